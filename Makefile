@@ -5,7 +5,7 @@ ROOT ?= runs/demo
 ARGS ?=
 BIN = .venv/bin
 SCRIPTS = prompt king ch validate report export
-MORE = refine check_judges env_setup analyze bug_inject nl2repo
+MORE = refine check_judges env_setup analyze bug_inject nl2repo build_dp
 PYTEST = $(BIN)/python -m pytest -q -n auto --maxprocesses 8
 CONTAINED = docker or pods or chromium
 
@@ -14,7 +14,7 @@ CONTAINED = docker or pods or chromium
 
 help:          ## this list
 	@awk -F ':.*## ' '/^[a-z$$()A-Z -]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "  make STAGE           one stage on ROOT=$(ROOT): $(SCRIPTS) $(MORE)   (ARGS=\"...\" goes to the script; env_setup wants --input or --repo there, bug_inject its word: agent or scale)"
+	@echo "  make STAGE           one stage on ROOT=$(ROOT): $(SCRIPTS) $(MORE)   (ARGS=\"...\" goes to the script; env_setup wants --input or --repo there, bug_inject and build_dp their words)"
 
 setup: .venv/.done  ## make .venv from the lock file (with the embedded model)
 
@@ -61,6 +61,7 @@ check-all: setup  ## the benchmarks at full size, one JSON line each, and the lo
 	$(BIN)/python benchmarks/leak.py
 	$(BIN)/python benchmarks/duel_by_hand.py
 	$(BIN)/python benchmarks/sandbox.py
+	$(BIN)/python benchmarks/task_queue.py
 	$(BIN)/python -m pytest -q -m long
 
 lint: setup    ## ruff

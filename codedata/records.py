@@ -859,6 +859,66 @@ class HarborTask:
 
 
 @dataclass(frozen=True)
+class DatapointMeta:
+    """Hold metadata.json of a datapoint."""
+
+    title = "the metadata of a datapoint"
+    status: str              # in_review | approved | cancelled
+    category: str            # one, and 1 to 3 tags, of taxonomy.toml
+    tags: list[str]
+    difficulty: str          # easy | medium | hard | extremely_hard
+    languages: list[str]
+    lineage: Object          # seed, draft, agents …
+    approved: str = ""       # the content that was approved
+    reason: str = ""         # why it was cancelled
+    licence: str | None = None   # SPDX
+
+
+@dataclass(frozen=True)
+class Datapoint:
+    """Hold a terminal task as its folder dp/<id>/ has it; what is under files/ stays there."""
+
+    directory = "dp"
+    instance_id: str         # the folder's name
+    folder: str              # its path
+    content: str             # digest of all files but metadata.json: it says what was approved
+    prompt: str              # for the agent
+    dockerfile: str          # its context is files/
+    tests: str               # pytest, as tests.py
+    weights: str             # JSON: {test function: share of the reward}, 1 in sum
+    solution: str            # bash; never in the image
+    files: list[str]         # paths below files/, sorted
+    meta: DatapointMeta
+
+
+class DatapointCheck(TypedDict):
+    """Hold what one check of a datapoint found."""
+
+    name: str
+    status: str              # passed | failed | not checked
+    why: str                 # "" where it passed
+    evidence: list[str]
+    seconds: Seconds
+
+
+@dataclass(frozen=True)
+class DatapointChecks:
+    """Hold what the validator found of a content: dp/_checks/<content>.json."""
+
+    directory = "dp/_checks"
+    instance_id: str
+    content: str
+    profile: str             # whose categories hold: backend | general
+    base_image: str          # the engine's id of what the dockerfile begins with
+    validator: str           # digest of the validator's sources
+    ok: bool
+    checks: list[DatapointCheck]
+    review: list[str]        # what a reviewer should look at
+    seconds: Seconds
+    engine_s: Seconds        # of these, in calls of the engine
+
+
+@dataclass(frozen=True)
 class Fact:
     """Hold a text that a turn shares with a pull request and the conversation has not shown.
 
@@ -1093,7 +1153,7 @@ _VERDICT = _has({
 _CHECKS |= {kind.__name__: _has({name: (" is missing", check_of(one.__forward_arg__))
                                  for name, one in kind.__annotations__.items()})
             for kind in (CaseResult, Measurement, CoveredTest, Otherwise, Candidate,
-                         BugVerdict, StripCandidate, ScreenedStrip, StripProof)}
+                         BugVerdict, StripCandidate, ScreenedStrip, StripProof, DatapointCheck)}
 
 # folders of a root that hold records: "answer", "variants"
 DIRECTORIES = sorted({kind.directory.partition("/")[0] for kind in list(globals().values())

@@ -254,7 +254,7 @@ def known(view: View | Store, name: str, commit: str = "") -> Any:
     a commit that is given."""
     with suppress(BrokenRecord):
         record = view.read(name) if name in view else None
-        return None if record and commit not in ("", record.base_commit) else record
+        return None if record and commit and commit != record.base_commit else record
     return None
 
 

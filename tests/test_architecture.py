@@ -216,15 +216,19 @@ def test_prompts_are_files_and_not_texts_in_code():
 
 def test_every_prompt_file_is_used_and_packaged():
     prompts = [path for path in (REPO / "codedata").rglob("*") if path.suffix in (".md", ".gbnf")]
-    packaged = (REPO / "pyproject.toml").read_text(encoding="utf-8")
-    beside = {path.parent: "".join(p.read_text(encoding="utf-8") for p in path.parent.glob("*.py"))
-              for path in prompts}
+    packaged = re.findall(r'^"(codedata[\w.]*)" = \[(.*)\]',
+                          (REPO / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    rooms = {path: REPO / "codedata" / path.relative_to(REPO / "codedata").parts[0]
+             for path in prompts}
+    beside = {room: "".join(p.read_text(encoding="utf-8") for p in room.rglob("*.py"))
+              for room in {*rooms.values()}}
     assert len(prompts) > 10
     for path in prompts:
-        spellings = (f'"{path.name}"', f'}}_{path.name.partition("_")[2]}"')   # f"{name}_prose.md"
-        assert any(text in beside[path.parent] for text in spellings), f"{path.name} is not used"
-        assert re.search(rf'^"{module_of(path.parent / "__init__.py")}" = .*"\*{path.suffix}"',
-                         packaged, re.MULTILINE)
+        spellings = (f'"{path.name}"', f'/{path.name}"',   # f"{name}_prose.md"
+                     f'}}_{path.name.partition("_")[2]}"')
+        assert any(text in beside[rooms[path]] for text in spellings), f"{path.name} is not used"
+        assert any(path in (REPO / package.replace(".", "/")).glob(pattern)
+                   for package, patterns in packaged for pattern in re.findall('"(.*?)"', patterns))
 
 
 def test_tests_never_patch_our_own_functions():

@@ -2,13 +2,14 @@
 
 The reward is the sum of the weights of the tests that passed, from 0 to 1, and 0 whatever goes
 wrong. The verifier is a fresh container of the same image; what is in the working directory goes
-there. Code under test runs in that container, as the image's user: an agent's program that the
-tests import could write its own reward.
+there. The tests run there as the agent's user, who cannot write the reward; an agent's program that
+the tests import, and do not start, could forge what pytest finds.
 """
 from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -24,7 +25,8 @@ COMPOSE = "environment/docker-compose.yaml"
 NO_NETWORK = "services:\n  main:\n    network_mode: none\n"
 SCHEMA = "1.4"
 INSTRUCTIONS = ("FROM", "RUN", "WORKDIR", "ENV", "USER", "LABEL")
-OURS = (TEST_SCRIPT, "score.py", "weights.json", "Dockerfile", "docker-compose.yaml")
+OURS = (TEST_SCRIPT, "score.py", "processes.py", "weights.json", "Dockerfile",
+        "docker-compose.yaml")
 # Of the verifier: an agent's working directory neither holds nor lies in any of it.
 OF_VERIFIER = ("/tests", "/logs", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/usr/bin",
                "/usr/sbin", "/usr/lib", "/usr/local/bin", "/usr/local/sbin", "/usr/local/lib")
@@ -47,6 +49,14 @@ class GradedTask(HarborTask):
 
 
 @dataclass(frozen=True)
+class ContextTask(HarborTask):
+    """Hold a task whose image is built from its dockerfile and a folder: where it runs, unless
+    tools/push-images has built it."""
+
+    context: str = ""        # path of the folder, which need not be there
+
+
+@dataclass(frozen=True)
 class Image:
     """Name the final image of a task: by digest once it is pushed, by tag before."""
 
@@ -66,7 +76,8 @@ def task_problem(task: HarborTask) -> Problem | None:
     for path in map(PurePosixPath, OF_VERIFIER):
         if path.is_relative_to(workdir) or workdir.is_relative_to(path):
             return "workdir", f"{task.workdir!r}: the verifier would take {path} from the agent"
-    if problem := dockerfile_problem(task.dockerfile or _from(Image(task.docker_image))):
+    dockerfile = task.dockerfile or _from(Image(task.docker_image))
+    if not isinstance(task, ContextTask) and (problem := dockerfile_problem(dockerfile)):
         return "dockerfile", problem
     is_graded = isinstance(task, GradedTask)
     ours = () if is_graded else OURS
@@ -114,7 +125,8 @@ def dockerfile_problem(text: str) -> str:
 
 def task_files(task: HarborTask, image: Image, network: str, split: str) -> dict[str, str]:
     """Return {path: text} of a task's folder. `network` is [export] harbor_network."""
-    tests = task.tests if isinstance(task, GradedTask) else {**_verifier(task), **task.tests}
+    tests = task.tests if isinstance(task, GradedTask) else {**verifier_files(
+        task.weights, task.agent_user, task.workdir, task.verifier_timeout_s), **task.tests}
     files = {
         CONFIG: to_toml(_config(task, image, network, split)),
         "instruction.md": _ended(task.instruction),
@@ -124,12 +136,16 @@ def task_files(task: HarborTask, image: Image, network: str, split: str) -> dict
     return files | {COMPOSE: NO_NETWORK} if network == "compose" else files
 
 
-def _verifier(task: HarborTask) -> dict[str, str]:
-    """Return the files that reward a task by the weights of its tests."""
+def verifier_files(weights: dict[str, float], user: str, workdir: str,
+                   timeout_s: float) -> dict[str, str]:
+    """Return the files that reward a task by the weights of its tests, which run as a user, who is
+    given the work directory; "": as the image's user."""
     return {TEST_SCRIPT: fill(text_of("codedata.export", "harbor_test.sh"),
-                              test_s=str(seconds_for_tests(task.verifier_timeout_s))),
+                              test_s=str(seconds_for_tests(timeout_s)), user=shlex.quote(user),
+                              workdir=shlex.quote(workdir)),
             "score.py": text_of("codedata.export", "harbor_score.py"),
-            "weights.json": json.dumps(task.weights, indent=2, sort_keys=True) + "\n"}
+            "processes.py": text_of("codedata.export", "processes.py"),
+            "weights.json": json.dumps(weights, indent=2, sort_keys=True) + "\n"}
 
 
 def seconds_for_tests(verifier_timeout_s: float) -> int:
@@ -153,6 +169,7 @@ def _config(task: HarborTask, image: Image, network: str, split: str) -> dict:
     """
     user = {"user": task.agent_user} if task.agent_user else {}
     mode = {"network_mode": network} if network != "compose" else {}
+    is_made = image.id or not isinstance(task, ContextTask)
     artifact, hooks = task.workdir, {}
     if isinstance(task, GradedTask):
         artifact, hooks = ARCHIVE, {"collect": [{"command": task.collect}]}
@@ -165,8 +182,8 @@ def _config(task: HarborTask, image: Image, network: str, split: str) -> dict:
         "agent": {"timeout_sec": task.agent_timeout_s, **user},
         "verifier": {"timeout_sec": task.verifier_timeout_s, "environment_mode": "separate",
                      **hooks},
-        "environment": {"docker_image": image.ref, "workdir": task.workdir, "cpus": task.cpus,
-                        "memory_mb": task.memory_mb, **mode}}
+        "environment": {"docker_image": image.ref if is_made else None, "workdir": task.workdir,
+                        "cpus": task.cpus, "memory_mb": task.memory_mb, **mode}}
 
 
 def write_task(folder: Path, files: dict[str, str]) -> None:
@@ -182,7 +199,8 @@ def write_task(folder: Path, files: dict[str, str]) -> None:
 def read_image(folder: Path) -> Image:
     """Return the image that a task's folder names."""
     config = tomllib.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    return Image(config["environment"]["docker_image"], config["metadata"].get("image_id", ""))
+    return Image(config["environment"].get("docker_image", ""),
+                 config["metadata"].get("image_id", ""))
 
 
 def set_image(folder: Path, image: Image) -> None:

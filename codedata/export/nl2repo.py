@@ -166,6 +166,7 @@ def verifier_files(patch: StripPatch, how: Mapping[str, str], timeout_s: float) 
     return {TEST_SCRIPT: text_of("codedata.export", "strip_test.sh"),
             "verify.py": text_of("codedata.export", "strip_verify.py"),
             "junit.py": text_of("codedata.code", "junit.py"),
+            "processes.py": text_of("codedata.export", "processes.py"),
             "place.sh": place, "tests.sh": script_of_tests(proof["eval_script"]),
             "task.json": json.dumps(task, indent=2) + "\n"}
 

@@ -1,32 +1,28 @@
 """Grade the bodies that an agent wrote into a stripped source: python3 -I verify.py
 
-It lies with junit.py, place.sh, tests.sh and task.json in /tests of a fresh container of the task's
-image, and runs as root. The source there is the image's: the agent's comes as an archive, of which
-the files that the patch touches and new modules are taken, nothing else. The tests run as another
-user, who can write neither the reward nor the files that it is made of, nor change a test; the
-reward is written when none of their processes is left. Not promised: code under test runs in the
-process that reports the outcomes, and can forge those; who forges all of them is caught by a test
-that has to fail. It needs the standard library alone, from Python 3.7 on.
+It lies with junit.py, processes.py, place.sh, tests.sh and task.json in /tests of a fresh container
+of the task's image, and runs as root. The source there is the image's: the agent's comes as an
+archive, of which the files that the patch touches and new modules are taken, nothing else. The
+tests run as another user, who can write neither the reward nor the files that it is made of, nor
+change a test; the reward is written when none of their processes is left. Not promised: code under
+test runs in the process that reports the outcomes, and can forge those; who forges all of them is
+caught by a test that has to fail. It needs the standard library alone, from Python 3.7 on.
 """
 from __future__ import annotations
 
-import ctypes
 import importlib
 import importlib.util
 import json
 import os
 import posixpath
 import pwd
-import resource
 import secrets
 import shutil
-import signal
 import stat
 import subprocess
 import sys
 import tarfile
 import tempfile
-import time
 
 TESTS = os.path.dirname(os.path.abspath(__file__))
 OUT = "/logs/verifier"
@@ -35,12 +31,9 @@ RESULTS = "/tmp/results"      # where test scripts write their reports
 REPORT_BYTES = 100_000_000    # of all reports
 ARCHIVE_BYTES = 32_000_000
 FILE_BYTES = 4_000_000        # of a file that is taken
-WRITTEN_BYTES = 1 << 30       # of a file that the tests write
 LOG_BYTES = 20_000            # of what they print that is shown: its end
-KILL_S = 30
 # Python or pytest run these by themselves
 BARRED = ("conftest.py", "sitecustomize.py", "usercustomize.py")
-PR_SET_NO_NEW_PRIVS = 38
 
 
 def delivered(archive: str, touched: list[str]) -> dict[str, bytes]:
@@ -120,6 +113,7 @@ def open_to_all(folder: str) -> None:
 def run_tests(user: pwd.struct_passwd, timeout_s: float) -> bool:
     """Run tests.sh as a user till none of its processes is left. Return whether its time was too
     short."""
+    from processes import become, end_all_but, processes
     place = tempfile.mkdtemp()
     os.chmod(place, 0o755)
     script = shutil.copy(os.path.join(TESTS, "tests.sh"), place)
@@ -145,49 +139,6 @@ def run_tests(user: pwd.struct_passwd, timeout_s: float) -> bool:
         log.seek(max(0, log.seek(0, os.SEEK_END) - LOG_BYTES))
         print(log.read().decode("ascii", "replace"))
     return is_over
-
-
-def become(user: pwd.struct_passwd) -> None:
-    """Make this process one of a user, for good; of root nothing is taken."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (WRITTEN_BYTES, WRITTEN_BYTES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if user.pw_uid:
-        os.setgroups([])
-        os.setgid(user.pw_gid)
-        os.setuid(user.pw_uid)
-        ctypes.CDLL(None).prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-
-
-def processes() -> set[int]:
-    """Return the numbers of all processes that run, without those that ended and nobody waits for.
-    """
-    running = set()
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{name}/stat", "rb") as file:
-                is_dead = file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
-        except OSError:
-            continue
-        if not is_dead:
-            running.add(int(name))
-    return running
-
-
-def end_all_but(before: set[int]) -> None:
-    """End every process that has come since. Raise RuntimeError where some go on all the same."""
-    end = time.monotonic() + KILL_S
-    while True:
-        left = processes() - before - {os.getpid()}
-        if not left:
-            return
-        if time.monotonic() > end:
-            raise RuntimeError(f"processes of the tests go on: {sorted(left)[:10]}")
-        for pid in left:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        time.sleep(0.01)
 
 
 def statuses() -> dict[str, str]:
@@ -259,7 +210,8 @@ def main() -> None:
     if os.getuid():
         sys.exit("the verifier has to be root, or nothing keeps tests from writing the reward")
     sys.path.insert(0, TESTS)
-    importlib.import_module("junit")   # now: what it imports cannot have been changed yet
+    for name in ("junit", "processes"):
+        importlib.import_module(name)   # now: what they import cannot have been changed yet
     home, mode = os.path.expanduser("~root"), stat.S_IMODE(os.stat(OUT).st_mode)
     os.chmod(home, stat.S_IMODE(os.stat(home).st_mode) | 0o055)   # Python may be installed there
     os.chmod(OUT, 0o700)   # Harbor lets everybody write there

@@ -6,6 +6,7 @@ export what it has pushed, and later exports of the same task name that.
 """
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 
 import codedata
 from codedata.checks.contamination import Material
+from codedata.checks.datapoints import Datapoints
 from codedata.checks.secrets import mask
 from codedata.errors import BrokenRecord
 from codedata.export import folders
@@ -25,11 +27,13 @@ from codedata.export.provenance import public
 from codedata.export.split import SPLITS, splits
 from codedata.layouts import NEW
 from codedata.progress import plural, say
+from codedata.records import Datapoint
 from codedata.settings import Settings
 from codedata.store import Store, digest
 from codedata.texts import terminal_safe, text_of
 
 IMAGES = "images"   # of the manifest: {tag: {made_of, docker_image, image_id}}, by push-images
+VIEWS = {Datapoint: Datapoints}   # of records that are no files of a Store
 SETTINGS = ("licences", "validation", "seed", "licence", "harbor_network")   # of a task
 
 
@@ -51,7 +55,10 @@ class Task(Protocol):
 def write_folders(export: TaskExport) -> None:
     """Write a folder for each task of Harbor."""
     for task in export.tasks:
-        write_task(export.new / task.instance_id, task_files(
+        folder, context = export.new / task.instance_id, getattr(task, "context", "")
+        if context and Path(context).is_dir():
+            shutil.copytree(context, folder / "environment")
+        write_task(folder, task_files(
             task, export.image_of(task), export.settings.harbor_network,
             export.split_of[task.repo]))
 
@@ -93,7 +100,7 @@ class TaskExport:
         self._problem_of = form.problem(settings.root)
         self._images = folders.read_manifest(self.place).get(IMAGES, {})
         for cls, task_of in form.sources.items():
-            self._read(Store(settings.root, cls).open(), task_of(settings.root))
+            self._read(VIEWS.get(cls, Store)(settings.root, cls).open(), task_of(settings.root))
         self.split_of = splits({task.repo for task in self.tasks}, settings.export.validation,
                                settings.export.seed)
         counts = Counter(self.split_of[task.repo] for task in self.tasks)

@@ -244,6 +244,13 @@ def workdir_of(image: str) -> str:
         return ""
 
 
+def image_id(image: str) -> str:
+    """Return the engine's id of an image, "" where it has none of that name."""
+    with suppress(requests.RequestException):
+        return connect().inspect_image(image)["Id"]
+    return ""
+
+
 def keep_image(image_id: str, image_name: str) -> str:
     """Give an image a name, and a label that keeps it when its run ends. Return its new id. The
     image that had this name before goes, unless it is in use."""

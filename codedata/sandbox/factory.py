@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from codedata.errors import Interrupted, ItemFailed
 from codedata.progress import named, plural, say
@@ -22,6 +24,9 @@ from codedata.sandbox import (
 from codedata.sandbox.sizes import bytes_of
 from codedata.settings import Settings
 from codedata.texts import printable
+
+if TYPE_CHECKING:
+    from codedata.sandbox.image_build import Build
 
 WORKDIR = "/testbed"
 SCRIPTS_A_POD = 6   # may take their full time before the cluster ends a pod: install, tests, more
@@ -46,6 +51,7 @@ class SandboxFactory:
         self._stop = stop
         self._keep_images = keep_images
         self.name = self._settings.sandbox
+        self.base_image = self._settings.base_image
         self.run_timeout_s = self._settings.run_timeout   # of one install or test script
         self.makes_images = self.name == "docker"
         has_policy = self.name == "kubernetes" and self._settings.network_policy
@@ -100,6 +106,15 @@ class SandboxFactory:
             options |= {"cpu_request": f"{settings.cpu_request:g}",
                         "run_timeout": SCRIPTS_A_POD * settings.run_timeout}
         return open_sandbox(self.name, **options)
+
+    def build(self, context: Path, tag: str, label: str, timeout_s: float) -> Build:
+        """Return what the build of a folder's Dockerfile came to, with the network on. The image is
+        removed by forget(), or by reap() after a crash."""
+        from codedata.sandbox.image_build import BuildLimits, build  # the engine's client
+        settings = self._settings
+        limits = BuildLimits(timeout_s, settings.cpu_request, settings.memory_request,
+                             settings.disk_limit, settings.disk_floor, network=True)
+        return build(context, tag, limits, run_label=label, stop=self._stop)
 
     def has_image(self, image: str) -> bool:
         """Return whether sandboxes can be opened from an image: the engine has it, or its name says

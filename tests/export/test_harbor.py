@@ -6,8 +6,6 @@ import json
 import re
 import runpy
 import shutil
-import subprocess
-import sys
 from functools import partial
 from types import SimpleNamespace
 
@@ -17,12 +15,12 @@ from fake_judges import run_main
 from judged import read_json, words, write_duel, write_json, write_turn
 
 import export
+from codedata.export import harbor_score
 from codedata.export.harbor import Image, dockerfile_problem, set_image, to_toml
 from codedata.texts import tomllib
 
 make = partial(run_main, export.main)   # its result is what export.py prints
 TASK = REPO / "samples/task/tally.json"
-SCORE = REPO / "codedata/export/harbor_score.py"
 
 
 @pytest.fixture
@@ -244,18 +242,15 @@ def test_masking_licences_benchmarks_exclusion_and_the_split_are_shared(root):
 
 # the reward --------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("cases, reward", [
-    ('<testcase name="a"/><testcase name="b[1]"/><testcase name="b[2]"/>', 1.0),
-    ('<testcase name="a"/><testcase name="b[1]"/><testcase name="b[2]"><failure/></testcase>', 0.7),
-    ('<testcase name="a"><skipped/></testcase><testcase name="b"/>', 0.3),
-    ('<testcase name="a"/><testcase name="a"><error/></testcase><testcase name="c"/>', 0.0),
-    ("", 0.0)])
-def test_a_test_counts_if_all_its_cases_passed(tmp_path, cases, reward):
-    (tmp_path / "junit.xml").write_text(f"<testsuites><testsuite>{cases}</testsuite></testsuites>")
-    (tmp_path / "weights.json").write_text('{"a": 0.7, "b": 0.3}')
-    printed = subprocess.check_output([sys.executable, "-I", SCORE, "junit.xml", "weights.json"],
-                                      cwd=tmp_path, text=True)
-    assert float(printed) == reward
+@pytest.mark.parametrize("found, reward", [
+    (["a call passed", "b call passed", "b call passed", "b teardown passed"], 1.0),
+    (["a call passed", "b call passed", "b call failed"], 0.7),
+    (["a call skipped", "b call passed"], 0.3),
+    (["a call passed", "a teardown failed", "c call passed"], 0.0),
+    (["a setup passed", " collect failed"], 0.0), ([], 0.0)])
+def test_a_test_counts_if_all_its_cases_passed(found, reward):
+    phases = [[*one.split(" "), ""] for one in found]
+    assert harbor_score.reward(phases, {"a": 0.7, "b": 0.3}) == reward
 
 
 # the table of readers ----------------------------------------------------------------------------

@@ -71,6 +71,14 @@ def test_images_are_built_pushed_and_named_by_digest_and_can_be_pulled(root, reg
 
 
 SOLUTION = json.loads((REPO / "samples/task/tally.json").read_text())["solution"]
+FORGERY = """import glob, os
+places = ["/logs/verifier/" + name for name in ("reward.json", "reward.txt", "reward.new")]
+for place in [*glob.glob(f"/proc/{os.getppid()}/fd/*"), *places, "/tests/weights.json"]:
+    try:
+        open(place, "w").write("1")
+    except OSError:
+        pass
+"""
 NO_TESTS = "import pytest\\ndef pytest_collection_modifyitems(items):\\n    items.clear()\\n"
 
 
@@ -85,7 +93,9 @@ NO_TESTS = "import pytest\\ndef pytest_collection_modifyitems(items):\\n    item
     (f"{SOLUTION}rm /tests/weights.json", 0.0), (f"{SOLUTION}rm /tests/*.py", 0.0),
     (f"{SOLUTION}echo 'x(' >> /tests/score.py", 0.0),
     (f"{SOLUTION}sed -i 's/timeout -k 5 [0-9]*/timeout -k 1 1/' /tests/test.sh\n"
-     "echo 'import time; time.sleep(60)' >> /tests/test_outputs.py", 0.0)], ids=range(12))
+     "echo 'import time; time.sleep(60)' >> /tests/test_outputs.py", 0.0),
+    (f"cat > tally.py <<'END'\n{FORGERY}END", 0.0),
+    (f"{SOLUTION}cat >> tally.py <<'END'\n{FORGERY}END", 1.0)], ids=range(14))
 def test_the_reward_is_that_of_the_tests_and_0_whatever_breaks(root, done, reward):
     tests = io.BytesIO()
     with tarfile.open(fileobj=tests, mode="w") as tar:

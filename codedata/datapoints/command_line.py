@@ -1,0 +1,46 @@
+"""Run one of the commands of agents from a shell: arguments from its signature, JSON on stdout."""
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+
+from codedata.agent.tools import Tool
+from codedata.datapoints.queue import Refused
+from codedata.layouts import to_json
+from codedata.progress import say
+
+
+def run_command(commands: dict[str, Callable], words: Sequence[str]) -> int:
+    """Run the command that the words name, and print its result. Return 0, or 1 where it is
+    refused; end the process with 2 for wrong usage."""
+    parser = argparse.ArgumentParser(prog="build_dp.py tool", allow_abbrev=False)
+    parser.add_argument("name", choices=commands, metavar="NAME", help=", ".join(commands))
+    name = parser.parse_args(words[:1]).name
+    tool = Tool.of(commands[name])
+    own = argparse.ArgumentParser(
+        prog=f"build_dp.py tool {name}", description=tool.description, allow_abbrev=False)
+    properties, required = tool.parameters["properties"], tool.parameters["required"]
+    for key, schema in properties.items():
+        own.add_argument(f"--{key.replace('_', '-')}", dest=key, help=schema.get("description"),
+                         choices=schema.get("enum"))
+    own.add_argument("values", nargs="*", help=f"in place of flags: {', '.join(required) or '-'}")
+    given = vars(own.parse_args(words[1:]))
+    values = given.pop("values")
+    arguments = {key: value for key, value in given.items() if value is not None}
+    free = [key for key in required if key not in arguments]
+    if len(values) > len(free):
+        own.error(f"too many values: {' '.join(values[len(free):])}")
+    arguments |= dict(zip(free, values, strict=False))
+    if missing := [key for key in required if key not in arguments]:
+        own.error(f"missing: {', '.join('--' + key.replace('_', '-') for key in missing)}")
+    if problem := tool.problem(arguments):
+        own.error(problem)
+    try:
+        result = commands[name](**arguments)
+    except Refused as e:
+        say(f"build_dp.py tool {name}: {e}")
+        print(json.dumps({"error": str(e)}))
+        return 1
+    print(to_json(result).decode(), end="")
+    return 0

@@ -1,0 +1,483 @@
+"""Do what agents do with tasks and datapoints: each public method of Commands is a command of
+`build_dp.py tool` and a tool of an agent. What changes a claimed task wants the claim, and renews
+its lease.
+"""
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+from codedata.bounded import read_bounded
+from codedata.checks.datapoints import (
+    AGENT,
+    FILES,
+    LAYOUT,
+    META,
+    PARTS,
+    Datapoints,
+    exported_dockerfile,
+    read_datapoint,
+    workdir_of,
+)
+from codedata.code.environments import labelled
+from codedata.datapoints.contents import Content, checked, content_of
+from codedata.datapoints.queue import Refused, TaskManager
+from codedata.datapoints.seeds import keep, seeds_in
+from codedata.datapoints.validate import BUILD_S, TAXONOMY
+from codedata.errors import BrokenRecord
+from codedata.layouts import NEW, to_json, write_atomic
+from codedata.records import Datapoint, DatapointChecks, Object
+from codedata.sandbox.factory import SandboxFactory
+from codedata.settings import Settings
+from codedata.store import Store, known
+from codedata.texts import text_of
+
+SEEDS, IDEAS, DRAFTS, STAGING = "_seeds", "_ideas", "_drafts", "_staging"
+GENERATE, BUILD, REVIEW = "generate_idea", "build_datapoint", "review_datapoint"
+N_IDEAS, MULTIPLIER = 5, 4          # drafts of a seed, and ideas for each of them
+SECTIONS = ("Task", "Instructions", "Environment Setup", "Testing", "Difficulty",
+            "Core Skills Tested", "Key Technologies")
+DIFFICULTIES = Literal["easy", "medium", "hard", "extremely_hard"]
+PART = Literal["prompt", "dockerfile", "tests", "weights", "solution"]
+MAX_BYTES = 1_000_000
+SHOWN_CHARS = 20_000                # of a text that is read
+
+
+class Commands:
+    """Hold a root and its queue."""
+
+    def __init__(self, settings: Settings, manager: TaskManager, host: SandboxFactory):
+        self._settings, self._manager, self._host = settings, manager, host
+        self._root = settings.root
+        self._dp = settings.root / Datapoint.directory
+
+    # the queue -----------------------------------------------------------------------------------
+
+    def next(self, agent: str, task_type: str = "") -> Object:
+        """Claim the next task. `claim` is what all that changes it wants; `id` is null where no
+        task waits.
+
+        agent: a name of your own
+        task_type: generate_idea, build_datapoint or review_datapoint; empty: any
+        """
+        self.queue_reviews()
+        task = self._manager.get_next_task(agent, [task_type] if task_type else None)
+        if not task:
+            return {"id": None}
+        return {**task, "claim": task.pop("token")}
+
+    def complete(self, task_id: str, claim: str,
+                 status: Literal["completed", "failed", "rejected"] = "completed",
+                 reason: str = "") -> Object:
+        """End a task that you hold: completed; failed (somebody tries again); rejected (nobody
+        does).
+
+        reason: why it failed or was rejected
+        """
+        agent = self._agent(task_id)
+        if status != "completed" and not reason.strip():
+            raise Refused("A reason is missing.")
+        if status == "completed":
+            self._manager.complete_task(task_id, agent, token=claim)
+        elif status == "failed":
+            self._manager.fail_task(task_id, agent, reason, token=claim)
+        else:
+            self._manager.cancel_task(task_id, reason, agent, token=claim)
+        return self.info(task_id)
+
+    def release(self, task_id: str, claim: str) -> Object:
+        """Give a task back, as if it had never been claimed."""
+        self._manager.release(task_id, self._agent(task_id), token=claim)
+        return self.info(task_id)
+
+    def heartbeat(self, task_id: str, claim: str) -> Object:
+        """Renew the lease of a task."""
+        self._manager.heartbeat(task_id, self._agent(task_id), token=claim)
+        return {"id": task_id, "lease_until": self._manager.get_task(task_id)["lease_until"]}
+
+    def info(self, task_id: str) -> Object:
+        """Show a task with its data, and the ids of its children."""
+        task = self._manager.get_task(task_id)
+        return {**task, "children": [one["id"] for one in self._manager.children(task_id)]}
+
+    def list(self, task_type: str = "", state: str = "") -> Object:
+        """List tasks by type and state."""
+        return {"tasks": [{key: task[key] for key in ("id", "type", "state", "parent", "attempts")}
+                          for task in self._manager.tasks(task_type, state)]}
+
+    def status(self) -> Object:
+        """Count the tasks by type and state, and the datapoints by status, category, language and
+        difficulty."""
+        self.queue_reviews()
+        points = Datapoints(self._root).open()
+        counts = {key: {} for key in ("status", "category", "language", "difficulty")}
+        for name in points.names():
+            with _broken_is_refused():
+                meta = points.read(name).meta
+            for key, values in (("status", [meta.status]), ("category", [meta.category]),
+                                ("language", meta.languages), ("difficulty", [meta.difficulty])):
+                for value in values:
+                    counts[key][value] = counts[key].get(value, 0) + 1
+        return {**self._manager.status(), "datapoints": counts}
+
+    def _agent(self, task_id: str) -> str:
+        return self._manager.get_task(task_id).get("agent") or ""
+
+    def _held(self, task_id: str, claim: str, type: str) -> dict:
+        """Return a task of a type that is held by a claim, with a new lease."""
+        task = self._manager.get_task(task_id)
+        if task["type"] != type:
+            raise Refused(f"{task_id} is a task of type {task['type']}, not {type}.")
+        self._manager.heartbeat(task_id, task.get("agent") or "", token=claim)
+        return task
+
+    def queue_reviews(self) -> None:
+        """Queue a review of each datapoint that waits for one, or was edited since its
+        approval."""
+        points = Datapoints(self._root).open()
+        for name in points.names():
+            try:
+                point = points.read(name)
+            except BrokenRecord:
+                continue   # `validate` names it
+            meta = point.meta
+            if meta.status == "in_review" or (
+                    meta.status == "approved" and meta.approved != point.content):
+                self._manager.create_task(REVIEW, {"datapoint": name, "content": point.content},
+                                          key=f"{REVIEW}:{name}:{point.content}")
+
+    def instructions(self, role: Literal["idea", "builder", "review"]) -> Object:
+        """Show how the work of a role is done.
+
+        role: whose
+        """
+        return {"text": text_of("codedata.datapoints", f"roles/{role}/workflow_instructions.md")}
+
+    # ideas ---------------------------------------------------------------------------------------
+
+    def init_seed_tasks(self, path: str) -> Object:
+        """Queue a task for each seed of a file or folder; those that are there already stay.
+
+        path: a folder of seeds, a seed, or a JSONL file
+        """
+        n_new = 0
+        for seed in seeds_in(Path(path)):
+            place = self._dp / SEEDS / seed.id
+            n_new += not place.exists()
+            if not place.exists():
+                new = self._new(seed.id)
+                keep(seed, new)
+                self._put(place, new)
+            self._manager.create_task(GENERATE, {"seed": seed.id, "seed_data": seed.texts},
+                                      key=f"{GENERATE}:{seed.id}")
+        return {"new": n_new}
+
+    def get_task_parameters(self) -> Object:
+        """Show how many ideas are wanted of a seed, and what a draft has to have."""
+        return {"n": N_IDEAS, "multiplier": MULTIPLIER, "ideas": N_IDEAS * MULTIPLIER,
+                "sections": SECTIONS}
+
+    def save_artifact(self, task_id: str, claim: str, text: str) -> Object:
+        """Save the ideas of a seed: a JSON list of objects, each with a title. It takes the place
+        of an earlier list.
+
+        text: the list
+        """
+        task = self._held(task_id, claim, GENERATE)
+        try:
+            ideas = json.loads(text)
+        except (ValueError, RecursionError) as e:
+            raise Refused(f"The ideas are no JSON: {e}.") from e
+        is_sound = isinstance(ideas, list) and all(
+            isinstance(one, dict) and str(one.get("title", "")).strip() for one in ideas)
+        if not is_sound:
+            raise Refused("The ideas are no list of objects with a title.")
+        write_atomic(self._made(IDEAS, f"{task['seed']}.json"), to_json(ideas))
+        return {"saved": len({str(one["title"]).strip().lower() for one in ideas})}
+
+    def get_artifact(self, task_id: str) -> Object:
+        """Show what was saved for a task: the ideas of a seed, or the draft of a datapoint."""
+        task = self._manager.get_task(task_id)
+        place = self._dp / (f"{IDEAS}/{task['seed']}.json" if task["type"] == GENERATE
+                            else f"{DRAFTS}/{task['datapoint']}.md")
+        if not place.exists():
+            raise Refused(f"Nothing is saved for {task_id}.")
+        return {"text": read_bounded(place, MAX_BYTES).decode(errors="replace")}
+
+    def get_idea_refinement_details(self, task_id: str, claim: str) -> Object:
+        """Show by what ideas are chosen, once enough of them are saved."""
+        task = self._held(task_id, claim, GENERATE)
+        place = self._dp / IDEAS / f"{task['seed']}.json"
+        ideas = json.loads(read_bounded(place)) if place.exists() else []
+        n = len({str(one["title"]).strip().lower() for one in ideas})
+        if n < N_IDEAS * MULTIPLIER:
+            raise Refused(f"{n} ideas with titles of their own are saved, {N_IDEAS * MULTIPLIER} "
+                          "are wanted first: save_artifact.")
+        return {"text": text_of("codedata.datapoints", "roles/idea/refinement.md")}
+
+    def create_draft(self, task_id: str, claim: str, spec: str) -> Object:
+        """Write the draft of a chosen idea, and queue its building.
+
+        spec: Markdown with the sections that get_task_parameters lists, each as "## Title"
+        """
+        task = self._held(task_id, claim, GENERATE)
+        missing = [title for title in SECTIONS
+                   if not re.search(rf"^#+ {title}\s*$", spec, re.MULTILINE)]
+        if missing:
+            raise Refused(f"The draft has no section {', '.join(missing)}.")
+        n = len(self._manager.children(task_id))
+        if n >= N_IDEAS:
+            raise Refused(f"{N_IDEAS} drafts of this seed are there.")
+        name = f"{task['seed']}_{n + 1:03d}_a"
+        write_atomic(self._made(DRAFTS, f"{name}.md"), spec.encode())
+        id = self._manager.create_task(BUILD, {"datapoint": name, "seed": task["seed"]},
+                                       parent=task_id, key=f"{BUILD}:{name}")
+        return {"datapoint": name, "task": id}
+
+    # building ------------------------------------------------------------------------------------
+
+    def create_dp(self, task_id: str, claim: str, prompt_file: str, dockerfile_file: str,
+                  tests_file: str, weights_file: str, solution_file: str,
+                  difficulty: DIFFICULTIES, additional_files_dir: str = "") -> Object:
+        """Stage the datapoint of a task, in place of what was staged before.
+
+        prompt_file: path of prompt.md; the others likewise
+        additional_files_dir: the folder whose content is the image's context
+        """
+        task = self._held(task_id, claim, BUILD)
+        paths = dict(zip(PARTS.values(), (prompt_file, dockerfile_file, tests_file, weights_file,
+                                          solution_file), strict=True))
+        new = self._new(task["datapoint"])
+        for name, path in paths.items():
+            (new / name).write_bytes(_read(path))
+        if additional_files_dir:
+            shutil.copytree(additional_files_dir, new / FILES, symlinks=True)
+        (new / META).write_bytes(to_json({
+            "status": "in_review", "category": "", "tags": [], "difficulty": difficulty,
+            "languages": [], "lineage": {"seed": task.get("seed", ""), "task": task_id,
+                                         "agent": task.get("agent") or ""}, "approved": ""}))
+        self._put(self._dp / STAGING / task["datapoint"], new)
+        return self._described(task)
+
+    def patch_dp(self, task_id: str, claim: str, part: PART, file: str) -> Object:
+        """Put another text in place of a part of the staged datapoint, or of one under review.
+
+        file: path of the new text
+        """
+        with self._patched(task_id, claim) as folder:
+            (folder / PARTS[part]).write_bytes(_read(file))
+        return self._described(self._manager.get_task(task_id))
+
+    def patch_additional_files(self, task_id: str, claim: str, name: str, file: str = "") -> Object:
+        """Put a file into files/ of the staged datapoint, or of one under review; without `file`
+        remove it.
+
+        name: its path below files/
+        file: path of the new content
+        """
+        with self._patched(task_id, claim) as folder:
+            place = folder / FILES / name
+            if ".." in Path(name).parts or Path(name).is_absolute():
+                raise Refused(f"{name} leads out of files/.")
+            if file:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(_read(file))
+            else:
+                place.unlink(missing_ok=True)
+        return self._described(self._manager.get_task(task_id))
+
+    def validate_datapoint(self, task_id: str) -> Object:
+        """Check the datapoint of a task in containers. This takes minutes; what was checked is not
+        checked again."""
+        point = self._point(self._manager.get_task(task_id))
+        content = content_of(point)
+        store = Store(self._root, DatapointChecks).open()
+        found = known(store, point.content)
+        if not found or _key(found) != _key(content):
+            found = checked(self._settings, self._host, content)
+            store.into.mkdir(parents=True, exist_ok=True)
+            write_atomic(store.path(point.content), to_json(vars(found)))
+        return {"ok": found.ok, "content": found.content, "checks": found.checks,
+                "review": found.review}
+
+    def run_in_dp(self, task_id: str, command: str) -> Object:
+        """Run a bash command as the agent in a fresh container of a datapoint's image, without a
+        network.
+
+        command: what bash runs in the work directory
+        """
+        point = self._point(self._manager.get_task(task_id))
+        with labelled(self._host, point.instance_id, "dp") as label, TemporaryDirectory() as folder:
+            context, name = Path(folder), f"codedata-dp-try/{point.content}"
+            if Path(point.folder, FILES).is_dir():
+                shutil.copytree(Path(point.folder, FILES), context, dirs_exist_ok=True)
+            (context / "Dockerfile").write_text(exported_dockerfile(point), encoding="utf-8")
+            built = self._host.build(context, name, label, BUILD_S)
+            if built.failed:
+                raise Refused(f"Its image is not built: {built.failed}")
+            with self._host.open(name, label, workdir_of(point.dockerfile),
+                                 default_rights=True) as sandbox:
+                sandbox.put({"command.sh": command.encode()}, "/run/command")
+                done = sandbox.run(f"runuser -u {AGENT} -- bash /run/command/command.sh",
+                                   timeout_s=300)
+        return {"exit_code": done.exit_code, "output": done.output[-SHOWN_CHARS:]}
+
+    def add_dp_to_review(self, task_id: str, claim: str) -> Object:
+        """Hand a staged datapoint in for review, and end its task. All its checks have to have
+        passed."""
+        task = self._held(task_id, claim, BUILD)
+        point = self._point(task)
+        self._want_validated(point)
+        self._put(self._dp / point.instance_id, Path(point.folder))
+        self._manager.complete_task(task_id, task["agent"], {"content": point.content}, token=claim)
+        id = self._manager.create_task(
+            REVIEW, {"datapoint": point.instance_id, "content": point.content}, parent=task_id,
+            key=f"{REVIEW}:{point.instance_id}:{point.content}")
+        return {"datapoint": point.instance_id, "review": id}
+
+    # review --------------------------------------------------------------------------------------
+
+    def read_datapoint(self, task_id: str, file: str = "") -> Object:
+        """Show the datapoint of a task: its parts and metadata, or one of its files.
+
+        file: a path below files/
+        """
+        point = self._point(self._manager.get_task(task_id))
+        if file:
+            if file not in point.files:
+                raise Refused(f"{file} is none of its files: {', '.join(point.files)[:2000]}")
+            text = read_bounded(Path(point.folder, FILES, file), MAX_BYTES)
+            return {"text": text.decode(errors="replace")[:SHOWN_CHARS]}
+        return {**{part: getattr(point, part) for part in PARTS}, "files": point.files,
+                "metadata": vars(point.meta), "content": point.content}
+
+    def show_categories_tags(self) -> Object:
+        """Show the categories and tags that a datapoint may have."""
+        return {"categories": TAXONOMY["categories"], "tags": TAXONOMY["tags"],
+                "difficulties": TAXONOMY["difficulties"]}
+
+    def approve_datapoint(self, task_id: str, claim: str, category: str, tags: str,
+                          languages: str = "") -> Object:
+        """Approve a datapoint as it is, and end its review. All its checks have to have passed.
+
+        category: one
+        tags: 1 to 3, with | between
+        languages: with | between
+        """
+        task = self._held(task_id, claim, REVIEW)
+        point = self._point(task)
+        given = [tag for tag in tags.split("|") if tag]
+        if category not in {*chain.from_iterable(TAXONOMY["categories"].values())}:
+            raise Refused(f"{category!r} is no category: show_categories_tags.")
+        if not 1 <= len({*given}) <= 3 or not {*given} <= {*TAXONOMY["tags"]}:
+            raise Refused("1 to 3 tags of show_categories_tags are wanted, with | between.")
+        self._want_validated(point)
+        named = [one for one in languages.split("|") if one] or point.meta.languages
+        meta = replace(point.meta, status="approved", category=category, tags=given,
+                       languages=named, approved=point.content)
+        return self._reviewed(task, claim, point, meta)
+
+    def cancel_datapoint(self, task_id: str, claim: str, reason: str,
+                         category: Literal["scope", "unfixable", "complexity", "quality",
+                                           "other"]) -> Object:
+        """Give a datapoint up, and end its review.
+
+        reason: why
+        category: what kind of reason that is
+        """
+        task = self._held(task_id, claim, REVIEW)
+        point = self._point(task)
+        return self._reviewed(task, claim, point, replace(
+            point.meta, status="cancelled", reason=f"{category}: {reason}"))
+
+    def _reviewed(self, task: dict, claim: str, point: Datapoint, meta) -> Object:
+        write_atomic(Path(point.folder, META), to_json(vars(meta)))
+        result = {"status": meta.status, "content": point.content}
+        self._manager.complete_task(task["id"], task["agent"], result, token=claim)
+        return {"datapoint": point.instance_id, **result}
+
+    def _want_validated(self, point: Datapoint) -> None:
+        """Raise Refused where not all checks of a datapoint have passed."""
+        found = known(Store(self._root, DatapointChecks).open(), point.content)
+        if not found or _key(found) != _key(content_of(point)):
+            raise Refused("It is not validated as it is: validate_datapoint.")
+        if failed := [one["name"] for one in found.checks if one["status"] != "passed"]:
+            raise Refused(f"These checks have not passed: {', '.join(failed)}.")
+
+    # folders -------------------------------------------------------------------------------------
+
+    def _point(self, task: dict) -> Datapoint:
+        """Return the datapoint of a task: the staged one of a builder, that of dp/ of a
+        reviewer."""
+        if "datapoint" not in task:
+            raise Refused(f"{task['id']} is about no datapoint.")
+        staged = self._dp / STAGING / task["datapoint"]
+        place = staged if task["type"] == BUILD else self._dp / task["datapoint"]
+        if not place.is_dir():
+            raise Refused(f"{task['datapoint']} is not there: create_dp.")
+        with _broken_is_refused():
+            return read_datapoint(place)
+
+    @contextmanager
+    def _patched(self, task_id: str, claim: str):
+        """Yield a copy of the folder of a task's datapoint, which takes its place."""
+        task = self._manager.get_task(task_id)
+        self._held(task_id, claim, REVIEW if task["type"] == REVIEW else BUILD)
+        folder = Path(self._point(task).folder)
+        new = self._new(folder.name)
+        shutil.copytree(folder, new, dirs_exist_ok=True, symlinks=True)
+        yield new
+        self._put(folder, new)
+
+    def _described(self, task: dict) -> Object:
+        point = self._point(task)
+        return {"datapoint": point.instance_id, "content": point.content, "files": point.files}
+
+    def _new(self, name: str) -> Path:
+        """Return a new empty folder beside the datapoints."""
+        place = self._dp / NEW / name
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        return place
+
+    @staticmethod
+    def _put(place: Path, new: Path) -> None:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        LAYOUT.put(place, new)
+
+    def _made(self, folder: str, name: str) -> Path:
+        (self._dp / folder).mkdir(parents=True, exist_ok=True)
+        return self._dp / folder / name
+
+
+def commands_of(commands: Commands) -> dict[str, Callable]:
+    """Return the commands by name, in the order in which they are written."""
+    return {name: getattr(commands, name) for name in vars(Commands)
+            if name[0] != "_" and name != "queue_reviews"}
+
+
+def _key(one: DatapointChecks | Content) -> tuple:
+    return one.content, one.profile, one.base_image, one.validator
+
+
+def _read(path: str) -> bytes:
+    try:
+        return read_bounded(Path(path), MAX_BYTES)
+    except OSError as e:
+        raise Refused(f"{path} cannot be read: {e.strerror or e}.") from e
+
+
+@contextmanager
+def _broken_is_refused():
+    try:
+        yield
+    except BrokenRecord as e:
+        raise Refused(str(e)) from e

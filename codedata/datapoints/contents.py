@@ -1,0 +1,123 @@
+"""Validate the contents of datapoints as items of a run: each is checked once, wherever its folder
+lies and whatever it is called."""
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache, partial
+from importlib import resources
+from pathlib import Path
+
+from codedata.checks.datapoints import read_datapoint
+from codedata.code.environments import labelled
+from codedata.datapoints.validate import Validation, base_of
+from codedata.errors import BrokenRecord, Trouble
+from codedata.records import Datapoint, DatapointChecks
+from codedata.run_loop import Stage
+from codedata.sandbox import docker_engine
+from codedata.sandbox.factory import SandboxFactory
+from codedata.settings import Settings
+from codedata.states import Reads, Writes
+from codedata.store import Store, View, digest, known
+
+# what decides how a content is checked, beside the content and the base image
+SOURCES = (("codedata.datapoints", ("validate.py", "grade.py", "cheats.toml", "taxonomy.toml")),
+           ("codedata.checks", ("datapoints.py",)),
+           ("codedata.export", ("harbor_test.sh", "harbor_score.py", "processes.py")))
+
+
+@dataclass(frozen=True)
+class Content:
+    """Hold what is checked, and by what: equal ones are not checked again."""
+
+    instance_id: str
+    folder: str
+    content: str
+    profile: str
+    base_image: str
+    validator: str
+
+
+class Contents(View):
+    """List the contents of folders, by their digests."""
+
+    cls, place = Content, "the datapoints"
+
+    def __init__(self, folders: Iterable[Path], profile: str):
+        super().__init__()
+        self._folders, self._profile = [*folders], profile
+        self.points: list[Datapoint] = []       # those that could be read, in their order
+        self._by_content: dict[str, Datapoint] = {}
+
+    def open(self) -> Contents:
+        """Read the folders, and return self."""
+        for folder in self._folders:
+            try:
+                self.points.append(read_datapoint(folder))
+            except BrokenRecord as e:
+                self.broken.append(e)
+        self._by_content = {point.content: point for point in self.points}
+        return self
+
+    def names(self):
+        """Return the contents."""
+        return self._by_content.keys()
+
+    def covers(self, name: str) -> bool:
+        """Return True: what was found of others stays."""
+        return True
+
+    def read(self, name: str) -> Content:
+        """Return a content."""
+        return content_of(self._by_content[name], self._profile)
+
+
+def content_of(point: Datapoint, profile: str = "all") -> Content:
+    """Return what of a datapoint is checked, and by what."""
+    return Content(point.instance_id, point.folder, point.content, profile,
+                   docker_engine.image_id(base_of(point.dockerfile)), validator())
+
+
+@cache
+def validator() -> str:
+    """Return a digest of all that decides what the checks find."""
+    return digest([resources.files(package).joinpath(name).read_text(encoding="utf-8")
+                   for package, names in SOURCES for name in names])
+
+
+def validate_stage(settings: Settings, host: SandboxFactory, contents: Contents) -> Stage:
+    """Return the stage that checks contents. Raise Trouble where no images can be built."""
+    if not host.makes_images:
+        raise Trouble("builds no images.", f"--sandbox {host.name}", "Choose docker.")
+    return Stage(
+        "build_dp.validate", make=partial(checked, settings, host),
+        reads=Reads(contents, ("content", "profile", "base_image", "validator")),
+        writes=Writes(Store(settings.root, DatapointChecks),
+                      tuple(DatapointChecks.__dataclass_fields__)),
+        cost_note="no calls: no model is asked", then="build_dp.py tool approve_datapoint")
+
+
+def checked(settings: Settings, host: SandboxFactory, content: Content) -> DatapointChecks:
+    """Return what the checks find of a content."""
+    started = time.monotonic()
+    with labelled(host, content.instance_id, "dp") as label:
+        validation = Validation(read_datapoint(Path(content.folder)), host, label, content.profile)
+        results = validation.run()
+    return DatapointChecks(
+        content.instance_id, content.content, content.profile, content.base_image,
+        content.validator, all(one["status"] == "passed" for one in results), results,
+        validation.review, round(time.monotonic() - started, 2), round(validation.engine_s, 2))
+
+
+def results_of(root: Path, contents: Contents) -> list[dict]:
+    """Return what is known of each folder, as `validate --json` prints it."""
+    store = Store(root, DatapointChecks).open()
+    rows = [{"id": Path(error.where).name, "ok": False, "trouble": str(error)}
+            for error in contents.broken]
+    for point in contents.points:
+        record = known(store, point.content)
+        rows.append({"id": point.instance_id, "content": point.content,
+                     "ok": bool(record and record.ok), "checks": record.checks if record else [],
+                     "review": record.review if record else []})
+    return rows

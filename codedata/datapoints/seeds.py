@@ -1,0 +1,90 @@
+"""Read seed tasks: folders in the layout of terminal-bench or Harbor, Markdown files, JSON lines.
+
+A seed is what an idea begins with. Solutions are left out; what is no text is left out, too.
+"""
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from codedata.bounded import read_bounded
+from codedata.errors import Trouble
+from codedata.layouts import write_atomic
+
+MARKS = ("task.yaml", "task.toml")     # a folder with one of these is a seed
+SOLUTIONS = ("solution.sh", "solution.yaml", "solution")
+MAX_BYTES, MAX_FILES = 200_000, 200    # of a seed's file, and of a seed
+CANARY = re.compile(r"^.*canary.*$\n?", re.IGNORECASE | re.MULTILINE)   # lines of benchmarks
+
+
+@dataclass(frozen=True)
+class Seed:
+    """Hold a seed task."""
+
+    id: str
+    texts: dict[str, str]      # by path
+
+
+def seeds_in(path: Path) -> Iterator[Seed]:
+    """Yield the seeds of a file or folder, in the order of their names. Raise Trouble where there
+    are none."""
+    if not path.exists():
+        raise Trouble("is not there.", str(path))
+    n = 0
+    for seed in _found(path):
+        n += 1
+        yield seed
+    if not n:
+        raise Trouble("has no seed.", str(path), "A seed is a folder with task.yaml or task.toml, "
+                      "a Markdown file, or a line of a JSONL file.")
+
+
+def _found(path: Path) -> Iterator[Seed]:
+    if path.is_dir() and not any((path / mark).is_file() for mark in MARKS):
+        for entry in sorted(path.iterdir()):
+            if entry.is_dir() or entry.suffix in (".md", ".jsonl"):
+                yield from _found(entry)
+    elif path.is_dir():
+        yield Seed(_id(path.name), dict(_texts(path)))
+    elif path.suffix == ".jsonl":
+        for n, line in enumerate(read_bounded(path).decode(errors="replace").splitlines(), 1):
+            if line.strip():
+                yield _of_row(line, f"{path.stem}-{n}", f"{path}:{n}")
+    else:
+        text = read_bounded(path, MAX_BYTES).decode(errors="replace")
+        yield Seed(_id(path.stem), {"seed.md": CANARY.sub("", text)})
+
+
+def _of_row(line: str, name: str, where: str) -> Seed:
+    try:
+        row = json.loads(line)
+        name = str(row.get("id") or row.get("task_id") or name)
+    except (ValueError, AttributeError, RecursionError) as e:
+        raise Trouble(f"is no JSON object: {e}", where) from e
+    return Seed(_id(name), {"seed.json": json.dumps(row, indent=2, ensure_ascii=False) + "\n"})
+
+
+def _texts(folder: Path) -> Iterator[tuple[str, str]]:
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()]
+    for path in files[:MAX_FILES]:
+        name = path.relative_to(folder).as_posix()
+        if name.partition("/")[0] in SOLUTIONS or path.stat().st_size > MAX_BYTES:
+            continue
+        try:
+            yield name, CANARY.sub("", path.read_text(encoding="utf-8"))
+        except UnicodeDecodeError:
+            continue
+
+
+def _id(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60] or "seed"
+
+
+def keep(seed: Seed, folder: Path) -> None:
+    """Write a seed's texts into a folder."""
+    for path, text in seed.texts.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(folder / path, text.encode())

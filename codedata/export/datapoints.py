@@ -1,0 +1,125 @@
+"""Make tasks of datapoints that were approved and not changed since: for Harbor, whose reward is
+the sum of the weights, and for terminal-bench, which wants all tests to pass.
+
+Both build the image from the dockerfile of the datapoint and its files/.
+"""
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from codedata.checks.datapoints import AGENT, FILES, exported_dockerfile, weights_of, workdir_of
+from codedata.export.harbor import (
+    ContextTask,
+    Problem,
+    task_problem,
+    verifier_files,
+    write_task,
+)
+from codedata.export.tasks import TaskExport, TaskFormat
+from codedata.records import Datapoint
+from codedata.texts import fill, text_of
+
+# names below files/ that an export needs
+TAKEN = {"dockerfile", "docker-compose.yaml", ".dockerignore", "task.yaml", "run-tests.sh",
+         "solution.sh", "solution.yaml", "tests", "manifest.toml"}
+VERIFIER_S, AGENT_S = 600.0, 1800.0
+APPROVED, IMAGES = "approved", "codedata-dp/"
+BENCH_DIFFICULTY = {"extremely_hard": "hard"}
+# tmux holds the sessions of agent and tests, asciinema records them
+FOR_BENCH = f"""RUN apt-get update && \\
+    apt-get install -y --no-install-recommends tmux asciinema && rm -rf /var/lib/apt/lists/*
+USER {AGENT}
+"""
+
+
+@dataclass(frozen=True)
+class DatapointTask(ContextTask):
+    """Hold a datapoint as a task; `problem` says why it is none."""
+
+    problem: Problem | None = None
+
+
+def task_of(datapoint: Datapoint) -> DatapointTask:
+    """Return the task of a datapoint."""
+    meta = datapoint.meta
+    problem, weights = None, {}
+    if meta.status != APPROVED:
+        problem = "not approved", meta.status
+    elif meta.approved != datapoint.content:
+        problem = "not as approved", "edited since: review it again"
+    else:
+        try:
+            weights = {name: float(one) for name, one in weights_of(datapoint.weights).items()}
+        except ValueError as e:
+            problem = "weights", str(e)
+    metadata = {"difficulty": meta.difficulty, "category": meta.category, "tags": meta.tags,
+                "languages": meta.languages, "content": datapoint.content,
+                "weights": weights, "lineage": {key: str(value) for key, value
+                                                in meta.lineage.items()}}
+    return DatapointTask(
+        datapoint.instance_id, str(meta.lineage.get("seed", datapoint.instance_id)),
+        datapoint.prompt, f"{IMAGES}{bench_name(datapoint.instance_id)}:{datapoint.content[:12]}",
+        exported_dockerfile(datapoint), workdir_of(datapoint.dockerfile),
+        datapoint.solution, {"test_outputs.py": datapoint.tests}, weights, metadata,
+        agent_user=AGENT, agent_timeout_s=AGENT_S, verifier_timeout_s=VERIFIER_S,
+        licence=meta.licence, context=f"{datapoint.folder}/{FILES}", problem=problem)
+
+
+def verifier_of(datapoint: Datapoint) -> dict[str, str]:
+    """Return {path: text} of what lies in /tests of a verifier."""
+    weights = {name: float(weight) for name, weight in weights_of(datapoint.weights).items()}
+    files = verifier_files(weights, AGENT, workdir_of(datapoint.dockerfile), VERIFIER_S)
+    return {**files, "test_outputs.py": datapoint.tests}
+
+
+# terminal-bench ----------------------------------------------------------------------------------
+
+def bench_name(id: str) -> str:
+    """Return the name of a task's folder, which becomes one of an image."""
+    return re.sub(r"[^a-z0-9]+", "-", id.lower()).strip("-")
+
+
+def bench_files(task: DatapointTask) -> dict[str, str]:
+    """Return {path: text} of a task's folder for terminal-bench."""
+    verifier = {f"tests/{path}": text for path, text in {
+        **verifier_files(task.weights, AGENT, task.workdir, VERIFIER_S), **task.tests}.items()
+        if path != "test.sh"}
+    difficulty = task.metadata["difficulty"]
+    tags = [*task.metadata["tags"], *([difficulty] if difficulty in BENCH_DIFFICULTY else [])]
+    config = {
+        "instruction": task.instruction.strip() + "\n", "author_name": "codedata",
+        "author_email": "unknown", "difficulty": BENCH_DIFFICULTY.get(difficulty, difficulty),
+        "category": task.metadata["category"], "tags": tags, "parser_name": "pytest",
+        "max_agent_timeout_sec": task.agent_timeout_s,
+        "max_test_timeout_sec": task.verifier_timeout_s, "run_tests_in_same_shell": False}
+    ours = ["task.yaml", "Dockerfile", "docker-compose.yaml", "run-tests.sh", "solution.sh",
+            "tests", ".dockerignore", "manifest.toml"]
+    return {
+        "task.yaml": json.dumps(config, indent=2) + "\n",   # JSON is YAML
+        "Dockerfile": task.dockerfile + FOR_BENCH,
+        "docker-compose.yaml": text_of("codedata.export", "bench_compose.yaml"),
+        "run-tests.sh": fill(text_of("codedata.export", "bench_tests.sh"), user=AGENT,
+                             workdir=task.workdir),
+        "solution.sh": task.solution, ".dockerignore": "\n".join(ours) + "\n", **verifier}
+
+
+def write_bench(export: TaskExport) -> None:
+    """Write a folder for each task of terminal-bench."""
+    for task in export.tasks:
+        folder = export.new / bench_name(task.instance_id)
+        if Path(task.context).is_dir():
+            shutil.copytree(task.context, folder)
+        write_task(folder, bench_files(task))
+
+
+def bench_problem(task: DatapointTask) -> Problem | None:
+    """Return why a task cannot be exported, or None."""
+    return task.problem or task_problem(task)
+
+
+BENCH_FORMAT = TaskFormat("terminal-bench", {Datapoint: lambda root: task_of},
+                          lambda root: bench_problem, write_bench, "bench_card.md")

@@ -1,0 +1,231 @@
+"""Start the server on a free port and a folder of its own, and talk to it through sockets."""
+import contextlib
+import hashlib
+import hmac
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+
+SECRET = "only for these tests"
+PATIENCE_S = 30
+
+
+def assert_soon(condition, complaint):
+    """Wait for a condition to hold."""
+    for _ in range(PATIENCE_S * 20):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError(complaint)
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def is_open(port):
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextlib.contextmanager
+def inbox(folder):
+    """Run the server until it is killed at the end; yield its port."""
+    port = free_port()
+    env = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "PORT": str(port),
+           "DATA_DIR": str(folder), "HOOK_SECRET": SECRET}
+    server = subprocess.Popen(["/usr/bin/node", "/app/server.js"], env=env, cwd="/app",
+                              stdin=subprocess.DEVNULL, start_new_session=True)
+    try:
+        assert_soon(lambda: server.poll() is not None or is_open(port), "it does not listen")
+        assert server.poll() is None, "the server ended at its start"
+        yield port
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
+        server.wait(timeout=PATIENCE_S)
+
+
+def connect(port):
+    try:
+        return socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
+    except OSError as error:
+        raise AssertionError(f"the server is gone: {error}") from error
+
+
+def read_answer(client):
+    """Return (status, value) of the answer, which ends the connection."""
+    data = b""
+    try:
+        while part := client.recv(65536):
+            data += part
+        head, _, body = data.partition(b"\r\n\r\n")
+        if b"chunked" in head.lower():
+            body = body.partition(b"\r\n")[2].rpartition(b"\r\n0\r\n")[0]
+        return int(head.split()[1]), json.loads(body)
+    except (OSError, ValueError, IndexError) as error:
+        raise AssertionError(f"no answer in JSON: {error}, {data[:200]}") from error
+
+
+def send(client, data):
+    try:
+        client.sendall(data)
+    except OSError as error:
+        raise AssertionError(f"the server hung up: {error}") from error
+
+
+def exchange(port, *pieces):
+    with connect(port) as client:
+        for piece in pieces:
+            send(client, piece)
+        return read_answer(client)
+
+
+def sign(body):
+    return "sha256=" + hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
+
+
+def head(source, name, signature, length):
+    lines = [f"POST /hooks/{source} HTTP/1.1", "Host: inbox", "Connection: close", length]
+    lines += [f"X-Hook-Id: {name}"] if name is not None else []
+    lines += [f"X-Hook-Signature: {signature}"] if signature is not None else []
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+def delivery(source, name, body, signature):
+    return head(source, name, signature, f"Content-Length: {len(body)}") + body
+
+
+def post(port, source, name, value):
+    body = json.dumps(value, ensure_ascii=False).encode()
+    return exchange(port, delivery(source, name, body, sign(body)))
+
+
+def get(port, path):
+    request = f"GET {path} HTTP/1.1\r\nHost: inbox\r\nConnection: close\r\n\r\n"
+    return exchange(port, request.encode())
+
+
+def journal(folder):
+    path = folder / "journal.ndjson"
+    assert path.is_file(), "there is no journal"
+    text = path.read_text(encoding="utf-8", errors="replace")
+    assert text.endswith("\n"), "the journal's last line is torn"
+    try:
+        return [json.loads(line) for line in text.split("\n")[:-1]]
+    except ValueError as error:
+        raise AssertionError(f"a line of the journal is not JSON: {error}") from error
+
+
+def event(seq, source, name, body):
+    return {"seq": seq, "source": source, "id": name, "body": body}
+
+
+def test_signatures_are_of_the_bytes(tmp_path):
+    with inbox(tmp_path / "new" / "data") as port:
+        values = [{"name": "Zoë Šimůnková", "n": 1}, ["…", "日本語", "🦊"], "ñ" * 300]
+        for seq, value in enumerate(values, start=1):
+            body = json.dumps(value, ensure_ascii=False).encode()
+            chunks = [b"1\r\n" + body[i:i + 1] + b"\r\n" for i in range(len(body))]
+            start = head("shop", f"d{seq}", sign(body), "Transfer-Encoding: chunked")
+            assert exchange(port, start, *chunks, b"0\r\n\r\n") == (202, {"seq": seq})
+        body = b'{"total": 12}'
+        good = sign(body)
+        other = good[:-1] + ("0" if good[-1] != "0" else "1")
+        for bad in [None, "", "sha256=", good[:-1], good + "0", good[7:], other, "sha1=" + good[7:],
+                    "\xe9" * len(good), sign(body + b" "), "x" * 5000]:
+            answer = exchange(port, delivery("shop", "b", body, bad))
+            assert answer == (401, {"error": "signature"}), bad
+        latin = '{"name": "Zoë"}'.encode("latin-1")
+        assert exchange(port, delivery("shop", "b", latin, sign(latin))) == (400, {"error": "json"})
+        assert exchange(port, delivery("shop", "b", b"{", sign(b"{"))) == (400, {"error": "json"})
+        for missing in [None, ""]:
+            answer = exchange(port, delivery("shop", missing, body, good))
+            assert answer == (400, {"error": "id"})
+        full = b'"' + b"f" * 65534 + b'"'
+        assert exchange(port, delivery("shop", "f", full, sign(full))) == (202, {"seq": 4})
+        long = full[:-1] + b'f"'
+        assert exchange(port, delivery("shop", "l", long, sign(long))) == (413, {"error": "size"})
+        assert post(port, "shop", "last", values[0]) == (202, {"seq": 5})
+        assert [line["body"] for line in journal(tmp_path / "new" / "data")[:3]] == values
+
+
+def test_retries_are_stored_once(tmp_path):
+    with inbox(tmp_path) as port, contextlib.ExitStack() as stack:
+        assert post(port, "shop", "1", {"a": 1}) == (202, {"seq": 1})
+        assert post(port, "shop", "1", {"a": 2}) == (200, {"seq": 1, "duplicate": True})
+        assert post(port, "till", "1", {"a": 3}) == (202, {"seq": 2})
+        names = ["same"] * 16 + [f"other{i}" for i in range(8)]
+        random.Random(5).shuffle(names)
+        waiting = []
+        for name in names:   # all but the last byte, so that all of them end at once
+            body = json.dumps({"name": name}).encode()
+            client = stack.enter_context(connect(port))
+            send(client, delivery("shop", name, body, sign(body))[:-1])
+            waiting.append((name, client))
+        for _, client in waiting:
+            send(client, b"}")
+        answers = [(name, *read_answer(client)) for name, client in waiting]
+        lines = journal(tmp_path)
+    seqs = {line["id"]: line["seq"] for line in lines[2:]}
+    assert [line["seq"] for line in lines] == list(range(1, 12))
+    assert sorted(seqs) == sorted(set(names))
+    stored = [name for name, status, _ in answers if status == 202]
+    assert sorted(stored) == sorted(set(names))
+    for name, status, value in answers:
+        mark = {} if status == 202 else {"duplicate": True}
+        assert (status in (200, 202), value) == (True, {"seq": seqs[name], **mark})
+
+
+def test_a_kill_loses_nothing_acknowledged(tmp_path):
+    expected = []
+    for torn in ['{"seq": 5, "source": "shop", "id": "torn", "body": "Ž'.encode()[:-1], b"{",
+                 b'{"seq":9,"source":"shop","id":"torn","body":"whole but for its line feed"}']:
+        with inbox(tmp_path) as port:
+            for _ in range(4):
+                seq = len(expected) + 1
+                value = {"text": "Grüße\n", "n": seq * 7}
+                assert post(port, "shop", f"k{seq}", value) == (202, {"seq": seq})
+                expected.append(event(seq, "shop", f"k{seq}", value))
+        assert journal(tmp_path) == expected
+        with open(tmp_path / "journal.ndjson", "ab") as out:
+            out.write(torn)
+        with inbox(tmp_path) as port:
+            assert get(port, "/events") == (200, {"events": expected, "next": None})
+            again = post(port, "shop", f"k{len(expected) - 1}", "again")
+            assert again == (200, {"seq": len(expected) - 1, "duplicate": True})
+            seq = len(expected) + 1
+            assert post(port, "shop", f"torn{seq}", "now whole") == (202, {"seq": seq})
+            expected.append(event(seq, "shop", f"torn{seq}", "now whole"))
+        assert journal(tmp_path) == expected
+
+
+def test_events_come_in_pages(tmp_path):
+    numbers = random.Random(6)
+    with inbox(tmp_path) as port:
+        known = []
+        for seq in range(1, 131):
+            source = numbers.choice(["shop", "till", "till"])
+            known.append(event(seq, source, f"p{seq}", {"value": numbers.randrange(10**6)}))
+            assert post(port, source, f"p{seq}", known[-1]["body"]) == (202, {"seq": seq})
+        till = [one for one in known if one["source"] == "till"]
+        for query, listed, last in [
+                ("", known[:50], 50), ("?limit=100", known[:100], 100),
+                ("?limit=5000", known[:100], 100), ("?after=80", known[80:], None),
+                ("?after=127&limit=3", known[127:], None),
+                ("?after=126&limit=3", known[126:129], 129), ("?after=130", [], None),
+                ("?after=999999&limit=1", [], None), ("?source=none", [], None),
+                (f"?source=till&limit={len(till)}", till, None),
+                (f"?source=till&limit={len(till) - 1}", till[:-1], till[-2]["seq"]),
+                (f"?source=till&after={till[3]['seq']}&limit=2", till[4:6], till[5]["seq"])]:
+            assert get(port, f"/events{query}") == (200, {"events": listed, "next": last}), query
+        for query in ["after=-1", "after=x", "after=1.5", "after=", "limit=0", "limit=-3",
+                      "limit=2a"]:
+            assert get(port, f"/events?{query}") == (400, {"error": "query"}), query
+        assert get(port, "/event") == (404, {"error": "path"})

@@ -1,0 +1,1 @@
+"""Turn the deliveries of meter readings into hours for billing."""

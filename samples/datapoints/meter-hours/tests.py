@@ -1,0 +1,173 @@
+"""Write deliveries from known quarters, and compare the hours that come out."""
+import random
+import subprocess
+from datetime import datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
+
+QUARTER = timedelta(minutes=15)
+HEAD = "meter,hour,kwh,quarters"
+
+
+def utc(text):
+    return datetime.fromisoformat(text).replace(tzinfo=timezone.utc)
+
+
+def meterflow(*args):
+    """Run the program; it has to end well."""
+    command = ["/usr/bin/python3", "-m", "meterflow", "hours", *map(str, args)]
+    try:
+        done = subprocess.run(command, cwd="/app", capture_output=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise AssertionError(f"meterflow did not end: {error}") from error
+    assert done.returncode == 0, done.stderr.decode(errors="replace")[-2000:]
+
+
+def lines(path):
+    assert path.is_file(), f"{path.name} was not written"
+    return path.read_bytes().decode("utf-8", errors="replace").split("\n")
+
+
+def quarters(random_numbers, meter, begin, end):
+    """Return {(meter, start): Wh} of each quarter from begin to before end."""
+    count = (end - begin) // QUARTER
+    return {(meter, begin + i * QUARTER): random_numbers.randrange(3000) for i in range(count)}
+
+
+def local_day(zone, text, days=1):
+    """Return the beginning and the end of whole local days, in UTC."""
+    first = datetime.fromisoformat(text)
+    ends = [first.replace(tzinfo=ZoneInfo(zone)),
+            (first + timedelta(days=days)).replace(tzinfo=ZoneInfo(zone))]
+    return [time.astimezone(timezone.utc) for time in ends]
+
+
+def hours(known):
+    """Return the lines that are right for these quarters."""
+    parts = {}
+    for (meter, start), wh in known.items():
+        parts.setdefault((meter, start.replace(minute=0)), []).append(wh)
+    rows = [f"{meter},{hour:%Y-%m-%dT%H:%MZ},{sum(whs) // 1000}.{sum(whs) % 1000:03},{len(whs)}"
+            for (meter, hour), whs in sorted(parts.items())]
+    return [HEAD, *rows, ""]
+
+
+def north_rows(zone, known):
+    by_time = sorted(known.items(), key=lambda item: (item[0][1], item[0][0]))
+    return [f"{meter};{start.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M};{wh // 1000},{wh % 1000:03}"
+            for (meter, start), wh in by_time]
+
+
+def north(path, zone, created, rows):
+    head = ["# supplier: north", f"# created: {created}", f"# zone: {zone}", "meter;start;kWh"]
+    path.write_text("\n".join([*head, *rows, ""]), encoding="utf-8")
+    return path
+
+
+def south(path, digits, created, rows):
+    head = ["# supplier: south", f"# created: {created}", f"# digits: {digits}",
+            "meter|time|register"]
+    path.write_text("\n".join([*head, *rows, ""]), encoding="utf-8")
+    return path
+
+
+def test_both_clock_changes(tmp_path):
+    numbers = random.Random(11)
+    known, paths = {}, []
+    for zone, day in [("Europe/Berlin", "2023-10-28"), ("Australia/Lord_Howe", "2024-04-06"),
+                      ("America/New_York", "2024-03-09"), ("Europe/Lisbon", "2022-10-29")]:
+        begin, end = local_day(zone, day, days=3)
+        part = {}
+        for i in range(3):
+            part |= quarters(numbers, f"N-{len(paths)}{i}", begin, end)
+        for key in numbers.sample(sorted(part), 20):
+            if key[1].hour > 4 and key[1].hour < 13:   # a gap at no change of the clock
+                del part[key]
+        paths.append(north(tmp_path / f"{len(paths)}.csv", zone, "2024-05-01T00:00:00Z",
+                           north_rows(zone, part)))
+        known |= part
+    begin, end = local_day("Europe/Paris", "2021-10-31")
+    late = quarters(numbers, "P-late", begin, end)
+    del late["P-late", utc("2021-10-31T00:45")]   # the first 02:45, so the passes differ in length
+    paths.append(north(tmp_path / "p.csv", "Europe/Paris", "2024-05-01T00:00:00Z",
+                       north_rows("Europe/Paris", late)))
+    known |= late
+    meterflow("--out", tmp_path / "out.csv", *paths)
+    assert lines(tmp_path / "out.csv") == hours(known)
+
+
+def test_registers_become_quarters(tmp_path):
+    numbers = random.Random(12)
+    known, rows = {}, []
+    begin = utc("2024-02-28T00:00")
+    for meter in ["S-1", "S-2", "S-3"]:
+        register = 10**6 - numbers.randrange(100, 20000)
+        part = quarters(numbers, meter, begin, begin + timedelta(days=2))
+        starts = sorted(part)
+        hidden = set()
+        for first in range(20, 180, 40):   # seven quarters of which the ends alone are read
+            used = numbers.randrange(2000)
+            for key in starts[first:first + 7]:
+                part[key] = used
+            hidden |= {key[1] for key in starts[first + 1:first + 7]}
+        for key in starts:
+            if key[1] not in hidden:
+                rows.append(f"{meter}|{key[1]:%Y-%m-%dT%H:%MZ}|{register % 10**6}")
+            register += part[key]
+        rows.append(f"{meter}|{begin + timedelta(days=2):%Y-%m-%dT%H:%MZ}|{register % 10**6}")
+        known |= part
+    numbers.shuffle(rows)
+    path = south(tmp_path / "s.txt", 6, "2024-03-01T00:00:00Z", rows)
+    small = south(tmp_path / "t.txt", 3, "2024-03-01T00:00:00Z",
+                  ["T|2024-02-28T00:15Z|4", "T|2024-02-28T00:00Z|993"])
+    known["T", begin] = 11
+    meterflow("--out", tmp_path / "out.csv", path, small)
+    assert lines(tmp_path / "out.csv") == hours(known)
+
+
+def test_the_delivery_created_last_counts(tmp_path):
+    numbers = random.Random(13)
+    zone = "Europe/Vienna"
+    begin, end = local_day(zone, "2023-06-14")
+    # in the order of creation, though neither the texts nor the names sort so
+    created = ["2023-06-15T09:00:00+09:00", "2023-06-15T02:30:00+02:00",
+               "2023-06-14T20:45:00-04:00", "2023-06-15T01:00:00Z"]
+    names = ["d.csv", "b.csv", "c.csv", "a.csv"]
+    known, paths = {}, []
+    for i, name in enumerate(names):
+        part = quarters(numbers, "N-1", begin + 8 * i * QUARTER, end)
+        part |= quarters(numbers, f"N-2{i}", begin, end)
+        paths.append(north(tmp_path / name, zone, created[i], north_rows(zone, part)))
+        known |= part
+    for order in [(0, 1, 2, 3), (3, 2, 1, 0), (2, 0, 3, 1)]:
+        meterflow("--out", tmp_path / "out.csv", *[paths[i] for i in order])
+        assert lines(tmp_path / "out.csv") == hours(known)
+
+
+def test_bad_rows_are_rejected_alone(tmp_path):
+    numbers = random.Random(14)
+    zone = "Europe/Madrid"
+    begin, end = local_day(zone, "2024-03-31")   # from 02:00 to 03:00 there is no such time
+    known = quarters(numbers, "N-7", begin, end)
+    rows = north_rows(zone, known)
+    bad = [("N-8;2024-03-31 02:15;0,5", "time"), ("N-8;2024-03-31 01:10;0,5", "time"),
+           ("N-8;2024-03-31 05:00;-0,5", "value"), ("N-8;2024-03-31 05:00", "columns"),
+           ("N-8;31.03.2024 05:00;0,5", "time"), ("N-8;2024-03-31 02:45;x", "time"),
+           ("N-8;2024-03-31 05:00;0.5", "value"), ("N-8;2024-03-31 05:00;1;2", "columns")]
+    rejected = []
+    for place, (row, reason) in zip(sorted(numbers.sample(range(80), len(bad))), bad, strict=True):
+        rows.insert(place, row)
+        rejected.append(f"z.csv,{5 + place},{reason}")
+    (tmp_path / "in").mkdir()
+    first = north(tmp_path / "in" / "z.csv", zone, "2024-04-01T04:00:00Z", rows)
+    second = south(tmp_path / "in" / "a.txt", 5, "2024-04-01T03:00:00Z", [
+        "S|2024-03-31T00:00Z|100", "S|2024-03-31T00:15Z|100000", "S|2024-03-31T00:15Z|12a",
+        "S|2024-03-31T00:20Z|150", "S|2024-03-31T00:30Z|300"])
+    known |= {("S", utc("2024-03-31T00:00")): 100, ("S", utc("2024-03-31T00:15")): 100}
+    rejected += ["a.txt,6,value", "a.txt,7,value", "a.txt,8,time"]
+    meterflow("--out", tmp_path / "out.csv", "--rejects", tmp_path / "rejects.csv", first, second)
+    assert lines(tmp_path / "out.csv") == hours(known)
+    assert lines(tmp_path / "rejects.csv") == ["file,line,reason", *rejected, ""]
+    clean = north(tmp_path / "clean.csv", zone, "2024-04-01T04:00:00Z", north_rows(zone, {
+        ("N-7", begin): 12}))
+    meterflow("--out", tmp_path / "out.csv", "--rejects", tmp_path / "rejects.csv", clean)
+    assert lines(tmp_path / "rejects.csv") == ["file,line,reason", ""]

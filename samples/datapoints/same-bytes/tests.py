@@ -1,0 +1,253 @@
+"""Build releases of repositories that are made here, and verify archives that are made here."""
+import gzip
+import hashlib
+import io
+import os
+import random
+import shutil
+import subprocess
+import tarfile
+
+import pytest
+
+PATH = "/usr/local/bin:/usr/bin:/bin"
+AUTHOR = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b.example", "GIT_COMMITTER_NAME": "a",
+          "GIT_COMMITTER_EMAIL": "a@b.example", "GIT_CONFIG_NOSYSTEM": "1"}
+NAMES = ["README", "docs/a file.txt", "docs/  two", "-rf", "back\\slash\\n.txt", "Zebra", "apple",
+         "docs.txt", "docs/\u00fcber/\u65e5\u672c", "lib/*.c", "q'uote \"s\"", "end "]
+
+
+def run(command, umask=-1, **env):
+    try:
+        return subprocess.run(command, capture_output=True, timeout=60, umask=umask, cwd="/tmp",
+                              env={"PATH": PATH, "HOME": "/nonexistent", "LANG": "C.UTF-8", **env})
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise AssertionError(f"{command[0]}: {error}") from error
+
+
+def release(repository, tag, folder, umask=-1, **env):
+    """Return the status of bin/release."""
+    return run(["/app/bin/release", repository, tag, folder], umask, **env).returncode
+
+
+def verify(path):
+    """Return the status of bin/verify, and its lines."""
+    done = run(["/app/bin/verify", path])
+    return done.returncode, done.stdout.decode(errors="replace").splitlines()
+
+
+class Repository:
+    """Hold a repository, and what its last commit has."""
+
+    def __init__(self, path, seed):
+        self.path = path
+        self.numbers = random.Random(seed)
+        self.files = {}   # path: (mode, bytes), as in the commit
+        path.mkdir(parents=True)
+        self.git("init", "-q", "-b", "main")
+
+    def git(self, *args, **env):
+        env = {"PATH": PATH, "HOME": "/nonexistent", **AUTHOR, **env}
+        done = subprocess.run(["/usr/bin/git", "-C", self.path, *args], capture_output=True,
+                              timeout=60, env=env)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.decode().strip()
+
+    def state(self):
+        return self.git("status", "--porcelain", "--ignored"), self.git("rev-parse", "HEAD")
+
+    def write(self, name, data, mode=0o644):
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if mode == 0o777:
+            os.symlink(data, path)
+        else:
+            path.write_bytes(data)
+            path.chmod(mode)
+        self.files[name] = (mode, data)
+
+    def fill(self, project):
+        """Write files of all kinds."""
+        self.write("release.conf", f"# of the release\nname = {project}\n".encode())
+        for name in NAMES:
+            data = bytes(self.numbers.choices(b"abc \r\n", k=self.numbers.randrange(400)))
+            self.write(name, data + b"\r\n\n", self.numbers.choice([0o644, 0o755]))
+        self.write("bin/run", b"\x00\xff" * self.numbers.randrange(9, 99), 0o755)
+        self.write("current", b"docs/a file.txt", 0o777)
+        self.write("lib/dangling", b"../no where", 0o777)
+
+    def commit(self, tag, time):
+        self.git("add", "-A")
+        self.git("commit", "-q", "-m", tag, GIT_COMMITTER_DATE=f"{time} +0500",
+                 GIT_AUTHOR_DATE=f"{time - 5000} +0100")
+        self.git("tag", *self.numbers.choice([["-a", "-m", tag], []]), tag,
+                 GIT_COMMITTER_DATE=f"{time + 900} +0000")
+
+
+def manifest(files):
+    """Return the manifest of files."""
+    paths = sorted(files, key=lambda path: path.encode())
+    return b"".join(hashlib.sha256(files[path][1]).hexdigest().encode()
+                    + (b" @" if files[path][0] == 0o777 else b"  ") + path.encode() + b"\n"
+                    for path in paths)
+
+
+def entries(path):
+    """Return what an archive has, in its order."""
+    assert path.is_file(), f"{path.name} was not written"
+    try:
+        with tarfile.open(path, "r:gz") as archive:
+            return [(one, archive.extractfile(one).read() if one.isreg() else one.linkname.encode())
+                    for one in archive.getmembers()]
+    except (tarfile.TarError, OSError, EOFError, AttributeError) as error:
+        raise AssertionError(f"{path.name} cannot be read: {error}") from error
+
+
+def assert_is_release(path, top, files, time):
+    found = entries(path)
+    expected = {**files, "MANIFEST": (0o644, manifest(files))}
+    names = sorted((f"{top}/{name}" for name in expected), key=lambda name: name.encode())
+    assert [one.name for one, _ in found] == names
+    for one, data in found:
+        mode, content = expected[one.name.partition("/")[2]]
+        assert (one.name, data) == (one.name, content)
+        assert (one.name, one.issym()) == (one.name, mode == 0o777)
+        assert one.issym() or (one.name, one.mode) == (one.name, mode)
+        assert (one.uid, one.gid, one.uname, one.gname, one.mtime) == (0, 0, "", "", time)
+
+
+@pytest.fixture
+def repository(tmp_path):
+    return Repository(tmp_path / "one" / "repository", 21)
+
+
+def test_builders_get_the_same_bytes(repository, tmp_path):
+    repository.fill("kit")
+    time = 1_650_000_000 + repository.numbers.randrange(10**7)
+    repository.commit("v2.1", time)
+    clone = tmp_path / "two words" / "a much longer path" / "clone"
+    shutil.copytree(repository.path, clone, symlinks=True)   # all times but the links' stay
+    for number, path in enumerate(sorted(clone.rglob("[a-z]*"))):
+        if path.is_file() and ".git" not in path.parts and not path.is_symlink():
+            os.utime(path, (number * 1000, number * 1000))
+            path.chmod(0o600)
+    config = tmp_path / "home" / ".gitconfig"
+    config.parent.mkdir()
+    config.write_text("[core]\n\tautocrlf = true\n\tquotePath = false\n[tar]\n\tumask = 0077\n"
+                      "[log]\n\tdate = relative\n\tshowSignature = true\n")
+    builds = [
+        (repository.path, 0o022, {"TZ": "UTC"}),
+        (clone, 0o077, {"TZ": "Asia/Tokyo", "LC_ALL": "C"}),
+        (repository.path, 0o000, {"TZ": "America/Lima", "HOME": str(config.parent)}),
+        (clone, 0o027, {"LANG": "POSIX"})]
+    archives = []
+    for number, (path, umask, env) in enumerate(builds):
+        folder = tmp_path / f"out{number}"
+        assert release(path, "v2.1", folder, umask, **env) == 0, "the release failed"
+        archive = folder / "kit-2.1.tar.gz"
+        assert_is_release(archive, "kit-2.1", repository.files, time)
+        archives.append(archive.read_bytes())
+    assert len(set(archives)) == 1, "the bytes differ"
+    assert archives[0][4:8] == bytes(4), "the gzip header has a time"
+
+
+def test_an_archive_has_the_commit_and_its_manifest(repository, tmp_path):
+    repository.write("tools/inside", b"left out")
+    repository.write("notes.psd", b"left out")
+    repository.files.clear()
+    repository.fill("tool-box.x")
+    repository.write(".gitattributes", b"/tools export-ignore\n*.psd export-ignore\n")
+    repository.write(".gitignore", b"*.log\n")
+    repository.commit("3.0-rc1", 1_700_000_123)
+    files = dict(repository.files)
+    repository.write("apple", b"changed later")
+    repository.write("later", b"")
+    repository.write("release.conf", b"name = renamed\n")
+    repository.commit("v3.0", 1_700_009_999)
+    repository.write("README", b"not committed")
+    repository.write("scratch.txt", b"mine")
+    repository.write("run.log", b"mine, and ignored")
+    before = repository.state()
+    folder = tmp_path / "new" / "out"
+    assert release(repository.path, "3.0-rc1", folder) == 0, "the release failed"
+    top = "tool-box.x-3.0-rc1"
+    assert_is_release(folder / f"{top}.tar.gz", top, files, 1_700_000_123)
+    assert repository.state() == before, "the repository was touched"
+
+
+def write_archive(path, files, top="kit-1.0"):
+    """Write an archive, with entries for directories."""
+    with tarfile.open(path, "w:gz") as archive:
+        names = {os.path.dirname(name) for name in files}
+        for name in sorted(names):
+            folder = tarfile.TarInfo(f"{top}/{name}".rstrip("/"))
+            folder.type, folder.mode = tarfile.DIRTYPE, 0o755
+            archive.addfile(folder)
+        for name, (mode, data) in files.items():
+            one = tarfile.TarInfo(f"{top}/{name}")
+            one.mode = mode
+            if mode == 0o777:
+                one.type, one.linkname = tarfile.SYMTYPE, data.decode()
+                archive.addfile(one)
+            else:
+                one.size = len(data)
+                archive.addfile(one, io.BytesIO(data))
+    return path
+
+
+def test_verify_names_each_difference(tmp_path):
+    numbers = random.Random(23)
+    good = {name: (0o644, numbers.randbytes(50)) for name in NAMES}
+    good |= {"current": (0o777, b"docs/a file.txt"), "lib/dangling": (0o777, b"../no where")}
+    listed = {**good, "MANIFEST": (0o644, manifest(good))}
+    bad = dict(listed)
+    changed = numbers.sample(NAMES, 4)
+    for name in changed[:3]:
+        bad[name] = (0o644, numbers.randbytes(50))
+    bad[changed[3]] = (0o777, listed[changed[3]][1].hex().encode())
+    bad["current"] = (0o644, b"docs/a file.txt")
+    bad["lib/dangling"] = (0o777, b"../no  where")
+    missing = numbers.sample(sorted(set(NAMES) - set(changed)), 3)
+    for name in missing:
+        del bad[name]
+    extra = ["docs/a", "  scratch\\.txt", "lib/MANIFEST", ".hidden", "lib/link"]
+    bad |= dict.fromkeys(extra, (0o644, b"more")) | {"lib/link": (0o777, b"-rf")}
+    lines = [f"changed {name}" for name in [*changed, "current", "lib/dangling"]]
+    lines += [f"missing {name}" for name in missing] + [f"extra {name}" for name in extra]
+    assert verify(write_archive(tmp_path / "good.tar.gz", listed)) == (0, [])
+    found = verify(write_archive(tmp_path / "bad one.tar.gz", bad))
+    assert found == (1, sorted(lines, key=lambda line: line.encode()))
+    del bad["MANIFEST"]
+    assert verify(write_archive(tmp_path / "a.tar.gz", bad)) == (2, []), "no MANIFEST"
+    elsewhere = {"sub/MANIFEST": (0o644, b"")}
+    assert verify(write_archive(tmp_path / "b.tar.gz", elsewhere)) == (2, []), "no MANIFEST on top"
+    (tmp_path / "c.tar.gz").write_bytes(gzip.compress(numbers.randbytes(3000)))
+    assert verify(tmp_path / "c.tar.gz") == (2, [])
+
+
+def listing(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.is_dir() else {}
+
+
+def test_refusals_leave_nothing_behind(repository, tmp_path):
+    out = tmp_path / "out"
+    repository.write("a", b"a")
+    repository.commit("v0.1", 1_600_000_000)
+    repository.fill("kit")
+    repository.commit("v1.0", 1_600_000_500)
+    repository.git("branch", "v9.0")
+    for tag in ["v1.1", "v9.0", "main", "HEAD", repository.git("rev-parse", "HEAD"), "v0.1"]:
+        assert (release(repository.path, tag, out), listing(out)) == (2, {}), tag
+    assert release(repository.path, "v1.0", out) == 0, "the release failed"
+    first = listing(out)
+    assert list(first) == ["kit-1.0.tar.gz"]
+    assert release(repository.path, "v1.0", out) == 0, "the same archive is refused"
+    assert listing(out) == first
+    repository.write("more", b"more")
+    repository.git("tag", "-d", "v1.0")
+    repository.commit("v1.0", 1_600_000_900)
+    assert release(repository.path, "v1.0", out) == 3, "an archive with other bytes is there"
+    assert listing(out) == first
+    assert release(repository.path, "v1.0", tmp_path / "other") == 0, "the release failed"
+    assert_is_release(tmp_path / "other" / "kit-1.0.tar.gz", "kit-1.0",
+                      repository.files, 1_600_000_900)

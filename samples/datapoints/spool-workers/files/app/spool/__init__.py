@@ -1,0 +1,1 @@
+"""Run jobs from a directory that several workers share."""

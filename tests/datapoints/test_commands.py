@@ -1,0 +1,136 @@
+"""Check the commands of agents, by the script: from seeds to an approved datapoint."""
+from __future__ import annotations
+
+import json
+
+import pytest
+from a_datapoint import PARTS, write_datapoint
+from conftest import REPO, run_script
+from judged import read_json
+
+SPEC = "\n".join(f"## {title}\n\nWords.\n" for title in (
+    "Task", "Instructions", "Environment Setup", "Testing", "Difficulty", "Core Skills Tested",
+    "Key Technologies"))
+
+
+def tool(root, *words, code: int = 0, timeout_s: int = 60) -> dict:
+    done = run_script("build_dp.py", root, "tool", *words, timeout_s=timeout_s)
+    assert done.returncode == code, done.stderr
+    return json.loads(done.stdout) if code < 2 else {"error": done.stderr}
+
+
+def claimed(root, type: str, agent: str = "a") -> list[str]:
+    """Claim a task, and return the flags that name it."""
+    task = tool(root, "next", "--agent", agent, "--task-type", type)
+    return ["--task-id", task["id"], "--claim", task["claim"]]
+
+
+@pytest.fixture
+def seeded(tmp_path):
+    (tmp_path / "seed.md").write_text("# Sums\n\nAdd up.\ncanary GUID 1\n")
+    assert tool(tmp_path, "init_seed_tasks", tmp_path / "seed.md") == {"new": 1}
+    return tmp_path
+
+
+def ideas(n: int) -> str:
+    return json.dumps([{"title": f"Idea {i}"} for i in range(n)])
+
+
+def built(root) -> tuple[list[str], dict]:
+    """Stage a datapoint of the seed; return (the flags of its task, what create_dp says)."""
+    idea = claimed(root, "generate_idea")
+    assert tool(root, "save_artifact", *idea, "--text", ideas(20)) == {"saved": 20}
+    draft = tool(root, "create_draft", *idea, "--spec", SPEC)
+    assert draft["datapoint"] == "seed_001_a"
+    task = claimed(root, "build_datapoint")
+    source = write_datapoint(root / "source")
+    paths = [word for name in PARTS if not name.startswith("files/")
+             for word in (f"--{name.partition('.')[0]}-file", source / name)]
+    return task, tool(root, "create_dp", *task, *paths, "--difficulty", "easy",
+                      "--additional-files-dir", source / "files")
+
+
+def test_seeds_are_queued_once_and_handed_out_once(tmp_path):
+    seeds = REPO / "samples/seed_tasks"
+    assert tool(tmp_path, "init_seed_tasks", seeds)["new"] >= 20
+    assert tool(tmp_path, "init_seed_tasks", seeds) == {"new": 0}
+    first, second = (tool(tmp_path, "next", "--agent", "a", "--task-type", "generate_idea")
+                     for _ in range(2))
+    assert first["id"] != second["id"] and first["seed_data"] and first["claim"]
+    folder = next((tmp_path / "dp/_seeds").glob("*/task.yaml")).parent
+    assert not (folder / "solution.sh").exists() and (folder / "tests/test_outputs.py").exists()
+    status = run_script("build_dp.py", tmp_path, "--status").stdout
+    for path in (tmp_path / "dp").glob("_queue.sqlite*"):
+        path.unlink()
+    again = json.loads(run_script("build_dp.py", tmp_path, "--status").stdout)
+    assert again["tasks"] == json.loads(status)["tasks"]
+    assert again["tasks"]["generate_idea"]["in_progress"] == 2
+
+
+def test_how_ideas_are_chosen_is_told_when_enough_are_saved(seeded):
+    task = claimed(seeded, "generate_idea")
+    words = ["get_idea_refinement_details", *task]
+    assert "0 ideas" in tool(seeded, *words, code=1)["error"]
+    tool(seeded, "save_artifact", *task, "--text", json.dumps([{"title": "One"}] * 20))
+    assert "1 ideas with titles of their own" in tool(seeded, *words, code=1)["error"]
+    for bad in ("{", "[1]", '[{"title": " "}]'):
+        tool(seeded, "save_artifact", *task, "--text", bad, code=1)
+    tool(seeded, "save_artifact", *task, "--text", ideas(20))
+    assert "Training value" in tool(seeded, *words)["text"]
+    assert "no section Testing" in tool(seeded, "create_draft", *task, "--spec",
+                                        SPEC.replace("Testing", "Tests"), code=1)["error"]
+    assert "canary" not in (seeded / "dp/_seeds/seed/seed.md").read_text()
+
+
+def test_only_the_claim_changes_a_task(seeded):
+    task = claimed(seeded, "generate_idea")
+    other = [*task[:3], "another"]
+    assert "not held" in tool(seeded, "save_artifact", *other, "--text", "[]", code=1)["error"]
+    assert "reason" in tool(seeded, "complete", *task, "--status", "failed", code=1)["error"]
+    assert tool(seeded, "release", *task)["attempts"] == 0
+    assert tool(seeded, "next", "--agent", "b")["seed"] == "seed"
+    assert tool(seeded, "next", "--agent", "b") == {"id": None}
+    for words in (["nothing"], ["info"], ["list", "--sort", "x"], ["info", "a", "b"],
+                  ["complete", *task, "--status", "done"]):
+        assert "usage" in tool(seeded, *words, code=2)["error"]
+
+
+def test_a_datapoint_is_staged_and_patched_and_not_reviewed_before_it_is_validated(seeded):
+    task, said = built(seeded)
+    assert said["files"] == ["total.py"]
+    (seeded / "new.md").write_text("Another prompt.")
+    patched = tool(seeded, "patch_dp", *task, "--part", "prompt", "--file", seeded / "new.md")
+    assert patched["content"] != said["content"]
+    tool(seeded, "patch_additional_files", *task, "--name", "a/b.md", "--file", seeded / "new.md")
+    assert tool(seeded, "read_datapoint", *task[:2])["files"] == ["a/b.md", "total.py"]
+    assert tool(seeded, "read_datapoint", *task[:2], "--file", "a/b.md")["text"].startswith("Ano")
+    tool(seeded, "patch_additional_files", *task, "--name", "../x", code=1)
+    tool(seeded, "patch_additional_files", *task, "--name", "a/b.md")
+    assert "validate_datapoint" in tool(seeded, "add_dp_to_review", *task, code=1)["error"]
+    assert not (seeded / "dp/seed_001_a").exists()
+
+
+@pytest.mark.docker
+def test_an_approval_holds_for_one_content_and_an_edit_queues_a_review(seeded):
+    task, _ = built(seeded)
+    found = tool(seeded, "validate_datapoint", *task[:2], timeout_s=400)
+    assert found["ok"], found
+    assert tool(seeded, "run_in_dp", *task[:2], "--command", "id -un; cat total.py")[
+        "output"] == "agent\nprint('not yet')\n"
+    assert tool(seeded, "add_dp_to_review", *task)["datapoint"] == "seed_001_a"
+    review = claimed(seeded, "review_datapoint")
+    approve = ["approve_datapoint", *review, "--category", "Data Processing", "--tags"]
+    for tags in ("cooking", "", "python|cli|data|api"):
+        tool(seeded, *approve, tags, code=1)
+    assert tool(seeded, *approve, "python|cli")["status"] == "approved"
+    meta = read_json(seeded / "dp/seed_001_a/metadata.json")
+    assert meta["approved"] and meta["lineage"]["seed"] == "seed"
+    assert run_script("export.py", seeded, "--formats", "harbor").returncode == 0
+    assert (seeded / "export/harbor/seed_001_a/task.toml").exists()
+    (seeded / "dp/seed_001_a/prompt.md").write_text("Add up, please.\n")
+    again = claimed(seeded, "review_datapoint")
+    assert again != review
+    assert "not validated as it is" in tool(seeded, "approve_datapoint", *again, "--category",
+                                            "Security", "--tags", "python", code=1)["error"]
+    assert tool(seeded, "cancel_datapoint", *again, "--reason", "dull", "--category",
+                "quality")["status"] == "cancelled"

@@ -1,0 +1,110 @@
+"""Check how datapoints are read, and what exports make of those that were approved."""
+from __future__ import annotations
+
+import json
+
+import pytest
+from a_datapoint import write_datapoint
+from conftest import REPO, run_script
+
+from codedata.checks.datapoints import Datapoints, read_datapoint, weights_of, workdir_of
+from codedata.datapoints.grade import partial_solutions
+from codedata.errors import BrokenRecord
+from codedata.texts import tomllib
+
+REGULAR = b"0"
+
+
+def export(root, *formats):
+    return run_script("export.py", root, "--formats", ",".join(formats))
+
+
+def test_a_content_is_all_but_the_metadata(tmp_path):
+    first = read_datapoint(write_datapoint(tmp_path / "sums"))
+    again = read_datapoint(write_datapoint(tmp_path / "other", {"status": "approved"}))
+    edited = read_datapoint(write_datapoint(tmp_path / "sums", prompt="Another one."))
+    assert first.content == again.content != edited.content
+    assert (first.files, first.meta.lineage) == (["total.py"], {"seed": "sums"})
+
+
+@pytest.mark.parametrize(("harm", "words"), [
+    (lambda folder: (folder / "tests.py").unlink(), "tests.py"),
+    (lambda folder: (folder / "prompt.md").write_bytes(b"\xff"), "codec can't decode"),
+    (lambda folder: (folder / "files/out").symlink_to("/etc/passwd"), "'files/out' is a link"),
+    (lambda folder: (folder / "files/big").open("w").truncate(1 << 30), "'files/big' is too large"),
+    (lambda folder: (folder / "metadata.json").write_text("[]"), "is not the metadata"),
+    (lambda folder: (folder / "metadata.json").write_text("{}"), "`status` is missing")])
+def test_what_is_no_datapoint_is_named(tmp_path, harm, words):
+    harm(write_datapoint(tmp_path / "dp/sums"))
+    with pytest.raises(BrokenRecord, match=words):
+        Datapoints(tmp_path).open().read("sums")
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ('{"a": 0.1, "b": 0.2, "c": 0.7}', ""), ('{"a": 1}', ""), ('{"a": NaN}', "NaN is no number"),
+    ('{"a": 0.3, "b": 0.69999}', "their sum is 0.99999"), ('{"a": 2, "b": -1}', "'b' has"),
+    ('{"a": 0.5, "a": 0.5}', "twice"), ('{"a": true}', "'a' has True"), ("[1]", "no object"),
+    ("{}", "no object"), ('{"a": "1"}', "'a' has '1'"), ("{", "Expecting"),
+    ("[" * 100_000, "not readable")])
+def test_weights_are_exact(text, words):
+    try:
+        found = ""
+        weights_of(text)
+    except ValueError as e:
+        found = str(e)
+    assert words in found and bool(words) == bool(found)
+
+
+@pytest.mark.parametrize(("dockerfile", "workdir"), [
+    ("FROM a\nWORKDIR /srv\nworkdir /app/x\n", "/app/x"), ("FROM a\n", ""),
+    ("WORKDIR $HOME", ""), ("WORKDIR app", ""), ("WORKDIR /app/../etc", "")])
+def test_the_work_directory_is_the_last_plain_one(dockerfile, workdir):
+    assert workdir_of(dockerfile) == workdir
+
+
+def test_a_partial_solution_lacks_one_change_of_lines_or_one_file():
+    def tree(**files: str) -> dict:
+        return {name: (REGULAR, 0o644, text.encode()) for name, text in files.items()}
+
+    before = tree(a="1\n2\n3\n4\n", same="x")
+    after = tree(a="one\n2\n3\nfour\n", same="x", new="n")
+    parts = partial_solutions(before, after, 8)
+    assert [name for name, _ in parts] == ["a, line 1", "a, line 4", "new"]
+    assert [part["a"][2] for _, part in parts] == [b"1\n2\n3\nfour\n", b"one\n2\n3\n4\n",
+                                                   after["a"][2]]
+    assert ["new" in part for _, part in parts] == [True, True, False]
+    assert [name for name, _ in partial_solutions(before, after, 2)] == ["a, line 1", "a, line 4"]
+
+
+def test_only_what_is_approved_and_unchanged_is_exported(tmp_path):
+    content = read_datapoint(write_datapoint(tmp_path / "dp/sums_001_a")).content
+    approved = {"status": "approved", "approved": content}
+    write_datapoint(tmp_path / "dp/sums_001_a", approved)
+    write_datapoint(tmp_path / "dp/edited", approved, prompt="Add up.")
+    write_datapoint(tmp_path / "dp/waits")
+    done = export(tmp_path, "harbor", "terminal-bench")
+    assert done.returncode == 0, done.stderr
+    left_out = [json.loads(line) for line in
+                (tmp_path / "export/left_out.jsonl").read_text().splitlines()]
+    assert {(one["name"], one["reason"]) for one in left_out} == {
+        ("edited", "not as approved"), ("waits", "not approved")}
+    folder = tmp_path / "export/harbor/sums_001_a"
+    config = tomllib.loads((folder / "task.toml").read_text())
+    assert "docker_image" not in config["environment"] and config["agent"]["user"] == "agent"
+    assert (folder / "environment/total.py").read_text() == "print('not yet')\n"
+    assert "useradd" in (folder / "environment/Dockerfile").read_text()
+    assert json.loads((folder / "tests/weights.json").read_text())["test_words_are_passed_over"]
+    bench = tmp_path / "export/terminal-bench/sums-001-a"
+    task = json.loads((bench / "task.yaml").read_text())
+    assert (task["difficulty"], task["parser_name"]) == ("easy", "pytest")
+    assert {"solution.sh", "tests"} <= {*(bench / ".dockerignore").read_text().split()}
+    assert (bench / "Dockerfile").read_text().endswith("USER agent\n")
+    assert (bench / "tests/test_outputs.py").exists() and (bench / "total.py").exists()
+
+
+def test_the_samples_are_datapoints_of_known_categories():
+    points = [read_datapoint(folder) for folder in sorted((REPO / "samples/datapoints").iterdir())]
+    taxonomy = tomllib.loads((REPO / "codedata/datapoints/taxonomy.toml").read_text())
+    assert len(points) == 5 and len({point.meta.category for point in points}) >= 4
+    for point in points:
+        assert {*point.meta.tags} <= {*taxonomy["tags"]} and weights_of(point.weights)

@@ -1,0 +1,222 @@
+"""Check the queue of tasks: claims, leases and tokens, what files survive, what is refused."""
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from conftest import REPO, eventually, everything_under
+
+from codedata.datapoints.queue import DATABASE, JOURNAL, Refused, TaskManager
+from codedata.errors import Trouble
+
+IDEA, BUILD = "generate_idea", "build_datapoint"
+
+
+@pytest.fixture
+def tm(tmp_path):
+    return TaskManager(tmp_path)
+
+
+def start(folder, program: str, lease_s: float = 60) -> subprocess.Popen:
+    """Start a process that runs lines of Python with `tm`, a TaskManager of the folder."""
+    head = ("import os, time\nfrom codedata.datapoints.queue import TaskManager\n"
+            f"tm = TaskManager({str(folder)!r}, lease_s={lease_s})\n")
+    return subprocess.Popen([sys.executable, "-c", head + program], env={"PYTHONPATH": str(REPO)},
+                            stdout=subprocess.PIPE, text=True)
+
+
+def seen(tm: TaskManager) -> tuple:
+    return tm.status()["tasks"], tm.tasks(), tm.events()
+
+
+def test_an_agent_claims_works_and_completes_in_three_lines(tm):
+    def generate_creative_variations(seed_data):
+        return [f"{seed_data} {n}" for n in range(3)]
+    tm.create_task("generate_idea", {"seed_data": "a log parser"})
+    task = tm.get_next_task("idea-agent-07", task_types=["generate_idea"])
+    draft_ideas = generate_creative_variations(task["seed_data"])
+    tm.complete_task(task["id"], "idea-agent-07", {"drafts": draft_ideas})
+    done = tm.get_task(task["id"])
+    assert done["state"] == "completed" and done["result"] == {"drafts": draft_ideas}
+
+
+def test_processes_and_threads_claim_each_task_once(tm, tmp_path):
+    ids = {tm.create_task(BUILD, {"n": n}) for n in range(80)}
+    program = "while task := tm.get_next_task('a'): print(task['id'], flush=True)"
+    with ThreadPoolExecutor(4) as pool:
+        threads = pool.map(lambda n: tm.get_next_task(f"thread {n}")["id"], range(20))
+        processes = [start(tmp_path, program) for _ in range(4)]
+    claimed = "".join(process.communicate()[0] for process in processes).split()
+    assert sorted([*claimed, *threads]) == sorted(ids)
+
+
+def test_the_highest_priority_goes_first_then_the_oldest_of_the_wanted_types(tm):
+    first, second = (tm.create_task(IDEA, {}) for _ in range(2))
+    urgent, other = tm.create_task(IDEA, {}, priority=2), tm.create_task(BUILD, {}, priority=1)
+    assert [tm.get_next_task("a", [IDEA])["id"] for _ in range(3)] == [urgent, first, second]
+    assert tm.get_next_task("a", [IDEA]) is None and tm.get_next_task("a")["id"] == other
+
+
+def test_a_key_gives_the_same_task_and_children_are_found(tm):
+    parent = tm.create_task(IDEA, {"a": 1}, key="seed 1")
+    assert tm.create_task(IDEA, {"a": 2}, key="seed 1") == parent != tm.create_task(IDEA, {})
+    child = tm.create_task(BUILD, {}, parent=parent)
+    assert [task["id"] for task in tm.children(parent)] == [child] and tm.children(child) == []
+    assert tm.get_task(parent)["a"] == 1 and len(tm.tasks(type=IDEA, state="pending")) == 2
+
+
+def test_a_killed_agents_task_returns_after_its_lease_and_not_before(tm, tmp_path):
+    id = tm.create_task(IDEA, {})
+    agent = start(tmp_path, "print(tm.get_next_task('a')['lease_until'], flush=True)\n"
+                            "time.sleep(60)", lease_s=1.5)
+    lease_until = float(agent.stdout.readline())
+    agent.kill()
+    agent.communicate()
+    eventually(lambda: tm.get_next_task("b"))
+    assert tm.events(id)[-1]["at"] >= lease_until and tm.get_task(id)["attempts"] == 2
+    assert 0 <= tm.status()["oldest_lease_s"] < 30
+
+
+def test_a_late_completion_is_refused_even_under_the_same_name(tm, tmp_path):
+    id = tm.create_task(IDEA, {})
+    slow = TaskManager(tmp_path, lease_s=0.2)
+    slow.get_next_task("a")
+    time.sleep(0.3)
+    with pytest.raises(Refused, match="is pending, and not held"):   # though nobody else has it
+        slow.complete_task(id, "a")
+    token = tm.get_next_task("a")["token"]
+    for change in (slow.complete_task, slow.heartbeat, slow.release):
+        with pytest.raises(Refused):
+            change(id, "a")
+    with pytest.raises(Refused):
+        tm.complete_task(id, "b", token=token)
+    tm.complete_task(id, "a")
+    events = [event["event"] for event in tm.events(id)]
+    assert events == ["created", "claimed", "expired", "claimed", "completed"]
+
+
+def test_what_changes_a_task_renews_its_lease(tmp_path):
+    tm = TaskManager(tmp_path, lease_s=0.8)
+    id = tm.create_task(IDEA, {"a": 1})
+    tm.get_next_task("a")
+    for change in (lambda: tm.heartbeat(id, "a"), lambda: tm.update_task_data(id, "a", {"b": 2}),
+                   lambda: tm.complete_task(id, "a")):
+        time.sleep(0.4)
+        change()
+    assert (tm.get_task(id)["a"], tm.get_task(id)["b"]) == (1, 2)
+
+
+def test_three_attempts_then_it_has_failed_with_all_errors_and_a_release_is_no_attempt(tmp_path):
+    tm = TaskManager(tmp_path, lease_s=0.2)
+    id = tm.create_task(IDEA, {})
+    tm.release(tm.get_next_task("a")["id"], "a")
+    for n in range(2):
+        tm.fail_task(tm.get_next_task("a")["id"], "a", f"no build {n}")
+        assert tm.get_task(id)["state"] == "pending"
+    tm.get_next_task("b")
+    time.sleep(0.3)
+    task = tm.get_task(id)
+    assert (task["state"], task["attempts"]) == ("failed", 3) and tm.get_next_task("a") is None
+    assert task["errors"] == ["no build 0", "no build 1", "The lease ended without a heartbeat."]
+
+
+def test_anybody_cancels_what_is_pending_and_only_its_holder_what_is_claimed(tm):
+    claimed, waiting = tm.create_task(IDEA, {}), tm.create_task(IDEA, {})
+    tm.get_next_task("a")
+    tm.cancel_task(waiting, "a duplicate")
+    with pytest.raises(Refused, match="is in_progress, and not held"):
+        tm.cancel_task(claimed, "mine", "b")
+    tm.cancel_task(claimed, "too hard", "a")
+    assert tm.status()["tasks"][IDEA]["cancelled"] == 2
+
+
+@pytest.mark.parametrize("endings", [[""], ["", "-wal", "-shm"]])
+def test_a_deleted_database_is_made_again_with_claims_and_leases(tm, tmp_path, endings):
+    odd = {"text": "é\x00\u2028\n", "numbers": [1e300, 2**60, {"": None}]}
+    ids = [tm.create_task(BUILD, odd, key=f"k{n}") for n in range(4)]
+    tm.complete_task(tm.get_next_task("a")["id"], "a", {"long": "é" * 5_000_000, **odd})
+    held = tm.get_next_task("a\x00\n")
+    start(tmp_path, "tm.fail_task(tm.get_next_task('b')['id'], 'b', 'no')\nos._exit(0)").wait()
+    before = seen(tm)
+    assert before[1][0].items() >= odd.items() <= before[1][0]["result"].items()
+    for ending in endings:
+        (tmp_path / f"{DATABASE}{ending}").unlink(missing_ok=True)
+    again = TaskManager(tmp_path)
+    assert seen(again) == before and again.create_task(BUILD, {}, key="k3") == ids[3]
+    again.complete_task(held["id"], held["agent"], token=held["token"])
+    assert again.get_next_task("a")["id"] == ids[2]
+    assert tm.get_next_task("b")["id"] == ids[3]   # from the database that was deleted
+    assert seen(tm) == seen(again) and held["token"] not in everything_under(tmp_path)
+
+
+def test_a_transition_between_its_line_and_its_commit_has_happened(tm, tmp_path):
+    id = tm.create_task(IDEA, {})
+    line = json.loads((tmp_path / JOURNAL).read_text())
+    line["task"]["state"] = "cancelled"
+    with open(tmp_path / JOURNAL, "a") as journal:
+        journal.write(json.dumps({**line, "event": "cancelled"}) + '\n{"at": 1, "ta')   # torn
+    assert tm.get_task(id)["state"] == "cancelled" and len(tm.events()) == 2
+    second = tm.create_task(IDEA, {})
+    before = seen(tm)
+    (tmp_path / DATABASE).unlink()
+    assert seen(TaskManager(tmp_path)) == before and tm.get_next_task("a")["id"] == second
+
+
+def test_an_older_database_or_journal_and_another_schema_are_caught_up_with(tmp_path):
+    start(tmp_path, "tm.create_task('generate_idea', {})").wait()
+    shutil.copytree(tmp_path, tmp_path / "old")
+    start(tmp_path, "tm.create_task('generate_idea', {})\ntm.get_next_task('a')").wait()
+    for name, n in ((DATABASE, 2), (JOURNAL, 1)):
+        shutil.copy(tmp_path / "old" / name, tmp_path / name)
+        assert len(TaskManager(tmp_path).tasks()) == n
+    with sqlite3.connect(tmp_path / DATABASE) as connection:
+        connection.executescript("DROP TABLE tasks; CREATE TABLE tasks (x); PRAGMA user_version=9")
+    assert len(TaskManager(tmp_path).tasks(state="pending")) == 1
+
+
+def test_a_program_that_holds_the_database_is_waited_for(tm, tmp_path):
+    other = sqlite3.connect(tmp_path / DATABASE, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    threading.Timer(1, other.execute, ["COMMIT"]).start()
+    tm.create_task(IDEA, {})
+    assert not other.in_transaction
+
+
+def test_files_of_another_kind_are_trouble(tmp_path):
+    (tmp_path / DATABASE).write_bytes(b"something else" * 99)
+    for folder, what in ((tmp_path, "not a database"), (tmp_path / DATABASE, "Not a directory")):
+        with pytest.raises(Trouble, match=what):
+            TaskManager(folder)
+
+
+def test_without_sqlalchemy_the_extra_is_named(tmp_path):
+    (tmp_path / "sqlalchemy.py").write_text("raise ImportError")
+    done = subprocess.run(
+        [sys.executable, "-c", "from codedata.datapoints.queue import *; TaskManager('q')"],
+        env={"PYTHONPATH": f"{tmp_path}:{REPO}"}, capture_output=True, text=True)
+    assert "Trouble" in done.stderr and "pip install 'codedata[queue]'" in done.stderr
+
+
+@pytest.mark.parametrize("call, why", [
+    (lambda tm: tm.get_next_task("a", ["paint"]), "paint is no type of task"),
+    (lambda tm: tm.create_task(IDEA, {"state": 1, "token": 2}), "cannot have state, token"),
+    (lambda tm: tm.create_task(IDEA, {"a": float("nan")}), "NaN"),
+    (lambda tm: tm.create_task(IDEA, {"a": "\ud800"}), "surrogates not allowed"),
+    (lambda tm: tm.create_task(IDEA, {}, priority=2**63), "too large"),
+    (lambda tm: tm.create_task(IDEA, {}, parent="none"), "There is no task none"),
+    (lambda tm: tm.heartbeat("no\x00ne", "a"), r"There is no task no\\x00ne"),
+    (lambda tm: tm.get_task("\ud800"), "surrogates not allowed"),
+    (lambda tm: tm.complete_task(tm.tasks()[0]["id"], "a"), "is pending, and not held")])
+def test_what_is_refused_changes_nothing(tm, tmp_path, call, why):
+    tm.create_task(IDEA, {})
+    before = (tmp_path / JOURNAL).read_bytes()
+    with pytest.raises(Refused, match=why):
+        call(tm)
+    assert (tmp_path / JOURNAL).read_bytes() == before and len(tm.tasks()) == 1

@@ -1,0 +1,82 @@
+"""Check the ten checks of build_dp.py validate, on small datapoints in containers."""
+from __future__ import annotations
+
+import json
+
+import pytest
+from a_datapoint import SOLUTION, write_datapoint
+from conftest import run_script
+from setups import CA_BUNDLE
+
+FLAGS = ["--json", "--cpu-request", 1, *(["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else [])]
+IMPORTS = """import importlib.util
+import sys
+
+
+def total(text):
+    spec = importlib.util.spec_from_file_location("agents", "/app/total.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.total(text)
+
+
+def test_numbers_are_added_up():
+    assert total("7 12") == 19
+
+
+def test_words_are_passed_over():
+    assert missing == 12
+"""
+
+
+def validate(root, *folders):
+    done = run_script("build_dp.py", root, "validate", *folders, *FLAGS, timeout_s=400)
+    return done, json.loads(done.stdout or "[]")
+
+
+def found(row) -> dict[str, str]:
+    return {check["name"]: check["status"] for check in row["checks"]}
+
+
+@pytest.mark.docker
+def test_a_good_datapoint_passes_and_is_not_checked_again(tmp_path):
+    folder = write_datapoint(tmp_path / "sums")
+    done, (row,) = validate(tmp_path, folder)
+    assert done.returncode == 0 and row["ok"], row
+    assert {*found(row).values()} == {"passed"} and len(row["checks"]) == 10
+    assert row["review"] == ["no partial solution tells these tests apart: "
+                             "test_numbers_are_added_up, test_words_are_passed_over"]
+    renamed = write_datapoint(tmp_path / "renamed", {"tags": ["cli"]})
+    done, rows = validate(tmp_path, folder, renamed)
+    assert done.returncode == 0 and "nothing to do" in done.stderr
+    assert [(one["id"], one["ok"]) for one in rows] == [("sums", True), ("renamed", True)]
+
+
+@pytest.mark.docker
+def test_what_is_wrong_is_named_by_the_right_check(tmp_path):
+    part = SOLUTION[SOLUTION.index("for line"):SOLUTION.index("print(")].replace("\n", "\\n")
+    leaky = write_datapoint(tmp_path / "leaky", dockerfile="FROM codedata-base:bookworm\n"
+                            f"WORKDIR /app\nRUN printf '{part}' | gzip > /srv/notes\n"
+                            "RUN rm /srv/notes\n")
+    imports = write_datapoint(tmp_path / "imports", tests=IMPORTS)
+    names = write_datapoint(tmp_path / "names", {"category": "Cooking"}, weights='{"test_x": 1}',
+                            prompt="One. Two. Three. See test_x. Four.")
+    done, rows = validate(tmp_path, leaky, imports, names, tmp_path / "gone")
+    assert done.returncode == 1
+    by_id = {row["id"]: row for row in rows}
+    assert not by_id["gone"]["ok"] and "no datapoint" in by_id["gone"]["trouble"]
+    assert found(by_id["leaky"])["docker_build"] == "failed"
+    assert found(by_id["imports"])["fail_first"] == "failed"
+    assert found(by_id["imports"])["solvable"] == "failed"
+    assert found(by_id["imports"])["repeatable"] == "not checked"
+    for name in ("structure", "weight_validation", "prompt"):
+        assert found(by_id["names"])[name] == "failed", name
+    evidence = next(check for check in by_id["imports"]["checks"] if check["name"] == "fail_first")
+    assert evidence["evidence"] == ["test_numbers_are_added_up: call: AttributeError",
+                                    "test_words_are_passed_over: call: NameError"]
+
+
+def test_a_sandbox_that_builds_no_images_is_refused(tmp_path):
+    done = run_script("build_dp.py", tmp_path, "validate", write_datapoint(tmp_path / "sums"),
+                      "--sandbox", "local")
+    assert done.returncode == 2 and "builds no images" in done.stderr
