@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Literal
 
 from codedata.bounded import read_bounded
@@ -23,15 +22,15 @@ from codedata.checks.datapoints import (
     META,
     PARTS,
     Datapoints,
-    exported_dockerfile,
     read_datapoint,
     workdir_of,
 )
 from codedata.code.environments import labelled
 from codedata.datapoints.contents import Content, checked, content_of
+from codedata.datapoints.grade import build_image
 from codedata.datapoints.queue import Refused, TaskManager
 from codedata.datapoints.seeds import keep, seeds_in
-from codedata.datapoints.validate import BUILD_S, TAXONOMY
+from codedata.datapoints.validate import TAXONOMY
 from codedata.errors import BrokenRecord
 from codedata.layouts import NEW, to_json, write_atomic
 from codedata.records import Datapoint, DatapointChecks, Object
@@ -315,12 +314,8 @@ class Commands:
         command: what bash runs in the work directory
         """
         point = self._point(self._manager.get_task(task_id))
-        with labelled(self._host, point.instance_id, "dp") as label, TemporaryDirectory() as folder:
-            context, name = Path(folder), f"codedata-dp-try/{point.content}"
-            if Path(point.folder, FILES).is_dir():
-                shutil.copytree(Path(point.folder, FILES), context, dirs_exist_ok=True)
-            (context / "Dockerfile").write_text(exported_dockerfile(point), encoding="utf-8")
-            built = self._host.build(context, name, label, BUILD_S)
+        with labelled(self._host, point.instance_id, "dp") as label:
+            name, built = build_image(point, self._host, label)
             if built.failed:
                 raise Refused(f"Its image is not built: {built.failed}")
             with self._host.open(name, label, workdir_of(point.dockerfile),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shlex
+import shutil
 import tarfile
 import time
 from collections.abc import Iterator, Mapping
@@ -15,13 +16,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from codedata.bounded import read_bounded
-from codedata.checks.datapoints import AGENT
+from codedata.checks.datapoints import AGENT, FILES, exported_dockerfile
 from codedata.errors import ItemFailed
+from codedata.records import Datapoint
 from codedata.sandbox import Sandbox
 from codedata.sandbox.archives import Bounds, OverBounds
 from codedata.sandbox.factory import SandboxFactory
+from codedata.sandbox.image_build import Build
 from codedata.store import digest
 
+BUILD_S = 600.0
+TRIES = "codedata-dp-try/"
 ARCHIVE = "/var/tmp/codedata-work.tar"
 WORK = Bounds(max_bytes=200_000_000, max_files=2, max_depth=2, max_seconds=120)
 SOLVE = f"runuser -u {AGENT} -- bash /solution/solve.sh"
@@ -45,6 +50,18 @@ class Grade:
         """Return the tests all of whose phases passed."""
         odd = {name for name, _, outcome, _ in self.phases if outcome != "passed"}
         return {name for name, phase, *_ in self.phases if phase == "call"} - odd
+
+
+def build_image(point: Datapoint, host: SandboxFactory, label: str) -> tuple[str, Build]:
+    """Build the image of a datapoint, as it is exported. Return (its name, what the build came to).
+    Raise ItemFailed where its context cannot be read."""
+    name = f"{TRIES}{point.content}"
+    with TemporaryDirectory(prefix="codedata_dp.") as folder:
+        files = Path(point.folder, FILES)
+        if files.is_dir():
+            shutil.copytree(files, folder, dirs_exist_ok=True)
+        Path(folder, "Dockerfile").write_text(exported_dockerfile(point), encoding="utf-8")
+        return name, host.build(Path(folder), name, label, BUILD_S)
 
 
 @dataclass

@@ -43,16 +43,17 @@ def seeds_in(path: Path) -> Iterator[Seed]:
 
 
 def _found(path: Path) -> Iterator[Seed]:
-    if path.is_dir() and not any((path / mark).is_file() for mark in MARKS):
+    if path.is_dir():
+        if any((path / mark).is_file() for mark in MARKS):
+            yield Seed(_id(path.name), dict(_texts(path)))
+            return
         for entry in sorted(path.iterdir()):
             if entry.is_dir() or entry.suffix in (".md", ".jsonl"):
                 yield from _found(entry)
-    elif path.is_dir():
-        yield Seed(_id(path.name), dict(_texts(path)))
     elif path.suffix == ".jsonl":
-        for n, line in enumerate(read_bounded(path).decode(errors="replace").splitlines(), 1):
-            if line.strip():
-                yield _of_row(line, f"{path.stem}-{n}", f"{path}:{n}")
+        lines = read_bounded(path).decode(errors="replace").splitlines()
+        yield from (_of_row(line, f"{path.stem}-{n}", f"{path}:{n}")
+                    for n, line in enumerate(lines, 1) if line.strip())
     else:
         text = read_bounded(path, MAX_BYTES).decode(errors="replace")
         yield Seed(_id(path.stem), {"seed.md": CANARY.sub("", text)})

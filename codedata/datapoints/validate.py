@@ -10,7 +10,6 @@ import ast
 import hashlib
 import json
 import re
-import shutil
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -25,7 +24,6 @@ from codedata.checks.datapoints import (
     FILES,
     META,
     PARTS,
-    exported_dockerfile,
     weights_of,
     workdir_of,
 )
@@ -35,6 +33,7 @@ from codedata.datapoints.grade import (
     Grade,
     Grader,
     archive_of,
+    build_image,
     partial_solutions,
     tree_of,
 )
@@ -47,7 +46,7 @@ from codedata.sandbox.archives import PIECE, Stream, UnsafeArchive, members, rea
 from codedata.sandbox.factory import SandboxFactory
 from codedata.texts import natural, printable, text_of, tomllib
 
-BUILD_S, LIMIT_S = 600.0, 600.0
+LIMIT_S = 600.0
 RUNS, PARTIAL = 3, 8
 SPOOL_BYTES = 32_000_000
 MAX_EVIDENCE, MAX_LINE = 20, 400
@@ -177,16 +176,10 @@ class Validation:
         workdir = workdir_of(point.dockerfile)
         if not workdir:
             raise NotChecked("its dockerfile has no work directory")
-        name = f"codedata-dp-try/{point.content}"
-        with TemporaryDirectory(prefix="codedata_dp.") as folder:
-            files = Path(point.folder, FILES)
-            if files.is_dir():
-                shutil.copytree(files, folder, dirs_exist_ok=True)
-            Path(folder, "Dockerfile").write_text(exported_dockerfile(point), encoding="utf-8")
-            try:
-                built = self._host.build(Path(folder), name, self._label, BUILD_S)
-            except ItemFailed as e:
-                raise Failure(f"its image is not built: {e.what}") from e
+        try:
+            name, built = build_image(point, self._host, self._label)
+        except ItemFailed as e:
+            raise Failure(f"its image is not built: {e.what}") from e
         if built.failed:
             raise Failure(f"its image is not built: {built.failed}", built.log.splitlines()[-10:])
         traces = self._traces(name)
