@@ -16,7 +16,6 @@ from typing import Literal
 
 from codedata.bounded import read_bounded
 from codedata.checks.datapoints import (
-    AGENT,
     FILES,
     LAYOUT,
     META,
@@ -27,7 +26,7 @@ from codedata.checks.datapoints import (
 )
 from codedata.code.environments import labelled
 from codedata.datapoints.contents import Content, checked, content_of
-from codedata.datapoints.grade import build_image
+from codedata.datapoints.grade import AS_AGENT, build_image
 from codedata.datapoints.queue import Refused, TaskManager
 from codedata.datapoints.seeds import keep, seeds_in
 from codedata.datapoints.validate import TAXONOMY
@@ -321,8 +320,7 @@ class Commands:
             with self._host.open(name, label, workdir_of(point.dockerfile),
                                  default_rights=True) as sandbox:
                 sandbox.put({"command.sh": command.encode()}, "/run/command")
-                done = sandbox.run(f"runuser -u {AGENT} -- bash /run/command/command.sh",
-                                   timeout_s=300)
+                done = sandbox.run(f"{AS_AGENT} /run/command/command.sh", timeout_s=300)
         return {"exit_code": done.exit_code, "output": done.output[-SHOWN_CHARS:]}
 
     def add_dp_to_review(self, task_id: str, claim: str) -> Object:

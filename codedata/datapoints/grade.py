@@ -2,6 +2,7 @@
 the one to the other goes what is in the work directory, laid over what the image has there."""
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import shlex
@@ -29,7 +30,9 @@ BUILD_S = 600.0
 TRIES = "codedata-dp-try/"
 ARCHIVE = "/var/tmp/codedata-work.tar"
 WORK = Bounds(max_bytes=200_000_000, max_files=2, max_depth=2, max_seconds=120)
-SOLVE = f"runuser -u {AGENT} -- bash /solution/solve.sh"
+# bash of the agent, with its own home
+AS_AGENT = (f"HOME=$(getent passwd {AGENT} | cut -d: -f6) USER={AGENT} LOGNAME={AGENT} "
+            f"runuser -u {AGENT} -- bash")
 GRADE = ("bash /tests/test.sh; echo; cat /logs/verifier/results.json; echo; "
          "cat /logs/verifier/reward.json 2>/dev/null || cat /logs/verifier/reward.txt")
 ASSERTIONS = ("AssertionError", "Failed")   # what a test raises that looked, and did not find
@@ -94,7 +97,7 @@ class Grader:
         Raise ItemFailed where that is too large."""
         with self.opened() as sandbox, TemporaryDirectory() as folder:
             sandbox.put({"solve.sh": script.encode()}, "/solution")
-            done = sandbox.run(SOLVE, timeout_s=self.limit_s)
+            done = sandbox.run(f"{AS_AGENT} /solution/solve.sh", timeout_s=self.limit_s)
             tar = sandbox.run(f"tar -C {shlex.quote(self.workdir)} -cf {ARCHIVE} .", timeout_s=120)
             if not tar.ok:
                 raise ItemFailed(f"its work cannot be packed: {tar.output[-300:]}")
@@ -110,7 +113,7 @@ class Grader:
         """Return how a fresh container with a work directory is graded; None: with the image's own.
         Equal work is graded once, unless there are `more` files of tests, or a shell prefix."""
         is_kept = not (more or before)
-        key = digest(sorted(map(repr, tree_of(work).items()))) if work else ""
+        key = digest_of(work) if work else ""
         if is_kept and key in self._grades:
             return self._grades[key]
         tests = {path: text.encode() for path, text in self.tests.items()} | {**(more or {})}
@@ -146,6 +149,14 @@ def tree_of(archive: bytes) -> Tree:
             content = tar.extractfile(member).read() if member.isreg() else member.linkname
             tree[member.name] = (member.type, member.mode, content)
     return tree
+
+
+def digest_of(archive: bytes) -> str:
+    """Return a digest of what a tar holds, whatever the times and owners."""
+    return digest(sorted(
+        [name, repr(kind), mode, hashlib.sha256(content).hexdigest()
+         if isinstance(content, bytes) else content]
+        for name, (kind, mode, content) in tree_of(archive).items()))
 
 
 def archive_of(tree: Tree) -> bytes:
