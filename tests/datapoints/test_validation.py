@@ -76,6 +76,14 @@ def test_what_is_wrong_is_named_by_the_right_check(tmp_path):
                                     "test_words_are_passed_over: call: NameError"]
 
 
+@pytest.mark.docker
+def test_weights_that_are_no_numbers_are_named_and_nothing_is_built(tmp_path):
+    folder = write_datapoint(tmp_path / "sums", weights='{"test_numbers_are_added_up": NaN}')
+    done, (row,) = validate(tmp_path, folder)
+    assert done.returncode == 1 and "NaN is no number" in row["checks"][1]["why"]
+    assert found(row)["docker_build"] == found(row)["solvable"] == "not checked"
+
+
 def test_a_sandbox_that_builds_no_images_is_refused(tmp_path):
     done = run_script("build_dp.py", tmp_path, "validate", write_datapoint(tmp_path / "sums"),
                       "--sandbox", "local")
