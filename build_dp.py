@@ -25,9 +25,10 @@ from codedata import cli, config, run_loop
 from codedata.checks.datapoints import META
 from codedata.datapoints.command_line import run_command
 from codedata.datapoints.commands import Commands, commands_of
-from codedata.datapoints.contents import Contents, results_of, validate_stage
+from codedata.datapoints.contents import Contents, complaints, results_of, validate_stage
 from codedata.datapoints.queue import TaskManager
 from codedata.layouts import to_json
+from codedata.progress import say
 from codedata.records import Datapoint, DatapointChecks
 from codedata.sandbox.factory import SandboxFactory
 
@@ -62,12 +63,14 @@ def main(argv=None) -> int:
         path.parent for path in settings.root.glob(f"{Datapoint.directory}/[!_.]*/{META}"))
     if not options.read_only:
         settings.root.mkdir(parents=True, exist_ok=True)
-    contents = Contents(folders, args.profile)
+    contents = Contents(folders)
     code = run_loop.run_steps(
         {"validate": lambda models: validate_stage(
             settings, SandboxFactory(settings, models.stop, args.keep_images), contents)},
         settings, options, (DatapointChecks,))
-    found = results_of(settings.root, contents)
+    found = results_of(settings.root, contents, args.profile)
+    for line in complaints(found):
+        say(line)
     if args.json:
         print(to_json(found).decode(), end="")
     return code or int(not all(one["ok"] for one in found))

@@ -908,7 +908,6 @@ class DatapointChecks:
     directory = "dp/_checks"
     instance_id: str
     content: str
-    profile: str             # whose categories hold: backend | general
     base_image: str          # the engine's id of what the dockerfile begins with
     validator: str           # digest of the validator's sources
     ok: bool

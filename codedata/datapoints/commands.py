@@ -10,7 +10,6 @@ import shutil
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -25,11 +24,11 @@ from codedata.checks.datapoints import (
     workdir_of,
 )
 from codedata.code.environments import labelled
-from codedata.datapoints.contents import Content, checked, content_of
+from codedata.datapoints.contents import checked, content_of, is_current, shown
 from codedata.datapoints.grade import AS_AGENT, build_image
 from codedata.datapoints.queue import Refused, TaskManager
 from codedata.datapoints.seeds import keep, seeds_in
-from codedata.datapoints.validate import TAXONOMY
+from codedata.datapoints.validate import TAXONOMY, meta_faults
 from codedata.errors import BrokenRecord
 from codedata.layouts import NEW, to_json, write_atomic
 from codedata.records import Datapoint, DatapointChecks, Object
@@ -299,12 +298,11 @@ class Commands:
         content = content_of(point)
         store = Store(self._root, DatapointChecks).open()
         found = known(store, point.content)
-        if not found or _key(found) != _key(content):
+        if not found or not is_current(found, content):
             found = checked(self._settings, self._host, content)
             store.into.mkdir(parents=True, exist_ok=True)
             write_atomic(store.path(point.content), to_json(vars(found)))
-        return {"ok": found.ok, "content": found.content, "checks": found.checks,
-                "review": found.review}
+        return shown(point, found)
 
     def run_in_dp(self, task_id: str, command: str) -> Object:
         """Run a bash command as the agent in a fresh container of a datapoint's image, without a
@@ -368,14 +366,14 @@ class Commands:
         task = self._held(task_id, claim, REVIEW)
         point = self._point(task)
         given = [tag for tag in tags.split("|") if tag]
-        if category not in {*chain.from_iterable(TAXONOMY["categories"].values())}:
-            raise Refused(f"{category!r} is no category: show_categories_tags.")
-        if not 1 <= len({*given}) <= 3 or not {*given} <= {*TAXONOMY["tags"]}:
-            raise Refused("1 to 3 tags of show_categories_tags are wanted, with | between.")
-        self._want_validated(point)
         named = [one for one in languages.split("|") if one] or point.meta.languages
         meta = replace(point.meta, status="approved", category=category, tags=given,
                        languages=named, approved=point.content)
+        if not category or not given:
+            raise Refused("A category and 1 to 3 tags are wanted: show_categories_tags.")
+        if faults := meta_faults(replace(point, meta=meta), "all"):
+            raise Refused(f"{'; '.join(faults)}: show_categories_tags.")
+        self._want_validated(point)
         return self._reviewed(task, claim, point, meta)
 
     def cancel_datapoint(self, task_id: str, claim: str, reason: str,
@@ -400,7 +398,7 @@ class Commands:
     def _want_validated(self, point: Datapoint) -> None:
         """Raise Refused where not all checks of a datapoint have passed."""
         found = known(Store(self._root, DatapointChecks).open(), point.content)
-        if not found or _key(found) != _key(content_of(point)):
+        if not found or not is_current(found, content_of(point)):
             raise Refused("It is not validated as it is: validate_datapoint.")
         if failed := [one["name"] for one in found.checks if one["status"] != "passed"]:
             raise Refused(f"These checks have not passed: {', '.join(failed)}.")
@@ -455,10 +453,6 @@ def commands_of(commands: Commands) -> dict[str, Callable]:
     """Return the commands by name, in the order in which they are written."""
     return {name: getattr(commands, name) for name in vars(Commands)
             if name[0] != "_" and name != "queue_reviews"}
-
-
-def _key(one: DatapointChecks | Content) -> tuple:
-    return one.content, one.profile, one.base_image, one.validator
 
 
 def _read(path: str) -> bytes:

@@ -3,7 +3,7 @@ lies and whatever it is called."""
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib import resources
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from codedata.checks.datapoints import read_datapoint
 from codedata.code.environments import labelled
-from codedata.datapoints.validate import Validation, base_of
+from codedata.datapoints.validate import MAX_LINE, Validation, base_of, meta_faults
 from codedata.errors import BrokenRecord, Trouble
 from codedata.records import Datapoint, DatapointChecks
 from codedata.run_loop import Stage
@@ -20,11 +20,13 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Store, View, digest, known
+from codedata.texts import printable
 
 # what decides how a content is checked, beside the content and the base image
 SOURCES = (("codedata.datapoints", ("validate.py", "grade.py", "cheats.toml", "taxonomy.toml")),
            ("codedata.checks", ("datapoints.py",)),
            ("codedata.export", ("harbor_test.sh", "harbor_score.py", "processes.py")))
+KEYS = "content", "base_image", "validator"
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,6 @@ class Content:
     instance_id: str
     folder: str
     content: str
-    profile: str
     base_image: str
     validator: str
 
@@ -44,9 +45,9 @@ class Contents(View):
 
     cls, place = Content, "the datapoints"
 
-    def __init__(self, folders: Iterable[Path], profile: str):
+    def __init__(self, folders: Iterable[Path]):
         super().__init__()
-        self._folders, self._profile = [*folders], profile
+        self._folders = [*folders]
         self.points: list[Datapoint] = []       # those that could be read, in their order
         self._by_content: dict[str, Datapoint] = {}
 
@@ -70,12 +71,12 @@ class Contents(View):
 
     def read(self, name: str) -> Content:
         """Return a content."""
-        return content_of(self._by_content[name], self._profile)
+        return content_of(self._by_content[name])
 
 
-def content_of(point: Datapoint, profile: str = "all") -> Content:
+def content_of(point: Datapoint) -> Content:
     """Return what of a datapoint is checked, and by what."""
-    return Content(point.instance_id, point.folder, point.content, profile,
+    return Content(point.instance_id, point.folder, point.content,
                    docker_engine.image_id(base_of(point.dockerfile)), validator())
 
 
@@ -92,7 +93,7 @@ def validate_stage(settings: Settings, host: SandboxFactory, contents: Contents)
         raise Trouble("builds no images.", f"--sandbox {host.name}", "Choose docker.")
     return Stage(
         "build_dp.validate", make=partial(checked, settings, host),
-        reads=Reads(contents, ("content", "profile", "base_image", "validator")),
+        reads=Reads(contents, KEYS),
         writes=Writes(Store(settings.root, DatapointChecks),
                       tuple(DatapointChecks.__dataclass_fields__)),
         cost_note="no calls: no model is asked", then="build_dp.py tool approve_datapoint")
@@ -102,22 +103,44 @@ def checked(settings: Settings, host: SandboxFactory, content: Content) -> Datap
     """Return what the checks find of a content."""
     started = time.monotonic()
     with labelled(host, content.instance_id, "dp") as label:
-        validation = Validation(read_datapoint(Path(content.folder)), host, label, content.profile)
+        validation = Validation(read_datapoint(Path(content.folder)), host, label)
         results = validation.run()
     return DatapointChecks(
-        content.instance_id, content.content, content.profile, content.base_image,
-        content.validator, all(one["status"] == "passed" for one in results), results,
+        content.instance_id, content.content, content.base_image, content.validator,
+        all(one["status"] == "passed" for one in results), results,
         validation.review, round(time.monotonic() - started, 2), round(validation.engine_s, 2))
 
 
-def results_of(root: Path, contents: Contents) -> list[dict]:
+def is_current(found: DatapointChecks, content: Content) -> bool:
+    """Return whether checks were made of this content, on this base image, by this validator."""
+    return all(getattr(found, key) == getattr(content, key) for key in KEYS)
+
+
+def shown(point: Datapoint, found: DatapointChecks | None, profile: str = "all") -> dict:
+    """Return what is known of a datapoint. Its id and metadata are checked here, as part of
+    `structure`: they may be corrected without new checks of its content."""
+    faults = meta_faults(point, profile)
+    checks = [*found.checks] if found else []
+    if checks and faults:
+        whys = [why for why in (checks[0]["why"], *faults) if why]
+        checks[0] = {**checks[0], "status": "failed", "why": printable("; ".join(whys), MAX_LINE)}
+    return {"id": point.instance_id, "content": point.content,
+            "ok": bool(found and found.ok and not faults), "checks": checks,
+            "review": found.review if found else []}
+
+
+def results_of(root: Path, contents: Contents, profile: str) -> list[dict]:
     """Return what is known of each folder, as `validate --json` prints it."""
     store = Store(root, DatapointChecks).open()
-    rows = [{"id": Path(error.where).name, "ok": False, "trouble": str(error)}
-            for error in contents.broken]
-    for point in contents.points:
-        record = known(store, point.content)
-        rows.append({"id": point.instance_id, "content": point.content,
-                     "ok": bool(record and record.ok), "checks": record.checks if record else [],
-                     "review": record.review if record else []})
-    return rows
+    return [*({"id": Path(error.where).name, "ok": False, "trouble": str(error)}
+              for error in contents.broken),
+            *(shown(point, known(store, point.content), profile) for point in contents.points)]
+
+
+def complaints(rows: Iterable[dict]) -> Iterator[str]:
+    """Yield a line for each datapoint of results_of() that is not in order."""
+    for row in rows:
+        odd = [f"{one['name']} {one['status']}: {one['why']}"
+               for one in row.get("checks", []) if one["status"] != "passed"]
+        if not row["ok"]:
+            yield f"{row['id']}: {row.get('trouble') or '; '.join(odd) or 'not validated'}"

@@ -83,8 +83,8 @@ class Failure(Exception):
 class Validation:
     """Check one datapoint; run() makes all checks."""
 
-    def __init__(self, datapoint: Datapoint, host: SandboxFactory, label: str, profile: str):
-        self.datapoint, self._host, self._label, self._profile = datapoint, host, label, profile
+    def __init__(self, datapoint: Datapoint, host: SandboxFactory, label: str):
+        self.datapoint, self._host, self._label = datapoint, host, label
         self.review: list[str] = []
         self.engine_s = 0.0
         self._weights: dict[str, Decimal] = {}
@@ -119,34 +119,22 @@ class Validation:
     # without a container -------------------------------------------------------------------------
 
     def structure(self) -> None:
-        """Check names, texts and metadata."""
-        point, meta = self.datapoint, self.datapoint.meta
+        """Check names and texts."""
+        point = self.datapoint
         known = {*PARTS.values(), META, FILES}
         tops = {path.name for path in Path(point.folder).iterdir()}
         workdir = workdir_of(point.dockerfile)
-        lists = TAXONOMY["categories"]
-        allowed = lists.get(self._profile) or [*chain.from_iterable(lists.values())]
         taken = [path for path in point.files if path.partition("/")[0].lower() in TAKEN]
         empty = [name for part, name in PARTS.items() if not vars(point)[part].strip()]
         with_nul = [name for part, name in PARTS.items() if "\0" in vars(point)[part]]
         in_verifier = [path for path in OF_VERIFIER
                        if f"{path}/".startswith(f"{workdir}/") or workdir.startswith(f"{path}/")]
         faults = {
-            f"its id has other characters than a-z, 0-9, _ and -: {point.instance_id}":
-                not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", point.instance_id),
             f"no part of a datapoint: {', '.join(sorted(tops - known))}": tops - known,
             f"empty: {', '.join(empty)}": empty, f"has NUL: {', '.join(with_nul)}": with_nul,
             f"an exporter needs these names: {', '.join(taken)}": taken,
             "the dockerfile has no WORKDIR that is a plain absolute path": not workdir,
-            f"a verifier would take {', '.join(in_verifier)} from the agent": in_verifier,
-            # a reviewer gives it category and tags
-            f"{meta.category!r} is no category of {self._profile}":
-                meta.category not in (*allowed, ""),
-            "it has more than 3 tags": len({*meta.tags}) > 3,
-            f"unknown tags: {', '.join({*meta.tags} - {*TAXONOMY['tags']})}":
-                {*meta.tags} - {*TAXONOMY["tags"]},
-            f"{meta.difficulty!r} is no difficulty":
-                meta.difficulty not in TAXONOMY["difficulties"]}
+            f"a verifier would take {', '.join(in_verifier)} from the agent": in_verifier}
         if found := [fault for fault, is_so in faults.items() if is_so]:
             raise Failure("; ".join(found))
 
@@ -344,6 +332,22 @@ class Validation:
                         key=natural)
         if hidden:
             self.review.append(f"only the tests name: {', '.join(hidden[:MAX_EVIDENCE])}")
+
+
+def meta_faults(point: Datapoint, profile: str) -> list[str]:
+    """Return what is wrong with the id and the metadata of a datapoint: no content holds them."""
+    meta, lists = point.meta, TAXONOMY["categories"]
+    allowed = lists.get(profile) or [*chain.from_iterable(lists.values())]
+    unknown = {*meta.tags} - {*TAXONOMY["tags"]}
+    faults = {
+        f"its id has other characters than a-z, 0-9, _ and -: {point.instance_id}":
+            not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", point.instance_id),
+        # a reviewer gives it category and tags
+        f"{meta.category!r} is no category of {profile}": meta.category not in (*allowed, ""),
+        "it has more than 3 tags": len({*meta.tags}) > 3,
+        f"unknown tags: {', '.join(sorted(unknown))}": unknown,
+        f"{meta.difficulty!r} is no difficulty": meta.difficulty not in TAXONOMY["difficulties"]}
+    return [fault for fault, is_so in faults.items() if is_so]
 
 
 def _named_in(tree: ast.Module) -> Iterator[str]:

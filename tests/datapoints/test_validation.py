@@ -50,6 +50,16 @@ def test_a_good_datapoint_passes_and_is_not_checked_again(tmp_path):
     done, rows = validate(tmp_path, folder, renamed)
     assert done.returncode == 0 and "nothing to do" in done.stderr
     assert [(one["id"], one["ok"]) for one in rows] == [("sums", True), ("renamed", True)]
+    write_datapoint(folder, {"category": "Cooking", "tags": ["salt"]})
+    done, (row,) = validate(tmp_path, folder)
+    assert done.returncode == 1 and "nothing to do" in done.stderr
+    assert "sums: structure failed: 'Cooking' is no category of all; unknown tags: salt" in \
+        done.stderr and found(row)["solvable"] == "passed"
+    write_datapoint(folder)   # what was corrected is in order, without new checks
+    done, (row,) = validate(tmp_path, folder)
+    assert done.returncode == 0 and row["ok"] and "nothing to do" in done.stderr
+    done = run_script("build_dp.py", tmp_path, "validate", folder, "--profile", "backend")
+    assert done.returncode == 1 and "is no category of backend" in done.stderr
 
 
 @pytest.mark.docker
