@@ -96,7 +96,7 @@ def validate_stage(settings: Settings, host: SandboxFactory, contents: Contents)
         reads=Reads(contents, KEYS),
         writes=Writes(Store(settings.root, DatapointChecks),
                       tuple(DatapointChecks.__dataclass_fields__)),
-        cost_note="no calls: no model is asked", then="build_dp.py tool approve_datapoint")
+        cost_note="no calls: no model is asked")
 
 
 def checked(settings: Settings, host: SandboxFactory, content: Content) -> DatapointChecks:
@@ -140,7 +140,8 @@ def results_of(root: Path, contents: Contents, profile: str) -> list[dict]:
 def complaints(rows: Iterable[dict]) -> Iterator[str]:
     """Yield a line for each datapoint of results_of() that is not in order."""
     for row in rows:
-        odd = [f"{one['name']} {one['status']}: {one['why']}"
-               for one in row.get("checks", []) if one["status"] != "passed"]
+        odd = [one for one in row.get("checks", []) if one["status"] != "passed"]
+        first = [one for one in odd if one["status"] == "failed"] or odd   # others follow from it
+        whys = "; ".join(f"{one['name']} {one['status']}: {one['why']}" for one in first)
         if not row["ok"]:
-            yield f"{row['id']}: {row.get('trouble') or '; '.join(odd) or 'not validated'}"
+            yield f"{row['id']}: {row.get('trouble') or whys or 'not validated'}"

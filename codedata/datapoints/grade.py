@@ -26,7 +26,7 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.sandbox.image_build import Build
 from codedata.store import digest
 
-BUILD_S = 600.0
+LIMIT_S = 600.0            # of a build, a solution, a verifier; --run-timeout may say less
 TRIES = "codedata-dp-try/"
 ARCHIVE = "/var/tmp/codedata-work.tar"
 WORK = Bounds(max_bytes=200_000_000, max_files=2, max_depth=2, max_seconds=120)
@@ -64,7 +64,7 @@ def build_image(point: Datapoint, host: SandboxFactory, label: str) -> tuple[str
         if files.is_dir():
             shutil.copytree(files, folder, dirs_exist_ok=True)
         Path(folder, "Dockerfile").write_text(exported_dockerfile(point), encoding="utf-8")
-        return name, host.build(Path(folder), name, label, BUILD_S)
+        return name, host.build(Path(folder), name, label, min(LIMIT_S, host.run_timeout_s))
 
 
 @dataclass
@@ -76,9 +76,13 @@ class Grader:
     workdir: str
     tests: Mapping[str, str]    # what lies in /tests
     label: str
-    limit_s: float              # of a solution, and of a verifier
     engine_s: float = 0.0
     _grades: dict[str, Grade] = field(default_factory=dict)
+
+    @property
+    def limit_s(self) -> float:
+        """Return the limit of a solution, and of a verifier."""
+        return min(LIMIT_S, self.host.run_timeout_s)
 
     @contextmanager
     def opened(self) -> Iterator[Sandbox]:

@@ -28,6 +28,7 @@ from codedata.checks.datapoints import (
     workdir_of,
 )
 from codedata.code.hidden_text import Search
+from codedata.code.runner_output import ANSI
 from codedata.datapoints.grade import (
     ASSERTIONS,
     Grade,
@@ -46,7 +47,6 @@ from codedata.sandbox.archives import PIECE, Stream, UnsafeArchive, members, rea
 from codedata.sandbox.factory import SandboxFactory
 from codedata.texts import natural, printable, text_of, tomllib
 
-LIMIT_S = 600.0
 RUNS, PARTIAL = 3, 8
 SPOOL_BYTES = 32_000_000
 MAX_EVIDENCE, MAX_LINE = 20, 400
@@ -111,7 +111,8 @@ class Validation:
                 status, why = "failed", f"its container ended: {e.what}"
             results.append({
                 "name": step.__name__, "status": status, "why": printable(why, MAX_LINE),
-                "evidence": [printable(one, MAX_LINE) for one in evidence[:MAX_EVIDENCE]],
+                "evidence": [printable(ANSI.sub("", one), MAX_LINE)
+                             for one in evidence[:MAX_EVIDENCE]],
                 "seconds": round(time.monotonic() - started, 2)})
         self.engine_s += self._grader.engine_s if self._grader else 0.0
         return results
@@ -160,8 +161,7 @@ class Validation:
 
     def docker_build(self) -> None:
         """Build the image, and look for the solution and the tests in it."""
-        point, started = self.datapoint, time.monotonic()
-        workdir = workdir_of(point.dockerfile)
+        point, workdir = self.datapoint, workdir_of(self.datapoint.dockerfile)
         if not workdir:
             raise NotChecked("its dockerfile has no work directory")
         if not self._weights:
@@ -170,12 +170,11 @@ class Validation:
             name, built = build_image(point, self._host, self._label)
         except ItemFailed as e:
             raise Failure(f"its image is not built: {e.what}") from e
+        self.engine_s += built.seconds
         if built.failed:
             raise Failure(f"its image is not built: {built.failed}", built.log.splitlines()[-10:])
-        traces = self._traces(name)
-        self._grader = Grader(self._host, name, workdir, verifier_of(point), self._label, LIMIT_S)
-        self.engine_s += time.monotonic() - started
-        if traces:
+        self._grader = Grader(self._host, name, workdir, verifier_of(point), self._label)
+        if traces := self._traces(name):
             raise Failure("the image shows what is hidden", traces)
 
     def _traces(self, image: str) -> list[str]:

@@ -113,7 +113,7 @@ class SandboxFactory:
         from codedata.sandbox.image_build import BuildLimits, build  # the engine's client
         settings = self._settings
         limits = BuildLimits(timeout_s, settings.cpu_request, settings.memory_request,
-                             settings.disk_limit, settings.disk_floor, network=True)
+                             settings.pids_limit, settings.disk_limit, settings.disk_floor, True)
         return build(context, tag, limits, run_label=label, stop=self._stop)
 
     def has_image(self, image: str) -> bool:

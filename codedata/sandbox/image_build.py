@@ -1,9 +1,8 @@
 """Build an image from a Dockerfile that nobody has read, within limits.
 
 The network is off for RUN, and ADD takes no address, unless the limits allow it. The engine itself
-pulls what FROM and COPY --from name; a base image with steps of ONBUILD is refused. It is not
-guaranteed that the number of a build's processes is limited; its memory is. `.dockerignore` is not
-applied.
+pulls what FROM and COPY --from name; a base image with steps of ONBUILD is refused. The number of a
+step's processes is limited from its first second on. `.dockerignore` is not applied.
 """
 from __future__ import annotations
 
@@ -51,6 +50,7 @@ class BuildLimits:
     timeout_s: float = 600.0
     cpus: float = 2
     memory: str = "5Gi"
+    pids: int = 512            # processes of one step
     disk_limit: str = "10GB"   # of what one step writes
     disk_floor: str = "10GB"   # free on the engine's disk: else it waits to start, and ends
     network: bool = False
@@ -181,6 +181,8 @@ def _watched(api, token: str, limits: BuildLimits, stop: threading.Event) -> Ite
                 n_bytes = sum(step.get("SizeRw") or 0 for step in steps)
                 checks = {
                     f"it took more than {limits.timeout_s:g} s": time.monotonic() > ends_at,
+                    f"a step started {limits.pids} processes":
+                        any(_is_full(api, step["Id"], limits.pids) for step in steps),
                     f"a step wrote more than {limits.disk_limit}":
                         n_bytes > bytes_of(limits.disk_limit),
                     f"less than {limits.disk_floor} is free on the disk":
@@ -196,6 +198,16 @@ def _watched(api, token: str, limits: BuildLimits, stop: threading.Event) -> Ite
     finally:
         has_ended.set()
         thread.join()
+
+
+def _is_full(api, id: str, pids: int) -> bool:
+    """Limit the processes of a container, and return whether that many run."""
+    with suppress(requests.RequestException, ValueError):   # it may have ended
+        place = f"{api.base_url}/v{api.api_version}/containers/{id}"
+        api.post(f"{place}/update", json={"PidsLimit": pids}, timeout=SILENT_S)
+        found = api.get(f"{place}/stats", params={"stream": "0", "one-shot": "1"}, timeout=SILENT_S)
+        return (found.json().get("pids_stats") or {}).get("current", 0) >= pids
+    return False
 
 
 def _remove_steps(api, token: str, image_id: str) -> None:

@@ -65,7 +65,8 @@ def test_a_good_datapoint_passes_and_is_not_checked_again(tmp_path):
 @pytest.mark.docker
 def test_what_is_wrong_is_named_by_the_right_check(tmp_path):
     part = SOLUTION[SOLUTION.index("for line"):SOLUTION.index("print(")].replace("\n", "\\n")
-    leaky = write_datapoint(tmp_path / "leaky", dockerfile="FROM codedata-base:bookworm\n"
+    leaky = write_datapoint(tmp_path / "leaky", solution=f"{SOLUTION}rm total.py\n",
+                            dockerfile="FROM codedata-base:bookworm\n"
                             f"WORKDIR /app\nRUN printf '{part}' | gzip > /srv/notes\n"
                             "RUN rm /srv/notes\n")
     imports = write_datapoint(tmp_path / "imports", tests=IMPORTS)

@@ -59,6 +59,7 @@ def test_an_image_is_built_and_its_layers_say_what_each_added(api, tmp_path):
     ("RUN head -c 200M /dev/zero >/big; sleep 60", {"disk_limit": "50MB"},
      "a step wrote more than 50MB"),
     ("RUN python3 -c 'print(len(bytearray(10**9)))'", {}, "returned a non-zero code: 137"),
+    ("RUN bomb() { bomb | bomb & }; bomb; sleep 60", {"pids": 40}, "a step started 40 processes"),
     ("RUN touch /one\nRUN exit 3", {}, "returned a non-zero code: 3"),
     ("RUN python3 -c 'import socket; socket.create_connection((\"1.1.1.1\", 53), 3)'", {},
      "returned a non-zero code: 1"),

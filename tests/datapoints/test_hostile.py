@@ -1,0 +1,52 @@
+"""Check that what is hostile ends and is named, and that nothing of it and of killed runs is
+left."""
+from __future__ import annotations
+
+import json
+
+import pytest
+from a_datapoint import write_datapoint
+from conftest import eventually, kill, run_script, start_script
+from setups import CA_BUNDLE, made_here, wait_till_reaped
+
+FLAGS = ["--json", "--cpu-request", 1, *(["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else [])]
+LIMITS = '[sandbox]\nrun_timeout = 12\npids_limit = 200\ndisk_limit = "1GB"\n'
+BOMB = "bomb() { bomb | bomb & }; bomb; sleep 60"
+IMAGE = "FROM codedata-base:bookworm\nWORKDIR /app\n"
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize(("parts", "check", "words"), [
+    ({"dockerfile": f"{IMAGE}RUN while :; do :; done\n"}, "docker_build", "took more than 12 s"),
+    ({"dockerfile": f"{IMAGE}RUN {BOMB}\n"}, "docker_build", "a step started 200 processes"),
+    ({"dockerfile": f"{IMAGE}RUN head -c 2G /dev/zero > /big; sleep 60\n"}, "docker_build",
+     "a step wrote more than 1GB"),
+    ({"solution": BOMB}, "solvable", "[too many processes: 200 allowed]"),
+    ({"solution": "head -c 2G /dev/zero > big; sleep 60"}, "solvable", "over the disk limit"),
+    ({"prompt": "Add up.\0 Now.", "solution": "true"}, "structure", "has NUL: prompt.md")])
+def test_what_is_hostile_ends_and_is_named(tmp_path, parts, check, words):
+    (tmp_path / "chain.toml").write_text(LIMITS)
+    folder = write_datapoint(tmp_path / "sums", **parts)
+    done = run_script("build_dp.py", tmp_path, "validate", folder, *FLAGS, timeout_s=300)
+    row, = json.loads(done.stdout)
+    first = next(one for one in row["checks"] if one["status"] == "failed")
+    assert done.returncode == 1 and first["name"] == check
+    assert words in " ".join([first["why"], *first["evidence"]]), first
+
+
+@pytest.mark.docker
+def test_a_killed_validation_leaves_no_container_and_is_made_again(tmp_path):
+    folder, pids = write_datapoint(tmp_path / "sums", solution="sleep 3"), []
+    for seen in (0, 4):   # in the build, and when tests run
+        process = start_script("build_dp.py", tmp_path, "validate", folder, *FLAGS)
+        pids.append(process.pid)
+        ids: set[str] = set()
+        eventually(lambda ids=ids, seen=seen: ids.update(
+            made_here("container", "--filter", f"label=codedata.pid={pids[-1]}"))
+            or len(ids) > seen, timeout_s=120)
+        kill(process)
+        assert not [*tmp_path.glob("dp/_checks/*.json")]
+    done = run_script("build_dp.py", tmp_path, "validate", folder, *FLAGS, timeout_s=400)
+    states = {one["name"]: one["status"] for one in json.loads(done.stdout)[0]["checks"]}
+    assert (states["fail_first"], states["solvable"]) == ("passed", "failed"), done.stderr
+    wait_till_reaped("build_dp.py", tmp_path, pids)
