@@ -19,6 +19,7 @@ writes  dp/_checks/<content>.json   DatapointChecks, and a line an attempt in _l
 """
 import argparse
 import threading
+import time
 from pathlib import Path
 
 from codedata import cli, config, run_loop
@@ -32,6 +33,7 @@ from codedata.progress import say
 from codedata.records import Datapoint, DatapointChecks
 from codedata.sandbox.factory import SandboxFactory
 
+PAUSE_S = 3.0
 PROFILES = ("all", "backend", "general")
 
 
@@ -48,6 +50,8 @@ def main(argv=None) -> int:
     parser.add_argument("paths", nargs="*", metavar="PATH", help="folders of datapoints")
     flags = parser.add_argument_group("flags of build_dp.py")
     flags.add_argument("--json", action="store_true", help="print what was found")
+    flags.add_argument("--watch", action="store_true",
+                       help="show --status again every few seconds, till Ctrl-C")
     flags.add_argument("--profile", choices=PROFILES, default="all",
                        help="whose categories hold (default: all)")
     cli.sandbox_flags(parser, pod_prefix="code-data-dp")
@@ -58,7 +62,9 @@ def main(argv=None) -> int:
     if not args.word:
         if not args.status:
             parser.error("validate or tool, or --status")
-        return run_tool([*common.root, *common.config], ["status"])
+        while not run_tool([*common.root, *common.config], ["status"]) and args.watch:
+            time.sleep(PAUSE_S)
+        return 0
     folders = [*map(Path, args.paths)] or sorted(
         path.parent for path in settings.root.glob(f"{Datapoint.directory}/[!_.]*/{META}"))
     if not options.read_only:
@@ -68,6 +74,8 @@ def main(argv=None) -> int:
         {"validate": lambda models: validate_stage(
             settings, SandboxFactory(settings, models.stop, args.keep_images), contents)},
         settings, options, (DatapointChecks,))
+    if options.read_only:
+        return code
     found = results_of(settings.root, contents, args.profile)
     for line in complaints(found):
         say(line)

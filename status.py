@@ -41,7 +41,7 @@ STAGES = [("prompt", "prompt"), ("king", "prompt"), ("ch", "answer*"), ("validat
           ("env_setup", "env"), ("analyze", "coverage"), ("analyze", "analysis"),
           ("bug_inject agent --steps bug_issue", "bug"), ("bug_inject scale", "bug/_config"),
           ("nl2repo --writer template --steps extract,meta,communities,screen,patches,proof,"
-           "doc_part2,doc_part1,doc", "nl2repo")]
+           "doc_part2,doc_part1,doc", "nl2repo"), ("build_dp validate", "dp/[!_.]*")]
 
 
 def main(argv=None) -> int:

@@ -102,6 +102,13 @@ def test_only_what_is_approved_and_unchanged_is_exported(tmp_path):
     assert (bench / "tests/test_outputs.py").exists() and (bench / "total.py").exists()
 
 
+def test_what_waits_to_be_validated_is_shown_and_nothing_complains_of_it(tmp_path):
+    write_datapoint(tmp_path / "dp/sums")
+    assert "build_dp validate  dp/_checks/" in run_script("status.py", tmp_path).stdout
+    done = run_script("build_dp.py", tmp_path, "validate", "--status")
+    assert done.returncode == 0 and "to do 1" in done.stderr and "sums" not in done.stderr
+
+
 def test_the_samples_are_datapoints_of_known_categories():
     points = [read_datapoint(folder) for folder in sorted((REPO / "samples/datapoints").iterdir())]
     taxonomy = tomllib.loads((REPO / "codedata/datapoints/taxonomy.toml").read_text())
