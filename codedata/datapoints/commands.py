@@ -39,6 +39,7 @@ from codedata.texts import text_of
 
 SEEDS, IDEAS, DRAFTS, STAGING = "_seeds", "_ideas", "_drafts", "_staging"
 GENERATE, BUILD, REVIEW = "generate_idea", "build_datapoint", "review_datapoint"
+ENDS = {BUILD: "add_dp_to_review", REVIEW: "approve_datapoint or cancel_datapoint"}
 N_IDEAS, MULTIPLIER = 5, 4          # drafts of a seed, and ideas for each of them
 SECTIONS = ("Task", "Instructions", "Environment Setup", "Testing", "Difficulty",
             "Core Skills Tested", "Key Technologies")
@@ -83,12 +84,22 @@ class Commands:
         if status != "completed" and not reason.strip():
             raise Refused("A reason is missing.")
         if status == "completed":
+            self._check_complete(self._manager.get_task(task_id))
             self._manager.complete_task(task_id, agent, token=claim)
         elif status == "failed":
             self._manager.fail_task(task_id, agent, reason, token=claim)
         else:
             self._manager.cancel_task(task_id, reason, agent, token=claim)
         return self.info(task_id)
+
+    def _check_complete(self, task: dict) -> None:
+        """Raise Refused where what a task is about would be lost."""
+        if task["type"] in ENDS:
+            raise Refused(f"{ENDS[task['type']]} completes it.")
+        queued = {child["datapoint"] for child in self._manager.children(task["id"])}
+        if not queued or {*self._drafts(task)} - queued:
+            raise Refused(f"Nobody would build {', '.join({*self._drafts(task)} - queued) or 'it'}:"
+                          " add_artifact and create_task first, or --status rejected.")
 
     def release(self, task_id: str, claim: str) -> Object:
         """Give a task back, as if it had never been claimed."""
@@ -220,24 +231,38 @@ class Commands:
                           "are wanted first: save_artifact.")
         return {"text": text_of("codedata.datapoints", "roles/idea/refinement.md")}
 
-    def create_draft(self, task_id: str, claim: str, spec: str) -> Object:
-        """Write the draft of a chosen idea, and queue its building.
+    def add_artifact(self, task_id: str, claim: str, text: str) -> Object:
+        """Add the draft of a chosen idea to the task of its seed. create_task queues its building.
 
-        spec: Markdown with the sections that get_task_parameters lists, each as "## Title"
+        text: Markdown with the sections that get_task_parameters lists, each as "## Title"
         """
         task = self._held(task_id, claim, GENERATE)
         missing = [title for title in SECTIONS
-                   if not re.search(rf"^#+ {title}\s*$", spec, re.MULTILINE)]
+                   if not re.search(rf"^#+ {title}\s*$", text, re.MULTILINE)]
         if missing:
             raise Refused(f"The draft has no section {', '.join(missing)}.")
-        n = len(self._manager.children(task_id))
+        n = len(self._drafts(task))
         if n >= N_IDEAS:
             raise Refused(f"{N_IDEAS} drafts of this seed are there.")
         name = f"{task['seed']}_{n + 1:03d}_a"
-        write_atomic(self._made(DRAFTS, f"{name}.md"), spec.encode())
-        id = self._manager.create_task(BUILD, {"datapoint": name, "seed": task["seed"]},
-                                       parent=task_id, key=f"{BUILD}:{name}")
-        return {"datapoint": name, "task": id}
+        write_atomic(self._made(DRAFTS, f"{name}.md"), text.encode())
+        return {"datapoint": name}
+
+    def create_task(self, task_id: str, claim: str, datapoint: str) -> Object:
+        """Queue the building of a draft as a child of your task; again: nothing new.
+
+        datapoint: the draft's name
+        """
+        task = self._held(task_id, claim, GENERATE)
+        if datapoint not in self._drafts(task):
+            raise Refused(f"{datapoint} is no draft of this seed: add_artifact.")
+        id = self._manager.create_task(BUILD, {"datapoint": datapoint, "seed": task["seed"]},
+                                       parent=task_id, key=f"{BUILD}:{datapoint}")
+        return {"datapoint": datapoint, "task": id}
+
+    def _drafts(self, task: dict) -> list[str]:
+        """Return the names of a seed's drafts."""
+        return sorted(path.stem for path in (self._dp / DRAFTS).glob(f"{task['seed']}_???_?.md"))
 
     # building ------------------------------------------------------------------------------------
 

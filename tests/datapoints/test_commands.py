@@ -40,8 +40,13 @@ def built(root) -> tuple[list[str], dict]:
     """Stage a datapoint of the seed; return (the flags of its task, what create_dp says)."""
     idea = claimed(root, "generate_idea")
     assert tool(root, "save_artifact", *idea, "--text", ideas(20)) == {"saved": 20}
-    draft = tool(root, "create_draft", *idea, "--spec", SPEC)
+    assert "Nobody would build it" in tool(root, "complete", *idea, code=1)["error"]
+    draft = tool(root, "add_artifact", *idea, "--text", SPEC)
     assert draft["datapoint"] == "seed_001_a"
+    assert "build seed_001_a:" in tool(root, "complete", *idea, code=1)["error"]
+    assert "no draft" in tool(root, "create_task", *idea, "--datapoint", "x", code=1)["error"]
+    one, same = (tool(root, "create_task", *idea, "--datapoint", "seed_001_a") for _ in range(2))
+    assert one == same and tool(root, "complete", *idea)["children"] == [one["task"]]
     task = claimed(root, "build_datapoint")
     source = write_datapoint(root / "source")
     paths = [word for name in PARTS if not name.startswith("files/")
@@ -77,7 +82,7 @@ def test_how_ideas_are_chosen_is_told_when_enough_are_saved(seeded):
         tool(seeded, "save_artifact", *task, "--text", bad, code=1)
     tool(seeded, "save_artifact", *task, "--text", ideas(20))
     assert "Training value" in tool(seeded, *words)["text"]
-    assert "no section Testing" in tool(seeded, "create_draft", *task, "--spec",
+    assert "no section Testing" in tool(seeded, "add_artifact", *task, "--text",
                                         SPEC.replace("Testing", "Tests"), code=1)["error"]
     assert "canary" not in (seeded / "dp/_seeds/seed/seed.md").read_text()
 
@@ -107,6 +112,7 @@ def test_a_datapoint_is_staged_and_patched_and_not_reviewed_before_it_is_validat
     tool(seeded, "patch_additional_files", *task, "--name", "../x", code=1)
     tool(seeded, "patch_additional_files", *task, "--name", "a/b.md")
     assert "validate_datapoint" in tool(seeded, "add_dp_to_review", *task, code=1)["error"]
+    assert "add_dp_to_review" in tool(seeded, "complete", *task, code=1)["error"]
     assert not (seeded / "dp/seed_001_a").exists()
 
 
