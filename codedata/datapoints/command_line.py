@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from codedata.agent.tools import Tool
 from codedata.datapoints.queue import Refused
+from codedata.errors import ItemFailed
 from codedata.layouts import to_json
 from codedata.progress import say
 
@@ -38,7 +39,7 @@ def run_command(commands: dict[str, Callable], words: Sequence[str]) -> int:
         own.error(problem)
     try:
         result = commands[name](**arguments)
-    except Refused as e:
+    except (Refused, ItemFailed) as e:
         say(f"build_dp.py tool {name}: {e}")
         print(json.dumps({"error": str(e)}))
         return 1

@@ -324,6 +324,7 @@ class Commands:
         store = Store(self._root, DatapointChecks).open()
         found = known(store, point.content)
         if not found or not is_current(found, content):
+            self._host.reap()
             found = checked(self._settings, self._host, content)
             store.into.mkdir(parents=True, exist_ok=True)
             write_atomic(store.path(point.content), to_json(vars(found)))
@@ -336,6 +337,7 @@ class Commands:
         command: what bash runs in the work directory
         """
         point = self._point(self._manager.get_task(task_id))
+        self._host.reap()
         with labelled(self._host, point.instance_id, "dp") as label:
             name, built = build_image(point, self._host, label)
             if built.failed:
