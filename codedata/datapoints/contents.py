@@ -11,6 +11,7 @@ from pathlib import Path
 
 from codedata.checks.datapoints import read_datapoint
 from codedata.code.environments import labelled
+from codedata.datapoints.index_page import write_index
 from codedata.datapoints.validate import Validation, base_of
 from codedata.errors import BrokenRecord, Trouble
 from codedata.records import Datapoint, DatapointChecks
@@ -46,13 +47,13 @@ class Contents(View):
 
     def __init__(self, folders: Iterable[Path], profile: str):
         super().__init__()
-        self._folders, self._profile = [*folders], profile
+        self.folders, self._profile = [*folders], profile
         self.points: list[Datapoint] = []       # those that could be read, in their order
         self._by_content: dict[str, Datapoint] = {}
 
     def open(self) -> Contents:
         """Read the folders, and return self."""
-        for folder in self._folders:
+        for folder in self.folders:
             try:
                 self.points.append(read_datapoint(folder))
             except BrokenRecord as e:
@@ -95,7 +96,8 @@ def validate_stage(settings: Settings, host: SandboxFactory, contents: Contents)
         reads=Reads(contents, ("content", "profile", "base_image", "validator")),
         writes=Writes(Store(settings.root, DatapointChecks),
                       tuple(DatapointChecks.__dataclass_fields__)),
-        cost_note="no calls: no model is asked", then="build_dp.py tool approve_datapoint")
+        cost_note="no calls: no model is asked", then="build_dp.py tool approve_datapoint",
+        finish=lambda: write_index(settings.root, contents.folders))
 
 
 def checked(settings: Settings, host: SandboxFactory, content: Content) -> DatapointChecks:
