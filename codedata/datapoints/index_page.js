@@ -8,7 +8,7 @@ const OUTCOMES = { passed: "good", failed: "bad", "not checked": "quiet" };
 const FAILED = "failed checks", PASSED = "all checks passed", UNKNOWN = "not validated";
 
 const checksOf = task => task.found?.checks ?? [];
-const having = (task, status) => checksOf(task).filter(([, one]) => one === status).length;
+const having = (task, status) => checksOf(task).filter(one => one.status === status).length;
 const total = (all, value) => all.reduce((sum, one) => sum + (value(one) ?? 0), 0);
 const hasCosts = tasks.some(task => task.cost_usd !== null);
 const usd = value => value === null ? "–" : `$${number(value, value >= 1 ? 2 : 4)}`;
@@ -24,7 +24,7 @@ function duration(seconds) {
 /** Return the words by which a task is filtered: how its checks came out, and which have failed. */
 function outcomes(task) {
   if (!task.found) return [UNKNOWN];
-  const failed = checksOf(task).filter(([, status]) => status === "failed").map(([name]) => name);
+  const failed = checksOf(task).filter(one => one.status === "failed").map(one => one.name);
   if (failed.length) return [FAILED, ...failed.map(name => `failed: ${name}`)];
   return [having(task, "passed") === checksOf(task).length ? PASSED : "some not checked"];
 }
@@ -72,7 +72,7 @@ function categories() {
 
 function checks() {
   const sums = new Map();
-  for (const [name, status, seconds] of tasks.flatMap(checksOf)) {
+  for (const { name, status, seconds } of tasks.flatMap(checksOf)) {
     if (!sums.has(name)) sums.set(name, { all: 0, passed: 0, failed: 0, seconds: 0 });
     const sum = sums.get(name);
     sum.all++;
@@ -184,14 +184,16 @@ const checkRows = checks => plainTable("Checks", [["check", ""], ["", ""], ["sec
 function inFull(task, full) {
   const known = [["status", badge(task.status)], ["category", task.category || NONE],
     ["tags", task.tags.join(", ") || NONE], ["difficulty", task.difficulty || NONE],
-    ["languages", task.languages.join(", ") || NONE]];
-  if (!full) return [factList(known), h("p", { class: "notice" }, "This page has no room for more "
+    ["languages", task.languages.join(", ") || NONE], ["content", task.content],
+    ["approved content", task.approved], ["reason", task.reason], ["licence", task.licence]];
+  const facts = factList(known.filter(([, value]) => value));
+  if (!full) return [facts, h("p", { class: "notice" }, "This page has no room for more "
     + `of this task: it holds ${number(data.n_details)} of ${counted(n, "task")} in full.`)];
   const { found } = task, { texts } = full;
-  return [factList([...known, ...Object.entries(full.facts)]),
+  return [facts,
     textPart("prompt.md", texts["prompt.md"], "prose"),
-    full.review.length > 0 && part("For review", listed(full.review)),
-    part("Checks", found ? [checkRows(full.checks), h("p", { class: "quiet" },
+    found?.review.length > 0 && part("For review", listed(found.review)),
+    part("Checks", found ? [checkRows(found.checks), h("p", { class: "quiet" },
       `${duration(found.seconds)}, of it ${duration(found.engine_s)} in calls of the engine; `,
       "profile ", isolated(found.profile), ", base image ", isolated(found.base_image))]
       : h("p", { class: "quiet" }, "It is not validated as it is now.")),

@@ -26,7 +26,7 @@ PAGE = "_index.html"
 DETAIL_BYTES = 20_000_000            # of all tasks in full
 MAX_CHARS = 20_000                   # of a part of a task
 SEARCHED_CHARS = 1000                # of a prompt, in the table
-LABEL_CHARS, MAX_LABELS = 120, 30    # of what stands in metadata
+LABEL_CHARS, MAX_LABELS = 300, 30    # of what stands in metadata
 MAX_LISTED = 500                     # of files, weights, what is broken
 EDITED = "approved, edited"           # since then, which voids the approval
 STATUSES = {"in review": "waiting", "approved": "approved", EDITED: "edited",
@@ -57,14 +57,14 @@ def read_tasks(root: Path, folders: Iterable[Path] = (), room: int = DETAIL_BYTE
         except BrokenRecord as e:
             broken.append(str(e))
             continue
-        found = known(checks, point.content)
-        packed = pack(_in_full(point, found))
+        packed = pack(_in_full(point))
         if len(packed) <= room:
             details[f"task-{len(tasks)}"] = packed
             room -= len(packed)
         draft = f"_drafts/{name}.md"   # beside the page
         has_draft = "/" not in name and Path(root, Datapoint.directory, draft).is_file()
-        tasks.append({"id": name, "draft": draft if has_draft else "", **_row(point, found)})
+        tasks.append({"id": name, "draft": draft if has_draft else "",
+                      **_row(point, known(checks, point.content))})
     return tasks, details, [printable(one) for one in broken]
 
 
@@ -82,33 +82,25 @@ def _row(point: Datapoint, found: DatapointChecks | None) -> Object:
     meta, lineage = point.meta, point.meta.lineage
     is_edited = meta.status == "approved" and meta.approved != point.content
     cost = lineage.get("cost_usd")
+    texts = {key: [*map(_label, value[:MAX_LABELS])] if isinstance(value, list) else _label(value)
+             for key, value in vars(meta).items() if key != "lineage" and value is not None}
     return {
-        "status": EDITED if is_edited else _label(meta.status.replace("_", " ")),
-        "category": _label(meta.category), "difficulty": _label(meta.difficulty),
-        "tags": _labels(meta.tags), "languages": _labels(meta.languages),
-        "seed": _label(lineage.get("seed") or ""), "prompt": point.prompt[:SEARCHED_CHARS],
-        "cost_usd": cost if type(cost) in (int, float) and 0 <= cost < 1e9 else None,
-        "found": found and {
-            "checks": [[one["name"], one["status"], one["seconds"]] for one in found.checks],
-            "review": _labels(found.review), "seconds": found.seconds, "engine_s": found.engine_s,
-            "profile": found.profile, "base_image": _label(found.base_image)}}
+        **texts, "status": EDITED if is_edited else texts["status"].replace("_", " "),
+        "seed": _label(lineage.get("seed") or ""), "content": point.content,
+        "prompt": point.prompt[:SEARCHED_CHARS], "found": found and vars(found),
+        "cost_usd": cost if type(cost) in (int, float) and 0 <= cost < 1e9 else None}
 
 
-def _in_full(point: Datapoint, found: DatapointChecks | None) -> Object:
-    """Return what is shown of a datapoint that is opened."""
-    meta = point.meta
-    facts = {"content": point.content, "approved content": meta.approved, "reason": meta.reason,
-             "licence": meta.licence}
+def _in_full(point: Datapoint) -> Object:
+    """Return what is shown of a datapoint that is opened, besides its line."""
     try:
         weights = [[name, str(weight)] for name, weight in weights_of(point.weights).items()]
     except ValueError:
         weights = []
     texts = {name: vars(point)[part] for part, name in PARTS.items()}
     return {
-        "facts": {key: value[:MAX_CHARS] for key, value in facts.items() if value},
         "lineage": [[_label(key), _label(value)]
-                    for key, value in [*meta.lineage.items()][:MAX_LABELS]],
-        "checks": found.checks if found else [], "review": found.review if found else [],
+                    for key, value in [*point.meta.lineage.items()][:MAX_LABELS]],
         "texts": {name: [text[:MAX_CHARS], len(text)] for name, text in texts.items()},
         "weights": weights[:MAX_LISTED], "n_files": len(point.files),
         "files": [[name, _size(Path(point.folder, FILES, name))]
@@ -126,10 +118,6 @@ def _label(value) -> str:
     except RecursionError:
         text = "…"
     return shortened(text, LABEL_CHARS)
-
-
-def _labels(values: list[str]) -> list[str]:
-    return [*map(_label, values[:MAX_LABELS])]
 
 
 def page(root: Path, tasks: list[Object], details: dict[str, Packed], broken: list[str]) -> bytes:

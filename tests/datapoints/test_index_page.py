@@ -17,6 +17,7 @@ from codedata.settings import Settings
 
 HOSTILE = "</script><img src=x onerror=hacked(1)><!--<script>hacked(2)</script>\u202e \x00"
 SHOWN = "</script><img src=x onerror=hacked(1)><!--<script>hacked(2)</script>⟨U+202E⟩ ␀"
+HEAD = b"<title>Terminal tasks</title>"
 NAMES = ("structure", "solvable", "hard_to_cheat")
 
 
@@ -58,7 +59,7 @@ def test_tasks_are_read_with_their_status_and_their_checks(tmp_path):
     assert [(one["id"], one["status"]) for one in tasks] == [
         ("a", "approved"), ("b", "approved, edited"), ("c", "in review"), ("d", "cancelled")]
     assert [bool(one["found"]) for one in tasks] == [True, False, True, False]
-    assert tasks[2]["found"]["checks"][1] == ["solvable", "failed", 1.5]
+    assert tasks[2]["found"]["checks"][1]["evidence"] == ["run 1 gets 0.3"]
     assert [one["draft"] for one in tasks] == ["", "_drafts/b.md", "", ""]
     assert len(details) == 4 and broken == []
 
@@ -95,6 +96,7 @@ def test_what_does_not_fit_is_left_out_and_odd_values_end_nothing(tmp_path):
         pass   # a name that is no UTF-8
     tasks, details, broken = read_tasks(tmp_path, room=4000)
     assert [one["cost_usd"] for one in tasks[4:]] == [None, 0.25] and 0 < len(details) < 6
+    assert HEAD in page(tmp_path, tasks, details, broken)
     assert len(tasks[4]["tags"]) == 30 and tasks[4]["seed"] == "[[[]]]"
     assert sorted(re.findall(r"dp/(\w+) is no datapoint", " ".join(broken))) == ["empty", "g"]
 
