@@ -187,16 +187,16 @@ function inFull(task, full) {
     ["languages", task.languages.join(", ") || NONE], ["content", task.content],
     ["approved content", task.approved], ["reason", task.reason], ["licence", task.licence]];
   const facts = factList(known.filter(([, value]) => value));
-  if (!full) return [facts, h("p", { class: "notice" }, "This page has no room for more "
-    + `of this task: it holds ${number(data.n_details)} of ${counted(n, "task")} in full.`)];
-  const { found } = task, { texts } = full;
-  return [facts,
-    textPart("prompt.md", texts["prompt.md"], "prose"),
-    found?.review.length > 0 && part("For review", listed(found.review)),
+  const { found } = task;
+  const checked = [found?.review.length > 0 && part("For review", listed(found.review)),
     part("Checks", found ? [checkRows(found.checks), h("p", { class: "quiet" },
       `${duration(found.seconds)}, of it ${duration(found.engine_s)} in calls of the engine; `,
       "profile ", isolated(found.profile), ", base image ", isolated(found.base_image))]
-      : h("p", { class: "quiet" }, "It is not validated as it is now.")),
+      : h("p", { class: "quiet" }, "It is not validated as it is now."))];
+  if (!full) return [facts, checked, h("p", { class: "notice" }, "This page has no room for more "
+    + `of this task: it holds ${number(data.n_details)} of ${counted(n, "task")} in full.`)];
+  const { texts } = full;
+  return [facts, textPart("prompt.md", texts["prompt.md"], "prose"), checked,
     lineage(task, full.lineage),
     h("div", { class: "sides" }, textPart("dockerfile", texts.dockerfile),
       full.weights.length ? part("Tests and their weights", plainTable("Weights",
