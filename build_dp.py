@@ -9,6 +9,7 @@ refused. --status without a word: what the queue and dp/ hold.
 reads   the folders: prompt.md, dockerfile, tests.py, weights.json, solution.sh, metadata.json,
         files/ (Datapoint); without a folder those of dp/
 writes  dp/_checks/<content>.json   DatapointChecks, and a line an attempt in _ledger.jsonl
+        dp/_index.html              all of it as a page (validate)
         dp/_queue.jsonl             what became of each task; dp/_queue.sqlite is made of it
         dp/_seeds/, _ideas/, _drafts/, _staging/, dp/<id>/   what the commands make
 

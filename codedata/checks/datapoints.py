@@ -55,6 +55,7 @@ def _files(folder: Path) -> list[str]:
     n_bytes, found = 0, []
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
+        name.encode()   # raises ValueError for one that is not UTF-8
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise ValueError(f"{name[:200]!r} is a link, or no file")
         if path.is_file() and name.startswith(f"{FILES}/"):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from codedata.checks.datapoints import read_datapoint
 from codedata.code.environments import labelled
+from codedata.datapoints.index_page import write_index
 from codedata.datapoints.validate import MAX_LINE, Validation, base_of, meta_faults
 from codedata.errors import BrokenRecord, Trouble
 from codedata.records import Datapoint, DatapointChecks
@@ -47,13 +48,13 @@ class Contents(View):
 
     def __init__(self, folders: Iterable[Path]):
         super().__init__()
-        self._folders = [*folders]
+        self.folders = [*folders]
         self.points: list[Datapoint] = []       # those that could be read, in their order
         self._by_content: dict[str, Datapoint] = {}
 
     def open(self) -> Contents:
         """Read the folders, and return self."""
-        for folder in self._folders:
+        for folder in self.folders:
             try:
                 self.points.append(read_datapoint(folder))
             except BrokenRecord as e:
@@ -96,7 +97,8 @@ def validate_stage(settings: Settings, host: SandboxFactory, contents: Contents)
         reads=Reads(contents, KEYS),
         writes=Writes(Store(settings.root, DatapointChecks),
                       tuple(DatapointChecks.__dataclass_fields__)),
-        cost_note="no calls: no model is asked")
+        cost_note="no calls: no model is asked",
+        finish=lambda: write_index(settings.root, contents.folders))
 
 
 def checked(settings: Settings, host: SandboxFactory, content: Content) -> DatapointChecks:

@@ -36,11 +36,15 @@ class Cost:
             setattr(self, key, getattr(self, key) + (call.get(key) or 0))
 
 
-def costs_of(root: Path) -> list[Cost]:
-    """Return the costs of all calls under a root by stage and model; calls of one id count once."""
+def costs_of(root: Path, within: str = "") -> list[Cost]:
+    """Return the costs of all calls under a root by stage and model; calls of one id count once.
+    `within` is a directory of the root: the calls of others are left out.
+    """
     costs: dict[tuple[str, str], Cost] = {}
     for directory, stage, call in calls_under(root):
         place = directory.relative_to(root)
+        if within not in ("", place.parts[0]):
+            continue
         if stage is None:
             stage = f"unfinished in {place}/"
         elif not stage:

@@ -49,6 +49,7 @@ def test_a_good_datapoint_passes_and_is_not_checked_again(tmp_path):
     renamed = write_datapoint(tmp_path / "renamed", {"tags": ["cli"]})
     done, rows = validate(tmp_path, folder, renamed)
     assert done.returncode == 0 and "nothing to do" in done.stderr
+    assert "page: dp/_index.html" in done.stderr and (tmp_path / "dp/_index.html").exists()
     assert [(one["id"], one["ok"]) for one in rows] == [("sums", True), ("renamed", True)]
     write_datapoint(folder, {"category": "Cooking", "tags": ["salt"]})
     done, (row,) = validate(tmp_path, folder)
