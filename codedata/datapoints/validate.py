@@ -10,6 +10,7 @@ import ast
 import hashlib
 import json
 import re
+import shlex
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -54,14 +55,17 @@ CHEATS = tomllib.loads(text_of("codedata.datapoints", "cheats.toml"))["cheat"]
 TAXONOMY = tomllib.loads(text_of("codedata.datapoints", "taxonomy.toml"))
 IMPORTS = re.compile(r"^\s*(?:from|import) .*", re.MULTILINE)
 SPAN = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
-SENTENCE = re.compile(r"[.!?](?=\s|$)")
+# its end, also that of one in a list
+SENTENCE = re.compile(r"[.!?](?=\s|$)|(?<![.!?])\n\s*(?=[-*+] )")
 PLACE = re.compile(r"(?<![\w.])/[\w.-]+(?:/[\w.-]+)*")
-MARKS = {"skip", "skipif", "xfail", "importorskip"}
-SHUFFLE = """import random
+MARKS = {"skip", "skipif", "xfail", "importorskip", "skipIf", "skipUnless", "SkipTest",
+         "expectedFailure"}
+ORDER = """import random
 def pytest_collection_modifyitems(items):
-    random.Random({seed}).shuffle(items)
-    items.reverse()
+    {}
 """
+# backwards, so that every test comes once before each that comes before it else
+ORDERS = ("items.reverse()", "random.Random(1).shuffle(items)")
 CLOCK_FILE = "faketime.so"
 CLOCK = ("apt-get update -qq && apt-get install -y -qq libfaketime && "
          f"cp /usr/lib/*/faketime/libfaketime.so.1 {CLOCK_FILE}")
@@ -91,14 +95,15 @@ class Validation:
         self._grader: Grader | None = None
         self._solved: bytes | None = None
 
-    def run(self) -> list[DatapointCheck]:
-        """Return the results of all checks, in their order."""
+    def run(self, to_the_end: bool = True) -> list[DatapointCheck]:
+        """Return the results of all checks, in their order; not `to_the_end`: of those up to the
+        first that failed. That of the prompt is made before there is a container."""
         steps: list[Callable] = [
             self.structure, self.weight_validation, self.docker_build, self.test_discovery,
             self.dependency_check, self.fail_first, self.solvable, self.hard_to_cheat,
             self.repeatable, self.prompt]
         results = []
-        for step in steps:
+        for step in [*steps[:2], steps[-1], *steps[2:-1]]:
             started = time.monotonic()
             status, why, evidence = "passed", "", []
             try:
@@ -114,6 +119,10 @@ class Validation:
                 "evidence": [printable(ANSI.sub("", one), MAX_LINE)
                              for one in evidence[:MAX_EVIDENCE]],
                 "seconds": round(time.monotonic() - started, 2)})
+            if status == "failed" and not to_the_end:
+                break
+        order = [step.__name__ for step in steps]
+        results.sort(key=lambda one: order.index(one["name"]))
         self.engine_s += self._grader.engine_s if self._grader else 0.0
         return results
 
@@ -143,10 +152,12 @@ class Validation:
         """Check that the tests have the weights, above 0 and with the sum 1."""
         try:
             self._weights = weights_of(self.datapoint.weights)
-            tests = {node.name for node in self._tree().body
-                     if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
+            tests = [node.name for node in self._tree().body
+                     if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
         except ValueError as e:
             raise Failure(f"weights.json: {e}") from e
+        if twice := sorted({name for name in tests if tests.count(name) > 1}):
+            raise Failure(f"of two tests of one name the first never runs: {', '.join(twice)}")
         odd = sorted(self._weights.keys() ^ tests)
         if odd:
             raise Failure(f"weights and tests are not of one name: {', '.join(odd)}")
@@ -178,13 +189,17 @@ class Validation:
             raise Failure("the image shows what is hidden", traces)
 
     def _traces(self, image: str) -> list[str]:
-        """Return where a layer above the base image holds 40 bytes in a row of the solution or of
-        the tests that files/ lacks."""
+        """Return where a layer above the base image holds 40 bytes in a row of the solution, the
+        tests or the weights that files/ lacks, and where files/ has more of the latter two than
+        lines in common."""
         point, api = self.datapoint, docker_engine.connect()
-        search = Search([point.solution, IMPORTS.sub("", point.tests)])
+        tests = [IMPORTS.sub("", point.tests), point.weights]
+        search, long = Search([point.solution, *tests]), Search([], hidden=tests)
         for path in point.files:
             with open(Path(point.folder, FILES, path), "rb") as file:
                 search.exempt(file)
+                file.seek(0)
+                long.look(f"{FILES}/{path}", file)
         known = {*api.inspect_image(base_of(point.dockerfile))["RootFS"]["Layers"]}
         try:
             with read_tar(Stream(api.get_image(image))) as tar:
@@ -193,7 +208,7 @@ class Validation:
                         _look(search, member.name, tar.extractfile(member), known)
         except (UnsafeArchive, OSError) as e:
             return [f"its layers cannot be read: {e}"]
-        return search.traces
+        return long.traces + search.traces
 
     # the tests -----------------------------------------------------------------------------------
 
@@ -211,26 +226,26 @@ class Validation:
             raise Failure("pytest does not collect them", broken or grade.log.splitlines()[-5:])
         if odd := sorted(found ^ self._weights.keys()):
             raise Failure(f"pytest and weights.json do not name the same tests: {', '.join(odd)}")
-        marks = {node.attr for node in ast.walk(self._tree()) if isinstance(node, ast.Attribute)
-                 and node.attr in MARKS and "pytest" in ast.unparse(node.value)}
+        nodes = [*ast.walk(self._tree())]
+        marks = {node.attr for node in nodes if isinstance(node, ast.Attribute)
+                 and re.match("pytest|unittest|mark$", ast.unparse(node.value))} & MARKS
+        marks |= {alias.name for node in nodes if isinstance(node, ast.ImportFrom)
+                  and node.module in ("pytest", "unittest") for alias in node.names} & MARKS
         skipped = sorted({name for name, _, outcome, _ in grade.phases if outcome == "skipped"})
         if marks or skipped:
             raise Failure("tests may be skipped, or may fail", sorted(marks) + skipped)
 
     def dependency_check(self) -> None:
         """Check that what the tests import is in the image."""
-        nodes = [node for node in ast.walk(self._tree())
-                 if isinstance(node, ast.Import | ast.ImportFrom)]
-        names = {"pytest"} | {alias.name for node in nodes if isinstance(node, ast.Import)
-                              for alias in node.names}
-        names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+        imports = {"import pytest"} | {ast.unparse(node) for node in ast.walk(self._tree())
+                                       if isinstance(node, ast.Import | ast.ImportFrom)}
         if not self._grader:
             raise NotChecked("there is no image")
         with self._grader.opened() as sandbox:
-            lacking = [name for name in sorted(names) if not sandbox.run(
-                f"cd /; runuser -u {AGENT} -- /usr/bin/python3 -I -c 'import {name}'").ok]
+            lacking = [line for line in sorted(imports) if not sandbox.run(
+                f"cd /; runuser -u {AGENT} -- /usr/bin/python3 -I -c {shlex.quote(line)}").ok]
         if lacking:
-            raise Failure(f"/usr/bin/python3 of the image lacks {', '.join(lacking)}")
+            raise Failure("/usr/bin/python3 of the image cannot do that", lacking)
 
     def fail_first(self) -> None:
         """Check that each test fails in the image as it is, by an assertion."""
@@ -303,8 +318,8 @@ class Validation:
         if self._solved is None:
             raise NotChecked("no solution passes")
         clock = _clock(self._host, self._label)
-        for seed in (1, 2):
-            more = {"conftest.py": SHUFFLE.format(seed=seed).encode(), CLOCK_FILE: clock}
+        for order in ORDERS:
+            more = {"conftest.py": ORDER.format(order).encode(), CLOCK_FILE: clock}
             grade = self._grader.grade(self._solved, more, SHIFT)
             if grade.reward != 1.0:
                 missed = sorted(self._weights.keys() - grade.passed())
@@ -320,8 +335,10 @@ class Validation:
         n = len(SENTENCE.findall(text if text.endswith((".", "!", "?")) else f"{text}."))
         named = [name for name in self._weights if name in point.prompt]
         squeezed = " ".join(point.prompt.split())
-        quoted = [line for line in map(str.strip, point.solution.splitlines())
-                  if len(line) >= 20 and not line.startswith("#") and line in squeezed]
+        # without the marks of a patch and of a line that goes on; a word alone may be a path
+        lines = [line.strip("+ \t;\\") for line in point.solution.splitlines()]
+        quoted = [line for line in lines if len(line) >= 20 and " " in line
+                  and not line.startswith("#") and line in squeezed]
         if n > 3 or named or quoted:
             raise Failure(f"it has {n} sentences" if n > 3 else "it tells what is hidden",
                           named + quoted)
