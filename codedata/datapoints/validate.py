@@ -91,14 +91,15 @@ class Validation:
         self._grader: Grader | None = None
         self._solved: bytes | None = None
 
-    def run(self) -> list[DatapointCheck]:
-        """Return the results of all checks, in their order."""
+    def run(self, to_the_end: bool = True) -> list[DatapointCheck]:
+        """Return the results of all checks, in their order; not `to_the_end`: of those up to the
+        first that failed. That of the prompt is made before there is a container."""
         steps: list[Callable] = [
             self.structure, self.weight_validation, self.docker_build, self.test_discovery,
             self.dependency_check, self.fail_first, self.solvable, self.hard_to_cheat,
             self.repeatable, self.prompt]
         results = []
-        for step in steps:
+        for step in [*steps[:2], steps[-1], *steps[2:-1]]:
             started = time.monotonic()
             status, why, evidence = "passed", "", []
             try:
@@ -113,6 +114,10 @@ class Validation:
                 "name": step.__name__, "status": status, "why": printable(why, MAX_LINE),
                 "evidence": [printable(one, MAX_LINE) for one in evidence[:MAX_EVIDENCE]],
                 "seconds": round(time.monotonic() - started, 2)})
+            if status == "failed" and not to_the_end:
+                break
+        order = [step.__name__ for step in steps]
+        results.sort(key=lambda one: order.index(one["name"]))
         self.engine_s += self._grader.engine_s if self._grader else 0.0
         return results
 
