@@ -147,10 +147,12 @@ class Validation:
         """Check that the tests have the weights, above 0 and with the sum 1."""
         try:
             self._weights = weights_of(self.datapoint.weights)
-            tests = {node.name for node in self._tree().body
-                     if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
+            tests = [node.name for node in self._tree().body
+                     if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
         except ValueError as e:
             raise Failure(f"weights.json: {e}") from e
+        if twice := sorted({name for name in tests if tests.count(name) > 1}):
+            raise Failure(f"of two tests of one name the first never runs: {', '.join(twice)}")
         odd = sorted(self._weights.keys() ^ tests)
         if odd:
             raise Failure(f"weights and tests are not of one name: {', '.join(odd)}")
