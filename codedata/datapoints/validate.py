@@ -54,7 +54,8 @@ CHEATS = tomllib.loads(text_of("codedata.datapoints", "cheats.toml"))["cheat"]
 TAXONOMY = tomllib.loads(text_of("codedata.datapoints", "taxonomy.toml"))
 IMPORTS = re.compile(r"^\s*(?:from|import) .*", re.MULTILINE)
 SPAN = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
-SENTENCE = re.compile(r"[.!?](?=\s|$)")
+# its end, also that of one in a list
+SENTENCE = re.compile(r"[.!?](?=\s|$)|(?<![.!?])\n\s*(?=[-*+] )")
 PLACE = re.compile(r"(?<![\w.])/[\w.-]+(?:/[\w.-]+)*")
 MARKS = {"skip", "skipif", "xfail", "importorskip"}
 SHUFFLE = """import random
@@ -328,8 +329,10 @@ class Validation:
         n = len(SENTENCE.findall(text if text.endswith((".", "!", "?")) else f"{text}."))
         named = [name for name in self._weights if name in point.prompt]
         squeezed = " ".join(point.prompt.split())
-        quoted = [line for line in map(str.strip, point.solution.splitlines())
-                  if len(line) >= 20 and not line.startswith("#") and line in squeezed]
+        # without the marks of a patch and of a line that goes on; a word alone may be a path
+        lines = [line.strip("+ \t;\\") for line in point.solution.splitlines()]
+        quoted = [line for line in lines if len(line) >= 20 and " " in line
+                  and not line.startswith("#") and line in squeezed]
         if n > 3 or named or quoted:
             raise Failure(f"it has {n} sentences" if n > 3 else "it tells what is hidden",
                           named + quoted)
