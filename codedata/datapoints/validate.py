@@ -187,13 +187,17 @@ class Validation:
             raise Failure("the image shows what is hidden", traces)
 
     def _traces(self, image: str) -> list[str]:
-        """Return where a layer above the base image holds 40 bytes in a row of the solution or of
-        the tests that files/ lacks."""
+        """Return where a layer above the base image holds 40 bytes in a row of the solution, the
+        tests or the weights that files/ lacks, and where files/ has more of the latter two than
+        lines in common."""
         point, api = self.datapoint, docker_engine.connect()
-        search = Search([point.solution, IMPORTS.sub("", point.tests)])
+        tests = [IMPORTS.sub("", point.tests), point.weights]
+        search, long = Search([point.solution, *tests]), Search([], hidden=tests)
         for path in point.files:
             with open(Path(point.folder, FILES, path), "rb") as file:
                 search.exempt(file)
+                file.seek(0)
+                long.look(f"{FILES}/{path}", file)
         known = {*api.inspect_image(base_of(point.dockerfile))["RootFS"]["Layers"]}
         try:
             with read_tar(Stream(api.get_image(image))) as tar:
@@ -202,7 +206,7 @@ class Validation:
                         _look(search, member.name, tar.extractfile(member), known)
         except (UnsafeArchive, OSError) as e:
             return [f"its layers cannot be read: {e}"]
-        return search.traces
+        return long.traces + search.traces
 
     # the tests -----------------------------------------------------------------------------------
 
