@@ -57,7 +57,8 @@ SPAN = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
 # its end, also that of one in a list
 SENTENCE = re.compile(r"[.!?](?=\s|$)|(?<![.!?])\n\s*(?=[-*+] )")
 PLACE = re.compile(r"(?<![\w.])/[\w.-]+(?:/[\w.-]+)*")
-MARKS = {"skip", "skipif", "xfail", "importorskip"}
+MARKS = {"skip", "skipif", "xfail", "importorskip", "skipIf", "skipUnless", "SkipTest",
+         "expectedFailure"}
 SHUFFLE = """import random
 def pytest_collection_modifyitems(items):
     random.Random({seed}).shuffle(items)
@@ -224,8 +225,11 @@ class Validation:
             raise Failure("pytest does not collect them", broken or grade.log.splitlines()[-5:])
         if odd := sorted(found ^ self._weights.keys()):
             raise Failure(f"pytest and weights.json do not name the same tests: {', '.join(odd)}")
-        marks = {node.attr for node in ast.walk(self._tree()) if isinstance(node, ast.Attribute)
-                 and node.attr in MARKS and "pytest" in ast.unparse(node.value)}
+        nodes = [*ast.walk(self._tree())]
+        marks = {node.attr for node in nodes if isinstance(node, ast.Attribute)
+                 and re.match("pytest|unittest|mark$", ast.unparse(node.value))} & MARKS
+        marks |= {alias.name for node in nodes if isinstance(node, ast.ImportFrom)
+                  and node.module in ("pytest", "unittest") for alias in node.names} & MARKS
         skipped = sorted({name for name, _, outcome, _ in grade.phases if outcome == "skipped"})
         if marks or skipped:
             raise Failure("tests may be skipped, or may fail", sorted(marks) + skipped)
