@@ -60,11 +60,12 @@ SENTENCE = re.compile(r"[.!?](?=\s|$)|(?<![.!?])\n\s*(?=[-*+] )")
 PLACE = re.compile(r"(?<![\w.])/[\w.-]+(?:/[\w.-]+)*")
 MARKS = {"skip", "skipif", "xfail", "importorskip", "skipIf", "skipUnless", "SkipTest",
          "expectedFailure"}
-SHUFFLE = """import random
+ORDER = """import random
 def pytest_collection_modifyitems(items):
-    random.Random({seed}).shuffle(items)
-    items.reverse()
+    {}
 """
+# backwards, so that every test comes once before each that comes before it else
+ORDERS = ("items.reverse()", "random.Random(1).shuffle(items)")
 CLOCK_FILE = "faketime.so"
 CLOCK = ("apt-get update -qq && apt-get install -y -qq libfaketime && "
          f"cp /usr/lib/*/faketime/libfaketime.so.1 {CLOCK_FILE}")
@@ -318,8 +319,8 @@ class Validation:
         if self._solved is None:
             raise NotChecked("no solution passes")
         clock = _clock(self._host, self._label)
-        for seed in (1, 2):
-            more = {"conftest.py": SHUFFLE.format(seed=seed).encode(), CLOCK_FILE: clock}
+        for order in ORDERS:
+            more = {"conftest.py": ORDER.format(order).encode(), CLOCK_FILE: clock}
             grade = self._grader.grade(self._solved, more, SHIFT)
             if grade.reward != 1.0:
                 missed = sorted(self._weights.keys() - grade.passed())
