@@ -1,0 +1,203 @@
+"""Measure `build_dp.py validate` on samples/datapoints: what share of its time the engine takes,
+and what four at once bring. With --mutants: is each fault found by the check that is for it?
+
+  python benchmarks/validate_dp.py                        # one at a time, then four at once
+  python benchmarks/validate_dp.py --only same-bytes      # copies of one, for a quick look
+  python benchmarks/validate_dp.py --mutants              # all mutants, and the samples themselves
+  python benchmarks/validate_dp.py --mutants --check solvable --limit 1
+
+A mutant is a sample with a fault (tests/datapoints/mutants.toml); it counts as caught where the
+first check that fails is the one that it names. With --root DIR the samples that were checked there
+are not checked again. It needs the Docker engine. One JSON line on stdout, a table on stderr; it
+exits with 1 where a bar is missed.
+"""
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from measure import PROJECT, Others, machine, run
+
+sys.path.insert(0, str(PROJECT))
+from codedata import cli
+from codedata.checks.datapoints import read_datapoint
+from codedata.code.environments import labelled
+from codedata.config import load
+from codedata.datapoints.validate import Validation
+from codedata.records import DatapointChecks
+from codedata.sandbox.factory import SandboxFactory
+from codedata.store import Store
+from codedata.texts import tomllib
+
+SAMPLES = PROJECT / "samples/datapoints"
+MUTANTS = PROJECT / "tests/datapoints/mutants.toml"
+AT_ONCE, CPUS = 4, 0.5
+ENGINE_SHARE, RATIO = 0.9, 1.5   # the least
+
+
+def main() -> int:
+    args = parser().parse_args()
+    with tempfile.TemporaryDirectory(prefix="codedata_validate_dp.") as folder:
+        measured = mutation if args.mutants else speed
+        report, is_good = measured(args, Path(folder))
+    print(json.dumps({"benchmark": "validate_dp", **machine(), **report}))
+    return 0 if is_good else 1
+
+
+def parser() -> argparse.ArgumentParser:
+    samples = sorted(path.name for path in SAMPLES.iterdir())
+    p = argparse.ArgumentParser(description=__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--only", action="append", choices=samples, help="of the samples (all)")
+    p.add_argument("--mutants", action="store_true", help="run the mutants")
+    p.add_argument("--check", help="only those of a check")
+    p.add_argument("--limit", type=int, help="at most so many")
+    p.add_argument("--workers", type=int, default=2, help="mutants at once (%(default)s)")
+    p.add_argument("--good", action="store_true",
+                   help="check the samples, too, where not all mutants run")
+    p.add_argument("--root", type=Path, help="where results of the samples are kept")
+    return p
+
+
+def validated(folders: list[Path], root: Path, *flags) -> dict:
+    """Return what `build_dp.py validate` took, and what it found: as a user runs it."""
+    root.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, PROJECT / "build_dp.py", "--root", root, "validate", *folders,
+               "--json", *certificates(), *flags]
+    cost = run(command, root, want=(0, 1))
+    store = Store(root, DatapointChecks).open()
+    return {"wall_s": cost.wall_s, "cpu_s": cost.cpu_s, "found": json.loads(cost.stdout),
+            "records": [store.read(name) for name in store.names()]}
+
+
+def certificates() -> list[str]:
+    """Return the flags for a network with an authority of its own."""
+    bundle = os.environ.get("REQUESTS_CA_BUNDLE")
+    return ["--ca-bundle", bundle] if bundle else []
+
+
+def failed(found: list[dict]) -> dict[str, list[str]]:
+    """Return {sample: its checks that did not pass} of those that have some."""
+    return {one["id"]: [check["name"] for check in one.get("checks", [])
+                        if check["status"] != "passed"] or ["all"]
+            for one in found if not one["ok"]}
+
+
+# speed -------------------------------------------------------------------------------------------
+
+def speed(args, work: Path) -> tuple[dict, bool]:
+    """Return the figures of the same datapoints one at a time and four at once."""
+    names = args.only or [path.name for path in sorted(SAMPLES.iterdir())]
+    copies = -(-AT_ONCE // len(names))
+    folders = [copy_of(name, work / "datapoints", n) for n in range(copies) for name in names]
+    others = Others()
+    one = validated(folders, work / "one", "--workers", 1)
+    four = validated(folders, work / "four", "--workers", AT_ONCE, "--cpu-request", CPUS)
+    seconds = sum(record.seconds for record in one["records"])
+    report = {
+        "n": len(folders), "one_s": one["wall_s"], "four_s": four["wall_s"],
+        "each_s": {record.instance_id: [record.seconds, record.engine_s]
+                   for record in one["records"]},
+        "engine_share": sum(record.engine_s for record in one["records"]) / seconds,
+        "ratio": one["wall_s"] / four["wall_s"],
+        "cores_used_by_others": others.cores(one["cpu_s"] + four["cpu_s"]),   # the engine's, too
+        "failed": failed(one["found"]) | failed(four["found"])}
+    report = {key: round(value, 3) if isinstance(value, float) else value
+              for key, value in report.items()}
+    for name, (total, engine) in report["each_s"].items():
+        print(f"  {name:20}{total:8.1f} s   engine {engine / total:6.1%}", file=sys.stderr)
+    print(f"\n  engine's share {report['engine_share']:.1%} (at least {ENGINE_SHARE:.0%})\n"
+          f"  {report['n']} one at a time {report['one_s']:.0f} s, {AT_ONCE} at once "
+          f"{report['four_s']:.0f} s: {report['ratio']:.2f} x the rate (at least {RATIO})\n"
+          f"  failed: {report['failed'] or 'none'}\n", file=sys.stderr)
+    return report, (report["engine_share"] >= ENGINE_SHARE and report["ratio"] >= RATIO
+                    and not report["failed"])
+
+
+def copy_of(name: str, folder: Path, n: int) -> Path:
+    """Return a copy of a sample, whose content is another one for each `n`."""
+    place = folder / (f"{name}-{n}" if n else name)
+    shutil.copytree(SAMPLES / name, place)
+    with open(place / "prompt.md", "a", encoding="utf-8") as file:
+        file.write("\n" * n)
+    return place
+
+
+# mutants -----------------------------------------------------------------------------------------
+
+def mutants() -> list[dict]:
+    """Return all mutants, in the order of the checks."""
+    return tomllib.loads(MUTANTS.read_text(encoding="utf-8"))["mutant"]
+
+
+def mutated(mutant: dict, folder: Path) -> Path:
+    """Write the datapoint of a mutant below a folder, and return its own."""
+    place = folder / mutant["name"]
+    shutil.copytree(SAMPLES / mutant["base"], place)
+    subprocess.run(["git", "apply", "--unidiff-zero", "-"], cwd=place, input=mutant["patch"],
+                   text=True, check=True)
+    return place
+
+
+def first_failed(folder: Path, host: SandboxFactory) -> dict:
+    """Return what the first check says that fails on a datapoint; {} where none does."""
+    point = read_datapoint(folder)
+    with labelled(host, point.instance_id, "dp") as label:
+        results = Validation(point, host, label, "all").run(to_the_end=False)
+    return next((one for one in results if one["status"] == "failed"), {})
+
+
+def caught(mutant: dict, work: Path, host: SandboxFactory) -> dict:
+    """Return by which check a mutant is caught, and why."""
+    started = time.monotonic()
+    found = first_failed(mutated(mutant, work), host)
+    row = {"name": mutant["name"], "base": mutant["base"], "check": mutant["check"],
+           "by": found.get("name", ""), "why": found.get("why", ""),
+           "evidence": found.get("evidence", []), "seconds": round(time.monotonic() - started, 1)}
+    mark = "caught" if row["by"] == row["check"] else f"BY {row['by'] or 'NONE'}"
+    print(f"  {row['check']:18}{row['name']:28}{mark:26}{row['seconds']:7.1f} s", file=sys.stderr,
+          flush=True)
+    if mark != "caught":
+        print("".join(f"      {line}\n" for line in (row["why"], *row["evidence"])),
+              file=sys.stderr, end="", flush=True)
+    return row
+
+
+def open_host(work: Path) -> SandboxFactory:
+    """Return what opens containers, with the settings of a user who has set nothing."""
+    flags = cli.parser("", "sandbox")
+    cli.sandbox_flags(flags, pod_prefix="benchmark")
+    given = flags.parse_args(["--root", str(work), *certificates()])
+    return SandboxFactory(load(given), threading.Event())
+
+
+def mutation(args, work: Path) -> tuple[dict, bool]:
+    """Return which mutants are caught by the right check, and which samples are refused."""
+    chosen = [one for one in mutants() if args.check in (None, one["check"])][:args.limit]
+    started = time.monotonic()
+    with ThreadPoolExecutor(args.workers) as pool:
+        rows = [*pool.map(partial(caught, work=work, host=open_host(work)), chosen)]
+    wrong = [row for row in rows if row["by"] != row["check"]]
+    report = {"mutants": len(rows), "caught": len(rows) - len(wrong), "wrong": wrong,
+              "seconds": round(time.monotonic() - started, 1),
+              "each_s": {row["name"]: row["seconds"] for row in rows}}
+    print(f"\n  {report['caught']} of {report['mutants']} by the right check", file=sys.stderr)
+    if args.good or not (args.check or args.limit):
+        good = validated(sorted(SAMPLES.iterdir()), args.root or work / "good",
+                         "--workers", args.workers)
+        report |= {"good": len(good["found"]), "refused": failed(good["found"])}
+        print(f"  {len(report['refused'])} of {report['good']} good ones refused: "
+              f"{report['refused'] or 'none'}", file=sys.stderr)
+    return report, bool(rows) and not wrong and not report.get("refused")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

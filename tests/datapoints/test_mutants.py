@@ -1,0 +1,59 @@
+"""Check that each check of build_dp.py validate finds the faults that are its own, on samples with
+a fault."""
+from __future__ import annotations
+
+import ast
+import sys
+from collections import Counter
+
+import pytest
+from conftest import REPO
+
+sys.path.append(str(REPO / "benchmarks"))   # behind the scripts: one has a name of theirs
+from validate_dp import first_failed, mutants, mutated, open_host
+
+from codedata.checks.datapoints import read_datapoint
+from codedata.datapoints.validate import Validation
+
+MUTANTS = mutants()
+WITHOUT_CONTAINER = ("structure", "weight_validation", "prompt")
+
+
+def named(chosen: list[dict]):
+    return pytest.mark.parametrize("mutant", chosen, ids=[one["name"] for one in chosen])
+
+
+def test_each_check_has_four_mutants_and_a_quick_one():
+    of_checks = Counter(one["check"] for one in MUTANTS)
+    assert len(of_checks) == 10 and min(of_checks.values()) >= 4, of_checks
+    assert Counter(one["check"] for one in MUTANTS if one.get("quick")) == Counter(of_checks.keys())
+    assert len({one["name"] for one in MUTANTS}) == len(MUTANTS)
+    assert len({one["base"] for one in MUTANTS}) == 5
+
+
+@named(MUTANTS)
+def test_a_mutant_is_another_datapoint_with_tests_that_can_be_read(tmp_path, mutant):
+    point = read_datapoint(mutated(mutant, tmp_path))
+    assert point.content != read_datapoint(REPO / "samples/datapoints" / mutant["base"]).content
+    assert ast.parse(point.tests) and mutant["what"].endswith(".")
+
+
+@named([one for one in MUTANTS if one["check"] in WITHOUT_CONTAINER])
+def test_what_needs_no_container_is_found_without_one(tmp_path, mutant):
+    point = read_datapoint(mutated(mutant, tmp_path))
+    results = Validation(point, None, "", "all").run(to_the_end=False)
+    assert [one["name"] for one in results if one["status"] == "failed"] == [mutant["check"]]
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in REPO.glob("samples/datapoints/*")))
+def test_a_good_sample_is_not_refused_without_a_container(name):
+    validation = Validation(read_datapoint(REPO / "samples/datapoints" / name), None, "", "all")
+    for check in WITHOUT_CONTAINER:
+        getattr(validation, check)()
+
+
+@pytest.mark.docker
+@named([one for one in MUTANTS if one.get("quick") and one["check"] not in WITHOUT_CONTAINER])
+def test_a_mutant_is_caught_by_the_check_that_is_for_it(tmp_path, mutant):
+    found = first_failed(mutated(mutant, tmp_path), open_host(tmp_path))
+    assert found.get("name") == mutant["check"], found
