@@ -151,7 +151,7 @@ def first_failed(folder: Path, host: SandboxFactory) -> dict:
     """Return what the first check says that fails on a datapoint; {} where none does."""
     point = read_datapoint(folder)
     with labelled(host, point.instance_id, "dp") as label:
-        results = Validation(point, host, label, "all").run(to_the_end=False)
+        results = Validation(point, host, label).run(to_the_end=False)
     return next((one for one in results if one["status"] == "failed"), {})
 
 

@@ -41,13 +41,13 @@ def test_a_mutant_is_another_datapoint_with_tests_that_can_be_read(tmp_path, mut
 @named([one for one in MUTANTS if one["check"] in WITHOUT_CONTAINER])
 def test_what_needs_no_container_is_found_without_one(tmp_path, mutant):
     point = read_datapoint(mutated(mutant, tmp_path))
-    results = Validation(point, None, "", "all").run(to_the_end=False)
+    results = Validation(point, None, "").run(to_the_end=False)
     assert [one["name"] for one in results if one["status"] == "failed"] == [mutant["check"]]
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in REPO.glob("samples/datapoints/*")))
 def test_a_good_sample_is_not_refused_without_a_container(name):
-    validation = Validation(read_datapoint(REPO / "samples/datapoints" / name), None, "", "all")
+    validation = Validation(read_datapoint(REPO / "samples/datapoints" / name), None, "")
     for check in WITHOUT_CONTAINER:
         getattr(validation, check)()
 
