@@ -162,12 +162,11 @@ def caught(mutant: dict, work: Path, host: SandboxFactory) -> dict:
     row = {"name": mutant["name"], "base": mutant["base"], "check": mutant["check"],
            "by": found.get("name", ""), "why": found.get("why", ""),
            "evidence": found.get("evidence", []), "seconds": round(time.monotonic() - started, 1)}
-    mark = "caught" if row["by"] == row["check"] else f"BY {row['by'] or 'NONE'}"
-    print(f"  {row['check']:18}{row['name']:28}{mark:26}{row['seconds']:7.1f} s", file=sys.stderr,
-          flush=True)
-    if mark != "caught":
-        print("".join(f"      {line}\n" for line in (row["why"], *row["evidence"])),
-              file=sys.stderr, end="", flush=True)
+    is_caught = row["by"] == row["check"]
+    mark = "" if is_caught else f"caught by {row['by'] or 'NONE'}"
+    lines = [row["why"], *row["evidence"]][:2 if is_caught else None]
+    print(f"  {row['check']:18}{row['name']:28}{row['seconds']:7.1f} s  {mark}\n"
+          + "".join(f"      {line[:150]}\n" for line in lines), file=sys.stderr, end="", flush=True)
     return row
 
 
@@ -185,10 +184,9 @@ def mutation(args, work: Path) -> tuple[dict, bool]:
     started = time.monotonic()
     with ThreadPoolExecutor(args.workers) as pool:
         rows = [*pool.map(partial(caught, work=work, host=open_host(work)), chosen)]
-    wrong = [row for row in rows if row["by"] != row["check"]]
+    wrong = [row["name"] for row in rows if row["by"] != row["check"]]
     report = {"mutants": len(rows), "caught": len(rows) - len(wrong), "wrong": wrong,
-              "seconds": round(time.monotonic() - started, 1),
-              "each_s": {row["name"]: row["seconds"] for row in rows}}
+              "seconds": round(time.monotonic() - started, 1), "rows": rows}
     print(f"\n  {report['caught']} of {report['mutants']} by the right check", file=sys.stderr)
     if args.good or not (args.check or args.limit):
         good = validated(sorted(SAMPLES.iterdir()), args.root or work / "good",

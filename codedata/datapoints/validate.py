@@ -58,6 +58,7 @@ SPAN = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
 # its end, also that of one in a list
 SENTENCE = re.compile(r"[.!?](?=\s|$)|(?<![.!?])\n\s*(?=[-*+] )")
 PLACE = re.compile(r"(?<![\w.])/[\w.-]+(?:/[\w.-]+)*")
+PACKAGES = re.compile(r"\.tar/usr/(local/)?(lib\w*|share|include)/|/(node_modules|\w+-packages)/")
 MARKS = {"skip", "skipif", "xfail", "importorskip", "skipIf", "skipUnless", "SkipTest",
          "expectedFailure"}
 ORDER = """import random
@@ -194,7 +195,7 @@ class Validation:
         lines in common."""
         point, api = self.datapoint, docker_engine.connect()
         tests = [IMPORTS.sub("", point.tests), point.weights]
-        search, long = Search([point.solution, *tests]), Search([], hidden=tests)
+        search, long = ImageSearch([point.solution, *tests]), Search([], hidden=tests)
         for path in point.files:
             with open(Path(point.folder, FILES, path), "rb") as file:
                 search.exempt(file)
@@ -398,6 +399,18 @@ def base_of(dockerfile: str) -> str:
     """Return the image that a dockerfile begins with, "" where it does not say."""
     found = re.search(r"^\s*FROM\s+(?:--\S+\s+)*(\S+)", dockerfile, re.IGNORECASE | re.MULTILINE)
     return found[1] if found else ""
+
+
+class ImageSearch(Search):
+    """Search an image, where packages lie for long runs alone: idioms of a language stand there."""
+
+    def __init__(self, texts: list[str]):
+        super().__init__(texts, hidden=texts)
+
+    def _trace_in(self, place: str, data: bytes) -> str:
+        windows = self.all_windows[bool(PACKAGES.search(place))]
+        window = next(windows.all_in(data), b"")
+        return f"holds {window.decode(errors='replace')!r}" if window else ""
 
 
 def _look(search: Search, name: str, file, known: set[str]) -> None:
