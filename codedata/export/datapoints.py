@@ -29,9 +29,11 @@ TAKEN = {"dockerfile", "docker-compose.yaml", ".dockerignore", "task.yaml", "run
 VERIFIER_S, AGENT_S = 600.0, 1800.0
 APPROVED, IMAGES = "approved", "codedata-dp/"
 BENCH_DIFFICULTY = {"extremely_hard": "hard"}
-# tmux holds the sessions of agent and tests, asciinema records them
+# tmux holds the sessions of agent and tests, asciinema records them. terminal-bench makes the two
+# folders as the image's user, who may not
 FOR_BENCH = f"""RUN apt-get update && \\
-    apt-get install -y --no-install-recommends tmux asciinema && rm -rf /var/lib/apt/lists/*
+    apt-get install -y --no-install-recommends tmux asciinema && rm -rf /var/lib/apt/lists/* && \\
+    mkdir -p /tests /oracle
 USER {AGENT}
 """
 

@@ -69,7 +69,7 @@ def phases(user: pwd.struct_passwd | None, options: list[str]) -> list[list[str]
     """Return what pytest finds; nothing where it does not come to its end."""
     from processes import end_all_but, processes
     read, write = os.pipe()
-    before = processes()
+    before = processes(user)
     child = os.fork()
     if not child:
         code = 1
@@ -83,7 +83,7 @@ def phases(user: pwd.struct_passwd | None, options: list[str]) -> list[list[str]
     found = b""
     with open(read, "rb") as file:
         found = file.read(MAX_BYTES)
-    end_all_but(before)
+    end_all_but(before, user)
     os.waitpid(child, 0)
     try:
         return json.loads(found)

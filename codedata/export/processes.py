@@ -28,26 +28,29 @@ def become(user: pwd.struct_passwd) -> None:
         ctypes.CDLL(None).prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
-def processes() -> set[int]:
-    """Return the numbers of all processes that run, without those that ended and nobody waits for.
+def processes(user: pwd.struct_passwd | None) -> set[int]:
+    """Return the numbers of all processes that run, without those that ended and nobody waits for;
+    of a user other than root those alone that are this one's: what become() started is no other's.
     """
     running = set()
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
-            with open(f"/proc/{name}/stat", "rb") as file:
-                is_dead = file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
+            with open(f"/proc/{name}/status", encoding="utf-8", errors="replace") as file:
+                about = dict(line.split(":", 1) for line in file if ":" in line)
         except OSError:
             continue
-        if not is_dead:
+        is_others = user and user.pw_uid and int(about["Uid"].split()[0]) != user.pw_uid
+        if about["State"].split()[0] not in ("Z", "X") and not is_others:
             running.add(int(name))
     return running
 
 
-def end_all_but(before: set[int]) -> None:
-    """End every process that has come since. Raise RuntimeError where some go on all the same."""
+def end_all_but(before: set[int], user: pwd.struct_passwd | None) -> None:
+    """End every process of a user that has come since. Raise RuntimeError where some go on all the
+    same."""
     end = time.monotonic() + KILL_S
     while True:
-        left = processes() - before - {os.getpid()}
+        left = processes(user) - before - {os.getpid()}
         if not left:
             return
         if time.monotonic() > end:

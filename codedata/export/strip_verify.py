@@ -124,7 +124,7 @@ def run_tests(user: pwd.struct_passwd, timeout_s: float) -> bool:
     git = ["GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"]
     command = ["env", f"HOME={home}", f"USER={user.pw_name}", f"LOGNAME={user.pw_name}", *git,
                "bash", script]
-    before = processes()
+    before = processes(user)
     with open(os.path.join(place, "log"), "w+b") as log:
         child = subprocess.Popen(command, cwd=SOURCE, stdin=subprocess.DEVNULL, stdout=log,
                                  stderr=log, start_new_session=True,
@@ -134,7 +134,7 @@ def run_tests(user: pwd.struct_passwd, timeout_s: float) -> bool:
             is_over = False
         except subprocess.TimeoutExpired:
             is_over = True
-        end_all_but(before)
+        end_all_but(before, user)
         child.wait()
         log.seek(max(0, log.seek(0, os.SEEK_END) - LOG_BYTES))
         print(log.read().decode("ascii", "replace"))
