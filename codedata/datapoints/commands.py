@@ -31,6 +31,7 @@ from codedata.datapoints.seeds import keep, seeds_in
 from codedata.datapoints.validate import TAXONOMY, meta_faults
 from codedata.errors import BrokenRecord
 from codedata.layouts import NEW, to_json, write_atomic
+from codedata.progress import say
 from codedata.records import Datapoint, DatapointChecks, Object
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
@@ -70,7 +71,7 @@ class Commands:
         task = self._manager.get_next_task(agent, [task_type] if task_type else None)
         if not task:
             return {"id": None}
-        return {**task, "claim": task.pop("token")}
+        return {"claim": task.pop("token"), **task}
 
     def complete(self, task_id: str, claim: str,
                  status: Literal["completed", "failed", "rejected"] = "completed",
@@ -316,18 +317,26 @@ class Commands:
                 place.unlink(missing_ok=True)
         return self._described(self._manager.get_task(task_id))
 
-    def validate_datapoint(self, task_id: str) -> Object:
+    def validate_datapoint(self, task_id: str, claim: str = "") -> Object:
         """Check the datapoint of a task in containers. This takes minutes; what was checked is not
-        checked again."""
-        point = self._point(self._manager.get_task(task_id))
+        checked again.
+
+        claim: with it the lease is renewed before and afterwards
+        """
+        task = self._manager.get_task(task_id)
+        point = self._point(task)
+        if claim:
+            self._held(task_id, claim, task["type"])
         content = content_of(point)
         store = Store(self._root, DatapointChecks).open()
         found = known(store, point.content)
         if not found or not is_current(found, content):
             self._host.reap()
-            found = checked(self._settings, self._host, content)
+            found = checked(self._settings, self._host, content, say)
             store.into.mkdir(parents=True, exist_ok=True)
             write_atomic(store.path(point.content), to_json(vars(found)))
+        if claim:
+            self._held(task_id, claim, task["type"])
         return shown(point, found)
 
     def run_in_dp(self, task_id: str, command: str) -> Object:

@@ -3,7 +3,7 @@ lies and whatever it is called."""
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib import resources
@@ -101,11 +101,12 @@ def validate_stage(settings: Settings, host: SandboxFactory, contents: Contents)
         finish=lambda: write_index(settings.root, contents.folders))
 
 
-def checked(settings: Settings, host: SandboxFactory, content: Content) -> DatapointChecks:
-    """Return what the checks find of a content."""
+def checked(settings: Settings, host: SandboxFactory, content: Content,
+            tell: Callable[[str], None] = lambda line: None) -> DatapointChecks:
+    """Return what the checks find of a content, and tell of each that ends."""
     started = time.monotonic()
     with labelled(host, content.instance_id, "dp") as label:
-        validation = Validation(read_datapoint(Path(content.folder)), host, label)
+        validation = Validation(read_datapoint(Path(content.folder)), host, label, tell)
         results = validation.run()
     return DatapointChecks(
         content.instance_id, content.content, content.base_image, content.validator,

@@ -88,44 +88,52 @@ class Failure(Exception):
 class Validation:
     """Check one datapoint; run() makes all checks."""
 
-    def __init__(self, datapoint: Datapoint, host: SandboxFactory, label: str):
-        self.datapoint, self._host, self._label = datapoint, host, label
+    def __init__(self, datapoint: Datapoint, host: SandboxFactory, label: str,
+                 tell: Callable[[str], None] = lambda line: None):
+        """Take what is told of each check that ends."""
+        self.datapoint, self._host, self._label, self._tell = datapoint, host, label, tell
         self.review: list[str] = []
         self.engine_s = 0.0
+        self._failed: list[str] = []
         self._weights: dict[str, Decimal] = {}
         self._grader: Grader | None = None
         self._solved: bytes | None = None
 
     def run(self, to_the_end: bool = True) -> list[DatapointCheck]:
         """Return the results of all checks, in their order; not `to_the_end`: of those up to the
-        first that failed. That of the prompt is made before there is a container."""
+        first that failed. Where one that needs no container fails, none is opened."""
         steps: list[Callable] = [
             self.structure, self.weight_validation, self.docker_build, self.test_discovery,
             self.dependency_check, self.fail_first, self.solvable, self.hard_to_cheat,
             self.repeatable, self.prompt]
-        results = []
+        results = {}
         for step in [*steps[:2], steps[-1], *steps[2:-1]]:
-            started = time.monotonic()
-            status, why, evidence = "passed", "", []
-            try:
-                step()
-            except NotChecked as e:
-                status, why = "not checked", str(e)
-            except Failure as e:
-                status, why, evidence = "failed", str(e), e.evidence
-            except SandboxDied as e:
-                status, why = "failed", f"its container ended: {e.what}"
-            results.append({
-                "name": step.__name__, "status": status, "why": printable(why, MAX_LINE),
+            found = self._result(step)
+            results[found["name"]] = found
+            self._tell(f"      {found['name']}: {found['status']}  {found['why']}".rstrip())
+            if found["status"] == "failed":
+                self._failed.append(found["name"])
+                if not to_the_end:
+                    break
+        self.engine_s += self._grader.engine_s if self._grader else 0.0
+        return [results[step.__name__] for step in steps if step.__name__ in results]
+
+    @staticmethod
+    def _result(step: Callable[[], None]) -> DatapointCheck:
+        started = time.monotonic()
+        status, why, evidence = "passed", "", []
+        try:
+            step()
+        except NotChecked as e:
+            status, why = "not checked", str(e)
+        except Failure as e:
+            status, why, evidence = "failed", str(e), e.evidence
+        except SandboxDied as e:
+            status, why = "failed", f"its container ended: {e.what}"
+        return {"name": step.__name__, "status": status, "why": printable(why, MAX_LINE),
                 "evidence": [printable(ANSI.sub("", one), MAX_LINE)
                              for one in evidence[:MAX_EVIDENCE]],
-                "seconds": round(time.monotonic() - started, 2)})
-            if status == "failed" and not to_the_end:
-                break
-        order = [step.__name__ for step in steps]
-        results.sort(key=lambda one: order.index(one["name"]))
-        self.engine_s += self._grader.engine_s if self._grader else 0.0
-        return results
+                "seconds": round(time.monotonic() - started, 2)}
 
     # without a container -------------------------------------------------------------------------
 
@@ -143,7 +151,8 @@ class Validation:
         faults = {
             f"no part of a datapoint: {', '.join(sorted(tops - known))}": tops - known,
             f"empty: {', '.join(empty)}": empty, f"has NUL: {', '.join(with_nul)}": with_nul,
-            f"an exporter needs these names: {', '.join(taken)}": taken,
+            f"exporters need the names {', '.join(sorted(TAKEN))} at the top of files/; rename "
+            f"{', '.join(taken)}": taken,
             "the dockerfile has no WORKDIR that is a plain absolute path": not workdir,
             f"a verifier would take {', '.join(in_verifier)} from the agent": in_verifier}
         if found := [fault for fault, is_so in faults.items() if is_so]:
@@ -173,11 +182,9 @@ class Validation:
 
     def docker_build(self) -> None:
         """Build the image, and look for the solution and the tests in it."""
-        point, workdir = self.datapoint, workdir_of(self.datapoint.dockerfile)
-        if not workdir:
-            raise NotChecked("its dockerfile has no work directory")
-        if not self._weights:
-            raise NotChecked("nothing can be graded by its weights")
+        point = self.datapoint
+        if self._failed:
+            raise NotChecked(f"mend {', '.join(self._failed)} first")
         try:
             name, built = build_image(point, self._host, self._label)
         except ItemFailed as e:
@@ -185,7 +192,8 @@ class Validation:
         self.engine_s += built.seconds
         if built.failed:
             raise Failure(f"its image is not built: {built.failed}", built.log.splitlines()[-10:])
-        self._grader = Grader(self._host, name, workdir, verifier_of(point), self._label)
+        self._grader = Grader(self._host, name, workdir_of(point.dockerfile),
+                              verifier_of(point), self._label)
         if traces := self._traces(name):
             raise Failure("the image shows what is hidden", traces)
 
@@ -287,7 +295,8 @@ class Validation:
             alike[tuple(row)].append(name)
             if all(row):
                 self.review.append(f"{name} passes with each of {len(parts)} partial solutions")
-        self.review += [f"no partial solution tells these tests apart: {', '.join(names)}"
+        self.review += [f"none of {len(parts)} partial solutions tells these tests apart: "
+                        f"{', '.join(names)}"
                         for names in alike.values() if len(names) > 1]
 
     def _done(self, script: str) -> tuple[bytes, str]:

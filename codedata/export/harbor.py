@@ -22,6 +22,7 @@ from codedata.texts import fill, text_of, tomllib
 CONFIG, DOCKERFILE, TEST_FILE = "task.toml", "environment/Dockerfile", "test_outputs.py"
 TEST_SCRIPT = "test.sh"
 COMPOSE = "environment/docker-compose.yaml"
+IGNORE = "environment/.dockerignore"
 NO_NETWORK = "services:\n  main:\n    network_mode: none\n"
 SCHEMA = "1.4"
 INSTRUCTIONS = ("FROM", "RUN", "WORKDIR", "ENV", "USER", "LABEL")
@@ -133,6 +134,8 @@ def task_files(task: HarborTask, image: Image, network: str, split: str) -> dict
         DOCKERFILE: _ended(task.dockerfile or _from(image)),
         "solution/solve.sh": _ended(task.solution),
         **{f"tests/{path}": text for path, text in tests.items()}}
+    if isinstance(task, ContextTask):
+        files[IGNORE] = "Dockerfile\ndocker-compose.yaml\n.dockerignore\n"   # for COPY of all
     return files | {COMPOSE: NO_NETWORK} if network == "compose" else files
 
 

@@ -13,7 +13,7 @@ import secrets
 import tarfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,9 +67,11 @@ class Build:
 
 
 def build(context: Path, tag: str, limits: BuildLimits, *, run_label: str = "",
-          stop: threading.Event | None = None, dockerfile: str = "Dockerfile") -> Build:
-    """Build an image and return the result. It is removed with the run's label, or by reap().
-    Raise ItemFailed where the context cannot be read, or the engine is gone."""
+          stop: threading.Event | None = None, dockerfile: str = "Dockerfile",
+          ignored: Sequence[str] = ()) -> Build:
+    """Build an image and return the result. It is removed with the run's label, or by reap(). What
+    is `ignored` of the context no step sees. Raise ItemFailed where the context cannot be read, or
+    the engine is gone."""
     api = docker_engine.connect()
     stop = stop or threading.Event()
     token = secrets.token_hex(8)
@@ -78,7 +80,7 @@ def build(context: Path, tag: str, limits: BuildLimits, *, run_label: str = "",
     started = time.monotonic()
     output = Output()
     ended: list[str] = []
-    with _packed(context, dockerfile, labels, limits) as archive:
+    with _packed(context, dockerfile, labels, limits, ignored) as archive:
         try:
             with _watched(api, token, limits, stop) as ended:
                 image_id, failed = _read(_request(api, archive, tag, labels, limits), output)
@@ -95,8 +97,8 @@ def build(context: Path, tag: str, limits: BuildLimits, *, run_label: str = "",
 # what is sent ------------------------------------------------------------------------------------
 
 @contextmanager
-def _packed(context: Path, dockerfile: str, labels: dict[str, str],
-            limits: BuildLimits) -> Iterator[BinaryIO]:
+def _packed(context: Path, dockerfile: str, labels: dict[str, str], limits: BuildLimits,
+            ignored: Sequence[str]) -> Iterator[BinaryIO]:
     """Yield the context as a tar, with a labelled Dockerfile that the engine takes out again."""
     try:
         text = read_bounded(inside(context, context / dockerfile), MAX_DOCKERFILE_BYTES).decode()
@@ -104,7 +106,7 @@ def _packed(context: Path, dockerfile: str, labels: dict[str, str],
         raise ItemFailed(f"cannot be read: {e}", str(context / dockerfile)) from e
     name = f".codedata.{labels[BUILD]}"
     added = {name: labelled(text, labels, limits.network),
-             ".dockerignore": f"{name}\n.dockerignore\n"}
+             ".dockerignore": "".join(f"{one}\n" for one in (name, ".dockerignore", *ignored))}
     with pack(context, bounds=CONTEXT) as archive:
         with tarfile.open(fileobj=archive, mode="a") as tar:
             for path, content in added.items():

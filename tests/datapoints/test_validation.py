@@ -44,7 +44,7 @@ def test_a_good_datapoint_passes_and_is_not_checked_again(tmp_path):
     done, (row,) = validate(tmp_path, folder)
     assert done.returncode == 0 and row["ok"], row
     assert {*found(row).values()} == {"passed"} and len(row["checks"]) == 10
-    assert row["review"] == ["no partial solution tells these tests apart: "
+    assert row["review"] == ["none of 1 partial solutions tells these tests apart: "
                              "test_numbers_are_added_up, test_words_are_passed_over"]
     renamed = write_datapoint(tmp_path / "renamed", {"tags": ["cli"]})
     done, rows = validate(tmp_path, folder, renamed)
