@@ -92,6 +92,7 @@ def test_only_what_is_approved_and_unchanged_is_exported(tmp_path):
     config = tomllib.loads((folder / "task.toml").read_text())
     assert "docker_image" not in config["environment"] and config["agent"]["user"] == "agent"
     assert (folder / "environment/total.py").read_text() == "print('not yet')\n"
+    assert "Dockerfile" in (folder / "environment/.dockerignore").read_text()
     assert "useradd" in (folder / "environment/Dockerfile").read_text()
     assert json.loads((folder / "tests/weights.json").read_text())["test_words_are_passed_over"]
     bench = tmp_path / "export/terminal-bench/sums-001-a"

@@ -50,6 +50,9 @@ def test_an_image_is_built_and_its_layers_say_what_each_added(api, tmp_path):
     assert not any("codedata" in path or "dockerignore" in path for path in copied.paths)
     assert {"answer", "etc/.wh.motd"} <= {*ran.paths} and ran.n_bytes == 3
     assert any("WADE" in step and layer.paths == () for step, layer in steps.items())
+    build(tmp_path, TAG, LIMITS, run_label=RUN, ignored=["Dockerfile"])   # no step sees it
+    copied, = (layer for layer in layers(TAG) if "COPY" in layer.created_by)
+    assert "data/data" in copied.paths and "data/Dockerfile" not in copied.paths
 
 
 @pytest.mark.docker
