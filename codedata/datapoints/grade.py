@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import shlex
-import shutil
 import tarfile
 import time
 from collections.abc import Iterator, Mapping
@@ -58,13 +57,10 @@ class Grade:
 def build_image(point: Datapoint, host: SandboxFactory, label: str) -> tuple[str, Build]:
     """Build the image of a datapoint, as it is exported. Return (its name, what the build came to).
     Raise ItemFailed where its context cannot be read."""
-    name = f"{TRIES}{point.content}"
-    with TemporaryDirectory(prefix="codedata_dp.") as folder:
-        files = Path(point.folder, FILES)
-        if files.is_dir():
-            shutil.copytree(files, folder, dirs_exist_ok=True)
-        Path(folder, "Dockerfile").write_text(exported_dockerfile(point), encoding="utf-8")
-        return name, host.build(Path(folder), name, label, min(LIMIT_S, host.run_timeout_s))
+    name, files = f"{TRIES}{point.content}", Path(point.folder, FILES)
+    with TemporaryDirectory() as nothing:
+        return name, host.build(exported_dockerfile(point), files if files.is_dir() else
+                                Path(nothing), name, label, min(LIMIT_S, host.run_timeout_s))
 
 
 @dataclass

@@ -107,15 +107,15 @@ class SandboxFactory:
                         "run_timeout": SCRIPTS_A_POD * settings.run_timeout}
         return open_sandbox(self.name, **options)
 
-    def build(self, context: Path, tag: str, label: str, timeout_s: float) -> Build:
-        """Return what the build of a folder's Dockerfile came to, with the network on; no step sees
-        it. The image is removed by forget(), or by reap() after a crash."""
+    def build(self, dockerfile: str, context: Path, tag: str, label: str,
+              timeout_s: float) -> Build:
+        """Return what the build of a Dockerfile's text came to, with the network on. The image is
+        removed by forget(), or by reap() after a crash."""
         from codedata.sandbox.image_build import BuildLimits, build  # the engine's client
         settings = self._settings
         limits = BuildLimits(timeout_s, settings.cpu_request, settings.memory_request,
                              settings.pids_limit, settings.disk_limit, settings.disk_floor, True)
-        return build(context, tag, limits, run_label=label, stop=self._stop,
-                     ignored=("Dockerfile",))
+        return build(context, tag, limits, run_label=label, stop=self._stop, text=dockerfile)
 
     def has_image(self, image: str) -> bool:
         """Return whether sandboxes can be opened from an image: the engine has it, or its name says

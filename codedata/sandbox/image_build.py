@@ -13,7 +13,7 @@ import secrets
 import tarfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,10 +68,10 @@ class Build:
 
 def build(context: Path, tag: str, limits: BuildLimits, *, run_label: str = "",
           stop: threading.Event | None = None, dockerfile: str = "Dockerfile",
-          ignored: Sequence[str] = ()) -> Build:
-    """Build an image and return the result. It is removed with the run's label, or by reap(). What
-    is `ignored` of the context no step sees. Raise ItemFailed where the context cannot be read, or
-    the engine is gone."""
+          text: str = "") -> Build:
+    """Build an image and return the result. It is removed with the run's label, or by reap(). A
+    Dockerfile's `text` takes the place of a file of the context. Raise ItemFailed where the context
+    cannot be read, or the engine is gone."""
     api = docker_engine.connect()
     stop = stop or threading.Event()
     token = secrets.token_hex(8)
@@ -80,7 +80,7 @@ def build(context: Path, tag: str, limits: BuildLimits, *, run_label: str = "",
     started = time.monotonic()
     output = Output()
     ended: list[str] = []
-    with _packed(context, dockerfile, labels, limits, ignored) as archive:
+    with _packed(context, text or _text_of(context, dockerfile), labels, limits) as archive:
         try:
             with _watched(api, token, limits, stop) as ended:
                 image_id, failed = _read(_request(api, archive, tag, labels, limits), output)
@@ -96,17 +96,20 @@ def build(context: Path, tag: str, limits: BuildLimits, *, run_label: str = "",
 
 # what is sent ------------------------------------------------------------------------------------
 
-@contextmanager
-def _packed(context: Path, dockerfile: str, labels: dict[str, str], limits: BuildLimits,
-            ignored: Sequence[str]) -> Iterator[BinaryIO]:
-    """Yield the context as a tar, with a labelled Dockerfile that the engine takes out again."""
+def _text_of(context: Path, dockerfile: str) -> str:
     try:
-        text = read_bounded(inside(context, context / dockerfile), MAX_DOCKERFILE_BYTES).decode()
+        return read_bounded(inside(context, context / dockerfile), MAX_DOCKERFILE_BYTES).decode()
     except (OSError, UnicodeDecodeError) as e:
         raise ItemFailed(f"cannot be read: {e}", str(context / dockerfile)) from e
+
+
+@contextmanager
+def _packed(context: Path, text: str, labels: dict[str, str],
+            limits: BuildLimits) -> Iterator[BinaryIO]:
+    """Yield the context as a tar, with a labelled Dockerfile that the engine takes out again."""
     name = f".codedata.{labels[BUILD]}"
     added = {name: labelled(text, labels, limits.network),
-             ".dockerignore": "".join(f"{one}\n" for one in (name, ".dockerignore", *ignored))}
+             ".dockerignore": f"{name}\n.dockerignore\n"}
     with pack(context, bounds=CONTEXT) as archive:
         with tarfile.open(fileobj=archive, mode="a") as tar:
             for path, content in added.items():

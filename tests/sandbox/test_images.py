@@ -30,8 +30,8 @@ def api():
 
     def is_clean() -> bool:   # the engine ends a step that was broken off in its own time
         docker_engine.remove_images(RUN)
-        return not (api.images(filters={"label": BUILD})
-                    or api.containers(all=True, filters={"label": BUILD}))
+        ours = {"label": [BUILD, f"codedata.run={RUN}"]}   # others may build at the same time
+        return not (api.images(filters=ours) or api.containers(all=True, filters=ours))
 
     eventually(is_clean, timeout_s=30)
 
@@ -50,9 +50,15 @@ def test_an_image_is_built_and_its_layers_say_what_each_added(api, tmp_path):
     assert not any("codedata" in path or "dockerignore" in path for path in copied.paths)
     assert {"answer", "etc/.wh.motd"} <= {*ran.paths} and ran.n_bytes == 3
     assert any("WADE" in step and layer.paths == () for step, layer in steps.items())
-    build(tmp_path, TAG, LIMITS, run_label=RUN, ignored=["Dockerfile"])   # no step sees it
+
+
+@pytest.mark.docker
+def test_a_dockerfile_that_is_a_text_is_no_part_of_the_context(api, tmp_path):
+    (tmp_path / "data").write_text("here")
+    text = "FROM codedata-base:bookworm\nCOPY . /data\n"
+    assert not build(tmp_path, TAG, LIMITS, run_label=RUN, text=text).failed
     copied, = (layer for layer in layers(TAG) if "COPY" in layer.created_by)
-    assert "data/data" in copied.paths and "data/Dockerfile" not in copied.paths
+    assert {*copied.paths} == {"data", "data/data"}
 
 
 @pytest.mark.docker
