@@ -39,7 +39,7 @@ from codedata.texts import tomllib
 
 SAMPLES = PROJECT / "samples/datapoints"
 MUTANTS = PROJECT / "tests/datapoints/mutants.toml"
-AT_ONCE, CPUS = 4, 0.5
+CPUS = 0.5                       # of each container where several run at once
 ENGINE_SHARE, RATIO = 0.9, 1.5   # the least
 
 
@@ -57,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--only", action="append", choices=samples, help="of the samples (all)")
+    p.add_argument("--at-once", type=int, default=4, help="for the rate (%(default)s)")
     p.add_argument("--mutants", action="store_true", help="run the mutants")
     p.add_argument("--check", help="only those of a check")
     p.add_argument("--limit", type=int, help="at most so many")
@@ -94,29 +95,31 @@ def failed(found: list[dict]) -> dict[str, list[str]]:
 # speed -------------------------------------------------------------------------------------------
 
 def speed(args, work: Path) -> tuple[dict, bool]:
-    """Return the figures of the same datapoints one at a time and four at once."""
+    """Return the figures of the same datapoints one at a time and several at once."""
     names = args.only or [path.name for path in sorted(SAMPLES.iterdir())]
-    copies = -(-AT_ONCE // len(names))
+    copies = -(-args.at_once // len(names))
     folders = [copy_of(name, work / "datapoints", n) for n in range(copies) for name in names]
     others = Others()
     one = validated(folders, work / "one", "--workers", 1)
-    four = validated(folders, work / "four", "--workers", AT_ONCE, "--cpu-request", CPUS)
+    several = validated(folders, work / "several", "--workers", args.at_once,
+                        "--cpu-request", CPUS)
     seconds = sum(record.seconds for record in one["records"])
     report = {
-        "n": len(folders), "one_s": one["wall_s"], "four_s": four["wall_s"],
+        "n": len(folders), "at_once": args.at_once, "one_s": one["wall_s"],
+        "several_s": several["wall_s"],
         "each_s": {record.instance_id: [record.seconds, record.engine_s]
                    for record in one["records"]},
         "engine_share": sum(record.engine_s for record in one["records"]) / seconds,
-        "ratio": one["wall_s"] / four["wall_s"],
-        "cores_used_by_others": others.cores(one["cpu_s"] + four["cpu_s"]),   # the engine's, too
-        "failed": failed(one["found"]) | failed(four["found"])}
+        "ratio": one["wall_s"] / several["wall_s"],
+        "cores_used_by_others": others.cores(one["cpu_s"] + several["cpu_s"]),   # the engine's, too
+        "failed": failed(one["found"]) | failed(several["found"])}
     report = {key: round(value, 3) if isinstance(value, float) else value
               for key, value in report.items()}
     for name, (total, engine) in report["each_s"].items():
         print(f"  {name:20}{total:8.1f} s   engine {engine / total:6.1%}", file=sys.stderr)
     print(f"\n  engine's share {report['engine_share']:.1%} (at least {ENGINE_SHARE:.0%})\n"
-          f"  {report['n']} one at a time {report['one_s']:.0f} s, {AT_ONCE} at once "
-          f"{report['four_s']:.0f} s: {report['ratio']:.2f} x the rate (at least {RATIO})\n"
+          f"  {report['n']} one at a time {report['one_s']:.0f} s, {args.at_once} at once "
+          f"{report['several_s']:.0f} s: {report['ratio']:.2f} x the rate (at least {RATIO})\n"
           f"  failed: {report['failed'] or 'none'}\n", file=sys.stderr)
     return report, (report["engine_share"] >= ENGINE_SHARE and report["ratio"] >= RATIO
                     and not report["failed"])
