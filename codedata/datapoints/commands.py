@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -25,11 +25,12 @@ from codedata.checks.datapoints import (
 )
 from codedata.code.environments import labelled
 from codedata.datapoints.contents import checked, content_of, is_current, shown
-from codedata.datapoints.grade import AS_AGENT, build_image
+from codedata.datapoints.grade import AS_AGENT, Grader, build_image
 from codedata.datapoints.queue import Refused, TaskManager
 from codedata.datapoints.seeds import keep, seeds_in
 from codedata.datapoints.validate import TAXONOMY, meta_faults
 from codedata.errors import BrokenRecord
+from codedata.export.datapoints import verifier_of
 from codedata.layouts import NEW, to_json, write_atomic
 from codedata.progress import say
 from codedata.records import Datapoint, DatapointChecks, Object
@@ -345,17 +346,38 @@ class Commands:
 
         command: what bash runs in the work directory
         """
+        with self._grader(task_id) as grader, grader.opened() as sandbox:
+            sandbox.put({"command.sh": command.encode()}, "/run/command")
+            done = sandbox.run(f"{AS_AGENT} /run/command/command.sh", timeout_s=300)
+        return {"exit_code": done.exit_code, "output": done.output[-SHOWN_CHARS:]}
+
+    def try_solution(self, task_id: str, file: str) -> Object:
+        """Grade another solution of a datapoint, as the checks grade its own: a right one has to
+        get 1, a half-done one less.
+
+        file: path of the bash script
+        """
+        with self._grader(task_id) as grader:
+            work, printed = grader.work(_read(file).decode(errors="replace"))
+            grade = grader.grade(work)
+        return {"reward": grade.reward, "passed": sorted(grade.passed()),
+                "seconds": round(grade.seconds, 1), "printed": printed[-SHOWN_CHARS:],
+                "log": grade.log}
+
+    @contextmanager
+    def _grader(self, task_id: str) -> Iterator[Grader]:
+        """Yield what opens containers of a task's datapoint."""
         point = self._point(self._manager.get_task(task_id))
         self._host.reap()
         with labelled(self._host, point.instance_id, "dp") as label:
             name, built = build_image(point, self._host, label)
             if built.failed:
                 raise Refused(f"Its image is not built: {built.failed}")
-            with self._host.open(name, label, workdir_of(point.dockerfile),
-                                 default_rights=True) as sandbox:
-                sandbox.put({"command.sh": command.encode()}, "/run/command")
-                done = sandbox.run(f"{AS_AGENT} /run/command/command.sh", timeout_s=300)
-        return {"exit_code": done.exit_code, "output": done.output[-SHOWN_CHARS:]}
+            try:
+                tests = verifier_of(point)
+            except ValueError as e:
+                raise Refused(f"weights.json: {e}") from e
+            yield Grader(self._host, name, workdir_of(point.dockerfile), tests, label)
 
     def add_dp_to_review(self, task_id: str, claim: str) -> Object:
         """Hand a staged datapoint in for review, and end its task. All its checks have to have

@@ -123,6 +123,10 @@ def test_an_approval_holds_for_one_content_and_an_edit_queues_a_review(seeded):
     assert found["ok"], found
     assert tool(seeded, "run_in_dp", *task[:2], "--command", "id -un; cat total.py")[
         "output"] == "agent\nprint('not yet')\n"
+    (seeded / "half.sh").write_text(
+        "printf 'import sys; print(sum(map(int, sys.stdin)))' > total.py")
+    half = tool(seeded, "try_solution", *task[:2], "--file", seeded / "half.sh")
+    assert (half["reward"], half["passed"]) == (0.7, ["test_numbers_are_added_up"])
     assert tool(seeded, "add_dp_to_review", *task)["datapoint"] == "seed_001_a"
     review = claimed(seeded, "review_datapoint")
     approve = ["approve_datapoint", *review, "--category", "Data Processing", "--tags"]
