@@ -1,21 +1,24 @@
 #!/usr/bin/env python3
-"""Make terminal tasks with agents of any kind, and check them: each is solved by its own solution,
-not solved already, and hard to cheat.
+"""Make terminal tasks with agents, and check them: each is solved by its own solution, not solved
+already, and hard to cheat.
 
-`validate`: ten checks of each folder in fresh containers; again: nothing to do.
-`tool NAME`: a command of agents, on the queue and on datapoints: JSON on stdout, 1 where it is
-refused. --status without a word: what the queue and dp/ hold.
+`agents`: seeds to drafts, drafts to datapoints, datapoints to reviewed ones; stopped and gone on
+with at will. `validate`: ten checks of each folder in fresh containers. `calibrate`: how often does
+a model pass what is approved? Each again: nothing to do. `tool NAME`: a command of agents of any
+kind, JSON on stdout, 1 where it is refused. --status without a word: what queue and dp/ hold.
 
 reads   the folders: prompt.md, dockerfile, tests.py, weights.json, solution.sh, metadata.json,
         files/ (Datapoint); without a folder those of dp/
 writes  dp/_checks/<content>.json   DatapointChecks, and a line an attempt in _ledger.jsonl
-        dp/_index.html              all of it as a page (validate)
+        dp/_attempts/…              SolverAttempt (calibrate), and a ledger
+        dp/_ledger.jsonl, _trajectories/   what each agent did, and its calls
+        dp/_index.html              all of it as a page
         dp/_queue.jsonl             what became of each task; dp/_queue.sqlite is made of it
-        dp/_seeds/, _ideas/, _drafts/, _staging/, dp/<id>/   what the commands make
+        dp/_seeds/, _ideas/, _drafts/, _staging/, dp/<id>/   what the agents make
 
+  python build_dp.py agents --root runs/mine --seeds samples/seed_tasks --agents builder=4,review=2
   python build_dp.py validate samples/datapoints/* --json
-  python build_dp.py validate --root runs/mine
-  python build_dp.py --root runs/mine tool init_seed_tasks samples/seed_tasks
+  python build_dp.py calibrate --root runs/mine --attempts 8 --model some-model
   python build_dp.py --root runs/mine tool next --agent a --task-type generate_idea
 """
 import argparse
@@ -25,17 +28,20 @@ from pathlib import Path
 
 from codedata import cli, config, run_loop
 from codedata.checks.datapoints import META
+from codedata.datapoints.calibrate import calibrate_stage
 from codedata.datapoints.command_line import run_command
 from codedata.datapoints.commands import Commands, commands_of
 from codedata.datapoints.contents import Contents, complaints, results_of, validate_stage
+from codedata.datapoints.profiles import PROFILES
 from codedata.datapoints.queue import TaskManager
+from codedata.datapoints.workers import parse_agents, run_agents
 from codedata.layouts import to_json
 from codedata.progress import say
-from codedata.records import Datapoint, DatapointChecks
+from codedata.records import Datapoint, DatapointChecks, SolverAttempt
 from codedata.sandbox.factory import SandboxFactory
 
 PAUSE_S = 3.0
-PROFILES = ("all", "backend", "general")
+NOT_OF_AGENTS = ("workers", "only", "force", "refresh", "shard", "prune", "compact")
 
 
 def main(argv=None) -> int:
@@ -45,27 +51,48 @@ def main(argv=None) -> int:
     common, rest = words.parse_known_args(argv)
     if rest[:1] == ["tool"]:
         return run_tool([*common.root, *common.config], rest[1:])
-    parser = cli.parser(__doc__, "sandbox")
-    parser.add_argument("word", choices=["validate"], nargs="?", metavar="validate|tool",
-                        help="what is done")
-    parser.add_argument("paths", nargs="*", metavar="PATH", help="folders of datapoints")
+    parser = cli.parser(__doc__, "sandbox", "dp")
+    parser.add_argument("word", choices=["agents", "validate", "calibrate"], nargs="?",
+                        metavar="agents|validate|calibrate|tool", help="what is done")
+    parser.add_argument("paths", nargs="*", metavar="PATH",
+                        help="folders of datapoints; of calibrate their ids")
     flags = parser.add_argument_group("flags of build_dp.py")
+    flags.add_argument("--agents", type=parse_agents, metavar="ROLE=N,…",
+                       help="how many of idea, builder, review (default: one each)")
+    flags.add_argument("--seeds", metavar="PATH", help="seed tasks that are queued first")
+    flags.add_argument("--attempts", type=cli.positive, default=8, metavar="N",
+                       help="of calibrate, at each datapoint (default: 8)")
+    flags.add_argument("--profile", choices=sorted(PROFILES),
+                       help="what kind of tasks is wanted (default: backend; of validate: what "
+                       "each was built for)")
     flags.add_argument("--json", action="store_true", help="print what was found")
     flags.add_argument("--watch", action="store_true",
                        help="show --status again every few seconds, till Ctrl-C")
-    flags.add_argument("--profile", choices=PROFILES, default="all",
-                       help="whose categories hold (default: all)")
     cli.sandbox_flags(parser, pod_prefix="code-data-dp")
     args = parser.parse_args(argv)
+    if args.word == "agents" and (given := [name for name in NOT_OF_AGENTS if name in args.given]):
+        parser.error(f"--{given[0]} does not go with agents: --agents says how many there are")
     settings = cli.with_container_workers(config.load(args), args)
     options = cli.options(args)
     cli.reap(args, settings, options)
-    if not args.word:
+    if not args.word or (args.status and args.word == "agents"):
         if not args.status:
-            parser.error("validate or tool, or --status")
+            parser.error("agents, validate, calibrate or tool, or --status")
         while not run_tool([*common.root, *common.config], ["status"]) and args.watch:
             time.sleep(PAUSE_S)
         return 0
+    if args.word == "agents":
+        n_agents = args.agents or parse_agents("idea=1,builder=1,review=1")
+        return run_agents(settings, options, n_agents, args.seeds and Path(args.seeds))
+    if args.word == "calibrate":
+        return run_loop.run_steps({"calibrate": lambda models: calibrate_stage(
+            settings, models, args.attempts, args.paths, args.keep_images)},
+            settings, options, (SolverAttempt,))
+    return validate(args, settings, options)
+
+
+def validate(args, settings, options) -> int:
+    """Check folders, or those of dp/; return the exit code."""
     folders = [*map(Path, args.paths)] or sorted(
         path.parent for path in settings.root.glob(f"{Datapoint.directory}/[!_.]*/{META}"))
     if not options.read_only:
@@ -77,7 +104,7 @@ def main(argv=None) -> int:
         settings, options, (DatapointChecks,))
     if options.read_only:
         return code
-    found = results_of(settings.root, contents, args.profile)
+    found = results_of(settings.root, contents, args.profile or "")
     for line in complaints(found):
         say(line)
     if args.json:

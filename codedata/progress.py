@@ -197,13 +197,17 @@ def _failures_text(failures: list[tuple[str, Trouble]]) -> str:
 class Bar:
     """Show the progress of one run. update() is cheap and called often, by one thread."""
 
-    def __init__(self, stage: str, total: int, quiet: bool = False):
+    def __init__(self, stage: str, total: int, quiet: bool = False, above: Bar | None = None):
+        """Begin a bar, below the one `above`, if there is one."""
         self.stage, self.total, self.quiet = stage, total, quiet
         self._rich = None
         self._task = None
         self._started = time.monotonic()
         self._updated = self._started
-        if not quiet and total and sys.stderr is not None and sys.stderr.isatty():
+        if above and above._rich:
+            self._rich = above._rich
+            self._task = self._rich.add_task(stage, total=total, note="", eta="")
+        elif not quiet and total and sys.stderr is not None and sys.stderr.isatty():
             self._start_rich()
 
     def _start_rich(self) -> None:
@@ -232,8 +236,8 @@ class Bar:
         note = "  ".join(self._notes(totals, n_in_flight, doing or {}, rate))
         eta = _time_to_go((self.total - totals.finished) / rate) if rate else ""
         if self._rich:
-            self._rich.update(self._task, completed=totals.finished, note=printable(note), eta=eta,
-                              refresh=True)
+            self._rich.update(self._task, completed=totals.finished, total=self.total, eta=eta,
+                              note=printable(note), refresh=True)
         else:
             say(f"{self.stage}  {totals.finished}/{self.total}  {note}{eta and '  ' + eta}")
 

@@ -864,7 +864,7 @@ class DatapointMeta:
 
     title = "the metadata of a datapoint"
     status: str              # in_review | approved | cancelled
-    category: str            # one, and 1 to 3 tags, of taxonomy.toml
+    category: str            # one of profiles.toml; and 1 to 3 tags, of taxonomy.toml
     tags: list[str]
     difficulty: str          # easy | medium | hard | extremely_hard
     languages: list[str]
@@ -872,6 +872,7 @@ class DatapointMeta:
     approved: str = ""       # the content that was approved
     reason: str = ""         # why it was cancelled
     licence: str | None = None   # SPDX
+    calibration: Object | None = None   # {model: what its attempts came to} (build_dp.py calibrate)
 
 
 @dataclass(frozen=True)
@@ -915,6 +916,23 @@ class DatapointChecks:
     review: list[str]        # what a reviewer should look at
     seconds: Seconds
     engine_s: Seconds        # of these, in calls of the engine
+
+
+@dataclass(frozen=True)
+class SolverAttempt:
+    """Hold an attempt of a model to solve a datapoint:
+    dp/_attempts/<id>.<content>.<model>.<attempt>.json."""
+
+    directory = "dp/_attempts"
+    instance_id: str         # the datapoint's
+    content: str             # that was tried
+    model: str
+    attempt: int             # from 1
+    reward: float            # 1: it is solved
+    status: str              # how the agent's run ended
+    trajectory: str          # its path below the root
+    usage: Object            # calls, tokens_in, tokens_out, cost_usd, seconds
+    seconds: Seconds
 
 
 @dataclass(frozen=True)

@@ -191,6 +191,29 @@ class Nl2RepoSettings:
 
 
 @dataclass(frozen=True)
+class DpSettings:
+    """[dp]: the tasks that the agents of build_dp.py make."""
+
+    profile: str = one_of("backend", "general")   # what kind of tasks is wanted: profiles.toml
+    base_image: str = ""                # of their dockerfiles; "": that of [sandbox]
+    drafts: int = at_least(1, 5)        # of a seed
+    ideas_per_draft: int = at_least(1, 4)   # of which one is chosen
+    max_validations: int = at_least(1, 6)   # that may fail before a draft is given up
+    max_similarity: float = between(0, 1, 0.3)   # of a draft and its twin: Jaccard; 1: no check
+    lease_s: float = at_least(1, 60.0)  # after which a killed agent's task goes to another one
+
+
+@dataclass(frozen=True)
+class DpRoleSettings(RoleSettings):
+    """[dp_idea] [dp_builder] [dp_review] [dp_solver]: a model of build_dp.py agents or calibrate. A
+    field that is None is taken from [agent]."""
+
+    max_seconds: float | None = at_least(0, None)
+    max_usd: float | None = at_least(0, None)
+    max_iterations: int = at_least(1, 100)   # replies of an agent
+
+
+@dataclass(frozen=True)
 class PromptSettings:
     """[prompt]: what prompt.py samples."""
 
@@ -357,6 +380,11 @@ class Settings:
     bug: BugSettings = BugSettings()
     issue: IssueSettings = IssueSettings()
     nl2repo: Nl2RepoSettings = Nl2RepoSettings()
+    dp: DpSettings = DpSettings()
+    dp_idea: DpRoleSettings = DpRoleSettings()
+    dp_builder: DpRoleSettings = DpRoleSettings()
+    dp_review: DpRoleSettings = DpRoleSettings()
+    dp_solver: DpRoleSettings = DpRoleSettings()
     sandbox: SandboxSettings = SandboxSettings()
     exclude: Exclude = Exclude()
     prices: dict[str, Price] = field(default_factory=dict)
@@ -366,13 +394,20 @@ class Settings:
     hf_token: ApiKey = field(default=ApiKey(""), repr=False)
 
     def model_spec(self, role: str) -> ModelSpec:
-        """Return the model of "king", "challenger", "agent" or "issue": its section over [llm]."""
-        section = getattr(self, role)
+        """Return the model of "king", "challenger", "agent", "issue" or "dp_…": its section over
+        [llm]."""
+        section = self.agent_role(role) if role.startswith("dp_") else getattr(self, role)
         spec = self._spec(role, section, vars(self.llm),
                           format_retries=getattr(section, "format_retries", 0))
         if spec.max_tokens == LLM.max_tokens and spec.model in self.judge.thinking_models:
             return replace(spec, max_tokens=self.judge.thinking_max_tokens)
         return spec
+
+    def agent_role(self, role: str) -> DpRoleSettings:
+        """Return the section of an agent's role over [agent]."""
+        own = getattr(self, role)
+        return replace(own, **{key: getattr(self.agent, key) for key, value in vars(own).items()
+                               if value is None})
 
     def judges(self) -> list[ModelSpec]:
         """Return the panel in the order of [judge] models; the embedded model is one judge."""

@@ -78,6 +78,32 @@ def near_duplicates(texts: Iterable[tuple[str, str]], *, threshold: float = 0.8,
     return duplicates
 
 
+class Texts:
+    """Hold texts that grow in number, to be asked for the twin of one more; all of their shingles
+    stay in memory (8 bytes for each word). Raise as near_duplicates() does."""
+
+    def __init__(self, threshold: float = 0.8):
+        self._names: list[str] = []
+        self._shingles: list[np.ndarray] = []
+        self._hashes = WordHashes()
+        self._index = Index(threshold, self._shingles.__getitem__)
+
+    def add(self, name: str, text: str) -> None:
+        """Add a text; a name may stand for several."""
+        self._shingles.append(shingles(text, self._hashes))
+        self._index.add(len(self._names), self._index.sketch(self._shingles[-1]))
+        self._names.append(name)
+
+    def nearest(self, text: str) -> Duplicate | None:
+        """Return the most similar text at or above the threshold, None where there is none."""
+        own = shingles(text, self._hashes)
+        similar = self._index.similar(own, self._index.sketch(own))
+        if not similar:
+            return None
+        number, similarity = max(similar, key=lambda match: match[1])
+        return Duplicate("", self._names[number], similarity)
+
+
 # words and shingles
 
 def words(text: str) -> list[str]:

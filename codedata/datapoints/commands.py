@@ -8,7 +8,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -26,9 +26,10 @@ from codedata.checks.datapoints import (
 from codedata.code.environments import labelled
 from codedata.datapoints.contents import checked, content_of, is_current, shown
 from codedata.datapoints.grade import AS_AGENT, Grader, build_image
-from codedata.datapoints.queue import Refused, TaskManager
+from codedata.datapoints.profiles import TAXONOMY, categories, instructions, meta_faults
+from codedata.datapoints.queue import TASK_TYPES, Refused, TaskManager
 from codedata.datapoints.seeds import keep, seeds_in
-from codedata.datapoints.validate import TAXONOMY, meta_faults
+from codedata.datapoints.twins import DRAFTS, SEEDS, Twins
 from codedata.errors import BrokenRecord
 from codedata.export.datapoints import verifier_of
 from codedata.layouts import NEW, to_json, write_atomic
@@ -39,10 +40,9 @@ from codedata.settings import Settings
 from codedata.store import Store, known
 from codedata.texts import text_of
 
-SEEDS, IDEAS, DRAFTS, STAGING = "_seeds", "_ideas", "_drafts", "_staging"
-GENERATE, BUILD, REVIEW = "generate_idea", "build_datapoint", "review_datapoint"
+IDEAS, STAGING = "_ideas", "_staging"
+GENERATE, BUILD, REVIEW = TASK_TYPES
 ENDS = {BUILD: "add_dp_to_review", REVIEW: "approve_datapoint or cancel_datapoint"}
-N_IDEAS, MULTIPLIER = 5, 4          # drafts of a seed, and ideas for each of them
 SECTIONS = ("Task", "Instructions", "Environment Setup", "Testing", "Difficulty",
             "Core Skills Tested", "Key Technologies")
 DIFFICULTIES = Literal["easy", "medium", "hard", "extremely_hard"]
@@ -52,12 +52,16 @@ SHOWN_CHARS = 20_000                # of a text that is read
 
 
 class Commands:
-    """Hold a root and its queue."""
+    """Hold a root and its queue. `room` is held while containers of a datapoint are open."""
 
-    def __init__(self, settings: Settings, manager: TaskManager, host: SandboxFactory):
+    def __init__(self, settings: Settings, manager: TaskManager, host: SandboxFactory,
+                 room: AbstractContextManager | None = None, tell: Callable[[str], None] = say):
         self._settings, self._manager, self._host = settings, manager, host
         self._root = settings.root
         self._dp = settings.root / Datapoint.directory
+        self._room, self._tell = room or nullcontext(), tell
+        self._twins = Twins(self._root, settings.dp.max_similarity)
+        self._reviewed_as: dict[str, tuple] = {}   # what the folder of a datapoint looked like
 
     # the queue -----------------------------------------------------------------------------------
 
@@ -154,10 +158,14 @@ class Commands:
         approval."""
         points = Datapoints(self._root).open()
         for name in points.names():
+            looks = _looks(self._dp / name)
+            if self._reviewed_as.get(name) == looks:
+                continue
             try:
                 point = points.read(name)
             except BrokenRecord:
                 continue   # `validate` names it
+            self._reviewed_as[name] = looks
             meta = point.meta
             if meta.status == "in_review" or (
                     meta.status == "approved" and meta.approved != point.content):
@@ -169,7 +177,7 @@ class Commands:
 
         role: whose
         """
-        return {"text": text_of("codedata.datapoints", f"roles/{role}/workflow_instructions.md")}
+        return {"text": instructions(role, self._settings)}
 
     # ideas ---------------------------------------------------------------------------------------
 
@@ -178,8 +186,11 @@ class Commands:
 
         path: a folder of seeds, a seed, or a JSONL file
         """
-        n_new = 0
+        n_new, empty = 0, []
         for seed in seeds_in(Path(path)):
+            if not any(text.strip() for text in seed.texts.values()):
+                empty.append(seed.id)
+                continue
             place = self._dp / SEEDS / seed.id
             n_new += not place.exists()
             if not place.exists():
@@ -188,12 +199,13 @@ class Commands:
                 self._put(place, new)
             self._manager.create_task(GENERATE, {"seed": seed.id, "seed_data": seed.texts},
                                       key=f"{GENERATE}:{seed.id}")
-        return {"new": n_new}
+        return {"new": n_new, **({"without_text": empty} if empty else {})}
 
     def get_task_parameters(self) -> Object:
         """Show how many ideas are wanted of a seed, and what a draft has to have."""
-        return {"n": N_IDEAS, "multiplier": MULTIPLIER, "ideas": N_IDEAS * MULTIPLIER,
-                "sections": SECTIONS}
+        dp = self._settings.dp
+        return {"n": dp.drafts, "multiplier": dp.ideas_per_draft,
+                "ideas": dp.drafts * dp.ideas_per_draft, "sections": SECTIONS}
 
     def save_artifact(self, task_id: str, claim: str, text: str) -> Object:
         """Save the ideas of a seed: a JSON list of objects, each with a title. It takes the place
@@ -228,13 +240,15 @@ class Commands:
         place = self._dp / IDEAS / f"{task['seed']}.json"
         ideas = json.loads(read_bounded(place)) if place.exists() else []
         n = len({str(one["title"]).strip().lower() for one in ideas})
-        if n < N_IDEAS * MULTIPLIER:
-            raise Refused(f"{n} ideas with titles of their own are saved, {N_IDEAS * MULTIPLIER} "
-                          "are wanted first: save_artifact.")
+        wanted = self.get_task_parameters()["ideas"]
+        if n < wanted:
+            raise Refused(f"{n} ideas with titles of their own are saved, {wanted} are wanted "
+                          "first: save_artifact.")
         return {"text": text_of("codedata.datapoints", "roles/idea/refinement.md")}
 
     def add_artifact(self, task_id: str, claim: str, text: str) -> Object:
-        """Add the draft of a chosen idea to the task of its seed. create_task queues its building.
+        """Add the draft of a chosen idea to the task of its seed; again: nothing new. create_task
+        queues its building.
 
         text: Markdown with the sections that get_task_parameters lists, each as "## Title"
         """
@@ -243,10 +257,16 @@ class Commands:
                    if not re.search(rf"^#+ {title}\s*$", text, re.MULTILINE)]
         if missing:
             raise Refused(f"The draft has no section {', '.join(missing)}.")
-        n = len(self._drafts(task))
-        if n >= N_IDEAS:
-            raise Refused(f"{N_IDEAS} drafts of this seed are there.")
-        name = f"{task['seed']}_{n + 1:03d}_a"
+        drafts = self._drafts(task)
+        for name in drafts:
+            if (self._dp / DRAFTS / f"{name}.md").read_bytes() == text.encode():
+                return {"datapoint": name}
+        if len(drafts) >= self._settings.dp.drafts:
+            raise Refused(f"{len(drafts)} drafts of this seed are there.")
+        if twin := self._twins.of(text):
+            raise Refused(f"It is nearly {twin.of} ({twin.similarity:.0%} of both is the same): "
+                          "choose another idea.")
+        name = f"{task['seed']}_{len(drafts) + 1:03d}_a"
         write_atomic(self._made(DRAFTS, f"{name}.md"), text.encode())
         return {"datapoint": name}
 
@@ -286,8 +306,9 @@ class Commands:
             shutil.copytree(additional_files_dir, new / FILES, symlinks=True)
         (new / META).write_bytes(to_json({
             "status": "in_review", "category": "", "tags": [], "difficulty": difficulty,
-            "languages": [], "lineage": {"seed": task.get("seed", ""), "task": task_id,
-                                         "agent": task.get("agent") or ""}, "approved": ""}))
+            "languages": [], "approved": "", "lineage": {
+                "seed": task.get("seed", ""), "task": task_id, "agent": task.get("agent") or "",
+                "profile": self._settings.dp.profile}}))
         self._put(self._dp / STAGING / task["datapoint"], new)
         return self._described(task)
 
@@ -332,8 +353,9 @@ class Commands:
         store = Store(self._root, DatapointChecks).open()
         found = known(store, point.content)
         if not found or not is_current(found, content):
-            self._host.reap()
-            found = checked(self._settings, self._host, content, say)
+            with self._room:
+                self._host.reap()
+                found = checked(self._settings, self._host, content, self._tell)
             store.into.mkdir(parents=True, exist_ok=True)
             write_atomic(store.path(point.content), to_json(vars(found)))
         if claim:
@@ -361,15 +383,14 @@ class Commands:
             work, printed = grader.work(_read(file).decode(errors="replace"))
             grade = grader.grade(work)
         return {"reward": grade.reward, "passed": sorted(grade.passed()),
-                "seconds": round(grade.seconds, 1), "printed": printed[-SHOWN_CHARS:],
-                "log": grade.log}
+                "printed": printed[-SHOWN_CHARS:], "log": grade.log}
 
     @contextmanager
     def _grader(self, task_id: str) -> Iterator[Grader]:
         """Yield what opens containers of a task's datapoint."""
         point = self._point(self._manager.get_task(task_id))
         self._host.reap()
-        with labelled(self._host, point.instance_id, "dp") as label:
+        with self._room, labelled(self._host, point.instance_id, "dp") as label:
             name, built = build_image(point, self._host, label)
             if built.failed:
                 raise Refused(f"Its image is not built: {built.failed}")
@@ -385,7 +406,10 @@ class Commands:
         task = self._held(task_id, claim, BUILD)
         point = self._point(task)
         self._want_validated(point)
-        self._put(self._dp / point.instance_id, Path(point.folder))
+        there = self._dp / point.instance_id
+        if "rates" in task and read_datapoint(there).content == point.content:
+            raise Refused("Nothing in it is changed.")
+        self._put(there, Path(point.folder))
         self._manager.complete_task(task_id, task["agent"], {"content": point.content}, token=claim)
         id = self._manager.create_task(
             REVIEW, {"datapoint": point.instance_id, "content": point.content}, parent=task_id,
@@ -410,26 +434,27 @@ class Commands:
 
     def show_categories_tags(self) -> Object:
         """Show the categories and tags that a datapoint may have."""
-        return {"categories": TAXONOMY["categories"], "tags": TAXONOMY["tags"],
-                "difficulties": TAXONOMY["difficulties"]}
+        return {"categories": categories(), **TAXONOMY}
 
     def approve_datapoint(self, task_id: str, claim: str, category: str, tags: str,
-                          languages: str = "") -> Object:
+                          languages: str = "", difficulty: str = "") -> Object:
         """Approve a datapoint as it is, and end its review. All its checks have to have passed.
 
         category: one
         tags: 1 to 3, with | between
         languages: with | between
+        difficulty: easy, medium, hard or extremely_hard; empty: as its builder says
         """
         task = self._held(task_id, claim, REVIEW)
         point = self._point(task)
         given = [tag for tag in tags.split("|") if tag]
         named = [one for one in languages.split("|") if one] or point.meta.languages
         meta = replace(point.meta, status="approved", category=category, tags=given,
-                       languages=named, approved=point.content)
+                       languages=named, approved=point.content,
+                       difficulty=difficulty or point.meta.difficulty)
         if not category or not given:
             raise Refused("A category and 1 to 3 tags are wanted: show_categories_tags.")
-        if faults := meta_faults(replace(point, meta=meta), "all"):
+        if faults := meta_faults(replace(point, meta=meta)):
             raise Refused(f"{'; '.join(faults)}: show_categories_tags.")
         self._want_validated(point)
         return self._reviewed(task, claim, point, meta)
@@ -468,8 +493,15 @@ class Commands:
         reviewer."""
         if "datapoint" not in task:
             raise Refused(f"{task['id']} is about no datapoint.")
-        staged = self._dp / STAGING / task["datapoint"]
-        place = staged if task["type"] == BUILD else self._dp / task["datapoint"]
+        staged, there = (self._dp / part / task["datapoint"] for part in (STAGING, ""))
+        if "rates" in task and task["type"] == BUILD and not staged.is_dir() and there.is_dir():
+            new = self._new(task["datapoint"])   # it is to be made harder, or easier
+            shutil.copytree(there, new, dirs_exist_ok=True, symlinks=True)
+            with _broken_is_refused():
+                meta = replace(read_datapoint(there).meta, status="in_review", approved="")
+            write_atomic(new / META, to_json(vars(meta)))
+            self._put(staged, new)
+        place = staged if task["type"] == BUILD else there
         if not place.is_dir():
             raise Refused(f"{task['datapoint']} is not there: create_dp.")
         with _broken_is_refused():
@@ -511,6 +543,12 @@ def commands_of(commands: Commands) -> dict[str, Callable]:
     """Return the commands by name, in the order in which they are written."""
     return {name: getattr(commands, name) for name in vars(Commands)
             if name[0] != "_" and name != "queue_reviews"}
+
+
+def _looks(folder: Path) -> tuple:
+    """Return the paths, sizes and times of what is in a folder: equal ones are not read again."""
+    found = [(path, path.lstat()) for path in sorted(folder.rglob("*"))]
+    return tuple((str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino) for path, stat in found)
 
 
 def _read(path: str) -> bytes:

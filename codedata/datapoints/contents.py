@@ -12,7 +12,8 @@ from pathlib import Path
 from codedata.checks.datapoints import read_datapoint
 from codedata.code.environments import labelled
 from codedata.datapoints.index_page import write_index
-from codedata.datapoints.validate import MAX_LINE, Validation, base_of, meta_faults
+from codedata.datapoints.profiles import meta_faults
+from codedata.datapoints.validate import MAX_LINE, Validation, base_of
 from codedata.errors import BrokenRecord, Trouble
 from codedata.records import Datapoint, DatapointChecks
 from codedata.run_loop import Stage
@@ -24,7 +25,7 @@ from codedata.store import Store, View, digest, known
 from codedata.texts import printable
 
 # what decides how a content is checked, beside the content and the base image
-SOURCES = (("codedata.datapoints", ("validate.py", "grade.py", "cheats.toml", "taxonomy.toml")),
+SOURCES = (("codedata.datapoints", ("validate.py", "grade.py", "cheats.toml")),
            ("codedata.checks", ("datapoints.py",)),
            ("codedata.export", ("harbor_test.sh", "harbor_score.py", "processes.py")))
 KEYS = "content", "base_image", "validator"
@@ -119,7 +120,7 @@ def is_current(found: DatapointChecks, content: Content) -> bool:
     return all(getattr(found, key) == getattr(content, key) for key in KEYS)
 
 
-def shown(point: Datapoint, found: DatapointChecks | None, profile: str = "all") -> dict:
+def shown(point: Datapoint, found: DatapointChecks | None, profile: str = "") -> dict:
     """Return what is known of a datapoint. Its id and metadata are checked here, as part of
     `structure`: they may be corrected without new checks of its content."""
     faults = meta_faults(point, profile)

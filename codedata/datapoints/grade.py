@@ -95,18 +95,23 @@ class Grader:
     def work(self, script: str) -> tuple[bytes, str]:
         """Return (a tar of the work directory after the agent ran a script there, what it printed).
         Raise ItemFailed where that is too large."""
-        with self.opened() as sandbox, TemporaryDirectory() as folder:
+        with self.opened() as sandbox:
             sandbox.put({"solve.sh": script.encode()}, "/solution")
             done = sandbox.run(f"{AS_AGENT} /solution/solve.sh", timeout_s=self.limit_s)
-            tar = sandbox.run(f"tar -C {shlex.quote(self.workdir)} -cf {ARCHIVE} .", timeout_s=120)
-            if not tar.ok:
-                raise ItemFailed(f"its work cannot be packed: {tar.output[-300:]}")
+            return self.packed(sandbox), done.output
+
+    def packed(self, sandbox: Sandbox) -> bytes:
+        """Return a tar of the work directory in a container. Raise ItemFailed where it is too
+        large."""
+        tar = sandbox.run(f"tar -C {shlex.quote(self.workdir)} -cf {ARCHIVE} .", timeout_s=120)
+        if not tar.ok:
+            raise ItemFailed(f"its work cannot be packed: {tar.output[-300:]}")
+        with TemporaryDirectory() as folder:
             try:
                 sandbox.get(ARCHIVE, Path(folder), WORK)
             except OverBounds as e:
                 raise ItemFailed(f"its work is too large: {e}") from e
-            work = read_bounded(Path(folder, Path(ARCHIVE).name), WORK.max_bytes)
-        return work, done.output
+            return read_bounded(Path(folder, Path(ARCHIVE).name), WORK.max_bytes)
 
     def grade(self, work: bytes | None, more: Mapping[str, bytes] | None = None,
               before: str = "") -> Grade:

@@ -160,6 +160,15 @@ class TaskManager:
         with self._held(id, agent, token) as task:
             self._put(task, "released", state="pending", attempts=task["attempts"] - 1)
 
+    def retry_failed(self, type: str) -> int:
+        """Make the failed tasks of a type pending again, as if they had not been tried; return
+        their number."""
+        with self._transaction():
+            failed = self._tasks("type = ? AND state = 'failed'", type)
+            for task in failed:
+                self._put(task, "retried", state="pending", attempts=0)
+            return len(failed)
+
     def cancel_task(self, id: str, reason: str, agent: str = "", token: str = "") -> None:
         """Cancel a pending task, or a claimed one as its holder."""
         with self._held(id, agent, token, or_pending=True) as task:

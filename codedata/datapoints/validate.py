@@ -16,7 +16,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from functools import lru_cache, partial
-from itertools import chain
 from pathlib import Path
 from tempfile import SpooledTemporaryFile, TemporaryDirectory
 
@@ -52,7 +51,6 @@ RUNS, PARTIAL = 3, 8
 SPOOL_BYTES = 32_000_000
 MAX_EVIDENCE, MAX_LINE = 20, 400
 CHEATS = tomllib.loads(text_of("codedata.datapoints", "cheats.toml"))["cheat"]
-TAXONOMY = tomllib.loads(text_of("codedata.datapoints", "taxonomy.toml"))
 IMPORTS = re.compile(r"^\s*(?:from|import) .*", re.MULTILINE)
 SPAN = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
 # its end, also that of one in a list
@@ -369,22 +367,6 @@ class Validation:
                         key=natural)
         if hidden:
             self.review.append(f"only the tests name: {', '.join(hidden[:MAX_EVIDENCE])}")
-
-
-def meta_faults(point: Datapoint, profile: str) -> list[str]:
-    """Return what is wrong with the id and the metadata of a datapoint: no content holds them."""
-    meta, lists = point.meta, TAXONOMY["categories"]
-    allowed = lists.get(profile) or [*chain.from_iterable(lists.values())]
-    unknown = {*meta.tags} - {*TAXONOMY["tags"]}
-    faults = {
-        f"its id has other characters than a-z, 0-9, _ and -: {point.instance_id}":
-            not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", point.instance_id),
-        # a reviewer gives it category and tags
-        f"{meta.category!r} is no category of {profile}": meta.category not in (*allowed, ""),
-        "it has more than 3 tags": len({*meta.tags}) > 3,
-        f"unknown tags: {', '.join(sorted(unknown))}": unknown,
-        f"{meta.difficulty!r} is no difficulty": meta.difficulty not in TAXONOMY["difficulties"]}
-    return [fault for fault, is_so in faults.items() if is_so]
 
 
 def _named_in(tree: ast.Module) -> Iterator[str]:

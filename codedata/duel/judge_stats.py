@@ -21,10 +21,10 @@ from statistics import fmean
 
 import numpy as np
 
+from codedata.checks.intervals import Z, wilson
 from codedata.duel.scoring import CHALLENGER_FIRST, cluster_sums, is_parsed, turn_score
 from codedata.records import METRICS
 
-Z = 1.959963984540054   # the 97.5 % quantile of the standard normal distribution
 ALMOST_ONE = 1 - 1e-12   # the correlation that stands for 1, whose interval has no width
 
 
@@ -125,13 +125,6 @@ def _clustered_mean(clusters: Iterable[str], sums: Sequence[float],
 def _interval(value: float, low: float, high: float, n: int, digits: int = 4) -> dict:
     return {"value": round(value, digits), "low": round(low, digits), "high": round(high, digits),
             "n": n}
-
-
-def wilson(value: float, n: float, z: float = Z) -> tuple[float, float]:
-    """Return Wilson's score interval (low, high) of a share that was observed in n trials."""
-    middle = (value + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(value * (1 - value) / n + z * z / (4 * n * n))
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def effective_votes(values: Sequence[Sequence[float | None]]) -> float | None:

@@ -80,13 +80,14 @@ class SandboxFactory:
         return workdir or WORKDIR
 
     def open(self, image: str, label: str, workdir: str = WORKDIR,
-             is_stateful: bool = False, default_rights: bool = False) -> Sandbox:
+             is_stateful: bool = False, default_rights: bool = False, user: str = "") -> Sandbox:
         """Return a fresh sandbox of an image, once there is room for it. Raise Interrupted where
         the run is ending.
 
         In a stateful one, for agents, a command starts in the directory and environment that the
         last one left. With `default_rights` a container has the capabilities that Docker gives by
-        default, as where Harbor runs a task.
+        default, as where Harbor runs a task. Commands run as `user`, where it is docker; else as
+        root.
         """
         if self._stop.is_set():
             raise Interrupted()
@@ -99,7 +100,8 @@ class SandboxFactory:
             folder = docker_engine.folder(docker_engine.connect())
             disk.wait_for_room(folder, bytes_of(settings.disk_floor), self._stop)
             options |= {"cpus": settings.cpu_request, "memory": settings.memory_request,
-                        "pids": settings.pids_limit, "default_rights": default_rights}
+                        "pids": settings.pids_limit, "default_rights": default_rights,
+                        "user": user}
         if self.name == "kubernetes":
             same = ("namespace", "pod_prefix", "kubeconfig", "memory_request", "network_policy")
             options |= {name: getattr(settings, name) for name in same}

@@ -1,0 +1,187 @@
+"""Let an agent work on a claimed task: an idea agent on a seed, a builder on a draft, a reviewer on
+a datapoint.
+
+Its tools are the commands of `build_dp.py tool` that are its role's. They know the task and hold
+its claim, so that a model can name no other one. Paths are of the agent's own sandbox, which has
+neither network nor engine. A run ends with the task, or at a limit of the agent.
+"""
+from __future__ import annotations
+
+import inspect
+import json
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from codedata.agent import (
+    Agent,
+    AgentResult,
+    Failed,
+    Stop,
+    Tool,
+    ToolBashExecutor,
+    create_file,
+    edit_file,
+    search,
+    view_file,
+)
+from codedata.code.environments import labelled
+from codedata.datapoints.commands import BUILD, GENERATE, REVIEW, STAGING, Commands
+from codedata.datapoints.profiles import instructions
+from codedata.datapoints.queue import Refused
+from codedata.datapoints.twins import DRAFTS, SEEDS
+from codedata.errors import ItemFailed
+from codedata.llm.client import Client
+from codedata.records import Datapoint, Object
+from codedata.sandbox import Sandbox
+from codedata.sandbox.archives import Bounds
+from codedata.sandbox.factory import SandboxFactory
+from codedata.settings import Settings
+
+LOOKING = ("read_datapoint", "run_in_dp", "try_solution", "validate_datapoint", "patch_dp",
+           "patch_additional_files")
+COMMANDS = {
+    GENERATE: ("get_task_parameters", "save_artifact", "get_idea_refinement_details",
+               "add_artifact", "create_task", "complete"),
+    BUILD: ("get_artifact", "create_dp", *LOOKING, "add_dp_to_review", "complete"),
+    REVIEW: (*LOOKING, "show_categories_tags", "approve_datapoint", "cancel_datapoint")}
+ROLES = {GENERATE: "idea", BUILD: "builder", REVIEW: "review"}
+BOUND = ("task_id", "claim")
+WORKDIR = "/work"
+COMMAND_S = 120.0
+TAKEN = Bounds(max_bytes=200_000_000, max_files=5_000, max_depth=20, max_seconds=120)
+
+
+def work(task: dict, claim: str, commands: Commands, client: Client, host: SandboxFactory,
+         settings: Settings, trajectory: Path) -> AgentResult:
+    """Return how an agent's run on a task ended. Raise RunStopped where no more work is to
+    begin, ItemFailed where its sandbox cannot be opened."""
+    role = ROLES[task["type"]]
+    limits = settings.agent_role(f"dp_{role}")
+    held = HeldTask(task, claim, commands, settings.dp.max_validations)
+    bash = ToolBashExecutor(COMMAND_S, max_timeout_s=host.run_timeout_s)
+    with (labelled(host, subject(task), "dp-agent") as label,
+          host.open(host.base_image, label, WORKDIR, is_stateful=True) as sandbox):
+        for place, source in material(task, settings.root / Datapoint.directory).items():
+            sandbox.put(source, f"{WORKDIR}/{place}")
+        return Agent(
+            instructions(role, settings, is_inside=True),
+            [bash, view_file, search, create_file, edit_file, *held.tools()], client, sandbox,
+            max_iterations=limits.max_iterations, max_seconds=limits.max_seconds,
+            max_usd=limits.max_usd, trajectory=trajectory).run(task_text(task))
+
+
+def subject(task: dict) -> str:
+    """Return what a task is about: a seed or a datapoint."""
+    return task["seed"] if task["type"] == GENERATE else task["datapoint"]
+
+
+def task_text(task: dict) -> str:
+    """Return what an agent is told of its task. It has no id and no time, so that a run that is
+    repeated after a kill begins with the same words."""
+    text = f"Your task: {task['type']} of {subject(task)}."
+    if "rates" not in task:
+        return text
+    return (f"{text}\n\nIt was built and approved, but models pass it too often or too seldom: "
+            f"{json.dumps(task['rates'])}. /work/datapoint has it, /work/attempts what they did. "
+            "Change what makes it so, with `patch_dp` and `patch_additional_files`.")
+
+
+def material(task: dict, dp: Path) -> dict[str, Path | dict[str, bytes]]:
+    """Return what lies in an agent's sandbox when it begins, by its place."""
+    if task["type"] == GENERATE:
+        return {"seed": dp / SEEDS / task["seed"]}
+    name = task["datapoint"]
+    if task["type"] == REVIEW:
+        return {"datapoint": dp / name}
+    draft = dp / DRAFTS / f"{name}.md"
+    found = {"": {"draft.md": draft.read_bytes()}} if draft.is_file() else {}
+    if "rates" in task:
+        there = dp / STAGING / name
+        found["datapoint"] = there if there.is_dir() else dp / name
+        found["attempts"] = {Path(path).name: (dp.parent / path).read_bytes()
+                             for path in task["trajectories"] if (dp.parent / path).is_file()}
+    return found
+
+
+@dataclass
+class HeldTask:
+    """Make the tools of the agent that holds a task."""
+
+    task: dict
+    claim: str
+    commands: Commands
+    max_failed: int       # validations, after which a draft is given up
+    n_failed: int = 0
+
+    def tools(self) -> list[Tool]:
+        """Return the commands of the role as tools, and a `submit` that names them."""
+        return [*map(self._tool, COMMANDS[self.task["type"]]), Tool.of(self.submit)]
+
+    def submit(self, answer: str) -> str:
+        """Is no way to end your task: the last step of your instructions is.
+
+        answer: is not read
+        """
+        return Failed("Nothing is handed in so. Your task ends with the last step of your "
+                      "instructions.")
+
+    def _tool(self, name: str) -> Tool:
+        tool = Tool.of(getattr(self.commands, name))
+        free = {key: schema for key, schema in tool.parameters["properties"].items()
+                if key not in BOUND}
+        required = [key for key in tool.parameters["required"] if key in free]
+        parameters = {**tool.parameters, "properties": free, "required": required}
+        return Tool(name, tool.description, parameters, partial(self._call, tool.function), True)
+
+    def _call(self, command: Callable, sandbox: Sandbox, **arguments) -> str | Stop:
+        """Return what a command says; Stop where it ends the task."""
+        known = {"task_id": self.task["id"], "claim": self.claim}
+        bound = {key: known[key] for key in BOUND if key in inspect.signature(command).parameters}
+        with TemporaryDirectory(prefix="codedata-agent-") as folder:
+            try:
+                for key in [key for key in arguments if _is_path(key) and arguments[key]]:
+                    arguments[key] = _fetched(sandbox, arguments[key], Path(folder, key))
+                result = command(**bound, **arguments)
+            except (Refused, ItemFailed) as e:
+                sandbox.run("true")   # raises where it is the agent's own sandbox that has ended
+                return Failed(str(e))
+        return self._after(command.__name__, result)
+
+    def _after(self, name: str, result: Object) -> str | Stop:
+        if name == "validate_datapoint" and self.task["type"] == BUILD and not result["ok"]:
+            self.n_failed += 1
+            if self.n_failed >= self.max_failed:
+                failed = [one["name"] for one in result["checks"] if one["status"] == "failed"]
+                reason = f"{self.n_failed} validations have failed, the last: {', '.join(failed)}"
+                self.commands.complete(self.task["id"], self.claim, "rejected", reason)
+        is_open = self.commands.info(self.task["id"])["state"] == "in_progress"
+        return shown(result) if is_open else Stop(shown(result))
+
+
+def _is_path(key: str) -> bool:
+    return key == "file" or key.endswith(("_file", "_dir"))
+
+
+def _fetched(sandbox: Sandbox, path: str, folder: Path) -> str:
+    """Return the place on the host of a copy of a file or folder, whose path may be relative to
+    where the agent's shell is."""
+    where = sandbox.run(f"realpath -e -- {shlex.quote(path)}")
+    if not where.ok:
+        raise Refused(f"{path} is not there, in your sandbox.")
+    place = where.output.strip()
+    sandbox.get(place, folder, TAKEN)
+    return str(folder if folder.name.endswith("_dir") else folder / Path(place).name)
+
+
+def shown(result: Object) -> str:
+    """Return what a command says as a model reads it: JSON, below it texts of several lines as
+    they are."""
+    texts = {key: value for key, value in result.items()
+             if isinstance(value, str) and "\n" in value.strip()}
+    rest = {key: value for key, value in result.items() if key not in texts}
+    return "\n".join([json.dumps(rest, indent=1, ensure_ascii=False),
+                      *(f"<{key}>\n{value.rstrip()}\n</{key}>" for key, value in texts.items())])

@@ -1,0 +1,51 @@
+"""Find what a new draft is nearly a copy of: a seed, another draft, or the prompt of a datapoint.
+
+Words are compared (codedata/checks/duplicates.py): the same idea in other words is not found.
+"""
+from __future__ import annotations
+
+import re
+import threading
+from pathlib import Path
+
+from codedata.bounded import read_bounded
+from codedata.checks.duplicates import Duplicate, Texts
+from codedata.records import Datapoint
+
+SEEDS, DRAFTS = "_seeds", "_drafts"
+CORE = re.compile(r"^#+ (?:Task|Instructions)\s*$(.*?)(?=^#+ |\Z)", re.MULTILINE | re.DOTALL)
+# of whole drafts with each other; of what a draft asks for with seeds and prompts
+PATTERNS = {"draft": (f"{DRAFTS}/*.md",),
+            "task": (f"{SEEDS}/*/seed.md", f"{SEEDS}/*/seed.json", f"{SEEDS}/*/task.yaml",
+                     f"{SEEDS}/*/instruction.md", "[!_]*/prompt.md")}
+MAX_BYTES = 200_000
+
+
+class Twins:
+    """Hold the texts below dp/, each as it was when it was first asked for. Threads may share
+    one."""
+
+    def __init__(self, root: Path, threshold: float):
+        self._dp, self._threshold = Path(root, Datapoint.directory), threshold
+        self._texts: dict[str, Texts] = {}
+        self._known: set[Path] = set()
+        self._lock = threading.Lock()
+
+    def of(self, draft: str) -> Duplicate | None:
+        """Return what a draft is nearly a copy of, None where it is none."""
+        if self._threshold == 1:
+            return None
+        with self._lock:
+            self._read_new()
+            found = [self._texts["draft"].nearest(draft),
+                     self._texts["task"].nearest("\n".join(CORE.findall(draft)) or draft)]
+        return max(filter(None, found), key=lambda twin: twin.similarity, default=None)
+
+    def _read_new(self) -> None:
+        for kind, patterns in PATTERNS.items():
+            texts = self._texts.setdefault(kind, Texts(self._threshold))
+            for path in (one for pattern in patterns for one in sorted(self._dp.glob(pattern))):
+                if path not in self._known:
+                    self._known.add(path)
+                    name = path.stem if kind == "draft" else path.parent.name
+                    texts.add(name, read_bounded(path, MAX_BYTES).decode(errors="replace"))

@@ -1,0 +1,64 @@
+"""Write trajectories by hand, which samples/replay.py serves: of agents that take a seed to an
+approved datapoint."""
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+from pathlib import Path
+
+from a_datapoint import PARTS
+from conftest import REPO, write_json
+
+sys.path.insert(0, str(REPO / "samples"))
+from replay import Replay  # noqa: E402, F401
+
+SPEC = "\n".join(f"## {title}\n\nWords on {{name}}, part {n}.\n" for n, title in enumerate((
+    "Task", "Instructions", "Environment Setup", "Testing", "Difficulty", "Core Skills Tested",
+    "Key Technologies")))
+STAGED = {f"{name.partition('.')[0]}_file": f"dp/{name}" for name in PARTS
+          if not name.startswith("files/")}
+CREATE = ("create_dp", {**STAGED, "difficulty": "easy", "additional_files_dir": "dp/files"})
+APPROVE = ("approve_datapoint", {"category": "Debugging", "tags": "python",
+                                 "languages": "python"})
+
+
+def record(folder: Path, type: str, subject: str, *turns) -> None:
+    """Write the trajectory of a task; a turn is (tool, arguments), a list of these, or a text."""
+    ids = itertools.count(1)
+    messages = [{"role": "system", "content": ""},
+                {"role": "user", "content": f"Your task: {type} of {subject}."}]
+    for turn in turns:
+        message = {"role": "assistant", "content": turn if isinstance(turn, str) else None}
+        if not isinstance(turn, str):
+            message["tool_calls"] = [
+                {"id": f"call_{next(ids)}", "type": "function",
+                 "function": {"name": name, "arguments": json.dumps(arguments)}}
+                for name, arguments in (turn if isinstance(turn, list) else [turn])]
+        messages.append(message)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / f"{type}.{subject}.json", {"messages": messages})
+
+
+def idea_turns(seed: str, n_ideas: int = 4) -> list:
+    """Return the turns of an agent that makes one draft of a seed."""
+    ideas = json.dumps([{"title": f"Idea {n} of {seed}"} for n in range(n_ideas)])
+    return [("bash", {"command": "cat seed/*"}), ("get_task_parameters", {}),
+            ("save_artifact", {"text": ideas}), ("get_idea_refinement_details", {}),
+            ("add_artifact", {"text": SPEC.replace("{name}", seed)}),
+            ("create_task", {"datapoint": f"{seed}_001_a"}), ("complete", {})]
+
+
+def builder_turns(**parts: str) -> list:
+    """Return the turns of an agent that builds the small datapoint, with other texts of parts."""
+    files = [("create_file", {"path": f"dp/{name}",
+                              "content": parts.get(name.partition(".")[0], text)})
+             for name, text in PARTS.items()]
+    return [("view_file", {"path": "draft.md"}), files, CREATE, ("validate_datapoint", {}),
+            ("add_dp_to_review", {})]
+
+
+def review_turns() -> list:
+    """Return the turns of an agent that approves a datapoint."""
+    return [("read_datapoint", {}), ("validate_datapoint", {}), ("show_categories_tags", {}),
+            APPROVE]
