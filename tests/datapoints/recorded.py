@@ -11,7 +11,7 @@ from a_datapoint import PARTS
 from conftest import REPO, write_json
 
 sys.path.insert(0, str(REPO / "samples"))
-from replay import Replay  # noqa: E402, F401
+from replay import Replay  # noqa: F401
 
 SPEC = "\n".join(f"## {title}\n\nWords on {{name}}, part {n}.\n" for n, title in enumerate((
     "Task", "Instructions", "Environment Setup", "Testing", "Difficulty", "Core Skills Tested",
