@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 from codedata.checks.datapoints import FILES, PARTS, Datapoints, read_datapoint, weights_of
 from codedata.errors import BrokenRecord
 from codedata.layouts import write_atomic
+from codedata.ledger import LEDGER, calls_of, read_lines
 from codedata.llm.costs import costs_of
 from codedata.page.builder import Packed, build, pack, shortened
 from codedata.records import Datapoint, DatapointChecks, Object
@@ -49,6 +51,7 @@ def read_tasks(root: Path, folders: Iterable[Path] = (), room: int = DETAIL_BYTE
     """Return the row of each datapoint, the blocks of those in full that fit into `room` bytes, and
     what is broken."""
     view, checks = Datapoints(root).open(), Store(root, DatapointChecks).open()
+    costs = _costs(root)
     tasks, details = [], {}
     broken = [*map(str, view.broken)]
     for name, folder in _named(root, view.names(), folders):
@@ -64,7 +67,7 @@ def read_tasks(root: Path, folders: Iterable[Path] = (), room: int = DETAIL_BYTE
         draft = f"_drafts/{name}.md"   # beside the page
         has_draft = "/" not in name and Path(root, Datapoint.directory, draft).is_file()
         tasks.append({"id": name, "draft": draft if has_draft else "",
-                      **_row(point, known(checks, point.content))})
+                      **_row(point, known(checks, point.content), costs.get(name))})
     return tasks, details, [printable(one) for one in broken]
 
 
@@ -77,11 +80,22 @@ def _named(root: Path, names: list[str], folders: Iterable[Path]) -> list[tuple[
                     for real, folder in others.items() if real not in seen]
 
 
-def _row(point: Datapoint, found: DatapointChecks | None) -> Object:
+def _costs(root: Path) -> dict[str, float]:
+    """Return the cost of each datapoint's agents in USD, without those whose price is unknown."""
+    costs, unknown = defaultdict(float), set()
+    for line in read_lines(Path(root, Datapoint.directory, LEDGER)):
+        name = str(line.get("instance_id"))
+        for call in calls_of(line):
+            costs[name] += call["cost_usd"] or 0.0
+            unknown |= {name} if call["cost_usd"] is None else set()
+    return {name: cost for name, cost in costs.items() if name not in unknown}
+
+
+def _row(point: Datapoint, found: DatapointChecks | None, cost: float | None) -> Object:
     """Return a datapoint as a line of the table."""
     meta, lineage = point.meta, point.meta.lineage
+    cost = lineage.get("cost_usd") if cost is None else cost
     is_edited = meta.status == "approved" and meta.approved != point.content
-    cost = lineage.get("cost_usd")
     texts = {key: [*map(_label, value[:MAX_LABELS])] if isinstance(value, list) else _label(value)
              for key, value in vars(meta).items() if key != "lineage" and value is not None}
     return {

@@ -40,7 +40,7 @@ def meta_faults(point: Datapoint, profile: str = "") -> list[str]:
         f"its id has other characters than a-z, 0-9, _ and -: {point.instance_id}":
             not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", point.instance_id),
         # a reviewer gives it category and tags
-        f"{meta.category!r} is no category of {profile or 'a profile'}":
+        f"{meta.category!r} is no category of {profile or 'all'}":
             meta.category not in (*allowed, ""),
         "it has more than 3 tags": len({*meta.tags}) > 3,
         f"unknown tags: {', '.join(sorted(unknown))}": unknown,

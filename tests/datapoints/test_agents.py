@@ -1,0 +1,308 @@
+"""Check build_dp.py agents and calibrate, by the script: replies are recorded ones, the agents'
+sandboxes are containers; where nothing is said of validation, its results lie in dp/_checks/."""
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from a_datapoint import PARTS, write_datapoint
+from conftest import REPO, run_script, write_json
+from recorded import (
+    APPROVE,
+    CREATE,
+    Replay,
+    builder_turns,
+    idea_turns,
+    record,
+    review_turns,
+)
+
+from codedata.checks.datapoints import read_datapoint
+from codedata.datapoints.calibrate import Trials, is_outside, rates_of
+from codedata.datapoints.contents import content_of
+from codedata.datapoints.queue import TaskManager
+from codedata.datapoints.workers import Rooms
+from codedata.errors import Interrupted
+from codedata.ledger import read_lines
+from codedata.records import DatapointChecks, SolverAttempt
+from codedata.settings import AgentSettings, DpRoleSettings, Endpoint, Settings
+
+CHAIN = """[llm]
+base_url = "{url}"
+model = "m"
+retry_max = 0
+[dp]
+drafts = 1
+profile = "general"
+lease_s = {lease_s}
+max_validations = 2
+[prices]
+m = {{ in = 1.0, out = 2.0 }}
+"""
+
+
+class Runs:
+    """Hold a root, the replies that its agents get, and the server that gives them."""
+
+    def __init__(self, root: Path):
+        self.root, self.folder, self.seeds = root, root / "recorded", root / "seeds"
+        self.folder.mkdir()
+        self.server = None
+
+    def seed(self, name: str, idea=(), builder=(), review=()) -> None:
+        """Write a seed, and record what its agents say."""
+        self.seeds.mkdir(exist_ok=True)
+        (self.seeds / f"{name}.md").write_text(f"# {name}\n\nAdd up numbers.\n")
+        record(self.folder, "generate_idea", name, *(idea or idea_turns(name)))
+        record(self.folder, "build_datapoint", f"{name}_001_a", *(builder or builder_turns()))
+        record(self.folder, "review_datapoint", f"{name}_001_a", *(review or review_turns()))
+
+    def serve(self, latency_s: float = 0.0, lease_s: float = 60.0) -> None:
+        self.server = Replay(self.folder, latency_s=latency_s)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        (self.root / "chain.toml").write_text(
+            CHAIN.format(url=self.server.base_url, lease_s=lease_s))
+
+    def run(self, *flags, code: int = 0) -> str:
+        """Return what build_dp.py prints."""
+        done = run_script("build_dp.py", self.root, *flags, timeout_s=300)
+        assert done.returncode == code, done.stderr
+        return done.stderr
+
+    def agents(self, agents: str = "idea=1,builder=1,review=1", *flags, code: int = 0) -> str:
+        return self.run("agents", "--agents", agents, "--seeds", self.seeds, *flags, code=code)
+
+    def tasks(self, type: str) -> list[dict]:
+        return TaskManager(self.root / "dp").tasks(type)
+
+    def meta(self, name: str) -> dict:
+        return json.loads((self.root / f"dp/{name}/metadata.json").read_text())
+
+
+@pytest.fixture
+def runs(tmp_path):
+    found = Runs(tmp_path)
+    yield found
+    if found.server:
+        found.server.shutdown()
+        found.server.server_close()
+
+
+def judged(root: Path, is_good: bool = True, **parts: str) -> str:
+    """Write what the checks have found of the small datapoint, with other texts of parts."""
+    content = content_of(read_datapoint(write_datapoint(root / "judged", **parts)))
+    status = "passed" if is_good else "failed"
+    found = DatapointChecks(
+        content.instance_id, content.content, content.base_image, content.validator, is_good,
+        [{"name": "solvable", "status": status, "why": "", "evidence": [], "seconds": 1.0}], [],
+        1.0, 1.0)
+    (root / "dp/_checks").mkdir(parents=True, exist_ok=True)
+    write_json(root / f"dp/_checks/{content.content}.json", vars(found))
+    return content.content
+
+
+@pytest.mark.docker
+def test_seeds_become_approved_datapoints_and_a_second_run_asks_nothing(runs):
+    content = judged(runs.root)
+    runs.seed("sums")
+    runs.seed("words")
+    (runs.seeds / "empty.md").write_text(" \n")
+    runs.serve()
+    said = runs.agents("idea=2,builder=2,review=1")
+    assert "the seed empty has no text" in said
+    assert "2 seeds with ideas → 2 drafts → 2 built → 2 approved" in said
+    assert "calibrate" in said and "dp/_index.html" in said
+    for name in ("sums_001_a", "words_001_a"):
+        meta = runs.meta(name)
+        assert (meta["status"], meta["approved"], meta["category"]) == (
+            "approved", content, "Debugging")
+        assert meta["lineage"]["profile"] == "general"
+    lines = [*read_lines(runs.root / "dp/_ledger.jsonl")]
+    assert Counter(line["stage"] for line in lines) == {
+        "build_dp.idea": 2, "build_dp.builder": 2, "build_dp.review": 2}
+    assert all((runs.root / line["trajectory"]).is_file() and line["cost_usd"] for line in lines)
+    asked = dict(runs.server.asked)
+    assert {*asked.values()} == {1}
+    assert sum(len(line["calls"]) for line in lines) == len(asked)
+    assert "this run: 0 ended" in runs.agents() and dict(runs.server.asked) == asked
+    # a reviewer sees the datapoint, and nothing of those who made it
+    shown = next((runs.root / "dp/_trajectories").glob("review*.json")).read_text()
+    assert "Idea 1" not in shown and "create_file" in shown and "draft.md" not in shown
+    # a hand edit voids the approval of the one, and queues one review
+    (runs.root / "dp/sums_001_a/prompt.md").write_text("Another prompt.")
+    judged(runs.root, prompt="Another prompt.")
+    runs.agents()
+    assert len(runs.tasks("review_datapoint")) == 3 and len(runs.tasks("build_datapoint")) == 2
+    assert runs.meta("sums_001_a")["approved"] != content
+
+
+@pytest.mark.docker
+def test_killed_agents_lose_nothing_and_pay_at_most_the_calls_in_flight_again(runs):
+    judged(runs.root)
+    names = [f"seed{n}" for n in range(3)]
+    for name in names:
+        runs.seed(name)
+    runs.serve(latency_s=0.3, lease_s=4)
+    command = [sys.executable, REPO / "build_dp.py", "agents", "--root", runs.root, "--seeds",
+               runs.seeds, "--agents", "idea=2,builder=2,review=1"]
+    for wait_s in (9.0, 7.0):
+        child = subprocess.Popen([*map(str, command)], cwd=runs.root, stderr=subprocess.DEVNULL,
+                                 env={"PATH": os.environ["PATH"], "HOME": str(runs.root)})
+        time.sleep(wait_s)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    runs.agents("idea=2,builder=2,review=1")
+    assert {runs.meta(f"{name}_001_a")["status"] for name in names} == {"approved"}
+    assert len([*(runs.root / "dp/_drafts").iterdir()]) == 3
+    assert sum(n - 1 for n in runs.server.asked.values()) <= 2 * 5
+    built = [task for task in runs.tasks("build_datapoint") if task["state"] == "completed"]
+    assert len(built) == 3
+
+
+@pytest.mark.docker
+def test_models_that_do_not_do_their_work_are_bounded_and_named(runs):
+    content = judged(runs.root)
+    judged(runs.root, is_good=False, prompt="Bad.")
+    judged(runs.root, is_good=False, prompt="Worse.")
+    rewrite = [("create_file", {"path": "x.md", "content": "Worse."}),
+               ("patch_dp", {"part": "prompt", "file": "x.md"})]
+    runs.seed("talks", idea=["I would rather talk."] * 30)
+    runs.seed("repeats", idea=[("get_task_parameters", {}), ("save_artifact", {"text": json.dumps(
+        [{"title": "One"}] * 20)}), ("get_idea_refinement_details", {}),
+        ("complete", {"status": "rejected", "reason": "no ideas"})])
+    runs.seed("fails", builder=[*builder_turns(prompt="Bad.")[:3], ("validate_datapoint", {}),
+                                rewrite, ("validate_datapoint", {}), ("add_dp_to_review", {})])
+    runs.seed("reaches", builder=[
+        ("approve_datapoint", {}), ("complete", {"task_id": "generate_idea_1"}),
+        ("create_dp", {**CREATE[1], "prompt_file": "/etc/nothing"}), *builder_turns()])
+    runs.seed("edits", review=[rewrite, APPROVE, ("cancel_datapoint", {
+        "reason": "it cannot be mended", "category": "quality"})])
+    runs.serve()
+    said = runs.agents("idea=2,builder=2,review=1", code=1)
+    states = {task["seed"]: (task["state"], task["errors"]) for task in runs.tasks("generate_idea")}
+    assert states["talks"][0] == "failed" and "malformed" in states["talks"][1][-1]
+    assert states["repeats"] == ("cancelled", ["no ideas"])
+    states = {task["seed"]: (task["state"], task["errors"])
+              for task in runs.tasks("build_datapoint")}
+    assert states["fails"] == ("cancelled", ["2 validations have failed, the last: solvable"])
+    assert runs.meta("reaches_001_a")["approved"] == content
+    text = json.dumps([json.loads(path.read_text())["messages"] for path in
+                       (runs.root / "dp/_trajectories").glob("*.json")])
+    for told in ("There is no tool 'approve_datapoint'", "there is no argument `task_id`",
+                 "/etc/nothing is not there", "1 ideas with titles of their own",
+                 "These checks have not passed: solvable"):
+        assert told in text, told
+    assert runs.meta("edits_001_a")["reason"] == "quality: it cannot be mended"
+    assert "2 validations have failed" in said and "quality: it cannot be mended" in said
+    assert "again:" in said
+
+
+@pytest.mark.docker
+def test_attempts_are_counted_and_what_is_too_easy_goes_back_twice_at_most(runs):
+    def prompt_of(name: str) -> str:
+        return f"{PARTS['prompt.md'].strip()} It is {name}."
+
+    for name in ("easy", "never", "some", "breaks"):
+        content = judged(runs.root)
+        write_datapoint(runs.root / f"dp/{name}", {
+            "status": "approved", "approved": content, "category": "Data Processing",
+            "lineage": {"profile": "general", "seed": "sums"}},
+            prompt=prompt_of(name))
+        point = read_datapoint(runs.root / f"dp/{name}")
+        write_json(runs.root / f"dp/{name}/metadata.json",
+                   vars(replace(point.meta, approved=point.content)))
+    (runs.root / "dp/_attempts").mkdir()
+    earlier = {"easy": [1.0] * 7, "never": [0.0] * 7, "some": [1.0, 1.0, *[0.0] * 5],
+               "breaks": [0.5] * 7}
+    trials = Trials(runs.root, "m", 8, ()).open()
+    for key in trials.names():
+        trial = trials.read(key)
+        if trial.attempt < 8:
+            write_json(runs.root / f"dp/_attempts/{key}.json", vars(SolverAttempt(
+                trial.instance_id, trial.content, "m", trial.attempt,
+                earlier[trial.instance_id][trial.attempt - 1], "success", "", {"tokens_out": 5},
+                1.0)))
+    done = ("submit", {"answer": "done"})
+    solver = {"easy": [("bash", {"command": f"id -un; {PARTS['solution.sh']}"}), done],
+              "never": [("bash", {"command": "true"}), done], "some": ["Done.", "Done."],
+              "breaks": []}
+    for name, turns in solver.items():
+        record(runs.folder, "x", name, *turns, task=prompt_of(name))
+    runs.serve()
+    said = runs.run("calibrate", "--attempts", 8, "--workers", 2, code=1)
+    assert "the attempt does not count" in said
+    found = {name: runs.meta(name)["calibration"]["m"] for name in earlier}
+    assert [(one["attempts"], one["passes"], one["unsolved"]) for one in found.values()] == [
+        (8, 8, False), (8, 0, True), (8, 2, False), (7, 0, True)]
+    assert found["easy"]["interval"][0] == pytest.approx(0.6756, abs=1e-3)
+    (back,) = runs.tasks("build_datapoint")
+    assert back["datapoint"] == "easy" and back["rates"]["m"]["passes"] == 8
+    assert "goes back to a builder" in said and "unsolved" in said
+    trajectory = json.loads((runs.root / next(filter(None, back["trajectories"]))).read_text())
+    assert "agent" in trajectory["messages"][3]["content"]   # who ran the commands
+    runs.run("calibrate", "easy", "never", "some", "--attempts", 8)
+    assert len(runs.tasks("build_datapoint")) == 1
+    runs.run("calibrate", "nothing", code=2)
+
+
+def test_wilsons_interval_decides_what_goes_back():
+    def rates(passes: int, n: int = 8) -> dict:
+        return rates_of([SolverAttempt("a", "c", "m", i, float(i < passes), "success", "",
+                                       {"tokens_out": 1}, 1.0) for i in range(n)])
+
+    outside = {passes: is_outside(rates(passes), "backend") for passes in (0, 2, 6, 7, 8)}
+    assert outside == {0: False, 2: False, 6: False, 7: True, 8: True}
+    assert rates(8)["interval"][0] == pytest.approx(0.68, abs=0.01)
+    assert rates(0)["interval"][1] == pytest.approx(0.32, abs=0.01) and rates(0)["unsolved"]
+    assert is_outside(rates(0, 100), "backend")
+
+
+def test_rooms_let_in_as_many_as_there_are(tmp_path):
+    stop, inside, most = threading.Event(), [], []
+    rooms = [Rooms(tmp_path / "rooms", 2, stop) for _ in range(2)]   # as of two processes
+
+    def enter(i: int) -> None:
+        with rooms[i % 2]:
+            inside.append(i)
+            most.append(len(inside))
+            time.sleep(0.05)
+            inside.remove(i)
+
+    threads = [threading.Thread(target=enter, args=[i]) for i in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(most) == 6 and max(most) == 2
+    stop.set()
+    with pytest.raises(Interrupted), rooms[0]:
+        pass
+
+
+def test_wrong_usage_ends_with_2_and_a_dry_run_writes_nothing(tmp_path, capfd):
+    for flags in (["--workers", "3", "--agents", "idea=1"], ["--agents", "idea=0"],
+                  ["--agents", "idea=1,idea=2"], ["--agents", "cook=1"], ["--force"]):
+        assert run_script("build_dp.py", tmp_path, "agents", *flags).returncode == 2
+    done = run_script("build_dp.py", tmp_path, "agents", "--seeds", REPO / "samples/seed_tasks",
+                      "--agents", "idea=2,builder=2,review=1", "--limit", 3, "--dry-run")
+    assert done.returncode == 0 and done.stderr.count("at most 3 tasks to come") == 3
+    assert not (tmp_path / "dp").exists()
+
+
+def test_a_role_has_a_model_of_its_own_or_that_of_agents():
+    settings = Settings(agent=AgentSettings(model="a", max_usd=2.0),
+                        dp_review=DpRoleSettings(model="r", max_seconds=60.0),
+                        endpoints={"chutes": Endpoint("chutes")})
+    assert settings.model_spec("dp_review").model == "r"
+    assert settings.model_spec("dp_idea").model == "a"
+    assert settings.agent_role("dp_review").max_usd == 2.0
+    assert settings.agent_role("dp_review").max_seconds == 60.0
