@@ -12,6 +12,7 @@ import json
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def recorded(folder: Path) -> dict[str, list[dict]]:
 
 
 class Replay(ThreadingHTTPServer):
-    """Answer with recorded replies, each after `latency_s`."""
+    """Answer with recorded replies."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -40,6 +41,10 @@ class Replay(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), Handler)
         self.replies, self.latency_s = recorded(folder), latency_s
         self.asked, self.lock = Counter(), threading.Lock()
+
+    def latency_of(self, task: str) -> float:
+        """Return the seconds that each reply of a task takes."""
+        return self.latency_s
 
     @property
     def base_url(self) -> str:
@@ -59,7 +64,7 @@ class Handler(BaseHTTPRequestHandler):
         replies = self.server.replies.get(task, [])
         if n >= len(replies):
             return self.reply(404, {"error": {"message": f"{task!r} has no reply {n + 1}"}})
-        time.sleep(self.server.latency_s)
+        time.sleep(self.server.latency_of(task))
         with self.server.lock:
             self.server.asked[task, n] += 1
         message = replies[n]
@@ -81,7 +86,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
-        self.wfile.write(data)
+        with suppress(ConnectionError):   # who asked was killed
+            self.wfile.write(data)
 
     def log_message(self, *_):
         pass

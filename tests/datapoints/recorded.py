@@ -7,8 +7,12 @@ import json
 import sys
 from pathlib import Path
 
-from a_datapoint import PARTS
+from a_datapoint import PARTS, write_datapoint
 from conftest import REPO, write_json
+
+from codedata.checks.datapoints import read_datapoint
+from codedata.datapoints.contents import content_of
+from codedata.records import DatapointChecks
 
 sys.path.insert(0, str(REPO / "samples"))
 from replay import Replay  # noqa: F401
@@ -63,3 +67,16 @@ def review_turns() -> list:
     """Return the turns of an agent that approves a datapoint."""
     return [("read_datapoint", {}), ("validate_datapoint", {}), ("show_categories_tags", {}),
             APPROVE]
+
+
+def judged(root: Path, is_good: bool = True, **parts: str) -> str:
+    """Write what the checks have found of the small datapoint, with other texts of parts."""
+    content = content_of(read_datapoint(write_datapoint(root / "judged", **parts)))
+    status = "passed" if is_good else "failed"
+    found = DatapointChecks(
+        content.instance_id, content.content, content.base_image, content.validator, is_good,
+        [{"name": "solvable", "status": status, "why": "", "evidence": [], "seconds": 1.0}], [],
+        1.0, 1.0)
+    (root / "dp/_checks").mkdir(parents=True, exist_ok=True)
+    write_json(root / f"dp/_checks/{content.content}.json", vars(found))
+    return content.content

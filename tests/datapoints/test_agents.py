@@ -22,18 +22,18 @@ from recorded import (
     Replay,
     builder_turns,
     idea_turns,
+    judged,
     record,
     review_turns,
 )
 
 from codedata.checks.datapoints import read_datapoint
 from codedata.datapoints.calibrate import Trials, is_outside, rates_of
-from codedata.datapoints.contents import content_of
 from codedata.datapoints.queue import TaskManager
 from codedata.datapoints.workers import Rooms
 from codedata.errors import Interrupted
 from codedata.ledger import read_lines
-from codedata.records import DatapointChecks, SolverAttempt
+from codedata.records import SolverAttempt
 from codedata.settings import AgentSettings, DpRoleSettings, Endpoint, Settings
 
 CHAIN = """[llm]
@@ -95,19 +95,6 @@ def runs(tmp_path):
     if found.server:
         found.server.shutdown()
         found.server.server_close()
-
-
-def judged(root: Path, is_good: bool = True, **parts: str) -> str:
-    """Write what the checks have found of the small datapoint, with other texts of parts."""
-    content = content_of(read_datapoint(write_datapoint(root / "judged", **parts)))
-    status = "passed" if is_good else "failed"
-    found = DatapointChecks(
-        content.instance_id, content.content, content.base_image, content.validator, is_good,
-        [{"name": "solvable", "status": status, "why": "", "evidence": [], "seconds": 1.0}], [],
-        1.0, 1.0)
-    (root / "dp/_checks").mkdir(parents=True, exist_ok=True)
-    write_json(root / f"dp/_checks/{content.content}.json", vars(found))
-    return content.content
 
 
 @pytest.mark.docker
