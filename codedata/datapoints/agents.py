@@ -137,7 +137,7 @@ class HeldTask:
         parameters = {**tool.parameters, "properties": free, "required": required}
         return Tool(name, tool.description, parameters, partial(self._call, tool.function), True)
 
-    def _call(self, command: Callable, sandbox: Sandbox, **arguments) -> str | Stop:
+    def _call(self, command: Callable, /, sandbox: Sandbox, **arguments) -> str | Stop:
         """Return what a command says; Stop where it ends the task."""
         known = {"task_id": self.task["id"], "claim": self.claim}
         bound = {key: known[key] for key in BOUND if key in inspect.signature(command).parameters}
