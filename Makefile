@@ -10,7 +10,7 @@ PYTEST = $(BIN)/python -m pytest -q -n auto --maxprocesses 8
 CONTAINED = docker or pods or chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-env demo-bugs images test test-containers test-trl test-harbor test-swebench check-all figures lint lock duel status clean samples $(SCRIPTS) $(MORE)
+.PHONY: help setup demo demo-env demo-bugs demo-dp images test test-containers test-trl test-harbor test-swebench check-all figures lint lock duel status clean samples $(SCRIPTS) $(MORE)
 
 help:          ## this list
 	@awk -F ':.*## ' '/^[a-z$$()A-Z -]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ demo-env: setup images  ## set up sample repositories in containers: no model (n
 
 demo-bugs: setup images  ## put bugs into sample repositories, prove and report them: no model (about 10 minutes; ARGS="--limit 2": a taste)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh samples/demo-bugs.sh runs/demo-bugs $(ARGS)
+
+demo-dp: setup images  ## two seeds to reviewed terminal tasks: the models' replies are recorded, validation is real (5 minutes)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh samples/demo-dp.sh runs/demo-dp
 
 images:        ## codedata-base:bookworm, the image that repositories are set up in
 	@tools/docker-up
@@ -62,6 +65,7 @@ check-all: setup  ## the benchmarks at full size, one JSON line each, and the lo
 	$(BIN)/python benchmarks/duel_by_hand.py
 	$(BIN)/python benchmarks/sandbox.py
 	$(BIN)/python benchmarks/task_queue.py
+	$(BIN)/python benchmarks/dp_agents.py
 	$(BIN)/python -m pytest -q -m long
 
 lint: setup    ## ruff

@@ -34,7 +34,7 @@ from codedata.datapoints.commands import Commands, commands_of
 from codedata.datapoints.contents import Contents, complaints, results_of, validate_stage
 from codedata.datapoints.profiles import PROFILES
 from codedata.datapoints.queue import TaskManager
-from codedata.datapoints.workers import parse_agents, run_agents
+from codedata.datapoints.workers import hand_over_status, parse_agents, run_agents
 from codedata.layouts import to_json
 from codedata.progress import say
 from codedata.records import Datapoint, DatapointChecks, SolverAttempt
@@ -75,6 +75,8 @@ def main(argv=None) -> int:
     settings = cli.with_container_workers(config.load(args), args)
     options = cli.options(args)
     cli.reap(args, settings, options)
+    if args.word == "agents" and args.status and hand_over_status(settings.root):
+        return 0
     if not args.word or (args.status and args.word == "agents"):
         if not args.status:
             parser.error("agents, validate, calibrate or tool, or --status")

@@ -23,7 +23,7 @@ from codedata.cli import RunOptions
 from codedata.datapoints.agents import ROLES, subject, work
 from codedata.datapoints.commands import BUILD, GENERATE, IDEAS, REVIEW, Commands
 from codedata.datapoints.index_page import write_index
-from codedata.datapoints.queue import Refused, TaskManager
+from codedata.datapoints.queue import JOURNAL, Refused, TaskManager
 from codedata.datapoints.seeds import seeds_in
 from codedata.datapoints.twins import DRAFTS, SEEDS
 from codedata.errors import Interrupted, RunStopped, Trouble, start_thread
@@ -35,6 +35,7 @@ from codedata.records import Datapoint, Object
 from codedata.run_loop import hold_directories, signals
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
+from codedata.stage_status import StageStatus, hand_over
 from codedata.texts import printable
 
 PAUSE_S = 0.5                     # of an agent that waits for work
@@ -73,6 +74,23 @@ def run_agents(settings: Settings, options: RunOptions, n_agents: Mapping[str, i
             models.client(f"dp_{ROLES[type]}")
         models.check()
         return _Run(settings, options, n_agents, models).run(seeds)
+
+
+def hand_over_status(root: Path) -> bool:
+    """Hand over what the queue has for each role where statuses are gathered; return whether they
+    are."""
+    dp = root / Datapoint.directory
+    tasks = TaskManager(dp).status()["tasks"] if (dp / JOURNAL).exists() else {}
+    return all(hand_over(partial(_status_of, dp, role, tasks.get(type, {})))
+               for type, role in ROLES.items())
+
+
+def _status_of(dp: Path, role: str, counts: Mapping[str, int]) -> StageStatus:
+    named = {"done": "completed", "failed": "failed", "excluded": "cancelled",
+             "missing": "pending", "held": "in_progress"}
+    found = {state: counts.get(name, 0) for state, name in named.items()}
+    return StageStatus(f"build_dp {role}", f"{dp.name}/", found, found["missing"] + found["held"],
+                       "", f"build_dp.{role}", (str(dp),))
 
 
 class Rooms:
@@ -380,7 +398,7 @@ def _to_come(dp: Path, settings: Settings, options: RunOptions, n_agents: Mappin
              seeds: Path | None) -> Iterator[str]:
     """Yield how many tasks are to come, and what they may cost. Nothing is written."""
     counts: dict[str, dict] = {}
-    if (dp / "_queue.jsonl").exists():
+    if (dp / JOURNAL).exists():
         counts = TaskManager(dp).status()["tasks"]
     n_tasks = {type: sum(counts.get(type, {}).get(state, 0) for state in ("pending", "in_progress"))
                for type in ROLES}

@@ -1,0 +1,26 @@
+#!/bin/sh
+# Take two seeds through idea agent, builder and reviewer to approved tasks: the replies of their models are recorded ones, all else is real.
+# Again: nothing to do.
+set -eu
+root=$1
+mkdir -p "$root/seeds"
+for seed in $(cat samples/dp_trajectories/demo.txt); do
+    cp -r samples/seed_tasks/"$seed" "$root/seeds/"
+done
+python samples/replay.py samples/dp_trajectories > "$root/_address" &
+server=$!
+trap 'kill $server' EXIT
+while [ ! -s "$root/_address" ]; do sleep 0.1; done
+cat > "$root/chain.toml" <<END
+[llm]
+base_url = "$(cat "$root/_address")"
+model = "recorded"
+[dp]
+drafts = 1
+[prices]
+recorded = { in = 0.0, out = 0.0 }
+END
+code=0
+python build_dp.py agents --root "$root" --seeds "$root/seeds" --agents idea=2,builder=2,review=2 --cpu-request 1 || code=$?
+echo "All of it as a page, with what each check found: open $root/dp/_index.html"
+exit $code
