@@ -22,18 +22,15 @@ writes  dp/_checks/<content>.json   DatapointChecks, and a line an attempt in _l
   python build_dp.py --root runs/mine tool next --agent a --task-type generate_idea
 """
 import argparse
-import threading
 import time
 from pathlib import Path
 
 from codedata import cli, config, run_loop
 from codedata.checks.datapoints import META
 from codedata.datapoints.calibrate import calibrate_stage
-from codedata.datapoints.command_line import run_command
-from codedata.datapoints.commands import Commands, commands_of
+from codedata.datapoints.command_line import run_tool
 from codedata.datapoints.contents import Contents, complaints, results_of, validate_stage
 from codedata.datapoints.profiles import PROFILES
-from codedata.datapoints.queue import TaskManager
 from codedata.datapoints.workers import hand_over_status, parse_agents, run_agents
 from codedata.layouts import to_json
 from codedata.progress import say
@@ -49,8 +46,9 @@ def main(argv=None) -> int:
     for name in ("--root", "--config"):
         words.add_argument(name, default=[], type=lambda value, name=name: [name, value])
     common, rest = words.parse_known_args(argv)
+    settings = config.load(cli.parser("", "sandbox").parse_args([*common.root, *common.config]))
     if rest[:1] == ["tool"]:
-        return run_tool([*common.root, *common.config], rest[1:])
+        return run_tool(settings, rest[1:])
     parser = cli.parser(__doc__, "sandbox", "dp")
     parser.add_argument("word", choices=["agents", "validate", "calibrate"], nargs="?",
                         metavar="agents|validate|calibrate|tool", help="what is done")
@@ -80,7 +78,7 @@ def main(argv=None) -> int:
     if not args.word or (args.status and args.word == "agents"):
         if not args.status:
             parser.error("agents, validate, calibrate or tool, or --status")
-        while not run_tool([*common.root, *common.config], ["status"]) and args.watch:
+        while not run_tool(settings, ["status"]) and args.watch:
             time.sleep(PAUSE_S)
         return 0
     if args.word == "agents":
@@ -112,15 +110,6 @@ def validate(args, settings, options) -> int:
     if args.json:
         print(to_json(found).decode(), end="")
     return code or int(not all(one["ok"] for one in found))
-
-
-def run_tool(flags: list[str], words: list[str]) -> int:
-    """Run a command of agents; return the exit code."""
-    settings = config.load(cli.parser("", "sandbox").parse_args(flags))
-    (settings.root / Datapoint.directory).mkdir(parents=True, exist_ok=True)
-    manager = TaskManager(settings.root / Datapoint.directory)
-    host = SandboxFactory(settings, threading.Event())
-    return run_command(commands_of(Commands(settings, manager, host)), words)
 
 
 if __name__ == "__main__":

@@ -631,6 +631,21 @@ class _Run:
             yield f"      next:  {command(then, same=is_own, without=(*ONCE, 'steps'))}"
 
 
+def trouble_of(work: Callable[[], None], print_line: Callable[[str], None]) -> Trouble | None:
+    """Do a piece of work; return why it failed, None where it did not. Raise RunStopped. Of a bug
+    of ours the traceback is printed: other pieces go on."""
+    try:
+        work()
+    except RunStopped:
+        raise
+    except Trouble as e:
+        return e
+    except Exception as e:
+        print_line(traceback.format_exc())
+        return Trouble(f"{type(e).__name__}: {e}")
+    return None
+
+
 @contextmanager
 def signals(stage: str, stop: Callable[[], None], print_line: Callable[[str], None] = say):
     """Call stop() at the first SIGINT or SIGTERM; at the second one end the process at once."""

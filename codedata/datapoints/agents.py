@@ -145,11 +145,10 @@ class HeldTask:
             try:
                 for key in [key for key in arguments if _is_path(key) and arguments[key]]:
                     arguments[key] = _fetched(sandbox, arguments[key], Path(folder, key))
-                result = command(**bound, **arguments)
+                return self._after(command.__name__, command(**bound, **arguments))
             except (Refused, ItemFailed) as e:
                 sandbox.run("true")   # raises where it is the agent's own sandbox that has ended
                 return Failed(str(e))
-        return self._after(command.__name__, result)
 
     def _after(self, name: str, result: Object) -> str | Stop:
         if name == "validate_datapoint" and self.task["type"] == BUILD and not result["ok"]:

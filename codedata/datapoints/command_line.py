@@ -3,13 +3,26 @@ from __future__ import annotations
 
 import argparse
 import json
+import threading
 from collections.abc import Callable, Sequence
 
 from codedata.agent.tools import Tool
-from codedata.datapoints.queue import Refused
+from codedata.datapoints.commands import Commands, commands_of
+from codedata.datapoints.queue import Refused, TaskManager
 from codedata.errors import ItemFailed
 from codedata.layouts import to_json
 from codedata.progress import say
+from codedata.records import Datapoint
+from codedata.sandbox.factory import SandboxFactory
+from codedata.settings import Settings
+
+
+def run_tool(settings: Settings, words: Sequence[str]) -> int:
+    """Run a command of agents on a root; return as run_command() does."""
+    folder = settings.root / Datapoint.directory
+    folder.mkdir(parents=True, exist_ok=True)
+    host = SandboxFactory(settings, threading.Event())
+    return run_command(commands_of(Commands(settings, TaskManager(folder), host)), words)
 
 
 def run_command(commands: dict[str, Callable], words: Sequence[str]) -> int:

@@ -59,7 +59,7 @@ def instructions(role: str, settings: Settings, is_inside: bool = False) -> str:
              for key, value in profile.items()}
     size = (f"`files/` has at least {profile['min_files']} source files in "
             f"{profile['min_folders']} folders. ") if profile["min_files"] else ""
-    how = text_of(__package__, f"roles/{'inside' if is_inside else 'outside'}.md").strip()
+    how = text_of(__package__, "roles/inside.md" if is_inside else "roles/outside.md").strip()
     return fill(text_of(__package__, f"roles/{role}/workflow_instructions.md"), **texts, size=size,
                 how=fill(how, type=TASK_TYPES[role]), material=MATERIAL[role][is_inside],
                 base_image=dp.base_image or settings.sandbox.base_image,

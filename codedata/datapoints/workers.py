@@ -11,7 +11,6 @@ import fcntl
 import os
 import threading
 import time
-import traceback
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -32,7 +31,7 @@ from codedata.llm.client import Models
 from codedata.llm.reply_log import ReplyLog, recording
 from codedata.progress import Bar, RunTotals, money, plural, print_reasons, say
 from codedata.records import Datapoint, Object
-from codedata.run_loop import hold_directories, signals
+from codedata.run_loop import hold_directories, signals, trouble_of
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.stage_status import StageStatus, hand_over
@@ -222,21 +221,21 @@ class _Run:
         role = ROLES[task["type"]]
         # another process may have written of an earlier attempt since this one began
         ledger = Ledger(self.dp) if task["attempts"] > 1 else self.ledger
-        error, result, calls = "", None, ReplyLog()
-        place = self._trajectory(task)
-        try:
+        result, calls, place = None, ReplyLog(), self._trajectory(task)
+
+        def run_agent() -> None:
+            nonlocal result, calls
             calls = ReplyLog(self.dp, f"build_dp.{role}", task["id"], ledger)
             with recording(calls):
                 result = work(task, claim, self.commands, self.models.client(f"dp_{role}"),
                               self.host, self.settings, self.settings.root / place)
-            error = result.error or "it ended without an end of its task"
+
+        error = ""
+        try:
+            trouble = trouble_of(run_agent, self._say)
+            error = str(trouble or result.error or "it ended without an end of its task")
         except RunStopped as e:
             self._stop(e)
-        except (Trouble, Refused) as e:
-            error = str(e)
-        except Exception as e:   # a bug of ours: the other agents go on
-            self._say(traceback.format_exc())
-            error = f"{type(e).__name__}: {e}"
         finally:
             with self.lock:
                 del self.held[task["id"]]
@@ -253,10 +252,9 @@ class _Run:
     def _settle(self, task: dict, agent: str, claim: str, error: str) -> str:
         """Return what became of a task: "done", "failed" (which ends the attempt), or "" where it
         was given back, as the run stops."""
-        state = self.manager.get_task(task["id"])
-        if state["state"] not in ("in_progress", "pending"):
-            return "done"
-        with suppress(Refused):   # the lease has ended: it is somebody else's
+        with suppress(Refused):   # it is somebody else's, or gone
+            if self.manager.get_task(task["id"])["state"] not in ("in_progress", "pending"):
+                return "done"
             if error:
                 self.manager.fail_task(task["id"], agent, error, claim)
             else:
