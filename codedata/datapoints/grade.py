@@ -57,7 +57,8 @@ class Grade:
 def build_image(point: Datapoint, host: SandboxFactory, label: str) -> tuple[str, Build]:
     """Build the image of a datapoint, as it is exported. Return (its name, what the build came to).
     Raise ItemFailed where its context cannot be read."""
-    name, files = f"{TRIES}{point.content}", Path(point.folder, FILES)
+    # of its own for each label: what another process makes of the same content may go at any time
+    name, files = f"{TRIES}{point.content}:{digest(label)[:12]}", Path(point.folder, FILES)
     with TemporaryDirectory() as nothing:
         return name, host.build(exported_dockerfile(point), files if files.is_dir() else
                                 Path(nothing), name, label, min(LIMIT_S, host.run_timeout_s))
