@@ -8,8 +8,7 @@ reads   every directory of a root    records and ledgers, as the scripts read th
 writes  nothing
 
   python status.py --root runs/mine
-  python status.py --watch            # again every few seconds; a line each where no terminal is
-  python status.py --json             # one JSON object
+  python status.py --watch            # again every few seconds; --json: one JSON object
 """
 import io
 import json
@@ -37,8 +36,8 @@ STAGES = [("prompt", "prompt"), ("king", "prompt"), ("ch", "answer*"), ("validat
           *((f"ch --how {how}", f"variants/{how}") for how in HOW),
           *((f"validate --how {how}", f"score_{how}") for how in HOW),
           ("validate --mode reference", "score_reference"),
-          ("check_judges probe", "probe"), ("check_judges sanity", "sanity"),
-          ("env_setup", "env"), ("analyze", "coverage"), ("analyze", "analysis"),
+          ("check_judges probe", "probe"), ("check_judges sanity", "sanity"), ("env_setup", "env"),
+          ("analyze", "coverage"), ("analyze", "analysis"),
           ("bug_inject agent --steps bug_issue", "bug"), ("bug_inject scale", "bug/_config"),
           ("nl2repo --writer template --steps extract,meta,communities,screen,patches,proof,"
            "doc_part2,doc_part1,doc", "nl2repo"), ("build_dp agents", "dp/_seeds"),
