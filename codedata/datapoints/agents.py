@@ -91,12 +91,14 @@ def task_text(task: dict) -> str:
 
 
 def material(task: dict, dp: Path) -> dict[str, Path | dict[str, bytes]]:
-    """Return what lies in an agent's sandbox when it begins, by its place."""
-    if task["type"] == GENERATE:
-        return {"seed": dp / SEEDS / task["seed"]}
-    name = task["datapoint"]
-    if task["type"] == REVIEW:
-        return {"datapoint": dp / name}
+    """Return what lies in an agent's sandbox when it begins, by its place. Raise ItemFailed where
+    it is gone."""
+    name = subject(task)
+    if task["type"] != BUILD:
+        kind, folder = ("seed", SEEDS) if task["type"] == GENERATE else ("datapoint", "")
+        if not (dp / folder / name).is_dir():
+            raise ItemFailed("is not there any more.", str(dp / folder / name))
+        return {kind: dp / folder / name}
     draft = dp / DRAFTS / f"{name}.md"
     found = {"": {"draft.md": draft.read_bytes()}} if draft.is_file() else {}
     if "rates" in task:

@@ -168,7 +168,7 @@ def rates_of(attempts: Iterable[SolverAttempt]) -> Object:
     interval is Wilson's, of 95 %."""
     rows = [*attempts]
     passes = sum(row.reward == 1.0 for row in rows)
-    tokens = [row.usage.get("tokens_out") for row in rows]
+    tokens = [row.usage.get(key) for row in rows for key in ("tokens_in", "tokens_out")]
     return {"attempts": len(rows), "passes": passes,
             "mean_reward": round(fmean(row.reward for row in rows), 4),
             "interval": [round(end, 4) for end in wilson(passes / len(rows), len(rows))],

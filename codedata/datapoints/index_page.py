@@ -114,7 +114,9 @@ def _in_full(point: Datapoint) -> Object:
     texts = {name: vars(point)[part] for part, name in PARTS.items()}
     return {
         "lineage": [[_label(key), _label(value)]
-                    for key, value in [*point.meta.lineage.items()][:MAX_LABELS]],
+                    for key, value in [*point.meta.lineage.items()][:MAX_LABELS]] + [
+                        ["passed by " + _label(model), _label(rates)]
+                        for model, rates in [*(point.meta.calibration or {}).items()][:MAX_LABELS]],
         "texts": {name: [text[:MAX_CHARS], len(text)] for name, text in texts.items()},
         "weights": weights[:MAX_LISTED], "n_files": len(point.files),
         "files": [[name, _size(Path(point.folder, FILES, name))]

@@ -56,6 +56,7 @@ SPAN = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
 # its end, also that of one in a list
 SENTENCE = re.compile(r"[.!?](?=\s|$)|(?<![.!?])\n\s*(?=[-*+] )")
 PLACE = re.compile(r"(?<![\w.])/[\w.-]+(?:/[\w.-]+)*")
+SYSTEM = ("/bin/", "/usr/", "/tmp/", "/proc/", "/dev/", "/sys/")   # every Linux has them
 PACKAGES = re.compile(r"\.tar/usr/(local/)?(lib\w*|share|include)/|/(node_modules|\w+-packages)/")
 MARKS = {"skip", "skipif", "xfail", "importorskip", "skipIf", "skipUnless", "SkipTest",
          "expectedFailure"}
@@ -374,7 +375,7 @@ def _named_in(tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
         value = getattr(node, "value", None) if isinstance(node, ast.Constant) else None
         if isinstance(value, str):
-            yield from (one for one in PLACE.findall(value) if one not in ("/usr/bin/python3",))
+            yield from (one for one in PLACE.findall(value) if not f"{one}/".startswith(SYSTEM))
         elif type(value) is int and 1024 <= value < 65536:
             yield str(value)
         if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant) and isinstance(

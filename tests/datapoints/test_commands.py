@@ -144,3 +144,23 @@ def test_an_approval_holds_for_one_content_and_an_edit_queues_a_review(seeded):
                                             "Security", "--tags", "python", code=1)["error"]
     assert tool(seeded, "cancel_datapoint", *again, "--reason", "dull", "--category",
                 "quality")["status"] == "cancelled"
+
+
+def test_a_draft_that_is_nearly_another_one_or_the_seed_is_refused(seeded):
+    words = [f"word{n}" for n in range(400)]
+
+    def draft(part: list[str]) -> str:
+        return SPEC.replace("Words.", " ".join(part), 1)
+
+    task = claimed(seeded, "generate_idea")
+    first = tool(seeded, "add_artifact", *task, "--text", draft(words))
+    assert tool(seeded, "add_artifact", *task, "--text", draft(words)) == first   # nothing new
+    words[::30] = ["other"] * len(words[::30])
+    refused = tool(seeded, "add_artifact", *task, "--text", draft(words), code=1)["error"]
+    assert "nearly seed_001_a" in refused and "% of both" in refused
+    other = tool(seeded, "add_artifact", *task, "--text", draft("Let us sum numbers".split()))
+    assert other == {"datapoint": "seed_002_a"}
+    (seeded / "dp/_seeds/seed/seed.md").write_text(" ".join(f"seed{n}" for n in range(200)))
+    refused = tool(seeded, "add_artifact", *task, "--text",
+                   draft([f"seed{n}" for n in range(190)]), code=1)["error"]
+    assert "nearly seed (" in refused
