@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from pathlib import Path, PurePosixPath
 
@@ -140,3 +141,11 @@ class Datapoints(View):
     def read(self, name: str) -> Datapoint:
         """Return a datapoint. Raise BrokenRecord where its folder is none."""
         return read_datapoint(self._directory / name)
+
+
+def readable(root: Path) -> Iterator[Datapoint]:
+    """Yield the datapoints of a root, without those that cannot be read: `validate` names them."""
+    points = Datapoints(root).open()
+    for name in points.names():
+        with suppress(BrokenRecord):
+            yield points.read(name)

@@ -11,7 +11,6 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,7 @@ from statistics import fmean
 
 from codedata.agent import Agent, ToolBashExecutor, create_file, edit_file, search, view_file
 from codedata.agent.loop import MALFORMED_REPLIES
-from codedata.checks.datapoints import AGENT, META, Datapoints, read_datapoint, workdir_of
+from codedata.checks.datapoints import AGENT, META, read_datapoint, readable, workdir_of
 from codedata.checks.intervals import wilson
 from codedata.code.environments import labelled
 from codedata.datapoints.commands import BUILD
@@ -95,12 +94,9 @@ class Trials(View):
 
 def approved_in(root: Path) -> Iterator[Datapoint]:
     """Yield the datapoints that are approved as they are."""
-    points = Datapoints(root).open()
-    for name in points.names():
-        with suppress(Trouble):   # `validate` names what is broken
-            point = points.read(name)
-            if point.meta.status == "approved" and point.meta.approved == point.content:
-                yield point
+    for point in readable(root):
+        if point.meta.status == "approved" and point.meta.approved == point.content:
+            yield point
 
 
 def calibrate_stage(settings: Settings, models: Models, n_attempts: int, ids: Iterable[str],

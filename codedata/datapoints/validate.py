@@ -70,7 +70,7 @@ CLOCK_FILE = "faketime.so"
 CLOCK = ("apt-get update -qq && apt-get install -y -qq libfaketime && "
          f"cp /usr/lib/*/faketime/libfaketime.so.1 {CLOCK_FILE}")
 # for all programs, also those that tests start with an environment of their own
-SHIFT = f"echo /tests/{CLOCK_FILE} > /etc/ld.so.preload; echo +400d > /etc/faketimerc; "
+SHIFT = f"echo /tests/{CLOCK_FILE} > /etc/ld.so.preload; echo {{}} > /etc/faketimerc; "
 
 
 class NotChecked(Exception):
@@ -289,9 +289,9 @@ class Validation:
             work, printed = self._done(self.datapoint.solution)
             grade = self._grader.grade(work, before="true; ")   # each time anew
             if grade.reward != 1.0:
-                missed = sorted(self._weights.keys() - grade.passed())
                 raise Failure(f"run {n + 1} of the solution gets {grade.reward}",
-                              [*missed, *printed.splitlines()[-5:], *grade.log.splitlines()[-5:]])
+                              [*self._missed(grade), *printed.splitlines()[-5:],
+                               *grade.log.splitlines()[-5:]])
         self._solved = work
         untouched, _ = self._grader.work("true")
         outcomes = defaultdict(list)
@@ -308,6 +308,10 @@ class Validation:
         self.review += [f"none of {len(parts)} partial solutions tells these tests apart: "
                         f"{', '.join(names)}"
                         for names in alike.values() if len(names) > 1]
+
+    def _missed(self, grade: Grade) -> list[str]:
+        """Return the tests that have not passed."""
+        return sorted(self._weights.keys() - grade.passed())
 
     def _done(self, script: str) -> tuple[bytes, str]:
         try:
@@ -339,12 +343,25 @@ class Validation:
             raise NotChecked("no solution passes")
         clock = _clock(self._host, self._label)
         for order in ORDERS:
-            more = {"conftest.py": ORDER.format(order).encode(), CLOCK_FILE: clock}
-            grade = self._grader.grade(self._solved, more, SHIFT)
-            if grade.reward != 1.0:
-                missed = sorted(self._weights.keys() - grade.passed())
-                raise Failure(f"in another order, 400 days later, the solution gets {grade.reward}",
-                              [*missed, *grade.log.splitlines()[-5:]])
+            more = {"conftest.py": ORDER.format(order).encode()}
+            with_clock = {**more, CLOCK_FILE: clock}
+            grade, why = self._repeated(with_clock, SHIFT.format("+400d")), "400 days later"
+            if grade.reward == 1.0:
+                continue
+            failed = self._missed(grade)
+            if self._repeated(with_clock, SHIFT.format("+0d")).reward != 1.0:
+                # either that order fails, or a program that does not run with the library on any
+                # day, as those with jemalloc
+                grade, why = self._repeated(more), "in another order"
+                if grade.reward == 1.0:
+                    self.review.append("the clock could not be shifted, with libfaketime these fail"
+                                       f" on any day: {', '.join(failed)}")
+                    continue
+            raise Failure(f"{why}, the solution gets {grade.reward}",
+                          [*failed, *grade.log.splitlines()[-5:]])
+
+    def _repeated(self, more: dict[str, bytes], before: str = "") -> Grade:
+        return self._grader.grade(self._solved, more, before)
 
     # the prompt ----------------------------------------------------------------------------------
 

@@ -14,10 +14,12 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
+from math import inf
 from pathlib import Path
 
-from codedata.checks.datapoints import Datapoints
+from codedata.checks.datapoints import readable
 from codedata.cli import RunOptions
 from codedata.datapoints.agents import ROLES, subject, work
 from codedata.datapoints.commands import BUILD, GENERATE, IDEAS, REVIEW, Commands
@@ -29,8 +31,8 @@ from codedata.errors import Interrupted, RunStopped, Trouble, start_thread
 from codedata.ledger import LEDGER, Ledger, calls_of, read_lines
 from codedata.llm.client import Models
 from codedata.llm.reply_log import ReplyLog, recording
-from codedata.progress import Bar, RunTotals, money, plural, print_reasons, say
-from codedata.records import Datapoint, Object
+from codedata.progress import Bar, RunTotals, Spending, plural, print_reasons, say
+from codedata.records import Datapoint
 from codedata.run_loop import hold_directories, signals, trouble_of
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
@@ -350,7 +352,7 @@ def _summary(root: Path, manager: TaskManager, totals: dict[str, RunTotals]) -> 
         yield f"{ROLES[type]:8}  this run: {one.wrote} ended{served}; all: {states or 'none'}"
     n_ideas = sum(1 for path in (dp / IDEAS).glob("*.json"))
     n_drafts = len([*(dp / DRAFTS).glob("*.md")])
-    points = [*_points(root)]
+    points = [*readable(root)]
     statuses = Counter(point.meta.status for point in points)
     yield (f"yield     {n_ideas} seeds with ideas → {n_drafts} drafts → {len(points)} built → "
            f"{statuses['approved']} approved")
@@ -360,21 +362,22 @@ def _summary(root: Path, manager: TaskManager, totals: dict[str, RunTotals]) -> 
     whys += [printable(f"review: {point.meta.reason}", 200) for point in points
              if point.meta.status == "cancelled"]
     print_reasons(whys)
-    calls = [call for line in read_lines(dp / LEDGER) for call in calls_of(line)]
-    if calls:
-        unpriced = sum(call["cost_usd"] is None for call in calls)
-        cost = sum(call["cost_usd"] or 0 for call in calls)
-        n_approved = statuses["approved"]
-        each = f", {money(cost / n_approved, unpriced, len(calls))} each approved one" if (
-            n_approved) else ""
-        yield f"cost      {plural(len(calls), 'call')}, {money(cost, unpriced, len(calls))}{each}"
+    spent, n_approved = _spent(dp)[0], statuses["approved"]
+    if spent.n_calls:
+        each = replace(spent, cost_usd=spent.cost_usd / max(1, n_approved))
+        yield (f"cost      {plural(spent.n_calls, 'call')}, {spent}"
+               + (f", {each} each approved one" if n_approved else ""))
 
 
-def _points(root: Path) -> Iterator[Datapoint]:
-    points = Datapoints(root).open()
-    for name in points.names():
-        with suppress(Trouble):   # `validate` names what is broken
-            yield points.read(name)
+def _spent(dp: Path, stage: str = "build_dp.") -> tuple[Spending, int]:
+    """Return what the agents of a root have spent, those of one stage or all, and their runs."""
+    spent, n_runs = Spending(), 0
+    for line in read_lines(dp / LEDGER):
+        if str(line.get("stage")).startswith(stage):
+            n_runs += 1
+            for call in calls_of(line):
+                spent.add(call)
+    return spent, n_runs
 
 
 def _next(options: RunOptions, counts: Mapping[str, Mapping[str, int]], n_left: int
@@ -402,26 +405,17 @@ def _to_come(dp: Path, settings: Settings, options: RunOptions, n_agents: Mappin
                for type in ROLES}
     if seeds:
         n_tasks[GENERATE] += sum(not (dp / SEEDS / seed.id).exists() for seed in seeds_in(seeds))
-    limit = options.selection.limit or 10 ** 9
-    factor = {BUILD: settings.dp.drafts, REVIEW: 1}
-    done: dict[str, list[Object]] = {}
-    for line in read_lines(dp / LEDGER):
-        done.setdefault(str(line.get("stage")), []).append(line)
-    n_before = 0   # tasks of the type before, of which further ones come
-    for type, role in ROLES.items():
-        n = n_tasks[type] + n_before * factor.get(type, 0)
-        n = n_before = min(n, limit) if type in n_agents else 0
-        earlier = done.get(f"build_dp.{role}", [])
+    n_before = 0   # tasks of the type before, each of which queues further ones
+    for type, n_each in ((GENERATE, 0), (BUILD, settings.dp.drafts), (REVIEW, 1)):
+        n = n_before = min(n_tasks[type] + n_before * n_each, options.selection.limit or inf)
         if type not in n_agents:
+            n_before = 0
             continue
-        if earlier:
-            calls = [call for line in earlier for call in calls_of(line)]
-            each = len(calls) / len(earlier)
-            unpriced = sum(call["cost_usd"] is None for call in calls)
-            cost = sum(call["cost_usd"] or 0 for call in calls) / len(earlier) * n
-            yield (f"{role:8}  at most {plural(n, 'task')} to come, about {each * n:.0f} calls, "
-                   f"{money(cost, unpriced, len(calls))}, as the {len(earlier)} before")
-        else:
-            iterations = settings.agent_role(f"dp_{role}").max_iterations
-            yield (f"{role:8}  at most {plural(n, 'task')} to come, at most {n * iterations:,} "
-                   "calls (none was done here yet; cost unknown)")
+        spent, n_runs = _spent(dp, f"build_dp.{ROLES[type]}")
+        limit = settings.agent_role(f"dp_{ROLES[type]}").max_iterations
+        calls = f"at most {n * limit:,} calls (none was done here yet; cost unknown)"
+        if n_runs:
+            share = n / n_runs
+            spent = replace(spent, cost_usd=spent.cost_usd * share)
+            calls = f"about {spent.n_calls * share:.0f} calls, {spent}, as the {n_runs} before"
+        yield f"{ROLES[type]:8}  at most {plural(n, 'task')} to come, {calls}"

@@ -158,7 +158,7 @@ def test_a_draft_that_is_nearly_another_one_or_the_seed_is_refused(seeded):
     words[::30] = ["other"] * len(words[::30])
     refused = tool(seeded, "add_artifact", *task, "--text", draft(words), code=1)["error"]
     assert "nearly seed_001_a" in refused and "% of both" in refused
-    other = tool(seeded, "add_artifact", *task, "--text", draft("Let us sum numbers".split()))
+    other = tool(seeded, "add_artifact", *task, "--text", draft(["Let", "us", "sum", "numbers"]))
     assert other == {"datapoint": "seed_002_a"}
     (seeded / "dp/_seeds/seed/seed.md").write_text(" ".join(f"seed{n}" for n in range(200)))
     refused = tool(seeded, "add_artifact", *task, "--text",
