@@ -154,12 +154,14 @@ class Commands:
         return task
 
     def queue_reviews(self) -> None:
-        """Queue a review of each datapoint that waits for one, or was edited since its
-        approval."""
+        """Queue a review of each datapoint that waits for one, or was edited since its approval. A
+        reviewer's own edits queue none."""
         points = Datapoints(self._root).open()
+        under_review = {task["datapoint"] for state in ("pending", "in_progress")
+                        for task in self._manager.tasks(REVIEW, state)}
         for name in points.names():
             looks = _looks(self._dp / name)
-            if self._reviewed_as.get(name) == looks:
+            if name in under_review or self._reviewed_as.get(name) == looks:
                 continue
             try:
                 point = points.read(name)

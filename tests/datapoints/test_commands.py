@@ -164,3 +164,15 @@ def test_a_draft_that_is_nearly_another_one_or_the_seed_is_refused(seeded):
     refused = tool(seeded, "add_artifact", *task, "--text",
                    draft([f"seed{n}" for n in range(190)]), code=1)["error"]
     assert "nearly seed (" in refused
+
+
+def test_what_a_reviewer_edits_is_not_reviewed_once_more(tmp_path):
+    folder = write_datapoint(tmp_path / "dp/sums")
+    task = claimed(tmp_path, "review_datapoint")
+    (tmp_path / "new.md").write_text("Another prompt.")
+    tool(tmp_path, "patch_dp", *task, "--part", "prompt", "--file", tmp_path / "new.md")
+    assert (folder / "prompt.md").read_text() == "Another prompt."
+    assert tool(tmp_path, "status")["tasks"]["review_datapoint"]["pending"] == 0
+    tool(tmp_path, "release", *task)
+    assert tool(tmp_path, "next", "--agent", "b")["datapoint"] == "sums"
+    assert tool(tmp_path, "next", "--agent", "c") == {"id": None}
