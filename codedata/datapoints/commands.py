@@ -487,6 +487,8 @@ class Commands:
             raise Refused("It is not validated as it is: validate_datapoint.")
         if failed := [one["name"] for one in found.checks if one["status"] != "passed"]:
             raise Refused(f"These checks have not passed: {', '.join(failed)}.")
+        if faults := meta_faults(point):
+            raise Refused(f"structure: {'; '.join(faults)}.")
 
     # folders -------------------------------------------------------------------------------------
 
