@@ -10,7 +10,7 @@ import tarfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -130,6 +130,8 @@ class Grader:
             sandbox.put(tests, "/tests")
             done = sandbox.run(before + GRADE, timeout_s=self.limit_s)
         found = _read(done.output, done.seconds)
+        if done.timed_out:
+            found = replace(found, log=f"{found.log}\n[not finished after {self.limit_s:g} s]")
         if is_kept:
             self._grades[key] = found
         return found
