@@ -17,6 +17,7 @@ base_url = "$(cat "$root/_address")"
 model = "recorded"
 [dp]
 drafts = 1
+profile = "general"
 [prices]
 recorded = { in = 0.0, out = 0.0 }
 END

@@ -1,0 +1,162 @@
+#!/bin/bash
+set -e
+cat >restore.py <<'E'
+"""Restores a database from its copied files; see RULES.md."""
+import json
+import struct
+import sys
+from pathlib import Path
+
+MASK = 0xffffffff
+
+
+def forward(data, order, sums):
+    s0, s1 = sums
+    words = struct.unpack(f"{order}{len(data) // 4}I", data)
+    for x, y in zip(words[::2], words[1::2]):
+        s0 = s0 + x + s1 & MASK
+        s1 = s1 + y + s0 & MASK
+    return s0, s1
+
+
+def backward(data, order, sums):
+    """The checksum before these data, from the one behind them."""
+    s0, s1 = sums
+    words = struct.unpack(f"{order}{len(data) // 4}I", data)
+    for x, y in zip(words[-2::-2], words[::-2]):
+        s1 = s1 - y - s0 & MASK
+        s0 = s0 - x - s1 & MASK
+    return s0, s1
+
+
+class Copy:
+    """A copied file and which of its bytes could not be read."""
+
+    def __init__(self, folder, name, bad):
+        self.data = Path(folder, name).read_bytes()
+        self.bad = bytearray(len(self.data))
+        for file, at, length in bad:
+            if file == name:
+                n = max(0, min(length, len(self.data) - at))
+                self.bad[at:at + n] = b"\1" * n
+
+    def get(self, at, length):
+        """These bytes, or None if one of them could not be read."""
+        return None if any(self.bad[at:at + length]) else self.data[at:at + length]
+
+
+class Log:
+    def __init__(self, copy):
+        magic, _, self.size, _, *salts = struct.unpack(">6I", copy.data[:24])
+        self.order = "<" if magic == 0x377f0682 else ">"
+        self.salts, self.sums = tuple(salts), struct.unpack(">2I", copy.data[24:32])
+        self.copy, self.step = copy, 24 + self.size
+        self.count = (len(copy.data) - 32) // self.step
+
+    def words(self, i, offset):
+        two = self.copy.get(32 + i * self.step + offset, 8)
+        return two and struct.unpack(">2I", two)
+
+    def page(self, i):
+        return self.copy.get(32 + i * self.step + 24, self.size)
+
+    def body(self, i, header):
+        page = self.page(i)
+        return None if header is None or page is None else struct.pack(">2I", *header) + page
+
+    def run(self, first, salts, sums):
+        """The frames of one log from `first` on: for each (page number, size at a commit) or None, and its page or None."""
+        end, i, after = first, first, {first - 1: sums}
+        while i < self.count:
+            own, stored = self.words(i, 8), self.words(i, 16)
+            if own and own != salts:
+                break
+            body = self.body(i, self.words(i, 0))
+            made = forward(body, self.order, after[i - 1]) if body and after[i - 1] else None
+            if made and stored and made != stored:
+                break
+            after[i] = stored or made
+            i += 1
+            if own:
+                end = i
+        headers = {i: self.words(i, 0) for i in range(first, end)}
+        changed = True
+        while changed:
+            changed = False
+            for i in range(end - 1, first - 1, -1):
+                body = self.body(i, headers[i])
+                if body and after[i] and not after[i - 1]:
+                    after[i - 1], changed = backward(body, self.order, after[i]), True
+                elif body and after[i - 1] and not after[i]:
+                    after[i], changed = forward(body, self.order, after[i - 1]), True
+                elif headers[i] is None and self.page(i) and after[i] and after[i - 1]:
+                    headers[i] = self.solve(self.page(i), after[i - 1], after[i])
+                    changed = changed or headers[i] is not None
+        return end, [(headers[i], self.page(i)) for i in range(first, end)]
+
+    def solve(self, page, before, after):
+        s0, s1 = backward(page, self.order, after)
+        x = s0 - before[0] - before[1] & MASK
+        y = s1 - before[1] - s0 & MASK
+        number, pages = struct.unpack(">2I", struct.pack(f"{self.order}2I", x, y))
+        return (number, pages) if 0 < number < 1 << 31 and pages < 1 << 31 else None
+
+    def left_behind(self, first):
+        """What the log before the live one proves of the main file."""
+        while first < self.count and self.words(first, 8) in (None, self.salts):
+            first += 1
+        if first == self.count:
+            return {}
+        salts = self.words(first, 8)
+        if salts[0] != self.salts[0] - 1 & MASK:
+            return {}
+        proved, pending = {}, {}
+        for header, page in self.run(first, salts, None)[1]:
+            if header is None:
+                proved, pending = {}, {}
+                continue
+            pending[header[0]] = page
+            if header[1]:
+                proved.update(pending)
+                pending = {}
+        return proved
+
+
+def main(folder, out):
+    bad = [line.split() for line in Path(folder, "bad.txt").read_text().splitlines() if line.strip()]
+    bad = [(name, int(at), int(length)) for name, at, length in bad]
+    db, log = Copy(folder, "app.db", bad), Log(Copy(folder, "app.db-wal", bad))
+    size = log.size
+    end, live = log.run(0, log.salts, log.sums)
+    proved = log.left_behind(end)
+    count = len(db.data) // size
+    held = {}
+    for n in range(1, count + 1):
+        page = db.get((n - 1) * size, size)
+        held[n] = proved.get(n) if page is None else page
+    commits, best, state = [], None, None
+
+    def commit(frame, pages):
+        nonlocal best, state
+        lost = [n for n in range(1, pages + 1) if held.get(n) is None]
+        commits.append({"frame": frame, "pages": pages, "lost": lost})
+        if not lost:
+            best, state = frame, b"".join(held[n] for n in range(1, pages + 1))
+
+    commit(0, count)
+    for frame, (header, page) in enumerate(live, 1):
+        if header is None:
+            held.clear()
+            continue
+        held[header[0]] = page
+        if header[1]:
+            commit(frame, header[1])
+    if state is not None:
+        Path(out).write_bytes(state)
+    print(json.dumps({"commits": commits, "restored": best}))
+    return 0 if state is not None else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
+E
