@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from a_datapoint import write_datapoint
@@ -9,8 +10,8 @@ from conftest import REPO, run_script
 
 from codedata.checks.datapoints import Datapoints, read_datapoint, weights_of, workdir_of
 from codedata.datapoints.grade import partial_solutions
+from codedata.datapoints.profiles import meta_faults
 from codedata.errors import BrokenRecord
-from codedata.texts import tomllib
 
 REGULAR = b"0"
 
@@ -112,7 +113,12 @@ def test_what_waits_to_be_validated_is_shown_and_nothing_complains_of_it(tmp_pat
 
 def test_the_samples_are_datapoints_of_known_categories():
     points = [read_datapoint(folder) for folder in sorted((REPO / "samples/datapoints").iterdir())]
-    taxonomy = tomllib.loads((REPO / "codedata/datapoints/taxonomy.toml").read_text())
-    assert len(points) == 5 and len({point.meta.category for point in points}) >= 4
+    assert len(points) >= 10 and len({point.meta.category for point in points}) >= 6
     for point in points:
-        assert {*point.meta.tags} <= {*taxonomy["tags"]} and weights_of(point.weights)
+        assert not meta_faults(point) and point.meta.category and point.meta.tags
+        assert weights_of(point.weights)
+        size = sum(path.stat().st_size for path in Path(point.folder).rglob("*") if path.is_file())
+        assert size <= 60_000, point.instance_id
+        assert point.meta.status == "in_review" or point.meta.approved == point.content
+    by_agents = {point.meta.lineage.get("profile") for point in points} - {None}
+    assert by_agents == {"backend", "general"}
