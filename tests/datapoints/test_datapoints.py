@@ -12,6 +12,7 @@ from codedata.checks.datapoints import Datapoints, read_datapoint, weights_of, w
 from codedata.datapoints.grade import partial_solutions
 from codedata.datapoints.profiles import meta_faults
 from codedata.errors import BrokenRecord
+from codedata.texts import tomllib
 
 REGULAR = b"0"
 
