@@ -1,0 +1,444 @@
+"""rvforget against docs/forget.md, with a reader and a writer of vaults of its own; all vaults come from fixed seeds."""
+import os
+import random
+import struct
+import subprocess
+import tempfile
+import zlib
+from hashlib import blake2b
+from pathlib import Path
+
+APP = Path("/app")
+SECRET = b"personnel/okonjo-7731.txt"
+ENV = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}     # nothing preloaded: the bound on memory is for the tool alone
+built = []
+
+
+def tool():
+    if not built:
+        (APP / "rvforget").unlink(missing_ok=True)
+        done = subprocess.run(["make", "rvforget"], cwd=APP, env=ENV, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0 and (APP / "rvforget").is_file(), done.stdout + done.stderr
+        built.append(str(APP / "rvforget"))
+    return built[0]
+
+
+def forget(raw, name=SECRET, before="ulimit -v 65536", mode=0o640):
+    """Runs it on a vault: the exit code, the new vault, and what a reader sees who had it open."""
+    path_to = tool()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "case.rv")
+        path.write_bytes(raw)
+        path.chmod(mode)
+        with path.open("rb") as had_open:
+            try:
+                done = subprocess.run(["bash", "-c", before + ' && ulimit -t 10 && exec "$@"', "bash", path_to, str(path), name], env=ENV, capture_output=True, timeout=60)
+            except subprocess.TimeoutExpired:
+                assert False, "it does not end"
+            assert done.returncode not in (-9, -24), "it takes more than 10 seconds"    # of the processor: other load does not count
+            Path(folder).chmod(0o700)
+            assert had_open.read() == raw, "who has the vault open sees something new"
+        assert [p.name for p in Path(folder).iterdir()] == ["case.rv"], "a file is left beside the vault"
+        assert path.stat().st_mode & 0o7777 == mode, "another mode"
+        return done.returncode, path.read_bytes()
+
+
+# The format
+
+def varint(n):
+    out = bytearray()
+    while n > 127:
+        out.append(n & 127 | 128)
+        n >>= 7
+    return bytes(out) + bytes([n])
+
+
+def pack_ops(ops):
+    return b"".join(b"I" + varint(n) + a if kind == "I" else kind.encode() + varint(a) + varint(n) for kind, a, n in ops)
+
+
+def link(chain, crc):
+    value = 0xcbf29ce484222325
+    for b in struct.pack("<QI", chain, crc):
+        value = (value ^ b) * 0x100000001b3 & (1 << 64) - 1
+    return value
+
+
+def seal(records, tail=b""):
+    out, chain = bytearray(), 0
+    for kind, body in records:
+        crc = zlib.crc32(kind + body)
+        chain = link(chain, crc)
+        out += struct.pack("<I", len(body)) + kind + body + struct.pack("<IQ", crc, chain)
+    return b"RVAULT1\n" + struct.pack("<QQ", 24 + len(out), chain) + out + tail
+
+
+class Rev:
+    def __init__(self, name, time, flags, base, ops, length):
+        self.name, self.time, self.flags, self.base, self.ops, self.length = name, time, flags, base, ops, length
+
+    def literals(self):
+        return [a for kind, a, n in self.ops if kind == "I"]
+
+
+class Vault:
+    """A revision in full has base None and one literal."""
+
+    def __init__(self):
+        self.items, self.names, self.revs = [], [], []
+
+    def name(self, text):
+        self.items.append(("N", text))
+        self.names.append(text)
+        return len(self.names) - 1
+
+    def revision(self, name, base, ops, flags=0):
+        rev = Rev(name, 10 ** 9 + 77 * len(self.revs), flags, base, ops, sum(n for _, _, n in ops))
+        self.revs.append(rev)
+        self.items.append(("R", len(self.revs) - 1))
+        return len(self.revs) - 1
+
+    def full(self, name, content, flags=0):
+        return self.revision(name, None, [("I", content, len(content))], flags)
+
+    def tag(self, label, which):
+        self.items.append(("T", label, which))
+
+    def records(self):
+        for item in self.items:
+            if item[0] == "N":
+                yield b"N", item[1]
+            elif item[0] == "T":
+                yield b"T", varint(len(item[1])) + item[1] + varint(len(item[2])) + b"".join(map(varint, item[2]))
+            else:
+                rev = self.revs[item[1]]
+                start = bytes([rev.flags]) + varint(rev.name) + varint(rev.time)
+                if rev.base is None:
+                    yield b"F", start + rev.ops[0][1]
+                else:
+                    yield b"D", start + varint(item[1] - rev.base) + varint(rev.length) + pack_ops(rev.ops)
+
+    def raw(self, tail=b""):
+        return seal(self.records(), tail)
+
+
+class Reader:
+    def __init__(self, body):
+        self.body, self.at = body, 0
+
+    def varint(self):
+        value = shift = 0
+        while True:
+            assert self.at < len(self.body), "a record ends too early"
+            b = self.body[self.at]
+            self.at += 1
+            value |= (b & 127) << shift
+            if b < 128:
+                assert (b or not shift) and value < 1 << 64, "a varint is not in its shortest form"
+                return value
+            shift += 7
+
+    def take(self, n):
+        assert self.at + n <= len(self.body), "a record ends too early"
+        self.at += n
+        return self.body[self.at - n:self.at]
+
+
+def read(raw):
+    assert raw[:8] == b"RVAULT1\n" and len(raw) >= 24, "no header"
+    size, last = struct.unpack_from("<QQ", raw, 8)
+    assert 24 <= size <= len(raw), "committed length"
+    v, at, chain = Vault(), 24, 0
+    while at < size:
+        assert at + 17 <= size, "a record is cut off"
+        n, kind = struct.unpack_from("<Ic", raw, at)
+        assert at + 17 + n <= size, "a record is cut off"
+        body = raw[at + 5:at + 5 + n]
+        crc = zlib.crc32(kind + body)
+        chain = link(chain, crc)
+        assert struct.unpack_from("<IQ", raw, at + 5 + n) == (crc, chain), "checksum of a record"
+        at += 17 + n
+        r = Reader(body)
+        if kind == b"N":
+            assert body, "empty name"
+            v.name(body)
+        elif kind == b"T":
+            label = r.take(r.varint())
+            which = [r.varint() for _ in range(r.varint())]
+            assert r.at == n and which == sorted(set(which)) and all(w < len(v.revs) for w in which), "bad tag"
+            v.tag(label, which)
+        else:
+            assert kind in b"FD", "unknown record"
+            flags, name, time = r.take(1)[0], r.varint(), r.varint()
+            assert flags < 2 and name < len(v.names), "bad revision"
+            if kind == b"F":
+                v.full(name, r.take(n - r.at), flags)
+            else:
+                base, length, ops, have = len(v.revs) - r.varint(), r.varint(), [], 0
+                assert 0 <= base < len(v.revs), "bad base"
+                while r.at < n:
+                    op = chr(r.take(1)[0])
+                    assert op in "CSI", "unknown operation"
+                    offset = 0 if op == "I" else r.varint()
+                    m = r.varint()
+                    assert m, "operation without a length"
+                    assert op != "C" or offset + m <= v.revs[base].length, "copy from outside the base"
+                    assert op != "S" or offset < have, "copy from outside the content"
+                    ops.append((op, r.take(m) if op == "I" else offset, m))
+                    have += m
+                assert have == length, "content of another length"
+                v.revision(name, base, ops, flags)
+            v.revs[-1].time = time
+    assert chain == last, "chain value of the header"
+    return v
+
+
+def apply(ops, base):
+    out = bytearray()
+    for kind, a, n in ops:
+        if kind == "I":
+            out += a
+        elif kind == "C":
+            out += memoryview(base)[a:a + n]
+        elif n <= len(out) - a:
+            out += out[a:a + n]
+        else:
+            out += (bytes(out[a:]) * (n // (len(out) - a) + 1))[:n]
+    return bytes(out)
+
+
+def contents(v):
+    """All contents by ordinal; each is dropped behind its last use as a base."""
+    last = {rev.base: i for i, rev in enumerate(v.revs)}
+    held = {}
+    for i, rev in enumerate(v.revs):
+        content = rev.ops[0][1] if rev.base is None else apply(rev.ops, held[rev.base])
+        yield i, content
+        if last.get(i, -1) > i:
+            held[i] = content
+        if last.get(rev.base) == i:
+            held.pop(rev.base, None)
+
+
+def windows(data):
+    return {data[i:i + 8] for i in range(len(data) - 7)}
+
+
+# The promises
+
+def check(old_raw, name=SECRET, traces=False, **how):
+    old = read(old_raw)
+    code, new_raw = forget(old_raw, name, **how)
+    assert code == 0, f"exit code {code}"
+    new = read(new_raw)
+    left = [i for i, rev in enumerate(old.revs) if old.names[rev.name] != name]
+    number = {i: k for k, i in enumerate(left)}
+    names = {i: k for k, i in enumerate(i for i, text in enumerate(old.names) if text != name)}
+    expected = []
+    for item in old.items:
+        if item[0] == "N" and item[1] != name:
+            expected.append(item)
+        elif item[0] == "R" and item[1] in number:
+            expected.append(("R", number[item[1]]))
+        elif item[0] == "T":
+            expected.append(("T", item[1], [number[i] for i in item[2] if i in number]))
+    assert new.items == expected, "names, revisions and tags, in their order"
+    digests = {number[i]: blake2b(c).digest() for i, c in contents(old) if i in number}
+    assert digests == {i: blake2b(c).digest() for i, c in contents(new)}, "a remaining revision has another content"
+    for i in left:
+        was, now = old.revs[i], new.revs[number[i]]
+        assert (now.name, now.time, now.flags) == (names[was.name], was.time, was.flags), f"name, time or flags of revision {i}"
+        if was.base is None:
+            assert now.base is None, f"revision {i} was in full"
+        elif was.base in number:
+            assert now.base == number[was.base] and now.ops == was.ops, f"revision {i} has a base that remains"
+        else:
+            literal, base = sum(map(len, was.literals())), was.base
+            while base is not None and base not in number:
+                literal += sum(map(len, old.revs[base].literals()))
+                base = old.revs[base].base
+            if base is not None:
+                assert now.base == number[base], f"revision {i} is not on its nearest remaining ancestor"
+                assert sum(map(len, now.literals())) <= literal, f"revision {i} has more literal bytes than it may have"
+    if traces:
+        assert name not in new_raw, "the name is left"
+        forgotten, kept = set(), set()
+        for i, rev in enumerate(old.revs):
+            if i not in number:
+                for one in rev.literals():
+                    forgotten |= windows(one)
+        found = forgotten & windows(new_raw)
+        if found:
+            for i, content in contents(new):
+                kept |= windows(content)
+        assert found <= kept, "bytes of the forgotten document are left"
+    return new_raw
+
+
+# Vaults
+
+def some_ops(rng, size):
+    ops, have = [], 0
+    if size > 40 and rng.random() < .5:
+        cut = sorted(rng.randrange(size) for _ in range(2))
+        ops = [("C", 0, cut[0]), ("I", rng.randbytes(30), 30), ("C", cut[1], size - cut[1])]
+        return [op for op in ops if op[2]]
+    for _ in range(rng.randrange(1, 8)):
+        kind = rng.choice("CCCSSI")
+        if kind == "C" and size:
+            a = rng.randrange(size)
+            op = ("C", a, rng.randrange(1, min(size - a, 900) + 1))
+        elif kind == "S" and have:
+            op = ("S", rng.randrange(max(0, have - 40), have) if rng.random() < .5 else rng.randrange(have), rng.randrange(1, 200))
+        else:
+            n = rng.randrange(1, 40)
+            op = ("I", rng.randbytes(n), n)
+        ops.append(op)
+        have += op[2]
+    return ops
+
+
+def some_vault(seed, count, apart, near=8, share=.4):
+    """apart: no other document stands on the secret one."""
+    rng, v = random.Random(seed), Vault()
+    plain = [b"minutes/board.txt", b"plan/site-2", b"ledger", b"personnel/okonjo"]
+    ids = [[v.name(text)] for text in plain[:2]]
+    secret = [v.name(SECRET)]
+    ids += [[v.name(text)] for text in plain[2:]]
+    for k in range(count):
+        hidden = rng.random() < share
+        if rng.random() < .08:
+            which = rng.randrange(len(plain))
+            (secret if hidden else ids[which]).append(v.name(SECRET if hidden else plain[which]))
+        name = rng.choice(secret if hidden else rng.choice(ids))
+        bases = [i for i in range(max(0, k - near), k) if hidden or not apart or v.revs[i].name not in secret]
+        flags = int(rng.random() < .15)
+        if not bases or rng.random() < .07:
+            v.full(name, rng.randbytes(rng.randrange(1200)), flags)
+        else:
+            base = rng.choice(bases)
+            v.revision(name, base, some_ops(rng, v.revs[base].length), flags)
+        if rng.random() < .1:
+            v.tag(b"tag %d" % k, sorted(rng.sample(range(k + 1), min(k + 1, rng.randrange(6)))))
+    v.tag(b"only secret", [i for i, rev in enumerate(v.revs) if rev.name in secret][:3])
+    return v, rng
+
+
+def test_a_document_goes_and_the_rest_stays():
+    for seed in range(4):
+        v, rng = some_vault(seed, 60, apart=True)
+        hidden = [one for rev in v.revs if v.names[rev.name] == SECRET for one in rev.literals()]
+        tail = struct.pack("<I", 4000) + b"F\0" + SECRET + max(hidden, key=len)
+        check(v.raw(tail if seed % 2 else b""), traces=True, mode=0o604 if seed else 0o640)
+    many = Vault()
+    first, secret = many.name(b"ledger"), many.name(SECRET)
+    root = many.full(first, bytes(range(256)) * 4)
+    for k in range(400):    # distances, ids and ordinals that need one byte less afterwards
+        many.full(secret, b"entry %d" % k) if k % 3 else many.revision(first, root, [("C", k, 300)])
+        many.name(b"other %d" % k if k % 2 else SECRET)
+    root = many.revision(many.name(b"late"), root, [("C", 0, 1024), ("S", 1000, 500)], 1)
+    many.tag(b"all", list(range(root + 1)))
+    raw = check(many.raw(), traces=True)
+    for name in (b"late", b"ledger"):
+        raw = check(raw, name, traces=True)
+    alone = Vault()
+    alone.full(alone.name(SECRET), b"nothing else here")
+    alone.tag(b"t", [0])
+    check(alone.raw(b"nothing else here"), traces=True)
+
+
+def test_failures_leave_the_vault_alone():
+    v, rng = some_vault(11, 40, apart=False)
+    raw = v.raw(b"left over")
+    for name in (b"personnel", b"personnel/okonjo-7731.tx", SECRET + b"x", b"tag 1"):
+        assert forget(raw, name) == (1, raw), "a name that is not there"
+    big = Vault()
+    big.full(big.name(SECRET), b"x")
+    big.full(big.name(b"big"), rng.randbytes(30000))
+    full = big.raw()
+    assert forget(full, before="trap '' XFSZ; ulimit -f 8") == (3, full), "the disk is full"
+    assert forget(full, before='chmod 500 "$(dirname "$2")"') == (3, full), "the folder cannot be written"
+    broken = [raw[:size] for size in (0, 7, 23, 24, 300)] + [b"RVAULT2\n" + raw[8:]]
+    for at in (9, 16, 25, 28, 40, len(raw) - 12):
+        broken.append(raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1:])
+    start = [(b"N", b"a"), (b"N", SECRET), (b"F", b"\0\0\0" + b"abcdefgh")]
+    for body in (b"\0\0\0\2\3C\0\3", b"\0\0\0\0\3C\0\3", b"\0\0\0\1\4C\6\4", b"\0\0\0\1\4C\0\3", b"\0\0\0\1\3S\0\3", b"\0\0\0\1\3X\0\3", b"\0\2\0\1\3C\0\3",
+                 b"\2\0\0\1\3C\0\3", b"\0\0\0\1\3C\0\x83\0", b"\0\0\0\1\3I\3ab", b"\0\0\0\1\3C\0\3C\0\0"):
+        broken.append(seal(start + [(b"D", body)]))
+    broken += [seal(start + [one]) for one in ((b"N", b""), (b"Q", b"a"), (b"T", b"\1a\1\1"), (b"T", b"\1a\2\0\0"))]
+    for one in broken:
+        code, now = forget(one)
+        assert (code, now) == (2, one), "a damaged vault"
+
+
+def test_dependents_are_put_on_their_remaining_ancestor():
+    rng, v = random.Random(3), Vault()
+    a, secret = v.name(b"ledger"), v.name(SECRET)
+    text = [rng.randbytes(20) for _ in range(4)]
+    root = v.full(a, rng.randbytes(300))
+    s = v.revision(secret, root, [("C", 100, 50), ("I", text[0], 20), ("S", 50, 200), ("C", 0, 50)])
+    twice = v.revision(a, s, [("C", 55, 10), ("C", 50, 30), ("I", text[1], 20), ("C", 48, 200)])
+    s = v.revision(secret, s, [("C", 60, 205), ("I", text[2], 20), ("C", 60, 205), ("S", 200, 300)])
+    s = v.revision(secret, s, [("I", text[3], 20), ("S", 0, 33), ("C", 400, 300), ("C", 3, 300)])
+    v.revision(a, s, [("C", 30, 500), ("S", 499, 40), ("C", 0, 300)])
+    v.revision(a, twice, [("C", 0, 200), ("I", b"on a revision that was put elsewhere", 36)])
+    check(v.raw(), traces=True)
+    for seed in range(24):
+        near, share = [(2, .75), (8, .4), (25, .6)][seed % 3]
+        v, _ = some_vault(100 + seed, 30 if seed % 3 == 0 else 45, False, near, share)
+        check(v.raw(), traces=seed % 4 == 0)
+
+
+def test_templates_images_and_long_chains():
+    rng, v = random.Random(8), Vault()
+    secret = v.name(SECRET)
+    revs = [v.full(secret, rng.randbytes(60000))]
+    for _ in range(3):
+        size, ops, at = v.revs[revs[-1]].length, [], 0
+        for cut in sorted(rng.sample(range(1, size), 2)) + [size]:
+            ops += [("C", at, cut - at), ("I", rng.randbytes(200), 200)]
+            at = cut
+        revs.append(v.revision(secret, revs[-1], ops))
+    for k in range(160):
+        on = rng.choice(revs)
+        cuts = [0] + sorted(rng.sample(range(1, v.revs[on].length), rng.randrange(1, 4))) + [v.revs[on].length]
+        pieces = [("C", a, b - a) for a, b in zip(cuts, cuts[1:])]
+        rng.shuffle(pieces)
+        ops = []
+        for one in pieces:
+            ops += [one, ("I", rng.randbytes(150), 150)]
+        v.revision(v.name(b"contract/%d" % k), on, ops)
+    raw = v.raw()
+    new = check(raw)
+    assert len(new) <= 1.1 * len(raw), f"the vault with a template has grown from {len(raw)} to {len(new)}"
+
+    v = Vault()
+    disk, secret = v.name(b"images/work"), v.name(SECRET)
+    M = 1 << 20
+    root = v.full(disk, rng.randbytes(3000))
+    double = [("C", 0, 3000), ("I", rng.randbytes(16), 16)]
+    double += [("S", 3000, 16 << k) for k in range(20)]
+    s = v.revision(secret, root, double)
+    s = v.revision(secret, s, [("C", 5 * M, 9 * M + 7), ("I", b"\0", 1), ("S", 9 * M + 7, 30 * M), ("C", 0, 4000)])
+    v.revision(disk, s, [("C", M, 11 * M), ("I", b"boot", 4), ("C", 5 * M + 3, 20 * M), ("C", 38 * M, M + 4007)])
+    raw = v.raw()
+    new = check(raw)
+    assert len(new) < 100000, "the images have no longer long runs"
+
+    v = Vault()
+    ledger, secret = v.name(b"ledger"), v.name(SECRET)
+    s = v.full(ledger, rng.randbytes(300000))
+    for k in range(800):
+        size, ops, at = v.revs[s].length, [], 0
+        for cut in sorted(rng.sample(range(1, size), 6)):
+            ops += [("C", at, cut - at), ("I", rng.randbytes(12), 12)]
+            at = cut + 12
+        ops = [op for op in ops if op[2] > 0]
+        if at < size:
+            ops.append(("C", at, size - at))
+        hidden = k < 600 or k % 40
+        t = v.revision(secret if hidden else ledger, s, ops)
+        if k < 600 and k % 100 == 99:
+            v.revision(ledger, t, [("C", 1000, 200000), ("I", b"closed", 6), ("C", 0, 99000)])
+        s = t
+    check(v.raw())
