@@ -9,6 +9,7 @@ from functools import partial
 from itertools import takewhile
 
 import pytest
+from a_datapoint import SOLUTION, write_datapoint
 from conftest import REPO
 
 sys.path.append(str(REPO / "benchmarks"))   # behind the scripts: one has a name of theirs
@@ -71,3 +72,16 @@ def test_a_mutant_is_caught_by_the_check_that_is_for_it_and_by_none_before(tmp_p
             check = partial(check, [one for one in CHEATS if one["name"] == mutant["cheat"]])
         with pytest.raises(Failure):
             check()
+
+
+@pytest.mark.docker
+def test_a_program_that_does_not_run_with_the_shifted_clock_is_no_fault(tmp_path):
+    solution = SOLUTION.replace("total = 0", "import os\ntotal = "
+                                "99 if os.path.exists('/etc/ld.so.preload') else 0")
+    host = open_host(tmp_path)
+    point = read_datapoint(write_datapoint(tmp_path / "sums", solution=solution))
+    with labelled(host, point.instance_id, "dp") as label:
+        validation = Validation(point, host, label)
+        for check in ("weight_validation", "docker_build", "solvable", "repeatable"):
+            getattr(validation, check)()
+    assert any("the clock could not be shifted" in line for line in validation.review)

@@ -100,12 +100,3 @@ def test_a_sandbox_that_builds_no_images_is_refused(tmp_path):
     done = run_script("build_dp.py", tmp_path, "validate", write_datapoint(tmp_path / "sums"),
                       "--sandbox", "local")
     assert done.returncode == 2 and "builds no images" in done.stderr
-
-
-@pytest.mark.docker
-def test_a_program_that_does_not_run_with_the_shifted_clock_is_no_fault(tmp_path):
-    solution = SOLUTION.replace("total = 0", "import os\ntotal = "
-                                "99 if os.path.exists('/etc/ld.so.preload') else 0")
-    _, (row,) = validate(tmp_path, write_datapoint(tmp_path / "sums", solution=solution))
-    assert found(row)["repeatable"] == "passed", row
-    assert any("the clock could not be shifted" in line for line in row["review"])
