@@ -27,6 +27,7 @@ def claimed(root, type: str, agent: str = "a") -> list[str]:
 
 @pytest.fixture
 def seeded(tmp_path):
+    (tmp_path / "chain.toml").write_text('[dp]\nprofile = "general"\n')   # of any size
     (tmp_path / "seed.md").write_text("# Sums\n\nAdd up.\ncanary GUID 1\n")
     assert tool(tmp_path, "init_seed_tasks", tmp_path / "seed.md") == {"new": 1}
     return tmp_path
