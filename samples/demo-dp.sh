@@ -7,6 +7,7 @@ mkdir -p "$root/seeds"
 for seed in $(cat samples/dp_trajectories/demo.txt); do
     cp -r samples/seed_tasks/"$seed" "$root/seeds/"
 done
+rm -f "$root/_address"
 python samples/replay.py samples/dp_trajectories > "$root/_address" &
 server=$!
 trap 'kill $server' EXIT
