@@ -79,32 +79,14 @@ def main() -> int:
 def agents(root: Path, is_real: bool) -> tuple[dict, bool]:
     """Return what a run took, and what it lost."""
     names = [f"seed{n:02d}" for n in range(3 if is_real else 20)]
-    folder, seeds = root / "recorded", root / "seeds"
-    seeds.mkdir()
-    for n, name in enumerate(names):
-        (seeds / f"{name}.md").write_text(f"# {name}\n\nAdd up numbers.\n")
-        prompt = PARTS["prompt.md"] + "\n" * (n if is_real else 0)   # contents of their own
-        record(folder, TYPES[0], name, *idea_turns(name))
-        record(folder, TYPES[1], f"{name}_001_a", *builder_turns(prompt=prompt))
-        record(folder, TYPES[2], f"{name}_001_a", *review_turns())
-    if not is_real:
-        judged(root)
-    server = (Replay if is_real else Slow)(folder)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    (root / "chain.toml").write_text(CHAIN.format(
-        url=server.base_url, lease_s=LEASE_S, bundle=os.environ.get("REQUESTS_CA_BUNDLE", "")))
+    server, seeds = prepared(root, names, is_real)
     processes = REAL if is_real else PROCESSES
     started, killed_at = time.time(), {}
     children = [start(root, seeds, counts) for counts, _ in processes]
     manager = TaskManager(root / "dp")
     for child, (_, n_held) in zip(children, processes, strict=True):
-        while n_held and sum(is_of(task, child) for task in manager.tasks(
-                state="in_progress")) < n_held:
-            time.sleep(0.2)
         if n_held:
-            time.sleep(2)
-            child.send_signal(signal.SIGKILL)
-            child.wait()
+            kill_holding(child, n_held, manager)
             killed_at[child.pid] = time.time()
     code = children[0].wait()
     seconds = time.time() - started
@@ -135,6 +117,36 @@ def agents(root: Path, is_real: bool) -> tuple[dict, bool]:
     return report, is_good
 
 
+def prepared(root: Path, names: list[str], is_real: bool) -> tuple[Replay, Path]:
+    """Return the server of recorded replies, and the folder of the seeds, for datapoints of these
+    names."""
+    folder, seeds = root / "recorded", root / "seeds"
+    seeds.mkdir()
+    for n, name in enumerate(names):
+        (seeds / f"{name}.md").write_text(f"# {name}\n\nAdd up numbers.\n")
+        prompt = PARTS["prompt.md"] + "\n" * (n if is_real else 0)   # contents of their own
+        record(folder, TYPES[0], name, *idea_turns(name))
+        record(folder, TYPES[1], f"{name}_001_a", *builder_turns(prompt=prompt))
+        record(folder, TYPES[2], f"{name}_001_a", *review_turns())
+    if not is_real:
+        judged(root)
+    server = (Replay if is_real else Slow)(folder)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    (root / "chain.toml").write_text(CHAIN.format(
+        url=server.base_url, lease_s=LEASE_S, bundle=os.environ.get("REQUESTS_CA_BUNDLE", "")))
+    return server, seeds
+
+
+def kill_holding(child: subprocess.Popen, n_held: int, manager: TaskManager) -> None:
+    """Kill a process once its agents hold so many tasks."""
+    while sum(task["agent"].endswith(f".{child.pid}")
+              for task in manager.tasks(state="in_progress")) < n_held:
+        time.sleep(0.2)
+    time.sleep(2)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+
+
 def start(root: Path, seeds: Path, counts: tuple[int, ...]) -> subprocess.Popen:
     """Start a process with so many agents of each role."""
     agents = ",".join(f"{role}={n}" for role, n in zip(ROLES, counts, strict=True) if n)
@@ -142,11 +154,6 @@ def start(root: Path, seeds: Path, counts: tuple[int, ...]) -> subprocess.Popen:
         return subprocess.Popen(
             [sys.executable, PROJECT / "build_dp.py", "agents", "--root", root, "--config",
              root / "chain.toml", "--seeds", seeds, "--agents", agents], stderr=log)
-
-
-def is_of(task: dict, child: subprocess.Popen) -> bool:
-    """Return whether an agent of a process holds a task."""
-    return task["agent"].endswith(f".{child.pid}")
 
 
 def idle(events: list[dict], type: str, n_agents: dict[str, int], killed_at: dict) -> float:
@@ -159,19 +166,7 @@ def idle(events: list[dict], type: str, n_agents: dict[str, int], killed_at: dic
     for event in sorted([*events, *kills], key=lambda one: one["at"]):
         if since is not None:
             longest = max(longest, event["at"] - since)
-        is_own = event["id"].startswith(type)
-        if event["event"] == "killed":
-            alive.discard(event["pid"])
-        elif event["event"] == "claimed":
-            pid = event["agent"].rpartition(".")[2]
-            alive.add(pid)
-            if is_own:
-                pending.discard(event["id"])
-                holders[event["id"]] = pid
-        elif is_own and event["event"] not in ("renewed", "updated"):
-            holders.pop(event["id"], None)
-            if event["state"] == "pending":
-                pending.add(event["id"])
+        step(event, event["id"].startswith(type), pending, holders, alive)
         n_free = (sum(n_agents[pid] for pid in alive)
                   - sum(pid in alive for pid in holders.values()))
         if not pending or n_free <= 0:
@@ -179,6 +174,23 @@ def idle(events: list[dict], type: str, n_agents: dict[str, int], killed_at: dic
         elif since is None:
             since = event["at"]
     return longest
+
+
+def step(event: dict, is_own: bool, pending: set, holders: dict, alive: set) -> None:
+    """Take an event into what is pending, who holds what, and which processes are at work."""
+    pid = event.get("pid") or str(event.get("agent")).rpartition(".")[2]
+    if event["event"] == "killed":
+        alive.discard(pid)
+    if event["event"] == "claimed":
+        alive.add(pid)
+    if not is_own or event["event"] in ("killed", "renewed", "updated"):
+        return
+    holders.pop(event["id"], None)
+    pending.discard(event["id"])
+    if event["event"] == "claimed":
+        holders[event["id"]] = pid
+    elif event["state"] == "pending":
+        pending.add(event["id"])
 
 
 def twins() -> tuple[dict, bool]:

@@ -50,7 +50,7 @@ COMMANDS = {
     REVIEW: (*LOOKING, "show_categories_tags", "approve_datapoint", "cancel_datapoint")}
 ROLES = {GENERATE: "idea", BUILD: "builder", REVIEW: "review"}
 BOUND = ("task_id", "claim")
-WORKDIR = "/work"
+WORKDIR = "/desk"
 COMMAND_S = 120.0
 TAKEN = Bounds(max_bytes=200_000_000, max_files=5_000, max_depth=20, max_seconds=120)
 
@@ -86,7 +86,7 @@ def task_text(task: dict) -> str:
     if "rates" not in task:
         return text
     return (f"{text}\n\nIt was built and approved, but models pass it too often or too seldom: "
-            f"{json.dumps(task['rates'])}. /work/datapoint has it, /work/attempts what they did. "
+            f"{json.dumps(task['rates'])}. /desk/datapoint has it, /desk/attempts what they did. "
             "Change what makes it so, with `patch_dp` and `patch_additional_files`.")
 
 

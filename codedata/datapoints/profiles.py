@@ -13,10 +13,10 @@ PROFILES = toml_of(__package__, "profiles.toml")
 TAXONOMY = toml_of(__package__, "taxonomy.toml")
 TASK_TYPES = {"idea": "generate_idea", "builder": "build_datapoint", "review": "review_datapoint"}
 # what a role begins with: for an agent with a shell, and for one with tools
-MATERIAL = {"idea": ("`seed_data` of the task", "the files in /work/seed"),
-            "builder": ("`get_artifact`", "/work/draft.md"),
+MATERIAL = {"idea": ("`seed_data` of the task", "the files in /desk/seed"),
+            "builder": ("`get_artifact`", "/desk/draft.md"),
             "review": ("`read_datapoint`, with `--file PATH` what lies in `files/`",
-                       "the folder /work/datapoint")}
+                       "the folder /desk/datapoint")}
 
 
 def categories() -> dict[str, list[str]]:
