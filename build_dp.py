@@ -46,9 +46,9 @@ def main(argv=None) -> int:
     for name in ("--root", "--config"):
         words.add_argument(name, default=[], type=lambda value, name=name: [name, value])
     common, rest = words.parse_known_args(argv)
-    settings = config.load(cli.parser("", "sandbox").parse_args([*common.root, *common.config]))
     if rest[:1] == ["tool"]:
-        return run_tool(settings, rest[1:])
+        args = cli.parser("", "sandbox").parse_args([*common.root, *common.config])
+        return run_tool(config.load(args), rest[1:])
     parser = cli.parser(__doc__, "sandbox", "dp")
     parser.add_argument("word", choices=["agents", "validate", "calibrate"], nargs="?",
                         metavar="agents|validate|calibrate|tool", help="what is done")

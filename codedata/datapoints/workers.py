@@ -164,9 +164,9 @@ class _Run:
         return self._end()
 
     def _work_all(self) -> None:
-        threads = []
+        threads, keepers = [], []
         try:
-            keeper = start_thread(self._keep)
+            keepers.append(start_thread(self._keep))
             for type, n in self.n_agents.items():
                 for i in range(n):
                     agent = f"{ROLES[type]}-{i + 1:02d}.{os.getpid()}"
@@ -178,7 +178,8 @@ class _Run:
                 thread.join(0.2)
                 self._show()
         self.over.set()
-        keeper.join()
+        for thread in keepers:
+            thread.join()
 
     # an agent ------------------------------------------------------------------------------------
 
