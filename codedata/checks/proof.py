@@ -222,8 +222,8 @@ class Prover:
                     return replace(proof, trouble=trouble)
                 run, printed = run_evaluation(sandbox, script, self._timeout_s(environment))
             broken = broken_in(run, clean.statuses)
-            trouble = judged(outcome_of(run), clean.statuses, self._max_broken_share)[1]
-            if not trouble and proof.runs and broken != proof.fail_to_pass:
+            verdict, trouble = judged(outcome_of(run), clean.statuses, self._max_broken_share)
+            if verdict in (GOOD, "survives") and proof.runs and broken != proof.fail_to_pass:
                 odd = sorted({*broken} ^ {*proof.fail_to_pass})
                 trouble = f"these tests do not fail in every run: {printable(named(odd))}"
             proof = replace(

@@ -127,7 +127,7 @@ def test_tests_that_are_flaky_or_need_the_network_count_for_nothing(heron):
 
 @pytest.mark.docker
 def test_a_failure_that_comes_and_goes_is_no_bug(heron):
-    line = "    return [2 * i + random.randrange(2) for i in range(n)]"
+    line = "    return [2 * i + (not i or random.randrange(2)) for i in range(n)]"
     runs = prover(1.0).prove(environment_of(), diff(DEPTH_LINE, line), "i.b.1", RUN)
     assert runs.trouble.startswith("these tests do not fail in every run: tests/test_depths.py")
     assert len(runs.runs) in (2, 3) and not runs.image.name
