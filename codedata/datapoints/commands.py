@@ -364,14 +364,16 @@ class Commands:
             self._held(task_id, claim, task["type"])
         return shown(point, found)
 
-    def run_in_dp(self, task_id: str, command: str) -> Object:
+    def run_in_dp(self, task_id: str, command: str, input_file: str = "") -> Object:
         """Run a bash command as the agent in a fresh container of a datapoint's image, without a
         network.
 
         command: what bash runs in the work directory
+        input_file: a file, such as a test, that the command finds in /run/command under its name
         """
+        given = {Path(input_file).name: _read(input_file)} if input_file else {}
         with self._grader(task_id) as grader, grader.opened() as sandbox:
-            sandbox.put({"command.sh": command.encode()}, "/run/command")
+            sandbox.put({**given, "command.sh": command.encode()}, "/run/command")
             done = sandbox.run(f"{AS_AGENT} /run/command/command.sh", timeout_s=300)
         return {"exit_code": done.exit_code, "output": done.output[-SHOWN_CHARS:]}
 

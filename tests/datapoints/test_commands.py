@@ -122,8 +122,10 @@ def test_an_approval_holds_for_one_content_and_an_edit_queues_a_review(seeded):
     task, _ = built(seeded)
     found = tool(seeded, "validate_datapoint", *task[:2], timeout_s=400)
     assert found["ok"], [one for one in found["checks"] if one["status"] != "passed"]
-    assert tool(seeded, "run_in_dp", *task[:2], "--command", "id -un; cat total.py")[
-        "output"] == "agent\nprint('not yet')\n"
+    (seeded / "more.txt").write_text("more")
+    look = ("--command", "id -un; cat total.py /run/command/more.txt")
+    assert tool(seeded, "run_in_dp", *task[:2], *look, "--input-file", seeded / "more.txt")[
+        "output"] == "agent\nprint('not yet')\nmore"
     (seeded / "half.sh").write_text(
         "printf 'import sys; print(sum(map(int, sys.stdin)))' > total.py")
     half = tool(seeded, "try_solution", *task[:2], "--file", seeded / "half.sh")
