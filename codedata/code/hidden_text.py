@@ -145,12 +145,13 @@ def kind_of(words: np.ndarray) -> np.ndarray:
 class Search:
     """Search files for texts, one after the other; `traces` has a line for each file with some of
     them, for bytecode in the folder `source` or of its files `paths`, and for what cannot be looked
-    through. Of the texts `hidden` only long runs count: a whole file has lines in common with
-    others."""
+    through; for archives that cannot `unread` has it, the same list unless another one is set. Of
+    the texts `hidden` only long runs count: a whole file has lines in common with others."""
 
     def __init__(self, texts: Iterable[str], source: str = "", paths: Iterable[str] = (),
                  hidden: Iterable[str] = ()):
         self.traces: list[str] = []
+        self.unread = self.traces
         self.all_windows = [Windows(texts), Windows(hidden, LONG_RUN)]
         self._source = f"{source}/"
         self._paths = [f"{source}/{path}".encode() for path in paths]
@@ -194,7 +195,7 @@ class Search:
             except OverBounds:
                 raise
             except (UnsafeArchive, OSError) as e:
-                self._add(place, f"cannot be looked through: {e}")
+                self.unread.append(printable(f"{place} cannot be looked through: {e}", 500))
 
     def _wants(self, place: str) -> bool:
         """Return whether a file is to be searched."""

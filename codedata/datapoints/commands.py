@@ -422,16 +422,16 @@ class Commands:
 
     # review --------------------------------------------------------------------------------------
 
-    def read_datapoint(self, task_id: str, file: str = "") -> Object:
+    def read_datapoint(self, task_id: str, name: str = "") -> Object:
         """Show the datapoint of a task: its parts and metadata, or one of its files.
 
-        file: a path below files/
+        name: a path below files/
         """
         point = self._point(self._manager.get_task(task_id))
-        if file:
-            if file not in point.files:
-                raise Refused(f"{file} is none of its files: {', '.join(point.files)[:2000]}")
-            text = read_bounded(Path(point.folder, FILES, file), MAX_BYTES)
+        if name:
+            if name not in point.files:
+                raise Refused(f"{name} is none of its files: {', '.join(point.files)[:2000]}")
+            text = read_bounded(Path(point.folder, FILES, name), MAX_BYTES)
             return {"text": text.decode(errors="replace")[:SHOWN_CHARS]}
         return {**{part: getattr(point, part) for part in PARTS}, "files": point.files,
                 "metadata": vars(point.meta), "content": point.content}

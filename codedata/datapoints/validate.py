@@ -204,6 +204,7 @@ class Validation:
         point, api = self.datapoint, docker_engine.connect()
         tests = [IMPORTS.sub("", point.tests), point.weights]
         search, long = ImageSearch([point.solution, *tests]), Search([], hidden=tests)
+        search.unread, long.unread = [], []   # a task may be about a damaged archive
         for path in point.files:
             with open(Path(point.folder, FILES, path), "rb") as file:
                 search.exempt(file)
@@ -217,6 +218,8 @@ class Validation:
                         _look(search, member.name, tar.extractfile(member), known)
         except (UnsafeArchive, OSError) as e:
             return [f"its layers cannot be read: {e}"]
+        # a file is in the layer that makes it, and in the one that gives it to the agent
+        self.review += dict.fromkeys(one.partition("/layer.tar")[2] for one in search.unread)
         return long.traces + search.traces
 
     def _counted(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -305,9 +308,10 @@ class Validation:
             alike[tuple(row)].append(name)
             if all(row):
                 self.review.append(f"{name} passes with each of {len(parts)} partial solutions")
-        self.review += [f"none of {len(parts)} partial solutions tells these tests apart: "
-                        f"{', '.join(names)}"
-                        for names in alike.values() if len(names) > 1]
+        if len(parts) > 1:
+            self.review += [f"none of {len(parts)} partial solutions tells these tests apart: "
+                            f"{', '.join(names)}"
+                            for names in alike.values() if len(names) > 1]
 
     def _missed(self, grade: Grade) -> list[str]:
         """Return the tests that have not passed."""

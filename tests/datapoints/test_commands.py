@@ -109,7 +109,7 @@ def test_a_datapoint_is_staged_and_patched_and_not_reviewed_before_it_is_validat
     assert patched["content"] != said["content"]
     tool(seeded, "patch_additional_files", *task, "--name", "a/b.md", "--file", seeded / "new.md")
     assert tool(seeded, "read_datapoint", *task[:2])["files"] == ["a/b.md", "total.py"]
-    assert tool(seeded, "read_datapoint", *task[:2], "--file", "a/b.md")["text"].startswith("Ano")
+    assert tool(seeded, "read_datapoint", *task[:2], "--name", "a/b.md")["text"].startswith("Ano")
     tool(seeded, "patch_additional_files", *task, "--name", "../x", code=1)
     tool(seeded, "patch_additional_files", *task, "--name", "a/b.md")
     assert "validate_datapoint" in tool(seeded, "add_dp_to_review", *task, code=1)["error"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from a_datapoint import SOLUTION, write_datapoint
+from a_datapoint import PARTS, SOLUTION, write_datapoint
 from conftest import run_script
 from setups import CA_BUNDLE
 
@@ -40,23 +40,27 @@ def found(row) -> dict[str, str]:
 
 @pytest.mark.docker
 def test_a_good_datapoint_passes_and_is_not_checked_again(tmp_path):
-    folder = write_datapoint(tmp_path / "sums")
+    more = {"dockerfile": PARTS["dockerfile"] + r"RUN printf 'PACK\0\0\0\2' > lost.pack" + "\n",
+            "solution": f"{SOLUTION}echo done > notes\n"}
+    folder = write_datapoint(tmp_path / "sums", **more)
     done, (row,) = validate(tmp_path, folder)
     assert done.returncode == 0 and row["ok"], row
     assert {*found(row).values()} == {"passed"} and len(row["checks"]) == 10
-    assert row["review"] == ["none of 1 partial solutions tells these tests apart: "
-                             "test_numbers_are_added_up, test_words_are_passed_over"]
-    renamed = write_datapoint(tmp_path / "renamed", {"tags": ["cli"]})
+    unread, alike = row["review"]
+    assert "/app/lost.pack cannot be looked through: git index-pack failed" in unread
+    assert alike == ("none of 2 partial solutions tells these tests apart: "
+                     "test_numbers_are_added_up, test_words_are_passed_over")
+    renamed = write_datapoint(tmp_path / "renamed", {"tags": ["cli"]}, **more)
     done, rows = validate(tmp_path, folder, renamed)
     assert done.returncode == 0 and "nothing to do" in done.stderr
     assert "page: dp/_index.html" in done.stderr and (tmp_path / "dp/_index.html").exists()
     assert [(one["id"], one["ok"]) for one in rows] == [("sums", True), ("renamed", True)]
-    write_datapoint(folder, {"category": "Cooking", "tags": ["salt"]})
+    write_datapoint(folder, {"category": "Cooking", "tags": ["salt"]}, **more)
     done, (row,) = validate(tmp_path, folder)
     assert done.returncode == 1 and "nothing to do" in done.stderr
     assert "sums: structure failed: 'Cooking' is no category of all; unknown tags: salt" in \
         done.stderr and found(row)["solvable"] == "passed"
-    write_datapoint(folder)   # what was corrected is in order, without new checks
+    write_datapoint(folder, **more)   # what was corrected is in order, without new checks
     done, (row,) = validate(tmp_path, folder)
     assert done.returncode == 0 and row["ok"] and "nothing to do" in done.stderr
     done = run_script("build_dp.py", tmp_path, "validate", folder, "--profile", "backend")

@@ -36,7 +36,7 @@ job = job.replace("    worker: str\n", "    worker: str\n    claim_no: int\n").r
     "        self.clock = clock\n")
 file.write_text(head + '''# The tenants that can start something, in their order.
 CANDIDATES = """
-    SELECT t.name, t.window_s FROM tenants t
+    SELECT t.name FROM tenants t
     CROSS JOIN LATERAL (
         SELECT count(*) AS n FROM jobs j
         WHERE j.tenant = t.name AND j.state = 'running' AND j.lease_until > %(now)s
@@ -108,20 +108,16 @@ BURY = """
     def _start(self, cursor, tenant, worker, now, lease_s):
         values = {"now": now, "tenant": tenant}
         cursor.execute(CANDIDATES, values)
-        row = cursor.fetchone()
-        if row is None:
+        if cursor.fetchone() is None:
             return None
-        window_s, found = row["window_s"], []
+        found = []
         for query in JOBS:
             cursor.execute(query, values)
             found += cursor.fetchall()
         if not found:
             return None
         best = min(found, key=lambda row: (-row["priority"], row["id"]))
-        # Longer than the window, in case that it is made longer; and always the last one.
-        cursor.execute(
-            "DELETE FROM starts WHERE tenant = %s AND at < %s"
-            " AND at < (SELECT max(at) FROM starts WHERE tenant = %s)", (tenant, now - 10 * window_s, tenant))
+        # None is ever deleted: the window may be made longer.
         cursor.execute("INSERT INTO starts VALUES (%s, %s)", (tenant, now))
         cursor.execute(
             "UPDATE jobs SET state = 'running', worker = %s, lease_until = %s, started_at = %s,"

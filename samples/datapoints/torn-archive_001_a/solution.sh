@@ -66,7 +66,7 @@ class Log:
 
     def run(self, first, salts, sums):
         """The frames of one log from `first` on: for each (page number, size at a commit) or None, and its page or None."""
-        end, i, after = first, first, {first - 1: sums}
+        i, after = first, {first - 1: sums}
         while i < self.count:
             own, stored = self.words(i, 8), self.words(i, 16)
             if own and own != salts:
@@ -77,9 +77,7 @@ class Log:
                 break
             after[i] = stored or made
             i += 1
-            if own:
-                end = i
-        headers = {i: self.words(i, 0) for i in range(first, end)}
+        end, headers = i, {k: self.words(k, 0) for k in range(first, i)}
         changed = True
         while changed:
             changed = False

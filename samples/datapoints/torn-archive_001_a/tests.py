@@ -118,6 +118,10 @@ class Incident:
         self.bad_headers.add(k)
         self.bad_pages.add(k)
 
+    def salts(self, k):
+        """What tells of the frame can be read all the same."""
+        self.lose("app.db-wal", self.at(k) + 8, 8)
+
     def all_but_sum(self, k):
         self.lose("app.db-wal", self.at(k), 16)
         self.page(k, whole=True)
@@ -247,6 +251,10 @@ def test_headers_that_cannot_be_read():
         one.page(ends[8])               # before it a lost page: the checksum is there all the same
         one.header(ends[8] + 1)
         one.check()
+    for seed, torn, older in ((26, 0, 0), (27, 1, 0), (28, 0, 9)):      # of a newest transaction the salts alone
+        one = Incident(seed, 512, seed == 27, older=older, live=5, torn=torn)
+        one.salts(one.commits)
+        assert one.check()[1][0] == one.commits
     one = Incident(25, 1024, True, live=16)
     ends = [k for k, frame in enumerate(one.live, 1) if frame[1]]
     one.frame(ends[1])
@@ -280,6 +288,8 @@ def test_the_main_file_and_what_older_logs_left():
         for n in pages:
             if n == 1 or seed != 41 and one.rng.random() < .6 or seed == 41 and n in one.left_behind():
                 one.main(n)
+        if seed == 41:
+            one.salts(len(one.earlier))
         if seed == 43:                  # uncommitted versions of these lie behind
             for n in {frame[0] for frame in one.earlier[-1:]} - one.bad_main:
                 one.main(n)
