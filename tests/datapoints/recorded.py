@@ -65,8 +65,8 @@ def builder_turns(**parts: str) -> list:
 
 def review_turns() -> list:
     """Return the turns of an agent that approves a datapoint."""
-    return [("read_datapoint", {}), ("validate_datapoint", {}), ("show_categories_tags", {}),
-            APPROVE]
+    return [("read_datapoint", {}), ("read_datapoint", {"name": "total.py"}),
+            ("validate_datapoint", {}), ("show_categories_tags", {}), APPROVE]
 
 
 def judged(root: Path, is_good: bool = True, **parts: str) -> str:

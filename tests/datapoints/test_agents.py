@@ -124,6 +124,7 @@ def test_seeds_become_approved_datapoints_and_a_second_run_asks_nothing(runs):
     # a reviewer sees the datapoint, and nothing of those who made it
     shown = next((runs.root / "dp/_trajectories").glob("review*.json")).read_text()
     assert "Idea 1" not in shown and "create_file" in shown and "draft.md" not in shown
+    assert "print('not yet')" in shown
     # a hand edit voids the approval of the one, and queues one review
     (runs.root / "dp/sums_001_a/prompt.md").write_text("Another prompt.")
     judged(runs.root, prompt="Another prompt.")
