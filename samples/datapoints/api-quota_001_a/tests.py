@@ -215,8 +215,8 @@ def test_order_windows_and_leases(world):
     assert v.claim(113.9) is None and v.claim(114)["id"] == ids[2]
     assert v.claim(120)["id"] == ids[4] and v.claim(120.4) is None and v.claim(124)["id"] == ids[3]
     assert v.claim(1110)
-    world.sql("UPDATE tenants SET window_s = 100 * window_s")  # 120 and 124 count again
-    assert v.claim(1123.9) is None and v.claim(1124)
+    world.sql("UPDATE tenants SET window_s = 100 * window_s, starts_limit = 4")  # 114, 120 and 124 count again
+    assert v.claim(1113.9) is None and v.claim(1114)
 
     # Leases: the edge, the late finish, requeue, the last attempt.
     w, v = world.open(2, ("a", 1, 99, 10, 1), ("b", 5, 99, 10, 1))

@@ -66,23 +66,24 @@ class Worker:
     def __init__(self):
         self.process = subprocess.Popen([sys.executable, "-c", WORKER, str(HOME)], cwd="/", text=True,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        self.watchdog = threading.Timer(90, self.process.kill)
-        self.watchdog.start()
 
     def ask(self, db, method, path, user=None, body=None, query=None, secret=SECRET):
         headers = {} if user is None else {"X-User": str(user)}
         line = json.dumps({"db": str(db), "secret": secret, "method": method, "path": path, "body": body, "query": query, "headers": headers})
+        watchdog = threading.Timer(30, self.process.kill)
+        watchdog.start()
         try:
             self.process.stdin.write(line + "\n")
             self.process.stdin.flush()
             answer = self.process.stdout.readline()
         except OSError:
             answer = ""
-        assert answer, "the process of the app has ended"
+        finally:
+            watchdog.cancel()
+        assert answer, "the process of the app has ended, or gives no answer in 30 s"
         return Answer(*json.loads(answer))
 
     def close(self):
-        self.watchdog.cancel()
         self.process.kill()
         self.process.wait()
         self.process.stdin.close()
@@ -265,6 +266,12 @@ def test_phones_are_told_what_has_changed_and_nothing_else(open_backend, workers
         assert (res.status_code, res.json) == (400, {"error": "bad_limit"}), bad
     assert b.sync(bob).status_code == 200
     assert b.sync(None).status_code == 401
+    crowd = open_backend()
+    kim = crowd.user("Kim")
+    crowded = crowd.project(kim)
+    crowd.bring([(crowded, f"k{i}", "t", kim, i) for i in range(101)])
+    first = crowd.sync(kim).json
+    assert len(first["changes"]) == 100 and first["more"] is True, "a limit of 100, if none is given"
 
     a, p = Phone(b, ann, 2), Phone(b, bob, 2)
     e = Phone(b, eve, 1)

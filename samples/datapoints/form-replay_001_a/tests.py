@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 SETTLE = 1.0
-STALL = 0.9
+STALL, STALL_SETTLE = 1.8, 2.0
 TOKENS = {"shop": "tok-shop-1", "kiosk": "tok-kiosk-2"}
 
 
@@ -29,7 +29,7 @@ class Bank:
     cut: cuts the connection and does nothing; late: cuts it and does it within the settle time;
     did-cut: does it and cuts; 500: answers 500; did-500: does it and answers 500; did-held: does it, answers when let go;
     gone: cuts the connection when let go, and does nothing;
-    stalled: does not answer before payd has given it up after STALL, and does it within the settle time after that.
+    stalled: does not answer before payd has given it up after STALL, and does it within STALL_SETTLE after that.
     What it does later counts from a time on, whoever is how busy: no thread decides it.
     """
 
@@ -92,7 +92,7 @@ class Bank:
                 if action == "did-held":
                     bank.free.wait(60)
                 if action == "stalled":
-                    bank.decide(ref, "done", time.monotonic() + STALL + 0.6 * SETTLE)
+                    bank.decide(ref, "done", time.monotonic() + STALL + 0.6 * STALL_SETTLE)
                     time.sleep(STALL + 0.5)
                 if action in ("cut", "late", "did-cut", "gone", "stalled"):
                     self.cut()
@@ -132,7 +132,7 @@ class Answer:
 
 class Payd:
     def __init__(self, bank, opening=100000, timeout_ms=30000, settle=SETTLE, journal=""):
-        self.folder = Path(tempfile.mkdtemp())
+        self.bank, self.folder = bank, Path(tempfile.mkdtemp())
         self.merchants = {name: {"token": token, "opening": opening} for name, token in TOKENS.items()}
         (self.folder / "merchants.json").write_text(json.dumps(self.merchants))
         if journal:
@@ -218,20 +218,25 @@ def until(what, message, limit=8.0):
 
 @pytest.fixture
 def world():
-    bank, made = Bank(), []
+    banks, made = [Bank()], []
 
-    def start(**given):
-        made.append(Payd(bank, **given))
+    def start(apart=False, **given):
+        """apart: with a bank of its own, since the ids of two payds may be the same."""
+        if apart:
+            banks.append(Bank())
+        made.append(Payd(banks[-1 if apart else 0], **given))
         return made[-1]
 
     with concurrent.futures.ThreadPoolExecutor(24) as threads:
         try:
-            yield bank, start, threads
+            yield banks[0], start, threads
         finally:
-            bank.free.set()
+            for bank in banks:
+                bank.free.set()
             for one in made:
                 one.close()
-            bank.close()
+            for bank in banks:
+                bank.close()
 
 
 def test_keys_and_accounts(world):
@@ -300,6 +305,10 @@ def test_unknown_outcomes(world):
     old = [{"type": "payment", "id": f"p{n}", "merchant": "shop", "to": "old", "amount": 100, "text": "", "status": "done"}
            for n in (1, 2)]
     payd = start(journal="".join(json.dumps(one) + "\n" for one in old))
+    # Meanwhile a bank that does not answer in time, and does it after that.
+    waits = start(apart=True, timeout_ms=int(STALL * 1000), settle=STALL_SETTLE)
+    waits.bank.scripts["stalled"] = ["stalled"]
+    stalled = threads.submit(waits.pay, "w", {"to": "stalled", "amount": 40})
     for n in range(1, 40):
         bank.decide(f"p{n}", "done")  # also what the journal does not have
     cases = {"cut": (1, 2), "late": (1, 1), "did-cut": (1, 1), "500": (1, 2), "did-500": (1, 1), "quiet": (1, 1),
@@ -340,20 +349,17 @@ def test_unknown_outcomes(world):
         assert again.body["id"] == begun[name].body["id"]
     assert payd.account() == (100000 - 200 - 80, 0)
 
-    # A bank that does not answer in time, and does it after that.
-    waits = start(timeout_ms=int(STALL * 1000))
-    bank.scripts["stalled"] = ["stalled"]
-    stalled = threads.submit(waits.pay, "w", {"to": "stalled", "amount": 40})
-    slow = start(timeout_ms=250, settle=60)
-    bank.scripts["slow"] = ["held"]
+    # One that has not answered yet when it is asked.
+    slow = start(apart=True, timeout_ms=250, settle=60)
+    slow.bank.scripts["slow"] = ["held"]
     begun = slow.pay("s", {"to": "slow", "amount": 30})
     assert begun.status == 202 and slow.account() == (100000, 30)
-    bank.free.set()
+    slow.bank.free.set()
     until(lambda: slow.pay("s", {"to": "slow", "amount": 30}).status == 201, "slow stays pending")
-    assert (bank.paid("slow"), len(bank.orders("slow")), slow.account()) == (1, 1, (99970, 0))
+    assert (slow.bank.paid("slow"), len(slow.bank.orders("slow")), slow.account()) == (1, 1, (99970, 0))
     assert stalled.result(15).status == 202
     until(lambda: waits.pay("w", {"to": "stalled", "amount": 40}).status == 201, "stalled stays pending")
-    assert (bank.paid("stalled"), len(bank.orders("stalled")), waits.account()) == (1, 1, (99960, 0)), "ordered again too early"
+    assert (waits.bank.paid("stalled"), len(waits.bank.orders("stalled")), waits.account()) == (1, 1, (99960, 0)), "ordered again too early"
 
 
 def test_kills(world):
