@@ -111,13 +111,46 @@ function page(events, query) {
 module.exports = { page };
 END
 
-# What is no UTF-8 is no JSON.
+# What is no UTF-8 is no JSON; a path that is no URL is no path of ours; one broken request does not end the server.
 git apply <<'END'
 --- a/server.js
 +++ b/server.js
-@@ -26,3 +26,3 @@ async function receive(request, response, source) {
+@@ -25,5 +25,5 @@ async function receive(request, response, source) {
+   let value;
    try {
 -    value = JSON.parse(body);
-+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(Buffer.from(body)));
++    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body));
    } catch {
+     return answer(response, 400, { error: 'json' });
+@@ -41,6 +41,14 @@ async function list(request, response, query) {
+ }
+ 
++function parse(target) {
++  try {
++    return new URL(target, 'http://inbox');
++  } catch {
++    return new URL('http://inbox');
++  }
++}
++
+ async function route(request, response) {
+-  const url = new URL(request.url, 'http://inbox');
++  const url = parse(request.url);
+   const hook = /^\/hooks\/([^/]+)$/.exec(url.pathname);
+   if (request.method === 'POST' && hook) return receive(request, response, hook[1]);
+@@ -52,3 +60,13 @@ async function route(request, response) {
+ }
+ 
+-http.createServer(route).listen(Number(PORT), '127.0.0.1');
++async function serve(request, response) {
++  try {
++    await route(request, response);
++  } catch (error) {
++    if (!request.complete) return response.destroy();   // the client hung up: nobody listens
++    console.error(error);
++    if (!response.headersSent) answer(response, 500, { error: 'server' });
++  }
++}
++
++http.createServer(serve).listen(Number(PORT), '127.0.0.1');
 END

@@ -156,11 +156,36 @@ def test_signatures_are_of_the_bytes(tmp_path):
         assert [line["body"] for line in journal(tmp_path / "new" / "data")[:3]] == values
 
 
+def test_the_first_line_that_applies_is_the_answer(tmp_path):
+    with inbox(tmp_path) as port:
+        assert post(port, "shop", "1", "known") == (202, {"seq": 1})
+        long, broken = b"[" * 65537, b"["
+        for name, body, signature, expected in [
+                (None, long, "sha256=", (413, {"error": "size"})),
+                (None, broken, sign(b"other"), (401, {"error": "signature"})),
+                ("1", b'"known"', sign(b"other"), (401, {"error": "signature"})),
+                (None, broken, sign(broken), (400, {"error": "id"})),
+                ("1", broken, sign(broken), (400, {"error": "json"}))]:
+            assert exchange(port, delivery("shop", name, body, signature)) == expected
+        with connect(port) as client:
+            send(client, head("shop", "2", sign(b""), "Content-Length: 200000") + b"x" * 100000)
+            client.settimeout(0.3)
+            with contextlib.suppress(TimeoutError):
+                assert client.recv(1) is None, "answered before the end of the request"
+            client.settimeout(PATIENCE_S)
+            send(client, b"x" * 100000)
+            assert read_answer(client) == (413, {"error": "size"})
+        assert len(journal(tmp_path)) == 1
+
+
 def test_retries_are_stored_once(tmp_path):
     with inbox(tmp_path) as port, contextlib.ExitStack() as stack:
         assert post(port, "shop", "1", {"a": 1}) == (202, {"seq": 1})
         assert post(port, "shop", "1", {"a": 2}) == (200, {"seq": 1, "duplicate": True})
         assert post(port, "till", "1", {"a": 3}) == (202, {"seq": 2})
+        odd = [("a:b", "c"), ("a", "b:c"), ("a-b", "c"), ("a", "b-c"), ("a", "constructor")]
+        for seq, (source, name) in enumerate(odd, start=3):
+            assert post(port, source, name, None) == (202, {"seq": seq}), (source, name)
         names = ["same"] * 16 + [f"other{i}" for i in range(8)]
         random.Random(5).shuffle(names)
         waiting = []
@@ -173,8 +198,8 @@ def test_retries_are_stored_once(tmp_path):
             send(client, b"}")
         answers = [(name, *read_answer(client)) for name, client in waiting]
         lines = journal(tmp_path)
-    seqs = {line["id"]: line["seq"] for line in lines[2:]}
-    assert [line["seq"] for line in lines] == list(range(1, 12))
+    seqs = {line["id"]: line["seq"] for line in lines[7:]}
+    assert [line["seq"] for line in lines] == list(range(1, 17))
     assert sorted(seqs) == sorted(set(names))
     stored = [name for name, status, _ in answers if status == 202]
     assert sorted(stored) == sorted(set(names))
@@ -185,6 +210,7 @@ def test_retries_are_stored_once(tmp_path):
 
 def test_a_kill_loses_nothing_acknowledged(tmp_path):
     expected = []
+    (tmp_path / "journal.ndjson").write_bytes(b'{"seq":1,"source":"shop","id":"k1"')
     for torn in ['{"seq": 5, "source": "shop", "id": "torn", "body": "Ž'.encode()[:-1], b"{",
                  b'{"seq":9,"source":"shop","id":"torn","body":"whole but for its line feed"}']:
         with inbox(tmp_path) as port:
@@ -204,6 +230,30 @@ def test_a_kill_loses_nothing_acknowledged(tmp_path):
             assert post(port, "shop", f"torn{seq}", "now whole") == (202, {"seq": seq})
             expected.append(event(seq, "shop", f"torn{seq}", "now whole"))
         assert journal(tmp_path) == expected
+
+
+def test_it_goes_on_whatever_it_is_sent(tmp_path):
+    with inbox(tmp_path) as port:
+        nothing = (404, {"error": "path"})
+        for path in ["//", "http://[", "/", "/hooks/shop", "/events/1"]:
+            assert get(port, path) == nothing, path
+        for line in ["DELETE /events", "PUT /hooks/shop", "POST /events", "POST /hooks/"]:
+            request = f"{line} HTTP/1.1\r\nHost: inbox\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{{}}"
+            assert exchange(port, request.encode()) == nothing, line
+        body = b'{"n": 1}'
+        more = f"Content-Length: {len(body) + 9}"
+        broken = head("shop", "h2", sign(body), "Transfer-Encoding: chunked")
+        broken += b"8\r\n" + body + b"\r\nzz\r\n"
+        for request in [head("shop", "h1", sign(body), more) + body, broken,
+                        b"GET /events HTTP/1.1\r\nHost: inbox\r\nContent-Length: 9\r\n\r\n{",
+                        b"PUT /other HTTP/1.1\r\nHost: inbox\r\nContent-Length: 9\r\n\r\n{",
+                        b"no HTTP at all\r\n\r\n"]:
+            with connect(port) as client:   # and hang up
+                send(client, request)
+            time.sleep(0.1)   # a server that falls over it does so now
+            assert get(port, "/events") == (200, {"events": [], "next": None}), request
+        for seq in [1, 2]:   # what did not come whole was not stored
+            assert post(port, "shop", f"h{seq}", {"n": 1}) == (202, {"seq": seq})
 
 
 def test_events_come_in_pages(tmp_path):

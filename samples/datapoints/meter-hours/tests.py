@@ -86,8 +86,10 @@ def test_both_clock_changes(tmp_path):
                            north_rows(zone, part)))
         known |= part
     begin, end = local_day("Europe/Paris", "2021-10-31")
-    late = quarters(numbers, "P-late", begin, end)
+    late = quarters(numbers, "P-late", begin, end) | quarters(numbers, "P-gap", begin, end)
     del late["P-late", utc("2021-10-31T00:45")]   # the first 02:45, so the passes differ in length
+    for minute in [15, 30, 45]:   # after the first 02:00 comes the second
+        del late["P-gap", utc(f"2021-10-31T00:{minute}")]
     paths.append(north(tmp_path / "p.csv", "Europe/Paris", "2024-05-01T00:00:00Z",
                        north_rows("Europe/Paris", late)))
     known |= late
@@ -120,7 +122,14 @@ def test_registers_become_quarters(tmp_path):
     small = south(tmp_path / "t.txt", 3, "2024-03-01T00:00:00Z",
                   ["T|2024-02-28T00:15Z|4", "T|2024-02-28T00:00Z|993"])
     known["T", begin] = 11
-    meterflow("--out", tmp_path / "out.csv", path, small)
+    later = south(tmp_path / "u.txt", 3, "2024-03-01T00:00:00Z",
+                  ["T|2024-02-28T02:00Z|20", "T|2024-02-28T02:15Z|25",
+                   "U|2024-02-28T01:00Z|990", "U|2024-02-28T02:00Z|0", "U|2024-02-28T03:00Z|7"])
+    known["T", utc("2024-02-28T02:00")] = 5   # nothing is known between the two deliveries
+    for hour, parts in [(1, [3, 2, 3, 2]), (2, [2, 2, 2, 1])]:   # the hours' sums alone come out
+        for i in range(4):
+            known["U", begin + (4 * hour + i) * QUARTER] = parts[i]
+    meterflow("--out", tmp_path / "out.csv", path, small, later)
     assert lines(tmp_path / "out.csv") == hours(known)
 
 
@@ -152,7 +161,8 @@ def test_bad_rows_are_rejected_alone(tmp_path):
     bad = [("N-8;2024-03-31 02:15;0,5", "time"), ("N-8;2024-03-31 01:10;0,5", "time"),
            ("N-8;2024-03-31 05:00;-0,5", "value"), ("N-8;2024-03-31 05:00", "columns"),
            ("N-8;31.03.2024 05:00;0,5", "time"), ("N-8;2024-03-31 02:45;x", "time"),
-           ("N-8;2024-03-31 05:00;0.5", "value"), ("N-8;2024-03-31 05:00;1;2", "columns")]
+           ("N-8;2024-03-31 05:00;0.5", "value"), ("N-8;2024-03-31 05:00;1;2", "columns"),
+           ("N-8;2024-3-31 05:00;0,5", "time"), ("N-8;2024-03-31 5:00;0,5", "time")]
     rejected = []
     for place, (row, reason) in zip(sorted(numbers.sample(range(80), len(bad))), bad, strict=True):
         rows.insert(place, row)
@@ -161,12 +171,16 @@ def test_bad_rows_are_rejected_alone(tmp_path):
     first = north(tmp_path / "in" / "z.csv", zone, "2024-04-01T04:00:00Z", rows)
     second = south(tmp_path / "in" / "a.txt", 5, "2024-04-01T03:00:00Z", [
         "S|2024-03-31T00:00Z|100", "S|2024-03-31T00:15Z|100000", "S|2024-03-31T00:15Z|12a",
-        "S|2024-03-31T00:20Z|150", "S|2024-03-31T00:30Z|300"])
+        "S|2024-03-31T00:20Z|150", "S|2024-03-31T00:30Z|300", "S|2024-03-31T00:15Z|+150",
+        "S|2024-03-31T0:15Z|150", "S|2024-03-31T00:15:00Z|150", "S|2024-03-31 00:15|150"])
     known |= {("S", utc("2024-03-31T00:00")): 100, ("S", utc("2024-03-31T00:15")): 100}
-    rejected += ["a.txt,6,value", "a.txt,7,value", "a.txt,8,time"]
+    rejected += ["a.txt,6,value", "a.txt,7,value", "a.txt,8,time",
+                 "a.txt,10,value", "a.txt,11,time", "a.txt,12,time", "a.txt,13,time"]
     meterflow("--out", tmp_path / "out.csv", "--rejects", tmp_path / "rejects.csv", first, second)
     assert lines(tmp_path / "out.csv") == hours(known)
     assert lines(tmp_path / "rejects.csv") == ["file,line,reason", *rejected, ""]
+    meterflow("--out", tmp_path / "alone.csv", first, second)
+    assert lines(tmp_path / "alone.csv") == hours(known)
     clean = north(tmp_path / "clean.csv", zone, "2024-04-01T04:00:00Z", north_rows(zone, {
         ("N-7", begin): 12}))
     meterflow("--out", tmp_path / "out.csv", "--rejects", tmp_path / "rejects.csv", clean)

@@ -5,6 +5,7 @@ set -euo pipefail
 cat > spool/claims.py <<'END'
 """Claim jobs, so that no two workers run one at the same time."""
 import fcntl
+import os
 
 
 class Claims:
@@ -21,17 +22,19 @@ class Claims:
         except BlockingIOError:
             file.close()
             return None
+        os.set_inheritable(file.fileno(), True)   # a command holds it too
         return Claim(file)
 
 
 class Claim:
-    """Hold a job until it is released, and until no command that was given the file runs."""
+    """Hold a job until it is released, or its worker and its command are gone."""
 
     def __init__(self, file):
         self.file = file
 
     def release(self):
         """Let others have the job."""
+        fcntl.flock(self.file, fcntl.LOCK_UN)
         self.file.close()
 END
 
@@ -73,12 +76,11 @@ cat > spool/runner.py <<'END'
 import subprocess
 
 
-def run(command, folder, claim):
+def run(command, folder):
     """Return the error of an attempt, "" for none, and its output."""
-    file = getattr(claim, "file", None)
     try:
         done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              pass_fds=[file.fileno()] if file else [])
+                              close_fds=False)
     except (OSError, ValueError):
         return "cannot run", ""
     if done.returncode > 0:
@@ -104,7 +106,7 @@ def read_job(path):
     """Return the command of a job, and how many attempts it has."""
     try:
         job = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise NotAJob from error
     if not isinstance(job, dict):
         raise NotAJob
@@ -140,14 +142,14 @@ def work(root):
             if claim is None:
                 continue
             try:
-                has_worked |= attempt(folders, name, claim)
+                has_worked |= attempt(folders, name)
             finally:
                 claim.release()
         if not has_worked:
             time.sleep(PAUSE_S)
 
 
-def attempt(folders, name, claim):
+def attempt(folders, name):
     """Run a job once; return whether there was anything to do."""
     path = folders.root / "new" / f"{name}.json"
     if folders.has_ended(name):
@@ -162,7 +164,7 @@ def attempt(folders, name, claim):
     attempts = Attempts(folders, name)
     if len(attempts.errors) < max_attempts:
         attempts.begin()
-        error, output = run(command, folders.root, claim)
+        error, output = run(command, folders.root)
         if not error:
             folders.end(name, "done", {"attempts": len(attempts.errors) + 1, "output": output})
             return True

@@ -130,7 +130,12 @@ def test_idle_workers_take_what_waits(make_spool, tmp_path):
     done = {name: {"attempts": 1, "output": text} for name, text in {**quick, **later}.items()}
     wait_for(lambda: spool.outcomes("done") == done or idle.poll() is not None)
     assert spool.outcomes("done") == done, "jobs wait though a worker has nothing to do"
+    time.sleep(1)   # time to go, for whoever would
     assert idle.poll() is None, "a worker went while a job was running"
+    spool.add("d", ["/bin/sh", "-c", "printf late"])
+    done["d"] = {"attempts": 1, "output": "late"}
+    wait_for(lambda: spool.outcomes("done") == done or idle.poll() is not None)
+    assert spool.outcomes("done") == done, "a job that came late waits though a worker is idle"
     gate.touch()
     for worker in (busy, idle):
         spool.finish(worker)
@@ -174,6 +179,21 @@ def test_jobs_of_killed_workers_are_tried_again(make_spool, tmp_path):
             assert (spool.outcomes("done"), spool.outcomes("failed")) == ({}, expected)
         assert spool.waiting() == []
 
+    spool = make_spool("taken")
+    log, gate = tmp_path / "taken.log", tmp_path / "taken.gate"
+    spool.add("taken", slow(log, gate, "taken"))
+    first = spool.start()
+    assert wait_for(lambda: words(log) == ["start"]), "the job was not started"
+    spool.add("quick", ["/bin/echo", "q"])
+    second = spool.start()
+    assert wait_for(lambda: "quick" in spool.outcomes("done")), "jobs wait though a worker is idle"
+    spool.kill(first)
+    gate.touch()
+    spool.finish(second)   # no other one starts
+    assert spool.outcomes("done") == {"taken": {"attempts": 2, "output": "taken\n"},
+                                      "quick": {"attempts": 1, "output": "q\n"}}
+    assert spool.waiting() == []
+
 
 def is_unlocked(log):
     """Return whether no command holds the lock beside its log."""
@@ -216,22 +236,25 @@ def test_attempts_and_their_outcomes(make_spool):
     spool.add("signal", ["/bin/sh", "-c", "kill -15 $$"], max_attempts=1)
     spool.add("mixed", ["/bin/sh", "-c", count.format("m") + "[ $n = 2 ] && kill -9 $$; exit $n"])
     spool.add("missing", ["/no/such/program"], max_attempts=2)
-    spool.add("bytes", ["/usr/bin/printf", "a\\xff\\303\\244b"])
+    spool.add("nul", ["/bin/echo", "a\0b"], max_attempts=1)
+    spool.add("bytes", ["/usr/bin/printf", "a\\xff\\303\\244\\r\\nb"])
     spool.add("large", ["/bin/sh", "-c", "cat; yes 12345678 | head -n 100000; echo oops >&2"])
     no_jobs = [b"{", b"[]", b'{"command": []}', b'{"command": "ls"}', b'{"command": ["ls", 1]}',
                b'{"command": ["ls"], "max_attempts": 0}', b'{"max_attempts": 2}',
+               b'{"command": ["ls"], "max_attempts": true}',
                b'{"command": ["\xff"]}']
     for i, data in enumerate(no_jobs):
         spool.add_file(f"x{i}", data)
     spool.finish(spool.start())
     assert spool.outcomes("done") == {
         "third": {"attempts": 3, "output": f"{spool.root}\n"},
-        "bytes": {"attempts": 1, "output": "a\ufffdäb"},
+        "bytes": {"attempts": 1, "output": "a\ufffdä\r\nb"},
         "large": {"attempts": 1, "output": "12345678\n" * 100000}}
     bad = {f"x{i}": {"attempts": 0, "errors": ["not a job"]} for i in range(len(no_jobs))}
     assert spool.outcomes("failed") == {
         "never": {"attempts": 4, "errors": ["exit 8", "exit 9", "exit 10", "exit 11"]},
         "signal": {"attempts": 1, "errors": ["signal 15"]},
         "mixed": {"attempts": 3, "errors": ["exit 1", "signal 9", "exit 3"]},
-        "missing": {"attempts": 2, "errors": ["cannot run"] * 2}, **bad}
+        "missing": {"attempts": 2, "errors": ["cannot run"] * 2},
+        "nul": {"attempts": 1, "errors": ["cannot run"]}, **bad}
     assert spool.waiting() == []

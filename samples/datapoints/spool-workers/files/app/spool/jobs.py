@@ -4,10 +4,6 @@ import json
 MAX_ATTEMPTS = 3
 
 
-class NotAJob(ValueError):
-    """Say that a file is not a job."""
-
-
 def read_job(path):
     """Return the command of a job, and how many attempts it has."""
     job = json.loads(path.read_text(encoding="utf-8"))

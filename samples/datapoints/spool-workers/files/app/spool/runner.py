@@ -2,7 +2,7 @@
 import subprocess
 
 
-def run(command, folder, claim):
+def run(command, folder):
     """Return the error of an attempt, "" for none, and its output."""
     done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           text=True)

@@ -17,17 +17,17 @@ def work(root):
             return
         for name, claim in claimed:
             try:
-                attempt(folders, name, claim)
+                attempt(folders, name)
             finally:
                 claim.release()
 
 
-def attempt(folders, name, claim):
+def attempt(folders, name):
     """Run a job once."""
     command, _ = read_job(folders.root / "new" / f"{name}.json")
     attempts = Attempts(folders, name)
     attempts.begin()
-    error, output = run(command, folders.root, claim)
+    error, output = run(command, folders.root)
     if error:
         attempts.fail(error)
         folders.end(name, "failed", {"attempts": len(attempts.errors), "errors": attempts.errors})

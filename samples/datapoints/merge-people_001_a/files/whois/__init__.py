@@ -1,0 +1,3 @@
+"""Which of the records that we get are the same person."""
+
+RELEASE = 1
