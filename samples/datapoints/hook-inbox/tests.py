@@ -238,7 +238,8 @@ def test_it_goes_on_whatever_it_is_sent(tmp_path):
         for path in ["//", "http://[", "/", "/hooks/shop", "/events/1"]:
             assert get(port, path) == nothing, path
         for line in ["DELETE /events", "PUT /hooks/shop", "POST /events", "POST /hooks/"]:
-            request = f"{line} HTTP/1.1\r\nHost: inbox\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{{}}"
+            request = (f"{line} HTTP/1.1\r\nHost: inbox\r\nConnection: close\r\n"
+                       "Content-Length: 2\r\n\r\n{}")
             assert exchange(port, request.encode()) == nothing, line
         body = b'{"n": 1}'
         more = f"Content-Length: {len(body) + 9}"

@@ -7,7 +7,17 @@ cat > lib/stage.sh <<'END'
 stage() {
     GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null \
         git -C "$1" -c core.autocrlf=false -c core.eol=lf -c core.attributesFile=/dev/null \
-        archive --format=tar "refs/tags/$2^{commit}" | tar -x -C "$3"
+        -c tar.umask=0002 archive --format=tar "refs/tags/$2^{commit}" | tar -x -C "$3"
+    # attributes like eol and export-subst change bytes on the way: put back those of the commit
+    local entry mode kind blob path
+    git -C "$1" ls-tree -r -z --full-tree "refs/tags/$2^{commit}" |
+        while IFS= read -r -d '' entry; do
+            path=${entry#*$'\t'}
+            read -r mode kind blob <<<"${entry%%$'\t'*}"
+            if [[ $mode == 100* && -f "$3/$path" ]]; then
+                git -C "$1" cat-file "$kind" "$blob" >"$3/$path"
+            fi
+        done
 }
 END
 
