@@ -101,9 +101,10 @@ def material(task: dict, dp: Path) -> dict[str, Path | dict[str, bytes]]:
         return {kind: dp / folder / name}
     draft = dp / DRAFTS / f"{name}.md"
     found = {"": {"draft.md": draft.read_bytes()}} if draft.is_file() else {}
+    places = [dp / STAGING / name, *([dp / name] if "rates" in task else [])]
+    if there := next((place for place in places if place.is_dir()), None):
+        found["datapoint"] = there
     if "rates" in task:
-        there = dp / STAGING / name
-        found["datapoint"] = there if there.is_dir() else dp / name
         found["attempts"] = {Path(path).name: (dp.parent / path).read_bytes()
                              for path in task["trajectories"] if (dp.parent / path).is_file()}
     return found

@@ -14,8 +14,9 @@ TAXONOMY = toml_of(__package__, "taxonomy.toml")
 TASK_TYPES = {"idea": "generate_idea", "builder": "build_datapoint", "review": "review_datapoint"}
 # what a role begins with: for an agent with a shell, and for one with tools
 MATERIAL = {"idea": ("`seed_data` of the task", "the files in /desk/seed"),
-            "builder": ("`get_artifact`", "/desk/draft.md"),
-            "review": ("`read_datapoint`, with `--file PATH` what lies in `files/`",
+            "builder": ("`get_artifact`",
+                        "/desk/draft.md; what an earlier try has staged is in /desk/datapoint"),
+            "review": ("`read_datapoint`, with `--name PATH` what lies in `files/`",
                        "the folder /desk/datapoint")}
 
 

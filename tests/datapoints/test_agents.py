@@ -28,6 +28,7 @@ from recorded import (
 )
 
 from codedata.checks.datapoints import read_datapoint
+from codedata.datapoints.agents import material
 from codedata.datapoints.calibrate import Trials, is_outside, rates_of
 from codedata.datapoints.queue import TaskManager
 from codedata.datapoints.workers import Rooms
@@ -240,6 +241,15 @@ def test_attempts_are_counted_and_what_is_too_easy_goes_back_twice_at_most(runs)
     runs.run("calibrate", "easy", "never", "some", "--attempts", 8)
     assert len(runs.tasks("build_datapoint")) == 1
     runs.run("calibrate", "nothing", code=2)
+
+
+def test_a_builder_finds_what_an_earlier_try_has_staged(tmp_path):
+    task = {"type": "build_datapoint", "datapoint": "sums_001_a", "seed": "sums"}
+    (tmp_path / "_drafts").mkdir()
+    (tmp_path / "_drafts/sums_001_a.md").write_text("# Sums")
+    assert material(task, tmp_path) == {"": {"draft.md": b"# Sums"}}
+    there = write_datapoint(tmp_path / "_staging/sums_001_a")
+    assert material(task, tmp_path)["datapoint"] == there
 
 
 def test_wilsons_interval_decides_what_goes_back():
