@@ -40,9 +40,8 @@ sed -i '/client_min_messages/a \    echo "SELECT pg_advisory_lock(7262423) \\\\g
 cat > migrations/3_during.sql <<'SQL'
 ALTER TABLE bookings ADD during tstzrange;
 UPDATE bookings
-   SET during = CASE WHEN ends > starts
-                     THEN tstzrange(least(starts AT TIME ZONE zone, ends AT TIME ZONE zone),
-                                    ends AT TIME ZONE zone)
+   SET during = CASE WHEN ends AT TIME ZONE zone > starts AT TIME ZONE zone
+                     THEN tstzrange(starts AT TIME ZONE zone, ends AT TIME ZONE zone)
                      ELSE 'empty' END
   FROM rooms WHERE rooms.id = room_id;
 ALTER TABLE bookings ALTER during SET NOT NULL;

@@ -64,7 +64,9 @@ def applied(database):
 
 
 def utc(zone, local):
-    return local.replace(tzinfo=ZoneInfo(zone)).astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M")
+    """Return a moment as AT TIME ZONE takes it: the later one where a time is repeated or skipped."""
+    both = [local.replace(tzinfo=ZoneInfo(zone), fold=fold) for fold in (0, 1)]
+    return max(one.astimezone(timezone.utc) for one in both).strftime("%Y-%m-%d %H:%M")
 
 
 class Plan:
@@ -93,9 +95,10 @@ class Plan:
             self.rejected.append({**row, "starts": str(begin)[:16], "ends": str(end)[:16],
                                   "reason": reason, "blocked_by": blocked_by})
         else:
-            zone, is_empty = ZONES[room - 1], end <= begin
-            self.kept.append({**row, "lower": None if is_empty else utc(zone, begin),
-                              "upper": None if is_empty else utc(zone, end)})
+            lower, upper = [utc(ZONES[room - 1], local) for local in (begin, end)]
+            is_empty = upper <= lower
+            self.kept.append({**row, "lower": None if is_empty else lower,
+                              "upper": None if is_empty else upper})
         return number
 
     def day(self, room, day):
@@ -152,13 +155,23 @@ def test_old_bookings_are_sorted_out():
     first = plan.add(1, nine, ten, 5, id=71)     # created at once: the id decides
     plan.add(1, nine, noon, 5, id=72, reason="overlap", blocked_by=first)
     plan.add(1, ten, one, 5, id=73)              # overlaps what is rejected only
+    skipped, repeated = datetime(2023, 3, 26), datetime(2023, 10, 29)   # from 1 to 2 in London
+    half_past_one, quarter_past_two = (skipped + timedelta(minutes=m) for m in (90, 135))
+    plan.add(1, half_past_one, quarter_past_two, 6, reason="empty")
+    plan.add(1, half_past_one, quarter_past_two, 6, status="cancelled")
+    first = plan.add(1, skipped, half_past_one, 7)
+    plan.add(1, skipped + timedelta(hours=2), skipped + timedelta(hours=4), 8, reason="overlap",
+             blocked_by=first)
+    plan.add(1, repeated, repeated + timedelta(minutes=75), 9)
+    plan.add(1, repeated + timedelta(minutes=75), repeated + timedelta(minutes=150), 10)
     plan.numbers.shuffle(plan.statements)
     plan.statements.sort(key=lambda text: ["rooms", "bookings", "guests"].index(text.split()[2]))
     sql(database, "\n".join(plan.statements))
     assert_migrated(database)
-    columns = rows(database, "SELECT column_name AS name FROM information_schema.columns"
+    columns = rows(database, "SELECT column_name AS name, data_type FROM information_schema.columns"
                              " WHERE table_name = 'bookings' ORDER BY 1")
     assert [one["name"] for one in columns] == COLUMNS
+    assert {"name": "during", "data_type": "tstzrange"} in columns
     kept, rejected = sorted_out(database)
     assert rejected == sorted(plan.rejected, key=lambda row: row["id"])
     assert kept == sorted(plan.kept, key=lambda row: row["id"])
@@ -171,11 +184,14 @@ def test_new_overlaps_are_refused():
     assert_migrated(database)
     sql(database, "INSERT INTO rooms VALUES (1, 'a', 'Europe/London'), (2, 'b', 'Asia/Kolkata');")
 
-    def book(number, begin, end, status="confirmed", room=1):
+    def booking(number, begin, end, status="confirmed", room=1):
         day = "2024-06-03"
         during = f"'[{day} {begin}+00, {day} {end}+00)'"
-        return sqlstate(database, "INSERT INTO bookings (id, room_id, booked_by, status, during)"
-                                  f" VALUES ({number}, {room}, 'x', '{status}', {during});")
+        return ("INSERT INTO bookings (id, room_id, booked_by, status, during)"
+                f" VALUES ({number}, {room}, 'x', '{status}', {during});")
+
+    def book(*args, **more):
+        return sqlstate(database, booking(*args, **more))
 
     assert book(1, "09:00", "10:30") == ""
     assert book(2, "10:30", "11:00", "tentative") == ""
@@ -192,6 +208,27 @@ def test_new_overlaps_are_refused():
     assert sqlstate(database, "UPDATE bookings SET status = 'cancelled' WHERE id = 1;") == ""
     assert book(7, "09:30", "10:30") == ""
 
+    # two at once: the second cannot see what the first has not committed
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    both = [subprocess.Popen([*PSQL, "-d", database], text=True, env=ENV, **pipes)
+            for _ in range(2)]
+    try:
+        both[0].stdin.write(f"BEGIN; {booking(8, '15:00', '16:00')} SELECT 'held';\n")
+        both[0].stdin.flush()
+        assert both[0].stdout.readline() == "held\n"
+        both[1].stdin.write(f"{booking(9, '15:30', '16:30')}\n")
+        both[1].stdin.close()
+        both[1].stdin = None
+        assert wait_for(lambda: waiting(database) == 1 or both[1].poll() is not None, 600)
+        both[0].communicate("COMMIT;\n", timeout=60)
+        error = both[1].communicate(timeout=60)[1]
+    finally:
+        for process in both:
+            process.kill()
+            process.wait(timeout=60)
+    assert rows(database, "SELECT id FROM bookings WHERE id > 7") == [{"id": 8}]
+    assert error.split()[-1] == "23P01"
+
 
 def write_files(folder, **files):
     for name, text in files.items():
@@ -205,6 +242,7 @@ def test_a_failing_file_leaves_nothing_behind(tmp_path):
     broken = insert.format("nine") + "INSERT INTO nowhere VALUES (1);\n" + insert.format("9")
     write_files(tmp_path, _1_steps="CREATE TABLE steps (at serial, word text);\n",
                 _2_two=insert.format("two"), _10_ten=insert.format("ten"), _9_nine=broken)
+    (tmp_path / "README.md").write_text("The migrations of a test.\n")
     assert_migrated(database, "--to", "2", MIGRATIONS=folder)
     assert applied(database) == [(1, "1_steps.sql"), (2, "2_two.sql")]
     for _ in range(2):
@@ -261,6 +299,7 @@ def test_two_runners_apply_a_file_once(tmp_path):
         for process in [holder, *runners]:
             process.kill()
             process.wait(timeout=60)
-    assert rows(database, "SELECT word FROM steps") == [{"word": "one"}, {"word": "two"}]
+    words = rows(database, "SELECT word FROM steps ORDER BY word")
+    assert words == [{"word": "one"}, {"word": "two"}]
     assert applied(database) == [(1, "1_slow.sql"), (2, "2_next.sql")]
     assert [one.returncode for one in runners] == [0, 0, 0]
