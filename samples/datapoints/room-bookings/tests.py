@@ -64,7 +64,7 @@ def applied(database):
 
 
 def utc(zone, local):
-    """Return a moment as AT TIME ZONE takes it: the later one where a time is repeated or skipped."""
+    """Return a moment as AT TIME ZONE takes it: the later one of a time repeated or skipped."""
     both = [local.replace(tzinfo=ZoneInfo(zone), fold=fold) for fold in (0, 1)]
     return max(one.astimezone(timezone.utc) for one in both).strftime("%Y-%m-%d %H:%M")
 
