@@ -1,0 +1,397 @@
+"""docs/gate.md, from outside: the service is started, requests are sent, answers are looked at."""
+import hashlib
+import http.client
+import json
+import os
+import random
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+HOME = Path("/srv/catalog")
+
+# Of the data that the recorded requests got before there was a gate.
+RECORDED = {
+    "01-shop-window": "620fdcf08cb5cae8b029f7f38a6d66fc5746d4ac4f7a2b607d1b654176bb6cbc",
+    "02-generated-by-a-client": "268a876ad6a31f5e9ecfefe339ad030cac7f72b2aa9855ce94ee798b79de3b67",
+    "03-search": "efa05c89261b253eb41f0e8e8dd9d120d1a677b8a902dc7d2ace8a303493234d",
+    "04-odd-names": "b6d31121a7d48ea7b70c9516a8ca305ce1bb7c75349b7de17c714f634d2eea95",
+    "05-count-only": "543ee64290a4730b4d09a4a1e0960e32a1d7c1248a4c007f77066fae46227e67",
+    "06-everything-off": "ddd609324d4512dc926beb367fcc23cbf7f2842201f6e22bd6551453942df7e0",
+}
+
+
+class Service:
+    def __init__(self, folder=HOME):
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            self.port = s.getsockname()[1]
+        env = {"PATH": os.environ["PATH"], "PORT": str(self.port)}
+        self.process = subprocess.Popen(["node", "src/server.js"], cwd=folder, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.connection = None
+        for _ in range(200):
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return
+            except OSError:
+                time.sleep(0.05)
+        self.stop()
+        assert False, "the service does not start"
+
+    def stop(self):
+        if self.connection:
+            self.connection.close()
+        self.process.kill()
+        self.process.wait(10)
+
+    def http(self, method, path, body=None):
+        try:
+            if self.connection is None:
+                self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=3)
+            self.connection.request(method, path, body)
+            res = self.connection.getresponse()
+            return res.status, json.loads(res.read())
+        except (OSError, http.client.HTTPException, ValueError) as err:
+            problem = repr(err)
+        assert False, f"no answer: {problem}"
+
+    def ask(self, query, variables=None, name=None):
+        body = {"query": query}
+        if variables is not None:
+            body["variables"] = variables
+        if name is not None:
+            body["operationName"] = name
+        return self.http("POST", "/graphql", json.dumps(body))
+
+    def passes(self, depth, fields, query, variables=None, name=None):
+        status, body = self.ask(query, variables, name)
+        assert status == 200 and set(body) == {"data", "extensions"}, (query[:300], status, str(body)[:600])
+        assert body["extensions"] == {"cost": {"depth": depth, "fields": fields}}, (query[:300], variables, body["extensions"])
+        return body["data"]
+
+    def refuses(self, code, query, variables=None, path=(), name=None, **more):
+        before = self.http("GET", "/stats")
+        status, body = self.ask(query, variables, name) if isinstance(query, str) else self.http("POST", "/graphql", query)
+        self.is_refusal(status, body, code, path, more)
+        assert self.http("GET", "/stats") == before, "something of it was resolved"
+
+    def is_refusal(self, status, body, code, path, more):
+        assert status == 422 and len(body.get("errors", [])) == 1 and "data" not in body, (code, status, str(body)[:600])
+        error = body["errors"][0]
+        assert isinstance(error.pop("message", None), str)
+        assert error == {"code": code, "path": list(path), **more}, error
+
+    def is_alive(self):
+        assert self.passes(2, 3, "{makers(first: 2) {id}}") == {"makers": [{"id": "m0"}, {"id": "m1"}]}
+
+
+@pytest.fixture
+def service():
+    running = Service()
+    yield running
+    running.stop()
+
+
+def with_limits(folder, **limits):
+    shutil.copytree(HOME, folder / "copy", ignore=shutil.ignore_patterns(".git", "node_modules"))
+    path = folder / "copy" / "config" / "gate.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **limits}))
+    return Service(folder / "copy")
+
+
+def test_what_passes_is_answered_with_its_cost(service):
+    service.is_alive()
+    for name, digest in RECORDED.items():
+        status, body = service.http("POST", "/graphql", (HOME / "recorded" / f"{name}.json").read_text())
+        assert status == 200 and set(body) == {"data", "extensions"}, (name, body)
+        assert hashlib.sha256(json.dumps(body["data"], sort_keys=True).encode()).hexdigest() == digest, f"{name} is answered differently"
+    table = [
+        (2, 7, "{products(first: 3) {id name}}"),
+        (2, 21, "{products {id}}"),
+        (2, 31, '{search(text: "a") {__typename}}'),
+        (3, 8, '{product(id: "p1") {reviews {id} tags}}'),
+        (3, 11, '{product(id: "p1") {related {id} r: related(limit: 2) {id name}}}'),
+        (3, 11, "{products(first: 2) {id ...A ...B ... on Product {maker {id}}}} fragment A on Product {maker {name} id} fragment B on Product {maker {name country}}"),
+        (3, 13, "{products(first: 2) {id maker {name} m: maker {name country}}}"),
+        (1, 1, "{products(first: 0) {reviews(first: 50) {product {maker {products {id}}}}}}"),
+        (3, 12, '{named(id: "p1") {id ... on Maker {products(first: 9) {id}} ... on Product {reviews(first: 2) {id text}}}}'),
+        (4, 7, '{search(text: "a", first: 2) {... on Product {id name price} ... on Review {product {maker {id}}}}}'),
+        (2, 5, '{search(text: "a", first: 2) {... on Named {id} ... on Product {id name}}}'),
+        (3, 7, '{named(id: "m1") {... {id ... on Named {... on Product {maker {id name country x: id}}}}}}'),
+        (2, 2, "{maker(id: 1) {id}} fragment Unused on Product {related(limit: 99) {...Unused}}"),
+        (2, 2, '{maker(id: "m1") {id products(first: -1) @skip(if: true) {id} ...F @include(if: false)}} fragment F on Maker {parent {...F}}'),
+        (1, 1, "{__typename ... @skip(if: true) {makers {id}}}"),
+        (3, 4, '{product(id: "p1") {...A ...A ... on Named {...A} maker {... {id}}}} fragment A on Product {a: id}'),
+        (1, 4, "{a: __typename constructor: __typename __proto__: __typename hasOwnProperty: __typename a: __typename}"),
+    ]
+    for depth, fields, query in table:
+        service.passes(depth, fields, query)
+    for given, fields in (({}, 21), ({"n": 4}, 5), ({"n": 0}, 1), ({"n": 100}, 101), (None, 21)):
+        service.passes(2 if fields > 1 else 1, fields, "query($n: Int) {products(first: $n) {id}}", given)
+    for given, fields in (({}, 8), ({"n": 4}, 5)):
+        service.passes(2, fields, "query($n: Int = 7) {products(first: $n) {id}}", given)
+    service.passes(2, 31, 'query($n: Int) {search(text: "a", first: $n) {__typename}}', {})
+    switch = "query($s: Boolean!, $t: Boolean = true) {products(first: 2) {id @skip(if: $s) name @include(if: $s) price @include(if: $t) @skip(if: $s)}}"
+    service.passes(2, 3, switch, {"s": True})
+    service.passes(2, 5, switch, {"s": False})
+    service.passes(2, 3, switch, {"s": False, "t": False})
+    service.passes(2, 3, "query($__proto__: Int = 2) {products(first: $__proto__) {id}}", {})
+    two = "query A {makers {id}} query B {products(first: 100) {reviews(first: 50) {id text}}} query C {...D} fragment D on Query {...D}"
+    service.passes(2, 11, two, name="A")
+    service.refuses("TOO_MANY_FIELDS", two, name="B", limit=5000)
+    service.refuses("FRAGMENT_CYCLE", two, name="C")
+    for query, message in (("{nope}", "Query has no nope"), ("{makers {id}", "unexpected end"), ("query A {__typename} query B {__typename}", "which operation?")):
+        assert service.ask(query) == (400, {"errors": [{"message": message}]})
+
+
+def test_what_is_too_much_is_refused_with_the_reason(service, tmp_path):
+    service.is_alive()
+    edge = "{products(first: 98) {reviews(first: 50) {id}} __typename %s}"
+    service.passes(3, 5000, edge % "")
+    service.refuses("TOO_MANY_FIELDS", edge % "t: __typename", limit=5000)
+    service.refuses("TOO_MANY_FIELDS", '{named(id: 1) {id ... on Maker {products(first: 100) {reviews(first: 49) {id}}}}}', limit=5000)
+
+    def parents(n):
+        return "parent {" * n + "id" + "}" * n
+
+    service.passes(12, 12, '{maker(id: "m1") {%s}}' % parents(10))
+    service.refuses("TOO_DEEP", '{maker(id: "m1") {%s}}' % parents(11), path=["maker"] + ["parent"] * 11 + ["id"], limit=12, found=13)
+    deep = """{z: products(first: 0) {maker {%s}} named(id: "m1") {id ... on Maker {a: parent {id} ...Late b: parent {...Late}} ... on Product {n: maker {...Late}}}
+              maker(id: "m1") {%s}} fragment Late on Maker {a: parent {name c: parent {%s}}}""" % (parents(20), parents(13), parents(8))
+    service.refuses("TOO_DEEP", deep, path=["named", "n", "a", "c"] + ["parent"] * 8 + ["id"], limit=12, found=15)
+    service.refuses("TOO_DEEP", "query($on: Boolean = false) {%s products {reviews(first: 50) {product {related {reviews(first: 50) {id}}}}} maker(id: 2) {x: id @include(if: $on) ...F @include(if: $on) ... @skip(if: $on) {...F}}} fragment F on Maker {%s}"
+                    % ("__typename", parents(14)), path=["maker"] + ["parent"] * 12, limit=12, found=16)
+
+    for size in ("-1", "101", "null", "1.5", '"3"', "true", "[1]", "{a: 1}", "ten", "99999999999999999999"):
+        service.refuses("BAD_SIZE", "{makers {id} products(first: %s) {id}}" % size)
+    for value in (-1, 101, None, 1.5, "3", True, [1], {}):
+        service.refuses("BAD_SIZE", "query($n: Int = 3) {products(first: $n) {id}}", {"n": value})
+    service.refuses("BAD_SIZE", '{product(id: "p1") {tags(first: 11)}}')
+    service.refuses("BAD_SIZE", '{product(id: "p1") {related(limit: 21) {id}}}')
+    service.refuses("BAD_SIZE", "{products(first: 0) {...F}} fragment F on Product {reviews(first: 51) {id}}")
+    service.refuses("BAD_SIZE", "query($n: Int = null) {makers(first: $n) {%s}}" % parents(20))
+    service.refuses("FRAGMENT_CYCLE", "{products(first: 0) {...F}} fragment F on Product {maker {...G}} fragment G on Maker {products(first: -1) {...F}}")
+    service.refuses("FRAGMENT_CYCLE", "{...F} fragment F on Query {...F}")
+
+    padded = "{makers {id}}#"
+    service.passes(2, 11, padded + "x" * (65536 - len(padded)))
+    service.refuses("TOO_LARGE", padded + "x" * (65537 - len(padded)), limit=65536, found=65537)
+    service.refuses("TOO_LARGE", padded + "\u00e9" * 33000, limit=65536, found=66000 + len(padded))
+    many = '{product(id: "p1") {%s}}'
+    service.passes(2, 2, many % ("id " * 19990))
+    service.refuses("TOO_LARGE", many % ("id " * 19991), limit=20000, found=20001)
+    assert service.ask(many % ("id " * 19991) + "%")[0] == 400
+    service.passes(2, 11, "query($x: Any = %s) {makers {id}}" % ("[" * 39 + "]" * 39))
+    service.refuses("TOO_NESTED", "query($x: Any = %s) {makers {id}}" % ("[" * 40 + "]" * 40), limit=40, found=41)
+    service.refuses("TOO_NESTED", "{" * 41, limit=40, found=41)
+    service.passes(2, 11, '{makers {id}} #' + "{" * 60)
+    service.passes(2, 2, '{maker(id: "%s") {id}}' % ("[" * 60))
+    nested = '{"query": "{makers {id}}", "variables": {"x": %s}}'
+    service.refuses("TOO_NESTED", (nested % ("[" * 40 + "]" * 40)).encode(), limit=40, found=41)
+    assert service.http("POST", "/graphql", nested % ("[" * 39 + "]" * 39))[0] == 200
+    service.is_alive()
+
+    small = with_limits(tmp_path, depth=2, fields=6, nesting=5, tokens=60, bytes=300)
+    try:
+        small.passes(2, 6, "{makers(first: 5) {id}}")
+        small.refuses("TOO_MANY_FIELDS", "{makers(first: 6) {id}}", limit=6)
+        small.refuses("TOO_DEEP", "{makers {n: parent {id x: id}}}", path=["makers", "n", "id"], limit=2, found=3)
+        small.refuses("TOO_NESTED", "{makers {a: parent {a: parent {a: parent {a: parent {id}}}}}}", limit=5, found=6)
+        small.refuses("TOO_LARGE", "{makers {%s}}" % ("id " * 56), limit=60, found=61)
+        small.refuses("TOO_LARGE", "{makers {id}}" + " " * 300, limit=300, found=313)
+    finally:
+        small.stop()
+
+
+def chain(name, on, count, link, end):
+    """Fragments name0, name1, ..., each with `link`, in which % stands for the next."""
+    made = [f"fragment {name}{i} on {on}{{{link.replace('%', f'...{name}{i + 1}')}}}" for i in range(count)]
+    return "".join(made) + f"fragment {name}{count} on {on}{{{end}}}"
+
+
+def test_those_who_mean_harm_get_a_quick_answer(service):
+    service.is_alive()
+    step = "maker{products(first:1){%}}"
+    wide = " ".join(f"a{i}:{step}" for i in range(24))
+    both = f"a:{step}b:{step}"
+    top = '{product(id:"p1"){...F0}}'
+
+    service.refuses("TOO_DEEP", top + chain("F", "Product", 150, both, "id"), path=["product"] + ["a", "products"] * 6, limit=12, found=302)
+    service.refuses("TOO_DEEP", top + chain("F", "Product", 40, wide, "id"), path=["product"] + ["a0", "products"] * 6, limit=12, found=82)
+    service.refuses("TOO_MANY_FIELDS", top + chain("F", "Product", 5, wide, "id"), limit=5000)
+    service.is_alive()
+    last = wide + " z:maker{products(first:1){%}}"
+    late = chain("F", "Product", 5, last, "id")
+    service.refuses("TOO_MANY_FIELDS", top + late, limit=5000)
+    service.refuses("TOO_DEEP", '{product(id:"p1"){...F0 ...D0}}' + late + chain("D", "Product", 6, step, "id"), path=["product"] + ["maker", "products"] * 6, limit=12, found=14)
+    service.passes(1, 1, "{products(first:0){...F0}}" + chain("F", "Product", 40, wide, "id"))
+    service.passes(3, 49, top + chain("F", "Product", 30, wide.replace("first:1", "first:0"), "id"))
+    service.passes(2, 3, top + chain("F", "Product", 300, "%%...on Product{%}...{%%}", "id name"))
+    service.passes(12, 12, top + chain("F", "Product", 5, step * 20, "id"))
+    service.is_alive()
+
+    line = chain("c", "Maker", 1800, "%", "id")
+    service.passes(2, 2, "{maker(id:1){...c0}}" + line)
+    service.refuses("FRAGMENT_CYCLE", "{maker(id:1){...c0}}" + line.replace("{id}", "{...c0}"))
+    down = chain("d", "Maker", 1450, "parent{%}", "id")
+    service.refuses("TOO_DEEP", "{maker(id:1){...d0}}" + down, path=["maker"] + ["parent"] * 12, limit=12, found=1452)
+    service.refuses("FRAGMENT_CYCLE", "{maker(id:1){...d0}}" + down.replace("{id}", "{parent{...d700}}"))
+    service.passes(1, 1, "{makers(first:0){...d0}}" + down)
+    web = "".join(f"fragment w{i} on Maker{{{' '.join(f'...w{j}' for j in range(i + 1, 70))} id}}" for i in range(70))
+    service.passes(2, 2, "{maker(id:1){...w0}}" + web)
+    ladder = "".join(f"fragment w{i} on Maker{{{' '.join(f'a{j}:parent{{...w{j}}}' for j in range(i + 1, 60))} id}}" for i in range(60))
+    service.refuses("TOO_DEEP", "{maker(id:1){...w0}}" + ladder, path=["maker"] + [f"a{i}" for i in range(1, 13)], limit=12, found=61)
+    service.is_alive()
+
+    # One key that stands for two things: it has no exact cost, but no way around the gate either.
+    nested = "parent{" * 14 + "id" + "}" * 14
+    for query in ('{maker(id:"m1"){x:id x:%s}}' % nested, '{maker(id:"m1"){products(first:1){id} products(first:0){maker{%s}}}}' % nested,
+                  '{maker(id:"m1"){products(first:1){id} products(first:0){maker{...d0}}}}' + down,
+                  '{product(id:"p1"){related(limit:1){id} related(limit:0){...F0}}}' + chain("F", "Product", 150, both, "id")):
+        status, body = service.ask(query)
+        assert status in (400, 422) and set(body) == {"errors"} and len(body["errors"]) == 1, (query[:200], status, str(body)[:300])
+    service.is_alive()
+
+    aliases = '{product(id:"p1"){%s}}'
+    service.passes(2, 5000, aliases % " ".join(f"a{i}:id" for i in range(4999)))
+    service.refuses("TOO_MANY_FIELDS", aliases % " ".join(f"a{i}:id" for i in range(5000)), limit=5000)
+    many = "{" + " ".join(f"a{i}:maker(id:1){{...c0}}" for i in range(900)) + "}"
+    service.passes(2, 1800, many + chain("c", "Maker", 800, "%", "id"))
+    service.refuses("TOO_NESTED", "{a" * 9000, limit=40, found=9000)
+    service.refuses("TOO_NESTED", "{product(id:" + "[" * 18000, limit=40, found=18002)
+    service.refuses("TOO_NESTED", "query($x:" + "[" * 15000, limit=40, found=15001)
+    for opening, closing in (("[", "]"), ('{"a":', "}")):
+        nested = opening * 6000 + "1" + closing * 6000
+        service.refuses("TOO_NESTED", ('{"query": "{makers {id}}", "variables": {"x": %s}}' % nested).encode(), limit=40, found=6001)
+    service.is_alive()
+
+
+# The fields that are drawn: response key and call, the size of a list or None, the type of what is below.
+FIELDS = {
+    "Query": [("makers(first: 2)", 2, "Maker"), ("products(first: 3)", 3, "Product"), ("p: products(first: 1)", 1, "Product"), ("n: products(first: 0)", 0, "Product"),
+              ('named(id: "p1")', 1, "Named"), ('search(text: "a", first: 2)', 2, "Found"), ("maker(id: 1)", 1, "Maker"), ("__typename", None, None)],
+    "Product": [("id", None, None), ("name", None, None), ("x: name", None, None), ("maker", 1, "Maker"), ("reviews(first: 2)", 2, "Review"), ("reviews2: reviews", 5, "Review"),
+                ("related(limit: 0)", 0, "Product"), ("r: related(limit: 1)", 1, "Product"), ("tags", None, None)],
+    "Maker": [("id", None, None), ("name", None, None), ("x: country", None, None), ("parent", 1, "Maker"), ("x2: parent", 1, "Maker"), ("products(first: $two)", 2, "Product")],
+    "Review": [("id", None, None), ("stars", None, None), ("product", 1, "Product"), ("p: product", 1, "Product")],
+    "Named": [("id", None, None), ("name", None, None)],
+    "Found": [("__typename", None, None)],
+}
+POSSIBLE = {"Named": ["Product", "Maker"], "Found": ["Product", "Maker", "Review"]}
+SWITCHES = [("@skip(if: true)", False), ("@include(if: $no)", False), ("@include(if: $yes)", True), ("@skip(if: $no)", True), ("@skip(if: $yes) @include(if: $yes)", False)]
+
+
+def possible(name):
+    return POSSIBLE.get(name, [name])
+
+
+class Drawn:
+    """A random request, and its cost counted by expanding everything."""
+
+    def __init__(self, seed):
+        self.pick = random.Random(seed)
+        self.fragments = {}
+        for i in reversed(range(self.pick.randrange(6))):
+            on = self.pick.choice(["Product", "Product", "Maker", "Maker", "Review", "Named", "Query"])
+            self.fragments[f"F{i}"] = (on, self.selections(on, 2))
+        self.root = self.selections("Query", 3)
+        self.text = "query($two: Int = 2, $yes: Boolean = true, $no: Boolean!) " + self.written(self.root)
+        for name, (on, body) in self.fragments.items():
+            self.text += f" fragment {name} on {on} {self.written(body)}"
+
+    def selections(self, on, levels):
+        made = []
+        for _ in range(self.pick.randrange(1, 5)):
+            switch = self.pick.choice(SWITCHES) if self.pick.randrange(5) == 0 else ("", True)
+            kind = self.pick.randrange(6)
+            fitting = [n for n, (t, _) in self.fragments.items() if set(possible(t)) & set(possible(on))]
+            if kind < 2 and fitting:
+                made.append(("spread", switch, self.pick.choice(fitting)))
+            elif kind == 2 and levels:
+                to = self.pick.choice([on, *(t for t in ("Product", "Maker", "Named") if set(possible(t)) & set(possible(on)))])
+                made.append(("inline", switch, to, self.selections(to, levels - 1)))
+            else:
+                call, size, below = self.pick.choice([f for f in FIELDS[on] if levels or not f[2]] or [("__typename", None, None)])
+                made.append(("field", switch, call, size, below, self.selections(below, levels - 1) if below else None))
+        return made
+
+    def written(self, body):
+        parts = []
+        for kind, (switch, _), *rest in body:
+            if kind == "spread":
+                parts.append(f"...{rest[0]} {switch}")
+            elif kind == "inline":
+                parts.append(f"... on {rest[0]} {switch} {self.written(rest[1])}")
+            else:
+                parts.append(f"{rest[0]} {switch} {self.written(rest[3]) if rest[3] else ''}")
+        return "{" + " ".join(parts) + "}"
+
+    def collect(self, on, bodies):
+        found, spread = {}, set()
+
+        def walk(body):
+            for kind, (_, active), *rest in body:
+                if not active:
+                    continue
+                if kind == "field":
+                    found.setdefault(rest[0].split("(")[0].split(":")[0], []).append(rest)
+                elif kind == "inline":
+                    if on in possible(rest[0]):
+                        walk(rest[1])
+                elif rest[0] not in spread:
+                    spread.add(rest[0])
+                    to, inner = self.fragments[rest[0]]
+                    if on in possible(to):
+                        walk(inner)
+
+        for body in bodies:
+            walk(body)
+        return found
+
+    def cost(self, on, bodies):
+        depth = fields = 0
+        for nodes in self.collect(on, bodies).values():
+            _, size, below, _ = nodes[0]
+            costs = [self.cost(t, [n[3] for n in nodes]) for t in possible(below)] if size else [(0, 0)]
+            depth = max(depth, 1 + max(d for d, _ in costs))
+            fields += 1 + (size or 0) * max(f for _, f in costs)
+        return depth, fields
+
+    def first_deep(self, on, bodies, left):
+        for key, nodes in self.collect(on, bodies).items():
+            if left == 0:
+                return [key]
+            if nodes[0][1]:
+                for t in possible(nodes[0][2]):
+                    rest = self.first_deep(t, [n[3] for n in nodes], left - 1)
+                    if rest:
+                        return [key, *rest]
+        return None
+
+
+def test_drawn_requests_are_judged_like_a_slow_count(tmp_path):
+    service = with_limits(tmp_path, depth=4, fields=40)
+    try:
+        seen = {"passed": 0, "TOO_DEEP": 0, "TOO_MANY_FIELDS": 0}
+        for seed in range(400):
+            drawn = Drawn(seed)
+            depth, fields = drawn.cost("Query", [drawn.root])
+            status, body = service.ask(drawn.text, {"no": False})
+            if depth > 4:
+                path = drawn.first_deep("Query", [drawn.root], 4)
+                service.is_refusal(status, body, "TOO_DEEP", path, {"limit": 4, "found": depth})
+                seen["TOO_DEEP"] += 1
+            elif fields > 40:
+                service.is_refusal(status, body, "TOO_MANY_FIELDS", [], {"limit": 40})
+                seen["TOO_MANY_FIELDS"] += 1
+            else:
+                assert status == 200, (drawn.text, body)
+                assert body.get("extensions") == {"cost": {"depth": depth, "fields": fields}}, (drawn.text, body.get("extensions"), depth, fields)
+                seen["passed"] += 1
+        assert min(seen.values()) >= 20, seen
+    finally:
+        service.stop()
