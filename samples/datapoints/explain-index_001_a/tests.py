@@ -122,8 +122,11 @@ class Desk:
         raise AssertionError("the pages do not end")
 
     def reindex(self, port=None):
-        done = subprocess.run([sys.executable, "-m", "desk.reindex"], cwd=APP, env=self.env(port or self.port),
-                              timeout=40, capture_output=True, text=True)
+        try:
+            done = subprocess.run([sys.executable, "-m", "desk.reindex"], cwd=APP, env=self.env(port or self.port),
+                                  timeout=120, capture_output=True, text=True)
+        except subprocess.TimeoutExpired:
+            raise AssertionError("reindex does not end")
         assert done.returncode == 0, done.stderr[-800:]
 
     def old(self, ident, queue, state="open", priority=0, due=None, assignee=None, pipe=None):
@@ -259,7 +262,10 @@ def test_lists_and_limits():
         d.reindex(d.proxy.port)
         assert d.proxy.n >= len(tickets) / 200, f"{d.proxy.n} requests for {len(tickets)} tickets: the batches are too large"
         assert d.entries() <= 2 * len(tickets) + 20, d.entries()
+        # what a worker does once, like loading scripts, does not count
+        d.list("bulk", limit=1)
         d.cheap_page("bulk", limit=1)
+        assert d.call("GET", "/queues/bulk/counts")[0] == 200
 
         d.compare(QUEUES, AGENTS, tickets=tickets)
         d.compare(["a:open", "-"], ["-"], limit=3, tickets=tickets)
@@ -305,10 +311,19 @@ def test_lists_and_limits():
         assert d.entries() <= 20, f"{d.entries()} entries without a ticket"
 
 
-def race(d, first, second, at):
+def race(d, first, second, at, queues):
     """Sends `first` to the worker behind the proxy and `second` to the other one, just before the at-th piece for Redis."""
     got = []
-    d.proxy.arm(lambda n: got.append(second()) if n == at else None)
+
+    def hook(n):
+        if n == at:
+            got.append(second())
+            tickets = d.hashes()
+            for queue in queues:  # by worker 1, as the other one has to wait
+                here = [t for t in tickets if t["queue"] == queue]
+                assert d.pages(queue, state=ALL, worker=1) == here, f"{queue}: not what the hashes say, in the middle of a write"
+
+    d.proxy.arm(hook)
     answer = first()
     d.proxy.arm()
     assert not d.proxy.problems, d.proxy.problems[0]
@@ -320,23 +335,23 @@ def races(d, tag):
     """Each pair of writes, with the second one before each request that the first one makes to Redis."""
     d.put(tag + "warm", queue="warm")
     for kind in ("patch", "put", "delete", "resurrect"):
-        at = 1
+        at, names = 1, [f"{kind}{n}" for n in range(4)] + ["p1", "p2"]
         for i in range(12 if kind in ("patch", "put") else 22):
             ident, path = f"{tag}{kind}{i}", f"/tickets/{tag}{kind}{i}"
             if kind == "put":
-                one, two, at = race(d, lambda: d.call("PUT", path, {"queue": "p1"}), lambda: d.call("PUT", path, {"queue": "p2"}, 1), at)
+                one, two, at = race(d, lambda: d.call("PUT", path, {"queue": "p1"}), lambda: d.call("PUT", path, {"queue": "p2"}, 1), at, names)
                 good, bad = 201, 409
             else:
                 d.put(ident, 1, queue=f"{kind}0")
                 moved = {"queue": f"{kind}{1 + i % 2}", "priority": i, "assignee": "m"}
                 if kind == "patch":
-                    one, two, at = race(d, lambda: d.patch(ident, 1, queue="patch3", subject="A"), lambda: d.patch(ident, 1, 1, **moved), at)
+                    one, two, at = race(d, lambda: d.patch(ident, 1, queue="patch3", subject="A"), lambda: d.patch(ident, 1, 1, **moved), at, names)
                     good, bad = 200, 412
                 elif kind == "delete":
-                    one, two, at = race(d, lambda: d.call("DELETE", path), lambda: d.patch(ident, 1, 1, **moved), at)
+                    one, two, at = race(d, lambda: d.call("DELETE", path), lambda: d.patch(ident, 1, 1, **moved), at, names)
                     assert one[0] == 200 and (two is None or two[0] in (200, 404)), (one, two)
                 else:
-                    one, two, at = race(d, lambda: d.patch(ident, 1, **moved), lambda: d.call("DELETE", path, worker=1), at)
+                    one, two, at = race(d, lambda: d.patch(ident, 1, **moved), lambda: d.call("DELETE", path, worker=1), at, names)
                     assert one[0] in (200, 404) and (two is None or two[0] == 200), (one, two)
             if kind in ("patch", "put"):
                 both = sorted(x[0] for x in (one, two) if x)
@@ -345,7 +360,7 @@ def races(d, tag):
                 assert d.call("GET", path) == (200, won)
             elif two:
                 assert d.call("GET", path)[0] == 404 and not d.db.exists("ticket:" + ident), f"{ident} is back"
-        d.compare([f"{kind}{n}" for n in range(4)] + ["p1", "p2"], ["m"])
+        d.compare(names, ["m"])
         for t in d.hashes():
             assert d.call("DELETE", "/tickets/" + t["id"])[0] == 200
     # claims: the whole walk of a worker without an index is one of the cases
@@ -354,7 +369,7 @@ def races(d, tag):
         for n in range(2):
             d.put(f"{tag}claim{i}{n}", queue="c")
         one, two, at = race(d, lambda: d.call("POST", "/queues/c/claim", {"agent": "one"}),
-                              lambda: d.call("POST", "/queues/c/claim", {"agent": "two"}, 1), at)
+                              lambda: d.call("POST", "/queues/c/claim", {"agent": "two"}, 1), at, ["c"])
         assert one[0] == 200 and (two is None or (two[0] == 200 and two[1]["id"] != one[1]["id"])), (one, two)
         for answer in (one, two):
             assert not answer or d.call("GET", "/tickets/" + answer[1]["id"])[1] == answer[1]
@@ -404,7 +419,8 @@ def test_reindex_beside_work():
         assert d.patch("t0", t0["version"], priority=98, queue="r", state="open")[0] == 200
 
         def beside(n):
-            assert d.list("still")["tickets"] == still, "the list of a queue that nobody changes is wrong during reindex"
+            if n <= 40 or n % 16 == 0:
+                assert d.list("still")["tickets"] == still, "the list of a queue that nobody changes is wrong during reindex"
             if n > 12:
                 return
             for _ in range(8):
@@ -459,10 +475,9 @@ def test_reindex_beside_work():
             if status == 200:
                 assert d.patch(f"t{i}", now["version"], priority=-5)[0] == 200
         run()
-        before = d.entries()
         d.reindex()
         d.compare(queues, ["kim", "lee"])
-        assert d.entries() == before
+        assert d.entries() <= 2 * len(d.hashes()) + 20
         for name in list(d.db.scan_iter(match="ticket:*", count=1000)):
             d.db.delete(name)
         d.reindex()

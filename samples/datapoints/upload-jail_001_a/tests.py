@@ -14,15 +14,16 @@ import pytest
 
 HOME = Path("/srv/catalog")
 
-# Of the data that the recorded requests got before there was a gate.
+# Starts of SHA-256 of the data that the recorded requests got before there was a gate.
 RECORDED = {
-    "01-shop-window": "620fdcf08cb5cae8b029f7f38a6d66fc5746d4ac4f7a2b607d1b654176bb6cbc",
-    "02-generated-by-a-client": "268a876ad6a31f5e9ecfefe339ad030cac7f72b2aa9855ce94ee798b79de3b67",
-    "03-search": "efa05c89261b253eb41f0e8e8dd9d120d1a677b8a902dc7d2ace8a303493234d",
-    "04-odd-names": "b6d31121a7d48ea7b70c9516a8ca305ce1bb7c75349b7de17c714f634d2eea95",
-    "05-count-only": "543ee64290a4730b4d09a4a1e0960e32a1d7c1248a4c007f77066fae46227e67",
-    "06-everything-off": "ddd609324d4512dc926beb367fcc23cbf7f2842201f6e22bd6551453942df7e0",
+    "01-shop-window": "620fdcf08cb5cae8",
+    "02-generated-by-a-client": "268a876ad6a31f5e",
+    "03-search": "efa05c89261b253e",
+    "04-odd-names": "b6d31121a7d48ea7",
+    "05-count-only": "543ee64290a4730b",
+    "06-everything-off": "ddd609324d4512dc",
 }
+LIMITS = {"TOO_MANY_FIELDS": 5000, "TOO_DEEP": 12, "TOO_NESTED": 40}
 
 
 class Service:
@@ -74,6 +75,7 @@ class Service:
         return body["data"]
 
     def refuses(self, code, query, variables=None, path=(), name=None, **more):
+        more = {"limit": LIMITS[code], **more} if code in LIMITS else more
         before = self.http("GET", "/stats")
         status, body = self.ask(query, variables, name) if isinstance(query, str) else self.http("POST", "/graphql", query)
         self.is_refusal(status, body, code, path, more)
@@ -104,11 +106,12 @@ def with_limits(folder, **limits):
 
 
 def test_what_passes_is_answered_with_its_cost(service):
+    passes, refuses = service.passes, service.refuses
     service.is_alive()
     for name, digest in RECORDED.items():
         status, body = service.http("POST", "/graphql", (HOME / "recorded" / f"{name}.json").read_text())
         assert status == 200 and set(body) == {"data", "extensions"}, (name, body)
-        assert hashlib.sha256(json.dumps(body["data"], sort_keys=True).encode()).hexdigest() == digest, f"{name} is answered differently"
+        assert hashlib.sha256(json.dumps(body["data"], sort_keys=True).encode()).hexdigest()[:16] == digest, f"{name} is answered differently"
     table = [
         (2, 7, "{products(first: 3) {id name}}"),
         (2, 21, "{products {id}}"),
@@ -129,70 +132,74 @@ def test_what_passes_is_answered_with_its_cost(service):
         (1, 4, "{a: __typename constructor: __typename __proto__: __typename hasOwnProperty: __typename a: __typename}"),
     ]
     for depth, fields, query in table:
-        service.passes(depth, fields, query)
+        passes(depth, fields, query)
     for given, fields in (({}, 21), ({"n": 4}, 5), ({"n": 0}, 1), ({"n": 100}, 101), (None, 21)):
-        service.passes(2 if fields > 1 else 1, fields, "query($n: Int) {products(first: $n) {id}}", given)
+        passes(2 if fields > 1 else 1, fields, "query($n: Int) {products(first: $n) {id}}", given)
     for given, fields in (({}, 8), ({"n": 4}, 5)):
-        service.passes(2, fields, "query($n: Int = 7) {products(first: $n) {id}}", given)
-    service.passes(2, 31, 'query($n: Int) {search(text: "a", first: $n) {__typename}}', {})
+        passes(2, fields, "query($n: Int = 7) {products(first: $n) {id}}", given)
+    passes(2, 31, 'query($n: Int) {search(text: "a", first: $n) {__typename}}', {})
     switch = "query($s: Boolean!, $t: Boolean = true) {products(first: 2) {id @skip(if: $s) name @include(if: $s) price @include(if: $t) @skip(if: $s)}}"
-    service.passes(2, 3, switch, {"s": True})
-    service.passes(2, 5, switch, {"s": False})
-    service.passes(2, 3, switch, {"s": False, "t": False})
-    service.passes(2, 3, "query($__proto__: Int = 2) {products(first: $__proto__) {id}}", {})
+    passes(2, 3, switch, {"s": True})
+    passes(2, 5, switch, {"s": False})
+    passes(2, 3, switch, {"s": False, "t": False})
+    passes(2, 3, "query($__proto__: Int = 2) {products(first: $__proto__) {id}}", {})
     two = "query A {makers {id}} query B {products(first: 100) {reviews(first: 50) {id text}}} query C {...D} fragment D on Query {...D}"
-    service.passes(2, 11, two, name="A")
-    service.refuses("TOO_MANY_FIELDS", two, name="B", limit=5000)
-    service.refuses("FRAGMENT_CYCLE", two, name="C")
+    passes(2, 11, two, name="A")
+    refuses("TOO_MANY_FIELDS", two, name="B")
+    refuses("FRAGMENT_CYCLE", two, name="C")
     for query, message in (("{nope}", "Query has no nope"), ("{makers {id}", "unexpected end"), ("query A {__typename} query B {__typename}", "which operation?")):
         assert service.ask(query) == (400, {"errors": [{"message": message}]})
 
 
 def test_what_is_too_much_is_refused_with_the_reason(service, tmp_path):
+    passes, refuses = service.passes, service.refuses
     service.is_alive()
     edge = "{products(first: 98) {reviews(first: 50) {id}} __typename %s}"
-    service.passes(3, 5000, edge % "")
-    service.refuses("TOO_MANY_FIELDS", edge % "t: __typename", limit=5000)
-    service.refuses("TOO_MANY_FIELDS", '{named(id: 1) {id ... on Maker {products(first: 100) {reviews(first: 49) {id}}}}}', limit=5000)
+    passes(3, 5000, edge % "")
+    refuses("TOO_MANY_FIELDS", edge % "t: __typename")
+    refuses("TOO_MANY_FIELDS", '{named(id: 1) {id ... on Maker {products(first: 100) {reviews(first: 49) {id}}}}}')
 
     def parents(n):
         return "parent {" * n + "id" + "}" * n
 
-    service.passes(12, 12, '{maker(id: "m1") {%s}}' % parents(10))
-    service.refuses("TOO_DEEP", '{maker(id: "m1") {%s}}' % parents(11), path=["maker"] + ["parent"] * 11 + ["id"], limit=12, found=13)
+    passes(12, 12, '{maker(id: "m1") {%s}}' % parents(10))
+    refuses("TOO_DEEP", '{maker(id: "m1") {%s}}' % parents(11), path=["maker"] + ["parent"] * 11 + ["id"], found=13)
     deep = """{z: products(first: 0) {maker {%s}} named(id: "m1") {id ... on Maker {a: parent {id} ...Late b: parent {...Late}} ... on Product {n: maker {...Late}}}
               maker(id: "m1") {%s}} fragment Late on Maker {a: parent {name c: parent {%s}}}""" % (parents(20), parents(13), parents(8))
-    service.refuses("TOO_DEEP", deep, path=["named", "n", "a", "c"] + ["parent"] * 8 + ["id"], limit=12, found=15)
-    service.refuses("TOO_DEEP", "query($on: Boolean = false) {%s products {reviews(first: 50) {product {related {reviews(first: 50) {id}}}}} maker(id: 2) {x: id @include(if: $on) ...F @include(if: $on) ... @skip(if: $on) {...F}}} fragment F on Maker {%s}"
-                    % ("__typename", parents(14)), path=["maker"] + ["parent"] * 12, limit=12, found=16)
+    refuses("TOO_DEEP", deep, path=["named", "n", "a", "c"] + ["parent"] * 8 + ["id"], found=15)
+    refuses("TOO_DEEP", "query($on: Boolean = false) {%s products {reviews(first: 50) {product {related {reviews(first: 50) {id}}}}} maker(id: 2) {x: id @include(if: $on) ...F @include(if: $on) ... @skip(if: $on) {...F}}} fragment F on Maker {%s}"
+                    % ("__typename", parents(14)), path=["maker"] + ["parent"] * 12, found=16)
 
     for size in ("-1", "101", "null", "1.5", '"3"', "true", "[1]", "{a: 1}", "ten", "99999999999999999999"):
-        service.refuses("BAD_SIZE", "{makers {id} products(first: %s) {id}}" % size)
+        refuses("BAD_SIZE", "{makers {id} products(first: %s) {id}}" % size)
     for value in (-1, 101, None, 1.5, "3", True, [1], {}):
-        service.refuses("BAD_SIZE", "query($n: Int = 3) {products(first: $n) {id}}", {"n": value})
-    service.refuses("BAD_SIZE", '{product(id: "p1") {tags(first: 11)}}')
-    service.refuses("BAD_SIZE", '{product(id: "p1") {related(limit: 21) {id}}}')
-    service.refuses("BAD_SIZE", "{products(first: 0) {...F}} fragment F on Product {reviews(first: 51) {id}}")
-    service.refuses("BAD_SIZE", "query($n: Int = null) {makers(first: $n) {%s}}" % parents(20))
-    service.refuses("FRAGMENT_CYCLE", "{products(first: 0) {...F}} fragment F on Product {maker {...G}} fragment G on Maker {products(first: -1) {...F}}")
-    service.refuses("FRAGMENT_CYCLE", "{...F} fragment F on Query {...F}")
+        refuses("BAD_SIZE", "query($n: Int = 3) {products(first: $n) {id}}", {"n": value})
+    refuses("BAD_SIZE", '{product(id: "p1") {tags(first: 11)}}')
+    refuses("BAD_SIZE", '{product(id: "p1") {related(limit: 21) {id}}}')
+    refuses("BAD_SIZE", "{products(first: 0) {...F}} fragment F on Product {reviews(first: 51) {id}}")
+    refuses("BAD_SIZE", "query($n: Int = null) {makers(first: $n) {%s}}" % parents(20))
+    refuses("FRAGMENT_CYCLE", "{products(first: 0) {...F}} fragment F on Product {maker {...G}} fragment G on Maker {products(first: -1) {...F}}")
+    refuses("FRAGMENT_CYCLE", "{...F} fragment F on Query {...F}")
+
+    def lists(n):
+        return "[" * n + "]" * n
 
     padded = "{makers {id}}#"
-    service.passes(2, 11, padded + "x" * (65536 - len(padded)))
-    service.refuses("TOO_LARGE", padded + "x" * (65537 - len(padded)), limit=65536, found=65537)
-    service.refuses("TOO_LARGE", padded + "\u00e9" * 33000, limit=65536, found=66000 + len(padded))
+    passes(2, 11, padded + "x" * (65536 - len(padded)))
+    refuses("TOO_LARGE", padded + "x" * (65537 - len(padded)), limit=65536, found=65537)
+    refuses("TOO_LARGE", padded + "\u00e9" * 33000, limit=65536, found=66000 + len(padded))
     many = '{product(id: "p1") {%s}}'
-    service.passes(2, 2, many % ("id " * 19990))
-    service.refuses("TOO_LARGE", many % ("id " * 19991), limit=20000, found=20001)
+    passes(2, 2, many % ("id " * 19990))
+    refuses("TOO_LARGE", many % ("id " * 19991), limit=20000, found=20001)
     assert service.ask(many % ("id " * 19991) + "%")[0] == 400
-    service.passes(2, 11, "query($x: Any = %s) {makers {id}}" % ("[" * 39 + "]" * 39))
-    service.refuses("TOO_NESTED", "query($x: Any = %s) {makers {id}}" % ("[" * 40 + "]" * 40), limit=40, found=41)
-    service.refuses("TOO_NESTED", "{" * 41, limit=40, found=41)
-    service.passes(2, 11, '{makers {id}} #' + "{" * 60)
-    service.passes(2, 2, '{maker(id: "%s") {id}}' % ("[" * 60))
+    passes(2, 11, "query($x: Any = %s) {makers {id}}" % lists(39))
+    refuses("TOO_NESTED", "query($x: Any = %s) {makers {id}}" % lists(40), found=41)
+    refuses("TOO_NESTED", "{" * 41, found=41)
+    passes(2, 11, '{makers {id}} #' + "{" * 60)
+    passes(2, 2, '{maker(id: "%s") {id}}' % ("[" * 60))
     nested = '{"query": "{makers {id}}", "variables": {"x": %s}}'
-    service.refuses("TOO_NESTED", (nested % ("[" * 40 + "]" * 40)).encode(), limit=40, found=41)
-    assert service.http("POST", "/graphql", nested % ("[" * 39 + "]" * 39))[0] == 200
+    refuses("TOO_NESTED", (nested % lists(40)).encode(), found=41)
+    assert service.http("POST", "/graphql", nested % lists(39))[0] == 200
     service.is_alive()
 
     small = with_limits(tmp_path, depth=2, fields=6, nesting=5, tokens=60, bytes=300)
@@ -207,79 +214,88 @@ def test_what_is_too_much_is_refused_with_the_reason(service, tmp_path):
         small.stop()
 
 
-def chain(name, on, count, link, end):
+def chain(name, on, count, link, end="id"):
     """Fragments name0, name1, ..., each with `link`, in which % stands for the next."""
     made = [f"fragment {name}{i} on {on}{{{link.replace('%', f'...{name}{i + 1}')}}}" for i in range(count)]
     return "".join(made) + f"fragment {name}{count} on {on}{{{end}}}"
 
 
 def test_those_who_mean_harm_get_a_quick_answer(service):
+    passes, refuses = service.passes, service.refuses
     service.is_alive()
     step = "maker{products(first:1){%}}"
     wide = " ".join(f"a{i}:{step}" for i in range(24))
     both = f"a:{step}b:{step}"
     top = '{product(id:"p1"){...F0}}'
 
-    service.refuses("TOO_DEEP", top + chain("F", "Product", 150, both, "id"), path=["product"] + ["a", "products"] * 6, limit=12, found=302)
-    service.refuses("TOO_DEEP", top + chain("F", "Product", 40, wide, "id"), path=["product"] + ["a0", "products"] * 6, limit=12, found=82)
-    service.refuses("TOO_MANY_FIELDS", top + chain("F", "Product", 5, wide, "id"), limit=5000)
+    def to(count, link, end="id"):
+        return top + chain("F", "Product", count, link, end)
+
+    refuses("TOO_DEEP", to(150, both), path=["product"] + ["a", "products"] * 6, found=302)
+    refuses("TOO_DEEP", to(40, wide), path=["product"] + ["a0", "products"] * 6, found=82)
+    refuses("TOO_MANY_FIELDS", to(5, wide))
     service.is_alive()
     last = wide + " z:maker{products(first:1){%}}"
-    late = chain("F", "Product", 5, last, "id")
-    service.refuses("TOO_MANY_FIELDS", top + late, limit=5000)
-    service.refuses("TOO_DEEP", '{product(id:"p1"){...F0 ...D0}}' + late + chain("D", "Product", 6, step, "id"), path=["product"] + ["maker", "products"] * 6, limit=12, found=14)
-    service.passes(1, 1, "{products(first:0){...F0}}" + chain("F", "Product", 40, wide, "id"))
-    service.passes(3, 49, top + chain("F", "Product", 30, wide.replace("first:1", "first:0"), "id"))
-    service.passes(2, 3, top + chain("F", "Product", 300, "%%...on Product{%}...{%%}", "id name"))
-    service.passes(12, 12, top + chain("F", "Product", 5, step * 20, "id"))
+    late = chain("F", "Product", 5, last)
+    refuses("TOO_MANY_FIELDS", top + late)
+    refuses("TOO_DEEP", '{product(id:"p1"){...F0 ...D0}}' + late + chain("D", "Product", 6, step), path=["product"] + ["maker", "products"] * 6, found=14)
+    passes(1, 1, "{products(first:0){...F0}}" + chain("F", "Product", 40, wide))
+    passes(3, 49, to(30, wide.replace("first:1", "first:0")))
+    passes(2, 3, to(300, "%%...on Product{%}...{%%}", "id name"))
+    passes(12, 12, to(5, step * 20))
     service.is_alive()
 
-    line = chain("c", "Maker", 1800, "%", "id")
-    service.passes(2, 2, "{maker(id:1){...c0}}" + line)
-    service.refuses("FRAGMENT_CYCLE", "{maker(id:1){...c0}}" + line.replace("{id}", "{...c0}"))
-    down = chain("d", "Maker", 1450, "parent{%}", "id")
-    service.refuses("TOO_DEEP", "{maker(id:1){...d0}}" + down, path=["maker"] + ["parent"] * 12, limit=12, found=1452)
-    service.refuses("FRAGMENT_CYCLE", "{maker(id:1){...d0}}" + down.replace("{id}", "{parent{...d700}}"))
-    service.passes(1, 1, "{makers(first:0){...d0}}" + down)
+    lined = "{maker(id:1){...c0}}" + chain("c", "Maker", 1800, "%")
+    passes(2, 2, lined)
+    refuses("FRAGMENT_CYCLE", lined.replace("{id}", "{...c0}"))
+    start = "{maker(id:1){...d0}}"
+    down = chain("d", "Maker", 1450, "parent{%}")
+    refuses("TOO_DEEP", start + down, path=["maker"] + ["parent"] * 12, found=1452)
+    refuses("FRAGMENT_CYCLE", start + down.replace("{id}", "{parent{...d700}}"))
+    passes(1, 1, "{makers(first:0){...d0}}" + down)
     web = "".join(f"fragment w{i} on Maker{{{' '.join(f'...w{j}' for j in range(i + 1, 70))} id}}" for i in range(70))
-    service.passes(2, 2, "{maker(id:1){...w0}}" + web)
+    passes(2, 2, "{maker(id:1){...w0}}" + web)
     ladder = "".join(f"fragment w{i} on Maker{{{' '.join(f'a{j}:parent{{...w{j}}}' for j in range(i + 1, 60))} id}}" for i in range(60))
-    service.refuses("TOO_DEEP", "{maker(id:1){...w0}}" + ladder, path=["maker"] + [f"a{i}" for i in range(1, 13)], limit=12, found=61)
+    refuses("TOO_DEEP", "{maker(id:1){...w0}}" + ladder, path=["maker"] + [f"a{i}" for i in range(1, 13)], found=61)
     service.is_alive()
 
     # One key that stands for two things: it has no exact cost, but no way around the gate either.
     nested = "parent{" * 14 + "id" + "}" * 14
     for query in ('{maker(id:"m1"){x:id x:%s}}' % nested, '{maker(id:"m1"){products(first:1){id} products(first:0){maker{%s}}}}' % nested,
                   '{maker(id:"m1"){products(first:1){id} products(first:0){maker{...d0}}}}' + down,
-                  '{product(id:"p1"){related(limit:1){id} related(limit:0){...F0}}}' + chain("F", "Product", 150, both, "id")):
+                  '{product(id:"p1"){related(limit:1){id} related(limit:0){...F0}}}' + chain("F", "Product", 150, both)):
         status, body = service.ask(query)
         assert status in (400, 422) and set(body) == {"errors"} and len(body["errors"]) == 1, (query[:200], status, str(body)[:300])
     service.is_alive()
 
     aliases = '{product(id:"p1"){%s}}'
-    service.passes(2, 5000, aliases % " ".join(f"a{i}:id" for i in range(4999)))
-    service.refuses("TOO_MANY_FIELDS", aliases % " ".join(f"a{i}:id" for i in range(5000)), limit=5000)
+    passes(2, 5000, aliases % " ".join(f"a{i}:id" for i in range(4999)))
+    refuses("TOO_MANY_FIELDS", aliases % " ".join(f"a{i}:id" for i in range(5000)))
     many = "{" + " ".join(f"a{i}:maker(id:1){{...c0}}" for i in range(900)) + "}"
-    service.passes(2, 1800, many + chain("c", "Maker", 800, "%", "id"))
-    service.refuses("TOO_NESTED", "{a" * 9000, limit=40, found=9000)
-    service.refuses("TOO_NESTED", "{product(id:" + "[" * 18000, limit=40, found=18002)
-    service.refuses("TOO_NESTED", "query($x:" + "[" * 15000, limit=40, found=15001)
+    passes(2, 1800, many + chain("c", "Maker", 800, "%"))
+    refuses("TOO_NESTED", "{a" * 9000, found=9000)
+    refuses("TOO_NESTED", "{product(id:" + "[" * 18000, found=18002)
+    refuses("TOO_NESTED", "query($x:" + "[" * 15000, found=15001)
     for opening, closing in (("[", "]"), ('{"a":', "}")):
         nested = opening * 6000 + "1" + closing * 6000
-        service.refuses("TOO_NESTED", ('{"query": "{makers {id}}", "variables": {"x": %s}}' % nested).encode(), limit=40, found=6001)
+        refuses("TOO_NESTED", ('{"query": "{makers {id}}", "variables": {"x": %s}}' % nested).encode(), found=6001)
     service.is_alive()
+
+
+def leaves(*names):
+    return [(name, None, None) for name in names]
 
 
 # The fields that are drawn: response key and call, the size of a list or None, the type of what is below.
 FIELDS = {
     "Query": [("makers(first: 2)", 2, "Maker"), ("products(first: 3)", 3, "Product"), ("p: products(first: 1)", 1, "Product"), ("n: products(first: 0)", 0, "Product"),
-              ('named(id: "p1")', 1, "Named"), ('search(text: "a", first: 2)', 2, "Found"), ("maker(id: 1)", 1, "Maker"), ("__typename", None, None)],
-    "Product": [("id", None, None), ("name", None, None), ("x: name", None, None), ("maker", 1, "Maker"), ("reviews(first: 2)", 2, "Review"), ("reviews2: reviews", 5, "Review"),
-                ("related(limit: 0)", 0, "Product"), ("r: related(limit: 1)", 1, "Product"), ("tags", None, None)],
-    "Maker": [("id", None, None), ("name", None, None), ("x: country", None, None), ("parent", 1, "Maker"), ("x2: parent", 1, "Maker"), ("products(first: $two)", 2, "Product")],
-    "Review": [("id", None, None), ("stars", None, None), ("product", 1, "Product"), ("p: product", 1, "Product")],
-    "Named": [("id", None, None), ("name", None, None)],
-    "Found": [("__typename", None, None)],
+              ('named(id: "p1")', 1, "Named"), ('search(text: "a", first: 2)', 2, "Found"), ("maker(id: 1)", 1, "Maker"), *leaves("__typename")],
+    "Product": [*leaves("id", "name", "x: name"), ("maker", 1, "Maker"), ("reviews(first: 2)", 2, "Review"), ("reviews2: reviews", 5, "Review"),
+                ("related(limit: 0)", 0, "Product"), ("r: related(limit: 1)", 1, "Product"), *leaves("tags")],
+    "Maker": [*leaves("id", "name", "x: country"), ("parent", 1, "Maker"), ("x2: parent", 1, "Maker"), ("products(first: $two)", 2, "Product")],
+    "Review": [*leaves("id", "stars"), ("product", 1, "Product"), ("p: product", 1, "Product")],
+    "Named": [*leaves("id", "name")],
+    "Found": [*leaves("__typename")],
 }
 POSSIBLE = {"Named": ["Product", "Maker"], "Found": ["Product", "Maker", "Review"]}
 SWITCHES = [("@skip(if: true)", False), ("@include(if: $no)", False), ("@include(if: $yes)", True), ("@skip(if: $no)", True), ("@skip(if: $yes) @include(if: $yes)", False)]
