@@ -36,7 +36,7 @@ from codedata.checks.duplicates import Texts
 from codedata.datapoints.queue import TaskManager
 
 # idea, builder, review of each process; all but the first are killed once they hold so many tasks
-PROCESSES = (((3, 7, 4), 0), ((0, 1, 0), 1), ((0, 1, 0), 1), ((1, 3, 2), 3))
+PROCESSES = (((3, 7, 4), 0), ((0, 1, 0), 1), ((0, 1, 0), 1), ((1, 3, 2), 2))
 REAL = (((2, 2, 1), 0),)
 TYPES = ("generate_idea", "build_datapoint", "review_datapoint")
 ROLES = ("idea", "builder", "review")
@@ -82,8 +82,11 @@ def agents(root: Path, is_real: bool) -> tuple[dict, bool]:
     server, seeds = prepared(root, names, is_real)
     processes = REAL if is_real else PROCESSES
     started, killed_at = time.time(), {}
-    children = [start(root, seeds, counts) for counts, _ in processes]
+    children = [start(root, seeds, processes[0][0])]
     manager = TaskManager(root / "dp")
+    while not manager.tasks(state="in_progress"):   # before, one that only builds has nothing to do
+        time.sleep(0.1)
+    children += [start(root, seeds, counts) for counts, _ in processes[1:]]
     for child, (_, n_held) in zip(children, processes, strict=True):
         if n_held:
             kill_holding(child, n_held, manager)
@@ -138,9 +141,11 @@ def prepared(root: Path, names: list[str], is_real: bool) -> tuple[Replay, Path]
 
 
 def kill_holding(child: subprocess.Popen, n_held: int, manager: TaskManager) -> None:
-    """Kill a process once its agents hold so many tasks."""
+    """Kill a process once its agents hold so many tasks. Exit where it ends before."""
     while sum(task["agent"].endswith(f".{child.pid}")
               for task in manager.tasks(state="in_progress")) < n_held:
+        if child.poll() is not None:
+            sys.exit(f"A process ended before it held {n_held} tasks at once.")
         time.sleep(0.2)
     time.sleep(2)
     child.send_signal(signal.SIGKILL)
