@@ -9,7 +9,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 APP = Path("/app")
-SECRET = b"personnel/okonjo-7731.txt"
+ERASED = b"personnel/okonjo-7731.txt"
 ENV = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}     # nothing preloaded: the bound on memory is for the tool alone
 built = []
 
@@ -23,7 +23,7 @@ def tool():
     return built[0]
 
 
-def forget(raw, name=SECRET, before="ulimit -v 65536", mode=0o640):
+def forget(raw, name=ERASED, before="ulimit -v 65536", mode=0o640):
     """Runs it on a vault: the exit code, the new vault, and what a reader sees who had it open."""
     path_to = tool()
     with tempfile.TemporaryDirectory() as folder:
@@ -226,7 +226,7 @@ def windows(data):
 
 # The promises
 
-def check(old_raw, name=SECRET, traces=False, **how):
+def check(old_raw, name=ERASED, traces=False, **how):
     old = read(old_raw)
     code, new_raw = forget(old_raw, name, **how)
     assert code == 0, f"exit code {code}"
@@ -303,13 +303,13 @@ def some_vault(seed, count, apart, near=8, share=.4):
     rng, v = random.Random(seed), Vault()
     plain = [b"minutes/board.txt", b"plan/site-2", b"ledger", b"personnel/okonjo"]
     ids = [[v.name(text)] for text in plain[:2]]
-    secret = [v.name(SECRET)]
+    secret = [v.name(ERASED)]
     ids += [[v.name(text)] for text in plain[2:]]
     for k in range(count):
         hidden = rng.random() < share
         if rng.random() < .08:
             which = rng.randrange(len(plain))
-            (secret if hidden else ids[which]).append(v.name(SECRET if hidden else plain[which]))
+            (secret if hidden else ids[which]).append(v.name(ERASED if hidden else plain[which]))
         name = rng.choice(secret if hidden else rng.choice(ids))
         bases = [i for i in range(max(0, k - near), k) if hidden or not apart or v.revs[i].name not in secret]
         flags = int(rng.random() < .15)
@@ -327,22 +327,22 @@ def some_vault(seed, count, apart, near=8, share=.4):
 def test_a_document_goes_and_the_rest_stays():
     for seed in range(4):
         v, rng = some_vault(seed, 60, apart=True)
-        hidden = [one for rev in v.revs if v.names[rev.name] == SECRET for one in rev.literals()]
-        tail = struct.pack("<I", 4000) + b"F\0" + SECRET + max(hidden, key=len)
+        hidden = [one for rev in v.revs if v.names[rev.name] == ERASED for one in rev.literals()]
+        tail = struct.pack("<I", 4000) + b"F\0" + ERASED + max(hidden, key=len)
         check(v.raw(tail if seed % 2 else b""), traces=True, mode=0o604 if seed else 0o640)
     many = Vault()
-    first, secret = many.name(b"ledger"), many.name(SECRET)
+    first, secret = many.name(b"ledger"), many.name(ERASED)
     root = many.full(first, bytes(range(256)) * 4)
     for k in range(400):    # distances, ids and ordinals that need one byte less afterwards
         many.full(secret, b"entry %d" % k) if k % 3 else many.revision(first, root, [("C", k, 300)])
-        many.name(b"other %d" % k if k % 2 else SECRET)
+        many.name(b"other %d" % k if k % 2 else ERASED)
     root = many.revision(many.name(b"late"), root, [("C", 0, 1024), ("S", 1000, 500)], 1)
     many.tag(b"all", list(range(root + 1)))
     raw = check(many.raw(), traces=True)
     for name in (b"late", b"ledger"):
         raw = check(raw, name, traces=True)
     alone = Vault()
-    alone.full(alone.name(SECRET), b"nothing else here")
+    alone.full(alone.name(ERASED), b"nothing else here")
     alone.tag(b"t", [0])
     check(alone.raw(b"nothing else here"), traces=True)
 
@@ -350,10 +350,10 @@ def test_a_document_goes_and_the_rest_stays():
 def test_failures_leave_the_vault_alone():
     v, rng = some_vault(11, 40, apart=False)
     raw = v.raw(b"left over")
-    for name in (b"personnel", b"personnel/okonjo-7731.tx", SECRET + b"x", b"tag 1"):
+    for name in (b"personnel", b"personnel/okonjo-7731.tx", ERASED + b"x", b"tag 1"):
         assert forget(raw, name) == (1, raw), "a name that is not there"
     big = Vault()
-    big.full(big.name(SECRET), b"x")
+    big.full(big.name(ERASED), b"x")
     big.full(big.name(b"big"), rng.randbytes(30000))
     full = big.raw()
     assert forget(full, before="trap '' XFSZ; ulimit -f 8") == (3, full), "the disk is full"
@@ -361,7 +361,7 @@ def test_failures_leave_the_vault_alone():
     broken = [raw[:size] for size in (0, 7, 23, 24, 300)] + [b"RVAULT2\n" + raw[8:]]
     for at in (9, 16, 25, 28, 40, len(raw) - 12):
         broken.append(raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1:])
-    start = [(b"N", b"a"), (b"N", SECRET), (b"F", b"\0\0\0" + b"abcdefgh")]
+    start = [(b"N", b"a"), (b"N", ERASED), (b"F", b"\0\0\0" + b"abcdefgh")]
     for body in (b"\0\0\0\2\3C\0\3", b"\0\0\0\0\3C\0\3", b"\0\0\0\1\4C\6\4", b"\0\0\0\1\4C\0\3", b"\0\0\0\1\3S\0\3", b"\0\0\0\1\3X\0\3", b"\0\2\0\1\3C\0\3",
                  b"\2\0\0\1\3C\0\3", b"\0\0\0\1\3C\0\x83\0", b"\0\0\0\1\3I\3ab", b"\0\0\0\1\3C\0\3C\0\0"):
         broken.append(seal(start + [(b"D", body)]))
@@ -373,7 +373,7 @@ def test_failures_leave_the_vault_alone():
 
 def test_dependents_are_put_on_their_remaining_ancestor():
     rng, v = random.Random(3), Vault()
-    a, secret = v.name(b"ledger"), v.name(SECRET)
+    a, secret = v.name(b"ledger"), v.name(ERASED)
     text = [rng.randbytes(20) for _ in range(4)]
     root = v.full(a, rng.randbytes(300))
     s = v.revision(secret, root, [("C", 100, 50), ("I", text[0], 20), ("S", 50, 200), ("C", 0, 50)])
@@ -391,7 +391,7 @@ def test_dependents_are_put_on_their_remaining_ancestor():
 
 def test_templates_images_and_long_chains():
     rng, v = random.Random(8), Vault()
-    secret = v.name(SECRET)
+    secret = v.name(ERASED)
     revs = [v.full(secret, rng.randbytes(60000))]
     for _ in range(3):
         size, ops, at = v.revs[revs[-1]].length, [], 0
@@ -413,7 +413,7 @@ def test_templates_images_and_long_chains():
     assert len(new) <= 1.1 * len(raw), f"the vault with a template has grown from {len(raw)} to {len(new)}"
 
     v = Vault()
-    disk, secret = v.name(b"images/work"), v.name(SECRET)
+    disk, secret = v.name(b"images/work"), v.name(ERASED)
     M = 1 << 20
     root = v.full(disk, rng.randbytes(3000))
     double = [("C", 0, 3000), ("I", rng.randbytes(16), 16)]
@@ -426,7 +426,7 @@ def test_templates_images_and_long_chains():
     assert len(raw) < 10000 and len(new) < 100000, "the images have no longer long runs"
 
     v = Vault()
-    ledger, secret = v.name(b"ledger"), v.name(SECRET)
+    ledger, secret = v.name(b"ledger"), v.name(ERASED)
     s = v.full(ledger, rng.randbytes(300000))
     for k in range(800):
         size, ops, at = v.revs[s].length, [], 0
