@@ -27,10 +27,12 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from codedata.code.outside import BOUNDS, GIT
 from codedata.sandbox.archives import (
+    GZIP,
     PIECE,
     OverBounds,
     Stream,
     UnsafeArchive,
+    inflated,
     members,
     read_tar,
 )
@@ -53,7 +55,6 @@ ZIP_END_BYTES = 66_000
 # of what only looks like an archive, or has a password
 NO_ARCHIVE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError,
               KeyError)
-GZIP_OR_ZLIB = 47
 PACK = (b"PACK\0\0\0\2", b"PACK\0\0\0\3")   # the versions that git has
 BUNDLE = re.compile(rb"# v\d git bundle\n(?s:.*?)\n(?=PACK)")   # before its pack
 
@@ -239,8 +240,8 @@ def _packed(file: BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
         yield from _objects_of_pack(file, bundle.end() if bundle else 0)
     file.seek(0)
     is_object = head[:1] == b"x" and int.from_bytes(head[:2], "big") % 31 == 0   # of git
-    if is_object or head.startswith(b"\x1f\x8b"):
-        yield "", Stream(_inflated(file))
+    if is_object or head.startswith(GZIP):
+        yield "", Stream(inflated(file))
 
 
 def _members_of_zip(file: BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
@@ -248,17 +249,6 @@ def _members_of_zip(file: BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
         for member in archive.infolist():
             with suppress(*NO_ARCHIVE), archive.open(member) as content:
                 yield member.filename, content
-
-
-def _inflated(file: BinaryIO) -> Iterator[bytes]:
-    engine = zlib.decompressobj(GZIP_OR_ZLIB)
-    rest = b""
-    while data := rest or file.read(PIECE):
-        yield engine.decompress(data, PIECE)
-        rest = engine.unconsumed_tail
-        if engine.eof:   # another may follow
-            rest = engine.unused_data
-            engine = zlib.decompressobj(GZIP_OR_ZLIB)
 
 
 def _objects_of_pack(file: BinaryIO, start: int) -> Iterator[tuple[str, BinaryIO]]:

@@ -18,6 +18,7 @@ from decimal import Decimal
 from functools import lru_cache, partial
 from pathlib import Path
 from tempfile import SpooledTemporaryFile, TemporaryDirectory
+from typing import BinaryIO
 
 from codedata.checks.datapoints import (
     AGENT,
@@ -45,6 +46,7 @@ from codedata.records import Datapoint, DatapointCheck
 from codedata.sandbox import SandboxDied, docker_engine
 from codedata.sandbox.archives import PIECE, Stream, UnsafeArchive, members, read_tar
 from codedata.sandbox.factory import SandboxFactory
+from codedata.sandbox.image_layers import TAR, unpacked
 from codedata.texts import natural, printable, text_of, tomllib
 
 RUNS, PARTIAL = 3, 8
@@ -57,7 +59,9 @@ SPAN = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
 SENTENCE = re.compile(r"[.!?](?=\s|$)|(?<![.!?])\n\s*(?=[-*+] )")
 PLACE = re.compile(r"(?<![\w.])/[\w.-]+(?:/[\w.-]+)*")
 SYSTEM = ("/bin/", "/usr/", "/tmp/", "/proc/", "/dev/", "/sys/")   # every Linux has them
-PACKAGES = re.compile(r"\.tar/usr/(local/)?(lib\w*|share|include)/|/(node_modules|\w+-packages)/")
+LAYER = "layer"   # what its files are below in a trace
+PACKAGES = re.compile(rf"^{LAYER}/usr/(local/)?(lib\w*|share|include)/|"
+                      r"/(node_modules|\w+-packages)/")
 MARKS = {"skip", "skipif", "xfail", "importorskip", "skipIf", "skipUnless", "SkipTest",
          "expectedFailure"}
 ORDER = """import random
@@ -215,11 +219,11 @@ class Validation:
             with read_tar(Stream(self._counted(api.get_image(image)))) as tar:
                 for member in members(tar):
                     if member.isreg():
-                        _look(search, member.name, tar.extractfile(member), known)
+                        search.look_at(member.name, tar.extractfile(member), known)
         except (UnsafeArchive, OSError) as e:
             return [f"its layers cannot be read: {e}"]
         # a file is in the layer that makes it, and in the one that gives it to the agent
-        self.review += dict.fromkeys(one.partition("/layer.tar")[2] for one in search.unread)
+        self.review += dict.fromkeys(one.removeprefix(LAYER) for one in search.unread)
         return long.traces + search.traces
 
     def _counted(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -431,26 +435,28 @@ class ImageSearch(Search):
     def __init__(self, texts: list[str]):
         super().__init__(texts, hidden=texts)
 
+    def look_at(self, part: str, file: BinaryIO, known: set[str]) -> None:
+        """Search a part of the engine's tar, but for layers that are `known` by their digests.
+        Raise UnsafeArchive where it cannot be read."""
+        with SpooledTemporaryFile(SPOOL_BYTES) as copy:
+            hasher = hashlib.sha256()
+            for piece in unpacked(file):
+                hasher.update(piece)
+                copy.write(piece)
+            if f"sha256:{hasher.hexdigest()}" in known:
+                return
+            copy.seek(0)
+            is_layer = TAR.match(copy.read(PIECE))
+            copy.seek(0)
+            if is_layer:
+                self.look_through(Stream(iter(partial(copy.read, PIECE), b"")), LAYER)
+            else:
+                self.look(part, copy)
+
     def _trace_in(self, place: str, data: bytes) -> str:
         windows = self.all_windows[bool(PACKAGES.search(place))]
         window = next(windows.all_in(data), b"")
         return f"holds {window.decode(errors='replace')!r}" if window else ""
-
-
-def _look(search: Search, name: str, file, known: set[str]) -> None:
-    """Look through a part of an image's tar, but for layers that are `known`."""
-    with SpooledTemporaryFile(SPOOL_BYTES) as copy:
-        hasher = hashlib.sha256()
-        for piece in iter(partial(file.read, PIECE), b""):
-            hasher.update(piece)
-            copy.write(piece)
-        if f"sha256:{hasher.hexdigest()}" in known:
-            return
-        copy.seek(0)
-        if name.endswith("layer.tar"):
-            search.look_through(Stream(iter(partial(copy.read, PIECE), b"")), name)
-        else:
-            search.look(name, copy)
 
 
 @lru_cache(1)

@@ -11,6 +11,7 @@ import os
 import tarfile
 import tempfile
 import time
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -23,6 +24,8 @@ from codedata.texts import printable
 
 PIECE = 1 << 20
 MAX_HEADER_BYTES = 1 << 20   # limit of a name, a link's target or attributes, read at once
+GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+GZIP_OR_ZLIB = 47            # for zlib, which sees for itself which of the two it is
 Source = Path | dict[str, bytes]   # a file or folder of the host, or {relative path: content}
 
 
@@ -230,6 +233,18 @@ class Stream:
     def read(self, _) -> bytes:
         """Return the next piece, of any size; b"" at the end. tarfile asks again for more."""
         return next(self._pieces, b"")
+
+
+def inflated(file: BinaryIO | Stream) -> Iterator[bytes]:
+    """Yield what is compressed in a file by gzip, also several times in a row, or by zlib."""
+    engine = zlib.decompressobj(GZIP_OR_ZLIB)
+    rest = b""
+    while data := rest or file.read(PIECE):
+        yield engine.decompress(data, PIECE)
+        rest = engine.unconsumed_tail
+        if engine.eof:   # another may follow
+            rest = engine.unused_data
+            engine = zlib.decompressobj(GZIP_OR_ZLIB)
 
 
 def _check_target(target: str, depth: int, name: str) -> None:

@@ -2,19 +2,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from typing import BinaryIO
 
 from codedata.sandbox import docker_engine
-from codedata.sandbox.archives import PIECE, Bounds, Stream, members, read_tar
+from codedata.sandbox.archives import (
+    GZIP,
+    PIECE,
+    ZSTD,
+    Bounds,
+    Stream,
+    UnsafeArchive,
+    inflated,
+    members,
+    read_tar,
+)
 
 BOUNDS = Bounds(max_bytes=100_000_000_000, max_files=5_000_000, max_depth=1_000, max_seconds=900)
 MAX_JSON_BYTES = 10_000_000
-HEAD_BYTES = 512
-MAGIC_AT = 257             # where a tar says what it is
+TAR = re.compile(rb"(?s).{257}ustar")   # a layer, which each engine calls by another name
 
 
 @dataclass(frozen=True)
@@ -39,12 +49,12 @@ def layers(image: str) -> list[Layer]:
             links[member.name] = member.linkname.removeprefix("../") or member.name
             if not member.isreg():
                 continue
-            file = tar.extractfile(member)
-            head = file.read(HEAD_BYTES)
-            if head[MAGIC_AT:].startswith(b"ustar"):
-                contents[member.name] = _content(head, file, count)
+            pieces = unpacked(tar.extractfile(member))
+            head = next(pieces, b"")
+            if TAR.match(head):
+                contents[member.name] = _content(chain([head], pieces), count)
             elif member.size <= MAX_JSON_BYTES:
-                texts[member.name] = head + file.read()
+                texts[member.name] = b"".join([head, *pieces])
     manifest = json.loads(texts["manifest.json"])[0]
     names = iter(manifest["Layers"])
     found = []
@@ -54,12 +64,21 @@ def layers(image: str) -> list[Layer]:
     return found
 
 
-def _content(head: bytes, file: BinaryIO, count: Callable[..., None]) -> tuple[int, tuple]:
-    """Return (size, paths) of a layer's tar, of which the first bytes were read."""
+def unpacked(file: BinaryIO) -> Iterator[bytes]:
+    """Yield a part of an engine's tar as it was before newer engines compressed it. Raise
+    UnsafeArchive for zstd."""
+    head = file.read(PIECE)
+    if head.startswith(ZSTD):
+        raise UnsafeArchive("a layer is compressed by zstd, which is not read")
+    pieces = chain([head], iter(partial(file.read, PIECE), b""))
+    yield from inflated(Stream(pieces)) if head.startswith(GZIP) else pieces
+
+
+def _content(pieces: Iterable[bytes], count: Callable[..., None]) -> tuple[int, tuple]:
+    """Return (size, paths) of a layer's tar."""
     n_bytes = 0
     paths = []
-    rest = iter(partial(file.read, PIECE), b"")
-    with read_tar(Stream(chain([head], rest))) as tar:
+    with read_tar(Stream(pieces)) as tar:
         for member in members(tar):
             count(member.name, member.size)
             n_bytes += member.size

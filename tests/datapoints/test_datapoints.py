@@ -1,7 +1,10 @@
 """Check how datapoints are read, and what exports make of those that were approved."""
 from __future__ import annotations
 
+import gzip
 import json
+from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,9 @@ from conftest import REPO, run_script
 from codedata.checks.datapoints import Datapoints, read_datapoint, weights_of, workdir_of
 from codedata.datapoints.grade import partial_solutions
 from codedata.datapoints.profiles import meta_faults
+from codedata.datapoints.validate import ImageSearch
 from codedata.errors import BrokenRecord
+from codedata.sandbox.archives import ZSTD, UnsafeArchive, pack
 from codedata.texts import tomllib
 
 REGULAR = b"0"
@@ -76,6 +81,21 @@ def test_a_partial_solution_lacks_one_change_of_lines_or_one_file():
                                                    after["a"][2]]
     assert ["new" in part for _, part in parts] == [True, True, False]
     assert [name for name, _ in partial_solutions(before, after, 2)] == ["a, line 1", "a, line 4"]
+
+
+@pytest.mark.parametrize(("name", "compress"), [
+    ("3f/layer.tar", bytes), ("blobs/sha256/3f", bytes), ("blobs/sha256/3f", gzip.compress)])
+def test_layers_are_looked_through_whatever_engines_call_them(name, compress):
+    text = "assert total('7 12') == 19 and total('a 1') == 1"
+    layer = pack({"opt/log.gz": gzip.compress(text.encode()),
+                  "usr/lib/idiom": text[:45].encode()}).read()
+    search = ImageSearch([text])
+    search.look_at(name, BytesIO(compress(layer)), {f"sha256:{sha256(layer).hexdigest()}"})
+    assert not search.traces
+    search.look_at(name, BytesIO(compress(layer)), set())
+    assert [trace.split()[0] for trace in search.traces] == ["layer/opt/log.gz!"]
+    with pytest.raises(UnsafeArchive, match="zstd"):
+        search.look_at(name, BytesIO(ZSTD), set())
 
 
 def test_only_what_is_approved_and_unchanged_is_exported(tmp_path):
