@@ -386,7 +386,7 @@ def everything_under(root: Path) -> str:
     return "\n".join(f"{p}\n{p.read_bytes().decode('utf-8', 'replace')}" for p in paths)
 
 
-def eventually(condition, timeout_s: float = 10.0) -> None:
+def eventually(condition, timeout_s: float = 60.0) -> None:
     """Wait till `condition()` holds; raise AssertionError after `timeout_s`."""
     end = time.monotonic() + timeout_s
     while not condition():

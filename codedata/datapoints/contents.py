@@ -13,7 +13,7 @@ from codedata.checks.datapoints import read_datapoint
 from codedata.code.environments import labelled
 from codedata.datapoints.index_page import write_index
 from codedata.datapoints.profiles import meta_faults
-from codedata.datapoints.validate import MAX_LINE, Validation, base_of
+from codedata.datapoints.validate import MAX_LINE, NOT_BUILT, Validation, base_of
 from codedata.errors import BrokenRecord, Trouble
 from codedata.records import Datapoint, DatapointChecks
 from codedata.run_loop import Stage
@@ -97,7 +97,7 @@ def validate_stage(settings: Settings, host: SandboxFactory, contents: Contents)
         "build_dp.validate", make=partial(checked, settings, host),
         reads=Reads(contents, KEYS),
         writes=Writes(Store(settings.root, DatapointChecks),
-                      tuple(DatapointChecks.__dataclass_fields__)),
+                      tuple(DatapointChecks.__dataclass_fields__), fault=not_built),
         cost_note="no calls: no model is asked",
         finish=lambda: write_index(settings.root, contents.folders))
 
@@ -112,12 +112,22 @@ def checked(settings: Settings, host: SandboxFactory, content: Content,
     return DatapointChecks(
         content.instance_id, content.content, content.base_image, content.validator,
         all(one["status"] == "passed" for one in results), results,
-        validation.review, round(time.monotonic() - started, 2), round(validation.engine_s, 2))
+        [*dict.fromkeys(validation.review)], round(time.monotonic() - started, 2),
+        round(validation.engine_s, 2))
 
 
 def is_current(found: DatapointChecks, content: Content) -> bool:
-    """Return whether checks were made of this content, on this base image, by this validator."""
-    return all(getattr(found, key) == getattr(content, key) for key in KEYS)
+    """Return whether checks were made of this content, on this base image, by this validator, and
+    need not be made again."""
+    is_same = all(getattr(found, key) == getattr(content, key) for key in KEYS)
+    return is_same and not not_built(found)
+
+
+def not_built(found: DatapointChecks) -> str:
+    """Return why the image was not built, or "". A build may fail for want of the network, so that
+    it is tried again."""
+    return next((one["why"] for one in found.checks
+                 if one["status"] == "failed" and one["why"].startswith(NOT_BUILT)), "")
 
 
 def shown(point: Datapoint, found: DatapointChecks | None, profile: str = "") -> dict:

@@ -51,6 +51,7 @@ from codedata.texts import natural, printable, text_of, tomllib
 
 RUNS, PARTIAL = 3, 8
 SPOOL_BYTES = 32_000_000
+NOT_BUILT = "its image is not built"
 MAX_EVIDENCE, MAX_LINE = 20, 400
 CHEATS = tomllib.loads(text_of("codedata.datapoints", "cheats.toml"))["cheat"]
 IMPORTS = re.compile(r"^\s*(?:from|import) .*", re.MULTILINE)
@@ -192,10 +193,10 @@ class Validation:
         try:
             name, built = build_image(point, self._host, self._label)
         except ItemFailed as e:
-            raise Failure(f"its image is not built: {e.what}") from e
+            raise Failure(f"{NOT_BUILT}: {e.what}") from e
         self.engine_s += built.seconds
         if built.failed:
-            raise Failure(f"its image is not built: {built.failed}", built.log.splitlines()[-10:])
+            raise Failure(f"{NOT_BUILT}: {built.failed}", built.log.splitlines()[-10:])
         self._grader = Grader(self._host, name, workdir_of(point.dockerfile),
                               verifier_of(point), self._label)
         if traces := self._traces(name):

@@ -223,7 +223,7 @@ def test_three_kills_pay_again_for_what_was_in_flight_alone_and_leave_nothing(ma
             model.latency_s = 0.5
             process = start_script("bug_inject.py", tmp_path, *flags)
             pids.append(process.pid)
-            eventually(at, timeout_s=60)
+            eventually(at)
             kill(process)
             assert not [*(tmp_path / "bug/_candidates").glob("[!_]*.json")]
         done = run_script("bug_inject.py", tmp_path, *flags, timeout_s=300)
@@ -271,7 +271,7 @@ def test_what_the_engine_broke_off_goes_on(marsh_image, tmp_path):
         model.latency_s = 0.3
         process = start_script("bug_inject.py", tmp_path, *SCRIPT, "--llm-base-url",
                                model.base_url)
-        eventually(lambda: model.n_requests == 2, timeout_s=60)
+        eventually(lambda: model.n_requests == 2)
         here = made_here("container", "--filter", f"label=codedata.pid={process.pid}")
         subprocess.run(["docker", "kill", *here], check=True, capture_output=True)
         done = finish(process)

@@ -93,6 +93,16 @@ def test_what_is_wrong_is_named_by_the_right_check(tmp_path):
 
 
 @pytest.mark.docker
+def test_a_build_that_fails_is_tried_again_as_it_may_have_been_the_network(tmp_path):
+    folder = write_datapoint(tmp_path / "sums", dockerfile=PARTS["dockerfile"] + "RUN false\n")
+    validate(tmp_path, folder)
+    done, (row,) = validate(tmp_path, folder)
+    assert done.returncode == 1 and "failed 1   to do 1" in done.stderr
+    assert found(row)["docker_build"] == "failed"
+    assert "returned a non-zero" in row["checks"][2]["why"]
+
+
+@pytest.mark.docker
 def test_weights_that_are_no_numbers_are_named_and_nothing_is_built(tmp_path):
     folder = write_datapoint(tmp_path / "sums", weights='{"test_numbers_are_added_up": NaN}')
     done, (row,) = validate(tmp_path, folder)

@@ -239,7 +239,8 @@ def test_images_that_are_kept_outlive_their_run_and_those_made_from_them_need_no
             f"with SandboxDocker('codedata-tests:kept', run_label='{RUN}') as box:\n"
             "    box.commit('codedata-tests:passing', keep=False)")
     try:
-        subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": str(REPO)})
+        subprocess.run([sys.executable, "-c", code], check=True,
+                       env={**os.environ, "PYTHONPATH": str(REPO)})
         removed, _ = docker_engine.reap()
         assert "codedata-tests:passing" in removed and "codedata-tests:kept" not in removed
         assert docker_engine.remove_images(RUN) == []
@@ -280,7 +281,7 @@ def test_a_killed_process_leaves_nothing_after_the_next_start(api, number):
     list(api.build(fileobj=io.BytesIO(dockerfile), tag=image, rm=True))
     try:
         process = subprocess.Popen([sys.executable, "-c", HOLDS_THREE, image, run],
-                                   env={"PYTHONPATH": str(REPO)},
+                                   env={**os.environ, "PYTHONPATH": str(REPO)},
                                    text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert process.stdout.readline() == "ready\n", process.stderr.read()
         docker_engine.reap()
@@ -342,6 +343,7 @@ def test_a_machine_without_a_thread_to_spare_fails_the_item_and_keeps_no_contain
             "full = lambda: threading.stack_size(1 << 46)   # more than an address space has\n"
             f"try:\n    {when}\nexcept ItemFailed as e: print(e)")
     done = subprocess.run([sys.executable, "-c", code, f"{RUN}-threads"],
-                          env={"PYTHONPATH": str(REPO)}, capture_output=True, text=True, timeout=60)
+                          env={**os.environ, "PYTHONPATH": str(REPO)}, capture_output=True,
+                          text=True, timeout=60)
     assert "no further thread can be started" in done.stdout, done.stderr
     assert left(api, f"{RUN}-threads") == []
