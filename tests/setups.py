@@ -52,15 +52,19 @@ def made_here(kind: str, *more) -> list[str]:
     return said.stdout.split()
 
 
+def left_by(pid: int) -> list[str]:
+    """Return the ids of all that a process has made and that was not to be kept: images that are
+    may be of another process that had the same id, as there are few."""
+    made = "--filter", f"label=codedata.pid={pid}", "--filter", "label=codedata.keep="
+    return [id for kind in ("container", "network", "image") for id in made_here(kind, *made)]
+
+
 def wait_till_reaped(script: str, root: Path, pids: list[int]) -> None:
     """Wait till `script --reap` has removed all that killed processes have made: the engine ends
-    what it was asked for, such as the commit of an image, after a kill as well. Of another process
-    that had the same id, as there are few, images may be there that were to be kept.
+    what it was asked for, such as the commit of an image, after a kill as well.
     """
     def is_clean() -> bool:
         run_script(script, root, "--reap")
-        return not any(made_here(kind, "--filter", f"label=codedata.pid={pid}", "--filter",
-                                 "label=codedata.keep=")
-                       for pid in pids for kind in ("container", "network", "image"))
+        return not any(map(left_by, pids))
 
-    eventually(is_clean, timeout_s=90)
+    eventually(is_clean, timeout_s=120)

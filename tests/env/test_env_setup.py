@@ -15,10 +15,11 @@ from setups import (
     TEST,
     WRONG,
     handed_in,
-    made_here,
+    left_by,
     record,
     scenario,
     set_up,
+    wait_till_reaped,
     write_rows,
 )
 
@@ -236,32 +237,32 @@ def test_one_stage_for_python_also_beside_a_package_json(heron):
 
 
 def started(root: Path, model: Scenario):
-    """Yield a process that has asked the model once, and its label."""
+    """Return a process that has asked the model once."""
     with_ca = ["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else []
     process = start_script("env_setup.py", root, "--input", root / "repos.jsonl", "--planner",
                            "agent", "--llm-base-url", model.base_url, *with_ca)
     model.wait_for(1)
-    return process, ("--filter", f"label=codedata.pid={process.pid}")
+    return process
 
 
 @pytest.mark.docker
 def test_a_kill_leaves_nothing_after_the_next_start(heron):
     with Scenario(scenario({"calls": [["bash", {"command": "sleep 60"}]]})) as model:
-        process, label = started(heron, model)
-        left = made_here("container", *label)
+        process = started(heron, model)
+        left = left_by(process.pid)
         kill(process)
-    assert left and run_script("env_setup.py", heron, "--reap").returncode == 0
-    assert not [kind for kind in ("container", "network", "image") if made_here(kind, *label)]
+    assert left
+    wait_till_reaped("env_setup.py", heron, [process.pid])
 
 
 @pytest.mark.docker
 def test_ctrl_c_ends_with_the_step_in_hand(heron):
     with Scenario(scenario({"calls": [["bash", {"command": "sleep 2"}]]})) as model:
-        process, label = started(heron, model)
+        process = started(heron, model)
         process.send_signal(2)
         done = finish(process)
     assert done.returncode == 130 and not (heron / "env" / "birds__heron.json").exists()
-    assert not made_here("container", *label)
+    assert not left_by(process.pid)
 
 
 @pytest.mark.docker

@@ -241,8 +241,8 @@ def test_images_that_are_kept_outlive_their_run_and_those_made_from_them_need_no
     try:
         subprocess.run([sys.executable, "-c", code], check=True,
                        env={**os.environ, "PYTHONPATH": str(REPO)})
-        removed, _ = docker_engine.reap()
-        assert "codedata-tests:passing" in removed and "codedata-tests:kept" not in removed
+        docker_engine.reap()
+        assert not api.images("codedata-tests:passing")
         assert docker_engine.remove_images(RUN) == []
         assert api.inspect_image("codedata-tests:kept")
     finally:
@@ -288,9 +288,9 @@ def test_a_killed_process_leaves_nothing_after_the_next_start(api, number):
         assert len(left(api, run)) == 5 and len(volumes(api) - before) == 3, "its process lives"
         process.send_signal(number)
         process.communicate()
-        assert len(left(api, run)) == (5 if number == signal.SIGKILL
-                                       else 1), "an interrupt leaves the image only"
-        assert "codedata-tests:orphan" in docker_engine.reap()[0]
+        # another test's process, too, removes what was left
+        assert number == signal.SIGKILL or len(left(api, run)) <= 1, "the image is left, no more"
+        docker_engine.reap()
         assert left(api, run) == [] and volumes(api) == before
     finally:
         api.remove_image(image)
