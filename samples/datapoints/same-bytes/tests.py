@@ -33,6 +33,9 @@ def tools():
 
 def run(command, umask=-1, **env):
     try:
+        with open(command[0], "rb") as script:
+            first = script.readline()
+        assert b"python" not in first and b"perl" not in first, "no builder has what runs this"
         return subprocess.run(command, capture_output=True, timeout=60, umask=umask, cwd="/tmp",
                               env={"PATH": tools(), "HOME": "/nonexistent", "LANG": "C.UTF-8",
                                    **env})
@@ -184,6 +187,7 @@ def test_an_archive_has_the_commit_and_its_manifest(repository, tmp_path):
     files = dict(repository.files)
     repository.write("apple", b"changed later")
     repository.write("later", b"")
+    repository.write(".gitattributes", b"apple export-ignore\nlib export-ignore\n")
     repository.write("release.conf", b"name = renamed\n")
     repository.commit("v3.0", 1_700_009_999)
     repository.write("README", b"not committed")
@@ -240,14 +244,14 @@ def test_verify_names_each_difference(tmp_path):
     found = verify(write_archive(tmp_path / "bad one.tar.gz", bad))
     assert found == (1, sorted(lines, key=lambda line: line.encode()))
     del bad["MANIFEST"]
-    assert verify(write_archive(tmp_path / "a.tar.gz", bad)) == (2, []), "no MANIFEST"
+    assert verify(write_archive(tmp_path / "a.tar.gz", bad))[0] == 2, "no MANIFEST"
     elsewhere = {"sub/MANIFEST": (0o644, b"")}
-    assert verify(write_archive(tmp_path / "b.tar.gz", elsewhere)) == (2, []), "no MANIFEST on top"
+    assert verify(write_archive(tmp_path / "b.tar.gz", elsewhere))[0] == 2, "no MANIFEST on top"
     (tmp_path / "c.tar.gz").write_bytes(gzip.compress(numbers.randbytes(3000)))
-    assert verify(tmp_path / "c.tar.gz") == (2, []), "no tar"
+    assert verify(tmp_path / "c.tar.gz")[0] == 2, "no tar"
     whole = gzip.decompress((tmp_path / "good.tar.gz").read_bytes())
     (tmp_path / "d.tar.gz").write_bytes(whole)
-    assert verify(tmp_path / "d.tar.gz") == (2, []), "a tar, but not gzipped"
+    assert verify(tmp_path / "d.tar.gz")[0] == 2, "a tar, but not gzipped"
 
 
 def listing(folder):
