@@ -15,6 +15,10 @@ ENV = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "PGHOST": "127.0.0.1", "
        "HOME": "/tmp", "LANG": "C.UTF-8"}
 ZONES = ["Europe/London", "America/Denver", "Asia/Kolkata", "Australia/Sydney"]
 COLUMNS = ["booked_by", "created_at", "during", "id", "room_id", "status"]
+REJECTED = {"id": "integer", "room_id": "integer", "booked_by": "text", "status": "text",
+            "starts": "timestamp without time zone", "ends": "timestamp without time zone",
+            "created_at": "timestamp with time zone", "reason": "text", "blocked_by": "integer",
+            "guests": "text[]"}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -155,6 +159,7 @@ def test_old_bookings_are_sorted_out():
     first = plan.add(1, nine, ten, 5, id=71)     # created at once: the id decides
     plan.add(1, nine, noon, 5, id=72, reason="overlap", blocked_by=first)
     plan.add(1, ten, one, 5, id=73)              # overlaps what is rejected only
+    plan.add(3, one, one + timedelta(hours=2), 8)    # across the first, but in another room
     skipped, repeated = datetime(2023, 3, 26), datetime(2023, 10, 29)   # from 1 to 2 in London
     half_past_one, quarter_past_two = (skipped + timedelta(minutes=m) for m in (90, 135))
     plan.add(1, half_past_one, quarter_past_two, 6, reason="empty")
@@ -172,6 +177,10 @@ def test_old_bookings_are_sorted_out():
                              " WHERE table_name = 'bookings' ORDER BY 1")
     assert [one["name"] for one in columns] == COLUMNS
     assert {"name": "during", "data_type": "tstzrange"} in columns
+    types = rows(database, "SELECT attname AS name, format_type(atttypid, NULL) AS type"
+                           " FROM pg_attribute WHERE attrelid = 'rejected_bookings'::regclass"
+                           " AND attnum > 0 AND NOT attisdropped")
+    assert REJECTED.items() <= {one["name"]: one["type"] for one in types}.items()
     kept, rejected = sorted_out(database)
     assert rejected == sorted(plan.rejected, key=lambda row: row["id"])
     assert kept == sorted(plan.kept, key=lambda row: row["id"])
@@ -204,6 +213,9 @@ def test_new_overlaps_are_refused():
     assert sqlstate(database, "UPDATE bookings SET status = 'tentative' WHERE id = 4;") == "23P01"
     assert sqlstate(database, "UPDATE bookings SET status = 'confirmed' WHERE id = 6;") == "23514"
     assert sqlstate(database, "UPDATE bookings SET room_id = 1 WHERE id = 3;") == "23P01"
+    for begin, end, state in (("10:15", "11:00", "23P01"), ("10:45", "10:45", "23514")):
+        moved = f"'[2024-06-03 {begin}+00, 2024-06-03 {end}+00)'"
+        assert sqlstate(database, f"UPDATE bookings SET during = {moved} WHERE id = 2;") == state
     assert sqlstate(database, "UPDATE bookings SET during = NULL WHERE id = 3;") == "23502"
     assert sqlstate(database, "UPDATE bookings SET status = 'cancelled' WHERE id = 1;") == ""
     assert book(7, "09:30", "10:30") == ""
@@ -258,6 +270,16 @@ def test_a_failing_file_leaves_nothing_behind(tmp_path):
     assert words == ["two", "mended", "ten"]
     assert applied(database)[2:] == [(9, "9_nine.sql"), (10, "10_ten.sql"), (11, "11_last.sql")]
 
+    # the file is right, its row is refused
+    write_files(tmp_path, _12_more=insert.format("twelve"))
+    sql(database, "ALTER TABLE schema_migrations ADD CONSTRAINT no_12 CHECK (number <> 12);")
+    assert migrate(database, MIGRATIONS=folder).returncode != 0, "a row failed, the runner did not"
+    sql(database, "ALTER TABLE schema_migrations DROP CONSTRAINT no_12;")
+    assert sql(database, "SELECT count(*) FROM steps WHERE word = 'twelve'") == "0"
+    assert_migrated(database, MIGRATIONS=folder)
+    assert sql(database, "SELECT count(*) FROM steps WHERE word = 'twelve'") == "1"
+    assert applied(database)[-1] == (12, "12_more.sql")
+
 
 def waiting(database):
     return int(sql(database, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
@@ -270,6 +292,13 @@ def wait_for(condition, tries):
             return True
         time.sleep(0.1)
     return False
+
+
+def start_runner(database, folder):
+    assert Path("/app/bin/migrate").is_file()
+    return subprocess.Popen(
+        ["/app/bin/migrate", database], env={**ENV, "MIGRATIONS": str(folder)},
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def test_two_runners_apply_a_file_once(tmp_path):
@@ -285,10 +314,7 @@ def test_two_runners_apply_a_file_once(tmp_path):
         holder.stdin.flush()
         assert holder.stdout.readline() == "held\n"
         for _ in range(3):
-            assert Path("/app/bin/migrate").is_file()
-            runners.append(subprocess.Popen(
-                ["/app/bin/migrate", database], env={**ENV, "MIGRATIONS": str(tmp_path)},
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+            runners.append(start_runner(database, tmp_path))
             # a runner may also wait outside the database: then this waits in vain, and goes on
             is_waiting = wait_for(lambda: waiting(database) == len(runners), 80)
             assert is_waiting or len(runners) > 1, "the first runner does not apply the first file"
@@ -303,3 +329,30 @@ def test_two_runners_apply_a_file_once(tmp_path):
     assert words == [{"word": "one"}, {"word": "two"}]
     assert applied(database) == [(1, "1_slow.sql"), (2, "2_next.sql")]
     assert [one.returncode for one in runners] == [0, 0, 0]
+
+
+def test_runners_start_together_on_a_new_database(tmp_path):
+    database = new_database("together")
+    write_files(tmp_path, _1_steps="CREATE TABLE steps (word text);\n",
+                _2_two="INSERT INTO steps VALUES ('two');\n")
+    runners = []
+    holder = subprocess.Popen([*PSQL, "-d", database], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, text=True, env=ENV)
+    try:
+        # until this is rolled back, nobody can create the table: all runners get as far as that
+        holder.stdin.write("BEGIN; CREATE TABLE schema_migrations (number int); SELECT 'held';\n")
+        holder.stdin.flush()
+        assert holder.stdout.readline() == "held\n"
+        runners = [start_runner(database, tmp_path) for _ in range(3)]
+        # those that wait outside the database are not seen: then this goes on after a while
+        wait_for(lambda: waiting(database) == len(runners), 40)
+        holder.communicate("ROLLBACK;\n", timeout=60)
+        have_ended = wait_for(lambda: all(one.poll() is not None for one in runners), 600)
+        assert have_ended, "a runner hangs"
+    finally:
+        for process in [holder, *runners]:
+            process.kill()
+            process.wait(timeout=60)
+    assert [one.returncode for one in runners] == [0, 0, 0]
+    assert rows(database, "SELECT word FROM steps") == [{"word": "two"}]
+    assert applied(database) == [(1, "1_steps.sql"), (2, "2_two.sql")]
