@@ -126,6 +126,8 @@ def test_idle_workers_take_what_waits(make_spool, tmp_path):
     assert wait_for(lambda: words(log) == ["start"]), "the slow job was not started"
     for name, text in later.items():
         spool.add(name, ["/bin/sh", "-c", f"printf {text}"])
+    time.sleep(0.5)   # time to run them beside the slow one, for whoever would
+    assert not later.keys() & spool.outcomes("done").keys(), "a worker runs two jobs at a time"
     idle = spool.start()
     done = {name: {"attempts": 1, "output": text} for name, text in {**quick, **later}.items()}
     wait_for(lambda: spool.outcomes("done") == done or idle.poll() is not None)
@@ -187,8 +189,11 @@ def test_jobs_of_killed_workers_are_tried_again(make_spool, tmp_path):
     spool.add("quick", ["/bin/echo", "q"])
     second = spool.start()
     assert wait_for(lambda: "quick" in spool.outcomes("done")), "jobs wait though a worker is idle"
+    os.kill(second.pid, signal.SIGSTOP)   # until the command has ended
     spool.kill(first)
     gate.touch()
+    assert wait_for(lambda: is_unlocked(log)), "the command runs on"
+    os.kill(second.pid, signal.SIGCONT)
     spool.finish(second)   # no other one starts
     assert spool.outcomes("done") == {"taken": {"attempts": 2, "output": "taken\n"},
                                       "quick": {"attempts": 1, "output": "q\n"}}
