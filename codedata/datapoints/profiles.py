@@ -17,7 +17,8 @@ MATERIAL = {"idea": ("`seed_data` of the task", "the files in /desk/seed"),
             "builder": ("`get_artifact`",
                         "/desk/draft.md; what an earlier try has staged is in /desk/datapoint"),
             "review": ("`read_datapoint`, with `--name PATH` what lies in `files/`",
-                       "the folder /desk/datapoint")}
+                       "the folder /desk/datapoint, at most 20,000 characters at a time, for the "
+                       "middle of a longer output is left out (`read_datapoint` shows the same)")}
 
 
 def categories() -> dict[str, list[str]]:
