@@ -42,7 +42,7 @@ test: setup    ## the tests that want no engine, pods or browser (no network; 5 
 	$(PYTEST) --dist worksteal -m "not ($(CONTAINED) or long)" $(ARGS)
 
 test-containers: setup  ## those that do; without an engine they fail and say so (15 minutes)
-	$(PYTEST) --dist loadfile --no-loadscope-reorder -m "($(CONTAINED)) and not long" $(ARGS)
+	$(PYTEST) --dist loadfile -m "($(CONTAINED)) and not long" $(ARGS)
 
 test-trl:      ## the exports in TRL's own trainers (Python 3.11, 1.7 GB of packages in .venv-trl)
 	@tools/test-trl $(ARGS)
