@@ -53,8 +53,8 @@ def made_here(kind: str, *more) -> list[str]:
 
 
 def left_by(pid: int) -> list[str]:
-    """Return the ids of all that a process has made and that was not to be kept: images that are
-    may be of another process that had the same id, as there are few."""
+    """Return the ids of all that a process has made and that was not to be kept. Kept images may be
+    those of an earlier process: process ids are used again."""
     made = "--filter", f"label=codedata.pid={pid}", "--filter", "label=codedata.keep="
     return [id for kind in ("container", "network", "image") for id in made_here(kind, *made)]
 

@@ -68,10 +68,11 @@ def unpacked(file: BinaryIO) -> Iterator[bytes]:
     """Yield a part of an engine's tar as it was before newer engines compressed it. Raise
     UnsafeArchive for zstd."""
     head = file.read(PIECE)
-    if head.startswith(ZSTD):
+    is_packed = not TAR.match(head)   # a tar begins with a name, which may look like anything
+    if is_packed and head.startswith(ZSTD):
         raise UnsafeArchive("a layer is compressed by zstd, which is not read")
     pieces = chain([head], iter(partial(file.read, PIECE), b""))
-    yield from inflated(Stream(pieces)) if head.startswith(GZIP) else pieces
+    yield from inflated(Stream(pieces)) if is_packed and head.startswith(GZIP) else pieces
 
 
 def _content(pieces: Iterable[bytes], count: Callable[..., None]) -> tuple[int, tuple]:

@@ -16,7 +16,7 @@ from codedata.datapoints.grade import partial_solutions
 from codedata.datapoints.profiles import meta_faults
 from codedata.datapoints.validate import ImageSearch
 from codedata.errors import BrokenRecord
-from codedata.sandbox.archives import ZSTD, UnsafeArchive, pack
+from codedata.sandbox.archives import GZIP, ZSTD, UnsafeArchive, pack
 from codedata.texts import tomllib
 
 REGULAR = b"0"
@@ -96,6 +96,17 @@ def test_layers_are_looked_through_whatever_engines_call_them(name, compress):
     assert [trace.split()[0] for trace in search.traces] == ["layer/opt/log.gz!"]
     with pytest.raises(UnsafeArchive, match="zstd"):
         search.look_at(name, BytesIO(ZSTD), set())
+
+
+@pytest.mark.parametrize("magic", [GZIP, ZSTD])
+def test_a_name_that_looks_like_a_compression_hides_no_layer(magic):
+    text = "assert total('7 12') == 19 and total('a 1') == 1"
+    layer = bytearray(pack({"xxxxx": gzip.compress(text.encode())}).read())
+    layer[:len(magic)] = magic
+    layer[148:156] = b"%06o\0 " % (sum(layer[:148]) + 8 * ord(" ") + sum(layer[156:512]))
+    search = ImageSearch([text])
+    search.look_at("blobs/sha256/3f", BytesIO(layer), set())
+    assert len(search.traces) == 1
 
 
 def test_only_what_is_approved_and_unchanged_is_exported(tmp_path):
