@@ -10,21 +10,30 @@ PYTEST = $(BIN)/python -m pytest -q -n auto --maxprocesses 8
 CONTAINED = docker or pods or chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-env demo-bugs demo-dp images test test-containers test-trl test-harbor test-swebench check-all figures lint lock duel status clean samples $(SCRIPTS) $(MORE)
+.PHONY: help setup repo demo demo-model demo-env demo-bugs demo-dp images test test-containers test-trl test-harbor test-swebench check-all figures lint lock duel status clean samples $(SCRIPTS) $(MORE)
 
 help:          ## this list
 	@awk -F ':.*## ' '/^[a-z$$()A-Z -]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  make STAGE           one stage on ROOT=$(ROOT): $(SCRIPTS) $(MORE)   (ARGS=\"...\" goes to the script; env_setup wants --input or --repo there, bug_inject and build_dp their words)"
 
-setup: .venv/.done  ## make .venv from the lock file (with the embedded model)
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+SETUP = .venv/.done-$(VERSION)
 
-.venv/.done: requirements.lock pyproject.toml
-	$(PYTHON) -m venv .venv
+setup: $(SETUP)  ## make .venv from the lock file (with the embedded model); anew for PYTHON=python3.12
+
+$(SETUP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "codedata needs Python 3.10 or later, $(PYTHON) is $(or $(VERSION),missing). Try: make setup PYTHON=python3.12" >&2; exit 1; }
+	@test ! -e .venv -o -e $@ || echo "make: .venv is of another Python than $(VERSION), or half made: it is made anew"
+	$(PYTHON) -m venv $$(test -e $@ || echo --clear) .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	@touch $@
 
-demo: setup    ## run the scripts on the samples with a small real model, no key (about 5 minutes)
+demo: setup    ## a duel with kept replies of a strong model, then four turns with a small one on this machine: no key (3 minutes)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh samples/demo.sh runs/demo
+
+demo-model: setup  ## the scripts on eight turns of the samples with the small model (about 5 minutes)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh samples/demo-model.sh runs/demo-model
 
 demo-env: setup images  ## set up sample repositories in containers: no model (needs a Docker engine: tools/docker-up)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh samples/demo-env.sh runs/demo-env
@@ -34,6 +43,9 @@ demo-bugs: setup images  ## put bugs into sample repositories, prove and report 
 
 demo-dp: setup images  ## two seeds to reviewed terminal tasks: the models' replies are recorded, validation is real (5 minutes)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh samples/demo-dp.sh runs/demo-dp
+
+repo: setup    ## REPO=path-or-address, all the way without a model: tests, bugs, documents, exported tasks, a summary
+	@tools/repo "$(REPO)" "$(if $(filter file,$(origin ROOT)),,$(ROOT))" $(ARGS)
 
 images:        ## codedata-base:bookworm, the image that repositories are set up in
 	@tools/docker-up
@@ -78,7 +90,7 @@ figures:       ## tokens, lengths, docstrings, names and cycles of the code, eac
 $(SCRIPTS) $(MORE): setup
 	@$(BIN)/python $@.py --root $(ROOT) $(ARGS) || { code=$$?; [ $$code -eq 1 ] || exit $$code; }
 
-duel: setup    ## the stages one after the other on ROOT; what is not finished is named at the end
+duel: setup    ## the stages one after the other on ROOT; what is not finished is named at the end (ARGS=--dry-run: what they would cost)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" tools/chain "$(SCRIPTS)" --root $(ROOT) $(ARGS)
 
 status: setup  ## where every stage of ROOT stands, in one table (ARGS=--watch: again and again)

@@ -43,8 +43,7 @@ def main(argv=None) -> int:
     cli.sandbox_flags(parser, pod_prefix="code-data-analyze")
     args = parser.parse_args(argv)
     settings = cli.with_container_workers(config.load(args), args)
-    options = cli.options(args)
-    cli.reap(args, settings, options)
+    options = cli.reap_first(args, settings, cli.options(args))
     steps = {name: partial(step, args, settings) for name, step in STEPS.items()}
     chosen = ("analysis",) if args.static else args.steps
     return run_loop.run_steps(steps, settings, options, [Coverage, Analysis], chosen)

@@ -36,14 +36,15 @@ from codedata.bugs.preprocess import Preprocessed
 from codedata.bugs.stages import STRATEGIES, Stages
 from codedata.records import Analysis, Bug, BugConfig, Candidates, Coverage, Verdicts
 
-HOLDS = {"agent": (Coverage, Analysis, Candidates, Verdicts, Bug),
-         "scale": (BugConfig, Candidates, Verdicts, Bug)}
-STEPS = {"agent": ("coverage", "analysis", "inject", "prove", "instances", "issue"),
-         "scale": ("register", "generate", "validate", "report", "issue")}
+WRITTEN = {"agent": {"coverage": Coverage, "analysis": Analysis, "inject": Candidates,
+                     "prove": Verdicts, "instances": Bug, "issue": Bug},
+           "scale": {"register": BugConfig, "generate": Candidates, "validate": Verdicts,
+                     "report": Bug, "issue": Bug}}
+STEPS = {word: tuple(written) for word, written in WRITTEN.items()}
 GROUPS = {"preprocess": STEPS["agent"][:2], "prove": STEPS["agent"][3:5],
           "bug_issue": STEPS["agent"][2:]}
 OWN = {"agent": ("per_repo", "num_runs", "output", "report_root"), "scale": ("strategy", "full")}
-WRITERS = {"agent": "llm", "scale": "template"}
+WRITERS = {"agent": "llm", "scale": "f2p"}
 
 
 def main(argv=None) -> int:
@@ -62,7 +63,7 @@ def main(argv=None) -> int:
     add("--full", action="store_true",
         help="scale judges by the whole suite in fresh containers, again what was judged otherwise")
     add("--issue-writer", choices=["llm", "template", "f2p"], help="template: no model; f2p: none, "
-        "from what failing tests print (default: llm for agent, template for scale)")
+        "from what failing tests print (default: llm for agent, f2p for scale)")
     add("--report-root", metavar="DIR", help="also write DIR/<repo>/<repo>_test_report.json and "
         "<repo>_analysis.json (preprocess)")
     add("--unhealthy-too", action="store_true",
@@ -72,17 +73,16 @@ def main(argv=None) -> int:
     args = parser.parse_args(argv)
     check_word(parser, args)
     settings = cli.with_container_workers(config.load(args), args)
-    options = cli.options(args)
+    options = cli.reap_first(args, settings, cli.options(args))
     preprocessed = Preprocessed(settings, *(path and Path(path) for path in (
         args.input, args.output, args.report_root)))
     preprocessed.check()
-    cli.reap(args, settings, options)
     if args.input and not options.read_only:
         settings.root.mkdir(parents=True, exist_ok=True)
     stages = Stages(settings, preprocessed, args.unhealthy_too, args.keep_images, args.num_runs,
                     args.strategy, args.full)
-    return run_loop.run_steps(getattr(stages, args.word)(), settings, options, HOLDS[args.word],
-                              args.steps)
+    return run_loop.run_steps(getattr(stages, args.word)(), settings, options,
+                              WRITTEN[args.word], args.steps)
 
 
 def check_word(parser, args) -> None:

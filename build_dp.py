@@ -33,11 +33,12 @@ from codedata.datapoints.contents import Contents, complaints, results_of, valid
 from codedata.datapoints.profiles import PROFILES
 from codedata.datapoints.workers import hand_over_status, parse_agents, run_agents
 from codedata.layouts import to_json
-from codedata.progress import say
+from codedata.progress import plural, say
 from codedata.records import Datapoint, DatapointChecks, SolverAttempt
 from codedata.sandbox.factory import SandboxFactory
 
 PAUSE_S = 3.0
+NEXT = ("build_dp.py calibrate", "export.py --formats harbor,terminal-bench")
 NOT_OF_AGENTS = ("workers", "only", "force", "refresh", "shard", "prune", "compact")
 
 
@@ -71,8 +72,7 @@ def main(argv=None) -> int:
     if args.word == "agents" and (given := [name for name in NOT_OF_AGENTS if name in args.given]):
         parser.error(f"--{given[0]} does not go with agents: --agents says how many there are")
     settings = cli.with_container_workers(config.load(args), args)
-    options = cli.options(args)
-    cli.reap(args, settings, options)
+    options = cli.reap_first(args, settings, cli.options(args))
     if args.word == "agents" and args.status and hand_over_status(settings.root):
         return 0
     if not args.word or (args.status and args.word == "agents"):
@@ -97,7 +97,7 @@ def validate(args, settings, options) -> int:
         path.parent for path in settings.root.glob(f"{Datapoint.directory}/[!_.]*/{META}"))
     if not options.read_only:
         settings.root.mkdir(parents=True, exist_ok=True)
-    contents = Contents(folders)
+    contents = Contents(folders, settings.root)
     code = run_loop.run_steps(
         {"validate": lambda models: validate_stage(
             settings, SandboxFactory(settings, models.stop, args.keep_images), contents)},
@@ -107,9 +107,13 @@ def validate(args, settings, options) -> int:
     found = results_of(settings.root, contents, args.profile or "")
     for line in complaints(found):
         say(line)
+    n_ok = sum(one["ok"] for one in found)
+    say(f"      {n_ok} of {plural(len(found), 'datapoint')} pass every check")
+    for then in NEXT if n_ok and not args.paths and not options.quiet else ():
+        say(f"      next:  {options.command(then)}")
     if args.json:
         print(to_json(found).decode(), end="")
-    return code or int(not all(one["ok"] for one in found))
+    return code or int(n_ok < len(found))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ writes  env/<repo_name>.json         Environment; if its `status` is not success
   python env_setup.py --input repos.jsonl --planner recipe   # without a model
   python env_setup.py --repo ../my-project                   # an agent if no recipe verifies
   python env_setup.py --input repos.jsonl --sandbox kubernetes --namespace data-synthesis
-  python env_setup.py --reap                                 # remove what killed runs have left
+  python env_setup.py --reap                                 # list what killed runs have left
 """
 from dataclasses import fields
 from pathlib import Path
@@ -21,6 +21,7 @@ from codedata import cli, config, run_loop
 from codedata.env.inputs import Repositories, one_repository
 from codedata.env.setup import Setup, fault_of
 from codedata.llm import Models
+from codedata.outcomes import of_environment
 from codedata.records import Environment
 from codedata.sandbox.factory import SandboxFactory
 from codedata.states import Reads, Writes
@@ -44,16 +45,13 @@ def main(argv=None) -> int:
     cli.sandbox_flags(parser, pod_prefix="code-data-env-agent")
     args = parser.parse_args(argv)
     settings = cli.with_container_workers(config.load(args), args)
-    options = cli.options(args)
+    options = cli.reap_first(args, settings, cli.options(args))
+    if bool(args.input) == bool(args.repo) and (args.input or not args.status):
+        parser.error("one of --input and --repo is needed")
+    if not options.read_only:
+        settings.root.mkdir(parents=True, exist_ok=True)
     with Models(settings) as models:
         host = SandboxFactory(settings, models.stop, args.keep_images)
-        left = [] if options.read_only else host.reap()
-        if args.reap:
-            return 1 if left else 0
-        if bool(args.input) == bool(args.repo) and (args.input or not args.status):
-            parser.error("one of --input and --repo is needed")
-        if not options.read_only:
-            settings.root.mkdir(parents=True, exist_ok=True)
         out, fields_read = Store(settings.root, Environment), ROW
         if args.repo:
             repositories = one_repository(args.repo, settings.root,
@@ -65,6 +63,7 @@ def main(argv=None) -> int:
         setup = Setup(settings, models, host)
         stage = run_loop.Stage(
             "env_setup", make=setup.make, identity=setup.identity(), cost_note=setup.bound(),
+            in_words=of_environment, then="analyze.py",
             reads=Reads(repositories, fields=fields_read),
             writes=Writes(out, fault=fault_of,
                           fields=tuple(f.name for f in fields(Environment))))

@@ -4,6 +4,7 @@ for SWE-bench and SWE-smith, stripped patches with their documents.
 
 reads   final/, refined/, defeat/       Sample, from report.py
         task/                           HarborTask, by hand
+        dp/, dp/_checks/                Datapoint, approved in build_dp.py, and its checks
         bug/, bug/_verdicts/            Bug, from bug_inject.py, and which of them still count
         nl2repo/, _patches/, _meta/     StripPatch, RepoDocument and RepoMeta, from nl2repo.py
         score/_duel.json                the outcome: a duel that was not accepted is not exported

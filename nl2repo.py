@@ -53,8 +53,9 @@ def main(argv=None) -> int:
     cli.steps_flag(flags, STEPS, {"relationship": RELATIONSHIP})
     add = flags.add_argument
     add("--writer", choices=["llm", "template"], help="template: no model (default: llm)")
-    add("--num-runs", type=cli.positive, default=10, metavar="N",
-        help="runs with coverage; those that a record lacks are added (default: 10)")
+    add("--num-runs", type=cli.positive, default=3, metavar="N",
+        help="runs with coverage; those that a record lacks are added (default: 3, thus two more "
+        "than analyze.py makes)")
     add("--parallel", action="store_true", help="how it always runs")
     add("--unhealthy-too", action="store_true",
         help="environments whose suite is not healthy, too")
@@ -62,8 +63,7 @@ def main(argv=None) -> int:
     cli.sandbox_flags(parser, pod_prefix="code-data-nl2repo")
     args = parser.parse_args(argv)
     settings = cli.with_container_workers(config.load(args), args)
-    options = cli.options(args)
-    cli.reap(args, settings, options)
+    options = cli.reap_first(args, settings, cli.options(args))
     if args.input and not options.read_only:
         settings.root.mkdir(parents=True, exist_ok=True)
     if not options.read_only and settings.nl2repo.writer == "llm" and {*WRITTEN} & {*args.steps}:

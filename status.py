@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
 """Show where every stage of a root stands: items by state, cost, tokens, rate, time to go.
 
-Each script finds its states itself, as with its own --status; a stage is shown if its directory is
-there. The rate is that of the stage's last run.
+Each script finds its states itself, as with --status. The rate is that of a stage's last run.
 
 reads   every directory of a root    records and ledgers, as the scripts read them
 writes  nothing
 
-  python status.py --root runs/mine
+  python status.py --root runs/mine   # --summary: in words, and what was refused and why
   python status.py --watch            # again every few seconds; --json: one JSON object
 """
 import io
@@ -25,7 +24,7 @@ from codedata import cli, config, run_loop
 from codedata.errors import Trouble
 from codedata.records import HOW
 from codedata.sandbox import docker_engine
-from codedata.stage_status import StageStatus, add_usage, gathering, short, table
+from codedata.stage_status import StageStatus, add_usage, gathering, short, summary, table
 from codedata.texts import terminal_safe
 
 PAUSE_S = 3.0
@@ -49,15 +48,18 @@ def main(argv=None) -> int:
     add = parser.add_argument_group("flags of status.py").add_argument
     add("--watch", action="store_true", help="show it again every few seconds, till Ctrl-C")
     add("--json", action="store_true", help="print one JSON object")
+    add("--summary", action="store_true", help="print what came of it, in words")
     args = parser.parse_args(argv)
-    root = config.load(args).root
+    options, root = cli.options(args), config.load(args).root
     run_loop.check_root(root)
-    given = [word for name, words in args.given.items() if name not in ("watch", "json", "status")
-             for word in words]
+    given = [word for name, words in args.given.items() for word in words
+             if name not in ("watch", "json", "summary", "status")]
     while True:
         started = time.monotonic()
         stages = stages_of(root, given)
         text = json.dumps(as_dict(root, stages)) if args.json else page(root, stages)
+        if args.summary:
+            text = "\n".join(summary(root, stages, options.command))
         if args.watch and not args.json and sys.stdout.isatty():
             width = shutil.get_terminal_size().columns   # longer lines are cut, not wrapped
             print(CLEAR, end="")
@@ -111,8 +113,6 @@ def page(root: Path, stages: list[StageStatus]) -> str:
                             f"{short(about['free_bytes'])}B free"]
     if containers := about["containers"]:
         lines.append(f"containers {len(containers)}: {', '.join(containers)}")
-    if any(one.n_unpriced for one in stages):
-        lines.append("?: calls without a price ([prices] in chain.toml)")
     return "\n".join(lines)
 
 

@@ -201,12 +201,12 @@ def screening(work: Path, name: str, args) -> dict:
     known = known_results(environment)
     found = [Found(diff, {*ours.failing} if judged(ours.outcome, known, most)[0] == GOOD else set(),
                    {*quick.broken} if quick.verdict == GOOD else set(), quick.trouble)
-             for diff, ours, quick in zip(diffs, shown, full, strict=True)]
+             for diff, ours, quick in zip(diffs, shown, full, strict=True) if ours]
     times = {"screened_s": screened_s / len(diffs), "flow_s": mean(flow),
              "full_s": full_s / len(diffs), "warm_s": warm_s}
     row = {key: round(seconds, 3) for key, seconds in times.items()}
-    return row | {"factor": round(times["flow_s"] / times["screened_s"], 1), "judged": len(diffs),
-                  "how": Counter(one.how for one in shown),
+    return row | {"factor": round(times["flow_s"] / times["screened_s"], 1), "judged": len(found),
+                  "how": Counter(one.how if one else "left to the whole suite" for one in shown),
                   **agreement(found, {one["name"] for one in coverage.tests if one["starts"]})}
 
 

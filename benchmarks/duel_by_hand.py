@@ -1,11 +1,10 @@
 """Replay a duel whose replies were written by hand; measure its leaks and what knowing is worth.
 
-Reads samples/duel_by_hand/: turns.json (which turns of samples/trajectories.parquet), replies.jsonl
-{folder, asked (digest of a request's messages), replies (in the order in which they were given)}
-and reader.json (what a reader said who wrote none of the turns). A server on loopback gives the
-replies back to king.py, ch.py (informed, placebo, chosen; and once more with a challenger that
-leaks deliberately), validate.py and report.py, which run as they are. A request that nobody has
-answered ends the run: the prompts have changed since the replies were written.
+Reads samples/duel_by_hand/: its turns and replies, which samples/replay.py serves, and reader.json
+(what a reader said who wrote none of the turns). king.py, ch.py (informed, placebo, chosen; and
+once more with a challenger that leaks deliberately), validate.py and report.py run as they are. A
+request that nobody has answered ends the run: the prompts have changed since the replies were
+written.
 
   python benchmarks/duel_by_hand.py [--keep DIR]
 
@@ -18,20 +17,17 @@ import subprocess
 import sys
 import tempfile
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import duckdb
-
 REPO = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPO))   # codedata is not installed
+sys.path[:0] = [str(REPO), str(REPO / "samples")]   # codedata is not installed
+
+from duel_input import DUEL, write_input  # noqa: E402
+from replay import Replay  # noqa: E402
 
 from codedata.progress import table  # noqa: E402
 from codedata.report.make_report import effect_sections, read_turns  # noqa: E402
-from codedata.sampling.pull_requests import fetch_prs  # noqa: E402
-from codedata.store import digest  # noqa: E402
 
-SET = REPO / "samples" / "duel_by_hand"
 CHEATED = 8   # turns that the leaking challenger was asked for: the first ones
 TOML = """[llm]
 model = "by-hand"
@@ -51,58 +47,20 @@ king_share = 1.0
 FOLDERS = ("king", "candidates", "challenger", "leaking", "placebo", "leak", "panel")
 
 
-class Replies(ThreadingHTTPServer):
-    """Give kept replies back. `missing` are requests that nobody has answered."""
-
-    def __init__(self, path: Path):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.kept = {(row["folder"], row["asked"]): list(row["replies"])
-                     for row in read_lines(path)}
-        self.missing: list[str] = []
-        self.lock = threading.Lock()
-
-    def reply(self, folder: str, asked: str) -> str | None:
-        with self.lock:
-            left = self.kept.get((folder, asked))
-            if not left:
-                self.missing.append(f"{folder} {asked}")
-                return None
-            return left.pop(0) if len(left) > 1 else left[0]
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_):
-        pass
-
-    def do_POST(self):
-        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        text = self.server.reply(self.path.split("/")[1], digest(request["messages"]))
-        body = json.dumps({"choices": [{"message": {"role": "assistant", "content": text},
-                                        "finish_reason": "stop"}],
-                           "model": "by-hand",
-                           "usage": {"prompt_tokens": 0, "completion_tokens": 0}}).encode()
-        self.send_response(200 if text is not None else 400)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--keep", type=Path, metavar="DIR",
                    help="leave the roots here (default: they are removed)")
     args = p.parse_args()
-    server = Replies(SET / "replies.jsonl")
+    server = Replay(DUEL)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     with tempfile.TemporaryDirectory() as scratch:
         root = args.keep or Path(scratch)
         play(root / "duel", server, cheats=False)
         play(root / "leaking", server, cheats=True)
-        if server.missing:
-            sys.exit(f"{len(server.missing)} requests have no reply, such as {server.missing[0]}: "
+        if changed := server.kept.changed:
+            sys.exit(f"{len(changed)} requests were not asked so, such as {changed[0]}: "
                      "the prompts have changed since the replies were written")
         figures = measure(root)
     print(table(["", "figure"], [[name, str(value)] for name, value in figures.items()], "lr"),
@@ -110,15 +68,9 @@ def main() -> None:
     print(json.dumps({"benchmark": "duel_by_hand", **figures}))
 
 
-def read_lines(path: Path) -> list[dict]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()
-            if line.strip()]
-
-
-def play(root: Path, server: Replies, cheats: bool) -> None:
+def play(root: Path, server: Replay, cheats: bool) -> None:
     """Run the scripts on a root; the endpoint of each role is a path of the server."""
-    turns = json.loads((SET / "turns.json").read_text())
-    write_input(root, turns[:CHEATED] if cheats else turns)
+    write_input(root, CHEATED if cheats else None)
     base = f"http://127.0.0.1:{server.server_address[1]}"
     endpoints = "".join(f'[endpoints.{name}]\nbase_url = "{base}/{name}/v1"\n' for name in FOLDERS)
 
@@ -139,31 +91,10 @@ def play(root: Path, server: Replies, cheats: bool) -> None:
     run("report.py")
 
 
-def write_input(root: Path, turns: list[dict]) -> None:
-    """Write prompt/ and commit/ of the turns."""
-    query = "select messages from read_parquet(?, file_row_number = true) order by file_row_number"
-    trajectories = duckdb.execute(query, [str(SET.parent / "trajectories.parquet")]).fetchall()
-    prs, _ = fetch_prs(str(SET.parent / "prs.parquet"), {turn["instance_id"] for turn in turns},
-                       None)
-    for name in ("prompt", "commit"):
-        (root / name).mkdir(parents=True, exist_ok=True)
-    prompts = []
-    for order, turn in enumerate(turns, 1):
-        messages = [dict(message) for message in trajectories[turn["trajectory"]][0]]
-        at = [i for i, message in enumerate(messages)
-              if message["role"] == "assistant"][turn["turn"]]
-        record = prs[turn["instance_id"]]
-        prompts.append({"instance_id": turn["instance_id"], "repo": record["repo"],
-                        "language": record["language"], "turn": turn["turn"], "order": order,
-                        "messages": messages[:at], "assistant": messages[at]["content"]})
-        (root / "commit" / f"{turn['instance_id']}.json").write_text(json.dumps(record))
-    (root / "prompt" / "duel.json").write_text(json.dumps(prompts))
-
-
 def measure(root: Path) -> dict:
     """Return the figures of the table."""
     from codedata import cli, config
-    duel, reader = root / "duel", json.loads((SET / "reader.json").read_text())
+    duel, reader = root / "duel", json.loads((DUEL / "reader.json").read_text())
     settings = config.load(cli.parser("").parse_args(["--root", str(duel)]))
     turns = read_turns(settings, "validate.py")
     hidden = [row.name.removeprefix("duel_") for row in turns.rows if row.shown_share < 1]

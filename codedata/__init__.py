@@ -1,7 +1,13 @@
 """codedata makes training data for coding agents: scripts over directories, and the craft they
 share.
 """
+import sys
 from importlib import import_module
+from importlib.util import find_spec
+
+if sys.version_info < (3, 10) or not all(map(find_spec, ("orjson", "rich", "duckdb"))):
+    raise SystemExit(f"codedata: {sys.executable} is not its environment. Run: make setup; "
+                     "then: .venv/bin/python SCRIPT.py, or make STAGE")
 
 __version__ = "0.1.0"
 PLACES = {"Agent": "codedata.agent", "AgentResult": "codedata.agent",

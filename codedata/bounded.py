@@ -2,18 +2,23 @@
 more than a limit.
 
 A FIFO, a device or a folder is an OSError at once, also where it has taken the place of a record.
-Links are followed; `inside` refuses those that lead out of a folder. Not promised: that a file
-stays as it is while it is read.
+Links are followed; `inside` and `resolved_in` refuse those that lead out of a folder. Not promised:
+that a file stays as it is while it is read.
 """
 from __future__ import annotations
 
 import errno
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from codedata.errors import BrokenRecord
+from codedata.texts import printable
+
 MAX_RECORD_BYTES = 200_000_000   # of a record, and of a line of a ledger
+MAX_NAME_BYTES = 255
 
 
 def open_regular(path: Path | str) -> BinaryIO:
@@ -54,6 +59,14 @@ def regular_descriptor(path: Path | str, flags: int) -> int:
     return descriptor
 
 
+def check_regular(path: Path | str) -> None:
+    """Raise OSError (EINVAL) where a link, or another thing that is no regular file, stands at a
+    path that a library opens by itself. Nothing may stand there."""
+    with suppress(FileNotFoundError):
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+
 def read_bounded(path: Path | str, max_bytes: int = MAX_RECORD_BYTES) -> bytes:
     """Return a regular file's content. OSError (EFBIG) where it is larger than `max_bytes`."""
     with open_regular(path) as file:
@@ -63,7 +76,37 @@ def read_bounded(path: Path | str, max_bytes: int = MAX_RECORD_BYTES) -> bytes:
     return content
 
 
-def inside(folder: Path, path: Path) -> Path:
+def inside(root: Path | str, *parts: str) -> Path:
+    """Return root/part/…, for parts that somebody else may have written: names, or paths of names.
+
+    BrokenRecord where a part is none, or a link below the root leads out of it or in a circle.
+    """
+    path = str(root)
+    try:
+        for name in (name for part in parts for name in _names_in(part)):
+            path = f"{path}/{name}"
+            with suppress(FileNotFoundError):
+                if stat.S_ISLNK(os.lstat(path).st_mode):
+                    resolved_in(Path(root), Path(path))
+                    os.stat(path)   # raises an OSError for a circle, from Python 3.13 on
+    except (OSError, RuntimeError, ValueError) as e:
+        why = getattr(e, "strerror", None) or str(e)
+        where = f"{printable('/'.join(parts), 300)!r} in {root}"
+        raise BrokenRecord(f"is refused: {why}.", where) from e
+    return Path(path)
+
+
+def _names_in(part: str) -> list[str]:
+    """Return the names that a relative path is made of. ValueError where it is none."""
+    names = [name for name in part.split("/") if name not in ("", ".")]
+    if part.startswith("/") or not names or ".." in names or "\0" in part:
+        raise ValueError("it leads out of the folder, or is no path")
+    if max(len(name.encode()) for name in names) > MAX_NAME_BYTES:
+        raise ValueError(f"it has a name of more than {MAX_NAME_BYTES} bytes")
+    return names
+
+
+def resolved_in(folder: Path, path: Path) -> Path:
     """Return `path` with its links resolved. OSError (EXDEV) where that leads out of `folder`."""
     real = path.resolve()
     if not real.is_relative_to(folder.resolve()):

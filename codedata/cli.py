@@ -10,12 +10,14 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from pathlib import Path
 
 from codedata.errors import Trouble
-from codedata.progress import say
+from codedata.progress import plural, say
+from codedata.sandbox.process_labels import work_in
 from codedata.settings import Settings
 from codedata.states import Selection
 from codedata.texts import printable, terminal_safe
@@ -24,7 +26,8 @@ from codedata.texts import printable, terminal_safe
 ALWAYS_REPEATED = ("root", "config", "mode", "workers", "llm", "model", "llm_base_url", "proxy",
                    "budget")
 NEVER_REPEATED = ("shard", "llm_auth_token", "status", "dry_run", "show_config", "compact", "prune",
-                  "engine", "log_level", "quiet", "reap", "skip_existing", "continue_on_error")
+                  "engine", "log_level", "quiet", "reap", "yes", "skip_existing",
+                  "continue_on_error")
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class RunOptions:
     stop_on_error: bool
     budget_usd: float | None
     given: dict[str, tuple[str, ...]]   # the words of each flag that was given
+    before_work: Callable[[], object] = list   # called before the first item is made
 
     @property
     def read_only(self) -> bool:
@@ -113,8 +117,10 @@ def _words(action: argparse.Action, value) -> tuple[str, ...]:
 
 
 def options(args: argparse.Namespace) -> RunOptions:
-    """Return the flags that were parsed, as the run loop takes them; start the log."""
+    """Return the flags that were parsed, as the run loop takes them; start the log, and label what
+    this process makes as made in the root."""
     _start_log(args.log_level)
+    work_in(Path(args.root))
     selection = Selection(**{f.name: getattr(args, f.name) or f.default for f in fields(Selection)})
     return RunOptions(
         Path(args.root), selection, args.status, args.dry_run, args.prune, args.compact, args.quiet,
@@ -219,17 +225,28 @@ def sandbox_flags(p: argparse.ArgumentParser, pod_prefix: str) -> None:
         help="PEM file of further certificate authorities, for sandboxes too")
     add("--keep-images", action="store_true",
         help="keep those of failed attempts till the next start")
-    add("--reap", action="store_true", help="remove what killed runs have left, and end")
+    add("--reap", action="store_true",
+        help="list what killed runs of all roots have left on this machine, and end")
+    add("--yes", action="store_true", help="with --reap: remove it")
 
 
-def reap(args: argparse.Namespace, settings: Settings, options: RunOptions) -> None:
-    """Remove what killed runs have left in sandboxes, unless this one only prints. End the script
-    if --reap was given."""
+def reap_first(args: argparse.Namespace, settings: Settings, options: RunOptions) -> RunOptions:
+    """Return options that remove what killed runs of the root have left in sandboxes, once, before
+    the first item is made. End the script if --reap was given."""
     from codedata.sandbox.factory import SandboxFactory  # most scripts have no sandboxes
-    if args.reap or not options.read_only:
-        left = SandboxFactory(settings, threading.Event()).reap()
-        if args.reap:
-            sys.exit(1 if left else 0)
+    host = SandboxFactory(settings, threading.Event())
+    if args.reap:
+        names, left = host.reap(all_roots=True, only_list=not args.yes)
+        for name in names:
+            print(printable(name))
+        done = "removed" if args.yes else "left by killed runs; with --yes they are removed"
+        say(f"{plural(len(names), 'thing')} {done}")
+        for line in left:
+            say(line)
+        sys.exit(1 if left else 0)
+    if args.yes:
+        raise Trouble("goes with --reap.", "--yes")
+    return replace(options, before_work=cache(host.reap_first))
 
 
 def with_container_workers(settings: Settings, args: argparse.Namespace) -> Settings:

@@ -17,8 +17,7 @@ import os
 import secrets
 import shutil
 import sys
-import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -38,6 +37,7 @@ RUN = secrets.token_hex(4)   # in temporary names: machines that share a root ha
 NEW, OLD = "_tmp", "old."    # folder for new folders; prefix of a folder that is being replaced
 MAX_SYNCS = 8                # files flushed in parallel, as each waits for the disk
 EXCHANGE, HERE = 2, -100     # Linux's RENAME_EXCHANGE and AT_FDCWD
+_n_files = itertools.count(1)   # in temporary names
 
 
 def to_json(data) -> bytes:
@@ -48,7 +48,23 @@ def to_json(data) -> bytes:
 
 def write_atomic(path: Path, data: bytes) -> os.stat_result:
     """Put `data` at `path` whole or not at all; return its stat. A full disk ends the run."""
-    tmp = f"{path.parent}/_tmp.{RUN}.{threading.get_ident()}"
+    return finish(writing(path, data))
+
+
+def finish(steps: Generator):
+    """Return what the last of all steps returns."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as e:
+            return e.value
+
+
+def writing(path: Path | str, data: bytes) -> Generator[None, None, os.stat_result]:
+    """Do write_atomic() in two steps: the first one has begun to put the bytes on disk, so that of
+    many files that are started before one is ended the disk waits for all at once.
+    """
+    tmp = f"{os.path.dirname(path)}/_tmp.{RUN}.{next(_n_files)}"
     try:
         fd = making_folders(partial(os.open, mode=0o666), tmp,
                             os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -56,6 +72,9 @@ def write_atomic(path: Path, data: bytes) -> os.stat_result:
             view = memoryview(data)
             while view:
                 view = view[os.write(fd, view):]
+            if hasattr(os, "posix_fadvise"):   # Linux begins to write what is not to be cached
+                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            yield
             os.fsync(fd)   # before the rename: a power cut must not leave a name without its bytes
             stat = os.fstat(fd)
         finally:

@@ -162,32 +162,35 @@ class Ledger:
         """Return whether replies of the item were kept, or an attempt has failed since."""
         return item in self._with_replies
 
-    def append(self, directory: Path, **line) -> None:
-        """Write one line to a directory's ledger, and take it in. A full disk ends the run."""
-        line = {key: value for key, value in line.items()
-                if key == "cost_usd" or value not in (None, "", [], {}, ())}
-        if "error" in line:
-            line["error"] = line["error"][:ERROR_CHARS]
+    def append(self, directory: Path, *lines: dict) -> None:
+        """Write lines to a directory's ledger at once, and take them in. A full disk ends the run.
+        """
+        lines = [{key: value for key, value in line.items()
+                  if key == "cost_usd" or value not in (None, "", [], {}, ())} for line in lines]
         with self._lock:
-            now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+            now = datetime.now(timezone.utc).isoformat(timespec="microseconds")[:-6] + "Z"
             self._newest = max(now, self._newest)   # a clock that went back must not undo a line
-            line["at"] = self._newest
-            data = to_line(line)
-            file = self._files.setdefault(directory, Appender(Path(directory) / LEDGER))
-            file.append(data)
-            self._take(line)
+            for line in lines:
+                line["at"] = self._newest
+                if "error" in line:
+                    line["error"] = line["error"][:ERROR_CHARS]
+            if directory not in self._files:
+                self._files[directory] = Appender(Path(directory) / LEDGER)
+            self._files[directory].append(b"".join(map(to_line, lines)))
+            for line in lines:
+                self._take(line)
 
 
 class Appender:
     """Append to a ledger file, which is opened at the first line."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path | str):
         self.path = path
         self._fd: int | None = None
         self._torn = False   # the last line on disk was not written whole
 
     def append(self, data: bytes) -> None:
-        """Write one line. Raise RunStopped if the disk takes no more."""
+        """Write whole lines. Raise RunStopped if the disk takes no more."""
         try:
             if self._fd is None:
                 self._fd = open_appending(self.path)
@@ -201,7 +204,7 @@ class Appender:
             raise RunStopped("was not written whole: the disk is full.", str(self.path),
                              "Make room and run again.")
 
-    def moved(self, path: Path) -> Appender:
+    def moved(self, path: Path | str) -> Appender:
         """Return this file, renamed."""
         os.rename(self.path, path)
         self.path = path

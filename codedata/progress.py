@@ -1,8 +1,9 @@
 """What a person sees of a run: the plan, a bar with rate, failures, cost and time to go, and the
 outcome.
 
-All of it goes to stderr. Where stderr is no terminal there is no bar: a plain line every now and
-then. Whatever stands in a line, no control character reaches the terminal.
+All of it goes to stderr. Where stderr is no terminal there is no bar: a plain line where something
+but the time has changed, and else every five minutes, as some who run jobs end one that is silent
+for ten. Whatever stands in a line, no control character reaches the terminal.
 """
 from __future__ import annotations
 
@@ -10,14 +11,20 @@ import os
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
+from itertools import starmap
 
 from codedata.errors import Trouble
 from codedata.texts import natural, printable, terminal_safe
 
 REDRAW_EVERY_S = 0.25
 PLAIN_EVERY_S = 15.0
+SILENT_S = 300.0   # after which a plain line comes though nothing has changed
 NAMED = 3   # items of one kind that a line names
+ROWS = 8    # items below a bar
 
 
 def say(text: str) -> None:
@@ -77,6 +84,38 @@ class Spending:
         return money(self.cost_usd, self.n_unpriced, self.n_calls)
 
 
+@dataclass
+class ToCome:
+    """Add up calls to come, as if every answer took all of its max_tokens."""
+
+    cost: Spending = field(default_factory=Spending)
+    tokens_in: int = 0
+    tokens_out: int = 0
+    n_unfit: int = 0   # items without calls: too long, or broken
+    items: list[str] = field(default_factory=list)   # the names of all that will be made
+
+    def add(self, tokens_in: int, tokens_out: int, cost: dict) -> None:
+        """Add what Spending.add() takes, with its tokens."""
+        self.cost.add(cost)
+        self.tokens_in += tokens_in
+        self.tokens_out += tokens_out
+
+    def __add__(self, other: ToCome) -> ToCome:
+        cost = Spending(*(getattr(self.cost, key) + getattr(other.cost, key)
+                          for key in ("n_calls", "n_unpriced", "cost_usd")))
+        return ToCome(cost, self.tokens_in + other.tokens_in, self.tokens_out + other.tokens_out,
+                      self.n_unfit + other.n_unfit, self.items + other.items)
+
+    def __str__(self) -> str:
+        if not self.cost.n_calls and not self.n_unfit:
+            return "no calls"
+        known = "at most " * (self.cost.n_unpriced < max(self.cost.n_calls, 1))
+        unfit = f"; {plural(self.n_unfit, 'item')} will fail: too long, or broken"
+        return (f"{plural(self.cost.n_calls, 'call')} (more where an answer has to be asked for "
+                f"again), about {self.tokens_in:,} tokens in, at most {self.tokens_out:,} out, "
+                f"{known}{self.cost}{unfit if self.n_unfit else ''}")
+
+
 def plural(n: int, noun: str) -> str:
     """Return "1 turn" or "2,000 turns"."""
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
@@ -110,6 +149,15 @@ def print_reasons(reasons: list[str]) -> None:
     """Print the five most frequent reasons for which items are left out."""
     for reason, k in Counter(reasons).most_common(5):
         say(f"      left out: {k} ({_first_line(reason, 160)})")
+
+
+def say_removed(removed: list[str], left: list[str]) -> None:
+    """Print what was removed of what killed runs have left, and the lines for what is not."""
+    if removed:
+        say(f"      removed what killed runs have left: {plural(len(removed), 'thing')} "
+            f"({named(removed)})")
+    for line in left:
+        say(f"      {line}")
 
 
 def _first_line(text: str, max_chars: int = 120) -> str:
@@ -194,6 +242,59 @@ def _failures_text(failures: list[tuple[str, Trouble]]) -> str:
     return named([f"{name} ({_first_line(error.what)})" for name, error in failures])
 
 
+# where an item is ---------------------------------------------------------------------------------
+
+@dataclass
+class Step:
+    """Hold the step at which an item is, written by whoever does it and read by the bar."""
+
+    within: str = ""   # what is done in such steps: "python recipe"
+    name: str = ""     # "3/6 tests without network"
+    count: str = ""    # how far the step is: "43 of 99"
+    began: float = field(default_factory=time.monotonic)
+
+    def __str__(self) -> str:
+        within = f"{self.within}: " if self.within and self.name else self.within
+        return within + ", ".join(filter(None, (self.name, self.count)))
+
+
+_current: ContextVar[Step | None] = ContextVar("step", default=None)
+
+
+@contextmanager
+def showing(step: Step) -> Iterator[None]:
+    """Let `step` be what this thread is at within the block."""
+    token = _current.set(step)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def current_step() -> Step:
+    """Return the current item's step, or one that nobody sees outside an item."""
+    return _current.get() or Step()
+
+
+def begin_step(name: str, number: int = 0, total: int = 0) -> None:
+    """Note that a step of the current item begins: which of how many, where that is known."""
+    step = current_step()
+    step.name = f"{number}/{total} {name}" if total else name
+    step.count, step.began = "", time.monotonic()
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words: "41 s" or "4 min 12 s"."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _row(name: str, step: Step) -> str:
+    """Return the step of an item, and since when it is there, before its name, which may be long.
+    """
+    return printable(f"{step}, {duration(time.monotonic() - step.began)} ({name})")
+
+
 class Bar:
     """Show the progress of one run. update() is cheap and called often, by one thread."""
 
@@ -204,9 +305,10 @@ class Bar:
         self._task = None
         self._started = time.monotonic()
         self._updated = self._started
+        self._last = None     # what the last plain line says, without times
         if above and above._rich:
             self._rich = above._rich
-            self._task = self._rich.add_task(stage, total=total, note="", eta="")
+            self._task = self._rich.add_task(stage, total=total, note="", time="", rows=[])
         elif not quiet and total and sys.stderr is not None and sys.stderr.isatty():
             self._start_rich()
 
@@ -214,47 +316,65 @@ class Bar:
         from rich.console import Console  # 60 ms of import that a plain run does not need
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
         from rich.table import Column
+        from rich.text import Text
+
+        class WithRows(Progress):
+            """Show the items in flight below the bars."""
+
+            def get_renderables(self):
+                yield self.make_tasks_table(self.tasks)
+                for task in self.tasks:
+                    for row in task.fields["rows"]:
+                        yield Text(f"      {row}", no_wrap=True, overflow="ellipsis")
+
         note = TextColumn("{task.fields[note]}", markup=False,
                           table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1))
         # no auto_refresh: it takes a thread of its own, which may be one too many
-        self._rich = Progress(
+        self._rich = WithRows(
             TextColumn("{task.description}"), MofNCompleteColumn(), BarColumn(bar_width=20), note,
-            TextColumn("{task.fields[eta]}"), transient=True, expand=True,
+            TextColumn("{task.fields[time]}"), transient=True, expand=True,
             console=Console(stderr=True), auto_refresh=False)
-        self._task = self._rich.add_task(self.stage, total=self.total, note="", eta="")
+        self._task = self._rich.add_task(self.stage, total=self.total, note="", time="", rows=[])
         self._rich.start()
 
-    def update(self, totals: RunTotals, n_in_flight: int,
-               doing: dict[str, str] | None = None) -> None:
-        """Show the totals; `doing` maps items to their current step, if steps take minutes."""
+    def update(self, totals: RunTotals, n_in_flight: int, steps: Mapping[str, Step] | None = None,
+               n_replies: int = 0) -> None:
+        """Show the totals, and the step at which each item is that has such; `n_replies` to items
+        in flight are there."""
         now = time.monotonic()
         every_s = REDRAW_EVERY_S if self._rich else PLAIN_EVERY_S
         if self.quiet or not self.total or now - self._updated < every_s:
             return
-        self._updated = now
+        steps = {name: step for name, step in (steps or {}).items() if str(step)}
+        notes = [*self._notes(totals, n_in_flight, n_replies)]
+        facts = totals.finished, notes, {name: str(step) for name, step in steps.items()}
+        if not self._rich and facts == self._last and now - self._updated < SILENT_S:
+            return
+        self._last, self._updated = facts, now
         rate = totals.finished / max(now - self._started, 1e-9)
-        note = "  ".join(self._notes(totals, n_in_flight, doing or {}, rate))
-        eta = _time_to_go((self.total - totals.finished) / rate) if rate else ""
+        note = "  ".join([_per_time(rate)] * bool(rate) + notes)
+        to_go = _time_to_go((self.total - totals.finished) / rate) if rate else ""
+        times = ", ".join(filter(None, (duration(now - self._started), to_go)))
         if self._rich:
-            self._rich.update(self._task, completed=totals.finished, total=self.total, eta=eta,
-                              note=printable(note), refresh=True)
-        else:
-            say(f"{self.stage}  {totals.finished}/{self.total}  {note}{eta and '  ' + eta}")
+            self._rich.update(self._task, completed=totals.finished, total=self.total, time=times,
+                              note=printable(note), rows=[*starmap(_row, steps.items())][:ROWS],
+                              refresh=True)
+        else:   # first those that have begun a step
+            newest = sorted(steps.items(), key=lambda item: -item[1].began)[:NAMED]
+            say("  ".join([self.stage, f"{totals.finished}/{self.total} in {times}", note,
+                           *starmap(_row, newest)]))
 
     @staticmethod
-    def _notes(totals: RunTotals, n_in_flight: int, doing: dict[str, str], rate: float):
-        if rate:
-            yield _per_time(rate)
-        if doing:
-            yield ", ".join(f"{name}: {step}" for name, step in [*doing.items()][:NAMED])
-        else:
-            yield f"{n_in_flight} in flight"
+    def _notes(totals: RunTotals, n_in_flight: int, n_replies: int) -> Iterator[str]:
+        yield f"{n_in_flight} in flight"
         if totals.failed:
             yield f"{len(totals.failed)} failed"
         if totals.again_calls:
             yield f"asked again {totals.again_calls}"
         if totals.spent.n_calls:
             yield str(totals.spent)
+        if n_replies:
+            yield f"{plural(n_replies, 'answer')} for these"
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""

@@ -27,12 +27,18 @@ from codedata.texts import printable
 Object = dict    # keys that this schema does not fix
 Seconds = float
 Points = float    # 0..100
+ItemName = str    # that may be a file name: see safe_name()
+Integer = int     # of 64 bits
+UnixTime = float
+AnyText = str     # with NUL bytes, too
+Trajectory = str  # the path of one of build_dp.py's, below the root; or ""
 Ranges = list     # of lines: [first, last, first, last, …], from 1
 METRICS = ("correctness", "grounding", "progress", "protocol", "efficiency")   # a judge's grades
 UNJUDGED = "no verdict"   # the kind of a finding that says that no leak judge has seen a turn
 HOW = ("informed", "hinted", "chosen", "placebo")   # ways to make a challenger: [challenger] how
 ORDERS = ("king_first", "reference_first", "challenger_first")   # whose answer is shown first
 ABSENT = None             # default of a Duel's fields that older files lack
+TRAJECTORIES = "dp/_trajectories"
 DUEL = "_duel.json"       # the file beside the scores that holds their Duel
 MAX_LINE = 2_000_000      # of a source: a set of lines is a mask with a bit for each
 SAFE_NAME = re.compile(r"[A-Za-z0-9-][A-Za-z0-9._-]{0,199}")
@@ -387,7 +393,7 @@ class Environment:
 
     directory = "env"
     repo: str                # as the input has it
-    repo_name: str           # the name of this file
+    repo_name: ItemName      # the name of this file
     row: Object              # the input's row, with whatever else it holds
     base_commit: str         # where the history in the image ends
     base_image: str          # what the install script starts from
@@ -455,7 +461,7 @@ class Coverage:
 
     directory = "coverage"
     repo: str
-    repo_name: str           # the name of this file
+    repo_name: ItemName      # the name of this file
     base_commit: str
     contexts: str            # pytest: which test ran what is known | none: it is not, see `reason`
     reason: str              # why there are no contexts; "" where there are
@@ -499,7 +505,7 @@ class Analysis:
 
     directory = "analysis"
     repo: str
-    repo_name: str           # the name of this file
+    repo_name: ItemName      # the name of this file
     base_commit: str         # "" where it is not known
     source: str              # runtime: scores come from coverage/ | static: from the call graph
     reason: str              # why it is static; "" where it is not
@@ -528,7 +534,7 @@ class BugConfig:
     directory = "bug/_config"
     named_by_id = True
     repo: str
-    repo_name: str           # the name of this file
+    repo_name: ItemName      # the name of this file
     base_commit: str
     environment: str         # digest of what its bugs are judged by: image, test script, results
     roots: list[str]         # files and folders that bugs are put into; ["."]: all
@@ -571,7 +577,7 @@ class Candidates:
 
     directory = "bug/_candidates"
     repo: str
-    repo_name: str
+    repo_name: ItemName
     base_commit: str
     method: str              # who made them: agent
     candidates: list[Candidate]
@@ -602,7 +608,7 @@ class Verdicts:
 
     directory = "bug/_verdicts"
     repo: str
-    repo_name: str
+    repo_name: ItemName
     base_commit: str
     verdicts: list[BugVerdict]   # one a candidate, in their order
     seconds: Seconds
@@ -658,7 +664,7 @@ class SourceCopy:
 
     directory = "nl2repo/_sources"
     repo: str
-    repo_name: str           # the name of this file
+    repo_name: ItemName      # the name of this file
     base_commit: str
     files: dict[str, str]    # {path: digest of its text} of the sources that can be read
     faults: dict[str, str]   # {path: why it is not read, or only in part}
@@ -677,7 +683,7 @@ class RepoMeta:
 
     directory = "nl2repo/_meta"
     repo: str
-    repo_name: str           # the name of this file
+    repo_name: ItemName      # the name of this file
     base_commit: str
     licence: str | None      # SPDX; null where none is recognised
     summary: str             # of its project file; "" where there is none
@@ -725,7 +731,7 @@ class Communities:
 
     directory = "nl2repo/_communities"
     repo: str
-    repo_name: str           # the name of this file
+    repo_name: ItemName      # the name of this file
     base_commit: str
     eligible: list[str]      # ids of the functions that can be stripped
     left_out: dict[str, list[str]]   # {rule: ids of functions that cannot}
@@ -767,9 +773,9 @@ class StripPatch:
     nl2repo/_patches/<id>.json."""
 
     directory = "nl2repo/_patches"
-    id: str                  # <repo_name>.<kind>.<8 hex digits of the normalised diff>
+    id: ItemName             # <repo_name>.<kind>.<8 hex digits of the normalised diff>
     repo: str
-    repo_name: str
+    repo_name: ItemName
     base_commit: str         # in env/
     kind: str                # function | community | module | package
     functions: list[str]     # ids, as in analysis/
@@ -791,7 +797,7 @@ class Document:
 
     directory = "nl2repo/_docs"
     repo: str
-    repo_name: str
+    repo_name: ItemName
     base_commit: str
     kind: str                # function | project
     subject: str             # id of the function; "" of a project
@@ -816,7 +822,7 @@ class RepoDocument:
 
     directory = "nl2repo"
     repo: str
-    repo_name: str           # the name of this file
+    repo_name: ItemName      # the name of this file
     base_commit: str
     licence: str | None
     sections: list[Object]   # {name: its Document, subject, title, text}: the project's first
@@ -910,7 +916,7 @@ class DatapointChecks:
     instance_id: str
     content: str
     base_image: str          # the engine's id of what the dockerfile begins with
-    validator: str           # digest of the validator's sources
+    validator: str           # its version
     ok: bool
     checks: list[DatapointCheck]
     review: list[str]        # what a reviewer should look at
@@ -930,9 +936,36 @@ class SolverAttempt:
     attempt: int             # from 1
     reward: float            # 1: it is solved
     status: str              # how the agent's run ended
-    trajectory: str          # its path below the root
+    trajectory: Trajectory
     usage: Object            # calls, tokens_in, tokens_out, cost_usd, seconds
     seconds: Seconds
+
+
+class QueueTask(TypedDict):
+    """Hold a task of dp/_queue.jsonl, beside its `result`, which is any JSON."""
+
+    id: ItemName             # begins with its type
+    type: str
+    state: str
+    parent: str              # id of another task, or ""
+    priority: Integer
+    attempts: Integer
+    agent: AnyText | None    # of the newest claim, as what follows
+    claim: str | None        # digest of its token
+    lease_until: UnixTime | None  # null: nobody holds it
+    created_at: UnixTime
+    errors: list[str]
+    key: AnyText             # two tasks do not share one, but for ""
+
+
+class QueueData(TypedDict, total=False):
+    """Hold what of a task's data is read here; there may be more."""
+
+    seed: ItemName
+    datapoint: ItemName
+    content: str
+    rates: Object
+    trajectories: list[Trajectory]
 
 
 @dataclass(frozen=True)
@@ -1128,6 +1161,16 @@ def _text(value):
     return fault and f" {fault.lstrip()}"
 
 
+def _item_name(value):
+    return _text(value) or (None if safe_name(value) else " is refused as the name of an item")
+
+
+def _trajectory(value):
+    folder, _, name = str(value).rpartition("/")
+    is_one = value == "" or (folder == TRAJECTORIES and safe_name(name))
+    return None if is_one else f" is none of {TRAJECTORIES}/"
+
+
 def _order(value):
     return None if value in ORDERS else f" is {value!r}, not one of {', '.join(ORDERS)}"
 
@@ -1163,14 +1206,21 @@ _CHECKS = {
     "list[Message]": _entries("role", "content"), "JudgeVerdict": _judge_verdict,
     "list[Reason]": _entries("judge", "order", "reason"),
     "list[Quote]": _entries("quote", "kind", "why"),
-    "Ranges": _ranges}
+    "Ranges": _ranges, "ItemName": _item_name, "Trajectory": _trajectory, "AnyText": _is_text,
+    "UnixTime": _is_from(0, 2**62, "a time in seconds"),
+    "Integer": lambda value: _is_int(value) or _is_from(-2**63, 2**63 - 1, "of 64 bits")(value)}
 _VERDICT = _has({
     **_texts("judge"), "order": (" is missing", _order), "parse_ok": (" is missing", _is_bool),
     **_texts("reason", "error", "marker", "settings", missing=""), "attempt": ("", _is_int)})
-_CHECKS |= {kind.__name__: _has({name: (" is missing", check_of(one.__forward_arg__))
+_CHECKS |= {kind.__name__: _has({name: (" is missing" if kind.__total__ else "",
+                                        check_of(one.__forward_arg__))
                                  for name, one in kind.__annotations__.items()})
             for kind in (CaseResult, Measurement, CoveredTest, Otherwise, Candidate,
-                         BugVerdict, StripCandidate, ScreenedStrip, StripProof, DatapointCheck)}
+                         BugVerdict, StripCandidate, ScreenedStrip, StripProof, DatapointCheck,
+                         QueueTask, QueueData)}
+_CHECKS["QueueLine"] = _has({
+    **_texts("event", "detail"), "at": (" is missing", _CHECKS["UnixTime"]),
+    "task": (" is missing", _CHECKS["QueueTask"])})
 
 # folders of a root that hold records: "answer", "variants"
 DIRECTORIES = sorted({kind.directory.partition("/")[0] for kind in list(globals().values())

@@ -6,15 +6,20 @@ whose output is one thing, such as a report. states.py finds which items are to 
 """
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import signal
+import sys
+import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from itertools import chain, groupby
 from pathlib import Path
 
 from codedata.cli import RunOptions
@@ -27,7 +32,7 @@ from codedata.errors import (
     Trouble,
     start_thread,
 )
-from codedata.ledger import LEDGER, FileState
+from codedata.ledger import LEDGER, FileState, disk_trouble
 from codedata.ledger_compact import compact
 from codedata.llm.client import Models
 from codedata.llm.embedded import NOISE
@@ -35,15 +40,18 @@ from codedata.llm.reply_log import ReplyLog, recording
 from codedata.progress import (
     Bar,
     RunTotals,
-    Spending,
+    Step,
+    ToCome,
     named,
     plan_line,
     plural,
     print_reasons,
     say,
+    say_removed,
+    showing,
     summary_line,
-    usd,
 )
+from codedata.sandbox import local
 from codedata.settings import ModelSpec, Settings
 from codedata.stage_status import StageStatus, hand_over
 from codedata.states import Item, Plan, Reads, States, Writes
@@ -51,14 +59,19 @@ from codedata.store import (
     check_directories,
     digest,
     digests_of,
+    known,
     lock,
     remove_half_written,
     shards_of,
 )
-from codedata.texts import natural, printable
+from codedata.texts import natural, printable, terminal_safe
 
 ONCE = ("force", "limit")   # flags that the command for further items leaves out
-MAX_WRITERS = 8   # threads that write at once: hundreds would only wait for each other
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+MAX_WRITERS = 8   # threads that write at once, each a group: more would wait for each other
+MAX_REASONS = 5     # of a stage in the summary of a root
+MAX_IN_WORDS = 20   # records of which a run says what they hold
+MAX_GROUP = 64    # records in a group; where as many wait for a writer, their threads do, too
 
 
 @dataclass(frozen=True)
@@ -81,7 +94,9 @@ class Stage:
     cost_note: str = ""                # for --dry-run, where requests are not known before
     finish: Callable[[], list[str]] = list   # called at the end, returns lines to print
     after: str = ""                    # the script before this one
-    then: str = ""                     # the script after this one
+    then: str = ""                     # the script after this one; of several, divided by "; "
+    in_words: Callable | None = None   # record → what a user would say of it, where items are few
+    sum_up: Callable[[], list[str]] = list   # returns what a user would say of all that is there
     refresh: bool = False              # make again what was made with other settings
     title: str = ""                    # script and step, "refine.judge": the name, if none is given
 
@@ -105,16 +120,19 @@ def run(stage: Stage, settings: Settings, models: Models, options: RunOptions) -
 
 
 def run_steps(steps: dict[str, Callable[[Models], Stage]], settings: Settings, options: RunOptions,
-              holds: Iterable[type], chosen: Iterable[str] | None = None) -> int:
+              holds: Iterable[type] | Mapping[str, type], chosen: Iterable[str] | None = None
+              ) -> int:
     """Do the steps of a script one after the other; return the worst exit code.
 
     A step's stage is made when its turn comes, from what the earlier ones wrote, with models of
-    its own. The directories of the records in `holds` are held from the first step to the end. A
-    step that was stopped (an exit code above 1) ends the run. `chosen` are those of --steps; a
-    script without that flag does all.
+    its own. The directories of the records in `holds` are held from the first step to the end; by
+    step: those of the chosen ones. A step that was stopped (an exit code above 1) ends the run.
+    `chosen` are those of --steps; a script without that flag does all.
     """
     check_root(settings.root)
     left = [name for name in steps if chosen is None or name in chosen]
+    if isinstance(holds, Mapping):
+        holds = dict.fromkeys(holds[name] for name in left)
     codes = []
     with ExitStack() as held:
         while left and max(codes, default=0) <= 1:
@@ -153,6 +171,8 @@ def _run_held(stage: Stage, settings: Settings, models: Models, options: RunOpti
         return 1 if plan.broken else 0
     if plan.asks:
         models.check()
+    if plan.todo:
+        options.before_work()
     return _Run(stage, states, plan, models, options).run(settings.llm.workers)
 
 
@@ -160,8 +180,23 @@ def _status_of(stage: Stage, plan: Plan) -> StageStatus:
     store, n_others = stage.writes.store, plan.n_other_settings
     counts = {state: len(names) for state, names in plan.names.items()}
     note = f"made with other settings {n_others}" if n_others else ""
-    return StageStatus(stage.label, f"{store.into.relative_to(store.root)}/", counts,
-                       len(plan.todo), note, stage.name, tuple(map(str, store.directories)))
+    status = StageStatus(stage.label, f"{store.into.relative_to(store.root)}/", counts,
+                         len(plan.todo), note, stage.name, tuple(map(str, store.directories)))
+    status.words = lambda: [*_words_of(stage, plan)] if any(counts.values()) else []
+    return status
+
+
+def _words_of(stage: Stage, plan: Plan) -> Iterator[str]:
+    """Yield what a user would say of what is there, and the reasons why other items are not."""
+    records = {}
+    for name in sorted(chain(*plan.names.values()), key=natural) if stage.in_words else ():
+        if record := known(stage.writes.store, name):
+            records[name] = record
+            yield f"{name}: {stage.in_words(record)}"
+    yield from stage.sum_up()
+    reasons = Counter(why for name, why in plan.reasons.items() if name not in records)
+    for why, n in reasons.most_common(MAX_REASONS):
+        yield f"left out {n}: {printable(why, 200)}"
 
 
 def check_root(root: Path, first: str = "prompt.py") -> None:
@@ -209,7 +244,8 @@ def _compact(label: str, directories: list[Path]) -> int:
 def hold_directories(script: str, directories: list[Path], options: RunOptions) -> Iterator[None]:
     """Hold directories, or a shard of each, for this process; a read-only run needs no hold.
 
-    The half-written files of killed processes are removed if no other shard can be at work. With
+    The temporary folders of killed processes are removed, and their half-written files if no other
+    shard can be at work. With
     --budget the whole root is held against other budgets: each process counts its own spending.
     """
     shard = options.selection.shard
@@ -226,6 +262,7 @@ def hold_directories(script: str, directories: list[Path], options: RunOptions) 
                 held.enter_context(lock(options.root / "_budget", None, f"{script} --budget"))
             for directory in directories if not shard else ():
                 remove_half_written(shards_of(directory))
+            say_removed(*local.reap())
         yield
 
 
@@ -278,31 +315,18 @@ def _print_costs(stage: Stage, states: States, plan: Plan, models: Models,
             models.check()   # its tokens are counted by itself
         to_come = stage.cost_note or _calls_to_come(stage, states, plan)
         say(f"{stage.label}  to come: {to_come}")
+        hand_over(lambda: to_come)
 
 
-def _calls_to_come(stage: Stage, states: States, plan: Plan) -> str:
-    """Return an estimate in words: the calls if every answer takes all of its max_tokens."""
-    to_come = Spending()   # at most
-    tokens_in = 0
-    max_tokens_out = 0
-    n_unfit = 0
+def _calls_to_come(stage: Stage, states: States, plan: Plan) -> ToCome:
+    to_come = ToCome(items=[item.name for item in plan.todo if not item.copies_only])
     for calls in _expected_calls(stage, states, plan):
-        n_unfit += int(any(messages is None for _, messages in calls))
+        to_come.n_unfit += int(any(messages is None for _, messages in calls))
         for client, messages in calls:
             if messages is not None:
                 tokens, max_usd = client.estimate(messages)
-                to_come.add({"cost_usd": max_usd})
-                tokens_in += tokens
-                max_tokens_out += client.spec.max_tokens
-    if not to_come.n_calls and not n_unfit:
-        return "no calls"
-    cost = f"at most {usd(to_come.cost_usd)}"
-    if to_come.n_unpriced:
-        cost = "cost unknown (no price)"
-    if n_unfit:
-        cost += f"; {plural(n_unfit, 'item')} will fail: too long, or broken"
-    return (f"{plural(to_come.n_calls, 'call')} (more where an answer has to be asked for again), "
-            f"about {tokens_in:,} tokens in, at most {max_tokens_out:,} out, {cost}")
+                to_come.add(tokens, client.spec.max_tokens, {"cost_usd": max_usd})
+    return to_come
 
 
 def _expected_calls(stage: Stage, states: States, plan: Plan) -> Iterator[list]:
@@ -339,8 +363,11 @@ class Attempt:
 
     item: Item
     calls: ReplyLog = field(default_factory=ReplyLog)
+    step: Step = field(default_factory=Step)   # at which it is
     read: str = ""                 # digest of the fields that it is made from
     started: float = field(default_factory=time.monotonic)
+    steps: Iterator | None = None  # that put its record on disk
+    line: dict | None = None       # what the last step gave: the record's ledger line
 
 
 def load(stage: Stage, states: States, item: Item) -> tuple[list, str]:
@@ -375,12 +402,13 @@ class Journal:
         self.stage, self.states, self.totals = stage, states, totals
         self.store = stage.writes.store
         self.lock = threading.Lock()   # of `totals`
-        self._writers = threading.Semaphore(MAX_WRITERS)
 
-    def commit(self, attempt: Attempt, output) -> None:
-        """Put a record on disk with its ledger line, then drop its kept replies.
+    def committing(self, attempt: Attempt, output) -> Iterator[dict | None]:
+        """Put a record on disk with its ledger line, then drop its kept replies, in three steps.
 
-        Raise ItemFailed if a person edited the record meanwhile.
+        The first one ends when the file is on its way (see layouts.writing), the second gives the
+        ledger line, which is to be written before the third. Raise ItemFailed if a person edited
+        the record meanwhile.
         """
         item, store, writes = attempt.item, self.store, self.stage.writes
         if item.anew and item.name in store:
@@ -394,11 +422,9 @@ class Journal:
         def note_intent(wrote: dict[str, str]) -> None:
             attempt.calls.about_to_write({**made, "wrote": wrote})
 
-        with self._writers:
-            known, external = store.put(
-                item.name, output, writes.fields, keep_edits=not item.anew,
-                about_to_write=note_intent)
-            self._note_success(attempt, "done", known, external, made)
+        known, external = yield from store.putting(
+            item.name, output, writes.fields, keep_edits=not item.anew, about_to_write=note_intent)
+        yield from self._noting_success(attempt, "done", known, external, made)
 
     def adopt(self, item: Item) -> None:
         """Write the ledger line of a record that is on disk without one."""
@@ -409,12 +435,12 @@ class Journal:
             made = {**made, "parts": writes.parts.of(record), "view": view}
         external = self.store.external_edits(item.name, known.digests, writes.fields)
         attempt = Attempt(item, self.states.replies(item.name))
-        self._note_success(attempt, "adopted", known, external, made)
+        self._write(self._noting_success(attempt, "adopted", known, external, made))
 
-    def _note_success(self, attempt: Attempt, state: str, known: FileState,
-                      external: dict[str, str], made: dict) -> None:
-        self._note(attempt, state, **known.line(self.stage.writes.fields), **made, found=external,
-                   **attempt.calls.notes)
+    def _noting_success(self, attempt: Attempt, state: str, known: FileState,
+                        external: dict[str, str], made: dict) -> Iterator[dict]:
+        return self._noting(attempt, state, **known.line(self.stage.writes.fields), **made,
+                            found=external, **attempt.calls.notes)
 
     def fail(self, attempt: Attempt, error: Trouble) -> None:
         """Write the ledger line of a failed attempt.
@@ -423,25 +449,36 @@ class Journal:
         """
         item = attempt.item
         still = item.forced_from if item.forced_from in ("done", "adopted", "edited") else ""
-        self._note(attempt, "failed", still=still, instance_id=item.instance_id,
-                   settings=self.states.settings, error=str(error).replace("\n ", ""))
+        self._write(self._noting(attempt, "failed", still=still, instance_id=item.instance_id,
+                                 settings=self.states.settings,
+                                 error=str(error).replace("\n ", "")))
 
-    def exclude(self, attempt: Attempt, rule: Excluded) -> None:
-        """Write the ledger line of an item that its item function leaves out."""
-        self._note(attempt, "excluded", instance_id=attempt.item.instance_id, error=rule.what,
-                   read=attempt.read, settings=self.states.settings)
+    def excluding(self, attempt: Attempt, rule: Excluded) -> Iterator[dict | None]:
+        """Give the ledger line of an item that its item function leaves out, as committing()."""
+        yield
+        yield from self._noting(attempt, "excluded", instance_id=attempt.item.instance_id,
+                                error=rule.what, read=attempt.read, settings=self.states.settings)
         with self.lock:
             self.totals.excluded += 1
 
-    def _note(self, attempt: Attempt, state: str, **line) -> None:
-        """Write one ledger line with the calls that it pays for, and count them."""
+    def write(self, lines: Iterable[dict]) -> None:
+        """Write ledger lines: those of one directory together."""
+        for directory, some in groupby(lines, lambda line: self.store.directory(line["item"])):
+            self.store.ledger.append(directory, *some)
+
+    def _write(self, noting: Iterator[dict]) -> None:
+        for line in noting:
+            self.write([line])
+
+    def _noting(self, attempt: Attempt, state: str, **line) -> Iterator[dict]:
+        """Give the ledger line with the calls that it pays for; once it is written, count them."""
         calls = attempt.calls
         paid = calls.to_count()
         costs = [call["cost_usd"] for call in paid]
-        self.store.note(attempt.item.name, stage=self.stage.name, state=state, calls=paid,
-                        cost_usd=None if None in costs else round(sum(costs), 8),
-                        seconds=round(time.monotonic() - attempt.started, 3),
-                        cut="; ".join(calls.cuts), **line)
+        yield {"stage": self.stage.name, "item": attempt.item.name, "state": state, "calls": paid,
+               "cost_usd": None if None in costs else round(sum(costs), 8),
+               "seconds": round(time.monotonic() - attempt.started, 3),
+               "cut": "; ".join(calls.cuts), **line}
         if calls.directory:
             calls.finish(made=state != "failed")
         with self.lock:
@@ -464,6 +501,10 @@ class _Run:
         self.is_last_round = not (stage.writes.parts and stage.writes.parts.worthwhile)
         self.again: list[Item] = []     # of outputs in parts: items for a second round
         self.in_flight: dict[str, Attempt] = {}   # by item
+        self.unfinished: list[str] = []   # items that the end of the run has cut short
+        self.in_words: dict[str, str] = {}   # what a user would say of each record, by item
+        self._made: deque[Attempt] = deque()      # with a record that is to be put on disk
+        self._writers = threading.Semaphore(MAX_WRITERS)
         self.bar: Bar | None = None
 
     def run(self, n_workers: int) -> int:
@@ -471,8 +512,11 @@ class _Run:
         for item in self.plan.adopted:
             self.journal.adopt(item)
         gc.freeze()   # the plan's objects stay to the end: no collection needs to look at them
+        before = gc.get_threshold(), sys.getswitchinterval()
+        gc.set_threshold(20_000, 50, 100)   # what is added stays, too: few cycles come and go
+        sys.setswitchinterval(0.05)   # each thread that waits for its turn wakes up so often
         self.bar = Bar(self.stage.label, len(self.plan.todo), self.options.quiet)
-        with signals(self.stage.label, self._interrupt, self.bar.say):
+        with signals(self.stage.label, self._interrupt, self.bar.say, self._at_once):
             try:
                 self._round(self.plan.todo, n_workers)
                 if not self.is_last_round:
@@ -482,6 +526,8 @@ class _Run:
                 self.bar.close()
                 self.states.spares.close()
                 gc.unfreeze()
+                gc.set_threshold(*before[0])
+                sys.setswitchinterval(before[1])
             lines = self._finish()
         n_left = len(self.plan.todo) - self.totals.finished
         is_unfinished = bool(n_left or self.totals.failed or self.totals.broken
@@ -521,17 +567,47 @@ class _Run:
             while thread.is_alive():
                 thread.join(0.1)
                 in_flight = dict(self.in_flight)
-                doing = {name: attempt.calls.doing for name, attempt in in_flight.items()
-                         if attempt.calls.doing}
-                self.bar.update(self.totals, len(in_flight), doing)
+                steps = {name: attempt.step for name, attempt in in_flight.items()}
+                n_replies = sum(len(attempt.calls.unbilled) for attempt in in_flight.values())
+                self.bar.update(self.totals, len(in_flight), steps, n_replies)
 
     def _one(self, item: Item) -> None:
-        """Make one item. Its failure is a ledger line, and the others go on."""
+        """Make one item, and put on disk what has gathered, unless other threads are at that."""
         attempt = self.in_flight[item.name] = Attempt(item)
+        if self._try(attempt, self._make):
+            self._made.append(attempt)
+        # one that is added while the others write is seen by them, after their release
+        while self._made and self._writers.acquire(blocking=len(self._made) >= MAX_GROUP):
+            try:
+                self._put_next_group()
+            finally:
+                self._writers.release()
+
+    def _put_next_group(self) -> None:
+        """Put records on disk step by step: the disk waits for all at once, and the ledger is
+        written to once.
+        """
+        group = []
+        with suppress(IndexError):   # there are no more
+            while len(group) < MAX_GROUP:
+                group.append(self._made.popleft())
+        for _ in "begun", "in place":
+            group = [attempt for attempt in group if self._try(attempt, _do_step)]
         try:
-            attempt.calls = self.states.replies(item.name, item.state)
-            with recording(attempt.calls):
-                self._make(attempt)
+            self.journal.write(attempt.line for attempt in group)
+        except RunStopped as e:
+            self._stop(e)
+            return
+        for attempt in group:
+            if self._try(attempt, _do_step):
+                del self.in_flight[attempt.item.name]
+
+    def _try(self, attempt: Attempt, function: Callable[[Attempt], None]) -> bool:
+        """Call function(attempt). The failure of an item is a ledger line and False; others go on.
+        """
+        try:
+            function(attempt)
+            return True
         except BrokenRecord as e:
             with self.journal.lock:
                 self.totals.broken += 1
@@ -539,22 +615,37 @@ class _Run:
         except ItemFailed as e:
             self._fail(attempt, e)
         except Trouble as e:   # RunStopped, and what no other item would be spared
+            self.unfinished.append(attempt.item.name)
             self._stop(e)
-        except Exception as e:   # a bug of ours: its traceback is welcome, the other items go on
-            self.bar.say(traceback.format_exc())
-            self._fail(attempt, Trouble(f"{type(e).__name__}: {e}"))
-        finally:
-            del self.in_flight[item.name]
+        except Exception as e:
+            if isinstance(e, OSError) and e.errno in NO_ROOM:
+                self.unfinished.append(attempt.item.name)
+                place = f"{self.journal.store.into} or {tempfile.gettempdir()}"
+                self._stop(disk_trouble(e, e.filename or place))
+            else:   # a bug of ours: its traceback is welcome, the other items go on
+                self.bar.say(traceback.format_exc())
+                self._fail(attempt, Trouble(f"{type(e).__name__}: {e}"))
+        del self.in_flight[attempt.item.name]
+        return False
 
     def _make(self, attempt: Attempt) -> None:
+        """Make an item, and note the steps that put it on disk."""
+        item = attempt.item
+        attempt.calls = self.states.replies(item.name, item.state)
+        with recording(attempt.calls), showing(attempt.step):
+            inputs, attempt.read = load(self.stage, self.states, item)
+            try:
+                output = make(self.stage, item, inputs)
+            except Excluded as e:
+                attempt.steps = self.journal.excluding(attempt, e)
+            else:
+                attempt.steps = self._committing(attempt, output)
+
+    def _committing(self, attempt: Attempt, output) -> Iterator[dict | None]:
         item, writes = attempt.item, self.stage.writes
-        inputs, attempt.read = load(self.stage, self.states, item)
-        try:
-            output = make(self.stage, item, inputs)
-        except Excluded as e:
-            self.journal.exclude(attempt, e)
-            return
-        self.journal.commit(attempt, output)
+        yield from self.journal.committing(attempt, output)
+        if self.stage.in_words and len(self.in_words) < MAX_IN_WORDS:
+            self.in_words[item.name] = self.stage.in_words(output)
         fault = writes.fault and writes.fault(output)   # it is on disk all the same, for its parts
         if not fault:
             with self.journal.lock:
@@ -595,6 +686,13 @@ class _Run:
         self.interrupted = True
         self._stop(Interrupted())
 
+    def _at_once(self) -> str:
+        """Return what became of the items, for a run that is not waited for."""
+        n_todo = len(self.plan.todo)
+        outcome = summary_line(self.totals, n_todo, n_todo - self.totals.finished)
+        names = named([*self.unfinished, *self.in_flight]) or "nothing"
+        return f"{outcome}\n      not finished: {names}"
+
     def _print_summary(self, lines: list[str], n_left: int, is_unfinished: bool) -> None:
         totals, quiet = self.totals, self.options.quiet
         if self.stop_reason is not None and not isinstance(self.stop_reason, Interrupted):
@@ -606,6 +704,12 @@ class _Run:
                 say(f"      {todo}")
         if quiet:
             return
+        for name in sorted(self.in_words, key=natural):
+            say(f"      {name}: {self.in_words[name]}")
+        for line in self.stage.sum_up() if self.plan.todo else ():
+            say(f"      {line}")
+        if self.unfinished:
+            say(f"      not finished: {named(self.unfinished)}")
         if totals.spent.n_calls and _is_embedded(self.models) and NOISE not in "".join(lines):
             lines = [*lines, f"      {NOISE}"]
         for line in [*lines, *self._next_commands(n_left, is_unfinished)]:
@@ -624,11 +728,15 @@ class _Run:
         elif self.plan.n_beyond_limit:
             n_more = plural(self.plan.n_beyond_limit, "more item")
             yield f"      {n_more} to do: {command(script, same=True, without=ONCE)}"
-        is_done = self.plan.todo and self.stop_reason is None
-        then = self.stage.then
-        if then and is_done and self.stage.writes.store.names():
-            is_own = then.split()[0] == script   # a later step of this script
-            yield f"      next:  {command(then, same=is_own, without=(*ONCE, 'steps'))}"
+        is_done = self.totals.finished > len(self.totals.failed) and self.stop_reason is None
+        if is_done and self.stage.writes.store.names():
+            for then in filter(None, self.stage.then.split("; ")):
+                is_own = then.split()[0] == script   # a later step of this script
+                yield f"      next:  {command(then, same=is_own, without=(*ONCE, 'steps'))}"
+
+
+def _do_step(attempt: Attempt) -> None:
+    attempt.line = next(attempt.steps, None)
 
 
 def trouble_of(work: Callable[[], None], print_line: Callable[[str], None]) -> Trouble | None:
@@ -647,8 +755,10 @@ def trouble_of(work: Callable[[], None], print_line: Callable[[str], None]) -> T
 
 
 @contextmanager
-def signals(stage: str, stop: Callable[[], None], print_line: Callable[[str], None] = say):
-    """Call stop() at the first SIGINT or SIGTERM; at the second one end the process at once."""
+def signals(stage: str, stop: Callable[[], None], print_line: Callable[[str], None] = say,
+            outcome: Callable[[], str] = lambda: "what was written is kept"):
+    """Call stop() at the first SIGINT or SIGTERM; at the second one print the outcome so far, and
+    end the process at once."""
     def wind_down() -> None:
         stop()
         print_line(f"{stage}  stopping: what is in flight finishes and is kept "
@@ -663,7 +773,10 @@ def signals(stage: str, stop: Callable[[], None], print_line: Callable[[str], No
             second()
 
     def second(*_) -> None:
-        os.write(2, b"\x1b[?25h\n" if os.isatty(2) else b"")   # the bar hides the cursor
+        text = terminal_safe(f"{stage}  ended at once: {outcome()}\n")
+        with suppress(OSError):   # not say(): what was interrupted may be printing
+            os.write(2, b"\x1b[?25h\n" if os.isatty(2) else b"")   # the bar hides the cursor
+            os.write(2, text.encode(errors="replace"))
         os._exit(130)
 
     if threading.current_thread() is not threading.main_thread():

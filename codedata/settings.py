@@ -167,7 +167,7 @@ class BugSettings:
 class IssueSettings(RoleSettings):
     """[issue]: the model that reports bugs as a user would, and how often it may try."""
 
-    writer: str = one_of("llm", "template", "f2p")   # template, f2p: no model
+    writer: str = one_of("llm", "template", "f2p")   # template, f2p (default of scale): no model
     max_tries: int = at_least(1, 4)              # of the reproduction, and of the report
     seed: int = at_least(0, 0)                   # of tone and length
 
@@ -200,7 +200,7 @@ class DpSettings:
     ideas_per_draft: int = at_least(1, 4)   # of which one is chosen
     max_validations: int = at_least(1, 6)   # that may fail before a draft is given up
     max_similarity: float = between(0, 1, 0.3)   # of a draft and its twin: Jaccard; 1: no check
-    lease_s: float = at_least(1, 60.0)  # after which a killed agent's task goes to another one
+    lease_s: float = between(1, 100_000, 60.0)   # then a killed agent's task is another one's
 
 
 @dataclass(frozen=True)
@@ -291,6 +291,7 @@ class ReportSettings:
     defeat_min: float = between(0, 100, 66.0)   # refined/ from this score, defeat/ below
     keep_flagged: bool = False            # keep turns with an injection or a leak in final/
     detail_turns: int = at_least(0, 1000)   # turns that report.html holds whole
+    note: str = ""                        # what report.md and report.html say first
 
 
 @dataclass(frozen=True)
@@ -310,7 +311,7 @@ class ExportSettings:
     seed: int = at_least(0, 0)          # of the split
     shard_rows: int = at_least(1, 10_000)     # of a Parquet file
     licence: str = "other"              # of the data set, an id of the Hub
-    harbor_network: str = one_of("public", "no-network", "compose")   # of tasks (docs/exports.md)
+    harbor_network: str = one_of("auto", "public", "no-network", "compose")   # docs/exports.md
 
 
 @dataclass(frozen=True)

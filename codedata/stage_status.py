@@ -16,11 +16,22 @@ from pathlib import Path
 from codedata.llm.costs import Cost
 from codedata.llm.reply_log import attempts_under
 from codedata.progress import usd
+from codedata.sandbox.process_labels import of_root
 
 STATES_SHOWN = ("done", "stale", "edited", "failed", "orphan")   # columns even where all are 0
 MADE = ("done", "failed", "excluded")   # in the ledger: an item that a run has worked on
 NEWEST = 2000     # attempts of a stage from which its rate is taken
 PAUSE_S = 60.0    # with nothing in flight: an earlier run has ended there
+PAGES = {"report/report.html": "the report of the duel",
+         "bug/_report.html": "what the candidates for bugs came to",
+         "analysis/_pages/*.html": "functions, and the tests that run them",
+         "nl2repo/*.md": "the document of a repository",
+         "export/harbor/README.md": "tasks as folders, and how they are run",
+         "export/swebench/README.md": "bugs as rows, and how they are loaded"}
+WITH_A_MODEL = {"bug_inject.py scale --steps issue --issue-writer llm --refresh": "bug/[!_.]*.json",
+                "nl2repo.py --steps doc_part2,doc_part1,doc --refresh": "nl2repo/[!_.]*.json",
+                "bug_inject.py agent": "analysis/[!_.]*.json"}   # call: where it has records
+SHOWN_S = 3.0     # seconds from which a stage is in the summary that has nothing to say
 UNITS = (("G", 1e9), ("M", 1e6), ("k", 1e3))
 
 _gathered: ContextVar[list | None] = ContextVar("gathered", default=None)
@@ -44,11 +55,14 @@ class StageStatus:
     tokens_out: int = 0
     items_per_hour: float | None = None     # in its last run; None: not known
     hours_to_go: float | None = None
+    seconds: float = 0.0                    # of all attempts
+    words = list   # no field: a function that returns what a user would say of what is there
 
 
 @contextmanager
-def gathering() -> Iterator[list[StageStatus]]:
-    """Yield the list to which stages that are called with --status add themselves."""
+def gathering() -> Iterator[list]:
+    """Yield the list to which stages that are called with --status add themselves, and those with
+    --dry-run what is to come (a ToCome, or a text)."""
     token = _gathered.set([])
     try:
         yield _gathered.get()
@@ -56,8 +70,8 @@ def gathering() -> Iterator[list[StageStatus]]:
         _gathered.reset(token)
 
 
-def hand_over(status: Callable[[], StageStatus]) -> bool:
-    """Hand over a stage's status where statuses are gathered; return whether they are."""
+def hand_over(status: Callable[[], object]) -> bool:
+    """Hand over what a stage says of itself where that is gathered; return whether it is."""
     gathered = _gathered.get()
     if gathered is not None:
         gathered.append(status())
@@ -70,14 +84,18 @@ def add_usage(root: Path, stages: list[StageStatus]) -> list[StageStatus]:
     owners = {(directory, one.key): i for i, one in enumerate(stages)
               for directory in one.directories}
     costs: dict[int, Cost] = defaultdict(lambda: Cost("", ""))
+    seconds: dict[int, float] = defaultdict(float)
     newest: dict[int, deque] = defaultdict(lambda: deque(maxlen=NEWEST))
     for directory, line, calls in attempts_under(root):
         i = owners.get((str(directory), str(line.get("stage"))), len(stages))
         for call in calls:
             costs[i].add(call)
+        with suppress(TypeError):   # somebody wrote the line
+            seconds[i] += line.get("seconds", 0.0)
         if line.get("state") in MADE:
             newest[i].append((line.get("at"), line.get("seconds", 0.0)))
     for i, one in enumerate([*stages, others]):
+        one.seconds = round(seconds[i], 1)
         one.n_calls, one.n_unpriced = costs[i].calls, costs[i].n_unpriced
         one.cost_usd = round(costs[i].cost_usd, 8)
         one.tokens_in, one.tokens_out = costs[i].tokens_in, costs[i].tokens_out
@@ -105,6 +123,25 @@ def items_per_hour(attempts: deque) -> float | None:
     return 3600 * n / (last - begin) if last > begin else None
 
 
+def summary(root: Path, stages: list[StageStatus], command: Callable[[str], str]) -> Iterator[str]:
+    """Yield what came of a root in words, the work by stage, the pages to open and what a model may
+    add; command() completes the call of a script."""
+    for one in stages:
+        words = one.words()
+        head = f"{one.stage:23}{one.seconds / 60:5.1f} min  "
+        for line in words or [""][:one.seconds >= SHOWN_S]:
+            yield f"{head}{line}"
+            head = " " * len(head)
+    yield f"{'in all':23}{sum(one.seconds for one in stages) / 60:5.1f} min, one after the other"
+    for pattern, what in PAGES.items():
+        yield from (f"open:  {path}   {what}" for path in sorted(root.glob(pattern)))
+    for call, pattern in WITH_A_MODEL.items():
+        if any(root.glob(pattern)):
+            yield f"with a model:  {command(call)}"
+    if any(root.glob("env/[!_.]*.json")):
+        yield f"its images:  docker image ls --filter label={of_root()}"
+
+
 def table(stages: list[StageStatus]) -> str:
     """Return the stages as a table for the terminal; what is 0 or not known is a dot."""
     others = {state for one in stages for state, n in one.counts.items() if n}
@@ -115,6 +152,8 @@ def table(stages: list[StageStatus]) -> str:
     lines = ["  ".join(cell.ljust(width) if i < 2 else cell.rjust(width)
                        for i, (cell, width) in enumerate(zip(row, widths, strict=True)))
              for row in rows]
+    if any(one.n_unpriced for one in stages):
+        lines.append("?: calls without a price ([prices] in chain.toml)")
     return "\n".join([*lines, *(f"{one.stage}: {one.note}" for one in stages if one.note)])
 
 

@@ -417,7 +417,7 @@ class States:
     def replies(self, item: str, state: str = "") -> ReplyLog:
         """Return the item's kept replies, with which of them the ledger has billed."""
         store, in_parts = self.writes.store, self.writes.parts is not None and state != "stale"
-        return ReplyLog(store.path(item).parent, self.stage, item, store.ledger,
+        return ReplyLog(store.directory(item), self.stage, item, store.ledger,
                         tuple(store.directories), in_parts, self.spares)
 
     def _intent(self, name: str, there: FileState) -> dict | None:

@@ -6,6 +6,7 @@ stores' ones. All give names(), covers(name), facts(name), read(name) and `broke
 """
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import hashlib
 import itertools
@@ -16,9 +17,8 @@ import socket
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from contextlib import suppress
-from dataclasses import fields
 from functools import lru_cache, partial
 from operator import attrgetter, itemgetter
 from pathlib import Path
@@ -27,7 +27,7 @@ from typing import Any
 import orjson
 
 from codedata import layouts
-from codedata.bounded import open_appending, read_bounded
+from codedata.bounded import inside, open_appending, read_bounded
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.layouts import to_json, write_atomic
 from codedata.ledger import FileState, Ledger, to_line
@@ -35,6 +35,7 @@ from codedata.records import parse, safe_name
 from codedata.texts import natural, printable
 
 NULLABLE = "Points | None"
+fields = lru_cache(dataclasses.fields)   # it builds them anew each time
 
 
 def digest(value) -> str:
@@ -49,7 +50,7 @@ def digest(value) -> str:
 
 def digests_of(record) -> dict[str, str]:
     """Return {field: digest} of a record. A text that is null is not there yet, a number may be."""
-    return {f.name: digest(value) for f in fields(record)
+    return {f.name: digest(value) for f in fields(type(record))
             if (value := getattr(record, f.name)) is not None or f.type == NULLABLE}
 
 
@@ -103,13 +104,17 @@ class Store:
         return name in self._at
 
     def path(self, name: str) -> Path:
-        """Return where an item is, or where a new one goes."""
-        directory = self._at[name][0] if name in self._at else self.into
-        return directory / f"{name}{self.suffix}"
+        """Return where an item is, or where a new one goes. BrokenRecord where that is outside of
+        its directory, as for a link."""
+        return inside(self.directory(name), f"{name}{self.suffix}")
+
+    def directory(self, name: str) -> Path:
+        """Return the directory of an item, or of a new one."""
+        return self._at[name][0] if name in self._at else self.into
 
     def note(self, name: str, **line) -> None:
         """Append a line to the ledger beside the item."""
-        self.ledger.append(self.path(name).parent, item=name, **line)
+        self.ledger.append(self.directory(name), {"item": name, **line})
 
     def failed(self, stage: str, name: str):
         """Return the stage's last attempt if it failed and nobody mended the record since."""
@@ -139,7 +144,7 @@ class Store:
     def read(self, name: str):
         """Return a record from disk. Raise BrokenRecord if it is not one."""
         path = str(self.path(name))
-        data = layouts.load(self.path(name), self.lines)
+        data = layouts.load(path, self.lines)
         record = parse(self.cls, data, path, "Restore the field, or delete the file and run again.")
         try:
             to_json(data)   # what a person added must be such that it can be written again
@@ -152,14 +157,19 @@ class Store:
 
     def put(self, name: str, record, owned: tuple[str, ...], keep_edits: bool = True,
             about_to_write=None) -> tuple[FileState, dict[str, str]]:
+        """Do all steps of putting()."""
+        return layouts.finish(self.putting(name, record, owned, keep_edits, about_to_write))
+
+    def putting(self, name: str, record, owned: tuple[str, ...], keep_edits: bool = True,
+                about_to_write=None) -> Generator:
         """Write the `owned` fields of `record`; the rest of a file that is there stays as it is.
 
         Return what is on disk then, and the external edits of other fields (see external_edits).
-        Raise ItemFailed if an owned field was edited since this store looked. Right before the
-        rename, about_to_write({field: digest}) is called.
+        Raise ItemFailed if an owned field was edited since this store looked. The steps are those
+        of layouts.writing(); right before the second, about_to_write({field: digest}) is called.
         """
         path = self._place(name)
-        is_there = path.exists()
+        is_there = os.path.exists(path)
         data = dict(vars(record))
         if is_there:
             data = layouts.load(path, self.lines)
@@ -170,9 +180,12 @@ class Store:
             data |= {field: getattr(record, field) for field in owned}
         digests = digests_of(self._parsed(data, path))
         external = self.external_edits(name, digests, owned)
+        steps = layouts.writing(path, self._to_bytes(path, data))
+        next(steps)
+        yield
         if about_to_write:
             about_to_write({f: digests[f] for f in owned if f in digests})
-        stat = self._write(path, data)
+        stat = layouts.finish(steps)
         with self._lock:
             self._at[name] = path.parent, stat.st_size, stat.st_mtime_ns
             self._facts.pop(name, None)
@@ -188,16 +201,15 @@ class Store:
             raise ItemFailed("was edited while its answer was made: the edit is kept.", str(path),
                              f"To replace it: --force --only {name}")
 
-    def _write(self, path: Path, data: dict) -> os.stat_result:
+    def _to_bytes(self, path: Path, data: dict) -> bytes:
         if self.lines:
-            return write_atomic(path, b"".join(map(to_line, data[self.lines])))
+            return b"".join(map(to_line, data[self.lines]))
         mine = {f.name for f in fields(self.cls)}
         if mine >= data.keys():
-            return write_atomic(path, to_json(data))
+            return to_json(data)
         # what a person added stays to the letter: orjson rounds long numbers
         data = {**json.loads(read_bounded(path)), **{f: data[f] for f in mine & data.keys()}}
-        text = json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-        return write_atomic(path, text.encode())
+        return (json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
     def external_edits(self, name: str, digests: dict[str, str], owned) -> dict[str, str]:
         """Return {field: digest} of fields beside `owned` that are not as the ledger has them.
@@ -247,6 +259,12 @@ class View:
         """Return the digests of a record, which is read for it."""
         record = self.read(name)
         return FileState(record.instance_id, digests_of(record))
+
+
+def all_readable(root: Path, cls: type) -> list:
+    """Return the records of a class that can be read."""
+    store = Store(root, cls).open()
+    return [record for name in store.names() if (record := known(store, name))]
 
 
 def known(view: View | Store, name: str, commit: str = "") -> Any:
@@ -424,9 +442,12 @@ def shards_of(directory: Path) -> list[Path]:
 
 
 def remove_half_written(directories: list[Path]) -> None:
-    """Remove the half-written files of killed processes. The caller holds the directories."""
+    """Remove the half-written files of killed processes. The caller holds the directories; one
+    inside that has a lock of its own may be held by others."""
     for directory in directories:
-        for left in (*directory.glob("_tmp.*"), *directory.glob("_*/_tmp.*")):
+        within = (path for path in directory.glob("_*/_tmp.*")
+                  if not path.with_name("_lock").exists())
+        for left in (*directory.glob("_tmp.*"), *within):
             left.unlink(missing_ok=True)
 
 

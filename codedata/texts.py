@@ -23,8 +23,7 @@ CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202
 
 _DIGITS = re.compile(r"(\d+)")
 _OPENING = re.compile(r'\{(?=[ \t\r\n]*")')   # the start of a JSON object with at least one key
-MAX_CHARS = 65_536   # of a reply in which JSON is looked for: the last ones
-MAX_OBJECTS = 500    # the last ones are tried; objects inside others count, too
+MAX_WORK = 20_000_000   # characters of a reply that are decoded, again and again: 2 s
 _DECODER = json.JSONDecoder()
 
 
@@ -69,20 +68,26 @@ def _escape(match: re.Match) -> str:
 
 
 def json_objects(text: str, decoder: json.JSONDecoder = _DECODER) -> Iterator[tuple]:
-    """Yield (source, its end, value) of the JSON objects in a model's reply, also of those that are
-    inside others.
-
-    Those are read again and again, which both limits bound: the worst texts known take 3 s, of
-    16,000 characters (a long reply) 0.4 s.
-    """
-    text = text[-MAX_CHARS:]
-    for opening in list(_OPENING.finditer(text))[-MAX_OBJECTS:]:
-        start = opening.start()
+    """Yield (source, its end, value) of the JSON objects in a model's reply, the last first, also
+    those that are inside others. These are read again and again, which MAX_WORK bounds: what stands
+    before the objects that take so much is not read."""
+    start, work = len(text), 0
+    while work < MAX_WORK and (start := text.rfind("{", 0, start)) >= 0:
+        if not _OPENING.match(text, start):
+            continue
         try:
             value, end = decoder.raw_decode(text, start)
-        except (ValueError, RecursionError):   # no JSON, or nested too deeply for the decoder
+        except (ValueError, RecursionError) as e:   # no JSON, or nested too deeply for the decoder
+            work += _work(e, start, len(text))
             continue
+        work += end - start
         yield text[start:end], end, value
+
+
+def _work(error: Exception, start: int, length: int) -> int:
+    """Return how many characters the decoder has read, at most; each error counts lines, too."""
+    is_known = isinstance(error, json.JSONDecodeError) and "Unterminated" not in error.msg
+    return (error.pos if is_known else length) - start + length // 300
 
 
 def did_you_mean(name: str, known, form: str = "{}") -> str:

@@ -12,7 +12,7 @@ cmp -s samples/demo-bugs.toml "$root/chain.toml" || cp samples/demo-bugs.toml "$
 python env_setup.py --root "$root" --input "$root/repos.jsonl" --planner recipe --workers 2
 python analyze.py --root "$root" --workers 2
 code=0
-python bug_inject.py scale --root "$root" --workers 2 --issue-writer f2p "$@" || code=$?
+python bug_inject.py scale --root "$root" --workers 2 "$@" || code=$?
 bug=$(find "$root/bug" -maxdepth 1 -name '[a-z]*.json' | sort | head -n 1)
 if [ -n "$bug" ]; then
     echo

@@ -1,13 +1,22 @@
 #!/usr/bin/env python3
-"""Serve recorded replies of agents as an OpenAI-compatible endpoint on this machine.
+"""Serve kept replies as an OpenAI-compatible endpoint on this machine.
 
-A reply is found by the task that the conversation begins with, and by the number of replies in it:
-what the tools have printed meanwhile may differ (times, ids). A conversation that was not recorded,
-or goes on behind its end, gets 404. GET /stats has the number of calls, and of those asked twice.
+  python samples/replay.py FOLDER [--port 8077]
 
-  python samples/replay.py FOLDER --port 8077    # FOLDER/*.json: trajectories
+FOLDER has trajectories of agents (*.json): a reply is found by the task that the conversation
+begins with, and by the number of replies in it, since what the tools have printed meanwhile may
+differ (times, ids).
+
+Or FOLDER has a duel, replies.jsonl: {role, turn, tries: [{asked, reply}]}, with turns.json. The
+role is the first part of the path, the turn the one whose conversation the request shows. A try is
+found by the digest of the request. A request that has changed since gets the next try of its role
+and turn, and is counted.
+
+What nobody has answered gets 404. GET /stats has the number of calls, of those asked twice, and of
+changed requests.
 """
 import argparse
+import hashlib
 import json
 import threading
 import time
@@ -22,24 +31,82 @@ def key_of(messages: list[dict]) -> str:
     return next(m["content"] for m in messages if m["role"] == "user").strip().split("\n")[0]
 
 
-def recorded(folder: Path) -> dict[str, list[dict]]:
-    """Return {task: its replies} of the trajectories in a folder."""
-    found = {}
-    for path in sorted(folder.glob("*.json")):
-        messages = json.loads(path.read_text(encoding="utf-8"))["messages"]
-        found[key_of(messages)] = [m for m in messages if m["role"] == "assistant"]
-    return found
+class Conversations:
+    """Find the replies of agents in their trajectories."""
+
+    def __init__(self, folder: Path):
+        self.changed: list[str] = []   # none: what tools have printed since is not looked at
+        self._replies = {}   # by task
+        for path in sorted(folder.glob("*.json")):
+            messages = json.loads(path.read_text(encoding="utf-8"))["messages"]
+            self._replies[key_of(messages)] = [m for m in messages if m["role"] == "assistant"]
+
+    def find(self, role: str, messages: list[dict]) -> tuple[str, int, dict | None]:
+        """Return the task, the number of the reply, and the reply or None."""
+        task = key_of(messages)
+        n = sum(m["role"] == "assistant" for m in messages)
+        replies = self._replies.get(task, [])
+        return task, n, replies[n] if n < len(replies) else None
+
+
+class Duel:
+    """Find the replies of a duel's players. `changed` are the requests that were not asked so."""
+
+    def __init__(self, folder: Path):
+        lines = (folder / "replies.jsonl").read_text(encoding="utf-8").splitlines()
+        self._tries = {(row["role"], row["turn"]): row["tries"] for row in map(json.loads, lines)}
+        self._last_shown = [prompt["messages"][-1]["content"] for prompt in prompts_of(folder)]
+        self._asked, self._lock = Counter(), threading.Lock()
+        self.changed: list[str] = []
+
+    def find(self, role: str, messages: list[dict]) -> tuple[str, int, dict | None]:
+        """Return role and turn, the number of the try, and its reply or None."""
+        text = "\n".join(m["content"] for m in messages)
+        turn = next((i for i, shown in enumerate(self._last_shown, 1) if shown in text), 0)
+        tries, asked = self._tries.get((role, turn), []), digest_of(messages)
+        same = [one for one in tries if one["asked"] == asked]
+        key = (role, turn, asked if same else "")
+        with self._lock:
+            n = self._asked[key]
+            self._asked[key] += 1
+            if not same:
+                self.changed.append(f"{role} {turn} {asked}")
+        if not tries:
+            return f"{role} {turn}", n, None
+        left = same or tries
+        content = left[min(n, len(left) - 1)]["reply"]
+        return f"{role} {turn}", n, {"role": "assistant", "content": content}
+
+
+def digest_of(messages: list[dict]) -> str:
+    """Return 16 hex digits of a request's messages."""
+    data = json.dumps(messages, sort_keys=True).encode()
+    return hashlib.blake2b(data, digest_size=8).hexdigest()
+
+
+def prompts_of(folder: Path) -> list[dict]:
+    """Return the turns of a duel's turns.json as records of prompt/, in their order."""
+    trajectories = json.loads((folder.parent / "trajectories.json").read_text(encoding="utf-8"))
+    prompts = []
+    for order, turn in enumerate(json.loads((folder / "turns.json").read_text()), 1):
+        row = trajectories[turn["trajectory"]]
+        at = [i for i, m in enumerate(row["messages"]) if m["role"] == "assistant"][turn["turn"]]
+        prompts.append({"instance_id": row["instance_id"], "repo": row["repo"], "language": "",
+                        "turn": turn["turn"], "order": order, "messages": row["messages"][:at],
+                        "assistant": row["messages"][at]["content"]})
+    return prompts
 
 
 class Replay(ThreadingHTTPServer):
-    """Answer with recorded replies."""
+    """Answer with kept replies."""
 
     daemon_threads = True
     request_queue_size = 128
 
     def __init__(self, folder: Path, port: int = 0, latency_s: float = 0.0):
         super().__init__(("127.0.0.1", port), Handler)
-        self.replies, self.latency_s = recorded(folder), latency_s
+        self.kept = Duel(folder) if (folder / "turns.json").exists() else Conversations(folder)
+        self.latency_s = latency_s
         self.asked, self.lock = Counter(), threading.Lock()
 
     def latency_of(self, task: str) -> float:
@@ -59,16 +126,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        task = key_of(request["messages"])
-        n = sum(m["role"] == "assistant" for m in request["messages"])
-        replies = self.server.replies.get(task, [])
-        if n >= len(replies):
+        messages = request["messages"]
+        task, n, message = self.server.kept.find(self.path.split("/")[1], messages)
+        if message is None:
             return self.reply(404, {"error": {"message": f"{task!r} has no reply {n + 1}"}})
         time.sleep(self.server.latency_of(task))
         with self.server.lock:
             self.server.asked[task, n] += 1
-        message = replies[n]
-        usage = {"prompt_tokens": len(str(request["messages"])) // 4,
+        usage = {"prompt_tokens": len(str(messages)) // 4,
                  "completion_tokens": len(str(message)) // 4}
         reason = "tool_calls" if message.get("tool_calls") else "stop"
         return self.reply(200, {
@@ -78,7 +143,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         asked = self.server.asked
         self.reply(200, {"calls": sum(asked.values()),
-                         "again": sum(n - 1 for n in asked.values())})
+                         "again": sum(n - 1 for n in asked.values()),
+                         "changed": len(self.server.kept.changed)})
 
     def reply(self, status: int, body: dict):
         data = json.dumps(body).encode()

@@ -154,8 +154,8 @@ def run_script(name: str, root: Path, *flags, env: dict | None = None, cwd: Path
     """Run `python NAME --root ROOT FLAGS` in this process; return returncode, stdout and stderr.
 
     As in run_process(), it runs in `cwd` (default: `root`, so that no other settings are found),
-    and with nothing in its environment but PATH, HOME and `env`. A PYTHONPATH there asks for an
-    interpreter of its own.
+    and with nothing in its environment but PATH, DOCKER_HOST, HOME and `env`. A PYTHONPATH there
+    asks for an interpreter of its own.
     """
     if "PYTHONPATH" in (env or {}):
         return run_process(name, root, *flags, env=env, cwd=cwd)
@@ -201,8 +201,8 @@ def _limit(timeout_s: float, words: list[str]):
 
 
 def _environment(root: Path, more: dict | None) -> dict:
-    return {"PATH": os.environ.get("PATH", ""), "HOME": str(root), "LANG": "C.UTF-8",
-            **(more or {})}
+    given = {name: os.environ[name] for name in ("PATH", "DOCKER_HOST") if name in os.environ}
+    return {**given, "HOME": str(root), "LANG": "C.UTF-8", **(more or {})}
 
 
 @pytest.fixture
@@ -228,7 +228,7 @@ def start_script(name: str, root: Path, *flags, env: dict | None = None,
     return subprocess.Popen(
         [sys.executable, str(REPO / name), "--root", str(root), *map(str, flags)], cwd=cwd or root,
         env=_environment(root, env), text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE)
+        stderr=subprocess.PIPE, start_new_session=True)
 
 
 def finish(process: subprocess.Popen, timeout_s: float = 60.0) -> subprocess.CompletedProcess:
@@ -308,6 +308,27 @@ def turn_of(command: str, thought: str = "I go on.") -> str:
 def write_json(path: Path, record) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record), encoding="utf-8")
+
+
+def with_odd(record: dict, name: str, value: str) -> str:
+    """Return a record as JSON in which the first field of a name is the text `value`; a new field
+    where there is none of that name."""
+    inner = [one for one in record.values() if isinstance(one, dict)]
+    owner = next((one for one in (record, *inner) if name in one), record)
+    before = owner.get(name)
+    owner[name] = "ODD"
+    text = json.dumps(record).replace('"ODD"', value)
+    owner[name] = before
+    return text
+
+
+def queue_line(type: str = "generate_idea") -> dict:
+    """Return a line of dp/_queue.jsonl, of a new task."""
+    task = {**dict.fromkeys(("agent", "lease_until", "result", "claim")), "id": f"{type}_1",
+            "type": type, "state": "pending", "parent": "", "priority": 0, "attempts": 0,
+            "created_at": 1, "errors": [], "key": ""}
+    data = {"seed": "sums", "datapoint": "sums", "content": "c", "rates": {}, "trajectories": []}
+    return {"at": 1, "event": "created", "detail": "", "task": task, "data": data}
 
 
 def a_prompt(i: int, **fields) -> dict:

@@ -3,11 +3,15 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from pathlib import Path
 
-from conftest import eventually, run_script
+from conftest import eventually, finish, run_script, start_script
+from engine_line import EngineLine
 from scenario import Scenario
+
+from codedata.sandbox import docker_engine, process_labels
 
 CA_BUNDLE = os.environ.get("REQUESTS_CA_BUNDLE", "")
 INSTALL = "#!/bin/bash\nset -e\ntouch /opt/installed\n"
@@ -33,12 +37,12 @@ def write_rows(root: Path, *rows) -> None:
     (root / "repos.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def set_up(root: Path, *flags, model: Scenario | None = None):
+def set_up(root: Path, *flags, model: Scenario | None = None, env: dict | None = None):
     with_ca = ["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else []
     at = ["--llm-base-url", model.base_url, "--planner", "agent"] if model else ["--planner",
                                                                                  "recipe"]
     return run_script("env_setup.py", root, "--input", root / "repos.jsonl", *with_ca, *at, *flags,
-                      timeout_s=300)
+                      env=env, timeout_s=300)
 
 
 def record(root: Path, name: str = "birds__heron") -> dict:
@@ -52,6 +56,31 @@ def made_here(kind: str, *more) -> list[str]:
     return said.stdout.split()
 
 
+def wait_till_open(process: subprocess.Popen) -> None:
+    """Wait till a process has a container."""
+    eventually(lambda: made_here("container", "--filter", f"label=codedata.pid={process.pid}"),
+               timeout_s=100)
+
+
+def interrupted(process: subprocess.Popen) -> subprocess.CompletedProcess:
+    """Send SIGINT to a process and to all that it has started, as a terminal does, when it opens
+    its first container; return the process after its end."""
+    wait_till_open(process)
+    os.killpg(process.pid, signal.SIGINT)
+    return finish(process, timeout_s=200)
+
+
+def without_engine(script: str, root: Path, *flags) -> subprocess.CompletedProcess:
+    """Return a process that has lost the engine when it had opened its first container."""
+    with EngineLine() as line:
+        process = start_script(script, root, *flags, env={"DOCKER_HOST": line.address})
+        wait_till_open(process)
+        line.cut()
+        done = finish(process, timeout_s=200)
+    wait_till_reaped(root, [process.pid])
+    return done
+
+
 def left_by(pid: int) -> list[str]:
     """Return the ids of all that a process has made and that was not to be kept. Kept images may be
     those of an earlier process: process ids are used again."""
@@ -59,12 +88,14 @@ def left_by(pid: int) -> list[str]:
     return [id for kind in ("container", "network", "image") for id in made_here(kind, *made)]
 
 
-def wait_till_reaped(script: str, root: Path, pids: list[int]) -> None:
-    """Wait till `script --reap` has removed all that killed processes have made: the engine ends
-    what it was asked for, such as the commit of an image, after a kill as well.
+def wait_till_reaped(root: Path, pids: list[int]) -> None:
+    """Wait till a start in the root has removed all that killed processes have made: the engine
+    ends what it was asked for, such as the commit of an image, after a kill as well.
     """
+    process_labels.work_in(root)
+
     def is_clean() -> bool:
-        run_script(script, root, "--reap")
+        docker_engine.reap()
         return not any(map(left_by, pids))
 
     eventually(is_clean, timeout_s=120)

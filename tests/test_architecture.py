@@ -207,6 +207,17 @@ def long_texts(tree: ast.AST) -> list[str]:
             if len(text.split()) > MAX_WORDS or re.search(r"\bYou are an? ", text)]
 
 
+def test_ctrl_c_reaches_no_program_that_was_started():
+    def started(tree):
+        for call in ast.walk(tree):
+            if isinstance(call, ast.Call) and ast.unparse(call.func) in (
+                    "subprocess.run", "subprocess.Popen") and "start_new_session" not in [
+                    keyword.arg for keyword in call.keywords]:
+                yield call.lineno
+    inside = {"shadowed.py", "strip_verify.py"}   # they run in containers
+    assert faults_in([path for path in MODULES if path.name not in inside], started) == []
+
+
 def test_prompts_are_files_and_not_texts_in_code():
     assert faults_in(PACKAGE, long_texts) == []
     assert long_texts(ast.parse('PROMPT = "You are an agent."'))

@@ -2,10 +2,14 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
+import sys
 
 import pytest
-from conftest import REPO
+from conftest import REPO, edit, run_script, write_commits, write_prompts, write_toml
+from scored import write_answer
 
 NOTES = ('#!/bin/sh\nprintf "%s|" "$@" >> called; echo >> called\n'
          'case $1 in "$FAILS") exit "$CODE" ;; esac\n')
@@ -42,3 +46,75 @@ def test_failed_items_are_named_at_the_end_and_the_next_stage_runs(chain):
 def test_anything_else_stops_the_chain(chain, code):
     done, called = chain("king ch", "--root", "r", fails="king.py", code=code)
     assert done.returncode == code and f"exit {code}" in done.stderr and len(called) == 1
+
+
+def test_a_dry_run_of_a_duel_prices_all_of_it_at_once(chain):
+    done, called = chain("prompt king ch", "--root", "r", "--dry-run")
+    assert done.returncode == 0 and [one[1:] for one in called] == [
+        ["prompt king ch", "--root", "r", "--dry-run"]]
+
+
+def price(root) -> tuple[list[int], str]:
+    """Return (the calls of king, ch, validate and all, what was printed)."""
+    done = subprocess.run([sys.executable, REPO / "tools/price", "prompt king ch validate report",
+                           "--root", root, "--dry-run"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return [*map(int, re.findall("to come: (\\d+) call", done.stderr))], done.stderr
+
+
+PRICED = """
+[judge]
+models = ["a", "b"]
+[prices]
+m = { in = 1, out = 1 }
+a = { in = 1, out = 1 }
+b = { in = 1, out = 1 }
+[prompt]
+count = 6
+source = "samples/trajectories.parquet"
+"""
+
+
+def test_a_duel_is_priced_from_wherever_its_root_is(tmp_path):
+    """Of six turns that nobody has drawn; then of three, one answered and one by the king alone."""
+    write_toml(tmp_path, {"model": "m"}, PRICED)
+    calls, printed = price(tmp_path)
+    assert calls == [6, 6, 24, 36] and "as if the 6 turns were there" in printed
+    each = [float(usd) for usd in re.findall(r"at most \$([\d.]+)", printed)]
+    assert each[3] == pytest.approx(sum(each[:3]), abs=0.001) and each[0] > 0
+    root = tmp_path / "half"
+    names = write_prompts(root, 3)
+    write_commits(root, 3)
+    write_toml(root, {"model": "m"}, PRICED.replace("count = 6", "count = 3"))
+    for name, challenger in zip(names, ("make test", None), strict=False):
+        write_answer(root, name, challenger=challenger, instance_id=f"proj__repo-{name[-1]}")
+    before = sorted(root.rglob("*"))
+    assert price(root)[0] == [1, 2, 12, 15]
+    assert sorted(root.rglob("*")) == before
+
+
+def test_the_price_of_an_edited_prompt_goes_through_all_stages(tmp_path, fake_llm):
+    write_toml(tmp_path, {"model": "m", "base_url": fake_llm.base_url},
+               PRICED.replace("count = 6", "count = 3"))
+    write_prompts(tmp_path, 3)
+    write_commits(tmp_path, 3)
+    for stage in ("king", "ch", "validate"):
+        run_script(f"{stage}.py", tmp_path)
+    assert "all    to come: no calls" in price(tmp_path)[1]
+    edit(next(tmp_path.glob("prompt/[!_]*.json")),
+         lambda prompts: prompts[0]["messages"][-1].update(content="Another question."))
+    calls, printed = price(tmp_path)
+    assert calls == [1, 1, 4, 6] and "as if the 1 turn were there" in printed
+
+
+def test_test_swebench_runs_the_project_s_own_python(tmp_path):
+    tool, root = tmp_path / "tools/test-swebench", tmp_path / "tools"
+    (tmp_path / "tools").mkdir()
+    shutil.copy(REPO / "tools/test-swebench", tool)
+    for path in (".venv/bin/python", "path/python", ".venv-swebench/.done", ".venv-swesmith/.done"):
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).write_text(f"#!/bin/sh\necho {path}\nexit 7\n")
+        (tmp_path / path).chmod(0o755)
+    env = os.environ | {"PATH": f"{tmp_path}/path:{os.environ['PATH']}"}
+    done = subprocess.run([tool, root], env=env, capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stdout) == (7, ".venv/bin/python\n"), done.stderr

@@ -8,6 +8,8 @@ import sys
 import pytest
 from conftest import REPO
 
+from codedata import records
+
 LINK = re.compile(r"\[[^\]\n]*\]\(([^)\s]+)\)")
 FENCED = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 # examples, of scripts that are not here
@@ -71,6 +73,24 @@ def test_every_script_tool_and_target_that_a_page_names_exists():
             assert any(path.endswith(f"/{script}") for path in paths), f"{name}: {script}"
         for target in " ".join(MAKE.findall(text)).split():
             assert target in targets, f"{name}: make {target}"
+
+
+def test_every_directory_of_a_record_stands_in_the_design():
+    section = re.search(r"^## The directories\n(.*?)^## ", read("docs/design.md"), re.S | re.M)[1]
+    directories = {record.directory for record in vars(records).values()
+                   if isinstance(record, type) and hasattr(record, "directory")}
+    assert len(directories) > 20
+    assert [place for place in sorted(directories)
+            if not re.search(rf"(?<![\w/]){place}/(?=[`,\]])", section)] == []
+
+
+def test_every_script_and_folder_of_modules_stands_in_contributing_and_scripts_in_the_picture():
+    scripts = [path.name for path in REPO.glob("*.py")]
+    folders = [f"{path.parent.name}/" for path in REPO.glob("codedata/*/__init__.py")]
+    contributing, picture = read("CONTRIBUTING.md"), read("docs/pipeline.svg")
+    assert len(scripts) > 10 and len(folders) > 10
+    assert [name for name in scripts + folders if f"`{name}`" not in contributing] == []
+    assert [name for name in scripts if f">{name}<" not in picture] == []
 
 
 def test_the_readme_has_at_most_100_lines():

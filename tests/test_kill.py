@@ -18,6 +18,7 @@ from conftest import (
     read_answer,
     spent_usd,
     start_script,
+    turn_of,
     write_commits,
     write_prompts,
     write_toml,
@@ -92,14 +93,18 @@ def test_a_term_signal_lets_calls_finish_so_that_none_is_paid_twice(tmp_path, fa
     assert fake_llm.n_requests == 120 == len(answers(tmp_path))
 
 
-def test_a_second_signal_ends_at_once(tmp_path, fake_llm, start):
-    write_prompts(tmp_path, 4)
+def test_a_second_signal_ends_at_once_and_says_what_is_lost(tmp_path, fake_llm, start):
+    write_prompts(tmp_path, 5)
+    fake_llm.script(turn_of("ls"))
     fake_llm.always(HANG)
-    process = start("king.py")
-    fake_llm.wait_for(4, "in_flight")
+    process = start("king.py", "--workers", 1)
+    fake_llm.wait_for(2)
     process.send_signal(signal.SIGTERM)
     assert any("stopping" in process.stderr.readline() for _ in range(5))
-    assert kill(process, signal.SIGTERM).returncode == 130
+    ended = kill(process, signal.SIGTERM)
+    assert ended.returncode == 130 and len(answers(tmp_path)) == 1
+    assert "ended at once: wrote 1, left 4" in ended.stderr
+    assert "not finished: prompts_5_1_2\n" in ended.stderr
 
 
 def test_a_kill_between_record_and_ledger_line_is_adopted_and_its_cost_counted(

@@ -1,4 +1,4 @@
-"""Test that an item that is a folder is put in place whole, wherever its writer is killed."""
+"""Test that files and folders are put in place whole, a folder wherever its writer is killed."""
 import ctypes
 import os
 import signal
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from codedata.layouts import NEW, Folder
+from codedata.layouts import NEW, Folder, finish, writing
 
 FILES = {"old": {"prompt.md": "old", "files/a.py": "a = 1"},
          "new": {"prompt.md": "new", "tests.py": "def test(): pass", "files/b/c.py": "c = 1"}}
@@ -26,6 +26,17 @@ def write(folder: Path, files: dict[str, str]) -> None:
 def content(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): path.read_text()
             for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_files_that_are_begun_together_come_into_place_each_whole(tmp_path):
+    (tmp_path / "a").write_text("old")
+    steps = [writing(tmp_path / name, name.encode()) for name in "ab"]
+    for begun in steps:
+        next(begun)
+    assert [path.name for path in tmp_path.glob("[!_]*")] == ["a"]
+    assert (tmp_path / "a").read_text() == "old" and len([*tmp_path.glob("_tmp.*")]) == 2
+    assert [finish(begun).st_size for begun in steps] == [1, 1]
+    assert content(tmp_path) == {"a": "a", "b": "b"}
 
 
 def replace_killed_at(step: int, directory: Path, exchanges: bool) -> bool:

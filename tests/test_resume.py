@@ -329,7 +329,7 @@ def test_compacting_shards_again_and_again_leaves_the_money_as_it_was(tmp_path, 
 def test_a_line_behind_a_torn_one_is_not_lost(tmp_path):
     for item, torn in (("a", '{"stage": "s", "item": "b", "st'), ("c", "")):
         book = ledger.Ledger(tmp_path)
-        book.append(tmp_path, stage="s", item=item, state="done", read="1")
+        book.append(tmp_path, {"stage": "s", "item": item, "state": "done", "read": "1"})
         with open(tmp_path / "_ledger.jsonl", "a") as file:
             file.write(torn)
     assert set(ledger.Ledger(tmp_path).succeeded) == {("s", "a"), ("s", "c")}

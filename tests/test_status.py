@@ -25,6 +25,8 @@ from conftest import (
 )
 from fake_llm import Status
 
+from codedata.store import digest
+
 
 def status_of(root, *flags) -> dict:
     done = run_script("status.py", root, "--json", *flags)
@@ -125,13 +127,16 @@ def test_watching_is_a_line_each_time_and_a_table_on_a_terminal(root):
 
 
 @pytest.mark.docker
-def test_containers_of_ours_that_run_are_named(root):
+def test_containers_of_the_root_that_run_are_named(root):
     label = f"status-{uuid.uuid4().hex[:8]}"
-    docker = ["docker", "run", "-d", "--rm", "--label", f"codedata.run={label}",
+    of_root = f"codedata.root={digest(str(root.resolve()))}"
+    docker = ["docker", "run", "-d", "--rm", "--label", f"codedata.run={label}", "--label", of_root,
               "codedata-base:bookworm", "sleep", "60"]
     container = subprocess.check_output(docker, text=True).strip()
     try:
         assert label in status_of(root)["containers"]
+        write_prompts(root / "other", 1)
+        assert label not in status_of(root / "other")["containers"]
     finally:
         subprocess.run(["docker", "rm", "-f", container], capture_output=True, check=True)
     assert label not in status_of(root)["containers"]

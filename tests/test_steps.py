@@ -5,10 +5,12 @@ import re
 
 import pytest
 from conftest import (
+    REPO,
     flags_for,
     item_calls,
     ledger_lines,
     run_here,
+    run_script,
     settings_for,
     write_prompts,
     write_toml,
@@ -48,7 +50,7 @@ def steps_main(argv) -> int:
         return stage
 
     return run_loop.run_steps({step: opener(step) for step in STEPS}, settings, cli.options(args),
-                              kinds.values(), args.steps)
+                              kinds, args.steps)
 
 
 @pytest.fixture
@@ -93,11 +95,16 @@ def test_a_step_that_is_stopped_ends_the_run_and_the_command_goes_on_from_it(fak
     assert "--force" not in printed.partition("more item")[2]
 
 
-def test_one_lock_for_all_steps_also_those_that_are_not_chosen(tmp_path, fake_llm, made):
-    with lock(tmp_path / "variants" / "placebo", None, "made.py, another one"):
-        code, printed = made("--steps", "draw")
-    assert code == 2 and "is in use by made.py, another one" in printed
-    assert fake_llm.n_requests == 0 and made("--steps", "draw")[0] == 0
+def test_chosen_steps_hold_what_they_write_and_nothing_else(tmp_path, fake_llm, made):
+    of_others, left = (tmp_path / f"variants/hinted/{place}/_tmp.1" for place in ("_held", "_a"))
+    left.parent.mkdir(parents=True)
+    left.touch()
+    with lock(of_others.parent, None, "x"), lock(tmp_path / "variants/placebo", None, "another"):
+        of_others.touch()
+        code, printed = made("--steps", "draw,keep")
+        assert code == 2 and "is in use by another" in printed and fake_llm.n_requests == 0
+        assert made("--steps", "draw")[0] == 0
+    assert of_others.exists() and not left.exists()
 
 
 def test_the_flags_that_scripts_share(tmp_path):
@@ -134,3 +141,12 @@ def test_calls_of_threads_within_an_item_are_kept_and_counted_with_it(tmp_path, 
             raise ItemFailed(f"{word} is none")
         with pytest.raises(ItemFailed, match="a is none"):
             in_threads(fail, "abc", 1)
+
+
+@pytest.mark.parametrize("script", sorted(path.name for path in REPO.glob("*.py")))
+def test_no_engine_is_asked_for_help_settings_status_or_a_wrong_flag(tmp_path, script):
+    words = {"bug_inject.py": ["scale"], "build_dp.py": ["validate"]}.get(script, [])
+    for flags, codes in ((["--help"], {0}), (["--status"], {0, 2}), (["--dry-run"], {0, 2}),
+                         (["--show-config"], {0}), (["--no-such-flag"], {2})):
+        done = run_script(script, tmp_path, *words, *flags, env={"DOCKER_HOST": "unix:///nowhere"})
+        assert "cannot be reached" not in done.stderr and done.returncode in codes, done.stderr

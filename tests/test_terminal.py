@@ -158,26 +158,58 @@ def test_markdown_that_is_looked_at_in_a_terminal(tmp_path):
 
 BAR = f"""
 import sys, time
-from codedata.progress import Bar, RunTotals
+from codedata.progress import Bar, RunTotals, Step
 bar = Bar("x", 2)
+step = Step("recipe", {ATTACK + "[/nothing]"!r}, "43 of 99", time.monotonic() - 100)
 for _ in range(3):
     time.sleep(0.3)
-    bar.update(RunTotals(), 1, {{"item": {ATTACK + "[/nothing]"!r}}})
+    bar.update(RunTotals(), 1, {{"item" * 50: step}})
+bar.update(RunTotals(), 18, None, 36)
+time.sleep(0.3)
+bar.update(RunTotals(), 18, None, 36)
 bar.say({ATTACK!r})
 bar.close()
 """
 
 
-def test_the_bar_on_a_terminal_shows_what_an_item_is_at():
+@pytest.mark.parametrize("columns", [80, 200])
+def test_the_bar_on_a_terminal_shows_what_an_item_is_at(columns):
     here, there = os.openpty()
     done = subprocess.run([sys.executable, "-c", BAR], cwd=REPO, stderr=there,
                           stdout=subprocess.PIPE, timeout=30,
-                          env={**os.environ, "TERM": "xterm", "COLUMNS": "200"})
+                          env={**os.environ, "TERM": "xterm", "COLUMNS": str(columns)})
     os.close(there)
     printed = os.read(here, 1 << 20).decode()
     os.close(here)
     assert done.returncode == 0 and "\x1b]52" not in printed and "\x9b" not in printed
-    assert "item: \\x1b]52;c;ZWNobw==" in printed and "[/nothing]" in printed
+    shown = "recipe: \\x1b]52;c;ZWNobw==\\x07\\x1b]0;title"
+    assert shown in printed
+    if columns > 80:
+        assert "[/nothing], 43 of 99, 1 min 40 s (item" in printed
+        assert "18 in flight  36 answers for these" in printed
+
+
+PLAIN = """
+from codedata import progress
+from codedata.llm.reply_log import in_threads
+progress.PLAIN_EVERY_S = 0.0
+bar, step = progress.Bar("x", 9), progress.Step()
+def begin(k):
+    progress.begin_step("tests", k, 6)
+    bar.update(progress.RunTotals(), 1, {"item": step})
+with progress.showing(step):
+    in_threads(begin, [1, 1, 1, 2], 1)
+    progress.current_step().count = "43 of 99"
+for progress.SILENT_S in (300.0, 300.0, 0.0):
+    bar.update(progress.RunTotals(), 1, {"item": step})
+"""
+
+
+def test_a_plain_line_comes_where_something_but_the_time_has_changed_or_after_long():
+    done = subprocess.run([sys.executable, "-c", PLAIN], cwd=REPO, capture_output=True, text=True)
+    assert re.sub(r"\d+ s\b", "T", done.stderr).splitlines() == [
+        f"x  0/9 in T  1 in flight  {at}, T (item)" for at in (
+            "1/6 tests", "2/6 tests", "2/6 tests, 43 of 99", "2/6 tests, 43 of 99")]
 
 
 NET = f"""

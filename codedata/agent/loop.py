@@ -34,8 +34,11 @@ from codedata.agent.submit import submit
 from codedata.agent.tools import Failed, Stop, Tool
 from codedata.errors import HttpTrouble, ItemFailed, Trouble
 from codedata.layouts import to_json, write_atomic
+from codedata.progress import begin_step, say
 from codedata.records import storable
+from codedata.run_loop import trouble_of
 from codedata.sandbox import Sandbox
+from codedata.texts import printable
 
 EMPTY_REPLIES = 2        # first replies without an action, after which the text protocol is used
 ANSWERS_IN_PROSE = 2     # in a row: the last one is taken as the answer
@@ -200,6 +203,7 @@ class _Run:
     def step(self) -> None:
         """Let the model take one turn (think, act, observe), and end the run where there is no
         other."""
+        begin_step(f"turn {len(self.calls) + 1} of at most {self.agent.max_iterations}")
         turn = self.think()
         if turn.is_prose:
             self.take_prose(turn.message["content"])
@@ -291,7 +295,7 @@ class _Run:
             self.n_failures = 0
         if self.n_failures >= SAME_FAILURES:
             return Failed(advice)
-        outcome = self.tools[action.tool](self.agent.sandbox, action.arguments)
+        outcome = self._use(self.tools[action.tool], action.arguments)
         if isinstance(outcome, Stop) and action.tool == "bash":
             outcome = self._ending(outcome)
         self.n_failures = self.n_failures + 1 if isinstance(outcome, Failed) else 0
@@ -305,7 +309,17 @@ class _Run:
         arguments = {argument: stop.answer}
         if not tool or tool.problem(arguments):
             return stop
-        return tool(self.agent.sandbox, arguments)
+        return self._use(tool, arguments)
+
+    def _use(self, tool: Tool, arguments: dict) -> str | Stop:
+        """Return the tool's result. An exception of the tool is its answer, unless it stops more
+        than an item, or the sandbox has ended."""
+        outcomes = []
+        trouble = trouble_of(lambda: outcomes.append(tool(self.agent.sandbox, arguments)), say)
+        if not trouble:
+            return outcomes[0]
+        self.agent.sandbox.run("true")   # raises where it is the sandbox that has ended
+        return Failed(printable(f"{tool.name} failed: {trouble}"))
 
     def observe(self, action: Action, outcome: str) -> None:
         """Append an action's result to the history, cut to max_output_chars."""

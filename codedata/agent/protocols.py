@@ -21,6 +21,8 @@ ATTEMPT = re.compile(r"^```(?:bash|sh|shell)\b|<tool_call>", re.MULTILINE)   # v
 THINKING = re.compile(r"\A.*</think(?:ing)?>", re.DOTALL)   # the opening tag may be in the template
 EMPTY_REPLY = "(nothing)"   # endpoints refuse empty assistant messages
 SHOWN_CHARS = 60            # shown of an argument or name that is invalid
+MAX_CHARS = 200_000         # of a reply or of arguments: each later request repeats them
+OVER_LIMIT = f"longer than {MAX_CHARS:,} characters: write a long file in several steps"
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Native:
 
     def actions(self, text: str, tool_calls: list[dict]) -> tuple[list[Action], str]:
         """Return (the actions of a reply, '' or why there is none)."""
-        actions = [self._action(call["id"], **call["function"]) for call in tool_calls]
+        actions = [self._action(storable(call["id"]), **call["function"]) for call in tool_calls]
         return actions, "" if actions else "your reply has no tool call in it"
 
     def _action(self, call_id: str, name: str, arguments: str) -> Action:
@@ -104,6 +106,9 @@ def read_turn(reply: ModelReply, protocol: Native | Text) -> AgentTurn:
     message = {"role": "assistant", "content": text or EMPTY_REPLY}
     if reply.truncated:
         return AgentTurn(message, problem=packaged("cut_short.md"))
+    if len(text) > MAX_CHARS:
+        message["content"] = f"{text[:SHOWN_CHARS]} …"
+        return AgentTurn(message, problem=f"your reply is {OVER_LIMIT}")
     actions, problem = protocol.actions(text, reply.tool_calls)
     if problem:
         return AgentTurn(message, [], problem, bool(text) and not ATTEMPT.search(text))
@@ -147,6 +152,8 @@ def packaged(name: str) -> str:
 
 def _arguments(raw: str) -> dict | str:
     """Return the arguments of a call, or what is wrong with them."""
+    if len(raw) > MAX_CHARS:
+        return OVER_LIMIT
     try:
         arguments = json.loads(raw, strict=False)   # accepts raw line ends in strings
     except json.JSONDecodeError as e:

@@ -8,8 +8,8 @@
 
 The agent passes `sandbox`, which the model does not see. The docstring's first paragraph describes
 the tool; lines "name: …" below it describe its arguments. A tool returns a text for the model,
-Failed(text) where it did not work, or Stop(answer). Its exceptions are not caught, except
-ItemFailed (and so SandboxDied), which ends the run as `error`.
+Failed(text) where it did not work, or Stop(answer). Its exceptions are told to the model, and the
+run goes on, except RunStopped; a sandbox that has ended ends the run as `error`.
 '''
 from __future__ import annotations
 

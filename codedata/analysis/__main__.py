@@ -23,7 +23,7 @@ from pathlib import Path
 import orjson
 
 from codedata.analysis.analyse import analysis_of
-from codedata.bounded import inside, read_bounded
+from codedata.bounded import read_bounded, resolved_in
 from codedata.code.entities import Rules, read_sources
 from codedata.code.test_results import Case
 from codedata.errors import Trouble
@@ -82,7 +82,7 @@ def _check_roots(folder: Path, rules: Rules) -> None:
     """Raise Trouble for a root that is no folder inside of the repository."""
     for root in rules.roots:
         try:
-            is_folder = inside(folder, folder / root).is_dir()
+            is_folder = resolved_in(folder, folder / root).is_dir()
         except (OSError, ValueError, RuntimeError):   # it leads out, or nowhere
             is_folder = False
         if not is_folder:

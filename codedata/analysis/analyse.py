@@ -20,6 +20,7 @@ from codedata.code.environments import Environments, open_environment
 from codedata.code.test_results import Case, place_of
 from codedata.errors import ItemFailed
 from codedata.layouts import write_atomic
+from codedata.outcomes import of_analysis
 from codedata.records import Analysis, Coverage, Environment, Object
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
@@ -47,7 +48,8 @@ class Analyser:
             "analyze.analysis", make=self.make, identity={"static": is_static},
             reads=Reads(environments, READ), joined=None if is_static else coverage,
             writes=Writes(Store(self._root, Analysis), tuple(Analysis.__dataclass_fields__)),
-            after="env_setup.py", cost_note="no calls: no model is asked")
+            after="env_setup.py", cost_note="no calls: no model is asked", in_words=of_analysis,
+            then="bug_inject.py scale; nl2repo.py --writer template")
 
     def make(self, environment: Environment, coverage: Coverage | None = None) -> Analysis:
         """Return the analysis of an environment's source, and write its page. Raise ItemFailed

@@ -32,8 +32,8 @@ from codedata.code.environments import image_of, open_environment
 from codedata.code.task_images import with_tools
 from codedata.code.test_results import Case
 from codedata.errors import Excluded, ItemFailed, Trouble
-from codedata.llm.reply_log import current_reply_log
-from codedata.progress import named
+from codedata.outcomes import of_coverage
+from codedata.progress import begin_step, named
 from codedata.records import Coverage, Environment
 from codedata.run_loop import Stage
 from codedata.sandbox import Sandbox
@@ -80,7 +80,7 @@ class Measurer:
                           parts=parts),
             finish=lambda: [f"      left out: {name}: {why}"
                             for name, why in environments.left_out.items()],
-            after="env_setup.py", then="analyze.py --steps analysis")
+            in_words=of_coverage, after="env_setup.py", then="analyze.py --steps analysis")
 
     def make(self, environment: Environment, name: str, old: Coverage | None) -> Coverage:
         """Return what the tests of an environment execute: the runs of `old`, and those that it
@@ -97,7 +97,7 @@ class Measurer:
         suite = _Suite(environment, self._host, label)
         try:
             for k in range(tally.n_runs + 1, self._n_runs + 1):
-                current_reply_log().doing = f"run {k} of {self._n_runs}"
+                begin_step("tests with coverage", k, self._n_runs)
                 tally.add(suite.run(self._raw / name / str(k)))
         finally:
             self._host.forget(label)

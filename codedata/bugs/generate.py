@@ -185,7 +185,8 @@ class Generator:
         drawn = self._drawn.get(item, environment)
         some = drawn[BATCH * (item.part - 1):BATCH * item.part]
         if not some:
-            raise Excluded(f"gives only {len(drawn):,} candidates.", item.repo_name)
+            raise Excluded(f"has no more: all {len(drawn):,} candidates are in the files before.",
+                           item.repo_name)
         return some, {}
 
 

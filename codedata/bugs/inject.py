@@ -29,6 +29,7 @@ from codedata.agent import (
     view_file,
 )
 from codedata.analysis.measure import READ
+from codedata.bounded import inside
 from codedata.bugs.hotspots import CodeMap
 from codedata.bugs.prove import symbols_at
 from codedata.checks.proof import Prover, Quick, known_results
@@ -263,7 +264,8 @@ class Injector:
         self._items.wait_for_turn(item, self._stop)
         started = time.monotonic()
         trajectory = self._trajectory(item.name)
-        submission, result = self._run(item, analysis, self._settings.root / trajectory)
+        submission, result = self._run(item, analysis,
+                                       inside(self._settings.root, trajectory))
         if submission.candidate is None:
             raise _failure(item.name, submission, result)
         return Candidates(item.repo, item.repo_name, item.base_commit, METHOD,

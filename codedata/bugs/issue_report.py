@@ -26,14 +26,15 @@ from codedata.errors import ItemFailed
 from codedata.leak.facts import NAME, find_facts
 from codedata.leak.request import behind
 from codedata.llm import Client, Models, Reply
-from codedata.llm.reply_log import current_reply_log
+from codedata.outcomes import of_bugs
+from codedata.progress import begin_step
 from codedata.records import Bug, Commit, Fact, Message
 from codedata.run_loop import Stage
 from codedata.sandbox import Sandbox, SandboxDied
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
-from codedata.store import Store, digest
+from codedata.store import Store, all_readable, digest
 from codedata.texts import fill, printable, text_of, toml_of
 
 RUN_S = 60                 # seconds that a reproduction may take, [sandbox] run_timeout at most
@@ -46,6 +47,7 @@ REPORT = re.compile(r".*<report>(.*)</report>", re.DOTALL)
 REPEATED = re.compile(r"…(?:\s*…)+")
 PASSED = re.compile(r"^(?:PASSED .*|.* PASSED +\[ *\d+%\] *)\n", re.MULTILINE)   # of pytest
 WITHOUT_MODEL = {"template": template_report, "f2p": f2p_report}
+TEXTS = 3                  # raise it where reports without a model change
 PROMPTS = ("reproduce.md", "write_issue.md", "issue_again.md")
 
 
@@ -158,11 +160,11 @@ class Reporter:
         that makes them, by the words `before`."""
         n_calls = 2 * self._settings.issue.max_tries
         note = "no calls: no model is asked"
-        identity = {"writer": self._settings.issue.writer}
+        identity = {"writer": self._settings.issue.writer, "texts": TEXTS}
         if self._client:
             note = f"at most {n_calls} calls for each bug, most take two"
             prompts = digest([*map(_packaged, PROMPTS)])
-            identity |= {**self._client.spec.identity(), "prompts": prompts}
+            identity = {"writer": "llm", **self._client.spec.identity(), "prompts": prompts}
         return Stage(
             f"bug_inject.{step}", make=self.make, identity=identity, cost_note=note,
             reads=Reads(instances, made_by=f"bug_inject.{made_by}",
@@ -171,6 +173,7 @@ class Reporter:
             writes=Writes(Store(self._settings.root, Bug),
                           fields=("problem_statement", "reproduction"),
                           optional=("reproduction",)),   # a person may write the statement alone
+            sum_up=lambda: [of_bugs(all_readable(self._settings.root, Bug))],
             after=f"bug_inject.py {before}", then="export.py")
 
     def make(self, bug: Bug) -> Bug:
@@ -179,7 +182,7 @@ class Reporter:
         trees = Trees(bug, self._host, label)
         draw = random.Random(f"{self._settings.issue.seed} {bug.instance_id}")
         name, profile = draw.choice(sorted(self._profiles.items()))
-        current_reply_log().doing = "reading what a user can know"
+        begin_step("reading what a user can know")
         with trees.open() as sandbox:
             readme, documented = _look(sandbox)
             code = _code(sandbox, bug) if self._client else ""
@@ -200,7 +203,7 @@ class Reporter:
             language, script = script_in(reply.text)
             if faults := hidden.in_script(script):
                 raise Rejected(f"it has {faults[0]}", *faults[1:])
-            current_reply_log().doing = "running a reproduction"
+            begin_step("running a reproduction")
             return trees.show(language, script)
 
         bug = trees.bug
@@ -233,7 +236,7 @@ class Reporter:
                                "chance", *noted)
             return text, noted
 
-        current_reply_log().doing = "writing the report"
+        begin_step("writing the report")
         return ask(self._client, read, fill(
             _packaged("write_issue.md"), repo=hidden.bug.repo, script=found.script.strip("\n"),
             language=found.language, bugged=str(found.bugged), fixed=str(found.fixed), **known))

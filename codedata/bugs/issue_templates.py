@@ -4,50 +4,74 @@ show is left out, and it says less then."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import takewhile
 
 from codedata.bugs.issue_checks import Hidden, shown_output
-from codedata.errors import ItemFailed
+from codedata.errors import Excluded
 from codedata.records import Bug
 from codedata.sandbox.factory import WORKDIR
 from codedata.texts import fill
 
+TYPE = r"(?:\w+\.)*[A-Z]\w*"
 # as pytest shows an exception, or at the end of a traceback, behind a line of source
-RAISED = re.compile(r"^(?:E +| +\S.*\n)((?:\w+\.)*[A-Z]\w*: +\S.*)$", re.MULTILINE)
-OF_TESTS = ("AssertionError:", "Failed:")
+RAISED = re.compile(rf"^(?:E +| +\S.*\n)({TYPE}: +\S.*)$", re.MULTILINE)
+OF_TESTS = ("AssertionError", "Failed:")
 FAILURE = re.compile(r"(?:^E .*\n?)+", re.MULTILINE)   # what pytest says of a failing test
+ASSERTION = re.compile(r"E +(?:assert |AssertionError\b|Failed: (?!Timeout))")
+ERROR_TYPE = re.compile(rf"E +({TYPE})(?::|$)", re.MULTILINE)
+WORD = re.compile(r"\b(?!assert|where|not\b|and\b|True|False|None)[^\W\d_]{3,}")
 NO_SCRIPT = "\0"           # no file has this name
 MAX_LINES, MAX_CHARS = 8, 600   # of it that a report quotes
 OURS = "codedata"          # of the sandbox: its variables, and files
 
 
-def template_report(bug: Bug, profile: Mapping[str, str], hidden: Hidden) -> tuple[str, str]:
+def template_report(bug: Bug, profile: Mapping[str, str], hidden: Hidden,
+                    may_be_name: bool = True) -> tuple[str, str]:
     """Return the form of a report made without a model, and its text. It says less where more would
-    show what is hidden. Raise ItemFailed where nothing is left to say."""
-    errors = [error for error in RAISED.findall(_log(bug))
-              if not error.startswith(OF_TESTS) and OURS not in error.lower()]
-    parts = {"name": _name(bug, hidden), "error": ["", *errors][-1]}
-    for form in ("name_and_error", "error", "name"):
-        text = _filled(bug, profile[form], parts)
-        has_parts = all(parts[part] for part in form.split("_and_"))
-        if has_parts and not hidden.in_report(text, parts["name"]):
+    show what is hidden: of an error the type alone. Raise Excluded where no fact is left, or none
+    but the name of what is wrong, unless it `may_be_name`."""
+    name, log = _name(bug, hidden), _log(bug)
+    raised = _of_project(RAISED.findall(log))
+    types = _of_project(match[1] for match in map(ERROR_TYPE.match, FAILURE.findall(log)) if match)
+    forms = [("name_and_error", error) for error in raised + types if name]
+    forms += [("error", error) for error in raised]
+    if may_be_name and name and _is_without_error(bug):
+        forms.append(("name", ""))
+    for form, error in forms:
+        text = _filled(bug, profile[form], {"name": name, "error": error})
+        if not hidden.in_report(text, name):
             return form, text
-    raise ItemFailed("a report without a model would say nothing: no error is raised that may be "
-                     "shown, and what is changed is not documented. Run with --issue-writer llm.")
+    raise Excluded("no report: what its tests print shows nothing, or names that README and docs "
+                   "of the project do not have. Show them there and commit, or let a model write: "
+                   "--steps issue --issue-writer llm --refresh")
+
+
+def _of_project(errors: Iterable[str]) -> list[str]:
+    """Return the last of some errors that is neither a test's nor the sandbox's, if there is one.
+    """
+    return [error for error in errors
+            if not error.startswith(OF_TESTS) and OURS not in error.lower()][-1:]
+
+
+def _is_without_error(bug: Bug) -> bool:
+    """Return whether each failing test is known to end in an assertion. The log has its end alone,
+    and of other runners than pytest it tells nothing."""
+    failures = FAILURE.findall(_log(bug))
+    return len(failures) >= len(bug.FAIL_TO_PASS) and all(map(ASSERTION.match, failures))
 
 
 def f2p_report(bug: Bug, profile: Mapping[str, str], hidden: Hidden) -> tuple[str, str]:
     """Return the form of a report that quotes what a failing test finds wrong, and its text; the
-    longest that may be shown is taken. Where there is none, return template_report()."""
+    longest that may be shown is taken. Where there is none, return the error that is raised."""
     name = _name(bug, hidden)
     for failure in sorted({*_failures(_log(bug))}, key=lambda one: (-len(one), one)):
         parts = {"failure": failure.replace("\n", "\n    "),
                  "about": name or bug.repo.rpartition("/")[2]}
         text = _filled(bug, profile["failure"], parts)
-        if not hidden.in_report(text, name):
+        if (name or WORD.search(failure)) and not hidden.in_report(text, name):
             return "failure", text
-    return template_report(bug, profile, hidden)
+    return template_report(bug, profile, hidden, may_be_name=False)
 
 
 def _failures(log: str) -> Iterator[str]:
@@ -58,11 +82,11 @@ def _failures(log: str) -> Iterator[str]:
         indent = min(len(line) - len(line.lstrip()) for line in lines if line)
         first, *others = shown_output("\n".join(line[indent:] for line in lines), WORKDIR,
                                       NO_SCRIPT).split("\n\n")
-        if not first.startswith(("assert ", *OF_TESTS)):
+        if not ASSERTION.match(f"E {first}"):
             continue   # an exception, of which the template knows what to say
         for text in ("\n".join([first, *others[:1]]), first.partition("\n")[0]):
             for prefix in OF_TESTS:
-                text = text.removeprefix(prefix).lstrip()
+                text = text.removeprefix(prefix).lstrip(" :")
             is_short = text.count("\n") < MAX_LINES and len(text) <= MAX_CHARS
             if text and is_short and OURS not in text.lower():
                 yield text

@@ -204,8 +204,8 @@ def candidate_in(reply: str, place: Place, strategy: str) -> Candidate:
              if all(isinstance(value.get(key), str) for key in ("summary", "code"))]
     if not found:
         raise Rejected("it has no JSON object with the texts `summary` and `code`")
-    before, after = ({file.path: text} for text in (file.text, changed(found[-1]["code"], place)))
-    summary = printable(found[-1]["summary"].strip(), MAX_SUMMARY)
+    before, after = ({file.path: text} for text in (file.text, changed(found[0]["code"], place)))
+    summary = printable(found[0]["summary"].strip(), MAX_SUMMARY)
     return candidate_of(before, after, strategy, summary, function.id)
 
 

@@ -21,6 +21,7 @@ from codedata.code.environments import labelled
 from codedata.code.junit import escaped_name
 from codedata.code.patches import diff_of, hunks_of, normalised
 from codedata.errors import BrokenRecord, ItemFailed
+from codedata.progress import current_step
 from codedata.records import (
     Analysis,
     BugVerdict,
@@ -166,6 +167,7 @@ class BugProver:
 
     def _verdict(self, batch: Batch, i: int, environment: Environment, label: str) -> BugVerdict:
         candidate = batch.candidates[i]
+        current_step().within = f"candidate {i + 1} of {len(batch.candidates)}"
         diff = candidate["diff"]
         change = Change(f"{batch.name}.{normalised(diff)[:8]}", diff, candidate.get("symbol") or "",
                         batch.method, batch.trajectory, batch.usage)

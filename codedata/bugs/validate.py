@@ -18,12 +18,14 @@ from codedata.bugs.generate import Configs
 from codedata.bugs.instances import OfScale
 from codedata.bugs.prove import check_repository, grade_of, new_messages_of
 from codedata.bugs.register import why_not_chosen
-from codedata.checks.proof import GOOD, PASSED, Outcome, Prover, Quick, known_results
+from codedata.checks.proof import GOOD, PASSED, Outcome, Prover, Quick, known_results, time_limit
 from codedata.checks.screening import Screened, Screener
 from codedata.code.environments import labelled
 from codedata.code.patches import normalised
 from codedata.errors import Excluded, ItemFailed
-from codedata.records import BugVerdict, Candidate, Candidates, Environment, Verdicts
+from codedata.llm.reply_log import current_reply_log
+from codedata.progress import current_step
+from codedata.records import BugVerdict, Candidate, Candidates, Environment, Verdicts, parse
 from codedata.run_loop import Stage
 from codedata.sandbox import SandboxDied
 from codedata.sandbox.factory import SandboxFactory
@@ -34,6 +36,7 @@ from codedata.texts import printable
 
 BY_HAND = "by-hand"        # the operator of a candidate that names none
 MAX_WRONG, MAX_WRONG_SHARE = 1, 0.01   # audits of a repository that may find screening wrong
+FIRST_PART, PART_S = 20, 300.0   # candidates of a file's first part, most seconds of a later one
 
 
 @dataclass(frozen=True)
@@ -71,11 +74,14 @@ class Validator:
         self._wrong: dict[str, list[str]] = {}        # candidates that an audit judges otherwise
         self._compared: Counter[bool] = Counter()     # verdicts of --full, by whether equal
         self._notes: dict[str, str] = {}              # how a repository was screened otherwise
+        self._n_kept = 0                              # verdicts that an unfinished run has left
+        self._identity = {"is_full": is_full, "max_broken_share": self._share,
+                          "audit_share": settings.bug.audit_share}
 
     def stage(self, environments: View, coverages: View) -> Stage:
         """Return the stage that judges candidates in these environments. What tests ran is looked
         up where `coverages` has it, and so is the config of a repository."""
-        root, bug = self._settings.root, self._settings.bug
+        root = self._settings.root
         self._coverages, self._configs = coverages.open(), Configs(root).open()
         return Stage(
             "bug_inject.validate", make=self.make, finish=self.finish,
@@ -83,9 +89,7 @@ class Validator:
                         made_by="bug_inject.generate"),
             joined=Reads(environments, JUDGED_BY, made_by="env_setup"),
             writes=Writes(self._verdicts, tuple(Verdicts.__dataclass_fields__)),
-            identity={"is_full": self._is_full, "max_broken_share": bug.max_broken_share,
-                      "audit_share": bug.audit_share},
-            cost_note="no calls: no model is asked",
+            identity=self._identity, cost_note="no calls: no model is asked",
             after="bug_inject.py scale --steps generate", then="bug_inject.py scale --steps report")
 
     def finish(self) -> list[str]:
@@ -94,6 +98,8 @@ class Validator:
             screener.close()
         n_audited, n_wrong = sum(self._n_audited.values()), sum(map(len, self._wrong.values()))
         lines = [f"      {name}: {note}" for name, note in sorted(self._notes.items())]
+        if self._n_kept:
+            lines.append(f"      {self._n_kept:,} verdicts kept from an earlier run")
         if n_audited:
             lines.append(f"      audited {n_audited:,}: {n_audited - n_wrong:,} verdicts the same "
                          "by the whole suite in a fresh container")
@@ -114,8 +120,7 @@ class Validator:
         self._check_trusted(name)
         started = time.monotonic()
         with labelled(self._host, name) as label:
-            found = self._judged(record.candidates, environment, label)
-        verdicts = _verdicts(record, found, [*known_results(environment).values()].count(PASSED))
+            verdicts = self._verdicts_on(record, environment, label)
         if self._is_full and record.name in self._verdicts:
             before = self._verdicts.read(record.name).verdicts
             was_good = {one["diff"]: one["good"] for one in before}
@@ -126,6 +131,32 @@ class Validator:
                         round(time.monotonic() - started, 1))
 
     # judging -------------------------------------------------------------------------------------
+
+    def _verdicts_on(self, record: ScaleBatch, environment: Environment,
+                     label: str) -> list[BugVerdict]:
+        """Return a verdict on each candidate of a file. They are judged in parts, each of which is
+        kept at once; what an unfinished run has kept is not judged again. A part takes about as
+        long as a run of the suite may, for each has a start and an end of its own."""
+        log, fields, n = current_reply_log(), vars(environment), FIRST_PART
+        inputs = [self._identity, *map(fields.get, JUDGED_BY)]
+        keys = [digest([*inputs, one]) for one in record.candidates]
+        done = {key: kept for key in keys if (kept := log.result_of(key))}
+        parse(Verdicts, {**fields, "verdicts": [*done.values()], "seconds": 0.0},
+              f"what bug/_verdicts/_partial/ keeps of {record.name}", "Delete that file.")
+        with self._lock:
+            self._n_kept += len(done)
+        part_s = time_limit(environment, PART_S)
+        left = dict(zip(keys, record.candidates, strict=True))
+        while left := {key: one for key, one in left.items() if key not in done}:
+            current_step().within = f"{len(done)} of {len(keys)} judged"
+            started = time.monotonic()
+            part = [*left.values()][:n]
+            found = self._judged(part, environment, label)
+            for key, verdict in zip(left, _verdicts(environment, part, found), strict=False):
+                log.keep(key, verdict)
+                done[key] = verdict
+            n = max(1, int(n * part_s / (time.monotonic() - started)))
+        return [done[key] for key in keys]
 
     def _judged(self, candidates: Sequence[Candidate], environment: Environment,
                 label: str) -> list[Screened]:
@@ -192,6 +223,7 @@ class Validator:
         with self._lock:
             self._wrong.setdefault(name, []).append(which)
         self._check_trusted(name)
+        current_reply_log().discard()
         raise ItemFailed(f"screening judges otherwise than the whole suite: {which}", name)
 
     def _check_trusted(self, name: str) -> None:
@@ -212,12 +244,14 @@ def _with_parts(found: Screened, parts: Sequence[Sequence[str]]) -> Screened:
     return replace(found, verdict="masked", trouble=trouble)
 
 
-def _verdicts(record: Candidates, found: Sequence[Screened], n_passed: int) -> list[BugVerdict]:
+def _verdicts(environment: Environment, candidates: Sequence[Candidate],
+              found: Sequence[Screened]) -> list[BugVerdict]:
     """Return the verdicts on candidates as a record has them."""
+    n_passed = [*known_results(environment).values()].count(PASSED)
     messages = iter(new_messages_of((one.before, one.after) for one in found
                                     if one.verdict == GOOD))
     verdicts = []
-    for candidate, one in zip(record.candidates, found, strict=True):
+    for candidate, one in zip(candidates, found, strict=True):
         is_good = one.verdict == GOOD
         evidence = {"verdict": one.verdict, "failing": one.failing, "how": one.how,
                     "n_run": one.n_run, "seconds": round(one.seconds, 3),
@@ -226,7 +260,7 @@ def _verdicts(record: Candidates, found: Sequence[Screened], n_passed: int) -> l
             new = next(messages)
             evidence |= {"grade": grade_of(len(one.failing), n_passed, new), "new_messages": new}
         verdicts.append(BugVerdict(
-            diff=digest(candidate["diff"]), instance_id=name_of(record.repo_name, candidate),
+            diff=digest(candidate["diff"]), instance_id=name_of(environment.repo_name, candidate),
             good=is_good, reason=one.trouble, instance=None, evidence=evidence))
     return verdicts
 

@@ -11,7 +11,7 @@ from codedata.bugs.choose import STAGE, Chosen, ChosenBug
 from codedata.bugs.instances import OF_ISSUE, PROVEN_FIELDS
 from codedata.bugs.prove import Change, proven
 from codedata.bugs.validate import operator_of
-from codedata.bugs.yields_page import write_yields
+from codedata.bugs.yields_page import write_yields, yields_in_words
 from codedata.checks.proof import Prover
 from codedata.code.environments import labelled
 from codedata.code.junit import restored_name
@@ -50,6 +50,7 @@ class ChosenProver:
             writes=Writes(Store(root, Bug), PROVEN_FIELDS),
             identity={"hide_tests": bug.hide_tests, "max_broken_share": bug.max_broken_share},
             cost_note="no calls: no model is asked", finish=lambda: write_yields(root, bug),
+            sum_up=lambda: yields_in_words(root, bug),
             after="bug_inject.py scale --steps validate",
             then="bug_inject.py scale --steps issue")
 

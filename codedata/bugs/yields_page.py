@@ -59,10 +59,14 @@ def fates_in(root: Path) -> Iterator[Fate]:
             continue
         try:
             record = candidates.read(name)
-            judged = verdicts.read(name).verdicts if name in verdicts else []
+            judged = verdicts.read(name) if name in verdicts else None
         except BrokenRecord:
             continue
-        for candidate, verdict in zip_longest(record.candidates, judged[:len(record.candidates)]):
+        rows = judged.verdicts if judged else []
+        # the seconds of a candidate lack those in which its container warmed up, and audits
+        own = [_seconds(one["evidence"]) for one in rows]
+        shared = max(0.0, judged.seconds - sum(own)) / len(rows) if rows else 0.0
+        for candidate, verdict in zip_longest(record.candidates, rows[:len(record.candidates)]):
             groups = (operator_of(candidate), str(candidate.get("family") or ""),
                       language_of(str(candidate.get("path", ""))), record.repo_name,
                       record.method)
@@ -70,10 +74,14 @@ def fates_in(root: Path) -> Iterator[Fate]:
                 yield Fate(groups, "", "not judged", 0.0)
                 continue
             evidence = verdict["evidence"]
-            seconds = evidence.get("seconds")
             yield Fate(groups, verdict["instance_id"] if verdict["good"] else "",
                        "good" if verdict["good"] else str(evidence.get("verdict", "other")),
-                       float(seconds) if isinstance(seconds, int | float) else 0.0)
+                       _seconds(evidence) + shared)
+
+
+def _seconds(evidence: Object) -> float:
+    seconds = evidence.get("seconds")
+    return float(seconds) if isinstance(seconds, int | float) else 0.0
 
 
 def yields_of(root: Path, settings: BugSettings) -> tuple[Counter, Groups, Counter, Counter]:
@@ -109,23 +117,32 @@ def _of_bug(bug: Bug) -> Counter:
 # what is shown -----------------------------------------------------------------------------------
 
 def write_yields(root: Path, settings: BugSettings) -> list[str]:
-    """Write the page, and return the line that sums it up; no line where there is no candidate."""
+    """Write the page, and return a line that names it; none where there is no candidate."""
     total, *others = yields_of(root, settings)
     if not total:
         return []
     path = Path(root, Bug.directory, PAGE)
     write_atomic(path, page(total, *others))
-    return [f"      {summed_up(total)}", f"      yields by operator: {path.relative_to(root)}"]
+    return [f"      yields by operator: {path.relative_to(root)}"]
+
+
+def yields_in_words(root: Path, settings: BugSettings) -> list[str]:
+    """Return what candidates come to as lines for the terminal; none where there is none."""
+    total, _, _, others = yields_of(root, settings)
+    whys = Counter({"no test notices": total["survives"], "no end": total["timeout"]}) + others
+    listed = ", ".join(f"{name} {n:,}" for name, n in whys.most_common()) or "none"
+    return [summed_up(total), f"refused by screening: {listed}; of the good ones the caps "
+            "of [bug] choose (max_per_failing_set and others)"] if total else []
 
 
 def summed_up(n: Counter) -> str:
     """Return the counts of all candidates in a line."""
     judged = n["candidates"] - n["not judged"]
-    share = f" ({n['good'] / judged:.0%})" if judged else ""
+    share = f" ({n['good'] / judged:.0%} of these)" if judged else ""
     subtle = f" ({n['subtle'] / n['written']:.0%} subtle)" if n["written"] else ""
-    return (f"{plural(n['candidates'], 'candidate')}: good {n['good']:,}{share}, survived "
-            f"{n['survives']:,}, timeouts {n['timeout']:,}, other {n['other']:,}, not judged "
-            f"{n['not judged']:,}; chosen {n['chosen']:,}, written {n['written']:,}{subtle}, "
+    return (f"{plural(n['candidates'], 'candidate')}, judged {judged:,}: good {n['good']:,}{share},"
+            f" survived {n['survives']:,}, timeouts {n['timeout']:,}, other {n['other']:,}; "
+            f"chosen {n['chosen']:,}, written {n['written']:,}{subtle}, "
             f"refused by the proof {n['refused']:,}")
 
 

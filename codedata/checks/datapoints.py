@@ -10,13 +10,14 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path, PurePosixPath
 
-from codedata.bounded import read_bounded
+from codedata.bounded import inside, read_bounded
 from codedata.errors import BrokenRecord
-from codedata.layouts import NAMES, Folder
+from codedata.layouts import NAMES, Folder, to_json
 from codedata.records import Datapoint, DatapointMeta, parse, safe_name
+from codedata.sandbox.dockerfile import read_dockerfile
 from codedata.store import View
 
 PARTS = {"prompt": "prompt.md", "dockerfile": "dockerfile", "tests": "tests.py",
@@ -24,8 +25,8 @@ PARTS = {"prompt": "prompt.md", "dockerfile": "dockerfile", "tests": "tests.py",
 META, FILES = "metadata.json", "files"
 LAYOUT = Folder(ignored=(META,))
 MAX_PART_BYTES = 1_000_000
-MAX_FILE_BYTES, MAX_BYTES, MAX_FILES = 50_000_000, 200_000_000, 5_000   # below files/
-WORKDIR = re.compile(r"^\s*WORKDIR\s+(\S+)\s*$", re.IGNORECASE | re.MULTILINE)
+MAX_FILE_BYTES, MAX_BYTES, MAX_FILES = 50_000_000, 200_000_000, 5_000   # of all that is in it
+MIN_WEIGHT = Decimal("1E-9")
 AGENT = "agent"            # who solves it, and whom its tests run as
 # what an export adds behind a dockerfile: an image in which the agent owns the work directory
 FOR_AGENT = f"""USER root
@@ -43,27 +44,29 @@ def read_datapoint(folder: Path) -> Datapoint:
         texts = {part: read_bounded(folder / name, MAX_PART_BYTES).decode()
                  for part, name in PARTS.items()}
         meta = json.loads(read_bounded(folder / META, MAX_PART_BYTES))
+        to_json(meta)   # it is written again
         files = _files(folder)
         content = LAYOUT.sha256(folder)[:16]
-    except (OSError, ValueError, RecursionError) as e:
+    except (OSError, ValueError, TypeError, RecursionError) as e:
         raise BrokenRecord(f"is no datapoint: {e}.", where, "Restore that file.") from e
     return Datapoint(folder.name, where, content, **texts, files=files,
                      meta=parse(DatapointMeta, meta, f"{where}/{META}"))
 
 
 def _files(folder: Path) -> list[str]:
-    """Return the paths below files/. Raise ValueError for what no export can hold."""
-    n_bytes, found = 0, []
+    """Return the paths below files/. Raise ValueError for what no export can hold, or is too large
+    to be read."""
+    n_bytes, n_files, found = 0, 0, []
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         name.encode()   # raises ValueError for one that is not UTF-8
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise ValueError(f"{name[:200]!r} is a link, or no file")
-        if path.is_file() and name.startswith(f"{FILES}/"):
+        if path.is_file():
             size = path.stat().st_size
-            n_bytes += size
-            found.append(name.partition("/")[2])
-            if size > MAX_FILE_BYTES or n_bytes > MAX_BYTES or len(found) > MAX_FILES:
+            n_bytes, n_files = n_bytes + size, n_files + 1
+            found += [name.partition("/")[2]] if name.startswith(f"{FILES}/") else []
+            if size > MAX_FILE_BYTES or n_bytes > MAX_BYTES or n_files > MAX_FILES:
                 raise ValueError(f"{name[:200]!r} is too large, or one file too many: at most "
                                  f"{MAX_FILES:,} files with {MAX_BYTES:,} bytes, "
                                  f"{MAX_FILE_BYTES:,} each")
@@ -85,13 +88,14 @@ def weights_of(text: str) -> dict[str, Decimal]:
     try:
         weights = json.loads(text, parse_float=Decimal, parse_int=Decimal, parse_constant=refuse,
                              object_pairs_hook=unique)
-    except (InvalidOperation, RecursionError) as e:
+    except (ArithmeticError, RecursionError) as e:
         raise ValueError(f"not readable: {e}") from e
     if not isinstance(weights, dict) or not weights:
         raise ValueError("no object with a weight for each test")
     for name, weight in weights.items():
-        if not isinstance(weight, Decimal) or not weight > 0:
-            raise ValueError(f"{name[:80]!r} has {weight!r:.80}, not a number above 0")
+        if not isinstance(weight, Decimal) or not MIN_WEIGHT <= weight <= 1:
+            raise ValueError(f"{name[:80]!r} has {weight!r:.80}, not a number from "
+                             f"{MIN_WEIGHT} to 1")
     if sum(weights.values()) != 1:
         raise ValueError(f"their sum is {sum(weights.values())}, not 1")
     return weights
@@ -99,7 +103,8 @@ def weights_of(text: str) -> dict[str, Decimal]:
 
 def workdir_of(dockerfile: str) -> str:
     """Return where an agent works: the last WORKDIR, "" where that is no plain absolute path."""
-    place = ["", *WORKDIR.findall(dockerfile)][-1]
+    places = [one.rest.strip() for one in read_dockerfile(dockerfile)[0] if one.name == "WORKDIR"]
+    place = ["", *places][-1]
     path = PurePosixPath(place)
     is_plain = re.fullmatch(r"/[\w./-]+", place) and ".." not in path.parts
     return str(path) if is_plain else ""
@@ -126,12 +131,15 @@ class Datapoints(View):
         """List what is there, and return self."""
         entries = sorted(self._directory.iterdir()) if self._directory.is_dir() else []
         for path in entries:
-            if path.name[0] in "_." or not path.is_dir():
-                continue
-            if safe_name(path.name):
+            try:
+                if path.name[0] in "_." or not path.is_dir():
+                    continue
+                if not safe_name(path.name):
+                    raise BrokenRecord("has a name that is refused.", str(path), NAMES)
+                inside(self._directory, path.name)
                 self._names.append(path.name)
-            else:
-                self.broken.append(BrokenRecord("has a name that is refused.", str(path), NAMES))
+            except BrokenRecord as e:
+                self.broken.append(e)
         return self
 
     def names(self) -> list[str]:
@@ -140,7 +148,7 @@ class Datapoints(View):
 
     def read(self, name: str) -> Datapoint:
         """Return a datapoint. Raise BrokenRecord where its folder is none."""
-        return read_datapoint(self._directory / name)
+        return read_datapoint(inside(self._directory, name))
 
 
 def readable(root: Path) -> Iterator[Datapoint]:

@@ -12,20 +12,20 @@ import threading
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from codedata.code.contexts import sources_in
 from codedata.code.entities import is_test_file
 from codedata.code.environments import image_of, open_environment
-from codedata.code.eval_script import MARKS, eval_script, misread, run_evaluation
+from codedata.code.eval_script import MARKS, READS, eval_script, misread, run_evaluation
 from codedata.code.known_files import KnownFiles
 from codedata.code.patches import diff_of
 from codedata.code.source import PATCHED, Files, apply_patch, commit_date, is_text
 from codedata.code.suite import CRASHED, Run, compare, run_suite
 from codedata.code.task_images import TaskImage, check_task_image, derive, lead_from_testbed
-from codedata.code.test_results import Case, not_collected, place_of
+from codedata.code.test_results import Case, place_of, with_lost
 from codedata.errors import Excluded, ItemFailed
-from codedata.progress import named
+from codedata.progress import begin_step, named
 from codedata.records import Environment, Object
 from codedata.sandbox import Sandbox
 from codedata.sandbox.factory import WORKDIR, KeptImage, SandboxFactory
@@ -37,6 +37,7 @@ IMAGES, TRIES = "codedata-bug/", "codedata-bug-try/"
 PASSED, FAILED = "passed", ("failed", "error")
 GOOD, REFUSED = "good", "refused"   # verdicts, beside those of judged()
 BUG_RUNS = 3
+STEPS = BUG_RUNS + 4       # of a proof
 ROW_RUNS = 3              # without a patch, where no verification says which tests are flaky
 MIN_RUN_S = 60            # seconds for a run with a bug, beside
 USUAL_TIMES = 5           # times as many as the suite usually takes
@@ -78,7 +79,7 @@ class Clean:
     files: dict[str, str]        # of each of them: its file, or "" where none fits its name
     texts: Files                 # of these files
     created_at: str              # date of the commit, "" where there is none
-    reads_output: bool           # of its evaluation scripts: JUnit XML has not all results
+    reads: str                   # from where its evaluation scripts have the cases, of READS
     # by files that are hidden: the tests that pass without them, as the first bug has shown
     passed_without: dict[frozenset[str], set[str]] = field(default_factory=dict)
 
@@ -133,14 +134,16 @@ class Prover:
         """Return what one run with the patch shows, compared with the results in env/. Raise
         ItemFailed or Excluded where the environment cannot be opened."""
         known = known_results(environment)
+        begin_step("tests in a fresh container")
         with open_environment(environment, self._factory, label) as sandbox:
             before, after, trouble = _patched(sandbox, bug_patch)
             if trouble:
                 return Quick(trouble, [], 0, "", REFUSED)
             run = run_suite(sandbox, environment.test_script, self._timeout_s(environment))
         n_passed = sum(case.status == PASSED for case in run.results)
-        verdict, trouble = judged(outcome_of(run), known, self._max_broken_share)
-        return Quick(trouble, broken_in(run, known), n_passed, run.text[-LOG_CHARS:], verdict,
+        outcome = outcome_of(run, known)
+        verdict, trouble = judged(outcome, known, self._max_broken_share)
+        return Quick(trouble, broken_in(outcome, known), n_passed, run.text[-LOG_CHARS:], verdict,
                      before, after)
 
     def prove(self, environment: Environment, bug_patch: str, instance_id: str,
@@ -154,6 +157,7 @@ class Prover:
                            name)
         key = digest([name, environment.base_commit, environment.image_name,
                       environment.test_script, environment.test_case_result])
+        begin_step("tests without the patch", 1, STEPS)
         with self._locks[key]:
             clean = self._known.get(key) or self._run_clean(environment, label)
             self._known[key] = clean
@@ -167,9 +171,9 @@ class Prover:
     def _run_clean(self, environment: Environment, label: str) -> Clean:
         name = environment.repo_name
         runs: list[Run] = []
-        reads_output = False
+        reads = [*READS]
         while len(runs) < (1 if environment.install_script else ROW_RUNS):
-            script = eval_script(environment.test_script, reads_output=reads_output)
+            script = eval_script(environment.test_script, reads=reads[0])
             with open_environment(environment, self._factory, label) as sandbox:
                 sources = sources_in(sandbox)
                 created_at = commit_date(sandbox, environment.base_commit)
@@ -177,10 +181,10 @@ class Prover:
             if run.timed_out:
                 raise ItemFailed("the environment has drifted: its suite does not end.", name)
             trouble = misread(run, printed)
-            if trouble and reads_output:
+            if trouble and len(reads) == 1:
                 raise Excluded(f"{trouble}.", name)
             if trouble:
-                reads_output = True   # from now on: JUnit XML has not all results
+                del reads[0]   # from now on: it has not all results
             else:
                 runs.append(run)
         statuses, flaky = compare(runs)
@@ -193,7 +197,7 @@ class Prover:
         texts = {file.path: file.text for file in sources.files}
         files = {test: place_of(test, texts)[0] for test in statuses}
         return Clean(statuses, files, {path: texts[path] for path in {*files.values()} - {""}},
-                     created_at, reads_output)
+                     created_at, reads[0])
 
     @staticmethod
     def _check_drift(environment: Environment, statuses: Mapping[str, str],
@@ -214,15 +218,17 @@ class Prover:
     def _run_with_bug(self, environment: Environment, patch: str, clean: Clean,
                       label: str) -> Proof:
         proof = Proof()
-        script = eval_script(environment.test_script, reads_output=clean.reads_output)
-        for _ in range(BUG_RUNS):
+        script = eval_script(environment.test_script, reads=clean.reads)
+        for k in range(BUG_RUNS):
+            begin_step("tests with the patch", k + 2, STEPS)
             with open_environment(environment, self._factory, label) as sandbox:
                 before, after, trouble = _patched(sandbox, patch)
                 if trouble:
                     return replace(proof, trouble=trouble)
                 run, printed = run_evaluation(sandbox, script, self._timeout_s(environment))
-            broken = broken_in(run, clean.statuses)
-            verdict, trouble = judged(outcome_of(run), clean.statuses, self._max_broken_share)
+            outcome = outcome_of(run, clean.statuses)
+            broken = broken_in(outcome, clean.statuses)
+            verdict, trouble = judged(outcome, clean.statuses, self._max_broken_share)
             if verdict in (GOOD, "survives") and proof.runs and broken != proof.fail_to_pass:
                 odd = sorted({*broken} ^ {*proof.fail_to_pass})
                 trouble = f"these tests do not fail in every run: {printable(named(odd))}"
@@ -245,6 +251,7 @@ class Prover:
     def _ship(self, environment: Environment, proof: Proof, clean: Clean, instance_id: str,
               label: str) -> Proof:
         """Return the proof with the image that holds the bug, where that shows what it shows."""
+        begin_step("its image", STEPS - 2, STEPS)
         tests, visible = self._tests_to_place(proof, clean)
         test_patch = diff_of({}, tests)
         image = self._derive(environment, proof, {} if visible else tests, label)
@@ -253,7 +260,7 @@ class Prover:
             # the same for every bug with the same files
             hidden = frozenset(tests)
             if hidden not in clean.passed_without:
-                bare = eval_script(environment.test_script, "", WORKDIR, clean.reads_output)
+                bare = eval_script(environment.test_script, "", WORKDIR, clean.reads)
                 run = self._run_image(image, bare, "", label)[0]
                 clean.passed_without[hidden] = {case.name for case in run.results
                                                 if case.status == PASSED}
@@ -262,14 +269,21 @@ class Prover:
             if lost:
                 visible = f"without them others do not pass: {printable(named(lost))}"
                 image = self._derive(environment, proof, {}, label)
-        script = eval_script(environment.test_script, test_patch, WORKDIR, clean.reads_output)
+        script = eval_script(environment.test_script, test_patch, WORKDIR, clean.reads)
         proof = replace(proof, tests_visible=visible, test_patch="" if visible else test_patch,
                         eval_script=script, base_commit=image.base_commit)
         gold, hidden = proof.patch, proof.test_patch
         if self._is_long:
             gold, hidden = "", gold + hidden
-        traces = check_task_image(image.name, gold, hidden, image.changed,
-                                  self._files_below(image))
+        found = partial(check_task_image, image.name, gold, hidden, image.changed,
+                        self._files_below(image))
+        traces, base = found(), environment.base_image
+        # where the source came from a folder, our own base has nothing of the project
+        if (traces and base == self._factory.base_image and environment.row.get("reformat_path")
+                and self._factory.has_image(base)):
+            with self._locks["files"]:
+                known = self._known_files(base, WORKDIR)
+            traces = found(known)
         if traces and not self._factory.has_image(image.name):   # what cannot be read is a trace
             raise ItemFailed("its image is gone.", image.name)
         if traces:
@@ -312,10 +326,11 @@ class Prover:
         """Return the proof with two runs of the image, as graders make them: without the gold patch
         and with it."""
         bugged = dict.fromkeys(proof.pass_to_pass, PASSED) | dict.fromkeys(proof.fail_to_pass, "")
-        for name, patch, wanted in (("image", "", bugged),
-                                    ("image with the gold patch", proof.patch, clean.statuses)):
+        runs = (("image", "", bugged), ("image with the gold patch", proof.patch, clean.statuses))
+        for k, (name, patch, wanted) in enumerate(runs, STEPS - 1):
+            begin_step(f"tests in its {name}", k, STEPS)
             run, trouble = self._run_image(image, proof.eval_script, patch, label)
-            statuses = {case.name: case.status for case in run.results}
+            statuses = outcome_of(run, clean.statuses).statuses
             odd = [test for test, status in wanted.items()
                    if statuses.get(test) not in ([status] if status else FAILED)]
             if odd and not trouble:
@@ -355,10 +370,11 @@ def _ignored(environment: Environment) -> set[str]:
     return {*environment.flaky, *map(str, environment.verified.get("needs_network") or [])}
 
 
-def outcome_of(run: Run) -> Outcome:
-    """Return what a run of the whole suite came to."""
-    return Outcome({case.name: case.status for case in run.results}, not_collected(run.results),
-                   run.seconds, run.timed_out, run.exit_code, run.truncated_at)
+def outcome_of(run: Run, known: Collection[str]) -> Outcome:
+    """Return what a run of the whole suite came to, with the known tests that are missing behind
+    the end of their file's process (with_lost) as errors."""
+    statuses, lost = with_lost(run.results, known)
+    return Outcome(statuses, lost, run.seconds, run.timed_out, run.exit_code, run.truncated_at)
 
 
 def judged(outcome: Outcome, known: Mapping[str, str], max_broken_share: float) -> tuple[str, str]:
@@ -386,10 +402,10 @@ def judged(outcome: Outcome, known: Mapping[str, str], max_broken_share: float) 
     return next(((word, why) for word, why, is_so in troubles if is_so), (GOOD, ""))
 
 
-def broken_in(run: Run, known: Mapping[str, str]) -> list[str]:
+def broken_in(outcome: Outcome, known: Mapping[str, str]) -> list[str]:
     """Return the sorted names of tests that passed before, and fail in a run."""
-    return [case.name for case in run.results
-            if case.status in FAILED and known.get(case.name) == PASSED]
+    return sorted(name for name, status in outcome.statuses.items()
+                  if status in FAILED and known.get(name) == PASSED)
 
 
 def _patched(sandbox: Sandbox, patch: str) -> tuple[Files, Files, str]:
@@ -403,5 +419,5 @@ def _patched(sandbox: Sandbox, patch: str) -> tuple[Files, Files, str]:
 
 def _row(name: str, run: Run, known: Mapping[str, str]) -> Object:
     n_passed = sum(case.status == PASSED for case in run.results)
-    return {"of": name, "broken": len(broken_in(run, known)), "passed": n_passed,
+    return {"of": name, "broken": len(broken_in(outcome_of(run, known), known)), "passed": n_passed,
             "cases": len(run.results), "exit_code": run.exit_code, "seconds": run.seconds}

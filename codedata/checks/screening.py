@@ -12,30 +12,31 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, reduce
 from operator import or_
 from pathlib import Path, PurePosixPath
 from signal import SIGXCPU
-from tempfile import TemporaryDirectory
 
 from codedata.bounded import read_bounded
-from codedata.checks.proof import FAILED, PASSED, Outcome, judged, known_results, outcome_of
+from codedata.checks.proof import FAILED, GOOD, PASSED, Outcome, judged, known_results, outcome_of
 from codedata.code.contexts import lines_by_test, mask_of, masks_of, sources_in
 from codedata.code.entities import SourceFile, entities_of, is_test_file, tree_of
 from codedata.code.environments import open_environment
 from codedata.code.patches import Edit, edited, edits_of
 from codedata.code.source import Files, is_text, restore
 from codedata.code.suite import CRASHED, PLUGINS, place_plugin, run_script, run_suite
-from codedata.errors import BrokenRecord, ItemFailed
-from codedata.progress import named
+from codedata.errors import BrokenRecord, ItemFailed, Trouble, start_thread
+from codedata.progress import begin_step, current_step, named
 from codedata.records import Coverage, Environment, Seconds, parse
 from codedata.sandbox import Sandbox, SandboxDied
 from codedata.sandbox.archives import Bounds
 from codedata.sandbox.factory import SandboxFactory
+from codedata.sandbox.process_labels import temporary_folder
 from codedata.texts import printable
 
 FOLDER = f"{PLUGINS}screen"
@@ -44,6 +45,7 @@ MIN_S = 2.0                # least limit of a change's process, in seconds of CP
 START_S = 120              # seconds for a driver to start, beside a run of the suite
 CANDIDATE_S = 60           # seconds for each candidate: its process has a far smaller limit
 MAX_LEFT_OUT = 0.05        # share of the tests that may come out otherwise in a forked process
+COUNT_EVERY_S = 5.0        # how often is looked how far the driver is
 NOT_RUN = "missing"        # what the driver says of a test that it has not come to
 WORD = re.compile(r"\w+")
 # what is in the source's folder, as a list beside it; remove what is new, and fail if more differs
@@ -193,6 +195,7 @@ class Screener:
         self._texts: dict[str, str] = {}
         self._choice: Choice | None = None
         self._unchanged: Unchanged | None = None
+        self._n_sure = 0   # changes to come that cannot see what another has left in the sandbox
 
     def __enter__(self) -> Screener:
         return self
@@ -218,17 +221,38 @@ class Screener:
 
     def screen(self, diffs: Sequence[str]) -> list[Screened | None]:
         """Return what each diff shows; None for one that only the whole suite in a fresh sandbox
-        can judge: it does more than change sources, or what it does stays there."""
+        can judge: it does more than change sources, what it does stays there, or it is good only
+        behind another."""
         with ExitStack() as failed:
             failed.callback(self.close)
             self.opened()
             changes = {i: change for i, diff in enumerate(diffs) if (change := self._change(diff))}
-            if self.why_whole:
-                shown = {i: self._whole(change) for i, change in changes.items()}
-            else:
-                shown = self._driven(changes)
+            shown = self._sure(changes)
             failed.pop_all()
         return [shown.get(i) for i in range(len(diffs))]
+
+    def _sure(self, changes: Mapping[int, Change]) -> dict[int, Screened]:
+        """Return what changes show. Where a sandbox is lost, or tests fail in it without a change
+        in the end, what was good there behind another is looked at again in the next one, once."""
+        shown: dict[int, Screened] = {}
+        todo, again = dict(changes), set()
+        self._n_changes = len(changes)
+        while todo:
+            self.opened()
+            begin_step("screening")
+            seen, is_lost = {}, False
+            while todo and not is_lost:
+                is_lost = self._whole(todo, seen) if self.why_whole else self._driven(todo, seen)
+            unsure = {i for i in [*seen][self._n_sure:] if seen[i].verdict == GOOD}
+            self._n_sure = 0
+            if unsure and self._is_clean():
+                unsure, self._n_sure = set(), 1
+            if is_lost or unsure:
+                self.close()
+            shown |= {i: one for i, one in seen.items() if i not in unsure}
+            todo |= {i: changes[i] for i in sorted(unsure - again)}
+            again |= unsure
+        return shown
 
     def _change(self, diff: str) -> Change | None:
         try:
@@ -256,8 +280,10 @@ class Screener:
     def opened(self) -> Sandbox:
         """Return the sandbox, opened where there is none."""
         if self._sandbox is None:
+            begin_step("tests without a change")
             self._sandbox = self._open.enter_context(
                 open_environment(self.environment, self._host, self._label))
+            self._n_sure = 1
             if not self._texts:
                 self._texts = {file.path: file.text.decode() for file
                                in sources_in(self._sandbox).files if is_text(file.text)}
@@ -306,36 +332,66 @@ class Screener:
         return Unchanged({name: id for name, id in ids.items() if name in wanted},
                          shown.seconds_by_test, left_out, shown.dirty, shown.modules)
 
+    def _is_clean(self) -> bool:
+        """Return whether a run without a change is what it was in the fresh sandbox."""
+        if self.why_whole:
+            seen: dict[int, Screened] = {}
+            return not self._whole({0: Change({}, None)}, seen) and seen[0].verdict == "survives"
+        with suppress(Unscreenable):
+            found = self._run_unchanged(self._unchanged.modules)
+            return found.ids.keys() >= self._unchanged.ids.keys()
+        return False
+
     # with the driver -----------------------------------------------------------------------------
 
-    def _driven(self, changes: Mapping[int, Change]) -> dict[int, Screened]:
-        """Return what the driver shows of changes. One that it cannot judge, that ends it or that
-        leaves something behind is left out, and its sandbox goes."""
-        shown: dict[int, Screened] = {}
-        todo = dict(changes)
-        while todo:
-            now, is_dirty = [*todo], False
-            last = now[0]   # where nothing says which of them ended the driver
-            for answer in self._ask([*todo.values()]):
-                last, is_dirty = now[answer.i], bool(answer.dirty)
-                if answer.how == "begun":
-                    continue
-                todo.pop(last, None)
-                if not is_dirty and answer.how != "suite":
-                    shown[last] = self._read(answer, changes[last])
-            if todo or is_dirty:
-                self.close()
-                todo.pop(last, None)
-        return shown
+    def _driven(self, todo: dict[int, Change], seen: dict[int, Screened]) -> bool:
+        """Move changes from `todo` to `seen`, with what the driver shows of them. Return whether
+        the sandbox is lost. One that it cannot judge, that ends it or that leaves something behind
+        is left out."""
+        changes, now, is_dirty = dict(todo), [*todo], False
+        last = now[0]   # where nothing says which of them ended the driver
+        for answer in self._ask([*todo.values()]):
+            last, is_dirty = now[answer.i], bool(answer.dirty)
+            if answer.how == "begun":
+                continue
+            todo.pop(last, None)
+            if not is_dirty and answer.how != "suite":
+                seen[last] = self._read(answer, changes[last])
+        is_lost = bool(todo) or is_dirty
+        todo.pop(last, None)
+        return is_lost
 
     def _ask(self, changes: Sequence[Change]) -> list[Answer]:
         """Return the driver's answers for changes, as far as it comes."""
         self.opened()
-        known = self._unchanged
-        return self._drive(
-            changes, START_S + self._limit_s + CANDIDATE_S * len(changes), min_s=MIN_S,
-            max_failed=self._max_failed, touched=known.touched, seconds=known.seconds,
-            modules=known.modules, then=self._ids_of(self._choice.blind))
+        known, limit_s = self._unchanged, START_S + self._limit_s + CANDIDATE_S * len(changes)
+        with self._counted(len(changes), limit_s):
+            return self._drive(
+                changes, limit_s, min_s=MIN_S, max_failed=self._max_failed, touched=known.touched,
+                seconds=known.seconds, modules=known.modules,
+                then=self._ids_of(self._choice.blind))
+
+    @contextmanager
+    def _counted(self, n_left: int, limit_s: float) -> Iterator[None]:
+        """Show meanwhile how many of the changes the driver has begun."""
+        step, sandbox, is_over = current_step(), self._sandbox, threading.Event()
+
+        def count() -> None:
+            with suppress(Trouble):   # of the sandbox: who runs the driver will see
+                while not is_over.wait(COUNT_EVERY_S):
+                    # it never fails, and may take as long as the driver: to end it ends both
+                    found = sandbox.run(f"grep -c '\"begun\"' {FOLDER}/answers.jsonl; true",
+                                        timeout_s=limit_s).output.strip()
+                    if found.isdecimal() and len(found) < 9:
+                        step.count = (f"{self._n_changes - n_left + int(found)} of "
+                                      f"{self._n_changes}")
+
+        thread = start_thread(count)
+        try:
+            yield
+        finally:
+            is_over.set()
+            thread.join()
 
     def _drive(self, changes: Sequence[Change], timeout_s: float, **order) -> list[Answer]:
         """Run the driver in the sandbox. Return its answers, as far as they can be read."""
@@ -349,7 +405,7 @@ class Screener:
             sandbox.run(f"rm -rf {FOLDER}/*.jsonl {FOLDER}/tmp")
             sandbox.put({"batch.json": json.dumps(batch).encode()}, FOLDER)
             run_script(sandbox, self.environment.test_script, timeout_s, self._variables)
-        with TemporaryDirectory(prefix="codedata_screen.") as folder:
+        with temporary_folder() as folder:
             try:
                 sandbox.get(f"{FOLDER}/answers.jsonl", Path(folder), ANSWERS)
                 text = read_bounded(Path(folder, "answers.jsonl"), ANSWERS.max_bytes)
@@ -382,21 +438,22 @@ class Screener:
 
     # the whole suite -----------------------------------------------------------------------------
 
-    def _whole(self, change: Change) -> Screened:
-        """Return what a run of the whole suite shows, in the warm sandbox."""
-        sandbox = self.opened()
-        sandbox.run(f"[ -e {THERE} ] || {LIST} >{THERE}")
-        sandbox.put(self._after(change), ".")
+    def _whole(self, todo: dict[int, Change], seen: dict[int, Screened]) -> bool:
+        """Do as _driven() does with the first change, by a run of the whole suite."""
+        i, sandbox = next(iter(todo)), self._sandbox
+        current_step().count = f"{self._n_changes - len(todo) + 1} of {self._n_changes}"
+        change = todo.pop(i)
         try:
+            sandbox.run(f"[ -e {THERE} ] || {LIST} >{THERE}")
+            sandbox.put(self._after(change), ".")
             run = run_suite(sandbox, self.environment.test_script, self._limit_s)
-            outcome, n_run = outcome_of(run), len(run.results)
-            is_lost = (run.timed_out or restore(sandbox, self.environment.base_commit or "HEAD")[1]
-                       or not sandbox.run(CLEAN).ok)
+            outcome, n_run = outcome_of(run, self.known), len(run.results)
+            is_lost = bool(restore(sandbox, self.environment.base_commit or "HEAD")[1]
+                           or not sandbox.run(CLEAN).ok or run.timed_out)
         except SandboxDied:
             outcome, n_run, is_lost = Outcome({}, exit_code=CRASHED), 0, True
-        if is_lost:
-            self.close()
-        return self._screened(change, outcome, "suite", n_run)
+        seen[i] = self._screened(change, outcome, "suite", n_run)
+        return is_lost
 
 
 def _answers(text: bytes, n: int) -> list[Answer]:

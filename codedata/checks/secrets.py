@@ -60,6 +60,14 @@ def find_secrets(text: str) -> list[Secret]:
     return [Secret(kind, start, end) for start, end, _, kind in merged]
 
 
+def credential_in(texts: Iterable[str]) -> str:
+    """Return the kind of the first credential in texts that are exported as they are, or "". The
+    address of an author in a project's own files is none."""
+    personal = {rule.kind for rule in PERSONAL}
+    return next((secret.kind for text in texts for secret in find_secrets(text)
+                 if secret.kind not in personal), "")
+
+
 def mask(text: str) -> tuple[str, Counter]:
     """Return the text with [masked: KIND] for each secret, and the number of secrets by kind.
 

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
 from codedata.bounded import read_bounded
@@ -33,6 +32,7 @@ from codedata.progress import named
 from codedata.records import Coverage, storable
 from codedata.sandbox import Sandbox
 from codedata.sandbox.archives import Bounds
+from codedata.sandbox.process_labels import temporary_folder
 from codedata.texts import printable
 
 FOLDER = f"{PLUGINS}contexts"
@@ -91,7 +91,7 @@ def sources_in(sandbox: Sandbox) -> Sources:
     """Return the sources that git tracks in a sandbox's working directory; where it is no
     repository, all. Links that lead out are not looked at. Raise ItemFailed where they cannot be
     had."""
-    with TemporaryDirectory(prefix="codedata_source.") as folder:
+    with temporary_folder() as folder:
         copy_source(sandbox, Path(folder))
         return read_sources(Path(folder))
 

@@ -24,6 +24,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from errno import ELOOP
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from importlib import import_module
@@ -31,7 +32,7 @@ from inspect import cleandoc
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from codedata.bounded import inside, read_bounded
+from codedata.bounded import read_bounded, resolved_in
 from codedata.errors import Trouble
 from codedata.texts import printable, text_of, toml_of
 
@@ -152,7 +153,7 @@ def is_test_file(path: str) -> bool:
 
 def _paths(folder: Path, root: str) -> Iterator[str]:
     """Yield the paths of the files under a root of the repository, and of links to folders."""
-    for here, folders, names in os.walk(inside(folder, folder / root)):
+    for here, folders, names in os.walk(resolved_in(folder, folder / root)):
         place = Path(here)
         if place != folder and FOREIGN_MARKS.intersection([*names, *folders]):
             folders.clear()
@@ -169,13 +170,14 @@ def _content(folder: Path, path: str, max_bytes: int) -> tuple[bytes | None, str
     file = folder / path
     is_link = file.is_symlink()
     try:
-        target = inside(folder, file)
+        target = resolved_in(folder, file)
         if is_link:
             target.stat()
             return None, ""
         text = read_bounded(target, max_bytes)
     except (OSError, RuntimeError) as error:   # RuntimeError: in a circle, before Python 3.13
-        reason = getattr(error, "strerror", None) or "leads in a circle"
+        is_circle = getattr(error, "errno", ELOOP) == ELOOP
+        reason = "leads in a circle" if is_circle else error.strerror
         return None, f"is {'a link that is not followed' if is_link else 'not read'}: {reason}"
     if not _is_utf8(os.fsencode(path)):
         return None, "has a name that is not UTF-8"

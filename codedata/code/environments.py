@@ -18,10 +18,11 @@ from codedata.code.source import Project, put_source, restore
 from codedata.code.suite import run_script
 from codedata.errors import BrokenRecord, Excluded, ItemFailed, Trouble
 from codedata.ledger import Ledger
+from codedata.progress import current_step
 from codedata.records import CaseResult, Environment, parse, safe_name
 from codedata.sandbox import Sandbox
 from codedata.sandbox.docker import LOST
-from codedata.sandbox.docker_engine import reason
+from codedata.sandbox.docker_engine import connect, reason
 from codedata.sandbox.factory import WORKDIR, KeptImage, SandboxFactory
 from codedata.sandbox.registry import image_name
 from codedata.store import Store, View, digest
@@ -170,12 +171,13 @@ def image_of(environment: Environment, factory: SandboxFactory, label: str) -> K
 @contextmanager
 def labelled(host: SandboxFactory, name: str, what: str = "bug") -> Iterator[str]:
     """Yield a label for the work on an item; the images that have it go in the end. Raise
-    ItemFailed where the engine goes."""
+    ItemFailed where the engine fails, RunStopped where it is gone."""
     label = f"{what}-{name[:40]}-{secrets.token_hex(4)}"
     try:
         yield label
     except LOST as e:
-        raise ItemFailed(f"the engine is gone: {reason(e)}", name) from e
+        connect()
+        raise ItemFailed(f"the engine fails: {reason(e)}", name) from e
     finally:
         host.forget(label)
 
@@ -213,7 +215,9 @@ def _install(environment: Environment, project: Project, sandbox: Sandbox,
     if commit != environment.base_commit:   # a record may name any folder of this machine
         raise ItemFailed(f"its source is not the verified one: {trouble}", environment.repo_name)
     sandbox.network(True)
+    current_step().count = "installing it first"
     done = run_script(sandbox, environment.install_script, timeout_s)
+    current_step().count = ""
     output = done.output.strip()[-500:]
     if done.ok:
         output = restore(sandbox, commit)[1]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 from pathlib import Path
 
 from codedata.bounded import read_bounded
@@ -15,6 +14,7 @@ from codedata.code.test_results import RUNNERS
 from codedata.progress import named
 from codedata.sandbox import OUTPUT_BYTES, Sandbox
 from codedata.sandbox.archives import UnsafeArchive
+from codedata.sandbox.process_labels import temporary_folder
 from codedata.texts import fill, printable, text_of
 
 MARKS = (">>>>> Start Test Output", ">>>>> End Test Output")   # of SWE-bench's harness
@@ -22,21 +22,22 @@ MARK = ">>>>> "            # begins others of its marks, too
 FOLDER = f"{TOOLS}-evaluation"   # holds a script while it runs, and what it prints
 TEST_SCRIPT = re.compile(r"""^cat >"\$own/tests\.sh" <<'(END_OF_TEST_SCRIPT_*)'\n(.*?)\n\1$""",
                          re.MULTILINE | re.DOTALL)
+READS = ("junit", "reports", "output")   # from where it has the cases, each with those before
 LINE = re.compile(r"(PASSED|FAILED|ERROR|SKIPPED) (\S+)")
 
 
 def eval_script(test_script: str, test_patch: str = "", folder: str = ".",
-                reads_output: bool = False) -> str:
+                reads: str = READS[0]) -> str:
     """Return a bash script that runs the test script unchanged in a folder and then prints, between
     the marks of SWE-bench's harness, "PASSED name" for each case of its JUnit XML. Before that it
     puts the files that `test_patch` makes in their places, whatever lies there. It needs nothing of
     this package, only git, a Python from 3.7 on and a folder for temporary files, and exits as the
     test script does.
 
-    With `reads_output` the cases are those of all reports or else of what is printed, as
-    test_results.parse() reads them, for 20 KB more. Names are escaped by junit.escaped_name(), so
-    lists such as FAIL_TO_PASS have to be, too. Where no case is found, or there is no Python, the
-    output of the test script stands between the marks instead.
+    Of READS, "reports" are the cases of all reports, "output" those or else the cases in what is
+    printed, as test_results.parse() reads them, for 20 KB more. Only with "output" can a tested
+    program print a result. Names are escaped by junit.escaped_name(), so lists such as FAIL_TO_PASS
+    have to be, too. Where no case is found, or there is no Python, nothing is between the marks.
     """
     end = "END_OF_TEST_SCRIPT"
     while end in test_script:
@@ -47,8 +48,9 @@ def eval_script(test_script: str, test_patch: str = "", folder: str = ".",
     elif folder != ".":
         placing = f"cd {folder} || exit 1\n"
     more = ""
-    if reads_output:
+    if reads != READS[0]:
         more = fill(text_of("codedata.code", "read_output.sh"), results=RESULTS,
+                    log='"$own/log"' if reads == READS[2] else "/dev/null",
                     reader=text_of("codedata.code", "runner_output.py"),
                     patterns=json.dumps(RUNNERS))
     return fill(text_of("codedata.code", "eval_script.sh"), results=RESULTS, end=end,
@@ -80,7 +82,7 @@ def printed_results(output: str) -> dict[str, str]:
         raise ValueError("its output has no marks of graders, or more than two")
     lines = [*map(LINE.fullmatch, between.removesuffix("\n").split("\n"))]
     if not lines or not all(lines):
-        raise ValueError("it has none that are known: graders would read its log")
+        raise ValueError("it has none that are known")
     return {restored_name(line[2]): line[1].lower() for line in lines}
 
 
@@ -93,7 +95,7 @@ def run_evaluation(sandbox: Sandbox, script: str, timeout_s: float) -> tuple[Run
                     beside={"eval.sh": script.encode()}, behind=MARKS[1])
     if run.done.n_bytes <= OUTPUT_BYTES and not run.timed_out:   # nothing was cut out of it
         return run, run.text
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         try:
             sandbox.get(log, Path(folder), REPORTS)
             return run, read_bounded(Path(folder, "log")).decode(errors="replace")

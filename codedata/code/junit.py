@@ -28,8 +28,8 @@ MAX_CASES = 200_000
 MAX_NESTED = 100        # elements of a report, or folders of a path
 MAX_GROWTH = 10         # a case repeats the names of its suites: all names by a report's length
 # What cannot stand in a name that graders read: they split lines at blanks, and cut out "[1m", the
-# folders in "[/a/b]" and a number in brackets before a name.
-ESCAPED = re.compile(r"[\s%]|^\[|\[(?=\d+m)|(?<=\[)/")
+# folders in "[/a/b]" and a number in brackets before a name; a terminal obeys control characters.
+ESCAPED = re.compile(r"[\s%\x00-\x1f\x7f-\x9f]|^\[|\[(?=\d+m)|(?<=\[)/")
 
 
 def decoded(data: bytes) -> str:

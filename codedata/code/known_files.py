@@ -52,12 +52,16 @@ class KnownFiles(Search):
         """Return the files that hold one of the windows; many bugs hide the same tests."""
         key = windows.key
         if key not in self._found:
-            samples = np.flatnonzero(windows.kinds[self._kinds])
-            words = samples_of(self._data)[samples]
             self._found[key] = {self._places[bisect(self._starts, start) - 1]
-                                for start, _ in windows.hits(self._data, samples, words)}
-            self._data.madvise(MADV_DONTNEED)   # what was read of it is no memory of this process
+                                for start, _ in self.hits(windows)}
         return self._found[key]
+
+    def hits(self, windows: Windows) -> list[tuple[int, bytes]]:
+        """Return (place in all that is known, window) of those that stand there."""
+        samples = np.flatnonzero(windows.kinds[self._kinds])
+        found = [*windows.hits(self._data, samples, samples_of(self._data)[samples])]
+        self._data.madvise(MADV_DONTNEED)   # what was read of it is no memory of this process
+        return found
 
     def look(self, place: str, file: BinaryIO, depth: int = 0) -> None:
         """Remember one file, and what is packed in it."""

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from codedata.code.hidden_text import git_output
+from codedata.sandbox.process_labels import temporary_folder
 from codedata.store import digest
 
 MAX_LINES = 20_000   # lines of a patch that are read
@@ -200,7 +200,7 @@ def _lines_of(text: bytes) -> list[bytes]:
 def diff_of(old: Mapping[str, bytes], new: Mapping[str, bytes], n_context: int = 3) -> str:
     """Return the patch in git's format that makes the files `new` of the files `old`, both given by
     path: ordinary files of text in UTF-8. No file gets such a path on this machine."""
-    with TemporaryDirectory(prefix="codedata_diff.") as folder:
+    with temporary_folder() as folder:
         _git(folder, "init", "-q", "--template=")
         _git(folder, "config", "core.quotePath", "false")
         trees = [_tree(folder, files) for files in (old, new)]

@@ -130,11 +130,11 @@ def end_others(kept):
 
 def await_child(pid, limit_s, kept):
     """Return what a child has written, or how it ended; all that it started is ended."""
-    started = time.time()
+    started = time.monotonic()
     done, is_over = 0, False
     while not done:
         time.sleep(0.002)
-        is_over = time.time() - started > TIMES * limit_s + IDLE_S
+        is_over = time.monotonic() - started > TIMES * limit_s + IDLE_S
         if is_over:
             os.kill(pid, signal.SIGKILL)
         done, status = os.waitpid(pid, 0 if is_over else os.WNOHANG)
@@ -143,7 +143,7 @@ def await_child(pid, limit_s, kept):
     if not status and os.path.exists(OUTPUT):
         answer = told(OUTPUT)[0]
     shutil.rmtree(TMP, ignore_errors=True)
-    return dict(answer, seconds=time.time() - started)
+    return dict(answer, seconds=time.monotonic() - started)
 
 
 def unformatted(excinfo, style=None):

@@ -7,4 +7,4 @@ cat >"$own/__main__.py" <<'END_OF_READER'
 cat >"$own/patterns.json" <<'END_OF_PATTERNS'
 {patterns}
 END_OF_PATTERNS
-lines=$("$python" -I "$own" {results} "$own/log")
+lines=$("$python" -I "$own" {results} {log})

@@ -3,6 +3,7 @@
 #   bash restore.sh REPOSITORY COMMIT [SINCE]
 cd "$1" || exit 1
 commit=$2 since=${3:-} work=$(mktemp -d)
+[ "$commit" != HEAD ] || commit=$(git rev-parse HEAD) || exit 1   # below there is another one
 trap 'rm -rf "$work"' EXIT
 # A repository of its own beside the files: what a script told git (settings, filters, marks in the index) counts for nothing
 export GIT_DIR=$work/git GIT_WORK_TREE=$PWD GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null GIT_ATTR_NOSYSTEM=1

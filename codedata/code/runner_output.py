@@ -14,6 +14,7 @@ import json
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
@@ -246,13 +247,13 @@ def _cargo(lines, case, target, start, stop) -> Iterator[Found]:
         yield BROKEN_OFF, "error"
 
 
-def _tap(lines, file, plan, case, comment) -> Iterator[Found]:
-    """Yield the cases of TAP: prove's files, subtests by their indentation, tape's groups by the
-    comment above them. A repeated name gets its number at the end. A file with fewer cases than
-    planned is an error."""
-    used = set()
+def _tap(lines, file, plan, case, comment, died) -> Iterator[Found]:
+    """Yield the cases of TAP: files by their headings, subtests by their indentation, tape's groups
+    by the comment above them. From the second time on that a file has a name, it gets at its end
+    which time that is. A file with fewer cases than planned, or one that died, is an error."""
     for heading, below in _sections(lines, file):
-        path = [*heading.values()]
+        path = [*filter(None, heading.values())]
+        used = Counter()
         headings = {}   # by their indentation; a group's is half a step less than that of its cases
         n = 0
         for line in below:
@@ -267,15 +268,15 @@ def _tap(lines, file, plan, case, comment) -> Iterator[Found]:
                 continue
             name = name or f"test {found['number']}"
             name = " > ".join([*path, *_outer(headings, depth).values(), name])
-            yield f"{name} ({found['number']})" if name in used else name, _status(found)
-            used.add(name)
+            used[name] += 1
+            yield f"{name} ({used[name]})" if used[name] > 1 else name, _status(found)
             if depth == 0:
                 n += 1
         plans = [int(found["n"]) for found in _matches(plan, below)]
         if plans and n < plans[-1]:
             yield "".join(path) or f"{plans[-1] - n} of {plans[-1]} planned tests", "error"
-        elif n and not plans:
-            yield " ".join([*path, BROKEN_OFF]), "error"
+        elif not plans and (n or _matches(died, below)):
+            yield "".join(path) or BROKEN_OFF, "error"
 
 
 def _outer(headings: dict[float, str], depth: float) -> dict[float, str]:

@@ -8,10 +8,10 @@ import shlex
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from codedata.sandbox import Result, Sandbox
 from codedata.sandbox.archives import Bounds, UnsafeArchive
+from codedata.sandbox.process_labels import temporary_folder
 from codedata.texts import text_of
 
 TOOLS = "/tmp/codedata"    # holds this package's files in the sandbox while they are used
@@ -83,7 +83,7 @@ def apply_patch(sandbox: Sandbox, patch: str,
                     *(["-R"] if is_reverse else []), patch=patch)
     if not done.ok:
         return {}, {}, f"the patch does not apply: {done.output.strip()[-500:]}"
-    with TemporaryDirectory(prefix="codedata_patched.") as folder:
+    with temporary_folder() as folder:
         sandbox.get(PATCHED, Path(folder), CHANGED)
         before, after = (_files(Path(folder, side)) for side in ("before", "after"))
     sandbox.run(f"rm -rf {PATCHED}")
@@ -101,12 +101,14 @@ def changed_files(sandbox: Sandbox, clean: str) -> tuple[set[str], Files, str]:
     done = run_tool(sandbox, "changed_files.sh", sandbox.workdir, clean, to)
     if not done.ok:
         return set(), {}, done.output.strip()[-300:]
-    with TemporaryDirectory(prefix="codedata_changed.") as folder:
+    with temporary_folder() as folder:
         try:
             sandbox.get(to, Path(folder), CHANGED)
+            paths = os.fsdecode(Path(folder, "paths").read_bytes()).split("\0")
         except UnsafeArchive as e:
             return set(), {}, e.what
-        paths = os.fsdecode(Path(folder, "paths").read_bytes()).split("\0")
+        except OSError as e:   # who is root in there may have made it something else
+            return set(), {}, f"its list of changes: {e.strerror}"
         return {*paths} - {""}, _files(Path(folder, "files")), ""
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from codedata.code.test_results import Case, Found, counts, not_collected, over,
 from codedata.errors import ItemFailed
 from codedata.sandbox import Result, Sandbox, SandboxDied
 from codedata.sandbox.archives import Bounds, OverBounds
+from codedata.sandbox.process_labels import temporary_folder
 from codedata.texts import text_of
 
 PLUGINS = "/tmp/codedata-"   # where a plugin of this package and its files lie, by its name
@@ -186,7 +186,7 @@ def run_script(sandbox: Sandbox, script: str, timeout_s: float,
 def _reports(sandbox: Sandbox) -> tuple[dict[str, bytes], list[Found]]:
     """Return ({path: content} of the folder of results, an error case for a limit that it
     exceeds)."""
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         try:
             sandbox.get(RESULTS, Path(folder), REPORTS)
         except OverBounds as e:

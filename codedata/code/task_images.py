@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from codedata.code.hidden_text import Search, git_output, run_git
 from codedata.code.known_files import KnownFiles
@@ -24,6 +24,7 @@ from codedata.errors import Excluded, ItemFailed
 from codedata.sandbox import Sandbox, docker_engine
 from codedata.sandbox.archives import Stream, UnsafeArchive
 from codedata.sandbox.factory import WORKDIR, SandboxFactory
+from codedata.sandbox.process_labels import temporary_folder
 from codedata.sandbox.registry import image_name
 from codedata.texts import printable
 
@@ -70,27 +71,32 @@ def lead_from_testbed(factory: SandboxFactory, image: TaskImage, label: str) -> 
 
 
 def check_task_image(image: str, gold: str, hidden: str = "", changed: Iterable[str] | None = None,
-                     known: KnownFiles | None = None) -> list[str]:
+                     known: KnownFiles | None = None, base: KnownFiles | None = None) -> list[str]:
     """Return a line for each trace of a history or of the solution in an image of the local engine;
     none where it is clean.
 
     Searched for are the lines that the patch `gold` adds, and long runs of those that the patch
-    `hidden` adds, except for text that the source in the image has anyway. Where the files are
-    `known` of the image that it was made of, beside those `changed`, the others are not read.
+    `hidden` adds, except for text that the source in the image has anyway, or the `base`, where no
+    project lies. A line counts in a copy of a file that `gold` changes. Where the files are `known`
+    of the image that it was made of, beside those `changed`, the others are not read.
     """
     api = docker_engine.connect()
     config = api.inspect_image(image)["Config"]
     source = (config.get("WorkingDir") or WORKDIR).rstrip("/")
     paths = {hunk.path for patch in (gold, hidden) for hunk in hunks_of(patch, "")}
     search = Search(added_runs(gold), source, paths, added_runs(hidden))
-    with docker_engine.files_of(api, image) as files, TemporaryDirectory() as folder:
+    with docker_engine.files_of(api, image) as files, temporary_folder() as folder:
         try:
             traces = _history(files, f"{source}/.git", Path(folder))
             with git_output(folder, "cat-file", "--batch", "--buffer",
                             stdin=_tracked(folder)) as tracked:
                 search.exempt(tracked)
+            search.know(_changed(Path(folder), gold))
         except (ItemFailed, OSError) as e:
             traces = [f"the source's repository cannot be read: {printable(str(e), 300)}"]
+        if base and base.is_whole:
+            for windows in (*search.all_windows, *(windows for _, windows in search.project)):
+                windows.remove({window for _, window in base.hits(windows)})
         search.look("the image's settings", Stream([json.dumps(config).encode()]))
         if changed is None or known is None or not known.is_whole:
             search.look_through(files.all())
@@ -120,6 +126,15 @@ def _history(files: docker_engine.Files, place: str, to: Path) -> list[str]:
     lines = {f"git log --all shows {n_reached} commits": n_reached != 1,
              f"{n_commits} commits and tags are among its objects": n_commits != 1}
     return [line for line, is_wrong in lines.items() if is_wrong]
+
+
+def _changed(folder: Path, gold: str) -> Iterator[str]:
+    """Yield each file that a patch changes, as it is in the commit, with the patch."""
+    for path in sorted({hunk.path for hunk in hunks_of(gold, "")}):
+        text = gold
+        with suppress(UnsafeArchive):   # the patch may add the file
+            text += run_git(folder, "show", f"HEAD:{path}")
+        yield text
 
 
 def _tracked(folder: str) -> str:

@@ -11,7 +11,7 @@ It is not guaranteed that runners agree on names.
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass
 
 from codedata.code.junit import RANKS, Found
@@ -58,6 +58,18 @@ def not_collected(results: list[Case]) -> list[str]:
     """Return the names of files, modules and packages whose cases never ran."""
     errors = [case.name for case in results if case.status == "error"]
     return [name for name in errors if "::" not in name or "_FailedTest" in name]
+
+
+def with_lost(results: list[Case], known: Collection[str]) -> tuple[dict[str, str], list[str]]:
+    """Return ({name: status} of cases and of the known ones that are missing because their file,
+    which is reported as failed, ended before them: these are errors; not_collected() without such
+    files)."""
+    statuses = {case.name: case.status for case in results}
+    files = {name: name.partition(" > ")[0] for name in known}
+    missing = {name: "error" for name, file in files.items()
+               if name not in statuses and statuses.get(file) in ("failed", "error")}
+    lost = {*not_collected(results)}.difference(files.values())
+    return statuses | missing, sorted(lost)
 
 
 def counts(results: list[Case]) -> dict[str, int]:

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from codedata.agent import (
     Agent,
@@ -28,17 +27,19 @@ from codedata.agent import (
     search,
     view_file,
 )
+from codedata.bounded import inside, read_bounded
 from codedata.code.environments import labelled
 from codedata.datapoints.commands import BUILD, GENERATE, REVIEW, STAGING, Commands
 from codedata.datapoints.profiles import instructions
 from codedata.datapoints.queue import Refused
 from codedata.datapoints.twins import DRAFTS, SEEDS
-from codedata.errors import ItemFailed
+from codedata.errors import BrokenRecord, ItemFailed
 from codedata.llm.client import Client
 from codedata.records import Datapoint, Object
 from codedata.sandbox import Sandbox
 from codedata.sandbox.archives import Bounds
 from codedata.sandbox.factory import SandboxFactory
+from codedata.sandbox.local import SandboxLocal
 from codedata.settings import Settings
 
 LOOKING = ("read_datapoint", "run_in_dp", "try_solution", "validate_datapoint", "patch_dp",
@@ -75,8 +76,8 @@ def work(task: dict, claim: str, commands: Commands, client: Client, host: Sandb
 
 
 def subject(task: dict) -> str:
-    """Return what a task is about: a seed or a datapoint."""
-    return task["seed"] if task["type"] == GENERATE else task["datapoint"]
+    """Return what a task is about: a seed or a datapoint, "" where it has none."""
+    return task.get("seed" if task["type"] == GENERATE else "datapoint", "")
 
 
 def task_text(task: dict) -> str:
@@ -92,21 +93,22 @@ def task_text(task: dict) -> str:
 
 def material(task: dict, dp: Path) -> dict[str, Path | dict[str, bytes]]:
     """Return what lies in an agent's sandbox when it begins, by its place. Raise ItemFailed where
-    it is gone."""
+    it is gone, BrokenRecord where it lies outside of the root."""
     name = subject(task)
     if task["type"] != BUILD:
-        kind, folder = ("seed", SEEDS) if task["type"] == GENERATE else ("datapoint", "")
-        if not (dp / folder / name).is_dir():
-            raise ItemFailed("is not there any more.", str(dp / folder / name))
-        return {kind: dp / folder / name}
-    draft = dp / DRAFTS / f"{name}.md"
-    found = {"": {"draft.md": draft.read_bytes()}} if draft.is_file() else {}
-    places = [dp / STAGING / name, *([dp / name] if "rates" in task else [])]
+        kind, folders = ("seed", [SEEDS]) if task["type"] == GENERATE else ("datapoint", [])
+        place = inside(dp, *folders, name)
+        if not place.is_dir():
+            raise ItemFailed("is not there any more.", str(place))
+        return {kind: place}
+    draft = inside(dp, DRAFTS, f"{name}.md")
+    found = {"": {"draft.md": read_bounded(draft)}} if draft.is_file() else {}
+    places = [inside(dp, STAGING, name), *([inside(dp, name)] if "rates" in task else [])]
     if there := next((place for place in places if place.is_dir()), None):
         found["datapoint"] = there
     if "rates" in task:
-        found["attempts"] = {Path(path).name: (dp.parent / path).read_bytes()
-                             for path in task["trajectories"] if (dp.parent / path).is_file()}
+        paths = [inside(dp.parent, path) for path in task.get("trajectories", []) if path]
+        found["attempts"] = {path.name: read_bounded(path) for path in paths if path.is_file()}
     return found
 
 
@@ -144,14 +146,15 @@ class HeldTask:
         """Return what a command says; Stop where it ends the task."""
         known = {"task_id": self.task["id"], "claim": self.claim}
         bound = {key: known[key] for key in BOUND if key in inspect.signature(command).parameters}
-        with TemporaryDirectory(prefix="codedata-agent-") as folder:
+        with SandboxLocal(scripts=()) as desk:   # for its folder: reap() finds it after a kill
+            folder = Path(desk.workdir)
             try:
                 for key in [key for key in arguments if _is_path(key) and arguments[key]]:
-                    arguments[key] = _fetched(sandbox, arguments[key], Path(folder, key))
+                    arguments[key] = _fetched(sandbox, arguments[key], folder / key)
                 return self._after(command.__name__, command(**bound, **arguments))
-            except (Refused, ItemFailed) as e:
+            except (Refused, ItemFailed, BrokenRecord, OSError) as e:
                 sandbox.run("true")   # raises where it is the agent's own sandbox that has ended
-                return Failed(str(e))
+                return Failed(str(e).replace(f"{folder}/", ""))   # its name is another each time
 
     def _after(self, name: str, result: Object) -> str | Stop:
         if name == "validate_datapoint" and self.task["type"] == BUILD and not result["ok"]:
@@ -176,7 +179,7 @@ def _fetched(sandbox: Sandbox, path: str, folder: Path) -> str:
         raise Refused(f"{path} is not there, in your sandbox.")
     place = where.output.strip()
     sandbox.get(place, folder, TAKEN)
-    return str(folder if folder.name.endswith("_dir") else folder / Path(place).name)
+    return str(folder if folder.name.endswith("_dir") else inside(folder, Path(place).name))
 
 
 def shown(result: Object) -> str:

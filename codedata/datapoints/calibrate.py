@@ -18,25 +18,27 @@ from statistics import fmean
 
 from codedata.agent import Agent, ToolBashExecutor, create_file, edit_file, search, view_file
 from codedata.agent.loop import MALFORMED_REPLIES
+from codedata.bounded import inside
+from codedata.checks.approval import PROFILES
 from codedata.checks.datapoints import AGENT, META, read_datapoint, readable, workdir_of
 from codedata.checks.intervals import wilson
 from codedata.code.environments import labelled
 from codedata.datapoints.commands import BUILD
 from codedata.datapoints.grade import Grader, build_image
-from codedata.datapoints.profiles import PROFILES
 from codedata.datapoints.queue import TaskManager
 from codedata.errors import ItemFailed, Trouble
 from codedata.export.datapoints import verifier_of
 from codedata.layouts import to_json, write_atomic
 from codedata.llm.client import Client, Models
 from codedata.llm.reply_log import current_reply_log
-from codedata.records import Datapoint, Object, SolverAttempt
+from codedata.progress import begin_step
+from codedata.records import Datapoint, Object, SolverAttempt, safe_name
 from codedata.run_loop import Stage
 from codedata.sandbox import SandboxDied
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
-from codedata.store import Store, View, digest
+from codedata.store import Store, View, digest, known
 from codedata.texts import text_of
 
 COMMAND_S = 120.0
@@ -126,7 +128,8 @@ def tried(settings: Settings, client: Client, host: SandboxFactory, trial: Trial
         raise ItemFailed("was edited just now.", trial.instance_id)
     place = f"{Datapoint.directory}/{TRAJECTORIES}/{trial.instance_id}.{client.spec.role}."
     place += f"{digest([trial.content, trial.model])[:8]}.{trial.attempt}.json"
-    (settings.root / place).parent.mkdir(exist_ok=True)
+    trajectory = inside(settings.root, place)
+    trajectory.parent.mkdir(exist_ok=True)
     with labelled(host, trial.instance_id, "dp-solver") as label:
         name, built = build_image(point, host, label)
         if built.failed:
@@ -139,7 +142,7 @@ def tried(settings: Settings, client: Client, host: SandboxFactory, trial: Trial
                 text_of(__package__, "roles/solver/system.md"),
                 [bash, view_file, search, create_file, edit_file], client, sandbox,
                 max_iterations=limits.max_iterations, max_seconds=limits.max_seconds,
-                max_usd=limits.max_usd, trajectory=settings.root / place).run(point.prompt)
+                max_usd=limits.max_usd, trajectory=trajectory).run(point.prompt)
             is_broken = result.status == "error" and not result.error.startswith(
                 f"{MALFORMED_REPLIES} malformed")
             if is_broken:
@@ -152,6 +155,7 @@ def tried(settings: Settings, client: Client, host: SandboxFactory, trial: Trial
                 raise
             except ItemFailed:   # what is too large to be packed is not graded
                 work = None
+        begin_step("grading")
         reward = grader.grade(work).reward
     return SolverAttempt(trial.instance_id, trial.content, trial.model, trial.attempt, reward,
                          result.status, place, result.usage, round(time.monotonic() - started, 1))
@@ -184,7 +188,7 @@ def summed_up(settings: Settings) -> list[str]:
     root, lines = settings.root, []
     store = Store(root, SolverAttempt).open()
     attempts: dict[tuple, dict[str, list]] = defaultdict(lambda: defaultdict(list))
-    for row in map(store.read, store.names()):
+    for row in filter(None, (known(store, name) for name in store.names())):
         attempts[row.instance_id, row.content][row.model].append(row)
     for point in approved_in(root):
         rows = attempts.get((point.instance_id, point.content))
@@ -216,13 +220,13 @@ def _give_back(settings: Settings, point: Datapoint, rates: Object,
     """Queue the building of a datapoint anew, unless that was done twice; return whether it is
     queued."""
     manager = TaskManager(settings.root / Datapoint.directory)
-    key = f"{BUILD}:{point.instance_id}:rates:"
-    earlier = {task["content"] for task in manager.tasks(BUILD)
-               if task["datapoint"] == point.instance_id and "rates" in task}
+    key, seed = f"{BUILD}:{point.instance_id}:rates:", str(point.meta.lineage.get("seed", ""))
+    earlier = {task.get("content") for task in manager.tasks(BUILD)
+               if task.get("datapoint") == point.instance_id and "rates" in task}
     if point.content not in earlier and len(earlier) >= MAX_RETURNS:
         return False
     manager.create_task(BUILD, {
-        "datapoint": point.instance_id, "seed": str(point.meta.lineage.get("seed", "")),
+        "datapoint": point.instance_id, **({"seed": seed} if safe_name(seed) else {}),
         "content": point.content, "rates": rates, "trajectories": trajectories},
         key=key + point.content)
     return True

@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 from codedata.agent.tools import Tool
 from codedata.datapoints.commands import Commands, commands_of
 from codedata.datapoints.queue import Refused, TaskManager
-from codedata.errors import ItemFailed
+from codedata.errors import BrokenRecord, ItemFailed
 from codedata.layouts import to_json
 from codedata.progress import say
 from codedata.records import Datapoint
 from codedata.sandbox.factory import SandboxFactory
+from codedata.sandbox.process_labels import work_in
 from codedata.settings import Settings
 
 
@@ -21,6 +22,7 @@ def run_tool(settings: Settings, words: Sequence[str]) -> int:
     """Run a command of agents on a root; return as run_command() does."""
     folder = settings.root / Datapoint.directory
     folder.mkdir(parents=True, exist_ok=True)
+    work_in(settings.root)
     host = SandboxFactory(settings, threading.Event())
     return run_command(commands_of(Commands(settings, TaskManager(folder), host)), words)
 
@@ -52,7 +54,7 @@ def run_command(commands: dict[str, Callable], words: Sequence[str]) -> int:
         own.error(problem)
     try:
         result = commands[name](**arguments)
-    except (Refused, ItemFailed) as e:
+    except (Refused, ItemFailed, BrokenRecord) as e:
         say(f"build_dp.py tool {name}: {e}")
         print(json.dumps({"error": str(e)}))
         return 1

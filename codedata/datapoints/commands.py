@@ -13,7 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from codedata.bounded import read_bounded
+from codedata.bounded import inside, read_bounded
+from codedata.checks.approval import TAXONOMY, approval_problem, categories
 from codedata.checks.datapoints import (
     FILES,
     LAYOUT,
@@ -21,12 +22,13 @@ from codedata.checks.datapoints import (
     PARTS,
     Datapoints,
     read_datapoint,
+    readable,
     workdir_of,
 )
 from codedata.code.environments import labelled
 from codedata.datapoints.contents import checked, content_of, is_current, shown
 from codedata.datapoints.grade import AS_AGENT, Grader, build_image
-from codedata.datapoints.profiles import TAXONOMY, categories, instructions, meta_faults
+from codedata.datapoints.profiles import instructions
 from codedata.datapoints.queue import TASK_TYPES, Refused, TaskManager
 from codedata.datapoints.seeds import keep, seeds_in
 from codedata.datapoints.twins import DRAFTS, SEEDS, Twins
@@ -34,11 +36,11 @@ from codedata.errors import BrokenRecord
 from codedata.export.datapoints import verifier_of
 from codedata.layouts import NEW, to_json, write_atomic
 from codedata.progress import say
-from codedata.records import Datapoint, DatapointChecks, Object
+from codedata.records import Datapoint, DatapointChecks, ItemName, Object
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.store import Store, known
-from codedata.texts import text_of
+from codedata.texts import printable, text_of
 
 IDEAS, STAGING = "_ideas", "_staging"
 GENERATE, BUILD, REVIEW = TASK_TYPES
@@ -102,7 +104,7 @@ class Commands:
         """Raise Refused where what a task is about would be lost."""
         if task["type"] in ENDS:
             raise Refused(f"{ENDS[task['type']]} completes it.")
-        queued = {child["datapoint"] for child in self._manager.children(task["id"])}
+        queued = {child.get("datapoint") for child in self._manager.children(task["id"])}
         if not queued or {*self._drafts(task)} - queued:
             raise Refused(f"Nobody would build {', '.join({*self._drafts(task)} - queued) or 'it'}:"
                           " add_artifact and create_task first, or --status rejected.")
@@ -131,11 +133,9 @@ class Commands:
         """Count the tasks by type and state, and the datapoints by status, category, language and
         difficulty."""
         self.queue_reviews()
-        points = Datapoints(self._root).open()
         counts = {key: {} for key in ("status", "category", "language", "difficulty")}
-        for name in points.names():
-            with _broken_is_refused():
-                meta = points.read(name).meta
+        for point in readable(self._root):
+            meta = point.meta
             for key, values in (("status", [meta.status]), ("category", [meta.category]),
                                 ("language", meta.languages), ("difficulty", [meta.difficulty])):
                 for value in values:
@@ -157,7 +157,7 @@ class Commands:
         """Queue a review of each datapoint that waits for one, or was edited since its approval. A
         reviewer's own edits queue none."""
         points = Datapoints(self._root).open()
-        under_review = {task["datapoint"] for state in ("pending", "in_progress")
+        under_review = {task.get("datapoint") for state in ("pending", "in_progress")
                         for task in self._manager.tasks(REVIEW, state)}
         for name in points.names():
             looks = _looks(self._dp / name)
@@ -193,7 +193,7 @@ class Commands:
             if not any(text.strip() for text in seed.texts.values()):
                 empty.append(seed.id)
                 continue
-            place = self._dp / SEEDS / seed.id
+            place = self._at(SEEDS, seed.id)
             n_new += not place.exists()
             if not place.exists():
                 new = self._new(seed.id)
@@ -216,32 +216,24 @@ class Commands:
         text: the list
         """
         task = self._held(task_id, claim, GENERATE)
-        try:
-            ideas = json.loads(text)
-        except (ValueError, RecursionError) as e:
-            raise Refused(f"The ideas are no JSON: {e}.") from e
-        is_sound = isinstance(ideas, list) and all(
-            isinstance(one, dict) and str(one.get("title", "")).strip() for one in ideas)
-        if not is_sound:
-            raise Refused("The ideas are no list of objects with a title.")
-        write_atomic(self._made(IDEAS, f"{task['seed']}.json"), to_json(ideas))
-        return {"saved": len({str(one["title"]).strip().lower() for one in ideas})}
+        ideas = _ideas_of(text)
+        write_atomic(self._ideas(task), to_json(ideas))
+        return {"saved": len(_titles(ideas))}
 
     def get_artifact(self, task_id: str) -> Object:
         """Show what was saved for a task: the ideas of a seed, or the draft of a datapoint."""
         task = self._manager.get_task(task_id)
-        place = self._dp / (f"{IDEAS}/{task['seed']}.json" if task["type"] == GENERATE
-                            else f"{DRAFTS}/{task['datapoint']}.md")
+        is_idea = task["type"] == GENERATE
+        place = self._ideas(task) if is_idea else self._at(DRAFTS, f"{_of(task, 'datapoint')}.md")
         if not place.exists():
             raise Refused(f"Nothing is saved for {task_id}.")
-        return {"text": read_bounded(place, MAX_BYTES).decode(errors="replace")}
+        return {"text": _read(str(place)).decode(errors="replace")}
 
     def get_idea_refinement_details(self, task_id: str, claim: str) -> Object:
         """Show by what ideas are chosen, once enough of them are saved."""
         task = self._held(task_id, claim, GENERATE)
-        place = self._dp / IDEAS / f"{task['seed']}.json"
-        ideas = json.loads(read_bounded(place)) if place.exists() else []
-        n = len({str(one["title"]).strip().lower() for one in ideas})
+        place = self._ideas(task)
+        n = len(_titles(_ideas_of(_read(str(place))))) if place.exists() else 0
         wanted = self.get_task_parameters()["ideas"]
         if n < wanted:
             raise Refused(f"{n} ideas with titles of their own are saved, {wanted} are wanted "
@@ -261,7 +253,7 @@ class Commands:
             raise Refused(f"The draft has no section {', '.join(missing)}.")
         drafts = self._drafts(task)
         for name in drafts:
-            if (self._dp / DRAFTS / f"{name}.md").read_bytes() == text.encode():
+            if _read(str(self._at(DRAFTS, f"{name}.md"))) == text.encode():
                 return {"datapoint": name}
         if len(drafts) >= self._settings.dp.drafts:
             raise Refused(f"{len(drafts)} drafts of this seed are there.")
@@ -269,7 +261,7 @@ class Commands:
             raise Refused(f"It is nearly {twin.of} ({twin.similarity:.0%} of both is the same): "
                           "choose another idea.")
         name = f"{task['seed']}_{len(drafts) + 1:03d}_a"
-        write_atomic(self._made(DRAFTS, f"{name}.md"), text.encode())
+        write_atomic(self._at(DRAFTS, f"{name}.md"), text.encode())
         return {"datapoint": name}
 
     def create_task(self, task_id: str, claim: str, datapoint: str) -> Object:
@@ -286,7 +278,12 @@ class Commands:
 
     def _drafts(self, task: dict) -> list[str]:
         """Return the names of a seed's drafts."""
-        return sorted(path.stem for path in (self._dp / DRAFTS).glob(f"{task['seed']}_???_?.md"))
+        drafts = self._at(DRAFTS).glob(f"{_of(task, 'seed')}_???_?.md")
+        return sorted(path.stem for path in drafts)
+
+    def _ideas(self, task: dict) -> Path:
+        """Return where the ideas of a seed are saved."""
+        return self._at(IDEAS, f"{_of(task, 'seed')}.json")
 
     # building ------------------------------------------------------------------------------------
 
@@ -301,7 +298,8 @@ class Commands:
         task = self._held(task_id, claim, BUILD)
         paths = dict(zip(PARTS.values(), (prompt_file, dockerfile_file, tests_file, weights_file,
                                           solution_file), strict=True))
-        new = self._new(task["datapoint"])
+        place = self._at(STAGING, _of(task, "datapoint"))
+        new = self._new(place.name)
         for name, path in paths.items():
             (new / name).write_bytes(_read(path))
         if additional_files_dir:
@@ -311,7 +309,7 @@ class Commands:
             "languages": [], "approved": "", "lineage": {
                 "seed": task.get("seed", ""), "task": task_id, "agent": task.get("agent") or "",
                 "profile": self._settings.dp.profile}}))
-        self._put(self._dp / STAGING / task["datapoint"], new)
+        self._put(place, new)
         return self._described(task)
 
     def patch_dp(self, task_id: str, claim: str, part: PART, file: str) -> Object:
@@ -331,14 +329,15 @@ class Commands:
         file: path of the new content
         """
         with self._patched(task_id, claim) as folder:
-            place = folder / FILES / name
-            if ".." in Path(name).parts or Path(name).is_absolute():
-                raise Refused(f"{name} leads out of files/.")
-            if file:
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.write_bytes(_read(file))
-            else:
-                place.unlink(missing_ok=True)
+            place = inside(folder, FILES, name)
+            try:
+                if file:
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    place.write_bytes(_read(file))
+                else:
+                    place.unlink(missing_ok=True)
+            except OSError as e:
+                raise Refused(f"{name} cannot be a file: {e.strerror}.") from e
         return self._described(self._manager.get_task(task_id))
 
     def validate_datapoint(self, task_id: str, claim: str = "") -> Object:
@@ -351,12 +350,12 @@ class Commands:
         point = self._point(task)
         if claim:
             self._held(task_id, claim, task["type"])
-        content = content_of(point)
         store = Store(self._root, DatapointChecks).open()
         found = known(store, point.content)
+        content = content_of(point, found)
         if not found or not is_current(found, content):
             with self._room:
-                self._host.reap()
+                self._host.reap_first()
                 found = checked(self._settings, self._host, content, self._tell)
             store.into.mkdir(parents=True, exist_ok=True)
             write_atomic(store.path(point.content), to_json(vars(found)))
@@ -393,7 +392,7 @@ class Commands:
     def _grader(self, task_id: str) -> Iterator[Grader]:
         """Yield what opens containers of a task's datapoint."""
         point = self._point(self._manager.get_task(task_id))
-        self._host.reap()
+        self._host.reap_first()
         with self._room, labelled(self._host, point.instance_id, "dp") as label:
             name, built = build_image(point, self._host, label)
             if built.failed:
@@ -410,7 +409,7 @@ class Commands:
         task = self._held(task_id, claim, BUILD)
         point = self._point(task)
         self._want_validated(point)
-        there = self._dp / point.instance_id
+        there = self._at(point.instance_id)
         if "rates" in task and read_datapoint(there).content == point.content:
             raise Refused("Nothing in it is changed.")
         self._put(there, Path(point.folder))
@@ -458,9 +457,7 @@ class Commands:
                        difficulty=difficulty or point.meta.difficulty)
         if not category or not given:
             raise Refused("A category and 1 to 3 tags are wanted: show_categories_tags.")
-        if faults := meta_faults(replace(point, meta=meta)):
-            raise Refused(f"{'; '.join(faults)}: show_categories_tags.")
-        self._want_validated(point)
+        self._want_validated(replace(point, meta=meta))
         return self._reviewed(task, claim, point, meta)
 
     def cancel_datapoint(self, task_id: str, claim: str, reason: str,
@@ -485,33 +482,26 @@ class Commands:
     def _want_validated(self, point: Datapoint) -> None:
         """Raise Refused where not all checks of a datapoint have passed."""
         found = known(Store(self._root, DatapointChecks).open(), point.content)
-        if not found or not is_current(found, content_of(point)):
-            raise Refused("It is not validated as it is: validate_datapoint.")
-        if failed := [one["name"] for one in found.checks if one["status"] != "passed"]:
-            raise Refused(f"These checks have not passed: {', '.join(failed)}.")
-        if faults := meta_faults(point):
-            raise Refused(f"structure: {'; '.join(faults)}.")
+        if problem := approval_problem(point, found, content_of(point, found).base_image):
+            raise Refused(f"{problem[1]}.")
 
     # folders -------------------------------------------------------------------------------------
 
     def _point(self, task: dict) -> Datapoint:
         """Return the datapoint of a task: the staged one of a builder, that of dp/ of a
         reviewer."""
-        if "datapoint" not in task:
-            raise Refused(f"{task['id']} is about no datapoint.")
-        staged, there = (self._dp / part / task["datapoint"] for part in (STAGING, ""))
+        name = _of(task, "datapoint")
+        staged, there = self._at(STAGING, name), self._at(name)
         if "rates" in task and task["type"] == BUILD and not staged.is_dir() and there.is_dir():
-            new = self._new(task["datapoint"])   # it is to be made harder, or easier
+            new = self._new(name)   # it is to be made harder, or easier
             shutil.copytree(there, new, dirs_exist_ok=True, symlinks=True)
-            with _broken_is_refused():
-                meta = replace(read_datapoint(there).meta, status="in_review", approved="")
+            meta = replace(read_datapoint(there).meta, status="in_review", approved="")
             write_atomic(new / META, to_json(vars(meta)))
             self._put(staged, new)
         place = staged if task["type"] == BUILD else there
         if not place.is_dir():
-            raise Refused(f"{task['datapoint']} is not there: create_dp.")
-        with _broken_is_refused():
-            return read_datapoint(place)
+            raise Refused(f"{name} is not there: create_dp.")
+        return read_datapoint(place)
 
     @contextmanager
     def _patched(self, task_id: str, claim: str):
@@ -530,7 +520,7 @@ class Commands:
 
     def _new(self, name: str) -> Path:
         """Return a new empty folder beside the datapoints."""
-        place = self._dp / NEW / name
+        place = self._at(NEW, name)
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
         return place
@@ -540,9 +530,8 @@ class Commands:
         place.parent.mkdir(parents=True, exist_ok=True)
         LAYOUT.put(place, new)
 
-    def _made(self, folder: str, name: str) -> Path:
-        (self._dp / folder).mkdir(parents=True, exist_ok=True)
-        return self._dp / folder / name
+    def _at(self, *names: str) -> Path:
+        return inside(self._dp, *names)
 
 
 def commands_of(commands: Commands) -> dict[str, Callable]:
@@ -551,10 +540,35 @@ def commands_of(commands: Commands) -> dict[str, Callable]:
             if name[0] != "_" and name != "queue_reviews"}
 
 
+def _ideas_of(text: str | bytes) -> list[dict]:
+    """Return ideas from their JSON. Raise Refused where it is no list of objects with a title."""
+    try:
+        ideas = json.loads(text)
+        to_json(ideas)
+    except (ValueError, TypeError, RecursionError) as e:
+        raise Refused(f"The ideas are no JSON that can be kept: {printable(str(e))}.") from e
+    is_sound = isinstance(ideas, list) and all(
+        isinstance(one, dict) and str(one.get("title", "")).strip() for one in ideas)
+    if not is_sound:
+        raise Refused("The ideas are no list of objects with a title.")
+    return ideas
+
+
+def _titles(ideas: list[dict]) -> set[str]:
+    return {str(one["title"]).strip().lower() for one in ideas}
+
+
 def _looks(folder: Path) -> tuple:
     """Return the paths, sizes and times of what is in a folder: equal ones are not read again."""
     found = [(path, path.lstat()) for path in sorted(folder.rglob("*"))]
     return tuple((str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino) for path, stat in found)
+
+
+def _of(task: dict, key: str) -> ItemName:
+    """Return the seed or the datapoint of a task."""
+    if key not in task:
+        raise Refused(f"{task['id']} is about no {key}.")
+    return task[key]
 
 
 def _read(path: str) -> bytes:
@@ -562,11 +576,3 @@ def _read(path: str) -> bytes:
         return read_bounded(Path(path), MAX_BYTES)
     except OSError as e:
         raise Refused(f"{path} cannot be read: {e.strerror or e}.") from e
-
-
-@contextmanager
-def _broken_is_refused():
-    try:
-        yield
-    except BrokenRecord as e:
-        raise Refused(str(e)) from e

@@ -5,29 +5,26 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache, partial
-from importlib import resources
+from functools import partial
 from pathlib import Path
 
+from codedata.checks.approval import VALIDATOR, meta_faults
 from codedata.checks.datapoints import read_datapoint
 from codedata.code.environments import labelled
 from codedata.datapoints.index_page import write_index
-from codedata.datapoints.profiles import meta_faults
-from codedata.datapoints.validate import MAX_LINE, NOT_BUILT, Validation, base_of
+from codedata.datapoints.validate import MAX_LINE, NOT_BUILT, Validation
 from codedata.errors import BrokenRecord, Trouble
+from codedata.progress import current_step
 from codedata.records import Datapoint, DatapointChecks
 from codedata.run_loop import Stage
 from codedata.sandbox import docker_engine
+from codedata.sandbox.dockerfile import base_of
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
-from codedata.store import Store, View, digest, known
+from codedata.store import Store, View, known
 from codedata.texts import printable
 
-# what decides how a content is checked, beside the content and the base image
-SOURCES = (("codedata.datapoints", ("validate.py", "grade.py", "cheats.toml")),
-           ("codedata.checks", ("datapoints.py",)),
-           ("codedata.export", ("harbor_test.sh", "harbor_score.py", "processes.py")))
 KEYS = "content", "base_image", "validator"
 
 
@@ -47,9 +44,9 @@ class Contents(View):
 
     cls, place = Content, "the datapoints"
 
-    def __init__(self, folders: Iterable[Path]):
+    def __init__(self, folders: Iterable[Path], root: Path):
         super().__init__()
-        self.folders = [*folders]
+        self.folders, self._checks = [*folders], Store(root, DatapointChecks)
         self.points: list[Datapoint] = []       # those that could be read, in their order
         self._by_content: dict[str, Datapoint] = {}
 
@@ -61,6 +58,7 @@ class Contents(View):
             except BrokenRecord as e:
                 self.broken.append(e)
         self._by_content = {point.content: point for point in self.points}
+        self._checks.open()
         return self
 
     def names(self):
@@ -73,20 +71,14 @@ class Contents(View):
 
     def read(self, name: str) -> Content:
         """Return a content."""
-        return content_of(self._by_content[name])
+        return content_of(self._by_content[name], known(self._checks, name))
 
 
-def content_of(point: Datapoint) -> Content:
-    """Return what of a datapoint is checked, and by what."""
-    return Content(point.instance_id, point.folder, point.content,
-                   docker_engine.image_id(base_of(point.dockerfile)), validator())
-
-
-@cache
-def validator() -> str:
-    """Return a digest of all that decides what the checks find."""
-    return digest([resources.files(package).joinpath(name).read_text(encoding="utf-8")
-                   for package, names in SOURCES for name in names])
+def content_of(point: Datapoint, found: DatapointChecks | None) -> Content:
+    """Return what of a datapoint is checked, and by what. Where no engine has its base image, that
+    is taken for the one it was checked on."""
+    base = docker_engine.image_id(base_of(point.dockerfile)) or (found.base_image if found else "")
+    return Content(point.instance_id, point.folder, point.content, base, VALIDATOR)
 
 
 def validate_stage(settings: Settings, host: SandboxFactory, contents: Contents) -> Stage:
@@ -106,6 +98,7 @@ def checked(settings: Settings, host: SandboxFactory, content: Content,
             tell: Callable[[str], None] = lambda line: None) -> DatapointChecks:
     """Return what the checks find of a content, and tell of each that ends."""
     started = time.monotonic()
+    current_step().within = content.instance_id[:30]   # the item is called by its digest
     with labelled(host, content.instance_id, "dp") as label:
         validation = Validation(read_datapoint(Path(content.folder)), host, label, tell)
         results = validation.run()

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from codedata.bounded import read_bounded
 from codedata.checks.datapoints import AGENT, FILES, exported_dockerfile
@@ -23,6 +22,7 @@ from codedata.sandbox import Sandbox
 from codedata.sandbox.archives import Bounds, OverBounds
 from codedata.sandbox.factory import SandboxFactory
 from codedata.sandbox.image_build import Build
+from codedata.sandbox.process_labels import temporary_folder
 from codedata.store import digest
 
 LIMIT_S = 600.0            # of a build, a solution, a verifier; --run-timeout may say less
@@ -59,7 +59,7 @@ def build_image(point: Datapoint, host: SandboxFactory, label: str) -> tuple[str
     Raise ItemFailed where its context cannot be read."""
     # of its own for each label: what another process makes of the same content may go at any time
     name, files = f"{TRIES}{point.content}:{digest(label)[:12]}", Path(point.folder, FILES)
-    with TemporaryDirectory() as nothing:
+    with temporary_folder() as nothing:
         return name, host.build(exported_dockerfile(point), files if files.is_dir() else
                                 Path(nothing), name, label, min(LIMIT_S, host.run_timeout_s))
 
@@ -107,7 +107,7 @@ class Grader:
         tar = sandbox.run(f"tar -C {shlex.quote(self.workdir)} -cf {ARCHIVE} .", timeout_s=120)
         if not tar.ok:
             raise ItemFailed(f"its work cannot be packed: {tar.output[-300:]}")
-        with TemporaryDirectory() as folder:
+        with temporary_folder() as folder:
             try:
                 sandbox.get(ARCHIVE, Path(folder), WORK)
             except OverBounds as e:

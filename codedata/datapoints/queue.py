@@ -4,12 +4,15 @@ Files are the truth: each transition is a line of <folder>/_queue.jsonl with the
 data are in the line only where they changed. The database _queue.sqlite knows where in the journal
 the lines of a task begin, and may be deleted. Where it is behind the journal (a kill before its
 commit, another file in its place) the further lines are taken in; where it is missing, ahead of the
-journal or of another schema, it is made again. A torn line is skipped. Each call waits for the lock
-of the journal and holds it, so that even processes with different databases agree.
+journal or of another schema, it is made again. A line that is torn, or none that a queue writes, is
+named then, and passed over. Each call waits for the lock of the journal and holds it, so that even
+processes with different databases agree.
 
-Times are seconds since 1970. Tokens are on disk as digests only. Not promised: that the last
-transitions outlive a power cut, that an edited line counts before the database is deleted, or that
-an object works on both sides of a fork (each process makes its own).
+Times are seconds since 1970, and not earlier than the newest line's: setting the clock neither ends
+a lease of a process that runs nor prolongs one. Tokens are on disk as digests only. Not promised:
+that the last transitions outlive a power cut, that an edited line counts before the database is
+deleted, that an object works on both sides of a fork (each process makes its own), or that a
+process which starts when the clock was put forward sees what others hold.
 """
 from __future__ import annotations
 
@@ -18,14 +21,16 @@ import hashlib
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import orjson
 
-from codedata.bounded import MAX_RECORD_BYTES, open_appending
+from codedata.bounded import MAX_RECORD_BYTES, check_regular, open_appending
 from codedata.errors import Trouble
 from codedata.ledger import Appender, disk_trouble
+from codedata.progress import say
+from codedata.records import check_of
 from codedata.texts import printable
 
 TASK_TYPES = ("generate_idea", "build_datapoint", "review_datapoint")
@@ -36,7 +41,9 @@ SHOWN = ("id", "type", "state", "parent", "priority", "attempts", "agent", "leas
 FIELDS = (*SHOWN, "key", "claim")   # the idempotency key, and the digest of the token
 DATABASE, JOURNAL = "_queue.sqlite", "_queue.jsonl"
 BUSY_S = 30.0   # that a call waits for another program that holds the database
-VERSION = 1
+MAX_LEASE_S = 100_000   # as [dp] lease_s: what says that it ends later has ended
+MAX_NAMED = 20   # lines that are passed over
+VERSION = 2
 SCHEMA = (
     "PRAGMA journal_mode = WAL",
     "BEGIN IMMEDIATE",
@@ -53,9 +60,10 @@ SCHEMA = (
     "CREATE TRIGGER task_follows AFTER INSERT ON events BEGIN UPDATE tasks SET state = NEW.state,"
     " lease_until = NEW.lease_until, line = NEW.line WHERE id = NEW.id; END",
     f"PRAGMA user_version = {VERSION}")
+HAS_ENDED = f"state = 'in_progress' AND NOT lease_until - ? BETWEEN 0 AND {MAX_LEASE_S}"
 # one row: the end of the newest line, whether a lease has ended, and where a task's lines are
 FIND = ("SELECT (SELECT line_end FROM events ORDER BY n DESC LIMIT 1) AS line_end, EXISTS"
-        " (SELECT 1 FROM tasks WHERE state = 'in_progress' AND lease_until <= ?) AS has_ended,"
+        f" (SELECT 1 FROM tasks WHERE {HAS_ENDED}) AS has_ended,"
         " line, data_line FROM (SELECT 1) LEFT JOIN tasks ON n = (SELECT n FROM tasks WHERE {})")
 NEXT = ("state = 'pending' AND type IN (SELECT value FROM json_each(?))"
         " ORDER BY priority DESC, n LIMIT 1")
@@ -64,6 +72,7 @@ PUT_DATA = ("INSERT INTO tasks (id, type, parent, key, priority, data_line)"
             " ON CONFLICT (id) DO UPDATE SET data_line = excluded.data_line")
 PUT_EVENT = ("INSERT INTO events (at, id, event, agent, state, lease_until, detail, line, line_end)"
              " VALUES (:at, :id, :event, :agent, :state, :lease_until, :detail, :line, :line_end)")
+PASS_OVER = "INSERT INTO events (line, line_end) VALUES (?, ?)"
 OLDEST_S = ("SELECT ? - min(at) FROM events JOIN tasks ON tasks.line = events.line"
             " WHERE tasks.state = 'in_progress'")
 
@@ -91,6 +100,8 @@ class TaskManager:
         self._tokens = {}   # by task and agent
         self._database_error = sqlalchemy.exc.SQLAlchemyError
         with self._locked():
+            for ending in ("", "-wal", "-shm"):
+                check_regular(self._path.with_name(f"{DATABASE}{ending}"))
             if not self._database.exists():   # what belonged to a deleted one would break a new one
                 for ending in ("-wal", "-shm"):
                     self._path.with_name(f"{DATABASE}{ending}").unlink(missing_ok=True)
@@ -102,6 +113,9 @@ class TaskManager:
                 if self._sql("PRAGMA user_version").scalar() != VERSION:
                     for statement in SCHEMA:
                         self._sql(statement)
+                newest = self._sql("SELECT max(CAST(at AS REAL)) FROM events").scalar()
+        # from here on a clock that is set ends no lease, and holds none
+        self._clock_s = max(time.time(), newest or 0) - time.monotonic()
 
     def create_task(self, type: str, data: dict, *, parent: str = "", key: str = "",
                     priority: int = 0) -> str:
@@ -194,7 +208,7 @@ class TaskManager:
         """Return all transitions, or those of a task, in the order of time."""
         with self._transaction():
             rows = self._sql("SELECT at, id, event, agent, state, detail FROM events"
-                             " WHERE ? IN ('', id) ORDER BY n", (id,))
+                             " WHERE id <> '' AND ? IN ('', id) ORDER BY n", (id,))
             return [dict(row) for row in rows.mappings()]
 
     def status(self) -> dict:
@@ -263,7 +277,7 @@ class TaskManager:
         database is up to date and no lease has ended.
         """
         with self._locked(), self._connection.begin():
-            self._now = time.time()
+            self._now = self._clock_s + time.monotonic()
             find = FIND.format(condition), (self._now, *values)
             found = self._sql(*find).one()
             if found.has_ended or found.line_end != self._path.stat().st_size:
@@ -278,14 +292,33 @@ class TaskManager:
             self._sql("DELETE FROM events")
             end = 0
         self._journal.seek(end)
+        odd = []
         while raw := self._journal.readline(MAX_RECORD_BYTES):
             start, end = end, end + len(raw)
-            if line := _parsed(raw):
+            line, fault = _parsed(raw)
+            if fault and raw.strip():
+                odd.append((start, fault))
+            if fault:
+                self._sql(PASS_OVER, (start, end))
+            else:
                 self._take_in(line, start, end)
+        self._name(odd)
         with closing(Appender(self._path)) as appender:
             appender.append(b"")   # ends a torn line
-        for task in self._tasks("state = 'in_progress' AND lease_until <= ?", self._now):
+        for task in self._tasks(HAS_ENDED, self._now):
             self._fail(task, "expired", "The lease ended without a heartbeat.")
+
+    def _name(self, odd: list[tuple[int, str]]) -> None:
+        """Name lines that are passed over, each by where it begins and why."""
+        n, place = 1, 0
+        self._journal.seek(0)
+        for start, why in odd[:MAX_NAMED]:
+            while place < start:
+                piece = self._journal.read(min(start - place, 1 << 20))
+                n, place = n + piece.count(b"\n"), place + len(piece)
+            say(f"{self._path}:{n} is no line of a queue and is passed over: {why}")
+        if len(odd) > MAX_NAMED:
+            say(f"{self._path}: {len(odd) - MAX_NAMED:,} more lines are passed over.")
 
     def _take_in(self, line: dict, start: int, end: int) -> None:
         """Put a line of the journal into the tables."""
@@ -303,7 +336,8 @@ class TaskManager:
 
     def _line(self, start: int) -> dict:
         self._journal.seek(start)
-        if line := _parsed(self._journal.readline(MAX_RECORD_BYTES)):
+        line, fault = _parsed(self._journal.readline(MAX_RECORD_BYTES))
+        if not fault:
             return line
         raise Trouble(f"was changed: it has none of its lines at byte {start:,}.", str(self._path),
                       f"Delete {DATABASE}: it is made again from the lines that are there.")
@@ -345,13 +379,21 @@ def _to_line(line: dict) -> bytes:
     return raw
 
 
-def _parsed(raw: bytes) -> dict | None:
-    """Return a line of the journal; None if it is torn, or none that a queue writes."""
-    with suppress(ValueError, LookupError, TypeError):
+def _parsed(raw: bytes) -> tuple[dict, str]:
+    """Return (a line of the journal, ""), or ({}, why it is none that a queue writes)."""
+    try:
         line = orjson.loads(raw)
-        if len(line["task"]) == len(FIELDS):
-            return line
-    return None
+        if fault := check_of("QueueLine")(line):
+            return {}, fault.lstrip(". ")
+        _check_data(line.get("data", {}))
+        _to_line(line)
+    except (ValueError, Refused) as e:
+        return {}, printable(str(e))
+    task = line["task"]
+    is_one = (task["type"] in TASK_TYPES and task["state"] in STATES and len(task) == len(FIELDS)
+              and task["id"].startswith(task["type"]) and task["attempts"] >= 0
+              and (task["state"] == "in_progress") == (task["lease_until"] is not None))
+    return (line, "") if is_one else ({}, "its type, id, state and lease do not fit together")
 
 
 def _shown(task: dict) -> dict:
@@ -372,5 +414,7 @@ def _check_data(data: dict) -> None:
     """Refuse data that cannot stand beside the task's own fields."""
     if not isinstance(data, dict):
         raise Refused("A task's data have to be an object.")
+    if fault := check_of("QueueData")(data):
+        raise Refused(f"A task's data are refused: {printable(fault.lstrip('. '))}.")
     if taken := sorted({*SHOWN, "token"} & data.keys()):
         raise Refused(f"A task's data cannot have {', '.join(taken)}: the task itself has that.")

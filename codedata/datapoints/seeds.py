@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from codedata.bounded import read_bounded
+from codedata.bounded import inside, read_bounded
 from codedata.errors import Trouble
 from codedata.layouts import write_atomic
 
@@ -87,5 +87,4 @@ def _id(name: str) -> str:
 def keep(seed: Seed, folder: Path) -> None:
     """Write a seed's texts into a folder."""
     for path, text in seed.texts.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(folder / path, text.encode())
+        write_atomic(inside(folder, path), text.encode())

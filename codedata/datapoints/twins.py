@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import re
 import threading
+from contextlib import suppress
 from pathlib import Path
 
-from codedata.bounded import read_bounded
+from codedata.bounded import inside, read_bounded
 from codedata.checks.duplicates import Duplicate, Texts
+from codedata.errors import BrokenRecord
 from codedata.records import Datapoint
 
 SEEDS, DRAFTS = "_seeds", "_drafts"
@@ -48,4 +50,6 @@ class Twins:
                 if path not in self._known:
                     self._known.add(path)
                     name = path.stem if kind == "draft" else path.parent.name
-                    texts.add(name, read_bounded(path, MAX_BYTES).decode(errors="replace"))
+                    with suppress(OSError, BrokenRecord):   # of these nothing is a copy
+                        place = inside(self._dp, str(path.relative_to(self._dp)))
+                        texts.add(name, read_bounded(place, MAX_BYTES).decode(errors="replace"))

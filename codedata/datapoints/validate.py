@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from functools import lru_cache, partial
 from pathlib import Path
-from tempfile import SpooledTemporaryFile, TemporaryDirectory
 from typing import BinaryIO
 
 from codedata.checks.datapoints import (
@@ -28,7 +27,7 @@ from codedata.checks.datapoints import (
     weights_of,
     workdir_of,
 )
-from codedata.code.hidden_text import Search
+from codedata.code.hidden_text import Search, Spool
 from codedata.code.runner_output import ANSI
 from codedata.datapoints.grade import (
     ASSERTIONS,
@@ -42,15 +41,17 @@ from codedata.datapoints.grade import (
 from codedata.errors import ItemFailed
 from codedata.export.datapoints import TAKEN, verifier_of
 from codedata.export.harbor import OF_VERIFIER
+from codedata.progress import begin_step, current_step
 from codedata.records import Datapoint, DatapointCheck
 from codedata.sandbox import SandboxDied, docker_engine
 from codedata.sandbox.archives import PIECE, Stream, UnsafeArchive, members, read_tar
+from codedata.sandbox.dockerfile import base_of, read_dockerfile
 from codedata.sandbox.factory import SandboxFactory
 from codedata.sandbox.image_layers import TAR, unpacked
+from codedata.sandbox.process_labels import temporary_folder
 from codedata.texts import natural, printable, text_of, tomllib
 
 RUNS, PARTIAL = 3, 8
-SPOOL_BYTES = 32_000_000
 NOT_BUILT = "its image is not built"
 MAX_EVIDENCE, MAX_LINE = 20, 400
 CHEATS = tomllib.loads(text_of("codedata.datapoints", "cheats.toml"))["cheat"]
@@ -112,7 +113,8 @@ class Validation:
             self.dependency_check, self.fail_first, self.solvable, self.hard_to_cheat,
             self.repeatable, self.prompt]
         results = {}
-        for step in [*steps[:2], steps[-1], *steps[2:-1]]:
+        for k, step in enumerate([*steps[:2], steps[-1], *steps[2:-1]], 1):
+            begin_step(step.__name__, k, len(steps))
             found = self._result(step)
             results[found["name"]] = found
             self._tell(f"      {found['name']}: {found['status']}  {found['why']}".rstrip())
@@ -145,6 +147,8 @@ class Validation:
     def structure(self) -> None:
         """Check names and texts."""
         point = self.datapoint
+        if refused := read_dockerfile(point.dockerfile)[1]:
+            raise Failure(refused)
         known = {*PARTS.values(), META, FILES}
         tops = {path.name for path in Path(point.folder).iterdir()}
         workdir = workdir_of(point.dockerfile)
@@ -294,6 +298,7 @@ class Validation:
         if not self._grader:
             raise NotChecked("there is no image")
         for n in range(RUNS):
+            current_step().count = f"run {n + 1} of {RUNS}"
             work, printed = self._done(self.datapoint.solution)
             grade = self._grader.grade(work, before="true; ")   # each time anew
             if grade.reward != 1.0:
@@ -304,7 +309,8 @@ class Validation:
         untouched, _ = self._grader.work("true")
         outcomes = defaultdict(list)
         parts = partial_solutions(tree_of(untouched), tree_of(work), PARTIAL)
-        for _, tree in parts:
+        for k, (_, tree) in enumerate(parts, 1):
+            current_step().count = f"partial solution {k} of {len(parts)}"
             passed = self._grader.grade(archive_of(tree)).passed()
             for name in self._weights:
                 outcomes[name].append(name in passed)
@@ -335,8 +341,10 @@ class Validation:
         if self._solved is None:
             raise NotChecked("no solution passes")
         scripts = [(one["name"], one["bash"]) for one in cheats]
+        scripts.append(("constant output", _constant(self.datapoint)))
         worked = []
-        for name, script in [*scripts, ("constant output", _constant(self.datapoint))]:
+        for k, (name, script) in enumerate(scripts, 1):
+            current_step().count = f"cheat {k} of {len(scripts)}"
             try:
                 work, _ = self._grader.work(script)
             except ItemFailed:
@@ -351,7 +359,8 @@ class Validation:
         if self._solved is None:
             raise NotChecked("no solution passes")
         clock = _clock(self._host, self._label)
-        for order in ORDERS:
+        for k, order in enumerate(ORDERS, 1):
+            current_step().count = f"order {k} of {len(ORDERS)}"
             more = {"conftest.py": ORDER.format(order).encode()}
             with_clock = {**more, CLOCK_FILE: clock}
             grade, why = self._repeated(with_clock, SHIFT.format("+400d")), "400 days later"
@@ -424,12 +433,6 @@ def _constant(point: Datapoint) -> str:
     return "\n".join(lines) or "true"
 
 
-def base_of(dockerfile: str) -> str:
-    """Return the image that a dockerfile begins with, "" where it does not say."""
-    found = re.search(r"^\s*FROM\s+(?:--\S+\s+)*(\S+)", dockerfile, re.IGNORECASE | re.MULTILINE)
-    return found[1] if found else ""
-
-
 class ImageSearch(Search):
     """Search an image, where packages lie for long runs alone: idioms of a language stand there."""
 
@@ -439,7 +442,7 @@ class ImageSearch(Search):
     def look_at(self, part: str, file: BinaryIO, known: set[str]) -> None:
         """Search a part of the engine's tar, but for layers that are `known` by their digests.
         Raise UnsafeArchive where it cannot be read."""
-        with SpooledTemporaryFile(SPOOL_BYTES) as copy:
+        with Spool() as copy:
             hasher = hashlib.sha256()
             for piece in unpacked(file):
                 hasher.update(piece)
@@ -464,7 +467,7 @@ class ImageSearch(Search):
 def _clock(host: SandboxFactory, label: str) -> bytes:
     """Return the library that shifts the clock, from Debian's package. Raise NotChecked where it
     cannot be had."""
-    with host.open(host.base_image, label) as sandbox, TemporaryDirectory() as folder:
+    with host.open(host.base_image, label) as sandbox, temporary_folder() as folder:
         sandbox.network(True)
         done = sandbox.run(CLOCK, timeout_s=300)
         if not done.ok:

@@ -19,6 +19,7 @@ from functools import partial
 from math import inf
 from pathlib import Path
 
+from codedata.bounded import inside, open_appending
 from codedata.checks.datapoints import readable
 from codedata.cli import RunOptions
 from codedata.datapoints.agents import ROLES, subject, work
@@ -31,7 +32,17 @@ from codedata.errors import Interrupted, RunStopped, Trouble, start_thread
 from codedata.ledger import LEDGER, Ledger, calls_of, read_lines
 from codedata.llm.client import Models
 from codedata.llm.reply_log import ReplyLog, recording
-from codedata.progress import Bar, RunTotals, Spending, plural, print_reasons, say
+from codedata.progress import (
+    Bar,
+    RunTotals,
+    Spending,
+    Step,
+    named,
+    plural,
+    print_reasons,
+    say,
+    showing,
+)
 from codedata.records import Datapoint
 from codedata.run_loop import hold_directories, signals, trouble_of
 from codedata.sandbox.factory import SandboxFactory
@@ -45,8 +56,16 @@ SCRIPT = "build_dp.py"
 TYPES = {role: type for type, role in ROLES.items()}
 
 
-def parse_agents(text: str) -> dict[str, int]:
-    """Return how many agents there are by the type of their tasks: "builder=12,review=6"."""
+class AgentCounts(dict):
+    """Hold how many agents there are by the type of their tasks; as a text it is what --agents
+    takes: "builder=12,review=6"."""
+
+    def __str__(self) -> str:
+        return ",".join(f"{ROLES[type]}={n}" for type, n in self.items())
+
+
+def parse_agents(text: str) -> AgentCounts:
+    """Return the numbers of agents that --agents names."""
     found = {}
     for part in text.split(","):
         role, _, n = part.partition("=")
@@ -54,7 +73,7 @@ def parse_agents(text: str) -> dict[str, int]:
             raise argparse.ArgumentTypeError(f"{part!r} is not ROLE=N, each role once, of "
                                              f"{', '.join(TYPES)}")
         found[TYPES[role]] = int(n)
-    return {type: found[type] for type in ROLES if type in found}
+    return AgentCounts({type: found[type] for type in ROLES if type in found})
 
 
 def run_agents(settings: Settings, options: RunOptions, n_agents: Mapping[str, int],
@@ -74,6 +93,7 @@ def run_agents(settings: Settings, options: RunOptions, n_agents: Mapping[str, i
         for type in n_agents:
             models.client(f"dp_{ROLES[type]}")
         models.check()
+        options.before_work()
         return _Run(settings, options, n_agents, models).run(seeds)
 
 
@@ -99,14 +119,14 @@ class Rooms:
     Raise Interrupted for one that waits when the run ends."""
 
     def __init__(self, folder: Path, n: int, stop: threading.Event):
-        self._paths = [folder / f"{i}.lock" for i in range(n)]
+        self._paths = [inside(folder.parent, folder.name, f"{i}.lock") for i in range(n)]
         self._stop, self._local = stop, threading.local()
 
     def __enter__(self) -> None:
         self._paths[0].parent.mkdir(exist_ok=True)
         while not self._stop.is_set():
             for path in self._paths:
-                file = open(path, "w")
+                file = open(open_appending(path))
                 with suppress(BlockingIOError):
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)   # freed by closing
                     self._local.file = file
@@ -138,6 +158,8 @@ class _Run:
         self.totals = {type: RunTotals() for type in n_agents}
         self.n_claimed = Counter()
         self.held: dict[str, tuple[str, str]] = {}   # {task: (agent, claim)}
+        # at which the tasks are that are worked on, by their type and what they are about
+        self.steps: dict[str, dict[str, Step]] = {type: {} for type in n_agents}
         self.stop_reason: Trouble | None = None
         self.over = threading.Event()
         self.bars: dict[str, Bar] = {}
@@ -156,7 +178,8 @@ class _Run:
         for type in self.n_agents:
             above = self.bars[type] = Bar(ROLES[type], 1, self.options.quiet, above)
         try:
-            with signals("build_dp agents", lambda: self._stop(Interrupted()), self._say):
+            with signals("build_dp agents", lambda: self._stop(Interrupted()), self._say,
+                         lambda: f"not finished: {named([*self.held])}"):
                 self._work_all()
         finally:
             for bar in self.bars.values():
@@ -225,13 +248,15 @@ class _Run:
         # another process may have written of an earlier attempt since this one began
         ledger = Ledger(self.dp) if task["attempts"] > 1 else self.ledger
         result, calls, place = None, ReplyLog(), self._trajectory(task)
+        steps, about = self.steps[task["type"]], subject(task)
+        step = steps[about] = Step()
 
         def run_agent() -> None:
             nonlocal result, calls
             calls = ReplyLog(self.dp, f"build_dp.{role}", task["id"], ledger)
-            with recording(calls):
+            with recording(calls), showing(step):
                 result = work(task, claim, self.commands, self.models.client(f"dp_{role}"),
-                              self.host, self.settings, self.settings.root / place)
+                              self.host, self.settings, inside(self.settings.root, place))
 
         error = ""
         try:
@@ -242,6 +267,7 @@ class _Run:
         finally:
             with self.lock:
                 del self.held[task["id"]]
+                steps.pop(about, None)
         try:
             state = self._settle(task, agent, claim, error)
             if state == "failed" and result and (result.status != "error" or calls.served):
@@ -269,11 +295,11 @@ class _Run:
         """Write the ledger line of an attempt, with the calls that it pays for."""
         paid = calls.to_count()
         costs = [call["cost_usd"] for call in paid]
-        self.ledger.append(
-            self.dp, stage=calls.stage, item=task["id"], instance_id=subject(task), state=state,
-            calls=paid, cost_usd=None if None in costs else round(sum(costs), 8),
-            seconds=round(seconds, 3), trajectory=trajectory,
-            error=error if state == "failed" else "")
+        self.ledger.append(self.dp, {
+            "stage": calls.stage, "item": task["id"], "instance_id": subject(task), "state": state,
+            "calls": paid, "cost_usd": None if None in costs else round(sum(costs), 8),
+            "seconds": round(seconds, 3), "trajectory": trajectory,
+            "error": error if state == "failed" else ""})
         calls.finish(made=state == "done")
         totals = self.totals[task["type"]]
         with self.lock:
@@ -286,7 +312,7 @@ class _Run:
 
     def _trajectory(self, task: dict) -> str:
         """Return the path below the root for this run of an agent; earlier ones stay."""
-        folder = self.dp / TRAJECTORIES
+        folder = inside(self.dp, TRAJECTORIES)
         folder.mkdir(exist_ok=True)
         n = len([*folder.glob(f"{task['id']}.*.json")])
         return f"{Datapoint.directory}/{TRAJECTORIES}/{task['id']}.{n}.json"
@@ -323,7 +349,7 @@ class _Run:
         for type, bar in self.bars.items():
             totals = self.totals[type]
             bar.total = max(1, totals.finished + n_held[ROLES[type]] + counts[type]["pending"])
-            bar.update(totals, n_held[ROLES[type]])
+            bar.update(totals, n_held[ROLES[type]], {**self.steps[type]})
 
     def _end(self) -> int:
         """Print what came of the run; return the exit code."""
@@ -384,13 +410,13 @@ def _spent(dp: Path, stage: str = "build_dp.") -> tuple[Spending, int]:
 def _next(options: RunOptions, counts: Mapping[str, Mapping[str, int]], n_left: int
           ) -> Iterator[str]:
     """Yield the commands that go on from here."""
-    others = [f"{ROLES[type]}=1" for type, states in counts.items() if states["pending"]]
+    others = AgentCounts({type: 1 for type, states in counts.items() if states["pending"]})
     if n_left:
         yield (f"      again: {plural(n_left, 'task')} to do: "
                f"{options.command(SCRIPT, same=True, without=('seeds',))}")
     elif others:
         agents = options.command(SCRIPT, same=True, without=("seeds", "agents", "limit"))
-        yield f"      next:  {agents} --agents {','.join(others)}"
+        yield f"      next:  {agents} --agents {others}"
     else:
         yield f"      next:  {options.command(f'{SCRIPT} calibrate')}"
         yield f"      next:  {options.command('export.py')} --formats harbor,terminal-bench"

@@ -130,7 +130,7 @@ def summary_lines(duel: Duel, where: str) -> list[str]:
     numbers = "no scores"
     if duel.margin is not None:
         numbers = (f"challenger {duel.challenger_score:.2f}, {duel.mode} {duel.rival_score:.2f}, "
-                   f"margin {duel.margin:.2f}, LCB {duel.lcb:.4f}")
+                   f"margin {duel.margin:.2f}, LCB {duel.lcb:.4f} (0.01: 2 points)")
     verdict = "accepted" if duel.accepted else "not accepted: " + "; ".join(duel.reasons)
     lines = [f"      {numbers} over {plural(duel.turns, 'turn')}: {verdict}   {where}"]
     left_out = []

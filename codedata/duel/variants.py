@@ -187,7 +187,7 @@ def turn_or_defence_problem(reply: Reply) -> str | None:
 def _choice(text: str) -> int | None:
     """Return the choice in a reply, 0 for no candidate; None if the reply holds no number."""
     choices = [value["choice"] for *_, value in json_objects(text) if "choice" in value]
-    return choices[-1] if choices and type(choices[-1]) is int else None
+    return choices[0] if choices and type(choices[0]) is int else None
 
 
 def _choice_problem(reply: Reply, n: int) -> str | None:

@@ -4,7 +4,7 @@ r"""Parse a judge's reply: find the last complete verdict that the judge wrote a
      "progress": "model 2", "protocol": 0, "efficiency": "MODEL_1"}
 
 1.  The content is read. The reasoning is read only if the content is blank and the finish reason is
-    "stop". Of a long text only the end is read (texts.json_objects).
+    "stop". Of a text with very many objects only the end is read (texts.json_objects).
 2.  Every JSON object in the text (RFC 8259: no NaN, no raw newline in a string, no comment) is a
     candidate, in prose, in a fence or inside another object. A complete verdict has all five
     metrics, each with one of these tokens: 0, -0, draw, tie; 1, model 1, model_1; 2, model 2,
@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from codedata.records import METRICS
@@ -54,21 +53,24 @@ def parse_verdict(content: str, reasoning: str = "", finish_reason: str = "stop"
     text = content or ""   # an endpoint may send null for either
     if finish_reason == "stop" and not text.strip():
         text = reasoning or ""
-    for source, verdict in reversed(list(_outer_verdicts(text))):
+    for source, _, verdict in _outer_verdicts(text):
         if not any(source in (answer or "") for answer in answers):
             return verdict
     return None
 
 
-def _outer_verdicts(text: str) -> Iterator[tuple[str, Verdict]]:
-    """Yield each complete verdict that is not inside another one, as (its JSON, the verdict)."""
-    reach = 0   # end of the verdicts so far
+def _outer_verdicts(text: str) -> list[tuple[str, int, Verdict]]:
+    """Return the complete verdicts that are not inside another one, the last first: (its JSON, its
+    end, the verdict)."""
+    verdicts: list[tuple[str, int, Verdict]] = []
     for source, end, value in json_objects(text, DECODER):
         picks = {metric: TOKENS.get(_text(value.get(metric)).strip().lower()) for metric in METRICS}
-        if end > reach and None not in picks.values():
-            reach = end
+        if None not in picks.values():
+            while verdicts and verdicts[-1][1] <= end:   # it is inside this one
+                verdicts.pop()
             reason = UNSTORABLE.sub("\ufffd", _text(value.get("reason")))
-            yield source, Verdict(picks, reason)
+            verdicts.append((source, end, Verdict(picks, reason)))
+    return verdicts
 
 
 def _text(value: object) -> str:

@@ -64,6 +64,14 @@ class Repository:
     row: dict                # the row as it was given
 
     @property
+    def called(self) -> str:
+        """Return what records call the repository: no path, which would be one of this machine."""
+        place = Path(self.path)
+        is_path = place == Path(self.repo).resolve() or (
+            SOURCES in place.parts and os.path.isdir(self.repo))
+        return self.repo_name if is_path else self.repo
+
+    @property
     def instance_id(self) -> str:
         """Return the name under which ledgers list the repository."""
         return self.repo_name
@@ -152,7 +160,8 @@ def one_repository(argument: str, root: Path, may_clone: bool = True) -> Reposit
         clone = f"{repo_name}-{digest(place)[:8]}"   # two addresses may end in the same name
         folder = root / Environment.directory / SOURCES / clone
         if may_clone or folder.exists():
-            row["reformat_path"] = str(_cloned(address, commit, folder))
+            source = os.path.abspath(address) if is_folder else address
+            row["reformat_path"] = str(_cloned(source, commit, folder))
     elif root.resolve().is_relative_to(Path(place).resolve()):
         raise Trouble(f"lies in the source, {place}: what is written there would be part of it.",
                       str(root),
@@ -216,7 +225,7 @@ def _refuse_large(clone: Path, commit: str) -> None:
     count = TREE.meter()
     words = [*GIT, "ls-tree", "-r", "-t", "-l", commit]
     with subprocess.Popen(words, cwd=clone, stdout=subprocess.PIPE,
-                          stderr=subprocess.DEVNULL) as listing:
+                          stderr=subprocess.DEVNULL, start_new_session=True) as listing:
         try:
             for line in listing.stdout:
                 size, name = line.decode(errors="replace").split(maxsplit=4)[3:]
@@ -234,8 +243,7 @@ def _git(*words: str, cwd: Path | None = None, may_fail: bool = False,
     run."""
     try:
         done = subprocess.run([*GIT, *words], cwd=cwd, capture_output=True, text=True,
-                              errors="replace",
-                              timeout=timeout_s)
+                              errors="replace", timeout=timeout_s, start_new_session=True)
     except subprocess.TimeoutExpired:   # its message contains the address
         raise ItemFailed(f"git {words[0]} took more than {timeout_s:g} s") from None
     except OSError as e:

@@ -9,7 +9,6 @@ passed tests is taken, and its record shows that.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from codedata.env.recipes.python_recipe import PythonRecipe
 from codedata.env.recipes.repair import Log, Recipe
 from codedata.env.repository_facts import Facts, recipes
 from codedata.env.verify import Verified, Verifier
+from codedata.progress import begin_step, current_step
 from codedata.sandbox import Sandbox, SandboxDied
 
 PAIRS = 3      # pairs of scripts that are verified for each kind of recipe, at most
@@ -63,11 +63,10 @@ def propose(recipe: Recipe, log: Log, collected: bool, may_fall_back: bool) -> R
     return kind.fallback(recipe, collected)
 
 
-def plan(verifier: Verifier, facts: Facts, budget_s: float = 3600.0,
-         say: Callable[[str], None] = lambda text: None) -> Planned:
+def plan(verifier: Verifier, facts: Facts, budget_s: float = 3600.0) -> Planned:
     """Return the best scripts for the project with these facts. Each kind of recipe gets up to
     PAIRS pairs of scripts, until one is verified or `budget_s` seconds have passed."""
-    trial = _RecipeTrial(verifier, time.monotonic() + budget_s, say)
+    trial = _RecipeTrial(verifier, time.monotonic() + budget_s)
     best = Planned()
     if facts.unreadable:
         cause = Cause("manifest_unreadable", ": ".join(next(iter(facts.unreadable.items()))))
@@ -85,7 +84,6 @@ class _RecipeTrial:
 
     verifier: Verifier
     end: float
-    say: Callable[[str], None]
 
     def is_over(self) -> bool:
         """Return whether the time for planning has passed."""
@@ -95,7 +93,7 @@ class _RecipeTrial:
         """Return the best result after up to PAIRS pairs of one kind. The first pair is verified
         unchanged, and its verification stops early if the tests are not healthy."""
         for n in range(PAIRS):
-            self.say(f"verifying a {recipe.planner} recipe")
+            current_step().within = f"{recipe.planner} recipe"
             verified = self.verifier.verify(recipe.install_script(), recipe.test_script(),
                                             only_healthy=n == 0)
             best = _better(best, recipe, verified)
@@ -145,9 +143,10 @@ class _RecipeTrial:
     def _run(self, recipe: Recipe, sandbox: Sandbox, commit: str) -> tuple[str, Run]:
         """Run a recipe in a scratch container. Return ("test", the run of its tests) or, where the
         install failed, ("install", a run without cases)."""
-        self.say("trying a draft")
+        begin_step("install of a draft")
         installed, _ = self.verifier.install(sandbox, commit, recipe.install_script())
         if installed.ok:
+            begin_step("tests of a draft")
             return "test", self.verifier.test(sandbox, recipe.test_script())
         return "install", Run(installed, [])
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import glob
 import secrets
-import tempfile
 import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -22,13 +21,13 @@ from codedata.env.inputs import Repository
 from codedata.env.planner import Planned, plan, project_of
 from codedata.env.repository_facts import read_facts
 from codedata.env.verify import Limits, Verified, Verifier
-from codedata.errors import Interrupted, ItemFailed
+from codedata.errors import ItemFailed
 from codedata.llm import Models
-from codedata.llm.reply_log import current_reply_log
-from codedata.progress import usd
+from codedata.progress import begin_step, current_step, usd
 from codedata.records import Environment
 from codedata.sandbox import Sandbox
 from codedata.sandbox.factory import WORKDIR, KeptImage, SandboxFactory
+from codedata.sandbox.process_labels import temporary_folder
 from codedata.settings import Settings
 
 TRAJECTORIES = "_trajectories"
@@ -90,13 +89,14 @@ class Setup:
         # none was tried
         outcome, kept = SetupOutcome(verified=Verified(failed="recipe")), self._no_image()
         try:
+            begin_step("reading the source")
             with _folder(repository, opener) as folder:
                 facts = read_facts(folder)
                 project = project_of(facts, Path(repository.path) if repository.path else None)
                 verifier = Verifier(opener, project, self._limits, image_name)
                 if self._settings.env.planner != "agent":
                     budget_s = PLAN_TIMEOUTS * self._limits.test_s
-                    outcome = SetupOutcome(**vars(plan(verifier, facts, budget_s, self._tick)))
+                    outcome = SetupOutcome(**vars(plan(verifier, facts, budget_s)))
                 if self._agent and outcome.status != SUCCESS:
                     outcome = self._by_agent(repository.repo_name, verifier, outcome, facts.is_node)
         finally:
@@ -115,13 +115,6 @@ class Setup:
         if self._host.makes_images:
             return KeptImage(trouble="it was not verified")
         return KeptImage(trouble=f"{self._host.name} makes none: install it where it is opened")
-
-    def _tick(self, what: str) -> None:
-        """Show the next step, which may take minutes, in the progress bar. Raise Interrupted
-        where the run is ending."""
-        current_reply_log().doing = what
-        if self._models.stop.is_set():
-            raise Interrupted()
 
     def identity(self) -> dict:
         """Return what a record depends on beside the repository. A change of it makes nothing
@@ -157,7 +150,7 @@ class Setup:
                 if trouble := put_source(sandbox, verifier.project)[1]:
                     raise ItemFailed(f"its source cannot be used: {trouble}")
                 sandbox.network(True)
-                self._tick("an agent is at work")
+                current_step().within = "agent"
                 run = (planner.mend(sandbox, name, failures[-1]) if n
                        else planner.find(sandbox, name, failures, in_two))
             # scripts count only together: one alone would go with an older one
@@ -166,7 +159,7 @@ class Setup:
             outcome = replace(outcome, **scripts, agent=so_far)
             if run.status != SUCCESS:
                 break
-            self._tick("verifying what the agent handed in")
+            current_step().within = "the agent's scripts"
             verified = demote_partial_suite(verifier.verify(**run.scripts))
             outcome = replace(outcome, verified=verified,
                               attempts=[*outcome.attempts, verified.as_attempt("agent")])
@@ -200,7 +193,7 @@ def _folder(repository: Repository, opener):
     if repository.path:
         yield Path(repository.path)
         return
-    with tempfile.TemporaryDirectory(prefix="codedata_source.") as folder:
+    with temporary_folder() as folder:
         with opener("") as sandbox:
             sandbox.get(sandbox.workdir, Path(folder))
         yield Path(folder)
@@ -234,7 +227,7 @@ def _record(repository: Repository, outcome: SetupOutcome, kept: KeptImage, seco
         "attempts": outcome.attempts}
     agent = outcome.agent or AgentRun("", summary=f"recipe: {outcome.recipe or 'none'}")
     return Environment(
-        repository.repo, repository.repo_name, repository.row,
+        repository.called, repository.repo_name, repository.row,
         result.base_commit or repository.base_commit, repository.base_image,
         kept.name, outcome.status, outcome.install_script, outcome.test_script, agent.summary,
         "agent" if outcome.agent else "recipe", agent.messages, outcome.error, result.results,

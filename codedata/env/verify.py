@@ -20,8 +20,10 @@ from codedata.code.suite import Run, compare, run_script, run_suite
 from codedata.code.test_results import counts, not_collected
 from codedata.env.causes import Cause, cause_of
 from codedata.env.health import unreported_files, why_hollow, why_not_healthy
+from codedata.progress import begin_step
 from codedata.sandbox import Result, Sandbox, SandboxDied
 
+STEPS = 6                  # of a verification
 MIN_BROKEN_S = 60          # seconds for the run with the broken source, beside twice the usual
 MIN_REPEATED = 0.8         # minimum share of a run's cases that must be the same in all three
 Opener = Callable[[str], Sandbox]   # opens a fresh sandbox of an image; "" is the base image
@@ -135,6 +137,7 @@ class Verifier:
     def _verify(self, sandbox: Sandbox, install_script: str, test_script: str,
                 only_healthy: bool) -> Verified:
         """Return the result of all checks."""
+        begin_step("install", 1, STEPS)
         commit, trouble = put_source(sandbox, self.project)
         if trouble:
             return Verified(failed="source", cause=Cause("source", trouble), log=trouble)
@@ -154,15 +157,19 @@ class Verifier:
             result = self._check_leftovers(result, sandbox, test_script)
             if result.failed:
                 return result
+        begin_step("tests", 2, STEPS)
         runs = [self.test(sandbox, test_script)]
         result = replace(result, log=runs[0].text, test_s=(runs[0].seconds,), **_figures(runs[0]))
         if not result.n_passed or (only_healthy and not result.healthy):
             return replace(result, failed="tests",
                            cause=why_not_healthy(runs[0], self.limits.test_s))
+        begin_step("tests again", 3, STEPS)
         runs.append(self.test(sandbox, test_script))
         if not self.image_name:
+            begin_step("tests a third time", 4, STEPS)
             return self._repeat(sandbox, result, runs, test_script)
         sandbox.close()
+        begin_step("tests in a fresh container", 4, STEPS)
         with self.open_sandbox(self.image_name) as fresh:
             result = self._check_leftovers(result, fresh, test_script)
             if result.failed:
@@ -183,6 +190,7 @@ class Verifier:
         if len(stable) < MIN_REPEATED * max_cases or "passed" not in stable.values():
             evidence = f"{len(flaky)} cases differ between {len(runs)} runs, such as {flaky[0]}"
             return replace(result, failed="repeat", cause=Cause("unstable", evidence))
+        begin_step("tests without network", 5, STEPS)
         sandbox.network(False)
         run = self.test(sandbox, test_script)
         offline = {case.name: case.status for case in run.results}
@@ -206,6 +214,7 @@ class Verifier:
         """Return the result, failed where the test script does not notice that the source is
         broken. The sandbox is of no more use after this. A source that cannot be broken shows
         nothing."""
+        begin_step("tests of a broken source", 6, STEPS)
         passed = [case["name"] for case in result.results if case["status"] == "passed"]
         broken = break_source(sandbox, self.project, test_script)
         if not broken.n_files:

@@ -19,7 +19,7 @@ import codedata
 from codedata.export.collect import SIDES, ExportTurn, ExportTurns
 from codedata.export.formats import BOOLEAN, NUMBER, TEXT, Format
 from codedata.export.provenance import Provenance, public
-from codedata.export.split import SPLITS, splits
+from codedata.export.split import SPLITS, TRAIN, splits
 from codedata.llm.costs import Cost
 from codedata.llm.embedded import NOISE
 from codedata.progress import plural, table
@@ -97,7 +97,7 @@ def card(of: Contents) -> str:
     """
     form, about = of.form, of.about
     settings, duel, origins = about.settings, about.duel, about.origins
-    turns = of.rows_of
+    turns, n_rows = of.rows_of, sum(of.rows.values())
     languages = _most_common(shown(turn.language) for turn in turns)
     licences = _most_common(shown(turn.licence) for turn in turns)
     values = {
@@ -119,8 +119,8 @@ def card(of: Contents) -> str:
         "checks": _checks(of), "configs": _configs(of),
         "tags": f"\n- trl\n- {form.name.partition('_')[0]}" if form.for_trainers else "",
         "licence_name": "license_name: by-row\n" if settings.licence == "other" else "",
-        "size": next((size for limit, size in SIZES.items() if sum(of.rows.values()) < limit),
-                     "1M<n<10M")}
+        "size": next((size for limit, size in SIZES.items() if n_rows < limit), "1M<n<10M"),
+        "streaming": "" if n_rows else ", streaming=True"}
 
     def fill(name: str, form: str = "{}") -> str:
         """Return a text of formats.md filled in, within `form`; "" for no name."""
@@ -142,9 +142,8 @@ def card(of: Contents) -> str:
 def _configs(of: Contents) -> str:
     """Return the entries on files and columns as JSON, which is valid YAML."""
     filled = [split for split in SPLITS if of.rows[split]]
-    if not filled:   # without rows there is no file for a loader to open
-        return ""
-    pattern = "data/{}-*.parquet" if of.form.for_trainers else "{}.jsonl"
+    pattern = "data/{}-*.parquet" if of.form.for_trainers or not filled else "{}.jsonl"
+    filled = filled or [TRAIN]   # an empty Parquet file with the columns
     configs = {"config_name": of.form.name, "data_files": [
         {"split": split, "path": pattern.format(split)} for split in filled]}
     contents = {
@@ -198,7 +197,7 @@ def _lengths(of: Contents) -> dict:
              for column, answers in of.answer_lengths.items()}
     return {"longest": lengths[-1], "median": statistics.median_low(lengths),
             "chars": CHARS_A_TOKEN,
-            "long": lengths[min(len(lengths) - 1, len(lengths) * 95 // 100)],
+            "long": lengths[len(lengths) * 95 // 100],
             "tokens": -(-lengths[-1] // CHARS_A_TOKEN // TOKENS) * TOKENS or TOKENS, **means}
 
 

@@ -1,5 +1,5 @@
-"""Make tasks of datapoints that were approved and not changed since: for Harbor, whose reward is
-the sum of the weights, and for terminal-bench, which wants all tests to pass.
+"""Make tasks of datapoints that were validated and approved as they are: for Harbor, whose reward
+is the sum of the weights, and for terminal-bench, which wants all tests to pass.
 
 Both build the image from the dockerfile of the datapoint and its files/.
 """
@@ -8,10 +8,23 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
-from codedata.checks.datapoints import AGENT, FILES, exported_dockerfile, weights_of, workdir_of
+from codedata.bounded import inside, read_bounded
+from codedata.checks.approval import APPROVED, approval_problem
+from codedata.checks.datapoints import (
+    AGENT,
+    FILES,
+    META,
+    exported_dockerfile,
+    weights_of,
+    workdir_of,
+)
+from codedata.checks.secrets import credential_in
 from codedata.export.harbor import (
     ContextTask,
     Problem,
@@ -20,14 +33,18 @@ from codedata.export.harbor import (
     write_task,
 )
 from codedata.export.tasks import TaskExport, TaskFormat
-from codedata.records import Datapoint
+from codedata.records import Datapoint, DatapointChecks
+from codedata.sandbox import docker_engine
+from codedata.sandbox.dockerfile import base_of
+from codedata.sandbox.registry import image_name
+from codedata.store import Store, known
 from codedata.texts import fill, text_of
 
 # names below files/ that an export needs
 TAKEN = {"dockerfile", "docker-compose.yaml", ".dockerignore", "task.yaml", "run-tests.sh",
          "solution.sh", "solution.yaml", "tests", "manifest.toml"}
 VERIFIER_S, AGENT_S = 600.0, 1800.0
-APPROVED, IMAGES = "approved", "codedata-dp/"
+IMAGES = "codedata-dp/"
 BENCH_DIFFICULTY = {"extremely_hard": "hard"}
 # tmux holds the sessions of agent and tests, asciinema records them. terminal-bench makes the two
 # folders as the image's user, who may not
@@ -45,30 +62,47 @@ class DatapointTask(ContextTask):
     problem: Problem | None = None
 
 
-def task_of(datapoint: Datapoint) -> DatapointTask:
-    """Return the task of a datapoint."""
+def tasks_of(root: Path) -> Callable[[Datapoint], DatapointTask]:
+    """Return the function that makes tasks of the datapoints of a root."""
+    checks = Store(root, DatapointChecks).open()
+    return partial(_task_of, checks, cache(docker_engine.image_id))
+
+
+def _task_of(checks: Store, image_id: Callable[[str], str], datapoint: Datapoint) -> DatapointTask:
+    found = known(checks, datapoint.content)
     meta = datapoint.meta
     problem, weights = None, {}
     if meta.status != APPROVED:
         problem = "not approved", meta.status
     elif meta.approved != datapoint.content:
         problem = "not as approved", "edited since: review it again"
-    else:
-        try:
-            weights = {name: float(one) for name, one in weights_of(datapoint.weights).items()}
-        except ValueError as e:
-            problem = "weights", str(e)
+    base = base_of(datapoint.dockerfile)
+    problem = problem or approval_problem(datapoint, found, image_id(base)) or _secret(datapoint)
+    with suppress(ValueError):   # `weight_validation` has not passed then
+        weights = {name: float(one) for name, one in weights_of(datapoint.weights).items()}
     metadata = {"difficulty": meta.difficulty, "category": meta.category, "tags": meta.tags,
                 "languages": meta.languages, "content": datapoint.content,
+                "base_image": base,
+                "base_image_id": found.base_image if found else "",
                 "weights": weights, "lineage": {key: str(value) for key, value
                                                 in meta.lineage.items()}}
     return DatapointTask(
         datapoint.instance_id, str(meta.lineage.get("seed", datapoint.instance_id)),
-        datapoint.prompt, f"{IMAGES}{bench_name(datapoint.instance_id)}:{datapoint.content[:12]}",
+        datapoint.prompt,
+        f"{image_name(IMAGES, datapoint.instance_id)}:{datapoint.content[:12]}",
         exported_dockerfile(datapoint), workdir_of(datapoint.dockerfile),
         datapoint.solution, {"test_outputs.py": datapoint.tests}, weights, metadata,
         agent_user=AGENT, agent_timeout_s=AGENT_S, verifier_timeout_s=VERIFIER_S,
         licence=meta.licence, context=f"{datapoint.folder}/{FILES}", problem=problem)
+
+
+def _secret(point: Datapoint) -> Problem | None:
+    """Return which file beside those that run has a credential; archives are not looked into."""
+    for name in (META, *(f"{FILES}/{name}" for name in point.files)):
+        data = read_bounded(Path(point.folder, name)).replace(b"\0", b"")   # UTF-16, too
+        if kind := credential_in([data.decode(errors="replace"), name]):
+            return "secret in a file", f"{name}: {kind}"
+    return None
 
 
 def verifier_of(datapoint: Datapoint) -> dict[str, str]:
@@ -81,7 +115,8 @@ def verifier_of(datapoint: Datapoint) -> dict[str, str]:
 # terminal-bench ----------------------------------------------------------------------------------
 
 def bench_name(id: str) -> str:
-    """Return the name of a task's folder, which becomes one of an image."""
+    """Return the name of a task's folder, which terminal-bench makes one of an image. Those of two
+    tasks may be equal."""
     return re.sub(r"[^a-z0-9]+", "-", id.lower()).strip("-")
 
 
@@ -112,7 +147,7 @@ def bench_files(task: DatapointTask) -> dict[str, str]:
 def write_bench(export: TaskExport) -> None:
     """Write a folder for each task of terminal-bench."""
     for task in export.tasks:
-        folder = export.new / bench_name(task.instance_id)
+        folder = inside(export.new, bench_name(task.instance_id))
         if Path(task.context).is_dir():
             shutil.copytree(task.context, folder)
         write_task(folder, bench_files(task))
@@ -123,5 +158,6 @@ def bench_problem(task: DatapointTask) -> Problem | None:
     return task.problem or task_problem(task)
 
 
-BENCH_FORMAT = TaskFormat("terminal-bench", {Datapoint: lambda root: task_of},
-                          lambda root: bench_problem, write_bench, "bench_card.md")
+BENCH_FORMAT = TaskFormat("terminal-bench", {Datapoint: tasks_of},
+                          lambda root: bench_problem, write_bench, "bench_card.md",
+                          folder_of=bench_name)

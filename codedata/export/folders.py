@@ -8,6 +8,7 @@ export/_replaced/ first.
 from __future__ import annotations
 
 import glob
+import io
 import itertools
 from collections.abc import Iterable
 from pathlib import Path
@@ -52,18 +53,19 @@ def _line(row: dict) -> bytes:
 def write_parquet(path: Path, sizes: list[int], columns: dict[str, str], shard_rows: int) -> None:
     """Write the rows of <split>.jsonl as data/<split>-00000-of-00002.parquet and so on.
 
-    `sizes` are the bytes of the rows; a file takes `shard_rows` of them.
+    `sizes` are the bytes of the rows; a file takes `shard_rows` of them. Without rows there is one
+    file, which has the columns.
     """
     folder = path.parent / "data"
     folder.mkdir(exist_ok=True)
     shard = path.with_suffix(".shard")
-    n_shards = -(-len(sizes) // shard_rows)
-    with open(path, "rb") as lines:
+    n_shards = max(1, -(-len(sizes) // shard_rows))
+    with open(path, "rb") if sizes else io.BytesIO() as lines:
         for i in range(n_shards):
             with open(shard, "wb") as file:
                 file.writelines(itertools.islice(lines, shard_rows))
             name = f"{path.stem}-{i:05}-of-{n_shards:05}.parquet"
-            _to_parquet(shard, folder / name, columns, max(sizes))
+            _to_parquet(shard, folder / name, columns, max(sizes, default=0))
     shard.unlink()
 
 

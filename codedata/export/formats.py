@@ -40,6 +40,7 @@ class Format:
     row: Callable[[ExportTurn, str, Sample], dict]
     answers: tuple[str, ...] = ()   # columns with an answer that a row teaches or compares
     for_trainers: bool = True       # also writes Parquet, and leaves out flagged turns
+    takes: str = "turns that one side won"   # in words
     reads: tuple[str, ...] = tuple(cls.directory for cls in BUCKETS)
     check: Callable[[Settings], Trouble | None] = duel_refusal   # what bars all of it
 
@@ -155,12 +156,13 @@ def _plain(turn: ExportTurn, side: str, record: Sample) -> dict:
     return {**vars(record), "metrics": metrics}
 
 
+WON = f"turns of {Final.directory}/ that the challenger won"
 PROMPT = {"prompt": MESSAGES, "completion": MESSAGES}
 FORMATS = {form.name: form for form in (
     Format("sft_messages", {"messages": MESSAGES, **COMMON}, _won_by_challenger, _conversation,
-           ("messages",)),
+           ("messages",), takes=WON),
     Format("sft_completion", {**PROMPT, **COMMON}, _won_by_challenger, _completion,
-           ("completion",)),
+           ("completion",), takes=WON),
     Format("dpo", {"prompt": MESSAGES, "chosen": MESSAGES, "rejected": MESSAGES, "side": TEXT,
                    **COMMON}, _decided, _pair, ("chosen", "rejected")),
     Format("kto", {**PROMPT, "label": BOOLEAN, "side": TEXT, **COMMON}, _both_sides, _completion,
@@ -168,4 +170,5 @@ FORMATS = {form.name: form for form in (
     Format("jsonl", {**COMMON, "metrics": METRIC_SCORES, "messages": MESSAGES, "king": TEXT,
                      "challenger": TEXT, "assistant": TEXT, "reasons": REASONS,
                      "injections": FINDINGS, "leaks": LEAKS},
-           lambda turns: [(turn, "") for turn in turns], _plain, for_trainers=False))}
+           lambda turns: [(turn, "") for turn in turns], _plain, for_trainers=False,
+           takes="turns of all buckets"))}

@@ -14,9 +14,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from codedata.checks.secrets import find_secrets
+from codedata.bounded import inside
+from codedata.checks.secrets import credential_in
 from codedata.layouts import Folder, write_atomic
 from codedata.records import HarborTask
+from codedata.sandbox.dockerfile import read_dockerfile
 from codedata.texts import fill, text_of, tomllib
 
 CONFIG, DOCKERFILE, TEST_FILE = "task.toml", "environment/Dockerfile", "test_outputs.py"
@@ -100,32 +102,28 @@ def task_problem(task: HarborTask) -> Problem | None:
     is_sound = weights and min(weights) > 0 and abs(sum(weights) - 1) <= 1e-6
     if not (is_graded or is_sound):
         return "weights", "they are not above 0 with a sum of 1"
-    for text in (task.dockerfile, task.solution, *task.tests.values()):
-        if secrets := find_secrets(text):   # masking would change what was proven
-            return "secret in a file that runs", secrets[0].kind
+    # masking would change what was proven
+    if kind := credential_in((task.dockerfile, task.solution, *task.tests.values())):
+        return "secret in a file that runs", kind
     return None
 
 
 def dockerfile_problem(text: str) -> str:
     """Return why a Dockerfile does not rebuild its image without a context, or ""."""
-    # as Docker reads it: without comments, which go on in no other line, nor do two backslashes
-    lines = [line for line in text.split("\n") if not line.lstrip().startswith("#")]
-    lines = re.sub(r"(?<!\\)\\[ \t\r]*\n\s*", " ", "\n".join(lines)).split("\n")
-    steps = [line.split(maxsplit=1) for line in lines if line.strip()]
-    names = [step[0].upper() for step in steps]
-    if text and (text.startswith("#") or names[:1] != ["FROM"] or names.count("FROM") > 1):
+    instructions, fault = read_dockerfile(text)
+    names = [one.name for one in instructions]
+    if fault:
+        return fault
+    if names[:1] != ["FROM"] or names.count("FROM") > 1:
         return "it does not begin with its only FROM"
-    for name, step in zip(names, steps, strict=True):
-        argument = "".join(step[1:])
-        if name not in INSTRUCTIONS:
-            return f"{name} is not one of {', '.join(INSTRUCTIONS)}"
-        if name == "RUN" and (argument.startswith("--") or "<<" in argument):
-            return "RUN with an option or a here-document"
-    return ""
+    odd = next((name for name in names if name not in INSTRUCTIONS), "")
+    return f"{odd} is not one of {', '.join(INSTRUCTIONS)}" if odd else ""
 
 
 def task_files(task: HarborTask, image: Image, network: str, split: str) -> dict[str, str]:
     """Return {path: text} of a task's folder. `network` is [export] harbor_network."""
+    if network == "auto":   # what a task of a repository lacks may lie on a registry
+        network = "public" if isinstance(task, ContextTask) else "no-network"
     tests = task.tests if isinstance(task, GradedTask) else {**verifier_files(
         task.weights, task.agent_user, task.workdir, task.verifier_timeout_s), **task.tests}
     files = {
@@ -192,7 +190,7 @@ def _config(task: HarborTask, image: Image, network: str, split: str) -> dict:
 def write_task(folder: Path, files: dict[str, str]) -> None:
     """Write the files of a task and its manifest.toml, which holds the SHA-256 of each."""
     for name, text in files.items():
-        path = folder / name
+        path = inside(folder, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
         path.chmod(0o755 if name.endswith(".sh") else 0o644)

@@ -19,7 +19,7 @@ from codedata.errors import Trouble
 from codedata.export import folders
 from codedata.export.card import Background, Contents, card
 from codedata.export.collect import ExportTurn, ExportTurns, LeftOutLog
-from codedata.export.datapoints import BENCH_FORMAT, task_of
+from codedata.export.datapoints import BENCH_FORMAT, tasks_of
 from codedata.export.folders import FOLDER
 from codedata.export.formats import FORMATS, Format, Problem, row_problem
 from codedata.export.nl2repo import STRIP_FORMAT, harbor_problem, tasks_in
@@ -50,7 +50,7 @@ REFUSED_FLAGS = ("only", "limit", "shard", "refresh", "prune", "compact", "budge
 ALL_FORMATS: dict[str, Format | TaskFormat] = {
     **FORMATS, "harbor": TaskFormat(
         "harbor", {HarborTask: lambda root: lambda task: task, StripPatch: tasks_in,
-                   Datapoint: lambda root: task_of},
+                   Datapoint: tasks_of},
         lambda root: harbor_problem),
     **INSTANCE_FORMATS, STRIP_FORMAT.name: STRIP_FORMAT, BENCH_FORMAT.name: BENCH_FORMAT}
 
@@ -69,8 +69,9 @@ class Part:
 def run(settings: Settings, options: RunOptions) -> int:
     """Make the exports, and return the exit code.
 
-    It is 1 if a record is broken, or if some formats were refused while others were made. Raise
-    Trouble if the settings are wrong, and the first refusal where it concerns all formats.
+    It is 1 if a record is broken, or if some formats were refused while others were made, but for a
+    duel that was not accepted. Raise Trouble if the settings are wrong, and the first refusal where
+    it concerns all formats.
     """
     root = settings.root
     forms = _chosen(root, settings.export.formats)
@@ -85,7 +86,9 @@ def run(settings: Settings, options: RunOptions) -> int:
                      refuses=REFUSED_FLAGS)
     for trouble in troubles:
         say(f"      {'would be' if options.read_only else 'was'} refused: {trouble}")
-    return 1 if troubles and not options.read_only else code
+    if any(trouble.exit_code for trouble in troubles) and not options.read_only:
+        return 1
+    return code
 
 
 def _chosen(root: Path, names: tuple[str, ...]) -> list[Format | TaskFormat]:
@@ -133,6 +136,7 @@ def _export(settings: Settings, options: RunOptions, forms: list[Format | TaskFo
         raise disk_trouble(e, e.filename or directory) from e
     if read_only or not options.quiet:
         _print_summary(directory, parts, states, left_out)
+        say(f"      next:  read {directory}/*/README.md: how a set is loaded, or its tasks are run")
     return 1 if any(part.n_broken for part in parts) and not read_only else 0
 
 
@@ -205,8 +209,12 @@ class Export(Contents):
             sizes = folders.write_rows(path, rows)
             self.n_bytes[split] = sum(sizes)
             if sizes and self.form.for_trainers:
-                folders.write_parquet(path, sizes, self.form.columns,
-                                      self.about.settings.shard_rows)
+                self._write_parquet(path, sizes)
+        if write and not sum(self.n_bytes.values()):   # `datasets` would load the manifest as rows
+            self._write_parquet(self.new / f"{TRAIN}.jsonl", [])
+
+    def _write_parquet(self, path: Path, sizes: list[int]) -> None:
+        folders.write_parquet(path, sizes, self.form.columns, self.about.settings.shard_rows)
 
     def _make_rows(self, split: str) -> Iterator[dict]:
         """Yield and count the rows of a split, and log those that are left out."""
@@ -265,6 +273,8 @@ def _print_summary(directory: Path, parts: list[Part], states: dict[str, str],
         for export in part.exports:
             n, name = export.rows, export.form.name
             say(f"      {name:14} {n[TRAIN]:,} + {n[VALIDATION]:,} {export.noun}   {states[name]}")
+            if isinstance(export, Export) and not sum(n.values()):
+                say(f"      {'':14} empty: it takes {export.form.takes}. That is no fault.")
     masked = sum((part.masked for part in parts), Counter())
     for label, counts, where in (("left out", left_out.counts(), f"   {STAGE}/{LEFT_OUT}"),
                                  ("masked", masked, "")):

@@ -17,7 +17,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from codedata.checks.evidence import matches_proof
-from codedata.checks.secrets import find_secrets
+from codedata.checks.secrets import credential_in
 from codedata.code.eval_script import placing_script, script_of_tests
 from codedata.code.leftovers import activation
 from codedata.errors import BrokenRecord, Excluded
@@ -116,9 +116,9 @@ def _problem(patch: StripPatch, texts: dict[str, str]) -> Problem | None:
     for name in ("", *patch.functions):
         if not texts.get(name):
             return "not documented", f"{name or 'the project'}: run: python nl2repo.py {STEPS}"
-    for text in (patch.diff, proof["patch"], proof["test_patch"], proof["eval_script"]):
-        if secrets := find_secrets(text):   # masking would change what was proven
-            return "secret in a file that runs", secrets[0].kind
+    texts_that_run = (patch.diff, proof["patch"], proof["test_patch"], proof["eval_script"])
+    if kind := credential_in(texts_that_run):   # masking would change what was proven
+        return "secret in a file that runs", kind
     return None
 
 
@@ -160,6 +160,7 @@ def verifier_files(patch: StripPatch, how: Mapping[str, str], timeout_s: float) 
     """Return {path: text} of what a verifier needs that has so many seconds."""
     proof = patch.proof
     task = {"archive": ARCHIVE, "touched": touched(patch), **how,
+            "activation": activation(script_of_tests(proof["eval_script"])),
             "timeout_s": seconds_for_tests(timeout_s),
             **{name: proof[name] for name in ("FAIL_TO_PASS", "PASS_TO_PASS")}}
     place = placing_script(proof["test_patch"], WORKDIR) if proof["test_patch"] else ""

@@ -25,8 +25,8 @@ def duel_refusal(settings: Settings) -> Trouble | None:
     duel = read_duel(settings.root)
     if settings.export.rejected_too:
         return None
-    todo = ("To export all the same, with a warning in the cards: --rejected-too, or rejected_too "
-            "in [export].")
+    todo = ("To export all the same, with a warning in the cards: export.py --rejected-too, or "
+            "rejected_too in [export].")
     path = str(_path(settings.root))
     if duel is None:
         return Trouble("is not there: nobody has decided the duel.", path,
@@ -34,7 +34,7 @@ def duel_refusal(settings: Settings) -> Trouble | None:
     if duel.accepted:
         return None
     return RunStopped(f"says that the duel was not accepted: {'; '.join(duel.reasons)}. Its turns "
-                      "are not exported.", path, todo)
+                      "are not exported. That is an outcome, no fault.", path, todo, exit_code=0)
 
 
 def _path(root: Path) -> Path:

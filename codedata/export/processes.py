@@ -10,11 +10,57 @@ import os
 import pwd
 import resource
 import signal
+import sys
 import time
+import traceback
 
+LOG_BYTES = 20_000            # of what tests print that is shown: its end
 WRITTEN_BYTES = 1 << 30       # of a file that the tests write
 KILL_S = 30
-PR_SET_NO_NEW_PRIVS = 38
+PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 4, 38
+
+
+def run_as(user: pwd.struct_passwd, log: str, run, timeout_s: float = float("inf")) -> bool:
+    """Call a function in a process of its own as a user, and end all that it has started. Return
+    whether it came to its end in time. What it prints is in the file `log` alone, which nobody
+    reads for results; only a file that was open before may hold these."""
+    before = processes(user)
+    ends = time.monotonic() + timeout_s
+    with open(log, "wb") as file:
+        child = os.fork()
+        if not child:
+            _run_child(user, file.fileno(), run)
+    ended = 0
+    while not ended and time.monotonic() < ends:
+        time.sleep(0.02)
+        ended = os.waitpid(child, os.WNOHANG)[0]
+    end_all_but(before, user)
+    if not ended:
+        os.waitpid(child, 0)
+    return bool(ended)
+
+
+def _run_child(user: pwd.struct_passwd, log: int, run) -> None:
+    try:
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.setsid()   # without a terminal
+        become(user)
+        run()
+    finally:
+        if sys.exc_info()[0]:
+            traceback.print_exc()
+        sys.stdout.flush()
+        os._exit(0)
+
+
+def end_of(log: str) -> str:
+    """Return the end of a log with its control characters shown, for people."""
+    with open(log, "rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_BYTES))
+        text = file.read().decode(errors="replace")
+    return text.encode("unicode_escape").decode().replace("\\n", "\n")
 
 
 def become(user: pwd.struct_passwd) -> None:
@@ -26,9 +72,10 @@ def become(user: pwd.struct_passwd) -> None:
         os.setgid(user.pw_gid)
         os.setuid(user.pw_uid)
         ctypes.CDLL(None).prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)   # no process of the user looks into it
 
 
-def processes(user: pwd.struct_passwd | None) -> set[int]:
+def processes(user: pwd.struct_passwd) -> set[int]:
     """Return the numbers of all processes that run, without those that ended and nobody waits for;
     of a user other than root those alone that are this one's: what become() started is no other's.
     """
@@ -39,13 +86,13 @@ def processes(user: pwd.struct_passwd | None) -> set[int]:
                 about = dict(line.split(":", 1) for line in file if ":" in line)
         except OSError:
             continue
-        is_others = user and user.pw_uid and int(about["Uid"].split()[0]) != user.pw_uid
+        is_others = user.pw_uid and int(about["Uid"].split()[0]) != user.pw_uid
         if about["State"].split()[0] not in ("Z", "X") and not is_others:
             running.add(int(name))
     return running
 
 
-def end_all_but(before: set[int], user: pwd.struct_passwd | None) -> None:
+def end_all_but(before: set[int], user: pwd.struct_passwd) -> None:
     """End every process of a user that has come since. Raise RuntimeError where some go on all the
     same."""
     end = time.monotonic() + KILL_S

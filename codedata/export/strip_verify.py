@@ -11,7 +11,6 @@ caught by a test that has to fail. It needs the standard library alone, from Pyt
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import json
 import os
 import posixpath
@@ -31,22 +30,28 @@ RESULTS = "/tmp/results"      # where test scripts write their reports
 REPORT_BYTES = 100_000_000    # of all reports
 ARCHIVE_BYTES = 32_000_000
 FILE_BYTES = 4_000_000        # of a file that is taken
-LOG_BYTES = 20_000            # of what they print that is shown: its end
 # Python or pytest run these by themselves
 BARRED = ("conftest.py", "sitecustomize.py", "usercustomize.py")
+FIND = """import json, sys
+from importlib.util import find_spec
+print(json.dumps([name for name in json.load(sys.stdin) if name and find_spec(name)]))
+"""
 
 
-def delivered(archive: str, touched: list[str]) -> dict[str, bytes]:
+def delivered(archive: str, touched: list[str], activation: str) -> dict[str, bytes]:
     """Return {path: content} of what is taken of an agent's archive: regular files that the patch
-    touches, and new modules. Of an archive that is too large, or none at all, nothing is."""
+    touches, and new modules that hide none of the suite's environment. Of an archive that is too
+    large, or none at all, nothing is."""
     if os.path.getsize(archive) > ARCHIVE_BYTES:
         return {}
     try:
         with tarfile.open(archive, "r:") as tar:
             found = {posixpath.normpath(member.name): member for member in tar
                      if member.isreg() and member.size <= FILE_BYTES}
+            new = {path: imported_name(path) for path in found if is_new_module(path)}
+            hidden = installed({*new.values()}, activation)
             taken = {path: member for path, member in found.items()
-                     if path in touched or is_new_module(path)}
+                     if path in touched or (path in new and new[path] not in hidden)}
             if sum(member.size for member in taken.values()) > ARCHIVE_BYTES:
                 return {}   # of a sparse file the archive has less
             return {path: tar.extractfile(member).read() for path, member in taken.items()}
@@ -56,7 +61,7 @@ def delivered(archive: str, touched: list[str]) -> dict[str, bytes]:
 
 def is_new_module(path: str) -> bool:
     """Return whether a path is that of a module which the image's source does not have, that is no
-    test, hides no installed one, and is imported by name alone."""
+    test, and is imported by name alone."""
     *folders, file = path.split("/")
     stem, suffix = os.path.splitext(file)
     is_test = stem.startswith("test_") or stem.endswith("_test")
@@ -65,14 +70,13 @@ def is_new_module(path: str) -> bool:
     if any(part in ("", "..") or part.startswith(".") for part in folders):
         return False
     place = os.path.join(SOURCE, path)
-    if os.path.lexists(place) or os.path.realpath(place) != place:
-        return False
-    return not hides_installed(folders, stem)
+    return not os.path.lexists(place) and os.path.realpath(place) == place
 
 
-def hides_installed(folders: list[str], stem: str) -> bool:
-    """Return whether a new module would be imported in place of one that is installed, or one of
-    Python's: what counts is its outermost package, or itself where it is in none."""
+def imported_name(path: str) -> str:
+    """Return the name that a new module adds to those that can be imported, and could hide: its
+    outermost package, or itself where it is in none; "" for one that adds none."""
+    *folders, stem = os.path.splitext(path)[0].split("/")
     outer = len(folders)
     while outer:
         folder = os.path.join(SOURCE, *folders[:outer])
@@ -80,9 +84,17 @@ def hides_installed(folders: list[str], stem: str) -> bool:
             break   # a folder of the source that is no package
         outer -= 1
     name = [*folders, stem][outer]
-    if os.path.isdir(os.path.join(SOURCE, *folders[:outer], name)) or name == "__main__":
-        return False
-    return name.isidentifier() and importlib.util.find_spec(name) is not None
+    is_known = os.path.isdir(os.path.join(SOURCE, *folders[:outer], name))
+    return "" if is_known or name == "__main__" or not name.isidentifier() else name
+
+
+def installed(names: set[str], activation: str) -> set[str]:
+    """Return those of some names under which the suite's own Python finds a module, without the
+    source. Raise CalledProcessError where it cannot be asked."""
+    command = f'{activation}exec "$(command -v python3 || command -v python)" -I -c "$0"'
+    done = subprocess.run(["bash", "-c", command, FIND], input=json.dumps([*names]).encode(),
+                          stdout=subprocess.PIPE, cwd=SOURCE, check=True)
+    return {*json.loads(done.stdout)}
 
 
 def put(files: dict[str, bytes], owner: int) -> None:
@@ -111,34 +123,23 @@ def open_to_all(folder: str) -> None:
 
 
 def run_tests(user: pwd.struct_passwd, timeout_s: float) -> bool:
-    """Run tests.sh as a user till none of its processes is left. Return whether its time was too
-    short."""
-    from processes import become, end_all_but, processes
+    """Run tests.sh as a user till none of its processes is left. Return whether it ended in
+    time."""
+    from processes import end_of, run_as
     place = tempfile.mkdtemp()
     os.chmod(place, 0o755)
     script = shutil.copy(os.path.join(TESTS, "tests.sh"), place)
     os.chmod(script, 0o644)
-    home = os.path.join(place, "home")
+    home, log = os.path.join(place, "home"), os.path.join(place, "log")
     os.mkdir(home)
     os.chown(home, user.pw_uid, user.pw_gid)
     git = ["GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"]
     command = ["env", f"HOME={home}", f"USER={user.pw_name}", f"LOGNAME={user.pw_name}", *git,
                "bash", script]
-    before = processes(user)
-    with open(os.path.join(place, "log"), "w+b") as log:
-        child = subprocess.Popen(command, cwd=SOURCE, stdin=subprocess.DEVNULL, stdout=log,
-                                 stderr=log, start_new_session=True,
-                                 preexec_fn=lambda: become(user))
-        try:
-            child.wait(timeout_s)
-            is_over = False
-        except subprocess.TimeoutExpired:
-            is_over = True
-        end_all_but(before, user)
-        child.wait()
-        log.seek(max(0, log.seek(0, os.SEEK_END) - LOG_BYTES))
-        print(log.read().decode("ascii", "replace"))
-    return is_over
+    os.chdir(SOURCE)
+    has_ended = run_as(user, log, lambda: os.execvp("env", command), timeout_s)
+    print(end_of(log))
+    return has_ended
 
 
 def statuses() -> dict[str, str]:
@@ -186,14 +187,14 @@ def graded(task: dict) -> float:
     """Run the tests on what the agent wrote, and return the reward. Raise RuntimeError where no
     test was collected."""
     user = pwd.getpwnam(task["user"])
-    files = delivered(task["archive"], task["touched"])
+    files = delivered(task["archive"], task["touched"], task["activation"])
     subprocess.run(["bash", os.path.join(TESTS, "place.sh")], check=True)
     canary = placed_canary(task["canary"]) if task["canary"] else ""
     open_to_all(SOURCE)
     put(files, user.pw_uid)
     for path in task["touched"]:   # also where none of the agent's was taken
         os.chown(os.path.join(SOURCE, path), user.pw_uid, -1)
-    if run_tests(user, task["timeout_s"]):
+    if not run_tests(user, task["timeout_s"]):
         return 0.0
     found = statuses()
     if not found:
@@ -203,6 +204,12 @@ def graded(task: dict) -> float:
         print(f"the reports are forged: of a test that fails they say {outcomes}")
         return 0.0
     return reward(found, task)
+
+
+def remove_rewards() -> None:
+    """Remove every reward that lies there."""
+    places = [os.path.join(OUT, name) for name in ("reward.txt", "reward.json")]
+    subprocess.run(["rm", "-rf", *places], check=True)
 
 
 def main() -> None:
@@ -217,11 +224,10 @@ def main() -> None:
     os.chmod(OUT, 0o700)   # Harbor lets everybody write there
     os.chmod(TESTS, 0o700)
     try:
-        for name in ("reward.txt", "reward.json"):
-            if os.path.lexists(os.path.join(OUT, name)):
-                os.remove(os.path.join(OUT, name))
+        remove_rewards()
         with open(os.path.join(TESTS, "task.json"), encoding="utf-8") as file:
             value = graded(json.load(file))
+        remove_rewards()   # Harbor prefers reward.json, which tests that run as root can leave
         with open(os.path.join(OUT, "reward.txt"), "w") as file:
             file.write(f"{value}\n")
     finally:

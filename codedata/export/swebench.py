@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from codedata.checks.evidence import matches_evidence
-from codedata.checks.secrets import find_secrets
+from codedata.checks.secrets import credential_in
 from codedata.errors import BrokenRecord
 from codedata.export import folders
 from codedata.export.formats import TEXT
@@ -67,6 +68,7 @@ def problem_in(root: Path) -> Callable[[Instance], Problem | None]:
     verdicts, those that none of them calls good are orphans."""
     verdicts = Store(root, Verdicts).open()
     good = _good(verdicts)
+    reported: dict[tuple[str, str], str] = {}   # (repository, report) → the first bug that has it
 
     def problem(instance: Instance) -> Problem | None:
         bug = instance.bug
@@ -75,11 +77,15 @@ def problem_in(root: Path) -> Callable[[Instance], Problem | None]:
         if not matches_evidence(bug):
             return "not as proven", "edited since its runs: patches, tests or image"
         if not instance.instruction.strip():
-            word = "agent" if bug.trajectory else "scale"
-            return "no problem_statement", f"run: python bug_inject.py {word} --steps issue"
-        for text in (bug.patch, bug.test_patch, bug.eval_script):
-            if secrets := find_secrets(text):   # masking would change what was proven
-                return "secret in a file that runs", secrets[0].kind
+            call = f"bug_inject.py {'agent' if bug.trajectory else 'scale'} --steps issue"
+            return "no report", f"run: {call} --issue-writer llm --refresh"
+        # masking would change what was proven
+        if kind := credential_in((bug.patch, bug.test_patch, bug.eval_script)):
+            return "secret in a file that runs", kind
+        first = reported.setdefault((bug.repo, " ".join(instance.instruction.split())),
+                                    bug.instance_id)
+        if first != bug.instance_id:
+            return "report of another bug", f"{first} has it, too"
         return None
 
     return problem
@@ -96,11 +102,6 @@ def _good(verdicts: Store) -> set[str]:
     return good
 
 
-def swebench_row(instance: Instance, image: str) -> dict:
-    """Return the row that `swebench eval` takes, with the instance's image."""
-    return _row(SWEBENCH, instance, image)
-
-
 def swesmith_row(instance: Instance, image: str) -> dict:
     """Return the row that SWE-smith takes; its `patch` makes the bug."""
     return _row(SWESMITH, instance, image) | {"patch": instance.bug.bug_patch}
@@ -113,8 +114,8 @@ def _row(columns: dict[str, str], instance: Instance, image: str) -> dict:
 
 
 def write_swebench(export: TaskExport) -> None:
-    """Write the rows of `swebench`."""
-    write_splits(export, SWEBENCH, swebench_row)
+    """Write the rows that `swebench eval` takes."""
+    write_splits(export, SWEBENCH, partial(_row, SWEBENCH))
 
 
 def write_swesmith(export: TaskExport) -> None:
@@ -130,7 +131,8 @@ def write_splits(export: TaskExport, columns: dict[str, str],
         path = export.new / f"{split}.jsonl"
         rows = [row_of(task, export.image_of(task).ref) for task in export.tasks
                 if export.split_of[task.repo] == split]
-        if sizes := folders.write_rows(path, rows):
+        if (sizes := folders.write_rows(path, rows)) or not export.tasks:
+            # where there is no data file at all, `datasets` loads the manifest as a row
             folders.write_parquet(path, sizes, columns, export.settings.shard_rows)
 
 

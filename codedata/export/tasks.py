@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import codedata
+from codedata.bounded import inside
 from codedata.checks.contamination import Material
 from codedata.checks.datapoints import Datapoints
 from codedata.checks.secrets import mask
@@ -55,7 +56,7 @@ class Task(Protocol):
 def write_folders(export: TaskExport) -> None:
     """Write a folder for each task of Harbor."""
     for task in export.tasks:
-        folder, context = export.new / task.instance_id, getattr(task, "context", "")
+        folder, context = inside(export.new, task.instance_id), getattr(task, "context", "")
         if context and Path(context).is_dir():
             shutil.copytree(context, folder / "environment")
         write_task(folder, task_files(
@@ -75,6 +76,7 @@ class TaskFormat:
     write: Callable[[TaskExport], None] = write_folders
     card: str = "harbor_card.md"
     check: Callable[[Settings], None] = lambda settings: None   # nothing bars all tasks
+    folder_of: Callable[[str], str] = str   # instance_id → the name of its folder
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -101,6 +103,7 @@ class TaskExport:
         self._images = folders.read_manifest(self.place).get(IMAGES, {})
         for cls, task_of in form.sources.items():
             self._read(VIEWS.get(cls, Store)(settings.root, cls).open(), task_of(settings.root))
+        self._leave_out_colliding()
         self.split_of = splits({task.repo for task in self.tasks}, settings.export.validation,
                                settings.export.seed)
         counts = Counter(self.split_of[task.repo] for task in self.tasks)
@@ -128,6 +131,17 @@ class TaskExport:
         for error in broken:
             say(f"export.py: {error}")
         self.n_broken += len(broken)
+
+    def _leave_out_colliding(self) -> None:
+        """Leave out the tasks whose folders would have one name: neither is more right."""
+        folders_of = {task.instance_id: self.form.folder_of(task.instance_id)
+                      for task in self.tasks}
+        n_tasks = Counter(folders_of.values())
+        for name, folder in folders_of.items():
+            if n_tasks[folder] > 1:
+                self.left_out.add(name, "folders of one name", folder, self.form.name)
+                say(f"export.py: {name} is left out: it is not the only {self.form.name}/{folder}/")
+        self.tasks = [task for task in self.tasks if n_tasks[folders_of[task.instance_id]] == 1]
 
     def _problem(self, task: Task) -> Problem | None:
         """Return why a task is left out, or None."""

@@ -110,8 +110,8 @@ def read_reply(text: str, turn: str) -> tuple[dict | None, str]:
     replies = [value for *_, value in json_objects(text) if {"leak", "findings"} <= value.keys()]
     if not replies:
         return None, "no JSON object with `findings` and `leak`"
-    leak, findings = replies[-1]["leak"], replies[-1]["findings"]
-    hedged = replies[-1].get("hedged_claims", 0)
+    leak, findings = replies[0]["leak"], replies[0]["findings"]
+    hedged = replies[0].get("hedged_claims", 0)
     if type(leak) is not bool or not isinstance(findings, list) or (
             type(hedged) is not int or hedged < 0):
         return None, "`leak`, `findings` or `hedged_claims` is of the wrong type"

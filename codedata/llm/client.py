@@ -27,7 +27,8 @@ from codedata.llm.trim import Fitted, estimate_tokens, fit
 from codedata.settings import Endpoint, ModelSpec, Settings
 
 MAX_TOKENS = 10**12   # larger counts reported for a call are ignored
-MIN_SECRET_CHARS = 8   # a header's value may be a key; to mask shorter ones would garble messages
+MIN_SECRET_CHARS = 8   # a header's value may be a key; to mask shorter ones would garble replies
+PUBLIC_HEADERS = ("accept", "content-type", "user-agent", "referer", "http-referer", "x-title")
 BASE_URL = re.compile(r"https?://([^/@]*@)?[^/:@]+(:\d+)?(/|$)")
 REFUSES_SCHEMA = (400, 422)   # statuses
 WRONG_SHAPE = (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError)
@@ -89,7 +90,9 @@ class Client:
         self._headers = {"Content-Type": "application/json", **endpoint.headers}
         if endpoint.api_key:
             self._headers["Authorization"] = f"Bearer {endpoint.api_key}"
-        for value in (str(endpoint.api_key), *endpoint.headers.values()):
+        values = [value for name, value in endpoint.headers.items()
+                  if name.lower() not in PUBLIC_HEADERS]
+        for value in (str(endpoint.api_key), *values, *(one.split(" ")[-1] for one in values)):
             if len(value) >= MIN_SECRET_CHARS:
                 models.http.secrets |= {value, json.dumps(value)[1:-1]}
 
@@ -222,7 +225,8 @@ class Client:
             try:
                 answer = read_json(body)
                 usage = _usage(answer)
-                return _decode(answer), usage
+                reply = json.dumps(vars(_decode(answer)))   # may repeat the key, too
+                return Reply(**json.loads(models.http.masked(reply))), usage
             except WRONG_SHAPE as e:
                 if usage.get("tokens_in") or usage.get("tokens_out"):   # unusable, but billed
                     call = self._call(usage, tries)
@@ -234,7 +238,7 @@ class Client:
         options = {"data": request.data, "headers": self._headers}
         if self._is_embedded:
             base_url = models.embedded.base_url()
-            options["proxies"] = {}
+            options["direct"] = True
         try:
             return models.http.send(f"{base_url}/chat/completions", self._endpoint, decode,
                                     tries=tries, gate=models.money.gate, **options)

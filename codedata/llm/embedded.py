@@ -17,7 +17,7 @@ import threading
 from functools import lru_cache
 from pathlib import Path
 
-import requests
+import urllib3
 
 from codedata.errors import RunStopped, Trouble
 from codedata.settings import EMBEDDED_MODEL
@@ -41,8 +41,7 @@ class Embedded:
         self._url = ""
         self._log = tempfile.TemporaryFile()   # the child's stderr: an unread pipe would block it
         self._lock = threading.Lock()
-        self._session = requests.Session()
-        self._session.trust_env = False
+        self._pools = urllib3.PoolManager(maxsize=8, block=True)
         self.tokens = lru_cache(maxsize=4096)(self._tokens)
 
     def check(self) -> None:
@@ -85,14 +84,14 @@ class Embedded:
         """Return a text's tokens by the model's tokenizer; raise RunStopped where it is silent."""
         url = self.base_url().removesuffix("/v1") + "/tokenize"
         try:
-            answer = self._session.post(url, json={"content": text}, timeout=60).json()
+            answer = self._pools.request("POST", url, json={"content": text}, timeout=60).json()
             return len(answer["tokens"])
-        except (requests.RequestException, ValueError, KeyError) as e:
+        except (urllib3.exceptions.HTTPError, ValueError, KeyError) as e:
             raise RunStopped(f"the embedded model does not answer: {e}", todo="Run again.") from e
 
     def close(self) -> None:
         """Stop the child process and close its log."""
-        self._session.close()
+        self._pools.clear()
         self._log.close()
         if self._child is None:
             return

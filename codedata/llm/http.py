@@ -1,10 +1,10 @@
-"""Send HTTP requests over one pooled `requests` session: retries, timeouts, HTTP 429, giving up.
+"""Send HTTP requests over the connection pools of urllib3: retries, timeouts, HTTP 429, giving up.
 
 An `EndpointState` holds how many calls of one endpoint may be in flight (additive increase,
 multiplicative decrease on 429), whether it ever answered, and since when it has answered only 429.
-Retries are implemented here, because urllib3's raise on a fractional Retry-After. `trust_env` is
-off: looking up proxies and netrc on each call costs more than the call. A body is read up to the
-call's limit, counted after decompression.
+Retries are implemented here, because urllib3's raise on a fractional Retry-After; redirects (of a
+GET alone), because it would read all of their bodies. Proxies and netrc of the environment are not
+used. A body is read up to the call's limit, counted after decompression.
 
 `call_timeout_s` bounds a call from its start to its last byte, also where bytes drip: before each
 piece is sent or received, the socket's timeout is cut to what is left. Not bounded: looking up a
@@ -21,11 +21,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from functools import lru_cache
+from ssl import SSLContext
+from urllib.parse import unquote, urlencode, urljoin, urlsplit
 
-import requests
+import certifi
 import urllib3
-from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util.ssl_ import create_urllib3_context
 
 from codedata.errors import EndpointDown, HttpTrouble, Interrupted, RunStopped, Trouble
@@ -36,9 +38,9 @@ log = logging.getLogger(__name__)
 CONNECT_TIMEOUT_S = 10.0
 FATAL = {401: "refused the key", 402: "wants payment", 403: "refused access"}
 RETRIED_4XX = (408, 425)   # of the statuses that refuse a request, those that may pass
-BAD_REQUEST = (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema,
-               requests.exceptions.InvalidSchema, requests.exceptions.InvalidHeader,
-               requests.exceptions.InvalidProxyURL, UnicodeError)
+NO_RETRIES = urllib3.Retry(False)
+MAX_REDIRECTS = 30
+HEADERS = {"User-Agent": "codedata", **urllib3.util.make_headers(accept_encoding=True)}
 # no server, or none that we may talk to
 NO_CONNECTION = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError,
                  urllib3.exceptions.SSLError, urllib3.exceptions.ProxyError)
@@ -133,7 +135,7 @@ class EndpointState:
 
 
 class Http:
-    """Share one session among threads, with the limits of [llm]; messages mask `secrets`.
+    """Share connections among threads, with the limits of [llm]; messages mask `secrets`.
 
     `stop` ends waits and refuses requests.
     """
@@ -142,16 +144,12 @@ class Http:
         self.llm = llm
         self.stop = threading.Event()
         self.secrets: set[str] = set()
-        self.session = requests.Session()
-        self.session.trust_env = False
-        self.session.proxies = {"http": llm.proxy, "https": llm.proxy}
         if password := urlsplit(llm.proxy).password:
             self.secrets.add(password)
-        adapter = _Adapter(llm)
-        self.session.mount("https://", adapter)
-        self.session.mount("http://", adapter)
+        self.ssl_context = _ssl_context(llm.ca_bundle)
+        self._without_proxy = _Pools(llm.workers, self.ssl_context)
+        self._pools = _Pools(llm.workers, self.ssl_context, llm.proxy)
         self._endpoints = {}   # EndpointState by name
-        self._templates = {}   # PreparedRequest without a body by URL and headers
 
     def endpoint(self, name: str, limit: int) -> EndpointState:
         """Return the state of the endpoint of that name, created on first use."""
@@ -162,10 +160,10 @@ class Http:
              **kwargs):
         """Return decode(status, headers, body) of the first good answer; retry on its ValueError.
 
-        The request is a POST where `data` is given, else a GET. `gate()` is called right before
-        each attempt and may raise (budget). Raise HttpTrouble after the last retry (at once where a
-        good answer is larger than `max_bytes`; 0: max_reply_bytes), RunStopped when the endpoint as
-        a whole is unusable, Interrupted when the run ends.
+        The request is a POST where `data` is given, else a GET; `direct` takes no proxy. `gate()`
+        is called right before each attempt and may raise (budget). Raise HttpTrouble after the last
+        retry (at once where a good answer is larger than `max_bytes`; 0: max_reply_bytes),
+        RunStopped when the endpoint as a whole is unusable, Interrupted when the run ends.
         """
         tries = tries or Tries()
         answers_before = endpoint.n_answers
@@ -205,17 +203,16 @@ class Http:
         """Return the decoded answer to one request; raise _AttemptFailed where none is good."""
         _limits.ends_at = time.monotonic() + self.llm.call_timeout_s
         _limits.max_bytes = max_bytes or self.llm.max_reply_bytes
-        request = self._post if "data" in kwargs else self.session.get
         try:
-            response = request(url, **kwargs)
-        except BAD_REQUEST as e:
-            raise RunStopped(f"cannot be asked: {self._masked(str(e))}", url,
+            status, headers, body = self._exchange(url, **kwargs)
+        except ValueError as e:   # of an address, or a header
+            raise RunStopped(f"cannot be asked: {self.masked(str(e))}", url,
                              "Check the base URL and the key.", exit_code=2) from None
-        except (requests.RequestException, TimeoutError) as e:
+        except (urllib3.exceptions.HTTPError, OSError) as e:
             raise self._no_answer(e, endpoint) from e
         endpoint.n_resets = 0
-        status, headers, body = response.status_code, response.headers, response.content
         if not 200 <= status < 300:
+            headers["Location"] = self.masked(headers.get("Location", "no Location"))
             problem = f"HTTP {status}: {self._excerpt(body)}".rstrip(": ")
             raise _AttemptFailed(problem, status, headers)
         try:
@@ -226,49 +223,50 @@ class Http:
 
     def _no_answer(self, error: Exception, endpoint: EndpointState) -> _AttemptFailed:
         """Return what failed at a request to which no answer came."""
-        if isinstance(error, requests.ConnectTimeout):
+        if isinstance(error, urllib3.exceptions.ConnectTimeoutError):
             return _AttemptFailed("no connection in time", is_down=True)
-        # `requests` reports a timeout while sending as a lost connection
+        # urllib3 reports a timeout while sending as a lost connection
         is_late = time.monotonic() >= _limits.ends_at
-        if is_late or isinstance(error, (requests.Timeout, TimeoutError)):
+        if is_late or isinstance(error, urllib3.exceptions.ReadTimeoutError):
             return _AttemptFailed(f"timeout {self.llm.call_timeout_s:g} s", is_timeout=True)
         endpoint.n_resets += 1
-        cause = error.args[0] if error.args else error
-        cause = getattr(cause, "reason", None) or cause
-        text = str(cause)
+        text = str(error)
         is_down = endpoint.n_resets >= MAX_RESETS
-        if isinstance(cause, NO_CONNECTION):
+        if isinstance(error, NO_CONNECTION):
             text = text.rpartition(": ")[2]
             is_down = True
         text = " ".join(text.split())[-160:]
-        return _AttemptFailed(self._masked(f"connection failed: {text}"), is_down=is_down)
+        return _AttemptFailed(self.masked(f"connection failed: {text}"), is_down=is_down)
 
-    def _post(self, url: str, data: bytes, headers: dict | None = None,
-              proxies: dict | None = None) -> requests.Response:
-        """Send a POST that is prepared once per URL and headers.
+    def _exchange(self, url: str, data: bytes | None = None, headers: dict | None = None,
+                  direct: bool = False) -> tuple[int, Mapping, bytes]:
+        """Return status, headers and body of the answer; redirects of a GET are followed."""
+        headers = {**HEADERS, **(headers or {})}
+        for _ in range(MAX_REDIRECTS):
+            left = _seconds_left()
+            pool, target = (self._without_proxy if direct else self._pools).place(url)
+            raw = pool.urlopen("GET" if data is None else "POST", target, data, headers, NO_RETRIES,
+                               redirect=False, assert_same_host=False, preload_content=False,
+                               timeout=urllib3.Timeout(connect=min(CONNECT_TIMEOUT_S, left),
+                                                       read=left))
+            body = _read_body(raw, url)
+            elsewhere = urljoin(url, raw.get_redirect_location() or "")
+            if elsewhere == url or data is not None:
+                break
+            if urlsplit(elsewhere)[:2] != urlsplit(url)[:2]:   # the key is for that host alone
+                headers.pop("Authorization", None)
+            url = elsewhere
+        return raw.status, raw.headers, body
 
-        Preparing takes a third of session.post()'s time.
-        """
-        key = url, *(headers or {}).items()
-        if key not in self._templates:
-            template = requests.Request("POST", url, headers=headers)
-            self._templates[key] = self.session.prepare_request(template)
-        request = self._templates[key].copy()
-        request.body = data
-        request.headers["Content-Length"] = str(len(data))
-        if proxies is None:
-            proxies = self.session.proxies
-        return self.session.get_adapter(url).send(request, proxies=proxies)
-
-    def _masked(self, text: str) -> str:
-        """Return the text with secrets replaced: an endpoint may repeat the key in its error."""
-        for secret in self.secrets:
+    def masked(self, text: str) -> str:
+        """Return the text with secrets replaced: an endpoint may repeat the key."""
+        for secret in sorted(self.secrets, key=len, reverse=True):   # one may begin another
             text = text.replace(secret, "****")
         return text
 
     def _excerpt(self, body: bytes) -> str:
         """Return the start of a body, masked before it is cut so that no part of a key is left."""
-        text = self._masked(body[:20_000].decode("utf-8", "replace"))
+        text = self.masked(body[:20_000].decode("utf-8", "replace"))
         return printable(" ".join(text.split()), 300)
 
     def _wait_429(self, failure: _AttemptFailed, url: str, throttled_s: float, n_throttled: int):
@@ -293,8 +291,9 @@ class Http:
 
     def get_json(self, url: str, params: dict | None = None, headers: dict | None = None):
         """Return the parsed JSON at `url`."""
+        url += f"?{urlencode(params)}" if params else ""
         return self._get(url, lambda status, answer_headers, body: read_json(body),
-                         headers=headers, params=params)
+                         headers=headers)
 
     def get_range(self, url: str, start: int, end: int, headers: dict | None = None) -> bytes:
         """Return the bytes start..end (inclusive) of `url`."""
@@ -321,8 +320,9 @@ class Http:
         return self.send(url, endpoint, decode, max_bytes=max_bytes, **kwargs)
 
     def close(self) -> None:
-        """Close the session."""
-        self.session.close()
+        """Close the connections."""
+        self._pools.clear()
+        self._without_proxy.clear()
 
 
 def _stop_if_final(failure: _AttemptFailed, url: str, endpoint: EndpointState) -> None:
@@ -333,7 +333,7 @@ def _stop_if_final(failure: _AttemptFailed, url: str, endpoint: EndpointState) -
                          "Check the key and the account; --show-config tells which are used.",
                          exit_code=endpoint.exit_code)
     if 300 <= status < 400:
-        place = printable(failure.headers.get("Location", "no Location"), 300)
+        place = printable(failure.headers["Location"], 300)
         raise RunStopped(f"sends elsewhere (HTTP {status}, {place}).", url,
                          "Use that address as the base URL.", exit_code=endpoint.exit_code)
     if (400 <= status < 500 and status not in RETRIED_4XX) or status == 501:
@@ -405,8 +405,17 @@ class _TimedConnection:
     """Make a connection of urllib3 send and receive until the call's end."""
 
     response_class = _Answer
+    _body = b""
+
+    def request(self, method, url, body=None, headers=None, **options):
+        """Keep the body for send(), so that it goes out together with the head."""
+        self._body = body or b""
+        if body is not None:
+            headers = {**headers, "Content-Length": str(len(body))}
+        super().request(method, url, None, headers, **options)
 
     def send(self, data):
+        data, self._body = data + self._body, b""
         if self.sock is None:
             self.connect()
         for start in range(0, len(data), SEND_BYTES):
@@ -414,47 +423,61 @@ class _TimedConnection:
             super().send(data[start:start + SEND_BYTES])
 
 
-class _Adapter(HTTPAdapter):
-    """Apply the call's limits; share one SSL context among connections.
+class _HttpPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = type("TimedHttp", (_TimedConnection, HTTPConnection), {})
 
-    A context of its own would take each connection 21 ms and 0.7 MB for the CAs.
+
+class _HttpsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = type("TimedHttps", (_TimedConnection, HTTPSConnection), {})
+
+
+class _Pools:
+    """Hold a pool of timed connections for each host, or for the proxy."""
+
+    def __init__(self, workers: int, ssl_context: SSLContext, proxy: str = ""):
+        options = {"num_pools": 16, "maxsize": max(workers, 8), "ssl_context": ssl_context}
+        self._manager = urllib3.PoolManager(**options)
+        if proxy:
+            self._manager = _proxy_manager(proxy, ssl_context, options)
+        self._manager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+        self.place = lru_cache(64)(self._place)   # it takes as long as sending
+
+    def clear(self) -> None:
+        """Close the connections that are not in use."""
+        self.place.cache_clear()   # a pool closes when nothing holds it
+        self._manager.clear()
+
+    def _place(self, url: str) -> tuple[urllib3.HTTPConnectionPool, str]:
+        """Return the pool of a URL, and what its request line names."""
+        parts = urllib3.util.parse_url(url)
+        pool = self._manager.connection_from_host(parts.host, parts.port, parts.scheme)
+        is_whole = self._manager.proxy and parts.scheme == "http"
+        return pool, parts.url if is_whole else parts.request_uri
+
+
+def _proxy_manager(proxy: str, ssl_context: SSLContext, options: dict) -> urllib3.ProxyManager:
+    """Return the pools behind a proxy. Raise Trouble where it has no address of one."""
+    try:
+        parts = urllib3.util.parse_url(proxy if "://" in proxy else f"http://{proxy}")
+        login = urllib3.util.make_headers(proxy_basic_auth=unquote(parts.auth or "") or None)
+        return urllib3.ProxyManager(parts.url, proxy_headers=login, proxy_ssl_context=ssl_context,
+                                    **options)
+    except ValueError:
+        raise Trouble("is no address of a proxy.", "[llm] proxy",
+                      "It looks like http://host:port.") from None
+
+
+def _ssl_context(ca_bundle: str) -> SSLContext:
+    """Return the SSL context of all connections: one of its own would take each 21 ms and 0.7 MB.
     """
-
-    def __init__(self, llm: LLM):
-        self.ssl_context = create_urllib3_context()
-        self.ssl_context.load_verify_locations(requests.certs.where())
-        try:
-            if llm.ca_bundle:
-                self.ssl_context.load_verify_locations(llm.ca_bundle)
-        except OSError as e:
-            raise Trouble(f"cannot be used as a CA bundle: {e}", llm.ca_bundle,
-                          "Give a PEM file.") from e
-        super().__init__(pool_connections=16, pool_maxsize=max(llm.workers, 8))
-
-    def send(self, request, **kwargs):
-        """Read the body up to the limit, too: `requests` would read all of a redirect's."""
-        left = _seconds_left()
-        kwargs["timeout"] = min(CONNECT_TIMEOUT_S, left), left
-        response = super().send(request, **kwargs)
-        response._content = _read_body(response.raw, request.url)
-        response._content_consumed = True
-        return response
-
-    def get_connection_with_tls_context(self, *args, **kwargs):
-        """Return a pool of timed connections."""
-        pool = super().get_connection_with_tls_context(*args, **kwargs)
-        plain = pool.ConnectionCls
-        if not issubclass(plain, _TimedConnection):
-            pool.ConnectionCls = type(plain.__name__, (_TimedConnection, plain), {})
-        return pool
-
-    def build_connection_pool_key_attributes(self, request, verify, cert=None):
-        """Return the pool key with the shared SSL context, which has the CAs loaded."""
-        host, _ = super().build_connection_pool_key_attributes(request, verify, cert)
-        return host, {"ssl_context": self.ssl_context}
-
-    def cert_verify(self, conn, url, verify, cert):
-        """Do nothing: the shared context verifies certificates."""
+    context = create_urllib3_context()
+    context.load_verify_locations(certifi.where())
+    try:
+        if ca_bundle:
+            context.load_verify_locations(ca_bundle)
+    except OSError as e:
+        raise Trouble(f"cannot be used as a CA bundle: {e}", ca_bundle, "Give a PEM file.") from e
+    return context
 
 
 def _read_body(raw, url: str) -> bytes:
@@ -463,14 +486,11 @@ def _read_body(raw, url: str) -> bytes:
     limit = _limits.max_bytes if is_good else ERROR_BYTES
     pieces = []
     room = limit + 1
-    try:
-        while room and (piece := raw.read(min(room, READ_BYTES), decode_content=True)):
-            pieces.append(piece)
-            room -= len(piece)
-    except urllib3.exceptions.ReadTimeoutError as e:
-        raise TimeoutError from e
-    except urllib3.exceptions.HTTPError as e:
-        raise requests.exceptions.ChunkedEncodingError(e) from e
+    while room and (piece := raw.read(min(room, READ_BYTES), decode_content=True)):
+        pieces.append(piece)
+        room -= len(piece)
+        if raw.length_remaining == 0 and "Content-Encoding" not in raw.headers:
+            break   # to find the end by another read takes as long as the first one
     if not room:
         raw.close()   # do not wait for the rest
         if is_good:

@@ -3,7 +3,7 @@
 A reply is appended to <dir>/_partial/<item>.jsonl before it is used, under its request's digest
 and the number of the attempt; a re-run of the item reads it from there. Each reply has an id, and a
 ledger line lists the ids that it accounts for, so that spending adds up exactly over any number of
-crashes.
+crashes. What a piece of an item's work came to without a call is kept in the same way.
 """
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ from codedata.records import DIRECTORIES, HOW
 # matches the suite's directories, but not a user's answer_backup
 DIRECTORY = re.compile(
     rf"[a-z0-9]+(_reference|_\d+|_({'|'.join(HOW)}))?|({'|'.join(DIRECTORIES)})(_\d+)?")
+RESULT = "result"   # in place of an attempt's number: of a piece of work without a call
 WITHOUT_LEDGERS = (PARTIAL, "_replaced", "_tmp")
 REPLY_TYPES = {"text": str, "reasoning": str, "finish_reason": str, "model": str,
                "tool_calls": list}
@@ -64,7 +65,6 @@ class ReplyLog:
         self.cuts = []         # texts on what of a request was cut
         self.notes = {}        # further fields of the item's ledger line
         self.intent = None     # digests that an earlier, killed run was about to write
-        self.doing = ""        # the item's current step, for the progress bar
         self.served = 0        # kept replies that were used
         self._in_parts = in_parts
         self._lock = threading.Lock()
@@ -75,7 +75,7 @@ class ReplyLog:
         self._others = []      # lines of other stages
         self._elsewhere = []   # paths of the item's files in other shards
         if directory:
-            self.path = Path(directory) / PARTIAL / f"{item}.jsonl"
+            self.path = Path(directory, PARTIAL, f"{item}.jsonl")
             ledger = ledger or Ledger(directory)
             may_be_there = ledger.may_have_kept(item)
             self._spares = None if may_be_there else spares
@@ -103,6 +103,9 @@ class ReplyLog:
             return
         if "intent" in line:
             self.intent = line["intent"] if _is_intent(line["intent"]) else self.intent
+            return
+        if RESULT in line:
+            self._kept[_key(line.get("request"), RESULT)] = line
             return
         if not (_is_reply(line.get("reply")) and isinstance(call, dict) and "id" in call):
             return
@@ -142,8 +145,21 @@ class ReplyLog:
             self.unbilled.append(call)
             self._add(self._append(request=request, attempt=attempt, reply=reply, call=call))
 
+    def keep(self, piece: str, result) -> None:
+        """Append what a piece of the item's work came to, any JSON, under the digest of all that it
+        depends on."""
+        with self._lock:
+            self._kept[_key(piece, RESULT)] = self._append(request=piece, result=result)
+
+    def result_of(self, piece: str):
+        """Return what keep() was given for a piece of work, or None."""
+        with self._lock:
+            self._attempts.setdefault(piece, 0)
+            return self._kept.get(_key(piece, RESULT), {}).get(RESULT)
+
     def discard(self, request: str | None = None) -> None:
-        """Mark the replies to a request (None: to any) as rejected: a failure drops them."""
+        """Mark the replies to a request (None: to any, and results) as rejected: a failure drops
+        them."""
         with self._lock:
             self._discarded.update([request] if request else self._attempts)
 
@@ -208,13 +224,13 @@ class Spares:
 
     def __init__(self):
         self._lock = threading.Lock()
-        self._free: dict[Path, list[Appender]] = {}   # by folder: shards may be on different disks
+        self._free: dict[str, list[Appender]] = {}   # by folder: shards may be on different disks
         self._n_given = itertools.count(1)
 
     def take(self, path: Path) -> Appender:
         """Return a file that is open at `path`, where none is yet."""
         with self._lock:
-            free = self._free.get(path.parent)
+            free = self._free.get(os.path.dirname(path))
             spare = free.pop() if free else None
         if not spare:
             return Appender(path)
@@ -226,20 +242,20 @@ class Spares:
 
     def give_back(self, file: Appender) -> None:
         """Take over an item's file, emptied, under a temporary name."""
-        name = f"_tmp.{next(self._n_given)}.{file.path.name}"   # an item may come again
-        try:
-            file.moved(file.path.with_name(name)).empty()
+        folder, name = os.path.split(file.path)
+        try:   # under a name of its own: an item may come again
+            file.moved(f"{folder}/_tmp.{next(self._n_given)}.{name}").empty()
         except FileNotFoundError:   # somebody removed it
             file.close()
             return
         with self._lock:
-            self._free.setdefault(file.path.parent, []).append(file)
+            self._free.setdefault(folder, []).append(file)
 
     def close(self) -> None:
         """Close and remove the files."""
         for spare in itertools.chain.from_iterable(self._free.values()):
             spare.close()
-            spare.path.unlink(missing_ok=True)
+            Path(spare.path).unlink(missing_ok=True)
         self._free = {}
 
 

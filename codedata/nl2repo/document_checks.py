@@ -16,7 +16,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from codedata.bounded import read_bounded
 from codedata.code.leftovers import activation
@@ -39,7 +38,8 @@ from codedata.nl2repo.strip import python_tree
 from codedata.records import storable
 from codedata.sandbox import Sandbox
 from codedata.sandbox.archives import Bounds
-from codedata.texts import printable
+from codedata.sandbox.process_labels import temporary_folder
+from codedata.texts import CONTROL, printable
 
 RUN = 40                   # characters in a row that count as quoted; blanks count as one
 GRAM = 8                   # tokens in a row that count for the overlap
@@ -52,6 +52,8 @@ PATH = re.compile(r"[\w./-]+(?:/|\.(?:py|md|rst|toml|cfg|ini|txt|json))")
 PLACE = re.compile(r"[\w/-]+(?:\.py)?")
 OPTIONAL = ("side_effects", "algorithm", "examples")
 SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
+# what a terminal obeys, and what hides or swallows the lines behind it where Markdown is shown
+ODD = re.compile(rf"(?im){CONTROL.pattern}|^ *(?:- )?(?:```|~~~)|<!--|<script")
 IMPORT = re.compile(r"^(?:from|import) .*", re.MULTILINE)
 
 
@@ -75,7 +77,8 @@ def form_findings(value, form, where: str = "content") -> list[str]:
 def signature_findings(function: Function, content: dict) -> Iterator[str]:
     """Yield where signature, parameters or annotation of the result are not those of the source."""
     tree = python_tree(f"{content['signature'].strip().removesuffix(':')}: ...")
-    heads = [head_of(one) for one in tree.body if isinstance(one, Definition)]
+    heads = [head_of(one) if isinstance(one, Definition) else "other statements"
+             for one in tree.body]
     there = head_of(function.node)
     if heads != [there]:
         yield f"`signature` has {', '.join(heads) or 'nothing that can be read'}, not `{there}`."
@@ -128,7 +131,7 @@ def run_examples(sandbox: Sandbox, examples: Sequence[dict], test_script: str,
     sandbox.put({"examples.json": codes}, FOLDER)
     run_tool(sandbox, "run_examples.py", FOLDER, str(seconds), str(EXAMPLE_BYTES),
              start="python3", before=activation(test_script))
-    with TemporaryDirectory(prefix="codedata_examples.") as folder:
+    with temporary_folder() as folder:
         sandbox.get(FOLDER, Path(folder), ANSWERS)
         try:
             answers = json.loads(read_bounded(Path(folder, "answers.json"), ANSWERS.max_bytes))
@@ -328,12 +331,16 @@ class Checks:
             findings += signature_findings(self.function, content)
             findings += raises_findings(self.function, content, shown)
         prose = self.text({**content, "signature": "", "examples": []})
+        odd = ODD.search(prose) or CONTROL.search(self.text(content))
+        findings += [f"{odd[0]!r} stands in it: no control characters, and no code blocks or "
+                     "HTML in what is told in words."] if odd else []
         return [*findings, *self.shown(content), *self.hidden.unknown(prose)]
 
     def shown(self, content: dict) -> list[str]:
         """Return what content shows of bodies and tests."""
         share = self.overlap(content)
-        return self.hidden.findings(self._bare(content)) + ([
+        told = f"{self._bare(content)}\n{content.get('signature', '')}"   # may have comments
+        return self.hidden.findings(told) + ([
             f"It shares {share:.0%} of a body's runs of {GRAM} words and signs: tell it in words "
             "of your own."] if share > self.max_overlap else [])
 

@@ -17,7 +17,8 @@ from codedata.code.test_results import place_of
 from codedata.errors import Excluded, ItemFailed
 from codedata.export.nl2repo import measured_verifier
 from codedata.nl2repo.screen_strips import ALL, id_of
-from codedata.progress import named
+from codedata.outcomes import of_strips
+from codedata.progress import begin_step, named
 from codedata.records import (
     Communities,
     Coverage,
@@ -30,7 +31,7 @@ from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
-from codedata.store import Store, View, known
+from codedata.store import Store, View, all_readable, known
 from codedata.texts import printable
 
 IMAGES = "codedata-nl2repo/"
@@ -57,6 +58,7 @@ class StripProver:
             reads=Reads(store, ("base_commit", "functions", "diff"), made_by="nl2repo.patches"),
             joined=Reads(environments, JUDGED_BY, made_by="env_setup"),
             writes=Writes(store, ("proof",)), cost_note="no calls: no model is asked",
+            sum_up=lambda: [of_strips(all_readable(self._root, StripPatch))],
             after="nl2repo.py --steps relationship",
             then="nl2repo.py --steps doc_part2,doc_part1,doc")
 
@@ -116,6 +118,7 @@ class StripProver:
 
     def _as_task(self, patch: StripPatch, label: str) -> dict:
         """Return how a task's verifier runs the tests, or why it rewards no gold patch."""
+        begin_step("its verifier")
         try:
             return {"verifier": measured_verifier(self._host, patch, label)}
         except Excluded as e:

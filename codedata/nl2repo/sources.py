@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from codedata.analysis.analyse import is_counted
 from codedata.analysis.measure import JUDGED_BY
-from codedata.bounded import inside, read_bounded
+from codedata.bounded import inside, read_bounded, resolved_in
 from codedata.code.contexts import LANGUAGE, copy_source
 from codedata.code.entities import (
     SourceFile,
@@ -67,7 +67,7 @@ class Extractor:
         """Return what a repository's copy holds. Raise Excluded where it has no Python."""
         name, started = environment.repo_name, time.monotonic()
         place = folder_of(self._root, name)
-        built = place.parent / NEW / name
+        built = inside(place.parent, NEW, name)
         shutil.rmtree(built, ignore_errors=True)
         built.mkdir(parents=True)
         with (labelled(self._host, name, "nl2repo") as label,
@@ -90,7 +90,7 @@ class Extractor:
 
 def folder_of(root: Path, repo_name: str) -> Path:
     """Return the folder that holds the copy of a repository's source."""
-    return root / SourceCopy.directory / repo_name
+    return inside(root, SourceCopy.directory, repo_name)
 
 
 def sources_of(root: Path, repo_name: str) -> Sources:
@@ -105,7 +105,7 @@ def text_in(folder: Path, path: str) -> str:
     """Return the text of a file below a folder; "" of one that is not there, leads out, or is too
     large."""
     with suppress(OSError, RuntimeError):
-        return read_bounded(inside(folder, folder / path), MAX_TEXT).decode(errors="replace")
+        return read_bounded(resolved_in(folder, folder / path), MAX_TEXT).decode(errors="replace")
     return ""
 
 

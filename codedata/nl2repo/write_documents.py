@@ -15,6 +15,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from codedata.agent import Agent, Failed, Stop, ToolBashExecutor, search, view_file
+from codedata.bounded import inside
 from codedata.code.environments import Environments, labelled, open_environment
 from codedata.code.leftovers import activation
 from codedata.code.source import LOOK_S
@@ -37,6 +38,7 @@ from codedata.nl2repo.documents import (
 )
 from codedata.nl2repo.public_names import missing, names_by_patch
 from codedata.nl2repo.sources import folder_of
+from codedata.outcomes import of_document
 from codedata.records import (
     Analysis,
     Coverage,
@@ -54,7 +56,7 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Store, View, digest, known
-from codedata.texts import printable, text_of
+from codedata.texts import printable, terminal_safe, text_of
 
 PROJECT = "project"        # kind of a project's document, and the end of its name
 TRAJECTORIES = "nl2repo/_trajectories"
@@ -301,8 +303,8 @@ class Writer:
                 text_of("codedata.nl2repo", prompt),
                 [bash, view_file, search, submission.submit], self._client, sandbox,
                 max_iterations=settings.nl2repo.max_iterations,
-                trajectory=settings.root / trajectory, max_seconds=settings.agent.max_seconds,
-                max_usd=settings.agent.max_usd,
+                trajectory=inside(settings.root, trajectory),
+                max_seconds=settings.agent.max_seconds, max_usd=settings.agent.max_usd,
             ).run(f"Document {what} of {item.repo}, whose source is in {sandbox.workdir}.")
         if submission.content is None:
             log = current_reply_log()
@@ -372,7 +374,8 @@ def document_stage(root: Path) -> Stage:
                     needs=("documents", "meta")),
         writes=Writes(Store(root, RepoDocument), tuple(RepoDocument.__dataclass_fields__),
                       optional=("licence",)),
-        after="nl2repo.py --steps doc_part2,doc_part1", then="export.py --formats nl2repo")
+        after="nl2repo.py --steps doc_part2,doc_part1", then="export.py --formats nl2repo,harbor",
+        in_words=of_document)
 
 
 def make_document(root: Path, repo: Subject) -> RepoDocument:
@@ -387,8 +390,8 @@ def make_document(root: Path, repo: Subject) -> RepoDocument:
                        if one["subject"] in ("", *patch["functions"]))
         index[id] = {"kind": patch["kind"], "functions": patch["functions"], "names": names[id],
                      "missing": missing(names[id], text)}
-    path = root / RepoDocument.directory / f"{repo.repo_name}.md"
-    write_atomic(path, "\n".join(one["text"] for one in sections).encode())
+    path = inside(root, RepoDocument.directory, f"{repo.repo_name}.md")
+    write_atomic(path, terminal_safe("\n".join(one["text"] for one in sections)).encode())
     missed = sorted({name for one in index.values() for name in one["missing"]})
     return RepoDocument(
         repo.repo, repo.repo_name, repo.base_commit, repo.meta["licence"], sections, index,

@@ -39,7 +39,7 @@ def columns(title: str, labels: list[str], series: list[Series], every: int = 1)
     """Return a chart of columns with the series stacked. Every `every`th label is shown."""
     chart = pygal.StackedBar(
         **_config(190), x_labels=visible(labels), x_labels_major_every=every, spacing=2,
-        show_minor_x_labels=False, rounded_bars=1, max_scale=5, value_formatter="{:,.0f}".format)
+        show_minor_x_labels=False, rounded_bars=1, max_scale=5, order_min=0)
     return _draw(chart, title, labels, series, "{:,.6g}")
 
 
@@ -50,7 +50,7 @@ def bars(title: str, labels: list[str], series: list[Series], percent: bool = Fa
     chart = pygal.HorizontalStackedBar(
         **_config(40 + 26 * len(labels)), spacing=4,
         x_labels=[shortened(text, LABEL_CHARS) for text in visible(from_below)],
-        value_formatter=unit.format, max_scale=5, range=(0, 100) if percent else None)
+        max_scale=5, range=(0, 100) if percent else None)
     reversed_series = [replace(one, values=one.values[::-1]) for one in series]
     return _draw(chart, title, from_below, reversed_series, unit)
 
@@ -78,6 +78,7 @@ def _config(height: int) -> dict:
 
 def _draw(chart, title: str, labels: list[str], series: list[Series], unit: str) -> str:
     """Add the series to a chart and return it as SVG."""
+    chart.value_formatter = unit.format
     for one in series:
         chart.add(visible(one.name), [
             None if value is None else {

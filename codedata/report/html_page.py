@@ -66,7 +66,8 @@ def html(content: ReportContent, settings: ReportSettings,
                for name, scores in score_ranges(settings).items()]
     data = {
         "rival": duel.mode, "metrics": METRICS, "panel": panel, "duel": duel.raw,
-        "noise": NOISE if EMBEDDED_MODEL in duel.models else "", "is_outdated": content.is_outdated,
+        "note": settings.note, "is_outdated": content.is_outdated,
+        "noise": NOISE if EMBEDDED_MODEL in duel.models else "",
         "buckets": buckets if duel.mode == "king" else [], "counts": content.counts,
         "languages": [{**asdict(one), "name": _label(one.name)} for one in by_language(rows)],
         "notes": [note for note in notes if note[1]],

@@ -6,7 +6,6 @@ are counted by their state.
 """
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from codedata.cli import RunOptions
@@ -19,7 +18,7 @@ from codedata.ledger import Ledger
 from codedata.llm.costs import costs_of, spent
 from codedata.progress import named, plural, say
 from codedata.records import BUCKETS, DUEL, HOW, Answer, Commit, Prompt, Sample, Score, variant
-from codedata.report.buckets import Moves, update_buckets
+from codedata.report.buckets import Moves, score_ranges, update_buckets
 from codedata.report.content import ReportContent, Section, counts, refined, trials
 from codedata.report.html_page import html
 from codedata.report.markdown import huge_markdown, markdown
@@ -53,7 +52,7 @@ def _report(settings: Settings, options: RunOptions, directory: Path) -> int:
             moves = fill_buckets(settings.root, turns)
         write_report(settings, turns, directory, judge_again)
     if not options.quiet:
-        print_summary(turns, moves, directory.name, judge_again)
+        print_summary(turns, moves, directory.name, judge_again, score_ranges(settings.report))
     return 1 if turns.broken or turns.state.plan.broken else 0
 
 
@@ -91,8 +90,7 @@ def with_draws(turns: ReportTurns, main: ReportTurns) -> list[TurnRow]:
     ledger = turns.state.answers.ledger
     drawn = {name for stage, name in ledger.excluded if stage == "ch"}
     drawn -= {row.name for row in turns.rows}
-    return [*turns.rows, *(replace(row, score=50.0, metrics={}, leaks=None)
-                           for row in main.rows if row.name in drawn)]
+    return [*turns.rows, *(row.unpicked() for row in main.rows if row.name in drawn)]
 
 
 def fill_buckets(root: Path, turns: ReportTurns) -> Moves:
@@ -128,9 +126,9 @@ def oversized(root: Path) -> list[dict]:
     return sorted(prs.values(), key=lambda pr: (-pr.get("patch_chars", 0), pr["instance_id"]))
 
 
-def print_summary(turns: ReportTurns, moves: Moves | None, directory: str,
-                  judge_again: str) -> None:
-    """Print a summary of the run."""
+def print_summary(turns: ReportTurns, moves: Moves | None, directory: str, judge_again: str,
+                  scores: dict[str, str]) -> None:
+    """Print a summary of the run; `scores` are those of each bucket, in words."""
     state = turns.state
     parts = [f"{directory}/"]
     if turns.duel.mode == "king":
@@ -140,6 +138,10 @@ def print_summary(turns: ReportTurns, moves: Moves | None, directory: str,
     say(f"{STAGE}  {state.scores.into.name}/ {len(turns.rows)} → {', '.join(parts)}")
     for line in summary_lines(turns.duel, f"{directory}/report.md"):
         say(line)
+    for name, scored in scores.items() if turns.duel.mode == "king" else ():
+        if not turns.buckets[name]:
+            why = f"no turn has a score of {scored}" if turns.rows else "no turn is judged yet"
+            say(f"      {name}/ is empty: {why}. That is no fault.")
     if turns.edited:
         say(f"      score was edited, it is not what the verdicts give: {named(turns.edited)}")
     if state.turns_left:

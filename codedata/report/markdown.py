@@ -18,7 +18,7 @@ from codedata.report.content import (
 )
 from codedata.report.turn_rows import TurnRow
 from codedata.settings import EMBEDDED_MODEL, ReportSettings
-from codedata.texts import text_of
+from codedata.texts import terminal_safe, text_of
 
 
 def markdown(content: ReportContent, buckets: ReportSettings) -> str:
@@ -28,6 +28,7 @@ def markdown(content: ReportContent, buckets: ReportSettings) -> str:
     trials = "\n".join(f"- {line}" for line in content.trials)
     sections: list[Section] = [
         (f"# Challenger against {rival}", [
+            terminal_safe(buckets.note),
             _outcome(duel),
             content.is_outdated and "**The duel was decided on other verdicts than the records "
                                     "hold now: run validate.py.**",
@@ -74,7 +75,8 @@ def _outcome(duel: Duel) -> str:
     rows = [["challenger", f"{duel.challenger_score:.2f}"], [duel.mode, f"{duel.rival_score:.2f}"],
             ["margin", f"{duel.margin:.2f}, at least {duel.win_margin:g} wanted "
                        f"(95 %: {low:.2f} to {high:.2f})"],
-            ["LCB", f"{duel.lcb:.4f}, more than 0 wanted ({duel.gate_alpha:g} quantile of the "
+            ["LCB", f"{duel.lcb:.4f} of the mean lead, −0.5 to 0.5 (0.01 of it are 2 points of "
+                    f"margin), more than 0 wanted ({duel.gate_alpha:g} quantile of the "
                     f"means of {duel.resamples:,} resamples of the {drawn}, seed {duel.seed}); by "
                     f"turns {duel.lcb_turn:.4f}, by instances {duel.lcb_cluster:.4f}"]]
     if duel.classic and duel.classic["margin"] is not None:

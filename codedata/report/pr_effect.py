@@ -49,7 +49,7 @@ def pr_effect(rows: list[TurnRow], others: dict[str, list[TurnRow]], settings: D
         ("What knowing the pull request was worth", _variants(variants, seed, costs)),
         ("By how much of the patch the history had shown", _by_shown(rows, seed)),
         ("Margin at equal length", _length(rows, seed)),
-        *((f"Drift of the `{name}` challenger against the king", _drift(of_variant))
+        *((f"Drift of the {name} challenger against the king", _drift(of_variant))
           for name, of_variant in variants.items()),
         ("Metrics", _metrics(rows)), ("Steps", _unknown_steps(rows))]
     return [section for section in sections if section[1]]
@@ -85,7 +85,7 @@ def _leaks(rows: list[TurnRow]) -> list:
                      "nothing.**")
     costs = [row.leak_cost for row in rows if row.leak_cost is not None]
     spent = money(sum(costs), len(rows) - len(costs), len(rows))
-    items.append(f"The verdicts on these turns cost {spent}.")
+    items.append(f"The verdicts on these turns: {spent}.")
     return items + _refused(rows)
 
 
@@ -105,9 +105,9 @@ def _refused(rows: list[TurnRow]) -> list[str]:
     listed = ", ".join(f"{kind} {n}" for kind, n in kinds.most_common())
     n_calls = sum(row.asked_again for row in again)
     n_won = sum(bool(row.asked_again) for row in wins)
-    return [f"{plural(len(again), 'turn')} were asked for again because of leaks "
+    return [f"Asked for again because of leaks: {plural(len(again), 'turn')} "
             f"({plural(n_calls, 'call')}); {n_won} of the {plural(len(wins), 'turn')} that the "
-            "challenger wins are among them." + (f" These were found: {listed}." if listed else "")]
+            "challenger wins are among them." + (f" Found, by kind: {listed}." if listed else "")]
 
 
 def _variants(variants: dict[str, list[TurnRow]], seed: int, costs: dict[str, str]) -> list:
@@ -119,7 +119,9 @@ def _variants(variants: dict[str, list[TurnRow]], seed: int, costs: dict[str, st
         scored = _scored(rows)
         leaky = _share(_leak_judged(rows), "leaks")
         chars = mean_of(row.chars[1] for row in scored) or 0
-        lines.append([how, str(len(scored)), interval_text(_margin(scored, seed), 1),
+        n_unpicked = sum(row.is_unpicked for row in scored)
+        note = f" ({plural(n_unpicked, 'draw')}: none was picked)" if n_unpicked else ""
+        lines.append([how, f"{len(scored)}{note}", interval_text(_margin(scored, seed), 1),
                       percent_text(leaky), costs.get(how, ""), f"{chars:.0f}"])
     items = [(["challenger", "turns", "margin", "leaks", "cost", "characters"], lines, "lrrrrr")]
     placebo = {row.name: row for row in _scored(variants.get("placebo", []))}

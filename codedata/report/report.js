@@ -36,11 +36,13 @@ const names = list => list.map(name => [name, name]);
 function overview() {
   const asked = `${counted(panel.length, "judge")} compared the two answers ${isBoth ? "in both orders" : "once"}`;
   return section("overview", "Overview",
+    data.note && h("p", { class: "notice" }, data.note),
     h("p", { class: "lead" }, rival === "king"
       ? "The king answered each turn from the conversation alone; the challenger also knew the pull request that "
         + "solved the task. "
       : "The challenger, who knew the pull request that solved the task, is put against the data set’s own turn. ",
-    `${asked}, not knowing whose is which. A score is the challenger’s: 100, it won everything; 50, a draw.`),
+    `${asked}, not knowing whose is which. A score is the challenger’s: 100, it won everything; 50, a draw. `
+    + "Buckets go by score: a turn that the challenger narrowly won is in defeat, too."),
     data.noise && h("p", { class: "notice" }, h("strong", {}, "Noise: "), `the verdicts are ${data.noise}.`),
     data.is_outdated && h("p", { class: "notice" },
       "The duel was decided on other verdicts than the records hold now: run validate.py."),
@@ -153,7 +155,7 @@ function howTheyJudge({ judges: found, alpha, effective_votes: votes }) {
     quiet(`same family as ${one.kin_of.map(side => `the ${side}’s`).join(" and ")} model`), h("br"),
     share(one.beside_the_others?.difference, 1, 1, "")] : "";
   const columns = [["judge", ""], ["changes with the order", "number"], ["prefers the first", "number"],
-    ["prefers the longer", "number"], ["versus other judges", "number"], ["replies", "number"],
+    ["prefers the longer", "number"], ["versus other judges", "words"], ["replies", "number"],
     ["failed or unread", "number"], ["retries", "number"], ["time-outs", "number"]];
   const rows = panel.filter(name => found[name]).map(name => [name, found[name]]).map(([name, one]) => [
     judgeName(name), share(one.changes_with_order), share(one.prefers_first), share(one.prefers_longer, 1, 2, ""),
@@ -177,7 +179,7 @@ function findings() {
     const rows = [...kinds].sort((a, b) => b[1] - a[1])
       .map(([kind, count]) => [shower(kind, { [field]: kind }), number(count)]);
     return rows.length ? plainTable(field, [[field, ""], ["turns", "number"]], rows)
-      : h("p", {}, `No ${field} were found.`);
+      : h("p", {}, `No ${field} were found in the turns as they are.`);
   }));
 }
 

@@ -23,6 +23,7 @@ from codedata.settings import Settings
 from codedata.store import Store
 
 STAGE = "report"
+PAIRS = ("styles", "commands", "hedged", "chars", "n_new_files")   # of TurnRow
 # a source file that a text names, without its directory
 SOURCE_FILE = re.compile(r"\b[\w@+-]+\.(?:py|pyx|jsx?|tsx?|mjs|go|rs|c|h|cc|cpp|hpp|java|kt|rb|php"
                          r"|cs|swift|sh)\b")
@@ -57,10 +58,16 @@ class TurnRow:
     n_new_files: tuple[int, int] = (0, 0)  # source files that only the turns name
     asked_again: int = 0                   # number of times the challenger was refused for leaks
     tries_file: Path | None = None         # file of the tries with their findings
+    is_unpicked: bool = False              # none of the blind answers was picked: the king's twice
 
     def tries(self) -> list[dict]:
         """Return the tries that ch.py made for this turn, as stored beside the answers."""
         return tries_in(self.tries_file) if self.tries_file else []
+
+    def unpicked(self) -> TurnRow:
+        """Return the draw that counts where no answer was picked: the king's turn on both sides."""
+        kings = {name: getattr(self, name)[:1] * 2 for name in PAIRS}
+        return replace(self, score=50.0, metrics={}, leaks=None, is_unpicked=True, **kings)
 
     @property
     def flags(self) -> list[str]:

@@ -93,7 +93,7 @@ def _check_columns(columns: Iterable[str], spec: str) -> None:
     """Raise Trouble if a column that a record needs is missing."""
     if missing := [f"`{name}`" for name in NEEDED if name not in columns]:
         raise Trouble(f"has no column {', '.join(missing)}, only {', '.join(sorted(columns))}.",
-                      spec, "PR records have the columns of nebius/SWE-rebench-V2-PRs.")
+                      spec, "prompt/README.md says which there have to be, and which may be empty.")
 
 
 def _record(row: dict) -> dict:

@@ -12,12 +12,12 @@ import gzip
 import json
 import os
 import shutil
-import tempfile
 import threading
 import weakref
 import zlib
 from array import array
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import datetime, timezone
 from itertools import accumulate
 from urllib.parse import urlsplit
@@ -26,6 +26,7 @@ import duckdb
 import fsspec
 
 from codedata.errors import Trouble
+from codedata.sandbox.process_labels import temporary_folder
 
 CHUNK = 8 << 20    # bytes to download per request
 MEMORY = "2GB"     # duckdb's memory limit, which includes its cache of remote files
@@ -292,7 +293,8 @@ def _on_disk(name: str, http, owner) -> str:
 
 def _temporary_copy(owner, file) -> str:
     """Return the path of a copy of an open file, which is deleted together with `owner`."""
-    with tempfile.NamedTemporaryFile(prefix="codedata-", delete=False) as copy:
-        weakref.finalize(owner, os.unlink, copy.name)
+    opened = ExitStack()
+    weakref.finalize(owner, opened.close)
+    with open(f"{opened.enter_context(temporary_folder())}/copy", "wb") as copy:
         shutil.copyfileobj(file, copy, CHUNK)
     return copy.name

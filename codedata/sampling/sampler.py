@@ -384,6 +384,9 @@ def _sample(sampler: PromptSampler, options: RunOptions, models) -> int:
             f"({plural(n_unmatched, 'prompt')} drawn).\n"
             "  Check --prs, or keep such prompts (for king.py alone): --keep-unmatched")
         return 1
+    if plan.todo and not n_written and not sampler.lists.names():
+        raise Trouble("has no row that can be used.", sampler.settings.source,
+                      "prompt/README.md says what a row needs.")
     return 1 if broken else 0
 
 
@@ -393,7 +396,7 @@ def _refuse_to_mix(sampler: PromptSampler, plan: SamplingPlan, options: RunOptio
                   or options.selection.force)
     all_differ = {file.same_settings for file in plan.files} - {None} == {False}
     if plan.todo and all_differ and not on_purpose:
-        raise Trouble("holds prompts that were drawn with other settings (source, seed, …); "
+        raise Trouble("holds prompts that were drawn with other settings of [prompt]; "
                       f"{plan.n_wanted:,} more would come from these.", str(sampler.lists.into),
                       "Give the settings they were drawn with (chain.toml in the root is a good "
                       "place), another --root, or --source to mix on purpose.")
@@ -402,8 +405,11 @@ def _refuse_to_mix(sampler: PromptSampler, plan: SamplingPlan, options: RunOptio
 def _print_summary(sampler: PromptSampler, plan: SamplingPlan, n_written: int,
                    options: RunOptions) -> None:
     n_fewer = plan.n_wanted - n_written
+    n_each = sampler.settings.max_per_instance if sampler.settings.turns != "all" else 0
     if plan.todo:
         fewer = f", {n_fewer:,} fewer than asked for: the source has no more that fit"
+        if n_each and n_written:
+            fewer += f" ({plural(n_each, 'turn')} of a pull request: max_per_instance)"
         say(f"{STAGE}  wrote {plural(n_written, 'prompt')}{fewer if n_fewer else ''}")
     for reason, n in sampler.skipped.most_common():
         outcome = "kept" if "kept" in reason else "left out"

@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from codedata.errors import ItemFailed
+from codedata.sandbox.process_labels import temporary_folder
 from codedata.texts import printable
 
 PIECE = 1 << 20
@@ -81,7 +82,7 @@ def pack(source: Source, uid: int = 0, gid: int = 0,
     Links are packed as links, never followed; sockets, pipes and devices are left out.
     """
     if isinstance(source, dict):
-        with tempfile.TemporaryDirectory() as folder:
+        with temporary_folder() as folder:
             for name, content in source.items():
                 place = Path(folder, *parts_of(name))
                 place.parent.mkdir(parents=True, exist_ok=True)

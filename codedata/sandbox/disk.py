@@ -70,7 +70,8 @@ def remove_tree(root: Path) -> None:
     if not root.is_dir():
         return
     for command in (["chmod", "-R", "u+rwx"], ["rm", "-rf"]):   # which recurse without a limit
-        done = subprocess.run([*command, "--", root], capture_output=True, text=True)
+        done = subprocess.run([*command, "--", root], capture_output=True, text=True,
+                              start_new_session=True)
     if root.exists():
         raise OSError(done.stderr.strip())
 

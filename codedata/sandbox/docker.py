@@ -13,7 +13,6 @@ loopback and other sandboxes are out of reach.
 from __future__ import annotations
 
 import posixpath
-import secrets
 import threading
 import time
 import weakref
@@ -135,10 +134,11 @@ class SandboxDocker:
         try:
             return docker_engine.create(
                 self._api, self.image, entrypoint=[], command=["bash", "-c", INIT], user="0",
-                working_dir=self.workdir, hostname="sandbox", labels=self._labels,
-                name=f"codedata-{secrets.token_hex(6)}", host_config=limits,
-                use_config_proxy=False)         # the client's proxy would be in its record
+                working_dir=self.workdir, hostname="sandbox", host_config=limits,
+                use_config_proxy=False,         # the client's proxy would be in its record
+                **docker_engine.named(self._labels))
         except LOST as e:
+            docker_engine.connect()   # where the engine is gone, the item has not failed
             raise ItemFailed(f"no container can be made: {docker_engine.reason(e)}", self.image,
                              "Check the image's name; codedata-base:bookworm is made by "
                              "tools/docker-up.") from e
@@ -147,6 +147,7 @@ class SandboxDocker:
         try:
             self._api.start(self.id)
         except LOST as e:
+            docker_engine.connect()
             raise ItemFailed(f"does not start: {docker_engine.reason(e)}", self.image,
                              "The image needs bash.") from e
         start(self._disk.run)
@@ -323,10 +324,12 @@ class SandboxDocker:
 
     @contextmanager
     def _named_end(self) -> Iterator[None]:
-        """Raise SandboxDied, with the reason, where a request to the engine fails."""
+        """Raise SandboxDied, with the reason, where a request to the engine fails; RunStopped where
+        the engine is gone."""
         try:
             yield
         except LOST as e:
+            docker_engine.connect()
             raise SandboxDied(self._why(docker_engine.reason(e))) from e
 
     def _why(self, error: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import requests
 
-from codedata.errors import Trouble
+from codedata.errors import RunStopped, Trouble
 from codedata.progress import say
 from codedata.sandbox import process_labels
 from codedata.sandbox.archives import Stream
@@ -23,7 +23,7 @@ OTHERS = "choose another sandbox: --sandbox local, --sandbox kubernetes."
 INSTALL = f"pip install 'codedata[docker]', or {OTHERS}"
 START = f"Start it (tools/docker-up does on Debian), or {OTHERS}"
 REMOVE_BY_HAND = ("Stop the engine, remove its folder of the container, start it, and run: "
-                  "python env_setup.py --reap")
+                  "python env_setup.py --reap --yes")
 KEEP = "codedata.keep"     # the label of images that outlive their run, with the value KEPT
 KEPT = "1"
 GONE = 2                   # of a changed path: the kind of one that was deleted
@@ -37,9 +37,10 @@ ISOLATED = {"com.docker.network.bridge.enable_icc": "false"}   # containers reac
 _network_lock = threading.RLock()
 
 
-def connect():
-    """Return the low-level client of the engine that DOCKER_HOST names. Raise Trouble where the
-    SDK or the engine is missing."""
+def connect(exit_code: int = 1):
+    """Return the low-level client of the engine that DOCKER_HOST names. Raise Trouble where the SDK
+    is missing, RunStopped where the engine does not answer: no item can be made then, and none has
+    failed. `exit_code` is 2 where nothing has been done yet."""
     try:
         import docker
     except ImportError as e:
@@ -47,7 +48,8 @@ def connect():
     try:
         return docker.from_env(version="auto", timeout=TIMEOUT_S).api
     except docker.errors.DockerException as e:
-        raise Trouble(f"the Docker engine cannot be reached: {e}", todo=START) from e
+        raise RunStopped(f"the Docker engine cannot be reached: {e}", todo=START,
+                         exit_code=exit_code) from e
 
 
 def create(api, image: str, **options) -> str:
@@ -59,6 +61,12 @@ def create(api, image: str, **options) -> str:
             raise
     api.pull(image)
     return api.create_container(image, **options)["Id"]
+
+
+def named(labels: dict[str, str]) -> dict:
+    """Return a new name, and labels with it, as the engine's client takes them."""
+    name = f"codedata-{secrets.token_hex(6)}"
+    return {"name": name, "labels": labels | {process_labels.NAME: name}}
 
 
 def folder(api) -> Path:
@@ -81,7 +89,7 @@ def join_network(api, container_id: str, labels: dict[str, str]) -> str:
     with _network_lock:
         joined = [f"{name}={value}" for name, value in labels.items()]
         networks = api.networks(filters={"label": joined}) or [api.create_network(
-            f"codedata-{secrets.token_hex(6)}", driver="bridge", options=ISOLATED, labels=labels)]
+            driver="bridge", options=ISOLATED, **named(labels))]
         network = networks[0]["Id"]
         api.connect_container_to_network(container_id, network)
     return network
@@ -124,7 +132,7 @@ class Files:
 def files_of(api, image: str) -> Iterator[Files]:
     """Yield the files of an image, in a container that never runs."""
     labels = process_labels.labels("") | {KEEP: ""}
-    container = api.create_container(image, ["bash"], labels=labels)["Id"]
+    container = api.create_container(image, ["bash"], **named(labels))["Id"]
     try:
         yield Files(api, container)
     finally:
@@ -147,25 +155,26 @@ def changed(api, container_id: str) -> tuple[str, list[str]]:
 
 # leftovers of runs
 
-def reap() -> tuple[list[str], list[str]]:
-    """Remove what killed processes of this host have left: containers with their volumes,
-    networks, images that were not to be kept. Return (their names, a line for each that cannot
-    be removed)."""
-    api = connect()
+def reap(all_roots: bool = False, only_list: bool = False) -> tuple[list[str], list[str]]:
+    """Remove what killed processes of this root have left: containers with their volumes,
+    networks, images that were not to be kept; with `all_roots` what those of any root have left.
+    Return (their names, a line for each that cannot be removed)."""
+    api = connect(exit_code=2)
     ours = {"label": process_labels.PID}
-    things = [(thing["Names"][0].lstrip("/"), thing["Labels"],
+    things = [(thing["Names"][0].lstrip("/"), thing["Id"], thing["Labels"],
                partial(remove_container, api, thing["Id"]))
               for thing in api.containers(all=True, filters=ours)]
-    things += [(thing["Name"], thing["Labels"], partial(api.remove_network, thing["Id"]))
+    things += [(thing["Name"], "", thing["Labels"], partial(api.remove_network, thing["Id"]))
                for thing in api.networks(filters=ours)]
     things += _images(api, ours)
-    return _removed(api, [thing for thing in things if process_labels.is_gone(thing[1])])
+    left = [thing for thing in things if process_labels.is_left(thing[2], all_roots)]
+    return _removed(api, left, only_list)
 
 
 def running() -> list[str]:
-    """Return the run labels of this package's containers that run; none where no engine is."""
+    """Return the run labels of this root's containers that run; none where no engine is."""
     with suppress(Trouble, requests.RequestException):
-        ours = connect().containers(filters={"label": process_labels.RUN})
+        ours = connect().containers(filters={"label": process_labels.of_root()})
         return sorted(container["Labels"][process_labels.RUN] for container in ours)
     return []
 
@@ -181,27 +190,29 @@ def remove_images(run_label: str) -> list[str]:
     return removed
 
 
-def _images(api, filters: dict) -> list[tuple[str, dict, Callable]]:
-    """Return (name, labels, function that removes the name) of images. One without a tag, for which
-    older engines list a placeholder, has its id as its name."""
+def _images(api, filters: dict) -> list[tuple[str, str, dict, Callable]]:
+    """Return (name, id, labels, function that removes the name) of images. One without a tag, for
+    which older engines list a placeholder, has its id as its name; the others have no id."""
     images = []
     for image in api.images(filters=filters):
         tags = [tag for tag in image["RepoTags"] or [] if tag != "<none>:<none>"]
-        images += [(name, image["Labels"], partial(api.remove_image, name))
+        images += [(name, "" if tags else name, image["Labels"], partial(api.remove_image, name))
                    for name in tags or [image["Id"]]]
     return images
 
 
-def _removed(api, things: list[tuple[str, dict, Callable]]) -> tuple[list[str], list[str]]:
-    """Remove things, each given by its name, its labels and the function that removes it, except
-    those that were to be kept. Return (names of what is removed, lines for what is not)."""
+def _removed(api, things: list[tuple[str, str, dict, Callable]], only_list: bool = False
+             ) -> tuple[list[str], list[str]]:
+    """Remove things, each given as by _images(), that this package has named and that were not to
+    be kept. Return (names of what is removed, lines for what is not)."""
     names = []
     left = []
-    for name, labels, remove in things:
-        if labels.get(KEEP) == KEPT:
+    for name, id, labels, remove in things:
+        if labels.get(KEEP) == KEPT or not process_labels.is_ours(name, id, labels):
             continue
         try:
-            remove()
+            if not only_list:
+                remove()
             names.append(name)
         except (requests.RequestException, OSError) as e:
             left.append(not_removed(api, name, e))
@@ -225,7 +236,10 @@ def remove_container(api, container_id: str) -> None:
 
 def not_removed(api, name: str, e: Exception) -> str:
     """Return a line with the name and size of what cannot be removed, and what to do about it;
-    an empty string where it is gone or still in use."""
+    an empty string where it is gone or still in use, or the engine is gone: the next start removes
+    it."""
+    if isinstance(e, requests.ConnectionError):
+        return ""
     if getattr(getattr(e, "response", None), "status_code", 0) in (403, 404, 409):
         return ""
     size = "of unknown size"
@@ -245,9 +259,9 @@ def workdir_of(image: str) -> str:
 
 
 def image_id(image: str) -> str:
-    """Return the engine's id of an image, "" where it has none of that name."""
-    with suppress(requests.RequestException):
-        return connect().inspect_image(image)["Id"]
+    """Return the engine's id of an image, "" where it has none of that name, or no engine is."""
+    with suppress(Trouble, requests.RequestException):
+        return connect().inspect_image(image)["Id"] if image else ""
     return ""
 
 
@@ -258,7 +272,7 @@ def keep_image(image_id: str, image_name: str) -> str:
     former = ""
     with suppress(requests.RequestException):   # no image has the name
         former = api.inspect_image(image_name)["Id"]
-    container = api.create_container(image_id)["Id"]
+    container = api.create_container(image_id, **named({}))["Id"]   # it has the image's labels, too
     try:
         kept = commit(api, container, image_name, [f"LABEL {KEEP}={KEPT}"])
     finally:
@@ -273,4 +287,7 @@ def commit(api, container_id: str, image_name: str, changes: list[str]) -> str:
     """Make an image of a container's files, with changes as in a Dockerfile. Return its id."""
     from docker.utils import parse_repository_tag
     repository, tag = parse_repository_tag(image_name)
-    return api.commit(container_id, repository, tag, changes=changes)["Id"]
+    changes = [*changes, f"LABEL {process_labels.NAME}={image_name}"]
+    image_id = api.commit(container_id, repository, tag, changes=changes)["Id"]
+    process_labels.note(image_id)   # a later image may take its name
+    return image_id

@@ -1,17 +1,18 @@
 """Open the sandboxes of a script as [sandbox] says, with its limits, and clean up after them.
 
-What killed runs of this machine have left is removed at the start. Only objects with this package's
-labels are touched.
+What killed runs of this root have left is removed at the start. Only what has this package's labels
+and a name that it gave is touched.
 """
 from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from operator import add
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from codedata.errors import Interrupted, ItemFailed
-from codedata.progress import named, plural, say
+from codedata.errors import ItemFailed
+from codedata.progress import say_removed
 from codedata.sandbox import (
     SCRIPT_BASH_FUNC,
     Sandbox,
@@ -23,7 +24,6 @@ from codedata.sandbox import (
 )
 from codedata.sandbox.sizes import bytes_of
 from codedata.settings import Settings
-from codedata.texts import printable
 
 if TYPE_CHECKING:
     from codedata.sandbox.image_build import Build
@@ -42,8 +42,8 @@ class KeptImage:
 
 
 class SandboxFactory:
-    """Open sandboxes, and remove the images made for an item. `stop` is set when no more work is
-    to begin."""
+    """Open sandboxes, and remove the images made for an item. `stop` is set when nothing is to wait
+    any longer."""
 
     def __init__(self, settings: Settings, stop: threading.Event, keep_images: bool = False):
         self._settings = settings.sandbox
@@ -57,21 +57,21 @@ class SandboxFactory:
         has_policy = self.name == "kubernetes" and self._settings.network_policy
         self.can_cut_off = self.makes_images or has_policy
 
-    def reap(self) -> list[str]:
-        """Remove what killed runs have left, and print it. Return a line for each thing that
-        cannot be removed."""
-        left = []
+    def reap(self, all_roots: bool = False, only_list: bool = False) -> tuple[list[str], list[str]]:
+        """Remove what killed runs of this root have left; with `all_roots` those of all roots of
+        this user on this host. Return (its names, a line for each thing that cannot be removed)."""
+        names, left = local.reap(all_roots, only_list)   # temporary folders, whatever runs commands
         if self.name == "kubernetes":
             from codedata.sandbox.kubernetes import reap  # its client may not be installed
-            removed = reap(self._settings.namespace, kubeconfig=self._settings.kubeconfig)
-        else:
-            removed, left = (docker_engine if self.name == "docker" else local).reap()
-        if removed:
-            say(f"      removed what killed runs have left: {plural(len(removed), 'thing')} "
-                f"({printable(named(removed))})")
-        for line in left:
-            say(f"      {line}")
-        return left
+            names += reap(self._settings.namespace, self._settings.kubeconfig,
+                          all_roots=all_roots, only_list=only_list)
+        if self.name == "docker":
+            names, left = map(add, (names, left), docker_engine.reap(all_roots, only_list))
+        return names, left
+
+    def reap_first(self) -> None:
+        """Remove what killed runs of this root have left, and print it."""
+        say_removed(*self.reap())
 
     def workdir_of(self, image: str) -> str:
         """Return where the image's own source is: its working directory if it names one, else
@@ -82,15 +82,14 @@ class SandboxFactory:
     def open(self, image: str, label: str, workdir: str = WORKDIR,
              is_stateful: bool = False, default_rights: bool = False, user: str = "") -> Sandbox:
         """Return a fresh sandbox of an image, once there is room for it. Raise Interrupted where
-        the run is ending.
+        the run ends before there is. Else an item that is in flight then gets what it needs to
+        finish.
 
         In a stateful one, for agents, a command starts in the directory and environment that the
         last one left. With `default_rights` a container has the capabilities that Docker gives by
         default, as where Harbor runs a task. Commands run as `user`, where it is docker; else as
         root.
         """
-        if self._stop.is_set():
-            raise Interrupted()
         settings = self._settings
         options = {"run_label": label, "proxy": self._llm.proxy, "ca_bundle": self._llm.ca_bundle,
                    "scripts": [SCRIPT_BASH_FUNC] if is_stateful else []}

@@ -21,11 +21,12 @@ from typing import BinaryIO
 
 import requests
 
-from codedata.bounded import inside, read_bounded
+from codedata.bounded import read_bounded, resolved_in
 from codedata.errors import ItemFailed
 from codedata.sandbox import disk, docker_engine, process_labels
 from codedata.sandbox.archives import Bounds, pack
 from codedata.sandbox.docker import CPU_PERIOD_US, LOST
+from codedata.sandbox.dockerfile import read_dockerfile
 from codedata.sandbox.output import Output
 from codedata.sandbox.sizes import bytes_of
 
@@ -34,12 +35,8 @@ CONTEXT = Bounds(max_bytes=1_000_000_000, max_files=100_000, max_depth=64, max_s
 MAX_DOCKERFILE_BYTES = 1_000_000
 LOOK_S = 1.0               # between two looks at what a build uses
 SILENT_S = 60.0            # seconds that the engine may take to end a build
-# in a Dockerfile
-ESCAPE = re.compile(r"^\W*#\s*escape\s*=", re.IGNORECASE | re.MULTILINE)
-CONTINUED = re.compile(r"\\[ \t]*\r?\n(?:[^\S\n]*(?:#[^\n]*)?\n)*")   # with comments between
-ONBUILD = re.compile(r"^\s*onbuild\s", re.IGNORECASE)
+MADE = re.compile(r" ---> (?:Running in )?([0-9a-f]{12})$")   # a step's container, or its image
 TRIGGERS = re.compile(r"# Executing \d+ build triggers?\b")   # what the engine prints before these
-OWNER = re.compile(r"--ch(?:own|mod)=\S+")
 ADDRESS = re.compile(r"[:@$\\`]")    # no path has one, as a rule
 
 
@@ -71,23 +68,25 @@ def build(context: Path, tag: str, limits: BuildLimits, *, run_label: str = "",
           text: str = "") -> Build:
     """Build an image and return the result. It is removed with the run's label, or by reap(). A
     Dockerfile's `text` takes the place of a file of the context. Raise ItemFailed where the context
-    cannot be read, or the engine is gone."""
+    cannot be read, RunStopped where the engine is gone."""
     api = docker_engine.connect()
-    stop = stop or threading.Event()
     token = secrets.token_hex(8)
-    labels = process_labels.labels(run_label) | {docker_engine.KEEP: "", BUILD: token}
-    disk.wait_for_room(docker_engine.folder(api), bytes_of(limits.disk_floor), stop)
+    labels = process_labels.labels(run_label)
+    labels |= {docker_engine.KEEP: "", BUILD: token, process_labels.NAME: tag}
+    disk.wait_for_room(docker_engine.folder(api), bytes_of(limits.disk_floor),
+                       stop or threading.Event())
     started = time.monotonic()
     output = Output()
     ended: list[str] = []
     with _packed(context, text or _text_of(context, dockerfile), labels, limits) as archive:
         try:
-            with _watched(api, token, limits, stop) as ended:
+            with _watched(api, token, limits) as ended:
                 image_id, failed = _read(_request(api, archive, tag, labels, limits), output)
         except LOST as e:
+            docker_engine.connect()
             image_id, failed = "", docker_engine.reason(e)
         finally:
-            _remove_steps(api, token, image_id)
+            _remove_steps(api, labels, image_id)
     if not (image_id or failed):
         failed = "the engine ended it without a word"
     why = "; ".join(dict.fromkeys(ended)) if failed and ended else failed
@@ -98,7 +97,8 @@ def build(context: Path, tag: str, limits: BuildLimits, *, run_label: str = "",
 
 def _text_of(context: Path, dockerfile: str) -> str:
     try:
-        return read_bounded(inside(context, context / dockerfile), MAX_DOCKERFILE_BYTES).decode()
+        place = resolved_in(context, context / dockerfile)
+        return read_bounded(place, MAX_DOCKERFILE_BYTES).decode()
     except (OSError, UnicodeDecodeError) as e:
         raise ItemFailed(f"cannot be read: {e}", str(context / dockerfile)) from e
 
@@ -121,21 +121,21 @@ def _packed(context: Path, text: str, labels: dict[str, str],
 
 
 def labelled(dockerfile: str, labels: dict[str, str], may_fetch: bool) -> str:
-    """Return a Dockerfile with labels behind each FROM, so that all that a build makes has them.
-    Raise ItemFailed where ADD names an address though it may not, or `escape` is set."""
-    if ESCAPE.search(dockerfile):
-        raise ItemFailed("sets another escape character", "the Dockerfile")
+    """Return a Dockerfile with labels behind each FROM and each LABEL, so that all that a build
+    makes has them, whatever it says. Raise ItemFailed where ADD names an address though it may not,
+    or the Dockerfile is refused."""
     words = " ".join(f"{name}={json.dumps(value)}" for name, value in labels.items())
     lines = []
-    text = dockerfile.removeprefix("\ufeff")   # Docker skips it
-    for line in CONTINUED.sub("", text).split("\n"):   # so that this reads what Docker reads
-        lines.append(line)
-        instruction, rest = [*ONBUILD.sub("", line).split(None, 1), "", ""][:2]
-        if instruction.upper() == "FROM":
+    instructions, fault = read_dockerfile(dockerfile)
+    if fault:
+        raise ItemFailed(fault, "the Dockerfile")
+    for one in instructions:
+        lines.append(one.text)   # in one line, so that Docker reads what was read here
+        if one.name in ("FROM", "LABEL"):
             lines.append("LABEL " + words.replace("$", "\\$"))
-        is_address = ADDRESS.search(OWNER.sub("", rest))
-        if instruction.upper() == "ADD" and is_address and not may_fetch:
-            raise ItemFailed("names an address for ADD, and the build has no network", line[:200])
+        if one.name == "ADD" and ADDRESS.search(one.rest) and not may_fetch:
+            raise ItemFailed("names an address for ADD, and the build has no network",
+                             one.text[:200])
     return "\n".join(lines)
 
 
@@ -158,21 +158,27 @@ def _request(api, archive: BinaryIO, tag: str, labels: dict[str, str], limits: B
 # what comes back ---------------------------------------------------------------------------------
 
 def _read(reply, output: Output) -> tuple[str, str]:
-    """Read a build's reply to its end. Return (image id or "", error or "")."""
-    image_id = failed = ""
+    """Read a build's reply to its end, and note what each step makes. Return (image id or "",
+    error or "")."""
+    image_id = failed = step = ""
     with closing(reply):
         for line in reply.iter_lines():
             said = json.loads(line) if line.strip() else {}
-            output.add((said.get("stream") or said.get("error") or "").encode())
+            stream = said.get("stream") or ""
+            output.add((stream or said.get("error") or "").encode())
+            if stream.startswith("Step "):
+                step = stream.split()[3].upper()
+            elif step != "FROM" and (made := MADE.match(stream)):   # what FROM names is another's
+                process_labels.note(made[1])
             image_id = (said.get("aux") or {}).get("ID", image_id)
             failed = said.get("error", failed)
-            if TRIGGERS.match(said.get("stream") or ""):
+            if TRIGGERS.match(stream):
                 return "", "a base image has ONBUILD steps, which the limits do not reach"
     return ("" if failed else image_id), failed
 
 
 @contextmanager
-def _watched(api, token: str, limits: BuildLimits, stop: threading.Event) -> Iterator[list[str]]:
+def _watched(api, token: str, limits: BuildLimits) -> Iterator[list[str]]:
     """Remove the containers of a build that uses more than it may. Yield a list of the reasons."""
     reasons: list[str] = []
     has_ended = threading.Event()
@@ -191,8 +197,7 @@ def _watched(api, token: str, limits: BuildLimits, stop: threading.Event) -> Ite
                     f"a step wrote more than {limits.disk_limit}":
                         n_bytes > bytes_of(limits.disk_limit),
                     f"less than {limits.disk_floor} is free on the disk":
-                        disk.free_bytes(place) < bytes_of(limits.disk_floor),
-                    "the run is ending": stop.is_set()}
+                        disk.free_bytes(place) < bytes_of(limits.disk_floor)}
                 reasons.extend(reason for reason, is_over in checks.items() if is_over)
                 for step in steps if any(checks.values()) else []:
                     docker_engine.remove_container(api, step["Id"])
@@ -215,12 +220,12 @@ def _is_full(api, id: str, pids: int) -> bool:
     return False
 
 
-def _remove_steps(api, token: str, image_id: str) -> None:
+def _remove_steps(api, labels: dict[str, str], image_id: str) -> None:
     """Remove what a build made beside its image."""
     images = []
     with suppress(*LOST):
-        images = api.images(filters={"label": f"{BUILD}={token}"})
+        images = api.images(filters={"label": f"{BUILD}={labels[BUILD]}"})
     for image in images:
         with suppress(*LOST):
-            if image["Id"] != image_id:
+            if image["Id"] != image_id and process_labels.is_ours("", image["Id"], labels):
                 api.remove_image(image["Id"])

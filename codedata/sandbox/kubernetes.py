@@ -252,17 +252,17 @@ class SandboxK8s:
         return shlex.quote(posixpath.join(self.workdir, path))
 
 
-def reap(namespace: str = "data-synthesis", run_label: str = "", kubeconfig: str = "",
-         context: str = "") -> list[str]:
-    """Delete the pods that killed processes of this host have left; with `run_label`, all pods
-    of that run, from any host. Return their names."""
+def reap(namespace: str = "data-synthesis", kubeconfig: str = "", context: str = "",
+         all_roots: bool = False, only_list: bool = False) -> list[str]:
+    """Delete the pods that killed processes of this root have left; with `all_roots` those of any
+    root. Return their names."""
     cluster = Cluster(namespace, kubeconfig, context)
     names = []
-    label = process_labels.RUN
-    for pod in cluster.list_pods(f"{label}={run_label}" if run_label else label):
-        about = pod["metadata"]
-        if run_label or process_labels.is_gone(about.get("annotations", {})):
-            cluster.delete_pod(about["name"])
+    for about in (pod["metadata"] for pod in cluster.list_pods(POD)):
+        is_ours = about["labels"][POD] == about["name"]   # a copy by hand has the labels, perhaps
+        if is_ours and process_labels.is_left(about.get("annotations", {}), all_roots):
+            if not only_list:
+                cluster.delete_pod(about["name"])
             names.append(about["name"])
     return names
 

@@ -28,11 +28,10 @@ from codedata.sandbox import SCRIPT_BASH_FUNC, Result, Script, process_labels
 from codedata.sandbox.archives import BOUNDS, Bounds, Source, pack, unpack
 from codedata.sandbox.disk import remove_tree
 from codedata.sandbox.output import Output
+from codedata.sandbox.process_labels import FOLDERS, LABELS
 from codedata.sandbox.shell import Shell
 from codedata.texts import printable
 
-PREFIX = "codedata-"            # of the folders
-LABELS = "process_labels.json"  # a file in each of them
 MARK = "CODEDATA_SANDBOX"       # the variable that marks processes of a sandbox
 PIPE_BYTES = 65536              # capacity of a pipe
 POLL_S = 0.05
@@ -56,11 +55,11 @@ class SandboxLocal:
         for program in (python_bin, "bash"):
             if not shutil.which(program):
                 raise Trouble("is not there.", program, "Install it, or name another python_bin.")
-        root = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
+        root = Path(tempfile.mkdtemp(prefix=FOLDERS)).resolve()
         self._root = root
         self.workdir = f"{root}/work"
         self._remove = weakref.finalize(self, _close, root)   # also when the interpreter ends
-        (root / LABELS).write_text(json.dumps(process_labels.labels(run_label)))
+        process_labels.label_folder(root, run_label)
         for name in ("bin", "home", "run", "work"):
             (root / name).mkdir()
         for name in ("python", "python3"):   # a link would hide a virtual environment from Python
@@ -130,20 +129,22 @@ class SandboxLocal:
         self.close()
 
 
-def reap() -> tuple[list[str], list[str]]:
-    """Remove the folders of processes that are gone, and end what still runs of them. Return
-    (their names, a line for each that cannot be removed)."""
+def reap(all_roots: bool = False, only_list: bool = False) -> tuple[list[str], list[str]]:
+    """Remove the temporary folders that killed processes of this root have left, sandboxes and
+    others, and end what still runs of them; with `all_roots` those of any root. Return (their
+    names, a line for each that cannot be removed)."""
     removed = []
     left = []
-    for root in Path(tempfile.gettempdir()).resolve().glob(f"{PREFIX}*"):
+    for root in Path(tempfile.gettempdir()).resolve().glob(f"{FOLDERS}*"):
         try:
             labels = json.loads((root / LABELS).read_text())
             is_ours = root.lstat().st_uid == os.getuid()
         except (OSError, ValueError):
             continue
-        if not is_ours or not isinstance(labels, dict) or not process_labels.is_gone(labels):
+        is_ours = is_ours and isinstance(labels, dict)
+        if not (is_ours and process_labels.is_left(labels, all_roots)):
             continue
-        if line := _remove(root):
+        if line := "" if only_list else _remove(root):
             left.append(line)
         else:
             removed.append(str(root))
@@ -198,7 +199,8 @@ def _remove(root: Path) -> str:
     except OSError as e:
         with suppress(OSError):
             (root / LABELS).write_bytes(labels)   # the next start finds the folder by this file
-        done = subprocess.run(["du", "-sk", root], capture_output=True, text=True)
+        done = subprocess.run(["du", "-sk", root], capture_output=True, text=True,
+                              start_new_session=True)
         kb = done.stdout.partition("\t")[0] or "?"
         return (f"{root} ({kb} kB) cannot be removed: "
                 f"{printable(str(e), 200)}. Remove it by hand.")

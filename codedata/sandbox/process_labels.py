@@ -1,21 +1,115 @@
-"""Record which process a sandbox belongs to, so that the next start can remove what a killed
-process left."""
+"""Record which process of which root a sandbox or a temporary folder belongs to, so that the next
+start in that root can remove what a killed process left.
+
+Labels alone prove nothing: `docker commit`, `docker run` and FROM hand those of an image on. What
+is removed has a name of ours as well, see is_ours(). It is not guaranteed that all goes: the engine
+names the steps of a build itself, and one that a kill hits before its id is noted stays.
+"""
 from __future__ import annotations
 
+import json
 import os
 import platform
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from codedata.bounded import open_appending, read_bounded
+from codedata.store import digest
 
 RUN = "codedata.run"
 HOST = "codedata.host"
+USER = "codedata.user"
+ROOT = "codedata.root"
 PID = "codedata.pid"
 STARTED = "codedata.started"
+NAME = "codedata.name"     # what a container, network or image was called when it was made
+NOTE = "_engine_ids.txt"   # in the root: ids of what has no such name, or may lose it
+FOLDERS = "codedata-"      # how the names of temporary folders begin
+LABELS = "process_labels.json"   # a file in each of them
+# What earlier versions, without NAME, called what was not to be kept.
+FORMER = re.compile(r"codedata-([0-9a-f]{12}|(tools|(env|bug|dp)-try)/.+)")
+
+_root: list[Path] = []     # in which this process works: a script has one, others have none
+_ids: list[str] = []       # that this process has noted
+
+
+def work_in(root: Path) -> None:
+    """Label what this process makes from now on as made in this root."""
+    _root[:] = [root.resolve()]
 
 
 def labels(run: str) -> dict[str, str]:
     """Return the labels of what this process makes for a run."""
     pid = os.getpid()
-    return {RUN: run or f"pid-{pid}", HOST: platform.node(), PID: str(pid), STARTED: _started(pid)}
+    return {RUN: run or f"pid-{pid}", HOST: platform.node(), USER: str(os.getuid()),
+            ROOT: _root_digest(), PID: str(pid), STARTED: _started(pid)}
+
+
+def of_root() -> str:
+    """Return the label, with its value, of all that is made in this process's root."""
+    return f"{ROOT}={_root_digest()}"
+
+
+def _root_digest() -> str:
+    """Return the digest of the root's real path; an empty string where there is none. A folder that
+    was deleted and made again is the same root; host and user stand in labels of their own."""
+    return digest(str(_root[0])) if _root else ""
+
+
+def is_left(labels: Mapping[str, str], all_roots: bool) -> bool:
+    """Return whether labels() were written by a process of this user and host that is gone, in this
+    process's root; with `all_roots`, anywhere. Labels of earlier versions name neither root nor
+    user: they count with `all_roots` alone."""
+    uid = str(os.getuid())
+    is_near = all_roots or "" != labels.get(ROOT) == _root_digest()
+    return is_near and labels.get(USER, uid) == uid and is_gone(labels)
+
+
+def is_ours(name: str, id: str, labels: Mapping[str, str]) -> bool:
+    """Return whether this package gave something its name, or this root noted its id. `id` is empty
+    where a name of somebody else's counts alone, such as an image's tag."""
+    if NAME not in labels:
+        return bool(FORMER.fullmatch(name))
+    given = name.removesuffix(":latest")
+    return given == labels[NAME].removesuffix(":latest") or _short(id) in _noted()
+
+
+def note(id: str) -> None:
+    """Note in the root that this process has made what has this id."""
+    _ids.append(_short(id))
+    for root in _root:
+        with open(open_appending(root / NOTE), "a") as file:
+            file.write(f"{_short(id)}\n")
+
+
+def _noted() -> list[str]:
+    """Return the ids that this process has noted, and others in the root."""
+    with suppress(OSError, IndexError):   # there are none, or there is no root
+        return [*_ids, *read_bounded(_root[0] / NOTE).decode(errors="replace").split()]
+    return _ids
+
+
+def _short(id: str) -> str:
+    """Return the part of an id that the engine prints while it builds."""
+    return id.removeprefix("sha256:")[:12]
+
+
+def label_folder(folder: Path, run: str = "") -> None:
+    """Write the labels of this process into a temporary folder whose name begins with FOLDERS."""
+    (folder / LABELS).write_text(json.dumps(labels(run)))
+
+
+@contextmanager
+def temporary_folder() -> Iterator[str]:
+    """Yield an empty temporary folder, which is removed in the end, or after a kill by the next
+    start."""
+    with (tempfile.TemporaryDirectory(prefix=FOLDERS) as folder,
+          tempfile.TemporaryDirectory(dir=folder) as place):
+        label_folder(Path(folder))
+        yield place
 
 
 def is_gone(labels: dict[str, str]) -> bool:

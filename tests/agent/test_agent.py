@@ -300,6 +300,48 @@ def test_what_cannot_be_stored_is_in_no_message(sandbox):
     check(result, status="success", malformed=2)
 
 
+def odd(error: str) -> str:
+    """Raise something.
+
+    error: what
+    """
+    raise RunStopped("is over") if error == "stop" else ValueError(error)
+
+
+SLIPS = {
+    "exception": (["odd", {"error": "a\x1b[31m"}], "odd failed: ValueError: a\\x1b[31m"),
+    "9 MB": (["bash", {"command": "#" * 9_000_000}], "200,000 characters"),
+    "600 levels": (["bash", {"command": json.loads("[" * 600 + "]" * 600)}], "not [[["),
+    "64 bit": (["bash", {"command": "true", "timeout_s": 2**70}], "<returncode>0")}
+
+
+@pytest.mark.parametrize("call, told", SLIPS.values(), ids=SLIPS)
+def test_a_slip_is_answered_and_the_run_goes_on(tmp_path, call, told):
+    with Scenario(scene({"calls": [call]}, bash("echo on"), SUBMIT)) as model:
+        first, second = (run_item(tmp_path, model, tools=[odd]) for _ in range(2))
+        assert model.n_requests == 3   # the second was paid by the first
+    check(first, status="success", error="", messages=second.messages)
+    answer, after = observations(first)
+    assert told in answer and "on\n" in after and len(json.dumps(first.messages)) < 5_000
+
+
+def test_a_command_that_is_too_long_is_answered_in_text_too(sandbox):
+    result = play(scene(f"T\n\n```bash\n#{'x' * 9_000_000}\n```", printed("7")), sandbox,
+                  protocol="text")
+    check(result, status="success", malformed=1)
+
+
+def test_what_stops_more_than_a_tool_is_no_answer(sandbox):
+    with pytest.raises(RunStopped):
+        play(scene({"calls": [["odd", {"error": "stop"}]]}), sandbox, tools=[odd])
+
+
+def test_half_a_character_in_the_id_of_a_call_ends_nothing(sandbox, fake_llm):
+    call = {"id": "\ud800", "function": {"name": "bash", "arguments": {"command": "ls"}}}
+    fake_llm.always({"choices": [{"message": {"tool_calls": [call]}}]})
+    assert run(fake_llm, sandbox, max_iterations=2).status == "max_iteration"
+
+
 # loops -------------------------------------------------------------------------------------------
 
 def test_the_same_failing_action_is_interrupted_with_advice_the_third_time(sandbox):
@@ -477,12 +519,13 @@ def test_no_key_is_in_a_trajectory(tmp_path, sandbox, monkeypatch):
 
 # calls of an item --------------------------------------------------------------------------------
 
-def run_item(root: Path, model: FakeLLM, seed: bytes = b"") -> AgentResult:
+def run_item(root: Path, model: FakeLLM, seed: bytes = b"", tools=()) -> AgentResult:
     """Open an agent in a sandbox that asks as a role of a script, within an item of it."""
     with Models(settings_for(model)) as models, item_calls(root), SandboxLocal(
         scripts=[SCRIPT_BASH_FUNC]) as box:
         box.put({"seed": seed}, box.workdir)
-        return Agent("You act.", [ToolBashExecutor()], models.client("king"), box).run("do it")
+        return Agent("You act.", [ToolBashExecutor(), *tools], models.client("king"),
+                     box).run("do it")
 
 
 def test_a_second_run_of_an_item_is_served_from_what_the_first_has_paid(tmp_path):

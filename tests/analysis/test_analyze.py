@@ -75,4 +75,4 @@ def test_three_kills_of_the_analysis_leave_whole_records(heron_image, tmp_path):
         for name, text in written(tmp_path).items():
             assert name.endswith(".html") or json.loads(text)["hotspots"] == HOT
     assert analyze(tmp_path, "--static").returncode == 0 and len(written(tmp_path)) == 6
-    wait_till_reaped("analyze.py", tmp_path, pids)
+    wait_till_reaped(tmp_path, pids)

@@ -112,7 +112,7 @@ def test_three_kills_leave_whole_records_and_nothing_behind(heron_image, tmp_pat
     assert analyze(tmp_path).returncode == 0
     assert {path.stem for path in (tmp_path / "coverage").glob("[!_]*.json")} == {
         "crane", "stork", "ibis"}
-    wait_till_reaped("analyze.py", tmp_path, pids)
+    wait_till_reaped(tmp_path, pids)
 
 
 @pytest.mark.pods

@@ -154,7 +154,7 @@ def test_the_steps_resume_and_an_edited_config_is_kept_and_honoured(heron_image,
     record = json.loads(first["heron.1"])
     assert record["method"] == "procedural" and {one["symbol"] for one in record["candidates"]} == {
         "heron.py::wade", "heron.py::fly"} - {"heron.py::fly"}
-    assert "gives only" in (tmp_path / "bug/_candidates/_ledger.jsonl").read_text()
+    assert "has no more" in (tmp_path / "bug/_candidates/_ledger.jsonl").read_text()
     again = run_script("bug_inject.py", tmp_path, *STEPS, timeout_s=300)
     assert again.stderr.count("nothing to do") == 2
     run_script("bug_inject.py", tmp_path, *STEPS, "--force", timeout_s=300)

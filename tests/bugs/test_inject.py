@@ -99,7 +99,8 @@ SUBMIT = ["submit", {"answer": "Herons wade too deep."}]
 DEEP = edit("heron.py", "return 2 * depth", "times = 2 if depth < 15 else 3\n"
             "    return times * depth")
 FOREIGN = "only sources that tests load may change, as texts in UTF-8; undo this: "
-UNDO = bash("rm -f blob.bin crane.py; (cd /tmp/clean && find . -type f "
+UNDO = bash("rm -rf blob.bin crane.py conftest.py sub tests; "
+            "[ ! -e /tmp/kept ] || mv -T /tmp/kept /tmp/clean; (cd /tmp/clean && find . -type f "
             "-exec cp --remove-destination --parents {} /testbed/ ';')")
 WRONG = {   # a command of an agent, and what it is told when it hands in then
     "true": "the source is as it was",
@@ -107,6 +108,14 @@ WRONG = {   # a command of an agent, and what it is told when it hands in then
     f"{FOREIGN}blob.bin, crane.py, tests/test_marsh.py.",
     "echo EGRET = 2 >lib/site-packages/egret.py; mv latin.py $'/tmp/e\ngret'":
     f"{FOREIGN}latin.py, lib/site-packages/egret.py.",
+    "mkdir -p sub/lib .git; echo x >.git/config; git init -q sub; echo >.gitmodules; "
+    "echo >conftest.py; echo >sub/lib/sitecustomize.py; echo >sub/x.pth; mv heron.py ../egret.py":
+    f"{FOREIGN}conftest.py, heron.py, sub/lib/sitecustomize.py and 1 more.",
+    "rm heron.py; mkfifo heron.py": f"{FOREIGN}heron.py.",
+    "rm -r tests; ln -s /etc tests": f"{FOREIGN}tests, tests/__init__.py, ",
+    "head -c 60000000 /dev/zero | tr '\\0' x >heron.py": "/tmp/clean: more than 20,000,000 bytes",
+    "mv /tmp/clean /tmp/kept": "cannot be compared with /tmp/clean: ",
+    "chmod 000 heron.py; touch -d @0 latin.py": "the source is as it was",
     "printf '\\0' >>heron.py; ln -sf /etc/passwd 'long beak.py'; echo >>latin.py":
     f"{FOREIGN}heron.py, latin.py, long beak.py.",
     "echo '# bug here' >>heron.py": "one is new or other: '# bug here'",
@@ -231,7 +240,7 @@ def test_three_kills_pay_again_for_what_was_in_flight_alone_and_leave_nothing(ma
     paid = [call["id"] for line in ledger_lines(tmp_path / "bug/_candidates")
             for call in line.get("calls", ())]
     assert len(paid) == len({*paid}) == len(replies)
-    wait_till_reaped("bug_inject.py", tmp_path, pids)
+    wait_till_reaped(tmp_path, pids)
 
 
 @pytest.mark.pods

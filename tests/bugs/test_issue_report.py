@@ -146,11 +146,19 @@ def test_the_template_asks_no_model_and_says_less_where_more_would_leak(
     assert read_bug(tmp_path)["reproduction"]["writer"] == "template"
 
 
-def test_a_template_that_could_say_nothing_fails_its_item(tmp_path, report, capsys):
-    bug = a_bug(evidence={"log": "E   WadingError: LEG_CM is too short"})
-    assert report(more="[issue]\nwriter = 'template'\n", bugs=[bug]) == 1
-    assert "would say nothing" in capsys.readouterr().err
+@pytest.mark.parametrize(("writer", "log"), [
+    ("template", "E   WadingError: LEG_CM is too short"), ("f2p", "E   assert _legs == 3")])
+def test_without_a_fact_there_is_no_text_till_another_writer_is_asked(
+        tmp_path, report, capsys, writer, log):
+    bug = a_bug(evidence={"log": log})
+    assert report(more=f"[issue]\nwriter = '{writer}'\n", bugs=[bug]) == 0
+    printed = capsys.readouterr().err
+    assert "left out 1" in printed and "1 without" in printed
     assert read_bug(tmp_path).get("problem_statement") is None
+    assert report(more=f"[issue]\nwriter = '{writer}'\n") == 0
+    assert "excluded 1" in capsys.readouterr().err
+    report(more="[issue]\nwriter = 'llm'\n", flags=["--refresh"])
+    assert "to do 1" in capsys.readouterr().err
 
 
 def test_a_reproduction_is_asked_for_with_the_failing_tests_and_what_is_around_the_change(

@@ -1,12 +1,15 @@
 """Test reports that are made without a model of what failing tests print."""
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import pytest
 from proven import a_bug
 
 from codedata.bugs.issue_checks import Hidden
-from codedata.bugs.issue_templates import f2p_report
-from codedata.errors import ItemFailed
+from codedata.bugs.issue_templates import f2p_report, template_report
+from codedata.errors import Excluded
 from codedata.texts import toml_of
 
 PROFILES = toml_of("codedata.bugs", "profiles.toml")["profiles"]
@@ -52,8 +55,30 @@ def test_of_several_the_longest_is_taken_that_shows_nothing_hidden(log, shown):
     assert form == "failure" and shown in text
 
 
-def test_an_exception_is_for_the_template_and_so_is_a_test_that_says_nothing():
+def test_an_exception_is_for_the_template():
     assert reported("E   ValueError: too deep\n")[0] == "name_and_error"
-    assert reported("not ok 1 - legs\n")[0] == "name"
-    with pytest.raises(ItemFailed, match="would say nothing"):
-        reported("E   assert _legs\n", documented=("heron",))
+
+
+ASSERTED, RAISES = "E   assert 1 == 2\n", "E   heron.Wet: _legs\n"
+DENIAL = "No error|without an error|no error|Nothing is raised"
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_no_report_denies_an_error_that_a_test_ends_in_or_may_end_in(profile):
+    bug = a_bug(symbol="heron.py::wade", evidence={"log": ASSERTED})
+    known = Hidden(bug, frozenset(["wade"]))
+    form, text = template_report(bug, PROFILES[profile], known)
+    assert form == "name" and re.search(DENIAL, text)
+    for log in (RAISES, ASSERTED + "-\n" + RAISES, "E   Wet\n", "E   Wet: codedata\nE   Wet\n"):
+        text = reported(log, profile, FAIL_TO_PASS=["a", "b"])[1]
+        assert not re.search(DENIAL, text) and ("assert" in text or "Wet" in text)
+    two = replace(bug, FAIL_TO_PASS=["a", "b"])   # the log may lack the other one
+    with pytest.raises(Excluded, match="no report"):
+        template_report(two, PROFILES[profile], known)
+
+
+@pytest.mark.parametrize("log", ["not ok 1 - legs\n", "E   assert _legs\n", "E   assert False\n",
+                                 RAISES, "E   Failed: Timeout (>60.0s)\n"])
+def test_a_text_without_a_fact_is_no_report(log):
+    with pytest.raises(Excluded, match="no report"):
+        reported(log, documented=("heron",))

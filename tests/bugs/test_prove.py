@@ -4,21 +4,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from conftest import (
-    edit,
-    eventually,
-    finish,
-    ledger_lines,
-    run_script,
-    start_script,
-    write_json,
-)
-from engine_line import EngineLine
+from conftest import edit, ledger_lines, run_script, start_script, write_json
 from heron_environment import write_env
 from proof_heron import BROKEN, BUG, BUG_LINE, GOLD_LINE, HERON, WORDS, diff, environment_of
 from proof_heron import heron as heron  # a fixture
 from proven import write_candidate
-from setups import CA_BUNDLE, made_here, wait_till_reaped
+from setups import CA_BUNDLE, interrupted, without_engine
 
 from codedata.analysis.analyse import analysis_of
 from codedata.bugs.instances import Instances
@@ -122,16 +113,23 @@ def test_an_edited_candidate_is_proven_again_and_its_old_instance_is_an_orphan(r
 @pytest.mark.docker
 def test_an_engine_that_goes_in_the_middle_leaves_no_verdict_and_the_next_run_goes_on(root):
     candidate(root, 1, BUG)
-    with EngineLine() as line:
-        process = start_script("bug_inject.py", root, *STEP, env={"DOCKER_HOST": line.address})
-        eventually(lambda: made_here("container", "--filter", f"label=codedata.pid={process.pid}"),
-                   timeout_s=60)
-        line.cut()
-        done = finish(process)
-    assert done.returncode and "Traceback" not in done.stderr
-    assert "engine" in done.stderr and not [*(root / "bug/_verdicts").glob("[!_]*")]
+    done = without_engine("bug_inject.py", root, *STEP)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "engine cannot be reached" in done.stderr
+    assert "not finished: heron.agent-1\n" in done.stderr
+    assert not ledger_lines(root / "bug/_verdicts")
     assert prove(root).returncode == 0 and bugs_in(root)
-    wait_till_reaped("env_setup.py", root, [process.pid])
+
+
+@pytest.mark.docker
+def test_a_proof_that_is_interrupted_is_finished_and_kept(root):
+    for k in (1, 2):
+        candidate(root, k, BUG)
+    done = interrupted(start_script("bug_inject.py", root, *STEP, "--workers", 1))
+    assert done.returncode == 130 and "wrote 1, left 1" in done.stderr and verdict(root, 1)["good"]
+    assert [one["state"] for one in ledger_lines(root / "bug/_verdicts")] == ["done"]
+    run_script("bug_inject.py", root, "agent", "--steps", "instances")
+    assert len(bugs_in(root)) == 1
 
 
 def test_instances_of_a_broken_verdict_are_no_orphans(tmp_path):

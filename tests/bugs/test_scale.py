@@ -65,7 +65,7 @@ def test_a_repository_comes_to_proven_bugs_with_reports_and_again_nothing_is_don
         assert bug["instance_id"].split(".")[1] == bug["evidence"]["operator"]
         assert bug["method"] == "procedural" and bug["evidence"]["family"]
         assert bug["evidence"]["screened"]["same_tests"] and len(bug["evidence"]["runs"]) == 5
-        assert bug["problem_statement"] and bug["reproduction"]["writer"] == "template"
+        assert bug["problem_statement"] and bug["reproduction"]["writer"] == "f2p"
         assert docker_engine.connect().inspect_image(bug["image"])
     assert b"Bug yields" in (root / "bug/_report.html").read_bytes()
     done = scale(root)
@@ -83,7 +83,7 @@ def test_an_edited_candidate_is_judged_again_and_a_deleted_bug_is_written_again(
     edit(place, candidates=[{"diff": BUG, "symbol": "", "summary": ""} if one is taken else one
                             for one in candidates])
     (root / f"bug/{second}.json").unlink()
-    done = scale(root, "--only", "heron", "--issue-writer", "f2p")
+    done = scale(root, "--only", "heron")
     assert done.returncode == 0, done.stderr
     assert "edited: heron.1" in done.stderr and f"orphan: {first}" in done.stderr
     assert first in bugs_in(root) and second in bugs_in(root) and len(bugs_in(root)) == 3
@@ -134,7 +134,7 @@ def test_a_killed_validation_leaves_no_container_and_is_gone_on_with(finished, t
         kill(process)
     assert not [*(tmp_path / "bug/_verdicts").glob("[!_]*")]
     assert scale(tmp_path, "--steps", "validate").returncode == 0
-    wait_till_reaped("env_setup.py", tmp_path, pids)
+    wait_till_reaped(tmp_path, pids)
     ours, known = (read_json(folder / "bug/_verdicts/heron.1.json")["verdicts"]
                    for folder in (tmp_path, finished))
     assert [one["evidence"]["failing"] for one in ours] == [

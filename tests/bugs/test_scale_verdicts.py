@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from conftest import ledger_lines, run_script, write_json
+from conftest import eventually, kill, ledger_lines, run_script, start_script, write_json
 from heron_environment import write_env
 from screened_wren import wren as wren  # a fixture
 from screened_wren import wren_config, wren_coverage, wren_diff, wren_environment
-from setups import CA_BUNDLE
+from setups import CA_BUNDLE, interrupted, without_engine
 
 STEP = ["scale", "--steps", "validate", "--workers", 1,
         *(["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else [])]
@@ -103,6 +103,41 @@ def test_audits_that_judge_otherwise_fail_a_file_and_two_exclude_the_rest(root):
     assert "(survives by swap, good by the whole suite)" in lines["wren.2"]["error"]
     assert "screening judges 2 of 4 audited candidates otherwise" in lines["wren.4"]["error"]
     assert "wren.agent-1" not in lines and "audited 4: 2 verdicts the same" in done.stderr
+
+
+@pytest.mark.docker
+def test_a_screening_batch_that_is_interrupted_is_finished_and_kept(root):
+    (root / "chain.toml").write_text(AUDIT.format(1))   # a container of its own for each candidate
+    for n in (1, 2):
+        write_candidates(root, f"wren.{n}", GOOD, UNNOTICED)
+    done = interrupted(start_script("bug_inject.py", root, *STEP))
+    assert done.returncode == 130 and "wrote 1, left 1" in done.stderr
+    assert words(root) == ["good", "survives"]
+    assert [one["state"] for one in ledger_lines(root / "bug/_verdicts")] == ["done"]
+
+
+@pytest.mark.docker
+def test_an_engine_that_goes_is_no_verdict(root):
+    write_candidates(root, "wren.1", GOOD)
+    done = without_engine("bug_inject.py", root, *STEP, "--full")
+    assert done.returncode == 1 and "not finished: wren.1\n" in done.stderr
+    assert not ledger_lines(root / "bug/_verdicts") and "cannot be removed" not in done.stderr
+
+
+@pytest.mark.docker
+def test_a_batch_that_is_cut_short_keeps_its_verdicts_and_judges_none_again(root):
+    diffs = [wren_diff(DOUBLED, f"    return 2 * n + {k}") for k in range(1, 24)]
+    write_candidates(root, "wren.1", *diffs)
+    partial = root / "bug/_verdicts/_partial/wren.1.jsonl"
+    process = start_script("bug_inject.py", root, *STEP)
+    eventually(lambda: partial.exists() and partial.read_text().count("\n") == 20, timeout_s=100)
+    kill(process)
+    kept = [json.loads(line)["result"] for line in partial.read_text().splitlines()]
+    write_candidates(root, "wren.1", UNNOTICED, *diffs[1:])
+    done = validate(root)
+    assert done.returncode == 0 and "19 verdicts kept from an earlier run" in done.stderr
+    assert words(root) == ["survives", *["good"] * 22] and verdicts(root)[1:20] == kept[1:]
+    assert not partial.exists()
 
 
 @pytest.mark.docker

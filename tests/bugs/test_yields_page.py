@@ -5,10 +5,18 @@ import re
 
 from browser import chromium as chromium  # fixtures
 from browser import show as show
+from conftest import edit
 from proven import write_bug
 from scaled import a_candidate, a_verdict, id_of, write_judged
 
-from codedata.bugs.yields_page import PAGE, page, summed_up, write_yields, yields_of
+from codedata.bugs.yields_page import (
+    PAGE,
+    page,
+    summed_up,
+    write_yields,
+    yields_in_words,
+    yields_of,
+)
 from codedata.settings import BugSettings
 
 HOSTILE = "<img src=x onerror=hacked(1)>\u202e"
@@ -42,8 +50,16 @@ def test_each_candidate_counts_once_in_each_group(tmp_path):
     assert {name: one["candidates"] for name, one in groups["repository"].items()} == {
         "heron": 5, "crane": 1}
     assert {*groups["language"]} == {"python", ""}
-    assert "6 candidates: good 2 (40%), survived 1, timeouts 1, other 1, not judged 1; chosen 2, " \
-        "written 1 (100% subtle), refused by the proof 0" in summed_up(total)
+    assert "6 candidates, judged 5: good 2 (40% of these), survived 1, timeouts 1, other 1; " \
+        "chosen 2, written 1 (100% subtle), refused by the proof 0" in summed_up(total)
+
+
+def test_the_rate_counts_the_seconds_in_which_containers_warm_up(tmp_path):
+    write_some(tmp_path)
+    edit(tmp_path / "bug/_verdicts/heron.1.json", seconds=42.0)   # 4 × 0.5 s, and 40 s
+    total, groups, *_ = yields_of(tmp_path, BugSettings())
+    assert total["screening_s"] == 42.5
+    assert groups["operator"]["negated"]["screening_s"] == 21.0
 
 
 def test_a_bug_that_cannot_be_read_is_not_counted_as_written(tmp_path):
@@ -55,10 +71,12 @@ def test_a_bug_that_cannot_be_read_is_not_counted_as_written(tmp_path):
 
 
 def test_a_page_is_written_where_there_are_candidates_alone(tmp_path):
-    assert write_yields(tmp_path, BugSettings()) == [] and not (tmp_path / "bug").exists()
+    assert write_yields(tmp_path, BugSettings()) == yields_in_words(tmp_path, BugSettings()) == []
+    assert not (tmp_path / "bug").exists()
     write_some(tmp_path)
-    first, second = write_yields(tmp_path, BugSettings())
-    assert "6 candidates" in first and second.endswith(f"bug/{PAGE}")
+    line, = write_yields(tmp_path, BugSettings())
+    assert "6 candidates" in yields_in_words(tmp_path, BugSettings())[0]
+    assert line.endswith(f"bug/{PAGE}")
     html = (tmp_path / "bug" / PAGE).read_bytes()
     write_yields(tmp_path, BugSettings())
     assert (tmp_path / "bug" / PAGE).read_bytes() == html and not re.search(b"https?://", html)

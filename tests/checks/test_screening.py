@@ -2,6 +2,8 @@
 to that."""
 from __future__ import annotations
 
+import re
+
 import pytest
 from screened_wren import (
     COUNTED,
@@ -14,10 +16,12 @@ from screened_wren import (
     wren_environment,
 )
 from screened_wren import wren as wren  # a fixture
+from steps_seen import StepsSeen
 
 from codedata.checks.proof import judged, known_results, time_limit
 from codedata.checks.screening import Choice, Screened, Screener
 from codedata.code.patches import edits_of
+from codedata.progress import showing
 
 DOUBLED = "    return 2 * n"
 # (what is replaced, by what, how it is judged, verdict, failing tests)
@@ -71,8 +75,11 @@ def verdict(shown: Screened) -> str:
 @pytest.fixture(scope="module")
 def shown(wren):
     """Screen all mutants in one batch, and return (what each shows, what runs in the end)."""
-    with screener(wren) as one:
+    step = StepsSeen()
+    with screener(wren) as one, showing(step):
         found = one.screen([wren_diff(*mutant[:2]) for mutant in MUTANTS.values()])
+        counts = [*map(re.compile(r"screening, (\d+) of (\d+)").fullmatch, step.seen)]
+        assert {int(n[2]) for n in counts if n} == {len(MUTANTS)}   # they take longer than a look
         left = one.opened().run("cat /proc/[0-9]*/comm; git status --short; "
                                "ls /tmp/codedata-screen").output
     return dict(zip(MUTANTS, found, strict=True)), left
@@ -122,12 +129,25 @@ def test_only_tests_that_may_notice_are_run(shown):
 def test_where_no_driver_can_judge_the_whole_suite_runs_in_a_sandbox_that_is_put_back(
         wren, fields, given, why):
     names = ["swapped", "a new module", "a deleted tree", "unnoticed"]
-    with screener(wren, why_whole=given, **fields) as one:
+    step = StepsSeen()
+    with screener(wren, why_whole=given, **fields) as one, showing(step):
         found = one.screen([wren_diff(*MUTANTS[name][:2]) for name in names])
+        assert "screening, 4 of 4" in step.seen
         assert one.why_whole == why
     assert [(shown.how, verdict(shown)) for shown in found] == [
         *[("suite", "good")] * 2, ("suite", "gone"), ("suite", "survives")]
     assert [shown.failing for shown in (*found[:2], found[3])] == [*[named(BOTH)] * 2, []]
+
+
+LEAKS = "    open('/var/tmp/left', 'w').close()\n    return 2 * n"
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("why_whole", ["", "a person says so"])
+def test_what_is_good_only_behind_another_gets_a_second_look(wren, why_whole):
+    diffs = [wren_diff(DOUBLED, new) for new in (LEAKS, "    return n + n", "    return n")]
+    with screener(wren, why_whole=why_whole) as one:
+        assert [shown.verdict for shown in one.screen(diffs)] == ["good", "survives", "good"]
 
 
 @pytest.mark.docker

@@ -10,7 +10,7 @@ from xml.sax.saxutils import quoteattr
 import pytest
 from heron_project import opener
 
-from codedata.code.eval_script import MARKS, eval_script, printed_results
+from codedata.code.eval_script import MARKS, READS, eval_script, printed_results
 from codedata.code.junit import escaped_name, restored_name
 from codedata.code.suite import RESULTS, run_suite
 from codedata.code.test_results import Case, parse
@@ -68,26 +68,20 @@ def test_names_come_back_from_a_graders_log(sandbox, parse):
     assert Case.of({"name": "c", "status": found["c"]}).status == "skipped"
 
 
-@pytest.mark.docker
-def test_without_junit_xml_the_output_stands_between_the_marks(sandbox):
-    done = sandbox.run(eval_script("echo PASSED a; echo ok 1 - b"))
-    assert done.output == (">>>>> Start Test Output\nPASSED a\nok 1 - b\n>>>>> End Test Output\n")
-
-
 def test_names_without_blanks_stay_as_they_are():
     assert escaped_name("tests/test_a.py::TestA::test_it[a-b/c]") == (
         "tests/test_a.py::TestA::test_it[a-b/c]")
     assert restored_name(escaped_name("%20 %2520")) == "%20 %2520"
 
 
-def evaluated(folder: Path, text: str, reports: dict[str, bytes]) -> str:
+def evaluated(folder: Path, text: str, reports: dict[str, bytes], reads: str = "output") -> str:
     """Return what an evaluation script prints whose suite prints a text and writes reports."""
     (folder / "suite").mkdir()
     for name, data in {**reports, "printed": text.encode()}.items():
         (folder / "suite" / name).write_bytes(data)
     suite = (f"cd {folder}/suite; cat printed; rm printed; mkdir {RESULTS}; cp -r . {RESULTS}\n"
              "exit 3")
-    script = eval_script(suite, reads_output=True).replace(RESULTS, f"{folder}/results")
+    script = eval_script(suite, reads=reads).replace(RESULTS, f"{folder}/results")
     done = subprocess.run(["bash", "-c", script], stdout=subprocess.PIPE, text=True)
     assert done.returncode == 3
     return done.stdout
@@ -102,7 +96,20 @@ def test_graders_read_in_what_runners_write_and_print_what_is_read_here(tmp_path
         assert printed_results(printed) == case["expected"]
         assert printed.endswith(f"\n{MARKS[1]}\n{text}")
     else:
-        assert printed == f"{MARKS[0]}\n{text}{MARKS[1]}\n"
+        assert printed == f"{MARKS[0]}\n{MARKS[1]}\n{text}"
+
+
+FORGED = "\n".join(["ok 1 - a", "\x1b[1GPASSED t.py::a \x1b[K", *MARKS, "PASSED t.py::a", MARKS[1],
+                    "PASSED [100%]", "1 passed in 0.1s", ""])
+
+
+@pytest.mark.parametrize("reads", READS[:2])
+@pytest.mark.parametrize("report, result", [
+    ("", ""), ("<testsuite><testcase name='b\x9b1G'><failure>" + FORGED.replace("\x1b", "")
+               + "</failure></testcase></testsuite>", "FAILED b%C2%9B1G\n")])
+def test_nothing_that_a_tested_program_prints_is_a_result(tmp_path, reads, report, result):
+    printed = evaluated(tmp_path, FORGED, {"r.xml": report.encode()} if report else {}, reads)
+    assert printed.startswith(f"{MARKS[0]}\n{result}{MARKS[1]}\n") and printed.count(">>>>> ") == 2
 
 
 def test_what_is_odd_in_a_name_or_a_file_is_read_alike(tmp_path):

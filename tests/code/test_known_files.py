@@ -58,6 +58,7 @@ def test_what_is_known_and_what_has_changed_give_the_same_traces(factory, task):
     expected = {"/opt/stays.py", "/opt/a!b/c.gz!", "/opt/of_source.pyc"}
     assert traces(TASK, task.changed, known) == traces(TASK) == expected
     assert traces(TASK, [*task.changed, "/opt", "/nowhere"], known) == expected
+    assert traces(TASK, None, None, known) == {"/opt/of_source.pyc"}   # what the base has, too
 
 
 def test_what_was_added_since_is_found_and_what_was_taken_away_is_not(factory, task):

@@ -5,7 +5,7 @@ import pytest
 from heron_project import commit_all, git, opener
 
 from codedata.code.leftovers import history_after
-from codedata.code.source import Project, put_source
+from codedata.code.source import Project, changed_files, put_source
 
 pytestmark = pytest.mark.docker
 
@@ -121,3 +121,21 @@ def test_a_folder_without_a_history_gives_the_same_commit_every_time(source):
             assert sandbox.run("git ls-files kept.log").output.strip() == "kept.log"
             assert not sandbox.run("test -e sub/.git").ok
     assert len(found) == 1 and found.pop()[1] == ""
+
+
+# in place of the container's bash, by somebody who is root in there
+LYING = """#!/bin/real
+case $1 in */changed_files.sh) ;; *) exec /bin/real "$@" ;; esac
+cd /tmp; rm -rf codedata-changed; mkdir -p codedata-changed/files; cd codedata-changed; . /lie
+"""
+
+
+def test_what_a_container_says_was_changed_is_no_way_to_the_host():
+    with opener("") as sandbox:
+        sandbox.put({"lying": LYING.encode()}, "/")
+        assert sandbox.run("cp /bin/bash /bin/real; chmod +x /lying; mv /lying /bin/bash").ok
+        for lie in ("ln -s /etc/passwd paths", "mkdir paths", "mkfifo paths", "true",
+                    "touch paths; ln -s /etc/passwd files/x", "rmdir files; ln -s /etc files"):
+            sandbox.put({"lie": lie.encode()}, "/")
+            paths, files, trouble = changed_files(sandbox, "/tmp/clean")
+            assert trouble and not paths and not files, lie

@@ -214,6 +214,22 @@ def test_what_the_source_has_anyway_blanks_and_line_ends():
                  b"one line of text\r\nand another line of it\r\n")
 
 
+def test_a_line_counts_in_a_copy_of_the_project_s_file_alone():
+    line = "    if depth is deeper than the legs are long: back"
+    project = f"{line}\ndef wade(depth, pace, heron, shore):\n    return pace * shore(heron)\n" * 9
+    others = {"pip": f"class Session:\n{line}\n    return self.adapters",
+              "a changelog": f"2.0: {line.strip()}", "a copy": project, "bytecode":
+              f"{line.strip()} wade pace heron shore", "a half": project[:200],
+              "two lines": f"{line}\n#\n    and this is another one of the added lines\n"}
+    found = set()
+    for name, text in others.items():
+        search = Search([line])
+        search.know([project + "    and this is another one of the added lines\n"])
+        search.look(name, io.BytesIO(text.encode()))
+        found.update(trace.partition(" holds ")[0] for trace in search.traces)
+    assert found == others.keys() - {"pip", "a changelog"}
+
+
 def test_an_archive_that_is_broken_in_part_hides_nothing():
     text = "the text that the solution adds, in a row of it"
     packed = io.BytesIO()

@@ -10,6 +10,7 @@ from pathlib import Path
 from a_datapoint import PARTS, write_datapoint
 from conftest import REPO, write_json
 
+from codedata.checks.approval import VALIDATOR
 from codedata.checks.datapoints import read_datapoint
 from codedata.datapoints.contents import content_of
 from codedata.records import DatapointChecks
@@ -69,14 +70,17 @@ def review_turns() -> list:
             ("validate_datapoint", {}), ("show_categories_tags", {}), APPROVE]
 
 
-def judged(root: Path, is_good: bool = True, **parts: str) -> str:
-    """Write what the checks have found of the small datapoint, with other texts of parts."""
-    content = content_of(read_datapoint(write_datapoint(root / "judged", **parts)))
+def judged(root: Path, is_good: bool = True, base_image: str | None = None, **parts: str) -> str:
+    """Write what the checks have found of the small datapoint, with other texts of parts, on the
+    engine's base image or another one."""
+    point = read_datapoint(write_datapoint(root / "judged", **parts))
+    if base_image is None:
+        base_image = content_of(point, None).base_image
     status = "passed" if is_good else "failed"
     found = DatapointChecks(
-        content.instance_id, content.content, content.base_image, content.validator, is_good,
+        point.instance_id, point.content, base_image, VALIDATOR, is_good,
         [{"name": "solvable", "status": status, "why": "", "evidence": [], "seconds": 1.0}], [],
         1.0, 1.0)
     (root / "dp/_checks").mkdir(parents=True, exist_ok=True)
-    write_json(root / f"dp/_checks/{content.content}.json", vars(found))
-    return content.content
+    write_json(root / f"dp/_checks/{point.content}.json", vars(found))
+    return point.content

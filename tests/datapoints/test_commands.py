@@ -41,6 +41,8 @@ def built(root) -> tuple[list[str], dict]:
     """Stage a datapoint of the seed; return (the flags of its task, what create_dp says)."""
     idea = claimed(root, "generate_idea")
     assert tool(root, "save_artifact", *idea, "--text", ideas(20)) == {"saved": 20}
+    for odd in ('"n": 1' + "0" * 20, f'"n": {"[" * 600}{"]" * 600}', r'"n": "\ud800"'):
+        tool(root, "save_artifact", *idea, "--text", f'[{{"title": "x", {odd}}}]', code=1)
     assert "Nobody would build it" in tool(root, "complete", *idea, code=1)["error"]
     draft = tool(root, "add_artifact", *idea, "--text", SPEC)
     assert draft["datapoint"] == "seed_001_a"
@@ -110,7 +112,9 @@ def test_a_datapoint_is_staged_and_patched_and_not_reviewed_before_it_is_validat
     tool(seeded, "patch_additional_files", *task, "--name", "a/b.md", "--file", seeded / "new.md")
     assert tool(seeded, "read_datapoint", *task[:2])["files"] == ["a/b.md", "total.py"]
     assert tool(seeded, "read_datapoint", *task[:2], "--name", "a/b.md")["text"].startswith("Ano")
-    tool(seeded, "patch_additional_files", *task, "--name", "../x", code=1)
+    for odd in ("../x", ".", "", "a" * 300, "a"):
+        tool(seeded, "patch_additional_files", *task, "--name", odd, "--file", seeded / "new.md",
+             code=1)
     tool(seeded, "patch_additional_files", *task, "--name", "a/b.md")
     assert "validate_datapoint" in tool(seeded, "add_dp_to_review", *task, code=1)["error"]
     assert "add_dp_to_review" in tool(seeded, "complete", *task, code=1)["error"]

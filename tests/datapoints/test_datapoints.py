@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -10,12 +11,16 @@ from pathlib import Path
 import pytest
 from a_datapoint import write_datapoint
 from conftest import REPO, run_script
+from judged import read_json
+from recorded import judged
 
+from codedata.checks.approval import approval_problem, meta_faults
 from codedata.checks.datapoints import Datapoints, read_datapoint, weights_of, workdir_of
 from codedata.datapoints.grade import partial_solutions
-from codedata.datapoints.profiles import meta_faults
 from codedata.datapoints.validate import ImageSearch
 from codedata.errors import BrokenRecord
+from codedata.export.datapoints import tasks_of
+from codedata.records import DatapointChecks
 from codedata.sandbox.archives import GZIP, ZSTD, UnsafeArchive, pack
 from codedata.texts import tomllib
 
@@ -39,6 +44,7 @@ def test_a_content_is_all_but_the_metadata(tmp_path):
     (lambda folder: (folder / "prompt.md").write_bytes(b"\xff"), "codec can't decode"),
     (lambda folder: (folder / "files/out").symlink_to("/etc/passwd"), "'files/out' is a link"),
     (lambda folder: (folder / "files/big").open("w").truncate(1 << 30), "'files/big' is too large"),
+    (lambda folder: (folder / "beside").open("w").truncate(1 << 40), "'beside' is too large"),
     (lambda folder: (folder / "metadata.json").write_text("[]"), "is not the metadata"),
     (lambda folder: (folder / "metadata.json").write_text("{}"), "`status` is missing")])
 def test_what_is_no_datapoint_is_named(tmp_path, harm, words):
@@ -49,7 +55,7 @@ def test_what_is_no_datapoint_is_named(tmp_path, harm, words):
 
 @pytest.mark.parametrize(("text", "words"), [
     ('{"a": 0.1, "b": 0.2, "c": 0.7}', ""), ('{"a": 1}', ""), ('{"a": NaN}', "NaN is no number"),
-    ('{"a": 0.3, "b": 0.69999}', "their sum is 0.99999"), ('{"a": 2, "b": -1}', "'b' has"),
+    ('{"a": 0.3, "b": 0.69999}', "their sum is 0.99999"), ('{"a": 2, "b": -1}', "'a' has"),
     ('{"a": 0.5, "a": 0.5}', "twice"), ('{"a": true}', "'a' has True"), ("[1]", "no object"),
     ("{}", "no object"), ('{"a": "1"}', "'a' has '1'"), ("{", "Expecting"),
     ("[" * 100_000, "not readable")])
@@ -64,7 +70,8 @@ def test_weights_are_exact(text, words):
 
 @pytest.mark.parametrize(("dockerfile", "workdir"), [
     ("FROM a\nWORKDIR /srv\nworkdir /app/x\n", "/app/x"), ("FROM a\n", ""),
-    ("WORKDIR $HOME", ""), ("WORKDIR app", ""), ("WORKDIR /app/../etc", "")])
+    ("FROM a\nRUN x \\\nWORKDIR /a\n", ""), ("WORKDIR $HOME", ""), ("WORKDIR app", ""),
+    ("WORKDIR /app/../etc", "")])
 def test_the_work_directory_is_the_last_plain_one(dockerfile, workdir):
     assert workdir_of(dockerfile) == workdir
 
@@ -109,20 +116,36 @@ def test_a_name_that_looks_like_a_compression_hides_no_layer(magic):
     assert len(search.traces) == 1
 
 
-def test_only_what_is_approved_and_unchanged_is_exported(tmp_path):
-    content = read_datapoint(write_datapoint(tmp_path / "dp/sums_001_a")).content
-    approved = {"status": "approved", "approved": content}
-    write_datapoint(tmp_path / "dp/sums_001_a", approved)
-    write_datapoint(tmp_path / "dp/edited", approved, prompt="Add up.")
-    write_datapoint(tmp_path / "dp/waits")
+def approved(root, name: str, meta: dict | None = None, **parts: str) -> None:
+    folder = root / "dp" / name
+    content = read_datapoint(write_datapoint(folder, **parts)).content
+    write_datapoint(folder, {"status": "approved", "approved": content, **(meta or {})}, **parts)
+
+
+def test_only_what_is_validated_and_approved_as_it_is_is_exported(tmp_path):
+    key = {"files/total": "AWS_KEY = '" + "AKIA" + "Q3X7ZT5WKV2NHB4D'"}
+    content = judged(tmp_path, base_image="")
+    judged(tmp_path, False, "", prompt="Bad.")
+    judged(tmp_path, base_image="", **key)
+    approved(tmp_path, "sums_001_a")
+    approved(tmp_path, "edited", {"approved": content}, prompt="Add up.")
+    approved(tmp_path, "waits", {"status": "in_review"})
+    approved(tmp_path, "odd", {"category": "Nonsense"})
+    approved(tmp_path, "unseen", prompt="Nobody has checked it.")
+    approved(tmp_path, "bad", prompt="Bad.")
+    approved(tmp_path, "leaks", **key)
+    approved(tmp_path, "ssh", dockerfile="FROM a\nWORKDIR /app\nRUN --mount=type=ssh true\n")
     done = export(tmp_path, "harbor", "terminal-bench")
     assert done.returncode == 0, done.stderr
     left_out = [json.loads(line) for line in
                 (tmp_path / "export/left_out.jsonl").read_text().splitlines()]
-    assert {(one["name"], one["reason"]) for one in left_out} == {
-        ("edited", "not as approved"), ("waits", "not approved")}
+    assert {one["name"]: one["reason"] for one in left_out} == {
+        "edited": "not as approved", "waits": "not approved", "odd": "metadata",
+        "unseen": "not validated", "bad": "not validated", "leaks": "secret in a file",
+        "ssh": "dockerfile"}
     folder = tmp_path / "export/harbor/sums_001_a"
     config = tomllib.loads((folder / "task.toml").read_text())
+    assert config["metadata"]["base_image"] == "codedata-base:bookworm"
     assert "docker_image" not in config["environment"] and config["agent"]["user"] == "agent"
     assert (folder / "environment/total.py").read_text() == "print('not yet')\n"
     assert "Dockerfile" in (folder / "environment/.dockerignore").read_text()
@@ -134,6 +157,33 @@ def test_only_what_is_approved_and_unchanged_is_exported(tmp_path):
     assert {"solution.sh", "tests"} <= {*(bench / ".dockerignore").read_text().split()}
     assert (bench / "Dockerfile").read_text().endswith("USER agent\n")
     assert (bench / "tests/test_outputs.py").exists() and (bench / "total.py").exists()
+
+
+def test_names_that_collide_are_left_out_by_name_and_the_others_are_exported(tmp_path):
+    judged(tmp_path, base_image="")
+    images = set()
+    for name in ("sums", "a-b", "a_b"):
+        approved(tmp_path, name)
+        task = tasks_of(tmp_path)(read_datapoint(tmp_path / "dp" / name))
+        images.add(task.docker_image.partition(":")[0])
+    done = export(tmp_path, "harbor", "terminal-bench")
+    assert done.returncode == 0 and len(images) == 3
+    assert all(f"{name} is left out: it is not the only terminal-bench/a-b/" in done.stderr
+               for name in ("a-b", "a_b"))
+    assert "folders of one name 2" in done.stderr
+    folders = [path.parent.name for path in (tmp_path / "export").glob("*/*/task.yaml")]
+    assert folders == ["sums"] and len([*(tmp_path / "export").glob("harbor/*/tests")]) == 3
+
+
+def test_another_base_image_than_the_validated_one_is_named(tmp_path):
+    content = judged(tmp_path, base_image="sha256:1")
+    approved(tmp_path, "sums")
+    point = read_datapoint(tmp_path / "dp/sums")
+    found = DatapointChecks(**read_json(tmp_path / f"dp/_checks/{content}.json"))
+    assert approval_problem(point, found, "") is None   # no engine
+    assert approval_problem(point, found, "sha256:1") is None
+    assert "sha256:2" in approval_problem(point, found, "sha256:2")[1]
+    assert approval_problem(point, replace(found, validator="0"), "")[0] == "not validated"
 
 
 def test_what_waits_to_be_validated_is_shown_and_nothing_complains_of_it(tmp_path):

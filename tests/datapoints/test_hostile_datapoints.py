@@ -21,6 +21,9 @@ IMAGE = "FROM codedata-base:bookworm\nWORKDIR /app\n"
     ({"dockerfile": f"{IMAGE}RUN {BOMB}\n"}, "docker_build", "a step started 200 processes"),
     ({"dockerfile": f"{IMAGE}RUN head -c 2G /dev/zero > /big; sleep 60\n"}, "docker_build",
      "a step wrote more than 1GB"),
+    ({"dockerfile": "FROM ${B}\nWORKDIR /app\n"}, "structure", "a variable without default"),
+    ({"dockerfile": "FROM scratch\nWORKDIR /app\n"}, "structure", "scratch has none"),
+    ({"dockerfile": f"{IMAGE}RUN cat <<E\nE\n"}, "structure", "line 3 of the Dockerfile"),
     ({"solution": BOMB}, "solvable", "[too many processes: 200 allowed]"),
     ({"solution": "head -c 2G /dev/zero > big; sleep 60"}, "solvable", "over the disk limit"),
     ({"prompt": "Add up.\0 Now.", "solution": "true"}, "structure", "has NUL: prompt.md")])
@@ -49,4 +52,4 @@ def test_a_killed_validation_leaves_no_container_and_is_made_again(tmp_path):
     done = run_script("build_dp.py", tmp_path, "validate", folder, *FLAGS, timeout_s=400)
     states = {one["name"]: one["status"] for one in json.loads(done.stdout)[0]["checks"]}
     assert (states["fail_first"], states["solvable"]) == ("passed", "failed"), done.stderr
-    wait_till_reaped("build_dp.py", tmp_path, pids)
+    wait_till_reaped(tmp_path, pids)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -11,7 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import REPO, eventually, everything_under
+from conftest import REPO, eventually, everything_under, queue_line, with_odd
 
 from codedata.datapoints.queue import DATABASE, JOURNAL, Refused, TaskManager
 from codedata.errors import Trouble
@@ -100,6 +101,20 @@ def test_a_late_completion_is_refused_even_under_the_same_name(tm, tmp_path):
     tm.complete_task(id, "a")
     events = [event["event"] for event in tm.events(id)]
     assert events == ["created", "claimed", "expired", "claimed", "completed"]
+
+
+def test_a_clock_that_is_set_ends_no_lease_and_holds_none(tm, tmp_path):
+    tm.create_task(BUILD, {})
+    agent = start(tmp_path, f"""clock, id = time.time, tm.get_next_task('a')['id']
+for days in (3, -3):
+    time.time = lambda: clock() + 86400 * days
+    tm.heartbeat(id, 'a')
+    print(tm.get_next_task('b'))
+other = TaskManager({str(tmp_path)!r})   # as of a process that starts when the clock is back
+print(other.get_next_task('b'))
+time.sleep(2)
+print(other.get_next_task('b')['id'] == id)""", lease_s=2)
+    assert agent.communicate()[0].split() == ["None", "None", "None", "True"]
 
 
 def test_what_changes_a_task_renews_its_lease(tmp_path):
@@ -194,6 +209,40 @@ def test_files_of_another_kind_are_trouble(tmp_path):
     for folder, what in ((tmp_path, "not a database"), (tmp_path / DATABASE, "Not a directory")):
         with pytest.raises(Trouble, match=what):
             TaskManager(folder)
+
+
+@pytest.mark.parametrize("ending", ["", "-wal", "-shm"])
+@pytest.mark.parametrize("make", [
+    lambda path, mine: path.symlink_to(mine), lambda path, _: os.mkfifo(path),
+    lambda path, _: path.mkdir()])
+def test_what_stands_in_place_of_the_database_is_not_written_through(tmp_path, ending, make):
+    mine = tmp_path / "mine"
+    with sqlite3.connect(mine) as connection:
+        connection.execute("CREATE TABLE tasks (mine)")
+    before = mine.read_bytes()
+    make(tmp_path / f"{DATABASE}{ending}", mine)
+    with pytest.raises(Trouble, match=f"{DATABASE}{ending} .*not a regular file"):
+        TaskManager(tmp_path)
+    assert mine.read_bytes() == before and not mine.with_name("mine-wal").exists()
+
+
+@pytest.mark.parametrize(("name", "value", "words"), [
+    ("lease_until", "null", "do not fit"), ("attempts", "-1", "do not fit"),
+    ("type", '"paint"', "do not fit"), ("priority", str(2**70), "is a number, not a whole"),
+    ("result", "[" * 600 + "]" * 600, "cannot be kept"), ("x", "1", ""),
+    ("lease_until", "1e15", "")])   # so long that it has ended
+def test_a_line_that_nobody_can_use_is_named_once_and_holds_nobody_up(
+        tmp_path, capsys, name, value, words):
+    line = queue_line()
+    line["task"]["state"] = "in_progress" if name == "lease_until" else "pending"
+    (tmp_path / JOURNAL).write_text(f"{with_odd(line, name, value)}\n[]\n")
+    tm = TaskManager(tmp_path)
+    tm.create_task(BUILD, {})
+    assert tm.get_next_task("a")["type"] == (BUILD if words else IDEA)
+    said = capsys.readouterr().err
+    assert words in said and f"{JOURNAL}:2 is no line of a queue" in said
+    assert (f"{JOURNAL}:1 is" in said) == bool(words)
+    assert TaskManager(tmp_path).tasks() and not capsys.readouterr().err
 
 
 def test_without_sqlalchemy_the_extra_is_named(tmp_path):

@@ -6,7 +6,7 @@ import json
 import pytest
 from a_datapoint import PARTS, SOLUTION, write_datapoint
 from conftest import run_script
-from setups import CA_BUNDLE
+from setups import CA_BUNDLE, without_engine
 
 FLAGS = ["--json", "--cpu-request", 1, *(["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else [])]
 IMPORTS = """import importlib.util
@@ -36,6 +36,13 @@ def validate(root, *folders):
 
 def found(row) -> dict[str, str]:
     return {check["name"]: check["status"] for check in row["checks"]}
+
+
+@pytest.mark.docker
+def test_an_engine_that_goes_fails_no_check(tmp_path):
+    done = without_engine("build_dp.py", tmp_path, "validate", write_datapoint(tmp_path / "sums"))
+    assert done.returncode == 1 and "sums: not validated" in done.stderr
+    assert "not finished" in done.stderr and not [*tmp_path.glob("dp/_checks/[!_]*")]
 
 
 @pytest.mark.docker

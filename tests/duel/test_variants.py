@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from conftest import (
@@ -21,6 +22,7 @@ from conftest import (
 )
 from fake_judges import A_CALL, asks, report_text, run_main, validated, verdict
 from fake_llm import Say
+from judged import read_json
 
 import ch
 import king
@@ -119,7 +121,9 @@ def test_where_none_of_the_blind_answers_is_picked_there_is_no_challenger_and_a_
     play(fake_llm)
     run_main(ch.main, root, "--how", "chosen", "--force", "--limit", "1")
     validated(root, "--how", "chosen")
-    assert "| chosen | 3 |" in report_text(root)   # two of them are draws
+    row = re.search(r"\| chosen \| 3 \(2 draws: none was picked\) .*", report_text(root))[0]
+    kings = [len(read_json(path)["king"]) for path in (root / "answer").glob("[!_]*.json")]
+    assert len({*kings}) == 1 and row.endswith(f"| {kings[0]} |")   # not the informed turn's
 
 
 def test_what_is_picked_was_written_blind(root, fake_llm):
@@ -198,7 +202,7 @@ def test_drift_over_a_fifth_stands_out_and_the_margin_at_equal_length_beside_the
     rows = [a_row(i, 100.0) for i in range(6)] + [a_row(i, 50.0, chars=(100, 110))
                                                   for i in range(6, 12)]
     found = sections(rows)
-    assert "**+55 %" in found["Drift of the `informed` challenger against the king"]
+    assert "**+55 %" in found["Drift of the informed challenger against the king"]
     assert "'50.0 (" in found["Margin at equal length"]
     assert "'0.0 (0.0 to 0.0)'" in found["Margin at equal length"]
 
@@ -217,8 +221,9 @@ def test_turns_are_told_apart_by_what_the_history_had_shown_and_by_who_was_asked
     found = sections(rows)
     shown = found["By how much of the patch the history had shown"]
     assert "['up to half', '3', '80.0 (" in shown and "['all of it', '27', '0.0 (" in shown
-    assert ("3 turns were asked for again because of leaks (6 calls); 3 of the 3 turns that the "
+    assert ("Asked for again because of leaks: 3 turns (6 calls); 3 of the 3 turns that the "
             "challenger wins" in found["Leaks"])
     assert "The leak judge cannot be trusted" in found["Leaks"]
+    assert "verdicts on these turns: cost unknown" in found["Leaks"]
     few = sections([a_row(i, 50.0, king_leaks=()) for i in range(5)])
     assert "5 kings were looked at: too few" in few["Leaks"]

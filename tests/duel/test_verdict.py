@@ -16,7 +16,7 @@ from conftest import run_here
 
 import report
 from codedata.duel.verdict import METRICS, Verdict, parse_verdict
-from codedata.texts import MAX_CHARS, MAX_OBJECTS, tomllib
+from codedata.texts import tomllib
 
 
 def verdict(picks: str, tail: str = "") -> str:
@@ -64,6 +64,8 @@ LARGE_REPLIES = {
     "100 KB of open brackets before": "{" * 100_000 + PLAIN,
     "100 KB of quotes before": '"' * 100_001 + PLAIN,
     "100 KB of prose before": "MODEL 1 reads the file. " * 4_200 + PLAIN,
+    "1 MB of prose behind": PLAIN + "MODEL 1 reads {the} file. " * 40_000,
+    "10,000 objects behind": PLAIN + '{"":0} ' * 10_000,
     "60 KB of reason": verdict("12021", ', "reason": "' + "x {y} " * 10_000 + '"'),
 }
 LARGE_NO_VERDICTS = {
@@ -149,12 +151,10 @@ def test_a_verdict_is_plain_and_frozen():
         verdict.reason = ""
 
 
-def test_of_a_long_reply_the_end_is_read():
-    room = MAX_CHARS - len(PLAIN)
-    assert picks_of(parse_verdict(OTHER + PLAIN + " " * room)) == "12021"
-    assert parse_verdict(PLAIN + " " * (room + 1)) is None
-    assert picks_of(parse_verdict(PLAIN + '{"":0}' * (MAX_OBJECTS - 1))) == "12021"
-    assert parse_verdict(PLAIN + '{"":0}' * MAX_OBJECTS) is None
+@pytest.mark.parametrize("piece", ['{"a":', '{"a":[', '{"', '{"a":NaN', '{"":"'])
+def test_of_many_objects_the_last_are_decoded_and_the_work_is_bounded(piece):
+    text = PLAIN + piece * 200_000   # which would take minutes
+    assert parse_verdict(text) is None and picks_of(parse_verdict(text + OTHER)) == "11111"
 
 
 PIECES = ['{', '}', '[', ']', '"', ':', ',', '\\', ' ', '\n', '0', '"a":', '{"', '":"', '{}',

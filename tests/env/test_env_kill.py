@@ -44,6 +44,6 @@ def test_ten_kills_at_random_moments(tmp_path):
                 for call in line.get("calls", ())]
         assert len(paid) == len(set(paid))
         assert len(NAMES) * (len(STEPS) + 1) <= len(paid) <= model.n_requests
-    wait_till_reaped("env_setup.py", tmp_path, pids)
+    wait_till_reaped(tmp_path, pids)
     assert not subprocess.run(["docker", "volume", "ls", "-q", "--filter", "label=codedata.run"],
                               capture_output=True, text=True).stdout

@@ -15,6 +15,7 @@ from setups import (
     TEST,
     WRONG,
     handed_in,
+    interrupted,
     left_by,
     record,
     scenario,
@@ -111,8 +112,9 @@ def test_an_agent_s_scripts_are_verified_and_make_an_image(heron):
         assert model.n_requests == 2
         system_prompt, task = (message["content"] for message in model.requests[0].messages[:2])
         assert "ended after 30 minutes" in system_prompt and "Repository: birds__heron\n" in task
-        # nothing to do
-        assert set_up(heron, model=model).returncode == 0 and model.n_requests == 2
+        # nothing to do, for which no engine is needed
+        again = set_up(heron, model=model, env={"DOCKER_HOST": "unix:///nowhere"})
+        assert again.returncode == 0 and model.n_requests == 2
     found = record(heron)
     assert (found["status"], found["planner"], found["error"]) == ("success", "agent", "")
     assert (found["install_script"], found["test_script"]) == (INSTALL, TEST)
@@ -145,6 +147,7 @@ def test_what_does_not_verify_is_mended_once_and_then_is_a_record_that_failed(he
     assert [attempt["failed"] for attempt in found["verified"]["attempts"]] == ["tests", ""]
     done, _ = by_agent(heron, handed_in(test=WRONG), flags=["--no-image", "--force"])
     assert done.returncode == 1 and "not verified: tests" in done.stderr
+    assert "next:" not in done.stderr   # it made nothing
     assert record(heron)["status"] == "error" and record(heron)["test_script"] == WRONG
     assert "failed 1" in set_up(heron, "--status").stderr
     assert by_agent(heron, handed_in())[0].returncode == 0   # a failure is tried again
@@ -252,7 +255,7 @@ def test_a_kill_leaves_nothing_after_the_next_start(heron):
         left = left_by(process.pid)
         kill(process)
     assert left
-    wait_till_reaped("env_setup.py", heron, [process.pid])
+    wait_till_reaped(heron, [process.pid])
 
 
 @pytest.mark.docker
@@ -266,6 +269,19 @@ def test_ctrl_c_ends_with_the_step_in_hand(heron):
 
 
 @pytest.mark.docker
+def test_an_environment_that_is_interrupted_is_finished_and_kept(heron):
+    write_rows(heron, *({"repo": name, "reformat_path": "heron"} for name in ("heron", "stork")))
+    flags = ["--planner", "recipe", *(["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else [])]
+    done = interrupted(start_script("env_setup.py", heron, "--input", heron / "repos.jsonl",
+                                    "--workers", 1, *flags))
+    assert done.returncode == 130 and "wrote 1, left 1" in done.stderr and "again:" in done.stderr
+    assert record(heron, "heron")["status"] == "success"
+    assert [line["item"] for line in ledger_lines(heron / "env", state="done")] == ["heron"]
+    subprocess.run(["docker", "rmi", "-f", record(heron, "heron")["image_name"]],
+                   capture_output=True, check=True)
+
+
+@pytest.mark.docker
 def test_by_recipe_without_a_model_and_one_failure_does_not_cost_the_others(heron):
     (heron / "empty").mkdir()
     (heron / "empty" / "notes.txt").write_text("nothing to test")
@@ -273,6 +289,7 @@ def test_by_recipe_without_a_model_and_one_failure_does_not_cost_the_others(hero
                {"repo": "empty", "reformat_path": "empty"})
     done = set_up(heron, "--no-image")
     assert done.returncode == 1 and "wrote 1, failed 1: empty" in done.stderr
+    assert "tests pass, image (none), " in done.stderr and "analyze.py --root" in done.stderr
     assert record(heron)["status"] == "success" and record(heron)["planner"] == "recipe"
     assert record(heron, "empty")["status"] == "error"
     assert "no_recipe" in record(heron, "empty")["error"]

@@ -216,6 +216,14 @@ def test_git_runs_nothing_that_a_repository_names(tmp_path, project):
     assert not ran.exists()
 
 
+def test_a_folder_is_called_by_its_name_and_may_have_a_commit(tmp_path, project, monkeypatch):
+    monkeypatch.chdir(project.parent)
+    head = git(project, "rev-parse", "HEAD")
+    for named in (f"./{project.name}", f"./{project.name}@{head}"):
+        found = one_repository(named, tmp_path / "root").open().read(project.name)
+        assert (found.called, found.base_commit) == (project.name, head)
+
+
 @pytest.mark.parametrize(
     "named", ["--upload-pack=touch x", "-x@host:y", "file:///x@--detach", "ext::sh -c id"])
 def test_an_address_or_a_commit_is_no_option(tmp_path, named):

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 from conftest import REPO
+from setups import CA_BUNDLE
 
+from codedata.code.suite import run_script, run_suite
+from codedata.code.test_results import parse
 from codedata.env import causes
 from codedata.env.recipes import generic, node, python_recipe, python_repair
 from codedata.env.recipes.ci import read_workflows
@@ -26,6 +29,7 @@ from codedata.env.recipes.repository_files import RepositoryFiles
 from codedata.env.recipes.requirements import Collector, expanded, from_poetry, merged
 from codedata.env.recipes.script import in_turn
 from codedata.env.repository_facts import read_facts, recipes
+from codedata.sandbox import open_sandbox
 from codedata.texts import tomllib
 
 LOGS = tomllib.loads((Path(__file__).parent / "logs.toml").read_text(encoding="utf-8"))
@@ -140,6 +144,26 @@ def docs(session):
     assert set(project.tests) == {"pytest-mock>=3.10,<4", "pyfakefs", "respx", "time-machine",
                                   "dirty-equals==0.7", "aiofiles", "anyio", "coverage"}
     assert project.developers == ("factory-boy",) and project.version == "2.1"
+
+
+def test_conditions_of_tox_are_expanded_as_tox_does_and_no_number_is_a_package(tmp_path):
+    write(tmp_path, pyproject__toml='[project]\nname = "h"\n', tox__ini="""
+[testenv]
+extras = py{310, 311}: one, two
+deps =
+    py{310,311,314t}: chardet
+    py{310,311}-django{32,40}: django>=3.2,<5
+    !py310: mock
+    3.11,pypy3: lxml
+    py{310,314t}: responses
+    !py311: ddt
+    py310-test: nose2
+    a,b: parameterized
+    311
+    3.11; python_version > '3'
+""", setup__py="setup(extras_require={'one': ['anyio'], 'two': ['trio']})")
+    assert read_python(RepositoryFiles(tmp_path)).tests == (
+        "anyio", "trio", "chardet", "django>=3.2,<5", "mock", "lxml")
 
 
 def test_setup_py_is_read_and_never_run(tmp_path):
@@ -401,23 +425,69 @@ def test_the_runner_is_found_behind_linters_and_coverage():
                "mocha": "cross-env NODE_ENV=test ./node_modules/.bin/mocha -R dot 'test/**/*.js'"}
     steps = list(chain(scripts, "test"))
     assert [step.runner for step in steps] == ["mocha"]
-    line = steps[0].line(1, 22)
+    line = steps[0].line(1)
     assert line == ("mocha 'test/**/*.js' --reporter xunit --reporter-option "
                     "output=/tmp/results/mocha-1.xml")
 
 
 @pytest.mark.parametrize("command, line", [
-    ("nyc tape 'test/*.js' | tap-spec", "tape 'test/*.js' 2>&1 | tee /tmp/results/tape-1.txt"),
+    ("nyc tape -i .ignored test | tap-spec",
+     "tape -i .ignored test 2>&1 | tee /tmp/results/tape-1.txt"),
+    ("tape 'a b.js'", "tape 'a b.js' 2>&1 | tee /tmp/results/tape-1.txt"),
+    ("node run.js unit", "node run.js unit 2>&1 | tee /tmp/results/node-1.txt"),
     ("jest --coverage", "jest --ci --coverage=false --json --outputFile=/tmp/results/jest-1.json"),
     ("vitest --watch", "vitest run --reporter=junit --outputFile=/tmp/results/vitest-1.xml"),
     ("standard && ava", "ava --tap | tee /tmp/results/ava-1.tap"),
-    ("node --test",
-     "node --test --test-reporter=junit --test-reporter-destination=/tmp/results/node-1.junit"),
+    ("node --test", "node --test --test-reporter=/tmp/node_reporter.mjs "
+                    "--test-reporter-destination=/tmp/results/node-1.xml"),
     ("borp --coverage --check-coverage --lines 95",
      "borp --reporter=junit:/tmp/results/borp-1.xml"),
 ])
 def test_a_runner_is_asked_for_a_report(command, line):
-    assert [step.line(1, 22) for step in chain({"test": command}, "test")] == [line]
+    assert [step.line(1) for step in chain({"test": command}, "test")] == [line]
+
+
+def test_each_file_of_tape_runs_alone_and_one_that_dies_costs_no_other(tmp_path):
+    write(tmp_path, test___a__js="echo ok 1 same; exit 7", test___b__js="echo ok 1 same; echo 1..1",
+          test___sub___c__js="echo ok 1 same; echo not ok 2 same; echo 1..2; exit 1")
+    step, = chain({"test": "nyc tape -r ./x 'test/**/*.js'"}, "test")
+    script = f"tape() {{ bash $3; }}\n{step.line(1)}".replace("/tmp/results", str(tmp_path))
+    done = subprocess.run(["bash", "-uo", "pipefail", "-c", script], cwd=tmp_path, text=True,
+                          stdout=subprocess.PIPE)
+    assert done.returncode == 1
+    assert {case.name: case.status for case in parse({}, done.stdout)} == {
+        "test/a.js": "error", "test/a.js > same": "passed", "test/b.js > same": "passed",
+        "test/sub/c.js > same": "passed", "test/sub/c.js > same (2)": "failed"}
+
+
+KILL = """
+const { test } = require("node:test"), { spawn } = require("node:child_process");
+test("a signal", (t, done) => {
+  const child = spawn("node", ["-e", `process.on("SIGTERM", () => process.exit(5));
+    setTimeout(() => {}, 9000); console.log("up")`]);
+  child.stdout.once("data", () => child.kill());
+  child.once("exit", (code) => done(code === 5 ? undefined : new Error(`${code}`)));
+});
+"""
+DIE = """
+const { describe, it } = require("node:test");
+describe("parse", () => { it("first", () => {}); it("last", () => process.exit(3)); });
+"""
+
+
+@pytest.mark.docker
+def test_the_program_that_node_names_gets_its_signals_and_a_file_that_dies_is_named(tmp_path):
+    recipe = node_recipe(tmp_path, scripts={"test": "node --test test/"}, engines={"node": "^20"})
+    with open_sandbox("docker", scripts=[], run_label="tests-node", ca_bundle=CA_BUNDLE) as box:
+        box.put({"package.json": (tmp_path / "package.json").read_bytes(),
+                 "test/kill.js": KILL.encode(), "test/sub/die.js": DIE.encode()}, "/testbed")
+        box.network(True)
+        installed = run_script(box, recipe.install_script(), 300)
+        assert installed.ok, installed.output
+        assert box.run("PATH=/opt/node/bin:$PATH; npx --version && npm --version").ok
+        found = run_suite(box, recipe.test_script(), 60)
+    assert {case.name: case.status for case in found.results} == {
+        "test/kill.js > a signal": "passed", "test/sub/die.js": "failed"}, found.text
 
 
 def test_what_tests_need_built_is_built():

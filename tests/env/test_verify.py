@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 from heron_project import BASE, RUN, add_test, git, opener
+from steps_seen import StepsSeen
 
 from codedata.code.source import Project, put_source
 from codedata.code.suite import RESULTS
 from codedata.env.verify import Limits, Verifier
+from codedata.progress import showing
 from codedata.sandbox import open_sandbox
 
 pytestmark = pytest.mark.docker
@@ -27,7 +29,12 @@ def check(source: Path, install: str = NOTHING, test: str = TESTS, **how):
 
 def test_what_works_is_verified_case_by_case(source):
     add_test(source, "def test_it_fails():\n    assert heron.wade() == 'fast'")
-    found = check(source)
+    step = StepsSeen()
+    with showing(step):
+        found = check(source)
+    assert [*dict.fromkeys(step.seen)] == [
+        "", "1/6 install", "2/6 tests", "3/6 tests again", "4/6 tests a third time",
+        "5/6 tests without network", "6/6 tests of a broken source"]
     assert found.ok and not found.healthy and (found.n_passed, found.n_cases) == (1, 2)
     assert found.results == [{"name": "tests/test_heron.py::test_it_fails", "status": "failed"},
                              {"name": "tests/test_heron.py::test_wade", "status": "passed"}]

@@ -39,6 +39,7 @@ from judged import (
     write_root,
     write_turn,
 )
+from proven import write_bug
 
 import ch
 import export
@@ -439,7 +440,8 @@ def load(monkeypatch, tmp_path):
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     import datasets  # reads the environment that is set above
-    return lambda *args: datasets.load_dataset(*map(str, args), cache_dir=str(tmp_path / "cache"))
+    return lambda *args, **flags: datasets.load_dataset(
+        *map(str, args), cache_dir=str(tmp_path / "cache"), **flags)
 
 
 def test_every_format_opens_as_a_data_set_with_the_rows_of_its_json_lines(tmp_path, load):
@@ -620,7 +622,7 @@ def test_of_a_duel_that_was_not_accepted_nothing_is_exported(root):
     before = tree(root)
     write_turn(root, "t_2")
     write_duel(root, accepted=False)
-    printed = make(root, code=1)
+    printed = make(root)
     assert "margin 1.00 is below 2" in printed and "--rejected-too" in printed
     assert "Traceback" not in printed
     assert tree(root) == before
@@ -678,15 +680,22 @@ def test_noise_is_named_loudly(root):
 def test_an_empty_set_comes_out_well(root, load):
     write_turn(root, "t_1", "defeat", 50)
     make(root)
-    assert rows(root, "dpo") == [] and not list((root / "export").rglob("*.parquet"))
-    assert "There is no row in this set" in card(root) and "configs:" not in card(root)
+    assert rows(root, "dpo") == [] and "There is no row in this set" in card(root)
     assert manifest(root)["rows"] == {"train": 0, "validation": 0} and len(rows(root, "jsonl")) == 1
     (root / "defeat/t_1.json").unlink()
-    assert "no turn came through" in make(root) and not list(
-        (root / "export").rglob("*.jsonl"))[1:]
+    assert "no turn came through" in make(root)
+    for form in FORMATS:
+        empty = load(root / "export" / form, streaming=True)["train"]
+        assert list(empty) == [] and list(empty.features) == list(FORMATS[form].columns)
+        assert 'load_dataset("PATH", streaming=True)' in card(root, form)
+        with pytest.raises(ValueError, match="no data"):   # datasets 5.2 holds no empty table
+            load(root / "export" / form)
     write_turn(root, "t_2")
+    write_bug(root, "heron.agent-1.0123abcd", problem_statement=None)
     make(root)
-    assert len(load(root / "export/dpo")["train"]) == 1
+    for form in ("swebench", "swesmith"):
+        assert list(load(root / "export" / form, streaming=True)["train"]) == []
+    assert len(load(root / "export/dpo")["train"]) == 1 and 'load_dataset("PATH")' in card(root)
 
 
 # what people do in between -----------------------------------------------------------------------

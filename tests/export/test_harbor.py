@@ -16,7 +16,14 @@ from judged import read_json, words, write_duel, write_json, write_turn
 
 import export
 from codedata.export import harbor_score
-from codedata.export.harbor import Image, dockerfile_problem, set_image, to_toml
+from codedata.export.harbor import (
+    ContextTask,
+    Image,
+    dockerfile_problem,
+    set_image,
+    task_files,
+    to_toml,
+)
 from codedata.texts import tomllib
 
 make = partial(run_main, export.main)   # its result is what export.py prints
@@ -69,10 +76,10 @@ def test_a_duel_that_is_refused_keeps_no_task_back(root):
     write_turn(root, "t_1")
     write_duel(root, accepted=False)
     assert "would be refused: " in make(root, "--status") and exported(root) == set()
-    printed = make(root, code=1)
+    printed = make(root)
     assert "was refused: " in printed and "margin 1.00 is below 2" in printed
     assert exported(root) == {"harbor"}
-    make(root, "--formats", "dpo", code=1)
+    make(root, "--formats", "dpo")
     assert exported(root) == {"harbor"}
     make(root, "--rejected-too")
     assert {"harbor", "dpo", "jsonl"} <= exported(root)
@@ -121,6 +128,25 @@ def test_the_network_of_tasks_is_a_setting(root, network):
     overlay = folder(root) / "environment/docker-compose.yaml"
     assert overlay.exists() == (network == "compose")
     assert not overlay.exists() or "network_mode: none" in overlay.read_text()
+
+
+def test_tasks_of_repositories_have_no_network_and_those_of_terminals_a_public_one(root):
+    make(root)
+    assert config(root)["environment"]["network_mode"] == "no-network"
+    terminal = task_files(ContextTask(**read_json(TASK)), Image("tally:1"), "auto", "train")
+    assert tomllib.loads(terminal["task.toml"])["environment"]["network_mode"] == "public"
+
+
+def test_the_address_of_an_author_in_a_project_s_files_is_no_secret(root):
+    licence = "# Copyright (c) Eve Miller <eve.miller@wetlands.org>, all rights reserved\n"
+    key = "ghp_" + "a1B2c3D4e5F6" * 3
+    for name, more in {"author": "", "leaky": f"T = '{key}'\n"}.items():
+        write_task(root, name, tests={"test_outputs.py": f"{licence}{more}"},
+                   instruction="Ask eve.miller@wetlands.org.")
+    make(root)
+    assert left_out(root) == {"leaky": "secret in a file that runs"}
+    assert (folder(root, "author") / "tests/test_outputs.py").read_text() == licence
+    assert "wetlands" not in (folder(root, "author") / "instruction.md").read_text()
 
 
 def test_any_text_comes_back_from_toml():
@@ -208,14 +234,15 @@ def test_a_task_takes_the_place_of_no_file_of_the_export(root):
 
 
 @pytest.mark.parametrize("text, problem", [
-    ("", ""), ("RUN x\nFROM a", "only FROM"), ("FROM a\nFROM b", "only FROM"),
+    ("", "only FROM"), ("RUN x\nFROM a", "only FROM"), ("# c\nFROM a", ""),
+    ("FROM a\nFROM b", "only FROM"),
     ("FROM a\n# why\nRUN x \\\n  && y\nWORKDIR /a\nENV A=b\nUSER me\nLABEL a=b", ""),
-    ("# syntax=x\nFROM a", "only FROM"),
+    ("# syntax=x\nFROM a", "directive"),
     ("FROM a\nADD . /", "ADD is not"), ("FROM a\nENTRYPOINT x", "ENTRYPOINT is not"),
     ("FROM a\nRUN x \\\n# why\n && y", ""), ("FROM a\n# why \\\nCOPY . /", "COPY is not"),
     ("FROM a\nRUN x \\\\\nCOPY . /", "COPY is not"),
     ("FROM a\nRUN --mount=type=bind,target=/x y", "option"), ("FROM a\nRUN <<E\nx\nE", "here-doc"),
-    ("FROM a\nru\\\nn x\nCOPY a b", "RU is not")])
+    ("FROM a\nru\\\nn x\nCOPY a b", "COPY is not")])
 def test_a_dockerfile_rebuilds_without_a_context(text, problem):
     assert problem in dockerfile_problem(text) and bool(problem) == bool(dockerfile_problem(text))
 

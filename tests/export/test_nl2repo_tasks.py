@@ -22,7 +22,7 @@ import export
 from codedata.checks.proof import Prover
 from codedata.code.eval_script import eval_script
 from codedata.errors import Excluded
-from codedata.export.nl2repo import measured_verifier
+from codedata.export.nl2repo import measured_verifier, verifier_files
 from codedata.records import StripPatch
 from codedata.store import Store
 from codedata.texts import tomllib
@@ -194,3 +194,32 @@ def test_who_runs_the_tests_is_measured_and_a_gold_patch_without_reward_is_named
     other = replace(patch, proof={**proof, "FAIL_TO_PASS": ["test_away"]})
     with pytest.raises(Excluded, match="does not reward the gold patch"):
         measured_verifier(factory_of(), other, RUN)
+
+
+# what makes of a suite's environment one of its own, with a plugin that the system's Python lacks
+OWN = "/opt/own"
+INSTALL = f"""python3 -m venv --without-pip --system-site-packages {OWN}
+cd {OWN}/lib/python3*/site-packages; echo >pytest_wade.py; mkdir wade-1.dist-info
+echo 'Name: wade' >wade-1.dist-info/METADATA
+printf '[pytest11]\\nwade = pytest_wade\\n' >wade-1.dist-info/entry_points.txt"""
+
+
+def test_no_new_module_hides_one_of_the_suites_own_environment(task, tmp_path):
+    image, folder = f"codedata-tests/own:{os.getpid()}", shutil.copytree(task, tmp_path / "task")
+    config = (folder / "task.toml").read_text()
+    base = tomllib.loads(config)["environment"]["docker_image"]
+    subprocess.run(["docker", "build", "--network", "none", "-qt", image, "-"], check=True,
+                   input=f"FROM {base}\nRUN {INSTALL.replace(chr(10), '; ')}\n", text=True)
+    (folder / "task.toml").write_text(config.replace(base, image))
+    script = f". {OWN}/bin/activate; export PYTHONPATH=.; python -m {TEST_SCRIPT.split(chr(10))[1]}"
+    patch = Store(task.parents[2], StripPatch).open().read(NAME)
+    patch = replace(patch, proof={**patch.proof, "eval_script": eval_script(script)})
+    for name, text in verifier_files(patch, {"user": "nobody", "canary": "tests"}, 60).items():
+        (folder / "tests" / name).write_text(text)
+    forge = FORGE.replace("report.get", 'if "test_words" in str(report.get_result()): report.get')
+    try:
+        for path in ("pytest_wade.py", "pytest_wade/__init__.py"):
+            assert rewarded(folder, write(path, forge))[0] == "0.0"
+        assert rewarded(folder, HELPED)[0] == "1.0"
+    finally:
+        subprocess.run(["docker", "image", "rm", "--force", image], check=True)

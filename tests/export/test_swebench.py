@@ -66,7 +66,7 @@ def test_what_is_not_as_proven_is_left_out_by_name(root):
     write_bug(root, "wren.agent-1.0123abcd", test_patch=f"+TOKEN = '{key}'\n")
     make(root)
     assert left_out(root) == {f"{name}.agent-1.0123abcd": reason for name, reason in {
-        "crane": "not as proven", "egret": "no problem_statement", "ibis": "orphan",
+        "crane": "not as proven", "egret": "no report", "ibis": "orphan",
         "stork": "orphan", "wren": "secret in a file that runs"}.items()}
     assert [row["instance_id"] for row in rows(root)] == [HERON]
 
@@ -78,6 +78,14 @@ def test_bugs_alone_have_no_orphans_and_a_broken_one_keeps_none_back(root):
     (root / "bug/crane.agent-1.0123abcd.json").write_text("{")
     assert "crane.agent-1.0123abcd.json" in make(root, code=1)
     assert [row["instance_id"] for row in rows(root)] == [HERON]
+
+
+def test_two_bugs_of_a_repository_never_share_a_report(root):
+    write_bug(root, "heron.agent-2.0123abcd", problem_statement="Wrong.\nSo wrong.")
+    write_bug(root, "heron.agent-3.0123abcd", problem_statement="Wrong. So wrong.\n")
+    write_bug(root, "crane.agent-1.0123abcd")
+    make(root)
+    assert left_out(root) == {"heron.agent-3.0123abcd": "report of another bug"}
 
 
 def test_an_edited_report_is_exported_with_its_secrets_masked_and_one_line_a_row(root):

@@ -22,6 +22,7 @@ from conftest import (
     write_prompts,
     write_toml,
 )
+from fake_judges import verdict
 from fake_llm import ABSENT, HANG, HTML, OK, Say, Status, truncated
 
 import ch
@@ -366,8 +367,10 @@ def echo(code):
 
 @pytest.mark.parametrize("reply", [*map(echo, [200, 400, 401, 404, 500]),
                                    lambda request: Status(400, request.headers),
+                                   lambda request: Status(302, "", {
+                                       "Location": request.headers["authorization"]}),
                                    lambda request: {"error": request.headers["authorization"]}],
-                         ids=["200", "400", "401", "404", "500", "400 headers", "200 json"])
+                         ids=["200", "400", "401", "404", "500", "400 headers", "302", "200 json"])
 def test_a_key_that_the_endpoint_says_back_is_nowhere(tmp_path, fake_llm, reply):
     write_prompts(tmp_path, 2)
     write_toml(tmp_path, {"retry_max": 1})
@@ -386,17 +389,28 @@ def test_a_key_that_the_endpoint_says_back_is_nowhere(tmp_path, fake_llm, reply)
     ([], {"QIANFAN_BEARER_TOKEN": KEY, "CHUTES_API_KEY": KEY, "HF_TOKEN": KEY}),
 ], ids=["flag", "environment", "endpoint", "all"])
 def test_a_key_is_in_no_output_of_a_whole_run(tmp_path, fake_llm, flags, env):
-    write_prompts(tmp_path, 3)
+    root = tmp_path / "root"
+    write_prompts(root, 3), write_commits(root, 3)
     write_toml(tmp_path, more=f'[endpoints.mine]\nbase_url = "{fake_llm.base_url}"\n'
-                              'api_key_env = "MY_KEY"\n')
+                              f'api_key_env = "MY_KEY"\nheaders = {{ X = "Bearer {KEY}" }}\n')
+
+    def repeats(request):
+        said = f"I use {request.headers['authorization']} {request.headers.get('x')}"
+        is_judge = "MODEL 1" in request.last
+        text = verdict(2, said) if is_judge else f"THOUGHT: {said}\n\n```bash\nls {said}\n```"
+        return Say(text, reasoning=said, model=said)
     fake_llm.script(NO_BLOCK, Status(400))   # a failed item and kept replies too
-    to = [] if "--llm" in flags else flags_for(fake_llm)
-    done = run_script("king.py", tmp_path, *to, *flags, "--log-level", "debug", "--workers", 1,
-                      env=env)
-    assert done.returncode == 1 and fake_llm.requests[0].headers["authorization"] == f"Bearer {KEY}"
-    shown = run_script("king.py", tmp_path, *to, *flags, "--show-config", env=env)
-    assert shown.returncode == 0 and fake_llm.base_url in shown.stdout
-    assert_hidden(tmp_path, done, shown)
+    fake_llm.always(repeats)
+    to = [*([] if "--llm" in flags else flags_for(fake_llm)), *flags, "--config",
+          tmp_path / "chain.toml", "--log-level", "debug"]
+    runs = [run_script(stage, root, *to, env=env, cwd=tmp_path) for stage in (
+        "king.py", "king.py", "ch.py", "validate.py", "report.py")]
+    runs.append(run_script("export.py", root, "--rejected-too", env=env, cwd=root))
+    assert [run.returncode for run in runs] == [1, 0, 0, 0, 0, 0]
+    assert fake_llm.requests[0].headers["authorization"] == f"Bearer {KEY}"
+    runs.append(run_script("king.py", root, *to, "--show-config", env=env, cwd=tmp_path))
+    assert fake_llm.base_url in runs[-1].stdout and "THOUGHT: I use" in everything_under(root)
+    assert_hidden(root, *runs)
 
 
 def test_the_password_of_a_proxy_is_shown_nowhere(tmp_path, fake_llm):

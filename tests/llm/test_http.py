@@ -330,6 +330,11 @@ def test_it_bounds_what_comes_before_the_answer_too(start, url, proxy):
             data=bytes(50_000_000))
 
 
+def test_an_answer_may_take_longer_than_a_connection(fake_llm):
+    fake_llm.latency_s = 10.5
+    assert "THOUGHT" in ask(http(call_timeout_s=60.0, retry_max=0), fake_llm.base_url)
+
+
 def test_a_timeout_is_tried_again(fake_llm):
     fake_llm.script(HANG, HANG)
     tries = Tries()
@@ -454,8 +459,7 @@ def test_a_certificate_of_nobody_is_accepted_with_ca_bundle_alone_and_for_its_ho
 def test_ca_bundle_adds_to_the_authorities_that_are_known(certificate):
     """Check that the authorities are extra ones: hosted endpoints go on working."""
     def names(client):
-        context = client.session.get_adapter("https://x").ssl_context
-        return {str(authority["subject"]) for authority in context.get_ca_certs()}
+        return {str(authority["subject"]) for authority in client.ssl_context.get_ca_certs()}
     known, more = names(http()), names(http(ca_bundle=certificate[0]))
     assert known < more and len(more - known) == 1
 
@@ -525,10 +529,14 @@ def test_get_size_with_and_without_ranges(fake_llm):
     assert http().get_size(fake_llm.url + "/data") == 99
 
 
-def test_a_redirect_of_a_download_is_followed(fake_llm):
+@pytest.mark.parametrize("host, key", [("127.0.0.1", "Bearer hf"), ("localhost", None)])
+def test_a_redirect_of_a_download_is_followed_and_takes_the_key_to_no_other_host(
+        fake_llm, host, key):
     fake_llm.files["/there"] = b"[1]"
-    fake_llm.script(Status(302, headers={"Location": fake_llm.url + "/there"}))
-    assert http().get_json(fake_llm.url + "/here") == [1]
+    fake_llm.script(Status(302, headers={"Location": f"http://{host}:{fake_llm.port}/there"}))
+    assert http().get_json(fake_llm.url + "/here", headers={"Authorization": "Bearer hf"}) == [1]
+    first, last = (request.headers.get("authorization") for request in fake_llm.requests)
+    assert (first, last) == ("Bearer hf", key)
 
 
 def test_the_fake_sees_a_client_that_goes_away(fake_llm):

@@ -19,6 +19,7 @@ from codedata.nl2repo.document_checks import (
     run_examples,
 )
 from codedata.nl2repo.documents import FUNCTION, Codebase, function_content
+from codedata.nl2repo.write_documents import HandIn
 from codedata.sandbox import open_sandbox
 from codedata.settings import Nl2RepoSettings
 
@@ -137,6 +138,26 @@ def test_a_message_that_an_example_prints_may_be_told_and_nothing_else_of_its_bo
     assert hidden.findings(hidden.without_messages(told, ["TideError: Brest: gone"])) != []
     assert hidden.findings(hidden.without_messages(told, [told])) == []
     assert hidden.findings(hidden.without_messages(body, [body])) != []
+
+
+PHASE = json.loads((REPO / "tests/nl2repo/documents/27.json").read_text(encoding="utf-8"))
+BODY = "if abs(now - before) <= tolerance: return"
+HOSTILE = [
+    ({"purpose": "\x1b]0;x\x07"}, "'\\x1b' stands in it"), ({"purpose": "\u202e"}, "u202e"),
+    ({"purpose": "<SCRIPT>"}, "<SCRIPT"), ({"purpose": "<!--"}, "<!--"),
+    ({"algorithm": ["```"]}, "```"), ({"purpose": "Is\n~~~~"}, "~~~"),
+    ({"examples": [{"code": "1", "output": "\x9b31m"}]}, "x9b"),
+    ({"purpose": "`../../x.py`"}, "does not exist"), ({"purpose": "`/etc/`"}, "does not exist"),
+    ({"signature": f"x = {BODY!r}\n{PHASE['content']['signature']}"}, "It quotes 40 characters"),
+    ({"signature": "def phase(" + "(" * 5_000}, "nothing that can be read")]
+
+
+@pytest.mark.parametrize(("harm", "told"), HOSTILE)
+def test_a_hostile_document_is_refused(harm, told):
+    content = PHASE["content"] | harm
+    answers = [[one["output"]] * 2 for one in content["examples"]]
+    submission = HandIn(checks_of(PHASE), lambda examples: answers)
+    assert told in submission.submit(json.dumps(content)) and submission.content is None
 
 
 def test_names_and_paths_in_backquotes_have_to_exist():

@@ -1,6 +1,8 @@
 """Test the steps of nl2repo.py up to the proof, by the script, on a project in a container."""
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 from conftest import eventually, kill, run_script, start_script, write_json
 from heron_environment import write_env
@@ -31,6 +33,23 @@ def patches(root) -> dict[tuple, dict]:
     """Return the patches by kind and functions."""
     found = [read_json(path) for path in sorted((root / "nl2repo/_patches").glob("*.json"))]
     return {(one["kind"], *one["functions"]): one for one in found}
+
+
+@pytest.mark.docker
+def test_a_full_disk_ends_the_run_by_name_and_the_next_one_goes_on(root):
+    place = root / "nl2repo/_sources"
+    place.mkdir(parents=True)
+    mount = ["mount", "-t", "tmpfs", "none", place, "-o"]
+    subprocess.run([*mount, "size=8k"], check=True)
+    try:
+        done = steps(root, "extract")
+        assert done.returncode == 1 and "Traceback" not in done.stderr
+        assert f"{place} " in done.stderr and "Make room" in done.stderr
+        assert "not finished: wren\n" in done.stderr and not [*place.glob("[!_]*")]
+        subprocess.run([*mount, "remount,size=1m"], check=True)
+        assert steps(root, "extract").returncode == 0 and (place / "wren.json").exists()
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
 
 
 @pytest.mark.docker

@@ -130,14 +130,14 @@ def test_three_kills_of_agents_cost_no_more_than_what_was_in_flight(
         assert done.returncode == 0, done.stderr
         assert read_docs(tmp_path).keys() == {PHASE, ADD, "tide.project"}
         assert model.n_requests <= 3 * 2 + 2 * len(pids)   # two workers have one call each
-    wait_till_reaped("nl2repo.py", tmp_path, pids)
+    wait_till_reaped(tmp_path, pids)
 
 
 def test_steps_wait_for_what_is_missing_and_no_agent_works_where_nothing_is_isolated(tmp_path):
     write_root(tmp_path)
     (tmp_path / "nl2repo/_meta/tide.json").unlink()
     (tmp_path / "analysis/tide.json").unlink()
-    done = document(tmp_path, "template")
+    done = document(tmp_path, "template", "--sandbox", "local")
     assert done.returncode == 1 and "no meta yet" in done.stderr and "waiting 1" in done.stderr
     assert "Run: python nl2repo.py --steps extract,coverage,relationship" in " ".join(
         done.stderr.split())

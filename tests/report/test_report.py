@@ -16,6 +16,7 @@ from conftest import (
     edit,
     kill,
     ledger_lines,
+    run_script,
     start_script,
     write_commits,
     write_prompts,
@@ -155,7 +156,7 @@ def test_every_number_of_the_report_is_what_the_records_give(tmp_path):
                       "all": ["75.8", "50.0 %", *["79.2"] * 4, "62.5"]}
     assert (points["challenger"], points["king"]) == ("75.83", "24.17")
     assert points["margin"].startswith("51.67, ") and points["LCB"].startswith(
-        f"{duel['lcb']:.4f}, ")
+        f"{duel['lcb']:.4f} of the mean lead, −0.5 to 0.5 ")
     assert counts(tmp_path).items() >= {
         "judged": "4", "every judge's verdict could be read": "2 (50.0 %)",
         "no verdict could be read (not exported)": "1"}.items()
@@ -747,3 +748,10 @@ def test_pull_requests_that_are_left_out_for_their_size_are_listed_till_they_are
     sample(root, "--count 30")
     rerun(root)
     assert tables(root, "report/hugePR.md")["Oversized pull requests"] == []
+
+
+def test_buckets_of_a_duel_without_turns_are_said_to_be_empty(tmp_path):
+    write_panel(tmp_path, "a")
+    decide(tmp_path)
+    printed = run_script("report.py", tmp_path).stderr
+    assert printed.count("/ is empty: no turn is judged yet. That is no fault.") == 3

@@ -205,6 +205,13 @@ def test_without_a_pr_record_for_any_row_it_ends_with_1_and_names_keep_unmatched
     assert "next:" in sample(tmp_path / "a", "--count 10 --keep-unmatched")
 
 
+def test_a_source_of_which_no_row_can_be_used_stops_what_follows(tmp_path):
+    row = a_row(1) | {"messages": [{"role": "user", "content": [{}]}]}
+    write_sources(tmp_path, [row], [a_pr(1)])
+    printed = sample(tmp_path / "a", "--count 10", code=2)
+    assert "has no row that can be used" in printed and "messages that are not" in printed
+
+
 def test_next_is_recommended_only_by_a_run_that_wrote_prompts(a):
     assert "next:" in sample(a, "--count 5")
     next((a / "commit").glob("[!_]*.json")).unlink()

@@ -9,6 +9,7 @@ from conftest import eventually
 
 from codedata.errors import ItemFailed
 from codedata.sandbox import docker_engine
+from codedata.sandbox.dockerfile import base_of, read_dockerfile
 from codedata.sandbox.image_build import BUILD, BuildLimits, build, labelled
 from codedata.sandbox.image_layers import layers
 
@@ -67,6 +68,9 @@ def test_a_dockerfile_that_is_a_text_is_no_part_of_the_context(api, tmp_path):
     ("RUN while :; do echo on; done", {"timeout_s": 2}, "it took more than 2 s"),
     ("RUN head -c 200M /dev/zero >/big; sleep 60", {"disk_limit": "50MB"},
      "a step wrote more than 50MB"),
+    ("LABEL codedata.build=x codedata.run=x codedata.keep=1\nLABEL ${A:-codedata.build}=y\n"
+     "RUN head -c 200M /dev/zero >/big; sleep 60", {"disk_limit": "50MB"},
+     "a step wrote more than 50MB"),
     ("RUN python3 -c 'print(len(bytearray(10**9)))'", {}, "returned a non-zero code: 137"),
     ("RUN bomb() { bomb | bomb & }; bomb; sleep 60", {"pids": 40}, "a step started 40 processes"),
     ("RUN touch /one\nRUN exit 3", {}, "returned a non-zero code: 3"),
@@ -83,26 +87,48 @@ def test_a_build_that_fails_or_takes_too_much_says_why_and_leaves_nothing(api, t
 
 @pytest.mark.docker
 def test_the_steps_of_a_base_image_are_refused(api, tmp_path):
-    assert not built(tmp_path, "ONBUILD RUN sleep 90").failed
+    subprocess.run(["docker", "build", "-t", TAG, "--label", f"codedata.run={RUN}", "-"],
+                   input=b"FROM codedata-base:bookworm\nONBUILD RUN sleep 90\n", check=True)
     (tmp_path / "Dockerfile").write_text(f"FROM {TAG}\n")   # its step would have no label
     done = build(tmp_path, "codedata-tests/built:2", LIMITS, run_label=RUN)
     assert "has ONBUILD steps" in done.failed and done.seconds < 60
+    api.remove_image(TAG)   # which was made by hand
 
 
-def test_labels_stand_behind_each_from_and_add_takes_no_address():
-    text = "# c\nARG A=1\nFR\\ \n # c\n\nOM a \\\n  AS b\nRUN x\nfrom\tb\nADD --chown=a:b f /\n"
+def test_labels_stand_behind_each_from_and_label_and_add_takes_no_address():
+    text = ("# c\nARG A=1\nFR\\ \n # c\n\nOM a \\\n  AS b\nRUN x\nfrom\tb\nlabel k=a\n"
+            "ADD --chown=a:b f /\n")
     lines = labelled(text, {"k": "$v"}, may_fetch=False).splitlines()
     label = r'LABEL k="\$v"'
-    assert lines == ["# c", "ARG A=1", "FROM a   AS b", label, "RUN x", "from\tb", label,
-                     "ADD --chown=a:b f /"]
+    assert lines == ["ARG A=1", "FROM a   AS b", label, "RUN x", "from\tb", label, "label k=a",
+                     label, "ADD --chown=a:b f /"]
     for source in ("http://h/x", "git@h:x", "$URL", "http:\\//h/x", '["https://h/x", "/"]'):
-        for head in ("ADD ", "add \\\n ", "A\\\n#\nDD\t", "ONBUILD ADD ", "RUN x \\\x0b\nADD "):
+        for head in ("ADD ", "add \\\n ", "A\\\n#\nDD\t", "RUN x \\\\\nADD "):
             with pytest.raises(ItemFailed, match="no network"):
                 labelled(f"FROM a\n{head}{source} /x\n", {}, may_fetch=False)
         assert labelled(f"FROM a\nADD {source} /x\n", {}, may_fetch=True)
     assert labelled("\ufeffFROM a", {"k": "v"}, may_fetch=False) == 'FROM a\nLABEL k="v"'
-    with pytest.raises(ItemFailed, match="another escape character"):
+    with pytest.raises(ItemFailed, match="line 1 of the Dockerfile: '# Escape = `'"):
         labelled("\ufeff# Escape = `\nFROM a\n", {}, may_fetch=True)
+
+
+@pytest.mark.parametrize(("text", "base", "line", "words"), [
+    ("# a\n\nARG B=a:1 C\nFROM --platform=x ${B} AS b\n# syntax=x\nFROM b\nRUN $((1<<2)) \\\n --a",
+     "a:1", 0, ""),
+    ("FROM ${B:-a}\nENV A='x << y'\nCOPY --chown=a:b . .\nRUN x <<<y \\\n # z\n\n  && y",
+     "a", 0, ""),
+    ("FROM ${B}", "", 1, "a variable without default"), ("ARG B\nFROM $B:1", "", 2, "no image"),
+    ("FROM scratch\nCOPY . .", "", 1, "scratch has none"), ("FROM scratchy", "scratchy", 0, ""),
+    ("# x\n # syntax = a/b\nFROM a", "", 2, "directives"), ("#check=error=true", "", 1, "direct"),
+    ("FROM a\nONBUILD RUN x", "a", 2, "ONBUILD"), ("FROM a\nRUN \\\n\x1c# y", "a", 2, "odd"),
+    *((f"FROM a\nRUN \\\n # x\n --{name}=x y", "a", 2, f"'RUN  --{name}=x'")
+      for name in ("mount", "network", "security")),
+    *((f"FROM a\n# x \\\n{name} a <<-'E' /b\nE", "a", 3, "<<-'E'\"")
+      for name in ("run", "COPY", "ADD --chown=a"))])
+def test_what_builders_read_in_different_ways_is_refused_with_its_line(text, base, line, words):
+    fault = read_dockerfile(text)[1]
+    assert base_of(text) == base and words in fault
+    assert fault.startswith(f"line {line} of" if line else "") and bool(fault) == bool(line)
 
 
 @pytest.mark.docker

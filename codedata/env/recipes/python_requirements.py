@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
+from itertools import islice, product
 from pathlib import PurePosixPath
 
 from codedata.env.recipes.metadata import Manifests, strings_in, table_of
@@ -23,6 +25,9 @@ TOX_ENVS = ("pyproject.toml/tool/tox/env_run_base", "tox.toml/env_run_base")
 # Requirements, extras and groups, as hatch and tox call them
 SETTINGS = (("dependencies", "features", "dependency-groups"), ("extra-dependencies",),
             ("deps", "extras", "dependency_groups"))
+OURS = re.compile(r"py(?:3|311)?|3\.11|.*test.*")   # tox's factors
+OTHER_PYTHON = re.compile(r"(?!(?:py)?3(?:\.?11)?$)(?:[a-z]*py)?\d[\d.]*t?|pypy|jython")
+MAX_ALTERNATIVES = 100     # of one condition
 INCLUDED = "include-group"   # a key of PEP 735, here with its value like an extra's name
 Lists = dict[str, list[str]]
 
@@ -97,8 +102,9 @@ def _of_tools(files: Manifests) -> Collector:
     for name in ("tox.ini", "legacy_tox_ini"):
         for section, values in files.table(name).items():
             if re.match(r"testenv(?:\Z|:(?:py|test|unit))", section):
-                wanted.add((), _tox_lines(values.get("extras")),
-                           _tox_lines(values.get("dependency_groups")))
+                wanted.add((), *([name.strip() for line in _tox_lines(values.get(key))
+                                  for name in line.split(",")]
+                                 for key in ("extras", "dependency_groups")))
                 for line in _tox_lines(values.get("deps")):
                     wanted.add_line(line)
     for line in files.source.parsed("noxfile.py", _nox_installs, []):
@@ -107,17 +113,34 @@ def _of_tools(files: Manifests) -> Collector:
 
 
 def _tox_lines(text: str | None) -> list[str]:
-    """Return the entries of a tox value, separated by lines or commas, without their factor
-    (`py311: x`). Entries of factors that do not run tests, such as docs, are left out."""
+    """Return the lines of a tox value without their condition (`py311: x`), except those of which
+    it does not hold."""
     entries = []
-    for line in re.split(r"[\n,](?![^\[]{0,200}\])", text or ""):
-        factor = re.match(r"\s*([\w!{},.-]+):\s+(.*)", line)
-        if factor and not re.search(r"!|\bpy(?:3|311)?\b|test", factor[1]):
+    for line in map(str.strip, (text or "").splitlines()):
+        condition = re.match(r"([\w!{}, .-]+):\s+(.*)", line)
+        if condition and not any(map(_is_ours, _alternatives(condition[1]))):
             continue
-        line = (factor[2] if factor else line).strip()
+        line = condition[2] if condition else line
         if line and not line.startswith("#") and "{[" not in line:
             entries.append(line.replace("{toxinidir}/", "").replace("{tox_root}/", ""))
     return entries
+
+
+def _alternatives(condition: str) -> Iterator[str]:
+    """Yield what tox makes of a condition: `py{310,311}-x,y` is py310-x, py311-x or y."""
+    for one in re.split(r",(?![^{}]*\})", condition.replace(" ", "")[:1000]):
+        parts = [part.split(",") for part in re.split(r"\{([^{}]*)\}", one)]
+        yield from islice(map("".join, product(*parts)), MAX_ALTERNATIVES)
+
+
+def _is_ours(alternative: str) -> bool:
+    """Return whether factors that are joined by "-" are of an environment that runs tests with this
+    Python: one of them says so, and none of another Python."""
+    factors = alternative.split("-")
+    if any(OURS.fullmatch(one[1:]) if one[:1] == "!" else OTHER_PYTHON.fullmatch(one)
+           for one in factors):
+        return False
+    return any(one[:1] == "!" or OURS.fullmatch(one) for one in factors)
 
 
 def _nox_installs(text: str) -> list[str]:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import yaml
 
-from codedata.bounded import inside, read_bounded
+from codedata.bounded import read_bounded, resolved_in
 from codedata.env.recipes.package_index import Strings, table
 from codedata.texts import printable
 
@@ -124,7 +124,7 @@ class RepositoryFiles:
         return sorted(found)[:MAX_LISTED]
 
     def _inside(self, name: str) -> Path:
-        path = inside(self._folder, self._folder / name)
+        path = resolved_in(self._folder, self._folder / name)
         if ".git" in path.relative_to(self._folder).parts:
             raise PermissionError(errno.EACCES, "lies in .git")
         return path

@@ -15,9 +15,10 @@ NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^\]]*\])?")
 
 
 def name_of(requirement: str) -> str:
-    """Return a requirement's normalized distribution name, or "" if it has no name."""
+    """Return a requirement's normalized distribution name, or "" if it has no name: a number is a
+    version that lost its name."""
     found = NAME.match(requirement)
-    return normalized(found[1]) if found else ""
+    return normalized(found[1]) if found and re.search("[A-Za-z]", found[1]) else ""
 
 
 def usable(requirement: str) -> bool:

@@ -1,0 +1,73 @@
+"""Say in a user's words what a record holds: for the end of a run, and for status.py --summary."""
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+
+from codedata.progress import plural
+from codedata.records import Analysis, Bug, Coverage, Environment, RepoDocument, StripPatch
+
+PASSED = "passed"
+NO_TESTS = ("no_recipe", "no_tests")   # causes
+ADD_TESTS = "add tests that pytest, or the runner of its language, finds, or have "
+ASK_AN_AGENT = "an agent look for the scripts (it asks a model): --planner agent in place of recipe"
+
+
+def of_environment(one: Environment) -> str:
+    """Return how many tests pass, and in which image; where it was not set up what may help."""
+    cause = one.verified.get("cause") or {}
+    if one.status != "success":
+        first = ADD_TESTS if cause.get("name") in NO_TESTS else "have "
+        return f"{one.error}; to do: {first}{ASK_AN_AGENT}"
+    n_passed = sum(case["status"] == PASSED for case in one.test_case_result)
+    flaky = f", {len(one.flaky)} flaky" if one.flaky else ""
+    text = (f"{n_passed:,} of {plural(len(one.test_case_result), 'test')} pass{flaky}, "
+            f"image {one.image_name or '(none)'}, {one.seconds:.0f} s")
+    if one.verified.get("healthy"):
+        return text
+    return (f"{text}; the suite is not healthy ({cause.get('name')}: {cause.get('evidence')}), so "
+            "later scripts leave it out; to do: mend the tests, or give analyze.py, bug_inject.py "
+            "and nl2repo.py --unhealthy-too")
+
+
+def of_coverage(one: Coverage) -> str:
+    """Return how often the tests ran, and whether it is known what each of them executes."""
+    n_flaky = sum(test["flaky"] for test in one.tests)
+    known = f"; what each executes is not known: {one.reason}" if one.reason else ""
+    return (f"{plural(len(one.tests), 'test')}, {plural(one.measured['runs'], 'run')}, "
+            f"{n_flaky} flaky, {one.seconds:.0f} s{known}")
+
+
+def of_analysis(one: Analysis) -> str:
+    """Return how many definitions there are, and how many of them matter to tests."""
+    return (f"{plural(len(one.entities), 'definition')}, {plural(len(one.hotspots), 'hotspot')}: "
+            f"open {one.directory}/_pages/{one.repo_name}.html")
+
+
+def of_document(one: RepoDocument) -> str:
+    """Return what a document describes, and where it can be read."""
+    n = len(one.sections) - 1   # the first is the project's
+    return f"{plural(n, 'function')} described, {len(one.index)} stripped as tasks: " \
+           f"read {one.directory}/{one.repo_name}.md"
+
+
+def of_bugs(bugs: Collection[Bug]) -> str:
+    """Return how many bugs there are, by kind, and how many have an issue text."""
+    texts = [bool(bug.problem_statement) for bug in bugs]
+    none = "" if all(texts) else f", {texts.count(False)} without"
+    kinds = Counter(str(bug.evidence.get("family") or bug.method) for bug in bugs)
+    listed = ", ".join(f"{name} {n}" for name, n in kinds.most_common())
+    return f"{plural(len(texts), 'bug')} proven ({listed}), {texts.count(True)} with a text{none}"
+
+
+def of_strips(patches: Iterable[StripPatch]) -> str:
+    """Return how many stripped patches are proven, by kind, and why others are not."""
+    tried, proven, refused = Counter(), Counter(), Counter()
+    for patch in patches:
+        tried[patch.kind] += 1
+        if patch.proof:
+            proven[patch.kind] += patch.proof["proven"]
+            refused[patch.proof["reason"]] += 1
+    whys = "".join(f"; {why} ({n})" for why, n in refused.items() if why)
+    kinds = ", ".join(f"{kind} {proven[kind]} of {n}" for kind, n in tried.items())
+    return f"{proven.total()} of {tried.total()} stripped patches proven: {kinds}{whys}"

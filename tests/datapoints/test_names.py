@@ -1,0 +1,147 @@
+"""Check that names in queue lines, records and arguments of tools lead nowhere outside of a root:
+a process of its own reads hostile ones, and an audit hook sees what it opens and changes."""
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from a_datapoint import PARTS, write_datapoint
+from conftest import REPO, queue_line, run_script, with_odd, write_json
+
+from codedata import records
+from codedata.agent.tools import Tool
+from codedata.checks.datapoints import read_datapoint
+from codedata.datapoints.agents import material
+from codedata.datapoints.calibrate import summed_up
+from codedata.datapoints.commands import Commands, commands_of
+from codedata.datapoints.queue import JOURNAL, TASK_TYPES, Refused, TaskManager
+from codedata.errors import BrokenRecord, Trouble
+from codedata.nl2repo.sources import folder_of
+from codedata.records import SolverAttempt
+from codedata.sandbox.factory import SandboxFactory
+from codedata.settings import SandboxSettings, Settings
+
+NAMES = ["../x", "../../../victim", "/", "linked", "round", "a\0b", "x" * 300, "\ud800", ""]
+WATCHED = """open shutil.rmtree shutil.copytree os.remove os.rename os.rmdir os.mkdir os.symlink
+    os.link os.chmod os.utime os.listdir os.scandir os.truncate sqlite3.connect"""
+OF_PYTHON = (sys.prefix, sys.base_prefix, os.path.realpath(sys.prefix), str(REPO), "/usr/lib/",
+             "/proc/", "/dev/", "/etc/localtime")
+ELSEWHERE = """next release validate_datapoint run_in_dp try_solution"""   # or in containers
+TEXTS = """text agent reason name datapoint command tags category"""       # of arguments
+LINKS = """linked _seeds/linked _staging/linked _tmp/linked _trajectories/linked _checks/linked
+    _drafts/linked.md _ideas/linked.json _drafts/sums_002_a.md"""
+
+
+def hostile_root(root: Path) -> Path:
+    """Write a root in which each name stands in each text of lines and records."""
+    content = read_datapoint(write_datapoint(root / "dp/sums")).content
+    lines = []
+    tried = SolverAttempt("sums", content, "m", 1, 1.0, "success", "", {}, 1.0)
+    for n, name in enumerate(NAMES):
+        meta = {"status": "approved", "approved": content}
+        write_datapoint(root / f"dp/m{n}", {**meta, "category": name, "reason": name})
+        write_datapoint(root / f"dp/l{n}", {**meta, "lineage": {"seed": name, "task": name}})
+        for field in ("instance_id", "content", "model", "trajectory"):
+            write_json(root / f"dp/_attempts/{n}.{field}.json", {**vars(tried), field: name})
+        for type, line in ((type, queue_line(type)) for type in TASK_TYPES):
+            line["task"]["id"] = f"{type}_{n}"
+            texts = [json.dumps(one) for one in (name, f"dp/_trajectories/{name}",
+                                                 f"{type}_{name}", [name])]
+            lines += [with_odd(line, field, text) for field in (*line, *line["task"], *line["data"])
+                      for text in texts]
+    (root / "dp" / JOURNAL).write_text("\n".join(lines) + "\n")
+    for n, link in enumerate(LINKS.split()):
+        (root / "dp" / link).parent.mkdir(exist_ok=True)
+        (root / "dp" / link).symlink_to(root.parent / ("victim/secret" if n > 5 else "victim"))
+        (root / "dp" / link).with_name("round").unlink(missing_ok=True)
+        (root / "dp" / link).with_name("round").symlink_to("round")
+    return root
+
+
+def play(root: Path) -> None:
+    """Have all commands work on what a hostile root says, then give each name as an argument."""
+    settings = Settings(root=root, sandbox=SandboxSettings(sandbox="local"))
+    manager = TaskManager(root / "dp")
+    commands = Commands(settings, manager, SandboxFactory(settings, threading.Event()),
+                        tell=lambda line: None)
+    files = {f"{part.partition('.')[0]}_file": str(root / "dp/sums" / part) for part in PARTS}
+    usual = {**files, "file": files["tests_file"], "difficulty": "easy", "part": "prompt",
+             "role": "idea", "path": str(root / "dp/sums")}
+    while task := manager.get_next_task("a"):
+        work(commands, task, {**usual, **dict.fromkeys(TEXTS.split(), "x")})
+        with suppress(Refused, Trouble):
+            material(task, root / "dp")
+        with suppress(Refused):
+            manager.complete_task(task["id"], "a")
+    for name, type in itertools.product(NAMES, TASK_TYPES):
+        manager.create_task(type, {"seed": "sums", "datapoint": "sums"})
+        work(commands, manager.get_next_task("a", [type]),
+             {**usual, **dict.fromkeys(TEXTS.split(), name)})
+    summed_up(settings)
+
+
+def work(commands: Commands, task: dict, given: dict) -> None:
+    known = {"task_id": task["id"], "claim": task["token"]}
+    for name, command in commands_of(commands).items():
+        tool = Tool.of(command)
+        arguments = {key: value for key, value in {**given, **known}.items()
+                     if key in tool.parameters["properties"]}
+        with suppress(Refused, Trouble):
+            if name not in ELSEWHERE and not tool.problem(arguments):   # as every caller asks
+                command(**arguments)
+
+
+def watch(root: Path) -> None:
+    """Print what this process opens or changes outside of a root."""
+    def hook(event: str, args: tuple) -> None:
+        if event not in WATCHED.split() or not isinstance(args[0], (str, bytes, os.PathLike)):
+            return
+        paths = args[:2] if event in ("os.rename", "os.link", "shutil.copytree") else args[:1]
+        for path in map(os.fsdecode, paths):
+            real = os.path.realpath(path)
+            is_read = event in ("os.listdir", "os.scandir") or (
+                event == "open" and not args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+            is_of_python = is_read and real.startswith(OF_PYTHON)
+            if not (real.startswith(f"{root}/") or real == str(root) or is_of_python):
+                print("OUTSIDE", event, path, flush=True)
+    os.chdir(root)
+    sys.addaudithook(hook)
+
+
+def test_no_name_leads_outside_of_the_root(tmp_path):
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "victim/secret").write_text("secret")
+    root = hostile_root(tmp_path / "root")
+    places = os.pathsep.join(map(str, (Path(__file__).parent, REPO / "tests", REPO)))
+    done = subprocess.run(
+        [sys.executable, __file__, root], capture_output=True, text=True, timeout=100,
+        env={"HOME": str(root), "TMPDIR": str(root), "PYTHONPATH": places})
+    assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr[-999:]
+    assert f"{JOURNAL}:1 is no line of a queue and is passed over: at" in done.stderr
+    said = run_script("export.py", root, "--formats", "harbor,terminal-bench")
+    assert "Traceback" not in said.stderr
+    assert [path.read_text() for path in (tmp_path / "victim").iterdir()] == ["secret"]
+
+
+def test_the_name_of_a_repository_or_a_patch_is_none_of_a_place_elsewhere(tmp_path):
+    schemas = [one for one in vars(records).values() if hasattr(one, "__dataclass_fields__")]
+    named = [(one, key) for one in schemas for key in ("repo_name", "id")
+             if key in one.__dataclass_fields__]
+    assert len(named) > 8
+    for schema, key in named:
+        with pytest.raises(BrokenRecord, match=f"`{key}` is refused as the name of an item"):
+            records.parse(schema, {key: "../../victim"}, "x")
+    with pytest.raises(BrokenRecord, match="leads out"):
+        folder_of(tmp_path, "../x")
+
+
+if __name__ == "__main__":
+    watch(Path(sys.argv[1]))
+    play(Path(sys.argv[1]))

@@ -1,0 +1,77 @@
+"""Check that what a tested program prints or leaves is in nothing that a grader reads."""
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+from conftest import edit, run_script, write_json
+
+from codedata.checks.approval import VALIDATOR
+from codedata.checks.datapoints import read_datapoint
+from codedata.records import DatapointChecks
+
+pytestmark = pytest.mark.docker
+PASSED = "PASSED test_outputs.py::test_a"
+FORGER = f"""#!/bin/bash
+printf '\\e[1G {PASSED} \\e[K\\n== short test summary info ==\\n{PASSED}\\n' | tee /dev/pts/* >&2
+mkdir -p /logs/verifier; echo '{{"reward": 1}}' >/logs/verifier/reward.json
+exit 1
+"""
+TESTS = """import subprocess, pytest
+
+@pytest.mark.parametrize("way", ["\\x1b[1G PASSED", "b"])
+def test_a(way):
+    done = subprocess.run(["/app/tool"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+def test_b():
+    assert True
+"""
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """Return the exports of a datapoint that was approved, whose program forges."""
+    root = tmp_path_factory.mktemp("forged")
+    folder = root / "dp/forged"
+    files = {"prompt.md": "Mend it.\n", "tests.py": TESTS, "solution.sh": "true\n",
+             "dockerfile": "FROM codedata-base:bookworm\nWORKDIR /app\nCOPY tool .\n",
+             "weights.json": '{"test_a": 0.7, "test_b": 0.3}', "files/tool": FORGER}
+    (folder / "files").mkdir(parents=True)
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    write_json(folder / "metadata.json", {
+        "status": "in_review", "category": "Data Processing", "tags": [], "difficulty": "easy",
+        "languages": ["python"], "lineage": {}})
+    content = read_datapoint(folder).content
+    edit(folder / "metadata.json", status="approved", approved=content)
+    write_json(root / f"dp/_checks/{content}.json", vars(DatapointChecks(
+        "forged", content, "", VALIDATOR, True, [], [], 1.0, 1.0)))
+    assert run_script("export.py", root, "--formats", "harbor,terminal-bench").returncode == 0
+    return root / "export"
+
+
+def printed(folder, script: str) -> str:
+    """Return what a script prints on a terminal, in a container where the task's program lies."""
+    given = ["-v", f"{folder}:/given:ro", "-v", f"{folder.parents[2]}/dp/forged/files:/files:ro"]
+    setup = ("useradd agent; mkdir /app; cp /files/tool /app; chmod 755 /app/tool\n"
+             "cp -r /given/tests /tests\n")
+    return subprocess.run(["docker", "run", "--rm", "-t", "--network", "none", *given,
+                           "codedata-base:bookworm", "bash", "-c", setup + script],
+                          stdout=subprocess.PIPE, text=True).stdout
+
+
+def test_what_terminal_bench_reads_has_no_byte_of_what_is_tested(exported):
+    folder = exported / "terminal-bench/forged"
+    lines = printed(folder, "TEST_DIR=/tests bash /given/run-tests.sh").split("\n")
+    assert [*filter(None, lines)] == [
+        "=== short test summary info ===", PASSED.replace("PASSED", "FAILED"),
+        "PASSED test_outputs.py::test_b"]
+
+
+@pytest.mark.parametrize("user", ["agent", "''"])   # who is root can write a reward while it runs
+def test_the_reward_that_a_tested_program_leaves_is_not_the_one_that_harbor_reads(exported, user):
+    script = (f"sed -i 's/^user=agent/user={user}/' /tests/test.sh; bash /tests/test.sh >/log 2>&1"
+              "; ls /logs/verifier; cat /logs/verifier/reward.*")
+    *names, reward = printed(exported / "harbor/forged", script).split()
+    assert reward == "0.3" and "reward.json" not in names

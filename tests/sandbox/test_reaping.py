@@ -1,0 +1,127 @@
+"""Test that clean-up takes what killed runs of its own root have left, and nothing made by hand."""
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import REPO, eventually, run_script
+
+from codedata.sandbox import docker_engine, process_labels
+
+RUN = "tests-reaping"
+IN_ROOT = """import sys, time
+from pathlib import Path
+from codedata.sandbox import process_labels
+process_labels.work_in(Path(sys.argv[1]))
+"""
+TRIES = """from codedata.sandbox.docker import SandboxDocker
+box = SandboxDocker(run_label="tests-reaping", network=True)
+box.commit("codedata-tests/reaped", keep=False)
+print(box.id, flush=True)
+time.sleep(300)
+"""
+FOLDERS = """from codedata.sandbox.local import SandboxLocal
+box, opened = SandboxLocal(), process_labels.temporary_folder()
+print(box.workdir, opened.__enter__(), flush=True)
+time.sleep(300)
+"""
+BUILDS = """from codedata.sandbox.image_build import BuildLimits, build
+text = "FROM codedata-base:bookworm\\nRUN touch /a\\nRUN touch /b\\nRUN sleep 30"
+build(Path(sys.argv[1]), "codedata-tests/unbuilt:1", BuildLimits(disk_floor="1GB"),
+      run_label="tests-reaping", text=text)
+"""
+
+
+def started(root: Path, code: str, **env) -> subprocess.Popen:
+    root.mkdir()
+    return subprocess.Popen([sys.executable, "-c", IN_ROOT + code, root], stdout=subprocess.PIPE,
+                            text=True, env={"PYTHONPATH": str(REPO), "PATH": "/usr/bin:/bin",
+                                            **env})
+
+
+def docker(*words: str) -> list[str]:
+    return subprocess.run(["docker", *words], capture_output=True, text=True,
+                          check=True).stdout.split()
+
+
+def reaped_in(root: Path, **which) -> set[str]:
+    process_labels.work_in(root)
+    return {*docker_engine.reap(**which)[0]}
+
+
+def made(kind: str, *more: str) -> list[str]:
+    return docker(kind, "ls", "-q", "--filter", f"label=codedata.run={RUN}", *more)
+
+
+@pytest.mark.docker
+def test_what_was_made_by_hand_of_ours_stays_and_so_does_what_another_root_left(tmp_path):
+    process = started(tmp_path / "root", TRIES)
+    box = process.stdout.readline().strip()
+    by_hand = ["codedata-mine/committed", "codedata-mine/tagged", "codedata-mine/built"]
+    untagged, = docker("commit", box)
+    try:
+        docker("commit", box, by_hand[0])
+        docker("tag", "codedata-tests/reaped", by_hand[1])
+        (tmp_path / "Dockerfile").write_text("FROM codedata-tests/reaped\nRUN touch /mine\n")
+        docker("build", "-q", "-t", by_hand[2], str(tmp_path))
+        container, = docker("run", "-d", "codedata-tests/reaped", "sleep", "300")
+        process.kill()
+        process.wait()
+        ours = {*docker("inspect", "-f", "{{slice .Name 1}}", box), "codedata-tests/reaped:latest"}
+        assert not ours & reaped_in(tmp_path / "another")
+        listed = reaped_in(tmp_path, all_roots=True, only_list=True)
+        assert ours <= listed and not {untagged, *(f"{name}:latest" for name in by_hand)} & listed
+        assert len(reaped_in(tmp_path / "root")) == 3, "container, network, image"
+        assert made("container", "-a", "--no-trunc") == [container] and made("network") == []
+        assert docker("inspect", "-f", "{{.Id}}", *by_hand, untagged)[3] == untagged
+    finally:
+        docker("rm", "-f", *made("container", "-a"))
+        docker("rmi", *by_hand, untagged)
+    assert made("image") == []
+
+
+@pytest.mark.docker
+def test_the_steps_of_a_killed_build_go_as_the_root_has_noted_them(tmp_path):
+    process = started(tmp_path / "root", BUILDS)
+    eventually(lambda: "sleep" in str(docker("ps", "--no-trunc", "--filter",
+                                             f"label=codedata.run={RUN}")))
+    process.kill()
+    process.wait()
+    reaped_in(tmp_path / "another")
+    assert made("image", "-a")
+
+    def is_clean() -> bool:   # the engine ends the step in its own time
+        reaped_in(tmp_path / "root")
+        return not (made("image", "-a") or made("container", "-a"))
+
+    eventually(is_clean, timeout_s=60)
+
+
+def test_folders_go_at_the_next_start_in_their_root_and_all_with_reap_and_yes(tmp_path):
+    env = {"TMPDIR": str(tmp_path)}
+    roots = [tmp_path / name for name in ("one", "two", "three")]
+    processes = [started(root, FOLDERS, **env) for root in roots]
+    folders = [{*map(Path, process.stdout.readline().split())} for process in processes]
+    for process in processes[:2]:
+        process.kill()
+        process.wait()
+
+    def run(*flags):
+        done = run_script("env_setup.py", roots[0], "--sandbox", "local", *flags, env=env)
+        assert done.returncode == 0, done.stderr
+        return done, [all(map(Path.exists, found)) for found in folders]
+
+    try:
+        done, there = run("--reap")
+        assert len(done.stdout.split()) == 4 and there == [True] * 3
+        (tmp_path / "rows").touch()
+        done, there = run("--input", tmp_path / "rows", "--planner", "recipe")
+        assert "removed what killed runs have left: 2 things" in done.stderr
+        assert there == [False, True, True]
+        assert run("--reap", "--yes")[1] == [False, False, True], "the third one lives"
+    finally:
+        processes[2].terminate()
+        processes[2].wait()
+    assert run_script("env_setup.py", roots[0], "--yes").returncode == 2

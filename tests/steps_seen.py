@@ -1,0 +1,12 @@
+"""Note each step that an item goes through."""
+from __future__ import annotations
+
+from codedata.progress import Step
+
+
+class StepsSeen(Step):
+    """Hold a step, and in `seen` what it was before."""
+
+    def __setattr__(self, name, value):
+        super().__setattr__(name, value)
+        self.__dict__.setdefault("seen", []).append(str(self))

@@ -1,0 +1,129 @@
+"""Check that odd numbers, depths, sizes and texts in a record, a ledger, a queue, a reply or a
+datapoint give a record or a Trouble that names them, and end nothing else."""
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import MISSING, fields
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from conftest import REPO, queue_line, with_odd
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from codedata import records
+from codedata.checks.datapoints import META, read_datapoint
+from codedata.datapoints.contents import shown
+from codedata.datapoints.index_page import write_index
+from codedata.datapoints.queue import JOURNAL, TaskManager
+from codedata.duel.verdict import parse_verdict
+from codedata.errors import Trouble
+from codedata.export.datapoints import tasks_of
+from codedata.layouts import to_json
+from codedata.ledger import AMOUNTS, DIGESTS, LEDGER, TEXTS, Ledger
+from codedata.ledger_compact import compact
+from codedata.llm.costs import costs_of
+from codedata.store import Lists, Store, digests_of
+
+WORDS = r'''1E+999999999 1E-999999999 1e400 NaN Infinity -0 -1 true null 9223372036854775808
+    1180591620717411303424 "\ud800" "\u0000" "../x" [] {} 1]'''
+ODD = [*WORDS.split(), "9" * 5000, "[" * 10**5, "[" * 600 + "]" * 600, '"\udcff"',
+       '{"a":' * 600 + "1" + "}" * 600, '"' + "x" * 10**5 + '"']
+odd = st.sampled_from(ODD) | st.recursive(
+    st.floats() | st.integers() | st.text(max_size=3) | st.booleans(),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=2), inner),
+    max_leaves=4).map(json.dumps)
+often = settings(max_examples=100, deadline=None, derandomize=True)
+SAMPLE = next((REPO / "samples/datapoints").iterdir())
+METADATA = json.loads((SAMPLE / META).read_text())
+SCHEMAS = [one for one in vars(records).values()
+           if hasattr(one, "__dataclass_fields__") and hasattr(one, "directory")]
+USUAL = {"int": 1, "bool": True, "float": 1, "Seconds": 1, "Points": 1, "Object": {},
+         "Trajectory": ""}
+CALL = {**dict.fromkeys(AMOUNTS, 1), "model": "m", "id": "a", "n": 1}
+LINE = {**dict.fromkeys(TEXTS, "1"), **{name: {"a": "b"} for name in DIGESTS}, "detail": {},
+        "size": 1, "mtime_ns": 1, "entries": [], "earlier": [], "state": "done", "asked_again": 1}
+
+
+def usual(kind: str):
+    """Return a value of a type."""
+    empty = [] if kind.startswith("list") else {} if kind.startswith("dict") else "x"
+    return USUAL.get(kind, None if "None" in kind else empty)
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, errors="surrogateescape")
+    return path
+
+
+@often
+@given(st.sampled_from(SCHEMAS), st.data(), odd)
+def test_each_record_is_read_or_named(schema, data, value):
+    record = {one.name: usual(one.type) for one in fields(schema) if one.default is MISSING}
+    text = with_odd(record, data.draw(st.sampled_from([one.name for one in fields(schema)])), value)
+    is_list = schema is records.Prompt
+    with TemporaryDirectory() as root:
+        store = (Lists if is_list else Store)(Path(root), schema)
+        path = write(store.path("x"), f"[{text}]" if is_list else text)
+        for name in store.open().names():
+            try:
+                assert digests_of(store.read(name)) and store.facts(name)
+            except Trouble as e:
+                assert str(path) in str(e)
+
+
+@often
+@given(st.sampled_from([*LINE, *CALL]), odd)
+def test_a_line_of_a_ledger_ends_nothing(name, value):
+    call = with_odd(CALL, name, value) if name in CALL else json.dumps(CALL)
+    line = with_odd({**LINE, "calls": []}, "calls", f"[{call}]") if name in CALL else with_odd(
+        {**LINE, "calls": [CALL]}, name, value)
+    with TemporaryDirectory() as root:
+        folder = write(Path(root, "answer", LEDGER), f"{line}\n{line}\n").parent
+        ledger = Ledger(folder)
+        ledger.append(folder, {"stage": "king", "item": "x", "state": "failed", "error": "e"})
+        assert str(ledger.spent) and all(cost.said for cost in costs_of(Path(root)))
+        compact([folder])
+
+
+@often
+@given(st.sampled_from([*METADATA, "seed", "weights"]), odd)
+@example("weights", '{"a": 1E+999999999, "b": 1E+999999999}')
+@example("seed", "18446744073709551616")
+def test_a_datapoint_is_read_or_named_and_the_page_has_the_others(name, value):
+    with TemporaryDirectory() as root:
+        folder = Path(root, "dp/odd")
+        shutil.copytree(SAMPLE, folder)
+        if name == "weights":
+            write(folder / "weights.json", value)
+        else:
+            write(folder / META, with_odd(METADATA, name, value))
+        assert write_index(Path(root))
+        try:
+            point = read_datapoint(folder)
+            assert tasks_of(Path(folder))(point) and shown(point, None)
+        except Trouble as e:
+            assert str(folder) in str(e)
+
+
+@settings(often, max_examples=60)
+@given(st.sampled_from([*queue_line(), *queue_line()["task"], *queue_line()["data"], "x"]), odd)
+@example("at", "9223372036854775808")
+def test_a_line_of_a_queue_holds_nobody_up(name, value):
+    with TemporaryDirectory() as root:
+        write(Path(root, JOURNAL), f"{with_odd(queue_line(), name, value)}\n")
+        tm = TaskManager(root)
+        wanted = tm.create_task("build_datapoint", {})
+        tm.fail_task(tm.get_next_task("a", ["build_datapoint"])["id"], "a", "e")
+        while task := tm.get_next_task("a"):
+            tm.complete_task(task["id"], "a")
+        assert tm.get_task(wanted)["state"] == "completed" and tm.status() and tm.events()
+
+
+@often
+@given(st.sampled_from([*records.METRICS, "reason"]), odd)
+def test_a_reply_is_a_verdict_or_none(name, value):
+    verdict = parse_verdict(with_odd(dict.fromkeys(records.METRICS, 1), name, value))
+    assert verdict is None or to_json([verdict.picks, verdict.reason])

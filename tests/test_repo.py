@@ -1,0 +1,96 @@
+"""Check tools/repo, with a fake python that notes what it runs, and the summary of a root."""
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+
+import pytest
+from conftest import REPO, run_script
+from heron_environment import an_environment, write_env
+from proven import write_bug
+from proven_strip import write_strip
+
+NOTES = ('#!/bin/sh\necho "$@" >> "$NOTES"\n[ $1 = bug_inject.py ] && mkdir -p r/bug && '
+         'touch r/bug/x.json\n[ $1 = env_setup.py ] && mkdir -p r/env && '
+         'echo "\\"healthy\\": $HEALTHY" > r/env/x.json\n'
+         'case $1 in "$FAILS") exit "$CODE" ;; esac\n')
+
+
+@pytest.fixture
+def repo(tmp_path):
+    """Run a copy of tools/repo, and return its outcome with what it has run."""
+    def run(*words: str, fails: str = "", code: int = 1, engine: int = 0, healthy: str = "true"):
+        for path, text in {"tools/docker-up": f"#!/bin/sh\nexit {engine}\n",
+                           "bin/python": NOTES}.items():
+            (tmp_path / path).parent.mkdir(exist_ok=True)
+            (tmp_path / path).write_text(text)
+            (tmp_path / path).chmod(0o755)
+        shutil.copy(REPO / "tools/repo", tmp_path / "tools")
+        notes = tmp_path / "notes"
+        notes.write_text("")
+        env = os.environ | {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "NOTES": str(notes),
+                            "FAILS": fails, "CODE": str(code), "HEALTHY": healthy}
+        done = subprocess.run([tmp_path / "tools/repo", *words], env=env, capture_output=True,
+                              text=True, timeout=30)
+        return done, notes.read_text().splitlines()
+    return run
+
+
+def test_a_repository_goes_through_all_scripts_with_the_flags_that_are_given(repo):
+    done, called = repo("https://host/birds/heron.git", "r", "--limit", "5")
+    assert done.returncode == 0 and [line.split()[0] for line in called] == [
+        "env_setup.py", "analyze.py", "bug_inject.py", "nl2repo.py", "export.py", "status.py"]
+    assert "--repo https://host/birds/heron.git --planner recipe --limit 5" in called[0]
+    assert all("--limit 5" in line for line in called[:4]) and called[4] == "export.py --root r"
+
+
+@pytest.mark.parametrize("address", ["https://host/birds/heron.git@v1", "git@host:birds/heron.git",
+                                     "git@host:heron@0123abc"])
+def test_the_root_has_the_name_of_the_repository(repo, address):
+    assert "--root runs/heron " in repo(address)[1][0]
+
+
+def test_what_was_not_set_up_is_summed_up_alone_and_other_failures_are_named(repo, tmp_path):
+    done, called = repo(str(tmp_path), "r", fails="env_setup.py")
+    assert done.returncode == 1 and [line.split()[0] for line in called] == [
+        "env_setup.py", "status.py"]
+    done, called = repo(str(tmp_path), "r", healthy="false")
+    assert done.returncode == 1 and "no suite is healthy" in done.stderr and len(called) == 2
+    done, called = repo(str(tmp_path), "r", fails="bug_inject.py")
+    assert done.returncode == 1 and "in: bug_inject.py" in done.stderr and len(called) == 6
+    assert repo(str(tmp_path), "r", fails="analyze.py", code=130)[0].returncode == 130
+
+
+def test_without_a_repository_or_an_engine_nothing_is_run(repo, tmp_path):
+    for words, said in (([""], "no folder and no git address"), (["../gone"], "../gone is no")):
+        done, called = repo(*words, engine=1)
+        assert done.returncode == 2 and said in done.stderr and not called
+    done, called = repo(str(tmp_path), engine=1)
+    assert done.returncode == 2 and "engine is wanted" in done.stderr and not called
+
+
+def test_a_summary_says_what_came_of_a_root_and_what_to_do_where_nothing_did(tmp_path):
+    def cause(name: str) -> dict:
+        return {"verified": {"healthy": False, "cause": {"name": name, "evidence": "so"}}}
+
+    write_env(tmp_path, an_environment(), an_environment("sick", **cause("tests_fail")),
+              an_environment("none", status="error", error="not verified", **cause("no_tests")))
+    write_bug(tmp_path)
+    write_bug(tmp_path, "heron.agent-2.4567cdef", problem_statement=None)
+    write_strip(tmp_path)
+    write_strip(tmp_path, "heron.function.4567cdef", proven=False, reason="odd")
+    line = {"stage": "env_setup", "item": "heron", "state": "done", "seconds": 90}
+    (tmp_path / "env/_ledger.jsonl").write_text(json.dumps(line) + '\n{"sta')   # killed
+    done = run_script("status.py", tmp_path, "--summary")
+    assert done.returncode == 0, done.stderr
+    for said in ("env_setup                1.5 min  heron: 21 of 21 tests pass, image codedata-",
+                 "sick: 21 of 21 tests pass", "not healthy (tests_fail: so)", "--unhealthy-too",
+                 "none: not verified; to do: add tests", "--planner agent",
+                 "2 bugs proven (agent 2), 1 with a text, 1 without",
+                 "1 of 2 stripped patches proven: function 1 of 2; odd (1)",
+                 "heron: 2 functions described", "in all                   1.5 min, one",
+                 f"issue --issue-writer llm --refresh --root {tmp_path}"):
+        assert said in done.stdout
+    assert "open:" not in done.stdout
