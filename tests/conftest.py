@@ -32,6 +32,7 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["durations"]
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))   # the scripts, and codedata, which is not installed
 sys.path.append(str(REPO / "tests" / "sandbox"))   # the servers that pods and images need
