@@ -45,7 +45,7 @@ MIN_S = 2.0                # least limit of a change's process, in seconds of CP
 START_S = 120              # seconds for a driver to start, beside a run of the suite
 CANDIDATE_S = 60           # seconds for each candidate: its process has a far smaller limit
 MAX_LEFT_OUT = 0.05        # share of the tests that may come out otherwise in a forked process
-COUNT_EVERY_S = 5.0        # how often is looked how far the driver is
+COUNT_EVERY_S = MIN_S      # how often is looked how far the driver is
 NOT_RUN = "missing"        # what the driver says of a test that it has not come to
 WORD = re.compile(r"\w+")
 # what is in the source's folder, as a list beside it; remove what is new, and fail if more differs
