@@ -51,10 +51,10 @@ images:        ## codedata-base:bookworm, the image that repositories are set up
 	@tools/docker-up
 
 test: setup    ## the tests that want no engine, pods or browser (no network; 5 minutes on 2 cores)
-	$(PYTEST) --dist worksteal -m "not ($(CONTAINED) or long)" $(ARGS)
+	$(PYTEST) --dist worksteal --junitxml=build/test.xml -m "not ($(CONTAINED) or long)" $(ARGS)
 
 test-containers: setup  ## those that do; without an engine they fail and say so (half an hour on 2 cores)
-	$(PYTEST) --dist loadfile -m "($(CONTAINED)) and not long" $(ARGS)
+	$(PYTEST) --dist loadfile --junitxml=build/test-containers.xml -m "($(CONTAINED)) and not long" $(ARGS)
 
 test-trl:      ## the exports in TRL's own trainers (Python 3.11, 1.7 GB of packages in .venv-trl)
 	@tools/test-trl $(ARGS)

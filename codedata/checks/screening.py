@@ -48,6 +48,8 @@ MAX_LEFT_OUT = 0.05        # share of the tests that may come out otherwise in a
 COUNT_EVERY_S = MIN_S      # how often is looked how far the driver is
 NOT_RUN = "missing"        # what the driver says of a test that it has not come to
 WORD = re.compile(r"\w+")
+# that of another change is taken for this one's where size and second are the same
+NO_BYTECODE = "find . -name __pycache__ -prune -exec rm -rf {} +"
 # what is in the source's folder, as a list beside it; remove what is new, and fail if more differs
 THERE = "/tmp/codedata-there"
 LIST = "find . -path ./.git -prune -o -print0 | LC_ALL=C sort -z"
@@ -444,7 +446,7 @@ class Screener:
         current_step().count = f"{self._n_changes - len(todo) + 1} of {self._n_changes}"
         change = todo.pop(i)
         try:
-            sandbox.run(f"[ -e {THERE} ] || {LIST} >{THERE}")
+            sandbox.run(f"{NO_BYTECODE}; [ -e {THERE} ] || {LIST} >{THERE}")
             sandbox.put(self._after(change), ".")
             run = run_suite(sandbox, self.environment.test_script, self._limit_s)
             outcome, n_run = outcome_of(run, self.known), len(run.results)

@@ -140,6 +140,17 @@ def test_where_no_driver_can_judge_the_whole_suite_runs_in_a_sandbox_that_is_put
     assert [shown.failing for shown in (*found[:2], found[3])] == [*[named(BOTH)] * 2, []]
 
 
+@pytest.mark.docker
+def test_no_bytecode_of_a_change_is_taken_for_the_next(wren):
+    same_time = "git diff --quiet || touch -d @0 wren.py\npython3 -m pytest -q"
+    script = SCRIPT.replace("python3 -m pytest -q", same_time)
+    diffs = [wren_diff(DOUBLED, "    return 3 * n"), wren_diff("return n + 1", "return n + 2")]
+    with screener(wren, why_whole="a person says so", test_script=script) as one:
+        one.opened().run("python3 -m compileall -q .")
+        found = one.screen(diffs)
+    assert [shown.failing for shown in found] == [named(["doubled"]), named(["second"])]
+
+
 LEAKS = "    open('/var/tmp/left', 'w').close()\n    return 2 * n"
 
 
