@@ -76,8 +76,9 @@ class Project:
 
     def make(self) -> str:
         """Make the image unless it is there, and return its name."""
+        make_lean()
         with held_lock():
-            base, made = layers_of(make_lean()), layers_of(self.image)
+            base, made = layers_of(LEAN), layers_of(self.image)
             if made[:len(base)] != base:   # or of an earlier base
                 docker("build", "-q", "-t", self.image, "-", input=self._context())
         return self.image
@@ -114,13 +115,15 @@ def make_lean() -> str:
     """Make the image that projects begin from, unless it is there, and return its name."""
     base = json.loads(docker("image", "inspect", BASE))[0]
     label = f"tests.made-of={base['Id']}"
-    if not docker("image", "ls", "-q", "--filter", f"label={label}", LEAN):
+    with held_lock():
+        if docker("image", "ls", "-q", "--filter", f"label={label}", LEAN):
+            return LEAN
         made = docker("create", BASE, "sh", "-c", f"rm -rf {NOT_IN_LEAN}")
         docker("start", "-a", made)
-        settings = [f"ENV {one}" for one in base["Config"]["Env"]] + [f"LABEL {label}"]
+        settings = [f"-c=ENV {one}" for one in base["Config"]["Env"]] + [f"-c=LABEL {label}"]
         with tempfile.TemporaryDirectory() as folder:
             docker("export", "-o", f"{folder}/files.tar", made)
-            docker("import", *(f"-c={one}" for one in settings), f"{folder}/files.tar", LEAN)
+            docker("import", *settings, f"{folder}/files.tar", LEAN)
         docker("rm", made)
     return LEAN
 
