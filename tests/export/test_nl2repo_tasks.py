@@ -27,7 +27,7 @@ from codedata.records import StripPatch
 from codedata.store import Store
 from codedata.texts import tomllib
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("strips")]   # one proven task
 NAME = f"heron.function.{os.getpid():08x}"
 
 
@@ -175,7 +175,7 @@ CASES = {
 
 def test_bodies_are_rewarded_and_nothing_else(task, tmp_path):
     quick = shutil.copytree(task, tmp_path / "task")   # what has no end ends soon
-    edit(quick / "tests/task.json", timeout_s=15)
+    edit(quick / "tests/task.json", timeout_s=8)
     cases = {"solution": ((task / "solution/solve.sh").read_text(), "1.0"), **CASES}
     with ThreadPoolExecutor(4) as pool:
         all_rewards = pool.map(lambda case: rewarded(quick, case[0]), cases.values())
