@@ -27,7 +27,6 @@ from judged import read_json
 from scenario import Scenario
 from setups import CA_BUNDLE, wait_till_reaped
 
-pytestmark = pytest.mark.xdist_group("bug_inject")   # one finished root for all
 DEEP, AT_THREE = "2 * depth + (depth > 14)", "2 * depth - (depth == 3)"
 ROW = ("repo", "repo_name", "image_name", "base_commit", "test_case_result")
 # of an agent, and of a report

@@ -19,7 +19,7 @@ from codedata.analysis.analyse import analysis_of
 from codedata.code.entities import SourceFile, Sources
 from codedata.sandbox import docker_engine
 
-pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("scale")]   # one root for all
+pytestmark = pytest.mark.docker
 SOURCES = Sources([SourceFile("heron.py", "python", HERON.encode(), False),
                    SourceFile("tests/test_words.py", "python", WORDS.encode(), True)])
 SETTINGS = ("[bug]\nmax_candidates = 8\nmax_instances = 2\nmax_per_failing_set = 2\n"

@@ -24,7 +24,6 @@ from codedata.checks.screening import Choice, Screened, Screener
 from codedata.code.patches import edits_of
 from codedata.progress import showing
 
-SHARED = pytest.mark.xdist_group("mutants")   # one batch for all
 DOUBLED = "    return 2 * n"
 # (what is replaced, by what, how it is judged, verdict, failing tests)
 BOTH = ["doubled", "port"]
@@ -88,7 +87,6 @@ def shown(wren):
     return dict(zip(MUTANTS, found, strict=True)), left
 
 
-@SHARED
 @pytest.mark.docker
 @pytest.mark.parametrize("name", MUTANTS)
 def test_each_change_is_judged_by_itself(shown, name):
@@ -101,7 +99,6 @@ def test_each_change_is_judged_by_itself(shown, name):
     assert failing is None or found.failing == named(failing)
 
 
-@SHARED
 @pytest.mark.docker
 def test_nothing_is_left_of_a_batch(shown):
     assert "sleep" not in shown[1] and "wren.py" not in shown[1] and "tmp" not in shown[1]
@@ -116,7 +113,6 @@ def test_what_breaks_too_much_is_not_judged_to_the_end_and_names_what_failed(wre
     assert "breaks 1 of 11 tests" in found.trouble
 
 
-@SHARED
 @pytest.mark.docker
 def test_only_tests_that_may_notice_are_run(shown):
     n_run = {name: found.n_run for name, found in shown[0].items() if found}

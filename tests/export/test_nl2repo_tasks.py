@@ -27,7 +27,7 @@ from codedata.records import StripPatch
 from codedata.store import Store
 from codedata.texts import tomllib
 
-pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("strips")]   # one proven task
+pytestmark = pytest.mark.docker
 NAME = f"heron.function.{os.getpid():08x}"
 
 

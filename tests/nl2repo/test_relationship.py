@@ -12,7 +12,6 @@ from screened_wren import COUNTED, SCRIPT, WREN, wren_coverage, wren_environment
 from screened_wren import wren as wren  # a fixture
 from setups import CA_BUNDLE, made_here
 
-SHARED = pytest.mark.xdist_group("screened")   # one root that is screened
 TO_SCREEN = "extract,meta,communities,screen,patches"
 FLAGS = ["--writer", "template", "--workers", 2,
          *(["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else [])]
@@ -83,7 +82,6 @@ def test_a_full_disk_ends_the_run_by_name_and_the_next_one_goes_on(root):
         subprocess.run(["umount", "-l", place], check=True)
 
 
-@SHARED
 @pytest.mark.docker
 def test_a_repository_becomes_patches_that_are_proven(screened):
     assert (screened / "nl2repo/_sources/wren/wren.py").read_text() == WREN
@@ -122,7 +120,6 @@ def test_a_test_may_need_a_body_that_another_ran_for_it_but_not_suffer_from_anot
                        "tests fail that do not need it: tests/test_wren.py::test_limit"}
 
 
-@SHARED
 @pytest.mark.docker
 def test_edited_candidates_are_screened_again_and_others_not(screened):
     path = screened / "nl2repo/_communities/wren.json"
@@ -151,7 +148,6 @@ def test_a_patch_that_screening_rejects_stays_with_its_reason_and_is_not_proven(
     assert done.returncode == 0 and "left out 1 by a rule" in done.stderr
 
 
-@SHARED
 @pytest.mark.docker
 def test_a_killed_proof_leaves_whole_records_and_no_container(screened):
     keep(screened, *one_of_each_kind(screened))
