@@ -8,6 +8,7 @@ import threading
 
 import pytest
 from heron_environment import an_environment
+from projects import make_lean
 
 from codedata.records import Environment
 from codedata.sandbox import docker_engine, open_sandbox
@@ -103,7 +104,8 @@ def make_image(name: str, commands: str = "", workdir: str = "/testbed", **files
     """Make an image of heron, with further files and what commands leave."""
     texts = {"heron.py": HERON, "tests/test_words.py": WORDS, "tests/test_depths.py": DEPTHS,
              "conftest.py": "", **files}
-    with open_sandbox("docker", scripts=[], run_label=RUN, workdir=workdir) as box:
+    with open_sandbox("docker", image=make_lean(), scripts=[], run_label=RUN,
+                      workdir=workdir) as box:
         box.put({path: text.encode() for path, text in texts.items()}, ".")
         me = {f"GIT_{who}_{what}": "a@b.c" for who in ("AUTHOR", "COMMITTER")
               for what in ("NAME", "EMAIL")}

@@ -2,37 +2,18 @@
 from __future__ import annotations
 
 import json
-import os
-import threading
 from pathlib import Path
 
 import pytest
 from conftest import write_json
+from projects import Project
 
 from codedata.bugs.instances import OF_ISSUE
-from codedata.code.task_images import derive
-from codedata.sandbox import docker_engine, open_sandbox
-from codedata.sandbox.factory import SandboxFactory
-from codedata.settings import Settings
 
-RUN = f"tests-issue-{os.getpid()}"
-CLEAN = f"codedata-tests/issue-clean:{os.getpid()}"
-IMAGE = f"codedata-tests/issue:{os.getpid()}"
-HERON = '''"""Herons, and how deep they wade."""
-LEG_CM = 40
-
-
-def wade(depth):
-    """Return how a heron wades."""
-    return _pace_of(depth) + f", in {depth} cm"
-
-
-def _pace_of(depth):
-    if depth >= LEG_CM:
-        raise ValueError(f"too deep: {depth}")
-    return "slowly"
-'''
+CLEAN = Project("wading")
+HERON = CLEAN.texts["heron/wading.py"]
 BUGGED = HERON.replace("depth >= LEG_CM", "depth >= LEG_CM - 10")
+PROJECT = Project("wading", files={"heron/wading.py": BUGGED})
 BUG_PATCH = """diff --git a/heron/wading.py b/heron/wading.py
 --- a/heron/wading.py
 +++ b/heron/wading.py
@@ -58,9 +39,9 @@ def a_bug(n: int = 1, **fields) -> dict:
             "created_at": "2024-01-02T03:04:05Z", "version": "1",
             "FAIL_TO_PASS": ["tests/test_wading.py::TestDeep::test_wades_up_to_the_knee[a%20b]"],
             "PASS_TO_PASS": ["tests/test_wading.py::test_name"],
-            "environment_setup_commit": "0" * 40, "image": IMAGE, "eval_script": "",
+            "environment_setup_commit": "0" * 40, "image": PROJECT.image, "eval_script": "",
             "log_parser": "", "eval_type": "pass_and_fail", "bug_patch": BUG_PATCH,
-            "source_commit": "0" * 40, "image_name": IMAGE, "language": "python",
+            "source_commit": "0" * 40, "image_name": PROJECT.image, "language": "python",
             "method": "agent", "symbol": "heron/wading.py::_pace_of", "evidence": {"log": LOG},
             "grade": "subtle", "trajectory": "", "usage": {}, **fields}
 
@@ -81,18 +62,7 @@ def read_bug(root: Path, n: int = 1) -> dict:
     return json.loads((root / "bug" / f"heron.agent-{n}.0123abcd.json").read_text())
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def heron_bug():
     """Make the image of the bug."""
-    files = {"heron/wading.py": HERON,
-             "heron/__init__.py": "from heron.wading import wade\nHeronWades = 'slowly'\n",
-             "README.md": "# heron\n`heron.wade(depth)` says how a heron wades.\n"}
-    with open_sandbox("docker", scripts=[], run_label=RUN) as box:
-        box.put({path: text.encode() for path, text in files.items()}, "/testbed")
-        assert box.run("git init -q; git add -A; "
-                       "git -c user.name=a -c user.email=a@b.c commit -qm one").ok
-        box.commit(CLEAN, keep=False)
-    derive(SandboxFactory(Settings(), threading.Event()), CLEAN, BUG_PATCH, IMAGE, RUN)
-    yield
-    docker_engine.remove_images(RUN)
-
+    PROJECT.make()

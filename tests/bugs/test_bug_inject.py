@@ -1,4 +1,4 @@
-"""Check bug_inject.py as a user runs it, on a sample repository in containers, with a model that
+"""Check bug_inject.py as a user runs it, on a small repository in containers, with a model that
 plays a script: rows to bugs, again, edited, killed, exported."""
 from __future__ import annotations
 
@@ -22,26 +22,27 @@ from conftest import (
     start_script,
 )
 from engine_line import EngineLine
+from heron_environment import PROJECT, an_environment, write_env
 from judged import read_json
 from scenario import Scenario
-from setups import CA_BUNDLE, set_up, wait_till_reaped
+from setups import CA_BUNDLE, wait_till_reaped
 
-CONTAINS = ("spanset/spans.py", "[0] <= number <", "[0] < number <")
-GAPS = ("spanset/spans.py", "(a[1], b[0]) for", "(a[1], b[0] - 1) for")
+DEEP, AT_THREE = "2 * depth + (depth > 14)", "2 * depth - (depth == 3)"
 ROW = ("repo", "repo_name", "image_name", "base_commit", "test_case_result")
 # of an agent, and of a report
 N_CALLS = 3 + 2
 
 
-def an_agent(path: str, old: str, new: str) -> list[dict]:
-    return [{"calls": [["get_hotspots", {}], ["inspect_symbol", {"name": "SpanSet.gaps"}]]},
-            {"calls": [["edit_file", {"path": path, "old": old, "new": new}]],
-             "after": "1 tests ran it:"},
-            {"calls": [["submit", {"answer": "An end is taken for a member."}]]}]
+def an_agent(new: str) -> list[dict]:
+    edited = {"path": "heron.py", "old": "2 * depth", "new": new}
+    return [{"calls": [["get_hotspots", {}], ["inspect_symbol", {"name": "wade"}]]},
+            {"calls": [["edit_file", edited]],
+             "after": "20 tests ran it:"},
+            {"calls": [["submit", {"answer": "One step is too many."}]]}]
 
 
 def a_reproduction(call: str) -> list[str]:
-    return [f"```python\nfrom spanset import SpanSet\nprint({call})\n```"]
+    return [f"```python\nimport heron\nprint({call})\n```"]
 
 
 def a_report(printed: str) -> list[str]:
@@ -49,24 +50,21 @@ def a_report(printed: str) -> list[str]:
             "README says.\n</report>"]
 
 
-IN, BETWEEN = "5 in SpanSet([(5, 9)])", "SpanSet([(1, 4), (7, 9)]).gaps()"
 SCENES = [   # the first whose `when` stands in the task
-    {"when": "before, each into a clean copy", "native": an_agent(*GAPS)},
-    {"when": "hand it in with submit", "native": an_agent(*CONTAINS)},
-    {"when": "b[0] - 1", "text": a_reproduction(BETWEEN)},
-    {"when": "[0] < number <", "text": a_reproduction(IN)},
-    {"when": BETWEEN, "text": a_report("[(4, 6)]")}, {"when": IN, "text": a_report("False")}]
+    {"when": "before, each into a clean copy", "native": an_agent(AT_THREE)},
+    {"when": "hand it in with submit", "native": an_agent(DEEP)},
+    {"when": AT_THREE, "text": a_reproduction("heron.wade(3)")},
+    {"when": DEEP, "text": a_reproduction("heron.wade(20)")},
+    {"when": "heron.wade(3)", "text": a_report("5")},
+    {"when": "heron.wade(20)", "text": a_report("41")}]
 
 
 @pytest.fixture(scope="module")
-def spanset(tmp_path_factory):
-    """Set up the sample repository, and return the root. The images of all bugs go in the end."""
+def bittern(tmp_path_factory):
+    """Return a root with an environment. The images of all bugs go in the end."""
     root = tmp_path_factory.mktemp("set_up")
-    row = {"repo": "samples/spanset", "repo_name": "spanset",
-           "reformat_path": str(REPO / "samples/repos/spanset")}
-    (root / "repos.jsonl").write_text(json.dumps(row) + "\n")
-    done = set_up(root)
-    assert done.returncode == 0, done.stderr
+    PROJECT.make()
+    write_env(root, an_environment("bittern", base_commit="", install_script="true\n"))
     yield root
     records = tmp_path_factory.getbasetemp().glob("*/**/bug/[!_]*.json")
     images = {read_json(path)["image"] for path in records}
@@ -80,11 +78,11 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def finished(spanset, model):
+def finished(bittern, model):
     """Run all steps, and return the root with two bugs."""
-    done = bug_inject(spanset, model, "--only", "spanset.*", "--limit", 2)
+    done = bug_inject(bittern, model, "--only", "bittern.*", "--limit", 2)
     assert done.returncode == 0, done.stderr
-    return spanset
+    return bittern
 
 
 @pytest.fixture
@@ -114,8 +112,8 @@ def no_call(model):
 @pytest.mark.docker
 def test_a_repository_comes_to_bugs_with_reports_in_images_of_one_commit(finished, model):
     found = bugs(finished)
-    assert [*found] == ["spanset.agent-1", "spanset.agent-2"]
-    assert [bug["symbol"].rpartition(".")[2] for bug in found.values()] == ["__contains__", "gaps"]
+    assert [*found] == ["bittern.agent-1", "bittern.agent-2"]
+    assert [bug["symbol"] for bug in found.values()] == ["heron.py::wade"] * 2
     for bug in found.values():
         assert bug["grade"] == "subtle" and "Off by one" in bug["problem_statement"]
         log = subprocess.check_output(["docker", "run", "--rm", bug["image"], "git", "log", "--all",
@@ -123,13 +121,13 @@ def test_a_repository_comes_to_bugs_with_reports_in_images_of_one_commit(finishe
         assert log.split() == [bug["base_commit"]]
         assert (finished / bug["trajectory"]).is_file()
     is_idle = no_call(model)
-    done = bug_inject(finished, model, "--only", "spanset.*", "--limit", 2)
+    done = bug_inject(finished, model, "--only", "bittern.*", "--limit", 2)
     assert done.stderr.count("nothing to do") == 6 and is_idle()
 
 
 @pytest.mark.docker
-def test_the_three_lines_run_word_for_word(spanset, model, tmp_path):
-    record = read_json(spanset / "env/spanset.json")
+def test_the_three_lines_run_word_for_word(bittern, model, tmp_path):
+    record = read_json(bittern / "env/bittern.json")
     given = {key: record[key] for key in ROW} | {"note": "mine"}
     (tmp_path / "input.jsonl").write_text(json.dumps(given) + "\n")
     (tmp_path / "chain.toml").write_text(
@@ -144,23 +142,23 @@ def test_the_three_lines_run_word_for_word(spanset, model, tmp_path):
 
     run("python bug_inject.py agent --steps preprocess --input input.jsonl --output enriched.jsonl")
     assert json.loads((tmp_path / "enriched.jsonl").read_text()) == given | {
-        "analysis": "analysis/spanset.json", "tests": "coverage/spanset.json"}
+        "analysis": "analysis/bittern.json", "tests": "coverage/bittern.json"}
     run("python bug_inject.py agent --steps bug_issue --input enriched.jsonl "
         "--output-root ./output")
     [bug] = bugs(tmp_path / "output").values()
-    assert bug["problem_statement"] and not (tmp_path / "output/analysis/spanset.json").exists()
+    assert bug["problem_statement"] and not (tmp_path / "output/analysis/bittern.json").exists()
     is_idle = no_call(model)
     printed = run("python bug_inject.py agent --steps all --input input.jsonl --output "
                   "enriched.jsonl --output-root ./output")
     assert printed.count("nothing to do") == 4 and is_idle()
     assert json.loads((tmp_path / "enriched.jsonl").read_text())["analysis"] == (
-        "output/analysis/spanset.json")
+        "output/analysis/bittern.json")
 
 
 @pytest.mark.docker
 def test_what_a_person_edits_is_proven_again_kept_or_left_out_by_name(root, model):
     (first, one), (_, two) = bugs(root).items()
-    other = one["bug_patch"].replace("[0] < number < ", "[0] < number <= ")
+    other = one["bug_patch"].replace("depth > 14", "depth > 15")
     edit(root / f"bug/_candidates/{first}.json",
          lambda record: record["candidates"][0].update(diff=other))
     edit(root / f"bug/{two['instance_id']}.json", problem_statement="I say so.")
@@ -196,7 +194,7 @@ def test_three_kills_leave_whole_records_and_cost_no_more_than_what_was_in_fligh
     for _ in range(3):
         process = bug_inject(analysed, model, *flags, script=start_script)
         pids.append(process.pid)
-        time.sleep(draw.uniform(2, 9))
+        time.sleep(draw.uniform(1, 6))
         kill(process)
         for path in analysed.glob("bug/**/[!_]*.json"):
             read_json(path)
@@ -216,7 +214,7 @@ def test_an_engine_that_goes_away_is_named_and_the_next_run_goes_on(analysed, mo
         done = finish(process, timeout_s=120)
     assert done.returncode == 1 and "engine cannot be reached" in done.stderr
     assert bug_inject(analysed, model, *flags).returncode == 0
-    assert (analysed / "bug/_candidates/spanset.agent-1.json").exists()
+    assert (analysed / "bug/_candidates/bittern.agent-1.json").exists()
     assert model.n_requests - before <= N_CALLS + 1
 
 

@@ -3,7 +3,6 @@ and what is left of runs that are killed.
 """
 from __future__ import annotations
 
-import os
 import subprocess
 import threading
 from pathlib import Path
@@ -18,9 +17,10 @@ from conftest import (
     start_script,
     write_json,
 )
-from heron_environment import HERON, TEST_SCRIPT, TESTS, an_environment, write_env
+from heron_environment import HERON, TEST_SCRIPT, an_environment, write_env
 from judged import read_json
 from kube_server import KubeServer
+from projects import Project
 from scenario import Scenario
 from setups import CA_BUNDLE, made_here, wait_till_reaped
 
@@ -30,36 +30,27 @@ from codedata.code.entities import SourceFile, Sources, is_test_file, language_o
 from codedata.code.environments import Environments
 from codedata.errors import Interrupted
 from codedata.records import Candidates, parse
-from codedata.sandbox import docker_engine, open_sandbox
 
-RUN, IMAGE = f"tests-inject-{os.getpid()}", f"codedata-tests/marsh:{os.getpid()}"
-FILES = {
-    "heron.py": HERON.encode(), "tests/__init__.py": b"", "tests/test_heron.py": TESTS.encode(),
-    "long beak.py": b"def peck(n):\n    # from above\n    return n - 1\n",
-    "latin.py": b"# -*- coding: latin-1 -*-\nBIRD = 'h\xe9ron'\n",
-    "tests/test_marsh.py": b"""import runpy
+FILES = {"long beak.py": "def peck(n):\n    # from above\n    return n - 1\n",
+         "latin.py": b"# -*- coding: latin-1 -*-\nBIRD = 'h\xe9ron'\n",
+         "tests/test_marsh.py": """import runpy
 import latin
 
 def test_peck():
     assert runpy.run_path("long beak.py")["peck"](3) == 2
 """}
+MARSH = Project("heron", """git init -q; git add -A; mkdir -p lib/site-packages; git commit -qm one
+echo EGRET = 1 >lib/site-packages/egret.py; mkdir -p /opt/marsh/bin
+echo export MARSH=wet >/opt/marsh/bin/activate""", FILES)
 CASES = [*an_environment()["test_case_result"],
          {"name": "tests/test_marsh.py::test_peck", "status": "passed"}]
 WITH_CA = ["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else []
 SCRIPT = ["agent", "--steps", "inject", "--per-repo", 1, *WITH_CA]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def marsh_image():
-    with open_sandbox("docker", scripts=[], run_label=RUN) as box:
-        box.put(FILES, "/testbed")
-        assert box.run("git init -q; git add -A; mkdir -p lib/site-packages; "
-                       "git -c user.name=a -c user.email=a@b.c commit -qm one; "
-                       "echo EGRET = 1 >lib/site-packages/egret.py; mkdir -p /opt/marsh/bin; "
-                       "echo export MARSH=wet >/opt/marsh/bin/activate").ok
-        box.commit(IMAGE, keep=False)
-    yield
-    docker_engine.remove_images(RUN)
+    MARSH.make()
 
 
 def analysed(files: dict[str, bytes], tests=(), name: str = "heron", commit: str = "0" * 40):
@@ -69,10 +60,11 @@ def analysed(files: dict[str, bytes], tests=(), name: str = "heron", commit: str
     return analysis_of(f"birds/{name}", name, commit, Sources(sources), tests)
 
 
-def write_root(root: Path, *names: str, files=FILES, **fields) -> None:
+def write_root(root: Path, *names: str, files=MARSH.contents, **fields) -> None:
     """Write environments of the marsh, with the analyses of their source."""
     for name in names:
-        one = an_environment(name, **{"image_name": IMAGE, "test_case_result": CASES, **fields})
+        one = an_environment(name, **{"image_name": MARSH.image,
+                                      "test_case_result": CASES, **fields})
         write_env(root, one)
         analysis = analysed(files, one["test_case_result"], name, one["base_commit"])
         write_json(root / f"analysis/{name}.json", vars(analysis))

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 from conftest import run_script, write_json
-from heron_environment import CASES, IMAGE, an_environment, write_env
+from heron_environment import CASES, PROJECT, an_environment, write_env
 from judged import read_json
 from setups import CA_BUNDLE
 
@@ -25,7 +25,7 @@ def bug_inject(root, *flags):
 
 def a_row(name: str, **more) -> dict:
     cases = [{"name": case["name"], "status": "PASSED"} for case in CASES]
-    return {"repo": f"birds/{name}", "image_name": IMAGE, "test_case_result": cases, **more}
+    return {"repo": f"birds/{name}", "image_name": PROJECT.image, "test_case_result": cases, **more}
 
 
 def write_rows(path, *rows) -> None:

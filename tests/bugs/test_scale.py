@@ -48,8 +48,9 @@ def finished(heron, tmp_path_factory):
     done = scale(root)
     assert done.returncode == 0, done.stderr
     yield root
-    subprocess.run("docker image ls -q 'codedata-bug/heron.*' | xargs -r docker image rm -f",
-                   shell=True, capture_output=True)
+    records = tmp_path_factory.getbasetemp().glob("*/**/bug/[!_]*.json")
+    subprocess.run(["docker", "image", "rm", "-f", *{read_json(path)["image"] for path in records}],
+                   capture_output=True)
 
 
 @pytest.fixture

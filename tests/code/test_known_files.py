@@ -6,6 +6,7 @@ import os
 import threading
 
 import pytest
+from projects import make_lean
 
 from codedata.checks.proof import KNOWN_IMAGES, Prover
 from codedata.code.known_files import KnownFiles
@@ -40,7 +41,7 @@ def factory():
 
 @pytest.fixture(scope="module")
 def task(factory):
-    with factory.open("codedata-base:bookworm", RUN) as sandbox:
+    with factory.open(make_lean(), RUN) as sandbox:
         sandbox.put({"heron.py": SOLVED.encode()}, ".")
         done = sandbox.run(SOURCE)
         assert done.ok, done.output

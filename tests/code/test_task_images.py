@@ -9,6 +9,7 @@ import threading
 import zipfile
 
 import pytest
+from projects import make_lean
 
 from codedata.code.hidden_text import Search
 from codedata.code.patches import added_runs
@@ -94,7 +95,7 @@ def factory():
 @pytest.fixture(scope="module")
 def base(factory):
     """Return the name of an image with a source that has a history and leftovers."""
-    with factory.open("codedata-base:bookworm", RUN) as sandbox:
+    with factory.open(make_lean(), RUN) as sandbox:
         sandbox.put({"solved": SOLVED.encode()}, "/tmp")
         done = sandbox.run(SOURCE)
         assert done.ok, done.output

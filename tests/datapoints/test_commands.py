@@ -7,6 +7,7 @@ import pytest
 from a_datapoint import PARTS, write_datapoint
 from conftest import REPO, run_script
 from judged import read_json
+from recorded import judged
 
 SPEC = "\n".join(f"## {title}\n\nWords.\n" for title in (
     "Task", "Instructions", "Environment Setup", "Testing", "Difficulty", "Core Skills Tested",
@@ -123,7 +124,8 @@ def test_a_datapoint_is_staged_and_patched_and_not_reviewed_before_it_is_validat
 
 @pytest.mark.docker
 def test_an_approval_holds_for_one_content_and_an_edit_queues_a_review(seeded):
-    task, _ = built(seeded)
+    task, said = built(seeded)
+    assert judged(seeded) == said["content"]   # test_validation.py has the checks themselves
     found = tool(seeded, "validate_datapoint", *task[:2], timeout_s=400)
     assert found["ok"], [one for one in found["checks"] if one["status"] != "passed"]
     (seeded / "more.txt").write_text("more")

@@ -175,7 +175,7 @@ CASES = {
 
 def test_bodies_are_rewarded_and_nothing_else(task, tmp_path):
     quick = shutil.copytree(task, tmp_path / "task")   # what has no end ends soon
-    edit(quick / "tests/task.json", timeout_s=15)
+    edit(quick / "tests/task.json", timeout_s=8)
     cases = {"solution": ((task / "solution/solve.sh").read_text(), "1.0"), **CASES}
     with ThreadPoolExecutor(4) as pool:
         all_rewards = pool.map(lambda case: rewarded(quick, case[0]), cases.values())

@@ -1,7 +1,6 @@
 """Provide a root of nl2repo/ with proven patches of a small project, tidebook, and its image."""
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -9,30 +8,24 @@ from pathlib import Path
 import pytest
 from conftest import write_json
 from heron_environment import an_environment, write_env
+from projects import FOLDER, Project
 
 from codedata.analysis.analyse import analysis_of
 from codedata.code.entities import read_sources
 from codedata.records import Coverage
-from codedata.sandbox import docker_engine, open_sandbox
 from codedata.store import digest
 
-TIDEBOOK = Path(__file__).parent / "tidebook"
-RUN, IMAGE = f"tests-tide-{os.getpid()}", f"codedata-tests/tide:{os.getpid()}"
+TIDEBOOK = FOLDER / "tidebook"
+PROJECT = Project("tidebook")
 TIDE = "tidebook.py::"
 STRIPPED = {"phase": ["test_slack_water_is_within_the_tolerance"],
             "Table.add": ["test_hours_are_kept_in_their_order_when_dumped",
                           "test_a_gap_names_the_missing_hours"]}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def tide_image():
-    with open_sandbox("docker", scripts=[], run_label=RUN) as box:
-        box.put(TIDEBOOK, "/testbed")
-        assert box.run("git init -q; git add -A; "
-                       "git -c user.name=a -c user.email=a@b.c commit -qm one").ok
-        box.commit(IMAGE, keep=False)
-    yield
-    docker_engine.remove_images(RUN)
+    PROJECT.make()
 
 
 def analysed(folder: Path):
@@ -74,7 +67,7 @@ def write_root(root: Path, stripped=STRIPPED) -> None:
     analysis = analysed(folder)
     who = {"repo": "tides/tide", "repo_name": "tide", "base_commit": "0" * 40}
     files = {file.path: digest(file.text.decode()) for file in read_sources(folder).files}
-    write_env(root, an_environment("tide", image_name=IMAGE, repo="tides/tide"))
+    write_env(root, an_environment("tide", image_name=PROJECT.image, repo="tides/tide"))
     write_json(root / "analysis/tide.json", asdict(analysis))
     write_json(root / "coverage/tide.json", a_coverage(analysis))
     write_json(root / "nl2repo/_sources/tide.json", {

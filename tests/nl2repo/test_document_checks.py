@@ -118,7 +118,7 @@ def test_content_of_another_form_is_named(wrong, finding):
 
 
 def test_what_a_solver_sees_anyway_is_no_leak_and_what_is_hidden_is():
-    hidden = hidden_of("tests/nl2repo/tidebook")
+    hidden = hidden_of("tests/projects/tidebook")
     source = (TIDEBOOK / "tidebook.py").read_text()
     assert hidden.findings(hidden.project.readme + source[:source.index("HOURS")]) == []
     seen = 'Yield (hour, height), with a straight line between the hours that are known.'
@@ -130,7 +130,7 @@ def test_what_a_solver_sees_anyway_is_no_leak_and_what_is_hidden_is():
 
 
 def test_a_message_that_an_example_prints_may_be_told_and_nothing_else_of_its_body():
-    hidden = hidden_of("tests/nl2repo/tidebook")
+    hidden = hidden_of("tests/projects/tidebook")
     hidden = replace(hidden, functions=hidden.functions | {"tidebook.py::Table.span"})
     body = hidden.bodies["tidebook.py::Table.span"]
     told = "TideError: Brest: there are no heights, so no range either"
@@ -163,7 +163,7 @@ def test_a_hostile_document_is_refused(harm, told):
 def test_names_and_paths_in_backquotes_have_to_exist():
     text = ("`tidebook.py`, `tests/`, `./tests/tides.py`, `gone/`, `load`, `tidebook.load()`, "
             "`lode`, `1-9/2`, `x = lode`, ``lode``, `len`")
-    assert hidden_of("tests/nl2repo/tidebook").unknown(text) == [
+    assert hidden_of("tests/projects/tidebook").unknown(text) == [
         "The path `gone/` does not exist.", "The name `lode` does not exist."]
 
 

@@ -1,61 +1,42 @@
 """Test that what is wrong with a repository is named and bounded, and that the rest goes on."""
 from __future__ import annotations
 
-import os
-
 import pytest
 from conftest import run_script, write_json
 from heron_environment import an_environment, write_env
 from judged import read_json
+from projects import Project
 from setups import CA_BUNDLE
 from stripped import a_coverage, sources_with
 
 from codedata.code.entities import Sources, read_sources
 from codedata.nl2repo.communities import communities, draw, sets_of
 from codedata.nl2repo.strip import Strippable
-from codedata.sandbox import docker_engine, open_sandbox
 
-RUN = f"tests-warbler-{os.getpid()}"
-IMAGE = f"codedata-tests/warbler:{os.getpid()}"
 FLAGS = ["--writer", "template", "--workers", 1,
          *(["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else [])]
-FILES = {
-    "warbler.py": "from song import tune\n\n\ndef sing(n):\n    return [*map(tune, range(n))]\n"
-                  "\n\ndef rest(n):\n    return n * [None]\n",
-    "song.py": "import warbler\n\n\ndef tune(i):\n    return chr(97 + i)\n",
-    "broken.py": "def half(:\n    return 1\n",
-    "test_warbler.py": "import warbler\n\n\ndef test_sing():\n    assert warbler.sing(2) == "
-                       "['a', 'b']\n\n\ndef test_rest():\n    while True:\n        try:\n"
-                       "            assert warbler.rest(1) == [None]\n            return\n"
-                       "        except NotImplementedError:\n            pass\n"
-                       "\n\n@getattr(__import__('pytest').mark, 'xfail')\ndef test_maybe():\n"
-                       "    assert warbler.sing(0) == []\n"}
 SETUP = ("head -c 10000000 /dev/zero | tr '\\0' '#' >huge.py; ln -s /etc/passwd linked.py; "
-         "git init -q; git add -A; git -c user.name=a -c user.email=a@b.c commit -qm one")
+         "git init -q; git add -A; git commit -qm one")
+PROJECT = Project("warbler", SETUP)
 RUNS = {"sing": ["sing", "tune"], "rest": ["rest"], "maybe": ["sing"]}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def warbler():
     """Make the image of a repository with cyclic imports, a file that does not parse, a huge one, a
     link out, and a test that never ends when a body raises."""
-    with open_sandbox("docker", scripts=[], run_label=RUN) as box:
-        box.put({path: text.encode() for path, text in FILES.items()}, "/testbed")
-        assert box.run(SETUP).ok
-        box.commit(IMAGE, keep=False)
-    yield
-    docker_engine.remove_images(RUN)
+    PROJECT.make()
 
 
 def environment(name: str = "warbler", **fields) -> dict:
     cases = [{"name": f"test_warbler.py::test_{name}", "status": "passed"} for name in RUNS]
     return an_environment(name, **{
-        "image_name": IMAGE, "base_commit": "", "install_script": "true\n",
+        "image_name": PROJECT.image, "base_commit": "", "install_script": "true\n",
         "test_case_result": cases, "verified": {"healthy": True, "test_s": [0.5]}, **fields})
 
 
 def coverage(runs: dict = RUNS, **fields) -> dict:
-    sources = sources_with(warbler=FILES["warbler.py"].encode(), song=FILES["song.py"].encode())
+    sources = sources_with(warbler=PROJECT.contents["warbler.py"], song=PROJECT.contents["song.py"])
     found = vars(a_coverage(sources, tests=runs)) | {"repo_name": "warbler", "base_commit": ""}
     for row in found["tests"]:
         row["name"] = row["name"].replace("test_m.py", "test_warbler.py")

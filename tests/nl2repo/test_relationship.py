@@ -1,6 +1,7 @@
 """Test the steps of nl2repo.py up to the proof, by the script, on a project in a container."""
 from __future__ import annotations
 
+import shutil
 import subprocess
 
 import pytest
@@ -20,9 +21,38 @@ CANDIDATES = {"wren.py::doubled": 2, "wren.py::Wren.name": 1, "wren.py::each": 1
 
 @pytest.fixture
 def root(wren, tmp_path):
-    write_env(tmp_path, vars(wren_environment()))
-    write_json(tmp_path / "coverage/wren.json", vars(wren_coverage(second=["following"])))
-    return tmp_path
+    return write_root(tmp_path)
+
+
+def write_root(root):
+    write_env(root, vars(wren_environment()))
+    write_json(root / "coverage/wren.json", vars(wren_coverage(second=["following"])))
+    return root
+
+
+@pytest.fixture(scope="module")
+def _screened(wren, tmp_path_factory):
+    root = write_root(tmp_path_factory.mktemp("screened"))
+    done = steps(root, TO_SCREEN)
+    assert done.returncode == 0 and "left out: 1 function: runs at import" in done.stderr
+    return root
+
+
+@pytest.fixture
+def screened(_screened, tmp_path):
+    """Return a copy of a root in which all is done up to the patches; times are kept."""
+    return shutil.copytree(_screened, tmp_path / "root")
+
+
+def keep(root, *kept: tuple) -> None:
+    """Remove all patches but some, named by kind and functions."""
+    for key, patch in patches(root).items():
+        if key not in kept:
+            (root / f"nl2repo/_patches/{patch['id']}.json").unlink()
+
+
+def one_of_each_kind(root) -> list[tuple]:
+    return [*{kind: (kind, *functions) for kind, *functions in patches(root)}.values()]
 
 
 def steps(root, words: str, *flags):
@@ -53,17 +83,18 @@ def test_a_full_disk_ends_the_run_by_name_and_the_next_one_goes_on(root):
 
 
 @pytest.mark.docker
-def test_a_repository_becomes_patches_that_are_proven(root):
-    done = steps(root, f"{TO_SCREEN},proof")
-    assert done.returncode == 0, done.stderr
-    assert (root / "nl2repo/_sources/wren/wren.py").read_text() == WREN
-    found = read_json(root / "nl2repo/_communities/wren.json")
+def test_a_repository_becomes_patches_that_are_proven(screened):
+    assert (screened / "nl2repo/_sources/wren/wren.py").read_text() == WREN
+    found = read_json(screened / "nl2repo/_communities/wren.json")
     assert sorted(found["eligible"]) == sorted(CANDIDATES)
     assert found["left_out"] == {
         "no counted test runs it": ["wren.py::said", "wren.py::unused"],
         "runs at import": ["wren.py::following"], "trivial": ["wren.py::Bird.name"]}
-    assert "left out: 1 function: runs at import" in done.stderr
-    for (kind, *functions), patch in patches(root).items():
+    assert [kind for kind, *_ in patches(screened)].count("function") == 4
+    assert "wrote" not in steps(screened, TO_SCREEN).stderr
+    keep(screened, *one_of_each_kind(screened))
+    assert steps(screened, "proof").returncode == 0
+    for (kind, *functions), patch in patches(screened).items():
         proof = patch["proof"]
         assert proof["proven"], proof["reason"]
         n_broken = sum(CANDIDATES[id] for id in functions)
@@ -72,8 +103,7 @@ def test_a_repository_becomes_patches_that_are_proven(root):
         assert patch["id"].startswith(f"wren.{kind}.")
         assert f'raise NotImplementedError("{functions[0].rpartition("::")[2]}")' in patch["diff"]
         assert proof["image_name"].startswith("codedata-nl2repo/")
-    assert [kind for kind, *_ in patches(root)].count("function") == 4
-    again = steps(root, f"{TO_SCREEN},proof")
+    again = steps(screened, "proof")
     assert again.returncode == 0 and "wrote" not in again.stderr
 
 
@@ -83,52 +113,51 @@ def test_a_test_may_need_a_body_that_another_ran_for_it_but_not_suffer_from_anot
     hidden = COUNTED.partition("::test_")[2]   # its lines are another test's, it seems
     write_json(root / "coverage/wren.json", vars(wren_coverage(**{hidden: []})))
     assert steps(root, TO_SCREEN).returncode == 0
-    reasons = {}
-    for name in ("counted", "doubled"):
-        patch = patches(root)["function", f"wren.py::{name}"]
-        assert steps(root, "proof", "--only", patch["id"]).returncode == 0
-        reasons[name] = patches(root)["function", f"wren.py::{name}"]["proof"]["reason"]
-    assert reasons == {"counted": "", "doubled": "tests fail that do not need it: "
-                                                 "tests/test_wren.py::test_limit"}
+    keep(root, *(("function", f"wren.py::{name}") for name in ("counted", "doubled")))
+    assert steps(root, "proof").returncode == 0
+    reasons = {id: patch["proof"]["reason"] for (_, id), patch in patches(root).items()}
+    assert reasons == {"wren.py::counted": "", "wren.py::doubled":
+                       "tests fail that do not need it: tests/test_wren.py::test_limit"}
 
 
 @pytest.mark.docker
-def test_edited_candidates_are_screened_again_and_others_not(root):
-    assert steps(root, TO_SCREEN).returncode == 0
-    path = root / "nl2repo/_communities/wren.json"
+def test_edited_candidates_are_screened_again_and_others_not(screened):
+    path = screened / "nl2repo/_communities/wren.json"
     record = read_json(path)
     record["candidates"] = [{"kind": "community",
                              "functions": ["wren.py::counted", "wren.py::each"]},
                             {"kind": "function", "functions": ["wren.py::following"]}]
     write_json(path, record)
-    done = steps(root, TO_SCREEN)
+    done = steps(screened, TO_SCREEN)
     assert done.returncode == 0 and "edited 1 (kept)" in done.stderr
     shown = read_json(path)["screened"]
     assert [one["verdict"] for one in shown] == ["good", "refused"]
     assert shown[1]["reason"] == "wren.py::following cannot be stripped"
-    assert ("community", "wren.py::counted", "wren.py::each") in patches(root)
+    assert ("community", "wren.py::counted", "wren.py::each") in patches(screened)
     assert "orphan" in done.stderr and "wrote 1" in done.stderr
 
 
 @pytest.mark.docker
 def test_a_patch_that_screening_rejects_stays_with_its_reason_and_is_not_proven(root):
     write_json(root / "coverage/wren.json", vars(wren_coverage(each=[], limit=["each"])))
-    done = steps(root, f"{TO_SCREEN},proof")
-    rejected = patches(root)["function", "wren.py::each"]
+    assert steps(root, TO_SCREEN).returncode == 0
+    keep(root, ("function", "wren.py::each"))
+    done = steps(root, "proof")
+    [rejected] = patches(root).values()
     assert rejected["screened"]["verdict"] == "survives" and rejected["proof"] is None
     assert done.returncode == 0 and "left out 1 by a rule" in done.stderr
 
 
 @pytest.mark.docker
-def test_a_killed_proof_leaves_whole_records_and_no_container(root):
-    assert steps(root, TO_SCREEN).returncode == 0
-    process = start_script("nl2repo.py", root, "--steps", "proof", *FLAGS)
-    eventually(lambda: any(one["proof"] for one in patches(root).values()), 120)
+def test_a_killed_proof_leaves_whole_records_and_no_container(screened):
+    keep(screened, *one_of_each_kind(screened))
+    process = start_script("nl2repo.py", screened, "--steps", "proof", *FLAGS, "--workers", 1)
+    eventually(lambda: any(one["proof"] for one in patches(screened).values()), 120)
     kill(process)
-    proven = {id: one for id, one in patches(root).items() if one["proof"]}
-    assert steps(root, "proof").returncode == 0
-    assert all(one["proof"]["proven"] for one in patches(root).values())
-    assert {id: patches(root)[id] for id in proven} == proven
+    proven = {id: one for id, one in patches(screened).items() if one["proof"]}
+    assert steps(screened, "proof").returncode == 0
+    assert all(one["proof"]["proven"] for one in patches(screened).values())
+    assert {id: patches(screened)[id] for id in proven} == proven
     assert not made_here("container", "--filter", f"label=codedata.pid={process.pid}")
 
 

@@ -1,0 +1,5 @@
+def wade(depth):
+    return 2 * depth
+
+def fly():
+    return 'away'

@@ -1,0 +1,2 @@
+from heron.wading import wade
+HeronWades = 'slowly'

@@ -1,0 +1,5 @@
+import warbler
+
+
+def tune(i):
+    return chr(97 + i)
