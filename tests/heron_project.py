@@ -1,6 +1,7 @@
 """Provide a small project, heron, as a folder and as a repository, and containers for it."""
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def add_test(source: Path, body: str) -> None:
 
 @pytest.fixture
 def image_name():
-    name = "codedata-test/verify:heron"
+    name = f"codedata-test/verify:{os.getpid()}"   # of this worker
     yield name
     subprocess.run(["docker", "rmi", "-f", name], capture_output=True)
 
