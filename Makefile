@@ -69,15 +69,10 @@ check-all: setup  ## the benchmarks at full size, one JSON line each, and the lo
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/throughput.py --https
 	$(BIN)/python benchmarks/resume.py
-	$(BIN)/python benchmarks/judging.py
 	$(BIN)/python benchmarks/panel.py
 	$(BIN)/python benchmarks/checks.py
-	$(BIN)/python benchmarks/page.py
 	$(BIN)/python benchmarks/leak.py
 	$(BIN)/python benchmarks/duel_by_hand.py
-	$(BIN)/python benchmarks/sandbox.py
-	$(BIN)/python benchmarks/task_queue.py
-	$(BIN)/python benchmarks/dp_agents.py
 	$(BIN)/python -m pytest -q -m long
 
 lint: setup    ## ruff
