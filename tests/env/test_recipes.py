@@ -79,7 +79,7 @@ def test_a_repository_becomes_a_project_and_its_first_recipe(tmp_path, name):
     row = PROJECTS[name]
     for path, text in row["files"].items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_text(text.removeprefix("\n"))
+        (tmp_path / path).write_text(text)
     project, recipe = read_python(RepositoryFiles(tmp_path)), recipe_of(tmp_path)
     for field, value in row.get("project", {}).items():
         assert getattr(project, field) == (tuple(value) if isinstance(value, list) else value)
