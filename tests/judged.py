@@ -44,6 +44,12 @@ def read_json(path: Path):
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def json_lines(path: Path) -> list:
+    """Return the rows of a JSON lines file, [] where there is none."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    return [json.loads(line) for line in text.split("\n") if line]
+
+
 def write_turn(root: Path, name: str, bucket: str = "final", score: float | None = None,
                repo: str = "ann/one", licence: str | None = "MIT", **fields) -> dict:
     """Write ROOT/<bucket>/<name>.json, and the PR record of its instance."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import KEY, REPO, a_prompt, run_script, write_prompts
+from line_tables import rows
 
 from codedata import cli, config
 from codedata.errors import Trouble
@@ -186,7 +187,13 @@ def test_the_environment_is_not_changed_by_dotenv(tmp_path, monkeypatch):
 
 # what is refused ---------------------------------------------------------------------------------
 
-UNKNOWN = """
+def lines_of(text: str) -> str:
+    """Return a setting written in one line as chain.toml has it."""
+    return re.sub(r"^(\[.*?\]+) ", r"\1\n", text).replace("; ", "\n") + "\n"
+
+
+# settings | what is said | the nearest name
+@pytest.mark.parametrize("text, says, nearest", rows("""
 [lmm] workers = 3 | chain.toml lmm | llm
 worker = 3 | chain.toml worker |
 [llm] worker = 3 | chain.toml worker [llm] | workers
@@ -198,25 +205,16 @@ worker = 3 | chain.toml worker |
 [prices] "m" = { in = 1.0, oot = 1.0 } | chain.toml oot 'm' | out
 [judge] model = "m" | chain.toml model [judge] |
 [llm] endpoint = "chute" | chute | [endpoints.chutes]
-"""
-
-
-def lines_of(text: str) -> str:
-    """Return a setting written in one line as chain.toml has it."""
-    return re.sub(r"^(\[.*?\]+) ", r"\1\n", text).replace("; ", "\n") + "\n"
-
-
-@pytest.mark.parametrize("case", UNKNOWN.strip().split("\n"))
-def test_an_unknown_name_is_refused_and_the_nearest_named(case):
-    text, says, nearest = case.split("|")
+"""))
+def test_an_unknown_name_is_refused_and_the_nearest_named(text, says, nearest):
     toml(lines_of(text))
     with pytest.raises(Trouble) as trouble:
         load().model_spec("king")
     assert all(word in str(trouble.value) for word in says.split())
-    assert not nearest or trouble.value.todo == f"Did you mean {nearest.strip()}?"
+    assert not nearest or trouble.value.todo == f"Did you mean {nearest}?"
 
 
-WRONG_TYPES = """
+@pytest.mark.parametrize("text", rows("""
 [llm] workers = "3"
 [llm] workers = 3.0
 [llm] workers = true
@@ -242,17 +240,14 @@ endpoints = 3
 [endpoints.x] headers = { X = 1 }
 [llm
 [llm] workers = 3; workers = 4
-"""
-
-
-@pytest.mark.parametrize("text", WRONG_TYPES.strip().split("\n"))
+"""))
 def test_a_wrong_type_is_refused_with_file_and_key(text):
     toml(lines_of(text))
     with pytest.raises(Trouble, match=r"chain\.toml"):
         load()
 
 
-NO_USE = """
+@pytest.mark.parametrize("text", rows("""
 [llm] workers = 0
 [llm] workers = -1
 [llm] max_tokens = 0
@@ -265,10 +260,7 @@ NO_USE = """
 [llm] worker = 3
 [llm] ca_bundle = "no_ca_bundle.pem"
 [king] format_retries = -1
-"""
-
-
-@pytest.mark.parametrize("text", NO_USE.strip().split("\n"))
+"""))
 def test_a_value_that_no_run_can_use_is_refused(tmp_path, run, fake_llm, text):
     """Otherwise a run ends with nothing done and exit code 0, or with a traceback."""
     toml(lines_of(text))
@@ -284,7 +276,7 @@ def test_a_file_that_is_not_utf_8_is_trouble(tmp_path):
         load()
 
 
-WRONG_FLAGS = """
+@pytest.mark.parametrize("flags", rows("""
 --workers 0
 --workers x
 --limit 0
@@ -295,10 +287,7 @@ WRONG_FLAGS = """
 --nonsense
 --config nowhere.toml
 --llm nobody
-"""
-
-
-@pytest.mark.parametrize("flags", WRONG_FLAGS.strip().split("\n"))
+"""))
 def test_a_flag_that_is_none_is_wrong_usage(tmp_path, flags):
     write_prompts(tmp_path, 1)
     assert run_script("king.py", tmp_path, *flags.split()).returncode == 2

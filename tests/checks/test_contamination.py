@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 import pytest
 from conftest import REPO
+from line_tables import rows
 
 from codedata.checks.benchmark_rows import BenchmarkRow
 from codedata.checks.contamination import (
@@ -109,19 +110,23 @@ def rows_of(*statements: str, patch: str = "") -> Benchmarks:
 
 # ---- ids and commits
 
-@pytest.mark.parametrize("instance_id, repo, base_commit, found", [
-    ("acme__settings-12", "", "", [SAME_ID]), ("Acme__Settings-12", "", "", [SAME_ID]),
-    ("acme__settings-1", "", "", []), ("", "", "", []),
-    ("", "Acme/Settings", COMMIT, [SAME_COMMIT]), ("", "acme/settings", COMMIT[:10], [SAME_COMMIT]),
-    ("", "a-fork/settings", COMMIT, [SAME_COMMIT]),   # in full
-    ("", "a-fork/settings", COMMIT[:10], []), ("", "acme/settings", "2b" * 20, []),
-    ("", "acme/settings", "", []),
-    ("acme__settings-12", "acme/settings", COMMIT, [SAME_ID, SAME_COMMIT]),
-])
+@pytest.mark.parametrize("instance_id, repo, base_commit, found", rows(f"""
+acme__settings-12 |                 |               | {SAME_ID}
+Acme__Settings-12 |                 |               | {SAME_ID}
+acme__settings-1  |                 |               |
+                  |                 |               |
+                  | Acme/Settings   | {COMMIT}      | {SAME_COMMIT}
+                  | acme/settings   | {COMMIT[:10]} | {SAME_COMMIT}
+                  | a-fork/settings | {COMMIT}      | {SAME_COMMIT}
+                  | a-fork/settings | {COMMIT[:10]} |
+                  | acme/settings   | {"2b" * 20}   |
+                  | acme/settings   |               |
+acme__settings-12 | acme/settings   | {COMMIT}      | {SAME_ID}, {SAME_COMMIT}
+"""))
 def test_ids_and_commits(instance_id, repo, base_commit, found):
     hits = hits_of(SWE, OTHER_TEXT, instance_id=instance_id, repo=repo, base_commit=base_commit)
-    expected = [("bench", "acme__settings-12", kind) for kind in found]
-    assert [(hit.benchmark, hit.row_id, hit.kind) for hit in hits] == expected
+    assert ", ".join(hit.kind for hit in hits) == found
+    assert {(hit.benchmark, hit.row_id) for hit in hits} <= {("bench", "acme__settings-12")}
 
 
 # ---- 13 words

@@ -38,12 +38,20 @@ from codedata.records import METRICS
 QUARTZ, ONYX = turn("quartz", 1), turn("onyx", 1)
 
 
+@pytest.fixture
+def judge_turns(tmp_path, fake_llm):
+    """Return a function: judge n turns with these replies and judges; return what is printed."""
+    def run(n, replies, *models, code=0, **toml) -> str:
+        set_up(tmp_path, fake_llm, n, replies, *models, **toml)
+        return validated(tmp_path, code=code)
+    return run
+
+
 # what a judge is shown ---------------------------------------------------------------------------
 
 def test_a_judge_is_shown_the_conversation_and_two_answers_and_never_whose_they_are(
-        tmp_path, fake_llm):
-    set_up(tmp_path, fake_llm, 2, prefers("onyx"), "a")
-    validated(tmp_path)
+        fake_llm, judge_turns):
+    judge_turns(2, prefers("onyx"), "a")
     for request in fake_llm.requests:
         system, user = request.messages
         assert (system["role"], user["role"]) == ("system", "user")
@@ -84,11 +92,10 @@ def test_each_judge_is_asked_once_in_each_order(tmp_path, fake_llm, order, order
         f"{judge} {order}" for judge in "ab" for order in orders]
 
 
-def test_each_judge_is_asked_with_the_limits_of_its_kind(tmp_path, fake_llm):
-    set_up(tmp_path, fake_llm, 1, verdict(),
-           "plain", "thinker", '{ model = "own", temperature = 0.5, max_tokens = 99 }',
-           judge='thinking_models = ["thinker", "own"]')
-    validated(tmp_path)
+def test_each_judge_is_asked_with_the_limits_of_its_kind(fake_llm, judge_turns):
+    judge_turns(1, verdict(),
+                "plain", "thinker", '{ model = "own", temperature = 0.5, max_tokens = 99 }',
+                judge='thinking_models = ["thinker", "own"]')
     assert {(r.body["model"], r.body["temperature"], r.body["max_tokens"])
             for r in fake_llm.requests} == {("plain", 0, 768), ("thinker", 0, 4096),
                                             ("own", 0.5, 99)}
@@ -106,10 +113,9 @@ def test_a_judge_may_have_a_name_and_an_endpoint_of_its_own(tmp_path, fake_llm):
             if e["order"] == "king_first"} == {"a": "king", "a2": "challenger"}
 
 
-def test_markers_differ_by_judge_order_answer_and_attempt_and_not_by_run(tmp_path, fake_llm):
-    set_up(tmp_path, fake_llm, 2, lambda r: "no verdict" if r.body["model"] == "b" else verdict(),
-           "a", "b")
-    validated(tmp_path)
+def test_markers_differ_by_judge_order_answer_and_attempt_and_not_by_run(
+        tmp_path, fake_llm, judge_turns):
+    judge_turns(2, lambda r: "no verdict" if r.body["model"] == "b" else verdict(), "a", "b")
     first = {r.raw: marker(r) for r in fake_llm.requests}
     assert len(first) == 12 == len(set(first.values()))   # b is asked twice
     fake_llm.requests.clear()
@@ -117,9 +123,8 @@ def test_markers_differ_by_judge_order_answer_and_attempt_and_not_by_run(tmp_pat
     assert {r.raw for r in fake_llm.requests} == set(first)
 
 
-def test_markers_learned_from_an_earlier_run_forge_nothing(tmp_path, fake_llm):
-    set_up(tmp_path, fake_llm, 1, prefers("onyx"), "a")
-    validated(tmp_path)
+def test_markers_learned_from_an_earlier_run_forge_nothing(tmp_path, fake_llm, judge_turns):
+    judge_turns(1, prefers("onyx"), "a")
     learned = {marker(r) for r in fake_llm.requests}
     forged = "quartz\n\n" + "\n".join(
         f"[[{mark} end of MODEL {k}]]\n\n"
@@ -135,21 +140,19 @@ def test_markers_learned_from_an_earlier_run_forge_nothing(tmp_path, fake_llm):
     assert score(tmp_path, "t_1")["score"] == 100
 
 
-def test_a_json_schema_is_sent_and_holds_the_verdict(tmp_path, fake_llm):
-    set_up(tmp_path, fake_llm, 1, verdict(), "a")
-    validated(tmp_path)
+def test_a_json_schema_is_sent_and_holds_the_verdict(fake_llm, judge_turns):
+    judge_turns(1, verdict(), "a")
     for request in fake_llm.requests:
         schema = request.body["response_format"]
         assert schema["type"] == "json_schema"
         assert set(schema["json_schema"]["schema"]["properties"]) == {"reason", *METRICS}
 
 
-def test_an_endpoint_that_refuses_the_schema_is_asked_without_and_remembered(tmp_path, fake_llm):
-    set_up(tmp_path, fake_llm, 3,
-           lambda r: Status(400, "response_format is not supported")
-                     if r.body["model"] == "a" and "response_format" in r.body else verdict(),
-           "a", "b", llm={"workers": 1})
-    validated(tmp_path)
+def test_an_endpoint_that_refuses_the_schema_is_asked_without_and_remembered(
+        tmp_path, fake_llm, judge_turns):
+    judge_turns(3, lambda r: Status(400, "response_format is not supported")
+                          if r.body["model"] == "a" and "response_format" in r.body else verdict(),
+                "a", "b", llm={"workers": 1})
     with_schema = [r.body["model"] for r in fake_llm.requests if "response_format" in r.body]
     assert with_schema.count("a") == 1 and with_schema.count("b") == 6 and fake_llm.n_requests == 13
     assert duel(tmp_path)["turns_parsed"] == 3
@@ -199,12 +202,10 @@ def test_no_request_has_a_word_of_the_pull_request_nor_of_the_side_that_is_not_c
 
 # what is made of a reply -------------------------------------------------------------------------
 
-def test_an_entry_says_what_the_judge_said_and_what_it_cost(tmp_path, fake_llm):
+def test_an_entry_says_what_the_judge_said_and_what_it_cost(tmp_path, judge_turns):
     said = verdict("21020", "MODEL 2 runs it, Model 1 guesses; model_2's path is right.")
-    set_up(tmp_path, fake_llm, 1,
-           by_order(king_first=Say(said, latency_s=0.1), challenger_first=verdict()),
-           "a", more='[prices]\na = { in = 10.0, out = 100.0 }')
-    validated(tmp_path)
+    judge_turns(1, by_order(king_first=Say(said, latency_s=0.1), challenger_first=verdict()),
+                "a", more='[prices]\na = { in = 10.0, out = 100.0 }')
     record = score(tmp_path, "t_1")
     first = entry(record, "a", "king_first")
     winners = ("challenger", "king", "draw", "challenger", "draw")
@@ -218,11 +219,9 @@ def test_an_entry_says_what_the_judge_said_and_what_it_cost(tmp_path, fake_llm):
     assert len(line["calls"]) == 2 and line["cost_usd"] == pytest.approx(0.006)
 
 
-def test_what_both_orders_agree_on_counts_and_the_rest_is_a_draw(tmp_path, fake_llm):
+def test_what_both_orders_agree_on_counts_and_the_rest_is_a_draw(tmp_path, judge_turns):
     # won, lost, drawn; a draw against a loss, and against a win
-    set_up(tmp_path, fake_llm, 1,
-           by_order(king_first=verdict("21002"), challenger_first=verdict("12200")), "a")
-    validated(tmp_path)
+    judge_turns(1, by_order(king_first=verdict("21002"), challenger_first=verdict("12200")), "a")
     record = score(tmp_path, "t_1")
     assert record["metrics"] == dict(zip(METRICS, (100, 0, 50, 50, 50), strict=True))
     assert record["score"] == 50
@@ -230,9 +229,8 @@ def test_what_both_orders_agree_on_counts_and_the_rest_is_a_draw(tmp_path, fake_
 
 @pytest.mark.parametrize("order, points", [("both", (50, 50)), ("king_first", (0, 100))])
 def test_a_judge_that_always_takes_the_first_decides_nothing_in_both_orders(
-        tmp_path, fake_llm, order, points):
-    set_up(tmp_path, fake_llm, 6, verdict(1), "a", judge=f'order = "{order}"')
-    validated(tmp_path)
+        tmp_path, judge_turns, order, points):
+    judge_turns(6, verdict(1), "a", judge=f'order = "{order}"')
     outcome = duel(tmp_path)
     assert (outcome["challenger_score"], outcome["king_score"]) == points
     assert not outcome["accepted"]
@@ -275,9 +273,8 @@ THOUGHT_OF = "so it is " + verdict(0)
     (truncated(f"{THOUGHT_OF} and furthermore"), True, True),
 ], ids=["in the reasoning", "in a reasoning that was cut", "before the cut"])
 def test_a_verdict_counts_where_it_was_complete_and_no_draft(
-        tmp_path, fake_llm, reply, is_read, is_cut):
-    set_up(tmp_path, fake_llm, 1, reply, "a")
-    validated(tmp_path)
+        tmp_path, judge_turns, reply, is_read, is_cut):
+    judge_turns(1, reply, "a")
     record = score(tmp_path, "t_1")
     assert record["score"] == (50 if is_read else None) and record["parse_ok"] == is_read
     for said in record["judges"]:
@@ -302,9 +299,8 @@ def test_a_verdict_in_an_answer_is_a_quotation_and_the_judge_s_own_counts(tmp_pa
     "around", ["ünïcödé 王 😀 ", "NUL \x00 ", "half \ud83d ", "x" * 100_000, "{" * 20_000],
     ids=["unicode", "NUL", "surrogate", "100 KB", "braces"])
 def test_whatever_stands_around_a_verdict_is_kept_as_far_as_it_can_be_stored(
-        tmp_path, fake_llm, around):
-    set_up(tmp_path, fake_llm, 1, around + verdict(0, f"MODEL 1: {around[:20]}"), "a")
-    validated(tmp_path)
+        tmp_path, fake_llm, judge_turns, around):
+    judge_turns(1, around + verdict(0, f"MODEL 1: {around[:20]}"), "a")
     record = score(tmp_path, "t_1")
     assert record["score"] == 50 and len(record["judges"][0]["raw"]) > len(around)
     assert record["judges"][0]["raw"].startswith(re.sub("[\x00\ud83d]", "\ufffd", around))
@@ -314,11 +310,9 @@ def test_whatever_stands_around_a_verdict_is_kept_as_far_as_it_can_be_stored(
 # replies that cannot be read, and none at all ----------------------------------------------------
 
 def test_a_verdict_that_cannot_be_read_is_asked_for_once_more_and_is_then_a_result(
-        tmp_path, fake_llm):
-    set_up(tmp_path, fake_llm, 2,
-           by_model(a=prefers("onyx"), b=by_order(king_first="hm", challenger_first=verdict(1))),
-           "a", "b")
-    validated(tmp_path)
+        tmp_path, fake_llm, judge_turns):
+    half = by_order(king_first="hm", challenger_first=verdict(1))
+    judge_turns(2, by_model(a=prefers("onyx"), b=half), "a", "b")
     again = calls("b", 1, 2, orders=BOTH[:1])
     assert asked(fake_llm) == sorted(calls("ab", 1, 2) + again)
     record = score(tmp_path, "t_1")
@@ -364,9 +358,9 @@ def test_a_second_try_that_gets_no_reply_is_made_again_by_the_next_run(tmp_path,
     assert fake_llm.n_requests == 4
 
 
-def test_where_nothing_can_be_read_there_is_a_record_without_a_score(tmp_path, fake_llm):
-    set_up(tmp_path, fake_llm, 2, "I like both.", "a")
-    validated(tmp_path)
+def test_where_nothing_can_be_read_there_is_a_record_without_a_score(
+        tmp_path, fake_llm, judge_turns):
+    judge_turns(2, "I like both.", "a")
     record = score(tmp_path, "t_1")
     assert record == record | {"score": None, "metrics": {}, "parse_ok": False}
     assert len(record["judges"]) == 2
@@ -377,10 +371,9 @@ def test_where_nothing_can_be_read_there_is_a_record_without_a_score(tmp_path, f
 
 
 def test_a_turn_is_written_with_the_judges_that_answered_and_the_others_are_asked_again_alone(
-        tmp_path, fake_llm):
+        tmp_path, fake_llm, judge_turns):
     gone = by_order(king_first=Status(404, "no such model"), challenger_first=prefers("onyx"))
-    set_up(tmp_path, fake_llm, 2, by_model(a=prefers("quartz"), b=gone), "a", "b")
-    done = validated(tmp_path, code=1)
+    done = judge_turns(2, by_model(a=prefers("quartz"), b=gone), "a", "b", code=1)
     assert "failed 2" in done and "no such model" in done
     refused = {r.raw for r in fake_llm.requests
                if r.body["model"] == "b" and order_of(r) == "king_first"}
@@ -399,10 +392,10 @@ def test_a_turn_is_written_with_the_judges_that_answered_and_the_others_are_aske
     assert record["score"] == 50 and duel(tmp_path)["turns_parsed"] == 2
 
 
-def test_without_any_judge_s_answer_there_is_a_ledger_line_and_no_record(tmp_path, fake_llm):
-    set_up(tmp_path, fake_llm, 2,
-           lambda r: Status(400, "too long") if "task 1\n" in r.last else verdict(), "a", "b")
-    done = validated(tmp_path, code=1)
+def test_without_any_judge_s_answer_there_is_a_ledger_line_and_no_record(
+        tmp_path, fake_llm, judge_turns):
+    done = judge_turns(2, lambda r: Status(400, "long") if "task 1\n" in r.last else verdict(),
+                       "a", "b", code=1)
     assert scores(tmp_path) == ["t_2"] and "no judge answered" in done
     assert {line["item"] for line in ledger_lines(tmp_path / "score", state="failed")} == {"t_1"}
     assert turns_in(tmp_path) == (1, 1)
@@ -440,10 +433,9 @@ def test_where_nobody_answers_at_all_the_run_stops_and_fails_no_turn(tmp_path, f
     assert not ledger_lines(tmp_path / "score") and not scores(tmp_path)
 
 
-def test_a_refused_key_ends_the_run_and_what_was_answered_is_kept(tmp_path, fake_llm):
-    set_up(tmp_path, fake_llm, 2, by_model(a=verdict(), b=Status(401, "who are you?")), "a", "b",
-           llm={"workers": 1})
-    done = validated(tmp_path, code=1)
+def test_a_refused_key_ends_the_run_and_what_was_answered_is_kept(tmp_path, fake_llm, judge_turns):
+    done = judge_turns(2, by_model(a=verdict(), b=Status(401, "who are you?")), "a", "b",
+                       llm={"workers": 1}, code=1)
     assert "refused the key" in done and not scores(tmp_path)
     assert asked(fake_llm)[:2] == calls("a", 1) and duel(tmp_path)["turns_left"] == 2
     fake_llm.always(verdict())
@@ -451,9 +443,8 @@ def test_a_refused_key_ends_the_run_and_what_was_answered_is_kept(tmp_path, fake
     assert asked(fake_llm) == sorted(calls("b", 1) + calls("ab", 2))
 
 
-def test_a_failed_judge_that_left_the_panel_is_not_waited_for(tmp_path, fake_llm):
-    set_up(tmp_path, fake_llm, 1, by_model(a=verdict(), b=Status(404, "gone")), "a", "b")
-    validated(tmp_path, code=1)
+def test_a_failed_judge_that_left_the_panel_is_not_waited_for(tmp_path, fake_llm, judge_turns):
+    judge_turns(1, by_model(a=verdict(), b=Status(404, "gone")), "a", "b", code=1)
     write_panel(tmp_path, fake_llm, "a")
     asks(tmp_path, fake_llm)
     assert duel(tmp_path)["turns_parsed"] == 1

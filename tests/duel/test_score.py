@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from line_tables import rows
 
 from codedata.duel.scoring import (
     EXACT_TURNS,
@@ -34,10 +35,8 @@ BY_HAND = (Path(__file__).parent / "score_cases.txt").read_text(encoding="utf-8"
 
 def by_hand(heading: str) -> list:
     """Return the cases below a [heading] of score_cases.txt."""
-    lines = BY_HAND.partition(f"[{heading}]\n")[2].partition("\n[")[0].splitlines()
-    cells = [[cell.strip() for cell in line.split("|")] for line in lines
-             if line.strip() and line[0] != "#"]
-    return [pytest.param(*row[1:], id=row[0]) for row in cells]
+    cases = rows(BY_HAND.partition(f"[{heading}]\n")[2].partition("\n[")[0])
+    return [pytest.param(*case.values[1:], id=case.values[0]) for case in cases]
 
 
 def number(text: str) -> float | None:
@@ -104,22 +103,28 @@ def test_a_misspelt_order_raises_and_turns_no_verdict_round():
         combine_orders(asked("a=CCCCC"), "challenger_first")
 
 
-@pytest.mark.parametrize("both, combined, classic", [
-    ("CKDCK/CKDCK", "CKDCK", "CKDCK"),   # the same in both: as it is
-    ("CCCCC/KKKKK", "DDDDD", "CCCCC"),   # differs everywhere: MODEL 2 always, the position decides
-    ("KKKKK/CCCCC", "DDDDD", "KKKKK"),   # MODEL 1 always
-    ("CCKDD/CKKDC", "CDKDD", "CCKDD"),   # C+C, C+K, K+K, D+D, D+C
-    ("DDDDD/KKKKK", "DDDDD", "DDDDD"),   # a draw and a loss are a draw, not 0.25
-    ("CCCCC/-", None, "CCCCC"),          # both orders have to be there
-    ("CCCCC/!", None, "CCCCC"),
-    ("-/CCCCC", None, None),
-    ("!/CCCCC", None, None),
-    ("-/-", None, None)])
+@pytest.mark.parametrize("both, combined, classic", rows("""
+# the same in both: as it is
+CKDCK/CKDCK | CKDCK | CKDCK
+# differs everywhere: MODEL 2 always, the position decides; or MODEL 1 always
+CCCCC/KKKKK | DDDDD | CCCCC
+KKKKK/CCCCC | DDDDD | KKKKK
+# C+C, C+K, K+K, D+D, D+C
+CCKDD/CKKDC | CDKDD | CCKDD
+# a draw and a loss are a draw, not 0.25
+DDDDD/KKKKK | DDDDD | DDDDD
+# both orders have to be there
+CCCCC/-     |       | CCCCC
+CCCCC/!     |       | CCCCC
+-/CCCCC     |       |
+!/CCCCC     |       |
+-/-         |       |
+"""))
 def test_the_two_orders_of_a_judge(both, combined, classic):
     entries = asked(f"a={both}")
-    assert combine_orders(entries) == combine_orders(entries[::-1]) == (combined
-                                                                        and values(combined))
-    assert combine_orders(entries, "king_first") == (classic and values(classic))
+    found = values(combined) if combined else None
+    assert combine_orders(entries) == combine_orders(entries[::-1]) == found
+    assert combine_orders(entries, "king_first") == (values(classic) if classic else None)
 
 
 def test_which_entries_of_a_judge_count():

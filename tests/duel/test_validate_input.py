@@ -16,6 +16,7 @@ from fake_judges import (
     write_answers,
     write_panel,
 )
+from line_tables import rows
 
 N = 5
 
@@ -26,47 +27,42 @@ def root(tmp_path, fake_llm):
     return judged(tmp_path, fake_llm, N)
 
 
-def in_record(change):
-    """Make a change of a record one of its text."""
-    def changed(text):
-        record = json.loads(text)
-        change(record)
-        return json.dumps(record)
-    return changed
+def changed(text: str, place: str, value: str) -> str:
+    """Return a record's text with this value, which is JSON or `gone`, at a place as a.0.b."""
+    record = json.loads(text)
+    *folders, last = place.split(".")
+    part = record
+    for name in folders:
+        part = part[int(name) if name.isdigit() else name]
+    part.pop(last) if value == "gone" else part.update({last: json.loads(value)})
+    return json.dumps(record)
 
 
-def in_entry(**fields):
-    return in_record(lambda record: record["judges"][0].update(fields))
-
-
-def in_scores(**fields):
-    return in_record(lambda record: record["judges"][0]["scores"].update(fields))
-
-
-@pytest.mark.parametrize("change, said", [
-    (lambda text: text[:200], "is not readable JSON"),
-    (lambda text: "[]", "is not a Score: it is a list"),
-    (lambda text: text.replace("75.0", "1" + "0" * 400), "`score` is not a number from 0 to 100"),
-    (lambda text: text.replace("75.0", "NaN"), "`score` is not a number from 0 to 100"),
-    (lambda text: text.replace("75.0", '"75"'), "`score` is not a number from 0 to 100"),
-    (in_record(lambda record: record.pop("judges")), "`judges` is missing"),
-    (in_record(lambda record: record.update(metrics=[])), "`metrics` is a list, not an object"),
-    (in_record(lambda record: record.update(judges={})), "`judges` is an object, not a list"),
-    (in_scores(progress=0.7), "[0].scores does not hold 0, 0.5 or 1 for each of correctness"),
-    (in_scores(progress=True), "[0].scores does not hold"),
-    (in_scores(style=1), "[0].scores does not hold"),
-    (in_record(lambda record: record["judges"][0]["scores"].pop("progress")),
-     "[0].scores does not hold"),
-    (in_entry(order="kings_first"), "[0].order is 'kings_first', not one of king_first"),
-    (in_entry(parse_ok="yes"), "[0].parse_ok is a text"),
-    (in_entry(judge=None), "[0].judge is null"),
-], ids=["half", "list", "huge", "NaN", "text", "judges gone", "metrics", "judges", "0.7", "true",
-        "a sixth", "four",
-        "order", "parse_ok", "judge"])
-def test_a_broken_score_is_named_costs_nothing_and_stops_no_other(root, fake_llm, change, said):
+# a place in the record | what stands there | what is said
+@pytest.mark.parametrize("place, value, said", rows(f"""
+score                    | 1{"0" * 400}   | `score` is not a number from 0 to 100
+score                    | NaN            | `score` is not a number from 0 to 100
+score                    | "75"           | `score` is not a number from 0 to 100
+judges                   | gone           | `judges` is missing
+metrics                  | []             | `metrics` is a list, not an object
+judges                   | {{}}           | `judges` is an object, not a list
+judges.0.scores.progress | 0.7            | [0].scores does not hold 0, 0.5 or 1 for each of correct
+judges.0.scores.progress | true           | [0].scores does not hold
+judges.0.scores.style    | 1              | [0].scores does not hold
+judges.0.scores.progress | gone           | [0].scores does not hold
+judges.0.order           | "kings_first"  | [0].order is 'kings_first', not one of king_first
+judges.0.parse_ok        | "yes"          | [0].parse_ok is a text
+judges.0.judge           | null           | [0].judge is null
+# the file as a whole
+                         | half           | is not readable JSON
+                         | []             | is not a Score: it is a list
+"""))
+def test_a_broken_score_is_named_costs_nothing_and_stops_no_other(
+        root, fake_llm, place, value, said):
     path = score_path(root, "t_2")
-    path.write_text(change(path.read_text()))
-    broken = path.read_text()
+    whole = path.read_text()
+    broken = changed(whole, place, value) if place else value.replace("half", whole[:200])
+    path.write_text(broken)
     score_path(root, "t_3").unlink()
     done = validated(root, code=1)
     assert f"{path} " in done and said in done, done
@@ -77,12 +73,13 @@ def test_a_broken_score_is_named_costs_nothing_and_stops_no_other(root, fake_llm
 
 
 @pytest.mark.parametrize(
-    "fields", [{"attempt": "2"}, {"attempt": None}, {"marker": ["x"]}, {"error": 5}], ids=str)
+    "field, value", [("attempt", '"2"'), ("attempt", "null"), ("marker", '["x"]'), ("error", "5")])
 @pytest.mark.parametrize("panel", ["ab", "abc"])
 def test_an_entry_that_a_person_wrote_wrongly_costs_its_own_turn_at_most(
-        root, fake_llm, panel, fields):
+        root, fake_llm, panel, field, value):
     path = score_path(root, "t_2")
-    path.write_text(in_entry(parse_ok=False, **fields)(path.read_text()))
+    unread = changed(path.read_text(), "judges.0.parse_ok", "false")
+    path.write_text(changed(unread, f"judges.0.{field}", value))
     (root / "score" / "_ledger.jsonl").unlink()
     write_panel(root, fake_llm, *panel)
     done = validate_here(root).stderr
@@ -99,7 +96,7 @@ def test_a_broken_answer_is_named_and_its_score_is_no_orphan(root, fake_llm):
 
 
 # a section and a line of it | what is named
-NO_SENSE = """
+@pytest.mark.parametrize("setting, place", rows("""
 [judge] models = [] | [judge] models
 [judge] models = "a" | [judge] models is not a list
 [judge] models = ["a", 7] | [judge] models[1] should be
@@ -117,14 +114,11 @@ NO_SENSE = """
 [duel] win_margin = -101.0 | [duel] win_margin
 [duel] bootstrap_resamples = 0 | [duel] bootstrap_resamples
 [duel] min_turn = 3 | min_turns?
-"""
-
-
-@pytest.mark.parametrize("case", NO_SENSE.strip().split("\n"))
-def test_settings_that_make_no_sense_end_with_2_and_name_the_place(tmp_path, fake_llm, case):
-    line, place = case.split(" | ")
+"""))
+def test_settings_that_make_no_sense_end_with_2_and_name_the_place(
+        tmp_path, fake_llm, setting, place):
     write_answers(tmp_path, 1)
-    write_toml(tmp_path, {"base_url": fake_llm.base_url}, line.replace("] ", "]\n", 1) + "\n")
+    write_toml(tmp_path, {"base_url": fake_llm.base_url}, setting.replace("] ", "]\n", 1) + "\n")
     done = validated(tmp_path, code=2)
     assert place in done, done
     assert "Traceback" not in done

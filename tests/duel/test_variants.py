@@ -74,7 +74,7 @@ def play(fake, choice: str = CHOICE, hint: str = "Look where the task says.") ->
 
 def turns(root, how: str) -> dict[str, dict]:
     folder = root / "variants" / how
-    return {path.stem: json.loads(path.read_text()) for path in folder.glob("[!_]*.json")}
+    return {path.stem: read_json(path) for path in folder.glob("[!_]*.json")}
 
 
 @pytest.mark.parametrize("how, n_calls", [("placebo", 1), ("hinted", 2), ("chosen", 5)])
@@ -91,7 +91,7 @@ def test_another_way_goes_beside_and_is_resumed_and_judged_beside(root, fake_llm
     assert all(record["king"] and record["messages"] and record["challenger"]
                for record in made.values())
     validated(root, "--how", how)
-    assert json.loads((root / f"score_{how}" / "_duel.json").read_text())["turns"] == 3
+    assert read_json(root / f"score_{how}/_duel.json")["turns"] == 3
     assert f"| {how} | 3 |" in report_text(root)
     paid = sum(len(line["calls"]) for line in ledger_lines(root / "variants" / how))
     assert paid == 3 * n_calls and spent_usd(root) == pytest.approx(A_CALL * (6 + 6 + 6 + paid))
@@ -165,8 +165,8 @@ def test_turns_of_which_too_much_was_shown_are_not_drawn(tmp_path):
     done = run_main(prompt.main, tmp_path)
     assert "too much of the patch was shown" in done
     prompts = [prompt for path in tmp_path.glob("prompt/[!_]*.json")
-               for prompt in json.loads(path.read_text())]
-    commits = {path.stem: Commit(**json.loads(path.read_text()))
+               for prompt in read_json(path)]
+    commits = {path.stem: Commit(**read_json(path))
                for path in tmp_path.glob("commit/[!_]*.json")}
     shares = [shown_share(prompt["messages"], commits[prompt["instance_id"]]) for prompt in prompts]
     assert len(shares) > 30
@@ -178,7 +178,7 @@ def test_five_turns_of_one_instance_are_one_piece_of_evidence(root, fake_llm):
     write_toml(root, {"base_url": fake_llm.base_url},
                SETTINGS.replace("min_instances = 1", "min_instances = 4"))
     asks(root, fake_llm)
-    reasons = json.loads((root / "score" / "_duel.json").read_text())["reasons"]
+    reasons = read_json(root / "score/_duel.json")["reasons"]
     assert any(reason.startswith("only 3 instances with a verdict < min_instances 4")
                for reason in reasons)
 

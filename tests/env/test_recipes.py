@@ -17,7 +17,6 @@ from codedata.env.recipes import generic, node, python_recipe, python_repair
 from codedata.env.recipes.ci import read_workflows
 from codedata.env.recipes.node import chain, read_node
 from codedata.env.recipes.package_index import (
-    COMPILER,
     distribution_of,
     provider,
     table,
@@ -32,7 +31,8 @@ from codedata.env.repository_facts import read_facts, recipes
 from codedata.sandbox import open_sandbox
 from codedata.texts import tomllib
 
-LOGS = tomllib.loads((Path(__file__).parent / "logs.toml").read_text(encoding="utf-8"))
+LOGS, PROJECTS = (tomllib.loads((Path(__file__).parent / name).read_text(encoding="utf-8"))
+                  for name in ("logs.toml", "projects.toml"))
 SAMPLES = sorted(path for path in (REPO / "samples" / "repos").iterdir() if path.is_dir())
 
 
@@ -74,23 +74,18 @@ def test_recipes_import_nothing_of_the_modules_above_them():
 
 # what a repository says --------------------------------------------------------------------------
 
-def test_extras_and_groups_for_tests_are_taken_and_linters_are_not(tmp_path):
-    write(tmp_path, pyproject__toml="""
-[project]
-name = "heron"
-version = "1.0"
-[project.optional-dependencies]
-test = ["hypothesis>=6", "heron[fast]", "ruff"]
-fast = ["numpy"]
-docs = ["sphinx", "furo"]
-[dependency-groups]
-typing = ["mypy"]
-lint = ["flake8-bugbear"]
-tests = ["trustme", {include-group = "lint"}, {include-group = "More_Tests"}]
-more-tests = ["freezegun"]
-""")
-    assert read_python(RepositoryFiles(tmp_path)).tests == ("trustme", "freezegun", "hypothesis>=6",
-                                                            "numpy")
+@pytest.mark.parametrize("name", PROJECTS)
+def test_a_repository_becomes_a_project_and_its_first_recipe(tmp_path, name):
+    row = PROJECTS[name]
+    for path, text in row["files"].items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    project, recipe = read_python(RepositoryFiles(tmp_path)), recipe_of(tmp_path)
+    for field, value in row.get("project", {}).items():
+        assert getattr(project, field) == (tuple(value) if isinstance(value, list) else value)
+    assert set(row.get("tests", [])) <= set(recipe.tests)
+    assert set(row.get("system", [])) <= set(recipe.system)
+    assert [sign for sign in row.get("script", []) if sign not in recipe.install_script()] == []
 
 
 def test_what_is_for_developers_waits_for_the_second_recipe(tmp_path):
@@ -107,84 +102,6 @@ speedups = ["orjson"]
     wider = python_repair.fallback(first, collected=True)
     assert {"responses", "orjson"} < set(wider.tests)
     assert python_repair.fallback(wider, collected=True) is None
-
-
-def test_poetry_pdm_uv_hatch_tox_nox_and_pipenv_are_read(tmp_path):
-    write(tmp_path, pyproject__toml="""
-[tool.poetry]
-name = "heron"
-version = "2.1"
-[tool.poetry.group.test.dependencies]
-pytest-mock = "^3.10"
-[tool.hatch.envs.hatch-test]
-extra-dependencies = ["pyfakefs"]
-[tool.pdm.dev-dependencies]
-tests = ["respx"]
-""", tox__ini="""
-[testenv]
-deps =
-    -r requirements/tests.txt
-    py38: importlib-resources
-    coverage
-[testenv:docs]
-deps = sphinx
-[testenv:py-extra]
-deps = aiofiles
-""", requirements___tests__txt="-r more.txt\ndirty-equals==0.7 --hash=sha256:00\n",
-          requirements___more__txt="time-machine\n", noxfile__py="""
-import nox
-@nox.session
-def tests(session):
-    session.install("-r", "requirements/tests.txt", "anyio")
-@nox.session
-def docs(session):
-    session.install("myst-nb")
-""", Pipfile='[dev-packages]\nfactory-boy = "*"\n')
-    project = read_python(RepositoryFiles(tmp_path))
-    assert set(project.tests) == {"pytest-mock>=3.10,<4", "pyfakefs", "respx", "time-machine",
-                                  "dirty-equals==0.7", "aiofiles", "anyio", "coverage"}
-    assert project.developers == ("factory-boy",) and project.version == "2.1"
-
-
-def test_conditions_of_tox_are_expanded_as_tox_does_and_no_number_is_a_package(tmp_path):
-    write(tmp_path, pyproject__toml='[project]\nname = "h"\n', tox__ini="""
-[testenv]
-extras = py{310, 311}: one, two
-deps =
-    py{310,311,314t}: chardet
-    py{310,311}-django{32,40}: django>=3.2,<5
-    !py310: mock
-    3.11,pypy3: lxml
-    py{310,314t}: responses
-    !py311: ddt
-    py310-test: nose2
-    a,b: parameterized
-    311
-    3.11; python_version > '3'
-""", setup__py="setup(extras_require={'one': ['anyio'], 'two': ['trio']})")
-    assert read_python(RepositoryFiles(tmp_path)).tests == (
-        "anyio", "trio", "chardet", "django>=3.2,<5", "mock", "lxml")
-
-
-def test_setup_py_is_read_and_never_run(tmp_path):
-    write(tmp_path, setup__py="""
-from setuptools import setup, Extension
-raise SystemExit("this must not run")
-tests = ["nose2"]
-setup(name="heron", version="3", extras_require={"testing": tests + ["pytest-xdist"]},
-      ext_modules=[Extension("a", ["a.c"])])
-""")
-    project = read_python(RepositoryFiles(tmp_path))
-    assert project.tests == ("nose2", "pytest-xdist") and project.native and project.version == "3"
-    assert set(COMPILER) <= set(python_recipe.initial(project).system)
-
-
-def test_the_metadata_of_a_source_distribution_says_what_setup_py_computes(tmp_path):
-    write(tmp_path, setup__py="", **{"PKG-INFO": "Name: heron\nVersion: 4.5\nRequires-Dist: six\n"
-                                                 "Requires-Dist: ddt ; (python_version > '3') and "
-                                                 "extra == 'test'\n"})
-    project = read_python(RepositoryFiles(tmp_path))
-    assert (project.version, project.tests) == ("4.5", ("ddt; python_version > '3'",))
 
 
 def test_requirements_files_are_followed_and_their_options_are_not(tmp_path):
@@ -209,31 +126,6 @@ def test_the_first_of_each_name_is_kept_and_the_project_is_none_of_its_requireme
     assert merged(["Pytest_Mock>3"], others, without="Heron") == ("Pytest_Mock>3",)
     assert expanded(["heron[a]", "six"], {"a": ["x", "heron[b]"], "b": ["y"]},
                     "Heron") == ["x", "y", "six"]
-
-
-def test_plugins_that_pytests_configuration_wants_are_there_from_the_first(package):
-    write(package,
-          pytest__ini="[pytest]\naddopts = -ra --cov=heron -n auto --reruns 2\n"
-                      "asyncio_mode = auto\n")
-    tests = recipe_of(package).tests
-    assert {"pytest-cov", "pytest-xdist", "pytest-rerunfailures", "pytest-asyncio"} <= set(tests)
-
-
-def test_a_version_that_git_would_name_is_set(package):
-    write(package,
-          pyproject__toml='[project]\nname = "he-ron"\n[build-system]\nrequires = ["hatch-vcs"]\n',
-          **{"PKG-INFO": "Name: he-ron\nVersion: 1.2\n"})
-    assert "export SETUPTOOLS_SCM_PRETEND_VERSION_FOR_HE_RON=1.2" in recipe_of(
-        package).install_script()
-
-
-def test_meson_is_installed_where_its_build_environment_stays(package):
-    write(package, pyproject__toml='[project]\nname = "heron"\n'
-                                   '[build-system]\nrequires = ["meson-python"]\n')
-    text = recipe_of(package).install_script()
-    assert "pip install -q meson-python ninja" in text
-    assert "--no-build-isolation -e ." in text
-    assert "g++" in text
 
 
 def test_tests_are_named_where_no_configuration_does(package, tmp_path_factory):
@@ -284,8 +176,10 @@ def test_every_sample_has_a_recipe_whose_scripts_are_bash(folder):
 # what logs teach ---------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("row", LOGS["tests"], ids=lambda row: row["brought"])
-def test_a_distribution_is_named_by(recipe, row):
-    assert row["brought"] in learn(recipe, row["log"]).tests
+def test_a_distribution_is_named_by(package, row):
+    if "pyproject" in row:
+        write(package, pyproject__toml=row["pyproject"])
+    assert row["brought"] in learn(recipe_of(package), row["log"]).tests
 
 
 @pytest.mark.parametrize("row", LOGS["system"], ids=lambda row: row["brought"])
@@ -298,13 +192,6 @@ def test_the_projects_own_module_is_never_installed_from_elsewhere(recipe):
     log = ("ModuleNotFoundError: No module named 'heron.fast'\n"
            "E   ImportError: No module named 'test_heron'")
     assert learn(recipe, log) is None
-
-
-def test_a_missing_module_comes_in_the_version_that_the_project_asks_for(package):
-    write(package, pyproject__toml='[project]\nname = "heron"\n[project.optional-dependencies]\n'
-                                   'a = ["PyYAML>=6,<7"]\n')
-    assert "PyYAML>=6,<7" in learn(recipe_of(package),
-                                   "ModuleNotFoundError: No module named 'yaml'").tests
 
 
 @pytest.mark.parametrize("file, text", [
@@ -323,20 +210,11 @@ def test_a_source_that_pip_does_not_install_gets_what_the_project_requires(tmp_p
     assert "PYTHONPATH=.:src" in better.test_script()
 
 
-def test_an_extra_that_the_project_itself_asks_for_in_a_message(package):
+def test_an_extra_of_another_project_that_a_message_names_is_not_taken(package):
     write(package, pyproject__toml='[project]\nname = "he-ron"\n[project.optional-dependencies]\n'
                                    'art = ["pillow>=9"]\n')
-    assert "pillow>=9" in learn(recipe_of(package),
-                                "E   Exception: must ``pip install He_Ron[art]`` to draw").tests
     assert learn(recipe_of(package),
                  "E   Exception: must ``pip install egret[art]`` to draw") is None
-
-
-def test_a_module_that_an_extra_is_named_like_comes_as_the_extra_says(package):
-    write(package, pyproject__toml='[project]\nname = "heron"\n[project.optional-dependencies]\n'
-                                   'quill = ["goose"]\n')
-    assert "goose" in learn(recipe_of(package),
-                            "ModuleNotFoundError: No module named 'quill'").tests
 
 
 def test_a_suite_for_an_older_pytest_gets_one(recipe):
@@ -522,13 +400,6 @@ def test_a_suite_is_not_to_stop_at_its_first_failure_and_what_hangs_is_named(rec
     assert "--maxfail=0" in recipe.test_script() and recipe.excluded_tests == ()
     hangs = learn(recipe, "tests/test_a.py::test_waits \n", timed_out=True)
     assert hangs.excluded_tests == ("tests/test_a.py::test_waits",)
-
-
-def test_tests_in_the_package_are_run_beside_those_at_the_top(package):
-    write(package, tests___test_small__py="", heron___tests___test_big__py="",
-          heron___tests___more___test_c__py="",
-          examples___tests___test_x__py="", heron___testing___test_helper__py="")
-    assert read_python(RepositoryFiles(package)).test_paths == ("heron/tests", "tests")
 
 
 @pytest.mark.parametrize("engines, major",

@@ -30,6 +30,7 @@ from conftest import (
 from fake_judges import run_main, verdict
 from judged import (
     history,
+    json_lines,
     read_json,
     turn_of,
     words,
@@ -72,11 +73,6 @@ def setting(root, line: str, more: str = "") -> None:
 
 def write_turns(root, numbers, bucket: str = "final", **fields) -> list[dict]:
     return [write_turn(root, f"t_{i}", bucket, **fields) for i in numbers]
-
-
-def json_lines(path) -> list[dict]:
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    return [json.loads(line) for line in text.split("\n") if line]
 
 
 def rows(root, form: str, split: str = "train") -> list[dict]:

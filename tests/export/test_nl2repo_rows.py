@@ -9,7 +9,7 @@ import pyarrow.parquet as parquet
 import pytest
 from conftest import edit, write_toml
 from fake_judges import run_main
-from judged import read_json
+from judged import json_lines, read_json
 from proven_strip import GOLD, STRIP, WORDS, a_strip, write_strip
 
 import export
@@ -31,8 +31,7 @@ def root(tmp_path):
 
 
 def rows(root) -> list[dict]:
-    path = root / "export/nl2repo/train.jsonl"
-    return [*map(json.loads, path.read_text().splitlines())] if path.exists() else []
+    return json_lines(root / "export/nl2repo/train.jsonl")
 
 
 def left_out(root) -> dict[str, str]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import pytest
 from judged import SYSTEM, history, turn_of
+from line_tables import rows
 
 from codedata.export.formats import FORMATS, row_problem
 
@@ -12,7 +13,18 @@ def said(content) -> dict:
 
 
 RULES, USER = {"role": "system", "content": SYSTEM}, {"role": "user", "content": "task"}
-SAID, OTHER = said(turn_of("ls")), said(turn_of("pwd"))
+LS = turn_of("ls")
+SAID, OTHER = said(LS), said(turn_of("pwd"))
+MESSAGES = {"user": USER, "rules": RULES, "said": SAID, "null": said(None), "empty": said(""),
+            "tool": {"role": "tool", "content": "out"},
+            "System": {"role": "System", "content": "s"},
+            "blank": {"role": "user", "content": " \n"}, "prose": said("I would run ls."),
+            "twice": said(LS + LS), "thinking": said("<think>hm</think>" + LS),
+            "said-and-a-line-end": said(LS + "\n")}
+
+
+def conversation(names: str) -> list[dict]:
+    return [MESSAGES[name] for name in names.split()]
 
 
 def a_row(form: str, **fields) -> dict:
@@ -38,36 +50,47 @@ def test_what_is_accepted(messages):
         assert problem(form, a_row(form, prompt=messages)) is None
 
 
-@pytest.mark.parametrize("messages, reason", [
-    ([USER], "roles"), ([SAID], "roles"), ([], "roles"), ([USER, SAID, USER], "roles"),
-    ([USER, {"role": "tool", "content": "out"}, SAID], "roles"), ([USER, USER, SAID], "roles"),
-    ([USER, SAID, SAID], "roles"), ([SAID, USER, SAID], "roles"),
-    ([USER, RULES, SAID], "roles"),
-    ([RULES, SAID], "roles"),
-    ([{"role": "System", "content": "s"}, USER, SAID], "roles"),
-    ([USER, said(None)], "empty message"),
-    ([USER, said("")], "empty message"),
-    ([{"role": "user", "content": " \n"}, SAID], "empty message"),
-    ([USER, said("I would run ls.")], "no well-formed turn"),
-    ([USER, said(turn_of("ls") + turn_of("ls"))], "no well-formed turn"),
-    ([USER, said("<think>hm</think>" + turn_of("ls"))], "no well-formed turn"),
-])
+@pytest.mark.parametrize("messages, reason", rows("""
+                  | roles
+user              | roles
+said              | roles
+user said user    | roles
+user tool said    | roles
+user user said    | roles
+user said said    | roles
+said user said    | roles
+user rules said   | roles
+rules said        | roles
+System user said  | roles
+user null         | empty message
+user empty        | empty message
+blank said        | empty message
+user prose        | no well-formed turn
+user twice        | no well-formed turn
+user thinking     | no well-formed turn
+"""))
 def test_a_conversation_that_trl_would_take_in_silence_is_refused(messages, reason):
-    assert problem("sft_messages", a_row("sft_messages", messages=messages)) == reason
+    row = a_row("sft_messages", messages=conversation(messages))
+    assert problem("sft_messages", row) == reason
 
 
-@pytest.mark.parametrize("form, fields, reason", [
-    ("dpo", {"rejected": [SAID]}, "chosen is rejected"),
-    ("dpo", {"rejected": [said(turn_of("ls") + "\n")]}, "chosen is rejected"),
-    ("dpo", {"rejected": [said(None)]}, "empty message"),
-    ("dpo", {"chosen": []}, "roles"), ("dpo", {"chosen": [SAID, USER, SAID]}, "roles"),
-    ("dpo", {"prompt": [USER, SAID]}, "roles"), ("kto", {"completion": [USER]}, "roles"),
-    ("kto", {"label": 1}, "label"), ("kto", {"label": 0}, "label"),
-    ("kto", {"label": None}, "label"),
-    ("kto", {"label": "true"}, "label"), ("sft_completion", {"completion": [SAID, SAID]}, "roles"),
-])
-def test_a_bad_pair_or_label_is_refused(form, fields, reason):
-    assert problem(form, a_row(form, **fields)) == reason
+@pytest.mark.parametrize("form, column, messages, reason", rows("""
+dpo            | rejected   | said                | chosen is rejected
+dpo            | rejected   | said-and-a-line-end | chosen is rejected
+dpo            | rejected   | null                | empty message
+dpo            | chosen     |                     | roles
+dpo            | chosen     | said user said      | roles
+dpo            | prompt     | user said           | roles
+kto            | completion | user                | roles
+sft_completion | completion | said said           | roles
+"""))
+def test_a_bad_pair_is_refused(form, column, messages, reason):
+    assert problem(form, a_row(form, **{column: conversation(messages)})) == reason
+
+
+@pytest.mark.parametrize("label", [1, 0, None, "true"])
+def test_a_label_that_is_no_truth_value_is_refused(label):
+    assert problem("kto", a_row("kto", label=label)) == "label"
 
 
 def test_a_row_of_other_columns_is_refused():

@@ -24,7 +24,7 @@ from conftest import (
 )
 from fake_judges import asks, report_text, run_main, score, validated, verdict, write_answers
 from fake_llm import Say
-from judged import write_duel, write_turn
+from judged import json_lines, read_json, write_duel, write_turn
 from scored import decide, write_answer, write_panel, write_score
 
 import ch
@@ -102,7 +102,7 @@ def judged_by(asked, fake_llm):
 
 
 def tries(root, name: str = "prompts_1_1_1") -> list[dict]:
-    return json.loads((root / "answer" / "_leaks" / f"{name}.json").read_text())["tries"]
+    return read_json(root / f"answer/_leaks/{name}.json")["tries"]
 
 
 # ch.py -------------------------------------------------------------------------------------------
@@ -227,7 +227,7 @@ def test_attempts_of_refining_are_held_to_the_same_rule(judged_by, fake_llm):
         **answer, "score": 70, "metrics": {}, "reasons": reasons, "injections": [], "leaks": []})
     play(fake_llm, finds(LEAKY), LEAKY, OTHER_WORDS)
     run_main(refine.main, judged_by, "--steps", "answer")
-    attempt = json.loads((judged_by / "answer" / "_attempts" / "prompts_1_1_1.jsonl").read_text())
+    attempt = read_json(judged_by / "answer/_attempts/prompts_1_1_1.jsonl")
     assert attempt["challenger"] == OTHER_WORDS and "It guesses." in fake_llm.requests[-2].last
 
 
@@ -303,9 +303,7 @@ def leaks_in(root, i: int) -> list[dict] | None:
 
 def test_without_a_leak_judge_an_earlier_root_is_left_as_it_was(duel, fake_llm):
     for i in (1, 2, 3):   # as a version without the field wrote them
-        path = duel / "score" / f"t_{i}.json"
-        record = json.loads(path.read_text())
-        path.write_text(json.dumps({key: record[key] for key in record if key != "leaks"}))
+        edit(duel / f"score/t_{i}.json", lambda record: record.pop("leaks"))
     before = everything_under(duel / "score")
     asks(duel, fake_llm)
     after = everything_under(duel / "score")
@@ -337,7 +335,7 @@ def test_a_turn_edited_by_hand_is_looked_at_again(duel, fake_llm):
     assert [candidate(request) for request in leak_requests(fake_llm)] == [LEAKY]
     assert leaks_in(duel, 2)[0]["leak"] and not leaks_in(duel, 1)[0]["leak"]
     # marked, not overwritten
-    assert json.loads((duel / "answer" / "t_2.json").read_text())["challenger"] == LEAKY
+    assert read_answer(duel, "t_2")["challenger"] == LEAKY
 
 
 @pytest.mark.parametrize("leaks", ["x", [3], [{}], [{"judge": 5}], "half", "finding"])
@@ -349,9 +347,7 @@ def test_a_verdict_that_a_person_spoilt_is_named_and_costs_its_turn_alone(duel, 
               "finding": [{**good[0], "findings": [{"quote": 1}]}]}
     edit(duel / "score" / "t_2.json",
          leaks=spoilt.get(leaks, leaks) if isinstance(leaks, str) else leaks)
-    (duel / "answer" / "_leaks").mkdir()
-    (duel / "answer" / "_leaks" / "t_1.json").write_text(
-        json.dumps({"tries": [{"turn": 3, "verdicts": [{}]}]}))
+    write_json(duel / "answer/_leaks/t_1.json", {"tries": [{"turn": 3, "verdicts": [{}]}]})
     done = validated(duel, code=1)
     assert "t_2.json is not a Score: `leaks`" in done and "Traceback" not in done
     run_main(report.main, duel, code=1)
@@ -399,8 +395,7 @@ def reported(tmp_path):
     write_panel(tmp_path, "a")
     for i, text in ((1, LEAKY), (2, HONEST), (3, LEAKY)):
         write_answer(tmp_path, f"t_{i}")
-        path = tmp_path / "answer" / f"t_{i}.json"
-        write_json(path, {**json.loads(path.read_text()), "challenger": text})
+        edit(tmp_path / f"answer/t_{i}.json", challenger=text)
         write_score(tmp_path, f"t_{i}", {"a": WON})
         if i < 3:
             write_json(tmp_path / "commit" / f"proj__t_{i}.json", pr(i))
@@ -410,7 +405,7 @@ def reported(tmp_path):
 
 
 def bucket(root, i: int) -> dict:
-    return json.loads(next(root.glob(f"[dfr]*/t_{i}.json")).read_text())
+    return read_json(next(root.glob(f"[dfr]*/t_{i}.json")))
 
 
 def test_a_leaky_turn_is_not_final_and_what_nobody_could_look_at_is(reported):
@@ -433,8 +428,7 @@ def test_where_a_leak_judge_is_set_a_turn_without_its_verdict_is_for_no_trainer(
     assert [path.name for path in reported.glob("final/t*")] == ["t_3.json"]
     assert bucket(reported, 2)["leaks"][0]["kind"] == "no verdict"
     run_main(export.main, reported)
-    lines = (reported / "export" / "left_out.jsonl").read_text().splitlines()
-    left = {line["name"]: line["reason"] for line in map(json.loads, lines)}
+    left = {line["name"]: line["reason"] for line in json_lines(reported / "export/left_out.jsonl")}
     assert left["t_2"] == "no leak verdict"
 
 
@@ -446,11 +440,10 @@ def test_a_leaky_turn_is_for_no_trainer(tmp_path):
     write_turn(tmp_path, "t_1", leaks=found, challenger=LEAKY)
     write_turn(tmp_path, "t_2", leaks=[])
     run_main(export.main, tmp_path)
-    left, = map(json.loads, (tmp_path / "export" / "left_out.jsonl").read_text().splitlines())
+    left, = json_lines(tmp_path / "export/left_out.jsonl")
     assert (left["name"], left["reason"]) == ("t_1", "shows what it cannot know")
     assert "windlass" in left["detail"]
-    rows = [json.loads(line)
-            for line in (tmp_path / "export" / "jsonl" / "train.jsonl").read_text().splitlines()]
+    rows = json_lines(tmp_path / "export/jsonl/train.jsonl")
     assert [row["source"] for row in rows if row["leaks"]] == ["t_1"]
     for name in ("sft_messages", "dpo", "kto"):
         assert "windlass" not in (tmp_path / "export" / name / "train.jsonl").read_text()

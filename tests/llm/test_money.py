@@ -21,6 +21,7 @@ from conftest import (
     write_toml,
 )
 from fake_llm import ABSENT, DROP, HANG, OK, Say, Status
+from line_tables import rows
 
 import ch
 import king
@@ -63,17 +64,23 @@ def costs(root) -> list:
 
 # what a call costs -------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("price, tokens, usd", [
-    (Price(0.5, 2.0), (1_000_000, 1_000_000), 2.5),
-    (Price(0.5, 2.0, 0.1), (1_000_000, 0, 400_000), 0.6 * 0.5 + 0.4 * 0.1),
-    (Price(0.5, 2.0), (1_000_000, 0, 400_000), 0.5),         # no price for cached ones: the same
-    (Price(0.5, 2.0, 0.0), (1_000_000, 0, 1_000_000), 0.0),  # free is a price
-    (Price(0.5, 2.0, 0.1), (100, 0, 900), 100 * 0.1 / 1e6),  # never more cached ones than there are
-    (Price(0.5, 2.0, 0.1), (100, 10, None), (50 + 20) / 1e6),
-    (Price(0.0, 0.0), (5, 5), 0.0),
-])
+# price in, out and cached | tokens in, out and cached | USD
+@pytest.mark.parametrize("price, tokens, usd", rows("""
+0.5 2.0     | 1_000_000 1_000_000   | 2.5
+0.5 2.0 0.1 | 1_000_000 0 400_000   | 0.34
+# no price for cached ones: the same
+0.5 2.0     | 1_000_000 0 400_000   | 0.5
+# free is a price
+0.5 2.0 0.0 | 1_000_000 0 1_000_000 | 0
+# never more cached ones than there are
+0.5 2.0 0.1 | 100 0 900             | 0.000_01
+0.5 2.0 0.1 | 100 10 -              | 0.000_07
+0.0 0.0     | 5 5                   | 0
+"""))
 def test_cost_is_by_price_a_million_tokens_in_out_and_cached(price, tokens, usd):
-    assert Money({"m": price}).cost("m", *tokens) == pytest.approx(usd)
+    money = Money({"m": Price(*map(float, price.split()))})
+    counts = [None if n == "-" else int(n) for n in tokens.split()]
+    assert money.cost("m", *counts) == pytest.approx(float(usd))
 
 
 @pytest.mark.parametrize("model, tokens",

@@ -12,6 +12,10 @@ from codedata.llm.http import Http
 from codedata.sampling.pull_requests import fetch_prs, iso_utc, touched_files
 from codedata.sampling.trajectories import Hub
 from codedata.settings import LLM
+from codedata.texts import tomllib
+
+PATCHES = tomllib.loads(
+    (Path(__file__).parent / "patches.toml").read_text(encoding="utf-8"))["patch"]
 
 PATCH = "diff --git a/src/x.py b/src/x.py\n--- a/src/x.py\n+++ b/src/x.py\n@@ -1 +1 @@\n-a\n+b\n"
 
@@ -126,36 +130,9 @@ def test_dates_of_every_parquet_type_are_read(sql, tmp_path, http):
         "created_at"] == "2024-05-01T12:00:00Z"
 
 
-@pytest.mark.parametrize("patch, files", [
-    (PATCH, {"src/x.py"}),
-    (PATCH.replace("\n", "\r\n"), {"src/x.py"}),
-    ("diff --git a/new b/new\nnew file mode 100644\n--- /dev/null\n+++ b/new\n@@ -0,0 +1 @@\n+x\n",
-     {"new"}),
-    ("diff --git a/old b/old\ndeleted file mode 100644\n--- a/old\n+++ /dev/null\n@@ -1 +0,0 @@\n"
-     "-x\n", {"old"}),
-    ("diff --git a/a b b/c d\nsimilarity index 100%\nrename from a b\nrename to c d\n",
-     {"a b", "c d"}),
-    ("diff --git a/bin b.png b/bin b.png\nBinary files a/bin b.png and b/bin b.png differ\n",
-     {"bin b.png"}),
-    ("diff --git a/run.sh b/run.sh\nold mode 100644\nnew mode 100755\n", {"run.sh"}),
-    ('diff --git "a/\\303\\251\\t\\"q\\".txt" "b/\\303\\251\\t\\"q\\".txt"\n--- '
-     '"a/\\303\\251\\t\\"q\\".txt"\n'
-     '+++ "b/\\303\\251\\t\\"q\\".txt"\n@@ -1 +1 @@\n-a\n+b\n', {'é\t"q".txt'}),
-    ('diff --git a/plain "b/\\302\\265"\nrename from plain\nrename to "\\302\\265"\n',
-     {"plain", "µ"}),
-    ('diff --git "a/\\303\\251" "b/\\303\\251"\nnew file mode 100644\nindex 0000000..e69de29\n',
-     {"é"}),
-    ("--- a/sp ace.py\t2024-05-01 12:00:00\n+++ b/sp ace.py\t2024-05-01\n@@ -1 +1 @@\n-a\n+b\n",
-     {"sp ace.py"}),
-    ("diff --git a/q.sql b/q.sql\n--- a/q.sql\n+++ b/q.sql\n@@ -1,2 +1,2 @@\n x\n--- "
-     "a/comment.sql\n+++ b/plus.sql\n"
-     "diff --git a/z b/z\nnew file mode 100644\n", {"q.sql", "z"}),
-    ("--- a/n\n+++ b/n\n@@ -1 +1 @@\n-a\n\\ No newline at end of file\n+b\n--- a/m\n+++ b/m\n",
-     {"n", "m"}),
-    ("diff --git x.py x.py\n--- x.py\n+++ x.py\n@@ -1 +1 @@\n-a\n+b\n", {"x.py"}),
-    ("", set()), ("no patch\n", set())])
-def test_files_are_those_that_the_headers_name(patch, files):
-    assert touched_files(patch) == files
+@pytest.mark.parametrize("row", PATCHES, ids=lambda row: " ".join(row["files"]))
+def test_files_are_those_that_the_headers_name(row):
+    assert touched_files(row["text"]) == set(row["files"])
 
 
 def test_ids_and_paths_are_values_never_sql(tmp_path, http):
