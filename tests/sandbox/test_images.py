@@ -92,6 +92,7 @@ def test_the_steps_of_a_base_image_are_refused(api, tmp_path):
     (tmp_path / "Dockerfile").write_text(f"FROM {TAG}\n")   # its step would have no label
     done = build(tmp_path, "codedata-tests/built:2", LIMITS, run_label=RUN)
     assert "has ONBUILD steps" in done.failed and done.seconds < 60
+    eventually(lambda: not api.containers(all=True, filters={"ancestor": TAG}))   # of that step
     api.remove_image(TAG)   # which was made by hand
 
 
