@@ -51,7 +51,7 @@ images:        ## codedata-base:bookworm, the image that repositories are set up
 	@tools/docker-up
 
 test: setup    ## the tests that want no engine, pods or browser (no network; 5 minutes on 2 cores)
-	$(PYTEST) --dist worksteal --junitxml=build/test.xml -m "not ($(CONTAINED) or long)" $(ARGS)
+	$(PYTEST) --dist worksteal --junitxml=build/test.xml -m "not ($(CONTAINED) or demo or long)" $(ARGS)
 
 test-containers: setup  ## those that do; without an engine they fail and say so (half an hour on 2 cores)
 	$(PYTEST) --dist loadfile --junitxml=build/test-containers.xml -m "($(CONTAINED)) and not long" $(ARGS)

@@ -59,6 +59,10 @@ SETTINGS_FROM = ("CHUTES_API_KEY", "CHUTES_BASE_URL", "LLM_BASE_URL", "QIANFAN_B
 QUICK = {"retry_wait_s": 0.01, "call_timeout_s": 10.0}
 
 
+def pytest_addoption(parser):
+    parser.addoption("--root", default="runs", help="the folder that the demos filled (-m demo)")
+
+
 def pytest_runtest_setup(item):
     """Fail a test that wants an engine or pods where this machine has none; skip none."""
     for marker, missing in (("docker", _no_engine), ("pods", _no_pods)):

@@ -5,6 +5,7 @@ import os
 
 import pytest
 from conftest import REPO
+from sample_suites import HEALTHY, IN_DEMOS
 
 from codedata.env.planner import plan, project_of
 from codedata.env.repository_facts import read_facts
@@ -14,20 +15,8 @@ from codedata.sandbox import open_sandbox
 pytestmark = pytest.mark.docker
 FOLDER = REPO / "samples" / "repos"
 CA_BUNDLE = os.environ.get("REQUESTS_CA_BUNDLE", "")
-# the others install a gigabyte: make check-all
-AT_ONCE = ("bitloom", "querywren", "romanist", "spanset")
-HEALTHY = {   # passed, cases, one of the names
-    "bitloom": (7, 7, "tests/test_bits.py::test_any_buffer_will_do"),
-    "cinderset": (3, 3, "grow"),
-    "duecalc": (7, 7, "tests/test_due.py::test_due_date[eom+1-expected3]"),
-    "gapcount": (8, 8, "example.org/gapcount::TestGaps/two_of_it"),
-    "hexwarden": (5, 6, "tests/round_trip.rs::a_bad_digit_is_named"),
-    "querywren": (6, 6, "test/parse.test.js > parse > reads nested keys"),
-    "romanist": (5, 6, "test/test_romanist.py::ToRoman::test_known"),
-    "spanset": (10, 10, "tests/test_spans.py::TestRemove::test_from_the_middle"),
-    "tallybook": (4, 4, "tests/test_ledger.py::test_the_file_is_read_once"),
-    "unitfern": (5, 5, "units of one kind convert"),
-}
+# of the others those that install a gigabyte are for make check-all; the rest is in test_demos.py
+AT_ONCE = ("bitloom",)
 
 
 def planned(name: str):
@@ -44,7 +33,8 @@ def test_every_sample_is_looked_at():
 
 
 @pytest.mark.parametrize("name", [
-    name if name in AT_ONCE else pytest.param(name, marks=pytest.mark.long) for name in HEALTHY])
+    name if name in AT_ONCE else pytest.param(name, marks=pytest.mark.long)
+    for name in HEALTHY if name not in IN_DEMOS])
 def test_a_repository_becomes_a_healthy_environment_with_the_first_recipe(name):
     found = planned(name)
     verified = found.verified

@@ -1,0 +1,111 @@
+"""Check what the demos of the README left: `pytest -m demo --root runs`, after `make demo`,
+`make demo-env`, `make demo-bugs` and `make demo-dp`. Their images are still there."""
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+from conftest import REPO, run_script
+from judged import read_json
+from sample_suites import DEMOS, HEALTHY
+
+from codedata.code.eval_script import printed_results
+from codedata.code.junit import escaped_name
+
+pytestmark = pytest.mark.demo
+
+
+@pytest.fixture
+def left(request):
+    """Return a function that returns the folder that a demo left."""
+    root = request.config.getoption("--root")
+    return lambda name: (REPO / root / name).resolve(strict=True)
+
+
+def records(folder) -> dict[str, dict]:
+    return {path.stem: read_json(path) for path in sorted(folder.glob("[!_]*.json"))}
+
+
+def in_image(image: str, script: str) -> str:
+    done = subprocess.run(["docker", "run", "--rm", "-i", "--network=none", image, "bash"],
+                          input=script, capture_output=True, text=True, timeout=300)
+    return done.stdout
+
+
+@pytest.mark.parametrize(("demo", "names"), DEMOS.items())
+def test_each_repository_became_a_healthy_environment_with_the_first_recipe(left, demo, names):
+    found = records(left(demo) / "env")
+    assert {*found} == names
+    for name, record in found.items():
+        n_passed, n_cases, case = HEALTHY[name]
+        verified = record["verified"]
+        assert (record["status"], verified["healthy"]) == ("success", True), name
+        assert len(verified["attempts"]) == 1 and not record["flaky"]
+        statuses = {one["name"]: one["status"] for one in record["test_case_result"]}
+        assert (len(statuses), [*statuses.values()].count("passed")) == (n_cases, n_passed)
+        assert case in statuses
+        log = in_image(record["image_name"], "git log --all --format=%H; git status --short")
+        assert log == f"{record['base_commit']}\n", name
+
+
+def test_what_tests_run_and_how_the_source_is_built_is_known(left):
+    root = left("demo-env")
+    for name in DEMOS["demo-env"]:
+        functions = {one["id"]: one for one in read_json(root / f"analysis/{name}.json")["symbols"]}
+        assert functions and (root / f"analysis/_pages/{name}.html").exists()
+    assert {*records(root / "coverage")} <= DEMOS["demo-env"]
+
+
+def test_each_bug_fails_its_tests_in_its_image_and_the_patch_heals_it(left):
+    """Grade as others do: an evaluation script and a patch, given to the image from outside."""
+    bugs = records(left("demo-bugs") / "bug")
+    assert {bug["repo"].rpartition("/")[2] for bug in bugs.values()} == DEMOS["demo-bugs"]
+    for id, bug in bugs.items():
+        assert bug["problem_statement"] and bug["method"] == "procedural", id
+        assert bug["evidence"]["screened"]["same_tests"] and len(bug["evidence"]["runs"]) == 5
+        log = in_image(bug["image"], "git log --all --format=%H; git status --short")
+        assert log == f"{bug['base_commit']}\n", id
+        heal = f"git apply - <<'END_OF_PATCH'\n{bug['patch']}END_OF_PATCH\n"
+        broken, healed = ({escaped_name(name): status for name, status in
+                           printed_results(in_image(bug["image"], text)).items()}
+                          for text in (bug["eval_script"], heal + bug["eval_script"]))
+        assert {broken[name] for name in bug["FAIL_TO_PASS"]} <= {"failed", "error"}, id
+        assert {broken[name] for name in bug["PASS_TO_PASS"]} == {"passed"}, id
+        for name in bug["FAIL_TO_PASS"] + bug["PASS_TO_PASS"]:
+            assert healed[name] == "passed", (id, name)
+
+
+def test_the_bugs_become_rows_of_swe_bench_and_a_page(left, tmp_path):
+    root = left("demo-bugs")
+    assert "Bug yields" in (root / "bug/_report.html").read_text()
+    done = run_script("export.py", root, "--formats", "swebench", "--output", tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for path in tmp_path.glob("swebench/*.jsonl")
+             for line in path.read_text().splitlines()]
+    assert {line["instance_id"] for line in lines} == {*records(root / "bug")}
+
+
+def test_two_seeds_became_approved_tasks_that_pass_every_check(left):
+    root = left("demo-dp")
+    approved = 0
+    for folder in sorted(root.glob("dp/*_001_a")):
+        meta = read_json(folder / "metadata.json")
+        approved += meta["status"] == "approved"
+        checks = read_json(root / f"dp/_checks/{meta['approved']}.json")
+        assert checks["ok"] and {one["status"] for one in checks["checks"]} == {"passed"}
+    assert approved == len((REPO / "samples/dp_trajectories/demo.txt").read_text().split())
+    assert (root / "dp/_index.html").exists()
+
+
+def test_the_duel_left_turns_and_sets_that_say_what_they_are(left):
+    root = left("demo")
+    sets = [*root.glob("export/*/README.md")]
+    assert sets and (root / "report/report.html").exists()
+    assert records(root / "refined") and records(root / "defeat")
+
+
+@pytest.mark.parametrize("name", ["demo", "demo-env", "demo-bugs", "demo-dp"])
+def test_nothing_is_left_to_do(left, name):
+    seen = json.loads(run_script("status.py", left(name), "--json").stdout)["stages"]
+    assert seen and not [one for one in seen if one["counts"].get("failed")]
