@@ -10,7 +10,7 @@ PYTEST = $(BIN)/python -m pytest -q -n auto --maxprocesses 8
 CONTAINED = docker or pods or chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repo demo demo-model demo-env demo-bugs demo-dp images test test-containers test-trl test-harbor test-swebench check-all figures lint lock duel status clean samples $(SCRIPTS) $(MORE)
+.PHONY: help setup repo demo demo-model demo-env demo-bugs demo-dp images test test-containers test-demos test-trl test-harbor test-swebench check-all figures lint lock duel status clean samples $(SCRIPTS) $(MORE)
 
 help:          ## this list
 	@awk -F ':.*## ' '/^[a-z$$()A-Z -]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ test: setup    ## the tests that want no engine, pods or browser (no network; 5 
 
 test-containers: setup  ## those that do; without an engine they fail and say so (half an hour on 2 cores)
 	$(PYTEST) --dist loadfile --junitxml=build/test-containers.xml -m "($(CONTAINED)) and not long" $(ARGS)
+
+test-demos: setup  ## what the four demos have left in runs/ (their images are still there)
+	$(PYTEST) -m demo --root runs tests/test_demos.py $(ARGS)
 
 test-trl:      ## the exports in TRL's own trainers (Python 3.11, 1.7 GB of packages in .venv-trl)
 	@tools/test-trl $(ARGS)

@@ -6,14 +6,15 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from projects import make_lean
 
 from codedata.sandbox import open_sandbox
 
-RUN, BASE = "test-verify", "codedata-base:bookworm"
+RUN = "test-verify"
 
 
 def opener(image: str):
-    return open_sandbox("docker", image=image or BASE, workdir="/testbed", scripts=[],
+    return open_sandbox("docker", image=image or make_lean(), workdir="/testbed", scripts=[],
                         run_label=RUN)
 
 

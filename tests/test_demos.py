@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 
 import pytest
@@ -45,26 +46,29 @@ def test_each_repository_became_a_healthy_environment_with_the_first_recipe(left
         statuses = {one["name"]: one["status"] for one in record["test_case_result"]}
         assert (len(statuses), [*statuses.values()].count("passed")) == (n_cases, n_passed)
         assert case in statuses
-        log = in_image(record["image_name"], "git log --all --format=%H; git status --short")
+        log = in_image(record["image_name"], "git log --all --format=%H; git status --short -uno")
         assert log == f"{record['base_commit']}\n", name
 
 
 def test_what_tests_run_and_how_the_source_is_built_is_known(left):
     root = left("demo-env")
     for name in DEMOS["demo-env"]:
-        functions = {one["id"]: one for one in read_json(root / f"analysis/{name}.json")["symbols"]}
-        assert functions and (root / f"analysis/_pages/{name}.html").exists()
-    assert {*records(root / "coverage")} <= DEMOS["demo-env"]
+        analysed, measured = (read_json(root / f"{folder}/{name}.json")
+                              for folder in ("analysis", "coverage"))
+        assert len(measured["tests"]) == HEALTHY[name][1] and analysed["entities"]
+        assert name == "querywren" or all(
+            test["lines"] for test in measured["tests"] if "skipped" not in test["status"]), name
+        assert (root / f"analysis/_pages/{name}.html").exists()
 
 
 def test_each_bug_fails_its_tests_in_its_image_and_the_patch_heals_it(left):
     """Grade as others do: an evaluation script and a patch, given to the image from outside."""
     bugs = records(left("demo-bugs") / "bug")
-    assert {bug["repo"].rpartition("/")[2] for bug in bugs.values()} == DEMOS["demo-bugs"]
+    assert len(bugs) >= 3
     for id, bug in bugs.items():
         assert bug["problem_statement"] and bug["method"] == "procedural", id
         assert bug["evidence"]["screened"]["same_tests"] and len(bug["evidence"]["runs"]) == 5
-        log = in_image(bug["image"], "git log --all --format=%H; git status --short")
+        log = in_image(bug["image"], "git log --all --format=%H; git status --short -uno")
         assert log == f"{bug['base_commit']}\n", id
         heal = f"git apply - <<'END_OF_PATCH'\n{bug['patch']}END_OF_PATCH\n"
         broken, healed = ({escaped_name(name): status for name, status in
@@ -77,11 +81,11 @@ def test_each_bug_fails_its_tests_in_its_image_and_the_patch_heals_it(left):
 
 
 def test_the_bugs_become_rows_of_swe_bench_and_a_page(left, tmp_path):
-    root = left("demo-bugs")
+    root = shutil.copytree(left("demo-bugs"), tmp_path / "root")
     assert "Bug yields" in (root / "bug/_report.html").read_text()
-    done = run_script("export.py", root, "--formats", "swebench", "--output", tmp_path)
+    done = run_script("export.py", root, "--formats", "swebench")
     assert done.returncode == 0, done.stderr
-    lines = [json.loads(line) for path in tmp_path.glob("swebench/*.jsonl")
+    lines = [json.loads(line) for path in root.glob("export/swebench/*.jsonl")
              for line in path.read_text().splitlines()]
     assert {line["instance_id"] for line in lines} == {*records(root / "bug")}
 

@@ -121,7 +121,7 @@ def test_graders_run_the_hidden_tests_as_they_were_whatever_an_agent_left(proof,
     ("diff --git a/heron.py b/heron.py\nold mode 100644\nnew mode 100755\n",
      "the patch changes nothing")])
 def test_one_run_says_what_is_wrong_with_a_patch(heron, patch, trouble):
-    known = prover(run_timeout=20).quick(environment_of(), patch, RUN)
+    known = prover(run_timeout=5).quick(environment_of(), patch, RUN)
     assert known.trouble.startswith(trouble) and bool(known.trouble) == bool(trouble)
     if not trouble:
         assert (known.broken, known.n_passed) == (BROKEN, 8) and "3 failed" in known.log

@@ -5,7 +5,8 @@ import resource
 from pathlib import Path
 
 import pytest
-from heron_project import BASE, RUN, add_test, git, opener
+from heron_project import RUN, add_test, git, opener
+from projects import make_lean
 from steps_seen import StepsSeen
 
 from codedata.code.source import Project, put_source
@@ -46,7 +47,8 @@ def test_what_works_is_verified_case_by_case(source):
 def test_nothing_of_a_script_is_left_in_the_shell_for_the_next(source):
     """Run it also in a sandbox that keeps directory and environment between commands."""
     def keeping(image: str):
-        return open_sandbox("docker", image=image or BASE, workdir="/testbed", run_label=RUN)
+        return open_sandbox("docker", image=image or make_lean(), workdir="/testbed",
+                            run_label=RUN)
     project = Project(source, distribution="heron", modules=("heron",))
     found = Verifier(keeping, project, LIMITS).verify(
         "cd /; export PYTEST_ADDOPTS=--nonsense; set -eu\n", TESTS)
@@ -67,7 +69,7 @@ def test_a_suite_in_which_nothing_passes_is_not_verified(source):
 
 def test_time_is_limited_and_the_cause_says_so(source):
     assert check(source, install="sleep 60", limits=Limits(2, 2)).cause.name == "time_limit"
-    found = check(source, test=f"{TESTS}; sleep 60", limits=Limits(60, 4))
+    found = check(source, test=f"{TESTS}; sleep 60", limits=Limits(60, 4), only_healthy=True)
     assert found.timed_out and not found.healthy
 
 

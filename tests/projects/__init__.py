@@ -22,7 +22,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
@@ -111,6 +111,7 @@ def held_lock() -> Iterator[None]:
         yield
 
 
+@cache
 def make_lean() -> str:
     """Make the image that projects begin from, unless it is there, and return its name."""
     base = json.loads(docker("image", "inspect", BASE))[0]
