@@ -9,7 +9,7 @@ from functools import partial
 from itertools import takewhile
 
 import pytest
-from a_datapoint import SOLUTION, write_datapoint
+from a_datapoint import PARTS, SOLUTION, write_datapoint
 from conftest import REPO
 
 sys.path.append(str(REPO / "benchmarks"))   # behind the scripts: one has a name of theirs
@@ -75,13 +75,20 @@ def test_a_mutant_is_caught_by_the_check_that_is_for_it_and_by_none_before(tmp_p
 
 
 @pytest.mark.docker
-def test_a_program_that_does_not_run_with_the_shifted_clock_is_no_fault(tmp_path):
+def test_what_no_check_can_decide_is_for_the_review(tmp_path):
+    """Take a program that does not run with a shifted clock, and an image with a broken pack."""
     solution = SOLUTION.replace("total = 0", "import os\ntotal = "
                                 "99 if os.path.exists('/etc/ld.so.preload') else 0")
     host = open_host(tmp_path)
-    point = read_datapoint(write_datapoint(tmp_path / "sums", solution=solution))
+    point = read_datapoint(write_datapoint(
+        tmp_path / "sums", solution=f"{solution}echo done > notes\n",
+        dockerfile=PARTS["dockerfile"] + r"RUN printf 'PACK\0\0\0\2' > lost.pack" + "\n"))
     with labelled(host, point.instance_id, "dp") as label:
         validation = Validation(point, host, label)
         for check in ("weight_validation", "docker_build", "solvable", "repeatable"):
             getattr(validation, check)()
-    assert any("the clock could not be shifted" in line for line in validation.review)
+    unread, alike, *clock = validation.review
+    assert "/app/lost.pack cannot be looked through: git index-pack failed" in unread
+    assert alike == ("none of 2 partial solutions tells these tests apart: "
+                     "test_numbers_are_added_up, test_words_are_passed_over")
+    assert len(clock) == 2 and all("clock could not be shifted" in line for line in clock)
