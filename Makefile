@@ -10,7 +10,7 @@ PYTEST = $(BIN)/python -m pytest -q -n auto --maxprocesses 8
 CONTAINED = docker or pods or chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repo demo demo-model demo-env demo-bugs demo-dp images test test-containers test-demos test-trl test-harbor test-swebench check-all figures lint lock duel status clean samples $(SCRIPTS) $(MORE)
+.PHONY: help setup repo demo demo-model demo-env demo-bugs demo-dp images test test-containers test-demos record-runs test-trl test-harbor test-swebench check-all figures lint lock duel status clean samples $(SCRIPTS) $(MORE)
 
 help:          ## this list
 	@awk -F ':.*## ' '/^[a-z$$()A-Z -]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ test-containers: setup  ## those that do; without an engine they fail and say so
 
 test-demos: setup  ## what the four demos have left in runs/ (their images are still there)
 	$(PYTEST) -m demo --root runs tests/test_demos.py $(ARGS)
+
+record-runs: setup images  ## the runs in tests/frozen, in containers, with what is decided of them
+	$(BIN)/python -m tests.record_runs $(ARGS)
 
 test-trl:      ## the exports in TRL's own trainers (Python 3.11, 1.7 GB of packages in .venv-trl)
 	@tools/test-trl $(ARGS)

@@ -20,8 +20,11 @@ def opener(image: str):
 
 @pytest.fixture
 def source(tmp_path):
+    return write_source(tmp_path / "heron")
+
+
+def write_source(folder: Path) -> Path:
     """Write a small module with a test, as a folder without a history."""
-    folder = tmp_path / "heron"
     (folder / "tests").mkdir(parents=True)
     (folder / "heron.py").write_text("def wade():\n    return 'slowly'\n")
     (folder / "tests" / "test_heron.py").write_text("import heron\n")

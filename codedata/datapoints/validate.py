@@ -13,7 +13,7 @@ import re
 import shlex
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from decimal import Decimal
 from functools import lru_cache, partial
 from pathlib import Path
@@ -251,20 +251,14 @@ class Validation:
     def test_discovery(self) -> None:
         """Check that pytest collects the tests that have weights, and skips none."""
         grade = self._graded(None)
-        broken = [why for _, phase, _, why in grade.phases if phase == "collect"]
-        found = {name for name, phase, *_ in grade.phases if phase != "collect"}
-        if broken or not found:
-            raise Failure("pytest does not collect them", broken or grade.log.splitlines()[-5:])
-        if odd := sorted(found ^ self._weights.keys()):
-            raise Failure(f"pytest and weights.json do not name the same tests: {', '.join(odd)}")
+        check_collected(grade, self._weights)
         nodes = [*ast.walk(self._tree())]
         marks = {node.attr for node in nodes if isinstance(node, ast.Attribute)
                  and re.match("pytest|unittest|mark$", ast.unparse(node.value))} & MARKS
         marks |= {alias.name for node in nodes if isinstance(node, ast.ImportFrom)
                   and node.module in ("pytest", "unittest") for alias in node.names} & MARKS
-        skipped = sorted({name for name, _, outcome, _ in grade.phases if outcome == "skipped"})
-        if marks or skipped:
-            raise Failure("tests may be skipped, or may fail", sorted(marks) + skipped)
+        if marks:
+            raise Failure("tests may be skipped, or may fail", sorted(marks))
 
     def dependency_check(self) -> None:
         """Check that what the tests import is in the image."""
@@ -280,16 +274,7 @@ class Validation:
 
     def fail_first(self) -> None:
         """Check that each test fails in the image as it is, by an assertion."""
-        grade = self._graded(None)
-        raised = defaultdict(set)
-        for name, phase, outcome, why in grade.phases:
-            if outcome != "passed":
-                raised[name].add(f"{phase}: {why or outcome}")
-        wanted = {f"call: {one}" for one in ASSERTIONS}
-        odd = [f"{name}: {', '.join(sorted(raised[name])) or 'passes'}"
-               for name in sorted(self._weights) if not raised[name] or raised[name] - wanted]
-        if odd or grade.reward:
-            raise Failure(f"the reward is {grade.reward}, and tests do not fail by assertion", odd)
+        check_fails_first(self._graded(None), self._weights)
 
     # solutions and cheats ------------------------------------------------------------------------
 
@@ -301,10 +286,7 @@ class Validation:
             current_step().count = f"run {n + 1} of {RUNS}"
             work, printed = self._done(self.datapoint.solution)
             grade = self._grader.grade(work, before="true; ")   # each time anew
-            if grade.reward != 1.0:
-                raise Failure(f"run {n + 1} of the solution gets {grade.reward}",
-                              [*self._missed(grade), *printed.splitlines()[-5:],
-                               *grade.log.splitlines()[-5:]])
+            check_solved(grade, self._weights, n + 1, printed)
         self._solved = work
         untouched, _ = self._grader.work("true")
         outcomes = defaultdict(list)
@@ -323,10 +305,6 @@ class Validation:
             self.review += [f"none of {len(parts)} partial solutions tells these tests apart: "
                             f"{', '.join(names)}"
                             for names in alike.values() if len(names) > 1]
-
-    def _missed(self, grade: Grade) -> list[str]:
-        """Return the tests that have not passed."""
-        return sorted(self._weights.keys() - grade.passed())
 
     def _done(self, script: str) -> tuple[bytes, str]:
         try:
@@ -366,7 +344,7 @@ class Validation:
             grade, why = self._repeated(with_clock, SHIFT.format("+400d")), "400 days later"
             if grade.reward == 1.0:
                 continue
-            failed = self._missed(grade)
+            failed = missed(grade, self._weights)
             if self._repeated(with_clock, SHIFT.format("+0d")).reward != 1.0:
                 # either that order fails, or a program that does not run with the library on any
                 # day, as those with jemalloc
@@ -403,6 +381,46 @@ class Validation:
                         key=natural)
         if hidden:
             self.review.append(f"only the tests name: {', '.join(hidden[:MAX_EVIDENCE])}")
+
+
+# what a grade shows ------------------------------------------------------------------------------
+
+def missed(grade: Grade, tests: Collection[str]) -> list[str]:
+    """Return the tests that have not passed."""
+    return sorted({*tests} - grade.passed())
+
+
+def check_collected(grade: Grade, tests: Collection[str]) -> None:
+    """Raise Failure where pytest collected other tests than these, or skipped some."""
+    broken = [why for _, phase, _, why in grade.phases if phase == "collect"]
+    found = {name for name, phase, *_ in grade.phases if phase != "collect"}
+    if broken or not found:
+        raise Failure("pytest does not collect them", broken or grade.log.splitlines()[-5:])
+    if odd := sorted(found ^ {*tests}):
+        raise Failure(f"pytest and weights.json do not name the same tests: {', '.join(odd)}")
+    if skipped := sorted({name for name, _, outcome, _ in grade.phases if outcome == "skipped"}):
+        raise Failure("tests may be skipped, or may fail", skipped)
+
+
+def check_fails_first(grade: Grade, tests: Collection[str]) -> None:
+    """Raise Failure unless each test fails by an assertion, and nothing is rewarded."""
+    raised = defaultdict(set)
+    for name, phase, outcome, why in grade.phases:
+        if outcome != "passed":
+            raised[name].add(f"{phase}: {why or outcome}")
+    wanted = {f"call: {one}" for one in ASSERTIONS}
+    odd = [f"{name}: {', '.join(sorted(raised[name])) or 'passes'}"
+           for name in sorted(tests) if not raised[name] or raised[name] - wanted]
+    if odd or grade.reward:
+        raise Failure(f"the reward is {grade.reward}, and tests do not fail by assertion", odd)
+
+
+def check_solved(grade: Grade, tests: Collection[str], n: int, printed: str = "") -> None:
+    """Raise Failure unless the n-th run of the solution, which printed something, is rewarded."""
+    if grade.reward != 1.0:
+        raise Failure(f"run {n} of the solution gets {grade.reward}",
+                      [*missed(grade, tests), *printed.splitlines()[-5:],
+                       *grade.log.splitlines()[-5:]])
 
 
 def _named_in(tree: ast.Module) -> Iterator[str]:

@@ -159,10 +159,9 @@ class Verifier:
                 return result
         begin_step("tests", 2, STEPS)
         runs = [self.test(sandbox, test_script)]
-        result = replace(result, log=runs[0].text, test_s=(runs[0].seconds,), **_figures(runs[0]))
-        if not result.n_passed or (only_healthy and not result.healthy):
-            return replace(result, failed="tests",
-                           cause=why_not_healthy(runs[0], self.limits.test_s))
+        result = promising(result, runs[0], self.limits.test_s, only_healthy)
+        if result.failed:
+            return result
         begin_step("tests again", 3, STEPS)
         runs.append(self.test(sandbox, test_script))
         if not self.image_name:
@@ -183,32 +182,16 @@ class Verifier:
         the result."""
         began = now(sandbox)
         runs = [*runs, self.test(sandbox, test_script)]
-        stable, flaky = compare(runs)
-        result = replace(result, flaky=flaky, test_s=tuple(run.seconds for run in runs),
+        result = replace(repeated(result, runs),
                          changed_by_tests=restore(sandbox, result.base_commit, began)[0])
-        max_cases = max(len(run.results) for run in runs)
-        if len(stable) < MIN_REPEATED * max_cases or "passed" not in stable.values():
-            evidence = f"{len(flaky)} cases differ between {len(runs)} runs, such as {flaky[0]}"
-            return replace(result, failed="repeat", cause=Cause("unstable", evidence))
+        if result.failed:
+            return result
         begin_step("tests without network", 5, STEPS)
         sandbox.network(False)
         run = self.test(sandbox, test_script)
-        offline = {case.name: case.status for case in run.results}
         committed = sandbox.run("git -c safe.directory='*' -c core.quotePath=false ls-files").output
-        unreported, n_files = unreported_files(committed.splitlines(), run.results)
-        result = replace(
-            result, test_s=(*result.test_s, run.seconds), **_figures(run),
-            unreported_files=unreported, n_test_files=n_files,
-            results=[{"name": name, "status": offline[name]} for name in stable if name in offline],
-            needs_network=[name for name, status in stable.items() if offline.get(name) != status])
-        if not any(case["status"] == "passed" for case in result.results):
-            cause = Cause("offline", cause_of("test", run.text).evidence)
-            return replace(result, failed="offline", cause=cause, log=run.text)
-        bad = next((other for other in runs if not other.is_complete), None) if run.healthy else run
-        if bad is not None:
-            result = replace(result, healthy=False, log=bad.text,
-                             cause=why_not_healthy(bad, self.limits.test_s))
-        return self._check_hollow(sandbox, result, test_script)
+        result = concluded(result, runs, run, committed.splitlines(), self.limits.test_s)
+        return result if result.failed else self._check_hollow(sandbox, result, test_script)
 
     def _check_hollow(self, sandbox: Sandbox, result: Verified, test_script: str) -> Verified:
         """Return the result, failed where the test script does not notice that the source is
@@ -241,6 +224,49 @@ class Verifier:
         if copies := shadows(sandbox, self.project, test_script) or copies:
             return replace(result, failed="shadow", cause=Cause("shadowed", copies[0]))
         return result
+
+
+# what runs show ----------------------------------------------------------------------------------
+
+def promising(result: Verified, run: Run, limit_s: float, only_healthy: bool = False) -> Verified:
+    """Return the result with the first run, which had limit_s seconds; failed where nothing passed,
+    with `only_healthy` also where it is not healthy."""
+    result = replace(result, log=run.text, test_s=(run.seconds,), **_figures(run))
+    if result.n_passed and (result.healthy or not only_healthy):
+        return result
+    return replace(result, failed="tests", cause=why_not_healthy(run, limit_s))
+
+
+def repeated(result: Verified, runs: list[Run]) -> Verified:
+    """Return the result with three runs; failed where too many cases differ between them."""
+    stable, flaky = compare(runs)
+    result = replace(result, flaky=flaky, test_s=tuple(run.seconds for run in runs))
+    max_cases = max(len(run.results) for run in runs)
+    if len(stable) >= MIN_REPEATED * max_cases and "passed" in stable.values():
+        return result
+    evidence = f"{len(flaky)} cases differ between {len(runs)} runs, such as {flaky[0]}"
+    return replace(result, failed="repeat", cause=Cause("unstable", evidence))
+
+
+def concluded(result: Verified, runs: list[Run], offline: Run, committed: list[str],
+              limit_s: float) -> Verified:
+    """Return the result with three runs that agree and one without the network, of a source with
+    these committed files; failed where nothing passes without the network."""
+    stable = compare(runs)[0]
+    statuses = {case.name: case.status for case in offline.results}
+    unreported, n_files = unreported_files(committed, offline.results)
+    result = replace(
+        result, test_s=(*result.test_s, offline.seconds), **_figures(offline),
+        unreported_files=unreported, n_test_files=n_files,
+        results=[{"name": name, "status": statuses[name]} for name in stable if name in statuses],
+        needs_network=[name for name, status in stable.items() if statuses.get(name) != status])
+    if not any(case["status"] == "passed" for case in result.results):
+        cause = Cause("offline", cause_of("test", offline.text).evidence)
+        return replace(result, failed="offline", cause=cause, log=offline.text)
+    bad = next((one for one in runs if not one.is_complete), None) if offline.healthy else offline
+    if bad is None:
+        return result
+    return replace(result, healthy=False, log=bad.text, cause=why_not_healthy(bad, limit_s))
 
 
 def _figures(run: Run) -> dict:

@@ -62,53 +62,10 @@ def test_an_install_that_fails_is_named_with_its_line(source):
     assert "pan.h" in found.cause.evidence
 
 
-def test_a_suite_in_which_nothing_passes_is_not_verified(source):
-    found = check(source, test=f"{TESTS} --deselect tests/test_heron.py::test_wade")
-    assert found.failed == "tests" and found.cause.name == "no_tests" and not found.results
-
-
 def test_time_is_limited_and_the_cause_says_so(source):
     assert check(source, install="sleep 60", limits=Limits(2, 2)).cause.name == "time_limit"
     found = check(source, test=f"{TESTS}; sleep 60", limits=Limits(60, 4), only_healthy=True)
     assert found.timed_out and not found.healthy
-
-
-def test_cases_that_differ_between_runs_are_listed_and_are_no_result(source):
-    for n in range(4):
-        add_test(source, f"def test_steady_{n}():\n    pass")
-    add_test(source, "def test_toggles():\n    from pathlib import Path\n"
-                     "    seen = Path('/tmp/seen').exists()\n"
-                     "    Path('/tmp/seen').unlink() if seen else Path('/tmp/seen').touch()\n"
-                     "    assert not seen")
-    found = check(source)
-    assert found.ok and found.flaky == ["tests/test_heron.py::test_toggles"]
-    assert len(found.results) == 5 and all(case["status"] == "passed" for case in found.results)
-
-
-def test_files_that_report_no_result_are_listed(source):
-    for name in ("reeds", "tide"):
-        (source / "tests" / f"test_{name}.py").write_text("def test_it():\n    pass\n")
-    found = check(source, test=f"{TESTS} tests/test_heron.py")
-    assert found.ok and found.n_test_files == 3
-    assert found.unreported_files == ["tests/test_reeds.py", "tests/test_tide.py"]
-    assert check(source).unreported_files == []
-
-
-def test_a_suite_whose_names_change_all_the_time_is_not_verified(source):
-    add_test(source, "import time\nimport pytest\nNOW = time.time_ns()\n\n\n"
-                     "@pytest.mark.parametrize('n', range(NOW, NOW + 9))\ndef test_n(n):\n    pass")
-    found = check(source)
-    assert (found.failed, found.cause.name) == ("repeat", "unstable")
-
-
-def test_what_holds_only_with_a_network_is_listed(source):
-    add_test(source, "def test_needs_a_network():\n    import socket\n"
-                     "    assert len(socket.if_nameindex()) > 1")
-    found = check(source)
-    assert found.ok and found.needs_network == ["tests/test_heron.py::test_needs_a_network"]
-    assert {"name": "tests/test_heron.py::test_needs_a_network",
-            "status": "failed"} in found.results
-    assert check(source, test=f"{TESTS} -k network").failed == "offline"
 
 
 def test_the_image_holds_the_install_and_passes_offline(source, image_name):

@@ -1,0 +1,45 @@
+"""Check that what was decided on recorded runs is decided again, and that live runs still come to
+what is recorded (make record-runs)."""
+from __future__ import annotations
+
+import re
+
+import pytest
+from frozen_decisions import DECISIONS, lines
+
+LINES = [(kind, line) for kind in DECISIONS for line in lines(kind)]
+LIVE = [(kind, name) for kind, names in {
+    "bugs": ("three words too many", "a syntax error", "an endless loop"),
+    "misread": ("an exit code of its own", "marks of graders in what it prints", "no result"),
+    "hollow": ("copies a report", "swallows the exit code", "a program"),
+    "verifications": ("a test that passes", "a case that comes and goes",
+                      "nothing without the network")}.items() for name in names]
+
+
+@pytest.mark.parametrize(("kind", "line"), LINES, ids=[f"{kind}: {line['name']}"
+                                                       for kind, line in LINES])
+def test_what_was_decided_is_decided_again(kind, line):
+    found = DECISIONS[kind](line)
+    assert found == {key: line[key] for key in found}
+
+
+def test_the_net_is_wide():
+    """Count proofs and refusals, and the rules of which something was refused: a reason without
+    its names and numbers."""
+    good = [line for _, line in LINES if line["verdict"] in ("good", "real", "healthy")]
+    refused = [(kind, line) for kind, line in LINES if line["reason"]]
+    rules = {(kind, re.sub(r"[\d.]+|: .*|, such as.*", "", line["reason"]))
+             for kind, line in refused}
+    assert len(good) >= 15 and len(refused) >= 35 and len(rules) >= 20, rules
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize(("kind", "name"), LIVE, ids=map(": ".join, LIVE))
+def test_a_live_run_comes_to_what_is_recorded(kind, name):
+    from record_runs import recorded, scenes_of
+    frozen, = (line for line in lines(kind) if line["name"] == name)
+    scene, = (one for one in scenes_of(kind) if one["name"] == name)
+    live = recorded(kind, scene)
+    for key in DECISIONS[kind](frozen):
+        seen, known = (re.sub(r"in [\d.]+s", "", str(line[key])) for line in (live, frozen))
+        assert seen == known
