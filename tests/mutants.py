@@ -1,8 +1,5 @@
 """Plant faults in copies of a tree, one at a time, and see which of its tests catch them.
 
-    python -m tests.mutants                          # this repository as it is committed
-    python -m tests.mutants --tree ../before --own   # another one, by the tests of each fault alone
-
 reads   tests/mutants.toml    faults, each with the tests that ought to catch it
 writes  build/mutants.jsonl   {commit, fault, caught, by, seconds}: a line a fault, and one more,
                               with caught_by_all, of one that survives its own tests
@@ -20,35 +17,21 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 
 from codedata.texts import tomllib
 
 REPO = Path(__file__).resolve().parents[1]
-OWN_S, ALL_S = 300, 3_000
-END_S = 60   # for fixtures to remove their containers
+OWN_S, ALL_S, END_S = 300, 3_000, 60   # limits of pytest, and of its end
 BY_TIME = "(by time)"
 ALL = ["-n", "2", "-m", "not (docker or pods or chromium or long)"]   # as `make test` does
 # pytest's exit code is 1 where tests fail; one that imports another package than the copy's has 4
-CHILD = """import os, sys
-import codedata, pytest
+CHILD = """import codedata, os, pytest, sys
 is_copy = codedata.__file__.startswith(os.getcwd() + os.sep)
-sys.exit(pytest.main(["-q", "-x", "-p", "no:cacheprovider", *sys.argv[1:]]) if is_copy else 4)"""
-FAILED = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", re.MULTILINE)
-
-
-class BadFault(Exception):
-    """Say why a fault cannot be planted, or its tests cannot be run."""
-
-
-def plant(fault: dict, copy: Path) -> None:
-    """Put a fault into a copy of a tree."""
-    file = copy / fault["file"]
-    text = file.read_text()
-    if (n := text.count(fault["find"])) != 1:
-        raise BadFault(f"`find` stands {n} times in {fault['file']}")
-    file.write_text(text.replace(fault["find"], fault["replace"]))
+sys.exit(pytest.main(sys.argv[1:]) if is_copy else 4)"""
+FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+\.py::.+?)(?: - .*)?$", re.MULTILINE)
 
 
 def tests_of(fault: dict, copy: Path) -> list[str]:
@@ -58,45 +41,48 @@ def tests_of(fault: dict, copy: Path) -> list[str]:
         if all((copy / path).is_file() and f"{test}(" in (copy / path).read_text()
                for path, _, test in parts):
             return names
-    raise BadFault("its tests are not in this tree")
+    raise ValueError("its tests are not in this tree")
 
 
 def failure(copy: Path, arguments: list[str], limit_s: float) -> str:
     """Return the first test that fails in a copy, BY_TIME where they do not end, "" for none."""
-    child = subprocess.Popen([sys.executable, "-c", CHILD, *arguments], cwd=copy, text=True,
-                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                             start_new_session=True)
-    for end, seconds in ((signal.SIGINT, limit_s), (signal.SIGKILL, END_S)):
-        try:
-            output, _ = child.communicate(timeout=seconds)
-            break
-        except subprocess.TimeoutExpired:
-            os.killpg(child.pid, end)
-    else:
-        child.communicate()
-    if seconds != limit_s:
+    child = subprocess.Popen([sys.executable, "-c", CHILD, "-q", "-x", "-p", "no:cacheprovider",
+                              *arguments], cwd=copy, text=True, stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+        output, _ = child.communicate(timeout=limit_s)
+    except subprocess.TimeoutExpired:
+        child.send_signal(signal.SIGINT)   # so that fixtures remove their containers
+        with suppress(subprocess.TimeoutExpired):
+            child.communicate(timeout=END_S)
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
         return BY_TIME
     failed = FAILED.search(output)
-    if child.returncode == 0 or (child.returncode == 1 and failed):
-        return failed[1] if child.returncode else ""
-    raise BadFault(f"pytest ended with {child.returncode}: {output[-1_000:]}")
+    if child.returncode == 1 and failed:
+        return failed[1]
+    if child.returncode:
+        raise ValueError(f"pytest ended with {child.returncode}: {output[-1_000:]}")
+    return ""
 
 
 def look(fault: dict, tree: Path, key: str) -> dict:
-    """Return whether the tests of a fault, or all of them, catch it in a copy of a tree."""
+    """Return whether the tests of a fault, or all tests, catch it in a copy of a tree."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
         copy = Path(folder, "copy")
         subprocess.run(["git", "clone", "--quiet", "--shared", tree, copy], check=True)
-        plant(fault, copy)
-        by = (failure(copy, tests_of(fault, copy), OWN_S) if key == "caught"
-              else failure(copy, ALL, ALL_S))
+        text = (copy / fault["file"]).read_text()
+        if (n := text.count(fault["find"])) != 1:
+            raise ValueError(f"`find` stands {n} times in {fault['file']}")
+        (copy / fault["file"]).write_text(text.replace(fault["find"], fault["replace"]))
+        is_own = key == "caught"
+        by = failure(copy, tests_of(fault, copy) if is_own else ALL, OWN_S if is_own else ALL_S)
     return {key: bool(by), "by": by, "seconds": round(time.monotonic() - started, 1)}
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--tree", type=Path, default=REPO)
     parser.add_argument("--out", type=Path, default=REPO / "build/mutants.jsonl")
     parser.add_argument("--only", metavar="NAME")
@@ -105,8 +91,8 @@ def main() -> int:
     faults = tomllib.loads(Path(__file__).with_suffix(".toml").read_text())["fault"]
     faults = {one["name"]: one for one in faults if args.only in (None, one["name"])}
     commit = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=args.tree, text=True).strip()
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     found, bad = {name: {} for name in faults}, {}
+    args.out.parent.mkdir(exist_ok=True)
     with open(args.out, "a+") as out:
         out.seek(0)
         for one in map(json.loads, out):
@@ -117,10 +103,10 @@ def main() -> int:
                 continue
             try:
                 found[name] |= look(faults[name], args.tree.resolve(), key)
-            except BadFault as e:
+                line = {"commit": commit, "fault": name} | found[name]
+                print(json.dumps(line), file=out, flush=True)
+            except ValueError as e:   # it cannot be planted, or its tests cannot be run
                 bad[name] = str(e)
-                continue
-            print(json.dumps({"commit": commit, "fault": name} | found[name]), file=out, flush=True)
     words = {name: "error" if name in bad else "caught" if one["caught"] else
              "caught by others" if one.get("caught_by_all") else "survived"
              for name, one in found.items()}
