@@ -71,7 +71,7 @@ def look(fault: dict, tree: Path, key: str) -> dict:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
         copy = Path(folder, "copy")
-        subprocess.run(["git", "clone", "--quiet", "--shared", tree, copy], check=True)
+        subprocess.run(["git", "clone", "-qs", tree, copy], check=True, stderr=subprocess.PIPE)
         text = (copy / fault["file"]).read_text()
         if (n := text.count(fault["find"])) != 1:
             raise ValueError(f"`find` stands {n} times in {fault['file']}")

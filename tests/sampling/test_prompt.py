@@ -111,9 +111,10 @@ def test_a_source_with_fewer_turns_gives_all_it_has_and_says_so_once_and_for_all
     assert "the source has no more" in sample(a, "--count 2000")
 
 
-def test_an_edited_file_is_kept_and_its_entries_are_not_sampled_again(a):
+@pytest.mark.parametrize("place", [7, -1])   # the next draw begins behind the last one
+def test_an_edited_file_is_kept_and_its_entries_are_not_sampled_again(a, place):
     sample(a, "--count 250")
-    edit(a / "prompt/prompts_250_1.json", lambda entries: entries.pop(7))
+    edit(a / "prompt/prompts_250_1.json", lambda entries: entries.pop(place))
     edited = prompts(a)["prompts_250_1"]
     assert "edited 1 (kept): prompts_250_1" in sample(a, "--count 250")
     sample(a, "--count 400")
