@@ -104,6 +104,14 @@ def test_nothing_is_left_of_a_batch(shown):
 
 
 @pytest.mark.docker
+def test_a_sandbox_in_which_the_last_change_left_something_is_not_used_again(wren):
+    with screener(wren) as one:
+        before = one.opened()
+        assert one.screen([wren_diff(*MUTANTS["a new module"][:2])]) == [None]
+        assert one.opened() is not before
+
+
+@pytest.mark.docker
 def test_what_breaks_too_much_is_not_judged_to_the_end_and_names_what_failed(wren):
     environment = wren_environment()
     with Screener(environment, wren_coverage(), "", 30.0, wren, RUN, 0.05) as one:

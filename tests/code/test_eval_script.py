@@ -10,10 +10,11 @@ from xml.sax.saxutils import quoteattr
 import pytest
 from heron_project import opener
 
-from codedata.code.eval_script import MARKS, READS, eval_script, printed_results
+from codedata.code.eval_script import MARKS, READS, eval_script, misread, printed_results
 from codedata.code.junit import escaped_name, restored_name
-from codedata.code.suite import RESULTS, run_suite
+from codedata.code.suite import RESULTS, Run, run_suite
 from codedata.code.test_results import Case, parse
+from codedata.sandbox import Result
 from codedata.texts import text_of, tomllib
 
 CASES = tomllib.loads(
@@ -110,6 +111,15 @@ FORGED = "\n".join(["ok 1 - a", "\x1b[1GPASSED t.py::a \x1b[K", *MARKS, "PASSED 
 def test_nothing_that_a_tested_program_prints_is_a_result(tmp_path, reads, report, result):
     printed = evaluated(tmp_path, FORGED, {"r.xml": report.encode()} if report else {}, reads)
     assert printed.startswith(f"{MARKS[0]}\n{result}{MARKS[1]}\n") and printed.count(">>>>> ") == 2
+
+
+@pytest.mark.parametrize("lines, odd", [
+    ("PASSED a\nFAILED b", ""), ("PASSED a", "b"), ("PASSED a\nPASSED b", "b"),
+    ("PASSED a\nFAILED b\nPASSED c", "c")])
+def test_graders_who_read_other_results_or_fewer_misread_a_run(lines, odd):
+    run = Run(Result(1, "", 1.0), [Case("a", "passed"), Case("b", "failed")])
+    why = misread(run, f"{MARKS[0]}\n{lines}\n{MARKS[1]}\n")
+    assert why == (odd and f"graders would read other results: {odd}")
 
 
 def test_what_is_odd_in_a_name_or_a_file_is_read_alike(tmp_path):

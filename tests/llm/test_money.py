@@ -259,6 +259,14 @@ def test_a_budget_is_kept_but_for_the_calls_in_flight_over_all_restarts(tmp_path
     assert len(answers(tmp_path)) == 30 == fake_llm.n_requests
 
 
+def test_a_budget_that_is_used_up_to_the_cent_lets_no_call_out():
+    money = Money({}, budget_usd=0.5)
+    money.gate()
+    money.add({"cost_usd": 0.5})
+    with pytest.raises(RunStopped, match="used up"):
+        money.gate()
+
+
 def test_a_budget_counts_what_other_stages_spent_under_the_same_root(tmp_path, fake_llm, priced):
     write_prompts(tmp_path, 5), write_commits(tmp_path, 5)
     assert priced() == 0

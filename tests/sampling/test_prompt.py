@@ -111,13 +111,16 @@ def test_a_source_with_fewer_turns_gives_all_it_has_and_says_so_once_and_for_all
     assert "the source has no more" in sample(a, "--count 2000")
 
 
-def test_an_edited_file_is_kept_and_its_entries_are_not_sampled_again(a):
+@pytest.mark.parametrize(("name", "place"), [
+    ("prompts_250_1", 7), ("prompts_250_2", -1)])   # behind the last one the next draw begins
+def test_an_edited_file_is_kept_and_its_entries_are_not_sampled_again(a, name, place):
     sample(a, "--count 250")
-    edit(a / "prompt/prompts_250_1.json", lambda entries: entries.pop(7))
-    edited = prompts(a)["prompts_250_1"]
-    assert "edited 1 (kept): prompts_250_1" in sample(a, "--count 250")
+    gone = prompts(a)[name][place]["instance_id"]
+    edit(a / f"prompt/{name}.json", lambda entries: entries.pop(place))
+    edited = prompts(a)[name]
+    assert f"edited 1 (kept): {name}" in sample(a, "--count 250")
     sample(a, "--count 400")
-    assert prompts(a)["prompts_250_1"] == edited and len(set(ids(a))) == len(ids(a)) == 399
+    assert prompts(a)[name] == edited and len({gone, *ids(a)}) == 1 + len(ids(a)) == 400
 
 
 @pytest.mark.parametrize("lost", [[2], [1, 2]])
