@@ -60,7 +60,7 @@ test-demos: setup  ## what the four demos have left in runs/ (their images are s
 	$(PYTEST) -m demo --root runs tests/test_demos.py $(ARGS)
 
 record-runs: setup images  ## the runs in tests/frozen, in containers, with what is decided of them
-	$(BIN)/python -m tests.record_runs $(ARGS)
+	PYTHONPATH=.:tests:benchmarks $(BIN)/python tests/record_runs.py $(ARGS)
 
 test-trl:      ## the exports in TRL's own trainers (Python 3.11, 1.7 GB of packages in .venv-trl)
 	@tools/test-trl $(ARGS)

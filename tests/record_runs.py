@@ -8,10 +8,6 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / name) for name in ("", "tests", "tests/datapoints")]
-sys.path.append(str(ROOT / "benchmarks"))   # behind the scripts: one has a name of theirs
-
 from frozen_decisions import DECISIONS, FOLDER, data_of
 from heron_environment import TEST_SCRIPT
 from heron_project import RUN, add_test, opener, write_source

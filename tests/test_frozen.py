@@ -3,8 +3,10 @@ what is recorded (make record-runs)."""
 from __future__ import annotations
 
 import re
+import sys
 
 import pytest
+from conftest import REPO
 from frozen_decisions import DECISIONS, lines
 
 LINES = [(kind, line) for kind in DECISIONS for line in lines(kind)]
@@ -36,6 +38,7 @@ def test_the_net_is_wide():
 @pytest.mark.docker
 @pytest.mark.parametrize(("kind", "name"), LIVE, ids=map(": ".join, LIVE))
 def test_a_live_run_comes_to_what_is_recorded(kind, name):
+    sys.path.append(str(REPO / "benchmarks"))
     from record_runs import recorded, scenes_of
     frozen, = (line for line in lines(kind) if line["name"] == name)
     scene, = (one for one in scenes_of(kind) if one["name"] == name)
