@@ -9,6 +9,7 @@ from pathlib import Path
 
 from conftest import eventually, finish, run_script, start_script
 from engine_line import EngineLine
+from projects import make_lean
 from scenario import Scenario
 
 from codedata.sandbox import docker_engine, process_labels
@@ -37,10 +38,17 @@ def write_rows(root: Path, *rows) -> None:
     (root / "repos.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
+def on_lean(root: Path) -> None:
+    """Set up in the lean image, unless the root has settings."""
+    if not (root / "chain.toml").exists():
+        (root / "chain.toml").write_text(f'[sandbox]\nbase_image = "{make_lean()}"\n')
+
+
 def set_up(root: Path, *flags, model: Scenario | None = None, env: dict | None = None):
     with_ca = ["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else []
     at = ["--llm-base-url", model.base_url, "--planner", "agent"] if model else ["--planner",
                                                                                  "recipe"]
+    on_lean(root)
     return run_script("env_setup.py", root, "--input", root / "repos.jsonl", *with_ca, *at, *flags,
                       env=env, timeout_s=300)
 

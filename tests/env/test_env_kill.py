@@ -11,7 +11,7 @@ import time
 import pytest
 from conftest import kill, ledger_lines, run_script, start_script
 from scenario import Scenario
-from setups import handed_in, scenario, wait_till_reaped, write_rows
+from setups import handed_in, on_lean, scenario, wait_till_reaped, write_rows
 
 pytestmark = pytest.mark.docker
 KILLS, NAMES, AT_ONCE = 6, ("crane", "stork", "ibis"), 2
@@ -24,6 +24,7 @@ def test_six_kills_at_random_moments(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / f"test_{name}.py").write_text("def test_it():\n    pass\n")
     write_rows(tmp_path, *({"repo": name, "reformat_path": name} for name in NAMES))
+    on_lean(tmp_path)
     draw, pids = random.Random(5), []
     with Scenario(scenario(*STEPS, handed_in())) as model:
         model.latency_s = 0.2

@@ -17,6 +17,7 @@ from setups import (
     handed_in,
     interrupted,
     left_by,
+    on_lean,
     record,
     scenario,
     set_up,
@@ -242,6 +243,7 @@ def test_one_stage_for_python_also_beside_a_package_json(heron):
 def started(root: Path, model: Scenario):
     """Return a process that has asked the model once."""
     with_ca = ["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else []
+    on_lean(root)
     process = start_script("env_setup.py", root, "--input", root / "repos.jsonl", "--planner",
                            "agent", "--llm-base-url", model.base_url, *with_ca)
     model.wait_for(1)
@@ -271,6 +273,7 @@ def test_ctrl_c_ends_with_the_step_in_hand(heron):
 @pytest.mark.docker
 def test_an_environment_that_is_interrupted_is_finished_and_kept(heron):
     write_rows(heron, *({"repo": name, "reformat_path": "heron"} for name in ("heron", "stork")))
+    on_lean(heron)
     flags = ["--planner", "recipe", *(["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else [])]
     done = interrupted(start_script("env_setup.py", heron, "--input", heron / "repos.jsonl",
                                     "--workers", 1, *flags))

@@ -27,10 +27,18 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 BASE = "codedata-base:bookworm"
-LEAN = "codedata-tests/lean:bookworm"   # a third of the base: whole images are searched in tests
+LEAN = "codedata-tests/lean:bookworm"   # half of the base: whole images are searched in tests
 NOT_IN_LEAN = ("/var/cache/* /var/lib/apt/* /var/lib/dpkg/info/* /usr/share/locale/* "
                "/usr/share/doc/* /usr/share/man/* /usr/share/zoneinfo/* /usr/share/i18n/* "
-               "/usr/share/perl/* /usr/lib/x86_64-linux-gnu/perl/* /usr/lib/x86_64-linux-gnu/gconv")
+               "/usr/share/perl* /usr/bin/perl* /usr/lib/x86_64-linux-gnu/*perl* "
+               "/usr/lib/x86_64-linux-gnu/gconv /usr/lib/x86_64-linux-gnu/libdb-* /usr/bin/scalar "
+               "/usr/bin/git-shell /usr/lib/git-core/git-http-* /usr/lib/git-core/git-imap-send "
+               "/usr/lib/git-core/git-remote-http* /usr/lib/git-core/git-daemon "
+               "/usr/lib/git-core/git-shell /usr/lib/git-core/scalar "
+               "/usr/lib/python3.11/lib2to3 /usr/lib/python3.11/pydoc_data "
+               "/usr/lib/python3/dist-packages/setuptools* "
+               "/usr/lib/python3/dist-packages/pkg_resources "
+               "/usr/lib/python3/dist-packages/wheel*")
 COMMIT = "git init -q; git add -A; git commit -qm one"
 DOCKERFILE = f"""FROM {LEAN}
 WORKDIR WORKDIR_OF_PROJECT
@@ -115,7 +123,8 @@ def held_lock() -> Iterator[None]:
 def make_lean() -> str:
     """Make the image that projects begin from, unless it is there, and return its name."""
     base = json.loads(docker("image", "inspect", BASE))[0]
-    label = f"tests.made-of={base['Id']}"
+    made_of = hashlib.sha256(f"{base['Id']} {NOT_IN_LEAN}".encode()).hexdigest()
+    label = f"tests.made-of={made_of}"
     with held_lock():
         if docker("image", "ls", "-q", "--filter", f"label={label}", LEAN):
             return LEAN
