@@ -185,8 +185,8 @@ def test_runs_that_hang_or_cannot_be_measured_fail(box, tmp_path):
 @pytest.mark.docker
 def test_coverage_that_cannot_be_installed_is_a_failure():
     with open_sandbox("docker", scripts=[], run_label="tests-contexts") as sandbox:
-        sandbox.run("echo exit 3 >/usr/bin/pip; pip config set global.index-url http://0.0.0.0:9; "
-                    "pip config set global.retries 0")
+        sandbox.run("echo exit 3 >/usr/bin/pip; "
+                    "python3 -m pip config set global.index-url file:///nowhere")
         with pytest.raises(ItemFailed, match=r"coverage\.py cannot be installed"):
             install_coverage(sandbox)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import REPO, finish, kill, ledger_lines, run_here, run_script, start_script
+from projects import make_lean
 from scenario import Scenario
 from setups import (
     CA_BUNDLE,
@@ -190,33 +191,6 @@ def test_an_agents_command_may_take_the_run_timeout_and_no_longer(heron):
 
 
 @pytest.mark.docker
-def test_what_is_not_committed_is_set_up_too(heron):
-    git = ["git", "-C", str(heron / "heron"), "-c", "user.name=a", "-c", "user.email=a@b.c"]
-    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "one"]):
-        subprocess.run([*git, *words], check=True)
-    (heron / "heron" / "test_more.py").write_text("def test_more():\n    pass\n")
-    assert set_up(heron, "--no-image").returncode == 0
-    assert names_of(heron).keys() == {"test_wade", "test_name", "test_more"}
-
-
-@pytest.mark.docker
-def test_the_image_s_own_source_is_where_the_image_says(heron):
-    """Check a row without a folder: the source lies in the image's working directory."""
-    (heron / "Dockerfile").write_text(
-        "FROM codedata-base:bookworm\nWORKDIR /testbed\nCOPY heron /testbed\n")
-    subprocess.run(["docker", "build", "-q", "-t", "codedata-test/heron", str(heron)], check=True,
-                   capture_output=True)
-    try:
-        write_rows(heron, {"repo": "birds/heron", "image_name": "codedata-test/heron"})
-        assert set_up(heron, "--no-image").returncode == 0
-        assert len(record(heron)["test_case_result"]) == 2
-        assert record(heron)["base_image"] == "codedata-test/heron"
-    finally:
-        subprocess.run(["docker", "rmi", "-f", "codedata-test/heron"], capture_output=True,
-                       check=True)
-
-
-@pytest.mark.docker
 def test_two_stages_for_javascript(tmp_path):
     folder = tmp_path / "tern"
     folder.mkdir()
@@ -286,14 +260,28 @@ def test_an_environment_that_is_interrupted_is_finished_and_kept(heron):
 
 @pytest.mark.docker
 def test_by_recipe_without_a_model_and_one_failure_does_not_cost_the_others(heron):
+    """Set up a repository with a file that is not committed, one that lies in an image, and one
+    without tests."""
+    git = ["git", "-C", str(heron / "heron"), "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "one"]):
+        subprocess.run([*git, *words], check=True)
+    (heron / "Dockerfile").write_text(f"FROM {make_lean()}\nWORKDIR /testbed\nCOPY heron .\n")
+    subprocess.run(["docker", "build", "-q", "-t", "codedata-test/heron", str(heron)], check=True,
+                   capture_output=True)
+    (heron / "heron" / "test_more.py").write_text("def test_more():\n    pass\n")
     (heron / "empty").mkdir()
     (heron / "empty" / "notes.txt").write_text("nothing to test")
     write_rows(heron, {"repo": "birds/heron", "reformat_path": "heron"},
+               {"repo": "stork", "image_name": "codedata-test/heron"},
                {"repo": "empty", "reformat_path": "empty"})
     done = set_up(heron, "--no-image")
-    assert done.returncode == 1 and "wrote 1, failed 1: empty" in done.stderr
+    subprocess.run(["docker", "rmi", "-f", "codedata-test/heron"], capture_output=True)
+    assert done.returncode == 1 and "wrote 2, failed 1: empty" in done.stderr
     assert "tests pass, image (none), " in done.stderr and "analyze.py --root" in done.stderr
     assert record(heron)["status"] == "success" and record(heron)["planner"] == "recipe"
+    assert names_of(heron).keys() == {"test_wade", "test_name", "test_more"}
+    assert len(record(heron, "stork")["test_case_result"]) == 2
+    assert record(heron, "stork")["base_image"] == "codedata-test/heron"
     assert record(heron, "empty")["status"] == "error"
     assert "no_recipe" in record(heron, "empty")["error"]
 
