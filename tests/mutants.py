@@ -50,7 +50,7 @@ def failure(copy: Path, arguments: list[str], limit_s: float) -> str:
     failed = FAILED.search(done.stdout)
     if done.returncode in (124, 137):   # of timeout
         return BY_TIME
-    if done.returncode == 1 and failed:
+    if failed and (done.returncode == 1 or "stopping after" in done.stdout):   # the latter of xdist
         return failed[1]
     if done.returncode:
         raise ValueError(f"pytest ended with {done.returncode}: {done.stdout[-1_000:]}")
