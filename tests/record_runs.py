@@ -10,8 +10,8 @@ from pathlib import Path
 
 from frozen_decisions import DECISIONS, FOLDER, data_of
 from heron_environment import TEST_SCRIPT
-from heron_project import RUN, add_test, opener, write_source
-from proof_heron import IMAGE, environment_of, factory_of, make_image
+from heron_project import add_test, opener, write_source
+from proof_heron import IMAGE, RUN, environment_of, factory_of, make_image
 from proof_heron import diff as heron_diff
 from screened_wren import PROJECT as WREN
 from screened_wren import wren_diff, wren_environment
@@ -39,9 +39,7 @@ SCENARIOS = tomllib.loads((FOLDER / "scenarios.toml").read_text())
 def bug(scene: dict, folder: Path) -> dict:
     """Run a suite with a patch."""
     is_strip = scene.get("project") == "wren"
-    make, environment = (WREN.make, wren_environment()) if is_strip else (
-        lambda: make_image(IMAGE), environment_of())
-    make()
+    environment = wren_environment() if is_strip else environment_of()
     patch = (wren_diff if is_strip else heron_diff)(scene["old"], scene["new"])
     with open_environment(environment, factory_of(), RUN) as sandbox:
         assert apply_patch(sandbox, patch)[2] == "", scene
@@ -52,7 +50,6 @@ def bug(scene: dict, folder: Path) -> dict:
 
 def misread(scene: dict, folder: Path) -> dict:
     """Run a suite as graders do."""
-    make_image(IMAGE)
     script = eval_script(f"{TEST_SCRIPT}\n{scene['script']}")
     with open_environment(environment_of(), factory_of(), RUN) as sandbox:
         run, printed = run_evaluation(sandbox, script, LIMIT_S)
@@ -139,6 +136,8 @@ def recorded(kind: str, scene: dict) -> dict:
 
 
 def main(kinds: list[str]) -> None:
+    make_image(IMAGE)
+    WREN.make()
     for kind in kinds or RECORDERS:
         lines = [recorded(kind, scene) for scene in scenes_of(kind)]
         for line in lines:

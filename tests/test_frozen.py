@@ -8,6 +8,7 @@ import sys
 import pytest
 from conftest import REPO
 from frozen_decisions import DECISIONS, lines
+from proof_heron import heron as heron  # a fixture
 
 LINES = [(kind, line) for kind in DECISIONS for line in lines(kind)]
 LIVE = [(kind, name) for kind, names in {
@@ -37,7 +38,7 @@ def test_the_net_is_wide():
 
 @pytest.mark.docker
 @pytest.mark.parametrize(("kind", "name"), LIVE, ids=map(": ".join, LIVE))
-def test_a_live_run_comes_to_what_is_recorded(kind, name):
+def test_a_live_run_comes_to_what_is_recorded(heron, kind, name):
     sys.path.append(str(REPO / "benchmarks"))
     from record_runs import recorded, scenes_of
     frozen, = (line for line in lines(kind) if line["name"] == name)
