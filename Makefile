@@ -50,10 +50,10 @@ repo: setup    ## REPO=path-or-address, all the way without a model: tests, bugs
 images:        ## codedata-base:bookworm, the image that repositories are set up in
 	@tools/docker-up
 
-test: setup    ## the tests that want no engine, pods or browser (no network; 5 minutes on 2 cores)
+test: setup    ## the tests that want no engine, pods or browser (no network; 4 minutes on 2 cores)
 	$(PYTEST) --dist worksteal --junitxml=build/test.xml -m "not ($(CONTAINED) or demo or long)" $(ARGS)
 
-test-containers: setup  ## those that do; without an engine they fail and say so (half an hour on 2 cores)
+test-containers: setup  ## those that do; without an engine they fail and say so (a quarter of an hour on 2 cores)
 	$(PYTEST) --dist loadfile --junitxml=build/test-containers.xml -m "($(CONTAINED)) and not long" $(ARGS)
 
 test-demos: setup  ## what the four demos have left in runs/ (their images are still there)
