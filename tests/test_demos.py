@@ -110,6 +110,6 @@ def test_the_duel_left_turns_and_sets_that_say_what_they_are(left):
 
 
 @pytest.mark.parametrize("name", ["demo", "demo-env", "demo-bugs", "demo-dp"])
-def test_nothing_is_left_to_do(left, name):
+def test_nothing_failed(left, name):
     seen = json.loads(run_script("status.py", left(name), "--json").stdout)["stages"]
     assert seen and not [one for one in seen if one["counts"].get("failed")]
