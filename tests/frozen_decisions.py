@@ -7,20 +7,28 @@ shows. It is in words of the field, so that all behind it can be built anew.
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
-from codedata.checks.proof import judged, outcome_of
-from codedata.code.eval_script import misread
+from proof_heron import environment_of
+
+from codedata.checks.proof import check_drift, judged, outcome_of
+from codedata.code.eval_script import READS, misread
 from codedata.code.suite import Run
 from codedata.code.test_results import Case
 from codedata.datapoints import validate
 from codedata.datapoints.grade import Grade
+from codedata.env.causes import Cause
 from codedata.env.health import why_hollow
 from codedata.env.verify import Verified, concluded, promising, repeated
+from codedata.errors import Excluded, ItemFailed
 from codedata.sandbox import Result
 
+VERDICTS = {ItemFailed: "drifted", Excluded: "excluded"}
 FOLDER = Path(__file__).parent / "frozen"
 N_CHARS = 1_500   # of what a run printed, from its end
+CHANGING = re.compile(r"(?<=\bin )\d+\.\d+(?=s\b)|(?<=\b0x)[0-9a-f]{6,}")   # times, addresses
 
 
 def lines(kind: str) -> list[dict]:
@@ -29,10 +37,10 @@ def lines(kind: str) -> list[dict]:
 
 
 def data_of(run: Run) -> dict:
-    """Return a run as a line has it."""
+    """Return a run as a line has it, alike each time that it is recorded."""
     return {"cases": [[case.name, case.status] for case in run.results],
-            "exit_code": run.exit_code, "seconds": round(run.seconds),
-            "timed_out": run.timed_out, "printed": run.text[-N_CHARS:]}
+            "exit_code": run.exit_code, "seconds": round(run.seconds) if run.timed_out else 0,
+            "timed_out": run.timed_out, "printed": CHANGING.sub("0", run.text[-N_CHARS:])}
 
 
 def run_of(data: dict) -> Run:
@@ -46,24 +54,49 @@ def of_bug(line: dict) -> dict:
     return {"verdict": verdict, "reason": reason}
 
 
-def of_misread(line: dict) -> dict:
-    reason = misread(run_of(line["run"]), line["for_graders"])
-    return {"verdict": "misread" if reason else "read", "reason": reason}
+def of_environment(line: dict) -> dict:
+    """Decide on the first run, by each way to read it up to the first that graders can follow."""
+    known = environment_of(test_case_result=line["known"])
+    reason = ""
+    for reads, (run, printed) in zip(READS, line["runs"], strict=False):
+        run = run_of(run)
+        if run.timed_out:
+            return {"verdict": "drifted", "reason": "the environment has drifted: its suite does "
+                    "not end.", "reads": ""}
+        reason = misread(run, printed)
+        if not reason:
+            break
+    if reason:
+        return {"verdict": "excluded", "reason": f"{reason}.", "reads": ""}
+    try:
+        check_drift(known, {case.name: case.status for case in run.results})
+    except (ItemFailed, Excluded) as e:
+        return {"verdict": VERDICTS[type(e)], "reason": e.what, "reads": ""}
+    return {"verdict": "as known", "reason": "", "reads": reads}
 
 
 def of_hollow(line: dict) -> dict:
-    reason = why_hollow(line["passed"], run_of(line["broken"]))
+    reason = why_hollow(line["passed"], run_of(line["broken"]), line["is_built"])
     return {"verdict": "hollow" if reason else "real", "reason": reason}
 
 
 def of_verification(line: dict) -> dict:
-    """Decide on up to three runs, then one without the network."""
+    """Decide on up to three runs, then one without the network, then one of a broken source."""
     runs, limit_s = [*map(run_of, line["runs"])], line["limit_s"]
-    found = promising(Verified(), runs[0], limit_s)
+    found = promising(Verified(), runs[0], limit_s, line["only_healthy"])
     if not found.failed:
         found = repeated(found, runs[:3])
     if not found.failed:
         found = concluded(found, runs[:3], runs[3], line["committed"], limit_s)
+    if not found.failed:
+        passed = [case["name"] for case in found.results if case["status"] == "passed"]
+        hollow = why_hollow(passed, runs[4])
+        found = replace(found, failed="hollow", cause=Cause("hollow", hollow)) if hollow else found
+    return shown(found)
+
+
+def shown(found: Verified) -> dict:
+    """Return what a line has of a verification."""
     cause = found.cause
     return {"verdict": found.failed or ("healthy" if found.healthy else "verified"),
             "reason": f"{cause.name}: {cause.evidence}" if cause.name else "",
@@ -81,9 +114,9 @@ def of_datapoint(line: dict) -> dict:
         for n, grade in enumerate(solved, 1):
             validate.check_solved(grade, tests, n)
     except validate.Failure as e:
-        return {"verdict": "refused", "reason": "; ".join([str(e), *e.evidence])}
-    return {"verdict": "good", "reason": ""}
+        return {"verdict": "refused", "reason": str(e), "evidence": e.evidence}
+    return {"verdict": "good", "reason": "", "evidence": []}
 
 
-DECISIONS = {"bugs": of_bug, "misread": of_misread, "hollow": of_hollow,
+DECISIONS = {"bugs": of_bug, "environments": of_environment, "hollow": of_hollow,
              "verifications": of_verification, "datapoints": of_datapoint}

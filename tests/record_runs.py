@@ -8,7 +8,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from frozen_decisions import DECISIONS, FOLDER, data_of
+from frozen_decisions import CHANGING, DECISIONS, FOLDER, VERDICTS, data_of, shown
 from heron_environment import TEST_SCRIPT
 from heron_project import add_test, opener, write_source
 from proof_heron import IMAGE, RUN, environment_of, factory_of, make_image
@@ -18,15 +18,15 @@ from screened_wren import wren_diff, wren_environment
 from validate_dp import SAMPLES, mutants, mutated, open_host
 
 from codedata.checks.datapoints import read_datapoint, weights_of
-from codedata.checks.proof import known_results
-from codedata.code.breaking import break_source
+from codedata.checks.proof import Prover, known_results
 from codedata.code.environments import labelled, open_environment
-from codedata.code.eval_script import eval_script, run_evaluation
-from codedata.code.source import Project, apply_patch, put_source
+from codedata.code.eval_script import READS, eval_script, misread, run_evaluation
+from codedata.code.source import Project, apply_patch
 from codedata.code.suite import RESULTS, Run, run_suite
-from codedata.datapoints.grade import Grader, build_image
-from codedata.datapoints.validate import verifier_of, workdir_of
+from codedata.datapoints.grade import Grade, Grader
+from codedata.datapoints.validate import RUNS, Failure, Validation
 from codedata.env.verify import Limits, Verifier
+from codedata.errors import Excluded, ItemFailed
 from codedata.sandbox import docker_engine
 from codedata.texts import tomllib
 
@@ -36,39 +36,49 @@ LIMIT_S, HANGS_S = 60, 5   # of a run; of one with a bug
 SCENARIOS = tomllib.loads((FOLDER / "scenarios.toml").read_text())
 
 
-def bug(scene: dict, folder: Path) -> dict:
-    """Run a suite with a patch."""
+def bug(scene: dict, folder: Path) -> tuple[dict, dict]:
+    """Run a suite with a patch; and have the patch judged."""
     is_strip = scene.get("project") == "wren"
     environment = wren_environment() if is_strip else environment_of()
     patch = (wren_diff if is_strip else heron_diff)(scene["old"], scene["new"])
-    with open_environment(environment, factory_of(), RUN) as sandbox:
+    may_break, factory = 1.0 if is_strip else 0.5, factory_of(run_timeout=HANGS_S)
+    with open_environment(environment, factory, RUN) as sandbox:
         assert apply_patch(sandbox, patch)[2] == "", scene
         run = run_suite(sandbox, environment.test_script, HANGS_S)
-    return {"patch": patch, "known": known_results(environment),
-            "may_break": 1.0 if is_strip else 0.5, "run": data_of(run)}
+    first = Prover(factory, True, may_break).quick(environment, patch, RUN)
+    line = {"patch": patch, "known": known_results(environment), "may_break": may_break,
+            "run": data_of(run)}
+    return line, {"verdict": first.verdict, "reason": first.trouble}
 
 
-def misread(scene: dict, folder: Path) -> dict:
-    """Run a suite as graders do."""
-    script = eval_script(f"{TEST_SCRIPT}\n{scene['script']}")
-    with open_environment(environment_of(), factory_of(), RUN) as sandbox:
-        run, printed = run_evaluation(sandbox, script, LIMIT_S)
-    return {"script": scene["script"], "run": data_of(run), "for_graders": printed}
+def environment(scene: dict, folder: Path) -> tuple[dict, dict]:
+    """Run a suite as graders do; and have a prover look at it, with a patch that it refuses."""
+    cases = environment_of().test_case_result
+    cases = [*cases, {"name": scene["more"], "status": "passed"}] if "more" in scene else cases
+    if "failing" in scene:
+        cases = [{"name": name, "status": "error"} for name in scene["failing"]]
+    given = environment_of(test_case_result=cases, test_script=fill_script(scene))
+    factory, runs = factory_of(run_timeout=scene.get("test_s", LIMIT_S)), []
+    for reads in READS:
+        with open_environment(given, factory, RUN) as sandbox:
+            run, printed = run_evaluation(sandbox, eval_script(given.test_script, reads=reads),
+                                          factory.run_timeout_s)
+        runs.append([data_of(run), CHANGING.sub("0", printed)])
+        if run.timed_out or not misread(run, printed):
+            break
+    prover = Prover(factory, True, 1.0)
+    line = {"script": given.test_script, "known": cases, "runs": runs}
+    try:
+        prover.prove(given, "", "heron.frozen", RUN)
+    except (ItemFailed, Excluded) as e:
+        return line, {"verdict": VERDICTS[type(e)], "reason": e.what, "reads": ""}
+    clean, = prover._known.values()
+    return line, {"verdict": "as known", "reason": "", "reads": clean.reads}
 
 
-def hollow(scene: dict, folder: Path) -> dict:
-    """Run a script with a source as it is, and broken."""
-    for path, text in SCENARIOS["heron"].items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(text)
-    project, script = Project(folder, distribution="heron", modules=("heron",)), scene["script"]
-    with opener("") as sandbox:
-        assert put_source(sandbox, project)[1] == ""
-        passed = [case.name for case in run_suite(sandbox, script, LIMIT_S).results
-                  if case.status == "passed"]
-        assert passed and break_source(sandbox, project, script).n_files
-        run = run_suite(sandbox, script, LIMIT_S)
-    return {"script": script, "passed": passed, "broken": data_of(run)}
+def fill_script(scene: dict) -> str:
+    """Return the test script of an environment, with what a scene has in its place or behind."""
+    return scene["whole"] if "whole" in scene else f"{TEST_SCRIPT}\n{scene['script']}"
 
 
 @dataclass(frozen=True)
@@ -82,7 +92,24 @@ class Noting(Verifier):
         return self.runs[-1]
 
 
-def verification(scene: dict, folder: Path) -> dict:
+def hollow(scene: dict, folder: Path) -> tuple[dict, dict]:
+    """Verify a script; return what had passed, and the run of it with a broken source."""
+    for path, text in (SCENARIOS["heron"] | scene.get("files", {})).items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    project = Project(folder, distribution="heron", modules=("heron",))
+    verifier = Noting(opener, project, Limits(LIMIT_S, scene.get("test_s", LIMIT_S)))
+    found = verifier.verify("true", scene["script"])
+    assert found.failed in ("", "hollow") and len(verifier.runs) == 5, (scene, found)
+    names = [{case.name for case in run.results if case.status == "passed"}
+             for run in verifier.runs[:4]]
+    line = {"script": scene["script"], "passed": sorted(set.intersection(*names)),
+            "is_built": "files" in scene, "broken": data_of(verifier.runs[-1])}
+    return line, {"verdict": found.failed or "real",
+                  "reason": found.cause.evidence if found.failed else ""}
+
+
+def verification(scene: dict, folder: Path) -> tuple[dict, dict]:
     """Verify the scripts of a small project."""
     source = write_source(folder / "heron")
     add_test(source, scene.get("body", ""))
@@ -90,32 +117,44 @@ def verification(scene: dict, folder: Path) -> dict:
         (source / path).write_text(scene.get("text", "def test_it():\n    pass\n"))
     limits = Limits(LIMIT_S, scene.get("test_s", LIMIT_S))
     project = Project(source, distribution="heron", modules=("heron",))
-    verifier = Noting(opener, project, limits)
-    found = verifier.verify("true", TESTS + scene.get("script", ""))
+    verifier, only_healthy = Noting(opener, project, limits), scene.get("only_healthy", False)
+    found = verifier.verify("true", TESTS + scene.get("script", ""), only_healthy)
     paths = sorted(str(path.relative_to(source)) for path in source.rglob("*.py"))
-    line = {"limit_s": limits.test_s, "committed": paths, "runs": [*map(data_of, verifier.runs)]}
-    seen = found.failed or ("healthy" if found.healthy else "verified")
-    assert seen == "hollow" or DECISIONS["verifications"](line)["verdict"] == seen, found
-    return line
+    return {"limit_s": limits.test_s, "only_healthy": only_healthy, "committed": paths,
+            "runs": [*map(data_of, verifier.runs)]}, shown(found)
 
 
-def datapoint(scene: dict, folder: Path) -> dict:
-    """Grade a datapoint as it is and, unless that shows enough, its solution."""
+class NotingGrader(Grader):
+    """Grade, and note what comes out."""
+
+    def grade(self, *work, **how) -> Grade:
+        self.grades = [*getattr(self, "grades", ()), super().grade(*work, **how)]
+        return self.grades[-1]
+
+
+def datapoint(scene: dict, folder: Path) -> tuple[dict, dict]:
+    """Check the tests and the solution of a datapoint."""
     place = mutated(scene, folder) if "patch" in scene else SAMPLES / scene["name"]
     point, host = read_datapoint(place), open_host(folder)
+    found = {"verdict": "good", "reason": "", "evidence": []}
     with labelled(host, point.instance_id, "dp") as label:
-        image, built = build_image(point, host, label)
-        assert not built.failed, built.log
-        grader = Grader(host, image, workdir_of(point.dockerfile), verifier_of(point), label)
-        grades = [grader.grade(None)]
-        if scene.get("check") in (None, "solvable"):
-            grades += [grader.grade(grader.work(point.solution)[0], before="true; ")
-                       for _ in range(2)]
-    return {"tests": sorted(weights_of(point.weights)), "grades": [
+        checks = Validation(point, host, label)
+        checks.weight_validation()
+        checks.docker_build()
+        checks._grader = grader = NotingGrader(*(vars(checks._grader)[key] for key in (
+            "host", "image", "workdir", "tests", "label")))
+        try:
+            for check in (checks.test_discovery, checks.fail_first, checks.solvable):
+                check()
+        except Failure as e:
+            found = {"verdict": "refused", "reason": str(e), "evidence": e.evidence}
+    grades = [grader.grades[0], *grader.grades[2:2 + RUNS]]   # two checks have the first
+    line = {"tests": sorted(weights_of(point.weights)), "grades": [
         {"reward": grade.reward, "phases": grade.phases} for grade in grades]}
+    return line, found
 
 
-RECORDERS = {"bugs": bug, "misread": misread, "hollow": hollow, "verifications": verification,
+RECORDERS = {"bugs": bug, "environments": environment, "hollow": hollow, "verifications": verification,
              "datapoints": datapoint}
 
 
@@ -125,14 +164,19 @@ def scenes_of(kind: str) -> list[dict]:
         return SCENARIOS[kind]
     wanted = SCENARIOS[kind]
     return [*({"name": name} for name in wanted["samples"]),
-            *(one for one in mutants() if one["name"] in wanted["mutants"])]
+            *(one for one in mutants() if one["name"] in wanted["mutants"]), *wanted["more"]]
 
 
 def recorded(kind: str, scene: dict) -> dict:
-    """Run a scenario, and return its line."""
+    """Run a scenario, and return its line, with what the package's own checks said of it: the
+    adapter has to say the same."""
     with tempfile.TemporaryDirectory() as folder:
-        line = {"name": scene["name"], **RECORDERS[kind](scene, Path(folder))}
-    return line | DECISIONS[kind](line)
+        line, live = RECORDERS[kind](scene, Path(folder))
+    live["reason"] = CHANGING.sub("0", live["reason"])
+    again = DECISIONS[kind](line)
+    assert {**again, "evidence": 0} == {**again, **live, "evidence": 0}, (scene, again, live)
+    assert {*again.get("evidence", ())} <= {*live.get("evidence", ())}, (again, live)
+    return {"name": scene["name"], **line, **again}
 
 
 def main(kinds: list[str]) -> None:

@@ -193,25 +193,11 @@ class Prover:
         if environment.install_script:   # one run: a name that is new may hold the time
             statuses = {test: statuses[test] for test in known_results(environment)
                         if test in statuses}
-        self._check_drift(environment, statuses, ignored)
+        check_drift(environment, statuses, ignored)
         texts = {file.path: file.text for file in sources.files}
         files = {test: place_of(test, texts)[0] for test in statuses}
         return Clean(statuses, files, {path: texts[path] for path in {*files.values()} - {""}},
                      created_at, reads[0])
-
-    @staticmethod
-    def _check_drift(environment: Environment, statuses: Mapping[str, str],
-                     ignored: set[str]) -> None:
-        """Raise ItemFailed where statuses are not those of env/, Excluded where no test passes."""
-        known = known_results(environment)
-        drifted = [f"{test} ({known[test]}, now {statuses.get(test, 'missing')})"
-                   for test in known
-                   if test not in ignored and known[test] != statuses.get(test)]
-        if drifted:
-            raise ItemFailed(f"the environment has drifted: {len(drifted)} tests come out otherwise"
-                             f" than in env/: {printable(named(drifted))}", environment.repo_name)
-        if PASSED not in statuses.values():
-            raise Excluded("has no test that passes.", environment.repo_name)
 
     # with the bug --------------------------------------------------------------------------------
 
@@ -368,6 +354,19 @@ def known_results(environment: Environment) -> dict[str, str]:
 
 def _ignored(environment: Environment) -> set[str]:
     return {*environment.flaky, *map(str, environment.verified.get("needs_network") or [])}
+
+
+def check_drift(environment: Environment, statuses: Mapping[str, str],
+                ignored: Collection[str] = ()) -> None:
+    """Raise ItemFailed where statuses are not those of env/, Excluded where no test passes."""
+    known = known_results(environment)
+    drifted = [f"{test} ({known[test]}, now {statuses.get(test, 'missing')})" for test in known
+               if test not in ignored and known[test] != statuses.get(test)]
+    if drifted:
+        raise ItemFailed(f"the environment has drifted: {len(drifted)} tests come out otherwise"
+                         f" than in env/: {printable(named(drifted))}", environment.repo_name)
+    if PASSED not in statuses.values():
+        raise Excluded("has no test that passes.", environment.repo_name)
 
 
 def outcome_of(run: Run, known: Collection[str]) -> Outcome:

@@ -203,7 +203,8 @@ class Verifier:
         if not broken.n_files:
             return result
         usual_s = max(result.test_s, default=0.0)
-        run = run_suite(sandbox, test_script, min(self.limits.test_s, MIN_BROKEN_S + 2 * usual_s))
+        limits = replace(self.limits, test_s=min(self.limits.test_s, MIN_BROKEN_S + 2 * usual_s))
+        run = replace(self, limits=limits).test(sandbox, test_script)
         if why := why_hollow(passed, run, bool(broken.n_built)):
             return replace(result, failed="hollow", cause=Cause("hollow", why), healthy=False,
                            results=[], log=run.text)
