@@ -154,8 +154,8 @@ def datapoint(scene: dict, folder: Path) -> tuple[dict, dict]:
     return line, found
 
 
-RECORDERS = {"bugs": bug, "environments": environment, "hollow": hollow, "verifications": verification,
-             "datapoints": datapoint}
+RECORDERS = {"bugs": bug, "environments": environment, "hollow": hollow,
+             "verifications": verification, "datapoints": datapoint}
 
 
 def scenes_of(kind: str) -> list[dict]:

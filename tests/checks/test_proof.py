@@ -5,7 +5,6 @@ import subprocess
 from dataclasses import replace
 
 import pytest
-from heron_environment import TEST_SCRIPT
 from kube_server import KubeServer
 from proof_heron import (
     BROKEN,
