@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 
@@ -82,7 +83,10 @@ def test_each_bug_fails_its_tests_in_its_image_and_the_patch_heals_it(left):
 
 def test_the_bugs_become_rows_of_swe_bench_and_a_page(left, tmp_path):
     root = shutil.copytree(left("demo-bugs"), tmp_path / "root")
-    assert "Bug yields" in (root / "bug/_report.html").read_text()
+    shown = json.loads(re.search(r'id="data">(.*?)</script>',
+                                 (root / "bug/_report.html").read_text(), re.DOTALL)[1])["total"]
+    assert shown["written"] == len(records(root / "bug"))
+    assert shown["candidates"] > shown["good"] > shown["chosen"] >= shown["written"]
     done = run_script("export.py", root, "--formats", "swebench")
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for path in root.glob("export/swebench/*.jsonl")
