@@ -32,7 +32,7 @@ from codedata.errors import (
     Trouble,
     start_thread,
 )
-from codedata.ledger import LEDGER, FileState, disk_trouble
+from codedata.ledger import LEDGER, NOTHING, FileState, disk_trouble
 from codedata.ledger_compact import compact
 from codedata.llm.client import Models
 from codedata.llm.embedded import NOISE
@@ -78,9 +78,10 @@ MAX_GROUP = 64    # records in a group; where as many wait for a writer, their t
 class Stage:
     """Describe what a script does with each item.
 
-    make(record) or make(record, joined record) returns a record, of which the `writes` fields are
-    put on disk; `joined` is read by the item's instance id, and an item without it is excluded, or
-    waits where `joined` names the stage that makes it. If the output has parts, make() and
+    make(record, *joined records) returns a record, of which the `writes` fields are put on disk.
+    Each store of `joined` is read by the item's instance id. An item without a record there is
+    excluded, or waits where `joined` names the stage that makes it; None stands for one that is
+    optional. If the output has parts, make() and
     requests() are also given the item's name and its old record.
     """
 
@@ -88,7 +89,7 @@ class Stage:
     reads: Reads
     writes: Writes
     make: Callable
-    joined: Reads | None = None
+    joined: tuple[Reads, ...] = ()
     identity: dict = field(default_factory=dict)   # model, prompts: a change makes nothing stale
     requests: Callable | None = None   # make()'s arguments → (client, messages) of its calls
     cost_note: str = ""                # for --dry-run, where requests are not known before
@@ -376,10 +377,8 @@ def load(stage: Stage, states: States, item: Item) -> tuple[list, str]:
     Raise BrokenRecord if a record cannot be read.
     """
     store = stage.writes.store
-    inputs = [stage.reads.store.read(item.name)]
-    if stage.joined:
-        inputs.append(stage.joined.store.read(inputs[0].instance_id))
-    read = states.read_digest(*map(digests_of, inputs))
+    inputs = states.inputs(item.name)
+    read = states.read_digest(*(digests_of(one) if one else NOTHING for one in inputs))
     if stage.writes.parts:
         is_kept = item.same_inputs and not item.anew and item.state != "forced"
         inputs += [item.name, store.read(item.name) if is_kept else None]

@@ -16,10 +16,11 @@ from codedata.errors import BrokenRecord, ItemFailed
 from codedata.ledger import NOTHING, FileState, LastAttempt
 from codedata.llm.reply_log import ReplyLog, Spares
 from codedata.settings import Exclude
-from codedata.store import Store
+from codedata.store import Store, digests_of
 
 STATES = ("done", "adopted", "stale", "forced", "edited", "incomplete", "missing", "failed",
           "excluded", "waiting", "orphan", "broken")
+ORIGIN = "env_setup"   # the stage that decides which commit all others are of
 INTENT = ("read", "settings", "parts", "view")   # fields that a run notes before it writes
 TO_DO = ("missing", "stale", "forced", "incomplete", "failed")
 
@@ -56,6 +57,8 @@ class Reads:
     leaves_out: Callable[[str], str] | None = None
     # item → names that --only takes it by, too: of what later steps derive from it
     leads_to: Callable[[str], Iterable[str]] = lambda name: ()
+    same: str = ""                 # of a joined store: a field that has to be as in the item
+    optional: bool = False         # of a joined store: items are made without its record, too
 
     def parents(self, name: str) -> list[str]:
         """Return the items that a derived one, <item>.<part>, was made of, and those that these
@@ -177,14 +180,14 @@ class States:
     writes: Writes
     exclude: Exclude
     settings: str                  # digest of today's settings
-    joined: Reads | None = None    # read by instance id
+    joined: tuple[Reads, ...] = ()   # read by instance id
     selection: Selection = Selection()
     spares: Spares = field(default_factory=Spares)
 
     @property
     def _stores(self) -> list:
-        sides = (self.reads, self.writes, self.joined)
-        return list(dict.fromkeys(side.store for side in sides if side))
+        sides = (self.reads, self.writes, *self.joined)
+        return list(dict.fromkeys(side.store for side in sides))
 
     def plan(self) -> Plan:
         """Return the state of every item.
@@ -244,8 +247,9 @@ class States:
             return None
         if rule := self._excluded(facts):
             return Item(name, facts.instance_id, "excluded", rule)
-        if self.joined and facts.instance_id not in self.joined.store:
-            return self._without_joined(name, facts.instance_id)
+        for joined in self.joined:
+            if why := self._without(joined, name, facts):
+                return why
         for needed in self.reads.needs:
             if needed not in facts.digests:
                 return Item(name, facts.instance_id, "waiting", f"no {needed} yet",
@@ -263,22 +267,42 @@ class States:
         """Return the rule that excludes an item, or ""."""
         if facts.instance_id in self.exclude.ids:
             return "[exclude] ids"
-        joined = self.joined
-        if joined and not joined.made_by and facts.instance_id not in joined.store:
-            return f"no PR record in {joined.place}"
+        for joined in self.joined:
+            if not (joined.made_by or joined.optional or facts.instance_id in joined.store):
+                return f"no PR record in {joined.place}"
         return ""
 
-    def _without_joined(self, name: str, instance_id: str) -> Item:
-        """Return an item without the record that another stage makes for it."""
-        made_by, ledger = self.joined.made_by, self.joined.store.ledger
-        if rule := ledger.excluded.get((made_by, instance_id)):
-            return Item(name, instance_id, "excluded", f"{made_by} left it out: {rule.error}")
-        failed = ledger.failed.get((made_by, instance_id))
+    def _without(self, joined: Reads, name: str, facts: FileState) -> Item | None:
+        """Return an item that lacks the record which another stage makes for it, or whose record is
+        of another commit; None of one that can be made."""
+        if joined.optional:
+            return None
+        if facts.instance_id in joined.store:
+            if self._fits(joined, facts):
+                return None
+            older = self.reads if joined.made_by == ORIGIN else joined
+            newer = joined if joined.made_by == ORIGIN else self.reads
+            why = (f"{older.place} is of another {joined.same.replace('_', ' ')} than "
+                   f"{newer.place}: {older.made_by.partition('.')[0]}.py makes it again")
+            return Item(name, facts.instance_id, "waiting", why, lacks_field=True)
+        made_by, ledger = joined.made_by, joined.store.ledger
+        if rule := ledger.excluded.get((made_by, facts.instance_id)):
+            return Item(name, facts.instance_id, "excluded", f"{made_by} left it out: {rule.error}")
+        failed = ledger.failed.get((made_by, facts.instance_id))
         script, _, step = made_by.partition(".")
-        why = f"no {self.joined.place} yet" + (f": {script}.py --steps {step}" if step else "")
+        why = f"no {joined.place} yet" + (f": {script}.py --steps {step}" if step else "")
         if failed:
             why = f"{made_by} failed: {failed.error}"
-        return Item(name, instance_id, "waiting", why, lacks_field=True)
+        return Item(name, facts.instance_id, "waiting", why, lacks_field=True)
+
+    @staticmethod
+    def _fits(joined: Reads, facts: FileState) -> bool:
+        """Return whether the joined record is there and has the item's value of the field `same`.
+        """
+        if facts.instance_id not in joined.store:
+            return False
+        there = joined.store.facts(facts.instance_id).digests if joined.same else NOTHING
+        return there.get(joined.same) == facts.digests.get(joined.same)
 
     # the three digests ---------------------------------------------------------------------------
 
@@ -326,7 +350,8 @@ class States:
         else:   # put there by hand
             item.state, item.adoption = "adopted", {"read": read}
             return
-        is_stale = bool(self.reads.fields) and made_read != read
+        is_stale = bool(self.reads.fields) and made_read != read and (
+            len(self.joined) < 2 or made_read != self.read_before(facts))
         copies_only = not is_stale and any(
             f in facts.digests and there.digests.get(f) != facts.digests[f]
             for f in self.writes.copies)
@@ -395,24 +420,44 @@ class States:
     def _wait_for_input(self, item: Item) -> None:
         if item.state not in TO_DO or item.copies_only:
             return
-        for reads, name in ((self.reads, item.name), (self.joined, item.instance_id)):
-            made_by = reads.made_by if reads else ""
-            if made_by and (before := reads.store.failed(made_by, name)):
-                item.state, item.reason = "waiting", f"{made_by} failed: {before.error}"
+        for reads, name in ((self.reads, item.name),
+                            *((joined, item.instance_id) for joined in self.joined)):
+            if reads.made_by and not reads.optional and (
+                    before := reads.store.failed(reads.made_by, name)):
+                item.state, item.reason = "waiting", f"{reads.made_by} failed: {before.error}"
 
     # digests and replies -------------------------------------------------------------------------
 
     def read_of(self, facts: FileState) -> str:
         """Return the digest of what the item would be made from now."""
-        if not self.joined:
-            return self.read_digest(facts.digests)
-        joined = self.joined.store.facts(facts.instance_id)
-        return self.read_digest(facts.digests, joined.digests)
+        return self.read_digest(facts.digests, *(
+            joined.store.facts(facts.instance_id).digests if self._fits(joined, facts) else NOTHING
+            for joined in self.joined))
 
-    def read_digest(self, digests: dict, joined: dict = NOTHING) -> str:
-        """Return one digest of the fields that are read, with those of the joined record."""
-        return read_digest(digests, self.reads.fields, joined,
-                           self.joined.fields if self.joined else ())
+    def read_before(self, facts: FileState) -> str:
+        """Return read_of() without what older releases did not note: all joined records but the
+        first."""
+        joined = [one.store.facts(facts.instance_id).digests for one in self.joined[:1]
+                  if self._fits(one, facts)]
+        return self.read_digest(facts.digests, *joined)
+
+    def read_digest(self, digests: dict, *joined: dict) -> str:
+        """Return one digest of the fields that are read, with those of the joined records."""
+        return read_digest(digests, self.reads.fields, *(
+            (there, one.fields) for there, one in zip(joined, self.joined, strict=False)))
+
+    def inputs(self, name: str) -> list:
+        """Return the item's record and its joined records; None for one that is not there, or is of
+        another commit. Raise BrokenRecord if one cannot be read."""
+        record = self.reads.store.read(name)
+        facts = FileState(record.instance_id, digests_of(record) if self.joined else NOTHING)
+        inputs = [record]
+        for joined in self.joined:
+            fits = self._fits(joined, facts)
+            if not (fits or joined.optional):
+                raise BrokenRecord("has changed since the run began.", joined.place, "Run again.")
+            inputs.append(joined.store.read(record.instance_id) if fits else None)
+        return inputs
 
     def replies(self, item: str, state: str = "") -> ReplyLog:
         """Return the item's kept replies, with which of them the ledger has billed."""
@@ -435,10 +480,11 @@ def _force(item: Item) -> None:
     item.state, item.forced_from, item.copies_only = "forced", item.state, False
 
 
-def read_digest(digests: dict, fields: Iterable[str], joined: dict = NOTHING,
-                joined_fields: Iterable[str] = ()) -> str:
-    """Return one digest of the fields that an output is made from, "" for one that is not there."""
-    texts = [*(digests.get(f, "") for f in fields), *(joined.get(f, "") for f in joined_fields)]
+def read_digest(digests: dict, fields: Iterable[str],
+                *joined: tuple[dict, Iterable[str]]) -> str:
+    """Return one digest of the fields that an output is made from, "" for one that is not there.
+    `joined` are further records' digests, each with the fields that count."""
+    texts = [there.get(f, "") for there, names in ((digests, fields), *joined) for f in names]
     return hashlib.blake2b("|".join(texts).encode(), digest_size=8).hexdigest()
 
 

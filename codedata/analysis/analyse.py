@@ -18,7 +18,6 @@ from codedata.code.contexts import add_lines, lines_by_test, mask_of, masks_of, 
 from codedata.code.entities import Entity, Sources, all_entities
 from codedata.code.environments import Environments, open_environment
 from codedata.code.test_results import Case, place_of
-from codedata.errors import ItemFailed
 from codedata.layouts import write_atomic
 from codedata.outcomes import of_analysis
 from codedata.records import Analysis, Coverage, Environment, Object
@@ -43,21 +42,18 @@ class Analyser:
     def stage(self, environments: Environments, is_static: bool) -> Stage:
         """Return the step. What it reads of coverage/ has neither times nor versions; a static one
         reads nothing of it."""
-        coverage = Reads(Store(self._root, Coverage), COVERAGE_FIELDS, made_by="analyze.coverage")
+        coverage = Reads(Store(self._root, Coverage), COVERAGE_FIELDS, made_by="analyze.coverage",
+                         same="base_commit")
         return Stage(
             "analyze.analysis", make=self.make, identity={"static": is_static},
-            reads=Reads(environments, READ), joined=None if is_static else coverage,
+            reads=Reads(environments, READ), joined=() if is_static else (coverage,),
             writes=Writes(Store(self._root, Analysis), tuple(Analysis.__dataclass_fields__)),
             after="env_setup.py", cost_note="no calls: no model is asked", in_words=of_analysis,
             then="bug_inject.py scale; nl2repo.py --writer template")
 
     def make(self, environment: Environment, coverage: Coverage | None = None) -> Analysis:
-        """Return the analysis of an environment's source, and write its page. Raise ItemFailed
-        where the coverage is that of another commit."""
+        """Return the analysis of an environment's source, and write its page."""
         name = environment.repo_name
-        if coverage and coverage.base_commit != environment.base_commit:   # edited, or not yet anew
-            raise ItemFailed(f"its coverage/ is that of another commit: {coverage.base_commit}",
-                             name, f"Run: python analyze.py --only {name} --force")
         label = f"analysis-{name[:40]}-{secrets.token_hex(4)}"
         with open_environment(environment, self._host, label) as sandbox:
             sources = sources_in(sandbox)

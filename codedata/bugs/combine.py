@@ -24,7 +24,7 @@ from codedata.code.junit import restored_name
 from codedata.code.patches import Edit, edited, edits_of
 from codedata.code.source import Files, apply_patch, is_text
 from codedata.errors import Excluded
-from codedata.records import Bug, BugConfig, Candidate, Commit, Environment
+from codedata.records import Analysis, Bug, BugConfig, Candidate, Commit, Environment
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
@@ -48,49 +48,49 @@ class Combiner:
         self._records = Store(settings.root, Bug if strategy == COMBINE else Commit)
 
     def stage(self, environments: View, analyses: View, coverages: View) -> Stage:
-        """Return the stage that makes the candidates of these environments. Analyses, for the
-        functions that change, are looked up where there are any."""
-        self._analyses = analyses.open()
+        """Return the stage that makes the candidates of these environments."""
         store = self._records.open()
         records = [record for name in store.names() if (record := known(store, name))]
         is_combine = self._strategy == COMBINE
         parts_of = combine_parts if is_combine else mirror_parts
         return generate_stage(
-            self._settings, self._strategy, environments, lambda config: parts_of(config, records),
+            self._settings, self._strategy, (environments, analyses, coverages),
+            lambda config: parts_of(config, records),
             self._combined if is_combine else self._mirrored, {})
 
-    def _combined(self, item: BatchItem,
-                  environment: Environment) -> tuple[list[Candidate], dict]:
+    def _combined(self, item: BatchItem, environment: Environment, analysis: Analysis | None,
+                  _coverage) -> tuple[list[Candidate], dict]:
         """Return combinations of a repository's bugs. Raise Excluded where no two fit."""
-        with open_source(environment, item, self._host) as sandbox:
+        with open_source(environment, self._host) as sandbox:
             texts = {file.path: file.text.decode() for file in sources_in(sandbox).files
                      if is_text(file.text)}
         bugs = map(self._records.read, item.part)
         parts = [part for bug in bugs if (part := part_of(bug, texts))]
-        found = [{**self._candidate(item, before, after, ", ".join(part.name for part in chosen)),
-                  "parts": [part.failing for part in chosen]}
+        found = [{**self._candidate(before, after, ", ".join(part.name for part in chosen),
+                                    analysis), "parts": [part.failing for part in chosen]}
                  for chosen, before, after in combinations(parts, texts, item.seed)]
         if not found:
             raise Excluded("has no two proven bugs in one place that can be combined.",
                            item.repo_name)
         return found, {}
 
-    def _mirrored(self, item: BatchItem,
-                  environment: Environment) -> tuple[list[Candidate], dict]:
+    def _mirrored(self, item: BatchItem, environment: Environment, analysis: Analysis | None,
+                  _coverage) -> tuple[list[Candidate], dict]:
         """Return the reverse of a pull request. Raise Excluded where it cannot be undone."""
         name, parent, patch = item.part
-        with open_source(environment, item, self._host) as sandbox:
+        with open_source(environment, self._host) as sandbox:
             if sandbox.run(IS_ANCESTOR.format(shlex.quote(parent))).ok:
                 before, after, trouble = apply_patch(sandbox, patch, is_reverse=True)
             else:
                 trouble = f"its base_commit {parent[:80]!r} is no ancestor of the environment's"
         if trouble:
             raise Excluded(f"cannot be undone: {trouble}", name)
-        return [self._candidate(item, before, after, name)], {}
+        return [self._candidate(before, after, name, analysis)], {}
 
-    def _candidate(self, item: BatchItem, before: Files, after: Files, made_of: str) -> Candidate:
+    def _candidate(self, before: Files, after: Files, made_of: str,
+                   analysis: Analysis | None) -> Candidate:
         return candidate_of(before, after, self._strategy, f"{self._strategy} of {made_of}",
-                            analysis=known(self._analyses, item.repo_name))
+                            analysis=analysis)
 
 
 def combine_parts(config: BugConfig, bugs: Iterable[Bug]) -> Iterator[tuple[str, list[str]]]:

@@ -19,7 +19,7 @@ from operator import itemgetter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from codedata.analysis.analyse import is_counted
+from codedata.analysis.analyse import COVERAGE_FIELDS, is_counted
 from codedata.bugs.operators import TABLES, SpanEdit, operators, unique_edits
 from codedata.bugs.prove import symbols_at
 from codedata.code.contexts import Masks, add_lines, lines_by_test, mask_of, masks_of, sources_in
@@ -41,7 +41,7 @@ from codedata.sandbox import Sandbox
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
-from codedata.store import Store, View, digest, known
+from codedata.store import Store, View, digest
 
 METHOD = "procedural"
 BATCH = 200                # candidates of a file
@@ -128,21 +128,29 @@ def numbered(n: int) -> Iterable[tuple[str, int]]:
 
 # the step ----------------------------------------------------------------------------------------
 
-def generate_stage(settings: Settings, strategy: str, environments: View, parts_of: PartsOf,
-                   make: Callable[[BatchItem, Environment], tuple[list[Candidate], dict]],
-                   identity: dict, cost_note: str = "no calls: no model is asked") -> Stage:
+def generate_stage(settings: Settings, strategy: str, views: tuple[View, View, View],
+                   parts_of: PartsOf, make: Callable[..., tuple[list[Candidate], dict]],
+                   identity: dict, cost_note: str = "") -> Stage:
     """Return the stage that makes files of candidates by a strategy: of the items that `parts_of`
-    gives what make() returns of each, with what its calls took."""
-    def candidates(item: BatchItem, environment: Environment) -> Candidates:
-        made, usage = make(item, environment)
+    gives what make() returns of each, with what its calls took. `views` are the environments, and
+    the analyses and coverages, for what is hot and what tests run, if there are any: an edit there
+    makes nothing stale that was paid for."""
+    def candidates(item: BatchItem, *joined) -> Candidates:
+        made, usage = make(item, *joined)
         return Candidates(item.repo, item.repo_name, item.base_commit, strategy, made, "", usage,
                           0.0)
 
+    environments, analyses, coverages = views
     items = BatchItems(settings.root, "" if strategy == METHOD else f"{strategy}-", parts_of)
     return Stage(
-        "bug_inject.generate", make=candidates, identity=identity, cost_note=cost_note,
+        "bug_inject.generate", make=candidates, identity=identity,
+        cost_note=cost_note or "no calls: no model is asked",
         reads=Reads(items, tuple(BatchItem.__dataclass_fields__), made_by="bug_inject.register"),
-        joined=Reads(environments, SOURCE, made_by="env_setup"),
+        joined=(Reads(environments, SOURCE, made_by="env_setup", same="base_commit"),
+                Reads(analyses, () if cost_note else ("entities", "edges", "hotspots"),
+                      same="base_commit", optional=True),
+                Reads(coverages, () if cost_note else COVERAGE_FIELDS, same="base_commit",
+                      optional=True)),
         writes=Writes(Store(settings.root, Candidates), tuple(Candidates.__dataclass_fields__)),
         after="bug_inject.py scale --steps register", then="bug_inject.py scale --steps validate")
 
@@ -167,22 +175,21 @@ class Generator:
     """Make files of candidates; make() is the item function."""
 
     def __init__(self, settings: Settings, host: SandboxFactory):
-        self._settings, self._host = settings, host
+        self._settings, self._drawn = settings, Kept(host, draw)
 
     def stage(self, environments: View, analyses: View, coverages: View) -> Stage:
-        """Return the stage that makes candidates of these environments. Analyses, for what is hot,
-        and coverages, for what tests run, are looked up where there are any."""
-        self._drawn = Kept(self._host, analyses, coverages, draw)
+        """Return the stage that makes candidates of these environments."""
         tables = {name: [*map(repr, operators(name))] for name in TABLES}
         return generate_stage(
-            self._settings, METHOD, environments, lambda config: numbered(
+            self._settings, METHOD, (environments, analyses, coverages), lambda config: numbered(
                 min(MAX_BATCHES, -(-config.max_candidates // BATCH))),
             self.make, {"operators": digest(tables)})
 
-    def make(self, item: BatchItem, environment: Environment) -> tuple[list[Candidate], dict]:
+    def make(self, item: BatchItem, environment: Environment, analysis: Analysis | None,
+             coverage: Coverage | None) -> tuple[list[Candidate], dict]:
         """Return the candidates of a file. Raise ItemFailed where the config does not fit the
-        environment, Excluded where it gives fewer candidates."""
-        drawn = self._drawn.get(item, environment)
+        source, Excluded where it gives fewer candidates."""
+        drawn = self._drawn.get(item, environment, analysis, coverage)
         some = drawn[BATCH * (item.part - 1):BATCH * item.part]
         if not some:
             raise Excluded(f"has no more: all {len(drawn):,} candidates are in the files before.",
@@ -211,23 +218,21 @@ class Kept:
     """Keep what `make` returns of the programs of a few repositories. It is made once of each:
     whoever asks for it meanwhile waits."""
 
-    def __init__(self, host: SandboxFactory, analyses: View, coverages: View,
-                 make: Callable[[Program, BugConfig], Any]):
+    def __init__(self, host: SandboxFactory, make: Callable[[Program, BugConfig], Any]):
         self._host, self._make = host, make
-        self._views = analyses.open(), coverages.open()
         self._locks: dict[str, threading.Lock] = {}   # by repository
         self._made: dict[str, Any] = {}               # the same, the newest behind
 
-    def get(self, config: BugConfig, environment: Environment) -> Any:
+    def get(self, config: BugConfig, environment: Environment, analysis: Analysis | None,
+            coverage: Coverage | None) -> Any:
         """Return what is made of a repository. Raise ItemFailed where its config does not fit."""
         name = config.repo_name
         with self._locks.setdefault(name, threading.Lock()):
             made = self._made.pop(name, None)
             if made is None:
-                with open_source(environment, config, self._host) as sandbox:
+                with open_source(environment, self._host) as sandbox:
                     found = sources_in(sandbox).files
-                made = self._make(program_of(found, config, *(
-                    known(view, name, config.base_commit) for view in self._views)), config)
+                made = self._make(program_of(found, config, analysis, coverage), config)
             self._made[name] = made
             for old in [*self._made][:-MAX_KEPT]:
                 self._made.pop(old, None)
@@ -235,14 +240,9 @@ class Kept:
 
 
 @contextmanager
-def open_source(environment: Environment, config: BugConfig,
-                host: SandboxFactory) -> Iterator[Sandbox]:
-    """Yield a sandbox with the source of an environment. Raise ItemFailed where its config is of
-    another commit."""
+def open_source(environment: Environment, host: SandboxFactory) -> Iterator[Sandbox]:
+    """Yield a sandbox with the source of an environment."""
     name = environment.repo_name
-    if config.base_commit != environment.base_commit:
-        raise ItemFailed(f"its config is of another commit: {config.base_commit}", name,
-                         f"Run: python bug_inject.py scale --steps register --only {name} --force")
     with open_environment(environment, host, f"bug-{name[:40]}-{secrets.token_hex(4)}") as sandbox:
         yield sandbox
 

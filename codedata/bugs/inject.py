@@ -12,7 +12,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from inspect import cleandoc
 from pathlib import Path
@@ -39,7 +38,7 @@ from codedata.code.environments import open_environment
 from codedata.code.leftovers import activation
 from codedata.code.patches import diff_of, hunks_of
 from codedata.code.source import LOOK_S, Files, changed_files, is_text
-from codedata.errors import BrokenRecord, Excluded, Interrupted, ItemFailed, Trouble
+from codedata.errors import Excluded, Interrupted, ItemFailed, Trouble
 from codedata.llm import Models
 from codedata.llm.reply_log import current_reply_log
 from codedata.progress import named
@@ -235,13 +234,12 @@ class Injector:
         self._prover = Prover(host, settings.bug.hide_tests, settings.bug.max_broken_share)
         self._candidates = Store(settings.root, Candidates)
 
-    def stage(self, environments, analyses, coverages: Callable[[], View]) -> Stage:
+    def stage(self, environments, analyses: View, coverages: View) -> Stage:
         """Return the step, of environments with their analyses. What tests ran is looked up where
         a view of it has it. Raise Trouble for a sandbox that isolates nothing."""
         if self._host.name == "local":
             raise Trouble("isolates nothing, and an agent is at work in it.", "--sandbox local",
                           "Choose another.")
-        self._coverages = coverages
         bug = self._settings.bug
         self._items = AgentItems(environments, bug.per_repo)
         prompts = digest([text_of("codedata.bugs", name) for name in PROMPTS])
@@ -250,21 +248,19 @@ class Injector:
             identity={"agent": self._agent.spec.identity(), "prompts": prompts},
             cost_note=f"at most {bug.max_iterations} calls for each agent, fewer as a rule",
             reads=Reads(self._items, fields=(*READ, "test_script"), made_by="env_setup"),
-            joined=Reads(analyses, fields=(), made_by="analyze.analysis"),
+            joined=(Reads(analyses, fields=(), made_by="analyze.analysis", same="base_commit"),
+                    Reads(coverages, fields=(), same="base_commit", optional=True)),
             writes=Writes(self._candidates, fields=tuple(Candidates.__dataclass_fields__)))
 
-    def make(self, item: AgentItem, analysis: Analysis) -> Candidates:
+    def make(self, item: AgentItem, analysis: Analysis, coverage: Coverage | None) -> Candidates:
         """Return the candidate of an agent. Raise ItemFailed where it hands in none that counts,
         Excluded where no test passes."""
-        if analysis.base_commit != item.base_commit:
-            raise ItemFailed(f"its analysis/ is that of another commit: {analysis.base_commit}",
-                             item.repo_name, f"Run: python analyze.py --only {item.repo_name}")
         if "passed" not in known_results(item).values():
             raise Excluded("has no test that passes.")
         self._items.wait_for_turn(item, self._stop)
         started = time.monotonic()
         trajectory = self._trajectory(item.name)
-        submission, result = self._run(item, analysis,
+        submission, result = self._run(item, analysis, coverage,
                                        inside(self._settings.root, trajectory))
         if submission.candidate is None:
             raise _failure(item.name, submission, result)
@@ -272,7 +268,7 @@ class Injector:
                           [submission.candidate], trajectory, result.usage,
                           round(time.monotonic() - started, 1))
 
-    def _run(self, item: AgentItem, analysis: Analysis,
+    def _run(self, item: AgentItem, analysis: Analysis, coverage: Coverage | None,
              trajectory: Path) -> tuple[Submission, AgentResult]:
         """Return what an agent hands in, and how its run ended."""
         settings, earlier = self._settings, self._earlier(item)
@@ -287,8 +283,7 @@ class Injector:
                     lambda diff: self._prover.quick(item, diff, f"{label}-quick"),
                     settings.bug.max_submits)
                 code = CodeMap(analysis, {file.path: file.text for file in files},
-                               {bug["symbol"]: name for name, bug in earlier},
-                               self._coverage(item))
+                               {bug["symbol"]: name for name, bug in earlier}, coverage)
                 agent = Agent(
                     _text("inject.md", max_lines=str(MAX_LINES)),
                     [bash, view_file, search, edit_file, create_file, code.get_hotspots,
@@ -298,13 +293,6 @@ class Injector:
                 return submission, agent.run(self._task(item, sandbox.workdir, earlier))
         finally:
             self._host.forget(label)
-
-    def _coverage(self, item: AgentItem) -> Coverage | None:
-        """Return what each test of the item's commit ran, None where that is not known."""
-        with suppress(BrokenRecord, KeyError):   # it is not there
-            coverage = self._coverages().open().read(item.repo_name)
-            return coverage if coverage.base_commit == item.base_commit else None
-        return None
 
     def _earlier(self, item: AgentItem) -> list[tuple[str, Candidate]]:
         """Return (name, bug) of the other agents' bugs in the same repository."""

@@ -32,7 +32,7 @@ from codedata.code.contexts import mask_of
 from codedata.code.entities import Entity, SourceFile, entities_of, is_test_file, tree_of
 from codedata.errors import Excluded
 from codedata.llm import Models, Reply
-from codedata.records import Candidate, Environment
+from codedata.records import Analysis, Candidate, Coverage, Environment
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
@@ -72,27 +72,27 @@ class ModelEditor:
     """Ask a model for candidates; make() is the item function."""
 
     def __init__(self, settings: Settings, models: Models, host: SandboxFactory, strategy: str):
-        self._settings, self._host, self._strategy = settings, host, strategy
+        self._settings, self._strategy = settings, strategy
+        self._places = Kept(host, lambda program, config: self._in_order(places_in(program)))
         self._client = models.client("agent")
         hints = toml_of(__package__, "modify_hints.toml")["hints"]
         self._hints = hints if strategy == MODIFY else [""]   # a body is written anew only once
 
     def stage(self, environments: View, analyses: View, coverages: View) -> Stage:
-        """Return the stage that makes candidates of these environments. Analyses, for what is hot,
-        and coverages, for what tests run, are looked up where there are any."""
-        self._places = Kept(self._host, analyses, coverages,
-                            lambda program, config: self._in_order(places_in(program)))
+        """Return the stage that makes candidates of these environments."""
         n = self._settings.bug.max_model_candidates
         prompts = [*map(_text, (PROMPTS[self._strategy], AGAIN, SCHEMA)), self._hints]
         return generate_stage(
-            self._settings, self._strategy, environments, lambda config: numbered(n), self.make,
+            self._settings, self._strategy, (environments, analyses, coverages),
+            lambda config: numbered(n), self.make,
             {"model": self._client.spec.identity(), "prompts": digest(prompts)},
             "a call for each candidate, more where a reply is not taken")
 
-    def make(self, item: BatchItem, environment: Environment) -> tuple[list[Candidate], dict]:
+    def make(self, item: BatchItem, environment: Environment, analysis: Analysis | None,
+             coverage: Coverage | None) -> tuple[list[Candidate], dict]:
         """Return one candidate, and what its calls took. Raise Excluded where there are fewer
         functions."""
-        places = self._places.get(item, environment)
+        places = self._places.get(item, environment, analysis, coverage)
         turns = max(1, len(self._hints) // N_HINTS)   # candidates of a function
         if item.part > len(places) * turns:
             raise Excluded(f"gives only {len(places) * turns} candidates.", item.repo_name)

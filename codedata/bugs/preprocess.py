@@ -42,6 +42,7 @@ class Analyses(View):
         self._store = Store(root, self.cls)
         self._rows = rows
         self._named: dict[str, Path] = {}   # by the rows, where the root has none
+        self._facts: dict[str, FileState] = {}
 
     def open(self) -> Analyses:
         """Find all records, and return self."""
@@ -73,8 +74,12 @@ class Analyses(View):
         return record
 
     def facts(self, name: str) -> FileState:
-        """Return the digests of a record; of one that a row names it is the name alone."""
-        return self._store.facts(name) if name in self._store else FileState(name, {})
+        """Return the digests of a record; one that a row names is read for them, once."""
+        if name in self._store:
+            return self._store.facts(name)
+        if name not in self._facts:
+            self._facts[name] = super().facts(name)
+        return self._facts[name]
 
     def failed(self, stage: str, name: str):
         """Return the failed last attempt of a stage to make it, or None."""

@@ -20,7 +20,7 @@ from codedata.code.entities import language_of
 from codedata.code.environments import labelled
 from codedata.code.junit import escaped_name
 from codedata.code.patches import diff_of, hunks_of, normalised
-from codedata.errors import BrokenRecord, ItemFailed
+from codedata.errors import BrokenRecord
 from codedata.progress import current_step
 from codedata.records import (
     Analysis,
@@ -134,38 +134,36 @@ class BugProver:
         self._settings, self._host = settings, host
         bug = settings.bug
         self._prover = Prover(host, bug.hide_tests, bug.max_broken_share)
-        self._analyses = None
 
     def stage(self, environments, analyses) -> Stage:
         """Return the stage that proves the candidates of these environments. `analyses` gives the
         Analysis of a repository by name; where it has none, distances are not known."""
-        self._analyses = analyses.open()
         root, bug = self._settings.root, self._settings.bug
         return Stage(
             "bug_inject.prove", make=self.make,
             reads=Reads(Batches(root), ("base_commit", "candidates", "same_as"),
                         made_by="bug_inject.inject"),
-            joined=Reads(environments, (*READ, "test_script"), made_by="env_setup"),
+            joined=(Reads(environments, (*READ, "test_script"), made_by="env_setup",
+                          same="base_commit"), of_analyses(analyses)),
             writes=Writes(Store(root, Verdicts), tuple(Verdicts.__dataclass_fields__)),
             identity={"hide_tests": bug.hide_tests, "max_broken_share": bug.max_broken_share},
             cost_note="no calls: no model is asked",
             after="bug_inject.py agent --steps inject", then="bug_inject.py agent --steps issue")
 
-    def make(self, batch: Batch, environment: Environment) -> Verdicts:
+    def make(self, batch: Batch, environment: Environment,
+             analysis: Analysis | None) -> Verdicts:
         """Return a verdict for each candidate. Raise ItemFailed where the environment has drifted,
-        or is of another commit, Excluded where no image can be made of it."""
+        Excluded where no image can be made of it."""
         name = environment.repo_name
-        if batch.base_commit != environment.base_commit:
-            raise ItemFailed(f"its candidates are of another commit: {batch.base_commit}", name,
-                             f"Run: python bug_inject.py agent --steps inject --only {name}")
         started = time.monotonic()
         with labelled(self._host, name) as label:
-            verdicts = [self._verdict(batch, i, environment, label)
+            verdicts = [self._verdict(batch, i, environment, analysis, label)
                         for i in range(len(batch.candidates))]
         return Verdicts(environment.repo, name, environment.base_commit, verdicts,
                         round(time.monotonic() - started, 1))
 
-    def _verdict(self, batch: Batch, i: int, environment: Environment, label: str) -> BugVerdict:
+    def _verdict(self, batch: Batch, i: int, environment: Environment,
+                 analysis: Analysis | None, label: str) -> BugVerdict:
         candidate = batch.candidates[i]
         current_step().within = f"candidate {i + 1} of {len(batch.candidates)}"
         diff = candidate["diff"]
@@ -173,11 +171,14 @@ class BugProver:
                         batch.method, batch.trajectory, batch.usage)
         why, instance, evidence = f"it is the same change as {batch.same_as[i]}", None, {}
         if not batch.same_as[i]:
-            analysis = (self._analyses.read(batch.repo_name)
-                        if batch.repo_name in self._analyses else None)
             why, evidence, instance = proven(self._prover, environment, change, analysis, label)
         return BugVerdict(diff=digest(diff), instance_id=change.instance_id, good=not why,
                           reason=why, instance=instance, evidence=evidence)
+
+
+def of_analyses(analyses: View) -> Reads:
+    """Return how a proof reads the analyses of repositories: for distances, if there is one."""
+    return Reads(analyses, ("entities", "edges", "files"), same="base_commit", optional=True)
 
 
 def check_repository(record: Candidates, store: Store, name: str) -> None:

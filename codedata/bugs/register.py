@@ -13,7 +13,7 @@ from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
-from codedata.store import Store, View, digest, known
+from codedata.store import Store, View, digest
 from codedata.texts import toml_of
 
 PLUGIN, WHOLE_SUITE = "plugin", "none"
@@ -30,22 +30,22 @@ class Registrar:
     def stage(self, environments: View, coverages: View) -> Stage:
         """Return the stage that registers these environments. What tests ran is looked up where
         `coverages` has it."""
-        self._coverages = coverages.open()
         bug = self._settings.bug
         return Stage(
             "bug_inject.register", make=self.make,
             identity={"seed": bug.seed, "max_candidates": bug.max_candidates,
                       "exclude": digest(patterns())},
             reads=Reads(environments, JUDGED_BY, made_by="env_setup"),
+            joined=(Reads(coverages, ("contexts", "reason"), same="base_commit", optional=True),),
             writes=Writes(Store(self._settings.root, BugConfig),
                           tuple(BugConfig.__dataclass_fields__)),
             cost_note="no calls: no model is asked",
             after="env_setup.py", then="bug_inject.py scale --steps generate")
 
-    def make(self, environment: Environment) -> BugConfig:
+    def make(self, environment: Environment, coverage: Coverage | None) -> BugConfig:
         """Return the config of an environment."""
         name, bug = environment.repo_name, self._settings.bug
-        reason = why_whole_suite(known(self._coverages, name), environment)
+        reason = why_whole_suite(coverage, environment)
         return BugConfig(
             environment.repo, name, environment.base_commit,
             digest([getattr(environment, field) for field in JUDGED_BY]),
@@ -71,7 +71,5 @@ def why_whole_suite(coverage: Coverage | None, environment: Environment) -> str:
     """Return why the tests of a change cannot be selected; "" where they can."""
     todo = MEASURE.format(name=environment.repo_name)
     if coverage is None:
-        return f"coverage/ has no record of it: {todo}"
-    if coverage.base_commit != environment.base_commit:
-        return f"its coverage/ is that of another commit: {todo}"
+        return f"coverage/ has no record of its commit: {todo}"
     return "" if coverage.contexts == "pytest" else coverage.reason

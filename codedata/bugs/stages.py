@@ -3,7 +3,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 
 from codedata.analysis.analyse import Analyser
 from codedata.analysis.measure import Measurer
@@ -50,7 +49,7 @@ class Stages:
                 Analyser(settings, host(models)).stage(self._environments(), is_static=False),
                 "bug_issue")),
             "inject": lambda models: Injector(settings, models, host(models)).stage(
-                self._environments(), self._analyses(), partial(self._analyses, "tests")),
+                self._environments(), self._analyses(), self._analyses("tests")),
             "prove": lambda models: BugProver(settings, host(models)).stage(
                 self._environments(), self._analyses()),
             "instances": lambda models: instances_stage(settings.root),

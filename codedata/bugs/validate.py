@@ -9,10 +9,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+from codedata.analysis.analyse import COVERAGE_FIELDS
 from codedata.analysis.measure import JUDGED_BY
 from codedata.bugs.generate import Configs
 from codedata.bugs.instances import OfScale
@@ -25,13 +27,22 @@ from codedata.code.patches import normalised
 from codedata.errors import Excluded, ItemFailed
 from codedata.llm.reply_log import current_reply_log
 from codedata.progress import current_step
-from codedata.records import BugVerdict, Candidate, Candidates, Environment, Verdicts, parse
+from codedata.records import (
+    BugConfig,
+    BugVerdict,
+    Candidate,
+    Candidates,
+    Coverage,
+    Environment,
+    Verdicts,
+    parse,
+)
 from codedata.run_loop import Stage
 from codedata.sandbox import SandboxDied
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
-from codedata.store import Store, View, digest, known
+from codedata.store import Store, View, digest
 from codedata.texts import printable
 
 BY_HAND = "by-hand"        # the operator of a candidate that names none
@@ -80,14 +91,16 @@ class Validator:
 
     def stage(self, environments: View, coverages: View) -> Stage:
         """Return the stage that judges candidates in these environments. What tests ran is looked
-        up where `coverages` has it, and so is the config of a repository."""
+        up where `coverages` has it."""
         root = self._settings.root
-        self._coverages, self._configs = coverages.open(), Configs(root).open()
         return Stage(
             "bug_inject.validate", make=self.make, finish=self.finish,
             reads=Reads(ScaleCandidates(root), ("base_commit", "candidates"),
                         made_by="bug_inject.generate"),
-            joined=Reads(environments, JUDGED_BY, made_by="env_setup"),
+            joined=(Reads(environments, JUDGED_BY, made_by="env_setup", same="base_commit"),
+                    Reads(Configs(root), ("selection", "reason", "timeout_s"),
+                          made_by="bug_inject.register", same="base_commit"),
+                    Reads(coverages, COVERAGE_FIELDS, same="base_commit", optional=True)),
             writes=Writes(self._verdicts, tuple(Verdicts.__dataclass_fields__)),
             identity=self._identity, cost_note="no calls: no model is asked",
             after="bug_inject.py scale --steps generate", then="bug_inject.py scale --steps report")
@@ -108,19 +121,16 @@ class Validator:
                          "were there")
         return lines
 
-    def make(self, record: ScaleBatch, environment: Environment) -> Verdicts:
-        """Return a verdict for each candidate. Raise ItemFailed where they are of another commit
-        than the environment, or an audit says otherwise, Excluded where audits have said so too
-        often."""
+    def make(self, record: ScaleBatch, environment: Environment, config: BugConfig,
+             coverage: Coverage | None) -> Verdicts:
+        """Return a verdict for each candidate. Raise ItemFailed where an audit says otherwise,
+        Excluded where audits have said so too often."""
         name = environment.repo_name
-        if record.base_commit != environment.base_commit:
-            raise ItemFailed(f"its candidates are of another commit: {record.base_commit}", name,
-                             f"Run: python bug_inject.py scale --steps register,generate --only "
-                             f"{name} --force")
         self._check_trusted(name)
         started = time.monotonic()
         with labelled(self._host, name) as label:
-            verdicts = self._verdicts_on(record, environment, label)
+            verdicts = self._verdicts_on(record, environment, label, partial(
+                self._screener, environment, config, coverage, label))
         if self._is_full and record.name in self._verdicts:
             before = self._verdicts.read(record.name).verdicts
             was_good = {one["diff"]: one["good"] for one in before}
@@ -132,8 +142,8 @@ class Validator:
 
     # judging -------------------------------------------------------------------------------------
 
-    def _verdicts_on(self, record: ScaleBatch, environment: Environment,
-                     label: str) -> list[BugVerdict]:
+    def _verdicts_on(self, record: ScaleBatch, environment: Environment, label: str,
+                     screener: Callable[[], Screener]) -> list[BugVerdict]:
         """Return a verdict on each candidate of a file. They are judged in parts, each of which is
         kept at once; what an unfinished run has kept is not judged again. A part takes about as
         long as a run of the suite may, for each has a start and an end of its own."""
@@ -151,19 +161,19 @@ class Validator:
             current_step().within = f"{len(done)} of {len(keys)} judged"
             started = time.monotonic()
             part = [*left.values()][:n]
-            found = self._judged(part, environment, label)
+            found = self._judged(part, environment, label, screener)
             for key, verdict in zip(left, _verdicts(environment, part, found), strict=False):
                 log.keep(key, verdict)
                 done[key] = verdict
             n = max(1, int(n * part_s / (time.monotonic() - started)))
         return [done[key] for key in keys]
 
-    def _judged(self, candidates: Sequence[Candidate], environment: Environment,
-                label: str) -> list[Screened]:
+    def _judged(self, candidates: Sequence[Candidate], environment: Environment, label: str,
+                open_screener: Callable[[], Screener]) -> list[Screened]:
         """Return what is found of each candidate. Of one that combines bugs, each has to show."""
         screened: list[Screened | None] = [None] * len(candidates)
         if not self._is_full:
-            screener = self._screener(environment, label)
+            screener = open_screener()
             screened = screener.screen([one["diff"] for one in candidates])
             if screener.note:
                 self._notes[environment.repo_name] = screener.note
@@ -187,7 +197,8 @@ class Validator:
                         quick.n_passed + len(quick.broken), time.monotonic() - started,
                         quick.before, quick.after)
 
-    def _screener(self, environment: Environment, label: str) -> Screener:
+    def _screener(self, environment: Environment, config: BugConfig, coverage: Coverage | None,
+                  label: str) -> Screener:
         """Return this worker's screener, whose sandbox stays warm from one file of candidates to
         the next of the same environment."""
         name, worker = environment.repo_name, threading.get_ident()
@@ -196,10 +207,6 @@ class Validator:
             return screener
         if screener:
             screener.close()
-        if (config := known(self._configs, name)) is None:
-            raise ItemFailed("has no config that can be read.", name,
-                             f"Run: python bug_inject.py scale --steps register --only {name}")
-        coverage = known(self._coverages, name)
         self._screeners[worker] = Screener(
             environment, coverage, why_not_chosen(config, coverage, environment),
             config.timeout_s, self._host, f"{label}-warm", self._share)

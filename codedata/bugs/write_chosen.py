@@ -4,26 +4,24 @@ the evidence."""
 from __future__ import annotations
 
 import time
-from functools import lru_cache
 
 from codedata.analysis.measure import JUDGED_BY
 from codedata.bugs.choose import STAGE, Chosen, ChosenBug
 from codedata.bugs.instances import OF_ISSUE, PROVEN_FIELDS
-from codedata.bugs.prove import Change, proven
+from codedata.bugs.prove import Change, of_analyses, proven
 from codedata.bugs.validate import operator_of
 from codedata.bugs.yields_page import write_yields, yields_in_words
 from codedata.checks.proof import Prover
 from codedata.code.environments import labelled
 from codedata.code.junit import restored_name
-from codedata.errors import Excluded, ItemFailed
-from codedata.records import Bug, Environment
+from codedata.errors import Excluded
+from codedata.records import Analysis, Bug, Environment
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Store
 
-READ_ANALYSES = 4   # that stay in memory: bugs of one repository follow each other
 SCREENED = ("verdict", "how", "n_run", "seconds", "audited")   # of a verdict's evidence
 
 
@@ -38,15 +36,13 @@ class ChosenProver:
     def stage(self, environments, analyses) -> Stage:
         """Return the stage that proves and writes what is chosen in these environments. `analyses`
         gives the Analysis of a repository by name; where it has none, distances are not known."""
-        analyses.open()
-        self._analysis_of = lru_cache(READ_ANALYSES)(
-            lambda name: analyses.read(name) if name in analyses else None)
         root, bug = self._settings.root, self._settings.bug
         return Stage(
             STAGE, make=self.make,
             reads=Reads(Chosen(root, bug), ("base_commit", "diff"),
                         made_by="bug_inject.validate"),
-            joined=Reads(environments, JUDGED_BY, made_by="env_setup"),
+            joined=(Reads(environments, JUDGED_BY, made_by="env_setup", same="base_commit"),
+                    of_analyses(analyses)),
             writes=Writes(Store(root, Bug), PROVEN_FIELDS),
             identity={"hide_tests": bug.hide_tests, "max_broken_share": bug.max_broken_share},
             cost_note="no calls: no model is asked", finish=lambda: write_yields(root, bug),
@@ -54,20 +50,15 @@ class ChosenProver:
             after="bug_inject.py scale --steps validate",
             then="bug_inject.py scale --steps issue")
 
-    def make(self, chosen: ChosenBug, environment: Environment) -> Bug:
+    def make(self, chosen: ChosenBug, environment: Environment, analysis: Analysis | None) -> Bug:
         """Return a chosen bug with its proof. Raise Excluded where the proof says that it is none,
-        ItemFailed where the environment has drifted, or is of another commit."""
+        ItemFailed where the environment has drifted."""
         name, candidate = chosen.name, chosen.candidate
         screened = chosen.verdict["evidence"]
-        if chosen.base_commit != environment.base_commit:
-            raise ItemFailed(f"its candidate is of another commit: {chosen.base_commit}", name,
-                             "Run: python bug_inject.py scale --steps register,generate,validate "
-                             f"--only {environment.repo_name}")
         started = time.monotonic()
         change = Change(name, chosen.diff, candidate.get("symbol") or "", chosen.method, "", {})
         with labelled(self._host, name) as label:
-            trouble, evidence, instance = proven(self._prover, environment, change,
-                                                 self._analysis_of(chosen.repo_name), label)
+            trouble, evidence, instance = proven(self._prover, environment, change, analysis, label)
         if trouble:
             raise Excluded(f"its proof says no: {trouble}", name)
         failing = sorted(map(restored_name, instance["FAIL_TO_PASS"]))

@@ -68,7 +68,7 @@ class Challenger:
     def stage(self, **words) -> Stage:
         """Return the stage that fills in the challengers; `words` are its further fields."""
         return Stage("ch", make=self.make, reads=self.reads(), writes=self.writes(),
-                     joined=Reads(Store(self._settings.root, Commit), COMMIT_FIELDS),
+                     joined=(Reads(Store(self._settings.root, Commit), COMMIT_FIELDS),),
                      requests=self.requests, identity=self.identity(), **words)
 
     def reads(self) -> Reads:

@@ -13,7 +13,7 @@ from functools import reduce
 from operator import or_
 
 from codedata.analysis.analyse import COVERAGE_FIELDS
-from codedata.errors import Excluded, ItemFailed
+from codedata.errors import Excluded
 from codedata.nl2repo.sources import sources_of
 from codedata.nl2repo.strip import Strippable
 from codedata.progress import plural
@@ -44,18 +44,15 @@ class Relater:
                       "max_candidates": nl2repo.max_candidates},
             reads=Reads(Store(self._root, SourceCopy), ("base_commit", "files"),
                         made_by="nl2repo.extract"),
-            joined=Reads(Store(self._root, Coverage), COVERAGE_FIELDS, made_by="analyze.coverage"),
+            joined=(Reads(Store(self._root, Coverage), COVERAGE_FIELDS,
+                          made_by="analyze.coverage", same="base_commit"),),
             writes=Writes(Store(self._root, Communities), FIELDS),
             cost_note="no calls: no model is asked", after="nl2repo.py --steps extract,coverage",
             then="nl2repo.py --steps doc_part2,doc_part1,doc")
 
     def make(self, copy: SourceCopy, coverage: Coverage) -> Communities:
-        """Return the communities of a repository. Raise Excluded where nothing can be stripped,
-        ItemFailed where the coverage is that of another commit."""
+        """Return the communities of a repository. Raise Excluded where nothing can be stripped."""
         name, nl2repo = copy.repo_name, self._settings
-        if coverage.base_commit != copy.base_commit:
-            raise ItemFailed(f"its coverage/ is that of another commit: {coverage.base_commit}",
-                             name, f"Run: python analyze.py --only {name} --force")
         if coverage.contexts == "none":
             raise Excluded(f"which test runs what is not known: {coverage.reason}.", name)
         strippable = Strippable(sources_of(self._root, name), coverage)

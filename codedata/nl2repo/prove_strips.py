@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+from codedata.analysis.analyse import COVERAGE_FIELDS
 from codedata.analysis.measure import JUDGED_BY
 from codedata.checks.evidence import strip_digest
 from codedata.checks.proof import GOOD, Proof, Prover, known_results, time_limit
@@ -14,7 +15,7 @@ from codedata.code.entities import is_test_file
 from codedata.code.environments import labelled
 from codedata.code.junit import escaped_name
 from codedata.code.test_results import place_of
-from codedata.errors import Excluded, ItemFailed
+from codedata.errors import Excluded
 from codedata.export.nl2repo import measured_verifier
 from codedata.nl2repo.screen_strips import ALL, id_of
 from codedata.outcomes import of_strips
@@ -31,11 +32,10 @@ from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
-from codedata.store import Store, View, all_readable, known
+from codedata.store import Store, View, all_readable
 from codedata.texts import printable
 
 IMAGES = "codedata-nl2repo/"
-AGAIN = "Run: python nl2repo.py --steps extract,coverage,relationship --only {}"
 
 
 class StripProver:
@@ -47,38 +47,35 @@ class StripProver:
                               is_long=True)
 
     def stage(self, environments: View) -> Stage:
-        """Return the stage. What tests ran is looked up in coverage/."""
-        self._coverages = Store(self._root, Coverage).open()
-        self._copies = Store(self._root, SourceCopy).open()
-        self._communities = Store(self._root, Communities).open()
+        """Return the stage."""
         store = Store(self._root, StripPatch)
         store.derived = True   # of a repository
         return Stage(
             "nl2repo.proof", make=self.make,
             reads=Reads(store, ("base_commit", "functions", "diff"), made_by="nl2repo.patches"),
-            joined=Reads(environments, JUDGED_BY, made_by="env_setup"),
+            joined=(Reads(environments, JUDGED_BY, made_by="env_setup", same="base_commit"),
+                    Reads(Store(self._root, Coverage), COVERAGE_FIELDS,
+                          made_by="analyze.coverage", same="base_commit"),
+                    Reads(Store(self._root, SourceCopy), ("files", "others"),
+                          made_by="nl2repo.extract", same="base_commit"),
+                    Reads(Store(self._root, Communities), ("ungraded",), same="base_commit",
+                          optional=True)),
             writes=Writes(store, ("proof",)), cost_note="no calls: no model is asked",
             sum_up=lambda: [of_strips(all_readable(self._root, StripPatch))],
             after="nl2repo.py --steps relationship",
             then="nl2repo.py --steps doc_part2,doc_part1,doc")
 
-    def make(self, patch: StripPatch, environment: Environment) -> StripPatch:
+    def make(self, patch: StripPatch, environment: Environment, coverage: Coverage,
+             copy: SourceCopy, found: Communities | None) -> StripPatch:
         """Return a patch with what its proof says. Raise Excluded where screening rejects it, or no
-        image can be made of its environment, ItemFailed where that has drifted, or something it
-        needs is of another commit."""
+        image can be made of its environment, ItemFailed where that has drifted."""
         name, verdict = patch.repo_name, patch.screened.get("verdict")
         if verdict != GOOD:
             raise Excluded(f"screening says no: {patch.screened.get('reason')}", patch.id)
-        coverage = known(self._coverages, name, environment.base_commit)
-        copy = known(self._copies, name, environment.base_commit)
-        if patch.base_commit != environment.base_commit or not (coverage and copy):
-            raise ItemFailed("it, its sources or its coverage/ are of another commit.", name,
-                             AGAIN.format(name))
         if patch.id != id_of(name, patch.kind, patch.diff):
             raise Excluded("its diff is not the one that its name is of: the file has to be called "
                            f"{id_of(name, patch.kind, patch.diff)}.json", patch.id)
         started = time.monotonic()
-        found = known(self._communities, name, environment.base_commit)
         skipped = (found and found.ungraded) or []
         graded = replace(environment, flaky=[*environment.flaky, *skipped,
                                              *_ungraded(environment, copy)])

@@ -9,6 +9,7 @@ from functools import lru_cache, reduce
 from operator import or_
 from pathlib import Path
 
+from codedata.analysis.analyse import COVERAGE_FIELDS
 from codedata.analysis.measure import JUDGED_BY
 from codedata.checks.proof import (
     GOOD,
@@ -22,7 +23,7 @@ from codedata.checks.proof import (
 from codedata.checks.screening import Screened, Screener
 from codedata.code.environments import labelled
 from codedata.code.patches import diff_of, normalised
-from codedata.errors import BrokenRecord, ItemFailed
+from codedata.errors import BrokenRecord
 from codedata.nl2repo.sources import sources_of
 from codedata.nl2repo.strip import Strippable
 from codedata.records import (
@@ -38,12 +39,11 @@ from codedata.sandbox import SandboxDied
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
-from codedata.store import Store, View, digest, known
+from codedata.store import Store, View, digest
 
 ALL = 1.0                  # share of the tests that a strip may fail
 SCREENED_FIELDS = tuple(f.name for f in fields(StripPatch) if f.name != "proof")
 SHOWN = ("verdict", "reason", "n_covering", "n_failing", "how", "seconds")
-AGAIN = "Run: python nl2repo.py --steps relationship --force --only {}"
 
 
 class StripScreener:
@@ -55,23 +55,20 @@ class StripScreener:
 
     def stage(self, environments: View) -> Stage:
         """Return the stage. What tests ran is looked up in coverage/."""
-        self._coverages = Store(self._root, Coverage).open()
         store = Store(self._root, Communities)
         return Stage(
             "nl2repo.screen", make=self.make,
             reads=Reads(store, ("base_commit", "candidates"), made_by="nl2repo.relationship"),
-            joined=Reads(environments, JUDGED_BY, made_by="env_setup"),
+            joined=(Reads(environments, JUDGED_BY, made_by="env_setup", same="base_commit"),
+                    Reads(Store(self._root, Coverage), COVERAGE_FIELDS,
+                          made_by="analyze.coverage", same="base_commit")),
             writes=Writes(store, ("screened", "ungraded")), cost_note="no calls: no model is asked",
             after="nl2repo.py --steps relationship", then="nl2repo.py --steps relationship")
 
-    def make(self, found: Communities, environment: Environment) -> Communities:
-        """Return the candidates of a repository with what screening shows of each. Raise ItemFailed
-        where they are of another commit than the environment or its coverage."""
+    def make(self, found: Communities, environment: Environment,
+             coverage: Coverage) -> Communities:
+        """Return the candidates of a repository with what screening shows of each."""
         name = found.repo_name
-        coverage = known(self._coverages, name, environment.base_commit)
-        if found.base_commit != environment.base_commit or coverage is None:
-            raise ItemFailed("its communities or its coverage/ are those of another commit.", name,
-                             AGAIN.format(name))
         strippable = Strippable(sources_of(self._root, name), coverage)
         strips = [_strip(name, one, strippable) for one in found.candidates]
         diffs = [one["diff"] for one in strips]

@@ -242,7 +242,7 @@ class Writer:
         return Stage(
             f"nl2repo.{step}", make=self.make, identity=identity, cost_note=note,
             reads=Reads(self._subjects, ("function", "source"), needs=("source", "meta")),
-            joined=Reads(environments, fields=(), made_by="env_setup"),
+            joined=(Reads(environments, fields=(), made_by="env_setup"),),
             writes=Writes(Store(settings.root, Document), tuple(Document.__dataclass_fields__)),
             after="nl2repo.py --steps relationship")
 
