@@ -17,8 +17,7 @@ from codedata.store import Store, View, digest
 from codedata.texts import toml_of
 
 PLUGIN, WHOLE_SUITE = "plugin", "none"
-MEASURE = ("run python analyze.py --only {name}, then "
-           "python bug_inject.py scale --steps register --force --only {name}")
+MEASURE = "run python analyze.py --only {name}, then python bug_inject.py scale --only {name}"
 
 
 class Registrar:

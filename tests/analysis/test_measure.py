@@ -5,7 +5,6 @@ import json
 import random
 import re
 import subprocess
-import threading
 import time
 
 import pytest
@@ -14,7 +13,6 @@ from heron_environment import CASES, FLY, TEST_SCRIPT, an_environment, write_env
 from kube_server import KubeServer
 from setups import CA_BUNDLE, made_here, wait_till_reaped
 
-from codedata.analysis.analyse import Analyser
 from codedata.analysis.measure import Tally
 from codedata.code.contexts import Observation, Trace
 from codedata.code.suite import Run
@@ -22,8 +20,6 @@ from codedata.code.test_results import Case
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.records import Coverage, Environment, parse
 from codedata.sandbox import Result
-from codedata.sandbox.factory import SandboxFactory
-from codedata.settings import Settings
 
 STEP = ["--steps", "coverage", *(["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else [])]
 
@@ -162,14 +158,6 @@ def test_what_a_person_breaks_in_a_record_is_named(edit_it, fault):
 def test_a_case_without_a_name_is_named():
     with pytest.raises(BrokenRecord, match=r"`test_case_result`\[0\]\.name is missing"):
         parse(Environment, an_environment(test_case_result=[{"status": "passed"}]), "heron.json")
-
-
-def test_coverage_of_another_commit_is_not_analysed(tmp_path):
-    measured = parse(Coverage, json.loads((REPO / "samples/coverage/spanset.json").read_text()), "")
-    environment = parse(Environment, an_environment("spanset"), "spanset.json")
-    analyser = Analyser(Settings(root=tmp_path), SandboxFactory(Settings(), threading.Event()))
-    with pytest.raises(ItemFailed, match="coverage/ is that of another commit"):
-        analyser.make(environment, measured)
 
 
 # counting ----------------------------------------------------------------------------------------

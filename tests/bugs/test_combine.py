@@ -155,7 +155,7 @@ def undone(tmp_path, grown, parent: str = "", patch: str = PULL_REQUEST) -> dict
     write_commit(tmp_path, base_commit=parent or first, patch=patch)
     items, make = stage_of(tmp_path, "mirror", factory_of())
     item, = map(items.read, items.names())
-    candidate, = make(item, environment_of(image_name=image)).candidates
+    candidate, = make(item, environment_of(image_name=image), None, None).candidates
     return candidate
 
 

@@ -196,8 +196,8 @@ def test_what_cannot_be_broken_is_named(marsh_image, tmp_path):
     with Scenario({"scenes": []}) as model:
         said = inject(tmp_path, model).stderr
         local = inject(tmp_path, model, "--sandbox", "local")
-    assert f"heron.agent-1 (its analysis/ is that of another commit: {'1' * 40})" in said
-    assert "waiting 1" in said and "no analysis/ yet" in said and model.n_requests == 0
+    assert "analysis/ is of another base commit than env/: analyze.py makes it again" in said
+    assert "waiting 2" in said and "no analysis/ yet" in said and model.n_requests == 0
     excluded, = ledger_lines(tmp_path / "bug/_candidates", state="excluded")
     assert (excluded["item"], excluded["error"]) == ("stork.agent-1", "has no test that passes.")
     assert local.returncode == 2 and "isolates nothing" in local.stderr

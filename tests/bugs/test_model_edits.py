@@ -174,7 +174,7 @@ class Asked:
 
     def candidate(self, number: int) -> dict:
         (candidate,), self.usage = self.editor.make(
-            BatchItem(**CONFIG, part=number), environment_of())
+            BatchItem(**CONFIG, part=number), environment_of(), None, None)
         return candidate
 
 
