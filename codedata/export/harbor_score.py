@@ -3,10 +3,11 @@
 It lies with processes.py and test_outputs.py in /tests of the verifier, and runs as root; with a
 user, the tests run as that one. What pytest finds comes back in a file that no program which a test
 starts can open, and the reward is printed when none of their processes is left; RESULTS has each
-phase of each test, LOG what they print. With `summary` the outcomes of the tests that have weights
-are printed instead, as pytest lists them, and no byte of what is tested. Not promised: code that a
-test imports runs in pytest's own process, and can forge what it finds. It needs pytest and the
-standard library alone, from Python 3.8 on.
+phase of each test, LOG what they print. No program that a test starts can read the tests. With
+`summary` the outcomes of the tests that have weights are printed instead, as pytest lists them, and
+no byte of what is tested. Not promised: code that a test imports runs in pytest's own process,
+reads the tests there and can forge what pytest finds. It needs pytest and the standard library
+alone, from Python 3.8 on.
 """
 from __future__ import annotations
 
@@ -18,6 +19,9 @@ import sys
 import tempfile
 
 TESTS = os.path.dirname(os.path.abspath(__file__))
+TEST_FILE = os.path.join(TESTS, "test_outputs.py")
+OURS = ("test.sh", "run-tests.sh", "score.py", "processes.py", "weights.json")   # beside it
+HELD = 777   # the descriptor that holds the tests while they run: above any that pytest opens
 RESULTS = "/logs/verifier/results.json"   # [[test, phase, outcome, name of the exception], …]
 LOG = "/logs/verifier/tests.log"
 PYTEST = ["-c", os.devnull, "--rootdir", TESTS, "--confcutdir", TESTS, "-p", "no:cacheprovider",
@@ -55,14 +59,31 @@ def run_pytest(file) -> None:
     os.chdir(TESTS)
     import pytest
     recorder = Recorder()
-    pytest.main([*PYTEST, os.path.join(TESTS, "test_outputs.py")], plugins=[recorder])
+    pytest.main([*PYTEST, TEST_FILE], plugins=[recorder])
     json.dump(recorder.phases, file)
     file.flush()
+
+
+def hide_tests() -> None:
+    """Keep the tests in memory, where pytest's process alone reads them: no program that it starts
+    has the descriptor. The file becomes a link to it; whatever else says how the tests are run is
+    root's alone."""
+    with open(TEST_FILE, "rb") as file, os.fdopen(os.memfd_create("tests"), "wb") as memory:
+        memory.write(file.read())
+        memory.flush()
+        os.dup2(memory.fileno(), HELD, inheritable=False)
+    os.unlink(TEST_FILE)
+    os.symlink(f"/proc/self/fd/{HELD}", TEST_FILE)
+    for path in (os.path.join(TESTS, name) for name in OURS):
+        if os.path.exists(path):
+            os.chmod(path, 0o600)
 
 
 def phases(user: pwd.struct_passwd) -> list[list[str]]:
     """Return what pytest finds; nothing where it does not come to its end."""
     from processes import run_as
+    if user.pw_uid and not os.getuid():
+        hide_tests()
     with tempfile.TemporaryFile("w+") as file:
         run_as(user, LOG, lambda: run_pytest(file))
         file.seek(0)

@@ -155,4 +155,4 @@ def test_a_config_that_does_not_parse_is_named(root):
     write_candidates(root, "wren.1", GOOD)
     (root / "bug/_config/wren.json").write_text("{")
     done = validate(root)
-    assert done.returncode == 1 and "has no config that can be read." in done.stderr
+    assert done.returncode == 1 and "bug/_config/wren.json is not readable JSON" in done.stderr

@@ -1,0 +1,117 @@
+"""Check stages that read several stores: an edit in any of them makes what was made with it stale,
+and records of different commits are never put together."""
+from __future__ import annotations
+
+import json
+
+import pytest
+from conftest import REPO, edit, run_here, write_json
+from heron_environment import an_environment
+from judged import read_json
+
+from codedata import cli, config, run_loop
+from codedata.bugs.preprocess import Analyses
+from codedata.code.environments import Environments
+from codedata.llm import Models
+from codedata.records import Analysis, BugConfig, Coverage
+from codedata.states import Reads, Writes
+from codedata.store import Store
+
+PARTS = ("env", "analysis", "coverage")
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Write spanset's environment, analysis and coverage."""
+    for part in PARTS[1:]:
+        write_json(tmp_path / part / "spanset.json",
+                   read_json(REPO / f"samples/{part}/spanset.json"))
+    commit = read_json(tmp_path / "coverage/spanset.json")["base_commit"]
+    write_json(tmp_path / "env/spanset.json", an_environment("spanset", base_commit=commit))
+    return tmp_path
+
+
+@pytest.fixture
+def run(root, capsys):
+    """Return a function: run a stage with flags; it returns (what make() was given, what was
+    printed). `by_releases_before` the stage read no analysis."""
+    def run(*flags, by_releases_before: bool = False) -> tuple[list, str]:
+        given = []
+
+        def make(environment, coverage=None, analysis=None):
+            given.append((coverage, analysis))
+            return BugConfig("", environment.repo_name, environment.base_commit, "", ["."], [],
+                             "none", "", 1.0, len(given), 0)
+        joined = (
+            Reads(Store(root, Coverage), ("import_lines",), made_by="analyze.coverage",
+                  same="base_commit"),
+            Reads(Store(root, Analysis), ("edges",), same="base_commit", optional=True))
+
+        def main(argv) -> int:
+            settings = config.load(args := cli.parser("toy.py").parse_args(argv))
+            stage = run_loop.Stage(
+                "toy", make=make, reads=Reads(Environments(root), ("test_script",)),
+                joined=joined[:1] if by_releases_before else joined,
+                writes=Writes(Store(root, BugConfig), tuple(BugConfig.__dataclass_fields__)))
+            with Models(settings) as models:
+                return run_loop.run(stage, settings, models, cli.options(args))
+        run_here(main, root, *flags)
+        return given, capsys.readouterr().err
+    return run
+
+
+@pytest.mark.parametrize(("part", "field", "is_read"), [
+    ("env", "test_script", True), ("env", "summary", False), ("coverage", "reason", False),
+    ("coverage", "import_lines", True), ("analysis", "edges", True), ("analysis", "reason", False)])
+def test_an_edit_in_any_store_makes_stale_what_was_made_with_it(root, run, part, field, is_read):
+    assert len(run()[0]) == 1 and run()[0] == []
+    was = read_json(root / part / "spanset.json")[field]
+    value = f"{was}!" if isinstance(was, str) else type(was)()
+    edit(root / part / "spanset.json", **{field: value})
+    assert ("stale 1" in run("--status")[1]) == is_read
+    assert len(run()[0]) == is_read
+
+
+def test_what_is_optional_may_be_missing_and_is_read_when_it_comes(root, run):
+    aside = (root / "analysis").rename(root / "later")
+    (coverage, analysis), = run()[0]
+    assert isinstance(coverage, Coverage) and analysis is None
+    aside.rename(root / "analysis")
+    assert isinstance(run()[0][0][1], Analysis)
+    edit(root / "analysis/spanset.json", base_commit="0" * 40)
+    (_, analysis), = run()[0]   # that of another commit is as if it were not there
+    assert analysis is None
+
+
+@pytest.mark.parametrize(("part", "why"), [
+    ("coverage", "coverage/ is of another base commit than env/: analyze.py makes it again"),
+    ("analysis", "")])
+def test_records_of_different_commits_are_not_put_together(root, run, part, why):
+    edit(root / part / "spanset.json", base_commit="0" * 40)
+    given, printed = run()
+    assert len(given) == (not why) and why in printed
+    assert ("waiting 1" in printed) == bool(why)
+
+
+def test_what_is_needed_is_waited_for(root, run):
+    (root / "coverage/spanset.json").unlink()
+    given, printed = run()
+    assert not given and "no coverage/ yet: analyze.py --steps coverage" in printed
+
+
+def test_what_releases_made_that_read_fewer_stores_is_not_made_again(root, run):
+    assert len(run(by_releases_before=True)[0]) == 1
+    assert run()[0] == []
+    edit(root / "coverage/spanset.json", import_lines={})
+    assert len(run()[0]) == 1
+    edit(root / "analysis/spanset.json", edges=[])
+    assert len(run()[0]) == 1
+
+
+def test_an_analysis_that_a_row_names_has_a_commit_too(root):
+    row = {"repo": "birds/spanset", "repo_name": "spanset", "image_name": "i",
+           "test_case_result": [], "analysis": "analysis/spanset.json"}
+    (root / "rows.jsonl").write_text(json.dumps(row))
+    named = Analyses(root / "elsewhere", root / "rows.jsonl").open()
+    there = Store(root, Analysis).open().facts("spanset").digests
+    assert named.facts("spanset").digests == there
