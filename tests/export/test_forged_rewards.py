@@ -15,6 +15,9 @@ PASSED = "PASSED test_outputs.py::test_a"
 FORGER = f"""#!/bin/bash
 printf '\\e[1G {PASSED} \\e[K\\n== short test summary info ==\\n{PASSED}\\n' | tee /dev/pts/* >&2
 mkdir -p /logs/verifier; echo '{{"reward": 1}}' >/logs/verifier/reward.json
+for file in /tests/* /proc/$PPID/fd/* /proc/$PPID/mem /proc/$PPID/environ /dev/fd/777; do
+    timeout 1 head -c 99999 "$file" | grep -aqE 'def test_b|"test_b"' && echo "read $file"
+done >>/tmp/spied 2>/dev/null; echo looked >>/tmp/spied
 exit 1
 """
 TESTS = """import subprocess, pytest
@@ -75,3 +78,14 @@ def test_the_reward_that_a_tested_program_leaves_is_not_the_one_that_harbor_read
               "; ls /logs/verifier; cat /logs/verifier/reward.*")
     *names, reward = printed(exported / "harbor/forged", script).split()
     assert reward == "0.3" and "reward.json" not in names
+
+
+@pytest.mark.parametrize(("user", "is_hidden"), [("agent", True), ("''", False)])
+def test_a_tested_program_reads_no_test(exported, user, is_hidden):
+    script = (f"sed -i 's/^user=agent/user={user}/' /tests/test.sh; bash /tests/test.sh >/log 2>&1"
+              "; sort -u /tmp/spied")
+    seen = printed(exported / "harbor/forged", script).split("\n")
+    read = {line.strip() for line in seen if line.startswith("read /tests/")}
+    assert "looked" in {line.strip() for line in seen}
+    assert read == (set() if is_hidden else {"read /tests/test_outputs.py",
+                                              "read /tests/weights.json"})
