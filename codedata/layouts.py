@@ -2,7 +2,8 @@
 
 An item is a file: one JSON object, sorted and indented, so that an edit is a one-line diff (.json);
 or, for a class with `lines`, one line for each entry of that field, which grows line by line
-(.jsonl). `Folder` is a folder of files, which is built under _tmp/ and put in place in one step.
+(.jsonl). For a class with `places` it is a folder, in which each field is a named file or folder.
+`Folder` puts a folder of files in place in one step, which is built under _tmp/.
 
 Files are written to a temporary name in the same directory, flushed and renamed; folders are
 exchanged. So a kill leaves the old item or the new one.
@@ -23,13 +24,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import orjson
+import tomli_w
 
 from codedata.bounded import making_folders, read_bounded
 from codedata.errors import BrokenRecord
 from codedata.ledger import disk_trouble, from_json
-from codedata.records import safe_name
+from codedata.records import Files, safe_name
+from codedata.texts import tomllib
 
 NAMES = ("Names are up to 200 letters, digits, `.`, `_` and `-`, and do not start with `.` or "
          "`_`.")
@@ -37,6 +41,7 @@ RUN = secrets.token_hex(4)   # in temporary names: machines that share a root ha
 NEW, OLD = "_tmp", "old."    # folder for new folders; prefix of a folder that is being replaced
 MAX_SYNCS = 8                # files flushed in parallel, as each waits for the disk
 EXCHANGE, HERE = 2, -100     # Linux's RENAME_EXCHANGE and AT_FDCWD
+MAX_FILES, MAX_FILE_BYTES, MAX_FOLDER_BYTES = 5_000, 50_000_000, 200_000_000   # of an item's folder
 _n_files = itertools.count(1)   # in temporary names
 
 
@@ -104,6 +109,167 @@ def list_items(directory: Path, suffix: str, broken: list[BrokenRecord]) -> Iter
         except OSError as e:
             broken.append(BrokenRecord(f"cannot be read: {e.strerror}.", entry.path,
                                        "Mend or delete it."))
+
+
+class Listing(NamedTuple):
+    """Hold what stands for a folder as size and time of change stand for a file."""
+
+    st_size: int       # bytes of all files
+    st_mtime_ns: int   # a digest of their sorted paths, sizes and times
+
+
+def listing(folder: Path) -> Listing:
+    """Return the listing of all files below a folder, links not followed."""
+    found, n_bytes = [], 0
+    for at, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(at, name)
+            stat = os.lstat(path)
+            n_bytes += stat.st_size
+            found.append((os.path.relpath(path, folder), stat.st_size, stat.st_mtime_ns))
+    hasher = hashlib.blake2b(repr(sorted(found)).encode(errors="replace"), digest_size=7)
+    return Listing(n_bytes, int.from_bytes(hasher.digest(), "big"))
+
+
+def list_folders(directory: Path, broken: list[BrokenRecord]) -> Iterator[tuple]:
+    """Yield (name, listing) of each item of a directory whose items are folders.
+
+    What has a refused name, is a link, or is a record of releases that had files there, goes to
+    `broken`.
+    """
+    for entry in sorted(os.scandir(directory), key=lambda e: e.name):
+        if entry.name[0] in "_." or not (entry.is_dir() or entry.name.endswith(".json")):
+            continue
+        if not entry.is_dir(follow_symlinks=False):
+            broken.append(BrokenRecord("is no folder.", entry.path, "Items are folders here: "
+                                       "tools/convert-root makes them of what was before."))
+        elif not safe_name(entry.name):
+            broken.append(BrokenRecord("has a name that is refused.", entry.path, NAMES))
+        else:
+            yield sys.intern(entry.name), listing(Path(entry.path))
+
+
+def load_folder(folder: Path, places: dict[str, str]) -> dict:
+    """Return {instance_id, field: value} of an item's folder. A text that is not there is None, a
+    folder that is not there has no files.
+
+    Raise BrokenRecord if a file cannot be read, is a link, or there is too much.
+    """
+    data: dict = {"instance_id": folder.name}
+    n_left = [MAX_FILES, MAX_FOLDER_BYTES]
+    for field, place in places.items():
+        path = folder / place
+        try:
+            data[field] = _load_files(path, n_left) if place.endswith("/") else _load_part(path)
+        except (ValueError, RecursionError, OSError) as e:
+            raise BrokenRecord(f"is not readable: {e}", str(path), "Mend that file.") from e
+    return data
+
+
+def _load_part(path: Path):
+    if path.is_symlink():
+        raise ValueError("it is a link")
+    if not path.exists():
+        return None
+    raw = read_bounded(path, MAX_FILE_BYTES)
+    if path.suffix == ".json":
+        return from_json(raw)
+    text = raw.decode()
+    return tomllib.loads(text) if path.suffix == ".toml" else text
+
+
+def _load_files(folder: Path, n_left: list[int]) -> Files:
+    """Return {relative path: Path} of the files below a folder. Raise ValueError for what no
+    archive of it could hold, or is too much; `n_left` are files and bytes."""
+    found: Files = {}
+    if folder.is_symlink():
+        raise ValueError("it is a link")
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        name.encode()   # raises ValueError for one that is not UTF-8
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            raise ValueError(f"{name[:200]!r} is a link, or no file")
+        if path.is_file():
+            size = path.stat().st_size
+            n_left[0] -= 1
+            n_left[1] -= size
+            if size > MAX_FILE_BYTES or min(n_left) < 0:
+                raise ValueError(f"{name[:200]!r} is too large, or one file too many: at most "
+                                 f"{MAX_FILES:,} files with {MAX_FOLDER_BYTES:,} bytes, "
+                                 f"{MAX_FILE_BYTES:,} each")
+            found[name] = path
+    return found
+
+
+def content_of(file: bytes | Path) -> bytes:
+    """Return the content of an entry of Files. Raise BrokenRecord where it is gone."""
+    try:
+        return file if isinstance(file, bytes) else read_bounded(file, MAX_FILE_BYTES)
+    except OSError as e:
+        raise BrokenRecord(f"cannot be read: {e.strerror}.", str(file), "Run again.") from e
+
+
+def files_digest(files: Files) -> str:
+    """Return 16 hex digits of the names and contents of files."""
+    hasher = hashlib.blake2b(digest_size=8)
+    for name in sorted(files):
+        content = hashlib.sha256(content_of(files[name])).hexdigest()
+        hasher.update(f"{name}\0{content}\0".encode())
+    return hasher.hexdigest()
+
+
+def writing_folder(place: Path, values: dict, within: str
+                   ) -> Generator[None, None, os.stat_result | Listing]:
+    """Put values in their places in an item's folder: the first step has built it in
+    _tmp/<within>/, the second puts it in place in one exchange. What else is there stays as it is
+    by then. A value that is None is removed."""
+    built = place.parent / NEW / within / place.name
+    try:
+        before = _build(built, place, values)
+        yield
+        if place.exists() and listing(place) != before:   # somebody has edited it meanwhile
+            _build(built, place, values)
+        Folder.put(place, built)
+        return listing(place)
+    except OSError as e:
+        shutil.rmtree(built, ignore_errors=True)
+        raise disk_trouble(e, place) from e
+
+
+def _build(built: Path, place: Path, values: dict) -> Listing | None:
+    """Build an item's folder anew; return the listing of the one that it was made of."""
+    shutil.rmtree(built, ignore_errors=True)
+    before = None
+    if place.exists():
+        before = listing(place)
+        shutil.copytree(place, built, symlinks=True)
+    built.mkdir(parents=True, exist_ok=True)
+    for name, value in values.items():
+        path = built / name
+        if name.endswith("/"):
+            shutil.rmtree(path, ignore_errors=True)
+            for part, file in (value or {}).items():
+                _write_file(path / part, file)
+        elif value is None:
+            path.unlink(missing_ok=True)
+        else:
+            _write_file(path, _part_bytes(path.suffix, value))
+    return before
+
+
+def _part_bytes(suffix: str, value) -> bytes:
+    if suffix == ".json":
+        return to_json(value)
+    return (tomli_w.dumps(value) if suffix == ".toml" else value).encode()
+
+
+def _write_file(path: Path, file: bytes | Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(file, bytes):
+        path.write_bytes(file)
+        path.chmod(0o755 if path.suffix == ".sh" else 0o644)
+    else:
+        shutil.copy(file, path)
 
 
 def load(path: Path, lines: str = ""):
@@ -182,16 +348,18 @@ class Folder:
         shutil.rmtree(old)
 
     @staticmethod
-    def clear_up(directory: Path) -> None:
-        """Remove what killed runs left, and restore a folder that was being replaced.
+    def clear_up(directory: Path, within: str = "") -> None:
+        """Remove what killed runs left in _tmp/<within>/, and restore a folder that was being
+        replaced.
 
         The caller holds the directory.
         """
-        for old in (directory / NEW).glob(f"{OLD}*"):
+        left = directory / NEW / within
+        for old in left.glob(f"{OLD}*"):
             place = directory / old.name.removeprefix(OLD)
             if not place.exists():   # a run was killed between two renames
                 old.rename(place)
-        shutil.rmtree(directory / NEW, ignore_errors=True)
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _file_sha256(path: Path) -> str:

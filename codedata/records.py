@@ -16,13 +16,13 @@ from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TypedDict
+from typing import ClassVar, TypedDict
 
 import orjson
 
 from codedata.bounded import read_bounded
 from codedata.errors import BrokenRecord
-from codedata.texts import printable
+from codedata.texts import printable, tomllib
 
 Object = dict    # keys that this schema does not fix
 Seconds = float
@@ -33,6 +33,7 @@ UnixTime = float
 AnyText = str     # with NUL bytes, too
 Trajectory = str  # the path of one of build_dp.py's, below the root; or ""
 Ranges = list     # of lines: [first, last, first, last, …], from 1
+Files = dict      # {relative path: bytes, or the Path of a file on disk}
 METRICS = ("correctness", "grounding", "progress", "protocol", "efficiency")   # a judge's grades
 UNJUDGED = "no verdict"   # the kind of a finding that says that no leak judge has seen a turn
 HOW = ("informed", "hinted", "chosen", "placebo")   # ways to make a challenger: [challenger] how
@@ -41,6 +42,7 @@ ABSENT = None             # default of a Duel's fields that older files lack
 TRAJECTORIES = "dp/_trajectories"
 DUEL = "_duel.json"       # the file beside the scores that holds their Duel
 MAX_LINE = 2_000_000      # of a source: a set of lines is a mask with a bit for each
+KINDS = BUG, STRIPPED_PATCH, DATAPOINT = "bug", "stripped_patch", "datapoint"   # of tasks
 SAFE_NAME = re.compile(r"[A-Za-z0-9-][A-Za-z0-9._-]{0,199}")
 
 
@@ -837,6 +839,59 @@ class RepoDocument:
 
 
 @dataclass(frozen=True)
+class Task:
+    """Hold a task as its folder task/<instance_id>/ has it, which Harbor takes as it stands.
+
+    docs/tasks.md says what lies where. Whoever makes tasks ends there; audits, attempts and exports
+    begin there. A folder that somebody else made is a task, too.
+    """
+
+    directory = "task"
+    places: ClassVar = {"instruction": "instruction.md", "config": "task.toml",
+                        "environment": "environment/", "solution": "solution/", "tests": "tests/",
+                        "proof": "proof.json"}
+    instance_id: str         # the folder's name
+    kind: str                # who makes it: one of KINDS, as `config` says; "" of somebody else
+    config: Object           # Harbor's keys; what we know of it is in [metadata.codedata]
+    environment: Files       # its Dockerfile, with its context
+    solution: Files
+    tests: Files             # what lies in /tests of its verifier
+    instruction: str | None = None   # for the agent; null: not written yet
+    proof: Object | None = None      # what the runs showed, and a digest of what was proven
+
+    @classmethod
+    def completed(cls, data: dict) -> dict:
+        """Return what is in a folder with the kind that its task.toml names."""
+        return {**data, "kind": kind_of(data["config"])}
+
+    @classmethod
+    def kind_in(cls, folder: Path) -> str:
+        """Return the kind of the task in a folder; "" where it has none that can be read."""
+        try:
+            return kind_of(tomllib.loads(read_bounded(folder / cls.places["config"]).decode()))
+        except (OSError, ValueError, RecursionError):
+            return ""
+
+    @property
+    def about(self) -> Object:
+        """Return what is known of it: [metadata.codedata] of its task.toml."""
+        return about_in(self.config)
+
+
+def about_in(config) -> Object:
+    """Return [metadata.codedata] of a task.toml; {} where it has none."""
+    metadata = config.get("metadata") if isinstance(config, dict) else None
+    about = metadata.get("codedata") if isinstance(metadata, dict) else None
+    return about if isinstance(about, dict) else {}
+
+
+def kind_of(config) -> str:
+    """Return the kind of task that a task.toml names, "" where it is none of ours."""
+    kind = about_in(config).get("kind")
+    return kind if kind in KINDS else ""
+
+
+@dataclass(frozen=True)
 class HarborTask:
     """Hold a task in a container, with tests that reward it: task/<instance_id>.json, by hand.
 
@@ -1202,7 +1257,7 @@ _CHECKS = {
     "Points": _is_from(0, 100, "a number from 0 to 100"),
     "Seconds": _is_from(0, _MAX, "a number of seconds"),
     "float": _is_from(-_MAX, _MAX, "a number"),
-    **dict.fromkeys(("Object", "Finding", "PanelStatistics"), _is_object),
+    **dict.fromkeys(("Object", "Files", "Finding", "PanelStatistics"), _is_object),
     "list[Message]": _entries("role", "content"), "JudgeVerdict": _judge_verdict,
     "list[Reason]": _entries("judge", "order", "reason"),
     "list[Quote]": _entries("quote", "kind", "why"),

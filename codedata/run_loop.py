@@ -72,6 +72,7 @@ MAX_WRITERS = 8   # threads that write at once, each a group: more would wait fo
 MAX_REASONS = 5     # of a stage in the summary of a root
 MAX_IN_WORDS = 20   # records of which a run says what they hold
 MAX_GROUP = 64    # records in a group; where as many wait for a writer, their threads do, too
+Held = type | tuple[type, str]   # a record's class, whose directory is held; with a kind: its items
 
 
 @dataclass(frozen=True)
@@ -115,13 +116,13 @@ class Stage:
 def run(stage: Stage, settings: Settings, models: Models, options: RunOptions) -> int:
     """Make what is missing, stale or failed; return the exit code."""
     check_root(settings.root, "prompt.py" if stage.after else stage.script)
-    directory = settings.root / stage.writes.store.cls.directory
-    with hold_directories(stage.script, [directory], options):
+    store = stage.writes.store
+    with hold_directories(stage.script, [(store.cls, store.kind)], options):
         return _run_held(stage, settings, models, options)
 
 
 def run_steps(steps: dict[str, Callable[[Models], Stage]], settings: Settings, options: RunOptions,
-              holds: Iterable[type] | Mapping[str, type], chosen: Iterable[str] | None = None
+              holds: Iterable[Held] | Mapping[str, Held], chosen: Iterable[str] | None = None
               ) -> int:
     """Do the steps of a script one after the other; return the worst exit code.
 
@@ -140,8 +141,7 @@ def run_steps(steps: dict[str, Callable[[Models], Stage]], settings: Settings, o
             with Models(settings) as models:
                 stage = steps[left[0]](models)
                 if not codes:
-                    directories = [settings.root / cls.directory for cls in holds]
-                    held.enter_context(hold_directories(stage.script, directories, options))
+                    held.enter_context(hold_directories(stage.script, holds, options))
                 if left[1:]:
                     stage = replace(stage, then="")
                 if chosen is not None:
@@ -242,8 +242,10 @@ def _compact(label: str, directories: list[Path]) -> int:
 
 
 @contextmanager
-def hold_directories(script: str, directories: list[Path], options: RunOptions) -> Iterator[None]:
+def hold_directories(script: str, holds: Iterable[Held | Path], options: RunOptions
+                     ) -> Iterator[None]:
     """Hold directories, or a shard of each, for this process; a read-only run needs no hold.
+    A directory is named by its path, by the class of its records, or by that and a kind.
 
     The temporary folders of killed processes are removed, and their half-written files if no other
     shard can be at work. With
@@ -255,16 +257,26 @@ def hold_directories(script: str, directories: list[Path], options: RunOptions) 
     if options.budget_usd and shard:
         raise Trouble("--budget does not go with --shard: n processes would each spend it.",
                       todo="Run without --shard, or give each part a root of its own.")
+    places = [_place_of(options.root, one) for one in holds]
     with ExitStack() as held:
         if not options.read_only:
-            for directory in directories:
-                held.enter_context(lock(directory, shard, script))
+            for directory, kind in places:
+                kind = "" if options.compact else kind
+                held.enter_context(lock(directory, shard, script, kind))
             if options.budget_usd:
                 held.enter_context(lock(options.root / "_budget", None, f"{script} --budget"))
-            for directory in directories if not shard else ():
-                remove_half_written(shards_of(directory))
+            for directory, kind in places if not shard else ():
+                remove_half_written(shards_of(directory), kind)
             say_removed(*local.reap())
         yield
+
+
+def _place_of(root: Path, one: Held | Path) -> tuple[Path, str]:
+    """Return a directory that is to be held, and the kind of its items that are; "": all."""
+    if isinstance(one, Path):
+        return one, ""
+    cls, kind = one if isinstance(one, tuple) else (one, "")
+    return root / cls.directory, kind
 
 
 # the plan ----------------------------------------------------------------------------------------

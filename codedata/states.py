@@ -213,7 +213,8 @@ class States:
         if source is not out:
             plan.names["orphan"] = [
                 name for name in filter(self.selection.in_shard, out.names())
-                if not source.covers(name) and self._is_selected(name, self._output_id(name))]
+                if not source.covers(name) and self._is_selected(name, self._output_id(name))
+                and self._is_own(name)]
         for store in self._stores:
             for e in store.broken:
                 plan.add_broken(e, e.where)
@@ -221,6 +222,12 @@ class States:
         plan.todo = plan.todo[:self.selection.limit]
         plan.n_beyond_limit = n - len(plan.todo)
         return plan
+
+    def _is_own(self, name: str) -> bool:
+        """Return whether an output is this stage's; where several makers put theirs into one
+        directory, and people, too, only what a ledger line says."""
+        store = self.writes.store
+        return not store.kind or (self.stage, name) in store.ledger.succeeded
 
     def _is_selected(self, name: str, instance_id: str) -> bool:
         """Return whether --only takes an item, one that it was derived from, or one that is."""

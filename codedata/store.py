@@ -13,6 +13,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import socket
 import sys
 import threading
@@ -34,7 +35,7 @@ from codedata.ledger import FileState, Ledger, to_line
 from codedata.records import parse, safe_name
 from codedata.texts import natural, printable
 
-NULLABLE = "Points | None"
+NULLABLE, FILES = "Points | None", "Files"   # types of fields
 fields = lru_cache(dataclasses.fields)   # it builds them anew each time
 
 
@@ -50,24 +51,33 @@ def digest(value) -> str:
 
 def digests_of(record) -> dict[str, str]:
     """Return {field: digest} of a record. A text that is null is not there yet, a number may be."""
-    return {f.name: digest(value) for f in fields(type(record))
+    return {f.name: layouts.files_digest(value) if f.type == FILES else digest(value)
+            for f in fields(type(record))
             if (value := getattr(record, f.name)) is not None or f.type == NULLABLE}
 
 
 class Store:
-    """Hold a directory of items. New ones go to `into` (a directory's name), old ones stay."""
+    """Hold a directory of items. New ones go to `into` (a directory's name), old ones stay.
 
-    def __init__(self, root: Path, cls, into: str | None = None):
+    Of tasks, which several makers put into one directory, those of a `kind`; "": all.
+    """
+
+    def __init__(self, root: Path, cls, into: str | None = None, kind: str = ""):
         self.root = Path(root)
         self.cls = cls
+        self.kind = kind
         self.lines = getattr(cls, "lines", "")   # the field whose entries are a file's lines
+        self.places = getattr(cls, "places", None)   # of the fields of an item that is a folder
         self.suffix = ".jsonl" if self.lines else ".json"
+        if self.places:
+            self.suffix = ""
         self.into = self.root / (into or cls.directory)
         self.broken: list[BrokenRecord] = []
         self.ledger: Ledger | None = None
         self.directories = [self.root / cls.directory]   # open() leaves those that exist
         self._at: dict[str, tuple[Path, int, int]] = {}   # name → directory, size, mtime_ns
         self._facts: dict[str, FileState] = {}
+        self._kinds: dict[str, str] = {}   # name → its kind
         self._lock = threading.Lock()
 
     def open(self) -> Store:
@@ -81,7 +91,7 @@ class Store:
         self.ledger = Ledger(*self.directories)
         twice = []
         for directory in self.directories:
-            for name, stat in layouts.list_items(directory, self.suffix, self.broken):
+            for name, stat in self._listed(directory):
                 if name in self._at:
                     first = self._at[name][0].name
                     twice.append(f"{first}/{name}.json and {directory.name}/{name}.json")
@@ -92,9 +102,25 @@ class Store:
                           str(self.root), "Keep one of each, delete the other.")
         return self
 
+    def _listed(self, directory: Path) -> Iterable[tuple]:
+        if self.places:
+            return layouts.list_folders(directory, self.broken)
+        return layouts.list_items(directory, self.suffix, self.broken)
+
     def names(self) -> list[str]:
-        """Return the names of all items in natural order."""
-        return sorted(self._at, key=natural)
+        """Return the names of all items in natural order; those of its kind, if it has one."""
+        return sorted((name for name in self._at if not self.kind or self._is_own(name)),
+                      key=natural)
+
+    def _is_own(self, name: str) -> bool:
+        """Return whether an item is of the store's kind, as far as that can be read."""
+        if name not in self._kinds:
+            if self.as_left(name) and "kind" in self.ledger.known[name].digests:
+                same = self.ledger.known[name].digests["kind"] == digest(self.kind)
+                self._kinds[name] = self.kind if same else ""
+            else:
+                self._kinds[name] = self.cls.kind_in(self.path(name))
+        return self._kinds[name] == self.kind
 
     def __contains__(self, name: str) -> bool:
         return name in self._at
@@ -128,6 +154,9 @@ class Store:
 
     def facts(self, name: str) -> FileState:
         """Return the digests of an item: the ledger's if the file is as a script left it."""
+        if self.kind and not self._is_own(name):
+            raise BrokenRecord(f"is there already, and no task of the kind {self.kind!r}.",
+                               str(self.path(name)), "Rename one of the two.")
         if self.as_left(name):
             return self.ledger.known[name]
         if name not in self._facts:
@@ -144,16 +173,22 @@ class Store:
     def read(self, name: str):
         """Return a record from disk. Raise BrokenRecord if it is not one."""
         path = str(self.path(name))
-        data = layouts.load(path, self.lines)
+        data = self._load(self.path(name))
         record = parse(self.cls, data, path, "Restore the field, or delete the file and run again.")
-        try:
-            to_json(data)   # what a person added must be such that it can be written again
-        except TypeError as e:
-            raise BrokenRecord(f"cannot be written again: {e}.", path, "Mend that text.") from e
+        if not self.places:
+            try:
+                to_json(data)   # what a person added must be such that it can be written again
+            except TypeError as e:
+                raise BrokenRecord(f"cannot be written again: {e}.", path, "Mend that text.") from e
         if getattr(self.cls, "named_by_id", False) and record.instance_id != name:
             raise BrokenRecord(f"is the record of {record.instance_id!r}.", path,
                                "Rename the file, or mend its instance_id.")
         return record
+
+    def _load(self, path: Path) -> dict:
+        if self.places:
+            return self.cls.completed(layouts.load_folder(path, self.places))
+        return layouts.load(path, self.lines)
 
     def put(self, name: str, record, owned: tuple[str, ...], keep_edits: bool = True,
             about_to_write=None) -> tuple[FileState, dict[str, str]]:
@@ -172,15 +207,18 @@ class Store:
         is_there = os.path.exists(path)
         data = dict(vars(record))
         if is_there:
-            data = layouts.load(path, self.lines)
+            data = self._load(path)
             now = self._parsed(data, path)
-            stat = path.stat()
+            stat = layouts.listing(path) if self.places else path.stat()
+            if self.kind and now.kind != self.kind:
+                raise ItemFailed(f"is no task of the kind {self.kind!r}.", str(path),
+                                 "Somebody else has made one of that name: rename it.")
             if keep_edits and self._at.get(name, ())[1:] != (stat.st_size, stat.st_mtime_ns):
                 self._refuse_edited(name, path, digests_of(now), owned)
             data |= {field: getattr(record, field) for field in owned}
         digests = digests_of(self._parsed(data, path))
         external = self.external_edits(name, digests, owned)
-        steps = layouts.writing(path, self._to_bytes(path, data))
+        steps = self._writing(path, data, owned if is_there else ())
         next(steps)
         yield
         if about_to_write:
@@ -189,7 +227,16 @@ class Store:
         with self._lock:
             self._at[name] = path.parent, stat.st_size, stat.st_mtime_ns
             self._facts.pop(name, None)
+            self._kinds.pop(name, None)
         return FileState(record.instance_id, digests, stat.st_size, stat.st_mtime_ns), external
+
+    def _writing(self, path: Path, data: dict, owned) -> Generator:
+        """Return the steps that write an item; of a folder the `owned` fields, or all."""
+        if not self.places:
+            return layouts.writing(path, self._to_bytes(path, data))
+        values = {place: data[field] for field, place in self.places.items()
+                  if not owned or field in owned}
+        return layouts.writing_folder(path, values, self.kind)
 
     def _parsed(self, data, path: Path):
         return parse(self.cls, data, str(path), "It was edited while the script ran.")
@@ -235,7 +282,11 @@ class Store:
 
     def remove(self, name: str) -> None:
         """Delete an item."""
-        self.path(name).unlink()
+        path = self.path(name)
+        if self.places:
+            shutil.rmtree(path)
+        else:
+            path.unlink()
         self._at.pop(name)
 
 
@@ -441,18 +492,23 @@ def shards_of(directory: Path) -> list[Path]:
     return [directory, *(path for path in beside if shard.fullmatch(path.name))]
 
 
-def remove_half_written(directories: list[Path]) -> None:
-    """Remove the half-written files of killed processes. The caller holds the directories; one
-    inside that has a lock of its own may be held by others."""
+def remove_half_written(directories: list[Path], kind: str = "") -> None:
+    """Remove the half-written files of killed processes; with a kind, the folders of its makers.
+    The caller holds the directories; one inside that has a lock of its own may be held by others.
+    """
     for directory in directories:
+        if kind:
+            layouts.Folder.clear_up(directory, kind)
+            continue
         within = (path for path in directory.glob("_*/_tmp.*")
                   if not path.with_name("_lock").exists())
         for left in (*directory.glob("_tmp.*"), *within):
             left.unlink(missing_ok=True)
 
 
-def lock(directory: Path, shard: tuple[int, int] | None, who: str):
-    """Hold a directory, or one shard of it, until this process ends; return the open lock file.
+def lock(directory: Path, shard: tuple[int, int] | None, who: str, kind: str = ""):
+    """Hold a directory, one shard of it, or the items of one kind in it, until this process ends;
+    return the open lock file.
 
     Raise Trouble if another process holds it. The kernel frees the lock however the process ends.
     """
@@ -461,11 +517,10 @@ def lock(directory: Path, shard: tuple[int, int] | None, who: str):
         directory.mkdir(parents=True, exist_ok=True)
         with _open_lock(directory / "_lock") as gate:   # held only while the locks are compared
             fcntl.flock(gate, fcntl.LOCK_EX)
-            name = "_lock.all" if shard is None else f"_lock.{shard[0]}-of-{shard[1]}"
+            part = "all" if shard is None else f"{shard[0]}-of-{shard[1]}"
+            name = f"_lock.{kind}.{part}" if kind else f"_lock.{part}"
             for path in sorted(directory.glob("_lock.*")):
-                # another shard of the same n shares no item with this one
-                is_other_shard = shard and path.name.endswith(f"-of-{shard[1]}")
-                if path.name == name or not is_other_shard:
+                if path.name == name or _shares_items(path.name, kind, shard):
                     _refuse_held(path)
             mine = _open_lock(directory / name)
             fcntl.flock(mine, fcntl.LOCK_EX)
@@ -476,6 +531,15 @@ def lock(directory: Path, shard: tuple[int, int] | None, who: str):
     except OSError as e:
         what = f"could not be written: {e.strerror or e}."
         raise Trouble(what, str(e.filename or directory), "Make it writable, or make room.") from e
+
+
+def _shares_items(name: str, kind: str, shard: tuple[int, int] | None) -> bool:
+    """Return whether what another lock file stands for has items in common with a kind and a
+    shard: not those of another kind, nor of another shard of the same n."""
+    other_kind = name.split(".")[1] if name.count(".") > 1 else ""
+    if kind and other_kind and kind != other_kind:
+        return False
+    return not (shard and name.endswith(f"-of-{shard[1]}"))
 
 
 def _open_lock(path: Path):

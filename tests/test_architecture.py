@@ -25,7 +25,8 @@ LEVELS = {part: int(level) for level, parts in re.findall(
               (REPO / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE)
           for part in re.findall(r"`(\w+)", parts)}
 WITHIN_A_LEVEL = {   # above level 3, where folders of one level know nothing of each other
-    ("export", "checks"), ("export", "leak"), ("analysis", "checks"), ("analysis", "leak"),
+    ("export", "checks"), ("export", "leak"), ("export", "tasks"), ("analysis", "checks"),
+    ("analysis", "leak"), ("analysis", "tasks"), ("tasks", "checks"), ("checks", "tasks"),
     ("report", "duel")}
 EARLIER_NAME = "codedata.checks.leak"   # of `python -m codedata.leak`
 MAY_BE_LONGER = ["codedata/agent/run_tests.py"]   # a line that models are shown

@@ -1,0 +1,211 @@
+"""Say what is in a task's folder: its task.toml, what of it was proven, why it is not exported.
+
+`proof.json` holds the digest of what the runs are evidence for: environment/, solution/, tests/
+and task.toml without its metadata, its keywords and its image, of which the id stands apart. Whoever
+edits one of these has another task, which no run has seen; the instruction may be edited.
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from types import MappingProxyType
+
+from codedata.checks.secrets import credential_in
+from codedata.layouts import content_of, files_digest
+from codedata.records import Files, Object, Task
+from codedata.store import digest
+
+SCHEMA = "1.4"              # of Harbor's task.toml
+DOCKERFILE, SOLVE = "Dockerfile", "solve.sh"
+GOLD, REVERSE = "gold.patch", "reverse.patch"   # in solution/: heals it; what has made the task
+CONFIG, TEST_SCRIPT, TEST_PATCH, HIDDEN = "config.json", "tests.sh", "test.patch", "hidden"
+ARCHIVE = "/var/tmp/codedata-work.tar"   # of an agent's work, where a task says how it is made
+TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")   # as Harbor takes them
+NOT_PROVEN = ("metadata", "artifacts")   # of task.toml: labels
+# Of the verifier: an agent's working directory neither holds nor lies in any of it.
+OF_VERIFIER = ("/tests", "/logs", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/usr/bin",
+               "/usr/sbin", "/usr/lib", "/usr/local/bin", "/usr/local/sbin", "/usr/local/lib")
+Problem = tuple[str, str]   # (reason, detail)
+
+
+@dataclass(frozen=True)
+class Container:
+    """Describe the container of a task, for its task.toml."""
+
+    workdir: str
+    image: str = ""            # "": built from environment/
+    agent_user: str = ""       # "": the user of the image
+    agent_s: float = 1800.0
+    verifier_s: float = 600.0
+    cpus: float = 1.0
+    memory_mb: int = 2048
+    network: str = "no-network"
+    collect: str = ""          # bash that writes ARCHIVE at the end; "": workdir is taken
+
+
+def config_of(instance_id: str, container: Container, about: Object,
+              labels: Mapping = MappingProxyType({})) -> Object:
+    """Return the task.toml of a task: `about` is [metadata.codedata], `labels` are its difficulty,
+    category and tags. What is left out is as Harbor sets it, or nobody reads it.
+
+    [verifier.environment] docker_image is not set: readers take an image named there for one that
+    holds /tests. Without it the verifier gets the image of [environment].
+    """
+    one, user = container, {"user": container.agent_user} if container.agent_user else {}
+    hooks = {"collect": [{"command": one.collect}]} if one.collect else {}
+    image = {"docker_image": one.image} if one.image else {}
+    about = {key: value for key, value in about.items() if value is not None}
+    return {
+        "schema_version": SCHEMA, "artifacts": [ARCHIVE if one.collect else one.workdir],
+        "task": {"name": f"codedata/{instance_id}", "keywords": [*labels.get("tags", [])]},
+        "metadata": {**labels, "codedata": about},
+        "agent": {"timeout_sec": one.agent_s, **user},
+        "verifier": {"timeout_sec": one.verifier_s, "environment_mode": "separate", **hooks},
+        "environment": {**image, "workdir": one.workdir, "cpus": one.cpus,
+                        "memory_mb": one.memory_mb, "network_mode": one.network}}
+
+
+def from_image(image: str) -> Files:
+    """Return the environment/ of a task whose image is there already."""
+    return {DOCKERFILE: f"FROM {image}\n".encode()}
+
+
+def image_of(task: Task) -> str:
+    """Return the image that a task's task.toml names; "" where it is built."""
+    return str(_table(task, "environment").get("docker_image") or "")
+
+
+def workdir_of(task: Task) -> str:
+    """Return where its agent works."""
+    return str(_table(task, "environment").get("workdir") or "")
+
+
+def agent_of(task: Task) -> str:
+    """Return the user that its agent is; "" for the image's."""
+    return str(_table(task, "agent").get("user") or "")
+
+
+def collect_of(task: Task) -> str:
+    """Return the bash that writes ARCHIVE when the agent is done; "" where the work directory is
+    taken as it is."""
+    hooks = _table(task, "verifier").get("collect") or []
+    return "\n".join(str(one.get("command") or "") for one in hooks if isinstance(one, dict))
+
+
+def _table(task: Task, name: str) -> Object:
+    table = task.config.get(name)
+    return table if isinstance(table, dict) else {}
+
+
+def text_in(files: Files, name: str) -> str:
+    """Return the text of a file, "" where it is not there."""
+    return content_of(files[name]).decode(errors="replace") if name in files else ""
+
+
+def verifier_config(task: Task) -> Object:
+    """Return tests/config.json of a task of ours; {} where it is none that can be read."""
+    try:
+        config = json.loads(text_in(task.tests, CONFIG) or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return config if isinstance(config, dict) else {}
+
+
+# what was proven ---------------------------------------------------------------------------------
+
+def proven_parts(task: Task) -> dict[str, str]:
+    """Return the digest of each part of a task that its runs are evidence for."""
+    config = {key: value for key, value in task.config.items() if key not in NOT_PROVEN}
+    for table, key in (("task", "keywords"), ("environment", "docker_image")):
+        config[table] = {name: value for name, value in _table(task, table).items() if name != key}
+    environment = dict(task.environment)
+    image = image_of(task)
+    if image and text_in(environment, DOCKERFILE) == f"FROM {image}\n":
+        environment[DOCKERFILE] = b"FROM"
+    return {"task.toml": digest(config), "environment/": files_digest(environment),
+            "solution/": files_digest(task.solution), "tests/": files_digest(task.tests)}
+
+
+def proven(task: Task, runs: Object) -> Task:
+    """Return a task with a proof: what the runs showed, and the digest of what they are of."""
+    parts = proven_parts(task)
+    return replace(task, proof={**runs, "digest": digest(parts), "parts": parts})
+
+
+def edited_parts(task: Task) -> list[str]:
+    """Return which parts of a task are not those that were proven; none where it is as proven."""
+    then, now = (task.proof or {}).get("parts"), proven_parts(task)
+    if (task.proof or {}).get("digest") == digest(now):
+        return []
+    then = then if isinstance(then, dict) else {}
+    return [name for name in now if then.get(name) != now[name]] or ["proof.json"]
+
+
+def with_about(task: Task, **more) -> Task:
+    """Return a task of which [metadata.codedata] says more, and its labels where `labels` are
+    given: neither is a part of what was proven."""
+    metadata = {**task.config.get("metadata", {}), **more.pop("labels", {})}
+    more = {key: value for key, value in more.items() if value is not None}
+    metadata["codedata"] = {**task.about, **more}
+    return replace(task, config={**task.config, "metadata": metadata})
+
+
+def instruction_digest(task: Task) -> str:
+    """Return the digest of what an agent is told."""
+    return hashlib.sha256((task.instruction or "").encode()).hexdigest()[:16]
+
+
+# why it is not exported --------------------------------------------------------------------------
+
+def task_problem(task: Task) -> Problem | None:
+    """Return why a task is not exported in any form, or None."""
+    if not TASK_NAME.fullmatch(task.instance_id):
+        return "name", f"{task.instance_id} is none that Harbor takes"
+    if not (task.instruction or "").strip():
+        return "no instruction", HOW_TO_INSTRUCT.get(task.kind, "write instruction.md")
+    if not task.kind:
+        return _foreign_problem(task)
+    if problem := _workdir_problem(workdir_of(task)):
+        return problem
+    if not task.proof:
+        return "not proven", HOW_TO_PROVE[task.kind]
+    if parts := edited_parts(task):
+        edited = ", ".join(parts)
+        return "not as proven", f"edited since its runs: {edited}. {HOW_TO_PROVE[task.kind]}"
+    # masking would change what was proven
+    files = (*task.environment.values(), *task.solution.values(), *task.tests.values())
+    if kind := credential_in(content_of(file).replace(b"\0", b"").decode(errors="replace")
+                             for file in files):
+        return "secret in a file", kind
+    return None
+
+
+HOW_TO_INSTRUCT = {
+    "bug": "run: python bug_inject.py agent|scale --steps issue",
+    "stripped_patch": "run: python nl2repo.py --steps doc_part2,doc_part1,doc"}
+HOW_TO_PROVE = {
+    "bug": "Undo the edit, or delete the folder and run: python bug_inject.py agent|scale",
+    "stripped_patch": "Undo the edit, or delete the folder and run: python nl2repo.py "
+                      "--steps relationship",
+    "datapoint": "Run: python build_dp.py validate"}
+
+
+def _foreign_problem(task: Task) -> Problem | None:
+    lacks = [name for name, is_there in (
+        ("environment/Dockerfile or docker_image", task.environment or image_of(task)),
+        ("tests/test.sh", "test.sh" in task.tests)) if not is_there]
+    return ("no task of Harbor", f"it lacks {', '.join(lacks)}") if lacks else None
+
+
+def _workdir_problem(place: str) -> Problem | None:
+    workdir = PurePosixPath(place)
+    if workdir.root != "/" or ".." in workdir.parts:
+        return "workdir", f"{place!r} is no absolute path"
+    for path in map(PurePosixPath, OF_VERIFIER):
+        if path.is_relative_to(workdir) or workdir.is_relative_to(path):
+            return "workdir", f"{place!r}: the verifier would take {path} from the agent"
+    return None

@@ -1,0 +1,181 @@
+"""Work on a task in one container and grade it in another, as Harbor does: from the one to the
+other goes what the task collects of an agent's work.
+
+Of a task whose work directory is taken, that is laid over what the image has there; else it is the
+archive that the task's own script writes, of which its verifier takes what counts.
+"""
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shlex
+import tarfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from codedata.bounded import read_bounded
+from codedata.errors import ItemFailed
+from codedata.layouts import content_of
+from codedata.records import Task
+from codedata.sandbox import Sandbox
+from codedata.sandbox.archives import Bounds, OverBounds
+from codedata.sandbox.factory import SandboxFactory
+from codedata.sandbox.process_labels import temporary_folder
+from codedata.store import digest
+from codedata.tasks.folder import ARCHIVE, SOLVE, agent_of, collect_of, text_in, workdir_of
+
+LIMIT_S = 600.0            # of a build, a solution, a verifier; --run-timeout may say less
+PACK_S = 120.0
+WORK = Bounds(max_bytes=200_000_000, max_files=2, max_depth=2, max_seconds=120)
+# bash of a user, with its own home
+AS_USER = ("HOME=$(getent passwd {user} | cut -d: -f6) USER={user} LOGNAME={user} "
+           "runuser -u {user} -- bash")
+GRADE = ("bash /tests/test.sh; echo; cat /logs/verifier/results.json 2>/dev/null; echo; "
+         "cat /logs/verifier/reward.json 2>/dev/null || cat /logs/verifier/reward.txt")
+
+Tree = dict[str, tuple]   # {path: (kind, mode, link or content)}
+
+
+@dataclass(frozen=True)
+class Grade:
+    """Hold what a verifier says."""
+
+    reward: float
+    phases: list[list[str]]     # [test, phase, outcome, exception] of tests with weights
+    log: str
+    seconds: float
+
+    def passed(self) -> set[str]:
+        """Return the tests all of whose phases passed."""
+        odd = {name for name, _, outcome, _ in self.phases if outcome != "passed"}
+        return {name for name, phase, *_ in self.phases if phase == "call"} - odd
+
+
+@dataclass
+class Grader:
+    """Open the containers of one task, from its image. `engine_s` sums the seconds that they
+    take."""
+
+    host: SandboxFactory
+    task: Task
+    image: str
+    label: str
+    engine_s: float = 0.0
+    _grades: dict[str, Grade] = field(default_factory=dict)
+
+    @property
+    def limit_s(self) -> float:
+        """Return the limit of a solution, and of a verifier."""
+        return min(LIMIT_S, self.host.run_timeout_s)
+
+    @property
+    def workdir(self) -> str:
+        """Return where the agent works."""
+        return workdir_of(self.task)
+
+    @contextmanager
+    def opened(self) -> Iterator[Sandbox]:
+        """Yield a fresh container of the image without network, with the rights that Docker gives
+        by default."""
+        started = time.monotonic()
+        try:
+            with self.host.open(self.image, self.label, self.workdir,
+                                default_rights=True) as sandbox:
+                yield sandbox
+        finally:
+            self.engine_s += time.monotonic() - started
+
+    def run(self, sandbox: Sandbox, path: str, timeout_s: float):
+        """Return the result of a bash script in a container, run as the agent's user."""
+        user = agent_of(self.task)
+        shell = AS_USER.format(user=user) if user else "bash"
+        return sandbox.run(f"{shell} {path}", timeout_s=timeout_s)
+
+    def gold(self) -> tuple[bytes, str]:
+        """Do work() with the task's own solution."""
+        return self.work(text_in(self.task.solution, SOLVE))
+
+    def work(self, script: str) -> tuple[bytes, str]:
+        """Return (what is collected after the agent ran a script, what it printed). Raise
+        ItemFailed where that is too large."""
+        with self.opened() as sandbox:
+            files = {name: content_of(file) for name, file in self.task.solution.items()}
+            sandbox.put({**files, SOLVE: script.encode()}, "/solution")
+            done = self.run(sandbox, f"/solution/{SOLVE}", self.limit_s)
+            return self.packed(sandbox), done.output
+
+    def packed(self, sandbox: Sandbox) -> bytes:
+        """Return the archive of what the agent leaves in a container. Raise ItemFailed where it is
+        too large."""
+        script = collect_of(self.task) or f"tar -C {shlex.quote(self.workdir)} -cf {ARCHIVE} ."
+        tar = sandbox.run(script, timeout_s=PACK_S)
+        if not tar.ok:
+            raise ItemFailed(f"its work cannot be packed: {tar.output[-300:]}")
+        with temporary_folder() as folder:
+            try:
+                sandbox.get(ARCHIVE, Path(folder), WORK)
+            except OverBounds as e:
+                raise ItemFailed(f"its work is too large: {e}") from e
+            return read_bounded(Path(folder, Path(ARCHIVE).name), WORK.max_bytes)
+
+    def grade(self, work: bytes | None, more: Mapping[str, bytes] | None = None,
+              before: str = "") -> Grade:
+        """Return how a fresh container is graded with an agent's work; None: as the image has it.
+        Equal work is graded once, unless there are `more` files of tests, or a shell prefix."""
+        is_kept = not (more or before)
+        key = digest_of(work) if work else ""
+        if is_kept and key in self._grades:
+            return self._grades[key]
+        tests = {path: content_of(file) for path, file in self.task.tests.items()} | {
+            **(more or {})}
+        with self.opened() as sandbox:
+            self._deliver(sandbox, work)
+            sandbox.put(tests, "/tests")
+            done = sandbox.run(before + GRADE, timeout_s=self.limit_s)
+        found = _read(done.output, done.seconds)
+        if done.timed_out:
+            found = replace(found, log=f"{found.log}\n[not finished after {self.limit_s:g} s]")
+        if is_kept:
+            self._grades[key] = found
+        return found
+
+    def _deliver(self, sandbox: Sandbox, work: bytes | None) -> None:
+        """Put an agent's work into a fresh container, as Harbor does before it grades."""
+        if collect_of(self.task) and work is None:
+            sandbox.run(collect_of(self.task), timeout_s=PACK_S)   # of an agent that did nothing
+        elif work is not None:
+            sandbox.put({Path(ARCHIVE).name: work}, str(Path(ARCHIVE).parent))
+            if not collect_of(self.task):
+                sandbox.run(f"tar -C {shlex.quote(self.workdir)} -xpf {ARCHIVE}; rm {ARCHIVE}")
+
+
+def _read(output: str, seconds: float) -> Grade:
+    """Return a grade from the last two lines that a verifier prints."""
+    log, *last = output.rstrip("\n").rsplit("\n", 2)
+    try:
+        phases, reward = json.loads(last[0] or "[]"), float(last[1])
+    except (ValueError, IndexError):
+        phases, reward = [], 0.0
+    return Grade(reward, phases, log[-2000:], seconds)
+
+
+def tree_of(archive: bytes) -> Tree:
+    """Return what a tar holds."""
+    tree = {}
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        for member in tar:
+            content = tar.extractfile(member).read() if member.isreg() else member.linkname
+            tree[member.name] = (member.type, member.mode, content)
+    return tree
+
+
+def digest_of(archive: bytes) -> str:
+    """Return a digest of what a tar holds, whatever the times and owners."""
+    return digest(sorted(
+        [name, repr(kind), mode, hashlib.sha256(content).hexdigest()
+         if isinstance(content, bytes) else content]
+        for name, (kind, mode, content) in tree_of(archive).items()))
