@@ -36,8 +36,8 @@ from codedata.bugs.generate import Configs
 from codedata.bugs.operators import unique_edits
 from codedata.bugs.preprocess import Analyses
 from codedata.bugs.register import why_not_chosen
-from codedata.checks.proof import GOOD, Prover, judged, known_results
-from codedata.checks.screening import Screener
+from codedata.tasks.prove import GOOD, Prover, judged, known_results
+from codedata.tasks.screen import Screener
 from codedata.code.entities import Rules, read_sources
 from codedata.code.environments import Environments
 from codedata.code.junit import escaped_name

@@ -11,10 +11,10 @@ import proof_heron
 from conftest import write_json
 
 from codedata.checks.evidence import strip_digest
-from codedata.checks.proof import Proof
 from codedata.code.eval_script import eval_script
 from codedata.code.junit import escaped_name
 from codedata.records import RepoDocument, RepoMeta, StripPatch
+from codedata.tasks.prove import Proof
 
 WORDS = "heron.py::words"
 BODY = f"{proof_heron.GOLD_LINE}\n"

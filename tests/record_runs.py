@@ -18,7 +18,6 @@ from screened_wren import wren_diff, wren_environment
 from validate_dp import SAMPLES, mutants, mutated, open_host
 
 from codedata.checks.datapoints import read_datapoint, weights_of
-from codedata.checks.proof import Prover, known_results
 from codedata.code.environments import labelled, open_environment
 from codedata.code.eval_script import READS, eval_script, misread, run_evaluation
 from codedata.code.source import Project, apply_patch
@@ -28,6 +27,7 @@ from codedata.datapoints.validate import RUNS, Failure, Validation
 from codedata.env.verify import Limits, Verifier
 from codedata.errors import Excluded, ItemFailed
 from codedata.sandbox import docker_engine
+from codedata.tasks.prove import Prover, known_results
 from codedata.texts import tomllib
 
 TESTS = (f"mkdir -p {RESULTS} && python3 -m pytest -p no:cacheprovider -o junit_family=xunit1 "

@@ -29,7 +29,6 @@ from codedata.code.contexts import (
 )
 from codedata.code.entities import SourceFile, Sources, all_entities
 from codedata.code.environments import image_of, open_environment
-from codedata.code.task_images import with_tools
 from codedata.code.test_results import Case
 from codedata.errors import Excluded, ItemFailed, Trouble
 from codedata.outcomes import of_coverage
@@ -41,6 +40,7 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Parts, Reads, Writes
 from codedata.store import Store, digest
+from codedata.tasks.images import with_tools
 from codedata.texts import text_of
 
 READ = ("base_image", "base_commit", "image_name", "install_script", "test_case_result", "flaky")

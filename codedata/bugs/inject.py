@@ -31,7 +31,6 @@ from codedata.analysis.measure import READ
 from codedata.bounded import inside
 from codedata.bugs.hotspots import CodeMap
 from codedata.bugs.prove import symbols_at
-from codedata.checks.proof import Prover, Quick, known_results
 from codedata.code.contexts import sources_in
 from codedata.code.entities import SourceFile, grammar, language_of, tree_of
 from codedata.code.environments import open_environment
@@ -49,6 +48,7 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Store, View, digest
+from codedata.tasks.prove import Prover, Quick, known_results
 from codedata.texts import fill, printable, text_of
 
 METHOD = "agent"

@@ -15,7 +15,6 @@ from codedata.analysis.analyse import entity_of_test
 from codedata.analysis.measure import READ
 from codedata.bugs.instances import is_of_agent
 from codedata.checks.evidence import evidence_digest
-from codedata.checks.proof import Proof, Prover
 from codedata.code.entities import language_of
 from codedata.code.environments import labelled
 from codedata.code.junit import escaped_name
@@ -37,6 +36,7 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Store, View, digest
+from codedata.tasks.prove import Proof, Prover
 
 LOG_PARSER, EVAL_TYPE = "parse_log_pytest", "pass_and_fail"   # of swebench, for its eval_script
 MAX_SUBTLE, MAX_SUBTLE_SHARE = 5, 0.1   # tests that a subtle bug breaks: whichever is more

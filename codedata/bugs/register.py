@@ -6,7 +6,6 @@ coverage/, and how tests run in env/.
 from __future__ import annotations
 
 from codedata.analysis.measure import JUDGED_BY
-from codedata.checks.proof import time_limit
 from codedata.code.entities import languages
 from codedata.records import BugConfig, Coverage, Environment
 from codedata.run_loop import Stage
@@ -14,6 +13,7 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Store, View, digest
+from codedata.tasks.prove import time_limit
 from codedata.texts import toml_of
 
 PLUGIN, WHOLE_SUITE = "plugin", "none"

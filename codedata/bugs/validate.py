@@ -20,8 +20,6 @@ from codedata.bugs.generate import Configs
 from codedata.bugs.instances import OfScale
 from codedata.bugs.prove import check_repository, grade_of, new_messages_of
 from codedata.bugs.register import why_not_chosen
-from codedata.checks.proof import GOOD, PASSED, Outcome, Prover, Quick, known_results, time_limit
-from codedata.checks.screening import Screened, Screener
 from codedata.code.environments import labelled
 from codedata.code.patches import normalised
 from codedata.errors import Excluded, ItemFailed
@@ -43,6 +41,8 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Store, View, digest
+from codedata.tasks.prove import GOOD, PASSED, Outcome, Prover, Quick, known_results, time_limit
+from codedata.tasks.screen import Screened, Screener
 from codedata.texts import printable
 
 BY_HAND = "by-hand"        # the operator of a candidate that names none

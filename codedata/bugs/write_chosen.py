@@ -11,7 +11,6 @@ from codedata.bugs.instances import OF_ISSUE, PROVEN_FIELDS
 from codedata.bugs.prove import Change, of_analyses, proven
 from codedata.bugs.validate import operator_of
 from codedata.bugs.yields_page import write_yields, yields_in_words
-from codedata.checks.proof import Prover
 from codedata.code.environments import labelled
 from codedata.code.junit import restored_name
 from codedata.errors import Excluded
@@ -21,6 +20,7 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Store
+from codedata.tasks.prove import Prover
 
 SCREENED = ("verdict", "how", "n_run", "seconds", "audited")   # of a verdict's evidence
 

@@ -9,8 +9,6 @@ from dataclasses import replace
 from codedata.analysis.analyse import COVERAGE_FIELDS
 from codedata.analysis.measure import JUDGED_BY
 from codedata.checks.evidence import strip_digest
-from codedata.checks.proof import GOOD, Proof, Prover, known_results, time_limit
-from codedata.checks.screening import Screener
 from codedata.code.entities import is_test_file
 from codedata.code.environments import labelled
 from codedata.code.junit import escaped_name
@@ -33,6 +31,8 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Store, View, all_readable
+from codedata.tasks.prove import GOOD, Proof, Prover, known_results, time_limit
+from codedata.tasks.screen import Screener
 from codedata.texts import printable
 
 IMAGES = "codedata-nl2repo/"

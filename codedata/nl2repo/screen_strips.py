@@ -11,16 +11,6 @@ from pathlib import Path
 
 from codedata.analysis.analyse import COVERAGE_FIELDS
 from codedata.analysis.measure import JUDGED_BY
-from codedata.checks.proof import (
-    GOOD,
-    PASSED,
-    Prover,
-    Quick,
-    judged,
-    known_results,
-    time_limit,
-)
-from codedata.checks.screening import Screened, Screener
 from codedata.code.environments import labelled
 from codedata.code.patches import diff_of, normalised
 from codedata.errors import BrokenRecord
@@ -40,6 +30,16 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Store, View, digest
+from codedata.tasks.prove import (
+    GOOD,
+    PASSED,
+    Prover,
+    Quick,
+    judged,
+    known_results,
+    time_limit,
+)
+from codedata.tasks.screen import Screened, Screener
 
 ALL = 1.0                  # share of the tests that a strip may fail
 SCREENED_FIELDS = tuple(f.name for f in fields(StripPatch) if f.name != "proof")

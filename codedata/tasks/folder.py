@@ -1,7 +1,7 @@
 """Say what is in a task's folder: its task.toml, what of it was proven, why it is not exported.
 
-`proof.json` holds the digest of what the runs are evidence for: environment/, solution/, tests/
-and task.toml without its metadata, its keywords and its image, of which the id stands apart. Whoever
+`proof.json` holds the digest of what the runs are evidence for: environment/, solution/, tests/ and
+task.toml, but for its metadata, its keywords and its image, of which the id stands apart. Whoever
 edits one of these has another task, which no run has seen; the instruction may be edited.
 """
 from __future__ import annotations

@@ -8,12 +8,12 @@ import threading
 import pytest
 from projects import make_lean
 
-from codedata.checks.proof import KNOWN_IMAGES, Prover
 from codedata.code.known_files import KnownFiles
-from codedata.code.task_images import check_task_image, derive
 from codedata.sandbox import docker_engine
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import SandboxSettings, Settings
+from codedata.tasks.images import check_task_image, derive
+from codedata.tasks.prove import KNOWN_IMAGES, Prover
 
 pytestmark = pytest.mark.docker
 RUN = f"tests-known-{os.getpid()}"

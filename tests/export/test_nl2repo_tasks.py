@@ -19,12 +19,12 @@ from proof_heron import HERON, RUN, environment_of, factory_of, heron  # noqa: F
 from proven_strip import BODY, STRIP, write_strip
 
 import export
-from codedata.checks.proof import Prover
 from codedata.code.eval_script import eval_script
 from codedata.errors import Excluded
 from codedata.export.nl2repo import measured_verifier, verifier_files
 from codedata.records import StripPatch
 from codedata.store import Store
+from codedata.tasks.prove import Prover
 from codedata.texts import tomllib
 
 pytestmark = pytest.mark.docker

@@ -6,7 +6,7 @@
 
 A plugin of pytest judges a batch in the project's own process (pytest_screen.py). Where that cannot
 be, the whole suite runs for each change in the same sandbox, which is put back after it. Screening
-is no proof: checks/proof.py is.
+is no proof: tasks/prove.py is.
 """
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from pathlib import Path, PurePosixPath
 from signal import SIGXCPU
 
 from codedata.bounded import read_bounded
-from codedata.checks.proof import FAILED, GOOD, PASSED, Outcome, judged, known_results, outcome_of
 from codedata.code.contexts import lines_by_test, mask_of, masks_of, sources_in
 from codedata.code.entities import SourceFile, entities_of, is_test_file, tree_of
 from codedata.code.environments import open_environment
@@ -37,6 +36,7 @@ from codedata.sandbox import Sandbox, SandboxDied
 from codedata.sandbox.archives import Bounds
 from codedata.sandbox.factory import SandboxFactory
 from codedata.sandbox.process_labels import temporary_folder
+from codedata.tasks.prove import FAILED, GOOD, PASSED, Outcome, judged, known_results, outcome_of
 from codedata.texts import printable
 
 FOLDER = f"{PLUGINS}screen"

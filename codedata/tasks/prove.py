@@ -22,7 +22,6 @@ from codedata.code.known_files import KnownFiles
 from codedata.code.patches import diff_of
 from codedata.code.source import PATCHED, Files, apply_patch, commit_date, is_text
 from codedata.code.suite import CRASHED, Run, compare, run_suite
-from codedata.code.task_images import TaskImage, check_task_image, derive, lead_from_testbed
 from codedata.code.test_results import Case, place_of, with_lost
 from codedata.errors import Excluded, ItemFailed
 from codedata.progress import begin_step, named
@@ -31,6 +30,7 @@ from codedata.sandbox import Sandbox
 from codedata.sandbox.factory import WORKDIR, KeptImage, SandboxFactory
 from codedata.sandbox.registry import image_name
 from codedata.store import digest
+from codedata.tasks.images import TaskImage, check_task_image, derive, lead_from_testbed
 from codedata.texts import printable
 
 IMAGES, TRIES = "codedata-bug/", "codedata-bug-try/"

@@ -18,10 +18,10 @@ from screened_wren import (
 from screened_wren import wren as wren  # a fixture
 from steps_seen import StepsSeen
 
-from codedata.checks.proof import judged, known_results, time_limit
-from codedata.checks.screening import Choice, Screened, Screener
 from codedata.code.patches import edits_of
 from codedata.progress import showing
+from codedata.tasks.prove import judged, known_results, time_limit
+from codedata.tasks.screen import Choice, Screened, Screener
 
 DOUBLED = "    return 2 * n"
 # (what is replaced, by what, how it is judged, verdict, failing tests)
