@@ -36,8 +36,6 @@ from codedata.bugs.generate import Configs
 from codedata.bugs.operators import unique_edits
 from codedata.bugs.preprocess import Analyses
 from codedata.bugs.register import why_not_chosen
-from codedata.tasks.prove import GOOD, Prover, judged, known_results
-from codedata.tasks.screen import Screener
 from codedata.code.entities import Rules, read_sources
 from codedata.code.environments import Environments
 from codedata.code.junit import escaped_name
@@ -46,6 +44,8 @@ from codedata.config import load
 from codedata.records import Bug, Candidates, Verdicts
 from codedata.sandbox.factory import SandboxFactory
 from codedata.store import Store, digest
+from codedata.tasks.prove import GOOD, Prover, judged, known_results
+from codedata.tasks.screen import Screener
 
 HERE = Path(__file__).resolve().parent
 MANY, EACH = "many", 10_000   # candidates of a repository, of which there are one, then ten
