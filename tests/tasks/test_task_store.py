@@ -1,0 +1,213 @@
+"""Check a directory of items that are folders, which several makers and people fill: whole items
+wherever a writer is killed, edits that stay, and nobody's tasks taken for another's."""
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from conftest import edit, run_here, write_json
+
+from codedata import cli, config, run_loop
+from codedata.errors import BrokenRecord, ItemFailed, Trouble
+from codedata.layouts import NEW, Folder, finish, writing_folder
+from codedata.llm import Models
+from codedata.records import BUG, DATAPOINT, BugConfig, Task
+from codedata.states import Reads, Writes
+from codedata.store import Store
+from codedata.tasks.folder import Container, config_of, edited_parts, from_image, proven
+
+MADE = ("config", "environment", "solution", "tests", "proof")
+# audit events of calls that change what is on disk, or stand right before or after one
+STEPS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.scandir", "os.chmod")
+
+
+def a_task(name: str, kind: str, text: str = "echo") -> Task:
+    toml = config_of(name, Container("/testbed", "an-image"), {"kind": kind, "repo": "a/b"})
+    task = Task(name, kind, toml, from_image("an-image"), {"solve.sh": text.encode()},
+                {"test.sh": b"true\n", "cases/1.txt": b"1"})
+    return proven(task, {"runs": []})
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes()
+            for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture
+def maker(tmp_path, capsys):
+    """Return a function: run the maker of a kind with flags; it returns (exit code, what it made,
+    what was printed). Its inputs are bug/_config/<kind>*.json; `during` is called in the midst."""
+    def run(kind: str, *flags, during=lambda: None) -> tuple[int, list[str], str]:
+        made = []
+
+        def make(wanted: BugConfig) -> Task:
+            during()
+            made.append(wanted.repo_name)
+            return a_task(wanted.repo_name, kind, wanted.environment)
+
+        def main(argv) -> int:
+            settings = config.load(args := cli.parser("toy.py").parse_args(argv))
+            inputs = Store(tmp_path, BugConfig)
+            inputs.names = lambda: [name for name in Store.names(inputs) if kind in name]
+            stage = run_loop.Stage(
+                f"toy.{kind}", make=make, reads=Reads(inputs, ("environment",)),
+                writes=Writes(Store(tmp_path, Task, kind=kind), MADE))
+            with Models(settings) as models:
+                return run_loop.run(stage, settings, models, cli.options(args))
+        try:   # a script's signals are for the main thread alone
+            is_first = threading.current_thread() is threading.main_thread()
+            code = run_here(main, tmp_path, *flags) if is_first else main(["--root", str(tmp_path)])
+        except Trouble as e:
+            return e.exit_code, made, str(e)
+        return code, made, capsys.readouterr().err
+    return run
+
+
+def want(root: Path, name: str) -> Path:
+    path = root / f"bug/_config/{name}.json"
+    write_json(path, vars(BugConfig("a/b", name, "c" * 40, "true", ["."], [], "none", "", 1.0, 1,
+                                    0)))
+    return path
+
+
+def test_two_makers_work_in_one_directory_at_once_and_prune_their_own(tmp_path, maker):
+    inputs = [want(tmp_path, name) for name in ("bug-1", "datapoint-1")]
+    foreign = tmp_path / "task/foreign"
+    (foreign / "tests").mkdir(parents=True)
+    (foreign / "task.toml").write_text('schema_version = "1.4"\n')
+    by_hand = Store(tmp_path, Task, kind=BUG).open()
+    by_hand.put("bug-by-hand", a_task("bug-by-hand", BUG), MADE)
+    seen = []
+    assert maker(BUG, during=lambda: seen.extend([maker(DATAPOINT), maker(BUG)]))[0] == 0
+    (code, made, _), (refused, _, printed) = seen
+    assert (code, made, refused) == (0, ["datapoint-1"], 2) and "in use by toy.py" in printed
+    assert maker(BUG)[1] == maker(DATAPOINT)[1] == []
+    before = content(tmp_path / "task")
+    for path in inputs:
+        path.unlink()
+    want(tmp_path, "bug-2"), want(tmp_path, "datapoint-2")
+    assert "orphan 1" in maker(BUG, "--status")[2] and "orphan 1" in maker(DATAPOINT, "--status")[2]
+    assert "moved 1 orphan" in maker(BUG, "--prune")[2]
+    left = {path.name for path in (tmp_path / "task").glob("[!_]*")}
+    assert left == {"bug-by-hand", "datapoint-1", "foreign"}
+    assert "moved 1 orphan" in maker(DATAPOINT, "--prune")[2]
+    assert {path.name for path in (tmp_path / "task").glob("[!_]*")} == {"bug-by-hand", "foreign"}
+    for name in ("foreign", "bug-by-hand"):
+        assert {f"{name}/{path}": text for path, text in content(tmp_path / "task" / name).items()
+                }.items() <= before.items()
+
+
+def test_the_id_of_another_makers_task_is_refused_by_name(tmp_path, maker):
+    want(tmp_path, "bug-or-datapoint")
+    assert maker(BUG)[:2] == (0, ["bug-or-datapoint"])
+    task = content(tmp_path / "task/bug-or-datapoint")
+    code, made, printed = maker(DATAPOINT)
+    assert (code, made) == (1, []) and "no task of the kind 'datapoint'" in printed
+    late = Store(tmp_path, Task, kind=DATAPOINT)
+    late.into.joinpath("new").mkdir()   # since it looked
+    late.open()
+    shutil.copytree(tmp_path / "task/bug-or-datapoint", tmp_path / "task/new", dirs_exist_ok=True)
+    with pytest.raises(ItemFailed, match="no task of the kind"):
+        late.put("new", a_task("new", DATAPOINT), MADE)
+    assert content(tmp_path / "task/bug-or-datapoint") == task
+
+
+def test_an_untouched_folder_is_not_read_and_an_edited_one_is_kept(tmp_path, maker):
+    source = want(tmp_path, "bug-1")
+    maker(BUG)
+    path = tmp_path / "task/bug-1/tests/test.sh"
+    facts = path.stat()
+    path.write_text("tru\n\n")
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))   # as if nobody had touched it
+    assert "done 1" in maker(BUG, "--status")[2]
+    path.write_text("false")
+    assert "edited 1" in maker(BUG, "--status")[2] and maker(BUG)[1] == []
+    edit(source, environment="other")
+    assert maker(BUG)[1] == [] and path.read_text() == "false"
+    task = Store(tmp_path, Task).open().read("bug-1")
+    assert edited_parts(task) == ["tests/"]
+    assert maker(BUG, "--force")[1] == ["bug-1"] and path.read_text() == "true\n"
+    assert "false" in (tmp_path / "task/_replaced/bug-1.1/tests/test.sh").read_text()
+
+
+def test_a_stage_writes_its_own_parts_alone(tmp_path):
+    store = Store(tmp_path, Task, kind=BUG).open()
+    store.put("x", a_task("x", BUG), MADE)
+    folder = tmp_path / "task/x"
+    (folder / "notes.txt").write_text("mine")
+    store = Store(tmp_path, Task, kind=BUG).open()
+    task = replace(store.read("x"), instruction="Mend it.\n", tests={})
+    store.put("x", task, ("instruction",))
+    found = content(folder)
+    assert found["instruction.md"] == b"Mend it.\n" and found["notes.txt"] == b"mine"
+    assert found["tests/cases/1.txt"] == b"1" and edited_parts(store.read("x")) == []
+    assert os.access(folder / "tests/test.sh", os.X_OK)
+
+
+def test_what_is_edited_between_building_and_exchange_is_kept(tmp_path):
+    store = Store(tmp_path, Task, kind=BUG).open()
+    store.put("x", a_task("x", BUG), MADE)
+    steps = writing_folder(tmp_path / "task/x", {"instruction.md": "Mend it.\n"}, BUG)
+    next(steps)
+    (tmp_path / "task/x/tests/test.sh").write_text("edited")
+    finish(steps)
+    assert content(tmp_path / "task/x")["tests/test.sh"] == b"edited"
+    assert content(tmp_path / "task/x")["instruction.md"] == b"Mend it.\n"
+
+
+def put_killed_at(step: int, root: Path) -> bool:
+    """Write a new version in a child that is killed before its call number `step`; return whether
+    it was."""
+    child = os.fork()
+    if child == 0:
+        store, left = Store(root, Task, kind=BUG).open(), iter(range(step))
+
+        def count(event: str, _) -> None:
+            if event in STEPS and next(left, None) is None:
+                os.kill(os.getpid(), signal.SIGKILL)
+        sys.addaudithook(count)
+        store.put("x", a_task("x", BUG, "new"), MADE, keep_edits=False)
+        os._exit(0)
+    return os.waitpid(child, 0)[1] != 0
+
+
+def test_a_task_is_the_old_or_the_new_one_wherever_its_maker_is_killed(tmp_path):
+    seen = []
+    for step in range(0, 400, 3):
+        root = tmp_path / str(step)
+        Store(root, Task, kind=BUG).open().put("x", a_task("x", BUG, "old"), MADE)
+        killed = put_killed_at(step, root)
+        task = Store(root, Task).open().read("x")
+        assert edited_parts(task) == []   # whole: what was proven is what lies there
+        seen.append(Path(task.solution["solve.sh"]).read_text())
+        (root / f"task/{NEW}/datapoint").mkdir(parents=True, exist_ok=True)
+        Folder.clear_up(root / "task", BUG)
+        assert [*(root / "task" / NEW).iterdir()] == [root / f"task/{NEW}/datapoint"]
+        if not killed:
+            break
+    assert not killed and seen == sorted(seen, reverse=True) and {*seen} == {"old", "new"}
+
+
+@pytest.mark.parametrize("break_it, what", [
+    (lambda task: (task / "task.toml").write_text("["), "task.toml"),
+    (lambda task: (task / "instruction.md").write_bytes(b"\xff"), "instruction.md"),
+    (lambda task: (task / "proof.json").write_text("{"), "proof.json"),
+    (lambda task: (task / "tests/leads-out").symlink_to("/etc/passwd"), "leads-out"),
+    (lambda task: (task / "task.toml").unlink(), "config")])
+def test_a_broken_folder_is_named(tmp_path, break_it, what):
+    Store(tmp_path, Task, kind=BUG).open().put("x", a_task("x", BUG), MADE)
+    break_it(tmp_path / "task/x")
+    with pytest.raises(BrokenRecord, match=what):
+        Store(tmp_path, Task).open().read("x")
+
+
+def test_a_record_of_earlier_releases_is_named_with_what_to_do(tmp_path):
+    write_json(tmp_path / "task/tally.json", {})
+    broken, = Store(tmp_path, Task).open().broken
+    assert "tally.json" in str(broken) and "tools/convert-root" in str(broken)
