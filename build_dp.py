@@ -29,7 +29,7 @@ from codedata import cli, config, run_loop
 from codedata.checks.datapoints import META
 from codedata.datapoints.calibrate import calibrate_stage
 from codedata.datapoints.command_line import run_tool
-from codedata.datapoints.contents import Contents, complaints, results_of, validate_stage
+from codedata.datapoints.contents import complaints, results_of, validate_stage
 from codedata.datapoints.profiles import PROFILES
 from codedata.datapoints.workers import hand_over_status, parse_agents, run_agents
 from codedata.layouts import to_json
@@ -97,14 +97,13 @@ def validate(args, settings, options) -> int:
         path.parent for path in settings.root.glob(f"{Datapoint.directory}/[!_.]*/{META}"))
     if not options.read_only:
         settings.root.mkdir(parents=True, exist_ok=True)
-    contents = Contents(folders, settings.root)
     code = run_loop.run_steps(
         {"validate": lambda models: validate_stage(
-            settings, SandboxFactory(settings, models.stop, args.keep_images), contents)},
+            settings, SandboxFactory(settings, models.stop, args.keep_images), folders)},
         settings, options, (DatapointChecks,))
     if options.read_only:
         return code
-    found = results_of(settings.root, contents, args.profile or "")
+    found = results_of(settings.root, folders, args.profile or "")
     for line in complaints(found):
         say(line)
     n_ok = sum(one["ok"] for one in found)

@@ -18,7 +18,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from codedata import cli, config, run_loop
-from codedata.env.inputs import Repositories, one_repository
+from codedata.env.inputs import one_repository, repositories_of
 from codedata.env.setup import Setup, fault_of
 from codedata.llm import Models
 from codedata.outcomes import of_environment
@@ -57,7 +57,7 @@ def main(argv=None) -> int:
             repositories = one_repository(args.repo, settings.root,
                                           may_clone=not options.read_only)
         elif args.input:
-            repositories = Repositories.of(Path(args.input))
+            repositories = repositories_of(Path(args.input))
         else:   # --status of what is there, whatever it was made from
             repositories, fields_read = out, ()
         setup = Setup(settings, models, host)

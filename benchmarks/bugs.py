@@ -32,7 +32,6 @@ sys.path.insert(0, str(PROJECT / "benchmarks" / "callgraph"))
 from releases import environment as python_with
 
 from codedata import cli
-from codedata.bugs.generate import Configs
 from codedata.bugs.operators import unique_edits
 from codedata.bugs.preprocess import Analyses
 from codedata.bugs.register import why_not_chosen
@@ -41,7 +40,7 @@ from codedata.code.environments import Environments
 from codedata.code.junit import escaped_name
 from codedata.code.patches import normalised
 from codedata.config import load
-from codedata.records import Bug, Candidates, Verdicts
+from codedata.records import Bug, BugConfig, Candidates, Verdicts
 from codedata.sandbox.factory import SandboxFactory
 from codedata.store import Store, digest
 from codedata.tasks.prove import GOOD, Prover, judged, known_results
@@ -187,7 +186,7 @@ def screening(work: Path, name: str, args) -> dict:
     """Return how fast one worker screens candidates beside the other flows, and how right it is."""
     environment, host, prover, most = opened(work, name)
     coverage = Analyses(work, key="tests").open().read(name)
-    config = Configs(work).open().read(name)
+    config = Store(work, BugConfig).open().read(name)
     diffs = [one["diff"] for record in records(work, Candidates) for one in record.candidates]
     diffs = random.Random(name).sample(diffs, min(args.n, len(diffs)))
     in_flow, half = diffs[:N_FLOW], N_FLOW // 2

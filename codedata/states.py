@@ -49,7 +49,7 @@ class Selection:
 class Reads:
     """Name a store and the fields of its records that the item function uses."""
 
-    store: object                  # Store, or a View of stores
+    store: object                  # Store or Derived
     fields: tuple[str, ...]        # none: nothing makes an item stale
     made_by: str = ""              # the stage that writes it: an item that failed there waits
     needs: tuple[str, ...] = ()    # fields that earlier stages fill in: an item without them waits

@@ -1,8 +1,9 @@
 """Directories of records: digests by field, and what is known without opening a file.
 
 `Store` holds one item a file, over all shards of a directory; layouts.py says how an item lies on
-disk. `Lists` reads files that each hold a list of records (prompt/). `View` makes records of other
-stores' ones. All give names(), covers(name), facts(name), read(name) and `broken`.
+disk. `Lists` reads files that each hold a list of records (prompt/). `Derived` holds records
+that are made of other stores' ones. All give names(), covers(name), facts(name), read(name) and
+`broken`.
 """
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ import socket
 import sys
 import threading
 from collections import Counter
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
 from functools import lru_cache, partial
 from operator import attrgetter, itemgetter
@@ -56,14 +57,22 @@ def digests_of(record) -> dict[str, str]:
             if (value := getattr(record, f.name)) is not None or f.type == NULLABLE}
 
 
+def facts_of(record) -> FileState:
+    """Return the digests of a record that is in no file of its own."""
+    return FileState(record.instance_id, digests_of(record))
+
+
 class Store:
     """Hold a directory of items. New ones go to `into` (a directory's name), old ones stay.
 
-    Of tasks, which several makers put into one directory, those of a `kind`; "": all.
+    Of tasks, which several makers put into one directory, those of a `kind`; "": all. Names that
+    `only` does not take are others' items; those of `derived` ones are <item>.<part>.
     """
 
-    def __init__(self, root: Path, cls, into: str | None = None, kind: str = ""):
+    def __init__(self, root: Path, cls, into: str | None = None, kind: str = "",
+                 only: Callable[[str], bool] = bool, derived: bool = False):
         self.root = Path(root)
+        self._only, self.derived = only, derived
         self.cls = cls
         self.kind = kind
         self.lines = getattr(cls, "lines", "")   # the field whose entries are a file's lines
@@ -109,8 +118,8 @@ class Store:
 
     def names(self) -> list[str]:
         """Return the names of all items in natural order; those of its kind, if it has one."""
-        return sorted((name for name in self._at if not self.kind or self._is_own(name)),
-                      key=natural)
+        own = filter(self._only, self._at)
+        return sorted((name for name in own if not self.kind or self._is_own(name)), key=natural)
 
     def _is_own(self, name: str) -> bool:
         """Return whether an item is of the store's kind, as far as that can be read."""
@@ -126,8 +135,9 @@ class Store:
         return name in self._at
 
     def covers(self, name: str) -> bool:
-        """Return whether `name` is there, readable or not: its outputs are no orphans."""
-        return name in self._at
+        """Return whether `name` is there, readable or not, or others': its outputs are no orphans.
+        """
+        return name in self._at or not self._only(name)
 
     def path(self, name: str) -> Path:
         """Return where an item is, or where a new one goes. BrokenRecord where that is outside of
@@ -290,26 +300,102 @@ class Store:
         self._at.pop(name)
 
 
-class View:
-    """Read records that are made of other stores' ones.
+class Derived:
+    """Hold records that are made of other stores' ones: of each item of `source` those that
+    make(its name, its record) gives by name. An item of which it raises BrokenRecord is broken, and
+    every name that may be of it is covered.
 
-    A subclass has `cls`, opens its stores in open(), and gives names() and read(name). One that
-    makes many records of an item says that they are `derived`, and names them <item>.<part>.
+    `source` is a store, or a function that gives {item: function that reads it}. The stores of
+    `joined` are opened before. Where `names_of` gives the names of an item, it is not read for
+    them, and its facts are theirs. `facts_of` gives those of a record; choose({name: facts}) says
+    which names there are, in which order. Names that `keeps` takes are covered whatever is there.
+    The names are <item>.<part>, unless the records are not `derived` in that sense.
     """
 
-    derived = False
+    KEPT_ITEMS = 2   # of which the records are kept: workers go through the items in order
 
-    def __init__(self):
+    def __init__(self, source, make: Callable[[str, Any], dict[str, Any]], cls, *, place: str = "",
+                 joined: Iterable = (), names_of: Callable[[str], Iterable[str]] | None = None,
+                 facts_of: Callable[[Any], Any] = facts_of, choose: Callable = list,
+                 keeps: Callable[[str], bool] = lambda name: False, derived: bool = True):
+        self.cls, self.place, self.derived = cls, place, derived
         self.broken: list[BrokenRecord] = []
+        self.unread: set[str] = set()   # items
+        self._store = None if callable(source) else source
+        self._items = source if callable(source) else self._items_of_store
+        self._make, self._joined, self._names_of = make, joined, names_of
+        self._facts_of, self._choose, self._keeps = facts_of, choose, keeps
+        # what `names_of` is given for may change while the run goes on
+        self._made = self._read if names_of else lru_cache(self.KEPT_ITEMS)(self._read)
+        self._reads: dict[str, Callable[[], Any]] = {}   # by item
+        self._index: dict[str, str] = {}                 # name → its item
+        self._facts: dict[str, Any] = {}
+
+    def open(self) -> Derived:
+        """Make the records of every item, to know their names and facts; return self."""
+        for store in (*self._joined, *filter(None, [self._store])):
+            self.broken += store.open().broken
+        self.ledger = self._store.ledger if self._store else Ledger()
+        self._reads = self._items()
+        items = {}
+        for item in self._reads:
+            try:
+                facts = self._facts_in(item)
+            except BrokenRecord as e:
+                self.broken.append(e)
+                self.unread.add(item)
+            else:
+                self._facts |= facts
+                items |= dict.fromkeys(facts, item)
+        self._index = {name: items[name] for name in self._choose(self._facts)}
+        self._facts = {name: self._facts[name] for name in self._index}
+        return self
+
+    def _items_of_store(self) -> dict[str, Callable[[], Any]]:
+        return {item: partial(self._store.read, item) for item in self._store.names()}
+
+    def _facts_in(self, item: str) -> dict[str, Any]:
+        if self._names_of:
+            return dict.fromkeys(self._names_of(item))
+        return {name: self._facts_of(record) for name, record in self._made(item).items()}
+
+    def _read(self, item: str) -> dict[str, Any]:
+        return self._make(item, self._reads[item]())
+
+    def names(self):
+        """Return the names of the records, in the order of work."""
+        return self._index.keys()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._index
 
     def covers(self, name: str) -> bool:
-        """Return whether `name` is there, readable or not."""
-        return name in self.names()
+        """Return whether `name` is there, or may be of an item that cannot be read."""
+        return name in self._index or self._keeps(name) or any(
+            not item or f"{name}.".startswith(f"{item}.") for item in self.unread)
 
-    def facts(self, name: str) -> FileState:
-        """Return the digests of a record, which is read for it."""
-        record = self.read(name)
-        return FileState(record.instance_id, digests_of(record))
+    def facts(self, name: str):
+        """Return the digests of a record, which is not made again for it."""
+        item, facts = self._index[name], self._facts[name]
+        if facts is None and self._store.as_left(item):
+            return self._store.facts(item)
+        return facts or self._facts_of(self.read(name))
+
+    def as_left(self, name: str) -> bool:
+        """Return whether the digests of a record are known without making it."""
+        return self._facts[name] is not None
+
+    def read(self, name: str):
+        """Return a record. Raise BrokenRecord if it cannot be made any more."""
+        item = self._index[name]
+        made = self._made(item)
+        if name not in made:
+            raise BrokenRecord("has changed since.", f"{self.place}{item} ({name})", "Run again.")
+        return made[name]
+
+    def failed(self, stage: str, name: str):
+        """Return the failed last attempt of a stage to make its item, or None."""
+        return self._store and self._store.failed(stage, self._index.get(name, name))
 
 
 def all_readable(root: Path, cls: type) -> list:
@@ -318,7 +404,7 @@ def all_readable(root: Path, cls: type) -> list:
     return [record for name in store.names() if (record := known(store, name))]
 
 
-def known(view: View | Store, name: str, commit: str = "") -> Any:
+def known(view: Derived | Store, name: str, commit: str = "") -> Any:
     """Return a record of an open view; None where there is none that can be read, or it is not of
     a commit that is given."""
     with suppress(BrokenRecord):

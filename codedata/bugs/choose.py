@@ -16,13 +16,12 @@ from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
 
-from codedata.bugs.instances import is_of_agent
-from codedata.bugs.validate import ScaleCandidates, name_of, operator_of
+from codedata.bugs.instances import is_of_agent, is_of_scale
+from codedata.bugs.validate import name_of, operator_of, scale_candidates
 from codedata.errors import BrokenRecord
-from codedata.ledger import FileState
 from codedata.records import Bug, BugVerdict, Candidate, Verdicts, safe_name
 from codedata.settings import BugSettings
-from codedata.store import Store, View, digest
+from codedata.store import Derived, Store, digest
 
 STAGE = "bug_inject.report"   # which writes what is chosen
 AGAIN = "Delete the file and run: python bug_inject.py scale --steps validate"
@@ -39,8 +38,12 @@ class Good:
     failing: str       # digest of the tests that notice it
     n_failing: int
     is_subtle: bool
-    item: str          # its file in bug/_candidates/
-    digests: dict[str, str]   # of its base commit and its diff
+    digests: dict[str, str]   # of its base commit and its diff, which the proof reads
+
+    @property
+    def instance_id(self) -> str:
+        """Return the name under which ledgers list it: the repository's."""
+        return self.repo_name
 
     @property
     def change(self) -> str:
@@ -66,98 +69,62 @@ class ChosenBug:
         return self.repo_name
 
 
-class Chosen(View):
-    """Hold the chosen bugs of all repositories, by instance id."""
+def chosen_in(root: Path, settings: BugSettings) -> Derived:
+    """Return the chosen bugs of all repositories, by instance id."""
+    candidates = scale_candidates(root)
+    verdicts = Store(root, Verdicts, only=is_of_scale)
 
-    cls, place, derived = Verdicts, f"{Verdicts.directory}/", True
-
-    def __init__(self, root: Path, settings: BugSettings):
-        super().__init__()
-        self._candidates, self._verdicts = ScaleCandidates(root), Store(root, Verdicts)
-        self._bugs = Store(root, Bug)
-        self._settings = settings
-        self._index: dict[str, Good] = {}
-        self._unread: set[str] = set()   # repositories of which not all is known
-
-    def open(self) -> Chosen:
-        """Choose among all good verdicts, and return self."""
-        self.broken = [*self._candidates.open().broken, *self._verdicts.open().broken]
-        bugs = self._bugs.open()
-        of_agents = {(name.rpartition(".agent-")[0], name.rpartition(".")[2])
-                     for name in bugs.names() if is_of_agent(name)}
-        refused = {name for stage, name in bugs.ledger.excluded if stage == STAGE}
-        found = defaultdict(list)
-        for item in self._candidates.names():
-            for good in self._good_of(item) if item in self._verdicts else ():
-                if (good.repo_name, good.change) not in of_agents:
-                    found[good.repo_name].append(good)
-        for repo_name in sorted(found):
-            chosen = choose(found[repo_name], self._settings, refused.union(bugs.names()))
-            self._index |= {good.name: good for good in chosen}
-        return self
-
-    def _good_of(self, item: str) -> list[Good]:
-        """Return the good candidates of a file; none of one that cannot be read."""
-        try:
-            return [_good(item, bug) for bug in self._bugs_of(item)]
-        except BrokenRecord as e:
-            self.broken.append(e)
-            self._unread.add(item.rpartition(".")[0])
-            return []
-
-    def _bugs_of(self, item: str) -> Iterator[ChosenBug]:
-        """Yield the good candidates of a file whose verdicts are those of what stands there. Raise
+    def bugs_of(item: str, record: Verdicts) -> dict[str, ChosenBug]:
+        """Return the good candidates of a file whose verdicts are those of what stands there. Raise
         BrokenRecord where one has another name than its own."""
-        record, verdicts = self._candidates.read(item), self._verdicts.read(item).verdicts
-        for candidate, verdict in zip(record.candidates, verdicts, strict=False):
+        bugs = {}
+        batch = candidates.read(item) if item in candidates else None
+        for candidate, verdict in zip(batch.candidates if batch else (), record.verdicts,
+                                      strict=False):
             if not verdict["good"] or verdict["diff"] != digest(candidate["diff"]):
                 continue
-            name = name_of(record.repo_name, candidate)
+            name = name_of(batch.repo_name, candidate)
             if verdict["instance_id"] != name or is_of_agent(name) or not safe_name(name):
                 raise BrokenRecord(
                     f"has an instance of another name: {verdict['instance_id'][:80]!r}.",
-                    str(self._verdicts.path(item)), AGAIN)
-            yield ChosenBug(name, record.repo_name, record.base_commit, candidate["diff"],
-                            record.method, candidate, verdict)
+                    str(verdicts.path(item)), AGAIN)
+            bugs[name] = ChosenBug(name, batch.repo_name, batch.base_commit, candidate["diff"],
+                                   batch.method, candidate, verdict)
+        return bugs
 
-    def names(self):
-        """Return the ids of what is chosen, in the order of the choice."""
-        return self._index.keys()
+    def is_kept(name: str) -> bool:
+        """Return whether a name is an agent's, or of a repository of which not all is known."""
+        unread = tuple(f"{item.rpartition('.')[0]}." for item in chosen.unread)
+        return is_of_agent(name) or name.startswith(unread)
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._index
-
-    def covers(self, name: str) -> bool:
-        """Return whether an instance is chosen, may be in a file that cannot be read, or is an
-        agent's."""
-        return (name in self._index or is_of_agent(name)
-                or any(name.startswith(f"{repo_name}.") for repo_name in self._unread))
-
-    def facts(self, name: str) -> FileState:
-        """Return the digests of what the proof reads; the file is not opened again for it."""
-        good = self._index[name]
-        return FileState(good.repo_name, good.digests)
-
-    def read(self, name: str) -> ChosenBug:
-        """Return a chosen candidate. Raise BrokenRecord where its file has changed meanwhile."""
-        item = self._index[name].item
-        for bug in self._bugs_of(item):
-            if bug.name == name:
-                return bug
-        raise BrokenRecord("has changed since.", str(self._candidates.path(item)), "Run again.")
-
-    def failed(self, stage: str, name: str):
-        """Return the failed last attempt of a stage to judge its file, or None."""
-        return self._verdicts.failed(stage, self._index[name].item)
+    chosen = Derived(verdicts, bugs_of, Verdicts, place=f"{Verdicts.directory}/",
+                     joined=(candidates,), facts_of=_good, keeps=is_kept,
+                     choose=lambda found: _choose_all(root, settings, found.values()))
+    return chosen
 
 
-def _good(item: str, bug: ChosenBug) -> Good:
+def _choose_all(root: Path, settings: BugSettings, found: Iterable[Good]) -> Iterator[str]:
+    """Yield the names of the chosen ones, by repository."""
+    bugs = Store(root, Bug).open()
+    of_agents = {(name.rpartition(".agent-")[0], name.rpartition(".")[2])
+                 for name in bugs.names() if is_of_agent(name)}
+    refused = {name for stage, name in bugs.ledger.excluded if stage == STAGE}
+    by_repository = defaultdict(list)
+    for good in found:
+        if (good.repo_name, good.change) not in of_agents:
+            by_repository[good.repo_name].append(good)
+    for _, several in sorted(by_repository.items()):
+        for good in choose(several, settings, refused.union(bugs.names())):
+            yield good.name
+
+
+def _good(bug: ChosenBug) -> Good:
     evidence, candidate = bug.verdict["evidence"], bug.candidate
     failing = evidence.get("failing")
     failing = failing if isinstance(failing, list) else []
     return Good(bug.name, bug.repo_name, operator_of(candidate),
                 candidate.get("symbol") or str(candidate.get("path", "")), digest(failing),
-                len(failing), evidence.get("grade") != "blunt", item,
+                len(failing), evidence.get("grade") != "blunt",
                 {"base_commit": digest(bug.base_commit), "diff": bug.verdict["diff"]})
 
 

@@ -28,7 +28,7 @@ from codedata.records import Analysis, Bug, BugConfig, Candidate, Commit, Enviro
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
-from codedata.store import Store, View, digest, known
+from codedata.store import Derived, Store, digest, known
 
 COMBINE, MIRROR = "combine", "mirror"
 STRATEGIES = (COMBINE, MIRROR)
@@ -47,7 +47,7 @@ class Combiner:
         self._settings, self._host, self._strategy = settings, host, strategy
         self._records = Store(settings.root, Bug if strategy == COMBINE else Commit)
 
-    def stage(self, environments: View, analyses: View, coverages: View) -> Stage:
+    def stage(self, environments: Derived, analyses: Store, coverages: Store) -> Stage:
         """Return the stage that makes the candidates of these environments."""
         store = self._records.open()
         records = [record for name in store.names() if (record := known(store, name))]

@@ -27,7 +27,7 @@ from codedata.code.entities import SourceFile, entities_of, tree_of
 from codedata.code.environments import open_environment
 from codedata.code.patches import SpanDiffs, diff_of, hunks_of, normalised
 from codedata.code.source import Files, is_text
-from codedata.errors import BrokenRecord, Excluded, ItemFailed
+from codedata.errors import Excluded, ItemFailed
 from codedata.records import (
     Analysis,
     BugConfig,
@@ -41,7 +41,7 @@ from codedata.sandbox import Sandbox
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
-from codedata.store import Store, View, digest
+from codedata.store import Derived, Store, digest
 
 METHOD = "procedural"
 BATCH = 200                # candidates of a file
@@ -61,13 +61,6 @@ PartsOf = Callable[[BugConfig], Iterable[tuple[str, Part]]]   # each with the en
 
 # the items ---------------------------------------------------------------------------------------
 
-class Configs(Store):
-    """Hold the configs of repositories."""
-
-    def __init__(self, root: Path):
-        super().__init__(root, BugConfig)
-
-
 @dataclass(frozen=True)
 class BatchItem(BugConfig):
     """Hold the config of a repository for one of its files of candidates."""
@@ -75,50 +68,19 @@ class BatchItem(BugConfig):
     part: Part = 0   # which of them: its number from 1, or what combine or mirror makes it of
 
 
-class BatchItems(View):
-    """Give the items of a strategy, <repo_name>.<prefix><…>: each the config of a repository with
+def batch_items(root: Path, prefix: str, parts_of: PartsOf) -> Derived:
+    """Return the items of a strategy, <repo_name>.<prefix><…>: each the config of a repository with
     one of its parts. Items of others are covered, too."""
+    def items_of(repo_name: str, config: BugConfig) -> dict[str, BatchItem]:
+        return {f"{repo_name}.{prefix}{name}": BatchItem(**vars(config), part=part)
+                for name, part in parts_of(config)}
 
-    cls, derived, place = BatchItem, True, f"{BugConfig.directory}/"
+    def is_of_others(name: str) -> bool:
+        part = name.rpartition(".")[2]
+        return not (part.startswith(prefix) and part.removeprefix(prefix).isalnum())
 
-    def __init__(self, root: Path, prefix: str, parts_of: PartsOf):
-        super().__init__()
-        self._configs, self._prefix, self._parts_of = Configs(root), prefix, parts_of
-        self._index: dict[str, tuple[BugConfig, Part]] = {}
-        self._unread: set[str] = set()   # repositories
-
-    def open(self) -> BatchItems:
-        """Read the configs, and return self."""
-        self.broken = self._configs.open().broken
-        for repo_name in self._configs.names():
-            try:
-                config = self._configs.read(repo_name)
-            except BrokenRecord as e:
-                self.broken.append(e)
-                self._unread.add(repo_name)
-                continue
-            self._index |= {f"{repo_name}.{self._prefix}{name}": (config, part)
-                            for name, part in self._parts_of(config)}
-        return self
-
-    def names(self):
-        """Return the names of the items, in the order of work."""
-        return self._index.keys()
-
-    def covers(self, name: str) -> bool:
-        """Return whether an item is there, or may be, or is of another strategy."""
-        repo_name, _, part = name.rpartition(".")
-        is_own = part.startswith(self._prefix) and part.removeprefix(self._prefix).isalnum()
-        return name in self._index or not is_own or repo_name in self._unread
-
-    def failed(self, stage: str, name: str):
-        """Return the failed last attempt of a stage to make the config, or None."""
-        return self._configs.failed(stage, self._index[name][0].repo_name)
-
-    def read(self, name: str) -> BatchItem:
-        """Return an item."""
-        config, part = self._index[name]
-        return BatchItem(**vars(config), part=part)
+    return Derived(Store(root, BugConfig), items_of, BatchItem, place=f"{BugConfig.directory}/",
+                   keeps=is_of_others)
 
 
 def numbered(n: int) -> Iterable[tuple[str, int]]:
@@ -128,7 +90,7 @@ def numbered(n: int) -> Iterable[tuple[str, int]]:
 
 # the step ----------------------------------------------------------------------------------------
 
-def generate_stage(settings: Settings, strategy: str, views: tuple[View, View, View],
+def generate_stage(settings: Settings, strategy: str, views: tuple[Derived, Store, Store],
                    parts_of: PartsOf, make: Callable[..., tuple[list[Candidate], dict]],
                    identity: dict, cost_note: str = "") -> Stage:
     """Return the stage that makes files of candidates by a strategy: of the items that `parts_of`
@@ -141,7 +103,7 @@ def generate_stage(settings: Settings, strategy: str, views: tuple[View, View, V
                           0.0)
 
     environments, analyses, coverages = views
-    items = BatchItems(settings.root, "" if strategy == METHOD else f"{strategy}-", parts_of)
+    items = batch_items(settings.root, "" if strategy == METHOD else f"{strategy}-", parts_of)
     return Stage(
         "bug_inject.generate", make=candidates, identity=identity,
         cost_note=cost_note or "no calls: no model is asked",
@@ -177,7 +139,7 @@ class Generator:
     def __init__(self, settings: Settings, host: SandboxFactory):
         self._settings, self._drawn = settings, Kept(host, draw)
 
-    def stage(self, environments: View, analyses: View, coverages: View) -> Stage:
+    def stage(self, environments: Derived, analyses: Store, coverages: Store) -> Stage:
         """Return the stage that makes candidates of these environments."""
         tables = {name: [*map(repr, operators(name))] for name in TABLES}
         return generate_stage(

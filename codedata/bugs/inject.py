@@ -47,7 +47,7 @@ from codedata.sandbox import Sandbox
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
-from codedata.store import Store, View, digest
+from codedata.store import Derived, Store, digest
 from codedata.tasks.prove import Prover, Quick, known_results
 from codedata.texts import fill, printable, text_of
 
@@ -80,49 +80,31 @@ class AgentItem(Environment):
         return f"{self.repo_name}.{METHOD}-{self.number}"
 
 
-class AgentItems(View):
+class AgentItems(Derived):
     """Give each environment to `n` agents: the first agents of all repositories, then the second
     ones. So several repositories are worked on at a time, and agents of one in turn."""
 
-    cls, derived = AgentItem, True
+    def __init__(self, environments: Derived, n: int):
+        numbers = {f".{METHOD}-{k}": k for k in range(1, n + 1)}
 
-    def __init__(self, environments, n: int):
-        super().__init__()
-        self._environments, self._n = environments, n
-        self.place = getattr(environments, "place", "")   # the rows' file, if there is one
-        self._index: dict[str, tuple[str, int]] = {}
+        def items_of(repo_name: str, environment: Environment) -> dict[str, AgentItem]:
+            return {repo_name + end: AgentItem(**vars(environment), number=k)
+                    for end, k in numbers.items()}
+
+        def is_kept(name: str) -> bool:
+            """Return whether `name` is of a repository that is there, or of another method."""
+            repo_name, _, batch = name.rpartition(".")
+            return not batch.startswith(f"{METHOD}-") or environments.covers(repo_name)
+
+        super().__init__(
+            environments, items_of, AgentItem, place=environments.place, keeps=is_kept,
+            names_of=lambda repo_name: [repo_name + end for end in numbers],
+            choose=lambda names: sorted(names, key=lambda name: int(name.rpartition("-")[2])))
         self._at_work: dict[threading.Thread, AgentItem] = {}   # of each thread the newest
-
-    def open(self) -> AgentItems:
-        """Open the environments, and return self."""
-        self.broken = self._environments.open().broken
-        self._index = {f"{repo_name}.{METHOD}-{n}": (repo_name, n) for n in range(1, self._n + 1)
-                       for repo_name in self._environments.names()}
-        return self
-
-    def names(self):
-        """Return the names of the items, in the order of work."""
-        return self._index.keys()
-
-    def covers(self, name: str) -> bool:
-        """Return whether `name` is of a repository that is there, or of another method."""
-        repo_name, _, batch = name.rpartition(".")
-        return not batch.startswith(f"{METHOD}-") or self._environments.covers(repo_name)
-
-    def facts(self, name: str):
-        """Return the digests of an item's environment."""
-        return self._environments.facts(self._index[name][0])
-
-    def failed(self, stage: str, name: str):
-        """Return the failed last attempt of a stage to make the environment, or None."""
-        return self._environments.failed(stage, self._index[name][0])
 
     def read(self, name: str) -> AgentItem:
         """Return an item, and note that this thread is at work on it."""
-        repo_name, number = self._index[name]
-        fields = vars(self._environments.read(repo_name))
-        item = AgentItem(**fields, number=number)
-        self._at_work[threading.current_thread()] = item
+        item = self._at_work[threading.current_thread()] = super().read(name)
         return item
 
     def wait_for_turn(self, item: AgentItem, stop: threading.Event) -> None:
@@ -234,7 +216,7 @@ class Injector:
         self._prover = Prover(host, settings.bug.hide_tests, settings.bug.max_broken_share)
         self._candidates = Store(settings.root, Candidates)
 
-    def stage(self, environments, analyses: View, coverages: View) -> Stage:
+    def stage(self, environments: Derived, analyses: Store, coverages: Store) -> Stage:
         """Return the step, of environments with their analyses. What tests ran is looked up where
         a view of it has it. Raise Trouble for a sandbox that isolates nothing."""
         if self._host.name == "local":

@@ -36,7 +36,7 @@ from codedata.records import Analysis, Candidate, Coverage, Environment
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
-from codedata.store import View, digest
+from codedata.store import Derived, Store, digest
 from codedata.texts import fill, json_objects, printable, text_of, toml_of
 
 MODIFY, REWRITE = "modify", "rewrite"
@@ -78,7 +78,7 @@ class ModelEditor:
         hints = toml_of(__package__, "modify_hints.toml")["hints"]
         self._hints = hints if strategy == MODIFY else [""]   # a body is written anew only once
 
-    def stage(self, environments: View, analyses: View, coverages: View) -> Stage:
+    def stage(self, environments: Derived, analyses: Store, coverages: Store) -> Stage:
         """Return the stage that makes candidates of these environments."""
         n = self._settings.bug.max_model_candidates
         prompts = [*map(_text, (PROMPTS[self._strategy], AGAIN, SCHEMA)), self._hints]

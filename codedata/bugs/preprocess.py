@@ -17,12 +17,11 @@ from codedata import layouts
 from codedata.bugs.inject import METHOD
 from codedata.code.environments import Environments
 from codedata.errors import BrokenRecord, Trouble
-from codedata.ledger import FileState
 from codedata.progress import plural
-from codedata.records import Analysis, Coverage, Environment, parse
+from codedata.records import Analysis, Coverage, Environment
 from codedata.run_loop import Stage
 from codedata.settings import Settings
-from codedata.store import Store, View, check_directories
+from codedata.store import Store, check_directories
 
 FURTHER = ("repo", "repo_name", "base_commit", "image_name", "test_case_result")
 # key of a row: the record whose path it is, and the stage that makes it
@@ -30,60 +29,37 @@ MADE = {"analysis": (Analysis, "analyze.analysis"), "tests": (Coverage, "analyze
 MEND = "Mend the row, or run: python bug_inject.py agent --steps preprocess"
 
 
-class Analyses(View):
+class Analyses(Store):
     """Hold the analysis of each repository, by repo_name: that of analysis/, else the one that its
     row names, relative to the rows' file. With the key `tests`, its Coverage."""
 
     def __init__(self, root: Path, rows: Path | None = None, key: str = "analysis"):
-        super().__init__()
-        self.cls = MADE[key][0]
-        self.place = f"{self.cls.directory}/"
-        self._key = key
-        self._store = Store(root, self.cls)
-        self._rows = rows
+        super().__init__(root, MADE[key][0])
+        self._key, self._rows = key, rows
         self._named: dict[str, Path] = {}   # by the rows, where the root has none
-        self._facts: dict[str, FileState] = {}
 
     def open(self) -> Analyses:
         """Find all records, and return self."""
-        self.broken = self._store.open().broken
-        self.ledger = self._store.ledger
-        if self._rows:
-            rows = Environments(self._store.root, rows=self._rows).open()
-            paths = {name: rows.read(name).row.get(self._key) for name in rows.names()}
-            self._named = {name: self._rows.parent / path for name, path in paths.items()
-                           if name not in self._store and path and isinstance(path, str)}
+        super().open()
+        rows = Environments(self.root, rows=self._rows).open() if self._rows else None
+        for name in rows.names() if rows else ():
+            path = rows.read(name).row.get(self._key)
+            if name not in self and path and isinstance(path, str):
+                self._named[name] = self._rows.parent / path
+                self._at[name] = self._named[name].parent, -1, -1
         return self
 
-    def names(self) -> list[str]:
-        """Return the repositories that have one."""
-        return [*self._store.names(), *self._named]
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._store or name in self._named
+    def path(self, name: str) -> Path:
+        """Return where the record of a repository is."""
+        return self._named.get(name) or super().path(name)
 
     def read(self, name: str) -> Analysis | Coverage:
         """Return the record of a repository. Raise BrokenRecord if it is that of another."""
-        if name in self._store:
-            return self._store.read(name)
-        path = self._named[name]
-        record = parse(self.cls, layouts.load(path), str(path), MEND)
-        if record.repo_name != name:
+        record = super().read(name)
+        if name in self._named and record.repo_name != name:
             what = f"is the {self.cls.directory} of {record.repo_name!r}, not of {name}."
-            raise BrokenRecord(what, str(path), MEND)
+            raise BrokenRecord(what, str(self.path(name)), MEND)
         return record
-
-    def facts(self, name: str) -> FileState:
-        """Return the digests of a record; one that a row names is read for them, once."""
-        if name in self._store:
-            return self._store.facts(name)
-        if name not in self._facts:
-            self._facts[name] = super().facts(name)
-        return self._facts[name]
-
-    def failed(self, stage: str, name: str):
-        """Return the failed last attempt of a stage to make it, or None."""
-        return None if name in self._named else self._store.failed(stage, name)
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from codedata.sandbox import open_sandbox
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
-from codedata.store import Store, View, digest
+from codedata.store import Derived, Store, digest
 from codedata.tasks.prove import Proof, Prover
 
 LOG_PARSER, EVAL_TYPE = "parse_log_pytest", "pass_and_fail"   # of swebench, for its eval_script
@@ -77,54 +77,24 @@ class Change:
     usage: Object
 
 
-class Batches(View):
-    """Hold the candidates of agents in bug/_candidates/, each file with what its repository has
+def batches_in(root: Path) -> Derived:
+    """Return the candidates of agents in bug/_candidates/, each file with what its repository has
     before it."""
+    store = Store(root, Candidates, only=is_of_agent)
+    # (repository, commit, change) → the item that has it first, its place there
+    first: dict[tuple[str, str, str], tuple[str, int]] = {}
 
-    cls, place = Candidates, f"{Candidates.directory}/"
+    def batch_of(name: str, record: Candidates) -> dict[str, Batch]:
+        check_repository(record, store, name)
+        same_as = []
+        for i, candidate in enumerate(record.candidates):
+            change = record.repo_name, record.base_commit, normalised(candidate["diff"])
+            before = first.setdefault(change, (name, i))
+            same_as.append("" if before == (name, i) else before[0])
+        return {name: Batch(name, record.repo_name, record.base_commit, record.method,
+                            record.candidates, same_as, record.trajectory, record.usage)}
 
-    def __init__(self, root: Path):
-        super().__init__()
-        self._store = Store(root, Candidates)
-        self._batches: dict[str, Batch] = {}
-
-    def open(self) -> Batches:
-        """Read all candidates in natural order, and return self."""
-        self.broken = [*self._store.open().broken]
-        # (repository, commit, change) → the item that has it first
-        first: dict[tuple[str, str, str], str] = {}
-        for name in filter(is_of_agent, self._store.names()):
-            try:
-                record = self._store.read(name)
-                check_repository(record, self._store, name)
-            except BrokenRecord as e:
-                self.broken.append(e)
-                continue
-            same_as = []
-            for candidate in record.candidates:
-                change = record.repo_name, record.base_commit, normalised(candidate["diff"])
-                same_as.append(first.get(change, ""))
-                first.setdefault(change, name)
-            self._batches[name] = Batch(
-                name, record.repo_name, record.base_commit, record.method, record.candidates,
-                same_as, record.trajectory, record.usage)
-        return self
-
-    def names(self):
-        """Return the names of the files that can be read."""
-        return self._batches.keys()
-
-    def covers(self, name: str) -> bool:
-        """Return whether there is a file of this name, or it would be one of `scale`."""
-        return name in self._store or not is_of_agent(name)
-
-    def read(self, name: str) -> Batch:
-        """Return the candidates of a file."""
-        return self._batches[name]
-
-    def failed(self, stage: str, name: str):
-        """Return the failed last attempt of a stage to make a file, or None."""
-        return self._store.failed(stage, name)
+    return Derived(store, batch_of, Candidates, keeps=store.covers, derived=False)
 
 
 class BugProver:
@@ -141,7 +111,7 @@ class BugProver:
         root, bug = self._settings.root, self._settings.bug
         return Stage(
             "bug_inject.prove", make=self.make,
-            reads=Reads(Batches(root), ("base_commit", "candidates", "same_as"),
+            reads=Reads(batches_in(root), ("base_commit", "candidates", "same_as"),
                         made_by="bug_inject.inject"),
             joined=(Reads(environments, (*READ, "test_script"), made_by="env_setup",
                           same="base_commit"), of_analyses(analyses)),
@@ -176,7 +146,7 @@ class BugProver:
                           reason=why, instance=instance, evidence=evidence)
 
 
-def of_analyses(analyses: View) -> Reads:
+def of_analyses(analyses: Store) -> Reads:
     """Return how a proof reads the analyses of repositories: for distances, if there is one."""
     return Reads(analyses, ("entities", "edges", "files"), same="base_commit", optional=True)
 

@@ -12,7 +12,7 @@ from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
-from codedata.store import Store, View, digest
+from codedata.store import Derived, Store, digest
 from codedata.tasks.prove import time_limit
 from codedata.texts import toml_of
 
@@ -26,7 +26,7 @@ class Registrar:
     def __init__(self, settings: Settings, host: SandboxFactory):
         self._settings, self._host = settings, host
 
-    def stage(self, environments: View, coverages: View) -> Stage:
+    def stage(self, environments: Derived, coverages: Store) -> Stage:
         """Return the stage that registers these environments. What tests ran is looked up where
         `coverages` has it."""
         bug = self._settings.bug

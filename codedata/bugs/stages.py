@@ -9,7 +9,7 @@ from codedata.analysis.measure import Measurer
 from codedata.bugs import combine, model_edits
 from codedata.bugs.generate import METHOD, Generator
 from codedata.bugs.inject import Injector
-from codedata.bugs.instances import Instances, OfScale, instances_stage
+from codedata.bugs.instances import instances_in, instances_stage, is_of_scale
 from codedata.bugs.issue_report import Reporter
 from codedata.bugs.preprocess import Analyses, Preprocessed
 from codedata.bugs.prove import BugProver
@@ -22,6 +22,7 @@ from codedata.records import Bug
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
+from codedata.store import Store
 
 STRATEGIES = (METHOD, *model_edits.STRATEGIES, *combine.STRATEGIES)
 Steps = dict[str, Callable[[Models], Stage]]
@@ -54,7 +55,7 @@ class Stages:
                 self._environments(), self._analyses()),
             "instances": lambda models: instances_stage(settings.root),
             "issue": lambda models: Reporter(settings, models, host(models)).stage(
-                Instances(settings.root))}
+                instances_in(settings.root))}
 
     def scale(self) -> Steps:
         """Return the functions that make the stages of `scale`, by step."""
@@ -69,7 +70,8 @@ class Stages:
             "report": lambda models: ChosenProver(settings, host(models)).stage(
                 self._environments(), self._analyses()),
             "issue": lambda models: Reporter(settings, models, host(models)).stage(
-                OfScale(settings.root, Bug), "scale_issue", "report", "scale --steps report")}
+                Store(settings.root, Bug, only=is_of_scale, derived=True), "scale_issue",
+                "report", "scale --steps report")}
 
     def _maker(self, models: Models):
         """Return what makes candidates by the strategy."""

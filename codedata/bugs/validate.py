@@ -16,8 +16,7 @@ from pathlib import Path
 
 from codedata.analysis.analyse import COVERAGE_FIELDS
 from codedata.analysis.measure import JUDGED_BY
-from codedata.bugs.generate import Configs
-from codedata.bugs.instances import OfScale
+from codedata.bugs.instances import is_of_scale
 from codedata.bugs.prove import check_repository, grade_of, new_messages_of
 from codedata.bugs.register import why_not_chosen
 from codedata.code.environments import labelled
@@ -40,7 +39,7 @@ from codedata.sandbox import SandboxDied
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
-from codedata.store import Store, View, digest
+from codedata.store import Derived, Store, digest
 from codedata.tasks.prove import GOOD, PASSED, Outcome, Prover, Quick, known_results, time_limit
 from codedata.tasks.screen import Screened, Screener
 from codedata.texts import printable
@@ -57,18 +56,16 @@ class ScaleBatch(Candidates):
     name: str = ""
 
 
-class ScaleCandidates(OfScale):
-    """Hold the files of candidates that no agent made."""
+def scale_candidates(root: Path) -> Derived:
+    """Return the files of candidates that no agent made. Those of another repository than their
+    names say are broken."""
+    store = Store(root, Candidates, only=is_of_scale)
 
-    def __init__(self, root: Path):
-        super().__init__(root, Candidates)
+    def batch_of(name: str, record: Candidates) -> dict[str, ScaleBatch]:
+        check_repository(record, store, name)
+        return {name: ScaleBatch(**vars(record), name=name)}
 
-    def read(self, name: str) -> ScaleBatch:
-        """Return the candidates of a file. Raise BrokenRecord where they are not of the repository
-        that its name says."""
-        record = super().read(name)
-        check_repository(record, self, name)
-        return ScaleBatch(**vars(record), name=name)
+    return Derived(store, batch_of, Candidates, names_of=lambda name: [name], keeps=store.covers)
 
 
 class Validator:
@@ -89,16 +86,16 @@ class Validator:
         self._identity = {"is_full": is_full, "max_broken_share": self._share,
                           "audit_share": settings.bug.audit_share}
 
-    def stage(self, environments: View, coverages: View) -> Stage:
+    def stage(self, environments: Derived, coverages: Store) -> Stage:
         """Return the stage that judges candidates in these environments. What tests ran is looked
         up where `coverages` has it."""
         root = self._settings.root
         return Stage(
             "bug_inject.validate", make=self.make, finish=self.finish,
-            reads=Reads(ScaleCandidates(root), ("base_commit", "candidates"),
+            reads=Reads(scale_candidates(root), ("base_commit", "candidates"),
                         made_by="bug_inject.generate"),
             joined=(Reads(environments, JUDGED_BY, made_by="env_setup", same="base_commit"),
-                    Reads(Configs(root), ("selection", "reason", "timeout_s"),
+                    Reads(Store(root, BugConfig), ("selection", "reason", "timeout_s"),
                           made_by="bug_inject.register", same="base_commit"),
                     Reads(coverages, COVERAGE_FIELDS, same="base_commit", optional=True)),
             writes=Writes(self._verdicts, tuple(Verdicts.__dataclass_fields__)),

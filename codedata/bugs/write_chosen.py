@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 
 from codedata.analysis.measure import JUDGED_BY
-from codedata.bugs.choose import STAGE, Chosen, ChosenBug
+from codedata.bugs.choose import STAGE, ChosenBug, chosen_in
 from codedata.bugs.instances import OF_ISSUE, PROVEN_FIELDS
 from codedata.bugs.prove import Change, of_analyses, proven
 from codedata.bugs.validate import operator_of
@@ -39,7 +39,7 @@ class ChosenProver:
         root, bug = self._settings.root, self._settings.bug
         return Stage(
             STAGE, make=self.make,
-            reads=Reads(Chosen(root, bug), ("base_commit", "diff"),
+            reads=Reads(chosen_in(root, bug), ("base_commit", "diff"),
                         made_by="bug_inject.validate"),
             joined=(Reads(environments, JUDGED_BY, made_by="env_setup", same="base_commit"),
                     of_analyses(analyses)),

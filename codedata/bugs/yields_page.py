@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-from codedata.bugs.choose import STAGE, Chosen
+from codedata.bugs.choose import STAGE, chosen_in
 from codedata.bugs.instances import is_of_agent
 from codedata.bugs.validate import operator_of
 from codedata.code.entities import language_of
@@ -87,7 +87,7 @@ def _seconds(evidence: Object) -> float:
 def yields_of(root: Path, settings: BugSettings) -> tuple[Counter, Groups, Counter, Counter]:
     """Return the counts (COUNTS) of all candidates, those of each name in each of GROUPS, how often
     the proof gave each reason to refuse one, and how often screening gave each other verdict."""
-    bugs, chosen = Store(root, Bug).open(), Chosen(root, settings).open()
+    bugs, chosen = Store(root, Bug).open(), chosen_in(root, settings).open()
     refused = {name: attempt.error for (stage, name), attempt in bugs.ledger.excluded.items()
                if stage == STAGE and name in chosen and name not in bugs}
     total, others = Counter(), Counter()

@@ -18,7 +18,6 @@ from codedata.errors import BrokenRecord
 from codedata.layouts import NAMES, Folder, to_json
 from codedata.records import Datapoint, DatapointMeta, parse, safe_name
 from codedata.sandbox.dockerfile import read_dockerfile
-from codedata.store import View
 
 PARTS = {"prompt": "prompt.md", "dockerfile": "dockerfile", "tests": "tests.py",
          "weights": "weights.json", "solution": "solution.sh"}
@@ -116,14 +115,14 @@ def exported_dockerfile(datapoint: Datapoint) -> str:
     return f"{datapoint.dockerfile.rstrip()}\n{added}"
 
 
-class Datapoints(View):
+class Datapoints:
     """List the datapoints of a root: the folders of dp/ whose names do not begin with _ or a
     point."""
 
     cls = Datapoint
 
     def __init__(self, root: Path, _cls: type = Datapoint):
-        super().__init__()
+        self.broken: list[BrokenRecord] = []
         self._directory = Path(root, Datapoint.directory)
         self._names: list[str] = []
 

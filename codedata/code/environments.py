@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from codedata.bounded import read_bounded
 from codedata.code.source import Project, put_source, restore
 from codedata.code.suite import run_script
 from codedata.errors import BrokenRecord, Excluded, ItemFailed, Trouble
-from codedata.ledger import Ledger
 from codedata.progress import current_step
 from codedata.records import CaseResult, Environment, parse, safe_name
 from codedata.sandbox import Sandbox
@@ -25,7 +25,7 @@ from codedata.sandbox.docker import LOST
 from codedata.sandbox.docker_engine import connect, reason
 from codedata.sandbox.factory import WORKDIR, KeptImage, SandboxFactory
 from codedata.sandbox.registry import image_name
-from codedata.store import Store, View, digest
+from codedata.store import Derived, Store, digest
 from codedata.texts import text_of
 
 SUCCESS = "success"
@@ -46,91 +46,55 @@ class EnvironmentRow:
     repo_name: str = ""
 
 
-class Environments(View):
+class Environments(Derived):
     """Hold the environments that later stages use, by repo_name. A record whose `status` is not
     success is left out, and so is one that is not healthy, unless `unhealthy_too`."""
 
-    cls = Environment
-
     def __init__(self, root: Path, unhealthy_too: bool = False, rows: Path | None = None):
         """Take env/*.json of a root, or the rows of a file of JSON lines."""
-        super().__init__()
-        self._store = Store(root, Environment)
-        self._rows = rows
-        self._unhealthy_too = unhealthy_too
-        self._index: dict[str, Environment] = {}
-        self.left_out: dict[str, str] = {}   # by name: why
+        store = Store(root, Environment)
+        first: dict[str, str] = {}   # name → the row that has it first
+
+        def usable(name: str, environment: Environment) -> dict[str, Environment]:
+            is_used = unhealthy_too or environment.verified.get("healthy")
+            return {name: environment} if is_used and environment.status == SUCCESS else {}
+
+        def of_row(where: str, environment: Environment) -> dict[str, Environment]:
+            name = environment.repo_name
+            if not safe_name(name) or first.setdefault(name, where) != where:
+                raise BrokenRecord(f"has a name that is taken or refused: {name[:80]!r}.", where,
+                                   "Give the row another `repo_name`.")
+            return {name: environment}
+
         if rows:
-            self.place = rows.name
+            super().__init__(lambda: _rows_of(rows), of_row, Environment, place=rows.name,
+                             derived=False)
+        else:
+            super().__init__(store, usable, Environment, keeps=store.covers, derived=False)
 
-    def open(self) -> Environments:
-        """Read all records, put the faulty ones into `broken`, and return self."""
-        if self._rows:
-            self.ledger = Ledger()
-            self._read_rows(self._rows)
-            return self
-        store = self._store.open()
-        self.ledger = store.ledger
-        self.broken = store.broken
-        for name in store.names():
-            try:
-                environment = store.read(name)
-            except BrokenRecord as e:
-                self.broken.append(e)
-                continue
-            if environment.status != SUCCESS:
-                self.left_out[name] = f"its status is {environment.status}"
-            elif not (self._unhealthy_too or environment.verified.get("healthy")):
-                self.left_out[name] = "its suite is not healthy (--unhealthy-too)"
-            else:
-                self._index[name] = environment
-        return self
 
-    def names(self):
-        """Return the names of the environments that are used."""
-        return self._index.keys()
+def _rows_of(path: Path) -> dict[str, Callable[[], Environment]]:
+    """Return the readers of the rows of a file, by their places."""
+    try:
+        lines = read_bounded(path).decode().split("\n")
+    except (OSError, UnicodeDecodeError) as e:
+        raise Trouble(f"cannot be read: {e}", str(path), FORM) from e
+    return {where: partial(_environment_of, line, where) for i, line in enumerate(lines, 1)
+            if line.strip() and (where := f"{path}:{i}")}
 
-    def covers(self, name: str) -> bool:
-        """Return whether there is a record of this name, used or not."""
-        return name in self._index or name in self.left_out
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._index
-
-    def read(self, name: str) -> Environment:
-        """Return the environment of this name."""
-        return self._index[name]
-
-    def failed(self, stage: str, name: str):
-        """Return the failed last attempt of a stage to make this environment, or None."""
-        return None if self._rows else self._store.failed(stage, name)
-
-    def _read_rows(self, path: Path) -> None:
-        try:
-            lines = read_bounded(path).decode().split("\n")
-        except (OSError, UnicodeDecodeError) as e:
-            raise Trouble(f"cannot be read: {e}", str(path), FORM) from e
-        for i, line in enumerate(lines, 1):
-            try:
-                if line.strip():
-                    self._add_row(json.loads(line), f"{path}:{i}")
-            except BrokenRecord as e:
-                self.broken.append(e)
-            except (ValueError, RecursionError) as e:
-                self.broken.append(BrokenRecord(f"is no JSON: {e}", f"{path}:{i}", FORM))
-
-    def _add_row(self, data, where: str) -> None:
-        row = parse(EnvironmentRow, data, where, FORM)
-        name = row.repo_name or row.repo.replace("/", "__")
-        if not safe_name(name) or name in self._index:
-            raise BrokenRecord(f"has a name that is taken or refused: {name[:80]!r}.", where,
-                               "Give the row another `repo_name`.")
-        self._index[name] = Environment(
-            repo=row.repo, repo_name=name, row=data, base_commit=row.base_commit, base_image="",
-            image_name=row.image_name, status=SUCCESS, install_script="",
-            test_script=text_of("codedata.code", "pytest.sh"), summary="", planner="", messages=[],
-            error="", test_case_result=row.test_case_result, flaky=[], verified={}, usage={},
-            seconds=0.0)
+def _environment_of(line: str, where: str) -> Environment:
+    try:
+        data = json.loads(line)
+    except (ValueError, RecursionError) as e:
+        raise BrokenRecord(f"is no JSON: {e}", where, FORM) from e
+    row = parse(EnvironmentRow, data, where, FORM)
+    return Environment(
+        repo=row.repo, repo_name=row.repo_name or row.repo.replace("/", "__"), row=data,
+        base_commit=row.base_commit, base_image="", image_name=row.image_name, status=SUCCESS,
+        install_script="", test_script=text_of("codedata.code", "pytest.sh"), summary="",
+        planner="", messages=[], error="", test_case_result=row.test_case_result, flaky=[],
+        verified={}, usage={}, seconds=0.0)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -38,7 +38,7 @@ from codedata.sandbox import SandboxDied
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
-from codedata.store import Store, View, digest, known
+from codedata.store import Derived, Store, digest, known
 from codedata.texts import text_of
 
 COMMAND_S = 120.0
@@ -57,41 +57,28 @@ class Trial:
     attempt: int
 
 
-class Trials(View):
-    """List the attempts at the approved datapoints of a root, all or those of some ids."""
+def trials_in(root: Path, model: str, n_attempts: int, ids: Iterable[str]) -> Derived:
+    """Return the attempts at the approved datapoints of a root, all or those of some ids. Attempts
+    of other models, and at other contents, stay. open() raises Trouble for an id that is not
+    approved."""
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", model)[:40].strip("-")
+    slug = f"{slug}-{digest(model)[:6]}"
+    wanted = {*ids}
 
-    cls, place = Trial, "the approved datapoints"
-
-    def __init__(self, root: Path, model: str, n_attempts: int, ids: Iterable[str]):
-        super().__init__()
-        self._root, self._model, self._n_attempts, self._ids = root, model, n_attempts, {*ids}
-        self._trials: dict[str, Trial] = {}
-
-    def open(self) -> Trials:
-        """Read the datapoints, and return self. Raise Trouble for an id that is not approved."""
-        approved = {point.instance_id: point for point in approved_in(self._root)}
-        if unknown := sorted(self._ids - approved.keys()):
+    def approved() -> dict[str, Callable[[], Datapoint]]:
+        points = {point.instance_id: point for point in approved_in(root)}
+        if unknown := sorted(wanted - points.keys()):
             raise Trouble(f"{', '.join(unknown)} is no approved datapoint, or was edited since.",
-                          f"{self._root}/{Datapoint.directory}", "Run: python build_dp.py --status")
-        slug = re.sub(r"[^A-Za-z0-9]+", "-", self._model)[:40].strip("-")
-        slug = f"{slug}-{digest(self._model)[:6]}"
-        for name, point in approved.items():
-            for n in range(1, self._n_attempts + 1) if name in (self._ids or approved) else ():
-                self._trials[f"{name}.{point.content[:8]}.{slug}.{n}"] = Trial(
-                    name, point.folder, point.content, self._model, n)
-        return self
+                          f"{root}/{Datapoint.directory}", "Run: python build_dp.py --status")
+        return {name: lambda point=point: point for name, point in points.items()
+                if name in (wanted or points)}
 
-    def names(self):
-        """Return the names of the attempts."""
-        return self._trials.keys()
+    def trials_of(name: str, point: Datapoint) -> dict[str, Trial]:
+        return {f"{name}.{point.content[:8]}.{slug}.{n}": Trial(
+            name, point.folder, point.content, model, n) for n in range(1, n_attempts + 1)}
 
-    def covers(self, name: str) -> bool:
-        """Return True: attempts of other models, and at other contents, stay."""
-        return True
-
-    def read(self, name: str) -> Trial:
-        """Return what is tried."""
-        return self._trials[name]
+    return Derived(approved, trials_of, Trial, place="the approved datapoints", derived=False,
+                   keeps=lambda name: True)
 
 
 def approved_in(root: Path) -> Iterator[Datapoint]:
@@ -109,7 +96,7 @@ def calibrate_stage(settings: Settings, models: Models, n_attempts: int, ids: It
     if not host.makes_images:
         raise Trouble("builds no images.", f"--sandbox {host.name}", "Choose docker.")
     client = models.client("dp_solver")
-    trials = Trials(settings.root, client.spec.model, n_attempts, ids)
+    trials = trials_in(settings.root, client.spec.model, n_attempts, ids)
     return Stage(
         "build_dp.calibrate", make=partial(tried, settings, client, host),
         reads=Reads(trials, ("content", "model")), identity=client.spec.identity(),

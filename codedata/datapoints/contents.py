@@ -3,7 +3,7 @@ lies and whatever it is called."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from codedata.sandbox.dockerfile import base_of
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
-from codedata.store import Store, View, known
+from codedata.store import Derived, Store, known
 from codedata.texts import printable
 
 KEYS = "content", "base_image", "validator"
@@ -39,39 +39,19 @@ class Content:
     validator: str
 
 
-class Contents(View):
-    """List the contents of folders, by their digests."""
+def contents_in(folders: Iterable[Path], root: Path) -> Derived:
+    """Return the contents of folders, by their digests. What was found of others stays."""
+    checks = Store(root, DatapointChecks)
 
-    cls, place = Content, "the datapoints"
+    def read_folders() -> dict[str, Callable[[], Datapoint]]:
+        checks.open()
+        return {str(folder): partial(read_datapoint, folder) for folder in folders}
 
-    def __init__(self, folders: Iterable[Path], root: Path):
-        super().__init__()
-        self.folders, self._checks = [*folders], Store(root, DatapointChecks)
-        self.points: list[Datapoint] = []       # those that could be read, in their order
-        self._by_content: dict[str, Datapoint] = {}
+    def content_in(_folder: str, point: Datapoint) -> dict[str, Content]:
+        return {point.content: content_of(point, known(checks, point.content))}
 
-    def open(self) -> Contents:
-        """Read the folders, and return self."""
-        for folder in self.folders:
-            try:
-                self.points.append(read_datapoint(folder))
-            except BrokenRecord as e:
-                self.broken.append(e)
-        self._by_content = {point.content: point for point in self.points}
-        self._checks.open()
-        return self
-
-    def names(self):
-        """Return the contents."""
-        return self._by_content.keys()
-
-    def covers(self, name: str) -> bool:
-        """Return True: what was found of others stays."""
-        return True
-
-    def read(self, name: str) -> Content:
-        """Return a content."""
-        return content_of(self._by_content[name], known(self._checks, name))
+    return Derived(read_folders, content_in, Content, place="the datapoints", derived=False,
+                   keeps=lambda name: True)
 
 
 def content_of(point: Datapoint, found: DatapointChecks | None) -> Content:
@@ -81,17 +61,18 @@ def content_of(point: Datapoint, found: DatapointChecks | None) -> Content:
     return Content(point.instance_id, point.folder, point.content, base, VALIDATOR)
 
 
-def validate_stage(settings: Settings, host: SandboxFactory, contents: Contents) -> Stage:
+def validate_stage(settings: Settings, host: SandboxFactory,
+                   folders: Sequence[Path]) -> Stage:
     """Return the stage that checks contents. Raise Trouble where no images can be built."""
     if not host.makes_images:
         raise Trouble("builds no images.", f"--sandbox {host.name}", "Choose docker.")
     return Stage(
         "build_dp.validate", make=partial(checked, settings, host),
-        reads=Reads(contents, KEYS),
+        reads=Reads(contents_in(folders, settings.root), KEYS),
         writes=Writes(Store(settings.root, DatapointChecks),
                       tuple(DatapointChecks.__dataclass_fields__), fault=not_built),
         cost_note="no calls: no model is asked",
-        finish=lambda: write_index(settings.root, contents.folders))
+        finish=lambda: write_index(settings.root, folders))
 
 
 def checked(settings: Settings, host: SandboxFactory, content: Content,
@@ -136,12 +117,18 @@ def shown(point: Datapoint, found: DatapointChecks | None, profile: str = "") ->
             "review": found.review if found else []}
 
 
-def results_of(root: Path, contents: Contents, profile: str) -> list[dict]:
-    """Return what is known of each folder, as `validate --json` prints it."""
+def results_of(root: Path, folders: Iterable[Path], profile: str) -> list[dict]:
+    """Return what is known of each folder, as `validate --json` prints it: first of those that
+    cannot be read."""
     store = Store(root, DatapointChecks).open()
-    return [*({"id": Path(error.where).name, "ok": False, "trouble": str(error)}
-              for error in contents.broken),
-            *(shown(point, known(store, point.content), profile) for point in contents.points)]
+    broken, results = [], []
+    for folder in folders:
+        try:
+            point = read_datapoint(folder)
+            results.append(shown(point, known(store, point.content), profile))
+        except BrokenRecord as e:
+            broken.append({"id": Path(e.where).name, "ok": False, "trouble": str(e)})
+    return broken + results
 
 
 def complaints(rows: Iterable[dict]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -23,7 +24,7 @@ from codedata.layouts import to_json, write_atomic
 from codedata.llm import Models
 from codedata.records import METRICS, Answer, Probe, Sanity
 from codedata.settings import Settings
-from codedata.store import Store, View
+from codedata.store import Derived, Store
 
 SANITY_MIN_SCORE = 75.0   # a judge passes if the dataset's own turn gets this mean score, 0..100
 CONTRASTS = ("empty", "shuffled", "other")
@@ -31,34 +32,18 @@ BLOCK = "```bash"
 Scores = list[tuple[str, dict[str, float]]]   # (instance id, {metric: the "challenger's" score})
 
 
-class CheckPairs(View):
-    """Read pairs made by make_pairs({name: Answer}) from `n` turns at even intervals."""
+def check_pairs(root: Path, n: int, make_pairs) -> Derived:
+    """Return the pairs made by make_pairs({name: Answer}) from `n` turns at even intervals."""
+    answers = Store(root, Answer)
 
-    cls, derived = Answer, True
+    def chosen() -> dict[str, Callable[[], dict[str, Answer]]]:
+        names = [name for name in answers.names()
+                 if {"king", "challenger"} <= answers.facts(name).digests.keys()]
+        step = max(1.0, len(names) / n)
+        some = [names[int(i * step)] for i in range(min(n, len(names)))]
+        return {"": lambda: {name: answers.read(name) for name in some}}
 
-    def __init__(self, root: Path, n: int, make_pairs):
-        super().__init__()
-        self._answers, self._n, self._make_pairs = Store(root, Answer), n, make_pairs
-        self._pairs: dict[str, Answer] = {}
-
-    def open(self) -> CheckPairs:
-        """Choose the answers, make the pairs, and return self."""
-        store = self._answers.open()
-        self.broken = store.broken
-        names = [name for name in store.names()
-                 if {"king", "challenger"} <= store.facts(name).digests.keys()]
-        step = max(1.0, len(names) / self._n)
-        chosen = [names[int(i * step)] for i in range(min(self._n, len(names)))]
-        self._pairs = self._make_pairs({name: store.read(name) for name in chosen})
-        return self
-
-    def names(self):
-        """Return the names of the pairs."""
-        return self._pairs.keys()
-
-    def read(self, name: str) -> Answer:
-        """Return a pair as an Answer."""
-        return self._pairs[name]
+    return Derived(chosen, lambda _, some: make_pairs(some), Answer, joined=(answers,))
 
 
 def attacks() -> dict[str, str]:
@@ -111,7 +96,7 @@ class JudgeCheck:
         settings = replace(settings, duel=replace(settings.duel, mode="king"),
                            leak=replace(settings.leak, models=()))
         self.panel = Panel(settings, models, refresh, cls=cls)
-        self.pairs = CheckPairs(settings.root, n_turns, make_pairs)
+        self.pairs = check_pairs(settings.root, n_turns, make_pairs)
 
     def finish(self) -> list[str]:
         """Write <name>/_<name>.json for the current pairs and return the lines to print."""

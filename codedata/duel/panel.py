@@ -36,7 +36,7 @@ from codedata.records import Answer, Message, ReferenceScore, Score, variant
 from codedata.run_loop import Stage
 from codedata.settings import Settings
 from codedata.states import Parts, Reads, Writes
-from codedata.store import Store, View, digest, shards_of
+from codedata.store import Derived, Store, digest, shards_of
 from codedata.texts import fill
 
 ATTEMPTS = 2           # requests per verdict, until one can be parsed
@@ -114,12 +114,12 @@ class Panel:
                 models[str(line.get("stage"))].update(call["model"] for call in calls_of(line))
         return same_family(self.models, {"king": models["king"], "challenger": models["ch"]})
 
-    def stage(self, pairs: View | None = None, **words) -> Stage:
+    def stage(self, pairs: Derived | None = None, **words) -> Stage:
         """Return the stage that judges the answers, or `pairs`; `words` are its further fields."""
         return Stage("validate", make=self.judge, reads=self.reads(pairs), writes=self.writes(),
                      requests=self.requests, then="report.py", **words)
 
-    def reads(self, pairs: View | None = None) -> Reads:
+    def reads(self, pairs: Derived | None = None) -> Reads:
         """Return the Answer fields that judging a turn depends on."""
         sides = (SIDES[self.rival], "challenger")
         return Reads(pairs or Store(self.root, self._answer_cls), fields=("messages", *sides),

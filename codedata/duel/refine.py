@@ -10,6 +10,7 @@ owes part of its score to chance.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -34,7 +35,7 @@ from codedata.records import (
 )
 from codedata.settings import Settings
 from codedata.states import Reads, Writes, read_digest
-from codedata.store import Store, View, digest, digests_of, lock
+from codedata.store import Derived, Store, digest, digests_of, lock
 from codedata.texts import fill
 
 NO_REASON = "(they gave no reason)"
@@ -47,68 +48,44 @@ class TurnToRefine(Sample):
     attempts: tuple[dict, ...] = ()
 
 
-class TurnsToRefine(Store):
-    """Read the turns to refine: those of refined/ and, if `also_defeat`, those of defeat/."""
+def turns_to_refine(root: Path, also_defeat: bool) -> Derived:
+    """Return the turns to refine: those of refined/ and, if `also_defeat`, those of defeat/. The
+    attempts at a turn are no orphans even after it moved to another bucket."""
+    turns, answers, attempts = (Store(root, cls) for cls in (Refined, Answer, Attempts))
+    if also_defeat:
+        turns.directories.append(turns.root / Defeat.directory)
 
-    def __init__(self, root: Path, also_defeat: bool):
-        super().__init__(root, Refined)
-        if also_defeat:
-            self.directories.append(self.root / Defeat.directory)
-        self._answers, self._attempts = Store(root, Answer), Store(root, Attempts)
+    def with_attempts(name: str, turn: Sample) -> dict[str, TurnToRefine]:
+        made = attempts.read(name).attempts if name in attempts else ()
+        return {name: TurnToRefine(**vars(turn), attempts=tuple(made))}
 
-    def open(self) -> TurnsToRefine:
-        """List the turns, the answers and the attempts, and return self."""
-        self._answers.open()
-        self._attempts.open()
-        return super().open()
+    def after_opening(names: Iterable[str]) -> Iterable[str]:
+        answers.open()
+        attempts.open()
+        return names
 
-    def covers(self, name: str) -> bool:
-        """Return whether the turn has an answer: its attempts are no orphans even after it moved to
-        another bucket.
-        """
-        return name in self._answers
-
-    def read(self, name: str) -> TurnToRefine:
-        """Return a turn with the attempts at it."""
-        attempts = self._attempts.read(name).attempts if name in self._attempts else ()
-        return TurnToRefine(**vars(super().read(name)), attempts=tuple(attempts))
+    return Derived(turns, with_attempts, Refined, names_of=lambda name: [name],
+                   choose=after_opening, keeps=answers.__contains__, derived=False)
 
 
-class AttemptPairs(View):
-    """Read each attempt as an Answer with the king of its turn, named <stem>.<n> with n from 1.
+def attempt_pairs(root: Path) -> Derived:
+    """Return each attempt as an Answer with the king of its turn, named <stem>.<n> with n from 1.
 
     An attempt that was made for another history than the turn has now is left out.
     """
+    answers = Store(root, Answer)
 
-    cls, place, derived = Answer, "answer/_attempts/", True
+    def pairs_of(stem: str, record: Attempts) -> dict[str, Answer]:
+        digests = answers.facts(stem).digests if stem in answers else {}
+        if "king" not in digests:
+            return {}
+        answer, history = answers.read(stem), digests["messages"]
+        return {f"{stem}.{k}": replace(answer, challenger=attempt["challenger"])
+                for k, attempt in enumerate(record.attempts, 1)
+                if attempt.get("history", history) == history}
 
-    def __init__(self, root: Path):
-        super().__init__()
-        self._answers, self._attempts = Store(root, Answer), Store(root, Attempts)
-        self._index: dict[str, tuple[str, int]] = {}
-
-    def open(self) -> AttemptPairs:
-        """Index every attempt whose turn has a king, and return self."""
-        self._answers.open()
-        for stem in self._attempts.open().names():
-            digests = self._answers.facts(stem).digests if stem in self._answers else {}
-            if "king" not in digests:
-                continue
-            for k, attempt in enumerate(self._attempts.read(stem).attempts, 1):
-                if attempt.get("history", digests["messages"]) == digests["messages"]:
-                    self._index[f"{stem}.{k}"] = (stem, k)
-        self.broken = [*self._answers.broken, *self._attempts.broken]
-        return self
-
-    def names(self):
-        """Return the names of all attempts."""
-        return self._index.keys()
-
-    def read(self, name: str) -> Answer:
-        """Return the answer of the turn with the attempt as its challenger."""
-        stem, k = self._index[name]
-        attempt = self._attempts.read(stem).attempts[k - 1]
-        return replace(self._answers.read(stem), challenger=attempt["challenger"])
+    return Derived(Store(root, Attempts), pairs_of, Answer, place=f"{Attempts.directory}/",
+                   joined=(answers,))
 
 
 class Refiner(Challenger):
@@ -118,7 +95,7 @@ class Refiner(Challenger):
 
     def __init__(self, settings: Settings, models: Models, also_defeat: bool):
         super().__init__("informed", settings, models)
-        self._turns = TurnsToRefine(settings.root, also_defeat)
+        self._turns = turns_to_refine(settings.root, also_defeat)
 
     def reads(self) -> Reads:
         """Return the turns to refine and the fields of them that an attempt depends on."""
@@ -126,7 +103,7 @@ class Refiner(Challenger):
 
     def writes(self) -> Writes:
         """Return the store of the attempts, which a run appends to."""
-        return Writes(Store(self._turns.root, Attempts), fields=("attempts",))
+        return Writes(Store(self._settings.root, Attempts), fields=("attempts",))
 
     def make(self, turn: TurnToRefine, commit: Commit) -> Attempts:
         """Return the attempts at a turn with a new one appended."""
@@ -154,7 +131,7 @@ class RefineRun:
     """Judge the attempts and put the better ones into place, in the step `judge`."""
 
     def __init__(self, settings: Settings, models: Models, refresh: bool):
-        self._settings, self.pairs = settings, AttemptPairs(settings.root)
+        self._settings, self.pairs = settings, attempt_pairs(settings.root)
         self.panel = Panel(settings, models, refresh, cls=AttemptScore)
 
     def finish(self) -> list[str]:

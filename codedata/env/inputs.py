@@ -14,15 +14,16 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from codedata.bounded import open_regular
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.records import Environment, parse, safe_name, storable, text_problem
 from codedata.sandbox.archives import Bounds, OverBounds
-from codedata.store import View, digest
+from codedata.store import Derived, digest
 
 SOURCES = "_sources"
 ADDRESS = re.compile(r"(?:https?|ssh|git|file)://|[\w.-]+@[\w.-]+:")
@@ -77,66 +78,39 @@ class Repository:
         return self.repo_name
 
 
-class Repositories(View):
-    """Hold the repositories of the input, by repo_name."""
-
-    cls = Repository
-
-    def __init__(self, rows: list[tuple[str, str]], folder: Path, place: str, is_all: bool = True):
-        """Take `rows` as (JSON, its location for messages). Relative paths start at `folder`, and
-        `place` names the input. With `is_all`, records of other repositories are orphans."""
-        super().__init__()
-        self.place = place
-        self._rows, self._folder, self._is_all, self._index = rows, folder, is_all, {}
-
-    @classmethod
-    def of(cls, path: Path) -> Repositories:
-        """Return the repositories of a JSONL file; open() reports lines that are not valid rows.
-        Raise Trouble where the file cannot be read."""
-        try:
-            with open_regular(path) as file:
-                lines = file.read().decode().split("\n")   # splitlines() would cut texts at U+2028
-        except (OSError, UnicodeDecodeError) as e:
-            raise Trouble(f"cannot be read: {e}", str(path),
-                          "--input takes JSON lines with `repo`.") from e
-        rows = [(line, f"{path}:{i}") for i, line in enumerate(lines, 1) if line.strip()]
-        return cls(rows, path.parent, path.name)
-
-    def open(self) -> Repositories:
-        """Read all rows, put the faulty ones into `broken`, and return self."""
-        for row, where in self._rows:
-            try:
-                repository = _repository(row, where, self._folder)
-                if repository.repo_name in self._index:
-                    raise BrokenRecord("has the repo_name of an earlier row, "
-                                       f"{repository.repo_name}.", where,
-                                       "Give one of them another `repo_name`.")
-                self._index[repository.repo_name] = repository
-            except BrokenRecord as e:
-                self.broken.append(e)
-            # raised for malformed JSON and malformed paths
-            except (OSError, ValueError, RuntimeError, ItemFailed) as e:
-                self.broken.append(BrokenRecord(f"cannot be read: {e}"[:500], where,
-                                                "Mend the row."))
-        return self
-
-    def names(self):
-        """Return the names of all valid rows."""
-        return self._index.keys()
-
-    def covers(self, name: str) -> bool:
-        """Return whether a record of this name is not an orphan."""
-        return not self._is_all or name in self._index
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._index
-
-    def read(self, name: str) -> Repository:
-        """Return the repository of this name."""
-        return self._index[name]
+def repositories_of(path: Path) -> Derived:
+    """Return the repositories of a JSONL file; open() reports lines that are not valid rows. Raise
+    Trouble where the file cannot be read."""
+    try:
+        with open_regular(path) as file:
+            lines = file.read().decode().split("\n")   # splitlines() would cut texts at U+2028
+    except (OSError, UnicodeDecodeError) as e:
+        raise Trouble(f"cannot be read: {e}", str(path),
+                      "--input takes JSON lines with `repo`.") from e
+    rows = {f"{path}:{i}": line for i, line in enumerate(lines, 1) if line.strip()}
+    return _repositories(rows, path.parent, path.name)
 
 
-def one_repository(argument: str, root: Path, may_clone: bool = True) -> Repositories:
+def _repositories(rows: dict[str, str], folder: Path, place: str, is_all: bool = True) -> Derived:
+    """Return the repositories of rows, {location for messages: JSON}, by repo_name. Relative paths
+    start at `folder`. With `is_all`, records of other repositories are orphans."""
+    first: dict[str, str] = {}   # repo_name → the row that has it first
+
+    def named(where: str, repository: Repository) -> dict[str, Repository]:
+        name = repository.repo_name
+        if first.setdefault(name, where) != where:
+            raise BrokenRecord(f"has the repo_name of an earlier row, {name}.", where,
+                               "Give one of them another `repo_name`.")
+        return {name: repository}
+
+    def read_rows() -> dict[str, Callable[[], Repository]]:
+        return {where: partial(_repository, row, where, folder) for where, row in rows.items()}
+
+    return Derived(read_rows, named, Repository, place=place, derived=False,
+                   keeps=lambda name: not is_all)
+
+
+def one_repository(argument: str, root: Path, may_clone: bool = True) -> Derived:
     """Return the repository that --repo names: PATH or ADDRESS, each with an optional @COMMIT.
 
     Without `may_clone`, an address that was not cloned before has no source yet. Raise Trouble
@@ -168,12 +142,19 @@ def one_repository(argument: str, root: Path, may_clone: bool = True) -> Reposit
                       "Give another --root.")
     else:
         row["reformat_path"] = str(Path(place).resolve())
-    return Repositories([(json.dumps(row), argument)], Path(), repo_name, is_all=False)
+    return _repositories({argument: json.dumps(row)}, Path(), repo_name, is_all=False)
 
 
 def _repository(line: str, where: str, folder: Path) -> Repository:
     """Return a row as a Repository. Raise BrokenRecord where the row is not valid."""
-    row = json.loads(line)
+    try:
+        return _checked(json.loads(line), where, folder)
+    # raised for malformed JSON and malformed paths
+    except (OSError, ValueError, RuntimeError, ItemFailed) as e:
+        raise BrokenRecord(f"cannot be read: {e}"[:500], where, "Mend the row.") from e
+
+
+def _checked(row, where: str, folder: Path) -> Repository:
     given = {key: value for key, value in row.items() if value} if isinstance(row, dict) else row
     known = parse(Row, given, where, "A row is {repo, repo_name, image_name, reformat_path}.")
     if storable(row) != row or text_problem(json.dumps(row, ensure_ascii=False)):

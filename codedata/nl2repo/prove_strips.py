@@ -30,7 +30,7 @@ from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
-from codedata.store import Store, View, all_readable
+from codedata.store import Derived, Store, all_readable
 from codedata.tasks.prove import GOOD, Proof, Prover, known_results, time_limit
 from codedata.tasks.screen import Screener
 from codedata.texts import printable
@@ -46,10 +46,9 @@ class StripProver:
         self._prover = Prover(host, hide_tests=True, max_broken_share=ALL, images=IMAGES,
                               is_long=True)
 
-    def stage(self, environments: View) -> Stage:
+    def stage(self, environments: Derived) -> Stage:
         """Return the stage."""
-        store = Store(self._root, StripPatch)
-        store.derived = True   # of a repository
+        store = Store(self._root, StripPatch, derived=True)   # of a repository
         return Stage(
             "nl2repo.proof", make=self.make,
             reads=Reads(store, ("base_commit", "functions", "diff"), made_by="nl2repo.patches"),

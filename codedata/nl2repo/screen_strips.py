@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
-from functools import lru_cache, reduce
+from functools import reduce
 from operator import or_
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from codedata.analysis.analyse import COVERAGE_FIELDS
 from codedata.analysis.measure import JUDGED_BY
 from codedata.code.environments import labelled
 from codedata.code.patches import diff_of, normalised
-from codedata.errors import BrokenRecord
 from codedata.nl2repo.sources import sources_of
 from codedata.nl2repo.strip import Strippable
 from codedata.records import (
@@ -29,7 +28,7 @@ from codedata.sandbox import SandboxDied
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
-from codedata.store import Store, View, digest
+from codedata.store import Derived, Store, digest
 from codedata.tasks.prove import (
     GOOD,
     PASSED,
@@ -53,7 +52,7 @@ class StripScreener:
         self._root, self._host = settings.root, host
         self._prover = Prover(host, hide_tests=True, max_broken_share=ALL)
 
-    def stage(self, environments: View) -> Stage:
+    def stage(self, environments: Derived) -> Stage:
         """Return the stage. What tests ran is looked up in coverage/."""
         store = Store(self._root, Communities)
         return Stage(
@@ -134,73 +133,35 @@ def id_of(repo_name: str, kind: str, diff: str) -> str:
 
 # the patches -------------------------------------------------------------------------------------
 
-class ScreenedStrips(View):
-    """Hold a StripPatch for each candidate that was screened: those that screening rejects, and
+def screened_strips(root: Path, max_functions: int) -> Derived:
+    """Return a StripPatch for each candidate that was screened: those that screening rejects, and
     those that are to be proven: all of several functions, and the first ones of one function."""
+    others: set[str] = set()   # ids of functions that are not proven
 
-    cls, place, derived = StripPatch, f"{Communities.directory}/", True
-
-    def __init__(self, root: Path, max_functions: int):
-        super().__init__()
-        self._communities, self._max_functions = Store(root, Communities), max_functions
-        self._record = lru_cache(2)(self._communities.read)   # patches of one follow each other
-        self._index: dict[str, tuple[str, int]] = {}   # id → repository, place in its record
-        self._others: set[str] = set()                 # ids of functions that are not proven
-        self._unread: set[str] = set()
-
-    def open(self) -> ScreenedStrips:
-        """Index what was screened, and return self."""
-        store = self._communities.open()
-        self.broken = [*store.broken]
-        for repo_name in store.names():
-            try:
-                self._add(repo_name, store.read(repo_name).screened or [])
-            except BrokenRecord as e:
-                self.broken.append(e)
-                self._unread.add(repo_name)
-        return self
-
-    def _add(self, repo_name: str, screened: list[ScreenedStrip]) -> None:
+    def patches_of(repo_name: str, record: Communities) -> dict[str, StripPatch]:
+        patches = {}
         n_functions = 0
-        for i, one in enumerate(screened):
+        for one in record.screened or []:
             is_function = one["kind"] == "function" and one["verdict"] == GOOD
             n_functions += is_function
-            if is_function and n_functions > self._max_functions:
-                self._others.add(one["id"])
+            if is_function and n_functions > max_functions:
+                others.add(one["id"])
             elif one["id"]:
-                self._index[one["id"]] = repo_name, i
+                patches[one["id"]] = StripPatch(
+                    one["id"], record.repo, repo_name, record.base_commit, one["kind"],
+                    one["functions"], one["sources"], one["diff"],
+                    {key: one[key] for key in SHOWN})
+        return patches
 
-    def names(self):
-        """Return the ids of the patches."""
-        return self._index.keys()
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._index
-
-    def covers(self, name: str) -> bool:
-        """Return whether a candidate was screened, or its repository's record cannot be read."""
-        return (name in self._index or name in self._others
-                or any(name.startswith(f"{repo_name}.") for repo_name in self._unread))
-
-    def read(self, name: str) -> StripPatch:
-        """Return the patch of a candidate."""
-        repo_name, i = self._index[name]
-        found = self._record(repo_name)
-        one = found.screened[i]
-        return StripPatch(name, found.repo, repo_name, found.base_commit, one["kind"],
-                          one["functions"], one["sources"], one["diff"],
-                          {key: one[key] for key in SHOWN})
-
-    def failed(self, stage: str, name: str):
-        """Return the failed last attempt of a stage to make its repository's record, or None."""
-        return self._communities.failed(stage, self._index[name][0])
+    return Derived(Store(root, Communities), patches_of, StripPatch,
+                   place=f"{Communities.directory}/", keeps=others.__contains__)
 
 
 def patches_stage(settings: Settings) -> Stage:
     """Return the stage that writes a StripPatch of each candidate that was screened."""
     return Stage(
         "nl2repo.patches", make=lambda patch: patch,
-        reads=Reads(ScreenedStrips(settings.root, settings.nl2repo.max_proven_functions),
+        reads=Reads(screened_strips(settings.root, settings.nl2repo.max_proven_functions),
                     SCREENED_FIELDS, made_by="nl2repo.screen"),
         writes=Writes(Store(settings.root, StripPatch), SCREENED_FIELDS),
         cost_note="no calls: no model is asked",

@@ -34,7 +34,7 @@ from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
-from codedata.store import Store, View, digest
+from codedata.store import Derived, Store, digest
 from codedata.texts import toml_of, tomllib
 
 MAX_TEXT = 200_000         # bytes of a project file, a licence or a README
@@ -51,7 +51,7 @@ class Extractor:
     def __init__(self, settings: Settings, host: SandboxFactory):
         self._root, self._host = settings.root, host
 
-    def stage(self, environments: View) -> Stage:
+    def stage(self, environments: Derived) -> Stage:
         """Return the step. A copy whose folder is gone counts as failed, and is made again."""
         return Stage(
             "nl2repo.extract", make=self.make,

@@ -19,8 +19,9 @@ from codedata.bounded import inside
 from codedata.code.environments import Environments, labelled, open_environment
 from codedata.code.leftovers import activation
 from codedata.code.source import LOOK_S
-from codedata.errors import BrokenRecord, ItemFailed, Trouble
+from codedata.errors import ItemFailed, Trouble
 from codedata.layouts import write_atomic
+from codedata.ledger import FileState
 from codedata.llm import Models
 from codedata.llm.reply_log import current_reply_log
 from codedata.nl2repo.document_checks import (
@@ -55,7 +56,7 @@ from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
-from codedata.store import Store, View, digest, known
+from codedata.store import Derived, Store, digest, facts_of, known
 from codedata.texts import printable, terminal_safe, text_of
 
 PROJECT = "project"        # kind of a project's document, and the end of its name
@@ -100,61 +101,47 @@ def document_name(repo_name: str, function: str) -> str:
     return f"{repo_name}.{digest(function)[:8] if function else PROJECT}"
 
 
-class Subjects(View):
+class Subjects(Derived):
     """List what is documented, of a `kind`: "function" lists functions of proven patches and
     "project" the repositories of these patches, by the names of their documents; "whole" lists the
     repositories by their own."""
 
-    cls = StripPatch
-
     def __init__(self, root: Path, kind: str):
-        super().__init__()
-        self._kind, self.derived = kind, kind != "whole"
-        self._stores = [Store(root, cls) for cls in (StripPatch, SourceCopy, RepoMeta, Document)]
+        self._kind = kind
+        patches, *self._stores = [Store(root, cls)
+                                  for cls in (StripPatch, SourceCopy, RepoMeta, Document)]
         # {repository: {id: {kind, functions, FAIL_TO_PASS}}} of the proven ones
         self.patches: dict[str, Object] = {}
-        self._index: dict[str, Subject] = {}
+        super().__init__(patches, self._subjects_of, StripPatch, joined=self._stores,
+                         keeps=self._is_of_other_kind, derived=kind != "whole")
 
-    def open(self) -> Subjects:
-        """Read the patches, list what else is there, and return self."""
-        self.broken = [e for store in self._stores for e in store.open().broken]
-        for name in self._stores[0].names():
-            try:
-                patch = self._stores[0].read(name)
-            except BrokenRecord as e:
-                self.broken.append(e)
-                continue
-            if patch.proof and patch.proof["proven"]:
-                self._add(patch)
-        return self
-
-    def _add(self, patch: StripPatch) -> None:
-        repo_name = patch.repo_name
-        self.patches.setdefault(repo_name, {})[patch.id] = {
+    def _subjects_of(self, _id: str, patch: StripPatch) -> dict[str, Subject]:
+        if not (patch.proof and patch.proof["proven"]):
+            return {}
+        self.patches.setdefault(patch.repo_name, {})[patch.id] = {
             "kind": patch.kind, "functions": patch.functions,
             "FAIL_TO_PASS": patch.proof["FAIL_TO_PASS"]}
-        parts = zip(patch.functions, patch.sources, strict=True)
-        for function, source in parts if self._kind == "function" else [("", None)]:
-            one = Subject(patch.repo, repo_name, patch.base_commit, function, source, {})
-            self._index[one.document if self.derived else repo_name] = one
+        is_function = self._kind == "function"
+        parts = zip(patch.functions, patch.sources, strict=True) if is_function else [("", None)]
+        subjects = [Subject(patch.repo, patch.repo_name, patch.base_commit, function, source, {})
+                    for function, source in parts]
+        return {one.document if self.derived else one.repo_name: one for one in subjects}
 
-    def names(self):
-        """Return the names of the items."""
-        return self._index.keys()
-
-    def covers(self, name: str) -> bool:
-        """Return whether it is one of them, or a document of the other kind."""
+    def _is_of_other_kind(self, name: str) -> bool:
         is_of_function = not name.endswith(f".{PROJECT}")
-        return name in self._index or (
-            self.derived and is_of_function != (self._kind == "function"))
+        return self.derived and is_of_function != (self._kind == "function")
+
+    def facts(self, name: str) -> FileState:
+        """Return the digests of a subject as it is now."""
+        return facts_of(self.read(name))
 
     def read(self, name: str) -> Subject:
         """Return a subject."""
-        one = self._index[name]
+        one = super().read(name)
         if one.function:
             return one
-        copy, meta = (known(store, one.repo_name) for store in self._stores[1:3])
-        documents = {wanted: known(self._stores[3], wanted)
+        copy, meta = (known(store, one.repo_name) for store in self._stores[:2])
+        documents = {wanted: known(self._stores[2], wanted)
                      for wanted in self._documents(one.repo_name)}
         return replace(
             one, source=copy and digest(copy.files), meta=meta and asdict(meta),
@@ -163,7 +150,7 @@ class Subjects(View):
 
     def failed(self, stage: str, name: str):
         """Return a failed last attempt of a stage to make a document of a repository, or None."""
-        return next(filter(None, (self._stores[3].failed(stage, one)
+        return next(filter(None, (self._stores[2].failed(stage, one)
                                   for one in self._documents(name))), None)
 
     def _documents(self, repo_name: str) -> list[str]:

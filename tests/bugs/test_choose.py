@@ -9,7 +9,7 @@ from conftest import edit
 from proven import write_bug
 from scaled import a_candidate, a_verdict, id_of, write_judged
 
-from codedata.bugs.choose import STAGE, Chosen, Good, choose
+from codedata.bugs.choose import STAGE, Good, choose, chosen_in
 from codedata.records import Bug
 from codedata.settings import BugSettings
 from codedata.store import Store
@@ -20,7 +20,7 @@ WIDE = BugSettings(max_instances=1000, max_per_symbol=1000, max_per_operator=100
 
 def a_good(n: int, operator: str = "negated", **more) -> Good:
     fields = {"place": f"a.py::f{n}", "failing": str(n), "n_failing": 1, "is_subtle": True,
-              "item": "", "digests": {}, **more}
+              "digests": {}, **more}
     return Good(f"heron.{operator}.{n:08x}", "heron", operator, **fields)
 
 
@@ -93,7 +93,7 @@ def test_of_one_change_one_is_taken_and_none_that_an_agents_bug_is(tmp_path):
     change = id_of(agents)[-8:]
     write_bug(tmp_path, f"heron.agent-1.{change}")
     write_bug(tmp_path, f"crane.agent-1.{id_of(own)[-8:]}")   # of another repository
-    names = [*Chosen(tmp_path, WIDE).open().names()]
+    names = [*chosen_in(tmp_path, WIDE).open().names()]
     assert len(names) == 2 and id_of(own) in names
     assert len({id_of(same), id_of(twice)} & {*names}) == 1
 
@@ -103,7 +103,7 @@ def test_the_view_takes_good_verdicts_on_what_stands_there(tmp_path):
     verdicts = [a_verdict(good), a_verdict(edited), a_verdict(bad, verdict="survives")]
     write_judged(tmp_path, "heron.1", [good, {**edited, "diff": edited["diff"] + "\n"}, bad, new],
                  verdicts)
-    view = Chosen(tmp_path, WIDE).open()
+    view = chosen_in(tmp_path, WIDE).open()
     assert [*view.names()] == [id_of(good)]
     record = view.read(id_of(good))
     assert (record.instance_id, record.diff) == ("heron", good["diff"])
@@ -117,7 +117,7 @@ def test_the_view_takes_good_verdicts_on_what_stands_there(tmp_path):
 def test_a_verdict_with_a_name_that_is_not_its_own_is_broken(tmp_path, name):
     one = a_candidate("depth")
     write_judged(tmp_path, "heron.1", [one], [a_verdict(one) | {"instance_id": name}])
-    view = Chosen(tmp_path, WIDE).open()
+    view = chosen_in(tmp_path, WIDE).open()
     assert not view.names() and "another name" in str(view.broken[0])
     assert view.covers(id_of(one)) and not view.covers("crane.x.0123abcd")   # it may be there
 
@@ -126,19 +126,19 @@ def test_what_the_proof_has_refused_keeps_its_place(tmp_path):
     several = [a_candidate(f"depth - {n}") for n in range(6)]
     write_judged(tmp_path, "heron.1", several)
     strict = BugSettings(**{**vars(WIDE), "max_instances": 2})
-    first, _ = Chosen(tmp_path, strict).open().names()
+    first, _ = chosen_in(tmp_path, strict).open().names()
     store = Store(tmp_path, Bug)
     (tmp_path / "bug").mkdir(exist_ok=True)
     store.open().note(first, stage=STAGE, state="excluded", instance_id="heron", error="no",
                       read="0", settings="")
     write_judged(tmp_path, "heron.2", [a_candidate(f"depth + {n}") for n in range(20)])
-    assert first in Chosen(tmp_path, strict).open().names()
+    assert first in chosen_in(tmp_path, strict).open().names()
 
 
 def test_a_broken_file_is_named_and_its_repositorys_bugs_are_no_orphans(tmp_path):
     write_judged(tmp_path, "heron.1", [a_candidate("depth")])
     write_judged(tmp_path, "crane.1", [a_candidate("depth")])
     edit(tmp_path / "bug/_verdicts/heron.1.json", verdicts=3)
-    view = Chosen(tmp_path, WIDE).open()
+    view = chosen_in(tmp_path, WIDE).open()
     assert [name.partition(".")[0] for name in view.names()] == ["crane"]
     assert "heron.1.json" in str(view.broken[0]) and view.covers("heron.negated.0123abcd")

@@ -29,7 +29,7 @@ from recorded import (
 
 from codedata.checks.datapoints import read_datapoint
 from codedata.datapoints.agents import material
-from codedata.datapoints.calibrate import Trials, is_outside, rates_of
+from codedata.datapoints.calibrate import is_outside, rates_of, trials_in
 from codedata.datapoints.queue import TaskManager
 from codedata.datapoints.workers import Rooms
 from codedata.errors import Interrupted
@@ -212,7 +212,7 @@ def test_attempts_are_counted_and_what_is_too_easy_goes_back_twice_at_most(runs)
     (runs.root / "dp/_attempts").mkdir()
     earlier = {"easy": [1.0] * 7, "never": [0.0] * 7, "some": [1.0, 1.0, *[0.0] * 5],
                "breaks": [0.5] * 7}
-    trials = Trials(runs.root, "m", 8, ()).open()
+    trials = trials_in(runs.root, "m", 8, ()).open()
     for key in trials.names():
         trial = trials.read(key)
         if trial.attempt < 8:

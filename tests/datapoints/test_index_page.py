@@ -10,7 +10,7 @@ from browser import wait
 from conftest import write_json
 
 from codedata.checks.datapoints import read_datapoint
-from codedata.datapoints.contents import Contents, validate_stage
+from codedata.datapoints.contents import validate_stage
 from codedata.datapoints.index_page import PAGE, page, read_tasks, write_index
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
@@ -79,7 +79,7 @@ def test_folders_that_are_given_stand_beside_those_of_dp_each_once(tmp_path, mon
     monkeypatch.chdir(tmp_path)
     given = [tmp_path / "dp/a", *map(type(tmp_path), ("a", "link", "gone"))]
     stage = validate_stage(Settings(root=tmp_path), SandboxFactory(Settings(root=tmp_path), None),
-                           Contents(given, tmp_path))
+                           given)
     assert stage.finish() == [f"      tasks as a page: dp/{PAGE}"]
     tasks, _, broken = read_tasks(tmp_path, given)
     assert [one["id"] for one in tasks[4:]] == ["./link"] and "gone is no datapoint" in broken[0]

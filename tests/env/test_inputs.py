@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from conftest import eventually, run_here
 
-from codedata.env.inputs import Repositories, one_repository, tree_digest
+from codedata.env.inputs import one_repository, repositories_of, tree_digest
 from codedata.errors import BrokenRecord, Trouble
+from codedata.store import Derived
 from env_setup import main
 
 
@@ -39,11 +40,11 @@ def project(tmp_path):
     return folder
 
 
-def rows_of(tmp_path, *rows) -> Repositories:
+def rows_of(tmp_path, *rows) -> Derived:
     path = tmp_path / "repos.jsonl"
     path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n"
                             for row in rows))
-    return Repositories.of(path).open()
+    return repositories_of(path).open()
 
 
 def test_a_row_is_named_by_its_repo_and_keeps_what_else_it_holds(tmp_path, project):
@@ -67,7 +68,7 @@ def test_every_line_that_is_no_row_is_named_and_the_others_go_on(tmp_path):
     assert list(found.names()) == ["a__b", "z__z"]
     assert [e.where.rpartition(":")[2] for e in found.broken] == ["2", "3", "4", "5", "6", "8", "9"]
     with pytest.raises(Trouble, match="cannot be read"):
-        Repositories.of(tmp_path / "gone.jsonl")
+        repositories_of(tmp_path / "gone.jsonl")
 
 
 def test_what_is_in_the_folder_is_an_input(tmp_path, project):
