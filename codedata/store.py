@@ -300,6 +300,7 @@ class Store:
         self._at.pop(name)
 
 
+@dataclasses.dataclass(eq=False)
 class Derived:
     """Hold records that are made of other stores' ones: of each item of `source` those that
     make(its name, its record) gives by name. An item of which it raises BrokenRecord is broken, and
@@ -314,53 +315,49 @@ class Derived:
 
     KEPT_ITEMS = 2   # of which the records are kept: workers go through the items in order
 
-    def __init__(self, source, make: Callable[[str, Any], dict[str, Any]], cls, *, place: str = "",
-                 joined: Iterable = (), names_of: Callable[[str], Iterable[str]] | None = None,
-                 facts_of: Callable[[Any], Any] = facts_of, choose: Callable = list,
-                 keeps: Callable[[str], bool] = lambda name: False, derived: bool = True):
-        self.cls, self.place, self.derived = cls, place, derived
-        self.broken: list[BrokenRecord] = []
-        self.unread: set[str] = set()   # items
-        self._store = None if callable(source) else source
-        self._items = source if callable(source) else self._items_of_store
-        self._make, self._joined, self._names_of = make, joined, names_of
-        self._facts_of, self._choose, self._keeps = facts_of, choose, keeps
-        # what `names_of` is given for may change while the run goes on
-        self._made = self._read if names_of else lru_cache(self.KEPT_ITEMS)(self._read)
-        self._reads: dict[str, Callable[[], Any]] = {}   # by item
-        self._index: dict[str, str] = {}                 # name → its item
-        self._facts: dict[str, Any] = {}
+    source: Any
+    make: Callable[[str, Any], dict[str, Any]]
+    cls: type
+    place: str = ""
+    joined: Iterable = ()
+    names_of: Callable[[str], Iterable[str]] | None = None
+    facts_of: Callable[[Any], Any] = facts_of
+    choose: Callable[[dict[str, Any]], Iterable[str]] = list
+    keeps: Callable[[str], bool] = lambda name: False
+    derived: bool = True
 
     def open(self) -> Derived:
         """Make the records of every item, to know their names and facts; return self."""
-        for store in (*self._joined, *filter(None, [self._store])):
-            self.broken += store.open().broken
+        self._store = None if callable(self.source) else self.source
+        stores = [store.open() for store in (*self.joined, *filter(None, [self._store]))]
+        self.broken: list[BrokenRecord] = [e for store in stores for e in store.broken]
+        self.unread: set[str] = set()   # items
         self.ledger = self._store.ledger if self._store else Ledger()
-        self._reads = self._items()
-        items = {}
+        self._reads = self.source() if callable(self.source) else {
+            item: partial(self._store.read, item) for item in self._store.names()}
+        # the items of `names_of` may change while the run goes on
+        self._made = self._read if self.names_of else lru_cache(self.KEPT_ITEMS)(self._read)
+        items: dict[str, str] = {}   # by name
+        facts: dict[str, Any] = {}
         for item in self._reads:
             try:
-                facts = self._facts_in(item)
+                its_facts = self._facts_in(item)
             except BrokenRecord as e:
                 self.broken.append(e)
                 self.unread.add(item)
-            else:
-                self._facts |= facts
-                items |= dict.fromkeys(facts, item)
-        self._index = {name: items[name] for name in self._choose(self._facts)}
-        self._facts = {name: self._facts[name] for name in self._index}
+                continue
+            facts |= its_facts
+            items |= dict.fromkeys(its_facts, item)
+        self._index = {name: (items[name], facts[name]) for name in self.choose(facts)}
         return self
 
-    def _items_of_store(self) -> dict[str, Callable[[], Any]]:
-        return {item: partial(self._store.read, item) for item in self._store.names()}
-
     def _facts_in(self, item: str) -> dict[str, Any]:
-        if self._names_of:
-            return dict.fromkeys(self._names_of(item))
-        return {name: self._facts_of(record) for name, record in self._made(item).items()}
+        if self.names_of:
+            return dict.fromkeys(self.names_of(item))
+        return {name: self.facts_of(record) for name, record in self._made(item).items()}
 
     def _read(self, item: str) -> dict[str, Any]:
-        return self._make(item, self._reads[item]())
+        return self.make(item, self._reads[item]())
 
     def names(self):
         """Return the names of the records, in the order of work."""
@@ -371,23 +368,23 @@ class Derived:
 
     def covers(self, name: str) -> bool:
         """Return whether `name` is there, or may be of an item that cannot be read."""
-        return name in self._index or self._keeps(name) or any(
+        return name in self._index or self.keeps(name) or any(
             not item or f"{name}.".startswith(f"{item}.") for item in self.unread)
 
     def facts(self, name: str):
         """Return the digests of a record, which is not made again for it."""
-        item, facts = self._index[name], self._facts[name]
+        item, facts = self._index[name]
         if facts is None and self._store.as_left(item):
             return self._store.facts(item)
-        return facts or self._facts_of(self.read(name))
+        return facts or self.facts_of(self.read(name))
 
     def as_left(self, name: str) -> bool:
         """Return whether the digests of a record are known without making it."""
-        return self._facts[name] is not None
+        return self._index[name][1] is not None
 
     def read(self, name: str):
         """Return a record. Raise BrokenRecord if it cannot be made any more."""
-        item = self._index[name]
+        item, _ = self._index[name]
         made = self._made(item)
         if name not in made:
             raise BrokenRecord("has changed since.", f"{self.place}{item} ({name})", "Run again.")
@@ -395,7 +392,7 @@ class Derived:
 
     def failed(self, stage: str, name: str):
         """Return the failed last attempt of a stage to make its item, or None."""
-        return self._store and self._store.failed(stage, self._index.get(name, name))
+        return self._store and self._store.failed(stage, self._index.get(name, [name])[0])
 
 
 def all_readable(root: Path, cls: type) -> list:
