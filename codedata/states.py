@@ -215,9 +215,9 @@ class States:
                 name for name in filter(self.selection.in_shard, out.names())
                 if not source.covers(name) and self._is_selected(name, self._output_id(name))
                 and self._is_own(name)]
-        for store in self._stores:
-            for e in store.broken:
-                plan.add_broken(e, e.where)
+        broken = {str(e): e for store in self._stores for e in store.broken}
+        for e in broken.values():   # what two stores read counts once
+            plan.add_broken(e, e.where)
         n = len(plan.todo)
         plan.todo = plan.todo[:self.selection.limit]
         plan.n_beyond_limit = n - len(plan.todo)

@@ -317,14 +317,16 @@ class Derived:
 
     source: Any
     make: Callable[[str, Any], dict[str, Any]]
-    cls: type
-    place: str = ""
+    place: str = ""   # by default the directory of `source`
     joined: Iterable = ()
     names_of: Callable[[str], Iterable[str]] | None = None
     facts_of: Callable[[Any], Any] = facts_of
     choose: Callable[[dict[str, Any]], Iterable[str]] = list
     keeps: Callable[[str], bool] = lambda name: False
     derived: bool = True
+
+    def __post_init__(self):
+        self.place = self.place or f"{self.source.cls.directory}/"
 
     def open(self) -> Derived:
         """Make the records of every item, to know their names and facts; return self."""

@@ -97,8 +97,7 @@ def chosen_in(root: Path, settings: BugSettings) -> Derived:
         unread = tuple(f"{item.rpartition('.')[0]}." for item in chosen.unread)
         return is_of_agent(name) or name.startswith(unread)
 
-    chosen = Derived(verdicts, bugs_of, Verdicts, place=f"{Verdicts.directory}/",
-                     joined=(candidates,), facts_of=_good, keeps=is_kept,
+    chosen = Derived(verdicts, bugs_of, joined=(candidates,), facts_of=_good, keeps=is_kept,
                      choose=lambda found: _choose_all(root, settings, found.values()))
     return chosen
 

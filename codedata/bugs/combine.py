@@ -28,7 +28,7 @@ from codedata.records import Analysis, Bug, BugConfig, Candidate, Commit, Enviro
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
-from codedata.store import Derived, Store, digest, known
+from codedata.store import Derived, Store, all_readable, digest
 
 COMBINE, MIRROR = "combine", "mirror"
 STRATEGIES = (COMBINE, MIRROR)
@@ -49,8 +49,8 @@ class Combiner:
 
     def stage(self, environments: Derived, analyses: Store, coverages: Store) -> Stage:
         """Return the stage that makes the candidates of these environments."""
-        store = self._records.open()
-        records = [record for name in store.names() if (record := known(store, name))]
+        self._records.open()
+        records = all_readable(self._settings.root, self._records.cls)
         is_combine = self._strategy == COMBINE
         parts_of = combine_parts if is_combine else mirror_parts
         return generate_stage(

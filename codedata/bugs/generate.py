@@ -79,8 +79,7 @@ def batch_items(root: Path, prefix: str, parts_of: PartsOf) -> Derived:
         part = name.rpartition(".")[2]
         return not (part.startswith(prefix) and part.removeprefix(prefix).isalnum())
 
-    return Derived(Store(root, BugConfig), items_of, BatchItem, place=f"{BugConfig.directory}/",
-                   keeps=is_of_others)
+    return Derived(Store(root, BugConfig), items_of, keeps=is_of_others)
 
 
 def numbered(n: int) -> Iterable[tuple[str, int]]:

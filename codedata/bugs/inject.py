@@ -97,7 +97,7 @@ class AgentItems(Derived):
             return not batch.startswith(f"{METHOD}-") or environments.covers(repo_name)
 
         super().__init__(
-            environments, items_of, AgentItem, place=environments.place, keeps=is_kept,
+            environments, items_of, place=environments.place, keeps=is_kept,
             names_of=lambda repo_name: [repo_name + end for end in numbers],
             choose=lambda names: sorted(names, key=lambda name: int(name.rpartition("-")[2])))
         self._at_work: dict[threading.Thread, AgentItem] = {}   # of each thread the newest

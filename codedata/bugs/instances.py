@@ -49,7 +49,7 @@ def instances_in(root: Path) -> Derived:
                                f"{where} ({name})", AGAIN)
         return bugs
 
-    return Derived(verdicts, bugs_of, Bug, place=f"{Verdicts.directory}/", keeps=is_of_scale)
+    return Derived(verdicts, bugs_of, keeps=is_of_scale)
 
 
 def instances_stage(root: Path) -> Stage:

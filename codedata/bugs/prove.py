@@ -24,7 +24,6 @@ from codedata.progress import current_step
 from codedata.records import (
     Analysis,
     BugVerdict,
-    Candidate,
     Candidates,
     Environment,
     Object,
@@ -47,22 +46,11 @@ LINE = re.compile(r"line \d+")     # another one of the file, which a patch may 
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Hold the candidates of a file under its name, and where the same change was before."""
+class Batch(Candidates):
+    """Hold the candidates of a file under its name; of agents, where the same change was before."""
 
-    name: str
-    repo_name: str
-    base_commit: str
-    method: str
-    candidates: list[Candidate]
-    same_as: list[str]       # of each candidate: the earlier item of its repository, or ""
-    trajectory: str
-    usage: Object
-
-    @property
-    def instance_id(self) -> str:
-        """Return the name under which ledgers list it: the repository's."""
-        return self.repo_name
+    name: str = ""
+    same_as: tuple[str, ...] = ()   # of each candidate: the earlier item of its repository, or ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +79,9 @@ def batches_in(root: Path) -> Derived:
             change = record.repo_name, record.base_commit, normalised(candidate["diff"])
             before = first.setdefault(change, (name, i))
             same_as.append("" if before == (name, i) else before[0])
-        return {name: Batch(name, record.repo_name, record.base_commit, record.method,
-                            record.candidates, same_as, record.trajectory, record.usage)}
+        return {name: Batch(**vars(record), name=name, same_as=tuple(same_as))}
 
-    return Derived(store, batch_of, Candidates, keeps=store.covers, derived=False)
+    return Derived(store, batch_of, keeps=store.covers, derived=False)
 
 
 class BugProver:

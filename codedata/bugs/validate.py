@@ -10,14 +10,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from codedata.analysis.analyse import COVERAGE_FIELDS
 from codedata.analysis.measure import JUDGED_BY
 from codedata.bugs.instances import is_of_scale
-from codedata.bugs.prove import check_repository, grade_of, new_messages_of
+from codedata.bugs.prove import Batch, check_repository, grade_of, new_messages_of
 from codedata.bugs.register import why_not_chosen
 from codedata.code.environments import labelled
 from codedata.code.patches import normalised
@@ -49,23 +49,16 @@ MAX_WRONG, MAX_WRONG_SHARE = 1, 0.01   # audits of a repository that may find sc
 FIRST_PART, PART_S = 20, 300.0   # candidates of a file's first part, most seconds of a later one
 
 
-@dataclass(frozen=True)
-class ScaleBatch(Candidates):
-    """Hold the candidates of a file under its name."""
-
-    name: str = ""
-
-
 def scale_candidates(root: Path) -> Derived:
     """Return the files of candidates that no agent made. Those of another repository than their
     names say are broken."""
     store = Store(root, Candidates, only=is_of_scale)
 
-    def batch_of(name: str, record: Candidates) -> dict[str, ScaleBatch]:
+    def batch_of(name: str, record: Candidates) -> dict[str, Batch]:
         check_repository(record, store, name)
-        return {name: ScaleBatch(**vars(record), name=name)}
+        return {name: Batch(**vars(record), name=name)}
 
-    return Derived(store, batch_of, Candidates, names_of=lambda name: [name], keeps=store.covers)
+    return Derived(store, batch_of, names_of=lambda name: [name], keeps=store.covers)
 
 
 class Validator:
@@ -118,7 +111,7 @@ class Validator:
                          "were there")
         return lines
 
-    def make(self, record: ScaleBatch, environment: Environment, config: BugConfig,
+    def make(self, record: Batch, environment: Environment, config: BugConfig,
              coverage: Coverage | None) -> Verdicts:
         """Return a verdict for each candidate. Raise ItemFailed where an audit says otherwise,
         Excluded where audits have said so too often."""
@@ -139,7 +132,7 @@ class Validator:
 
     # judging -------------------------------------------------------------------------------------
 
-    def _verdicts_on(self, record: ScaleBatch, environment: Environment, label: str,
+    def _verdicts_on(self, record: Batch, environment: Environment, label: str,
                      screener: Callable[[], Screener]) -> list[BugVerdict]:
         """Return a verdict on each candidate of a file. They are judged in parts, each of which is
         kept at once; what an unfinished run has kept is not judged again. A part takes about as

@@ -14,7 +14,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from codedata.bugs.choose import STAGE, chosen_in
-from codedata.bugs.instances import is_of_agent
+from codedata.bugs.instances import is_of_scale
 from codedata.bugs.validate import operator_of
 from codedata.code.entities import language_of
 from codedata.errors import BrokenRecord
@@ -53,10 +53,9 @@ class Fate:
 
 def fates_in(root: Path) -> Iterator[Fate]:
     """Yield what screening said of each candidate; files that cannot be read are left out."""
-    candidates, verdicts = Store(root, Candidates).open(), Store(root, Verdicts).open()
+    candidates = Store(root, Candidates, only=is_of_scale).open()
+    verdicts = Store(root, Verdicts).open()
     for name in candidates.names():
-        if is_of_agent(name):
-            continue
         try:
             record = candidates.read(name)
             judged = verdicts.read(name) if name in verdicts else None

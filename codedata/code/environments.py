@@ -67,10 +67,9 @@ class Environments(Derived):
             return {name: environment}
 
         if rows:
-            super().__init__(lambda: _rows_of(rows), of_row, Environment, place=rows.name,
-                             derived=False)
+            super().__init__(lambda: _rows_of(rows), of_row, place=rows.name, derived=False)
         else:
-            super().__init__(store, usable, Environment, keeps=store.covers, derived=False)
+            super().__init__(store, usable, keeps=store.covers, derived=False)
 
 
 def _rows_of(path: Path) -> dict[str, Callable[[], Environment]]:
@@ -79,8 +78,8 @@ def _rows_of(path: Path) -> dict[str, Callable[[], Environment]]:
         lines = read_bounded(path).decode().split("\n")
     except (OSError, UnicodeDecodeError) as e:
         raise Trouble(f"cannot be read: {e}", str(path), FORM) from e
-    return {where: partial(_environment_of, line, where) for i, line in enumerate(lines, 1)
-            if line.strip() and (where := f"{path}:{i}")}
+    return {f"{path}:{i}": partial(_environment_of, line, f"{path}:{i}")
+            for i, line in enumerate(lines, 1) if line.strip()}
 
 
 def _environment_of(line: str, where: str) -> Environment:

@@ -77,7 +77,7 @@ def trials_in(root: Path, model: str, n_attempts: int, ids: Iterable[str]) -> De
         return {f"{name}.{point.content[:8]}.{slug}.{n}": Trial(
             name, point.folder, point.content, model, n) for n in range(1, n_attempts + 1)}
 
-    return Derived(approved, trials_of, Trial, place="the approved datapoints", derived=False,
+    return Derived(approved, trials_of, place="the approved datapoints", derived=False,
                    keeps=lambda name: True)
 
 

@@ -50,7 +50,7 @@ def contents_in(folders: Iterable[Path], root: Path) -> Derived:
     def content_in(_folder: str, point: Datapoint) -> dict[str, Content]:
         return {point.content: content_of(point, known(checks, point.content))}
 
-    return Derived(read_folders, content_in, Content, place="the datapoints", derived=False,
+    return Derived(read_folders, content_in, place="the datapoints", derived=False,
                    keeps=lambda name: True)
 
 

@@ -43,7 +43,8 @@ def check_pairs(root: Path, n: int, make_pairs) -> Derived:
         some = [names[int(i * step)] for i in range(min(n, len(names)))]
         return {"": lambda: {name: answers.read(name) for name in some}}
 
-    return Derived(chosen, lambda _, some: make_pairs(some), Answer, joined=(answers,))
+    return Derived(chosen, lambda _, some: make_pairs(some), place=f"{Answer.directory}/",
+                   joined=(answers,))
 
 
 def attacks() -> dict[str, str]:

@@ -10,7 +10,6 @@ owes part of its score to chance.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -59,13 +58,8 @@ def turns_to_refine(root: Path, also_defeat: bool) -> Derived:
         made = attempts.read(name).attempts if name in attempts else ()
         return {name: TurnToRefine(**vars(turn), attempts=tuple(made))}
 
-    def after_opening(names: Iterable[str]) -> Iterable[str]:
-        answers.open()
-        attempts.open()
-        return names
-
-    return Derived(turns, with_attempts, Refined, names_of=lambda name: [name],
-                   choose=after_opening, keeps=answers.__contains__, derived=False)
+    return Derived(turns, with_attempts, joined=(answers, attempts), names_of=lambda name: [name],
+                   keeps=answers.__contains__, derived=False)
 
 
 def attempt_pairs(root: Path) -> Derived:
@@ -84,8 +78,7 @@ def attempt_pairs(root: Path) -> Derived:
                 for k, attempt in enumerate(record.attempts, 1)
                 if attempt.get("history", history) == history}
 
-    return Derived(Store(root, Attempts), pairs_of, Answer, place=f"{Attempts.directory}/",
-                   joined=(answers,))
+    return Derived(Store(root, Attempts), pairs_of, joined=(answers,))
 
 
 class Refiner(Challenger):

@@ -106,8 +106,7 @@ def _repositories(rows: dict[str, str], folder: Path, place: str, is_all: bool =
     def read_rows() -> dict[str, Callable[[], Repository]]:
         return {where: partial(_repository, row, where, folder) for where, row in rows.items()}
 
-    return Derived(read_rows, named, Repository, place=place, derived=False,
-                   keeps=lambda name: not is_all)
+    return Derived(read_rows, named, place=place, keeps=lambda name: not is_all, derived=False)
 
 
 def one_repository(argument: str, root: Path, may_clone: bool = True) -> Derived:

@@ -153,8 +153,7 @@ def screened_strips(root: Path, max_functions: int) -> Derived:
                     {key: one[key] for key in SHOWN})
         return patches
 
-    return Derived(Store(root, Communities), patches_of, StripPatch,
-                   place=f"{Communities.directory}/", keeps=others.__contains__)
+    return Derived(Store(root, Communities), patches_of, keeps=others.__contains__)
 
 
 def patches_stage(settings: Settings) -> Stage:

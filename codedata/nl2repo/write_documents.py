@@ -112,7 +112,7 @@ class Subjects(Derived):
                                   for cls in (StripPatch, SourceCopy, RepoMeta, Document)]
         # {repository: {id: {kind, functions, FAIL_TO_PASS}}} of the proven ones
         self.patches: dict[str, Object] = {}
-        super().__init__(patches, self._subjects_of, StripPatch, joined=self._stores,
+        super().__init__(patches, self._subjects_of, joined=self._stores,
                          keeps=self._is_of_other_kind, derived=kind != "whole")
 
     def _subjects_of(self, _id: str, patch: StripPatch) -> dict[str, Subject]:

@@ -156,7 +156,7 @@ def test_a_change_counts_once_for_each_commit_and_under_its_own_repository(tmp_p
     edit(tmp_path / "bug/_candidates/crane.agent-1.json", repo_name="heron")
     batches = batches_in(tmp_path).open()
     assert {name: batches.read(name).same_as for name in batches.names()} == {
-        "heron.agent-1": [""], "heron.agent-2": [""], "heron.agent-3": ["heron.agent-2"]}
+        "heron.agent-1": ("",), "heron.agent-2": ("",), "heron.agent-3": ("heron.agent-2",)}
     assert "another repository: 'heron'" in str(batches.broken[0])
 
 
