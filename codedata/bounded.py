@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from codedata.errors import BrokenRecord
+from codedata.errors import BrokenRecord, Trouble
 from codedata.texts import printable
 
 MAX_RECORD_BYTES = 200_000_000   # of a record, and of a line of a ledger
@@ -74,6 +74,16 @@ def read_bounded(path: Path | str, max_bytes: int = MAX_RECORD_BYTES) -> bytes:
     if len(content) > max_bytes:
         raise OSError(errno.EFBIG, f"larger than {max_bytes:,} bytes", str(path))
     return content
+
+
+def numbered_lines(path: Path, todo: str) -> dict[str, str]:
+    """Return the lines of a file that are not empty, by their places. Raise Trouble where it cannot
+    be read."""
+    try:
+        lines = read_bounded(path).decode().split("\n")   # splitlines() would cut texts at U+2028
+    except (OSError, UnicodeDecodeError) as e:
+        raise Trouble(f"cannot be read: {e}", str(path), todo) from e
+    return {f"{path}:{i}": line for i, line in enumerate(lines, 1) if line.strip()}
 
 
 def inside(root: Path | str, *parts: str) -> Path:

@@ -36,6 +36,7 @@ from codedata.ledger import FileState, Ledger, to_line
 from codedata.records import parse, safe_name
 from codedata.texts import natural, printable
 
+Readers = dict[str, Callable[[], Any]]   # of the items of a Derived, by name
 NULLABLE, FILES = "Points | None", "Files"   # types of fields
 fields = lru_cache(dataclasses.fields)   # it builds them anew each time
 
@@ -306,7 +307,7 @@ class Derived:
     make(its name, its record) gives by name. An item of which it raises BrokenRecord is broken, and
     every name that may be of it is covered.
 
-    `source` is a store, or a function that gives {item: function that reads it}. The stores of
+    `source` is a store, or a function that gives the Readers of its items. The stores of
     `joined` are opened before. Where `names_of` gives the names of an item, it is not read for
     them, and its facts are theirs. `facts_of` gives those of a record; choose({name: facts}) says
     which names there are, in which order. Names that `keeps` takes are covered whatever is there.

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from codedata.bounded import read_bounded
+from codedata.bounded import numbered_lines
 from codedata.code.source import Project, put_source, restore
 from codedata.code.suite import run_script
-from codedata.errors import BrokenRecord, Excluded, ItemFailed, Trouble
+from codedata.errors import BrokenRecord, Excluded, ItemFailed
 from codedata.progress import current_step
 from codedata.records import CaseResult, Environment, parse, safe_name
 from codedata.sandbox import Sandbox
@@ -25,7 +25,7 @@ from codedata.sandbox.docker import LOST
 from codedata.sandbox.docker_engine import connect, reason
 from codedata.sandbox.factory import WORKDIR, KeptImage, SandboxFactory
 from codedata.sandbox.registry import image_name
-from codedata.store import Derived, Store, digest
+from codedata.store import Derived, Readers, Store, digest
 from codedata.texts import text_of
 
 SUCCESS = "success"
@@ -59,6 +59,10 @@ class Environments(Derived):
             is_used = unhealthy_too or environment.verified.get("healthy")
             return {name: environment} if is_used and environment.status == SUCCESS else {}
 
+        def read_rows() -> Readers:
+            return {where: partial(_environment_of, line, where)
+                    for where, line in numbered_lines(rows, FORM).items()}
+
         def of_row(where: str, environment: Environment) -> dict[str, Environment]:
             name = environment.repo_name
             if not safe_name(name) or first.setdefault(name, where) != where:
@@ -67,19 +71,9 @@ class Environments(Derived):
             return {name: environment}
 
         if rows:
-            super().__init__(lambda: _rows_of(rows), of_row, place=rows.name, derived=False)
+            super().__init__(read_rows, of_row, place=rows.name, derived=False)
         else:
             super().__init__(store, usable, keeps=store.covers, derived=False)
-
-
-def _rows_of(path: Path) -> dict[str, Callable[[], Environment]]:
-    """Return the readers of the rows of a file, by their places."""
-    try:
-        lines = read_bounded(path).decode().split("\n")
-    except (OSError, UnicodeDecodeError) as e:
-        raise Trouble(f"cannot be read: {e}", str(path), FORM) from e
-    return {f"{path}:{i}": partial(_environment_of, line, f"{path}:{i}")
-            for i, line in enumerate(lines, 1) if line.strip()}
 
 
 def _environment_of(line: str, where: str) -> Environment:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -38,7 +38,7 @@ from codedata.sandbox import SandboxDied
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
-from codedata.store import Derived, Store, digest, known
+from codedata.store import Derived, Readers, Store, digest, known
 from codedata.texts import text_of
 
 COMMAND_S = 120.0
@@ -65,7 +65,7 @@ def trials_in(root: Path, model: str, n_attempts: int, ids: Iterable[str]) -> De
     slug = f"{slug}-{digest(model)[:6]}"
     wanted = {*ids}
 
-    def approved() -> dict[str, Callable[[], Datapoint]]:
+    def approved() -> Readers:
         points = {point.instance_id: point for point in approved_in(root)}
         if unknown := sorted(wanted - points.keys()):
             raise Trouble(f"{', '.join(unknown)} is no approved datapoint, or was edited since.",

@@ -22,7 +22,7 @@ from codedata.sandbox.dockerfile import base_of
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
-from codedata.store import Derived, Store, known
+from codedata.store import Derived, Readers, Store, known
 from codedata.texts import printable
 
 KEYS = "content", "base_image", "validator"
@@ -43,7 +43,7 @@ def contents_in(folders: Iterable[Path], root: Path) -> Derived:
     """Return the contents of folders, by their digests. What was found of others stays."""
     checks = Store(root, DatapointChecks)
 
-    def read_folders() -> dict[str, Callable[[], Datapoint]]:
+    def read_folders() -> Readers:
         checks.open()
         return {str(folder): partial(read_datapoint, folder) for folder in folders}
 

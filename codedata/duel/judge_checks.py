@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -24,7 +23,7 @@ from codedata.layouts import to_json, write_atomic
 from codedata.llm import Models
 from codedata.records import METRICS, Answer, Probe, Sanity
 from codedata.settings import Settings
-from codedata.store import Derived, Store
+from codedata.store import Derived, Readers, Store
 
 SANITY_MIN_SCORE = 75.0   # a judge passes if the dataset's own turn gets this mean score, 0..100
 CONTRASTS = ("empty", "shuffled", "other")
@@ -36,7 +35,7 @@ def check_pairs(root: Path, n: int, make_pairs) -> Derived:
     """Return the pairs made by make_pairs({name: Answer}) from `n` turns at even intervals."""
     answers = Store(root, Answer)
 
-    def chosen() -> dict[str, Callable[[], dict[str, Answer]]]:
+    def chosen() -> Readers:
         names = [name for name in answers.names()
                  if {"king", "challenger"} <= answers.facts(name).digests.keys()]
         step = max(1.0, len(names) / n)

@@ -14,16 +14,15 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
-from codedata.bounded import open_regular
+from codedata.bounded import numbered_lines, open_regular
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.records import Environment, parse, safe_name, storable, text_problem
 from codedata.sandbox.archives import Bounds, OverBounds
-from codedata.store import Derived, digest
+from codedata.store import Derived, Readers, digest
 
 SOURCES = "_sources"
 ADDRESS = re.compile(r"(?:https?|ssh|git|file)://|[\w.-]+@[\w.-]+:")
@@ -81,13 +80,7 @@ class Repository:
 def repositories_of(path: Path) -> Derived:
     """Return the repositories of a JSONL file; open() reports lines that are not valid rows. Raise
     Trouble where the file cannot be read."""
-    try:
-        with open_regular(path) as file:
-            lines = file.read().decode().split("\n")   # splitlines() would cut texts at U+2028
-    except (OSError, UnicodeDecodeError) as e:
-        raise Trouble(f"cannot be read: {e}", str(path),
-                      "--input takes JSON lines with `repo`.") from e
-    rows = {f"{path}:{i}": line for i, line in enumerate(lines, 1) if line.strip()}
+    rows = numbered_lines(path, "--input takes JSON lines with `repo`.")
     return _repositories(rows, path.parent, path.name)
 
 
@@ -103,7 +96,7 @@ def _repositories(rows: dict[str, str], folder: Path, place: str, is_all: bool =
                                "Give one of them another `repo_name`.")
         return {name: repository}
 
-    def read_rows() -> dict[str, Callable[[], Repository]]:
+    def read_rows() -> Readers:
         return {where: partial(_repository, row, where, folder) for where, row in rows.items()}
 
     return Derived(read_rows, named, place=place, keeps=lambda name: not is_all, derived=False)
