@@ -46,7 +46,7 @@ class Analyses(Store):
             path = rows.read(name).row.get(self._key)
             if name not in self and path and isinstance(path, str):
                 self._named[name] = self._rows.parent / path
-                self._at[name] = self._named[name].parent, -1, -1
+                self._at[name] = self._named[name].parent, 0, 0
         return self
 
     def path(self, name: str) -> Path:
