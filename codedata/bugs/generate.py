@@ -89,11 +89,11 @@ def numbered(n: int) -> Iterable[tuple[str, int]]:
 
 # the step ----------------------------------------------------------------------------------------
 
-def generate_stage(settings: Settings, strategy: str, joined: tuple[Derived, Store, Store],
+def generate_stage(settings: Settings, strategy: str, stores: tuple[Derived, Store, Store],
                    parts_of: PartsOf, make: Callable[..., tuple[list[Candidate], dict]],
                    identity: dict, cost_note: str = "") -> Stage:
     """Return the stage that makes files of candidates by a strategy: of the items that `parts_of`
-    gives what make() returns of each, with what its calls took. `joined` are the environments, and
+    gives what make() returns of each, with what its calls took. `stores` are the environments, and
     the analyses and coverages, for what is hot and what tests run, if there are any: an edit there
     makes nothing stale that was paid for."""
     def candidates(item: BatchItem, *joined) -> Candidates:
@@ -101,7 +101,7 @@ def generate_stage(settings: Settings, strategy: str, joined: tuple[Derived, Sto
         return Candidates(item.repo, item.repo_name, item.base_commit, strategy, made, "", usage,
                           0.0)
 
-    environments, analyses, coverages = joined
+    environments, analyses, coverages = stores
     items = batch_items(settings.root, "" if strategy == METHOD else f"{strategy}-", parts_of)
     return Stage(
         "bug_inject.generate", make=candidates, identity=identity,
