@@ -305,7 +305,7 @@ class Store:
 class Derived:
     """Hold records that are made of other stores' ones: of each item of `source` those that
     make(its name, its record) gives by name. An item of which it raises BrokenRecord is broken, and
-    every name that may be of it is covered.
+    every name that may be of it is covered; of a single name it may give the BrokenRecord.
 
     `source` is a store, or a function that gives the Readers of its items. The stores of
     `joined` are opened before. Where `names_of` gives the names of an item, it is not read for
@@ -357,7 +357,8 @@ class Derived:
     def _facts_in(self, item: str) -> dict[str, Any]:
         if self.names_of:
             return dict.fromkeys(self.names_of(item))
-        return {name: self.facts_of(record) for name, record in self._made(item).items()}
+        return {name: None if isinstance(record, BrokenRecord) else self.facts_of(record)
+                for name, record in self._made(item).items()}
 
     def _read(self, item: str) -> dict[str, Any]:
         return self.make(item, self._reads[item]())
@@ -377,7 +378,7 @@ class Derived:
     def facts(self, name: str):
         """Return the digests of a record, which is not made again for it."""
         item, facts = self._index[name]
-        if facts is None and self._store.as_left(item):
+        if self.names_of and self._store.as_left(item):
             return self._store.facts(item)
         return facts or self.facts_of(self.read(name))
 
@@ -388,10 +389,11 @@ class Derived:
     def read(self, name: str):
         """Return a record. Raise BrokenRecord if it cannot be made any more."""
         item, _ = self._index[name]
-        made = self._made(item)
-        if name not in made:
-            raise BrokenRecord("has changed since.", f"{self.place}{item} ({name})", "Run again.")
-        return made[name]
+        gone = BrokenRecord("has changed since.", f"{self.place}{item} ({name})", "Run again.")
+        record = self._made(item).get(name, gone)
+        if isinstance(record, BrokenRecord):
+            raise record
+        return record
 
     def failed(self, stage: str, name: str):
         """Return the failed last attempt of a stage to make its item, or None."""

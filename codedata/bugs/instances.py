@@ -35,7 +35,7 @@ def instances_in(root: Path) -> Derived:
     fills in."""
     verdicts = Store(root, Verdicts, only=is_of_agent)
 
-    def bugs_of(item: str, record: Verdicts) -> dict[str, Bug]:
+    def bugs_of(item: str, record: Verdicts) -> dict[str, Bug | BrokenRecord]:
         where = str(verdicts.path(item))
         bugs = {}
         for verdict in record.verdicts:
@@ -45,8 +45,11 @@ def instances_in(root: Path) -> Derived:
             if name.rpartition(".")[0] != item:
                 raise BrokenRecord(f"has an instance of another name: {name[:80]!r}.", where, AGAIN)
             known: Object = {**(verdict.get("instance") or {}), "evidence": verdict["evidence"]}
-            bugs[name] = parse(Bug, {**dict.fromkeys(OF_ISSUE), **known, "instance_id": name},
-                               f"{where} ({name})", AGAIN)
+            try:
+                bugs[name] = parse(Bug, {**dict.fromkeys(OF_ISSUE), **known, "instance_id": name},
+                                   f"{where} ({name})", AGAIN)
+            except BrokenRecord as e:
+                bugs[name] = e   # the others of the file are none the worse
         return bugs
 
     return Derived(verdicts, bugs_of, keeps=is_of_scale)
