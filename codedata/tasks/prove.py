@@ -17,20 +17,27 @@ from functools import lru_cache, partial
 from codedata.code.contexts import sources_in
 from codedata.code.entities import is_test_file
 from codedata.code.environments import image_of, open_environment
-from codedata.code.eval_script import MARKS, READS, eval_script, misread, run_evaluation
 from codedata.code.known_files import KnownFiles
 from codedata.code.patches import diff_of
-from codedata.code.source import PATCHED, Files, apply_patch, commit_date, is_text
+from codedata.code.source import Files, apply_patch, commit_date, is_text
 from codedata.code.suite import CRASHED, Run, compare, run_suite
 from codedata.code.test_results import Case, place_of, with_lost
 from codedata.errors import Excluded, ItemFailed
 from codedata.progress import begin_step, named
-from codedata.records import Environment, Object
+from codedata.records import BUG, Environment, Object, Task
 from codedata.sandbox import Sandbox
 from codedata.sandbox.factory import WORKDIR, KeptImage, SandboxFactory
 from codedata.sandbox.registry import image_name
 from codedata.store import digest
+from codedata.tasks.eval_script import eval_script, misread, run_evaluation
+from codedata.tasks.folder import image_of as image_of_task
+from codedata.tasks.folder import proven, with_about
+from codedata.tasks.grade import Grader
 from codedata.tasks.images import TaskImage, check_task_image, derive, lead_from_testbed
+from codedata.tasks.repository import Graded, Target, task_of, texts_of, ways, with_image
+from codedata.tasks.tests_folder import READS, suite_tests
+from codedata.tasks.verifier.junit import escaped_name
+from codedata.tasks.verifier.suite import MARKS
 from codedata.texts import printable
 
 IMAGES, TRIES = "codedata-bug/", "codedata-bug-try/"
@@ -99,10 +106,10 @@ class Proof:
     patch: str = ""              # its reverse
     test_patch: str = ""
     tests_visible: str = ""      # why no test is hidden; "" where they are
-    eval_script: str = ""
     image: KeptImage = field(default_factory=KeptImage)
     base_commit: str = ""
     created_at: str = ""
+    task: Task | None = None     # that it is proof of, without an instruction
 
 
 def time_limit(environment: Environment, limit_s: float) -> float:
@@ -146,9 +153,10 @@ class Prover:
         return Quick(trouble, broken_in(outcome, known), n_passed, run.text[-LOG_CHARS:], verdict,
                      before, after)
 
-    def prove(self, environment: Environment, bug_patch: str, instance_id: str,
-              label: str) -> Proof:
-        """Return the proof that a patch is a bug, with an image that is kept, or why it is none.
+    def prove(self, environment: Environment, bug_patch: str, instance_id: str, label: str,
+              kind: str = BUG, counts: tuple[str, ...] | None = None) -> Proof:
+        """Return the proof that a patch is a bug, with its task and an image that is kept, or why
+        it is none. `counts` are the files of an agent's work that count; None: all but tests.
         Raise ItemFailed where the environment is not as env/ says, Excluded where no image can be
         made of it, or graders could not read its results."""
         name = environment.repo_name
@@ -161,10 +169,10 @@ class Prover:
         with self._locks[key]:
             clean = self._known.get(key) or self._run_clean(environment, label)
             self._known[key] = clean
-        proof = self._run_with_bug(environment, bug_patch, clean, label)
-        if not proof.trouble:
-            proof = self._ship(environment, proof, clean, instance_id, label)
-        return replace(proof, created_at=clean.created_at)
+        proof = replace(self._run_with_bug(environment, bug_patch, clean, label),
+                        created_at=clean.created_at)
+        target = Target(instance_id, kind, counts)
+        return proof if proof.trouble else self._ship(environment, proof, clean, target, label)
 
     # without the bug -----------------------------------------------------------------------------
 
@@ -173,7 +181,7 @@ class Prover:
         runs: list[Run] = []
         reads = [*READS]
         while len(runs) < (1 if environment.install_script else ROW_RUNS):
-            script = eval_script(environment.test_script, reads=reads[0])
+            script = eval_script(suite_tests(environment.test_script, reads=reads[0]))
             with open_environment(environment, self._factory, label) as sandbox:
                 sources = sources_in(sandbox)
                 created_at = commit_date(sandbox, environment.base_commit)
@@ -204,7 +212,7 @@ class Prover:
     def _run_with_bug(self, environment: Environment, patch: str, clean: Clean,
                       label: str) -> Proof:
         proof = Proof()
-        script = eval_script(environment.test_script, reads=clean.reads)
+        script = eval_script(suite_tests(environment.test_script, reads=clean.reads))
         for k in range(BUG_RUNS):
             begin_step("tests with the patch", k + 2, STEPS)
             with open_environment(environment, self._factory, label) as sandbox:
@@ -234,9 +242,10 @@ class Prover:
 
     # the image -----------------------------------------------------------------------------------
 
-    def _ship(self, environment: Environment, proof: Proof, clean: Clean, instance_id: str,
+    def _ship(self, environment: Environment, proof: Proof, clean: Clean, target: Target,
               label: str) -> Proof:
-        """Return the proof with the image that holds the bug, where that shows what it shows."""
+        """Return the proof with the task and the image that holds the bug, where that shows what it
+        shows."""
         begin_step("its image", STEPS - 2, STEPS)
         tests, visible = self._tests_to_place(proof, clean)
         test_patch = diff_of({}, tests)
@@ -246,8 +255,9 @@ class Prover:
             # the same for every bug with the same files
             hidden = frozenset(tests)
             if hidden not in clean.passed_without:
-                bare = eval_script(environment.test_script, "", WORKDIR, clean.reads)
-                run = self._run_image(image, bare, "", label)[0]
+                bare = eval_script(suite_tests(
+                    environment.test_script, workdir=WORKDIR, reads=clean.reads))
+                run = self._run_image(image.name, bare, label)[0]
                 clean.passed_without[hidden] = {case.name for case in run.results
                                                 if case.status == PASSED}
             lost = [test for test in proof.pass_to_pass if clean.files[test] not in tests
@@ -255,9 +265,8 @@ class Prover:
             if lost:
                 visible = f"without them others do not pass: {printable(named(lost))}"
                 image = self._derive(environment, proof, {}, label)
-        script = eval_script(environment.test_script, test_patch, WORKDIR, clean.reads)
         proof = replace(proof, tests_visible=visible, test_patch="" if visible else test_patch,
-                        eval_script=script, base_commit=image.base_commit)
+                        base_commit=image.base_commit)
         gold, hidden = proof.patch, proof.test_patch
         if self._is_long:
             gold, hidden = "", gold + hidden
@@ -274,11 +283,20 @@ class Prover:
             raise ItemFailed("its image is gone.", image.name)
         if traces:
             return replace(proof, trouble=f"its image gives it away: {printable(named(traces))}")
-        proof = self._grade(image, proof, clean, label)
+        graded = Graded(environment.test_script, clean.reads, tests, proof.test_patch,
+                        [*map(escaped_name, proof.fail_to_pass)],
+                        [*map(escaped_name, proof.pass_to_pass)])
+        proof = self._grade(image, proof, clean, partial(task_of, target, graded), label)
         if proof.trouble:
             return proof
-        kept = self._factory.keep(image.name, image_name(self._images, instance_id))
-        return replace(proof, image=kept)
+        kept = self._factory.keep(image.name, image_name(self._images, target.instance_id))
+        task = with_about(
+            with_image(proof.task, kept.name), repo=environment.repo, split=environment.repo,
+            source_commit=environment.base_commit, task_commit=image.base_commit,
+            created_at=proof.created_at, tests_visible=proof.tests_visible)
+        return replace(proof, image=kept, task=proven(task, {
+            "runs": proof.runs, "log": proof.log, "image_id": kept.image_id,
+            "image_trouble": kept.trouble}))
 
     def _tests_to_place(self, proof: Proof, clean: Clean) -> tuple[Files, str]:
         """Return the files of the failing tests, which graders put in place whatever an agent has
@@ -308,37 +326,47 @@ class Prover:
         with self._locks["files"]:
             return self._known_files(image.made_of, self._factory.workdir_of(image.name))
 
-    def _grade(self, image: TaskImage, proof: Proof, clean: Clean, label: str) -> Proof:
-        """Return the proof with two runs of the image, as graders make them: without the gold patch
-        and with it."""
-        bugged = dict.fromkeys(proof.pass_to_pass, PASSED) | dict.fromkeys(proof.fail_to_pass, "")
-        runs = (("image", "", bugged), ("image with the gold patch", proof.patch, clean.statuses))
-        for k, (name, patch, wanted) in enumerate(runs, STEPS - 1):
-            begin_step(f"tests in its {name}", k, STEPS)
-            run, trouble = self._run_image(image, proof.eval_script, patch, label)
-            statuses = outcome_of(run, clean.statuses).statuses
-            odd = [test for test, status in wanted.items()
-                   if statuses.get(test) not in ([status] if status else FAILED)]
-            if odd and not trouble:
-                trouble = f"these tests come out otherwise: {printable(named(odd))}"
-            proof = replace(proof, trouble=f"its {name}: {trouble}" if trouble else "",
-                            runs=[*proof.runs, _row(name, run, clean.statuses)])
-            if trouble:
+    def _grade(self, image: TaskImage, proof: Proof, clean: Clean,
+               task_of: Callable[..., Task], label: str) -> Proof:
+        """Return the proof with a task whose verifier rewards the gold patch, and nothing else: in
+        the first way to run the suite in which it does."""
+        longest_s = max(run["seconds"] for run in proof.runs)
+        found = proof
+        for way in ways([*map(escaped_name, proof.fail_to_pass)]):
+            task = task_of(way, (proof.patch, proof.bug_patch), image.name, image.base_commit,
+                           longest_s)
+            found = self._graded(replace(proof, task=task), clean, label)
+            if not found.trouble:
                 break
-        return proof
+        return found
 
-    def _run_image(self, image: TaskImage, script: str, patch: str,
-                   label: str) -> tuple[Run, str]:
-        """Return a run of an evaluation script in an image, after a patch is applied as graders
-        do, and why graders would read something else, or ""."""
-        workdir = self._factory.workdir_of(image.name)
-        with self._factory.open(image.name, label, workdir) as sandbox:
-            if patch:
-                sandbox.put({"patch": patch.encode()}, PATCHED)
-                done = sandbox.run(f"cd {WORKDIR} && git apply -v {PATCHED}/patch && "
-                                   f"rm -rf {PATCHED}")
-                if not done.ok:
-                    return Run(done, []), f"git does not apply it: {printable(done.output[-300:])}"
+    def _graded(self, proof: Proof, clean: Clean, label: str) -> Proof:
+        """Return the proof with two runs of its task: of the gold patch, as Harbor grades it, and
+        of the image as it is, as graders of SWE-bench do."""
+        name = "image with the gold patch"
+        begin_step(f"tests in its {name}", STEPS - 1, STEPS)
+        grader = Grader(self._factory, proof.task, image_of_task(proof.task), label)
+        grade = grader.grade(grader.gold()[0])
+        row = {"of": name, "reward": grade.reward, "seconds": round(grade.seconds, 1)}
+        if grade.reward != 1.0:
+            log = printable(grade.log.strip()[-500:])
+            return replace(proof, trouble=f"its verifier does not reward the gold patch: {log}",
+                           runs=[*proof.runs, row])
+        begin_step("tests in its image", STEPS, STEPS)
+        script = eval_script(texts_of(proof.task.tests))
+        run, trouble = self._run_image(image_of_task(proof.task), script, label)
+        statuses = outcome_of(run, clean.statuses).statuses
+        odd = [*(test for test in proof.pass_to_pass if statuses.get(test) != PASSED),
+               *(test for test in proof.fail_to_pass if statuses.get(test) not in FAILED)]
+        if odd and not trouble:
+            trouble = f"these tests come out otherwise: {printable(named(odd))}"
+        return replace(proof, trouble=f"its image: {trouble}" if trouble else "",
+                       runs=[*proof.runs, _row("image", run, clean.statuses), row])
+
+    def _run_image(self, image: str, script: str, label: str) -> tuple[Run, str]:
+        """Return a run of an evaluation script in an image, and why graders would read something
+        else, or ""."""
+        with self._factory.open(image, label, self._factory.workdir_of(image)) as sandbox:
             run, printed = run_evaluation(sandbox, script, self._factory.run_timeout_s)
         return run, misread(run, printed)
 

@@ -1,0 +1,117 @@
+"""Make the task of a repository's source: an image in which that is the only commit, a patch that
+heals it, and the project's own tests, run by the one verifier.
+
+What an agent leaves is an archive of the files that it changed and added; config.json says which of
+them count. What is deleted stays.
+"""
+from __future__ import annotations
+
+import itertools
+import os
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from codedata.layouts import content_of
+from codedata.records import BUG, Files, Task
+from codedata.sandbox.factory import WORKDIR
+from codedata.tasks.folder import (
+    ARCHIVE,
+    DOCKERFILE,
+    GOLD,
+    REVERSE,
+    SOLVE,
+    TEST_PATCH,
+    Container,
+    config_of,
+    from_image,
+)
+from codedata.tasks.tests_folder import seconds_for_tests, suite_tests
+from codedata.texts import fill, text_of
+
+AGENT_S = 3600.0
+MIN_VERIFIER_S, VERIFIER_TIMES = 600.0, 10   # times as long as the longest run of the proof
+USERS = ("nobody", "root")   # that tests run as: the first one for whom the gold is rewarded
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Say which task a patch is to become."""
+
+    instance_id: str
+    kind: str = BUG
+    counts: tuple[str, ...] | None = None   # files of an agent's work; None: all but tests
+
+
+@dataclass(frozen=True, slots=True)
+class Graded:
+    """Hold what a verifier of a project's suite runs, and looks for."""
+
+    test_script: str
+    reads: str                  # from where the cases come, of tests_folder.READS
+    hidden: Files               # test files that are put in place, whatever an agent left there
+    test_patch: str             # makes the same; "" where an agent sees them
+    fail_to_pass: Sequence[str]   # names as junit.escaped_name() gives them
+    pass_to_pass: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Say how a verifier runs a suite: as which user, and in which folder of the source lies a test
+    that has to fail; "": without such a test."""
+
+    user: str
+    canary: str
+
+
+def ways(fail_to_pass: Sequence[str]) -> Iterator[Way]:
+    """Yield how a suite may be run, the safest way first."""
+    test = fail_to_pass[0].partition("::")[0]
+    folders = [os.path.dirname(test) or ".", ""] if test.endswith(".py") else [""]
+    for user, folder in itertools.product(USERS, folders):
+        yield Way(user, folder)
+
+
+def task_of(target: Target, graded: Graded, way: Way, patches: tuple[str, str], image: str,
+            commit: str, longest_s: float) -> Task:
+    """Return a task without a proof: `patches` are the gold and its reverse, `commit` the only one
+    in the image, `longest_s` the seconds of the longest run of the suite."""
+    verifier_s = max(MIN_VERIFIER_S, VERIFIER_TIMES * longest_s)
+    container = Container(WORKDIR, image, agent_s=AGENT_S, verifier_s=verifier_s,
+                          collect=collect_script(target.counts, commit))
+    tests = suite_tests(
+        graded.test_script, graded.hidden, workdir=WORKDIR, reads=graded.reads, user=way.user,
+        canary=way.canary, timeout_s=seconds_for_tests(verifier_s), counts=target.counts,
+        FAIL_TO_PASS=[*graded.fail_to_pass], PASS_TO_PASS=[*graded.pass_to_pass])
+    if graded.test_patch:
+        tests[TEST_PATCH] = graded.test_patch
+    solve = fill(text_of("codedata.tasks", "solve.sh"), workdir=WORKDIR)
+    solution = dict(zip((SOLVE, GOLD, REVERSE), (solve, *patches), strict=True))
+    return Task(target.instance_id, target.kind,
+                config_of(target.instance_id, container, {"kind": target.kind}),
+                from_image(image), *({name: text.encode() for name, text in files.items()}
+                                     for files in (solution, tests)))
+
+
+def collect_script(counts: Sequence[str] | None, commit: str) -> str:
+    """Return the script that writes the archive of an agent's work: the files that count with new
+    modules of Python, or whatever was changed and added."""
+    parts = {"counted": "", "kinds": "AMT", "below": ""}
+    if counts is not None:
+        parts = {"counted": f"printf '%s\\0' {shlex.join(counts)}\n    ", "kinds": "A",
+                 "below": " -- '*.py'"}
+    return fill(text_of("codedata.tasks", "collect.sh"), workdir=WORKDIR, archive=ARCHIVE,
+                commit=commit, **parts)
+
+
+def texts_of(files: Files) -> dict[str, str]:
+    """Return {path: text} of the tests of a task, as an evaluation script carries them."""
+    return {name: content_of(file).decode() for name, file in files.items()}
+
+
+def with_image(task: Task, image: str) -> Task:
+    """Return a task whose image has another name."""
+    environment = {**task.config["environment"], "docker_image": image}
+    dockerfile = from_image(image)[DOCKERFILE]
+    return replace(task, config={**task.config, "environment": environment},
+                   environment={**task.environment, DOCKERFILE: dockerfile})
