@@ -14,7 +14,6 @@ from pathlib import Path
 from proof_heron import environment_of
 
 from codedata.checks.proof import check_drift, judged, outcome_of
-from codedata.code.eval_script import READS, misread
 from codedata.code.suite import Run
 from codedata.code.test_results import Case
 from codedata.datapoints import validate
@@ -24,6 +23,8 @@ from codedata.env.health import why_hollow
 from codedata.env.verify import Verified, concluded, promising, repeated
 from codedata.errors import Excluded, ItemFailed
 from codedata.sandbox import Result
+from codedata.tasks.eval_script import misread
+from codedata.tasks.tests_folder import READS
 
 VERDICTS = {ItemFailed: "drifted", Excluded: "excluded"}
 FOLDER = Path(__file__).parent / "frozen"

@@ -13,7 +13,6 @@ from codedata.checks.proof import GOOD, Proof, Prover, known_results, time_limit
 from codedata.checks.screening import Screener
 from codedata.code.entities import is_test_file
 from codedata.code.environments import labelled
-from codedata.code.junit import escaped_name
 from codedata.code.test_results import place_of
 from codedata.errors import Excluded
 from codedata.export.nl2repo import measured_verifier
@@ -33,6 +32,7 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Store, View, all_readable
+from codedata.tasks.verifier.junit import escaped_name
 from codedata.texts import printable
 
 IMAGES = "codedata-nl2repo/"

@@ -24,12 +24,12 @@ from proof_heron import heron as heron  # a fixture
 from steps_seen import StepsSeen
 
 from codedata.checks.proof import Prover
-from codedata.code.eval_script import printed_results, run_evaluation
 from codedata.code.task_images import check_task_image
 from codedata.env.recipes.package_index import table
 from codedata.errors import Excluded, ItemFailed
 from codedata.progress import showing
 from codedata.sandbox import docker_engine
+from codedata.tasks.eval_script import printed_results, run_evaluation
 from codedata.texts import fill
 
 DEPTH_LINE = "    return [2 * i for i in range(n)]"

@@ -10,11 +10,11 @@ from xml.sax.saxutils import quoteattr
 import pytest
 from heron_project import opener
 
-from codedata.code.eval_script import MARKS, READS, eval_script, misread, printed_results
-from codedata.code.junit import escaped_name, restored_name
 from codedata.code.suite import RESULTS, Run, run_suite
 from codedata.code.test_results import Case, parse
 from codedata.sandbox import Result
+from codedata.tasks.eval_script import MARKS, READS, eval_script, misread, printed_results
+from codedata.tasks.verifier.junit import escaped_name, restored_name
 from codedata.texts import text_of, tomllib
 
 CASES = tomllib.loads(

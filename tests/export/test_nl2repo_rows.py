@@ -13,8 +13,8 @@ from judged import json_lines, read_json
 from proven_strip import GOLD, STRIP, WORDS, a_strip, write_strip
 
 import export
-from codedata.code.eval_script import eval_script, script_of_tests
 from codedata.records import StripPatch
+from codedata.tasks.eval_script import eval_script, script_of_tests
 from codedata.texts import tomllib
 
 HERON = "heron.function.0123abcd"
