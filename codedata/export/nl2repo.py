@@ -29,7 +29,7 @@ from codedata.export.tasks import TaskFormat
 from codedata.records import HarborTask, RepoDocument, RepoMeta, StripPatch
 from codedata.sandbox.factory import WORKDIR, SandboxFactory
 from codedata.store import Store
-from codedata.tasks.eval_script import tests_in, texts_in
+from codedata.tasks.eval_script import files_in, texts_in
 from codedata.tasks.tests_folder import (
     ARCHIVE,
     HIDDEN,
@@ -76,7 +76,7 @@ def instruction_of(patch: StripPatch, document: str) -> str:
         path, _, name = function.partition("::")
         names[path].append(f"`{name}`")
     lines = "\n".join(f"- `{path}`: {', '.join(names[path])}" for path in sorted(names))
-    python = activation(tests_in(patch.proof["eval_script"])[SUITE_SCRIPT]) + "python3"
+    python = activation(files_in(patch.proof["eval_script"])[SUITE_SCRIPT]) + "python3"
     return fill(text_of("codedata.export", "strip_task.md"), functions=lines, python=python,
                 document=document)
 
@@ -167,7 +167,7 @@ def verifier_files(patch: StripPatch, how: Mapping[str, str], timeout_s: float) 
     """Return {path: text} of what a verifier needs that has so many seconds. It reads JUnit XML
     alone: an agent's code could print the rest."""
     proof = patch.proof
-    proven = tests_in(proof["eval_script"])
+    proven = files_in(proof["eval_script"])
     hidden = {path[len(HIDDEN):]: text.encode() for path, text in proven.items()
               if path.startswith(HIDDEN)}
     names = {name: proof[name] for name in ("FAIL_TO_PASS", "PASS_TO_PASS")}

@@ -65,7 +65,7 @@ def _archive(tests: Mapping[str, str]) -> bytes:
     return packed.getvalue()
 
 
-def tests_in(script: str) -> TestFiles:
+def files_in(script: str) -> TestFiles:
     """Return the tests that eval_script() was given. Raise ValueError where `script` is another
     one."""
     found = ARCHIVED.search(script)
@@ -81,7 +81,7 @@ def tests_in(script: str) -> TestFiles:
 def texts_in(script: str) -> list[str]:
     """Return an evaluation script, and the files that it carries."""
     try:
-        return [script, *tests_in(script).values()]
+        return [script, *files_in(script).values()]
     except ValueError:   # by an earlier version, which carries them as they are
         return [script]
 
