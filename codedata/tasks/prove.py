@@ -255,8 +255,7 @@ class Prover:
             # the same for every bug with the same files
             hidden = frozenset(tests)
             if hidden not in clean.passed_without:
-                bare = eval_script(suite_tests(
-                    environment.test_script, workdir=WORKDIR, reads=clean.reads))
+                bare = self._script(environment, {}, clean)
                 run = self._run_image(image.name, bare, label)[0]
                 clean.passed_without[hidden] = {case.name for case in run.results
                                                 if case.status == PASSED}
@@ -297,6 +296,12 @@ class Prover:
         return replace(proof, image=kept, task=proven(task, {
             "runs": proof.runs, "log": proof.log, "image_id": kept.image_id,
             "image_trouble": kept.trouble}))
+
+    @staticmethod
+    def _script(environment: Environment, hidden: Files, clean: Clean) -> str:
+        """Return the evaluation script of an image, which puts hidden tests in place."""
+        return eval_script(suite_tests(environment.test_script, hidden, workdir=WORKDIR,
+                                       reads=clean.reads))
 
     def _tests_to_place(self, proof: Proof, clean: Clean) -> tuple[Files, str]:
         """Return the files of the failing tests, which graders put in place whatever an agent has
