@@ -116,7 +116,8 @@ def _problem(patch: StripPatch, texts: dict[str, str]) -> Problem | None:
     if not matches_proof(patch):
         return "not as proven", "edited since its runs: patches, tests or image"
     if len(texts_in(proof["eval_script"])) == 1:
-        return "proven by an earlier version", "run: python nl2repo.py --steps relationship --force"
+        return "not proven", ("by this version: its eval_script is an earlier one's. "
+                              "Run: python nl2repo.py --steps relationship --force")
     if not texts:
         return "no document", f"run: python nl2repo.py {STEPS}"
     for name in ("", *patch.functions):

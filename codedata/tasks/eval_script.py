@@ -19,7 +19,7 @@ from codedata.progress import named
 from codedata.sandbox import OUTPUT_BYTES, Sandbox
 from codedata.sandbox.archives import UnsafeArchive
 from codedata.sandbox.process_labels import temporary_folder
-from codedata.tasks.tests_folder import TestFiles
+from codedata.tasks.tests_folder import CONFIG, SUITE_SCRIPT, TestFiles
 from codedata.tasks.verifier.junit import restored_name
 from codedata.tasks.verifier.suite import MARKS
 from codedata.texts import fill, printable, text_of
@@ -29,7 +29,7 @@ FOLDER = f"{TOOLS}-evaluation"   # holds a script while it runs, and what it pri
 MAX_BYTES = 2_000_000      # of a script
 MAX_UNPACKED = 50_000_000  # bytes of its files
 LINE_CHARS = 76            # of an archive's line
-ARCHIVED = re.compile(r"<<'END_OF_FILES'.*?\n(.*?)\nEND_OF_FILES\n", re.DOTALL)
+ARCHIVED = re.compile(r"<<'END_OF_FILES'[^\n]*\n([\w+/=\n]*)\nEND_OF_FILES\n", re.ASCII)
 LINE = re.compile(r"(PASSED|FAILED|ERROR|SKIPPED) (\S+)")
 
 
@@ -72,10 +72,13 @@ def files_in(script: str) -> TestFiles:
     try:
         packed = gzip.GzipFile(fileobj=io.BytesIO(base64.b64decode(found[1] if found else "")))
         with tarfile.open(fileobj=io.BytesIO(packed.read(MAX_UNPACKED)), mode="r:") as tar:
-            return {member.name: tar.extractfile(member).read().decode()
-                    for member in tar if member.isreg()}
-    except (OSError, EOFError, zlib.error, tarfile.TarError) as e:
-        raise ValueError("no evaluation script with tests in it") from e
+            files = {member.name: tar.extractfile(member).read().decode()
+                     for member in tar if member.isreg()}
+    except (OSError, EOFError, ValueError, zlib.error, tarfile.TarError):
+        files = {}
+    if not {SUITE_SCRIPT, CONFIG} <= files.keys():
+        raise ValueError("no evaluation script with tests in it")
+    return files
 
 
 def texts_in(script: str) -> list[str]:

@@ -27,6 +27,7 @@ RESULTS = "/tmp/results"      # where test scripts write their reports
 REPORT_BYTES = 100_000_000    # of all reports
 BROKEN = None                 # no reward where something is wrong that no body can be
 MARKS = (">>>>> Start Test Output", ">>>>> End Test Output")   # of SWE-bench's harness
+NO_RESULTS = 124              # exit code of a run without any
 MARK = re.compile(b">>>>>+ ")   # begins others of its marks, too
 
 
@@ -170,38 +171,52 @@ def reward(config: dict, tests: str, out: str) -> float:
     """Return the reward of an agent's work. Raise RuntimeError where no test was collected."""
     if os.getuid():
         sys.exit("the verifier has to be root, or nothing keeps tests from writing the reward")
-    source = os.path.realpath(config["workdir"])
     os.chmod(tests, 0o700)
-    work = delivered(config, source)
-    place_hidden(os.path.join(tests, "hidden"), source)
-    canary = placed_canary(config["canary"], source) if config["canary"] else ""
-    hand_over(config, work, source)
+    work = delivered(config, os.path.realpath(config["workdir"]))
     with tempfile.NamedTemporaryFile() as log:
         try:
-            run_tests(config, tests, log.name)
-        except TimeoutError:
+            _, found = outcomes(config, tests, work, log.name)
+        except (TimeoutError, Forged) as e:
+            print(e)
             return 0.0
         finally:
             print(end_of(log.name))
-        found = statuses(config, tests, log.name)
     if not found:
         raise RuntimeError("no test was collected")
-    outcomes = [status for name, status in found.items() if name.endswith(f"::{canary}")]
-    if canary and outcomes != ["failed"]:
-        print(f"the reports are forged: of a test that fails they say {outcomes}")
-        return 0.0
     return share(found, config)
+
+
+class Forged(Exception):
+    """Say that the reports are not those of the tests."""
+
+
+def outcomes(config: dict, tests: str, work: dict[str, bytes], log: str
+             ) -> tuple[int, dict[str, str]]:
+    """Return (exit code of the test script, {escaped name: status}) of the source with an agent's
+    work and the hidden tests. Raise TimeoutError or Forged."""
+    source = os.path.realpath(config["workdir"])
+    place_hidden(os.path.join(tests, "hidden"), source)
+    canary = placed_canary(config["canary"], source) if config["canary"] else ""
+    if config["user"]:
+        hand_over(config, work, source)
+    exit_code = run_tests(config, tests, log)
+    found = statuses(config, tests, log)
+    of_canary = [status for name, status in found.items() if name.endswith(f"::{canary}")]
+    if canary and found and of_canary != ["failed"]:
+        raise Forged(f"the reports are forged: of a test that fails they say {of_canary}")
+    return exit_code, found
 
 
 def hand_over(config: dict, work: dict[str, bytes], source: str) -> None:
     """Put an agent's work into the source, which the user of the tests can read from now on."""
-    user = pwd.getpwnam(config["user"] or "root")
+    user = pwd.getpwnam(config["user"])
     home = os.path.expanduser("~root")
     os.chmod(home, stat.S_IMODE(os.stat(home).st_mode) | 0o055)   # Python may be installed there
     open_to_all(source)
     put(work, source, user.pw_uid)
     for path in config["counts"] or ():   # also where none of the agent's was taken
-        os.chown(os.path.join(source, path), user.pw_uid, -1)
+        if os.path.exists(os.path.join(source, path)):
+            os.chown(os.path.join(source, path), user.pw_uid, -1)
 
 
 def share(found: dict[str, str], config: dict) -> float:
@@ -215,11 +230,14 @@ def share(found: dict[str, str], config: dict) -> float:
 def print_marks(config: dict, tests: str) -> int:
     """Run the tests on the source as it lies there, and print the cases between the marks; behind
     them what was printed, without any mark. Return the exit code of the test script."""
-    place_hidden(os.path.join(tests, "hidden"), os.path.realpath(config["workdir"]))
     with tempfile.NamedTemporaryFile() as log:
-        exit_code = run_tests(config, tests, log.name)
-        found = statuses(config, tests, log.name)
+        try:
+            exit_code, found = outcomes(config, tests, {}, log.name)
+        except (TimeoutError, Forged) as e:
+            print(e)
+            exit_code, found = NO_RESULTS, {}
         lines = [f"{status.upper()} {name}" for name, status in found.items()]
+        sys.stdout.flush()
         sys.stdout.buffer.write("\n".join([MARKS[0], *lines, MARKS[1], ""]).encode(
             "utf-8", "replace"))
         with open(log.name, "rb") as file:
