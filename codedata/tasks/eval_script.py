@@ -15,10 +15,13 @@ from codedata.bounded import read_bounded
 from codedata.code.source import TOOLS
 from codedata.code.suite import REPORTS, Run, run_suite
 from codedata.errors import Excluded
+from codedata.layouts import content_of
 from codedata.progress import named
+from codedata.records import Task
 from codedata.sandbox import OUTPUT_BYTES, Sandbox
 from codedata.sandbox.archives import UnsafeArchive
 from codedata.sandbox.process_labels import temporary_folder
+from codedata.tasks.folder import TEST_PATCH
 from codedata.tasks.tests_folder import CONFIG, SUITE_SCRIPT, TestFiles
 from codedata.tasks.verifier.junit import restored_name
 from codedata.tasks.verifier.suite import MARKS
@@ -50,6 +53,12 @@ def eval_script(tests: Mapping[str, str]) -> str:
         raise Excluded(f"its evaluation script would have {len(script):,} bytes, more than "
                        f"{MAX_BYTES:,}.")
     return script
+
+
+def script_of(task: Task) -> str:
+    """Return the evaluation script of a repository's task: the very files of its tests/."""
+    return eval_script({name: content_of(file).decode() for name, file in task.tests.items()
+                        if name != TEST_PATCH})
 
 
 def _archive(tests: Mapping[str, str]) -> bytes:

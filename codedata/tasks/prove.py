@@ -29,12 +29,12 @@ from codedata.sandbox import Sandbox
 from codedata.sandbox.factory import WORKDIR, KeptImage, SandboxFactory
 from codedata.sandbox.registry import image_name
 from codedata.store import digest
-from codedata.tasks.eval_script import eval_script, misread, run_evaluation
+from codedata.tasks.eval_script import eval_script, misread, run_evaluation, script_of
 from codedata.tasks.folder import image_of as image_of_task
 from codedata.tasks.folder import proven, with_about
 from codedata.tasks.grade import Grader
 from codedata.tasks.images import TaskImage, check_task_image, derive, lead_from_testbed
-from codedata.tasks.repository import Graded, Target, task_of, texts_of, ways, with_image
+from codedata.tasks.repository import Graded, Target, task_of, ways, with_image
 from codedata.tasks.tests_folder import READS, suite_tests
 from codedata.tasks.verifier.junit import escaped_name
 from codedata.tasks.verifier.suite import MARKS
@@ -358,7 +358,7 @@ class Prover:
             return replace(proof, trouble=f"its verifier does not reward the gold patch: {log}",
                            runs=[*proof.runs, row])
         begin_step("tests in its image", STEPS, STEPS)
-        script = eval_script(texts_of(proof.task.tests))
+        script = script_of(proof.task)
         run, trouble = self._run_image(image_of_task(proof.task), script, label)
         statuses = outcome_of(run, clean.statuses).statuses
         odd = [*(test for test in proof.pass_to_pass if statuses.get(test) != PASSED),

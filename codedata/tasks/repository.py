@@ -12,11 +12,9 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from codedata.layouts import content_of
 from codedata.records import BUG, Files, Task
 from codedata.sandbox.factory import WORKDIR
 from codedata.tasks.folder import (
-    ARCHIVE,
     DOCKERFILE,
     GOLD,
     REVERSE,
@@ -26,7 +24,7 @@ from codedata.tasks.folder import (
     config_of,
     from_image,
 )
-from codedata.tasks.tests_folder import seconds_for_tests, suite_tests
+from codedata.tasks.tests_folder import ARCHIVE, seconds_for_tests, suite_tests
 from codedata.texts import fill, text_of
 
 AGENT_S = 3600.0
@@ -102,11 +100,6 @@ def collect_script(counts: Sequence[str] | None, commit: str) -> str:
                  "below": " -- '*.py'"}
     return fill(text_of("codedata.tasks", "collect.sh"), workdir=WORKDIR, archive=ARCHIVE,
                 commit=commit, **parts)
-
-
-def texts_of(files: Files) -> dict[str, str]:
-    """Return {path: text} of the tests of a task, as an evaluation script carries them."""
-    return {name: content_of(file).decode() for name, file in files.items()}
 
 
 def with_image(task: Task, image: str) -> Task:

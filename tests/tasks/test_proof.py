@@ -27,7 +27,7 @@ from codedata.env.recipes.package_index import table
 from codedata.errors import Excluded, ItemFailed
 from codedata.progress import showing
 from codedata.sandbox import docker_engine
-from codedata.tasks.eval_script import files_in, printed_results, run_evaluation
+from codedata.tasks.eval_script import printed_results, run_evaluation, script_of
 from codedata.tasks.images import check_task_image
 from codedata.tasks.prove import Prover
 from codedata.texts import fill
@@ -61,8 +61,9 @@ def in_image(image: str, command: str) -> str:
 def test_a_bug_is_proven_by_five_runs(proof):
     assert proof.trouble == "" and proof.tests_visible == ""
     assert proof.fail_to_pass == BROKEN and {*proof.pass_to_pass} == {*WORKING}
-    assert [(run["of"], run["broken"], run["passed"]) for run in proof.runs] == [
-        *[("bug", 3, 8)] * 3, ("image", 3, 8), ("image with the gold patch", 0, 11)]
+    assert [(run["of"], run["broken"], run["passed"]) for run in proof.runs[:-1]] == [
+        *[("bug", 3, 8)] * 3, ("image", 3, 8)]
+    assert proof.runs[-1]["of"] == "image with the gold patch" and proof.runs[-1]["reward"] == 1.0
     assert f"-{GOLD_LINE}\n+{BUG_LINE}\n" in proof.bug_patch
     assert f"-{BUG_LINE}\n+{GOLD_LINE}\n" in proof.patch
     assert "3 failed, 8 passed" in proof.log and proof.created_at == "2024-05-01T10:00:00Z"
@@ -93,7 +94,7 @@ def test_the_image_has_one_commit_no_hidden_test_and_nothing_of_the_former_text(
 def test_graders_run_the_hidden_tests_as_they_were_whatever_an_agent_left(proof, left):
     with factory_of().open(proof.image.name, RUN) as sandbox:
         assert sandbox.run(left).ok
-        run, printed = run_evaluation(sandbox, proof.eval_script, 60)
+        run, printed = run_evaluation(sandbox, script_of(proof.task), 60)
         assert sandbox.run("cat tests/test_words.py").output == WORDS
     results = printed_results(printed)
     assert results == {case.name: case.status for case in run.results}
@@ -157,8 +158,8 @@ def test_what_is_only_printed_is_proven_as_graders_read_it(heron, proof):
     docker_engine.connect().remove_image(printed.image.name, force=True)
     assert printed.trouble == "" and printed.fail_to_pass == BROKEN
     assert printed.pass_to_pass == proof.pass_to_pass
-    assert {"runner_output.py", "patterns.json"} == files_in(printed.eval_script).keys() - files_in(
-        proof.eval_script).keys() - {"hidden/tests/test_words.py"}
+    assert {"runner_output.py", "patterns.json"} == (
+        printed.task.tests.keys() - proof.task.tests.keys())
 
 
 @pytest.mark.docker
@@ -175,7 +176,7 @@ def test_where_others_need_a_failing_test_s_file_the_tests_stay_and_graders_rest
             "/srv/heron\n/srv/heron\ntest_depths.py\ntest_words.py\n1\n")
         with factory_of().open(name, RUN, "/srv/heron") as sandbox:
             assert sandbox.run("sed -i 's/assert.*/assert True/' tests/test_words.py").ok
-            printed = printed_results(run_evaluation(sandbox, shown.eval_script, 60)[1])
+            printed = printed_results(run_evaluation(sandbox, script_of(shown.task), 60)[1])
         assert [test for test, status in printed.items() if status == "failed"] == BROKEN
     finally:
         docker_engine.connect().remove_image(name, force=True)
