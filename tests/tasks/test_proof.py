@@ -85,7 +85,7 @@ def test_the_image_has_one_commit_no_hidden_test_and_nothing_of_the_former_text(
 @pytest.mark.docker
 @pytest.mark.parametrize("left", [
     "", "mkdir tests/test_words.py; touch tests/test_words.py/x", "rm -r tests; touch tests",
-    "mv tests o; ln -s o tests; echo 'def test_none(): pass' >o/test_words.py",
+    "mv tests o; ln -s o tests; rm o/*",
     "echo '* text eol=crlf ident working-tree-encoding=UTF-16 filter=x' >.gitattributes; "
     "git config filter.x.smudge 'sed s/assert.*/pass/'; git config core.attributesFile /nowhere",
     "git init -q /tmp; echo '* filter=x' >/tmp/.gitattributes; mkdir -p ~/.config/git; "
@@ -177,7 +177,8 @@ def test_where_others_need_a_failing_test_s_file_the_tests_stay_and_graders_rest
         with factory_of().open(name, RUN, "/srv/heron") as sandbox:
             assert sandbox.run("sed -i 's/assert.*/assert True/' tests/test_words.py").ok
             printed = printed_results(run_evaluation(sandbox, script_of(shown.task), 60)[1])
-        assert [test for test, status in printed.items() if status == "failed"] == BROKEN
+        failed = {test for test, status in printed.items() if status == "failed"}
+        assert failed > {*BROKEN} and len(failed) == len(BROKEN) + 1   # with the canary
     finally:
         docker_engine.connect().remove_image(name, force=True)
 
