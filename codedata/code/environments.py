@@ -55,9 +55,16 @@ class Environments(Derived):
         store = Store(root, Environment)
         first: dict[str, str] = {}   # name → the row that has it first
 
+        self.left_out: dict[str, str] = {}   # by name: why
+
         def usable(name: str, environment: Environment) -> dict[str, Environment]:
-            is_used = unhealthy_too or environment.verified.get("healthy")
-            return {name: environment} if is_used and environment.status == SUCCESS else {}
+            if environment.status != SUCCESS:
+                self.left_out[name] = f"its status is {environment.status}"
+            elif not (unhealthy_too or environment.verified.get("healthy")):
+                self.left_out[name] = "its suite is not healthy (--unhealthy-too)"
+            else:
+                return {name: environment}
+            return {}
 
         def read_rows() -> Readers:
             return {where: partial(_environment_of, line, where)

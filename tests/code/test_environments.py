@@ -61,6 +61,8 @@ def test_only_what_succeeded_and_is_healthy_is_used(tmp_path):
     (tmp_path / "env/crane.json").write_text("{")
     view = Environments(tmp_path).open()
     assert [*view.names()] == ["heron"] and view.facts("heron").instance_id == "heron"
+    assert view.left_out == {"egret": "its status is error",
+                             "stork": "its suite is not healthy (--unhealthy-too)"}
     assert [*map(view.covers, ("egret", "stork", "ibis"))] == [True, True, False]
     assert len(view.broken) == 1
     assert {*Environments(tmp_path, unhealthy_too=True).open().names()} == {"heron", "stork"}
