@@ -37,7 +37,6 @@ from codedata.bugs.preprocess import Analyses
 from codedata.bugs.register import why_not_chosen
 from codedata.code.entities import Rules, read_sources
 from codedata.code.environments import Environments
-from codedata.code.junit import escaped_name
 from codedata.code.patches import normalised
 from codedata.config import load
 from codedata.records import Bug, BugConfig, Candidates, Verdicts
@@ -45,6 +44,7 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.store import Store, digest
 from codedata.tasks.prove import GOOD, Prover, judged, known_results
 from codedata.tasks.screen import Screener
+from codedata.tasks.verifier.junit import escaped_name
 
 HERE = Path(__file__).resolve().parent
 MANY, EACH = "many", 10_000   # candidates of a repository, of which there are one, then ten

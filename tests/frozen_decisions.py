@@ -13,7 +13,6 @@ from pathlib import Path
 
 from proof_heron import environment_of
 
-from codedata.code.eval_script import READS, misread
 from codedata.code.suite import Run
 from codedata.code.test_results import Case
 from codedata.datapoints import validate
@@ -23,7 +22,9 @@ from codedata.env.health import why_hollow
 from codedata.env.verify import Verified, concluded, promising, repeated
 from codedata.errors import Excluded, ItemFailed
 from codedata.sandbox import Result
+from codedata.tasks.eval_script import misread
 from codedata.tasks.prove import check_drift, judged, outcome_of
+from codedata.tasks.tests_folder import READS
 
 VERDICTS = {ItemFailed: "drifted", Excluded: "excluded"}
 FOLDER = Path(__file__).parent / "frozen"

@@ -11,10 +11,11 @@ import proof_heron
 from conftest import write_json
 
 from codedata.checks.evidence import strip_digest
-from codedata.code.eval_script import eval_script
-from codedata.code.junit import escaped_name
 from codedata.records import RepoDocument, RepoMeta, StripPatch
+from codedata.tasks.eval_script import eval_script
 from codedata.tasks.prove import Proof
+from codedata.tasks.tests_folder import suite_tests
+from codedata.tasks.verifier.junit import escaped_name
 
 WORDS = "heron.py::words"
 BODY = f"{proof_heron.GOLD_LINE}\n"
@@ -39,7 +40,8 @@ def a_strip(instance_id: str, proof: Proof | None = None, **more) -> StripPatch:
     name = instance_id.partition(".")[0]
     shown = proof or Proof(patch=GOLD, fail_to_pass=["tests/test_words.py::test_none"],
                            pass_to_pass=["tests/test_depths.py::test_fly"], base_commit="b" * 40,
-                           eval_script=eval_script("pytest\n"), created_at="2024-05-01T00:00:00Z")
+                           eval_script=eval_script(suite_tests("pytest\n")),
+                           created_at="2024-05-01T00:00:00Z")
     fields = {
         "proven": not shown.trouble, "reason": shown.trouble, "patch": shown.patch,
         "test_patch": shown.test_patch, "tests_visible": shown.tests_visible,

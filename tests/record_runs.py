@@ -19,7 +19,6 @@ from validate_dp import SAMPLES, mutants, mutated, open_host
 
 from codedata.checks.datapoints import read_datapoint, weights_of
 from codedata.code.environments import labelled, open_environment
-from codedata.code.eval_script import READS, eval_script, misread, run_evaluation
 from codedata.code.source import Project, apply_patch
 from codedata.code.suite import RESULTS, Run, run_suite
 from codedata.datapoints.grade import Grade, Grader
@@ -27,7 +26,9 @@ from codedata.datapoints.validate import RUNS, Failure, Validation
 from codedata.env.verify import Limits, Verifier
 from codedata.errors import Excluded, ItemFailed
 from codedata.sandbox import docker_engine
+from codedata.tasks.eval_script import eval_script, misread, run_evaluation
 from codedata.tasks.prove import Prover, known_results
+from codedata.tasks.tests_folder import READS, suite_tests
 from codedata.texts import tomllib
 
 TESTS = (f"mkdir -p {RESULTS} && python3 -m pytest -p no:cacheprovider -o junit_family=xunit1 "
@@ -61,7 +62,8 @@ def environment(scene: dict, folder: Path) -> tuple[dict, dict]:
     factory, runs = factory_of(run_timeout=scene.get("test_s", LIMIT_S)), []
     for reads in READS:
         with open_environment(given, factory, RUN) as sandbox:
-            run, printed = run_evaluation(sandbox, eval_script(given.test_script, reads=reads),
+            run, printed = run_evaluation(sandbox, eval_script(
+                suite_tests(given.test_script, reads=reads)),
                                           factory.run_timeout_s)
         runs.append([data_of(run), CHANGING.sub("0", printed)])
         if run.timed_out or not misread(run, printed):

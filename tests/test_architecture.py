@@ -21,17 +21,28 @@ figures = SimpleNamespace(**runpy.run_path(str(REPO / "tools" / "figures")))
 
 # the parts of codedata by CONTRIBUTING.md: imports run from a higher level to a lower one
 LEVELS = {part: int(level) for level, parts in re.findall(
-              r"^\| (\d) \| ((?:`\w+(?:/|\.py)` ?)+)\|",
+              r"^\| (\d) \| ((?:`[\w/]+(?:/|\.py)` ?)+)\|",
               (REPO / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE)
-          for part in re.findall(r"`(\w+)", parts)}
+          for part in re.findall(r"`([\w/]+?)(?:/?`|\.py`)", parts)}
 WITHIN_A_LEVEL = {   # above level 3, where folders of one level know nothing of each other
     ("export", "checks"), ("export", "leak"), ("export", "tasks"), ("analysis", "checks"),
     ("analysis", "leak"), ("analysis", "tasks"), ("tasks", "checks"), ("checks", "tasks"),
     ("report", "duel")}
+VERIFIER = "codedata.tasks.verifier"   # runs in a container: a room of its own
+MAKERS = ("bugs", "nl2repo", "datapoints")
+MAY_IMPORT_EXPORT = {   # of the makers, until the tasks that they make need no export
+    ("codedata.nl2repo.prove_strips", "codedata.export.nl2repo"),
+    ("codedata.datapoints.calibrate", "codedata.export.datapoints"),
+    ("codedata.datapoints.commands", "codedata.export.datapoints"),
+    ("codedata.datapoints.validate", "codedata.export.datapoints"),
+    ("codedata.datapoints.validate", "codedata.export.harbor")}
 EARLIER_NAME = "codedata.checks.leak"   # of `python -m codedata.leak`
 MAY_BE_LONGER = ["codedata/agent/run_tests.py"]   # a line that models are shown
 MAY_LACK_A_DOCSTRING = [   # patterns of names: a script's docstring says what main() does
     "*.main", "codedata.sampling.row_files.*File*.*"]
+# of a stripped patch, in the containers of solution and agent
+SOLUTIONS = ("text_of('codedata.export', 'strip_solve.sh'",
+             "text_of('codedata.export', 'strip_collect.sh'")
 # of a text in code: messages to a person are shorter, prompts are longer
 MAX_WORDS = 45
 
@@ -53,7 +64,8 @@ def module_of(path: Path) -> str:
 
 def room(module: str) -> str:
     """Return the part of codedata that a module belongs to: llm for codedata.llm.http."""
-    return (module.split(".") + [""])[1]
+    is_verifier = f"{module}.".startswith(f"{VERIFIER}.")
+    return "tasks/verifier" if is_verifier else (module.split(".") + [""])[1]
 
 
 def imported(tree: ast.AST) -> set[str]:
@@ -114,6 +126,43 @@ def test_no_modules_import_each_other_in_a_circle():
     assert set(figures.find_cycle(circle)) == {"a", "b", "c"}
 
 
+def needs_more_than_python(tree: ast.AST) -> set[str]:
+    """Return what a module imports that a verifier's container may lack. pytest is in those with
+    weighted tests."""
+    return {name for name in imported(tree) if not name.startswith(f"{VERIFIER}.")
+            and name.split(".")[0] not in {*sys.stdlib_module_names, "pytest"}}
+
+
+def sent_from_elsewhere(tree: ast.AST) -> list[str]:
+    """Return the programs that are read as texts, and do not lie in tasks/verifier/."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)
+             and ast.unparse(node.func) == "text_of"]
+    return [ast.unparse(call) for call in calls if re.search(r"\.(py|sh)'", ast.unparse(call))
+            and not ast.unparse(call).startswith((f"text_of('{VERIFIER}'", *SOLUTIONS))]
+
+
+def test_only_what_lies_in_tasks_verifier_runs_in_a_verifiers_container():
+    inside = [path for path in MODULES if room(module_of(path)) == "tasks/verifier"]
+    senders = [path for path in MODULES
+               if room(module_of(path)) in ("tasks", "export", "checks", *MAKERS)]
+    assert len(inside) > 5 and faults_in(inside, needs_more_than_python) == []
+    assert faults_in(senders, sent_from_elsewhere) == []
+    assert needs_more_than_python(ast.parse("def f():\n    from codedata.texts import fill"))
+    assert sent_from_elsewhere(ast.parse("text_of('codedata.export', 'score.py')"))
+
+
+def exports_imported(module: str, tree: ast.AST) -> set[tuple[str, str]]:
+    """Return (module, what it imports) for imports of export/ by a maker of tasks."""
+    return {(module, name) for name in imported(tree)
+            if room(module) in MAKERS and room(name) == "export"}
+
+
+def test_no_maker_imports_an_export_but_for_those_that_are_listed():
+    found = [exports_imported(module_of(path), TREES[path]) for path in MODULES]
+    assert set().union(*found) == MAY_IMPORT_EXPORT
+    assert exports_imported("codedata.bugs.prove", ast.parse("import codedata.export.harbor"))
+
+
 def test_neither_the_package_nor_a_script_imports_a_script():
     names = {script.stem for script in SCRIPTS}
     assert faults_in(PACKAGE, lambda tree: imported(tree) & names) == []
@@ -170,7 +219,8 @@ def reads_environment(tree: ast.AST) -> list[str]:
 
 def test_only_config_looks_at_the_environment():
     config = REPO / "codedata" / "config.py"
-    in_sandboxes = {*(REPO / "codedata" / "code").glob("pytest_*.py")}   # never on this machine
+    in_sandboxes = {*(REPO / "codedata" / "code").glob("pytest_*.py"),   # never on this machine
+                    *(REPO / "codedata" / "tasks" / "verifier").glob("*.py")}
     others = PACKAGE.keys() - {config, *in_sandboxes}
     assert faults_in(others, reads_environment) == [] != reads_environment(TREES[config])
     for line in ("os.environ['X']", "import os as o; o.getenv('X')", "from os import environ",
@@ -215,8 +265,9 @@ def test_ctrl_c_reaches_no_program_that_was_started():
                     "subprocess.run", "subprocess.Popen") and "start_new_session" not in [
                     keyword.arg for keyword in call.keywords]:
                 yield call.lineno
-    inside = {"shadowed.py", "strip_verify.py"}   # they run in containers
-    assert faults_in([path for path in MODULES if path.name not in inside], started) == []
+    outside = [path for path in MODULES   # of containers
+               if path.name != "shadowed.py" and room(module_of(path)) != "tasks/verifier"]
+    assert faults_in(outside, started) == []
 
 
 def test_prompts_are_files_and_not_texts_in_code():

@@ -12,8 +12,8 @@ from conftest import REPO, run_script
 from judged import read_json
 from sample_suites import DEMOS, HEALTHY
 
-from codedata.code.eval_script import printed_results
-from codedata.code.junit import escaped_name
+from codedata.tasks.eval_script import printed_results
+from codedata.tasks.verifier.junit import escaped_name
 
 pytestmark = pytest.mark.demo
 

@@ -20,7 +20,6 @@ from pathlib import PurePosixPath
 from codedata.bugs.generate import BatchItem, candidate_of, generate_stage, open_source
 from codedata.bugs.instances import is_of_agent
 from codedata.code.contexts import sources_in
-from codedata.code.junit import restored_name
 from codedata.code.patches import Edit, edited, edits_of
 from codedata.code.source import Files, apply_patch, is_text
 from codedata.errors import Excluded
@@ -29,6 +28,7 @@ from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.store import Derived, Store, all_readable, digest
+from codedata.tasks.verifier.junit import restored_name
 
 COMBINE, MIRROR = "combine", "mirror"
 STRATEGIES = (COMBINE, MIRROR)

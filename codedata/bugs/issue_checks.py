@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from codedata.code.call_values import BUILT_IN
-from codedata.code.junit import restored_name
 from codedata.code.patches import added_runs
 from codedata.leak.facts import NAME, RANGE, Patch
 from codedata.records import Bug
+from codedata.tasks.verifier.junit import restored_name
 
 LANGUAGE_WORDS = BUILT_IN.union(keyword.kwlist, ("self", "cls"))
 CODE = re.compile(r"^```[^\n]*\n(.*?)^```|`([^`\n]+)`", re.DOTALL | re.MULTILINE)

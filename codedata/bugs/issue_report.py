@@ -18,7 +18,6 @@ from codedata.bugs.issue_templates import f2p_report, template_report
 from codedata.code.calls import call_graph
 from codedata.code.contexts import sources_in
 from codedata.code.entities import Entity, SourceFile, Sources, all_entities, language_of
-from codedata.code.junit import restored_name
 from codedata.code.source import apply_patch
 from codedata.code.suite import run_script
 from codedata.code.test_results import place_of
@@ -35,6 +34,7 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Store, all_readable, digest
+from codedata.tasks.verifier.junit import restored_name
 from codedata.texts import fill, printable, text_of, toml_of
 
 RUN_S = 60                 # seconds that a reproduction may take, [sandbox] run_timeout at most

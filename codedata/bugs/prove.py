@@ -17,7 +17,6 @@ from codedata.bugs.instances import is_of_agent
 from codedata.checks.evidence import evidence_digest
 from codedata.code.entities import language_of
 from codedata.code.environments import labelled
-from codedata.code.junit import escaped_name
 from codedata.code.patches import diff_of, hunks_of, normalised
 from codedata.errors import BrokenRecord
 from codedata.progress import current_step
@@ -36,6 +35,7 @@ from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Derived, Store, digest
 from codedata.tasks.prove import Proof, Prover
+from codedata.tasks.verifier.junit import escaped_name
 
 LOG_PARSER, EVAL_TYPE = "parse_log_pytest", "pass_and_fail"   # of swebench, for its eval_script
 MAX_SUBTLE, MAX_SUBTLE_SHARE = 5, 0.1   # tests that a subtle bug breaks: whichever is more

@@ -12,7 +12,6 @@ from codedata.bugs.prove import Change, of_analyses, proven
 from codedata.bugs.validate import operator_of
 from codedata.bugs.yields_page import write_yields, yields_in_words
 from codedata.code.environments import labelled
-from codedata.code.junit import restored_name
 from codedata.errors import Excluded
 from codedata.records import Analysis, Bug, Environment
 from codedata.run_loop import Stage
@@ -21,6 +20,7 @@ from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Store
 from codedata.tasks.prove import Prover
+from codedata.tasks.verifier.junit import restored_name
 
 SCREENED = ("verdict", "how", "n_run", "seconds", "audited")   # of a verdict's evidence
 

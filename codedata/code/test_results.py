@@ -14,9 +14,9 @@ import re
 from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass
 
-from codedata.code.junit import RANKS, Found
-from codedata.code.runner_output import compiled, read_results, worst
 from codedata.records import storable
+from codedata.tasks.verifier.junit import RANKS, Found, worst
+from codedata.tasks.verifier.runner_output import compiled, read_results
 from codedata.texts import printable, toml_of
 
 STATUSES = RANKS

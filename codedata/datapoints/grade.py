@@ -44,7 +44,7 @@ class Grade:
     """Hold what a verifier says."""
 
     reward: float
-    phases: list[list[str]]     # [test, phase, outcome, exception], as score.py has them
+    phases: list[list[str]]     # [test, phase, outcome, exception], as weighted_tests.py has them
     log: str
     seconds: float
 

@@ -28,7 +28,6 @@ from codedata.checks.datapoints import (
     workdir_of,
 )
 from codedata.code.hidden_text import Search, Spool
-from codedata.code.runner_output import ANSI
 from codedata.datapoints.grade import (
     ASSERTIONS,
     Grade,
@@ -49,6 +48,7 @@ from codedata.sandbox.dockerfile import base_of, read_dockerfile
 from codedata.sandbox.factory import SandboxFactory
 from codedata.sandbox.image_layers import TAR, unpacked
 from codedata.sandbox.process_labels import temporary_folder
+from codedata.tasks.verifier.runner_output import ANSI
 from codedata.texts import natural, printable, text_of, tomllib
 
 RUNS, PARTIAL = 3, 8

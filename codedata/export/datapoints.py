@@ -29,7 +29,6 @@ from codedata.export.harbor import (
     ContextTask,
     Problem,
     task_problem,
-    verifier_files,
     write_task,
 )
 from codedata.export.tasks import TaskExport, TaskFormat
@@ -38,13 +37,16 @@ from codedata.sandbox import docker_engine
 from codedata.sandbox.dockerfile import base_of
 from codedata.sandbox.registry import image_name
 from codedata.store import Store, known
-from codedata.texts import fill, text_of
+from codedata.tasks.tests_folder import TestFiles, weighted_tests
+from codedata.texts import text_of
 
 # names below files/ that an export needs
 TAKEN = {"dockerfile", "docker-compose.yaml", ".dockerignore", "task.yaml", "run-tests.sh",
          "solution.sh", "solution.yaml", "tests", "manifest.toml"}
 VERIFIER_S, AGENT_S = 600.0, 1800.0
 IMAGES = "codedata-dp/"
+# terminal-bench reads the summary from the terminal, on which nothing else is printed
+BENCH_TESTS = '#!/bin/bash\nexec bash "$TEST_DIR/test.sh" summary\n'
 BENCH_DIFFICULTY = {"extremely_hard": "hard"}
 # tmux holds the sessions of agent and tests, asciinema records them. terminal-bench makes the two
 # folders as the image's user, who may not
@@ -105,10 +107,10 @@ def _secret(point: Datapoint) -> Problem | None:
     return None
 
 
-def verifier_of(datapoint: Datapoint) -> dict[str, str]:
+def verifier_of(datapoint: Datapoint) -> TestFiles:
     """Return {path: text} of what lies in /tests of a verifier."""
     weights = {name: float(weight) for name, weight in weights_of(datapoint.weights).items()}
-    files = verifier_files(weights, AGENT, workdir_of(datapoint.dockerfile), VERIFIER_S)
+    files = weighted_tests(weights, AGENT, workdir_of(datapoint.dockerfile), VERIFIER_S)
     return {**files, "test_outputs.py": datapoint.tests}
 
 
@@ -123,8 +125,7 @@ def bench_name(id: str) -> str:
 def bench_files(task: DatapointTask) -> dict[str, str]:
     """Return {path: text} of a task's folder for terminal-bench."""
     verifier = {f"tests/{path}": text for path, text in {
-        **verifier_files(task.weights, AGENT, task.workdir, VERIFIER_S), **task.tests}.items()
-        if path != "test.sh"}
+        **weighted_tests(task.weights, AGENT, task.workdir, VERIFIER_S), **task.tests}.items()}
     difficulty = task.metadata["difficulty"]
     tags = [*task.metadata["tags"], *([difficulty] if difficulty in BENCH_DIFFICULTY else [])]
     config = {
@@ -139,8 +140,7 @@ def bench_files(task: DatapointTask) -> dict[str, str]:
         "task.yaml": json.dumps(config, indent=2) + "\n",   # JSON is YAML
         "Dockerfile": task.dockerfile + FOR_BENCH,
         "docker-compose.yaml": text_of("codedata.export", "bench_compose.yaml"),
-        "run-tests.sh": fill(text_of("codedata.export", "bench_tests.sh"), user=AGENT,
-                             workdir=task.workdir),
+        "run-tests.sh": BENCH_TESTS,
         "solution.sh": task.solution, ".dockerignore": "\n".join(ours) + "\n", **verifier}
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -19,7 +18,10 @@ from codedata.checks.secrets import credential_in
 from codedata.layouts import Folder, write_atomic
 from codedata.records import HarborTask
 from codedata.sandbox.dockerfile import read_dockerfile
-from codedata.texts import fill, text_of, tomllib
+from codedata.tasks.folder import ARCHIVE
+from codedata.tasks.folder import CONFIG as TEST_CONFIG
+from codedata.tasks.tests_folder import OF_WEIGHTED, weighted_tests
+from codedata.texts import tomllib
 
 CONFIG, DOCKERFILE, TEST_FILE = "task.toml", "environment/Dockerfile", "test_outputs.py"
 TEST_SCRIPT = "test.sh"
@@ -28,18 +30,15 @@ IGNORE = "environment/.dockerignore"
 NO_NETWORK = "services:\n  main:\n    network_mode: none\n"
 SCHEMA = "1.4"
 INSTRUCTIONS = ("FROM", "RUN", "WORKDIR", "ENV", "USER", "LABEL")
-OURS = (TEST_SCRIPT, "score.py", "processes.py", "weights.json", "Dockerfile",
-        "docker-compose.yaml")
+OURS = (*OF_WEIGHTED, TEST_CONFIG, "Dockerfile", "docker-compose.yaml")
 # Of the verifier: an agent's working directory neither holds nor lies in any of it.
 OF_VERIFIER = ("/tests", "/logs", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/usr/bin",
                "/usr/sbin", "/usr/lib", "/usr/local/bin", "/usr/local/sbin", "/usr/local/lib")
-TEST_SHARE = 0.9          # of the verifier's time is for the tests: a reward of 0 needs some, too
 TASK_FOLDER = Folder(ignored=("manifest.toml",))
 BARE_KEY = re.compile(r"[\w-]+", re.ASCII)
 OF_EXPORT = ("README.md", "manifest.json")   # beside the folders of tasks
 MAX_PATH_BYTES = 255
 TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")   # as Harbor takes them
-ARCHIVE = "/var/tmp/codedata-work.tar"   # of an agent's work, where a task says how it is made
 Problem = tuple[str, str]   # (reason, detail)
 
 
@@ -124,7 +123,7 @@ def task_files(task: HarborTask, image: Image, network: str, split: str) -> dict
     """Return {path: text} of a task's folder. `network` is [export] harbor_network."""
     if network == "auto":   # what a task of a repository lacks may lie on a registry
         network = "public" if isinstance(task, ContextTask) else "no-network"
-    tests = task.tests if isinstance(task, GradedTask) else {**verifier_files(
+    tests = task.tests if isinstance(task, GradedTask) else {**weighted_tests(
         task.weights, task.agent_user, task.workdir, task.verifier_timeout_s), **task.tests}
     files = {
         CONFIG: to_toml(_config(task, image, network, split)),
@@ -135,23 +134,6 @@ def task_files(task: HarborTask, image: Image, network: str, split: str) -> dict
     if isinstance(task, ContextTask):
         files[IGNORE] = "Dockerfile\ndocker-compose.yaml\n.dockerignore\n"   # for COPY of all
     return files | {COMPOSE: NO_NETWORK} if network == "compose" else files
-
-
-def verifier_files(weights: dict[str, float], user: str, workdir: str,
-                   timeout_s: float) -> dict[str, str]:
-    """Return the files that reward a task by the weights of its tests, which run as a user, who is
-    given the work directory; "": as the image's user."""
-    return {TEST_SCRIPT: fill(text_of("codedata.export", "harbor_test.sh"),
-                              test_s=str(seconds_for_tests(timeout_s)), user=shlex.quote(user),
-                              workdir=shlex.quote(workdir)),
-            "score.py": text_of("codedata.export", "harbor_score.py"),
-            "processes.py": text_of("codedata.export", "processes.py"),
-            "weights.json": json.dumps(weights, indent=2, sort_keys=True) + "\n"}
-
-
-def seconds_for_tests(verifier_timeout_s: float) -> int:
-    """Return the seconds of a verifier's time that are for the tests."""
-    return max(1, int(TEST_SHARE * verifier_timeout_s))
 
 
 def _from(image: Image) -> str:

@@ -1,13 +1,12 @@
 """Make rows and tasks of stripped patches that were proven: a document, and the source without the
 bodies that it describes.
 
-What is not as it was proven, or not documented, is left out by name. The verifier of a task
-(strip_verify.py) says what an agent's code can do there, and what not.
+What is not as it was proven, or not documented, is left out by name. tasks/verifier/suite.py says
+what an agent's code can do in a task's verifier, and what not.
 """
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import shlex
 from collections import defaultdict
@@ -18,15 +17,11 @@ from pathlib import Path
 
 from codedata.checks.evidence import matches_proof
 from codedata.checks.secrets import credential_in
-from codedata.code.eval_script import placing_script, script_of_tests
 from codedata.code.leftovers import activation
 from codedata.errors import BrokenRecord, Excluded
 from codedata.export.harbor import (
-    ARCHIVE,
-    TEST_SCRIPT,
     GradedTask,
     Problem,
-    seconds_for_tests,
     task_problem,
 )
 from codedata.export.swebench import columns_of, write_splits
@@ -34,6 +29,9 @@ from codedata.export.tasks import TaskFormat
 from codedata.records import HarborTask, RepoDocument, RepoMeta, StripPatch
 from codedata.sandbox.factory import WORKDIR, SandboxFactory
 from codedata.store import Store
+from codedata.tasks.eval_script import files_in, texts_in
+from codedata.tasks.folder import ARCHIVE, HIDDEN, TEST_SCRIPT
+from codedata.tasks.tests_folder import TestFiles, seconds_for_tests, suite_tests
 from codedata.texts import fill, printable, text_of
 
 COLUMNS = columns_of("""instance_id repo base_commit licence kind functions document patch
@@ -72,7 +70,7 @@ def instruction_of(patch: StripPatch, document: str) -> str:
         path, _, name = function.partition("::")
         names[path].append(f"`{name}`")
     lines = "\n".join(f"- `{path}`: {', '.join(names[path])}" for path in sorted(names))
-    python = activation(script_of_tests(patch.proof["eval_script"])) + "python3"
+    python = activation(files_in(patch.proof["eval_script"])[TEST_SCRIPT]) + "python3"
     return fill(text_of("codedata.export", "strip_task.md"), functions=lines, python=python,
                 document=document)
 
@@ -111,12 +109,16 @@ def _problem(patch: StripPatch, texts: dict[str, str]) -> Problem | None:
         return "not proven", str(reason or "run: python nl2repo.py --steps relationship")
     if not matches_proof(patch):
         return "not as proven", "edited since its runs: patches, tests or image"
+    if len(texts_in(proof["eval_script"])) == 1:
+        return "not proven", ("by this version: its eval_script is an earlier one's. "
+                              "Run: python nl2repo.py --steps relationship --force")
     if not texts:
         return "no document", f"run: python nl2repo.py {STEPS}"
     for name in ("", *patch.functions):
         if not texts.get(name):
             return "not documented", f"{name or 'the project'}: run: python nl2repo.py {STEPS}"
-    texts_that_run = (patch.diff, proof["patch"], proof["test_patch"], proof["eval_script"])
+    texts_that_run = (patch.diff, proof["patch"], proof["test_patch"],
+                      *texts_in(proof["eval_script"]))
     if kind := credential_in(texts_that_run):   # masking would change what was proven
         return "secret in a file that runs", kind
     return None
@@ -156,20 +158,16 @@ def collect_script(patch: StripPatch) -> str:
                 touched=shlex.join(touched(patch)), commit=patch.proof["base_commit"])
 
 
-def verifier_files(patch: StripPatch, how: Mapping[str, str], timeout_s: float) -> dict[str, str]:
-    """Return {path: text} of what a verifier needs that has so many seconds."""
+def verifier_files(patch: StripPatch, how: Mapping[str, str], timeout_s: float) -> TestFiles:
+    """Return {path: text} of what a verifier needs that has so many seconds. It reads JUnit XML
+    alone: an agent's code could print the rest."""
     proof = patch.proof
-    task = {"archive": ARCHIVE, "touched": touched(patch), **how,
-            "activation": activation(script_of_tests(proof["eval_script"])),
-            "timeout_s": seconds_for_tests(timeout_s),
-            **{name: proof[name] for name in ("FAIL_TO_PASS", "PASS_TO_PASS")}}
-    place = placing_script(proof["test_patch"], WORKDIR) if proof["test_patch"] else ""
-    return {TEST_SCRIPT: text_of("codedata.export", "strip_test.sh"),
-            "verify.py": text_of("codedata.export", "strip_verify.py"),
-            "junit.py": text_of("codedata.code", "junit.py"),
-            "processes.py": text_of("codedata.export", "processes.py"),
-            "place.sh": place, "tests.sh": script_of_tests(proof["eval_script"]),
-            "task.json": json.dumps(task, indent=2) + "\n"}
+    proven = files_in(proof["eval_script"])
+    hidden = {path.partition("/")[2]: text.encode() for path, text in proven.items()
+              if path.startswith(f"{HIDDEN}/")}
+    names = {name: proof[name] for name in ("FAIL_TO_PASS", "PASS_TO_PASS")}
+    return suite_tests(proven[TEST_SCRIPT], hidden, workdir=WORKDIR, counts=touched(patch),
+                       timeout_s=seconds_for_tests(timeout_s), **names, **how)
 
 
 def measured_verifier(factory: SandboxFactory, patch: StripPatch, label: str) -> dict[str, str]:

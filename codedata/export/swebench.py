@@ -21,6 +21,7 @@ from codedata.export.split import SPLITS
 from codedata.export.tasks import TaskExport, TaskFormat
 from codedata.records import Bug, Verdicts
 from codedata.store import Store
+from codedata.tasks.eval_script import texts_in
 from codedata.texts import text_of
 
 PROFILES = "swesmith_profiles.txt"
@@ -80,7 +81,7 @@ def problem_in(root: Path) -> Callable[[Instance], Problem | None]:
             call = f"bug_inject.py {'agent' if bug.trajectory else 'scale'} --steps issue"
             return "no report", f"run: {call} --issue-writer llm --refresh"
         # masking would change what was proven
-        if kind := credential_in((bug.patch, bug.test_patch, bug.eval_script)):
+        if kind := credential_in((bug.patch, bug.test_patch, *texts_in(bug.eval_script))):
             return "secret in a file that runs", kind
         first = reported.setdefault((bug.repo, " ".join(instance.instruction.split())),
                                     bug.instance_id)

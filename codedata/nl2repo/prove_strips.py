@@ -11,7 +11,6 @@ from codedata.analysis.measure import JUDGED_BY
 from codedata.checks.evidence import strip_digest
 from codedata.code.entities import is_test_file
 from codedata.code.environments import labelled
-from codedata.code.junit import escaped_name
 from codedata.code.test_results import place_of
 from codedata.errors import Excluded
 from codedata.export.nl2repo import measured_verifier
@@ -33,6 +32,7 @@ from codedata.states import Reads, Writes
 from codedata.store import Derived, Store, all_readable
 from codedata.tasks.prove import GOOD, Proof, Prover, known_results, time_limit
 from codedata.tasks.screen import Screener
+from codedata.tasks.verifier.junit import escaped_name
 from codedata.texts import printable
 
 IMAGES = "codedata-nl2repo/"

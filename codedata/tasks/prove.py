@@ -17,7 +17,6 @@ from functools import lru_cache, partial
 from codedata.code.contexts import sources_in
 from codedata.code.entities import is_test_file
 from codedata.code.environments import image_of, open_environment
-from codedata.code.eval_script import MARKS, READS, eval_script, misread, run_evaluation
 from codedata.code.known_files import KnownFiles
 from codedata.code.patches import diff_of
 from codedata.code.source import PATCHED, Files, apply_patch, commit_date, is_text
@@ -30,7 +29,10 @@ from codedata.sandbox import Sandbox
 from codedata.sandbox.factory import WORKDIR, KeptImage, SandboxFactory
 from codedata.sandbox.registry import image_name
 from codedata.store import digest
+from codedata.tasks.eval_script import eval_script, misread, run_evaluation
 from codedata.tasks.images import TaskImage, check_task_image, derive, lead_from_testbed
+from codedata.tasks.tests_folder import READS, suite_tests
+from codedata.tasks.verifier.suite import MARKS
 from codedata.texts import printable
 
 IMAGES, TRIES = "codedata-bug/", "codedata-bug-try/"
@@ -173,7 +175,7 @@ class Prover:
         runs: list[Run] = []
         reads = [*READS]
         while len(runs) < (1 if environment.install_script else ROW_RUNS):
-            script = eval_script(environment.test_script, reads=reads[0])
+            script = eval_script(suite_tests(environment.test_script, reads=reads[0]))
             with open_environment(environment, self._factory, label) as sandbox:
                 sources = sources_in(sandbox)
                 created_at = commit_date(sandbox, environment.base_commit)
@@ -204,7 +206,7 @@ class Prover:
     def _run_with_bug(self, environment: Environment, patch: str, clean: Clean,
                       label: str) -> Proof:
         proof = Proof()
-        script = eval_script(environment.test_script, reads=clean.reads)
+        script = eval_script(suite_tests(environment.test_script, reads=clean.reads))
         for k in range(BUG_RUNS):
             begin_step("tests with the patch", k + 2, STEPS)
             with open_environment(environment, self._factory, label) as sandbox:
@@ -246,7 +248,7 @@ class Prover:
             # the same for every bug with the same files
             hidden = frozenset(tests)
             if hidden not in clean.passed_without:
-                bare = eval_script(environment.test_script, "", WORKDIR, clean.reads)
+                bare = self._script(environment, {}, clean)
                 run = self._run_image(image, bare, "", label)[0]
                 clean.passed_without[hidden] = {case.name for case in run.results
                                                 if case.status == PASSED}
@@ -255,7 +257,7 @@ class Prover:
             if lost:
                 visible = f"without them others do not pass: {printable(named(lost))}"
                 image = self._derive(environment, proof, {}, label)
-        script = eval_script(environment.test_script, test_patch, WORKDIR, clean.reads)
+        script = self._script(environment, tests, clean)
         proof = replace(proof, tests_visible=visible, test_patch="" if visible else test_patch,
                         eval_script=script, base_commit=image.base_commit)
         gold, hidden = proof.patch, proof.test_patch
@@ -279,6 +281,12 @@ class Prover:
             return proof
         kept = self._factory.keep(image.name, image_name(self._images, instance_id))
         return replace(proof, image=kept)
+
+    @staticmethod
+    def _script(environment: Environment, hidden: Files, clean: Clean) -> str:
+        """Return the evaluation script of an image, which puts hidden tests in place."""
+        return eval_script(suite_tests(environment.test_script, hidden, workdir=WORKDIR,
+                                       reads=clean.reads))
 
     def _tests_to_place(self, proof: Proof, clean: Clean) -> tuple[Files, str]:
         """Return the files of the failing tests, which graders put in place whatever an agent has

@@ -16,12 +16,12 @@ from codedata.bugs.instances import instances_in
 from codedata.bugs.prove import batches_in, new_messages, symbols_at
 from codedata.checks.evidence import matches_evidence
 from codedata.code.entities import SourceFile, Sources
-from codedata.code.junit import escaped_name
 from codedata.code.patches import normalised
 from codedata.errors import BrokenRecord
 from codedata.records import Bug, Verdicts
 from codedata.sandbox import docker_engine
 from codedata.store import Store
+from codedata.tasks.verifier.junit import escaped_name
 
 STEP = ["agent", "--steps", "prove", *(["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else [])]
 SOURCES = Sources([SourceFile("heron.py", "python", HERON.encode(), False),

@@ -150,7 +150,8 @@ def test_only_what_is_validated_and_approved_as_it_is_is_exported(tmp_path):
     assert (folder / "environment/total.py").read_text() == "print('not yet')\n"
     assert "Dockerfile" in (folder / "environment/.dockerignore").read_text()
     assert "useradd" in (folder / "environment/Dockerfile").read_text()
-    assert json.loads((folder / "tests/weights.json").read_text())["test_words_are_passed_over"]
+    weights = json.loads((folder / "tests/config.json").read_text())["weights"]
+    assert weights["test_words_are_passed_over"]
     bench = tmp_path / "export/terminal-bench/sums-001-a"
     task = json.loads((bench / "task.yaml").read_text())
     assert (task["difficulty"], task["parser_name"]) == ("easy", "pytest")

@@ -64,6 +64,10 @@ def printed(folder, script: str) -> str:
                           stdout=subprocess.PIPE, text=True).stdout
 
 
+def as_user(name: str) -> str:
+    return f"""sed -i 's/"user": .*/"user": "{name}",/' /tests/config.json;"""
+
+
 def test_what_terminal_bench_reads_has_no_byte_of_what_is_tested(exported):
     folder = exported / "terminal-bench/forged"
     lines = printed(folder, "TEST_DIR=/tests bash /given/run-tests.sh").split("\n")
@@ -72,20 +76,19 @@ def test_what_terminal_bench_reads_has_no_byte_of_what_is_tested(exported):
         "PASSED test_outputs.py::test_b"]
 
 
-@pytest.mark.parametrize("user", ["agent", "''"])   # who is root can write a reward while it runs
+@pytest.mark.parametrize("user", ["agent", ""])   # who is root can write a reward while it runs
 def test_the_reward_that_a_tested_program_leaves_is_not_the_one_that_harbor_reads(exported, user):
-    script = (f"sed -i 's/^user=agent/user={user}/' /tests/test.sh; bash /tests/test.sh >/log 2>&1"
+    script = (f"{as_user(user)} bash /tests/test.sh >/log 2>&1"
               "; ls /logs/verifier; cat /logs/verifier/reward.*")
     *names, reward = printed(exported / "harbor/forged", script).split()
     assert reward == "0.3" and "reward.json" not in names
 
 
-@pytest.mark.parametrize(("user", "is_hidden"), [("agent", True), ("''", False)])
+@pytest.mark.parametrize(("user", "is_hidden"), [("agent", True), ("", False)])
 def test_a_tested_program_reads_no_test(exported, user, is_hidden):
-    script = (f"sed -i 's/^user=agent/user={user}/' /tests/test.sh; bash /tests/test.sh >/log 2>&1"
-              "; sort -u /tmp/spied")
+    script = (f"{as_user(user)} bash /tests/test.sh >/log 2>&1; sort -u /tmp/spied")
     seen = printed(exported / "harbor/forged", script).split("\n")
     read = {line.strip() for line in seen if line.startswith("read /tests/")}
     assert "looked" in {line.strip() for line in seen}
     assert read == (set() if is_hidden else {"read /tests/test_outputs.py",
-                                              "read /tests/weights.json"})
+                                              "read /tests/config.json"})

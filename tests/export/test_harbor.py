@@ -15,7 +15,6 @@ from fake_judges import run_main
 from judged import read_json, words, write_duel, write_json, write_turn
 
 import export
-from codedata.export import harbor_score
 from codedata.export.harbor import (
     ContextTask,
     Image,
@@ -24,6 +23,7 @@ from codedata.export.harbor import (
     task_files,
     to_toml,
 )
+from codedata.tasks.verifier.weighted_tests import share
 from codedata.texts import tomllib
 
 make = partial(run_main, export.main)   # its result is what export.py prints
@@ -107,7 +107,7 @@ def test_the_folder_of_a_task_says_all_that_its_record_says(root):
              "tests/test_outputs.py": record["tests"]["test_outputs.py"]}
     for path, text in texts.items():
         assert (folder(root) / path).read_text() == text
-    assert read_json(folder(root) / "tests/weights.json") == record["weights"]
+    assert read_json(folder(root) / "tests/config.json")["weights"] == record["weights"]
 
 
 def test_a_manifest_has_the_digest_of_every_file(root):
@@ -209,7 +209,7 @@ def test_a_manifest_that_was_edited_into_nonsense_counts_as_none(root, rubbish):
     ({"dockerfile": "FROM a\nCOPY x /x\n"}, "dockerfile"),
     ({"dockerfile": "", "docker_image": "a\nCOPY x /x"}, "dockerfile"),
     ({"tests": {}}, "tests"), ({"tests": {"test_outputs.py": "", "../x": ""}}, "tests"),
-    ({"tests": {"test_outputs.py": "", "score.py": ""}}, "tests"),
+    ({"tests": {"test_outputs.py": "", "verify.py": ""}}, "tests"),
     ({"tests": {"test_outputs.py": "", "/x": ""}}, "tests"),
     *(({"tests": {"test_outputs.py": "", path: ""}}, "tests")
       for path in ("test_outputs.py/x", "test.sh/x", "a\0b", "a" * 300, "", ".")),
@@ -277,7 +277,7 @@ def test_masking_licences_benchmarks_exclusion_and_the_split_are_shared(root):
     (["a setup passed", " collect failed"], 0.0), ([], 0.0)])
 def test_a_test_counts_if_all_its_cases_passed(found, reward):
     phases = [[*one.split(" "), ""] for one in found]
-    assert harbor_score.reward(phases, {"a": 0.7, "b": 0.3}) == reward
+    assert share(phases, {"a": 0.7, "b": 0.3}) == reward
 
 
 # the table of readers ----------------------------------------------------------------------------

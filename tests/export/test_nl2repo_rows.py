@@ -13,7 +13,6 @@ from judged import json_lines, read_json
 from proven_strip import GOLD, STRIP, WORDS, a_strip, write_strip
 
 import export
-from codedata.code.eval_script import eval_script, script_of_tests
 from codedata.records import StripPatch
 from codedata.texts import tomllib
 
@@ -70,9 +69,9 @@ def test_a_task_tells_the_document_and_no_test_and_takes_an_archive_alone(root):
     assert config["metadata"].items() >= {"tests_user": "root", "kind": "function",
                                           "licence": "MIT", "base_commit": "a" * 40}.items()
     assert config["verifier"]["timeout_sec"] == 1000.0
-    task = read_json(folder / "tests/task.json")
+    task = read_json(folder / "tests/config.json")
     assert task.items() >= {"user": "root", "canary": "tests", "timeout_s": 900,
-                            "touched": ["heron.py"]}.items()
+                            "counts": ["heron.py"]}.items()
     assert (folder / "tests/tests.sh").read_text() == "pytest\n"
 
 
@@ -116,10 +115,3 @@ def test_rules_of_all_exports_hold_for_patches(root):
     write_toml(root, more=f'[export]\nvalidation = 0.0\n[exclude]\nids = ["{HERON}"]\n')
     make(root)
     assert left_out(root) == {HERON: "[exclude] ids"} and rows(root)[0]["licence"] is None
-
-
-def test_a_test_script_comes_back_from_its_evaluation_script():
-    for text in ("pytest\n", "cat <<'END_OF_TEST_SCRIPT'\nx\nEND_OF_TEST_SCRIPT\n"):
-        assert script_of_tests(eval_script(text, GOLD, "/testbed")) == text
-    with pytest.raises(ValueError, match="no evaluation script"):
-        script_of_tests("pytest\n")

@@ -15,20 +15,29 @@ import pytest
 from conftest import edit, write_toml
 from fake_judges import run_main
 from heron_environment import TEST_SCRIPT
-from proof_heron import HERON, RUN, environment_of, factory_of, heron  # noqa: F401  fixture
+from proof_heron import (  # noqa: F401  fixture
+    HERON,
+    RUN,
+    WORDS,
+    environment_of,
+    factory_of,
+    heron,
+)
 from proven_strip import BODY, STRIP, write_strip
 
 import export
-from codedata.code.eval_script import eval_script
 from codedata.errors import Excluded
 from codedata.export.nl2repo import measured_verifier, verifier_files
 from codedata.records import StripPatch
 from codedata.store import Store
+from codedata.tasks.eval_script import eval_script
 from codedata.tasks.prove import Prover
+from codedata.tasks.tests_folder import suite_tests
 from codedata.texts import tomllib
 
 pytestmark = pytest.mark.docker
 NAME = f"heron.function.{os.getpid():08x}"
+HIDDEN_TESTS = {"tests/test_words.py": WORDS.encode()}
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +103,7 @@ FORGE = """
 """
 REWARD = """
     import os
-    for place in ("/logs/verifier/reward.txt", "/logs/verifier/reward.json", "/tests/task.json"):
+    for place in ("/logs/verifier/reward.txt", "/logs/verifier/reward.json", "/tests/config.json"):
         try:
             os.makedirs("/logs/verifier", exist_ok=True)
             open(place, "w").write("1")
@@ -175,7 +184,7 @@ CASES = {
 
 def test_bodies_are_rewarded_and_nothing_else(task, tmp_path):
     quick = shutil.copytree(task, tmp_path / "task")   # what has no end ends soon
-    edit(quick / "tests/task.json", timeout_s=8)
+    edit(quick / "tests/config.json", timeout_s=8)
     cases = {"solution": ((task / "solution/solve.sh").read_text(), "1.0"), **CASES}
     with ThreadPoolExecutor(4) as pool:
         all_rewards = pool.map(lambda case: rewarded(quick, case[0]), cases.values())
@@ -187,7 +196,8 @@ def test_bodies_are_rewarded_and_nothing_else(task, tmp_path):
 def test_who_runs_the_tests_is_measured_and_a_gold_patch_without_reward_is_named(task):
     patch = Store(task.parents[2], StripPatch).open().read(NAME)
 
-    script = eval_script(f"[ $(id -u) = 0 ] || exit 1\n{TEST_SCRIPT} tests/test_[dw]*s.py\n")
+    script = eval_script(suite_tests(
+        f"[ $(id -u) = 0 ] || exit 1\n{TEST_SCRIPT} tests/test_[dw]*s.py\n", HIDDEN_TESTS))
     proof = {**patch.proof, "eval_script": script}
     as_root = replace(patch, proof=proof)
     assert measured_verifier(factory_of(), as_root, RUN) == {"user": "root", "canary": ""}
@@ -213,7 +223,8 @@ def test_no_new_module_hides_one_of_the_suites_own_environment(task, tmp_path):
     (folder / "task.toml").write_text(config.replace(base, image))
     script = f". {OWN}/bin/activate; export PYTHONPATH=.; python -m {TEST_SCRIPT.split(chr(10))[1]}"
     patch = Store(task.parents[2], StripPatch).open().read(NAME)
-    patch = replace(patch, proof={**patch.proof, "eval_script": eval_script(script)})
+    patch = replace(patch, proof={**patch.proof, "eval_script": eval_script(
+        suite_tests(script, HIDDEN_TESTS))})
     for name, text in verifier_files(patch, {"user": "nobody", "canary": "tests"}, 60).items():
         (folder / "tests" / name).write_text(text)
     forge = FORGE.replace("report.get", 'if "test_words" in str(report.get_result()): report.get')

@@ -23,11 +23,11 @@ from proof_heron import (
 from proof_heron import heron as heron  # a fixture
 from steps_seen import StepsSeen
 
-from codedata.code.eval_script import printed_results, run_evaluation
 from codedata.env.recipes.package_index import table
 from codedata.errors import Excluded, ItemFailed
 from codedata.progress import showing
 from codedata.sandbox import docker_engine
+from codedata.tasks.eval_script import files_in, printed_results, run_evaluation
 from codedata.tasks.images import check_task_image
 from codedata.tasks.prove import Prover
 from codedata.texts import fill
@@ -157,7 +157,8 @@ def test_what_is_only_printed_is_proven_as_graders_read_it(heron, proof):
     docker_engine.connect().remove_image(printed.image.name, force=True)
     assert printed.trouble == "" and printed.fail_to_pass == BROKEN
     assert printed.pass_to_pass == proof.pass_to_pass
-    assert "runner_output.py" in printed.eval_script and "runner_output" not in proof.eval_script
+    assert {"runner_output.py", "patterns.json"} == files_in(printed.eval_script).keys() - files_in(
+        proof.eval_script).keys() - {"hidden/tests/test_words.py"}
 
 
 @pytest.mark.docker

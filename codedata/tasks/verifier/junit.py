@@ -1,16 +1,9 @@
-"""Read the cases of JUnit XML, and print them one a line, as graders of SWE-bench read them.
-
-    python junit.py FOLDER     prints "PASSED name" for each case of the reports below the folder
-
-It stands alone and runs with any Python from 3.7 on, since evaluation scripts take its text along
-(eval_script.py). Blanks in the names that it prints are escaped; restored_name() is the inverse.
-"""
+"""Read the cases of JUnit XML. escaped_name() makes a name one that graders of SWE-bench read;
+restored_name() is the inverse."""
 from __future__ import annotations
 
-import os
 import re
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from urllib.parse import quote, unquote
 from xml.parsers import expat
 
@@ -117,20 +110,7 @@ def restored_name(escaped: str) -> str:
     return unquote(escaped)
 
 
-def main() -> None:
-    """Print the cases of all reports below a folder; of those with one name, the worst."""
-    worst = {}
-    for folder, _, files in os.walk(sys.argv[1]):
-        for file in files:
-            with open(os.path.join(folder, file), "rb") as report:
-                text = decoded(report.read())
-            if not text.lstrip().startswith("<"):
-                continue
-            for name, status, *_ in read_junit(file, text, lambda kind, what: (kind, "error")):
-                worst[name] = max(status, worst.get(name, status), key=RANKS.index)
-    lines = (f"{status.upper()} {escaped_name(name)}\n" for name, status in sorted(worst.items()))
-    sys.stdout.buffer.write("".join(lines).encode("utf-8", "replace"))
-
-
-if __name__ == "__main__":
-    main()
+def worst(cases: Iterable[Found]) -> dict[str, list]:
+    """Return {name: [status, seconds if there are any]}; of cases with one name, the worst."""
+    ranked = sorted(cases, key=lambda case: RANKS.index(case[1]))
+    return {name: found for name, *found in ranked}   # the last one counts

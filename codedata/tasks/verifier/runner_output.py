@@ -1,31 +1,22 @@
 """Read the cases of whatever test runners write: JUnit XML, `go test -json`, jest's JSON and, where
-no report has a case, lines of printed output; and print them as junit.py does.
-
-    python runner_output.py FOLDER LOG    prints "PASSED name" for each case of the reports below
-                                          the folder, or of the log
-
-It stands alone but for junit.py and runs with any Python from 3.7 on, since evaluation scripts take
-its text along (eval_script.py). The patterns of printed lines are those of test_runners.toml: the
-caller's, or in patterns.json beside this file.
+no report has a case, lines of printed output. The patterns of these lines are the caller's: those
+of test_runners.toml, or of patterns.json beside this file.
 """
 from __future__ import annotations
 
 import json
-import os
 import re
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
-from codedata.code.junit import (
+from codedata.tasks.verifier.junit import (
     BROKEN_OFF,
     MAX_CASES,
     MAX_NESTED,
     RANKS,
     Found,
     decoded,
-    escaped_name,
     read_junit,
 )
 
@@ -54,36 +45,6 @@ def read_results(files: Iterable[tuple[str, bytes]], text: str, patterns: Patter
     if len(cases) > MAX_CASES:
         cases[MAX_CASES:] = [over("too_many", f"more than {MAX_CASES:,} cases")]
     return cases
-
-
-def worst(cases: Iterable[Found]) -> dict[str, list]:
-    """Return {name: [status, seconds if there are any]}; of cases with one name, the worst."""
-    ranked = sorted(cases, key=lambda case: RANKS.index(case[1]))
-    return {name: found for name, *found in ranked}   # the last one counts
-
-
-def main() -> None:
-    """Print the cases of the reports below a folder, or of a log."""
-    folder, log = sys.argv[1:]
-    with open(os.path.join(os.path.dirname(__file__), "patterns.json"), encoding="utf-8") as file:
-        patterns = compiled(json.load(file))
-    with open(log, "rb") as file:
-        text = file.read().decode("utf-8", "replace")
-    cases = read_results(_files_below(folder), text, patterns,
-                         lambda kind, what: (f"(results_{kind}: {what})", "error"))
-    lines = (f"{status.upper()} {escaped_name(name)}\n"
-             for name, (status, *_) in sorted(worst(cases).items()))
-    sys.stdout.buffer.write("".join(lines).encode("utf-8", "replace"))
-
-
-def _files_below(folder: str) -> Iterator[tuple[str, bytes]]:
-    """Yield (path in the folder, content) of each file below it that is no link, sorted."""
-    paths = sorted(os.path.join(where, name) for where, _, names in os.walk(folder)
-                   for name in names)
-    for path in paths:
-        if os.path.isfile(path) and not os.path.islink(path):
-            with open(path, "rb") as file:
-                yield os.path.relpath(path, folder), file.read()
 
 
 # files -------------------------------------------------------------------------------------------
@@ -308,7 +269,3 @@ def _marks(lines, case, stop, total) -> Iterator[Found]:
 
 
 READERS = {"unittest": _unittest, "go": _go, "cargo": _cargo, "tap": _tap, "marks": _marks}
-
-
-if __name__ == "__main__":
-    main()

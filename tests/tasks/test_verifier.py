@@ -1,24 +1,32 @@
-"""Check that names of cases survive an evaluation script and the log parsers of SWE-bench."""
+"""Check what the verifier prints between the marks of SWE-bench's harness, that names survive its
+log parsers, and what of an agent's archive counts."""
 from __future__ import annotations
 
 import ast
 import re
+import secrets
 import subprocess
+import sys
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
 import pytest
 from heron_project import opener
 
-from codedata.code.eval_script import MARKS, READS, eval_script, misread, printed_results
-from codedata.code.junit import escaped_name, restored_name
 from codedata.code.suite import RESULTS, Run, run_suite
 from codedata.code.test_results import Case, parse
+from codedata.errors import Excluded
 from codedata.sandbox import Result
+from codedata.tasks.eval_script import MAX_BYTES, eval_script, files_in, misread, printed_results
+from codedata.tasks.tests_folder import READS, suite_tests
+from codedata.tasks.verifier import suite
+from codedata.tasks.verifier.agent_work import counting
+from codedata.tasks.verifier.junit import escaped_name, restored_name
+from codedata.tasks.verifier.suite import MARKS
 from codedata.texts import text_of, tomllib
 
 CASES = tomllib.loads(
-    (Path(__file__).parent / "runner_reports.toml").read_text(encoding="utf-8"))["case"]
+    (Path(__file__).parents[1] / "code/runner_reports.toml").read_text(encoding="utf-8"))["case"]
 STATUSES = ("FAILED", "PASSED", "SKIPPED", "ERROR", "XFAIL")
 NAMES = ["tests/test_a.py::test_it[a b]", "tests/test_a.py::TestA::test_it[x::y - z]",
          "a suite > is 50% done %20", "wades\u00a0slowly\u2003\u1680", "[1m] is bold[31m]",
@@ -59,7 +67,8 @@ def sandbox():
 @pytest.mark.docker
 @pytest.mark.parametrize("parse", [parse_log_pytest, parse_log_pytest_v2])
 def test_names_come_back_from_a_graders_log(sandbox, parse):
-    done = sandbox.run(f"exec 2>&1; set -uxo pipefail\n{eval_script(REPORT)}")   # as swebench does
+    script = eval_script(suite_tests(REPORT))
+    done = sandbox.run(f"exec 2>&1; set -uxo pipefail\n{script}")   # as swebench does
     between = done.output.split(">>>>> Start Test Output")[1].split(">>>>> End Test Output")[0]
     found = {restored_name(name): status for name, status in parse(between).items()}
     assert found == dict.fromkeys(NAMES, "PASSED") | {"b d": "FAILED", "c": "SKIPPED"}
@@ -76,14 +85,16 @@ def test_names_without_blanks_stay_as_they_are():
 
 
 def evaluated(folder: Path, text: str, reports: dict[str, bytes], reads: str = "output") -> str:
-    """Return what an evaluation script prints whose suite prints a text and writes reports."""
+    """Return what the verifier prints of a suite that prints a text and writes reports."""
     (folder / "suite").mkdir()
     for name, data in {**reports, "printed": text.encode()}.items():
         (folder / "suite" / name).write_bytes(data)
     suite = (f"cd {folder}/suite; cat printed; rm printed; mkdir {RESULTS}; cp -r . {RESULTS}\n"
              "exit 3")
-    script = eval_script(suite, reads=reads).replace(RESULTS, f"{folder}/results")
-    done = subprocess.run(["bash", "-c", script], stdout=subprocess.PIPE, text=True)
+    for name, file in suite_tests(suite, reads=reads).items():
+        (folder / name).write_text(file.replace(RESULTS, f"{folder}/results"))
+    done = subprocess.run([sys.executable, "-I", folder / "verify.py", "marks"],
+                          stdout=subprocess.PIPE, text=True)
     assert done.returncode == 3
     return done.stdout
 
@@ -133,6 +144,53 @@ def test_what_is_odd_in_a_name_or_a_file_is_read_alike(tmp_path):
             case.name: case.status for case in cases}
 
 
-@pytest.mark.parametrize("name", ["junit.py", "runner_output.py"])
-def test_readers_that_go_along_are_python_3_7(name):
-    ast.parse(text_of("codedata.code", name), feature_version=(3, 7))
+# the script and its files ------------------------------------------------------------------------
+
+def test_a_script_carries_its_files_and_is_the_same_for_the_same(tmp_path):
+    tests = suite_tests("pytest\n", {"tests/test_é.py": "é\r\n".encode()}, reads="reports")
+    script = eval_script(tests)
+    assert files_in(script) == tests and script == eval_script(dict(reversed(tests.items())))
+    look = re.search(r": (sed .+ -xzC) FOLDER ", script)[1].replace("SCRIPT", "script")
+    (tmp_path / "script").write_text(script)
+    subprocess.run(f"{look} .", shell=True, check=True, cwd=tmp_path)
+    assert (tmp_path / "hidden/tests/test_é.py").read_bytes() == "é\r\n".encode()
+    for odd in ("pytest\n", re.sub("\n[^#{][^ ]{75}\n", "\n", script, count=1)):
+        with pytest.raises(ValueError, match="no evaluation script"):
+            files_in(odd)
+
+
+def test_a_script_that_would_be_too_long_is_refused_by_name():
+    noise = secrets.token_hex(MAX_BYTES)
+    with pytest.raises(Excluded, match="its evaluation script would have "):
+        eval_script(suite_tests("pytest", {"tests/data.txt": noise.encode()}))
+
+
+@pytest.mark.docker
+def test_what_tests_started_is_ended_before_their_reports_are_read(sandbox):
+    late = "(setsid bash -c 'exec -a goes_on sleep 99' &) </dev/null >/dev/null 2>&1\n"
+    sandbox.put({"eval.sh": eval_script(suite_tests(late + REPORT)).encode()}, "/tmp/late")
+    done = sandbox.run("bash /tmp/late/eval.sh | grep -c 'ED b%20d'; cat /proc/[0-9]*/cmdline | "
+                       "tr '\\0' '\\n' | grep -c '^goes_on$'")
+    assert done.output == "1\n0\n"
+
+
+# the agent's work --------------------------------------------------------------------------------
+
+def test_without_a_list_every_source_file_counts_but_tests_and_what_steers_them(tmp_path):
+    for path in ("heron.py", "data.json", "tests/test_heron.py", "src/wade.test.js"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).touch()
+    (tmp_path / "out").symlink_to("/tmp")
+    good = ["heron.py", "data.json", "new.py", "docs/new.md"]
+    bad = ["tests/test_heron.py", "src/wade.test.js", "tests/data.json", "conftest.py", "json.py",
+           "test_new.py", ".git/config", "a.pth", "../heron.py", "out/x", "/etc/passwd"]
+    config = {"activation": "", "counts": None}
+    assert counting([*good, *bad], config, str(tmp_path)) == good
+    assert counting([*good, *bad], {**config, "counts": bad[:1]}, str(tmp_path)) == ["new.py",
+                                                                                     bad[0]]
+
+
+@pytest.mark.parametrize("name", sorted(
+    path.name for path in Path(suite.__file__).parent.glob("*.py")))
+def test_what_runs_in_a_container_is_python_3_7(name):
+    ast.parse(text_of("codedata.tasks.verifier", name), feature_version=(3, 7))

@@ -1,0 +1,135 @@
+"""Make the evaluation script of a task, which carries its verifier and its tests and prints results
+that graders read; and run it."""
+from __future__ import annotations
+
+import base64
+import gzip
+import io
+import re
+import tarfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from codedata.bounded import read_bounded
+from codedata.code.source import TOOLS
+from codedata.code.suite import REPORTS, Run, run_suite
+from codedata.errors import Excluded
+from codedata.progress import named
+from codedata.sandbox import OUTPUT_BYTES, Sandbox
+from codedata.sandbox.archives import UnsafeArchive
+from codedata.sandbox.process_labels import temporary_folder
+from codedata.tasks.folder import CONFIG, TEST_SCRIPT
+from codedata.tasks.tests_folder import TestFiles
+from codedata.tasks.verifier.junit import restored_name
+from codedata.tasks.verifier.suite import MARKS
+from codedata.texts import fill, printable, text_of
+
+MARK = ">>>>> "            # begins others of SWE-bench's marks, too
+FOLDER = f"{TOOLS}-evaluation"   # holds a script while it runs, and what it prints
+MAX_BYTES = 2_000_000      # of a script
+MAX_UNPACKED = 50_000_000  # bytes of its files
+LINE_CHARS = 76            # of an archive's line
+ARCHIVED = re.compile(r"<<'END_OF_FILES'[^\n]*\n([\w+/=\n]*)\nEND_OF_FILES\n", re.ASCII)
+LINE = re.compile(r"(PASSED|FAILED|ERROR|SKIPPED) (\S+)")
+
+
+def eval_script(tests: Mapping[str, str]) -> str:
+    """Return a bash script that runs the tests of a task (tests_folder.suite_tests) in the folder
+    where its source lies, and then prints, between the marks of SWE-bench's harness, "PASSED name"
+    for each case. It needs nothing of this package, only base64, tar, a Python from 3.7 on and a
+    folder for temporary files, and exits as the test script does. Raise Excluded for one that is
+    too long.
+
+    Names are escaped by junit.escaped_name(), so lists such as FAIL_TO_PASS have to be, too. Where
+    no case is found, nothing is between the marks.
+    """
+    text = base64.b64encode(_archive(tests)).decode()
+    lines = "\n".join(text[i:i + LINE_CHARS] for i in range(0, len(text), LINE_CHARS))
+    script = fill(text_of("codedata.tasks.verifier", "eval_script.sh"), files=lines)
+    if len(script) > MAX_BYTES:
+        raise Excluded(f"its evaluation script would have {len(script):,} bytes, more than "
+                       f"{MAX_BYTES:,}.")
+    return script
+
+
+def _archive(tests: Mapping[str, str]) -> bytes:
+    """Return a tar of files, packed; of the same files always the same."""
+    packed = io.BytesIO()
+    with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as file, \
+            tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as tar:
+        for path in sorted(tests):
+            data = tests[path].encode()
+            member = tarfile.TarInfo(path)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return packed.getvalue()
+
+
+def files_in(script: str) -> TestFiles:
+    """Return the tests that eval_script() was given. Raise ValueError where `script` is another
+    one."""
+    found = ARCHIVED.search(script)
+    try:
+        packed = gzip.GzipFile(fileobj=io.BytesIO(base64.b64decode(found[1] if found else "")))
+        with tarfile.open(fileobj=io.BytesIO(packed.read(MAX_UNPACKED)), mode="r:") as tar:
+            files = {member.name: tar.extractfile(member).read().decode()
+                     for member in tar if member.isreg()}
+    except (OSError, EOFError, ValueError, zlib.error, tarfile.TarError):
+        files = {}
+    if not {TEST_SCRIPT, CONFIG} <= files.keys():
+        raise ValueError("no evaluation script with tests in it")
+    return files
+
+
+def texts_in(script: str) -> list[str]:
+    """Return an evaluation script, and the files that it carries."""
+    try:
+        return [script, *files_in(script).values()]
+    except ValueError:   # by an earlier version, which carries them as they are
+        return [script]
+
+
+def printed_results(output: str) -> dict[str, str]:
+    """Return {name: status} of what an evaluation script printed between its marks. Raise
+    ValueError where that is something else, or where the output has more of a grader's marks."""
+    before, _, rest = output.partition(f"{MARKS[0]}\n")
+    between, ended, behind = rest.partition(f"{MARKS[1]}\n")
+    if not ended or MARK in before + between + behind:
+        raise ValueError("its output has no marks of graders, or more than two")
+    lines = [*map(LINE.fullmatch, between.removesuffix("\n").split("\n"))]
+    if not lines or not all(lines):
+        raise ValueError("it has none that are known")
+    return {restored_name(line[2]): line[1].lower() for line in lines}
+
+
+def run_evaluation(sandbox: Sandbox, script: str, timeout_s: float) -> tuple[Run, str]:
+    """Run an evaluation script. Return the run as the reports of its runners show it, and what it
+    printed; "" where that cannot be read."""
+    log = f"{FOLDER}/log"
+    run = run_suite(sandbox, f"mkdir -p {FOLDER}\nbash {TOOLS}/eval.sh >{log} 2>&1\ncode=$?\n"
+                             f"cat {log}\nexit $code", timeout_s,
+                    beside={"eval.sh": script.encode()}, behind=MARKS[1])
+    if run.done.n_bytes <= OUTPUT_BYTES and not run.timed_out:   # nothing was cut out of it
+        return run, run.text
+    with temporary_folder() as folder:
+        try:
+            sandbox.get(log, Path(folder), REPORTS)
+            return run, read_bounded(Path(folder, "log")).decode(errors="replace")
+        except (UnsafeArchive, OSError):   # the suite has put something else there, or too much
+            return run, ""
+
+
+def misread(run: Run, printed: str) -> str:
+    """Return why graders would read other results than those of a run, or ""."""
+    try:
+        read = printed_results(printed)
+    except ValueError as e:
+        return f"graders cannot read its results: {e}"
+    odd = {*read.items()} ^ {(case.name, case.status) for case in run.results}
+    names = sorted({name for name, _ in odd})
+    if odd:
+        return f"graders would read other results: {printable(named(names))}"
+    if run.exit_code and not {"failed", "error"} & {case.status for case in run.results}:
+        return f"graders count no run that ends with exit code {run.exit_code} though no test fails"
+    return ""

@@ -1,0 +1,62 @@
+"""Make tests/ of a task: the verifier's programs, config.json, and what the tests are."""
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from codedata.code.leftovers import activation
+from codedata.code.source import Files
+from codedata.code.test_results import RUNNERS
+from codedata.tasks.folder import ARCHIVE, CONFIG, HIDDEN, TEST_SCRIPT
+from codedata.texts import text_of
+
+PROGRAMS = ("test.sh", "verify.py", "processes.py")
+OF_WEIGHTED = (*PROGRAMS, "weighted_tests.py")
+OF_SUITE = (*PROGRAMS, "suite.py", "agent_work.py", "junit.py")
+OF_OTHER_REPORTS = ("runner_output.py",)
+PATTERNS = "patterns.json"   # of printed lines
+READS = ("junit", "reports", "output")   # from where the cases come, each with those before
+TEST_SHARE = 0.9          # of the verifier's time is for the tests: a reward of 0 needs some, too
+TestFiles = dict[str, str]   # text by path below tests/
+
+
+def weighted_tests(weights: Mapping[str, float], user: str, workdir: str,
+                   verifier_timeout_s: float) -> TestFiles:
+    """Return the files beside test_outputs.py. The tests run as a user, who is given the work
+    directory; "": as who runs the verifier."""
+    config = {"user": user, "timeout_s": seconds_for_tests(verifier_timeout_s),
+              "workdir": workdir, "weights": dict(sorted(weights.items()))}
+    return {**_programs(OF_WEIGHTED), CONFIG: _json(config)}
+
+
+def suite_tests(test_script: str, hidden: Files | None = None, *, workdir: str = ".",
+                reads: str = READS[0], **config) -> TestFiles:
+    """Return all files for a project's test script, with hidden tests {path: text in UTF-8} that
+    are put in place in the work directory. `config` has what else differs from these: `user` ("":
+    who runs the verifier), `timeout_s` (0: none), FAIL_TO_PASS and PASS_TO_PASS (of escaped names),
+    `canary` (the folder of a test that has to fail), `counts` (the files of an agent's archive that
+    do; None: all but tests).
+
+    Of READS, "reports" are the cases of all reports, "output" those or else the cases in what is
+    printed, as test_results.parse() reads them. Only with "output" can a tested program print a
+    result."""
+    whole = {"user": "", "timeout_s": 0, "workdir": workdir, "reads": reads, "FAIL_TO_PASS": [],
+             "PASS_TO_PASS": [], "canary": "", "activation": activation(test_script),
+             "archive": ARCHIVE, "counts": None, **config}
+    files = {**_programs(OF_SUITE), CONFIG: _json(whole), TEST_SCRIPT: f"{test_script.rstrip()}\n"}
+    if reads != READS[0]:
+        files |= {**_programs(OF_OTHER_REPORTS), PATTERNS: json.dumps(RUNNERS)}
+    return files | {f"{HIDDEN}/{path}": data.decode() for path, data in (hidden or {}).items()}
+
+
+def seconds_for_tests(verifier_timeout_s: float) -> int:
+    """Return the seconds of a verifier's time that are for the tests."""
+    return max(1, int(TEST_SHARE * verifier_timeout_s))
+
+
+def _programs(names: tuple[str, ...]) -> TestFiles:
+    return {name: text_of("codedata.tasks.verifier", name) for name in names}
+
+
+def _json(value: dict) -> str:
+    return json.dumps(value, indent=2) + "\n"
