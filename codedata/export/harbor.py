@@ -18,8 +18,9 @@ from codedata.checks.secrets import credential_in
 from codedata.layouts import Folder, write_atomic
 from codedata.records import HarborTask
 from codedata.sandbox.dockerfile import read_dockerfile
-from codedata.tasks.tests_folder import ARCHIVE, OF_WEIGHTED, weighted_tests
-from codedata.tasks.tests_folder import CONFIG as TEST_CONFIG
+from codedata.tasks.folder import ARCHIVE
+from codedata.tasks.folder import CONFIG as TEST_CONFIG
+from codedata.tasks.tests_folder import OF_WEIGHTED, weighted_tests
 from codedata.texts import tomllib
 
 CONFIG, DOCKERFILE, TEST_FILE = "task.toml", "environment/Dockerfile", "test_outputs.py"

@@ -30,14 +30,8 @@ from codedata.records import HarborTask, RepoDocument, RepoMeta, StripPatch
 from codedata.sandbox.factory import WORKDIR, SandboxFactory
 from codedata.store import Store
 from codedata.tasks.eval_script import files_in, texts_in
-from codedata.tasks.tests_folder import (
-    ARCHIVE,
-    HIDDEN,
-    SUITE_SCRIPT,
-    TestFiles,
-    seconds_for_tests,
-    suite_tests,
-)
+from codedata.tasks.folder import ARCHIVE, HIDDEN, TEST_SCRIPT
+from codedata.tasks.tests_folder import TestFiles, seconds_for_tests, suite_tests
 from codedata.texts import fill, printable, text_of
 
 COLUMNS = columns_of("""instance_id repo base_commit licence kind functions document patch
@@ -76,7 +70,7 @@ def instruction_of(patch: StripPatch, document: str) -> str:
         path, _, name = function.partition("::")
         names[path].append(f"`{name}`")
     lines = "\n".join(f"- `{path}`: {', '.join(names[path])}" for path in sorted(names))
-    python = activation(files_in(patch.proof["eval_script"])[SUITE_SCRIPT]) + "python3"
+    python = activation(files_in(patch.proof["eval_script"])[TEST_SCRIPT]) + "python3"
     return fill(text_of("codedata.export", "strip_task.md"), functions=lines, python=python,
                 document=document)
 
@@ -169,10 +163,10 @@ def verifier_files(patch: StripPatch, how: Mapping[str, str], timeout_s: float) 
     alone: an agent's code could print the rest."""
     proof = patch.proof
     proven = files_in(proof["eval_script"])
-    hidden = {path[len(HIDDEN):]: text.encode() for path, text in proven.items()
-              if path.startswith(HIDDEN)}
+    hidden = {path.partition("/")[2]: text.encode() for path, text in proven.items()
+              if path.startswith(f"{HIDDEN}/")}
     names = {name: proof[name] for name in ("FAIL_TO_PASS", "PASS_TO_PASS")}
-    return suite_tests(proven[SUITE_SCRIPT], hidden, workdir=WORKDIR, counts=touched(patch),
+    return suite_tests(proven[TEST_SCRIPT], hidden, workdir=WORKDIR, counts=touched(patch),
                        timeout_s=seconds_for_tests(timeout_s), **names, **how)
 
 

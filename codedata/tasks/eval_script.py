@@ -21,8 +21,8 @@ from codedata.records import Task
 from codedata.sandbox import OUTPUT_BYTES, Sandbox
 from codedata.sandbox.archives import UnsafeArchive
 from codedata.sandbox.process_labels import temporary_folder
-from codedata.tasks.folder import TEST_PATCH
-from codedata.tasks.tests_folder import CONFIG, SUITE_SCRIPT, TestFiles
+from codedata.tasks.folder import CONFIG, TEST_PATCH, TEST_SCRIPT
+from codedata.tasks.tests_folder import TestFiles
 from codedata.tasks.verifier.junit import restored_name
 from codedata.tasks.verifier.suite import MARKS
 from codedata.texts import fill, printable, text_of
@@ -85,7 +85,7 @@ def files_in(script: str) -> TestFiles:
                      for member in tar if member.isreg()}
     except (OSError, EOFError, ValueError, zlib.error, tarfile.TarError):
         files = {}
-    if not {SUITE_SCRIPT, CONFIG} <= files.keys():
+    if not {TEST_SCRIPT, CONFIG} <= files.keys():
         raise ValueError("no evaluation script with tests in it")
     return files
 

@@ -18,12 +18,12 @@ from codedata.checks.secrets import credential_in
 from codedata.layouts import content_of, files_digest
 from codedata.records import Files, Object, Task
 from codedata.store import digest
-from codedata.tasks.tests_folder import ARCHIVE, CONFIG
 
 SCHEMA = "1.4"              # of Harbor's task.toml
 DOCKERFILE, SOLVE = "Dockerfile", "solve.sh"
 GOLD, REVERSE = "gold.patch", "reverse.patch"   # in solution/: heals it; what has made the task
-TEST_PATCH = "test.patch"   # in tests/: brings the hidden tests back, for rows
+CONFIG, TEST_SCRIPT, TEST_PATCH, HIDDEN = "config.json", "tests.sh", "test.patch", "hidden"
+ARCHIVE = "/var/tmp/codedata-work.tar"   # of an agent's work, where a task says how it is made
 TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")   # as Harbor takes them
 NOT_PROVEN = ("metadata", "artifacts")   # of task.toml: labels
 # Of the verifier: an agent's working directory neither holds nor lies in any of it.

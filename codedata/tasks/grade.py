@@ -26,8 +26,7 @@ from codedata.sandbox.archives import Bounds, OverBounds
 from codedata.sandbox.factory import SandboxFactory
 from codedata.sandbox.process_labels import temporary_folder
 from codedata.store import digest
-from codedata.tasks.folder import SOLVE, agent_of, collect_of, text_in, workdir_of
-from codedata.tasks.tests_folder import ARCHIVE
+from codedata.tasks.folder import ARCHIVE, SOLVE, agent_of, collect_of, text_in, workdir_of
 
 LIMIT_S = 600.0            # of a build, a solution, a verifier; --run-timeout may say less
 PACK_S = 120.0

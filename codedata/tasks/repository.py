@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from codedata.records import BUG, Files, Task
 from codedata.sandbox.factory import WORKDIR
 from codedata.tasks.folder import (
+    ARCHIVE,
     DOCKERFILE,
     GOLD,
     REVERSE,
@@ -24,7 +25,7 @@ from codedata.tasks.folder import (
     config_of,
     from_image,
 )
-from codedata.tasks.tests_folder import ARCHIVE, seconds_for_tests, suite_tests
+from codedata.tasks.tests_folder import seconds_for_tests, suite_tests
 from codedata.texts import fill, text_of
 
 AGENT_S = 3600.0

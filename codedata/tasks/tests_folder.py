@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from codedata.code.leftovers import activation
 from codedata.code.source import Files
 from codedata.code.test_results import RUNNERS
+from codedata.tasks.folder import ARCHIVE, CONFIG, HIDDEN, TEST_SCRIPT
 from codedata.texts import text_of
 
 PROGRAMS = ("test.sh", "verify.py", "processes.py")
@@ -14,8 +15,6 @@ OF_WEIGHTED = (*PROGRAMS, "weighted_tests.py")
 OF_SUITE = (*PROGRAMS, "suite.py", "agent_work.py", "junit.py")
 OF_OTHER_REPORTS = ("runner_output.py",)
 PATTERNS = "patterns.json"   # of printed lines
-CONFIG, SUITE_SCRIPT, HIDDEN = "config.json", "tests.sh", "hidden/"
-ARCHIVE = "/var/tmp/codedata-work.tar"   # of an agent's work
 READS = ("junit", "reports", "output")   # from where the cases come, each with those before
 TEST_SHARE = 0.9          # of the verifier's time is for the tests: a reward of 0 needs some, too
 TestFiles = dict[str, str]   # text by path below tests/
@@ -44,10 +43,10 @@ def suite_tests(test_script: str, hidden: Files | None = None, *, workdir: str =
     whole = {"user": "", "timeout_s": 0, "workdir": workdir, "reads": reads, "FAIL_TO_PASS": [],
              "PASS_TO_PASS": [], "canary": "", "activation": activation(test_script),
              "archive": ARCHIVE, "counts": None, **config}
-    files = {**_programs(OF_SUITE), CONFIG: _json(whole), SUITE_SCRIPT: f"{test_script.rstrip()}\n"}
+    files = {**_programs(OF_SUITE), CONFIG: _json(whole), TEST_SCRIPT: f"{test_script.rstrip()}\n"}
     if reads != READS[0]:
         files |= {**_programs(OF_OTHER_REPORTS), PATTERNS: json.dumps(RUNNERS)}
-    return files | {f"{HIDDEN}{path}": data.decode() for path, data in (hidden or {}).items()}
+    return files | {f"{HIDDEN}/{path}": data.decode() for path, data in (hidden or {}).items()}
 
 
 def seconds_for_tests(verifier_timeout_s: float) -> int:
