@@ -11,11 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from codedata.code.turn import clean, format_problem
-from codedata.errors import Trouble
 from codedata.export.collect import SIDES, ExportTurn
-from codedata.export.outcome import duel_refusal
-from codedata.records import BUCKETS, METRICS, Final, Message, Sample
-from codedata.settings import Settings
+from codedata.records import METRICS, Final, Message, Sample
 
 TEXT, NUMBER, BOOLEAN = "VARCHAR", "DOUBLE", "BOOLEAN"
 MESSAGES = "STRUCT(role VARCHAR, content VARCHAR)[]"
@@ -41,8 +38,6 @@ class Format:
     answers: tuple[str, ...] = ()   # columns with an answer that a row teaches or compares
     for_trainers: bool = True       # also writes Parquet, and leaves out flagged turns
     takes: str = "turns that one side won"   # in words
-    reads: tuple[str, ...] = tuple(cls.directory for cls in BUCKETS)
-    check: Callable[[Settings], Trouble | None] = duel_refusal   # what bars all of it
 
     def make(self, turn: ExportTurn, side: str, record: Sample) -> dict:
         """Return the row of a piece, with the columns in their order."""

@@ -13,28 +13,33 @@ from pathlib import Path
 import duckdb
 
 import codedata
-from codedata.checks.datapoints import META
 from codedata.cli import RunOptions
 from codedata.errors import Trouble
 from codedata.export import folders
 from codedata.export.card import Background, Contents, card
 from codedata.export.collect import ExportTurn, ExportTurns, LeftOutLog
-from codedata.export.datapoints import BENCH_FORMAT, tasks_of
 from codedata.export.folders import FOLDER
 from codedata.export.formats import FORMATS, Format, Problem, row_problem
-from codedata.export.nl2repo import STRIP_FORMAT, harbor_problem, tasks_in
-from codedata.export.outcome import read_duel
+from codedata.export.harbor import harbor_problems, write_harbor
+from codedata.export.outcome import duel_refusal, read_duel
 from codedata.export.provenance import Provenance, public
 from codedata.export.similar import Conversation, read_conversations, similar_turns
 from codedata.export.split import SPLITS, TRAIN, VALIDATION
-from codedata.export.swebench import INSTANCE_FORMATS
-from codedata.export.tasks import TaskExport, TaskFormat
+from codedata.export.task_rows import (
+    bug_problems,
+    row_problems,
+    write_nl2repo,
+    write_swebench,
+    write_swesmith,
+)
+from codedata.export.tasks import TaskExport, TaskFormat, kinds_in, read_tasks
+from codedata.export.terminal_bench import bench_problems, write_bench
 from codedata.layouts import NEW, list_items, write_atomic
 from codedata.ledger import disk_trouble
 from codedata.llm.costs import costs_of
 from codedata.llm.embedded import NOISE
 from codedata.progress import named, plural, say
-from codedata.records import BUCKETS, Datapoint, HarborTask, StripPatch
+from codedata.records import BUCKETS, BUG, DATAPOINT, KINDS, STRIPPED_PATCH, Task
 from codedata.run_loop import check_root, run_whole
 from codedata.settings import Settings
 from codedata.store import check_directories, digest
@@ -46,13 +51,13 @@ NOT_OF_A_ROW = (*COMPARED, "formats", "rejected_too", "harbor_network")
 REFUSED_FLAGS = ("only", "limit", "shard", "refresh", "prune", "compact", "budget")
 
 
-# of tasks: {record class: root → the function that makes a task of such a record}
-ALL_FORMATS: dict[str, Format | TaskFormat] = {
-    **FORMATS, "harbor": TaskFormat(
-        "harbor", {HarborTask: lambda root: lambda task: task, StripPatch: tasks_in,
-                   Datapoint: tasks_of},
-        lambda root: harbor_problem),
-    **INSTANCE_FORMATS, STRIP_FORMAT.name: STRIP_FORMAT, BENCH_FORMAT.name: BENCH_FORMAT}
+FOREIGN = ""   # the kind of tasks of others
+ALL_FORMATS: dict[str, Format | TaskFormat] = {**FORMATS, **{form.name: form for form in (
+    TaskFormat("harbor", (FOREIGN, *KINDS), harbor_problems, write_harbor, "harbor_card.md"),
+    TaskFormat("swebench", (BUG,), bug_problems, write_swebench, "swebench_card.md"),
+    TaskFormat("swesmith", (BUG,), bug_problems, write_swesmith, "swesmith_card.md"),
+    TaskFormat("nl2repo", (STRIPPED_PATCH,), row_problems, write_nl2repo, "nl2repo_card.md"),
+    TaskFormat("terminal-bench", (DATAPOINT,), bench_problems, write_bench, "bench_card.md"))}}
 
 
 @dataclass(frozen=True)
@@ -76,23 +81,23 @@ def run(settings: Settings, options: RunOptions) -> int:
     root = settings.root
     forms = _chosen(root, settings.export.formats)
     check_directories(root / STAGE / form.name for form in forms)
-    refusals = {check: check(settings) for check in dict.fromkeys(form.check for form in forms)}
-    troubles = list(filter(None, refusals.values()))
-    if not options.read_only:
-        if all(refusals.values()):
-            raise troubles[0]
-        forms = [form for form in forms if not refusals[form.check]]
+    of_turns = [form for form in forms if isinstance(form, Format)]
+    trouble = duel_refusal(settings) if of_turns else None
+    if trouble and not options.read_only:
+        if of_turns == forms:
+            raise trouble
+        forms = [form for form in forms if form not in of_turns]
     code = run_whole(STAGE, root / STAGE, options, lambda: _export(settings, options, forms),
                      refuses=REFUSED_FLAGS)
-    for trouble in troubles:
+    if trouble:
         say(f"      {'would be' if options.read_only else 'was'} refused: {trouble}")
-    if any(trouble.exit_code for trouble in troubles) and not options.read_only:
+    if trouble and trouble.exit_code and not options.read_only:
         return 1
     return code
 
 
 def _chosen(root: Path, names: tuple[str, ...]) -> list[Format | TaskFormat]:
-    """Return the formats of these names; without names those whose directories have records.
+    """Return the formats of these names; without names those of which there are turns or tasks.
 
     Where there are no records at all, it is the formats of the duel: their refusal, or their empty
     sets, say what is missing.
@@ -103,15 +108,13 @@ def _chosen(root: Path, names: tuple[str, ...]) -> list[Format | TaskFormat]:
     check_root(root)
     if names:
         return [ALL_FORMATS[name] for name in dict.fromkeys(names)]
-    return [form for form in ALL_FORMATS.values() if _has_records(root, form)] or [
-        *FORMATS.values()]
-
-
-def _has_records(root: Path, form: Format | TaskFormat) -> bool:
-    check_directories(root / name for name in form.reads)
-    return any(next(list_items(root / name, ".json", []), None)
-               or next((root / name).glob(f"[!_.]*/{META}"), None) for name in form.reads
-               if (root / name).is_dir())
+    check_directories(root / cls.directory for cls in (*BUCKETS, Task))
+    has_turns = any(next(list_items(root / cls.directory, ".json", []), None)
+                    for cls in BUCKETS if (root / cls.directory).is_dir())
+    kinds = kinds_in(root)
+    forms = [form for form in ALL_FORMATS.values()
+             if (has_turns if isinstance(form, Format) else kinds & {*form.kinds})]
+    return forms or [*FORMATS.values()]
 
 
 def _export(settings: Settings, options: RunOptions, forms: list[Format | TaskFormat]) -> int:
@@ -122,7 +125,8 @@ def _export(settings: Settings, options: RunOptions, forms: list[Format | TaskFo
     left_out = LeftOutLog()
     rows = [form for form in forms if isinstance(form, Format)]
     parts = [_part_of_turns(settings, options, rows, left_out)] if rows else []
-    parts += [_part_of_tasks(settings, form, left_out) for form in forms if form not in rows]
+    of_tasks = [form for form in forms if isinstance(form, TaskFormat)]
+    parts += [_part_of_tasks(settings, of_tasks, left_out)] if of_tasks else []
     exports = [export for part in parts for export in part.exports]
     try:
         for export in exports:
@@ -154,12 +158,13 @@ def _part_of_turns(settings: Settings, options: RunOptions, forms: list[Format],
                 about.masked(), turns.n_broken, lambda: _warnings(about, exports))
 
 
-def _part_of_tasks(settings: Settings, form: TaskFormat, left_out: LeftOutLog) -> Part:
-    export = TaskExport(form, settings, left_out)
-    filled = {directory: n for directory, n in export.n_in.items() if n} or export.n_in
-    n_in = ", ".join(f"{directory}/ {n:,}" for directory, n in filled.items())
-    return Part([export], f"{n_in} → {STAGE}/   {plural(len(export.tasks), 'task')}",
-                export.masked, export.n_broken, lambda: ())
+def _part_of_tasks(settings: Settings, forms: list[TaskFormat], left_out: LeftOutLog) -> Part:
+    found = read_tasks(settings)
+    exports = [TaskExport(form, settings.export, found, left_out) for form in forms]
+    names = {task.instance_id for export in exports for task in export.tasks}
+    masked = sum((found.masked[name] for name in names), Counter())
+    return Part(exports, f"{Task.directory}/ {len(found.kinds):,} → {STAGE}/   "
+                f"{plural(len(names), 'task')}", masked, len(found.broken), lambda: ())
 
 
 def _leave_out_similar(turns: ExportTurns) -> None:

@@ -1,160 +1,158 @@
-"""Make a folder of export/ that holds tasks, whatever directory they come from: a folder for each,
-or a row.
+"""Make a folder of export/ that holds tasks of task/: a folder for each, or a row.
 
-Which image a task has is in its record, by tag. tools/push-images notes in the manifest of the
-export what it has pushed, and later exports of the same task name that.
+Which image a task has is in its task.toml, by tag. tools/push-images notes in the manifest of the
+export what it has built and pushed, and later exports of the same task name that.
 """
 from __future__ import annotations
 
-import shutil
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
 
 import codedata
-from codedata.bounded import inside
 from codedata.checks.contamination import Material
-from codedata.checks.datapoints import Datapoints
 from codedata.checks.secrets import mask
 from codedata.errors import BrokenRecord
 from codedata.export import folders
 from codedata.export.card import listed
-from codedata.export.collect import UNKNOWN, ExportRules, LeftOutLog, record_digest
+from codedata.export.collect import UNKNOWN, ExportRules, LeftOutLog
 from codedata.export.folders import FOLDER
-from codedata.export.harbor import Image, Problem, task_files, task_problem, write_task
 from codedata.export.provenance import public
 from codedata.export.split import SPLITS, splits
-from codedata.layouts import NEW
+from codedata.layouts import NEW, files_digest
 from codedata.progress import plural, say
-from codedata.records import Datapoint
-from codedata.settings import Settings
-from codedata.store import Store, digest
+from codedata.records import Task
+from codedata.sandbox.registry import image_name
+from codedata.settings import ExportSettings, Settings
+from codedata.store import Store, digest, digests_of
+from codedata.tasks.folder import GOLD, SOLVE, Problem, image_of, task_problem, text_in
 from codedata.texts import terminal_safe, text_of
 
 IMAGES = "images"   # of the manifest: {tag: {made_of, docker_image, image_id}}, by push-images
-VIEWS = {Datapoint: Datapoints}   # of records that are no files of a Store
+OUR_IMAGES = "codedata-task/"   # begins the names of those that a task's environment/ makes
 SETTINGS = ("licences", "validation", "seed", "licence", "harbor_network")   # of a task
-
-
-class Task(Protocol):
-    """Describe what an export reads of a task; a HarborTask is one. Secrets in its instruction are
-    masked by dataclasses.replace()."""
-
-    instance_id: str
-    repo: str
-    instruction: str
-    solution: str
-    licence: str | None
-    docker_image: str
-    dockerfile: str
-    image_id: str
-    metadata: dict
-
-
-def write_folders(export: TaskExport) -> None:
-    """Write a folder for each task of Harbor."""
-    for task in export.tasks:
-        folder, context = inside(export.new, task.instance_id), getattr(task, "context", "")
-        if context and Path(context).is_dir():
-            shutil.copytree(context, folder / "environment")
-        write_task(folder, task_files(
-            task, export.image_of(task), export.settings.harbor_network,
-            export.split_of[task.repo]))
 
 
 @dataclass(frozen=True)
 class TaskFormat:
-    """Define a folder of export/ with the tasks of some directories."""
+    """Define a folder of export/ with the tasks of some kinds."""
 
     name: str
-    # record class → root → the function that makes a task of a record
-    sources: dict[type, Callable[[Path], Callable[[Any], Task]]]
-    # root → the function that says why a task is left out
-    problem: Callable[[Path], Callable[[Any], Problem | None]] = lambda root: task_problem
-    write: Callable[[TaskExport], None] = write_folders
-    card: str = "harbor_card.md"
-    check: Callable[[Settings], None] = lambda settings: None   # nothing bars all tasks
-    folder_of: Callable[[str], str] = str   # instance_id → the name of its folder
+    kinds: tuple[str, ...]
+    # {instance_id: why it is left out} of tasks that this format alone refuses
+    problems: Callable[[TaskExport], Mapping[str, Problem]]
+    write: Callable[[TaskExport], None]
+    card: str
 
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """Return the directories that it is made of."""
-        return tuple(cls.directory for cls in self.sources)
+
+@dataclass(frozen=True)
+class Image:
+    """Name the final image of a task: by digest once it is pushed, by tag before, "" where it is
+    not made yet."""
+
+    ref: str
+    id: str = ""
+
+
+@dataclass
+class TasksRead:
+    """Hold the tasks of a root, read once for all formats, with secrets masked."""
+
+    store: Store
+    kinds: dict[str, str] = field(default_factory=dict)          # of every name
+    tasks: list[Task] = field(default_factory=list)              # that some format may have
+    problems: dict[str, Problem] = field(default_factory=dict)   # why the others are in none
+    broken: list[BrokenRecord] = field(default_factory=list)
+    masked: dict[str, Counter] = field(default_factory=dict)     # {name: secrets by kind}
+
+
+def read_tasks(settings: Settings) -> TasksRead:
+    """Return the tasks of a root. What cannot be read is named on the screen."""
+    store = Store(settings.root, Task).open()
+    found = TasksRead(store, broken=[*store.broken])
+    rules = ExportRules(settings.export, settings.exclude.ids)
+    for name in store.names():
+        try:
+            task = store.read(name)
+            found.kinds[name] = task.kind
+            problem = _problem(rules, task)
+        except BrokenRecord as e:
+            found.kinds.setdefault(name, Task.kind_in(store.path(name)))
+            found.broken.append(e)
+            problem = "broken record", e.what
+        if problem:
+            found.problems[name] = problem
+        else:
+            instruction, found.masked[name] = mask(task.instruction or "")
+            found.tasks.append(replace(task, instruction=instruction))
+    for error in found.broken:
+        say(f"export.py: {error}")
+    return found
+
+
+def _problem(rules: ExportRules, task: Task) -> Problem | None:
+    """Return why a task is in no format, or None."""
+    name = task.instance_id
+    if rules.excludes(name):
+        return "[exclude] ids", name
+    texts = {"task": task.instruction or "",
+             "patch": text_in(task.solution, GOLD) or text_in(task.solution, SOLVE)}
+    reasons = rules.against(licence_of(task), lambda: Material(
+        name, about_text(task, "repo"), about_text(task, "source_commit"), texts))
+    return reasons[0] if reasons else task_problem(task)
+
+
+def kinds_in(root: Path) -> set[str]:
+    """Return the kinds of the tasks of a root."""
+    store = Store(root, Task).open()
+    return {Task.kind_in(store.path(name)) for name in store.names()}
+
+
+def about_text(task: Task, key: str) -> str:
+    """Return what a task's [metadata.codedata] says, as a text; "" where it says nothing."""
+    return str(task.about.get(key) or "")
+
+
+def licence_of(task: Task) -> str:
+    """Return the licence of a task's source."""
+    return about_text(task, "licence") or UNKNOWN
+
+
+def origin_of(task: Task) -> str:
+    """Return what no two splits share: where a task comes from; itself where that is unknown."""
+    return about_text(task, "split") or about_text(task, "repo") or task.instance_id
 
 
 class TaskExport:
-    """Read the tasks of a format, and make the folder that holds them."""
+    """Choose the tasks of a format, and make the folder that holds them."""
 
     noun = "tasks"
 
-    def __init__(self, form: TaskFormat, settings: Settings, left_out: LeftOutLog):
-        directory = settings.root / "export"
-        self.form, self.left_out, self.settings = form, left_out, settings.export
+    def __init__(self, form: TaskFormat, settings: ExportSettings, found: TasksRead,
+                 left_out: LeftOutLog):
+        directory = found.store.root / "export"
+        self.form, self.settings, self.found, self.left_out = form, settings, found, left_out
         self.place, self.new = directory / form.name, directory / NEW / form.name
-        self.tasks: list[Task] = []
-        self.masked: Counter[str] = Counter()   # secrets by kind
-        self.n_in = dict.fromkeys(form.reads, 0)
-        self.n_broken = 0
-        self._source: dict[str, str] = {}       # task → the directory that it comes from
-        self._rules = ExportRules(settings.export, settings.exclude.ids)
-        self._problem_of = form.problem(settings.root)
         self._images = folders.read_manifest(self.place).get(IMAGES, {})
-        for cls, task_of in form.sources.items():
-            self._read(VIEWS.get(cls, Store)(settings.root, cls).open(), task_of(settings.root))
-        self._leave_out_colliding()
-        self.split_of = splits({task.repo for task in self.tasks}, settings.export.validation,
-                               settings.export.seed)
-        counts = Counter(self.split_of[task.repo] for task in self.tasks)
+        self.tasks = [task for task in found.tasks if task.kind in form.kinds]
+        refused = {name: problem for name, problem in found.problems.items()
+                   if found.kinds[name] in form.kinds} | form.problems(self)
+        for name, problem in refused.items():
+            left_out.add(name, *problem, format=form.name)
+        self.tasks = [task for task in self.tasks if task.instance_id not in refused]
+        self._split_of = splits({*map(origin_of, self.tasks)}, settings.validation, settings.seed)
+        counts = Counter(map(self.split_of, self.tasks))
         self.rows = {split: counts[split] for split in SPLITS}
 
-    def _read(self, store: Store, task_of: Callable[[Any], Task]) -> None:
-        """Take the tasks of a directory, with secrets masked, and log what is left out."""
-        directory = store.cls.directory
-        self.n_in[directory] = len(store.names())
-        broken = list(store.broken)
-        for name in store.names():
-            try:
-                task = task_of(store.read(name))
-            except BrokenRecord as e:
-                broken.append(e)
-                self.left_out.add(name, "broken record", e.what, self.form.name)
-                continue
-            if problem := self._problem(task):
-                self.left_out.add(name, *problem, format=self.form.name)
-                continue
-            instruction, secrets = mask(task.instruction)
-            self.masked.update(secrets)
-            self.tasks.append(replace(task, instruction=instruction))
-            self._source[task.instance_id] = directory
-        for error in broken:
-            say(f"export.py: {error}")
-        self.n_broken += len(broken)
+    def split_of(self, task: Task) -> str:
+        """Return the split of a task."""
+        return self._split_of[origin_of(task)]
 
-    def _leave_out_colliding(self) -> None:
-        """Leave out the tasks whose folders would have one name: neither is more right."""
-        folders_of = {task.instance_id: self.form.folder_of(task.instance_id)
-                      for task in self.tasks}
-        n_tasks = Counter(folders_of.values())
-        for name, folder in folders_of.items():
-            if n_tasks[folder] > 1:
-                self.left_out.add(name, "folders of one name", folder, self.form.name)
-                say(f"export.py: {name} is left out: it is not the only {self.form.name}/{folder}/")
-        self.tasks = [task for task in self.tasks if n_tasks[folders_of[task.instance_id]] == 1]
-
-    def _problem(self, task: Task) -> Problem | None:
-        """Return why a task is left out, or None."""
-        name = task.instance_id
-        if self._rules.excludes(name):
-            return "[exclude] ids", name
-        if name in self._source:
-            return "two of one name", f"{self._source[name]}/ has one, too"
-        commit = str(task.metadata.get("base_commit", ""))
-        texts = {"task": task.instruction, "patch": task.solution}
-        reasons = self._rules.against(task.licence or UNKNOWN,
-                                      lambda: Material(name, task.repo, commit, texts))
-        return reasons[0] if reasons else self._problem_of(task)
+    def of_splits(self) -> Iterator[tuple[str, list[Task]]]:
+        """Yield each split with its tasks."""
+        for split in SPLITS:
+            yield split, [task for task in self.tasks if self.split_of(task) == split]
 
     def fill(self, write: bool) -> None:
         """With `write` write the files of all tasks, to the folder in _tmp/."""
@@ -163,14 +161,14 @@ class TaskExport:
             self.form.write(self)
 
     def image_of(self, task: Task) -> Image:
-        """Return a task's image: as push-images noted it, else as its record has it."""
+        """Return a task's image: as push-images noted it, else as its folder has it."""
         known = self._known_image(task)
-        return Image(known.get("docker_image", task.docker_image),
-                     known.get("image_id", task.image_id))
+        return Image(known.get("docker_image", image_of(task)),
+                     known.get("image_id", _image_id(task)))
 
     def _known_image(self, task: Task) -> dict:
         """Return what push-images noted of a task's image; {} if that was another."""
-        known = self._images.get(task.docker_image, {})
+        known = self._images.get(tag_of(task), {})
         return known if known.get("made_of") == _made_of(task) else {}
 
     def inputs(self) -> dict:
@@ -182,25 +180,38 @@ class TaskExport:
             "decontaminate": [{"name": public(path), "sha256": FOLDER.sha256(Path(path))}
                               for path in self.settings.decontaminate],
             "settings": {key: settings[key] for key in SETTINGS},
-            IMAGES: {task.docker_image: known for task in self.tasks
+            IMAGES: {tag_of(task): known for task in self.tasks
                      if (known := self._known_image(task))},
-            "tasks": [{"name": task.instance_id, "repo": task.repo, "digest": record_digest(task),
-                       "source": self._source[task.instance_id],
-                       "split": self.split_of[task.repo], "docker_image": task.docker_image,
-                       "made_of": _made_of(task)} for task in self.tasks]}
+            "tasks": [{"name": task.instance_id, "kind": task.kind, "repo": origin_of(task),
+                       "digest": digest(digests_of(task)), "split": self.split_of(task),
+                       "docker_image": tag_of(task), "made_of": _made_of(task)}
+                      for task in self.tasks]}
 
     def card(self) -> str:
         """Return the text of the card."""
         def counted(counts: Counter) -> str:
             return ", ".join(f"{name} {n:,}" for name, n in sorted(counts.items())) or "nothing"
 
+        masked = sum((self.found.masked[task.instance_id] for task in self.tasks), Counter())
         return terminal_safe(text_of("codedata.export", self.form.card).format_map({
             "tasks": plural(len(self.tasks), "task"), "version": codedata.__version__,
-            "settings": self.settings, **self.rows, "masked": counted(self.masked),
-            "licences": listed((task.licence or UNKNOWN for task in self.tasks), "task"),
+            "settings": self.settings, **self.rows, "masked": counted(masked),
+            "licences": listed(map(licence_of, self.tasks), "task"),
             "left_out": counted(self.left_out.counts(self.form.name))}))
 
 
+def tag_of(task: Task) -> str:
+    """Return the tag of a task's image; where its task.toml names none, the one that it is built
+    under."""
+    built = f"{image_name(OUR_IMAGES, task.instance_id)}:{files_digest(task.environment)[:12]}"
+    return image_of(task) or built
+
+
+def _image_id(task: Task) -> str:
+    """Return the engine's id of the image that a task was proven in, "" where none is named."""
+    return str((task.proof or {}).get("image_id") or "") if image_of(task) else ""
+
+
 def _made_of(task: Task) -> str:
-    """Return a digest of what a record says of its image beside the tag."""
-    return digest([task.dockerfile, task.image_id])
+    """Return a digest of what a folder says of its image beside the tag."""
+    return digest([files_digest(task.environment), _image_id(task)])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from types import MappingProxyType
@@ -18,6 +18,7 @@ from codedata.checks.secrets import credential_in
 from codedata.layouts import content_of, files_digest
 from codedata.records import Files, Object, Task
 from codedata.store import digest
+from codedata.tasks.task_toml import toml_faults
 
 SCHEMA = "1.4"              # of Harbor's task.toml
 DOCKERFILE, SOLVE = "Dockerfile", "solve.sh"
@@ -71,7 +72,12 @@ def config_of(instance_id: str, container: Container, about: Object,
 
 def from_image(image: str) -> Files:
     """Return the environment/ of a task whose image is there already."""
-    return {DOCKERFILE: f"FROM {image}\n".encode()}
+    return {DOCKERFILE: from_line(image).encode()}
+
+
+def from_line(image: str) -> str:
+    """Return the Dockerfile that is no more than an image."""
+    return f"FROM {image}\n"
 
 
 def image_of(task: Task) -> str:
@@ -124,7 +130,7 @@ def proven_parts(task: Task) -> dict[str, str]:
         config[table] = {name: value for name, value in _table(task, table).items() if name != key}
     environment = dict(task.environment)
     image = image_of(task)
-    if image and text_in(environment, DOCKERFILE) == f"FROM {image}\n":
+    if image and text_in(environment, DOCKERFILE) == from_line(image):
         environment[DOCKERFILE] = b"FROM"
     return {"task.toml": digest(config), "environment/": files_digest(environment),
             "solution/": files_digest(task.solution), "tests/": files_digest(task.tests)}
@@ -165,23 +171,21 @@ def task_problem(task: Task) -> Problem | None:
     """Return why a task is not exported in any form, or None."""
     if not TASK_NAME.fullmatch(task.instance_id):
         return "name", f"{task.instance_id} is none that Harbor takes"
-    if not (task.instruction or "").strip():
+    if faults := toml_faults(task.config):
+        return "task.toml", "; ".join(faults)
+    if not (task.instruction or "").strip() and not task.config.get("steps"):
         return "no instruction", HOW_TO_INSTRUCT.get(task.kind, "write instruction.md")
-    if not task.kind:
-        return _foreign_problem(task)
-    if problem := _workdir_problem(workdir_of(task)):
-        return problem
-    if not task.proof:
-        return "not proven", HOW_TO_PROVE[task.kind]
-    if parts := edited_parts(task):
-        edited = ", ".join(parts)
-        return "not as proven", f"edited since its runs: {edited}. {HOW_TO_PROVE[task.kind]}"
+    problem = _proof_problem(task) if task.kind else _foreign_problem(task)
     # masking would change what was proven
-    files = (*task.environment.values(), *task.solution.values(), *task.tests.values())
-    if kind := credential_in(content_of(file).replace(b"\0", b"").decode(errors="replace")
-                             for file in files):
+    if not problem and (kind := credential_in(texts_of(task))):
         return "secret in a file", kind
-    return None
+    return problem
+
+
+def texts_of(task: Task) -> Iterator[str]:
+    """Yield the text of each file of a task, as far as it is one."""
+    for file in (*task.environment.values(), *task.solution.values(), *task.tests.values()):
+        yield content_of(file).replace(b"\0", b"").decode(errors="replace")   # UTF-16, too
 
 
 HOW_TO_INSTRUCT = {
@@ -194,14 +198,37 @@ HOW_TO_PROVE = {
     "datapoint": "Run: python build_dp.py validate"}
 
 
+def _proof_problem(task: Task) -> Problem | None:
+    if problem := workdir_problem(workdir_of(task)) or label_problem(task):
+        return problem
+    if not task.proof:
+        return "not proven", HOW_TO_PROVE[task.kind]
+    if parts := edited_parts(task):
+        edited = ", ".join(parts)
+        return "not as proven", f"edited since its runs: {edited}. {HOW_TO_PROVE[task.kind]}"
+    return None
+
+
+def label_problem(task: Task) -> Problem | None:
+    """Return what is wrong with a task's labels, or None."""
+    labels = _table(task, "metadata")
+    tags = labels.get("tags", [])
+    texts = [labels.get(key, "") for key in ("difficulty", "category")]
+    if isinstance(tags, list) and all(isinstance(one, str) for one in (*tags, *texts)):
+        return None
+    return "metadata", "difficulty and category are texts, tags is a list of texts"
+
+
 def _foreign_problem(task: Task) -> Problem | None:
+    has_steps = bool(task.config.get("steps"))   # each with its own tests
     lacks = [name for name, is_there in (
         ("environment/Dockerfile or docker_image", task.environment or image_of(task)),
-        ("tests/test.sh", "test.sh" in task.tests)) if not is_there]
+        ("tests/test.sh", has_steps or "test.sh" in task.tests)) if not is_there]
     return ("no task of Harbor", f"it lacks {', '.join(lacks)}") if lacks else None
 
 
-def _workdir_problem(place: str) -> Problem | None:
+def workdir_problem(place: str) -> Problem | None:
+    """Return why an agent cannot work in a folder, or None."""
     workdir = PurePosixPath(place)
     if workdir.root != "/" or ".." in workdir.parts:
         return "workdir", f"{place!r} is no absolute path"

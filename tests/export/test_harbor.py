@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import runpy
 import shutil
@@ -10,37 +11,36 @@ from functools import partial
 from types import SimpleNamespace
 
 import pytest
+from a_task import (
+    IMAGE_ID,
+    a_bug,
+    a_datapoint,
+    a_strip,
+    edited,
+    proven_again,
+    write_foreign,
+    write_task,
+)
 from conftest import REPO, edit, write_toml
 from fake_judges import run_main
-from judged import read_json, words, write_duel, write_json, write_turn
+from judged import read_json, words, write_duel, write_turn
 
 import export
-from codedata.export.harbor import (
-    ContextTask,
-    Image,
-    dockerfile_problem,
-    set_image,
-    task_files,
-    to_toml,
-)
+from codedata.export.harbor import set_image
+from codedata.export.tasks import Image
+from codedata.layouts import content_of
 from codedata.tasks.verifier.weighted_tests import share
 from codedata.texts import tomllib
 
 make = partial(run_main, export.main)   # its result is what export.py prints
-TASK = REPO / "samples/task/tally.json"
 
 
 @pytest.fixture
 def root(tmp_path):
     """Return a root with the sample task, no duel, and no validation split."""
     write_toml(tmp_path, more="[export]\nvalidation = 0.0\n")
-    (tmp_path / "task").mkdir()
-    shutil.copy(TASK, tmp_path / "task")
+    shutil.copytree(REPO / "samples/task", tmp_path / "task")
     return tmp_path
-
-
-def write_task(root, name: str, **fields) -> None:
-    write_json(root / f"task/{name}.json", {**read_json(TASK), "instance_id": name, **fields})
 
 
 def folder(root, name: str = "tally"):
@@ -92,22 +92,45 @@ def test_a_root_without_any_record_is_refused_as_one_without_a_duel(tmp_path):
 
 # a folder ----------------------------------------------------------------------------------------
 
-def test_the_folder_of_a_task_says_all_that_its_record_says(root):
+KINDS = {"bug": a_bug(), "strip": a_strip(), "datapoint": a_datapoint("shell-1")}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_folder_of_a_task_is_its_own_with_split_and_image_and_without_its_proof(root, kind):
+    task = KINDS[kind]
+    place = write_task(root, task)
+    for name in ("rivals/1/solve.sh", "README.md"):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text("x\n")
     make(root)
-    record, written = read_json(TASK), config(root)
-    assert written["task"]["name"] == "codedata/tally"
-    assert written["artifacts"] == [written["environment"]["workdir"]] == [record["workdir"]]
-    assert written["environment"]["docker_image"] == record["docker_image"]
-    assert "environment" not in written["verifier"]   # an image there would have to hold /tests
-    assert written["verifier"]["environment_mode"] == "separate" and "steps" not in written
-    assert written["metadata"].items() >= {"repo": "samples/tally", "split": "train",
-                                           **record["metadata"]}.items()
-    texts = {"environment/Dockerfile": record["dockerfile"], "instruction.md":
-             record["instruction"], "solution/solve.sh": record["solution"],
-             "tests/test_outputs.py": record["tests"]["test_outputs.py"]}
-    for path, text in texts.items():
-        assert (folder(root) / path).read_text() == text
-    assert read_json(folder(root) / "tests/config.json")["weights"] == record["weights"]
+    there = {str(path.relative_to(folder(root, task.instance_id))): path.read_bytes()
+             for path in folder(root, task.instance_id).rglob("*") if path.is_file()}
+    wanted = {f"{part}/{name}": content_of(file) for part in ("environment", "solution", "tests")
+              for name, file in getattr(task, part).items()}
+    assert {path: data for path, data in there.items() if "/" in path} == wanted
+    assert there.keys() - wanted.keys() == {"task.toml", "instruction.md", "manifest.toml",
+                                            "README.md"}
+    assert there["instruction.md"].decode() == task.instruction
+    known = {"split": "train", **({} if kind == "datapoint" else {"image_id": IMAGE_ID})}
+    metadata = {**task.config["metadata"], **known}
+    assert config(root, task.instance_id) == {**task.config, "metadata": metadata}
+
+
+def test_a_task_of_somebody_else_keeps_all_its_files_and_names_no_image_that_is_not_there(root):
+    more = {"steps/one/instruction.md": "Mail to eve.miller@wetlands.org.\n",
+            "steps/one/tests/test.sh": "true\n"}
+    place = write_foreign(root, files=more)
+    make(root)
+    assert exported(root) == {"harbor"}
+    for path in (one for one in place.rglob("*") if one.is_file()):
+        copy = folder(root, "theirs") / path.relative_to(place)
+        assert copy.read_bytes() == path.read_bytes() or path.name in ("task.toml",
+                                                                       "instruction.md")
+        assert os.access(copy, os.X_OK) == os.access(path, os.X_OK)
+    told = folder(root, "theirs") / "steps/one/instruction.md"
+    assert told.read_text() == "Mail to [masked: e-mail address].\n"
+    theirs = tomllib.loads((place / "task.toml").read_text())
+    assert config(root, "theirs") == {**theirs, "metadata": {"author": "Them", "split": "train"}}
 
 
 def test_a_manifest_has_the_digest_of_every_file(root):
@@ -117,44 +140,46 @@ def test_a_manifest_has_the_digest_of_every_file(root):
     listed = tomllib.loads((folder(root) / "manifest.toml").read_text())["sha256"]
     assert there.keys() - listed.keys() == {"manifest.toml"} and listed.items() <= there.items()
     whole = read_json(root / "export/harbor/manifest.json")
-    assert whole["tasks"][0]["source"] == "task" and "tally/manifest.toml" in whole["files"]
+    assert whole["tasks"][0]["kind"] == "" and "tally/manifest.toml" in whole["files"]
 
 
 @pytest.mark.parametrize("network", ["public", "no-network", "compose"])
 def test_the_network_of_tasks_is_a_setting(root, network):
     write_toml(root, more=f'[export]\nharbor_network = "{network}"\n')
+    write_foreign(root, files={"task.toml": '[environment]\nnetwork_mode = "allowlist"\n'
+                               'allowed_hosts = ["a.org"]\n[agent]\nnetwork_mode = "public"\n'})
     make(root)
-    assert config(root)["environment"].get("network_mode", "compose") == network
-    overlay = folder(root) / "environment/docker-compose.yaml"
-    assert overlay.exists() == (network == "compose")
-    assert not overlay.exists() or "network_mode: none" in overlay.read_text()
+    for name in ("tally", "theirs"):
+        tables = config(root, name)
+        assert tables["environment"].get("network_mode", "compose") == network
+        assert "allowed_hosts" not in tables["environment"]
+        assert "network_mode" not in tables["agent"]
+        overlay = folder(root, name) / "environment/docker-compose.yaml"
+        assert overlay.exists() == (network == "compose")
+        assert not overlay.exists() or "network_mode: none" in overlay.read_text()
 
 
 def test_tasks_of_repositories_have_no_network_and_those_of_terminals_a_public_one(root):
+    for task in KINDS.values():
+        write_task(root, task)
+    write_foreign(root)
     make(root)
-    assert config(root)["environment"]["network_mode"] == "no-network"
-    terminal = task_files(ContextTask(**read_json(TASK)), Image("tally:1"), "auto", "train")
-    assert tomllib.loads(terminal["task.toml"])["environment"]["network_mode"] == "public"
+    names = [task.instance_id for task in KINDS.values()]
+    assert [config(root, name)["environment"].get("network_mode") for name in (*names, "theirs")] \
+        == ["no-network", "no-network", "public", None]
 
 
 def test_the_address_of_an_author_in_a_project_s_files_is_no_secret(root):
     licence = "# Copyright (c) Eve Miller <eve.miller@wetlands.org>, all rights reserved\n"
     key = "ghp_" + "a1B2c3D4e5F6" * 3
     for name, more in {"author": "", "leaky": f"T = '{key}'\n"}.items():
-        write_task(root, name, tests={"test_outputs.py": f"{licence}{more}"},
-                   instruction="Ask eve.miller@wetlands.org.")
+        write_foreign(root, name, {"tests/test.sh": f"{licence}{more}",
+                                   "instruction.md": "Ask eve.miller@wetlands.org."})
+    write_foreign(root, "beside", {"notes/mine": f"T = '{key}'\n"})
     make(root)
-    assert left_out(root) == {"leaky": "secret in a file that runs"}
-    assert (folder(root, "author") / "tests/test_outputs.py").read_text() == licence
+    assert left_out(root) == {"leaky": "secret in a file", "beside": "secret in a file"}
+    assert (folder(root, "author") / "tests/test.sh").read_text() == licence
     assert "wetlands" not in (folder(root, "author") / "instruction.md").read_text()
-
-
-def test_any_text_comes_back_from_toml():
-    odd = 'a "q" \\ \n\t\x00\x7f\u2028 \U0001f600 \'\'\' # x'
-    table = {"k": odd, "a b": 1, odd: [odd, 0.1, True, []], "in": {"x": {"y.z": odd}}, "n": 1e22,
-             "inf": float("inf")}
-    assert tomllib.loads(to_toml({"top": [odd], "t": {**table, "none": None}})) == {
-        "top": [odd], "t": table}
 
 
 def test_a_second_run_changes_nothing_and_an_edited_folder_is_kept(root):
@@ -162,33 +187,42 @@ def test_a_second_run_changes_nothing_and_an_edited_folder_is_kept(root):
     assert "unchanged" in make(root)
     (folder(root) / "instruction.md").write_text("mine")
     assert "edited: tally/instruction.md (kept)" in make(root)
-    edit(root / "task/tally.json", instruction="Another one.")
+    (root / "task/tally/instruction.md").write_text("Another one.\n")
     assert "wrote; the edited one is in export/_replaced/harbor.1/" in make(root)
     assert (folder(root) / "instruction.md").read_text() == "Another one.\n"
 
 
-@pytest.mark.parametrize("dockerfile, made_anew", [
-    ("FROM codedata-base:bookworm\nRUN true\n", {"dockerfile": "FROM codedata-base:bookworm\n"}),
-    ("", {"dockerfile": "FROM codedata-base:bookworm\n"}), ("", {"image_id": "sha256:c"})])
-def test_an_image_by_digest_is_named_everywhere_and_by_later_exports(root, dockerfile, made_anew):
-    edit(root / "task/tally.json", dockerfile=dockerfile)
+IMAGES = {   # a task, and one whose image is another
+    "by tag": (a_bug(), edited(a_bug(), environment={"Dockerfile": b"FROM b\nRUN true\n"})),
+    "by id": (a_bug(), edited(a_bug(), proof={"image_id": "sha256:c"})),
+    "built": (a_datapoint(), proven_again(a_datapoint(), environment={"amounts.csv": b""}))}
+
+
+@pytest.mark.parametrize("how", IMAGES)
+def test_an_image_by_digest_is_named_everywhere_and_by_later_exports(root, how):
+    task, other = IMAGES[how]
+    name = task.instance_id
+    shutil.rmtree(root / "task")
+    write_task(root, task)
     write_toml(root, more='[export]\nharbor_network = "compose"\n')
     make(root)
     pushed = Image("127.0.0.1:5000/tally@sha256:" + "a" * 64, "sha256:" + "b" * 64)
     manifest = read_json(root / "export/harbor/manifest.json")
-    tag, = (task["docker_image"] for task in manifest["tasks"])
-    set_image(folder(root), pushed)
-    after = {path: path.read_bytes() for path in folder(root).rglob("*") if path.is_file()}
-    assert config(root)["metadata"]["image_id"] == pushed.id
+    tag, = (one["docker_image"] for one in manifest["tasks"])
+    set_image(folder(root, name), pushed)
+    after = {path: path.read_bytes() for path in folder(root, name).rglob("*") if path.is_file()}
+    assert config(root, name)["metadata"]["image_id"] == pushed.id
     assert not [path for path, data in after.items() if tag.encode() in data]
     edit(root / "export/harbor/manifest.json", images={tag: {
         "docker_image": pushed.ref, "image_id": pushed.id,
         "made_of": manifest["tasks"][0]["made_of"]}})
     make(root, "--force")
     assert {path: path.read_bytes() for path in after} == after
-    edit(root / "task/tally.json", **made_anew)
+    write_task(root, other)
     make(root)
-    assert config(root)["environment"]["docker_image"] == tag   # that image is none of it
+    if how != "by tag":   # else it is not exported: no run has shown what it is
+        named = config(root, name)["environment"].get("docker_image", "")
+        assert named == task.config["environment"].get("docker_image", "") != pushed.ref
 
 
 @pytest.mark.parametrize("rubbish", [{"images": []}, {"files": [1]}, {"files": {"README.md": 5}}])
@@ -201,61 +235,79 @@ def test_a_manifest_that_was_edited_into_nonsense_counts_as_none(root, rubbish):
 
 # what is left out --------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("fields, reason", [
-    ({"instruction": " \n"}, "empty"), ({"docker_image": ""}, "empty"),
-    ({"workdir": "app"}, "workdir"), ({"workdir": "/"}, "workdir"),
-    ({"workdir": "/app/.."}, "workdir"), ({"workdir": "/tests/app"}, "workdir"),
-    ({"workdir": "/usr"}, "workdir"), ({"workdir": "//etc"}, "workdir"),
-    ({"dockerfile": "FROM a\nCOPY x /x\n"}, "dockerfile"),
-    ({"dockerfile": "", "docker_image": "a\nCOPY x /x"}, "dockerfile"),
-    ({"tests": {}}, "tests"), ({"tests": {"test_outputs.py": "", "../x": ""}}, "tests"),
-    ({"tests": {"test_outputs.py": "", "verify.py": ""}}, "tests"),
-    ({"tests": {"test_outputs.py": "", "/x": ""}}, "tests"),
-    *(({"tests": {"test_outputs.py": "", path: ""}}, "tests")
-      for path in ("test_outputs.py/x", "test.sh/x", "a\0b", "a" * 300, "", ".")),
-    ({"weights": {}}, "weights"), ({"weights": {"test_a": 0.5}}, "weights"),
-    ({"weights": {"test_a": 1.5, "test_b": -0.5}}, "weights"),
-    ({"metadata": {"tags": "python"}}, "metadata"), ({"metadata": {"difficulty": 3}}, "metadata"),
-    ({"solution": "export TOKEN=ghp_" + "a1B2c3D4e5F6" * 3}, "secret in a file that runs"),
-    ({"weights": None}, "broken record")], ids=str)
-def test_what_a_reader_would_trip_over_is_left_out_and_named(root, fields, reason):
-    write_task(root, "odd", **fields)
+COMPOSE = "environment/docker-compose.yaml"
+
+
+@pytest.mark.parametrize("files, reason", [
+    ({"instruction.md": " \n"}, "no instruction"), ({"task.toml": "[task]\n"}, "task.toml"),
+    ({"task.toml": '[task]\nname = "theirs"\n'}, "task.toml"),
+    ({"task.toml": '[agent]\ntimeout_sec = "long"\n'}, "task.toml"),
+    ({"task.toml": '[environment]\nnetwork_mode = "off"\n'}, "task.toml"),
+    ({"task.toml": '[verifier]\nenvironment_mode = "shared"\n[verifier.environment]\n'},
+     "task.toml"),
+    ({"task.toml": "metadata = 3\n"}, "task.toml"), ({"task.toml": 'agent = "a"\n'}, "task.toml"),
+    ({"task.toml": 'artifacts = ["/a/../b"]\n'}, "task.toml"), ({COMPOSE: "x"}, "network"),
+    ({"task.toml": "x"}, "broken record"), ({"proof.json": "{"}, "broken record")], ids=str)
+def test_what_a_reader_would_trip_over_is_left_out_and_named(root, files, reason):
+    write_foreign(root, "odd", files)
+    write_toml(root, more='[export]\nharbor_network = "compose"\n')
     make(root, code=1 if reason == "broken record" else 0)
     assert left_out(root) == {"odd": reason} and not folder(root, "odd").exists()
     card = (root / "export/harbor/README.md").read_text()
     assert folder(root).is_dir() and f"| left out | {reason} 1 |" in card
 
 
+@pytest.mark.parametrize("gone, reason", [
+    ("tests/test.sh", "no task of Harbor"), ("environment", "no task of Harbor"),
+    ("task.toml", "broken record"), ("solution", None)])
+def test_what_a_task_of_somebody_else_needs(root, gone, reason):
+    place = write_foreign(root) / gone
+    shutil.rmtree(place) if place.is_dir() else place.unlink()
+    make(root, code=1 if reason == "broken record" else 0)
+    assert left_out(root) == ({"theirs": reason} if reason else {})
+
+
+def test_no_link_of_a_task_is_followed(root):
+    write_foreign(root, "beside")
+    (root / "task/beside/notes").symlink_to("/etc/passwd")
+    (write_foreign(root, "within") / "tests/data").symlink_to("/etc")
+    (root / "task/whole").symlink_to(root / "task/tally")
+    assert "whole is no folder" in make(root, code=1)
+    assert left_out(root) == {"beside": "files", "within": "broken record"}
+    assert {path.name for path in folder(root).parent.iterdir()} == {
+        "tally", "README.md", "manifest.json"}
+
+
 def test_a_task_takes_the_place_of_no_file_of_the_export(root):
     for name in ("README.md", "manifest.json"):
-        write_task(root, name)
-    assert "1 task" in make(root)
+        write_foreign(root, name)
+    assert "1 task\n" in make(root)
     assert left_out(root) == {"README.md": "name", "manifest.json": "name"}
 
 
-@pytest.mark.parametrize("text, problem", [
-    ("", "only FROM"), ("RUN x\nFROM a", "only FROM"), ("# c\nFROM a", ""),
-    ("FROM a\nFROM b", "only FROM"),
-    ("FROM a\n# why\nRUN x \\\n  && y\nWORKDIR /a\nENV A=b\nUSER me\nLABEL a=b", ""),
-    ("# syntax=x\nFROM a", "directive"),
-    ("FROM a\nADD . /", "ADD is not"), ("FROM a\nENTRYPOINT x", "ENTRYPOINT is not"),
-    ("FROM a\nRUN x \\\n# why\n && y", ""), ("FROM a\n# why \\\nCOPY . /", "COPY is not"),
-    ("FROM a\nRUN x \\\\\nCOPY . /", "COPY is not"),
-    ("FROM a\nRUN --mount=type=bind,target=/x y", "option"), ("FROM a\nRUN <<E\nx\nE", "here-doc"),
-    ("FROM a\nru\\\nn x\nCOPY a b", "COPY is not")])
-def test_a_dockerfile_rebuilds_without_a_context(text, problem):
-    assert problem in dockerfile_problem(text) and bool(problem) == bool(dockerfile_problem(text))
+def test_folders_of_terminal_bench_with_one_name_are_left_out_by_name(root):
+    for name in ("a_1", "a-1", "b_1"):
+        write_task(root, a_datapoint(name, difficulty="extremely_hard"))
+    make(root)
+    assert left_out(root) == {"a_1": "folders of one name", "a-1": "folders of one name"}
+    bench = root / "export/terminal-bench"
+    assert [path.name for path in bench.glob("*/")] == ["b-1"] and folder(root, "a_1").is_dir()
+    task = read_json(bench / "b-1/task.yaml")
+    assert (task["difficulty"], task["tags"]) == ("hard", ["python", "extremely_hard"])
+    assert (bench / "b-1/amounts.csv").read_text() == "1\n2\n"
+    assert (bench / "b-1/Dockerfile").read_text().endswith("USER agent\n")
+    assert read_json(bench / "b-1/tests/config.json")["weights"]["test_sum"] == 0.7
 
 
 def test_masking_licences_benchmarks_exclusion_and_the_split_are_shared(root):
     bench = {"instance_id": "b__b-1", "problem_statement": words("a benchmark's problem", 120)}
     (root / "bench.jsonl").write_text(json.dumps(bench) + "\n")
-    write_task(root, "masked", instruction="Use ghp_" + "a1B2c3D4e5F6" * 3)
-    write_task(root, "gpl", licence="GPL-3.0")
-    write_task(root, "known", instruction=bench["problem_statement"])
-    write_task(root, "unwanted")
+    write_task(root, a_datapoint("masked", "Use ghp_" + "a1B2c3D4e5F6" * 3))
+    write_task(root, a_datapoint("gpl", licence="GPL-3.0"))
+    write_task(root, a_datapoint("known", bench["problem_statement"]))
+    write_task(root, a_datapoint("unwanted"))
     for i in range(20):
-        write_task(root, f"n-{i}", repo=f"owner/repo{i // 2}")
+        write_task(root, a_datapoint(f"n-{i}", repo=f"owner/repo{i // 2}", split=None))
     write_toml(root, more='[exclude]\nids = ["unwanted"]\n[export]\nvalidation = 0.4\n'
                           'licences = ["mit"]\ndecontaminate = ["bench.jsonl"]\n')
     assert "masked: GitHub token 1" in make(root)

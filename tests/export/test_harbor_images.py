@@ -10,13 +10,13 @@ import sys
 import tarfile
 
 import pytest
-from conftest import REPO, edit, run_script
+from conftest import REPO, run_script
 from registry_server import registry_server
 
 from codedata.export.harbor import read_image
 
 pytestmark = pytest.mark.docker
-TAG = f"codedata-test-task/tally:{os.getpid()}"
+SAMPLE = REPO / "samples/task/tally"
 
 
 def docker(*words, **kwargs) -> str:
@@ -29,15 +29,20 @@ def docker(*words, **kwargs) -> str:
 def root(tmp_path_factory):
     """Return a root with the sample task exported and its image built; the images go in the end."""
     root = tmp_path_factory.mktemp("harbor")
-    (root / "task").mkdir()
-    shutil.copy(REPO / "samples/task/tally.json", root / "task")
-    edit(root / "task/tally.json", docker_image=TAG)
+    shutil.copytree(SAMPLE, root / "task/tally")
+    with open(root / "task/tally/environment/Dockerfile", "a") as file:
+        file.write(f"LABEL of={os.getpid()}\n")   # an image of its own
     assert run_script("export.py", root).returncode == 0
     push_images(root)
     yield root
     left = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").splitlines()
-    if mine := [name for name in left if name.endswith(TAG)]:
+    if mine := [name for name in left if name.endswith(tag_of(root))]:
         docker("image", "rm", "--force", *mine)
+
+
+def tag_of(root) -> str:
+    manifest = json.loads((root / "export/harbor/manifest.json").read_text())
+    return manifest["tasks"][0]["docker_image"]
 
 
 def push_images(root, *words) -> None:
@@ -54,23 +59,23 @@ def registry():
 
 
 def test_images_are_built_pushed_and_named_by_digest_and_can_be_pulled(root, registry):
-    folder = root / "export/harbor/tally"
+    folder, tag = root / "export/harbor/tally", tag_of(root)
     built = read_image(folder)
-    assert built.ref == TAG and built.id == docker("image", "inspect", "-f", "{{.Id}}", TAG)
+    assert built.ref == tag and built.id == docker("image", "inspect", "-f", "{{.Id}}", tag)
     push_images(root, f"{registry}/team")
     pushed = read_image(folder)
-    assert pushed.id == built.id and pushed.ref.startswith(f"{registry}/team/{TAG.split(':')[0]}@")
+    assert pushed.id == built.id and pushed.ref.startswith(f"{registry}/team/{tag.split(':')[0]}@")
     before = (folder / "task.toml").read_bytes()
     push_images(root)   # a pushed one stays as it is
     done = run_script("export.py", root)
     assert "unchanged" in done.stderr and (folder / "task.toml").read_bytes() == before
-    docker("image", "rm", f"{registry}/team/{TAG}")
+    docker("image", "rm", f"{registry}/team/{tag}")
     docker("pull", "--quiet", pushed.ref)
     assert docker("run", "--rm", pushed.ref, "cat", "amounts.csv").startswith("ann,3")
     docker("image", "rm", pushed.ref)
 
 
-SOLUTION = json.loads((REPO / "samples/task/tally.json").read_text())["solution"]
+SOLUTION = (SAMPLE / "solution/solve.sh").read_text()
 FORGERY = """import glob, os
 places = ["/logs/verifier/" + name for name in ("reward.json", "reward.txt", "reward.new")]
 for place in [*glob.glob(f"/proc/{os.getppid()}/fd/*"), *places, "/tests/config.json"]:
@@ -102,6 +107,7 @@ def test_the_reward_is_that_of_the_tests_and_0_whatever_breaks(root, done, rewar
         tar.add(root / "export/harbor/tally/tests", "tests")
     script = (f"tar -x -C /\n{done}\nbash /tests/test.sh >/dev/null 2>&1\n"
               "cat /logs/verifier/reward.json 2>/dev/null || cat /logs/verifier/reward.txt")
-    command = ["docker", "run", "--rm", "-i", "--network", "none", TAG, "bash", "-c", script]
+    command = ["docker", "run", "--rm", "-i", "--network", "none", tag_of(root), "bash", "-c",
+               script]
     printed = subprocess.run(command, input=tests.getvalue(), capture_output=True)
     assert float(printed.stdout) == reward, printed.stderr

@@ -1,0 +1,131 @@
+"""Write tasks as rows: `swebench`, for its harness from version 5 on; `swesmith`, where a patch is
+the bug itself and its reverse the solution; `nl2repo`, where a document says what is missing.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from codedata.errors import Excluded
+from codedata.export import folders
+from codedata.export.formats import TEXT
+from codedata.export.tasks import TaskExport, about_text
+from codedata.records import Object, Task
+from codedata.tasks.eval_script import eval_script
+from codedata.tasks.folder import GOLD, REVERSE, TEST_PATCH, Problem, text_in, verifier_config
+from codedata.texts import text_of
+
+PROFILES = "swesmith_profiles.txt"
+LISTS = ("FAIL_TO_PASS", "PASS_TO_PASS", "functions")
+LOG_PARSER, EVAL_TYPE = "parse_log_pytest", "pass_and_fail"   # of swebench 5
+
+
+def columns_of(names: str) -> dict[str, str]:
+    """Return {name: type of the column} of names with blanks between them."""
+    return {name: f"{TEXT}[]" if name in LISTS else TEXT for name in names.split()}
+
+
+SWEBENCH = columns_of("""instance_id repo base_commit patch test_patch problem_statement hints_text
+    created_at version FAIL_TO_PASS PASS_TO_PASS environment_setup_commit image eval_script
+    log_parser eval_type language method symbol grade bug_patch source_commit image_name""")
+SWESMITH = columns_of("""instance_id repo patch FAIL_TO_PASS PASS_TO_PASS image_name created_at
+    problem_statement base_commit test_patch eval_script language method symbol grade
+    source_commit""")
+NL2REPO = columns_of("""instance_id repo base_commit licence kind functions document patch
+    strip_patch test_patch FAIL_TO_PASS PASS_TO_PASS eval_script image_name task_commit created_at
+    tests_visible tests_user""")
+OF_ABOUT = ("repo", "source_commit", "task_commit", "created_at", "language", "method", "symbol",
+            "grade", "tests_visible")
+
+
+def bug_row(task: Task, image: str) -> Object:
+    """Return all values of a bug's row of SWE-bench: its commit is the one in the image."""
+    values = _values(task, image)
+    return {**values, "base_commit": values["task_commit"]}
+
+
+def smith_row(task: Task, image: str) -> Object:
+    """Return all values of a bug's row of SWE-smith, whose `patch` makes the bug."""
+    values = bug_row(task, image)
+    return {**values, "patch": values["bug_patch"]}
+
+
+def strip_row(task: Task, image: str) -> Object:
+    """Return all values of a stripped patch's row: its commit is the repository's."""
+    values = _values(task, image)
+    return {**values, "base_commit": values["source_commit"], "kind": values["method"]}
+
+
+def _values(task: Task, image: str) -> Object:
+    config, instruction = verifier_config(task), task.instruction or ""
+    about = {name: about_text(task, name) for name in OF_ABOUT}
+    gold, reverse, test_patch = (text_in(files, name) for files, name in (
+        (task.solution, GOLD), (task.solution, REVERSE), (task.tests, TEST_PATCH)))
+    return {
+        **about, "instance_id": task.instance_id, "licence": task.about.get("licence"),
+        "functions": task.about.get("functions") or [], "patch": gold, "bug_patch": reverse,
+        "strip_patch": reverse, "test_patch": test_patch, "problem_statement": instruction,
+        "document": document_in(instruction), "hints_text": "", "version": "",
+        "FAIL_TO_PASS": config.get("FAIL_TO_PASS", []),
+        "PASS_TO_PASS": config.get("PASS_TO_PASS", []), "tests_user": config.get("user", ""),
+        "environment_setup_commit": about["source_commit"], "image": image, "image_name": image,
+        "eval_script": script_of(task), "log_parser": LOG_PARSER, "eval_type": EVAL_TYPE}
+
+
+def script_of(task: Task) -> str:
+    """Return the script that runs a task's tests, and prints what graders read. Raise Excluded for
+    one that is too long."""
+    return eval_script({name: text_in(task.tests, name) for name in task.tests})
+
+
+def document_in(instruction: str) -> str:
+    """Return the document in the instruction of a stripped patch: all behind its first part."""
+    return instruction[instruction.find("\n# ") + 1:].strip()
+
+
+# what is left out --------------------------------------------------------------------------------
+
+def row_problems(export: TaskExport) -> dict[str, Problem]:
+    """Return why tasks have no row: {instance_id: problem}."""
+    found: dict[str, Problem] = {}
+    for task in export.tasks:
+        try:
+            script_of(task)
+        except Excluded as e:
+            found[task.instance_id] = "eval_script", e.what
+    return found
+
+
+def bug_problems(export: TaskExport) -> dict[str, Problem]:
+    """Return why bugs have no row: two of a repository do not share a report."""
+    found, first = row_problems(export), {}
+    for task in export.tasks:
+        name = task.instance_id
+        report = about_text(task, "repo"), " ".join((task.instruction or "").split())
+        if name not in found and first.setdefault(report, name) != name:
+            found[name] = "report of another bug", f"{first[report]} has it, too"
+    return found
+
+
+# what is written ---------------------------------------------------------------------------------
+
+def write_rows(export: TaskExport, columns: Mapping[str, str],
+               row_of: Callable[[Task, str], Object]) -> None:
+    """Write each split as JSON Lines and as Parquet, with the row of each task and its image."""
+    for split, tasks in export.of_splits():
+        path = export.new / f"{split}.jsonl"
+        whole = (row_of(task, export.image_of(task).ref) for task in tasks)
+        rows = ({column: row[column] for column in columns} for row in whole)
+        if (sizes := folders.write_rows(path, rows)) or not export.tasks:
+            # where there is no data file at all, `datasets` loads the manifest as a row
+            folders.write_parquet(path, sizes, columns, export.settings.shard_rows)
+
+
+write_swebench = partial(write_rows, columns=SWEBENCH, row_of=bug_row)
+write_nl2repo = partial(write_rows, columns=NL2REPO, row_of=strip_row)
+
+
+def write_swesmith(export: TaskExport) -> None:
+    """Write the rows of `swesmith`, and the module that tells SWE-smith how to read their logs."""
+    write_rows(export, SWESMITH, smith_row)
+    (export.new / "profiles.py").write_text(text_of("codedata.export", PROFILES))

@@ -1,0 +1,42 @@
+"""Say what is wrong with a task's folder, fault by fault, and what to do.
+
+  python -m codedata.tasks check task/mine
+
+reads   FOLDER/                 a task, as docs/tasks.md has it: ours or somebody else's
+writes  nothing
+
+Nothing is run: it needs no engine. Exit codes: 0 no fault, 1 faults, 2 usage.
+"""
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from codedata.progress import plural, say
+from codedata.tasks.check import faults_of, notes_on
+from codedata.texts import terminal_safe
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print the faults of a folder, one a line; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m codedata.tasks", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("word", choices=["check"], help="what to do")
+    parser.add_argument("folder", metavar="FOLDER", type=Path)
+    args = parser.parse_args(argv)
+    again = f"python -m codedata.tasks check {args.folder}"
+    faults = faults_of(args.folder)
+    for fault in faults:
+        print(terminal_safe(f"{args.folder / fault.place}: {fault.what}. {fault.todo}"))
+    if faults:
+        say(f"check  {plural(len(faults), 'fault')}   again: {again}")
+        return 1
+    for note in notes_on(args.folder):
+        say(f"check  {note}")
+    say("check  no fault   next: python export.py --formats harbor; tools/run-harbor export/harbor")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""Say what Harbor refuses of a task.toml, as far as its keys are those that tasks have.
+
+Not promised: that Harbor takes what has no fault here; keys that stand in no table below are passed
+over.
+"""
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from codedata.records import Object, check_of
+
+NAME = re.compile(r"[a-zA-Z0-9][\w.-]*/[a-zA-Z0-9][\w.-]*", re.ASCII)   # org/name
+NETWORK = {"network_mode": ("no-network", "public", "allowlist"), "allowed_hosts": "list[str]"}
+MACHINE = {**NETWORK, "docker_image": "str", "workdir": "str", "cpus": "float", "memory_mb": "int",
+           "storage_mb": "int", "gpus": "int", "build_timeout_sec": "float", "os": "str",
+           "env": "dict[str, str]"}
+KEYS = {   # {table: {key: type of records.check_of(), or the values that there are}}
+    "": {"schema_version": "str", "metadata": "Object", "task": "Object", "agent": "Object",
+         "verifier": "Object", "environment": "Object", "solution": "Object", "artifacts": "list",
+         "steps": "list"},
+    "task": {"name": "str", "description": "str", "version": "str", "keywords": "list[str]"},
+    "agent": {**NETWORK, "timeout_sec": "float"},
+    "verifier": {**NETWORK, "timeout_sec": "float", "environment_mode": ("shared", "separate"),
+                 "environment": "Object", "env": "dict[str, str]", "collect": "list"},
+    "environment": MACHINE, "verifier.environment": MACHINE,
+    "solution": {"env": "dict[str, str]"}}
+OF_USERS = ("agent", "verifier")   # tables with a user, by name or number
+
+
+def toml_faults(config: Object) -> list[str]:
+    """Return what Harbor refuses of a task.toml, a sentence each."""
+    faults = [*_wrong_types(config)]
+    if faults:
+        return faults
+    if "task" in config and not NAME.fullmatch(str(config["task"].get("name", ""))):
+        faults.append(f"[task] name is {config['task'].get('name', '')!r}, not org/name")
+    verifier = config.get("verifier", {})
+    if verifier.get("environment_mode") == "shared" and "environment" in verifier:
+        faults.append("[verifier] environment_mode is shared, and there is a "
+                      "[verifier.environment]")
+    faults += [f"[{name}] allowed_hosts stands without network_mode = \"allowlist\""
+               for name in ("environment", "agent", "verifier")
+               if "allowed_hosts" in (table := config.get(name, {}))
+               and table.get("network_mode") != "allowlist"]
+    odd = [one for one in config.get("artifacts", []) if not _is_artifact(one)]
+    return faults + [f"artifacts has {one!r:.80}: no path" for one in odd]
+
+
+def _wrong_types(config: Object) -> Iterator[str]:
+    for name, keys in KEYS.items():
+        table = config
+        for part in filter(None, name.split(".")):
+            table = table.get(part, {}) if isinstance(table, dict) else {}
+        if not isinstance(table, dict):
+            continue   # the table that it stands in says so
+        for key, kind in keys.items():
+            if key in table and (fault := _type_fault(kind, table[key])):
+                yield f"{f'[{name}] ' if name else ''}{key}{fault}"
+        if name in OF_USERS and type(table.get("user", "")) not in (str, int):
+            yield f"[{name}] user is neither a name nor a number"
+
+
+def _type_fault(kind: str | tuple[str, ...], value) -> str | None:
+    if isinstance(kind, tuple):
+        return None if value in kind else f" is {value!r:.80}, not one of {', '.join(kind)}"
+    if kind == "list":
+        return None if isinstance(value, list) else " is no list"
+    return check_of(kind)(value)
+
+
+def _is_artifact(one) -> bool:
+    path = one.get("source") if isinstance(one, dict) else one
+    return isinstance(path, str) and bool(path) and ".." not in path.split("/")
+
+
+def grading_of(config: Object) -> str:
+    """Return in which container Harbor grades a task, in words."""
+    verifier = config.get("verifier", {})
+    mode = verifier.get("environment_mode") or (
+        "separate" if "environment" in verifier else "shared")
+    if mode == "shared":
+        return "in the agent's own container, with all that the agent has left there"
+    carried = [one if isinstance(one, str) else str(one.get("source"))
+               for one in config.get("artifacts", [])]
+    return f"in a fresh container, to which are carried: {', '.join(carried) or 'nothing'}"

@@ -1,0 +1,204 @@
+"""Check the rows of swebench, swesmith and nl2repo: what is in them, what is left out; that the
+harnesses take them is for `make test-swebench`."""
+from __future__ import annotations
+
+import json
+from functools import partial
+
+import pyarrow.parquet as parquet
+import pytest
+from a_task import (
+    BUG_ID,
+    BUG_PATCH,
+    HEALS,
+    REPORT,
+    STRIP,
+    STRIP_ID,
+    WORDS,
+    WRITES,
+    a_bug,
+    a_datapoint,
+    a_strip,
+    edited,
+    file_of,
+    proven_again,
+    write_task,
+)
+from conftest import write_toml
+from fake_judges import run_main
+
+import export
+from codedata.export.task_rows import NL2REPO, SWEBENCH, SWESMITH
+from codedata.tasks.eval_script import files_in
+
+OF_BUGS = ("swebench", "swesmith")
+KEY = b"ghp_" + b"a8Kx93LmQz71TbVw4RpYs6NcJe2HdF05Gu1o"
+make = partial(run_main, export.main)   # its result is what export.py prints
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Return a root with a bug and a stripped patch that were proven, and no validation split."""
+    write_toml(tmp_path, more="[export]\nvalidation = 0.0\n")
+    write_task(tmp_path, a_bug())
+    write_task(tmp_path, a_strip())
+    return tmp_path
+
+
+def rows(root, name: str = "swebench", split: str = "train") -> list[dict]:
+    path = root / f"export/{name}/{split}.jsonl"
+    return [*map(json.loads, path.read_text().splitlines())] if path.exists() else []
+
+
+def left_out(root) -> list[dict]:
+    """Return the lines on what is not exported."""
+    return [*map(json.loads, (root / "export/left_out.jsonl").read_text().splitlines())]
+
+
+def reasons(root) -> dict[str, str]:
+    return {line["name"]: line["reason"] for line in left_out(root)}
+
+
+TESTS = {"FAIL_TO_PASS": ["tests/test_words.py::test_none"],
+         "PASS_TO_PASS": ["tests/test_depths.py::test_fly"]}
+BUG_IMAGE, STRIP_IMAGE = f"codedata-bug/{BUG_ID}:1", f"codedata-bug/{STRIP_ID}:1"
+OF_BUG = {**TESTS, "instance_id": BUG_ID, "repo": "birds/heron", "base_commit": "b" * 40,
+          "source_commit": "a" * 40, "created_at": "2024-05-01T00:00:00Z", "language": "python",
+          "method": "agent", "symbol": "heron.py::wade", "grade": "subtle",
+          "problem_statement": REPORT, "image_name": BUG_IMAGE}
+ROWS = {
+    "swebench": (SWEBENCH, {
+        **OF_BUG, "patch": HEALS, "bug_patch": BUG_PATCH, "hints_text": "", "version": "",
+        "environment_setup_commit": "a" * 40, "image": BUG_IMAGE,
+        "log_parser": "parse_log_pytest", "eval_type": "pass_and_fail"}),
+    "swesmith": (SWESMITH, {**OF_BUG, "patch": BUG_PATCH}),
+    "nl2repo": (NL2REPO, {
+        **TESTS, "instance_id": STRIP_ID, "repo": "birds/heron", "base_commit": "a" * 40,
+        "task_commit": "b" * 40, "created_at": "2024-05-01T00:00:00Z", "licence": "MIT",
+        "kind": "function", "functions": [WORDS], "patch": WRITES, "strip_patch": STRIP,
+        "document": "# heron\n\nWhat herons do.\n\n## words\n\nReturn the lower-case words of a "
+                    "text.", "image_name": STRIP_IMAGE, "tests_visible": "",
+        "tests_user": "nobody"})}
+# the type of each column that is no text
+LISTS = dict.fromkeys(("FAIL_TO_PASS", "PASS_TO_PASS", "functions"), "VARCHAR[]")
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_each_column_of_a_row_is_what_the_folder_says(root, name):
+    make(root)
+    columns, wanted = ROWS[name]
+    [row] = rows(root, name)
+    test_patch, script = row.pop("test_patch"), row.pop("eval_script")
+    assert row == wanted
+    assert "+++ b/tests/test_words.py\n" in test_patch and test_patch.count("diff --git") == 1
+    task = a_strip() if name == "nl2repo" else a_bug()
+    of_task = {path: file_of(task, "tests", path) for path in task.tests}
+    assert files_in(script).items() >= of_task.items() - {("config.json", of_task["config.json"])}
+    assert columns == {column: LISTS.get(column, "VARCHAR")
+                       for column in (*row, "test_patch", "eval_script")}
+    [file] = (root / f"export/{name}/data").iterdir()
+    assert parquet.read_table(file).to_pylist() == rows(root, name)
+    assert "1 task, a row each" in (root / f"export/{name}/README.md").read_text()
+    assert make(root).count("unchanged") == 4
+
+
+def test_where_no_test_is_hidden_there_is_no_patch_of_tests(root):
+    write_task(root, proven_again(a_bug(hidden={}), {"tests_visible": "it is off"}))
+    make(root)
+    assert [row["test_patch"] for row in rows(root)] == [""]
+    assert "registry" in (root / "export/swesmith/profiles.py").read_text()
+
+
+ODD = {
+    "patch": edited(a_bug("patch.a.1"), solution={"gold.patch": HEALS.encode() + b"\n"}),
+    "tests": edited(a_bug("tests.a.1"), tests={"hidden/tests/test_words.py": b""}),
+    "image": edited(a_bug("image.a.1"), environment={"Dockerfile": b"FROM other\n"}),
+    "report": a_bug("report.a.1", instruction=None), "blank": a_strip("blank.a.1", " \n"),
+    "proof": edited(a_bug("proof.a.1"), proof=None),
+    "secret": proven_again(a_bug("secret.a.1"), tests={"hidden/tests/test_a.py": KEY}),
+    "workdir": proven_again(a_bug("workdir.a.1"), config={"environment": {"workdir": "/usr"}}),
+    "network": edited(a_strip("network.a.1"), config={"environment": {"network_mode": "off"}}),
+    "labels": edited(a_strip("labels.a.1"), config={"metadata": {"tags": "python"}})}
+REASONS = {"report": "no instruction", "blank": "no instruction", "proof": "not proven",
+           "secret": "secret in a file", "workdir": "workdir", "network": "task.toml",
+           "labels": "metadata"}
+
+
+def test_what_is_not_as_proven_or_lacks_a_part_is_left_out_by_name(root):
+    for task in ODD.values():
+        write_task(root, task)
+    make(root)
+    assert reasons(root) == {task.instance_id: REASONS.get(name, "not as proven")
+                             for name, task in ODD.items()}
+    details = (root / "export/left_out.jsonl").read_text()
+    assert "solution/" in details and "tests/" in details and "environment/" in details
+    assert "bug_inject.py agent|scale --steps issue" in details and "nl2repo.py --steps" in details
+    assert [row["instance_id"] for row in rows(root)] == [BUG_ID]
+
+
+def test_a_folder_that_cannot_be_read_and_a_file_of_an_earlier_release_are_named(root):
+    (root / "task/old.json").write_text("{}")
+    (write_task(root, a_bug("crane.a.1")) / "task.toml").write_text("[")
+    (write_task(root, a_bug("egret.a.1")) / "proof.json").write_text("[")
+    (write_task(root, a_bug("ibis.a.1")) / "tests/link").symlink_to("/etc/passwd")
+    printed = make(root, code=1)
+    for name in ("old.json is no folder", "crane.a.1/task.toml is not readable",
+                 "egret.a.1/proof.json is not readable", "ibis.a.1/tests is not readable"):
+        assert name in printed
+    assert [row["instance_id"] for row in rows(root)] == [BUG_ID]
+    assert {line["name"]: line["formats"] for line in left_out(root)} == {
+        "crane.a.1": ["harbor"], "egret.a.1": ["harbor", *OF_BUGS],
+        "ibis.a.1": ["harbor", *OF_BUGS]}
+
+
+def test_two_bugs_of_a_repository_never_share_a_report(root):
+    write_task(root, a_bug("heron.agent-2.0123abcd", "Wrong.\nSo wrong."))
+    write_task(root, a_bug("heron.agent-3.0123abcd", "Wrong. So wrong.\n"))
+    write_task(root, a_bug("crane.agent-1.0123abcd"))
+    make(root)
+    assert [(line["name"], line["reason"], line["formats"]) for line in left_out(root)] == [
+        ("heron.agent-3.0123abcd", "report of another bug", [*OF_BUGS])]
+
+
+def test_an_edited_instruction_is_exported_with_its_secrets_masked_and_one_line_a_row(root):
+    text = "Mail to eve.miller@wetlands.org\u2028about\x85birds."
+    write_task(root, edited(a_bug(), instruction=text))
+    write_task(root, edited(a_strip(), instruction=f"# Write\n\n# heron\n\n{text}\n"))
+    assert "masked: e-mail address 2" in make(root)
+    masked = "Mail to [masked: e-mail address]\u2028about\x85birds."
+    assert [rows(root, name)[0]["problem_statement"] for name in OF_BUGS] == [masked] * 2
+    assert rows(root, "nl2repo")[0]["document"] == f"# heron\n\n{masked}"
+    told = root / "export/harbor" / BUG_ID / "instruction.md"
+    assert told.read_text(encoding="utf-8") == masked
+
+
+def test_rules_of_all_exports_hold_for_tasks(root):
+    write_task(root, a_bug("crane.agent-1.0123abcd", licence="GPL-3.0",
+                           source_commit="c" * 40))
+    write_task(root, a_strip("egret.function.0123abcd", licence=None))
+    benchmark = root / "benchmark.jsonl"
+    benchmark.write_text(json.dumps({"instance_id": "b", "repo": "birds/crane", "base_commit":
+                                     "c" * 40, "problem_statement": "", "patch": ""}) + "\n")
+    write_toml(root, more=f'[export]\ndecontaminate = ["{benchmark}"]\nvalidation = 0.0\n'
+               f'[exclude]\nids = ["{BUG_ID}"]\n')
+    make(root, "--formats", "swebench,swesmith,nl2repo")
+    assert reasons(root) == {BUG_ID: "[exclude] ids", "crane.agent-1.0123abcd": "in a benchmark"}
+    write_toml(root, more='[export]\nlicences = ["MIT"]\n')
+    make(root)
+    assert {*reasons(root).values()} == {"licence"} and rows(root) == []
+    assert [row["licence"] for row in rows(root, "nl2repo")] == ["MIT"]
+
+
+def test_nothing_of_one_origin_is_in_both_splits(root):
+    for name in ("crane", "egret", "ibis"):
+        for n in (1, 2):
+            write_task(root, a_bug(f"{name}.agent-{n}.0123abcd", f"{name} {n}"))
+            write_task(root, a_datapoint(f"{name}-{n}", split=name))
+    write_toml(root, more="[export]\nvalidation = 0.5\n")
+    make(root)
+    train, validation = ({row["repo"] for row in rows(root, split=split)}
+                         for split in ("train", "validation"))
+    assert train and validation and not train & validation
+    tasks = json.loads((root / "export/terminal-bench/manifest.json").read_text())["tasks"]
+    splits = {(task["repo"], task["split"]) for task in tasks}
+    assert len(splits) == len({repo for repo, _ in splits}) == 3
