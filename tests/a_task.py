@@ -9,7 +9,6 @@
 """
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from codedata.code.patches import diff_of
 from codedata.layouts import content_of, finish, writing_folder
 from codedata.records import BUG, DATAPOINT, STRIPPED_PATCH, Files, Object, Task
 from codedata.tasks.folder import ARCHIVE, Container, config_of, from_image, proven, with_about
+from codedata.tasks.tests_folder import suite_tests, weighted_tests
 
 BUG_ID, STRIP_ID, DATAPOINT_ID = "heron.agent-1.0123abcd", "heron.function.0123abcd", "tally"
 IMAGE_ID = "sha256:" + "1" * 64
@@ -83,18 +83,16 @@ def _of_repository(kind: str, instance_id: str, instruction: str | None, gold: s
     about = {"kind": kind, "repo": repo, "source_commit": COMMIT, "task_commit": TASK_COMMIT,
              "created_at": CREATED_AT, "tests_visible": "", "split": repo, **known}
     image = f"codedata-bug/{instance_id.lower()}:1"
-    config = {"user": "nobody", "timeout_s": 540, "workdir": "/testbed",
-              "FAIL_TO_PASS": [FAIL_TO_PASS], "PASS_TO_PASS": [PASS_TO_PASS], "reads": "junit",
-              "canary": "tests", "activation": "", "archive": ARCHIVE, "counts": counts}
-    tests = {**_verifier(config), "tests.sh": b"python3 -m pytest\n",
-             "test.patch": diff_of({}, hidden).encode(),
-             **{f"hidden/{path}": content for path, content in hidden.items()}}
+    tests = suite_tests("python3 -m pytest", hidden, workdir="/testbed", user="nobody",
+                        timeout_s=540, FAIL_TO_PASS=[FAIL_TO_PASS], PASS_TO_PASS=[PASS_TO_PASS],
+                        canary="tests", counts=counts)
+    tests = {**tests, "test.patch": diff_of({}, hidden)}
     solution = {"solve.sh": SOLVE.encode(), "gold.patch": gold.encode(),
                 "reverse.patch": reverse.encode()}
     container = Container("/testbed", image, collect=COLLECT)
     return _proven(Task(instance_id, kind, config_of(instance_id, container, about,
                                                      {"tags": ["python"]}),
-                        from_image(image), solution, tests, instruction))
+                        from_image(image), solution, _encoded(tests), instruction))
 
 
 def a_datapoint(instance_id: str = DATAPOINT_ID, instruction: str | None = "Write /app/tally.\n",
@@ -102,21 +100,18 @@ def a_datapoint(instance_id: str = DATAPOINT_ID, instruction: str | None = "Writ
     """Return a datapoint that was proven, whose image is built with a context."""
     known = {"kind": DATAPOINT, "repo": instance_id, "licence": "MIT", "split": instance_id,
              "language": "python", **about}
-    config = {"user": "agent", "timeout_s": 540, "workdir": "/app",
-              "weights": {"test_none": 0.3, "test_sum": 0.7}}
+    tests = weighted_tests({"test_none": 0.3, "test_sum": 0.7}, "agent", "/app", 600)
     labels = {"difficulty": difficulty, "category": category, "tags": ["python"]}
     container = Container("/app", agent_user="agent", network="public")
     return _proven(Task(
         instance_id, DATAPOINT, config_of(instance_id, container, known, labels),
         {"Dockerfile": DOCKERFILE.encode(), "amounts.csv": b"1\n2\n"},
         {"solve.sh": b"printf '#!/bin/sh\\nawk ...\\n' >/app/tally; chmod +x /app/tally\n"},
-        {**_verifier(config), "test_outputs.py": TESTS.encode()}, instruction))
+        _encoded({**tests, "test_outputs.py": TESTS}), instruction))
 
 
-def _verifier(config: Object) -> Files:
-    """Return the verifier's programs, as far as they are there."""
-    return {"test.sh": b"#!/bin/bash\nexec python3 -I /tests/verify.py\n", "verify.py": b"",
-            "processes.py": b"", "config.json": json.dumps(config, indent=2).encode() + b"\n"}
+def _encoded(texts: Mapping[str, str]) -> Files:
+    return {name: text.encode() for name, text in texts.items()}
 
 
 def _proven(task: Task) -> Task:

@@ -264,7 +264,7 @@ def _by_path(patch: str) -> dict[str, str]:
 
 def _verifier(task: Task, config: Object) -> Iterator[Fault]:
     names = tests_folder.OF_WEIGHTED if "weights" in config else tests_folder.OF_SUITE
-    if config.get("reads", "junit") != "junit":
+    if config.get("reads") in tests_folder.READS[1:]:
         names += tests_folder.OF_OTHER_REPORTS
     odd = [name for name in names
            if text_in(task.tests, name) != text_of("codedata.tasks.verifier", name)]
