@@ -3,10 +3,7 @@
 for SWE-bench and SWE-smith, stripped patches with their documents.
 
 reads   final/, refined/, defeat/       Sample, from report.py
-        task/                           HarborTask, by hand
-        dp/, dp/_checks/                Datapoint, approved in build_dp.py, and its checks
-        bug/, bug/_verdicts/            Bug, from bug_inject.py, and which of them still count
-        nl2repo/, _patches/, _meta/     StripPatch, RepoDocument and RepoMeta, from nl2repo.py
+        task/<id>/                      Task, of bug_inject.py, nl2repo.py, build_dp.py, or by hand
         score/_duel.json                the outcome: a duel that was not accepted is not exported
         answer*/, score/                to see whether the buckets are up to date
         commit/, prompt/, _ledger.jsonl repository, licence, source, models, costs
@@ -28,7 +25,7 @@ def main(argv=None) -> int:
     parser = cli.parser(__doc__, "export")
     add = parser.add_argument_group("flags of export.py").add_argument
     add("--formats", type=lambda text: tuple(text.split(",")), metavar="A,B",
-        help="only these (default: those whose directories have records)")
+        help="only these (default: those of which there are turns or tasks)")
     add("--against", action="append", metavar="PATH",
         help="earlier training data: its turns are left out (repeatable)")
     add("--rejected-too", action="store_true", default=None,
