@@ -31,7 +31,8 @@ PAUSE_S = 3.0
 CLEAR = "\x1b[H\x1b[2J"
 # how a script is called, and a directory that is there if the root has this stage
 STAGES = [("prompt", "prompt"), ("king", "prompt"), ("ch", "answer*"), ("validate", "answer*"),
-          ("report", "score"), ("export", "final"), ("export", "task/[!_.]*"), ("refine", "answer/_attempts"),
+          ("report", "score"), ("export", "final"), ("export", "task/[!_.]*"),
+          ("refine", "answer/_attempts"),
           *((f"ch --how {how}", f"variants/{how}") for how in HOW),
           *((f"validate --how {how}", f"score_{how}") for how in HOW),
           ("validate --mode reference", "score_reference"),

@@ -14,6 +14,7 @@ from functools import partial
 import duckdb
 import pytest
 import yaml
+from a_task import a_bug, write_task
 from conftest import (
     REPO,
     edit,
@@ -40,7 +41,6 @@ from judged import (
     write_root,
     write_turn,
 )
-from proven import write_bug
 
 import ch
 import export
@@ -687,7 +687,7 @@ def test_an_empty_set_comes_out_well(root, load):
         with pytest.raises(ValueError, match="no data"):   # datasets 5.2 holds no empty table
             load(root / "export" / form)
     write_turn(root, "t_2")
-    write_bug(root, "heron.agent-1.0123abcd", problem_statement=None)
+    write_task(root, a_bug(instruction=None))
     make(root)
     for form in ("swebench", "swesmith"):
         assert list(load(root / "export" / form, streaming=True)["train"]) == []

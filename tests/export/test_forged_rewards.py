@@ -4,11 +4,10 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from conftest import edit, run_script, write_json
+from a_task import a_datapoint, proven_again, write_task
+from conftest import run_script
 
-from codedata.checks.approval import VALIDATOR
-from codedata.checks.datapoints import read_datapoint
-from codedata.records import DatapointChecks
+from codedata.tasks.tests_folder import weighted_tests
 
 pytestmark = pytest.mark.docker
 PASSED = "PASSED test_outputs.py::test_a"
@@ -34,29 +33,21 @@ def test_b():
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """Return the exports of a datapoint that was approved, whose program forges."""
+    """Return the exports of a datapoint whose program forges."""
     root = tmp_path_factory.mktemp("forged")
-    folder = root / "dp/forged"
-    files = {"prompt.md": "Mend it.\n", "tests.py": TESTS, "solution.sh": "true\n",
-             "dockerfile": "FROM codedata-base:bookworm\nWORKDIR /app\nCOPY tool .\n",
-             "weights.json": '{"test_a": 0.7, "test_b": 0.3}', "files/tool": FORGER}
-    (folder / "files").mkdir(parents=True)
-    for name, text in files.items():
-        (folder / name).write_text(text)
-    write_json(folder / "metadata.json", {
-        "status": "in_review", "category": "Data Processing", "tags": [], "difficulty": "easy",
-        "languages": ["python"], "lineage": {}})
-    content = read_datapoint(folder).content
-    edit(folder / "metadata.json", status="approved", approved=content)
-    write_json(root / f"dp/_checks/{content}.json", vars(DatapointChecks(
-        "forged", content, "", VALIDATOR, True, [], [], 1.0, 1.0)))
+    tests = {**weighted_tests({"test_a": 0.7, "test_b": 0.3}, "agent", "/app", 600),
+             "test_outputs.py": TESTS}
+    write_task(root, proven_again(
+        a_datapoint("forged"), environment={"tool": FORGER.encode()},
+        tests={name: text.encode() for name, text in tests.items()}))
     assert run_script("export.py", root, "--formats", "harbor,terminal-bench").returncode == 0
     return root / "export"
 
 
 def printed(folder, script: str) -> str:
     """Return what a script prints on a terminal, in a container where the task's program lies."""
-    given = ["-v", f"{folder}:/given:ro", "-v", f"{folder.parents[2]}/dp/forged/files:/files:ro"]
+    harbor = folder.parents[1] / "harbor/forged"
+    given = ["-v", f"{folder}:/given:ro", "-v", f"{harbor}/environment:/files:ro"]
     setup = ("useradd agent; mkdir /app; cp /files/tool /app; chmod 755 /app/tool\n"
              "cp -r /given/tests /tests\n")
     return subprocess.run(["docker", "run", "--rm", "-t", "--network", "none", *given,
@@ -86,7 +77,8 @@ def test_the_reward_that_a_tested_program_leaves_is_not_the_one_that_harbor_read
 
 @pytest.mark.parametrize(("user", "is_hidden"), [("agent", True), ("", False)])
 def test_a_tested_program_reads_no_test(exported, user, is_hidden):
-    script = (f"{as_user(user)} bash /tests/test.sh >/log 2>&1; sort -u /tmp/spied")
+    script = (f"{as_user(user)} bash /tests/test.sh >/log 2>&1"
+              "; sort -u /tmp/spied")
     seen = printed(exported / "harbor/forged", script).split("\n")
     read = {line.strip() for line in seen if line.startswith("read /tests/")}
     assert "looked" in {line.strip() for line in seen}
