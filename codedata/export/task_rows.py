@@ -10,7 +10,7 @@ from codedata.errors import Excluded
 from codedata.export import folders
 from codedata.export.formats import TEXT
 from codedata.export.tasks import TaskExport, about_text
-from codedata.records import Object, Task
+from codedata.records import Object, Task, check_of
 from codedata.tasks.eval_script import eval_script
 from codedata.tasks.folder import GOLD, REVERSE, TEST_PATCH, Problem, text_in, verifier_config
 from codedata.texts import text_of
@@ -62,12 +62,12 @@ def _values(task: Task, image: str) -> Object:
     gold, reverse, test_patch = (text_in(files, name) for files, name in (
         (task.solution, GOLD), (task.solution, REVERSE), (task.tests, TEST_PATCH)))
     return {
-        **about, "instance_id": task.instance_id, "licence": task.about.get("licence"),
+        **about, "instance_id": task.instance_id, "licence": about_text(task, "licence") or None,
         "functions": task.about.get("functions") or [], "patch": gold, "bug_patch": reverse,
         "strip_patch": reverse, "test_patch": test_patch, "problem_statement": instruction,
         "document": document_in(instruction), "hints_text": "", "version": "",
         "FAIL_TO_PASS": config.get("FAIL_TO_PASS", []),
-        "PASS_TO_PASS": config.get("PASS_TO_PASS", []), "tests_user": config.get("user", ""),
+        "PASS_TO_PASS": config.get("PASS_TO_PASS", []), "tests_user": str(config.get("user", "")),
         "environment_setup_commit": about["source_commit"], "image": image, "image_name": image,
         "eval_script": script_of(task), "log_parser": LOG_PARSER, "eval_type": EVAL_TYPE}
 
@@ -87,13 +87,17 @@ def document_in(instruction: str) -> str:
 
 def row_problems(export: TaskExport) -> dict[str, Problem]:
     """Return why tasks have no row: {instance_id: problem}."""
-    found: dict[str, Problem] = {}
-    for task in export.tasks:
-        try:
-            script_of(task)
-        except Excluded as e:
-            found[task.instance_id] = "eval_script", e.what
-    return found
+    found = {task.instance_id: _problem(task) for task in export.tasks}
+    return {name: problem for name, problem in found.items() if problem}
+
+
+def _problem(task: Task) -> Problem | None:
+    try:
+        values = _values(task, "")
+    except Excluded as e:
+        return "eval_script", e.what
+    faults = [f"{name}{fault}" for name in LISTS if (fault := check_of("list[str]")(values[name]))]
+    return ("columns", "; ".join(faults)) if faults else None
 
 
 def bug_problems(export: TaskExport) -> dict[str, Problem]:

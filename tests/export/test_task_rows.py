@@ -118,10 +118,11 @@ ODD = {
     "secret": proven_again(a_bug("secret.a.1"), tests={"hidden/tests/test_a.py": KEY}),
     "workdir": proven_again(a_bug("workdir.a.1"), config={"environment": {"workdir": "/usr"}}),
     "network": edited(a_strip("network.a.1"), config={"environment": {"network_mode": "off"}}),
-    "labels": edited(a_strip("labels.a.1"), config={"metadata": {"tags": "python"}})}
+    "labels": edited(a_strip("labels.a.1"), config={"metadata": {"tags": "python"}}),
+    "functions": edited(a_strip("functions.a.1"), {"functions": "words"})}
 REASONS = {"report": "no instruction", "blank": "no instruction", "proof": "not proven",
            "secret": "secret in a file", "workdir": "workdir", "network": "task.toml",
-           "labels": "metadata"}
+           "labels": "metadata", "functions": "columns"}
 
 
 def test_what_is_not_as_proven_or_lacks_a_part_is_left_out_by_name(root):
