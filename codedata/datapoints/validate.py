@@ -39,7 +39,6 @@ from codedata.datapoints.grade import (
 )
 from codedata.errors import ItemFailed
 from codedata.export.datapoints import TAKEN, verifier_of
-from codedata.export.harbor import OF_VERIFIER
 from codedata.progress import begin_step, current_step
 from codedata.records import Datapoint, DatapointCheck
 from codedata.sandbox import SandboxDied, docker_engine
@@ -48,6 +47,7 @@ from codedata.sandbox.dockerfile import base_of, read_dockerfile
 from codedata.sandbox.factory import SandboxFactory
 from codedata.sandbox.image_layers import TAR, unpacked
 from codedata.sandbox.process_labels import temporary_folder
+from codedata.tasks.folder import OF_VERIFIER
 from codedata.tasks.verifier.runner_output import ANSI
 from codedata.texts import natural, printable, text_of, tomllib
 

@@ -11,7 +11,7 @@ from codedata.export import folders
 from codedata.export.formats import TEXT
 from codedata.export.tasks import TaskExport, about_text
 from codedata.records import Object, Task, check_of
-from codedata.tasks.eval_script import eval_script
+from codedata.tasks.eval_script import script_of
 from codedata.tasks.folder import GOLD, REVERSE, TEST_PATCH, Problem, text_in, verifier_config
 from codedata.texts import text_of
 
@@ -72,12 +72,6 @@ def _values(task: Task, image: str) -> Object:
         "eval_script": script_of(task), "log_parser": LOG_PARSER, "eval_type": EVAL_TYPE}
 
 
-def script_of(task: Task) -> str:
-    """Return the script that runs a task's tests, and prints what graders read. Raise Excluded for
-    one that is too long."""
-    return eval_script({name: text_in(task.tests, name) for name in task.tests})
-
-
 def document_in(instruction: str) -> str:
     """Return the document in the instruction of a stripped patch: all behind its first part."""
     return instruction[instruction.find("\n# ") + 1:].strip()
@@ -94,8 +88,8 @@ def row_problems(export: TaskExport) -> dict[str, Problem]:
 def _problem(task: Task) -> Problem | None:
     try:
         values = _values(task, "")
-    except Excluded as e:
-        return "eval_script", e.what
+    except (Excluded, ValueError) as e:   # too long, or a test is no text
+        return "eval_script", str(e)
     faults = [f"{name}{fault}" for name in LISTS if (fault := check_of("list[str]")(values[name]))]
     return ("columns", "; ".join(faults)) if faults else None
 
