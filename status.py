@@ -31,13 +31,12 @@ PAUSE_S = 3.0
 CLEAR = "\x1b[H\x1b[2J"
 # how a script is called, and a directory that is there if the root has this stage
 STAGES = [("prompt", "prompt"), ("king", "prompt"), ("ch", "answer*"), ("validate", "answer*"),
-          ("report", "score"), ("export", "final"), ("export", "task/[!_.]*"),
-          ("refine", "answer/_attempts"),
+          ("report", "score"), ("export", "final"), ("refine", "answer/_attempts"),
           *((f"ch --how {how}", f"variants/{how}") for how in HOW),
           *((f"validate --how {how}", f"score_{how}") for how in HOW),
           ("validate --mode reference", "score_reference"),
           ("check_judges probe", "probe"), ("check_judges sanity", "sanity"), ("env_setup", "env"),
-          ("analyze", "coverage"), ("analyze", "analysis"),
+          ("analyze", "coverage"), ("analyze", "analysis"), ("export", "task/[!_.]*"),
           ("bug_inject agent --steps bug_issue", "bug"), ("bug_inject scale", "bug/_config"),
           ("nl2repo --writer template --steps extract,meta,communities,screen,patches,proof,"
            "doc_part2,doc_part1,doc", "nl2repo"), ("build_dp agents", "dp/_seeds"),

@@ -34,8 +34,7 @@ MAY_IMPORT_EXPORT = {   # of the makers, until the tasks that they make need no 
     ("codedata.nl2repo.prove_strips", "codedata.export.nl2repo"),
     ("codedata.datapoints.calibrate", "codedata.export.datapoints"),
     ("codedata.datapoints.commands", "codedata.export.datapoints"),
-    ("codedata.datapoints.validate", "codedata.export.datapoints"),
-    ("codedata.datapoints.validate", "codedata.export.harbor")}
+    ("codedata.datapoints.validate", "codedata.export.datapoints")}
 EARLIER_NAME = "codedata.checks.leak"   # of `python -m codedata.leak`
 MAY_BE_LONGER = ["codedata/agent/run_tests.py"]   # a line that models are shown
 MAY_LACK_A_DOCSTRING = [   # patterns of names: a script's docstring says what main() does
