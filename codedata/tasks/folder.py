@@ -25,6 +25,9 @@ GOLD, REVERSE = "gold.patch", "reverse.patch"   # in solution/: heals it; what h
 CONFIG, TEST_SCRIPT, TEST_PATCH, HIDDEN = "config.json", "tests.sh", "test.patch", "hidden"
 ARCHIVE = "/var/tmp/codedata-work.tar"   # of an agent's work, where a task says how it is made
 TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")   # as Harbor takes them
+BEFORE_DOCUMENT = (   # the line of an instruction behind which the document of its functions begins
+    "- Tests decide, also some that you do not have: those that fail without the bodies are "
+    "counted, those that pass now have to go on passing.")
 NOT_PROVEN = ("metadata", "artifacts")   # of task.toml: labels
 # Of the verifier: an agent's working directory neither holds nor lies in any of it.
 OF_VERIFIER = ("/tests", "/logs", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/usr/bin",
@@ -157,6 +160,13 @@ def with_about(task: Task, **more) -> Task:
 def instruction_digest(task: Task) -> str:
     """Return the digest of what an agent is told."""
     return hashlib.sha256((task.instruction or "").encode()).hexdigest()[:16]
+
+
+def document_in(instruction: str) -> str:
+    """Return the document in an instruction of a stripped patch; all of one whose line before it a
+    person removed."""
+    _, is_there, document = instruction.partition(f"{BEFORE_DOCUMENT}\n\n")
+    return (document if is_there else instruction).removesuffix("\n")
 
 
 # why it is not exported --------------------------------------------------------------------------
