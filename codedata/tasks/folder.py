@@ -151,10 +151,12 @@ def edited_parts(task: Task) -> list[str]:
 def with_about(task: Task, **more) -> Task:
     """Return a task of which [metadata.codedata] says more, and its labels where `labels` are
     given: neither is a part of what was proven."""
-    metadata = {**task.config.get("metadata", {}), **more.pop("labels", {})}
+    labels = more.pop("labels", {})
+    metadata = {**task.config.get("metadata", {}), **labels}
     more = {key: value for key, value in more.items() if value is not None}
     metadata["codedata"] = {**task.about, **more}
-    return replace(task, config={**task.config, "metadata": metadata})
+    table = {**_table(task, "task"), "keywords": [*metadata.get("tags", [])]}
+    return replace(task, config={**task.config, "task": table, "metadata": metadata})
 
 
 def instruction_digest(task: Task) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import time
 
 import pytest
@@ -14,9 +15,11 @@ from scenario import Scenario
 from setups import wait_till_reaped
 from stripped_tide import TESTS, TIDE, a_patch, tide_image, write_root  # noqa: F401  fixture
 
+from codedata.nl2repo.instruct import make_instruction, task_documents
 from codedata.nl2repo.write_documents import document_name
-from codedata.records import Document, RepoDocument, StripPatch, parse
-from codedata.tasks.folder import document_in
+from codedata.records import Document, RepoDocument, StripPatch, Task, parse
+from codedata.store import Store
+from codedata.tasks.folder import document_in, edited_parts
 
 HERON = "heron.function.0123abcd"
 PHASE, ADD = (document_name("tide", TIDE + name) for name in ("phase", "Table.add"))
@@ -170,9 +173,14 @@ def test_an_instruction_follows_its_document_until_a_person_edits_it(tmp_path):
     assert "no document of all its functions yet: nl2repo.py --steps doc" in done
 
 
-def test_a_sample_is_as_the_step_writes_it():
+def test_a_sample_is_as_the_steps_write_it(tmp_path):
     folder = REPO / "samples/nl2repo"
     whole = parse(RepoDocument, read_json(folder / "humanize.json"), "")
     assert "\n".join(one["text"] for one in whole.sections) == (folder / "humanize.md").read_text()
     patch = parse(StripPatch, read_json(next((folder / "_patches").glob("*.json"))), "")
     assert whole.index[patch.id]["functions"] == patch.functions
+    shutil.copytree(folder, tmp_path / "nl2repo", ignore=shutil.ignore_patterns("_*", "task"))
+    shutil.copytree(folder / "task", tmp_path / "task")
+    task = Store(tmp_path, Task).open().read(patch.id)
+    assert edited_parts(task) == [] and task.about["functions"] == patch.functions
+    assert make_instruction(task, task_documents(tmp_path).open().read(patch.id)) == task
