@@ -7,15 +7,16 @@ Seven steps, one after the other; the last three without a model with --writer t
   coverage       what each test runs: analyze.py's step
   meta           what the project is
   relationship   analyze.py's analysis; functions that belong together; strips, screened and proven
-  doc_part2      a document for each function of a proven patch
+  doc_part2      a document for each function of a task
   doc_part1      a document for the project
-  doc            both together
+  doc            both together, and in the tasks' instructions
 
 reads   env/<repo_name>.json               Environment, from env_setup.py; or the rows of --input
 writes  coverage/, analysis/               as analyze.py
         nl2repo/_sources/<repo_name>/      a copy of the source; _meta/<repo_name>.json   RepoMeta
         nl2repo/_communities/<repo_name>.json   Communities
         nl2repo/_patches/<id>.json         StripPatch
+        task/<id>/                         Task, of patches that are proven
         nl2repo/_docs/<name>.json          Document; nl2repo/_trajectories/ (--writer llm)
         nl2repo/<repo_name>.json, .md      RepoDocument
         a _ledger.jsonl in each            a line an attempt
@@ -32,6 +33,7 @@ from codedata.analysis.analyse import Analyser
 from codedata.analysis.measure import Measurer
 from codedata.code.environments import Environments
 from codedata.nl2repo.communities import Relater
+from codedata.nl2repo.instruct import instruct_stage
 from codedata.nl2repo.prove_strips import StripProver
 from codedata.nl2repo.screen_strips import StripScreener, patches_stage
 from codedata.nl2repo.sources import Describer, Extractor
@@ -41,16 +43,18 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 
 HOLDS = (records.SourceCopy, records.Coverage, records.RepoMeta, records.Analysis,
-         records.Communities, records.StripPatch, records.Document, records.RepoDocument)
+         records.Communities, records.StripPatch, (records.Task, records.STRIPPED_PATCH),
+         records.Document, records.RepoDocument)
 RELATIONSHIP = ("analysis", "communities", "screen", "patches", "proof")
 WRITTEN = ("doc_part2", "doc_part1")
-STEPS = ("extract", "coverage", "meta", *RELATIONSHIP, *WRITTEN, "doc")
+DOC = ("doc", "instruct")
+STEPS = ("extract", "coverage", "meta", *RELATIONSHIP, *WRITTEN, *DOC)
 
 
 def main(argv=None) -> int:
     parser = cli.parser(__doc__, "nl2repo", "sandbox")
     flags = parser.add_argument_group("flags of nl2repo.py")
-    cli.steps_flag(flags, STEPS, {"relationship": RELATIONSHIP})
+    cli.steps_flag(flags, STEPS, {"relationship": RELATIONSHIP, "doc": DOC})
     add = flags.add_argument
     add("--writer", choices=["llm", "template"], help="template: no model (default: llm)")
     add("--num-runs", type=cli.positive, default=3, metavar="N",
@@ -97,7 +101,8 @@ def steps_of(args, settings: Settings) -> dict:
         "proof": lambda models: StripProver(settings, host(models)).stage(environments()),
         "doc_part2": lambda models: writer(models).functions_stage(environments()),
         "doc_part1": lambda models: writer(models).project_stage(environments()),
-        "doc": lambda models: document_stage(settings.root)}
+        "doc": lambda models: document_stage(settings.root),
+        "instruct": lambda models: instruct_stage(settings.root)}
 
 
 def step_of(stage: Stage, then: str) -> Stage:

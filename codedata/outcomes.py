@@ -2,12 +2,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from codedata.progress import plural
 from codedata.records import Analysis, Bug, Coverage, Environment, RepoDocument, StripPatch
 
 PASSED = "passed"
+GOOD = "good"   # verdict of screening
 NO_TESTS = ("no_recipe", "no_tests")   # causes
 ADD_TESTS = "add tests that pytest, or the runner of its language, finds, or have "
 ASK_AN_AGENT = "an agent look for the scripts (it asks a model): --planner agent in place of recipe"
@@ -60,14 +61,16 @@ def of_bugs(bugs: Collection[Bug]) -> str:
     return f"{plural(len(texts), 'bug')} proven ({listed}), {texts.count(True)} with a text{none}"
 
 
-def of_strips(patches: Iterable[StripPatch]) -> str:
-    """Return how many stripped patches are proven, by kind, and why others are not."""
-    tried, proven, refused = Counter(), Counter(), Counter()
+def of_strips(patches: Iterable[StripPatch], proven: Collection[str],
+              refused: Mapping[str, str]) -> str:
+    """Return how many stripped patches are proven, by kind, and why others are not that screening
+    took. `proven` and `refused` name patches, the latter with the reason."""
+    tried, n_proven, whys = Counter(), Counter(), Counter()
     for patch in patches:
         tried[patch.kind] += 1
-        if patch.proof:
-            proven[patch.kind] += patch.proof["proven"]
-            refused[patch.proof["reason"]] += 1
-    whys = "".join(f"; {why} ({n})" for why, n in refused.items() if why)
-    kinds = ", ".join(f"{kind} {proven[kind]} of {n}" for kind, n in tried.items())
-    return f"{proven.total()} of {tried.total()} stripped patches proven: {kinds}{whys}"
+        n_proven[patch.kind] += patch.id in proven
+        if patch.id in refused.keys() - {*proven} and patch.screened.get("verdict") == GOOD:
+            whys[refused[patch.id]] += 1
+    kinds = ", ".join(f"{kind} {n_proven[kind]} of {n}" for kind, n in tried.items())
+    reasons = "".join(f"; {why} ({n})" for why, n in whys.items())
+    return f"{n_proven.total()} of {tried.total()} stripped patches proven: {kinds}{reasons}"

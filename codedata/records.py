@@ -748,31 +748,12 @@ class Communities:
         return self.repo_name
 
 
-class StripProof(TypedDict):
-    """Hold what the runs of a StripPatch proved, and the task that comes of it."""
-
-    proven: bool
-    reason: str              # why it is not; "" where it is
-    patch: str               # writes the bodies again: the reverse of `diff`
-    test_patch: str          # brings the hidden tests back; "" where none are hidden
-    tests_visible: str       # why none are hidden; "" where they are
-    FAIL_TO_PASS: list[str]  # escaped as junit.escaped_name() does
-    PASS_TO_PASS: list[str]
-    image_name: str          # holds the stripped source
-    base_commit: str         # the only commit in the image
-    eval_script: str
-    created_at: str          # date of the commit in env/, ISO 8601, UTC
-    runs: list[Object]
-    log: str                 # the end of what a run without the bodies printed
-    verifier: Object         # {user, canary}: how a task's verifier runs the tests; {} of no proof
-    digest: str              # of what was proven
-    seconds: Seconds
-
-
 @dataclass(frozen=True)
 class StripPatch:
-    """Hold functions whose bodies are stripped, and the proof that tests notice:
-    nl2repo/_patches/<id>.json."""
+    """Hold functions whose bodies are stripped, a candidate for a task: nl2repo/_patches/<id>.json.
+
+    Files of earlier releases have a proof, too, which is not read.
+    """
 
     directory = "nl2repo/_patches"
     id: ItemName             # <repo_name>.<kind>.<8 hex digits of the normalised diff>
@@ -784,7 +765,6 @@ class StripPatch:
     sources: list[str]       # digest of the source of each of them
     diff: str                # strips the bodies
     screened: Object         # {verdict, reason, n_covering, n_failing, how, seconds}
-    proof: StripProof | None = None   # null: not proven yet, or rejected by screening
 
     @property
     def instance_id(self) -> str:
@@ -828,7 +808,7 @@ class RepoDocument:
     base_commit: str
     licence: str | None
     sections: list[Object]   # {name: its Document, subject, title, text}: the project's first
-    index: dict[str, Object] # {id of a proven patch: {kind, functions, names: public ones that its
+    index: dict[str, Object] # {id of a task: {kind, functions, names: public ones that its
                              # tests touch, missing: those that stand nowhere}}
     checks: Object           # shares of documented functions and names; overlap, at most
 
@@ -1271,7 +1251,7 @@ _CHECKS |= {kind.__name__: _has({name: (" is missing" if kind.__total__ else "",
                                         check_of(one.__forward_arg__))
                                  for name, one in kind.__annotations__.items()})
             for kind in (CaseResult, Measurement, CoveredTest, Otherwise, Candidate,
-                         BugVerdict, StripCandidate, ScreenedStrip, StripProof, DatapointCheck,
+                         BugVerdict, StripCandidate, ScreenedStrip, DatapointCheck,
                          QueueTask, QueueData)}
 _CHECKS["QueueLine"] = _has({
     **_texts("event", "detail"), "at": (" is missing", _CHECKS["UnixTime"]),

@@ -401,9 +401,9 @@ class States:
             item.state, item.reason, item.counts, item.adoption = "failed", fault, False, None
         is_anew = self.selection.force or (
             self.selection.refresh and excluded and excluded.settings != self.settings)
-        if item.state == "missing" and excluded and not is_anew and (
-                excluded.read == self.read_of(facts)):
-            item.state, item.reason = "excluded", excluded.error
+        if item.state in ("missing", "stale") and excluded and not is_anew and (
+                not item.copies_only and excluded.read == self.read_of(facts)):
+            item.state, item.reason = "excluded", excluded.error   # an older output stays
         elif failed and item.state in ("missing", "stale", "incomplete") and not item.copies_only:
             item.state, item.reason = "failed", failed.error
         elif failed and item.state == "done":   # its inputs are again what it was made from

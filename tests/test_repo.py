@@ -80,7 +80,7 @@ def test_a_summary_says_what_came_of_a_root_and_what_to_do_where_nothing_did(tmp
     write_bug(tmp_path)
     write_bug(tmp_path, "heron.agent-2.4567cdef", problem_statement=None)
     write_strip(tmp_path)
-    write_strip(tmp_path, "heron.function.4567cdef", proven=False, reason="odd")
+    write_strip(tmp_path, "heron.function.4567cdef", refused="odd")
     line = {"stage": "env_setup", "item": "heron", "state": "done", "seconds": 90}
     (tmp_path / "env/_ledger.jsonl").write_text(json.dumps(line) + '\n{"sta')   # killed
     done = run_script("status.py", tmp_path, "--summary")

@@ -1,6 +1,7 @@
 """Prove stripped patches as bugs are proven, in fresh containers: the stage `proof` of the step
-`relationship`. Only a test that needs one of the bodies may fail. Doctests are never graded: they
-stand in the docstrings that a solver sees."""
+`relationship`. What is proven becomes a task in task/, what is not is excluded with its reason.
+Only a test that needs one of the bodies may fail. Doctests are never graded: they stand in the
+docstrings that a solver sees."""
 from __future__ import annotations
 
 import time
@@ -8,34 +9,37 @@ from dataclasses import replace
 
 from codedata.analysis.analyse import COVERAGE_FIELDS
 from codedata.analysis.measure import JUDGED_BY
-from codedata.checks.evidence import strip_digest
+from codedata.code.contexts import LANGUAGE
 from codedata.code.entities import is_test_file
 from codedata.code.environments import labelled
 from codedata.code.test_results import place_of
 from codedata.errors import Excluded
-from codedata.export.nl2repo import measured_verifier
-from codedata.nl2repo.screen_strips import ALL, id_of
+from codedata.nl2repo.screen_strips import ALL, id_of, strip_patches
 from codedata.outcomes import of_strips
-from codedata.progress import begin_step, named
+from codedata.progress import named
 from codedata.records import (
+    STRIPPED_PATCH,
     Communities,
     Coverage,
     Environment,
+    RepoMeta,
     SourceCopy,
     StripPatch,
-    StripProof,
+    Task,
 )
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
-from codedata.store import Derived, Store, all_readable
+from codedata.store import Derived, Store, all_readable, digest
+from codedata.tasks.folder import with_about
 from codedata.tasks.prove import GOOD, Proof, Prover, known_results, time_limit
 from codedata.tasks.screen import Screener
-from codedata.tasks.verifier.junit import escaped_name
 from codedata.texts import printable
 
+STAGE = "nl2repo.proof"
 IMAGES = "codedata-nl2repo/"
+PROVEN = ("config", "environment", "solution", "tests", "proof")   # fields of a Task
 
 
 class StripProver:
@@ -48,45 +52,55 @@ class StripProver:
 
     def stage(self, environments: Derived) -> Stage:
         """Return the stage."""
-        store = Store(self._root, StripPatch, derived=True)   # of a repository
+        tasks = Store(self._root, Task, kind=STRIPPED_PATCH)
         return Stage(
-            "nl2repo.proof", make=self.make,
-            reads=Reads(store, ("base_commit", "functions", "diff"), made_by="nl2repo.patches"),
+            STAGE, make=self.make,
+            reads=Reads(strip_patches(self._root), ("base_commit", "functions", "diff"),
+                        made_by="nl2repo.patches"),
             joined=(Reads(environments, JUDGED_BY, made_by="env_setup", same="base_commit"),
                     Reads(Store(self._root, Coverage), COVERAGE_FIELDS,
                           made_by="analyze.coverage", same="base_commit"),
                     Reads(Store(self._root, SourceCopy), ("files", "others"),
                           made_by="nl2repo.extract", same="base_commit"),
+                    Reads(Store(self._root, RepoMeta), ("licence",), made_by="nl2repo.meta",
+                          same="base_commit"),
                     Reads(Store(self._root, Communities), ("ungraded",), same="base_commit",
                           optional=True)),
-            writes=Writes(store, ("proof",)), cost_note="no calls: no model is asked",
-            sum_up=lambda: [of_strips(all_readable(self._root, StripPatch))],
+            writes=Writes(tasks, PROVEN), cost_note="no calls: no model is asked",
+            sum_up=lambda: [self._summed_up(tasks)],
             after="nl2repo.py --steps relationship",
             then="nl2repo.py --steps doc_part2,doc_part1,doc")
 
     def make(self, patch: StripPatch, environment: Environment, coverage: Coverage,
-             copy: SourceCopy, found: Communities | None) -> StripPatch:
-        """Return a patch with what its proof says. Raise Excluded where screening rejects it, or no
+             copy: SourceCopy, meta: RepoMeta, found: Communities | None) -> Task:
+        """Return the task of a patch. Raise Excluded where screening or the proof refuses it, or no
         image can be made of its environment, ItemFailed where that has drifted."""
-        name, verdict = patch.repo_name, patch.screened.get("verdict")
-        if verdict != GOOD:
+        if patch.screened.get("verdict") != GOOD:
             raise Excluded(f"screening says no: {patch.screened.get('reason')}", patch.id)
-        if patch.id != id_of(name, patch.kind, patch.diff):
-            raise Excluded("its diff is not the one that its name is of: the file has to be called "
-                           f"{id_of(name, patch.kind, patch.diff)}.json", patch.id)
         started = time.monotonic()
         skipped = (found and found.ungraded) or []
         graded = replace(environment, flaky=[*environment.flaky, *skipped,
                                              *_ungraded(environment, copy)])
-        with labelled(self._host, name, "nl2repo") as label:
-            proof = self._prover.prove(graded, patch.diff, patch.id, label)
-            record = _record(proof, proof.trouble or self._why_unrelated(
-                proof, patch, environment, coverage, label))
-            if not record["reason"]:
-                record |= self._as_task(replace(patch, proof=record), label)
-        record |= {"proven": not record["reason"], "digest": strip_digest(patch, record),
-                   "seconds": round(time.monotonic() - started, 1)}
-        return replace(patch, proof=record)
+        touched = tuple(sorted({id.partition("::")[0] for id in patch.functions}))
+        with labelled(self._host, patch.repo_name, "nl2repo") as label:
+            proof = self._prover.prove(
+                graded, patch.diff, id_of(patch.repo_name, patch.kind, patch.diff), label,
+                STRIPPED_PATCH, touched)
+            if reason := proof.trouble or self._why_unrelated(
+                    proof, patch, environment, coverage, label):
+                raise Excluded(reason, patch.id)
+        made_from = {"directory": StripPatch.directory, "item": patch.id,
+                     "digest": digest(patch.diff)}
+        task = with_about(
+            proof.task, method=patch.kind, functions=patch.functions, licence=meta.licence,
+            language=LANGUAGE, made_from=made_from,
+            labels={"category": "rebuild", "tags": [LANGUAGE, "nl2repo", patch.kind]})
+        return replace(task, proof={**task.proof, "seconds": round(time.monotonic() - started, 1)})
+
+    def _summed_up(self, tasks: Store) -> str:
+        refused = {name: attempt.error for (stage, name), attempt in tasks.ledger.excluded.items()
+                   if stage == STAGE}
+        return of_strips(all_readable(self._root, StripPatch), tasks.names(), refused)
 
     def _why_unrelated(self, proof: Proof, patch: StripPatch, environment: Environment,
                        coverage: Coverage, label: str) -> str:
@@ -112,28 +126,9 @@ class StripProver:
             odd -= {*shown.failing}
         return f"tests fail that do not need it: {printable(named(sorted(odd)))}" if odd else ""
 
-    def _as_task(self, patch: StripPatch, label: str) -> dict:
-        """Return how a task's verifier runs the tests, or why it rewards no gold patch."""
-        begin_step("its verifier")
-        try:
-            return {"verifier": measured_verifier(self._host, patch, label)}
-        except Excluded as e:
-            return {"reason": e.what}
-
 
 def _ungraded(environment: Environment, copy: SourceCopy) -> list[str]:
     """Return the tests that are in no file of tests, as doctests are."""
     paths = {*copy.files, *copy.others}
     return [test for test in known_results(environment)
             if (path := place_of(test, paths)[0]) and not is_test_file(path)]
-
-
-def _record(proof: Proof, reason: str) -> StripProof:
-    return {
-        "proven": False, "reason": reason, "patch": proof.patch,
-        "test_patch": proof.test_patch, "tests_visible": proof.tests_visible,
-        "FAIL_TO_PASS": [*map(escaped_name, proof.fail_to_pass)],
-        "PASS_TO_PASS": [*map(escaped_name, proof.pass_to_pass)],
-        "image_name": proof.image.name, "base_commit": proof.base_commit,
-        "eval_script": proof.eval_script, "created_at": proof.created_at, "runs": proof.runs,
-        "log": proof.log, "verifier": {}, "digest": "", "seconds": 0.0}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -41,7 +41,6 @@ from codedata.tasks.prove import (
 from codedata.tasks.screen import Screened, Screener
 
 ALL = 1.0                  # share of the tests that a strip may fail
-SCREENED_FIELDS = tuple(f.name for f in fields(StripPatch) if f.name != "proof")
 SHOWN = ("verdict", "reason", "n_covering", "n_failing", "how", "seconds")
 
 
@@ -158,10 +157,18 @@ def screened_strips(root: Path, max_functions: int) -> Derived:
 
 def patches_stage(settings: Settings) -> Stage:
     """Return the stage that writes a StripPatch of each candidate that was screened."""
+    written = tuple(StripPatch.__dataclass_fields__)
     return Stage(
         "nl2repo.patches", make=lambda patch: patch,
         reads=Reads(screened_strips(settings.root, settings.nl2repo.max_proven_functions),
-                    SCREENED_FIELDS, made_by="nl2repo.screen"),
-        writes=Writes(Store(settings.root, StripPatch), SCREENED_FIELDS),
+                    written, made_by="nl2repo.screen"),
+        writes=Writes(Store(settings.root, StripPatch), written),
         cost_note="no calls: no model is asked",
         after="nl2repo.py --steps relationship", then="nl2repo.py --steps relationship")
+
+
+def strip_patches(root: Path) -> Derived:
+    """Return the patches by the ids that follow from their diffs: an edited one is another."""
+    return Derived(
+        Store(root, StripPatch),
+        lambda _, patch: {id_of(patch.repo_name, patch.kind, patch.diff): patch})

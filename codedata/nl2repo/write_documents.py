@@ -19,7 +19,7 @@ from codedata.bounded import inside
 from codedata.code.environments import Environments, labelled, open_environment
 from codedata.code.leftovers import activation
 from codedata.code.source import LOOK_S
-from codedata.errors import ItemFailed, Trouble
+from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.layouts import write_atomic
 from codedata.ledger import FileState
 from codedata.llm import Models
@@ -38,9 +38,11 @@ from codedata.nl2repo.documents import (
     public_api,
 )
 from codedata.nl2repo.public_names import missing, names_by_patch
+from codedata.nl2repo.screen_strips import strip_patches
 from codedata.nl2repo.sources import folder_of
 from codedata.outcomes import of_document
 from codedata.records import (
+    STRIPPED_PATCH,
     Analysis,
     Coverage,
     Document,
@@ -49,7 +51,8 @@ from codedata.records import (
     RepoDocument,
     RepoMeta,
     SourceCopy,
-    StripPatch,
+    Task,
+    check_of,
     storable,
 )
 from codedata.run_loop import Stage
@@ -57,6 +60,7 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Derived, Store, digest, facts_of, known
+from codedata.tasks.folder import verifier_config
 from codedata.texts import printable, terminal_safe, text_of
 
 PROJECT = "project"        # kind of a project's document, and the end of its name
@@ -73,7 +77,7 @@ NO_HISTORY = "find . -name .git -prune -exec rm -rf {} +"
 
 @dataclass(frozen=True)
 class Subject:
-    """Hold a function of a proven patch, or a repository with such patches. What other steps make
+    """Hold a function of a task, or a repository with such tasks. What other steps make
     of it is null till it is there."""
 
     repo: str
@@ -102,29 +106,31 @@ def document_name(repo_name: str, function: str) -> str:
 
 
 class Subjects(Derived):
-    """List what is documented, of a `kind`: "function" lists functions of proven patches and
-    "project" the repositories of these patches, by the names of their documents; "whole" lists the
-    repositories by their own."""
+    """List what is documented, of a `kind`: "function" lists functions of tasks and "project" the
+    repositories of these tasks, by the names of their documents; "whole" lists the repositories by
+    their own."""
 
     def __init__(self, root: Path, kind: str):
-        self._kind = kind
-        patches, *self._stores = [Store(root, cls)
-                                  for cls in (StripPatch, SourceCopy, RepoMeta, Document)]
-        # {repository: {id: {kind, functions, FAIL_TO_PASS}}} of the proven ones
+        self._kind, self._patches = kind, strip_patches(root)
+        self._stores = [Store(root, cls) for cls in (SourceCopy, RepoMeta, Document)]
+        # {repository: {id: {kind, functions, FAIL_TO_PASS}}} of the tasks
         self.patches: dict[str, Object] = {}
-        super().__init__(patches, self._subjects_of, joined=self._stores,
-                         keeps=self._is_of_other_kind, derived=kind != "whole")
+        super().__init__(Store(root, Task, kind=STRIPPED_PATCH), self._subjects_of,
+                         joined=[self._patches, *self._stores], keeps=self._is_of_other_kind,
+                         derived=kind != "whole")
 
-    def _subjects_of(self, _id: str, patch: StripPatch) -> dict[str, Subject]:
-        if not (patch.proof and patch.proof["proven"]):
-            return {}
-        self.patches.setdefault(patch.repo_name, {})[patch.id] = {
-            "kind": patch.kind, "functions": patch.functions,
-            "FAIL_TO_PASS": patch.proof["FAIL_TO_PASS"]}
-        is_function = self._kind == "function"
-        parts = zip(patch.functions, patch.sources, strict=True) if is_function else [("", None)]
-        subjects = [Subject(patch.repo, patch.repo_name, patch.base_commit, function, source, {})
-                    for function, source in parts]
+    def _subjects_of(self, id: str, task: Task) -> dict[str, Subject]:
+        patch = known(self._patches, id)
+        if not patch:
+            return {}   # an orphan
+        functions = functions_of(task)
+        self.patches.setdefault(patch.repo_name, {})[id] = {
+            "kind": patch.kind, "functions": functions,
+            "FAIL_TO_PASS": verifier_config(task).get("FAIL_TO_PASS", [])}
+        sources = dict(zip(patch.functions, patch.sources, strict=False))
+        subjects = [Subject(patch.repo, patch.repo_name, patch.base_commit, function,
+                            sources.get(function), {})
+                    for function in (functions if self._kind == "function" else [""])]
         return {one.document if self.derived else one.repo_name: one for one in subjects}
 
     def _is_of_other_kind(self, name: str) -> bool:
@@ -157,6 +163,16 @@ class Subjects(Derived):
         """Return the names of the documents of a repository."""
         ids = {id for one in self.patches[repo_name].values() for id in one["functions"]}
         return [document_name(repo_name, id) for id in ["", *sorted(ids)]]
+
+
+def functions_of(task: Task) -> list[str]:
+    """Return the functions that a task strips. Raise BrokenRecord where they are no list of texts.
+    """
+    functions = task.about.get("functions")
+    if fault := check_of("list[str]")(functions):
+        raise BrokenRecord(f"`functions` of [metadata.codedata]{fault}.",
+                           f"{Task.directory}/{task.instance_id}/task.toml", "Restore the list.")
+    return functions
 
 
 def _shown(document: Document) -> Object:
@@ -207,7 +223,7 @@ class Writer:
         self._lock = threading.Lock()
 
     def functions_stage(self, environments: Environments) -> Stage:
-        """Return the step that documents the functions of proven patches."""
+        """Return the step that documents the functions of tasks."""
         return self._stage("doc_part2", "function", environments)
 
     def project_stage(self, environments: Environments) -> Stage:
@@ -361,8 +377,7 @@ def document_stage(root: Path) -> Stage:
                     needs=("documents", "meta")),
         writes=Writes(Store(root, RepoDocument), tuple(RepoDocument.__dataclass_fields__),
                       optional=("licence",)),
-        after="nl2repo.py --steps doc_part2,doc_part1", then="export.py --formats nl2repo,harbor",
-        in_words=of_document)
+        after="nl2repo.py --steps doc_part2,doc_part1", in_words=of_document)
 
 
 def make_document(root: Path, repo: Subject) -> RepoDocument:

@@ -26,6 +26,9 @@ GOLD, REVERSE = "gold.patch", "reverse.patch"   # in solution/: heals it; what h
 CONFIG, TEST_SCRIPT, TEST_PATCH, HIDDEN = "config.json", "tests.sh", "test.patch", "hidden"
 ARCHIVE = "/var/tmp/codedata-work.tar"   # of an agent's work, where a task says how it is made
 TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")   # as Harbor takes them
+BEFORE_DOCUMENT = (   # the line of an instruction behind which the document of its functions begins
+    "- Tests decide, also some that you do not have: those that fail without the bodies are "
+    "counted, those that pass now have to go on passing.")
 NOT_PROVEN = ("metadata", "artifacts")   # of task.toml: labels
 # Of the verifier: an agent's working directory neither holds nor lies in any of it.
 OF_VERIFIER = ("/tests", "/logs", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/usr/bin",
@@ -154,15 +157,24 @@ def edited_parts(task: Task) -> list[str]:
 def with_about(task: Task, **more) -> Task:
     """Return a task of which [metadata.codedata] says more, and its labels where `labels` are
     given: neither is a part of what was proven."""
-    metadata = {**task.config.get("metadata", {}), **more.pop("labels", {})}
+    labels = more.pop("labels", {})
+    metadata = {**task.config.get("metadata", {}), **labels}
     more = {key: value for key, value in more.items() if value is not None}
     metadata["codedata"] = {**task.about, **more}
-    return replace(task, config={**task.config, "metadata": metadata})
+    table = {**_table(task, "task"), "keywords": [*metadata.get("tags", [])]}
+    return replace(task, config={**task.config, "task": table, "metadata": metadata})
 
 
 def instruction_digest(task: Task) -> str:
     """Return the digest of what an agent is told."""
     return hashlib.sha256((task.instruction or "").encode()).hexdigest()[:16]
+
+
+def document_in(instruction: str) -> str:
+    """Return the document in an instruction of a stripped patch; all of one whose line before it a
+    person removed."""
+    _, is_there, document = instruction.partition(f"{BEFORE_DOCUMENT}\n\n")
+    return (document if is_there else instruction).removesuffix("\n")
 
 
 # why it is not exported --------------------------------------------------------------------------

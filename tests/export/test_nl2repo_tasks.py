@@ -8,56 +8,66 @@ import shutil
 import subprocess
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from textwrap import dedent
 
 import pytest
-from conftest import edit, write_toml
-from fake_judges import run_main
+from a_task import BODY, STRIP, write_task
+from conftest import edit
 from heron_environment import TEST_SCRIPT
+from judged import read_json
 from proof_heron import (  # noqa: F401  fixture
     HERON,
     RUN,
-    WORDS,
     environment_of,
     factory_of,
     heron,
 )
-from proven_strip import BODY, STRIP, write_strip
 
-import export
-from codedata.errors import Excluded
-from codedata.export.nl2repo import measured_verifier, verifier_files
-from codedata.records import StripPatch
-from codedata.store import Store
-from codedata.tasks.eval_script import eval_script
+from codedata.records import STRIPPED_PATCH, Task
+from codedata.tasks.folder import image_of, verifier_config
 from codedata.tasks.prove import Prover
 from codedata.tasks.tests_folder import suite_tests
 from codedata.texts import tomllib
 
 pytestmark = pytest.mark.docker
 NAME = f"heron.function.{os.getpid():08x}"
-HIDDEN_TESTS = {"tests/test_words.py": WORDS.encode()}
+
+
+def proven(name: str = NAME, **environment) -> Task:
+    proof = Prover(factory_of(), True, 1.0).prove(environment_of(**environment), STRIP, name, RUN,
+                                                  STRIPPED_PATCH, ("heron.py",))
+    assert not proof.trouble and not proof.tests_visible
+    return proof.task
+
+
+def remove_image(name: str) -> None:
+    subprocess.run(["docker", "image", "rm", "--force", name], check=True)
 
 
 @pytest.fixture(scope="module")
 def task(heron, tmp_path_factory):  # noqa: F811
     """Return the folder of a task that was proven; its image goes in the end."""
-    root = tmp_path_factory.mktemp("strip")
-    write_toml(root, more="[export]\nvalidation = 0.0\n")
-    proof = Prover(factory_of(), True, 1.0).prove(environment_of(), STRIP, NAME, RUN)
-    assert not proof.trouble and not proof.tests_visible
-    how = measured_verifier(factory_of(), write_strip(root, NAME, proof), RUN)
-    assert how == {"user": "nobody", "canary": "tests"}
-    write_strip(root, NAME, proof, verifier=how)
-    run_main(export.main, root, "--formats", "harbor")
-    yield root / "export/harbor" / NAME
-    subprocess.run(["docker", "image", "rm", "--force", proof.image.name], check=True)
+    task = proven()
+    assert verifier_config(task).items() >= {"user": "nobody", "canary": "tests"}.items()
+    yield write_task(tmp_path_factory.mktemp("strip"), task)
+    remove_image(image_of(task))
 
 
 def docker(image: str, script: str, stdin: bytes = b"") -> subprocess.CompletedProcess:
     return subprocess.run(["docker", "run", "--rm", "-i", "--network", "none", image, "bash", "-c",
                            script], input=stdin, capture_output=True)
+
+
+def tar_of(folder, more: dict[str, bytes] | None = None) -> bytes:
+    """Return the archive of a folder, by its name, and of further files."""
+    bundle = io.BytesIO()
+    with tarfile.open(fileobj=bundle, mode="w") as tar:
+        tar.add(folder, folder.name)
+        for name, content in (more or {}).items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return bundle.getvalue()
 
 
 def rewarded(folder, done: str) -> tuple[str, str]:
@@ -66,17 +76,13 @@ def rewarded(folder, done: str) -> tuple[str, str]:
     config = tomllib.loads((folder / "task.toml").read_text())
     image = config["environment"]["docker_image"]
     [archive], [hook] = config["artifacts"], config["verifier"]["collect"]
-    work = docker(image, f"({done}\n) >/dev/null 2>&1\n{hook['command']}\ncat {archive}")
-    bundle = io.BytesIO()
-    with tarfile.open(fileobj=bundle, mode="w") as tar:
-        tar.add(folder / "tests", "tests")
-        if work.stdout:   # else Harbor has nothing to put there
-            member = tarfile.TarInfo(archive[1:])
-            member.size = len(work.stdout)
-            tar.addfile(member, io.BytesIO(work.stdout))
+    work = docker(image, f"(tar -x -C /\n{done}\n) >/dev/null 2>&1\n{hook['command']}\n"
+                         f"cat {archive}", tar_of(folder / "solution"))
+    # else Harbor has nothing to put there
+    bundle = tar_of(folder / "tests", {archive[1:]: work.stdout} if work.stdout else {})
     graded = docker(image, "tar -x -C / && mkdir -p /logs/verifier && chmod 777 /logs/verifier\n"
                     "bash /tests/test.sh >&2; sleep .1; cat /logs/verifier/reward.*",
-                    bundle.getvalue())
+                    bundle)
     return graded.stdout.decode().strip(), graded.stderr.decode()
 
 
@@ -185,7 +191,7 @@ CASES = {
 def test_bodies_are_rewarded_and_nothing_else(task, tmp_path):
     quick = shutil.copytree(task, tmp_path / "task")   # what has no end ends soon
     edit(quick / "tests/config.json", timeout_s=8)
-    cases = {"solution": ((task / "solution/solve.sh").read_text(), "1.0"), **CASES}
+    cases = {"solution": ("bash /solution/solve.sh", "1.0"), **CASES}
     with ThreadPoolExecutor(4) as pool:
         all_rewards = pool.map(lambda case: rewarded(quick, case[0]), cases.values())
         rewards = dict(zip(cases, all_rewards, strict=True))
@@ -193,17 +199,11 @@ def test_bodies_are_rewarded_and_nothing_else(task, tmp_path):
     assert odd == {}
 
 
-def test_who_runs_the_tests_is_measured_and_a_gold_patch_without_reward_is_named(task):
-    patch = Store(task.parents[2], StripPatch).open().read(NAME)
-
-    script = eval_script(suite_tests(
-        f"[ $(id -u) = 0 ] || exit 1\n{TEST_SCRIPT} tests/test_[dw]*s.py\n", HIDDEN_TESTS))
-    proof = {**patch.proof, "eval_script": script}
-    as_root = replace(patch, proof=proof)
-    assert measured_verifier(factory_of(), as_root, RUN) == {"user": "root", "canary": ""}
-    other = replace(patch, proof={**proof, "FAIL_TO_PASS": ["test_away"]})
-    with pytest.raises(Excluded, match="does not reward the gold patch"):
-        measured_verifier(factory_of(), other, RUN)
+def test_who_runs_the_tests_is_measured(task):
+    as_root = proven(
+        f"{NAME}0", test_script=f"[ $(id -u) = 0 ] || exit 1\n{TEST_SCRIPT} tests/test_[dw]*s.py\n")
+    remove_image(image_of(as_root))
+    assert verifier_config(as_root).items() >= {"user": "root", "canary": ""}.items()
 
 
 # what makes of a suite's environment one of its own, with a plugin that the system's Python lacks
@@ -222,10 +222,9 @@ def test_no_new_module_hides_one_of_the_suites_own_environment(task, tmp_path):
                    input=f"FROM {base}\nRUN {INSTALL.replace(chr(10), '; ')}\n", text=True)
     (folder / "task.toml").write_text(config.replace(base, image))
     script = f". {OWN}/bin/activate; export PYTHONPATH=.; python -m {TEST_SCRIPT.split(chr(10))[1]}"
-    patch = Store(task.parents[2], StripPatch).open().read(NAME)
-    patch = replace(patch, proof={**patch.proof, "eval_script": eval_script(
-        suite_tests(script, HIDDEN_TESTS))})
-    for name, text in verifier_files(patch, {"user": "nobody", "canary": "tests"}, 60).items():
+    config = read_json(folder / "tests/config.json")
+    del config["activation"]
+    for name, text in suite_tests(script, **config).items():
         (folder / "tests" / name).write_text(text)
     forge = FORGE.replace("report.get", 'if "test_words" in str(report.get_result()): report.get')
     try:
@@ -233,4 +232,4 @@ def test_no_new_module_hides_one_of_the_suites_own_environment(task, tmp_path):
             assert rewarded(folder, write(path, forge))[0] == "0.0"
         assert rewarded(folder, HELPED)[0] == "1.0"
     finally:
-        subprocess.run(["docker", "image", "rm", "--force", image], check=True)
+        remove_image(image)

@@ -9,15 +9,17 @@ import pytest
 from conftest import write_json
 from heron_environment import an_environment, write_env
 from projects import FOLDER, Project
+from proven_strip import write_patch
 
 from codedata.analysis.analyse import analysis_of
 from codedata.code.entities import read_sources
-from codedata.records import Coverage
+from codedata.nl2repo.screen_strips import id_of
+from codedata.records import Coverage, StripPatch
 from codedata.store import digest
 
 TIDEBOOK = FOLDER / "tidebook"
 PROJECT = Project("tidebook")
-TIDE = "tidebook.py::"
+TIDE, TESTS = "tidebook.py::", "tests/tides.py::"
 STRIPPED = {"phase": ["test_slack_water_is_within_the_tolerance"],
             "Table.add": ["test_hours_are_kept_in_their_order_when_dumped",
                           "test_a_gap_names_the_missing_hours"]}
@@ -46,18 +48,11 @@ def a_coverage(analysis) -> dict:
         [0.1] * len(tests), {}, {}, [], 1.0))
 
 
-def a_patch(function: str, tests: list[str], source: str = "0", **proof) -> dict:
-    """Return a proven patch that strips one function."""
-    id = f"tide.function.{digest(function)[:8]}"
-    return {
-        "id": id, "repo": "tides/tide", "repo_name": "tide", "base_commit": "0" * 40,
-        "kind": "function", "functions": [TIDE + function], "sources": [source], "diff": "",
-        "screened": {}, "proof": {
-            "proven": True, "reason": "", "patch": "", "test_patch": "", "tests_visible": "",
-            "FAIL_TO_PASS": [f"tests/tides.py::{test}" for test in tests],
-            "PASS_TO_PASS": [], "image_name": "", "base_commit": "", "eval_script": "",
-            "created_at": "", "runs": [], "log": "", "verifier": {},
-            "digest": "", "seconds": 1.0, **proof}}
+def a_patch(function: str, source: str = "0") -> StripPatch:
+    """Return a patch that strips one function."""
+    diff = f"--- a/tidebook.py\n+++ b/tidebook.py\n@@ -1 +1 @@\n-{function}\n+\n"
+    return StripPatch(id_of("tide", "function", diff), "tides/tide", "tide", "0" * 40, "function",
+                      [TIDE + function], [source], diff, {"verdict": "good"})
 
 
 def write_root(root: Path, stripped=STRIPPED) -> None:
@@ -76,5 +71,4 @@ def write_root(root: Path, stripped=STRIPPED) -> None:
         **who, "licence": "MIT", "summary": "", "dependencies": ["numpy>=1"], "imports": [],
         "files": [], "lines": 1, "entities": {}, "stable_tests": [], "flaky_tests": []})
     for function, tests in stripped.items():
-        patch = a_patch(function, tests)
-        write_json(root / f"nl2repo/_patches/{patch['id']}.json", patch)
+        write_patch(root, a_patch(function), [f"{TESTS}{test}" for test in tests])

@@ -5,12 +5,26 @@ import shutil
 import subprocess
 
 import pytest
-from conftest import eventually, kill, run_script, start_script, write_json
+from conftest import (
+    edit,
+    eventually,
+    kill,
+    ledger_lines,
+    run_script,
+    start_script,
+    write_json,
+)
 from heron_environment import write_env
 from judged import read_json
+from proven_strip import write_strip
 from screened_wren import COUNTED, SCRIPT, WREN, wren_coverage, wren_environment
 from screened_wren import wren as wren  # a fixture
 from setups import CA_BUNDLE, made_here
+from stripped_tide import write_root as write_tide
+
+from codedata.records import Task
+from codedata.store import Store
+from codedata.tasks.folder import edited_parts, image_of, verifier_config
 
 TO_SCREEN = "extract,meta,communities,screen,patches"
 FLAGS = ["--writer", "template", "--workers", 2,
@@ -59,6 +73,11 @@ def steps(root, words: str, *flags):
     return run_script("nl2repo.py", root, "--steps", words, *FLAGS, *flags, timeout_s=300)
 
 
+def tasks(root) -> dict[str, Task]:
+    store = Store(root, Task).open()
+    return {name: store.read(name) for name in store.names()}
+
+
 def patches(root) -> dict[tuple, dict]:
     """Return the patches by kind and functions."""
     found = [read_json(path) for path in sorted((root / "nl2repo/_patches").glob("*.json"))]
@@ -83,7 +102,7 @@ def test_a_full_disk_ends_the_run_by_name_and_the_next_one_goes_on(root):
 
 
 @pytest.mark.docker
-def test_a_repository_becomes_patches_that_are_proven(screened):
+def test_a_repository_becomes_patches_and_those_that_are_proven_tasks(screened):
     assert (screened / "nl2repo/_sources/wren/wren.py").read_text() == WREN
     found = read_json(screened / "nl2repo/_communities/wren.json")
     assert sorted(found["eligible"]) == sorted(CANDIDATES)
@@ -95,14 +114,16 @@ def test_a_repository_becomes_patches_that_are_proven(screened):
     keep(screened, *one_of_each_kind(screened))
     assert steps(screened, "proof").returncode == 0
     for (kind, *functions), patch in patches(screened).items():
-        proof = patch["proof"]
-        assert proof["proven"], proof["reason"]
-        n_broken = sum(CANDIDATES[id] for id in functions)
-        assert len(proof["FAIL_TO_PASS"]) == n_broken == patch["screened"]["n_failing"]
-        assert len(proof["FAIL_TO_PASS"]) + len(proof["PASS_TO_PASS"]) == 11
+        task = tasks(screened)[patch["id"]]
+        config, n_broken = verifier_config(task), sum(CANDIDATES[id] for id in functions)
+        assert len(config["FAIL_TO_PASS"]) == n_broken == patch["screened"]["n_failing"]
+        assert len(config["FAIL_TO_PASS"]) + len(config["PASS_TO_PASS"]) == 11
+        assert config["counts"] == ["wren.py"] and not edited_parts(task)
+        assert task.about.items() >= {"method": kind, "functions": functions, "language": "python",
+                                      "repo": "birds/wren"}.items()
         assert patch["id"].startswith(f"wren.{kind}.")
         assert f'raise NotImplementedError("{functions[0].rpartition("::")[2]}")' in patch["diff"]
-        assert proof["image_name"].startswith("codedata-nl2repo/")
+        assert image_of(task).startswith("codedata-nl2repo/")
     again = steps(screened, "proof")
     assert again.returncode == 0 and "wrote" not in again.stderr
 
@@ -115,9 +136,10 @@ def test_a_test_may_need_a_body_that_another_ran_for_it_but_not_suffer_from_anot
     assert steps(root, TO_SCREEN).returncode == 0
     keep(root, *(("function", f"wren.py::{name}") for name in ("counted", "doubled")))
     assert steps(root, "proof").returncode == 0
-    reasons = {id: patch["proof"]["reason"] for (_, id), patch in patches(root).items()}
-    assert reasons == {"wren.py::counted": "", "wren.py::doubled":
-                       "tests fail that do not need it: tests/test_wren.py::test_limit"}
+    [task] = tasks(root).values()
+    [refused] = ledger_lines(root / "task", state="excluded")
+    assert task.about["functions"] == ["wren.py::counted"]
+    assert refused["error"] == "tests fail that do not need it: tests/test_wren.py::test_limit"
 
 
 @pytest.mark.docker
@@ -144,21 +166,35 @@ def test_a_patch_that_screening_rejects_stays_with_its_reason_and_is_not_proven(
     keep(root, ("function", "wren.py::each"))
     done = steps(root, "proof")
     [rejected] = patches(root).values()
-    assert rejected["screened"]["verdict"] == "survives" and rejected["proof"] is None
+    assert rejected["screened"]["verdict"] == "survives" and not tasks(root)
     assert done.returncode == 0 and "left out 1 by a rule" in done.stderr
 
 
 @pytest.mark.docker
-def test_a_killed_proof_leaves_whole_records_and_no_container(screened):
+def test_a_killed_proof_leaves_whole_tasks_and_no_container(screened):
     keep(screened, *one_of_each_kind(screened))
     process = start_script("nl2repo.py", screened, "--steps", "proof", *FLAGS, "--workers", 1)
-    eventually(lambda: any(one["proof"] for one in patches(screened).values()), 120)
+    eventually(lambda: tasks(screened), 120)
     kill(process)
-    proven = {id: one for id, one in patches(screened).items() if one["proof"]}
+    proven = {id: task.proof for id, task in tasks(screened).items()}
     assert steps(screened, "proof").returncode == 0
-    assert all(one["proof"]["proven"] for one in patches(screened).values())
-    assert {id: patches(screened)[id] for id in proven} == proven
+    assert tasks(screened).keys() == {one["id"] for one in patches(screened).values()}
+    assert not any(map(edited_parts, tasks(screened).values()))
+    assert {id: tasks(screened)[id].proof for id in proven} == proven
     assert not made_here("container", "--filter", f"label=codedata.pid={process.pid}")
+
+
+def test_a_task_whose_patch_is_gone_or_another_one_by_now_is_an_orphan(tmp_path):
+    write_tide(tmp_path)
+    mine, others = Store(tmp_path, Task).open(), write_strip(tmp_path).instance_id
+    gone, changed = (path for path in sorted((tmp_path / "nl2repo/_patches").glob("tide*")))
+    for path in (gone, changed):
+        mine.note(path.stem, stage="nl2repo.proof", state="done", read="0")
+    gone.unlink()
+    edit(changed, lambda patch: patch.update(diff=patch["diff"].replace("\n-", "\n- ")))
+    assert "orphan 2" in steps(tmp_path, "proof", "--status").stderr
+    assert "moved 2 orphans" in steps(tmp_path, "proof", "--prune").stderr
+    assert tasks(tmp_path).keys() == {others}
 
 
 def test_what_a_step_lacks_it_waits_for_and_names_the_step(tmp_path):

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import time
 
 import pytest
 from conftest import REPO, kill, ledger_lines, run_script, start_script, write_json, write_toml
 from judged import read_json
+from proven_strip import DOCUMENT, write_patch, write_strip
 from scenario import Scenario
 from setups import wait_till_reaped
-from stripped_tide import TIDE, a_patch, tide_image, write_root  # noqa: F401  fixture
+from stripped_tide import TESTS, TIDE, a_patch, tide_image, write_root  # noqa: F401  fixture
 
-from codedata.checks.evidence import matches_proof
+from codedata.nl2repo.instruct import make_instruction, task_documents
 from codedata.nl2repo.write_documents import document_name
-from codedata.records import Document, RepoDocument, StripPatch, parse
+from codedata.records import Document, RepoDocument, StripPatch, Task, parse
+from codedata.store import Store
+from codedata.tasks.folder import document_in, edited_parts
 
+HERON = "heron.function.0123abcd"
 PHASE, ADD = (document_name("tide", TIDE + name) for name in ("phase", "Table.add"))
 GOOD, BAD, GOOD_ADD = (read_json(REPO / f"tests/nl2repo/documents/{n}.json")["content"]
                        for n in (27, 31, 25))
@@ -45,8 +50,8 @@ def read_docs(root) -> dict[str, Document]:
 def test_a_template_documents_all_that_is_stripped_and_only_what_changed_is_made_again(
         tide_image, tmp_path):  # noqa: F811
     write_root(tmp_path)
-    write_json(tmp_path / "nl2repo/_patches/tide.function.00000000.json", {
-        **a_patch("load", []), "id": "tide.function.00000000", "proof": None})
+    refused = a_patch("load")
+    write_json(tmp_path / f"nl2repo/_patches/{refused.id}.json", {**vars(refused), "proof": None})
     first = document(tmp_path, "template")
     assert first.returncode == 0, first.stderr
     docs = read_docs(tmp_path)
@@ -65,14 +70,13 @@ def test_a_template_documents_all_that_is_stripped_and_only_what_changed_is_made
     assert whole.licence == "MIT" and "numpy>=1" in whole.sections[0]["text"]
     printed = (tmp_path / "nl2repo/tide.md").read_text()
     assert printed.startswith("# tide\n") and "tides.py" not in printed
-    assert document(tmp_path, "template").stderr.count("nothing to do") == 3
+    assert document(tmp_path, "template").stderr.count("nothing to do") == 4
     write_json(tmp_path / "coverage/tide.json", {
         **read_json(tmp_path / "coverage/tide.json"), "seconds": 9.0})   # one more run, say
     edited = read_json(tmp_path / f"nl2repo/_docs/{PHASE}.json")
     edited["content"]["purpose"] = "Name the movement of the sea."
     write_json(tmp_path / f"nl2repo/_docs/{PHASE}.json", edited)
-    changed = a_patch("Table.add", ["test_a_gap_names_the_missing_hours"], "1")
-    write_json(tmp_path / f"nl2repo/_patches/{changed['id']}.json", changed)
+    write_patch(tmp_path, a_patch("Table.add", "1"), [f"{TESTS}test_a_gap_names_the_missing_hours"])
     assert document(tmp_path, "template").returncode == 0
     done = [(line["stage"], line["item"]) for line in ledger_lines(
         tmp_path / "nl2repo/_docs", state="done")]
@@ -145,9 +149,38 @@ def test_steps_wait_for_what_is_missing_and_no_agent_works_where_nothing_is_isol
     assert local.returncode == 2 and "isolates nothing" in local.stderr
 
 
-def test_the_sample_is_as_the_step_writes_it_and_its_patch_as_it_was_proven():
+def test_an_instruction_follows_its_document_until_a_person_edits_it(tmp_path):
+    told, whole = tmp_path / f"task/{HERON}/instruction.md", tmp_path / "nl2repo/heron.json"
+    text = write_strip(tmp_path).instruction
+    told.unlink()
+
+    def instruct(**sections) -> str:
+        record = read_json(whole)
+        record["sections"] = [{**one, "text": sections.get(one["title"], one["text"])}
+                              for one in record["sections"]]
+        write_json(whole, record)
+        return run_script("nl2repo.py", tmp_path, "--steps", "instruct").stderr
+
+    assert "wrote 1" in instruct() and told.read_text() == text
+    assert "- `heron.py`: `words`\n" in text and "test_" not in text
+    assert document_in(text) == DOCUMENT and document_in(DOCUMENT) == DOCUMENT
+    assert "nothing to do" in instruct(fly="Of another function.")
+    assert "stale 1" in instruct(words="Of its own.") and "Of its own." in told.read_text()
+    told.write_text("Mine.")
+    assert "edited 1 (kept, 1 also stale)" in instruct(words="Once more.")
+    told.unlink()
+    assert "waiting 1" in (done := instruct(words=""))
+    assert "no document of all its functions yet: nl2repo.py --steps doc" in done
+
+
+def test_a_sample_is_as_the_steps_write_it(tmp_path):
     folder = REPO / "samples/nl2repo"
     whole = parse(RepoDocument, read_json(folder / "humanize.json"), "")
     assert "\n".join(one["text"] for one in whole.sections) == (folder / "humanize.md").read_text()
     patch = parse(StripPatch, read_json(next((folder / "_patches").glob("*.json"))), "")
-    assert matches_proof(patch) and whole.index[patch.id]["functions"] == patch.functions
+    assert whole.index[patch.id]["functions"] == patch.functions
+    shutil.copytree(folder, tmp_path / "nl2repo", ignore=shutil.ignore_patterns("_*", "task"))
+    shutil.copytree(folder / "task", tmp_path / "task")
+    task = Store(tmp_path, Task).open().read(patch.id)
+    assert edited_parts(task) == [] and task.about["functions"] == patch.functions
+    assert make_instruction(task, task_documents(tmp_path).open().read(patch.id)) == task
