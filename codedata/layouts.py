@@ -29,7 +29,7 @@ from typing import NamedTuple
 import orjson
 import tomli_w
 
-from codedata.bounded import making_folders, read_bounded
+from codedata.bounded import inside, making_folders, read_bounded
 from codedata.errors import BrokenRecord
 from codedata.ledger import disk_trouble, from_json
 from codedata.records import Files, safe_name
@@ -249,7 +249,7 @@ def _build(built: Path, place: Path, values: dict) -> Listing | None:
         if name.endswith("/"):
             shutil.rmtree(path, ignore_errors=True)
             for part, file in (value or {}).items():
-                _write_file(path / part, file)
+                _write_file(inside(path, part), file)
         elif value is None:
             path.unlink(missing_ok=True)
         else:

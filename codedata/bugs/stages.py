@@ -9,7 +9,13 @@ from codedata.analysis.measure import Measurer
 from codedata.bugs import combine, model_edits
 from codedata.bugs.generate import METHOD, Generator
 from codedata.bugs.inject import Injector
-from codedata.bugs.instances import instances_in, instances_stage, is_of_scale
+from codedata.bugs.instances import (
+    bug_tasks,
+    instances_stage,
+    instruct_stage,
+    is_of_agent,
+    is_of_scale,
+)
 from codedata.bugs.issue_report import Reporter
 from codedata.bugs.preprocess import Analyses, Preprocessed
 from codedata.bugs.prove import BugProver
@@ -18,11 +24,9 @@ from codedata.bugs.validate import Validator
 from codedata.bugs.write_chosen import ChosenProver
 from codedata.code.environments import Environments
 from codedata.llm import Models
-from codedata.records import Bug
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
-from codedata.store import Store
 
 STRATEGIES = (METHOD, *model_edits.STRATEGIES, *combine.STRATEGIES)
 Steps = dict[str, Callable[[Models], Stage]]
@@ -55,7 +59,8 @@ class Stages:
                 self._environments(), self._analyses()),
             "instances": lambda models: instances_stage(settings.root),
             "issue": lambda models: Reporter(settings, models, host(models)).stage(
-                instances_in(settings.root))}
+                bug_tasks(settings.root, is_of_agent)),
+            "instruct": lambda models: instruct_stage(settings.root, "agent", "", is_of_agent)}
 
     def scale(self) -> Steps:
         """Return the functions that make the stages of `scale`, by step."""
@@ -70,8 +75,10 @@ class Stages:
             "report": lambda models: ChosenProver(settings, host(models)).stage(
                 self._environments(), self._analyses()),
             "issue": lambda models: Reporter(settings, models, host(models)).stage(
-                Store(settings.root, Bug, only=is_of_scale, derived=True), "scale_issue",
-                "report", "scale --steps report")}
+                bug_tasks(settings.root, is_of_scale), "scale_issue", "report",
+                "scale --steps report"),
+            "instruct": lambda models: instruct_stage(settings.root, "scale", "scale_",
+                                                      is_of_scale)}
 
     def _maker(self, models: Models):
         """Return what makes candidates by the strategy."""
