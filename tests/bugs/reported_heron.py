@@ -38,7 +38,7 @@ def a_bug(n: int = 1, log: str = LOG, **fields) -> Task:
              "symbol": "heron/wading.py::_pace_of",
              "FAIL_TO_PASS": [
                  "tests/test_wading.py::TestDeep::test_wades_up_to_the_knee[a%20b]"],
-             "PASS_TO_PASS": ["tests/test_wading.py::test_name"], "proof": {"log": log}, **fields}
+             "hidden": {}, "proof": {"log": log}, **fields}
     return proven.a_bug(f"heron.agent-{n}.0123abcd", **given)
 
 

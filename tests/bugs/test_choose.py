@@ -127,8 +127,8 @@ def test_what_the_proof_has_refused_keeps_its_place(tmp_path):
     strict = BugSettings(**{**vars(WIDE), "max_instances": 2})
     first, _ = chosen_in(tmp_path, strict).open().names()
     (tmp_path / "task").mkdir()
-    bug_tasks(tmp_path).open().note(first, stage=STAGE, state="excluded", instance_id="heron", error="no",
-                                read="0", settings="")
+    bug_tasks(tmp_path).open().note(first, stage=STAGE, state="excluded", error="no", read="0",
+                                    instance_id="heron", settings="")
     write_judged(tmp_path, "heron.2", [a_candidate(f"depth + {n}") for n in range(20)])
     assert first in chosen_in(tmp_path, strict).open().names()
 

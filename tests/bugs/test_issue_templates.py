@@ -46,7 +46,7 @@ def test_a_report_quotes_what_the_test_finds_wrong(profile):
     ("E   Failed: DID NOT RAISE <class 'ValueError'>\n", "    DID NOT RAISE <class 'ValueError'>"),
     # what tells of the test or of what is private goes, and the first line stays
     ("E   assert 1 == 2\nE    +  where 1 = _legs(2)\n", "    assert 1 == 2\n\n"),
-    ("E   assert 1 == 2\nE    +  where 1 = test_wade(2)\n", "    assert 1 == 2\n\n"),
+    ("E   assert 1 == 2\nE    +  where 1 = test_none(2)\n", "    assert 1 == 2\n\n"),
     ("E   assert environ({'CODEDATA_ENV': 'a'}) == 2\n-\nE   assert 1 == 2\n", "assert 1 == 2\n"),
     # the longest that may be shown
     ("E   assert _x\n-\nE   assert 1 == 2\n-\nE   assert 10 == 20\n", "    assert 10 == 20\n"),
