@@ -32,7 +32,7 @@ sys.path.insert(0, str(PROJECT / "benchmarks" / "callgraph"))
 from releases import environment as python_with
 
 from codedata import cli
-from codedata.bugs.instances import ProvenBug, all_bugs
+from codedata.bugs.instances import ProvenBug
 from codedata.bugs.operators import unique_edits
 from codedata.bugs.preprocess import Analyses
 from codedata.bugs.register import why_not_chosen
@@ -40,9 +40,9 @@ from codedata.code.entities import Rules, read_sources
 from codedata.code.environments import Environments
 from codedata.code.patches import normalised
 from codedata.config import load
-from codedata.records import BUG, BugConfig, Candidates, Verdicts
+from codedata.records import BUG, BugConfig, Candidates, Task, Verdicts
 from codedata.sandbox.factory import SandboxFactory
-from codedata.store import Store, digest
+from codedata.store import Store, all_readable, digest
 from codedata.tasks.prove import GOOD, Prover, judged, known_results
 from codedata.tasks.screen import Screener
 from codedata.tasks.verifier.junit import escaped_name
@@ -284,7 +284,7 @@ def proofs(work: Path, name: str) -> dict:
     """Return how many bugs are written, how many of them are proven once more, and the seconds."""
     scale(work, "report", "--workers", "2")
     environment, host, prover, _ = opened(work, name)
-    seconds, n_confirmed, bugs = [0.0], 0, [*map(ProvenBug.of, all_bugs(work))]
+    seconds, n_confirmed, bugs = [0.0], 0, [*map(ProvenBug.of, all_readable(work, Task, BUG))]
     for bug in bugs:
         docker("rmi", "-f", bug.image)
         took_s, proof = timed(lambda bug=bug: prover.prove(

@@ -12,7 +12,8 @@ from conftest import REPO, run_script
 from judged import read_json
 from sample_suites import DEMOS, HEALTHY
 
-from codedata.bugs.instances import all_bugs
+from codedata.records import BUG, Task
+from codedata.store import all_readable
 from codedata.tasks.eval_script import printed_results
 from codedata.tasks.folder import edited_parts
 from codedata.tasks.verifier.junit import escaped_name
@@ -76,7 +77,8 @@ def swebench_rows(root) -> dict[str, dict]:
 def test_each_bug_fails_its_tests_in_its_image_and_the_patch_heals_it(left, tmp_path):
     """Grade as others do: an evaluation script and a patch, given to the image from outside."""
     root = shutil.copytree(left("demo-bugs"), tmp_path / "root")
-    bugs, rows = {bug.instance_id: bug for bug in all_bugs(root)}, swebench_rows(root)
+    bugs = {bug.instance_id: bug for bug in all_readable(root, Task, BUG)}
+    rows = swebench_rows(root)
     assert len(bugs) >= 3 and bugs.keys() == rows.keys()
     for id, bug in rows.items():
         task = bugs[id]
@@ -98,7 +100,7 @@ def test_the_page_counts_the_bugs_that_were_written(left):
     root = left("demo-bugs")
     shown = json.loads(re.search(r'id="data">(.*?)</script>',
                                  (root / "bug/_report.html").read_text(), re.DOTALL)[1])["total"]
-    assert shown["written"] == len(all_bugs(root))
+    assert shown["written"] == len(all_readable(root, Task, BUG))
     assert shown["candidates"] > shown["good"] > shown["chosen"] >= shown["written"]
 
 

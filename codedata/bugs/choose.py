@@ -94,9 +94,9 @@ def chosen_in(root: Path, settings: BugSettings) -> Derived:
         return bugs
 
     def is_kept(name: str) -> bool:
-        """Return whether a name is an agent's, or of a repository of which not all is known."""
+        """Return whether a name is of a repository of which not all is known."""
         unread = tuple(f"{item.rpartition('.')[0]}." for item in chosen.unread)
-        return is_of_agent(name) or name.startswith(unread)
+        return name.startswith(unread)
 
     chosen = Derived(verdicts, bugs_of, joined=(candidates,), facts_of=_good, keeps=is_kept,
                      choose=lambda found: _choose_all(root, settings, found.values()))

@@ -18,12 +18,12 @@ from itertools import pairwise
 from pathlib import PurePosixPath
 
 from codedata.bugs.generate import BatchItem, candidate_of, generate_stage, open_source
-from codedata.bugs.instances import ProvenBug, bug_tasks, is_of_scale
+from codedata.bugs.instances import ProvenBug, is_of_scale
 from codedata.code.contexts import sources_in
 from codedata.code.patches import Edit, edited, edits_of
 from codedata.code.source import Files, apply_patch, is_text
 from codedata.errors import Excluded
-from codedata.records import Analysis, BugConfig, Candidate, Commit, Environment, Task
+from codedata.records import BUG, Analysis, BugConfig, Candidate, Commit, Environment, Task
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
@@ -45,8 +45,7 @@ class Combiner:
 
     def __init__(self, settings: Settings, host: SandboxFactory, strategy: str):
         self._settings, self._host, self._strategy = settings, host, strategy
-        self._records = (bug_tasks(settings.root, is_of_scale) if strategy == COMBINE
-                         else Store(settings.root, Commit))
+        self._records = Store(settings.root, Task if strategy == COMBINE else Commit)
 
     def stage(self, environments: Derived, analyses: Store, coverages: Store) -> Stage:
         """Return the stage that makes the candidates of these environments."""
@@ -96,9 +95,10 @@ class Combiner:
 
 def combine_parts(config: BugConfig, bugs: Iterable[Task]) -> Iterator[tuple[str, list[str]]]:
     """Yield the ids of a repository's proven bugs by other strategies, if there are two or more."""
-    source = {"repo": config.repo, "source_commit": config.base_commit}
+    wanted = {"kind": BUG, "repo": config.repo, "source_commit": config.base_commit}
     ids = sorted(bug.instance_id for bug in bugs
-                 if bug.about.items() >= source.items() and bug.about.get("method") != COMBINE)
+                 if bug.about.items() >= wanted.items() and bug.about.get("method") != COMBINE
+                 and is_of_scale(bug.instance_id))
     if len(ids) > 1:
         yield "1", ids
 

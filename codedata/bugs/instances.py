@@ -16,7 +16,7 @@ from codedata.outcomes import of_bugs
 from codedata.records import BUG, BugReport, BugVerdict, Files, Object, Task, Verdicts, parse
 from codedata.run_loop import Stage
 from codedata.states import Reads, Writes
-from codedata.store import Derived, Store, known
+from codedata.store import Derived, Store, all_readable
 from codedata.tasks.folder import (
     GOLD,
     HIDDEN,
@@ -147,10 +147,5 @@ def instruct_stage(root: Path, word: str, prefix: str, only: Callable[[str], boo
         joined=(Reads(Store(root, BugReport), ("problem_statement",),
                       made_by=f"bug_inject.{prefix}issue"),),
         writes=Writes(tasks, ("instruction",)), cost_note="no calls: no model is asked",
-        sum_up=lambda: [of_bugs(all_bugs(root))], after=f"bug_inject.py {word}", then="export.py")
-
-
-def all_bugs(root: Path) -> list[Task]:
-    """Return the bugs of a root that can be read."""
-    store = bug_tasks(root).open()
-    return [task for name in store.names() if (task := known(store, name))]
+        sum_up=lambda: [of_bugs(all_readable(root, Task, BUG))],
+        after=f"bug_inject.py {word}", then="export.py")

@@ -7,8 +7,9 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from codedata.analysis.analyse import entity_of_test
@@ -45,6 +46,7 @@ MAX_SUBTLE, MAX_SUBTLE_SHARE = 5, 0.1   # tests that a subtle bug breaks: whiche
 MAX_LINTED = 1_000_000     # bytes of a file that pyflakes is given
 LINT_S, LINT_TEXT_S = 60, 2   # seconds for pyflakes, and for each text
 MESSAGE = re.compile(r"(\w+\.py):\d+:(?:\d+:?)? (.*)")
+Proven = tuple[str, Object, Task | None]   # see proven()
 LINE = re.compile(r"line \d+")     # another one of the file, which a patch may have moved
 
 
@@ -103,8 +105,7 @@ class BugProver:
             "bug_inject.prove", make=self.make,
             reads=Reads(batches_in(root), ("base_commit", "candidates", "same_as"),
                         made_by="bug_inject.inject"),
-            joined=(Reads(environments, (*READ, "test_script"), made_by="env_setup",
-                          same="base_commit"), of_analyses(analyses), of_licences(root)),
+            joined=read_by_proof(root, environments, (*READ, "test_script"), analyses),
             writes=Writes(Store(root, Verdicts), tuple(Verdicts.__dataclass_fields__)),
             identity={"hide_tests": bug.hide_tests, "max_broken_share": bug.max_broken_share},
             cost_note="no calls: no model is asked",
@@ -117,34 +118,32 @@ class BugProver:
         name = environment.repo_name
         started = time.monotonic()
         with labelled(self._host, name) as label:
-            verdicts = [self._verdict(batch, i, environment, analysis, meta, label)
-                        for i in range(len(batch.candidates))]
+            prove = partial(proven, self._prover, environment, analysis, meta, label)
+            verdicts = [_verdict(batch, i, prove) for i in range(len(batch.candidates))]
         return Verdicts(environment.repo, name, environment.base_commit, verdicts,
                         round(time.monotonic() - started, 1))
 
-    def _verdict(self, batch: Batch, i: int, environment: Environment,
-                 analysis: Analysis | None, meta: RepoMeta | None, label: str) -> BugVerdict:
-        candidate = batch.candidates[i]
-        current_step().within = f"candidate {i + 1} of {len(batch.candidates)}"
-        diff = candidate["diff"]
-        change = Change(f"{batch.name}.{normalised(diff)[:8]}", diff, candidate.get("symbol") or "",
-                        batch.method, batch.name)
-        why, evidence, task = f"it is the same change as {batch.same_as[i]}", {}, None
-        if not batch.same_as[i]:
-            why, evidence, task = proven(self._prover, environment, change, analysis, meta, label)
-        return BugVerdict(diff=digest(diff), instance_id=change.instance_id, good=not why,
-                          reason=why, instance=task and as_texts(task), evidence=evidence)
+
+def _verdict(batch: Batch, i: int, prove: Callable[[Change], Proven]) -> BugVerdict:
+    candidate = batch.candidates[i]
+    current_step().within = f"candidate {i + 1} of {len(batch.candidates)}"
+    diff = candidate["diff"]
+    change = Change(f"{batch.name}.{normalised(diff)[:8]}", diff, candidate.get("symbol") or "",
+                    batch.method, batch.name)
+    why, shown, task = f"it is the same change as {batch.same_as[i]}", {}, None
+    if not batch.same_as[i]:
+        why, shown, task = prove(change)
+    return BugVerdict(diff=digest(diff), instance_id=change.instance_id, good=not why, reason=why,
+                      instance=task and as_texts(task), evidence=shown)
 
 
-def of_analyses(analyses: Store) -> Reads:
-    """Return how a proof reads the analyses of repositories: for distances, if there is one."""
-    return Reads(analyses, ("entities", "edges", "files"), same="base_commit", optional=True)
-
-
-def of_licences(root: Path) -> Reads:
-    """Return how a proof reads the licence of a repository, if nl2repo.py has one: what is proven
-    already is not proven again for it."""
-    return Reads(Store(root, RepoMeta), (), same="base_commit", optional=True)
+def read_by_proof(root: Path, environments: Derived, fields: tuple[str, ...],
+                  analyses: Store) -> tuple[Reads, ...]:
+    """Return what a proof reads beside a candidate: its environment and, where they are there, the
+    analysis, for distances, and the licence, for which nothing is proven again."""
+    return (Reads(environments, fields, made_by="env_setup", same="base_commit"),
+            Reads(analyses, ("entities", "edges", "files"), same="base_commit", optional=True),
+            Reads(Store(root, RepoMeta), (), same="base_commit", optional=True))
 
 
 def check_repository(record: Candidates, store: Store, name: str) -> None:
@@ -154,8 +153,8 @@ def check_repository(record: Candidates, store: Store, name: str) -> None:
                            str(store.path(name)), "Rename the file, or mend its repo_name.")
 
 
-def proven(prover: Prover, environment: Environment, change: Change, analysis: Analysis | None,
-           meta: RepoMeta | None, label: str) -> tuple[str, Object, Task | None]:
+def proven(prover: Prover, environment: Environment, analysis: Analysis | None,
+           meta: RepoMeta | None, label: str, change: Change) -> Proven:
     """Return (why a change is no bug, or ""; what the runs showed; its task without an instruction,
     None where it is none). Raise as Prover.prove() does."""
     proof = prover.prove(environment, change.diff, change.instance_id, label, kind=BUG)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from codedata.analysis.measure import JUDGED_BY
 from codedata.bugs.choose import STAGE, ChosenBug, chosen_in
 from codedata.bugs.instances import PROVEN_FIELDS, ProvenBug, bug_tasks
-from codedata.bugs.prove import Change, of_analyses, of_licences, proven
+from codedata.bugs.prove import Change, proven, read_by_proof
 from codedata.bugs.validate import operator_of
 from codedata.bugs.yields_page import write_yields, yields_in_words
 from codedata.code.environments import labelled
@@ -41,8 +41,7 @@ class ChosenProver:
             STAGE, make=self.make,
             reads=Reads(chosen_in(root, bug), ("base_commit", "diff"),
                         made_by="bug_inject.validate"),
-            joined=(Reads(environments, JUDGED_BY, made_by="env_setup", same="base_commit"),
-                    of_analyses(analyses), of_licences(root)),
+            joined=read_by_proof(root, environments, JUDGED_BY, analyses),
             writes=Writes(bug_tasks(root), PROVEN_FIELDS),
             identity={"hide_tests": bug.hide_tests, "max_broken_share": bug.max_broken_share},
             cost_note="no calls: no model is asked", finish=lambda: write_yields(root, bug),
@@ -60,7 +59,7 @@ class ChosenProver:
         change = Change(name, chosen.diff, candidate.get("symbol") or "", chosen.method,
                         chosen.item, family)
         with labelled(self._host, name) as label:
-            trouble, shown, task = proven(self._prover, environment, change, analysis, meta, label)
+            trouble, shown, task = proven(self._prover, environment, analysis, meta, label, change)
         if trouble:
             raise Excluded(f"its proof says no: {trouble}", name)
         return replace(task, proof={
