@@ -44,9 +44,22 @@ def is_of_scale(name: str) -> bool:
     return not is_of_agent(name)
 
 
-def bug_tasks(root: Path, only: Callable[[str], bool] = bool) -> Store:
-    """Return the tasks of a root that are bugs."""
-    return Store(root, Task, kind=BUG, only=only, derived=True)
+@dataclass(frozen=True)
+class Word:
+    """Say whose bugs a word of bug_inject.py is about."""
+
+    name: str
+    maker: str               # the step that writes their tasks
+    owns: Callable[[str], bool]   # whether a name is that of one of them
+    prefix: str = ""         # in ledgers, of the steps that both words have
+
+
+AGENT, SCALE = Word("agent", "instances", is_of_agent), Word("scale", "report", is_of_scale, "scale_")
+
+
+def bug_tasks(root: Path, owns: Callable[[str], bool] = bool) -> Store:
+    """Return the tasks of a root that are bugs, of all or of a word."""
+    return Store(root, Task, kind=BUG, only=owns, derived=True)
 
 
 @dataclass(frozen=True)
@@ -136,16 +149,15 @@ def instances_stage(root: Path) -> Stage:
 
 # the step `instruct` -----------------------------------------------------------------------------
 
-def instruct_stage(root: Path, word: str, prefix: str, only: Callable[[str], bool]) -> Stage:
-    """Return the stage that writes the instruction of each task of a word, as its report has it.
-    `prefix` is that of its steps in ledgers."""
-    tasks = bug_tasks(root, only)
+def instruct_stage(root: Path, word: Word) -> Stage:
+    """Return the stage that writes the instruction of each task of a word, as its report has it."""
+    tasks = bug_tasks(root, word.owns)
     return Stage(
-        f"bug_inject.{prefix}instruct",
+        f"bug_inject.{word.prefix}instruct",
         make=lambda task, report: replace(task, instruction=report.problem_statement),
         reads=Reads(tasks, ("kind",)),
         joined=(Reads(Store(root, BugReport), ("problem_statement",),
-                      made_by=f"bug_inject.{prefix}issue"),),
+                      made_by=f"bug_inject.{word.prefix}issue"),),
         writes=Writes(tasks, ("instruction",)), cost_note="no calls: no model is asked",
         sum_up=lambda: [of_bugs(all_readable(root, Task, BUG))],
-        after=f"bug_inject.py {word}", then="export.py")
+        after=f"bug_inject.py {word.name}", then="export.py")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
-from codedata.bugs.instances import ProvenBug
+from codedata.bugs.instances import FOLDERS, ProvenBug, Word, bug_tasks
 from codedata.bugs.issue_checks import Hidden, names_used, shown_output
 from codedata.bugs.issue_templates import f2p_report, template_report
 from codedata.code.calls import call_graph
@@ -153,10 +153,9 @@ class Reporter:
         self._client = models.client("issue") if settings.issue.writer == "llm" else None
         self._profiles = toml_of("codedata.bugs", "profiles.toml")["profiles"]
 
-    def stage(self, tasks: Store, step: str = "issue", made_by: str = "instances",
-              before: str = "agent --steps prove") -> Stage:
-        """Return the stage that reports these bugs, as the step of this name: `made_by` is the one
-        that makes them, by the words `before`."""
+    def stage(self, word: Word) -> Stage:
+        """Return the stage that reports the bugs of a word."""
+        root = self._settings.root
         n_calls = 2 * self._settings.issue.max_tries
         note = "no calls: no model is asked"
         identity = {"writer": self._settings.issue.writer, "texts": TEXTS}
@@ -165,13 +164,12 @@ class Reporter:
             prompts = digest([*map(_packaged, PROMPTS)])
             identity = {"writer": "llm", **self._client.spec.identity(), "prompts": prompts}
         return Stage(
-            f"bug_inject.{step}", make=self.make, identity=identity, cost_note=note,
-            reads=Reads(tasks, ("environment", "solution", "tests"),
-                        made_by=f"bug_inject.{made_by}"),
-            writes=Writes(Store(self._settings.root, BugReport),
+            f"bug_inject.{word.prefix}issue", make=self.make, identity=identity, cost_note=note,
+            reads=Reads(bug_tasks(root, word.owns), FOLDERS, made_by=f"bug_inject.{word.maker}"),
+            writes=Writes(Store(root, BugReport),
                           fields=("problem_statement", "reproduction"),
                           optional=("reproduction",)),   # a person may write the statement alone
-            after=f"bug_inject.py {before}")
+            after=f"bug_inject.py {word.name}")
 
     def make(self, task: Task) -> BugReport:
         """Return the report of a bug, and the reproduction where a model made one."""

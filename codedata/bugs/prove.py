@@ -24,6 +24,7 @@ from codedata.records import (
     BUG,
     Analysis,
     BugVerdict,
+    Candidate,
     Candidates,
     Environment,
     Object,
@@ -63,11 +64,9 @@ class Change:
     """Hold a change that is to be proven, and who made it."""
 
     instance_id: str
-    diff: str
-    symbol: str              # of the changed function, as who made it has named it, or ""
+    candidate: Candidate
     method: str
     item: str                # its file in bug/_candidates/
-    family: str = ""         # of its operator
 
 
 def batches_in(root: Path) -> Derived:
@@ -127,13 +126,11 @@ class BugProver:
 def _verdict(batch: Batch, i: int, prove: Callable[[Change], Proven]) -> BugVerdict:
     candidate = batch.candidates[i]
     current_step().within = f"candidate {i + 1} of {len(batch.candidates)}"
-    diff = candidate["diff"]
-    change = Change(f"{batch.name}.{normalised(diff)[:8]}", diff, candidate.get("symbol") or "",
-                    batch.method, batch.name)
+    name = f"{batch.name}.{normalised(candidate['diff'])[:8]}"
     why, shown, task = f"it is the same change as {batch.same_as[i]}", {}, None
     if not batch.same_as[i]:
-        why, shown, task = prove(change)
-    return BugVerdict(diff=digest(diff), instance_id=change.instance_id, good=not why, reason=why,
+        why, shown, task = prove(Change(name, candidate, batch.method, batch.name))
+    return BugVerdict(diff=digest(candidate["diff"]), instance_id=name, good=not why, reason=why,
                       instance=task and as_texts(task), evidence=shown)
 
 
@@ -157,22 +154,22 @@ def proven(prover: Prover, environment: Environment, analysis: Analysis | None,
            meta: RepoMeta | None, label: str, change: Change) -> Proven:
     """Return (why a change is no bug, or ""; what the runs showed; its task without an instruction,
     None where it is none). Raise as Prover.prove() does."""
-    proof = prover.prove(environment, change.diff, change.instance_id, label, kind=BUG)
+    diff, method = change.candidate["diff"], change.method
+    proof = prover.prove(environment, diff, change.instance_id, label, kind=BUG)
     if proof.trouble:
         return proof.trouble, {"runs": proof.runs, "log": proof.log}, None
     shown = {**proof.task.proof, **effects(proof, analysis)}
     symbols, language = shown["symbols"], language_of(min(proof.before | proof.after))
+    symbol = change.candidate.get("symbol") or ""
     licence = meta.licence if meta else environment.row.get("licence")
-    task = with_about(
-        replace(proof.task, proof=shown), method=change.method, language=language,
-        symbol=symbols[0] if symbols and change.symbol not in symbols else change.symbol,
+    tags = language, BUG, str(change.candidate.get("family") or method)
+    return "", shown, with_about(
+        replace(proof.task, proof=shown), method=method, language=language,
+        symbol=symbols[0] if symbols and symbol not in symbols else symbol,
         grade=grade_of(shown["broken"], shown["tests"], shown["new_messages"]),
-        licence=licence and str(licence),
-        made_from={"directory": Candidates.directory, "item": change.item,
-                   "digest": digest(change.diff)},
-        labels={"category": CATEGORY, "tags": [
-            *filter(None, (language, BUG, change.family or change.method))]})
-    return "", shown, task
+        licence=licence and str(licence), labels={
+            "category": CATEGORY, "tags": [*filter(None, tags)]},
+        made_from={"directory": Candidates.directory, "item": change.item, "digest": digest(diff)})
 
 
 def grade_of(n_broken: int, n_before: int, new_messages: Sequence[str]) -> str:

@@ -9,13 +9,7 @@ from codedata.analysis.measure import Measurer
 from codedata.bugs import combine, model_edits
 from codedata.bugs.generate import METHOD, Generator
 from codedata.bugs.inject import Injector
-from codedata.bugs.instances import (
-    bug_tasks,
-    instances_stage,
-    instruct_stage,
-    is_of_agent,
-    is_of_scale,
-)
+from codedata.bugs.instances import AGENT, SCALE, Word, instances_stage, instruct_stage
 from codedata.bugs.issue_report import Reporter
 from codedata.bugs.preprocess import Analyses, Preprocessed
 from codedata.bugs.prove import BugProver
@@ -58,9 +52,7 @@ class Stages:
             "prove": lambda models: BugProver(settings, host(models)).stage(
                 self._environments(), self._analyses()),
             "instances": lambda models: instances_stage(settings.root),
-            "issue": lambda models: Reporter(settings, models, host(models)).stage(
-                bug_tasks(settings.root, is_of_agent)),
-            "instruct": lambda models: instruct_stage(settings.root, "agent", "", is_of_agent)}
+            **self._told(AGENT)}
 
     def scale(self) -> Steps:
         """Return the functions that make the stages of `scale`, by step."""
@@ -74,11 +66,12 @@ class Stages:
                 .stage(self._environments(), self._analyses("tests")), refresh=self.is_full),
             "report": lambda models: ChosenProver(settings, host(models)).stage(
                 self._environments(), self._analyses()),
-            "issue": lambda models: Reporter(settings, models, host(models)).stage(
-                bug_tasks(settings.root, is_of_scale), "scale_issue", "report",
-                "scale --steps report"),
-            "instruct": lambda models: instruct_stage(settings.root, "scale", "scale_",
-                                                      is_of_scale)}
+            **self._told(SCALE)}
+
+    def _told(self, word: Word) -> Steps:
+        settings = self.settings
+        return {"issue": lambda models: Reporter(settings, models, self._host(models)).stage(word),
+                "instruct": lambda models: instruct_stage(settings.root, word)}
 
     def _maker(self, models: Models):
         """Return what makes candidates by the strategy."""

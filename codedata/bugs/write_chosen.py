@@ -54,16 +54,15 @@ class ChosenProver:
         """Return the task of a chosen bug. Raise Excluded where the proof says that it is none,
         ItemFailed where the environment has drifted."""
         name, candidate = chosen.name, chosen.candidate
-        screened = chosen.verdict["evidence"]
-        family, started = str(candidate.get("family") or ""), time.monotonic()
-        change = Change(name, chosen.diff, candidate.get("symbol") or "", chosen.method,
-                        chosen.item, family)
+        screened, started = chosen.verdict["evidence"], time.monotonic()
+        change = Change(name, candidate, chosen.method, chosen.item)
         with labelled(self._host, name) as label:
             trouble, shown, task = proven(self._prover, environment, analysis, meta, label, change)
         if trouble:
             raise Excluded(f"its proof says no: {trouble}", name)
         return replace(task, proof={
-            **shown, "operator": operator_of(candidate), "family": family,
+            **shown, "operator": operator_of(candidate),
+            "family": str(candidate.get("family") or ""),
             "lines": candidate.get("lines") or [], "summary": candidate.get("summary") or "",
             "seconds": round(time.monotonic() - started, 1),
             "screened": {**{key: screened[key] for key in SCREENED if key in screened},
