@@ -54,7 +54,8 @@ class Word:
     prefix: str = ""         # in ledgers, of the steps that both words have
 
 
-AGENT, SCALE = Word("agent", "instances", is_of_agent), Word("scale", "report", is_of_scale, "scale_")
+AGENT = Word("agent", "instances", is_of_agent)
+SCALE = Word("scale", "report", is_of_scale, "scale_")
 
 
 def bug_tasks(root: Path, owns: Callable[[str], bool] = bool) -> Store:
