@@ -156,7 +156,7 @@ def instruct_stage(root: Path, word: Word) -> Stage:
     return Stage(
         f"bug_inject.{word.prefix}instruct",
         make=lambda task, report: replace(task, instruction=report.problem_statement),
-        reads=Reads(tasks, ("kind",)),
+        reads=Reads(tasks, ("kind",)),   # which never changes: a report alone makes it stale
         joined=(Reads(Store(root, BugReport), ("problem_statement",),
                       made_by=f"bug_inject.{word.prefix}issue"),),
         writes=Writes(tasks, ("instruction",)), cost_note="no calls: no model is asked",
