@@ -45,7 +45,6 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.store import Store, all_readable, digest
 from codedata.tasks.prove import GOOD, Prover, judged, known_results
 from codedata.tasks.screen import Screener
-from codedata.tasks.verifier.junit import escaped_name
 
 HERE = Path(__file__).resolve().parent
 MANY, EACH = "many", 10_000   # candidates of a repository, of which there are one, then ten

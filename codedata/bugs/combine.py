@@ -28,7 +28,6 @@ from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.store import Derived, Store, all_readable, digest
-from codedata.tasks.verifier.junit import restored_name
 
 COMBINE, MIRROR = "combine", "mirror"
 STRATEGIES = (COMBINE, MIRROR)

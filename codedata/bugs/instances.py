@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from codedata.code.junit import restored_name
 from codedata.errors import BrokenRecord
 from codedata.layouts import content_of
 from codedata.outcomes import of_bugs
@@ -26,6 +25,7 @@ from codedata.tasks.folder import (
     text_in,
     verifier_config,
 )
+from codedata.tasks.verifier.junit import restored_name
 
 FOLDERS = ("environment", "solution", "tests")
 PROVEN_FIELDS = ("config", *FOLDERS, "proof")   # of a task: all but its instruction

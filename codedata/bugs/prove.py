@@ -40,7 +40,6 @@ from codedata.states import Reads, Writes
 from codedata.store import Derived, Store, digest
 from codedata.tasks.folder import with_about
 from codedata.tasks.prove import Proof, Prover
-from codedata.tasks.verifier.junit import escaped_name
 
 CATEGORY = "debugging"     # of tasks, as Harbor has them
 MAX_SUBTLE, MAX_SUBTLE_SHARE = 5, 0.1   # tests that a subtle bug breaks: whichever is more

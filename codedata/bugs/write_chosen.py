@@ -20,7 +20,6 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.tasks.prove import Prover
-from codedata.tasks.verifier.junit import restored_name
 
 SCREENED = ("verdict", "how", "n_run", "seconds", "audited")   # of a verdict's evidence
 
