@@ -160,7 +160,7 @@ def load_folder(folder: Path, places: dict[str, str]) -> dict:
     for field, place in places.items():
         path = folder / place
         try:
-            data[field] = _load_files(path, n_left) if place.endswith("/") else _load_part(path)
+            data[field] = load_files(path, n_left) if place.endswith("/") else _load_part(path)
         except (ValueError, RecursionError, OSError) as e:
             raise BrokenRecord(f"is not readable: {e}", str(path), "Mend that file.") from e
     return data
@@ -178,10 +178,11 @@ def _load_part(path: Path):
     return tomllib.loads(text) if path.suffix == ".toml" else text
 
 
-def _load_files(folder: Path, n_left: list[int]) -> Files:
+def load_files(folder: Path, n_left: list[int] | None = None) -> Files:
     """Return {relative path: Path} of the files below a folder. Raise ValueError for what no
     archive of it could hold, or is too much; `n_left` are files and bytes."""
     found: Files = {}
+    n_left = n_left or [MAX_FILES, MAX_FOLDER_BYTES]
     if folder.is_symlink():
         raise ValueError("it is a link")
     for path in sorted(folder.rglob("*")):
@@ -248,8 +249,7 @@ def _build(built: Path, place: Path, values: dict) -> Listing | None:
         path = built / name
         if name.endswith("/"):
             shutil.rmtree(path, ignore_errors=True)
-            for part, file in (value or {}).items():
-                _write_file(path / part, file)
+            write_files(path, value or {})
         elif value is None:
             path.unlink(missing_ok=True)
         else:
@@ -261,6 +261,12 @@ def _part_bytes(suffix: str, value) -> bytes:
     if suffix == ".json":
         return to_json(value)
     return (tomli_w.dumps(value) if suffix == ".toml" else value).encode()
+
+
+def write_files(folder: Path, files: Files) -> None:
+    """Write files below a folder, those that end with .sh as programs."""
+    for name, file in files.items():
+        _write_file(folder / name, file)
 
 
 def _write_file(path: Path, file: bytes | Path) -> None:
@@ -292,15 +298,18 @@ def load(path: Path, lines: str = ""):
                            "Mend it, or delete it and run again.") from e
 
 
-def set_aside(path: Path) -> Path:
+def set_aside(path: Path, keep: bool = True) -> Path:
     """Copy a file or folder to _replaced/ beside it: NAME.1.json, NAME.2.json, …; return the copy.
+    Not to `keep` a folder moves it there in one step.
     """
     suffix = "" if path.is_dir() else path.suffix
     aside = path.parent / "_replaced"
     aside.mkdir(exist_ok=True)
     copies = (aside / f"{path.name.removesuffix(suffix)}.{n}{suffix}" for n in itertools.count(1))
     copy = next(copy for copy in copies if not copy.exists())
-    if path.is_dir():
+    if not keep:
+        path.rename(copy)
+    elif path.is_dir():
         shutil.copytree(path, copy)
     else:
         write_atomic(copy, read_bounded(path))

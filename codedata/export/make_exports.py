@@ -13,13 +13,11 @@ from pathlib import Path
 import duckdb
 
 import codedata
-from codedata.checks.datapoints import META
 from codedata.cli import RunOptions
 from codedata.errors import Trouble
 from codedata.export import folders
 from codedata.export.card import Background, Contents, card
 from codedata.export.collect import ExportTurn, ExportTurns, LeftOutLog
-from codedata.export.datapoints import BENCH_FORMAT, tasks_of
 from codedata.export.folders import FOLDER
 from codedata.export.formats import FORMATS, Format, Problem, row_problem
 from codedata.export.nl2repo import STRIP_FORMAT, harbor_problem, tasks_in
@@ -34,7 +32,7 @@ from codedata.ledger import disk_trouble
 from codedata.llm.costs import costs_of
 from codedata.llm.embedded import NOISE
 from codedata.progress import named, plural, say
-from codedata.records import BUCKETS, Datapoint, HarborTask, StripPatch
+from codedata.records import BUCKETS, HarborTask, StripPatch
 from codedata.run_loop import check_root, run_whole
 from codedata.settings import Settings
 from codedata.store import check_directories, digest
@@ -49,10 +47,9 @@ REFUSED_FLAGS = ("only", "limit", "shard", "refresh", "prune", "compact", "budge
 # of tasks: {record class: root → the function that makes a task of such a record}
 ALL_FORMATS: dict[str, Format | TaskFormat] = {
     **FORMATS, "harbor": TaskFormat(
-        "harbor", {HarborTask: lambda root: lambda task: task, StripPatch: tasks_in,
-                   Datapoint: tasks_of},
+        "harbor", {HarborTask: lambda root: lambda task: task, StripPatch: tasks_in},
         lambda root: harbor_problem),
-    **INSTANCE_FORMATS, STRIP_FORMAT.name: STRIP_FORMAT, BENCH_FORMAT.name: BENCH_FORMAT}
+    **INSTANCE_FORMATS, STRIP_FORMAT.name: STRIP_FORMAT}
 
 
 @dataclass(frozen=True)
@@ -109,8 +106,7 @@ def _chosen(root: Path, names: tuple[str, ...]) -> list[Format | TaskFormat]:
 
 def _has_records(root: Path, form: Format | TaskFormat) -> bool:
     check_directories(root / name for name in form.reads)
-    return any(next(list_items(root / name, ".json", []), None)
-               or next((root / name).glob(f"[!_.]*/{META}"), None) for name in form.reads
+    return any(next(list_items(root / name, ".json", []), None) for name in form.reads
                if (root / name).is_dir())
 
 

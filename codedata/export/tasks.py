@@ -16,7 +16,6 @@ from typing import Any, Protocol
 import codedata
 from codedata.bounded import inside
 from codedata.checks.contamination import Material
-from codedata.checks.datapoints import Datapoints
 from codedata.checks.secrets import mask
 from codedata.errors import BrokenRecord
 from codedata.export import folders
@@ -28,13 +27,11 @@ from codedata.export.provenance import public
 from codedata.export.split import SPLITS, splits
 from codedata.layouts import NEW
 from codedata.progress import plural, say
-from codedata.records import Datapoint
 from codedata.settings import Settings
 from codedata.store import Store, digest
 from codedata.texts import terminal_safe, text_of
 
 IMAGES = "images"   # of the manifest: {tag: {made_of, docker_image, image_id}}, by push-images
-VIEWS = {Datapoint: Datapoints}   # of records that are no files of a Store
 SETTINGS = ("licences", "validation", "seed", "licence", "harbor_network")   # of a task
 
 
@@ -102,7 +99,7 @@ class TaskExport:
         self._problem_of = form.problem(settings.root)
         self._images = folders.read_manifest(self.place).get(IMAGES, {})
         for cls, task_of in form.sources.items():
-            self._read(VIEWS.get(cls, Store)(settings.root, cls).open(), task_of(settings.root))
+            self._read(Store(settings.root, cls).open(), task_of(settings.root))
         self._leave_out_colliding()
         self.split_of = splits({task.repo for task in self.tasks}, settings.export.validation,
                                settings.export.seed)
