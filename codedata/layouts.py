@@ -138,9 +138,11 @@ def list_folders(directory: Path, broken: list[BrokenRecord]) -> Iterator[tuple]
     `broken`.
     """
     for entry in sorted(os.scandir(directory), key=lambda e: e.name):
-        if entry.name[0] in "_." or not (entry.is_dir() or entry.name.endswith(".json")):
+        is_folder = entry.is_dir(follow_symlinks=False)
+        if entry.name[0] in "_." or not (
+                is_folder or entry.is_symlink() or entry.name.endswith(".json")):
             continue
-        if not entry.is_dir(follow_symlinks=False):
+        if not is_folder:
             broken.append(BrokenRecord("is no folder.", entry.path, "Items are folders here: "
                                        "tools/convert-root makes them of what was before."))
         elif not safe_name(entry.name):

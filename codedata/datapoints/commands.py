@@ -484,8 +484,8 @@ class Commands:
             labels={"category": category, "tags": given,
                     "difficulty": difficulty or old.difficulty})
         found = self._want_validated(point)
-        self._move_to_tasks(proven(_without_status(point), proof_of(found)))
-        return self._reviewed(task, claim, point)
+        self._move_to_tasks(proven(_as_in_tasks(point), proof_of(found)))
+        return self._reviewed(task, claim, APPROVED, found.content)
 
     def _move_to_tasks(self, point: Task) -> None:
         """Put a datapoint with its proof in place of the one in review, and then move that to
@@ -515,13 +515,14 @@ class Commands:
         task = self._held(task_id, claim, REVIEW)
         point = self._in_dp(task)
         point = with_about(point, status=CANCELLED, reason=f"{category}: {reason}")
+        content = content_digest(point)
         put(self._at(point.instance_id), replace(point, proof=None))
-        return self._reviewed(task, claim, point)
+        return self._reviewed(task, claim, CANCELLED, content)
 
-    def _reviewed(self, task: dict, claim: str, point: Task) -> Object:
-        result = {"status": labels_of(point).status, "content": content_digest(point)}
+    def _reviewed(self, task: dict, claim: str, status: str, content: str) -> Object:
+        result = {"status": status, "content": content}
         self._manager.complete_task(task["id"], task["agent"], result, token=claim)
-        return {"datapoint": point.instance_id, **result}
+        return {"datapoint": task["datapoint"], **result}
 
     def _want_validated(self, point: Task) -> DatapointChecks:
         """Return what the checks of a datapoint have found. Raise Refused where not all have
@@ -627,11 +628,13 @@ def _in_review(point: Task) -> Task:
     return replace(with_about(point, status=IN_REVIEW), proof=None)
 
 
-def _without_status(point: Task) -> Task:
-    """Return a datapoint as it lies in task/: what is there is approved."""
+def _as_in_tasks(point: Task) -> Task:
+    """Return a datapoint without a status, as it lies in task/: what is there is approved."""
+    config = point.config
     about = {key: value for key, value in point.about.items() if key not in ("status", "reason")}
-    metadata = {**point.config["metadata"], "codedata": about}
-    return replace(point, config={**point.config, "metadata": metadata})
+    return replace(point, config={
+        **config, "metadata": {**config["metadata"], "codedata": about},
+        "task": {**config["task"], "keywords": config["metadata"]["tags"]}})
 
 
 def _context_in(folder: Path) -> Files:

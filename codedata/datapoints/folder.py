@@ -56,7 +56,7 @@ def read_datapoint(folder: Path) -> Task:
     is larger than it may be, and for links and too many or too large files."""
     where = str(folder)
     try:
-        load_files(folder)   # what lies beside its parts, too
+        load_files(folder.resolve())   # what lies beside its parts, too
         if missing := [path for path in (*PARTS.values(), Task.places["config"])
                        if not (folder / path).is_file()]:
             raise ValueError(f"{', '.join(missing)} is missing")
