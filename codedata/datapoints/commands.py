@@ -25,14 +25,12 @@ from codedata.datapoints.contents import (
     shown,
 )
 from codedata.datapoints.folder import (
-    AGENT,
-    AGENT_S,
     APPROVED,
+    BOX,
     CANCELLED,
     DP,
     IN_REVIEW,
     PARTS,
-    VERIFIER_S,
     content_digest,
     context_of,
     folder_of,
@@ -64,7 +62,7 @@ from codedata.records import DATAPOINT, DatapointChecks, Files, ItemName, Object
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.store import Store, digest
-from codedata.tasks.folder import DOCKERFILE, IGNORE, Container, config_of, proven, with_about
+from codedata.tasks.folder import DOCKERFILE, IGNORE, config_of, proven, with_about
 from codedata.tasks.grade import Grader, build_image
 from codedata.texts import printable, text_of
 
@@ -334,9 +332,7 @@ class Commands:
                      "seed": task.get("seed", ""), "task": task_id,
                      "agent": task.get("agent") or "", "profile": self._settings.dp.profile}}
         labels = {"difficulty": difficulty, "category": "", "tags": []}
-        box = Container("", agent_user=AGENT, agent_s=AGENT_S, verifier_s=VERIFIER_S,
-                        network="public")   # what its image lacks may lie on a registry
-        made = Task(name, DATAPOINT, config_of(name, box, about, labels), context, {}, {})
+        made = Task(name, DATAPOINT, config_of(name, BOX, about, labels), context, {}, {})
         self._put(STAGING, _with(made, dict(zip(PARTS, map(_text, paths), strict=True))))
         return self._described(task)
 

@@ -28,7 +28,15 @@ from codedata.layouts import (
 from codedata.records import DATAPOINT, Files, Object, Task, parse
 from codedata.sandbox.dockerfile import read_dockerfile
 from codedata.store import Store, digest
-from codedata.tasks.folder import CONFIG, DOCKERFILE, IGNORE, SOLVE, proven_parts, text_in
+from codedata.tasks.folder import (
+    CONFIG,
+    DOCKERFILE,
+    IGNORE,
+    SOLVE,
+    Container,
+    proven_parts,
+    text_in,
+)
 
 DP = "dp"                  # the directory of what is in review or cancelled
 TESTS = "test_outputs.py"
@@ -38,7 +46,8 @@ IN_REVIEW, CANCELLED, APPROVED = "in_review", "cancelled", "approved"
 MAX_PART_BYTES = 1_000_000
 MIN_WEIGHT = Decimal("1E-9")
 AGENT = "agent"            # who solves it, and whom its tests run as
-AGENT_S, VERIFIER_S = 1800.0, 600.0
+# a new one's, but for its work directory; what an image lacks may lie on a registry
+BOX = Container("", agent_user=AGENT, network="public")
 # behind a builder's own lines: an image in which the agent owns the work directory
 FOR_AGENT = f"""USER root
 RUN id -u {AGENT} >/dev/null 2>&1 || useradd --create-home {AGENT}; \\
@@ -232,7 +241,7 @@ def verifier_of(weights: Mapping[str, Decimal], workdir: str) -> Files:
     """Return what lies in tests/ beside the tests of a datapoint."""
     from codedata.export.harbor import verifier_files
     shares = {name: float(weight) for name, weight in weights.items()}
-    files = verifier_files(shares, AGENT, workdir, VERIFIER_S)
+    files = verifier_files(shares, AGENT, workdir, BOX.verifier_s)
     files[CONFIG] = json.dumps({"user": AGENT, "timeout_s": 540, "workdir": workdir,
                                 "weights": shares}, indent=2) + "\n"
     return {name: text.encode() for name, text in files.items()}

@@ -7,9 +7,9 @@ from pathlib import Path
 from conftest import with_odd
 
 from codedata.datapoints.approval import VALIDATOR
-from codedata.datapoints.folder import PARTS, content_digest, put, read_datapoint, with_texts
+from codedata.datapoints.folder import BOX, PARTS, content_digest, put, read_datapoint, with_texts
 from codedata.records import DATAPOINT, Task
-from codedata.tasks.folder import Container, config_of, proven
+from codedata.tasks.folder import config_of, proven
 
 TESTS = '''import subprocess
 
@@ -56,8 +56,7 @@ def a_datapoint(name: str, about: dict | None = None, context: dict | None = Non
     """Return a datapoint with other labels, files of its context or texts of some parts."""
     about = ABOUT | (about or {})
     labels = {key: about.pop(key, value) for key, value in LABELS.items()}
-    box = Container("", agent_user="agent", agent_s=600.0)
-    made = Task(name, DATAPOINT, config_of(name, box, {"repo": name, **about}, labels),
+    made = Task(name, DATAPOINT, config_of(name, BOX, {"repo": name, **about}, labels),
                 {path: text.encode() for path, text in (context or CONTEXT).items()}, {}, {})
     return with_texts(made, TEXTS | texts)
 

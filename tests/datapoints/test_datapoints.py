@@ -57,7 +57,7 @@ def test_a_content_is_all_but_the_labels(tmp_path):
      "'environment/big' is too large"),
     (lambda folder: (folder / "beside").open("w").truncate(1 << 40), "'beside' is too large"),
     (lambda folder: (folder / "task.toml").write_text("[["), "is not readable"),
-    (lambda folder: (folder / "task.toml").write_text(""), r"has no \[environment"),
+    (lambda folder: (folder / "task.toml").write_text(""), "has no"),
     (lambda folder: (folder / "proof.json").write_text("[]"), "`proof` is a list")])
 def test_what_is_no_datapoint_is_named(tmp_path, harm, words):
     harm(write_datapoint(tmp_path / "dp/sums"))

@@ -35,8 +35,9 @@ OF_PYTHON = (sys.prefix, sys.base_prefix, os.path.realpath(sys.prefix), str(REPO
              "/proc/", "/dev/", "/etc/localtime")
 ELSEWHERE = """next release validate_datapoint run_in_dp try_solution"""   # or in containers
 TEXTS = """text agent reason name datapoint command tags category"""       # of arguments
-LINKS = """linked _seeds/linked ../task/linked _tmp/datapoint/linked _staging/linked
-    _tmp/linked _trajectories/linked _checks/linked _drafts/linked.md _ideas/linked.json _drafts/sums_002_a.md"""
+LINKS = """linked _seeds/linked ../task/linked _tmp/datapoint/linked _staging/linked _tmp/linked
+    _trajectories/linked _checks/linked _drafts/linked.md _ideas/linked.json
+    _drafts/sums_002_a.md"""
 
 
 def hostile_root(root: Path) -> Path:
