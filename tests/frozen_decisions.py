@@ -21,11 +21,8 @@ from codedata.env.health import why_hollow
 from codedata.env.verify import Verified, concluded, promising, repeated
 from codedata.errors import Excluded, ItemFailed
 from codedata.sandbox import Result
-<<<<<<< HEAD
 from codedata.tasks.eval_script import misread
-=======
 from codedata.tasks.grade import Grade
->>>>>>> 4638804 (WIP tests of datapoints as tasks)
 from codedata.tasks.prove import check_drift, judged, outcome_of
 from codedata.tasks.tests_folder import READS
 

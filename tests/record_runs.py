@@ -25,11 +25,8 @@ from codedata.datapoints.validate import RUNS, Failure, Validation
 from codedata.env.verify import Limits, Verifier
 from codedata.errors import Excluded, ItemFailed
 from codedata.sandbox import docker_engine
-<<<<<<< HEAD
 from codedata.tasks.eval_script import eval_script, misread, run_evaluation
-=======
 from codedata.tasks.grade import Grade, Grader
->>>>>>> 4638804 (WIP tests of datapoints as tasks)
 from codedata.tasks.prove import Prover, known_results
 from codedata.tasks.tests_folder import READS, suite_tests
 from codedata.texts import tomllib

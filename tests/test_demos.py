@@ -12,15 +12,10 @@ from conftest import REPO, run_script
 from judged import read_json
 from sample_suites import DEMOS, HEALTHY
 
-<<<<<<< HEAD
-from codedata.tasks.eval_script import printed_results
-from codedata.tasks.verifier.junit import escaped_name
-=======
-from codedata.code.eval_script import printed_results
-from codedata.code.junit import escaped_name
 from codedata.datapoints.approval import is_as_proven
 from codedata.datapoints.folder import read_datapoint
->>>>>>> 4638804 (WIP tests of datapoints as tasks)
+from codedata.tasks.eval_script import printed_results
+from codedata.tasks.verifier.junit import escaped_name
 
 pytestmark = pytest.mark.demo
 

@@ -57,7 +57,7 @@ def test_a_content_is_all_but_the_labels(tmp_path):
      "'environment/big' is too large"),
     (lambda folder: (folder / "beside").open("w").truncate(1 << 40), "'beside' is too large"),
     (lambda folder: (folder / "task.toml").write_text("[["), "is not readable"),
-    (lambda folder: (folder / "task.toml").write_text(""), "has no"),
+    (lambda folder: (folder / "task.toml").write_text(""), "no datapoint: task.toml has no"),
     (lambda folder: (folder / "proof.json").write_text("[]"), "`proof` is a list")])
 def test_what_is_no_datapoint_is_named(tmp_path, harm, words):
     harm(write_datapoint(tmp_path / "dp/sums"))
@@ -76,7 +76,7 @@ def test_another_text_changes_what_follows_from_it_and_the_lines_for_the_agent_s
     moved = with_texts(again, {"dockerfile": dockerfile.replace("/app", "/srv")})
     assert moved.environment["Dockerfile"].decode() == dockerfile.replace("/app", "/srv")
     assert workdir_of(moved) == json.loads(moved.tests["config.json"])["workdir"] == "/srv"
-    with pytest.raises(ValueError, match="their sum is 0.9"):
+    with pytest.raises(ValueError, match="their sum is 0"):
         with_texts(task, {"weights": '{"a": 0.9}'})
 
 
@@ -143,66 +143,6 @@ def test_a_name_that_looks_like_a_compression_hides_no_layer(magic):
     assert len(search.traces) == 1
 
 
-<<<<<<< HEAD
-def approved(root, name: str, meta: dict | None = None, **parts: str) -> None:
-    folder = root / "dp" / name
-    content = read_datapoint(write_datapoint(folder, **parts)).content
-    write_datapoint(folder, {"status": "approved", "approved": content, **(meta or {})}, **parts)
-
-
-def test_only_what_is_validated_and_approved_as_it_is_is_exported(tmp_path):
-    key = {"files/total": "AWS_KEY = '" + "AKIA" + "Q3X7ZT5WKV2NHB4D'"}
-    content = judged(tmp_path, base_image="")
-    judged(tmp_path, False, "", prompt="Bad.")
-    judged(tmp_path, base_image="", **key)
-    approved(tmp_path, "sums_001_a")
-    approved(tmp_path, "edited", {"approved": content}, prompt="Add up.")
-    approved(tmp_path, "waits", {"status": "in_review"})
-    approved(tmp_path, "odd", {"category": "Nonsense"})
-    approved(tmp_path, "unseen", prompt="Nobody has checked it.")
-    approved(tmp_path, "bad", prompt="Bad.")
-    approved(tmp_path, "leaks", **key)
-    approved(tmp_path, "ssh", dockerfile="FROM a\nWORKDIR /app\nRUN --mount=type=ssh true\n")
-    done = export(tmp_path, "harbor", "terminal-bench")
-    assert done.returncode == 0, done.stderr
-    left_out = [json.loads(line) for line in
-                (tmp_path / "export/left_out.jsonl").read_text().splitlines()]
-    assert {one["name"]: one["reason"] for one in left_out} == {
-        "edited": "not as approved", "waits": "not approved", "odd": "metadata",
-        "unseen": "not validated", "bad": "not validated", "leaks": "secret in a file",
-        "ssh": "dockerfile"}
-    folder = tmp_path / "export/harbor/sums_001_a"
-    config = tomllib.loads((folder / "task.toml").read_text())
-    assert config["metadata"]["base_image"] == "codedata-base:bookworm"
-    assert "docker_image" not in config["environment"] and config["agent"]["user"] == "agent"
-    assert (folder / "environment/total.py").read_text() == "print('not yet')\n"
-    assert "Dockerfile" in (folder / "environment/.dockerignore").read_text()
-    assert "useradd" in (folder / "environment/Dockerfile").read_text()
-    weights = json.loads((folder / "tests/config.json").read_text())["weights"]
-    assert weights["test_words_are_passed_over"]
-    bench = tmp_path / "export/terminal-bench/sums-001-a"
-    task = json.loads((bench / "task.yaml").read_text())
-    assert (task["difficulty"], task["parser_name"]) == ("easy", "pytest")
-    assert {"solution.sh", "tests"} <= {*(bench / ".dockerignore").read_text().split()}
-    assert (bench / "Dockerfile").read_text().endswith("USER agent\n")
-    assert (bench / "tests/test_outputs.py").exists() and (bench / "total.py").exists()
-
-
-def test_names_that_collide_are_left_out_by_name_and_the_others_are_exported(tmp_path):
-    judged(tmp_path, base_image="")
-    images = set()
-    for name in ("sums", "a-b", "a_b"):
-        approved(tmp_path, name)
-        task = tasks_of(tmp_path)(read_datapoint(tmp_path / "dp" / name))
-        images.add(task.docker_image.partition(":")[0])
-    done = export(tmp_path, "harbor", "terminal-bench")
-    assert done.returncode == 0 and len(images) == 3
-    assert all(f"{name} is left out: it is not the only terminal-bench/a-b/" in done.stderr
-               for name in ("a-b", "a_b"))
-    assert "folders of one name 2" in done.stderr
-    folders = [path.parent.name for path in (tmp_path / "export").glob("*/*/task.yaml")]
-    assert folders == ["sums"] and len([*(tmp_path / "export").glob("harbor/*/tests")]) == 3
-=======
 def test_what_was_edited_since_its_proof_is_not_exported_and_labels_may_be_edited(tmp_path):
     write_approved(tmp_path / "task/sums")
     task = read_datapoint(tmp_path / "task/sums")
@@ -215,9 +155,10 @@ def test_what_was_edited_since_its_proof_is_not_exported_and_labels_may_be_edite
     edited = replace(task, tests={**task.tests, "more.py": b""})
     assert not is_as_proven(edited) and task_problem(edited)[0] == "not as proven"
     assert task_problem(replace(task, proof=None))[0] == "not proven"
-    older = proven(task, {**task.proof, "validator": 1})
-    assert not is_as_proven(older)
->>>>>>> 4638804 (WIP tests of datapoints as tasks)
+    assert not is_as_proven(proven(task, {**task.proof, "validator": 1}))
+    key = b"AWS_KEY = 'AKIA" + b"Q3X7ZT5WKV2NHB4D'"
+    leaks = replace(task, environment={**task.environment, "key": key})
+    assert task_problem(proven(leaks, task.proof))[0] == "secret in a file"
 
 
 def test_another_base_image_than_the_validated_one_is_named(tmp_path):
