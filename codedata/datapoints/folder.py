@@ -37,6 +37,7 @@ from codedata.tasks.folder import (
     proven_parts,
     text_in,
 )
+from codedata.tasks.tests_folder import weighted_tests
 
 DP = "dp"                  # the directory of what is in review or cancelled
 TESTS = "test_outputs.py"
@@ -239,11 +240,8 @@ def with_texts(task: Task, texts: Mapping[str, str]) -> Task:
 
 def verifier_of(weights: Mapping[str, Decimal], workdir: str) -> Files:
     """Return what lies in tests/ beside the tests of a datapoint."""
-    from codedata.export.harbor import verifier_files
     shares = {name: float(weight) for name, weight in weights.items()}
-    files = verifier_files(shares, AGENT, workdir, BOX.verifier_s)
-    files[CONFIG] = json.dumps({"user": AGENT, "timeout_s": 540, "workdir": workdir,
-                                "weights": shares}, indent=2) + "\n"
+    files = weighted_tests(shares, AGENT, workdir, BOX.verifier_s)
     return {name: text.encode() for name, text in files.items()}
 
 
