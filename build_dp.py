@@ -27,14 +27,14 @@ from pathlib import Path
 from codedata import cli, config, run_loop
 from codedata.datapoints.calibrate import calibrate_stage
 from codedata.datapoints.command_line import run_tool
-from codedata.datapoints.contents import complaints, prove_stage, results_of, validate_stage
+from codedata.datapoints.contents import HOLDS, complaints, results_of, steps_of
 from codedata.datapoints.folder import folders_in
 from codedata.datapoints.index_page import write_index
 from codedata.datapoints.profiles import PROFILES
 from codedata.datapoints.workers import hand_over_status, parse_agents, run_agents
 from codedata.layouts import to_json
 from codedata.progress import plural, say
-from codedata.records import DATAPOINT, DatapointChecks, SolverAttempt, Task
+from codedata.records import SolverAttempt
 from codedata.sandbox.factory import SandboxFactory
 
 PAUSE_S = 3.0
@@ -93,21 +93,13 @@ def main(argv=None) -> int:
 
 def validate(args, settings, options) -> int:
     """Check folders, or those of dp/ and task/; return the exit code."""
-    root, anew = settings.root, options.selection.force
-    given = [*map(Path, args.paths)] or folders_in(root, [])
-    tasks = [] if args.paths else [one for one in given if one.parent.name == Task.directory]
-    others = [one for one in given if one not in tasks]
+    root, given = settings.root, [*map(Path, args.paths)]
     if not options.read_only:
         root.mkdir(parents=True, exist_ok=True)
-
-    def host(models) -> SandboxFactory:
-        return SandboxFactory(settings, models.stop, args.keep_images)
-
-    steps = {"validate": lambda models: validate_stage(settings, host(models), others)}
-    if tasks:
-        steps["prove"] = lambda models: prove_stage(settings, host(models), tasks, anew)
-    holds = {"validate": DatapointChecks, "prove": (Task, DATAPOINT)}
-    code = run_loop.run_steps(steps, settings, options, holds)
+    steps = steps_of(settings, given, options.selection.force,
+                     lambda models: SandboxFactory(settings, models.stop, args.keep_images))
+    code = run_loop.run_steps(steps, settings, options, HOLDS)
+    given = given or folders_in(root, [])
     if options.read_only:
         return code
     found = results_of(root, given, args.profile or "")

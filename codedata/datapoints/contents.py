@@ -3,7 +3,7 @@ lies and whatever it is called. Those in task/ that are not as proven are proven
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -17,10 +17,17 @@ from codedata.datapoints.approval import (
     label_faults,
     proof_of,
 )
-from codedata.datapoints.folder import content_digest, folder_of, read_datapoint, texts_of
+from codedata.datapoints.folder import (
+    content_digest,
+    folder_of,
+    folders_in,
+    read_datapoint,
+    texts_of,
+)
 from codedata.datapoints.validate import MAX_LINE, NOT_BUILT, Validation
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.layouts import to_json, write_atomic
+from codedata.llm.client import Models
 from codedata.progress import current_step
 from codedata.records import DATAPOINT, DatapointChecks, Task, parse
 from codedata.run_loop import Stage
@@ -34,6 +41,7 @@ from codedata.tasks.folder import proven
 from codedata.texts import printable
 
 KEYS = "content", "base_image", "validator"
+HOLDS = {"validate": DatapointChecks, "prove": (Task, DATAPOINT)}   # by step
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,19 @@ def found_of(task: Task, checks: Store) -> DatapointChecks | None:
 
 
 # the stages --------------------------------------------------------------------------------------
+
+def steps_of(settings: Settings, folders: Sequence[Path], anew: bool,
+             host: Callable[[Models], SandboxFactory]) -> dict[str, Callable[[Models], Stage]]:
+    """Return the steps of `validate`: of the folders that are given, else those of dp/ and task/,
+    of which the latter are proven."""
+    own = [] if folders else folders_in(settings.root, [])
+    tasks = [folder for folder in own if folder.parent.name == Task.directory]
+    others = folders or [folder for folder in own if folder not in tasks]
+    steps = {"validate": lambda models: validate_stage(settings, host(models), others)}
+    if tasks:
+        steps["prove"] = lambda models: prove_stage(settings, host(models), tasks, anew)
+    return steps
+
 
 def validate_stage(settings: Settings, host: SandboxFactory, folders: Iterable[Path]) -> Stage:
     """Return the stage that checks contents. Raise Trouble where no images can be built."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from conftest import edit, run_script, write_json
+from conftest import run_script
 
-from codedata.checks.approval import VALIDATOR
-from codedata.checks.datapoints import read_datapoint
-from codedata.records import DatapointChecks
+from codedata.datapoints.folder import BOX, put, with_texts
+from codedata.records import DATAPOINT, Task
+from codedata.tasks.folder import config_of, proven
 
 pytestmark = pytest.mark.docker
 PASSED = "PASSED test_outputs.py::test_a"
@@ -34,29 +34,25 @@ def test_b():
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """Return the exports of a datapoint that was approved, whose program forges."""
+    """Return the exports of a datapoint that was proven, whose program forges."""
     root = tmp_path_factory.mktemp("forged")
-    folder = root / "dp/forged"
-    files = {"prompt.md": "Mend it.\n", "tests.py": TESTS, "solution.sh": "true\n",
-             "dockerfile": "FROM codedata-base:bookworm\nWORKDIR /app\nCOPY tool .\n",
-             "weights.json": '{"test_a": 0.7, "test_b": 0.3}', "files/tool": FORGER}
-    (folder / "files").mkdir(parents=True)
-    for name, text in files.items():
-        (folder / name).write_text(text)
-    write_json(folder / "metadata.json", {
-        "status": "in_review", "category": "Data Processing", "tags": [], "difficulty": "easy",
-        "languages": ["python"], "lineage": {}})
-    content = read_datapoint(folder).content
-    edit(folder / "metadata.json", status="approved", approved=content)
-    write_json(root / f"dp/_checks/{content}.json", vars(DatapointChecks(
-        "forged", content, "", VALIDATOR, True, [], [], 1.0, 1.0)))
+    about = {"kind": DATAPOINT, "repo": "forged", "languages": ["python"]}
+    labels = {"category": "Data Processing", "tags": [], "difficulty": "easy"}
+    task = with_texts(
+        Task("forged", DATAPOINT, config_of("forged", BOX, about, labels),
+             {"tool": FORGER.encode()}, {}, {}),
+        {"prompt": "Mend it.\n", "tests": TESTS, "solution": "true\n",
+         "dockerfile": "FROM codedata-base:bookworm\nWORKDIR /app\nCOPY tool .\n",
+         "weights": '{"test_a": 0.7, "test_b": 0.3}'})
+    put(root / "task/forged", proven(task, {}))
     assert run_script("export.py", root, "--formats", "harbor,terminal-bench").returncode == 0
     return root / "export"
 
 
 def printed(folder, script: str) -> str:
     """Return what a script prints on a terminal, in a container where the task's program lies."""
-    given = ["-v", f"{folder}:/given:ro", "-v", f"{folder.parents[2]}/dp/forged/files:/files:ro"]
+    context = folder.parents[2] / "task/forged/environment"
+    given = ["-v", f"{folder}:/given:ro", "-v", f"{context}:/files:ro"]
     setup = ("useradd agent; mkdir /app; cp /files/tool /app; chmod 755 /app/tool\n"
              "cp -r /given/tests /tests\n")
     return subprocess.run(["docker", "run", "--rm", "-t", "--network", "none", *given,
