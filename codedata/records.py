@@ -845,68 +845,6 @@ def kind_of(config) -> str:
     return kind if kind in KINDS else ""
 
 
-@dataclass(frozen=True)
-class HarborTask:
-    """Hold a task in a container, with tests that reward it: task/<instance_id>.json, by hand.
-
-    Sources of other directories make such tasks of their records, for export.py.
-    """
-
-    directory = "task"
-    named_by_id = True
-    instance_id: str
-    repo: str                # or another origin: no two splits share one
-    instruction: str         # for the agent
-    docker_image: str        # the final image, by tag or digest: an agent starts in it
-    dockerfile: str          # rebuilds that image without a context; "": FROM docker_image
-    workdir: str             # absolute; what is in it goes from the agent to the verifier
-    solution: str            # bash, run in workdir: the reward is 1 then
-    tests: dict[str, str]    # {path: text}; pytest runs test_outputs.py, as user of the image
-    weights: dict[str, float]   # {test function: share of the reward}, 1 in sum
-    metadata: Object         # difficulty, category, tags, origin …
-    image_id: str = ""       # the engine's id of the image, where it is known
-    agent_user: str = ""     # "": the user of the image
-    agent_timeout_s: Seconds = 1800.0
-    verifier_timeout_s: Seconds = 600.0
-    cpus: float = 1.0
-    memory_mb: int = 2048
-    licence: str | None = None   # of the repository, SPDX
-
-
-@dataclass(frozen=True)
-class DatapointMeta:
-    """Hold metadata.json of a datapoint."""
-
-    title = "the metadata of a datapoint"
-    status: str              # in_review | approved | cancelled
-    category: str            # one of profiles.toml; and 1 to 3 tags, of taxonomy.toml
-    tags: list[str]
-    difficulty: str          # easy | medium | hard | extremely_hard
-    languages: list[str]
-    lineage: Object          # seed, draft, agents …
-    approved: str = ""       # the content that was approved
-    reason: str = ""         # why it was cancelled
-    licence: str | None = None   # SPDX
-    calibration: Object | None = None   # {model: what its attempts came to} (build_dp.py calibrate)
-
-
-@dataclass(frozen=True)
-class Datapoint:
-    """Hold a terminal task as its folder dp/<id>/ has it; what is under files/ stays there."""
-
-    directory = "dp"
-    instance_id: str         # the folder's name
-    folder: str              # its path
-    content: str             # digest of all files but metadata.json: it says what was approved
-    prompt: str              # for the agent
-    dockerfile: str          # its context is files/
-    tests: str               # pytest, as tests.py
-    weights: str             # JSON: {test function: share of the reward}, 1 in sum
-    solution: str            # bash; never in the image
-    files: list[str]         # paths below files/, sorted
-    meta: DatapointMeta
-
-
 class DatapointCheck(TypedDict):
     """Hold what one check of a datapoint found."""
 
@@ -924,8 +862,8 @@ class DatapointChecks:
     directory = "dp/_checks"
     instance_id: str
     content: str
-    base_image: str          # the engine's id of what the dockerfile begins with
-    validator: str           # its version
+    base_image: str          # the engine's id of what the Dockerfile begins with
+    validator: int           # its version
     ok: bool
     checks: list[DatapointCheck]
     review: list[str]        # what a reviewer should look at

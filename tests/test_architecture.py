@@ -30,19 +30,12 @@ WITHIN_A_LEVEL = {   # above level 3, where folders of one level know nothing of
     ("report", "duel")}
 VERIFIER = "codedata.tasks.verifier"   # runs in a container: a room of its own
 MAKERS = ("bugs", "nl2repo", "datapoints")
-MAY_IMPORT_EXPORT = {   # of the makers, until the tasks that they make need no export
-    ("codedata.nl2repo.prove_strips", "codedata.export.nl2repo"),
-    ("codedata.datapoints.calibrate", "codedata.export.datapoints"),
-    ("codedata.datapoints.commands", "codedata.export.datapoints"),
-    ("codedata.datapoints.validate", "codedata.export.datapoints")}
 EARLIER_NAME = "codedata.checks.leak"   # of `python -m codedata.leak`
 MAY_BE_LONGER = ["codedata/agent/run_tests.py"]   # a line that models are shown
 MAY_LACK_A_DOCSTRING = [   # patterns of names: a script's docstring says what main() does
     "*.main", "codedata.sampling.row_files.*File*.*"]
-# of a stripped patch, in the containers of solution and agent
-SOLUTIONS = ("text_of('codedata.export', 'strip_solve.sh'",
-             "text_of('codedata.export', 'strip_collect.sh'",
-             "text_of('codedata.tasks', 'solve.sh'", "text_of('codedata.tasks', 'collect.sh'")
+# of a repository's task, in the containers of solution and agent
+SOLUTIONS = ("text_of('codedata.tasks', 'solve.sh'", "text_of('codedata.tasks', 'collect.sh'")
 # of a text in code: messages to a person are shorter, prompts are longer
 MAX_WORDS = 45
 
@@ -157,9 +150,9 @@ def exports_imported(module: str, tree: ast.AST) -> set[tuple[str, str]]:
             if room(module) in MAKERS and room(name) == "export"}
 
 
-def test_no_maker_imports_an_export_but_for_those_that_are_listed():
+def test_no_maker_imports_export():
     found = [exports_imported(module_of(path), TREES[path]) for path in MODULES]
-    assert set().union(*found) == MAY_IMPORT_EXPORT
+    assert set().union(*found) == set()
     assert exports_imported("codedata.bugs.prove", ast.parse("import codedata.export.harbor"))
 
 
