@@ -104,9 +104,10 @@ def _problem(rules: ExportRules, task: Task) -> Problem | None:
 
 
 def kinds_in(root: Path) -> set[str]:
-    """Return the kinds of the tasks of a root."""
+    """Return the kinds of the tasks of a root, "" for those of others and for what is none."""
     store = Store(root, Task).open()
-    return {Task.kind_in(store.path(name)) for name in store.names()}
+    kinds = {Task.kind_in(store.path(name)) for name in store.names()}
+    return {*kinds, ""} if store.broken else kinds
 
 
 def about_text(task: Task, key: str) -> str:
