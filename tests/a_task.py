@@ -53,7 +53,17 @@ def test_none():
 """
 FOREIGN = ('schema_version = "1.4"   # theirs\n[task]\nname = "them/theirs"\n[metadata]\n'
            'author = "Them"\n[environment]\ncpus = 2\n')
-DOCKERFILE = "FROM codedata-base:bookworm\nWORKDIR /app\nCOPY amounts.csv .\n"
+DOCKERFILE = """FROM codedata-base:bookworm
+RUN useradd --create-home agent && install -d -o agent -g agent /app
+WORKDIR /app
+COPY amounts.csv .
+"""
+SUMS = """cat >/app/tally <<'END'
+#!/bin/sh
+exec awk '{ sum += $1 } END { print sum + 0 }'
+END
+chmod +x /app/tally
+"""
 
 
 def a_bug(instance_id: str = BUG_ID, instruction: str | None = REPORT, hidden: Files | None = None,
@@ -106,7 +116,7 @@ def a_datapoint(instance_id: str = DATAPOINT_ID, instruction: str | None = "Writ
     return _proven(Task(
         instance_id, DATAPOINT, config_of(instance_id, container, known, labels),
         {"Dockerfile": DOCKERFILE.encode(), "amounts.csv": b"1\n2\n"},
-        {"solve.sh": b"printf '#!/bin/sh\\nawk ...\\n' >/app/tally; chmod +x /app/tally\n"},
+        {"solve.sh": SUMS.encode()},
         _encoded({**tests, "test_outputs.py": TESTS}), instruction))
 
 

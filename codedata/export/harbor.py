@@ -3,7 +3,9 @@ folder of task/ without its proof and its rivals, with the split and the image t
 """
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 
 import tomli_w
@@ -27,10 +29,9 @@ OF_EXPORT = ("README.md", "manifest.json")   # beside the folders of tasks
 TASK_FOLDER = Folder(ignored=(MANIFEST,))
 
 
-def harbor_problems(export: TaskExport) -> dict[str, Problem]:
-    """Return why tasks have no folder for Harbor: {instance_id: problem}."""
-    found = {task.instance_id: _problem(export, task) for task in export.tasks}
-    return {name: problem for name, problem in found.items() if problem}
+def harbor_problem(export: TaskExport) -> Callable[[Task], Problem | None]:
+    """Return the function that says why a task has no folder for Harbor."""
+    return partial(_problem, export)
 
 
 def _problem(export: TaskExport, task: Task) -> Problem | None:
@@ -109,15 +110,14 @@ def write_task(folder: Path, files: Files) -> None:
 
 def read_image(folder: Path) -> Image:
     """Return the image that an exported folder names."""
-    config = tomllib.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    config = _config_of(folder)
     return Image(config["environment"].get("docker_image", ""),
                  config["metadata"].get("image_id", ""))
 
 
 def set_image(folder: Path, image: Image) -> None:
     """Let an exported folder name another image, wherever it names its own."""
-    old = read_image(folder)
-    config = tomllib.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    old, config = read_image(folder), _config_of(folder)
     config["environment"]["docker_image"] = image.ref
     config["metadata"]["image_id"] = image.id
     write_atomic(folder / CONFIG, _to_toml(config))
@@ -125,6 +125,10 @@ def set_image(folder: Path, image: Image) -> None:
     if dockerfile.is_file() and dockerfile.read_text(encoding="utf-8") == from_line(old.ref):
         write_atomic(dockerfile, from_line(image.ref).encode())
     _write_manifest(folder)
+
+
+def _config_of(folder: Path) -> Object:
+    return tomllib.loads((folder / CONFIG).read_text(encoding="utf-8"))
 
 
 def _write_manifest(folder: Path) -> None:

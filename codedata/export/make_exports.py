@@ -20,20 +20,20 @@ from codedata.export.card import Background, Contents, card
 from codedata.export.collect import ExportTurn, ExportTurns, LeftOutLog
 from codedata.export.folders import FOLDER
 from codedata.export.formats import FORMATS, Format, Problem, row_problem
-from codedata.export.harbor import harbor_problems, write_harbor
+from codedata.export.harbor import harbor_problem, write_harbor
 from codedata.export.outcome import duel_refusal, read_duel
 from codedata.export.provenance import Provenance, public
 from codedata.export.similar import Conversation, read_conversations, similar_turns
 from codedata.export.split import SPLITS, TRAIN, VALIDATION
 from codedata.export.task_rows import (
-    bug_problems,
-    row_problems,
+    bug_problem,
+    strip_problem,
     write_nl2repo,
     write_swebench,
     write_swesmith,
 )
 from codedata.export.tasks import TaskExport, TaskFormat, kinds_in, read_tasks
-from codedata.export.terminal_bench import bench_problems, write_bench
+from codedata.export.terminal_bench import bench_problem, write_bench
 from codedata.layouts import NEW, list_items, write_atomic
 from codedata.ledger import disk_trouble
 from codedata.llm.costs import costs_of
@@ -53,11 +53,11 @@ REFUSED_FLAGS = ("only", "limit", "shard", "refresh", "prune", "compact", "budge
 
 FOREIGN = ""   # the kind of tasks of others
 ALL_FORMATS: dict[str, Format | TaskFormat] = {**FORMATS, **{form.name: form for form in (
-    TaskFormat("harbor", (FOREIGN, *KINDS), harbor_problems, write_harbor, "harbor_card.md"),
-    TaskFormat("swebench", (BUG,), bug_problems, write_swebench, "swebench_card.md"),
-    TaskFormat("swesmith", (BUG,), bug_problems, write_swesmith, "swesmith_card.md"),
-    TaskFormat("nl2repo", (STRIPPED_PATCH,), row_problems, write_nl2repo, "nl2repo_card.md"),
-    TaskFormat("terminal-bench", (DATAPOINT,), bench_problems, write_bench, "bench_card.md"))}}
+    TaskFormat("harbor", (FOREIGN, *KINDS), harbor_problem, write_harbor, "harbor_card.md"),
+    TaskFormat("swebench", (BUG,), bug_problem, write_swebench, "swebench_card.md"),
+    TaskFormat("swesmith", (BUG,), bug_problem, write_swesmith, "swesmith_card.md"),
+    TaskFormat("nl2repo", (STRIPPED_PATCH,), strip_problem, write_nl2repo, "nl2repo_card.md"),
+    TaskFormat("terminal-bench", (DATAPOINT,), bench_problem, write_bench, "bench_card.md"))}}
 
 
 @dataclass(frozen=True)

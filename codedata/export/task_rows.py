@@ -79,30 +79,35 @@ def document_in(instruction: str) -> str:
 
 # what is left out --------------------------------------------------------------------------------
 
-def row_problems(export: TaskExport) -> dict[str, Problem]:
-    """Return why tasks have no row: {instance_id: problem}."""
-    found = {task.instance_id: _problem(task) for task in export.tasks}
-    return {name: problem for name, problem in found.items() if problem}
+def strip_problem(_export: TaskExport) -> Callable[[Task], Problem | None]:
+    """Return the function that says why a stripped patch has no row."""
+    return columns_problem
 
 
-def _problem(task: Task) -> Problem | None:
+def bug_problem(_export: TaskExport) -> Callable[[Task], Problem | None]:
+    """Return the function that says why a bug has no row: two of a repository share no report."""
+    first: dict[tuple[str, str], str] = {}   # (repository, report) → the first bug that has it
+
+    def problem(task: Task) -> Problem | None:
+        if found := columns_problem(task):
+            return found
+        report = about_text(task, "repo"), " ".join((task.instruction or "").split())
+        name = first.setdefault(report, task.instance_id)
+        if name == task.instance_id:
+            return None
+        return "report of another bug", f"{name} has it, too"
+
+    return problem
+
+
+def columns_problem(task: Task) -> Problem | None:
+    """Return why a task has no row of any kind, or None."""
     try:
         values = _values(task, "")
     except (Excluded, ValueError) as e:   # too long, or a test is no text
         return "eval_script", str(e)
     faults = [f"{name}{fault}" for name in LISTS if (fault := check_of("list[str]")(values[name]))]
     return ("columns", "; ".join(faults)) if faults else None
-
-
-def bug_problems(export: TaskExport) -> dict[str, Problem]:
-    """Return why bugs have no row: two of a repository do not share a report."""
-    found, first = row_problems(export), {}
-    for task in export.tasks:
-        name = task.instance_id
-        report = about_text(task, "repo"), " ".join((task.instruction or "").split())
-        if name not in found and first.setdefault(report, name) != name:
-            found[name] = "report of another bug", f"{first[report]} has it, too"
-    return found
 
 
 # what is written ---------------------------------------------------------------------------------

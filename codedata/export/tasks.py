@@ -6,7 +6,7 @@ export what it has built and pushed, and later exports of the same task name tha
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -40,8 +40,8 @@ class TaskFormat:
 
     name: str
     kinds: tuple[str, ...]
-    # {instance_id: why it is left out} of tasks that this format alone refuses
-    problems: Callable[[TaskExport], Mapping[str, Problem]]
+    # gives the function that says why this format alone refuses a task, which is called in order
+    problem: Callable[[TaskExport], Callable[[Task], Problem | None]]
     write: Callable[[TaskExport], None]
     card: str
 
@@ -104,9 +104,10 @@ def _problem(rules: ExportRules, task: Task) -> Problem | None:
 
 
 def kinds_in(root: Path) -> set[str]:
-    """Return the kinds of the tasks of a root."""
+    """Return the kinds of the tasks of a root, "" for those of others and for what is none."""
     store = Store(root, Task).open()
-    return {Task.kind_in(store.path(name)) for name in store.names()}
+    kinds = {Task.kind_in(store.path(name)) for name in store.names()}
+    return {*kinds, ""} if store.broken else kinds
 
 
 def about_text(task: Task, key: str) -> str:
@@ -137,7 +138,10 @@ class TaskExport:
         self._images = folders.read_manifest(self.place).get(IMAGES, {})
         self.tasks = [task for task in found.tasks if task.kind in form.kinds]
         refused = {name: problem for name, problem in found.problems.items()
-                   if found.kinds[name] in form.kinds} | form.problems(self)
+                   if found.kinds[name] in form.kinds}
+        problem_of = form.problem(self)
+        refused |= {task.instance_id: problem for task in self.tasks
+                    if (problem := problem_of(task))}
         for name, problem in refused.items():
             left_out.add(name, *problem, format=form.name)
         self.tasks = [task for task in self.tasks if task.instance_id not in refused]

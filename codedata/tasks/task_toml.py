@@ -13,8 +13,8 @@ from codedata.records import Object, check_of
 NAME = re.compile(r"[a-zA-Z0-9][\w.-]*/[a-zA-Z0-9][\w.-]*", re.ASCII)   # org/name
 NETWORK = {"network_mode": ("no-network", "public", "allowlist"), "allowed_hosts": "list[str]"}
 MACHINE = {**NETWORK, "docker_image": "str", "workdir": "str", "cpus": "float", "memory_mb": "int",
-           "storage_mb": "int", "gpus": "int", "build_timeout_sec": "float", "os": "str",
-           "env": "dict[str, str]"}
+           "storage_mb": "int", "gpus": "int", "build_timeout_sec": "float",
+           "os": ("linux", "windows"), "env": "dict[str, str]"}
 KEYS = {   # {table: {key: type of records.check_of(), or the values that there are}}
     "": {"schema_version": "str", "metadata": "Object", "task": "Object", "agent": "Object",
          "verifier": "Object", "environment": "Object", "solution": "Object", "artifacts": "list",
@@ -41,10 +41,15 @@ def toml_faults(config: Object) -> list[str]:
                       "[verifier.environment]")
     faults += [f"[{name}] allowed_hosts stands without network_mode = \"allowlist\""
                for name in ("environment", "agent", "verifier")
-               if "allowed_hosts" in (table := config.get(name, {}))
+               if (table := config.get(name, {})).get("allowed_hosts")
                and table.get("network_mode") != "allowlist"]
     odd = [one for one in config.get("artifacts", []) if not _is_artifact(one)]
-    return faults + [f"artifacts has {one!r:.80}: no path" for one in odd]
+    faults += [f"artifacts has {one!r:.80}: no path" for one in odd]
+    for name, key, entries in (("steps", "name", config.get("steps", [])),
+                               ("[verifier] collect", "command", verifier.get("collect", []))):
+        if not all(isinstance(one, dict) and isinstance(one.get(key), str) for one in entries):
+            faults.append(f"{name} has an entry without a {key}")
+    return faults
 
 
 def _wrong_types(config: Object) -> Iterator[str]:

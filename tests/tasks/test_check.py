@@ -70,6 +70,8 @@ EDITS = {
                "/task.toml: [agent] timeout_sec is not a number"),
     "a network": (edited(BUG, config={"environment": {"network_mode": "off"}}),
                   "/task.toml: [environment] network_mode is 'off', not one of"),
+    "a hook": (edited(BUG, config={"verifier": {"collect": [{"run": "x"}]}}),
+               "/task.toml: [verifier] collect has an entry without a command"),
     "a user": (edited(BUG, config={"agent": {"user": []}}), "/task.toml: [agent] user is neither"),
     "tags": (edited(BUG, config={"metadata": {"tags": "a"}}), "/task.toml: metadata: difficulty"),
     "kind": (edited(BUG, {"kind": "bugs"}), "/task.toml: kind 'bugs' is none of bug, "),
