@@ -7,11 +7,13 @@ import shutil
 import pytest
 from a_task import BUG_PATCH, write_foreign
 from a_task import write_task as write_by_hand
-from conftest import edit, run_here, write_json
+from conftest import REPO, edit, run_here, write_json
 from proven import a_bug, write_bug, write_candidate
 
 import bug_inject
-from codedata.records import BUG
+from codedata.records import BUG, Task
+from codedata.store import all_readable
+from codedata.tasks.folder import edited_parts, task_problem
 
 GOOD, GONE, DELETED = (f"heron.agent-{n}.0123abcd" for n in (1, 2, 4))
 SCALES = "heron.negated.0123abcd"
@@ -80,3 +82,12 @@ def test_no_path_in_a_verdict_leads_out_of_the_task(tmp_path, path):
         record["verdicts"][0]["instance"]["tests"].update({path: "x"})))
     assert run_here(bug_inject.main, tmp_path, "agent", "--steps", "instances") == 1
     assert not names(tmp_path) and not [*tmp_path.rglob("gone")]
+
+
+def test_the_sample_bugs_are_tasks_as_they_were_proven_and_as_their_reports_say(tmp_path, run):
+    for place, folder in (("task", "tasks"), ("bug", "bugs")):
+        shutil.copytree(REPO / "samples" / folder, tmp_path / place)
+    assert "6 bugs proven (agent 6), 6 with a text" in run("agent", "instruct", "--force")
+    tasks = all_readable(tmp_path, Task, BUG)
+    assert len(tasks) == 6 and not [*filter(edited_parts, tasks)]
+    assert [*map(task_problem, tasks)] == [None] * 6
