@@ -158,7 +158,8 @@ def instruct_stage(root: Path, word: Word) -> Stage:
         make=lambda task, report: replace(task, instruction=report.problem_statement),
         reads=Reads(tasks, ("kind",)),   # which never changes: a report alone makes it stale
         joined=(Reads(Store(root, BugReport), ("problem_statement",),
-                      made_by=f"bug_inject.{word.prefix}issue"),),
+                      made_by=f"bug_inject.{word.prefix}issue",
+                      command=f"bug_inject.py {word.name} --steps issue"),),
         writes=Writes(tasks, ("instruction",)), cost_note="no calls: no model is asked",
         sum_up=lambda: [of_bugs(all_readable(root, Task, BUG))],
         after=f"bug_inject.py {word.name}", then="export.py")

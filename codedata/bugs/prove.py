@@ -195,9 +195,7 @@ def effects(proof: Proof, analysis: Analysis | None) -> Object:
             "lines_added": sum(len(hunk.added) for hunk in hunks),
             "symbols": symbols,
             "distance": distances(proof.fail_to_pass, symbols, analysis) if analysis else None,
-            "new_messages": new_messages(proof.before, proof.after),
-            "tests_visible": bool(proof.tests_visible), "why_visible": proof.tests_visible,
-            "image_trouble": proof.image.trouble}
+            "new_messages": new_messages(proof.before, proof.after)}
 
 
 def symbols_at(lines: Iterable[tuple[str, int]], analysis: Analysis) -> list[str]:

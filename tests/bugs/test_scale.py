@@ -11,8 +11,8 @@ from heron_environment import write_env
 from judged import read_json
 from proof_heron import BUG, HERON, WORDS, environment_of
 from proof_heron import heron as heron  # a fixture
-from proven import bug_images, write_bug, write_candidate
-from scaled import a_candidate, id_of, write_judged
+from proven import bug_images
+from scaled import id_of
 from setups import CA_BUNDLE, made_here, wait_till_reaped
 
 from codedata.analysis.analyse import analysis_of
@@ -96,24 +96,6 @@ def test_an_edited_candidate_is_judged_again_and_a_deleted_bug_is_written_again(
     assert len(ledger_lines(root / "bug/_verdicts", item="heron.1")) == 2
     scale(root, "--steps", "report", "--prune")
     assert first not in bugs_in(root) and (root / f"task/_replaced/{first}.1").is_dir()
-
-
-def test_what_agents_made_and_what_scale_made_leave_each_other_alone(root):
-    agents = f"heron.agent-1.{id_of(a_candidate('0'))[-8:]}"
-    write_candidate(root, "heron.agent-1", BUG, symbol="", summary="")
-    write_bug(root, agents)
-    write_bug(root, "heron.agent-2.0123abcd", is_good=False)   # an agent's orphan
-    write_judged(root, "heron.9", [a_candidate("1")])
-    orphan = id_of(a_candidate("3"))
-    write_bug(root, orphan, is_good=False)
-    before = {*bugs_in(root)}
-    scale(root, "--steps", "report,issue", "--prune")
-    assert before - {*bugs_in(root)} == {orphan}
-    run_script("bug_inject.py", root, "agent", "--steps", "prove,issue", "--prune")
-    assert before - {*bugs_in(root)} == {orphan, "heron.agent-2.0123abcd"}
-    names = {path.stem for path in (root / "bug/_candidates").glob("[!_]*.json")}
-    assert names == {"heron.1", "heron.9", "heron.agent-1"}
-    assert "heron.agent" not in scale(root, "--status").stderr
 
 
 @pytest.mark.parametrize(("word", "flags"), [

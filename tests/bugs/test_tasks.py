@@ -7,11 +7,14 @@ import shutil
 import pytest
 from a_task import BUG_PATCH, write_foreign
 from a_task import write_task as write_by_hand
-from conftest import edit, run_here, write_json
+from conftest import REPO, edit, run_here, write_json
 from proven import a_bug, write_bug, write_candidate
+from scaled import a_candidate, write_judged
 
 import bug_inject
-from codedata.records import BUG
+from codedata.records import BUG, Task
+from codedata.store import all_readable
+from codedata.tasks.folder import edited_parts, task_problem
 
 GOOD, GONE, DELETED = (f"heron.agent-{n}.0123abcd" for n in (1, 2, 4))
 SCALES = "heron.negated.0123abcd"
@@ -45,6 +48,10 @@ def test_a_task_is_an_orphan_of_the_step_that_made_it_alone(tmp_path, run):
     run("agent", "prove", "--prune")
     assert names(tmp_path) == OTHERS | {GOOD}
     assert (tmp_path / f"task/_replaced/{GONE}.1/task.toml").exists()
+    write_judged(tmp_path, "heron.9", [a_candidate("1")])   # another one
+    assert "heron.agent" not in run("scale", "all", "--status")
+    run("scale", "report", "--prune")
+    assert names(tmp_path) == OTHERS - {SCALES} | {GOOD}
 
 
 def test_a_name_that_somebody_else_has_taken_is_left_alone(tmp_path, run, capsys):
@@ -59,7 +66,7 @@ def test_a_name_that_somebody_else_has_taken_is_left_alone(tmp_path, run, capsys
 def test_the_instruction_follows_the_report_until_a_person_writes_it(tmp_path, run):
     write_bug(tmp_path, GOOD, instruction=None)
     report, task = tmp_path / f"bug/{GOOD}.json", tmp_path / f"task/{GOOD}"
-    assert "waiting 1" in run("agent", "instruct")
+    assert "no bug/ yet: bug_inject.py agent --steps issue" in run("agent", "instruct")
     write_json(report, {"instance_id": GOOD, "repo": "birds/heron", "problem_statement": "Deep."})
     assert "1 bug proven (agent 1), 1 with a text" in run("agent", "instruct")
     edit(report, problem_statement="Too deep.")
@@ -80,3 +87,12 @@ def test_no_path_in_a_verdict_leads_out_of_the_task(tmp_path, path):
         record["verdicts"][0]["instance"]["tests"].update({path: "x"})))
     assert run_here(bug_inject.main, tmp_path, "agent", "--steps", "instances") == 1
     assert not names(tmp_path) and not [*tmp_path.rglob("gone")]
+
+
+def test_the_sample_bugs_are_tasks_as_they_were_proven_and_as_their_reports_say(tmp_path, run):
+    for place, folder in (("task", "tasks"), ("bug", "bugs")):
+        shutil.copytree(REPO / "samples" / folder, tmp_path / place)
+    assert "6 bugs proven (agent 6), 6 with a text" in run("agent", "instruct", "--force")
+    tasks = all_readable(tmp_path, Task, BUG)
+    assert len(tasks) == 6 and not [*filter(edited_parts, tasks)]
+    assert [*map(task_problem, tasks)] == [None] * 6
