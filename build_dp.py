@@ -2,22 +2,21 @@
 """Make terminal tasks with agents, and check them: each is solved by its own solution, not solved
 already, and hard to cheat.
 
-`agents`: seeds to drafts, drafts to datapoints, datapoints to reviewed ones; stopped and gone on
-with at will. `validate`: ten checks of each folder in fresh containers. `calibrate`: how often does
-a model pass what is approved? Each again: nothing to do. `tool NAME`: a command of agents of any
-kind, JSON on stdout, 1 where it is refused. --status without a word: what queue and dp/ hold.
+`agents`: seeds to drafts, drafts to datapoints, these to reviewed ones, which move to task/; goes
+on at will. `validate`: ten checks in fresh containers; what was edited in task/ is proven again.
+`calibrate`: how often does a model pass? Each again: nothing to do. `tool NAME`: a command of
+agents of any kind, 1 where it is refused. --status without a word: what queue, dp/ and task/ hold.
 
-reads   the folders: prompt.md, dockerfile, tests.py, weights.json, solution.sh, metadata.json,
-        files/ (Datapoint); without a folder those of dp/
+reads   the folders of tasks with weighted tests (Task); without a folder those of dp/ and task/
 writes  dp/_checks/<content>.json   DatapointChecks, and a line an attempt in _ledger.jsonl
+        task/<id>/proof.json        what was approved or proven again, and a ledger
         dp/_attempts/…              SolverAttempt (calibrate), and a ledger
-        dp/_ledger.jsonl, _trajectories/   what each agent did, and its calls
+        dp/_ledger.jsonl, _trajectories/, _queue.jsonl, _queue.sqlite   what the agents did
+        dp/_seeds/, _ideas/, _drafts/, _staging/, dp/<id>/, task/<id>/   what they make
         dp/_index.html              all of it as a page
-        dp/_queue.jsonl             what became of each task; dp/_queue.sqlite is made of it
-        dp/_seeds/, _ideas/, _drafts/, _staging/, dp/<id>/   what the agents make
 
   python build_dp.py agents --root runs/mine --seeds samples/seed_tasks --agents builder=4,review=2
-  python build_dp.py validate samples/datapoints/* --json
+  python build_dp.py validate samples/tasks/*_001_a --json
   python build_dp.py calibrate --root runs/mine --attempts 8 --model some-model
   python build_dp.py --root runs/mine tool next --agent a --task-type generate_idea
 """
@@ -26,15 +25,16 @@ import time
 from pathlib import Path
 
 from codedata import cli, config, run_loop
-from codedata.checks.datapoints import META
 from codedata.datapoints.calibrate import calibrate_stage
 from codedata.datapoints.command_line import run_tool
-from codedata.datapoints.contents import complaints, results_of, validate_stage
+from codedata.datapoints.contents import HOLDS, complaints, results_of, steps_of
+from codedata.datapoints.folder import folders_in
+from codedata.datapoints.index_page import write_index
 from codedata.datapoints.profiles import PROFILES
 from codedata.datapoints.workers import hand_over_status, parse_agents, run_agents
 from codedata.layouts import to_json
 from codedata.progress import plural, say
-from codedata.records import Datapoint, DatapointChecks, SolverAttempt
+from codedata.records import SolverAttempt
 from codedata.sandbox.factory import SandboxFactory
 
 PAUSE_S = 3.0
@@ -92,19 +92,18 @@ def main(argv=None) -> int:
 
 
 def validate(args, settings, options) -> int:
-    """Check folders, or those of dp/; return the exit code."""
-    folders = [*map(Path, args.paths)] or sorted(
-        path.parent for path in settings.root.glob(f"{Datapoint.directory}/[!_.]*/{META}"))
+    """Check folders, or those of dp/ and task/; return the exit code."""
+    root, given = settings.root, [*map(Path, args.paths)]
     if not options.read_only:
-        settings.root.mkdir(parents=True, exist_ok=True)
-    code = run_loop.run_steps(
-        {"validate": lambda models: validate_stage(
-            settings, SandboxFactory(settings, models.stop, args.keep_images), folders)},
-        settings, options, (DatapointChecks,))
+        root.mkdir(parents=True, exist_ok=True)
+    steps = steps_of(settings, given, options.selection.force,
+                     lambda models: SandboxFactory(settings, models.stop, args.keep_images))
+    code = run_loop.run_steps(steps, settings, options, HOLDS)
+    given = given or folders_in(root, [])
     if options.read_only:
         return code
-    found = results_of(settings.root, folders, args.profile or "")
-    for line in complaints(found):
+    found = results_of(root, given, args.profile or "")
+    for line in (*complaints(found), *(() if options.quiet else write_index(root, given))):
         say(line)
     n_ok = sum(one["ok"] for one in found)
     say(f"      {n_ok} of {plural(len(found), 'datapoint')} pass every check")

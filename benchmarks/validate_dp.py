@@ -1,4 +1,4 @@
-"""Measure `build_dp.py validate` on samples/datapoints: what share of its time the engine takes,
+"""Measure `build_dp.py validate` on samples/tasks: what share of its time the engine takes,
 and what four at once bring. With --mutants: is each fault found by the check that is for it?
 
   python benchmarks/validate_dp.py                        # one at a time, then four at once
@@ -28,16 +28,17 @@ from measure import PROJECT, Others, machine, run
 
 sys.path.insert(0, str(PROJECT))
 from codedata import cli
-from codedata.checks.datapoints import read_datapoint
 from codedata.code.environments import labelled
 from codedata.config import load
+from codedata.datapoints.folder import read_datapoint
 from codedata.datapoints.validate import Validation
 from codedata.records import DatapointChecks
 from codedata.sandbox.factory import SandboxFactory
 from codedata.store import Store
 from codedata.texts import tomllib
 
-SAMPLES = PROJECT / "samples/datapoints"
+SAMPLES = PROJECT / "samples/tasks"
+DATAPOINTS = sorted(path.parent for path in SAMPLES.glob("*/proof.json"))
 MUTANTS = PROJECT / "tests/datapoints/mutants.toml"
 CPUS = 0.5                       # of each container where several run at once
 ENGINE_SHARE, RATIO = 0.9, 1.5   # the least
@@ -53,7 +54,7 @@ def main() -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    samples = sorted(path.name for path in SAMPLES.iterdir())
+    samples = [path.name for path in DATAPOINTS]
     p = argparse.ArgumentParser(description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--only", action="append", choices=samples, help="of the samples (all)")
@@ -96,7 +97,7 @@ def failed(found: list[dict]) -> dict[str, list[str]]:
 
 def speed(args, work: Path) -> tuple[dict, bool]:
     """Return the figures of the same datapoints one at a time and several at once."""
-    names = args.only or [path.name for path in sorted(SAMPLES.iterdir())]
+    names = args.only or [path.name for path in DATAPOINTS]
     copies = -(-args.at_once // len(names))
     folders = [copy_of(name, work / "datapoints", n) for n in range(copies) for name in names]
     others = Others()
@@ -129,7 +130,7 @@ def copy_of(name: str, folder: Path, n: int) -> Path:
     """Return a copy of a sample, whose content is another one for each `n`."""
     place = folder / (f"{name}-{n}" if n else name)
     shutil.copytree(SAMPLES / name, place)
-    with open(place / "prompt.md", "a", encoding="utf-8") as file:
+    with open(place / "instruction.md", "a", encoding="utf-8") as file:
         file.write("\n" * n)
     return place
 
@@ -152,9 +153,9 @@ def mutated(mutant: dict, folder: Path) -> Path:
 
 def first_failed(folder: Path, host: SandboxFactory) -> dict:
     """Return what the first check says that fails on a datapoint; {} where none does."""
-    point = read_datapoint(folder)
-    with labelled(host, point.instance_id, "dp") as label:
-        results = Validation(point, host, label).run(to_the_end=False)
+    task = read_datapoint(folder)
+    with labelled(host, task.instance_id, "dp") as label:
+        results = Validation(task, host, label).run(to_the_end=False)
     return next((one for one in results if one["status"] == "failed"), {})
 
 
@@ -192,7 +193,7 @@ def mutation(args, work: Path) -> tuple[dict, bool]:
               "seconds": round(time.monotonic() - started, 1), "rows": rows}
     print(f"\n  {report['caught']} of {report['mutants']} by the right check", file=sys.stderr)
     if args.good or not (args.check or args.limit):
-        good = validated(sorted(SAMPLES.iterdir()), args.root or work / "good",
+        good = validated(DATAPOINTS, args.root or work / "good",
                          "--workers", args.workers)
         report |= {"good": len(good["found"]), "refused": failed(good["found"])}
         print(f"  {len(report['refused'])} of {report['good']} good ones refused: "

@@ -138,9 +138,11 @@ def list_folders(directory: Path, broken: list[BrokenRecord]) -> Iterator[tuple]
     `broken`.
     """
     for entry in sorted(os.scandir(directory), key=lambda e: e.name):
-        if entry.name[0] in "_." or not (entry.is_dir() or entry.name.endswith(".json")):
+        is_folder = entry.is_dir(follow_symlinks=False)
+        if entry.name[0] in "_." or not (
+                is_folder or entry.is_symlink() or entry.name.endswith(".json")):
             continue
-        if not entry.is_dir(follow_symlinks=False):
+        if not is_folder:
             broken.append(BrokenRecord("is no folder.", entry.path, "Items are folders here: "
                                        "tools/convert-root makes them of what was before."))
         elif not safe_name(entry.name):
@@ -298,15 +300,18 @@ def load(path: Path, lines: str = ""):
                            "Mend it, or delete it and run again.") from e
 
 
-def set_aside(path: Path) -> Path:
+def set_aside(path: Path, keep: bool = True) -> Path:
     """Copy a file or folder to _replaced/ beside it: NAME.1.json, NAME.2.json, …; return the copy.
+    Not to `keep` a folder moves it there in one step.
     """
     suffix = "" if path.is_dir() else path.suffix
     aside = path.parent / "_replaced"
     aside.mkdir(exist_ok=True)
     copies = (aside / f"{path.name.removesuffix(suffix)}.{n}{suffix}" for n in itertools.count(1))
     copy = next(copy for copy in copies if not copy.exists())
-    if path.is_dir():
+    if not keep:
+        path.rename(copy)
+    elif path.is_dir():
         shutil.copytree(path, copy)
     else:
         write_atomic(copy, read_bounded(path))

@@ -919,40 +919,6 @@ class HarborTask:
     licence: str | None = None   # of the repository, SPDX
 
 
-@dataclass(frozen=True)
-class DatapointMeta:
-    """Hold metadata.json of a datapoint."""
-
-    title = "the metadata of a datapoint"
-    status: str              # in_review | approved | cancelled
-    category: str            # one of profiles.toml; and 1 to 3 tags, of taxonomy.toml
-    tags: list[str]
-    difficulty: str          # easy | medium | hard | extremely_hard
-    languages: list[str]
-    lineage: Object          # seed, draft, agents …
-    approved: str = ""       # the content that was approved
-    reason: str = ""         # why it was cancelled
-    licence: str | None = None   # SPDX
-    calibration: Object | None = None   # {model: what its attempts came to} (build_dp.py calibrate)
-
-
-@dataclass(frozen=True)
-class Datapoint:
-    """Hold a terminal task as its folder dp/<id>/ has it; what is under files/ stays there."""
-
-    directory = "dp"
-    instance_id: str         # the folder's name
-    folder: str              # its path
-    content: str             # digest of all files but metadata.json: it says what was approved
-    prompt: str              # for the agent
-    dockerfile: str          # its context is files/
-    tests: str               # pytest, as tests.py
-    weights: str             # JSON: {test function: share of the reward}, 1 in sum
-    solution: str            # bash; never in the image
-    files: list[str]         # paths below files/, sorted
-    meta: DatapointMeta
-
-
 class DatapointCheck(TypedDict):
     """Hold what one check of a datapoint found."""
 
@@ -970,8 +936,8 @@ class DatapointChecks:
     directory = "dp/_checks"
     instance_id: str
     content: str
-    base_image: str          # the engine's id of what the dockerfile begins with
-    validator: str           # its version
+    base_image: str          # the engine's id of what the Dockerfile begins with
+    validator: int           # its version
     ok: bool
     checks: list[DatapointCheck]
     review: list[str]        # what a reviewer should look at

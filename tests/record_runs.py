@@ -17,16 +17,16 @@ from screened_wren import PROJECT as WREN
 from screened_wren import wren_diff, wren_environment
 from validate_dp import SAMPLES, mutants, mutated, open_host
 
-from codedata.checks.datapoints import read_datapoint, weights_of
 from codedata.code.environments import labelled, open_environment
 from codedata.code.source import Project, apply_patch
 from codedata.code.suite import RESULTS, Run, run_suite
-from codedata.datapoints.grade import Grade, Grader
+from codedata.datapoints.folder import read_datapoint, weights_in
 from codedata.datapoints.validate import RUNS, Failure, Validation
 from codedata.env.verify import Limits, Verifier
 from codedata.errors import Excluded, ItemFailed
 from codedata.sandbox import docker_engine
 from codedata.tasks.eval_script import eval_script, misread, run_evaluation
+from codedata.tasks.grade import Grade, Grader
 from codedata.tasks.prove import Prover, known_results
 from codedata.tasks.tests_folder import READS, suite_tests
 from codedata.texts import tomllib
@@ -137,21 +137,21 @@ class NotingGrader(Grader):
 def datapoint(scene: dict, folder: Path) -> tuple[dict, dict]:
     """Check the tests and the solution of a datapoint."""
     place = mutated(scene, folder) if "patch" in scene else SAMPLES / scene["name"]
-    point, host = read_datapoint(place), open_host(folder)
+    task, host = read_datapoint(place), open_host(folder)
     found = {"verdict": "good", "reason": "", "evidence": []}
-    with labelled(host, point.instance_id, "dp") as label:
-        checks = Validation(point, host, label)
+    with labelled(host, task.instance_id, "dp") as label:
+        checks = Validation(task, host, label)
         checks.weight_validation()
         checks.docker_build()
         checks._grader = grader = NotingGrader(*(vars(checks._grader)[key] for key in (
-            "host", "image", "workdir", "tests", "label")))
+            "host", "task", "image", "label")))
         try:
             for check in (checks.test_discovery, checks.fail_first, checks.solvable):
                 check()
         except Failure as e:
             found = {"verdict": "refused", "reason": str(e), "evidence": e.evidence}
     grades = [grader.grades[0], *grader.grades[2:2 + RUNS]]   # two checks have the first
-    line = {"tests": sorted(weights_of(point.weights)), "grades": [
+    line = {"tests": sorted(weights_in(task)), "grades": [
         {"reward": grade.reward, "phases": grade.phases} for grade in grades]}
     return line, found
 

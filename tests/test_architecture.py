@@ -31,10 +31,7 @@ WITHIN_A_LEVEL = {   # above level 3, where folders of one level know nothing of
 VERIFIER = "codedata.tasks.verifier"   # runs in a container: a room of its own
 MAKERS = ("bugs", "nl2repo", "datapoints")
 MAY_IMPORT_EXPORT = {   # of the makers, until the tasks that they make need no export
-    ("codedata.nl2repo.prove_strips", "codedata.export.nl2repo"),
-    ("codedata.datapoints.calibrate", "codedata.export.datapoints"),
-    ("codedata.datapoints.commands", "codedata.export.datapoints"),
-    ("codedata.datapoints.validate", "codedata.export.datapoints")}
+    ("codedata.nl2repo.prove_strips", "codedata.export.nl2repo")}
 EARLIER_NAME = "codedata.checks.leak"   # of `python -m codedata.leak`
 MAY_BE_LONGER = ["codedata/agent/run_tests.py"]   # a line that models are shown
 MAY_LACK_A_DOCSTRING = [   # patterns of names: a script's docstring says what main() does

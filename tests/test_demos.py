@@ -12,6 +12,8 @@ from conftest import REPO, run_script
 from judged import read_json
 from sample_suites import DEMOS, HEALTHY
 
+from codedata.datapoints.approval import is_as_proven
+from codedata.datapoints.folder import read_datapoint
 from codedata.tasks.eval_script import printed_results
 from codedata.tasks.verifier.junit import escaped_name
 
@@ -96,13 +98,12 @@ def test_the_bugs_become_rows_of_swe_bench_and_a_page(left, tmp_path):
 
 def test_two_seeds_became_approved_tasks_that_pass_every_check(left):
     root = left("demo-dp")
-    approved = 0
-    for folder in sorted(root.glob("dp/*_001_a")):
-        meta = read_json(folder / "metadata.json")
-        approved += meta["status"] == "approved"
-        checks = read_json(root / f"dp/_checks/{meta['approved']}.json")
-        assert checks["ok"] and {one["status"] for one in checks["checks"]} == {"passed"}
-    assert approved == len((REPO / "samples/dp_trajectories/demo.txt").read_text().split())
+    approved = sorted(root.glob("task/*_001_a"))
+    for folder in approved:
+        proof = read_json(folder / "proof.json")
+        assert {one["status"] for one in proof["checks"]} == {"passed"}
+        assert is_as_proven(read_datapoint(folder))
+    assert len(approved) == len((REPO / "samples/dp_trajectories/demo.txt").read_text().split())
     assert (root / "dp/_index.html").exists()
 
 

@@ -13,18 +13,19 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from codedata import records
-from codedata.checks.datapoints import META, read_datapoint
+from codedata.datapoints.approval import is_as_proven
 from codedata.datapoints.contents import shown
+from codedata.datapoints.folder import PARTS, read_datapoint
 from codedata.datapoints.index_page import write_index
 from codedata.datapoints.queue import JOURNAL, TaskManager
 from codedata.duel.verdict import parse_verdict
 from codedata.errors import Trouble
-from codedata.export.datapoints import tasks_of
 from codedata.layouts import to_json
 from codedata.ledger import AMOUNTS, DIGESTS, LEDGER, TEXTS, Ledger
 from codedata.ledger_compact import compact
 from codedata.llm.costs import costs_of
 from codedata.store import Lists, Store, digests_of
+from codedata.tasks.folder import task_problem
 
 WORDS = r'''1E+999999999 1E-999999999 1e400 NaN Infinity -0 -1 true null 9223372036854775808
     1180591620717411303424 "\ud800" "\u0000" "../x" [] {} 1]'''
@@ -35,8 +36,8 @@ odd = st.sampled_from(ODD) | st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=2), inner),
     max_leaves=4).map(json.dumps)
 often = settings(max_examples=100, deadline=None, derandomize=True)
-SAMPLE = next((REPO / "samples/datapoints").iterdir())
-METADATA = json.loads((SAMPLE / META).read_text())
+SAMPLE = REPO / "samples/tasks/hook-inbox"
+LABELS = (SAMPLE / "task.toml").read_text()
 SCHEMAS = [one for one in vars(records).values()
            if hasattr(one, "__dataclass_fields__") and hasattr(one, "directory")]
 USUAL = {"int": 1, "bool": True, "float": 1, "Seconds": 1, "Points": 1, "Object": {},
@@ -89,21 +90,27 @@ def test_a_line_of_a_ledger_ends_nothing(name, value):
 
 
 @often
-@given(st.sampled_from([*METADATA, "seed", "weights"]), odd)
+@given(st.sampled_from(["category", "tags", "languages", "reason", "lineage", "user", "artifacts",
+                        "weights", "proof.json"]), odd)
 @example("weights", '{"a": 1E+999999999, "b": 1E+999999999}')
-@example("seed", "18446744073709551616")
+@example("lineage", "18446744073709551616")
+@example("lineage", "{a = 1979-05-27, b = [07:32:00]}")
 def test_a_datapoint_is_read_or_named_and_the_page_has_the_others(name, value):
     with TemporaryDirectory() as root:
         folder = Path(root, "dp/odd")
         shutil.copytree(SAMPLE, folder)
         if name == "weights":
-            write(folder / "weights.json", value)
-        else:
-            write(folder / META, with_odd(METADATA, name, value))
+            write(folder / PARTS["weights"], f'{{"weights": {value}}}')
+        elif name == "proof.json":
+            write(folder / name, with_odd({"content": "c", "parts": {}}, "parts", value))
+        else:   # `lineage` stands last, below [metadata.codedata]
+            lines = [line for line in LABELS.splitlines() if not line.startswith(f"{name} =")]
+            at = lines.index("[metadata.codedata]") + 1
+            write(folder / "task.toml", "\n".join([*lines[:at], f"{name} = {value}", *lines[at:]]))
         assert write_index(Path(root))
         try:
-            point = read_datapoint(folder)
-            assert tasks_of(Path(folder))(point) and shown(point, None)
+            task = read_datapoint(folder)
+            assert shown(task, None) and (task_problem(task) or is_as_proven(task))
         except Trouble as e:
             assert str(folder) in str(e)
 

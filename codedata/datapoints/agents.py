@@ -29,13 +29,21 @@ from codedata.agent import (
 )
 from codedata.bounded import inside, read_bounded
 from codedata.code.environments import labelled
-from codedata.datapoints.commands import BUILD, GENERATE, REVIEW, STAGING, Commands
+from codedata.datapoints.commands import (
+    BUILD,
+    GENERATE,
+    REVIEW,
+    STAGING,
+    Commands,
+    under_review,
+)
+from codedata.datapoints.folder import DP
 from codedata.datapoints.profiles import instructions
 from codedata.datapoints.queue import Refused
 from codedata.datapoints.twins import DRAFTS, SEEDS
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.llm.client import Client
-from codedata.records import Datapoint, Object
+from codedata.records import Object, Task
 from codedata.sandbox import Sandbox
 from codedata.sandbox.archives import Bounds
 from codedata.sandbox.factory import SandboxFactory
@@ -66,7 +74,7 @@ def work(task: dict, claim: str, commands: Commands, client: Client, host: Sandb
     bash = ToolBashExecutor(COMMAND_S, max_timeout_s=host.run_timeout_s)
     with (labelled(host, subject(task), "dp-agent") as label,
           host.open(host.base_image, label, WORKDIR, is_stateful=True) as sandbox):
-        for place, source in material(task, settings.root / Datapoint.directory).items():
+        for place, source in material(task, settings.root / DP).items():
             sandbox.put(source, f"{WORKDIR}/{place}")
         return Agent(
             instructions(role, settings, is_inside=True),
@@ -95,15 +103,17 @@ def material(task: dict, dp: Path) -> dict[str, Path | dict[str, bytes]]:
     """Return what lies in an agent's sandbox when it begins, by its place. Raise ItemFailed where
     it is gone, BrokenRecord where it lies outside of the root."""
     name = subject(task)
-    if task["type"] != BUILD:
-        kind, folders = ("seed", [SEEDS]) if task["type"] == GENERATE else ("datapoint", [])
-        place = inside(dp, *folders, name)
+    if task["type"] == REVIEW:
+        return {"datapoint": under_review(dp.parent, name)}
+    if task["type"] == GENERATE:
+        place = inside(dp, SEEDS, name)
         if not place.is_dir():
             raise ItemFailed("is not there any more.", str(place))
-        return {kind: place}
+        return {"seed": place}
     draft = inside(dp, DRAFTS, f"{name}.md")
     found = {"": {"draft.md": read_bounded(draft)}} if draft.is_file() else {}
-    places = [inside(dp, STAGING, name), *([inside(dp, name)] if "rates" in task else [])]
+    approved = [inside(dp.parent, Task.directory, name)] if "rates" in task else []
+    places = [inside(dp, STAGING, name), *approved]
     if there := next((place for place in places if place.is_dir()), None):
         found["datapoint"] = there
     if "rates" in task:

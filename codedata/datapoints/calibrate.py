@@ -9,36 +9,40 @@ from __future__ import annotations
 
 import re
 import time
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from statistics import fmean
 
 from codedata.agent import Agent, ToolBashExecutor, create_file, edit_file, search, view_file
 from codedata.agent.loop import MALFORMED_REPLIES
 from codedata.bounded import inside
-from codedata.checks.approval import PROFILES
-from codedata.checks.datapoints import AGENT, META, read_datapoint, readable, workdir_of
-from codedata.checks.intervals import wilson
 from codedata.code.environments import labelled
+from codedata.datapoints.approval import PROFILES, is_as_proven
 from codedata.datapoints.commands import BUILD
-from codedata.datapoints.grade import Grader, build_image
+from codedata.datapoints.folder import (
+    AGENT,
+    DP,
+    content_digest,
+    folder_of,
+    labels_of,
+    read_datapoint,
+    readable,
+)
 from codedata.datapoints.queue import TaskManager
+from codedata.datapoints.rates import attempts_in, is_outside, rates_by_model
 from codedata.errors import ItemFailed, Trouble
-from codedata.export.datapoints import verifier_of
-from codedata.layouts import to_json, write_atomic
 from codedata.llm.client import Client, Models
 from codedata.llm.reply_log import current_reply_log
 from codedata.progress import begin_step
-from codedata.records import Datapoint, Object, SolverAttempt, safe_name
+from codedata.records import Object, SolverAttempt, Task, safe_name
 from codedata.run_loop import Stage
 from codedata.sandbox import SandboxDied
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
-from codedata.store import Derived, Readers, Store, digest, known
+from codedata.store import Derived, Readers, Store, digest
+from codedata.tasks.grade import Grader, build_image
 from codedata.texts import text_of
 
 COMMAND_S = 120.0
@@ -66,26 +70,27 @@ def trials_in(root: Path, model: str, n_attempts: int, ids: Iterable[str]) -> De
     wanted = {*ids}
 
     def approved() -> Readers:
-        points = {point.instance_id: point for point in approved_in(root)}
-        if unknown := sorted(wanted - points.keys()):
+        tasks = {task.instance_id: task for task in approved_in(root)}
+        if unknown := sorted(wanted - tasks.keys()):
             raise Trouble(f"{', '.join(unknown)} is no approved datapoint, or was edited since.",
-                          f"{root}/{Datapoint.directory}", "Run: python build_dp.py --status")
-        return {name: lambda point=point: point for name, point in points.items()
-                if name in (wanted or points)}
+                          f"{root}/{Task.directory}", "Run: python build_dp.py validate")
+        return {name: lambda task=task: task for name, task in tasks.items()
+                if name in (wanted or tasks)}
 
-    def trials_of(name: str, point: Datapoint) -> dict[str, Trial]:
-        return {f"{name}.{point.content[:8]}.{slug}.{n}": Trial(
-            name, point.folder, point.content, model, n) for n in range(1, n_attempts + 1)}
+    def trials_of(name: str, task: Task) -> dict[str, Trial]:
+        folder, content = str(folder_of(task)), content_digest(task)
+        return {f"{name}.{content[:8]}.{slug}.{n}": Trial(name, folder, content, model, n)
+                for n in range(1, n_attempts + 1)}
 
     return Derived(approved, trials_of, place="the approved datapoints", derived=False,
                    keeps=lambda name: True)
 
 
-def approved_in(root: Path) -> Iterator[Datapoint]:
-    """Yield the datapoints that are approved as they are."""
-    for point in readable(root):
-        if point.meta.status == "approved" and point.meta.approved == point.content:
-            yield point
+def approved_in(root: Path) -> Iterator[Task]:
+    """Yield the datapoints in task/ that are as they were approved."""
+    for task in readable(root):
+        if folder_of(task).parent == Path(root, Task.directory) and is_as_proven(task):
+            yield task
 
 
 def calibrate_stage(settings: Settings, models: Models, n_attempts: int, ids: Iterable[str],
@@ -110,18 +115,18 @@ def calibrate_stage(settings: Settings, models: Models, n_attempts: int, ids: It
 def tried(settings: Settings, client: Client, host: SandboxFactory, trial: Trial) -> SolverAttempt:
     """Return how an attempt ended. Raise ItemFailed where it is none."""
     started = time.monotonic()
-    point, limits = read_datapoint(Path(trial.folder)), settings.agent_role("dp_solver")
-    if point.content != trial.content:
+    task, limits = read_datapoint(Path(trial.folder)), settings.agent_role("dp_solver")
+    if content_digest(task) != trial.content:
         raise ItemFailed("was edited just now.", trial.instance_id)
-    place = f"{Datapoint.directory}/{TRAJECTORIES}/{trial.instance_id}.{client.spec.role}."
+    place = f"{DP}/{TRAJECTORIES}/{trial.instance_id}.{client.spec.role}."
     place += f"{digest([trial.content, trial.model])[:8]}.{trial.attempt}.json"
     trajectory = inside(settings.root, place)
     trajectory.parent.mkdir(exist_ok=True)
     with labelled(host, trial.instance_id, "dp-solver") as label:
-        name, built = build_image(point, host, label)
+        name, built = build_image(task, host, label)
         if built.failed:
             raise ItemFailed(f"its image is not built: {built.failed}", trial.instance_id)
-        grader = Grader(host, name, workdir_of(point.dockerfile), verifier_of(point), label)
+        grader = Grader(host, task, name, label)
         with host.open(name, label, grader.workdir, is_stateful=True, default_rights=True,
                        user=AGENT) as sandbox:
             bash = ToolBashExecutor(COMMAND_S, max_timeout_s=host.run_timeout_s)
@@ -129,7 +134,7 @@ def tried(settings: Settings, client: Client, host: SandboxFactory, trial: Trial
                 text_of(__package__, "roles/solver/system.md"),
                 [bash, view_file, search, create_file, edit_file], client, sandbox,
                 max_iterations=limits.max_iterations, max_seconds=limits.max_seconds,
-                max_usd=limits.max_usd, trajectory=trajectory).run(point.prompt)
+                max_usd=limits.max_usd, trajectory=trajectory).run(task.instruction)
             is_broken = result.status == "error" and not result.error.startswith(
                 f"{MALFORMED_REPLIES} malformed")
             if is_broken:
@@ -150,45 +155,17 @@ def tried(settings: Settings, client: Client, host: SandboxFactory, trial: Trial
 
 # what they came to -------------------------------------------------------------------------------
 
-def rates_of(attempts: Iterable[SolverAttempt]) -> Object:
-    """Return {attempts, passes, mean_reward, interval, tokens} of the attempts of one model; the
-    interval is Wilson's, of 95 %."""
-    rows = [*attempts]
-    passes = sum(row.reward == 1.0 for row in rows)
-    tokens = [row.usage.get(key) for row in rows for key in ("tokens_in", "tokens_out")]
-    return {"attempts": len(rows), "passes": passes,
-            "mean_reward": round(fmean(row.reward for row in rows), 4),
-            "interval": [round(end, 4) for end in wilson(passes / len(rows), len(rows))],
-            "tokens": None if None in tokens else sum(tokens), "unsolved": not passes}
-
-
-def is_outside(rates: Object, profile: str) -> bool:
-    """Return whether the whole interval lies outside the band of a profile."""
-    low, high = rates["interval"]
-    wanted = PROFILES[profile]
-    return low > wanted["max_rate"] or high < wanted["min_rate"]
-
-
 def summed_up(settings: Settings) -> list[str]:
-    """Write into the metadata of each datapoint what its attempts came to, by model, and queue
-    what goes back to a builder. Return a line for each of them."""
+    """Queue what goes back to a builder. Return a line for each model's attempts at a datapoint."""
     root, lines = settings.root, []
-    store = Store(root, SolverAttempt).open()
-    attempts: dict[tuple, dict[str, list]] = defaultdict(lambda: defaultdict(list))
-    for row in filter(None, (known(store, name) for name in store.names())):
-        attempts[row.instance_id, row.content][row.model].append(row)
-    for point in approved_in(root):
-        rows = attempts.get((point.instance_id, point.content))
-        if not rows:
-            continue
-        rates = {model: rates_of(tries) for model, tries in sorted(rows.items())}
-        if rates != point.meta.calibration:
-            meta = replace(point.meta, calibration=rates)
-            write_atomic(Path(point.folder, META), to_json(vars(meta)))
-        profile = str(point.meta.lineage.get("profile", ""))
+    attempts = attempts_in(root)
+    for task in approved_in(root):
+        rows = attempts.get((task.instance_id, content_digest(task)), {})
+        rates = rates_by_model(rows)
+        profile = str(labels_of(task).lineage.get("profile", ""))
         profile = profile if profile in PROFILES else settings.dp.profile
         outside = [model for model, one in rates.items() if is_outside(one, profile)]
-        back = bool(outside) and _give_back(settings, point, rates, [
+        back = bool(outside) and _give_back(settings, task, rates, [
             row.trajectory for model in outside for row in rows[model]])
         for model, one in rates.items():
             low, high = one["interval"]
@@ -197,23 +174,23 @@ def summed_up(settings: Settings) -> list[str]:
                 note = "  goes back to a builder" if back else "  outside the band, stays"
             elif one["unsolved"]:
                 note = "  unsolved"
-            lines.append(f"      {point.instance_id}: {model} {one['passes']} of "
+            lines.append(f"      {task.instance_id}: {model} {one['passes']} of "
                          f"{one['attempts']} ({low:.2f}–{high:.2f}){note}")
     return lines
 
 
-def _give_back(settings: Settings, point: Datapoint, rates: Object,
-               trajectories: list[str]) -> bool:
+def _give_back(settings: Settings, task: Task, rates: Object, trajectories: list[str]) -> bool:
     """Queue the building of a datapoint anew, unless that was done twice; return whether it is
     queued."""
-    manager = TaskManager(settings.root / Datapoint.directory)
-    key, seed = f"{BUILD}:{point.instance_id}:rates:", str(point.meta.lineage.get("seed", ""))
-    earlier = {task.get("content") for task in manager.tasks(BUILD)
-               if task.get("datapoint") == point.instance_id and "rates" in task}
-    if point.content not in earlier and len(earlier) >= MAX_RETURNS:
+    manager = TaskManager(settings.root / DP)
+    name, content = task.instance_id, content_digest(task)
+    seed = str(labels_of(task).lineage.get("seed", ""))
+    earlier = {one.get("content") for one in manager.tasks(BUILD)
+               if one.get("datapoint") == name and "rates" in one}
+    if content not in earlier and len(earlier) >= MAX_RETURNS:
         return False
     manager.create_task(BUILD, {
-        "datapoint": point.instance_id, **({"seed": seed} if safe_name(seed) else {}),
-        "content": point.content, "rates": rates, "trajectories": trajectories},
-        key=key + point.content)
+        "datapoint": name, **({"seed": seed} if safe_name(seed) else {}),
+        "content": content, "rates": rates, "trajectories": trajectories},
+        key=f"{BUILD}:{name}:rates:{content}")
     return True

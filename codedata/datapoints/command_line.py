@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 
 from codedata.agent.tools import Tool
 from codedata.datapoints.commands import Commands, commands_of
+from codedata.datapoints.folder import DP
 from codedata.datapoints.queue import Refused, TaskManager
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.layouts import to_json
 from codedata.progress import say
-from codedata.records import Datapoint
 from codedata.sandbox.factory import SandboxFactory
 from codedata.sandbox.process_labels import work_in
 from codedata.settings import Settings
@@ -20,7 +20,7 @@ from codedata.settings import Settings
 
 def run_tool(settings: Settings, words: Sequence[str]) -> int:
     """Run a command of agents on a root; return as run_command() does."""
-    folder = settings.root / Datapoint.directory
+    folder = settings.root / DP
     folder.mkdir(parents=True, exist_ok=True)
     work_in(settings.root)
     host = SandboxFactory(settings, threading.Event())

@@ -7,39 +7,63 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from codedata.bounded import inside, read_bounded
-from codedata.checks.approval import TAXONOMY, approval_problem, categories
-from codedata.checks.datapoints import (
-    FILES,
-    LAYOUT,
-    META,
+from codedata.code.environments import labelled
+from codedata.datapoints.approval import TAXONOMY, approval_problem, categories, proof_of
+from codedata.datapoints.contents import (
+    Content,
+    checked,
+    checks_of,
+    content_of,
+    found_of,
+    shown,
+)
+from codedata.datapoints.folder import (
+    APPROVED,
+    BOX,
+    CANCELLED,
+    DP,
+    IN_REVIEW,
     PARTS,
-    Datapoints,
+    content_digest,
+    context_of,
+    folder_of,
+    folders_in,
+    labels_of,
+    put,
     read_datapoint,
     readable,
-    workdir_of,
+    texts_of,
+    with_texts,
 )
-from codedata.code.environments import labelled
-from codedata.datapoints.contents import checked, content_of, is_current, shown
-from codedata.datapoints.grade import AS_AGENT, Grader, build_image
 from codedata.datapoints.profiles import instructions
 from codedata.datapoints.queue import TASK_TYPES, Refused, TaskManager
+from codedata.datapoints.rates import attempts_in, rates_by_model
 from codedata.datapoints.seeds import keep, seeds_in
 from codedata.datapoints.twins import DRAFTS, SEEDS, Twins
-from codedata.errors import BrokenRecord
-from codedata.export.datapoints import verifier_of
-from codedata.layouts import NEW, to_json, write_atomic
+from codedata.errors import BrokenRecord, ItemFailed
+from codedata.layouts import (
+    NEW,
+    Folder,
+    listing,
+    load_files,
+    set_aside,
+    to_json,
+    write_atomic,
+)
 from codedata.progress import say
-from codedata.records import Datapoint, DatapointChecks, ItemName, Object
+from codedata.records import DATAPOINT, DatapointChecks, Files, ItemName, Object, Task
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
-from codedata.store import Store, known
+from codedata.store import Store, digest
+from codedata.tasks.folder import DOCKERFILE, IGNORE, config_of, proven, with_about
+from codedata.tasks.grade import Grader, build_image
 from codedata.texts import printable, text_of
 
 IDEAS, STAGING = "_ideas", "_staging"
@@ -60,7 +84,7 @@ class Commands:
                  room: AbstractContextManager | None = None, tell: Callable[[str], None] = say):
         self._settings, self._manager, self._host = settings, manager, host
         self._root = settings.root
-        self._dp = settings.root / Datapoint.directory
+        self._dp = settings.root / DP
         self._room, self._tell = room or nullcontext(), tell
         self._twins = Twins(self._root, settings.dp.max_similarity)
         self._reviewed_as: dict[str, tuple] = {}   # what the folder of a datapoint looked like
@@ -131,16 +155,20 @@ class Commands:
 
     def status(self) -> Object:
         """Count the tasks by type and state, and the datapoints by status, category, language and
-        difficulty."""
+        difficulty; say how often models pass them."""
         self.queue_reviews()
         counts = {key: {} for key in ("status", "category", "language", "difficulty")}
-        for point in readable(self._root):
-            meta = point.meta
-            for key, values in (("status", [meta.status]), ("category", [meta.category]),
-                                ("language", meta.languages), ("difficulty", [meta.difficulty])):
+        attempts, rates = attempts_in(self._root), {}
+        for task in readable(self._root):
+            labels = labels_of(task)
+            for key, values in (("status", [labels.status]), ("category", [labels.category]),
+                                ("language", labels.languages),
+                                ("difficulty", [labels.difficulty])):
                 for value in values:
                     counts[key][value] = counts[key].get(value, 0) + 1
-        return {**self._manager.status(), "datapoints": counts}
+            if found := attempts.get((task.instance_id, content_digest(task))):
+                rates[task.instance_id] = rates_by_model(found)
+        return {**self._manager.status(), "datapoints": counts, "rates": rates}
 
     def _agent(self, task_id: str) -> str:
         return self._manager.get_task(task_id).get("agent") or ""
@@ -154,25 +182,24 @@ class Commands:
         return task
 
     def queue_reviews(self) -> None:
-        """Queue a review of each datapoint that waits for one, or was edited since its approval. A
-        reviewer's own edits queue none."""
-        points = Datapoints(self._root).open()
-        under_review = {task.get("datapoint") for state in ("pending", "in_progress")
-                        for task in self._manager.tasks(REVIEW, state)}
-        for name in points.names():
-            looks = _looks(self._dp / name)
-            if name in under_review or self._reviewed_as.get(name) == looks:
+        """Queue a review of each datapoint that waits for one. A reviewer's own edits queue none.
+        """
+        reviewed = {task.get("datapoint") for state in ("pending", "in_progress")
+                    for task in self._manager.tasks(REVIEW, state)}
+        for folder in folders_in(self._root, []):
+            name, looks = folder.name, listing(folder)
+            if (folder.parent != self._dp or name in reviewed
+                    or self._reviewed_as.get(name) == looks):
                 continue
             try:
-                point = points.read(name)
+                task = read_datapoint(folder)
             except BrokenRecord:
                 continue   # `validate` names it
             self._reviewed_as[name] = looks
-            meta = point.meta
-            if meta.status == "in_review" or (
-                    meta.status == "approved" and meta.approved != point.content):
-                self._manager.create_task(REVIEW, {"datapoint": name, "content": point.content},
-                                          key=f"{REVIEW}:{name}:{point.content}")
+            if labels_of(task).status == IN_REVIEW:
+                content = content_digest(task)
+                self._manager.create_task(REVIEW, {"datapoint": name, "content": content},
+                                          key=f"{REVIEW}:{name}:{content}")
 
     def instructions(self, role: Literal["idea", "builder", "review"]) -> Object:
         """Show how the work of a role is done.
@@ -198,7 +225,8 @@ class Commands:
             if not place.exists():
                 new = self._new(seed.id)
                 keep(seed, new)
-                self._put(place, new)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                Folder.put(place, new)
             self._manager.create_task(GENERATE, {"seed": seed.id, "seed_data": seed.texts},
                                       key=f"{GENERATE}:{seed.id}")
         return {"new": n_new, **({"without_text": empty} if empty else {})}
@@ -296,49 +324,48 @@ class Commands:
         additional_files_dir: the folder whose content is the image's context
         """
         task = self._held(task_id, claim, BUILD)
-        paths = dict(zip(PARTS.values(), (prompt_file, dockerfile_file, tests_file, weights_file,
-                                          solution_file), strict=True))
-        place = self._at(STAGING, _of(task, "datapoint"))
-        new = self._new(place.name)
-        for name, path in paths.items():
-            (new / name).write_bytes(_read(path))
-        if additional_files_dir:
-            shutil.copytree(additional_files_dir, new / FILES, symlinks=True)
-        (new / META).write_bytes(to_json({
-            "status": "in_review", "category": "", "tags": [], "difficulty": difficulty,
-            "languages": [], "approved": "", "lineage": {
-                "seed": task.get("seed", ""), "task": task_id, "agent": task.get("agent") or "",
-                "profile": self._settings.dp.profile}}))
-        self._put(place, new)
+        name, paths = _of(task, "datapoint"), (
+            prompt_file, dockerfile_file, tests_file, weights_file, solution_file)
+        context = _context_in(Path(additional_files_dir)) if additional_files_dir else {}
+        about = {"kind": DATAPOINT, "repo": task.get("seed") or name, "languages": [],
+                 "status": IN_REVIEW, "made_from": self._made_from(name), "lineage": {
+                     "seed": task.get("seed", ""), "task": task_id,
+                     "agent": task.get("agent") or "", "profile": self._settings.dp.profile}}
+        labels = {"difficulty": difficulty, "category": "", "tags": []}
+        made = Task(name, DATAPOINT, config_of(name, BOX, about, labels), context, {}, {})
+        self._put(STAGING, _with(made, dict(zip(PARTS, map(_text, paths), strict=True))))
         return self._described(task)
+
+    def _made_from(self, name: str) -> Object | None:
+        """Return what a datapoint is made from, where its draft is there."""
+        draft = self._at(DRAFTS, f"{name}.md")
+        if not draft.is_file():
+            return None
+        return {"directory": f"{DP}/{DRAFTS}", "item": name,
+                "digest": digest(_read(str(draft)).decode(errors="replace"))}
 
     def patch_dp(self, task_id: str, claim: str, part: PART, file: str) -> Object:
         """Put another text in place of a part of the staged datapoint, or of one under review.
 
         file: path of the new text
         """
-        with self._patched(task_id, claim) as folder:
-            (folder / PARTS[part]).write_bytes(_read(file))
-        return self._described(self._manager.get_task(task_id))
+        return self._patched(task_id, claim, lambda point: _with(point, {part: _text(file)}))
 
     def patch_additional_files(self, task_id: str, claim: str, name: str, file: str = "") -> Object:
-        """Put a file into files/ of the staged datapoint, or of one under review; without `file`
-        remove it.
+        """Put a file beside the Dockerfile of the staged datapoint, or of one under review; without
+        `file` remove it.
 
-        name: its path below files/
+        name: its path in the image's context
         file: path of the new content
         """
-        with self._patched(task_id, claim) as folder:
-            place = inside(folder, FILES, name)
-            try:
-                if file:
-                    place.parent.mkdir(parents=True, exist_ok=True)
-                    place.write_bytes(_read(file))
-                else:
-                    place.unlink(missing_ok=True)
-            except OSError as e:
-                raise Refused(f"{name} cannot be a file: {e.strerror}.") from e
-        return self._described(self._manager.get_task(task_id))
+        def with_file(point: Task) -> Task:
+            inside(folder_of(point), "environment", name)
+            others = {path: one for path, one in point.environment.items() if path != name}
+            _check_additional(name, others)
+            given = {name: _read(file)} if file else {}
+            return replace(point, environment={**others, **given})
+
+        return self._patched(task_id, claim, with_file)
 
     def validate_datapoint(self, task_id: str, claim: str = "") -> Object:
         """Check the datapoint of a task in containers. This takes minutes; what was checked is not
@@ -350,18 +377,15 @@ class Commands:
         point = self._point(task)
         if claim:
             self._held(task_id, claim, task["type"])
-        store = Store(self._root, DatapointChecks).open()
-        found = known(store, point.content)
-        content = content_of(point, found)
-        if not found or not is_current(found, content):
-            with self._room:
-                self._host.reap_first()
-                found = checked(self._settings, self._host, content, self._tell)
-            store.into.mkdir(parents=True, exist_ok=True)
-            write_atomic(store.path(point.content), to_json(vars(found)))
+        found = checks_of(self._root, point, self._checked)
         if claim:
             self._held(task_id, claim, task["type"])
         return shown(point, found)
+
+    def _checked(self, content: Content) -> DatapointChecks:
+        with self._room:
+            self._host.reap_first()
+            return checked(self._host, content, self._tell)
 
     def run_in_dp(self, task_id: str, command: str, input_file: str = "") -> Object:
         """Run a bash command as the agent in a fresh container of a datapoint's image, without a
@@ -373,7 +397,7 @@ class Commands:
         given = {Path(input_file).name: _read(input_file)} if input_file else {}
         with self._grader(task_id) as grader, grader.opened() as sandbox:
             sandbox.put({**given, "command.sh": command.encode()}, "/run/command")
-            done = sandbox.run(f"{AS_AGENT} /run/command/command.sh", timeout_s=300)
+            done = grader.run(sandbox, "/run/command/command.sh", 300)
         return {"exit_code": done.exit_code, "output": done.output[-SHOWN_CHARS:]}
 
     def try_solution(self, task_id: str, file: str) -> Object:
@@ -397,11 +421,7 @@ class Commands:
             name, built = build_image(point, self._host, label)
             if built.failed:
                 raise Refused(f"Its image is not built: {built.failed}")
-            try:
-                tests = verifier_of(point)
-            except ValueError as e:
-                raise Refused(f"weights.json: {e}") from e
-            yield Grader(self._host, name, workdir_of(point.dockerfile), tests, label)
+            yield Grader(self._host, point, name, label)
 
     def add_dp_to_review(self, task_id: str, claim: str) -> Object:
         """Hand a staged datapoint in for review, and end its task. All its checks have to have
@@ -409,31 +429,31 @@ class Commands:
         task = self._held(task_id, claim, BUILD)
         point = self._point(task)
         self._want_validated(point)
-        there = self._at(point.instance_id)
-        if "rates" in task and read_datapoint(there).content == point.content:
+        name, content = point.instance_id, content_digest(point)
+        if "rates" in task and content == task.get("content"):
             raise Refused("Nothing in it is changed.")
-        self._put(there, Path(point.folder))
-        self._manager.complete_task(task_id, task["agent"], {"content": point.content}, token=claim)
-        id = self._manager.create_task(
-            REVIEW, {"datapoint": point.instance_id, "content": point.content}, parent=task_id,
-            key=f"{REVIEW}:{point.instance_id}:{point.content}")
-        return {"datapoint": point.instance_id, "review": id}
+        Folder.put(self._at(name), folder_of(point))
+        self._manager.complete_task(task_id, task["agent"], {"content": content}, token=claim)
+        id = self._manager.create_task(REVIEW, {"datapoint": name, "content": content},
+                                       parent=task_id, key=f"{REVIEW}:{name}:{content}")
+        return {"datapoint": name, "review": id}
 
     # review --------------------------------------------------------------------------------------
 
     def read_datapoint(self, task_id: str, name: str = "") -> Object:
         """Show the datapoint of a task: its parts and metadata, or one of its files.
 
-        name: a path below files/
+        name: a path in the image's context
         """
         point = self._point(self._manager.get_task(task_id))
+        files = context_of(point)
         if name:
-            if name not in point.files:
-                raise Refused(f"{name} is none of its files: {', '.join(point.files)[:2000]}")
-            text = read_bounded(Path(point.folder, FILES, name), MAX_BYTES)
+            if name not in files:
+                raise Refused(f"{name} is none of its files: {', '.join(files)[:2000]}")
+            text = read_bounded(files[name], MAX_BYTES)
             return {"text": text.decode(errors="replace")[:SHOWN_CHARS]}
-        return {**{part: getattr(point, part) for part in PARTS}, "files": point.files,
-                "metadata": vars(point.meta), "content": point.content}
+        return {**texts_of(point), "files": [*files], "metadata": vars(labels_of(point)),
+                "content": content_digest(point)}
 
     def show_categories_tags(self) -> Object:
         """Show the categories and tags that a datapoint may have."""
@@ -451,14 +471,34 @@ class Commands:
         task = self._held(task_id, claim, REVIEW)
         point = self._point(task)
         given = [tag for tag in tags.split("|") if tag]
-        named = [one for one in languages.split("|") if one] or point.meta.languages
-        meta = replace(point.meta, status="approved", category=category, tags=given,
-                       languages=named, approved=point.content,
-                       difficulty=difficulty or point.meta.difficulty)
         if not category or not given:
             raise Refused("A category and 1 to 3 tags are wanted: show_categories_tags.")
-        self._want_validated(replace(point, meta=meta))
-        return self._reviewed(task, claim, point, meta)
+        old = labels_of(point)
+        point = with_about(
+            point, status=APPROVED,
+            languages=[one for one in languages.split("|") if one] or old.languages,
+            labels={"category": category, "tags": given,
+                    "difficulty": difficulty or old.difficulty})
+        found = self._want_validated(point)
+        self._move_to_tasks(proven(_as_in_tasks(point), proof_of(found)))
+        return self._reviewed(task, claim, APPROVED, found.content)
+
+    def _move_to_tasks(self, point: Task) -> None:
+        """Put a datapoint with its proof in place of the one in review, and then move that to
+        task/: a kill leaves it in one of the two. Raise Refused where a task of another maker has
+        its name. An earlier datapoint of that name is kept in task/_replaced/."""
+        name = point.instance_id
+        place = inside(self._root, Task.directory, name)
+        if folder_of(point) == place:
+            return   # a reviewer was killed right after it was moved
+        if place.exists() and Task.kind_in(place) != DATAPOINT:
+            raise Refused(f"{Task.directory}/{name} is there already, and is no datapoint: rename "
+                          "one of the two.")
+        put(self._at(name), point)
+        place.parent.mkdir(exist_ok=True)
+        if place.exists():
+            set_aside(place, keep=False)
+        self._at(name).rename(place)
 
     def cancel_datapoint(self, task_id: str, claim: str, reason: str,
                          category: Literal["scope", "unfixable", "complexity", "quality",
@@ -469,54 +509,61 @@ class Commands:
         category: what kind of reason that is
         """
         task = self._held(task_id, claim, REVIEW)
-        point = self._point(task)
-        return self._reviewed(task, claim, point, replace(
-            point.meta, status="cancelled", reason=f"{category}: {reason}"))
+        point = self._in_dp(task)
+        point = with_about(point, status=CANCELLED, reason=f"{category}: {reason}")
+        content = content_digest(point)
+        put(self._at(point.instance_id), replace(point, proof=None))
+        return self._reviewed(task, claim, CANCELLED, content)
 
-    def _reviewed(self, task: dict, claim: str, point: Datapoint, meta) -> Object:
-        write_atomic(Path(point.folder, META), to_json(vars(meta)))
-        result = {"status": meta.status, "content": point.content}
+    def _reviewed(self, task: dict, claim: str, status: str, content: str) -> Object:
+        result = {"status": status, "content": content}
         self._manager.complete_task(task["id"], task["agent"], result, token=claim)
-        return {"datapoint": point.instance_id, **result}
+        return {"datapoint": task["datapoint"], **result}
 
-    def _want_validated(self, point: Datapoint) -> None:
-        """Raise Refused where not all checks of a datapoint have passed."""
-        found = known(Store(self._root, DatapointChecks).open(), point.content)
+    def _want_validated(self, point: Task) -> DatapointChecks:
+        """Return what the checks of a datapoint have found. Raise Refused where not all have
+        passed."""
+        found = found_of(point, Store(self._root, DatapointChecks).open())
         if problem := approval_problem(point, found, content_of(point, found).base_image):
-            raise Refused(f"{problem[1]}.")
+            raise Refused(f"{problem}.")
+        return found
 
     # folders -------------------------------------------------------------------------------------
 
-    def _point(self, task: dict) -> Datapoint:
-        """Return the datapoint of a task: the staged one of a builder, that of dp/ of a
+    def _point(self, task: dict) -> Task:
+        """Return the datapoint of a task: the staged one of a builder, that in review of a
         reviewer."""
         name = _of(task, "datapoint")
-        staged, there = self._at(STAGING, name), self._at(name)
-        if "rates" in task and task["type"] == BUILD and not staged.is_dir() and there.is_dir():
-            new = self._new(name)   # it is to be made harder, or easier
-            shutil.copytree(there, new, dirs_exist_ok=True, symlinks=True)
-            meta = replace(read_datapoint(there).meta, status="in_review", approved="")
-            write_atomic(new / META, to_json(vars(meta)))
-            self._put(staged, new)
-        place = staged if task["type"] == BUILD else there
+        if task["type"] != BUILD:
+            return read_datapoint(under_review(self._root, name))
+        place, approved = self._at(STAGING, name), inside(self._root, Task.directory, name)
+        if "rates" in task and not place.is_dir() and approved.is_dir():
+            point = read_datapoint(approved)   # it is to be made harder, or easier
+            self._put(STAGING, _in_review(point))
         if not place.is_dir():
             raise Refused(f"{name} is not there: create_dp.")
         return read_datapoint(place)
 
-    @contextmanager
-    def _patched(self, task_id: str, claim: str):
-        """Yield a copy of the folder of a task's datapoint, which takes its place."""
+    def _in_dp(self, task: dict) -> Task:
+        """Return the datapoint of a task, which may be changed. Raise Refused where it is approved
+        already: a reviewer was killed."""
+        point = self._point(task)
+        if folder_of(point).is_relative_to(self._dp):
+            return point
+        raise Refused("It is approved: approve_datapoint ends its review.")
+
+    def _patched(self, task_id: str, claim: str, change: Callable[[Task], Task]) -> Object:
+        """Put what a change makes of a task's datapoint in its place."""
         task = self._manager.get_task(task_id)
         self._held(task_id, claim, REVIEW if task["type"] == REVIEW else BUILD)
-        folder = Path(self._point(task).folder)
-        new = self._new(folder.name)
-        shutil.copytree(folder, new, dirs_exist_ok=True, symlinks=True)
-        yield new
-        self._put(folder, new)
+        point = self._in_dp(task)
+        put(folder_of(point), _in_review(change(point)))
+        return self._described(task)
 
     def _described(self, task: dict) -> Object:
         point = self._point(task)
-        return {"datapoint": point.instance_id, "content": point.content, "files": point.files}
+        return {"datapoint": point.instance_id, "content": content_digest(point),
+                "files": [*context_of(point)]}
 
     def _new(self, name: str) -> Path:
         """Return a new empty folder beside the datapoints."""
@@ -525,10 +572,8 @@ class Commands:
         place.mkdir(parents=True)
         return place
 
-    @staticmethod
-    def _put(place: Path, new: Path) -> None:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        LAYOUT.put(place, new)
+    def _put(self, directory: str, point: Task) -> None:
+        put(self._at(directory, point.instance_id), point)
 
     def _at(self, *names: str) -> Path:
         return inside(self._dp, *names)
@@ -558,10 +603,57 @@ def _titles(ideas: list[dict]) -> set[str]:
     return {str(one["title"]).strip().lower() for one in ideas}
 
 
-def _looks(folder: Path) -> tuple:
-    """Return the paths, sizes and times of what is in a folder: equal ones are not read again."""
-    found = [(path, path.lstat()) for path in sorted(folder.rglob("*"))]
-    return tuple((str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino) for path, stat in found)
+def under_review(root: Path, name: ItemName) -> Path:
+    """Return the folder of a datapoint in review: that in task/ where it was approved just now.
+    Raise ItemFailed where there is none."""
+    places = inside(root, DP, name), inside(root, Task.directory, name)
+    if there := next(filter(Path.is_dir, places), None):
+        return there
+    raise ItemFailed("is not there any more.", str(places[0]))
+
+
+def _with(point: Task, texts: dict[str, str]) -> Task:
+    """Return a datapoint with other texts. Raise Refused where the weights are none."""
+    try:
+        return with_texts(point, texts)
+    except ValueError as e:
+        raise Refused(f"weights.json: {e}.") from e
+
+
+def _in_review(point: Task) -> Task:
+    return replace(with_about(point, status=IN_REVIEW), proof=None)
+
+
+def _as_in_tasks(point: Task) -> Task:
+    """Return a datapoint without a status, as it lies in task/: what is there is approved."""
+    config = point.config
+    about = {key: value for key, value in point.about.items() if key not in ("status", "reason")}
+    return replace(point, config={
+        **config, "metadata": {**config["metadata"], "codedata": about},
+        "task": {**config["task"], "keywords": config["metadata"]["tags"]}})
+
+
+def _context_in(folder: Path) -> Files:
+    """Return the files of a folder that are to lie beside a Dockerfile. Raise Refused for links,
+    for too much, and for names that are taken."""
+    if not folder.is_dir():
+        raise Refused("additional_files_dir is no folder.")
+    try:
+        files = load_files(folder)
+    except ValueError as e:
+        raise Refused(f"additional_files_dir: {e}.") from e
+    for path in files:
+        _check_additional(path)
+    return files
+
+
+def _check_additional(path: str, others: Iterable[str] = ()) -> None:
+    """Raise Refused for what is no path, or is taken by the folder itself or by other files."""
+    place = PurePosixPath(path)
+    is_taken = path in (DOCKERFILE, IGNORE) or any(
+        other.startswith(f"{path}/") or place.is_relative_to(other) for other in others)
+    if path in ("", ".") or str(place) != path or is_taken:
+        raise Refused(f"{path} cannot be a file of the context.")
 
 
 def _of(task: dict, key: str) -> ItemName:
@@ -576,3 +668,10 @@ def _read(path: str) -> bytes:
         return read_bounded(Path(path), MAX_BYTES)
     except OSError as e:
         raise Refused(f"{path} cannot be read: {e.strerror or e}.") from e
+
+
+def _text(path: str) -> str:
+    try:
+        return _read(path).decode()
+    except UnicodeDecodeError as e:
+        raise Refused(f"{path} is no text in UTF-8: {e}.") from e

@@ -1,21 +1,35 @@
-"""Validate the contents of datapoints as items of a run: each is checked once, wherever its folder
-lies and whatever it is called."""
+"""Check the contents of datapoints as items of a run: each is checked once, wherever its folder
+lies and whatever it is called. Those in task/ that are not as proven are proven by it."""
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from codedata.checks.approval import VALIDATOR, meta_faults
-from codedata.checks.datapoints import read_datapoint
 from codedata.code.environments import labelled
-from codedata.datapoints.index_page import write_index
+from codedata.datapoints.approval import (
+    VALIDATOR,
+    approval_problem,
+    is_as_proven,
+    label_faults,
+    proof_of,
+)
+from codedata.datapoints.folder import (
+    content_digest,
+    folder_of,
+    folders_in,
+    read_datapoint,
+    texts_of,
+)
 from codedata.datapoints.validate import MAX_LINE, NOT_BUILT, Validation
-from codedata.errors import BrokenRecord, Trouble
+from codedata.errors import BrokenRecord, ItemFailed, Trouble
+from codedata.layouts import to_json, write_atomic
+from codedata.llm.client import Models
 from codedata.progress import current_step
-from codedata.records import Datapoint, DatapointChecks
+from codedata.records import DATAPOINT, DatapointChecks, Task, parse
 from codedata.run_loop import Stage
 from codedata.sandbox import docker_engine
 from codedata.sandbox.dockerfile import base_of
@@ -23,9 +37,11 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Derived, Readers, Store, known
+from codedata.tasks.folder import proven
 from codedata.texts import printable
 
 KEYS = "content", "base_image", "validator"
+HOLDS = {"validate": DatapointChecks, "prove": (Task, DATAPOINT)}   # by step
 
 
 @dataclass(frozen=True)
@@ -36,46 +52,124 @@ class Content:
     folder: str
     content: str
     base_image: str
-    validator: str
+    validator: int
 
 
-def contents_in(folders: Iterable[Path], root: Path) -> Derived:
-    """Return the contents of folders, by their digests. What was found of others stays."""
+def contents_in(folders: Iterable[Path], root: Path, by_name: bool = False) -> Derived:
+    """Return the contents of folders, by their digests or by the folders' names. What was found of
+    others stays."""
     checks = Store(root, DatapointChecks)
 
     def read_folders() -> Readers:
         checks.open()
         return {str(folder): partial(read_datapoint, folder) for folder in folders}
 
-    def content_in(_folder: str, point: Datapoint) -> dict[str, Content]:
-        return {point.content: content_of(point, known(checks, point.content))}
+    def content_in(_folder: str, task: Task) -> dict[str, Content]:
+        content = content_of(task, found_of(task, checks))
+        return {task.instance_id if by_name else content.content: content}
 
     return Derived(read_folders, content_in, place="the datapoints", derived=False,
                    keeps=lambda name: True)
 
 
-def content_of(point: Datapoint, found: DatapointChecks | None) -> Content:
+def content_of(task: Task, found: DatapointChecks | None) -> Content:
     """Return what of a datapoint is checked, and by what. Where no engine has its base image, that
     is taken for the one it was checked on."""
-    base = docker_engine.image_id(base_of(point.dockerfile)) or (found.base_image if found else "")
-    return Content(point.instance_id, point.folder, point.content, base, VALIDATOR)
+    base = docker_engine.image_id(base_of(texts_of(task)["dockerfile"])) or (
+        found.base_image if found else "")
+    return Content(task.instance_id, str(folder_of(task)), content_digest(task), base, VALIDATOR)
 
 
-def validate_stage(settings: Settings, host: SandboxFactory,
-                   folders: Sequence[Path]) -> Stage:
+def found_of(task: Task, checks: Store) -> DatapointChecks | None:
+    """Return what the validator has found of a datapoint: as dp/_checks/ has it, else its proof."""
+    content = content_digest(task)
+    if (found := known(checks, content)) or (task.proof or {}).get("content") != content:
+        return found
+    with suppress(BrokenRecord):
+        return parse(DatapointChecks, {**task.proof, "instance_id": task.instance_id, "ok": True},
+                     str(folder_of(task)))
+    return None
+
+
+# the stages --------------------------------------------------------------------------------------
+
+def steps_of(settings: Settings, folders: Sequence[Path], anew: bool,
+             host: Callable[[Models], SandboxFactory]) -> dict[str, Callable[[Models], Stage]]:
+    """Return the steps of `validate`: of the folders that are given, else those of dp/ and task/,
+    of which the latter are proven."""
+    own = [] if folders else folders_in(settings.root, [])
+    tasks = [folder for folder in own if folder.parent.name == Task.directory]
+    others = folders or [folder for folder in own if folder not in tasks]
+    steps = {"validate": lambda models: validate_stage(settings, host(models), others)}
+    if tasks:
+        steps["prove"] = lambda models: prove_stage(settings, host(models), tasks, anew)
+    return steps
+
+
+def validate_stage(settings: Settings, host: SandboxFactory, folders: Iterable[Path]) -> Stage:
     """Return the stage that checks contents. Raise Trouble where no images can be built."""
-    if not host.makes_images:
-        raise Trouble("builds no images.", f"--sandbox {host.name}", "Choose docker.")
+    _want_images(host)
     return Stage(
-        "build_dp.validate", make=partial(checked, settings, host),
+        "build_dp.validate", make=partial(checked, host),
         reads=Reads(contents_in(folders, settings.root), KEYS),
         writes=Writes(Store(settings.root, DatapointChecks),
                       tuple(DatapointChecks.__dataclass_fields__), fault=not_built),
-        cost_note="no calls: no model is asked",
-        finish=lambda: write_index(settings.root, folders))
+        cost_note="no calls: no model is asked")
 
 
-def checked(settings: Settings, host: SandboxFactory, content: Content,
+def prove_stage(settings: Settings, host: SandboxFactory, folders: Iterable[Path],
+                anew: bool) -> Stage:
+    """Return the stage that proves the datapoints in task/ that are not as proven, `anew` whatever
+    was found before. Raise Trouble where no images can be built."""
+    _want_images(host)
+    return Stage(
+        "build_dp.prove", make=partial(_proved, settings, host, anew),
+        reads=Reads(contents_in(folders, settings.root, by_name=True), KEYS),
+        writes=Writes(Store(settings.root, ProvenTask, kind=DATAPOINT), ("proof",)),
+        cost_note="no calls: no model is asked")
+
+
+class ProvenTask(Task):
+    """Hold a datapoint in task/; a proof of something else is none."""
+
+    @classmethod
+    def completed(cls, data: dict) -> dict:
+        """Return what is in a folder, without a proof that is of something else."""
+        data = super().completed(data)
+        is_good = data["kind"] == DATAPOINT and is_as_proven(Task(**data))
+        return data if is_good else {**data, "proof": None}
+
+
+def _want_images(host: SandboxFactory) -> None:
+    if not host.makes_images:
+        raise Trouble("builds no images.", f"--sandbox {host.name}", "Choose docker.")
+
+
+def _proved(settings: Settings, host: SandboxFactory, anew: bool, content: Content) -> Task:
+    """Return a datapoint with the proof that its checks are. Raise ItemFailed where one has not
+    passed."""
+    task = read_datapoint(Path(content.folder))
+    found = checks_of(settings.root, task, partial(checked, host), anew)
+    if problem := approval_problem(task, found, content.base_image):
+        raise ItemFailed(problem, content.folder)
+    return proven(task, proof_of(found))
+
+
+def checks_of(root: Path, task: Task, check: Callable[[Content], DatapointChecks],
+              anew: bool = False) -> DatapointChecks:
+    """Return what the checks find of a datapoint: but `anew`, what was checked is not checked
+    again."""
+    store = Store(root, DatapointChecks).open()
+    found = found_of(task, store)
+    content = content_of(task, found)
+    if anew or not found or not is_current(found, content):
+        found = check(content)
+        store.into.mkdir(parents=True, exist_ok=True)
+        write_atomic(store.path(found.content), to_json(vars(found)))
+    return found
+
+
+def checked(host: SandboxFactory, content: Content,
             tell: Callable[[str], None] = lambda line: None) -> DatapointChecks:
     """Return what the checks find of a content, and tell of each that ends."""
     started = time.monotonic()
@@ -89,6 +183,8 @@ def checked(settings: Settings, host: SandboxFactory, content: Content,
         [*dict.fromkeys(validation.review)], round(time.monotonic() - started, 2),
         round(validation.engine_s, 2))
 
+
+# what was found ----------------------------------------------------------------------------------
 
 def is_current(found: DatapointChecks, content: Content) -> bool:
     """Return whether checks were made of this content, on this base image, by this validator, and
@@ -104,15 +200,15 @@ def not_built(found: DatapointChecks) -> str:
                  if one["status"] == "failed" and one["why"].startswith(NOT_BUILT)), "")
 
 
-def shown(point: Datapoint, found: DatapointChecks | None, profile: str = "") -> dict:
-    """Return what is known of a datapoint. Its id and metadata are checked here, as part of
+def shown(task: Task, found: DatapointChecks | None, profile: str = "") -> dict:
+    """Return what is known of a datapoint. Its id and labels are checked here, as part of
     `structure`: they may be corrected without new checks of its content."""
-    faults = meta_faults(point, profile)
+    faults = label_faults(task, profile)
     checks = [*found.checks] if found else []
     if checks and faults:
         whys = [why for why in (checks[0]["why"], *faults) if why]
         checks[0] = {**checks[0], "status": "failed", "why": printable("; ".join(whys), MAX_LINE)}
-    return {"id": point.instance_id, "content": point.content,
+    return {"id": task.instance_id, "content": content_digest(task),
             "ok": bool(found and found.ok and not faults), "checks": checks,
             "review": found.review if found else []}
 
@@ -120,12 +216,12 @@ def shown(point: Datapoint, found: DatapointChecks | None, profile: str = "") ->
 def results_of(root: Path, folders: Iterable[Path], profile: str) -> list[dict]:
     """Return what is known of each folder, as `validate --json` prints it: first of those that
     cannot be read."""
-    store = Store(root, DatapointChecks).open()
+    checks = Store(root, DatapointChecks).open()
     broken, results = [], []
     for folder in folders:
         try:
-            point = read_datapoint(folder)
-            results.append(shown(point, known(store, point.content), profile))
+            task = read_datapoint(folder)
+            results.append(shown(task, found_of(task, checks), profile))
         except BrokenRecord as e:
             broken.append({"id": Path(e.where).name, "ok": False, "trouble": str(e)})
     return broken + results

@@ -47,8 +47,8 @@ function overview() {
     data.n_broken > 0 && h("div", { class: "notice", role: "note" },
       h("strong", {}, `${counted(data.n_broken, "folder")} cannot be read:`),
       h("ul", {}, data.broken.map(one => h("li", {}, isolated(one))))),
-    h("p", { class: "lead" }, "A task is exported once it is approved. An edit of any of its files "
-      + "but metadata.json voids its approval and its checks. Seconds are those of the checks."),
+    h("p", { class: "lead" }, "An approved task lies in task/, and is exported as it was proven. After "
+      + "an edit, of more than its labels, it has to be proven again. Seconds are those of the checks."),
     h("dl", { class: "numbers" }, Object.entries(figures).map(([name, value]) =>
       h("div", {}, h("dt", {}, name), h("dd", {}, value)))));
 }
@@ -185,7 +185,7 @@ function inFull(task, full) {
   const known = [["status", badge(task.status)], ["category", task.category || NONE],
     ["tags", task.tags.join(", ") || NONE], ["difficulty", task.difficulty || NONE],
     ["languages", task.languages.join(", ") || NONE], ["content", task.content],
-    ["approved content", task.approved], ["reason", task.reason], ["licence", task.licence]];
+    ["reason", task.reason], ["licence", task.licence]];
   const facts = factList(known.filter(([, value]) => value));
   const { found } = task;
   const checked = [found?.review.length > 0 && part("For review", listed(found.review)),
@@ -195,17 +195,17 @@ function inFull(task, full) {
       : h("p", { class: "quiet" }, "It is not validated as it is now."))];
   if (!full) return [facts, checked, h("p", { class: "notice" }, "This page has no room for more "
     + `of this task: it holds ${number(data.n_details)} of ${counted(n, "task")} in full.`)];
-  const { texts } = full;
-  return [facts, textPart("prompt.md", texts["prompt.md"], "prose"), checked,
+  const shown = (path, ...how) => textPart(path, full.texts[path], ...how);
+  return [facts, shown("instruction.md", "prose"), checked,
     lineage(task, full.lineage),
-    h("div", { class: "sides" }, textPart("dockerfile", texts.dockerfile),
+    h("div", { class: "sides" }, shown("environment/Dockerfile"),
       full.weights.length ? part("Tests and their weights", plainTable("Weights",
         [["test", ""], ["weight", "number"]], full.weights.map(([name, weight]) =>
           [isolated(name, { class: "mono" }), isolated(weight)])))
-        : textPart("weights.json", texts["weights.json"])),
-    h("div", { class: "sides" }, textPart("tests.py", texts["tests.py"]),
-      textPart("solution.sh", texts["solution.sh"])),
-    part(`files/: ${counted(full.n_files, "file")}`, full.files.length > 0 && plainTable("Files",
+        : shown("tests/config.json")),
+    h("div", { class: "sides" }, shown("tests/test_outputs.py"),
+      shown("solution/solve.sh")),
+    part(`environment/: ${counted(full.n_files, "file")}`, full.files.length > 0 && plainTable("Files",
       [["file", ""], ["bytes", "number"]], full.files.map(([name, size]) =>
         [isolated(name, { class: "mono" }), number(size)])),
     full.files.length < full.n_files && h("p", { class: "quiet" },

@@ -1,5 +1,6 @@
 """Build dp/_index.html, the page on which tasks are filtered and read: status, checks, seconds,
-costs, lineage. All is read from files: the folders of datapoints, dp/_checks/, ledgers.
+costs, lineage. All is read from files: the folders of datapoints in dp/ and task/, what dp/_checks/
+and dp/_attempts/ have of them, ledgers.
 
 codedata/page/ assembles the HTML file; index_page.js and index_page.css beside this file lay it
 out. Each task in full is a block, which is inflated when the task is opened: of as many tasks as
@@ -14,14 +15,28 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
-from codedata.checks.datapoints import FILES, PARTS, Datapoints, read_datapoint, weights_of
+from codedata.datapoints.approval import is_as_proven
+from codedata.datapoints.contents import found_of
+from codedata.datapoints.folder import (
+    APPROVED,
+    DP,
+    PARTS,
+    content_digest,
+    context_of,
+    folders_in,
+    labels_of,
+    read_datapoint,
+    texts_of,
+    weights_in,
+)
+from codedata.datapoints.rates import Attempts, attempts_in, rates_by_model
 from codedata.errors import BrokenRecord
 from codedata.layouts import write_atomic
 from codedata.ledger import LEDGER, calls_of, read_lines
 from codedata.llm.costs import costs_of
 from codedata.page.builder import Packed, build, pack, shortened
-from codedata.records import Datapoint, DatapointChecks, Object
-from codedata.store import Store, known
+from codedata.records import DatapointChecks, Object, Task
+from codedata.store import Store
 from codedata.texts import printable, text_of
 
 PAGE = "_index.html"
@@ -30,18 +45,18 @@ MAX_CHARS = 20_000                   # of a part of a task
 SEARCHED_CHARS = 1000                # of a prompt, in the table
 LABEL_CHARS, MAX_LABELS = 300, 30    # of what stands in metadata
 MAX_LISTED = 500                     # of files, weights, what is broken
-EDITED = "approved, edited"           # since then, which voids the approval
+EDITED = "approved, edited"           # since then: it has to be proven again
 STATUSES = {"in review": "waiting", "approved": "approved", EDITED: "edited",
             "cancelled": "cancelled"}   # and their colours
 
 
 def write_index(root: Path, folders: Iterable[Path] = ()) -> list[str]:
-    """Write the page of the datapoints in dp/ and in other folders; return the line that names it,
-    none where there is no datapoint."""
+    """Write the page of the datapoints of a root and in other folders; return the line that names
+    it, none where there is no datapoint."""
     tasks, details, broken = read_tasks(root, folders)
     if not tasks and not broken:
         return []
-    path = Path(root, Datapoint.directory, PAGE)
+    path = Path(root, DP, PAGE)
     write_atomic(path, page(root, tasks, details, broken))
     return [f"      tasks as a page: {path.relative_to(root)}"]
 
@@ -50,40 +65,41 @@ def read_tasks(root: Path, folders: Iterable[Path] = (), room: int = DETAIL_BYTE
                ) -> tuple[list[Object], dict[str, Packed], list[str]]:
     """Return the row of each datapoint, the blocks of those in full that fit into `room` bytes, and
     what is broken."""
-    view, checks = Datapoints(root).open(), Store(root, DatapointChecks).open()
-    costs = _costs(root)
+    errors: list[BrokenRecord] = []
+    own, checks = folders_in(root, errors), Store(root, DatapointChecks).open()
+    costs, attempts = _costs(root), attempts_in(root)
     tasks, details = [], {}
-    broken = [*map(str, view.broken)]
-    for name, folder in _named(root, view.names(), folders):
+    for name, folder in _named(own, folders):
         try:
-            point = read_datapoint(folder)
+            task = read_datapoint(folder)
         except BrokenRecord as e:
-            broken.append(str(e))
+            errors.append(e)
             continue
-        packed = pack(_in_full(point))
+        tries = attempts.get((task.instance_id, content_digest(task)), {})
+        packed = pack(_in_full(task, tries))
         if len(packed) <= room:
             details[f"task-{len(tasks)}"] = packed
             room -= len(packed)
         draft = f"_drafts/{name}.md"   # beside the page
-        has_draft = "/" not in name and Path(root, Datapoint.directory, draft).is_file()
+        has_draft = "/" not in name and Path(root, DP, draft).is_file()
         tasks.append({"id": name, "draft": draft if has_draft else "",
-                      **_row(point, known(checks, point.content), costs.get(name))})
-    return tasks, details, [printable(one) for one in broken]
+                      **_row(task, found_of(task, checks), costs.get(name))})
+    return tasks, details, [printable(str(one)) for one in errors]
 
 
-def _named(root: Path, names: list[str], folders: Iterable[Path]) -> list[tuple[str, Path]]:
-    """Return the folders of dp/ by their ids, then the other ones by their paths, each once."""
-    named = [(name, Path(root, Datapoint.directory, name)) for name in names]
-    seen = {os.path.realpath(folder) for _, folder in named}
+def _named(own: list[Path], folders: Iterable[Path]) -> list[tuple[str, Path]]:
+    """Return the folders of a root by their ids, then the other ones by their paths, each once."""
+    seen = {os.path.realpath(folder) for folder in own}
     others = {os.path.realpath(folder): folder for folder in folders}
-    return named + [(f"{folder.parent}/{folder.name}", folder)   # ./x: no id has a slash
-                    for real, folder in others.items() if real not in seen]
+    return [(folder.name, folder) for folder in own] + [
+        (f"{folder.parent}/{folder.name}", folder)   # ./x: no id has a slash
+        for real, folder in others.items() if real not in seen]
 
 
 def _costs(root: Path) -> dict[str, float]:
     """Return the cost of each datapoint's agents in USD, without those whose price is unknown."""
     costs, unknown = defaultdict(float), set()
-    for line in read_lines(Path(root, Datapoint.directory, LEDGER)):
+    for line in read_lines(Path(root, DP, LEDGER)):
         name = str(line.get("instance_id"))
         for call in calls_of(line):
             costs[name] += call["cost_usd"] or 0.0
@@ -91,36 +107,37 @@ def _costs(root: Path) -> dict[str, float]:
     return {name: cost for name, cost in costs.items() if name not in unknown}
 
 
-def _row(point: Datapoint, found: DatapointChecks | None, cost: float | None) -> Object:
+def _row(task: Task, found: DatapointChecks | None, cost: float | None) -> Object:
     """Return a datapoint as a line of the table."""
-    meta, lineage = point.meta, point.meta.lineage
+    labels = labels_of(task)
+    lineage = labels.lineage
     cost = lineage.get("cost_usd") if cost is None else cost
-    is_edited = meta.status == "approved" and meta.approved != point.content
     texts = {key: [*map(_label, value[:MAX_LABELS])] if isinstance(value, list) else _label(value)
-             for key, value in vars(meta).items() if key != "lineage" and value is not None}
+             for key, value in vars(labels).items() if key != "lineage"}
+    is_edited = labels.status == APPROVED and not is_as_proven(task)
     return {
         **texts, "status": EDITED if is_edited else texts["status"].replace("_", " "),
-        "seed": _label(lineage.get("seed") or ""), "content": point.content,
-        "prompt": point.prompt[:SEARCHED_CHARS], "found": found and vars(found),
+        "seed": _label(lineage.get("seed") or ""), "content": content_digest(task),
+        "prompt": (task.instruction or "")[:SEARCHED_CHARS], "found": found and vars(found),
         "cost_usd": cost if type(cost) in (int, float) and 0 <= cost < 1e9 else None}
 
 
-def _in_full(point: Datapoint) -> Object:
+def _in_full(task: Task, attempts: Attempts) -> Object:
     """Return what is shown of a datapoint that is opened, besides its line."""
     try:
-        weights = [[name, str(weight)] for name, weight in weights_of(point.weights).items()]
+        weights = [[name, str(weight)] for name, weight in weights_in(task).items()]
     except ValueError:
         weights = []
-    texts = {name: vars(point)[part] for part, name in PARTS.items()}
+    files = context_of(task)
     return {
         "lineage": [[_label(key), _label(value)]
-                    for key, value in [*point.meta.lineage.items()][:MAX_LABELS]] + [
+                    for key, value in [*labels_of(task).lineage.items()][:MAX_LABELS]] + [
                         ["passed by " + _label(model), _label(rates)]
-                        for model, rates in [*(point.meta.calibration or {}).items()][:MAX_LABELS]],
-        "texts": {name: [text[:MAX_CHARS], len(text)] for name, text in texts.items()},
-        "weights": weights[:MAX_LISTED], "n_files": len(point.files),
-        "files": [[name, _size(Path(point.folder, FILES, name))]
-                  for name in point.files[:MAX_LISTED]]}
+                        for model, rates in rates_by_model(attempts).items()][:MAX_LABELS],
+        "texts": {PARTS[part]: [text[:MAX_CHARS], len(text)]
+                  for part, text in texts_of(task).items()},
+        "weights": weights[:MAX_LISTED], "n_files": len(files),
+        "files": [[name, _size(files[name])] for name in [*files][:MAX_LISTED]]}
 
 
 def _size(path: Path) -> int | None:
@@ -130,7 +147,8 @@ def _size(path: Path) -> int | None:
 def _label(value) -> str:
     """Return a value of metadata as a text that is short enough for a table."""
     try:
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        text = value if isinstance(value, str) else json.dumps(
+            value, ensure_ascii=False, default=str)
     except RecursionError:
         text = "…"
     return shortened(text, LABEL_CHARS)
@@ -138,7 +156,7 @@ def _label(value) -> str:
 
 def page(root: Path, tasks: list[Object], details: dict[str, Packed], broken: list[str]) -> bytes:
     """Return the page as HTML."""
-    costs = [{**asdict(one), "text": one.said} for one in costs_of(root, Datapoint.directory)]
+    costs = [{**asdict(one), "text": one.said} for one in costs_of(root, DP)]
     data = {"n_details": len(details), "max_chars": MAX_CHARS, "broken": broken[:MAX_LISTED],
             "n_broken": len(broken), "statuses": STATUSES, "costs": costs}
     return build("Terminal tasks", data, script=text_of(__package__, "index_page.js"),

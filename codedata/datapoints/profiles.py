@@ -1,7 +1,7 @@
 """Say what kind of tasks is wanted (profiles.toml) to those who make them."""
 from __future__ import annotations
 
-from codedata.checks.approval import PROFILES
+from codedata.datapoints.approval import PROFILES
 from codedata.settings import Settings
 from codedata.texts import fill, text_of
 
@@ -10,7 +10,7 @@ TASK_TYPES = {"idea": "generate_idea", "builder": "build_datapoint", "review": "
 MATERIAL = {"idea": ("`seed_data` of the task", "the files in /desk/seed"),
             "builder": ("`get_artifact`",
                         "/desk/draft.md; what an earlier try has staged is in /desk/datapoint"),
-            "review": ("`read_datapoint`, with `--name PATH` what lies in `files/`",
+            "review": ("`read_datapoint`, with `--name PATH` a file beside its Dockerfile",
                        "the folder /desk/datapoint, at most 20,000 characters at a time, for the "
                        "middle of a longer output is left out (`read_datapoint` shows the same)")}
 

@@ -11,24 +11,26 @@ from pathlib import Path
 
 from codedata.bounded import inside, read_bounded
 from codedata.checks.duplicates import Duplicate, Texts
+from codedata.datapoints.folder import DP
 from codedata.errors import BrokenRecord
-from codedata.records import Datapoint
+from codedata.records import Task
 
 SEEDS, DRAFTS = "_seeds", "_drafts"
 CORE = re.compile(r"^#+ (?:Task|Instructions)\s*$(.*?)(?=^#+ |\Z)", re.MULTILINE | re.DOTALL)
 # of whole drafts with each other; of what a draft asks for with seeds and prompts
-PATTERNS = {"draft": (f"{DRAFTS}/*.md",),
-            "task": (f"{SEEDS}/*/seed.md", f"{SEEDS}/*/seed.json", f"{SEEDS}/*/task.yaml",
-                     f"{SEEDS}/*/instruction.md", "[!_]*/prompt.md")}
+PATTERNS = {"draft": (f"{DP}/{DRAFTS}/*.md",),
+            "task": (*(f"{DP}/{SEEDS}/*/{name}" for name in (
+                "seed.md", "seed.json", "task.yaml", "instruction.md")),
+                f"{DP}/[!_]*/instruction.md", f"{Task.directory}/[!_]*/instruction.md")}
 MAX_BYTES = 200_000
 
 
 class Twins:
-    """Hold the texts below dp/, each as it was when it was first asked for. Threads may share
-    one."""
+    """Hold the texts below dp/ and task/, each as it was when it was first asked for. Threads may
+    share one."""
 
     def __init__(self, root: Path, threshold: float):
-        self._dp, self._threshold = Path(root, Datapoint.directory), threshold
+        self._root, self._threshold = Path(root), threshold
         self._texts: dict[str, Texts] = {}
         self._known: set[Path] = set()
         self._lock = threading.Lock()
@@ -46,10 +48,10 @@ class Twins:
     def _read_new(self) -> None:
         for kind, patterns in PATTERNS.items():
             texts = self._texts.setdefault(kind, Texts(self._threshold))
-            for path in (one for pattern in patterns for one in sorted(self._dp.glob(pattern))):
+            for path in (one for pattern in patterns for one in sorted(self._root.glob(pattern))):
                 if path not in self._known:
                     self._known.add(path)
                     name = path.stem if kind == "draft" else path.parent.name
                     with suppress(OSError, BrokenRecord):   # of these nothing is a copy
-                        place = inside(self._dp, str(path.relative_to(self._dp)))
+                        place = inside(self._root, str(path.relative_to(self._root)))
                         texts.add(name, read_bounded(place, MAX_BYTES).decode(errors="replace"))

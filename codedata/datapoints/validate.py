@@ -19,41 +19,49 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import BinaryIO
 
-from codedata.checks.datapoints import (
-    AGENT,
-    FILES,
-    META,
-    PARTS,
-    weights_of,
-    workdir_of,
-)
 from codedata.code.hidden_text import Search, Spool
-from codedata.datapoints.grade import (
-    ASSERTIONS,
-    Grade,
-    Grader,
-    archive_of,
-    build_image,
-    partial_solutions,
-    tree_of,
+from codedata.datapoints.folder import (
+    AGENT,
+    PARTS,
+    context_of,
+    folder_of,
+    for_agent,
+    last_workdir,
+    texts_of,
+    verifier_of,
+    weights_in,
 )
+from codedata.datapoints.partial import archive_of, partial_solutions
 from codedata.errors import ItemFailed
-from codedata.export.datapoints import TAKEN, verifier_of
+from codedata.layouts import content_of
 from codedata.progress import begin_step, current_step
-from codedata.records import Datapoint, DatapointCheck
+from codedata.records import DatapointCheck, Task
 from codedata.sandbox import SandboxDied, docker_engine
 from codedata.sandbox.archives import PIECE, Stream, UnsafeArchive, members, read_tar
 from codedata.sandbox.dockerfile import base_of, read_dockerfile
 from codedata.sandbox.factory import SandboxFactory
 from codedata.sandbox.image_layers import TAR, unpacked
 from codedata.sandbox.process_labels import temporary_folder
-from codedata.tasks.folder import OF_VERIFIER
+from codedata.tasks.folder import (
+    CONFIG,
+    DOCKERFILE,
+    OF_VERIFIER,
+    agent_of,
+    text_in,
+    verifier_config,
+    workdir_of,
+)
+from codedata.tasks.grade import Grade, Grader, build_image, tree_of
 from codedata.tasks.verifier.runner_output import ANSI
 from codedata.texts import natural, printable, text_of, tomllib
 
 RUNS, PARTIAL = 3, 8
 NOT_BUILT = "its image is not built"
 MAX_EVIDENCE, MAX_LINE = 20, 400
+ASSERTIONS = ("AssertionError", "Failed")   # what a test raises that looked, and did not find
+# names at the top of environment/ that an export needs
+TAKEN = {"dockerfile", "docker-compose.yaml", ".dockerignore", "task.yaml", "run-tests.sh",
+         "solution.sh", "solution.yaml", "tests", "manifest.toml"}
 CHEATS = tomllib.loads(text_of("codedata.datapoints", "cheats.toml"))["cheat"]
 IMPORTS = re.compile(r"^\s*(?:from|import) .*", re.MULTILINE)
 SPAN = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
@@ -75,6 +83,8 @@ ORDERS = ("items.reverse()", "random.Random(1).shuffle(items)")
 CLOCK_FILE = "faketime.so"
 CLOCK = ("apt-get update -qq && apt-get install -y -qq libfaketime && "
          f"cp /usr/lib/*/faketime/libfaketime.so.1 {CLOCK_FILE}")
+# what may lie in its folder
+KNOWN = {path.partition("/")[0] for path in Task.places.values()} | {"rivals", "README.md"}
 # for all programs, also those that tests start with an environment of their own
 SHIFT = f"echo /tests/{CLOCK_FILE} > /etc/ld.so.preload; echo {{}} > /etc/faketimerc; "
 
@@ -94,10 +104,11 @@ class Failure(Exception):
 class Validation:
     """Check one datapoint; run() makes all checks."""
 
-    def __init__(self, datapoint: Datapoint, host: SandboxFactory, label: str,
+    def __init__(self, task: Task, host: SandboxFactory, label: str,
                  tell: Callable[[str], None] = lambda line: None):
         """Take what is told of each check that ends."""
-        self.datapoint, self._host, self._label, self._tell = datapoint, host, label, tell
+        self.task, self._host, self._label, self._tell = task, host, label, tell
+        self._texts = texts_of(task)
         self.review: list[str] = []
         self.engine_s = 0.0
         self._failed: list[str] = []
@@ -146,23 +157,31 @@ class Validation:
 
     def structure(self) -> None:
         """Check names and texts."""
-        point = self.datapoint
-        if refused := read_dockerfile(point.dockerfile)[1]:
+        task, texts = self.task, self._texts
+        dockerfile = text_in(task.environment, DOCKERFILE)
+        if refused := read_dockerfile(dockerfile)[1]:
             raise Failure(refused)
-        known = {*PARTS.values(), META, FILES}
-        tops = {path.name for path in Path(point.folder).iterdir()}
-        workdir = workdir_of(point.dockerfile)
-        taken = [path for path in point.files if path.partition("/")[0].lower() in TAKEN]
-        empty = [name for part, name in PARTS.items() if not vars(point)[part].strip()]
-        with_nul = [name for part, name in PARTS.items() if "\0" in vars(point)[part]]
+        tops = {path.name for path in folder_of(task).iterdir()}
+        workdir = last_workdir(dockerfile)
+        named = {workdir_of(task), str(verifier_config(task).get("workdir"))}
+        users = {agent_of(task), str(verifier_config(task).get("user"))}
+        taken = [path for path in context_of(task) if path.partition("/")[0].lower() in TAKEN]
+        lacking = {*verifier_of({}, workdir)} - {*task.tests}
+        empty = [PARTS[part] for part, text in texts.items() if not text.strip()]
+        with_nul = [PARTS[part] for part, text in texts.items() if "\0" in text]
         in_verifier = [path for path in OF_VERIFIER
                        if f"{path}/".startswith(f"{workdir}/") or workdir.startswith(f"{path}/")]
         faults = {
-            f"no part of a datapoint: {', '.join(sorted(tops - known))}": tops - known,
+            f"no part of a datapoint: {', '.join(sorted(tops - KNOWN))}": tops - KNOWN,
             f"empty: {', '.join(empty)}": empty, f"has NUL: {', '.join(with_nul)}": with_nul,
-            f"exporters need the names {', '.join(sorted(TAKEN))} at the top of files/; rename "
-            f"{', '.join(taken)}": taken,
-            "the dockerfile has no WORKDIR that is a plain absolute path": not workdir,
+            f"tests/ lacks the verifier's {', '.join(sorted(lacking))}": lacking,
+            f"exporters need the names {', '.join(sorted(TAKEN))} at the top of environment/; "
+            f"rename {', '.join(taken)}": taken,
+            "the Dockerfile has no WORKDIR that is a plain absolute path": not workdir,
+            f"the Dockerfile does not end with the lines that give {workdir} to the user {AGENT}: "
+            "docs/datapoints.md": workdir and dockerfile != for_agent(dockerfile),
+            f"task.toml and tests/{CONFIG} name another work directory or user than {workdir} and "
+            f"{AGENT}": workdir and (named, users) != ({workdir}, {AGENT}),
             f"a verifier would take {', '.join(in_verifier)} from the agent": in_verifier}
         if found := [fault for fault, is_so in faults.items() if is_so]:
             raise Failure("; ".join(found))
@@ -170,11 +189,11 @@ class Validation:
     def weight_validation(self) -> None:
         """Check that the tests have the weights, above 0 and with the sum 1."""
         try:
-            self._weights = weights_of(self.datapoint.weights)
+            self._weights = weights_in(self.task)
             tests = [node.name for node in self._tree().body
                      if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
         except ValueError as e:
-            raise Failure(f"weights.json: {e}") from e
+            raise Failure(f"the weights in {PARTS['weights']}: {e}") from e
         if twice := sorted({name for name in tests if tests.count(name) > 1}):
             raise Failure(f"of two tests of one name the first never runs: {', '.join(twice)}")
         odd = sorted(self._weights.keys() ^ tests)
@@ -183,43 +202,41 @@ class Validation:
 
     def _tree(self) -> ast.Module:
         try:
-            return ast.parse(self.datapoint.tests)
+            return ast.parse(self._texts["tests"])
         except (SyntaxError, ValueError, RecursionError, MemoryError) as e:
-            raise Failure(f"tests.py cannot be parsed: {e}") from e
+            raise Failure(f"{PARTS['tests']} cannot be parsed: {e}") from e
 
     # the image -----------------------------------------------------------------------------------
 
     def docker_build(self) -> None:
         """Build the image, and look for the solution and the tests in it."""
-        point = self.datapoint
         if self._failed:
             raise NotChecked(f"mend {', '.join(self._failed)} first")
         try:
-            name, built = build_image(point, self._host, self._label)
+            name, built = build_image(self.task, self._host, self._label)
         except ItemFailed as e:
             raise Failure(f"{NOT_BUILT}: {e.what}") from e
         self.engine_s += built.seconds
         if built.failed:
             raise Failure(f"{NOT_BUILT}: {built.failed}", built.log.splitlines()[-10:])
-        self._grader = Grader(self._host, name, workdir_of(point.dockerfile),
-                              verifier_of(point), self._label)
+        self._grader = Grader(self._host, self.task, name, self._label)
         if traces := self._traces(name):
             raise Failure("the image shows what is hidden", traces)
 
     def _traces(self, image: str) -> list[str]:
         """Return where a layer above the base image holds 40 bytes in a row of the solution, the
-        tests or the weights that files/ lacks, and where files/ has more of the latter two than
+        tests or the weights that environment/ lacks, and where that has more of the latter two than
         lines in common."""
-        point, api = self.datapoint, docker_engine.connect()
-        tests = [IMPORTS.sub("", point.tests), point.weights]
-        search, long = ImageSearch([point.solution, *tests]), Search([], hidden=tests)
+        texts, api = self._texts, docker_engine.connect()
+        tests = [IMPORTS.sub("", texts["tests"]), texts["weights"]]
+        search, long = ImageSearch([texts["solution"], *tests]), Search([], hidden=tests)
         search.unread, long.unread = [], []   # a task may be about a damaged archive
-        for path in point.files:
-            with open(Path(point.folder, FILES, path), "rb") as file:
+        for path, place in context_of(self.task).items():
+            with open(place, "rb") as file:
                 search.exempt(file)
                 file.seek(0)
-                long.look(f"{FILES}/{path}", file)
-        known = {*api.inspect_image(base_of(point.dockerfile))["RootFS"]["Layers"]}
+                long.look(f"environment/{path}", file)
+        known = {*api.inspect_image(base_of(texts["dockerfile"]))["RootFS"]["Layers"]}
         try:
             with read_tar(Stream(self._counted(api.get_image(image)))) as tar:
                 for member in members(tar):
@@ -284,7 +301,7 @@ class Validation:
             raise NotChecked("there is no image")
         for n in range(RUNS):
             current_step().count = f"run {n + 1} of {RUNS}"
-            work, printed = self._done(self.datapoint.solution)
+            work, printed = self._done(self._texts["solution"])
             grade = self._grader.grade(work, before="true; ")   # each time anew
             check_solved(grade, self._weights, n + 1, printed)
         self._solved = work
@@ -319,7 +336,7 @@ class Validation:
         if self._solved is None:
             raise NotChecked("no solution passes")
         scripts = [(one["name"], one["bash"]) for one in cheats]
-        scripts.append(("constant output", _constant(self.datapoint)))
+        scripts.append(("constant output", _constant(self._texts["prompt"])))
         worked = []
         for k, (name, script) in enumerate(scripts, 1):
             current_step().count = f"cheat {k} of {len(scripts)}"
@@ -363,20 +380,19 @@ class Validation:
 
     def prompt(self) -> None:
         """Check what the prompt says, and list for review what only the tests know."""
-        point = self.datapoint
-        text = SPAN.sub("x", point.prompt.strip())
+        prompt = self._texts["prompt"]
+        text = SPAN.sub("x", prompt.strip())
         n = len(SENTENCE.findall(text if text.endswith((".", "!", "?")) else f"{text}."))
-        named = [name for name in self._weights if name in point.prompt]
-        squeezed = " ".join(point.prompt.split())
+        named = [name for name in self._weights if name in prompt]
+        squeezed = " ".join(prompt.split())
         # without the marks of a patch and of a line that goes on; a word alone may be a path
-        lines = [line.strip("+ \t;\\") for line in point.solution.splitlines()]
+        lines = [line.strip("+ \t;\\") for line in self._texts["solution"].splitlines()]
         quoted = [line for line in lines if len(line) >= 20 and " " in line
                   and not line.startswith("#") and line in squeezed]
         if n > 3 or named or quoted:
             raise Failure(f"it has {n} sentences" if n > 3 else "it tells what is hidden",
                           named + quoted)
-        files = [Path(point.folder, FILES, path).read_bytes() for path in point.files]
-        shown = point.prompt.encode() + b"".join(files)
+        shown = prompt.encode() + b"".join(map(content_of, context_of(self.task).values()))
         hidden = sorted({one for one in _named_in(self._tree()) if one.encode() not in shown},
                         key=natural)
         if hidden:
@@ -436,12 +452,12 @@ def _named_in(tree: ast.Module) -> Iterator[str]:
             yield node.slice.value
 
 
-def _constant(point: Datapoint) -> str:
+def _constant(prompt: str) -> str:
     """Return the script of a cheat: each file that the prompt names prints, or holds, what the
     prompt shows."""
-    spans = sorted((span.strip("`\n") for span in SPAN.findall(point.prompt)), key=len)
-    shown = spans[-1] if spans else point.prompt.strip()
-    words = re.findall(r"[\w./-]*[\w-]\.\w{1,5}\b|/[\w./-]+", point.prompt)
+    spans = sorted((span.strip("`\n") for span in SPAN.findall(prompt)), key=len)
+    shown = spans[-1] if spans else prompt.strip()
+    words = re.findall(r"[\w./-]*[\w-]\.\w{1,5}\b|/[\w./-]+", prompt)
     lines = []
     for path in dict.fromkeys(words):
         said = {".py": f"print({shown!r})", ".js": f"console.log({json.dumps(shown)})",

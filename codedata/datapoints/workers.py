@@ -20,10 +20,10 @@ from math import inf
 from pathlib import Path
 
 from codedata.bounded import inside, open_appending
-from codedata.checks.datapoints import readable
 from codedata.cli import RunOptions
 from codedata.datapoints.agents import ROLES, subject, work
 from codedata.datapoints.commands import BUILD, GENERATE, IDEAS, REVIEW, Commands
+from codedata.datapoints.folder import APPROVED, CANCELLED, DP, labels_of, readable
 from codedata.datapoints.index_page import write_index
 from codedata.datapoints.queue import JOURNAL, Refused, TaskManager
 from codedata.datapoints.seeds import seeds_in
@@ -43,7 +43,6 @@ from codedata.progress import (
     say,
     showing,
 )
-from codedata.records import Datapoint
 from codedata.run_loop import hold_directories, signals, trouble_of
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
@@ -83,7 +82,7 @@ def run_agents(settings: Settings, options: RunOptions, n_agents: Mapping[str, i
     `n_agents` is their number by the type of their tasks; `seeds` are queued first. --limit is that
     of the tasks of each type.
     """
-    dp = settings.root / Datapoint.directory
+    dp = settings.root / DP
     if options.dry_run:
         for line in _to_come(dp, settings, options, n_agents, seeds):
             say(line)
@@ -100,7 +99,7 @@ def run_agents(settings: Settings, options: RunOptions, n_agents: Mapping[str, i
 def hand_over_status(root: Path) -> bool:
     """Hand over what the queue has for each role where statuses are gathered; return whether they
     are."""
-    dp = root / Datapoint.directory
+    dp = root / DP
     tasks = TaskManager(dp).status()["tasks"] if (dp / JOURNAL).exists() else {}
     return all(hand_over(partial(_status_of, dp, role, tasks.get(type, {})))
                for type, role in ROLES.items())
@@ -146,7 +145,7 @@ class _Run:
                  models: Models):
         self.settings, self.options, self.n_agents, self.models = (
             settings, options, n_agents, models)
-        self.dp = settings.root / Datapoint.directory
+        self.dp = settings.root / DP
         self.host = SandboxFactory(settings, models.stop)
         self.manager = TaskManager(self.dp, settings.dp.lease_s)
         n_rooms = max(1, int((os.cpu_count() or 1) // settings.sandbox.cpu_request))
@@ -315,7 +314,7 @@ class _Run:
         folder = inside(self.dp, TRAJECTORIES)
         folder.mkdir(exist_ok=True)
         n = len([*folder.glob(f"{task['id']}.*.json")])
-        return f"{Datapoint.directory}/{TRAJECTORIES}/{task['id']}.{n}.json"
+        return f"{DP}/{TRAJECTORIES}/{task['id']}.{n}.json"
 
     # around them ---------------------------------------------------------------------------------
 
@@ -371,7 +370,7 @@ class _Run:
 
 def _summary(root: Path, manager: TaskManager, totals: dict[str, RunTotals]) -> Iterator[str]:
     """Yield what came of a run, and what the whole root has."""
-    dp = root / Datapoint.directory
+    dp = root / DP
     counts = manager.status()["tasks"]
     for type, one in totals.items():
         states = ", ".join(f"{state} {n}" for state, n in counts[type].items() if n)
@@ -379,17 +378,17 @@ def _summary(root: Path, manager: TaskManager, totals: dict[str, RunTotals]) -> 
         yield f"{ROLES[type]:8}  this run: {one.wrote} ended{served}; all: {states or 'none'}"
     n_ideas = sum(1 for path in (dp / IDEAS).glob("*.json"))
     n_drafts = len([*(dp / DRAFTS).glob("*.md")])
-    points = [*readable(root)]
-    statuses = Counter(point.meta.status for point in points)
+    points = [*map(labels_of, readable(root))]
+    n_approved = sum(point.status == APPROVED for point in points)
     yield (f"yield     {n_ideas} seeds with ideas → {n_drafts} drafts → {len(points)} built → "
-           f"{statuses['approved']} approved")
+           f"{n_approved} approved")
     whys = [printable(f"{ROLES[task['type']]}: {task['errors'][-1]}", 200)
             for state in ("cancelled", "failed") for task in manager.tasks(state=state)
             if task["errors"]]
-    whys += [printable(f"review: {point.meta.reason}", 200) for point in points
-             if point.meta.status == "cancelled"]
+    whys += [printable(f"review: {point.reason}", 200) for point in points
+             if point.status == CANCELLED]
     print_reasons(whys)
-    spent, n_approved = _spent(dp)[0], statuses["approved"]
+    spent = _spent(dp)[0]
     if spent.n_calls:
         each = replace(spent, cost_usd=spent.cost_usd / max(1, n_approved))
         yield (f"cost      {plural(spent.n_calls, 'call')}, {spent}"

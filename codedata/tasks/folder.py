@@ -21,7 +21,7 @@ from codedata.store import digest
 from codedata.tasks.task_toml import toml_faults
 
 SCHEMA = "1.4"              # of Harbor's task.toml
-DOCKERFILE, SOLVE = "Dockerfile", "solve.sh"
+DOCKERFILE, IGNORE, SOLVE = "Dockerfile", ".dockerignore", "solve.sh"
 GOLD, REVERSE = "gold.patch", "reverse.patch"   # in solution/: heals it; what has made the task
 CONFIG, TEST_SCRIPT, TEST_PATCH, HIDDEN = "config.json", "tests.sh", "test.patch", "hidden"
 ARCHIVE = "/var/tmp/codedata-work.tar"   # of an agent's work, where a task says how it is made

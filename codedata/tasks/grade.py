@@ -19,17 +19,28 @@ from pathlib import Path
 
 from codedata.bounded import read_bounded
 from codedata.errors import ItemFailed
-from codedata.layouts import content_of
+from codedata.layouts import content_of, files_digest, write_files
 from codedata.records import Task
 from codedata.sandbox import Sandbox
 from codedata.sandbox.archives import Bounds, OverBounds
 from codedata.sandbox.factory import SandboxFactory
+from codedata.sandbox.image_build import Build
 from codedata.sandbox.process_labels import temporary_folder
 from codedata.store import digest
-from codedata.tasks.folder import ARCHIVE, SOLVE, agent_of, collect_of, text_in, workdir_of
+from codedata.tasks.folder import (
+    ARCHIVE,
+    DOCKERFILE,
+    IGNORE,
+    SOLVE,
+    agent_of,
+    collect_of,
+    text_in,
+    workdir_of,
+)
 
 LIMIT_S = 600.0            # of a build, a solution, a verifier; --run-timeout may say less
 PACK_S = 120.0
+TRIES = "codedata-task-try/"
 WORK = Bounds(max_bytes=200_000_000, max_files=2, max_depth=2, max_seconds=120)
 # bash of a user, with its own home
 AS_USER = ("HOME=$(getent passwd {user} | cut -d: -f6) USER={user} LOGNAME={user} "
@@ -53,6 +64,19 @@ class Grade:
         """Return the tests all of whose phases passed."""
         odd = {name for name, _, outcome, _ in self.phases if outcome != "passed"}
         return {name for name, phase, *_ in self.phases if phase == "call"} - odd
+
+
+def build_image(task: Task, host: SandboxFactory, label: str) -> tuple[str, Build]:
+    """Build the image of a task from its environment/. Return (its name, what the build came to).
+    Raise ItemFailed where its context cannot be read."""
+    # of its own for each label: what another process makes of the same files may go at any time
+    name = f"{TRIES}{files_digest(task.environment)}:{digest(label)[:12]}"
+    context = {path: file for path, file in task.environment.items()
+               if path not in (DOCKERFILE, IGNORE)}   # no .dockerignore is read here
+    with temporary_folder() as folder:
+        write_files(Path(folder), context)
+        return name, host.build(text_in(task.environment, DOCKERFILE), Path(folder), name, label,
+                                min(LIMIT_S, host.run_timeout_s))
 
 
 @dataclass

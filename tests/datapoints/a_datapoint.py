@@ -4,7 +4,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from conftest import write_json
+from conftest import with_odd
+
+from codedata.datapoints.approval import VALIDATOR
+from codedata.datapoints.folder import BOX, PARTS, content_digest, put, read_datapoint, with_texts
+from codedata.records import DATAPOINT, Task
+from codedata.tasks.folder import config_of, proven
 
 TESTS = '''import subprocess
 
@@ -35,26 +40,42 @@ for line in sys.stdin:
 print(total)
 END
 """
-PARTS = {
-    "prompt.md": "Let /app/total.py print the sum of the whole numbers that it reads, a line each, "
-                 "passing over all else; for `1` and `2` it prints `3`.\n",
+TEXTS = {
+    "prompt": "Let /app/total.py print the sum of the whole numbers that it reads, a line each, "
+              "passing over all else; for `1` and `2` it prints `3`.\n",
     "dockerfile": "FROM codedata-base:bookworm\nWORKDIR /app\nCOPY total.py .\n",
-    "tests.py": TESTS, "solution.sh": SOLUTION, "files/total.py": "print('not yet')\n",
-    "weights.json": json.dumps({"test_numbers_are_added_up": 0.7,
-                                "test_words_are_passed_over": 0.3})}
-META = {"status": "in_review", "category": "Data Processing", "tags": ["python"],
-        "difficulty": "easy", "languages": ["python"], "lineage": {"seed": "sums"}}
+    "tests": TESTS, "solution": SOLUTION,
+    "weights": json.dumps({"test_numbers_are_added_up": 0.7, "test_words_are_passed_over": 0.3})}
+CONTEXT = {"total.py": "print('not yet')\n"}
+LABELS = {"category": "Data Processing", "tags": ["python"], "difficulty": "easy"}
+ABOUT = {"kind": DATAPOINT, "status": "in_review", "languages": ["python"],
+         "lineage": {"seed": "sums"}}
 
 
-def write_datapoint(folder: Path, meta: dict | None = None, **parts: str) -> Path:
-    """Write a datapoint into a folder, with other texts of some parts, and return the folder."""
-    named = {name: text for name, text in PARTS.items()
-             if name.partition(".")[0] not in parts}
-    named |= {name: parts[name.partition(".")[0]] for name in PARTS
-              if name.partition(".")[0] in parts}
-    for name, text in named.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    write_json(folder / "metadata.json", META | (meta or {}))
+def a_datapoint(name: str, about: dict | None = None, context: dict | None = None, **texts) -> Task:
+    """Return a datapoint with other labels, files of its context or texts of some parts."""
+    about = ABOUT | (about or {})
+    labels = {key: about.pop(key, value) for key, value in LABELS.items()}
+    made = Task(name, DATAPOINT, config_of(name, BOX, {"repo": name, **about}, labels),
+                {path: text.encode() for path, text in (context or CONTEXT).items()}, {}, {})
+    return with_texts(made, TEXTS | texts)
+
+
+def write_datapoint(folder: Path, about: dict | None = None, weights: str = "", **how) -> Path:
+    """Write a datapoint into a folder, with a text in place of the weights where one is given, and
+    return the folder."""
+    put(folder, a_datapoint(folder.name, about, **how))
+    if weights:
+        config = folder / PARTS["weights"]
+        config.write_text(with_odd(json.loads(config.read_text()), "weights", weights))
+    return folder
+
+
+def write_approved(folder: Path, about: dict | None = None, **how) -> Path:
+    """Write a datapoint as it lies in task/, approved and proven, and return its folder."""
+    task = read_datapoint(write_datapoint(folder, {"status": None, **(about or {})}, **how))
+    checks = [{"name": "solvable", "status": "passed", "why": "", "evidence": [], "seconds": 1.0}]
+    put(folder, proven(task, {
+        "content": content_digest(task), "base_image": "", "validator": VALIDATOR,
+        "checks": checks, "review": [], "seconds": 1.0, "engine_s": 1.0}))
     return folder

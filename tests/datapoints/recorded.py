@@ -7,12 +7,12 @@ import json
 import sys
 from pathlib import Path
 
-from a_datapoint import PARTS, write_datapoint
+from a_datapoint import CONTEXT, TEXTS, write_datapoint
 from conftest import REPO, write_json
 
-from codedata.checks.approval import VALIDATOR
-from codedata.checks.datapoints import read_datapoint
+from codedata.datapoints.approval import VALIDATOR
 from codedata.datapoints.contents import content_of
+from codedata.datapoints.folder import read_datapoint
 from codedata.records import DatapointChecks
 
 sys.path.insert(0, str(REPO / "samples"))
@@ -21,8 +21,7 @@ from replay import Replay  # noqa: F401
 SPEC = "\n".join(f"## {title}\n\nWords on {{name}}, part {n}.\n" for n, title in enumerate((
     "Task", "Instructions", "Environment Setup", "Testing", "Difficulty", "Core Skills Tested",
     "Key Technologies")))
-STAGED = {f"{name.partition('.')[0]}_file": f"dp/{name}" for name in PARTS
-          if not name.startswith("files/")}
+STAGED = {f"{part}_file": f"dp/{part}" for part in TEXTS}
 CREATE = ("create_dp", {**STAGED, "difficulty": "easy", "additional_files_dir": "dp/files"})
 APPROVE = ("approve_datapoint", {"category": "Debugging", "tags": "python",
                                  "languages": "python"})
@@ -57,9 +56,9 @@ def idea_turns(seed: str, n_ideas: int = 4) -> list:
 
 def builder_turns(**parts: str) -> list:
     """Return the turns of an agent that builds the small datapoint, with other texts of parts."""
-    files = [("create_file", {"path": f"dp/{name}",
-                              "content": parts.get(name.partition(".")[0], text)})
-             for name, text in PARTS.items()]
+    texts = {**TEXTS, **parts, **{f"files/{name}": text for name, text in CONTEXT.items()}}
+    files = [("create_file", {"path": f"dp/{name}", "content": text})
+             for name, text in texts.items()]
     return [("view_file", {"path": "draft.md"}), files, CREATE, ("validate_datapoint", {}),
             ("add_dp_to_review", {})]
 
@@ -70,17 +69,15 @@ def review_turns() -> list:
             ("validate_datapoint", {}), ("show_categories_tags", {}), APPROVE]
 
 
-def judged(root: Path, is_good: bool = True, base_image: str | None = None, **parts: str) -> str:
+def judged(root: Path, is_good: bool = True, base_image: str | None = None, **texts: str) -> str:
     """Write what the checks have found of the small datapoint, with other texts of parts, on the
     engine's base image or another one."""
-    point = read_datapoint(write_datapoint(root / "judged", **parts))
-    if base_image is None:
-        base_image = content_of(point, None).base_image
-    status = "passed" if is_good else "failed"
+    content = content_of(read_datapoint(write_datapoint(root / "judged", **texts)), None)
     found = DatapointChecks(
-        point.instance_id, point.content, base_image, VALIDATOR, is_good,
-        [{"name": "solvable", "status": status, "why": "", "evidence": [], "seconds": 1.0}], [],
-        1.0, 1.0)
+        content.instance_id, content.content,
+        content.base_image if base_image is None else base_image, VALIDATOR, is_good,
+        [{"name": "solvable", "status": "passed" if is_good else "failed", "why": "",
+          "evidence": [], "seconds": 1.0}], [], 1.0, 1.0)
     (root / "dp/_checks").mkdir(parents=True, exist_ok=True)
-    write_json(root / f"dp/_checks/{point.content}.json", vars(found))
-    return point.content
+    write_json(root / f"dp/_checks/{content.content}.json", vars(found))
+    return content.content

@@ -10,11 +10,10 @@ import sys
 import threading
 import time
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from a_datapoint import PARTS, write_datapoint
+from a_datapoint import TEXTS, write_approved, write_datapoint
 from conftest import REPO, run_script, write_json
 from recorded import (
     APPROVE,
@@ -27,14 +26,15 @@ from recorded import (
     review_turns,
 )
 
-from codedata.checks.datapoints import read_datapoint
 from codedata.datapoints.agents import material
-from codedata.datapoints.calibrate import is_outside, rates_of, trials_in
+from codedata.datapoints.calibrate import trials_in
+from codedata.datapoints.folder import content_digest, labels_of, read_datapoint
 from codedata.datapoints.queue import TaskManager
+from codedata.datapoints.rates import is_outside, rates_of
 from codedata.datapoints.workers import Rooms
 from codedata.errors import Interrupted
 from codedata.ledger import read_lines
-from codedata.records import SolverAttempt
+from codedata.records import SolverAttempt, Task
 from codedata.settings import AgentSettings, DpRoleSettings, Endpoint, Settings
 
 CHAIN = """[llm]
@@ -85,8 +85,8 @@ class Runs:
     def tasks(self, type: str) -> list[dict]:
         return TaskManager(self.root / "dp").tasks(type)
 
-    def meta(self, name: str) -> dict:
-        return json.loads((self.root / f"dp/{name}/metadata.json").read_text())
+    def approved(self, name: str) -> Task:
+        return read_datapoint(self.root / "task" / name)
 
 
 @pytest.fixture
@@ -110,10 +110,11 @@ def test_seeds_become_approved_datapoints_and_a_second_run_asks_nothing(runs):
     assert "2 seeds with ideas → 2 drafts → 2 built → 2 approved" in said
     assert "calibrate" in said and "dp/_index.html" in said
     for name in ("sums_001_a", "words_001_a"):
-        meta = runs.meta(name)
-        assert (meta["status"], meta["approved"], meta["category"]) == (
+        task = runs.approved(name)
+        labels = labels_of(task)
+        assert (labels.status, content_digest(task), labels.category) == (
             "approved", content, "Debugging")
-        assert meta["lineage"]["profile"] == "general"
+        assert labels.lineage["profile"] == "general" and not (runs.root / "dp" / name).exists()
     lines = [*read_lines(runs.root / "dp/_ledger.jsonl")]
     assert Counter(line["stage"] for line in lines) == {
         "build_dp.idea": 2, "build_dp.builder": 2, "build_dp.review": 2}
@@ -126,12 +127,6 @@ def test_seeds_become_approved_datapoints_and_a_second_run_asks_nothing(runs):
     shown = next((runs.root / "dp/_trajectories").glob("review*.json")).read_text()
     assert "Idea 1" not in shown and "create_file" in shown and "draft.md" not in shown
     assert "print('not yet')" in shown
-    # a hand edit voids the approval of the one, and queues one review
-    (runs.root / "dp/sums_001_a/prompt.md").write_text("Another prompt.")
-    judged(runs.root, prompt="Another prompt.")
-    runs.agents()
-    assert len(runs.tasks("review_datapoint")) == 3 and len(runs.tasks("build_datapoint")) == 2
-    assert runs.meta("sums_001_a")["approved"] != content
 
 
 @pytest.mark.docker
@@ -150,7 +145,7 @@ def test_killed_agents_lose_nothing_and_pay_at_most_the_calls_in_flight_again(ru
         child.send_signal(signal.SIGKILL)
         child.wait()
     runs.agents("idea=2,builder=2,review=1")
-    assert {runs.meta(f"{name}_001_a")["status"] for name in names} == {"approved"}
+    assert {labels_of(runs.approved(f"{name}_001_a")).status for name in names} == {"approved"}
     assert len([*(runs.root / "dp/_drafts").iterdir()]) == 3
     assert sum(n - 1 for n in runs.server.asked.values()) <= 2 * 5
     built = [task for task in runs.tasks("build_datapoint") if task["state"] == "completed"]
@@ -183,14 +178,15 @@ def test_models_that_do_not_do_their_work_are_bounded_and_named(runs):
     states = {task["seed"]: (task["state"], task["errors"])
               for task in runs.tasks("build_datapoint")}
     assert states["fails"] == ("cancelled", ["2 validations have failed, the last: solvable"])
-    assert runs.meta("reaches_001_a")["approved"] == content
+    assert content_digest(runs.approved("reaches_001_a")) == content
     text = json.dumps([json.loads(path.read_text())["messages"] for path in
                        (runs.root / "dp/_trajectories").glob("*.json")])
     for told in ("There is no tool 'approve_datapoint'", "there is no argument `task_id`",
                  "/etc/nothing is not there", "1 ideas with titles of their own",
                  "These checks have not passed: solvable"):
         assert told in text, told
-    assert runs.meta("edits_001_a")["reason"] == "quality: it cannot be mended"
+    cancelled = labels_of(read_datapoint(runs.root / "dp/edits_001_a"))
+    assert cancelled.reason == "quality: it cannot be mended"
     assert "2 validations have failed" in said and "quality: it cannot be mended" in said
     assert "again:" in said
 
@@ -198,18 +194,12 @@ def test_models_that_do_not_do_their_work_are_bounded_and_named(runs):
 @pytest.mark.docker
 def test_attempts_are_counted_and_what_is_too_easy_goes_back_twice_at_most(runs):
     def prompt_of(name: str) -> str:
-        return f"{PARTS['prompt.md'].strip()} It is {name}."
+        return f"{TEXTS['prompt'].strip()} It is {name}."
 
     for name in ("easy", "never", "some", "breaks"):
-        content = judged(runs.root)
-        write_datapoint(runs.root / f"dp/{name}", {
-            "status": "approved", "approved": content, "category": "Data Processing",
-            "lineage": {"profile": "general", "seed": "sums"}},
-            prompt=prompt_of(name))
-        point = read_datapoint(runs.root / f"dp/{name}")
-        write_json(runs.root / f"dp/{name}/metadata.json",
-                   vars(replace(point.meta, approved=point.content)))
-    (runs.root / "dp/_attempts").mkdir()
+        write_approved(runs.root / f"task/{name}",
+                       {"lineage": {"profile": "general", "seed": "sums"}}, prompt=prompt_of(name))
+    (runs.root / "dp/_attempts").mkdir(parents=True)
     earlier = {"easy": [1.0] * 7, "never": [0.0] * 7, "some": [1.0, 1.0, *[0.0] * 5],
                "breaks": [0.5] * 7}
     trials = trials_in(runs.root, "m", 8, ()).open()
@@ -221,7 +211,7 @@ def test_attempts_are_counted_and_what_is_too_easy_goes_back_twice_at_most(runs)
                 earlier[trial.instance_id][trial.attempt - 1], "success", "", {"tokens_out": 5},
                 1.0)))
     done = ("submit", {"answer": "done"})
-    solver = {"easy": [("bash", {"command": f"id -un; {PARTS['solution.sh']}"}), done],
+    solver = {"easy": [("bash", {"command": f"id -un; {TEXTS['solution']}"}), done],
               "never": [("bash", {"command": "true"}), done], "some": ["Done.", "Done."],
               "breaks": []}
     for name, turns in solver.items():
@@ -229,7 +219,8 @@ def test_attempts_are_counted_and_what_is_too_easy_goes_back_twice_at_most(runs)
     runs.serve()
     said = runs.run("calibrate", "--attempts", 8, "--workers", 2, code=1)
     assert "the attempt does not count" in said
-    found = {name: runs.meta(name)["calibration"]["m"] for name in earlier}
+    rates = json.loads(run_script("build_dp.py", runs.root, "--status").stdout)["rates"]
+    found = {name: rates[name]["m"] for name in earlier}
     assert [(one["attempts"], one["passes"], one["unsolved"]) for one in found.values()] == [
         (8, 8, False), (8, 0, True), (8, 2, False), (7, 0, True)]
     assert found["easy"]["interval"][0] == pytest.approx(0.6756, abs=1e-3)

@@ -2,16 +2,32 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import sys
+import threading
+from contextlib import suppress
 
 import pytest
-from a_datapoint import PARTS, write_datapoint
+from a_datapoint import CONTEXT, TEXTS, write_approved, write_datapoint
 from conftest import REPO, run_script
-from judged import read_json
 from recorded import judged
+
+from codedata.datapoints.approval import is_as_proven
+from codedata.datapoints.commands import Commands
+from codedata.datapoints.folder import read_datapoint
+from codedata.datapoints.queue import TaskManager
+from codedata.sandbox.factory import SandboxFactory
+from codedata.settings import Settings
+from codedata.tasks.folder import task_problem
 
 SPEC = "\n".join(f"## {title}\n\nWords.\n" for title in (
     "Task", "Instructions", "Environment Setup", "Testing", "Difficulty", "Core Skills Tested",
     "Key Technologies"))
+
+
+# audit events right before or after a change of what is where
+STEPS = {"os.rename", "os.mkdir", "os.rmdir", "shutil.rmtree", "shutil.copytree"}
 
 
 def tool(root, *words, code: int = 0, timeout_s: int = 60) -> dict:
@@ -52,11 +68,12 @@ def built(root) -> tuple[list[str], dict]:
     one, same = (tool(root, "create_task", *idea, "--datapoint", "seed_001_a") for _ in range(2))
     assert one == same and tool(root, "complete", *idea)["children"] == [one["task"]]
     task = claimed(root, "build_datapoint")
-    source = write_datapoint(root / "source")
-    paths = [word for name in PARTS if not name.startswith("files/")
-             for word in (f"--{name.partition('.')[0]}-file", source / name)]
+    for name, text in {**TEXTS, **{f"files/{path}": one for path, one in CONTEXT.items()}}.items():
+        (root / "source" / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / "source" / name).write_text(text)
+    paths = [word for part in TEXTS for word in (f"--{part}-file", root / "source" / part)]
     return task, tool(root, "create_dp", *task, *paths, "--difficulty", "easy",
-                      "--additional-files-dir", source / "files")
+                      "--additional-files-dir", root / "source/files")
 
 
 def test_seeds_are_queued_once_and_handed_out_once(tmp_path):
@@ -113,17 +130,20 @@ def test_a_datapoint_is_staged_and_patched_and_not_reviewed_before_it_is_validat
     tool(seeded, "patch_additional_files", *task, "--name", "a/b.md", "--file", seeded / "new.md")
     assert tool(seeded, "read_datapoint", *task[:2])["files"] == ["a/b.md", "total.py"]
     assert tool(seeded, "read_datapoint", *task[:2], "--name", "a/b.md")["text"].startswith("Ano")
-    for odd in ("../x", ".", "", "a" * 300, "a"):
+    for odd in ("../x", ".", "", "a" * 300, "a", "total.py/x", "Dockerfile", "a//b"):
         tool(seeded, "patch_additional_files", *task, "--name", odd, "--file", seeded / "new.md",
              code=1)
     tool(seeded, "patch_additional_files", *task, "--name", "a/b.md")
+    (seeded / "new.md").write_text('{"test_x": 0.9}')
+    assert "sum is 0.9" in tool(seeded, "patch_dp", *task, "--part", "weights", "--file",
+                                seeded / "new.md", code=1)["error"]
     assert "validate_datapoint" in tool(seeded, "add_dp_to_review", *task, code=1)["error"]
     assert "add_dp_to_review" in tool(seeded, "complete", *task, code=1)["error"]
     assert not (seeded / "dp/seed_001_a").exists()
 
 
 @pytest.mark.docker
-def test_an_approval_holds_for_one_content_and_an_edit_queues_a_review(seeded):
+def test_what_is_approved_moves_to_task_and_an_edit_is_proven_again(seeded):
     task, said = built(seeded)
     assert judged(seeded) == said["content"]   # test_validation.py has the checks themselves
     found = tool(seeded, "validate_datapoint", *task[:2], timeout_s=400)
@@ -142,17 +162,77 @@ def test_an_approval_holds_for_one_content_and_an_edit_queues_a_review(seeded):
     for tags in ("cooking", "", "python|cli|data|api"):
         tool(seeded, *approve, tags, code=1)
     assert tool(seeded, *approve, "python|cli")["status"] == "approved"
-    meta = read_json(seeded / "dp/seed_001_a/metadata.json")
-    assert meta["approved"] and meta["lineage"]["seed"] == "seed"
-    assert run_script("export.py", seeded, "--formats", "harbor").returncode == 0
-    assert (seeded / "export/harbor/seed_001_a/task.toml").exists()
-    (seeded / "dp/seed_001_a/prompt.md").write_text("Add up, please.\n")
-    again = claimed(seeded, "review_datapoint")
-    assert again != review
-    assert "not validated as it is" in tool(seeded, "approve_datapoint", *again, "--category",
-                                            "Security", "--tags", "python", code=1)["error"]
-    assert tool(seeded, "cancel_datapoint", *again, "--reason", "dull", "--category",
-                "quality")["status"] == "cancelled"
+    assert not (seeded / "dp/seed_001_a").exists()
+    folder = seeded / "task/seed_001_a"
+    approved = read_datapoint(folder)
+    assert task_problem(approved) is None and is_as_proven(approved)
+    assert approved.about["repo"] == approved.about["lineage"]["seed"] == "seed"
+    assert approved.about["made_from"]["item"] == "seed_001_a"
+    assert "nothing to do" in run_script("build_dp.py", seeded, "validate").stderr
+    judged(seeded, prompt="Add up, please.\n")
+    (folder / "instruction.md").write_text("Add up, please.\n")
+    done = run_script("build_dp.py", seeded, "validate")
+    assert done.returncode == 0 and "build_dp prove  wrote 1" in done.stderr, done.stderr
+    judged(seeded, False, prompt="Bad.")
+    (folder / "instruction.md").write_text("Bad.")
+    done = run_script("build_dp.py", seeded, "validate")
+    assert done.returncode == 1 and "These checks have not passed: solvable" in done.stderr
+    assert not is_as_proven(read_datapoint(folder))
+    assert tool(seeded, "next", "--agent", "b") == {"id": None}
+
+
+def approve(root, task: dict, step: int = 999) -> bool:
+    """Approve a datapoint in a child that is killed before its call number `step`; return whether
+    it was."""
+    left = iter(range(step))
+
+    def count(event: str, _) -> None:
+        if event in STEPS and next(left, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    child = os.fork()
+    if not child:
+        with suppress(Exception):
+            settings = Settings(root=root)
+            commands = Commands(settings, TaskManager(root / "dp"),
+                                SandboxFactory(settings, threading.Event()))
+            sys.addaudithook(count)
+            commands.approve_datapoint(task["id"], task["claim"], "Debugging", "python")
+            os._exit(0)
+        os._exit(1)
+    return os.waitpid(child, 0)[1] != 0
+
+
+def test_a_killed_approval_leaves_a_datapoint_in_one_place_and_is_done_again(tmp_path):
+    """Take one that was given back to a builder, so that an earlier one lies in task/."""
+    step, killed, seen = 0, True, []
+    while killed:
+        root = tmp_path / str(step)
+        write_approved(root / "task/sums", prompt="An earlier one.")
+        write_datapoint(root / "dp/sums")
+        judged(root, base_image="")
+        task = tool(root, "next", "--agent", "a")
+        killed = approve(root, task, step)
+        texts = {place: path.read_text() for place in ("dp", "task")
+                 if (path := root / place / "sums/instruction.md").exists()}
+        (place,) = (place for place, text in texts.items() if "passing over" in text)
+        seen.append(place)
+        assert not (killed and approve(root, task))
+        assert not (root / "dp/sums").exists() and is_as_proven(read_datapoint(root / "task/sums"))
+        earlier = root / "task/_replaced/sums.1/instruction.md"
+        assert earlier.read_text() == "An earlier one."
+        step += 1
+    assert seen == sorted(seen) and {*seen} == {"dp", "task"} and len(seen) > 5
+
+
+def test_a_task_of_another_maker_is_not_replaced(tmp_path):
+    write_datapoint(tmp_path / "dp/sums")
+    judged(tmp_path)
+    (tmp_path / "task/sums").mkdir(parents=True)
+    review = claimed(tmp_path, "review_datapoint")
+    approve = ["approve_datapoint", *review, "--category", "Debugging", "--tags", "python"]
+    assert "task/sums is there already" in tool(tmp_path, *approve, code=1)["error"]
+    assert [*(tmp_path / "dp/sums").iterdir()] and not [*(tmp_path / "task/sums").iterdir()]
 
 
 def test_a_draft_that_is_nearly_another_one_or_the_seed_is_refused(seeded):
@@ -180,7 +260,7 @@ def test_what_a_reviewer_edits_is_not_reviewed_once_more(tmp_path):
     task = claimed(tmp_path, "review_datapoint")
     (tmp_path / "new.md").write_text("Another prompt.")
     tool(tmp_path, "patch_dp", *task, "--part", "prompt", "--file", tmp_path / "new.md")
-    assert (folder / "prompt.md").read_text() == "Another prompt."
+    assert (folder / "instruction.md").read_text() == "Another prompt."
     assert tool(tmp_path, "status")["tasks"]["review_datapoint"]["pending"] == 0
     tool(tmp_path, "release", *task)
     assert tool(tmp_path, "next", "--agent", "b")["datapoint"] == "sums"

@@ -1,4 +1,4 @@
-"""Check how datapoints are read, and what exports make of those that were approved."""
+"""Check how datapoints are read and made, and what is as it was proven."""
 from __future__ import annotations
 
 import gzip
@@ -9,48 +9,75 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from a_datapoint import write_datapoint
+from a_datapoint import a_datapoint, write_approved, write_datapoint
 from conftest import REPO, run_script
 from judged import read_json
 from recorded import judged
 
-from codedata.checks.approval import approval_problem, meta_faults
-from codedata.checks.datapoints import Datapoints, read_datapoint, weights_of, workdir_of
-from codedata.datapoints.grade import partial_solutions
+from codedata.datapoints.approval import approval_problem, is_as_proven, label_faults
+from codedata.datapoints.folder import (
+    PARTS,
+    content_digest,
+    context_of,
+    folders_in,
+    for_agent,
+    labels_of,
+    last_workdir,
+    read_datapoint,
+    texts_of,
+    weights_in,
+    weights_of,
+    with_texts,
+)
+from codedata.datapoints.partial import partial_solutions
 from codedata.datapoints.validate import ImageSearch
 from codedata.errors import BrokenRecord
-from codedata.export.datapoints import tasks_of
 from codedata.records import DatapointChecks
 from codedata.sandbox.archives import GZIP, ZSTD, UnsafeArchive, pack
-from codedata.texts import tomllib
+from codedata.tasks.folder import proven, task_problem, workdir_of
 
 REGULAR = b"0"
 
 
-def export(root, *formats):
-    return run_script("export.py", root, "--formats", ",".join(formats))
-
-
-def test_a_content_is_all_but_the_metadata(tmp_path):
+def test_a_content_is_all_but_the_labels(tmp_path):
     first = read_datapoint(write_datapoint(tmp_path / "sums"))
-    again = read_datapoint(write_datapoint(tmp_path / "other", {"status": "approved"}))
+    again = read_datapoint(write_datapoint(tmp_path / "other", {"status": "cancelled"}))
     edited = read_datapoint(write_datapoint(tmp_path / "sums", prompt="Another one."))
-    assert first.content == again.content != edited.content
-    assert (first.files, first.meta.lineage) == (["total.py"], {"seed": "sums"})
+    digests = [*map(content_digest, (first, again, edited))]
+    assert digests[0] == digests[1] != digests[2]
+    assert ([*context_of(first)], labels_of(first).lineage) == (["total.py"], {"seed": "sums"})
 
 
 @pytest.mark.parametrize(("harm", "words"), [
-    (lambda folder: (folder / "tests.py").unlink(), "tests.py"),
-    (lambda folder: (folder / "prompt.md").write_bytes(b"\xff"), "codec can't decode"),
-    (lambda folder: (folder / "files/out").symlink_to("/etc/passwd"), "'files/out' is a link"),
-    (lambda folder: (folder / "files/big").open("w").truncate(1 << 30), "'files/big' is too large"),
+    (lambda folder: (folder / PARTS["tests"]).unlink(), "tests/test_outputs.py is missing"),
+    (lambda folder: (folder / "instruction.md").write_bytes(b"\xff"), "codec can't decode"),
+    (lambda folder: (folder / "environment/out").symlink_to("/etc/passwd"),
+     "'environment/out' is a link"),
+    (lambda folder: (folder / "environment/big").open("w").truncate(1 << 30),
+     "'environment/big' is too large"),
     (lambda folder: (folder / "beside").open("w").truncate(1 << 40), "'beside' is too large"),
-    (lambda folder: (folder / "metadata.json").write_text("[]"), "is not the metadata"),
-    (lambda folder: (folder / "metadata.json").write_text("{}"), "`status` is missing")])
+    (lambda folder: (folder / "task.toml").write_text("[["), "is not readable"),
+    (lambda folder: (folder / "task.toml").write_text(""), "no datapoint: task.toml has no"),
+    (lambda folder: (folder / "proof.json").write_text("[]"), "`proof` is a list")])
 def test_what_is_no_datapoint_is_named(tmp_path, harm, words):
     harm(write_datapoint(tmp_path / "dp/sums"))
+    folder, = folders_in(tmp_path, [])
     with pytest.raises(BrokenRecord, match=words):
-        Datapoints(tmp_path).open().read("sums")
+        read_datapoint(folder)
+
+
+def test_another_text_changes_what_follows_from_it_and_the_lines_for_the_agent_stand_once():
+    task = a_datapoint("sums")
+    again = with_texts(task, {"tests": "# other"})
+    assert texts_of(again) == texts_of(task) | {"tests": "# other"}
+    assert [again.environment, again.config] == [task.environment, task.config]
+    dockerfile = again.environment["Dockerfile"].decode()
+    assert dockerfile.count("useradd") == 1 and for_agent(dockerfile) == dockerfile
+    moved = with_texts(again, {"dockerfile": dockerfile.replace("/app", "/srv")})
+    assert moved.environment["Dockerfile"].decode() == dockerfile.replace("/app", "/srv")
+    assert workdir_of(moved) == json.loads(moved.tests["config.json"])["workdir"] == "/srv"
+    with pytest.raises(ValueError, match="their sum is 0"):
+        with_texts(task, {"weights": '{"a": 0.9}'})
 
 
 @pytest.mark.parametrize(("text", "words"), [
@@ -73,7 +100,7 @@ def test_weights_are_exact(text, words):
     ("FROM a\nRUN x \\\nWORKDIR /a\n", ""), ("WORKDIR $HOME", ""), ("WORKDIR app", ""),
     ("WORKDIR /app/../etc", "")])
 def test_the_work_directory_is_the_last_plain_one(dockerfile, workdir):
-    assert workdir_of(dockerfile) == workdir
+    assert last_workdir(dockerfile) == workdir
 
 
 def test_a_partial_solution_lacks_one_change_of_lines_or_one_file():
@@ -116,75 +143,32 @@ def test_a_name_that_looks_like_a_compression_hides_no_layer(magic):
     assert len(search.traces) == 1
 
 
-def approved(root, name: str, meta: dict | None = None, **parts: str) -> None:
-    folder = root / "dp" / name
-    content = read_datapoint(write_datapoint(folder, **parts)).content
-    write_datapoint(folder, {"status": "approved", "approved": content, **(meta or {})}, **parts)
-
-
-def test_only_what_is_validated_and_approved_as_it_is_is_exported(tmp_path):
-    key = {"files/total": "AWS_KEY = '" + "AKIA" + "Q3X7ZT5WKV2NHB4D'"}
-    content = judged(tmp_path, base_image="")
-    judged(tmp_path, False, "", prompt="Bad.")
-    judged(tmp_path, base_image="", **key)
-    approved(tmp_path, "sums_001_a")
-    approved(tmp_path, "edited", {"approved": content}, prompt="Add up.")
-    approved(tmp_path, "waits", {"status": "in_review"})
-    approved(tmp_path, "odd", {"category": "Nonsense"})
-    approved(tmp_path, "unseen", prompt="Nobody has checked it.")
-    approved(tmp_path, "bad", prompt="Bad.")
-    approved(tmp_path, "leaks", **key)
-    approved(tmp_path, "ssh", dockerfile="FROM a\nWORKDIR /app\nRUN --mount=type=ssh true\n")
-    done = export(tmp_path, "harbor", "terminal-bench")
-    assert done.returncode == 0, done.stderr
-    left_out = [json.loads(line) for line in
-                (tmp_path / "export/left_out.jsonl").read_text().splitlines()]
-    assert {one["name"]: one["reason"] for one in left_out} == {
-        "edited": "not as approved", "waits": "not approved", "odd": "metadata",
-        "unseen": "not validated", "bad": "not validated", "leaks": "secret in a file",
-        "ssh": "dockerfile"}
-    folder = tmp_path / "export/harbor/sums_001_a"
-    config = tomllib.loads((folder / "task.toml").read_text())
-    assert config["metadata"]["base_image"] == "codedata-base:bookworm"
-    assert "docker_image" not in config["environment"] and config["agent"]["user"] == "agent"
-    assert (folder / "environment/total.py").read_text() == "print('not yet')\n"
-    assert "Dockerfile" in (folder / "environment/.dockerignore").read_text()
-    assert "useradd" in (folder / "environment/Dockerfile").read_text()
-    weights = json.loads((folder / "tests/config.json").read_text())["weights"]
-    assert weights["test_words_are_passed_over"]
-    bench = tmp_path / "export/terminal-bench/sums-001-a"
-    task = json.loads((bench / "task.yaml").read_text())
-    assert (task["difficulty"], task["parser_name"]) == ("easy", "pytest")
-    assert {"solution.sh", "tests"} <= {*(bench / ".dockerignore").read_text().split()}
-    assert (bench / "Dockerfile").read_text().endswith("USER agent\n")
-    assert (bench / "tests/test_outputs.py").exists() and (bench / "total.py").exists()
-
-
-def test_names_that_collide_are_left_out_by_name_and_the_others_are_exported(tmp_path):
-    judged(tmp_path, base_image="")
-    images = set()
-    for name in ("sums", "a-b", "a_b"):
-        approved(tmp_path, name)
-        task = tasks_of(tmp_path)(read_datapoint(tmp_path / "dp" / name))
-        images.add(task.docker_image.partition(":")[0])
-    done = export(tmp_path, "harbor", "terminal-bench")
-    assert done.returncode == 0 and len(images) == 3
-    assert all(f"{name} is left out: it is not the only terminal-bench/a-b/" in done.stderr
-               for name in ("a-b", "a_b"))
-    assert "folders of one name 2" in done.stderr
-    folders = [path.parent.name for path in (tmp_path / "export").glob("*/*/task.yaml")]
-    assert folders == ["sums"] and len([*(tmp_path / "export").glob("harbor/*/tests")]) == 3
+def test_what_was_edited_since_its_proof_is_not_exported_and_labels_may_be_edited(tmp_path):
+    write_approved(tmp_path / "task/sums")
+    task = read_datapoint(tmp_path / "task/sums")
+    assert is_as_proven(task) and task_problem(task) is None
+    relabelled = replace(task, config={**task.config, "metadata": {
+        **task.config["metadata"], "category": "Networking"}})
+    assert is_as_proven(relabelled) and task_problem(relabelled) is None
+    asked = replace(task, instruction="Add up.")   # the checks look at it, the proof does not
+    assert not is_as_proven(asked) and task_problem(asked) is None
+    edited = replace(task, tests={**task.tests, "more.py": b""})
+    assert not is_as_proven(edited) and task_problem(edited)[0] == "not as proven"
+    assert task_problem(replace(task, proof=None))[0] == "not proven"
+    assert not is_as_proven(proven(task, {**task.proof, "validator": 1}))
+    key = b"AWS_KEY = 'AKIA" + b"Q3X7ZT5WKV2NHB4D'"
+    leaks = replace(task, environment={**task.environment, "key": key})
+    assert task_problem(proven(leaks, task.proof))[0] == "secret in a file"
 
 
 def test_another_base_image_than_the_validated_one_is_named(tmp_path):
     content = judged(tmp_path, base_image="sha256:1")
-    approved(tmp_path, "sums")
-    point = read_datapoint(tmp_path / "dp/sums")
+    task = read_datapoint(write_datapoint(tmp_path / "dp/sums"))
     found = DatapointChecks(**read_json(tmp_path / f"dp/_checks/{content}.json"))
-    assert approval_problem(point, found, "") is None   # no engine
-    assert approval_problem(point, found, "sha256:1") is None
-    assert "sha256:2" in approval_problem(point, found, "sha256:2")[1]
-    assert approval_problem(point, replace(found, validator="0"), "")[0] == "not validated"
+    assert approval_problem(task, found, "") == ""   # no engine
+    assert approval_problem(task, found, "sha256:1") == ""
+    assert "sha256:2" in approval_problem(task, found, "sha256:2")
+    assert "not validated" in approval_problem(task, replace(found, validator=0), "")
 
 
 def test_what_waits_to_be_validated_is_shown_and_nothing_complains_of_it(tmp_path):
@@ -195,13 +179,14 @@ def test_what_waits_to_be_validated_is_shown_and_nothing_complains_of_it(tmp_pat
 
 
 def test_the_samples_are_datapoints_of_known_categories():
-    points = [read_datapoint(folder) for folder in sorted((REPO / "samples/datapoints").iterdir())]
-    assert len(points) >= 10 and len({point.meta.category for point in points}) >= 6
-    for point in points:
-        assert not meta_faults(point) and point.meta.category and point.meta.tags
-        assert weights_of(point.weights)
-        size = sum(path.stat().st_size for path in Path(point.folder).rglob("*") if path.is_file())
-        assert size <= 60_000, point.instance_id
-        assert point.meta.status == "in_review" or point.meta.approved == point.content
-    by_agents = {point.meta.lineage.get("profile") for point in points} - {None}
+    tasks = [read_datapoint(folder) for folder in sorted(REPO.glob("samples/tasks/*"))
+             if folder.name != "tally"]   # which is of no maker
+    labels = {task.instance_id: labels_of(task) for task in tasks}
+    assert len(tasks) >= 10 and len({one.category for one in labels.values()}) >= 6
+    for task in tasks:
+        assert not label_faults(task) and labels[task.instance_id].tags and weights_in(task)
+        sizes = [Path(file).stat().st_size for file in task.environment.values()]
+        assert sum(sizes) <= 60_000 and task_problem(task) is None, task.instance_id
+        assert is_as_proven(task), task.instance_id
+    by_agents = {one.lineage.get("profile") for one in labels.values()} - {None}
     assert by_agents == {"backend", "general"}

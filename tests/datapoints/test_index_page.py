@@ -5,15 +5,12 @@ import json
 import os
 import re
 
-from a_datapoint import write_datapoint
+from a_datapoint import write_approved, write_datapoint
 from browser import wait
 from conftest import write_json
 
-from codedata.checks.datapoints import read_datapoint
-from codedata.datapoints.contents import validate_stage
+from codedata.datapoints.folder import content_digest, read_datapoint
 from codedata.datapoints.index_page import PAGE, page, read_tasks, write_index
-from codedata.sandbox.factory import SandboxFactory
-from codedata.settings import Settings
 
 HOSTILE = "</script><img src=x onerror=hacked(1)><!--<script>hacked(2)</script>\u202e \x00"
 SHOWN = "</script><img src=x onerror=hacked(1)><!--<script>hacked(2)</script>⟨U+202E⟩ ␀"
@@ -23,22 +20,21 @@ NAMES = ("structure", "solvable", "hard_to_cheat")
 
 def write_checks(root, folder, failed: str = "", why: str = "") -> None:
     """Write what the validator would have found of a folder: all passed, or all but one."""
-    content = read_datapoint(folder).content
+    content = content_digest(read_datapoint(folder))
     checks = [{"name": name, "status": "failed" if name == failed else "passed", "seconds": 1.5,
                "why": why if name == failed else "", "evidence": [why] if name == failed else []}
               for name in NAMES]
     write_json(root / f"dp/_checks/{content}.json", {
         "instance_id": folder.name, "content": content, "base_image": "sha256:1",
-        "validator": "1", "ok": not failed, "checks": checks, "review": [why] if why else [],
+        "validator": 2, "ok": not failed, "checks": checks, "review": [why] if why else [],
         "seconds": 4.5, "engine_s": 4.0})
 
 
 def write_some(root) -> None:
-    """Write four tasks of two seeds: approved, edited since, with a failed check, cancelled."""
-    content = read_datapoint(write_datapoint(root / "dp/a")).content
-    approved = {"status": "approved", "approved": content}
-    write_checks(root, write_datapoint(root / "dp/a", approved))
-    write_datapoint(root / "dp/b", approved, prompt="Add up, quickly.")
+    """Write four tasks of two seeds: with a failed check, cancelled, approved, edited since."""
+    write_approved(root / "task/a")
+    write_checks(root, root / "task/a")
+    (write_approved(root / "task/b") / "instruction.md").write_text("Add up, quickly.")
     c = write_datapoint(root / "dp/c", {"category": "Debugging", "languages": ["go", "sql"],
                                         "lineage": {"seed": "rows", "agent": "x"}}, tests="1 / 0")
     write_checks(root, c, "solvable", "run 1 gets 0.3")
@@ -57,10 +53,10 @@ def test_tasks_are_read_with_their_status_and_their_checks(tmp_path):
     (tmp_path / "dp/_drafts/b.md").write_text("## Task")
     tasks, details, broken = read_tasks(tmp_path)
     assert [(one["id"], one["status"]) for one in tasks] == [
-        ("a", "approved"), ("b", "approved, edited"), ("c", "in review"), ("d", "cancelled")]
+        ("c", "in review"), ("d", "cancelled"), ("a", "approved"), ("b", "approved, edited")]
     assert [bool(one["found"]) for one in tasks] == [True, False, True, False]
-    assert tasks[2]["found"]["checks"][1]["evidence"] == ["run 1 gets 0.3"]
-    assert [one["draft"] for one in tasks] == ["", "_drafts/b.md", "", ""]
+    assert tasks[0]["found"]["checks"][1]["evidence"] == ["run 1 gets 0.3"]
+    assert [one["draft"] for one in tasks] == ["", "", "", "_drafts/b.md"]
     assert len(details) == 4 and broken == []
 
 
@@ -77,10 +73,8 @@ def test_folders_that_are_given_stand_beside_those_of_dp_each_once(tmp_path, mon
     write_datapoint(tmp_path / "a")
     (tmp_path / "link").symlink_to(tmp_path / "a")
     monkeypatch.chdir(tmp_path)
-    given = [tmp_path / "dp/a", *map(type(tmp_path), ("a", "link", "gone"))]
-    stage = validate_stage(Settings(root=tmp_path), SandboxFactory(Settings(root=tmp_path), None),
-                           given)
-    assert stage.finish() == [f"      tasks as a page: dp/{PAGE}"]
+    given = [tmp_path / "dp/c", *map(type(tmp_path), ("a", "link", "gone"))]
+    assert write_index(tmp_path, given) == [f"      tasks as a page: dp/{PAGE}"]
     tasks, _, broken = read_tasks(tmp_path, given)
     assert [one["id"] for one in tasks[4:]] == ["./link"] and "gone is no datapoint" in broken[0]
 
@@ -92,12 +86,12 @@ def test_what_does_not_fit_is_left_out_and_odd_values_end_nothing(tmp_path):
     write_datapoint(tmp_path / "dp/f", {"lineage": {"seed": "sums", "cost_usd": 0.25}})
     bad = write_datapoint(tmp_path / "dp/g")
     (tmp_path / "dp/empty").mkdir()
-    with open(os.fsencode(bad / "files") + b"/\xff", "w"):
+    with open(os.fsencode(bad / "environment") + b"/\xff", "w"):
         pass   # a name that is no UTF-8
     tasks, details, broken = read_tasks(tmp_path, room=4000)
-    assert [one["cost_usd"] for one in tasks[4:]] == [None, 0.25] and 0 < len(details) < 6
+    assert [one["cost_usd"] for one in tasks[2:4]] == [None, 0.25] and 0 < len(details) < 6
     assert HEAD in page(tmp_path, tasks, details, broken)
-    assert len(tasks[4]["tags"]) == 30 and tasks[4]["seed"] == "[[[]]]"
+    assert len(tasks[2]["tags"]) == 30 and tasks[2]["seed"] == "[[[]]]"
     assert sorted(re.findall(r"dp/(\w+) is no datapoint", " ".join(broken))) == ["empty", "g"]
 
 
@@ -119,14 +113,14 @@ def test_the_table_is_filtered_and_the_address_holds_the_filters(tmp_path, show)
     write_some(tmp_path)
     tab = show(page_of(tmp_path))
     names = tab.locator(".rows tr[data-at] .name")
-    assert names.all_inner_texts() == ["a", "b", "c", "d"]
+    assert names.all_inner_texts() == ["c", "d", "a", "b"]
     rows = tab.locator(".rows tr[data-at]").all_inner_texts()
-    assert "3 of 3" in rows[0] and "approved, edited" in rows[1] and "not validated" in rows[1]
+    assert "3 of 3" in rows[2] and "approved, edited" in rows[3] and "not validated" in rows[3]
     for key, value, wanted in (
             ("status", "approved", "a"), ("category", "Debugging", "c"), ("language", "sql", "c"),
             ("difficulty", "hard", "d"), ("checks", "failed checks", "c"),
-            ("checks", "failed: solvable", "c"), ("checks", "not validated", "bd"),
-            ("seed", "sums", "abd")):
+            ("checks", "failed: solvable", "c"), ("checks", "not validated", "db"),
+            ("seed", "sums", "dab")):
         tab.select_option(f"#filter-{key}", value)
         assert names.all_inner_texts() == [*wanted] and f"{key}=" in tab.url
         tab.click("button.clear")
@@ -147,7 +141,9 @@ def test_a_task_is_opened_and_leads_to_those_of_its_seed(tmp_path, show):
     title = "document.getElementById('reader-title').textContent"
     tab.evaluate("location.hash = '#category=Data+Processing&task=b'")
     wait(tab, f"{title} === 'b'")
-    tab.keyboard.press("ArrowRight")
+    tab.keyboard.press("ArrowLeft")
+    wait(tab, f"{title} === 'a'")
+    tab.keyboard.press("ArrowLeft")
     wait(tab, f"{title} === 'd'")
     shown = tab.inner_text("#reader")
     assert "not validated" in shown and "The first 20,000 of 30,000 characters" in shown
@@ -163,8 +159,9 @@ def test_what_is_hostile_runs_nowhere(tmp_path, show):
     file = HOSTILE.replace("/", "").replace("\0", "")
     folder = write_datapoint(tmp_path / "dp/a", {
         "category": HOSTILE[:-1], "tags": [HOSTILE[:-1]], "lineage": {"seed": HOSTILE, HOSTILE: 1},
-        "status": HOSTILE[:-1]}, prompt=HOSTILE, tests=HOSTILE, solution=HOSTILE, weights=HOSTILE)
-    (folder / "files" / file).write_text("")
+        "status": HOSTILE[:-1]}, prompt=HOSTILE, tests=HOSTILE, solution=HOSTILE,
+        weights=json.dumps(HOSTILE))
+    (folder / "environment" / file).write_text("")
     write_checks(tmp_path, folder, "solvable", HOSTILE[:-1])
     (tmp_path / f"dp/{file}").mkdir()
     html = page_of(tmp_path)

@@ -9,14 +9,14 @@ from functools import partial
 from itertools import takewhile
 
 import pytest
-from a_datapoint import PARTS, SOLUTION, write_datapoint
+from a_datapoint import SOLUTION, TEXTS, write_datapoint
 from conftest import REPO
 
 sys.path.append(str(REPO / "benchmarks"))   # behind the scripts: one has a name of theirs
 from validate_dp import mutants, mutated, open_host
 
-from codedata.checks.datapoints import read_datapoint
 from codedata.code.environments import labelled
+from codedata.datapoints.folder import content_digest, read_datapoint, texts_of
 from codedata.datapoints.validate import CHEATS, Failure, Validation
 
 MUTANTS = mutants()
@@ -40,9 +40,11 @@ def test_each_check_has_four_mutants_and_a_quick_one():
 
 @named(MUTANTS)
 def test_a_mutant_is_another_datapoint_with_tests_that_can_be_read(tmp_path, mutant):
-    point = read_datapoint(mutated(mutant, tmp_path))
-    assert point.content != read_datapoint(REPO / "samples/datapoints" / mutant["base"]).content
-    assert ast.parse(point.tests) and mutant["what"].endswith(".")
+    task, base = map(read_datapoint, (mutated(mutant, tmp_path),
+                                      REPO / "samples/tasks" / mutant["base"]))
+    is_beside = mutant["name"] == "notes-beside-the-parts"   # which is no part of its content
+    assert (content_digest(task) == content_digest(base)) == is_beside
+    assert ast.parse(texts_of(task)["tests"]) and mutant["what"].endswith(".")
 
 
 @named([one for one in MUTANTS if one["check"] in WITHOUT_CONTAINER])
@@ -52,9 +54,9 @@ def test_what_needs_no_container_is_found_without_one(tmp_path, mutant):
     assert [one["name"] for one in results if one["status"] == "failed"] == [mutant["check"]]
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in REPO.glob("samples/datapoints/*")))
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in REPO.glob("samples/tasks/*/proof.json")))
 def test_a_good_sample_is_not_refused_without_a_container(name):
-    validation = Validation(read_datapoint(REPO / "samples/datapoints" / name), None, "")
+    validation = Validation(read_datapoint(REPO / "samples/tasks" / name), None, "")
     for check in WITHOUT_CONTAINER:
         getattr(validation, check)()
 
@@ -84,7 +86,7 @@ def test_what_no_check_can_decide_is_for_the_review(tmp_path):
     host = open_host(tmp_path)
     point = read_datapoint(write_datapoint(
         tmp_path / "sums", solution=f"{solution}echo done > notes\n",
-        dockerfile=PARTS["dockerfile"] + r"RUN printf 'PACK\0\0\0\2' > lost.pack" + "\n"))
+        dockerfile=TEXTS["dockerfile"] + r"RUN printf 'PACK\0\0\0\2' > lost.pack" + "\n"))
     with labelled(host, point.instance_id, "dp") as label:
         validation = Validation(point, host, label)
         for check in ("weight_validation", "docker_build", "solvable", "repeatable"):

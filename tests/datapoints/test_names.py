@@ -12,15 +12,15 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from a_datapoint import PARTS, write_datapoint
+from a_datapoint import write_approved, write_datapoint
 from conftest import REPO, queue_line, run_script, with_odd, write_json
 
 from codedata import records
 from codedata.agent.tools import Tool
-from codedata.checks.datapoints import read_datapoint
 from codedata.datapoints.agents import material
 from codedata.datapoints.calibrate import summed_up
 from codedata.datapoints.commands import Commands, commands_of
+from codedata.datapoints.folder import PARTS, content_digest, read_datapoint
 from codedata.datapoints.queue import JOURNAL, TASK_TYPES, Refused, TaskManager
 from codedata.errors import BrokenRecord, Trouble
 from codedata.nl2repo.sources import folder_of
@@ -35,19 +35,20 @@ OF_PYTHON = (sys.prefix, sys.base_prefix, os.path.realpath(sys.prefix), str(REPO
              "/proc/", "/dev/", "/etc/localtime")
 ELSEWHERE = """next release validate_datapoint run_in_dp try_solution"""   # or in containers
 TEXTS = """text agent reason name datapoint command tags category"""       # of arguments
-LINKS = """linked _seeds/linked _staging/linked _tmp/linked _trajectories/linked _checks/linked
-    _drafts/linked.md _ideas/linked.json _drafts/sums_002_a.md"""
+LINKS = """linked _seeds/linked ../task/linked _tmp/datapoint/linked _staging/linked _tmp/linked
+    _trajectories/linked _checks/linked _drafts/linked.md _ideas/linked.json
+    _drafts/sums_002_a.md"""
 
 
 def hostile_root(root: Path) -> Path:
     """Write a root in which each name stands in each text of lines and records."""
-    content = read_datapoint(write_datapoint(root / "dp/sums")).content
+    content = content_digest(read_datapoint(write_datapoint(root / "dp/sums")))
     lines = []
     tried = SolverAttempt("sums", content, "m", 1, 1.0, "success", "", {}, 1.0)
     for n, name in enumerate(NAMES):
-        meta = {"status": "approved", "approved": content}
-        write_datapoint(root / f"dp/m{n}", {**meta, "category": name, "reason": name})
-        write_datapoint(root / f"dp/l{n}", {**meta, "lineage": {"seed": name, "task": name}})
+        if name != "\ud800":   # which TOML cannot hold
+            write_datapoint(root / f"dp/m{n}", {"category": name, "reason": name, "repo": name})
+            write_approved(root / f"task/l{n}", {"lineage": {"seed": name, "task": name}})
         for field in ("instance_id", "content", "model", "trajectory"):
             write_json(root / f"dp/_attempts/{n}.{field}.json", {**vars(tried), field: name})
         for type, line in ((type, queue_line(type)) for type in TASK_TYPES):
@@ -59,7 +60,7 @@ def hostile_root(root: Path) -> Path:
     (root / "dp" / JOURNAL).write_text("\n".join(lines) + "\n")
     for n, link in enumerate(LINKS.split()):
         (root / "dp" / link).parent.mkdir(exist_ok=True)
-        (root / "dp" / link).symlink_to(root.parent / ("victim/secret" if n > 5 else "victim"))
+        (root / "dp" / link).symlink_to(root.parent / ("victim/secret" if n > 7 else "victim"))
         (root / "dp" / link).with_name("round").unlink(missing_ok=True)
         (root / "dp" / link).with_name("round").symlink_to("round")
     return root
@@ -71,7 +72,9 @@ def play(root: Path) -> None:
     manager = TaskManager(root / "dp")
     commands = Commands(settings, manager, SandboxFactory(settings, threading.Event()),
                         tell=lambda line: None)
-    files = {f"{part.partition('.')[0]}_file": str(root / "dp/sums" / part) for part in PARTS}
+    files = {f"{part}_file": str(root / "dp/sums" / path) for part, path in PARTS.items()}
+    (root / "weights").write_text('{"test_numbers_are_added_up": 1}')
+    files["weights_file"] = str(root / "weights")
     usual = {**files, "file": files["tests_file"], "difficulty": "easy", "part": "prompt",
              "role": "idea", "path": str(root / "dp/sums")}
     while task := manager.get_next_task("a"):

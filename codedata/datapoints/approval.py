@@ -1,0 +1,86 @@
+"""Say whether a datapoint may be approved, and whether one that was is still as its checks found
+it.
+
+Its labels approve nothing: they lie beside the content, and anybody may write them. It is not
+proven who wrote a record of dp/_checks/, or a proof.json.
+"""
+from __future__ import annotations
+
+import re
+from itertools import chain
+
+from codedata.code.entities import language_of
+from codedata.datapoints.folder import APPROVED, content_digest, context_of, labels_of, texts_of
+from codedata.records import DatapointChecks, Object, Task
+from codedata.sandbox.dockerfile import read_dockerfile
+from codedata.tasks.folder import edited_parts
+from codedata.texts import toml_of
+
+VALIDATOR = 2   # to be raised where the checks of a content would find something else
+PROFILES = toml_of("codedata.datapoints", "profiles.toml")
+TAXONOMY = toml_of("codedata.datapoints", "taxonomy.toml")
+OF_PROOF = "content", "base_image", "validator", "checks", "review", "seconds", "engine_s"
+
+
+def categories() -> dict[str, list[str]]:
+    """Return the categories of each profile."""
+    return {name: profile["categories"] for name, profile in PROFILES.items()}
+
+
+def label_faults(task: Task, profile: str = "") -> list[str]:
+    """Return what is wrong with the id and the labels of a datapoint, which are no part of its
+    content, and whether it is as large as its profile wants: the one that it was built for, where
+    none is given."""
+    labels = labels_of(task)
+    profile = profile or str(labels.lineage.get("profile", ""))
+    wanted = PROFILES.get(profile, {})
+    allowed = wanted.get("categories") or [*chain.from_iterable(categories().values())]
+    unknown = {*labels.tags} - {*TAXONOMY["tags"]}
+    sources = [path for path in context_of(task) if language_of(path)]
+    folders = {path.rpartition("/")[0] for path in sources}
+    min_files, min_folders = wanted.get("min_files", 0), wanted.get("min_folders", 0)
+    faults = {
+        f"its id has other characters than a-z, 0-9, _ and -: {task.instance_id}":
+            not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", task.instance_id),
+        # a reviewer gives it category and tags
+        f"{labels.category!r} is no category of {profile or 'all'}":
+            labels.category not in allowed and (labels.category or labels.status == APPROVED),
+        "it has more than 3 tags": len({*labels.tags}) > 3,
+        f"unknown tags: {', '.join(sorted(unknown))}": unknown,
+        f"{labels.difficulty!r} is no difficulty":
+            labels.difficulty not in TAXONOMY["difficulties"],
+        f"environment/ has {len(sources)} source files in {len(folders)} folders; {profile} wants "
+        f"{min_files} in {min_folders}":
+            len(sources) < min_files or len(folders) < min_folders}
+    return [fault for fault, is_so in faults.items() if is_so]
+
+
+def approval_problem(task: Task, found: DatapointChecks | None, base_image: str) -> str:
+    """Return why a datapoint may not be approved, or "". `found` is what the validator has found of
+    its content, `base_image` the engine's id of what its Dockerfile begins with, "" where there is
+    none."""
+    if faults := label_faults(task):
+        return "; ".join(faults)
+    if fault := read_dockerfile(texts_of(task)["dockerfile"])[1]:
+        return fault
+    if not found or (found.content, found.validator) != (content_digest(task), VALIDATOR):
+        return "It is not validated as it is: validate_datapoint"
+    if not found.ok:
+        failed = [one["name"] for one in found.checks if one["status"] != "passed"]
+        return f"These checks have not passed: {', '.join(failed)}"
+    if base_image and found.base_image not in ("", base_image):
+        return f"Validated was {found.base_image}, here it is {base_image}"
+    return ""
+
+
+def proof_of(found: DatapointChecks) -> Object:
+    """Return what the proof of a datapoint says of its checks."""
+    return {name: getattr(found, name) for name in OF_PROOF}
+
+
+def is_as_proven(task: Task) -> bool:
+    """Return whether a datapoint is what its proof is of, its prompt included, and by this
+    validator."""
+    proof = task.proof or {}
+    return bool(proof) and not edited_parts(task) and (
+        proof.get("content"), proof.get("validator")) == (content_digest(task), VALIDATOR)

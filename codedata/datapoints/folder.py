@@ -1,0 +1,253 @@
+"""Read and make datapoints: terminal tasks, as folders that Harbor takes as they stand.
+
+A builder writes prompt, dockerfile, tests, weights and solution; with_texts() puts them in their
+places (PARTS) and adds what follows from them: the verifier, and the lines of the Dockerfile that
+give the work directory to the agent. Nothing is run here, and no link is followed.
+"""
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from pathlib import Path, PurePosixPath
+
+from codedata.bounded import inside, read_bounded
+from codedata.errors import BrokenRecord
+from codedata.layouts import (
+    NEW,
+    finish,
+    list_folders,
+    load_files,
+    load_folder,
+    to_json,
+    writing_folder,
+)
+from codedata.records import DATAPOINT, Files, Object, Task, parse
+from codedata.sandbox.dockerfile import read_dockerfile
+from codedata.store import Store, digest
+from codedata.tasks.folder import (
+    CONFIG,
+    DOCKERFILE,
+    IGNORE,
+    SOLVE,
+    Container,
+    proven_parts,
+    text_in,
+)
+from codedata.tasks.tests_folder import weighted_tests
+
+DP = "dp"                  # the directory of what is in review or cancelled
+TESTS = "test_outputs.py"
+PARTS = {"prompt": "instruction.md", "dockerfile": f"environment/{DOCKERFILE}",
+         "tests": f"tests/{TESTS}", "weights": f"tests/{CONFIG}", "solution": f"solution/{SOLVE}"}
+IN_REVIEW, CANCELLED, APPROVED = "in_review", "cancelled", "approved"
+MAX_PART_BYTES = 1_000_000
+MIN_WEIGHT = Decimal("1E-9")
+AGENT = "agent"            # who solves it, and whom its tests run as
+# a new one's, but for its work directory; what an image lacks may lie on a registry
+BOX = Container("", agent_user=AGENT, network="public")
+# behind a builder's own lines: an image in which the agent owns the work directory
+FOR_AGENT = f"""USER root
+RUN id -u {AGENT} >/dev/null 2>&1 || useradd --create-home {AGENT}; \\
+    mkdir -p {{workdir}} && chown -R {AGENT}: {{workdir}}
+WORKDIR {{workdir}}
+"""
+ADDED = re.compile(re.escape(FOR_AGENT).replace(re.escape("{workdir}"), r"\S+") + r"\Z")
+IGNORED = f"{DOCKERFILE}\ndocker-compose.yaml\n{IGNORE}\n"   # by a COPY of all
+
+
+# reading -----------------------------------------------------------------------------------------
+
+def read_datapoint(folder: Path) -> Task:
+    """Return the datapoint in a folder. Raise BrokenRecord where a part is missing, is no text, or
+    is larger than it may be, and for links and too many or too large files."""
+    where = str(folder)
+    try:
+        load_files(folder.resolve())   # what lies beside its parts, too
+        if missing := [path for path in (*PARTS.values(), Task.places["config"])
+                       if not (folder / path).is_file()]:
+            raise ValueError(f"{', '.join(missing)} is missing")
+        for path in PARTS.values():
+            read_bounded(folder / path, MAX_PART_BYTES).decode()
+        data = Task.completed(load_folder(folder, Task.places))
+        to_json(data["config"])   # it is written again
+        if data["kind"] != DATAPOINT or not isinstance(data["config"].get("environment"), dict):
+            raise ValueError("task.toml has no [environment], or no [metadata.codedata] "
+                             f'kind = "{DATAPOINT}"')
+    except (OSError, ValueError, TypeError, RecursionError) as e:
+        raise BrokenRecord(f"is no datapoint: {e}.", where, "Restore that file.") from e
+    return parse(Task, data, where)
+
+
+def folder_of(task: Task) -> Path:
+    """Return the folder that a datapoint was read from."""
+    return task.environment[DOCKERFILE].parent.parent
+
+
+def folders_in(root: Path, broken: list[BrokenRecord]) -> list[Path]:
+    """Return the folders of the datapoints of a root: those in dp/, then those in task/. What
+    cannot be one goes to `broken`."""
+    dp, tasks = Path(root, DP), Store(root, Task, kind=DATAPOINT).open()
+    waiting = [dp / name for name, _ in list_folders(dp, broken)] if dp.is_dir() else []
+    broken += tasks.broken
+    return waiting + [tasks.path(name) for name in tasks.names()]
+
+
+def readable(root: Path) -> Iterator[Task]:
+    """Yield the datapoints of a root, without those that cannot be read: `validate` names them."""
+    for folder in folders_in(root, []):
+        with suppress(BrokenRecord):
+            yield read_datapoint(folder)
+
+
+def texts_of(task: Task) -> dict[str, str]:
+    """Return the texts of a datapoint's parts as its builder wrote them."""
+    weights = text_in(task.tests, CONFIG)
+    with suppress(ValueError, LookupError, TypeError, RecursionError):
+        weights = json.dumps(json.loads(weights)["weights"], indent=2)
+    return {"prompt": task.instruction or "",
+            "dockerfile": builders_lines(text_in(task.environment, DOCKERFILE)),
+            "tests": text_in(task.tests, TESTS), "weights": weights,
+            "solution": text_in(task.solution, SOLVE)}
+
+
+def context_of(task: Task) -> Files:
+    """Return the files beside a datapoint's Dockerfile."""
+    return {name: file for name, file in task.environment.items()
+            if name not in (DOCKERFILE, IGNORE)}
+
+
+def content_digest(task: Task) -> str:
+    """Return the digest of what the checks of a datapoint look at, whatever its name is: of what
+    is proven of it, and of its prompt."""
+    nameless = replace(task, config={**task.config, "task": {}})
+    return digest([proven_parts(nameless), task.instruction])
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Hold what is known of a datapoint beside its content, as its task.toml says it."""
+
+    status: str              # in_review | cancelled; approved, where it says none
+    category: str            # one of profiles.toml; and 1 to 3 tags, of taxonomy.toml
+    tags: list[str]
+    difficulty: str          # easy | medium | hard | extremely_hard
+    languages: list[str]
+    reason: str              # why it was cancelled
+    licence: str             # SPDX
+    lineage: Object          # seed, agents …
+
+
+def labels_of(task: Task) -> Labels:
+    """Return the labels of a datapoint; other types than they should have become texts."""
+    metadata, about = task.config["metadata"], task.about
+    lineage = about.get("lineage")
+    status = _text(about, "status") or (APPROVED if task.proof else IN_REVIEW)
+    return Labels(status, _text(metadata, "category"), _texts(metadata, "tags"),
+                  _text(metadata, "difficulty"), _texts(about, "languages"),
+                  _text(about, "reason"), _text(about, "licence"),
+                  lineage if isinstance(lineage, dict) else {})
+
+
+def _text(table: Object, key: str) -> str:
+    return str(table.get(key) or "")
+
+
+def _texts(table: Object, key: str) -> list[str]:
+    value = table.get(key) or []
+    return [*map(str, value if isinstance(value, list) else [value])]
+
+
+# weights and Dockerfiles -------------------------------------------------------------------------
+
+def weights_of(text: str, key: str = "") -> dict[str, Decimal]:
+    """Return the weights of tests, the object in a text or below a key of it. Raise ValueError
+    where they are not numbers above 0 whose sum is exactly 1."""
+    def unique(pairs: Iterable[tuple]) -> dict:
+        rows = [*pairs]
+        if len(dict(rows)) < len(rows):
+            raise ValueError("a test stands there twice")
+        return dict(rows)
+
+    def refuse(word: str):
+        raise ValueError(f"{word} is no number")
+
+    try:
+        weights = json.loads(text, parse_float=Decimal, parse_int=Decimal, parse_constant=refuse,
+                             object_pairs_hook=unique)
+    except (ArithmeticError, RecursionError) as e:
+        raise ValueError(f"not readable: {e}") from e
+    if key and isinstance(weights, dict):
+        weights = weights.get(key)
+    if not isinstance(weights, dict) or not weights:
+        raise ValueError("no object with a weight for each test")
+    for name, weight in weights.items():
+        if not isinstance(weight, Decimal) or not MIN_WEIGHT <= weight <= 1:
+            raise ValueError(f"{name[:80]!r} has {weight!r:.80}, not a number from "
+                             f"{MIN_WEIGHT} to 1")
+    if sum(weights.values()) != 1:
+        raise ValueError(f"their sum is {sum(weights.values())}, not 1")
+    return weights
+
+
+def weights_in(task: Task) -> dict[str, Decimal]:
+    """Do weights_of() with those of a datapoint."""
+    return weights_of(text_in(task.tests, CONFIG), "weights")
+
+
+def last_workdir(dockerfile: str) -> str:
+    """Return where an agent works: the last WORKDIR, "" where that is no plain absolute path."""
+    places = [one.rest.strip() for one in read_dockerfile(dockerfile)[0] if one.name == "WORKDIR"]
+    place = ["", *places][-1]
+    path = PurePosixPath(place)
+    is_plain = re.fullmatch(r"/[\w./-]+", place) and ".." not in path.parts
+    return str(path) if is_plain else ""
+
+
+def builders_lines(dockerfile: str) -> str:
+    """Return a Dockerfile without the lines that give its work directory to the agent."""
+    return ADDED.sub("", dockerfile)
+
+
+def for_agent(dockerfile: str) -> str:
+    """Return a Dockerfile with these lines at its end, once; as it is where it has no work
+    directory."""
+    own = builders_lines(dockerfile)
+    workdir = last_workdir(own)
+    return f"{own.rstrip()}\n{FOR_AGENT.format(workdir=workdir)}" if workdir else own
+
+
+# making ------------------------------------------------------------------------------------------
+
+def with_texts(task: Task, texts: Mapping[str, str]) -> Task:
+    """Return a datapoint with other texts of its parts, and with what follows from them. Raise
+    ValueError where the weights are none."""
+    texts = {**texts_of(task), **texts}
+    workdir = last_workdir(texts["dockerfile"])
+    config = {**task.config, "artifacts": [workdir],
+              "environment": {**task.config["environment"], "workdir": workdir}}
+    return replace(
+        task, config=config, instruction=texts["prompt"],
+        environment={**task.environment, IGNORE: IGNORED.encode(),
+                     DOCKERFILE: for_agent(texts["dockerfile"]).encode()},
+        solution={**task.solution, SOLVE: texts["solution"].encode()},
+        tests={**verifier_of(weights_of(texts["weights"]), workdir),
+               TESTS: texts["tests"].encode()})
+
+
+def verifier_of(weights: Mapping[str, Decimal], workdir: str) -> Files:
+    """Return what lies in tests/ beside the tests of a datapoint."""
+    shares = {name: float(weight) for name, weight in weights.items()}
+    files = weighted_tests(shares, AGENT, workdir, BOX.verifier_s)
+    return {name: text.encode() for name, text in files.items()}
+
+
+def put(place: Path, task: Task) -> None:
+    """Write a datapoint to a folder, in one step where one is there; what else lies in that stays.
+    """
+    inside(place.parent, NEW, DATAPOINT, place.name)
+    finish(writing_folder(place, {path: getattr(task, field)
+                                  for field, path in Task.places.items()}, DATAPOINT))

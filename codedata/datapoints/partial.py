@@ -1,0 +1,52 @@
+"""Make partial solutions of a datapoint: its work directory without one change of the solution."""
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterator
+from difflib import SequenceMatcher
+
+from codedata.tasks.grade import Tree
+
+
+def archive_of(tree: Tree) -> bytes:
+    """Return a tar of a tree, of which everything belongs to root."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, (kind, mode, content) in tree.items():
+            member = tarfile.TarInfo(name)
+            member.type, member.mode = kind, mode
+            if isinstance(content, bytes):
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+            else:
+                member.linkname = content
+                tar.addfile(member)
+    return out.getvalue()
+
+
+def partial_solutions(before: Tree, after: Tree, most: int) -> list[tuple[str, Tree]]:
+    """Return [(what is left out, the work directory without it)] for changes of a solution: of a
+    file that was there each run of lines, else the file. Of more than `most` some are taken, at
+    equal distances."""
+    found = []
+    for path in sorted(after):
+        old, new = before.get(path), after[path]
+        if old == new or (not isinstance(new[2], bytes) and old is not None):
+            continue
+        if old is None:
+            found.append((path, {name: one for name, one in after.items()
+                                 if name != path and not name.startswith(f"{path}/")}))
+        elif isinstance(old[2], bytes) and isinstance(new[2], bytes):
+            found += [(f"{path}, line {line}", {**after, path: (*new[:2], content)})
+                      for line, content in _without_a_change(old[2], new[2])]
+    step = len(found) / most
+    return found if step <= 1 else [found[int(i * step)] for i in range(most)]
+
+
+def _without_a_change(old: bytes, new: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield (line, the new text without one of its changes) for each of them."""
+    lines, others = old.splitlines(keepends=True), new.splitlines(keepends=True)
+    for kind, i, j, k, n in SequenceMatcher(None, lines, others, autojunk=False).get_opcodes():
+        if kind != "equal":
+            yield k + 1, b"".join([*others[:k], *lines[i:j], *others[n:]])

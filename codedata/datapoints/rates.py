@@ -1,0 +1,47 @@
+"""Say what the attempts of solver models at a datapoint came to: dp/_attempts/ has them."""
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import fmean
+
+from codedata.checks.intervals import wilson
+from codedata.datapoints.approval import PROFILES
+from codedata.records import Object, SolverAttempt
+from codedata.store import all_readable
+
+Attempts = dict[str, list[SolverAttempt]]   # by model
+
+
+def attempts_in(root: Path) -> dict[tuple[str, str], Attempts]:
+    """Return the attempts of a root by (id, content) of what was tried."""
+    found: dict = defaultdict(lambda: defaultdict(list))
+    for row in all_readable(root, SolverAttempt):
+        found[row.instance_id, row.content][row.model].append(row)
+    return found
+
+
+def rates_by_model(attempts: Attempts) -> dict[str, Object]:
+    """Do rates_of() for each model."""
+    return {model: rates_of(rows) for model, rows in sorted(attempts.items())}
+
+
+def rates_of(attempts: Iterable[SolverAttempt]) -> Object:
+    """Return {attempts, passes, mean_reward, interval, tokens} of the attempts of one model; the
+    interval is Wilson's, of 95 %."""
+    rows = [*attempts]
+    passes = sum(row.reward == 1.0 for row in rows)
+    tokens = [row.usage.get(key) for row in rows for key in ("tokens_in", "tokens_out")]
+    return {"attempts": len(rows), "passes": passes,
+            "mean_reward": round(fmean(row.reward for row in rows), 4),
+            "interval": [round(end, 4) for end in wilson(passes / len(rows), len(rows))],
+            "tokens": sum(tokens) if {*map(type, tokens)} <= {int, float} else None,
+            "unsolved": not passes}
+
+
+def is_outside(rates: Object, profile: str) -> bool:
+    """Return whether the whole interval lies outside the band of a profile."""
+    low, high = rates["interval"]
+    wanted = PROFILES[profile]
+    return low > wanted["max_rate"] or high < wanted["min_rate"]
