@@ -32,12 +32,13 @@ from codedata.code.environments import labelled
 from codedata.config import load
 from codedata.datapoints.folder import read_datapoint
 from codedata.datapoints.validate import Validation
-from codedata.records import DatapointChecks
+from codedata.records import DATAPOINT, DatapointChecks, Task
 from codedata.sandbox.factory import SandboxFactory
 from codedata.store import Store
 from codedata.texts import tomllib
 
 SAMPLES = PROJECT / "samples/tasks"
+DATAPOINTS = sorted(path for path in SAMPLES.iterdir() if Task.kind_in(path) == DATAPOINT)
 MUTANTS = PROJECT / "tests/datapoints/mutants.toml"
 CPUS = 0.5                       # of each container where several run at once
 ENGINE_SHARE, RATIO = 0.9, 1.5   # the least
@@ -53,7 +54,7 @@ def main() -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    samples = sorted(path.name for path in SAMPLES.iterdir())
+    samples = [path.name for path in DATAPOINTS]
     p = argparse.ArgumentParser(description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--only", action="append", choices=samples, help="of the samples (all)")
@@ -96,7 +97,7 @@ def failed(found: list[dict]) -> dict[str, list[str]]:
 
 def speed(args, work: Path) -> tuple[dict, bool]:
     """Return the figures of the same datapoints one at a time and several at once."""
-    names = args.only or [path.name for path in sorted(SAMPLES.iterdir())]
+    names = args.only or [path.name for path in DATAPOINTS]
     copies = -(-args.at_once // len(names))
     folders = [copy_of(name, work / "datapoints", n) for n in range(copies) for name in names]
     others = Others()
@@ -192,7 +193,7 @@ def mutation(args, work: Path) -> tuple[dict, bool]:
               "seconds": round(time.monotonic() - started, 1), "rows": rows}
     print(f"\n  {report['caught']} of {report['mutants']} by the right check", file=sys.stderr)
     if args.good or not (args.check or args.limit):
-        good = validated(sorted(SAMPLES.iterdir()), args.root or work / "good",
+        good = validated(DATAPOINTS, args.root or work / "good",
                          "--workers", args.workers)
         report |= {"good": len(good["found"]), "refused": failed(good["found"])}
         print(f"  {len(report['refused'])} of {report['good']} good ones refused: "

@@ -13,7 +13,7 @@ from a_datapoint import SOLUTION, TEXTS, write_datapoint
 from conftest import REPO
 
 sys.path.append(str(REPO / "benchmarks"))   # behind the scripts: one has a name of theirs
-from validate_dp import mutants, mutated, open_host
+from validate_dp import DATAPOINTS, mutants, mutated, open_host
 
 from codedata.code.environments import labelled
 from codedata.datapoints.folder import content_digest, read_datapoint, texts_of
@@ -54,7 +54,7 @@ def test_what_needs_no_container_is_found_without_one(tmp_path, mutant):
     assert [one["name"] for one in results if one["status"] == "failed"] == [mutant["check"]]
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in REPO.glob("samples/tasks/*")))
+@pytest.mark.parametrize("name", [folder.name for folder in DATAPOINTS])
 def test_a_good_sample_is_not_refused_without_a_container(name):
     validation = Validation(read_datapoint(REPO / "samples/tasks" / name), None, "")
     for check in WITHOUT_CONTAINER:

@@ -39,7 +39,7 @@ make = partial(run_main, export.main)   # its result is what export.py prints
 def root(tmp_path):
     """Return a root with the sample task, no duel, and no validation split."""
     write_toml(tmp_path, more="[export]\nvalidation = 0.0\n")
-    shutil.copytree(REPO / "samples/task", tmp_path / "task")
+    shutil.copytree(REPO / "samples/tasks/tally", tmp_path / "task/tally")
     return tmp_path
 
 

@@ -16,7 +16,7 @@ from registry_server import registry_server
 from codedata.export.harbor import read_image
 
 pytestmark = pytest.mark.docker
-SAMPLE = REPO / "samples/task/tally"
+SAMPLE = REPO / "samples/tasks/tally"
 
 
 def docker(*words, **kwargs) -> str:

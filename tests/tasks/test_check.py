@@ -47,7 +47,7 @@ def test_a_task_as_its_maker_leaves_it_has_no_fault(tmp_path, check, name):
 
 
 def test_the_sample_by_hand_has_no_fault():
-    done = subprocess.run([sys.executable, "-m", "codedata.tasks", "check", "samples/task/tally"],
+    done = subprocess.run([sys.executable, "-m", "codedata.tasks", "check", "samples/tasks/tally"],
                           cwd=REPO, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "") and "fresh container" in done.stderr
 
