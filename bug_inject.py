@@ -4,24 +4,26 @@ each as a user would. --steps takes the steps' names.
 
 `agent`: an agent breaks one function that matters.
   coverage, analysis   analyze.py's two steps (together: preprocess)
-  inject               an agent for each candidate
-  prove, instances     with the bug tests fail, without it they pass; its image (prove: both)
-  issue                a reproduction, and the report (bug_issue: from inject on)
+  inject               an agent for each candidate (from here on: bug_issue)
+  prove, instances     with the bug tests fail, without it they pass; its task (prove: both)
+  issue, instruct      a reproduction, the report, the task's instruction (issue: both)
 
 `scale`: operators break what they match, hundreds of times in a repository, without a model.
   register             where, and how tests are chosen: a config that may be edited
   generate             candidates by the seed, 200 a file; --strategy: other ways to make them
   validate             which tests notice each (screening); --full: the whole suite for each
   report               choose by the caps of [bug], prove as for agents, write; yields as a page
-  issue                the report
+  issue, instruct      the report, and the task's instruction (issue: both)
 
 reads   env/<repo_name>.json           Environment, from env_setup.py; or the rows of --input
         coverage/, analysis/           from analyze.py, where they are there (scale)
+        nl2repo/_meta/                 licences, where nl2repo.py has them
 writes  coverage/, analysis/           as analyze.py (agent)
         bug/_config/<repo_name>.json   BugConfig (register)
         bug/_candidates/<name>.json    Candidates (inject, generate); bug/_trajectories/ (inject)
         bug/_verdicts/<name>.json      Verdicts (prove, validate)
-        bug/<instance_id>.json         Bug, an instance of SWE-bench (prove, report, issue)
+        task/<instance_id>/            Task, as Harbor takes it (prove, report; instruct)
+        bug/<instance_id>.json         BugReport (issue)
         bug/_report.html               what candidates come to (report)
         a _ledger.jsonl in each        a line an attempt
 
@@ -34,15 +36,25 @@ from pathlib import Path
 from codedata import cli, config, run_loop
 from codedata.bugs.preprocess import Preprocessed
 from codedata.bugs.stages import STRATEGIES, Stages
-from codedata.records import Analysis, Bug, BugConfig, Candidates, Coverage, Verdicts
+from codedata.records import (
+    BUG,
+    Analysis,
+    BugConfig,
+    BugReport,
+    Candidates,
+    Coverage,
+    Task,
+    Verdicts,
+)
 
 WRITTEN = {"agent": {"coverage": Coverage, "analysis": Analysis, "inject": Candidates,
-                     "prove": Verdicts, "instances": Bug, "issue": Bug},
+                     "prove": Verdicts, "instances": (Task, BUG), "issue": BugReport,
+                     "instruct": (Task, BUG)},
            "scale": {"register": BugConfig, "generate": Candidates, "validate": Verdicts,
-                     "report": Bug, "issue": Bug}}
+                     "report": (Task, BUG), "issue": BugReport, "instruct": (Task, BUG)}}
 STEPS = {word: tuple(written) for word, written in WRITTEN.items()}
 GROUPS = {"preprocess": STEPS["agent"][:2], "prove": STEPS["agent"][3:5],
-          "bug_issue": STEPS["agent"][2:]}
+          "issue": STEPS["agent"][5:], "bug_issue": STEPS["agent"][2:]}
 OWN = {"agent": ("per_repo", "num_runs", "output", "report_root"), "scale": ("strategy", "full")}
 WRITERS = {"agent": "llm", "scale": "f2p"}
 
@@ -52,7 +64,7 @@ def main(argv=None) -> int:
                         "`analysis` and `tests`, the paths of their records (agent, preprocess)")
     parser.add_argument("word", choices=STEPS, metavar="agent|scale", help="who makes the bugs")
     flags = parser.add_argument_group("flags of bug_inject.py")
-    cli.steps_flag(flags, dict.fromkeys([*STEPS["agent"][:-1], *STEPS["scale"]]), GROUPS)
+    cli.steps_flag(flags, dict.fromkeys([*STEPS["agent"][:5], *STEPS["scale"]]), GROUPS)
     add = flags.add_argument
     add("--per-repo", type=cli.positive, metavar="N",
         help="agents for each repository, a candidate each (default: 2)")

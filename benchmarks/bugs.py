@@ -32,6 +32,7 @@ sys.path.insert(0, str(PROJECT / "benchmarks" / "callgraph"))
 from releases import environment as python_with
 
 from codedata import cli
+from codedata.bugs.instances import ProvenBug
 from codedata.bugs.operators import unique_edits
 from codedata.bugs.preprocess import Analyses
 from codedata.bugs.register import why_not_chosen
@@ -39,12 +40,11 @@ from codedata.code.entities import Rules, read_sources
 from codedata.code.environments import Environments
 from codedata.code.patches import normalised
 from codedata.config import load
-from codedata.records import Bug, BugConfig, Candidates, Verdicts
+from codedata.records import BUG, BugConfig, Candidates, Task, Verdicts
 from codedata.sandbox.factory import SandboxFactory
-from codedata.store import Store, digest
+from codedata.store import Store, all_readable, digest
 from codedata.tasks.prove import GOOD, Prover, judged, known_results
 from codedata.tasks.screen import Screener
-from codedata.tasks.verifier.junit import escaped_name
 
 HERE = Path(__file__).resolve().parent
 MANY, EACH = "many", 10_000   # candidates of a repository, of which there are one, then ten
@@ -283,15 +283,17 @@ def proofs(work: Path, name: str) -> dict:
     """Return how many bugs are written, how many of them are proven once more, and the seconds."""
     scale(work, "report", "--workers", "2")
     environment, host, prover, _ = opened(work, name)
-    seconds, n_confirmed, bugs = [0.0], 0, records(work, Bug)
+    seconds, n_confirmed, bugs = [0.0], 0, [*map(ProvenBug.of, all_readable(work, Task, BUG))]
     for bug in bugs:
-        docker("rmi", "-f", bug.image_name)
-        took_s, proof = timed(prover.prove, environment, bug.bug_patch, bug.instance_id, "bench")
-        docker("rmi", "-f", proof.image.name)
+        docker("rmi", "-f", bug.image)
+        took_s, proof = timed(lambda bug=bug: prover.prove(
+            environment, bug.bug_patch, bug.instance_id, "bench", kind=BUG))
         host.forget("bench")
         seconds.append(took_s)
-        n_confirmed += not proof.trouble and {*map(escaped_name, proof.fail_to_pass)} == {
-            *bug.FAIL_TO_PASS}
+        if proof.task:
+            again = ProvenBug.of(proof.task)
+            docker("rmi", "-f", again.image)
+            n_confirmed += again.failing == bug.failing
     return {"written": len(bugs), "confirmed": n_confirmed, "proof_s": round(median(seconds), 1)}
 
 

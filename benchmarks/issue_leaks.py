@@ -9,13 +9,13 @@ recall with the 95 % interval of Wilson, and the texts that are judged wrongly.
 import json
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 from leak import read_set, share
 
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))   # codedata is not installed
 
+from codedata.bugs.instances import ProvenBug  # noqa: E402
 from codedata.bugs.issue_checks import Hidden  # noqa: E402
 from codedata.bugs.issue_report import Ran, Reproduction, facts_in  # noqa: E402
 
@@ -41,9 +41,10 @@ def main() -> None:
                       **{kind: figures(rows, kind) for kind in kinds}}))
 
 
-def record(bug: dict) -> SimpleNamespace:
-    """Return what the checks read of a Bug."""
-    return SimpleNamespace(**bug, instance_id=bug["id"], base_commit="")
+def record(bug: dict) -> ProvenBug:
+    """Return what the checks read of a bug."""
+    known = {key: bug[key] for key in ProvenBug.__dataclass_fields__.keys() & bug.keys()}
+    return ProvenBug(instance_id=bug["id"], symbol="", **known)
 
 
 def reproduction(bug: dict) -> Reproduction:

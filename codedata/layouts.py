@@ -29,7 +29,7 @@ from typing import NamedTuple
 import orjson
 import tomli_w
 
-from codedata.bounded import making_folders, read_bounded
+from codedata.bounded import inside, making_folders, read_bounded
 from codedata.errors import BrokenRecord
 from codedata.ledger import disk_trouble, from_json
 from codedata.records import Files, safe_name
@@ -266,7 +266,7 @@ def _part_bytes(suffix: str, value) -> bytes:
 def write_files(folder: Path, files: Files) -> None:
     """Write files below a folder, those that end with .sh as programs."""
     for name, file in files.items():
-        _write_file(folder / name, file)
+        _write_file(inside(folder, name), file)
 
 
 def _write_file(path: Path, file: bytes | Path) -> None:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 
 from codedata.progress import plural
-from codedata.records import Analysis, Bug, Coverage, Environment, RepoDocument, StripPatch
+from codedata.records import Analysis, Coverage, Environment, RepoDocument, StripPatch, Task
 
 PASSED = "passed"
 NO_TESTS = ("no_recipe", "no_tests")   # causes
@@ -51,11 +51,12 @@ def of_document(one: RepoDocument) -> str:
            f"read {one.directory}/{one.repo_name}.md"
 
 
-def of_bugs(bugs: Collection[Bug]) -> str:
+def of_bugs(bugs: Collection[Task]) -> str:
     """Return how many bugs there are, by kind, and how many have an issue text."""
-    texts = [bool(bug.problem_statement) for bug in bugs]
+    texts = [bool(bug.instruction) for bug in bugs]
     none = "" if all(texts) else f", {texts.count(False)} without"
-    kinds = Counter(str(bug.evidence.get("family") or bug.method) for bug in bugs)
+    kinds = Counter(str((bug.proof or {}).get("family") or bug.about.get("method") or "by hand")
+                    for bug in bugs)
     listed = ", ".join(f"{name} {n}" for name, n in kinds.most_common())
     return f"{plural(len(texts), 'bug')} proven ({listed}), {texts.count(True)} with a text{none}"
 

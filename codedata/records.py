@@ -600,7 +600,7 @@ class BugVerdict(TypedDict):
     instance_id: str         # that it has, or would have
     good: bool
     reason: str              # why it is none; "" where it is
-    instance: Object | None  # the fields of the Bug, all but those of the step `issue`
+    instance: Object | None  # of a bug of an agent: its task's config, and its files as texts
     evidence: Object         # what the runs showed, as far as they went
 
 
@@ -622,41 +622,15 @@ class Verdicts:
 
 
 @dataclass(frozen=True)
-class Bug:
-    """Hold a bug that was proven, as an instance of the SWE-bench family: bug/<instance_id>.json.
-
-    The first fields are those of SWE-bench and of its harness from version 5 on.
-    """
+class BugReport:
+    """Hold the report of a bug: bug/<instance_id>.json. The bug itself is the task of that name."""
 
     directory = "bug"
     named_by_id = True
     instance_id: str         # <repo_name>.<batch>.<8 hex digits of the normalised diff>
     repo: str
-    base_commit: str         # the only commit in the image, with the bug
-    patch: str               # heals it: the reverse of bug_patch
-    test_patch: str          # brings the hidden tests back; "" where none are hidden
-    hints_text: str
-    created_at: str          # date of source_commit, ISO 8601, UTC
-    version: str
-    FAIL_TO_PASS: list[str]  # escaped as junit.escaped_name() does
-    PASS_TO_PASS: list[str]
-    environment_setup_commit: str
-    image: str               # what the harness opens: image_name
-    eval_script: str         # applies test_patch, runs the tests, prints results between its marks
-    log_parser: str
-    eval_type: str
-    bug_patch: str
-    source_commit: str       # in env/: the source without the bug
-    image_name: str
-    language: str
-    method: str              # who made it: agent
-    symbol: str              # id of the changed function, as in analysis/
-    evidence: Object         # the runs, shares, sizes, and a digest of what they are evidence for
-    grade: str               # subtle | blunt
-    trajectory: str
-    usage: Object
-    problem_statement: str | None = None    # of the step `issue`
-    reproduction: Object | None = None      # its script and its two outputs
+    problem_statement: str   # as a user would write it: the task's instruction is made of it
+    reproduction: Object | None = None   # how it was made: its script and its two outputs
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ PAGES = {"report/report.html": "the report of the duel",
          "nl2repo/*.md": "the document of a repository",
          "export/harbor/README.md": "tasks as folders, and how they are run",
          "export/swebench/README.md": "bugs as rows, and how they are loaded"}
-WITH_A_MODEL = {"bug_inject.py scale --steps issue --issue-writer llm --refresh": "bug/[!_.]*.json",
+WITH_A_MODEL = {"bug_inject.py scale --steps issue --issue-writer llm --refresh":
+                    "bug/_verdicts/[!_.]*.json",
                 "nl2repo.py --steps doc_part2,doc_part1,doc --refresh": "nl2repo/[!_.]*.json",
                 "bug_inject.py agent": "analysis/[!_.]*.json"}   # call: where it has records
 SHOWN_S = 3.0     # seconds from which a stage is in the summary that has nothing to say

@@ -59,6 +59,7 @@ class Reads:
     leads_to: Callable[[str], Iterable[str]] = lambda name: ()
     same: str = ""                 # of a joined store: a field that has to be as in the item
     optional: bool = False         # of a joined store: items are made without its record, too
+    command: str = ""              # of a joined store: what makes it, if not `made_by`'s script
 
     def parents(self, name: str) -> list[str]:
         """Return the items that a derived one, <item>.<part>, was made of, and those that these
@@ -297,7 +298,8 @@ class States:
             return Item(name, facts.instance_id, "excluded", f"{made_by} left it out: {rule.error}")
         failed = ledger.failed.get((made_by, facts.instance_id))
         script, _, step = made_by.partition(".")
-        why = f"no {joined.place} yet" + (f": {script}.py --steps {step}" if step else "")
+        command = joined.command or (step and f"{script}.py --steps {step}")
+        why = f"no {joined.place} yet" + (f": {command}" if command else "")
         if failed:
             why = f"{made_by} failed: {failed.error}"
         return Item(name, facts.instance_id, "waiting", why, lacks_field=True)

@@ -400,9 +400,9 @@ class Derived:
         return self._store and self._store.failed(stage, self._index.get(name, [name])[0])
 
 
-def all_readable(root: Path, cls: type) -> list:
-    """Return the records of a class that can be read."""
-    store = Store(root, cls).open()
+def all_readable(root: Path, cls: type, kind: str = "") -> list:
+    """Return the records of a class, or of a kind of it, that can be read."""
+    store = Store(root, cls, kind=kind).open()
     return [record for name in store.names() if (record := known(store, name))]
 
 

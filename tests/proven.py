@@ -1,51 +1,70 @@
 """Write bugs and verdicts as bug_inject.py leaves them, without running any test.
 
-    write_bug(root, "heron.agent-1.0123abcd")                    # proven, with a report
-    write_bug(root, "crane.agent-1.0123abcd", problem_statement=None)
+    write_bug(root, "heron.agent-1.0123abcd")              # proven, with an instruction
+    write_bug(root, "crane.agent-1.0123abcd", instruction=None)
 """
 from __future__ import annotations
 
-from dataclasses import fields
+import json
+from dataclasses import replace
 from pathlib import Path
 
+import a_task
 from conftest import write_json
 
-from codedata.checks.evidence import evidence_digest
-from codedata.records import Bug, Candidates, Verdicts
-
-BUG_PATCH = ("diff --git a/heron.py b/heron.py\n--- a/heron.py\n+++ b/heron.py\n"
-             "@@ -1,2 +1,2 @@\n def wade(depth):\n-    return 2 * depth\n+    return depth\n")
-GOLD = (BUG_PATCH.replace("-    return 2", "!").replace("+    return depth", "-    return depth")
-        .replace("!", "+    return 2"))
+from codedata.bugs.instances import PROVEN_FIELDS, as_texts, is_of_agent
+from codedata.records import BUG, Candidates, Object, Task, Verdicts
+from codedata.states import read_digest
+from codedata.store import Store
+from codedata.texts import tomllib
 
 
-def a_bug(instance_id: str = "heron.agent-1.0123abcd", **more) -> Bug:
-    """Return a bug whose evidence is for it, with other fields given by name."""
-    image = f"codedata-bug/{instance_id}:1"
-    proven = {
-        "instance_id": instance_id, "repo": f"birds/{instance_id.partition('.')[0]}",
-        "patch": GOLD, "bug_patch": BUG_PATCH, "test_patch": "", "base_commit": "b" * 40,
-        "source_commit": "a" * 40, "FAIL_TO_PASS": ["tests/test_heron.py::test_wade[1]"],
-        "PASS_TO_PASS": ["tests/test_heron.py::test_fly"], "eval_script": "pytest -rA\n",
-        "image": image, "image_name": image, "log_parser": "parse_log_pytest",
-        "eval_type": "pass_and_fail", "created_at": "2024-05-01T00:00:00+00:00",
-        "language": "python", "method": "agent", "symbol": "heron.py::wade", "grade": "subtle",
-        "usage": {}, "problem_statement": "Herons wade half as deep as they should.",
-        "reproduction": {}, **more}
-    record = {field.name: "" for field in fields(Bug)} | proven
-    return Bug(**record | {"evidence": more.get("evidence",
-                                                {"digest": evidence_digest(record)})})
+def a_bug(instance_id: str = a_task.BUG_ID, *, patch: str = a_task.HEALS,
+          bug_patch: str = a_task.BUG_PATCH, image: str = "", hidden: dict[str, str] | None = None,
+          FAIL_TO_PASS=(a_task.FAIL_TO_PASS,), instruction: str | None = a_task.REPORT,
+          proof: Object | None = None, **about) -> Task:
+    """Return the task of a bug that was proven; `proof` and `about` add to what is known of it."""
+    files = None if hidden is None else {path: text.encode() for path, text in hidden.items()}
+    bug = a_task.a_bug(instance_id, instruction, files, **about)
+    config = json.loads(a_task.file_of(bug, "tests", "config.json")) | {
+        "FAIL_TO_PASS": [*FAIL_TO_PASS]}
+    more = {}
+    if image:
+        more = {"config": {"environment": {"docker_image": image}},
+                "environment": {"Dockerfile": f"FROM {image}\n".encode()}}
+    bug = a_task.proven_again(bug, tests={"config.json": json.dumps(config).encode()}, solution={
+        "gold.patch": patch.encode(), "reverse.patch": bug_patch.encode()}, **more)
+    return replace(bug, proof={**bug.proof, **(proof or {})})
 
 
-def write_bug(root: Path, instance_id: str = "heron.agent-1.0123abcd", **more) -> None:
-    """Write a bug, and the verdict that calls it good."""
-    bug = a_bug(instance_id, **more)
+def write_bug(root: Path, instance_id: str = a_task.BUG_ID, is_good: bool = True,
+              **more) -> Task:
+    """Write a bug as the step that proves it does, and the verdict that calls it good."""
+    bug = write_task(root, a_bug(instance_id, **more))
     item = instance_id.rpartition(".")[0]
-    write_json(root / f"{Bug.directory}/{instance_id}.json", vars(bug))
-    write_json(root / f"{Verdicts.directory}/{item}.json", {
-        "repo": bug.repo, "repo_name": item.partition(".")[0], "base_commit": bug.source_commit,
-        "verdicts": [{"diff": "0" * 16, "instance_id": instance_id, "good": True, "reason": "",
-                      "instance": {}, "evidence": {}}], "seconds": 1.0})
+    if is_good:
+        write_json(root / f"{Verdicts.directory}/{item}.json", {
+            "repo": bug.about["repo"], "repo_name": item.partition(".")[0], "seconds": 1.0,
+            "base_commit": bug.about["source_commit"], "verdicts": [{
+                "diff": "0" * 16, "instance_id": instance_id, "good": True, "reason": "",
+                "instance": as_texts(bug), "evidence": bug.proof}]})
+    return bug
+
+
+def write_task(root: Path, bug: Task) -> Task:
+    """Write the folder of a bug, with the ledger line of the step that proves it."""
+    name, store = bug.instance_id, Store(root, Task, kind=BUG).open()
+    known, _ = store.put(name, bug, ())
+    step = "instances" if is_of_agent(name) else "report"
+    store.note(name, stage=f"bug_inject.{step}", state="done", settings="",
+               read=read_digest(known.digests, PROVEN_FIELDS), **known.line(PROVEN_FIELDS))
+    return bug
+
+
+def bug_images(folder: Path) -> set[str]:
+    """Return the images of the bugs in all roots below a folder."""
+    configs = map(tomllib.loads, map(Path.read_text, folder.glob("*/**/task/*/task.toml")))
+    return {config["environment"]["docker_image"] for config in configs}
 
 
 def write_candidate(root: Path, name: str, diff: str, **more) -> None:

@@ -12,7 +12,10 @@ from conftest import REPO, run_script
 from judged import read_json
 from sample_suites import DEMOS, HEALTHY
 
+from codedata.records import BUG, Task
+from codedata.store import all_readable
 from codedata.tasks.eval_script import printed_results
+from codedata.tasks.folder import edited_parts
 from codedata.tasks.verifier.junit import escaped_name
 
 pytestmark = pytest.mark.demo
@@ -62,13 +65,25 @@ def test_what_tests_run_and_how_the_source_is_built_is_known(left):
         assert (root / f"analysis/_pages/{name}.html").exists()
 
 
-def test_each_bug_fails_its_tests_in_its_image_and_the_patch_heals_it(left):
+def swebench_rows(root) -> dict[str, dict]:
+    """Export the bugs of a root, and return their rows by id."""
+    done = run_script("export.py", root, "--formats", "swebench")
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for path in root.glob("export/swebench/*.jsonl")
+            for line in path.read_text().splitlines()]
+    return {row["instance_id"]: row for row in rows}
+
+
+def test_each_bug_fails_its_tests_in_its_image_and_the_patch_heals_it(left, tmp_path):
     """Grade as others do: an evaluation script and a patch, given to the image from outside."""
-    bugs = records(left("demo-bugs") / "bug")
-    assert len(bugs) >= 3
-    for id, bug in bugs.items():
-        assert bug["problem_statement"] and bug["method"] == "procedural", id
-        assert bug["evidence"]["screened"]["same_tests"] and len(bug["evidence"]["runs"]) == 5
+    root = shutil.copytree(left("demo-bugs"), tmp_path / "root")
+    bugs = {bug.instance_id: bug for bug in all_readable(root, Task, BUG)}
+    rows = swebench_rows(root)
+    assert len(bugs) >= 3 and bugs.keys() == rows.keys()
+    for id, bug in rows.items():
+        task = bugs[id]
+        assert bug["problem_statement"] and task.about["method"] == "procedural", id
+        assert task.proof["screened"]["same_tests"] and not edited_parts(task), id
         log = in_image(bug["image"], "git log --all --format=%H; git status --short -uno")
         assert log == f"{bug['base_commit']}\n", id
         heal = f"git apply - <<'END_OF_PATCH'\n{bug['patch']}END_OF_PATCH\n"
@@ -81,17 +96,12 @@ def test_each_bug_fails_its_tests_in_its_image_and_the_patch_heals_it(left):
             assert healed[name] == "passed", (id, name)
 
 
-def test_the_bugs_become_rows_of_swe_bench_and_a_page(left, tmp_path):
-    root = shutil.copytree(left("demo-bugs"), tmp_path / "root")
+def test_the_page_counts_the_bugs_that_were_written(left):
+    root = left("demo-bugs")
     shown = json.loads(re.search(r'id="data">(.*?)</script>',
                                  (root / "bug/_report.html").read_text(), re.DOTALL)[1])["total"]
-    assert shown["written"] == len(records(root / "bug"))
+    assert shown["written"] == len(all_readable(root, Task, BUG))
     assert shown["candidates"] > shown["good"] > shown["chosen"] >= shown["written"]
-    done = run_script("export.py", root, "--formats", "swebench")
-    assert done.returncode == 0, done.stderr
-    lines = [json.loads(line) for path in root.glob("export/swebench/*.jsonl")
-             for line in path.read_text().splitlines()]
-    assert {line["instance_id"] for line in lines} == {*records(root / "bug")}
 
 
 def test_two_seeds_became_approved_tasks_that_pass_every_check(left):

@@ -78,7 +78,7 @@ def test_a_summary_says_what_came_of_a_root_and_what_to_do_where_nothing_did(tmp
     write_env(tmp_path, an_environment(), an_environment("sick", **cause("tests_fail")),
               an_environment("none", status="error", error="not verified", **cause("no_tests")))
     write_bug(tmp_path)
-    write_bug(tmp_path, "heron.agent-2.4567cdef", problem_statement=None)
+    write_bug(tmp_path, "heron.agent-2.4567cdef", instruction=None)
     write_strip(tmp_path)
     write_strip(tmp_path, "heron.function.4567cdef", proven=False, reason="odd")
     line = {"stage": "env_setup", "item": "heron", "state": "done", "seconds": 90}

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
 
-from codedata.bugs.instances import is_of_agent, is_of_scale
+from codedata.bugs.instances import bug_tasks, is_of_agent, is_of_scale
 from codedata.bugs.validate import name_of, operator_of, scale_candidates
 from codedata.errors import BrokenRecord
-from codedata.records import Bug, BugVerdict, Candidate, Verdicts, safe_name
+from codedata.records import BugVerdict, Candidate, Verdicts, safe_name
 from codedata.settings import BugSettings
 from codedata.store import Derived, Store, digest
 
@@ -56,6 +56,7 @@ class ChosenBug:
     """Hold a good candidate with its verdict."""
 
     name: str
+    item: str                # its file in bug/_candidates/
     repo_name: str
     base_commit: str
     diff: str
@@ -88,14 +89,14 @@ def chosen_in(root: Path, settings: BugSettings) -> Derived:
                 raise BrokenRecord(
                     f"has an instance of another name: {verdict['instance_id'][:80]!r}.",
                     str(verdicts.path(item)), AGAIN)
-            bugs[name] = ChosenBug(name, batch.repo_name, batch.base_commit, candidate["diff"],
-                                   batch.method, candidate, verdict)
+            bugs[name] = ChosenBug(name, item, batch.repo_name, batch.base_commit,
+                                   candidate["diff"], batch.method, candidate, verdict)
         return bugs
 
     def is_kept(name: str) -> bool:
-        """Return whether a name is an agent's, or of a repository of which not all is known."""
+        """Return whether a name is of a repository of which not all is known."""
         unread = tuple(f"{item.rpartition('.')[0]}." for item in chosen.unread)
-        return is_of_agent(name) or name.startswith(unread)
+        return name.startswith(unread)
 
     chosen = Derived(verdicts, bugs_of, joined=(candidates,), facts_of=_good, keeps=is_kept,
                      choose=lambda found: _choose_all(root, settings, found.values()))
@@ -104,7 +105,7 @@ def chosen_in(root: Path, settings: BugSettings) -> Derived:
 
 def _choose_all(root: Path, settings: BugSettings, found: Iterable[Good]) -> Iterator[str]:
     """Yield the names of the chosen ones, by repository."""
-    bugs = Store(root, Bug).open()
+    bugs = bug_tasks(root).open()
     of_agents = {(name.rpartition(".agent-")[0], name.rpartition(".")[2])
                  for name in bugs.names() if is_of_agent(name)}
     refused = {name for stage, name in bugs.ledger.excluded if stage == STAGE}

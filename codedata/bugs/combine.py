@@ -18,17 +18,16 @@ from itertools import pairwise
 from pathlib import PurePosixPath
 
 from codedata.bugs.generate import BatchItem, candidate_of, generate_stage, open_source
-from codedata.bugs.instances import is_of_agent
+from codedata.bugs.instances import ProvenBug, is_of_scale
 from codedata.code.contexts import sources_in
 from codedata.code.patches import Edit, edited, edits_of
 from codedata.code.source import Files, apply_patch, is_text
 from codedata.errors import Excluded
-from codedata.records import Analysis, Bug, BugConfig, Candidate, Commit, Environment
+from codedata.records import BUG, Analysis, BugConfig, Candidate, Commit, Environment, Task
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.store import Derived, Store, all_readable, digest
-from codedata.tasks.verifier.junit import restored_name
 
 COMBINE, MIRROR = "combine", "mirror"
 STRATEGIES = (COMBINE, MIRROR)
@@ -45,7 +44,7 @@ class Combiner:
 
     def __init__(self, settings: Settings, host: SandboxFactory, strategy: str):
         self._settings, self._host, self._strategy = settings, host, strategy
-        self._records = Store(settings.root, Bug if strategy == COMBINE else Commit)
+        self._records = Store(settings.root, Task if strategy == COMBINE else Commit)
 
     def stage(self, environments: Derived, analyses: Store, coverages: Store) -> Stage:
         """Return the stage that makes the candidates of these environments."""
@@ -64,7 +63,7 @@ class Combiner:
         with open_source(environment, self._host) as sandbox:
             texts = {file.path: file.text.decode() for file in sources_in(sandbox).files
                      if is_text(file.text)}
-        bugs = map(self._records.read, item.part)
+        bugs = map(ProvenBug.of, map(self._records.read, item.part))
         parts = [part for bug in bugs if (part := part_of(bug, texts))]
         found = [{**self._candidate(before, after, ", ".join(part.name for part in chosen),
                                     analysis), "parts": [part.failing for part in chosen]}
@@ -93,11 +92,12 @@ class Combiner:
                             analysis=analysis)
 
 
-def combine_parts(config: BugConfig, bugs: Iterable[Bug]) -> Iterator[tuple[str, list[str]]]:
+def combine_parts(config: BugConfig, bugs: Iterable[Task]) -> Iterator[tuple[str, list[str]]]:
     """Yield the ids of a repository's proven bugs by other strategies, if there are two or more."""
+    wanted = {"kind": BUG, "repo": config.repo, "source_commit": config.base_commit}
     ids = sorted(bug.instance_id for bug in bugs
-                 if bug.repo == config.repo and bug.source_commit == config.base_commit
-                 and bug.method != COMBINE and not is_of_agent(bug.instance_id))
+                 if bug.about.items() >= wanted.items() and bug.about.get("method") != COMBINE
+                 and is_of_scale(bug.instance_id))
     if len(ids) > 1:
         yield "1", ids
 
@@ -121,13 +121,13 @@ class Part:
     failing: list[str]             # as env/ names them
 
 
-def part_of(bug: Bug, texts: dict[str, str]) -> Part | None:
+def part_of(bug: ProvenBug, texts: dict[str, str]) -> Part | None:
     """Return a bug as a part; None where it does more than change lines of these texts."""
     try:
         edits = edits_of(bug.bug_patch, texts)
     except (ValueError, KeyError):
         return None
-    return Part(bug.instance_id, edits, sorted(map(restored_name, bug.FAIL_TO_PASS)))
+    return Part(bug.instance_id, edits, bug.failing)
 
 
 def combinations(parts: list[Part], texts: dict[str, str],

@@ -13,11 +13,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
+from codedata.bugs.instances import ProvenBug
 from codedata.code.call_values import BUILT_IN
 from codedata.code.patches import added_runs
 from codedata.leak.facts import NAME, RANGE, Patch
-from codedata.records import Bug
-from codedata.tasks.verifier.junit import restored_name
 
 LANGUAGE_WORDS = BUILT_IN.union(keyword.kwlist, ("self", "cls"))
 CODE = re.compile(r"^```[^\n]*\n(.*?)^```|`([^`\n]+)`", re.DOTALL | re.MULTILINE)
@@ -33,7 +32,7 @@ STABLE = {r"\b0x[0-9a-fA-F]{6,}\b": "0x7f3a5c0e9d30",   # in place of addresses,
 class Hidden:
     """Hold what a report must not show of a bug. `documented` are the words of README and docs."""
 
-    bug: Bug
+    bug: ProvenBug
     documented: frozenset[str]
 
     @cached_property
@@ -52,7 +51,7 @@ class Hidden:
         """Return the names of the failing tests and of their files. A plain word, or one of the
         documentation, is no name of a test alone."""
         names = set()
-        for test in map(restored_name, self.bug.FAIL_TO_PASS):
+        for test in self.bug.failing:
             file, *parts = re.split(r"::| > ", test.partition("[")[0])
             names.add([file, *parts][-1])
             if "::" in test:

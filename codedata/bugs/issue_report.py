@@ -11,8 +11,9 @@ import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
+from codedata.bugs.instances import FOLDERS, ProvenBug, Word, bug_tasks
 from codedata.bugs.issue_checks import Hidden, names_used, shown_output
 from codedata.bugs.issue_templates import f2p_report, template_report
 from codedata.code.calls import call_graph
@@ -25,16 +26,14 @@ from codedata.errors import ItemFailed
 from codedata.leak.facts import NAME, find_facts
 from codedata.leak.request import behind
 from codedata.llm import Client, Models, Reply
-from codedata.outcomes import of_bugs
 from codedata.progress import begin_step
-from codedata.records import Bug, Commit, Fact, Message
+from codedata.records import BugReport, Commit, Fact, Message, Task
 from codedata.run_loop import Stage
 from codedata.sandbox import Sandbox, SandboxDied
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
-from codedata.store import Store, all_readable, digest
-from codedata.tasks.verifier.junit import restored_name
+from codedata.store import Store, digest
 from codedata.texts import fill, printable, text_of, toml_of
 
 RUN_S = 60                 # seconds that a reproduction may take, [sandbox] run_timeout at most
@@ -93,7 +92,7 @@ class Reproduction:
 class Trees:
     """Open the two trees of a bug: its image, and the same with the fix applied."""
 
-    bug: Bug
+    bug: ProvenBug
     host: SandboxFactory
     label: str
 
@@ -105,7 +104,7 @@ class Trees:
     @contextmanager
     def open(self, is_fixed: bool = False) -> Iterator[Sandbox]:
         """Yield a fresh sandbox of a tree. Raise ItemFailed where there is none."""
-        image = self.bug.image_name
+        image = self.bug.image
         if not self.host.has_image(image):
             raise ItemFailed(f"its image {image} is not here.")
         with self.host.open(image, self.label, self.host.workdir_of(image)) as sandbox:
@@ -154,10 +153,9 @@ class Reporter:
         self._client = models.client("issue") if settings.issue.writer == "llm" else None
         self._profiles = toml_of("codedata.bugs", "profiles.toml")["profiles"]
 
-    def stage(self, instances, step: str = "issue", made_by: str = "instances",
-              before: str = "agent --steps prove") -> Stage:
-        """Return the stage that reports these bugs, as the step of this name: `made_by` is the one
-        that makes them, by the words `before`."""
+    def stage(self, word: Word) -> Stage:
+        """Return the stage that reports the bugs of a word."""
+        root = self._settings.root
         n_calls = 2 * self._settings.issue.max_tries
         note = "no calls: no model is asked"
         identity = {"writer": self._settings.issue.writer, "texts": TEXTS}
@@ -166,18 +164,16 @@ class Reporter:
             prompts = digest([*map(_packaged, PROMPTS)])
             identity = {"writer": "llm", **self._client.spec.identity(), "prompts": prompts}
         return Stage(
-            f"bug_inject.{step}", make=self.make, identity=identity, cost_note=note,
-            reads=Reads(instances, made_by=f"bug_inject.{made_by}",
-                        fields=("base_commit", "patch", "test_patch", "FAIL_TO_PASS",
-                                "image_name")),
-            writes=Writes(Store(self._settings.root, Bug),
+            f"bug_inject.{word.prefix}issue", make=self.make, identity=identity, cost_note=note,
+            reads=Reads(bug_tasks(root, word.owns), FOLDERS, made_by=f"bug_inject.{word.maker}"),
+            writes=Writes(Store(root, BugReport),
                           fields=("problem_statement", "reproduction"),
                           optional=("reproduction",)),   # a person may write the statement alone
-            sum_up=lambda: [of_bugs(all_readable(self._settings.root, Bug))],
-            after=f"bug_inject.py {before}", then="export.py")
+            after=f"bug_inject.py {word.name}")
 
-    def make(self, bug: Bug) -> Bug:
-        """Return a bug with its report, and the reproduction where a model made one."""
+    def make(self, task: Task) -> BugReport:
+        """Return the report of a bug, and the reproduction where a model made one."""
+        bug = ProvenBug.of(task)
         label = f"issue-{bug.instance_id[:40]}-{secrets.token_hex(4)}"
         trees = Trees(bug, self._host, label)
         draw = random.Random(f"{self._settings.issue.seed} {bug.instance_id}")
@@ -191,11 +187,11 @@ class Reporter:
         if self._client is None:
             write = WITHOUT_MODEL[self._settings.issue.writer]
             form, text = write(bug, profile, hidden)
-            return replace(bug, problem_statement=text, reproduction={**made, "form": form})
+            return BugReport(bug.instance_id, bug.repo, text, {**made, "form": form})
         found = self._reproduce(trees, hidden, {"readme": readme, "code": code})
         text, noted = self._write(hidden, found, {"readme": readme, **profile})
         made |= {**asdict(found), "noted": noted}
-        return replace(bug, problem_statement=text, reproduction=made)
+        return BugReport(bug.instance_id, bug.repo, text, made)
 
     def _reproduce(self, trees: Trees, hidden: Hidden, known: Mapping[str, str]) -> Reproduction:
         """Return a reproduction that the model makes, once it shows the bug."""
@@ -208,7 +204,7 @@ class Reporter:
 
         bug = trees.bug
         parts = {**known, "patch": bug.bug_patch, "tests": "\n".join(bug.FAIL_TO_PASS),
-                 "log": PASSED.sub("", str(bug.evidence.get("log", "")))}
+                 "log": PASSED.sub("", bug.log)}
         return ask(self._client, read, fill(
             _packaged("reproduce.md"), repo=bug.repo, language=bug.language,
             symbol=bug.symbol or "the files below",
@@ -292,7 +288,7 @@ def facts_in(text: str, found: Reproduction, hidden: Hidden) -> list[Fact]:
     count as shown, and a plain word counts only where it stands as code."""
     bug, used = hidden.bug, names_used(text)
     history = [{"role": "user", "content": "\n".join((found.shown, *sorted(hidden.documented)))}]
-    commit = Commit(bug.instance_id, bug.repo, bug.language, bug.base_commit, "", "",
+    commit = Commit(bug.instance_id, bug.repo, bug.language, "", "", "",
                     sorted(hidden.fix.paths), bug.patch, bug.test_patch)
     return [fact for fact in find_facts(history, text, commit)
             if fact.text in used or not fact.text.isidentifier()]
@@ -313,18 +309,17 @@ def _look(sandbox: Sandbox) -> tuple[str, frozenset[str]]:
     return readme or "(nothing)", frozenset([*words.split(), *NAME.findall(words)])
 
 
-def _code(sandbox: Sandbox, bug: Bug) -> str:
+def _code(sandbox: Sandbox, bug: ProvenBug) -> str:
     """Return the functions that the bug changes, some that call these, and the failing tests with
     what they call of the tests."""
-    hidden = apply_patch(sandbox, bug.test_patch)[1] if bug.test_patch else {}
-    files = [file for file in sources_in(sandbox).files if file.path not in hidden]
+    files = [file for file in sources_in(sandbox).files if file.path not in bug.hidden]
     files += [SourceFile(path, language_of(path), text, True)
-              for path, text in hidden.items() if language_of(path)]
+              for path, text in bug.hidden.items() if language_of(path)]
     files.sort(key=lambda file: file.is_test)
     of_tests = {file.path for file in files if file.is_test}
     entities = all_entities(Sources(files))[0]
-    tests = {"::".join(place_of(restored_name(test), entities)) for test in bug.FAIL_TO_PASS}
-    ids = tests.union(bug.evidence.get("symbols") or [bug.symbol])
+    tests = {"::".join(place_of(test, entities)) for test in bug.failing}
+    ids = tests.union(bug.symbols or [bug.symbol])
     callers, helpers = set(), set()
     for edge in call_graph(files, entities):
         if edge.callee in ids and edge.caller.partition("::")[0] not in of_tests:

@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import takewhile
 
+from codedata.bugs.instances import ProvenBug
 from codedata.bugs.issue_checks import Hidden, shown_output
 from codedata.errors import Excluded
-from codedata.records import Bug
 from codedata.sandbox.factory import WORKDIR
 from codedata.texts import fill
 
@@ -26,12 +26,12 @@ MAX_LINES, MAX_CHARS = 8, 600   # of it that a report quotes
 OURS = "codedata"          # of the sandbox: its variables, and files
 
 
-def template_report(bug: Bug, profile: Mapping[str, str], hidden: Hidden,
+def template_report(bug: ProvenBug, profile: Mapping[str, str], hidden: Hidden,
                     may_be_name: bool = True) -> tuple[str, str]:
     """Return the form of a report made without a model, and its text. It says less where more would
     show what is hidden: of an error the type alone. Raise Excluded where no fact is left, or none
     but the name of what is wrong, unless it `may_be_name`."""
-    name, log = _name(bug, hidden), _log(bug)
+    name, log = _name(bug, hidden), bug.log
     raised = _of_project(RAISED.findall(log))
     types = _of_project(match[1] for match in map(ERROR_TYPE.match, FAILURE.findall(log)) if match)
     forms = [("name_and_error", error) for error in raised + types if name]
@@ -54,18 +54,18 @@ def _of_project(errors: Iterable[str]) -> list[str]:
             if not error.startswith(OF_TESTS) and OURS not in error.lower()][-1:]
 
 
-def _is_without_error(bug: Bug) -> bool:
+def _is_without_error(bug: ProvenBug) -> bool:
     """Return whether each failing test is known to end in an assertion. The log has its end alone,
     and of other runners than pytest it tells nothing."""
-    failures = FAILURE.findall(_log(bug))
+    failures = FAILURE.findall(bug.log)
     return len(failures) >= len(bug.FAIL_TO_PASS) and all(map(ASSERTION.match, failures))
 
 
-def f2p_report(bug: Bug, profile: Mapping[str, str], hidden: Hidden) -> tuple[str, str]:
+def f2p_report(bug: ProvenBug, profile: Mapping[str, str], hidden: Hidden) -> tuple[str, str]:
     """Return the form of a report that quotes what a failing test finds wrong, and its text; the
     longest that may be shown is taken. Where there is none, return the error that is raised."""
     name = _name(bug, hidden)
-    for failure in sorted({*_failures(_log(bug))}, key=lambda one: (-len(one), one)):
+    for failure in sorted({*_failures(bug.log)}, key=lambda one: (-len(one), one)):
         parts = {"failure": failure.replace("\n", "\n    "),
                  "about": name or bug.repo.rpartition("/")[2]}
         text = _filled(bug, profile["failure"], parts)
@@ -92,16 +92,12 @@ def _failures(log: str) -> Iterator[str]:
                 yield text
 
 
-def _log(bug: Bug) -> str:
-    return str(bug.evidence.get("log", ""))
-
-
-def _name(bug: Bug, hidden: Hidden) -> str:
+def _name(bug: ProvenBug, hidden: Hidden) -> str:
     """Return the name of what is changed, as far as a user knows it, or ""."""
     names = bug.symbol.rpartition("::")[2].split(".")   # a class, perhaps, and what is in it
     known = hidden.documented or {name for name in names if name[:1] != "_"}   # nothing documented
     return ".".join(takewhile(known.__contains__, names))
 
 
-def _filled(bug: Bug, text: str, parts: Mapping[str, str]) -> str:
+def _filled(bug: ProvenBug, text: str, parts: Mapping[str, str]) -> str:
     return fill(text, project=bug.repo.rpartition("/")[2], **parts).strip() + "\n"

@@ -7,25 +7,29 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from codedata.analysis.analyse import entity_of_test
 from codedata.analysis.measure import READ
-from codedata.bugs.instances import is_of_agent
-from codedata.checks.evidence import evidence_digest
+from codedata.bugs.instances import as_texts, is_of_agent
 from codedata.code.entities import language_of
 from codedata.code.environments import labelled
 from codedata.code.patches import diff_of, hunks_of, normalised
 from codedata.errors import BrokenRecord
 from codedata.progress import current_step
 from codedata.records import (
+    BUG,
     Analysis,
     BugVerdict,
+    Candidate,
     Candidates,
     Environment,
     Object,
+    RepoMeta,
+    Task,
     Verdicts,
 )
 from codedata.run_loop import Stage
@@ -34,14 +38,15 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Derived, Store, digest
+from codedata.tasks.folder import with_about
 from codedata.tasks.prove import Proof, Prover
-from codedata.tasks.verifier.junit import escaped_name
 
-LOG_PARSER, EVAL_TYPE = "parse_log_pytest", "pass_and_fail"   # of swebench, for its eval_script
+CATEGORY = "debugging"     # of tasks, as Harbor has them
 MAX_SUBTLE, MAX_SUBTLE_SHARE = 5, 0.1   # tests that a subtle bug breaks: whichever is more
 MAX_LINTED = 1_000_000     # bytes of a file that pyflakes is given
 LINT_S, LINT_TEXT_S = 60, 2   # seconds for pyflakes, and for each text
 MESSAGE = re.compile(r"(\w+\.py):\d+:(?:\d+:?)? (.*)")
+Proven = tuple[str, Object, Task | None]   # see proven()
 LINE = re.compile(r"line \d+")     # another one of the file, which a patch may have moved
 
 
@@ -58,11 +63,9 @@ class Change:
     """Hold a change that is to be proven, and who made it."""
 
     instance_id: str
-    diff: str
-    symbol: str              # of the changed function, as who made it has named it, or ""
+    candidate: Candidate
     method: str
-    trajectory: str
-    usage: Object
+    item: str                # its file in bug/_candidates/
 
 
 def batches_in(root: Path) -> Derived:
@@ -100,42 +103,43 @@ class BugProver:
             "bug_inject.prove", make=self.make,
             reads=Reads(batches_in(root), ("base_commit", "candidates", "same_as"),
                         made_by="bug_inject.inject"),
-            joined=(Reads(environments, (*READ, "test_script"), made_by="env_setup",
-                          same="base_commit"), of_analyses(analyses)),
+            joined=read_by_proof(root, environments, (*READ, "test_script"), analyses),
             writes=Writes(Store(root, Verdicts), tuple(Verdicts.__dataclass_fields__)),
             identity={"hide_tests": bug.hide_tests, "max_broken_share": bug.max_broken_share},
             cost_note="no calls: no model is asked",
             after="bug_inject.py agent --steps inject", then="bug_inject.py agent --steps issue")
 
-    def make(self, batch: Batch, environment: Environment,
-             analysis: Analysis | None) -> Verdicts:
+    def make(self, batch: Batch, environment: Environment, analysis: Analysis | None,
+             meta: RepoMeta | None) -> Verdicts:
         """Return a verdict for each candidate. Raise ItemFailed where the environment has drifted,
         Excluded where no image can be made of it."""
         name = environment.repo_name
         started = time.monotonic()
         with labelled(self._host, name) as label:
-            verdicts = [self._verdict(batch, i, environment, analysis, label)
-                        for i in range(len(batch.candidates))]
+            prove = partial(proven, self._prover, environment, analysis, meta, label)
+            verdicts = [_verdict(batch, i, prove) for i in range(len(batch.candidates))]
         return Verdicts(environment.repo, name, environment.base_commit, verdicts,
                         round(time.monotonic() - started, 1))
 
-    def _verdict(self, batch: Batch, i: int, environment: Environment,
-                 analysis: Analysis | None, label: str) -> BugVerdict:
-        candidate = batch.candidates[i]
-        current_step().within = f"candidate {i + 1} of {len(batch.candidates)}"
-        diff = candidate["diff"]
-        change = Change(f"{batch.name}.{normalised(diff)[:8]}", diff, candidate.get("symbol") or "",
-                        batch.method, batch.trajectory, batch.usage)
-        why, instance, evidence = f"it is the same change as {batch.same_as[i]}", None, {}
-        if not batch.same_as[i]:
-            why, evidence, instance = proven(self._prover, environment, change, analysis, label)
-        return BugVerdict(diff=digest(diff), instance_id=change.instance_id, good=not why,
-                          reason=why, instance=instance, evidence=evidence)
+
+def _verdict(batch: Batch, i: int, prove: Callable[[Change], Proven]) -> BugVerdict:
+    candidate = batch.candidates[i]
+    current_step().within = f"candidate {i + 1} of {len(batch.candidates)}"
+    name = f"{batch.name}.{normalised(candidate['diff'])[:8]}"
+    why, shown, task = f"it is the same change as {batch.same_as[i]}", {}, None
+    if not batch.same_as[i]:
+        why, shown, task = prove(Change(name, candidate, batch.method, batch.name))
+    return BugVerdict(diff=digest(candidate["diff"]), instance_id=name, good=not why, reason=why,
+                      instance=task and as_texts(task), evidence=shown)
 
 
-def of_analyses(analyses: Store) -> Reads:
-    """Return how a proof reads the analyses of repositories: for distances, if there is one."""
-    return Reads(analyses, ("entities", "edges", "files"), same="base_commit", optional=True)
+def read_by_proof(root: Path, environments: Derived, fields: tuple[str, ...],
+                  analyses: Store) -> tuple[Reads, ...]:
+    """Return what a proof reads beside a candidate: its environment and, where they are there, the
+    analysis, for distances, and the licence, for which nothing is proven again."""
+    return (Reads(environments, fields, made_by="env_setup", same="base_commit"),
+            Reads(analyses, ("entities", "edges", "files"), same="base_commit", optional=True),
+            Reads(Store(root, RepoMeta), (), same="base_commit", optional=True))
 
 
 def check_repository(record: Candidates, store: Store, name: str) -> None:
@@ -145,38 +149,26 @@ def check_repository(record: Candidates, store: Store, name: str) -> None:
                            str(store.path(name)), "Rename the file, or mend its repo_name.")
 
 
-def proven(prover: Prover, environment: Environment, change: Change, analysis: Analysis | None,
-           label: str) -> tuple[str, Object, Object | None]:
-    """Return (why a change is no bug, or ""; its evidence; the fields of its Bug without these and
-    those of the step `issue`, None where it is none). Raise as Prover.prove() does."""
-    proof = prover.prove(environment, change.diff, change.instance_id, label)
-    evidence = {"runs": proof.runs, "log": proof.log}
+def proven(prover: Prover, environment: Environment, analysis: Analysis | None,
+           meta: RepoMeta | None, label: str, change: Change) -> Proven:
+    """Return (why a change is no bug, or ""; what the runs showed; its task without an instruction,
+    None where it is none). Raise as Prover.prove() does."""
+    diff, method = change.candidate["diff"], change.method
+    proof = prover.prove(environment, diff, change.instance_id, label, kind=BUG)
     if proof.trouble:
-        return proof.trouble, evidence, None
-    evidence |= effects(proof, analysis)
-    instance = _instance(change, environment, proof, evidence)
-    return "", evidence | {"digest": evidence_digest(instance)}, instance
-
-
-def _instance(change: Change, environment: Environment, proof: Proof, evidence: Object) -> Object:
-    """Return the fields of a Bug, without its evidence and those of the step `issue`."""
-    symbols, path = evidence["symbols"], min(proof.before | proof.after)
-    symbol = change.symbol
-    n_broken, n_before = evidence["broken"], evidence["tests"]
-    return {
-        "instance_id": change.instance_id,
-        "repo": environment.repo, "base_commit": proof.base_commit, "patch": proof.patch,
-        "test_patch": proof.test_patch, "hints_text": "", "created_at": proof.created_at,
-        "version": "", "environment_setup_commit": environment.base_commit,
-        "FAIL_TO_PASS": [*map(escaped_name, proof.fail_to_pass)],
-        "PASS_TO_PASS": [*map(escaped_name, proof.pass_to_pass)],
-        "image": proof.image.name, "image_name": proof.image.name,
-        "eval_script": proof.eval_script, "log_parser": LOG_PARSER, "eval_type": EVAL_TYPE,
-        "bug_patch": proof.bug_patch, "source_commit": environment.base_commit,
-        "language": language_of(path), "method": change.method,
-        "symbol": symbol if symbol in symbols or not symbols else symbols[0],
-        "grade": grade_of(n_broken, n_before, evidence["new_messages"]),
-        "trajectory": change.trajectory, "usage": change.usage}
+        return proof.trouble, {"runs": proof.runs, "log": proof.log}, None
+    shown = {**proof.task.proof, **effects(proof, analysis)}
+    symbols, language = shown["symbols"], language_of(min(proof.before | proof.after))
+    symbol = change.candidate.get("symbol") or ""
+    licence = meta.licence if meta else environment.row.get("licence")
+    tags = language, BUG, str(change.candidate.get("family") or method)
+    return "", shown, with_about(
+        replace(proof.task, proof=shown), method=method, language=language,
+        symbol=symbols[0] if symbols and symbol not in symbols else symbol,
+        grade=grade_of(shown["broken"], shown["tests"], shown["new_messages"]),
+        licence=licence and str(licence), labels={
+            "category": CATEGORY, "tags": [*filter(None, tags)]},
+        made_from={"directory": Candidates.directory, "item": change.item, "digest": digest(diff)})
 
 
 def grade_of(n_broken: int, n_before: int, new_messages: Sequence[str]) -> str:
@@ -203,9 +195,7 @@ def effects(proof: Proof, analysis: Analysis | None) -> Object:
             "lines_added": sum(len(hunk.added) for hunk in hunks),
             "symbols": symbols,
             "distance": distances(proof.fail_to_pass, symbols, analysis) if analysis else None,
-            "new_messages": new_messages(proof.before, proof.after),
-            "tests_visible": bool(proof.tests_visible), "why_visible": proof.tests_visible,
-            "image_trouble": proof.image.trouble}
+            "new_messages": new_messages(proof.before, proof.after)}
 
 
 def symbols_at(lines: Iterable[tuple[str, int]], analysis: Analysis) -> list[str]:

@@ -9,7 +9,7 @@ from codedata.analysis.measure import Measurer
 from codedata.bugs import combine, model_edits
 from codedata.bugs.generate import METHOD, Generator
 from codedata.bugs.inject import Injector
-from codedata.bugs.instances import instances_in, instances_stage, is_of_scale
+from codedata.bugs.instances import AGENT, SCALE, Word, instances_stage, instruct_stage
 from codedata.bugs.issue_report import Reporter
 from codedata.bugs.preprocess import Analyses, Preprocessed
 from codedata.bugs.prove import BugProver
@@ -18,11 +18,9 @@ from codedata.bugs.validate import Validator
 from codedata.bugs.write_chosen import ChosenProver
 from codedata.code.environments import Environments
 from codedata.llm import Models
-from codedata.records import Bug
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
-from codedata.store import Store
 
 STRATEGIES = (METHOD, *model_edits.STRATEGIES, *combine.STRATEGIES)
 Steps = dict[str, Callable[[Models], Stage]]
@@ -54,8 +52,7 @@ class Stages:
             "prove": lambda models: BugProver(settings, host(models)).stage(
                 self._environments(), self._analyses()),
             "instances": lambda models: instances_stage(settings.root),
-            "issue": lambda models: Reporter(settings, models, host(models)).stage(
-                instances_in(settings.root))}
+            **self._told(AGENT)}
 
     def scale(self) -> Steps:
         """Return the functions that make the stages of `scale`, by step."""
@@ -69,9 +66,12 @@ class Stages:
                 .stage(self._environments(), self._analyses("tests")), refresh=self.is_full),
             "report": lambda models: ChosenProver(settings, host(models)).stage(
                 self._environments(), self._analyses()),
-            "issue": lambda models: Reporter(settings, models, host(models)).stage(
-                Store(settings.root, Bug, only=is_of_scale, derived=True), "scale_issue",
-                "report", "scale --steps report")}
+            **self._told(SCALE)}
+
+    def _told(self, word: Word) -> Steps:
+        settings = self.settings
+        return {"issue": lambda models: Reporter(settings, models, self._host(models)).stage(word),
+                "instruct": lambda models: instruct_stage(settings.root, word)}
 
     def _maker(self, models: Models):
         """Return what makes candidates by the strategy."""

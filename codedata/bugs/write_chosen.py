@@ -1,26 +1,25 @@
 """Prove each chosen bug as an agent's is proven, and write it: the step `report` of
 `bug_inject.py scale`. The proof, not screening, decides; whether both saw the same tests fail is in
-the evidence."""
+proof.json."""
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from codedata.analysis.measure import JUDGED_BY
 from codedata.bugs.choose import STAGE, ChosenBug, chosen_in
-from codedata.bugs.instances import OF_ISSUE, PROVEN_FIELDS
-from codedata.bugs.prove import Change, of_analyses, proven
+from codedata.bugs.instances import PROVEN_FIELDS, ProvenBug, bug_tasks
+from codedata.bugs.prove import Change, proven, read_by_proof
 from codedata.bugs.validate import operator_of
 from codedata.bugs.yields_page import write_yields, yields_in_words
 from codedata.code.environments import labelled
 from codedata.errors import Excluded
-from codedata.records import Analysis, Bug, Environment
+from codedata.records import Analysis, Environment, RepoMeta, Task
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
-from codedata.store import Store
 from codedata.tasks.prove import Prover
-from codedata.tasks.verifier.junit import restored_name
 
 SCREENED = ("verdict", "how", "n_run", "seconds", "audited")   # of a verdict's evidence
 
@@ -41,31 +40,29 @@ class ChosenProver:
             STAGE, make=self.make,
             reads=Reads(chosen_in(root, bug), ("base_commit", "diff"),
                         made_by="bug_inject.validate"),
-            joined=(Reads(environments, JUDGED_BY, made_by="env_setup", same="base_commit"),
-                    of_analyses(analyses)),
-            writes=Writes(Store(root, Bug), PROVEN_FIELDS),
+            joined=read_by_proof(root, environments, JUDGED_BY, analyses),
+            writes=Writes(bug_tasks(root), PROVEN_FIELDS),
             identity={"hide_tests": bug.hide_tests, "max_broken_share": bug.max_broken_share},
             cost_note="no calls: no model is asked", finish=lambda: write_yields(root, bug),
             sum_up=lambda: yields_in_words(root, bug),
             after="bug_inject.py scale --steps validate",
             then="bug_inject.py scale --steps issue")
 
-    def make(self, chosen: ChosenBug, environment: Environment, analysis: Analysis | None) -> Bug:
-        """Return a chosen bug with its proof. Raise Excluded where the proof says that it is none,
+    def make(self, chosen: ChosenBug, environment: Environment, analysis: Analysis | None,
+             meta: RepoMeta | None) -> Task:
+        """Return the task of a chosen bug. Raise Excluded where the proof says that it is none,
         ItemFailed where the environment has drifted."""
         name, candidate = chosen.name, chosen.candidate
-        screened = chosen.verdict["evidence"]
-        started = time.monotonic()
-        change = Change(name, chosen.diff, candidate.get("symbol") or "", chosen.method, "", {})
+        screened, started = chosen.verdict["evidence"], time.monotonic()
+        change = Change(name, candidate, chosen.method, chosen.item)
         with labelled(self._host, name) as label:
-            trouble, evidence, instance = proven(self._prover, environment, change, analysis, label)
+            trouble, shown, task = proven(self._prover, environment, analysis, meta, label, change)
         if trouble:
             raise Excluded(f"its proof says no: {trouble}", name)
-        failing = sorted(map(restored_name, instance["FAIL_TO_PASS"]))
-        evidence |= {
-            "operator": operator_of(candidate), "family": str(candidate.get("family") or ""),
+        return replace(task, proof={
+            **shown, "operator": operator_of(candidate),
+            "family": str(candidate.get("family") or ""),
             "lines": candidate.get("lines") or [], "summary": candidate.get("summary") or "",
             "seconds": round(time.monotonic() - started, 1),
             "screened": {**{key: screened[key] for key in SCREENED if key in screened},
-                         "same_tests": screened.get("failing") == failing}}
-        return Bug(**dict.fromkeys(OF_ISSUE), **instance, evidence=evidence)
+                         "same_tests": screened.get("failing") == ProvenBug.of(task).failing}})

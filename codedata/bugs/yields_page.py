@@ -1,6 +1,6 @@
 """Count what candidates come to, by operator, family, language and repository, and build the page
-bug/_report.html of it. All is read from bug/ alone: candidates, verdicts, bugs, and the ledger's
-lines of those that the proof has refused.
+bug/_report.html of it. All is read from bug/ and task/ alone: candidates, verdicts, bugs, and the
+ledger's lines of those that the proof has refused.
 
 codedata/page/ assembles the HTML file; yields_page.js beside this file lays it out. Equal
 directories give equal bytes.
@@ -14,7 +14,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from codedata.bugs.choose import STAGE, chosen_in
-from codedata.bugs.instances import is_of_scale
+from codedata.bugs.instances import bug_tasks, is_of_scale
 from codedata.bugs.validate import operator_of
 from codedata.code.entities import language_of
 from codedata.errors import BrokenRecord
@@ -22,7 +22,7 @@ from codedata.layouts import write_atomic
 from codedata.page import charts
 from codedata.page.builder import build, shortened
 from codedata.progress import plural
-from codedata.records import Bug, Candidates, Object, Verdicts
+from codedata.records import BugReport, Candidates, Object, Task, Verdicts
 from codedata.settings import BugSettings
 from codedata.store import Store, digest, known
 from codedata.texts import text_of
@@ -86,7 +86,7 @@ def _seconds(evidence: Object) -> float:
 def yields_of(root: Path, settings: BugSettings) -> tuple[Counter, Groups, Counter, Counter]:
     """Return the counts (COUNTS) of all candidates, those of each name in each of GROUPS, how often
     the proof gave each reason to refuse one, and how often screening gave each other verdict."""
-    bugs, chosen = Store(root, Bug).open(), chosen_in(root, settings).open()
+    bugs, chosen = bug_tasks(root).open(), chosen_in(root, settings).open()
     refused = {name: attempt.error for (stage, name), attempt in bugs.ledger.excluded.items()
                if stage == STAGE and name in chosen and name not in bugs}
     total, others = Counter(), Counter()
@@ -105,12 +105,13 @@ def yields_of(root: Path, settings: BugSettings) -> tuple[Counter, Groups, Count
     return total, groups, Counter(refused.values()), others
 
 
-def _of_bug(bug: Bug) -> Counter:
+def _of_bug(bug: Task) -> Counter:
     """Return the counts of a bug that is written."""
-    screened = bug.evidence.get("screened") or {}
-    return Counter({"written": 1, "subtle": int(bug.grade == "subtle"),
+    proof = bug.proof or {}
+    screened = proof.get("screened") or {}
+    return Counter({"written": 1, "subtle": int(bug.about.get("grade") == "subtle"),
                     "other_tests": int(not screened.get("same_tests", True)),
-                    "proof_s": bug.evidence.get("seconds") or 0.0})
+                    "proof_s": _seconds(proof)})
 
 
 # what is shown -----------------------------------------------------------------------------------
@@ -120,7 +121,7 @@ def write_yields(root: Path, settings: BugSettings) -> list[str]:
     total, *others = yields_of(root, settings)
     if not total:
         return []
-    path = Path(root, Bug.directory, PAGE)
+    path = Path(root, BugReport.directory, PAGE)
     write_atomic(path, page(total, *others))
     return [f"      yields by operator: {path.relative_to(root)}"]
 

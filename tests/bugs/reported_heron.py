@@ -1,14 +1,14 @@
-"""Provide a bug of a small project, heron, with its image and its verdict."""
+"""Provide a bug of a small project, heron, with its image."""
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+import proven
 import pytest
-from conftest import write_json
 from projects import Project
 
-from codedata.bugs.instances import OF_ISSUE
+from codedata.records import Task
 
 CLEAN = Project("wading")
 HERON = CLEAN.texts["heron/wading.py"]
@@ -33,33 +33,25 @@ LOG = ("    def test_wades_up_to_the_knee():\n>       wade(35)\n"
        "FAILED tests/test_wading.py::test_wades_up_to_the_knee - ValueError: too deep: 35")
 
 
-def a_bug(n: int = 1, **fields) -> dict:
-    return {"instance_id": f"heron.agent-{n}.0123abcd", "repo": "birds/heron",
-            "base_commit": "0" * 40, "patch": GOLD, "test_patch": "", "hints_text": "",
-            "created_at": "2024-01-02T03:04:05Z", "version": "1",
-            "FAIL_TO_PASS": ["tests/test_wading.py::TestDeep::test_wades_up_to_the_knee[a%20b]"],
-            "PASS_TO_PASS": ["tests/test_wading.py::test_name"],
-            "environment_setup_commit": "0" * 40, "image": PROJECT.image, "eval_script": "",
-            "log_parser": "", "eval_type": "pass_and_fail", "bug_patch": BUG_PATCH,
-            "source_commit": "0" * 40, "image_name": PROJECT.image, "language": "python",
-            "method": "agent", "symbol": "heron/wading.py::_pace_of", "evidence": {"log": LOG},
-            "grade": "subtle", "trajectory": "", "usage": {}, **fields}
+def a_bug(n: int = 1, log: str = LOG, **fields) -> Task:
+    given = {"patch": GOLD, "bug_patch": BUG_PATCH, "image": PROJECT.image, "instruction": None,
+             "symbol": "heron/wading.py::_pace_of",
+             "FAIL_TO_PASS": [
+                 "tests/test_wading.py::TestDeep::test_wades_up_to_the_knee[a%20b]"],
+             "hidden": {}, "proof": {"log": log}, **fields}
+    return proven.a_bug(f"heron.agent-{n}.0123abcd", **given)
 
 
-def write_bugs(root: Path, *bugs: dict) -> None:
-    """Write the verdicts of which the step `instances` makes these bugs."""
-    for bug in bugs or (a_bug(),):
-        name = bug["instance_id"]
-        instance = {key: value for key, value in bug.items() if key not in (*OF_ISSUE, "evidence")}
-        verdict = {"diff": "0" * 16, "instance_id": name, "good": True, "reason": "",
-                   "instance": instance, "evidence": bug["evidence"]}
-        write_json(root / "bug" / "_verdicts" / f"{name.rpartition('.')[0]}.json", {
-            "repo": bug["repo"], "repo_name": "heron", "base_commit": bug["source_commit"],
-            "verdicts": [verdict], "seconds": 1.0})
+def bug_path(root: Path, n: int = 1) -> Path:
+    return root / "bug" / f"heron.agent-{n}.0123abcd.json"
 
 
 def read_bug(root: Path, n: int = 1) -> dict:
-    return json.loads((root / "bug" / f"heron.agent-{n}.0123abcd.json").read_text())
+    """Return the report of a bug, of which its task has the text."""
+    report = json.loads(bug_path(root, n).read_text())
+    task = root / "task" / f"heron.agent-{n}.0123abcd"
+    assert (task / "instruction.md").read_text() == report["problem_statement"]
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -24,8 +24,13 @@ from conftest import (
 from engine_line import EngineLine
 from heron_environment import PROJECT, an_environment, write_env
 from judged import read_json
+from proven import bug_images
 from scenario import Scenario
 from setups import CA_BUNDLE, wait_till_reaped
+
+from codedata.records import Task
+from codedata.store import Store
+from codedata.tasks.folder import GOLD, REVERSE, image_of, text_in
 
 DEEP, AT_THREE = "2 * depth + (depth > 14)", "2 * depth - (depth == 3)"
 ROW = ("repo", "repo_name", "image_name", "base_commit", "test_case_result")
@@ -66,8 +71,7 @@ def bittern(tmp_path_factory):
     PROJECT.make()
     write_env(root, an_environment("bittern", base_commit="", install_script="true\n"))
     yield root
-    records = tmp_path_factory.getbasetemp().glob("*/**/bug/[!_]*.json")
-    images = {read_json(path)["image"] for path in records}
+    images = bug_images(tmp_path_factory.getbasetemp())
     subprocess.run(["docker", "image", "rm", "-f", *images], capture_output=True)
 
 
@@ -97,10 +101,11 @@ def bug_inject(root, model, *flags, script=run_script, **options):
     return script("bug_inject.py", root, "agent", *ca, *flags_for(model, *flags), **more, **options)
 
 
-def bugs(root) -> dict[str, dict]:
-    """Return {item: bug} of a root."""
-    return {path.stem.rpartition(".")[0]: read_json(path)
-            for path in sorted((root / "bug").glob("[!_]*.json"))}
+def bugs(root) -> dict[str, Task]:
+    """Return {item: bug} of a root, all of whose tasks can be read."""
+    store = Store(root, Task).open()
+    assert not store.broken
+    return {name.rpartition(".")[0]: store.read(name) for name in store.names()}
 
 
 def no_call(model):
@@ -113,16 +118,17 @@ def no_call(model):
 def test_a_repository_comes_to_bugs_with_reports_in_images_of_one_commit(finished, model):
     found = bugs(finished)
     assert [*found] == ["bittern.agent-1", "bittern.agent-2"]
-    assert [bug["symbol"] for bug in found.values()] == ["heron.py::wade"] * 2
-    for bug in found.values():
-        assert bug["grade"] == "subtle" and "Off by one" in bug["problem_statement"]
-        log = subprocess.check_output(["docker", "run", "--rm", bug["image"], "git", "log", "--all",
-                                       "--format=%H"], text=True)
-        assert log.split() == [bug["base_commit"]]
-        assert (finished / bug["trajectory"]).is_file()
+    assert [bug.about["symbol"] for bug in found.values()] == ["heron.py::wade"] * 2
+    for name, bug in found.items():
+        assert bug.about["grade"] == "subtle" and "Off by one" in bug.instruction
+        log = subprocess.check_output(["docker", "run", "--rm", image_of(bug), "git", "log",
+                                       "--all", "--format=%H"], text=True)
+        assert log.split() == [bug.about["task_commit"]] and bug.about["made_from"]["item"] == name
+        made = read_json(finished / f"bug/_candidates/{name}.json")
+        assert (finished / made["trajectory"]).is_file()
     is_idle = no_call(model)
     done = bug_inject(finished, model, "--only", "bittern.*", "--limit", 2)
-    assert done.stderr.count("nothing to do") == 6 and is_idle()
+    assert done.stderr.count("nothing to do") == 7 and is_idle()
 
 
 @pytest.mark.docker
@@ -146,11 +152,11 @@ def test_the_three_lines_run_word_for_word(bittern, model, tmp_path):
     run("python bug_inject.py agent --steps bug_issue --input enriched.jsonl "
         "--output-root ./output")
     [bug] = bugs(tmp_path / "output").values()
-    assert bug["problem_statement"] and not (tmp_path / "output/analysis/bittern.json").exists()
+    assert bug.instruction and not (tmp_path / "output/analysis/bittern.json").exists()
     is_idle = no_call(model)
     printed = run("python bug_inject.py agent --steps all --input input.jsonl --output "
                   "enriched.jsonl --output-root ./output")
-    assert printed.count("nothing to do") == 4 and is_idle()
+    assert printed.count("nothing to do") == 5 and is_idle()
     assert json.loads((tmp_path / "enriched.jsonl").read_text())["analysis"] == (
         "output/analysis/bittern.json")
 
@@ -158,25 +164,26 @@ def test_the_three_lines_run_word_for_word(bittern, model, tmp_path):
 @pytest.mark.docker
 def test_what_a_person_edits_is_proven_again_kept_or_left_out_by_name(root, model):
     (first, one), (_, two) = bugs(root).items()
-    other = one["bug_patch"].replace("depth > 14", "depth > 15")
+    old, kept = one.instance_id, two.instance_id
+    other = text_in(one.solution, REVERSE).replace("depth > 14", "depth > 15")
     edit(root / f"bug/_candidates/{first}.json",
          lambda record: record["candidates"][0].update(diff=other))
-    edit(root / f"bug/{two['instance_id']}.json", problem_statement="I say so.")
+    edit(root / f"bug/{kept}.json", problem_statement="I say so.")
     is_idle = no_call(model)
     printed = bug_inject(root, model, "--steps", "prove,issue", "--issue-writer", "template").stderr
     assert "stale 1" in printed and "orphan 1" in printed and is_idle()
-    names = {path.stem for path in (root / "bug").glob("[!_]*.json")}
-    [new] = names - {one["instance_id"], two["instance_id"]}
+    names = {path.name for path in (root / "task").glob("[!_]*")}
+    [new] = names - {old, kept}
     assert len(names) == 3 and new.startswith(f"{first}.")
-    edit(root / f"bug/{new}.json", patch=two["patch"])
+    (root / f"task/{new}/solution/{GOLD}").write_text(text_in(two.solution, GOLD))
     run_script("export.py", root, "--formats", "swebench,swesmith")
     left_out = map(json.loads, (root / "export/left_out.jsonl").read_text().splitlines())
     assert {line["name"]: line["reason"] for line in left_out} == {
-        one["instance_id"]: "orphan", new: "not as proven"}
+        old: "orphan", new: "not as proven"}
     row = json.loads((root / "export/swebench/train.jsonl").read_text())
-    assert (row["instance_id"], row["problem_statement"]) == (two["instance_id"], "I say so.")
+    assert (row["instance_id"], row["problem_statement"]) == (kept, "I say so.")
     bug_inject(root, model, "--prune")
-    assert not (root / f"bug/{one['instance_id']}.json").exists()
+    assert not (root / f"task/{old}").exists() and not (root / f"bug/{old}.json").exists()
 
 
 @pytest.fixture
@@ -198,6 +205,7 @@ def test_two_kills_leave_whole_records_and_cost_no_more_than_what_was_in_flight(
         kill(process)
         for path in analysed.glob("bug/**/[!_]*.json"):
             read_json(path)
+        bugs(analysed)
     assert bug_inject(analysed, model, *flags).returncode == 0
     assert len(bugs(analysed)) == 1 and model.n_requests - before <= N_CALLS + len(pids)
     wait_till_reaped(analysed, pids)

@@ -10,9 +10,8 @@ from proven import write_bug
 from scaled import a_candidate, a_verdict, id_of, write_judged
 
 from codedata.bugs.choose import STAGE, Good, choose, chosen_in
-from codedata.records import Bug
+from codedata.bugs.instances import bug_tasks
 from codedata.settings import BugSettings
-from codedata.store import Store
 
 WIDE = BugSettings(max_instances=1000, max_per_symbol=1000, max_per_operator=1000,
                    max_per_failing_set=1000, max_trivial_share=1.0)
@@ -108,7 +107,7 @@ def test_the_view_takes_good_verdicts_on_what_stands_there(tmp_path):
     record = view.read(id_of(good))
     assert (record.instance_id, record.diff) == ("heron", good["diff"])
     assert view.facts(id_of(good)).digests["diff"] == a_verdict(good)["diff"]
-    assert view.covers("heron.agent-1.0123abcd") and not view.covers(id_of(edited))
+    assert not view.covers(id_of(edited))
 
 
 @pytest.mark.parametrize("name", ["../../x.off-by-one.0123abcd", "crane.off-by-one.0123abcd",
@@ -127,10 +126,9 @@ def test_what_the_proof_has_refused_keeps_its_place(tmp_path):
     write_judged(tmp_path, "heron.1", several)
     strict = BugSettings(**{**vars(WIDE), "max_instances": 2})
     first, _ = chosen_in(tmp_path, strict).open().names()
-    store = Store(tmp_path, Bug)
-    (tmp_path / "bug").mkdir(exist_ok=True)
-    store.open().note(first, stage=STAGE, state="excluded", instance_id="heron", error="no",
-                      read="0", settings="")
+    (tmp_path / "task").mkdir()
+    bug_tasks(tmp_path).open().note(first, stage=STAGE, state="excluded", error="no", read="0",
+                                    instance_id="heron", settings="")
     write_judged(tmp_path, "heron.2", [a_candidate(f"depth + {n}") for n in range(20)])
     assert first in chosen_in(tmp_path, strict).open().names()
 

@@ -1,19 +1,20 @@
 """Check candidates that are made of proven bugs, and of pull requests that are undone."""
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 from conftest import write_json
 from proof_heron import HERON, IMAGE, RUN, environment_of, factory_of, make_image
-from reported_heron import a_bug
+from proven import a_bug, write_task
 
 from codedata.bugs.combine import Combiner, combinations, merged, part_of
+from codedata.bugs.instances import ProvenBug
 from codedata.bugs.preprocess import Analyses
 from codedata.code.environments import Environments
 from codedata.code.patches import diff_of
 from codedata.errors import Excluded
-from codedata.records import Bug, parse
 from codedata.sandbox import docker_engine
 from codedata.settings import Settings
 
@@ -32,9 +33,8 @@ def a_part(name: str, path: str, line: int, *failing: str, lines: int = 1):
     return part_of(bug_of(name, diff, *failing), TEXTS)
 
 
-def bug_of(name: str, diff: str, *failing: str, **fields) -> Bug:
-    given = a_bug(instance_id=name, bug_patch=diff, FAIL_TO_PASS=[*failing], **fields)
-    return parse(Bug, given, name, "")
+def bug_of(name: str, diff: str, *failing: str) -> ProvenBug:
+    return ProvenBug.of(a_bug(name, bug_patch=diff, FAIL_TO_PASS=failing))
 
 
 def drawn(*parts, seed: int = 0) -> dict[str, tuple[dict, dict]]:
@@ -87,7 +87,7 @@ def written(root: Path, **bugs: dict) -> None:
     write_json(root / "bug/_config/heron.json", CONFIG)
     for name, fields in bugs.items():
         id = fields.pop("id", f"heron.boundary.{name}")
-        write_json(root / f"bug/{id}.json", a_bug(instance_id=id, **fields))
+        write_task(root, a_bug(id, **fields))
 
 
 def write_commit(root: Path, id: str = "heron-7", repo: str = "birds/heron", **fields) -> None:
@@ -113,7 +113,7 @@ def test_what_is_combined_are_scales_own_bugs_of_the_same_source(tmp_path):
     assert items.read("heron.combine-1").part == ["heron.boundary.p", "heron.boundary.q"]
     assert items.covers("heron.3") and items.covers("heron.modify-3")
     assert not items.covers("heron.combine-2")
-    (tmp_path / "bug/heron.boundary.q.json").unlink()
+    shutil.rmtree(tmp_path / "task/heron.boundary.q")
     assert not [*stage_of(tmp_path, "combine")[0].names()]
 
 

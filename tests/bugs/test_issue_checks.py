@@ -2,17 +2,17 @@
 from __future__ import annotations
 
 import pytest
-from reported_heron import a_bug
+from reported_heron import GOLD, a_bug
 
+from codedata.bugs.instances import ProvenBug
 from codedata.bugs.issue_checks import Hidden, names_used, shown_output
 from codedata.bugs.issue_report import Ran
-from codedata.records import Bug
 
 SCRIPT = "reproduce.py"
 
 
 def hidden(*documented: str, **fields) -> Hidden:
-    return Hidden(Bug(**a_bug(**fields)), frozenset(documented))
+    return Hidden(ProvenBug.of(a_bug(**fields)), frozenset(documented))
 
 
 @pytest.mark.parametrize("test, names", [
@@ -49,7 +49,7 @@ def test_plain_words_count_as_names_only_where_they_are_written_as_code():
 
 
 def test_words_of_the_language_are_no_names_of_the_fix():
-    patch = a_bug()["patch"].replace("LEG_CM - 10:", "len(depth) is None:")
+    patch = GOLD.replace("LEG_CM - 10:", "len(depth) is None:")
     assert hidden(patch=patch).in_report("`len(x)` is None, see ValueError", "") == []
 
 

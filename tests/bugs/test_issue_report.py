@@ -1,20 +1,19 @@
 """Test that reports are written from a user's side, from a reproduction that shows the bug."""
 from __future__ import annotations
 
-import json
 import re
 
 import pytest
-from conftest import flags_for, run_here, write_toml
+from conftest import flags_for, run_here, write_json, write_toml
 from fake_llm import Say
-from reported_heron import a_bug, read_bug, write_bugs
+from proven import write_task
+from reported_heron import a_bug, bug_path, read_bug
 from reported_heron import heron_bug as heron_bug  # a fixture
 
 import bug_inject
-from codedata.code.patches import diff_of
 
 pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("heron_bug")]
-STEP = ("agent", "--steps", "instances,issue")
+STEP = ("agent", "--steps", "issue")
 SCRIPT = "import heron\n\nprint(heron.wade(20))\nprint(heron.wade(33))\n"
 ERROR = "ValueError: too deep: 33"
 TEXT = f"""wade() refuses shallow water
@@ -37,8 +36,9 @@ def report(tmp_path, fake_llm):
     """Return a function: report(reply, …) runs the step on one bug with these replies."""
     def run(*replies, flags=(), more="", bugs=()) -> int:
         write_toml(tmp_path, more=more)
-        if not (tmp_path / "bug").exists():
-            write_bugs(tmp_path, *bugs)
+        if not (tmp_path / "task").exists():
+            for bug in bugs or (a_bug(),):
+                write_task(tmp_path, bug)
         fake_llm.script(*replies)
         return run_here(bug_inject.main, tmp_path, *STEP, *flags_for(fake_llm, *flags))
     return run
@@ -89,7 +89,7 @@ def test_an_endless_reproduction_is_ended_and_the_item_fails_after_the_last_try(
     assert report(endless, "x", more=settings) == 1
     assert "did not end within 3 s" in fake_llm.requests[1].text and fake_llm.n_requests == 2
     assert "0 blocks" in capsys.readouterr().err
-    assert read_bug(tmp_path).get("problem_statement") is None
+    assert not bug_path(tmp_path).exists()
 
 
 def test_a_report_that_shows_more_than_a_user_knows_is_asked_for_again(
@@ -109,9 +109,9 @@ def test_a_report_that_shows_more_than_a_user_knows_is_asked_for_again(
 
 
 def test_a_doubt_of_the_facts_asks_for_one_rewrite_and_is_noted(tmp_path, fake_llm, report):
-    test = '+++ b/tests/test_wading.py\n@@ -0,0 +1,1 @@\n+    assert wade(35) == "knee deep"\n'
+    test = {"tests/test_wading.py": '    assert wade(35) == "knee deep"\n'}
     doubted = f"<report>{TEXT}\nIt is only knee deep.</report>"
-    assert report(fenced(SCRIPT), doubted, doubted, bugs=[a_bug(test_patch=test)]) == 0
+    assert report(fenced(SCRIPT), doubted, doubted, bugs=[a_bug(hidden=test)]) == 0
     assert "perhaps by chance" in fake_llm.requests[2].text
     assert "of the pull request, in: It is only knee deep." in fake_llm.requests[2].text
     assert fake_llm.n_requests == 3 and "knee" not in fake_llm.requests[1].text
@@ -137,7 +137,7 @@ def test_a_report_has_to_quote_what_was_printed_and_to_be_whole(tmp_path, fake_l
     ("E   AssertionError: assert 3 == 4", "heron/wading.py::wade._pace_of", ["`wade`"])])
 def test_the_template_asks_no_model_and_says_less_where_more_would_leak(
         tmp_path, fake_llm, report, log, symbol, said):
-    bug = a_bug(symbol=symbol, evidence={"log": log})
+    bug = a_bug(symbol=symbol, log=log)
     off = "[issue]\nwriter = 'template'\n"
     assert report(more=off, bugs=[bug]) == 0
     text = read_bug(tmp_path)["problem_statement"]
@@ -150,11 +150,10 @@ def test_the_template_asks_no_model_and_says_less_where_more_would_leak(
     ("template", "E   WadingError: LEG_CM is too short"), ("f2p", "E   assert _legs == 3")])
 def test_without_a_fact_there_is_no_text_till_another_writer_is_asked(
         tmp_path, report, capsys, writer, log):
-    bug = a_bug(evidence={"log": log})
+    bug = a_bug(log=log)
     assert report(more=f"[issue]\nwriter = '{writer}'\n", bugs=[bug]) == 0
-    printed = capsys.readouterr().err
-    assert "left out 1" in printed and "1 without" in printed
-    assert read_bug(tmp_path).get("problem_statement") is None
+    assert "left out 1" in capsys.readouterr().err
+    assert not bug_path(tmp_path).exists()
     assert report(more=f"[issue]\nwriter = '{writer}'\n") == 0
     assert "excluded 1" in capsys.readouterr().err
     report(more="[issue]\nwriter = 'llm'\n", flags=["--refresh"])
@@ -168,9 +167,9 @@ def test_a_reproduction_is_asked_for_with_the_failing_tests_and_what_is_around_t
             f"{before}class TestDeep:\n    LEGS = 2\n\n"
             "    @pytest.mark.parametrize('way', ['a b'])\n"
             "    def test_wades_up_to_the_knee(self, deep, way):\n        heron.wade(deep)\n")
-    patch = diff_of({}, {"tests/test_wading.py": text.encode()})
     log = "tests/a.py::test_1 PASSED   [ 50%]\nPASSED tests/a.py::test_1\nE   ValueError: deep\n"
-    bug = a_bug(test_patch=patch, evidence={"log": log, "symbols": ["heron/wading.py::_pace_of"]})
+    bug = a_bug(hidden={"tests/test_wading.py": text},
+                proof={"log": log, "symbols": ["heron/wading.py::_pace_of"]})
     assert report(fenced(SCRIPT), REPORTED, bugs=[bug]) == 0
     asked = fake_llm.requests[0].text
     for part in ("return 35", "LEGS = 2\n\n    @pytest.mark.parametrize", "heron.wade(deep)",
@@ -195,15 +194,15 @@ def test_profiles_are_drawn_by_the_seed_and_the_instance(tmp_path, report):
 
 def test_a_statement_that_a_person_writes_alone_is_kept(tmp_path, report):
     settings = "[issue]\nwriter = 'template'\n"
-    assert report(bugs=[a_bug(1, image_name="codedata-tests/gone:1")], more=settings) == 1
-    path, = (tmp_path / "bug").glob("*.json")
-    path.write_text(json.dumps({**read_bug(tmp_path, 1), "problem_statement": "It is too deep."}))
+    assert report(bugs=[a_bug(1, image="codedata-tests/gone:1")], more=settings) == 1
+    write_json(bug_path(tmp_path), {"instance_id": bug_path(tmp_path).stem, "repo": "birds/heron",
+                                    "problem_statement": "It is too deep."})
     assert report(more=settings) == 0
     assert read_bug(tmp_path, 1)["problem_statement"] == "It is too deep."
 
 
 def test_an_image_that_is_gone_fails_its_item_alone(tmp_path, fake_llm, report, capsys):
-    bugs = [a_bug(1, image_name="codedata-tests/gone:1"), a_bug(2)]
+    bugs = [a_bug(1, image="codedata-tests/gone:1"), a_bug(2)]
     assert report(fenced(SCRIPT), REPORTED, bugs=bugs) == 1
     assert read_bug(tmp_path, 2)["problem_statement"] == TEXT
     assert "codedata-tests/gone:1" in capsys.readouterr().err

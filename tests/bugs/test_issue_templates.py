@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from proven import a_bug
 
+from codedata.bugs.instances import ProvenBug
 from codedata.bugs.issue_checks import Hidden
 from codedata.bugs.issue_templates import f2p_report, template_report
 from codedata.errors import Excluded
@@ -25,7 +26,7 @@ E     Full diff (-: missing in left side, +: extra in left side)
 
 
 def reported(log: str, profile: str = "terse", documented=("wade",), **more) -> tuple[str, str]:
-    bug = a_bug(symbol="heron.py::wade", evidence={"log": log}, **more)
+    bug = ProvenBug.of(a_bug(proof={"log": log}, **more))
     return f2p_report(bug, PROFILES[profile], Hidden(bug, frozenset(documented)))
 
 
@@ -45,7 +46,7 @@ def test_a_report_quotes_what_the_test_finds_wrong(profile):
     ("E   Failed: DID NOT RAISE <class 'ValueError'>\n", "    DID NOT RAISE <class 'ValueError'>"),
     # what tells of the test or of what is private goes, and the first line stays
     ("E   assert 1 == 2\nE    +  where 1 = _legs(2)\n", "    assert 1 == 2\n\n"),
-    ("E   assert 1 == 2\nE    +  where 1 = test_wade(2)\n", "    assert 1 == 2\n\n"),
+    ("E   assert 1 == 2\nE    +  where 1 = test_none(2)\n", "    assert 1 == 2\n\n"),
     ("E   assert environ({'CODEDATA_ENV': 'a'}) == 2\n-\nE   assert 1 == 2\n", "assert 1 == 2\n"),
     # the longest that may be shown
     ("E   assert _x\n-\nE   assert 1 == 2\n-\nE   assert 10 == 20\n", "    assert 10 == 20\n"),
@@ -65,7 +66,7 @@ DENIAL = "No error|without an error|no error|Nothing is raised"
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_no_report_denies_an_error_that_a_test_ends_in_or_may_end_in(profile):
-    bug = a_bug(symbol="heron.py::wade", evidence={"log": ASSERTED})
+    bug = ProvenBug.of(a_bug(proof={"log": ASSERTED}))
     known = Hidden(bug, frozenset(["wade"]))
     form, text = template_report(bug, PROFILES[profile], known)
     assert form == "name" and re.search(DENIAL, text)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from conftest import edit, ledger_lines, run_script, start_script, write_json
@@ -14,13 +15,13 @@ from setups import CA_BUNDLE, interrupted, without_engine
 from codedata.analysis.analyse import analysis_of
 from codedata.bugs.instances import instances_in
 from codedata.bugs.prove import batches_in, new_messages, symbols_at
-from codedata.checks.evidence import matches_evidence
 from codedata.code.entities import SourceFile, Sources
 from codedata.code.patches import normalised
 from codedata.errors import BrokenRecord
-from codedata.records import Bug, Verdicts
+from codedata.records import Task, Verdicts
 from codedata.sandbox import docker_engine
-from codedata.store import Store
+from codedata.store import Store, digest
+from codedata.tasks.folder import edited_parts, verifier_config
 from codedata.tasks.verifier.junit import escaped_name
 
 STEP = ["agent", "--steps", "prove", *(["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else [])]
@@ -39,7 +40,11 @@ def verdict(root, k: int) -> dict:
 
 
 def bugs_in(root) -> list[str]:
-    return sorted(path.stem for path in (root / "bug").glob("[!_]*.json"))
+    return sorted(path.name for path in (root / "task").glob("[!_]*"))
+
+
+def read_task(root, name: str) -> Task:
+    return Store(root, Task).open().read(name)
 
 
 @pytest.fixture
@@ -73,17 +78,21 @@ def test_candidates_become_verdicts_and_good_ones_instances(root):
     first, second = bugs_in(root)
     assert (first, second) == (f"heron.agent-1.{normalised(BUG)[:8]}",
                                f"heron.agent-2.{normalised(FAR)[:8]}")
-    bug = Store(root, Bug).open().read(first)
-    assert matches_evidence(bug) and bug.grade == "subtle" and bug.symbol == "heron.py::words"
-    assert list(map(escaped_name, BROKEN)) == bug.FAIL_TO_PASS
-    assert (bug.language, bug.method, bug.created_at, bug.problem_statement) == (
-        "python", "agent", "2024-05-01T10:00:00Z", None)
-    evidence = bug.evidence
+    bug = read_task(root, first)
+    assert edited_parts(bug) == [] and bug.instruction is None
+    assert list(map(escaped_name, BROKEN)) == verifier_config(bug)["FAIL_TO_PASS"]
+    wanted = {"language": "python", "method": "agent", "created_at": "2024-05-01T10:00:00Z",
+              "grade": "subtle", "symbol": "heron.py::words", "made_from": {
+                  "directory": "bug/_candidates", "item": "heron.agent-1", "digest": digest(BUG)}}
+    assert {key: bug.about[key] for key in wanted} == wanted and "licence" not in bug.about
+    assert bug.config["metadata"]["tags"] == ["python", "bug", "agent"]
+    evidence = bug.proof
     assert evidence["distance"] == {"nearest": 1, "farthest": 1, "unreached": 0}
     sizes = ("tests", "broken", "files", "lines_added", "lines_removed", "new_messages")
     assert [evidence[key] for key in sizes] == [11, 3, 1, 1, 1, []]
-    far = Store(root, Bug).open().read(second)
-    assert far.grade == "blunt" and far.evidence["new_messages"] == ["undefined name 'herons'"]
+    far = read_task(root, second)
+    assert far.about["grade"] == "blunt"
+    assert far.proof["new_messages"] == ["undefined name 'herons'"]
     assert "nothing to do" in prove(root, "--only", "heron.agent-[1-4]*").stderr
 
 
@@ -93,7 +102,6 @@ def test_an_edited_candidate_is_proven_again_and_its_old_instance_is_an_orphan(r
     candidate(root, 2, BUG)
     assert prove(root).returncode == 0
     old, = bugs_in(root)
-    edit(root / f"bug/{old}.json", problem_statement="my own words")
     candidate(root, 1, diff(GOLD_LINE, BUG_LINE.replace("isalpha", "islower")))
     done = prove(root)   # the second is the first of its kind now
     assert done.returncode == 0 and "stale 2" in done.stderr
@@ -101,14 +109,12 @@ def test_an_edited_candidate_is_proven_again_and_its_old_instance_is_an_orphan(r
     assert len(bugs_in(root)) == 3 and verdict(root, 2)["good"]
     assert len(ledger_lines(root / "bug/_verdicts", item="heron.agent-1")) == 2
     kept = next(name for name in bugs_in(root) if name.startswith("heron.agent-2"))
-    edit(root / f"bug/{kept}.json", problem_statement="mine")
-    (root / f"bug/{old}.json").unlink()
-    edit(root / f"bug/{kept}.json", patch="")
+    (root / f"task/{kept}/solution/gold.patch").write_text("")
     assert f"edited: {kept}" in prove(root).stderr
-    assert not matches_evidence(Store(root, Bug).open().read(kept))
-    (root / f"bug/{kept}.json").unlink()
+    assert edited_parts(read_task(root, kept)) == ["solution/"]
+    shutil.rmtree(root / f"task/{kept}")
     assert prove(root, "--only", "heron.agent-2").returncode == 0
-    assert Store(root, Bug).open().read(kept).patch
+    assert not edited_parts(read_task(root, kept))
 
 
 @pytest.mark.docker

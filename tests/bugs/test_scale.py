@@ -11,13 +11,16 @@ from heron_environment import write_env
 from judged import read_json
 from proof_heron import BUG, HERON, WORDS, environment_of
 from proof_heron import heron as heron  # a fixture
-from proven import write_bug, write_candidate
-from scaled import a_candidate, id_of, write_judged
+from proven import bug_images
+from scaled import id_of
 from setups import CA_BUNDLE, made_here, wait_till_reaped
 
 from codedata.analysis.analyse import analysis_of
 from codedata.code.entities import SourceFile, Sources
+from codedata.records import Task
 from codedata.sandbox import docker_engine
+from codedata.store import Store
+from codedata.tasks.folder import edited_parts, image_of
 
 pytestmark = pytest.mark.docker
 SOURCES = Sources([SourceFile("heron.py", "python", HERON.encode(), False),
@@ -33,7 +36,7 @@ def scale(root, *flags, script=run_script, **options):
 
 
 def bugs_in(root) -> list[str]:
-    return sorted(path.stem for path in (root / "bug").glob("[!_]*.json"))
+    return sorted(path.name for path in (root / "task").glob("[!_]*"))
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +51,8 @@ def finished(heron, tmp_path_factory):
     done = scale(root)
     assert done.returncode == 0, done.stderr
     yield root
-    records = tmp_path_factory.getbasetemp().glob("*/**/bug/[!_]*.json")
-    subprocess.run(["docker", "image", "rm", "-f", *{read_json(path)["image"] for path in records}],
-                   capture_output=True)
+    images = bug_images(tmp_path_factory.getbasetemp())
+    subprocess.run(["docker", "image", "rm", "-f", *images], capture_output=True)
 
 
 @pytest.fixture
@@ -60,20 +62,23 @@ def root(finished, tmp_path):
 
 
 def test_a_repository_comes_to_proven_bugs_with_reports_and_again_nothing_is_done(root):
-    found = [read_json(root / f"bug/{name}.json") for name in bugs_in(root)]
+    store = Store(root, Task).open()
+    found = [*map(store.read, store.names())]
     assert len(found) == 2
     for bug in found:
-        assert bug["instance_id"].split(".")[1] == bug["evidence"]["operator"]
-        assert bug["method"] == "procedural" and bug["evidence"]["family"]
-        assert bug["evidence"]["screened"]["same_tests"] and len(bug["evidence"]["runs"]) == 5
-        assert bug["problem_statement"] and bug["reproduction"]["writer"] == "f2p"
-        assert docker_engine.connect().inspect_image(bug["image"])
+        name, proof, report = bug.instance_id, bug.proof, f"bug/{bug.instance_id}.json"
+        assert name.split(".")[1] == proof["operator"] and bug.about["method"] == "procedural"
+        assert bug.config["metadata"]["tags"] == ["python", "bug", proof["family"]]
+        assert proof["screened"]["same_tests"] and not edited_parts(bug)
+        assert bug.about["made_from"]["item"] == "heron.1"
+        assert bug.instruction == read_json(root / report)["problem_statement"]
+        assert docker_engine.connect().inspect_image(image_of(bug))
     assert b"Bug yields" in (root / "bug/_report.html").read_bytes()
     done = scale(root)
-    assert done.returncode == 0 and done.stderr.count("nothing to do") == 5
+    assert done.returncode == 0 and done.stderr.count("nothing to do") == 6
     status = scale(root, "--status").stderr
     assert [line.split()[1] for line in status.splitlines() if line.startswith("bug_inject")] == [
-        "register", "generate", "validate", "report", "scale_issue"]
+        "register", "generate", "validate", "report", "scale_issue", "scale_instruct"]
 
 
 def test_an_edited_candidate_is_judged_again_and_a_deleted_bug_is_written_again(root):
@@ -83,34 +88,14 @@ def test_an_edited_candidate_is_judged_again_and_a_deleted_bug_is_written_again(
     taken = next(one for one in candidates if id_of(one) == first)
     edit(place, candidates=[{"diff": BUG, "symbol": "", "summary": ""} if one is taken else one
                             for one in candidates])
-    (root / f"bug/{second}.json").unlink()
+    shutil.rmtree(root / f"task/{second}")
     done = scale(root, "--only", "heron")
     assert done.returncode == 0, done.stderr
     assert "edited: heron.1" in done.stderr and f"orphan: {first}" in done.stderr
     assert first in bugs_in(root) and second in bugs_in(root) and len(bugs_in(root)) == 3
     assert len(ledger_lines(root / "bug/_verdicts", item="heron.1")) == 2
     scale(root, "--steps", "report", "--prune")
-    assert first not in bugs_in(root) and [*(root / "bug/_replaced").glob(f"{first}*")]
-
-
-def test_what_agents_made_and_what_scale_made_leave_each_other_alone(root):
-    agents = f"heron.agent-1.{id_of(a_candidate('0'))[-8:]}"
-    write_candidate(root, "heron.agent-1", BUG, symbol="", summary="")
-    write_bug(root, agents)
-    write_bug(root, "heron.agent-2.0123abcd")
-    (root / "bug/_verdicts/heron.agent-2.json").unlink()   # an agent's orphan
-    write_judged(root, "heron.9", [a_candidate("1")])
-    orphan = id_of(a_candidate("3"))
-    write_bug(root, orphan)
-    (root / f"bug/_verdicts/{orphan.rpartition('.')[0]}.json").unlink()
-    before = {*bugs_in(root)}
-    scale(root, "--steps", "report,issue", "--prune")
-    assert before - {*bugs_in(root)} == {orphan}
-    run_script("bug_inject.py", root, "agent", "--steps", "prove,issue", "--prune")
-    assert before - {*bugs_in(root)} == {orphan, "heron.agent-2.0123abcd"}
-    names = {path.stem for path in (root / "bug/_candidates").glob("[!_]*.json")}
-    assert names == {"heron.1", "heron.9", "heron.agent-1"}
-    assert "heron.agent" not in scale(root, "--status").stderr
+    assert first not in bugs_in(root) and (root / f"task/_replaced/{first}.1").is_dir()
 
 
 @pytest.mark.parametrize(("word", "flags"), [

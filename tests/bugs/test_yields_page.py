@@ -33,9 +33,8 @@ def write_some(root) -> None:
         a_verdict(kept, verdict="survives"), a_verdict(other, verdict=HOSTILE)])
     write_judged(root, "crane.1", [by_hand], [
         a_verdict({**by_hand, "operator": "by-hand"}, "crane")])
-    write_bug(root, id_of(good), method="procedural", evidence={
+    write_bug(root, id_of(good), is_good=False, method="procedural", proof={
         "seconds": 6.5, "screened": {"same_tests": False}})
-    (root / f"bug/_verdicts/{id_of(good).rpartition('.')[0]}.json").unlink()   # of write_bug()
 
 
 def test_each_candidate_counts_once_in_each_group(tmp_path):
@@ -64,7 +63,7 @@ def test_the_rate_counts_the_seconds_in_which_containers_warm_up(tmp_path):
 
 def test_a_bug_that_cannot_be_read_is_not_counted_as_written(tmp_path):
     write_some(tmp_path)
-    for path in (tmp_path / "bug").glob("*.json"):
+    for path in (tmp_path / "task").glob("*/proof.json"):
         path.write_text("{")
     total = yields_of(tmp_path, BugSettings())[0]
     assert (total["chosen"], total["written"]) == (2, 0)
