@@ -13,18 +13,16 @@ python env_setup.py --root "$root" --input "$root/repos.jsonl" --planner recipe 
 python analyze.py --root "$root" --workers 2
 code=0
 python bug_inject.py scale --root "$root" --workers 2 "$@" || code=$?
-bug=$(find "$root/bug" -maxdepth 1 -name '[a-z]*.json' | sort | head -n 1)
-if [ -n "$bug" ]; then
+task=$(find "$root/task" -maxdepth 1 -name '[a-z]*' 2> /dev/null | sort | head -n 1)
+if [ -n "$task" ]; then
+    printf '\n%s bugs stand in %s/task/, each a task of Harbor with an image of its own. One of them, %s:\n\n' \
+        "$(find "$root/task" -maxdepth 1 -name '[a-z]*' | wc -l)" "$root" "$task"
+    cat "$task/solution/reverse.patch"
     echo
-    python - "$bug" "$root" <<'END'
-import json, pathlib, sys
-bug = json.load(open(sys.argv[1]))
-n = len([*pathlib.Path(sys.argv[2], "bug").glob("[!_]*.json")])
-print(f"{n} bugs stand in {sys.argv[2]}/bug/, each an instance of SWE-bench with an image of its own. One of them:\n")
-print(bug["bug_patch"] + "\n" + (bug["problem_statement"] or "(no report yet)"))
-print(f"Fails: {', '.join(bug['FAIL_TO_PASS'][:3])}")
-print(f"To look into its image: docker run --rm -it {bug['image']} bash")
-END
+    cat "$task/instruction.md" 2> /dev/null || echo "(no report yet)"
+    echo
+    echo "What is wrong with it, if anything: python -m codedata.tasks check $task"
+    echo "To look into its image: docker run --rm -it $(sed -n 's/^FROM //p' "$task/environment/Dockerfile") bash"
     echo "What the candidates came to, by operator: open $root/bug/_report.html"
     echo "The next steps: python export.py --root $root --formats swebench; tools/test-swebench $root"
 fi

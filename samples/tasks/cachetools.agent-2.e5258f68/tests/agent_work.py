@@ -1,0 +1,115 @@
+"""Take of an agent's archive what counts of its work, and put it into the image's source.
+
+Where config.json names the files that count, these are taken, and new modules; else every regular
+file but tests, what pytest and Python run by themselves, and what is compiled. No new module is
+taken that hides one of the suite's environment.
+"""
+from __future__ import annotations
+
+import json
+import os
+import posixpath
+import subprocess
+import tarfile
+
+ARCHIVE_BYTES = 32_000_000
+FILE_BYTES = 4_000_000        # of a file that is taken
+# Python or pytest run these by themselves
+BARRED = ("conftest.py", "sitecustomize.py", "usercustomize.py")
+COMPILED = (".pyc", ".so", ".pth")
+TEST_FOLDERS = {"test", "tests", "testing", "__tests__", "spec"}
+FIND = """import json, sys
+from importlib.util import find_spec
+print(json.dumps([name for name in json.load(sys.stdin) if name and find_spec(name)]))
+"""
+
+
+def delivered(config: dict, source: str) -> dict[str, bytes]:
+    """Return {path: content} of what is taken of an agent's archive. Of an archive that is too
+    large, or none at all, nothing is."""
+    if os.path.getsize(config["archive"]) > ARCHIVE_BYTES:
+        return {}
+    try:
+        with tarfile.open(config["archive"], "r:") as tar:
+            found = {posixpath.normpath(member.name): member for member in tar
+                     if member.isreg() and member.size <= FILE_BYTES}
+            taken = {path: found[path] for path in counting([*found], config, source)}
+            if sum(member.size for member in taken.values()) > ARCHIVE_BYTES:
+                return {}   # of a sparse file the archive has less
+            return {path: tar.extractfile(member).read() for path, member in taken.items()}
+    except (tarfile.TarError, OSError, ValueError, EOFError):
+        return {}
+
+
+def counting(paths: list[str], config: dict, source: str) -> list[str]:
+    """Return those of an archive's paths that count."""
+    new = {path: imported_name(path, source) for path in paths if is_new_module(path, source)}
+    hidden = installed({*new.values()}, config["activation"], source)
+    listed = config["counts"]
+    if listed is None:
+        listed = [path for path in paths if path not in new and is_source(path, source)]
+    return [path for path in paths if path in listed or (path in new and new[path] not in hidden)]
+
+
+def is_source(path: str, source: str) -> bool:
+    """Return whether a path is in the source, and that of no test or what steers tests."""
+    *folders, file = path.split("/")
+    stem, suffix = os.path.splitext(file)
+    is_test = (TEST_FOLDERS.intersection(folders) or stem.startswith("test_")
+               or stem.endswith(("_test", ".test", ".spec", "Test")))
+    if is_test or file in BARRED or suffix in COMPILED or {"", "..", ".git"} & {*folders}:
+        return False
+    place = os.path.join(source, path)
+    is_there = os.path.isfile(place) or (suffix != ".py" and not os.path.lexists(place))
+    return "\0" not in path and is_there and os.path.realpath(place) == place
+
+
+def is_new_module(path: str, source: str) -> bool:
+    """Return whether a path is that of a module which the image's source does not have, that is no
+    test, and is imported by name alone."""
+    *folders, file = path.split("/")
+    stem, suffix = os.path.splitext(file)
+    is_test = stem.startswith("test_") or stem.endswith("_test")
+    if suffix != ".py" or is_test or file in BARRED or "\0" in path:
+        return False
+    if any(part in ("", "..") or part.startswith(".") for part in folders):
+        return False
+    place = os.path.join(source, path)
+    return not os.path.lexists(place) and os.path.realpath(place) == place
+
+
+def imported_name(path: str, source: str) -> str:
+    """Return the name that a new module adds to those that can be imported, and could hide: its
+    outermost package, or itself where it is in none; "" for one that adds none."""
+    *folders, stem = os.path.splitext(path)[0].split("/")
+    outer = len(folders)
+    while outer:
+        folder = os.path.join(source, *folders[:outer])
+        if os.path.isdir(folder) and not os.path.exists(os.path.join(folder, "__init__.py")):
+            break   # a folder of the source that is no package
+        outer -= 1
+    name = [*folders, stem][outer]
+    is_known = os.path.isdir(os.path.join(source, *folders[:outer], name))
+    return "" if is_known or name == "__main__" or not name.isidentifier() else name
+
+
+def installed(names: set[str], activation: str, source: str) -> set[str]:
+    """Return those of some names under which the suite's own Python finds a module, without the
+    source. Raise CalledProcessError where it cannot be asked."""
+    command = f'{activation}exec "$(command -v python3 || command -v python)" -I -c "$0"'
+    done = subprocess.run(["bash", "-c", command, FIND], input=json.dumps([*names]).encode(),
+                          stdout=subprocess.PIPE, cwd=source, check=True)
+    return {*json.loads(done.stdout)}
+
+
+def put(files: dict[str, bytes], source: str, owner: int) -> None:
+    """Write files into the source, as a user's."""
+    for path, content in files.items():
+        place = os.path.join(source, path)
+        try:
+            os.makedirs(os.path.dirname(place), exist_ok=True)
+            with open(place, "wb") as file:
+                file.write(content)
+            os.chown(place, owner, -1)
+        except OSError:   # a part of the path is a file, or its name too long
+            continue
