@@ -282,7 +282,9 @@ class Prover:
             raise ItemFailed("its image is gone.", image.name)
         if traces:
             return replace(proof, trouble=f"its image gives it away: {printable(named(traces))}")
-        graded = Graded(environment.test_script, clean.reads, tests, proof.test_patch,
+        # where the files that count are listed, no result is taken from what these can print
+        reads = clean.reads if target.counts is None else READS[0]
+        graded = Graded(environment.test_script, reads, tests, proof.test_patch,
                         [*map(escaped_name, proof.fail_to_pass)],
                         [*map(escaped_name, proof.pass_to_pass)])
         proof = self._grade(image, proof, clean, partial(task_of, target, graded), label)
