@@ -248,39 +248,10 @@ class Prover:
         shows."""
         begin_step("its image", STEPS - 2, STEPS)
         tests, visible = self._tests_to_place(proof, clean)
-        test_patch = diff_of({}, tests)
-        image = self._derive(environment, proof, {} if visible else tests, label)
-        if not visible:
-            # all tests that the bug fails are in these files: that others pass without them is
-            # the same for every bug with the same files
-            hidden = frozenset(tests)
-            if hidden not in clean.passed_without:
-                bare = self._script(environment, {}, clean)
-                run = self._run_image(image.name, bare, label)[0]
-                clean.passed_without[hidden] = {case.name for case in run.results
-                                                if case.status == PASSED}
-            lost = [test for test in proof.pass_to_pass if clean.files[test] not in tests
-                    and test not in clean.passed_without[hidden]]
-            if lost:
-                visible = f"without them others do not pass: {printable(named(lost))}"
-                image = self._derive(environment, proof, {}, label)
-        proof = replace(proof, tests_visible=visible, test_patch="" if visible else test_patch,
-                        base_commit=image.base_commit)
-        gold, hidden = proof.patch, proof.test_patch
-        if self._is_long:
-            gold, hidden = "", gold + hidden
-        found = partial(check_task_image, image.name, gold, hidden, image.changed,
-                        self._files_below(image))
-        traces, base = found(), environment.base_image
-        # where the source came from a folder, our own base has nothing of the project
-        if (traces and base == self._factory.base_image and environment.row.get("reformat_path")
-                and self._factory.has_image(base)):
-            with self._locks["files"]:
-                known = self._known_files(base, WORKDIR)
-            traces = found(known)
-        if traces and not self._factory.has_image(image.name):   # what cannot be read is a trace
-            raise ItemFailed("its image is gone.", image.name)
-        if traces:
+        image, visible = self._image_of(environment, proof, clean, (tests, visible), label)
+        proof = replace(proof, tests_visible=visible, base_commit=image.base_commit,
+                        test_patch="" if visible else diff_of({}, tests))
+        if traces := self._traces_in(image, environment, proof):
             return replace(proof, trouble=f"its image gives it away: {printable(named(traces))}")
         # where the files that count are listed, no result is taken from what these can print
         reads = clean.reads if target.counts is None else READS[0]
@@ -298,6 +269,48 @@ class Prover:
         return replace(proof, image=kept, task=proven(task, {
             "runs": proof.runs, "log": proof.log, "image_id": kept.image_id,
             "image_trouble": kept.trouble}))
+
+    def _image_of(self, environment: Environment, proof: Proof, clean: Clean,
+                  hiding: tuple[Files, str], label: str) -> tuple[TaskImage, str]:
+        """Return the image of a task, and why the tests cannot be hidden in it, or "": `hiding` are
+        the tests, and what is known of that so far."""
+        tests, visible = hiding
+        image = self._derive(environment, proof, {} if visible else tests, label)
+        if visible:
+            return image, visible
+        # all tests that the bug fails are in these files: that others pass without them is the
+        # same for every bug with the same files
+        hidden = frozenset(tests)
+        if hidden not in clean.passed_without:
+            bare = self._script(environment, {}, clean)
+            run = self._run_image(image.name, bare, label)[0]
+            clean.passed_without[hidden] = {case.name for case in run.results
+                                            if case.status == PASSED}
+        lost = [test for test in proof.pass_to_pass if clean.files[test] not in tests
+                and test not in clean.passed_without[hidden]]
+        if not lost:
+            return image, ""
+        return (self._derive(environment, proof, {}, label),
+                f"without them others do not pass: {printable(named(lost))}")
+
+    def _traces_in(self, image: TaskImage, environment: Environment, proof: Proof) -> list[str]:
+        """Return where an image gives the gold patch or the hidden tests away. Raise ItemFailed
+        where the image is gone."""
+        gold, hidden = proof.patch, proof.test_patch
+        if self._is_long:
+            gold, hidden = "", gold + hidden
+        found = partial(check_task_image, image.name, gold, hidden, image.changed,
+                        self._files_below(image))
+        traces, base = found(), environment.base_image
+        # where the source came from a folder, our own base has nothing of the project
+        if (traces and base == self._factory.base_image and environment.row.get("reformat_path")
+                and self._factory.has_image(base)):
+            with self._locks["files"]:
+                known = self._known_files(base, WORKDIR)
+            traces = found(known)
+        if traces and not self._factory.has_image(image.name):   # what cannot be read is a trace
+            raise ItemFailed("its image is gone.", image.name)
+        return traces
 
     @staticmethod
     def _script(environment: Environment, hidden: Files, clean: Clean) -> str:
