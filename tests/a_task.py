@@ -9,6 +9,9 @@
 """
 from __future__ import annotations
 
+import base64
+import io
+import tarfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -178,3 +181,11 @@ def write_foreign(root: Path, instance_id: str = "theirs",
 def file_of(task: Task, part: str, name: str) -> str:
     """Return the text of a file of a part: file_of(task, "tests", "config.json")."""
     return content_of(getattr(task, part)[name]).decode()
+
+
+def files_in(script: str) -> dict[str, str]:
+    """Return {path: text} of what an evaluation script carries, unpacked as its comment says."""
+    packed = base64.b64decode(script.partition("END_OF_FILES'")[2].partition("\n")[2].partition(
+        "END_OF_FILES\n")[0])
+    with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as tar:
+        return {member.name: tar.extractfile(member).read().decode() for member in tar}

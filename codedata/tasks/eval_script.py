@@ -7,7 +7,6 @@ import gzip
 import io
 import re
 import tarfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,8 +20,7 @@ from codedata.records import Task
 from codedata.sandbox import OUTPUT_BYTES, Sandbox
 from codedata.sandbox.archives import UnsafeArchive
 from codedata.sandbox.process_labels import temporary_folder
-from codedata.tasks.folder import CONFIG, TEST_PATCH, TEST_SCRIPT
-from codedata.tasks.tests_folder import TestFiles
+from codedata.tasks.folder import TEST_PATCH
 from codedata.tasks.verifier.junit import restored_name
 from codedata.tasks.verifier.suite import MARKS
 from codedata.texts import fill, printable, text_of
@@ -30,9 +28,7 @@ from codedata.texts import fill, printable, text_of
 MARK = ">>>>> "            # begins others of SWE-bench's marks, too
 FOLDER = f"{TOOLS}-evaluation"   # holds a script while it runs, and what it prints
 MAX_BYTES = 2_000_000      # of a script
-MAX_UNPACKED = 50_000_000  # bytes of its files
 LINE_CHARS = 76            # of an archive's line
-ARCHIVED = re.compile(r"<<'END_OF_FILES'[^\n]*\n([\w+/=\n]*)\nEND_OF_FILES\n", re.ASCII)
 LINE = re.compile(r"(PASSED|FAILED|ERROR|SKIPPED) (\S+)")
 
 
@@ -72,30 +68,6 @@ def _archive(tests: Mapping[str, str]) -> bytes:
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
     return packed.getvalue()
-
-
-def files_in(script: str) -> TestFiles:
-    """Return the tests that eval_script() was given. Raise ValueError where `script` is another
-    one."""
-    found = ARCHIVED.search(script)
-    try:
-        packed = gzip.GzipFile(fileobj=io.BytesIO(base64.b64decode(found[1] if found else "")))
-        with tarfile.open(fileobj=io.BytesIO(packed.read(MAX_UNPACKED)), mode="r:") as tar:
-            files = {member.name: tar.extractfile(member).read().decode()
-                     for member in tar if member.isreg()}
-    except (OSError, EOFError, ValueError, zlib.error, tarfile.TarError):
-        files = {}
-    if not {TEST_SCRIPT, CONFIG} <= files.keys():
-        raise ValueError("no evaluation script with tests in it")
-    return files
-
-
-def texts_in(script: str) -> list[str]:
-    """Return an evaluation script, and the files that it carries."""
-    try:
-        return [script, *files_in(script).values()]
-    except ValueError:   # by an earlier version, which carries them as they are
-        return [script]
 
 
 def printed_results(output: str) -> dict[str, str]:

@@ -21,6 +21,7 @@ from a_task import (
     a_strip,
     edited,
     file_of,
+    files_in,
     proven_again,
     write_task,
 )
@@ -29,7 +30,6 @@ from fake_judges import run_main
 
 import export
 from codedata.export.task_rows import NL2REPO, SWEBENCH, SWESMITH
-from codedata.tasks.eval_script import files_in
 
 OF_BUGS = ("swebench", "swesmith")
 KEY = b"ghp_" + b"a8Kx93LmQz71TbVw4RpYs6NcJe2HdF05Gu1o"
