@@ -239,7 +239,7 @@ def with_texts(task: Task, texts: Mapping[str, str]) -> Task:
         environment={**task.environment, IGNORE: IGNORED.encode(),
                      DOCKERFILE: for_agent(texts["dockerfile"]).encode()},
         solution={**task.solution, SOLVE: texts["solution"].encode()},
-        tests={**verifier_of(weights_of(texts["weights"]), workdir),
+        tests={**task.tests, **verifier_of(weights_of(texts["weights"]), workdir),
                TESTS: texts["tests"].encode()})
 
 
