@@ -1,0 +1,82 @@
+"""Check that an agent's patch is graded alike in each harness: as Harbor does, with the task's
+verifier in a container of its own, and as SWE-bench does, with the evaluation script in place."""
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+from a_task import STRIP
+from proof_heron import (  # noqa: F401  fixture
+    BUG,
+    RUN,
+    environment_of,
+    factory_of,
+    heron,
+)
+
+from codedata.records import BUG as BUG_KIND
+from codedata.records import STRIPPED_PATCH
+from codedata.sandbox import docker_engine
+from codedata.tasks.eval_script import printed_results, run_evaluation, script_of
+from codedata.tasks.folder import image_of, verifier_config
+from codedata.tasks.grade import Grader
+from codedata.tasks.prove import Prover
+from codedata.tasks.verifier.junit import restored_name
+
+pytestmark = pytest.mark.docker
+KINDS = {BUG_KIND: (BUG, None), STRIPPED_PATCH: (STRIP, ("heron.py",))}
+WORDS = """import re
+s = open('heron.py').read()
+open('heron.py', 'w').write(re.sub(r'(def words.*\\n)(.*\\n)', r'\\1    return {}\\n', s))"""
+SAYS = "s = open('heron.py').read(); open('heron.py', 'w').write(s.replace({}))"
+WRONG = [   # what ten agents do to the source: none is right
+    "open('heron.py', 'a').write('# nothing')", WORDS.format("[]"),
+    WORDS.format("said.split()"), WORDS.format("[w for w in said.split() if w.islower()]"),
+    WORDS.format("[w.lower() for w in said.split() if w.isalpha()]"),
+    SAYS.format("'2 * i', '3 * i'"), SAYS.format("'away', 'home'"),
+    "open('heron.py', 'w').write('def (')", "open('heron.py', 'w').write('')",
+    "open('heron.py', 'w').write('import os; os._exit(0)')"]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def graded(request, heron):  # noqa: F811
+    """Return a function: (reward of the task's verifier, whether SWE-bench resolves it) after an
+    agent ran some Python, or the gold ("gold"), or nothing ("")."""
+    patch, counts = KINDS[request.param]
+    name = f"heron.agree.{os.getpid():08x}"
+    proof = Prover(factory_of(), True, 1.0).prove(environment_of(), patch, name, RUN,
+                                                    request.param, counts)
+    assert not proof.trouble
+    task, image = proof.task, image_of(proof.task)
+    grader = Grader(factory_of(), task, image, RUN)
+    config = verifier_config(task)
+
+    def grades(done: str) -> tuple[float, bool]:
+        solve = "python3 - <<'END'\n" + done + "\nEND" if done else "true"
+        work, _ = grader.gold() if done == "gold" else grader.work(f"cd /testbed\n{solve}\n")
+        with factory_of().open(image, RUN) as sandbox:
+            if done == "gold":
+                sandbox.put(task.solution, "/solution")
+                solve = "bash /solution/solve.sh"
+            assert sandbox.run(f"cd /testbed\n{solve}\n").ok
+            _, printed = run_evaluation(sandbox, script_of(task), 60)
+        try:
+            found = printed_results(printed)
+        except ValueError:   # it has no results at all
+            found = {}
+        wanted = map(restored_name, [*config["FAIL_TO_PASS"], *config["PASS_TO_PASS"]])
+        return grader.grade(work).reward, all(found.get(test) == "passed" for test in wanted)
+    yield grades
+    docker_engine.connect().remove_image(image, force=True)
+
+
+def test_the_gold_is_rewarded_everywhere_and_nothing_is_nowhere(graded):
+    assert graded("gold") == (1.0, True)
+    assert graded("") == (0.0, False)
+
+
+def test_ten_wrong_patches_are_refused_everywhere(graded):
+    found = {done: graded(done) for done in WRONG}
+    assert {done: resolved for done, (_, resolved) in found.items()} == dict.fromkeys(WRONG, False)
+    assert not [done for done, (reward, _) in found.items() if reward == 1.0], json.dumps(found)
