@@ -404,7 +404,8 @@ class States:
         is_anew = self.selection.force or (
             self.selection.refresh and excluded and excluded.settings != self.settings)
         if item.state in ("missing", "stale") and excluded and not is_anew and (
-                not item.copies_only and excluded.read == self.read_of(facts)):
+                not item.copies_only
+                and excluded.read in (self.read_of(facts), self.read_before(facts))):
             item.state, item.reason = "excluded", excluded.error   # an older output stays
         elif failed and item.state in ("missing", "stale", "incomplete") and not item.copies_only:
             item.state, item.reason = "failed", failed.error

@@ -1,0 +1,43 @@
+"""Make the stages whose records are converted, as their scripts make them."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from codedata.bugs.instances import AGENT, SCALE, Word, bug_tasks, instruct_stage
+from codedata.bugs.preprocess import Preprocessed
+from codedata.bugs.stages import Stages
+from codedata.code.environments import Environments
+from codedata.llm import Models
+from codedata.nl2repo.instruct import instruct_stage as instruct_strips
+from codedata.nl2repo.prove_strips import StripProver
+from codedata.nl2repo.screen_strips import patches_stage
+from codedata.records import STRIPPED_PATCH, Task
+from codedata.run_loop import Stage
+from codedata.sandbox.factory import SandboxFactory
+from codedata.settings import Settings
+from codedata.store import Store
+
+
+def bug_stage(settings: Settings, models: Models, word: Word, step: str) -> Stage:
+    """Return a stage of bug_inject.py."""
+    stages = Stages(settings, Preprocessed(settings, None, None, None), unhealthy_too=True,
+                    keep_images=False, num_runs=1, strategy="procedural", is_full=False)
+    return getattr(stages, word.name)()[step](models)
+
+
+def strip_stage(settings: Settings, models: Models, step: str) -> Stage:
+    """Return the stage `proof` or `patches` of nl2repo.py."""
+    if step == "patches":
+        return patches_stage(settings)
+    host = SandboxFactory(settings, models.stop)
+    return StripProver(settings, host).stage(Environments(settings.root, unhealthy_too=True))
+
+
+def instruct_stages(root: Path) -> Iterator[Stage]:
+    """Yield the stages that write the instructions of a root's bugs and stripped patches."""
+    for word in AGENT, SCALE:
+        if bug_tasks(root, word.owns).open().names():
+            yield instruct_stage(root, word)
+    if Store(root, Task, kind=STRIPPED_PATCH).open().names():
+        yield instruct_strips(root)
