@@ -99,8 +99,10 @@ def steps_of(args, settings: Settings) -> dict:
         "screen": lambda models: StripScreener(settings, host(models)).stage(environments()),
         "patches": lambda models: patches_stage(settings),
         "proof": lambda models: StripProver(settings, host(models)).stage(environments()),
-        "doc_part2": lambda models: writer(models).functions_stage(environments()),
-        "doc_part1": lambda models: writer(models).project_stage(environments()),
+        "doc_part2": lambda models: writer(models).stage(
+            "doc_part2", "function", environments()),
+        "doc_part1": lambda models: writer(models).stage(
+            "doc_part1", "project", environments()),
         "doc": lambda models: document_stage(settings.root),
         "instruct": lambda models: instruct_stage(settings.root)}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 
+from codedata.ledger import LastAttempt
 from codedata.progress import plural
 from codedata.records import Analysis, Coverage, Environment, RepoDocument, StripPatch, Task
 
@@ -63,15 +64,16 @@ def of_bugs(bugs: Collection[Task]) -> str:
 
 
 def of_strips(patches: Iterable[StripPatch], proven: Collection[str],
-              refused: Mapping[str, str]) -> str:
+              excluded: Mapping[tuple[str, str], LastAttempt]) -> str:
     """Return how many stripped patches are proven, by kind, and why others are not that screening
-    took. `proven` and `refused` name patches, the latter with the reason."""
+    took: `proven` are ids, `excluded` is the ledger's, by stage and id."""
+    why = {id: attempt.error for (_, id), attempt in excluded.items() if id not in proven}
     tried, n_proven, whys = Counter(), Counter(), Counter()
     for patch in patches:
         tried[patch.kind] += 1
         n_proven[patch.kind] += patch.id in proven
-        if patch.id in refused.keys() - {*proven} and patch.screened.get("verdict") == GOOD:
-            whys[refused[patch.id]] += 1
+        if patch.id in why and patch.screened.get("verdict") == GOOD:
+            whys[why[patch.id]] += 1
     kinds = ", ".join(f"{kind} {n_proven[kind]} of {n}" for kind, n in tried.items())
-    reasons = "".join(f"; {why} ({n})" for why, n in whys.items())
+    reasons = "".join(f"; {reason} ({n})" for reason, n in whys.items())
     return f"{n_proven.total()} of {tried.total()} stripped patches proven: {kinds}{reasons}"

@@ -21,7 +21,15 @@ from proof_heron import GOLD_LINE, HERON
 from codedata.code.patches import diff_of
 from codedata.layouts import content_of, finish, writing_folder
 from codedata.records import BUG, DATAPOINT, STRIPPED_PATCH, Files, Object, Task
-from codedata.tasks.folder import ARCHIVE, Container, config_of, from_image, proven, with_about
+from codedata.tasks.folder import (
+    ARCHIVE,
+    BEFORE_DOCUMENT,
+    Container,
+    config_of,
+    from_image,
+    proven,
+    with_about,
+)
 from codedata.tasks.tests_folder import suite_tests, weighted_tests
 
 BUG_ID, STRIP_ID, DATAPOINT_ID = "heron.agent-1.0123abcd", "heron.function.0123abcd", "tally"
@@ -82,7 +90,7 @@ def a_strip(instance_id: str = STRIP_ID, instruction: str | None = "", hidden: F
             **about) -> Task:
     """Return a stripped patch that was proven, with its document; "" is the usual instruction."""
     if instruction == "":
-        instruction = f"# Write the missing bodies\n\n{DOCUMENT}"
+        instruction = f"# Write the missing bodies\n\n{BEFORE_DOCUMENT}\n\n{DOCUMENT}"
     known = {"method": "function", "functions": [WORDS], "language": "python", "licence": "MIT",
              **about}
     return _of_repository(STRIPPED_PATCH, instance_id, instruction, WRITES, STRIP, hidden, known,

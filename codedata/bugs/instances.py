@@ -19,6 +19,7 @@ from codedata.store import Derived, Store, all_readable
 from codedata.tasks.folder import (
     GOLD,
     HIDDEN,
+    PROVEN_FIELDS,
     REVERSE,
     TEST_PATCH,
     image_of,
@@ -28,7 +29,6 @@ from codedata.tasks.folder import (
 from codedata.tasks.verifier.junit import restored_name
 
 FOLDERS = ("environment", "solution", "tests")
-PROVEN_FIELDS = ("config", *FOLDERS, "proof")   # of a task: all but its instruction
 AGENTS = re.compile(r".+\.agent-\d+(\.[0-9a-f]+)?")   # a file of agents, or its instance
 AGAIN = "Delete the file and run: python bug_inject.py agent --steps prove"
 

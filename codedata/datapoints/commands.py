@@ -34,7 +34,7 @@ from codedata.datapoints.folder import (
     content_digest,
     context_of,
     folder_of,
-    folders_in,
+    folders_in_dp,
     labels_of,
     put,
     read_datapoint,
@@ -186,10 +186,9 @@ class Commands:
         """
         reviewed = {task.get("datapoint") for state in ("pending", "in_progress")
                     for task in self._manager.tasks(REVIEW, state)}
-        for folder in folders_in(self._root, []):
+        for folder in folders_in_dp(self._root, []):
             name, looks = folder.name, listing(folder)
-            if (folder.parent != self._dp or name in reviewed
-                    or self._reviewed_as.get(name) == looks):
+            if name in reviewed or self._reviewed_as.get(name) == looks:
                 continue
             try:
                 task = read_datapoint(folder)
@@ -626,11 +625,9 @@ def _in_review(point: Task) -> Task:
 
 def _as_in_tasks(point: Task) -> Task:
     """Return a datapoint without a status, as it lies in task/: what is there is approved."""
-    config = point.config
     about = {key: value for key, value in point.about.items() if key not in ("status", "reason")}
-    return replace(point, config={
-        **config, "metadata": {**config["metadata"], "codedata": about},
-        "task": {**config["task"], "keywords": config["metadata"]["tags"]}})
+    metadata = {**point.config["metadata"], "codedata": about}
+    return replace(point, config={**point.config, "metadata": metadata})
 
 
 def _context_in(folder: Path) -> Files:

@@ -78,7 +78,8 @@ def read_datapoint(folder: Path) -> Task:
             raise ValueError("task.toml has no [environment], or no [metadata.codedata] "
                              f'kind = "{DATAPOINT}"')
     except (OSError, ValueError, TypeError, RecursionError) as e:
-        raise BrokenRecord(f"is no datapoint: {e}.", where, "Restore that file.") from e
+        raise BrokenRecord(f"is no datapoint: {e}.", where, "Mend that; tools/convert-root makes "
+                           "one of a folder of earlier releases.") from e
     return parse(Task, data, where)
 
 
@@ -87,13 +88,17 @@ def folder_of(task: Task) -> Path:
     return task.environment[DOCKERFILE].parent.parent
 
 
+def folders_in_dp(root: Path, broken: list[BrokenRecord]) -> list[Path]:
+    """Return the folders of dp/; what cannot be one goes to `broken`."""
+    dp = Path(root, DP)
+    return [dp / name for name, _ in list_folders(dp, broken)] if dp.is_dir() else []
+
+
 def folders_in(root: Path, broken: list[BrokenRecord]) -> list[Path]:
-    """Return the folders of the datapoints of a root: those in dp/, then those in task/. What
-    cannot be one goes to `broken`."""
-    dp, tasks = Path(root, DP), Store(root, Task, kind=DATAPOINT).open()
-    waiting = [dp / name for name, _ in list_folders(dp, broken)] if dp.is_dir() else []
+    """Return the folders of the datapoints of a root: those in dp/, then those in task/."""
+    tasks = Store(root, Task, kind=DATAPOINT).open()
     broken += tasks.broken
-    return waiting + [tasks.path(name) for name in tasks.names()]
+    return folders_in_dp(root, broken) + [tasks.path(name) for name in tasks.names()]
 
 
 def readable(root: Path) -> Iterator[Task]:
@@ -234,7 +239,7 @@ def with_texts(task: Task, texts: Mapping[str, str]) -> Task:
         environment={**task.environment, IGNORE: IGNORED.encode(),
                      DOCKERFILE: for_agent(texts["dockerfile"]).encode()},
         solution={**task.solution, SOLVE: texts["solution"].encode()},
-        tests={**verifier_of(weights_of(texts["weights"]), workdir),
+        tests={**task.tests, **verifier_of(weights_of(texts["weights"]), workdir),
                TESTS: texts["tests"].encode()})
 
 

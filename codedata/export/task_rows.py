@@ -12,7 +12,15 @@ from codedata.export.formats import TEXT
 from codedata.export.tasks import TaskExport, about_text
 from codedata.records import Object, Task, check_of
 from codedata.tasks.eval_script import script_of
-from codedata.tasks.folder import GOLD, REVERSE, TEST_PATCH, Problem, text_in, verifier_config
+from codedata.tasks.folder import (
+    GOLD,
+    REVERSE,
+    TEST_PATCH,
+    Problem,
+    document_in,
+    text_in,
+    verifier_config,
+)
 from codedata.texts import text_of
 
 PROFILES = "swesmith_profiles.txt"
@@ -70,11 +78,6 @@ def _values(task: Task, image: str) -> Object:
         "PASS_TO_PASS": config.get("PASS_TO_PASS", []), "tests_user": str(config.get("user", "")),
         "environment_setup_commit": about["source_commit"], "image": image, "image_name": image,
         "eval_script": script_of(task), "log_parser": LOG_PARSER, "eval_type": EVAL_TYPE}
-
-
-def document_in(instruction: str) -> str:
-    """Return the document in the instruction of a stripped patch: all behind its first part."""
-    return instruction[instruction.find("\n# ") + 1:].strip()
 
 
 # what is left out --------------------------------------------------------------------------------

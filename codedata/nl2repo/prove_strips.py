@@ -32,14 +32,12 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Derived, Store, all_readable, digest
-from codedata.tasks.folder import with_about
+from codedata.tasks.folder import PROVEN_FIELDS, with_about
 from codedata.tasks.prove import GOOD, Proof, Prover, known_results, time_limit
 from codedata.tasks.screen import Screener
 from codedata.texts import printable
 
-STAGE = "nl2repo.proof"
 IMAGES = "codedata-nl2repo/"
-PROVEN = ("config", "environment", "solution", "tests", "proof")   # fields of a Task
 
 
 class StripProver:
@@ -54,7 +52,7 @@ class StripProver:
         """Return the stage."""
         tasks = Store(self._root, Task, kind=STRIPPED_PATCH)
         return Stage(
-            STAGE, make=self.make,
+            "nl2repo.proof", make=self.make,
             reads=Reads(strip_patches(self._root), ("base_commit", "functions", "diff"),
                         made_by="nl2repo.patches"),
             joined=(Reads(environments, JUDGED_BY, made_by="env_setup", same="base_commit"),
@@ -66,8 +64,9 @@ class StripProver:
                           same="base_commit"),
                     Reads(Store(self._root, Communities), ("ungraded",), same="base_commit",
                           optional=True)),
-            writes=Writes(tasks, PROVEN), cost_note="no calls: no model is asked",
-            sum_up=lambda: [self._summed_up(tasks)],
+            writes=Writes(tasks, PROVEN_FIELDS), cost_note="no calls: no model is asked",
+            sum_up=lambda: [of_strips(all_readable(self._root, StripPatch), tasks.names(),
+                                      tasks.ledger.excluded)],
             after="nl2repo.py --steps relationship",
             then="nl2repo.py --steps doc_part2,doc_part1,doc")
 
@@ -96,11 +95,6 @@ class StripProver:
             language=LANGUAGE, made_from=made_from,
             labels={"category": "rebuild", "tags": [LANGUAGE, "nl2repo", patch.kind]})
         return replace(task, proof={**task.proof, "seconds": round(time.monotonic() - started, 1)})
-
-    def _summed_up(self, tasks: Store) -> str:
-        refused = {name: attempt.error for (stage, name), attempt in tasks.ledger.excluded.items()
-                   if stage == STAGE}
-        return of_strips(all_readable(self._root, StripPatch), tasks.names(), refused)
 
     def _why_unrelated(self, proof: Proof, patch: StripPatch, environment: Environment,
                        coverage: Coverage, label: str) -> str:

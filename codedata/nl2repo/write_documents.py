@@ -10,7 +10,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from codedata.bounded import inside
 from codedata.code.environments import Environments, labelled, open_environment
 from codedata.code.leftovers import activation
 from codedata.code.source import LOOK_S
-from codedata.errors import BrokenRecord, ItemFailed, Trouble
+from codedata.errors import ItemFailed, Trouble
 from codedata.layouts import write_atomic
 from codedata.ledger import FileState
 from codedata.llm import Models
@@ -52,7 +52,6 @@ from codedata.records import (
     RepoMeta,
     SourceCopy,
     Task,
-    check_of,
     storable,
 )
 from codedata.run_loop import Stage
@@ -77,15 +76,14 @@ NO_HISTORY = "find . -name .git -prune -exec rm -rf {} +"
 
 @dataclass(frozen=True)
 class Subject:
-    """Hold a function of a task, or a repository with such tasks. What other steps make
-    of it is null till it is there."""
+    """Hold a function of a task, or a repository with such tasks. What other steps make of it is
+    null till it is there."""
 
     repo: str
     repo_name: str
     base_commit: str
     function: str                        # "": it is a repository
-    source: str | None                   # digest of its source
-    meta: Object | None                  # RepoMeta of a repository
+    source: str | None = None            # digest of its source
     patches: Object | None = None        # {id: {kind, functions, FAIL_TO_PASS}}
     documents: Object | None = None      # {name: {subject, text, checks}}, the project's first
 
@@ -93,11 +91,6 @@ class Subject:
     def instance_id(self) -> str:
         """Return the name under which ledgers list it: the repository's."""
         return self.repo_name
-
-    @property
-    def document(self) -> str:
-        """Return the name of its document."""
-        return document_name(self.repo_name, self.function)
 
 
 def document_name(repo_name: str, function: str) -> str:
@@ -112,26 +105,25 @@ class Subjects(Derived):
 
     def __init__(self, root: Path, kind: str):
         self._kind, self._patches = kind, strip_patches(root)
-        self._stores = [Store(root, cls) for cls in (SourceCopy, RepoMeta, Document)]
+        self._copies, self._documents = Store(root, SourceCopy), Store(root, Document)
         # {repository: {id: {kind, functions, FAIL_TO_PASS}}} of the tasks
         self.patches: dict[str, Object] = {}
         super().__init__(Store(root, Task, kind=STRIPPED_PATCH), self._subjects_of,
-                         joined=[self._patches, *self._stores], keeps=self._is_of_other_kind,
-                         derived=kind != "whole")
+                         joined=[self._patches, self._copies, self._documents],
+                         keeps=self._is_of_other_kind, derived=kind != "whole")
 
     def _subjects_of(self, id: str, task: Task) -> dict[str, Subject]:
         patch = known(self._patches, id)
         if not patch:
             return {}   # an orphan
-        functions = functions_of(task)
-        self.patches.setdefault(patch.repo_name, {})[id] = {
-            "kind": patch.kind, "functions": functions,
+        name = patch.repo_name
+        self.patches.setdefault(name, {})[id] = {
+            "kind": patch.kind, "functions": patch.functions,
             "FAIL_TO_PASS": verifier_config(task).get("FAIL_TO_PASS", [])}
-        sources = dict(zip(patch.functions, patch.sources, strict=False))
-        subjects = [Subject(patch.repo, patch.repo_name, patch.base_commit, function,
-                            sources.get(function), {})
-                    for function in (functions if self._kind == "function" else [""])]
-        return {one.document if self.derived else one.repo_name: one for one in subjects}
+        is_function = self._kind == "function"
+        parts = zip(patch.functions, patch.sources, strict=True) if is_function else [("", None)]
+        return {document_name(name, function) if self.derived else name: Subject(
+            patch.repo, name, patch.base_commit, function, source) for function, source in parts}
 
     def _is_of_other_kind(self, name: str) -> bool:
         is_of_function = not name.endswith(f".{PROJECT}")
@@ -146,33 +138,23 @@ class Subjects(Derived):
         one = super().read(name)
         if one.function:
             return one
-        copy, meta = (known(store, one.repo_name) for store in self._stores[:2])
-        documents = {wanted: known(self._stores[2], wanted)
-                     for wanted in self._documents(one.repo_name)}
+        copy = known(self._copies, one.repo_name)
+        documents = {wanted: known(self._documents, wanted)
+                     for wanted in self._wanted(one.repo_name)}
         return replace(
-            one, source=copy and digest(copy.files), meta=meta and asdict(meta),
-            patches=self.patches[one.repo_name], documents=None if None in documents.values() else {
+            one, source=copy and digest(copy.files), patches=self.patches[one.repo_name],
+            documents=None if None in documents.values() else {
                 name: _shown(document) for name, document in documents.items()})
 
     def failed(self, stage: str, name: str):
         """Return a failed last attempt of a stage to make a document of a repository, or None."""
-        return next(filter(None, (self._stores[2].failed(stage, one)
-                                  for one in self._documents(name))), None)
+        return next(filter(None, (self._documents.failed(stage, one)
+                                  for one in self._wanted(name))), None)
 
-    def _documents(self, repo_name: str) -> list[str]:
+    def _wanted(self, repo_name: str) -> list[str]:
         """Return the names of the documents of a repository."""
         ids = {id for one in self.patches[repo_name].values() for id in one["functions"]}
         return [document_name(repo_name, id) for id in ["", *sorted(ids)]]
-
-
-def functions_of(task: Task) -> list[str]:
-    """Return the functions that a task strips. Raise BrokenRecord where they are no list of texts.
-    """
-    functions = task.about.get("functions")
-    if fault := check_of("list[str]")(functions):
-        raise BrokenRecord(f"`functions` of [metadata.codedata]{fault}.",
-                           f"{Task.directory}/{task.instance_id}/task.toml", "Restore the list.")
-    return functions
 
 
 def _shown(document: Document) -> Object:
@@ -219,19 +201,13 @@ class Writer:
         self._settings, self._host = settings, host
         is_llm = settings.nl2repo.writer == "llm"
         self._client = models.client("agent") if is_llm else None
-        self._known = lru_cache(MAX_KNOWN)(self._read)
+        self._known = lru_cache(MAX_KNOWN)(lambda name: known_of(
+            settings.root, name, self._subjects.patches[name]))
         self._lock = threading.Lock()
 
-    def functions_stage(self, environments: Environments) -> Stage:
-        """Return the step that documents the functions of tasks."""
-        return self._stage("doc_part2", "function", environments)
-
-    def project_stage(self, environments: Environments) -> Stage:
-        """Return the step that documents projects."""
-        return self._stage("doc_part1", "project", environments)
-
-    def _stage(self, step: str, kind: str, environments: Environments) -> Stage:
-        """Return a step. Raise Trouble for a sandbox in which no agent may work."""
+    def stage(self, step: str, kind: str, environments: Environments) -> Stage:
+        """Return the step that documents the functions of tasks, or projects. Raise Trouble for a
+        sandbox in which no agent may work."""
         settings = self._settings
         self._subjects = Subjects(settings.root, kind)
         identity, note = {"writer": settings.nl2repo.writer}, "no calls: no model is asked"
@@ -244,15 +220,13 @@ class Writer:
             note = f"at most {settings.nl2repo.max_iterations} calls for each document"
         return Stage(
             f"nl2repo.{step}", make=self.make, identity=identity, cost_note=note,
-            reads=Reads(self._subjects, ("function", "source"), needs=("source", "meta")),
-            joined=(Reads(environments, fields=(), made_by="env_setup"),),
+            reads=Reads(self._subjects, ("function", "source"), needs=("source",)),
+            joined=(Reads(environments, (), made_by="env_setup"),
+                    Reads(Store(settings.root, RepoMeta), (), made_by="nl2repo.meta")),
             writes=Writes(Store(settings.root, Document), tuple(Document.__dataclass_fields__)),
             after="nl2repo.py --steps relationship")
 
-    def _read(self, repo_name: str) -> tuple[HiddenParts, dict]:
-        return known_of(self._settings.root, repo_name, self._subjects.patches[repo_name])
-
-    def make(self, item: Subject, environment: Environment) -> Document:
+    def make(self, item: Subject, environment: Environment, meta: RepoMeta) -> Document:
         """Return the document of a function or project. Raise Excluded where its source cannot be
         read, ItemFailed where an agent's document does not pass the checks."""
         started = time.monotonic()
@@ -271,7 +245,7 @@ class Writer:
                 draft = content = submission.content
             else:
                 draft = function_content(function) if function else project_content(
-                    project, RepoMeta(**item.meta))
+                    project, meta)
                 content = checks.tidied(draft, run(draft["examples"]))
                 findings = checks.findings(
                     content, [[one["output"]] * 2 for one in content["examples"]])
@@ -320,7 +294,8 @@ class Writer:
 
     def _trajectory(self, item: Subject) -> str:
         """Return the path below the root for the next run of an agent; earlier ones stay."""
-        folder, name = self._settings.root / TRAJECTORIES, item.document
+        folder = self._settings.root / TRAJECTORIES
+        name = document_name(item.repo_name, item.function)
         return f"{TRAJECTORIES}/{name}.{len([*folder.glob(f'{glob.escape(name)}.*.json')])}.json"
 
 
@@ -374,13 +349,14 @@ def document_stage(root: Path) -> Stage:
     return Stage(
         "nl2repo.doc", make=partial(make_document, root), cost_note="no calls: no model is asked",
         reads=Reads(Subjects(root, "whole"), ("patches", "documents"), made_by="nl2repo.doc_part2",
-                    needs=("documents", "meta")),
+                    needs=("documents",)),
+        joined=(Reads(Store(root, RepoMeta), (), made_by="nl2repo.meta"),),
         writes=Writes(Store(root, RepoDocument), tuple(RepoDocument.__dataclass_fields__),
                       optional=("licence",)),
         after="nl2repo.py --steps doc_part2,doc_part1", in_words=of_document)
 
 
-def make_document(root: Path, repo: Subject) -> RepoDocument:
+def make_document(root: Path, repo: Subject, meta: RepoMeta) -> RepoDocument:
     """Return the document of a repository, and print it beside its record."""
     sections = [{"name": name, "subject": one["subject"], "text": one["text"],
                  "title": one["subject"].rpartition("::")[2] or repo.repo_name}
@@ -396,7 +372,7 @@ def make_document(root: Path, repo: Subject) -> RepoDocument:
     write_atomic(path, terminal_safe("\n".join(one["text"] for one in sections)).encode())
     missed = sorted({name for one in index.values() for name in one["missing"]})
     return RepoDocument(
-        repo.repo, repo.repo_name, repo.base_commit, repo.meta["licence"], sections, index,
+        repo.repo, repo.repo_name, repo.base_commit, meta.licence, sections, index,
         {"functions": 1.0,   # it waits for all
          "names": round(1 - len(missed) / max(1, len(_all(names))), 4),
          "overlap": max(one["checks"].get("overlap", 0.0) for one in repo.documents.values()),

@@ -29,6 +29,7 @@ TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")   # as H
 BEFORE_DOCUMENT = (   # the line of an instruction behind which the document of its functions begins
     "- Tests decide, also some that you do not have: those that fail without the bodies are "
     "counted, those that pass now have to go on passing.")
+PROVEN_FIELDS = ("config", "environment", "solution", "tests", "proof")   # all but instruction
 NOT_PROVEN = ("metadata", "artifacts")   # of task.toml: labels
 # Of the verifier: an agent's working directory neither holds nor lies in any of it.
 OF_VERIFIER = ("/tests", "/logs", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/usr/bin",

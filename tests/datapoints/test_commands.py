@@ -225,6 +225,19 @@ def test_a_killed_approval_leaves_a_datapoint_in_one_place_and_is_done_again(tmp
     assert seen == sorted(seen) and {*seen} == {"dp", "task"} and len(seen) > 5
 
 
+def test_what_goes_back_to_a_builder_is_a_copy_that_waits_for_review(tmp_path):
+    content = judged(tmp_path)
+    folder = write_approved(tmp_path / "task/sums")
+    TaskManager(tmp_path / "dp").create_task(
+        "build_datapoint", {"datapoint": "sums", "rates": {"m": {}}, "content": content})
+    task = claimed(tmp_path, "build_datapoint")
+    shown = tool(tmp_path, "read_datapoint", *task[:2])
+    assert (shown["metadata"]["status"], shown["content"]) == ("in_review", content)
+    assert "Nothing in it is changed" in tool(tmp_path, "add_dp_to_review", *task, code=1)["error"]
+    staged = tmp_path / "dp/_staging/sums"
+    assert not (staged / "proof.json").exists() and is_as_proven(read_datapoint(folder))
+
+
 def test_a_task_of_another_maker_is_not_replaced(tmp_path):
     write_datapoint(tmp_path / "dp/sums")
     judged(tmp_path)

@@ -164,7 +164,7 @@ def test_two_bugs_of_a_repository_never_share_a_report(root):
 def test_an_edited_instruction_is_exported_with_its_secrets_masked_and_one_line_a_row(root):
     text = "Mail to eve.miller@wetlands.org\u2028about\x85birds."
     write_task(root, edited(a_bug(), instruction=text))
-    write_task(root, edited(a_strip(), instruction=f"# Write\n\n# heron\n\n{text}\n"))
+    write_task(root, edited(a_strip(), instruction=f"# heron\n\n{text}\n"))
     assert "masked: e-mail address 2" in make(root)
     masked = "Mail to [masked: e-mail address]\u2028about\x85birds."
     assert [rows(root, name)[0]["problem_statement"] for name in OF_BUGS] == [masked] * 2

@@ -139,10 +139,13 @@ def test_three_kills_of_agents_cost_no_more_than_what_was_in_flight(
 
 def test_steps_wait_for_what_is_missing_and_no_agent_works_where_nothing_is_isolated(tmp_path):
     write_root(tmp_path)
-    (tmp_path / "nl2repo/_meta/tide.json").unlink()
     (tmp_path / "analysis/tide.json").unlink()
+    meta = (tmp_path / "nl2repo/_meta/tide.json").rename(tmp_path / "away.json")
     done = document(tmp_path, "template", "--sandbox", "local")
-    assert done.returncode == 1 and "no meta yet" in done.stderr and "waiting 1" in done.stderr
+    assert "no nl2repo/_meta/ yet: nl2repo.py --steps meta" in done.stderr
+    meta.rename(tmp_path / "nl2repo/_meta/tide.json")
+    done = document(tmp_path, "template", "--sandbox", "local")
+    assert done.returncode == 1 and "no documents yet" in done.stderr
     assert "Run: python nl2repo.py --steps extract,coverage,relationship" in " ".join(
         done.stderr.split())
     local = document(tmp_path, "llm", "--sandbox", "local", "--llm-base-url", "http://127.0.0.1:9")
