@@ -632,6 +632,13 @@ class BugReport:
     problem_statement: str   # as a user would write it: the task's instruction is made of it
     reproduction: Object | None = None   # how it was made: its script and its two outputs
 
+    @staticmethod
+    def faults_between(data: dict) -> list[str]:
+        """Return that a file holds a bug as earlier releases had it: to report that once more would
+        be paid for again."""
+        is_old = "eval_script" in data
+        return ["it is of an earlier release, run tools/convert-root"] if is_old else []
+
 
 @dataclass(frozen=True)
 class SourceCopy:

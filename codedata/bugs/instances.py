@@ -133,6 +133,8 @@ def instances_in(root: Path) -> Derived:
 
 def _task_of(name: str, verdict: BugVerdict, where: str) -> Task:
     made = verdict["instance"] or {}
+    if "eval_script" in made:
+        raise BrokenRecord("is of an earlier release.", where, "Run tools/convert-root.")
     files = {folder: {path: str(text).encode() for path, text in made[folder].items()}
              for folder in FOLDERS if isinstance(made.get(folder), dict)}
     return parse(Task, {**made, **files, "instance_id": name, "kind": BUG, "instruction": None,
