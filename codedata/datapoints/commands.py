@@ -669,6 +669,9 @@ def _read(path: str) -> bytes:
 
 def _text(path: str) -> str:
     try:
-        return _read(path).decode()
+        text = _read(path).decode()
     except UnicodeDecodeError as e:
         raise Refused(f"{path} is no text in UTF-8: {e}.") from e
+    if "\0" in text:
+        raise Refused(f"{path} has a NUL.")
+    return text

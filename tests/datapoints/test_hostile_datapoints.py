@@ -26,7 +26,7 @@ IMAGE = "FROM codedata-base:bookworm\nWORKDIR /app\n"
     ({"dockerfile": f"{IMAGE}RUN cat <<E\nE\n"}, "structure", "line 3 of the Dockerfile"),
     ({"solution": BOMB}, "solvable", "[too many processes: 200 allowed]"),
     ({"solution": "head -c 2G /dev/zero > big; sleep 60"}, "solvable", "over the disk limit"),
-    ({"prompt": "Add up.\0 Now.", "solution": "true"}, "structure", "has NUL: instruction.md")])
+    ({"solution": "true\0"}, "structure", "has NUL: solution/solve.sh")])
 def test_what_is_hostile_ends_and_is_named(tmp_path, parts, check, words):
     (tmp_path / "chain.toml").write_text(LIMITS)
     folder = write_datapoint(tmp_path / "sums", **parts)

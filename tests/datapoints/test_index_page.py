@@ -159,7 +159,7 @@ def test_what_is_hostile_runs_nowhere(tmp_path, show):
     file = HOSTILE.replace("/", "").replace("\0", "")
     folder = write_datapoint(tmp_path / "dp/a", {
         "category": HOSTILE[:-1], "tags": [HOSTILE[:-1]], "lineage": {"seed": HOSTILE, HOSTILE: 1},
-        "status": HOSTILE[:-1]}, prompt=HOSTILE, tests=HOSTILE, solution=HOSTILE,
+        "status": HOSTILE[:-1]}, prompt=HOSTILE[:-1], tests=HOSTILE, solution=HOSTILE,
         weights=json.dumps(HOSTILE))
     (folder / "environment" / file).write_text("")
     write_checks(tmp_path, folder, "solvable", HOSTILE[:-1])
