@@ -100,7 +100,9 @@ def steps_of(settings: Settings, folders: Sequence[Path], anew: bool,
     own = [] if folders else folders_in(settings.root, [])
     tasks = [folder for folder in own if folder.parent.name == Task.directory]
     others = folders or [folder for folder in own if folder not in tasks]
-    steps = {"validate": lambda models: validate_stage(settings, host(models), others)}
+    steps = {}
+    if others or not tasks:
+        steps["validate"] = lambda models: validate_stage(settings, host(models), others)
     if tasks:
         steps["prove"] = lambda models: prove_stage(settings, host(models), tasks, anew)
     return steps
