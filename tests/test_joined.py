@@ -12,6 +12,7 @@ from judged import read_json
 from codedata import cli, config, run_loop
 from codedata.bugs.preprocess import Analyses
 from codedata.code.environments import Environments
+from codedata.errors import Excluded
 from codedata.llm import Models
 from codedata.records import Analysis, BugConfig, Coverage
 from codedata.states import Reads, Writes
@@ -34,12 +35,14 @@ def root(tmp_path):
 @pytest.fixture
 def run(root, capsys):
     """Return a function: run a stage with flags; it returns (what make() was given, what was
-    printed). `by_releases_before` the stage read no analysis."""
-    def run(*flags, by_releases_before: bool = False) -> tuple[list, str]:
+    printed). `by_releases_before` the stage read no analysis; `by_rule` it leaves all out."""
+    def run(*flags, by_releases_before: bool = False, by_rule: str = "") -> tuple[list, str]:
         given = []
 
         def make(environment, coverage=None, analysis=None):
             given.append((coverage, analysis))
+            if by_rule:
+                raise Excluded(by_rule)
             return BugConfig("", environment.repo_name, environment.base_commit, "", ["."], [],
                              "none", "", 1.0, len(given), 0)
         joined = (
@@ -104,6 +107,16 @@ def test_what_releases_made_that_read_fewer_stores_is_not_made_again(root, run):
     assert run()[0] == []
     edit(root / "coverage/spanset.json", import_lines={})
     assert len(run()[0]) == 1
+    edit(root / "analysis/spanset.json", edges=[])
+    assert len(run()[0]) == 1
+
+
+def test_what_releases_left_out_that_read_fewer_stores_is_not_tried_again(root, run):
+    assert len(run(by_releases_before=True, by_rule="It has no tests.")[0]) == 1
+    given, printed = run()
+    assert not given and "excluded 1" in printed
+    edit(root / "coverage/spanset.json", import_lines={})
+    assert len(run(by_rule="It has no tests.")[0]) == 1
     edit(root / "analysis/spanset.json", edges=[])
     assert len(run()[0]) == 1
 
