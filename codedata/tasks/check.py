@@ -35,7 +35,6 @@ from codedata.tasks.folder import (
     TEST_SCRIPT,
     edited_parts,
     image_of,
-    instruction_digest,
     label_problem,
     text_in,
     verifier_config,
@@ -81,9 +80,6 @@ def notes_on(folder: Path) -> list[str]:
     """Return what is good to know of a folder without faults."""
     task = Task(**Task.completed(_loaded(folder)[0]))
     notes = [f"Harbor grades it {grading_of(task.config)}"]
-    told = (task.proof or {}).get("instruction")
-    if told and told != instruction_digest(task):
-        notes.append("instruction.md was edited since it was written: it is exported as it is")
     if secrets := find_secrets(task.instruction or ""):
         notes.append(f"instruction.md has what exports mask: {secrets[0].kind}")
     return notes

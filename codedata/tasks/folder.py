@@ -6,7 +6,6 @@ edits one of these has another task, which no run has seen; the instruction may 
 """
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -30,7 +29,6 @@ BEFORE_DOCUMENT = (   # the line of an instruction behind which the document of 
     "- Tests decide, also some that you do not have: those that fail without the bodies are "
     "counted, those that pass now have to go on passing.")
 PROVEN_FIELDS = ("config", "environment", "solution", "tests", "proof")   # all but instruction
-NOT_PROVEN = ("metadata", "artifacts")   # of task.toml: labels
 # Of the verifier: an agent's working directory neither holds nor lies in any of it.
 OF_VERIFIER = ("/tests", "/logs", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/usr/bin",
                "/usr/sbin", "/usr/lib", "/usr/local/bin", "/usr/local/sbin", "/usr/local/lib")
@@ -129,7 +127,7 @@ def verifier_config(task: Task) -> Object:
 
 def proven_parts(task: Task) -> dict[str, str]:
     """Return the digest of each part of a task that its runs are evidence for."""
-    config = {key: value for key, value in task.config.items() if key not in NOT_PROVEN}
+    config = {key: value for key, value in task.config.items() if key != "metadata"}
     for table, key in (("task", "keywords"), ("environment", "docker_image")):
         config[table] = {name: value for name, value in _table(task, table).items() if name != key}
     environment = dict(task.environment)
@@ -164,11 +162,6 @@ def with_about(task: Task, **more) -> Task:
     metadata["codedata"] = {**task.about, **more}
     table = {**_table(task, "task"), "keywords": [*metadata.get("tags", [])]}
     return replace(task, config={**task.config, "task": table, "metadata": metadata})
-
-
-def instruction_digest(task: Task) -> str:
-    """Return the digest of what an agent is told."""
-    return hashlib.sha256((task.instruction or "").encode()).hexdigest()[:16]
 
 
 def document_in(instruction: str) -> str:

@@ -20,7 +20,6 @@ from a_task import (
 from conftest import REPO
 
 from codedata.tasks.__main__ import main
-from codedata.tasks.folder import instruction_digest
 
 KEY = b"T = 'ghp_" + b"a8Kx93LmQz71TbVw4RpYs6NcJe2HdF05Gu1o'\n"
 BUG, DATAPOINT = a_bug(), a_datapoint()
@@ -190,10 +189,7 @@ def test_what_is_no_folder_of_a_task_is_named(tmp_path, check):
     assert "is no name that Harbor takes" in check(odd)[1][0]
 
 
-def test_an_edited_instruction_is_no_fault_and_is_told(tmp_path, check):
-    known = {**BUG.proof, "instruction": instruction_digest(BUG)}
-    assert "was edited" not in check(write_task(tmp_path, edited(BUG, proof=known)))[2]
-    told = edited(BUG, proof=known, instruction="Mail to eve.miller@wetlands.org.")
+def test_an_edited_instruction_is_no_fault(tmp_path, check):
+    told = edited(BUG, instruction="Mail to eve.miller@wetlands.org.")
     code, faults, said = check(write_task(tmp_path, told))
-    assert (code, faults) == (0, []) and "instruction.md was edited since" in said
-    assert "exports mask: e-mail address" in said
+    assert (code, faults) == (0, []) and "exports mask: e-mail address" in said

@@ -8,6 +8,7 @@ those; who forges all of them is caught by a test that has to fail.
 """
 from __future__ import annotations
 
+import glob
 import json
 import os
 import pwd
@@ -15,9 +16,9 @@ import re
 import secrets
 import shutil
 import stat
+import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 
 from codedata.tasks.verifier.agent_work import delivered, put
 from codedata.tasks.verifier.junit import decoded, escaped_name, read_junit, worst
@@ -33,12 +34,9 @@ MARK = re.compile(b">>>>>+ ")   # begins others of its marks, too
 
 # the source --------------------------------------------------------------------------------------
 
-def remove(path: str) -> None:
-    """Remove whatever lies at a path."""
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-    elif os.path.lexists(path):
-        os.unlink(path)
+def remove(*paths: str) -> None:
+    """Remove whatever lies at some paths."""
+    subprocess.run(["rm", "-rf", "--", *paths], check=True)
 
 
 def place_hidden(hidden: str, source: str) -> None:
@@ -55,14 +53,8 @@ def place_hidden(hidden: str, source: str) -> None:
                     os.mkdir(above)
             remove(os.path.join(source, path))
             shutil.copyfile(os.path.join(folder, name), os.path.join(source, path))
-            remove_compiled(os.path.join(above, "__pycache__"), os.path.splitext(file)[0])
-
-
-def remove_compiled(folder: str, stem: str) -> None:
-    """Remove what Python has compiled of a module."""
-    for name in os.listdir(folder) if os.path.isdir(folder) else ():
-        if name.startswith(f"{stem}."):
-            remove(os.path.join(folder, name))
+            compiled = os.path.join(above, "__pycache__", os.path.splitext(file)[0])
+            remove(*glob.glob(f"{glob.escape(compiled)}.*"))
 
 
 def open_to_all(folder: str) -> None:
@@ -118,7 +110,8 @@ def reports() -> list[tuple[str, bytes]]:
     """Return (path, content) of each report, sorted; none where there is a pipe among them, or too
     much. Links are passed over."""
     found, n_bytes = [], 0
-    for place in sorted(places_below(RESULTS)):
+    walk = [] if os.path.islink(RESULTS) else os.walk(RESULTS)
+    for place in sorted(os.path.join(at, name) for at, _, names in walk for name in names):
         facts = os.lstat(place)
         n_bytes += facts.st_size
         if stat.S_ISLNK(facts.st_mode):
@@ -128,13 +121,6 @@ def reports() -> list[tuple[str, bytes]]:
         with open(place, "rb") as file:
             found.append((os.path.relpath(place, RESULTS), file.read()))
     return found
-
-
-def places_below(folder: str) -> Iterator[str]:
-    """Yield the files below a folder that is no link."""
-    if not os.path.islink(folder):
-        for at, _, names in os.walk(folder):
-            yield from (os.path.join(at, name) for name in names)
 
 
 def statuses(config: dict, tests: str, log: str) -> dict[str, str]:

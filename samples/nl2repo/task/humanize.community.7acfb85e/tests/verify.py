@@ -10,8 +10,8 @@ from __future__ import annotations
 import glob
 import json
 import os
-import shutil
 import stat
+import subprocess
 import sys
 import types
 from contextlib import contextmanager
@@ -51,11 +51,8 @@ def closed_folder():
 
 def remove(*patterns: str) -> None:
     """Remove what patterns match in the folder of the reward."""
-    for path in (path for name in patterns for path in glob.glob(os.path.join(OUT, name))):
-        if os.path.isdir(path) and not os.path.islink(path):
-            shutil.rmtree(path)
-        else:
-            os.unlink(path)
+    paths = [path for name in patterns for path in glob.glob(os.path.join(OUT, name))]
+    subprocess.run(["rm", "-rf", *paths], check=True)
 
 
 def write_reward(module, config: dict) -> None:
