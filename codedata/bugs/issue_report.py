@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
-from codedata.bugs.instances import FOLDERS, ProvenBug, Word, bug_tasks
+from codedata.bugs.instances import FOLDERS, ProvenBug, Word, bug_tasks, is_of_agent
 from codedata.bugs.issue_checks import Hidden, names_used, shown_output
 from codedata.bugs.issue_templates import f2p_report, template_report
 from codedata.code.calls import call_graph
@@ -106,7 +106,11 @@ class Trees:
         """Yield a fresh sandbox of a tree. Raise ItemFailed where there is none."""
         image = self.bug.image
         if not self.host.has_image(image):
-            raise ItemFailed(f"its image {image} is not here.")
+            name, steps = self.bug.instance_id, "scale --steps report"
+            if is_of_agent(name):
+                name, steps = name.rpartition(".")[0], "agent --steps prove"
+            raise ItemFailed(f"its image {image} is not here.", todo="To make it again: "
+                             f"python bug_inject.py {steps} --force --only {name}")
         with self.host.open(image, self.label, self.host.workdir_of(image)) as sandbox:
             if is_fixed and (trouble := apply_patch(sandbox, self.bug.patch)[2]):
                 raise ItemFailed(trouble, image)

@@ -33,6 +33,7 @@ from codedata.tasks.folder import (
     IGNORE,
     SOLVE,
     agent_of,
+    artifacts_of,
     collect_of,
     text_in,
     workdir_of,
@@ -135,7 +136,8 @@ class Grader:
     def packed(self, sandbox: Sandbox) -> bytes:
         """Return the archive of what the agent leaves in a container. Raise ItemFailed where it is
         too large."""
-        script = collect_of(self.task) or f"tar -C {shlex.quote(self.workdir)} -cf {ARCHIVE} ."
+        folder, names = self._carried
+        script = collect_of(self.task) or f"tar -C {shlex.quote(folder)} -cf {ARCHIVE} {names}"
         tar = sandbox.run(script, timeout_s=PACK_S)
         if not tar.ok:
             raise ItemFailed(f"its work cannot be packed: {tar.output[-300:]}")
@@ -145,6 +147,15 @@ class Grader:
             except OverBounds as e:
                 raise ItemFailed(f"its work is too large: {e}") from e
             return read_bounded(Path(folder, Path(ARCHIVE).name), WORK.max_bytes)
+
+    @property
+    def _carried(self) -> tuple[str, str]:
+        """Return (a folder, what below it goes to the verifier): the work directory, or whatever a
+        task of somebody else names."""
+        places = [] if self.task.kind else artifacts_of(self.task)
+        if not places:
+            return self.workdir, "."
+        return "/", shlex.join(place.lstrip("/") for place in places)
 
     def grade(self, work: bytes | None, more: Mapping[str, bytes] | None = None,
               before: str = "") -> Grade:
@@ -174,15 +185,18 @@ class Grader:
         elif work is not None:
             sandbox.put({Path(ARCHIVE).name: work}, str(Path(ARCHIVE).parent))
             if not collect_of(self.task):
-                sandbox.run(f"tar -C {shlex.quote(self.workdir)} -xpf {ARCHIVE}; rm {ARCHIVE}")
+                folder = shlex.quote(self._carried[0])
+                sandbox.run(f"tar -C {folder} -xpf {ARCHIVE}; rm {ARCHIVE}")
 
 
 def _read(output: str, seconds: float) -> Grade:
-    """Return a grade from the last two lines that a verifier prints."""
+    """Return a grade from the last two lines that a verifier prints; a reward may be a number, or
+    {"reward": number}, as Harbor reads both."""
     log, *last = output.rstrip("\n").rsplit("\n", 2)
     try:
-        phases, reward = json.loads(last[0] or "[]"), float(last[1])
-    except (ValueError, IndexError):
+        phases, reward = json.loads(last[0] or "[]"), json.loads(last[1])
+        reward = float(reward["reward"] if isinstance(reward, dict) else reward)
+    except (ValueError, LookupError, TypeError, RecursionError):
         phases, reward = [], 0.0
     return Grade(reward, phases, log[-2000:], seconds)
 
