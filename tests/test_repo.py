@@ -12,8 +12,8 @@ from heron_environment import an_environment, write_env
 from proven import write_bug
 from proven_strip import write_strip
 
-NOTES = ('#!/bin/sh\necho "$@" >> "$NOTES"\n[ $1 = bug_inject.py ] && mkdir -p r/bug && '
-         'touch r/bug/x.json\n[ $1 = env_setup.py ] && mkdir -p r/env && '
+NOTES = ('#!/bin/sh\necho "$@" >> "$NOTES"\n[ $1 = bug_inject.py ] && mkdir -p r/task/x\n'
+         '[ $1 = env_setup.py ] && mkdir -p r/env && '
          'echo "\\"healthy\\": $HEALTHY" > r/env/x.json\n'
          'case $1 in "$FAILS") exit "$CODE" ;; esac\n')
 
