@@ -17,7 +17,7 @@ from codedata.code.hidden_text import git_output
 from codedata.code.patches import diff_of
 from codedata.errors import BrokenRecord
 from codedata.layouts import content_of, load_folder
-from codedata.records import DATAPOINT, KINDS, Object, Task, check_of
+from codedata.records import BUG, KINDS, STRIPPED_PATCH, Object, Task, check_of
 from codedata.sandbox.archives import UnsafeArchive
 from codedata.sandbox.dockerfile import read_dockerfile
 from codedata.tasks import tests_folder
@@ -47,6 +47,7 @@ from codedata.texts import printable, text_of
 TOML = Task.places["config"]
 TEST_FILE = "test_outputs.py"   # whose tests have weights
 PROGRAMS = "codedata/tasks/verifier"
+PATCHED = (BUG, STRIPPED_PATCH)   # kinds whose solution is a patch
 OF_PATCH = re.compile(r"^diff --git a/(.*?) b/", re.MULTILINE)
 TYPES = {"user": "str", "timeout_s": "float", "workdir": "str"}   # of config.json, and of a suite:
 OF_SUITE = {"FAIL_TO_PASS": "list[str]", "PASS_TO_PASS": "list[str]", "canary": "str",
@@ -144,7 +145,7 @@ def _environment(task: Task) -> Iterator[Fault]:
 def _solution(task: Task) -> Iterator[Fault]:
     if not task.kind:
         return
-    wanted = (SOLVE,) if task.kind == DATAPOINT else (SOLVE, GOLD, REVERSE)
+    wanted = (SOLVE, GOLD, REVERSE) if task.kind in PATCHED else (SOLVE,)
     for name in wanted:
         if not text_in(task.solution, name).strip():
             yield Fault(f"solution/{name}", "is missing or empty", HOW_TO_PROVE[task.kind])

@@ -14,12 +14,15 @@ from a_task import (
     a_strip,
     edited,
     file_of,
+    proven_again,
     write_foreign,
     write_task,
 )
 from conftest import REPO
 
+from codedata.records import KINDS
 from codedata.tasks.__main__ import main
+from codedata.tasks.folder import HOW_TO_PROVE
 
 KEY = b"T = 'ghp_" + b"a8Kx93LmQz71TbVw4RpYs6NcJe2HdF05Gu1o'\n"
 BUG, DATAPOINT = a_bug(), a_datapoint()
@@ -56,6 +59,26 @@ def config(task, **keys) -> dict:
     changed = json.loads(file_of(task, "tests", "config.json")) | keys
     changed = {key: value for key, value in changed.items() if keys.get(key, 0) is not None}
     return {"config.json": json.dumps(changed).encode()}
+
+
+# `check` of a release that has one kind more
+WITH_A_NEW_KIND = """import sys
+from codedata import records
+records.KINDS += ("quiz",)
+from codedata.tasks.__main__ import main
+sys.exit(main(["check", sys.argv[1]]))
+"""
+
+
+def test_a_new_kind_needs_a_solution_and_no_patches(tmp_path):
+    folder = write_task(tmp_path, proven_again(DATAPOINT, {"kind": "quiz"}))
+    done = subprocess.run([sys.executable, "-c", WITH_A_NEW_KIND, folder], cwd=REPO,
+                          capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+def test_each_kind_says_how_it_is_proven_again():
+    assert HOW_TO_PROVE.keys() == {*KINDS}
 
 
 # name → (an edited task, where and what the fault is)
