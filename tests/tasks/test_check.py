@@ -14,7 +14,6 @@ from a_task import (
     a_strip,
     edited,
     file_of,
-    proven_again,
     write_foreign,
     write_task,
 )
@@ -59,22 +58,6 @@ def config(task, **keys) -> dict:
     changed = json.loads(file_of(task, "tests", "config.json")) | keys
     changed = {key: value for key, value in changed.items() if keys.get(key, 0) is not None}
     return {"config.json": json.dumps(changed).encode()}
-
-
-# `check` of a release that has one kind more
-WITH_A_NEW_KIND = """import sys
-from codedata import records
-records.KINDS += ("quiz",)
-from codedata.tasks.__main__ import main
-sys.exit(main(["check", sys.argv[1]]))
-"""
-
-
-def test_a_new_kind_needs_a_solution_and_no_patches(tmp_path):
-    folder = write_task(tmp_path, proven_again(DATAPOINT, {"kind": "quiz"}))
-    done = subprocess.run([sys.executable, "-c", WITH_A_NEW_KIND, folder], cwd=REPO,
-                          capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
 def test_each_kind_says_how_it_is_proven_again():
