@@ -227,6 +227,7 @@ class Store:
             if keep_edits and self._at.get(name, ())[1:] != (stat.st_size, stat.st_mtime_ns):
                 self._refuse_edited(name, path, digests_of(now), owned)
             data |= {field: getattr(record, field) for field in owned}
+        assert not self.kind or self.cls.completed(data)["kind"] == self.kind, "a maker's slip"
         digests = digests_of(self._parsed(data, path))
         external = self.external_edits(name, digests, owned)
         steps = self._writing(path, data, owned if is_there else ())
