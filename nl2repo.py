@@ -70,7 +70,8 @@ def main(argv=None) -> int:
     options = cli.reap_first(args, settings, cli.options(args))
     if args.input and not options.read_only:
         settings.root.mkdir(parents=True, exist_ok=True)
-    if not options.read_only and settings.nl2repo.writer == "llm" and {*WRITTEN} & {*args.steps}:
+    writes = not (options.read_only or options.prune or options.compact)
+    if writes and settings.nl2repo.writer == "llm" and {*WRITTEN} & {*args.steps}:
         check_model(settings)
     return run_loop.run_steps(steps_of(args, settings), settings, options, HOLDS, args.steps)
 

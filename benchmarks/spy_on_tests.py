@@ -19,6 +19,7 @@ sys.path.insert(0, str(PROJECT))
 from codedata import cli, config
 from codedata.code.environments import labelled
 from codedata.datapoints.folder import read_datapoint
+from codedata.layouts import content_of
 from codedata.records import DATAPOINT, Task
 from codedata.sandbox.factory import SandboxFactory
 from codedata.tasks.grade import GRADE, Grader, build_image
@@ -38,7 +39,7 @@ while time.time() < end:
                 found.add((path.split("/")[-1], len(data)))
         with open("/tmp/spied", "w") as file:
             file.write(f"looked {sum(size for _, size in found)} {sorted(found)}")
-    time.sleep(0.05)
+    time.sleep(1)
 """
 
 
@@ -47,7 +48,7 @@ def spied(grader: Grader, work: bytes) -> tuple[float, str]:
     with grader.opened() as sandbox:
         grader._deliver(sandbox, work)
         sandbox.put({"spy.py": SPY.encode()}, "/opt")
-        sandbox.put(grader.task.tests, "/tests")
+        sandbox.put({name: content_of(file) for name, file in grader.task.tests.items()}, "/tests")
         start = "runuser -u agent -- sh -c 'python3 /opt/spy.py >/dev/null 2>&1 &'; "
         done = sandbox.run(start + GRADE, timeout_s=900)
         return (float(done.output.rstrip().rpartition("\n")[2] or 0),

@@ -33,7 +33,7 @@ from codedata.bounded import inside, making_folders, read_bounded
 from codedata.errors import BrokenRecord
 from codedata.ledger import disk_trouble, from_json
 from codedata.records import Files, safe_name
-from codedata.texts import tomllib
+from codedata.texts import check_nesting, toml_tables
 
 NAMES = ("Names are up to 200 letters, digits, `.`, `_` and `-`, and do not start with `.` or "
          "`_`.")
@@ -148,7 +148,13 @@ def list_folders(directory: Path, broken: list[BrokenRecord]) -> Iterator[tuple]
         elif not safe_name(entry.name):
             broken.append(BrokenRecord("has a name that is refused.", entry.path, NAMES))
         else:
-            yield sys.intern(entry.name), listing(Path(entry.path))
+            try:
+                found = listing(Path(entry.path))
+            except RecursionError:   # of os.walk(), before Python 3.12
+                broken.append(BrokenRecord("has folders in folders without end.", entry.path,
+                                           "Take them out."))
+                continue
+            yield sys.intern(entry.name), found
 
 
 def load_folder(folder: Path, places: dict[str, str]) -> dict:
@@ -175,9 +181,10 @@ def _load_part(path: Path):
         return None
     raw = read_bounded(path, MAX_FILE_BYTES)
     if path.suffix == ".json":
-        return from_json(raw)
+        check_nesting(value := from_json(raw))
+        return value
     text = raw.decode()
-    return tomllib.loads(text) if path.suffix == ".toml" else text
+    return toml_tables(text) if path.suffix == ".toml" else text
 
 
 def load_files(folder: Path, n_left: list[int] | None = None) -> Files:

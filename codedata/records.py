@@ -22,7 +22,7 @@ import orjson
 
 from codedata.bounded import read_bounded
 from codedata.errors import BrokenRecord
-from codedata.texts import printable, tomllib
+from codedata.texts import printable, toml_tables
 
 Object = dict    # keys that this schema does not fix
 Seconds = float
@@ -829,7 +829,7 @@ class Task:
     def kind_in(cls, folder: Path) -> str:
         """Return the kind of the task in a folder; "" where it has none that can be read."""
         try:
-            return kind_of(tomllib.loads(read_bounded(folder / cls.places["config"]).decode()))
+            return kind_of(toml_tables(read_bounded(folder / cls.places["config"]).decode()))
         except (OSError, ValueError, RecursionError):
             return ""
 

@@ -217,8 +217,9 @@ class States:
                 if not source.covers(name) and self._is_selected(name, self._output_id(name))
                 and self._is_own(name)]
         broken = {str(e): e for store in self._stores for e in store.broken}
-        for e in broken.values():   # what two stores read counts once
-            plan.add_broken(e, e.where)
+        for text, e in broken.items():   # what two stores read, or an item has said, counts once
+            if text not in plan.broken:
+                plan.add_broken(e, e.where)
         n = len(plan.todo)
         plan.todo = plan.todo[:self.selection.limit]
         plan.n_beyond_limit = n - len(plan.todo)

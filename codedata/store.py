@@ -110,7 +110,18 @@ class Store:
         if twice:
             raise Trouble("stand in two directories: " + ", ".join(sorted(twice)[:5]),
                           str(self.root), "Keep one of each, delete the other.")
+        self.broken += self._of_no_kind() if self.kind else ()
         return self
+
+    def _of_no_kind(self) -> Iterable[BrokenRecord]:
+        """Yield why the kind of an item cannot be read: it may be one of this store's."""
+        config = {"config": self.places["config"]}
+        for name in filter(self._only, self._at):
+            if not self._is_own(name) and not self._kinds[name]:
+                try:
+                    layouts.load_folder(self.path(name), config)
+                except BrokenRecord as e:
+                    yield e
 
     def _listed(self, directory: Path) -> Iterable[tuple]:
         if self.places:
@@ -166,6 +177,7 @@ class Store:
     def facts(self, name: str) -> FileState:
         """Return the digests of an item: the ledger's if the file is as a script left it."""
         if self.kind and not self._is_own(name):
+            self.read(name)   # raises the reason where its kind cannot be read
             raise BrokenRecord(f"is there already, and no task of the kind {self.kind!r}.",
                                str(self.path(name)), "Rename one of the two.")
         if self.as_left(name):

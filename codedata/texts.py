@@ -21,6 +21,7 @@ else:
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e"
                      "\u2066-\u2069\ud800-\udfff]")
 
+MAX_PARTS, MAX_DEPTH = 1_000, 50   # of a key, of a value
 _DIGITS = re.compile(r"(\d+)")
 _OPENING = re.compile(r'\{(?=[ \t\r\n]*")')   # the start of a JSON object with at least one key
 MAX_WORK = 20_000_000   # characters of a reply that are decoded, again and again: 2 s
@@ -36,6 +37,31 @@ def text_of(package: str, name: str) -> str:
 def toml_of(package: str, name: str) -> dict:
     """Return the tables of a TOML file of a package."""
     return tomllib.loads(text_of(package, name))
+
+
+def toml_tables(text: str) -> dict:
+    """Return the tables of somebody's TOML. Raise ValueError for what is none, or could not be
+    digested and written again: keys of very many parts take the reader minutes."""
+    if any(line.partition("=")[0].count(".") > MAX_PARTS for line in text.split("\n")):
+        raise ValueError(f"a key has more than {MAX_PARTS:,} parts")
+    tables = tomllib.loads(text)
+    check_nesting(tables)
+    return tables
+
+
+def check_nesting(value) -> None:
+    """Raise ValueError for a value that is nested too deeply, or a whole number that is too long,
+    to be digested and written again."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        if any(type(one) is int and one.bit_length() > 63 for one in level):
+            raise ValueError("a whole number has more than 64 bits")
+        parts = (one.values() if isinstance(one, dict) else one for one in level
+                 if isinstance(one, (dict, list)))
+        level = [part for one in parts for part in one]
+        if not level:
+            return
+    raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
 
 
 def fill(template: str, **parts: str) -> str:

@@ -42,9 +42,9 @@ def template_report(bug: ProvenBug, profile: Mapping[str, str], hidden: Hidden,
         text = _filled(bug, profile[form], {"name": name, "error": error})
         if not hidden.in_report(text, name):
             return form, text
-    raise Excluded("no report: what its tests print shows nothing, or names that README and docs "
-                   "of the project do not have. Show them there and commit, or let a model write: "
-                   "--steps issue --issue-writer llm --refresh")
+    raise Excluded("no report: let a model write it (--steps issue --issue-writer llm --refresh), "
+                   "or show in README or docs, and commit, what its tests print: now that is "
+                   "nothing, or names that they do not have")
 
 
 def _of_project(errors: Iterable[str]) -> list[str]:

@@ -10,12 +10,15 @@ Nothing is run: it needs no engine. Exit codes: 0 no fault, 1 faults, 2 usage.
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
 from codedata.progress import plural, say
 from codedata.tasks.check import faults_of, notes_on
-from codedata.texts import terminal_safe
+from codedata.texts import printable
+
+MAX_CHARS = 10_000   # of a fault
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -25,10 +28,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("word", choices=["check"], help="what to do")
     parser.add_argument("folder", metavar="FOLDER", type=Path)
     args = parser.parse_args(argv)
-    again = f"python -m codedata.tasks check {args.folder}"
+    again = f"python -m codedata.tasks check {shlex.quote(str(args.folder))}"
     faults = faults_of(args.folder)
     for fault in faults:
-        print(terminal_safe(f"{args.folder / fault.place}: {fault.what}. {fault.todo}"))
+        print(printable(f"{args.folder / fault.place}: {fault.what}. {fault.todo}", MAX_CHARS))
     if faults:
         say(f"check  {plural(len(faults), 'fault')}   again: {again}")
         return 1

@@ -17,7 +17,7 @@ from codedata.code.hidden_text import git_output
 from codedata.code.patches import diff_of
 from codedata.errors import BrokenRecord
 from codedata.layouts import content_of, load_folder
-from codedata.records import BUG, KINDS, STRIPPED_PATCH, Object, Task, check_of
+from codedata.records import BUG, STRIPPED_PATCH, Object, Task, check_of, parse
 from codedata.sandbox.archives import UnsafeArchive
 from codedata.sandbox.dockerfile import read_dockerfile
 from codedata.tasks import tests_folder
@@ -35,6 +35,8 @@ from codedata.tasks.folder import (
     TEST_SCRIPT,
     edited_parts,
     image_of,
+    image_problem,
+    kind_problem,
     label_problem,
     text_in,
     verifier_config,
@@ -72,7 +74,10 @@ def faults_of(folder: Path) -> list[Fault]:
         return faults
     if data["config"] is None:
         return [Fault(TOML, "is missing", "Write it: docs/tasks.md has an example.")]
-    task = Task(**Task.completed(data))
+    try:
+        task = parse(Task, Task.completed(data), str(folder))
+    except BrokenRecord as e:
+        return [Fault("", printable(e.what.rstrip(".")), "Mend it.")]
     checks = (_instruction, _environment, _solution, _tests, _secrets, _proof)
     return [*_toml(task)] or [fault for check in checks for fault in check(task)]
 
@@ -108,12 +113,11 @@ def _toml(task: Task) -> Iterator[Fault]:
                     "Rename the folder: letters, digits, `_`, `-`, and points between them.")
     for fault in toml_faults(task.config):
         yield Fault(TOML, fault, "Harbor refuses it: mend that key.")
-    kind = task.about.get("kind")
-    if kind is not None and kind not in KINDS:
-        yield Fault(TOML, f"kind {kind!r} is none of {', '.join(KINDS)}",
+    if odd := kind_problem(task):
+        yield Fault(TOML, " ".join(odd),
                     "Mend it; remove it from a task that no maker of ours has made.")
     problems = (workdir_problem(workdir_of(task)), label_problem(task)) if task.kind else ()
-    for what, why in filter(None, problems):
+    for what, why in filter(None, (image_problem(task), *problems)):
         yield Fault(TOML, f"{what}: {why}", "Mend that key.")
 
 
@@ -207,7 +211,7 @@ def _weights(task: Task, config: Object) -> Iterator[Fault]:
                     "Share 1 among the tests.")
     try:
         tree = ast.parse(text_in(task.tests, TEST_FILE))
-    except (SyntaxError, ValueError) as e:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as e:   # too complex, too
         yield Fault(f"tests/{TEST_FILE}", f"is no Python: {printable(str(e))}", "Mend it.")
         return
     tests = {node.name for node in ast.walk(tree) if isinstance(

@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 from codedata.checks.secrets import credential_in
 from codedata.layouts import content_of, files_digest
-from codedata.records import Files, Object, Task
+from codedata.records import KINDS, Files, Object, Task
 from codedata.store import digest
 from codedata.tasks.task_toml import toml_faults
 
@@ -25,6 +25,7 @@ GOLD, REVERSE = "gold.patch", "reverse.patch"   # in solution/: heals it; what h
 CONFIG, TEST_SCRIPT, TEST_PATCH, HIDDEN = "config.json", "tests.sh", "test.patch", "hidden"
 ARCHIVE = "/var/tmp/codedata-work.tar"   # of an agent's work, where a task says how it is made
 TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")   # as Harbor takes them
+IMAGE = re.compile(r"[a-z0-9][\w.:/@-]*", re.ASCII | re.IGNORECASE)   # no blank, no line break
 BEFORE_DOCUMENT = (   # the line of an instruction behind which the document of its functions begins
     "- Tests decide, also some that you do not have: those that fail without the bodies are "
     "counted, those that pass now have to go on passing.")
@@ -187,7 +188,8 @@ def task_problem(task: Task) -> Problem | None:
         return "task.toml", "; ".join(faults)
     if not (task.instruction or "").strip() and not task.config.get("steps"):
         return "no instruction", HOW_TO_INSTRUCT.get(task.kind, "write instruction.md")
-    problem = _proof_problem(task) if task.kind else _foreign_problem(task)
+    problem = kind_problem(task) or image_problem(task) or (
+        _proof_problem(task) if task.kind else _foreign_problem(task))
     # masking would change what was proven
     if not problem and (kind := credential_in(texts_of(task))):
         return "secret in a file", kind
@@ -237,6 +239,24 @@ def _foreign_problem(task: Task) -> Problem | None:
         ("environment/Dockerfile or docker_image", task.environment or image_of(task)),
         ("tests/test.sh", has_steps or "test.sh" in task.tests)) if not is_there]
     return ("no task of Harbor", f"it lacks {', '.join(lacks)}") if lacks else None
+
+
+def kind_problem(task: Task) -> Problem | None:
+    """Return why a task has a kind that there is not: it would pass for one of somebody else, which
+    needs no proof."""
+    kind = task.about.get("kind")
+    if kind is None or kind in KINDS:
+        return None
+    return "kind", f"{kind!r:.80} is none of {', '.join(KINDS)}"
+
+
+def image_problem(task: Task) -> Problem | None:
+    """Return why what task.toml names is no image, or None. It goes into a Dockerfile as it is, of
+    which a line more would be no part of what was proven."""
+    image = image_of(task)
+    if not image or IMAGE.fullmatch(image):
+        return None
+    return "docker_image", f"{image[:80]!r} is no name of an image"
 
 
 def workdir_problem(place: str) -> Problem | None:

@@ -250,6 +250,9 @@ COMPOSE = "environment/docker-compose.yaml"
      "task.toml"),
     ({"task.toml": "metadata = 3\n"}, "task.toml"), ({"task.toml": 'agent = "a"\n'}, "task.toml"),
     ({"task.toml": 'artifacts = ["/a/../b"]\n'}, "task.toml"), ({COMPOSE: "x"}, "network"),
+    ({"task.toml": '[metadata.codedata]\nkind = "bugs"\n'}, "kind"),
+    ({"task.toml": '[environment]\ndocker_image = "a; id"\n'}, "docker_image"),
+    ({"task.toml": "x = " + 200 * "[" + 200 * "]"}, "broken record"),
     ({"task.toml": "x"}, "broken record"), ({"proof.json": "{"}, "broken record")], ids=str)
 def test_what_a_reader_would_trip_over_is_left_out_and_named(root, files, reason):
     write_foreign(root, "odd", files)

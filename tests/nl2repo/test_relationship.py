@@ -209,5 +209,5 @@ def test_without_a_model_only_documents_are_refused_and_before_any_step(tmp_path
     done = run_script("nl2repo.py", tmp_path)
     assert done.returncode == 2 and "Or without a model: --writer template" in done.stderr
     assert not (tmp_path / "nl2repo").exists()
-    done = run_script("nl2repo.py", tmp_path, "--steps", "meta,relationship")
-    assert done.returncode == 0
+    for flags in (["--prune"], ["--steps", "meta,relationship"]):
+        assert run_script("nl2repo.py", tmp_path, *flags).returncode == 0

@@ -80,6 +80,8 @@ EDITS = {
     "a user": (edited(BUG, config={"agent": {"user": []}}), "/task.toml: [agent] user is neither"),
     "tags": (edited(BUG, config={"metadata": {"tags": "a"}}), "/task.toml: metadata: difficulty"),
     "kind": (edited(BUG, {"kind": "bugs"}), "/task.toml: kind 'bugs' is none of bug, "),
+    "an image": (edited(BUG, config={"environment": {"docker_image": "a\nRUN id"}}, environment={
+        "Dockerfile": b"FROM a\nRUN id\n"}), "/task.toml: docker_image: 'a\\nRUN id' is no name"),
     "workdir": (edited(BUG, config={"environment": {"workdir": "/usr/bin"}}),
                 "/task.toml: workdir: '/usr/bin': the verifier would take"),
     "another workdir": (edited(BUG, tests=config(BUG, workdir="/src")),
@@ -102,6 +104,8 @@ EDITS = {
                     "/tests/config.json: weights is no object"),
     "no Python": (edited(DATAPOINT, tests={"test_outputs.py": b"def ("}),
                   "/tests/test_outputs.py: is no Python"),
+    "deep Python": (edited(DATAPOINT, tests={"test_outputs.py": b"x = 1" + 50_000 * b"+1"}),
+                    "/tests/test_outputs.py: is no Python"),
     "F2P": (edited(BUG, tests=config(BUG, FAIL_TO_PASS=[])),
             "/tests/config.json: FAIL_TO_PASS names no test"),
     "F2P in P2P": (edited(BUG, tests=config(BUG, PASS_TO_PASS=["tests/test_words.py::test_none"])),
@@ -153,6 +157,11 @@ FILES = {
     "task.toml": ("task.toml", "[", "/task.toml: is not readable: "),
     "proof.json": ("proof.json", "{", "/proof.json: is not readable: "),
     "bytes": ("instruction.md", b"\xff", "/instruction.md: is not readable: "),
+    "many parts": ("task.toml", f"[{'.'.join(2000 * 'a')}]", "/task.toml: is not readable: a"),
+    "nested": ("task.toml", "x = " + 60 * "[" + 60 * "]", "/task.toml: is not readable: it is"),
+    "nested JSON": ("proof.json", 60 * "[" + 60 * "]", "/proof.json: is not readable: it is"),
+    "a number": ("task.toml", f"a = 2001-01-01\nb = {2 ** 64}", "/task.toml: is not readable: a"),
+    "NUL": ("instruction.md", b"a\0b", ": is not a Task: `instruction` has a NUL byte. Mend it."),
     "a link": ("tests/data", None, "/tests: is not readable: 'data' is a link"),
     "a link beside": ("notes", None, ": is not readable: 'notes' is a link")}
 
@@ -191,8 +200,8 @@ def test_what_is_no_folder_of_a_task_is_named(tmp_path, check):
     for name in ("old.json", "link", "nowhere"):
         code, [line], _ = check(tmp_path / name)
         assert code == 1 and ": is no folder. " in line
-    odd = write_foreign(tmp_path, "an odd name")
-    assert "is no name that Harbor takes" in check(odd)[1][0]
+    odd = write_foreign(tmp_path, "an odd\nname")
+    assert "is no name that Harbor takes" in check(odd)[1][0] and "check '" in check(odd)[2]
 
 
 def test_an_edited_instruction_is_no_fault(tmp_path, check):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 from dataclasses import replace
@@ -118,6 +119,16 @@ def test_the_id_of_another_makers_task_is_refused_by_name(tmp_path, maker):
     assert content(tmp_path / "task/bug-or-datapoint") == task
 
 
+def test_a_task_whose_kind_cannot_be_read_is_named_by_every_maker(tmp_path, maker):
+    want(tmp_path, "bug-1"), maker(BUG)
+    (tmp_path / "task/bug-1/task.toml").write_text("[")
+    for kind in (BUG, DATAPOINT):
+        code, made, printed = maker(kind)
+        assert (code, made) == (1, []) and "bug-1/task.toml is not readable" in printed
+        assert "no task of the kind" not in printed
+    assert "→ task/   broken 1 " in maker(BUG, "--status")[2]
+
+
 def test_an_untouched_folder_is_not_read_and_an_edited_one_is_kept(tmp_path, maker):
     source = want(tmp_path, "bug-1")
     maker(BUG)
@@ -205,6 +216,18 @@ def test_a_broken_folder_is_named(tmp_path, break_it, what):
     break_it(tmp_path / "task/x")
     with pytest.raises(BrokenRecord, match=what):
         Store(tmp_path, Task).open().read("x")
+
+
+def test_folders_in_folders_without_end_are_named(tmp_path, monkeypatch):
+    (tmp_path / "task/x").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "task/x")
+    for _ in range(1200):   # more than a path may have, and than Python recurses into
+        os.mkdir("d")
+        os.chdir("d")
+    store = Store(tmp_path, Task).open()
+    with pytest.raises(BrokenRecord, match="/x"):
+        raise store.broken[0] if store.broken else store.read("x")
+    subprocess.run(["rm", "-rf", tmp_path / "task"], check=True)   # pytest cannot
 
 
 def test_a_record_of_earlier_releases_is_named_with_what_to_do(tmp_path):
