@@ -86,6 +86,8 @@ def notes_on(folder: Path) -> list[str]:
     """Return what is good to know of a folder without faults."""
     task = Task(**Task.completed(_loaded(folder)[0]))
     notes = [f"Harbor grades it {grading_of(task.config)}"]
+    if task.proof and not task.kind:
+        notes.append("it has a proof.json and names no kind: it is taken for somebody else's")
     if secrets := find_secrets(task.instruction or ""):
         notes.append(f"instruction.md has what exports mask: {secrets[0].kind}")
     return notes
