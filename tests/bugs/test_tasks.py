@@ -18,6 +18,7 @@ from codedata.tasks.folder import edited_parts, task_problem
 
 GOOD, GONE, DELETED = (f"heron.agent-{n}.0123abcd" for n in (1, 2, 4))
 SCALES = "heron.negated.0123abcd"
+HERE = "--sandbox", "local"   # these steps open no container
 OTHERS = {SCALES, "theirs", "heron.agent-3.0123abcd", "heron.by-hand.0123abcd"}
 
 
@@ -25,7 +26,7 @@ OTHERS = {SCALES, "theirs", "heron.agent-3.0123abcd", "heron.by-hand.0123abcd"}
 def run(tmp_path, capsys):
     """Return a function: run steps of a word; it returns what was printed."""
     def run(word: str, steps: str, *flags) -> str:
-        assert run_here(bug_inject.main, tmp_path, word, "--steps", steps, *flags) == 0
+        assert run_here(bug_inject.main, tmp_path, word, *HERE, "--steps", steps, *flags) == 0
         return capsys.readouterr().err
     return run
 
@@ -58,7 +59,7 @@ def test_a_name_that_somebody_else_has_taken_is_left_alone(tmp_path, run, capsys
     write_bug(tmp_path, GOOD)
     shutil.rmtree(tmp_path / f"task/{GOOD}")
     write_foreign(tmp_path, GOOD)
-    assert run_here(bug_inject.main, tmp_path, "agent", "--steps", "instances") == 1
+    assert run_here(bug_inject.main, tmp_path, "agent", *HERE, "--steps", "instances") == 1
     assert f"no task of the kind {BUG!r}" in capsys.readouterr().err
     assert "theirs" in (tmp_path / f"task/{GOOD}/task.toml").read_text()
 
@@ -85,7 +86,7 @@ def test_no_path_in_a_verdict_leads_out_of_the_task(tmp_path, path):
     shutil.rmtree(tmp_path / f"task/{GOOD}")
     edit(tmp_path / "bug/_verdicts/heron.agent-1.json", lambda record: (
         record["verdicts"][0]["instance"]["tests"].update({path: "x"})))
-    assert run_here(bug_inject.main, tmp_path, "agent", "--steps", "instances") == 1
+    assert run_here(bug_inject.main, tmp_path, "agent", *HERE, "--steps", "instances") == 1
     assert not names(tmp_path) and not [*tmp_path.rglob("gone")]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from a_datapoint import SOLUTION, TEXTS, write_approved, write_datapoint
+from a_datapoint import SOLUTION, TEXTS, write_datapoint
 from conftest import edit, run_script
 from recorded import judged
 from setups import CA_BUNDLE, without_engine
@@ -52,7 +52,6 @@ def test_what_was_checked_is_not_checked_again_and_what_is_read_anew_is_named(tm
     edit(tmp_path / f"dp/_checks/{judged(tmp_path)}.json",
          lambda record: record["checks"].insert(0, record["checks"][0] | {"name": "structure"}))
     renamed = write_datapoint(tmp_path / "renamed", {"tags": ["cli"]})
-    elsewhere = write_approved(tmp_path / "elsewhere", prompt="Its proof is enough.")
     done, rows = validate(tmp_path, folder, renamed)
     assert done.returncode == 0 and "nothing to do" in done.stderr
     assert "page: dp/_index.html" in done.stderr and (tmp_path / "dp/_index.html").exists()
@@ -65,7 +64,6 @@ def test_what_was_checked_is_not_checked_again_and_what_is_read_anew_is_named(tm
     write_datapoint(folder)   # what was corrected is in order, without new checks
     done, (row,) = validate(tmp_path, folder)
     assert done.returncode == 0 and row["ok"] and "nothing to do" in done.stderr
-    assert validate(tmp_path, elsewhere)[1][0]["ok"]
     done = run_script("build_dp.py", tmp_path, "validate", folder, "--profile", "backend")
     assert done.returncode == 1 and "is no category of backend" in done.stderr
 

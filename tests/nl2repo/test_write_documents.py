@@ -162,7 +162,8 @@ def test_an_instruction_follows_its_document_until_a_person_edits_it(tmp_path):
         record["sections"] = [{**one, "text": sections.get(one["title"], one["text"])}
                               for one in record["sections"]]
         write_json(whole, record)
-        return run_script("nl2repo.py", tmp_path, "--steps", "instruct").stderr
+        return run_script("nl2repo.py", tmp_path, "--steps", "instruct", "--sandbox",
+                          "local").stderr
 
     assert "wrote 1" in instruct() and told.read_text() == text
     assert "- `heron.py`: `words`\n" in text and "test_" not in text
