@@ -138,7 +138,7 @@ class Store:
         if name not in self._kinds:
             if self.as_left(name) and "kind" in self.ledger.known[name].digests:
                 same = self.ledger.known[name].digests["kind"] == digest(self.kind)
-                self._kinds[name] = self.kind if same else ""
+                self._kinds[name] = self.kind if same else "another"
             else:
                 self._kinds[name] = self.cls.kind_in(self.path(name))
         return self._kinds[name] == self.kind
