@@ -27,10 +27,13 @@ from codedata.tasks.grade import GRADE, Grader, build_image
 SPY = """import glob, os, time
 end, found = time.time() + 900, set()
 while time.time() < end:
+    time.sleep(0.05)
     if os.path.islink("/tests/test_outputs.py"):   # they run
         places = glob.glob("/tests/**", recursive=True) + glob.glob("/proc/[0-9]*/fd/*")
         for path in places + [f"/proc/{pid}/mem" for pid in os.listdir("/proc") if pid.isdigit()]:
             try:
+                if not os.path.isfile(path):   # a pipe would lack what is read
+                    continue
                 with open(path, "rb") as file:
                     data = file.read(1 << 20)
             except (OSError, ValueError):
@@ -39,7 +42,7 @@ while time.time() < end:
                 found.add((path.split("/")[-1], len(data)))
         with open("/tmp/spied", "w") as file:
             file.write(f"looked {sum(size for _, size in found)} {sorted(found)}")
-    time.sleep(1)
+        time.sleep(1)   # some tests look at the processor time
 """
 
 
