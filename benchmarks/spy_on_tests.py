@@ -49,7 +49,7 @@ while time.time() < end:
 def spied(grader: Grader, work: bytes) -> tuple[float, str]:
     """Return (the gold's reward, what the spy says) of a verifier that is spied on."""
     with grader.opened() as sandbox:
-        grader._deliver(sandbox, work)
+        grader.deliver(sandbox, work)
         sandbox.put({"spy.py": SPY.encode()}, "/opt")
         sandbox.put({name: content_of(file) for name, file in grader.task.tests.items()}, "/tests")
         start = "runuser -u agent -- sh -c 'python3 /opt/spy.py >/dev/null 2>&1 &'; "

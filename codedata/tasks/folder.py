@@ -105,12 +105,6 @@ def collect_of(task: Task) -> str:
     return "\n".join(str(one.get("command") or "") for one in hooks if isinstance(one, dict))
 
 
-def artifacts_of(task: Task) -> list[str]:
-    """Return the paths that Harbor carries to the verifier."""
-    places = task.config.get("artifacts") or []
-    return [str(one.get("source") if isinstance(one, dict) else one) for one in places]
-
-
 def _table(task: Task, name: str) -> Object:
     table = task.config.get(name)
     return table if isinstance(table, dict) else {}

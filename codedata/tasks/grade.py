@@ -33,11 +33,11 @@ from codedata.tasks.folder import (
     IGNORE,
     SOLVE,
     agent_of,
-    artifacts_of,
     collect_of,
     text_in,
     workdir_of,
 )
+from codedata.tasks.task_toml import artifacts_in
 
 LIMIT_S = 600.0            # of a build, a solution, a verifier; --run-timeout may say less
 PACK_S = 120.0
@@ -152,7 +152,7 @@ class Grader:
     def _carried(self) -> tuple[str, str]:
         """Return (a folder, what below it goes to the verifier): the work directory, or whatever a
         task of somebody else names."""
-        places = [] if self.task.kind else artifacts_of(self.task)
+        places = [] if self.task.kind else artifacts_in(self.task.config)
         if not places:
             return self.workdir, "."
         return "/", shlex.join(place.lstrip("/") for place in places)
@@ -168,7 +168,7 @@ class Grader:
         tests = {path: content_of(file) for path, file in self.task.tests.items()} | {
             **(more or {})}
         with self.opened() as sandbox:
-            self._deliver(sandbox, work)
+            self.deliver(sandbox, work)
             sandbox.put(tests, "/tests")
             done = sandbox.run(before + GRADE, timeout_s=self.limit_s)
         found = _read(done.output, done.seconds)
@@ -178,7 +178,7 @@ class Grader:
             self._grades[key] = found
         return found
 
-    def _deliver(self, sandbox: Sandbox, work: bytes | None) -> None:
+    def deliver(self, sandbox: Sandbox, work: bytes | None) -> None:
         """Put an agent's work into a fresh container, as Harbor does before it grades."""
         if collect_of(self.task) and work is None:
             sandbox.run(collect_of(self.task), timeout_s=PACK_S)   # of an agent that did nothing

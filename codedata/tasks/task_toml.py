@@ -86,6 +86,11 @@ def grading_of(config: Object) -> str:
         "separate" if "environment" in verifier else "shared")
     if mode == "shared":
         return "in the agent's own container, with all that the agent has left there"
-    carried = [one if isinstance(one, str) else str(one.get("source"))
-               for one in config.get("artifacts", [])]
-    return f"in a fresh container, to which are carried: {', '.join(carried) or 'nothing'}"
+    carried = ", ".join(artifacts_in(config)) or "nothing"
+    return f"in a fresh container, to which are carried: {carried}"
+
+
+def artifacts_in(config: Object) -> list[str]:
+    """Return the paths that Harbor carries to the verifier."""
+    return [str(one.get("source") if isinstance(one, dict) else one)
+            for one in config.get("artifacts") or []]
