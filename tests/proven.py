@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,6 @@ from codedata.bugs.instances import PROVEN_FIELDS, as_texts, is_of_agent
 from codedata.records import BUG, Candidates, Object, Task, Verdicts
 from codedata.states import read_digest
 from codedata.store import Store
-from codedata.texts import tomllib
 
 
 def a_bug(instance_id: str = a_task.BUG_ID, *, patch: str = a_task.HEALS,
@@ -62,9 +62,13 @@ def write_task(root: Path, bug: Task) -> Task:
 
 
 def bug_images(folder: Path) -> set[str]:
-    """Return the images of the bugs in all roots below a folder."""
-    configs = map(tomllib.loads, map(Path.read_text, folder.glob("*/**/task/*/task.toml")))
-    return {config["environment"]["docker_image"] for config in configs}
+    """Return the images of the bugs in all roots below a folder.
+
+    Other tests of this process leave tasks there too: broken ones, and ones of other makers.
+    """
+    configs = map(Path.read_bytes, folder.glob("*/**/task/*/task.toml"))
+    images = (re.search(rb'^docker_image = "(codedata-bug[^"]*)"$', text, re.M) for text in configs)
+    return {found[1].decode() for found in images if found}
 
 
 def write_candidate(root: Path, name: str, diff: str, **more) -> None:
