@@ -102,6 +102,8 @@ class Writes:
     optional: tuple[str, ...] = ()   # of `fields`: a record without them is complete all the same
     parts: Parts | None = None
     fault: Callable[[object], str] | None = None   # why a written record is a failure, or ""
+    # item → what it needs outside of the root and is gone, as an image, or ""
+    lacks: Callable[[str], str] | None = None
 
 
 @dataclass(slots=True)
@@ -401,7 +403,10 @@ class States:
         failed, excluded = ledger.failed.get(key), ledger.excluded.get(key)
         if (item.state == "adopted" or (failed and item.state == "done")) and (
                 fault := self._fault(item)):
-            item.state, item.reason, item.counts, item.adoption = "failed", fault, False, None
+            _fail(item, fault)
+        if item.state in ("done", "adopted") and self.writes.lacks and (
+                gone := self.writes.lacks(item.name)):
+            _fail(item, gone)
         is_anew = self.selection.force or (
             self.selection.refresh and excluded and excluded.settings != self.settings)
         if item.state in ("missing", "stale") and excluded and not is_anew and (
@@ -485,6 +490,10 @@ class States:
         if not intent or any(there.digests.get(f) != d for f, d in intent["wrote"].items()):
             return None
         return {"settings": "", **{field: intent[field] for field in INTENT if field in intent}}
+
+
+def _fail(item: Item, why: str) -> None:
+    item.state, item.reason, item.counts, item.adoption = "failed", why, False, None
 
 
 def _force(item: Item) -> None:

@@ -106,11 +106,10 @@ class Trees:
         """Yield a fresh sandbox of a tree. Raise ItemFailed where there is none."""
         image = self.bug.image
         if not self.host.has_image(image):
-            name, steps = self.bug.instance_id, "scale --steps report"
-            if is_of_agent(name):
-                name, steps = name.rpartition(".")[0], "agent --steps prove"
-            raise ItemFailed(f"its image {image} is not here.", todo="To make it again: "
-                             f"python bug_inject.py {steps} --force --only {name}")
+            is_agents = is_of_agent(self.bug.instance_id)
+            steps = "agent --steps prove" if is_agents else "scale --steps report"
+            raise ItemFailed(f"its image {image} is gone.",
+                             todo=f"To make it again: python bug_inject.py {steps}")
         with self.host.open(image, self.label, self.host.workdir_of(image)) as sandbox:
             if is_fixed and (trouble := apply_patch(sandbox, self.bug.patch)[2]):
                 raise ItemFailed(trouble, image)

@@ -6,15 +6,15 @@ import hashlib
 import re
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from codedata.analysis.analyse import entity_of_test
 from codedata.analysis.measure import READ
-from codedata.bugs.instances import as_texts, is_of_agent
+from codedata.bugs.instances import as_texts, bug_tasks, is_of_agent
 from codedata.code.entities import language_of
 from codedata.code.environments import labelled
 from codedata.code.patches import diff_of, hunks_of, normalised
@@ -39,7 +39,7 @@ from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Derived, Store, digest
 from codedata.tasks.folder import with_about
-from codedata.tasks.prove import Proof, Prover
+from codedata.tasks.prove import IMAGES, Proof, Prover
 
 CATEGORY = "debugging"     # of tasks, as Harbor has them
 MAX_SUBTLE, MAX_SUBTLE_SHARE = 5, 0.1   # tests that a subtle bug breaks: whichever is more
@@ -104,10 +104,24 @@ class BugProver:
             reads=Reads(batches_in(root), ("base_commit", "candidates", "same_as"),
                         made_by="bug_inject.inject"),
             joined=read_by_proof(root, environments, (*READ, "test_script"), analyses),
-            writes=Writes(Store(root, Verdicts), tuple(Verdicts.__dataclass_fields__)),
+            writes=Writes(Store(root, Verdicts), tuple(Verdicts.__dataclass_fields__),
+                          lacks=self._find_lost()),
             identity={"hide_tests": bug.hide_tests, "max_broken_share": bug.max_broken_share},
             cost_note="no calls: no model is asked",
             after="bug_inject.py agent --steps inject", then="bug_inject.py agent --steps issue")
+
+    def _find_lost(self) -> Callable[[str], str]:
+        """Return a function that says of a file of candidates which image of its bugs is gone."""
+        why_lost, tasks = self._host.find_lost(IMAGES), bug_tasks(self._settings.root, is_of_agent)
+
+        @cache
+        def bugs_by_file() -> dict[str, list[str]]:
+            bugs = defaultdict(list)
+            for name in tasks.open().names():
+                bugs[name.rpartition(".")[0]].append(name)
+            return bugs
+
+        return lambda item: next(filter(None, map(why_lost, bugs_by_file().get(item, ()))), "")
 
     def make(self, batch: Batch, environment: Environment, analysis: Analysis | None,
              meta: RepoMeta | None) -> Verdicts:

@@ -19,7 +19,7 @@ from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
-from codedata.tasks.prove import Prover
+from codedata.tasks.prove import IMAGES, Prover
 
 SCREENED = ("verdict", "how", "n_run", "seconds", "audited")   # of a verdict's evidence
 
@@ -41,7 +41,7 @@ class ChosenProver:
             reads=Reads(chosen_in(root, bug), ("base_commit", "diff"),
                         made_by="bug_inject.validate"),
             joined=read_by_proof(root, environments, JUDGED_BY, analyses),
-            writes=Writes(bug_tasks(root), PROVEN_FIELDS),
+            writes=Writes(bug_tasks(root), PROVEN_FIELDS, lacks=self._host.find_lost(IMAGES)),
             identity={"hide_tests": bug.hide_tests, "max_broken_share": bug.max_broken_share},
             cost_note="no calls: no model is asked", finish=lambda: write_yields(root, bug),
             sum_up=lambda: yields_in_words(root, bug),

@@ -265,6 +265,15 @@ def image_id(image: str) -> str:
     return ""
 
 
+def image_names(pattern: str) -> set[str] | None:
+    """Return the names, without tags, of the images that a pattern like "codedata-bug/*" fits; None
+    where no engine answers."""
+    with suppress(Trouble, requests.RequestException):
+        images = connect().images(filters={"reference": pattern})
+        return {tag.rpartition(":")[0] for image in images for tag in image["RepoTags"] or []}
+    return None
+
+
 def keep_image(image_id: str, image_name: str) -> str:
     """Give an image a name, and a label that keeps it when its run ends. Return its new id. The
     image that had this name before goes, unless it is in use."""

@@ -6,7 +6,9 @@ and a name that it gave is touched.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from operator import add
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -124,6 +126,19 @@ class SandboxFactory:
         if self.makes_images:
             return bool(image) and registry.is_here(image)
         return self.name == "kubernetes" and registry.has_registry(image)
+
+    def find_lost(self, prefix: str) -> Callable[[str], str]:
+        """Return a function that says of an item that its image, <prefix><item>, is gone; "" where
+        it is there. The engine is asked once, at the first call. Where there is none, or [sandbox]
+        names a registry, images may lie elsewhere: none is called lost."""
+        is_asked = self.makes_images and not self._settings.registry
+        found = cache(lambda: docker_engine.image_names(f"{prefix}*") if is_asked else None)
+
+        def why_lost(item: str) -> str:
+            image, there = registry.image_name(prefix, item), found()
+            return "" if there is None or image in there else f"its image {image} is gone"
+
+        return why_lost
 
     def keep(self, image_id: str, image_name: str) -> KeptImage:
         """Keep an image under this name, and push it where [sandbox] names a registry: the name

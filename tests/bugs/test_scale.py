@@ -98,6 +98,21 @@ def test_an_edited_candidate_is_judged_again_and_a_deleted_bug_is_written_again(
     assert first not in bugs_in(root) and (root / f"task/_replaced/{first}.1").is_dir()
 
 
+def test_a_bug_whose_image_is_gone_is_proven_again_and_no_other(root):
+    name, other = bugs_in(root)
+    tests, there = ((root / f"task/{name}/tests/config.json").read_bytes(),
+                    (root / f"task/{other}/proof.json").stat().st_mtime_ns)
+    image = image_of(Store(root, Task).open().read(name))
+    subprocess.run(["docker", "image", "rm", "-f", image], check=True, capture_output=True)
+    assert "failed 1" in scale(root, "--steps", "report", "--status").stderr
+    done = scale(root)
+    assert done.returncode == 0 and done.stderr.count("nothing to do") == 5   # no report is asked
+    assert docker_engine.image_id(image) == read_json(
+        root / f"task/{name}/proof.json")["image_id"]
+    assert (root / f"task/{name}/tests/config.json").read_bytes() == tests
+    assert (root / f"task/{other}/proof.json").stat().st_mtime_ns == there
+
+
 @pytest.mark.parametrize(("word", "flags"), [
     ("scale", ["--per-repo", "3"]), ("agent", ["--full"]), ("agent", ["--steps", "generate"]),
     ("scale", ["--steps", "inject"]), ("scale", ["--report-root", "x"])])
