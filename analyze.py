@@ -21,12 +21,12 @@ from pathlib import Path
 from codedata import cli, config, run_loop
 from codedata.analysis.analyse import Analyser
 from codedata.analysis.measure import Measurer
-from codedata.code.environments import Environments
 from codedata.llm import Models
 from codedata.records import Analysis, Coverage
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
+from codedata.suites.environments import Environments
 
 
 def main(argv=None) -> int:

@@ -31,7 +31,6 @@ from pathlib import Path
 from codedata import cli, config, records, run_loop
 from codedata.analysis.analyse import Analyser
 from codedata.analysis.measure import Measurer
-from codedata.code.environments import Environments
 from codedata.nl2repo.communities import Relater
 from codedata.nl2repo.instruct import instruct_stage
 from codedata.nl2repo.prove_strips import StripProver
@@ -41,6 +40,7 @@ from codedata.nl2repo.write_documents import Writer, check_model, document_stage
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
+from codedata.suites.environments import Environments
 
 HOLDS = (records.SourceCopy, records.Coverage, records.RepoMeta, records.Analysis,
          records.Communities, records.StripPatch, (records.Task, records.STRIPPED_PATCH),

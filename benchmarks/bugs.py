@@ -37,12 +37,12 @@ from codedata.bugs.operators import unique_edits
 from codedata.bugs.preprocess import Analyses
 from codedata.bugs.register import why_not_chosen
 from codedata.code.entities import Rules, read_sources
-from codedata.code.environments import Environments
 from codedata.code.patches import normalised
 from codedata.config import load
 from codedata.records import BUG, BugConfig, Candidates, Task, Verdicts
 from codedata.sandbox.factory import SandboxFactory
 from codedata.store import Store, all_readable, digest
+from codedata.suites.environments import Environments
 from codedata.tasks.prove import GOOD, Prover, judged, known_results
 from codedata.tasks.screen import Screener
 

@@ -32,9 +32,9 @@ sys.path.insert(0, str(Path(__file__).resolve().with_suffix("")))
 from measure import run
 from releases import HERE, Project, environment, fetch, pip, projects, store, stored, suite, trace
 
-from codedata.code import contexts
 from codedata.code.calls import RULES, Edge, call_graph, static_scores
 from codedata.code.entities import Rules, all_entities, read_sources, tree_of
+from codedata.suites import contexts
 
 PEERS = {"jedi": "jedi==0.20.1", "pyan3": "pyan3==2.9.0"}
 PEER_S = 1800

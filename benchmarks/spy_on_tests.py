@@ -17,11 +17,11 @@ from measure import PROJECT
 
 sys.path.insert(0, str(PROJECT))
 from codedata import cli, config
-from codedata.code.environments import labelled
 from codedata.datapoints.folder import read_datapoint
 from codedata.layouts import content_of
 from codedata.records import DATAPOINT, Task
 from codedata.sandbox.factory import SandboxFactory
+from codedata.suites.environments import labelled
 from codedata.tasks.grade import GRADE, Grader, build_image
 
 SPY = """import glob, os, time

@@ -28,13 +28,13 @@ from measure import PROJECT, Others, machine, run
 
 sys.path.insert(0, str(PROJECT))
 from codedata import cli
-from codedata.code.environments import labelled
 from codedata.config import load
 from codedata.datapoints.folder import read_datapoint
 from codedata.datapoints.validate import Validation
 from codedata.records import DATAPOINT, DatapointChecks, Task
 from codedata.sandbox.factory import SandboxFactory
 from codedata.store import Store
+from codedata.suites.environments import labelled
 from codedata.texts import tomllib
 
 SAMPLES = PROJECT / "samples/tasks"

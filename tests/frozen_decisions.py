@@ -13,14 +13,14 @@ from pathlib import Path
 
 from proof_heron import environment_of
 
-from codedata.code.suite import Run
-from codedata.code.test_results import Case
 from codedata.datapoints import validate
 from codedata.env.causes import Cause
 from codedata.env.health import why_hollow
 from codedata.env.verify import Verified, concluded, promising, repeated
 from codedata.errors import Excluded, ItemFailed
 from codedata.sandbox import Result
+from codedata.suites.suite import Run
+from codedata.suites.test_results import Case
 from codedata.tasks.eval_script import misread
 from codedata.tasks.grade import Grade
 from codedata.tasks.prove import check_drift, judged, outcome_of

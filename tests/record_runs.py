@@ -17,14 +17,14 @@ from screened_wren import PROJECT as WREN
 from screened_wren import wren_diff, wren_environment
 from validate_dp import SAMPLES, mutants, mutated, open_host
 
-from codedata.code.environments import labelled, open_environment
-from codedata.code.source import Project, apply_patch
-from codedata.code.suite import RESULTS, Run, run_suite
 from codedata.datapoints.folder import read_datapoint, weights_in
 from codedata.datapoints.validate import RUNS, Failure, Validation
 from codedata.env.verify import Limits, Verifier
 from codedata.errors import Excluded, ItemFailed
 from codedata.sandbox import docker_engine
+from codedata.suites.environments import labelled, open_environment
+from codedata.suites.source import Project, apply_patch
+from codedata.suites.suite import RESULTS, Run, run_suite
 from codedata.tasks.eval_script import eval_script, misread, run_evaluation
 from codedata.tasks.grade import Grade, Grader
 from codedata.tasks.prove import Prover, known_results

@@ -7,9 +7,9 @@ from heron_environment import an_environment
 from projects import Project
 from proof_heron import factory_of
 
-from codedata.code.contexts import ranges_of
 from codedata.code.entities import SourceFile, entities_of, tree_of
 from codedata.records import BugConfig, Coverage, Environment
+from codedata.suites.contexts import ranges_of
 from codedata.tasks.prove import time_limit
 
 RUN = "tests-wren"

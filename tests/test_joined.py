@@ -11,12 +11,12 @@ from judged import read_json
 
 from codedata import cli, config, run_loop
 from codedata.bugs.preprocess import Analyses
-from codedata.code.environments import Environments
 from codedata.errors import Excluded
 from codedata.llm import Models
 from codedata.records import Analysis, BugConfig, Coverage
 from codedata.states import Reads, Writes
 from codedata.store import Store
+from codedata.suites.environments import Environments
 
 PARTS = ("env", "analysis", "coverage")
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from codedata.agent.bash import shown
 from codedata.agent.tools import Failed
-from codedata.code.suite import run_suite
-from codedata.code.test_results import Case
 from codedata.sandbox import Sandbox
+from codedata.suites.suite import run_suite
+from codedata.suites.test_results import Case
 
 MAX_NAMED = 50            # failed tests that are listed
 GOOD = ("passed", "skipped")

@@ -25,11 +25,11 @@ import orjson
 from codedata.analysis.analyse import analysis_of
 from codedata.bounded import read_bounded, resolved_in
 from codedata.code.entities import Rules, read_sources
-from codedata.code.test_results import Case
 from codedata.errors import Trouble
 from codedata.layouts import write_atomic
 from codedata.progress import plural, say
 from codedata.records import Object, check_of, safe_name
+from codedata.suites.test_results import Case
 from codedata.texts import printable, tomllib
 
 MAX_NAMED = 20   # files with faults that are named on the screen

@@ -14,10 +14,7 @@ from dataclasses import asdict
 from codedata.analysis.measure import READ
 from codedata.analysis.symbol_page import page
 from codedata.code.calls import LANGUAGE, Edge, call_graph, import_closure, static_scores
-from codedata.code.contexts import add_lines, lines_by_test, mask_of, masks_of, sources_in
 from codedata.code.entities import Entity, Sources, all_entities
-from codedata.code.environments import Environments, open_environment
-from codedata.code.test_results import Case, place_of
 from codedata.layouts import write_atomic
 from codedata.outcomes import of_analysis
 from codedata.records import Analysis, Coverage, Environment, Object
@@ -26,6 +23,9 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Store
+from codedata.suites.contexts import add_lines, lines_by_test, mask_of, masks_of, sources_in
+from codedata.suites.environments import Environments, open_environment
+from codedata.suites.test_results import Case, place_of
 
 PASSED = "passed"
 PAGES = "_pages"

@@ -12,7 +12,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from codedata.code.contexts import (
+from codedata.code.entities import SourceFile, Sources, all_entities
+from codedata.errors import Excluded, ItemFailed, Trouble
+from codedata.outcomes import of_coverage
+from codedata.progress import begin_step, named
+from codedata.records import Coverage, Environment
+from codedata.run_loop import Stage
+from codedata.sandbox import Sandbox
+from codedata.sandbox.factory import SandboxFactory
+from codedata.settings import Settings
+from codedata.states import Parts, Reads, Writes
+from codedata.store import Store, digest
+from codedata.suites.contexts import (
     LANGUAGE,
     Functions,
     Masks,
@@ -27,19 +38,8 @@ from codedata.code.contexts import (
     runnable,
     sources_in,
 )
-from codedata.code.entities import SourceFile, Sources, all_entities
-from codedata.code.environments import image_of, open_environment
-from codedata.code.test_results import Case
-from codedata.errors import Excluded, ItemFailed, Trouble
-from codedata.outcomes import of_coverage
-from codedata.progress import begin_step, named
-from codedata.records import Coverage, Environment
-from codedata.run_loop import Stage
-from codedata.sandbox import Sandbox
-from codedata.sandbox.factory import SandboxFactory
-from codedata.settings import Settings
-from codedata.states import Parts, Reads, Writes
-from codedata.store import Store, digest
+from codedata.suites.environments import image_of, open_environment
+from codedata.suites.test_results import Case
 from codedata.tasks.images import with_tools
 from codedata.texts import text_of
 
@@ -71,7 +71,7 @@ class Measurer:
                       enough=bool, view="", fits=bool, worthwhile=False,
                       is_of=lambda record, digests:
                       digest(record.base_commit) == digests.get("base_commit"))
-        plugin = text_of("codedata.code", "pytest_contexts.py")
+        plugin = text_of("codedata.suites.programs", "pytest_contexts.py")
         return Stage(
             "analyze.coverage", make=self.make, identity={"plugin": digest(plugin)},
             cost_note="no calls: no model is asked",

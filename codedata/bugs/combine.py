@@ -19,15 +19,15 @@ from pathlib import PurePosixPath
 
 from codedata.bugs.generate import BatchItem, candidate_of, generate_stage, open_source
 from codedata.bugs.instances import ProvenBug, is_of_scale
-from codedata.code.contexts import sources_in
 from codedata.code.patches import Edit, edited, edits_of
-from codedata.code.source import Files, apply_patch, is_text
 from codedata.errors import Excluded
 from codedata.records import BUG, Analysis, BugConfig, Candidate, Commit, Environment, Task
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.store import Derived, Store, all_readable, digest
+from codedata.suites.contexts import sources_in
+from codedata.suites.source import Files, apply_patch, is_text
 
 COMBINE, MIRROR = "combine", "mirror"
 STRATEGIES = (COMBINE, MIRROR)

@@ -22,11 +22,8 @@ from typing import Any
 from codedata.analysis.analyse import COVERAGE_FIELDS, is_counted
 from codedata.bugs.operators import TABLES, SpanEdit, operators, unique_edits
 from codedata.bugs.prove import symbols_at
-from codedata.code.contexts import Masks, add_lines, lines_by_test, mask_of, masks_of, sources_in
 from codedata.code.entities import SourceFile, entities_of, tree_of
-from codedata.code.environments import open_environment
 from codedata.code.patches import SpanDiffs, diff_of, hunks_of, normalised
-from codedata.code.source import Files, is_text
 from codedata.errors import Excluded, ItemFailed
 from codedata.records import (
     Analysis,
@@ -42,6 +39,9 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Derived, Store, digest
+from codedata.suites.contexts import Masks, add_lines, lines_by_test, mask_of, masks_of, sources_in
+from codedata.suites.environments import open_environment
+from codedata.suites.source import Files, is_text
 
 METHOD = "procedural"
 BATCH = 200                # candidates of a file

@@ -31,12 +31,8 @@ from codedata.analysis.measure import READ
 from codedata.bounded import inside
 from codedata.bugs.hotspots import CodeMap
 from codedata.bugs.prove import symbols_at
-from codedata.code.contexts import sources_in
 from codedata.code.entities import SourceFile, grammar, language_of, tree_of
-from codedata.code.environments import open_environment
-from codedata.code.leftovers import activation
 from codedata.code.patches import diff_of, hunks_of
-from codedata.code.source import LOOK_S, Files, changed_files, is_text
 from codedata.errors import Excluded, Interrupted, ItemFailed, Trouble
 from codedata.llm import Models
 from codedata.llm.reply_log import current_reply_log
@@ -48,6 +44,10 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Derived, Store, digest
+from codedata.suites.contexts import sources_in
+from codedata.suites.environments import open_environment
+from codedata.suites.leftovers import activation
+from codedata.suites.source import LOOK_S, Files, changed_files, is_text
 from codedata.tasks.prove import Prover, Quick, known_results
 from codedata.texts import fill, printable, text_of
 

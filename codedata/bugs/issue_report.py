@@ -17,11 +17,7 @@ from codedata.bugs.instances import FOLDERS, ProvenBug, Word, bug_tasks, is_of_a
 from codedata.bugs.issue_checks import Hidden, names_used, shown_output
 from codedata.bugs.issue_templates import f2p_report, template_report
 from codedata.code.calls import call_graph
-from codedata.code.contexts import sources_in
 from codedata.code.entities import Entity, SourceFile, Sources, all_entities, language_of
-from codedata.code.source import apply_patch
-from codedata.code.suite import run_script
-from codedata.code.test_results import place_of
 from codedata.errors import ItemFailed
 from codedata.leak.facts import NAME, find_facts
 from codedata.leak.request import behind
@@ -34,6 +30,10 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Store, digest
+from codedata.suites.contexts import sources_in
+from codedata.suites.source import apply_patch
+from codedata.suites.suite import run_script
+from codedata.suites.test_results import place_of
 from codedata.texts import fill, printable, text_of, toml_of
 
 RUN_S = 60                 # seconds that a reproduction may take, [sandbox] run_timeout at most

@@ -28,7 +28,6 @@ from codedata.bugs.generate import (
 from codedata.bugs.inject import remarks
 from codedata.bugs.issue_report import Rejected, ask
 from codedata.bugs.operators.syntax import syntax_of
-from codedata.code.contexts import mask_of
 from codedata.code.entities import Entity, SourceFile, entities_of, is_test_file, tree_of
 from codedata.errors import Excluded
 from codedata.llm import Models, Reply
@@ -37,6 +36,7 @@ from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.store import Derived, Store, digest
+from codedata.suites.contexts import mask_of
 from codedata.texts import fill, json_objects, printable, text_of, toml_of
 
 MODIFY, REWRITE = "modify", "rewrite"

@@ -15,13 +15,13 @@ import orjson
 
 from codedata import layouts
 from codedata.bugs.inject import METHOD
-from codedata.code.environments import Environments
 from codedata.errors import BrokenRecord, Trouble
 from codedata.progress import plural
 from codedata.records import Analysis, Coverage, Environment
 from codedata.run_loop import Stage
 from codedata.settings import Settings
 from codedata.store import Store, check_directories
+from codedata.suites.environments import Environments
 
 FURTHER = ("repo", "repo_name", "base_commit", "image_name", "test_case_result")
 # key of a row: the record whose path it is, and the stage that makes it

@@ -16,11 +16,11 @@ from codedata.bugs.prove import BugProver
 from codedata.bugs.register import Registrar
 from codedata.bugs.validate import Validator
 from codedata.bugs.write_chosen import ChosenProver
-from codedata.code.environments import Environments
 from codedata.llm import Models
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
+from codedata.suites.environments import Environments
 
 STRATEGIES = (METHOD, *model_edits.STRATEGIES, *combine.STRATEGIES)
 Steps = dict[str, Callable[[Models], Stage]]

@@ -19,7 +19,6 @@ from codedata.analysis.measure import JUDGED_BY
 from codedata.bugs.instances import is_of_scale
 from codedata.bugs.prove import Batch, check_repository, grade_of, new_messages_of
 from codedata.bugs.register import why_not_chosen
-from codedata.code.environments import labelled
 from codedata.code.patches import normalised
 from codedata.errors import Excluded, ItemFailed
 from codedata.llm.reply_log import current_reply_log
@@ -40,6 +39,7 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Derived, Store, digest
+from codedata.suites.environments import labelled
 from codedata.tasks.prove import GOOD, PASSED, Outcome, Prover, Quick, known_results, time_limit
 from codedata.tasks.screen import Screened, Screener
 from codedata.texts import printable

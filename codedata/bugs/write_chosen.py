@@ -12,13 +12,13 @@ from codedata.bugs.instances import PROVEN_FIELDS, ProvenBug, bug_tasks
 from codedata.bugs.prove import Change, proven, read_by_proof
 from codedata.bugs.validate import operator_of
 from codedata.bugs.yields_page import write_yields, yields_in_words
-from codedata.code.environments import labelled
 from codedata.errors import Excluded
 from codedata.records import Analysis, Environment, RepoMeta, Task
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
+from codedata.suites.environments import labelled
 from codedata.tasks.prove import IMAGES, Prover
 
 SCREENED = ("verdict", "how", "n_run", "seconds", "audited")   # of a verdict's evidence

@@ -1,1 +1,1 @@
-"""Parse what belongs to code: the results of its tests, and patches."""
+"""Read programs as text: sources and what they define, calls, patches, turns and their commands."""

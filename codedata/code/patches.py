@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
-from codedata.code.hidden_text import git_output
+from codedata.code.git import git_output
 from codedata.sandbox.process_labels import temporary_folder
 from codedata.store import digest
 

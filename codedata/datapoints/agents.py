@@ -28,7 +28,6 @@ from codedata.agent import (
     view_file,
 )
 from codedata.bounded import inside, read_bounded
-from codedata.code.environments import labelled
 from codedata.datapoints.commands import (
     BUILD,
     GENERATE,
@@ -49,6 +48,7 @@ from codedata.sandbox.archives import Bounds
 from codedata.sandbox.factory import SandboxFactory
 from codedata.sandbox.local import SandboxLocal
 from codedata.settings import Settings
+from codedata.suites.environments import labelled
 
 LOOKING = ("read_datapoint", "run_in_dp", "try_solution", "validate_datapoint", "patch_dp",
            "patch_additional_files")

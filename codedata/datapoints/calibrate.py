@@ -17,7 +17,6 @@ from pathlib import Path
 from codedata.agent import Agent, ToolBashExecutor, create_file, edit_file, search, view_file
 from codedata.agent.loop import MALFORMED_REPLIES
 from codedata.bounded import inside
-from codedata.code.environments import labelled
 from codedata.datapoints.approval import PROFILES, is_as_proven
 from codedata.datapoints.commands import BUILD
 from codedata.datapoints.folder import (
@@ -42,6 +41,7 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Derived, Readers, Store, digest
+from codedata.suites.environments import labelled
 from codedata.tasks.grade import Grader, build_image
 from codedata.texts import text_of
 

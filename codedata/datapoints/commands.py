@@ -14,7 +14,6 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from codedata.bounded import inside, read_bounded
-from codedata.code.environments import labelled
 from codedata.datapoints.approval import TAXONOMY, approval_problem, categories, proof_of
 from codedata.datapoints.contents import (
     Content,
@@ -62,6 +61,7 @@ from codedata.records import DATAPOINT, DatapointChecks, Files, ItemName, Object
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.store import Store, digest
+from codedata.suites.environments import labelled
 from codedata.tasks.folder import DOCKERFILE, IGNORE, config_of, proven, with_about
 from codedata.tasks.grade import Grader, build_image
 from codedata.texts import printable, text_of

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from codedata.code.environments import labelled
 from codedata.datapoints.approval import (
     VALIDATOR,
     approval_problem,
@@ -37,6 +36,7 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Derived, Readers, Store, known
+from codedata.suites.environments import labelled
 from codedata.tasks.folder import proven
 from codedata.texts import printable
 

@@ -19,7 +19,6 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import BinaryIO
 
-from codedata.code.hidden_text import Search, Spool
 from codedata.datapoints.folder import (
     AGENT,
     PARTS,
@@ -52,6 +51,7 @@ from codedata.tasks.folder import (
     workdir_of,
 )
 from codedata.tasks.grade import Grade, Grader, build_image, tree_of
+from codedata.tasks.hidden_text import Search, Spool
 from codedata.tasks.verifier.runner_output import ANSI
 from codedata.texts import natural, printable, text_of, tomllib
 

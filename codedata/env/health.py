@@ -3,9 +3,9 @@ from __future__ import annotations
 
 import re
 
-from codedata.code.suite import CRASHED, Run
-from codedata.code.test_results import OVER, Case, counts, not_collected
 from codedata.env.causes import Cause, cause_of
+from codedata.suites.suite import CRASHED, Run
+from codedata.suites.test_results import OVER, Case, counts, not_collected
 
 MAX_UNREPORTED = 0.5       # maximum share of test files that an agent's script may leave out
 # The patterns of test files, one for each language; group 1 is the name that its runners use for a

@@ -12,9 +12,6 @@ import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from codedata.code.source import Project, put_source
-from codedata.code.suite import Run
-from codedata.code.test_results import counts, not_collected
 from codedata.env.causes import Cause
 from codedata.env.recipes import generic, node, python_repair
 from codedata.env.recipes.generic import PlainRecipe
@@ -25,6 +22,9 @@ from codedata.env.repository_facts import Facts, recipes
 from codedata.env.verify import Verified, Verifier
 from codedata.progress import begin_step, current_step
 from codedata.sandbox import Sandbox, SandboxDied
+from codedata.suites.source import Project, put_source
+from codedata.suites.suite import Run
+from codedata.suites.test_results import counts, not_collected
 
 PAIRS = 3      # pairs of scripts that are verified for each kind of recipe, at most
 ROUNDS = 6     # draft rounds before each pair except the first

@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from codedata.code.environments import TRIES, image_name_of
-from codedata.code.source import put_source
 from codedata.env.agents import SCRIPTS, AgentPlanner, AgentRun, Failure, end_of
 from codedata.env.health import part_of_suite
 from codedata.env.inputs import Repository
@@ -29,6 +27,8 @@ from codedata.sandbox import Sandbox
 from codedata.sandbox.factory import WORKDIR, KeptImage, SandboxFactory
 from codedata.sandbox.process_labels import temporary_folder
 from codedata.settings import Settings
+from codedata.suites.environments import TRIES, image_name_of
+from codedata.suites.source import put_source
 
 TRAJECTORIES = "_trajectories"
 # runs of an agent: one to find scripts, one to fix them if they did not verify

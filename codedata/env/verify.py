@@ -12,16 +12,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from codedata.code import outside
-from codedata.code.breaking import break_source
-from codedata.code.leftovers import history_after, shadows
-from codedata.code.source import Project, now, put_source, restore
-from codedata.code.suite import Run, compare, run_script, run_suite
-from codedata.code.test_results import counts, not_collected
 from codedata.env.causes import Cause, cause_of
 from codedata.env.health import unreported_files, why_hollow, why_not_healthy
 from codedata.progress import begin_step
 from codedata.sandbox import Result, Sandbox, SandboxDied
+from codedata.suites import outside
+from codedata.suites.breaking import break_source
+from codedata.suites.leftovers import history_after, shadows
+from codedata.suites.source import Project, now, put_source, restore
+from codedata.suites.suite import Run, compare, run_script, run_suite
+from codedata.suites.test_results import counts, not_collected
 
 STEPS = 6                  # of a verification
 MIN_BROKEN_S = 60          # seconds for the run with the broken source, beside twice the usual

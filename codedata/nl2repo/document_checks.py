@@ -18,9 +18,6 @@ from functools import cached_property
 from pathlib import Path
 
 from codedata.bounded import read_bounded
-from codedata.code.leftovers import activation
-from codedata.code.source import run_tool
-from codedata.code.suite import PLUGINS
 from codedata.errors import ItemFailed
 from codedata.nl2repo.documents import (
     BOUND,
@@ -39,6 +36,9 @@ from codedata.records import storable
 from codedata.sandbox import Sandbox
 from codedata.sandbox.archives import Bounds
 from codedata.sandbox.process_labels import temporary_folder
+from codedata.suites.leftovers import activation
+from codedata.suites.source import run_tool
+from codedata.suites.suite import PLUGINS
 from codedata.texts import CONTROL, printable
 
 RUN = 40                   # characters in a row that count as quoted; blanks count as one

@@ -9,10 +9,7 @@ from dataclasses import replace
 
 from codedata.analysis.analyse import COVERAGE_FIELDS
 from codedata.analysis.measure import JUDGED_BY
-from codedata.code.contexts import LANGUAGE
 from codedata.code.entities import is_test_file
-from codedata.code.environments import labelled
-from codedata.code.test_results import place_of
 from codedata.errors import Excluded
 from codedata.nl2repo.screen_strips import ALL, id_of, strip_patches
 from codedata.outcomes import of_strips
@@ -32,6 +29,9 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Derived, Store, all_readable, digest
+from codedata.suites.contexts import LANGUAGE
+from codedata.suites.environments import labelled
+from codedata.suites.test_results import place_of
 from codedata.tasks.folder import PROVEN_FIELDS, with_about
 from codedata.tasks.prove import GOOD, Proof, Prover, known_results, time_limit
 from codedata.tasks.screen import Screener

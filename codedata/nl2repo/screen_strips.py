@@ -11,7 +11,6 @@ from pathlib import Path
 
 from codedata.analysis.analyse import COVERAGE_FIELDS
 from codedata.analysis.measure import JUDGED_BY
-from codedata.code.environments import labelled
 from codedata.code.patches import diff_of, normalised
 from codedata.nl2repo.sources import sources_of
 from codedata.nl2repo.strip import Strippable
@@ -29,6 +28,7 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Derived, Store, digest
+from codedata.suites.environments import labelled
 from codedata.tasks.prove import (
     GOOD,
     PASSED,

@@ -17,7 +17,6 @@ from pathlib import Path, PurePosixPath
 from codedata.analysis.analyse import is_counted
 from codedata.analysis.measure import JUDGED_BY
 from codedata.bounded import inside, read_bounded, resolved_in
-from codedata.code.contexts import LANGUAGE, copy_source
 from codedata.code.entities import (
     SourceFile,
     Sources,
@@ -26,7 +25,6 @@ from codedata.code.entities import (
     read_sources,
     tree_of,
 )
-from codedata.code.environments import labelled, open_environment
 from codedata.errors import Excluded, ItemFailed
 from codedata.layouts import NEW, Folder
 from codedata.records import Coverage, Environment, RepoMeta, SourceCopy, storable
@@ -35,6 +33,8 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Derived, Store, digest
+from codedata.suites.contexts import LANGUAGE, copy_source
+from codedata.suites.environments import labelled, open_environment
 from codedata.texts import toml_of, tomllib
 
 MAX_TEXT = 200_000         # bytes of a project file, a licence or a README

@@ -14,7 +14,6 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from codedata.analysis.analyse import tests_by_function
-from codedata.code.contexts import LANGUAGE, mask_of, masks_of
 from codedata.code.entities import (
     Entity,
     SourceFile,
@@ -24,8 +23,9 @@ from codedata.code.entities import (
     syntax_fault,
     tree_of,
 )
-from codedata.code.source import Files, is_text
 from codedata.records import Coverage
+from codedata.suites.contexts import LANGUAGE, mask_of, masks_of
+from codedata.suites.source import Files, is_text
 
 if TYPE_CHECKING:
     from tree_sitter import Node, Tree

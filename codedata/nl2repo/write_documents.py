@@ -16,9 +16,6 @@ from pathlib import Path
 
 from codedata.agent import Agent, Failed, Stop, ToolBashExecutor, search, view_file
 from codedata.bounded import inside
-from codedata.code.environments import Environments, labelled, open_environment
-from codedata.code.leftovers import activation
-from codedata.code.source import LOOK_S
 from codedata.errors import ItemFailed, Trouble
 from codedata.layouts import write_atomic
 from codedata.ledger import FileState
@@ -59,6 +56,9 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Derived, Store, digest, facts_of, known
+from codedata.suites.environments import Environments, labelled, open_environment
+from codedata.suites.leftovers import activation
+from codedata.suites.source import LOOK_S
 from codedata.tasks.folder import verifier_config
 from codedata.texts import printable, terminal_safe, text_of
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from codedata.checks.secrets import credential_in, find_secrets
 from codedata.code.entities import is_test_file
-from codedata.code.hidden_text import git_output
+from codedata.code.git import git_output
 from codedata.code.patches import diff_of
 from codedata.errors import BrokenRecord
 from codedata.layouts import content_of, load_folder

@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from codedata.bounded import read_bounded
-from codedata.code.source import TOOLS
-from codedata.code.suite import REPORTS, Run, run_suite
 from codedata.errors import Excluded
 from codedata.layouts import content_of
 from codedata.progress import named
@@ -20,6 +18,8 @@ from codedata.records import Task
 from codedata.sandbox import OUTPUT_BYTES, Sandbox
 from codedata.sandbox.archives import UnsafeArchive
 from codedata.sandbox.process_labels import temporary_folder
+from codedata.suites.source import TOOLS
+from codedata.suites.suite import REPORTS, Run, run_suite
 from codedata.tasks.folder import TEST_PATCH
 from codedata.tasks.verifier.junit import restored_name
 from codedata.tasks.verifier.suite import MARKS

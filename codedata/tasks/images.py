@@ -15,17 +15,18 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from codedata.code.hidden_text import Search, git_output, run_git
-from codedata.code.known_files import KnownFiles
-from codedata.code.outside import take_repository
+from codedata.code.git import git_output, run_git
 from codedata.code.patches import added_runs, hunks_of
-from codedata.code.source import TOOLS, run_tool
 from codedata.errors import Excluded, ItemFailed
 from codedata.sandbox import Sandbox, docker_engine
 from codedata.sandbox.archives import Stream, UnsafeArchive
 from codedata.sandbox.factory import WORKDIR, SandboxFactory
 from codedata.sandbox.process_labels import temporary_folder
 from codedata.sandbox.registry import image_name
+from codedata.suites.outside import take_repository
+from codedata.suites.source import TOOLS, run_tool
+from codedata.tasks.hidden_text import Search
+from codedata.tasks.known_files import KnownFiles
 from codedata.texts import printable
 
 TOOLS_IMAGES = "codedata-tools/"

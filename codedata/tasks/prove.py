@@ -14,14 +14,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 
-from codedata.code.contexts import sources_in
 from codedata.code.entities import is_test_file
-from codedata.code.environments import image_of, open_environment
-from codedata.code.known_files import KnownFiles
 from codedata.code.patches import diff_of
-from codedata.code.source import Files, apply_patch, commit_date, is_text
-from codedata.code.suite import CRASHED, Run, compare, run_suite
-from codedata.code.test_results import Case, place_of, with_lost
 from codedata.errors import Excluded, ItemFailed
 from codedata.progress import begin_step, named
 from codedata.records import BUG, Environment, Object, Task
@@ -29,11 +23,17 @@ from codedata.sandbox import Sandbox
 from codedata.sandbox.factory import WORKDIR, KeptImage, SandboxFactory
 from codedata.sandbox.registry import image_name
 from codedata.store import digest
+from codedata.suites.contexts import sources_in
+from codedata.suites.environments import image_of, open_environment
+from codedata.suites.source import Files, apply_patch, commit_date, is_text
+from codedata.suites.suite import CRASHED, Run, compare, run_suite
+from codedata.suites.test_results import Case, place_of, with_lost
 from codedata.tasks.eval_script import eval_script, misread, run_evaluation, script_of
 from codedata.tasks.folder import image_of as image_of_task
 from codedata.tasks.folder import proven, with_about
 from codedata.tasks.grade import Grader
 from codedata.tasks.images import TaskImage, check_task_image, derive, lead_from_testbed
+from codedata.tasks.known_files import KnownFiles
 from codedata.tasks.repository import Graded, Target, task_of, ways, with_image
 from codedata.tasks.tests_folder import READS, suite_tests
 from codedata.tasks.verifier.junit import escaped_name

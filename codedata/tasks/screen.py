@@ -23,12 +23,8 @@ from pathlib import Path, PurePosixPath
 from signal import SIGXCPU
 
 from codedata.bounded import read_bounded
-from codedata.code.contexts import lines_by_test, mask_of, masks_of, sources_in
 from codedata.code.entities import SourceFile, entities_of, is_test_file, tree_of
-from codedata.code.environments import open_environment
 from codedata.code.patches import Edit, edited, edits_of
-from codedata.code.source import Files, is_text, restore
-from codedata.code.suite import CRASHED, PLUGINS, place_plugin, run_script, run_suite
 from codedata.errors import BrokenRecord, ItemFailed, Trouble, start_thread
 from codedata.progress import begin_step, current_step, named
 from codedata.records import Coverage, Environment, Seconds, parse
@@ -36,6 +32,10 @@ from codedata.sandbox import Sandbox, SandboxDied
 from codedata.sandbox.archives import Bounds
 from codedata.sandbox.factory import SandboxFactory
 from codedata.sandbox.process_labels import temporary_folder
+from codedata.suites.contexts import lines_by_test, mask_of, masks_of, sources_in
+from codedata.suites.environments import open_environment
+from codedata.suites.source import Files, is_text, restore
+from codedata.suites.suite import CRASHED, PLUGINS, place_plugin, run_script, run_suite
 from codedata.tasks.prove import FAILED, GOOD, PASSED, Outcome, judged, known_results, outcome_of
 from codedata.texts import printable
 

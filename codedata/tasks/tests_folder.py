@@ -4,9 +4,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from codedata.code.leftovers import activation
-from codedata.code.source import Files
-from codedata.code.test_results import RUNNERS
+from codedata.suites.leftovers import activation
+from codedata.suites.source import Files
+from codedata.suites.test_results import RUNNERS
 from codedata.tasks.folder import ARCHIVE, CONFIG, HIDDEN, TEST_SCRIPT
 from codedata.texts import text_of
 

@@ -14,12 +14,12 @@ from kube_server import KubeServer
 from setups import CA_BUNDLE, made_here, wait_till_reaped
 
 from codedata.analysis.measure import Tally
-from codedata.code.contexts import Observation, Trace
-from codedata.code.suite import Run
-from codedata.code.test_results import Case
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.records import Coverage, Environment, parse
 from codedata.sandbox import Result
+from codedata.suites.contexts import Observation, Trace
+from codedata.suites.suite import Run
+from codedata.suites.test_results import Case
 
 STEP = ["--steps", "coverage", *(["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else [])]
 

@@ -12,11 +12,11 @@ from proven import a_bug, write_task
 from codedata.bugs.combine import Combiner, combinations, merged, part_of
 from codedata.bugs.instances import ProvenBug
 from codedata.bugs.preprocess import Analyses
-from codedata.code.environments import Environments
 from codedata.code.patches import diff_of
 from codedata.errors import Excluded
 from codedata.sandbox import docker_engine
 from codedata.settings import Settings
+from codedata.suites.environments import Environments
 
 CONFIG = {"repo": "birds/heron", "repo_name": "heron", "base_commit": "", "environment": "",
           "roots": ["."], "exclude": [], "selection": "none", "reason": "", "timeout_s": 60.0,

@@ -27,9 +27,9 @@ from setups import CA_BUNDLE, made_here, wait_till_reaped
 from codedata.analysis.analyse import analysis_of
 from codedata.bugs.inject import AgentItems, Refused, diff_and_symbol
 from codedata.code.entities import SourceFile, Sources, is_test_file, language_of
-from codedata.code.environments import Environments
 from codedata.errors import Interrupted
 from codedata.records import Candidates, parse
+from codedata.suites.environments import Environments
 
 FILES = {"long beak.py": "def peck(n):\n    # from above\n    return n - 1\n",
          "latin.py": b"# -*- coding: latin-1 -*-\nBIRD = 'h\xe9ron'\n",

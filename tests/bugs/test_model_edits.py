@@ -25,10 +25,10 @@ from codedata.bugs.model_edits import (
 )
 from codedata.bugs.preprocess import Analyses
 from codedata.code.entities import SourceFile
-from codedata.code.environments import Environments
 from codedata.errors import Excluded, ItemFailed
 from codedata.llm import Models
 from codedata.records import BugConfig
+from codedata.suites.environments import Environments
 
 CONFIG = {"repo": "birds/heron", "repo_name": "heron", "base_commit": "", "environment": "",
           "roots": ["."], "exclude": [], "selection": "none", "reason": "", "timeout_s": 60.0,

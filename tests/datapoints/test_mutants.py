@@ -15,9 +15,9 @@ from conftest import REPO
 sys.path.append(str(REPO / "benchmarks"))   # behind the scripts: one has a name of theirs
 from validate_dp import DATAPOINTS, mutants, mutated, open_host
 
-from codedata.code.environments import labelled
 from codedata.datapoints.folder import content_digest, read_datapoint, texts_of
 from codedata.datapoints.validate import CHEATS, Failure, Validation
+from codedata.suites.environments import labelled
 
 MUTANTS = mutants()
 WITHOUT_CONTAINER = ("structure", "weight_validation", "prompt")

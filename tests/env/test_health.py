@@ -3,10 +3,10 @@ from __future__ import annotations
 
 import pytest
 
-from codedata.code.suite import Run
-from codedata.code.test_results import Case
 from codedata.env.health import part_of_suite, unreported_files, why_hollow, why_not_healthy
 from codedata.sandbox import Result
+from codedata.suites.suite import Run
+from codedata.suites.test_results import Case
 
 
 @pytest.mark.parametrize("line", [

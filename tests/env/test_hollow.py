@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from heron_project import opener
 
-from codedata.code.breaking import Broken, break_source
-from codedata.code.source import Project, put_source
 from codedata.env.verify import Limits, Verifier
+from codedata.suites.breaking import Broken, break_source
+from codedata.suites.source import Project, put_source
 
 pytestmark = pytest.mark.docker
 

@@ -10,8 +10,6 @@ import pytest
 from conftest import REPO
 from setups import CA_BUNDLE
 
-from codedata.code.suite import run_script, run_suite
-from codedata.code.test_results import parse
 from codedata.env import causes
 from codedata.env.recipes import generic, node, python_recipe, python_repair
 from codedata.env.recipes.ci import read_workflows
@@ -29,6 +27,8 @@ from codedata.env.recipes.requirements import Collector, expanded, from_poetry, 
 from codedata.env.recipes.script import in_turn
 from codedata.env.repository_facts import read_facts, recipes
 from codedata.sandbox import open_sandbox
+from codedata.suites.suite import run_script, run_suite
+from codedata.suites.test_results import parse
 from codedata.texts import tomllib
 
 LOGS, PROJECTS = (tomllib.loads((Path(__file__).parent / name).read_text(encoding="utf-8"))

@@ -9,11 +9,11 @@ from heron_project import RUN, add_test, git, opener
 from projects import make_lean
 from steps_seen import StepsSeen
 
-from codedata.code.source import Project, put_source
-from codedata.code.suite import RESULTS
 from codedata.env.verify import Limits, Verifier
 from codedata.progress import showing
 from codedata.sandbox import open_sandbox
+from codedata.suites.source import Project, put_source
+from codedata.suites.suite import RESULTS
 
 pytestmark = pytest.mark.docker
 NOTHING = "#!/usr/bin/env bash\n"

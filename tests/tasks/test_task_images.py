@@ -11,12 +11,12 @@ import zipfile
 import pytest
 from projects import make_lean
 
-from codedata.code.hidden_text import Search
 from codedata.code.patches import added_runs
 from codedata.errors import ItemFailed
 from codedata.sandbox.archives import OverBounds
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import SandboxSettings, Settings
+from codedata.tasks.hidden_text import Search
 from codedata.tasks.images import check_task_image, derive, with_tools
 
 RUN = "tests-task-images"

@@ -14,10 +14,10 @@ import pytest
 from a_task import files_in
 from heron_project import opener
 
-from codedata.code.suite import RESULTS, Run, run_suite
-from codedata.code.test_results import Case, parse
 from codedata.errors import Excluded
 from codedata.sandbox import Result
+from codedata.suites.suite import RESULTS, Run, run_suite
+from codedata.suites.test_results import Case, parse
 from codedata.tasks.eval_script import MAX_BYTES, eval_script, misread, printed_results
 from codedata.tasks.tests_folder import READS, suite_tests
 from codedata.tasks.verifier import suite
@@ -27,7 +27,7 @@ from codedata.tasks.verifier.suite import MARKS
 from codedata.texts import text_of, tomllib
 
 CASES = tomllib.loads(
-    (Path(__file__).parents[1] / "code/runner_reports.toml").read_text(encoding="utf-8"))["case"]
+    (Path(__file__).parents[1] / "suites/runner_reports.toml").read_text(encoding="utf-8"))["case"]
 STATUSES = ("FAILED", "PASSED", "SKIPPED", "ERROR", "XFAIL")
 NAMES = ["tests/test_a.py::test_it[a b]", "tests/test_a.py::TestA::test_it[x::y - z]",
          "a suite > is 50% done %20", "wades\u00a0slowly\u2003\u1680", "[1m] is bold[31m]",

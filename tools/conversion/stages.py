@@ -7,7 +7,6 @@ from pathlib import Path
 from codedata.bugs.instances import AGENT, SCALE, Word, bug_tasks, instruct_stage
 from codedata.bugs.preprocess import Preprocessed
 from codedata.bugs.stages import Stages
-from codedata.code.environments import Environments
 from codedata.llm import Models
 from codedata.nl2repo.instruct import instruct_stage as instruct_strips
 from codedata.nl2repo.prove_strips import StripProver
@@ -17,6 +16,7 @@ from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.store import Store
+from codedata.suites.environments import Environments
 
 
 def bug_stage(settings: Settings, models: Models, word: Word, step: str) -> Stage:

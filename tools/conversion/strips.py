@@ -7,11 +7,11 @@ from pathlib import Path
 from conversion.carried import Carrier
 from conversion.old import FAULTS, as_proven, digests, graded, longest_s, put, records_in, why
 
-from codedata.code.contexts import LANGUAGE
 from codedata.records import STRIPPED_PATCH, Object, RepoMeta, StripPatch, Task
 from codedata.run_loop import Stage
 from codedata.settings import Settings
 from codedata.store import Store, digest, known
+from codedata.suites.contexts import LANGUAGE
 from codedata.tasks.folder import with_about
 from codedata.tasks.repository import Target, Way, task_of
 

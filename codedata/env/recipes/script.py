@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Iterable, Mapping
 from itertools import chain
 
-from codedata.code.suite import RESULTS
 from codedata.env.recipes.package_index import table
+from codedata.suites.suite import RESULTS
 from codedata.texts import fill, printable
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -11,22 +11,20 @@ import keyword
 import lzma
 import os
 import re
-import subprocess
 import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from hashlib import blake2b
 from mmap import mmap
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from codedata.code.outside import BOUNDS, GIT
+from codedata.code.git import git_output, run_git
 from codedata.sandbox.archives import (
     GZIP,
     PIECE,
@@ -38,6 +36,7 @@ from codedata.sandbox.archives import (
     read_tar,
 )
 from codedata.sandbox.process_labels import temporary_folder
+from codedata.suites.outside import BOUNDS
 from codedata.texts import printable
 
 WINDOW = 40                # bytes in a row that give a text away
@@ -54,8 +53,6 @@ WORD = 8                   # bytes of a sample
 KIND_BITS = 16
 MAX_DEPTH = 8              # archives in archives
 SPOOL_BYTES = 32_000_000   # of a file that is kept in memory
-PROGRAMS = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
-GIT_S = 600                # seconds for one command of it
 ZIP_END = b"PK\x05\x06"    # of the record that a zip file ends with, before a comment
 ZIP_END_BYTES = 66_000
 # of what only looks like an archive, or has a password
@@ -316,35 +313,3 @@ def _objects_of_pack(file: BinaryIO, start: int) -> Iterator[tuple[str, BinaryIO
         with git_output(folder, "cat-file", "--batch-all-objects", "--batch", "--buffer",
                         "--unordered") as content:
             yield "objects", content
-
-
-def run_git(folder: str | Path, *words: str, stdin: BinaryIO | None = None) -> str:
-    """Return what this machine's git prints. Raise UnsafeArchive where it fails."""
-    try:
-        done = subprocess.run(["git", *words], cwd=folder, env=PROGRAMS | GIT, timeout=GIT_S,
-                              stdin=subprocess.DEVNULL if stdin is None else stdin,
-                              capture_output=True, text=True, errors="replace",
-                              start_new_session=True)
-    except (OSError, subprocess.TimeoutExpired) as e:
-        raise UnsafeArchive(f"git {words[0]}: {e}") from e
-    if done.returncode:
-        raise UnsafeArchive(f"git {words[0]} failed: {done.stderr.strip()[-300:]}")
-    return done.stdout
-
-
-@contextmanager
-def git_output(folder: str | Path, *words: str, stdin: str = "") -> Iterator[BinaryIO]:
-    """Yield what this machine's git writes, while it writes it. `stdin` is what it reads."""
-    with tempfile.TemporaryFile() as given:
-        given.write(stdin.encode())
-        given.seek(0)
-        process = subprocess.Popen(["git", *words], cwd=folder, env=PROGRAMS | GIT, stdin=given,
-                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                                   start_new_session=True)
-        with process:
-            try:
-                yield process.stdout
-                if not process.stdout.read(1) and process.wait():
-                    raise UnsafeArchive(f"git {words[0]} failed")
-            finally:
-                process.kill()

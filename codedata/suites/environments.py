@@ -15,8 +15,6 @@ from functools import partial
 from pathlib import Path
 
 from codedata.bounded import numbered_lines
-from codedata.code.source import Project, put_source, restore
-from codedata.code.suite import run_script
 from codedata.errors import BrokenRecord, Excluded, ItemFailed
 from codedata.progress import current_step
 from codedata.records import CaseResult, Environment, parse, safe_name
@@ -26,6 +24,8 @@ from codedata.sandbox.docker_engine import connect, reason
 from codedata.sandbox.factory import WORKDIR, KeptImage, SandboxFactory
 from codedata.sandbox.registry import image_name
 from codedata.store import Derived, Readers, Store, digest
+from codedata.suites.source import Project, put_source, restore
+from codedata.suites.suite import run_script
 from codedata.texts import text_of
 
 SUCCESS = "success"
@@ -92,7 +92,7 @@ def _environment_of(line: str, where: str) -> Environment:
     return Environment(
         repo=row.repo, repo_name=row.repo_name or row.repo.replace("/", "__"), row=data,
         base_commit=row.base_commit, base_image="", image_name=row.image_name, status=SUCCESS,
-        install_script="", test_script=text_of("codedata.code", "pytest.sh"), summary="",
+        install_script="", test_script=text_of("codedata.suites.programs", "pytest.sh"), summary="",
         planner="", messages=[], error="", test_case_result=row.test_case_result, flaky=[],
         verified={}, usage={}, seconds=0.0)
 

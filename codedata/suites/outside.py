@@ -15,20 +15,16 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from codedata.code.leftovers import activation
-from codedata.code.source import LOOK_S, Project
+from codedata.code.git import GIT
 from codedata.errors import ItemFailed
 from codedata.sandbox import Sandbox, open_sandbox
 from codedata.sandbox.archives import PIECE, Bounds, UnsafeArchive, members, read_tar, unpack
+from codedata.suites.leftovers import activation
+from codedata.suites.source import LOOK_S, Project
 from codedata.texts import printable, text_of
 
 BOUNDS = Bounds(max_bytes=100_000_000_000, max_files=5_000_000, max_depth=1_000, max_seconds=LOOK_S)
 MAX_NOTED = 100_000   # paths that are kept of one file system
-# Replace refs would change what git reads from the objects, as would files that OF_GIT and
-# take_repository() leave out.
-GIT = {"GIT_DIR": ".git", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null",
-       "GIT_ATTR_NOSYSTEM": "1",
-       "GIT_NO_REPLACE_OBJECTS": "1", "GIT_NO_LAZY_FETCH": "1", "GIT_ALLOC_LIMIT": "1g"}
 OF_GIT = re.compile(r"(?:\w*HEAD|packed-refs|shallow|refs|logs|objects|config)(?:/.*)?|modules")
 BARE = {"HEAD", "objects", "refs"}
 BUNDLE = re.compile(rb"# v\d+ git bundle")
@@ -66,7 +62,7 @@ def _own_history(here: Sandbox, files, source: str, commit: str) -> list[str]:
     git = Path(here.workdir, ".git")
     if trouble := take_repository(files, f"/{source}/.git", git, commit):
         return [trouble]
-    done = here.run(f"set -- . {commit}\n{text_of('codedata.code', 'check_history.sh')}",
+    done = here.run(f"set -- . {commit}\n{text_of(__package__, 'check_history.sh')}",
                     timeout_s=LOOK_S,
                     env=GIT)
     settings = (git / "original").read_text(errors="replace")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import shlex
 
-from codedata.code.source import Project, run_tool
 from codedata.sandbox import Sandbox
+from codedata.suites.source import Project, run_tool
 
 PYTHON_IN = re.compile(r"(?:(?<!\S)|\bPATH=[\"']?)(/[^\s\"':]+)/bin"
                        r"(?:/(?:python[\d.]*|pytest)\b|[:\"'])")

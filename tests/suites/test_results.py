@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from conftest import REPO
 
-from codedata.code.test_results import counts, not_collected, parse
 from codedata.records import text_problem
+from codedata.suites.test_results import counts, not_collected, parse
 from codedata.texts import tomllib
 
 CASES = tomllib.loads(
@@ -187,7 +187,7 @@ def test_a_report_made_to_fill_the_memory_is_refused_by_name(tmp_path, name):
     (tmp_path / path).write_text(text)
     code = (
         "import resource, sys\nfrom pathlib import Path\n"
-        "from codedata.code.test_results import parse\ndata = Path(sys.argv[1]).read_bytes()\n"
+        "from codedata.suites.test_results import parse\ndata = Path(sys.argv[1]).read_bytes()\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\nprint(*(case.name for "
         "case in parse({sys.argv[1]: data}) if 'results_' in case.name))\n"
         "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)")

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from codedata.code.source import TOOLS, run_tool
-from codedata.code.test_results import Case, Found, counts, not_collected, over, parse
 from codedata.errors import ItemFailed
 from codedata.sandbox import Result, Sandbox, SandboxDied
 from codedata.sandbox.archives import Bounds, OverBounds
 from codedata.sandbox.process_labels import temporary_folder
+from codedata.suites.source import TOOLS, run_tool
+from codedata.suites.test_results import Case, Found, counts, not_collected, over, parse
 from codedata.texts import text_of
 
 PLUGINS = "/tmp/codedata-"   # where a plugin of this package and its files lie, by its name
@@ -154,7 +154,7 @@ def place_plugin(sandbox: Sandbox, name: str, files: Mapping[str, bytes]) -> dic
     Return the variables that load it where a script switches off the plugins that are found; none
     where there is no pytest, or it cannot be placed."""
     folder, plugin = PLUGINS + name, f"pytest_{name}.py"
-    sandbox.put({plugin: text_of("codedata.code", plugin).encode(), **files}, folder)
+    sandbox.put({plugin: text_of("codedata.suites.programs", plugin).encode(), **files}, folder)
     is_placed = run_tool(sandbox, "place_plugin.sh", folder, name).ok
     return {"PYTEST_PLUGINS": f"codedata_{name}"} if is_placed else {}
 

@@ -8,11 +8,11 @@ import threading
 import pytest
 from projects import make_lean
 
-from codedata.code.known_files import KnownFiles
 from codedata.sandbox import docker_engine
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import SandboxSettings, Settings
 from codedata.tasks.images import check_task_image, derive
+from codedata.tasks.known_files import KnownFiles
 from codedata.tasks.prove import KNOWN_IMAGES, Prover
 
 pytestmark = pytest.mark.docker

@@ -12,9 +12,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from codedata.code.leftovers import activation
-from codedata.code.source import TOOLS, Project, run_tool
 from codedata.sandbox import Sandbox
+from codedata.suites.leftovers import activation
+from codedata.suites.source import TOOLS, Project, run_tool
 
 
 @dataclass(frozen=True)

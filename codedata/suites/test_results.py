@@ -21,7 +21,7 @@ from codedata.texts import printable, toml_of
 
 STATUSES = RANKS
 OVER = re.compile(r"\((results_too_\w+): (.*)\)")
-RUNNERS = toml_of("codedata.code", "test_runners.toml")
+RUNNERS = toml_of(__package__, "test_runners.toml")
 PATTERNS = compiled(RUNNERS)
 
 

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 from setups import CA_BUNDLE
 
-from codedata.code.contexts import (
+from codedata.code.entities import SourceFile, Sources, all_entities
+from codedata.errors import ItemFailed
+from codedata.sandbox import open_sandbox
+from codedata.suites.contexts import (
     FOLDER,
     Functions,
     install_coverage,
@@ -18,10 +21,7 @@ from codedata.code.contexts import (
     read_lines,
     sources_in,
 )
-from codedata.code.contexts import _read_notes as read_notes
-from codedata.code.entities import SourceFile, Sources, all_entities
-from codedata.errors import ItemFailed
-from codedata.sandbox import open_sandbox
+from codedata.suites.contexts import _read_notes as read_notes
 
 HERON = """import threading, subprocess, sys
 

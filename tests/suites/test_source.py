@@ -4,8 +4,8 @@ from __future__ import annotations
 import pytest
 from heron_project import commit_all, git, opener
 
-from codedata.code.leftovers import history_after
-from codedata.code.source import Project, changed_files, put_source
+from codedata.suites.leftovers import history_after
+from codedata.suites.source import Project, changed_files, put_source
 
 pytestmark = pytest.mark.docker
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 import pytest
 from heron_project import opener
 
-from codedata.code.suite import RESULTS, Run, compare, run_suite
-from codedata.code.test_results import Case
 from codedata.sandbox import Result, open_sandbox
+from codedata.suites.suite import RESULTS, Run, compare, run_suite
+from codedata.suites.test_results import Case
 
 
 def run(exit_code: int = 0, **outcomes: str) -> Run:

@@ -14,8 +14,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from codedata.code.hidden_text import STRIDE, WINDOW, Search, Windows, kind_of, samples_of
 from codedata.sandbox import docker_engine
+from codedata.tasks.hidden_text import STRIDE, WINDOW, Search, Windows, kind_of, samples_of
 
 MAX_BYTES = 4_000_000_000   # that are remembered of an image
 

@@ -12,13 +12,13 @@ from conftest import write_json
 from kube_server import KubeServer
 from registry_server import registry_server
 
-from codedata.code.environments import Environments, image_of, open_environment
-from codedata.code.suite import run_suite
 from codedata.errors import Excluded, ItemFailed, Trouble
 from codedata.records import Environment
 from codedata.sandbox import docker_engine
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import SandboxSettings, Settings
+from codedata.suites.environments import Environments, image_of, open_environment
+from codedata.suites.suite import run_suite
 
 RUN = "tests-environments"
 BASE = "codedata-base:bookworm"

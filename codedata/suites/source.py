@@ -36,7 +36,7 @@ def run_tool(sandbox: Sandbox, name: str, *words: str, start: str = "bash",
              before: str = "", beside: tuple[str, ...] = (), patch: str | None = None) -> Result:
     """Run one of this package's programs in the sandbox, with those `beside` it in TOOLS, and a
     patch of this name; remove them, and return its result."""
-    files = {file: text_of("codedata.code", file).encode() for file in (name, *beside)}
+    files = {file: text_of("codedata.suites.programs", file).encode() for file in (name, *beside)}
     if patch is not None:
         whole = patch if patch.endswith("\n") or not patch else f"{patch}\n"
         files["patch"] = whole.encode(errors="replace")

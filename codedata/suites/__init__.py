@@ -1,0 +1,1 @@
+"""Open projects in sandboxes, run their test suites, and read what these report."""

@@ -1,0 +1,1 @@
+"""Programs that run in a project's container, never on this machine."""
