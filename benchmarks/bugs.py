@@ -43,8 +43,9 @@ from codedata.records import BUG, BugConfig, Candidates, Task, Verdicts
 from codedata.sandbox.factory import SandboxFactory
 from codedata.store import Store, all_readable, digest
 from codedata.suites.environments import Environments
-from codedata.tasks.prove import GOOD, Prover, judged, known_results
+from codedata.tasks.prove import Prover
 from codedata.tasks.screen import Screener
+from codedata.tasks.suite_outcomes import GOOD, judged, known_results
 
 HERE = Path(__file__).resolve().parent
 MANY, EACH = "many", 10_000   # candidates of a repository, of which there are one, then ten

@@ -23,7 +23,7 @@ from codedata.suites.suite import Run
 from codedata.suites.test_results import Case
 from codedata.tasks.eval_script import misread
 from codedata.tasks.grade import Grade
-from codedata.tasks.prove import check_drift, judged, outcome_of
+from codedata.tasks.suite_outcomes import check_drift, judged, outcome_of
 from codedata.tasks.tests_folder import READS
 
 VERDICTS = {ItemFailed: "drifted", Excluded: "excluded"}

@@ -27,7 +27,8 @@ from codedata.suites.source import Project, apply_patch
 from codedata.suites.suite import RESULTS, Run, run_suite
 from codedata.tasks.eval_script import eval_script, misread, run_evaluation
 from codedata.tasks.grade import Grade, Grader
-from codedata.tasks.prove import Prover, known_results
+from codedata.tasks.prove import Prover
+from codedata.tasks.suite_outcomes import known_results
 from codedata.tasks.tests_folder import READS, suite_tests
 from codedata.texts import tomllib
 

@@ -48,7 +48,8 @@ from codedata.suites.contexts import sources_in
 from codedata.suites.environments import open_environment
 from codedata.suites.leftovers import activation
 from codedata.suites.source import LOOK_S, Files, changed_files, is_text
-from codedata.tasks.prove import Prover, Quick, known_results
+from codedata.tasks.prove import Prover, Quick
+from codedata.tasks.suite_outcomes import known_results
 from codedata.texts import fill, printable, text_of
 
 METHOD = "agent"

@@ -13,7 +13,7 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Derived, Store, digest
-from codedata.tasks.prove import time_limit
+from codedata.tasks.suite_outcomes import time_limit
 from codedata.texts import toml_of
 
 PLUGIN, WHOLE_SUITE = "plugin", "none"

@@ -40,8 +40,9 @@ from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Derived, Store, digest
 from codedata.suites.environments import labelled
-from codedata.tasks.prove import GOOD, PASSED, Outcome, Prover, Quick, known_results, time_limit
+from codedata.tasks.prove import Prover, Quick
 from codedata.tasks.screen import Screened, Screener
+from codedata.tasks.suite_outcomes import GOOD, PASSED, Outcome, known_results, time_limit
 from codedata.texts import printable
 
 BY_HAND = "by-hand"        # the operator of a candidate that names none

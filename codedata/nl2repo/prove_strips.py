@@ -33,8 +33,9 @@ from codedata.suites.contexts import LANGUAGE
 from codedata.suites.environments import labelled
 from codedata.suites.test_results import place_of
 from codedata.tasks.folder import PROVEN_FIELDS, with_about
-from codedata.tasks.prove import GOOD, Proof, Prover, known_results, time_limit
+from codedata.tasks.prove import Proof, Prover
 from codedata.tasks.screen import Screener
+from codedata.tasks.suite_outcomes import GOOD, known_results, time_limit
 from codedata.texts import printable
 
 IMAGES = "codedata-nl2repo/"

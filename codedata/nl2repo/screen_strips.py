@@ -29,16 +29,9 @@ from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Derived, Store, digest
 from codedata.suites.environments import labelled
-from codedata.tasks.prove import (
-    GOOD,
-    PASSED,
-    Prover,
-    Quick,
-    judged,
-    known_results,
-    time_limit,
-)
+from codedata.tasks.prove import Prover, Quick
 from codedata.tasks.screen import Screened, Screener
+from codedata.tasks.suite_outcomes import GOOD, PASSED, judged, known_results, time_limit
 
 ALL = 1.0                  # share of the tests that a strip may fail
 SHOWN = ("verdict", "reason", "n_covering", "n_failing", "how", "seconds")

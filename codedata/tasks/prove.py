@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 
@@ -26,8 +26,8 @@ from codedata.store import digest
 from codedata.suites.contexts import sources_in
 from codedata.suites.environments import image_of, open_environment
 from codedata.suites.source import Files, apply_patch, commit_date, is_text
-from codedata.suites.suite import CRASHED, Run, compare, run_suite
-from codedata.suites.test_results import Case, place_of, with_lost
+from codedata.suites.suite import Run, compare, run_suite
+from codedata.suites.test_results import place_of
 from codedata.tasks.eval_script import eval_script, misread, run_evaluation, script_of
 from codedata.tasks.folder import image_of as image_of_task
 from codedata.tasks.folder import proven, with_about
@@ -35,20 +35,28 @@ from codedata.tasks.grade import Grader
 from codedata.tasks.images import TaskImage, check_task_image, derive, lead_from_testbed
 from codedata.tasks.known_files import KnownFiles
 from codedata.tasks.repository import Graded, Target, task_of, ways, with_image
+from codedata.tasks.suite_outcomes import (
+    FAILED,
+    GOOD,
+    PASSED,
+    REFUSED,
+    broken_in,
+    check_drift,
+    ignored_tests,
+    judged,
+    known_results,
+    outcome_of,
+    time_limit,
+)
 from codedata.tasks.tests_folder import READS, suite_tests
 from codedata.tasks.verifier.junit import escaped_name
 from codedata.tasks.verifier.suite import MARKS
 from codedata.texts import printable
 
 IMAGES, TRIES = "codedata-bug/", "codedata-bug-try/"
-PASSED, FAILED = "passed", ("failed", "error")
-GOOD, REFUSED = "good", "refused"   # verdicts, beside those of judged()
 BUG_RUNS = 3
 STEPS = BUG_RUNS + 4       # of a proof
 ROW_RUNS = 3              # without a patch, where no verification says which tests are flaky
-MIN_RUN_S = 60            # seconds for a run with a bug, beside
-USUAL_TIMES = 5           # times as many as the suite usually takes
-FAILURE_S = 0.3           # for each test: to tell of one that fails takes long, on a busy machine
 KNOWN_IMAGES = 2          # whose files are kept at a time
 LOG_CHARS = 6_000         # of a run's output that are kept: its end
 
@@ -64,18 +72,6 @@ class Quick:
     verdict: str          # the trouble in one word, or GOOD
     before: Files = field(default_factory=dict)   # the files that the patch changes, and
     after: Files = field(default_factory=dict)    # what they are with it
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """Hold what a suite came to with a patch, as far as it decides whether that is a bug."""
-
-    statuses: Mapping[str, str]
-    lost: Collection[str] = ()   # what cannot be collected
-    seconds: float = 0.0
-    timed_out: bool = False
-    exit_code: int = 0
-    truncated_at: str = ""       # where a runner says that it stops early
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,15 +106,6 @@ class Proof:
     base_commit: str = ""
     created_at: str = ""
     task: Task | None = None     # that it is proof of, without an instruction
-
-
-def time_limit(environment: Environment, limit_s: float) -> float:
-    """Return the seconds for a run of the suite with a bug, which may never end: at most
-    `limit_s`."""
-    seconds = environment.verified.get("test_s") or []
-    usual_s = max((s for s in seconds if isinstance(s, int | float)), default=0)
-    failures_s = FAILURE_S * len(environment.test_case_result)
-    return min(limit_s, MIN_RUN_S + USUAL_TIMES * usual_s + failures_s) if usual_s else limit_s
 
 
 class Prover:
@@ -196,7 +183,7 @@ class Prover:
             else:
                 runs.append(run)
         statuses, flaky = compare(runs)
-        ignored = _ignored(environment).union(flaky)
+        ignored = ignored_tests(environment).union(flaky)
         statuses = {test: statuses[test] for test in statuses if test not in ignored}
         if environment.install_script:   # one run: a name that is new may hold the time
             statuses = {test: statuses[test] for test in known_results(environment)
@@ -389,70 +376,6 @@ class Prover:
         with self._factory.open(image, label, self._factory.workdir_of(image)) as sandbox:
             run, printed = run_evaluation(sandbox, script, self._factory.run_timeout_s)
         return run, misread(run, printed)
-
-
-# what the suite gives ----------------------------------------------------------------------------
-
-def known_results(environment: Environment) -> dict[str, str]:
-    """Return {test: status} of env/, without tests that are flaky or need the network."""
-    cases = map(Case.of, environment.test_case_result)
-    ignored = _ignored(environment)
-    return {case.name: case.status for case in cases if case.name not in ignored}
-
-
-def _ignored(environment: Environment) -> set[str]:
-    return {*environment.flaky, *map(str, environment.verified.get("needs_network") or [])}
-
-
-def check_drift(environment: Environment, statuses: Mapping[str, str],
-                ignored: Collection[str] = ()) -> None:
-    """Raise ItemFailed where statuses are not those of env/, Excluded where no test passes."""
-    known = known_results(environment)
-    drifted = [f"{test} ({known[test]}, now {statuses.get(test, 'missing')})" for test in known
-               if test not in ignored and known[test] != statuses.get(test)]
-    if drifted:
-        raise ItemFailed(f"the environment has drifted: {len(drifted)} tests come out otherwise"
-                         f" than in env/: {printable(named(drifted))}", environment.repo_name)
-    if PASSED not in statuses.values():
-        raise Excluded("has no test that passes.", environment.repo_name)
-
-
-def outcome_of(run: Run, known: Collection[str]) -> Outcome:
-    """Return what a run of the whole suite came to, with the known tests that are missing behind
-    the end of their file's process (with_lost) as errors."""
-    statuses, lost = with_lost(run.results, known)
-    return Outcome(statuses, lost, run.seconds, run.timed_out, run.exit_code, run.truncated_at)
-
-
-def judged(outcome: Outcome, known: Mapping[str, str], max_broken_share: float) -> tuple[str, str]:
-    """Return (verdict in one word, why it is no bug): that a suite shows which came to something
-    else than is known. Of a bug it is (GOOD, "")."""
-    statuses = outcome.statuses
-    lost = {*outcome.lost} - known.keys()
-    passed = [test for test, status in known.items() if status == PASSED]
-    gone = [test for test in passed if statuses.get(test) not in (PASSED, *FAILED)]
-    n_broken = sum(statuses.get(test) in FAILED for test in passed)
-    troubles = [
-        ("timeout", f"the suite does not end: it was ended after {outcome.seconds:.0f} s",
-         outcome.timed_out),
-        ("crash", f"the suite crashes, with exit code {outcome.exit_code}",
-         outcome.exit_code >= CRASHED),
-        ("uncollected", f"it does not collect: {printable(named(sorted(lost)))}", lost),
-        ("stopped", f"the suite stops early: {printable(outcome.truncated_at, 200)}",
-         outcome.truncated_at),
-        ("gone", f"tests that passed do not run any more: {printable(named(gone))}", gone),
-        ("survives", "no test fails that passed before", not n_broken),
-        ("too_broad", "every test fails that passed before",
-         n_broken == len(passed) and max_broken_share < 1),
-        ("too_broad", f"it breaks {n_broken} of {len(passed)} tests, more than "
-         f"{max_broken_share:.0%}", n_broken > max_broken_share * len(passed))]
-    return next(((word, why) for word, why, is_so in troubles if is_so), (GOOD, ""))
-
-
-def broken_in(outcome: Outcome, known: Mapping[str, str]) -> list[str]:
-    """Return the sorted names of tests that passed before, and fail in a run."""
-    return sorted(name for name, status in outcome.statuses.items()
-                  if status in FAILED and known.get(name) == PASSED)
 
 
 def _patched(sandbox: Sandbox, patch: str) -> tuple[Files, Files, str]:

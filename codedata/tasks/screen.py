@@ -36,7 +36,15 @@ from codedata.suites.contexts import lines_by_test, mask_of, masks_of, sources_i
 from codedata.suites.environments import open_environment
 from codedata.suites.source import Files, is_text, restore
 from codedata.suites.suite import CRASHED, PLUGINS, place_plugin, run_script, run_suite
-from codedata.tasks.prove import FAILED, GOOD, PASSED, Outcome, judged, known_results, outcome_of
+from codedata.tasks.suite_outcomes import (
+    FAILED,
+    GOOD,
+    PASSED,
+    Outcome,
+    judged,
+    known_results,
+    outcome_of,
+)
 from codedata.texts import printable
 
 FOLDER = f"{PLUGINS}screen"

@@ -20,8 +20,8 @@ from steps_seen import StepsSeen
 
 from codedata.code.patches import edits_of
 from codedata.progress import showing
-from codedata.tasks.prove import judged, known_results, time_limit
 from codedata.tasks.screen import Choice, Screened, Screener
+from codedata.tasks.suite_outcomes import judged, known_results, time_limit
 
 DOUBLED = "    return 2 * n"
 # (what is replaced, by what, how it is judged, verdict, failing tests)

@@ -1,0 +1,106 @@
+"""Say what a run of a suite with a change shows: which tests fail that passed before, and why the
+change is no task.
+
+What it is compared with are the results in env/, without tests that are flaky or need the network.
+"""
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from codedata.errors import Excluded, ItemFailed
+from codedata.progress import named
+from codedata.records import Environment
+from codedata.suites.suite import CRASHED, Run
+from codedata.suites.test_results import Case, with_lost
+from codedata.texts import printable
+
+PASSED, FAILED = "passed", ("failed", "error")
+GOOD, REFUSED = "good", "refused"   # verdicts, beside those of judged()
+MIN_RUN_S = 60            # seconds for a run with a bug, beside
+USUAL_TIMES = 5           # times as many as the suite usually takes
+FAILURE_S = 0.3           # for each test: to tell of one that fails takes long, on a busy machine
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Hold what a suite came to with a patch, as far as it decides whether that is a bug."""
+
+    statuses: Mapping[str, str]
+    lost: Collection[str] = ()   # what cannot be collected
+    seconds: float = 0.0
+    timed_out: bool = False
+    exit_code: int = 0
+    truncated_at: str = ""       # where a runner says that it stops early
+
+
+def time_limit(environment: Environment, limit_s: float) -> float:
+    """Return the seconds for a run of the suite with a bug, which may never end: at most
+    `limit_s`."""
+    seconds = environment.verified.get("test_s") or []
+    usual_s = max((s for s in seconds if isinstance(s, int | float)), default=0)
+    failures_s = FAILURE_S * len(environment.test_case_result)
+    return min(limit_s, MIN_RUN_S + USUAL_TIMES * usual_s + failures_s) if usual_s else limit_s
+
+
+def known_results(environment: Environment) -> dict[str, str]:
+    """Return {test: status} of env/, without tests that are flaky or need the network."""
+    cases = map(Case.of, environment.test_case_result)
+    ignored = ignored_tests(environment)
+    return {case.name: case.status for case in cases if case.name not in ignored}
+
+
+def ignored_tests(environment: Environment) -> set[str]:
+    """Return the tests that are flaky or need the network."""
+    return {*environment.flaky, *map(str, environment.verified.get("needs_network") or [])}
+
+
+def check_drift(environment: Environment, statuses: Mapping[str, str],
+                ignored: Collection[str] = ()) -> None:
+    """Raise ItemFailed where statuses are not those of env/, Excluded where no test passes."""
+    known = known_results(environment)
+    drifted = [f"{test} ({known[test]}, now {statuses.get(test, 'missing')})" for test in known
+               if test not in ignored and known[test] != statuses.get(test)]
+    if drifted:
+        raise ItemFailed(f"the environment has drifted: {len(drifted)} tests come out otherwise"
+                         f" than in env/: {printable(named(drifted))}", environment.repo_name)
+    if PASSED not in statuses.values():
+        raise Excluded("has no test that passes.", environment.repo_name)
+
+
+def outcome_of(run: Run, known: Collection[str]) -> Outcome:
+    """Return what a run of the whole suite came to, with the known tests that are missing behind
+    the end of their file's process (with_lost) as errors."""
+    statuses, lost = with_lost(run.results, known)
+    return Outcome(statuses, lost, run.seconds, run.timed_out, run.exit_code, run.truncated_at)
+
+
+def judged(outcome: Outcome, known: Mapping[str, str], max_broken_share: float) -> tuple[str, str]:
+    """Return (verdict in one word, why it is no bug): that a suite shows which came to something
+    else than is known. Of a bug it is (GOOD, "")."""
+    statuses = outcome.statuses
+    lost = {*outcome.lost} - known.keys()
+    passed = [test for test, status in known.items() if status == PASSED]
+    gone = [test for test in passed if statuses.get(test) not in (PASSED, *FAILED)]
+    n_broken = sum(statuses.get(test) in FAILED for test in passed)
+    troubles = [
+        ("timeout", f"the suite does not end: it was ended after {outcome.seconds:.0f} s",
+         outcome.timed_out),
+        ("crash", f"the suite crashes, with exit code {outcome.exit_code}",
+         outcome.exit_code >= CRASHED),
+        ("uncollected", f"it does not collect: {printable(named(sorted(lost)))}", lost),
+        ("stopped", f"the suite stops early: {printable(outcome.truncated_at, 200)}",
+         outcome.truncated_at),
+        ("gone", f"tests that passed do not run any more: {printable(named(gone))}", gone),
+        ("survives", "no test fails that passed before", not n_broken),
+        ("too_broad", "every test fails that passed before",
+         n_broken == len(passed) and max_broken_share < 1),
+        ("too_broad", f"it breaks {n_broken} of {len(passed)} tests, more than "
+         f"{max_broken_share:.0%}", n_broken > max_broken_share * len(passed))]
+    return next(((word, why) for word, why, is_so in troubles if is_so), (GOOD, ""))
+
+
+def broken_in(outcome: Outcome, known: Mapping[str, str]) -> list[str]:
+    """Return the sorted names of tests that passed before, and fail in a run."""
+    return sorted(name for name, status in outcome.statuses.items()
+                  if status in FAILED and known.get(name) == PASSED)
