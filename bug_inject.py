@@ -5,7 +5,7 @@ each as a user would. --steps takes the steps' names.
 `agent`: an agent breaks one function that matters.
   coverage, analysis   analyze.py's two steps (together: preprocess)
   inject               an agent for each candidate (from here on: bug_issue)
-  prove, instances     with the bug tests fail, without it they pass; its task (prove: both)
+  prove                with the bug tests fail, without it they pass; its task (also: instances)
   issue, instruct      a reproduction, the report, the task's instruction (issue: both)
 
 `scale`: operators break what they match, hundreds of times in a repository, without a model.
@@ -21,7 +21,7 @@ reads   env/<repo_name>.json           Environment, from env_setup.py; or the ro
 writes  coverage/, analysis/           as analyze.py (agent)
         bug/_config/<repo_name>.json   BugConfig (register)
         bug/_candidates/<name>.json    Candidates (inject, generate); bug/_trajectories/ (inject)
-        bug/_verdicts/<name>.json      Verdicts (prove, validate)
+        bug/_verdicts/<name>.json      Verdicts (validate)
         task/<instance_id>/            Task, as Harbor takes it (prove, report; instruct)
         bug/<instance_id>.json         BugReport (issue)
         bug/_report.html               what candidates come to (report)
@@ -48,13 +48,13 @@ from codedata.records import (
 )
 
 WRITTEN = {"agent": {"coverage": Coverage, "analysis": Analysis, "inject": Candidates,
-                     "prove": Verdicts, "instances": (Task, BUG), "issue": BugReport,
+                     "prove": (Task, BUG), "issue": BugReport,
                      "instruct": (Task, BUG)},
            "scale": {"register": BugConfig, "generate": Candidates, "validate": Verdicts,
                      "report": (Task, BUG), "issue": BugReport, "instruct": (Task, BUG)}}
 STEPS = {word: tuple(written) for word, written in WRITTEN.items()}
-GROUPS = {"preprocess": STEPS["agent"][:2], "prove": STEPS["agent"][3:5],
-          "issue": STEPS["agent"][5:], "bug_issue": STEPS["agent"][2:]}
+GROUPS = {"preprocess": STEPS["agent"][:2], "instances": ("prove",),
+          "issue": STEPS["agent"][4:], "bug_issue": STEPS["agent"][2:]}
 OWN = {"agent": ("per_repo", "num_runs", "output", "report_root"), "scale": ("strategy", "full")}
 WRITERS = {"agent": "llm", "scale": "f2p"}
 
@@ -64,7 +64,7 @@ def main(argv=None) -> int:
                         "`analysis` and `tests`, the paths of their records (agent, preprocess)")
     parser.add_argument("word", choices=STEPS, metavar="agent|scale", help="who makes the bugs")
     flags = parser.add_argument_group("flags of bug_inject.py")
-    cli.steps_flag(flags, dict.fromkeys([*STEPS["agent"][:5], *STEPS["scale"]]), GROUPS)
+    cli.steps_flag(flags, dict.fromkeys([*STEPS["agent"][:4], *STEPS["scale"]]), GROUPS)
     add = flags.add_argument
     add("--per-repo", type=cli.positive, metavar="N",
         help="agents for each repository, a candidate each (default: 2)")

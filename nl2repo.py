@@ -32,8 +32,7 @@ from codedata import cli, config, records, run_loop
 from codedata.analysis.analyse import Analyser
 from codedata.analysis.measure import Measurer
 from codedata.nl2repo.communities import Relater
-from codedata.nl2repo.instruct import instruct_stage
-from codedata.nl2repo.prove_strips import StripProver
+from codedata.nl2repo.kind import instructions_stage, proof_stage
 from codedata.nl2repo.screen_strips import StripScreener, patches_stage
 from codedata.nl2repo.sources import Describer, Extractor
 from codedata.nl2repo.write_documents import Writer, check_model, document_stage
@@ -99,13 +98,13 @@ def steps_of(args, settings: Settings) -> dict:
         "communities": lambda models: Relater(settings).stage(),
         "screen": lambda models: StripScreener(settings, host(models)).stage(environments()),
         "patches": lambda models: patches_stage(settings),
-        "proof": lambda models: StripProver(settings, host(models)).stage(environments()),
+        "proof": lambda models: proof_stage(settings.root, environments(), host(models)),
         "doc_part2": lambda models: writer(models).stage(
             "doc_part2", "function", environments()),
         "doc_part1": lambda models: writer(models).stage(
             "doc_part1", "project", environments()),
         "doc": lambda models: document_stage(settings.root),
-        "instruct": lambda models: instruct_stage(settings.root)}
+        "instruct": lambda models: instructions_stage(settings.root)}
 
 
 def step_of(stage: Stage, then: str) -> Stage:

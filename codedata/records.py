@@ -594,19 +594,18 @@ class Candidates:
 
 
 class BugVerdict(TypedDict):
-    """Hold whether a candidate is a bug, in a Verdicts."""
+    """Hold what screening showed of a candidate, in a Verdicts."""
 
     diff: str                # digest of the candidate's diff
-    instance_id: str         # that it has, or would have
-    good: bool
-    reason: str              # why it is none; "" where it is
-    instance: Object | None  # of a bug of an agent: its task's config, and its files as texts
-    evidence: Object         # what the runs showed, as far as they went
+    instance_id: str         # of the task that it may become
+    good: bool               # whether it may be a bug
+    reason: str              # why it is none; "" where it may be
+    evidence: Object         # what the runs showed
 
 
 @dataclass(frozen=True)
 class Verdicts:
-    """Hold what the proof said of the candidates: bug/_verdicts/<name of its Candidates>.json."""
+    """Hold what screening showed of the candidates of scale: bug/_verdicts/<name>.json."""
 
     directory = "bug/_verdicts"
     repo: str

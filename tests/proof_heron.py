@@ -10,10 +10,14 @@ import pytest
 from heron_environment import an_environment
 from projects import make_lean
 
-from codedata.records import Environment
+from codedata.bugs.instances import AGENT
+from codedata.bugs.kind import Bugs
+from codedata.records import Environment, Task
 from codedata.sandbox import docker_engine, open_sandbox
 from codedata.sandbox.factory import SandboxFactory
-from codedata.settings import SandboxSettings, Settings
+from codedata.settings import BugSettings, SandboxSettings, Settings
+from codedata.tasks.kinds import Candidate, Kind
+from codedata.tasks.prove import PatchProver
 
 RUN = f"tests-proof-{os.getpid()}"
 IMAGE = f"codedata-tests/proof-heron:{os.getpid()}"
@@ -98,6 +102,18 @@ def environment_of(**fields) -> Environment:
 def factory_of(**sandbox) -> SandboxFactory:
     return SandboxFactory(Settings(sandbox=SandboxSettings(disk_floor="1GB", **sandbox)),
                           threading.Event())
+
+
+def bug_kind(**bug) -> Bugs:
+    return Bugs(Settings(bug=BugSettings(**bug)), AGENT)
+
+
+def prove(environment: Environment, patch: str, name: str = "i.b.1", kind: Kind | None = None,
+          factory: SandboxFactory | None = None) -> Task:
+    """Return the task of a bug. Whoever calls this removes its image."""
+    candidate = Candidate(name, "heron", environment.base_commit, patch, "heron.agent-1", "agent")
+    prover = PatchProver(kind or bug_kind(), factory or factory_of())
+    return prover.prove(candidate, RUN, environment, None, None)
 
 
 def make_image(name: str, commands: str = "", workdir: str = "/testbed", **files: str) -> None:

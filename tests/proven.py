@@ -1,4 +1,4 @@
-"""Write bugs and verdicts as bug_inject.py leaves them, without running any test.
+"""Write bugs as bug_inject.py leaves them, without running any test.
 
     write_bug(root, "heron.agent-1.0123abcd")              # proven, with an instruction
     write_bug(root, "crane.agent-1.0123abcd", instruction=None)
@@ -13,10 +13,11 @@ from pathlib import Path
 import a_task
 from conftest import write_json
 
-from codedata.bugs.instances import PROVEN_FIELDS, as_texts, is_of_agent
-from codedata.records import BUG, Candidates, Object, Task, Verdicts
+from codedata.bugs.instances import is_of_agent
+from codedata.records import BUG, Candidates, Object, Task
 from codedata.states import read_digest
 from codedata.store import Store
+from codedata.tasks.folder import PROVEN_FIELDS
 
 
 def a_bug(instance_id: str = a_task.BUG_ID, *, patch: str = a_task.HEALS,
@@ -37,25 +38,16 @@ def a_bug(instance_id: str = a_task.BUG_ID, *, patch: str = a_task.HEALS,
     return replace(bug, proof={**bug.proof, **(proof or {})})
 
 
-def write_bug(root: Path, instance_id: str = a_task.BUG_ID, is_good: bool = True,
-              **more) -> Task:
-    """Write a bug as the step that proves it does, and the verdict that calls it good."""
-    bug = write_task(root, a_bug(instance_id, **more))
-    item = instance_id.rpartition(".")[0]
-    if is_good:
-        write_json(root / f"{Verdicts.directory}/{item}.json", {
-            "repo": bug.about["repo"], "repo_name": item.partition(".")[0], "seconds": 1.0,
-            "base_commit": bug.about["source_commit"], "verdicts": [{
-                "diff": "0" * 16, "instance_id": instance_id, "good": True, "reason": "",
-                "instance": as_texts(bug), "evidence": bug.proof}]})
-    return bug
+def write_bug(root: Path, instance_id: str = a_task.BUG_ID, **more) -> Task:
+    """Write a bug as the step that proves it does."""
+    return write_task(root, a_bug(instance_id, **more))
 
 
 def write_task(root: Path, bug: Task) -> Task:
     """Write the folder of a bug, with the ledger line of the step that proves it."""
     name, store = bug.instance_id, Store(root, Task, kind=BUG).open()
     known, _ = store.put(name, bug, ())
-    step = "instances" if is_of_agent(name) else "report"
+    step = "prove" if is_of_agent(name) else "report"
     store.note(name, stage=f"bug_inject.{step}", state="done", settings="",
                read=read_digest(known.digests, PROVEN_FIELDS), **known.line(PROVEN_FIELDS))
     return bug

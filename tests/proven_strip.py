@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from a_task import COMMIT, STRIP, STRIP_ID, WORDS, a_strip, proven_again, write_task
 from conftest import write_json
 
-from codedata.nl2repo.instruct import TaskDocument, make_instruction
+from codedata.nl2repo.kind import Strips, TaskDocument
 from codedata.records import RepoDocument, StripPatch, Task
 from codedata.store import Store
 from codedata.tasks.folder import verifier_config
@@ -48,6 +49,7 @@ def write_strip(root: Path, instance_id: str = STRIP_ID, refused: str = "") -> T
                                       read="0", error=refused)
         return a_strip(instance_id)
     task = write_patch(root, patch, ["tests/test_words.py::test_none"])
-    task = make_instruction(task, TaskDocument(instance_id, [WORDS], DOCUMENT))
+    document = TaskDocument(instance_id, [WORDS], DOCUMENT)
+    task = replace(task, instruction=Strips(root).instruction(task, document))
     write_task(root, task)
     return task

@@ -19,16 +19,17 @@ from pathlib import Path
 from codedata.bugs.instances import bug_tasks, is_of_agent, is_of_scale
 from codedata.bugs.validate import name_of, operator_of, scale_candidates
 from codedata.errors import BrokenRecord
-from codedata.records import BugVerdict, Candidate, Verdicts, safe_name
+from codedata.records import Verdicts, safe_name
 from codedata.settings import BugSettings
 from codedata.store import Derived, Store, digest
+from codedata.tasks.kinds import Candidate
 
 STAGE = "bug_inject.report"   # which writes what is chosen
 AGAIN = "Delete the file and run: python bug_inject.py scale --steps validate"
 
 
 @dataclass(frozen=True, slots=True)
-class Good:
+class GoodCandidate:
     """Hold what is known of a good candidate."""
 
     name: str          # its instance id: <repo_name>.<operator>.<8 hex digits of the change>
@@ -51,31 +52,12 @@ class Good:
         return self.name.rpartition(".")[2]
 
 
-@dataclass(frozen=True)
-class ChosenBug:
-    """Hold a good candidate with its verdict."""
-
-    name: str
-    item: str                # its file in bug/_candidates/
-    repo_name: str
-    base_commit: str
-    diff: str
-    method: str
-    candidate: Candidate
-    verdict: BugVerdict
-
-    @property
-    def instance_id(self) -> str:
-        """Return the name under which ledgers list it: the repository's."""
-        return self.repo_name
-
-
 def chosen_in(root: Path, settings: BugSettings) -> Derived:
     """Return the chosen bugs of all repositories, by instance id."""
     candidates = scale_candidates(root)
     verdicts = Store(root, Verdicts, only=is_of_scale)
 
-    def bugs_of(item: str, record: Verdicts) -> dict[str, ChosenBug]:
+    def bugs_of(item: str, record: Verdicts) -> dict[str, Candidate]:
         """Return the good candidates of a file whose verdicts are those of what stands there. Raise
         BrokenRecord where one has another name than its own."""
         bugs = {}
@@ -89,8 +71,9 @@ def chosen_in(root: Path, settings: BugSettings) -> Derived:
                 raise BrokenRecord(
                     f"has an instance of another name: {verdict['instance_id'][:80]!r}.",
                     str(verdicts.path(item)), AGAIN)
-            bugs[name] = ChosenBug(name, item, batch.repo_name, batch.base_commit,
-                                   candidate["diff"], batch.method, candidate, verdict)
+            bugs[name] = Candidate(
+                name, batch.repo_name, batch.base_commit, candidate["diff"], item, batch.method,
+                words=candidate, screened=verdict["evidence"])
         return bugs
 
     def is_kept(name: str) -> bool:
@@ -98,12 +81,12 @@ def chosen_in(root: Path, settings: BugSettings) -> Derived:
         unread = tuple(f"{item.rpartition('.')[0]}." for item in chosen.unread)
         return name.startswith(unread)
 
-    chosen = Derived(verdicts, bugs_of, joined=(candidates,), facts_of=_good, keeps=is_kept,
+    chosen = Derived(verdicts, bugs_of, joined=(candidates,), facts_of=_facts_of, keeps=is_kept,
                      choose=lambda found: _choose_all(root, settings, found.values()))
     return chosen
 
 
-def _choose_all(root: Path, settings: BugSettings, found: Iterable[Good]) -> Iterator[str]:
+def _choose_all(root: Path, settings: BugSettings, found: Iterable[GoodCandidate]) -> Iterator[str]:
     """Yield the names of the chosen ones, by repository."""
     bugs = bug_tasks(root).open()
     of_agents = {(name.rpartition(".agent-")[0], name.rpartition(".")[2])
@@ -118,22 +101,24 @@ def _choose_all(root: Path, settings: BugSettings, found: Iterable[Good]) -> Ite
             yield good.name
 
 
-def _good(bug: ChosenBug) -> Good:
-    evidence, candidate = bug.verdict["evidence"], bug.candidate
-    failing = evidence.get("failing")
+def _facts_of(candidate: Candidate) -> GoodCandidate:
+    screened, words = candidate.screened, candidate.words
+    failing = screened.get("failing")
     failing = failing if isinstance(failing, list) else []
-    return Good(bug.name, bug.repo_name, operator_of(candidate),
-                candidate.get("symbol") or str(candidate.get("path", "")), digest(failing),
-                len(failing), evidence.get("grade") != "blunt",
-                {"base_commit": digest(bug.base_commit), "diff": bug.verdict["diff"]})
+    return GoodCandidate(
+        candidate.name, candidate.repo_name, operator_of(words),
+        words.get("symbol") or str(words.get("path", "")), digest(failing), len(failing),
+        screened.get("grade") != "blunt",
+        {"base_commit": digest(candidate.base_commit), "diff": digest(candidate.diff)})
 
 
 # the choice --------------------------------------------------------------------------------------
 
-def choose(found: Iterable[Good], settings: BugSettings, kept: Collection[str]) -> list[Good]:
+def choose(found: Iterable[GoodCandidate], settings: BugSettings,
+           kept: Collection[str]) -> list[GoodCandidate]:
     """Return the chosen ones of a repository's good candidates: those in `kept`, and whoever fits
     beside them. Of one change only the first is taken."""
-    taken: dict[str, Good] = {}   # by change
+    taken: dict[str, GoodCandidate] = {}   # by change
     counts: Counter = Counter()
     order = in_order(found, settings.seed)
     for good in sorted(order, key=lambda good: good.name not in kept):
@@ -145,7 +130,7 @@ def choose(found: Iterable[Good], settings: BugSettings, kept: Collection[str]) 
     return [*taken.values()]
 
 
-def _caps(good: Good, settings: BugSettings,
+def _caps(good: GoodCandidate, settings: BugSettings,
           n_taken: int) -> list[tuple[tuple[str, str], float]]:
     """Return what a bug counts for, each with the most that there may be with it."""
     caps = [(("instances", ""), settings.max_instances),
@@ -156,7 +141,7 @@ def _caps(good: Good, settings: BugSettings,
     return caps if good.is_subtle else caps + blunt
 
 
-def in_order(found: Iterable[Good], seed: int) -> list[Good]:
+def in_order(found: Iterable[GoodCandidate], seed: int) -> list[GoodCandidate]:
     """Return candidates in the order of their places."""
     by_operator = defaultdict(list)
     for good in found:

@@ -9,18 +9,22 @@ from codedata.analysis.measure import Measurer
 from codedata.bugs import combine, model_edits
 from codedata.bugs.generate import METHOD, Generator
 from codedata.bugs.inject import Injector
-from codedata.bugs.instances import AGENT, SCALE, Word, instances_stage, instruct_stage
+from codedata.bugs.instances import AGENT, SCALE, Word
 from codedata.bugs.issue_report import Reporter
+from codedata.bugs.kind import Bugs
 from codedata.bugs.preprocess import Analyses, Preprocessed
-from codedata.bugs.prove import BugProver
 from codedata.bugs.register import Registrar
 from codedata.bugs.validate import Validator
-from codedata.bugs.write_chosen import ChosenProver
+from codedata.bugs.yields_page import write_yields, yields_in_words
 from codedata.llm import Models
+from codedata.outcomes import of_bugs
+from codedata.records import BUG, Task
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
+from codedata.store import all_readable
 from codedata.suites.environments import Environments
+from codedata.tasks.stages import instruct_stage, prove_stage
 
 STRATEGIES = (METHOD, *model_edits.STRATEGIES, *combine.STRATEGIES)
 Steps = dict[str, Callable[[Models], Stage]]
@@ -49,9 +53,8 @@ class Stages:
                 "bug_issue")),
             "inject": lambda models: Injector(settings, models, host(models)).stage(
                 self._environments(), self._analyses(), self._analyses("tests")),
-            "prove": lambda models: BugProver(settings, host(models)).stage(
-                self._environments(), self._analyses()),
-            "instances": lambda models: instances_stage(settings.root),
+            "prove": lambda models: self._prove(
+                AGENT, models, after="bug_inject.py agent --steps inject"),
             **self._told(AGENT)}
 
     def scale(self) -> Steps:
@@ -64,14 +67,27 @@ class Stages:
                 self._environments(), self._analyses(), self._analyses("tests")),
             "validate": lambda models: replace(Validator(settings, host(models), self.is_full)
                 .stage(self._environments(), self._analyses("tests")), refresh=self.is_full),
-            "report": lambda models: ChosenProver(settings, host(models)).stage(
-                self._environments(), self._analyses()),
+            "report": lambda models: self._prove(
+                SCALE, models, after="bug_inject.py scale --steps validate",
+                finish=lambda: write_yields(settings.root, settings.bug),
+                sum_up=lambda: yields_in_words(settings.root, settings.bug)),
             **self._told(SCALE)}
+
+    def _prove(self, word: Word, models: Models, **more) -> Stage:
+        bug, kind = self.settings.bug, Bugs(self.settings, word, self._environments(),
+                                            self._analyses())
+        return prove_stage(
+            kind, f"bug_inject.{word.maker}", self._host(models),
+            identity={"hide_tests": bug.hide_tests, "max_broken_share": bug.max_broken_share},
+            then=f"bug_inject.py {word.name} --steps issue", **more)
 
     def _told(self, word: Word) -> Steps:
         settings = self.settings
         return {"issue": lambda models: Reporter(settings, models, self._host(models)).stage(word),
-                "instruct": lambda models: instruct_stage(settings.root, word)}
+                "instruct": lambda models: instruct_stage(
+                    Bugs(settings, word), f"bug_inject.{word.prefix}instruct",
+                    sum_up=lambda: [of_bugs(all_readable(settings.root, Task, BUG))],
+                    after=f"bug_inject.py {word.name}", then="export.py")}
 
     def _maker(self, models: Models):
         """Return what makes candidates by the strategy."""

@@ -1,5 +1,5 @@
 """Make the task of a repository's source: an image in which that is the only commit, a patch that
-heals it, and the project's own tests, run by the one verifier.
+solves it, and the project's own tests, run by the one verifier.
 
 What an agent leaves is an archive of the files that it changed and added; config.json says which of
 them count. What is deleted stays.
@@ -13,7 +13,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from codedata.records import BUG, Files, Task
+from codedata.records import Files, Task
 from codedata.sandbox.factory import WORKDIR
 from codedata.tasks.folder import (
     ARCHIVE,
@@ -26,7 +26,7 @@ from codedata.tasks.folder import (
     config_of,
     from_image,
 )
-from codedata.tasks.tests_folder import seconds_for_tests, suite_tests
+from codedata.tasks.tests_folder import TestFiles, seconds_for_tests, suite_tests
 from codedata.texts import fill, text_of
 
 AGENT_S = 3600.0
@@ -35,17 +35,8 @@ USERS = ("nobody", "root")   # that tests run as: the first one for whom the gol
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """Say which task a patch is to become."""
-
-    instance_id: str
-    kind: str = BUG
-    counts: tuple[str, ...] | None = None   # files of an agent's work; None: all but tests
-
-
-@dataclass(frozen=True, slots=True)
-class Graded:
-    """Hold what a verifier of a project's suite runs, and looks for."""
+class SuiteVerifier:
+    """Say how a task's verifier runs a project's suite, and which tests it looks for."""
 
     test_script: str
     reads: str                  # from where the cases come, of tests_folder.READS
@@ -53,26 +44,28 @@ class Graded:
     test_patch: str             # makes the same; "" where an agent sees them
     fail_to_pass: Sequence[str]   # names as junit.escaped_name() gives them
     pass_to_pass: Sequence[str]
+    counts: tuple[str, ...] | None = None   # files of an agent's work; None: all but tests
+    user: str = USERS[0]
+    canary: str = ""            # the folder of a test that has to fail; "": without such a test
+
+    def variants(self) -> Iterator[SuiteVerifier]:
+        """Yield verifiers of the same tests as other users, with and without a canary: the safest
+        first."""
+        test = self.fail_to_pass[0].partition("::")[0]
+        folders = [os.path.dirname(test) or ".", ""] if test.endswith(".py") else [""]
+        for user, folder in itertools.product(USERS, folders):
+            yield replace(self, user=user, canary=folder)
+
+    def tests(self, timeout_s: int) -> TestFiles:
+        """Return the files of tests/."""
+        files = suite_tests(
+            self.test_script, self.hidden, workdir=WORKDIR, reads=self.reads, user=self.user,
+            canary=self.canary, timeout_s=timeout_s, counts=self.counts,
+            FAIL_TO_PASS=[*self.fail_to_pass], PASS_TO_PASS=[*self.pass_to_pass])
+        return files | ({TEST_PATCH: self.test_patch} if self.test_patch else {})
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
-    """Say how a verifier runs a suite: as which user, and in which folder of the source lies a test
-    that has to fail; "": without such a test."""
-
-    user: str
-    canary: str
-
-
-def ways(fail_to_pass: Sequence[str]) -> Iterator[Way]:
-    """Yield how a suite may be run, the safest way first."""
-    test = fail_to_pass[0].partition("::")[0]
-    folders = [os.path.dirname(test) or ".", ""] if test.endswith(".py") else [""]
-    for user, folder in itertools.product(USERS, folders):
-        yield Way(user, folder)
-
-
-def task_of(target: Target, graded: Graded, way: Way, patches: tuple[str, str], image: str,
+def task_of(name: str, kind: str, verifier: SuiteVerifier, patches: tuple[str, str], image: str,
             commit: str, longest_s: float) -> Task:
     """Return a task without a proof: `patches` are the gold and its reverse, `commit` the only one
     in the image, `longest_s` the seconds of the longest run of the suite."""
@@ -80,19 +73,13 @@ def task_of(target: Target, graded: Graded, way: Way, patches: tuple[str, str], 
     doubled = math.ceil(math.log2(max(1, VERIFIER_TIMES * longest_s / MIN_VERIFIER_S)))
     verifier_s = MIN_VERIFIER_S * 2 ** doubled
     container = Container(WORKDIR, image, agent_s=AGENT_S, verifier_s=verifier_s,
-                          collect=collect_script(target.counts, commit))
-    tests = suite_tests(
-        graded.test_script, graded.hidden, workdir=WORKDIR, reads=graded.reads, user=way.user,
-        canary=way.canary, timeout_s=seconds_for_tests(verifier_s), counts=target.counts,
-        FAIL_TO_PASS=[*graded.fail_to_pass], PASS_TO_PASS=[*graded.pass_to_pass])
-    if graded.test_patch:
-        tests[TEST_PATCH] = graded.test_patch
+                          collect=collect_script(verifier.counts, commit))
     solve = fill(text_of("codedata.tasks", "solve.sh"), workdir=WORKDIR)
     solution = dict(zip((SOLVE, GOLD, REVERSE), (solve, *patches), strict=True))
-    return Task(target.instance_id, target.kind,
-                config_of(target.instance_id, container, {"kind": target.kind}),
-                from_image(image), *({name: text.encode() for name, text in files.items()}
-                                     for files in (solution, tests)))
+    tests = verifier.tests(seconds_for_tests(verifier_s))
+    return Task(name, kind, config_of(name, container, {"kind": kind}), from_image(image),
+                *({path: text.encode() for path, text in files.items()}
+                  for files in (solution, tests)))
 
 
 def collect_script(counts: Sequence[str] | None, commit: str) -> str:

@@ -32,8 +32,7 @@ def a_verdict(candidate: dict, repo_name: str = "heron", **evidence) -> dict:
     seen |= evidence
     is_good = seen["verdict"] == "good"
     return {"diff": digest(candidate["diff"]), "instance_id": id_of(candidate, repo_name),
-            "good": is_good, "reason": "" if is_good else seen["verdict"], "instance": None,
-            "evidence": seen}
+            "good": is_good, "reason": "" if is_good else seen["verdict"], "evidence": seen}
 
 
 def write_judged(root: Path, item: str, candidates: list[dict], verdicts: list[dict] | None = None,

@@ -9,7 +9,7 @@ from conftest import edit
 from proven import write_bug
 from scaled import a_candidate, a_verdict, id_of, write_judged
 
-from codedata.bugs.choose import STAGE, Good, choose, chosen_in
+from codedata.bugs.choose import STAGE, GoodCandidate, choose, chosen_in
 from codedata.bugs.instances import bug_tasks
 from codedata.settings import BugSettings
 
@@ -17,13 +17,13 @@ WIDE = BugSettings(max_instances=1000, max_per_symbol=1000, max_per_operator=100
                    max_per_failing_set=1000, max_trivial_share=1.0)
 
 
-def a_good(n: int, operator: str = "negated", **more) -> Good:
+def a_good(n: int, operator: str = "negated", **more) -> GoodCandidate:
     fields = {"place": f"a.py::f{n}", "failing": str(n), "n_failing": 1, "is_subtle": True,
               "digests": {}, **more}
-    return Good(f"heron.{operator}.{n:08x}", "heron", operator, **fields)
+    return GoodCandidate(f"heron.{operator}.{n:08x}", "heron", operator, **fields)
 
 
-def many(seed: int, n: int = 80) -> list[Good]:
+def many(seed: int, n: int = 80) -> list[GoodCandidate]:
     draw = random.Random(seed)
     return [a_good(i, draw.choice("abcd"), place=draw.choice("fghij"), failing=draw.choice("12345"),
                    n_failing=draw.randint(1, 9), is_subtle=draw.random() < 0.6) for i in range(n)]

@@ -1,7 +1,6 @@
-"""Test that candidates become verdicts and instances, by the one resume mechanism."""
+"""Test that candidates become tasks, by the one resume mechanism."""
 from __future__ import annotations
 
-import json
 import shutil
 
 import pytest
@@ -13,12 +12,11 @@ from proven import write_candidate
 from setups import CA_BUNDLE, interrupted, without_engine
 
 from codedata.analysis.analyse import analysis_of
-from codedata.bugs.instances import instances_in
-from codedata.bugs.prove import batches_in, new_messages, symbols_at
+from codedata.bugs.kind import agents_candidates
+from codedata.bugs.prove import new_messages, symbols_at
 from codedata.code.entities import SourceFile, Sources
 from codedata.code.patches import normalised
-from codedata.errors import BrokenRecord
-from codedata.records import Task, Verdicts
+from codedata.records import Task
 from codedata.sandbox import docker_engine
 from codedata.store import Store, digest
 from codedata.tasks.folder import edited_parts, verifier_config
@@ -34,9 +32,10 @@ def prove(root, *flags):
     return run_script("bug_inject.py", root, *STEP, *flags, timeout_s=300)
 
 
-def verdict(root, k: int) -> dict:
-    path = root / f"bug/_verdicts/heron.agent-{k}.json"
-    return json.loads(path.read_text())["verdicts"][0]
+def refusals(root) -> dict[str, str]:
+    """Return why candidates are excluded, by their files."""
+    return {one["item"].rpartition(".")[0]: one["error"]
+            for one in ledger_lines(root / "task", state="excluded")}
 
 
 def bugs_in(root) -> list[str]:
@@ -65,16 +64,15 @@ def candidate(root, k: int, patch: str) -> None:
 
 
 @pytest.mark.docker
-def test_candidates_become_verdicts_and_good_ones_instances(root):
+def test_good_candidates_become_tasks_and_others_are_left_out_with_the_reason(root):
     for k, patch in enumerate((BUG, FAR, f"# the same\n{BUG}", diff("import random", "")), 1):
         candidate(root, k, patch)
     candidate(root, 5, BUG)
     edit(root / "bug/_candidates/heron.agent-5.json", base_commit="0" * 40)
     done = prove(root)
     assert done.returncode == 0 and "is of another base commit than env/" in done.stderr
-    assert [(verdict(root, k)["good"], verdict(root, k)["reason"]) for k in (1, 2, 3, 4)] == [
-        (True, ""), (True, ""), (False, "it is the same change as heron.agent-1"),
-        (False, "no test fails that passed before")]
+    assert refusals(root) == {"heron.agent-3": "it is the same change as heron.agent-1",
+                              "heron.agent-4": "no test fails that passed before"}
     first, second = bugs_in(root)
     assert (first, second) == (f"heron.agent-1.{normalised(BUG)[:8]}",
                                f"heron.agent-2.{normalised(FAR)[:8]}")
@@ -97,17 +95,15 @@ def test_candidates_become_verdicts_and_good_ones_instances(root):
 
 
 @pytest.mark.docker
-def test_an_edited_candidate_is_proven_again_and_its_old_instance_is_an_orphan(root):
+def test_an_edited_candidate_is_proven_and_its_former_task_is_an_orphan(root):
     candidate(root, 1, BUG)
     candidate(root, 2, BUG)
     assert prove(root).returncode == 0
     old, = bugs_in(root)
     candidate(root, 1, diff(GOLD_LINE, BUG_LINE.replace("isalpha", "islower")))
     done = prove(root)   # the second is the first of its kind now
-    assert done.returncode == 0 and "stale 2" in done.stderr
-    assert f"orphan: {old}" in done.stderr
-    assert len(bugs_in(root)) == 3 and verdict(root, 2)["good"]
-    assert len(ledger_lines(root / "bug/_verdicts", item="heron.agent-1")) == 2
+    assert done.returncode == 0 and "wrote 2" in done.stderr and f"orphan: {old}" in done.stderr
+    assert len(bugs_in(root)) == 3
     kept = next(name for name in bugs_in(root) if name.startswith("heron.agent-2"))
     (root / f"task/{kept}/solution/gold.patch").write_text("")
     assert f"edited: {kept}" in prove(root).stderr
@@ -118,42 +114,24 @@ def test_an_edited_candidate_is_proven_again_and_its_old_instance_is_an_orphan(r
 
 
 @pytest.mark.docker
-def test_an_engine_that_goes_in_the_middle_leaves_no_verdict_and_the_next_run_goes_on(root):
+def test_an_engine_that_goes_in_the_middle_leaves_no_task_and_the_next_run_goes_on(root):
     candidate(root, 1, BUG)
     done = without_engine("bug_inject.py", root, *STEP)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "engine cannot be reached" in done.stderr
-    assert "not finished: heron.agent-1\n" in done.stderr
-    assert not ledger_lines(root / "bug/_verdicts")
+    assert "not finished: heron.agent-1." in done.stderr
+    assert not ledger_lines(root / "task") and not bugs_in(root)
     assert prove(root).returncode == 0 and bugs_in(root)
 
 
 @pytest.mark.docker
 def test_a_proof_that_is_interrupted_is_finished_and_kept(root):
-    for k in (1, 2):
-        candidate(root, k, BUG)
+    for k, patch in enumerate((BUG, FAR), 1):
+        candidate(root, k, patch)
     done = interrupted(start_script("bug_inject.py", root, *STEP, "--workers", 1))
-    assert done.returncode == 130 and "wrote 1, left 1" in done.stderr and verdict(root, 1)["good"]
-    assert [one["state"] for one in ledger_lines(root / "bug/_verdicts")] == ["done"]
-    run_script("bug_inject.py", root, "agent", "--steps", "instances")
+    assert done.returncode == 130 and "wrote 1, left 1" in done.stderr
+    assert [one["state"] for one in ledger_lines(root / "task")] == ["done"]
     assert len(bugs_in(root)) == 1
-
-
-def test_instances_of_a_broken_verdict_are_no_orphans(tmp_path):
-    one = {"diff": "", "instance_id": "heron.agent-1.ab", "good": True, "reason": "",
-           "instance": None, "evidence": {}}
-    names = {"heron.agent-1": one, "heron.agent-2": {**one, "instance_id": "crane.agent-1.ab"},
-             "heron.agent-3": {**one, "instance_id": "heron.agent-3.ab", "good": False}}
-    for name, verdict in names.items():
-        write_json(tmp_path / f"{Verdicts.directory}/{name}.json", {
-            "repo": "a/heron", "repo_name": "heron", "base_commit": "", "verdicts": [verdict],
-            "seconds": 0})
-    view = instances_in(tmp_path).open()
-    assert [*view.names()] == ["heron.agent-1.ab"] and len(view.broken) == 1
-    assert view.covers("heron.agent-2.cd") and not view.covers("heron.agent-3.ab")
-    for look in view.read, view.facts:
-        with pytest.raises(BrokenRecord, match="is missing"):
-            look("heron.agent-1.ab")
 
 
 def test_a_change_counts_once_for_each_commit_and_under_its_own_repository(tmp_path):
@@ -162,10 +140,12 @@ def test_a_change_counts_once_for_each_commit_and_under_its_own_repository(tmp_p
     edit(tmp_path / "bug/_candidates/heron.agent-1.json", base_commit="1" * 40)   # cannot be proven
     write_candidate(tmp_path, "crane.agent-1", BUG, symbol="", summary="")
     edit(tmp_path / "bug/_candidates/crane.agent-1.json", repo_name="heron")
-    batches = batches_in(tmp_path).open()
-    assert {name: batches.read(name).same_as for name in batches.names()} == {
-        "heron.agent-1": ("",), "heron.agent-2": ("",), "heron.agent-3": ("heron.agent-2",)}
-    assert "another repository: 'heron'" in str(batches.broken[0])
+    found = agents_candidates(tmp_path).open()
+    assert {name.rpartition(".")[0]: found.read(name).refused for name in found.names()} == {
+        "heron.agent-1": "", "heron.agent-2": "",
+        "heron.agent-3": "it is the same change as heron.agent-2"}
+    assert "another repository: 'heron'" in str(found.broken[0])
+    assert found.covers("crane.agent-1.0123abcd")   # it may be of the broken file
 
 
 def test_a_change_is_the_same_wherever_its_lines_stand():

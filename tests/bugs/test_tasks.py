@@ -3,20 +3,24 @@ there: nothing of what a person wrote goes, and only what a step has made is its
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import pytest
 from a_task import BUG_PATCH, write_foreign
 from a_task import write_task as write_by_hand
 from conftest import REPO, edit, run_here, write_json
+from heron_environment import an_environment, write_env
 from proven import a_bug, write_bug, write_candidate
 from scaled import a_candidate, write_judged
 
 import bug_inject
+from codedata.code.patches import normalised
 from codedata.records import BUG, Task
-from codedata.store import all_readable
+from codedata.store import Store, all_readable
 from codedata.tasks.folder import edited_parts, task_problem
 
-GOOD, GONE, DELETED = (f"heron.agent-{n}.0123abcd" for n in (1, 2, 4))
+GOOD = f"heron.agent-1.{normalised(BUG_PATCH)[:8]}"
+GONE, DELETED = "heron.agent-1.0123abcd", "heron.agent-4.0123abcd"
 SCALES = "heron.negated.0123abcd"
 HERE = "--sandbox", "local"   # these steps open no container
 OTHERS = {SCALES, "theirs", "heron.agent-3.0123abcd", "heron.by-hand.0123abcd"}
@@ -25,8 +29,8 @@ OTHERS = {SCALES, "theirs", "heron.agent-3.0123abcd", "heron.by-hand.0123abcd"}
 @pytest.fixture
 def run(tmp_path, capsys):
     """Return a function: run steps of a word; it returns what was printed."""
-    def run(word: str, steps: str, *flags) -> str:
-        assert run_here(bug_inject.main, tmp_path, word, *HERE, "--steps", steps, *flags) == 0
+    def run(word: str, steps: str, *flags, code: int = 0) -> str:
+        assert run_here(bug_inject.main, tmp_path, word, *HERE, "--steps", steps, *flags) == code
         return capsys.readouterr().err
     return run
 
@@ -35,16 +39,20 @@ def names(root) -> set[str]:
     return {path.name for path in (root / "task").glob("[!_]*")}
 
 
+def add_candidate(root, k: int = 1, diff: str = BUG_PATCH) -> None:
+    """Write a candidate of an agent, with its environment."""
+    write_env(root, an_environment())
+    write_candidate(root, f"heron.agent-{k}", diff, symbol="", summary="")
+
+
 def test_a_task_is_an_orphan_of_the_step_that_made_it_alone(tmp_path, run):
-    write_candidate(tmp_path, "heron.agent-1", BUG_PATCH, symbol="", summary="")
-    write_bug(tmp_path, GOOD)
-    write_bug(tmp_path, GONE, is_good=False)
-    write_bug(tmp_path, DELETED)   # its candidate is gone
-    write_bug(tmp_path, SCALES, is_good=False)
+    add_candidate(tmp_path)
+    for name in (GOOD, GONE, DELETED, SCALES):   # of DELETED the candidate is gone, too
+        write_bug(tmp_path, name)
     write_foreign(tmp_path)
     for name in OTHERS - {SCALES, "theirs"}:
         write_by_hand(tmp_path, a_bug(name))
-    assert "done 2" in (printed := run("agent", "instances")) and f"orphan: {GONE}" in printed
+    assert "orphan 2" in run("agent", "prove", "--status")
     assert f"orphan: {SCALES}" in run("scale", "report")
     run("agent", "prove", "--prune")
     assert names(tmp_path) == OTHERS | {GOOD}
@@ -55,13 +63,38 @@ def test_a_task_is_an_orphan_of_the_step_that_made_it_alone(tmp_path, run):
     assert names(tmp_path) == OTHERS - {SCALES} | {GOOD}
 
 
-def test_a_name_that_somebody_else_has_taken_is_left_alone(tmp_path, run, capsys):
-    write_bug(tmp_path, GOOD)
-    shutil.rmtree(tmp_path / f"task/{GOOD}")
+def test_a_name_that_somebody_else_has_taken_is_left_alone(tmp_path, run):
+    add_candidate(tmp_path)
     write_foreign(tmp_path, GOOD)
-    assert run_here(bug_inject.main, tmp_path, "agent", *HERE, "--steps", "instances") == 1
-    assert f"no task of the kind {BUG!r}" in capsys.readouterr().err
+    assert f"no task of the kind {BUG!r}" in run("agent", "prove", code=1)
     assert "theirs" in (tmp_path / f"task/{GOOD}/task.toml").read_text()
+
+
+def test_what_the_release_before_has_proven_is_not_proven_again(tmp_path, run):
+    add_candidate(tmp_path)
+    bug = a_bug(GOOD)
+    write_by_hand(tmp_path, replace(bug, proof={   # which named no version
+        key: value for key, value in bug.proof.items() if key != "proof"}))
+    Store(tmp_path, Task).open().note(GOOD, stage="bug_inject.instances", state="done", read="0")
+    assert "adopted 1" in run("agent", "instances", "--status")
+    assert "nothing to do" in run("agent", "instances")
+    assert "done 1" in run("agent", "prove", "--status")
+
+
+def test_a_proof_of_an_earlier_version_is_made_again(tmp_path, run):
+    add_candidate(tmp_path)
+    write_by_hand(tmp_path, a_bug(GOOD, proof={"proof": 0}))
+    assert "failed 1" in run("agent", "prove", "--status")
+    assert "left out 1" in run("agent", "prove")   # this sandbox makes no image
+    assert names(tmp_path) == {GOOD}
+
+
+@pytest.mark.parametrize(("only", "n"), [
+    ("heron", 2), ("heron.agent-1", 1), (GOOD, 1), ("heron.agent-[1-4]*", 2)])
+def test_only_takes_a_repository_a_file_or_a_candidate(tmp_path, run, only, n):
+    add_candidate(tmp_path)
+    add_candidate(tmp_path, 2, BUG_PATCH.replace("wade", "fly"))
+    assert f"missing {n} " in run("agent", "prove", "--only", only, "--status")
 
 
 def test_the_instruction_follows_the_report_until_a_person_writes_it(tmp_path, run):
@@ -73,21 +106,10 @@ def test_the_instruction_follows_the_report_until_a_person_writes_it(tmp_path, r
     edit(report, problem_statement="Too deep.")
     assert "stale 1" in run("agent", "instruct")
     assert (task / "instruction.md").read_text() == "Too deep."
-    assert "done 1" in run("agent", "instances")   # it leaves the instruction as it is
     (task / "instruction.md").write_text("Mine.")
     edit(report, problem_statement="Not theirs.")
     assert "edited 1" in run("agent", "instruct")
     assert (task / "instruction.md").read_text() == "Mine."
-
-
-@pytest.mark.parametrize("path", ["../../gone", "/tmp/gone", "a/../../../gone"])
-def test_no_path_in_a_verdict_leads_out_of_the_task(tmp_path, path):
-    write_bug(tmp_path, GOOD)
-    shutil.rmtree(tmp_path / f"task/{GOOD}")
-    edit(tmp_path / "bug/_verdicts/heron.agent-1.json", lambda record: (
-        record["verdicts"][0]["instance"]["tests"].update({path: "x"})))
-    assert run_here(bug_inject.main, tmp_path, "agent", *HERE, "--steps", "instances") == 1
-    assert not names(tmp_path) and not [*tmp_path.rglob("gone")]
 
 
 def test_the_sample_bugs_are_tasks_as_they_were_proven_and_as_their_reports_say(tmp_path, run):

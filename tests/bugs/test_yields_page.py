@@ -33,7 +33,7 @@ def write_some(root) -> None:
         a_verdict(kept, verdict="survives"), a_verdict(other, verdict=HOSTILE)])
     write_judged(root, "crane.1", [by_hand], [
         a_verdict({**by_hand, "operator": "by-hand"}, "crane")])
-    write_bug(root, id_of(good), is_good=False, method="procedural", proof={
+    write_bug(root, id_of(good), method="procedural", proof={
         "seconds": 6.5, "screened": {"same_tests": False}})
 
 

@@ -15,7 +15,7 @@ from scenario import Scenario
 from setups import wait_till_reaped
 from stripped_tide import TESTS, TIDE, a_patch, tide_image, write_root  # noqa: F401  fixture
 
-from codedata.nl2repo.instruct import make_instruction, task_documents
+from codedata.nl2repo.kind import Strips, task_documents
 from codedata.nl2repo.write_documents import document_name
 from codedata.records import Document, RepoDocument, StripPatch, Task, parse
 from codedata.store import Store
@@ -187,4 +187,5 @@ def test_a_sample_is_as_the_steps_write_it(tmp_path):
     shutil.copytree(folder / "task", tmp_path / "task")
     task = Store(tmp_path, Task).open().read(patch.id)
     assert edited_parts(task) == [] and task.about["functions"] == patch.functions
-    assert make_instruction(task, task_documents(tmp_path).open().read(patch.id)) == task
+    document = task_documents(tmp_path).open().read(patch.id)
+    assert Strips(tmp_path).instruction(task, document) == task.instruction

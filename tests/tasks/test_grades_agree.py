@@ -13,19 +13,35 @@ from proof_heron import (  # noqa: F401  fixture
     environment_of,
     factory_of,
     heron,
+    prove,
 )
 
+from codedata.bugs.instances import AGENT
+from codedata.bugs.kind import Bugs
 from codedata.records import BUG as BUG_KIND
 from codedata.records import STRIPPED_PATCH, Task
 from codedata.sandbox import docker_engine
+from codedata.settings import BugSettings, Settings
 from codedata.tasks.eval_script import printed_results, run_evaluation, script_of
 from codedata.tasks.folder import image_of, verifier_config
 from codedata.tasks.grade import Grader
-from codedata.tasks.prove import Prover
 from codedata.tasks.verifier.junit import restored_name
 
 pytestmark = pytest.mark.docker
-KINDS = {BUG_KIND: (BUG, None), STRIPPED_PATCH: (STRIP, ("heron.py",))}
+
+
+class OfOneFile(Bugs):
+    """A kind of which one file of an agent's work counts, as of stripped patches."""
+
+    name = STRIPPED_PATCH
+
+    def counted(self, candidate, environment, *joined):
+        return environment, ("heron.py",)
+
+
+SETTINGS = Settings(bug=BugSettings(max_broken_share=1.0))
+KINDS = {BUG_KIND: (BUG, Bugs(SETTINGS, AGENT)),
+         STRIPPED_PATCH: (STRIP, OfOneFile(SETTINGS, AGENT))}
 WORDS = """import re
 s = open('heron.py').read()
 open('heron.py', 'w').write(re.sub(r'(def words.*\\n)(.*\\n)', r'\\1    return {}\\n', s))"""
@@ -43,12 +59,9 @@ WRONG = [   # what ten agents do to the source: none is right
 def graded(request, heron):  # noqa: F811
     """Return a function: (reward of the task's verifier, whether SWE-bench resolves it) after an
     agent ran some Python, or the gold ("gold"), or nothing ("")."""
-    patch, counts = KINDS[request.param]
-    name = f"heron.agree.{os.getpid():08x}"
-    proof = Prover(factory_of(), True, 1.0).prove(environment_of(), patch, name, RUN,
-                                                    request.param, counts)
-    assert not proof.trouble
-    task, image = proof.task, image_of(proof.task)
+    patch, kind = KINDS[request.param]
+    task = prove(environment_of(), patch, f"heron.agree.{os.getpid():08x}", kind)
+    image = image_of(task)
     grader = Grader(factory_of(), task, image, RUN)
     config = verifier_config(task)
 

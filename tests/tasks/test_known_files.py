@@ -4,16 +4,18 @@ from __future__ import annotations
 import gc
 import os
 import threading
+from pathlib import Path
 
 import pytest
 from projects import make_lean
 
+from codedata.nl2repo.kind import Strips
 from codedata.sandbox import docker_engine
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import SandboxSettings, Settings
 from codedata.tasks.images import check_task_image, derive
 from codedata.tasks.known_files import KnownFiles
-from codedata.tasks.prove import KNOWN_IMAGES, Prover
+from codedata.tasks.prove import KNOWN_IMAGES, PatchProver
 
 pytestmark = pytest.mark.docker
 RUN = f"tests-known-{os.getpid()}"
@@ -77,7 +79,7 @@ def test_what_was_added_since_is_found_and_what_was_taken_away_is_not(factory, t
 
 def test_few_images_are_known_at_a_time_and_their_files_go(factory, task):
     gc.collect()   # what other tests have left
-    prover, n_before = Prover(factory, True, 0.5), n_held()
+    prover, n_before = PatchProver(Strips(Path()), factory), n_held()
     for n in range(KNOWN_IMAGES + 2):
         prover._known_files(task.made_of, f"/testbed/{n}")
     assert prover._known_files.cache_info().currsize == KNOWN_IMAGES

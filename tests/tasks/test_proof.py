@@ -1,6 +1,7 @@
 """Test that a bug is proven by runs, and that its image gives graders what the proof says."""
 from __future__ import annotations
 
+import re
 import subprocess
 from dataclasses import replace
 
@@ -15,10 +16,12 @@ from proof_heron import (
     RUN,
     WORDS,
     WORKING,
+    bug_kind,
     diff,
     environment_of,
     factory_of,
     make_image,
+    prove,
 )
 from proof_heron import heron as heron  # a fixture
 from steps_seen import StepsSeen
@@ -26,30 +29,72 @@ from steps_seen import StepsSeen
 from codedata.env.recipes.package_index import table
 from codedata.errors import Excluded, ItemFailed
 from codedata.progress import showing
+from codedata.records import Task
 from codedata.sandbox import docker_engine
 from codedata.tasks.eval_script import printed_results, run_evaluation, script_of
+from codedata.tasks.folder import (
+    GOLD,
+    PROOF,
+    REVERSE,
+    TEST_PATCH,
+    edited_parts,
+    image_of,
+    text_in,
+    verifier_config,
+)
 from codedata.tasks.images import check_task_image
 from codedata.tasks.prove import Prover
+from codedata.tasks.verifier.junit import restored_name
 from codedata.texts import fill
 
 DEPTH_LINE = "    return [2 * i for i in range(n)]"
 FLY_LINE = '    return "away"'
 
 
-def prover(max_broken_share: float = 0.5, hide_tests: bool = True, **sandbox) -> Prover:
-    return Prover(factory_of(**sandbox), hide_tests, max_broken_share)
+def prover(**sandbox) -> Prover:
+    return Prover(factory_of(**sandbox), True, 0.5)
 
 
 @pytest.fixture(scope="module")
-def proof(heron):
-    """Return the proof of a bug, whose image is removed in the end."""
+def images():
+    """Return the names of images that go in the end."""
+    names = []
+    yield names
+    for name in names:
+        docker_engine.connect().remove_image(name, force=True)
+
+
+@pytest.fixture
+def proven(heron, images):
+    """Return a function: prove a bug; it returns its task."""
+    def proven(*what, **how) -> Task:
+        task = prove(*what, **how)
+        images.append(image_of(task))
+        return task
+    return proven
+
+
+@pytest.fixture(scope="module")
+def task(heron, images):
+    """Return the task of a bug."""
     step = StepsSeen()
     with showing(step):
-        proof = prover().prove(environment_of(), BUG, "Heron.agent-1.c0ffee", RUN)
+        task = prove(environment_of(), BUG, "Heron.agent-1.c0ffee")
     steps = dict.fromkeys(one.partition(" ")[0] for one in step.seen)
-    assert [*steps] == ["", *(f"{k}/7" for k in range(1, 8))]
-    yield proof
-    docker_engine.connect().remove_image(proof.image.name, force=True)
+    assert [*steps] == ["", *(f"{k}/5" for k in range(1, 6))]
+    images.append(image_of(task))
+    return task
+
+
+def graded_tests(task: Task) -> tuple[list[str], set[str]]:
+    """Return FAIL_TO_PASS and PASS_TO_PASS, as env/ names them."""
+    failing, passing = (map(restored_name, verifier_config(task)[name])
+                        for name in ("FAIL_TO_PASS", "PASS_TO_PASS"))
+    return [*failing], {*passing}
+
+
+def refused(match: str):
+    return pytest.raises(Excluded, match=match)
 
 
 def in_image(image: str, command: str) -> str:
@@ -58,28 +103,30 @@ def in_image(image: str, command: str) -> str:
 
 
 @pytest.mark.docker
-def test_a_bug_is_proven_by_five_runs(proof):
-    assert proof.trouble == "" and proof.tests_visible == ""
-    assert proof.fail_to_pass == BROKEN and {*proof.pass_to_pass} == {*WORKING}
-    assert [(run["of"], run["broken"], run["passed"]) for run in proof.runs[:-1]] == [
-        *[("bug", 3, 8)] * 3, ("image", 3, 8)]
-    assert proof.runs[-1]["of"] == "image with the gold patch" and proof.runs[-1]["reward"] == 1.0
-    assert f"-{GOLD_LINE}\n+{BUG_LINE}\n" in proof.bug_patch
-    assert f"-{BUG_LINE}\n+{GOLD_LINE}\n" in proof.patch
-    assert "3 failed, 8 passed" in proof.log and proof.created_at == "2024-05-01T10:00:00Z"
+def test_a_bug_is_proven_by_five_runs(task):
+    assert graded_tests(task) == (BROKEN, {*WORKING}) and not edited_parts(task)
+    runs = task.proof["runs"]
+    assert [(run["of"], run["broken"], run["passed"]) for run in runs[:2]] == [
+        ("changed", 3, 8), ("untouched", 3, 8)]
+    assert [(run["of"], run["reward"]) for run in runs[2:]] == [("gold", 1.0)] * 3
+    assert f"-{GOLD_LINE}\n+{BUG_LINE}\n" in text_in(task.solution, REVERSE)
+    assert f"-{BUG_LINE}\n+{GOLD_LINE}\n" in text_in(task.solution, GOLD)
+    assert "3 failed, 8 passed" in task.proof["log"] and task.proof["proof"] == PROOF
+    assert task.about.items() >= {"created_at": "2024-05-01T10:00:00Z", "tests_visible": ""}.items()
 
 
 @pytest.mark.docker
-def test_the_image_has_one_commit_no_hidden_test_and_nothing_of_the_former_text(proof):
-    image = proof.image.name
+def test_the_image_has_one_commit_no_hidden_test_and_nothing_of_the_former_text(task):
+    image = image_of(task)
     assert image.startswith("codedata-bug/heron-agent-1-c0ffee-")   # as Docker takes names
     assert in_image(image, "git log --all --oneline | wc -l; git rev-parse HEAD; "
                            "git status --short; git ls-files") == (
-        f"1\n{proof.base_commit}\nconftest.py\nheron.py\ntests/test_depths.py\n")
+        f"1\n{task.about['task_commit']}\nconftest.py\nheron.py\ntests/test_depths.py\n")
     left = in_image(image, "find /testbed /tmp /root -type f -not -path '*/.git/*' -newer /bin/sh")
     assert sorted(left.split()) == [
         "/testbed/conftest.py", "/testbed/heron.py", "/testbed/tests/test_depths.py"]
-    assert check_task_image(image, proof.patch, proof.test_patch) == []
+    patches = text_in(task.solution, GOLD), text_in(task.tests, TEST_PATCH)
+    assert patches[1] and check_task_image(image, *patches) == []
 
 
 @pytest.mark.docker
@@ -91,10 +138,10 @@ def test_the_image_has_one_commit_no_hidden_test_and_nothing_of_the_former_text(
     "git init -q /tmp; echo '* filter=x' >/tmp/.gitattributes; mkdir -p ~/.config/git; "
     "echo '* eol=crlf' >~/.config/git/attributes",
     "mkdir /tmp/codedata_tests.sh; echo 'print(\"PASSED x\"); quit()' >/tmp/re.py"])
-def test_graders_run_the_hidden_tests_as_they_were_whatever_an_agent_left(proof, left):
-    with factory_of().open(proof.image.name, RUN) as sandbox:
+def test_graders_run_the_hidden_tests_as_they_were_whatever_an_agent_left(task, left):
+    with factory_of().open(image_of(task), RUN) as sandbox:
         assert sandbox.run(left).ok
-        run, printed = run_evaluation(sandbox, script_of(proof.task), 60)
+        run, printed = run_evaluation(sandbox, script_of(task), 60)
         assert sandbox.run("cat tests/test_words.py").output == WORDS
     results = printed_results(printed)
     assert results == {case.name: case.status for case in run.results}
@@ -121,7 +168,7 @@ def test_one_run_says_what_is_wrong_with_a_patch(heron, patch, trouble):
 
 
 @pytest.mark.docker
-def test_tests_behind_an_exception_fail_and_those_of_other_files_do_not(heron):
+def test_tests_behind_an_exception_fail_and_those_of_other_files_do_not(proven):
     script = (
         "mkdir -p /tmp/results /tmp/t; export PYTHONPATH=. PYTHONUNBUFFERED=1\n"
         "echo 'import heron; print(\"ok 1 same\"); heron.fly(); print(\"ok 2 same\\n1..2\")'"
@@ -131,10 +178,8 @@ def test_tests_behind_an_exception_fail_and_those_of_other_files_do_not(heron):
     names = [f"/tmp/t/{name}" for name in ("a.py > same", "a.py > same (2)", "b.py > same")]
     environment = environment_of(test_script=script, test_case_result=[
         {"name": name, "status": "passed"} for name in names])
-    found = prover().prove(environment, diff(FLY_LINE, "    raise OSError"), "i.tap.1", RUN)
-    docker_engine.connect().remove_image(found.image.name, force=True)
-    assert (found.trouble, found.fail_to_pass) == ("", names[1:2])
-    assert found.pass_to_pass == [names[0], names[2]]
+    found = proven(environment, diff(FLY_LINE, "    raise OSError"), "i.tap.1")
+    assert graded_tests(found) == (names[1:2], {names[0], names[2]})
 
 
 @pytest.mark.docker
@@ -146,48 +191,47 @@ def test_tests_that_are_flaky_or_need_the_network_count_for_nothing(heron):
 @pytest.mark.docker
 def test_a_failure_that_comes_and_goes_is_no_bug(heron):
     line = "    return [2 * i + (not i or random.randrange(2)) for i in range(n)]"
-    runs = prover(1.0).prove(environment_of(), diff(DEPTH_LINE, line), "i.b.1", RUN)
-    assert runs.trouble.startswith("these tests do not fail in every run: tests/test_depths.py")
-    assert len(runs.runs) in (2, 3) and not runs.image.name
+    image, names = f"{IMAGE}-luck", [f"tests/test_luck.py::test_luck[{i}]" for i in range(40)]
+    make_image(image, **{"tests/test_luck.py": "import pytest, heron\n\n@pytest.mark.parametrize("
+                         "'i', range(40))\ndef test_luck(i):\n"
+                         "    assert heron.depths(40)[i] == 2 * i\n"})
+    environment = environment_of(image_name=image, test_case_result=[
+        {"name": name, "status": "passed"} for name in names])
+    with refused("its image: these tests come out otherwise than in the first run"):
+        prove(environment, diff(DEPTH_LINE, line), kind=bug_kind(max_broken_share=1.0))
 
 
 @pytest.mark.docker
-def test_what_is_only_printed_is_proven_as_graders_read_it(heron, proof):
+def test_what_is_only_printed_is_proven_as_graders_read_it(proven, task):
     printing = environment_of(test_script="python3 -m pytest -v -p no:cacheprovider")
-    printed = prover().prove(printing, BUG, "Heron.printed.c0ffee", RUN)
-    docker_engine.connect().remove_image(printed.image.name, force=True)
-    assert printed.trouble == "" and printed.fail_to_pass == BROKEN
-    assert printed.pass_to_pass == proof.pass_to_pass
-    assert {"runner_output.py", "patterns.json"} == (
-        printed.task.tests.keys() - proof.task.tests.keys())
+    printed = proven(printing, BUG, "Heron.printed.c0ffee")
+    assert graded_tests(printed) == graded_tests(task)
+    assert {"runner_output.py", "patterns.json"} == printed.tests.keys() - task.tests.keys()
 
 
 @pytest.mark.docker
-def test_where_others_need_a_failing_test_s_file_the_tests_stay_and_graders_restore_them(heron):
+def test_where_others_need_a_failing_test_s_file_the_tests_stay_and_graders_restore_them(proven):
     image = f"{IMAGE}-needed"
     make_image(image, "sed -i '1i import test_words' tests/test_depths.py; git commit -qam 1",
                workdir="/srv/heron")
-    shown = prover().prove(environment_of(image_name=image), BUG, "heron.agent-2.1", RUN)
-    name = shown.image.name
-    try:
-        assert shown.trouble == shown.test_patch == ""
-        assert shown.tests_visible.startswith("without them others do not pass: tests/test_depths")
-        assert in_image(name, "pwd; cd /testbed; pwd -P; ls tests; git log --oneline | wc -l") == (
-            "/srv/heron\n/srv/heron\ntest_depths.py\ntest_words.py\n1\n")
-        with factory_of().open(name, RUN, "/srv/heron") as sandbox:
-            assert sandbox.run("sed -i 's/assert.*/assert True/' tests/test_words.py").ok
-            printed = printed_results(run_evaluation(sandbox, script_of(shown.task), 60)[1])
-        failed = {test for test, status in printed.items() if status == "failed"}
-        assert failed > {*BROKEN} and len(failed) == len(BROKEN) + 1   # with the canary
-    finally:
-        docker_engine.connect().remove_image(name, force=True)
+    shown = proven(environment_of(image_name=image), BUG, "heron.agent-2.1")
+    name, visible = image_of(shown), shown.about["tests_visible"]
+    assert TEST_PATCH not in shown.tests
+    assert visible.startswith("without them others do not pass: tests/test_depths")
+    assert in_image(name, "pwd; cd /testbed; pwd -P; ls tests; git log --oneline | wc -l") == (
+        "/srv/heron\n/srv/heron\ntest_depths.py\ntest_words.py\n1\n")
+    with factory_of().open(name, RUN, "/srv/heron") as sandbox:
+        assert sandbox.run("sed -i 's/assert.*/assert True/' tests/test_words.py").ok
+        printed = printed_results(run_evaluation(sandbox, script_of(shown), 60)[1])
+    failed = {test for test, status in printed.items() if status == "failed"}
+    assert failed > {*BROKEN} and len(failed) == len(BROKEN) + 1   # with the canary
 
 
 @pytest.mark.docker
 def test_graders_work_at_testbed_and_something_else_there_is_in_their_way(heron):
     make_image(f"{IMAGE}-taken", "mkdir -p /testbed; touch /testbed/x", workdir="/srv/heron")
-    with pytest.raises(Excluded, match="something else at /testbed, where graders work"):
-        prover().prove(environment_of(image_name=f"{IMAGE}-taken"), BUG, "i.b.1", RUN)
+    with refused("something else at /testbed, where graders work"):
+        prove(environment_of(image_name=f"{IMAGE}-taken"), BUG)
 
 
 @pytest.mark.docker
@@ -198,30 +242,28 @@ def test_graders_work_at_testbed_and_something_else_there_is_in_their_way(heron)
     ("cp tests/__pycache__/test_words*.pyc /opt", "/opt/test_words.cpython")])
 def test_what_an_image_gives_away_rejects_the_bug(heron, planted, place):
     make_image(f"{IMAGE}-planted", f"python3 -m compileall -q /testbed/tests; {planted}")
-    found = prover().prove(environment_of(image_name=f"{IMAGE}-planted"), BUG, "i.b.1", RUN)
-    assert found.trouble.startswith(f"its image gives it away: {place}") and not found.image.name
+    with refused(re.escape(f"its image gives it away: {place}")):
+        prove(environment_of(image_name=f"{IMAGE}-planted"), BUG)
 
 
 @pytest.mark.docker
-def test_without_scripts_three_runs_say_what_is_flaky(heron):
+def test_without_scripts_three_runs_say_what_is_flaky(proven):
     image = f"{IMAGE}-row"
     make_image(image, **{"tests/test_luck.py": "import pytest, random\n\n@pytest.mark.parametrize("
                          "'i', [random.random()])\ndef test_luck(i):\n    assert i < 0.5\n"})
     row = environment_of(image_name=image, install_script="", verified={})
-    found = prover().prove(row, BUG, "heron.agent-3.1", RUN)
-    docker_engine.connect().remove_image(found.image.name, force=True)
-    assert found.fail_to_pass == BROKEN and {*found.pass_to_pass} == {*WORKING}
+    assert graded_tests(proven(row, BUG, "heron.agent-3.1")) == (BROKEN, {*WORKING})
     with pytest.raises(ItemFailed, match="drifted"):
         lost = [{"name": "gone", "status": "passed"}]
-        prover().prove(replace(row, test_case_result=lost), BUG, "i.b.1", RUN)
+        prove(replace(row, test_case_result=lost), BUG)
 
 
 @pytest.mark.docker
-def test_hiding_no_test_is_a_setting(heron):
-    found = prover(hide_tests=False).prove(environment_of(), BUG, "heron.agent-4.1", RUN)
-    assert "test_words.py" in in_image(found.image.name, "ls tests")
-    docker_engine.connect().remove_image(found.image.name, force=True)
-    assert (found.tests_visible, found.test_patch) == ("[bug] hide_tests is off", "")
+def test_hiding_no_test_is_a_setting(proven):
+    shown = proven(environment_of(), BUG, "heron.agent-4.1", bug_kind(hide_tests=False))
+    assert "test_words.py" in in_image(image_of(shown), "ls tests")
+    assert shown.about["tests_visible"] == "[bug] hide_tests is off"
+    assert TEST_PATCH not in shown.tests
 
 
 @pytest.mark.pods
@@ -239,8 +281,8 @@ def test_pods_make_no_image_but_show_what_a_patch_breaks(tmp_path):
     patch = ("--- a/wade.sh\n+++ b/wade.sh\n@@ -1,3 +1,3 @@\n-echo ok 1 - wades\n"
              "+echo not ok 1 - wades\n echo ok 2 - flies\n echo 1..2\n")
     with KubeServer(tmp_path / "cluster") as kube:
-        pods = prover(sandbox="kubernetes", kubeconfig=str(kube.kubeconfig))
-        known = pods.quick(environment, patch, RUN)
-        with pytest.raises(Excluded, match="no image can be made: --sandbox kubernetes makes none"):
-            pods.prove(environment, patch, "heron.agent-1.1", RUN)
+        pods = {"sandbox": "kubernetes", "kubeconfig": str(kube.kubeconfig)}
+        known = prover(**pods).quick(environment, patch, RUN)
+        with refused("no image can be made: --sandbox kubernetes makes none"):
+            prove(environment, patch, factory=factory_of(**pods))
     assert (known.trouble, known.broken, known.n_passed) == ("", ["wades"], 1)

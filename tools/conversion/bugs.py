@@ -1,5 +1,5 @@
-"""Convert bugs: what bug/<id>.json had of a proven bug becomes a task, and its report stays there.
-Verdicts on the candidates of agents hold that task, too."""
+"""Convert bugs: what bug/<id>.json had of a proven bug becomes a task, and its report stays
+there."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -11,15 +11,15 @@ from conversion.old import (
     FAULTS,
     as_proven,
     digests,
-    graded,
     longest_s,
     put,
     records_in,
+    verifier_of,
     why,
 )
 
-from codedata.bugs.instances import AGENT, SCALE, Word, as_texts, bug_tasks
-from codedata.bugs.prove import CATEGORY
+from codedata.bugs.instances import AGENT, SCALE, Word, bug_tasks
+from codedata.bugs.kind import CATEGORY
 from codedata.layouts import set_aside
 from codedata.records import (
     BUG,
@@ -35,14 +35,14 @@ from codedata.records import (
 from codedata.run_loop import Stage
 from codedata.settings import Settings
 from codedata.states import read_digest
-from codedata.store import Store, digest, digests_of, known
+from codedata.store import Store, digest, known
 from codedata.tasks.folder import with_about
-from codedata.tasks.repository import Target, Way, task_of
+from codedata.tasks.repository import task_of
 
 PROVEN = ("patch", "test_patch", "bug_patch", "FAIL_TO_PASS", "PASS_TO_PASS", "eval_script",
           "log_parser", "eval_type", "image", "image_name", "base_commit")   # of an old bug
 READ_BY_ISSUE = ("base_commit", "patch", "test_patch", "FAIL_TO_PASS", "image_name")
-# all but its report, in the order in which the step `instances` read them
+# all but its report
 FIELDS = ("instance_id", "repo", "base_commit", "patch", "test_patch", "hints_text", "created_at",
           "version", "FAIL_TO_PASS", "PASS_TO_PASS", "environment_setup_commit", "image",
           "eval_script", "log_parser", "eval_type", "bug_patch", "source_commit", "image_name",
@@ -72,11 +72,10 @@ class Bugs:
                 olds[path.stem] = bug
             except FAULTS as e:
                 self._refuse(path, why(e))
-        verdicts = {path: tasks for path, record in records_in(self._verdicts, "verdicts")
-                    if (tasks := self._tasks_in(path, record))}
-        if olds or verdicts:
-            self._note_tasks(olds, verdicts)
-            self._switch_verdicts(verdicts)
+        if olds:
+            proof = self._carrier(SCALE, SCALE.maker, self._reports)   # those of agents are adopted
+            proof.adopt_all({name: digests(bug) for name, bug in olds.items() if SCALE.owns(name)})
+            proof.carry_others()
             self._switch_reports(olds)
         configs = self._carrier(SCALE, "register", self._root / BugConfig.directory)
         for name in configs.store.names():
@@ -108,9 +107,8 @@ class Bugs:
     def _task(self, bug: Object) -> Task:
         """Return the task of an old bug. It was proven as root, without a canary."""
         name, repo, proof = bug["instance_id"], bug["repo"], bug["evidence"]
-        task = task_of(Target(name), graded(bug), Way("root", ""),
-                       (bug["patch"], bug["bug_patch"]), bug["image_name"], bug["base_commit"],
-                       longest_s(proof["runs"]))
+        task = task_of(name, BUG, verifier_of(bug, user="root"), (bug["patch"], bug["bug_patch"]),
+                       bug["image_name"], bug["base_commit"], longest_s(proof["runs"]))
         tags = bug["language"], BUG, proof.get("family") or bug["method"]
         task = with_about(
             task, repo=repo, split=repo, source_commit=bug["source_commit"],
@@ -133,46 +131,10 @@ class Bugs:
         found = self._licences[name]
         return found and str(found)
 
-    def _tasks_in(self, path: Path, record: Object) -> dict[str, tuple[Object, Task]]:
-        """Return {id: (the old bug, its task)} of the good verdicts of a file of agents; none of
-        one that is not old, or cannot be converted."""
-        try:
-            olds = [{**one["instance"], "instance_id": one["instance_id"],
-                     "evidence": one["evidence"]}
-                    for one in record["verdicts"] if "eval_script" in (one["instance"] or {})]
-            return {bug["instance_id"]: (bug, self._task(bug)) for bug in olds}
-        except FAULTS as e:
-            self._refuse(path, why(e))
-            return {}
-
     # what the stages have made -------------------------------------------------------------------
 
     def _carrier(self, word: Word, step: str, directory: Path) -> Carrier:
         return Carrier(self._stage_of(word, step), self._settings, directory)
-
-    def _note_tasks(self, olds: Mapping[str, Object], verdicts: Mapping[Path, Mapping]) -> None:
-        """Note the tasks, and what the proof has refused."""
-        made = {name: digests(bug) for name, bug in olds.items()}
-        of_scale = self._carrier(SCALE, SCALE.maker, self._reports)
-        of_scale.adopt_all({name: one for name, one in made.items() if SCALE.owns(name)})
-        of_scale.carry_others()
-        of_agents = self._carrier(AGENT, AGENT.maker, self._reports)
-        of_agents.inputs = {   # of each bug: the digest of its old verdict, and its new one
-            name: (read_digest(digests(bug), FIELDS),
-                   of_agents.states.read_digest(digests_of(task)))
-            for tasks in verdicts.values() for name, (bug, task) in tasks.items()}
-        of_agents.adopt_all({name: one for name, one in made.items() if AGENT.owns(name)})
-
-    def _switch_verdicts(self, verdicts: Mapping[Path, Mapping[str, tuple[Object, Task]]]) -> None:
-        carrier = self._carrier(AGENT, "prove", self._verdicts)
-        for path, record in records_in(self._verdicts, "verdicts"):
-            tasks = {name: task for name, (_, task) in verdicts.get(path, {}).items()}
-            if tasks:
-                new = {**record, "verdicts": [
-                    {**one, "instance": as_texts(task), "evidence": task.proof}
-                    if (task := tasks.get(one["instance_id"])) else one
-                    for one in record["verdicts"]]}
-                carrier.switch(path, record, new, record["repo_name"])
 
     def _switch_reports(self, olds: Mapping[str, Object]) -> None:
         """Leave of each old bug its report; one without a report is no record any more."""

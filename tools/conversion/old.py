@@ -17,7 +17,7 @@ from codedata.layouts import list_items, load
 from codedata.records import Files, Object, Task
 from codedata.store import Store, digest, digests_of
 from codedata.tasks.folder import proven
-from codedata.tasks.repository import Graded
+from codedata.tasks.repository import SuiteVerifier
 
 # what a record that somebody wrote may raise
 FAULTS = (ValueError, LookupError, TypeError, AttributeError, Trouble)
@@ -49,18 +49,18 @@ def why(error: Exception) -> str:
     return f"it has no {error}" if isinstance(error, KeyError) else str(error)
 
 
-def graded(record: Mapping) -> Graded:
-    """Return what a verifier runs, of a record with an evaluation script. Raise ValueError where
-    that is none of that release."""
+def verifier_of(record: Mapping, **how) -> SuiteVerifier:
+    """Return what a verifier runs, of a record with an evaluation script, and `how`. Raise
+    ValueError where the script is none of that release."""
     script = record["eval_script"]
     found = SCRIPT.search(script)
     if not found:
         raise ValueError("its eval_script is none of the release before this")
     placed = PLACED.search(script[:found.start()])
     read = READER.findall(script[found.end():])
-    return Graded(f"{found[2]}\n", READS[read[-1]] if read else "junit",
-                  files_made_by(placed[1]) if placed else {}, record["test_patch"],
-                  record["FAIL_TO_PASS"], record["PASS_TO_PASS"])
+    return SuiteVerifier(f"{found[2]}\n", READS[read[-1]] if read else "junit",
+                         files_made_by(placed[1]) if placed else {}, record["test_patch"],
+                         record["FAIL_TO_PASS"], record["PASS_TO_PASS"], **how)
 
 
 def files_made_by(patch: str) -> Files:

@@ -2,14 +2,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
-from codedata.bugs.instances import AGENT, SCALE, Word, bug_tasks, instruct_stage
+from codedata.bugs.instances import AGENT, SCALE, Word, bug_tasks
 from codedata.bugs.preprocess import Preprocessed
 from codedata.bugs.stages import Stages
 from codedata.llm import Models
-from codedata.nl2repo.instruct import instruct_stage as instruct_strips
-from codedata.nl2repo.prove_strips import StripProver
+from codedata.nl2repo.kind import instructions_stage, proof_stage
 from codedata.nl2repo.screen_strips import patches_stage
 from codedata.records import STRIPPED_PATCH, Task
 from codedata.run_loop import Stage
@@ -30,14 +28,14 @@ def strip_stage(settings: Settings, models: Models, step: str) -> Stage:
     """Return the stage `proof` or `patches` of nl2repo.py."""
     if step == "patches":
         return patches_stage(settings)
-    host = SandboxFactory(settings, models.stop)
-    return StripProver(settings, host).stage(Environments(settings.root, unhealthy_too=True))
+    return proof_stage(settings.root, Environments(settings.root, unhealthy_too=True),
+                       SandboxFactory(settings, models.stop))
 
 
-def instruct_stages(root: Path) -> Iterator[Stage]:
+def instruct_stages(settings: Settings, models: Models) -> Iterator[Stage]:
     """Yield the stages that write the instructions of a root's bugs and stripped patches."""
     for word in AGENT, SCALE:
-        if bug_tasks(root, word.owns).open().names():
-            yield instruct_stage(root, word)
-    if Store(root, Task, kind=STRIPPED_PATCH).open().names():
-        yield instruct_strips(root)
+        if bug_tasks(settings.root, word.owns).open().names():
+            yield bug_stage(settings, models, word, "instruct")
+    if Store(settings.root, Task, kind=STRIPPED_PATCH).open().names():
+        yield instructions_stage(settings.root)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from conversion.carried import Carrier
-from conversion.old import FAULTS, as_proven, digests, graded, longest_s, put, records_in, why
+from conversion.old import FAULTS, as_proven, digests, longest_s, put, records_in, verifier_of, why
 
 from codedata.records import STRIPPED_PATCH, Object, RepoMeta, StripPatch, Task
 from codedata.run_loop import Stage
@@ -13,7 +13,7 @@ from codedata.settings import Settings
 from codedata.store import Store, digest, known
 from codedata.suites.contexts import LANGUAGE
 from codedata.tasks.folder import with_about
-from codedata.tasks.repository import Target, Way, task_of
+from codedata.tasks.repository import task_of
 
 OF_PATCH = ("functions", "diff")   # that were proven; and of the proof:
 OF_PROOF = ("patch", "test_patch", "FAIL_TO_PASS", "PASS_TO_PASS", "eval_script", "image_name",
@@ -55,10 +55,9 @@ def convert_strips(root: Path, settings: Settings, stage_of: Callable[[str], Sta
 def _task(patch: Object, licence: str | None) -> Task:
     proof, kind = patch["proof"], patch["kind"]
     touched = tuple(sorted({name.partition("::")[0] for name in patch["functions"]}))
-    task = task_of(
-        Target(patch["id"], STRIPPED_PATCH, touched), graded(proof),
-        Way(**{**HOW, **(proof.get("verifier") or {})}), (proof["patch"], patch["diff"]),
-        proof["image_name"], proof["base_commit"], longest_s(proof["runs"]))
+    verifier = verifier_of(proof, counts=touched, **{**HOW, **(proof.get("verifier") or {})})
+    task = task_of(patch["id"], STRIPPED_PATCH, verifier, (proof["patch"], patch["diff"]),
+                   proof["image_name"], proof["base_commit"], longest_s(proof["runs"]))
     task = with_about(
         task, repo=patch["repo"], split=patch["repo"], source_commit=patch["base_commit"],
         task_commit=proof["base_commit"], created_at=proof["created_at"],

@@ -1,0 +1,95 @@
+"""Say what a maker of tasks defines: a Kind, with the candidates that may become such tasks.
+
+Its files of candidates, documents and reports are its own; proofs and instructions are made alike
+for all kinds, by stages.py.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from codedata.records import Environment, Object, Task
+from codedata.states import Reads
+from codedata.store import Store
+from codedata.suites.source import Files
+from codedata.tasks.suite_outcomes import PASSED
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Hold a change of a repository's source that may become a task, which gets its name."""
+
+    name: str                # instance id of the task
+    repo_name: str
+    base_commit: str         # in env/
+    diff: str
+    item: str                # the record that it comes from
+    method: str              # who or what made it
+    functions: list[str] = field(default_factory=list)   # ids of those that it is about
+    words: Object = field(default_factory=dict)      # what its maker says of it
+    screened: Object = field(default_factory=dict)   # what screening showed
+    refused: str = ""        # why it needs no proof to be refused
+
+    @property
+    def instance_id(self) -> str:
+        """Return the name under which ledgers list it: the repository's."""
+        return self.repo_name
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenRun:
+    """Hold what the first run of a suite with a candidate's change shows."""
+
+    before: Files            # the files that it changes, and
+    after: Files             # what they are with it
+    known: Mapping[str, str]   # statuses without it, of the tests that count
+    fail_to_pass: list[str]  # as run_suite() names them
+    log: str                 # the end of what was printed
+    row: Object              # of proof.json
+
+    @property
+    def pass_to_pass(self) -> list[str]:
+        """Return the tests that pass without it and with it."""
+        failing = {*self.fail_to_pass}
+        return [test for test, status in self.known.items()
+                if status == PASSED and test not in failing]
+
+
+class Kind(Protocol):
+    """Say what is special about one kind of task whose solution is a patch of a repository."""
+
+    name: str                # one of records.KINDS
+    image_prefix: str
+    gold_is_long: bool       # any project has single lines of it: only long runs give it away
+    hides_tests: bool
+    max_broken_share: float  # of the tests that pass
+
+    def tasks(self) -> Store:
+        """Return its tasks in task/."""
+
+    def candidates(self) -> Reads:
+        """Return its Candidates by name, with the fields that decide whether they are proven
+        again."""
+
+    def joined(self) -> tuple[Reads, ...]:
+        """Return what else a proof reads: the Environment, then what the other methods take."""
+
+    def counted(self, candidate: Candidate, environment: Environment, *joined
+                ) -> tuple[Environment, tuple[str, ...] | None]:
+        """Return (the environment with the tests that do not count as flaky, the files of an
+        agent's work that count; None: all but tests)."""
+
+    def refusal(self, candidate: Candidate, run: BrokenRun, label: str, environment: Environment,
+                *joined) -> str:
+        """Return why this kind alone refuses a candidate, or ""."""
+
+    def described(self, candidate: Candidate, run: BrokenRun, environment: Environment, *joined
+                  ) -> tuple[Object, Object]:
+        """Return (what [metadata.codedata] and the labels say, what proof.json says of it)."""
+
+    def instructed(self) -> tuple[Reads, Reads]:
+        """Return (its tasks, the records that their instructions are made of, by task)."""
+
+    def instruction(self, task: Task, text: Any) -> str:
+        """Return the instruction of a task, of its record."""
