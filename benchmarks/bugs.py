@@ -43,6 +43,7 @@ from codedata.records import BUG, BugConfig, Candidates, Task, Verdicts
 from codedata.sandbox.factory import SandboxFactory
 from codedata.store import Store, all_readable, digest
 from codedata.suites.environments import Environments
+from codedata.tasks.first_run import first_run
 from codedata.tasks.prove import Prover
 from codedata.tasks.screen import Screener
 from codedata.tasks.suite_outcomes import GOOD, judged, known_results
@@ -185,7 +186,7 @@ def generation(source: Path, cache: Path) -> dict:
 
 def screening(work: Path, name: str, args) -> dict:
     """Return how fast one worker screens candidates beside the other flows, and how right it is."""
-    environment, host, prover, most = opened(work, name)
+    environment, host, _, most = opened(work, name)
     coverage = Analyses(work, key="tests").open().read(name)
     config = Store(work, BugConfig).open().read(name)
     diffs = [one["diff"] for record in records(work, Candidates) for one in record.candidates]
@@ -197,11 +198,12 @@ def screening(work: Path, name: str, args) -> dict:
         warm_s, _ = timed(screener.screen, [])
         screened_s, shown = timed(screener.screen, diffs)
     flow += [smith_flow(environment, diff) for diff in in_flow[half:]]
-    full_s, full = timed(lambda: [prover.quick(environment, diff, "bench") for diff in diffs])
+    full_s, full = timed(lambda: [first_run(environment, diff, host, "bench", most)
+                                  for diff in diffs])
     known = known_results(environment)
     found = [Found(diff, {*ours.failing} if judged(ours.outcome, known, most)[0] == GOOD else set(),
-                   {*quick.broken} if quick.verdict == GOOD else set(), quick.trouble)
-             for diff, ours, quick in zip(diffs, shown, full, strict=True) if ours]
+                   {*run.broken} if run.verdict == GOOD else set(), run.reason)
+             for diff, ours, run in zip(diffs, shown, full, strict=True) if ours]
     times = {"screened_s": screened_s / len(diffs), "flow_s": mean(flow),
              "full_s": full_s / len(diffs), "warm_s": warm_s}
     row = {key: round(seconds, 3) for key, seconds in times.items()}

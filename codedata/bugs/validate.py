@@ -40,7 +40,7 @@ from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Derived, Store, digest
 from codedata.suites.environments import labelled
-from codedata.tasks.prove import Prover, Quick
+from codedata.tasks.first_run import FirstRun, first_run
 from codedata.tasks.screen import Screened, Screener
 from codedata.tasks.suite_outcomes import GOOD, PASSED, Outcome, known_results, time_limit
 from codedata.texts import printable
@@ -68,7 +68,6 @@ class Validator:
     def __init__(self, settings: Settings, host: SandboxFactory, is_full: bool):
         self._settings, self._host, self._is_full = settings, host, is_full
         self._share = settings.bug.max_broken_share
-        self._prover = Prover(host, settings.bug.hide_tests, self._share)
         self._verdicts = Store(settings.root, Verdicts)
         self._screeners: dict[int, Screener] = {}   # by worker
         self._lock = threading.Lock()
@@ -181,12 +180,12 @@ class Validator:
         """Return what the whole suite in a fresh container shows."""
         started = time.monotonic()
         try:
-            quick = self._prover.quick(environment, diff, label)
+            run = first_run(environment, diff, self._host, label, self._share)
         except SandboxDied as e:
-            quick = Quick(f"the suite ends its sandbox: {e.what}", [], 0, "", "crash")
-        return Screened(Outcome({}), quick.verdict, quick.trouble, quick.broken, "full",
-                        quick.n_passed + len(quick.broken), time.monotonic() - started,
-                        quick.before, quick.after)
+            run = FirstRun("crash", f"the suite ends its sandbox: {e.what}")
+        return Screened(Outcome({}), run.verdict, run.reason, run.broken, "full",
+                        run.n_passed + len(run.broken), time.monotonic() - started,
+                        run.before, run.after)
 
     def _screener(self, environment: Environment, config: BugConfig, coverage: Coverage | None,
                   label: str) -> Screener:

@@ -29,7 +29,7 @@ from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Derived, Store, digest
 from codedata.suites.environments import labelled
-from codedata.tasks.prove import Prover, Quick
+from codedata.tasks.first_run import FirstRun, first_run
 from codedata.tasks.screen import Screened, Screener
 from codedata.tasks.suite_outcomes import GOOD, PASSED, judged, known_results, time_limit
 
@@ -42,7 +42,6 @@ class StripScreener:
 
     def __init__(self, settings: Settings, host: SandboxFactory):
         self._root, self._host = settings.root, host
-        self._prover = Prover(host, hide_tests=True, max_broken_share=ALL)
 
     def stage(self, environments: Derived) -> Stage:
         """Return the stage. What tests ran is looked up in coverage/."""
@@ -85,11 +84,11 @@ class StripScreener:
                     "n_failing": len(seen.failing), "seconds": round(seen.seconds, 3)}
         started = time.monotonic()
         try:
-            quick = self._prover.quick(environment, strip["diff"], label)
+            run = first_run(environment, strip["diff"], self._host, label, ALL)
         except SandboxDied as e:
-            quick = Quick(f"the suite ends its sandbox: {e.what}", [], 0, "", "crash")
-        return {**strip, "verdict": quick.verdict, "reason": quick.trouble, "how": "full",
-                "n_failing": len(quick.broken), "seconds": round(time.monotonic() - started, 3)}
+            run = FirstRun("crash", f"the suite ends its sandbox: {e.what}")
+        return {**strip, "verdict": run.verdict, "reason": run.reason, "how": "full",
+                "n_failing": len(run.broken), "seconds": round(time.monotonic() - started, 3)}
 
 
 def skipped_by(screened: Iterable[Screened | None], known: Mapping[str, str]) -> list[str]:

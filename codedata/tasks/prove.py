@@ -14,21 +14,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 
-from codedata.code.entities import is_test_file
 from codedata.code.patches import diff_of
 from codedata.errors import Excluded, ItemFailed
 from codedata.progress import begin_step, named
 from codedata.records import BUG, Environment, Object, Task
-from codedata.sandbox import Sandbox
 from codedata.sandbox.factory import WORKDIR, KeptImage, SandboxFactory
 from codedata.sandbox.registry import image_name
 from codedata.store import digest
 from codedata.suites.contexts import sources_in
 from codedata.suites.environments import image_of, open_environment
-from codedata.suites.source import Files, apply_patch, commit_date, is_text
-from codedata.suites.suite import Run, compare, run_suite
+from codedata.suites.source import Files, commit_date, is_text
+from codedata.suites.suite import Run, compare
 from codedata.suites.test_results import place_of
 from codedata.tasks.eval_script import eval_script, misread, run_evaluation, script_of
+from codedata.tasks.first_run import LOG_CHARS, patch_source
 from codedata.tasks.folder import image_of as image_of_task
 from codedata.tasks.folder import proven, with_about
 from codedata.tasks.grade import Grader
@@ -39,7 +38,6 @@ from codedata.tasks.suite_outcomes import (
     FAILED,
     GOOD,
     PASSED,
-    REFUSED,
     broken_in,
     check_drift,
     ignored_tests,
@@ -58,20 +56,6 @@ BUG_RUNS = 3
 STEPS = BUG_RUNS + 4       # of a proof
 ROW_RUNS = 3              # without a patch, where no verification says which tests are flaky
 KNOWN_IMAGES = 2          # whose files are kept at a time
-LOG_CHARS = 6_000         # of a run's output that are kept: its end
-
-
-@dataclass(frozen=True, slots=True)
-class Quick:
-    """Hold what one run of the whole suite with a patch shows."""
-
-    trouble: str          # why it is no bug, in words that an agent can act on; "": it may be one
-    broken: list[str]     # tests that passed before and fail now
-    n_passed: int
-    log: str              # the end of what was printed
-    verdict: str          # the trouble in one word, or GOOD
-    before: Files = field(default_factory=dict)   # the files that the patch changes, and
-    after: Files = field(default_factory=dict)    # what they are with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,22 +107,6 @@ class Prover:
         self._known: dict[str, Clean] = {}
         self._locks = defaultdict(threading.Lock)   # one run without a bug at a time
         self._known_files = lru_cache(KNOWN_IMAGES)(KnownFiles)
-
-    def quick(self, environment: Environment, bug_patch: str, label: str) -> Quick:
-        """Return what one run with the patch shows, compared with the results in env/. Raise
-        ItemFailed or Excluded where the environment cannot be opened."""
-        known = known_results(environment)
-        begin_step("tests in a fresh container")
-        with open_environment(environment, self._factory, label) as sandbox:
-            before, after, trouble = _patched(sandbox, bug_patch)
-            if trouble:
-                return Quick(trouble, [], 0, "", REFUSED)
-            run = run_suite(sandbox, environment.test_script, self._timeout_s(environment))
-        n_passed = sum(case.status == PASSED for case in run.results)
-        outcome = outcome_of(run, known)
-        verdict, trouble = judged(outcome, known, self._max_broken_share)
-        return Quick(trouble, broken_in(outcome, known), n_passed, run.text[-LOG_CHARS:], verdict,
-                     before, after)
 
     def prove(self, environment: Environment, bug_patch: str, instance_id: str, label: str,
               kind: str = BUG, counts: tuple[str, ...] | None = None) -> Proof:
@@ -203,7 +171,7 @@ class Prover:
         for k in range(BUG_RUNS):
             begin_step("tests with the patch", k + 2, STEPS)
             with open_environment(environment, self._factory, label) as sandbox:
-                before, after, trouble = _patched(sandbox, patch)
+                before, after, trouble = patch_source(sandbox, patch)
                 if trouble:
                     return replace(proof, trouble=trouble)
                 run, printed = run_evaluation(sandbox, script, self._timeout_s(environment))
@@ -376,15 +344,6 @@ class Prover:
         with self._factory.open(image, label, self._factory.workdir_of(image)) as sandbox:
             run, printed = run_evaluation(sandbox, script, self._factory.run_timeout_s)
         return run, misread(run, printed)
-
-
-def _patched(sandbox: Sandbox, patch: str) -> tuple[Files, Files, str]:
-    """Return apply_patch(), with an error message for one that changes tests."""
-    before, after, trouble = apply_patch(sandbox, patch)
-    tests = [*filter(is_test_file, before | after)]
-    if tests:
-        trouble = f"the patch changes tests: {named(tests)}"
-    return before, after, printable(trouble)
 
 
 def _row(name: str, run: Run, known: Mapping[str, str]) -> Object:

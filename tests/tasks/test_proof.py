@@ -28,6 +28,7 @@ from codedata.errors import Excluded, ItemFailed
 from codedata.progress import showing
 from codedata.sandbox import docker_engine
 from codedata.tasks.eval_script import printed_results, run_evaluation, script_of
+from codedata.tasks.first_run import first_run
 from codedata.tasks.images import check_task_image
 from codedata.tasks.prove import Prover
 from codedata.texts import fill
@@ -114,8 +115,8 @@ def test_graders_run_the_hidden_tests_as_they_were_whatever_an_agent_left(proof,
     ("diff --git a/heron.py b/heron.py\nold mode 100644\nnew mode 100755\n",
      "the patch changes nothing")])
 def test_one_run_says_what_is_wrong_with_a_patch(heron, patch, trouble):
-    known = prover(run_timeout=5).quick(environment_of(), patch, RUN)
-    assert known.trouble.startswith(trouble) and bool(known.trouble) == bool(trouble)
+    known = first_run(environment_of(), patch, factory_of(run_timeout=5), RUN, 0.5)
+    assert known.reason.startswith(trouble) and bool(known.reason) == bool(trouble)
     if not trouble:
         assert (known.broken, known.n_passed) == (BROKEN, 8) and "3 failed" in known.log
 
@@ -140,7 +141,8 @@ def test_tests_behind_an_exception_fail_and_those_of_other_files_do_not(heron):
 @pytest.mark.docker
 def test_tests_that_are_flaky_or_need_the_network_count_for_nothing(heron):
     environment = environment_of(flaky=BROKEN[:1], verified={"needs_network": BROKEN[1:]})
-    assert prover().quick(environment, BUG, RUN).trouble == "no test fails that passed before"
+    shown = first_run(environment, BUG, factory_of(), RUN, 0.5)
+    assert shown.reason == "no test fails that passed before"
 
 
 @pytest.mark.docker
@@ -239,8 +241,8 @@ def test_pods_make_no_image_but_show_what_a_patch_breaks(tmp_path):
     patch = ("--- a/wade.sh\n+++ b/wade.sh\n@@ -1,3 +1,3 @@\n-echo ok 1 - wades\n"
              "+echo not ok 1 - wades\n echo ok 2 - flies\n echo 1..2\n")
     with KubeServer(tmp_path / "cluster") as kube:
-        pods = prover(sandbox="kubernetes", kubeconfig=str(kube.kubeconfig))
-        known = pods.quick(environment, patch, RUN)
+        pods = factory_of(sandbox="kubernetes", kubeconfig=str(kube.kubeconfig))
+        known = first_run(environment, patch, pods, RUN, 0.5)
         with pytest.raises(Excluded, match="no image can be made: --sandbox kubernetes makes none"):
-            pods.prove(environment, patch, "heron.agent-1.1", RUN)
-    assert (known.trouble, known.broken, known.n_passed) == ("", ["wades"], 1)
+            Prover(pods, True, 0.5).prove(environment, patch, "heron.agent-1.1", RUN)
+    assert (known.reason, known.broken, known.n_passed) == ("", ["wades"], 1)
