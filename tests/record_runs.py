@@ -26,7 +26,7 @@ from codedata.suites.environments import labelled, open_environment
 from codedata.suites.source import Project, apply_patch
 from codedata.suites.suite import RESULTS, Run, run_suite
 from codedata.tasks.eval_script import eval_script, misread, run_evaluation
-from codedata.tasks.first_run import first_run
+from codedata.tasks.first_run import ScreeningRules, first_run
 from codedata.tasks.grade import Grade, Grader
 from codedata.tasks.prove import Prover
 from codedata.tasks.suite_outcomes import known_results
@@ -48,7 +48,7 @@ def bug(scene: dict, folder: Path) -> tuple[dict, dict]:
     with open_environment(environment, factory, RUN) as sandbox:
         assert apply_patch(sandbox, patch)[2] == "", scene
         run = run_suite(sandbox, environment.test_script, HANGS_S)
-    first = first_run(environment, patch, factory, RUN, may_break)
+    first = first_run(environment, patch, factory, RUN, ScreeningRules(may_break)).screened
     line = {"patch": patch, "known": known_results(environment), "may_break": may_break,
             "run": data_of(run)}
     return line, {"verdict": first.verdict, "reason": first.reason}

@@ -48,7 +48,7 @@ from codedata.suites.contexts import sources_in
 from codedata.suites.environments import open_environment
 from codedata.suites.leftovers import activation
 from codedata.suites.source import LOOK_S, Files, changed_files, is_text
-from codedata.tasks.first_run import FirstRun, first_run
+from codedata.tasks.first_run import FirstRun, ScreeningRules, first_run
 from codedata.tasks.suite_outcomes import known_results
 from codedata.texts import fill, printable, text_of
 
@@ -150,14 +150,14 @@ class Submission:
             return Failed(f"Not handed in: {e}.")
         self.n_runs += 1
         run = self.run_with(diff)
-        self.trouble = run.reason
-        if not run.reason:
+        self.trouble, failing = run.screened.reason, run.screened.failing
+        if not self.trouble:
             self.candidate = {"diff": diff, "symbol": symbol, "summary": answer.strip()}
-        if not run.reason or self.n_runs >= self.max_runs:
-            return Stop(answer, is_success=not run.reason)
+        if not self.trouble or self.n_runs >= self.max_runs:
+            return Stop(answer, is_success=not self.trouble)
         return Failed(   # nothing that differs between two runs
-            f"It does not count: {run.reason}.\n{run.n_passed} tests pass, "
-            f"{len(run.broken)} fail that passed before: {named(run.broken, MAX_NAMED)}\n"
+            f"It does not count: {self.trouble}.\n{run.n_passed} tests pass, "
+            f"{len(failing)} fail that passed before: {named(failing, MAX_NAMED)}\n"
             f"You may have it run {self.max_runs - self.n_runs} more times.")
 
     def _changes(self, sandbox: Sandbox) -> tuple[Files, Files]:
@@ -263,7 +263,7 @@ class Injector:
                     _program(files, analysis),
                     {*map(str, item.verified.get("changed_by_tests") or ())}, analysis,
                     lambda diff: first_run(item, diff, self._host, f"{label}-first-run",
-                                           settings.bug.max_broken_share),
+                                           ScreeningRules(settings.bug.max_broken_share)),
                     settings.bug.max_submits)
                 code = CodeMap(analysis, {file.path: file.text for file in files},
                                {bug["symbol"]: name for name, bug in earlier}, coverage)

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from codedata.analysis.analyse import Analyser
 from codedata.analysis.measure import Measurer
@@ -14,13 +14,14 @@ from codedata.bugs.issue_report import Reporter
 from codedata.bugs.preprocess import Analyses, Preprocessed
 from codedata.bugs.prove import BugProver
 from codedata.bugs.register import Registrar
-from codedata.bugs.validate import Validator
+from codedata.bugs.validate import ScreenedBugs
 from codedata.bugs.write_chosen import ChosenProver
 from codedata.llm import Models
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.environments import Environments
+from codedata.tasks.screen_stage import screen_stage
 
 STRATEGIES = (METHOD, *model_edits.STRATEGIES, *combine.STRATEGIES)
 Steps = dict[str, Callable[[Models], Stage]]
@@ -62,8 +63,9 @@ class Stages:
                 self._environments(), self._analyses("tests")),
             "generate": lambda models: self._maker(models).stage(
                 self._environments(), self._analyses(), self._analyses("tests")),
-            "validate": lambda models: replace(Validator(settings, host(models), self.is_full)
-                .stage(self._environments(), self._analyses("tests")), refresh=self.is_full),
+            "validate": lambda models: screen_stage(
+                ScreenedBugs(settings, self._analyses("tests")), self._environments(),
+                host(models), self.is_full),
             "report": lambda models: ChosenProver(settings, host(models)).stage(
                 self._environments(), self._analyses()),
             **self._told(SCALE)}

@@ -32,6 +32,7 @@ from codedata.store import Derived, Store, all_readable, digest
 from codedata.suites.contexts import LANGUAGE
 from codedata.suites.environments import labelled
 from codedata.suites.test_results import place_of
+from codedata.tasks.first_run import ScreeningRules
 from codedata.tasks.folder import PROVEN_FIELDS, with_about
 from codedata.tasks.prove import Proof, Prover
 from codedata.tasks.screen import Screener
@@ -116,7 +117,7 @@ class StripProver:
         alone = replace(coverage, function_sets=[ids],
                         tests=[{**free[name], "functions": 0} for name in sorted(odd)])
         with Screener(environment, alone, "", time_limit(environment, self._host.run_timeout_s),
-                      self._host, label, ALL) as screener:
+                      self._host, label, ScreeningRules(ALL)) as screener:
             shown, = screener.screen([patch.diff])
         if shown and not screener.why_whole:
             odd -= {*shown.failing}

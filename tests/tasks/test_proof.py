@@ -28,13 +28,14 @@ from codedata.errors import Excluded, ItemFailed
 from codedata.progress import showing
 from codedata.sandbox import docker_engine
 from codedata.tasks.eval_script import printed_results, run_evaluation, script_of
-from codedata.tasks.first_run import first_run
+from codedata.tasks.first_run import ScreeningRules, first_run
 from codedata.tasks.images import check_task_image
 from codedata.tasks.prove import Prover
 from codedata.texts import fill
 
 DEPTH_LINE = "    return [2 * i for i in range(n)]"
 FLY_LINE = '    return "away"'
+RULES = ScreeningRules(0.5)
 
 
 def prover(max_broken_share: float = 0.5, hide_tests: bool = True, **sandbox) -> Prover:
@@ -115,10 +116,11 @@ def test_graders_run_the_hidden_tests_as_they_were_whatever_an_agent_left(proof,
     ("diff --git a/heron.py b/heron.py\nold mode 100644\nnew mode 100755\n",
      "the patch changes nothing")])
 def test_one_run_says_what_is_wrong_with_a_patch(heron, patch, trouble):
-    known = first_run(environment_of(), patch, factory_of(run_timeout=5), RUN, 0.5)
-    assert known.reason.startswith(trouble) and bool(known.reason) == bool(trouble)
+    known = first_run(environment_of(), patch, factory_of(run_timeout=5), RUN, RULES)
+    assert known.screened.reason.startswith(trouble)
+    assert bool(known.screened.reason) == bool(trouble)
     if not trouble:
-        assert (known.broken, known.n_passed) == (BROKEN, 8) and "3 failed" in known.log
+        assert (known.screened.failing, known.n_passed) == (BROKEN, 8) and "3 failed" in known.log
 
 
 @pytest.mark.docker
@@ -141,7 +143,7 @@ def test_tests_behind_an_exception_fail_and_those_of_other_files_do_not(heron):
 @pytest.mark.docker
 def test_tests_that_are_flaky_or_need_the_network_count_for_nothing(heron):
     environment = environment_of(flaky=BROKEN[:1], verified={"needs_network": BROKEN[1:]})
-    shown = first_run(environment, BUG, factory_of(), RUN, 0.5)
+    shown = first_run(environment, BUG, factory_of(), RUN, RULES).screened
     assert shown.reason == "no test fails that passed before"
 
 
@@ -242,7 +244,7 @@ def test_pods_make_no_image_but_show_what_a_patch_breaks(tmp_path):
              "+echo not ok 1 - wades\n echo ok 2 - flies\n echo 1..2\n")
     with KubeServer(tmp_path / "cluster") as kube:
         pods = factory_of(sandbox="kubernetes", kubeconfig=str(kube.kubeconfig))
-        known = first_run(environment, patch, pods, RUN, 0.5)
+        known = first_run(environment, patch, pods, RUN, RULES)
         with pytest.raises(Excluded, match="no image can be made: --sandbox kubernetes makes none"):
             Prover(pods, True, 0.5).prove(environment, patch, "heron.agent-1.1", RUN)
-    assert (known.reason, known.broken, known.n_passed) == ("", ["wades"], 1)
+    assert (known.screened.reason, known.screened.failing, known.n_passed) == ("", ["wades"], 1)
