@@ -33,13 +33,14 @@ from codedata.analysis.analyse import Analyser
 from codedata.analysis.measure import Measurer
 from codedata.nl2repo.communities import Relater
 from codedata.nl2repo.kind import instructions_stage, proof_stage
-from codedata.nl2repo.screen_strips import StripScreener, patches_stage
+from codedata.nl2repo.screen_strips import ScreenedStrips, patches_stage
 from codedata.nl2repo.sources import Describer, Extractor
 from codedata.nl2repo.write_documents import Writer, check_model, document_stage
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.environments import Environments
+from codedata.tasks.screen_stage import screen_stage
 
 HOLDS = (records.SourceCopy, records.Coverage, records.RepoMeta, records.Analysis,
          records.Communities, records.StripPatch, (records.Task, records.STRIPPED_PATCH),
@@ -96,7 +97,8 @@ def steps_of(args, settings: Settings) -> dict:
         "analysis": lambda models: step_of(Analyser(settings, host(models)).stage(
             environments(), is_static=False), "relationship"),
         "communities": lambda models: Relater(settings).stage(),
-        "screen": lambda models: StripScreener(settings, host(models)).stage(environments()),
+        "screen": lambda models: screen_stage(ScreenedStrips(settings.root), environments(),
+                                              host(models)),
         "patches": lambda models: patches_stage(settings),
         "proof": lambda models: proof_stage(settings.root, environments(), host(models)),
         "doc_part2": lambda models: writer(models).stage(

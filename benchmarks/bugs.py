@@ -43,9 +43,10 @@ from codedata.records import BUG, BugConfig, Candidates, Task, Verdicts
 from codedata.sandbox.factory import SandboxFactory
 from codedata.store import Store, all_readable, digest
 from codedata.suites.environments import Environments
+from codedata.tasks.first_run import ScreeningRules, first_run
 from codedata.tasks.prove import Prover
 from codedata.tasks.screen import Screener
-from codedata.tasks.suite_outcomes import GOOD, judged, known_results
+from codedata.tasks.suite_outcomes import GOOD
 
 HERE = Path(__file__).resolve().parent
 MANY, EACH = "many", 10_000   # candidates of a repository, of which there are one, then ten
@@ -53,7 +54,7 @@ N_GENERATED, N_FEWER = 400, 120   # of a project: what two workers judge; fewer 
 N_WRITTEN = 6                 # of a project: what is proven
 N_FLOW, FLOW_S = 20, 120      # candidates in SWE-smith's flow, and its seconds for a suite
 LIMITS = ("--network=none", "--memory=5g", "--pids-limit=4096")   # as ours have
-SETTINGS = "[bug]\naudit_share = 0.0\nmax_candidates = {}\nmax_instances = {}\n"
+SETTINGS = "[bug]\nmax_candidates = {}\nmax_instances = {}\n"
 BARS = {"candidates_a_s": 2000, "factor": 10, "equal": 0.995, "exact": 0.95, "wall": 20,
         "confirmed": 1.0}     # at least
 LIGHT = ("voluptuous", "toolz")   # suites
@@ -158,7 +159,8 @@ def opened(work: Path, name: str) -> tuple:
     settings = load(cli.parser("", "bug", "sandbox").parse_args(["--root", str(work)]))
     host = SandboxFactory(settings, threading.Event())
     prover = Prover(host, settings.bug.hide_tests, settings.bug.max_broken_share)
-    return Environments(work).open().read(name), host, prover, settings.bug.max_broken_share
+    return (Environments(work).open().read(name), host, prover,
+            ScreeningRules(settings.bug.max_broken_share))
 
 
 # in memory ---------------------------------------------------------------------------------------
@@ -185,7 +187,7 @@ def generation(source: Path, cache: Path) -> dict:
 
 def screening(work: Path, name: str, args) -> dict:
     """Return how fast one worker screens candidates beside the other flows, and how right it is."""
-    environment, host, prover, most = opened(work, name)
+    environment, host, _, rules = opened(work, name)
     coverage = Analyses(work, key="tests").open().read(name)
     config = Store(work, BugConfig).open().read(name)
     diffs = [one["diff"] for record in records(work, Candidates) for one in record.candidates]
@@ -193,15 +195,15 @@ def screening(work: Path, name: str, args) -> dict:
     in_flow, half = diffs[:N_FLOW], N_FLOW // 2
     flow = [smith_flow(environment, diff) for diff in in_flow[:half]]
     with Screener(environment, coverage, why_not_chosen(config, coverage, environment),
-                  config.timeout_s, host, "bench", most) as screener:
+                  config.timeout_s, host, "bench", rules) as screener:
         warm_s, _ = timed(screener.screen, [])
         screened_s, shown = timed(screener.screen, diffs)
     flow += [smith_flow(environment, diff) for diff in in_flow[half:]]
-    full_s, full = timed(lambda: [prover.quick(environment, diff, "bench") for diff in diffs])
-    known = known_results(environment)
-    found = [Found(diff, {*ours.failing} if judged(ours.outcome, known, most)[0] == GOOD else set(),
-                   {*quick.broken} if quick.verdict == GOOD else set(), quick.trouble)
-             for diff, ours, quick in zip(diffs, shown, full, strict=True) if ours]
+    full_s, full = timed(lambda: [first_run(environment, diff, host, "bench", rules)
+                                  .screened for diff in diffs])
+    found = [Found(diff, *({*one.failing} if one.verdict == GOOD else set()
+                           for one in (ours, true)), true.reason)
+             for diff, ours, true in zip(diffs, shown, full, strict=True) if ours]
     times = {"screened_s": screened_s / len(diffs), "flow_s": mean(flow),
              "full_s": full_s / len(diffs), "warm_s": warm_s}
     row = {key: round(seconds, 3) for key, seconds in times.items()}

@@ -105,7 +105,7 @@ def factory_of(**sandbox) -> SandboxFactory:
 
 
 def bug_kind(**bug) -> Bugs:
-    return Bugs(Settings(bug=BugSettings(**bug)), AGENT)
+    return Bugs(AGENT, Settings(bug=BugSettings(**bug)))
 
 
 def prove(environment: Environment, patch: str, name: str = "i.b.1", kind: Kind | None = None,

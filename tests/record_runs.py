@@ -11,7 +11,7 @@ from pathlib import Path
 from frozen_decisions import CHANGING, DECISIONS, FOLDER, VERDICTS, data_of, shown
 from heron_environment import TEST_SCRIPT
 from heron_project import add_test, opener, write_source
-from proof_heron import IMAGE, RUN, environment_of, factory_of, make_image
+from proof_heron import IMAGE, RUN, bug_kind, environment_of, factory_of, make_image
 from proof_heron import diff as heron_diff
 from screened_wren import PROJECT as WREN
 from screened_wren import wren_diff, wren_environment
@@ -26,8 +26,9 @@ from codedata.suites.environments import labelled, open_environment
 from codedata.suites.source import Project, apply_patch
 from codedata.suites.suite import RESULTS, Run, run_suite
 from codedata.tasks.eval_script import eval_script, misread, run_evaluation
+from codedata.tasks.first_run import ScreeningRules, first_run
 from codedata.tasks.grade import Grade, Grader
-from codedata.tasks.prove import Prover
+from codedata.tasks.prove import PatchProver
 from codedata.tasks.suite_outcomes import known_results
 from codedata.tasks.tests_folder import READS, suite_tests
 from codedata.texts import tomllib
@@ -47,14 +48,14 @@ def bug(scene: dict, folder: Path) -> tuple[dict, dict]:
     with open_environment(environment, factory, RUN) as sandbox:
         assert apply_patch(sandbox, patch)[2] == "", scene
         run = run_suite(sandbox, environment.test_script, HANGS_S)
-    first = Prover(factory, True, may_break).quick(environment, patch, RUN)
+    first = first_run(environment, patch, factory, RUN, ScreeningRules(may_break)).screened
     line = {"patch": patch, "known": known_results(environment), "may_break": may_break,
             "run": data_of(run)}
-    return line, {"verdict": first.verdict, "reason": first.trouble}
+    return line, {"verdict": first.verdict, "reason": first.reason}
 
 
 def environment(scene: dict, folder: Path) -> tuple[dict, dict]:
-    """Run a suite as graders do; and have a prover look at it, with a patch that it refuses."""
+    """Run a suite as graders do; and have a prover look at it."""
     cases = environment_of().test_case_result
     cases = [*cases, {"name": scene["more"], "status": "passed"}] if "more" in scene else cases
     if "failing" in scene:
@@ -69,14 +70,13 @@ def environment(scene: dict, folder: Path) -> tuple[dict, dict]:
         runs.append([data_of(run), CHANGING.sub("0", printed)])
         if run.timed_out or not misread(run, printed):
             break
-    prover = Prover(factory, True, 1.0)
+    prover = PatchProver(bug_kind(), factory)
     line = {"script": given.test_script, "known": cases, "runs": runs}
     try:
-        prover.prove(given, "", "heron.frozen", RUN)
+        unchanged = prover.unchanged_run(given, RUN)
     except (ItemFailed, Excluded) as e:
         return line, {"verdict": VERDICTS[type(e)], "reason": e.what, "reads": ""}
-    clean, = prover._known.values()
-    return line, {"verdict": "as known", "reason": "", "reads": clean.reads}
+    return line, {"verdict": "as known", "reason": "", "reads": unchanged.reads}
 
 
 def fill_script(scene: dict) -> str:

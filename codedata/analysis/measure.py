@@ -38,13 +38,12 @@ from codedata.suites.contexts import (
     runnable,
     sources_in,
 )
-from codedata.suites.environments import image_of, open_environment
+from codedata.suites.environments import JUDGED_BY as JUDGED_BY
+from codedata.suites.environments import READ, image_of, open_environment
 from codedata.suites.test_results import Case
 from codedata.tasks.images import with_tools
 from codedata.texts import text_of
 
-READ = ("base_image", "base_commit", "image_name", "install_script", "test_case_result", "flaky")
-JUDGED_BY = (*READ, "test_script")   # what the results of a suite depend on
 RAW = "_raw"               # data files and reports, by repository and run
 MAX_OTHERWISE = 0.05       # share of the tests that may come out otherwise than in env/
 MISSING = "missing"        # the status of a test that no report of a run names

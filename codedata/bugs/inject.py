@@ -48,7 +48,7 @@ from codedata.suites.contexts import sources_in
 from codedata.suites.environments import open_environment
 from codedata.suites.leftovers import activation
 from codedata.suites.source import LOOK_S, Files, changed_files, is_text
-from codedata.tasks.prove import Prover, Quick
+from codedata.tasks.first_run import FirstRun, ScreeningRules, first_run
 from codedata.tasks.suite_outcomes import known_results
 from codedata.texts import fill, printable, text_of
 
@@ -130,7 +130,7 @@ class Submission:
     program: Files                       # the sources that may be changed, as they were
     ignored: set[str]                    # paths that the tests themselves change
     analysis: Analysis
-    quick: Callable[[str], Quick]        # runs the suite with a diff
+    run_with: Callable[[str], FirstRun]  # runs the suite with a diff
     max_runs: int
     n_runs: int = 0
     trouble: str = ""                    # why the last one did not count
@@ -149,15 +149,15 @@ class Submission:
             self.trouble = str(e)
             return Failed(f"Not handed in: {e}.")
         self.n_runs += 1
-        quick = self.quick(diff)
-        self.trouble = quick.trouble
-        if not quick.trouble:
+        run = self.run_with(diff)
+        self.trouble, failing = run.screened.reason, run.screened.failing
+        if not self.trouble:
             self.candidate = {"diff": diff, "symbol": symbol, "summary": answer.strip()}
-        if not quick.trouble or self.n_runs >= self.max_runs:
-            return Stop(answer, is_success=not quick.trouble)
+        if not self.trouble or self.n_runs >= self.max_runs:
+            return Stop(answer, is_success=not self.trouble)
         return Failed(   # nothing that differs between two runs
-            f"It does not count: {quick.trouble}.\n{quick.n_passed} tests pass, "
-            f"{len(quick.broken)} fail that passed before: {named(quick.broken, MAX_NAMED)}\n"
+            f"It does not count: {self.trouble}.\n{run.n_passed} tests pass, "
+            f"{len(failing)} fail that passed before: {named(failing, MAX_NAMED)}\n"
             f"You may have it run {self.max_runs - self.n_runs} more times.")
 
     def _changes(self, sandbox: Sandbox) -> tuple[Files, Files]:
@@ -214,7 +214,6 @@ class Injector:
     def __init__(self, settings: Settings, models: Models, host: SandboxFactory):
         self._settings, self._stop, self._host = settings, models.stop, host
         self._agent = models.client("agent")
-        self._prover = Prover(host, settings.bug.hide_tests, settings.bug.max_broken_share)
         self._candidates = Store(settings.root, Candidates)
 
     def stage(self, environments: Derived, analyses: Store, coverages: Store) -> Stage:
@@ -263,7 +262,8 @@ class Injector:
                 submission = Submission(
                     _program(files, analysis),
                     {*map(str, item.verified.get("changed_by_tests") or ())}, analysis,
-                    lambda diff: self._prover.quick(item, diff, f"{label}-quick"),
+                    lambda diff: first_run(item, diff, self._host, f"{label}-first-run",
+                                           ScreeningRules(settings.bug.max_broken_share)),
                     settings.bug.max_submits)
                 code = CodeMap(analysis, {file.path: file.text for file in files},
                                {bug["symbol"]: name for name, bug in earlier}, coverage)

@@ -1,11 +1,8 @@
 """Say what is special about bugs as a kind of task, those of agents and those of operators."""
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-from codedata.analysis.measure import JUDGED_BY
 from codedata.bugs.choose import chosen_in
 from codedata.bugs.instances import AGENT, Word, bug_tasks, is_of_agent
 from codedata.bugs.prove import check_repository, effects, grade_of
@@ -27,9 +24,8 @@ from codedata.states import Reads
 from codedata.store import Derived, Store, digest
 from codedata.tasks.kinds import BrokenRun, Candidate
 
-IMAGES = "codedata-bug/"
 CATEGORY = "debugging"     # of tasks, as Harbor has them
-SCREENED = ("verdict", "how", "n_run", "seconds", "audited")   # of what screening showed
+SCREENED = ("verdict", "how", "n_run", "seconds")   # of what screening showed
 
 
 def agents_candidates(root: Path) -> Derived:
@@ -54,48 +50,28 @@ def agents_candidates(root: Path) -> Derived:
     return Derived(store, candidates_in)
 
 
-@dataclass(frozen=True)
 class Bugs:
-    """Hold what the stages of bugs are told; of those of a word of bug_inject.py."""
+    """Say what is special about the bugs of a word of bug_inject.py. `analyses` are for distances:
+    where there is none, they are not known."""
 
-    settings: Settings
-    word: Word
-    environments: Derived | None = None
-    analyses: Store | None = None   # for distances: where there is none, they are not known
-    name = BUG
-    image_prefix = IMAGES
-    gold_is_long = False
+    name, image_prefix, gold_is_long = BUG, "codedata-bug/", False
+    instructed = ("kind",)   # which never changes
 
-    @property
-    def hides_tests(self) -> bool:
-        """Return whether an image is without the failing tests."""
-        return self.settings.bug.hide_tests
-
-    @property
-    def max_broken_share(self) -> float:
-        """Return the share of the passing tests that a bug may break."""
-        return self.settings.bug.max_broken_share
-
-    def tasks(self) -> Store:
-        """Return the bugs of this word."""
-        return bug_tasks(self.settings.root, self.word.owns)
-
-    def candidates(self) -> Reads:
-        """Return what agents handed in; of operators, what is chosen."""
-        root = self.settings.root
-        if self.word == AGENT:
-            return Reads(agents_candidates(root), ("base_commit", "diff", "refused"),
-                         made_by="bug_inject.inject")
-        return Reads(chosen_in(root, self.settings.bug), ("base_commit", "diff"),
-                     made_by="bug_inject.validate")
-
-    def joined(self) -> tuple[Reads, ...]:
-        """Return the environment and, where they are there, the analysis and the licence, for which
-        nothing is proven again."""
-        optional = partial(Reads, same="base_commit", optional=True)
-        return (Reads(self.environments, JUDGED_BY, made_by="env_setup", same="base_commit"),
-                optional(self.analyses, ("entities", "edges", "files")),
-                optional(Store(self.settings.root, RepoMeta), ()))
+    def __init__(self, word: Word, settings: Settings, analyses: Store | None = None):
+        root, bug = settings.root, settings.bug
+        optional = {"same": "base_commit", "optional": True}
+        self._word, self.tasks = word, bug_tasks(root, word.owns)
+        self.hides_tests, self.max_broken_share = bug.hide_tests, bug.max_broken_share
+        self.reads = Reads(chosen_in(root, bug), ("base_commit", "diff"),
+                           made_by="bug_inject.validate")
+        if word == AGENT:
+            self.reads = Reads(agents_candidates(root), ("base_commit", "diff", "refused"),
+                               made_by="bug_inject.inject")
+        self.joined = (Reads(analyses, ("entities", "edges", "files"), **optional),
+                       Reads(Store(root, RepoMeta), (), **optional))   # the licence
+        self.texts = Reads(Store(root, BugReport), ("problem_statement",),
+                           made_by=f"bug_inject.{word.prefix}issue",
+                           command=f"bug_inject.py {word.name} --steps issue")
 
     def counted(self, candidate: Candidate, environment: Environment, *joined
                 ) -> tuple[Environment, None]:
@@ -123,20 +99,13 @@ class Bugs:
             "labels": {"category": CATEGORY, "tags": [*filter(None, tags)]},
             "made_from": {"directory": Candidates.directory, "item": candidate.item,
                           "digest": digest(candidate.diff)}}
-        if screened:
+        if self._word != AGENT:
             shown |= {
                 "operator": operator_of(words), "family": str(words.get("family") or ""),
                 "lines": words.get("lines") or [], "summary": words.get("summary") or "",
                 "screened": {**{key: screened[key] for key in SCREENED if key in screened},
                              "same_tests": screened.get("failing") == run.fail_to_pass}}
         return about, shown
-
-    def instructed(self) -> tuple[Reads, Reads]:
-        """Return the bugs, of which none becomes stale by itself, and their reports."""
-        issue = f"bug_inject.{self.word.prefix}issue"
-        return (Reads(self.tasks(), ("kind",)),
-                Reads(Store(self.settings.root, BugReport), ("problem_statement",), made_by=issue,
-                      command=f"bug_inject.py {self.word.name} --steps issue"))
 
     def instruction(self, task: Task, text: BugReport) -> str:
         """Return the report of a bug."""

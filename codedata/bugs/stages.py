@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from codedata.analysis.analyse import Analyser
 from codedata.analysis.measure import Measurer
@@ -14,7 +14,7 @@ from codedata.bugs.issue_report import Reporter
 from codedata.bugs.kind import Bugs
 from codedata.bugs.preprocess import Analyses, Preprocessed
 from codedata.bugs.register import Registrar
-from codedata.bugs.validate import Validator
+from codedata.bugs.validate import ScreenedBugs
 from codedata.bugs.yields_page import write_yields, yields_in_words
 from codedata.llm import Models
 from codedata.outcomes import of_bugs
@@ -24,6 +24,7 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.store import all_readable
 from codedata.suites.environments import Environments
+from codedata.tasks.screen_stage import screen_stage
 from codedata.tasks.stages import instruct_stage, prove_stage
 
 STRATEGIES = (METHOD, *model_edits.STRATEGIES, *combine.STRATEGIES)
@@ -65,8 +66,9 @@ class Stages:
                 self._environments(), self._analyses("tests")),
             "generate": lambda models: self._maker(models).stage(
                 self._environments(), self._analyses(), self._analyses("tests")),
-            "validate": lambda models: replace(Validator(settings, host(models), self.is_full)
-                .stage(self._environments(), self._analyses("tests")), refresh=self.is_full),
+            "validate": lambda models: screen_stage(
+                ScreenedBugs(settings, self._analyses("tests")), self._environments(),
+                host(models), self.is_full),
             "report": lambda models: self._prove(
                 SCALE, models, after="bug_inject.py scale --steps validate",
                 finish=lambda: write_yields(settings.root, settings.bug),
@@ -74,10 +76,10 @@ class Stages:
             **self._told(SCALE)}
 
     def _prove(self, word: Word, models: Models, **more) -> Stage:
-        bug, kind = self.settings.bug, Bugs(self.settings, word, self._environments(),
-                                            self._analyses())
+        bug = self.settings.bug
         return prove_stage(
-            kind, f"bug_inject.{word.maker}", self._host(models),
+            Bugs(word, self.settings, self._analyses()), f"bug_inject.{word.maker}",
+            self._environments(), self._host(models),
             identity={"hide_tests": bug.hide_tests, "max_broken_share": bug.max_broken_share},
             then=f"bug_inject.py {word.name} --steps issue", **more)
 
@@ -85,7 +87,7 @@ class Stages:
         settings = self.settings
         return {"issue": lambda models: Reporter(settings, models, self._host(models)).stage(word),
                 "instruct": lambda models: instruct_stage(
-                    Bugs(settings, word), f"bug_inject.{word.prefix}instruct",
+                    Bugs(word, settings), f"bug_inject.{word.prefix}instruct",
                     sum_up=lambda: [of_bugs(all_readable(settings.root, Task, BUG))],
                     after=f"bug_inject.py {word.name}", then="export.py")}
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from codedata.analysis.analyse import COVERAGE_FIELDS
-from codedata.analysis.measure import JUDGED_BY
 from codedata.code.entities import is_test_file
 from codedata.nl2repo.screen_strips import ALL, id_of
 from codedata.outcomes import of_strips
@@ -30,14 +29,13 @@ from codedata.states import Reads
 from codedata.store import Derived, Store, all_readable, digest
 from codedata.suites.contexts import LANGUAGE
 from codedata.suites.test_results import place_of
+from codedata.tasks.first_run import ScreeningRules
 from codedata.tasks.folder import BEFORE_DOCUMENT, verifier_config
 from codedata.tasks.kinds import BrokenRun, Candidate
 from codedata.tasks.screen import Screener
 from codedata.tasks.stages import instruct_stage, prove_stage
 from codedata.tasks.suite_outcomes import GOOD, known_results, time_limit
 from codedata.texts import fill, printable, text_of
-
-IMAGES = "codedata-nl2repo/"
 
 
 @dataclass(frozen=True)
@@ -74,39 +72,25 @@ def task_documents(root: Path) -> Derived:
     return Derived(Store(root, RepoDocument), documents_of, place="document of all its functions")
 
 
-@dataclass(frozen=True)
 class Strips:
-    """Hold what the stages of stripped patches are told."""
+    """Say what is special about stripped patches; for a proof, with a `host`."""
 
-    root: Path
-    environments: Derived | None = None
-    host: SandboxFactory | None = None   # for a proof
-    name = STRIPPED_PATCH
-    image_prefix = IMAGES
-    gold_is_long = True
-    hides_tests = True
-    max_broken_share = ALL
+    name, image_prefix, gold_is_long = STRIPPED_PATCH, "codedata-nl2repo/", True
+    hides_tests, max_broken_share = True, ALL
+    instructed = ("tests",)
 
-    def tasks(self) -> Store:
-        """Return the stripped patches in task/."""
-        return Store(self.root, Task, kind=STRIPPED_PATCH, derived=True)   # of a repository
-
-    def candidates(self) -> Reads:
-        """Return all patches, as nl2repo/_patches/ has them."""
-        return Reads(candidates_in(self.root), ("base_commit", "functions", "diff"),
-                     made_by="nl2repo.patches")
-
-    def joined(self) -> tuple[Reads, ...]:
-        """Return the environment, what its tests run, the copy of its source, its licence, and
-        which tests screening leaves out."""
-        root, same = self.root, "base_commit"
-        return (Reads(self.environments, JUDGED_BY, made_by="env_setup", same=same),
-                Reads(Store(root, Coverage), COVERAGE_FIELDS, made_by="analyze.coverage",
-                      same=same),
-                Reads(Store(root, SourceCopy), ("files", "others"), made_by="nl2repo.extract",
-                      same=same),
-                Reads(Store(root, RepoMeta), ("licence",), made_by="nl2repo.meta", same=same),
-                Reads(Store(root, Communities), ("ungraded",), same=same, optional=True))
+    def __init__(self, root: Path, host: SandboxFactory | None = None):
+        same = {"same": "base_commit"}
+        self._host = host
+        self.tasks = Store(root, Task, kind=STRIPPED_PATCH, derived=True)   # of a repository
+        self.reads = Reads(candidates_in(root), ("base_commit", "functions", "diff"),
+                           made_by="nl2repo.patches")
+        self.joined = (
+            Reads(Store(root, Coverage), COVERAGE_FIELDS, made_by="analyze.coverage", **same),
+            Reads(Store(root, SourceCopy), ("files", "others"), made_by="nl2repo.extract", **same),
+            Reads(Store(root, RepoMeta), ("licence",), made_by="nl2repo.meta", **same),
+            Reads(Store(root, Communities), ("ungraded",), optional=True, **same))
+        self.texts = Reads(task_documents(root), ("functions", "text"), made_by="nl2repo.doc")
 
     def counted(self, candidate: Candidate, environment: Environment, coverage: Coverage,
                 copy: SourceCopy, meta: RepoMeta, communities: Communities | None
@@ -139,8 +123,9 @@ class Strips:
         ids = [i for i, id in enumerate(coverage.functions) if id in wanted]
         alone = replace(coverage, function_sets=[ids], tests=[
             {**unrelated[name], "functions": 0} for name in sorted(failing)])
-        limit_s = time_limit(environment, self.host.run_timeout_s)
-        with Screener(environment, alone, "", limit_s, self.host, label, ALL) as screener:
+        limit_s = time_limit(environment, self._host.run_timeout_s)
+        with Screener(environment, alone, "", limit_s, self._host, label,
+                      ScreeningRules(ALL)) as screener:
             shown, = screener.screen([candidate.diff])
         if shown and not screener.why_whole:
             failing -= {*shown.failing}
@@ -158,11 +143,6 @@ class Strips:
                 "labels": {"category": "rebuild",
                            "tags": [LANGUAGE, "nl2repo", candidate.method]}}, {}
 
-    def instructed(self) -> tuple[Reads, Reads]:
-        """Return the tasks, and the documents of their functions."""
-        return (Reads(self.tasks(), ("tests",), made_by="nl2repo.proof"),
-                Reads(task_documents(self.root), ("functions", "text"), made_by="nl2repo.doc"))
-
     def instruction(self, task: Task, text: TaskDocument) -> str:
         """Return which functions are to be written, and their document."""
         names = defaultdict(list)
@@ -177,15 +157,15 @@ class Strips:
 
 def proof_stage(root: Path, environments: Derived, host: SandboxFactory) -> Stage:
     """Return the stage that proves stripped patches."""
-    kind = Strips(root, environments, host)
+    kind = Strips(root, host)
+    tasks = kind.tasks
 
     def sum_up() -> list[str]:
-        tasks = kind.tasks().open()
         return [of_strips(all_readable(root, StripPatch), tasks.names(), tasks.ledger.excluded)]
 
     return prove_stage(
-        kind, "nl2repo.proof", host, sum_up=sum_up, after="nl2repo.py --steps relationship",
-        then="nl2repo.py --steps doc_part2,doc_part1,doc")
+        kind, "nl2repo.proof", environments, host, sum_up=sum_up,
+        after="nl2repo.py --steps relationship", then="nl2repo.py --steps doc_part2,doc_part1,doc")
 
 
 def instructions_stage(root: Path) -> Stage:

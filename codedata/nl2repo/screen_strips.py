@@ -2,15 +2,12 @@
 Without the bodies tests have to fail, and all of them still have to be collected."""
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from functools import reduce
+from functools import partial, reduce
 from operator import or_
 from pathlib import Path
 
 from codedata.analysis.analyse import COVERAGE_FIELDS
-from codedata.analysis.measure import JUDGED_BY
 from codedata.code.patches import diff_of, normalised
 from codedata.nl2repo.sources import sources_of
 from codedata.nl2repo.strip import Strippable
@@ -23,81 +20,60 @@ from codedata.records import (
     StripPatch,
 )
 from codedata.run_loop import Stage
-from codedata.sandbox import SandboxDied
-from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Derived, Store, digest
-from codedata.suites.environments import labelled
-from codedata.tasks.prove import Prover, Quick
-from codedata.tasks.screen import Screened, Screener
-from codedata.tasks.suite_outcomes import GOOD, PASSED, judged, known_results, time_limit
+from codedata.tasks.first_run import Screened, ScreeningRules
+from codedata.tasks.screen_stage import DiffsToScreen
+from codedata.tasks.suite_outcomes import GOOD, SURVIVES
 
 ALL = 1.0                  # share of the tests that a strip may fail
 SHOWN = ("verdict", "reason", "n_covering", "n_failing", "how", "seconds")
 
 
-class StripScreener:
-    """Screen the candidates of repositories; make() is the item function."""
+class ScreenedStrips:
+    """Say what is screened of what may be stripped, for screen_stage()."""
 
-    def __init__(self, settings: Settings, host: SandboxFactory):
-        self._root, self._host = settings.root, host
-        self._prover = Prover(host, hide_tests=True, max_broken_share=ALL)
+    stage, label = "nl2repo.screen", "nl2repo"
+    rules, identity, lint = ScreeningRules(ALL, ignores_skipped=True), {}, None
+    after = then = "nl2repo.py --steps relationship"
 
-    def stage(self, environments: Derived) -> Stage:
-        """Return the stage. What tests ran is looked up in coverage/."""
-        store = Store(self._root, Communities)
-        return Stage(
-            "nl2repo.screen", make=self.make,
-            reads=Reads(store, ("base_commit", "candidates"), made_by="nl2repo.relationship"),
-            joined=(Reads(environments, JUDGED_BY, made_by="env_setup", same="base_commit"),
-                    Reads(Store(self._root, Coverage), COVERAGE_FIELDS,
-                          made_by="analyze.coverage", same="base_commit")),
-            writes=Writes(store, ("screened", "ungraded")), cost_note="no calls: no model is asked",
-            after="nl2repo.py --steps relationship", then="nl2repo.py --steps relationship")
+    def __init__(self, root: Path):
+        self._root = root
+        store = Store(root, Communities)
+        self.reads = Reads(store, ("base_commit", "candidates"), made_by="nl2repo.relationship")
+        self.joined = (Reads(Store(root, Coverage), COVERAGE_FIELDS, made_by="analyze.coverage",
+                             same="base_commit"),)
+        self.writes = Writes(store, ("screened", "ungraded"))
 
-    def make(self, found: Communities, environment: Environment,
-             coverage: Coverage) -> Communities:
-        """Return the candidates of a repository with what screening shows of each."""
-        name = found.repo_name
-        strippable = Strippable(sources_of(self._root, name), coverage)
-        strips = [_strip(name, one, strippable) for one in found.candidates]
-        diffs = [one["diff"] for one in strips]
-        with labelled(self._host, name, "nl2repo") as label:
-            limit_s = time_limit(environment, self._host.run_timeout_s)
-            with Screener(environment, coverage, "", limit_s, self._host, label, ALL) as screener:
-                screened = screener.screen(diffs)
-            ungraded = skipped_by(screened, screener.known)
-            graded = replace(environment, flaky=[*environment.flaky, *ungraded])
-            shown = [self._read(one, seen, graded, label)
-                     for one, seen in zip(strips, screened, strict=True)]
-        return replace(found, screened=shown, ungraded=ungraded)
-
-    def _read(self, strip: ScreenedStrip, seen: Screened | None, environment: Environment,
-              label: str) -> ScreenedStrip:
-        """Return a candidate with what screening shows; what it cannot judge, the whole suite in a
-        fresh container does."""
-        if not strip["diff"]:
-            return strip
-        if seen:
-            verdict, trouble = judged(seen.outcome, known_results(environment), ALL)
-            return {**strip, "verdict": verdict, "reason": trouble, "how": seen.how,
-                    "n_failing": len(seen.failing), "seconds": round(seen.seconds, 3)}
-        started = time.monotonic()
-        try:
-            quick = self._prover.quick(environment, strip["diff"], label)
-        except SandboxDied as e:
-            quick = Quick(f"the suite ends its sandbox: {e.what}", [], 0, "", "crash")
-        return {**strip, "verdict": quick.verdict, "reason": quick.trouble, "how": "full",
-                "n_failing": len(quick.broken), "seconds": round(time.monotonic() - started, 3)}
+    def to_screen(self, found: Communities, environment: Environment,
+                  coverage: Coverage) -> DiffsToScreen:
+        """Return the diffs that strip the candidates of a repository."""
+        strippable = Strippable(sources_of(self._root, found.repo_name), coverage)
+        strips = [_strip(found.repo_name, one, strippable) for one in found.candidates]
+        return DiffsToScreen([one["diff"] for one in strips if one["diff"]], coverage,
+                             partial(_with_verdicts, found, strips))
 
 
-def skipped_by(screened: Iterable[Screened | None], known: Mapping[str, str]) -> list[str]:
-    """Return the tests that passed before and are skipped where a body raises: those that may fail
-    (xfail), and those that ask the code whether to run. They say nothing of a body."""
-    return sorted({name for seen in screened if seen
-                   for name, status in seen.outcome.statuses.items()
-                   if status == "skipped" and known.get(name) == PASSED})
+def _with_verdicts(found: Communities, strips: list[ScreenedStrip], screened: list[Screened],
+                   seconds: float) -> Communities:
+    """Return the candidates of a repository with what screening shows. Tests that one of them makes
+    skip are not graded: those that may fail (xfail), and those that ask the code whether to run.
+    They say nothing of a body."""
+    skipped = sorted({name for shown in screened for name in shown.skipped})
+    verdicts = iter(screened)
+    shown = [_judged(one, next(verdicts), skipped) if one["diff"] else one for one in strips]
+    return replace(found, screened=shown, ungraded=skipped)
+
+
+def _judged(strip: ScreenedStrip, shown: Screened, skipped: list[str]) -> ScreenedStrip:
+    """Return a candidate with what screening shows, without tests that are not graded."""
+    verdict, reason = shown.verdict, shown.reason
+    failing = {*shown.failing}.difference(skipped)
+    if verdict == GOOD and not failing:
+        verdict, reason = SURVIVES
+    return {**strip, "verdict": verdict, "reason": reason, "how": shown.how,
+            "n_failing": len(failing), "seconds": round(shown.seconds, 3)}
 
 
 def _strip(repo_name: str, candidate: StripCandidate, strippable: Strippable) -> ScreenedStrip:

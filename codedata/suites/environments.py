@@ -31,6 +31,9 @@ from codedata.texts import text_of
 SUCCESS = "success"
 IMAGES = f"codedata-{Environment.directory}/"
 TRIES = f"codedata-{Environment.directory}-try/"   # those of an attempt
+# what coverage is measured by, and what the results of a suite depend on
+READ = ("base_image", "base_commit", "image_name", "install_script", "test_case_result", "flaky")
+JUDGED_BY = (*READ, "test_script")
 FORM = "A row is {repo, image_name, test_case_result}, with base_commit."
 
 

@@ -64,16 +64,11 @@ class Kind(Protocol):
     gold_is_long: bool       # any project has single lines of it: only long runs give it away
     hides_tests: bool
     max_broken_share: float  # of the tests that pass
-
-    def tasks(self) -> Store:
-        """Return its tasks in task/."""
-
-    def candidates(self) -> Reads:
-        """Return its Candidates by name, with the fields that decide whether they are proven
-        again."""
-
-    def joined(self) -> tuple[Reads, ...]:
-        """Return what else a proof reads: the Environment, then what the other methods take."""
+    tasks: Store             # those in task/
+    reads: Reads             # its Candidates by name
+    joined: tuple[Reads, ...]   # what a proof reads beside them and the environment: *joined
+    instructed: tuple[str, ...]   # fields of a task that make its instruction stale
+    texts: Reads             # records that instructions are made of, by task
 
     def counted(self, candidate: Candidate, environment: Environment, *joined
                 ) -> tuple[Environment, tuple[str, ...] | None]:
@@ -87,9 +82,6 @@ class Kind(Protocol):
     def described(self, candidate: Candidate, run: BrokenRun, environment: Environment, *joined
                   ) -> tuple[Object, Object]:
         """Return (what [metadata.codedata] and the labels say, what proof.json says of it)."""
-
-    def instructed(self) -> tuple[Reads, Reads]:
-        """Return (its tasks, the records that their instructions are made of, by task)."""
 
     def instruction(self, task: Task, text: Any) -> str:
         """Return the instruction of a task, of its record."""

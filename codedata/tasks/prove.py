@@ -20,21 +20,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 
-from codedata.code.entities import is_test_file
 from codedata.code.patches import diff_of
 from codedata.errors import Excluded, ItemFailed
 from codedata.progress import begin_step, named
 from codedata.records import Environment, Object, Task
-from codedata.sandbox import Sandbox
 from codedata.sandbox.factory import WORKDIR, SandboxFactory
 from codedata.sandbox.registry import image_name
 from codedata.store import digest
 from codedata.suites.contexts import sources_in
 from codedata.suites.environments import image_of, open_environment
-from codedata.suites.source import Files, apply_patch, commit_date, is_text
-from codedata.suites.suite import Run, compare, run_suite
+from codedata.suites.source import Files, commit_date, is_text
+from codedata.suites.suite import Run, compare
 from codedata.suites.test_results import place_of
 from codedata.tasks.eval_script import eval_script, misread, run_evaluation, script_of
+from codedata.tasks.first_run import LOG_CHARS, patch_source
 from codedata.tasks.folder import image_of as image_of_task
 from codedata.tasks.folder import proven, with_about
 from codedata.tasks.grade import Grader
@@ -46,7 +45,6 @@ from codedata.tasks.repository import SuiteVerifier, task_of, with_image
 from codedata.tasks.suite_outcomes import (
     FAILED,
     PASSED,
-    REFUSED,
     broken_in,
     check_drift,
     ignored_tests,
@@ -64,20 +62,6 @@ TRIES = "codedata-bug-try/"
 STEPS = 5                 # of a proof
 ROW_RUNS = 3              # without a patch, where no verification says which tests are flaky
 KNOWN_IMAGES = 2          # whose files are kept at a time
-LOG_CHARS = 6_000         # of a run's output that are kept: its end
-
-
-@dataclass(frozen=True, slots=True)
-class Quick:
-    """Hold what one run of the whole suite with a patch shows."""
-
-    trouble: str          # why it is no bug, in words that an agent can act on; "": it may be one
-    broken: list[str]     # tests that passed before and fail now
-    n_passed: int
-    log: str              # the end of what was printed
-    verdict: str          # the trouble in one word, or GOOD
-    before: Files = field(default_factory=dict)   # the files that the patch changes, and
-    after: Files = field(default_factory=dict)    # what they are with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,30 +75,6 @@ class UnchangedRun:
     reads: str                   # from where its evaluation scripts have the cases, of READS
     # by files that are hidden: the tests that pass without them, as the first change has shown
     passed_without: dict[frozenset[str], set[str]] = field(default_factory=dict)
-
-
-class Prover:
-    """Run suites with patches."""
-
-    def __init__(self, factory: SandboxFactory, hide_tests: bool, max_broken_share: float):
-        self._factory, self._max_broken_share = factory, max_broken_share
-
-    def quick(self, environment: Environment, bug_patch: str, label: str) -> Quick:
-        """Return what one run with the patch shows, compared with the results in env/. Raise
-        ItemFailed or Excluded where the environment cannot be opened."""
-        known = known_results(environment)
-        begin_step("tests in a fresh container")
-        with open_environment(environment, self._factory, label) as sandbox:
-            before, after, trouble = _patched(sandbox, bug_patch)
-            if trouble:
-                return Quick(trouble, [], 0, "", REFUSED)
-            run = run_suite(sandbox, environment.test_script,
-                            time_limit(environment, self._factory.run_timeout_s))
-        n_passed = sum(case.status == PASSED for case in run.results)
-        outcome = outcome_of(run, known)
-        verdict, trouble = judged(outcome, known, self._max_broken_share)
-        return Quick(trouble, broken_in(outcome, known), n_passed, run.text[-LOG_CHARS:], verdict,
-                     before, after)
 
 
 class PatchProver:
@@ -214,7 +174,7 @@ class PatchProver:
         script = eval_script(suite_tests(environment.test_script, reads=unchanged.reads))
         begin_step("tests with the patch", 2, STEPS)
         with open_environment(environment, self._factory, label) as sandbox:
-            before, after, reason = _patched(sandbox, candidate.diff)
+            before, after, reason = patch_source(sandbox, candidate.diff)
             if reason:
                 raise Excluded(reason, candidate.name)
             run, printed = run_evaluation(
@@ -335,15 +295,6 @@ class PatchProver:
         with self._factory.open(image, label, self._factory.workdir_of(image)) as sandbox:
             run, printed = run_evaluation(sandbox, script, self._factory.run_timeout_s)
         return run, misread(run, printed)
-
-
-def _patched(sandbox: Sandbox, patch: str) -> tuple[Files, Files, str]:
-    """Return apply_patch(), with an error message for one that changes tests."""
-    before, after, trouble = apply_patch(sandbox, patch)
-    tests = [*filter(is_test_file, before | after)]
-    if tests:
-        trouble = f"the patch changes tests: {named(tests)}"
-    return before, after, printable(trouble)
 
 
 def _row(name: str, run: Run, known: Mapping[str, str]) -> Object:

@@ -11,8 +11,9 @@ from codedata.layouts import load
 from codedata.records import Task
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
-from codedata.states import Writes
-from codedata.suites.environments import labelled
+from codedata.states import Reads, Writes
+from codedata.store import Derived
+from codedata.suites.environments import JUDGED_BY, labelled
 from codedata.tasks.folder import PROOF, PROVEN_FIELDS
 from codedata.tasks.kinds import Candidate, Kind
 from codedata.tasks.prove import PatchProver
@@ -20,25 +21,29 @@ from codedata.tasks.prove import PatchProver
 NO_CALLS = "no calls: no model is asked"
 
 
-def prove_stage(kind: Kind, name: str, host: SandboxFactory, **more) -> Stage:
+def prove_stage(kind: Kind, name: str, environments: Derived, host: SandboxFactory,
+                **more) -> Stage:
     """Return the stage that proves the candidates of a kind and writes their tasks. What is refused
     is excluded with its reason."""
-    prover = PatchProver(kind, host)
+    prover, tasks = PatchProver(kind, host), kind.tasks
+    why_lost = host.find_lost(kind.image_prefix)
 
     def make(candidate: Candidate, *joined) -> Task:
         if candidate.refused:
             raise Excluded(candidate.refused, candidate.name)
         started = time.monotonic()
-        with labelled(host, candidate.name, kind.name) as label:
+        with labelled(host, candidate.name) as label:
             task = prover.prove(candidate, label, *joined)
         return replace(task, proof={**task.proof, "seconds": round(time.monotonic() - started, 1)})
 
-    tasks, why_lost = kind.tasks(), host.find_lost(kind.image_prefix)
+    def why_again(task: str) -> str:
+        return why_lost(task) or why_outdated(tasks.path(task))
+
     return Stage(
-        name, make=make, reads=kind.candidates(), joined=kind.joined(),
-        writes=Writes(tasks, PROVEN_FIELDS, lacks=lambda task: (
-            why_lost(task) or why_outdated(tasks.path(task)))),
-        cost_note=NO_CALLS, **more)
+        name, make=make, reads=kind.reads, cost_note=NO_CALLS,
+        joined=(Reads(environments, JUDGED_BY, made_by="env_setup", same="base_commit"),
+                *kind.joined),
+        writes=Writes(tasks, PROVEN_FIELDS, lacks=why_again), **more)
 
 
 def why_outdated(folder: Path) -> str:
@@ -52,8 +57,7 @@ def why_outdated(folder: Path) -> str:
 def instruct_stage(kind: Kind, name: str, **more) -> Stage:
     """Return the stage that writes the instructions of a kind's tasks. One that a person has edited
     is kept."""
-    reads, texts = kind.instructed()
     return Stage(
         name, make=lambda task, text: replace(task, instruction=kind.instruction(task, text)),
-        reads=reads, joined=(texts,), writes=Writes(reads.store, ("instruction",)),
-        cost_note=NO_CALLS, **more)
+        reads=Reads(kind.tasks, kind.instructed), joined=(kind.texts,), cost_note=NO_CALLS,
+        writes=Writes(kind.tasks, ("instruction",)), **more)

@@ -17,6 +17,7 @@ from codedata.texts import printable
 
 PASSED, FAILED = "passed", ("failed", "error")
 GOOD, REFUSED = "good", "refused"   # verdicts, beside those of judged()
+SURVIVES = "survives", "no test fails that passed before"
 MIN_RUN_S = 60            # seconds for a run with a bug, beside
 USUAL_TIMES = 5           # times as many as the suite usually takes
 FAILURE_S = 0.3           # for each test: to tell of one that fails takes long, on a busy machine
@@ -92,7 +93,7 @@ def judged(outcome: Outcome, known: Mapping[str, str], max_broken_share: float) 
         ("stopped", f"the suite stops early: {printable(outcome.truncated_at, 200)}",
          outcome.truncated_at),
         ("gone", f"tests that passed do not run any more: {printable(named(gone))}", gone),
-        ("survives", "no test fails that passed before", not n_broken),
+        (*SURVIVES, not n_broken),
         ("too_broad", "every test fails that passed before",
          n_broken == len(passed) and max_broken_share < 1),
         ("too_broad", f"it breaks {n_broken} of {len(passed)} tests, more than "

@@ -25,8 +25,7 @@ from codedata.tasks.folder import edited_parts, image_of
 pytestmark = pytest.mark.docker
 SOURCES = Sources([SourceFile("heron.py", "python", HERON.encode(), False),
                    SourceFile("tests/test_words.py", "python", WORDS.encode(), True)])
-SETTINGS = ("[bug]\nmax_candidates = 8\nmax_instances = 2\nmax_per_failing_set = 2\n"
-            "audit_share = 0.0\n")
+SETTINGS = ("[bug]\nmax_candidates = 8\nmax_instances = 2\nmax_per_failing_set = 2\n")
 
 
 def scale(root, *flags, script=run_script, **options):

@@ -1,5 +1,4 @@
-"""Test that the candidates of scale get verdicts, which audits and --full compare with the whole
-suite's."""
+"""Test that the candidates of scale get verdicts, in a warm sandbox and with --full."""
 from __future__ import annotations
 
 import json
@@ -17,7 +16,6 @@ DOUBLED = "    return 2 * n"
 GOOD = wren_diff(DOUBLED, "    return 2 * n + 1")
 UNNOTICED = wren_diff("    return 1", "    return 3")
 UNDEFINED = wren_diff(DOUBLED, "    return two * n")
-AUDIT = "[bug]\naudit_share = {}\n"
 
 
 def write_candidates(root, name: str, *candidates: dict | str, **fields) -> None:
@@ -42,7 +40,7 @@ def root(wren, tmp_path):
     write_env(tmp_path, vars(environment))
     write_json(tmp_path / "coverage/wren.json", vars(wren_coverage()))
     write_json(tmp_path / "bug/_config/wren.json", vars(wren_config(environment)))
-    (tmp_path / "chain.toml").write_text(AUDIT.format(0))
+    (tmp_path / "chain.toml").touch()
     return tmp_path
 
 
@@ -66,8 +64,8 @@ def test_candidates_get_verdicts_and_full_makes_them_again(root):
     assert survives["reason"] == "no test fails that passed before"
     assert refused["reason"].startswith("the patch does not apply: ")
     assert "done 1" in validate(root).stderr
-    again = validate(root, "--full", "--force")
-    assert "4 of 4 verdicts equal to those that were there" in again.stderr
+    assert validate(root, "--full").returncode == 0   # without --force: it is another setting
+    assert words(root) == ["good", "survives", "good", "refused"]
     assert {one["evidence"]["how"] for one in verdicts(root)} == {"full"}
 
 
@@ -84,33 +82,10 @@ def test_bugs_that_are_combined_have_to_show_each(root):
 
 
 @pytest.mark.docker
-def test_audits_that_judge_otherwise_fail_a_file_and_two_exclude_the_rest(root):
-    (root / "chain.toml").write_text(AUDIT.format(1))
-    blind = wren_coverage(doubled=[], port=[])   # as if no test had run it
-    write_json(root / "coverage/wren.json", vars(blind))
-    write_candidates(root, "wren.1", UNNOTICED)
-    write_candidates(root, "wren.2", UNNOTICED, GOOD)
-    write_candidates(root, "wren.3", UNDEFINED)
-    write_candidates(root, "wren.4", UNNOTICED)
-    write_candidates(root, "wren.agent-1", GOOD, method="agent")
-    done = validate(root)
-    assert done.returncode == 1 and words(root) == ["survives"]
-    assert verdicts(root)[0]["evidence"]["audited"]
-    lines = {line["item"]: line for line in ledger_lines(root / "bug/_verdicts")}
-    assert [lines[f"wren.{n}"]["state"] for n in (1, 2, 3, 4)] == [
-        "done", "failed", "excluded", "excluded"]
-    assert "screening judges otherwise than the whole suite: " in lines["wren.2"]["error"]
-    assert "(survives by swap, good by the whole suite)" in lines["wren.2"]["error"]
-    assert "screening judges 2 of 4 audited candidates otherwise" in lines["wren.4"]["error"]
-    assert "wren.agent-1" not in lines and "audited 4: 2 verdicts the same" in done.stderr
-
-
-@pytest.mark.docker
 def test_a_screening_batch_that_is_interrupted_is_finished_and_kept(root):
-    (root / "chain.toml").write_text(AUDIT.format(1))   # a container of its own for each candidate
     for n in (1, 2):
         write_candidates(root, f"wren.{n}", GOOD, UNNOTICED)
-    done = interrupted(start_script("bug_inject.py", root, *STEP))
+    done = interrupted(start_script("bug_inject.py", root, *STEP, "--full"))
     assert done.returncode == 130 and "wrote 1, left 1" in done.stderr
     assert words(root) == ["good", "survives"]
     assert [one["state"] for one in ledger_lines(root / "bug/_verdicts")] == ["done"]
@@ -126,18 +101,21 @@ def test_an_engine_that_goes_is_no_verdict(root):
 
 @pytest.mark.docker
 def test_a_batch_that_is_cut_short_keeps_its_verdicts_and_judges_none_again(root):
-    diffs = [wren_diff(DOUBLED, f"    return 2 * n + {k}") for k in range(1, 24)]
+    diffs = [wren_diff(DOUBLED, f"    return 2 * n + {k}") for k in range(1, 100)]
     write_candidates(root, "wren.1", *diffs)
     partial = root / "bug/_verdicts/_partial/wren.1.jsonl"
     process = start_script("bug_inject.py", root, *STEP)
-    eventually(lambda: partial.exists() and partial.read_text().count("\n") == 20, timeout_s=100)
+    eventually(lambda: partial.exists() and partial.read_text().count("\n") > 5, timeout_s=100)
     kill(process)
     kept = [json.loads(line)["result"] for line in partial.read_text().splitlines()]
+    assert 5 < len(kept) < 99   # in the middle of the only batch
     write_candidates(root, "wren.1", UNNOTICED, *diffs[1:])
     done = validate(root)
-    assert done.returncode == 0 and "19 verdicts kept from an earlier run" in done.stderr
-    assert words(root) == ["survives", *["good"] * 22] and verdicts(root)[1:20] == kept[1:]
-    assert not partial.exists()
+    assert done.returncode == 0
+    assert f"{len(kept) - 1} verdicts kept from an earlier run" in done.stderr
+    assert words(root) == ["survives", *["good"] * 98] and not partial.exists()
+    assert [one["evidence"]["seconds"] for one in verdicts(root)[1:len(kept)]] == [
+        round(one["seconds"], 3) for one in kept[1:]]
 
 
 @pytest.mark.docker

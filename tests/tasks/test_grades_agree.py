@@ -40,8 +40,8 @@ class OfOneFile(Bugs):
 
 
 SETTINGS = Settings(bug=BugSettings(max_broken_share=1.0))
-KINDS = {BUG_KIND: (BUG, Bugs(SETTINGS, AGENT)),
-         STRIPPED_PATCH: (STRIP, OfOneFile(SETTINGS, AGENT))}
+KINDS = {BUG_KIND: (BUG, Bugs(AGENT, SETTINGS)),
+         STRIPPED_PATCH: (STRIP, OfOneFile(AGENT, SETTINGS))}
 WORDS = """import re
 s = open('heron.py').read()
 open('heron.py', 'w').write(re.sub(r'(def words.*\\n)(.*\\n)', r'\\1    return {}\\n', s))"""

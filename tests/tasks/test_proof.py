@@ -32,6 +32,7 @@ from codedata.progress import showing
 from codedata.records import Task
 from codedata.sandbox import docker_engine
 from codedata.tasks.eval_script import printed_results, run_evaluation, script_of
+from codedata.tasks.first_run import ScreeningRules, first_run
 from codedata.tasks.folder import (
     GOLD,
     PROOF,
@@ -43,16 +44,12 @@ from codedata.tasks.folder import (
     verifier_config,
 )
 from codedata.tasks.images import check_task_image
-from codedata.tasks.prove import Prover
 from codedata.tasks.verifier.junit import restored_name
 from codedata.texts import fill
 
 DEPTH_LINE = "    return [2 * i for i in range(n)]"
 FLY_LINE = '    return "away"'
-
-
-def prover(**sandbox) -> Prover:
-    return Prover(factory_of(**sandbox), True, 0.5)
+RULES = ScreeningRules(0.5)
 
 
 @pytest.fixture(scope="module")
@@ -161,10 +158,11 @@ def test_graders_run_the_hidden_tests_as_they_were_whatever_an_agent_left(task, 
     ("diff --git a/heron.py b/heron.py\nold mode 100644\nnew mode 100755\n",
      "the patch changes nothing")])
 def test_one_run_says_what_is_wrong_with_a_patch(heron, patch, trouble):
-    known = prover(run_timeout=5).quick(environment_of(), patch, RUN)
-    assert known.trouble.startswith(trouble) and bool(known.trouble) == bool(trouble)
+    known = first_run(environment_of(), patch, factory_of(run_timeout=5), RUN, RULES)
+    assert known.screened.reason.startswith(trouble)
+    assert bool(known.screened.reason) == bool(trouble)
     if not trouble:
-        assert (known.broken, known.n_passed) == (BROKEN, 8) and "3 failed" in known.log
+        assert (known.screened.failing, known.n_passed) == (BROKEN, 8) and "3 failed" in known.log
 
 
 @pytest.mark.docker
@@ -185,7 +183,8 @@ def test_tests_behind_an_exception_fail_and_those_of_other_files_do_not(proven):
 @pytest.mark.docker
 def test_tests_that_are_flaky_or_need_the_network_count_for_nothing(heron):
     environment = environment_of(flaky=BROKEN[:1], verified={"needs_network": BROKEN[1:]})
-    assert prover().quick(environment, BUG, RUN).trouble == "no test fails that passed before"
+    shown = first_run(environment, BUG, factory_of(), RUN, RULES).screened
+    assert shown.reason == "no test fails that passed before"
 
 
 @pytest.mark.docker
@@ -281,8 +280,8 @@ def test_pods_make_no_image_but_show_what_a_patch_breaks(tmp_path):
     patch = ("--- a/wade.sh\n+++ b/wade.sh\n@@ -1,3 +1,3 @@\n-echo ok 1 - wades\n"
              "+echo not ok 1 - wades\n echo ok 2 - flies\n echo 1..2\n")
     with KubeServer(tmp_path / "cluster") as kube:
-        pods = {"sandbox": "kubernetes", "kubeconfig": str(kube.kubeconfig)}
-        known = prover(**pods).quick(environment, patch, RUN)
+        pods = factory_of(sandbox="kubernetes", kubeconfig=str(kube.kubeconfig))
+        known = first_run(environment, patch, pods, RUN, RULES)
         with refused("no image can be made: --sandbox kubernetes makes none"):
-            prove(environment, patch, factory=factory_of(**pods))
-    assert (known.trouble, known.broken, known.n_passed) == ("", ["wades"], 1)
+            prove(environment, patch, factory=pods)
+    assert (known.screened.reason, known.screened.failing, known.n_passed) == ("", ["wades"], 1)

@@ -2,8 +2,6 @@
 to that."""
 from __future__ import annotations
 
-import re
-
 import pytest
 from screened_wren import (
     COUNTED,
@@ -16,12 +14,12 @@ from screened_wren import (
     wren_environment,
 )
 from screened_wren import wren as wren  # a fixture
-from steps_seen import StepsSeen
 
 from codedata.code.patches import edits_of
-from codedata.progress import showing
-from codedata.tasks.screen import Choice, Screened, Screener
-from codedata.tasks.suite_outcomes import judged, known_results, time_limit
+from codedata.tasks.covering_tests import CoveringTests
+from codedata.tasks.first_run import ScreeningRules
+from codedata.tasks.screen import Screener
+from codedata.tasks.suite_outcomes import time_limit
 
 DOUBLED = "    return 2 * n"
 # (what is replaced, by what, how it is judged, verdict, failing tests)
@@ -61,26 +59,18 @@ MUTANTS = {
 def screener(factory, coverage=None, why_whole="", limit_s=0.0, **fields) -> Screener:
     environment = wren_environment(**fields)
     return Screener(environment, coverage or wren_coverage(), why_whole,
-                    limit_s or time_limit(environment, 30.0), factory, RUN, 0.5)
+                    limit_s or time_limit(environment, 30.0), factory, RUN, ScreeningRules(0.5))
 
 
 def named(names: list[str]) -> list[str]:
     return sorted(name if "::" in name else f"{PLACE}::test_{name}" for name in names)
 
 
-def verdict(shown: Screened) -> str:
-    return judged(shown.outcome, known_results(wren_environment()), 0.5)[0]
-
-
 @pytest.fixture(scope="module")
 def shown(wren):
     """Screen all mutants in one batch, and return (what each shows, what runs in the end)."""
-    step = StepsSeen()
-    with screener(wren) as one, showing(step):
+    with screener(wren) as one:
         found = one.screen([wren_diff(*mutant[:2]) for mutant in MUTANTS.values()])
-        counts = [*map(re.compile(r"screening, (\d+) of (\d+)").fullmatch, step.seen)]
-        # "a loop" alone takes MIN_S
-        assert {int(n[2]) for n in counts if n} == {len(MUTANTS)}
         left = one.opened().run("cat /proc/[0-9]*/comm; git status --short; "
                                "ls /tmp/codedata-screen").output
     return dict(zip(MUTANTS, found, strict=True)), left
@@ -94,7 +84,7 @@ def test_each_change_is_judged_by_itself(shown, name):
     if not how:   # a fresh container judges it
         assert found is None
         return
-    assert (verdict(found), found.how) == (word, how)
+    assert (found.verdict, found.how) == (word, how)
     assert failing is None or found.failing == named(failing)
 
 
@@ -114,10 +104,10 @@ def test_a_sandbox_in_which_the_last_change_left_something_is_not_used_again(wre
 @pytest.mark.docker
 def test_what_breaks_too_much_is_not_judged_to_the_end_and_names_what_failed(wren):
     environment = wren_environment()
-    with Screener(environment, wren_coverage(), "", 30.0, wren, RUN, 0.05) as one:
+    with Screener(environment, wren_coverage(), "", 30.0, wren, RUN, ScreeningRules(0.05)) as one:
         found, = one.screen([wren_diff(DOUBLED, "    return 3")])
     assert (found.verdict, found.n_run, len(found.failing)) == ("too_broad", 1, 1)
-    assert "breaks 1 of 11 tests" in found.trouble
+    assert "breaks 1 of 11 tests" in found.reason
 
 
 @pytest.mark.docker
@@ -138,17 +128,15 @@ def test_where_no_driver_can_judge_the_whole_suite_does(wren, fields, why):
     with screener(wren, **fields) as one:
         [found] = one.screen([wren_diff(*MUTANTS["swapped"][:2])])
         assert one.why_whole == why
-    assert (found.how, verdict(found), found.failing) == ("suite", "good", named(BOTH))
+    assert (found.how, found.verdict, found.failing) == ("suite", "good", named(BOTH))
 
 
 @pytest.mark.docker
 def test_a_sandbox_in_which_whole_suites_run_is_put_back(wren):
     names = ["swapped", "a new module", "a deleted tree", "unnoticed"]
-    step = StepsSeen()
-    with screener(wren, why_whole="a person says so") as one, showing(step):
+    with screener(wren, why_whole="a person says so") as one:
         found = one.screen([wren_diff(*MUTANTS[name][:2]) for name in names])
-        assert "screening, 4 of 4" in step.seen and one.why_whole == "a person says so"
-    assert [(shown.how, verdict(shown)) for shown in found] == [
+    assert [(shown.how, shown.verdict) for shown in found] == [
         *[("suite", "good")] * 2, ("suite", "gone"), ("suite", "survives")]
     assert [shown.failing for shown in (*found[:2], found[3])] == [*[named(BOTH)] * 2, []]
 
@@ -189,10 +177,11 @@ def test_tests_are_chosen_by_function_likeliest_first():
     coverage = wren_coverage(name=["Bird.name", "Wren.name", "doubled"])
     text = wren_diff(DOUBLED, "    return n")
     texts = {"wren.py": WREN, PLACE: "import wren\n"}
-    choice = Choice(coverage, texts)
+    covering = CoveringTests(coverage, texts)
     [edit] = edits_of(text, texts)["wren.py"]
-    assert choice.tests("wren.py", edit) == (named(["doubled", "port"]) + named(["name"]), False)
-    assert choice.blind == named(["process"])
+    tests = named(["doubled", "port"]) + named(["name"])
+    assert covering.tests_of("wren.py", edit) == (tests, False)
+    assert covering.blind == named(["process"])
 
 
 @pytest.mark.parametrize(("old", "new", "at_import"), [
@@ -203,8 +192,8 @@ def test_tests_are_chosen_by_function_likeliest_first():
     ("class Wren(Bird):", "class Wren:", True), ("import os\n", "", True)])
 def test_what_runs_at_import_may_be_noticed_by_whoever_uses_the_file(old, new, at_import):
     texts = {"wren.py": WREN, PLACE: "import wren\n"}
-    choice = Choice(wren_coverage(), texts)
+    covering = CoveringTests(wren_coverage(), texts)
     [edit] = edits_of(wren_diff(old, new), texts)["wren.py"]
-    tests, is_at_import = choice.tests("wren.py", edit)
+    tests, is_at_import = covering.tests_of("wren.py", edit)
     assert is_at_import == at_import
     assert ({*named(["second", "limit"])} <= {*tests}) == at_import

@@ -47,13 +47,13 @@ Exit = pytest.exit.Exception
 realpath = lru_cache(None)(os.path.realpath)
 
 
-def tell(path, **words):
+def append_line(path, **words):
     """Append a line to a file."""
     with open(path, "a") as file:
         file.write(json.dumps(words) + "\n")
 
 
-def told(path):
+def read_lines(path):
     """Return what the lines of a file say."""
     with open(path) as file:
         return [json.loads(line) for line in file]
@@ -86,8 +86,8 @@ def places_of_modules():
             if isinstance(getattr(module, "__file__", None), str)}
 
 
-def silence():
-    """Let nothing be seen of what this process prints."""
+def discard_output():
+    """Send what this process prints to nowhere."""
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
@@ -141,7 +141,7 @@ def await_child(pid, limit_s, kept):
     end_others(kept)
     answer = {"timed_out": is_over, "signal": status % 128}
     if not status and os.path.exists(OUTPUT):
-        answer = told(OUTPUT)[0]
+        answer = read_lines(OUTPUT)[0]
     shutil.rmtree(TMP, ignore_errors=True)
     return dict(answer, seconds=time.monotonic() - started)
 
@@ -151,8 +151,8 @@ def unformatted(excinfo, style=None):
     return ""
 
 
-class Part:
-    """Take part in a run of pytest, as a plugin of it alone: runs that tests start have none."""
+class RunPlugin:
+    """Be a plugin of one run of pytest: runs that tests start have none."""
 
     files = ()
 
@@ -164,12 +164,13 @@ class Part:
         yield
 
 
-class Child(Part):
+class Child(RunPlugin):
     """Run tests in a process that carries a change, and write what comes of them."""
 
     def __init__(self, batch, order):
         """Take the tests to run: those of `first`, then those of `then` where none has failed."""
         self.batch, self.first, self.files = batch, order["first"], order["files"]
+        self.is_unchanged = order["is_unchanged"]
         self.lost, self.statuses, self.seconds, self.failed = [], {}, {}, set()
         limit_s = ceil(order["limit_s"])
         resource.setrlimit(resource.RLIMIT_CPU, (limit_s, limit_s + 1))
@@ -214,11 +215,18 @@ class Child(Part):
         except (KeyboardInterrupt, Exit) as end:   # as a run that is interrupted
             stopped = repr(end)[:200]
         root = self.batch["root"] + "/"
-        tell(OUTPUT, is_done=not stopped, stopped=stopped, lost=self.lost,
-             statuses=self.statuses, seconds_by_test=self.seconds,
-             names={id: names_of(id) for id in self.statuses},
-             modules=[name for name, path in places_of_modules().items()
-                      if not path.startswith(root)])
+        is_cut_short = len(self.failed) > self.batch["max_failed"]
+        unsaid = RANKS[:2] if is_cut_short else RANKS[1:2]
+        more = {}
+        if self.is_unchanged:
+            more = {"names": {id: names_of(id) for id in self.statuses},
+                    "seconds_by_test": self.seconds,
+                    "modules": [name for name, path in places_of_modules().items()
+                                if not path.startswith(root)]}
+        append_line(OUTPUT, is_done=not stopped, stopped=stopped, lost=self.lost,
+                    n_run=len(self.seconds), **more,
+                    statuses={id: status for id, status in self.statuses.items()
+                              if status not in unsaid})
         os._exit(0)
 
     def run_swapped(self, swaps, session):
@@ -267,7 +275,7 @@ def compiled(text, path):
 
 # the driver --------------------------------------------------------------------------------------
 
-class Driver(Part):
+class Driver(RunPlugin):
     """Judge all changes: those first for which live functions are enough."""
 
     def __init__(self, batch):
@@ -296,9 +304,9 @@ class Driver(Part):
         for i, one in enumerate(self.batch["candidates"]):
             order, swaps = self.order_of(one)
             if order["how"] == "suite":
-                tell(ANSWERS, i=i, how="suite")
+                append_line(ANSWERS, i=i, how="suite")
             elif order["how"] == "import":
-                tell(ORDERS, i=i, order=order)
+                append_line(ORDERS, i=i, order=order)
             else:
                 child = self.judge(i, order)
                 if child:
@@ -308,7 +316,7 @@ class Driver(Part):
     def run_rest(self):
         """Do the base's part. Return in a child, with its part; end in the base itself."""
         self.settle()
-        for one in told(ORDERS):
+        for one in read_lines(ORDERS):
             child = self.judge(**one)
             if child:
                 return child
@@ -323,7 +331,7 @@ class Driver(Part):
         part in the child."""
         files = self.batch["candidates"][i]["files"]
         before = {path: (read(path), os.stat(path).st_mtime_ns) for path in files}
-        tell(ANSWERS, i=i, how="begun")
+        append_line(ANSWERS, i=i, how="begun")
         for path, (text, _) in before.items():
             # a time of its own, as compiled files go by it
             write(path, edited(text, files[path]), (self.time + i) * 10 ** 9)
@@ -339,7 +347,7 @@ class Driver(Part):
         except OSError:
             dirty = set(before)
         dirty = {os.path.relpath(path, self.root) for path in dirty} - set(self.batch["touched"])
-        tell(ANSWERS, i=i, **dict(answer, how=order["how"], dirty=sorted(dirty)))
+        append_line(ANSWERS, i=i, **dict(answer, how=order["how"], dirty=sorted(dirty)))
         if dirty:
             os._exit(1)
 
@@ -360,7 +368,8 @@ class Driver(Part):
         limit_s = MORE_S + TIMES * sum(batch["seconds"].get(id, 0) for id in ids)
         if how == "import":
             limit_s += TIMES * self.collect_s
-        return {"how": how, "first": first, "limit_s": max(batch["min_s"], limit_s),
+        return {"how": how, "first": first, "is_unchanged": not one["files"],
+                "limit_s": max(batch["min_s"], limit_s),
                 "files": sorted({self.places[id] for id in ids})}, swaps
 
     def swaps_of(self, path, edits):
@@ -401,12 +410,12 @@ def pytest_load_initial_conftests(early_config):
     finds a batch without answers."""
     if os.path.exists(BATCH) and not os.path.exists(ANSWERS):
         early_config.known_args_namespace.cov_source = None   # pytest-cov would measure
-        part = Driver(told(BATCH)[0])
+        part = Driver(read_lines(BATCH)[0])
         warm = os.fork()
         if warm:
             if os.waitpid(warm, 0)[1]:
                 os._exit(1)
             part = part.run_rest()
-        silence()
+        discard_output()
         early_config.pluginmanager.register(part)
     yield

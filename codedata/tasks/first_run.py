@@ -1,0 +1,95 @@
+"""Run the whole suite once with a patch, in a fresh container: enough to say that the patch is no
+candidate, not enough to prove that it is one (tasks/prove.py)."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from codedata.code.entities import is_test_file
+from codedata.progress import begin_step, named
+from codedata.records import Environment, Seconds
+from codedata.sandbox import Sandbox
+from codedata.sandbox.factory import SandboxFactory
+from codedata.suites.environments import open_environment
+from codedata.suites.source import Files, apply_patch
+from codedata.suites.suite import run_suite
+from codedata.tasks.suite_outcomes import (
+    PASSED,
+    REFUSED,
+    Outcome,
+    broken_in,
+    judged,
+    known_results,
+    outcome_of,
+    time_limit,
+)
+from codedata.texts import printable
+
+LOG_CHARS = 6_000          # of a run's output that are kept: its end
+
+
+@dataclass(frozen=True)
+class Screened:
+    """Hold what screening shows of a change."""
+
+    verdict: str             # GOOD, or in one word why it is no candidate
+    reason: str              # the same in words that an agent can act on; "" where it is good
+    failing: list[str] = field(default_factory=list)   # tests that passed before, sorted
+    skipped: list[str] = field(default_factory=list)   # the same, where they do not count
+    how: str = "full"        # full: in a fresh container; swap | import | suite: in a warm one
+    n_run: int = 0           # tests that ran
+    seconds: Seconds = 0.0   # of the run
+    new_messages: list[str] = field(default_factory=list)   # of a linter, where a kind asks one
+
+
+@dataclass(frozen=True)
+class ScreeningRules:
+    """Say what is good."""
+
+    max_broken_share: float        # of the tests that passed
+    ignores_skipped: bool = False  # a test that is skipped with a change says nothing of it
+
+    def screened(self, outcome: Outcome, known: Mapping[str, str], how: str,
+                 n_run: int) -> Screened:
+        """Return what an outcome shows, compared with known results."""
+        skipped = [name for name, status in sorted(known.items()) if self.ignores_skipped
+                   and status == PASSED and outcome.statuses.get(name) == "skipped"]
+        known = {name: known[name] for name in known if name not in skipped}
+        return Screened(*judged(outcome, known, self.max_broken_share),
+                        broken_in(outcome, known), skipped, how, n_run, outcome.seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class FirstRun:
+    """Hold a run of the whole suite with a patch."""
+
+    screened: Screened
+    n_passed: int = 0
+    log: str = ""              # the end of what was printed
+    before: Files = field(default_factory=dict)   # the files that the patch changes, and
+    after: Files = field(default_factory=dict)    # what they are with it
+
+
+def first_run(environment: Environment, patch: str, host: SandboxFactory, label: str,
+              rules: ScreeningRules) -> FirstRun:
+    """Return a run with the patch, compared with the results in env/. Raise ItemFailed or Excluded
+    where the environment cannot be opened."""
+    begin_step("tests in a fresh container")
+    with open_environment(environment, host, label) as sandbox:
+        before, after, reason = patch_source(sandbox, patch)
+        if reason:
+            return FirstRun(Screened(REFUSED, reason))
+        run = run_suite(sandbox, environment.test_script,
+                        time_limit(environment, host.run_timeout_s))
+    known = known_results(environment)
+    shown = rules.screened(outcome_of(run, known), known, "full", len(run.results))
+    return FirstRun(shown, sum(case.status == PASSED for case in run.results),
+                    run.text[-LOG_CHARS:], before, after)
+
+
+def patch_source(sandbox: Sandbox, patch: str) -> tuple[Files, Files, str]:
+    """Do as apply_patch() does, with an error message for a patch that changes tests."""
+    before, after, reason = apply_patch(sandbox, patch)
+    if tests := [*filter(is_test_file, before | after)]:
+        reason = f"the patch changes tests: {named(tests)}"
+    return before, after, printable(reason)
