@@ -565,7 +565,7 @@ class BugConfig:
         return faults
 
 
-class Candidate(TypedDict):
+class ProposedChange(TypedDict):
     """Hold a change that may be a bug, in a Candidates, beside further keys."""
 
     diff: str                # git's format, of source files alone
@@ -582,7 +582,7 @@ class Candidates:
     repo_name: ItemName
     base_commit: str
     method: str              # who made them: agent
-    candidates: list[Candidate]
+    candidates: list[ProposedChange]
     trajectory: str          # of the agent, below the root; "" where there is none
     usage: Object            # calls, tokens and cost of the agent
     seconds: Seconds
@@ -1168,7 +1168,7 @@ _VERDICT = _has({
 _CHECKS |= {kind.__name__: _has({name: (" is missing" if kind.__total__ else "",
                                         check_of(one.__forward_arg__))
                                  for name, one in kind.__annotations__.items()})
-            for kind in (CaseResult, Measurement, CoveredTest, Otherwise, Candidate,
+            for kind in (CaseResult, Measurement, CoveredTest, Otherwise, ProposedChange,
                          BugVerdict, StripCandidate, ScreenedStrip, DatapointCheck,
                          QueueTask, QueueData)}
 _CHECKS["QueueLine"] = _has({

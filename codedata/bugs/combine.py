@@ -21,7 +21,7 @@ from codedata.bugs.generate import BatchItem, candidate_of, generate_stage, open
 from codedata.bugs.instances import ProvenBug, is_of_scale
 from codedata.code.patches import Edit, edited, edits_of
 from codedata.errors import Excluded
-from codedata.records import BUG, Analysis, BugConfig, Candidate, Commit, Environment, Task
+from codedata.records import BUG, Analysis, BugConfig, Commit, Environment, ProposedChange, Task
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
@@ -58,7 +58,7 @@ class Combiner:
             self._combined if is_combine else self._mirrored, {})
 
     def _combined(self, item: BatchItem, environment: Environment, analysis: Analysis | None,
-                  _coverage) -> tuple[list[Candidate], dict]:
+                  _coverage) -> tuple[list[ProposedChange], dict]:
         """Return combinations of a repository's bugs. Raise Excluded where no two fit."""
         with open_source(environment, self._host) as sandbox:
             texts = {file.path: file.text.decode() for file in sources_in(sandbox).files
@@ -74,7 +74,7 @@ class Combiner:
         return found, {}
 
     def _mirrored(self, item: BatchItem, environment: Environment, analysis: Analysis | None,
-                  _coverage) -> tuple[list[Candidate], dict]:
+                  _coverage) -> tuple[list[ProposedChange], dict]:
         """Return the reverse of a pull request. Raise Excluded where it cannot be undone."""
         name, parent, patch = item.part
         with open_source(environment, self._host) as sandbox:
@@ -87,7 +87,7 @@ class Combiner:
         return [self._candidate(before, after, name, analysis)], {}
 
     def _candidate(self, before: Files, after: Files, made_of: str,
-                   analysis: Analysis | None) -> Candidate:
+                   analysis: Analysis | None) -> ProposedChange:
         return candidate_of(before, after, self._strategy, f"{self._strategy} of {made_of}",
                             analysis=analysis)
 

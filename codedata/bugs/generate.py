@@ -20,18 +20,18 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from codedata.analysis.analyse import COVERAGE_FIELDS, is_counted
+from codedata.bugs.effects import symbols_at
 from codedata.bugs.operators import TABLES, SpanEdit, operators, unique_edits
-from codedata.bugs.prove import symbols_at
 from codedata.code.entities import SourceFile, entities_of, tree_of
 from codedata.code.patches import SpanDiffs, diff_of, hunks_of, normalised
 from codedata.errors import Excluded, ItemFailed
 from codedata.records import (
     Analysis,
     BugConfig,
-    Candidate,
     Candidates,
     Coverage,
     Environment,
+    ProposedChange,
 )
 from codedata.run_loop import Stage
 from codedata.sandbox import Sandbox
@@ -90,7 +90,7 @@ def numbered(n: int) -> Iterable[tuple[str, int]]:
 # the step ----------------------------------------------------------------------------------------
 
 def generate_stage(settings: Settings, strategy: str, stores: tuple[Derived, Store, Store],
-                   parts_of: PartsOf, make: Callable[..., tuple[list[Candidate], dict]],
+                   parts_of: PartsOf, make: Callable[..., tuple[list[ProposedChange], dict]],
                    identity: dict, cost_note: str = "") -> Stage:
     """Return the stage that makes files of candidates by a strategy: of the items that `parts_of`
     gives what make() returns of each, with what its calls took. `stores` are the environments, and
@@ -117,7 +117,7 @@ def generate_stage(settings: Settings, strategy: str, stores: tuple[Derived, Sto
 
 
 def candidate_of(before: Files, after: Files, strategy: str, summary: str, symbol: str = "",
-                 analysis: Analysis | None = None) -> Candidate:
+                 analysis: Analysis | None = None) -> ProposedChange:
     """Return a candidate that changes whole files; its lines are those of the first one, its symbol
     is the first function that changes by an analysis, or the one that is given."""
     hunks = [*hunks_of(diff_of(before, after, n_context=0), "")]
@@ -147,7 +147,7 @@ class Generator:
             self.make, {"operators": digest(tables)})
 
     def make(self, item: BatchItem, environment: Environment, analysis: Analysis | None,
-             coverage: Coverage | None) -> tuple[list[Candidate], dict]:
+             coverage: Coverage | None) -> tuple[list[ProposedChange], dict]:
         """Return the candidates of a file. Raise ItemFailed where the config does not fit the
         source, Excluded where it gives fewer candidates."""
         drawn = self._drawn.get(item, environment, analysis, coverage)
@@ -245,12 +245,12 @@ class Site:
     edit: SpanEdit
 
 
-def draw(program: Program, config: BugConfig) -> list[Candidate]:
+def draw(program: Program, config: BugConfig) -> list[ProposedChange]:
     """Return as many candidates as a config wants, in the order of its seed; no two of them with
     the same change."""
     diffs = {file.path: SpanDiffs(file.path, file.text) for file in program.files}
     sites = [site for file in program.files for site in _sites(file, program)]
-    found: dict[str, Candidate] = {}   # by change
+    found: dict[str, ProposedChange] = {}   # by change
     for site in in_order(sites, program.ranks(), config.seed):
         if len(found) == config.max_candidates:
             break

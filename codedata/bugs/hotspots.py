@@ -12,7 +12,7 @@ from operator import or_
 
 from codedata.agent import Failed
 from codedata.analysis.analyse import tests_by_function
-from codedata.bugs.prove import steps_to
+from codedata.bugs.effects import steps_to
 from codedata.records import Analysis, Coverage, Object
 
 PAGE = 25         # hotspots of a page

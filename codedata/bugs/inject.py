@@ -29,15 +29,15 @@ from codedata.agent import (
 )
 from codedata.analysis.measure import READ
 from codedata.bounded import inside
+from codedata.bugs.effects import symbols_at
 from codedata.bugs.hotspots import CodeMap
-from codedata.bugs.prove import symbols_at
 from codedata.code.entities import SourceFile, grammar, language_of, tree_of
 from codedata.code.patches import diff_of, hunks_of
 from codedata.errors import Excluded, Interrupted, ItemFailed, Trouble
 from codedata.llm import Models
 from codedata.llm.reply_log import current_reply_log
 from codedata.progress import named
-from codedata.records import Analysis, Candidate, Candidates, Coverage, Environment
+from codedata.records import Analysis, Candidates, Coverage, Environment, ProposedChange
 from codedata.run_loop import Stage
 from codedata.sandbox import Sandbox
 from codedata.sandbox.factory import SandboxFactory
@@ -134,7 +134,7 @@ class Submission:
     max_runs: int
     n_runs: int = 0
     trouble: str = ""                    # why the last one did not count
-    candidate: Candidate | None = None
+    candidate: ProposedChange | None = None
 
     def submit(self, sandbox: Sandbox, answer: str) -> str | Stop:
         """Hand in your bug: the difference between the source as it is now and as it was. The whole
@@ -277,14 +277,15 @@ class Injector:
         finally:
             self._host.forget(label)
 
-    def _earlier(self, item: AgentItem) -> list[tuple[str, Candidate]]:
+    def _earlier(self, item: AgentItem) -> list[tuple[str, ProposedChange]]:
         """Return (name, bug) of the other agents' bugs in the same repository."""
         prefix = f"{item.repo_name}.{METHOD}-"
         return [(name, bug) for name in self._candidates.names()
                 if name.startswith(prefix) and name != item.name
                 for bug in self._candidates.read(name).candidates]
 
-    def _task(self, item: AgentItem, workdir: str, earlier: list[tuple[str, Candidate]]) -> str:
+    def _task(self, item: AgentItem, workdir: str,
+              earlier: list[tuple[str, ProposedChange]]) -> str:
         """Return the task of an agent."""
         bugs = "\n".join(f"- {name}, in {bug['symbol'] or 'no function'}: {bug['summary']}"
                          for name, bug in earlier)

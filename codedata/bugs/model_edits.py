@@ -31,7 +31,7 @@ from codedata.bugs.operators.syntax import syntax_of
 from codedata.code.entities import Entity, SourceFile, entities_of, is_test_file, tree_of
 from codedata.errors import Excluded
 from codedata.llm import Models, Reply
-from codedata.records import Analysis, Candidate, Coverage, Environment
+from codedata.records import Analysis, Coverage, Environment, ProposedChange
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
@@ -89,7 +89,7 @@ class ModelEditor:
             "a call for each candidate, more where a reply is not taken")
 
     def make(self, item: BatchItem, environment: Environment, analysis: Analysis | None,
-             coverage: Coverage | None) -> tuple[list[Candidate], dict]:
+             coverage: Coverage | None) -> tuple[list[ProposedChange], dict]:
         """Return one candidate, and what its calls took. Raise Excluded where there are fewer
         functions."""
         places = self._places.get(item, environment, analysis, coverage)
@@ -101,7 +101,7 @@ class ModelEditor:
         order = random.Random(f"{item.seed} {place.function.id}")
         hints = order.sample(self._hints, len(self._hints))[turn::turns]
 
-        def read(reply: Reply) -> Candidate | None:
+        def read(reply: Reply) -> ProposedChange | None:
             calls.append(reply.call)
             try:
                 return candidate_in(reply.text, place, self._strategy)
@@ -197,7 +197,7 @@ def without_body(place: Place) -> str:
 
 # what it answers ---------------------------------------------------------------------------------
 
-def candidate_in(reply: str, place: Place, strategy: str) -> Candidate:
+def candidate_in(reply: str, place: Place, strategy: str) -> ProposedChange:
     """Return the candidate that a reply makes of a function. Raise Rejected where it makes none."""
     function, file = place.function, place.file
     found = [value for *_, value in json_objects(reply)

@@ -6,17 +6,17 @@ from functools import partial
 from pathlib import Path
 
 from codedata.analysis.analyse import COVERAGE_FIELDS
+from codedata.bugs.effects import Batch, check_repository, grade_of, new_messages_of
 from codedata.bugs.instances import is_of_scale
-from codedata.bugs.prove import Batch, check_repository, grade_of, new_messages_of
 from codedata.bugs.register import why_not_chosen
 from codedata.code.patches import normalised
 from codedata.records import (
     BugConfig,
     BugVerdict,
-    Candidate,
     Candidates,
     Coverage,
     Environment,
+    ProposedChange,
     Verdicts,
 )
 from codedata.settings import Settings
@@ -81,7 +81,8 @@ def _verdicts(record: Candidates, environment: Environment, screened: list[Scree
                     seconds)
 
 
-def _verdict(repo_name: str, candidate: Candidate, shown: Screened, n_passed: int) -> BugVerdict:
+def _verdict(repo_name: str, candidate: ProposedChange, shown: Screened,
+             n_passed: int) -> BugVerdict:
     """Return the verdict on a candidate. Of one that combines bugs, each has to show."""
     verdict, reason = shown.verdict, shown.reason
     parts = candidate.get("parts") or []
@@ -97,11 +98,11 @@ def _verdict(repo_name: str, candidate: Candidate, shown: Screened, n_passed: in
                       good=verdict == GOOD, reason=reason, evidence=evidence)
 
 
-def operator_of(candidate: Candidate) -> str:
+def operator_of(candidate: ProposedChange) -> str:
     """Return the name of the operator that made a candidate."""
     return str(candidate.get("operator") or BY_HAND)
 
 
-def name_of(repo_name: str, candidate: Candidate) -> str:
+def name_of(repo_name: str, candidate: ProposedChange) -> str:
     """Return the instance id of a candidate."""
     return f"{repo_name}.{operator_of(candidate)}.{normalised(candidate['diff'])[:8]}"

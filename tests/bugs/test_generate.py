@@ -11,8 +11,8 @@ from conftest import REPO, edit, run_script
 from heron_environment import an_environment, write_env
 from judged import read_json
 
+from codedata.bugs.effects import symbols_at
 from codedata.bugs.generate import draw, program_of
-from codedata.bugs.prove import symbols_at
 from codedata.bugs.register import patterns, why_whole_suite
 from codedata.code.entities import SourceFile, read_sources
 from codedata.code.patches import normalised

@@ -12,8 +12,8 @@ from proven import write_candidate
 from setups import CA_BUNDLE, interrupted, without_engine
 
 from codedata.analysis.analyse import analysis_of
+from codedata.bugs.effects import new_messages, symbols_at
 from codedata.bugs.kind import agents_candidates
-from codedata.bugs.prove import new_messages, symbols_at
 from codedata.code.entities import SourceFile, Sources
 from codedata.code.patches import normalised
 from codedata.records import Task
