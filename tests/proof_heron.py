@@ -5,13 +5,17 @@ from __future__ import annotations
 import difflib
 import os
 import threading
+from pathlib import Path
 
 import pytest
-from heron_environment import an_environment
+from conftest import write_json
+from heron_environment import an_environment, write_env
 from projects import make_lean
 
+from codedata.analysis.analyse import analysis_of
 from codedata.bugs.instances import AGENT
 from codedata.bugs.kind import Bugs
+from codedata.code.entities import SourceFile, Sources
 from codedata.records import Environment, Task
 from codedata.sandbox import docker_engine, open_sandbox
 from codedata.sandbox.factory import SandboxFactory
@@ -67,6 +71,8 @@ def test_fly():
         file.write("# seen")
     assert fly() == "away"
 '''
+SOURCES = Sources([SourceFile("heron.py", "python", HERON.encode(), False),
+                   SourceFile("tests/test_words.py", "python", WORDS.encode(), True)])
 BROKEN = [f"tests/test_words.py::test_words[{said}]"
           for said in ("A heron", "caf\\xe9 [1m] Q", "x::y Z")]
 WORKING = ["tests/test_words.py::test_none",
@@ -97,6 +103,14 @@ def environment_of(**fields) -> Environment:
     return Environment(**an_environment(**{
         "image_name": IMAGE, "base_commit": "", "install_script": "true\n",
         "test_case_result": cases, **fields}))
+
+
+def write_root(root: Path) -> None:
+    """Write heron's environment and its analysis."""
+    environment = environment_of()
+    write_env(root, vars(environment))
+    write_json(root / "analysis/heron.json", vars(
+        analysis_of(environment.repo, "heron", "", SOURCES, [])))
 
 
 def factory_of(**sandbox) -> SandboxFactory:

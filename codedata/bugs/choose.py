@@ -32,19 +32,14 @@ AGAIN = "Delete the file and run: python bug_inject.py scale --steps validate"
 class GoodCandidate:
     """Hold what is known of a good candidate."""
 
-    name: str          # its instance id: <repo_name>.<operator>.<8 hex digits of the change>
-    repo_name: str
+    name: str          # of its task: <repo_name>.<operator>.<8 hex digits of the change>
+    instance_id: str   # under which ledgers list it: the repository's name
     operator: str
     place: str         # id of the changed function, or the path where it is in none
     failing: str       # digest of the tests that notice it
     n_failing: int
     is_subtle: bool
     digests: dict[str, str]   # of its base commit and its diff, which the proof reads
-
-    @property
-    def instance_id(self) -> str:
-        """Return the name under which ledgers list it: the repository's."""
-        return self.repo_name
 
     @property
     def change(self) -> str:
@@ -94,8 +89,8 @@ def _choose_all(root: Path, settings: BugSettings, found: Iterable[GoodCandidate
     refused = {name for stage, name in bugs.ledger.excluded if stage == STAGE}
     by_repository = defaultdict(list)
     for good in found:
-        if (good.repo_name, good.change) not in of_agents:
-            by_repository[good.repo_name].append(good)
+        if (good.instance_id, good.change) not in of_agents:
+            by_repository[good.instance_id].append(good)
     for _, several in sorted(by_repository.items()):
         for good in choose(several, settings, refused.union(bugs.names())):
             yield good.name

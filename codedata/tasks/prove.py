@@ -28,12 +28,12 @@ from codedata.sandbox.factory import WORKDIR, SandboxFactory
 from codedata.sandbox.registry import image_name
 from codedata.store import digest
 from codedata.suites.contexts import sources_in
-from codedata.suites.environments import image_of, open_environment
+from codedata.suites.environments import JUDGED_BY, image_of, open_environment
 from codedata.suites.source import Files, commit_date, is_text
 from codedata.suites.suite import Run, compare
 from codedata.suites.test_results import place_of
 from codedata.tasks.eval_script import eval_script, misread, run_evaluation, script_of
-from codedata.tasks.first_run import LOG_CHARS, patch_source
+from codedata.tasks.first_run import LOG_CHARS, Screened, ScreeningRules, patch_source
 from codedata.tasks.folder import image_of as image_of_task
 from codedata.tasks.folder import proven, with_about
 from codedata.tasks.grade import Grader
@@ -43,12 +43,9 @@ from codedata.tasks.kinds import BrokenRun, Candidate, Kind
 from codedata.tasks.known_files import KnownFiles
 from codedata.tasks.repository import SuiteVerifier, task_of, with_image
 from codedata.tasks.suite_outcomes import (
-    FAILED,
     PASSED,
-    broken_in,
     check_drift,
     ignored_tests,
-    judged,
     known_results,
     outcome_of,
     time_limit,
@@ -125,8 +122,7 @@ class PatchProver:
     def unchanged_run(self, environment: Environment, label: str) -> UnchangedRun:
         """Return what the suite shows as it is, which is run once for all candidates. Raise
         ItemFailed where that is not what env/ says, Excluded where graders could not read it."""
-        key = digest([environment.repo_name, environment.base_commit, environment.image_name,
-                      environment.test_script, environment.test_case_result, environment.flaky])
+        key = digest([getattr(environment, name) for name in ("repo_name", *JUDGED_BY)])
         begin_step("tests without the patch", 1, STEPS)
         with self._locks[key]:
             if key not in self._unchanged:
@@ -179,13 +175,12 @@ class PatchProver:
                 raise Excluded(reason, candidate.name)
             run, printed = run_evaluation(
                 sandbox, script, time_limit(environment, self._factory.run_timeout_s))
-        outcome = outcome_of(run, known)
-        _, reason = judged(outcome, known, self._kind.max_broken_share)
-        if reason := reason or misread(run, printed):
+        shown = self._shown(run, known)
+        if reason := shown.reason or misread(run, printed):
             raise Excluded(reason, candidate.name)
         log = printed.rpartition(MARKS[1])[2].strip()[-LOG_CHARS:]
-        return BrokenRun(before, after, known, broken_in(outcome, known), log,
-                         _row("changed", run, known))
+        return BrokenRun(before, after, known, shown.failing, log,
+                         _row("changed", run, shown))
 
     # the image -----------------------------------------------------------------------------------
 
@@ -281,13 +276,13 @@ class PatchProver:
             return rows, f"its verifier does not reward the gold patch ({e.run}): {log}"
         begin_step("tests in its image", 5, STEPS)
         run, reason = self._run_image(image, script_of(task), label)
-        statuses = outcome_of(run, first.known).statuses
-        unexpected = [*(test for test in first.pass_to_pass if statuses.get(test) != PASSED),
-                      *(test for test in first.fail_to_pass if statuses.get(test) not in FAILED)]
-        if unexpected and not reason:
-            reason = ("these tests come out otherwise than in the first run with the patch: "
-                      f"{printable(named(unexpected))}")
-        return [_row("untouched", run, first.known), *rows], reason and f"its image: {reason}"
+        shown = self._shown(run, first.known)
+        unexpected = sorted({*shown.failing} ^ {*first.fail_to_pass})
+        if unexpected:
+            reason = reason or ("these tests come out otherwise than in the first run with the "
+                                f"patch: {printable(named(unexpected))}")
+        reason = reason or shown.reason
+        return [_row("untouched", run, shown), *rows], reason and f"its image: {reason}"
 
     def _run_image(self, image: str, script: str, label: str) -> tuple[Run, str]:
         """Return a run of an evaluation script in an image, and why graders would read something
@@ -296,8 +291,13 @@ class PatchProver:
             run, printed = run_evaluation(sandbox, script, self._factory.run_timeout_s)
         return run, misread(run, printed)
 
+    def _shown(self, run: Run, known: Mapping[str, str]) -> Screened:
+        """Return what a run with the change shows, compared with the results without it."""
+        rules = ScreeningRules(self._kind.max_broken_share)
+        return rules.screened(outcome_of(run, known), known, "full", len(run.results))
 
-def _row(name: str, run: Run, known: Mapping[str, str]) -> Object:
+
+def _row(name: str, run: Run, shown: Screened) -> Object:
     n_passed = sum(case.status == PASSED for case in run.results)
-    return {"of": name, "broken": len(broken_in(outcome_of(run, known), known)), "passed": n_passed,
-            "cases": len(run.results), "exit_code": run.exit_code, "seconds": run.seconds}
+    return {"of": name, "broken": len(shown.failing), "passed": n_passed, "cases": shown.n_run,
+            "exit_code": run.exit_code, "seconds": run.seconds}

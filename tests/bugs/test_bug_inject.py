@@ -29,7 +29,6 @@ from scenario import Scenario
 from setups import CA_BUNDLE, wait_till_reaped
 
 from codedata.records import Task
-from codedata.sandbox import docker_engine
 from codedata.store import Store
 from codedata.tasks.folder import GOLD, REVERSE, image_of, text_in
 
@@ -185,17 +184,6 @@ def test_what_a_person_edits_is_proven_again_kept_or_left_out_by_name(root, mode
     assert told.keys() == {old, kept} and told[kept] == "I say so."   # --prune takes the orphan
     bug_inject(root, model, "--prune")
     assert not (root / f"task/{old}").exists() and not (root / f"bug/{old}.json").exists()
-
-
-@pytest.mark.docker
-def test_a_bug_whose_image_is_gone_is_proven_again_and_nothing_is_paid_again(root, model):
-    (name, bug), *_ = bugs(root).items()
-    subprocess.run(["docker", "image", "rm", "-f", image_of(bug)], check=True, capture_output=True)
-    is_idle, done = no_call(model), bug_inject(root, model)
-    assert done.returncode == 0 and is_idle()
-    assert bugs(root)[name].proof["image_id"] == docker_engine.image_id(image_of(bug)) != (
-        bug.proof["image_id"])
-    assert bug_inject(root, model).stderr.count("nothing to do") == 6
 
 
 @pytest.fixture

@@ -1,12 +1,9 @@
 """Test that candidates become tasks, by the one resume mechanism."""
 from __future__ import annotations
 
-import shutil
-
 import pytest
-from conftest import edit, ledger_lines, run_script, start_script, write_json
-from heron_environment import write_env
-from proof_heron import BROKEN, BUG, BUG_LINE, GOLD_LINE, HERON, WORDS, diff, environment_of
+from conftest import edit, ledger_lines, run_script, start_script
+from proof_heron import BROKEN, BUG, GOLD_LINE, HERON, SOURCES, diff, write_root
 from proof_heron import heron as heron  # a fixture
 from proven import write_candidate
 from setups import CA_BUNDLE, interrupted, without_engine
@@ -14,7 +11,6 @@ from setups import CA_BUNDLE, interrupted, without_engine
 from codedata.analysis.analyse import analysis_of
 from codedata.bugs.effects import new_messages, symbols_at
 from codedata.bugs.kind import agents_candidates
-from codedata.code.entities import SourceFile, Sources
 from codedata.code.patches import normalised
 from codedata.records import Task
 from codedata.sandbox import docker_engine
@@ -23,8 +19,6 @@ from codedata.tasks.folder import edited_parts, verifier_config
 from codedata.tasks.verifier.junit import escaped_name
 
 STEP = ["agent", "--steps", "prove", *(["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else [])]
-SOURCES = Sources([SourceFile("heron.py", "python", HERON.encode(), False),
-                   SourceFile("tests/test_words.py", "python", WORDS.encode(), True)])
 FAR = diff(GOLD_LINE, "    return [word for word in said.split() if herons.isalpha()]")
 
 
@@ -49,10 +43,7 @@ def read_task(root, name: str) -> Task:
 @pytest.fixture
 def root(heron, tmp_path):
     """Make a root with heron's environment and analysis; the images of its bugs go in the end."""
-    environment = environment_of()
-    write_env(tmp_path, vars(environment))
-    analysis = analysis_of(environment.repo, "heron", "", SOURCES, [])
-    write_json(tmp_path / "analysis/heron.json", vars(analysis))
+    write_root(tmp_path)
     yield tmp_path
     for name in bugs_in(tmp_path):
         docker_engine.connect().remove_image(f"codedata-bug/{name}", force=True)
@@ -95,25 +86,6 @@ def test_good_candidates_become_tasks_and_others_are_left_out_with_the_reason(ro
 
 
 @pytest.mark.docker
-def test_an_edited_candidate_is_proven_and_its_former_task_is_an_orphan(root):
-    candidate(root, 1, BUG)
-    candidate(root, 2, BUG)
-    assert prove(root).returncode == 0
-    old, = bugs_in(root)
-    candidate(root, 1, diff(GOLD_LINE, BUG_LINE.replace("isalpha", "islower")))
-    done = prove(root)   # the second is the first of its kind now
-    assert done.returncode == 0 and "wrote 2" in done.stderr and f"orphan: {old}" in done.stderr
-    assert len(bugs_in(root)) == 3
-    kept = next(name for name in bugs_in(root) if name.startswith("heron.agent-2"))
-    (root / f"task/{kept}/solution/gold.patch").write_text("")
-    assert f"edited: {kept}" in prove(root).stderr
-    assert edited_parts(read_task(root, kept)) == ["solution/"]
-    shutil.rmtree(root / f"task/{kept}")
-    assert prove(root, "--only", "heron.agent-2").returncode == 0
-    assert not edited_parts(read_task(root, kept))
-
-
-@pytest.mark.docker
 def test_an_engine_that_goes_in_the_middle_leaves_no_task_and_the_next_run_goes_on(root):
     candidate(root, 1, BUG)
     done = without_engine("bug_inject.py", root, *STEP)
@@ -144,6 +116,9 @@ def test_a_change_counts_once_for_each_commit_and_under_its_own_repository(tmp_p
     assert {name.rpartition(".")[0]: found.read(name).refused for name in found.names()} == {
         "heron.agent-1": "", "heron.agent-2": "",
         "heron.agent-3": "it is the same change as heron.agent-2"}
+    edit(tmp_path / "bug/_candidates/heron.agent-2.json", candidates=[])
+    found = agents_candidates(tmp_path).open()   # the third is the first by now
+    assert [found.read(name).refused for name in found.names()] == ["", ""]
     assert "another repository: 'heron'" in str(found.broken[0])
     assert found.covers("crane.agent-1.0123abcd")   # it may be of the broken file
 

@@ -6,25 +6,20 @@ import shutil
 import subprocess
 
 import pytest
-from conftest import edit, eventually, kill, ledger_lines, run_script, start_script, write_json
-from heron_environment import write_env
+from conftest import edit, eventually, kill, ledger_lines, run_script, start_script
 from judged import read_json
-from proof_heron import BUG, HERON, WORDS, environment_of
+from proof_heron import BUG, write_root
 from proof_heron import heron as heron  # a fixture
 from proven import bug_images
 from scaled import id_of
 from setups import CA_BUNDLE, made_here, wait_till_reaped
 
-from codedata.analysis.analyse import analysis_of
-from codedata.code.entities import SourceFile, Sources
 from codedata.records import Task
 from codedata.sandbox import docker_engine
 from codedata.store import Store
 from codedata.tasks.folder import edited_parts, image_of
 
 pytestmark = pytest.mark.docker
-SOURCES = Sources([SourceFile("heron.py", "python", HERON.encode(), False),
-                   SourceFile("tests/test_words.py", "python", WORDS.encode(), True)])
 SETTINGS = ("[bug]\nmax_candidates = 8\nmax_instances = 2\nmax_per_failing_set = 2\n")
 
 
@@ -42,10 +37,7 @@ def bugs_in(root) -> list[str]:
 def finished(heron, tmp_path_factory):
     """Run all steps, and return the root; the images of all bugs go in the end."""
     root = tmp_path_factory.mktemp("scaled")
-    environment = environment_of()
-    write_env(root, vars(environment))
-    analysis = analysis_of(environment.repo, "heron", "", SOURCES, [])
-    write_json(root / "analysis/heron.json", vars(analysis))
+    write_root(root)
     (root / "chain.toml").write_text(SETTINGS)
     done = scale(root)
     assert done.returncode == 0, done.stderr
