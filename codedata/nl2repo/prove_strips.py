@@ -116,10 +116,10 @@ class StripProver:
         ids = [i for i, id in enumerate(coverage.functions) if id in wanted]
         alone = replace(coverage, function_sets=[ids],
                         tests=[{**free[name], "functions": 0} for name in sorted(odd)])
-        with Screener(environment, alone, "", time_limit(environment, self._host.run_timeout_s),
+        with Screener(environment, alone, time_limit(environment, self._host.run_timeout_s),
                       self._host, label, ScreeningRules(ALL)) as screener:
             shown, = screener.screen([patch.diff])
-        if shown and not screener.why_whole:
+        if shown:
             odd -= {*shown.failing}
         return f"tests fail that do not need it: {printable(named(sorted(odd)))}" if odd else ""
 
