@@ -35,7 +35,6 @@ from codedata import cli
 from codedata.bugs.instances import ProvenBug
 from codedata.bugs.operators import unique_edits
 from codedata.bugs.preprocess import Analyses
-from codedata.bugs.register import why_not_chosen
 from codedata.code.entities import Rules, read_sources
 from codedata.code.patches import normalised
 from codedata.config import load
@@ -194,8 +193,7 @@ def screening(work: Path, name: str, args) -> dict:
     diffs = random.Random(name).sample(diffs, min(args.n, len(diffs)))
     in_flow, half = diffs[:N_FLOW], N_FLOW // 2
     flow = [smith_flow(environment, diff) for diff in in_flow[:half]]
-    with Screener(environment, coverage, why_not_chosen(config, coverage, environment),
-                  config.timeout_s, host, "bench", rules) as screener:
+    with Screener(environment, coverage, config.timeout_s, host, "bench", rules) as screener:
         warm_s, _ = timed(screener.screen, [])
         screened_s, shown = timed(screener.screen, diffs)
     flow += [smith_flow(environment, diff) for diff in in_flow[half:]]

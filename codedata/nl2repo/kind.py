@@ -124,10 +124,10 @@ class Strips:
         alone = replace(coverage, function_sets=[ids], tests=[
             {**unrelated[name], "functions": 0} for name in sorted(failing)])
         limit_s = time_limit(environment, self._host.run_timeout_s)
-        with Screener(environment, alone, "", limit_s, self._host, label,
-                      ScreeningRules(ALL)) as screener:
+        rules = ScreeningRules(self.max_broken_share)
+        with Screener(environment, alone, limit_s, self._host, label, rules) as screener:
             shown, = screener.screen([candidate.diff])
-        if shown and not screener.why_whole:
+        if shown:
             failing -= {*shown.failing}
         names = printable(named(sorted(failing)))
         return f"tests fail that do not need it: {names}" if failing else ""

@@ -36,7 +36,7 @@ class Screened:
     reason: str              # the same in words that an agent can act on; "" where it is good
     failing: list[str] = field(default_factory=list)   # tests that passed before, sorted
     skipped: list[str] = field(default_factory=list)   # the same, where they do not count
-    how: str = "full"        # full: in a fresh container; swap | import | suite: in a warm one
+    how: str = "full"        # swap | import: in a warm sandbox; full: all tests in a fresh one
     n_run: int = 0           # tests that ran
     seconds: Seconds = 0.0   # of the run
     new_messages: list[str] = field(default_factory=list)   # of a linter, where a kind asks one
@@ -71,16 +71,16 @@ class FirstRun:
 
 
 def first_run(environment: Environment, patch: str, host: SandboxFactory, label: str,
-              rules: ScreeningRules) -> FirstRun:
-    """Return a run with the patch, compared with the results in env/. Raise ItemFailed or Excluded
-    where the environment cannot be opened."""
+              rules: ScreeningRules, limit_s: float = 0.0) -> FirstRun:
+    """Return a run with the patch within some seconds, by default as the suite needs, compared with
+    the results in env/. Raise ItemFailed or Excluded where the environment cannot be opened."""
     begin_step("tests in a fresh container")
     with open_environment(environment, host, label) as sandbox:
         before, after, reason = patch_source(sandbox, patch)
         if reason:
             return FirstRun(Screened(REFUSED, reason))
         run = run_suite(sandbox, environment.test_script,
-                        time_limit(environment, host.run_timeout_s))
+                        limit_s or time_limit(environment, host.run_timeout_s))
     known = known_results(environment)
     shown = rules.screened(outcome_of(run, known), known, "full", len(run.results))
     return FirstRun(shown, sum(case.status == PASSED for case in run.results),

@@ -1,12 +1,12 @@
 """Screen changes of a repository: say which tests fail with each, in a sandbox that stays warm.
 
-    with Screener(environment, coverage, "", limit_s, host, label, max_broken_share) as screener:
+    with Screener(environment, coverage, limit_s, host, label, ScreeningRules(0.5)) as screener:
         for shown in screener.screen(diffs):
             ...
 
-A plugin of pytest judges a batch in the project's own process (pytest_screen.py). Where that cannot
-be, the whole suite runs for each change in the same sandbox, which is put back after it. Screening
-proves nothing (tasks/prove.py does). Its stage is in tasks/screen_stage.py.
+A plugin of pytest judges a batch in the project's own process (pytest_screen.py). What it cannot
+judge is left to a run of the whole suite (first_run.py). Screening proves nothing (prove.py does).
+Its stage is in screen_stage.py.
 """
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.sandbox.process_labels import temporary_folder
 from codedata.suites.contexts import sources_in
 from codedata.suites.environments import open_environment
-from codedata.suites.source import Files, is_text, restore
-from codedata.suites.suite import CRASHED, PLUGINS, place_plugin, run_script, run_suite
+from codedata.suites.source import Files, is_text
+from codedata.suites.suite import CRASHED, PLUGINS, place_plugin, run_script
 from codedata.tasks.covering_tests import CoveringTests
 from codedata.tasks.first_run import Screened, ScreeningRules
-from codedata.tasks.suite_outcomes import PASSED, Outcome, known_results, outcome_of
+from codedata.tasks.suite_outcomes import PASSED, Outcome, known_results
 from codedata.texts import printable
 
 FOLDER = f"{PLUGINS}screen"
@@ -46,12 +46,7 @@ START_S = 120              # seconds for a driver to start, beside a run of the 
 CANDIDATE_S = 60           # seconds for each candidate: its process has a far smaller limit
 MAX_LEFT_OUT = 0.05        # share of the tests that may come out otherwise in a forked process
 READ_EVERY_S = 2.0         # how often the driver's answers are read while it runs
-# the bytecode of another change is taken for this one's where size and second are the same
-NO_BYTECODE = "find . -name __pycache__ -prune -exec rm -rf {} +"
-# list what is in the source's folder; remove what is new, and fail if more differs
-THERE = "/tmp/codedata-there"
-LIST = "find . -path ./.git -prune -o -print0 | LC_ALL=C sort -z"
-CLEAN = f"{LIST} | LC_ALL=C comm -z -13 {THERE} - | xargs -0r rm -rf; {LIST} | cmp -s - {THERE}"
+WHOLE_SUITE = "the whole suite runs for each candidate"
 
 
 Found = dict[int, tuple[Screened, Files, Files]]   # with the changed files before and after
@@ -108,17 +103,17 @@ class UnchangedRun:
 class Screener:
     """Judge changes of one environment. It keeps a sandbox open until close()."""
 
-    def __init__(self, environment: Environment, coverage: Coverage | None, why_whole: str,
-                 limit_s: float, host: SandboxFactory, label: str, rules: ScreeningRules):
-        """Take what the tests ran, why the whole suite has to run instead, or "", and the seconds
-        of a run of it."""
+    def __init__(self, environment: Environment, coverage: Coverage, limit_s: float,
+                 host: SandboxFactory, label: str, rules: ScreeningRules):
+        """Take what the tests ran, and the seconds of a run of the whole suite."""
         self.environment, self.known = environment, known_results(environment)
-        self._coverage, self.why_whole, self._limit_s = coverage, why_whole, limit_s
+        self._coverage, self._limit_s = coverage, limit_s
         self._host, self._label, self._rules = host, label, rules
         self._passed = sorted(name for name, status in self.known.items() if status == PASSED)
         self._open = ExitStack()
         self._sandbox: Sandbox | None = None
         self._is_fresh = False                 # whether nothing has been judged in the sandbox
+        self.why_none = ""                     # why no driver can judge, "" where one can
         self._variables: dict[str, str] = {}   # that load the driver
         self._texts: dict[str, str] = {}
         self._covering: CoveringTests | None = None
@@ -132,14 +127,11 @@ class Screener:
 
     @property
     def note(self) -> str:
-        """Return how it judges otherwise than by tests that were chosen, or "" where it does not.
-        """
-        if self.why_whole:
-            return f"the whole suite runs for each candidate, as {self.why_whole}"
+        """Return how it judges otherwise than by all tests that may notice, or ""."""
         if self._unchanged and self._unchanged.left_out:
             return ("these tests do not judge, as they come out otherwise in a forked process: "
                     f"{printable(named(self._unchanged.left_out))}")
-        return ""
+        return self.why_none and f"{WHOLE_SUITE}, as {self.why_none}"
 
     def close(self) -> None:
         """Remove the sandbox."""
@@ -148,7 +140,8 @@ class Screener:
 
     def screen(self, diffs: Sequence[str]) -> list[Screened | None]:
         """Return what each diff shows; None for one that only the whole suite in a fresh sandbox
-        can judge: it does more than change sources, or leaves something in them."""
+        can judge: it does more than change sources, or leaves something in the sandbox, or
+        `why_none` says why none can be judged here."""
         shown: dict[int, Screened] = {}
         for found, in_doubt in self.verdicts(diffs):
             shown |= {i: screened for i, (screened, _, _) in found.items()}
@@ -163,26 +156,25 @@ class Screener:
         only one in its sandbox is sure."""
         with ExitStack() as failed:
             failed.callback(self.close)
-            self.opened()
+            if not self.is_opened():
+                return
             changes = {i: change for i, diff in enumerate(diffs) if (change := self._change(diff))}
             batches = [[*changes]] if changes else []
-            while batches:
+            while batches and self.is_opened():
                 left = {i: changes[i] for i in batches.pop()}
-                self.opened()
                 is_sure, self._is_fresh = self._is_fresh and len(left) == 1, False
                 begin_step("screening")
                 seen: list[int] = []
-                is_lost = yield from (self._by_suite if self.why_whole else self._by_driver)(
-                    left, seen)
+                is_lost = yield from self._judge(left, seen)
                 is_bad = bool(seen) and not is_sure and not self._is_unchanged()
-                if is_bad:
-                    yield {}, seen
-                else:
-                    seen = []
                 if is_bad or is_lost:
                     self.close()
-                middle = (len(seen) + 1) // 2
-                batches += filter(None, ([*left], seen[middle:], seen[:middle]))
+                if is_bad:
+                    yield {}, seen
+                    middle = (len(seen) + 1) // 2
+                    batches += filter(None, (seen[middle:], seen[:middle]))
+                if left:
+                    batches.append([*left])
             failed.pop_all()
 
     def _change(self, diff: str) -> SourceChange | None:
@@ -192,8 +184,6 @@ class Screener:
             return None
         if not edits or any(map(is_test_file, edits)):
             return None
-        if self.why_whole:
-            return SourceChange(edits, None)
         found = [self._covering.tests_of(path, edit) for path in edits for edit in edits[path]]
         return SourceChange(edits, self._ids_of([name for names, _ in found for name in names]),
                             any(at_import for _, at_import in found))
@@ -206,33 +196,25 @@ class Screener:
         return sorted((id for name, id in ids.items() if name in wanted),
                       key=lambda id: ranks[_file_of(id)])
 
-    def _files(self, change: SourceChange) -> tuple[Files, Files]:
-        """Return the files of a change as they are, and with it."""
-        return ({path: self._texts[path].encode() for path in change.edits},
-                {path: edited(self._texts[path], edits).encode()
-                 for path, edits in change.edits.items()})
-
     # opening -------------------------------------------------------------------------------------
 
-    def opened(self) -> Sandbox:
-        """Return the sandbox, opened where there is none."""
-        if self._sandbox is None:
+    def is_opened(self) -> bool:
+        """Open the sandbox, where there is none. Return whether a driver can judge in it."""
+        if self._sandbox is None and not self.why_none:
             begin_step("tests without a change")
             self._sandbox = self._open.enter_context(
                 open_environment(self.environment, self._host, self._label))
             self._is_fresh = True
-            if not self._texts:
+            self._variables = place_plugin(self._sandbox, "screen", {})
+            if not self._unchanged:
                 self._texts = {file.path: file.text.decode() for file
                                in sources_in(self._sandbox).files if is_text(file.text)}
-            if not self.why_whole:
-                self._variables = place_plugin(self._sandbox, "screen", {})
-            if not (self.why_whole or self._unchanged):
                 try:
                     self._unchanged = self._found_unchanged()
                     self._covering = CoveringTests(self._coverage, self._texts)
                 except Unscreenable as e:
-                    self.why_whole = str(e)
-        return self._sandbox
+                    self.why_none = str(e)
+        return not self.why_none
 
     def _found_unchanged(self) -> UnchangedRun:
         """Return a run without a change: one in which modules beside the project's are there from
@@ -273,17 +255,14 @@ class Screener:
     def _is_unchanged(self) -> bool:
         """Return whether a run without a change is what it was in the fresh sandbox."""
         begin_step("tests without a change")
-        if self.why_whole:
-            screened, is_lost = self._run_suite(UNCHANGED)
-            return screened.verdict == "survives" and not is_lost
         with suppress(Unscreenable):
             found = self._run_unchanged(self._unchanged.modules)
             return found.ids.keys() >= self._unchanged.ids.keys()
         return False
 
-    # with the driver -----------------------------------------------------------------------------
+    # the driver ----------------------------------------------------------------------------------
 
-    def _by_driver(self, left: dict[int, SourceChange], seen: list[int]):
+    def _judge(self, left: dict[int, SourceChange], seen: list[int]):
         """Move changes from `left` to `seen`, and yield what the driver shows of them. Return
         whether the sandbox is lost. A change that the driver cannot judge, that ends it or that
         leaves something behind is in neither."""
@@ -303,7 +282,10 @@ class Screener:
                     continue
                 left.pop(last, None)
                 if not is_dirty and answer.how != "suite":
-                    found[last] = self._read(answer), *self._files(changes[last])
+                    edits = changes[last].edits
+                    found[last] = (
+                        self._read(answer), {path: self._texts[path].encode() for path in edits},
+                        {path: edited(self._texts[path], edits[path]).encode() for path in edits})
             seen += found
             yield found, []
         is_lost = bool(left) or is_dirty
@@ -358,33 +340,6 @@ class Screener:
                           answer.timed_out or answer.signal == SIGXCPU,
                           answer.signal and CRASHED + answer.signal, answer.stopped)
         return self._rules.screened(outcome, self.known, answer.how, answer.n_run)
-
-    # the whole suite -----------------------------------------------------------------------------
-
-    def _by_suite(self, left: dict[int, SourceChange], seen: list[int]):
-        """Do as _by_driver() does, by a run of the whole suite for each change."""
-        is_lost = False
-        while left and not is_lost:
-            i = next(iter(left))
-            change = left.pop(i)
-            screened, is_lost = self._run_suite(change)
-            seen.append(i)
-            yield {i: (screened, *self._files(change))}, []
-        return is_lost
-
-    def _run_suite(self, change: SourceChange) -> tuple[Screened, bool]:
-        """Return what the whole suite shows of a change, and whether the sandbox is lost."""
-        sandbox = self._sandbox
-        try:
-            sandbox.run(f"{NO_BYTECODE}; [ -e {THERE} ] || {LIST} >{THERE}")
-            sandbox.put(self._files(change)[1], ".")
-            run = run_suite(sandbox, self.environment.test_script, self._limit_s)
-            outcome, n_run = outcome_of(run, self.known), len(run.results)
-            is_lost = bool(restore(sandbox, self.environment.base_commit or "HEAD")[1]
-                           or not sandbox.run(CLEAN).ok or run.timed_out)
-        except SandboxDied:
-            outcome, n_run, is_lost = Outcome({}, exit_code=CRASHED), 0, True
-        return self._rules.screened(outcome, self.known, "suite", n_run), is_lost
 
 
 def _parsed(text: bytes, n: int) -> list[DriverAnswer]:

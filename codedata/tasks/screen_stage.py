@@ -23,7 +23,7 @@ from codedata.states import Reads, Writes
 from codedata.store import Derived, digest
 from codedata.suites.environments import JUDGED_BY, labelled
 from codedata.tasks.first_run import FirstRun, Screened, ScreeningRules, first_run
-from codedata.tasks.screen import Found, Screener
+from codedata.tasks.screen import WHOLE_SUITE, Found, Screener
 from codedata.tasks.suite_outcomes import GOOD, time_limit
 
 
@@ -35,7 +35,7 @@ class DiffsToScreen:
     coverage: Coverage | None
     record_of: Callable       # (verdicts, one a diff; seconds) → the record that is written
     why_whole: str = ""       # why no tests can be chosen for a diff; "" where they can
-    limit_s: float = 0.0      # of a run of the whole suite; 0: as the environment says
+    limit_s: float = 0.0      # of a run of the whole suite; 0: as it needs in env/
     in_fresh: frozenset[int] = frozenset()   # numbers of diffs that need a fresh container
 
 
@@ -108,17 +108,20 @@ class Screening:
     def _screen(self, batch: DiffsToScreen, environment: Environment, verdicts: KeptVerdicts,
                 label: str) -> None:
         """Screen the diffs that have no verdict yet."""
-        warm = [i for i in verdicts.missing() if i not in batch.in_fresh and not self._is_full]
-        if warm:
+        note = batch.why_whole and f"{WHOLE_SUITE}, as {batch.why_whole}"
+        warm = [i for i in verdicts.missing() if i not in batch.in_fresh]
+        if warm and not note and not self._is_full:
             screener = self._screener(batch, environment, label)
             for found, in_doubt in screener.verdicts([batch.diffs[i] for i in warm]):
                 verdicts.add({warm[n]: one for n, one in found.items()})
                 verdicts.drop([warm[n] for n in in_doubt])
-            if screener.note:
-                self._notes[environment.repo_name] = screener.note
+            note = screener.note
+        if note and not self._is_full:
+            self._notes[environment.repo_name] = note
         for i in verdicts.missing():
             try:
-                run = first_run(environment, batch.diffs[i], self._host, label, self._kind.rules)
+                run = first_run(environment, batch.diffs[i], self._host, label, self._kind.rules,
+                                batch.limit_s)
             except SandboxDied as e:
                 run = FirstRun(Screened("crash", f"the suite ends its sandbox: {e.what}"))
             verdicts.add({i: (run.screened, run.before, run.after)})
@@ -132,8 +135,8 @@ class Screening:
             if screener:
                 screener.close()
             limit_s = batch.limit_s or time_limit(environment, self._host.run_timeout_s)
-            screener = Screener(environment, batch.coverage, batch.why_whole, limit_s, self._host,
-                                f"{label}-warm", self._kind.rules)
+            screener = Screener(environment, batch.coverage, limit_s, self._host, f"{label}-warm",
+                                self._kind.rules)
             self._screeners[worker] = screener
         return screener
 

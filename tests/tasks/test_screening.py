@@ -56,10 +56,10 @@ MUTANTS = {
 }
 
 
-def screener(factory, coverage=None, why_whole="", limit_s=0.0, **fields) -> Screener:
+def screener(factory, max_broken_share=0.5, **fields) -> Screener:
     environment = wren_environment(**fields)
-    return Screener(environment, coverage or wren_coverage(), why_whole,
-                    limit_s or time_limit(environment, 30.0), factory, RUN, ScreeningRules(0.5))
+    return Screener(environment, wren_coverage(), time_limit(environment, 30.0), factory, RUN,
+                    ScreeningRules(max_broken_share))
 
 
 def named(names: list[str]) -> list[str]:
@@ -71,7 +71,7 @@ def shown(wren):
     """Screen all mutants in one batch, and return (what each shows, what runs in the end)."""
     with screener(wren) as one:
         found = one.screen([wren_diff(*mutant[:2]) for mutant in MUTANTS.values()])
-        left = one.opened().run("cat /proc/[0-9]*/comm; git status --short; "
+        left = one._sandbox.run("cat /proc/[0-9]*/comm; git status --short; "
                                "ls /tmp/codedata-screen").output
     return dict(zip(MUTANTS, found, strict=True)), left
 
@@ -96,15 +96,15 @@ def test_nothing_is_left_of_a_batch(shown):
 @pytest.mark.docker
 def test_a_sandbox_in_which_the_last_change_left_something_is_not_used_again(wren):
     with screener(wren) as one:
-        before = one.opened()
+        assert one.is_opened()
+        before = one._sandbox
         assert one.screen([wren_diff(*MUTANTS["a new module"][:2])]) == [None]
-        assert one.opened() is not before
+        assert one.is_opened() and one._sandbox is not before
 
 
 @pytest.mark.docker
 def test_what_breaks_too_much_is_not_judged_to_the_end_and_names_what_failed(wren):
-    environment = wren_environment()
-    with Screener(environment, wren_coverage(), "", 30.0, wren, RUN, ScreeningRules(0.05)) as one:
+    with screener(wren, max_broken_share=0.05) as one:
         found, = one.screen([wren_diff(DOUBLED, "    return 3")])
     assert (found.verdict, found.n_run, len(found.failing)) == ("too_broad", 1, 1)
     assert "breaks 1 of 11 tests" in found.reason
@@ -124,43 +124,24 @@ def test_only_tests_that_may_notice_are_run(shown):
     ({"test_script": SCRIPT.replace("-q", "-q -p no:codedata_screen")},
      "no pytest of its test script takes the driver"),
     ({"test_script": f"export WRITES=1\n{SCRIPT}"}, "its tests change its source: wren.py")])
-def test_where_no_driver_can_judge_the_whole_suite_does(wren, fields, why):
+def test_where_no_driver_can_judge_it_is_said_why(wren, fields, why):
     with screener(wren, **fields) as one:
-        [found] = one.screen([wren_diff(*MUTANTS["swapped"][:2])])
-        assert one.why_whole == why
-    assert (found.how, found.verdict, found.failing) == ("suite", "good", named(BOTH))
-
-
-@pytest.mark.docker
-def test_a_sandbox_in_which_whole_suites_run_is_put_back(wren):
-    names = ["swapped", "a new module", "a deleted tree", "unnoticed"]
-    with screener(wren, why_whole="a person says so") as one:
-        found = one.screen([wren_diff(*MUTANTS[name][:2]) for name in names])
-    assert [(shown.how, shown.verdict) for shown in found] == [
-        *[("suite", "good")] * 2, ("suite", "gone"), ("suite", "survives")]
-    assert [shown.failing for shown in (*found[:2], found[3])] == [*[named(BOTH)] * 2, []]
-
-
-@pytest.mark.docker
-def test_no_bytecode_of_a_change_is_taken_for_the_next(wren):
-    same_time = "git diff --quiet || touch -d @0 wren.py\npython3 -m pytest -q"
-    script = SCRIPT.replace("python3 -m pytest -q", same_time)
-    diffs = [wren_diff(DOUBLED, "    return 3 * n"), wren_diff("return n + 1", "return n + 2")]
-    with screener(wren, why_whole="a person says so", test_script=script) as one:
-        one.opened().run("python3 -m compileall -q .")
-        found = one.screen(diffs)
-    assert [shown.failing for shown in found] == [named(["doubled"]), named(["second"])]
+        assert one.screen([wren_diff(*MUTANTS["swapped"][:2])]) == [None]
+        assert one.note == f"the whole suite runs for each candidate, as {why}"
 
 
 LEAKS = "    open('/var/tmp/left', 'w').close()\n    return 2 * n"
 
 
 @pytest.mark.docker
-@pytest.mark.parametrize("why_whole", ["", "a person says so"])
-def test_what_is_good_only_behind_another_gets_a_second_look(wren, why_whole):
-    diffs = [wren_diff(DOUBLED, new) for new in (LEAKS, "    return n + n", "    return n")]
-    with screener(wren, why_whole=why_whole) as one:
-        assert [shown.verdict for shown in one.screen(diffs)] == ["good", "survives", "good"]
+def test_what_comes_behind_another_that_leaves_something_is_judged_again_without_it(wren):
+    diffs = [wren_diff(DOUBLED, new) for new in ("    return n", LEAKS, "    return n + n")]
+    with screener(wren) as one:
+        found = [*one.verdicts(diffs)]
+        assert [shown.verdict for shown in one.screen(diffs)] == ["good", "good", "survives"]
+    assert [0, 1, 2] in [in_doubt for _, in_doubt in found]
+    last = {i: screened.verdict for batch, _ in found for i, (screened, *_) in batch.items()}
+    assert last == {0: "good", 1: "good", 2: "survives"}
 
 
 @pytest.mark.docker
