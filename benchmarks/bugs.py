@@ -20,6 +20,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from statistics import geometric_mean, mean, median
@@ -32,18 +33,21 @@ sys.path.insert(0, str(PROJECT / "benchmarks" / "callgraph"))
 from releases import environment as python_with
 
 from codedata import cli
-from codedata.bugs.instances import ProvenBug
+from codedata.bugs.instances import SCALE, ProvenBug
+from codedata.bugs.kind import Bugs
 from codedata.bugs.operators import unique_edits
 from codedata.bugs.preprocess import Analyses
 from codedata.code.entities import Rules, read_sources
 from codedata.code.patches import normalised
 from codedata.config import load
+from codedata.errors import Excluded
 from codedata.records import BUG, BugConfig, Candidates, Task, Verdicts
 from codedata.sandbox.factory import SandboxFactory
 from codedata.store import Store, all_readable, digest
 from codedata.suites.environments import Environments
 from codedata.tasks.first_run import ScreeningRules, first_run
-from codedata.tasks.prove import Prover
+from codedata.tasks.kinds import Candidate
+from codedata.tasks.prove import PatchProver
 from codedata.tasks.screen import Screener
 from codedata.tasks.suite_outcomes import GOOD
 
@@ -157,7 +161,7 @@ def opened(work: Path, name: str) -> tuple:
     """Return the environment of a repository, the sandboxes' factory and the proof."""
     settings = load(cli.parser("", "bug", "sandbox").parse_args(["--root", str(work)]))
     host = SandboxFactory(settings, threading.Event())
-    prover = Prover(host, settings.bug.hide_tests, settings.bug.max_broken_share)
+    prover = PatchProver(Bugs(SCALE, settings), host)
     return (Environments(work).open().read(name), host, prover,
             ScreeningRules(settings.bug.max_broken_share))
 
@@ -287,14 +291,16 @@ def proofs(work: Path, name: str) -> dict:
     seconds, n_confirmed, bugs = [0.0], 0, [*map(ProvenBug.of, all_readable(work, Task, BUG))]
     for bug in bugs:
         docker("rmi", "-f", bug.image)
-        took_s, proof = timed(lambda bug=bug: prover.prove(
-            environment, bug.bug_patch, bug.instance_id, "bench", kind=BUG))
-        host.forget("bench")
-        seconds.append(took_s)
-        if proof.task:
-            again = ProvenBug.of(proof.task)
+        candidate = Candidate(bug.instance_id, name, environment.base_commit, bug.bug_patch, "",
+                              "procedural")
+        with suppress(Excluded):   # it is not confirmed
+            took_s, task = timed(lambda one=candidate: prover.prove(
+                one, "bench", environment, None, None))
+            seconds.append(took_s)
+            again = ProvenBug.of(task)
             docker("rmi", "-f", again.image)
             n_confirmed += again.failing == bug.failing
+        host.forget("bench")
     return {"written": len(bugs), "confirmed": n_confirmed, "proof_s": round(median(seconds), 1)}
 
 
@@ -332,7 +338,7 @@ def many(n: int, args) -> dict:
 def drawn_verdict(candidate: dict, name: str, tests: list[str], draw: random.Random) -> dict:
     diff = candidate["diff"]
     id = f"{name}.{candidate['operator']}.{normalised(diff)[:8]}"
-    return {"diff": digest(diff), "good": True, "reason": "", "instance": None, "instance_id": id,
+    return {"diff": digest(diff), "good": True, "reason": "", "instance_id": id,
             "evidence": {"verdict": GOOD, "failing": draw.sample(tests, 3), "grade": "subtle",
                          "how": "swap", "seconds": 0.1}}
 

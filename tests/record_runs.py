@@ -73,10 +73,10 @@ def environment(scene: dict, folder: Path) -> tuple[dict, dict]:
     prover = PatchProver(bug_kind(), factory)
     line = {"script": given.test_script, "known": cases, "runs": runs}
     try:
-        unchanged = prover.unchanged_run(given, RUN)
+        baseline = prover.baseline_of(given, RUN)
     except (ItemFailed, Excluded) as e:
         return line, {"verdict": VERDICTS[type(e)], "reason": e.what, "reads": ""}
-    return line, {"verdict": "as known", "reason": "", "reads": unchanged.reads}
+    return line, {"verdict": "as known", "reason": "", "reads": baseline.reads}
 
 
 def fill_script(scene: dict) -> str:

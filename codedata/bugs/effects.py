@@ -6,15 +6,12 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from codedata.analysis.analyse import entity_of_test
 from codedata.code.entities import language_of
 from codedata.code.patches import diff_of, hunks_of
-from codedata.errors import BrokenRecord
-from codedata.records import Analysis, Candidates, Object
+from codedata.records import Analysis, Object
 from codedata.sandbox import open_sandbox
-from codedata.store import Store
 from codedata.tasks.kinds import BrokenRun
 
 MAX_SUBTLE, MAX_SUBTLE_SHARE = 5, 0.1   # tests that a subtle bug breaks: whichever is more
@@ -22,20 +19,6 @@ MAX_LINTED = 1_000_000     # bytes of a file that pyflakes is given
 LINT_S, LINT_TEXT_S = 60, 2   # seconds for pyflakes, and for each text
 MESSAGE = re.compile(r"(\w+\.py):\d+:(?:\d+:?)? (.*)")
 LINE = re.compile(r"line \d+")     # another one of the file, which a patch may have moved
-
-
-@dataclass(frozen=True)
-class Batch(Candidates):
-    """Hold the candidates of a file under its name."""
-
-    name: str = ""
-
-
-def check_repository(record: Candidates, store: Store, name: str) -> None:
-    """Raise BrokenRecord where a file has candidates of another repository than its name says."""
-    if name.rpartition(".")[0] != record.repo_name:
-        raise BrokenRecord(f"holds candidates of another repository: {record.repo_name[:80]!r}",
-                           str(store.path(name)), "Rename the file, or mend its repo_name.")
 
 
 def grade_of(n_broken: int, n_before: int, new_messages: Sequence[str]) -> str:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from codedata.errors import BrokenRecord
 from codedata.layouts import content_of
-from codedata.records import BUG, Files, Task
+from codedata.records import BUG, Candidates, Files, Task
 from codedata.store import Store
 from codedata.tasks.folder import (
     GOLD,
@@ -53,6 +54,13 @@ SCALE = Word("scale", "report", is_of_scale, "scale_")
 def bug_tasks(root: Path, owns: Callable[[str], bool] = bool) -> Store:
     """Return the tasks of a root that are bugs, of all or of a word."""
     return Store(root, Task, kind=BUG, only=owns, derived=True)
+
+
+def check_repository(record: Candidates, store: Store, name: str) -> None:
+    """Raise BrokenRecord where a file has candidates of another repository than its name says."""
+    if name.rpartition(".")[0] != record.repo_name:
+        raise BrokenRecord(f"holds candidates of another repository: {record.repo_name[:80]!r}",
+                           str(store.path(name)), "Rename the file, or mend its repo_name.")
 
 
 @dataclass(frozen=True)

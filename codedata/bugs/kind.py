@@ -4,8 +4,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from codedata.bugs.choose import chosen_in
-from codedata.bugs.effects import check_repository, effects, grade_of
-from codedata.bugs.instances import AGENT, Word, bug_tasks, is_of_agent
+from codedata.bugs.effects import effects, grade_of
+from codedata.bugs.instances import AGENT, Word, bug_tasks, check_repository, is_of_agent
 from codedata.bugs.validate import operator_of
 from codedata.code.entities import language_of
 from codedata.code.patches import normalised

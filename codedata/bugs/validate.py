@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 
 from codedata.analysis.analyse import COVERAGE_FIELDS
-from codedata.bugs.effects import Batch, check_repository, grade_of, new_messages_of
-from codedata.bugs.instances import is_of_scale
+from codedata.bugs.effects import grade_of, new_messages_of
+from codedata.bugs.instances import check_repository, is_of_scale
 from codedata.bugs.register import why_not_chosen
 from codedata.code.patches import normalised
 from codedata.records import (
@@ -35,11 +35,11 @@ def scale_candidates(root: Path) -> Derived:
     names say are broken."""
     store = Store(root, Candidates, only=is_of_scale)
 
-    def batch_of(name: str, record: Candidates) -> dict[str, Batch]:
+    def checked(name: str, record: Candidates) -> dict[str, Candidates]:
         check_repository(record, store, name)
-        return {name: Batch(**vars(record), name=name)}
+        return {name: record}
 
-    return Derived(store, batch_of, names_of=lambda name: [name], keeps=store.covers)
+    return Derived(store, checked, names_of=lambda name: [name], keeps=store.covers)
 
 
 class ScreenedBugs:

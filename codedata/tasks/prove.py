@@ -62,7 +62,7 @@ KNOWN_IMAGES = 2          # whose files are kept at a time
 
 
 @dataclass(frozen=True, slots=True)
-class UnchangedRun:
+class Baseline:
     """Hold what a suite shows without a change."""
 
     statuses: dict[str, str]     # of the tests that count
@@ -80,7 +80,7 @@ class PatchProver:
 
     def __init__(self, kind: Kind, factory: SandboxFactory):
         self._kind, self._factory = kind, factory
-        self._unchanged: dict[str, UnchangedRun] = {}
+        self._baselines: dict[str, Baseline] = {}
         self._locks = defaultdict(threading.Lock)   # one run without a change at a time
         self._known_files = lru_cache(KNOWN_IMAGES)(KnownFiles)
 
@@ -93,16 +93,16 @@ class PatchProver:
             raise Excluded(f"no image can be made: --sandbox {self._factory.name} makes none.",
                            name)
         counted, counts = kind.counted(candidate, environment, *joined)
-        unchanged = self.unchanged_run(counted, label)
-        first = self._run_broken(counted, candidate, unchanged, label)
+        baseline = self.baseline_of(counted, label)
+        first = self._run_broken(counted, candidate, baseline, label)
         if reason := kind.refusal(candidate, first, label, environment, *joined):
             raise Excluded(reason, name)
         begin_step("its image", 3, STEPS)
-        image, hidden, visible = self._hide_tests(counted, first, unchanged, label)
+        image, hidden, visible = self._hide_tests(counted, first, baseline, label)
         gold, change = diff_of(first.after, first.before), diff_of(first.before, first.after)
         verifier = SuiteVerifier(
             # where the files that count are listed, no result is taken from what these can print
-            counted.test_script, unchanged.reads if counts is None else READS[0], hidden,
+            counted.test_script, baseline.reads if counts is None else READS[0], hidden,
             "" if visible else diff_of({}, hidden), [*map(escaped_name, first.fail_to_pass)],
             [*map(escaped_name, first.pass_to_pass)], counts)
         if traces := self._traces_in(image, counted, gold, verifier.test_patch):
@@ -113,23 +113,23 @@ class PatchProver:
         task = with_about(
             with_image(task, kept.name), repo=environment.repo, split=environment.repo,
             source_commit=environment.base_commit, task_commit=image.base_commit,
-            created_at=unchanged.created_at, tests_visible=visible, **about)
+            created_at=baseline.created_at, tests_visible=visible, **about)
         return proven(task, {"runs": [first.row, *rows], "log": first.log,
                              "image_id": kept.image_id, "image_trouble": kept.trouble, **shown})
 
     # without the change --------------------------------------------------------------------------
 
-    def unchanged_run(self, environment: Environment, label: str) -> UnchangedRun:
+    def baseline_of(self, environment: Environment, label: str) -> Baseline:
         """Return what the suite shows as it is, which is run once for all candidates. Raise
         ItemFailed where that is not what env/ says, Excluded where graders could not read it."""
         key = digest([getattr(environment, name) for name in ("repo_name", *JUDGED_BY)])
         begin_step("tests without the patch", 1, STEPS)
         with self._locks[key]:
-            if key not in self._unchanged:
-                self._unchanged[key] = self._run_unchanged(environment, label)
-        return self._unchanged[key]
+            if key not in self._baselines:
+                self._baselines[key] = self._run_baseline(environment, label)
+        return self._baselines[key]
 
-    def _run_unchanged(self, environment: Environment, label: str) -> UnchangedRun:
+    def _run_baseline(self, environment: Environment, label: str) -> Baseline:
         name = environment.repo_name
         runs: list[Run] = []
         reads = [*READS]
@@ -158,16 +158,16 @@ class PatchProver:
         texts = {file.path: file.text for file in sources.files}
         files = {test: place_of(test, texts)[0] for test in statuses}
         texts = {path: texts[path] for path in {*files.values()} - {""}}
-        return UnchangedRun(statuses, files, texts, created_at, reads[0])
+        return Baseline(statuses, files, texts, created_at, reads[0])
 
     # with the change -----------------------------------------------------------------------------
 
-    def _run_broken(self, environment: Environment, candidate: Candidate, unchanged: UnchangedRun,
+    def _run_broken(self, environment: Environment, candidate: Candidate, baseline: Baseline,
                     label: str) -> BrokenRun:
         """Return the run with the change, in the image of env/. Raise Excluded where it is none of
         a task."""
-        known = unchanged.statuses
-        script = eval_script(suite_tests(environment.test_script, reads=unchanged.reads))
+        known = baseline.statuses
+        script = eval_script(suite_tests(environment.test_script, reads=baseline.reads))
         begin_step("tests with the patch", 2, STEPS)
         with open_environment(environment, self._factory, label) as sandbox:
             before, after, reason = patch_source(sandbox, candidate.diff)
@@ -184,13 +184,13 @@ class PatchProver:
 
     # the image -----------------------------------------------------------------------------------
 
-    def _hide_tests(self, environment: Environment, first: BrokenRun, unchanged: UnchangedRun,
+    def _hide_tests(self, environment: Environment, first: BrokenRun, baseline: Baseline,
                     label: str) -> tuple[TaskImage, Files, str]:
         """Return (the image of a task; the files of its failing tests, which graders put in place
         whatever an agent has left there; why they are not hidden from it, or "")."""
-        places = {unchanged.files[test] for test in first.fail_to_pass}
-        tests = {path: unchanged.texts[path] for path in sorted(places - {"", *first.before})
-                 if is_text(unchanged.texts[path])}
+        places = {baseline.files[test] for test in first.fail_to_pass}
+        tests = {path: baseline.texts[path] for path in sorted(places - {"", *first.before})
+                 if is_text(baseline.texts[path])}
         visible = "" if tests.keys() == places else "some have no file of their own"
         if not self._kind.hides_tests:
             visible = "[bug] hide_tests is off"
@@ -200,14 +200,14 @@ class PatchProver:
         # all tests that the change fails are in these files: that others pass without them is the
         # same for every change with the same files
         hidden = frozenset(tests)
-        if hidden not in unchanged.passed_without:
+        if hidden not in baseline.passed_without:
             script = eval_script(suite_tests(environment.test_script, workdir=WORKDIR,
-                                             reads=unchanged.reads))
+                                             reads=baseline.reads))
             run = self._run_image(image.name, script, label)[0]
-            unchanged.passed_without[hidden] = {case.name for case in run.results
+            baseline.passed_without[hidden] = {case.name for case in run.results
                                                 if case.status == PASSED}
-        lost = [test for test in first.pass_to_pass if unchanged.files[test] not in tests
-                and test not in unchanged.passed_without[hidden]]
+        lost = [test for test in first.pass_to_pass if baseline.files[test] not in tests
+                and test not in baseline.passed_without[hidden]]
         if not lost:
             return image, tests, ""
         return (self._derive(environment, first, {}, label), tests,
