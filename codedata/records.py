@@ -838,6 +838,19 @@ class Task:
         return about_in(self.config)
 
 
+class Proof(TypedDict, total=False):
+    """Hold what runs showed of a task: its proof.json. What a kind adds is its own."""
+
+    proof: int               # version; missing: 1
+    runs: list[Object]       # {of, seconds}, with {reward}, or {broken, passed, cases, exit_code}
+    digest: str              # of what they are evidence for, and
+    parts: dict[str, str]    # of each part of that
+    log: str                 # the end of what a run without the solution printed
+    image_id: str            # the engine's
+    image_trouble: str       # why it could not be pushed; "" where it was, or had not to be
+    seconds: Seconds         # of all runs
+
+
 def about_in(config) -> Object:
     """Return [metadata.codedata] of a task.toml; {} where it has none."""
     metadata = config.get("metadata") if isinstance(config, dict) else None

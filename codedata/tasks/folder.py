@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 from codedata.checks.secrets import credential_in
 from codedata.layouts import content_of, files_digest
-from codedata.records import KINDS, Files, Object, Task
+from codedata.records import KINDS, Files, Object, Proof, Task
 from codedata.store import digest
 from codedata.tasks.task_toml import toml_faults
 
@@ -142,10 +142,10 @@ def proven_parts(task: Task) -> dict[str, str]:
             "solution/": files_digest(task.solution), "tests/": files_digest(task.tests)}
 
 
-def proven(task: Task, runs: Object) -> Task:
+def proven(task: Task, shown: Proof) -> Task:
     """Return a task with a proof: what the runs showed, and the digest of what they are of."""
     parts = proven_parts(task)
-    return replace(task, proof={**runs, "proof": PROOF, "digest": digest(parts), "parts": parts})
+    return replace(task, proof={**shown, "proof": PROOF, "digest": digest(parts), "parts": parts})
 
 
 def edited_parts(task: Task) -> list[str]:
