@@ -77,18 +77,19 @@ def chosen_in(root: Path, settings: BugSettings) -> Derived:
         return name.startswith(unread)
 
     chosen = Derived(verdicts, bugs_of, joined=(candidates,), facts_of=_facts_of, keeps=is_kept,
-                     choose=lambda found: _choose_all(root, settings, found.values()))
+                     choose=lambda candidates: _choose_all(root, settings, candidates.values()))
     return chosen
 
 
-def _choose_all(root: Path, settings: BugSettings, found: Iterable[GoodCandidate]) -> Iterator[str]:
+def _choose_all(root: Path, settings: BugSettings,
+                candidates: Iterable[GoodCandidate]) -> Iterator[str]:
     """Yield the names of the chosen ones, by repository."""
     bugs = bug_tasks(root).open()
     of_agents = {(name.rpartition(".agent-")[0], name.rpartition(".")[2])
                  for name in bugs.names() if is_of_agent(name)}
     refused = {name for stage, name in bugs.ledger.excluded if stage == STAGE}
     by_repository = defaultdict(list)
-    for good in found:
+    for good in candidates:
         if (good.instance_id, good.change) not in of_agents:
             by_repository[good.instance_id].append(good)
     for _, several in sorted(by_repository.items()):
@@ -109,13 +110,13 @@ def _facts_of(candidate: Candidate) -> GoodCandidate:
 
 # the choice --------------------------------------------------------------------------------------
 
-def choose(found: Iterable[GoodCandidate], settings: BugSettings,
+def choose(candidates: Iterable[GoodCandidate], settings: BugSettings,
            kept: Collection[str]) -> list[GoodCandidate]:
     """Return the chosen ones of a repository's good candidates: those in `kept`, and whoever fits
     beside them. Of one change only the first is taken."""
     taken: dict[str, GoodCandidate] = {}   # by change
     counts: Counter = Counter()
-    order = in_order(found, settings.seed)
+    order = in_order(candidates, settings.seed)
     for good in sorted(order, key=lambda good: good.name not in kept):
         caps = _caps(good, settings, len(taken))
         fits = all(counts[cap] + 1 <= most for cap, most in caps)
@@ -136,10 +137,10 @@ def _caps(good: GoodCandidate, settings: BugSettings,
     return caps if good.is_subtle else caps + blunt
 
 
-def in_order(found: Iterable[GoodCandidate], seed: int) -> list[GoodCandidate]:
+def in_order(candidates: Iterable[GoodCandidate], seed: int) -> list[GoodCandidate]:
     """Return candidates in the order of their places."""
     by_operator = defaultdict(list)
-    for good in found:
+    for good in candidates:
         by_operator[good.is_subtle, good.operator].append(good)
     places = []
     for (is_subtle, operator), several in by_operator.items():

@@ -48,13 +48,13 @@ def effects(run: BrokenRun, analysis: Analysis | None) -> Object:
 
 def symbols_at(lines: Iterable[tuple[str, int]], analysis: Analysis) -> list[str]:
     """Return the ids of the innermost functions around lines of the source, each once."""
-    found = {}
+    symbols = {}
     for path, line in sorted(lines):
         around = [one for one in analysis.entities if one["path"] == path
                   and one["kind"] != "class" and one["line"] <= line <= one["end_line"]]
         if around:
-            found[max(around, key=lambda one: one["line"])["id"]] = True
-    return [*found]
+            symbols[max(around, key=lambda one: one["line"])["id"]] = True
+    return [*symbols]
 
 
 def distances(tests: Iterable[str], symbols: Iterable[str], analysis: Analysis) -> Object:
@@ -97,11 +97,11 @@ def new_messages_of(changes: Iterable[tuple[Mapping[str, bytes], Mapping[str, by
     sides = [[[_linted(files[path], texts) for path in sorted(files)
                if language_of(path) == "python" and len(files[path]) <= MAX_LINTED]
               for files in change] for change in changes]
-    found: dict[str, list[str]] = {}
+    messages: dict[str, list[str]] = {}
     for match in map(MESSAGE.match, _pyflakes(texts).splitlines()):
         if match:
-            found.setdefault(match[1], []).append(LINE.sub("line …", match[2]))
-    return [sorted((_counted(after, found) - _counted(before, found)).elements())
+            messages.setdefault(match[1], []).append(LINE.sub("line …", match[2]))
+    return [sorted((_counted(after, messages) - _counted(before, messages)).elements())
             for before, after in sides]
 
 
@@ -121,5 +121,5 @@ def _pyflakes(texts: Mapping[str, bytes]) -> str:
                         timeout_s=LINT_S + LINT_TEXT_S * len(texts)).output
 
 
-def _counted(names: Iterable[str], found: Mapping[str, list[str]]) -> Counter:
-    return Counter(message for name in names for message in found.get(name, ()))
+def _counted(names: Iterable[str], messages: Mapping[str, list[str]]) -> Counter:
+    return Counter(message for name in names for message in messages.get(name, ()))

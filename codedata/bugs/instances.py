@@ -71,7 +71,7 @@ class ProvenBug:
     repo: str
     language: str
     symbol: str              # id of the changed function, as in analysis/
-    patch: str               # heals it
+    patch: str               # the gold: undoes it
     bug_patch: str           # has made it
     FAIL_TO_PASS: list[str]  # escaped as junit.escaped_name() does
     test_patch: str = ""

@@ -36,16 +36,16 @@ def agents_candidates(root: Path) -> Derived:
 
     def candidates_in(item: str, record: Candidates) -> dict[str, Candidate]:
         check_repository(record, store, item)
-        found = {}
+        candidates = {}
         for words in record.candidates:
             change = normalised(words["diff"])
             before = first.setdefault((record.repo_name, record.base_commit, change), item)
             name = f"{item}.{change[:8]}"
-            found.setdefault(name, Candidate(
+            candidates.setdefault(name, Candidate(
                 name, record.repo_name, record.base_commit, words["diff"], item, record.method,
                 words=words,
                 refused="" if before == item else f"it is the same change as {before}"))
-        return found
+        return candidates
 
     return Derived(store, candidates_in)
 
@@ -86,26 +86,26 @@ class Bugs:
                   analysis: Analysis | None, meta: RepoMeta | None) -> tuple[Object, Object]:
         """Return a bug's method, symbol, grade and licence, and what it does."""
         words, screened = candidate.words, candidate.screened
-        shown = effects(run, analysis)
-        symbols, symbol = shown["symbols"], words.get("symbol") or ""
+        measured = effects(run, analysis)
+        symbols, symbol = measured["symbols"], words.get("symbol") or ""
         language = language_of(min(run.before | run.after))
         licence = meta.licence if meta else environment.row.get("licence")
         tags = language, BUG, str(words.get("family") or candidate.method)
         about = {
             "method": candidate.method, "language": language,
             "symbol": symbols[0] if symbols and symbol not in symbols else symbol,
-            "grade": grade_of(shown["broken"], shown["tests"], shown["new_messages"]),
+            "grade": grade_of(measured["broken"], measured["tests"], measured["new_messages"]),
             "licence": licence and str(licence),
             "labels": {"category": CATEGORY, "tags": [*filter(None, tags)]},
             "made_from": {"directory": Candidates.directory, "item": candidate.item,
                           "digest": digest(candidate.diff)}}
         if self._word != AGENT:
-            shown |= {
+            measured |= {
                 "operator": operator_of(words), "family": str(words.get("family") or ""),
                 "lines": words.get("lines") or [], "summary": words.get("summary") or "",
                 "screened": {**{key: screened[key] for key in SCREENED if key in screened},
                              "same_tests": screened.get("failing") == run.fail_to_pass}}
-        return about, shown
+        return about, measured
 
     def instruction(self, task: Task, text: BugReport) -> str:
         """Return the report of a bug."""

@@ -56,7 +56,7 @@ class Stages:
                 self._environments(), self._analyses(), self._analyses("tests")),
             "prove": lambda models: self._prove(
                 AGENT, models, after="bug_inject.py agent --steps inject"),
-            **self._told(AGENT)}
+            **self._reported(AGENT)}
 
     def scale(self) -> Steps:
         """Return the functions that make the stages of `scale`, by step."""
@@ -73,7 +73,7 @@ class Stages:
                 SCALE, models, after="bug_inject.py scale --steps validate",
                 finish=lambda: write_yields(settings.root, settings.bug),
                 sum_up=lambda: yields_in_words(settings.root, settings.bug)),
-            **self._told(SCALE)}
+            **self._reported(SCALE)}
 
     def _prove(self, word: Word, models: Models, **more) -> Stage:
         bug = self.settings.bug
@@ -83,7 +83,7 @@ class Stages:
             identity={"hide_tests": bug.hide_tests, "max_broken_share": bug.max_broken_share},
             then=f"bug_inject.py {word.name} --steps issue", **more)
 
-    def _told(self, word: Word) -> Steps:
+    def _reported(self, word: Word) -> Steps:
         settings = self.settings
         return {"issue": lambda models: Reporter(settings, models, self._host(models)).stage(word),
                 "instruct": lambda models: instruct_stage(

@@ -63,8 +63,8 @@ class Grade:
 
     def passed(self) -> set[str]:
         """Return the tests all of whose phases passed."""
-        odd = {name for name, _, outcome, _ in self.phases if outcome != "passed"}
-        return {name for name, phase, *_ in self.phases if phase == "call"} - odd
+        failing = {name for name, _, outcome, _ in self.phases if outcome != "passed"}
+        return {name for name, phase, *_ in self.phases if phase == "call"} - failing
 
 
 def build_image(task: Task, host: SandboxFactory, label: str) -> tuple[str, Build]:
@@ -166,18 +166,17 @@ class Grader:
         key = digest_of(work) if work else ""
         if is_kept and key in self._grades:
             return self._grades[key]
-        tests = {path: content_of(file) for path, file in self.task.tests.items()} | {
-            **(more or {})}
+        tests = {path: content_of(file) for path, file in self.task.tests.items()}
         with self.opened() as sandbox:
             self.deliver(sandbox, work)
-            sandbox.put(tests, "/tests")
+            sandbox.put({**tests, **(more or {})}, "/tests")
             done = sandbox.run(before + GRADE, timeout_s=self.limit_s)
-        found = _read(done.output, done.seconds)
+        grade = _read(done.output, done.seconds)
         if done.timed_out:
-            found = replace(found, log=f"{found.log}\n[not finished after {self.limit_s:g} s]")
+            grade = replace(grade, log=f"{grade.log}\n[not finished after {self.limit_s:g} s]")
         if is_kept:
-            self._grades[key] = found
-        return found
+            self._grades[key] = grade
+        return grade
 
     def deliver(self, sandbox: Sandbox, work: bytes | None) -> None:
         """Put an agent's work into a fresh container, as Harbor does before it grades."""

@@ -119,8 +119,8 @@ def _look_beside(known: KnownFiles, files: docker_engine.Files, search: Search,
 def _history(files: docker_engine.Files, place: str, to: Path) -> list[str]:
     """Copy the objects and refs of a repository of the image into the folder `to`. Return a line
     for each trace of anything but one commit."""
-    if trouble := take_repository(files, place, to / ".git"):
-        raise UnsafeArchive(trouble)
+    if reason := take_repository(files, place, to / ".git"):
+        raise UnsafeArchive(reason)
     n_reached = len(run_git(to, "rev-list", "--all", "HEAD").split())
     kinds = run_git(to, "cat-file", "--batch-all-objects", "--batch-check=%(objecttype)").split()
     n_commits = kinds.count("commit") + kinds.count("tag")
