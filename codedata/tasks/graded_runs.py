@@ -10,6 +10,7 @@ and on another day. It works for every kind of task, each time in a fresh contai
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -49,14 +50,15 @@ def grade_untouched(grader: Grader, rows: list[Object]) -> Grade:
     return grade
 
 
-def prove_gold(grader: Grader, rows: list[Object], solves_once: bool = False) -> bytes:
-    """Return the archive of the gold's work, of which each of GOLD_RUNS runs is rewarded. Where it
-    is a patch, which applies alike each time, the solution runs once. Raise NotRewarded at the
-    first run that is not rewarded, ItemFailed where the work is too large."""
-    work = b""
-    for n in range(1, GOLD_RUNS + 1):
+def prove_gold(grader: Grader, rows: list[Object], work: bytes = b"",
+               runs: Sequence[int] = range(1, GOLD_RUNS + 1)) -> bytes:
+    """Return the archive of the gold's work, of which each of these runs is rewarded. The solution
+    runs each time, unless its `work` is given. Raise NotRewarded at the first run that is not
+    rewarded, ItemFailed where the work is too large."""
+    is_given, printed = bool(work), ""
+    for n in runs:
         current_step().count = f"run {n} of {GOLD_RUNS}"
-        if not (work and solves_once):
+        if not is_given:
             work, printed = grader.gold()
         grade = grader.grade(work, anew=True)
         rows.append(row_of("gold", grade))

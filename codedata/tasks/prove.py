@@ -3,7 +3,7 @@ others go on passing, and an image can be handed on in which its reverse, the go
 
 Each run is of the whole suite, in a fresh container without network: one without the change, once
 for all candidates; one with it, in the image of env/; then, in the task's own image, the gold three
-times, and one of the image as it is. That one has to fail the very tests that failed before: it
+times, and one of the image as it is. The latter has to fail the very tests that failed before: it
 takes the place of further runs in the image of env/, since it shows what these would, and the image
 as well. Thus a proof takes five runs of the suite.
 
@@ -56,7 +56,7 @@ from codedata.tasks.verifier.suite import MARKS
 from codedata.texts import printable
 
 TRIES = "codedata-bug-try/"
-STEPS = 5                 # of a proof
+STEPS = 6                 # of a proof
 ROW_RUNS = 3              # without a patch, where no verification says which tests are flaky
 KNOWN_IMAGES = 2          # whose files are kept at a time
 
@@ -265,24 +265,35 @@ class PatchProver:
 
     def _grade(self, task: Task, first: BrokenRun, label: str) -> tuple[list[Object], str]:
         """Return (the runs of a task, why they are no proof, or ""): of the gold, as Harbor grades
-        it, and of the image as it is, as graders of SWE-bench do."""
+        it, and of the image as it is, as graders of SWE-bench do. That one comes second, so that a
+        verifier that does not serve costs two runs."""
         rows: list[Object] = []
-        image = image_of_task(task)
-        begin_step("tests in its image with the gold patch", 4, STEPS)
+        grader = Grader(self._factory, task, image_of_task(task), label)
         try:
-            prove_gold(Grader(self._factory, task, image, label), rows, solves_once=True)
+            begin_step("tests in its image with the gold patch", 4, STEPS)
+            work = prove_gold(grader, rows, grader.gold()[0], [1])
+            begin_step("tests in its image", 5, STEPS)
+            row, reason = self._run_untouched(task, first, label)
+            rows.append(row)
+            if not reason:
+                begin_step("tests in its image with the gold patch", 6, STEPS)
+                prove_gold(grader, rows, work, [2, 3])
         except NotRewarded as e:
             log = printable(e.grade.log.strip()[-500:])
-            return rows, f"its verifier does not reward the gold patch ({e.run}): {log}"
-        begin_step("tests in its image", 5, STEPS)
-        run, reason = self._run_image(image, script_of(task), label)
+            reason = f"its verifier does not reward the gold patch ({e.run}): {log}"
+        return rows, reason
+
+    def _run_untouched(self, task: Task, first: BrokenRun, label: str) -> tuple[Object, str]:
+        """Return a run of a task's image as it is, and what it shows else than the first run with
+        the patch, or ""."""
+        run, reason = self._run_image(image_of_task(task), script_of(task), label)
         shown = self._shown(run, first.known)
         unexpected = sorted({*shown.failing} ^ {*first.fail_to_pass})
         if unexpected:
             reason = reason or ("these tests come out otherwise than in the first run with the "
                                 f"patch: {printable(named(unexpected))}")
         reason = reason or shown.reason
-        return [_row("untouched", run, shown), *rows], reason and f"its image: {reason}"
+        return _row("untouched", run, shown), reason and f"its image: {reason}"
 
     def _run_image(self, image: str, script: str, label: str) -> tuple[Run, str]:
         """Return a run of an evaluation script in an image, and why graders would read something
