@@ -10,15 +10,19 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import PurePosixPath
 from types import MappingProxyType
+from typing import NamedTuple
 
 from codedata.checks.secrets import credential_in
 from codedata.layouts import content_of, files_digest
 from codedata.records import KINDS, Files, Object, Task
 from codedata.store import digest
 from codedata.tasks.task_toml import toml_faults
+from codedata.texts import printable
 
+TOML = Task.places["config"]
 SCHEMA = "1.4"              # of Harbor's task.toml
 DOCKERFILE, IGNORE, SOLVE = "Dockerfile", ".dockerignore", "solve.sh"
 GOLD, REVERSE = "gold.patch", "reverse.patch"   # in solution/: heals it; what has made the task
@@ -174,31 +178,9 @@ def document_in(instruction: str) -> str:
 
 # why it is not exported --------------------------------------------------------------------------
 
-def task_problem(task: Task) -> Problem | None:
-    """Return why a task is not exported in any form, or None."""
-    if not TASK_NAME.fullmatch(task.instance_id):
-        return "name", f"{task.instance_id} is none that Harbor takes"
-    if faults := toml_faults(task.config):
-        return "task.toml", "; ".join(faults)
-    if not (task.instruction or "").strip() and not task.config.get("steps"):
-        return "no instruction", HOW_TO_INSTRUCT.get(task.kind, "write instruction.md")
-    problem = kind_problem(task) or image_problem(task) or (
-        _proof_problem(task) if task.kind else _foreign_problem(task))
-    # masking would change what was proven
-    if not problem and (kind := credential_in(texts_of(task))):
-        return "secret in a file", kind
-    return problem
-
-
-def texts_of(task: Task) -> Iterator[str]:
-    """Yield the text of each file of a task, as far as it is one."""
-    for file in (*task.environment.values(), *task.solution.values(), *task.tests.values()):
-        yield content_of(file).replace(b"\0", b"").decode(errors="replace")   # UTF-16, too
-
-
 HOW_TO_INSTRUCT = {
-    "bug": "run: python bug_inject.py agent|scale --steps issue",
-    "stripped_patch": "run: python nl2repo.py --steps doc_part2,doc_part1,doc"}
+    "bug": "Run: python bug_inject.py agent|scale --steps issue",
+    "stripped_patch": "Run: python nl2repo.py --steps doc_part2,doc_part1,doc"}
 HOW_TO_PROVE = {
     "bug": "Undo the edit, or delete the folder and run: python bug_inject.py agent|scale",
     "stripped_patch": "Undo the edit, or delete the folder and run: python nl2repo.py "
@@ -206,59 +188,86 @@ HOW_TO_PROVE = {
     "datapoint": "Run: python build_dp.py validate"}
 
 
-def _proof_problem(task: Task) -> Problem | None:
-    if problem := workdir_problem(workdir_of(task)) or label_problem(task):
-        return problem
-    if not task.proof:
-        return "not proven", HOW_TO_PROVE[task.kind]
-    if parts := edited_parts(task):
-        edited = ", ".join(parts)
-        return "not as proven", f"edited since its runs: {edited}. {HOW_TO_PROVE[task.kind]}"
+class Fault(NamedTuple):
+    """Hold a fault of a task's folder, and what to do about it."""
+
+    place: str         # below the folder
+    what: str
+    todo: str
+    reason: str = ""   # under which exports list it; "": it does not keep a task from them
+
+
+def task_problem(task: Task) -> Problem | None:
+    """Return why a task is not exported in any form, or None."""
+    for fault in chain(config_faults(task), part_faults(task)):
+        return fault.reason, f"{fault.place or 'its name'}: {fault.what}. {fault.todo}"
     return None
 
 
-def label_problem(task: Task) -> Problem | None:
-    """Return what is wrong with a task's labels, or None."""
+def config_faults(task: Task) -> Iterator[Fault]:
+    """Yield what keeps a task from exports in its name and its task.toml."""
+    if not TASK_NAME.fullmatch(task.instance_id):
+        yield Fault("", f"{task.instance_id} is no name that Harbor takes",
+                    "Rename the folder: letters, digits, `_`, `-`, and points between them.",
+                    "name")
+    for fault in toml_faults(task.config):
+        yield Fault(TOML, fault, "Harbor refuses it: correct that key.", "task.toml")
+    kind, image = task.about.get("kind"), image_of(task)
+    if kind not in (None, *KINDS):   # it would pass for somebody else's task, which needs no proof
+        yield Fault(TOML, f"kind {kind!r:.80} is none of {', '.join(KINDS)}",
+                    "Correct it; remove it from a task that no maker of ours has made.", "kind")
+    wrong = {}
+    if image and not IMAGE.fullmatch(image):   # it is written into a Dockerfile as it is
+        wrong["docker_image"] = f"{image[:80]!r} is no name of an image"
+    if task.kind:
+        wrong |= {"workdir": _workdir_fault(workdir_of(task)), "metadata": _label_fault(task)}
+    for key, fault in wrong.items():
+        if fault:
+            yield Fault(TOML, f"{key}: {fault}", "Correct that key.", key)
+
+
+def _workdir_fault(place: str) -> str:
+    """Return why an agent cannot work in a folder, or ""."""
+    workdir = PurePosixPath(place)
+    if workdir.root != "/" or ".." in workdir.parts:
+        return f"{place!r} is no absolute path"
+    return next((f"{place!r}: the verifier would take {path} from the agent"
+                 for path in OF_VERIFIER if workdir.is_relative_to(path)
+                 or PurePosixPath(path).is_relative_to(workdir)), "")
+
+
+def _label_fault(task: Task) -> str:
+    """Return what is wrong with a task's labels, or ""."""
     labels = _table(task, "metadata")
     tags = labels.get("tags", [])
     texts = [labels.get(key, "") for key in ("difficulty", "category")]
     if isinstance(tags, list) and all(isinstance(one, str) for one in (*tags, *texts)):
-        return None
-    return "metadata", "difficulty and category are texts, tags is a list of texts"
+        return ""
+    return "difficulty and category are texts, tags is a list of texts"
 
 
-def _foreign_problem(task: Task) -> Problem | None:
-    has_steps = bool(task.config.get("steps"))   # each with its own tests
-    lacks = [name for name, is_there in (
-        ("environment/Dockerfile or docker_image", task.environment or image_of(task)),
-        ("tests/test.sh", has_steps or "test.sh" in task.tests)) if not is_there]
-    return ("no task of Harbor", f"it lacks {', '.join(lacks)}") if lacks else None
-
-
-def kind_problem(task: Task) -> Problem | None:
-    """Return why a task has a kind that there is not: it would pass for one of somebody else, which
-    needs no proof."""
-    kind = task.about.get("kind")
-    if kind is None or kind in KINDS:
-        return None
-    return "kind", f"{kind!r:.80} is none of {', '.join(KINDS)}"
-
-
-def image_problem(task: Task) -> Problem | None:
-    """Return why what task.toml names is no image, or None. It goes into a Dockerfile as it is, of
-    which a line more would be no part of what was proven."""
-    image = image_of(task)
-    if not image or IMAGE.fullmatch(image):
-        return None
-    return "docker_image", f"{image[:80]!r} is no name of an image"
-
-
-def workdir_problem(place: str) -> Problem | None:
-    """Return why an agent cannot work in a folder, or None."""
-    workdir = PurePosixPath(place)
-    if workdir.root != "/" or ".." in workdir.parts:
-        return "workdir", f"{place!r} is no absolute path"
-    for path in map(PurePosixPath, OF_VERIFIER):
-        if path.is_relative_to(workdir) or workdir.is_relative_to(path):
-            return "workdir", f"{place!r}: the verifier would take {path} from the agent"
-    return None
+def part_faults(task: Task) -> Iterator[Fault]:
+    """Yield what keeps a task from exports in its instruction, its files and its proof."""
+    has_steps = bool(task.config.get("steps"))   # each with its own instruction and tests
+    if not (task.instruction or "").strip() and not has_steps:
+        yield Fault("instruction.md", "is missing or empty",
+                    HOW_TO_INSTRUCT.get(task.kind, "Write what the agent has to do."),
+                    "no instruction")
+    if not task.environment and not image_of(task):
+        yield Fault(f"environment/{DOCKERFILE}", "is missing, and task.toml names no docker_image",
+                    "Write one of the two.", "no task of Harbor")
+    if not task.kind and not has_steps and "test.sh" not in task.tests:
+        yield Fault("tests/test.sh", "is missing", "Write it: it leaves the reward in "
+                    "/logs/verifier/reward.txt.", "no task of Harbor")
+    if task.kind and not task.proof:
+        yield Fault("proof.json", "is missing: no run has proven it", HOW_TO_PROVE[task.kind],
+                    "not proven")
+    elif task.kind and (parts := edited_parts(task)):
+        yield Fault(parts[0], f"was edited since its runs: {', '.join(parts)}",
+                    HOW_TO_PROVE[task.kind], "not as proven")
+    for part in ("environment", "solution", "tests"):
+        for name, file in getattr(task, part).items():
+            text = content_of(file).replace(b"\0", b"").decode(errors="replace")   # UTF-16, too
+            if secret := credential_in([text]):   # masking it would change what was proven
+                yield Fault(f"{part}/{printable(name)}", f"has a secret: {secret}",
+                            "Take it out, and revoke it if it is one.", "secret in a file")
