@@ -3,9 +3,7 @@ folder of task/ without its proof and its rivals, with the split and the image t
 """
 from __future__ import annotations
 
-from collections.abc import Callable
 from copy import deepcopy
-from functools import partial
 from pathlib import Path
 
 import tomli_w
@@ -29,24 +27,25 @@ OF_EXPORT = ("README.md", "manifest.json")   # beside the folders of tasks
 TASK_FOLDER = Folder(ignored=(MANIFEST,))
 
 
-def harbor_problem(export: TaskExport) -> Callable[[Task], Problem | None]:
-    """Return the function that says why a task has no folder for Harbor."""
-    return partial(_problem, export)
+def harbor_problems(export: TaskExport) -> dict[str, Problem]:
+    """Return {name: problem} of the tasks of which no folder is made."""
+    problems = ((task.instance_id, _problem(export, task)) for task in export.tasks)
+    return {name: problem for name, problem in problems if problem}
 
 
 def _problem(export: TaskExport, task: Task) -> Problem | None:
     if task.instance_id in OF_EXPORT:
         return "name", f"{task.instance_id} is a file of the export"
     parts = {f"{part}/{name}" for part in ("environment", "solution", "tests")
-             for name in getattr(task, part)}   # task_problem() looks at these
+             for name in getattr(task, part)}   # task_problem() has searched these for secrets
     if export.settings.harbor_network == "compose" and COMPOSE in parts:
         return "network", f"it has a {COMPOSE} of its own: harbor_network cannot be compose"
     try:
-        beside = [content_of(file) for path, file in _files_of(export, task).items()
+        others = [content_of(file) for path, file in _files_of(export, task).items()
                   if path not in parts and not _is_instruction(path)]
     except (BrokenRecord, ValueError) as e:
         return "files", str(e)
-    kind = credential_in(data.replace(b"\0", b"").decode(errors="replace") for data in beside)
+    kind = credential_in(data.replace(b"\0", b"").decode(errors="replace") for data in others)
     return ("secret in a file", kind) if kind else None
 
 
@@ -57,7 +56,7 @@ def _is_instruction(path: str) -> bool:
 
 def _files_of(export: TaskExport, task: Task) -> Files:
     """Return all files of a task's folder that are exported. Raise ValueError for links."""
-    whole = load_files(export.found.store.path(task.instance_id))
+    whole = load_files(export.read.store.path(task.instance_id))
     return {path: file for path, file in whole.items()
             if path.partition("/")[0] not in NOT_EXPORTED}
 

@@ -20,20 +20,20 @@ from codedata.export.card import Background, Contents, card
 from codedata.export.collect import ExportTurn, ExportTurns, LeftOutLog
 from codedata.export.folders import FOLDER
 from codedata.export.formats import FORMATS, Format, Problem, row_problem
-from codedata.export.harbor import harbor_problem, write_harbor
+from codedata.export.harbor import harbor_problems, write_harbor
 from codedata.export.outcome import duel_refusal, read_duel
 from codedata.export.provenance import Provenance, public
 from codedata.export.similar import Conversation, read_conversations, similar_turns
 from codedata.export.split import SPLITS, TRAIN, VALIDATION
 from codedata.export.task_rows import (
-    bug_problem,
-    strip_problem,
+    bug_problems,
+    strip_problems,
     write_nl2repo,
     write_swebench,
     write_swesmith,
 )
 from codedata.export.tasks import TaskExport, TaskFormat, kinds_in, read_tasks
-from codedata.export.terminal_bench import bench_problem, write_bench
+from codedata.export.terminal_bench import bench_problems, write_bench
 from codedata.layouts import NEW, list_items, write_atomic
 from codedata.ledger import disk_trouble
 from codedata.llm.costs import costs_of
@@ -51,13 +51,13 @@ NOT_OF_A_ROW = (*COMPARED, "formats", "rejected_too", "harbor_network")
 REFUSED_FLAGS = ("only", "limit", "shard", "refresh", "prune", "compact", "budget")
 
 
-FOREIGN = ""   # the kind of tasks of others
+FOREIGN = ""   # the kind of tasks that somebody else made
 ALL_FORMATS: dict[str, Format | TaskFormat] = {**FORMATS, **{form.name: form for form in (
-    TaskFormat("harbor", (FOREIGN, *KINDS), harbor_problem, write_harbor, "harbor_card.md"),
-    TaskFormat("swebench", (BUG,), bug_problem, write_swebench, "swebench_card.md"),
-    TaskFormat("swesmith", (BUG,), bug_problem, write_swesmith, "swesmith_card.md"),
-    TaskFormat("nl2repo", (STRIPPED_PATCH,), strip_problem, write_nl2repo, "nl2repo_card.md"),
-    TaskFormat("terminal-bench", (DATAPOINT,), bench_problem, write_bench, "bench_card.md"))}}
+    TaskFormat("harbor", (FOREIGN, *KINDS), harbor_problems, write_harbor, "harbor_card.md"),
+    TaskFormat("swebench", (BUG,), bug_problems, write_swebench, "swebench_card.md"),
+    TaskFormat("swesmith", (BUG,), bug_problems, write_swesmith, "swesmith_card.md"),
+    TaskFormat("nl2repo", (STRIPPED_PATCH,), strip_problems, write_nl2repo, "nl2repo_card.md"),
+    TaskFormat("terminal-bench", (DATAPOINT,), bench_problems, write_bench, "bench_card.md"))}}
 
 
 @dataclass(frozen=True)
@@ -81,18 +81,18 @@ def run(settings: Settings, options: RunOptions) -> int:
     root = settings.root
     forms = _chosen(root, settings.export.formats)
     check_directories(root / STAGE / form.name for form in forms)
-    of_turns = [form for form in forms if isinstance(form, Format)]
-    trouble = duel_refusal(settings) if of_turns else None
-    if trouble and not options.read_only:
-        if of_turns == forms:
-            raise trouble
-        forms = [form for form in forms if form not in of_turns]
+    of_tasks = [form for form in forms if isinstance(form, TaskFormat)]
+    refusal = duel_refusal(settings) if len(of_tasks) < len(forms) else None
+    if refusal and not options.read_only:
+        if not of_tasks:
+            raise refusal
+        forms = of_tasks
     code = run_whole(STAGE, root / STAGE, options, lambda: _export(settings, options, forms),
                      refuses=REFUSED_FLAGS)
-    if trouble:
-        say(f"      {'would be' if options.read_only else 'was'} refused: {trouble}")
-    if trouble and trouble.exit_code and not options.read_only:
-        return 1
+    if refusal:
+        say(f"      {'would be' if options.read_only else 'was'} refused: {refusal}")
+        if refusal.exit_code and not options.read_only:
+            return 1
     return code
 
 
@@ -159,12 +159,12 @@ def _part_of_turns(settings: Settings, options: RunOptions, forms: list[Format],
 
 
 def _part_of_tasks(settings: Settings, forms: list[TaskFormat], left_out: LeftOutLog) -> Part:
-    found = read_tasks(settings)
-    exports = [TaskExport(form, settings.export, found, left_out) for form in forms]
+    tasks = read_tasks(settings)
+    exports = [TaskExport(form, settings.export, tasks, left_out) for form in forms]
     names = {task.instance_id for export in exports for task in export.tasks}
-    masked = sum((found.masked[name] for name in names), Counter())
-    return Part(exports, f"{Task.directory}/ {len(found.kinds):,} → {STAGE}/   "
-                f"{plural(len(names), 'task')}", masked, len(found.broken), lambda: ())
+    masked = sum((tasks.masked[name] for name in names), Counter())
+    return Part(exports, f"{Task.directory}/ {len(tasks.kinds):,} → {STAGE}/   "
+                f"{plural(len(names), 'task')}", masked, len(tasks.broken), lambda: ())
 
 
 def _leave_out_similar(turns: ExportTurns) -> None:
@@ -184,13 +184,13 @@ def _leave_out_similar(turns: ExportTurns) -> None:
             answer = getattr(record, turn.winner or "challenger") or ""
             yield Conversation(turn.name, turn.instance_id, record.messages, answer)
 
-    similar = similar_turns(conversations, lambda: read_conversations(settings.against),
-                            settings.duplicate_similarity)
-    for one in similar:
-        turns.left_out.add(one.name, "near-duplicate",
+    similar = {one.name: one for one in similar_turns(
+        conversations, lambda: read_conversations(settings.against),
+        settings.duplicate_similarity)}
+    for name, one in similar.items():
+        turns.left_out.add(name, "near-duplicate",
                            f"{one.of} (answers {one.similarity:.2f} alike)")
-    left_out = {one.name for one in similar}
-    turns.turns = [turn for turn in turns.turns if turn.name not in left_out]
+    turns.turns = [turn for turn in turns.turns if turn.name not in similar]
 
 
 class Export(Contents):
@@ -307,7 +307,7 @@ def _warnings(about: Background, exports: list[Export]) -> Iterator[str]:
                "split")
     for export in exports:
         if len(export.labels) == 1:
-            label = next(iter(export.labels))
+            [label] = export.labels
             yield f"{export.form.name}: every label is {label}, and KTO needs both"
     if not (about.duel and about.duel.accepted):
         yield "the duel was not accepted, which the cards say"

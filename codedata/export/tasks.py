@@ -40,8 +40,7 @@ class TaskFormat:
 
     name: str
     kinds: tuple[str, ...]
-    # gives the function that says why this format alone refuses a task, which is called in order
-    problem: Callable[[TaskExport], Callable[[Task], Problem | None]]
+    problems: Callable[[TaskExport], dict[str, Problem]]   # of tasks that this format alone refuses
     write: Callable[[TaskExport], None]
     card: str
 
@@ -70,25 +69,25 @@ class TasksRead:
 def read_tasks(settings: Settings) -> TasksRead:
     """Return the tasks of a root. What cannot be read is named on the screen."""
     store = Store(settings.root, Task).open()
-    found = TasksRead(store, broken=[*store.broken])
+    read = TasksRead(store, broken=[*store.broken])
     rules = ExportRules(settings.export, settings.exclude.ids)
     for name in store.names():
         try:
             task = store.read(name)
-            found.kinds[name] = task.kind
+            read.kinds[name] = task.kind
             problem = _problem(rules, task)
         except BrokenRecord as e:
-            found.kinds.setdefault(name, Task.kind_in(store.path(name)))
-            found.broken.append(e)
+            read.kinds.setdefault(name, Task.kind_in(store.path(name)))
+            read.broken.append(e)
             problem = "broken record", e.what
         if problem:
-            found.problems[name] = problem
+            read.problems[name] = problem
         else:
-            instruction, found.masked[name] = mask(task.instruction or "")
-            found.tasks.append(replace(task, instruction=instruction))
-    for error in found.broken:
+            instruction, read.masked[name] = mask(task.instruction or "")
+            read.tasks.append(replace(task, instruction=instruction))
+    for error in read.broken:
         say(f"export.py: {error}")
-    return found
+    return read
 
 
 def _problem(rules: ExportRules, task: Task) -> Problem | None:
@@ -130,18 +129,16 @@ class TaskExport:
 
     noun = "tasks"
 
-    def __init__(self, form: TaskFormat, settings: ExportSettings, found: TasksRead,
+    def __init__(self, form: TaskFormat, settings: ExportSettings, read: TasksRead,
                  left_out: LeftOutLog):
-        directory = found.store.root / "export"
-        self.form, self.settings, self.found, self.left_out = form, settings, found, left_out
+        directory = read.store.root / "export"
+        self.form, self.settings, self.read, self.left_out = form, settings, read, left_out
         self.place, self.new = directory / form.name, directory / NEW / form.name
         self._images = folders.read_manifest(self.place).get(IMAGES, {})
-        self.tasks = [task for task in found.tasks if task.kind in form.kinds]
-        refused = {name: problem for name, problem in found.problems.items()
-                   if found.kinds[name] in form.kinds}
-        problem_of = form.problem(self)
-        refused |= {task.instance_id: problem for task in self.tasks
-                    if (problem := problem_of(task))}
+        self.tasks = [task for task in read.tasks if task.kind in form.kinds]
+        refused = {name: problem for name, problem in read.problems.items()
+                   if read.kinds[name] in form.kinds}
+        refused |= form.problems(self)
         for name, problem in refused.items():
             left_out.add(name, *problem, format=form.name)
         self.tasks = [task for task in self.tasks if task.instance_id not in refused]
@@ -196,7 +193,7 @@ class TaskExport:
         def counted(counts: Counter) -> str:
             return ", ".join(f"{name} {n:,}" for name, n in sorted(counts.items())) or "nothing"
 
-        masked = sum((self.found.masked[task.instance_id] for task in self.tasks), Counter())
+        masked = sum((self.read.masked[task.instance_id] for task in self.tasks), Counter())
         return terminal_safe(text_of("codedata.export", self.form.card).format_map({
             "tasks": plural(len(self.tasks), "task"), "version": codedata.__version__,
             "settings": self.settings, **self.rows, "masked": counted(masked),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable
 
 from codedata.bounded import inside
 from codedata.export.harbor import write_task
@@ -34,16 +33,13 @@ def bench_name(id: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", id.lower()).strip("-")
 
 
-def bench_problem(export: TaskExport) -> Callable[[Task], Problem | None]:
-    """Return the function that says why a task has no folder. Where two would have one name,
-    neither is more right."""
-    n_tasks = Counter(bench_name(task.instance_id) for task in export.tasks)
-
-    def problem(task: Task) -> Problem | None:
-        folder = bench_name(task.instance_id)
-        return ("folders of one name", folder) if n_tasks[folder] > 1 else None
-
-    return problem
+def bench_problems(export: TaskExport) -> dict[str, Problem]:
+    """Return {name: problem} of the tasks whose folders would have one name: none of them is
+    exported."""
+    folders = {task.instance_id: bench_name(task.instance_id) for task in export.tasks}
+    counts = Counter(folders.values())
+    return {name: ("folders of one name", folder) for name, folder in folders.items()
+            if counts[folder] > 1}
 
 
 def bench_files(task: Task) -> Files:
