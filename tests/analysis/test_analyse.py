@@ -64,11 +64,11 @@ def project(tmp_path):
     return folder
 
 
-def coverage(statuses=(["passed"], ["passed"]), flaky=(False, False)) -> Coverage:
+def coverage(statuses=(["passed"], ["passed"]), flaky=(False, False), names=NAMES) -> Coverage:
     """Return what the two tests ran: area and _square; these and volume."""
     tests = [{"name": name, "status": status, "flaky": is_flaky, "lines": {"0": i}, "functions": i,
               "starts": []}
-             for i, (name, status, is_flaky) in enumerate(zip(NAMES, statuses, flaky, strict=True))]
+             for i, (name, status, is_flaky) in enumerate(zip(names, statuses, flaky, strict=True))]
     return Coverage(
         "own/shapes", "shapes", "c0ffee", contexts="pytest", reason="", measured={},
         files=["shapes.py"], functions=IDS, line_sets=[[6, 6, 10, 10], [6, 6, 10, 10, 14, 14]],

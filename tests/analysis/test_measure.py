@@ -2,16 +2,15 @@
 from __future__ import annotations
 
 import json
-import random
 import re
 import subprocess
 import time
 
 import pytest
-from conftest import REPO, edit, kill, ledger_lines, run_script, start_script
+from conftest import REPO, edit, ledger_lines, run_script
 from heron_environment import CASES, FLY, TEST_SCRIPT, an_environment, write_env
 from kube_server import KubeServer
-from setups import CA_BUNDLE, made_here, wait_till_reaped
+from setups import CA_BUNDLE, made_here
 
 from codedata.analysis.measure import Tally
 from codedata.errors import BrokenRecord, ItemFailed
@@ -92,23 +91,6 @@ def test_each_bad_environment_is_named_and_the_rest_goes_on(heron_image, tmp_pat
     unit = coverage_of(tmp_path, "unit")
     assert (unit["contexts"], unit["tests"][0]["functions"]) == ("none", None)
     assert unit["reason"] == "none of its tests runs under a pytest that loads plugins"
-
-
-@pytest.mark.docker
-def test_two_kills_leave_whole_records_and_nothing_behind(heron_image, tmp_path):
-    write_env(tmp_path, *(an_environment(name) for name in ("crane", "stork", "ibis")))
-    draw, pids = random.Random(3), []
-    for _ in range(2):
-        process = start_script("analyze.py", tmp_path, *STEP, "--workers", 2)
-        pids.append(process.pid)
-        time.sleep(draw.uniform(1, 6))
-        kill(process)
-        for path in (tmp_path / "coverage").glob("[!_]*.json"):
-            assert json.loads(path.read_text())["measured"]["runs"] == 1
-    assert analyze(tmp_path).returncode == 0
-    assert {path.stem for path in (tmp_path / "coverage").glob("[!_]*.json")} == {
-        "crane", "stork", "ibis"}
-    wait_till_reaped(tmp_path, pids)
 
 
 @pytest.mark.pods
