@@ -242,18 +242,9 @@ COMPOSE = "environment/docker-compose.yaml"
 
 
 @pytest.mark.parametrize("files, reason", [
-    ({"instruction.md": " \n"}, "no instruction"), ({"task.toml": "[task]\n"}, "task.toml"),
-    ({"task.toml": '[task]\nname = "theirs"\n'}, "task.toml"),
-    ({"task.toml": '[agent]\ntimeout_sec = "long"\n'}, "task.toml"),
-    ({"task.toml": '[environment]\nnetwork_mode = "off"\n'}, "task.toml"),
-    ({"task.toml": '[verifier]\nenvironment_mode = "shared"\n[verifier.environment]\n'},
-     "task.toml"),
-    ({"task.toml": "metadata = 3\n"}, "task.toml"), ({"task.toml": 'agent = "a"\n'}, "task.toml"),
-    ({"task.toml": 'artifacts = ["/a/../b"]\n'}, "task.toml"), ({COMPOSE: "x"}, "network"),
-    ({"task.toml": '[metadata.codedata]\nkind = "bugs"\n'}, "kind"),
-    ({"task.toml": '[environment]\ndocker_image = "a; id"\n'}, "docker_image"),
-    ({"task.toml": "x = " + 200 * "[" + 200 * "]"}, "broken record"),
-    ({"task.toml": "x"}, "broken record"), ({"proof.json": "{"}, "broken record")], ids=str)
+    ({"instruction.md": " \n"}, "no instruction"), ({"task.toml": "metadata = 3\n"}, "task.toml"),
+    ({COMPOSE: "x"}, "network"), ({"proof.json": "{"}, "broken record"),
+    ({"task.toml": "x = " + 200 * "[" + 200 * "]"}, "broken record")], ids=str)
 def test_what_a_reader_would_trip_over_is_left_out_and_named(root, files, reason):
     write_foreign(root, "odd", files)
     write_toml(root, more='[export]\nharbor_network = "compose"\n')
@@ -261,16 +252,6 @@ def test_what_a_reader_would_trip_over_is_left_out_and_named(root, files, reason
     assert left_out(root) == {"odd": reason} and not folder(root, "odd").exists()
     card = (root / "export/harbor/README.md").read_text()
     assert folder(root).is_dir() and f"| left out | {reason} 1 |" in card
-
-
-@pytest.mark.parametrize("gone, reason", [
-    ("tests/test.sh", "no task of Harbor"), ("environment", "no task of Harbor"),
-    ("task.toml", "broken record"), ("solution", None)])
-def test_what_a_task_of_somebody_else_needs(root, gone, reason):
-    place = write_foreign(root) / gone
-    shutil.rmtree(place) if place.is_dir() else place.unlink()
-    make(root, code=1 if reason == "broken record" else 0)
-    assert left_out(root) == ({"theirs": reason} if reason else {})
 
 
 def test_no_link_of_a_task_is_followed(root):

@@ -14,6 +14,7 @@ from a_task import (
     a_strip,
     edited,
     file_of,
+    proven_again,
     write_foreign,
     write_task,
 )
@@ -21,7 +22,7 @@ from conftest import REPO
 
 from codedata.records import KINDS
 from codedata.tasks.__main__ import main
-from codedata.tasks.folder import HOW_TO_PROVE
+from codedata.tasks.folder import HOW_TO_PROVE, task_problem
 
 KEY = b"T = 'ghp_" + b"a8Kx93LmQz71TbVw4RpYs6NcJe2HdF05Gu1o'\n"
 BUG, DATAPOINT = a_bug(), a_datapoint()
@@ -78,6 +79,12 @@ EDITS = {
     "a hook": (edited(BUG, config={"verifier": {"collect": [{"run": "x"}]}}),
                "/task.toml: [verifier] collect has an entry without a command"),
     "a user": (edited(BUG, config={"agent": {"user": []}}), "/task.toml: [agent] user is neither"),
+    "two verifiers": (edited(BUG, config={"verifier": {
+        "environment_mode": "shared", "environment": {}}}),
+        "/task.toml: [verifier] environment_mode is shared"),
+    "no tables": (edited(BUG, config={"agent": "a"}), "/task.toml: agent is a text, not an object"),
+    "an artifact": (edited(BUG, config={"artifacts": ["/a/../b"]}),
+                    "/task.toml: artifacts has '/a/../b': no path"),
     "tags": (edited(BUG, config={"metadata": {"tags": "a"}}), "/task.toml: metadata: difficulty"),
     "kind": (edited(BUG, {"kind": "bugs"}), "/task.toml: kind 'bugs' is none of bug, "),
     "an image": (edited(BUG, config={"environment": {"docker_image": "a\nRUN id"}}, environment={
@@ -141,9 +148,25 @@ EDITS = {
                "/environment/amounts.csv: has a secret: GitHub token. Take it out")}
 
 
+# why exports leave it out, where that is not that it is not as proven
+REASONS = {
+    "no instruction": "no instruction", "a blank one": "no instruction", "no proof": "not proven",
+    "its name": "task.toml", "a time": "task.toml", "a network": "task.toml", "a hook": "task.toml",
+    "a user": "task.toml", "two verifiers": "task.toml", "no tables": "task.toml",
+    "an artifact": "task.toml", "tags": "metadata", "kind": "kind", "an image": "docker_image",
+    "workdir": "workdir", "no image": "no task of Harbor"}
+
+
+def test_a_secret_in_a_file_that_was_proven_is_a_reason_too():
+    assert task_problem(proven_again(BUG, tests={"hidden/tests/test_a.py": KEY})) == (
+        "secret in a file", "tests/hidden/tests/test_a.py: has a secret: GitHub token. Take it "
+        "out, and revoke it if it is one.")
+
+
 @pytest.mark.parametrize("name", EDITS)
 def test_a_fault_is_named_with_its_file_and_the_way_out(tmp_path, check, name):
     task, fault = EDITS[name]
+    assert task_problem(task)[0] == REASONS.get(name, "not as proven")
     code, lines, said = check(write_task(tmp_path, task))
     others = [line for line in lines if not line.startswith(fault)]
     assert code == 1 and len(others) < len(lines), lines
@@ -182,7 +205,8 @@ def test_what_cannot_be_read_is_named_alone(tmp_path, check, name, is_ours):
 @pytest.mark.parametrize("gone, fault", [
     ("task.toml", "/task.toml: is missing. Write it"), ("instruction.md", "/instruction.md: is"),
     ("tests/test.sh", "/tests/test.sh: is missing. Write it"),
-    ("environment", "/environment/Dockerfile: is missing, and task.toml names no docker_image")])
+    ("environment", "/environment/Dockerfile: is missing, and task.toml names no docker_image"),
+    ("solution", "")])
 def test_a_task_of_somebody_else_has_what_harbor_needs_and_is_told_how_it_is_graded(
         tmp_path, check, gone, fault):
     folder = write_foreign(tmp_path)
@@ -190,8 +214,8 @@ def test_a_task_of_somebody_else_has_what_harbor_needs_and_is_told_how_it_is_gra
     assert (code, faults) == (0, []) and "in the agent's own container" in said
     place = folder / gone
     shutil.rmtree(place) if place.is_dir() else place.unlink()
-    code, [line], _ = check(folder)
-    assert code == 1 and line.startswith(fault)
+    code, lines, _ = check(folder)
+    assert (code, len(lines)) == (bool(fault),) * 2 and "".join(lines).startswith(fault)
 
 
 def test_what_is_no_folder_of_a_task_is_named(tmp_path, check):
