@@ -1,5 +1,5 @@
 """Copy a repository's source out of its image, and describe it: the steps `extract` and `meta` of
-nl2repo.py. Later steps read the copy, which is a cache: what is lost is fetched again."""
+nl2repo.py. Later steps read the copy, which is made again where it is lost."""
 from __future__ import annotations
 
 import re
@@ -102,14 +102,13 @@ def sources_of(root: Path, repo_name: str) -> Sources:
 
 
 def text_in(folder: Path, path: str) -> str:
-    """Return the text of a file below a folder; "" of one that is not there, leads out, or is too
-    large."""
+    """Return the text of a file in a folder; "" where it is missing, a link out, or too large."""
     with suppress(OSError, RuntimeError):
         return read_bounded(resolved_in(folder, folder / path), MAX_TEXT).decode(errors="replace")
     return ""
 
 
-# what it is --------------------------------------------------------------------------------------
+# the description ---------------------------------------------------------------------------------
 
 class Describer:
     """Describe repositories; make() is the item function."""
@@ -131,7 +130,7 @@ class Describer:
             after="nl2repo.py --steps coverage", then="nl2repo.py --steps relationship")
 
     def make(self, copy: SourceCopy, coverage: Coverage) -> RepoMeta:
-        """Return what a repository is."""
+        """Return the description of a repository."""
         name, folder = copy.repo_name, folder_of(self._root, copy.repo_name)
         sources = sources_of(self._root, name)
         project = project_of(folder)
@@ -147,7 +146,7 @@ class Describer:
 
 
 def entities_by_kind(sources: Sources) -> dict[str, int]:
-    """Return how many entities of each kind the files have that are no tests."""
+    """Return the number of entities of each kind, without those of tests."""
     entities = all_entities(sources)[0]
     return dict(sorted(Counter(one.kind for file in sources.files if not file.is_test
                                for one in entities[file.path]).items()))
@@ -155,7 +154,7 @@ def entities_by_kind(sources: Sources) -> dict[str, int]:
 
 def project_of(folder: Path) -> dict:
     """Return {summary, dependencies, licence, classifiers} as the project files in a folder declare
-    them; what cannot be read counts as not there."""
+    them; a file that cannot be read counts as missing."""
     toml, cfg = _pyproject(folder), _setup_cfg(folder)
     info = HeaderParser().parsestr(text_in(folder, "PKG-INFO"), headersonly=True)
     licence = toml.get("license") or info.get("License-Expression") or cfg.get("license") or ""
@@ -184,10 +183,10 @@ def _pyproject(folder: Path) -> dict:
 def _setup_cfg(folder: Path) -> dict[str, str]:
     """Return the keys of [metadata] and [options] of setup.cfg."""
     config = ConfigParser(interpolation=None)
+    config.read_dict({"metadata": {}, "options": {}})
     with suppress(ConfigError):
         config.read_string(text_in(folder, "setup.cfg"))
-        return {key: value for section in ("metadata", "options") if config.has_section(section)
-                for key, value in config[section].items()}
+        return {**config["metadata"], **config["options"]}
     return {}
 
 
@@ -196,8 +195,8 @@ def _texts(value) -> list[str]:
 
 
 def licence_of(folder: Path, project: dict) -> str | None:
-    """Return the SPDX id of a project's licence: as its files declare it, by its classifiers, or by
-    the text of its licence; None where none of them says it."""
+    """Return the SPDX id of a project's licence, by its declaration, its classifiers or the text of
+    its licence file; None where none of them tells."""
     licences = toml_of(__package__, "licences.toml")
     words = project["licence"].replace("(", " ").replace(")", " ").split()
     if words and {*words} <= {*licences, "AND", "OR"}:
@@ -214,15 +213,13 @@ def licence_of(folder: Path, project: dict) -> str | None:
 
 
 def foreign_imports(files: Iterable[SourceFile]) -> list[str]:
-    """Return the modules that a repository's Python imports, but for its tests, and neither has
-    itself nor Python has."""
+    """Return the modules that a repository's Python, but for its tests, imports from elsewhere:
+    neither its own nor the standard library's."""
     from tree_sitter import QueryCursor
     query = query_of(LANGUAGE, "python_imports.scm")
     python = [file for file in files if file.language == LANGUAGE]
-    mine = {part.removesuffix(".py") for file in python for part in PurePosixPath(file.path).parts}
-    found = set()
-    for file in python:
-        if not file.is_test:
-            nodes = QueryCursor(query).captures(tree_of(file).root_node).get("module", [])
-            found.update(node.text.decode(errors="replace").partition(".")[0] for node in nodes)
-    return sorted(found - mine - sys.stdlib_module_names)
+    own = {part.removesuffix(".py") for file in python for part in PurePosixPath(file.path).parts}
+    modules = {node.text.decode(errors="replace").partition(".")[0]
+               for file in python if not file.is_test for node in
+               QueryCursor(query).captures(tree_of(file).root_node).get("module", [])}
+    return sorted(modules - own - sys.stdlib_module_names)
