@@ -1,5 +1,5 @@
-"""Write tasks as folders that Harbor and its readers load (docs/exports.md has the table): the
-folder of task/ without its proof and its rivals, with the split and the image that it has here.
+"""Write tasks as folders for Harbor and its readers (docs/exports.md has the table): the folder in
+task/ without proof and rivals, with its split and the name of its final image.
 """
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def _problem(export: TaskExport, task: Task) -> Problem | None:
 
 
 def _is_instruction(path: str) -> bool:
-    """Return whether a file of a task is what an agent is told, all in all or in a step."""
+    """Return whether a file is the instruction of a task, or of one of its steps."""
     return path == INSTRUCTION or (path.startswith("steps/") and path.endswith(f"/{INSTRUCTION}"))
 
 
 def _files_of(export: TaskExport, task: Task) -> Files:
-    """Return all files of a task's folder that are exported. Raise ValueError for links."""
+    """Return the files of a task's folder that are exported. Raise ValueError for a link."""
     whole = load_files(export.read.store.path(task.instance_id))
     return {path: file for path, file in whole.items()
             if path.partition("/")[0] not in NOT_EXPORTED}
@@ -71,7 +71,7 @@ def write_harbor(export: TaskExport) -> None:
 
 def exported_files(task: Task, files: Files, image: Image, network: str, split: str) -> Files:
     """Return the files of a task's folder as they are exported. `network` is [export]
-    harbor_network; "auto": as the folder says."""
+    harbor_network: "auto" leaves it as in the folder."""
     changed: Files = {CONFIG: _to_toml(exported_config(task.config, image, network, split))}
     for path in filter(_is_instruction, files):
         masked, secrets = mask(content_of(files[path]).decode(errors="replace"))
@@ -115,7 +115,7 @@ def read_image(folder: Path) -> Image:
 
 
 def set_image(folder: Path, image: Image) -> None:
-    """Let an exported folder name another image, wherever it names its own."""
+    """Replace the name of its image everywhere in an exported folder."""
     old, config = read_image(folder), _config_of(folder)
     config["environment"]["docker_image"] = image.ref
     config["metadata"]["image_id"] = image.id

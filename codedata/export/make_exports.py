@@ -17,9 +17,9 @@ from codedata.cli import RunOptions
 from codedata.errors import Trouble
 from codedata.export import folders
 from codedata.export.card import Background, Contents, card
-from codedata.export.collect import ExportTurn, ExportTurns, LeftOutLog
+from codedata.export.collect import ExportTurn, ExportTurns, LeftOutLog, Problem
 from codedata.export.folders import FOLDER
-from codedata.export.formats import FORMATS, Format, Problem, row_problem
+from codedata.export.formats import FORMATS, Format, row_problem
 from codedata.export.harbor import harbor_problems, write_harbor
 from codedata.export.outcome import duel_refusal, read_duel
 from codedata.export.provenance import Provenance, public
@@ -97,10 +97,9 @@ def run(settings: Settings, options: RunOptions) -> int:
 
 
 def _chosen(root: Path, names: tuple[str, ...]) -> list[Format | TaskFormat]:
-    """Return the formats of these names; without names those of which there are turns or tasks.
+    """Return the formats of these names; without names those for which there are turns or tasks.
 
-    Where there are no records at all, it is the formats of the duel: their refusal, or their empty
-    sets, say what is missing.
+    Without any records these are the formats of turns, whose refusal names what is missing.
     """
     if unknown := [name for name in names if name not in ALL_FORMATS]:
         raise Trouble(f"names {', '.join(unknown)}.", "[export] formats",
@@ -170,7 +169,8 @@ def _part_of_tasks(settings: Settings, forms: list[TaskFormat], left_out: LeftOu
 def _leave_out_similar(turns: ExportTurns) -> None:
     """Leave out near-duplicates.
 
-    A turn with a winner is kept before others, then one of the best bucket, then the first.
+    Of turns that are alike, one with a winner is exported, else one of the best bucket, else the
+    first.
     """
     settings = turns.settings
     if not settings.duplicate_similarity:
@@ -236,7 +236,7 @@ class Export(Contents):
     def _problem(self, turn: ExportTurn, row: dict) -> Problem | None:
         """Return why a row is left out: the flag of its turn, or what is wrong with it.
 
-        A verdict on an answer that addresses its judge, or shows the hidden PR, is no evidence for
+        A verdict on an answer that speaks to its judge, or shows the hidden PR, is no evidence for
         either side, so trainers must not see it.
         """
         settings = self.about.settings

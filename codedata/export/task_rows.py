@@ -1,5 +1,5 @@
 """Write tasks as rows: `swebench`, for its harness from version 5 on; `swesmith`, where a patch is
-the bug itself and its reverse the solution; `nl2repo`, where a document says what is missing.
+the bug and its reverse the solution; `nl2repo`, with the document of what was stripped.
 """
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Make a folder of export/ that holds tasks of task/: a folder for each, or a row.
+"""Make a folder of export/ with tasks of task/, each as a folder or as a row.
 
-Which image a task has is in its task.toml, by tag. tools/push-images notes in the manifest of the
-export what it has built and pushed, and later exports of the same task name that.
+A task names its image by tag in its task.toml. tools/push-images notes in the manifest of the
+export which images it has built and pushed, and later exports of the same task name these.
 """
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class TaskFormat:
 
 @dataclass(frozen=True)
 class Image:
-    """Name the final image of a task: by digest once it is pushed, by tag before, "" where it is
-    not made yet."""
+    """Name the image of a task: by digest once it is pushed, by tag before, "" before it is built.
+    """
 
     ref: str
     id: str = ""
@@ -59,9 +59,9 @@ class TasksRead:
     """Hold the tasks of a root, read once for all formats, with secrets masked."""
 
     store: Store
-    kinds: dict[str, str] = field(default_factory=dict)          # of every name
-    tasks: list[Task] = field(default_factory=list)              # that some format may have
-    problems: dict[str, Problem] = field(default_factory=dict)   # why the others are in none
+    kinds: dict[str, str] = field(default_factory=dict)          # by name
+    tasks: list[Task] = field(default_factory=list)              # for the formats to choose from
+    problems: dict[str, Problem] = field(default_factory=dict)   # why others are in no format
     broken: list[BrokenRecord] = field(default_factory=list)
     masked: dict[str, Counter] = field(default_factory=dict)     # {name: secrets by kind}
 
@@ -103,14 +103,14 @@ def _problem(rules: ExportRules, task: Task) -> Problem | None:
 
 
 def kinds_in(root: Path) -> set[str]:
-    """Return the kinds of the tasks of a root, "" for those of others and for what is none."""
+    """Return the kinds of the tasks of a root, "" for somebody else's and for what is no task."""
     store = Store(root, Task).open()
     kinds = {Task.kind_in(store.path(name)) for name in store.names()}
     return {*kinds, ""} if store.broken else kinds
 
 
 def about_text(task: Task, key: str) -> str:
-    """Return what a task's [metadata.codedata] says, as a text; "" where it says nothing."""
+    """Return a key of a task's [metadata.codedata] as a text; "" where it is missing."""
     return str(task.about.get(key) or "")
 
 
@@ -120,7 +120,7 @@ def licence_of(task: Task) -> str:
 
 
 def origin_of(task: Task) -> str:
-    """Return what no two splits share: where a task comes from; itself where that is unknown."""
+    """Return the origin of a task, all tasks of which are in one split; unknown: its own name."""
     return about_text(task, "split") or about_text(task, "repo") or task.instance_id
 
 
@@ -162,13 +162,13 @@ class TaskExport:
             self.form.write(self)
 
     def image_of(self, task: Task) -> Image:
-        """Return a task's image: as push-images noted it, else as its folder has it."""
+        """Return a task's image as push-images noted it, or else as its folder names it."""
         known = self._known_image(task)
         return Image(known.get("docker_image", image_of(task)),
                      known.get("image_id", _image_id(task)))
 
     def _known_image(self, task: Task) -> dict:
-        """Return what push-images noted of a task's image; {} if that was another."""
+        """Return what push-images noted of a task's image; {} if the image has changed since."""
         known = self._images.get(tag_of(task), {})
         return known if known.get("made_of") == _made_of(task) else {}
 
@@ -202,8 +202,7 @@ class TaskExport:
 
 
 def tag_of(task: Task) -> str:
-    """Return the tag of a task's image; where its task.toml names none, the one that it is built
-    under."""
+    """Return the tag of a task's image; where its task.toml names none, the tag for its build."""
     built = f"{image_name(OUR_IMAGES, task.instance_id)}:{files_digest(task.environment)[:12]}"
     return image_of(task) or built
 
@@ -214,5 +213,5 @@ def _image_id(task: Task) -> str:
 
 
 def _made_of(task: Task) -> str:
-    """Return a digest of what a folder says of its image beside the tag."""
+    """Return a digest of what an image is made of."""
     return digest([files_digest(task.environment), _image_id(task)])

@@ -1,8 +1,8 @@
-"""Say what is in a task's folder: its task.toml, what of it was proven, why it is not exported.
+"""Read and make a task's folder: its task.toml, what of it was proven, why it is not exported.
 
-`proof.json` holds the digest of what the runs are evidence for: environment/, solution/, tests/ and
-task.toml, but for its metadata, its keywords and its image, of which the id stands apart. Whoever
-edits one of these has another task, which no run has seen; the instruction may be edited.
+`proof.json` holds the digest of what was proven: environment/, solution/, tests/ and task.toml
+without its metadata, keywords and image name (the image's id is noted beside it). After an edit of
+these the proof does not hold any more; the instruction may be edited.
 """
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from codedata.texts import printable
 TOML = Task.places["config"]
 SCHEMA = "1.4"              # of Harbor's task.toml
 DOCKERFILE, IGNORE, SOLVE = "Dockerfile", ".dockerignore", "solve.sh"
-GOLD, REVERSE = "gold.patch", "reverse.patch"   # in solution/: heals it; what has made the task
+GOLD, REVERSE = "gold.patch", "reverse.patch"   # in solution/; the reverse has made the task
 CONFIG, TEST_SCRIPT, TEST_PATCH, HIDDEN = "config.json", "tests.sh", "test.patch", "hidden"
 ARCHIVE = "/var/tmp/codedata-work.tar"   # of an agent's work, where a task says how it is made
 TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")   # as Harbor takes them
 IMAGE = re.compile(r"[a-z0-9][\w.:/@-]*", re.ASCII | re.IGNORECASE)   # no blank, no line break
-BEFORE_DOCUMENT = (   # the line of an instruction behind which the document of its functions begins
+BEFORE_DOCUMENT = (   # the last line of an instruction before the document of its functions
     "- Tests decide, also some that you do not have: those that fail without the bodies are "
     "counted, those that pass now have to go on passing.")
 PROVEN_FIELDS = ("config", "environment", "solution", "tests", "proof")   # all but instruction
-# Of the verifier: an agent's working directory neither holds nor lies in any of it.
+# Folders of the verifier: an agent's working directory neither holds one of them nor lies in one.
 OF_VERIFIER = ("/tests", "/logs", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/usr/bin",
                "/usr/sbin", "/usr/lib", "/usr/local/bin", "/usr/local/sbin", "/usr/local/lib")
 Problem = tuple[str, str]   # (reason, detail)
@@ -58,7 +58,7 @@ class Container:
 def config_of(instance_id: str, container: Container, about: Object,
               labels: Mapping = MappingProxyType({})) -> Object:
     """Return the task.toml of a task: `about` is [metadata.codedata], `labels` are its difficulty,
-    category and tags. What is left out is as Harbor sets it, or nobody reads it.
+    category and tags. Keys where Harbor's default will do are left out.
 
     [verifier.environment] docker_image is not set: readers take an image named there for one that
     holds /tests. Without it the verifier gets the image of [environment].
@@ -78,12 +78,12 @@ def config_of(instance_id: str, container: Container, about: Object,
 
 
 def from_image(image: str) -> Files:
-    """Return the environment/ of a task whose image is there already."""
+    """Return the environment/ of a task whose image exists."""
     return {DOCKERFILE: from_line(image).encode()}
 
 
 def from_line(image: str) -> str:
-    """Return the Dockerfile that is no more than an image."""
+    """Return the Dockerfile of an image as it is."""
     return f"FROM {image}\n"
 
 
@@ -93,12 +93,12 @@ def image_of(task: Task) -> str:
 
 
 def workdir_of(task: Task) -> str:
-    """Return where its agent works."""
+    """Return the directory in which its agent works."""
     return str(_table(task, "environment").get("workdir") or "")
 
 
 def agent_of(task: Task) -> str:
-    """Return the user that its agent is; "" for the image's."""
+    """Return the user of its agent; "" for that of the image."""
     return str(_table(task, "agent").get("user") or "")
 
 
@@ -115,12 +115,12 @@ def _table(task: Task, name: str) -> Object:
 
 
 def text_in(files: Files, name: str) -> str:
-    """Return the text of a file, "" where it is not there."""
+    """Return the text of a file, "" where it is missing."""
     return content_of(files[name]).decode(errors="replace") if name in files else ""
 
 
 def verifier_config(task: Task) -> Object:
-    """Return tests/config.json of a task of ours; {} where it is none that can be read."""
+    """Return tests/config.json of a task of ours; {} where it cannot be read."""
     try:
         config = json.loads(text_in(task.tests, CONFIG) or "{}")
     except (ValueError, RecursionError):
@@ -131,7 +131,7 @@ def verifier_config(task: Task) -> Object:
 # what was proven ---------------------------------------------------------------------------------
 
 def proven_parts(task: Task) -> dict[str, str]:
-    """Return the digest of each part of a task that its runs are evidence for."""
+    """Return the digest of each part of a task that its runs prove."""
     config = {key: value for key, value in task.config.items() if key != "metadata"}
     for table, key in (("task", "keywords"), ("environment", "docker_image")):
         config[table] = {name: value for name, value in _table(task, table).items() if name != key}
@@ -144,13 +144,13 @@ def proven_parts(task: Task) -> dict[str, str]:
 
 
 def proven(task: Task, runs: Object) -> Task:
-    """Return a task with a proof: what the runs showed, and the digest of what they are of."""
+    """Return a task with its proof: what the `runs` showed, and the digests of what they prove."""
     parts = proven_parts(task)
     return replace(task, proof={**runs, "digest": digest(parts), "parts": parts})
 
 
 def edited_parts(task: Task) -> list[str]:
-    """Return which parts of a task are not those that were proven; none where it is as proven."""
+    """Return the parts of a task that are not as they were proven; [] where all are."""
     then, now = (task.proof or {}).get("parts"), proven_parts(task)
     if (task.proof or {}).get("digest") == digest(now):
         return []
@@ -159,8 +159,8 @@ def edited_parts(task: Task) -> list[str]:
 
 
 def with_about(task: Task, **more) -> Task:
-    """Return a task of which [metadata.codedata] says more, and its labels where `labels` are
-    given: neither is a part of what was proven."""
+    """Return a task with `more` in [metadata.codedata], and with other `labels` where these are
+    given: neither is part of what was proven."""
     labels = more.pop("labels", {})
     metadata = {**task.config.get("metadata", {}), **labels}
     more = {key: value for key, value in more.items() if value is not None}
@@ -170,10 +170,9 @@ def with_about(task: Task, **more) -> Task:
 
 
 def document_in(instruction: str) -> str:
-    """Return the document in an instruction of a stripped patch; all of one whose line before it a
-    person removed."""
-    _, is_there, document = instruction.partition(f"{BEFORE_DOCUMENT}\n\n")
-    return (document if is_there else instruction).removesuffix("\n")
+    """Return the document in an instruction of a stripped patch; all of the instruction where a
+    person has removed the line before it."""
+    return instruction.split(f"{BEFORE_DOCUMENT}\n\n", 1)[-1].removesuffix("\n")
 
 
 # why it is not exported --------------------------------------------------------------------------
