@@ -184,7 +184,7 @@ FILES = {
     "nested": ("task.toml", "x = " + 60 * "[" + 60 * "]", "/task.toml: is not readable: it is"),
     "nested JSON": ("proof.json", 60 * "[" + 60 * "]", "/proof.json: is not readable: it is"),
     "a number": ("task.toml", f"a = 2001-01-01\nb = {2 ** 64}", "/task.toml: is not readable: a"),
-    "NUL": ("instruction.md", b"a\0b", ": is not a Task: `instruction` has a NUL byte. Correct it."),
+    "NUL": ("instruction.md", b"a\0b", ": is not a Task: `instruction` has a NUL byte. Correct "),
     "a link": ("tests/data", None, "/tests: is not readable: 'data' is a link"),
     "a link beside": ("notes", None, ": is not readable: 'notes' is a link")}
 
