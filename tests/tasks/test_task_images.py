@@ -19,7 +19,7 @@ from codedata.settings import SandboxSettings, Settings
 from codedata.tasks.hidden_text import Search
 from codedata.tasks.images import check_task_image, derive, with_tools
 
-RUN = "tests-task-images"
+RUN = f"tests-task-images-{os.getpid()}"   # other workers have their own
 BASE = "codedata-tests/heron:base"
 TASK = "codedata-tests/heron:task"
 SOLVED = """def wade(depth):
