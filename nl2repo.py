@@ -25,17 +25,19 @@ writes  coverage/, analysis/               as analyze.py
   python nl2repo.py --input meta.jsonl --output ./output --steps extract,meta,relationship
   python nl2repo.py --root runs/mine --only toolz --steps doc   # after an edit in _docs/
 """
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from codedata import cli, config, records, run_loop
 from codedata.analysis.analyse import Analyser
 from codedata.analysis.measure import Measurer
+from codedata.llm import Models
 from codedata.nl2repo.communities import Relater
 from codedata.nl2repo.instruct import instruct_stage
 from codedata.nl2repo.prove_strips import StripProver
 from codedata.nl2repo.screen_strips import StripScreener, patches_stage
-from codedata.nl2repo.sources import Describer, Extractor
+from codedata.nl2repo.sources import extract_stage, meta_stage
 from codedata.nl2repo.write_documents import Writer, check_model, document_stage
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
@@ -83,27 +85,29 @@ def steps_of(args, settings: Settings) -> dict:
     def environments() -> Environments:
         return Environments(settings.root, args.unhealthy_too, rows)
 
+    def in_containers(maker) -> Callable[[Models], Stage]:
+        return lambda models: maker(settings, host(models)).stage(environments())
+
     def host(models) -> SandboxFactory:
         return SandboxFactory(settings, models.stop, args.keep_images)
 
-    def writer(models) -> Writer:
-        return Writer(settings, models, host(models))
+    def documents(step: str, kind: str) -> Callable[[Models], Stage]:
+        return lambda models: Writer(settings, models, host(models)).stage(
+            step, kind, environments())
 
     return {
-        "extract": lambda models: Extractor(settings, host(models)).stage(environments()),
+        "extract": lambda models: extract_stage(settings, host(models), environments()),
         "coverage": lambda models: step_of(Measurer(settings, host(models), args.num_runs).stage(
             environments()), "meta,relationship"),
-        "meta": lambda models: Describer(settings).stage(),
+        "meta": lambda models: meta_stage(settings.root),
         "analysis": lambda models: step_of(Analyser(settings, host(models)).stage(
             environments(), is_static=False), "relationship"),
         "communities": lambda models: Relater(settings).stage(),
-        "screen": lambda models: StripScreener(settings, host(models)).stage(environments()),
+        "screen": in_containers(StripScreener),
         "patches": lambda models: patches_stage(settings),
-        "proof": lambda models: StripProver(settings, host(models)).stage(environments()),
-        "doc_part2": lambda models: writer(models).stage(
-            "doc_part2", "function", environments()),
-        "doc_part1": lambda models: writer(models).stage(
-            "doc_part1", "project", environments()),
+        "proof": in_containers(StripProver),
+        "doc_part2": documents("doc_part2", "function"),
+        "doc_part1": documents("doc_part1", "project"),
         "doc": lambda models: document_stage(settings.root),
         "instruct": lambda models: instruct_stage(settings.root)}
 

@@ -22,6 +22,7 @@ from codedata.errors import Excluded, Trouble
 from codedata.nl2repo.sources import text_in
 from codedata.nl2repo.strip import python_tree
 from codedata.records import Analysis, Object, RepoMeta, storable
+from codedata.texts import toml_of
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef
 INNER = Definition | ast.ClassDef
@@ -36,19 +37,8 @@ STATEMENTS = {"loops": {ast.For, ast.AsyncFor, ast.While, ast.comprehension},
               "yields": {ast.Yield, ast.YieldFrom},
               "awaits": {ast.Await, ast.AsyncFor, ast.AsyncWith},
               "defines functions or classes inside": {*INNER.__args__}}
-TEXT, MAYBE = "a text", "a text or null"
-EXAMPLES = [{"code": TEXT, "output": TEXT}]
-# the form of content, in the order in which it is printed; all entries of a list have one form
-FUNCTION: dict = {
-    "signature": TEXT, "purpose": TEXT,
-    "parameters": [{"name": TEXT, "annotation": MAYBE, "default": MAYBE, "text": TEXT}],
-    "returns": {"annotation": MAYBE, "text": TEXT}, "raises": [{"exception": TEXT, "when": TEXT}],
-    "side_effects": [TEXT], "algorithm": [TEXT], "examples": EXAMPLES}
-PROJECT: dict = {
-    "summary": TEXT, "layout": [{"path": TEXT, "text": TEXT}],
-    "concepts": [{"name": TEXT, "path": TEXT, "text": TEXT}], "data_flow": [TEXT],
-    "dependencies": [TEXT], "conventions": [TEXT], "tests": [TEXT], "examples": EXAMPLES}
-PUBLIC = {"signature": TEXT, "text": TEXT}   # of a public name
+FORMS = toml_of(__package__, "forms.toml")   # of content, in the order of Markdown
+FUNCTION, PROJECT, PUBLIC = FORMS["function"], FORMS["project"], FORMS["public"]
 
 
 # sources -----------------------------------------------------------------------------------------
@@ -401,9 +391,9 @@ def _section(key: str, value, shape) -> str:
     """Return the Markdown of a field of content, "" of an empty one."""
     if key == "signature":
         return value and _fenced(value, "python")
-    if shape == TEXT:
+    if isinstance(shape, str):
         return value
-    if shape is EXAMPLES:
+    if key == "examples":
         return "\n\n".join(f"**Example**\n\n{_fenced(one['code'], 'python')}\n\nprints\n\n"
                            f"{_fenced(one['output'], 'text')}" for one in value)
     rows, entry = (value, shape[0]) if isinstance(shape, list) else ([value], shape)

@@ -12,6 +12,7 @@ from configparser import ConfigParser
 from configparser import Error as ConfigError
 from contextlib import suppress
 from email.parser import HeaderParser
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from codedata.analysis.analyse import is_counted
@@ -45,47 +46,42 @@ AGAIN = "Run: python nl2repo.py --steps extract --force --only {}"
 
 # the copy ----------------------------------------------------------------------------------------
 
-class Extractor:
-    """Copy the sources of environments; make() is the item function."""
+def extract_stage(settings: Settings, host: SandboxFactory, environments: Derived) -> Stage:
+    """Return the step that copies sources. A copy whose folder is gone counts as failed, and is
+    made again."""
+    root = settings.root
+    return Stage(
+        "nl2repo.extract", make=partial(extract, root, host),
+        reads=Reads(environments, JUDGED_BY[:4], made_by="env_setup"),
+        writes=Writes(Store(root, SourceCopy), tuple(SourceCopy.__dataclass_fields__),
+                      fault=lambda copy: "" if folder_of(root, copy.repo_name).is_dir()
+                      else "its folder is gone"),
+        finish=lambda: [f"      left out: {name}: {why}"
+                        for name, why in getattr(environments, "left_out", {}).items()],
+        cost_note="no calls: no model is asked",
+        after="env_setup.py", then="nl2repo.py --steps coverage")
 
-    def __init__(self, settings: Settings, host: SandboxFactory):
-        self._root, self._host = settings.root, host
 
-    def stage(self, environments: Derived) -> Stage:
-        """Return the step. A copy whose folder is gone counts as failed, and is made again."""
-        return Stage(
-            "nl2repo.extract", make=self.make,
-            reads=Reads(environments, JUDGED_BY[:4], made_by="env_setup"),
-            writes=Writes(Store(self._root, SourceCopy), tuple(SourceCopy.__dataclass_fields__),
-                          fault=self._fault),
-            finish=lambda: [f"      left out: {name}: {why}"
-                            for name, why in getattr(environments, "left_out", {}).items()],
-            cost_note="no calls: no model is asked",
-            after="env_setup.py", then="nl2repo.py --steps coverage")
-
-    def make(self, environment: Environment) -> SourceCopy:
-        """Return what a repository's copy holds. Raise Excluded where it has no Python."""
-        name, started = environment.repo_name, time.monotonic()
-        place = folder_of(self._root, name)
-        built = inside(place.parent, NEW, name)
-        shutil.rmtree(built, ignore_errors=True)
-        built.mkdir(parents=True)
-        with (labelled(self._host, name, "nl2repo") as label,
-              open_environment(environment, self._host, label) as sandbox):
-            copy_source(sandbox, built)
-        sources = read_sources(built)
-        if not any(file.language == LANGUAGE for file in sources.files):
-            raise Excluded("has no Python, the only language of which bodies are stripped.", name)
-        read = {file.path: digest(file.text.hex()) for file in sources.files}
-        others = sorted(path.relative_to(built).as_posix() for path in built.rglob("*")
-                        if path.is_file() and not path.is_symlink())
-        Folder.put(place, built)
-        return SourceCopy(environment.repo, name, environment.base_commit, read, sources.faults,
-                          [path for path in others if path not in read],
-                          round(time.monotonic() - started, 1))
-
-    def _fault(self, copy: SourceCopy) -> str:
-        return "" if folder_of(self._root, copy.repo_name).is_dir() else "its folder is gone"
+def extract(root: Path, host: SandboxFactory, environment: Environment) -> SourceCopy:
+    """Copy a repository's source out of its image. Raise Excluded where it has no Python."""
+    name, started = environment.repo_name, time.monotonic()
+    place = folder_of(root, name)
+    built = inside(place.parent, NEW, name)
+    shutil.rmtree(built, ignore_errors=True)
+    built.mkdir(parents=True)
+    with (labelled(host, name, "nl2repo") as label,
+          open_environment(environment, host, label) as sandbox):
+        copy_source(sandbox, built)
+    sources = read_sources(built)
+    if not any(file.language == LANGUAGE for file in sources.files):
+        raise Excluded("has no Python, the only language of which bodies are stripped.", name)
+    read = {file.path: digest(file.text.hex()) for file in sources.files}
+    others = sorted(path.relative_to(built).as_posix() for path in built.rglob("*")
+                    if path.is_file() and not path.is_symlink())
+    Folder.put(place, built)
+    return SourceCopy(environment.repo, name, environment.base_commit, read, sources.faults,
+                      [path for path in others if path not in read],
+                      round(time.monotonic() - started, 1))
 
 
 def folder_of(root: Path, repo_name: str) -> Path:
@@ -110,39 +106,32 @@ def text_in(folder: Path, path: str) -> str:
 
 # the description ---------------------------------------------------------------------------------
 
-class Describer:
-    """Describe repositories; make() is the item function."""
+def meta_stage(root: Path) -> Stage:
+    """Return the step that describes repositories."""
+    return Stage(
+        "nl2repo.meta", make=partial(describe, root),
+        reads=Reads(Store(root, SourceCopy), ("base_commit", "files"), made_by="nl2repo.extract"),
+        joined=(Reads(Store(root, Coverage), ("tests",), made_by="analyze.coverage",
+                      same="base_commit"),),
+        writes=Writes(Store(root, RepoMeta), tuple(RepoMeta.__dataclass_fields__),
+                      optional=("licence",)),
+        cost_note="no calls: no model is asked",
+        after="nl2repo.py --steps coverage", then="nl2repo.py --steps relationship")
 
-    def __init__(self, settings: Settings):
-        self._root = settings.root
 
-    def stage(self) -> Stage:
-        """Return the step."""
-        return Stage(
-            "nl2repo.meta", make=self.make,
-            reads=Reads(Store(self._root, SourceCopy), ("base_commit", "files"),
-                        made_by="nl2repo.extract"),
-            joined=(Reads(Store(self._root, Coverage), ("tests",), made_by="analyze.coverage",
-                          same="base_commit"),),
-            writes=Writes(Store(self._root, RepoMeta), tuple(RepoMeta.__dataclass_fields__),
-                          optional=("licence",)),
-            cost_note="no calls: no model is asked",
-            after="nl2repo.py --steps coverage", then="nl2repo.py --steps relationship")
-
-    def make(self, copy: SourceCopy, coverage: Coverage) -> RepoMeta:
-        """Return the description of a repository."""
-        name, folder = copy.repo_name, folder_of(self._root, copy.repo_name)
-        sources = sources_of(self._root, name)
-        project = project_of(folder)
-        files = [{"path": file.path, "language": file.language, "is_test": file.is_test,
-                  "lines": len(file.text.splitlines())} for file in sources.files]
-        return RepoMeta(
-            copy.repo, name, copy.base_commit, licence_of(folder, project), project["summary"],
-            project["dependencies"], foreign_imports(sources.files), files,
-            sum(file["lines"] for file in files if not file["is_test"]),
-            entities_by_kind(sources),
-            [test["name"] for test in coverage.tests if is_counted(test)],
-            [test["name"] for test in coverage.tests if test["flaky"]])
+def describe(root: Path, copy: SourceCopy, coverage: Coverage) -> RepoMeta:
+    """Return the description of a repository."""
+    name, folder = copy.repo_name, folder_of(root, copy.repo_name)
+    sources = sources_of(root, name)
+    project = project_of(folder)
+    files = [{"path": file.path, "language": file.language, "is_test": file.is_test,
+              "lines": len(file.text.splitlines())} for file in sources.files]
+    return RepoMeta(
+        copy.repo, name, copy.base_commit, licence_of(folder, project), project["summary"],
+        project["dependencies"], foreign_imports(sources.files), files,
+        sum(file["lines"] for file in files if not file["is_test"]), entities_by_kind(sources),
+        [test["name"] for test in coverage.tests if is_counted(test)],
+        [test["name"] for test in coverage.tests if test["flaky"]])
 
 
 def entities_by_kind(sources: Sources) -> dict[str, int]:

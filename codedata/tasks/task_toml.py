@@ -1,6 +1,7 @@
 """Find what Harbor would refuse in a task.toml.
 
-Not promised: that Harbor takes what has no fault here. Keys that are not in KEYS are not checked.
+Not promised: that Harbor takes what has no fault here. Keys that harbor_keys.toml lacks are not
+checked.
 """
 from __future__ import annotations
 
@@ -8,23 +9,13 @@ import re
 from collections.abc import Iterator
 
 from codedata.records import Object, check_of
+from codedata.texts import toml_of
 
 NAME = re.compile(r"[a-zA-Z0-9][\w.-]*/[a-zA-Z0-9][\w.-]*", re.ASCII)   # org/name
-NETWORK = {"network_mode": ("no-network", "public", "allowlist"), "allowed_hosts": "list[str]"}
-MACHINE = {**NETWORK, "docker_image": "str", "workdir": "str", "cpus": "float", "memory_mb": "int",
-           "storage_mb": "int", "gpus": "int", "build_timeout_sec": "float",
-           "os": ("linux", "windows"), "env": "dict[str, str]"}
-KEYS = {   # {table: {key: type as in records.check_of(), or a tuple of the values it may have}}
-    "": {"schema_version": "str", "metadata": "Object", "task": "Object", "agent": "Object",
-         "verifier": "Object", "environment": "Object", "solution": "Object", "artifacts": "list",
-         "steps": "list"},
-    "task": {"name": "str", "description": "str", "version": "str", "keywords": "list[str]"},
-    "agent": {**NETWORK, "timeout_sec": "float"},
-    "verifier": {**NETWORK, "timeout_sec": "float", "environment_mode": ("shared", "separate"),
-                 "environment": "Object", "env": "dict[str, str]", "collect": "list"},
-    "environment": MACHINE, "verifier.environment": MACHINE,
-    "solution": {"env": "dict[str, str]"}}
-OF_USERS = ("agent", "verifier")   # tables with a user, by name or number
+KEYS = toml_of(__package__, "harbor_keys.toml")
+# the tables of a machine have the same keys
+KEYS["verifier.environment"] = KEYS["environment"]
+TYPES = {"list": (list,), "name or number": (str, int)}   # beside those of records.check_of()
 
 
 def toml_faults(config: Object) -> list[str]:
@@ -61,15 +52,13 @@ def _wrong_types(config: Object) -> Iterator[str]:
         for key, kind in keys.items():
             if key in table and (fault := _type_fault(kind, table[key])):
                 yield f"{f'[{name}] ' if name else ''}{key}{fault}"
-        if name in OF_USERS and type(table.get("user", "")) not in (str, int):
-            yield f"[{name}] user is neither a name nor a number"
 
 
-def _type_fault(kind: str | tuple[str, ...], value) -> str | None:
-    if isinstance(kind, tuple):
+def _type_fault(kind: str | list[str], value) -> str | None:
+    if isinstance(kind, list):
         return None if value in kind else f" is {value!r:.80}, not one of {', '.join(kind)}"
-    if kind == "list":
-        return None if isinstance(value, list) else " is no list"
+    if kind in TYPES:
+        return None if type(value) in TYPES[kind] else f" is no {kind}"
     return check_of(kind)(value)
 
 
