@@ -33,7 +33,7 @@ from codedata import cli, config, records, run_loop
 from codedata.analysis.analyse import Analyser
 from codedata.analysis.measure import Measurer
 from codedata.llm import Models
-from codedata.nl2repo.communities import Relater
+from codedata.nl2repo.communities import communities_stage
 from codedata.nl2repo.instruct import instruct_stage
 from codedata.nl2repo.prove_strips import StripProver
 from codedata.nl2repo.screen_strips import StripScreener, patches_stage
@@ -102,7 +102,7 @@ def steps_of(args, settings: Settings) -> dict:
         "meta": lambda models: meta_stage(settings.root),
         "analysis": lambda models: step_of(Analyser(settings, host(models)).stage(
             environments(), is_static=False), "relationship"),
-        "communities": lambda models: Relater(settings).stage(),
+        "communities": lambda models: communities_stage(settings),
         "screen": in_containers(StripScreener),
         "patches": lambda models: patches_stage(settings),
         "proof": in_containers(StripProver),

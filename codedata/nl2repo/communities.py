@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from functools import reduce
+from functools import partial, reduce
 from operator import or_
 
 from codedata.analysis.analyse import COVERAGE_FIELDS
@@ -27,48 +27,40 @@ MAX_SHARE = 0.5            # of the counted tests that a function of a community
 FIELDS = ("repo", "repo_name", "base_commit", "eligible", "left_out", "communities", "candidates")
 
 
-class Relater:
-    """Find the communities of repositories; make() is the item function."""
+def communities_stage(settings: Settings) -> Stage:
+    """Return the step."""
+    root, nl2repo = settings.root, settings.nl2repo
+    rules: Counter[str] = Counter()   # how many functions each has left out in this run
+    return Stage(
+        "nl2repo.relationship", make=partial(relate, settings, rules), title="nl2repo.communities",
+        finish=lambda: [f"      left out: {plural(n, 'function')}: {rule}"
+                        for rule, n in rules.most_common()],
+        identity={"seed": nl2repo.seed, "max_functions": nl2repo.max_functions,
+                  "max_candidates": nl2repo.max_candidates},
+        reads=Reads(Store(root, SourceCopy), ("base_commit", "files"), made_by="nl2repo.extract"),
+        joined=(Reads(Store(root, Coverage), COVERAGE_FIELDS, made_by="analyze.coverage",
+                      same="base_commit"),),
+        writes=Writes(Store(root, Communities), FIELDS),
+        cost_note="no calls: no model is asked", after="nl2repo.py --steps extract,coverage",
+        then="nl2repo.py --steps doc_part2,doc_part1,doc")
 
-    def __init__(self, settings: Settings):
-        self._root, self._settings = settings.root, settings.nl2repo
-        self._rules: Counter[str] = Counter()   # how many functions each has left out in this run
 
-    def stage(self) -> Stage:
-        """Return the step."""
-        nl2repo = self._settings
-        return Stage(
-            "nl2repo.relationship", make=self.make, finish=self.finish,
-            title="nl2repo.communities",
-            identity={"seed": nl2repo.seed, "max_functions": nl2repo.max_functions,
-                      "max_candidates": nl2repo.max_candidates},
-            reads=Reads(Store(self._root, SourceCopy), ("base_commit", "files"),
-                        made_by="nl2repo.extract"),
-            joined=(Reads(Store(self._root, Coverage), COVERAGE_FIELDS,
-                          made_by="analyze.coverage", same="base_commit"),),
-            writes=Writes(Store(self._root, Communities), FIELDS),
-            cost_note="no calls: no model is asked", after="nl2repo.py --steps extract,coverage",
-            then="nl2repo.py --steps doc_part2,doc_part1,doc")
-
-    def make(self, copy: SourceCopy, coverage: Coverage) -> Communities:
-        """Return the communities of a repository. Raise Excluded where nothing can be stripped."""
-        name, nl2repo = copy.repo_name, self._settings
-        if coverage.contexts == "none":
-            raise Excluded(f"which test runs what is not known: {coverage.reason}.", name)
-        strippable = Strippable(sources_of(self._root, name), coverage)
-        left_out = {rule: sorted(ids) for rule, ids in sorted(strippable.left_out.items())}
-        self._rules.update({rule: len(ids) for rule, ids in left_out.items()})
-        if not strippable.ids:
-            raise Excluded(f"has no function that can be stripped: {_counts(left_out)}.", name)
-        groups = communities(sets_of(strippable, coverage), nl2repo.max_functions, nl2repo.seed)
-        candidates = draw(strippable, groups, nl2repo.max_candidates, nl2repo.seed)
-        return Communities(copy.repo, name, copy.base_commit, strippable.ids, left_out, groups,
-                           candidates)
-
-    def finish(self) -> list[str]:
-        """Return lines for the terminal: how many functions each rule has left out."""
-        return [f"      left out: {plural(n, 'function')}: {rule}"
-                for rule, n in self._rules.most_common()]
+def relate(settings: Settings, rules: Counter[str], copy: SourceCopy,
+           coverage: Coverage) -> Communities:
+    """Return the communities of a repository; add to `rules` what each has left out. Raise Excluded
+    where nothing can be stripped."""
+    name, nl2repo = copy.repo_name, settings.nl2repo
+    if coverage.contexts == "none":
+        raise Excluded(f"which test runs what is not known: {coverage.reason}.", name)
+    strippable = Strippable(sources_of(settings.root, name), coverage)
+    left_out = {rule: sorted(ids) for rule, ids in sorted(strippable.left_out.items())}
+    rules.update({rule: len(ids) for rule, ids in left_out.items()})
+    if not strippable.ids:
+        raise Excluded(f"has no function that can be stripped: {_counts(left_out)}.", name)
+    groups = communities(sets_of(strippable, coverage), nl2repo.max_functions, nl2repo.seed)
+    candidates = draw(strippable, groups, nl2repo.max_candidates, nl2repo.seed)
+    return Communities(copy.repo, name, copy.base_commit, strippable.ids, left_out, groups,
+                       candidates)
 
 
 def _counts(left_out: Mapping[str, list[str]]) -> str:
