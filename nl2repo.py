@@ -25,14 +25,13 @@ writes  coverage/, analysis/               as analyze.py
   python nl2repo.py --input meta.jsonl --output ./output --steps extract,meta,relationship
   python nl2repo.py --root runs/mine --only toolz --steps doc   # after an edit in _docs/
 """
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from codedata import cli, config, records, run_loop
 from codedata.analysis.analyse import Analyser
 from codedata.analysis.measure import Measurer
-from codedata.llm import Models
 from codedata.nl2repo.communities import communities_stage
 from codedata.nl2repo.instruct import instruct_stage
 from codedata.nl2repo.prove_strips import StripProver
@@ -85,15 +84,11 @@ def steps_of(args, settings: Settings) -> dict:
     def environments() -> Environments:
         return Environments(settings.root, args.unhealthy_too, rows)
 
-    def in_containers(maker) -> Callable[[Models], Stage]:
-        return lambda models: maker(settings, host(models)).stage(environments())
-
     def host(models) -> SandboxFactory:
         return SandboxFactory(settings, models.stop, args.keep_images)
 
-    def documents(step: str, kind: str) -> Callable[[Models], Stage]:
-        return lambda models: Writer(settings, models, host(models)).stage(
-            step, kind, environments())
+    def document(step: str, kind: str, models) -> Stage:
+        return Writer(settings, models, host(models)).stage(step, kind, environments())
 
     return {
         "extract": lambda models: extract_stage(settings, host(models), environments()),
@@ -103,11 +98,11 @@ def steps_of(args, settings: Settings) -> dict:
         "analysis": lambda models: step_of(Analyser(settings, host(models)).stage(
             environments(), is_static=False), "relationship"),
         "communities": lambda models: communities_stage(settings),
-        "screen": in_containers(StripScreener),
+        "screen": lambda models: StripScreener(settings, host(models)).stage(environments()),
         "patches": lambda models: patches_stage(settings),
-        "proof": in_containers(StripProver),
-        "doc_part2": documents("doc_part2", "function"),
-        "doc_part1": documents("doc_part1", "project"),
+        "proof": lambda models: StripProver(settings, host(models)).stage(environments()),
+        "doc_part2": partial(document, "doc_part2", "function"),
+        "doc_part1": partial(document, "doc_part1", "project"),
         "doc": lambda models: document_stage(settings.root),
         "instruct": lambda models: instruct_stage(settings.root)}
 

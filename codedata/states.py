@@ -1,4 +1,4 @@
-"""The state table: what every item of a stage is, and whether a run makes it again.
+"""Find the state of every item of a stage, and whether a run makes it again.
 
 Three digests decide: of the fields that are read now, of those that were read and written last time
 (the ledger), and of what is on disk. A file whose size and mtime are as the ledger says is not
@@ -27,7 +27,7 @@ TO_DO = ("missing", "stale", "forced", "incomplete", "failed")
 
 @dataclass(frozen=True)
 class Selection:
-    """Say which items a run is about, and which of them it makes again."""
+    """Select the items of a run, and those that it makes again."""
 
     only: str = ""                           # a glob of names or instance ids; "": all
     shard: tuple[int, int] | None = None     # (i, n): the items whose name's hash mod n is i
@@ -62,25 +62,25 @@ class Reads:
     command: str = ""              # of a joined store: what makes it, if not `made_by`'s script
 
     def parents(self, name: str) -> list[str]:
-        """Return the items that a derived one, <item>.<part>, was made of, and those that these
-        were; none for any other."""
+        """Return the names of the items that a derived one, <item>.<part>, comes from; [] for any
+        other."""
         if not getattr(self.store, "derived", False):
             return []
         return [name[:i] for i, char in enumerate(name) if char == "."]
 
     @property
     def place(self) -> str:
-        """Return where the records are, as a person knows it: a directory of the root."""
+        """Return where the records are: a directory of the root."""
         return getattr(self.store, "place", "") or f"{self.store.cls.directory}/"
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Describe an output whose parts come one by one, as the verdicts of the judges in a score.
+    """Describe an output that is made in parts, such as the verdicts of judges in a score.
 
     The item function is called as make(record, …, name, old). `old` is the record on disk if it
-    was made from the same inputs, else None; make() keeps what it can of it. An item that lacks a
-    wanted part is incomplete; it is tried once more at the end of the run, if that is `worthwhile`.
+    was made from the same inputs, else None; make() keeps what it can of it. An item without a
+    wanted part is incomplete; it is tried once more at the end of the run, if `worthwhile`.
     """
 
     wanted: dict[str, str]                       # part: digest of its settings now
@@ -234,7 +234,8 @@ class States:
         return not store.kind or (self.stage, name) in store.ledger.succeeded
 
     def _is_selected(self, name: str, instance_id: str) -> bool:
-        """Return whether --only takes an item, one that it was derived from, or one that is."""
+        """Return whether --only takes an item, an item that it comes from, or one that comes from
+        it."""
         reads = self.reads
         return self.selection.matches(name, instance_id, *reads.parents(name),
                                       *reads.leads_to(name))
@@ -284,8 +285,8 @@ class States:
         return ""
 
     def _without(self, joined: Reads, name: str, facts: FileState) -> Item | None:
-        """Return an item that lacks the record which another stage makes for it, or whose record is
-        of another commit; None of one that can be made."""
+        """Return an item that waits for a joined record: it is missing, or of another commit. None
+        for an item that can be made."""
         if joined.optional:
             return None
         if facts.instance_id in joined.store:
@@ -395,10 +396,10 @@ class States:
             if self.selection.refresh and item.state in ("done", "stale", "incomplete"):
                 _force(item)
 
-    # what earlier attempts came to ---------------------------------------------------------------
+    # earlier attempts ----------------------------------------------------------------------------
 
     def _apply_attempts(self, item: Item, facts: FileState) -> None:
-        """Take into account that the last attempt failed, or that a rule excluded the item."""
+        """Apply the last attempt: it failed, or a rule excluded the item."""
         ledger, key = self.writes.store.ledger, (self.stage, item.name)
         failed, excluded = ledger.failed.get(key), ledger.excluded.get(key)
         if (item.state == "adopted" or (failed and item.state == "done")) and (
@@ -421,13 +422,13 @@ class States:
                              "parts": dict(made.parts), "view": made.view}
 
     def _fault(self, item: Item) -> str:
-        """Return why the record on disk says itself that its making failed, or ""."""
+        """Return the failure that the record on disk states itself, or ""."""
         if not self.writes.fault or self.writes.parts:
             return ""
         return self.writes.fault(self.writes.store.read(item.name))
 
     def _leave_out(self, item: Item) -> None:
-        """Exclude what a rule of the input leaves out; what has been made stays as it is."""
+        """Exclude an item that a rule of the input leaves out; an output on disk stays."""
         if item.state not in TO_DO or item.copies_only or not self.reads.leaves_out:
             return
         if rule := self.reads.leaves_out(item.instance_id):

@@ -20,8 +20,8 @@ FINDINGS = "STRUCT(side VARCHAR, kind VARCHAR, text VARCHAR)[]"
 LEAKS = "STRUCT(judge VARCHAR, kind VARCHAR, text VARCHAR, why VARCHAR)[]"
 METRIC_SCORES = f"STRUCT({', '.join(f'{metric} {NUMBER}' for metric in METRICS)})"
 COMMON = {   # columns of every row, to sort or weight rows by; trainers ignore unknown columns
-    "instance_id": TEXT, "repo": TEXT, "language": TEXT, "licence": TEXT, "source": TEXT,
-    "bucket": TEXT, "score": NUMBER}
+    **dict.fromkeys(("instance_id", "repo", "language", "licence", "source", "bucket"), TEXT),
+    "score": NUMBER}
 Piece = tuple[ExportTurn, str]   # (turn, the side whose answer the row has)
 
 

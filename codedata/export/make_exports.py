@@ -61,7 +61,7 @@ ALL_FORMATS: dict[str, Format | TaskFormat] = {**FORMATS, **{form.name: form for
 
 
 @dataclass(frozen=True)
-class Part:
+class ExportGroup:
     """Hold the exports that are made of the same records."""
 
     exports: list[Export | TaskExport]
@@ -123,10 +123,10 @@ def _export(settings: Settings, options: RunOptions, forms: list[Format | TaskFo
         FOLDER.clear_up(directory)
     left_out = LeftOutLog()
     rows = [form for form in forms if isinstance(form, Format)]
-    parts = [_part_of_turns(settings, options, rows, left_out)] if rows else []
+    groups = [_export_turns(settings, options, rows, left_out)] if rows else []
     of_tasks = [form for form in forms if isinstance(form, TaskFormat)]
-    parts += [_part_of_tasks(settings, of_tasks, left_out)] if of_tasks else []
-    exports = [export for part in parts for export in part.exports]
+    groups += [_export_tasks(settings, of_tasks, left_out)] if of_tasks else []
+    exports = [export for group in groups for export in group.exports]
     try:
         for export in exports:
             export.fill(write=not read_only)
@@ -138,13 +138,13 @@ def _export(settings: Settings, options: RunOptions, forms: list[Format | TaskFo
     except OSError as e:
         raise disk_trouble(e, e.filename or directory) from e
     if read_only or not options.quiet:
-        _print_summary(directory, parts, states, left_out)
+        _print_summary(directory, groups, states, left_out)
         say(f"      next:  read {directory}/*/README.md: how a set is loaded, or its tasks are run")
-    return 1 if any(part.n_broken for part in parts) and not read_only else 0
+    return 1 if any(group.n_broken for group in groups) and not read_only else 0
 
 
-def _part_of_turns(settings: Settings, options: RunOptions, forms: list[Format],
-                   left_out: LeftOutLog) -> Part:
+def _export_turns(settings: Settings, options: RunOptions, forms: list[Format],
+                   left_out: LeftOutLog) -> ExportGroup:
     root = settings.root
     turns = ExportTurns(root, settings.export, settings.exclude.ids, left_out)
     turns.collect(options.quiet)
@@ -153,16 +153,16 @@ def _part_of_turns(settings: Settings, options: RunOptions, forms: list[Format],
                        Provenance(root), costs_of(root), turns)
     exports = [Export(form, about) for form in forms]
     n_in = ", ".join(f"{bucket}/ {n:,}" for bucket, n in turns.in_bucket.items())
-    return Part(exports, f"{n_in} → {STAGE}/   {plural(len(turns.turns), 'turn')}",
+    return ExportGroup(exports, f"{n_in} → {STAGE}/   {plural(len(turns.turns), 'turn')}",
                 about.masked(), turns.n_broken, lambda: _warnings(about, exports))
 
 
-def _part_of_tasks(settings: Settings, forms: list[TaskFormat], left_out: LeftOutLog) -> Part:
+def _export_tasks(settings: Settings, forms: list[TaskFormat], left_out: LeftOutLog) -> ExportGroup:
     tasks = read_tasks(settings)
     exports = [TaskExport(form, settings.export, tasks, left_out) for form in forms]
     names = {task.instance_id for export in exports for task in export.tasks}
     masked = sum((tasks.masked[name] for name in names), Counter())
-    return Part(exports, f"{Task.directory}/ {len(tasks.kinds):,} → {STAGE}/   "
+    return ExportGroup(exports, f"{Task.directory}/ {len(tasks.kinds):,} → {STAGE}/   "
                 f"{plural(len(names), 'task')}", masked, len(tasks.broken), lambda: ())
 
 
@@ -271,16 +271,16 @@ class Export(Contents):
 
 # the terminal ------------------------------------------------------------------------------------
 
-def _print_summary(directory: Path, parts: list[Part], states: dict[str, str],
+def _print_summary(directory: Path, groups: list[ExportGroup], states: dict[str, str],
                    left_out: LeftOutLog) -> None:
-    for part in parts:
-        say(f"{STAGE}  {part.head}")
-        for export in part.exports:
+    for group in groups:
+        say(f"{STAGE}  {group.head}")
+        for export in group.exports:
             n, name = export.rows, export.form.name
             say(f"      {name:14} {n[TRAIN]:,} + {n[VALIDATION]:,} {export.noun}   {states[name]}")
             if isinstance(export, Export) and not sum(n.values()):
                 say(f"      {'':14} empty: it takes {export.form.takes}. That is no fault.")
-    masked = sum((part.masked for part in parts), Counter())
+    masked = sum((group.masked for group in groups), Counter())
     for label, counts, where in (("left out", left_out.counts(), f"   {STAGE}/{LEFT_OUT}"),
                                  ("masked", masked, "")):
         if counts:
@@ -289,7 +289,7 @@ def _print_summary(directory: Path, parts: list[Part], states: dict[str, str],
     if others := [name for name in ALL_FORMATS
                   if name not in states and (directory / name).exists()]:
         say(f"      not among the formats, left as they were: {', '.join(others)}")
-    for line in (line for part in parts for line in part.warnings()):
+    for line in (line for group in groups for line in group.warnings()):
         say(f"      {line}")
 
 

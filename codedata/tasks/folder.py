@@ -89,17 +89,17 @@ def from_line(image: str) -> str:
 
 def image_of(task: Task) -> str:
     """Return the image that a task's task.toml names; "" where it is built."""
-    return str(_table(task, "environment").get("docker_image") or "")
+    return _entry(task, "environment", "docker_image")
 
 
 def workdir_of(task: Task) -> str:
     """Return the directory in which its agent works."""
-    return str(_table(task, "environment").get("workdir") or "")
+    return _entry(task, "environment", "workdir")
 
 
 def agent_of(task: Task) -> str:
     """Return the user of its agent; "" for that of the image."""
-    return str(_table(task, "agent").get("user") or "")
+    return _entry(task, "agent", "user")
 
 
 def collect_of(task: Task) -> str:
@@ -112,6 +112,10 @@ def collect_of(task: Task) -> str:
 def _table(task: Task, name: str) -> Object:
     table = task.config.get(name)
     return table if isinstance(table, dict) else {}
+
+
+def _entry(task: Task, table: str, key: str) -> str:
+    return str(_table(task, table).get(key) or "")
 
 
 def text_in(files: Files, name: str) -> str:
