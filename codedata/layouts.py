@@ -119,14 +119,15 @@ class Listing(NamedTuple):
 
 def listing(folder: Path) -> Listing:
     """Return the listing of all files below a folder, links not followed."""
-    found, n_bytes = [], 0
+    files: list[tuple] = []
+    n_bytes = 0
     for at, _, names in os.walk(folder):
         for name in names:
             path = os.path.join(at, name)
             stat = os.lstat(path)
             n_bytes += stat.st_size
-            found.append((os.path.relpath(path, folder), stat.st_size, stat.st_mtime_ns))
-    hasher = hashlib.blake2b(repr(sorted(found)).encode(errors="replace"), digest_size=7)
+            files.append((os.path.relpath(path, folder), stat.st_size, stat.st_mtime_ns))
+    hasher = hashlib.blake2b(repr(sorted(files)).encode(errors="replace"), digest_size=7)
     return Listing(n_bytes, int.from_bytes(hasher.digest(), "big"))
 
 
@@ -148,12 +149,12 @@ def list_folders(directory: Path, broken: list[BrokenRecord]) -> Iterator[tuple]
             broken.append(BrokenRecord("has a name that is refused.", entry.path, NAMES))
         else:
             try:
-                found = listing(Path(entry.path))
+                listed = listing(Path(entry.path))
             except RecursionError:   # of os.walk(), before Python 3.12
                 broken.append(BrokenRecord("has folders in folders without end.", entry.path,
                                            "Take them out."))
                 continue
-            yield sys.intern(entry.name), found
+            yield sys.intern(entry.name), listed
 
 
 def load_folder(folder: Path, places: dict[str, str]) -> dict:
@@ -189,7 +190,7 @@ def _load_part(path: Path):
 def load_files(folder: Path, n_left: list[int] | None = None) -> Files:
     """Return {relative path: Path} of the files below a folder. Raise ValueError for a link, and
     for more files and bytes than `n_left`."""
-    found: Files = {}
+    files: Files = {}
     n_left = n_left or [MAX_FILES, MAX_FOLDER_BYTES]
     if folder.is_symlink():
         raise ValueError("it is a link")
@@ -206,8 +207,8 @@ def load_files(folder: Path, n_left: list[int] | None = None) -> Files:
                 raise ValueError(f"{name[:200]!r} is too large, or one file too many: at most "
                                  f"{MAX_FILES:,} files with {MAX_FOLDER_BYTES:,} bytes, "
                                  f"{MAX_FILE_BYTES:,} each")
-            found[name] = path
-    return found
+            files[name] = path
+    return files
 
 
 def content_of(file: bytes | Path) -> bytes:

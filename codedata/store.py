@@ -277,11 +277,11 @@ class Store:
     def _to_bytes(self, path: Path, data: dict) -> bytes:
         if self.lines:
             return b"".join(map(to_line, data[self.lines]))
-        mine = {f.name for f in fields(self.cls)}
-        if mine >= data.keys():
+        own = {f.name for f in fields(self.cls)}
+        if own >= data.keys():
             return to_json(data)
         # what a person added stays to the letter: orjson rounds long numbers
-        data = {**json.loads(read_bounded(path)), **{f: data[f] for f in mine & data.keys()}}
+        data = {**json.loads(read_bounded(path)), **{f: data[f] for f in own & data.keys()}}
         return (json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
     def external_edits(self, name: str, digests: dict[str, str], owned) -> dict[str, str]:
@@ -625,12 +625,12 @@ def lock(directory: Path, shard: tuple[int, int] | None, who: str, kind: str = "
             for path in sorted(directory.glob("_lock.*")):
                 if path.name == name or _shares_items(path.name, kind, shard):
                     _refuse_held(path)
-            mine = _open_lock(directory / name)
-            fcntl.flock(mine, fcntl.LOCK_EX)
-        mine.truncate(0)
-        mine.write(f"{who} (process {os.getpid()} on {socket.gethostname()})\n")
-        mine.flush()
-        return mine
+            held = _open_lock(directory / name)
+            fcntl.flock(held, fcntl.LOCK_EX)
+        held.truncate(0)
+        held.write(f"{who} (process {os.getpid()} on {socket.gethostname()})\n")
+        held.flush()
+        return held
     except OSError as e:
         what = f"could not be written: {e.strerror or e}."
         raise Trouble(what, str(e.filename or directory), "Make it writable, or make room.") from e

@@ -54,15 +54,15 @@ def similar_turns(turns: Reader, against: Reader, threshold: float) -> list[Dupl
         groups[int(one.of)].append(int(one.name))
     duplicates = {}
     for first, others in groups.items():
-        kept: list[tuple[int, frozenset]] = []
+        earlier_answers: list[tuple[int, frozenset]] = []
         for i in sorted([first, *others]):
             answer = frozenset(words(entries[i][1]))
-            similarity, k = max(((_jaccard(answer, other), -k) for k, other in kept),
+            similarity, k = max(((_jaccard(answer, other), -k) for k, other in earlier_answers),
                                 default=(0.0, 0))
             if i >= len(earlier) and similarity >= threshold:
                 duplicates[i] = Duplicate(entries[i][0], entries[-k][0], similarity)
             else:
-                kept.append((i, answer))
+                earlier_answers.append((i, answer))
     return [duplicates[i] for i in sorted(duplicates)]
 
 

@@ -180,11 +180,11 @@ class Search:
 
     def exempt(self, file: BinaryIO) -> None:
         """Stop searching for what a file holds; archives in it are not opened."""
-        found = [set() for _ in self.all_windows]
+        present = [set() for _ in self.all_windows]
         for data in self._overlapping("", file):
-            for windows, known in zip(self.all_windows, found, strict=True):
+            for windows, known in zip(self.all_windows, present, strict=True):
                 known.update(windows.all_in(data))
-        for windows, known in zip(self.all_windows, found, strict=True):
+        for windows, known in zip(self.all_windows, present, strict=True):
             windows.remove(known)
 
     def know(self, texts: Iterable[str]) -> None:
@@ -250,18 +250,18 @@ class Search:
 
     @staticmethod
     def _shares_more(file: BinaryIO, text: bytes, windows: Windows) -> bool:
-        found, names, lines = set(), set(), text.split(b"\n")
+        shared, names, lines = set(), set(), text.split(b"\n")
         longest = len(max(lines, key=len))
         file.seek(0)
         for data in iter(partial(file.read, PIECE), b""):
-            found.update(windows.all_in(data))
+            shared.update(windows.all_in(data))
             names.update(NAME.findall(data))
-            if len(found) > longest:   # more windows than one line has
+            if len(shared) > longest:   # more windows than one line has
                 return True
         names.update([name[:-1] for name in names])   # in bytecode a letter may follow
-        line = max(lines, key=lambda one: sum(window in one for window in found))
+        line = max(lines, key=lambda one: sum(window in one for window in shared))
         others = {*NAME.findall(text)}.difference(NAME.findall(line), KEYWORDS)
-        return (any(window not in line for window in found)
+        return (any(window not in line for window in shared)
                 or len(others & names) >= NAMES_SHARE * len(others))
 
     def _add(self, place: str, what: str) -> None:
