@@ -55,8 +55,8 @@ SOURCE = ("base_image", "base_commit", "image_name", "install_script")   # field
 GENERATED = re.compile(rb"(?m)@generated\b|^// Code generated .* DO NOT EDIT\.$")
 MAX_HEAD = 2_000           # bytes of a file in which it says that a program wrote it
 QUOTED = {'"', "\\"}       # git quotes a path with one of them
-Part = int | list[str]     # of what is made of a repository: see BatchItem
-PartsOf = Callable[[BugConfig], Iterable[tuple[str, Part]]]   # each with the end of its item's name
+BatchPart = int | list[str]     # of what is made of a repository: see BatchItem
+PartsOf = Callable[[BugConfig], Iterable[tuple[str, BatchPart]]]   # each with the end of its item's name
 
 
 # the items ---------------------------------------------------------------------------------------
@@ -65,7 +65,7 @@ PartsOf = Callable[[BugConfig], Iterable[tuple[str, Part]]]   # each with the en
 class BatchItem(BugConfig):
     """Hold the config of a repository for one of its files of candidates."""
 
-    part: Part = 0   # which of them: its number from 1, or what combine or mirror makes it of
+    part: BatchPart = 0   # which of them: its number from 1, or what combine or mirror makes it of
 
 
 def batch_items(root: Path, prefix: str, parts_of: PartsOf) -> Derived:
@@ -120,7 +120,7 @@ def candidate_of(before: Files, after: Files, strategy: str, summary: str, symbo
                  analysis: Analysis | None = None) -> Candidate:
     """Return a candidate that changes whole files; its lines are those of the first one, its symbol
     is the first function that changes by an analysis, or the one that is given."""
-    hunks = [*hunks_of(diff_of(before, after, n_context=0), "")]
+    hunks = hunks_of(diff_of(before, after, n_context=0))
     path = min(before | after)
     lines = [line for hunk in hunks if hunk.path == path
              for line in (hunk.start, hunk.start + max(0, hunk.length - 1))]
@@ -136,7 +136,7 @@ class Generator:
     """Make files of candidates; make() is the item function."""
 
     def __init__(self, settings: Settings, host: SandboxFactory):
-        self._settings, self._drawn = settings, Kept(host, draw)
+        self._settings, self._drawn = settings, ProgramCache(host, draw)
 
     def stage(self, environments: Derived, analyses: Store, coverages: Store) -> Stage:
         """Return the stage that makes candidates of these environments."""
@@ -175,7 +175,7 @@ class Program:
         return {one["id"]: rank for rank, one in enumerate(hotspots)}
 
 
-class Kept:
+class ProgramCache:
     """Keep what `make` returns of the programs of a few repositories. It is made once of each:
     whoever asks for it meanwhile waits."""
 

@@ -119,7 +119,7 @@ class AgentItems(Derived):
 
 # what an agent hands in --------------------------------------------------------------------------
 
-class Refused(Exception):
+class RefusedChange(Exception):
     """Say what to do about a change that may not be handed in."""
 
 
@@ -145,7 +145,7 @@ class Submission:
         try:
             before, after = self._changes(sandbox)
             diff, symbol = diff_and_symbol(before, after, self.analysis)
-        except Refused as e:
+        except RefusedChange as e:
             self.trouble = str(e)
             return Failed(f"Not handed in: {e}.")
         self.n_runs += 1
@@ -161,34 +161,34 @@ class Submission:
             f"You may have it run {self.max_runs - self.n_runs} more times.")
 
     def _changes(self, sandbox: Sandbox) -> tuple[Files, Files]:
-        """Return the changed files of the program as they were, and as they are. Raise Refused
-        where anything else is changed. The copy in the sandbox says what to look at, no more: the
-        agent may have changed it, too."""
-        paths, files, trouble = changed_files(sandbox, CLEAN)
-        if trouble:
-            raise Refused(f"the source cannot be compared with {CLEAN}: {printable(trouble)}")
+        """Return the changed files of the program as they were, and as they are. Raise
+        RefusedChange where anything else is changed. The copy in the sandbox only says which files
+        to compare: the agent may have changed it, too."""
+        paths, files, error = changed_files(sandbox, CLEAN)
+        if error:
+            raise RefusedChange(f"the source cannot be compared with {CLEAN}: {printable(error)}")
         after = {path: files[path] for path in sorted(files.keys() - self.ignored)
                  if path in self.program and is_text(files[path])}
         if wrong := sorted(paths - after.keys() - self.ignored):
-            raise Refused("only sources that tests load may change, as texts in UTF-8; undo this: "
-                          f"{printable(named(wrong), 500)}")
+            raise RefusedChange("only sources that tests load may change, as texts in UTF-8; undo "
+                                f"this: {printable(named(wrong), 500)}")
         return {path: self.program[path] for path in after}, after
 
 
 def diff_and_symbol(before: Files, after: Files, analysis: Analysis) -> tuple[str, str]:
     """Return (the difference in git's format, the id of the first function that it changes, or "").
-    Raise Refused where nothing is changed, too much, or what is said to people."""
+    Raise RefusedChange where nothing is changed, too much, or what is said to people."""
     if more := remarks(after) - remarks(before):
-        raise Refused("leave comments and docstrings as they were; one is new or other: "
-                      f"{printable(min(more), 200)!r}")
+        raise RefusedChange("leave comments and docstrings as they were; one is new or other: "
+                            f"{printable(min(more), 200)!r}")
     diff = diff_of(before, after)
-    hunks = [*hunks_of(diff_of(before, after, n_context=0), "")]   # whole ones
+    hunks = hunks_of(diff_of(before, after, n_context=0))
     n_lines = sum(len(hunk.old) + len(hunk.added) for hunk in hunks)
     if not hunks:
-        raise Refused("the source is as it was")
+        raise RefusedChange("the source is as it was")
     if n_lines > MAX_LINES or len(diff) > MAX_DIFF_CHARS:
-        raise Refused(f"{n_lines} lines are added or removed in {len(diff):,} characters: "
-                      f"at most {MAX_LINES} may be, in {MAX_DIFF_CHARS:,}")
+        raise RefusedChange(f"{n_lines} lines are added or removed in {len(diff):,} characters: "
+                            f"at most {MAX_LINES} may be, in {MAX_DIFF_CHARS:,}")
     symbols = symbols_at([(hunk.path, hunk.start) for hunk in hunks], analysis)
     return diff, next(iter(symbols), "")
 

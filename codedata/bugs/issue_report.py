@@ -55,7 +55,7 @@ class Rejected(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
+class ReproductionRun:
     """Hold what a run of a reproduction showed, as a user may quote it."""
 
     exit_code: int
@@ -72,8 +72,8 @@ class Reproduction:
 
     language: str   # a key of FILES
     script: str
-    bugged: Ran
-    fixed: Ran
+    bugged: ReproductionRun
+    fixed: ReproductionRun
 
     @property
     def shown(self) -> str:
@@ -118,7 +118,7 @@ class Trees:
     def show(self, language: str, script: str) -> Reproduction:
         """Return a reproduction, run twice on both trees. Raise Rejected where it does not show the
         bug, or not the same way each time."""
-        def run() -> list[Ran]:
+        def run() -> list[ReproductionRun]:
             return [self._run(language, script, is_fixed) for is_fixed in (False, True)]
 
         first = run()
@@ -128,7 +128,7 @@ class Trees:
             raise Rejected("its output is not the same each time")
         return Reproduction(language, script, *first)
 
-    def _run(self, language: str, script: str, is_fixed: bool) -> Ran:
+    def _run(self, language: str, script: str, is_fixed: bool) -> ReproductionRun:
         """Return what a script shows in a fresh sandbox of a tree. Raise Rejected where it does not
         end, prints too much, or brings the sandbox down."""
         tree, name = "with the fix" if is_fixed else "with the bug", FILES[language]
@@ -144,7 +144,7 @@ class Trees:
             raise Rejected(f"it did not end within {self.seconds} s {tree}")
         if done.n_bytes > MAX_OUTPUT_BYTES:
             raise Rejected(f"it prints more than {MAX_OUTPUT_BYTES:,} bytes {tree}")
-        return Ran(done.exit_code, shown_output(done.output, workdir, name))
+        return ReproductionRun(done.exit_code, shown_output(done.output, workdir, name))
 
 
 class Reporter:

@@ -19,8 +19,8 @@ from textwrap import indent
 from codedata.agent.loop import usage_of
 from codedata.bugs.generate import (
     BatchItem,
-    Kept,
     Program,
+    ProgramCache,
     candidate_of,
     generate_stage,
     numbered,
@@ -52,7 +52,7 @@ MAX_SUMMARY = 500               # characters
 MARK = "(body)"
 
 
-class Unchanged(Rejected):
+class UnchangedReply(Rejected):
     """Say that a reply is the function as it was."""
 
 
@@ -73,7 +73,7 @@ class ModelEditor:
 
     def __init__(self, settings: Settings, models: Models, host: SandboxFactory, strategy: str):
         self._settings, self._strategy = settings, strategy
-        self._places = Kept(host, lambda program, config: self._in_order(places_in(program)))
+        self._places = ProgramCache(host, lambda program, config: self._in_order(places_in(program)))
         self._client = models.client("agent")
         hints = toml_of(__package__, "modify_hints.toml")["hints"]
         self._hints = hints if strategy == MODIFY else [""]   # a body is written anew only once
@@ -105,7 +105,7 @@ class ModelEditor:
             calls.append(reply.call)
             try:
                 return candidate_in(reply.text, place, self._strategy)
-            except Unchanged:
+            except UnchangedReply:
                 if self._strategy == MODIFY:
                     raise
             return None   # it has written what is right
@@ -225,7 +225,7 @@ def changed(code: str, place: Place) -> bytes:
             continue
         _check(place, new)
         if is_same:
-            raise Unchanged("it changes nothing")
+            raise UnchangedReply("it changes nothing")
         return new.text
     raise Rejected(f"with it the file does not parse: {printable(str(fault), 200)}")
 

@@ -61,7 +61,7 @@ ALL_FORMATS: dict[str, Format | TaskFormat] = {**FORMATS, **{form.name: form for
 
 
 @dataclass(frozen=True)
-class Part:
+class ExportPart:
     """Hold the exports that are made of the same records."""
 
     exports: list[Export | TaskExport]
@@ -145,7 +145,7 @@ def _export(settings: Settings, options: RunOptions, forms: list[Format | TaskFo
 
 
 def _part_of_turns(settings: Settings, options: RunOptions, forms: list[Format],
-                   left_out: LeftOutLog) -> Part:
+                   left_out: LeftOutLog) -> ExportPart:
     root = settings.root
     turns = ExportTurns(root, settings.export, settings.exclude.ids, left_out)
     turns.collect(options.quiet)
@@ -154,16 +154,16 @@ def _part_of_turns(settings: Settings, options: RunOptions, forms: list[Format],
                        Provenance(root), costs_of(root), turns)
     exports = [Export(form, about) for form in forms]
     n_in = ", ".join(f"{bucket}/ {n:,}" for bucket, n in turns.in_bucket.items())
-    return Part(exports, f"{n_in} → {STAGE}/   {plural(len(turns.turns), 'turn')}",
+    return ExportPart(exports, f"{n_in} → {STAGE}/   {plural(len(turns.turns), 'turn')}",
                 about.masked(), turns.n_broken, lambda: _warnings(about, exports))
 
 
-def _part_of_tasks(settings: Settings, forms: list[TaskFormat], left_out: LeftOutLog) -> Part:
+def _part_of_tasks(settings: Settings, forms: list[TaskFormat], left_out: LeftOutLog) -> ExportPart:
     found = read_tasks(settings)
     exports = [TaskExport(form, settings.export, found, left_out) for form in forms]
     names = {task.instance_id for export in exports for task in export.tasks}
     masked = sum((found.masked[name] for name in names), Counter())
-    return Part(exports, f"{Task.directory}/ {len(found.kinds):,} → {STAGE}/   "
+    return ExportPart(exports, f"{Task.directory}/ {len(found.kinds):,} → {STAGE}/   "
                 f"{plural(len(names), 'task')}", masked, len(found.broken), lambda: ())
 
 
@@ -271,7 +271,7 @@ class Export(Contents):
 
 # the terminal ------------------------------------------------------------------------------------
 
-def _print_summary(directory: Path, parts: list[Part], states: dict[str, str],
+def _print_summary(directory: Path, parts: list[ExportPart], states: dict[str, str],
                    left_out: LeftOutLog) -> None:
     for part in parts:
         say(f"{STAGE}  {part.head}")

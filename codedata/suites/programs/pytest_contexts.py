@@ -56,7 +56,7 @@ def taken_modules():
     return {name: sys.modules.pop(name) for name in names}
 
 
-class Recorder:
+class ContextRecorder:
     """Measure one process of a run."""
 
     def __init__(self, config):
@@ -146,7 +146,7 @@ def pytest_load_initial_conftests(early_config):
     """Start with the outermost run, before anything of the project is imported."""
     global recorder
     if recorder is None and is_outermost():
-        recorder = Recorder(early_config)
+        recorder = ContextRecorder(early_config)
         early_config.known_args_namespace.cov_source = None   # pytest-cov would take over
     yield
 
