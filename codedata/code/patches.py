@@ -1,4 +1,5 @@
-"""Parse patches in git's format, hunk by hunk, and make them. Other lines of a patch are skipped."""
+"""Parse patches in git's format, hunk by hunk, and make them. What else stands in a patch is
+skipped."""
 from __future__ import annotations
 
 import re
@@ -114,22 +115,23 @@ def edits_of(patch: str, texts: Mapping[str, str]) -> dict[str, list[Edit]]:
 
 
 def _add(edits: list[Edit], sign: str, line: int, text: str) -> None:
-    """Add a removed or added line to the edits of a text; `line` is that of the text it is at."""
+    """Add a removed or added line of text, at line `line`, to the edits; join it to the last edit
+    where that ends there."""
     if not (edits and edits[-1].line + len(edits[-1].old) == line):
         edits.append(Edit(line, [], []))
     (edits[-1].old if sign == "-" else edits[-1].new).append(text)
 
 
 def normalised(diff: str) -> str:
-    """Return a digest of what a diff changes, without the numbers of lines, the names of functions
-    around it and blanks at the ends of lines."""
+    """Return a digest of what a diff changes. Line numbers, the names of functions around it and
+    blanks at the ends of lines make no difference."""
     hunks = sorted(hunks_of(diff), key=lambda hunk: (hunk.path, hunk.start))
     return digest([[hunk.path, *([line.rstrip() for line in lines]
                                  for lines in (hunk.old, hunk.added))] for hunk in hunks])
 
 
 def edited(text: str, edits: Iterable[Edit]) -> str:
-    """Return a text with its edits, which are in the order of its lines."""
+    """Return a text with edits made, which are given in the order of its lines."""
     lines = text.split("\n")
     for edit in reversed([*edits]):
         lines[edit.line - 1:edit.line - 1 + len(edit.old)] = edit.new
@@ -144,8 +146,9 @@ def added_runs(patch: str) -> Iterator[str]:
 
 
 class SpanDiffs:
-    """Make patches that each replace a span of one file, in git's format but without git, which is
-    too slow for thousands. The text is UTF-8, the path one that git does not quote."""
+    """Make patches that each replace a span of one file. They have git's format but are made
+    without git, which is too slow for thousands. The text must be UTF-8, the path one that git does
+    not quote."""
 
     def __init__(self, path: str, text: bytes):
         self._head = f"diff --git a/{path} b/{path}\n--- a/{path}\n+++ b/{path}\n"
@@ -154,8 +157,8 @@ class SpanDiffs:
         self._starts = [0, *accumulate(map(len, self._lines))]   # the last one is the end
 
     def diff(self, start: int, end: int, new: bytes) -> tuple[str, tuple[int, int]]:
-        """Return (the patch that replaces the bytes from `start` to `end`, the first and the last
-        line that it changes, from 1; of one that only adds, the line before)."""
+        """Return (the patch that replaces the bytes from `start` to `end`, (first, last) of the
+        lines that it changes, from 1). Where it only adds lines, both are the line before them."""
         lines, starts, text = self._lines, self._starts, self._text
         first = min(bisect_right(starts, start), len(lines)) - 1
         last = max(first + 1, min(bisect_right(starts, end - 1), len(lines)))
@@ -190,8 +193,8 @@ def _lines_of(text: bytes) -> list[bytes]:
 
 
 def diff_of(old: Mapping[str, bytes], new: Mapping[str, bytes], n_context: int = 3) -> str:
-    """Return the patch in git's format that makes the files `new` of the files `old`, both given by
-    path: ordinary files of text in UTF-8. No file gets such a path on this machine."""
+    """Return the patch in git's format that turns the files `old` into the files `new`. Both map
+    paths to UTF-8 texts. No file gets such a path on this machine."""
     with temporary_folder() as folder:
         _git(folder, "init", "-q", "--template=")
         _git(folder, "config", "core.quotePath", "false")

@@ -81,7 +81,8 @@ class AgentPlanner:
     # seconds that a script may take when it is verified, and a command of the agent's at most
     script_s: float
 
-    def find(self, sandbox: Sandbox, repo: str, failures: list[FailedTry], in_two: bool) -> AgentRun:
+    def find(self, sandbox: Sandbox, repo: str, failures: list[FailedTry],
+             in_two: bool) -> AgentRun:
         """Return the scripts that the agent finds for the source in the sandbox, given earlier
         failures. With `in_two` it works in two stages."""
         files = sandbox.run(listing()).output.strip() or "(nothing)"

@@ -144,8 +144,8 @@ class Setup:
         outcome = replace(outcome, excluded_tests=())
         for n in range(ROUNDS):
             if outcome.install_script:
-                failures.append(FailedTry(outcome.install_script, outcome.test_script, outcome.error,
-                                        end_of(outcome.verified.log)))
+                failures.append(FailedTry(outcome.install_script, outcome.test_script,
+                                          outcome.error, end_of(outcome.verified.log)))
             with verifier.open_sandbox("", is_stateful=True) as sandbox:
                 if trouble := put_source(sandbox, verifier.project)[1]:
                     raise ItemFailed(f"its source cannot be used: {trouble}")

@@ -210,7 +210,7 @@ def test_each_item_is_another_function_or_another_kind_of_bug(tmp_path, fake_llm
 def test_a_body_that_is_written_as_it_was_is_not_asked_for_again(tmp_path, fake_llm, heron):
     fake_llm.always(reply("def depths(n):\n    return [2 * i for i in range(n)]"))
     rewrite = Asked(tmp_path, fake_llm, "rewrite")
-    with pytest.raises(Excluded, match=r"heron.py::depths is written anew as it was"):
+    with pytest.raises(Excluded, match=r"heron.py::depths is rewritten as it was"):
         rewrite.candidate(1)
     assert fake_llm.n_requests == 1
     with pytest.raises(Excluded, match="gives only 3 candidates"):
