@@ -155,11 +155,11 @@ class Benchmarks:
         """Return the index of files and folders. Raise Trouble that names each unusable one."""
         return cls(_every_row(paths))
 
-    def hits(self, sample: Material, *, min_share: float = MIN_SHARE) -> list[Hit]:
+    def hits(self, sample: Material) -> list[Hit]:
         """Return one hit for each row and kind, in the order of the rows; [] means clean.
 
-        A 13-gram hit quotes the longest overlap. `min_share`, from 0 to 1, applies to patches and
-        tests; a single 13-gram of a problem statement is enough.
+        A 13-gram hit quotes the longest overlap. MIN_SHARE applies to patches and tests; a single
+        13-gram of a problem statement is enough.
         """
         hits: dict[tuple[int, int], Hit] = {}          # (row, place in KINDS) → the first hit
         longest: dict[int, tuple[Overlap, str]] = {}   # row → its longest overlap, the text's name
@@ -174,7 +174,7 @@ class Benchmarks:
         for where, text in sample.texts.items():
             hashes = self._word_hashes.of(words(text))
             for overlap in self._overlaps(hashes):
-                enough = overlap.part == STATEMENT or overlap.share >= min_share
+                enough = overlap.part == STATEMENT or overlap.share >= MIN_SHARE
                 best, _ = longest.get(overlap.row, (None, ""))
                 if enough and (best is None or overlap.n_words > best.n_words):
                     longest[overlap.row] = overlap, where

@@ -25,7 +25,7 @@ from scenario import Scenario
 from setups import CA_BUNDLE, made_here, wait_till_reaped
 
 from codedata.analysis.analyse import analysis_of
-from codedata.bugs.inject import AgentItems, Refused, diff_and_symbol
+from codedata.bugs.inject import AgentItems, RefusedChange, diff_and_symbol
 from codedata.code.entities import SourceFile, Sources, is_test_file, language_of
 from codedata.errors import Interrupted
 from codedata.records import Candidates, parse
@@ -339,7 +339,7 @@ def test_what_people_read_and_the_size_of_a_change_are_facts(path, before, after
     said = ""
     try:
         diff_and_symbol({path: before}, {path: after}, analysed({}))
-    except Refused as e:
+    except RefusedChange as e:
         said = str(e)
     assert told in said and bool(told) == bool(said)
 

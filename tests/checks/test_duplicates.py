@@ -64,12 +64,6 @@ def test_what_is_left_out_is_not_compared_with():
     assert [d.name for d in near_duplicates(zip("abc", (a, b, c), strict=True))] == ["b"]
 
 
-def test_texts_like_those_of_an_earlier_set_are_listed_and_that_set_is_not():
-    old = ("old", "the words of one"), ("old again", "the words of one"), ("x", "a third")
-    assert near_duplicates([("new", "The words of one!"), ("own", "another")], against=old) == [
-        Duplicate("new", "old", 1.0)]
-
-
 @pytest.mark.parametrize("threshold, surely", [(0.5, 0.55), (0.8, 0.85), (0.95, 0.97)])
 def test_everything_as_similar_as_the_threshold_is_listed_and_nothing_else(threshold, surely):
     """Compare with every pair: similarities are exact, and nothing above the threshold is missed.
@@ -134,8 +128,7 @@ def test_words_are_the_same_whether_a_text_is_ascii_or_not():
 
 
 def test_nothing_and_one_text():
-    assert near_duplicates([]) == near_duplicates([("a", "x")]) == near_duplicates(
-        [], against=[("a", "x")]) == []
+    assert near_duplicates([]) == near_duplicates([("a", "x")]) == []
 
 
 @pytest.mark.parametrize("threshold", [0, -1, 1.01, 80])
