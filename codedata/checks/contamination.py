@@ -23,10 +23,10 @@ A sample has to contain 2 % of the 13-grams of a patch or of tests, because the 
 occur in all its patches and match one or two. So a sample may quote other code of a benchmark's
 repository, or the same code at an earlier commit.
 
-A sample that quotes the repository at a later commit, with the gold patch applied, is a hit, as it
-shows the solution. Two short patches of one project may match each other, for instance where their
-tests begin with the same lines. A translated or reworded statement may be missed, and so may a
-patch in a listing with line numbers.
+A sample that quotes the repository with the gold patch applied is a hit, as it shows the solution.
+Two short patches of one project may match each other, for instance where their tests begin with the
+same lines. A translated or reworded statement may be missed, and so may a patch in a listing with
+line numbers.
 """
 from __future__ import annotations
 

@@ -5,14 +5,13 @@ word is a run of letters, digits and underscores in lower case, or one Chinese o
 character, so layout and punctuation do not count. A single word matters much in a short text:
 changing one of 30 leaves 0.68.
 
-The package rensa proposes candidates by MinHash, which are then compared by their shingles, so no
-pair below the threshold is listed. MinHash misses at most 0.2 % of the pairs that are exactly at
-the threshold, and fewer above it. The result depends only on the texts, their order and the version
-of rensa.
+The package rensa proposes candidates by MinHash. Their shingles are then compared, so no pair below
+the threshold is listed. MinHash misses at most 0.2 % of the pairs exactly at the threshold, and
+fewer above it. The result depends only on the texts, their order and the version of rensa.
 
-Paraphrases are not detected. The time grows with the number of texts and with the number of pairs
-close to the threshold. Remove text that all of them share, such as a long system prompt, or every
-pair is close.
+Paraphrases are not detected. The time grows with the number of texts and the number of pairs close
+to the threshold. Remove text that all of them share first, such as a long system prompt: with it
+every pair is close.
 """
 from __future__ import annotations
 
@@ -116,7 +115,7 @@ def without_escapes(text: str) -> str:
 
 
 class WordHashes(dict):
-    """Map each word to a 64-bit hash that is the same in every process. A full cache is cleared."""
+    """Map each word to a 64-bit hash, the same in every process. A full cache is emptied."""
 
     def __missing__(self, word: str) -> int:
         digest = blake2b(word.encode(errors="surrogatepass"), digest_size=8).digest()
@@ -160,7 +159,7 @@ def jaccard(a: np.ndarray, b: np.ndarray) -> float:
 # candidates
 
 class Index:
-    """Look up the texts that are similar to a text. `shingles_of` returns those of a text's number.
+    """Look up texts that are similar to a text. `shingles_of` returns the shingles of a number.
 
     A MinHash sketch is cut into bands. Texts that share a band are candidates. The share of slots
     in which two sketches agree estimates the similarity, which costs less than comparing shingles.
@@ -209,7 +208,7 @@ class Index:
 
 
 def _rows_of_a_band(threshold: float) -> int:
-    """Return the greatest number with MIN_RECALL: longer bands are shared by chance less often."""
+    """Return the greatest number that gives MIN_RECALL: long bands are seldom shared by chance."""
     for n in range(MAX_SLOTS, 1, -1):
         if 1 - (1 - threshold ** n) ** (MAX_SLOTS // n) >= MIN_RECALL:
             return n

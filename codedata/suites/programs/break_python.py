@@ -1,8 +1,8 @@
-"""Break Python files: a call of any of their functions raises, unless an import is under way.
+"""Break Python files: a call of any of their functions raises, unless an import makes it.
 
-    python break_python.py < PATHS     PATHS end in NUL each; prints the number of broken files
+    python break_python.py < PATHS     a NUL after each path; prints the number of broken files
 
-Modules can be imported as before, with whatever that calls, and their text is all still there.
+Modules can be imported as before, with the calls that this makes. No text is removed.
 """
 import ast
 import sys

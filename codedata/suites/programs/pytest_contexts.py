@@ -5,8 +5,9 @@ folder holds the coverage.py of each kind of interpreter (install_coverage.sh). 
 pytest from 3.1 on, so its Python is old. A run that tests start themselves is left alone.
 
 Each process writes two files: a data file of coverage.py, with the ids of tests as contexts and ""
-for what runs outside of any test, and notes, a list in JSON a line. Not seen are the lines of other
-processes, and of a test from where it sets a trace function of its own: the notes say which do.
+for lines that run outside of tests, and notes, a JSON list in each line. The lines of other
+processes are not measured, nor those of a test after it sets a trace function of its own: the notes
+name such tests.
 """
 import json
 import os
