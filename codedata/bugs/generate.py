@@ -22,7 +22,7 @@ from typing import Any
 from codedata.analysis.analyse import COVERAGE_FIELDS, is_counted
 from codedata.bugs.operators import TABLES, SpanEdit, operators, unique_edits
 from codedata.bugs.prove import symbols_at
-from codedata.code.entities import SourceFile, entities_of, tree_of
+from codedata.code.entities import SourceFile, entities_of, is_text, tree_of
 from codedata.code.patches import SpanDiffs, diff_of, hunks_of, normalised
 from codedata.errors import Excluded, ItemFailed
 from codedata.records import (
@@ -41,7 +41,7 @@ from codedata.states import Reads, Writes
 from codedata.store import Derived, Store, digest
 from codedata.suites.contexts import Masks, add_lines, lines_by_test, mask_of, masks_of, sources_in
 from codedata.suites.environments import open_environment
-from codedata.suites.source import Files, is_text
+from codedata.suites.source import Files
 
 METHOD = "procedural"
 BATCH = 200                # candidates of a file

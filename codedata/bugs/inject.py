@@ -31,7 +31,7 @@ from codedata.analysis.measure import READ
 from codedata.bounded import inside
 from codedata.bugs.hotspots import CodeMap
 from codedata.bugs.prove import symbols_at
-from codedata.code.entities import SourceFile, grammar, language_of, tree_of
+from codedata.code.entities import SourceFile, grammar, is_text, language_of, tree_of
 from codedata.code.patches import diff_of, hunks_of
 from codedata.errors import Excluded, Interrupted, ItemFailed, Trouble
 from codedata.llm import Models
@@ -47,7 +47,7 @@ from codedata.store import Derived, Store, digest
 from codedata.suites.contexts import sources_in
 from codedata.suites.environments import open_environment
 from codedata.suites.leftovers import activation
-from codedata.suites.source import LOOK_S, Files, changed_files, is_text
+from codedata.suites.source import LOOK_S, Files, changed_files
 from codedata.tasks.prove import Prover, Quick
 from codedata.tasks.suite_outcomes import known_results
 from codedata.texts import fill, printable, text_of

@@ -177,23 +177,23 @@ def _content(folder: Path, path: str, max_bytes: int) -> tuple[bytes | None, str
         is_circle = getattr(error, "errno", ELOOP) == ELOOP
         reason = "leads in a circle" if is_circle else error.strerror
         return None, f"is {'a link that is not followed' if is_link else 'not read'}: {reason}"
-    if not _is_utf8(os.fsencode(path)):
+    if not is_text(os.fsencode(path)):
         return None, "has a name that is not UTF-8"
     if b"\0" in text:
         return None, "is binary, or UTF-16"
-    return text, "" if _is_utf8(text) else "is not UTF-8: read as far as it goes"
+    return text, "" if is_text(text) else "is not UTF-8: read as far as it goes"
 
 
 def _fits(path: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(path, pattern) for pattern in patterns)
 
 
-def _is_utf8(text: bytes) -> bool:
+def is_text(data: bytes) -> bool:
+    """Return whether data is UTF-8 text without NUL bytes."""
     try:
-        text.decode()
+        return "\0" not in data.decode()
     except UnicodeDecodeError:
         return False
-    return True
 
 
 # the languages -----------------------------------------------------------------------------------

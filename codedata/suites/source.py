@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
+from codedata.code.entities import is_text
 from codedata.sandbox import Result, Sandbox
 from codedata.sandbox.archives import Bounds, UnsafeArchive
 from codedata.sandbox.process_labels import temporary_folder
@@ -117,14 +118,6 @@ def changed_files(sandbox: Sandbox, clean: str) -> tuple[set[str], Files, str]:
 def _files(folder: Path) -> Files:
     return {path.relative_to(folder).as_posix(): path.read_bytes()
             for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()}
-
-
-def is_text(data: bytes) -> bool:
-    """Return whether data is UTF-8 text without NUL bytes."""
-    try:
-        return "\0" not in data.decode()
-    except UnicodeDecodeError:
-        return False
 
 
 def commit_date(sandbox: Sandbox, commit: str) -> str:

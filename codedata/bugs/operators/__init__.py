@@ -29,8 +29,7 @@ from typing import TYPE_CHECKING
 
 from codedata.bugs.operators import functions
 from codedata.bugs.operators.syntax import PythonChecker, Span, TreeChecker, node_lines
-from codedata.code.entities import SourceFile, grammar, tree_of
-from codedata.suites.source import is_text
+from codedata.code.entities import SourceFile, grammar, is_text, tree_of
 from codedata.texts import toml_of
 
 if TYPE_CHECKING:
