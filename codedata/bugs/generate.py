@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 import re
-import secrets
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -40,7 +39,7 @@ from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Derived, Store, digest
 from codedata.suites.contexts import Masks, add_lines, lines_by_test, mask_of, masks_of, sources_in
-from codedata.suites.environments import open_environment
+from codedata.suites.environments import labelled, open_environment
 from codedata.suites.source import Files
 
 METHOD = "procedural"
@@ -203,8 +202,8 @@ class ProgramCache:
 @contextmanager
 def open_source(environment: Environment, host: SandboxFactory) -> Iterator[Sandbox]:
     """Yield a sandbox with the source of an environment."""
-    name = environment.repo_name
-    with open_environment(environment, host, f"bug-{name[:40]}-{secrets.token_hex(4)}") as sandbox:
+    with labelled(host, environment.repo_name) as label, \
+            open_environment(environment, host, label) as sandbox:
         yield sandbox
 
 

@@ -7,7 +7,6 @@ suite in a fresh container shows whether that is a bug.
 from __future__ import annotations
 
 import glob
-import secrets
 import threading
 import time
 from collections import Counter
@@ -45,7 +44,7 @@ from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Derived, Store, digest
 from codedata.suites.contexts import sources_in
-from codedata.suites.environments import open_environment
+from codedata.suites.environments import labelled, open_environment
 from codedata.suites.leftovers import activation
 from codedata.suites.source import LOOK_S, Files, changed_files
 from codedata.tasks.prove import Prover, Quick
@@ -255,27 +254,24 @@ class Injector:
              trajectory: Path) -> tuple[Submission, AgentResult]:
         """Return the submission of an agent, and how its run ended."""
         settings, earlier = self._settings, self._earlier(item)
-        label = f"bug-{item.repo_name[:40]}-{secrets.token_hex(4)}"
         bash = ToolBashExecutor(COMMAND_S, max_timeout_s=self._host.run_timeout_s)
-        try:
-            with open_environment(item, self._host, label, is_stateful=True) as sandbox:
-                files = _prepare(sandbox, item.test_script)
-                submission = Submission(
-                    _program(files, analysis),
-                    {*map(str, item.verified.get("changed_by_tests") or ())}, analysis,
-                    lambda diff: self._prover.quick(item, diff, f"{label}-quick"),
-                    settings.bug.max_submits)
-                code = CodeMap(analysis, {file.path: file.text for file in files},
-                               {bug["symbol"]: name for name, bug in earlier}, coverage)
-                agent = Agent(
-                    _text("inject.md", max_lines=str(MAX_LINES)),
-                    [bash, view_file, search, edit_file, create_file, code.get_hotspots,
-                     code.inspect_symbol, submission.submit], self._agent, sandbox,
-                    max_iterations=settings.bug.max_iterations, trajectory=trajectory,
-                    max_seconds=settings.agent.max_seconds, max_usd=settings.agent.max_usd)
-                return submission, agent.run(self._task(item, sandbox.workdir, earlier))
-        finally:
-            self._host.forget(label)
+        with labelled(self._host, item.repo_name) as label, \
+                open_environment(item, self._host, label, is_stateful=True) as sandbox:
+            files = _prepare(sandbox, item.test_script)
+            submission = Submission(
+                _program(files, analysis),
+                {*map(str, item.verified.get("changed_by_tests") or ())}, analysis,
+                lambda diff: self._prover.quick(item, diff, f"{label}-quick"),
+                settings.bug.max_submits)
+            code = CodeMap(analysis, {file.path: file.text for file in files},
+                           {bug["symbol"]: name for name, bug in earlier}, coverage)
+            agent = Agent(
+                _text("inject.md", max_lines=str(MAX_LINES)),
+                [bash, view_file, search, edit_file, create_file, code.get_hotspots,
+                 code.inspect_symbol, submission.submit], self._agent, sandbox,
+                max_iterations=settings.bug.max_iterations, trajectory=trajectory,
+                max_seconds=settings.agent.max_seconds, max_usd=settings.agent.max_usd)
+            return submission, agent.run(self._task(item, sandbox.workdir, earlier))
 
     def _earlier(self, item: AgentItem) -> list[tuple[str, Candidate]]:
         """Return (name, bug) of the other agents' bugs in the same repository."""

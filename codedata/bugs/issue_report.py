@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 
 from codedata.bugs.instances import FOLDERS, ProvenBug, Word, bug_tasks, is_of_agent
 from codedata.bugs.issue_checks import Hidden, names_used, shown_output
@@ -48,6 +49,7 @@ PASSED = re.compile(r"^(?:PASSED .*|.* PASSED +\[ *\d+%\] *)\n", re.MULTILINE)  
 WITHOUT_MODEL = {"template": template_report, "f2p": f2p_report}
 TEXTS = 3                  # raise it where reports without a model change
 PROMPTS = ("reproduce.md", "write_issue.md", "issue_again.md")
+_packaged = partial(text_of, __package__)
 
 
 class Rejected(Exception):
@@ -353,7 +355,3 @@ def code_of(ids: set[str], file: SourceFile, entities: list[Entity]) -> str:
 def _cut(text: str) -> str:
     """Return a text, cut to MAX_SHOWN_CHARS with a mark at its end."""
     return text if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]}\n… (cut here)"
-
-
-def _packaged(name: str) -> str:
-    return text_of("codedata.bugs", name)

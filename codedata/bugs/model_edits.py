@@ -15,6 +15,7 @@ import json
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from textwrap import indent
 
 from codedata.agent.loop import usage_of
@@ -44,6 +45,7 @@ MODIFY, REWRITE = "modify", "rewrite"
 PROMPTS = {MODIFY: "modify.md", REWRITE: "rewrite.md"}
 STRATEGIES = (*PROMPTS,)
 AGAIN, SCHEMA = "model_again.md", "edit_schema.json"
+_text = partial(text_of, __package__)
 MAX_LINES = 150                 # of a function that a model is given
 N_HINTS = 3                     # a model chooses from at least so many kinds of bugs
 MIN_ROOM = 4                    # lines: functions with a shorter body come last
@@ -255,7 +257,3 @@ def _check(place: Place, new: SourceFile) -> None:
         raise Rejected("the signature, a decorator or the docstring is another one")
     if more := remarks({file.path: new.text}) - remarks({file.path: file.text}):
         raise Rejected(f"a comment or text is new or other: {printable(min(more), 200)!r}")
-
-
-def _text(name: str) -> str:
-    return text_of(__package__, name)

@@ -205,8 +205,11 @@ class Resolver:
             return (("of list", (name, at)),) if kind == "list" else (value,)
         if kind not in ("instance", "super", "class"):
             return (("external", f"{at}.{name}"[-MAX_DOTTED:]),) if kind == "external" else ()
-        found = self.found_in(at, name) if kind == "instance" else [
-            ("method", one) for one in self.lookup(self.order(at)[kind == "super":], name)]
+        if kind == "instance":
+            found = self.found_in(at, name)
+        else:
+            order = self.order(at)[1:] if kind == "super" else self.order(at)
+            found = [("method", one) for one in self.lookup(order, name)]
         out: list[Value] = []
         for how, (what, inner) in found:
             if what == "property" and kind != "class":
@@ -243,7 +246,7 @@ class Resolver:
         if kind in CALLABLE:
             self.emit(expr, at, kind if kind == "override" else expr.op,
                       "guessed" if kind == "guess" else "resolved")
-            params = at.params[kind not in ("function", "static"):]
+            params = at.params if kind in ("function", "static") else at.params[1:]
             given = dict(zip(params, args, strict=False)) if "argument" not in self.without else {}
             for name, arg in (*given.items(), *keywords):
                 if name in at.params and arg.op not in ("const", "iter"):

@@ -155,9 +155,7 @@ def test_a_body_is_taken_out_and_the_docstring_stays():
     assert "def tiny(): return 1" in shown   # of what is around, all
     go, = places(GO, "pond.go", "go")
     assert without_body(go).split("\n")[2:] == ["func Deep(cm int) int {(body)}", ""]
-
-
-def test_what_a_file_imports_is_shown_however_far_it_is_from_the_function():
+    # imports are shown, however far they are from the function
     place, = places(POND.replace(b"class", b"PLACE = 1\n" * 300 + b"class", 1))
     assert without_body(place).startswith("import functools\n…\nPLACE = 1\n")
 

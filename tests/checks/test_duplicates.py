@@ -111,6 +111,7 @@ def test_short_and_odd_texts():
         ("设置文件里的注释不见了", "设置文件里的注释不见了。"),   # a word each
     ):
         assert near_duplicates([("a", one), ("b", other)]) == [Duplicate("b", "a", 1.0)], one
+    assert near_duplicates([]) == near_duplicates([("a", "x")]) == []
     for one, other in (
         ("", "x"), ("{}", "{ }"), ("++", "--"), ("fix the bug", "fix a bug"),
         ("ls -la src", "ls -la"),
@@ -125,10 +126,6 @@ def test_words_are_the_same_whether_a_text_is_ascii_or_not():
     text = "Parser_2 drops x-y (a.b) in_3.\n"
     assert words(text + "é") == [*words(text), "é"] == ["parser_2", "drops", "x", "y", "a", "b",
                                                         "in_3", "é"]
-
-
-def test_nothing_and_one_text():
-    assert near_duplicates([]) == near_duplicates([("a", "x")]) == []
 
 
 @pytest.mark.parametrize("threshold", [0, -1, 1.01, 80])
