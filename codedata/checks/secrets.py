@@ -301,7 +301,7 @@ def _is_code(match: re.Match, follows: str) -> bool:
 
 
 def is_secret_value(value: str, quoted: bool) -> bool:
-    """Return whether a value that is named as a secret is random enough to be one."""
+    """Return whether the value of a name such as `api_key` is random enough for a secret."""
     if not 12 <= len(value) <= 500 or value.isdigit() or UUID.fullmatch(value):
         return False
     if not DIGIT.search(value):

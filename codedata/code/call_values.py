@@ -61,7 +61,7 @@ class Resolver:
         for place, module in sorted(self.modules.items()):
             parts = place.split("/")
             for i in range(len(parts)):
-                if "/".join(parts[:i]) not in self.modules:      # packages have one name
+                if "/".join(parts[:i]) not in self.modules:      # not a folder of a package
                     self.by_end.setdefault("/".join(parts[i:]), module)
         self.by_name: dict[str, list[Scope]] = {}     # methods
         for scope in scopes:

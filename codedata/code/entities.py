@@ -451,7 +451,7 @@ def _body_lines(text: bytes, one: _Definition) -> list[int]:
     if first <= last:
         ranges += [first, last]
     if not ranges and not any(node.end_byte == one.body.end_byte for node in one.docs):
-        ranges = [last, last]   # all on one line, together with an inner one
+        ranges = [last, last]   # it is on one line, with an inner definition
     return ranges
 
 

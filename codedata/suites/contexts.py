@@ -240,7 +240,7 @@ def lines_by_test(record: Coverage) -> list[Masks]:
 
 
 def add_lines(lines: Masks, more: Masks) -> None:
-    """Add lines to others."""
+    """Add the masks `more` to those of `lines`."""
     for path, mask in more.items():
         lines[path] = lines.get(path, 0) | mask
 

@@ -146,7 +146,7 @@ def labelled(host: SandboxFactory, name: str, what: str = "bug") -> Iterator[str
 
 
 def image_name_of(repo_name: str, *made_of: str) -> str:
-    """Return the name of an image, with a tag by what it is made of."""
+    """Return the name of an image, with a digest of `made_of` as its tag."""
     return f"{image_name(IMAGES, repo_name)}:{digest([*made_of])[:12]}"
 
 

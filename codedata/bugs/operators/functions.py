@@ -68,8 +68,8 @@ def return_in_loop(captures: Captures, text: bytes) -> list[bytes]:
 
 
 def sibling_called(captures: Captures, text: bytes) -> list[bytes]:
-    """Return the name of another method of the class, or function of the file: the most similar
-    name of those with as many parameters that are not the caller."""
+    """Return the most similar name of another method of the class, or function of the file, that
+    takes as many parameters and is not the caller."""
     (site,) = captures["site"]
     caller = ancestor(site, "function_definition")
     own = caller.child_by_field_name("name").text if caller else b""

@@ -19,7 +19,7 @@ GUARD = f"exec({RAISE!r}, {{}})".encode()
 
 
 def starts(tree):
-    """Return (line, column) of the first statement of each function, behind its docstring."""
+    """Return (line, column) of the first statement of each function, after its docstring."""
     places = []
     for node in ast.walk(tree):
         if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):

@@ -124,7 +124,7 @@ class ContextRecorder:
             return
         seconds = perf_counter() - started
         if resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt > children:
-            self.starts.add("os.wait")   # for one that was started without an event
+            self.starts.add("os.wait")   # a process was started without an event
         if sys.gettrace() is not self.trace:
             self.starts.add("sys.settrace")
             self.stop()
