@@ -65,14 +65,21 @@ def hunks_of(patch: str, source: str = "", max_lines: int | None = None) -> list
     return _parsed(patch.split("\n")[:max_lines], source)[0]
 
 
+def head_lines(patch: str) -> list[str]:
+    """Return the lines of a patch that are in no hunk."""
+    return _parsed(patch.split("\n"))[1]
+
+
 def _parsed(lines: Iterable[str], source: str = "") -> tuple[list[Hunk], list[str]]:
-    """Return the hunks of a patch, and the lines that are neither in a hunk nor its header."""
+    """Return the hunks of a patch, and its other lines."""
     hunks: list[Hunk] = []
     others = []
     path = ""
     n_old = n_new = 0   # lines that the last hunk still has, by its header
     for line in lines:
         sign = line[:1]
+        if line.startswith("diff --git "):   # the hunk before was cut short
+            n_old = n_new = 0
         if hunks and sign == "\\":
             hunks[-1].lines.append(line)
         elif n_old > 0 or n_new > 0:
