@@ -60,25 +60,23 @@ class Hidden:
 
     def in_script(self, script: str) -> list[str]:
         """Return a line for each thing in a reproduction that a user would not write."""
-        private = _private(NAME.findall(script)) - self.documented
         paths = [path for path in self.fix.paths if "/" in path and path not in self.documented]
-        return [*self._tests_in(script),
-                *(f"the private name {name!r}" for name in sorted(private)),
+        return [*self._names_in(script, {*NAME.findall(script)} - self.documented),
                 *(f"the path {path!r}, where the bug is" for path in paths if path in script)]
 
     def in_report(self, text: str, shown: str) -> list[str]:
         """Return a line for each thing in a report that neither the documentation shows nor
         `shown`, the reproduction with its outputs."""
         used = names_used(text) - self.documented - {*NAME.findall(shown)}
-        private = _private(used)
-        return [*self._tests_in(text),
-                *(f"the private name {name!r}" for name in sorted(private)),
+        return [*self._names_in(text, used),
                 *(f"the name {name!r}, which no user is shown"
-                  for name in sorted(used & self.names - private)),
+                  for name in sorted(used & self.names - _private(used))),
                 *self._places_in(text, shown), *self._lines_in(text, shown)]
 
-    def _tests_in(self, text: str) -> list[str]:
-        return [f"the name of a test, {name!r}" for name in sorted(self.tests) if name in text]
+    def _names_in(self, text: str, used: set[str]) -> list[str]:
+        """Return a line for each name of a test in a text, and for each private one of `used`."""
+        return [*(f"the name of a test, {name!r}" for name in sorted(self.tests) if name in text),
+                *(f"the private name {name!r}" for name in sorted(_private(used)))]
 
     def _places_in(self, text: str, shown: str) -> list[str]:
         modules = (path.partition(".")[0].removeprefix("src/").replace("/", ".")

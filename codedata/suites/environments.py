@@ -155,17 +155,15 @@ def _project(environment: Environment) -> Project:
     Excluded where the folder is missing, or there is no script to install it."""
     folder = environment.verified.get("source_path") or environment.row.get("reformat_path")
     folder = str(folder or "")   # a person may have written the record
-    reason = ""
+    source = Path(folder) if folder else None
+    if environment.install_script and (source is None or source.is_dir()):
+        return Project(source)
+    reason = f"its source is not in {folder}"
     if not environment.install_script:
         reason = "no script installs it"
-    elif folder and not Path(folder).is_dir():
-        reason = f"its source is not in {folder}"
-    if reason:
-        image = environment.image_name or "(none)"
-        raise Excluded(f"cannot be opened: its image {image} cannot be had, and {reason}.",
-                       environment.repo_name,
-                       "An image of this machine, or one whose name has its registry, is needed.")
-    return Project(source=Path(folder) if folder else None)
+    raise Excluded(f"cannot be opened: its image {environment.image_name or '(none)'} cannot be "
+                   f"had, and {reason}.", environment.repo_name,
+                   "An image of this machine, or one whose name has its registry, is needed.")
 
 
 def _install(environment: Environment, project: Project, sandbox: Sandbox,

@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import threading
 from dataclasses import replace
 from pathlib import Path
 
+import heron_environment
 import pytest
 from conftest import write_json
+from heron_project import commit_all, git
 from kube_server import KubeServer
 from registry_server import registry_server
 
@@ -25,11 +26,8 @@ BASE = "codedata-base:bookworm"
 
 
 def an_environment(**fields) -> dict:
-    return {"repo": "birds/heron", "repo_name": "heron", "row": {}, "base_commit": "",
-            "base_image": BASE, "image_name": "", "status": "success", "install_script": "true\n",
-            "test_script": "true\n", "summary": "", "planner": "recipe", "messages": [],
-            "error": "", "test_case_result": [], "flaky": [], "verified": {"healthy": True},
-            "usage": {}, "seconds": 1.0, **fields}
+    return heron_environment.an_environment(**{
+        "base_commit": "", "image_name": "", "install_script": "true\n", **fields})
 
 
 def factory_of(**sandbox) -> SandboxFactory:
@@ -39,11 +37,9 @@ def factory_of(**sandbox) -> SandboxFactory:
 
 def committed(folder: Path) -> str:
     """Return the commit of a folder's files; another one follows it."""
-    git = ["git", "-C", folder, "-c", "user.name=a", "-c", "user.email=a@b.c"]
-    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "one"],
-                  ["commit", "-q", "--allow-empty", "-m", "it went on"]):
-        subprocess.run([*git, *words], check=True)
-    return subprocess.check_output([*git, "rev-parse", "HEAD~"], text=True).strip()
+    commit_all(folder)
+    git(folder, "commit", "-q", "--allow-empty", "-m", "it went on")
+    return git(folder, "rev-parse", "HEAD~")
 
 
 def one_row(folder: Path, **row):
