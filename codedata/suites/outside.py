@@ -61,8 +61,8 @@ def _own_history(here: Sandbox, files, source: str, commit: str) -> list[str]:
     git = Path(here.workdir, ".git")
     if reason := take_repository(files, f"/{source}/.git", git, commit):
         return [reason]
-    done = here.run(f"set -- . {commit}\n{text_of(__package__, 'check_history.sh')}",
-                    timeout_s=LOOK_S, env=GIT)
+    program = text_of("codedata.suites.programs", "check_history.sh")
+    done = here.run(f"set -- . {commit}\n{program}", timeout_s=LOOK_S, env=GIT)
     settings = (git / "original").read_text(errors="replace")
     remotes = re.findall(r"^\s*\[\s*remote\b[^\n]*", settings, re.MULTILINE | re.IGNORECASE)
     return [*done.output.splitlines(), *(f"a remote: {printable(line, 100)}" for line in remotes),
