@@ -80,20 +80,19 @@ def _parsed(lines: Iterable[str], source: str = "") -> tuple[list[Hunk], list[st
         sign = line[:1]
         if line.startswith("diff --git "):   # the hunk before was cut short
             n_old = n_new = 0
-        if hunks and sign == "\\":
+        if n_old > 0 or n_new > 0 or (hunks and sign == "\\"):
             hunks[-1].lines.append(line)
-        elif n_old > 0 or n_new > 0:
-            hunks[-1].lines.append(line)
-            n_old -= 0 if sign == "+" else 1
-            n_new -= 0 if sign == "-" else 1
-        elif match := HUNK.match(line):
+            n_old -= 0 if sign in ("+", "\\") else 1
+            n_new -= 0 if sign in ("-", "\\") else 1
+            continue
+        if match := HUNK.match(line):
             n_old, n_new = int(match[2] or 1), int(match[3] or 1)
             hunks.append(Hunk(path, source, int(match[1]), n_old, match[4].strip(), []))
-        else:
-            others.append(line)
-            if line.startswith(("--- ", "+++ ")):
-                name = line[4:].partition("\t")[0].strip().strip('"')
-                path = path if name == "/dev/null" else re.sub(r"\A[ab]/", "", name)
+            continue
+        others.append(line)
+        if line.startswith(("--- ", "+++ ")):
+            name = line[4:].partition("\t")[0].strip().strip('"')
+            path = path if name == "/dev/null" else re.sub(r"\A[ab]/", "", name)
     return hunks, others
 
 

@@ -115,10 +115,10 @@ def _scan(files, source: str, copy: re.Pattern) -> tuple[list[str], list[str], d
             kind = _kind(tar, member, name, copy)
             if kind == "bare":
                 bare[f"/{folder}"].add(last)
-            elif kind == "copy":
+            if kind == "copy":
                 has_text = last == "direct_url.json" and member.isreg() and member.size <= PIECE
                 installed[name] = tar.extractfile(member).read() if has_text else b""
-            elif kind:
+            if kind not in ("", "bare", "copy"):
                 traces.append(f"{kind}: /{name}")
             if len(traces) + len(bare) + len(installed) > MAX_NOTED:
                 raise UnsafeArchive(f"has more than {MAX_NOTED:,} paths that have to be looked at")
