@@ -41,7 +41,6 @@ from codedata.suites.contexts import (
 from codedata.suites.environments import image_of, open_environment
 from codedata.suites.test_results import Case
 from codedata.tasks.images import with_tools
-from codedata.texts import text_of
 
 READ = ("base_image", "base_commit", "image_name", "install_script", "test_case_result", "flaky")
 JUDGED_BY = (*READ, "test_script")   # what the results of a suite depend on
@@ -49,6 +48,7 @@ RAW = "_raw"               # data files and reports, by repository and run
 MAX_OTHERWISE = 0.05       # share of the tests that may end otherwise than in env/
 MISSING = "missing"        # the status of a test that no report of a run names
 NO_PYTHON = "it has no Python: contexts are known of Python alone"
+PLUGIN = 1   # raise it where pytest_contexts.py notes something else of a test
 NO_PYTEST = "none of its tests runs under a pytest that loads plugins"
 
 
@@ -71,9 +71,8 @@ class Measurer:
                       enough=bool, view="", fits=bool, worthwhile=False,
                       is_of=lambda record, digests:
                       digest(record.base_commit) == digests.get("base_commit"))
-        plugin = text_of("codedata.suites.programs", "pytest_contexts.py")
         return Stage(
-            "analyze.coverage", make=self.make, identity={"plugin": digest(plugin)},
+            "analyze.coverage", make=self.make, identity={"plugin": PLUGIN},
             cost_note="no calls: no model is asked",
             reads=Reads(environments, fields=JUDGED_BY, made_by="env_setup"),
             writes=Writes(self._coverages, fields=tuple(Coverage.__dataclass_fields__),
