@@ -11,7 +11,7 @@ reads   the folders of tasks with weighted tests (Task); without a folder those 
 writes  dp/_checks/<content>.json   DatapointChecks, and a line an attempt in _ledger.jsonl
         task/<id>/proof.json        what was approved or proven again, and a ledger
         dp/_attempts/…              SolverAttempt (calibrate), and a ledger
-        dp/_ledger.jsonl, _trajectories/, _queue.jsonl, _queue.sqlite   what the agents did
+        dp/_ledger.jsonl, _trajectories/, _queue.jsonl   what the agents did
         dp/_seeds/, _ideas/, _drafts/, _staging/, dp/<id>/, task/<id>/   what they make
         dp/_index.html              all of it as a page
 

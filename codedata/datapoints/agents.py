@@ -38,7 +38,7 @@ from codedata.datapoints.commands import (
 )
 from codedata.datapoints.folder import DP
 from codedata.datapoints.profiles import instructions
-from codedata.datapoints.queue import Refused
+from codedata.datapoints.queue import Refusal
 from codedata.datapoints.twins import DRAFTS, SEEDS
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.llm.client import Client
@@ -162,7 +162,7 @@ class HeldTask:
                 for key in [key for key in arguments if _is_path(key) and arguments[key]]:
                     arguments[key] = _fetched(sandbox, arguments[key], folder / key)
                 return self._after(command.__name__, command(**bound, **arguments))
-            except (Refused, ItemFailed, BrokenRecord, OSError) as e:
+            except (Refusal, ItemFailed, BrokenRecord, OSError) as e:
                 sandbox.run("true")   # raises where it is the agent's own sandbox that has ended
                 return Failed(str(e).replace(f"{folder}/", ""))   # its name is another each time
 
@@ -186,7 +186,7 @@ def _fetched(sandbox: Sandbox, path: str, folder: Path) -> str:
     where the agent's shell is."""
     where = sandbox.run(f"realpath -e -- {shlex.quote(path)}")
     if not where.ok:
-        raise Refused(f"{path} is not there, in your sandbox.")
+        raise Refusal(f"{path} is not there, in your sandbox.")
     place = where.output.strip()
     sandbox.get(place, folder, TAKEN)
     return str(folder if folder.name.endswith("_dir") else inside(folder, Path(place).name))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from codedata.agent.tools import Tool
 from codedata.datapoints.commands import Commands, commands_of
 from codedata.datapoints.folder import DP
-from codedata.datapoints.queue import Refused, TaskManager
+from codedata.datapoints.queue import Refusal, TaskManager
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.layouts import to_json
 from codedata.progress import say
@@ -54,7 +54,7 @@ def run_command(commands: dict[str, Callable], words: Sequence[str]) -> int:
         own.error(problem)
     try:
         result = commands[name](**arguments)
-    except (Refused, ItemFailed, BrokenRecord) as e:
+    except (Refusal, ItemFailed, BrokenRecord) as e:
         say(f"build_dp.py tool {name}: {e}")
         print(json.dumps({"error": str(e)}))
         return 1

@@ -42,7 +42,7 @@ from codedata.datapoints.folder import (
     with_texts,
 )
 from codedata.datapoints.profiles import instructions
-from codedata.datapoints.queue import TASK_TYPES, Refused, TaskManager
+from codedata.datapoints.queue import TASK_TYPES, Refusal, TaskManager
 from codedata.datapoints.rates import attempts_in, rates_by_model
 from codedata.datapoints.seeds import keep, seeds_in
 from codedata.datapoints.twins import DRAFTS, SEEDS, Twins
@@ -114,7 +114,7 @@ class Commands:
         """
         agent = self._agent(task_id)
         if status != "completed" and not reason.strip():
-            raise Refused("A reason is missing.")
+            raise Refusal("A reason is missing.")
         if status == "completed":
             self._check_complete(self._manager.get_task(task_id))
             self._manager.complete_task(task_id, agent, token=claim)
@@ -125,12 +125,12 @@ class Commands:
         return self.info(task_id)
 
     def _check_complete(self, task: dict) -> None:
-        """Raise Refused where what a task is about would be lost."""
+        """Raise Refusal where what a task is about would be lost."""
         if task["type"] in ENDS:
-            raise Refused(f"{ENDS[task['type']]} completes it.")
+            raise Refusal(f"{ENDS[task['type']]} completes it.")
         queued = {child.get("datapoint") for child in self._manager.children(task["id"])}
         if not queued or {*self._drafts(task)} - queued:
-            raise Refused(f"Nobody would build {', '.join({*self._drafts(task)} - queued) or 'it'}:"
+            raise Refusal(f"Nobody would build {', '.join({*self._drafts(task)} - queued) or 'it'}:"
                           " add_artifact and create_task first, or --status rejected.")
 
     def release(self, task_id: str, claim: str) -> Object:
@@ -177,7 +177,7 @@ class Commands:
         """Return a task of a type that is held by a claim, with a new lease."""
         task = self._manager.get_task(task_id)
         if task["type"] != type:
-            raise Refused(f"{task_id} is a task of type {task['type']}, not {type}.")
+            raise Refusal(f"{task_id} is a task of type {task['type']}, not {type}.")
         self._manager.heartbeat(task_id, task.get("agent") or "", token=claim)
         return task
 
@@ -253,7 +253,7 @@ class Commands:
         is_idea = task["type"] == GENERATE
         place = self._ideas(task) if is_idea else self._at(DRAFTS, f"{_of(task, 'datapoint')}.md")
         if not place.exists():
-            raise Refused(f"Nothing is saved for {task_id}.")
+            raise Refusal(f"Nothing is saved for {task_id}.")
         return {"text": _read(str(place)).decode(errors="replace")}
 
     def get_idea_refinement_details(self, task_id: str, claim: str) -> Object:
@@ -263,7 +263,7 @@ class Commands:
         n = len(_titles(_ideas_of(_read(str(place))))) if place.exists() else 0
         wanted = self.get_task_parameters()["ideas"]
         if n < wanted:
-            raise Refused(f"{n} ideas with titles of their own are saved, {wanted} are wanted "
+            raise Refusal(f"{n} ideas with titles of their own are saved, {wanted} are wanted "
                           "first: save_artifact.")
         return {"text": text_of("codedata.datapoints", "roles/idea/refinement.md")}
 
@@ -277,15 +277,15 @@ class Commands:
         missing = [title for title in SECTIONS
                    if not re.search(rf"^#+ {title}\s*$", text, re.MULTILINE)]
         if missing:
-            raise Refused(f"The draft has no section {', '.join(missing)}.")
+            raise Refusal(f"The draft has no section {', '.join(missing)}.")
         drafts = self._drafts(task)
         for name in drafts:
             if _read(str(self._at(DRAFTS, f"{name}.md"))) == text.encode():
                 return {"datapoint": name}
         if len(drafts) >= self._settings.dp.drafts:
-            raise Refused(f"{len(drafts)} drafts of this seed are there.")
+            raise Refusal(f"{len(drafts)} drafts of this seed are there.")
         if twin := self._twins.of(text):
-            raise Refused(f"It is nearly {twin.of} ({twin.similarity:.0%} of both is the same): "
+            raise Refusal(f"It is nearly {twin.of} ({twin.similarity:.0%} of both is the same): "
                           "choose another idea.")
         name = f"{task['seed']}_{len(drafts) + 1:03d}_a"
         write_atomic(self._at(DRAFTS, f"{name}.md"), text.encode())
@@ -298,7 +298,7 @@ class Commands:
         """
         task = self._held(task_id, claim, GENERATE)
         if datapoint not in self._drafts(task):
-            raise Refused(f"{datapoint} is no draft of this seed: add_artifact.")
+            raise Refusal(f"{datapoint} is no draft of this seed: add_artifact.")
         id = self._manager.create_task(BUILD, {"datapoint": datapoint, "seed": task["seed"]},
                                        parent=task_id, key=f"{BUILD}:{datapoint}")
         return {"datapoint": datapoint, "task": id}
@@ -419,7 +419,7 @@ class Commands:
         with self._room, labelled(self._host, point.instance_id, "dp") as label:
             name, built = build_image(point, self._host, label)
             if built.failed:
-                raise Refused(f"Its image is not built: {built.failed}")
+                raise Refusal(f"Its image is not built: {built.failed}")
             yield Grader(self._host, point, name, label)
 
     def add_dp_to_review(self, task_id: str, claim: str) -> Object:
@@ -430,7 +430,7 @@ class Commands:
         self._want_validated(point)
         name, content = point.instance_id, content_digest(point)
         if "rates" in task and content == task.get("content"):
-            raise Refused("Nothing in it is changed.")
+            raise Refusal("Nothing in it is changed.")
         Folder.put(self._at(name), folder_of(point))
         self._manager.complete_task(task_id, task["agent"], {"content": content}, token=claim)
         id = self._manager.create_task(REVIEW, {"datapoint": name, "content": content},
@@ -448,7 +448,7 @@ class Commands:
         files = context_of(point)
         if name:
             if name not in files:
-                raise Refused(f"{name} is none of its files: {', '.join(files)[:2000]}")
+                raise Refusal(f"{name} is none of its files: {', '.join(files)[:2000]}")
             text = read_bounded(files[name], MAX_BYTES)
             return {"text": text.decode(errors="replace")[:SHOWN_CHARS]}
         return {**texts_of(point), "files": [*files], "metadata": vars(labels_of(point)),
@@ -471,7 +471,7 @@ class Commands:
         point = self._point(task)
         given = [tag for tag in tags.split("|") if tag]
         if not category or not given:
-            raise Refused("A category and 1 to 3 tags are wanted: show_categories_tags.")
+            raise Refusal("A category and 1 to 3 tags are wanted: show_categories_tags.")
         old = labels_of(point)
         point = with_about(
             point, status=APPROVED,
@@ -484,14 +484,14 @@ class Commands:
 
     def _move_to_tasks(self, point: Task) -> None:
         """Put a datapoint with its proof in place of the one in review, and then move that to
-        task/: a kill leaves it in one of the two. Raise Refused where a task of another maker has
+        task/: a kill leaves it in one of the two. Raise Refusal where a task of another maker has
         its name. An earlier datapoint of that name is kept in task/_replaced/."""
         name = point.instance_id
         place = inside(self._root, Task.directory, name)
         if folder_of(point) == place:
             return   # a reviewer was killed right after it was moved
         if place.exists() and Task.kind_in(place) != DATAPOINT:
-            raise Refused(f"{Task.directory}/{name} is there already, and is no datapoint: rename "
+            raise Refusal(f"{Task.directory}/{name} is there already, and is no datapoint: rename "
                           "one of the two.")
         put(self._at(name), point)
         place.parent.mkdir(exist_ok=True)
@@ -520,11 +520,11 @@ class Commands:
         return {"datapoint": task["datapoint"], **result}
 
     def _want_validated(self, point: Task) -> DatapointChecks:
-        """Return what the checks of a datapoint have found. Raise Refused where not all have
+        """Return what the checks of a datapoint have found. Raise Refusal where not all have
         passed."""
         found = found_of(point, Store(self._root, DatapointChecks).open())
         if problem := approval_problem(point, found, content_of(point, found).base_image):
-            raise Refused(f"{problem}.")
+            raise Refusal(f"{problem}.")
         return found
 
     # folders -------------------------------------------------------------------------------------
@@ -540,16 +540,16 @@ class Commands:
             point = read_datapoint(approved)   # it is to be made harder, or easier
             self._put(STAGING, _in_review(point))
         if not place.is_dir():
-            raise Refused(f"{name} is not there: create_dp.")
+            raise Refusal(f"{name} is not there: create_dp.")
         return read_datapoint(place)
 
     def _in_dp(self, task: dict) -> Task:
-        """Return the datapoint of a task, which may be changed. Raise Refused where it is approved
+        """Return the datapoint of a task, which may be changed. Raise Refusal where it is approved
         already: a reviewer was killed."""
         point = self._point(task)
         if folder_of(point).is_relative_to(self._dp):
             return point
-        raise Refused("It is approved: approve_datapoint ends its review.")
+        raise Refusal("It is approved: approve_datapoint ends its review.")
 
     def _patched(self, task_id: str, claim: str, change: Callable[[Task], Task]) -> Object:
         """Put what a change makes of a task's datapoint in its place."""
@@ -585,16 +585,16 @@ def commands_of(commands: Commands) -> dict[str, Callable]:
 
 
 def _ideas_of(text: str | bytes) -> list[dict]:
-    """Return ideas from their JSON. Raise Refused where it is no list of objects with a title."""
+    """Return ideas from their JSON. Raise Refusal where it is no list of objects with a title."""
     try:
         ideas = json.loads(text)
         to_json(ideas)
     except (ValueError, TypeError, RecursionError) as e:
-        raise Refused(f"The ideas are no JSON that can be kept: {printable(str(e))}.") from e
+        raise Refusal(f"The ideas are no JSON that can be kept: {printable(str(e))}.") from e
     is_sound = isinstance(ideas, list) and all(
         isinstance(one, dict) and str(one.get("title", "")).strip() for one in ideas)
     if not is_sound:
-        raise Refused("The ideas are no list of objects with a title.")
+        raise Refusal("The ideas are no list of objects with a title.")
     return ideas
 
 
@@ -612,11 +612,11 @@ def under_review(root: Path, name: ItemName) -> Path:
 
 
 def _with(point: Task, texts: dict[str, str]) -> Task:
-    """Return a datapoint with other texts. Raise Refused where the weights are none."""
+    """Return a datapoint with other texts. Raise Refusal where the weights are none."""
     try:
         return with_texts(point, texts)
     except ValueError as e:
-        raise Refused(f"weights.json: {e}.") from e
+        raise Refusal(f"weights.json: {e}.") from e
 
 
 def _in_review(point: Task) -> Task:
@@ -631,32 +631,32 @@ def _as_in_tasks(point: Task) -> Task:
 
 
 def _context_in(folder: Path) -> Files:
-    """Return the files of a folder that are to lie beside a Dockerfile. Raise Refused for links,
+    """Return the files of a folder that are to lie beside a Dockerfile. Raise Refusal for links,
     for too much, and for names that are taken."""
     if not folder.is_dir():
-        raise Refused("additional_files_dir is no folder.")
+        raise Refusal("additional_files_dir is no folder.")
     try:
         files = load_files(folder)
     except ValueError as e:
-        raise Refused(f"additional_files_dir: {e}.") from e
+        raise Refusal(f"additional_files_dir: {e}.") from e
     for path in files:
         _check_additional(path)
     return files
 
 
 def _check_additional(path: str, others: Iterable[str] = ()) -> None:
-    """Raise Refused for what is no path, or is taken by the folder itself or by other files."""
+    """Raise Refusal for what is no path, or is taken by the folder itself or by other files."""
     place = PurePosixPath(path)
     is_taken = path in (DOCKERFILE, IGNORE) or any(
         other.startswith(f"{path}/") or place.is_relative_to(other) for other in others)
     if path in ("", ".") or str(place) != path or is_taken:
-        raise Refused(f"{path} cannot be a file of the context.")
+        raise Refusal(f"{path} cannot be a file of the context.")
 
 
 def _of(task: dict, key: str) -> ItemName:
     """Return the seed or the datapoint of a task."""
     if key not in task:
-        raise Refused(f"{task['id']} is about no {key}.")
+        raise Refusal(f"{task['id']} is about no {key}.")
     return task[key]
 
 
@@ -664,14 +664,14 @@ def _read(path: str) -> bytes:
     try:
         return read_bounded(Path(path), MAX_BYTES)
     except OSError as e:
-        raise Refused(f"{path} cannot be read: {e.strerror or e}.") from e
+        raise Refusal(f"{path} cannot be read: {e.strerror or e}.") from e
 
 
 def _text(path: str) -> str:
     try:
         text = _read(path).decode()
     except UnicodeDecodeError as e:
-        raise Refused(f"{path} is no text in UTF-8: {e}.") from e
+        raise Refusal(f"{path} is no text in UTF-8: {e}.") from e
     if "\0" in text:
-        raise Refused(f"{path} has a NUL.")
+        raise Refusal(f"{path} has a NUL.")
     return text

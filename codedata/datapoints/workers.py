@@ -25,7 +25,7 @@ from codedata.datapoints.agents import ROLES, subject, work
 from codedata.datapoints.commands import BUILD, GENERATE, IDEAS, REVIEW, Commands
 from codedata.datapoints.folder import APPROVED, CANCELLED, DP, labels_of, readable
 from codedata.datapoints.index_page import write_index
-from codedata.datapoints.queue import JOURNAL, Refused, TaskManager
+from codedata.datapoints.queue import JOURNAL, Refusal, TaskManager
 from codedata.datapoints.seeds import seeds_in
 from codedata.datapoints.twins import DRAFTS, SEEDS
 from codedata.errors import Interrupted, RunStopped, Trouble, start_thread
@@ -280,7 +280,7 @@ class _Run:
     def _settle(self, task: dict, agent: str, claim: str, error: str) -> str:
         """Return what became of a task: "done", "failed" (which ends the attempt), or "" where it
         was given back, as the run stops."""
-        with suppress(Refused):   # it is somebody else's, or gone
+        with suppress(Refusal):   # it is somebody else's, or gone
             if self.manager.get_task(task["id"])["state"] not in ("in_progress", "pending"):
                 return "done"
             if error:
@@ -325,7 +325,7 @@ class _Run:
                 with self.lock:
                     held = [*self.held.items()]
                 for id, (agent, claim) in held:
-                    with suppress(Refused):   # it has just ended
+                    with suppress(Refusal):   # it has just ended
                         self.manager.heartbeat(id, agent, claim)
                 self.commands.queue_reviews()
             except Trouble as e:

@@ -21,7 +21,7 @@ from codedata.datapoints.agents import material
 from codedata.datapoints.calibrate import summed_up
 from codedata.datapoints.commands import Commands, commands_of
 from codedata.datapoints.folder import PARTS, content_digest, read_datapoint
-from codedata.datapoints.queue import JOURNAL, TASK_TYPES, Refused, TaskManager
+from codedata.datapoints.queue import JOURNAL, TASK_TYPES, Refusal, TaskManager
 from codedata.errors import BrokenRecord, Trouble
 from codedata.nl2repo.sources import folder_of
 from codedata.records import SolverAttempt
@@ -30,7 +30,7 @@ from codedata.settings import SandboxSettings, Settings
 
 NAMES = ["../x", "../../../victim", "/", "linked", "round", "a\0b", "x" * 300, "\ud800", ""]
 WATCHED = """open shutil.rmtree shutil.copytree os.remove os.rename os.rmdir os.mkdir os.symlink
-    os.link os.chmod os.utime os.listdir os.scandir os.truncate sqlite3.connect"""
+    os.link os.chmod os.utime os.listdir os.scandir os.truncate"""
 OF_PYTHON = (sys.prefix, sys.base_prefix, os.path.realpath(sys.prefix), str(REPO), "/usr/lib/",
              "/proc/", "/dev/", "/etc/localtime")
 ELSEWHERE = """next release validate_datapoint run_in_dp try_solution"""   # or in containers
@@ -79,9 +79,9 @@ def play(root: Path) -> None:
              "role": "idea", "path": str(root / "dp/sums")}
     while task := manager.get_next_task("a"):
         work(commands, task, {**usual, **dict.fromkeys(TEXTS.split(), "x")})
-        with suppress(Refused, Trouble):
+        with suppress(Refusal, Trouble):
             material(task, root / "dp")
-        with suppress(Refused):
+        with suppress(Refusal):
             manager.complete_task(task["id"], "a")
     for name, type in itertools.product(NAMES, TASK_TYPES):
         manager.create_task(type, {"seed": "sums", "datapoint": "sums"})
@@ -96,7 +96,7 @@ def work(commands: Commands, task: dict, given: dict) -> None:
         tool = Tool.of(command)
         arguments = {key: value for key, value in {**given, **known}.items()
                      if key in tool.parameters["properties"]}
-        with suppress(Refused, Trouble):
+        with suppress(Refusal, Trouble):
             if name not in ELSEWHERE and not tool.problem(arguments):   # as every caller asks
                 command(**arguments)
 
