@@ -20,6 +20,9 @@ from codedata.store import digest
 from codedata.tasks.task_toml import toml_faults
 
 SCHEMA = "1.4"              # of Harbor's task.toml
+# To be raised where a task that was proven would be refused by now: its prove step then proves it
+# again. A proof that names none is of the first version.
+PROOF = 1
 DOCKERFILE, IGNORE, SOLVE = "Dockerfile", ".dockerignore", "solve.sh"
 GOLD, REVERSE = "gold.patch", "reverse.patch"   # in solution/: heals it; what has made the task
 CONFIG, TEST_SCRIPT, TEST_PATCH, HIDDEN = "config.json", "tests.sh", "test.patch", "hidden"
@@ -142,7 +145,7 @@ def proven_parts(task: Task) -> dict[str, str]:
 def proven(task: Task, runs: Object) -> Task:
     """Return a task with a proof: what the runs showed, and the digest of what they are of."""
     parts = proven_parts(task)
-    return replace(task, proof={**runs, "digest": digest(parts), "parts": parts})
+    return replace(task, proof={**runs, "proof": PROOF, "digest": digest(parts), "parts": parts})
 
 
 def edited_parts(task: Task) -> list[str]:
