@@ -13,7 +13,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar, TypedDict
@@ -876,6 +876,7 @@ class DatapointChecks:
     review: list[str]        # what a reviewer should look at
     seconds: Seconds
     engine_s: Seconds        # of these, in calls of the engine
+    runs: list[Object] = field(default_factory=list)   # {of, reward, seconds}; earlier releases: []
 
 
 @dataclass(frozen=True)

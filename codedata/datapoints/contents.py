@@ -183,7 +183,7 @@ def checked(host: SandboxFactory, content: Content,
         content.instance_id, content.content, content.base_image, content.validator,
         all(one["status"] == "passed" for one in results), results,
         [*dict.fromkeys(validation.review)], round(time.monotonic() - started, 2),
-        round(validation.engine_s, 2))
+        round(validation.engine_s, 2), validation.runs)
 
 
 # what was found ----------------------------------------------------------------------------------
