@@ -78,14 +78,15 @@ SHOWN_CHARS = 20_000                # of a text that is read
 
 
 class Commands:
-    """Hold a root and its queue. `room` is held while containers of a datapoint are open."""
+    """Hold a root and its queue. Containers of a datapoint are opened within a room()."""
 
     def __init__(self, settings: Settings, manager: TaskManager, host: SandboxFactory,
-                 room: AbstractContextManager | None = None, tell: Callable[[str], None] = say):
+                 room: Callable[[], AbstractContextManager] = nullcontext,
+                 tell: Callable[[str], None] = say):
         self._settings, self._manager, self._host = settings, manager, host
         self._root = settings.root
         self._dp = settings.root / DP
-        self._room, self._tell = room or nullcontext(), tell
+        self._room, self._tell = room, tell
         self._twins = Twins(self._root, settings.dp.max_similarity)
         self._reviewed_as: dict[str, tuple] = {}   # what the folder of a datapoint looked like
 
@@ -382,7 +383,7 @@ class Commands:
         return shown(point, found)
 
     def _checked(self, content: Content) -> DatapointChecks:
-        with self._room:
+        with self._room():
             self._host.reap_first()
             return checked(self._host, content, self._tell)
 
@@ -416,7 +417,7 @@ class Commands:
         """Yield what opens containers of a task's datapoint."""
         point = self._point(self._manager.get_task(task_id))
         self._host.reap_first()
-        with self._room, labelled(self._host, point.instance_id, "dp") as label:
+        with self._room(), labelled(self._host, point.instance_id, "dp") as label:
             name, built = build_image(point, self._host, label)
             if built.failed:
                 raise Refusal(f"Its image is not built: {built.failed}")

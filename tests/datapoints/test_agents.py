@@ -31,7 +31,7 @@ from codedata.datapoints.calibrate import trials_in
 from codedata.datapoints.folder import content_digest, labels_of, read_datapoint
 from codedata.datapoints.queue import TaskManager
 from codedata.datapoints.rates import is_outside, rates_of
-from codedata.datapoints.workers import Rooms
+from codedata.datapoints.workers import room
 from codedata.errors import Interrupted
 from codedata.ledger import read_lines
 from codedata.records import SolverAttempt, Task
@@ -257,10 +257,9 @@ def test_wilsons_interval_decides_what_goes_back():
 
 def test_rooms_let_in_as_many_as_there_are(tmp_path):
     stop, inside, most = threading.Event(), [], []
-    rooms = [Rooms(tmp_path / "rooms", 2, stop) for _ in range(2)]   # as of two processes
 
     def enter(i: int) -> None:
-        with rooms[i % 2]:
+        with room(tmp_path / "rooms", 2, stop):
             inside.append(i)
             most.append(len(inside))
             time.sleep(0.05)
@@ -273,7 +272,7 @@ def test_rooms_let_in_as_many_as_there_are(tmp_path):
         thread.join()
     assert len(most) == 6 and max(most) == 2
     stop.set()
-    with pytest.raises(Interrupted), rooms[0]:
+    with pytest.raises(Interrupted), room(tmp_path / "rooms", 2, stop):
         pass
 
 
