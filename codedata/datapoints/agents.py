@@ -174,7 +174,7 @@ class HeldTask:
                 reason = f"{self.n_failed} validations have failed, the last: {', '.join(failed)}"
                 self.commands.complete(self.task["id"], self.claim, "rejected", reason)
         is_open = self.commands.info(self.task["id"])["state"] == "in_progress"
-        return shown(result) if is_open else Stop(shown(result))
+        return as_text(result) if is_open else Stop(as_text(result))
 
 
 def _is_path(key: str) -> bool:
@@ -192,7 +192,7 @@ def _fetched(sandbox: Sandbox, path: str, folder: Path) -> str:
     return str(folder if folder.name.endswith("_dir") else inside(folder, Path(place).name))
 
 
-def shown(result: Object) -> str:
+def as_text(result: Object) -> str:
     """Return what a command says as a model reads it: JSON, below it texts of several lines as
     they are."""
     texts = {key: value for key, value in result.items()

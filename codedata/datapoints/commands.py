@@ -4,11 +4,13 @@ its lease.
 """
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -17,11 +19,11 @@ from codedata.bounded import inside, read_bounded
 from codedata.datapoints.approval import TAXONOMY, approval_problem, categories, proof_of
 from codedata.datapoints.contents import (
     Content,
-    checked,
     checks_of,
     content_of,
-    found_of,
-    shown,
+    known_checks,
+    row_of,
+    run_checks,
 )
 from codedata.datapoints.folder import (
     APPROVED,
@@ -44,17 +46,17 @@ from codedata.datapoints.folder import (
 from codedata.datapoints.profiles import instructions
 from codedata.datapoints.queue import TASK_TYPES, Refusal, TaskManager
 from codedata.datapoints.rates import attempts_in, rates_by_model
-from codedata.datapoints.seeds import keep, seeds_in
+from codedata.datapoints.seeds import seeds_in
 from codedata.datapoints.twins import DRAFTS, SEEDS, Twins
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.layouts import (
     NEW,
     Folder,
-    listing,
     load_files,
     set_aside,
     to_json,
     write_atomic,
+    write_files,
 )
 from codedata.progress import say
 from codedata.records import DATAPOINT, DatapointChecks, Files, ItemName, Object, Task
@@ -77,18 +79,29 @@ MAX_BYTES = 1_000_000
 SHOWN_CHARS = 20_000                # of a text that is read
 
 
+def taking_part_files(command: Callable) -> Callable:
+    """Return a command of a task and its claim that takes `**files`, with an argument `<part>_file`
+    for each part of a datapoint in its signature."""
+    signature = inspect.signature(command)
+    own, files = [*signature.parameters.values()][:-1], [f"{part}_file" for part in PARTS]
+    own[3:3] = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in files]
+    command.__signature__ = signature.replace(parameters=own)
+    command.__annotations__ |= dict.fromkeys(files, "str")
+    return command
+
+
 class Commands:
-    """Hold a root and its queue. Containers of a datapoint are opened within a room()."""
+    """Hold a root and its queue. Containers of a datapoint are opened within a `room`; `report` is
+    given a line for each check that ends."""
 
     def __init__(self, settings: Settings, manager: TaskManager, host: SandboxFactory,
                  room: Callable[[], AbstractContextManager] = nullcontext,
-                 tell: Callable[[str], None] = say):
+                 report: Callable[[str], None] = say):
         self._settings, self._manager, self._host = settings, manager, host
         self._root = settings.root
         self._dp = settings.root / DP
-        self._room, self._tell = room, tell
+        self._room, self._report = room, report
         self._twins = Twins(self._root, settings.dp.max_similarity)
-        self._reviewed_as: dict[str, tuple] = {}   # what the folder of a datapoint looked like
 
     # the queue -----------------------------------------------------------------------------------
 
@@ -113,16 +126,15 @@ class Commands:
 
         reason: why it failed or was rejected
         """
-        agent = self._agent(task_id)
         if status != "completed" and not reason.strip():
             raise Refusal("A reason is missing.")
         if status == "completed":
             self._check_complete(self._manager.get_task(task_id))
-            self._manager.complete_task(task_id, agent, token=claim)
+            self._manager.complete_task(task_id, token=claim)
         elif status == "failed":
-            self._manager.fail_task(task_id, agent, reason, token=claim)
+            self._manager.fail_task(task_id, "", reason, token=claim)
         else:
-            self._manager.cancel_task(task_id, reason, agent, token=claim)
+            self._manager.cancel_task(task_id, reason, token=claim)
         return self.info(task_id)
 
     def _check_complete(self, task: dict) -> None:
@@ -130,18 +142,19 @@ class Commands:
         if task["type"] in ENDS:
             raise Refusal(f"{ENDS[task['type']]} completes it.")
         queued = {child.get("datapoint") for child in self._manager.children(task["id"])}
-        if not queued or {*self._drafts(task)} - queued:
-            raise Refusal(f"Nobody would build {', '.join({*self._drafts(task)} - queued) or 'it'}:"
-                          " add_artifact and create_task first, or --status rejected.")
+        unqueued = {*self._drafts(task)} - queued
+        if not queued or unqueued:
+            raise Refusal(f"Nobody would build {', '.join(unqueued) or 'it'}: add_artifact and "
+                          "create_task first, or --status rejected.")
 
     def release(self, task_id: str, claim: str) -> Object:
         """Give a task back, as if it had never been claimed."""
-        self._manager.release(task_id, self._agent(task_id), token=claim)
+        self._manager.release(task_id, token=claim)
         return self.info(task_id)
 
     def heartbeat(self, task_id: str, claim: str) -> Object:
         """Renew the lease of a task."""
-        self._manager.heartbeat(task_id, self._agent(task_id), token=claim)
+        self._manager.heartbeat(task_id, token=claim)
         return {"id": task_id, "lease_until": self._manager.get_task(task_id)["lease_until"]}
 
     def info(self, task_id: str) -> Object:
@@ -158,28 +171,23 @@ class Commands:
         """Count the tasks by type and state, and the datapoints by status, category, language and
         difficulty; say how often models pass them."""
         self.queue_reviews()
-        counts = {key: {} for key in ("status", "category", "language", "difficulty")}
+        counts = {key: Counter() for key in ("status", "category", "language", "difficulty")}
         attempts, rates = attempts_in(self._root), {}
         for task in readable(self._root):
             labels = labels_of(task)
-            for key, values in (("status", [labels.status]), ("category", [labels.category]),
-                                ("language", labels.languages),
-                                ("difficulty", [labels.difficulty])):
-                for value in values:
-                    counts[key][value] = counts[key].get(value, 0) + 1
-            if found := attempts.get((task.instance_id, content_digest(task))):
-                rates[task.instance_id] = rates_by_model(found)
+            for key in ("status", "category", "difficulty"):
+                counts[key][getattr(labels, key)] += 1
+            counts["language"].update(labels.languages)
+            if tried := attempts.get((task.instance_id, content_digest(task))):
+                rates[task.instance_id] = rates_by_model(tried)
         return {**self._manager.status(), "datapoints": counts, "rates": rates}
 
-    def _agent(self, task_id: str) -> str:
-        return self._manager.get_task(task_id).get("agent") or ""
-
-    def _held(self, task_id: str, claim: str, type: str) -> dict:
-        """Return a task of a type that is held by a claim, with a new lease."""
+    def _held(self, task_id: str, claim: str, *types: str) -> dict:
+        """Return a task of one of these types that is held by a claim, with a new lease."""
         task = self._manager.get_task(task_id)
-        if task["type"] != type:
-            raise Refusal(f"{task_id} is a task of type {task['type']}, not {type}.")
-        self._manager.heartbeat(task_id, task.get("agent") or "", token=claim)
+        if task["type"] not in types:
+            raise Refusal(f"{task_id} is a task of type {task['type']}, not {' or '.join(types)}.")
+        self._manager.heartbeat(task_id, token=claim)
         return task
 
     def queue_reviews(self) -> None:
@@ -188,18 +196,16 @@ class Commands:
         reviewed = {task.get("datapoint") for state in ("pending", "in_progress")
                     for task in self._manager.tasks(REVIEW, state)}
         for folder in folders_in_dp(self._root, []):
-            name, looks = folder.name, listing(folder)
-            if name in reviewed or self._reviewed_as.get(name) == looks:
+            if folder.name in reviewed:
                 continue
-            try:
+            with suppress(BrokenRecord):   # `validate` names it
                 task = read_datapoint(folder)
-            except BrokenRecord:
-                continue   # `validate` names it
-            self._reviewed_as[name] = looks
-            if labels_of(task).status == IN_REVIEW:
-                content = content_digest(task)
-                self._manager.create_task(REVIEW, {"datapoint": name, "content": content},
-                                          key=f"{REVIEW}:{name}:{content}")
+                if labels_of(task).status == IN_REVIEW:
+                    self._queue_review(folder.name, content_digest(task))
+
+    def _queue_review(self, name: str, content: str, parent: str = "") -> str:
+        return self._manager.create_task(REVIEW, {"datapoint": name, "content": content},
+                                         parent=parent, key=f"{REVIEW}:{name}:{content}")
 
     def instructions(self, role: Literal["idea", "builder", "review"]) -> Object:
         """Show how the work of a role is done.
@@ -220,11 +226,11 @@ class Commands:
             if not any(text.strip() for text in seed.texts.values()):
                 empty.append(seed.id)
                 continue
-            place = self._at(SEEDS, seed.id)
-            n_new += not place.exists()
+            place, new = self._at(SEEDS, seed.id), self._at(NEW, seed.id)
             if not place.exists():
-                new = self._new(seed.id)
-                keep(seed, new)
+                n_new += 1
+                shutil.rmtree(new, ignore_errors=True)
+                write_files(new, {path: text.encode() for path, text in seed.texts.items()})
                 place.parent.mkdir(parents=True, exist_ok=True)
                 Folder.put(place, new)
             self._manager.create_task(GENERATE, {"seed": seed.id, "seed_data": seed.texts},
@@ -315,17 +321,16 @@ class Commands:
 
     # building ------------------------------------------------------------------------------------
 
-    def create_dp(self, task_id: str, claim: str, prompt_file: str, dockerfile_file: str,
-                  tests_file: str, weights_file: str, solution_file: str,
-                  difficulty: DIFFICULTIES, additional_files_dir: str = "") -> Object:
+    @taking_part_files
+    def create_dp(self, task_id: str, claim: str, difficulty: DIFFICULTIES,
+                  additional_files_dir: str = "", **files: str) -> Object:
         """Stage the datapoint of a task, in place of what was staged before.
 
         prompt_file: path of prompt.md; the others likewise
         additional_files_dir: the folder whose content is the image's context
         """
         task = self._held(task_id, claim, BUILD)
-        name, paths = _of(task, "datapoint"), (
-            prompt_file, dockerfile_file, tests_file, weights_file, solution_file)
+        name = _of(task, "datapoint")
         context = _context_in(Path(additional_files_dir)) if additional_files_dir else {}
         about = {"kind": DATAPOINT, "repo": task.get("seed") or name, "languages": [],
                  "status": IN_REVIEW, "made_from": self._made_from(name), "lineage": {
@@ -333,7 +338,8 @@ class Commands:
                      "agent": task.get("agent") or "", "profile": self._settings.dp.profile}}
         labels = {"difficulty": difficulty, "category": "", "tags": []}
         made = Task(name, DATAPOINT, config_of(name, BOX, about, labels), context, {}, {})
-        self._put(STAGING, _with(made, dict(zip(PARTS, map(_text, paths), strict=True))))
+        put(self._at(STAGING, name),
+            _with(made, {part: _text(files[f"{part}_file"]) for part in PARTS}))
         return self._described(task)
 
     def _made_from(self, name: str) -> Object | None:
@@ -376,16 +382,16 @@ class Commands:
         task = self._manager.get_task(task_id)
         point = self._point(task)
         if claim:
-            self._held(task_id, claim, task["type"])
-        found = checks_of(self._root, point, self._checked)
+            self._manager.heartbeat(task_id, token=claim)
+        checks = checks_of(self._root, point, self._check)
         if claim:
-            self._held(task_id, claim, task["type"])
-        return shown(point, found)
+            self._manager.heartbeat(task_id, token=claim)
+        return row_of(point, checks)
 
-    def _checked(self, content: Content) -> DatapointChecks:
+    def _check(self, content: Content) -> DatapointChecks:
         with self._room():
             self._host.reap_first()
-            return checked(self._host, content, self._tell)
+            return run_checks(self._host, content, self._report)
 
     def run_in_dp(self, task_id: str, command: str, input_file: str = "") -> Object:
         """Run a bash command as the agent in a fresh container of a datapoint's image, without a
@@ -433,10 +439,8 @@ class Commands:
         if "rates" in task and content == task.get("content"):
             raise Refusal("Nothing in it is changed.")
         Folder.put(self._at(name), folder_of(point))
-        self._manager.complete_task(task_id, task["agent"], {"content": content}, token=claim)
-        id = self._manager.create_task(REVIEW, {"datapoint": name, "content": content},
-                                       parent=task_id, key=f"{REVIEW}:{name}:{content}")
-        return {"datapoint": name, "review": id}
+        self._manager.complete_task(task_id, result={"content": content}, token=claim)
+        return {"datapoint": name, "review": self._queue_review(name, content, task_id)}
 
     # review --------------------------------------------------------------------------------------
 
@@ -479,9 +483,9 @@ class Commands:
             languages=[one for one in languages.split("|") if one] or old.languages,
             labels={"category": category, "tags": given,
                     "difficulty": difficulty or old.difficulty})
-        found = self._want_validated(point)
-        self._move_to_tasks(proven(_as_in_tasks(point), proof_of(found)))
-        return self._reviewed(task, claim, APPROVED, found.content)
+        checks = self._want_validated(point)
+        self._move_to_tasks(proven(_as_in_tasks(point), proof_of(checks)))
+        return self._reviewed(task, claim, APPROVED, checks.content)
 
     def _move_to_tasks(self, point: Task) -> None:
         """Put a datapoint with its proof in place of the one in review, and then move that to
@@ -517,16 +521,15 @@ class Commands:
 
     def _reviewed(self, task: dict, claim: str, status: str, content: str) -> Object:
         result = {"status": status, "content": content}
-        self._manager.complete_task(task["id"], task["agent"], result, token=claim)
+        self._manager.complete_task(task["id"], result=result, token=claim)
         return {"datapoint": task["datapoint"], **result}
 
     def _want_validated(self, point: Task) -> DatapointChecks:
-        """Return what the checks of a datapoint have found. Raise Refusal where not all have
-        passed."""
-        found = found_of(point, Store(self._root, DatapointChecks).open())
-        if problem := approval_problem(point, found, content_of(point, found).base_image):
+        """Return the results of a datapoint's checks. Raise Refusal where not all have passed."""
+        checks = known_checks(point, Store(self._root, DatapointChecks).open())
+        if problem := approval_problem(point, checks, content_of(point, checks).base_image):
             raise Refusal(f"{problem}.")
-        return found
+        return checks
 
     # folders -------------------------------------------------------------------------------------
 
@@ -539,7 +542,7 @@ class Commands:
         place, approved = self._at(STAGING, name), inside(self._root, Task.directory, name)
         if "rates" in task and not place.is_dir() and approved.is_dir():
             point = read_datapoint(approved)   # it is to be made harder, or easier
-            self._put(STAGING, _in_review(point))
+            put(place, _in_review(point))
         if not place.is_dir():
             raise Refusal(f"{name} is not there: create_dp.")
         return read_datapoint(place)
@@ -554,8 +557,7 @@ class Commands:
 
     def _patched(self, task_id: str, claim: str, change: Callable[[Task], Task]) -> Object:
         """Put what a change makes of a task's datapoint in its place."""
-        task = self._manager.get_task(task_id)
-        self._held(task_id, claim, REVIEW if task["type"] == REVIEW else BUILD)
+        task = self._held(task_id, claim, BUILD, REVIEW)
         point = self._in_dp(task)
         put(folder_of(point), _in_review(change(point)))
         return self._described(task)
@@ -564,16 +566,6 @@ class Commands:
         point = self._point(task)
         return {"datapoint": point.instance_id, "content": content_digest(point),
                 "files": [*context_of(point)]}
-
-    def _new(self, name: str) -> Path:
-        """Return a new empty folder beside the datapoints."""
-        place = self._at(NEW, name)
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(parents=True)
-        return place
-
-    def _put(self, directory: str, point: Task) -> None:
-        put(self._at(directory, point.instance_id), point)
 
     def _at(self, *names: str) -> Path:
         return inside(self._dp, *names)
@@ -607,8 +599,8 @@ def under_review(root: Path, name: ItemName) -> Path:
     """Return the folder of a datapoint in review: that in task/ where it was approved just now.
     Raise ItemFailed where there is none."""
     places = inside(root, DP, name), inside(root, Task.directory, name)
-    if there := next(filter(Path.is_dir, places), None):
-        return there
+    for place in filter(Path.is_dir, places):
+        return place
     raise ItemFailed("is not there any more.", str(places[0]))
 
 

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from codedata.datapoints.approval import is_as_proven
-from codedata.datapoints.contents import found_of
+from codedata.datapoints.contents import known_checks
 from codedata.datapoints.folder import (
     APPROVED,
     DP,
@@ -83,7 +83,7 @@ def read_tasks(root: Path, folders: Iterable[Path] = (), room: int = DETAIL_BYTE
         draft = f"_drafts/{name}.md"   # beside the page
         has_draft = "/" not in name and Path(root, DP, draft).is_file()
         tasks.append({"id": name, "draft": draft if has_draft else "",
-                      **_row(task, found_of(task, checks), costs.get(name))})
+                      **_row(task, known_checks(task, checks), costs.get(name))})
     return tasks, details, [printable(str(one)) for one in errors]
 
 

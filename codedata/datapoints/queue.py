@@ -50,6 +50,7 @@ class TaskManager:
     """Create, hand out and end the tasks of a folder. Threads may share one.
 
     It remembers the token of each claim by task and agent; two workers of one name have to pass it.
+    With a token the agent need not be named.
     """
 
     def __init__(self, folder: Path | str, lease_s: float = 1800.0, max_attempts: int = 3):
@@ -97,7 +98,7 @@ class TaskManager:
         self._tokens[task["id"], agent] = token
         return {**_shown(task), "token": token}
 
-    def heartbeat(self, id: str, agent: str, token: str = "") -> None:
+    def heartbeat(self, id: str, agent: str = "", token: str = "") -> None:
         """Renew the lease of a claimed task."""
         with self._held(id, agent, token) as task:
             self._put(task, "renewed")
@@ -107,7 +108,7 @@ class TaskManager:
         with self._held(id, agent, token) as task:
             self._put(task, "updated", data={**task["data"], **data})
 
-    def complete_task(self, id: str, agent: str, result=None, token: str = "") -> None:
+    def complete_task(self, id: str, agent: str = "", result=None, token: str = "") -> None:
         """End a claimed task with a result, any JSON."""
         with self._held(id, agent, token) as task:
             self._put(task, "completed", state="completed", result=result)
@@ -117,7 +118,7 @@ class TaskManager:
         with self._held(id, agent, token) as task:
             self._fail(task, "attempt_failed", error)
 
-    def release(self, id: str, agent: str, token: str = "") -> None:
+    def release(self, id: str, agent: str = "", token: str = "") -> None:
         """Give a claimed task back; the attempt does not count."""
         with self._held(id, agent, token) as task:
             self._put(task, "released", state="pending", attempts=task["attempts"] - 1)
@@ -132,7 +133,7 @@ class TaskManager:
     def cancel_task(self, id: str, reason: str, agent: str = "", token: str = "") -> None:
         """Cancel a pending task, or a claimed one as its holder."""
         with self._held(id, agent, token, or_pending=True) as task:
-            self._fail({**task, "agent": agent}, "cancelled", reason, "cancelled")
+            self._fail(task, "cancelled", reason, "cancelled")
 
     def get_task(self, id: str) -> dict:
         """Return a task with its data at the top level."""
@@ -178,7 +179,7 @@ class TaskManager:
         """Yield a task that the agent holds, or one that waits for anybody, in a transaction."""
         token = token or self._tokens.get((id, agent), "")
         with self._known(id) as task:
-            is_held = task["state"] == "in_progress" and task["agent"] == agent
+            is_held = task["state"] == "in_progress" and agent in ("", task["agent"])
             is_free = or_pending and task["state"] == "pending"
             if not is_free and not (is_held and task["claim"] == _digest(token)):
                 raise Refusal(f"{id} is {task['state']}, and not held under this name and "

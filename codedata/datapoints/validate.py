@@ -100,9 +100,9 @@ class Validation:
     """Check one datapoint; run() makes all checks."""
 
     def __init__(self, task: Task, host: SandboxFactory, label: str,
-                 tell: Callable[[str], None] = lambda line: None):
-        """Take `tell`, which is given a line for each check that ends."""
-        self.task, self._host, self._label, self._tell = task, host, label, tell
+                 report: Callable[[str], None] = lambda line: None):
+        """Take `report`, which is given a line for each check that ends."""
+        self.task, self._host, self._label, self._report = task, host, label, report
         self._texts = texts_of(task)
         self.review: list[str] = []    # what a reviewer should look at
         self.runs: list[Object] = []   # graded ones, as proof.json has them
@@ -123,7 +123,7 @@ class Validation:
         for k, check in enumerate([*checks[:2], checks[-1], *checks[2:-1]], 1):
             begin_step(check.__name__, k, len(checks))
             result = results[check] = self._result(check)
-            self._tell(f"      {result['name']}: {result['status']}  {result['why']}".rstrip())
+            self._report(f"      {result['name']}: {result['status']}  {result['why']}".rstrip())
             if result["status"] == "failed":
                 self._failed.append(result["name"])
                 if not to_the_end:

@@ -71,7 +71,7 @@ def play(root: Path) -> None:
     settings = Settings(root=root, sandbox=SandboxSettings(sandbox="local"))
     manager = TaskManager(root / "dp")
     commands = Commands(settings, manager, SandboxFactory(settings, threading.Event()),
-                        tell=lambda line: None)
+                        report=lambda line: None)
     files = {f"{part}_file": str(root / "dp/sums" / path) for part, path in PARTS.items()}
     (root / "weights").write_text('{"test_numbers_are_added_up": 1}')
     files["weights_file"] = str(root / "weights")
