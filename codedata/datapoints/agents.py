@@ -11,6 +11,7 @@ import inspect
 import json
 import shlex
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,21 +29,14 @@ from codedata.agent import (
     view_file,
 )
 from codedata.bounded import inside, read_bounded
-from codedata.datapoints.commands import (
-    BUILD,
-    GENERATE,
-    REVIEW,
-    STAGING,
-    Commands,
-    under_review,
-)
-from codedata.datapoints.folder import DP
+from codedata.datapoints.commands import BUILD, GENERATE, REVIEW, Commands
+from codedata.datapoints.folder import folder_of
 from codedata.datapoints.profiles import instructions
 from codedata.datapoints.queue import Refusal
 from codedata.datapoints.twins import DRAFTS, SEEDS
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.llm.client import Client
-from codedata.records import Object, Task
+from codedata.records import Object
 from codedata.sandbox import Sandbox
 from codedata.sandbox.archives import Bounds
 from codedata.sandbox.factory import SandboxFactory
@@ -60,7 +54,7 @@ COMMANDS = {
 ROLES = {GENERATE: "idea", BUILD: "builder", REVIEW: "review"}
 BOUND = ("task_id", "claim")
 WORKDIR = "/desk"
-COMMAND_S = 120.0
+FILE_TOOLS = [view_file, search, create_file, edit_file]
 TAKEN = Bounds(max_bytes=200_000_000, max_files=5_000, max_depth=20, max_seconds=120)
 
 
@@ -69,18 +63,22 @@ def work(task: dict, claim: str, commands: Commands, client: Client, host: Sandb
     """Return how an agent's run on a task ended. Raise RunStopped where no more work is to
     begin, ItemFailed where its sandbox cannot be opened."""
     role = ROLES[task["type"]]
-    limits = settings.agent_role(f"dp_{role}")
     held = HeldTask(task, claim, commands, settings.dp.max_validations)
-    bash = ToolBashExecutor(COMMAND_S, max_timeout_s=host.run_timeout_s)
+    bash = ToolBashExecutor(max_timeout_s=host.run_timeout_s)
     with (labelled(host, subject(task), "dp-agent") as label,
           host.open(host.base_image, label, WORKDIR, is_stateful=True) as sandbox):
-        for place, source in material(task, settings.root / DP).items():
+        for place, source in material(task, commands).items():
             sandbox.put(source, f"{WORKDIR}/{place}")
         return Agent(
-            instructions(role, settings, is_inside=True),
-            [bash, view_file, search, create_file, edit_file, *held.tools()], client, sandbox,
-            max_iterations=limits.max_iterations, max_seconds=limits.max_seconds,
-            max_usd=limits.max_usd, trajectory=trajectory).run(task_text(task))
+            instructions(role, settings, is_inside=True), [bash, *FILE_TOOLS, *held.tools()],
+            client, sandbox, trajectory=trajectory, **limits_of(settings, f"dp_{role}")
+            ).run(task_text(task))
+
+
+def limits_of(settings: Settings, role: str) -> dict[str, float]:
+    """Return the limits of an agent of a role, as Agent takes them."""
+    limits = settings.agent_role(role)
+    return {key: getattr(limits, key) for key in ("max_iterations", "max_seconds", "max_usd")}
 
 
 def subject(task: dict) -> str:
@@ -99,23 +97,23 @@ def task_text(task: dict) -> str:
             "Change what makes it so, with `patch_dp` and `patch_additional_files`.")
 
 
-def material(task: dict, dp: Path) -> dict[str, Path | dict[str, bytes]]:
+def material(task: dict, commands: Commands) -> dict[str, Path | dict[str, bytes]]:
     """Return what lies in an agent's sandbox when it begins, by its place. Raise ItemFailed where
-    it is gone, BrokenRecord where it lies outside of the root."""
-    name = subject(task)
-    if task["type"] == REVIEW:
-        return {"datapoint": under_review(dp.parent, name)}
+    it is gone, BrokenRecord where it cannot be read or lies outside of the root."""
+    name, dp = subject(task), commands.dp
     if task["type"] == GENERATE:
         place = inside(dp, SEEDS, name)
         if not place.is_dir():
             raise ItemFailed("is not there any more.", str(place))
         return {"seed": place}
+    if task["type"] == REVIEW:
+        return {"datapoint": folder_of(commands.point(task))}
+    found = {}
     draft = inside(dp, DRAFTS, f"{name}.md")
-    found = {"": {"draft.md": read_bounded(draft)}} if draft.is_file() else {}
-    approved = [inside(dp.parent, Task.directory, name)] if "rates" in task else []
-    places = [inside(dp, STAGING, name), *approved]
-    if there := next((place for place in places if place.is_dir()), None):
-        found["datapoint"] = there
+    if draft.is_file():
+        found[""] = {"draft.md": read_bounded(draft)}
+    with suppress(Refusal):   # nothing is staged yet
+        found["datapoint"] = folder_of(commands.point(task))
     if "rates" in task:
         paths = [inside(dp.parent, path) for path in task.get("trajectories", []) if path]
         found["attempts"] = {path.name: read_bounded(path) for path in paths if path.is_file()}

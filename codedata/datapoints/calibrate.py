@@ -14,14 +14,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from codedata.agent import Agent, ToolBashExecutor, create_file, edit_file, search, view_file
+from codedata.agent import Agent, ToolBashExecutor
 from codedata.agent.loop import MALFORMED_REPLIES
 from codedata.bounded import inside
+from codedata.datapoints.agents import FILE_TOOLS, limits_of
 from codedata.datapoints.approval import PROFILES, is_as_proven
 from codedata.datapoints.commands import BUILD
 from codedata.datapoints.folder import (
     AGENT,
     DP,
+    TRAJECTORIES,
     content_digest,
     folder_of,
     labels_of,
@@ -45,9 +47,7 @@ from codedata.suites.environments import labelled
 from codedata.tasks.grade import Grader, build_image
 from codedata.texts import text_of
 
-COMMAND_S = 120.0
 MAX_RETURNS = 2      # of a datapoint to a builder
-TRAJECTORIES = "_trajectories"
 
 
 @dataclass(frozen=True)
@@ -115,11 +115,11 @@ def calibrate_stage(settings: Settings, models: Models, n_attempts: int, ids: It
 def tried(settings: Settings, client: Client, host: SandboxFactory, trial: Trial) -> SolverAttempt:
     """Return how an attempt ended. Raise ItemFailed where it is none."""
     started = time.monotonic()
-    task, limits = read_datapoint(Path(trial.folder)), settings.agent_role("dp_solver")
+    task = read_datapoint(Path(trial.folder))
     if content_digest(task) != trial.content:
         raise ItemFailed("was edited just now.", trial.instance_id)
-    place = f"{DP}/{TRAJECTORIES}/{trial.instance_id}.{client.spec.role}."
-    place += f"{digest([trial.content, trial.model])[:8]}.{trial.attempt}.json"
+    place = (f"{TRAJECTORIES}/{trial.instance_id}.{client.spec.role}."
+             f"{digest([trial.content, trial.model])[:8]}.{trial.attempt}.json")
     trajectory = inside(settings.root, place)
     trajectory.parent.mkdir(exist_ok=True)
     with labelled(host, trial.instance_id, "dp-solver") as label:
@@ -129,12 +129,11 @@ def tried(settings: Settings, client: Client, host: SandboxFactory, trial: Trial
         grader = Grader(host, task, name, label)
         with host.open(name, label, grader.workdir, is_stateful=True, default_rights=True,
                        user=AGENT) as sandbox:
-            bash = ToolBashExecutor(COMMAND_S, max_timeout_s=host.run_timeout_s)
+            bash = ToolBashExecutor(max_timeout_s=host.run_timeout_s)
             result = Agent(
-                text_of(__package__, "roles/solver/system.md"),
-                [bash, view_file, search, create_file, edit_file], client, sandbox,
-                max_iterations=limits.max_iterations, max_seconds=limits.max_seconds,
-                max_usd=limits.max_usd, trajectory=trajectory).run(task.instruction)
+                text_of(__package__, "roles/solver/system.md"), [bash, *FILE_TOOLS], client,
+                sandbox, trajectory=trajectory, **limits_of(settings, "dp_solver")
+                ).run(task.instruction)
             is_broken = result.status == "error" and not result.error.startswith(
                 f"{MALFORMED_REPLIES} malformed")
             if is_broken:

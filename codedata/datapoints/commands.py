@@ -99,7 +99,7 @@ class Commands:
                  report: Callable[[str], None] = say):
         self._settings, self._manager, self._host = settings, manager, host
         self._root = settings.root
-        self._dp = settings.root / DP
+        self.dp = settings.root / DP
         self._room, self._report = room, report
         self._twins = Twins(self._root, settings.dp.max_similarity)
 
@@ -380,7 +380,7 @@ class Commands:
         claim: with it the lease is renewed before and afterwards
         """
         task = self._manager.get_task(task_id)
-        point = self._point(task)
+        point = self.point(task)
         if claim:
             self._manager.heartbeat(task_id, token=claim)
         checks = checks_of(self._root, point, self._check)
@@ -421,7 +421,7 @@ class Commands:
     @contextmanager
     def _grader(self, task_id: str) -> Iterator[Grader]:
         """Yield what opens containers of a task's datapoint."""
-        point = self._point(self._manager.get_task(task_id))
+        point = self.point(self._manager.get_task(task_id))
         self._host.reap_first()
         with self._room(), labelled(self._host, point.instance_id, "dp") as label:
             name, built = build_image(point, self._host, label)
@@ -433,7 +433,7 @@ class Commands:
         """Hand a staged datapoint in for review, and end its task. All its checks have to have
         passed."""
         task = self._held(task_id, claim, BUILD)
-        point = self._point(task)
+        point = self.point(task)
         self._want_validated(point)
         name, content = point.instance_id, content_digest(point)
         if "rates" in task and content == task.get("content"):
@@ -449,7 +449,7 @@ class Commands:
 
         name: a path in the image's context
         """
-        point = self._point(self._manager.get_task(task_id))
+        point = self.point(self._manager.get_task(task_id))
         files = context_of(point)
         if name:
             if name not in files:
@@ -473,7 +473,7 @@ class Commands:
         difficulty: easy, medium, hard or extremely_hard; empty: as its builder says
         """
         task = self._held(task_id, claim, REVIEW)
-        point = self._point(task)
+        point = self.point(task)
         given = [tag for tag in tags.split("|") if tag]
         if not category or not given:
             raise Refusal("A category and 1 to 3 tags are wanted: show_categories_tags.")
@@ -533,13 +533,17 @@ class Commands:
 
     # folders -------------------------------------------------------------------------------------
 
-    def _point(self, task: dict) -> Task:
+    def point(self, task: dict) -> Task:
         """Return the datapoint of a task: the staged one of a builder, that in review of a
-        reviewer."""
+        reviewer. Raise ItemFailed or Refusal where there is none."""
         name = _of(task, "datapoint")
+        approved = inside(self._root, Task.directory, name)
         if task["type"] != BUILD:
-            return read_datapoint(under_review(self._root, name))
-        place, approved = self._at(STAGING, name), inside(self._root, Task.directory, name)
+            # it is approved where a reviewer was killed right after that
+            for place in filter(Path.is_dir, (self._at(name), approved)):
+                return read_datapoint(place)
+            raise ItemFailed("is not there any more.", str(self._at(name)))
+        place = self._at(STAGING, name)
         if "rates" in task and not place.is_dir() and approved.is_dir():
             point = read_datapoint(approved)   # it is to be made harder, or easier
             put(place, _in_review(point))
@@ -550,8 +554,8 @@ class Commands:
     def _in_dp(self, task: dict) -> Task:
         """Return the datapoint of a task, which may be changed. Raise Refusal where it is approved
         already: a reviewer was killed."""
-        point = self._point(task)
-        if folder_of(point).is_relative_to(self._dp):
+        point = self.point(task)
+        if folder_of(point).is_relative_to(self.dp):
             return point
         raise Refusal("It is approved: approve_datapoint ends its review.")
 
@@ -563,18 +567,18 @@ class Commands:
         return self._described(task)
 
     def _described(self, task: dict) -> Object:
-        point = self._point(task)
+        point = self.point(task)
         return {"datapoint": point.instance_id, "content": content_digest(point),
                 "files": [*context_of(point)]}
 
     def _at(self, *names: str) -> Path:
-        return inside(self._dp, *names)
+        return inside(self.dp, *names)
 
 
 def commands_of(commands: Commands) -> dict[str, Callable]:
     """Return the commands by name, in the order in which they are written."""
     return {name: getattr(commands, name) for name in vars(Commands)
-            if name[0] != "_" and name != "queue_reviews"}
+            if name[0] != "_" and name not in ("queue_reviews", "point")}
 
 
 def _ideas_of(text: str | bytes) -> list[dict]:
@@ -593,15 +597,6 @@ def _ideas_of(text: str | bytes) -> list[dict]:
 
 def _titles(ideas: list[dict]) -> set[str]:
     return {str(one["title"]).strip().lower() for one in ideas}
-
-
-def under_review(root: Path, name: ItemName) -> Path:
-    """Return the folder of a datapoint in review: that in task/ where it was approved just now.
-    Raise ItemFailed where there is none."""
-    places = inside(root, DP, name), inside(root, Task.directory, name)
-    for place in filter(Path.is_dir, places):
-        return place
-    raise ItemFailed("is not there any more.", str(places[0]))
 
 
 def _with(point: Task, texts: dict[str, str]) -> Task:

@@ -229,8 +229,10 @@ def results_of(root: Path, folders: Iterable[Path], profile: str) -> list[dict]:
 def complaints(rows: Iterable[dict]) -> Iterator[str]:
     """Yield a line for each datapoint of results_of() whose checks have not all passed."""
     for row in rows:
-        results = [one for one in row.get("checks", []) if one["status"] != "passed"]
-        failed = [one for one in results if one["status"] == "failed"]   # others follow from these
-        whys = "; ".join(f"{one['name']} {one['status']}: {one['why']}" for one in failed or results)
+        results = row.get("checks", [])
+        # where a check has failed, others were not made
+        named = next(filter(None, ([one for one in results if one["status"] == status]
+                                   for status in ("failed", "not checked"))), [])
+        whys = "; ".join(f"{one['name']} {one['status']}: {one['why']}" for one in named)
         if not row["ok"]:
             yield f"{row['id']}: {row.get('trouble') or whys or 'not validated'}"

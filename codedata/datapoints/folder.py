@@ -40,6 +40,7 @@ from codedata.tasks.folder import (
 from codedata.tasks.tests_folder import weighted_tests
 
 DP = "dp"                  # the directory of what is in review or cancelled
+TRAJECTORIES = f"{DP}/_trajectories"   # of agents, by task and number of the run
 TESTS = "test_outputs.py"
 PARTS = {"prompt": "instruction.md", "dockerfile": f"environment/{DOCKERFILE}",
          "tests": f"tests/{TESTS}", "weights": f"tests/{CONFIG}", "solution": f"solution/{SOLVE}"}

@@ -103,11 +103,6 @@ class TaskManager:
         with self._held(id, agent, token) as task:
             self._put(task, "renewed")
 
-    def update_task_data(self, id: str, agent: str, data: dict, token: str = "") -> None:
-        """Set keys of a claimed task's data, and renew its lease."""
-        with self._held(id, agent, token) as task:
-            self._put(task, "updated", data={**task["data"], **data})
-
     def complete_task(self, id: str, agent: str = "", result=None, token: str = "") -> None:
         """End a claimed task with a result, any JSON."""
         with self._held(id, agent, token) as task:
@@ -150,15 +145,6 @@ class TaskManager:
         with self._transaction() as tasks:
             return [_shown(task) for task in tasks.values()
                     if type in ("", task["type"]) and state in ("", task["state"])]
-
-    def events(self, id: str = "") -> list[dict]:
-        """Return all transitions, or those of a task, in the order of time."""
-        with self._transaction():
-            self._journal.seek(0)
-            lines = [line for line, _ in map(_parsed, self._lines()) if line]
-        return [{"at": line["at"], "event": line["event"], "detail": line["detail"],
-                 **{field: line["task"][field] for field in ("id", "agent", "state")}}
-                for line in lines if id in ("", line["task"]["id"])]
 
     def status(self) -> dict:
         """Return the numbers of tasks by type and state, and for how many seconds the oldest lease
@@ -252,7 +238,7 @@ class TaskManager:
             self._newest = 0                # time of a line
         self._journal.seek(self._end)
         raw, faults = b"\n", []
-        for raw in self._lines():
+        for raw in iter(partial(self._journal.readline, MAX_RECORD_BYTES), b""):
             self._end += len(raw)
             self._n_lines += 1
             line, fault = _parsed(raw)
@@ -269,9 +255,6 @@ class TaskManager:
             with closing(Appender(self._path)) as appender:
                 appender.append(b"")
             self._end += 1
-
-    def _lines(self) -> Iterator[bytes]:
-        return iter(partial(self._journal.readline, MAX_RECORD_BYTES), b"")
 
     def _take_in(self, line: dict) -> None:
         task = line["task"]

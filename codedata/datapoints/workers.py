@@ -24,7 +24,14 @@ from codedata.bounded import inside, open_appending
 from codedata.cli import RunOptions
 from codedata.datapoints.agents import ROLES, subject, work
 from codedata.datapoints.commands import BUILD, GENERATE, IDEAS, REVIEW, Commands
-from codedata.datapoints.folder import APPROVED, CANCELLED, DP, labels_of, readable
+from codedata.datapoints.folder import (
+    APPROVED,
+    CANCELLED,
+    DP,
+    TRAJECTORIES,
+    labels_of,
+    readable,
+)
 from codedata.datapoints.index_page import write_index
 from codedata.datapoints.queue import JOURNAL, Refusal, TaskManager
 from codedata.datapoints.seeds import seeds_in
@@ -51,7 +58,6 @@ from codedata.stage_status import StageStatus, hand_over
 from codedata.texts import printable
 
 PAUSE_S = 0.5                     # of an agent that waits for work
-TRAJECTORIES = "_trajectories"
 SCRIPT = "build_dp.py"
 TYPES = {role: type for type, role in ROLES.items()}
 
@@ -248,10 +254,10 @@ class _Run:
     def _run_agent(self, attempt: _Attempt) -> None:
         task = attempt.task
         role = ROLES[task["type"]]
-        folder = inside(self.dp, TRAJECTORIES)
+        folder = inside(self.settings.root, TRAJECTORIES)
         folder.mkdir(exist_ok=True)
         n = len([*folder.glob(f"{task['id']}.*.json")])   # earlier ones stay
-        attempt.trajectory = f"{DP}/{TRAJECTORIES}/{task['id']}.{n}.json"
+        attempt.trajectory = f"{TRAJECTORIES}/{task['id']}.{n}.json"
         # another process may have written of an earlier attempt since this run began
         ledger = Ledger(self.dp) if task["attempts"] > 1 else self.ledger
         attempt.calls = ReplyLog(self.dp, f"build_dp.{role}", task["id"], ledger)

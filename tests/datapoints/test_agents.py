@@ -28,6 +28,7 @@ from recorded import (
 
 from codedata.datapoints.agents import material
 from codedata.datapoints.calibrate import trials_in
+from codedata.datapoints.commands import Commands
 from codedata.datapoints.folder import content_digest, labels_of, read_datapoint
 from codedata.datapoints.queue import TaskManager
 from codedata.datapoints.rates import is_outside, rates_of
@@ -236,11 +237,12 @@ def test_attempts_are_counted_and_what_is_too_easy_goes_back_twice_at_most(runs)
 
 def test_a_builder_finds_what_an_earlier_try_has_staged(tmp_path):
     task = {"type": "build_datapoint", "datapoint": "sums_001_a", "seed": "sums"}
-    (tmp_path / "_drafts").mkdir()
-    (tmp_path / "_drafts/sums_001_a.md").write_text("# Sums")
-    assert material(task, tmp_path) == {"": {"draft.md": b"# Sums"}}
-    there = write_datapoint(tmp_path / "_staging/sums_001_a")
-    assert material(task, tmp_path)["datapoint"] == there
+    (tmp_path / "dp/_drafts").mkdir(parents=True)
+    (tmp_path / "dp/_drafts/sums_001_a.md").write_text("# Sums")
+    commands = Commands(Settings(root=tmp_path), TaskManager(tmp_path / "dp"), None)
+    assert material(task, commands) == {"": {"draft.md": b"# Sums"}}
+    staged = write_datapoint(tmp_path / "dp/_staging/sums_001_a")
+    assert material(task, commands)["datapoint"] == staged
 
 
 def test_wilsons_interval_decides_what_goes_back():

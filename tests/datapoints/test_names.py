@@ -80,7 +80,7 @@ def play(root: Path) -> None:
     while task := manager.get_next_task("a"):
         work(commands, task, {**usual, **dict.fromkeys(TEXTS.split(), "x")})
         with suppress(Refusal, Trouble):
-            material(task, root / "dp")
+            material(task, commands)
         with suppress(Refusal):
             manager.complete_task(task["id"], "a")
     for name, type in itertools.product(NAMES, TASK_TYPES):

@@ -32,7 +32,11 @@ def start(folder, program: str, lease_s: float = 60) -> subprocess.Popen:
 
 
 def seen(tm: TaskManager) -> tuple:
-    return tm.status()["tasks"], tm.tasks(), tm.events()
+    return tm.status()["tasks"], tm.tasks()
+
+
+def lines(folder) -> list[dict]:
+    return [*map(json.loads, (folder / JOURNAL).read_text().splitlines())]
 
 
 def test_an_agent_claims_works_and_completes_in_three_lines(tm):
@@ -79,7 +83,7 @@ def test_a_killed_agents_task_returns_after_its_lease_and_not_before(tm, tmp_pat
     agent.kill()
     agent.communicate()
     eventually(lambda: tm.get_next_task("b"))
-    assert tm.events(id)[-1]["at"] >= lease_until and tm.get_task(id)["attempts"] == 2
+    assert lines(tmp_path)[-1]["at"] >= lease_until and tm.get_task(id)["attempts"] == 2
     assert 0 <= tm.status()["oldest_lease_s"] < 30
 
 
@@ -97,8 +101,8 @@ def test_a_late_completion_is_refused_even_under_the_same_name(tm, tmp_path):
     with pytest.raises(Refusal):
         tm.complete_task(id, "b", token=token)
     tm.complete_task(id, "a")
-    events = [event["event"] for event in tm.events(id)]
-    assert events == ["created", "claimed", "expired", "claimed", "completed"]
+    assert [line["event"] for line in lines(tmp_path)] == [
+        "created", "claimed", "expired", "claimed", "completed"]
 
 
 def test_a_clock_that_is_set_ends_no_lease_and_holds_none(tm, tmp_path):
@@ -119,11 +123,10 @@ def test_what_changes_a_task_renews_its_lease(tmp_path):
     tm = TaskManager(tmp_path, lease_s=0.8)
     id = tm.create_task(IDEA, {"a": 1})
     tm.get_next_task("a")
-    for change in (lambda: tm.heartbeat(id, "a"), lambda: tm.update_task_data(id, "a", {"b": 2}),
-                   lambda: tm.complete_task(id, "a")):
+    for change in (tm.heartbeat, tm.heartbeat, tm.complete_task):
         time.sleep(0.4)
-        change()
-    assert (tm.get_task(id)["a"], tm.get_task(id)["b"]) == (1, 2)
+        change(id, "a")
+    assert (tm.get_task(id)["a"], tm.get_task(id)["state"]) == (1, "completed")
 
 
 def test_three_attempts_then_it_has_failed_with_all_errors_and_a_release_is_no_attempt(tmp_path):
@@ -175,7 +178,7 @@ def test_a_torn_line_is_passed_over_and_the_whole_one_before_it_has_happened(tm,
     line["task"]["state"] = "cancelled"
     with open(tmp_path / JOURNAL, "a") as journal:
         journal.write(json.dumps({**line, "event": "cancelled"}) + '\n{"at": 1, "ta')
-    assert tm.get_task(id)["state"] == "cancelled" and len(tm.events()) == 2
+    assert tm.get_task(id)["state"] == "cancelled"
     second = tm.create_task(IDEA, {})
     assert seen(TaskManager(tmp_path)) == seen(tm) and tm.get_next_task("a")["id"] == second
 
