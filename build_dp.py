@@ -73,14 +73,10 @@ def main(argv=None) -> int:
         parser.error(f"--{given[0]} does not go with agents: --agents says how many there are")
     settings = cli.with_container_workers(config.load(args), args)
     options = cli.reap_first(args, settings, cli.options(args))
-    if args.word == "agents" and args.status and hand_over_status(settings.root):
-        return 0
-    if not args.word or (args.status and args.word == "agents"):
-        if not args.status:
-            parser.error("agents, validate, calibrate or tool, or --status")
-        while not run_tool(settings, ["status"]) and args.watch:
-            time.sleep(PAUSE_S)
-        return 0
+    if args.status and args.word in (None, "agents"):
+        return show_status(settings, args)
+    if not args.word:
+        parser.error("agents, validate, calibrate or tool, or --status")
     if args.word == "agents":
         n_agents = args.agents or parse_agents("idea=1,builder=1,review=1")
         return run_agents(settings, options, n_agents, args.seeds and Path(args.seeds))
@@ -91,6 +87,15 @@ def main(argv=None) -> int:
     return validate(args, settings, options)
 
 
+def show_status(settings, args) -> int:
+    """Print what queue, dp/ and task/ hold, or hand it over to status.py; return the exit code."""
+    if args.word and hand_over_status(settings.root):
+        return 0
+    while not run_tool(settings, ["status"]) and args.watch:
+        time.sleep(PAUSE_S)
+    return 0
+
+
 def validate(args, settings, options) -> int:
     """Check folders, or those of dp/ and task/; return the exit code."""
     root, given = settings.root, [*map(Path, args.paths)]
@@ -99,19 +104,19 @@ def validate(args, settings, options) -> int:
     steps = steps_of(settings, given, options.selection.force,
                      lambda models: SandboxFactory(settings, models.stop, args.keep_images))
     code = run_loop.run_steps(steps, settings, options, HOLDS)
-    given = given or folders_in(root, [])
     if options.read_only:
         return code
-    found = results_of(root, given, args.profile or "")
-    for line in (*complaints(found), *(() if options.quiet else write_index(root, given))):
+    given = given or folders_in(root, [])
+    rows = results_of(root, given, args.profile or "")
+    for line in (*complaints(rows), *(() if options.quiet else write_index(root, given))):
         say(line)
-    n_ok = sum(one["ok"] for one in found)
-    say(f"      {n_ok} of {plural(len(found), 'datapoint')} pass every check")
+    n_ok = sum(row["ok"] for row in rows)
+    say(f"      {n_ok} of {plural(len(rows), 'datapoint')} pass every check")
     for then in NEXT if n_ok and not args.paths and not options.quiet else ():
         say(f"      next:  {options.command(then)}")
     if args.json:
-        print(to_json(found).decode(), end="")
-    return code or int(n_ok < len(found))
+        print(to_json(rows).decode(), end="")
+    return code or int(n_ok < len(rows))
 
 
 if __name__ == "__main__":

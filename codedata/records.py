@@ -1175,7 +1175,7 @@ _CHECKS |= {kind.__name__: _has({name: (" is missing" if kind.__total__ else "",
                          QueueTask, QueueData)}
 _CHECKS["QueueLine"] = _has({
     **_texts("event", "detail"), "at": (" is missing", _CHECKS["UnixTime"]),
-    "task": (" is missing", _CHECKS["QueueTask"])})
+    "task": (" is missing", _CHECKS["QueueTask"]), "data": ("", _CHECKS["QueueData"])})
 
 # folders of a root that hold records: "answer", "variants"
 DIRECTORIES = sorted({kind.directory.partition("/")[0] for kind in list(globals().values())

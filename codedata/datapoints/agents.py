@@ -29,10 +29,10 @@ from codedata.agent import (
     view_file,
 )
 from codedata.bounded import inside, read_bounded
-from codedata.datapoints.commands import BUILD, GENERATE, REVIEW, Commands
+from codedata.datapoints.commands import Commands
 from codedata.datapoints.folder import folder_of
 from codedata.datapoints.profiles import instructions
-from codedata.datapoints.queue import Refusal
+from codedata.datapoints.queue import BUILD, GENERATE, REVIEW, Refusal
 from codedata.datapoints.twins import DRAFTS, SEEDS
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.llm.client import Client

@@ -19,7 +19,7 @@ from codedata.agent.loop import MALFORMED_REPLIES
 from codedata.bounded import inside
 from codedata.datapoints.agents import FILE_TOOLS, limits_of
 from codedata.datapoints.approval import PROFILES, is_as_proven
-from codedata.datapoints.commands import BUILD
+from codedata.datapoints.contents import built_grader, check_builds_images
 from codedata.datapoints.folder import (
     AGENT,
     DP,
@@ -30,7 +30,7 @@ from codedata.datapoints.folder import (
     read_datapoint,
     readable,
 )
-from codedata.datapoints.queue import TaskManager
+from codedata.datapoints.queue import BUILD, TaskManager
 from codedata.datapoints.rates import attempts_in, is_outside, rates_by_model
 from codedata.errors import ItemFailed, Trouble
 from codedata.llm.client import Client, Models
@@ -44,7 +44,6 @@ from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Derived, Readers, Store, digest
 from codedata.suites.environments import labelled
-from codedata.tasks.grade import Grader, build_image
 from codedata.texts import text_of
 
 MAX_RETURNS = 2      # of a datapoint to a builder
@@ -98,8 +97,7 @@ def calibrate_stage(settings: Settings, models: Models, n_attempts: int, ids: It
     """Return the stage that has a model try datapoints. Raise Trouble where no images can be
     built."""
     host = SandboxFactory(settings, models.stop, keep_images)
-    if not host.makes_images:
-        raise Trouble("builds no images.", f"--sandbox {host.name}", "Choose docker.")
+    check_builds_images(host)
     client = models.client("dp_solver")
     trials = trials_in(settings.root, client.spec.model, n_attempts, ids)
     return Stage(
@@ -123,20 +121,16 @@ def tried(settings: Settings, client: Client, host: SandboxFactory, trial: Trial
     trajectory = inside(settings.root, place)
     trajectory.parent.mkdir(exist_ok=True)
     with labelled(host, trial.instance_id, "dp-solver") as label:
-        name, built = build_image(task, host, label)
-        if built.failed:
-            raise ItemFailed(f"its image is not built: {built.failed}", trial.instance_id)
-        grader = Grader(host, task, name, label)
-        with host.open(name, label, grader.workdir, is_stateful=True, default_rights=True,
+        grader = built_grader(task, host, label)
+        with host.open(grader.image, label, grader.workdir, is_stateful=True, default_rights=True,
                        user=AGENT) as sandbox:
             bash = ToolBashExecutor(max_timeout_s=host.run_timeout_s)
             result = Agent(
                 text_of(__package__, "roles/solver/system.md"), [bash, *FILE_TOOLS], client,
                 sandbox, trajectory=trajectory, **limits_of(settings, "dp_solver")
                 ).run(task.instruction)
-            is_broken = result.status == "error" and not result.error.startswith(
-                f"{MALFORMED_REPLIES} malformed")
-            if is_broken:
+            is_of_model = result.error.startswith(f"{MALFORMED_REPLIES} malformed")
+            if result.status == "error" and not is_of_model:
                 if current_reply_log().served:   # with these it would end so again
                     current_reply_log().discard()
                 raise ItemFailed(f"the attempt does not count: {result.error}", trial.instance_id)
@@ -156,25 +150,22 @@ def tried(settings: Settings, client: Client, host: SandboxFactory, trial: Trial
 
 def summed_up(settings: Settings) -> list[str]:
     """Queue what goes back to a builder. Return a line for each model's attempts at a datapoint."""
-    root, lines = settings.root, []
-    attempts = attempts_in(root)
-    for task in approved_in(root):
+    lines, attempts = [], attempts_in(settings.root)
+    for task in approved_in(settings.root):
         rows = attempts.get((task.instance_id, content_digest(task)), {})
         rates = rates_by_model(rows)
-        profile = str(labels_of(task).lineage.get("profile", ""))
-        profile = profile if profile in PROFILES else settings.dp.profile
+        profile = labels_of(task).lineage.get("profile")
+        profile = profile if profile in [*PROFILES] else settings.dp.profile
         outside = [model for model, one in rates.items() if is_outside(one, profile)]
-        back = bool(outside) and _give_back(settings, task, rates, [
-            row.trajectory for model in outside for row in rows[model]])
+        note = "  outside the band, stays"
+        if outside and _give_back(settings, task, rates, [
+                row.trajectory for model in outside for row in rows[model]]):
+            note = "  goes back to a builder"
         for model, one in rates.items():
             low, high = one["interval"]
-            note = ""
-            if model in outside:
-                note = "  goes back to a builder" if back else "  outside the band, stays"
-            elif one["unsolved"]:
-                note = "  unsolved"
-            lines.append(f"      {task.instance_id}: {model} {one['passes']} of "
-                         f"{one['attempts']} ({low:.2f}–{high:.2f}){note}")
+            others = "  unsolved" if one["unsolved"] else ""
+            lines.append(f"      {task.instance_id}: {model} {one['passes']} of {one['attempts']} "
+                         f"({low:.2f}–{high:.2f}){note if model in outside else others}")
     return lines
 
 

@@ -19,6 +19,7 @@ from codedata.bounded import inside, read_bounded
 from codedata.datapoints.approval import TAXONOMY, approval_problem, categories, proof_of
 from codedata.datapoints.contents import (
     Content,
+    built_grader,
     checks_of,
     content_of,
     known_checks,
@@ -44,7 +45,7 @@ from codedata.datapoints.folder import (
     with_texts,
 )
 from codedata.datapoints.profiles import instructions
-from codedata.datapoints.queue import TASK_TYPES, Refusal, TaskManager
+from codedata.datapoints.queue import BUILD, GENERATE, REVIEW, Refusal, TaskManager
 from codedata.datapoints.rates import attempts_in, rates_by_model
 from codedata.datapoints.seeds import seeds_in
 from codedata.datapoints.twins import DRAFTS, SEEDS, Twins
@@ -65,11 +66,10 @@ from codedata.settings import Settings
 from codedata.store import Store, digest
 from codedata.suites.environments import labelled
 from codedata.tasks.folder import DOCKERFILE, IGNORE, config_of, proven, with_about
-from codedata.tasks.grade import Grader, build_image
+from codedata.tasks.grade import Grader
 from codedata.texts import printable, text_of
 
 IDEAS, STAGING = "_ideas", "_staging"
-GENERATE, BUILD, REVIEW = TASK_TYPES
 ENDS = {BUILD: "add_dp_to_review", REVIEW: "approve_datapoint or cancel_datapoint"}
 SECTIONS = ("Task", "Instructions", "Environment Setup", "Testing", "Difficulty",
             "Core Skills Tested", "Key Technologies")
@@ -424,10 +424,7 @@ class Commands:
         point = self.point(self._manager.get_task(task_id))
         self._host.reap_first()
         with self._room(), labelled(self._host, point.instance_id, "dp") as label:
-            name, built = build_image(point, self._host, label)
-            if built.failed:
-                raise Refusal(f"Its image is not built: {built.failed}")
-            yield Grader(self._host, point, name, label)
+            yield built_grader(point, self._host, label)
 
     def add_dp_to_review(self, task_id: str, claim: str) -> Object:
         """Hand a staged datapoint in for review, and end its task. All its checks have to have

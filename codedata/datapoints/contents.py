@@ -38,6 +38,7 @@ from codedata.states import Reads, Writes
 from codedata.store import Derived, Readers, Store, known
 from codedata.suites.environments import labelled
 from codedata.tasks.folder import proven
+from codedata.tasks.grade import Grader, build_image
 from codedata.texts import printable
 
 KEYS = "content", "base_image", "validator"
@@ -110,7 +111,7 @@ def steps_of(settings: Settings, folders: Sequence[Path], anew: bool,
 
 def validate_stage(settings: Settings, host: SandboxFactory, folders: Iterable[Path]) -> Stage:
     """Return the stage that checks contents. Raise Trouble where no images can be built."""
-    _want_images(host)
+    check_builds_images(host)
     return Stage(
         "build_dp.validate", make=partial(run_checks, host),
         reads=Reads(contents_in(folders, settings.root), KEYS),
@@ -123,7 +124,7 @@ def prove_stage(settings: Settings, host: SandboxFactory, folders: Iterable[Path
                 anew: bool) -> Stage:
     """Return the stage that proves the datapoints in task/ that are not as proven, `anew` whatever
     was found before. Raise Trouble where no images can be built."""
-    _want_images(host)
+    check_builds_images(host)
     return Stage(
         "build_dp.prove", make=partial(_proved, settings, host, anew),
         reads=Reads(contents_in(folders, settings.root, by_name=True), KEYS),
@@ -143,9 +144,19 @@ class ProvenTask(Task):
         return {**data, "proof": None}
 
 
-def _want_images(host: SandboxFactory) -> None:
+def check_builds_images(host: SandboxFactory) -> None:
+    """Raise Trouble where no images can be built."""
     if not host.makes_images:
         raise Trouble("builds no images.", f"--sandbox {host.name}", "Choose docker.")
+
+
+def built_grader(task: Task, host: SandboxFactory, label: str) -> Grader:
+    """Return what opens containers of a datapoint's image, which is built. Raise ItemFailed where
+    it cannot be."""
+    name, build = build_image(task, host, label)
+    if build.failed:
+        raise ItemFailed(f"{NOT_BUILT}: {build.failed}", task.instance_id)
+    return Grader(host, task, name, label)
 
 
 def _proved(settings: Settings, host: SandboxFactory, anew: bool, content: Content) -> Task:

@@ -27,7 +27,7 @@ import orjson
 
 from codedata.bounded import MAX_RECORD_BYTES, open_appending
 from codedata.ledger import Appender, disk_trouble
-from codedata.progress import say
+from codedata.progress import named, say
 from codedata.records import check_of
 from codedata.texts import printable
 
@@ -38,6 +38,7 @@ SHOWN = ("id", "type", "state", "parent", "priority", "attempts", "agent", "leas
          "created_at", "errors", "result")
 FIELDS = (*SHOWN, "key", "claim")   # the idempotency key, and the digest of the token
 JOURNAL = "_queue.jsonl"
+GENERATE, BUILD, REVIEW = TASK_TYPES
 MAX_LEASE_S = 100_000   # as [dp] lease_s: a lease that is said to end later has ended
 MAX_NAMED = 20   # lines that are passed over
 
@@ -245,12 +246,10 @@ class TaskManager:
             if line:
                 self._take_in(line)
             elif raw.strip():
-                faults.append(f"{self._path}:{self._n_lines} is no line of a queue and is passed "
-                              f"over: {fault}")
-        for text in faults[:MAX_NAMED]:
-            say(text)
-        if len(faults) > MAX_NAMED:
-            say(f"{self._path}: {len(faults) - MAX_NAMED:,} more lines are passed over.")
+                faults.append(f"line {self._n_lines}: {fault}")
+        if faults:
+            say(f"{self._path} has lines that no queue writes. They are passed over: "
+                f"{named(faults, MAX_NAMED)}")
         if not raw.endswith(b"\n"):   # it is torn: the next line begins a new one
             with closing(Appender(self._path)) as appender:
                 appender.append(b"")
@@ -283,7 +282,7 @@ def _parsed(raw: bytes) -> tuple[dict, str]:
     """Return (a line of the file, ""), or ({}, why it is none that a queue writes)."""
     try:
         line = orjson.loads(raw)
-        if fault := check_of("QueueLine")(line) or check_of("QueueData")(line.get("data", {})):
+        if fault := check_of("QueueLine")(line):
             return {}, printable(fault.lstrip(". "))
         orjson.dumps(line)   # it is written again: not nested too deep
     except (ValueError, TypeError) as e:

@@ -23,7 +23,7 @@ from codedata.agent import AgentResult
 from codedata.bounded import inside, open_appending
 from codedata.cli import RunOptions
 from codedata.datapoints.agents import ROLES, subject, work
-from codedata.datapoints.commands import BUILD, GENERATE, IDEAS, REVIEW, Commands
+from codedata.datapoints.commands import IDEAS, Commands
 from codedata.datapoints.folder import (
     APPROVED,
     CANCELLED,
@@ -33,17 +33,17 @@ from codedata.datapoints.folder import (
     readable,
 )
 from codedata.datapoints.index_page import write_index
-from codedata.datapoints.queue import JOURNAL, Refusal, TaskManager
+from codedata.datapoints.queue import BUILD, GENERATE, JOURNAL, REVIEW, Refusal, TaskManager
 from codedata.datapoints.seeds import seeds_in
 from codedata.datapoints.twins import DRAFTS, SEEDS
 from codedata.errors import Interrupted, RunStopped, Trouble
-from codedata.ledger import LEDGER, Ledger, calls_of, read_lines
+from codedata.ledger import Ledger
 from codedata.llm.client import Models
+from codedata.llm.costs import spent
 from codedata.llm.reply_log import ReplyLog, recording
 from codedata.progress import (
     Bar,
     RunTotals,
-    Spending,
     Step,
     named,
     plural,
@@ -91,7 +91,7 @@ def run_agents(settings: Settings, options: RunOptions, n_agents: Mapping[str, i
     """
     dp = settings.root / DP
     if options.dry_run:
-        for line in _to_come(dp, settings, options, n_agents, seeds):
+        for line in _to_come(settings, options, n_agents, seeds):
             say(line)
         return 0
     dp.mkdir(parents=True, exist_ok=True)
@@ -113,11 +113,12 @@ def hand_over_status(root: Path) -> bool:
 
 
 def _status_of(dp: Path, role: str, counts: Mapping[str, int]) -> StageStatus:
-    named = {"done": "completed", "failed": "failed", "excluded": "cancelled",
+    """Return the status of a role, from its numbers of tasks by state."""
+    names = {"done": "completed", "failed": "failed", "excluded": "cancelled",
              "missing": "pending", "held": "in_progress"}
-    found = {state: counts.get(name, 0) for state, name in named.items()}
-    return StageStatus(f"build_dp {role}", f"{dp.name}/", found, found["missing"] + found["held"],
-                       "", f"build_dp.{role}", (str(dp),))
+    states = {state: counts.get(name, 0) for state, name in names.items()}
+    return StageStatus(f"build_dp {role}", f"{DP}/", states, states["missing"] + states["held"],
+                       key=f"build_dp.{role}", directories=(str(dp),))
 
 
 @contextmanager
@@ -357,22 +358,11 @@ def _summary(root: Path, manager: TaskManager, totals: dict[str, RunTotals]) -> 
     reasons += [printable(f"review: {point.reason}", 200) for point in points
                 if point.status == CANCELLED]
     print_reasons(reasons)
-    spent = Ledger(dp).spent
-    if spent.n_calls:
-        each = replace(spent, cost_usd=spent.cost_usd / max(1, n_approved))
-        yield (f"cost      {plural(spent.n_calls, 'call')}, {spent}"
+    total = Ledger(dp).spent
+    if total.n_calls:
+        each = replace(total, cost_usd=total.cost_usd / max(1, n_approved))
+        yield (f"cost      {plural(total.n_calls, 'call')}, {total}"
                + (f", {each} each approved one" if n_approved else ""))
-
-
-def _spent(dp: Path, role: str) -> tuple[Spending, int]:
-    """Return what the agents of a role have spent in a root, and the number of their runs."""
-    spent, n_runs = Spending(), 0
-    for line in read_lines(dp / LEDGER):
-        if line.get("stage") == f"build_dp.{role}":
-            n_runs += 1
-            for call in calls_of(line):
-                spent.add(call)
-    return spent, n_runs
 
 
 def _next(options: RunOptions, counts: Mapping[str, Mapping[str, int]], n_left: int
@@ -390,24 +380,20 @@ def _next(options: RunOptions, counts: Mapping[str, Mapping[str, int]], n_left: 
         yield f"      next:  {options.command('export.py')} --formats harbor,terminal-bench"
 
 
-def _to_come(dp: Path, settings: Settings, options: RunOptions, n_agents: Mapping[str, int],
+def _to_come(settings: Settings, options: RunOptions, n_agents: Mapping[str, int],
              seeds: Path | None) -> Iterator[str]:
     """Yield how many tasks are to come, and what they may cost. Nothing is written."""
+    dp = settings.root / DP
     counts = TaskManager(dp).status()["tasks"] if (dp / JOURNAL).exists() else {}
     n_new = sum(not (dp / SEEDS / seed.id).exists() for seed in seeds_in(seeds)) if seeds else 0
     n_before = 1   # tasks of the type before, each of which queues further ones
     for type, n_each in ((GENERATE, n_new), (BUILD, settings.dp.drafts), (REVIEW, 1)):
         role, states = ROLES[type], counts.get(type, {})
         n = states.get("pending", 0) + states.get("in_progress", 0) + n_before * n_each
-        n = n_before = min(n, options.selection.limit or inf)
-        if type not in n_agents:
-            n_before = 0
-            continue
-        spent, n_runs = _spent(dp, role)
-        limit = settings.agent_role(f"dp_{role}").max_iterations
-        calls = f"at most {n * limit:,} calls (none was done here yet; cost unknown)"
-        if n_runs:
-            share = n / n_runs
-            spent = replace(spent, cost_usd=spent.cost_usd * share)
-            calls = f"about {spent.n_calls * share:.0f} calls, {spent}, as the {n_runs} before"
-        yield f"{role:8}  at most {plural(n, 'task')} to come, {calls}"
+        n = min(n, options.selection.limit or inf)
+        n_before = n if type in n_agents else 0
+        if type in n_agents:
+            limit = settings.agent_role(f"dp_{role}").max_iterations
+            yield (f"{role:8}  at most {plural(n, 'task')} to come, of at most {limit} calls each; "
+                   f"so far {states.get('completed', 0)} completed, for "
+                   f"{spent(dp, f'build_dp.{role}') or 'no calls'}")
