@@ -21,7 +21,6 @@ writes  dp/_checks/<content>.json   DatapointChecks, and a line an attempt in _l
   python build_dp.py --root runs/mine tool next --agent a --task-type generate_idea
 """
 import argparse
-import time
 from pathlib import Path
 
 from codedata import cli, config, run_loop
@@ -31,13 +30,12 @@ from codedata.datapoints.contents import HOLDS, complaints, results_of, steps_of
 from codedata.datapoints.folder import folders_in
 from codedata.datapoints.index_page import write_index
 from codedata.datapoints.profiles import PROFILES
-from codedata.datapoints.workers import hand_over_status, parse_agents, run_agents
+from codedata.datapoints.workers import parse_agents, run_agents, show_status
 from codedata.layouts import to_json
 from codedata.progress import plural, say
 from codedata.records import SolverAttempt
 from codedata.sandbox.factory import SandboxFactory
 
-PAUSE_S = 3.0
 NEXT = ("build_dp.py calibrate", "export.py --formats harbor,terminal-bench")
 NOT_OF_AGENTS = ("workers", "only", "force", "refresh", "shard", "prune", "compact")
 
@@ -74,7 +72,7 @@ def main(argv=None) -> int:
     settings = cli.with_container_workers(config.load(args), args)
     options = cli.reap_first(args, settings, cli.options(args))
     if args.status and args.word in (None, "agents"):
-        return show_status(settings, args)
+        return show_status(settings, args.word, args.watch)
     if not args.word:
         parser.error("agents, validate, calibrate or tool, or --status")
     if args.word == "agents":
@@ -85,15 +83,6 @@ def main(argv=None) -> int:
             settings, models, args.attempts, args.paths, args.keep_images)},
             settings, options, (SolverAttempt,))
     return validate(args, settings, options)
-
-
-def show_status(settings, args) -> int:
-    """Print what queue, dp/ and task/ hold, or hand it over to status.py; return the exit code."""
-    if args.word and hand_over_status(settings.root):
-        return 0
-    while not run_tool(settings, ["status"]) and args.watch:
-        time.sleep(PAUSE_S)
-    return 0
 
 
 def validate(args, settings, options) -> int:

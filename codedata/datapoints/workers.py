@@ -23,6 +23,7 @@ from codedata.agent import AgentResult
 from codedata.bounded import inside, open_appending
 from codedata.cli import RunOptions
 from codedata.datapoints.agents import ROLES, subject, work
+from codedata.datapoints.command_line import run_tool
 from codedata.datapoints.commands import IDEAS, Commands
 from codedata.datapoints.folder import (
     APPROVED,
@@ -57,7 +58,8 @@ from codedata.settings import Settings
 from codedata.stage_status import StageStatus, hand_over
 from codedata.texts import printable
 
-PAUSE_S = 0.5                     # of an agent that waits for work
+PAUSE_S = 0.5    # of an agent that waits for work
+WATCH_S = 3.0    # between two times that the status is shown
 SCRIPT = "build_dp.py"
 TYPES = {role: type for type, role in ROLES.items()}
 
@@ -103,13 +105,19 @@ def run_agents(settings: Settings, options: RunOptions, n_agents: Mapping[str, i
         return _Run(settings, options, n_agents, models).run(seeds)
 
 
-def hand_over_status(root: Path) -> bool:
-    """Hand over what the queue has for each role where statuses are gathered; return whether they
-    are."""
-    dp = root / DP
-    tasks = TaskManager(dp).status()["tasks"] if (dp / JOURNAL).exists() else {}
-    return all(hand_over(partial(_status_of, dp, role, tasks.get(type, {})))
-               for type, role in ROLES.items())
+def show_status(settings: Settings, word: str | None, watch: bool) -> int:
+    """Print what queue, dp/ and task/ hold, again every few seconds to `watch` it; return the exit
+    code. With `agents` as `word` hand over the status of each role, where statuses are gathered."""
+    dp = settings.root / DP
+    if word:
+        tasks = TaskManager(dp).status()["tasks"] if (dp / JOURNAL).exists() else {}
+        statuses = [partial(_status_of, dp, role, tasks.get(type, {}))
+                    for type, role in ROLES.items()]
+        if all([*map(hand_over, statuses)]):
+            return 0
+    while not run_tool(settings, ["status"]) and watch:
+        time.sleep(WATCH_S)
+    return 0
 
 
 def _status_of(dp: Path, role: str, counts: Mapping[str, int]) -> StageStatus:
