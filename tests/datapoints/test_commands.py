@@ -169,7 +169,7 @@ def test_what_is_approved_moves_to_task_and_an_edit_is_proven_again(seeded):
     (folder / "instruction.md").write_text("Add up, please.\n")
     done = run_script("build_dp.py", seeded, "validate")
     assert done.returncode == 0 and "build_dp prove  wrote 1" in done.stderr, done.stderr
-    judged(seeded, False, prompt="Bad.")
+    judged(seeded, "solvable", prompt="Bad.")
     (folder / "instruction.md").write_text("Bad.")
     done = run_script("build_dp.py", seeded, "validate")
     assert done.returncode == 1 and "These checks have not passed: solvable" in done.stderr
