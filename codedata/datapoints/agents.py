@@ -1,8 +1,8 @@
 """Let an agent work on a claimed task: an idea agent on a seed, a builder on a draft, a reviewer on
 a datapoint.
 
-Its tools are the commands of `build_dp.py tool` that are its role's. They know the task and hold
-its claim, so that a model can name no other one. Paths are of the agent's own sandbox, which has
+Its tools are those commands of `build_dp.py tool` that its role needs. They know the task and its
+claim, so that a model cannot name another task. Paths are those of the agent's sandbox, which has
 neither network nor engine. A run ends with the task, or at a limit of the agent.
 """
 from __future__ import annotations
@@ -60,8 +60,8 @@ TAKEN = Bounds(max_bytes=200_000_000, max_files=5_000, max_depth=20, max_seconds
 
 def work(task: dict, claim: str, commands: Commands, client: Client, host: SandboxFactory,
          settings: Settings, trajectory: Path) -> AgentResult:
-    """Return how an agent's run on a task ended. Raise RunStopped where no more work is to
-    begin, ItemFailed where its sandbox cannot be opened."""
+    """Return how an agent's run on a task ended. Raise RunStopped where the whole run ends,
+    ItemFailed where its sandbox cannot be opened."""
     role = ROLES[task["type"]]
     held = HeldTask(task, claim, commands, settings.dp.max_validations)
     bash = ToolBashExecutor(max_timeout_s=host.run_timeout_s)
@@ -82,13 +82,13 @@ def limits_of(settings: Settings, role: str) -> dict[str, float]:
 
 
 def subject(task: dict) -> str:
-    """Return what a task is about: a seed or a datapoint, "" where it has none."""
+    """Return the name of the seed or the datapoint that a task is about, "" where it has none."""
     return task.get("seed" if task["type"] == GENERATE else "datapoint", "")
 
 
 def task_text(task: dict) -> str:
-    """Return what an agent is told of its task. It has no id and no time, so that a run that is
-    repeated after a kill begins with the same words."""
+    """Return the first message to an agent. It has no id and no time: after a kill the same words
+    find the kept replies."""
     text = f"Your task: {task['type']} of {subject(task)}."
     if "rates" not in task:
         return text
@@ -98,8 +98,8 @@ def task_text(task: dict) -> str:
 
 
 def material(task: dict, commands: Commands) -> dict[str, Path | dict[str, bytes]]:
-    """Return what lies in an agent's sandbox when it begins, by its place. Raise ItemFailed where
-    it is gone, BrokenRecord where it cannot be read or lies outside of the root."""
+    """Return the files that are put into an agent's sandbox, by their places. Raise ItemFailed
+    where they are gone, BrokenRecord where they cannot be read or lie outside of the root."""
     name, dp = subject(task), commands.dp
     if task["type"] == GENERATE:
         place = inside(dp, SEEDS, name)
@@ -122,12 +122,12 @@ def material(task: dict, commands: Commands) -> dict[str, Path | dict[str, bytes
 
 @dataclass
 class HeldTask:
-    """Make the tools of the agent that holds a task."""
+    """Hold a claimed task, and make the tools of its agent."""
 
     task: dict
     claim: str
     commands: Commands
-    max_failed: int       # validations, after which a draft is given up
+    max_failed: int       # validations after which the task is given up
     n_failed: int = 0
 
     def tools(self) -> list[Tool]:
@@ -135,11 +135,11 @@ class HeldTask:
         return [*map(self._tool, COMMANDS[self.task["type"]]), Tool.of(self.submit)]
 
     def submit(self, answer: str) -> str:
-        """Is no way to end your task: the last step of your instructions is.
+        """Do not use it: your task ends with the last step of your instructions.
 
         answer: is not read
         """
-        return Failed("Nothing is handed in so. Your task ends with the last step of your "
+        return Failed("Nothing was handed in. Your task ends with the last step of your "
                       "instructions.")
 
     def _tool(self, name: str) -> Tool:
@@ -151,7 +151,7 @@ class HeldTask:
         return Tool(name, tool.description, parameters, partial(self._call, tool.function), True)
 
     def _call(self, command: Callable, /, sandbox: Sandbox, **arguments) -> str | Stop:
-        """Return what a command says; Stop where it ends the task."""
+        """Return the result of a command as a text; Stop where it has ended the task."""
         known = {"task_id": self.task["id"], "claim": self.claim}
         bound = {key: known[key] for key in BOUND if key in inspect.signature(command).parameters}
         with SandboxLocal(scripts=()) as desk:   # for its folder: reap() finds it after a kill
@@ -180,8 +180,8 @@ def _is_path(key: str) -> bool:
 
 
 def _fetched(sandbox: Sandbox, path: str, folder: Path) -> str:
-    """Return the place on the host of a copy of a file or folder, whose path may be relative to
-    where the agent's shell is."""
+    """Copy a file or folder of the sandbox to the host, and return its place there. The path may
+    be relative to the directory of the agent's shell."""
     where = sandbox.run(f"realpath -e -- {shlex.quote(path)}")
     if not where.ok:
         raise Refusal(f"{path} is not there, in your sandbox.")
@@ -191,8 +191,8 @@ def _fetched(sandbox: Sandbox, path: str, folder: Path) -> str:
 
 
 def as_text(result: Object) -> str:
-    """Return what a command says as a model reads it: JSON, below it texts of several lines as
-    they are."""
+    """Return the result of a command as a model reads it: JSON, and below it each text of several
+    lines as it is."""
     texts = {key: value for key, value in result.items()
              if isinstance(value, str) and "\n" in value.strip()}
     rest = {key: value for key, value in result.items() if key not in texts}

@@ -28,8 +28,7 @@ def categories() -> dict[str, list[str]]:
 
 def label_faults(task: Task, profile: str = "") -> list[str]:
     """Return what is wrong with the id and the labels of a datapoint, which are no part of its
-    content, and whether it is as large as its profile wants: the one that it was built for, where
-    none is given."""
+    content, and with its size. The profile is by default the one that it was built for."""
     labels = labels_of(task)
     profile = profile or str(labels.lineage.get("profile", ""))
     wanted = PROFILES.get(profile, {})

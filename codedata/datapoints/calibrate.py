@@ -1,9 +1,9 @@
-"""Put approved datapoints before solver models: how often does one pass? What is too easy, or never
-solved however often it is tried, goes back to a builder, at most twice.
+"""Have solver models attempt approved datapoints, to see how often each model passes. A datapoint
+that is too easy, or is not solved in very many attempts, goes back to a builder, at most twice.
 
-A solver has the prompt and a container of the exported image, as the user `agent` and without a
-network; its work directory is graded in another container. An attempt that the endpoint, the
-budget or a container has ended is none.
+A solver has the prompt and a container of the datapoint's image, as the user `agent` and without a
+network; its work directory is graded in another container. An attempt that was ended by the
+endpoint, the budget or a container does not count.
 """
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ MAX_RETURNS = 2      # of a datapoint to a builder
 
 @dataclass(frozen=True)
 class Trial:
-    """Hold what is tried: a datapoint, by a model, for the n-th time."""
+    """Hold an attempt that is to be made: at a datapoint, by a model."""
 
     instance_id: str
     folder: str
@@ -101,17 +101,18 @@ def calibrate_stage(settings: Settings, models: Models, n_attempts: int, ids: It
     client = models.client("dp_solver")
     trials = trials_in(settings.root, client.spec.model, n_attempts, ids)
     return Stage(
-        "build_dp.calibrate", make=partial(tried, settings, client, host),
+        "build_dp.calibrate", make=partial(attempted, settings, client, host),
         reads=Reads(trials, ("content", "model")), identity=client.spec.identity(),
         writes=Writes(Store(settings.root, SolverAttempt),
                       tuple(SolverAttempt.__dataclass_fields__)),
         cost_note=f"an agent for each, of at most {settings.dp_solver.max_iterations} calls",
-        finish=lambda: summed_up(settings),
+        finish=lambda: report_attempts(settings),
         then=f"export.py --root {settings.root} --formats harbor,terminal-bench")
 
 
-def tried(settings: Settings, client: Client, host: SandboxFactory, trial: Trial) -> SolverAttempt:
-    """Return how an attempt ended. Raise ItemFailed where it is none."""
+def attempted(settings: Settings, client: Client, host: SandboxFactory, trial: Trial
+              ) -> SolverAttempt:
+    """Return how an attempt ended. Raise ItemFailed where it does not count."""
     started = time.monotonic()
     task = read_datapoint(Path(trial.folder))
     if content_digest(task) != trial.content:
@@ -146,10 +147,11 @@ def tried(settings: Settings, client: Client, host: SandboxFactory, trial: Trial
                          result.status, place, result.usage, round(time.monotonic() - started, 1))
 
 
-# what they came to -------------------------------------------------------------------------------
+# results -----------------------------------------------------------------------------------------
 
-def summed_up(settings: Settings) -> list[str]:
-    """Queue what goes back to a builder. Return a line for each model's attempts at a datapoint."""
+def report_attempts(settings: Settings) -> list[str]:
+    """Queue the datapoints that go back to a builder. Return a line for each model's attempts at a
+    datapoint."""
     lines, attempts = [], attempts_in(settings.root)
     for task in approved_in(settings.root):
         rows = attempts.get((task.instance_id, content_digest(task)), {})

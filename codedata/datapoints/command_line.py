@@ -1,4 +1,4 @@
-"""Run one of the commands of agents from a shell: arguments from its signature, JSON on stdout."""
+"""Run a command of agents from a shell: its arguments are flags, its result is JSON on stdout."""
 from __future__ import annotations
 
 import argparse

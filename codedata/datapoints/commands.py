@@ -1,6 +1,8 @@
-"""Do what agents do with tasks and datapoints: each public method of Commands is a command of
-`build_dp.py tool` and a tool of an agent. What changes a claimed task wants the claim, and renews
-its lease.
+"""Run the commands of agents on tasks and datapoints.
+
+Each public method of Commands, but for queue_reviews() and point(), is a command of `build_dp.py
+tool` and a tool of an agent. A command that changes a claimed task takes its claim, and renews its
+lease.
 """
 from __future__ import annotations
 
@@ -106,7 +108,7 @@ class Commands:
     # the queue -----------------------------------------------------------------------------------
 
     def next(self, agent: str, task_type: str = "") -> Object:
-        """Claim the next task. `claim` is what all that changes it wants; `id` is null where no
+        """Claim the next task. Commands that change it take the `claim`; `id` is null where no
         task waits.
 
         agent: a name of your own
@@ -122,7 +124,7 @@ class Commands:
                  status: Literal["completed", "failed", "rejected"] = "completed",
                  reason: str = "") -> Object:
         """End a task that you hold: completed; failed (somebody tries again); rejected (nobody
-        does).
+        tries again).
 
         reason: why it failed or was rejected
         """
@@ -138,7 +140,7 @@ class Commands:
         return self.info(task_id)
 
     def _check_complete(self, task: dict) -> None:
-        """Raise Refusal where what a task is about would be lost."""
+        """Raise Refusal where a draft or a datapoint of the task would be left without a task."""
         if task["type"] in ENDS:
             raise Refusal(f"{ENDS[task['type']]} completes it.")
         queued = {child.get("datapoint") for child in self._manager.children(task["id"])}
@@ -210,7 +212,7 @@ class Commands:
     def instructions(self, role: Literal["idea", "builder", "review"]) -> Object:
         """Show how the work of a role is done.
 
-        role: whose
+        role: one of the three
         """
         return {"text": instructions(role, self._settings)}
 
@@ -238,14 +240,14 @@ class Commands:
         return {"new": n_new, **({"without_text": empty} if empty else {})}
 
     def get_task_parameters(self) -> Object:
-        """Show how many ideas are wanted of a seed, and what a draft has to have."""
+        """Show how many ideas are wanted of a seed, and which sections a draft needs."""
         dp = self._settings.dp
         return {"n": dp.drafts, "multiplier": dp.ideas_per_draft,
                 "ideas": dp.drafts * dp.ideas_per_draft, "sections": SECTIONS}
 
     def save_artifact(self, task_id: str, claim: str, text: str) -> Object:
-        """Save the ideas of a seed: a JSON list of objects, each with a title. It takes the place
-        of an earlier list.
+        """Save the ideas of a seed: a JSON list of objects, each with a title. It replaces an
+        earlier list.
 
         text: the list
         """
@@ -264,7 +266,7 @@ class Commands:
         return {"text": _read(str(place)).decode(errors="replace")}
 
     def get_idea_refinement_details(self, task_id: str, claim: str) -> Object:
-        """Show by what ideas are chosen, once enough of them are saved."""
+        """Show the criteria for choosing among the ideas, once enough of them are saved."""
         task = self._held(task_id, claim, GENERATE)
         place = self._ideas(task)
         n = len(_titles(_ideas_of(_read(str(place))))) if place.exists() else 0
@@ -275,8 +277,8 @@ class Commands:
         return {"text": text_of("codedata.datapoints", "roles/idea/refinement.md")}
 
     def add_artifact(self, task_id: str, claim: str, text: str) -> Object:
-        """Add the draft of a chosen idea to the task of its seed; again: nothing new. create_task
-        queues its building.
+        """Add the draft of a chosen idea to the task of its seed; the same text is added once.
+        create_task queues its building.
 
         text: Markdown with the sections that get_task_parameters lists, each as "## Title"
         """
@@ -299,7 +301,7 @@ class Commands:
         return {"datapoint": name}
 
     def create_task(self, task_id: str, claim: str, datapoint: str) -> Object:
-        """Queue the building of a draft as a child of your task; again: nothing new.
+        """Queue the building of a draft as a child of your task, once.
 
         datapoint: the draft's name
         """
@@ -324,7 +326,7 @@ class Commands:
     @taking_part_files
     def create_dp(self, task_id: str, claim: str, difficulty: DIFFICULTIES,
                   additional_files_dir: str = "", **files: str) -> Object:
-        """Stage the datapoint of a task, in place of what was staged before.
+        """Stage the datapoint of a task. It replaces what was staged before.
 
         prompt_file: path of prompt.md; the others likewise
         additional_files_dir: the folder whose content is the image's context
@@ -343,7 +345,7 @@ class Commands:
         return self._described(task)
 
     def _made_from(self, name: str) -> Object | None:
-        """Return what a datapoint is made from, where its draft is there."""
+        """Return `made_from` of a datapoint, None where its draft is gone."""
         draft = self._at(DRAFTS, f"{name}.md")
         if not draft.is_file():
             return None
@@ -351,15 +353,15 @@ class Commands:
                 "digest": digest(_read(str(draft)).decode(errors="replace"))}
 
     def patch_dp(self, task_id: str, claim: str, part: PART, file: str) -> Object:
-        """Put another text in place of a part of the staged datapoint, or of one under review.
+        """Replace the text of a part of the staged datapoint, or of the one under review.
 
         file: path of the new text
         """
         return self._patched(task_id, claim, lambda point: _with(point, {part: _text(file)}))
 
     def patch_additional_files(self, task_id: str, claim: str, name: str, file: str = "") -> Object:
-        """Put a file beside the Dockerfile of the staged datapoint, or of one under review; without
-        `file` remove it.
+        """Put a file beside the Dockerfile of the staged datapoint, or of the one under review;
+        without `file` remove it.
 
         name: its path in the image's context
         file: path of the new content
@@ -374,7 +376,7 @@ class Commands:
         return self._patched(task_id, claim, with_file)
 
     def validate_datapoint(self, task_id: str, claim: str = "") -> Object:
-        """Check the datapoint of a task in containers. This takes minutes; what was checked is not
+        """Check the datapoint of a task in containers. This takes minutes; the same content is not
         checked again.
 
         claim: with it the lease is renewed before and afterwards
@@ -407,7 +409,7 @@ class Commands:
         return {"exit_code": done.exit_code, "output": done.output[-SHOWN_CHARS:]}
 
     def try_solution(self, task_id: str, file: str) -> Object:
-        """Grade another solution of a datapoint, as the checks grade its own: a right one has to
+        """Grade another solution of a datapoint, as the checks grade its own: a right one should
         get 1, a half-done one less.
 
         file: path of the bash script
@@ -420,15 +422,15 @@ class Commands:
 
     @contextmanager
     def _grader(self, task_id: str) -> Iterator[Grader]:
-        """Yield what opens containers of a task's datapoint."""
+        """Yield the grader of a task's datapoint, whose image is built."""
         point = self.point(self._manager.get_task(task_id))
         self._host.reap_first()
         with self._room(), labelled(self._host, point.instance_id, "dp") as label:
             yield built_grader(point, self._host, label)
 
     def add_dp_to_review(self, task_id: str, claim: str) -> Object:
-        """Hand a staged datapoint in for review, and end its task. All its checks have to have
-        passed."""
+        """Hand a staged datapoint in for review, and end its task. All its checks must have passed.
+        """
         task = self._held(task_id, claim, BUILD)
         point = self.point(task)
         self._want_validated(point)
@@ -462,7 +464,7 @@ class Commands:
 
     def approve_datapoint(self, task_id: str, claim: str, category: str, tags: str,
                           languages: str = "", difficulty: str = "") -> Object:
-        """Approve a datapoint as it is, and end its review. All its checks have to have passed.
+        """Approve a datapoint as it is, and end its review. All its checks must have passed.
 
         category: one
         tags: 1 to 3, with | between
@@ -507,7 +509,7 @@ class Commands:
         """Give a datapoint up, and end its review.
 
         reason: why
-        category: what kind of reason that is
+        category: the kind of the reason
         """
         task = self._held(task_id, claim, REVIEW)
         point = self._in_dp(task)
@@ -597,7 +599,7 @@ def _titles(ideas: list[dict]) -> set[str]:
 
 
 def _with(point: Task, texts: dict[str, str]) -> Task:
-    """Return a datapoint with other texts. Raise Refusal where the weights are none."""
+    """Return a datapoint with other texts. Raise Refusal where the weights are not sound."""
     try:
         return with_texts(point, texts)
     except ValueError as e:
@@ -616,8 +618,8 @@ def _as_in_tasks(point: Task) -> Task:
 
 
 def _context_in(folder: Path) -> Files:
-    """Return the files of a folder that are to lie beside a Dockerfile. Raise Refusal for links,
-    for too much, and for names that are taken."""
+    """Return the files of a folder, for a Dockerfile's context. Raise Refusal for links, for more
+    than is allowed, and for names that are taken."""
     if not folder.is_dir():
         raise Refusal("additional_files_dir is no folder.")
     try:
@@ -630,7 +632,7 @@ def _context_in(folder: Path) -> Files:
 
 
 def _check_additional(path: str, others: Iterable[str] = ()) -> None:
-    """Raise Refusal for what is no path, or is taken by the folder itself or by other files."""
+    """Raise Refusal where a path cannot be one of a context, or is taken."""
     place = PurePosixPath(path)
     is_taken = path in (DOCKERFILE, IGNORE) or any(
         other.startswith(f"{path}/") or place.is_relative_to(other) for other in others)

@@ -1,5 +1,5 @@
-"""Check the contents of datapoints as items of a run: each is checked once, wherever its folder
-lies and whatever it is called. Those in task/ that are not as proven are proven by it."""
+"""Check the contents of datapoints as items of a run: each content is checked once, whatever its
+folder is called. Datapoints in task/ that are not as proven are proven again by their checks."""
 from __future__ import annotations
 
 import time
@@ -96,8 +96,8 @@ def known_checks(task: Task, store: Store) -> DatapointChecks | None:
 
 def steps_of(settings: Settings, folders: Sequence[Path], anew: bool,
              host: Callable[[Models], SandboxFactory]) -> dict[str, Callable[[Models], Stage]]:
-    """Return the steps of `validate`: of the folders that are given, else those of dp/ and task/,
-    of which the latter are proven."""
+    """Return the steps of `validate` for the given folders, else for those of dp/ and task/: those
+    in task/ are proven, the others are checked."""
     all_folders = [] if folders else folders_in(settings.root, [])
     tasks = [folder for folder in all_folders if folder.parent.name == Task.directory]
     others = folders or [folder for folder in all_folders if folder not in tasks]
@@ -122,8 +122,8 @@ def validate_stage(settings: Settings, host: SandboxFactory, folders: Iterable[P
 
 def prove_stage(settings: Settings, host: SandboxFactory, folders: Iterable[Path],
                 anew: bool) -> Stage:
-    """Return the stage that proves the datapoints in task/ that are not as proven, `anew` whatever
-    was found before. Raise Trouble where no images can be built."""
+    """Return the stage that proves datapoints in task/ that are not as proven; `anew`: earlier
+    results of their checks do not count. Raise Trouble where no images can be built."""
     check_builds_images(host)
     return Stage(
         "build_dp.prove", make=partial(_proved, settings, host, anew),
@@ -133,11 +133,11 @@ def prove_stage(settings: Settings, host: SandboxFactory, folders: Iterable[Path
 
 
 class ProvenTask(Task):
-    """Hold a datapoint in task/; a proof of something else is none."""
+    """Hold a datapoint in task/, without a proof where that is of another content."""
 
     @classmethod
     def completed(cls, data: dict) -> dict:
-        """Return what is in a folder, without a proof that is of something else."""
+        """Return the fields of a folder, without a proof that is of another content."""
         data = super().completed(data)
         if data["kind"] == DATAPOINT and is_as_proven(Task(**data)):
             return data
@@ -151,8 +151,7 @@ def check_builds_images(host: SandboxFactory) -> None:
 
 
 def built_grader(task: Task, host: SandboxFactory, label: str) -> Grader:
-    """Return what opens containers of a datapoint's image, which is built. Raise ItemFailed where
-    it cannot be."""
+    """Build a datapoint's image, and return its grader. Raise ItemFailed where it is not built."""
     name, build = build_image(task, host, label)
     if build.failed:
         raise ItemFailed(f"{NOT_BUILT}: {build.failed}", task.instance_id)
@@ -160,8 +159,8 @@ def built_grader(task: Task, host: SandboxFactory, label: str) -> Grader:
 
 
 def _proved(settings: Settings, host: SandboxFactory, anew: bool, content: Content) -> Task:
-    """Return a datapoint with the proof that its checks are. Raise ItemFailed where one has not
-    passed."""
+    """Return a datapoint with its checks as its proof. Raise ItemFailed where one has not passed.
+    """
     task = read_datapoint(Path(content.folder))
     checks = checks_of(settings.root, task, partial(run_checks, host), anew)
     if problem := approval_problem(task, checks, content.base_image):
@@ -207,7 +206,7 @@ def not_built(checks: DatapointChecks) -> str:
                  if one["status"] == "failed" and one["why"].startswith(NOT_BUILT)), "")
 
 
-# what the checks showed --------------------------------------------------------------------------
+# results of checks -------------------------------------------------------------------------------
 
 def row_of(task: Task, checks: DatapointChecks | None, profile: str = "") -> dict:
     """Return the results of a datapoint's checks as they are printed. Its id and labels are checked

@@ -63,7 +63,7 @@ def write_index(root: Path, folders: Iterable[Path] = ()) -> list[str]:
 
 def read_tasks(root: Path, folders: Iterable[Path] = (), room: int = DETAIL_BYTES
                ) -> tuple[list[Object], dict[str, Packed], list[str]]:
-    """Return the row of each datapoint, the blocks of those in full that fit into `room` bytes, and
+    """Return the row of each datapoint, the full texts of as many as fit into `room` bytes, and
     what is broken."""
     errors: list[BrokenRecord] = []
     own, checks = folders_in(root, errors), Store(root, DatapointChecks).open()
@@ -123,7 +123,7 @@ def _row(task: Task, found: DatapointChecks | None, cost: float | None) -> Objec
 
 
 def _in_full(task: Task, attempts: Attempts) -> Object:
-    """Return what is shown of a datapoint that is opened, besides its line."""
+    """Return what the page shows of an opened datapoint, beside its line of the table."""
     try:
         weights = [[name, str(weight)] for name, weight in weights_in(task).items()]
     except ValueError:

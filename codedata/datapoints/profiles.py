@@ -1,4 +1,4 @@
-"""Say what kind of tasks is wanted (profiles.toml) to those who make them."""
+"""Fill the instructions of roles with what a profile wants (profiles.toml)."""
 from __future__ import annotations
 
 from codedata.datapoints.approval import PROFILES
@@ -16,8 +16,8 @@ MATERIAL = {"idea": ("`seed_data` of the task", "the files in /desk/seed"),
 
 
 def instructions(role: str, settings: Settings, is_inside: bool = False) -> str:
-    """Return how the work of a role is done, by an agent with a shell, or inside by one with
-    tools."""
+    """Return how the work of a role is done by an agent with a shell, or by one with tools in a
+    sandbox (`is_inside`)."""
     dp, profile = settings.dp, PROFILES[settings.dp.profile]
     texts = {key: ", ".join(value) if isinstance(value, list) else str(value)
              for key, value in profile.items()}

@@ -1,6 +1,6 @@
 """Read seed tasks: folders in the layout of terminal-bench or Harbor, Markdown files, JSON lines.
 
-A seed is what an idea begins with. Solutions are left out; what is no text is left out, too.
+Ideas begin with a seed. Solutions are left out, and so are files that are no text.
 """
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Check a datapoint in fresh containers without network: that it can be solved, is not solved
 already, and is hard to cheat.
 
-Each check has passed, failed, or was not made, and says why. It is not guaranteed that no cheat
-works: those that are known are tried. What needs judgement is listed for a reviewer.
+Each check has passed, failed, or was not made, and says why. Known cheats are tried; it is not
+guaranteed that no other one works. Things that need judgement are listed for a reviewer.
 """
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class NotChecked(Exception):
 
 
 class CheckFailed(Exception):
-    """Say what a check found, with evidence."""
+    """Say why a check has failed, with evidence."""
 
     def __init__(self, why: str, evidence: list[str] | None = None):
         super().__init__(why)
@@ -113,8 +113,8 @@ class Validation:
         self._solved: bytes | None = None
 
     def run(self, to_the_end: bool = True) -> list[DatapointCheck]:
-        """Return the results of all checks, in their order; not `to_the_end`: of those up to the
-        first that failed. Where one that needs no container fails, none is opened."""
+        """Return the results of all checks, in their order; without `to_the_end` only up to the
+        first that fails. No container is opened where a check that needs none has failed."""
         checks: list[Callable] = [
             self.structure, self.weight_validation, self.docker_build, self.test_discovery,
             self.dependency_check, self.fail_first, self.solvable, self.hard_to_cheat,
@@ -220,9 +220,9 @@ class Validation:
             raise CheckFailed("the image shows what is hidden", traces)
 
     def _traces(self, image: str) -> list[str]:
-        """Return where a layer above the base image holds 40 bytes in a row of the solution, the
-        tests or the weights that environment/ lacks, and where that has more of the latter two than
-        lines in common."""
+        """Return the places in layers above the base image that hold 40 bytes in a row of the
+        solution, the tests or the weights which environment/ lacks, and those in environment/ that
+        hold a long run of the tests or the weights."""
         texts, api = self._texts, docker_engine.connect()
         tests = [IMPORTS.sub("", texts["tests"]), texts["weights"]]
         search, long = ImageSearch([texts["solution"], *tests]), Search([], hidden=tests)
@@ -245,7 +245,7 @@ class Validation:
         return long.traces + search.traces
 
     def _counted(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
-        """Yield what the engine sends, and count the seconds that it takes."""
+        """Yield the pieces that the engine sends, and count the seconds that it takes."""
         while True:
             started = time.monotonic()
             piece = next(pieces, b"")
@@ -256,21 +256,21 @@ class Validation:
 
     # the tests -----------------------------------------------------------------------------------
 
-    def _opened(self) -> Grader:
-        """Return what grades the datapoint. Raise NotChecked where its image is not built."""
+    def _built(self) -> Grader:
+        """Return the grader of the datapoint. Raise NotChecked where its image is not built."""
         if not self._grader:
             raise NotChecked("there is no image")
         return self._grader
 
-    def _work(self) -> bytes:
-        """Return the work of the solution. Raise NotChecked where that is not rewarded."""
+    def _gold_work(self) -> bytes:
+        """Return the work of the solution. Raise NotChecked where it was not rewarded."""
         if self._solved is None:
             raise NotChecked("no solution passes")
         return self._solved
 
     def test_discovery(self) -> None:
         """Check that pytest collects the tests that have weights, and skips none."""
-        check_collected(self._opened().grade(None), self._weights)
+        check_collected(self._built().grade(None), self._weights)
         nodes = [*ast.walk(self._tree())]
         marks = {node.attr for node in nodes if isinstance(node, ast.Attribute)
                  and re.match("pytest|unittest|mark$", ast.unparse(node.value))} & MARKS
@@ -283,7 +283,7 @@ class Validation:
         """Check that what the tests import is in the image."""
         imports = {"import pytest"} | {ast.unparse(node) for node in ast.walk(self._tree())
                                        if isinstance(node, ast.Import | ast.ImportFrom)}
-        with self._opened().opened() as sandbox:
+        with self._built().opened() as sandbox:
             lacking = [line for line in sorted(imports) if not sandbox.run(
                 f"cd /; runuser -u {AGENT} -- /usr/bin/python3 -I -c {shlex.quote(line)}").ok]
         if lacking:
@@ -291,13 +291,13 @@ class Validation:
 
     def fail_first(self) -> None:
         """Check that each test fails in the image as it is, by an assertion."""
-        check_fails_first(grade_untouched(self._opened(), self.runs), self._weights)
+        check_fails_first(grade_untouched(self._built(), self.runs), self._weights)
 
     # solutions and cheats ------------------------------------------------------------------------
 
     def solvable(self) -> None:
         """Check that the solution passes each time, and which tests partial ones tell apart."""
-        grader = self._opened()
+        grader = self._built()
         try:
             self._solved = work = prove_gold(grader, self.runs)
         except NotRewarded as e:
@@ -322,7 +322,7 @@ class Validation:
 
     def hard_to_cheat(self, cheats: Sequence[dict] = CHEATS) -> None:
         """Check that no known cheat is rewarded."""
-        self._work()
+        self._gold_work()
         scripts = [(one["name"], one["bash"]) for one in cheats]
         scripts.append(("constant output", _constant(self._texts["prompt"])))
         worked = []
@@ -339,7 +339,7 @@ class Validation:
 
     def repeatable(self) -> None:
         """Check that the solution passes in other orders, and on another day."""
-        work = self._work()
+        work = self._gold_work()
         try:
             clock = clock_library(self._host, self._label)
         except ItemFailed as e:
@@ -354,7 +354,8 @@ class Validation:
     # the prompt ----------------------------------------------------------------------------------
 
     def prompt(self) -> None:
-        """Check what the prompt says, and list for review what only the tests know."""
+        """Check that the prompt is short and tells nothing that is hidden; list for review what
+        only the tests name."""
         prompt = self._texts["prompt"]
         text = SPAN.sub("x", prompt.strip())
         n = len(SENTENCE.findall(text if text.endswith((".", "!", "?")) else f"{text}."))
@@ -409,7 +410,7 @@ def check_fails_first(grade: Grade, tests: Collection[str]) -> None:
 
 
 def unsolved(error: NotRewarded, tests: Collection[str]) -> CheckFailed:
-    """Return what is wrong where a run of the solution is not rewarded."""
+    """Return the failure of `solvable` for a run of the solution that was not rewarded."""
     return CheckFailed(f"{error.run} of the solution gets {error.grade.reward}",
                        _evidence_of(error, tests))
 
@@ -433,8 +434,8 @@ def _named_in(tree: ast.Module) -> Iterator[str]:
 
 
 def _constant(prompt: str) -> str:
-    """Return the script of a cheat: each file that the prompt names prints, or holds, what the
-    prompt shows."""
+    """Return the script of a cheat: each file that the prompt names prints, or holds, the longest
+    example of the prompt."""
     spans = sorted((span.strip("`\n") for span in SPAN.findall(prompt)), key=len)
     shown = spans[-1] if spans else prompt.strip()
     words = re.findall(r"[\w./-]*[\w-]\.\w{1,5}\b|/[\w./-]+", prompt)
@@ -448,14 +449,15 @@ def _constant(prompt: str) -> str:
 
 
 class ImageSearch(Search):
-    """Search an image, where packages lie for long runs alone: idioms of a language stand there."""
+    """Search the layers of an image. Where packages lie only long runs count, since idioms of a
+    language stand there."""
 
     def __init__(self, texts: list[str]):
         super().__init__(texts, hidden=texts)
 
     def look_at(self, part: str, file: BinaryIO, known: set[str]) -> None:
-        """Search a part of the engine's tar, but for layers that are `known` by their digests.
-        Raise UnsafeArchive where it cannot be read."""
+        """Search a part of the engine's tar, unless it is a layer whose digest is `known`. Raise
+        UnsafeArchive where it cannot be read."""
         with Spool() as copy:
             hasher = hashlib.sha256()
             for piece in unpacked(file):

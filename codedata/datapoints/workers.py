@@ -1,8 +1,8 @@
-"""Have many agents work off the queue: each claims a task, works on it, and writes its line.
+"""Have many agents work on the queue: each claims a task, works on it, and writes its ledger line.
 
 The queue's claim is the only lock, so that several processes may work on one root. A task that a
 killed process held is free once its lease has ended, and goes on with the replies that were kept.
-It is not guaranteed that a task is worked on by the process that queued it.
+Any of the processes may work on a task, whichever has queued it.
 """
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ TYPES = {role: type for type, role in ROLES.items()}
 
 
 class AgentCounts(dict):
-    """Hold how many agents there are by the type of their tasks; as a text it is what --agents
-    takes: "builder=12,review=6"."""
+    """Hold the numbers of agents by the type of their tasks. As a text it is the value of --agents:
+    "builder=12,review=6"."""
 
     def __str__(self) -> str:
         return ",".join(f"{ROLES[type]}={n}" for type, n in self.items())
@@ -237,13 +237,13 @@ class _Run:
             return attempt
 
     def _may_come(self) -> bool:
-        """Return whether somebody works on what may queue more, or will."""
+        """Return whether further tasks may be queued: somebody works on a task, or one waits."""
         tasks = self.manager.status()["tasks"]
         return any(counts["in_progress"] for counts in tasks.values()) or any(
             tasks[type]["pending"] and self._is_open(type) for type in self.n_agents)
 
     def _one(self, attempt: _Attempt) -> None:
-        """Work on a task, and write its line, whatever comes of it."""
+        """Work on a task, and write its ledger line, however it ends."""
         error = ""
         try:
             trouble = trouble_of(partial(self._run_agent, attempt), self._say)
@@ -333,7 +333,7 @@ class _Run:
             bar.update(totals, len(steps), steps)
 
     def _end(self) -> int:
-        """Print what came of the run; return the exit code."""
+        """Print the outcome of the run; return the exit code."""
         counts, reason = self.manager.status()["tasks"], self.pool.stop_reason
         if reason and not isinstance(reason, Interrupted):
             say(f"{SCRIPT}: {reason}")
@@ -348,7 +348,7 @@ class _Run:
 
 
 def _summary(root: Path, manager: TaskManager, totals: dict[str, RunTotals]) -> Iterator[str]:
-    """Yield what came of a run, and what the whole root has."""
+    """Yield the outcome of a run, and the numbers of the whole root."""
     dp = root / DP
     counts = manager.status()["tasks"]
     for type, one in totals.items():

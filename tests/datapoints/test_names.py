@@ -18,7 +18,7 @@ from conftest import REPO, queue_line, run_script, with_odd, write_json
 from codedata import records
 from codedata.agent.tools import Tool
 from codedata.datapoints.agents import material
-from codedata.datapoints.calibrate import summed_up
+from codedata.datapoints.calibrate import report_attempts
 from codedata.datapoints.commands import Commands, commands_of
 from codedata.datapoints.folder import PARTS, content_digest, read_datapoint
 from codedata.datapoints.queue import JOURNAL, TASK_TYPES, Refusal, TaskManager
@@ -87,7 +87,7 @@ def play(root: Path) -> None:
         manager.create_task(type, {"seed": "sums", "datapoint": "sums"})
         work(commands, manager.get_next_task("a", [type]),
              {**usual, **dict.fromkeys(TEXTS.split(), name)})
-    summed_up(settings)
+    report_attempts(settings)
 
 
 def work(commands: Commands, task: dict, given: dict) -> None:
