@@ -32,7 +32,7 @@ from codedata.bounded import inside, read_bounded
 from codedata.datapoints.commands import Commands
 from codedata.datapoints.folder import folder_of
 from codedata.datapoints.profiles import instructions
-from codedata.datapoints.queue import BUILD, GENERATE, REVIEW, Refusal
+from codedata.datapoints.queue import BUILD, GENERATE, REVIEW, ROLES, Refusal
 from codedata.datapoints.twins import DRAFTS, SEEDS
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.llm.client import Client
@@ -51,7 +51,6 @@ COMMANDS = {
                "add_artifact", "create_task", "complete"),
     BUILD: ("get_artifact", "create_dp", *LOOKING, "add_dp_to_review", "complete"),
     REVIEW: (*LOOKING, "show_categories_tags", "approve_datapoint", "cancel_datapoint")}
-ROLES = {GENERATE: "idea", BUILD: "builder", REVIEW: "review"}
 BOUND = ("task_id", "claim")
 WORKDIR = "/desk"
 FILE_TOOLS = [view_file, search, create_file, edit_file]

@@ -31,14 +31,15 @@ from codedata.progress import named, say
 from codedata.records import check_of
 from codedata.texts import printable
 
-TASK_TYPES = ("generate_idea", "build_datapoint", "review_datapoint")
+# the role of an agent by the type of its tasks
+ROLES = {"generate_idea": "idea", "build_datapoint": "builder", "review_datapoint": "review"}
+TASK_TYPES = GENERATE, BUILD, REVIEW = tuple(ROLES)
 STATES = ("pending", "in_progress", "completed", "failed", "cancelled")
 # what is shown of a task, beside its data; agent: of its newest claim
 SHOWN = ("id", "type", "state", "parent", "priority", "attempts", "agent", "lease_until",
          "created_at", "errors", "result")
 FIELDS = (*SHOWN, "key", "claim")   # the idempotency key, and the digest of the token
 JOURNAL = "_queue.jsonl"
-GENERATE, BUILD, REVIEW = TASK_TYPES
 MAX_LEASE_S = 100_000   # as [dp] lease_s: a lease that is said to end later has ended
 MAX_NAMED = 20   # lines that are passed over
 
@@ -169,8 +170,8 @@ class TaskManager:
             is_held = task["state"] == "in_progress" and agent in ("", task["agent"])
             is_free = or_pending and task["state"] == "pending"
             if not is_free and not (is_held and task["claim"] == _digest(token)):
-                raise Refusal(f"{id} is {task['state']}, and not held under this name and "
-                                     "token: a claim ends with its lease.")
+                raise Refusal(f"{id} is {task['state']}, and not held under this name and token: "
+                              "a claim ends with its lease.")
             yield task
 
     @contextmanager
@@ -242,11 +243,10 @@ class TaskManager:
         for raw in iter(partial(self._journal.readline, MAX_RECORD_BYTES), b""):
             self._end += len(raw)
             self._n_lines += 1
-            line, fault = _parsed(raw)
-            if line:
-                self._take_in(line)
-            elif raw.strip():
-                faults.append(f"line {self._n_lines}: {fault}")
+            try:
+                self._take_in(_parsed(raw))
+            except ValueError as e:
+                faults += [f"line {self._n_lines}: {e}"] if raw.strip() else []
         if faults:
             say(f"{self._path} has lines that no queue writes. They are passed over: "
                 f"{named(faults, MAX_NAMED)}")
@@ -267,33 +267,32 @@ def _to_line(line: dict) -> bytes:
     """Return a line of the file. Raise Refusal if it would not be read as it was given."""
     try:
         raw = orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
-    except TypeError as e:
-        raise Refusal(f"This cannot be kept as JSON: {printable(str(e))}.") from e
-    kept, fault = _parsed(raw)
-    if fault:
-        raise Refusal(f"This cannot be kept: {fault}.")
-    if kept != line or len(raw) >= MAX_RECORD_BYTES:
-        raise Refusal("This cannot be kept: it has NaN, a tuple or a date, or is larger "
-                             f"than {MAX_RECORD_BYTES:,} bytes.")
+        if _parsed(raw) != line:
+            raise ValueError("it has NaN, a tuple or a date")
+    except (TypeError, ValueError) as e:
+        raise Refusal(f"This cannot be kept: {printable(str(e))}.") from e
     return raw
 
 
-def _parsed(raw: bytes) -> tuple[dict, str]:
-    """Return (a line of the file, ""), or ({}, why it is none that a queue writes)."""
+def _parsed(raw: bytes) -> dict:
+    """Return a line of the file. Raise ValueError where it is none that a queue writes."""
+    line = orjson.loads(raw)
+    if fault := check_of("QueueLine")(line):
+        raise ValueError(printable(fault.lstrip(". ")))
     try:
-        line = orjson.loads(raw)
-        if fault := check_of("QueueLine")(line):
-            return {}, printable(fault.lstrip(". "))
-        orjson.dumps(line)   # it is written again: not nested too deep
-    except (ValueError, TypeError) as e:
-        return {}, printable(str(e))
+        orjson.dumps(line)   # it is written again
+    except TypeError as e:   # it is nested too deep
+        raise ValueError(str(e)) from e
     task = line["task"]
     if taken := sorted({*SHOWN, "token"} & line.get("data", {}).keys()):
-        return {}, f"a task's data cannot have {', '.join(taken)}: the task itself has that"
+        raise ValueError(f"a task's data cannot have {', '.join(taken)}: the task itself has that")
     is_one = (task["type"] in TASK_TYPES and task["state"] in STATES and len(task) == len(FIELDS)
               and task["id"].startswith(task["type"]) and task["attempts"] >= 0
               and (task["state"] == "in_progress") == (task["lease_until"] is not None))
-    return (line, "") if is_one else ({}, "its type, id, state and lease do not fit together")
+    if not is_one or len(raw) >= MAX_RECORD_BYTES:
+        raise ValueError("its type, id, state and lease do not fit together, or it is larger than "
+                         f"{MAX_RECORD_BYTES:,} bytes")
+    return line
 
 
 def _shown(task: dict) -> dict:
@@ -309,4 +308,4 @@ def _digest(token: str) -> str:
 def _check_types(types) -> None:
     if unknown := [type for type in types if type not in TASK_TYPES]:
         raise Refusal(f"{printable(str(unknown[0]))} is no type of task. Known: "
-                             f"{', '.join(TASK_TYPES)}.")
+                      f"{', '.join(TASK_TYPES)}.")

@@ -84,16 +84,20 @@ MARKS = {"skip", "skipif", "xfail", "importorskip", "skipIf", "skipUnless", "Ski
 KNOWN = {path.partition("/")[0] for path in Task.places.values()} | {"rivals", "README.md"}
 
 
-class NotChecked(Exception):
-    """Say why a check cannot be made."""
-
-
 class CheckFailed(Exception):
     """Say why a check has failed, with evidence."""
 
-    def __init__(self, why: str, evidence: list[str] | None = None):
+    status = "failed"
+
+    def __init__(self, why: str, evidence: Sequence[str] = ()):
         super().__init__(why)
-        self.evidence = evidence or []
+        self.evidence = [*evidence]
+
+
+class NotChecked(CheckFailed):
+    """Say why a check cannot be made."""
+
+    status = "not checked"
 
 
 class Validation:
@@ -137,14 +141,11 @@ class Validation:
         status, why, evidence = "passed", "", []
         try:
             check()
-        except NotChecked as e:
-            status, why = "not checked", str(e)
         except CheckFailed as e:
-            status, why, evidence = "failed", str(e), e.evidence
-        except SandboxDied as e:
-            status, why = "failed", f"its container ended: {e.what}"
+            status, why, evidence = e.status, str(e), e.evidence
         except ItemFailed as e:
-            status, why = "failed", e.what
+            cause = "its container ended: " if isinstance(e, SandboxDied) else ""
+            status, why = "failed", f"{cause}{e.what}"
         return {"name": check.__name__, "status": status, "why": printable(why, MAX_LINE),
                 "evidence": [printable(ANSI.sub("", line), MAX_LINE)
                              for line in evidence[:MAX_EVIDENCE]],

@@ -22,7 +22,7 @@ from pathlib import Path
 from codedata.agent import AgentResult
 from codedata.bounded import inside, open_appending
 from codedata.cli import RunOptions
-from codedata.datapoints.agents import ROLES, subject, work
+from codedata.datapoints.agents import subject, work
 from codedata.datapoints.command_line import run_tool
 from codedata.datapoints.commands import IDEAS, Commands
 from codedata.datapoints.folder import (
@@ -34,7 +34,15 @@ from codedata.datapoints.folder import (
     readable,
 )
 from codedata.datapoints.index_page import write_index
-from codedata.datapoints.queue import BUILD, GENERATE, JOURNAL, REVIEW, Refusal, TaskManager
+from codedata.datapoints.queue import (
+    BUILD,
+    GENERATE,
+    JOURNAL,
+    REVIEW,
+    ROLES,
+    Refusal,
+    TaskManager,
+)
 from codedata.datapoints.seeds import seeds_in
 from codedata.datapoints.twins import DRAFTS, SEEDS
 from codedata.errors import Interrupted, RunStopped, Trouble
@@ -61,7 +69,6 @@ from codedata.texts import printable
 PAUSE_S = 0.5    # of an agent that waits for work
 WATCH_S = 3.0    # between two times that the status is shown
 SCRIPT = "build_dp.py"
-TYPES = {role: type for type, role in ROLES.items()}
 
 
 class AgentCounts(dict):
@@ -74,14 +81,14 @@ class AgentCounts(dict):
 
 def parse_agents(text: str) -> AgentCounts:
     """Return the numbers of agents that --agents names."""
-    found = {}
+    counts = {}
     for part in text.split(","):
         role, _, n = part.partition("=")
-        if role not in TYPES or not n.isdecimal() or not int(n) or TYPES[role] in found:
+        if role not in ROLES.values() or role in counts or not n.isdecimal() or not int(n):
             raise argparse.ArgumentTypeError(f"{part!r} is not ROLE=N, each role once, of "
-                                             f"{', '.join(TYPES)}")
-        found[TYPES[role]] = int(n)
-    return AgentCounts({type: found[type] for type in ROLES if type in found})
+                                             f"{', '.join(ROLES.values())}")
+        counts[role] = int(n)
+    return AgentCounts({type: counts[role] for type, role in ROLES.items() if role in counts})
 
 
 def run_agents(settings: Settings, options: RunOptions, n_agents: Mapping[str, int],
