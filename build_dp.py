@@ -2,17 +2,17 @@
 """Make terminal tasks with agents, and check them: each is solved by its own solution, not solved
 already, and hard to cheat.
 
-`agents`: seeds to drafts, drafts to datapoints, these to reviewed ones, which move to task/; goes
-on at will. `validate`: ten checks in fresh containers; what was edited in task/ is proven again.
-`calibrate`: how often does a model pass? Each again: nothing to do. `tool NAME`: a command of
-agents of any kind, 1 where it is refused. --status without a word: what queue, dp/ and task/ hold.
+`agents`: seeds become drafts, drafts become datapoints, and reviewed datapoints move to task/; it
+can be stopped and goes on. `validate`: ten checks in fresh containers; a datapoint that was edited
+in task/ is proven again. `calibrate`: count how often a model passes. `tool NAME`: a command for
+agents of any kind; it exits with 1 where it is refused. --status alone: queue, dp/ and task/.
 
 reads   the folders of tasks with weighted tests (Task); without a folder those of dp/ and task/
 writes  dp/_checks/<content>.json   DatapointChecks, and a line an attempt in _ledger.jsonl
         task/<id>/proof.json        what was approved or proven again, and a ledger
         dp/_attempts/…              SolverAttempt (calibrate), and a ledger
-        dp/_ledger.jsonl, _trajectories/, _queue.jsonl   what the agents did
-        dp/_seeds/, _ideas/, _drafts/, _staging/, dp/<id>/, task/<id>/   what they make
+        dp/_ledger.jsonl, _trajectories/, _queue.jsonl   work of the agents
+        dp/_seeds/, _ideas/, _drafts/, _staging/, dp/<id>/, task/<id>/   its results
         dp/_index.html              all of it as a page
 
   python build_dp.py agents --root runs/mine --seeds samples/seed_tasks --agents builder=4,review=2
@@ -50,7 +50,7 @@ def main(argv=None) -> int:
         return run_tool(config.load(args), rest[1:])
     parser = cli.parser(__doc__, "sandbox", "dp")
     parser.add_argument("word", choices=["agents", "validate", "calibrate"], nargs="?",
-                        metavar="agents|validate|calibrate|tool", help="what is done")
+                        metavar="agents|validate|calibrate|tool", help="the work to do")
     parser.add_argument("paths", nargs="*", metavar="PATH",
                         help="folders of datapoints; of calibrate their ids")
     flags = parser.add_argument_group("flags of build_dp.py")

@@ -12,7 +12,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -41,6 +41,7 @@ from codedata.datapoints.folder import (
     folders_in_dp,
     labels_of,
     put,
+    read_all,
     read_datapoint,
     readable,
     texts_of,
@@ -51,7 +52,7 @@ from codedata.datapoints.queue import BUILD, GENERATE, REVIEW, Refusal, TaskMana
 from codedata.datapoints.rates import attempts_in, rates_by_model
 from codedata.datapoints.seeds import seeds_in
 from codedata.datapoints.twins import DRAFTS, SEEDS, Twins
-from codedata.errors import BrokenRecord, ItemFailed
+from codedata.errors import ItemFailed
 from codedata.layouts import (
     NEW,
     Folder,
@@ -197,13 +198,9 @@ class Commands:
         """
         reviewed = {task.get("datapoint") for state in ("pending", "in_progress")
                     for task in self._manager.tasks(REVIEW, state)}
-        for folder in folders_in_dp(self._root, []):
-            if folder.name in reviewed:
-                continue
-            with suppress(BrokenRecord):   # `validate` names it
-                task = read_datapoint(folder)
-                if labels_of(task).status == IN_REVIEW:
-                    self._queue_review(folder.name, content_digest(task))
+        for point in read_all(folders_in_dp(self._root, []), []):   # `validate` names broken ones
+            if labels_of(point).status == IN_REVIEW and point.instance_id not in reviewed:
+                self._queue_review(point.instance_id, content_digest(point))
 
     def _queue_review(self, name: str, content: str, parent: str = "") -> str:
         return self._manager.create_task(REVIEW, {"datapoint": name, "content": content},

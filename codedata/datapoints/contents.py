@@ -20,6 +20,7 @@ from codedata.datapoints.folder import (
     content_digest,
     folder_of,
     folders_in,
+    read_all,
     read_datapoint,
     texts_of,
 )
@@ -225,15 +226,9 @@ def row_of(task: Task, checks: DatapointChecks | None, profile: str = "") -> dic
 def results_of(root: Path, folders: Iterable[Path], profile: str) -> list[dict]:
     """Return the row of each folder, as `validate --json` prints it: first of those that cannot be
     read."""
-    store = Store(root, DatapointChecks).open()
-    broken, rows = [], []
-    for folder in folders:
-        try:
-            task = read_datapoint(folder)
-            rows.append(row_of(task, known_checks(task, store), profile))
-        except BrokenRecord as e:
-            broken.append({"id": Path(e.where).name, "ok": False, "trouble": str(e)})
-    return broken + rows
+    store, broken = Store(root, DatapointChecks).open(), []
+    rows = [row_of(task, known_checks(task, store), profile) for task in read_all(folders, broken)]
+    return [{"id": Path(e.where).name, "ok": False, "trouble": str(e)} for e in broken] + rows
 
 
 def complaints(rows: Iterable[dict]) -> Iterator[str]:

@@ -102,11 +102,18 @@ def folders_in(root: Path, broken: list[BrokenRecord]) -> list[Path]:
     return folders_in_dp(root, broken) + [tasks.path(name) for name in tasks.names()]
 
 
+def read_all(folders: Iterable[Path], broken: list[BrokenRecord]) -> Iterator[Task]:
+    """Yield the datapoints in folders; those that cannot be read go to `broken`."""
+    for folder in folders:
+        try:
+            yield read_datapoint(folder)
+        except BrokenRecord as e:
+            broken.append(e)
+
+
 def readable(root: Path) -> Iterator[Task]:
     """Yield the datapoints of a root, without those that cannot be read: `validate` names them."""
-    for folder in folders_in(root, []):
-        with suppress(BrokenRecord):
-            yield read_datapoint(folder)
+    return read_all(folders_in(root, []), [])
 
 
 def texts_of(task: Task) -> dict[str, str]:
