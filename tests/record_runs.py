@@ -27,7 +27,6 @@ from codedata.suites.source import Project, apply_patch
 from codedata.suites.suite import RESULTS, Run, run_suite
 from codedata.tasks.eval_script import eval_script, misread, run_evaluation
 from codedata.tasks.grade import Grade, Grader
-from codedata.tasks.graded_runs import GOLD_RUNS
 from codedata.tasks.prove import Prover
 from codedata.tasks.suite_outcomes import known_results
 from codedata.tasks.tests_folder import READS, suite_tests
@@ -152,7 +151,8 @@ def datapoint(scene: dict, folder: Path) -> tuple[dict, dict]:
                 check()
         except CheckFailed as e:
             found = {"verdict": "refused", "reason": str(e), "evidence": e.evidence}
-    grades = [grader.grades[0], *grader.grades[2:2 + GOLD_RUNS]]   # two checks have the first
+    n_gold = sum(run["of"] == "gold" for run in checks.runs)
+    grades = [grader.grades[0], *grader.grades[2:2 + n_gold]]   # two checks have the first
     line = {"tests": sorted(weights_in(task)), "grades": [
         {"reward": grade.reward, "phases": grade.phases} for grade in grades]}
     return line, found
