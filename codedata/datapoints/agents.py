@@ -111,7 +111,7 @@ def material(task: dict, commands: Commands) -> dict[str, Path | dict[str, bytes
     draft = inside(dp, DRAFTS, f"{name}.md")
     if draft.is_file():
         found[""] = {"draft.md": read_bounded(draft)}
-    with suppress(Refusal):   # nothing is staged yet
+    with suppress(Refusal, BrokenRecord):   # nothing is staged yet, or it has to be staged again
         found["datapoint"] = folder_of(commands.point(task))
     if "rates" in task:
         paths = [inside(dp.parent, path) for path in task.get("trajectories", []) if path]
