@@ -24,6 +24,9 @@ from codedata.texts import printable
 
 TOML = Task.places["config"]
 SCHEMA = "1.4"              # of Harbor's task.toml
+# To be raised where a task that was proven would be refused by now: its prove step then proves it
+# again. A proof that names none is of the first version.
+PROOF = 1
 DOCKERFILE, IGNORE, SOLVE = "Dockerfile", ".dockerignore", "solve.sh"
 GOLD, REVERSE = "gold.patch", "reverse.patch"   # in solution/; the reverse has made the task
 CONFIG, TEST_SCRIPT, TEST_PATCH, HIDDEN = "config.json", "tests.sh", "test.patch", "hidden"
@@ -150,7 +153,7 @@ def proven_parts(task: Task) -> dict[str, str]:
 def proven(task: Task, runs: Object) -> Task:
     """Return a task with its proof: what the `runs` showed, and the digests of what they prove."""
     parts = proven_parts(task)
-    return replace(task, proof={**runs, "digest": digest(parts), "parts": parts})
+    return replace(task, proof={**runs, "proof": PROOF, "digest": digest(parts), "parts": parts})
 
 
 def edited_parts(task: Task) -> list[str]:
