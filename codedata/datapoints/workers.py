@@ -48,7 +48,7 @@ from codedata.datapoints.twins import DRAFTS, SEEDS
 from codedata.errors import Interrupted, RunStopped, Trouble
 from codedata.ledger import Ledger
 from codedata.llm.client import Models
-from codedata.llm.costs import spent
+from codedata.llm.costs import cost_of_stage
 from codedata.llm.reply_log import ReplyLog, recording
 from codedata.progress import (
     Bar,
@@ -408,7 +408,11 @@ def _to_come(settings: Settings, options: RunOptions, n_agents: Mapping[str, int
         n = min(n, options.selection.limit or inf)
         n_before = n if type in n_agents else 0
         if type in n_agents:
+            cost, n_done = cost_of_stage(dp, f"build_dp.{role}"), states.get("completed", 0)
             limit = settings.agent_role(f"dp_{role}").max_iterations
-            yield (f"{role:8}  at most {plural(n, 'task')} to come, of at most {limit} calls each; "
-                   f"so far {states.get('completed', 0)} completed, for "
-                   f"{spent(dp, f'build_dp.{role}') or 'no calls'}")
+            calls = f"at most {n * limit:,} calls (none is completed here yet; cost unknown)"
+            if n_done:
+                share = n / n_done
+                usd = replace(cost, cost_usd=cost.cost_usd * share).said
+                calls = f"about {cost.calls * share:.0f} calls, {usd}, as the {n_done} before"
+            yield f"{role:8}  at most {plural(n, 'task')} to come, {calls}"
