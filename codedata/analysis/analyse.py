@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
 
-from codedata.analysis.measure import READ
 from codedata.analysis.symbol_page import page
 from codedata.code.calls import LANGUAGE, Edge, call_graph, import_closure, static_scores
 from codedata.code.entities import Entity, Sources, all_entities
@@ -24,7 +23,7 @@ from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Store
 from codedata.suites.contexts import add_lines, lines_by_test, mask_of, masks_of, sources_in
-from codedata.suites.environments import Environments, open_environment
+from codedata.suites.environments import READ, Environments, open_environment
 from codedata.suites.test_results import Case, place_of
 
 PASSED = "passed"

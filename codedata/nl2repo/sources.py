@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from codedata.analysis.analyse import is_counted
-from codedata.analysis.measure import JUDGED_BY
 from codedata.bounded import inside, read_bounded, resolved_in
 from codedata.code.entities import (
     SourceFile,
@@ -35,7 +34,7 @@ from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Derived, Store, digest
 from codedata.suites.contexts import LANGUAGE, copy_source
-from codedata.suites.environments import labelled, open_environment
+from codedata.suites.environments import JUDGED_BY, labelled, open_environment
 from codedata.texts import toml_of, tomllib
 
 MAX_TEXT = 200_000         # bytes of a project file, a licence or a README
