@@ -2,17 +2,17 @@
 """Make terminal tasks with agents, and check them: each is solved by its own solution, not solved
 already, and hard to cheat.
 
-`agents`: seeds to drafts, drafts to datapoints, these to reviewed ones, which move to task/; goes
-on at will. `validate`: ten checks in fresh containers; what was edited in task/ is proven again.
-`calibrate`: how often does a model pass? Each again: nothing to do. `tool NAME`: a command of
-agents of any kind, 1 where it is refused. --status without a word: what queue, dp/ and task/ hold.
+`agents`: seeds become drafts, drafts become datapoints, and reviewed datapoints move to task/; it
+can be stopped and goes on. `validate`: ten checks in fresh containers; a datapoint that was edited
+in task/ is proven again. `calibrate`: count how often a model passes. `tool NAME`: a command for
+agents of any kind; it exits with 1 where it is refused. --status alone: queue, dp/ and task/.
 
 reads   the folders of tasks with weighted tests (Task); without a folder those of dp/ and task/
 writes  dp/_checks/<content>.json   DatapointChecks, and a line an attempt in _ledger.jsonl
         task/<id>/proof.json        what was approved or proven again, and a ledger
         dp/_attempts/…              SolverAttempt (calibrate), and a ledger
-        dp/_ledger.jsonl, _trajectories/, _queue.jsonl, _queue.sqlite   what the agents did
-        dp/_seeds/, _ideas/, _drafts/, _staging/, dp/<id>/, task/<id>/   what they make
+        dp/_ledger.jsonl, _trajectories/, _queue.jsonl   work of the agents
+        dp/_seeds/, _ideas/, _drafts/, _staging/, dp/<id>/, task/<id>/   its results
         dp/_index.html              all of it as a page
 
   python build_dp.py agents --root runs/mine --seeds samples/seed_tasks --agents builder=4,review=2
@@ -21,7 +21,6 @@ writes  dp/_checks/<content>.json   DatapointChecks, and a line an attempt in _l
   python build_dp.py --root runs/mine tool next --agent a --task-type generate_idea
 """
 import argparse
-import time
 from pathlib import Path
 
 from codedata import cli, config, run_loop
@@ -31,13 +30,12 @@ from codedata.datapoints.contents import HOLDS, complaints, results_of, steps_of
 from codedata.datapoints.folder import folders_in
 from codedata.datapoints.index_page import write_index
 from codedata.datapoints.profiles import PROFILES
-from codedata.datapoints.workers import hand_over_status, parse_agents, run_agents
+from codedata.datapoints.workers import parse_agents, run_agents, show_status
 from codedata.layouts import to_json
 from codedata.progress import plural, say
 from codedata.records import SolverAttempt
 from codedata.sandbox.factory import SandboxFactory
 
-PAUSE_S = 3.0
 NEXT = ("build_dp.py calibrate", "export.py --formats harbor,terminal-bench")
 NOT_OF_AGENTS = ("workers", "only", "force", "refresh", "shard", "prune", "compact")
 
@@ -52,7 +50,7 @@ def main(argv=None) -> int:
         return run_tool(config.load(args), rest[1:])
     parser = cli.parser(__doc__, "sandbox", "dp")
     parser.add_argument("word", choices=["agents", "validate", "calibrate"], nargs="?",
-                        metavar="agents|validate|calibrate|tool", help="what is done")
+                        metavar="agents|validate|calibrate|tool", help="the work to do")
     parser.add_argument("paths", nargs="*", metavar="PATH",
                         help="folders of datapoints; of calibrate their ids")
     flags = parser.add_argument_group("flags of build_dp.py")
@@ -73,14 +71,10 @@ def main(argv=None) -> int:
         parser.error(f"--{given[0]} does not go with agents: --agents says how many there are")
     settings = cli.with_container_workers(config.load(args), args)
     options = cli.reap_first(args, settings, cli.options(args))
-    if args.word == "agents" and args.status and hand_over_status(settings.root):
-        return 0
-    if not args.word or (args.status and args.word == "agents"):
-        if not args.status:
-            parser.error("agents, validate, calibrate or tool, or --status")
-        while not run_tool(settings, ["status"]) and args.watch:
-            time.sleep(PAUSE_S)
-        return 0
+    if args.status and args.word in (None, "agents"):
+        return show_status(settings, args.word, args.watch)
+    if not args.word:
+        parser.error("agents, validate, calibrate or tool, or --status")
     if args.word == "agents":
         n_agents = args.agents or parse_agents("idea=1,builder=1,review=1")
         return run_agents(settings, options, n_agents, args.seeds and Path(args.seeds))
@@ -99,19 +93,19 @@ def validate(args, settings, options) -> int:
     steps = steps_of(settings, given, options.selection.force,
                      lambda models: SandboxFactory(settings, models.stop, args.keep_images))
     code = run_loop.run_steps(steps, settings, options, HOLDS)
-    given = given or folders_in(root, [])
     if options.read_only:
         return code
-    found = results_of(root, given, args.profile or "")
-    for line in (*complaints(found), *(() if options.quiet else write_index(root, given))):
+    given = given or folders_in(root, [])
+    rows = results_of(root, given, args.profile or "")
+    for line in (*complaints(rows), *(() if options.quiet else write_index(root, given))):
         say(line)
-    n_ok = sum(one["ok"] for one in found)
-    say(f"      {n_ok} of {plural(len(found), 'datapoint')} pass every check")
+    n_ok = sum(row["ok"] for row in rows)
+    say(f"      {n_ok} of {plural(len(rows), 'datapoint')} pass every check")
     for then in NEXT if n_ok and not args.paths and not options.quiet else ():
         say(f"      next:  {options.command(then)}")
     if args.json:
-        print(to_json(found).decode(), end="")
-    return code or int(n_ok < len(found))
+        print(to_json(rows).decode(), end="")
+    return code or int(n_ok < len(rows))
 
 
 if __name__ == "__main__":

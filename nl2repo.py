@@ -26,16 +26,17 @@ writes  coverage/, analysis/               as analyze.py
   python nl2repo.py --root runs/mine --only toolz --steps doc   # after an edit in _docs/
 """
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from codedata import cli, config, records, run_loop
 from codedata.analysis.analyse import Analyser
 from codedata.analysis.measure import Measurer
-from codedata.nl2repo.communities import Relater
+from codedata.nl2repo.communities import communities_stage
 from codedata.nl2repo.instruct import instruct_stage
 from codedata.nl2repo.prove_strips import StripProver
 from codedata.nl2repo.screen_strips import ScreenedStrips, patches_stage
-from codedata.nl2repo.sources import Describer, Extractor
+from codedata.nl2repo.sources import extract_stage, meta_stage
 from codedata.nl2repo.write_documents import Writer, check_model, document_stage
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
@@ -87,25 +88,23 @@ def steps_of(args, settings: Settings) -> dict:
     def host(models) -> SandboxFactory:
         return SandboxFactory(settings, models.stop, args.keep_images)
 
-    def writer(models) -> Writer:
-        return Writer(settings, models, host(models))
+    def document(step: str, kind: str, models) -> Stage:
+        return Writer(settings, models, host(models)).stage(step, kind, environments())
 
     return {
-        "extract": lambda models: Extractor(settings, host(models)).stage(environments()),
+        "extract": lambda models: extract_stage(settings, host(models), environments()),
         "coverage": lambda models: step_of(Measurer(settings, host(models), args.num_runs).stage(
             environments()), "meta,relationship"),
-        "meta": lambda models: Describer(settings).stage(),
+        "meta": lambda models: meta_stage(settings.root),
         "analysis": lambda models: step_of(Analyser(settings, host(models)).stage(
             environments(), is_static=False), "relationship"),
-        "communities": lambda models: Relater(settings).stage(),
+        "communities": lambda models: communities_stage(settings),
         "screen": lambda models: screen_stage(ScreenedStrips(settings.root), environments(),
                                               host(models)),
         "patches": lambda models: patches_stage(settings),
         "proof": lambda models: StripProver(settings, host(models)).stage(environments()),
-        "doc_part2": lambda models: writer(models).stage(
-            "doc_part2", "function", environments()),
-        "doc_part1": lambda models: writer(models).stage(
-            "doc_part1", "project", environments()),
+        "doc_part2": partial(document, "doc_part2", "function"),
+        "doc_part1": partial(document, "doc_part1", "project"),
         "doc": lambda models: document_stage(settings.root),
         "instruct": lambda models: instruct_stage(settings.root)}
 

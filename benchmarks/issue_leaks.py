@@ -17,7 +17,7 @@ sys.path.insert(0, str(REPO))   # codedata is not installed
 
 from codedata.bugs.instances import ProvenBug  # noqa: E402
 from codedata.bugs.issue_checks import Hidden  # noqa: E402
-from codedata.bugs.issue_report import Ran, Reproduction, facts_in  # noqa: E402
+from codedata.bugs.issue_report import Reproduction, ReproductionRun, facts_in  # noqa: E402
 
 
 def main() -> None:
@@ -49,8 +49,8 @@ def record(bug: dict) -> ProvenBug:
 
 def reproduction(bug: dict) -> Reproduction:
     outputs = bug["outputs"]
-    return Reproduction(**bug["reproduction"], bugged=Ran(**outputs["bugged"]),
-                        fixed=Ran(**outputs["fixed"]))
+    return Reproduction(**bug["reproduction"], bugged=ReproductionRun(**outputs["bugged"]),
+                        fixed=ReproductionRun(**outputs["fixed"]))
 
 
 def figures(rows: list[dict], kind: str) -> dict:

@@ -59,14 +59,6 @@ def regular_descriptor(path: Path | str, flags: int) -> int:
     return descriptor
 
 
-def check_regular(path: Path | str) -> None:
-    """Raise OSError (EINVAL) where a link, or another thing that is no regular file, stands at a
-    path that a library opens by itself. Nothing may stand there."""
-    with suppress(FileNotFoundError):
-        if not stat.S_ISREG(os.lstat(path).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", str(path))
-
-
 def read_bounded(path: Path | str, max_bytes: int = MAX_RECORD_BYTES) -> bytes:
     """Return a regular file's content. OSError (EFBIG) where it is larger than `max_bytes`."""
     with open_regular(path) as file:

@@ -1,9 +1,9 @@
 """Put files and folders in place whole, and read items: the bytes of a store.
 
 An item is a file: one JSON object, sorted and indented, so that an edit is a one-line diff (.json);
-or, for a class with `lines`, one line for each entry of that field, which grows line by line
-(.jsonl). For a class with `places` it is a folder, in which each field is a named file or folder.
-`Folder` puts a folder of files in place in one step, which is built under _tmp/.
+or, for a class with `lines`, one line for each entry of that field (.jsonl). For a class with
+`places` it is a folder, in which each field is a named file or folder. `Folder` builds a folder of
+files under _tmp/ and puts it in place in one step.
 
 Files are written to a temporary name in the same directory, flushed and renamed; folders are
 exchanged. So a kill leaves the old item or the new one.
@@ -66,9 +66,8 @@ def finish(steps: Generator):
 
 
 def writing(path: Path | str, data: bytes) -> Generator[None, None, os.stat_result]:
-    """Do write_atomic() in two steps: the first one has begun to put the bytes on disk, so that of
-    many files that are started before one is ended the disk waits for all at once.
-    """
+    """Do write_atomic() in two steps. After the first the disk has begun to write: of many files
+    that are begun before the first is finished, it writes all at once."""
     tmp = f"{os.path.dirname(path)}/_tmp.{RUN}.{next(_n_files)}"
     try:
         fd = making_folders(partial(os.open, mode=0o666), tmp,
@@ -108,7 +107,7 @@ def list_items(directory: Path, suffix: str, broken: list[BrokenRecord]) -> Iter
             yield sys.intern(name), entry.stat()
         except OSError as e:
             broken.append(BrokenRecord(f"cannot be read: {e.strerror}.", entry.path,
-                                       "Mend or delete it."))
+                                       "Correct or delete it."))
 
 
 class Listing(NamedTuple):
@@ -120,14 +119,15 @@ class Listing(NamedTuple):
 
 def listing(folder: Path) -> Listing:
     """Return the listing of all files below a folder, links not followed."""
-    found, n_bytes = [], 0
+    files: list[tuple] = []
+    n_bytes = 0
     for at, _, names in os.walk(folder):
         for name in names:
             path = os.path.join(at, name)
             stat = os.lstat(path)
             n_bytes += stat.st_size
-            found.append((os.path.relpath(path, folder), stat.st_size, stat.st_mtime_ns))
-    hasher = hashlib.blake2b(repr(sorted(found)).encode(errors="replace"), digest_size=7)
+            files.append((os.path.relpath(path, folder), stat.st_size, stat.st_mtime_ns))
+    hasher = hashlib.blake2b(repr(sorted(files)).encode(errors="replace"), digest_size=7)
     return Listing(n_bytes, int.from_bytes(hasher.digest(), "big"))
 
 
@@ -149,17 +149,17 @@ def list_folders(directory: Path, broken: list[BrokenRecord]) -> Iterator[tuple]
             broken.append(BrokenRecord("has a name that is refused.", entry.path, NAMES))
         else:
             try:
-                found = listing(Path(entry.path))
+                listed = listing(Path(entry.path))
             except RecursionError:   # of os.walk(), before Python 3.12
                 broken.append(BrokenRecord("has folders in folders without end.", entry.path,
                                            "Take them out."))
                 continue
-            yield sys.intern(entry.name), found
+            yield sys.intern(entry.name), listed
 
 
 def load_folder(folder: Path, places: dict[str, str]) -> dict:
-    """Return {instance_id, field: value} of an item's folder. A text that is not there is None, a
-    folder that is not there has no files.
+    """Return {instance_id, field: value} of an item's folder. A missing text is None, a missing
+    folder has no files.
 
     Raise BrokenRecord if a file cannot be read, is a link, or there is too much.
     """
@@ -170,7 +170,7 @@ def load_folder(folder: Path, places: dict[str, str]) -> dict:
         try:
             data[field] = load_files(path, n_left) if place.endswith("/") else _load_part(path)
         except (ValueError, RecursionError, OSError) as e:
-            raise BrokenRecord(f"is not readable: {e}", str(path), "Mend that file.") from e
+            raise BrokenRecord(f"is not readable: {e}", str(path), "Correct that file.") from e
     return data
 
 
@@ -188,9 +188,9 @@ def _load_part(path: Path):
 
 
 def load_files(folder: Path, n_left: list[int] | None = None) -> Files:
-    """Return {relative path: Path} of the files below a folder. Raise ValueError for what no
-    archive of it could hold, or is too much; `n_left` are files and bytes."""
-    found: Files = {}
+    """Return {relative path: Path} of the files below a folder. Raise ValueError for a link, and
+    for more files and bytes than `n_left`."""
+    files: Files = {}
     n_left = n_left or [MAX_FILES, MAX_FOLDER_BYTES]
     if folder.is_symlink():
         raise ValueError("it is a link")
@@ -207,8 +207,8 @@ def load_files(folder: Path, n_left: list[int] | None = None) -> Files:
                 raise ValueError(f"{name[:200]!r} is too large, or one file too many: at most "
                                  f"{MAX_FILES:,} files with {MAX_FOLDER_BYTES:,} bytes, "
                                  f"{MAX_FILE_BYTES:,} each")
-            found[name] = path
-    return found
+            files[name] = path
+    return files
 
 
 def content_of(file: bytes | Path) -> bytes:
@@ -230,9 +230,9 @@ def files_digest(files: Files) -> str:
 
 def writing_folder(place: Path, values: dict, within: str
                    ) -> Generator[None, None, os.stat_result | Listing]:
-    """Put values in their places in an item's folder: the first step has built it in
-    _tmp/<within>/, the second puts it in place in one exchange. What else is there stays as it is
-    by then. A value that is None is removed."""
+    """Write values to their places in an item's folder. The first step builds it in _tmp/<within>/,
+    the second puts it in place in one exchange, with all else that is in the folder by then. A
+    place whose value is None is removed."""
     built = place.parent / NEW / within / place.name
     try:
         before = _build(built, place, values)
@@ -247,7 +247,7 @@ def writing_folder(place: Path, values: dict, within: str
 
 
 def _build(built: Path, place: Path, values: dict) -> Listing | None:
-    """Build an item's folder anew; return the listing of the one that it was made of."""
+    """Build an item's folder; return the listing of the present one, None where there is none."""
     shutil.rmtree(built, ignore_errors=True)
     before = None
     if place.exists():
@@ -304,13 +304,12 @@ def load(path: Path, lines: str = ""):
         raise BrokenRecord("is gone.", str(path), "It was there a moment ago: run again.") from e
     except (ValueError, LookupError, TypeError, RecursionError, OSError) as e:
         raise BrokenRecord(f"is not readable {kind}: {e}", str(path),
-                           "Mend it, or delete it and run again.") from e
+                           "Correct it, or delete it and run again.") from e
 
 
 def set_aside(path: Path, keep: bool = True) -> Path:
     """Copy a file or folder to _replaced/ beside it: NAME.1.json, NAME.2.json, …; return the copy.
-    Not to `keep` a folder moves it there in one step.
-    """
+    Without `keep` it is moved there."""
     suffix = "" if path.is_dir() else path.suffix
     aside = path.parent / "_replaced"
     aside.mkdir(exist_ok=True)

@@ -13,7 +13,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar, TypedDict
@@ -876,6 +876,7 @@ class DatapointChecks:
     review: list[str]        # what a reviewer should look at
     seconds: Seconds
     engine_s: Seconds        # of these, in calls of the engine
+    runs: list[Object] = field(default_factory=list)   # {of, reward, seconds}; earlier releases: []
 
 
 @dataclass(frozen=True)
@@ -1174,7 +1175,7 @@ _CHECKS |= {kind.__name__: _has({name: (" is missing" if kind.__total__ else "",
                          QueueTask, QueueData)}
 _CHECKS["QueueLine"] = _has({
     **_texts("event", "detail"), "at": (" is missing", _CHECKS["UnixTime"]),
-    "task": (" is missing", _CHECKS["QueueTask"])})
+    "task": (" is missing", _CHECKS["QueueTask"]), "data": ("", _CHECKS["QueueData"])})
 
 # folders of a root that hold records: "answer", "variants"
 DIRECTORIES = sorted({kind.directory.partition("/")[0] for kind in list(globals().values())

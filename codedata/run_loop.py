@@ -484,19 +484,55 @@ class Journal:
     def _noting(self, attempt: Attempt, state: str, **line) -> Iterator[dict]:
         """Give the ledger line with the calls that it pays for; once it is written, count them."""
         calls = attempt.calls
-        paid = calls.to_count()
-        costs = [call["cost_usd"] for call in paid]
-        yield {"stage": self.stage.name, "item": attempt.item.name, "state": state, "calls": paid,
-               "cost_usd": None if None in costs else round(sum(costs), 8),
-               "seconds": round(time.monotonic() - attempt.started, 3),
-               "cut": "; ".join(calls.cuts), **line}
+        line = {**attempt_line(self.stage.name, attempt.item.name, state, calls, attempt.started),
+                "cut": "; ".join(calls.cuts), **line}
+        yield line
         if calls.directory:
             calls.finish(made=state != "failed")
         with self.lock:
-            self.totals.add(paid, calls)
+            self.totals.add(line["calls"], calls)
+
+
+def attempt_line(stage: str, item: str, state: str, calls: ReplyLog, started: float) -> dict:
+    """Return the ledger line of an attempt, with the calls that it pays for."""
+    paid = calls.to_count()
+    costs = [call["cost_usd"] for call in paid]
+    return {"stage": stage, "item": item, "state": state, "calls": paid,
+            "cost_usd": None if None in costs else round(sum(costs), 8),
+            "seconds": round(time.monotonic() - started, 3)}
 
 
 # all items ---------------------------------------------------------------------------------------
+
+class WorkerPool:
+    """Run workers in threads, and hold why they were stopped."""
+
+    def __init__(self, models: Models):
+        self.stop_reason: Trouble | None = None
+        self._stopped = models.stop
+        self._lock = threading.Lock()
+
+    def stop(self, reason: Trouble) -> None:
+        """Start no new calls. The first reason is reported; it replaces an interruption."""
+        with self._lock:
+            if self.stop_reason is None or isinstance(self.stop_reason, Interrupted):
+                self.stop_reason = reason
+        self._stopped.set()
+
+    def run(self, workers: Iterable[Callable[[], None]], show: Callable[[], None]) -> None:
+        """Run each worker in a thread of its own, and call show() every now and then, till all have
+        ended."""
+        threads = []
+        try:
+            for worker in workers:
+                threads.append(start_thread(worker))
+        except RunStopped as e:   # those that did start finish what is in flight
+            self.stop(e)
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(0.1)
+                show()
+
 
 class _Run:
     """One run over the items of a plan: workers, failures, the reason why it stopped."""
@@ -507,7 +543,7 @@ class _Run:
         self.models, self.options = models, options
         self.totals = RunTotals()
         self.journal = Journal(stage, states, self.totals)
-        self.stop_reason: Trouble | None = None
+        self.pool = WorkerPool(models)
         self.interrupted = False
         self.is_last_round = not (stage.writes.parts and stage.writes.parts.worthwhile)
         self.again: list[Item] = []     # of outputs in parts: items for a second round
@@ -546,13 +582,14 @@ class _Run:
         self._print_summary(lines, n_left, is_unfinished)
         if self.interrupted:
             return 130
-        return self.stop_reason.exit_code if self.stop_reason else int(is_unfinished)
+        reason = self.pool.stop_reason
+        return reason.exit_code if reason else int(is_unfinished)
 
     def _finish(self) -> list[str]:
         try:
             return self.stage.finish()
         except Trouble as e:
-            self._stop(e)
+            self.pool.stop(e)
             return []
 
     def _round(self, todo: list[Item], n_workers: int) -> None:
@@ -568,19 +605,13 @@ class _Run:
                     return
                 self._one(item)
 
-        threads = []
-        try:
-            for _ in range(min(n_workers, len(todo))):
-                threads.append(start_thread(work))
-        except RunStopped as e:   # those that did start finish what is in flight
-            self._stop(e)
-        for thread in threads:
-            while thread.is_alive():
-                thread.join(0.1)
-                in_flight = dict(self.in_flight)
-                steps = {name: attempt.step for name, attempt in in_flight.items()}
-                n_replies = sum(len(attempt.calls.unbilled) for attempt in in_flight.values())
-                self.bar.update(self.totals, len(in_flight), steps, n_replies)
+        self.pool.run([work] * min(n_workers, len(todo)), self._show)
+
+    def _show(self) -> None:
+        in_flight = dict(self.in_flight)
+        steps = {name: attempt.step for name, attempt in in_flight.items()}
+        n_replies = sum(len(attempt.calls.unbilled) for attempt in in_flight.values())
+        self.bar.update(self.totals, len(in_flight), steps, n_replies)
 
     def _one(self, item: Item) -> None:
         """Make one item, and put on disk what has gathered, unless other threads are at that."""
@@ -607,7 +638,7 @@ class _Run:
         try:
             self.journal.write(attempt.line for attempt in group)
         except RunStopped as e:
-            self._stop(e)
+            self.pool.stop(e)
             return
         for attempt in group:
             if self._try(attempt, _do_step):
@@ -627,12 +658,12 @@ class _Run:
             self._fail(attempt, e)
         except Trouble as e:   # RunStopped, and what no other item would be spared
             self.unfinished.append(attempt.item.name)
-            self._stop(e)
+            self.pool.stop(e)
         except Exception as e:
             if isinstance(e, OSError) and e.errno in NO_ROOM:
                 self.unfinished.append(attempt.item.name)
                 place = f"{self.journal.store.into} or {tempfile.gettempdir()}"
-                self._stop(disk_trouble(e, e.filename or place))
+                self.pool.stop(disk_trouble(e, e.filename or place))
             else:   # a bug of ours: its traceback is welcome, the other items go on
                 self.bar.say(traceback.format_exc())
                 self._fail(attempt, Trouble(f"{type(e).__name__}: {e}"))
@@ -676,26 +707,19 @@ class _Run:
         try:
             self.journal.fail(attempt, error)
         except RunStopped as e:
-            self._stop(e)
+            self.pool.stop(e)
         with self.journal.lock:
             if self.is_last_round:
                 self.totals.failed[item.name] = error
             else:
                 self.again.append(item)
         if self.options.stop_on_error:
-            self._stop(RunStopped(f"{item.name} failed, and --stop-on-error was given.",
+            self.pool.stop(RunStopped(f"{item.name} failed, and --stop-on-error was given.",
                                   todo="Run again to go on."))
-
-    def _stop(self, reason: Trouble) -> None:
-        """Start no new calls. The first reason is reported; it replaces an interruption."""
-        with self.journal.lock:
-            if self.stop_reason is None or isinstance(self.stop_reason, Interrupted):
-                self.stop_reason = reason
-        self.models.stop.set()
 
     def _interrupt(self) -> None:
         self.interrupted = True
-        self._stop(Interrupted())
+        self.pool.stop(Interrupted())
 
     def _at_once(self) -> str:
         """Return what became of the items, for a run that is not waited for."""
@@ -706,8 +730,9 @@ class _Run:
 
     def _print_summary(self, lines: list[str], n_left: int, is_unfinished: bool) -> None:
         totals, quiet = self.totals, self.options.quiet
-        if self.stop_reason is not None and not isinstance(self.stop_reason, Interrupted):
-            say(f"{self.stage.script}: {self.stop_reason}")
+        reason = self.pool.stop_reason
+        if reason is not None and not isinstance(reason, Interrupted):
+            say(f"{self.stage.script}: {reason}")
         if not quiet or totals.failed:
             say(f"{self.stage.label}  {summary_line(totals, len(self.plan.todo), n_left)}")
             todos = dict.fromkeys(e.todo for _, e in totals.failures() if e.todo)
@@ -739,7 +764,7 @@ class _Run:
         elif self.plan.n_beyond_limit:
             n_more = plural(self.plan.n_beyond_limit, "more item")
             yield f"      {n_more} to do: {command(script, same=True, without=ONCE)}"
-        is_done = self.totals.finished > len(self.totals.failed) and self.stop_reason is None
+        is_done = self.totals.finished > len(self.totals.failed) and self.pool.stop_reason is None
         if is_done and self.stage.writes.store.names():
             for then in filter(None, self.stage.then.split("; ")):
                 is_own = then.split()[0] == script   # a later step of this script

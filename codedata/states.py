@@ -1,4 +1,4 @@
-"""The state table: what every item of a stage is, and whether a run makes it again.
+"""Find the state of every item of a stage, and whether a run makes it again.
 
 Three digests decide: of the fields that are read now, of those that were read and written last time
 (the ledger), and of what is on disk. A file whose size and mtime are as the ledger says is not
@@ -27,7 +27,7 @@ TO_DO = ("missing", "stale", "forced", "incomplete", "failed")
 
 @dataclass(frozen=True)
 class Selection:
-    """Say which items a run is about, and which of them it makes again."""
+    """Select the items of a run, and those that it makes again."""
 
     only: str = ""                           # a glob of names or instance ids; "": all
     shard: tuple[int, int] | None = None     # (i, n): the items whose name's hash mod n is i
@@ -62,25 +62,25 @@ class Reads:
     command: str = ""              # of a joined store: what makes it, if not `made_by`'s script
 
     def parents(self, name: str) -> list[str]:
-        """Return the items that a derived one, <item>.<part>, was made of, and those that these
-        were; none for any other."""
+        """Return the names of the items that a derived one, <item>.<part>, comes from; [] for any
+        other."""
         if not getattr(self.store, "derived", False):
             return []
         return [name[:i] for i, char in enumerate(name) if char == "."]
 
     @property
     def place(self) -> str:
-        """Return where the records are, as a person knows it: a directory of the root."""
+        """Return where the records are: a directory of the root."""
         return getattr(self.store, "place", "") or f"{self.store.cls.directory}/"
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Describe an output whose parts come one by one, as the verdicts of the judges in a score.
+    """Describe an output that is made in parts, such as the verdicts of judges in a score.
 
     The item function is called as make(record, …, name, old). `old` is the record on disk if it
-    was made from the same inputs, else None; make() keeps what it can of it. An item that lacks a
-    wanted part is incomplete; it is tried once more at the end of the run, if that is `worthwhile`.
+    was made from the same inputs, else None; make() keeps what it can of it. An item without a
+    wanted part is incomplete; it is tried once more at the end of the run, if `worthwhile`.
     """
 
     wanted: dict[str, str]                       # part: digest of its settings now
@@ -195,7 +195,7 @@ class States:
     def plan(self) -> Plan:
         """Return the state of every item.
 
-        Every record that no script left as it is gets read, so all broken ones are found.
+        Every record that was edited since a script wrote it is read, so all broken ones are named.
         """
         gc.disable()   # millions of small objects come and none goes: a third of the time
         try:
@@ -219,7 +219,7 @@ class States:
                 if not source.covers(name) and self._is_selected(name, self._output_id(name))
                 and self._is_own(name)]
         broken = {str(e): e for store in self._stores for e in store.broken}
-        for text, e in broken.items():   # what two stores read, or an item has said, counts once
+        for text, e in broken.items():   # an error of two stores, or of an item, counts once
             if text not in plan.broken:
                 plan.add_broken(e, e.where)
         n = len(plan.todo)
@@ -234,7 +234,8 @@ class States:
         return not store.kind or (self.stage, name) in store.ledger.succeeded
 
     def _is_selected(self, name: str, instance_id: str) -> bool:
-        """Return whether --only takes an item, one that it was derived from, or one that is."""
+        """Return whether --only takes an item, an item that it comes from, or one that comes from
+        it."""
         reads = self.reads
         return self.selection.matches(name, instance_id, *reads.parents(name),
                                       *reads.leads_to(name))
@@ -284,8 +285,8 @@ class States:
         return ""
 
     def _without(self, joined: Reads, name: str, facts: FileState) -> Item | None:
-        """Return an item that lacks the record which another stage makes for it, or whose record is
-        of another commit; None of one that can be made."""
+        """Return an item that waits for a joined record: it is missing, or of another commit. None
+        for an item that can be made."""
         if joined.optional:
             return None
         if facts.instance_id in joined.store:
@@ -313,19 +314,19 @@ class States:
         """
         if facts.instance_id not in joined.store:
             return False
-        there = joined.store.facts(facts.instance_id).digests if joined.same else NOTHING
-        return there.get(joined.same) == facts.digests.get(joined.same)
+        digests = joined.store.facts(facts.instance_id).digests if joined.same else NOTHING
+        return digests.get(joined.same) == facts.digests.get(joined.same)
 
     # the three digests ---------------------------------------------------------------------------
 
     def _compared(self, name: str, facts: FileState) -> Item:
         """Return an item with the state that the three digests give it."""
-        there = self._complete_output(name)
+        output = self._complete_output(name)
         item = Item(name, facts.instance_id, "missing")
-        if there is None:
+        if output is None:
             return item
         made = self.writes.store.ledger.succeeded.get((self.stage, name))
-        self._compare_digests(item, facts, there, made)
+        self._compare_digests(item, facts, output, made)
         if item.state != "stale" or item.copies_only:
             item.same_inputs = item.counts = True
             if self.writes.parts and item.state != "edited":
@@ -338,11 +339,11 @@ class States:
         writes = self.writes
         if name not in writes.store:
             return None
-        there = writes.store.facts(name)
+        output = writes.store.facts(name)
         needed = set(writes.fields).difference(writes.copies, writes.optional)
-        return there if needed <= there.digests.keys() else None
+        return output if needed <= output.digests.keys() else None
 
-    def _compare_digests(self, item: Item, facts: FileState, there: FileState,
+    def _compare_digests(self, item: Item, facts: FileState, output: FileState,
                          made: LastAttempt | None) -> None:
         """Compare what is read and what is on disk with the ledger's last line, if there is one.
 
@@ -350,9 +351,9 @@ class States:
         to write: between rename and ledger line that is what is on disk.
         """
         read, parts = self.read_of(facts), self.writes.parts
-        if made and all(there.digests.get(f) == made.wrote.get(f) for f in self.writes.fields):
+        if made and all(output.digests.get(f) == made.wrote.get(f) for f in self.writes.fields):
             item.state, made_read = "done", made.read
-        elif intent := self._intent(item.name, there):
+        elif intent := self._intent(item.name, output):
             item.state, item.adoption, made_read = "adopted", intent, intent["read"]
         elif made:
             item.state, made_read = "edited", made.read
@@ -365,7 +366,7 @@ class States:
         is_stale = bool(self.reads.fields) and made_read != read and (
             len(self.joined) < 2 or made_read != self.read_before(facts))
         copies_only = not is_stale and any(
-            f in facts.digests and there.digests.get(f) != facts.digests[f]
+            f in facts.digests and output.digests.get(f) != facts.digests[f]
             for f in self.writes.copies)
         if item.state == "edited":
             item.stale_too = is_stale or copies_only
@@ -377,15 +378,15 @@ class States:
         parts = self.writes.parts
         # otherwise the ledger does not speak of what is on disk
         is_noted = made is not None and item.state != "adopted"
-        there = dict(made.parts) if is_noted else parts.of(self.writes.store.read(item.name))
+        present = dict(made.parts) if is_noted else parts.of(self.writes.store.read(item.name))
         others = {part for part, settings in parts.wanted.items()
-                  if there.get(part, settings) not in ("", settings)}
+                  if present.get(part, settings) not in ("", settings)}
         item.other_settings = bool(others)
         if self.selection.refresh:
-            there = {part: settings for part, settings in there.items() if part not in others}
-        if not parts.wanted.keys() <= there.keys():
+            present = {part: settings for part, settings in present.items() if part not in others}
+        if not parts.wanted.keys() <= present.keys():
             item.state, item.copies_only = "incomplete", False
-            item.counts = parts.enough(set(there))
+            item.counts = parts.enough(set(present))
         elif is_noted and made.view and made.view != parts.view:
             item.state, item.copies_only = "stale", True
 
@@ -395,10 +396,10 @@ class States:
             if self.selection.refresh and item.state in ("done", "stale", "incomplete"):
                 _force(item)
 
-    # what earlier attempts came to ---------------------------------------------------------------
+    # earlier attempts ----------------------------------------------------------------------------
 
     def _apply_attempts(self, item: Item, facts: FileState) -> None:
-        """Take into account that the last attempt failed, or that a rule excluded the item."""
+        """Apply the last attempt: it failed, or a rule excluded the item."""
         ledger, key = self.writes.store.ledger, (self.stage, item.name)
         failed, excluded = ledger.failed.get(key), ledger.excluded.get(key)
         if (item.state == "adopted" or (failed and item.state == "done")) and (
@@ -421,13 +422,13 @@ class States:
                              "parts": dict(made.parts), "view": made.view}
 
     def _fault(self, item: Item) -> str:
-        """Return why the record on disk says itself that its making failed, or ""."""
+        """Return the failure that the record on disk states itself, or ""."""
         if not self.writes.fault or self.writes.parts:
             return ""
         return self.writes.fault(self.writes.store.read(item.name))
 
     def _leave_out(self, item: Item) -> None:
-        """Exclude what a rule of the input leaves out; what has been made stays as it is."""
+        """Exclude an item that a rule of the input leaves out; an output on disk stays."""
         if item.state not in TO_DO or item.copies_only or not self.reads.leaves_out:
             return
         if rule := self.reads.leaves_out(item.instance_id):
@@ -460,7 +461,7 @@ class States:
     def read_digest(self, digests: dict, *joined: dict) -> str:
         """Return one digest of the fields that are read, with those of the joined records."""
         return read_digest(digests, self.reads.fields, *(
-            (there, one.fields) for there, one in zip(joined, self.joined, strict=False)))
+            (others, one.fields) for others, one in zip(joined, self.joined, strict=False)))
 
     def inputs(self, name: str) -> list:
         """Return the item's record and its joined records; None for one that is not there, or is of
@@ -481,13 +482,13 @@ class States:
         return ReplyLog(store.directory(item), self.stage, item, store.ledger,
                         tuple(store.directories), in_parts, self.spares)
 
-    def _intent(self, name: str, there: FileState) -> dict | None:
+    def _intent(self, name: str, output: FileState) -> dict | None:
         """Return what a killed run was about to write, if that is what is on disk."""
         try:
             intent = self.replies(name).intent
         except ItemFailed as e:
             raise BrokenRecord(e.what, e.where, e.todo) from e
-        if not intent or any(there.digests.get(f) != d for f, d in intent["wrote"].items()):
+        if not intent or any(output.digests.get(f) != d for f, d in intent["wrote"].items()):
             return None
         return {"settings": "", **{field: intent[field] for field in INTENT if field in intent}}
 
@@ -504,7 +505,7 @@ def read_digest(digests: dict, fields: Iterable[str],
                 *joined: tuple[dict, Iterable[str]]) -> str:
     """Return one digest of the fields that an output is made from, "" for one that is not there.
     `joined` are further records' digests, each with the fields that count."""
-    texts = [there.get(f, "") for there, names in ((digests, fields), *joined) for f in names]
+    texts = [values.get(f, "") for values, names in ((digests, fields), *joined) for f in names]
     return hashlib.blake2b("|".join(texts).encode(), digest_size=8).hexdigest()
 
 

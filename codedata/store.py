@@ -1,4 +1,4 @@
-"""Directories of records: digests by field, and what is known without opening a file.
+"""Read and write directories of records, with digests by field; unchanged files are not opened.
 
 `Store` holds one item a file, over all shards of a directory; layouts.py says how an item lies on
 disk. `Lists` reads files that each hold a list of records (prompt/). `Derived` holds records
@@ -52,22 +52,23 @@ def digest(value) -> str:
 
 
 def digests_of(record) -> dict[str, str]:
-    """Return {field: digest} of a record. A text that is null is not there yet, a number may be."""
+    """Return {field: digest} of a record, without fields that are null. A null number counts: it is
+    a value."""
     return {f.name: layouts.files_digest(value) if f.type == FILES else digest(value)
             for f in fields(type(record))
             if (value := getattr(record, f.name)) is not None or f.type == NULLABLE}
 
 
 def facts_of(record) -> FileState:
-    """Return the digests of a record that is in no file of its own."""
+    """Return the digests of a record that has no file of its own."""
     return FileState(record.instance_id, digests_of(record))
 
 
 class Store:
     """Hold a directory of items. New ones go to `into` (a directory's name), old ones stay.
 
-    Of tasks, which several makers put into one directory, those of a `kind`; "": all. Names that
-    `only` does not take are others' items; those of `derived` ones are <item>.<part>.
+    Several makers put tasks into one directory: a store holds those of its `kind`, or all for "".
+    Names that `only` refuses are items of other stores. Names of `derived` items are <item>.<part>.
     """
 
     def __init__(self, root: Path, cls, into: str | None = None, kind: str = "",
@@ -91,7 +92,7 @@ class Store:
         self._lock = threading.Lock()
 
     def open(self) -> Store:
-        """List what is there. Call it once, after the directory's lock is taken."""
+        """List the items. Call it once, after the directory's lock is taken."""
         directories = self.directories
         if getattr(self.cls, "sharded", False):
             directories = shards_of(directories[0])
@@ -114,7 +115,7 @@ class Store:
         return self
 
     def _of_no_kind(self) -> Iterable[BrokenRecord]:
-        """Yield why the kind of an item cannot be read: it may be one of this store's."""
+        """Yield the faults of items whose kind cannot be read: they may be this store's."""
         config = {"config": self.places["config"]}
         for name in filter(self._only, self._at):
             if not self._is_own(name) and not self._kinds[name]:
@@ -134,7 +135,7 @@ class Store:
         return sorted((name for name in own if not self.kind or self._is_own(name)), key=natural)
 
     def _is_own(self, name: str) -> bool:
-        """Return whether an item is of the store's kind, as far as that can be read."""
+        """Return whether an item is of the store's kind; False if that cannot be read."""
         if name not in self._kinds:
             if self.as_left(name) and "kind" in self.ledger.known[name].digests:
                 same = self.ledger.known[name].digests["kind"] == digest(self.kind)
@@ -147,13 +148,13 @@ class Store:
         return name in self._at
 
     def covers(self, name: str) -> bool:
-        """Return whether `name` is there, readable or not, or others': its outputs are no orphans.
-        """
+        """Return whether there is an item `name`, readable or not, or it would be another store's:
+        outputs of that name are no orphans."""
         return name in self._at or not self._only(name)
 
     def path(self, name: str) -> Path:
-        """Return where an item is, or where a new one goes. BrokenRecord where that is outside of
-        its directory, as for a link."""
+        """Return where an item is, or where a new one goes. Raise BrokenRecord where that is
+        outside of its directory, as for a link."""
         return inside(self.directory(name), f"{name}{self.suffix}")
 
     def directory(self, name: str) -> Path:
@@ -165,12 +166,12 @@ class Store:
         self.ledger.append(self.directory(name), {"item": name, **line})
 
     def failed(self, stage: str, name: str):
-        """Return the stage's last attempt if it failed and nobody mended the record since."""
+        """Return the stage's last attempt if it failed and nobody has edited the record since."""
         failed = self.ledger.failed.get((stage, name))
         made = self.ledger.succeeded.get((stage, name))
         if failed and name in self._at:
-            there = self.facts(name).digests
-            if made is None or any(there.get(f) != d for f, d in made.wrote.items()):
+            now = self.facts(name).digests
+            if made is None or any(now.get(f) != d for f, d in made.wrote.items()):
                 return None
         return failed
 
@@ -202,10 +203,11 @@ class Store:
             try:
                 to_json(data)   # what a person added must be such that it can be written again
             except TypeError as e:
-                raise BrokenRecord(f"cannot be written again: {e}.", path, "Mend that text.") from e
+                raise BrokenRecord(f"cannot be written again: {e}.", path,
+                                   "Correct that text.") from e
         if getattr(self.cls, "named_by_id", False) and record.instance_id != name:
             raise BrokenRecord(f"is the record of {record.instance_id!r}.", path,
-                               "Rename the file, or mend its instance_id.")
+                               "Rename the file, or correct its instance_id.")
         return record
 
     def _load(self, path: Path) -> dict:
@@ -220,11 +222,11 @@ class Store:
 
     def putting(self, name: str, record, owned: tuple[str, ...], keep_edits: bool = True,
                 about_to_write=None) -> Generator:
-        """Write the `owned` fields of `record`; the rest of a file that is there stays as it is.
+        """Write the `owned` fields of `record`; other fields of an existing file stay.
 
         Return what is on disk then, and the external edits of other fields (see external_edits).
-        Raise ItemFailed if an owned field was edited since this store looked. The steps are those
-        of layouts.writing(); right before the second, about_to_write({field: digest}) is called.
+        Raise ItemFailed if an owned field was edited since open(). The steps are those of
+        layouts.writing(); before the second, about_to_write({field: digest}) is called.
         """
         path = self._place(name)
         is_there = os.path.exists(path)
@@ -275,11 +277,11 @@ class Store:
     def _to_bytes(self, path: Path, data: dict) -> bytes:
         if self.lines:
             return b"".join(map(to_line, data[self.lines]))
-        mine = {f.name for f in fields(self.cls)}
-        if mine >= data.keys():
+        own = {f.name for f in fields(self.cls)}
+        if own >= data.keys():
             return to_json(data)
         # what a person added stays to the letter: orjson rounds long numbers
-        data = {**json.loads(read_bounded(path)), **{f: data[f] for f in mine & data.keys()}}
+        data = {**json.loads(read_bounded(path)), **{f: data[f] for f in own & data.keys()}}
         return (json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
     def external_edits(self, name: str, digests: dict[str, str], owned) -> dict[str, str]:
@@ -316,15 +318,15 @@ class Store:
 
 @dataclasses.dataclass(eq=False)
 class Derived:
-    """Hold records that are made of other stores' ones: of each item of `source` those that
-    make(its name, its record) gives by name. An item of which it raises BrokenRecord is broken, and
-    every name that may be of it is covered; of a single name it may give the BrokenRecord.
+    """Hold records that are made of those of other stores: of each item of `source` the records
+    that make(its name, its record) returns by name. If make() raises BrokenRecord, the item is
+    broken, and all names that may be of it are covered; it may return one for a single name.
 
-    `source` is a store, or a function that gives the Readers of its items. The stores of
-    `joined` are opened before. Where `names_of` gives the names of an item, it is not read for
-    them, and its facts are theirs. `facts_of` gives those of a record; choose({name: facts}) says
-    which names there are, in which order. Names that `keeps` takes are covered whatever is there.
-    The names are <item>.<part>, unless the records are not `derived` in that sense.
+    `source` is a store, or a function that returns the Readers of its items. The stores in `joined`
+    are opened before. With `names_of`, items are not read for the names of their records, whose
+    facts are those of the item. `facts_of` returns the facts of a record; choose({name: facts}) the
+    names to work on, in order. Names that `keeps` takes are always covered. Names are
+    <item>.<part>; `derived` is False where they are not.
     """
 
     KEPT_ITEMS = 2   # of which the records are kept: workers go through the items in order
@@ -623,12 +625,12 @@ def lock(directory: Path, shard: tuple[int, int] | None, who: str, kind: str = "
             for path in sorted(directory.glob("_lock.*")):
                 if path.name == name or _shares_items(path.name, kind, shard):
                     _refuse_held(path)
-            mine = _open_lock(directory / name)
-            fcntl.flock(mine, fcntl.LOCK_EX)
-        mine.truncate(0)
-        mine.write(f"{who} (process {os.getpid()} on {socket.gethostname()})\n")
-        mine.flush()
-        return mine
+            held = _open_lock(directory / name)
+            fcntl.flock(held, fcntl.LOCK_EX)
+        held.truncate(0)
+        held.write(f"{who} (process {os.getpid()} on {socket.gethostname()})\n")
+        held.flush()
+        return held
     except OSError as e:
         what = f"could not be written: {e.strerror or e}."
         raise Trouble(what, str(e.filename or directory), "Make it writable, or make room.") from e

@@ -23,6 +23,7 @@ from codedata.suites.suite import Run
 from codedata.suites.test_results import Case
 from codedata.tasks.eval_script import misread
 from codedata.tasks.grade import Grade
+from codedata.tasks.graded_runs import NotRewarded
 from codedata.tasks.suite_outcomes import check_drift, judged, outcome_of
 from codedata.tasks.tests_folder import READS
 
@@ -111,8 +112,9 @@ def of_datapoint(line: dict) -> dict:
         validate.check_collected(untouched, tests)
         validate.check_fails_first(untouched, tests)
         for n, grade in enumerate(solved, 1):
-            validate.check_solved(grade, tests, n)
-    except validate.Failure as e:
+            if grade.reward != 1.0:
+                raise validate.unsolved(NotRewarded(f"run {n}", grade), tests)
+    except validate.CheckFailed as e:
         return {"verdict": "refused", "reason": str(e), "evidence": e.evidence}
     return {"verdict": "good", "reason": "", "evidence": []}
 

@@ -18,7 +18,7 @@ from screened_wren import wren_diff, wren_environment
 from validate_dp import SAMPLES, mutants, mutated, open_host
 
 from codedata.datapoints.folder import read_datapoint, weights_in
-from codedata.datapoints.validate import RUNS, Failure, Validation
+from codedata.datapoints.validate import CheckFailed, Validation
 from codedata.env.verify import Limits, Verifier
 from codedata.errors import Excluded, ItemFailed
 from codedata.sandbox import docker_engine
@@ -150,9 +150,10 @@ def datapoint(scene: dict, folder: Path) -> tuple[dict, dict]:
         try:
             for check in (checks.test_discovery, checks.fail_first, checks.solvable):
                 check()
-        except Failure as e:
+        except CheckFailed as e:
             found = {"verdict": "refused", "reason": str(e), "evidence": e.evidence}
-    grades = [grader.grades[0], *grader.grades[2:2 + RUNS]]   # two checks have the first
+    n_gold = sum(run["of"] == "gold" for run in checks.runs)
+    grades = [grader.grades[0], *grader.grades[2:2 + n_gold]]   # two checks have the first
     line = {"tests": sorted(weights_in(task)), "grades": [
         {"reward": grade.reward, "phases": grade.phases} for grade in grades]}
     return line, found

@@ -17,44 +17,9 @@ from codedata.store import Store, digest, lock
 from codedata.tasks.folder import edited_parts, task_problem, verifier_config
 
 BUG, STRIP = "heron.agent-1.0123abcd", "heron.function.0123abcd"
-TESTS = ("diff --git a/tests/test_wade.py b/tests/test_wade.py\nnew file mode 100644\n"
-         "--- /dev/null\n+++ b/tests/test_wade.py\n@@ -0,0 +1,2 @@\n"
-         "+def test_wade():\n+    assert True\n")
-EVAL = """#!/usr/bin/env bash
-cd /testbed || exit 1
-cat >"$work/patch" <<'END_OF_TESTS'
-{placed}END_OF_TESTS
-cat >"$own/tests.sh" <<'END_OF_TEST_SCRIPT'
-python3 -m pytest --junitxml=/tmp/results/pytest.xml
-END_OF_TEST_SCRIPT
-rm -rf /tmp/results
-"""
-HEALS = "diff --git a/heron.py b/heron.py\n--- a/heron.py\n+++ b/heron.py\n@@ -1 +1 @@\n-1\n+2\n"
-BREAKS = HEALS.replace("-1\n+2", "-2\n+1")
-OF_PROOF = {   # an evaluated record has these
-    "patch": HEALS, "test_patch": TESTS, "FAIL_TO_PASS": ["tests/test_wade.py::test_wade"],
-    "PASS_TO_PASS": [], "eval_script": EVAL.format(placed=TESTS), "base_commit": "b" * 40,
-    "image_name": f"codedata-bug/{BUG}", "created_at": "2024-05-01T00:00:00Z"}
-SHOWN = {"runs": [{"of": "bug", "seconds": 1.5}], "log": "1 failed"}
-OLD_BUG = {
-    **OF_PROOF, "instance_id": BUG, "repo": "birds/heron", "hints_text": "", "version": "",
-    "environment_setup_commit": "a" * 40, "image": OF_PROOF["image_name"],
-    "log_parser": "parse_log_pytest", "eval_type": "pass_and_fail", "bug_patch": BREAKS,
-    "source_commit": "a" * 40, "language": "python", "method": "agent",
-    "symbol": "heron.py::wade", "grade": "subtle", "trajectory": "", "usage": {},
-    "problem_statement": "Herons wade too deep.\n", "reproduction": {"script": "x"}}
-OF_BUG = ("patch", "test_patch", "bug_patch", "FAIL_TO_PASS", "PASS_TO_PASS", "eval_script",
-          "log_parser", "eval_type", "image", "image_name", "base_commit")
+OLD = {path.stem: read_json(path) for path in (REPO / "tests/records_before").glob("*.json")}
 READ_BY_ISSUE = ("base_commit", "patch", "test_patch", "FAIL_TO_PASS", "image_name")
-OF_STRIP = ("patch", "test_patch", "FAIL_TO_PASS", "PASS_TO_PASS", "eval_script", "image_name",
-            "base_commit")
-META = {"status": "approved", "category": "Data Processing", "tags": ["python"],
-        "difficulty": "easy", "languages": ["python"], "lineage": {"seed": "sums"}}
-PARTS = {"prompt.md": "Print the sum.\n", "solution.sh": "echo 3 > total\n",
-         "dockerfile": "FROM codedata-base:bookworm\nWORKDIR /app\nCOPY total.py .\n",
-         "tests.py": "def test_sum():\n    assert open('total').read()\n",
-         "weights.json": '{"test_sum": 1}', "files/total.py": "print()\n"}
-CONTENT = "6f11073c3d01c421"   # of these, as that release had it
+CONTENT = OLD["checks"]["content"]   # of the datapoint, as that release had it
 CALL = {"id": "1", "model": "m", "tokens_in": 5, "tokens_out": 5, "cost_usd": 0.5}
 
 
@@ -72,10 +37,9 @@ def task_in(root: Path, name: str) -> Task:
 
 def write_bug(root: Path) -> Path:
     """Write an old bug, with the line of its report, which has cost something."""
-    evidence = {**SHOWN, "digest": digest({name: OLD_BUG[name] for name in OF_BUG})}
     path = root / "bug" / f"{BUG}.json"
-    write_json(path, {**OLD_BUG, "evidence": evidence, "note": "mine"})
-    digests = {name: digest(value) for name, value in OLD_BUG.items()}
+    write_json(path, OLD["bug"])
+    digests = {name: digest(value) for name, value in OLD["bug"].items()}
     line = {"stage": "bug_inject.issue", "item": BUG, "state": "done", "calls": [CALL],
             "at": "2024-05-01T00:00:00.000000Z", "read": read_digest(digests, READ_BY_ISSUE),
             "wrote": {name: digests[name] for name in ("problem_statement", "reproduction")}}
@@ -84,23 +48,15 @@ def write_bug(root: Path) -> Path:
 
 
 def write_strip(root: Path) -> None:
-    patch = {"id": STRIP, "repo": "birds/heron", "repo_name": "heron", "base_commit": "a" * 40,
-             "kind": "function", "functions": ["heron.py::wade"], "sources": ["0" * 16],
-             "diff": BREAKS, "screened": {"verdict": "good"}}
-    was = digest([{name: patch[name] for name in ("functions", "diff")},
-                  {name: OF_PROOF[name] for name in OF_STRIP}])
-    write_json(root / "nl2repo" / "_patches" / f"{STRIP}.json", {**patch, "proof": {
-        **OF_PROOF, **SHOWN, "proven": True, "reason": "", "tests_visible": "", "digest": was,
-        "verifier": {"user": "nobody", "canary": "tests"}, "seconds": 9.0}})
+    write_json(root / "nl2repo" / "_patches" / f"{STRIP}.json", OLD["strip"])
 
 
-def write_datapoint(root: Path, name: str, **meta) -> Path:
-    folder = root / "dp" / name
-    for path, text in PARTS.items():
+def write_datapoint(root: Path, name: str, **meta) -> None:
+    folder, texts = root / "dp" / name, {**OLD["datapoint"]}
+    write_json(folder / "metadata.json", {**texts.pop("metadata.json"), **meta})
+    for path, text in texts.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)
-    write_json(folder / "metadata.json", {**META, "approved": CONTENT, **meta})
-    return folder
 
 
 def everything(root: Path) -> dict[str, bytes]:
@@ -118,11 +74,11 @@ def test_an_old_bug_is_a_task_and_its_report_is_not_paid_for_again(tmp_path):
     assert "1 × bug" in convert(tmp_path)
     task = task_in(tmp_path, BUG)
     assert task_problem(task) is None and task.proof["converted"] and not edited_parts(task)
-    assert task.instruction == OLD_BUG["problem_statement"]
+    assert task.instruction == OLD["bug"]["problem_statement"]
     assert task.tests["hidden/tests/test_wade.py"].read_text().startswith("def test_wade")
     config = verifier_config(task)
     assert (config["user"], config["canary"], config["reads"]) == ("root", "", "junit")
-    assert read_json(path) == {name: {**OLD_BUG, "note": "mine"}[name] for name in (
+    assert read_json(path) == {name: OLD["bug"][name] for name in (
         "instance_id", "repo", "problem_statement", "reproduction", "note")}
     said = status("bug_inject.py", tmp_path, "agent", "--steps", "issue", "--issue-writer", "f2p")
     assert "issue  task/ 1 → bug/   done 1" in said and spent_usd(tmp_path) == 0.5
@@ -133,7 +89,7 @@ def test_an_old_bug_is_a_task_and_its_report_is_not_paid_for_again(tmp_path):
 
 def test_what_was_edited_or_stale_before_is_so_afterwards(tmp_path):
     path = write_bug(tmp_path)
-    edit(path, patch=HEALS.replace("+2", "+3"), problem_statement="Mine.\n")
+    edit(path, patch=OLD["bug"]["patch"].replace("+2", "+3"), problem_statement="Mine.\n")
     convert(tmp_path)
     task = task_in(tmp_path, BUG)
     assert task_problem(task)[0] == "not as proven" and task.instruction == "Mine.\n"
@@ -146,7 +102,7 @@ def test_an_old_stripped_patch_is_a_task_graded_as_it_was_proven(tmp_path):
     assert "1 × stripped patch" in convert(tmp_path)
     task = task_in(tmp_path, STRIP)
     config = verifier_config(task)
-    assert not edited_parts(task) and task.proof["runs"] == SHOWN["runs"]
+    assert not edited_parts(task) and task.proof["runs"] == OLD["strip"]["proof"]["runs"]
     assert (config["user"], config["canary"], config["counts"]) == ("nobody", "tests", ["heron.py"])
     assert "proof" not in read_json(tmp_path / "nl2repo" / "_patches" / f"{STRIP}.json")
     convert(tmp_path)
@@ -154,20 +110,10 @@ def test_an_old_stripped_patch_is_a_task_graded_as_it_was_proven(tmp_path):
 
 def test_datapoints_keep_their_approval_their_attempts_and_their_place_in_the_queue(tmp_path):
     write_datapoint(tmp_path, "sums"), write_datapoint(tmp_path, "open", status="in_review")
-    task = {"id": "review_datapoint_1", "type": "review_datapoint", "state": "cancelled",
-            "parent": "", "priority": 0, "attempts": 1, "agent": None, "claim": None,
-            "lease_until": None, "created_at": 1.0, "errors": [],
-            "key": f"review_datapoint:open:{CONTENT}", "result": {"content": CONTENT}}
-    (tmp_path / "dp" / "_queue.jsonl").write_text(json.dumps({
-        "at": 1.0, "event": "created", "detail": "", "task": task,
-        "data": {"datapoint": "open", "content": CONTENT}}) + "\n")
-    write_json(tmp_path / "dp" / "_checks" / f"{CONTENT}.json", {
-        "instance_id": "sums", "content": CONTENT, "base_image": "", "validator": "1", "ok": True,
-        "checks": [], "review": [], "seconds": 1.0, "engine_s": 1.0})
+    (tmp_path / "dp" / "_queue.jsonl").write_text(json.dumps(OLD["queue"]) + "\n")
+    write_json(tmp_path / "dp" / "_checks" / f"{CONTENT}.json", OLD["checks"])
     attempt = f"sums.{CONTENT[:8]}.m-0.1"
-    write_json(tmp_path / "dp" / "_attempts" / f"{attempt}.json", {
-        "instance_id": "sums", "content": CONTENT, "model": "m", "attempt": 1, "reward": 1.0,
-        "status": "success", "trajectory": "", "usage": {}, "seconds": 1.0})
+    write_json(tmp_path / "dp" / "_attempts" / f"{attempt}.json", OLD["attempt"])
     line = {"stage": "build_dp.calibrate", "item": attempt, "state": "failed", "calls": [CALL]}
     (tmp_path / "dp" / "_attempts" / "_ledger.jsonl").write_text(json.dumps(line) + "\n")
     assert "1 × approved datapoint" in convert(tmp_path)
@@ -189,11 +135,7 @@ def test_datapoints_keep_their_approval_their_attempts_and_their_place_in_the_qu
 
 
 def test_a_task_by_hand_is_a_folder_and_what_cannot_be_one_is_named(tmp_path):
-    record = {
-        "instance_id": "tally", "repo": "me/tally", "instruction": "Count.", "workdir": "/app",
-        "docker_image": "tally:1", "dockerfile": "FROM debian\n", "solution": "true", "tests": {
-            "test_outputs.py": "def test_a():\n    pass\n"}, "weights": {"test_a": 1.0},
-        "metadata": {"tags": ["python"], "origin": None}, "agent_user": "agent"}
+    record = OLD["by_hand"]
     write_json(tmp_path / "task" / "tally.json", record)
     odd = tmp_path / "task" / "odd.json"
     write_json(odd, {**record, "instance_id": "odd", "tests": {"test.sh": "exit 0"}})

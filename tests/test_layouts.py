@@ -3,6 +3,8 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,8 @@ from codedata.layouts import NEW, Folder, finish, writing
 FILES = {"old": {"prompt.md": "old", "files/a.py": "a = 1"},
          "new": {"prompt.md": "new", "tests.py": "def test(): pass", "files/b/c.py": "c = 1"}}
 # audit events of calls that change what is on disk, or stand right before or after one
-STEPS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.scandir", "ctypes.dlsym")
+STEPS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.scandir", "os.chmod",
+         "ctypes.dlsym")
 MAX_STEPS = 200
 
 
@@ -39,9 +42,8 @@ def test_files_that_are_begun_together_come_into_place_each_whole(tmp_path):
     assert content(tmp_path) == {"a": "a", "b": "b"}
 
 
-def replace_killed_at(step: int, directory: Path, exchanges: bool) -> bool:
-    """Replace the item in a child that is killed before its call number `step`; return whether
-    it was."""
+def is_killed_at(step: int, act: Callable[[], object]) -> bool:
+    """Act in a child that is killed before its call number `step`; return whether it was."""
     child = os.fork()
     if child == 0:
         left = iter(range(step))
@@ -50,16 +52,20 @@ def replace_killed_at(step: int, directory: Path, exchanges: bool) -> bool:
             if event in STEPS and next(left, None) is None:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        if not exchanges:   # as on a system that cannot
-            ctypes.CDLL = lambda *_, **__: None
         sys.addaudithook(count)
-        built = directory / NEW / "item"
-        write(built, FILES["new"])
-        Folder.put(directory / "item", built)
+        act()
         os._exit(0)
     status = os.waitpid(child, 0)[1]
     assert status in (0, signal.SIGKILL)
     return status != 0
+
+
+def replace_item(directory: Path, exchanges: bool) -> None:
+    if not exchanges:   # as on a system that cannot
+        ctypes.CDLL = lambda *_, **__: None
+    built = directory / NEW / "item"
+    write(built, FILES["new"])
+    Folder.put(directory / "item", built)
 
 
 @pytest.mark.parametrize("exchanges", [True, False])
@@ -69,7 +75,7 @@ def test_an_item_folder_is_the_old_or_the_new_one_wherever_its_writer_is_killed(
     for step in range(MAX_STEPS):
         directory = tmp_path / str(step)
         write(directory / "item", FILES["old"])
-        killed = replace_killed_at(step, directory, exchanges)
+        killed = is_killed_at(step, partial(replace_item, directory, exchanges))
         if not exchanges:   # the next run restores what was taken away between two renames
             Folder.clear_up(directory)
         found = content(directory / "item")

@@ -79,11 +79,11 @@ def _rules(path: Path) -> Rules:
 
 
 def _check_roots(folder: Path, rules: Rules) -> None:
-    """Raise Trouble for a root that is no folder inside of the repository."""
+    """Raise Trouble for a root that is not a folder of the repository."""
     for root in rules.roots:
         try:
             is_folder = resolved_in(folder, folder / root).is_dir()
-        except (OSError, ValueError, RuntimeError):   # it leads out, or nowhere
+        except (OSError, ValueError, RuntimeError):   # a link out of the repository, or to nothing
             is_folder = False
         if not is_folder:
             raise Trouble(f"has no folder {printable(root, 200)}, which is one of `roots`",
@@ -91,7 +91,7 @@ def _check_roots(folder: Path, rules: Rules) -> None:
 
 
 def _loaded(path: Path, loads: Callable[[str], object]):
-    """Return what a file holds. Raise Trouble where it cannot be read."""
+    """Return the content of a file. Raise Trouble where it cannot be read."""
     try:
         return loads(read_bounded(path).decode())
     except (OSError, ValueError, RecursionError) as e:
@@ -99,7 +99,8 @@ def _loaded(path: Path, loads: Callable[[str], object]):
 
 
 def _yaml(text: str):
-    """Return what a YAML text holds. Raise Trouble without the package, ValueError for a fault."""
+    """Return the content of a YAML text. Raise Trouble without the package, ValueError for a fault.
+    """
     try:
         import yaml  # an extra
     except ImportError as e:

@@ -1,8 +1,8 @@
 """Describe a repository: its definitions, who calls whom, and the functions that most tests reach.
 
-With coverage/ the score of a function is the number of counted tests that ran it: those that passed
-in every run and are not flaky. Without, it comes from the call graph, which reaches far more than a
-test runs: a test adds 1 to what it calls, and 0.8 as much with each further call.
+With coverage/ the score of a function is the number of counted tests that ran it: tests that passed
+in every run and are not flaky. Without, it is estimated from the call graph, which holds far more
+calls than a test makes: a test adds 1 to what it calls, and 0.8 as much with each further call.
 """
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
 
-from codedata.analysis.measure import READ
 from codedata.analysis.symbol_page import page
 from codedata.code.calls import LANGUAGE, Edge, call_graph, import_closure, static_scores
 from codedata.code.entities import Entity, Sources, all_entities
@@ -24,13 +23,13 @@ from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Store
 from codedata.suites.contexts import add_lines, lines_by_test, mask_of, masks_of, sources_in
-from codedata.suites.environments import Environments, open_environment
+from codedata.suites.environments import READ, Environments, open_environment
 from codedata.suites.test_results import Case, place_of
 
 PASSED = "passed"
 PAGES = "_pages"
 COVERAGE_FIELDS = ("contexts", "reason", "files", "functions", "line_sets", "function_sets",
-                   "tests", "import_lines", "runnable")   # what is measured anew, as time, is none
+                   "tests", "import_lines", "runnable")   # not times, which change with each run
 
 
 class Analyser:
@@ -40,8 +39,7 @@ class Analyser:
         self._root, self._host = settings.root, host
 
     def stage(self, environments: Environments, is_static: bool) -> Stage:
-        """Return the step. What it reads of coverage/ has neither times nor versions; a static one
-        reads nothing of it."""
+        """Return the step. If it is static, it reads nothing of coverage/."""
         coverage = Reads(Store(self._root, Coverage), COVERAGE_FIELDS, made_by="analyze.coverage",
                          same="base_commit")
         return Stage(
@@ -73,8 +71,8 @@ def tests_of(environment: Environment) -> list[Object]:
 
 def analysis_of(repo: str, repo_name: str, base_commit: str, sources: Sources,
                 tests: list[Object], coverage: Coverage | None = None) -> Analysis:
-    """Return the analysis of sources. `tests` are {name, status, flaky}, for want of coverage;
-    without either, each test of the source counts as one that passes."""
+    """Return the analysis of sources. Without coverage, `tests` are {name, status, flaky}; without
+    either, each test of the source counts as one that passes."""
     entities, faults = all_entities(sources)
     by_id = {entity.id: entity for listed in entities.values() for entity in listed}
     edges = call_graph(sources.files, entities)
@@ -104,13 +102,13 @@ def analysis_of(repo: str, repo_name: str, base_commit: str, sources: Sources,
 
 
 def _why_static(coverage: Coverage | None) -> str:
-    """Return why scores come from the call graph; "" where they do not."""
+    """Return why scores come from the call graph, or ""."""
     if coverage is None:
         return "not measured"
     return "" if coverage.contexts != "none" else f"not measured: {coverage.reason}"
 
 
-# what ran ----------------------------------------------------------------------------------------
+# what tests ran ----------------------------------------------------------------------------------
 
 def is_counted(test: Object) -> bool:
     """Return whether a test passed in every run and is not flaky. A `status` is one, or a list."""
@@ -122,14 +120,14 @@ def tests_by_function(coverage: Coverage) -> dict[str, int]:
     """Return {id of a function: the counted tests that ran it}: bit i stands for the i-th test."""
     masks = Counter()
     for i, test in enumerate(coverage.tests):
-        if is_counted(test) and test["functions"] is not None:   # None: nothing saw what it ran
+        if is_counted(test) and test["functions"] is not None:   # None: it was not traced
             for function in coverage.function_sets[test["functions"]]:
                 masks[coverage.functions[function]] |= 1 << i
     return masks
 
 
 def _n_together(edge: Edge, masks: dict[str, int]) -> int | None:
-    """Return how many counted tests ran both ends of an edge; None where that is not known."""
+    """Return how many counted tests ran both ends of an edge; None where that is unknown."""
     if edge.caller.endswith("::<module>"):
         return None
     return (masks.get(edge.caller, 0) & masks.get(edge.callee, 0)).bit_count()
@@ -137,60 +135,58 @@ def _n_together(edge: Edge, masks: dict[str, int]) -> int | None:
 
 def _at_import(entities: Iterable[Entity], edges: list[Edge],
                coverage: Coverage | None) -> set[str]:
-    """Return the ids of the functions that run when modules are imported: lines of theirs below
-    `def` ran outside of any test, or resolved calls lead to them from a module's own code. Where
-    nothing was measured, guessed calls count, too."""
+    """Return the ids of the functions that run at import: those with lines below `def` that ran
+    outside of any test, and those that resolved calls reach from a module's own code. Without
+    coverage, guessed calls count, too."""
     if coverage is None:
         return import_closure(edges)
-    found = import_closure([edge for edge in edges if edge.certainty == "resolved"])
     lines = masks_of(coverage.import_lines)
-    return found | {
+    return import_closure([edge for edge in edges if edge.certainty == "resolved"]) | {
         entity.id for entity in entities
         if entity.kind != "class" and lines.get(entity.path, 0) & mask_of(entity.body_lines)
-        & ~(1 << entity.line)}   # all on one line: what ran there is `def`
+        & ~(1 << entity.line)}   # of a function in one line only `def` ran
 
 
 # tests -------------------------------------------------------------------------------------------
 
 def _test_rows(tests: list[Object], coverage: Coverage | None,
                by_id: dict[str, Entity]) -> list[Object]:
-    """Return the tests as a record lists them."""
+    """Return the rows of tests in a record."""
     paths = {entity.path for entity in by_id.values()}
-    rows = []
-    for test in tests:
-        entity = entity_of_test(test["name"], paths)
-        k = test.get("functions")
-        rows.append({"name": test["name"], "status": test["status"],
-                     "flaky": bool(test.get("flaky")), "entity": entity if entity in by_id else "",
-                     "n_functions": None if k is None else len(coverage.function_sets[k])})
-    return rows
+
+    def row(test: Object) -> Object:
+        entity, k = entity_of_test(test["name"], paths), test.get("functions")
+        return {"name": test["name"], "status": test["status"], "flaky": bool(test.get("flaky")),
+                "entity": entity if entity in by_id else "",
+                "n_functions": None if k is None else len(coverage.function_sets[k])}
+
+    return [*map(row, tests)]
 
 
 def _starts(rows: list[Object], by_id: dict[str, Entity]) -> list[str]:
-    """Return the id of each counted test's function, once a case; without tests, the ids of those
-    in the source."""
+    """Return the id of the function of each counted test case; without tests, the ids of the test
+    functions in the source."""
     if rows:
         return [row["entity"] for row in rows if row["entity"] and is_counted(row)]
     return [id for id, entity in by_id.items() if entity.is_test]
 
 
 def entity_of_test(name: str, paths: set[str]) -> str:
-    """Return the id that the function of a test has, by the name that a runner gives the test; ""
-    where no file fits."""
+    """Return the id of the function of a test, by the name in a report; "" where no file fits."""
     return "::".join(filter(None, place_of(name, paths)))
 
 
 # files -------------------------------------------------------------------------------------------
 
 def _languages(files: list[Object], entities: dict[str, list[Entity]]) -> dict[str, Object]:
-    found = {language: {"files": 0, "lines": 0, "entities": 0, "edges": language == LANGUAGE}
-             for language in sorted({file["language"] for file in files})}
+    rows = {language: {"files": 0, "lines": 0, "entities": 0, "edges": language == LANGUAGE}
+            for language in sorted({file["language"] for file in files})}
     for file in files:
-        row = found[file["language"]]
+        row = rows[file["language"]]
         row["files"] += 1
         row["lines"] += file["lines"]
         row["entities"] += len(entities[file["path"]])
-    return found
+    return rows
 
 
 def _files(sources: Sources, coverage: Coverage | None) -> list[Object]:

@@ -1,7 +1,7 @@
 """Measure what each test of an environment executes: the step `coverage` of analyze.py.
 
-The suite runs in fresh containers of an image that has coverage.py beside the environment's own
-packages; the image goes with the run. What runs in other processes is not seen.
+The suite runs in fresh containers of an image to which coverage.py was added; the image is removed
+after the run. Not measured: what other processes execute.
 """
 from __future__ import annotations
 
@@ -38,16 +38,15 @@ from codedata.suites.contexts import (
     runnable,
     sources_in,
 )
-from codedata.suites.environments import JUDGED_BY as JUDGED_BY
-from codedata.suites.environments import READ, image_of, open_environment
+from codedata.suites.environments import image_of, open_environment
 from codedata.suites.test_results import Case
 from codedata.tasks.images import with_tools
-from codedata.texts import text_of
 
 RAW = "_raw"               # data files and reports, by repository and run
-MAX_OTHERWISE = 0.05       # share of the tests that may come out otherwise than in env/
+MAX_OTHERWISE = 0.05       # share of the tests that may end otherwise than in env/
 MISSING = "missing"        # the status of a test that no report of a run names
 NO_PYTHON = "it has no Python: contexts are known of Python alone"
+PLUGIN = 1   # raise it where pytest_contexts.py notes something else of a test
 NO_PYTEST = "none of its tests runs under a pytest that loads plugins"
 
 
@@ -61,8 +60,8 @@ class Measurer:
         self._n_runs = n_runs
 
     def stage(self, environments) -> Stage:
-        """Return the stage that measures these environments. Raise Trouble for a sandbox that has
-        no Python of its own."""
+        """Return the stage that measures these environments. Raise Trouble where the sandbox is
+        this machine, whose Python must not be changed."""
         if self._host.name == "local":
             raise Trouble("has no Python of its own to put coverage.py into.", "--sandbox local",
                           "Choose another, or run: python analyze.py --static")
@@ -70,11 +69,10 @@ class Measurer:
                       enough=bool, view="", fits=bool, worthwhile=False,
                       is_of=lambda record, digests:
                       digest(record.base_commit) == digests.get("base_commit"))
-        plugin = text_of("codedata.suites.programs", "pytest_contexts.py")
         return Stage(
-            "analyze.coverage", make=self.make, identity={"plugin": digest(plugin)},
+            "analyze.coverage", make=self.make, identity={"plugin": PLUGIN},
             cost_note="no calls: no model is asked",
-            reads=Reads(environments, fields=(*READ, "test_script"), made_by="env_setup"),
+            reads=Reads(environments, fields=JUDGED_BY, made_by="env_setup"),
             writes=Writes(self._coverages, fields=tuple(Coverage.__dataclass_fields__),
                           parts=parts),
             finish=lambda: [f"      left out: {name}: {why}"
@@ -82,15 +80,15 @@ class Measurer:
             in_words=of_coverage, after="env_setup.py", then="analyze.py --steps analysis")
 
     def make(self, environment: Environment, name: str, old: Coverage | None) -> Coverage:
-        """Return what the tests of an environment execute: the runs of `old`, and those that it
-        lacks. Tests that are marked as flaky on disk stay so. Raise Excluded where no test passes.
-        """
+        """Return what the tests of an environment execute: in the runs of `old`, and in those that
+        it lacks. Tests that the record on disk marks as flaky stay so. Raise Excluded where no
+        test passes."""
         tally = Tally(environment)
         if name in self._coverages:
             tally.mark_flaky(self._coverages.read(name))
         if old:
             tally.take(old)
-        else:   # the files of more runs than there will be now
+        else:   # the runs of before may have been more
             shutil.rmtree(self._raw / name, ignore_errors=True)
         label = f"analyze-{name[:40]}-{secrets.token_hex(4)}"
         suite = _Suite(environment, self._host, label)
@@ -114,20 +112,19 @@ class _Suite:
     files: list[SourceFile] = field(default_factory=list)   # its Python, once a sandbox is open
 
     def run(self, to: Path) -> Observation:
-        """Return a run, whose files are kept in the folder `to`; nothing is left of one that
-        fails."""
+        """Return a run, whose files go to the folder `to`; a run that fails leaves none."""
         half = to.with_name("_half")
         shutil.rmtree(half, ignore_errors=True)
         half.mkdir(parents=True)
         try:
             with self._open() as sandbox:
-                found = observe(sandbox, self.environment.test_script, self.host.run_timeout_s,
-                                self.files, half)
+                observation = observe(sandbox, self.environment.test_script,
+                                      self.host.run_timeout_s, self.files, half)
             shutil.rmtree(to, ignore_errors=True)
             half.rename(to)
         finally:
             shutil.rmtree(half, ignore_errors=True)
-        return found
+        return observation
 
     @contextmanager
     def _open(self) -> Iterator[Sandbox]:
@@ -151,15 +148,15 @@ class _Suite:
             install_coverage(sandbox)
 
 
-# what the runs say -------------------------------------------------------------------------------
+# counting ----------------------------------------------------------------------------------------
 
 @dataclass
 class _Test:
-    """Collect what the runs say of a test."""
+    """Collect the statuses and traces of a test."""
 
     statuses: list[str]
     trace: Trace = field(default_factory=Trace)
-    is_traced: bool = False       # whether a run says what it executes
+    is_traced: bool = False       # whether some run has a trace of it
 
 
 class _Numbers(dict):
@@ -189,11 +186,11 @@ class Tally:
 
     @property
     def n_runs(self) -> int:
-        """Return how many runs there are so far."""
+        """Return the number of runs so far."""
         return len(self.seconds)
 
     def mark_flaky(self, record: Coverage) -> None:
-        """Let those tests stay flaky that a record says are."""
+        """Mark the tests as flaky that a record marks so."""
         self._flaky.update(str(test.get("name")) for test in record.tests if test.get("flaky"))
 
     def take(self, record: Coverage) -> None:
@@ -209,9 +206,9 @@ class Tally:
         for test in record.otherwise:
             self.tests[test["name"]] = _Test([test["status"]] * self.n_runs)
 
-    def add(self, found: Observation) -> None:
-        """Add a run. Raise ItemFailed where too many tests come out otherwise than in env/."""
-        statuses = {case.name: case.status for case in found.run.results}
+    def add(self, observed: Observation) -> None:
+        """Add a run. Raise ItemFailed where too many tests end otherwise than in env/."""
+        statuses = {case.name: case.status for case in observed.run.results}
         names = {*self.expected, *statuses, *self.tests}
         changes = [f"{name} ({self.expected.get(name, MISSING)}, now {statuses.get(name, MISSING)})"
                    for name in sorted(names - self._flaky)
@@ -222,17 +219,17 @@ class Tally:
         for name in names:
             test = self.tests.setdefault(name, _Test([MISSING] * self.n_runs))
             test.statuses.append(statuses.get(name, MISSING))
-            if trace := found.traces.get(name):
+            if trace := observed.traces.get(name):
                 test.is_traced = True
                 test.trace.seconds = trace.seconds
                 test.trace.starts |= trace.starts
                 add_lines(test.trace.lines, trace.lines)
-        add_lines(self.import_lines, found.import_lines)
-        self.seconds.append(found.run.seconds)
-        self.versions += [one for one in found.about if one not in self.versions]
+        add_lines(self.import_lines, observed.import_lines)
+        self.seconds.append(observed.run.seconds)
+        self.versions += [one for one in observed.about if one not in self.versions]
 
     def record(self, files: list[SourceFile]) -> Coverage:
-        """Return the record of all runs; `files` are the sources in Python."""
+        """Return the record of all runs; `files` are the Python sources."""
         flaky = self._flaky.union(name for name, test in self.tests.items()
                                   if len({*test.statuses}) > 1)
         counted, otherwise = {}, []

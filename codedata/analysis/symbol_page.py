@@ -2,9 +2,9 @@
 symbol its source, its callers, its callees and its tests.
 
 codedata/page/ assembles the HTML file; symbol_page.js and symbol_page.css beside this file lay it
-out. Sources and edges lie in a block a file, which is inflated when a symbol of the file is opened:
-those of the files with the highest scores, up to SOURCE_BYTES in total. The page names the path of
-the others.
+out. Sources and edges of a file are one block, which is inflated when a symbol of the file is
+opened. Files with the highest scores come first, up to SOURCE_BYTES; of others only the path is
+shown.
 
 Equal arguments give equal bytes.
 """
@@ -17,21 +17,20 @@ from codedata.records import Analysis, Coverage, Object
 from codedata.texts import text_of
 
 SOURCE_BYTES = 20_000_000   # of all blocks with sources
-MAX_EDGES = 500             # callers, and callees, that are shown of a symbol
+MAX_EDGES = 500             # callers, and callees, of a symbol in the page
 NAME_CHARS = 200
-SHOWN = ("repo", "base_commit", "source", "reason", "languages", "faults")   # of the analysis
+FIELDS = ("repo", "base_commit", "source", "reason", "languages", "faults")   # of the analysis
 
 
 def page(analysis: Analysis, coverage: Coverage | None, sources: dict[str, bytes]) -> bytes:
-    """Return the page as HTML. `sources` are the files' bytes by path; one that is missing there
-    is named."""
+    """Return the page as HTML. `sources` are the bytes of files by path."""
     index = {entity["id"]: i for i, entity in enumerate(analysis.entities)}
     scores = {hotspot["id"]: hotspot["score"] for hotspot in analysis.hotspots}
     details = _details(analysis, index)
     blocks = _file_blocks(analysis, sources, scores, details)
     how = coverage.measured if coverage else {}
     data = {
-        **{name: getattr(analysis, name) for name in SHOWN},
+        **{name: getattr(analysis, name) for name in FIELDS},
         "measured": {name: value for name, value in {**analysis.measured, **how}.items()
                      if name != "seconds"},   # they change with each run
         "n_sources": len(blocks),
@@ -53,7 +52,7 @@ def _symbols(analysis: Analysis, scores: dict[str, float],
     columns["file"] = [place[entity["path"]] for entity in entities]
     columns["score"] = [scores.get(entity["id"]) for entity in entities]
     for side in ("callers", "callees"):
-        columns[side] = [len({edge[0] for edge in shown[side]}) for shown in details.values()]
+        columns[side] = [len({edge[0] for edge in edges[side]}) for edges in details.values()]
     return columns
 
 
@@ -104,10 +103,10 @@ def _file_blocks(analysis: Analysis, sources: dict[str, bytes], scores: dict[str
 
 
 def _symbol(entity: Object, text: bytes, edges: Object) -> Object:
-    """Return what is shown of a symbol. Its lines begin with its decorators."""
+    """Return the details of a symbol. Its lines begin with its decorators."""
     return {"first": text.count(b"\n", 0, entity["start"]) + 1, "last": entity["end_line"],
             "at_import": entity["at_import"],
-            **{side: several[:MAX_EDGES] for side, several in edges.items()}}
+            **{side: listed[:MAX_EDGES] for side, listed in edges.items()}}
 
 
 def _details(analysis: Analysis, index: dict[str, int]) -> dict[str, Object]:
@@ -120,6 +119,6 @@ def _details(analysis: Analysis, index: dict[str, int]) -> dict[str, Object]:
                 out[id][side].append([index.get(other, other), edge["kind"], edge["certainty"],
                                       edge["n_tests"]])
     for edges in out.values():
-        for several in edges.values():   # the calls that most tests made come first
-            several.sort(key=lambda edge: (-(edge[3] or 0), edge[2], str(edge[0])))
+        for side in edges.values():   # the calls that most tests made come first
+            side.sort(key=lambda edge: (-(edge[3] or 0), edge[2], str(edge[0])))
     return out

@@ -1,14 +1,13 @@
 """Make the candidates of a repository by operators: the step `generate` of bug_inject.py scale.
 
-All edits of its files are found at once and put into an order that a seed gives: many functions,
-many operators, hot functions first. A file of candidates is a part of that order. Nothing is run:
-where it is known what tests ran, an edit of what none ran is left out.
+Find all edits of its files at once, and put them into an order drawn by a seed: many functions,
+many operators, hot functions first. A file of candidates is a slice of that order. Nothing is run.
+Where coverage is known, edits of lines that no test runs are left out.
 """
 from __future__ import annotations
 
 import random
 import re
-import secrets
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +21,7 @@ from typing import Any
 from codedata.analysis.analyse import COVERAGE_FIELDS, is_counted
 from codedata.bugs.operators import TABLES, SpanEdit, operators, unique_edits
 from codedata.bugs.prove import symbols_at
-from codedata.code.entities import SourceFile, entities_of, tree_of
+from codedata.code.entities import SourceFile, entities_of, is_text, tree_of
 from codedata.code.patches import SpanDiffs, diff_of, hunks_of, normalised
 from codedata.errors import Excluded, ItemFailed
 from codedata.records import (
@@ -40,23 +39,23 @@ from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Derived, Store, digest
 from codedata.suites.contexts import Masks, add_lines, lines_by_test, mask_of, masks_of, sources_in
-from codedata.suites.environments import open_environment
-from codedata.suites.source import Files, is_text
+from codedata.suites.environments import labelled, open_environment
+from codedata.suites.source import Files
 
 METHOD = "procedural"
 BATCH = 200                # candidates of a file
 MAX_BATCHES = 10_000       # of a repository
-MAX_KEPT = 3               # repositories of which something is kept
-HEAT = 3                   # the hottest function has its next candidate in a quarter of the time of
-                           # the coldest one
-EVERY = 25                 # candidates, of which an operator has one, while there are others
-SOURCE = ("base_image", "base_commit", "image_name", "install_script")   # fields that the source
-                                                                         # depends on
+MAX_KEPT = 3               # repositories whose programs are kept in memory
+HEAT = 3                   # the hottest function comes up 1 + HEAT times as often as the coldest
+EVERY = 25                 # an operator makes one of so many candidates, while others are left
+# fields of an environment that its source depends on
+SOURCE = ("base_image", "base_commit", "image_name", "install_script")
 GENERATED = re.compile(rb"(?m)@generated\b|^// Code generated .* DO NOT EDIT\.$")
-MAX_HEAD = 2_000           # bytes of a file in which it says that a program wrote it
+MAX_HEAD = 2_000           # bytes at the start of a file that are searched for GENERATED
 QUOTED = {'"', "\\"}       # git quotes a path with one of them
-Part = int | list[str]     # of what is made of a repository: see BatchItem
-PartsOf = Callable[[BugConfig], Iterable[tuple[str, Part]]]   # each with the end of its item's name
+# which file of a repository it is: its number from 1; for combine and mirror, names
+BatchPart = int | list[str]
+PartsOf = Callable[[BugConfig], Iterable[tuple[str, BatchPart]]]   # with the ends of items' names
 
 
 # the items ---------------------------------------------------------------------------------------
@@ -65,12 +64,12 @@ PartsOf = Callable[[BugConfig], Iterable[tuple[str, Part]]]   # each with the en
 class BatchItem(BugConfig):
     """Hold the config of a repository for one of its files of candidates."""
 
-    part: Part = 0   # which of them: its number from 1, or what combine or mirror makes it of
+    part: BatchPart = 0
 
 
 def batch_items(root: Path, prefix: str, parts_of: PartsOf) -> Derived:
     """Return the items of a strategy, <repo_name>.<prefix><…>: each the config of a repository with
-    one of its parts. Items of others are covered, too."""
+    one of its parts. Items of other strategies count as covered."""
     def items_of(repo_name: str, config: BugConfig) -> dict[str, BatchItem]:
         return {f"{repo_name}.{prefix}{name}": BatchItem(**vars(config), part=part)
                 for name, part in parts_of(config)}
@@ -83,7 +82,7 @@ def batch_items(root: Path, prefix: str, parts_of: PartsOf) -> Derived:
 
 
 def numbered(n: int) -> Iterable[tuple[str, int]]:
-    """Return n parts that are numbers."""
+    """Return the parts 1 to n."""
     return ((str(k), k) for k in range(1, n + 1))
 
 
@@ -92,10 +91,10 @@ def numbered(n: int) -> Iterable[tuple[str, int]]:
 def generate_stage(settings: Settings, strategy: str, stores: tuple[Derived, Store, Store],
                    parts_of: PartsOf, make: Callable[..., tuple[list[Candidate], dict]],
                    identity: dict, cost_note: str = "") -> Stage:
-    """Return the stage that makes files of candidates by a strategy: of the items that `parts_of`
-    gives what make() returns of each, with what its calls took. `stores` are the environments, and
-    the analyses and coverages, for what is hot and what tests run, if there are any: an edit there
-    makes nothing stale that was paid for."""
+    """Return the stage that makes files of candidates by a strategy. `parts_of` gives the parts of
+    a repository, make() the candidates of an item with the usage of its calls. `stores` are the
+    environments, the analyses and the coverages; the last two may lack a repository, and an edit
+    there makes nothing stale that was paid for."""
     def candidates(item: BatchItem, *joined) -> Candidates:
         made, usage = make(item, *joined)
         return Candidates(item.repo, item.repo_name, item.base_commit, strategy, made, "", usage,
@@ -118,9 +117,9 @@ def generate_stage(settings: Settings, strategy: str, stores: tuple[Derived, Sto
 
 def candidate_of(before: Files, after: Files, strategy: str, summary: str, symbol: str = "",
                  analysis: Analysis | None = None) -> Candidate:
-    """Return a candidate that changes whole files; its lines are those of the first one, its symbol
-    is the first function that changes by an analysis, or the one that is given."""
-    hunks = [*hunks_of(diff_of(before, after, n_context=0), "")]
+    """Return a candidate that changes whole files. Its lines are those of the first file; its
+    symbol is the first changed function of the analysis, else the given one."""
+    hunks = hunks_of(diff_of(before, after, n_context=0))
     path = min(before | after)
     lines = [line for hunk in hunks if hunk.path == path
              for line in (hunk.start, hunk.start + max(0, hunk.length - 1))]
@@ -136,7 +135,7 @@ class Generator:
     """Make files of candidates; make() is the item function."""
 
     def __init__(self, settings: Settings, host: SandboxFactory):
-        self._settings, self._drawn = settings, Kept(host, draw)
+        self._settings, self._drawn = settings, ProgramCache(host, draw)
 
     def stage(self, environments: Derived, analyses: Store, coverages: Store) -> Stage:
         """Return the stage that makes candidates of these environments."""
@@ -166,34 +165,34 @@ class Program:
 
     files: list[SourceFile]
     analysis: Analysis | None
-    tests: Masks | None        # lines that ran in tests; None: it is not known
-    imports: Masks             # lines that ran outside of any
+    tests: Masks | None        # lines that tests ran; None: not known
+    imports: Masks             # lines that ran outside of tests
 
     def ranks(self) -> dict[str, int]:
-        """Return the ranks of functions by their ids, from 0: the one that most tests reach."""
+        """Return {id: rank} of functions; the one that most tests reach has rank 0."""
         hotspots = self.analysis.hotspots if self.analysis else []
         return {one["id"]: rank for rank, one in enumerate(hotspots)}
 
 
-class Kept:
-    """Keep what `make` returns of the programs of a few repositories. It is made once of each:
-    whoever asks for it meanwhile waits."""
+class ProgramCache:
+    """Keep the results of make(program, config) for a few repositories. Each is made once: other
+    threads that ask for it wait."""
 
     def __init__(self, host: SandboxFactory, make: Callable[[Program, BugConfig], Any]):
         self._host, self._make = host, make
         self._locks: dict[str, threading.Lock] = {}   # by repository
-        self._made: dict[str, Any] = {}               # the same, the newest behind
+        self._made: dict[str, Any] = {}               # by repository, the last used at the end
 
     def get(self, config: BugConfig, environment: Environment, analysis: Analysis | None,
             coverage: Coverage | None) -> Any:
-        """Return what is made of a repository. Raise ItemFailed where its config does not fit."""
+        """Return the result for a repository. Raise ItemFailed where its config does not fit."""
         name = config.repo_name
         with self._locks.setdefault(name, threading.Lock()):
             made = self._made.pop(name, None)
             if made is None:
                 with open_source(environment, self._host) as sandbox:
-                    found = sources_in(sandbox).files
-                made = self._make(program_of(found, config, analysis, coverage), config)
+                    files = sources_in(sandbox).files
+                made = self._make(program_of(files, config, analysis, coverage), config)
             self._made[name] = made
             for old in [*self._made][:-MAX_KEPT]:
                 self._made.pop(old, None)
@@ -203,19 +202,19 @@ class Kept:
 @contextmanager
 def open_source(environment: Environment, host: SandboxFactory) -> Iterator[Sandbox]:
     """Yield a sandbox with the source of an environment."""
-    name = environment.repo_name
-    with open_environment(environment, host, f"bug-{name[:40]}-{secrets.token_hex(4)}") as sandbox:
+    with labelled(host, environment.repo_name) as label, \
+            open_environment(environment, host, label) as sandbox:
         yield sandbox
 
 
-def program_of(found: list[SourceFile], config: BugConfig, analysis: Analysis | None,
+def program_of(every: list[SourceFile], config: BugConfig, analysis: Analysis | None,
                coverage: Coverage | None) -> Program:
-    """Return the sources that a config wants. Raise ItemFailed where a root of it is not there."""
+    """Return the sources that a config selects. Raise ItemFailed where a root of it has none."""
     for root in config.roots:
-        if PurePosixPath(root).parts and not any(_is_in(file.path, root) for file in found):
+        if PurePosixPath(root).parts and not any(_is_in(file.path, root) for file in every):
             raise ItemFailed(f"has no source in {root!r}, a root of its config", config.repo_name,
                              f"Mend `roots` in {BugConfig.directory}/{config.repo_name}.json.")
-    files = [file for file in found
+    files = [file for file in every
              if operators(file.language) and not file.is_test and is_text(file.text)
              and any(_is_in(file.path, root) for root in config.roots)
              and not any(fnmatchcase(file.path, pattern) for pattern in config.exclude)
@@ -241,26 +240,26 @@ class Site:
     """Hold an edit with its place."""
 
     path: str
-    symbol: str          # id of the innermost function around it, "" where there is none
+    symbol: str          # id of the innermost function around it, or ""
     edit: SpanEdit
 
 
 def draw(program: Program, config: BugConfig) -> list[Candidate]:
-    """Return as many candidates as a config wants, in the order of its seed; no two of them with
-    the same change."""
+    """Return as many candidates as a config asks for, in the order of its seed, all of them
+    different changes."""
     diffs = {file.path: SpanDiffs(file.path, file.text) for file in program.files}
     sites = [site for file in program.files for site in _sites(file, program)]
-    found: dict[str, Candidate] = {}   # by change
+    by_change: dict[str, Candidate] = {}
     for site in in_order(sites, program.ranks(), config.seed):
-        if len(found) == config.max_candidates:
+        if len(by_change) == config.max_candidates:
             break
         edit, operator = site.edit, site.edit.operator
         diff, lines = diffs[site.path].diff(edit.start, edit.end, edit.new)
-        found.setdefault(normalised(diff), {
+        by_change.setdefault(normalised(diff), {
             "diff": diff, "symbol": site.symbol, "operator": operator.name,
             "family": operator.family, "path": site.path, "lines": [*lines],
             "summary": f"{operator.name} in line {lines[0]} of {site.path}"})
-    return [*found.values()]
+    return [*by_change.values()]
 
 
 def _sites(file: SourceFile, program: Program) -> Iterator[Site]:
@@ -279,12 +278,12 @@ def _sites(file: SourceFile, program: Program) -> Iterator[Site]:
 
 
 def in_order(sites: list[Site], ranks: dict[str, int], seed: int) -> list[Site]:
-    """Return sites in an order in which each function has its turn, hot ones more often, and no
+    """Return sites in an order in which all functions take turns, hot ones more often, and no
     operator comes too often."""
     drawn = random.Random(seed)
     n_sites = Counter(site.edit.operator.name for site in sites)
     by_symbol: dict[tuple[str, str], list[tuple[float, Site]]] = defaultdict(list)
-    for site in sites:   # times of rare events: each operator is as likely as any other
+    for site in sites:   # common operators wait longer, so that each is as likely to come first
         wait = drawn.expovariate(1 / n_sites[site.edit.operator.name])
         by_symbol[site.path, site.symbol].append((wait, site))
     timed = []

@@ -1,8 +1,8 @@
 """Show an agent where a bug would matter: the functions that tests reach, and one of them with its
 callers, its callees and its tests.
 
-All is read from the analysis, and from what tests ran where that was measured. Equal arguments give
-equal texts, since an agent that is resumed repeats its actions.
+Everything is read from the analysis, and from the coverage where there is one. Equal arguments give
+equal texts, since a resumed agent repeats its actions.
 """
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from codedata.analysis.analyse import tests_by_function
 from codedata.bugs.prove import steps_to
 from codedata.records import Analysis, Coverage, Object
 
-PAGE = 25         # hotspots of a page
-MAX_LISTED = 20   # callers, callees, tests and namesakes that are shown
+PAGE = 25         # hotspots on a page
+MAX_LISTED = 20   # rows of a list of callers, callees, tests or symbols of one name
 
 
 class CodeMap:
@@ -24,13 +24,13 @@ class CodeMap:
 
     def __init__(self, analysis: Analysis, sources: Mapping[str, bytes], used: Mapping[str, str],
                  coverage: Coverage | None = None):
-        """Take the analysis, the files' texts by path, {id: the earlier bug in it}, and what each
-        test ran, where that is known."""
+        """Take the analysis, {path: text} of the files, {id: the earlier bug in it}, and the
+        coverage where there is one."""
         self._entities = {entity["id"]: entity for entity in analysis.entities}
         self._sources = sources
         self._used = used
         self._coverage = coverage
-        self._masks = tests_by_function(coverage) if coverage else {}   # {}: not measured
+        self._masks = tests_by_function(coverage) if coverage else {}
         self._edges = sorted(analysis.edges, key=lambda edge: (   # certain ones first
             edge["certainty"] != "resolved", -(edge["n_tests"] or 0)))
         self._scores = {one["id"]: one["score"] for one in analysis.hotspots}
@@ -89,7 +89,7 @@ class CodeMap:
         return [f"{n:6}\t{line}" for n, line in enumerate(lines[first:], first + 1)]
 
     def _tests_of(self, id: str) -> list[str]:
-        """Return how many tests get to a symbol, and a line for each of the first ones."""
+        """Return how many tests reach a symbol, and a line for each of the first ones."""
         if self._masks:
             masks = (mask for one, mask in self._masks.items() if f"{one}.".startswith(f"{id}."))
             which = reduce(or_, masks, 0)
@@ -99,13 +99,13 @@ class CodeMap:
             rows = [f"{name}  runs {n} functions" for n, name in ran]
             return [f"{len(rows)} tests ran it:", *_listed(rows)]
         resolved = [edge for edge in self._edges if edge["certainty"] == "resolved"]
-        found: dict[str, str] = {}
+        rows_of: dict[str, str] = {}
         for how, edges in (("certain", resolved), ("guessed", self._edges)):
             for test, n in steps_to([id], edges).items():
                 if test in self._tests:
-                    found.setdefault(test, f"{test}  {n} calls away, {how}")
-        return [f"{len(found)} tests get there by calls; what they ran was not measured:",
-                *_listed([*found.values()])]
+                    rows_of.setdefault(test, f"{test}  {n} calls away, {how}")
+        return [f"{len(rows_of)} tests get there by calls; what they ran was not measured:",
+                *_listed([*rows_of.values()])]
 
 
 def _edge(edge: Object, side: str) -> str:

@@ -1,13 +1,12 @@
 """Let agents put bugs into the source of an environment: the step `inject` of bug_inject.py.
 
-An agent works in a sandbox that has neither a history nor a network. All that leaves it is the
-difference between source files that were there before, which this machine makes of their texts.
-Whether that is a bug, a run of the suite in a fresh container says.
+An agent works in a sandbox without a history or a network. Only the difference between source
+files that existed before leaves it, which this machine computes from their texts. A run of the
+suite in a fresh container shows whether that is a bug.
 """
 from __future__ import annotations
 
 import glob
-import secrets
 import threading
 import time
 from collections import Counter
@@ -31,7 +30,7 @@ from codedata.analysis.measure import READ
 from codedata.bounded import inside
 from codedata.bugs.hotspots import CodeMap
 from codedata.bugs.prove import symbols_at
-from codedata.code.entities import SourceFile, grammar, language_of, tree_of
+from codedata.code.entities import SourceFile, grammar, is_text, language_of, tree_of
 from codedata.code.patches import diff_of, hunks_of
 from codedata.errors import Excluded, Interrupted, ItemFailed, Trouble
 from codedata.llm import Models
@@ -45,9 +44,9 @@ from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Derived, Store, digest
 from codedata.suites.contexts import sources_in
-from codedata.suites.environments import open_environment
+from codedata.suites.environments import labelled, open_environment
 from codedata.suites.leftovers import activation
-from codedata.suites.source import LOOK_S, Files, changed_files, is_text
+from codedata.suites.source import LOOK_S, Files, changed_files
 from codedata.tasks.first_run import FirstRun, ScreeningRules, first_run
 from codedata.tasks.suite_outcomes import known_results
 from codedata.texts import fill, printable, text_of
@@ -56,9 +55,9 @@ METHOD = "agent"
 TRAJECTORIES = "bug/_trajectories"
 PROMPTS = ("inject.md", "inject_task.md", "inject_earlier.md")
 SCRIPT = "run_tests.sh"    # the test script, in /tmp of the agent's sandbox
-QUIET = "-qqqq"            # for pytest, which then prints no seconds: a resumed agent sees the same
-COMMAND_S = 120            # seconds that a command may take which asks for no more
-# Added and removed: nearly twice the median of SWE-smith's longest kind of bugs (24 lines).
+QUIET = "-qqqq"            # of pytest: without times, a resumed agent sees the same output
+COMMAND_S = 120            # seconds that a command may take, unless it asks for more
+# added and removed; the longest kind of bugs of SWE-smith has a median of 24
 MAX_LINES = 40
 MAX_DIFF_CHARS = 100_000
 MAX_NAMED = 20             # broken tests that are listed
@@ -82,8 +81,8 @@ class AgentItem(Environment):
 
 
 class AgentItems(Derived):
-    """Give each environment to `n` agents: the first agents of all repositories, then the second
-    ones. So several repositories are worked on at a time, and agents of one in turn."""
+    """Give each environment to `n` agents: first one agent for each repository, then the second
+    ones. So agents work on several repositories at a time, but one after another on each."""
 
     def __init__(self, environments: Derived, n: int):
         numbers = {f".{METHOD}-{k}": k for k in range(1, n + 1)}
@@ -93,7 +92,7 @@ class AgentItems(Derived):
                     for end, k in numbers.items()}
 
         def is_kept(name: str) -> bool:
-            """Return whether `name` is of a repository that is there, or of another method."""
+            """Return whether `name` belongs to a known repository, or to another method."""
             repo_name, _, batch = name.rpartition(".")
             return not batch.startswith(f"{METHOD}-") or environments.covers(repo_name)
 
@@ -101,7 +100,7 @@ class AgentItems(Derived):
             environments, items_of, place=environments.place, keeps=is_kept,
             names_of=lambda repo_name: [repo_name + end for end in numbers],
             choose=lambda names: sorted(names, key=lambda name: int(name.rpartition("-")[2])))
-        self._at_work: dict[threading.Thread, AgentItem] = {}   # of each thread the newest
+        self._at_work: dict[threading.Thread, AgentItem] = {}   # the newest item of each thread
 
     def read(self, name: str) -> AgentItem:
         """Return an item, and note that this thread is at work on it."""
@@ -109,7 +108,7 @@ class AgentItems(Derived):
         return item
 
     def wait_for_turn(self, item: AgentItem, stop: threading.Event) -> None:
-        """Wait until no earlier agent of the repository is at work, and what it made is on disk.
+        """Wait until the earlier agents of the repository have ended and their bugs are on disk.
         Raise Interrupted where the run is ending."""
         while any(one.repo_name == item.repo_name and one.number < item.number
                   and thread.is_alive() for thread, one in [*self._at_work.items()]):
@@ -119,13 +118,13 @@ class AgentItems(Derived):
 
 # what an agent hands in --------------------------------------------------------------------------
 
-class Refused(Exception):
-    """Say what to do about a change that may not be handed in."""
+class RefusedChange(Exception):
+    """Report why a change may not be submitted, and what to do about it."""
 
 
 @dataclass
 class Submission:
-    """Take what the agent of a sandbox has changed; submit() is its tool."""
+    """Receive the change of an agent; submit() is its tool."""
 
     program: Files                       # the sources that may be changed, as they were
     ignored: set[str]                    # paths that the tests themselves change
@@ -133,7 +132,7 @@ class Submission:
     run_with: Callable[[str], FirstRun]  # runs the suite with a diff
     max_runs: int
     n_runs: int = 0
-    trouble: str = ""                    # why the last one did not count
+    reason: str = ""                     # why the last one did not count
     candidate: Candidate | None = None
 
     def submit(self, sandbox: Sandbox, answer: str) -> str | Stop:
@@ -145,56 +144,56 @@ class Submission:
         try:
             before, after = self._changes(sandbox)
             diff, symbol = diff_and_symbol(before, after, self.analysis)
-        except Refused as e:
-            self.trouble = str(e)
+        except RefusedChange as e:
+            self.reason = str(e)
             return Failed(f"Not handed in: {e}.")
         self.n_runs += 1
         run = self.run_with(diff)
-        self.trouble, failing = run.screened.reason, run.screened.failing
-        if not self.trouble:
+        self.reason, failing = run.screened.reason, run.screened.failing
+        if not self.reason:
             self.candidate = {"diff": diff, "symbol": symbol, "summary": answer.strip()}
-        if not self.trouble or self.n_runs >= self.max_runs:
-            return Stop(answer, is_success=not self.trouble)
-        return Failed(   # nothing that differs between two runs
-            f"It does not count: {self.trouble}.\n{run.n_passed} tests pass, "
+        if not self.reason or self.n_runs >= self.max_runs:
+            return Stop(answer, is_success=not self.reason)
+        return Failed(   # with nothing that differs between two runs
+            f"It does not count: {self.reason}.\n{run.n_passed} tests pass, "
             f"{len(failing)} fail that passed before: {named(failing, MAX_NAMED)}\n"
             f"You may have it run {self.max_runs - self.n_runs} more times.")
 
     def _changes(self, sandbox: Sandbox) -> tuple[Files, Files]:
-        """Return the changed files of the program as they were, and as they are. Raise Refused
-        where anything else is changed. The copy in the sandbox says what to look at, no more: the
-        agent may have changed it, too."""
-        paths, files, trouble = changed_files(sandbox, CLEAN)
-        if trouble:
-            raise Refused(f"the source cannot be compared with {CLEAN}: {printable(trouble)}")
+        """Return the changed files of the program as they were, and as they are. Raise
+        RefusedChange where anything else is changed. The copy in the sandbox only says which files
+        to compare: the agent may have changed it, too."""
+        paths, files, error = changed_files(sandbox, CLEAN)
+        if error:
+            raise RefusedChange(f"the source cannot be compared with {CLEAN}: {printable(error)}")
         after = {path: files[path] for path in sorted(files.keys() - self.ignored)
                  if path in self.program and is_text(files[path])}
         if wrong := sorted(paths - after.keys() - self.ignored):
-            raise Refused("only sources that tests load may change, as texts in UTF-8; undo this: "
-                          f"{printable(named(wrong), 500)}")
+            raise RefusedChange("only sources that tests load may change, as texts in UTF-8; undo "
+                                f"this: {printable(named(wrong), 500)}")
         return {path: self.program[path] for path in after}, after
 
 
 def diff_and_symbol(before: Files, after: Files, analysis: Analysis) -> tuple[str, str]:
     """Return (the difference in git's format, the id of the first function that it changes, or "").
-    Raise Refused where nothing is changed, too much, or what is said to people."""
+    Raise RefusedChange where it is empty or too long, or changes comments or docstrings."""
     if more := remarks(after) - remarks(before):
-        raise Refused("leave comments and docstrings as they were; one is new or other: "
-                      f"{printable(min(more), 200)!r}")
+        raise RefusedChange("leave comments and docstrings as they were; one is new or other: "
+                            f"{printable(min(more), 200)!r}")
     diff = diff_of(before, after)
-    hunks = [*hunks_of(diff_of(before, after, n_context=0), "")]   # whole ones
+    hunks = hunks_of(diff_of(before, after, n_context=0))
     n_lines = sum(len(hunk.old) + len(hunk.added) for hunk in hunks)
     if not hunks:
-        raise Refused("the source is as it was")
+        raise RefusedChange("the source is as it was")
     if n_lines > MAX_LINES or len(diff) > MAX_DIFF_CHARS:
-        raise Refused(f"{n_lines} lines are added or removed in {len(diff):,} characters: "
-                      f"at most {MAX_LINES} may be, in {MAX_DIFF_CHARS:,}")
+        raise RefusedChange(f"{n_lines} lines are added or removed in {len(diff):,} characters: "
+                            f"at most {MAX_LINES} may be, in {MAX_DIFF_CHARS:,}")
     symbols = symbols_at([(hunk.path, hunk.start) for hunk in hunks], analysis)
     return diff, next(iter(symbols), "")
 
 
 def remarks(files: Files) -> Counter:
-    """Count the comments of files, and the texts that stand in them as statements."""
+    """Count the comments of files, and the strings that are statements, such as docstrings."""
     from tree_sitter import Query, QueryCursor
     remarks = Counter()
     for path, text in files.items():
@@ -217,8 +216,8 @@ class Injector:
         self._candidates = Store(settings.root, Candidates)
 
     def stage(self, environments: Derived, analyses: Store, coverages: Store) -> Stage:
-        """Return the step, of environments with their analyses. What tests ran is looked up where
-        a view of it has it. Raise Trouble for a sandbox that isolates nothing."""
+        """Return the step: it reads environments with their analyses, and coverages as far as there
+        are any. Raise Trouble for a sandbox that isolates nothing."""
         if self._host.name == "local":
             raise Trouble("isolates nothing, and an agent is at work in it.", "--sandbox local",
                           "Choose another.")
@@ -235,7 +234,7 @@ class Injector:
             writes=Writes(self._candidates, fields=tuple(Candidates.__dataclass_fields__)))
 
     def make(self, item: AgentItem, analysis: Analysis, coverage: Coverage | None) -> Candidates:
-        """Return the candidate of an agent. Raise ItemFailed where it hands in none that counts,
+        """Return the candidate of an agent. Raise ItemFailed where it submits none that counts,
         Excluded where no test passes."""
         if "passed" not in known_results(item).values():
             raise Excluded("has no test that passes.")
@@ -252,30 +251,27 @@ class Injector:
 
     def _run(self, item: AgentItem, analysis: Analysis, coverage: Coverage | None,
              trajectory: Path) -> tuple[Submission, AgentResult]:
-        """Return what an agent hands in, and how its run ended."""
+        """Return the submission of an agent, and how its run ended."""
         settings, earlier = self._settings, self._earlier(item)
-        label = f"bug-{item.repo_name[:40]}-{secrets.token_hex(4)}"
         bash = ToolBashExecutor(COMMAND_S, max_timeout_s=self._host.run_timeout_s)
-        try:
-            with open_environment(item, self._host, label, is_stateful=True) as sandbox:
-                files = _prepare(sandbox, item.test_script)
-                submission = Submission(
-                    _program(files, analysis),
-                    {*map(str, item.verified.get("changed_by_tests") or ())}, analysis,
-                    lambda diff: first_run(item, diff, self._host, f"{label}-first-run",
-                                           ScreeningRules(settings.bug.max_broken_share)),
-                    settings.bug.max_submits)
-                code = CodeMap(analysis, {file.path: file.text for file in files},
-                               {bug["symbol"]: name for name, bug in earlier}, coverage)
-                agent = Agent(
-                    _text("inject.md", max_lines=str(MAX_LINES)),
-                    [bash, view_file, search, edit_file, create_file, code.get_hotspots,
-                     code.inspect_symbol, submission.submit], self._agent, sandbox,
-                    max_iterations=settings.bug.max_iterations, trajectory=trajectory,
-                    max_seconds=settings.agent.max_seconds, max_usd=settings.agent.max_usd)
-                return submission, agent.run(self._task(item, sandbox.workdir, earlier))
-        finally:
-            self._host.forget(label)
+        with labelled(self._host, item.repo_name) as label, \
+                open_environment(item, self._host, label, is_stateful=True) as sandbox:
+            files = _prepare(sandbox, item.test_script)
+            submission = Submission(
+                _program(files, analysis),
+                {*map(str, item.verified.get("changed_by_tests") or ())}, analysis,
+                lambda diff: first_run(item, diff, self._host, f"{label}-first-run",
+                                       ScreeningRules(settings.bug.max_broken_share)),
+                settings.bug.max_submits)
+            code = CodeMap(analysis, {file.path: file.text for file in files},
+                           {bug["symbol"]: name for name, bug in earlier}, coverage)
+            agent = Agent(
+                _text("inject.md", max_lines=str(MAX_LINES)),
+                [bash, view_file, search, edit_file, create_file, code.get_hotspots,
+                 code.inspect_symbol, submission.submit], self._agent, sandbox,
+                max_iterations=settings.bug.max_iterations, trajectory=trajectory,
+                max_seconds=settings.agent.max_seconds, max_usd=settings.agent.max_usd)
+            return submission, agent.run(self._task(item, sandbox.workdir, earlier))
 
     def _earlier(self, item: AgentItem) -> list[tuple[str, Candidate]]:
         """Return (name, bug) of the other agents' bugs in the same repository."""
@@ -295,15 +291,15 @@ class Injector:
                      earlier=_text("inject_earlier.md", bugs=bugs) if bugs else "")
 
     def _trajectory(self, name: str) -> str:
-        """Return the path below the root for the next run of an agent; earlier ones stay."""
+        """Return a new path below the root for the trajectory of an agent; earlier ones stay."""
         folder = self._settings.root / TRAJECTORIES
         n_before = len([*folder.glob(f"{glob.escape(name)}.*.json")])
         return f"{TRAJECTORIES}/{name}.{n_before}.json"
 
 
 def _prepare(sandbox: Sandbox, test_script: str) -> list[SourceFile]:
-    """Return the sources in a fresh sandbox, and make it ready for an agent: no history, a copy
-    of the source and the test script in /tmp, and the test script's Python."""
+    """Return the sources in a fresh sandbox, and prepare it for an agent: remove the history, copy
+    the source and the test script to /tmp, and activate the test script's Python."""
     files = sources_in(sandbox).files
     sandbox.run(PREPARE, timeout_s=LOOK_S)
     sandbox.put({SCRIPT: test_script.encode()}, "/tmp")
@@ -312,23 +308,21 @@ def _prepare(sandbox: Sandbox, test_script: str) -> list[SourceFile]:
 
 
 def _program(files: list[SourceFile], analysis: Analysis) -> Files:
-    """Return the files that are no tests; where it was measured, only those that tests load."""
+    """Return the files that are no tests; where coverage is known, only those that tests load."""
     unused = {file["path"] for file in analysis.files if file["covered"] == 0}
     return {file.path: file.text for file in files
             if not file.is_test and file.path not in unused and is_text(file.text)}
 
 
 def _failure(name: str, submission: Submission, result: AgentResult) -> ItemFailed:
-    """Return why an agent made no candidate, and drop its replies, with which it would fail again.
-
-    They are kept where something else failed (the engine, the endpoint), unless this was a
-    repetition already.
-    """
+    """Return why an agent made no candidate, and drop its kept replies: with them it would fail
+    again. They stay where something else failed (the engine, the endpoint), unless this run has
+    already repeated them."""
     log = current_reply_log()
     if result.status != "error" or log.served:
         log.discard()
     how = result.error or "it ended without handing in"
-    last = f"; its last bug: {submission.trouble}" if submission.trouble else ""
+    last = f"; its last bug: {submission.reason}" if submission.reason else ""
     return ItemFailed(f"its agent made no bug ({result.status}): {how}{last}", name)
 
 

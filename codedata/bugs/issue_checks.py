@@ -1,8 +1,7 @@
-"""Find in a reproduction, or in an issue report, what a user of the project could not know.
+"""Find what a user of the project could not know in a reproduction or an issue report.
 
-Every check compares texts: with the patch that heals the bug, with the names of the tests that it
-fails, with what README, docs and the reproduction show. What a sentence means is not looked at: a
-paraphrase of the fix is not found.
+Every check compares texts: with the fix, with the names of the failing tests, and with what README,
+docs and the reproduction show. Meaning is not checked: a paraphrase of the fix is not found.
 """
 from __future__ import annotations
 
@@ -24,8 +23,9 @@ AS_CODE = re.compile(r"\b([^\W\d]\w*)\(|(?<=\w\.)([^\W\d]\w*)")   # called, or a
 # a frame of a traceback, with the lines of source below it
 FRAME = re.compile(r'^([ |]*)File "([^"\n]+)", line \d+.*\n(?:\1(?:  |\[Previous line ).*\n)*',
                    re.MULTILINE)
-STABLE = {r"\b0x[0-9a-fA-F]{6,}\b": "0x7f3a5c0e9d30",   # in place of addresses, and
-          r"/(?:var/)?tmp/[^\s'\"`:,;()<>\[\]]+": "/tmp/tmp4x1z"}   # of temporary paths
+# what stands in an output for addresses and for temporary paths
+STABLE = {r"\b0x[0-9a-fA-F]{6,}\b": "0x7f3a5c0e9d30",
+          r"/(?:var/)?tmp/[^\s'\"`:,;()<>\[\]]+": "/tmp/tmp4x1z"}
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,14 @@ class Hidden:
 
     @cached_property
     def names(self) -> set[str]:
-        """Return the names in lines that the fix changes, and those that its hunks define."""
+        """Return the names in the lines that the fix changes, and those that its hunks define."""
         changed = (*added_runs(self.bug.patch), *added_runs(self.bug.bug_patch))
         return {*NAME.findall("\n".join(changed)), *self.fix.names} - LANGUAGE_WORDS
 
     @cached_property
     def tests(self) -> set[str]:
-        """Return the names of the failing tests and of their files. A plain word, or one of the
-        documentation, is no name of a test alone."""
+        """Return the names of the failing tests and of their files, without plain words and words
+        of the documentation, which may be used for other things."""
         names = set()
         for test in self.bug.failing:
             file, *parts = re.split(r"::| > ", test.partition("[")[0])
@@ -60,25 +60,23 @@ class Hidden:
 
     def in_script(self, script: str) -> list[str]:
         """Return a line for each thing in a reproduction that a user would not write."""
-        private = _private(NAME.findall(script)) - self.documented
         paths = [path for path in self.fix.paths if "/" in path and path not in self.documented]
-        return [*self._tests_in(script),
-                *(f"the private name {name!r}" for name in sorted(private)),
+        return [*self._names_in(script, {*NAME.findall(script)} - self.documented),
                 *(f"the path {path!r}, where the bug is" for path in paths if path in script)]
 
     def in_report(self, text: str, shown: str) -> list[str]:
-        """Return a line for each thing in a report that neither `shown`, the reproduction with its
-        outputs, nor the documentation shows."""
+        """Return a line for each thing in a report that neither the documentation shows nor
+        `shown`, the reproduction with its outputs."""
         used = names_used(text) - self.documented - {*NAME.findall(shown)}
-        private = _private(used)
-        return [*self._tests_in(text),
-                *(f"the private name {name!r}" for name in sorted(private)),
+        return [*self._names_in(text, used),
                 *(f"the name {name!r}, which no user is shown"
-                  for name in sorted(used & self.names - private)),
+                  for name in sorted(used & self.names - _private(used))),
                 *self._places_in(text, shown), *self._lines_in(text, shown)]
 
-    def _tests_in(self, text: str) -> list[str]:
-        return [f"the name of a test, {name!r}" for name in sorted(self.tests) if name in text]
+    def _names_in(self, text: str, used: set[str]) -> list[str]:
+        """Return a line for each name of a test in a text, and for each private one of `used`."""
+        return [*(f"the name of a test, {name!r}" for name in sorted(self.tests) if name in text),
+                *(f"the private name {name!r}" for name in sorted(_private(used)))]
 
     def _places_in(self, text: str, shown: str) -> list[str]:
         modules = (path.partition(".")[0].removeprefix("src/").replace("/", ".")
@@ -94,8 +92,8 @@ class Hidden:
 
 
 def names_used(text: str) -> set[str]:
-    """Return the words of a text that stand there as names: written as code, called, taken of an
-    object, or such as no plain word is."""
+    """Return the words of a text that are used as names: marked as code, called, used as an
+    attribute, or written as no plain word is."""
     as_code = [part for match in (*CODE.findall(text), *AS_CODE.findall(text)) for part in match]
     return {*NAME.findall("\n".join(as_code)),
             *(name for name in NAME.findall(text) if not _is_plain_word(name))}
@@ -106,15 +104,14 @@ def _is_plain_word(name: str) -> bool:
 
 
 def _private(names: Iterable[str]) -> set[str]:
-    """Return the names that begin with an underscore, but for those of the language."""
+    """Return the names that begin with an underscore, without those of the language."""
     return {name for name in names
             if name[0] == "_" and name.strip("_") and not name.endswith("__")}
 
 
 def shown_output(output: str, workdir: str, script: str) -> str:
-    """Return an output as a user may quote it: tracebacks without the frames of files in the
-    source's folder, except those of the script; addresses and temporary paths are always the same.
-    """
+    """Return an output as a user may quote it. Tracebacks lose their frames in the project's
+    source, but not those in the script; addresses and temporary paths get fixed values."""
     folder = workdir.rstrip("/") + "/"
 
     def frame(match: re.Match) -> str:

@@ -1,8 +1,8 @@
 """Write the issue report of a bug as a user would: the step `issue` of bug_inject.py.
 
-A model is first asked for a reproduction, which is run with the bug and with the fix. The report is
-written from that alone: who writes it is shown neither the fix nor a test. Without a model, a
-report is put together from what a failing run has printed.
+A model is first asked for a reproduction, which is run with the bug and with the fix. A second
+request, which shows neither the fix nor a test, has the report written from the reproduction alone.
+Without a model, a report is put together from the output of a failing run.
 """
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 
 from codedata.bugs.instances import FOLDERS, ProvenBug, Word, bug_tasks, is_of_agent
 from codedata.bugs.issue_checks import Hidden, names_used, shown_output
@@ -38,8 +39,8 @@ from codedata.texts import fill, printable, text_of, toml_of
 
 RUN_S = 60                 # seconds that a reproduction may take, [sandbox] run_timeout at most
 MAX_OUTPUT_BYTES = 10_000  # of a reproduction
-MAX_SHOWN_CHARS = 20_000   # of each text that a model is shown
-MAX_CALLERS = 3            # of what is changed that are shown
+MAX_SHOWN_CHARS = 20_000   # of each text in a request
+MAX_CALLERS = 3            # callers of changed functions that are shown
 FILES = {"python": "reproduce.py", "bash": "reproduce.sh"}
 FENCED = re.compile(r"^```(python|py|bash|sh)[ \t]*\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE)
 REPORT = re.compile(r".*<report>(.*)</report>", re.DOTALL)
@@ -48,15 +49,16 @@ PASSED = re.compile(r"^(?:PASSED .*|.* PASSED +\[ *\d+%\] *)\n", re.MULTILINE)  
 WITHOUT_MODEL = {"template": template_report, "f2p": f2p_report}
 TEXTS = 3                  # raise it where reports without a model change
 PROMPTS = ("reproduce.md", "write_issue.md", "issue_again.md")
+_packaged = partial(text_of, __package__)
 
 
 class Rejected(Exception):
-    """Report what is wrong with a reply: in a few words, then perhaps details for the model."""
+    """Report what is wrong with a reply: in a few words, then details for the model, if any."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
-    """Hold what a run of a reproduction showed, as a user may quote it."""
+class ReproductionRun:
+    """Hold the result of a run of a reproduction, as a user may quote it."""
 
     exit_code: int
     output: str
@@ -68,22 +70,22 @@ class Ran:
 
 @dataclass(frozen=True, slots=True)
 class Reproduction:
-    """Hold a script that shows the bug, with what it shows on both trees."""
+    """Hold a script that shows the bug, with its results on both trees."""
 
     language: str   # a key of FILES
     script: str
-    bugged: Ran
-    fixed: Ran
+    bugged: ReproductionRun
+    fixed: ReproductionRun
 
     @property
     def shown(self) -> str:
-        """Return all that it shows."""
+        """Return the script and its outputs."""
         return "\n".join((self.script, self.bugged.output, self.fixed.output))
 
     def is_quoted(self, text: str) -> bool:
-        """Return whether a text has a line that only the bug prints, if it prints any."""
-        bugged, fixed = ({*map(str.strip, ran.output.splitlines())}
-                         for ran in (self.bugged, self.fixed))
+        """Return whether a text quotes a line that is printed only with the bug, if any is."""
+        bugged, fixed = ({*map(str.strip, run.output.splitlines())}
+                         for run in (self.bugged, self.fixed))
         lines = bugged - fixed - {""}
         return not lines or any(line in text for line in lines)
 
@@ -103,7 +105,8 @@ class Trees:
 
     @contextmanager
     def open(self, is_fixed: bool = False) -> Iterator[Sandbox]:
-        """Yield a fresh sandbox of a tree. Raise ItemFailed where there is none."""
+        """Yield a fresh sandbox with one of the trees. Raise ItemFailed where that is not
+        possible."""
         image = self.bug.image
         if not self.host.has_image(image):
             is_agents = is_of_agent(self.bug.instance_id)
@@ -111,14 +114,14 @@ class Trees:
             raise ItemFailed(f"its image {image} is gone.",
                              todo=f"To make it again: python bug_inject.py {steps}")
         with self.host.open(image, self.label, self.host.workdir_of(image)) as sandbox:
-            if is_fixed and (trouble := apply_patch(sandbox, self.bug.patch)[2]):
-                raise ItemFailed(trouble, image)
+            if is_fixed and (error := apply_patch(sandbox, self.bug.patch)[2]):
+                raise ItemFailed(error, image)
             yield sandbox
 
     def show(self, language: str, script: str) -> Reproduction:
-        """Return a reproduction, run twice on both trees. Raise Rejected where it does not show the
-        bug, or not the same way each time."""
-        def run() -> list[Ran]:
+        """Return a reproduction, run twice on both trees. Raise Rejected where its output does not
+        depend on the bug, or changes from run to run."""
+        def run() -> list[ReproductionRun]:
             return [self._run(language, script, is_fixed) for is_fixed in (False, True)]
 
         first = run()
@@ -128,9 +131,9 @@ class Trees:
             raise Rejected("its output is not the same each time")
         return Reproduction(language, script, *first)
 
-    def _run(self, language: str, script: str, is_fixed: bool) -> Ran:
-        """Return what a script shows in a fresh sandbox of a tree. Raise Rejected where it does not
-        end, prints too much, or brings the sandbox down."""
+    def _run(self, language: str, script: str, is_fixed: bool) -> ReproductionRun:
+        """Return the result of a script in a fresh sandbox. Raise Rejected where it does not end,
+        prints too much, or exhausts the sandbox."""
         tree, name = "with the fix" if is_fixed else "with the bug", FILES[language]
         with self.open(is_fixed) as sandbox:
             sandbox.put({name: script.encode()}, sandbox.workdir)
@@ -144,7 +147,7 @@ class Trees:
             raise Rejected(f"it did not end within {self.seconds} s {tree}")
         if done.n_bytes > MAX_OUTPUT_BYTES:
             raise Rejected(f"it prints more than {MAX_OUTPUT_BYTES:,} bytes {tree}")
-        return Ran(done.exit_code, shown_output(done.output, workdir, name))
+        return ReproductionRun(done.exit_code, shown_output(done.output, workdir, name))
 
 
 class Reporter:
@@ -157,7 +160,7 @@ class Reporter:
         self._profiles = toml_of("codedata.bugs", "profiles.toml")["profiles"]
 
     def stage(self, word: Word) -> Stage:
-        """Return the stage that reports the bugs of a word."""
+        """Return the stage that writes the reports of a command's bugs (agent or scale)."""
         root = self._settings.root
         n_calls = 2 * self._settings.issue.max_tries
         note = "no calls: no model is asked"
@@ -175,7 +178,7 @@ class Reporter:
             after=f"bug_inject.py {word.name}")
 
     def make(self, task: Task) -> BugReport:
-        """Return the report of a bug, and the reproduction where a model made one."""
+        """Return the report of a bug, with the reproduction if a model made one."""
         bug = ProvenBug.of(task)
         label = f"issue-{bug.instance_id[:40]}-{secrets.token_hex(4)}"
         trees = Trees(bug, self._host, label)
@@ -191,13 +194,13 @@ class Reporter:
             write = WITHOUT_MODEL[self._settings.issue.writer]
             form, text = write(bug, profile, hidden)
             return BugReport(bug.instance_id, bug.repo, text, {**made, "form": form})
-        found = self._reproduce(trees, hidden, {"readme": readme, "code": code})
-        text, noted = self._write(hidden, found, {"readme": readme, **profile})
-        made |= {**asdict(found), "noted": noted}
+        reproduction = self._reproduce(trees, hidden, {"readme": readme, "code": code})
+        text, noted = self._write(hidden, reproduction, {"readme": readme, **profile})
+        made |= {**asdict(reproduction), "noted": noted}
         return BugReport(bug.instance_id, bug.repo, text, made)
 
     def _reproduce(self, trees: Trees, hidden: Hidden, known: Mapping[str, str]) -> Reproduction:
-        """Return a reproduction that the model makes, once it shows the bug."""
+        """Return the first reproduction of the model that shows the bug."""
         def read(reply: Reply) -> Reproduction:
             language, script = script_in(reply.text)
             if faults := hidden.in_script(script):
@@ -214,20 +217,20 @@ class Reporter:
             seconds=str(trees.seconds), max_bytes=f"{MAX_OUTPUT_BYTES:,}",
             **{name: _cut(text) for name, text in parts.items()}))
 
-    def _write(self, hidden: Hidden, found: Reproduction,
+    def _write(self, hidden: Hidden, reproduction: Reproduction,
                known: Mapping[str, str]) -> tuple[str, list[str]]:
-        """Return the report that the model writes, and what the facts of leak/ note of it."""
-        tries = iter(range(self._settings.issue.max_tries - 1, 0, -1))   # that are left after each
-        doubted: list[str] = []   # doubts ask for one rewrite
+        """Return the report that the model writes, and the facts of leak/ in it, a line each."""
+        tries_left = iter(range(self._settings.issue.max_tries - 1, 0, -1))   # after each reply
+        doubted: list[str] = []   # uncertain facts ask for one rewrite
 
         def read(reply: Reply) -> tuple[str, list[str]]:
-            n_left, text = next(tries, 0), report_in(reply.text)
-            facts = facts_in(text, found, hidden)
+            n_left, text = next(tries_left, 0), report_in(reply.text)
+            facts = facts_in(text, reproduction, hidden)
             noted = [*dict.fromkeys(_line(fact, text) for fact in facts)]
             certain = [_line(fact, text) for fact in facts if fact.certain]
-            if faults := hidden.in_report(text, found.shown) + certain:
+            if faults := hidden.in_report(text, reproduction.shown) + certain:
                 raise Rejected(f"it has {faults[0]}", *faults[1:])
-            if not found.is_quoted(text):
+            if not reproduction.is_quoted(text):
                 raise Rejected("it quotes no line of the output that the bug alone gives")
             if noted and n_left and not doubted:
                 doubted.extend(noted)
@@ -237,13 +240,14 @@ class Reporter:
 
         begin_step("writing the report")
         return ask(self._client, read, fill(
-            _packaged("write_issue.md"), repo=hidden.bug.repo, script=found.script.strip("\n"),
-            language=found.language, bugged=str(found.bugged), fixed=str(found.fixed), **known))
+            _packaged("write_issue.md"), repo=hidden.bug.repo,
+            script=reproduction.script.strip("\n"), language=reproduction.language,
+            bugged=str(reproduction.bugged), fixed=str(reproduction.fixed), **known))
 
 
 def ask(client: Client, read: Callable, request: str, again: str = "issue_again.md", **options):
-    """Return what read() makes of the model's reply. Where that raises Rejected, ask again: the
-    model is shown its reply and what is wrong, by the prompt `again`. `options` are those of
+    """Return read(reply) of the model's reply. Where that raises Rejected, ask again with the
+    prompt `again`, which shows the reply and what is wrong with it. `options` are those of
     Client.ask()."""
     messages: list[Message] = [{"role": "user", "content": request}]
     last = {}
@@ -268,8 +272,7 @@ def ask(client: Client, read: Callable, request: str, again: str = "issue_again.
 
 
 def script_in(reply: str) -> tuple[str, str]:
-    """Return (language, text) of the one script in a reply. Raise Rejected where there is none, or
-    another one."""
+    """Return (language, text) of the script in a reply. Raise Rejected unless there is just one."""
     scripts = FENCED.findall(reply)
     if len(scripts) != 1:
         raise Rejected(f"it has {len(scripts)} blocks of python or bash, not one")
@@ -279,18 +282,19 @@ def script_in(reply: str) -> tuple[str, str]:
 
 def report_in(reply: str) -> str:
     """Return the report in a reply. Raise Rejected where there is none."""
-    found = REPORT.search(reply)
-    text = found[1].strip() if found else ""
+    match = REPORT.search(reply)
+    text = match[1].strip() if match else ""
     if not text:
         raise Rejected("it has no report between <report> and </report>")
     return text + "\n"
 
 
-def facts_in(text: str, found: Reproduction, hidden: Hidden) -> list[Fact]:
-    """Return the facts of leak/ on a report; the reproduction, its outputs and the documented names
-    count as shown, and a plain word counts only where it stands as code."""
+def facts_in(text: str, reproduction: Reproduction, hidden: Hidden) -> list[Fact]:
+    """Return the facts of leak/ in a report. The reproduction, its outputs and the documented names
+    count as shown; a plain word is a fact only where it is used as code."""
     bug, used = hidden.bug, names_used(text)
-    history = [{"role": "user", "content": "\n".join((found.shown, *sorted(hidden.documented)))}]
+    shown = "\n".join((reproduction.shown, *sorted(hidden.documented)))
+    history = [{"role": "user", "content": shown}]
     commit = Commit(bug.instance_id, bug.repo, bug.language, "", "", "",
                     sorted(hidden.fix.paths), bug.patch, bug.test_patch)
     return [fact for fact in find_facts(history, text, commit)
@@ -298,7 +302,7 @@ def facts_in(text: str, found: Reproduction, hidden: Hidden) -> list[Fact]:
 
 
 def _line(fact: Fact, text: str) -> str:
-    """Return a fact with the line of the text that it stands in."""
+    """Return a line about a fact that quotes the line of the text where it is."""
     line = text[text.rfind("\n", 0, fact.start) + 1:].partition("\n")[0]
     return f"the {fact.kind} {fact.text!r}, {fact.why}, in: {printable(line, 300)}"
 
@@ -306,15 +310,15 @@ def _line(fact: Fact, text: str) -> str:
 # what is known of a bug --------------------------------------------------------------------------
 
 def _look(sandbox: Sandbox) -> tuple[str, frozenset[str]]:
-    """Return the beginning of README, and the words of README and docs."""
+    """Return (the beginning of README, the words of README and docs)."""
     readme, words = (sandbox.run(_packaged(name), timeout_s=RUN_S).output
                      for name in ("readme.sh", "documented.sh"))
     return readme or "(nothing)", frozenset([*words.split(), *NAME.findall(words)])
 
 
 def _code(sandbox: Sandbox, bug: ProvenBug) -> str:
-    """Return the functions that the bug changes, some that call these, and the failing tests with
-    what they call of the tests."""
+    """Return the functions that the bug changes, some of their callers, and the failing tests with
+    the test helpers that they call."""
     files = [file for file in sources_in(sandbox).files if file.path not in bug.hidden]
     files += [SourceFile(path, language_of(path), text, True)
               for path, text in bug.hidden.items() if language_of(path)]
@@ -335,8 +339,8 @@ def _code(sandbox: Sandbox, bug: ProvenBug) -> str:
 
 
 def code_of(ids: set[str], file: SourceFile, entities: list[Entity]) -> str:
-    """Return a file with those alone of its definitions that have these ids, or hold them; a …
-    stands in place of others. Return "" where none has."""
+    """Return the text of a file with only the definitions of these ids and those around them; …
+    stands for each other one. Return "" where the file has none of them."""
     wanted = [one for one in entities if one.id in ids]
     kept, at = [], 0
     for one in entities:
@@ -349,9 +353,5 @@ def code_of(ids: set[str], file: SourceFile, entities: list[Entity]) -> str:
 
 
 def _cut(text: str) -> str:
-    """Return a text that is not too long to be shown, marked where it is cut."""
+    """Return a text, cut to MAX_SHOWN_CHARS with a mark at its end."""
     return text if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]}\n… (cut here)"
-
-
-def _packaged(name: str) -> str:
-    return text_of("codedata.bugs", name)

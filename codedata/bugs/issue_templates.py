@@ -1,6 +1,6 @@
-"""Write issue reports without a model, by the texts of profiles.toml: from the name of what is
-broken and the error that is raised, or from what a failing test finds wrong. What a report may not
-show is left out, and it says less then."""
+"""Write issue reports without a model, by the templates of profiles.toml: from the name of the
+broken function and the error that is raised, or from the assertion that fails. Whatever a report
+must not show is left out of it."""
 from __future__ import annotations
 
 import re
@@ -14,23 +14,22 @@ from codedata.sandbox.factory import WORKDIR
 from codedata.texts import fill
 
 TYPE = r"(?:\w+\.)*[A-Z]\w*"
-# as pytest shows an exception, or at the end of a traceback, behind a line of source
+# an exception as pytest prints it, or at the end of a traceback, after a line of source
 RAISED = re.compile(rf"^(?:E +| +\S.*\n)({TYPE}: +\S.*)$", re.MULTILINE)
 OF_TESTS = ("AssertionError", "Failed:")
-FAILURE = re.compile(r"(?:^E .*\n?)+", re.MULTILINE)   # what pytest says of a failing test
+FAILURE = re.compile(r"(?:^E .*\n?)+", re.MULTILINE)   # pytest's message about a failing test
 ASSERTION = re.compile(r"E +(?:assert |AssertionError\b|Failed: (?!Timeout))")
 ERROR_TYPE = re.compile(rf"E +({TYPE})(?::|$)", re.MULTILINE)
 WORD = re.compile(r"\b(?!assert|where|not\b|and\b|True|False|None)[^\W\d_]{3,}")
 NO_SCRIPT = "\0"           # no file has this name
-MAX_LINES, MAX_CHARS = 8, 600   # of it that a report quotes
-OURS = "codedata"          # of the sandbox: its variables, and files
+MAX_LINES, MAX_CHARS = 8, 600   # of a failure that a report quotes
+OURS = "codedata"          # in the names of the sandbox's own variables and files
 
 
 def template_report(bug: ProvenBug, profile: Mapping[str, str], hidden: Hidden,
                     may_be_name: bool = True) -> tuple[str, str]:
-    """Return the form of a report made without a model, and its text. It says less where more would
-    show what is hidden: of an error the type alone. Raise Excluded where no fact is left, or none
-    but the name of what is wrong, unless it `may_be_name`."""
+    """Return (form, text) of a report: the most telling one that shows nothing hidden. Raise
+    Excluded where there is none; with `may_be_name` the name of the broken function is enough."""
     name, log = _name(bug, hidden), bug.log
     raised = _of_project(RAISED.findall(log))
     types = _of_project(match[1] for match in map(ERROR_TYPE.match, FAILURE.findall(log)) if match)
@@ -48,22 +47,21 @@ def template_report(bug: ProvenBug, profile: Mapping[str, str], hidden: Hidden,
 
 
 def _of_project(errors: Iterable[str]) -> list[str]:
-    """Return the last of some errors that is neither a test's nor the sandbox's, if there is one.
-    """
+    """Return the last error that comes neither from a test nor from the sandbox, as a list."""
     return [error for error in errors
             if not error.startswith(OF_TESTS) and OURS not in error.lower()][-1:]
 
 
 def _is_without_error(bug: ProvenBug) -> bool:
-    """Return whether each failing test is known to end in an assertion. The log has its end alone,
-    and of other runners than pytest it tells nothing."""
+    """Return whether the log shows that each failing test ends in an assertion. The log may be cut,
+    and is read for pytest's messages only."""
     failures = FAILURE.findall(bug.log)
     return len(failures) >= len(bug.FAIL_TO_PASS) and all(map(ASSERTION.match, failures))
 
 
 def f2p_report(bug: ProvenBug, profile: Mapping[str, str], hidden: Hidden) -> tuple[str, str]:
-    """Return the form of a report that quotes what a failing test finds wrong, and its text; the
-    longest that may be shown is taken. Where there is none, return the error that is raised."""
+    """Return (form, text) of a report that quotes the longest failed assertion that may be shown;
+    where there is none, a template_report() of the error that is raised."""
     name = _name(bug, hidden)
     for failure in sorted({*_failures(bug.log)}, key=lambda one: (-len(one), one)):
         parts = {"failure": failure.replace("\n", "\n    "),
@@ -75,15 +73,14 @@ def f2p_report(bug: ProvenBug, profile: Mapping[str, str], hidden: Hidden) -> tu
 
 
 def _failures(log: str) -> Iterator[str]:
-    """Yield what tests find wrong: the first two paragraphs of each failure, and the first line
-    alone."""
+    """Yield the first two paragraphs of each failed assertion, and its first line."""
     for block in FAILURE.findall(f"{log}\n"):
         lines = [line.removeprefix("E ").rstrip() for line in block.splitlines()]
         indent = min(len(line) - len(line.lstrip()) for line in lines if line)
         first, *others = shown_output("\n".join(line[indent:] for line in lines), WORKDIR,
                                       NO_SCRIPT).split("\n\n")
         if not ASSERTION.match(f"E {first}"):
-            continue   # an exception, of which the template knows what to say
+            continue   # an exception, which template_report() knows better
         for text in ("\n".join([first, *others[:1]]), first.partition("\n")[0]):
             for prefix in OF_TESTS:
                 text = text.removeprefix(prefix).lstrip(" :")
@@ -93,9 +90,9 @@ def _failures(log: str) -> Iterator[str]:
 
 
 def _name(bug: ProvenBug, hidden: Hidden) -> str:
-    """Return the name of what is changed, as far as a user knows it, or ""."""
-    names = bug.symbol.rpartition("::")[2].split(".")   # a class, perhaps, and what is in it
-    known = hidden.documented or {name for name in names if name[:1] != "_"}   # nothing documented
+    """Return the name of the changed function, as far as a user knows it, or ""."""
+    names = bug.symbol.rpartition("::")[2].split(".")   # a class, perhaps, and its method
+    known = hidden.documented or {name for name in names if name[:1] != "_"}   # without any docs
     return ".".join(takewhile(known.__contains__, names))
 
 

@@ -1,12 +1,13 @@
 """Let a model break functions, or write them anew: the step `generate` of bug_inject.py scale with
 --strategy modify or rewrite.
 
-modify    the model is shown a function and is asked for a bug of some kind in it
-rewrite   it writes the body of a function from all but the body; what it gets wrong is the bug
+modify    the model is shown a function and asked for a bug of some kind in it
+rewrite   it is shown everything but the body of a function, and writes the body; what it gets
+          wrong is the bug
 
-A call makes a candidate, and each is an item and a file of its own: <repo_name>.<strategy>-<k> is
-of the k-th function: of those that most tests reach first, or of those to be written anew the
-longest first. What the model says is data: nothing of it is run here.
+Each candidate is a call, an item and a file of its own. <repo_name>.<strategy>-<k> changes the k-th
+function: for modify, functions that most tests reach come first, for rewrite, the longest. What the
+model says is data: nothing of it is run here.
 """
 from __future__ import annotations
 
@@ -14,13 +15,14 @@ import json
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from textwrap import indent
 
 from codedata.agent.loop import usage_of
 from codedata.bugs.generate import (
     BatchItem,
-    Kept,
     Program,
+    ProgramCache,
     candidate_of,
     generate_stage,
     numbered,
@@ -43,17 +45,18 @@ MODIFY, REWRITE = "modify", "rewrite"
 PROMPTS = {MODIFY: "modify.md", REWRITE: "rewrite.md"}
 STRATEGIES = (*PROMPTS,)
 AGAIN, SCHEMA = "model_again.md", "edit_schema.json"
+_text = partial(text_of, __package__)
 MAX_LINES = 150                 # of a function that a model is given
-N_HINTS = 3                     # kinds of bugs or more, of which a model chooses
-MIN_ROOM = 4                    # lines of a body that have room for a bug; shorter ones come last
-MAX_AROUND = 200                # lines before and behind a body that is to be written
+N_HINTS = 3                     # a model chooses from at least so many kinds of bugs
+MIN_ROOM = 4                    # lines: functions with a shorter body come last
+MAX_AROUND = 200                # lines that are shown before and after a body to be rewritten
 MAX_CALLERS = 10                # that are named
 MAX_SUMMARY = 500               # characters
 MARK = "(body)"
 
 
-class Unchanged(Rejected):
-    """Say that a reply is the function as it was."""
+class UnchangedReply(Rejected):
+    """Report that a reply leaves the function as it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +76,10 @@ class ModelEditor:
 
     def __init__(self, settings: Settings, models: Models, host: SandboxFactory, strategy: str):
         self._settings, self._strategy = settings, strategy
-        self._places = Kept(host, lambda program, config: self._in_order(places_in(program)))
+        self._places = ProgramCache(host, lambda program, _: self._in_order(places_in(program)))
         self._client = models.client("agent")
         hints = toml_of(__package__, "modify_hints.toml")["hints"]
-        self._hints = hints if strategy == MODIFY else [""]   # a body is written anew only once
+        self._hints = hints if strategy == MODIFY else [""]   # a body is rewritten only once
 
     def stage(self, environments: Derived, analyses: Store, coverages: Store) -> Stage:
         """Return the stage that makes candidates of these environments."""
@@ -90,8 +93,8 @@ class ModelEditor:
 
     def make(self, item: BatchItem, environment: Environment, analysis: Analysis | None,
              coverage: Coverage | None) -> tuple[list[Candidate], dict]:
-        """Return one candidate, and what its calls took. Raise Excluded where there are fewer
-        functions."""
+        """Return a list of one candidate, and the usage of its calls. Raise Excluded where there
+        are too few functions, or the reply changes nothing."""
         places = self._places.get(item, environment, analysis, coverage)
         turns = max(1, len(self._hints) // N_HINTS)   # candidates of a function
         if item.part > len(places) * turns:
@@ -105,23 +108,23 @@ class ModelEditor:
             calls.append(reply.call)
             try:
                 return candidate_in(reply.text, place, self._strategy)
-            except Unchanged:
+            except UnchangedReply:
                 if self._strategy == MODIFY:
                     raise
-            return None   # it has written what is right
+            return None   # the body is rewritten without a mistake
 
         candidate = ask(self._client, read, self._request(item.repo, place, hints), AGAIN,
                         schema=json.loads(_text(SCHEMA)))
         if candidate is None:
-            raise Excluded(f"{place.function.id} is written anew as it was.", item.repo_name)
+            raise Excluded(f"{place.function.id} is rewritten as it was.", item.repo_name)
         return [candidate], usage_of(calls)
 
     def _in_order(self, places: Iterable[Place]) -> list[Place]:
-        """Return those first that have room for a bug; the longest first if they are to be written
-        anew: what is short is seldom written otherwise."""
-        most = MIN_ROOM if self._strategy == MODIFY else MAX_LINES
+        """Return functions with room for a bug first; for rewrite the longest first, since short
+        ones are seldom rewritten differently."""
+        enough = MIN_ROOM if self._strategy == MODIFY else MAX_LINES
         return sorted(places, key=lambda place: -min(
-            most, mask_of(place.function.body_lines).bit_count()))
+            enough, mask_of(place.function.body_lines).bit_count()))
 
     def _request(self, repo: str, place: Place, hints: list[str]) -> str:
         function = place.function
@@ -135,8 +138,9 @@ class ModelEditor:
 # what a model is shown ---------------------------------------------------------------------------
 
 def places_in(program: Program) -> Iterator[Place]:
-    """Yield the functions that a model may change, those first that most tests reach: of files
-    that parse, not huge, with a body below the head, and run by a test where that is known."""
+    """Yield the functions that a model may change, those that most tests reach first. Their files
+    parse, they are not huge, have a body below the head, and a test runs them where coverage is
+    known."""
     ranks = program.ranks()
     callers: dict[str, list[str]] = {}
     for edge in program.analysis.edges if program.analysis else ():
@@ -163,8 +167,8 @@ def _parses(file: SourceFile) -> bool:
 
 
 def _body(function: Entity, file: SourceFile) -> tuple[int, int] | None:
-    """Return the bytes of a function's body, without its docstring; None where it cannot be told
-    from its head, by its lines in Python, by brackets in other languages."""
+    """Return (start, end) of a function's body in bytes, without its docstring; None where it
+    begins in a line of the head (Python), or without a bracket (other languages)."""
     if file.language != "python":
         start, end = function.body
         return (start + 1, end - 1) if file.text[start:start + 1] == b"{" else None
@@ -183,8 +187,8 @@ def source_of(place: Place) -> str:
 
 
 def without_body(place: Place) -> str:
-    """Return the lines around a function with its signature and docstring, and a mark in place of
-    what runs."""
+    """Return a function with its signature, its docstring and the lines around it, with MARK in
+    place of its body. Imports that are farther above are shown, too."""
     first, last = place.body
     before, behind = (part.decode().split("\n")
                       for part in (place.file.text[:first], place.file.text[last:]))
@@ -200,18 +204,18 @@ def without_body(place: Place) -> str:
 def candidate_in(reply: str, place: Place, strategy: str) -> Candidate:
     """Return the candidate that a reply makes of a function. Raise Rejected where it makes none."""
     function, file = place.function, place.file
-    found = [value for *_, value in json_objects(reply)
-             if all(isinstance(value.get(key), str) for key in ("summary", "code"))]
-    if not found:
+    answer = next((value for *_, value in json_objects(reply)
+                   if all(isinstance(value.get(key), str) for key in ("summary", "code"))), None)
+    if not answer:
         raise Rejected("it has no JSON object with the texts `summary` and `code`")
-    before, after = ({file.path: text} for text in (file.text, changed(found[0]["code"], place)))
-    summary = printable(found[0]["summary"].strip(), MAX_SUMMARY)
+    before, after = {file.path: file.text}, {file.path: changed(answer["code"], place)}
+    summary = printable(answer["summary"].strip(), MAX_SUMMARY)
     return candidate_of(before, after, strategy, summary, function.id)
 
 
 def changed(code: str, place: Place) -> bytes:
-    """Return the text of the file with `code` in place of the function, as it stands or indented.
-    Raise Rejected where it is no other version of the function, or anything else changes."""
+    """Return the text of the file with `code`, perhaps indented, in place of the function. Raise
+    Rejected where that changes nothing, or anything but the function's body."""
     file, fault = place.file, None
     body, line = code.replace("\r\n", "\n").strip("\n").rstrip(), source_of(place)
     margin = line[:len(line) - len(line.lstrip())]
@@ -225,7 +229,7 @@ def changed(code: str, place: Place) -> bytes:
             continue
         _check(place, new)
         if is_same:
-            raise Unchanged("it changes nothing")
+            raise UnchangedReply("it changes nothing")
         return new.text
     raise Rejected(f"with it the file does not parse: {printable(str(fault), 200)}")
 
@@ -240,19 +244,16 @@ def _with_code(place: Place, code: str) -> SourceFile:
 
 
 def _check(place: Place, new: SourceFile) -> None:
-    """Raise Rejected where a changed file is not the same with another body of the function."""
+    """Raise Rejected where a changed file differs in more than the body of the function."""
     function, file = place.function, place.file
-    own = next((one for one in entities_of(new, tree_of(new)) if one.start == function.start), None)
-    n_behind = len(file.text) - function.end
-    if own is None or own.name != function.name or own.end != len(new.text) - n_behind:
+    end = len(new.text) - (len(file.text) - function.end)
+    version = next((one for one in entities_of(new, tree_of(new)) if one.start == function.start
+                    and (one.name, one.end) == (function.name, end)), None)
+    if version is None:
         raise Rejected(f"`code` is not the function {function.name} alone")
-    parts = [(one.signature.split(), one.decorators, one.docstring.split())
-             for one in (function, own)]
-    if parts[0] != parts[1]:
+    before, after = ((one.signature.split(), one.decorators, one.docstring.split())
+                     for one in (function, version))
+    if before != after:
         raise Rejected("the signature, a decorator or the docstring is another one")
-    if said := remarks({file.path: new.text}) - remarks({file.path: file.text}):
-        raise Rejected(f"a comment or text is new or other: {printable(min(said), 200)!r}")
-
-
-def _text(name: str) -> str:
-    return text_of(__package__, name)
+    if more := remarks({file.path: new.text}) - remarks({file.path: file.text}):
+        raise Rejected(f"a comment or text is new or other: {printable(min(more), 200)!r}")

@@ -1,7 +1,7 @@
-"""Hand on what analyze.py knows of each repository: to the agents, and beside the input's rows.
+"""Pass on the results of analyze.py: to the agents, and with the rows of --input to a file.
 
-The rows are written anew whenever the step ends, by what is on disk then. A row whose item failed
-has no `analysis` and no `tests`; it is there all the same.
+The rows are written whenever the step ends, by what is on disk then. The row of an item that failed
+is among them, without `analysis` and `tests`.
 """
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from codedata.store import Store, check_directories
 from codedata.suites.environments import Environments
 
 FURTHER = ("repo", "repo_name", "base_commit", "image_name", "test_case_result")
-# key of a row: the record whose path it is, and the stage that makes it
+# {key of a row: (record whose path it holds, stage that makes that record)}
 MADE = {"analysis": (Analysis, "analyze.analysis"), "tests": (Coverage, "analyze.coverage")}
 MEND = "Mend the row, or run: python bug_inject.py agent --steps preprocess"
 
 
 class Analyses(Store):
-    """Hold the analysis of each repository, by repo_name: that of analysis/, else the one that its
-    row names, relative to the rows' file. With the key `tests`, its Coverage."""
+    """Hold the analysis of each repository, by repo_name: from analysis/, else from the path in its
+    row, which is relative to the rows' file. With the key `tests`, hold its Coverage."""
 
     def __init__(self, root: Path, rows: Path | None = None, key: str = "analysis"):
         super().__init__(root, MADE[key][0])
         self._key, self._rows = key, rows
-        self._named: dict[str, Path] = {}   # by the rows, where the root has none
+        self._named: dict[str, Path] = {}   # paths from rows, where the root has no record
 
     def open(self) -> Analyses:
         """Find all records, and return self."""
@@ -50,11 +50,11 @@ class Analyses(Store):
         return self
 
     def path(self, name: str) -> Path:
-        """Return where the record of a repository is."""
+        """Return the path of a repository's record."""
         return self._named.get(name) or super().path(name)
 
     def read(self, name: str) -> Analysis | Coverage:
-        """Return the record of a repository. Raise BrokenRecord if it is that of another."""
+        """Return the record of a repository. Raise BrokenRecord if it belongs to another one."""
         record = super().read(name)
         if name in self._named and record.repo_name != name:
             what = f"is the {self.cls.directory} of {record.repo_name!r}, not of {name}."
@@ -64,8 +64,8 @@ class Analyses(Store):
 
 @dataclass(frozen=True)
 class Preprocessed:
-    """Write what the step came to: rows to the file `output`, reports below `report_root`; None
-    for what is not asked for."""
+    """Write the results of the step: rows to the file `output`, reports below `report_root`, each
+    unless it is None."""
 
     settings: Settings
     rows: Path | None           # --input
@@ -83,8 +83,8 @@ class Preprocessed:
             raise Trouble("is the --input.", f"--output {self.output}", "Name another file.")
 
     def step(self, stage: Stage, then: str) -> Stage:
-        """Return a stage of analyze.py as a step of bug_inject.py: under the same key, and --only
-        takes a repository by its candidates, too."""
+        """Return a stage of analyze.py as a step of bug_inject.py, with the same key in the ledger.
+        --only may name a repository by one of its candidates, too."""
         numbers = range(1, self.settings.bug.per_repo + 1)
         reads = replace(stage.reads, leads_to=lambda name: [f"{name}.{METHOD}-{n}"
                                                             for n in numbers])
@@ -92,7 +92,7 @@ class Preprocessed:
                        then=f"bug_inject.py agent --steps {then}")
 
     def written_after(self, stage: Stage) -> Stage:
-        """Return a stage that writes the files when it ends."""
+        """Return the stage, which then writes the files when it ends."""
         return replace(stage, finish=lambda: [*stage.finish(), *self.write()])
 
     def write(self) -> list[str]:
@@ -105,49 +105,49 @@ class Preprocessed:
         names = {name: _made(name, stores) for name in environments.names()}
         lines = []
         if self.output:
-            rows = [self._row(environments.read(name), there) for name, there in names.items()]
+            rows = [self._row(environments.read(name), made) for name, made in names.items()]
             layouts.write_atomic(self.output, b"".join(
                 orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows))
-            n_whole = sum("analysis" in there for there in names.values())
+            n_whole = sum("analysis" in made for made in names.values())
             lines.append(f"      {self.output}: {plural(len(rows), 'row')}, {n_whole:,} with an "
                          "analysis")
         if self.report_root:
-            reports = (report for name, there in names.items() for report in _reports(name, there))
+            reports = (report for name, made in names.items() for report in _reports(name, made))
             written = [layouts.write_atomic(self.report_root / file, layouts.to_json(report))
                        for file, report in reports]
             lines.append(f"      {self.report_root}: {plural(len(written), 'report')}")
         return lines
 
-    def _row(self, environment: Environment, there: dict[str, Store]) -> dict:
-        """Return a row as it was, with the paths of its records. One of env/ has what --input wants
-        of a row, too."""
+    def _row(self, environment: Environment, made: dict[str, Store]) -> dict:
+        """Return a row as it was, with the paths of its records. The row of an environment of env/
+        gets the fields that --input requires, too."""
         row = dict(environment.row)
         if not self.rows:
             row |= {name: getattr(environment, name) for name in FURTHER}
         folder = self.output.resolve().parent
         return row | {key: os.path.relpath(store.path(environment.repo_name).resolve(), folder)
-                      for key, store in there.items()}
+                      for key, store in made.items()}
 
 
 def _made(name: str, stores: dict[str, Store]) -> dict[str, Store]:
-    """Return the stores that have what was made of a repository, as far as it can be read."""
-    there = {}
+    """Return the stores that have a readable record of a repository."""
+    made = {}
     for key, store in stores.items():
-        with suppress(BrokenRecord):   # the step has named it
+        with suppress(BrokenRecord):   # the step has reported it
             if name in store and not store.failed(MADE[key][1], name) and store.read(name):
-                there[key] = store
-    return there
+                made[key] = store
+    return made
 
 
-def _reports(name: str, there: dict[str, Store]) -> Iterator[tuple[str, dict]]:
+def _reports(name: str, made: dict[str, Store]) -> Iterator[tuple[str, dict]]:
     """Yield the path and the content of a repository's reports."""
-    if "tests" in there:
-        coverage = there["tests"].read(name)
+    if "tests" in made:
+        coverage = made["tests"].read(name)
         tests = [{"name": test["name"], "status": test["status"], "flaky": test["flaky"],
                   "seconds": seconds}
                  for test, seconds in zip(coverage.tests, coverage.test_seconds, strict=True)]
         yield f"{name}/{name}_test_report.json", {
             "repo": coverage.repo, "repo_name": name, "base_commit": coverage.base_commit,
             "measured": coverage.measured, "tests": tests, "otherwise": coverage.otherwise}
-    if "analysis" in there:
-        yield f"{name}/{name}_analysis.json", vars(there["analysis"].read(name))
+    if "analysis" in made:
+        yield f"{name}/{name}_analysis.json", vars(made["analysis"].read(name))

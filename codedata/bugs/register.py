@@ -5,7 +5,6 @@ coverage/, and how tests run in env/.
 """
 from __future__ import annotations
 
-from codedata.analysis.measure import JUDGED_BY
 from codedata.code.entities import languages
 from codedata.records import BugConfig, Coverage, Environment
 from codedata.run_loop import Stage
@@ -13,6 +12,7 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Derived, Store, digest
+from codedata.suites.environments import JUDGED_BY
 from codedata.tasks.suite_outcomes import time_limit
 from codedata.texts import toml_of
 

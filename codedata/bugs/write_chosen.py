@@ -6,7 +6,6 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from codedata.analysis.measure import JUDGED_BY
 from codedata.bugs.choose import STAGE, ChosenBug, chosen_in
 from codedata.bugs.instances import PROVEN_FIELDS, ProvenBug, bug_tasks
 from codedata.bugs.prove import Change, proven, read_by_proof
@@ -18,7 +17,7 @@ from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
-from codedata.suites.environments import labelled
+from codedata.suites.environments import JUDGED_BY, labelled
 from codedata.tasks.prove import IMAGES, Prover
 
 SCREENED = ("verdict", "how", "n_run", "seconds", "audited")   # of a verdict's evidence

@@ -7,9 +7,9 @@
     Terminal-Bench     rows with `task_id` and `instruction` or `problem_statement`; folders with
                        task.yaml, or with instruction.md beside task.toml
 
-Rows are read from .json (a list), .jsonl, .jsonl.gz and .parquet, and from all of these in a
-folder. A row of any other kind raises Trouble, because nobody would notice that a skipped row was
-not compared. Only the fields that are used are checked.
+Rows are read from .json (a list), .jsonl, .jsonl.gz and .parquet files, and from all of these in a
+folder. A row of any other kind raises Trouble, since nobody would notice that a skipped row was not
+compared. Only the fields that are used are checked.
 """
 from __future__ import annotations
 

@@ -23,10 +23,10 @@ A sample has to contain 2 % of the 13-grams of a patch or of tests, because the 
 occur in all its patches and match one or two. So a sample may quote other code of a benchmark's
 repository, or the same code at an earlier commit.
 
-A sample that quotes the repository at a later commit, with the gold patch applied, is a hit, as it
-shows the solution. Two short patches of one project may match each other, for instance where their
-tests begin with the same lines. A translated or reworded statement may be missed, and so may a
-patch in a listing with line numbers.
+A sample that quotes the repository with the gold patch applied is a hit, as it shows the solution.
+Two short patches of one project may match each other, for instance where their tests begin with the
+same lines. A translated or reworded statement may be missed, and so may a patch in a listing with
+line numbers.
 """
 from __future__ import annotations
 
@@ -48,6 +48,7 @@ from codedata.checks.duplicates import (
     word_spans,
     words,
 )
+from codedata.code.patches import hunks_of
 from codedata.errors import Trouble
 
 GRAM_WORDS = 13
@@ -154,11 +155,11 @@ class Benchmarks:
         """Return the index of files and folders. Raise Trouble that names each unusable one."""
         return cls(_every_row(paths))
 
-    def hits(self, sample: Material, *, min_share: float = MIN_SHARE) -> list[Hit]:
+    def hits(self, sample: Material) -> list[Hit]:
         """Return one hit for each row and kind, in the order of the rows; [] means clean.
 
-        A 13-gram hit quotes the longest overlap. `min_share`, from 0 to 1, applies to patches and
-        tests; a single 13-gram of a problem statement is enough.
+        A 13-gram hit quotes the longest overlap. MIN_SHARE applies to patches and tests; a single
+        13-gram of a problem statement is enough.
         """
         hits: dict[tuple[int, int], Hit] = {}          # (row, place in KINDS) → the first hit
         longest: dict[int, tuple[Overlap, str]] = {}   # row → its longest overlap, the text's name
@@ -173,7 +174,7 @@ class Benchmarks:
         for where, text in sample.texts.items():
             hashes = self._word_hashes.of(words(text))
             for overlap in self._overlaps(hashes):
-                enough = overlap.part == STATEMENT or overlap.share >= min_share
+                enough = overlap.part == STATEMENT or overlap.share >= MIN_SHARE
                 best, _ = longest.get(overlap.row, (None, ""))
                 if enough and (best is None or overlap.n_words > best.n_words):
                     longest[overlap.row] = overlap, where
@@ -311,7 +312,6 @@ TEMPLATE = re.compile(r"""(?x) \s*[-*+]\ \[[ xX]\]|\s*Traceback\ \(most\ recent\
     |\s*File\ ".*",\ line\ \d|diff\ --git\ |index\ [0-9a-f]{7,}\.\.|@@\ -\d|(?:---|\+\+\+)\ \S""")
 CUT = "\n- [ ]\n"   # a line that matches TEMPLATE, so that the text is cut there
 HTML_COMMENT = re.compile(r"<!--.{0,5000}?-->", re.DOTALL)
-HUNK = re.compile(r"@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
 NO_CODE = re.compile(r"""(?ix) (?:.*/)?
     (?:(?:package-lock|npm-shrinkwrap|composer)\.(?:json|lock)|go\.sum|pnpm-lock\.yaml
     |(?:yarn|cargo|poetry|uv|pdm|gemfile|pipfile|flake)\.lock|(?:licen[cs]e|copying|notice)\b.*)""")
@@ -333,13 +333,9 @@ def added_and_old(patch: str) -> tuple[list[str], list[str]]:
 
     Lock files and licence files are left out.
     """
-    added, old = [], []
-    for path, lines in _hunks(patch):
-        if not NO_CODE.fullmatch(path):
-            old.append("\n".join(line[1:] for line in lines if not line.startswith("+")))
-            for is_added, run in groupby(lines, key=lambda line: line.startswith("+")):
-                added += code_runs([line[1:] for line in run]) if is_added else []
-    return added, old
+    hunks = [hunk for hunk in hunks_of(patch) if not NO_CODE.fullmatch(hunk.path)]
+    added = [text for hunk in hunks for run in hunk.added_runs() for text in code_runs(run)]
+    return added, ["\n".join(hunk.old) for hunk in hunks]
 
 
 def _runs(blocks: Iterable[tuple[bool, Iterable[str]]], left_out: re.Pattern) -> list[str]:
@@ -356,30 +352,3 @@ def _runs(blocks: Iterable[tuple[bool, Iterable[str]]], left_out: re.Pattern) ->
             else:
                 out[-1].append(line)
     return [text for run in out if (text := "\n".join(run).strip("\n"))]
-
-
-def _hunks(patch: str) -> Iterator[tuple[str, list[str]]]:
-    """Yield (path, lines) of each hunk.
-
-    The end of a hunk follows from its line counts, because a removed "-- x" looks like a file
-    header.
-    """
-    path = ""
-    lines: list[str] = []
-    old = new = 0   # lines of the hunk that are still to come
-    for line in patch.split("\n"):
-        if old > 0 or new > 0:
-            lines.append(line)
-            if not line.startswith(("+", "\\")):
-                old -= 1
-            if not line.startswith(("-", "\\")):
-                new -= 1
-            if old <= 0 and new <= 0:
-                yield path, lines
-        elif match := HUNK.match(line):
-            lines = []
-            old, new = (int(n or 1) for n in match.groups())
-        elif line.startswith("+++ "):
-            path = line[4:].partition("\t")[0].strip('"\r').removeprefix("b/")
-    if old > 0 or new > 0:   # the diff ends within a hunk
-        yield path, lines

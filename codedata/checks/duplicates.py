@@ -5,22 +5,22 @@ word is a run of letters, digits and underscores in lower case, or one Chinese o
 character, so layout and punctuation do not count. A single word matters much in a short text:
 changing one of 30 leaves 0.68.
 
-The package rensa proposes candidates by MinHash, which are then compared by their shingles, so no
-pair below the threshold is listed. MinHash misses at most 0.2 % of the pairs that are exactly at
-the threshold, and fewer above it. The result depends only on the texts, their order and the version
-of rensa.
+The package rensa proposes candidates by MinHash. Their shingles are then compared, so no pair below
+the threshold is listed. MinHash misses at most 0.2 % of the pairs exactly at the threshold, and
+fewer above it. The result depends only on the texts, their order and the version of rensa.
 
-Paraphrases are not detected. The time grows with the number of texts and with the number of pairs
-close to the threshold. Remove text that all of them share, such as a long system prompt, or every
-pair is close.
+Paraphrases are not detected. The time grows with the number of texts and the number of pairs close
+to the threshold. Remove text that all of them share first, such as a long system prompt: with it
+every pair is close.
 """
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import blake2b
+from operator import itemgetter
 
 import numpy as np
 
@@ -47,61 +47,50 @@ class Duplicate:
     similarity: float   # Jaccard of the two, at least the threshold
 
 
-def near_duplicates(texts: Iterable[tuple[str, str]], *, threshold: float = 0.8,
-                    against: Iterable[tuple[str, str]] = ()) -> list[Duplicate]:
-    """Return the near-duplicates of an earlier text or of one of `against`, in order.
+def near_duplicates(texts: Iterable[tuple[str, str]], threshold: float = 0.8) -> list[Duplicate]:
+    """Return the near-duplicates among texts, given as (name, text), in order.
 
-    Both arguments are (name, text). A text is compared only with earlier texts that are kept, and
-    the most similar one is named. The memory holds all texts, about 3 kB more for each, and the
-    shingles of those that have a candidate. Raise ValueError unless 0 < threshold <= 1, and Trouble
-    without rensa.
+    A text is compared only with earlier texts that are kept, and the most similar one is named.
+    Raise as Texts does.
     """
-    known = list(against)
-    every = [*known, *texts]
-    word_hashes = WordHashes()
-
-    @cache
-    def shingles_of(number: int) -> np.ndarray:
-        return shingles(every[number][1], word_hashes)
-
-    index = Index(threshold, shingles_of)
+    kept = Texts(threshold)
     duplicates = []
-    for number, (name, text) in enumerate(every):
-        text_shingles = shingles(text, word_hashes)   # not kept: all take too much memory
-        sketch = index.sketch(text_shingles)
-        similar = index.similar(text_shingles, sketch) if number >= len(known) else []
-        if similar:
-            most_similar, similarity = max(similar, key=lambda match: match[1])
-            duplicates.append(Duplicate(name, every[most_similar][0], similarity))
+    for name, text in texts:
+        if twin := kept.nearest(text, name):
+            duplicates.append(twin)
         else:
-            index.add(number, sketch)
+            kept.add(name, text)
     return duplicates
 
 
 class Texts:
-    """Hold texts that grow in number, to be asked for the twin of one more; all of their shingles
-    stay in memory (8 bytes for each word). Raise as near_duplicates() does."""
+    """Hold texts, and find the most similar one to another text. The memory holds all texts, about
+    3 kB more for each, and the shingles of those that were candidates. Raise ValueError unless
+    0 < threshold <= 1, and Trouble without rensa."""
 
     def __init__(self, threshold: float = 0.8):
-        self._names: list[str] = []
-        self._shingles: list[np.ndarray] = []
-        self._hashes = WordHashes()
-        self._index = Index(threshold, self._shingles.__getitem__)
+        self._texts: list[tuple[str, str]] = []
+        hashes = WordHashes()
+        self._index = Index(threshold, cache(
+            lambda number: shingles(self._texts[number][1], hashes)))
+
+        def measure(text: str) -> tuple[np.ndarray, object]:
+            text_shingles = shingles(text, hashes)
+            return text_shingles, self._index.sketch(text_shingles)
+        self._measure = lru_cache(1)(measure)   # add() mostly follows nearest() of the same text
 
     def add(self, name: str, text: str) -> None:
-        """Add a text; a name may stand for several."""
-        self._shingles.append(shingles(text, self._hashes))
-        self._index.add(len(self._names), self._index.sketch(self._shingles[-1]))
-        self._names.append(name)
+        """Add a text; several may have one name."""
+        self._index.add(len(self._texts), self._measure(text)[1])
+        self._texts.append((name, text))
 
-    def nearest(self, text: str) -> Duplicate | None:
+    def nearest(self, text: str, name: str = "") -> Duplicate | None:
         """Return the most similar text at or above the threshold, None where there is none."""
-        own = shingles(text, self._hashes)
-        similar = self._index.similar(own, self._index.sketch(own))
+        similar = self._index.similar(*self._measure(text))
         if not similar:
             return None
-        number, similarity = max(similar, key=lambda match: match[1])
-        return Duplicate("", self._names[number], similarity)
+        number, similarity = max(similar, key=itemgetter(1))
+        return Duplicate(name, self._texts[number][0], similarity)
 
 
 # words and shingles
@@ -126,7 +115,7 @@ def without_escapes(text: str) -> str:
 
 
 class WordHashes(dict):
-    """Map each word to a 64-bit hash that is the same in every process. A full cache is cleared."""
+    """Map each word to a 64-bit hash, the same in every process. A full cache is emptied."""
 
     def __missing__(self, word: str) -> int:
         digest = blake2b(word.encode(errors="surrogatepass"), digest_size=8).digest()
@@ -170,7 +159,7 @@ def jaccard(a: np.ndarray, b: np.ndarray) -> float:
 # candidates
 
 class Index:
-    """Look up the texts that are similar to a text. `shingles_of` returns those of a text's number.
+    """Look up texts that are similar to a text. `shingles_of` returns the shingles of a number.
 
     A MinHash sketch is cut into bands. Texts that share a band are candidates. The share of slots
     in which two sketches agree estimates the similarity, which costs less than comparing shingles.
@@ -219,7 +208,7 @@ class Index:
 
 
 def _rows_of_a_band(threshold: float) -> int:
-    """Return the greatest number with MIN_RECALL: longer bands are shared by chance less often."""
+    """Return the greatest number that gives MIN_RECALL: long bands are seldom shared by chance."""
     for n in range(MAX_SLOTS, 1, -1):
         if 1 - (1 - threshold ** n) ** (MAX_SLOTS // n) >= MIN_RECALL:
             return n

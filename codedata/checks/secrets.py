@@ -2,7 +2,7 @@
 
 A credential is recognised by its shape (the rules of secrets.toml, and private keys), or by its
 name if its value looks random (`api_key = "…"`, `X-Api-Key: …`). Personal data are e-mail addresses
-of persons, and public IPv4 addresses in logs.
+of people, and public IPv4 addresses in logs.
 
 These are not reported:
 
@@ -61,8 +61,8 @@ def find_secrets(text: str) -> list[Secret]:
 
 
 def credential_in(texts: Iterable[str]) -> str:
-    """Return the kind of the first credential in texts that are exported as they are, or "". The
-    address of an author in a project's own files is none."""
+    """Return the kind of the first credential in texts, or "". Personal data is none: texts with
+    the addresses of their authors are exported as they are."""
     personal = {rule.kind for rule in PERSONAL}
     return next((secret.kind for text in texts for secret in find_secrets(text)
                  if secret.kind not in personal), "")
@@ -105,11 +105,8 @@ UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 def is_random(value: str) -> bool:
-    """Return whether a value looks generated.
-
-    It does if it has many different characters, few letter pairs that are common in words, and no
-    placeholder.
-    """
+    """Return whether a value looks generated: it has many different characters, few letter pairs
+    that are common in words, and no placeholder."""
     lower = value.lower()
     if len(set(value)) < min(8, len(value) // 2) or PLACEHOLDER.search(lower):
         return False
@@ -304,7 +301,7 @@ def _is_code(match: re.Match, follows: str) -> bool:
 
 
 def is_secret_value(value: str, quoted: bool) -> bool:
-    """Return whether a value that is named as a secret is random enough to be one."""
+    """Return whether the value of a name such as `api_key` is random enough for a secret."""
     if not 12 <= len(value) <= 500 or value.isdigit() or UUID.fullmatch(value):
         return False
     if not DIGIT.search(value):

@@ -1,9 +1,8 @@
-"""Read a Python file into scopes and the expressions in them, from which calls are resolved.
+"""Read a Python file into scopes and their expressions, from which calls are resolved.
 
-An expression is an operation over others of its file (calls_python.toml), and is kept once a scope:
-`self.x` is one object however often a function says it. What a file nests deeper than MAX_DEPTH is
-read apart from what is around it, so nothing is recursive without bounds. The order of statements
-plays no part.
+An expression is an operation on other expressions of its file (calls_python.toml). Each scope keeps
+it once: `self.x` is one object however often a function uses it. Code that is nested deeper than
+MAX_DEPTH is read separately, which bounds the recursion. The order of statements does not matter.
 """
 from __future__ import annotations
 
@@ -22,21 +21,21 @@ if TYPE_CHECKING:
 
 MAX_DEPTH = 60        # of nodes in each other
 MAX_BOUND = 60        # expressions that a variable is bound to
-# that begins with a name; it may go on with what is filled in
+# a string that begins with a name; formatted parts may follow
 STRING = re.compile(r"""\w*["']+([A-Za-z_]\w*)(["']+|[{%].*)""", re.DOTALL)
 
-Value = tuple[str, object]   # a kind, and what is of that kind
+Value = tuple[str, object]   # a kind (see call_values.py), and an object of that kind
 
 
 @dataclass(slots=True, eq=False)
 class Expr:
-    """Hold an expression: an operation, and what it is applied to."""
+    """Hold an expression: an operation, and its operands."""
 
     op: str
     parts: tuple
     scope: Scope
-    values: tuple[Value, ...] = ()   # what it can be, as far as is known by now
-    round: int = 0                   # of the resolver that found them
+    values: tuple[Value, ...] = ()   # its possible values, as far as they are known by now
+    round: int = 0                   # the resolver's round that found them
 
 
 @dataclass(slots=True, eq=False)
@@ -45,7 +44,7 @@ class Scope:
 
     kind: str                # module | class | function
     id: str                  # of its entity, "" for a lambda
-    owner: str               # id of what runs its code: a class's is run by what is around it
+    owner: str               # id of the scope that runs its code: for a class, the one around it
     path: str
     parent: Scope | None
     names: dict[str, list[Expr]] = field(default_factory=dict)   # variables and attributes; "*":
@@ -61,13 +60,13 @@ class Scope:
         return self.id.rpartition("::")[2].rpartition(".")[2].partition("@")[0]
 
     def bind(self, name: str, expr: Expr) -> None:
-        """Add to what a variable can be."""
+        """Add an expression to those of a variable."""
         bound = self.names.setdefault(name, [])
         if len(bound) < MAX_BOUND and expr not in bound:
             bound.append(expr)
 
     def finding(self, name: str) -> Scope | None:
-        """Return the scope whose variable a name is here, None for what is not defined."""
+        """Return the scope that defines a name which is used here, or None."""
         scope: Scope | None = self
         while scope and (name not in scope.names or (scope.kind == "class" and scope is not self)):
             scope = scope.parent
@@ -104,13 +103,13 @@ class _Reader:
             self.read_in(node)
 
     def open(self, kind: str, ident: str) -> Scope:
-        """Return a new scope in the one that is read."""
+        """Return a new scope inside the current one."""
         owner = self.scope.owner if self.scope and (kind == "class" or not ident) else ident
         self.scopes.append(Scope(kind, ident, owner, self.file.path, self.scope))
         return self.scopes[-1]
 
     def make(self, *key) -> Expr:
-        """Return the expression of an operation and its parts in the scope that is read."""
+        """Return the expression of an operation and its parts in the current scope."""
         exprs = self.scope.exprs
         if key not in exprs:
             exprs[key] = Expr(key[0], key[1:], self.scope)
@@ -121,7 +120,7 @@ class _Reader:
         return intern(self.text[node.start_byte:node.end_byte].decode(errors="replace"))
 
     def read(self, node: Node | None) -> Expr:
-        """Return the expression that a node is, and read all that is in it."""
+        """Return the expression of a node, and read everything in it."""
         if node is None:
             return self.unknown
         if self.depth > MAX_DEPTH:
@@ -133,17 +132,17 @@ class _Reader:
         return out
 
     def read_in(self, node: Node | None) -> list[Expr]:
-        """Return the expressions right inside of a node."""
+        """Return the expressions of a node's children."""
         return [self.read(child) for child in node.named_children] if node else []
 
     def read_field(self, node: Node, name: str) -> Expr:
         return self.read(node.child_by_field_name(name))
 
     def plain(self, node: Node) -> Expr:
-        """Read a node as the table says."""
+        """Read a node by the table `operations`."""
         inner = self.read_in(node)
         op = self.operations.get(node.type)
-        if op == "list":     # each one is another list, whatever it begins with
+        if op == "list":     # each is another list, even with the same content
             return self.make(op, Expr("any", tuple(inner), self.scope))
         return self.make(op, *inner) if op else self.unknown
 
@@ -155,7 +154,7 @@ class _Reader:
         return self.make("attr", self.read_field(node, "object"), self.word(name))
 
     def string(self, node: Node) -> Expr:
-        """Return a string, with a * at its end where more is filled in."""
+        """Return a string, with a * at its end where formatted parts follow."""
         self.read_in(node)
         match = STRING.fullmatch(self.word(node))
         if not match:
@@ -163,7 +162,7 @@ class _Reader:
         return self.make("const", match[1] if match[2][0] in "'\"" else f"{match[1]}*")
 
     def operation(self, node: Node) -> Expr:
-        """Return what an operator between two operands yields."""
+        """Return the result of an operator between two operands."""
         left, *_, right = [*self.read_in(node), self.unknown, self.unknown][:2]
         sign = node.children[1].type
         if sign.endswith("in"):
@@ -188,7 +187,7 @@ class _Reader:
     # statements
 
     def binding(self, node: Node) -> Expr:
-        """Read what gives a name or an attribute its value."""
+        """Read an assignment, or another node that gives a name or an attribute its value."""
         target, source, op = tables()["bindings"][node.type]
         value = self.read(node.child_by_field_name(source) or node.named_children[0])
         if node.parent.type == "except_clause":
@@ -203,7 +202,7 @@ class _Reader:
         return value
 
     def bind(self, target: Node | None, value: Expr) -> None:
-        """Bind a value to a name or an attribute. What is unpacked is unknown."""
+        """Bind a value to a name or an attribute. The values of an unpacking are unknown."""
         left = [(target, value)] if target else []
         while left:
             target, value = left.pop()
@@ -219,7 +218,7 @@ class _Reader:
                          for child in target.named_children]
 
     def set(self, name: str, value: Expr) -> None:
-        """Bind a name, but not to what stands in where something failed, such as an import."""
+        """Bind a name, but not to a replacement in an `except` clause, as of a failed import."""
         if not (self.in_except and name in self.scope.names):
             self.scope.bind(name, value)
 
@@ -231,13 +230,13 @@ class _Reader:
         return self.unknown
 
     def condition(self, node: Node) -> Expr:
-        """Read an if, but for `if __name__ == "__main__"`: nobody calls what runs there."""
+        """Read an `if`, except `if __name__ == "__main__"`, whose code nobody calls."""
         if not self.word(node.child_by_field_name("condition")).startswith("__name__ =="):
             self.read_in(node)
         return self.unknown
 
     def result(self, node: Node) -> Expr:
-        """Read a return, or a yield: a generator returns a list of what it yields."""
+        """Read a return or a yield: a generator returns a list of the values that it yields."""
         values = self.read_in(node)
         if node.type == "yield":
             values = [self.make("list", Expr("any", tuple(values), self.scope))]
@@ -271,7 +270,7 @@ class _Reader:
         if scope.kind == "function":
             self.parameters(inner.child_by_field_name("parameters"), scope, words)
         scope.bases = self.read_in(inner.child_by_field_name("superclasses"))
-        value = self.make("def", scope)
+        value = self.make(scope.kind, scope)
         for decorator in reversed(decorators):
             value = self.make("decorator", decorator, (value,), ())
         if name := inner.child_by_field_name("name"):

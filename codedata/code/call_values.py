@@ -1,20 +1,20 @@
-"""Find what expressions can be, and thereby who calls whom.
+"""Find the possible values of expressions, and thereby who calls whom.
 
-A value is a kind and what is of it:
+A value is a kind and an object of that kind:
 
     module · class · function       a scope
     instance                        of a class, or of one of its subclasses
     method · override · guess       a function bound to its object; one that a subclass defines;
-                                    one of which no more than the name is known
+                                    one of which only the name is known
     property · static · classmethod   a function in a class, by its decorator
-    super                           what a class inherits
+    super                           a class of which only the bases are searched
     list                            the expression that makes it: dictionaries and generators, too
     of list                         a method of a list, and the list
     text                            a string; * at its end: what follows is unknown
-    external                        the dotted name of what the repository does not define
+    external                        the dotted name of something the repository does not define
 
-No values: unknown. Every expression is looked at once a round; what is in a circle has the values
-that it had in the round before. The arguments that a round finds flow into parameters.
+An expression without values is unknown. Each is evaluated once a round; in a cycle the values of
+the round before count. The arguments that a round finds flow into parameters.
 """
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ from codedata.code.call_facts import Expr, Scope, Value, tables
 Values = tuple[Value, ...]
 N_ROUNDS = 2
 MAX_VALUES = 40      # of one expression
-MAX_DEPTH = 60       # of expressions that the values of one depend on, and of base classes
+MAX_DEPTH = 60       # of expressions whose values depend on each other, and of base classes
 MAX_OVERRIDES = 8    # of a method
 MAX_SUBCLASSES = 200
 MAX_GUESSES = 6      # methods of one name
 MAX_DOTTED = 80      # characters of a name from outside of the repository
 
 BUILT_IN = frozenset(dir(builtins))
-# of objects that Python ships: a call of one on an unknown object says nothing
+# methods of Python's own types: a call on an unknown object does not show whose method it is
 COMMON_METHODS = frozenset(name for kind in (str, bytes, list, dict, set, int, type(sys.stdout))
                            for name in dir(kind))
 FOREIGN = ("external", "text")
-# what is of Python and takes functions without calling them
+# Python's own functions that take functions without calling them
 KEEPS = BUILT_IN - {"map", "filter", "sorted", "min", "max"} | {
     "functools.wraps", "functools.update_wrapper"}
 CALLABLE = ("function", "method", "override", "static", "classmethod", "guess")
 
 
 class Resolver:
-    """Hold what is known of all scopes, round by round."""
+    """Find the values of all scopes, round by round."""
 
     def __init__(self, scopes: list[Scope], without: frozenset[str]) -> None:
         self.scopes, self.without = scopes, without
@@ -57,11 +57,11 @@ class Resolver:
         self.orders: dict[Scope, list[Scope]] = {}
         self.subclasses: dict[Scope, list[Scope]] = {}
         self.contents: dict[Expr, Expr] = {}
-        self.by_end: dict[str, Scope] = {}     # modules, by the ends of their places
+        self.by_end: dict[str, Scope] = {}     # modules, by the last parts of their paths
         for place, module in sorted(self.modules.items()):
             parts = place.split("/")
             for i in range(len(parts)):
-                if "/".join(parts[:i]) not in self.modules:      # packages have one name
+                if "/".join(parts[:i]) not in self.modules:      # not a folder of a package
                     self.by_end.setdefault("/".join(parts[i:]), module)
         self.by_name: dict[str, list[Scope]] = {}     # methods
         for scope in scopes:
@@ -69,7 +69,7 @@ class Resolver:
                 self.by_name.setdefault(scope.name, []).append(scope)
 
     def run(self) -> dict[tuple[str, str, str], str]:
-        """Return {(caller, callee, kind): certainty} as the last round finds it."""
+        """Return {(caller, callee, kind): certainty} of the last round."""
         for self.round in range(1, N_ROUNDS + 1):
             self.edges.clear()
             self.orders.clear()
@@ -90,7 +90,7 @@ class Resolver:
             self.edges[key] = certainty
 
     def values(self, expr: Expr) -> Values:
-        """Return what an expression can be."""
+        """Return the possible values of an expression."""
         if expr.round != self.round and self.depth < MAX_DEPTH:
             expr.round = self.round
             if expr.op not in self.without:
@@ -103,13 +103,13 @@ class Resolver:
         return expr.values
 
     def union(self, exprs: Iterable[Expr]) -> Values:
-        """Return what any of the expressions can be."""
+        """Return the possible values of several expressions together."""
         return tuple(dict.fromkeys(value for expr in exprs for value in self.values(expr)))
 
     # names
 
     def module(self, path: str, source: str) -> Scope | None:
-        """Return the module that a file imports, None where the repository does not have it."""
+        """Return the module that a file imports, None for one from outside of the repository."""
         name = source.lstrip(".")
         place = name.replace(".", "/")
         n_up = len(source) - len(name)
@@ -127,7 +127,7 @@ class Resolver:
         return self.by_end.get(place)
 
     def do_import(self, expr: Expr) -> Values:
-        """Return what an import brings."""
+        """Return the values of an imported name or module."""
         source, name = expr.parts
         module = self.module(expr.scope.path, source)
         if not module:
@@ -135,7 +135,7 @@ class Resolver:
         return self.in_module(module, name, set()) if name else (("module", module),)
 
     def in_module(self, module: Scope, name: str, seen: set[Scope]) -> Values:
-        """Return what a name is in a module: a variable, a submodule, or what `*` brings."""
+        """Return the values of a name in a module: of a variable, a submodule, or `import *`."""
         found = self.union(module.names.get(name, ()))
         inner = self.modules.get(f"{_place(module.path)}/{name}")
         if found or inner or module in seen or len(seen) > MAX_DEPTH:
@@ -150,7 +150,7 @@ class Resolver:
         return found
 
     def do_name(self, expr: Expr) -> Values:
-        """Return what a name is where it stands."""
+        """Return the values of a name where it is used."""
         name, = expr.parts
         scope = expr.scope.finding(name)
         if scope and scope.kind != "module":
@@ -161,9 +161,9 @@ class Resolver:
     # classes
 
     def order(self, scope: Scope) -> list[Scope]:
-        """Return a class and its bases, in the order in which attributes are looked up."""
+        """Return a class and its bases, in the order of attribute lookup."""
         if scope not in self.orders:
-            self.orders[scope] = [scope]      # for bases that lead back to it
+            self.orders[scope] = [scope]      # ends cycles of bases
             last: dict[Scope, None] = {}
             self.depth += 1
             for kind, base in reversed(self.union(scope.bases)) if self.depth < MAX_DEPTH else ():
@@ -175,11 +175,11 @@ class Resolver:
         return self.orders[scope]
 
     def lookup(self, classes: Iterable[Scope], name: str) -> Values:
-        """Return what the first of the classes has that has a name."""
+        """Return the values of a name in the first of the classes that has it."""
         return next((self.union(scope.names[name]) for scope in classes if name in scope.names), ())
 
     def found_in(self, scope: Scope, name: str) -> list[tuple[str, Value]]:
-        """Return what an object of a class can have by a name: ("method" or "override", value)."""
+        """Return ("method" or "override", value) for each value of an attribute of an instance."""
         own = self.lookup(self.order(scope), name)
         below = dict.fromkeys(
             one for other in self.subclasses.get(scope, ()) if name in other.names or not own
@@ -188,16 +188,16 @@ class Resolver:
                 *[("override", one) for one in below if len(below) <= MAX_OVERRIDES]]
 
     def special(self, scope: Scope, name: str) -> list[Value]:
-        """Return the functions by the name of a special method."""
+        """Return the functions that define a special method of an instance."""
         return [(how, at) for how, (kind, at) in self.found_in(scope, name) if kind == "function"]
 
     def do_attr(self, expr: Expr) -> Values:
-        """Return what an attribute can be."""
+        """Return the values of an attribute."""
         base, name = expr.parts
         return tuple(one for value in self.values(base) for one in self.member(value, name, expr))
 
     def member(self, value: Value, name: str, expr: Expr) -> Values:
-        """Return what an attribute of a value can be; note the properties that this calls."""
+        """Return the values of an attribute of a value; note the properties that this calls."""
         kind, at = value
         if kind == "module":
             return self.in_module(at, name, set())
@@ -205,8 +205,11 @@ class Resolver:
             return (("of list", (name, at)),) if kind == "list" else (value,)
         if kind not in ("instance", "super", "class"):
             return (("external", f"{at}.{name}"[-MAX_DOTTED:]),) if kind == "external" else ()
-        found = self.found_in(at, name) if kind == "instance" else [
-            ("method", one) for one in self.lookup(self.order(at)[kind == "super":], name)]
+        if kind == "instance":
+            found = self.found_in(at, name)
+        else:
+            order = self.order(at)[1:] if kind == "super" else self.order(at)
+            found = [("method", one) for one in self.lookup(order, name)]
         out: list[Value] = []
         for how, (what, inner) in found:
             if what == "property" and kind != "class":
@@ -221,7 +224,7 @@ class Resolver:
     # calls
 
     def do_call(self, expr: Expr) -> Values:
-        """Return what a call returns; note it. A decorator that is not known changes nothing."""
+        """Return the results of a call, and note it. An unknown decorator changes nothing."""
         function, args, _ = expr.parts
         callees = self.values(function)
         if not callees and function.op == "attr" and not self.values(function.parts[0]):
@@ -235,7 +238,7 @@ class Resolver:
         return found
 
     def invoke(self, callee: Value, expr: Expr) -> Values:
-        """Return what calling a value returns; note the call."""
+        """Return the results of calling a value, and note the call."""
         kind, at = callee
         _, args, keywords = expr.parts
         if kind in self.without:
@@ -243,12 +246,12 @@ class Resolver:
         if kind in CALLABLE:
             self.emit(expr, at, kind if kind == "override" else expr.op,
                       "guessed" if kind == "guess" else "resolved")
-            params = at.params[kind not in ("function", "static"):]
+            params = at.params if kind in ("function", "static") else at.params[1:]
             given = dict(zip(params, args, strict=False)) if "argument" not in self.without else {}
             for name, arg in (*given.items(), *keywords):
                 if name in at.params and arg.op not in ("const", "iter"):
                     at.bind(name, arg)
-            return self.union([     # where it returns a parameter: what this call gives it
+            return self.union([     # a returned parameter has the value of this call's argument
                 given.get(one.parts[0], one) if one.op == "name" and one.scope is at else one
                 for one in at.returns])
         if kind == "class":
@@ -271,7 +274,7 @@ class Resolver:
     # what Python ships
 
     def external(self, name: str, expr: Expr) -> Values:
-        """Return what a function from outside of the repository returns, as far as is known."""
+        """Return the results of a function from outside of the repository, as far as is known."""
         _, args, keywords = expr.parts
         values = self.union(args[:1])
         if became := tables()["decorators"].get(name):
@@ -292,7 +295,7 @@ class Resolver:
             Expr("iter", args[:1], expr.scope),), expr.scope))),)
 
     def named_by(self, text: Expr, values: Values, expr: Expr) -> Values:
-        """Return the attributes that a string names, or of whose names it is the beginning."""
+        """Return the attributes whose names a string gives, perhaps as a pattern that ends in *."""
         words = [word for kind, word in self.values(text) if kind == "text"][:MAX_GUESSES]
         return tuple(one for value in values if value[0] == "instance"
                      for scope in (*self.order(value[1]), *self.subclasses.get(value[1], ()))
@@ -300,20 +303,20 @@ class Resolver:
                      for one in self.member(value, name, expr))
 
     def of_list(self, name: str, made: Expr, args: tuple[Expr, ...]) -> Values:
-        """Return the list for `d.values()` and the like; note what a method puts in."""
+        """Return the list, as for `d.values()`; note what a method adds to it."""
         if name in ("append", "add", "insert", "setdefault"):
             self.put(made, args[-1:])
         return (("list", made),)
 
     def put(self, made: Expr, more: tuple[Expr, ...]) -> None:
-        """Note what is put into a list."""
+        """Add expressions to the content of a list."""
         if len(made.parts) < MAX_VALUES and not set(more) & set(made.parts):
             made.parts += more
 
     # other operations
 
     def ask(self, value: Value, names: list[str], expr: Expr) -> Values:
-        """Return what special methods return; note their calls. A list has what is in it."""
+        """Return the results of special methods, or the content of a list; note the calls."""
         kind, at = value
         if kind == "list" and names[0] not in ("__iter__", "__setitem__"):
             return self.values(at)
@@ -327,28 +330,28 @@ class Resolver:
             (value,) if kind in ("class", "external", "list") else ())
 
     def do_item(self, expr: Expr) -> Values:
-        """Return what an operation of special methods yields: x[y], `with x`, iterating over x."""
+        """Return the results of x[y], `with x` or an iteration over x, by their special methods."""
         return tuple(one for value in self.union(expr.parts[:1])
                      for one in self.ask(value, tables()["special"][expr.op], expr))
 
     def do_put(self, expr: Expr) -> Values:
-        """Note what is put under a key."""
+        """Note an assignment to x[y]."""
         for kind, at in self.do_item(expr):
             if kind == "list":
                 self.put(at, expr.parts[1:])
         return ()
 
     def do_op(self, expr: Expr) -> Values:
-        """Return what an operator yields: for a class, as in `C | None`, the class."""
+        """Return the results of an operator: for a class, as in `C | None`, the class."""
         name, left, _ = expr.parts
         return tuple(one for value in self.values(left) for one in self.ask(value, [name], expr))
 
     def do_some(self, expr: Expr) -> Values:
-        """Return objects of a class."""
+        """Return instances of a class."""
         return tuple(("instance", at) for kind, at in self.union(expr.parts) if kind == "class")
 
     def do_store(self, expr: Expr) -> Values:
-        """Note what an attribute is set to."""
+        """Note an assignment to an attribute."""
         base, name, value = expr.parts
         for kind, at in self.values(base):
             if kind in ("instance", "class", "module"):
@@ -356,32 +359,28 @@ class Resolver:
         return ()
 
     def do_const(self, expr: Expr) -> Values:
-        """Return a string, or something that Python ships."""
+        """Return a string, or an object of one of Python's own types."""
         return (("text", expr.parts[0]),) if expr.parts else (("external", ""),)
 
     def do_any(self, expr: Expr) -> Values:
-        """Return what any of its parts can be."""
+        """Return the values of all parts."""
         return self.union(expr.parts)
 
     def do_list(self, expr: Expr) -> Values:
-        """Return a list; what is in it is an expression of its own."""
+        """Return a list, whose content is an expression of its own."""
         return (("list", expr.parts[0]),)
 
-    def do_def(self, expr: Expr) -> Values:
-        """Return a class or a function."""
-        return ((expr.parts[0].kind, expr.parts[0]),)
-
     def do_super(self, expr: Expr) -> Values:
-        """Return an object of a class, the class, or what it inherits."""
+        """Return the value whose kind is the operation: function, class, instance or super."""
         return ((expr.op, *expr.parts),)
 
-    do_instance = do_class = do_super
+    do_function = do_instance = do_class = do_super
     do_decorator = do_fixture = do_call
     do_elem = do_enter = do_iter = do_item
 
 
 def _place(path: str) -> str:
-    """Return the path of a module without its suffix, of a package that of its folder."""
+    """Return the path of a module without its suffix; for a package, the path of its folder."""
     return path.removesuffix(".py").removesuffix("/__init__")
 
 

@@ -1,8 +1,8 @@
 """Find who calls whom in the Python files of a repository, without running them.
 
 An edge is `resolved` where names, types and imports lead to the callee, and `guessed` where only
-its name does. What a program builds when it runs is not found. `call_facts.py` reads the files,
-`call_values.py` finds what expressions can be; this module is what others use.
+its name does. Functions that a program builds while it runs are not found. `call_facts.py` reads
+the files, `call_values.py` finds the values of expressions; other packages use this module.
 """
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from codedata.code.call_values import Resolver
 from codedata.code.entities import Entity, SourceFile
 
 LANGUAGE = "python"   # the only one in which calls are followed
-DAMPING = 0.8     # of the weight of a test, with each call between it and a function
-# what can be left out, to see what it is worth: arguments that flow into parameters, what is put
-# into attributes (store) and containers (item, elem), types by annotation (some), …
+DAMPING = 0.8     # factor of a test's weight for each call between it and a function
+# rules that can be switched off to measure their worth: arguments flow into parameters, values into
+# attributes (store) and containers (item, elem), types come from annotations (some), …
 RULES = ("argument", "decorator", "elem", "fixture", "guess", "item", "operator", "override",
          "property", "ref", "some", "store", "super")
 FIXTURE = re.compile(r"([\w.]+\.)?fixture\b")
@@ -28,12 +28,11 @@ FIXTURE = re.compile(r"([\w.]+\.)?fixture\b")
 
 @dataclass(frozen=True, slots=True, order=True)
 class Edge:
-    """Say that one function calls another. A `ref` says that it hands it to something from outside
-    of the repository, which calls it as a rule.
-    """
+    """State that one function calls another. A `ref` passes the other one to a function outside of
+    the repository, which usually calls it."""
 
     caller: str      # entity id, or path::<module>
-    callee: str      # of a function or method; of a class that the repository gives no __init__
+    callee: str      # id of a function or method, or of a class without its own __init__
     kind: str        # call | override | decorator | property | operator | fixture | ref
     certainty: str   # resolved | guessed
 
@@ -51,9 +50,8 @@ def call_graph(files: list[SourceFile], entities: dict[str, list[Entity]],
 
 @contextmanager
 def _no_collector() -> Iterator[None]:
-    """Keep Python from looking for circles among millions of objects that all stay: 40 % of the
-    time of a large repository.
-    """
+    """Switch the garbage collector off: searching millions of objects, all in use, for cycles takes
+    40 % of the time of a large repository."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -64,13 +62,13 @@ def _no_collector() -> Iterator[None]:
 
 
 def static_scores(edges: list[Edge], tests: Iterable[str]) -> dict[str, float]:
-    """Return {id: score} of what tests reach, at any distance. A test counts 1 for what it calls
-    itself, and 0.8 of that for each call in between. A test that is listed twice counts twice.
-    """
+    """Return {id: score} of the functions that tests reach, at any distance. A test adds 1 to those
+    that it calls itself, and for others DAMPING once for each call in between. A test that is
+    listed twice counts twice."""
     callees = defaultdict(set)
     for edge in edges:
         callees[edge.caller].add(edge.callee)
-    front: dict[str, int] = defaultdict(int)      # {id: the tests that have got there, a bit each}
+    front: dict[str, int] = defaultdict(int)      # {id: the tests that reach it, a bit each}
     for i, test in enumerate(tests):
         front[test] |= 1 << i
     seen: dict[str, int] = defaultdict(int)
@@ -99,7 +97,7 @@ def import_closure(edges: list[Edge]) -> set[str]:
 # what a test runner calls ------------------------------------------------------------------------
 
 def _prepare_tests(scopes: list[Scope], entities: list[Entity]) -> None:
-    """Let tests, and the fixtures that they ask for, call what their runner calls for them."""
+    """Add the calls of the test runner: of fixtures for their parameters, and of set-up methods."""
     ids = {entity.id for entity in entities for decorator in entity.decorators
            if FIXTURE.match(decorator)}
     fixtures: dict[str, list[Scope]] = defaultdict(list)
@@ -112,7 +110,7 @@ def _prepare_tests(scopes: list[Scope], entities: list[Entity]) -> None:
             near = [one for one in fixtures[param]
                     if one is not scope and scope.id.startswith(_reach(one))]
             for fixture in sorted(near, key=lambda one: len(_reach(one)))[-1:]:
-                made = _call(scope, Expr("def", (fixture,), scope))
+                made = _call(scope, Expr("function", (fixture,), scope))
                 is_yielded = any(one.op == "list" for one in fixture.returns)
                 scope.bind(param, Expr("elem", (made,), scope) if is_yielded else made)
         for name in tables()["tests"]["set_up"] if scope.parent.kind == "class" else ():
@@ -125,7 +123,7 @@ def _call(scope: Scope, function: Expr) -> Expr:
 
 
 def _reach(fixture: Scope) -> str:
-    """Return how the ids begin for which a fixture counts: those of its class, file or folder."""
+    """Return the prefix of the ids that a fixture is for: of its class, file or folder."""
     if fixture.parent.kind == "class":
         return f"{fixture.parent.id}."
     return fixture.path.removesuffix("conftest.py")

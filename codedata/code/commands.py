@@ -1,16 +1,17 @@
 """Classify a bash command as explore, edit, test, submit or other, from the words that it uses.
 
 The style is an aid for readers of a report, not a proof. A command of several parts has the
-strongest style that occurs in it, submit > edit > test > other > explore: "cd src && sed -i s/a/b/
-x.py && pytest" is an edit. Running code counts as a test, even without a test runner and wherever
-the output goes.
+strongest style of its parts, submit > edit > test > other > explore: "cd src && sed -i s/a/b/ x.py
+&& pytest" is an edit. Running code counts as a test, even without a test runner and wherever the
+output goes.
 
-tree-sitter-bash reads the command: the extra `code`. Without it the style is "unknown", unless it
-is submit. Only the first MAX_BYTES are read, because some texts take its parser quadratic time.
+tree-sitter-bash parses the command (the extra `code`). Without it the style is "unknown", unless
+it is submit. Only the first MAX_BYTES are read, since the parser takes quadratic time for some
+texts.
 
-Loops and stalls are detected too: commands that repeat earlier ones, or neither show nor change
-anything. A program does it, because judges are known to miss a step that repeats one from many
-turns ago.
+Loops and stalls are detected, too: commands that repeat earlier ones, or neither show nor change
+anything. A program detects them because judges often miss that a step repeats one from many turns
+ago.
 """
 from __future__ import annotations
 
@@ -24,12 +25,12 @@ from codedata.texts import text_of
 
 SUBMIT, EDIT, TEST, OTHER, EXPLORE = STYLES = ("submit", "edit", "test", "other", "explore")
 UNKNOWN = "unknown"
-INSTALL = "pip install 'codedata[code]'"   # installs the reader of bash
+INSTALL = "pip install 'codedata[code]'"   # installs the parser of bash
 MAX_BYTES = 10_000
 MAX_WORDS = 200    # of a simple command
 LAST = 10          # number of the agent's last turns that are compared
 
-REDIRECTED = ">"   # stands as a command of its own for a redirection into a file
+REDIRECTED = ">"   # the command that stands for a redirection into a file
 OUTPUTS = {REDIRECTED, "tee"}
 VERSIONS = (["--version"], ["-version"], ["-V"])
 CHECKS = {"--check", "--diff"}   # arguments with which a formatter changes nothing
@@ -80,10 +81,10 @@ def action_style(command: str) -> str:
 
 
 def repeated(command: str, messages: list[dict]) -> int:
-    """Return how many of the agent's turns ago the same command was last given: 1 to LAST, else 0.
+    """Return how many turns ago the agent last gave the same command, from 1 to LAST, else 0.
 
-    Return 0 also after an edit in between, because that is a reason to give the command again, and
-    after a command whose style is not known.
+    Return 0 also where an edit, or a command of unknown style, came in between: that is a reason to
+    repeat the command.
     """
     turns = [message["content"] for message in messages if message["role"] == "assistant"]
     between: list[str] = []
@@ -139,7 +140,7 @@ def _read(command: str) -> tuple[list[list[tuple[str, ...]]], list[str]]:
 def _pipeline_id(node) -> int:
     """Return the id of the outermost node of the pipeline that a command or redirection is in."""
     parent = node.parent
-    # what is on the right in `cat > a.py <<E && python a.py` is a pipeline of its own
+    # the right side of `cat > a.py <<E && python a.py` is a pipeline of its own
     while parent and parent.type in PIPELINE and node != parent.child_by_field_name("right"):
         node, parent = parent, parent.parent
     return node.id

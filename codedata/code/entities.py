@@ -1,19 +1,19 @@
 """Find the sources of a repository, and the classes, functions and methods that they define.
 
-tree-sitter reads them (the extra `code`). A language is a table of languages.toml and a file of
+tree-sitter parses them (the extra `code`). A language is a table of languages.toml and a file of
 queries, <language>.scm, with these captures:
 
-    @class @function @method   a definition; a @function right inside of a @class is a method
-    @scope                     is no entity, but what is inside has its name in front
-    @name @body @head          of it: what it is called, what runs, where its signature ends
-    @receiver                  the type to which a method belongs that does not stand in its class
-    @outer @decorated          what holds a definition, be it with its decorators; and this
-    @decorator                 belongs to the definition that it stands in or in front of
+    @class @function @method   a definition; a @function directly in a @class is a method
+    @scope                     no entity, but its name goes in front of those of definitions in it
+    @name @body @head          of a definition: its name, its code, and the end of its signature
+    @receiver                  the type of a method that is defined outside of its class
+    @outer @decorated          a node around a definition (with its decorators); the definition
+    @decorator                 belongs to the definition around it or right after it
     @documented @doc           a body, and the docstring in it
-    @comment                   is a docstring where it ends right before a definition
+    @comment                   a docstring, if it ends right before a definition
 
-All offsets are bytes of the file as it is on disk. A file with syntax errors has the entities that
-are left. Not promised: definitions that a program makes when it runs.
+All offsets are bytes of the file as it is on disk. Of a file with syntax errors, the entities that
+still parse are found. Not promised: definitions that a program makes while it runs.
 """
 from __future__ import annotations
 
@@ -40,30 +40,30 @@ if TYPE_CHECKING:
     from tree_sitter import Language, Node, Query, Tree
 
 INSTALL = "pip install 'codedata[code]'"
-MAX_FILE_BYTES = 1_000_000     # of a source; a longer one is generated, as a rule
-MAX_PARSE_S = 2                # of CPU time: ten times what such a file takes, and 1 GB
-MAX_BROKEN = 30_000            # parts of an error
-CHUNK_BYTES = 4096             # that the parser is given at once
+MAX_FILE_BYTES = 1_000_000     # of a source; longer ones are mostly generated
+MAX_PARSE_S = 2                # CPU time: ten times that of a file of MAX_FILE_BYTES
+MAX_BROKEN = 30_000            # children of an error node
+CHUNK_BYTES = 4096             # that the parser reads at once
 BLANKS = b" \t\r\n\f\xef\xbb\xbf"
 
-# folders that hold no source of the repository: by name, and by what lies in them
+# folders without sources of the repository: by their name, and by a file in them
 SKIPPED_FOLDERS = {".git", ".hg", ".svn", "node_modules", "site-packages", "__pycache__"}
 FOREIGN_MARKS = {"pyvenv.cfg", "conda-meta", "CACHEDIR.TAG"}
-MAX_DEPTH = 50                 # of definitions in each other; deeper ones are left out
+MAX_DEPTH = 50                 # of nested definitions; deeper ones are left out
 MAX_DECORATORS = 100
 MAX_NAME, MAX_TEXT = 200, 2000 # bytes of a name, of a signature and of a decorator
 MAX_INDENT = 200               # bytes before a comment that may be a docstring
 RIGHT_BEHIND = re.compile(rb"\s*")
 RIGHT_BELOW = re.compile(rb"[ \t\r]*\n?[ \t]*")
-AND_MORE = re.compile(rb"[ \t]*;")   # behind a docstring: its line has a statement, too
-# what a match is about, by the name of its capture
+AND_MORE = re.compile(rb"[ \t]*;")   # after a docstring: a statement follows in its line
+# the capture that says what a match is, the first of these that it has
 SUBJECTS = ("class", "function", "method", "scope", "decorated", "documented", "decorator",
             "comment")
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Say which files are read, and which of them are tests. Patterns are globs of whole paths."""
+    """Select the files to read, and the tests among them. Patterns are globs of whole paths."""
 
     roots: tuple[str, ...] = (".",)
     exclude: tuple[str, ...] = ()
@@ -85,8 +85,8 @@ class Sources:
     """Hold the sources of a repository, sorted by path."""
 
     files: list[SourceFile]
-    faults: dict[str, str] = field(default_factory=dict)   # {path: why it is not analysed, or only
-                                                           # in part}
+    # {path: why it is not analysed, or only in part}
+    faults: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +102,8 @@ class Entity:
     start: int               # decorators included
     end: int
     body: tuple[int, int]    # bytes, docstring included
-    body_lines: list[int]    # ranges [first, last, first, last, …] of the lines that run when it
-                             # runs: without signature, docstring and the bodies of inner entities
+    body_lines: list[int]    # ranges [first, last, first, last, …] of its own lines: without
+                             # signature, docstring and the bodies of inner entities
     signature: str
     docstring: str           # as written, without its quotes and common indentation
     decorators: list[str]    # without @
@@ -115,10 +115,8 @@ class Entity:
 
 def read_sources(folder: Path, rules: Rules = Rules(), max_files: int = 50_000,
                  max_bytes: int = 500_000_000) -> Sources:
-    """Return the sources in a folder, and why others in it are not read, or only in part.
-
-    `max_bytes` is of all files together; each has a limit of its own.
-    """
+    """Return the sources in a folder, and why other files in it are not read, or only in part.
+    `max_bytes` limits all files together."""
     folder = folder.resolve()
     files = []
     faults: dict[str, str] = {}
@@ -141,12 +139,12 @@ def read_sources(folder: Path, rules: Rules = Rules(), max_files: int = 50_000,
 
 
 def language_of(path: str) -> str:
-    """Return the table of languages.toml that a file's name belongs to, or ""."""
+    """Return the language of a file by its name, a table of languages.toml, or ""."""
     return _by_suffix().get(os.path.splitext(path)[1], "")
 
 
 def is_test_file(path: str) -> bool:
-    """Return whether a path is that of tests in its language."""
+    """Return whether a file is a test file by the rules of its language."""
     language = language_of(path)
     return bool(language) and _fits(path, languages()[language]["test_files"])
 
@@ -165,8 +163,8 @@ def _paths(folder: Path, root: str) -> Iterator[str]:
 
 
 def _content(folder: Path, path: str, max_bytes: int) -> tuple[bytes | None, str]:
-    """Return (content, why it is not read, or only in part). What a link leads to is read under
-    its own name: a link is a fault where that is nothing inside of the folder."""
+    """Return (content, why it is not read, or only in part). Links are not read, as their targets
+    have names of their own; a link that leads to nothing inside the folder is a fault."""
     file = folder / path
     is_link = file.is_symlink()
     try:
@@ -175,27 +173,27 @@ def _content(folder: Path, path: str, max_bytes: int) -> tuple[bytes | None, str
             target.stat()
             return None, ""
         text = read_bounded(target, max_bytes)
-    except (OSError, RuntimeError) as error:   # RuntimeError: in a circle, before Python 3.13
+    except (OSError, RuntimeError) as error:   # RuntimeError: a circle, before Python 3.13
         is_circle = getattr(error, "errno", ELOOP) == ELOOP
         reason = "leads in a circle" if is_circle else error.strerror
         return None, f"is {'a link that is not followed' if is_link else 'not read'}: {reason}"
-    if not _is_utf8(os.fsencode(path)):
+    if not is_text(os.fsencode(path)):
         return None, "has a name that is not UTF-8"
     if b"\0" in text:
         return None, "is binary, or UTF-16"
-    return text, "" if _is_utf8(text) else "is not UTF-8: read as far as it goes"
+    return text, "" if is_text(text) else "is not UTF-8: read as far as it goes"
 
 
 def _fits(path: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(path, pattern) for pattern in patterns)
 
 
-def _is_utf8(text: bytes) -> bool:
+def is_text(data: bytes) -> bool:
+    """Return whether data is UTF-8 text without NUL bytes."""
     try:
-        text.decode()
+        return "\0" not in data.decode()
     except UnicodeDecodeError:
         return False
-    return True
 
 
 # the languages -----------------------------------------------------------------------------------
@@ -214,7 +212,7 @@ def _by_suffix() -> dict[str, str]:
 
 @lru_cache
 def grammar(language: str) -> Language:
-    """Return the grammar of a language. Trouble where its wheel is not installed."""
+    """Return the grammar of a language. Raise Trouble where its wheel is not installed."""
     module, name = languages()[language]["grammar"].split(":")
     try:
         from tree_sitter import Language
@@ -225,7 +223,7 @@ def grammar(language: str) -> Language:
 
 @lru_cache
 def query_of(language: str, *names: str) -> Query:
-    """Return the query that stands in these files beside this one."""
+    """Return the query that is in these files beside this one."""
     from tree_sitter import Query
     return Query(grammar(language), "\n".join(text_of(__package__, name) for name in names))
 
@@ -233,8 +231,8 @@ def query_of(language: str, *names: str) -> Query:
 def tree_of(file: SourceFile) -> Tree:
     """Return the syntax tree of a file. Its nodes have byte offsets of `file.text`.
 
-    It is empty where that takes longer than MAX_PARSE_S, or an error has more than MAX_BROKEN
-    parts: such texts take the parser, or each query of their tree, quadratic time.
+    It is empty where parsing takes longer than MAX_PARSE_S, or an error has more than MAX_BROKEN
+    children: the parser, or each query of the tree, takes quadratic time for such texts.
     """
     from tree_sitter import Parser
     parser = Parser(grammar(file.language))
@@ -243,7 +241,7 @@ def tree_of(file: SourceFile) -> Tree:
         tree = parser.parse(lambda start, _: file.text[start:start + CHUNK_BYTES],
                             progress_callback=lambda *_: time.thread_time() > end)
         if not _is_too_broken(tree):
-            return parser.parse(file.text, tree)   # the same; a node's text is found faster in it
+            return parser.parse(file.text, tree)   # an equal tree, with faster access to texts
     except ValueError:   # stopped
         parser.reset()
     return parser.parse(b"")
@@ -287,7 +285,7 @@ def all_entities(sources: Sources) -> tuple[dict[str, list[Entity]], dict[str, s
 
 @dataclass(slots=True)
 class _Definition:
-    """Collect what the captures say of a definition. Where it starts, decorators may come first."""
+    """Hold a definition as the captures describe it. Decorators may come first in it."""
 
     kind: str
     name: str
@@ -307,13 +305,12 @@ class _Definition:
 
 @dataclass(slots=True)
 class _Found:
-    """Hold what the queries find in a file. Those of `before` and `above` are found by the byte of
-    what stands right behind, or right below."""
+    """Hold the matches of the queries in a file."""
 
     about: dict[int, dict[str, list[Node]]] = field(default_factory=dict)   # by node id
     decorators: dict[int, Node] = field(default_factory=dict)   # by their start
-    before: dict[int, Node] = field(default_factory=dict)       # decorators
-    above: dict[int, Node] = field(default_factory=dict)        # comments
+    before: dict[int, Node] = field(default_factory=dict)   # decorators, by where code follows
+    above: dict[int, Node] = field(default_factory=dict)    # comments, by where code follows
 
 
 def entities_of(file: SourceFile, tree: Tree) -> list[Entity]:
@@ -355,14 +352,14 @@ def _definitions(file: SourceFile, tree: Tree) -> list[_Definition]:
 
 
 def _has_its_own_line(text: bytes, node: Node) -> bool:
-    """Return whether nothing stands in front of a node in its line."""
+    """Return whether a node is the first in its line."""
     column = node.start_point.column
     return column < MAX_INDENT and not text[node.start_byte - column:node.start_byte].strip()
 
 
 def _definition(about: dict[str, list[Node]], found: _Found,
                 starts: list[int]) -> _Definition:
-    """Return a definition of its captures. `starts` are those of the decorators of the file."""
+    """Return the definition of some captures. `starts` are those of the decorators of the file."""
     kind = next(kind for kind in SUBJECTS if kind in about)
     node = outer = about[kind][0]
     body = about["body"][0]
@@ -385,7 +382,7 @@ def _definition(about: dict[str, list[Node]], found: _Found,
 
 
 def _chain(at: int, before: dict[int, Node]) -> list[Node]:
-    """Return the nodes that end up at a byte, one behind the other."""
+    """Return the nodes that follow each other up to a byte."""
     out = []
     while at in before:
         out.append(before[at])
@@ -394,10 +391,8 @@ def _chain(at: int, before: dict[int, Node]) -> list[Node]:
 
 
 def _nested(definitions: list[_Definition]) -> Iterator[_Definition]:
-    """Yield the definitions without scopes, each with its parent and its full name.
-
-    Those that are nested too deeply are left out.
-    """
+    """Yield the definitions without scopes, each with its parent and its full name, and without
+    those that are nested too deeply."""
     around: list[_Definition] = []
     for one in definitions:
         while around and around[-1].end <= one.start:
@@ -456,14 +451,15 @@ def _body_lines(text: bytes, one: _Definition) -> list[int]:
     if first <= last:
         ranges += [first, last]
     if not ranges and not any(node.end_byte == one.body.end_byte for node in one.docs):
-        ranges = [last, last]   # all on one line, together with an inner one
+        ranges = [last, last]   # it is on one line, with an inner definition
     return ranges
 
 
 def _lines(node: Node) -> tuple[int, int]:
     """Return a node's first and last line."""
     first, (row, column) = node.start_point.row, node.end_point
-    return first + 1, max(first, row - (column == 0)) + 1
+    last = row if column else row - 1   # it may end with a line feed
+    return first + 1, max(first, last) + 1
 
 
 def _text(node: Node, max_bytes: int) -> str:

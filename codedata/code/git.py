@@ -1,5 +1,5 @@
-"""Run this machine's git on folders that somebody else made, and on patches: without settings of
-anybody, and never a hook."""
+"""Run this machine's git on folders that somebody else made, and on patches. It reads nobody's
+settings and runs no hooks."""
 from __future__ import annotations
 
 import subprocess
@@ -15,8 +15,8 @@ PROGRAMS = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 GIT_S = 600                # seconds for one command
 # Replace refs would change what git reads from the objects.
 GIT = {"GIT_DIR": ".git", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null",
-       "GIT_ATTR_NOSYSTEM": "1",
-       "GIT_NO_REPLACE_OBJECTS": "1", "GIT_NO_LAZY_FETCH": "1", "GIT_ALLOC_LIMIT": "1g"}
+       "GIT_ATTR_NOSYSTEM": "1", "GIT_NO_REPLACE_OBJECTS": "1",
+       "GIT_NO_LAZY_FETCH": "1", "GIT_ALLOC_LIMIT": "1g"}
 
 
 def run_git(folder: str | Path, *words: str, stdin: BinaryIO | None = None) -> str:
@@ -35,7 +35,7 @@ def run_git(folder: str | Path, *words: str, stdin: BinaryIO | None = None) -> s
 
 @contextmanager
 def git_output(folder: str | Path, *words: str, stdin: str = "") -> Iterator[BinaryIO]:
-    """Yield what this machine's git writes, while it writes it. `stdin` is what it reads."""
+    """Yield the output of this machine's git as a stream, while it runs; `stdin` is its input."""
     with tempfile.TemporaryFile() as given:
         given.write(stdin.encode())
         given.seek(0)

@@ -1,36 +1,54 @@
-"""Parse patches in git's format, hunk by hunk, as far as they can be read, where other lines are
-skipped; and make them."""
+"""Parse patches in git's format, hunk by hunk, and make them. What else stands in a patch is
+skipped."""
 from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import accumulate
+from functools import cached_property
+from itertools import accumulate, groupby
 from pathlib import Path
 
 from codedata.code.git import git_output
 from codedata.sandbox.process_labels import temporary_folder
 from codedata.store import digest
 
-MAX_LINES = 20_000   # lines of a patch that are read
 CONTEXT = 3          # lines around a change
 LINE_ENDS = re.compile(rb"(?<=\n)")
-NO_LINE_FEED = b"\n\\ No newline at end of file\n"
+NO_END = "\\ No newline at end of file"
+NO_LINE_FEED = f"\n{NO_END}\n".encode()
+HEADS = ("diff --git a/", "index ", "--- a/", "+++ b/")   # lines before the hunks of a text
 HUNK = re.compile(r"@@ -(\d{1,9})(?:,(\d{1,9}))? \+\d{1,9}(?:,(\d{1,9}))? @@(.*)")
 
 
 @dataclass
 class Hunk:
-    """Hold one hunk of a patch; its lines are without their sign."""
+    """Hold one hunk of a patch."""
 
     path: str
     source: str          # the caller's name for the patch
     start: int           # number of its first old line, from 1
     length: int          # number of its old lines, by its header
     header: str          # the text after the @@: the function around the hunk
-    old: list[str]       # removed lines and those around them
-    added: list[str]
+    lines: list[str]     # with their signs
+
+    @cached_property
+    def old(self) -> list[str]:
+        """Return the removed lines and those around them, without signs."""
+        return [line[1:] for line in self.lines if not line.startswith(("+", "\\"))]
+
+    @cached_property
+    def added(self) -> list[str]:
+        """Return the added lines, without signs."""
+        return [line[1:] for line in self.lines if line.startswith("+")]
+
+    def added_runs(self) -> list[list[str]]:
+        """Return the added lines in runs; a line that stays as it was ends a run."""
+        lines = [line for line in self.lines if not line.startswith(("-", "\\"))]
+        return [[line[1:] for line in run]
+                for is_added, run in groupby(lines, lambda line: line.startswith("+")) if is_added]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,83 +60,84 @@ class Edit:
     new: list[str]
 
 
-def hunks_of(patch: str, source: str) -> Iterator[Hunk]:
-    """Yield the hunks of a patch in their order."""
-    hunk, path = None, ""
-    n_new = 0   # new lines that the hunk still has, by its header
-    for line in patch.split("\n")[:MAX_LINES]:
+def hunks_of(patch: str, source: str = "", max_lines: int | None = None) -> list[Hunk]:
+    """Return the hunks of the first lines of a patch, in their order."""
+    return _parsed(patch.split("\n")[:max_lines], source)[0]
+
+
+def head_lines(patch: str) -> list[str]:
+    """Return the lines of a patch that are in no hunk."""
+    return _parsed(patch.split("\n"))[1]
+
+
+def _parsed(lines: Iterable[str], source: str = "") -> tuple[list[Hunk], list[str]]:
+    """Return the hunks of a patch, and its other lines."""
+    hunks: list[Hunk] = []
+    others = []
+    path = ""
+    n_old = n_new = 0   # lines that the last hunk still has, by its header
+    for line in lines:
         sign = line[:1]
-        if hunk and (n_new > 0 or len(hunk.old) < hunk.length):
-            if sign != "\\":
-                lines = hunk.added if sign == "+" else hunk.old
-                lines.append(line[1:])
-            if sign not in ("-", "\\"):
-                n_new -= 1
+        if line.startswith("diff --git "):   # the hunk before was cut short
+            n_old = n_new = 0
+        if n_old > 0 or n_new > 0 or (hunks and sign == "\\"):
+            hunks[-1].lines.append(line)
+            n_old -= 0 if sign in ("+", "\\") else 1
+            n_new -= 0 if sign in ("-", "\\") else 1
             continue
         if match := HUNK.match(line):
-            n_new = int(match[3] or 1)
-            hunk = Hunk(path, source, int(match[1]), int(match[2] or 1), match[4].strip(), [], [])
-            yield hunk
-        elif line.startswith(("--- ", "+++ ")):
+            n_old, n_new = int(match[2] or 1), int(match[3] or 1)
+            hunks.append(Hunk(path, source, int(match[1]), n_old, match[4].strip(), []))
+            continue
+        others.append(line)
+        if line.startswith(("--- ", "+++ ")):
             name = line[4:].partition("\t")[0].strip().strip('"')
             path = path if name == "/dev/null" else re.sub(r"\A[ab]/", "", name)
+    return hunks, others
 
 
 def edits_of(patch: str, texts: Mapping[str, str]) -> dict[str, list[Edit]]:
     """Return the edits by which a patch changes texts, by path and in its order. Raise ValueError
-    where it does not apply to the letter, or does something else, such as make a file."""
-    found: dict[str, list[Edit]] = {}
-    path, last = "", ""
-    lines, at = [], 0
-    n_old = n_new = 0   # lines that the hunk still has, by its header
-    for line in patch.removesuffix("\n").split("\n"):
-        sign, text = line[:1] or " ", line[1:]
-        if n_old > 0 or n_new > 0:
-            if sign not in " -+" or (sign != "+" and lines[at:at + 1] != [text]):
-                raise ValueError(f"it does not apply to {path[:200]}, line {at + 1}")
-            last = sign
+    where it does not apply exactly, or does something else, such as make a file."""
+    hunks, others = _parsed(patch.removesuffix("\n").split("\n"))
+    others = [line for line in others if not line.startswith(HEADS)]
+    others += [hunk.path for hunk in hunks if hunk.path not in texts]
+    if others:
+        raise ValueError(f"it does more than change lines: {others[0][:200]}")
+    edits: dict[str, list[Edit]] = defaultdict(list)
+    for hunk in hunks:
+        lines = texts[hunk.path].split("\n")
+        at = hunk.start - 1 if hunk.length else hunk.start
+        if hunk.lines[-1:] == [NO_END] and hunk.lines[-2:-1] == [f" {lines[-1]}"]:
+            hunk.lines.pop()   # the end of the file is as it was
+        for line in hunk.lines:
+            sign = line[:1] or " "
+            if sign not in " -+" or (sign != "+" and lines[at:at + 1] != [line[1:]]):
+                raise ValueError(f"it does not apply to {hunk.path[:200]}, line {at + 1}")
             if sign != " ":
-                _add(found[path], sign, at + 1, text)
-            at += int(sign != "+")
-            n_old -= int(sign != "+")
-            n_new -= int(sign != "-")
-            continue
-        if match := HUNK.match(line):
-            n_old, n_new = int(match[2] or 1), int(match[3] or 1)
-            at = int(match[1]) - int(n_old > 0)
-            if not path:
-                raise ValueError("it names no file")
-            if path not in found:
-                found[path], lines = [], texts[path].split("\n")
-            continue
-        is_path = line.startswith("+++ b/")
-        if is_path:
-            path = line[6:].partition("\t")[0]
-        is_known = is_path and path in texts
-        # the end of the file is as it was
-        is_end = sign == "\\" and texts.get(path, "\n")[-1:] != "\n" and last == " "
-        if not (is_known or is_end or line.startswith(("diff --git a/", "index ", "--- a/"))):
-            raise ValueError(f"it does more than change lines: {line[:200]}")
-    return found
+                _add(edits[hunk.path], sign, at + 1, line[1:])
+            at += 0 if sign == "+" else 1
+    return edits
 
 
 def _add(edits: list[Edit], sign: str, line: int, text: str) -> None:
-    """Add a removed or added line to the edits of a text; `line` is that of the text it is at."""
+    """Add a removed or added line of text, at line `line`, to the edits; join it to the last edit
+    where that ends there."""
     if not (edits and edits[-1].line + len(edits[-1].old) == line):
         edits.append(Edit(line, [], []))
     (edits[-1].old if sign == "-" else edits[-1].new).append(text)
 
 
 def normalised(diff: str) -> str:
-    """Return a digest of what a diff changes, without the numbers of lines, the names of functions
-    around it and blanks at the ends of lines."""
-    hunks = sorted(hunks_of(diff, ""), key=lambda hunk: (hunk.path, hunk.start))
+    """Return a digest of what a diff changes. Line numbers, the names of functions around it and
+    blanks at the ends of lines make no difference."""
+    hunks = sorted(hunks_of(diff), key=lambda hunk: (hunk.path, hunk.start))
     return digest([[hunk.path, *([line.rstrip() for line in lines]
                                  for lines in (hunk.old, hunk.added))] for hunk in hunks])
 
 
 def edited(text: str, edits: Iterable[Edit]) -> str:
-    """Return a text with its edits, which are in the order of its lines."""
+    """Return a text with edits made, which are given in the order of its lines."""
     lines = text.split("\n")
     for edit in reversed([*edits]):
         lines[edit.line - 1:edit.line - 1 + len(edit.old)] = edit.new
@@ -126,34 +145,16 @@ def edited(text: str, edits: Iterable[Edit]) -> str:
 
 
 def added_runs(patch: str) -> Iterator[str]:
-    """Yield the lines that a patch adds, as one text for each run of them that no line of before
-    interrupts."""
-    run: list[str] = []
-    n_old = n_new = 0   # lines that the hunk still has, by its header
-    for line in patch.split("\n"):
-        is_in_hunk = n_old > 0 or n_new > 0
-        if is_in_hunk and line.startswith("+"):
-            run.append(line[1:])
-            n_new -= 1
-            continue
-        if is_in_hunk and line.startswith(("-", "\\")):
-            n_old -= 1 if line[0] == "-" else 0
-            continue
-        if run:
+    """Yield the runs of lines that a patch adds, each as one text."""
+    for hunk in hunks_of(patch):
+        for run in hunk.added_runs():
             yield "\n".join([*run, ""])
-            run = []
-        if is_in_hunk:
-            n_old -= 1
-            n_new -= 1
-        elif match := HUNK.match(line):
-            n_old, n_new = int(match[2] or 1), int(match[3] or 1)
-    if run:
-        yield "\n".join([*run, ""])
 
 
 class SpanDiffs:
-    """Make patches that each replace a span of one file, in git's format but without git, which is
-    too slow for thousands. The text is UTF-8, the path one that git does not quote."""
+    """Make patches that each replace a span of one file. They have git's format but are made
+    without git, which is too slow for thousands. The text must be UTF-8, the path one that git does
+    not quote."""
 
     def __init__(self, path: str, text: bytes):
         self._head = f"diff --git a/{path} b/{path}\n--- a/{path}\n+++ b/{path}\n"
@@ -162,8 +163,8 @@ class SpanDiffs:
         self._starts = [0, *accumulate(map(len, self._lines))]   # the last one is the end
 
     def diff(self, start: int, end: int, new: bytes) -> tuple[str, tuple[int, int]]:
-        """Return (the patch that replaces the bytes from `start` to `end`, the first and the last
-        line that it changes, from 1; of one that only adds, the line before)."""
+        """Return (the patch that replaces the bytes from `start` to `end`, (first, last) of the
+        lines that it changes, from 1). Where it only adds lines, both are the line before them."""
         lines, starts, text = self._lines, self._starts, self._text
         first = min(bisect_right(starts, start), len(lines)) - 1
         last = max(first + 1, min(bisect_right(starts, end - 1), len(lines)))
@@ -198,8 +199,8 @@ def _lines_of(text: bytes) -> list[bytes]:
 
 
 def diff_of(old: Mapping[str, bytes], new: Mapping[str, bytes], n_context: int = 3) -> str:
-    """Return the patch in git's format that makes the files `new` of the files `old`, both given by
-    path: ordinary files of text in UTF-8. No file gets such a path on this machine."""
+    """Return the patch in git's format that turns the files `old` into the files `new`. Both map
+    paths to UTF-8 texts. No file gets such a path on this machine."""
     with temporary_folder() as folder:
         _git(folder, "init", "-q", "--template=")
         _git(folder, "config", "core.quotePath", "false")

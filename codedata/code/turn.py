@@ -6,8 +6,8 @@ r"""Check that a turn is well-formed: prose, then exactly one non-empty bash blo
     sed -n '1,80p' src/parser.py
     ```
 
-The rules apply in this order. A turn that passes is read the same way by an agent's harness, which
-runs the text between "```bash" at the end of a line and the next line that starts with "```".
+The rules apply in this order. An agent's harness, which runs the text between "```bash" at the end
+of a line and the next line that starts with "```", reads a turn that passes in the same way.
 
 1.  A reply that was cut at its token limit is not a turn.
 2.  Leaked thinking (`<think>…</think>`, also without its opening tag) is removed first. If it has
@@ -36,8 +36,8 @@ THINKING = re.compile(r"(?:\s*(?:<(think(?:ing)?)>.*?(?:</\1>|\Z)|◁think▷.*?
                       re.DOTALL)
 # this matches thinking tags and special tokens such as <|im_end|>
 TAG = re.compile(r"(?<!`)(?:</?think(?:ing)?>|◁/?think▷|<\|\w+\|>)")
-FENCE = re.compile(r" {0,3}(`{3,})(.*)\Z")   # groups: its ticks, and what stands behind them
-# what a harness would run; takes linear time in a text that ends with a fence
+FENCE = re.compile(r" {0,3}(`{3,})(.*)\Z")   # groups: its ticks, and the text after them
+# the text that a harness runs; takes linear time in a text that ends with a fence
 HARNESS = re.compile(r"```bash[ \t]*\r?\n(.*?)\n```", re.DOTALL)
 # repeats are bounded, so that a megabyte of stars or line ends does not take quadratic time
 LABEL = re.compile(r"\A[#*_ ]{0,8}THOUGHTS?[*_]{0,4}"

@@ -1,8 +1,8 @@
 """Let an agent work on a claimed task: an idea agent on a seed, a builder on a draft, a reviewer on
 a datapoint.
 
-Its tools are the commands of `build_dp.py tool` that are its role's. They know the task and hold
-its claim, so that a model can name no other one. Paths are of the agent's own sandbox, which has
+Its tools are those commands of `build_dp.py tool` that its role needs. They know the task and its
+claim, so that a model cannot name another task. Paths are those of the agent's sandbox, which has
 neither network nor engine. A run ends with the task, or at a limit of the agent.
 """
 from __future__ import annotations
@@ -11,6 +11,7 @@ import inspect
 import json
 import shlex
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,21 +29,14 @@ from codedata.agent import (
     view_file,
 )
 from codedata.bounded import inside, read_bounded
-from codedata.datapoints.commands import (
-    BUILD,
-    GENERATE,
-    REVIEW,
-    STAGING,
-    Commands,
-    under_review,
-)
-from codedata.datapoints.folder import DP
+from codedata.datapoints.commands import Commands
+from codedata.datapoints.folder import folder_of
 from codedata.datapoints.profiles import instructions
-from codedata.datapoints.queue import Refused
+from codedata.datapoints.queue import BUILD, GENERATE, REVIEW, ROLES, Refusal
 from codedata.datapoints.twins import DRAFTS, SEEDS
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.llm.client import Client
-from codedata.records import Object, Task
+from codedata.records import Object
 from codedata.sandbox import Sandbox
 from codedata.sandbox.archives import Bounds
 from codedata.sandbox.factory import SandboxFactory
@@ -57,40 +51,43 @@ COMMANDS = {
                "add_artifact", "create_task", "complete"),
     BUILD: ("get_artifact", "create_dp", *LOOKING, "add_dp_to_review", "complete"),
     REVIEW: (*LOOKING, "show_categories_tags", "approve_datapoint", "cancel_datapoint")}
-ROLES = {GENERATE: "idea", BUILD: "builder", REVIEW: "review"}
 BOUND = ("task_id", "claim")
 WORKDIR = "/desk"
-COMMAND_S = 120.0
+FILE_TOOLS = [view_file, search, create_file, edit_file]
 TAKEN = Bounds(max_bytes=200_000_000, max_files=5_000, max_depth=20, max_seconds=120)
 
 
 def work(task: dict, claim: str, commands: Commands, client: Client, host: SandboxFactory,
          settings: Settings, trajectory: Path) -> AgentResult:
-    """Return how an agent's run on a task ended. Raise RunStopped where no more work is to
-    begin, ItemFailed where its sandbox cannot be opened."""
+    """Return how an agent's run on a task ended. Raise RunStopped where the whole run ends,
+    ItemFailed where its sandbox cannot be opened."""
     role = ROLES[task["type"]]
-    limits = settings.agent_role(f"dp_{role}")
     held = HeldTask(task, claim, commands, settings.dp.max_validations)
-    bash = ToolBashExecutor(COMMAND_S, max_timeout_s=host.run_timeout_s)
+    bash = ToolBashExecutor(max_timeout_s=host.run_timeout_s)
     with (labelled(host, subject(task), "dp-agent") as label,
           host.open(host.base_image, label, WORKDIR, is_stateful=True) as sandbox):
-        for place, source in material(task, settings.root / DP).items():
+        for place, source in material(task, commands).items():
             sandbox.put(source, f"{WORKDIR}/{place}")
         return Agent(
-            instructions(role, settings, is_inside=True),
-            [bash, view_file, search, create_file, edit_file, *held.tools()], client, sandbox,
-            max_iterations=limits.max_iterations, max_seconds=limits.max_seconds,
-            max_usd=limits.max_usd, trajectory=trajectory).run(task_text(task))
+            instructions(role, settings, is_inside=True), [bash, *FILE_TOOLS, *held.tools()],
+            client, sandbox, trajectory=trajectory, **limits_of(settings, f"dp_{role}")
+            ).run(task_text(task))
+
+
+def limits_of(settings: Settings, role: str) -> dict[str, float]:
+    """Return the limits of an agent of a role, as Agent takes them."""
+    limits = settings.agent_role(role)
+    return {key: getattr(limits, key) for key in ("max_iterations", "max_seconds", "max_usd")}
 
 
 def subject(task: dict) -> str:
-    """Return what a task is about: a seed or a datapoint, "" where it has none."""
+    """Return the name of the seed or the datapoint that a task is about, "" where it has none."""
     return task.get("seed" if task["type"] == GENERATE else "datapoint", "")
 
 
 def task_text(task: dict) -> str:
-    """Return what an agent is told of its task. It has no id and no time, so that a run that is
-    repeated after a kill begins with the same words."""
+    """Return the first message to an agent. It has no id and no time: after a kill the same words
+    find the kept replies."""
     text = f"Your task: {task['type']} of {subject(task)}."
     if "rates" not in task:
         return text
@@ -99,23 +96,23 @@ def task_text(task: dict) -> str:
             "Change what makes it so, with `patch_dp` and `patch_additional_files`.")
 
 
-def material(task: dict, dp: Path) -> dict[str, Path | dict[str, bytes]]:
-    """Return what lies in an agent's sandbox when it begins, by its place. Raise ItemFailed where
-    it is gone, BrokenRecord where it lies outside of the root."""
-    name = subject(task)
-    if task["type"] == REVIEW:
-        return {"datapoint": under_review(dp.parent, name)}
+def material(task: dict, commands: Commands) -> dict[str, Path | dict[str, bytes]]:
+    """Return the files that are put into an agent's sandbox, by their places. Raise ItemFailed
+    where they are gone, BrokenRecord where they cannot be read or lie outside of the root."""
+    name, dp = subject(task), commands.dp
     if task["type"] == GENERATE:
         place = inside(dp, SEEDS, name)
         if not place.is_dir():
             raise ItemFailed("is not there any more.", str(place))
         return {"seed": place}
+    if task["type"] == REVIEW:
+        return {"datapoint": folder_of(commands.point(task))}
+    found = {}
     draft = inside(dp, DRAFTS, f"{name}.md")
-    found = {"": {"draft.md": read_bounded(draft)}} if draft.is_file() else {}
-    approved = [inside(dp.parent, Task.directory, name)] if "rates" in task else []
-    places = [inside(dp, STAGING, name), *approved]
-    if there := next((place for place in places if place.is_dir()), None):
-        found["datapoint"] = there
+    if draft.is_file():
+        found[""] = {"draft.md": read_bounded(draft)}
+    with suppress(Refusal, BrokenRecord):   # nothing is staged yet, or it has to be staged again
+        found["datapoint"] = folder_of(commands.point(task))
     if "rates" in task:
         paths = [inside(dp.parent, path) for path in task.get("trajectories", []) if path]
         found["attempts"] = {path.name: read_bounded(path) for path in paths if path.is_file()}
@@ -124,12 +121,12 @@ def material(task: dict, dp: Path) -> dict[str, Path | dict[str, bytes]]:
 
 @dataclass
 class HeldTask:
-    """Make the tools of the agent that holds a task."""
+    """Hold a claimed task, and make the tools of its agent."""
 
     task: dict
     claim: str
     commands: Commands
-    max_failed: int       # validations, after which a draft is given up
+    max_failed: int       # validations after which the task is given up
     n_failed: int = 0
 
     def tools(self) -> list[Tool]:
@@ -137,11 +134,11 @@ class HeldTask:
         return [*map(self._tool, COMMANDS[self.task["type"]]), Tool.of(self.submit)]
 
     def submit(self, answer: str) -> str:
-        """Is no way to end your task: the last step of your instructions is.
+        """Do not use it: your task ends with the last step of your instructions.
 
         answer: is not read
         """
-        return Failed("Nothing is handed in so. Your task ends with the last step of your "
+        return Failed("Nothing was handed in. Your task ends with the last step of your "
                       "instructions.")
 
     def _tool(self, name: str) -> Tool:
@@ -153,7 +150,7 @@ class HeldTask:
         return Tool(name, tool.description, parameters, partial(self._call, tool.function), True)
 
     def _call(self, command: Callable, /, sandbox: Sandbox, **arguments) -> str | Stop:
-        """Return what a command says; Stop where it ends the task."""
+        """Return the result of a command as a text; Stop where it has ended the task."""
         known = {"task_id": self.task["id"], "claim": self.claim}
         bound = {key: known[key] for key in BOUND if key in inspect.signature(command).parameters}
         with SandboxLocal(scripts=()) as desk:   # for its folder: reap() finds it after a kill
@@ -162,7 +159,7 @@ class HeldTask:
                 for key in [key for key in arguments if _is_path(key) and arguments[key]]:
                     arguments[key] = _fetched(sandbox, arguments[key], folder / key)
                 return self._after(command.__name__, command(**bound, **arguments))
-            except (Refused, ItemFailed, BrokenRecord, OSError) as e:
+            except (Refusal, ItemFailed, BrokenRecord, OSError) as e:
                 sandbox.run("true")   # raises where it is the agent's own sandbox that has ended
                 return Failed(str(e).replace(f"{folder}/", ""))   # its name is another each time
 
@@ -174,7 +171,7 @@ class HeldTask:
                 reason = f"{self.n_failed} validations have failed, the last: {', '.join(failed)}"
                 self.commands.complete(self.task["id"], self.claim, "rejected", reason)
         is_open = self.commands.info(self.task["id"])["state"] == "in_progress"
-        return shown(result) if is_open else Stop(shown(result))
+        return as_text(result) if is_open else Stop(as_text(result))
 
 
 def _is_path(key: str) -> bool:
@@ -182,19 +179,19 @@ def _is_path(key: str) -> bool:
 
 
 def _fetched(sandbox: Sandbox, path: str, folder: Path) -> str:
-    """Return the place on the host of a copy of a file or folder, whose path may be relative to
-    where the agent's shell is."""
+    """Copy a file or folder of the sandbox to the host, and return its place there. The path may
+    be relative to the directory of the agent's shell."""
     where = sandbox.run(f"realpath -e -- {shlex.quote(path)}")
     if not where.ok:
-        raise Refused(f"{path} is not there, in your sandbox.")
+        raise Refusal(f"{path} is not there, in your sandbox.")
     place = where.output.strip()
     sandbox.get(place, folder, TAKEN)
     return str(folder if folder.name.endswith("_dir") else inside(folder, Path(place).name))
 
 
-def shown(result: Object) -> str:
-    """Return what a command says as a model reads it: JSON, below it texts of several lines as
-    they are."""
+def as_text(result: Object) -> str:
+    """Return the result of a command as a model reads it: JSON, and below it each text of several
+    lines as it is."""
     texts = {key: value for key, value in result.items()
              if isinstance(value, str) and "\n" in value.strip()}
     rest = {key: value for key, value in result.items() if key not in texts}

@@ -1,5 +1,5 @@
-"""Say whether a datapoint may be approved, and whether one that was is still as its checks found
-it.
+"""Say whether a datapoint may be approved, and whether one that was approved is still as it was
+proven.
 
 Its labels approve nothing: they lie beside the content, and anybody may write them. It is not
 proven who wrote a record of dp/_checks/, or a proof.json.
@@ -19,7 +19,6 @@ from codedata.texts import toml_of
 VALIDATOR = 2   # to be raised where the checks of a content would find something else
 PROFILES = toml_of("codedata.datapoints", "profiles.toml")
 TAXONOMY = toml_of("codedata.datapoints", "taxonomy.toml")
-OF_PROOF = "content", "base_image", "validator", "checks", "review", "seconds", "engine_s"
 
 
 def categories() -> dict[str, list[str]]:
@@ -29,8 +28,7 @@ def categories() -> dict[str, list[str]]:
 
 def label_faults(task: Task, profile: str = "") -> list[str]:
     """Return what is wrong with the id and the labels of a datapoint, which are no part of its
-    content, and whether it is as large as its profile wants: the one that it was built for, where
-    none is given."""
+    content, and with its size. The profile is by default the one that it was built for."""
     labels = labels_of(task)
     profile = profile or str(labels.lineage.get("profile", ""))
     wanted = PROFILES.get(profile, {})
@@ -55,32 +53,32 @@ def label_faults(task: Task, profile: str = "") -> list[str]:
     return [fault for fault, is_so in faults.items() if is_so]
 
 
-def approval_problem(task: Task, found: DatapointChecks | None, base_image: str) -> str:
-    """Return why a datapoint may not be approved, or "". `found` is what the validator has found of
-    its content, `base_image` the engine's id of what its Dockerfile begins with, "" where there is
-    none."""
+def approval_problem(task: Task, checks: DatapointChecks | None, base_image: str) -> str:
+    """Return why a datapoint may not be approved, or "". `checks` are those known of its content,
+    `base_image` is the engine's id of what its Dockerfile begins with, "" where it has none."""
     if faults := label_faults(task):
         return "; ".join(faults)
     if fault := read_dockerfile(texts_of(task)["dockerfile"])[1]:
         return fault
-    if not found or (found.content, found.validator) != (content_digest(task), VALIDATOR):
+    if not checks or (checks.content, checks.validator) != (content_digest(task), VALIDATOR):
         return "It is not validated as it is: validate_datapoint"
-    if not found.ok:
-        failed = [one["name"] for one in found.checks if one["status"] != "passed"]
+    if not checks.ok:
+        failed = [one["name"] for one in checks.checks if one["status"] != "passed"]
         return f"These checks have not passed: {', '.join(failed)}"
-    if base_image and found.base_image not in ("", base_image):
-        return f"Validated was {found.base_image}, here it is {base_image}"
+    if base_image and checks.base_image not in ("", base_image):
+        return f"It was validated on the base image {checks.base_image}, here it is {base_image}"
     return ""
 
 
-def proof_of(found: DatapointChecks) -> Object:
-    """Return what the proof of a datapoint says of its checks."""
-    return {name: getattr(found, name) for name in OF_PROOF}
+def proof_of(checks: DatapointChecks) -> Object:
+    """Return what the proof of a datapoint says of its checks, which have all passed."""
+    return {name: value for name, value in vars(checks).items()
+            if name not in ("instance_id", "ok")}
 
 
 def is_as_proven(task: Task) -> bool:
-    """Return whether a datapoint is what its proof is of, its prompt included, and by this
-    validator."""
+    """Return whether a datapoint is still what was proven, its prompt included, by this validator.
+    """
     proof = task.proof or {}
     return bool(proof) and not edited_parts(task) and (
         proof.get("content"), proof.get("validator")) == (content_digest(task), VALIDATOR)

@@ -1,9 +1,9 @@
-"""Put approved datapoints before solver models: how often does one pass? What is too easy, or never
-solved however often it is tried, goes back to a builder, at most twice.
+"""Have solver models attempt approved datapoints, to see how often each model passes. A datapoint
+that is too easy, or is not solved in very many attempts, goes back to a builder, at most twice.
 
-A solver has the prompt and a container of the exported image, as the user `agent` and without a
-network; its work directory is graded in another container. An attempt that the endpoint, the
-budget or a container has ended is none.
+A solver has the prompt and a container of the datapoint's image, as the user `agent` and without a
+network; its work directory is graded in another container. An attempt that was ended by the
+endpoint, the budget or a container does not count.
 """
 from __future__ import annotations
 
@@ -14,21 +14,23 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from codedata.agent import Agent, ToolBashExecutor, create_file, edit_file, search, view_file
+from codedata.agent import Agent, ToolBashExecutor
 from codedata.agent.loop import MALFORMED_REPLIES
 from codedata.bounded import inside
+from codedata.datapoints.agents import FILE_TOOLS, limits_of
 from codedata.datapoints.approval import PROFILES, is_as_proven
-from codedata.datapoints.commands import BUILD
+from codedata.datapoints.contents import built_grader, check_builds_images
 from codedata.datapoints.folder import (
     AGENT,
     DP,
+    TRAJECTORIES,
     content_digest,
     folder_of,
     labels_of,
     read_datapoint,
     readable,
 )
-from codedata.datapoints.queue import TaskManager
+from codedata.datapoints.queue import BUILD, TaskManager
 from codedata.datapoints.rates import attempts_in, is_outside, rates_by_model
 from codedata.errors import ItemFailed, Trouble
 from codedata.llm.client import Client, Models
@@ -42,17 +44,14 @@ from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Derived, Readers, Store, digest
 from codedata.suites.environments import labelled
-from codedata.tasks.grade import Grader, build_image
 from codedata.texts import text_of
 
-COMMAND_S = 120.0
 MAX_RETURNS = 2      # of a datapoint to a builder
-TRAJECTORIES = "_trajectories"
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Hold what is tried: a datapoint, by a model, for the n-th time."""
+    """Hold an attempt that is to be made: at a datapoint, by a model."""
 
     instance_id: str
     folder: str
@@ -98,46 +97,41 @@ def calibrate_stage(settings: Settings, models: Models, n_attempts: int, ids: It
     """Return the stage that has a model try datapoints. Raise Trouble where no images can be
     built."""
     host = SandboxFactory(settings, models.stop, keep_images)
-    if not host.makes_images:
-        raise Trouble("builds no images.", f"--sandbox {host.name}", "Choose docker.")
+    check_builds_images(host)
     client = models.client("dp_solver")
     trials = trials_in(settings.root, client.spec.model, n_attempts, ids)
     return Stage(
-        "build_dp.calibrate", make=partial(tried, settings, client, host),
+        "build_dp.calibrate", make=partial(attempted, settings, client, host),
         reads=Reads(trials, ("content", "model")), identity=client.spec.identity(),
         writes=Writes(Store(settings.root, SolverAttempt),
                       tuple(SolverAttempt.__dataclass_fields__)),
         cost_note=f"an agent for each, of at most {settings.dp_solver.max_iterations} calls",
-        finish=lambda: summed_up(settings),
+        finish=lambda: report_attempts(settings),
         then=f"export.py --root {settings.root} --formats harbor,terminal-bench")
 
 
-def tried(settings: Settings, client: Client, host: SandboxFactory, trial: Trial) -> SolverAttempt:
-    """Return how an attempt ended. Raise ItemFailed where it is none."""
+def attempted(settings: Settings, client: Client, host: SandboxFactory, trial: Trial
+              ) -> SolverAttempt:
+    """Return how an attempt ended. Raise ItemFailed where it does not count."""
     started = time.monotonic()
-    task, limits = read_datapoint(Path(trial.folder)), settings.agent_role("dp_solver")
+    task = read_datapoint(Path(trial.folder))
     if content_digest(task) != trial.content:
         raise ItemFailed("was edited just now.", trial.instance_id)
-    place = f"{DP}/{TRAJECTORIES}/{trial.instance_id}.{client.spec.role}."
-    place += f"{digest([trial.content, trial.model])[:8]}.{trial.attempt}.json"
+    place = (f"{TRAJECTORIES}/{trial.instance_id}.{client.spec.role}."
+             f"{digest([trial.content, trial.model])[:8]}.{trial.attempt}.json")
     trajectory = inside(settings.root, place)
     trajectory.parent.mkdir(exist_ok=True)
     with labelled(host, trial.instance_id, "dp-solver") as label:
-        name, built = build_image(task, host, label)
-        if built.failed:
-            raise ItemFailed(f"its image is not built: {built.failed}", trial.instance_id)
-        grader = Grader(host, task, name, label)
-        with host.open(name, label, grader.workdir, is_stateful=True, default_rights=True,
+        grader = built_grader(task, host, label)
+        with host.open(grader.image, label, grader.workdir, is_stateful=True, default_rights=True,
                        user=AGENT) as sandbox:
-            bash = ToolBashExecutor(COMMAND_S, max_timeout_s=host.run_timeout_s)
+            bash = ToolBashExecutor(max_timeout_s=host.run_timeout_s)
             result = Agent(
-                text_of(__package__, "roles/solver/system.md"),
-                [bash, view_file, search, create_file, edit_file], client, sandbox,
-                max_iterations=limits.max_iterations, max_seconds=limits.max_seconds,
-                max_usd=limits.max_usd, trajectory=trajectory).run(task.instruction)
-            is_broken = result.status == "error" and not result.error.startswith(
-                f"{MALFORMED_REPLIES} malformed")
-            if is_broken:
+                text_of(__package__, "roles/solver/system.md"), [bash, *FILE_TOOLS], client,
+                sandbox, trajectory=trajectory, **limits_of(settings, "dp_solver")
+                ).run(task.instruction)
+            is_of_model = result.error.startswith(f"{MALFORMED_REPLIES} malformed")
+            if result.status == "error" and not is_of_model:
                 if current_reply_log().served:   # with these it would end so again
                     current_reply_log().discard()
                 raise ItemFailed(f"the attempt does not count: {result.error}", trial.instance_id)
@@ -153,29 +147,27 @@ def tried(settings: Settings, client: Client, host: SandboxFactory, trial: Trial
                          result.status, place, result.usage, round(time.monotonic() - started, 1))
 
 
-# what they came to -------------------------------------------------------------------------------
+# results -----------------------------------------------------------------------------------------
 
-def summed_up(settings: Settings) -> list[str]:
-    """Queue what goes back to a builder. Return a line for each model's attempts at a datapoint."""
-    root, lines = settings.root, []
-    attempts = attempts_in(root)
-    for task in approved_in(root):
+def report_attempts(settings: Settings) -> list[str]:
+    """Queue the datapoints that go back to a builder. Return a line for each model's attempts at a
+    datapoint."""
+    lines, attempts = [], attempts_in(settings.root)
+    for task in approved_in(settings.root):
         rows = attempts.get((task.instance_id, content_digest(task)), {})
         rates = rates_by_model(rows)
-        profile = str(labels_of(task).lineage.get("profile", ""))
-        profile = profile if profile in PROFILES else settings.dp.profile
+        profile = labels_of(task).lineage.get("profile")
+        profile = profile if profile in [*PROFILES] else settings.dp.profile
         outside = [model for model, one in rates.items() if is_outside(one, profile)]
-        back = bool(outside) and _give_back(settings, task, rates, [
-            row.trajectory for model in outside for row in rows[model]])
+        note = "  outside the band, stays"
+        if outside and _give_back(settings, task, rates, [
+                row.trajectory for model in outside for row in rows[model]]):
+            note = "  goes back to a builder"
         for model, one in rates.items():
             low, high = one["interval"]
-            note = ""
-            if model in outside:
-                note = "  goes back to a builder" if back else "  outside the band, stays"
-            elif one["unsolved"]:
-                note = "  unsolved"
-            lines.append(f"      {task.instance_id}: {model} {one['passes']} of "
-                         f"{one['attempts']} ({low:.2f}–{high:.2f}){note}")
+            others = "  unsolved" if one["unsolved"] else ""
+            lines.append(f"      {task.instance_id}: {model} {one['passes']} of {one['attempts']} "
+                         f"({low:.2f}–{high:.2f}){note if model in outside else others}")
     return lines
 
 

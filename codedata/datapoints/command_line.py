@@ -1,15 +1,15 @@
-"""Run one of the commands of agents from a shell: arguments from its signature, JSON on stdout."""
+"""Run a command of agents from a shell: its arguments are flags, its result is JSON on stdout."""
 from __future__ import annotations
 
 import argparse
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from codedata.agent.tools import Tool
 from codedata.datapoints.commands import Commands, commands_of
 from codedata.datapoints.folder import DP
-from codedata.datapoints.queue import Refused, TaskManager
+from codedata.datapoints.queue import Refusal, TaskManager
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.layouts import to_json
 from codedata.progress import say
@@ -19,44 +19,44 @@ from codedata.settings import Settings
 
 
 def run_tool(settings: Settings, words: Sequence[str]) -> int:
-    """Run a command of agents on a root; return as run_command() does."""
+    """Run the command that the words name on a root, and print its result. Return 0, or 1 where it
+    is refused; end the process with 2 for wrong usage."""
     folder = settings.root / DP
     folder.mkdir(parents=True, exist_ok=True)
     work_in(settings.root)
-    host = SandboxFactory(settings, threading.Event())
-    return run_command(commands_of(Commands(settings, TaskManager(folder), host)), words)
-
-
-def run_command(commands: dict[str, Callable], words: Sequence[str]) -> int:
-    """Run the command that the words name, and print its result. Return 0, or 1 where it is
-    refused; end the process with 2 for wrong usage."""
+    commands = commands_of(Commands(settings, TaskManager(folder),
+                                    SandboxFactory(settings, threading.Event())))
     parser = argparse.ArgumentParser(prog="build_dp.py tool", allow_abbrev=False)
     parser.add_argument("name", choices=commands, metavar="NAME", help=", ".join(commands))
     name = parser.parse_args(words[:1]).name
-    tool = Tool.of(commands[name])
-    own = argparse.ArgumentParser(
-        prog=f"build_dp.py tool {name}", description=tool.description, allow_abbrev=False)
-    properties, required = tool.parameters["properties"], tool.parameters["required"]
-    for key, schema in properties.items():
-        own.add_argument(f"--{key.replace('_', '-')}", dest=key, help=schema.get("description"),
-                         choices=schema.get("enum"))
-    own.add_argument("values", nargs="*", help=f"in place of flags: {', '.join(required) or '-'}")
-    given = vars(own.parse_args(words[1:]))
-    values = given.pop("values")
-    arguments = {key: value for key, value in given.items() if value is not None}
-    free = [key for key in required if key not in arguments]
-    if len(values) > len(free):
-        own.error(f"too many values: {' '.join(values[len(free):])}")
-    arguments |= dict(zip(free, values, strict=False))
-    if missing := [key for key in required if key not in arguments]:
-        own.error(f"missing: {', '.join('--' + key.replace('_', '-') for key in missing)}")
-    if problem := tool.problem(arguments):
-        own.error(problem)
+    arguments = arguments_of(Tool.of(commands[name]), words[1:])
     try:
         result = commands[name](**arguments)
-    except (Refused, ItemFailed, BrokenRecord) as e:
+    except (Refusal, ItemFailed, BrokenRecord) as e:
         say(f"build_dp.py tool {name}: {e}")
         print(json.dumps({"error": str(e)}))
         return 1
     print(to_json(result).decode(), end="")
     return 0
+
+
+def arguments_of(tool: Tool, words: Sequence[str]) -> dict:
+    """Return the arguments of a command that the words give: flags, and values in place of those
+    that are required. End the process with 2 for wrong usage."""
+    parser = argparse.ArgumentParser(prog=f"build_dp.py tool {tool.name}",
+                                     description=tool.description, allow_abbrev=False)
+    required = tool.parameters["required"]
+    for key, schema in tool.parameters["properties"].items():
+        parser.add_argument(f"--{key.replace('_', '-')}", dest=key,
+                            help=schema.get("description"), choices=schema.get("enum"))
+    parser.add_argument("values", nargs="*", help=f"in place of flags: {', '.join(required)}")
+    given = vars(parser.parse_args(words))
+    values = given.pop("values")
+    arguments = {key: value for key, value in given.items() if value is not None}
+    free = [key for key in required if key not in arguments]
+    if len(values) > len(free):
+        parser.error(f"too many values: {' '.join(values[len(free):])}")
+    arguments |= dict(zip(free, values, strict=False))
+    if problem := tool.problem(arguments):
+        parser.error(problem)
+    return arguments

@@ -1,12 +1,16 @@
-"""Do what agents do with tasks and datapoints: each public method of Commands is a command of
-`build_dp.py tool` and a tool of an agent. What changes a claimed task wants the claim, and renews
-its lease.
+"""Run the commands of agents on tasks and datapoints.
+
+Each public method of Commands, but for queue_reviews() and point(), is a command of `build_dp.py
+tool` and a tool of an agent. A command that changes a claimed task takes its claim, and renews its
+lease.
 """
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
@@ -17,11 +21,12 @@ from codedata.bounded import inside, read_bounded
 from codedata.datapoints.approval import TAXONOMY, approval_problem, categories, proof_of
 from codedata.datapoints.contents import (
     Content,
-    checked,
+    built_grader,
     checks_of,
     content_of,
-    found_of,
-    shown,
+    known_checks,
+    row_of,
+    run_checks,
 )
 from codedata.datapoints.folder import (
     APPROVED,
@@ -36,25 +41,26 @@ from codedata.datapoints.folder import (
     folders_in_dp,
     labels_of,
     put,
+    read_all,
     read_datapoint,
     readable,
     texts_of,
     with_texts,
 )
 from codedata.datapoints.profiles import instructions
-from codedata.datapoints.queue import TASK_TYPES, Refused, TaskManager
+from codedata.datapoints.queue import BUILD, GENERATE, REVIEW, Refusal, TaskManager
 from codedata.datapoints.rates import attempts_in, rates_by_model
-from codedata.datapoints.seeds import keep, seeds_in
+from codedata.datapoints.seeds import seeds_in
 from codedata.datapoints.twins import DRAFTS, SEEDS, Twins
-from codedata.errors import BrokenRecord, ItemFailed
+from codedata.errors import ItemFailed
 from codedata.layouts import (
     NEW,
     Folder,
-    listing,
     load_files,
     set_aside,
     to_json,
     write_atomic,
+    write_files,
 )
 from codedata.progress import say
 from codedata.records import DATAPOINT, DatapointChecks, Files, ItemName, Object, Task
@@ -63,11 +69,10 @@ from codedata.settings import Settings
 from codedata.store import Store, digest
 from codedata.suites.environments import labelled
 from codedata.tasks.folder import DOCKERFILE, IGNORE, config_of, proven, with_about
-from codedata.tasks.grade import Grader, build_image
+from codedata.tasks.grade import Grader
 from codedata.texts import printable, text_of
 
 IDEAS, STAGING = "_ideas", "_staging"
-GENERATE, BUILD, REVIEW = TASK_TYPES
 ENDS = {BUILD: "add_dp_to_review", REVIEW: "approve_datapoint or cancel_datapoint"}
 SECTIONS = ("Task", "Instructions", "Environment Setup", "Testing", "Difficulty",
             "Core Skills Tested", "Key Technologies")
@@ -77,22 +82,34 @@ MAX_BYTES = 1_000_000
 SHOWN_CHARS = 20_000                # of a text that is read
 
 
+def taking_part_files(command: Callable) -> Callable:
+    """Return a command of a task and its claim that takes `**files`, with an argument `<part>_file`
+    for each part of a datapoint in its signature."""
+    signature = inspect.signature(command)
+    own, files = [*signature.parameters.values()][:-1], [f"{part}_file" for part in PARTS]
+    own[3:3] = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in files]
+    command.__signature__ = signature.replace(parameters=own)
+    command.__annotations__ |= dict.fromkeys(files, "str")
+    return command
+
+
 class Commands:
-    """Hold a root and its queue. `room` is held while containers of a datapoint are open."""
+    """Hold a root and its queue. Containers of a datapoint are opened within a `room`; `report` is
+    given a line for each check that ends."""
 
     def __init__(self, settings: Settings, manager: TaskManager, host: SandboxFactory,
-                 room: AbstractContextManager | None = None, tell: Callable[[str], None] = say):
+                 room: Callable[[], AbstractContextManager] = nullcontext,
+                 report: Callable[[str], None] = say):
         self._settings, self._manager, self._host = settings, manager, host
         self._root = settings.root
-        self._dp = settings.root / DP
-        self._room, self._tell = room or nullcontext(), tell
+        self.dp = settings.root / DP
+        self._room, self._report = room, report
         self._twins = Twins(self._root, settings.dp.max_similarity)
-        self._reviewed_as: dict[str, tuple] = {}   # what the folder of a datapoint looked like
 
     # the queue -----------------------------------------------------------------------------------
 
     def next(self, agent: str, task_type: str = "") -> Object:
-        """Claim the next task. `claim` is what all that changes it wants; `id` is null where no
+        """Claim the next task. Commands that change it take the `claim`; `id` is null where no
         task waits.
 
         agent: a name of your own
@@ -108,39 +125,39 @@ class Commands:
                  status: Literal["completed", "failed", "rejected"] = "completed",
                  reason: str = "") -> Object:
         """End a task that you hold: completed; failed (somebody tries again); rejected (nobody
-        does).
+        tries again).
 
         reason: why it failed or was rejected
         """
-        agent = self._agent(task_id)
         if status != "completed" and not reason.strip():
-            raise Refused("A reason is missing.")
+            raise Refusal("A reason is missing.")
         if status == "completed":
             self._check_complete(self._manager.get_task(task_id))
-            self._manager.complete_task(task_id, agent, token=claim)
+            self._manager.complete_task(task_id, token=claim)
         elif status == "failed":
-            self._manager.fail_task(task_id, agent, reason, token=claim)
+            self._manager.fail_task(task_id, "", reason, token=claim)
         else:
-            self._manager.cancel_task(task_id, reason, agent, token=claim)
+            self._manager.cancel_task(task_id, reason, token=claim)
         return self.info(task_id)
 
     def _check_complete(self, task: dict) -> None:
-        """Raise Refused where what a task is about would be lost."""
+        """Raise Refusal where a draft or a datapoint of the task would be left without a task."""
         if task["type"] in ENDS:
-            raise Refused(f"{ENDS[task['type']]} completes it.")
+            raise Refusal(f"{ENDS[task['type']]} completes it.")
         queued = {child.get("datapoint") for child in self._manager.children(task["id"])}
-        if not queued or {*self._drafts(task)} - queued:
-            raise Refused(f"Nobody would build {', '.join({*self._drafts(task)} - queued) or 'it'}:"
-                          " add_artifact and create_task first, or --status rejected.")
+        unqueued = {*self._drafts(task)} - queued
+        if not queued or unqueued:
+            raise Refusal(f"Nobody would build {', '.join(unqueued) or 'it'}: add_artifact and "
+                          "create_task first, or --status rejected.")
 
     def release(self, task_id: str, claim: str) -> Object:
         """Give a task back, as if it had never been claimed."""
-        self._manager.release(task_id, self._agent(task_id), token=claim)
+        self._manager.release(task_id, token=claim)
         return self.info(task_id)
 
     def heartbeat(self, task_id: str, claim: str) -> Object:
         """Renew the lease of a task."""
-        self._manager.heartbeat(task_id, self._agent(task_id), token=claim)
+        self._manager.heartbeat(task_id, token=claim)
         return {"id": task_id, "lease_until": self._manager.get_task(task_id)["lease_until"]}
 
     def info(self, task_id: str) -> Object:
@@ -157,28 +174,23 @@ class Commands:
         """Count the tasks by type and state, and the datapoints by status, category, language and
         difficulty; say how often models pass them."""
         self.queue_reviews()
-        counts = {key: {} for key in ("status", "category", "language", "difficulty")}
+        counts = {key: Counter() for key in ("status", "category", "language", "difficulty")}
         attempts, rates = attempts_in(self._root), {}
         for task in readable(self._root):
             labels = labels_of(task)
-            for key, values in (("status", [labels.status]), ("category", [labels.category]),
-                                ("language", labels.languages),
-                                ("difficulty", [labels.difficulty])):
-                for value in values:
-                    counts[key][value] = counts[key].get(value, 0) + 1
-            if found := attempts.get((task.instance_id, content_digest(task))):
-                rates[task.instance_id] = rates_by_model(found)
+            for key in ("status", "category", "difficulty"):
+                counts[key][getattr(labels, key)] += 1
+            counts["language"].update(labels.languages)
+            if tried := attempts.get((task.instance_id, content_digest(task))):
+                rates[task.instance_id] = rates_by_model(tried)
         return {**self._manager.status(), "datapoints": counts, "rates": rates}
 
-    def _agent(self, task_id: str) -> str:
-        return self._manager.get_task(task_id).get("agent") or ""
-
-    def _held(self, task_id: str, claim: str, type: str) -> dict:
-        """Return a task of a type that is held by a claim, with a new lease."""
+    def _held(self, task_id: str, claim: str, *types: str) -> dict:
+        """Return a task of one of these types that is held by a claim, with a new lease."""
         task = self._manager.get_task(task_id)
-        if task["type"] != type:
-            raise Refused(f"{task_id} is a task of type {task['type']}, not {type}.")
-        self._manager.heartbeat(task_id, task.get("agent") or "", token=claim)
+        if task["type"] not in types:
+            raise Refusal(f"{task_id} is a task of type {task['type']}, not {' or '.join(types)}.")
+        self._manager.heartbeat(task_id, token=claim)
         return task
 
     def queue_reviews(self) -> None:
@@ -186,24 +198,18 @@ class Commands:
         """
         reviewed = {task.get("datapoint") for state in ("pending", "in_progress")
                     for task in self._manager.tasks(REVIEW, state)}
-        for folder in folders_in_dp(self._root, []):
-            name, looks = folder.name, listing(folder)
-            if name in reviewed or self._reviewed_as.get(name) == looks:
-                continue
-            try:
-                task = read_datapoint(folder)
-            except BrokenRecord:
-                continue   # `validate` names it
-            self._reviewed_as[name] = looks
-            if labels_of(task).status == IN_REVIEW:
-                content = content_digest(task)
-                self._manager.create_task(REVIEW, {"datapoint": name, "content": content},
-                                          key=f"{REVIEW}:{name}:{content}")
+        for point in read_all(folders_in_dp(self._root, []), []):   # `validate` names broken ones
+            if labels_of(point).status == IN_REVIEW and point.instance_id not in reviewed:
+                self._queue_review(point.instance_id, content_digest(point))
+
+    def _queue_review(self, name: str, content: str, parent: str = "") -> str:
+        return self._manager.create_task(REVIEW, {"datapoint": name, "content": content},
+                                         parent=parent, key=f"{REVIEW}:{name}:{content}")
 
     def instructions(self, role: Literal["idea", "builder", "review"]) -> Object:
         """Show how the work of a role is done.
 
-        role: whose
+        role: one of the three
         """
         return {"text": instructions(role, self._settings)}
 
@@ -219,11 +225,11 @@ class Commands:
             if not any(text.strip() for text in seed.texts.values()):
                 empty.append(seed.id)
                 continue
-            place = self._at(SEEDS, seed.id)
-            n_new += not place.exists()
+            place, new = self._at(SEEDS, seed.id), self._at(NEW, seed.id)
             if not place.exists():
-                new = self._new(seed.id)
-                keep(seed, new)
+                n_new += 1
+                shutil.rmtree(new, ignore_errors=True)
+                write_files(new, {path: text.encode() for path, text in seed.texts.items()})
                 place.parent.mkdir(parents=True, exist_ok=True)
                 Folder.put(place, new)
             self._manager.create_task(GENERATE, {"seed": seed.id, "seed_data": seed.texts},
@@ -231,14 +237,14 @@ class Commands:
         return {"new": n_new, **({"without_text": empty} if empty else {})}
 
     def get_task_parameters(self) -> Object:
-        """Show how many ideas are wanted of a seed, and what a draft has to have."""
+        """Show how many ideas are wanted of a seed, and which sections a draft needs."""
         dp = self._settings.dp
         return {"n": dp.drafts, "multiplier": dp.ideas_per_draft,
                 "ideas": dp.drafts * dp.ideas_per_draft, "sections": SECTIONS}
 
     def save_artifact(self, task_id: str, claim: str, text: str) -> Object:
-        """Save the ideas of a seed: a JSON list of objects, each with a title. It takes the place
-        of an earlier list.
+        """Save the ideas of a seed: a JSON list of objects, each with a title. It replaces an
+        earlier list.
 
         text: the list
         """
@@ -253,23 +259,23 @@ class Commands:
         is_idea = task["type"] == GENERATE
         place = self._ideas(task) if is_idea else self._at(DRAFTS, f"{_of(task, 'datapoint')}.md")
         if not place.exists():
-            raise Refused(f"Nothing is saved for {task_id}.")
+            raise Refusal(f"Nothing is saved for {task_id}.")
         return {"text": _read(str(place)).decode(errors="replace")}
 
     def get_idea_refinement_details(self, task_id: str, claim: str) -> Object:
-        """Show by what ideas are chosen, once enough of them are saved."""
+        """Show the criteria for choosing among the ideas, once enough of them are saved."""
         task = self._held(task_id, claim, GENERATE)
         place = self._ideas(task)
         n = len(_titles(_ideas_of(_read(str(place))))) if place.exists() else 0
         wanted = self.get_task_parameters()["ideas"]
         if n < wanted:
-            raise Refused(f"{n} ideas with titles of their own are saved, {wanted} are wanted "
+            raise Refusal(f"{n} ideas with titles of their own are saved, {wanted} are wanted "
                           "first: save_artifact.")
         return {"text": text_of("codedata.datapoints", "roles/idea/refinement.md")}
 
     def add_artifact(self, task_id: str, claim: str, text: str) -> Object:
-        """Add the draft of a chosen idea to the task of its seed; again: nothing new. create_task
-        queues its building.
+        """Add the draft of a chosen idea to the task of its seed; the same text is added once.
+        create_task queues its building.
 
         text: Markdown with the sections that get_task_parameters lists, each as "## Title"
         """
@@ -277,28 +283,28 @@ class Commands:
         missing = [title for title in SECTIONS
                    if not re.search(rf"^#+ {title}\s*$", text, re.MULTILINE)]
         if missing:
-            raise Refused(f"The draft has no section {', '.join(missing)}.")
+            raise Refusal(f"The draft has no section {', '.join(missing)}.")
         drafts = self._drafts(task)
         for name in drafts:
             if _read(str(self._at(DRAFTS, f"{name}.md"))) == text.encode():
                 return {"datapoint": name}
         if len(drafts) >= self._settings.dp.drafts:
-            raise Refused(f"{len(drafts)} drafts of this seed are there.")
+            raise Refusal(f"{len(drafts)} drafts of this seed are there.")
         if twin := self._twins.of(text):
-            raise Refused(f"It is nearly {twin.of} ({twin.similarity:.0%} of both is the same): "
+            raise Refusal(f"It is nearly {twin.of} ({twin.similarity:.0%} of both is the same): "
                           "choose another idea.")
         name = f"{task['seed']}_{len(drafts) + 1:03d}_a"
         write_atomic(self._at(DRAFTS, f"{name}.md"), text.encode())
         return {"datapoint": name}
 
     def create_task(self, task_id: str, claim: str, datapoint: str) -> Object:
-        """Queue the building of a draft as a child of your task; again: nothing new.
+        """Queue the building of a draft as a child of your task, once.
 
         datapoint: the draft's name
         """
         task = self._held(task_id, claim, GENERATE)
         if datapoint not in self._drafts(task):
-            raise Refused(f"{datapoint} is no draft of this seed: add_artifact.")
+            raise Refusal(f"{datapoint} is no draft of this seed: add_artifact.")
         id = self._manager.create_task(BUILD, {"datapoint": datapoint, "seed": task["seed"]},
                                        parent=task_id, key=f"{BUILD}:{datapoint}")
         return {"datapoint": datapoint, "task": id}
@@ -314,17 +320,16 @@ class Commands:
 
     # building ------------------------------------------------------------------------------------
 
-    def create_dp(self, task_id: str, claim: str, prompt_file: str, dockerfile_file: str,
-                  tests_file: str, weights_file: str, solution_file: str,
-                  difficulty: DIFFICULTIES, additional_files_dir: str = "") -> Object:
-        """Stage the datapoint of a task, in place of what was staged before.
+    @taking_part_files
+    def create_dp(self, task_id: str, claim: str, difficulty: DIFFICULTIES,
+                  additional_files_dir: str = "", **files: str) -> Object:
+        """Stage the datapoint of a task. It replaces what was staged before.
 
         prompt_file: path of prompt.md; the others likewise
         additional_files_dir: the folder whose content is the image's context
         """
         task = self._held(task_id, claim, BUILD)
-        name, paths = _of(task, "datapoint"), (
-            prompt_file, dockerfile_file, tests_file, weights_file, solution_file)
+        name = _of(task, "datapoint")
         context = _context_in(Path(additional_files_dir)) if additional_files_dir else {}
         about = {"kind": DATAPOINT, "repo": task.get("seed") or name, "languages": [],
                  "status": IN_REVIEW, "made_from": self._made_from(name), "lineage": {
@@ -332,11 +337,12 @@ class Commands:
                      "agent": task.get("agent") or "", "profile": self._settings.dp.profile}}
         labels = {"difficulty": difficulty, "category": "", "tags": []}
         made = Task(name, DATAPOINT, config_of(name, BOX, about, labels), context, {}, {})
-        self._put(STAGING, _with(made, dict(zip(PARTS, map(_text, paths), strict=True))))
+        put(self._at(STAGING, name),
+            _with(made, {part: _text(files[f"{part}_file"]) for part in PARTS}))
         return self._described(task)
 
     def _made_from(self, name: str) -> Object | None:
-        """Return what a datapoint is made from, where its draft is there."""
+        """Return `made_from` of a datapoint, None where its draft is gone."""
         draft = self._at(DRAFTS, f"{name}.md")
         if not draft.is_file():
             return None
@@ -344,15 +350,15 @@ class Commands:
                 "digest": digest(_read(str(draft)).decode(errors="replace"))}
 
     def patch_dp(self, task_id: str, claim: str, part: PART, file: str) -> Object:
-        """Put another text in place of a part of the staged datapoint, or of one under review.
+        """Replace the text of a part of the staged datapoint, or of the one under review.
 
         file: path of the new text
         """
         return self._patched(task_id, claim, lambda point: _with(point, {part: _text(file)}))
 
     def patch_additional_files(self, task_id: str, claim: str, name: str, file: str = "") -> Object:
-        """Put a file beside the Dockerfile of the staged datapoint, or of one under review; without
-        `file` remove it.
+        """Put a file beside the Dockerfile of the staged datapoint, or of the one under review;
+        without `file` remove it.
 
         name: its path in the image's context
         file: path of the new content
@@ -367,24 +373,24 @@ class Commands:
         return self._patched(task_id, claim, with_file)
 
     def validate_datapoint(self, task_id: str, claim: str = "") -> Object:
-        """Check the datapoint of a task in containers. This takes minutes; what was checked is not
+        """Check the datapoint of a task in containers. This takes minutes; the same content is not
         checked again.
 
         claim: with it the lease is renewed before and afterwards
         """
         task = self._manager.get_task(task_id)
-        point = self._point(task)
+        point = self.point(task)
         if claim:
-            self._held(task_id, claim, task["type"])
-        found = checks_of(self._root, point, self._checked)
+            self._manager.heartbeat(task_id, token=claim)
+        checks = checks_of(self._root, point, self._check)
         if claim:
-            self._held(task_id, claim, task["type"])
-        return shown(point, found)
+            self._manager.heartbeat(task_id, token=claim)
+        return row_of(point, checks)
 
-    def _checked(self, content: Content) -> DatapointChecks:
-        with self._room:
+    def _check(self, content: Content) -> DatapointChecks:
+        with self._room():
             self._host.reap_first()
-            return checked(self._host, content, self._tell)
+            return run_checks(self._host, content, self._report)
 
     def run_in_dp(self, task_id: str, command: str, input_file: str = "") -> Object:
         """Run a bash command as the agent in a fresh container of a datapoint's image, without a
@@ -400,7 +406,7 @@ class Commands:
         return {"exit_code": done.exit_code, "output": done.output[-SHOWN_CHARS:]}
 
     def try_solution(self, task_id: str, file: str) -> Object:
-        """Grade another solution of a datapoint, as the checks grade its own: a right one has to
+        """Grade another solution of a datapoint, as the checks grade its own: a right one should
         get 1, a half-done one less.
 
         file: path of the bash script
@@ -413,29 +419,24 @@ class Commands:
 
     @contextmanager
     def _grader(self, task_id: str) -> Iterator[Grader]:
-        """Yield what opens containers of a task's datapoint."""
-        point = self._point(self._manager.get_task(task_id))
+        """Yield the grader of a task's datapoint, whose image is built."""
+        point = self.point(self._manager.get_task(task_id))
         self._host.reap_first()
-        with self._room, labelled(self._host, point.instance_id, "dp") as label:
-            name, built = build_image(point, self._host, label)
-            if built.failed:
-                raise Refused(f"Its image is not built: {built.failed}")
-            yield Grader(self._host, point, name, label)
+        with self._room(), labelled(self._host, point.instance_id, "dp") as label:
+            yield built_grader(point, self._host, label)
 
     def add_dp_to_review(self, task_id: str, claim: str) -> Object:
-        """Hand a staged datapoint in for review, and end its task. All its checks have to have
-        passed."""
+        """Hand a staged datapoint in for review, and end its task. All its checks must have passed.
+        """
         task = self._held(task_id, claim, BUILD)
-        point = self._point(task)
+        point = self.point(task)
         self._want_validated(point)
         name, content = point.instance_id, content_digest(point)
         if "rates" in task and content == task.get("content"):
-            raise Refused("Nothing in it is changed.")
+            raise Refusal("Nothing in it is changed.")
         Folder.put(self._at(name), folder_of(point))
-        self._manager.complete_task(task_id, task["agent"], {"content": content}, token=claim)
-        id = self._manager.create_task(REVIEW, {"datapoint": name, "content": content},
-                                       parent=task_id, key=f"{REVIEW}:{name}:{content}")
-        return {"datapoint": name, "review": id}
+        self._manager.complete_task(task_id, result={"content": content}, token=claim)
+        return {"datapoint": name, "review": self._queue_review(name, content, task_id)}
 
     # review --------------------------------------------------------------------------------------
 
@@ -444,11 +445,11 @@ class Commands:
 
         name: a path in the image's context
         """
-        point = self._point(self._manager.get_task(task_id))
+        point = self.point(self._manager.get_task(task_id))
         files = context_of(point)
         if name:
             if name not in files:
-                raise Refused(f"{name} is none of its files: {', '.join(files)[:2000]}")
+                raise Refusal(f"{name} is none of its files: {', '.join(files)[:2000]}")
             text = read_bounded(files[name], MAX_BYTES)
             return {"text": text.decode(errors="replace")[:SHOWN_CHARS]}
         return {**texts_of(point), "files": [*files], "metadata": vars(labels_of(point)),
@@ -460,7 +461,7 @@ class Commands:
 
     def approve_datapoint(self, task_id: str, claim: str, category: str, tags: str,
                           languages: str = "", difficulty: str = "") -> Object:
-        """Approve a datapoint as it is, and end its review. All its checks have to have passed.
+        """Approve a datapoint as it is, and end its review. All its checks must have passed.
 
         category: one
         tags: 1 to 3, with | between
@@ -468,30 +469,30 @@ class Commands:
         difficulty: easy, medium, hard or extremely_hard; empty: as its builder says
         """
         task = self._held(task_id, claim, REVIEW)
-        point = self._point(task)
+        point = self.point(task)
         given = [tag for tag in tags.split("|") if tag]
         if not category or not given:
-            raise Refused("A category and 1 to 3 tags are wanted: show_categories_tags.")
+            raise Refusal("A category and 1 to 3 tags are wanted: show_categories_tags.")
         old = labels_of(point)
         point = with_about(
             point, status=APPROVED,
             languages=[one for one in languages.split("|") if one] or old.languages,
             labels={"category": category, "tags": given,
                     "difficulty": difficulty or old.difficulty})
-        found = self._want_validated(point)
-        self._move_to_tasks(proven(_as_in_tasks(point), proof_of(found)))
-        return self._reviewed(task, claim, APPROVED, found.content)
+        checks = self._want_validated(point)
+        self._move_to_tasks(proven(_as_in_tasks(point), proof_of(checks)))
+        return self._reviewed(task, claim, APPROVED, checks.content)
 
     def _move_to_tasks(self, point: Task) -> None:
         """Put a datapoint with its proof in place of the one in review, and then move that to
-        task/: a kill leaves it in one of the two. Raise Refused where a task of another maker has
+        task/: a kill leaves it in one of the two. Raise Refusal where a task of another maker has
         its name. An earlier datapoint of that name is kept in task/_replaced/."""
         name = point.instance_id
         place = inside(self._root, Task.directory, name)
         if folder_of(point) == place:
             return   # a reviewer was killed right after it was moved
         if place.exists() and Task.kind_in(place) != DATAPOINT:
-            raise Refused(f"{Task.directory}/{name} is there already, and is no datapoint: rename "
+            raise Refusal(f"{Task.directory}/{name} is there already, and is no datapoint: rename "
                           "one of the two.")
         put(self._at(name), point)
         place.parent.mkdir(exist_ok=True)
@@ -505,7 +506,7 @@ class Commands:
         """Give a datapoint up, and end its review.
 
         reason: why
-        category: what kind of reason that is
+        category: the kind of the reason
         """
         task = self._held(task_id, claim, REVIEW)
         point = self._in_dp(task)
@@ -516,85 +517,77 @@ class Commands:
 
     def _reviewed(self, task: dict, claim: str, status: str, content: str) -> Object:
         result = {"status": status, "content": content}
-        self._manager.complete_task(task["id"], task["agent"], result, token=claim)
+        self._manager.complete_task(task["id"], result=result, token=claim)
         return {"datapoint": task["datapoint"], **result}
 
     def _want_validated(self, point: Task) -> DatapointChecks:
-        """Return what the checks of a datapoint have found. Raise Refused where not all have
-        passed."""
-        found = found_of(point, Store(self._root, DatapointChecks).open())
-        if problem := approval_problem(point, found, content_of(point, found).base_image):
-            raise Refused(f"{problem}.")
-        return found
+        """Return the results of a datapoint's checks. Raise Refusal where not all have passed."""
+        checks = known_checks(point, Store(self._root, DatapointChecks).open())
+        if problem := approval_problem(point, checks, content_of(point, checks).base_image):
+            raise Refusal(f"{problem}.")
+        return checks
 
     # folders -------------------------------------------------------------------------------------
 
-    def _point(self, task: dict) -> Task:
+    def point(self, task: dict) -> Task:
         """Return the datapoint of a task: the staged one of a builder, that in review of a
-        reviewer."""
+        reviewer. Raise ItemFailed or Refusal where there is none."""
         name = _of(task, "datapoint")
+        approved = inside(self._root, Task.directory, name)
         if task["type"] != BUILD:
-            return read_datapoint(under_review(self._root, name))
-        place, approved = self._at(STAGING, name), inside(self._root, Task.directory, name)
+            # it is approved where a reviewer was killed right after that
+            for place in filter(Path.is_dir, (self._at(name), approved)):
+                return read_datapoint(place)
+            raise ItemFailed("is not there any more.", str(self._at(name)))
+        place = self._at(STAGING, name)
         if "rates" in task and not place.is_dir() and approved.is_dir():
             point = read_datapoint(approved)   # it is to be made harder, or easier
-            self._put(STAGING, _in_review(point))
+            put(place, _in_review(point))
         if not place.is_dir():
-            raise Refused(f"{name} is not there: create_dp.")
+            raise Refusal(f"{name} is not there: create_dp.")
         return read_datapoint(place)
 
     def _in_dp(self, task: dict) -> Task:
-        """Return the datapoint of a task, which may be changed. Raise Refused where it is approved
+        """Return the datapoint of a task, which may be changed. Raise Refusal where it is approved
         already: a reviewer was killed."""
-        point = self._point(task)
-        if folder_of(point).is_relative_to(self._dp):
+        point = self.point(task)
+        if folder_of(point).is_relative_to(self.dp):
             return point
-        raise Refused("It is approved: approve_datapoint ends its review.")
+        raise Refusal("It is approved: approve_datapoint ends its review.")
 
     def _patched(self, task_id: str, claim: str, change: Callable[[Task], Task]) -> Object:
         """Put what a change makes of a task's datapoint in its place."""
-        task = self._manager.get_task(task_id)
-        self._held(task_id, claim, REVIEW if task["type"] == REVIEW else BUILD)
+        task = self._held(task_id, claim, BUILD, REVIEW)
         point = self._in_dp(task)
         put(folder_of(point), _in_review(change(point)))
         return self._described(task)
 
     def _described(self, task: dict) -> Object:
-        point = self._point(task)
+        point = self.point(task)
         return {"datapoint": point.instance_id, "content": content_digest(point),
                 "files": [*context_of(point)]}
 
-    def _new(self, name: str) -> Path:
-        """Return a new empty folder beside the datapoints."""
-        place = self._at(NEW, name)
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(parents=True)
-        return place
-
-    def _put(self, directory: str, point: Task) -> None:
-        put(self._at(directory, point.instance_id), point)
-
     def _at(self, *names: str) -> Path:
-        return inside(self._dp, *names)
+        return inside(self.dp, *names)
 
 
 def commands_of(commands: Commands) -> dict[str, Callable]:
     """Return the commands by name, in the order in which they are written."""
     return {name: getattr(commands, name) for name in vars(Commands)
-            if name[0] != "_" and name != "queue_reviews"}
+            if name[0] != "_" and name not in ("queue_reviews", "point")}
 
 
 def _ideas_of(text: str | bytes) -> list[dict]:
-    """Return ideas from their JSON. Raise Refused where it is no list of objects with a title."""
+    """Return ideas from their JSON. Raise Refusal where it is no list of objects with a title."""
     try:
         ideas = json.loads(text)
         to_json(ideas)
     except (ValueError, TypeError, RecursionError) as e:
-        raise Refused(f"The ideas are no JSON that can be kept: {printable(str(e))}.") from e
+        raise Refusal(f"The ideas are no JSON that can be kept: {printable(str(e))}.") from e
     is_sound = isinstance(ideas, list) and all(
         isinstance(one, dict) and str(one.get("title", "")).strip() for one in ideas)
     if not is_sound:
-        raise Refused("The ideas are no list of objects with a title.")
+        raise Refusal("The ideas are no list of objects with a title.")
     return ideas
 
 
@@ -602,21 +595,12 @@ def _titles(ideas: list[dict]) -> set[str]:
     return {str(one["title"]).strip().lower() for one in ideas}
 
 
-def under_review(root: Path, name: ItemName) -> Path:
-    """Return the folder of a datapoint in review: that in task/ where it was approved just now.
-    Raise ItemFailed where there is none."""
-    places = inside(root, DP, name), inside(root, Task.directory, name)
-    if there := next(filter(Path.is_dir, places), None):
-        return there
-    raise ItemFailed("is not there any more.", str(places[0]))
-
-
 def _with(point: Task, texts: dict[str, str]) -> Task:
-    """Return a datapoint with other texts. Raise Refused where the weights are none."""
+    """Return a datapoint with other texts. Raise Refusal where the weights are not sound."""
     try:
         return with_texts(point, texts)
     except ValueError as e:
-        raise Refused(f"weights.json: {e}.") from e
+        raise Refusal(f"weights.json: {e}.") from e
 
 
 def _in_review(point: Task) -> Task:
@@ -631,32 +615,32 @@ def _as_in_tasks(point: Task) -> Task:
 
 
 def _context_in(folder: Path) -> Files:
-    """Return the files of a folder that are to lie beside a Dockerfile. Raise Refused for links,
-    for too much, and for names that are taken."""
+    """Return the files of a folder, for a Dockerfile's context. Raise Refusal for links, for more
+    than is allowed, and for names that are taken."""
     if not folder.is_dir():
-        raise Refused("additional_files_dir is no folder.")
+        raise Refusal("additional_files_dir is no folder.")
     try:
         files = load_files(folder)
     except ValueError as e:
-        raise Refused(f"additional_files_dir: {e}.") from e
+        raise Refusal(f"additional_files_dir: {e}.") from e
     for path in files:
         _check_additional(path)
     return files
 
 
 def _check_additional(path: str, others: Iterable[str] = ()) -> None:
-    """Raise Refused for what is no path, or is taken by the folder itself or by other files."""
+    """Raise Refusal where a path cannot be one of a context, or is taken."""
     place = PurePosixPath(path)
     is_taken = path in (DOCKERFILE, IGNORE) or any(
         other.startswith(f"{path}/") or place.is_relative_to(other) for other in others)
     if path in ("", ".") or str(place) != path or is_taken:
-        raise Refused(f"{path} cannot be a file of the context.")
+        raise Refusal(f"{path} cannot be a file of the context.")
 
 
 def _of(task: dict, key: str) -> ItemName:
     """Return the seed or the datapoint of a task."""
     if key not in task:
-        raise Refused(f"{task['id']} is about no {key}.")
+        raise Refusal(f"{task['id']} is about no {key}.")
     return task[key]
 
 
@@ -664,14 +648,14 @@ def _read(path: str) -> bytes:
     try:
         return read_bounded(Path(path), MAX_BYTES)
     except OSError as e:
-        raise Refused(f"{path} cannot be read: {e.strerror or e}.") from e
+        raise Refusal(f"{path} cannot be read: {e.strerror or e}.") from e
 
 
 def _text(path: str) -> str:
     try:
         text = _read(path).decode()
     except UnicodeDecodeError as e:
-        raise Refused(f"{path} is no text in UTF-8: {e}.") from e
+        raise Refusal(f"{path} is no text in UTF-8: {e}.") from e
     if "\0" in text:
-        raise Refused(f"{path} has a NUL.")
+        raise Refusal(f"{path} has a NUL.")
     return text

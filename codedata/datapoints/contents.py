@@ -1,5 +1,5 @@
-"""Check the contents of datapoints as items of a run: each is checked once, wherever its folder
-lies and whatever it is called. Those in task/ that are not as proven are proven by it."""
+"""Check the contents of datapoints as items of a run: each content is checked once, whatever its
+folder is called. Datapoints in task/ that are not as proven are proven again by their checks."""
 from __future__ import annotations
 
 import time
@@ -20,6 +20,7 @@ from codedata.datapoints.folder import (
     content_digest,
     folder_of,
     folders_in,
+    read_all,
     read_datapoint,
     texts_of,
 )
@@ -38,6 +39,7 @@ from codedata.states import Reads, Writes
 from codedata.store import Derived, Readers, Store, known
 from codedata.suites.environments import labelled
 from codedata.tasks.folder import proven
+from codedata.tasks.grade import Grader, build_image
 from codedata.texts import printable
 
 KEYS = "content", "base_image", "validator"
@@ -46,7 +48,7 @@ HOLDS = {"validate": DatapointChecks, "prove": (Task, DATAPOINT)}   # by step
 
 @dataclass(frozen=True)
 class Content:
-    """Hold what is checked, and by what: equal ones are not checked again."""
+    """Hold a content, its base image and the validator: what equals them is not checked again."""
 
     instance_id: str
     folder: str
@@ -56,8 +58,8 @@ class Content:
 
 
 def contents_in(folders: Iterable[Path], root: Path, by_name: bool = False) -> Derived:
-    """Return the contents of folders, by their digests or by the folders' names. What was found of
-    others stays."""
+    """Return the contents of folders, by their digests or by the folders' names. The checks of
+    other contents stay."""
     checks = Store(root, DatapointChecks)
 
     def read_folders() -> Readers:
@@ -65,26 +67,26 @@ def contents_in(folders: Iterable[Path], root: Path, by_name: bool = False) -> D
         return {str(folder): partial(read_datapoint, folder) for folder in folders}
 
     def content_in(_folder: str, task: Task) -> dict[str, Content]:
-        content = content_of(task, found_of(task, checks))
+        content = content_of(task, known_checks(task, checks))
         return {task.instance_id if by_name else content.content: content}
 
     return Derived(read_folders, content_in, place="the datapoints", derived=False,
                    keeps=lambda name: True)
 
 
-def content_of(task: Task, found: DatapointChecks | None) -> Content:
-    """Return what of a datapoint is checked, and by what. Where no engine has its base image, that
-    is taken for the one it was checked on."""
+def content_of(task: Task, checks: DatapointChecks | None) -> Content:
+    """Return the content of a datapoint. Where no engine has its base image, that is taken for the
+    one on which `checks` were made."""
     base = docker_engine.image_id(base_of(texts_of(task)["dockerfile"])) or (
-        found.base_image if found else "")
+        checks.base_image if checks else "")
     return Content(task.instance_id, str(folder_of(task)), content_digest(task), base, VALIDATOR)
 
 
-def found_of(task: Task, checks: Store) -> DatapointChecks | None:
-    """Return what the validator has found of a datapoint: as dp/_checks/ has it, else its proof."""
+def known_checks(task: Task, store: Store) -> DatapointChecks | None:
+    """Return the results of a datapoint's checks: those in dp/_checks/, else those in its proof."""
     content = content_digest(task)
-    if (found := known(checks, content)) or (task.proof or {}).get("content") != content:
-        return found
+    if (checks := known(store, content)) or (task.proof or {}).get("content") != content:
+        return checks
     with suppress(BrokenRecord):
         return parse(DatapointChecks, {**task.proof, "instance_id": task.instance_id, "ok": True},
                      str(folder_of(task)))
@@ -95,11 +97,11 @@ def found_of(task: Task, checks: Store) -> DatapointChecks | None:
 
 def steps_of(settings: Settings, folders: Sequence[Path], anew: bool,
              host: Callable[[Models], SandboxFactory]) -> dict[str, Callable[[Models], Stage]]:
-    """Return the steps of `validate`: of the folders that are given, else those of dp/ and task/,
-    of which the latter are proven."""
-    own = [] if folders else folders_in(settings.root, [])
-    tasks = [folder for folder in own if folder.parent.name == Task.directory]
-    others = folders or [folder for folder in own if folder not in tasks]
+    """Return the steps of `validate` for the given folders, else for those of dp/ and task/: those
+    in task/ are proven, the others are checked."""
+    all_folders = [] if folders else folders_in(settings.root, [])
+    tasks = [folder for folder in all_folders if folder.parent.name == Task.directory]
+    others = folders or [folder for folder in all_folders if folder not in tasks]
     steps = {}
     if others or not tasks:
         steps["validate"] = lambda models: validate_stage(settings, host(models), others)
@@ -110,9 +112,9 @@ def steps_of(settings: Settings, folders: Sequence[Path], anew: bool,
 
 def validate_stage(settings: Settings, host: SandboxFactory, folders: Iterable[Path]) -> Stage:
     """Return the stage that checks contents. Raise Trouble where no images can be built."""
-    _want_images(host)
+    check_builds_images(host)
     return Stage(
-        "build_dp.validate", make=partial(checked, host),
+        "build_dp.validate", make=partial(run_checks, host),
         reads=Reads(contents_in(folders, settings.root), KEYS),
         writes=Writes(Store(settings.root, DatapointChecks),
                       tuple(DatapointChecks.__dataclass_fields__), fault=not_built),
@@ -121,9 +123,9 @@ def validate_stage(settings: Settings, host: SandboxFactory, folders: Iterable[P
 
 def prove_stage(settings: Settings, host: SandboxFactory, folders: Iterable[Path],
                 anew: bool) -> Stage:
-    """Return the stage that proves the datapoints in task/ that are not as proven, `anew` whatever
-    was found before. Raise Trouble where no images can be built."""
-    _want_images(host)
+    """Return the stage that proves datapoints in task/ that are not as proven; `anew`: earlier
+    results of their checks do not count. Raise Trouble where no images can be built."""
+    check_builds_images(host)
     return Stage(
         "build_dp.prove", make=partial(_proved, settings, host, anew),
         reads=Reads(contents_in(folders, settings.root, by_name=True), KEYS),
@@ -132,108 +134,110 @@ def prove_stage(settings: Settings, host: SandboxFactory, folders: Iterable[Path
 
 
 class ProvenTask(Task):
-    """Hold a datapoint in task/; a proof of something else is none."""
+    """Hold a datapoint in task/, without a proof where that is of another content."""
 
     @classmethod
     def completed(cls, data: dict) -> dict:
-        """Return what is in a folder, without a proof that is of something else."""
+        """Return the fields of a folder, without a proof that is of another content."""
         data = super().completed(data)
-        is_good = data["kind"] == DATAPOINT and is_as_proven(Task(**data))
-        return data if is_good else {**data, "proof": None}
+        if data["kind"] == DATAPOINT and is_as_proven(Task(**data)):
+            return data
+        return {**data, "proof": None}
 
 
-def _want_images(host: SandboxFactory) -> None:
+def check_builds_images(host: SandboxFactory) -> None:
+    """Raise Trouble where no images can be built."""
     if not host.makes_images:
         raise Trouble("builds no images.", f"--sandbox {host.name}", "Choose docker.")
 
 
+def built_grader(task: Task, host: SandboxFactory, label: str) -> Grader:
+    """Build a datapoint's image, and return its grader. Raise ItemFailed where it is not built."""
+    name, build = build_image(task, host, label)
+    if build.failed:
+        raise ItemFailed(f"{NOT_BUILT}: {build.failed}", task.instance_id)
+    return Grader(host, task, name, label)
+
+
 def _proved(settings: Settings, host: SandboxFactory, anew: bool, content: Content) -> Task:
-    """Return a datapoint with the proof that its checks are. Raise ItemFailed where one has not
-    passed."""
+    """Return a datapoint with its checks as its proof. Raise ItemFailed where one has not passed.
+    """
     task = read_datapoint(Path(content.folder))
-    found = checks_of(settings.root, task, partial(checked, host), anew)
-    if problem := approval_problem(task, found, content.base_image):
+    checks = checks_of(settings.root, task, partial(run_checks, host), anew)
+    if problem := approval_problem(task, checks, content.base_image):
         raise ItemFailed(problem, content.folder)
-    return proven(task, proof_of(found))
+    return proven(task, proof_of(checks))
 
 
-def checks_of(root: Path, task: Task, check: Callable[[Content], DatapointChecks],
+def checks_of(root: Path, task: Task, run: Callable[[Content], DatapointChecks],
               anew: bool = False) -> DatapointChecks:
-    """Return what the checks find of a datapoint: but `anew`, what was checked is not checked
-    again."""
+    """Return the results of a datapoint's checks. They are run where they are not known of this
+    content, base image and validator, or are to be made `anew`."""
     store = Store(root, DatapointChecks).open()
-    found = found_of(task, store)
-    content = content_of(task, found)
-    if anew or not found or not is_current(found, content):
-        found = check(content)
+    checks = known_checks(task, store)
+    content = content_of(task, checks)
+    is_current = checks and not not_built(checks) and all(
+        getattr(checks, key) == getattr(content, key) for key in KEYS)
+    if anew or not is_current:
+        checks = run(content)
         store.into.mkdir(parents=True, exist_ok=True)
-        write_atomic(store.path(found.content), to_json(vars(found)))
-    return found
+        write_atomic(store.path(checks.content), to_json(vars(checks)))
+    return checks
 
 
-def checked(host: SandboxFactory, content: Content,
-            tell: Callable[[str], None] = lambda line: None) -> DatapointChecks:
-    """Return what the checks find of a content, and tell of each that ends."""
+def run_checks(host: SandboxFactory, content: Content,
+               report: Callable[[str], None] = lambda line: None) -> DatapointChecks:
+    """Return the results of the checks of a content; report() is given a line for each."""
     started = time.monotonic()
     current_step().within = content.instance_id[:30]   # the item is called by its digest
     with labelled(host, content.instance_id, "dp") as label:
-        validation = Validation(read_datapoint(Path(content.folder)), host, label, tell)
+        validation = Validation(read_datapoint(Path(content.folder)), host, label, report)
         results = validation.run()
     return DatapointChecks(
         content.instance_id, content.content, content.base_image, content.validator,
         all(one["status"] == "passed" for one in results), results,
         [*dict.fromkeys(validation.review)], round(time.monotonic() - started, 2),
-        round(validation.engine_s, 2))
+        round(validation.engine_s, 2), validation.runs)
 
 
-# what was found ----------------------------------------------------------------------------------
-
-def is_current(found: DatapointChecks, content: Content) -> bool:
-    """Return whether checks were made of this content, on this base image, by this validator, and
-    need not be made again."""
-    is_same = all(getattr(found, key) == getattr(content, key) for key in KEYS)
-    return is_same and not not_built(found)
-
-
-def not_built(found: DatapointChecks) -> str:
+def not_built(checks: DatapointChecks) -> str:
     """Return why the image was not built, or "". A build may fail for want of the network, so that
     it is tried again."""
-    return next((one["why"] for one in found.checks
+    return next((one["why"] for one in checks.checks
                  if one["status"] == "failed" and one["why"].startswith(NOT_BUILT)), "")
 
 
-def shown(task: Task, found: DatapointChecks | None, profile: str = "") -> dict:
-    """Return what is known of a datapoint. Its id and labels are checked here, as part of
-    `structure`: they may be corrected without new checks of its content."""
+# results of checks -------------------------------------------------------------------------------
+
+def row_of(task: Task, checks: DatapointChecks | None, profile: str = "") -> dict:
+    """Return the results of a datapoint's checks as they are printed. Its id and labels are checked
+    here, as part of `structure`: they may be corrected without new checks of its content."""
     faults = label_faults(task, profile)
-    checks = [*found.checks] if found else []
-    if checks and faults:
-        whys = [why for why in (checks[0]["why"], *faults) if why]
-        checks[0] = {**checks[0], "status": "failed", "why": printable("; ".join(whys), MAX_LINE)}
+    results = [*checks.checks] if checks else []
+    if results and faults:
+        whys = [why for why in (results[0]["why"], *faults) if why]
+        results[0] = {**results[0], "status": "failed",
+                      "why": printable("; ".join(whys), MAX_LINE)}
     return {"id": task.instance_id, "content": content_digest(task),
-            "ok": bool(found and found.ok and not faults), "checks": checks,
-            "review": found.review if found else []}
+            "ok": bool(checks and checks.ok and not faults), "checks": results,
+            "review": checks.review if checks else []}
 
 
 def results_of(root: Path, folders: Iterable[Path], profile: str) -> list[dict]:
-    """Return what is known of each folder, as `validate --json` prints it: first of those that
-    cannot be read."""
-    checks = Store(root, DatapointChecks).open()
-    broken, results = [], []
-    for folder in folders:
-        try:
-            task = read_datapoint(folder)
-            results.append(shown(task, found_of(task, checks), profile))
-        except BrokenRecord as e:
-            broken.append({"id": Path(e.where).name, "ok": False, "trouble": str(e)})
-    return broken + results
+    """Return the row of each folder, as `validate --json` prints it: first of those that cannot be
+    read."""
+    store, broken = Store(root, DatapointChecks).open(), []
+    rows = [row_of(task, known_checks(task, store), profile) for task in read_all(folders, broken)]
+    return [{"id": Path(e.where).name, "ok": False, "trouble": str(e)} for e in broken] + rows
 
 
 def complaints(rows: Iterable[dict]) -> Iterator[str]:
-    """Yield a line for each datapoint of results_of() that is not in order."""
+    """Yield a line for each datapoint of results_of() whose checks have not all passed."""
     for row in rows:
-        odd = [one for one in row.get("checks", []) if one["status"] != "passed"]
-        first = [one for one in odd if one["status"] == "failed"] or odd   # others follow from it
-        whys = "; ".join(f"{one['name']} {one['status']}: {one['why']}" for one in first)
+        results = row.get("checks", [])
+        # where a check has failed, others were not made
+        named = next(filter(None, ([one for one in results if one["status"] == status]
+                                   for status in ("failed", "not checked"))), [])
+        whys = "; ".join(f"{one['name']} {one['status']}: {one['why']}" for one in named)
         if not row["ok"]:
             yield f"{row['id']}: {row.get('trouble') or whys or 'not validated'}"

@@ -40,6 +40,7 @@ from codedata.tasks.folder import (
 from codedata.tasks.tests_folder import weighted_tests
 
 DP = "dp"                  # the directory of what is in review or cancelled
+TRAJECTORIES = f"{DP}/_trajectories"   # of agents, by task and number of the run
 TESTS = "test_outputs.py"
 PARTS = {"prompt": "instruction.md", "dockerfile": f"environment/{DOCKERFILE}",
          "tests": f"tests/{TESTS}", "weights": f"tests/{CONFIG}", "solution": f"solution/{SOLVE}"}
@@ -89,7 +90,7 @@ def folder_of(task: Task) -> Path:
 
 
 def folders_in_dp(root: Path, broken: list[BrokenRecord]) -> list[Path]:
-    """Return the folders of dp/; what cannot be one goes to `broken`."""
+    """Return the folders of dp/; those that cannot be datapoints go to `broken`."""
     dp = Path(root, DP)
     return [dp / name for name, _ in list_folders(dp, broken)] if dp.is_dir() else []
 
@@ -101,11 +102,18 @@ def folders_in(root: Path, broken: list[BrokenRecord]) -> list[Path]:
     return folders_in_dp(root, broken) + [tasks.path(name) for name in tasks.names()]
 
 
+def read_all(folders: Iterable[Path], broken: list[BrokenRecord]) -> Iterator[Task]:
+    """Yield the datapoints in folders; those that cannot be read go to `broken`."""
+    for folder in folders:
+        try:
+            yield read_datapoint(folder)
+        except BrokenRecord as e:
+            broken.append(e)
+
+
 def readable(root: Path) -> Iterator[Task]:
     """Yield the datapoints of a root, without those that cannot be read: `validate` names them."""
-    for folder in folders_in(root, []):
-        with suppress(BrokenRecord):
-            yield read_datapoint(folder)
+    return read_all(folders_in(root, []), [])
 
 
 def texts_of(task: Task) -> dict[str, str]:
@@ -126,15 +134,15 @@ def context_of(task: Task) -> Files:
 
 
 def content_digest(task: Task) -> str:
-    """Return the digest of what the checks of a datapoint look at, whatever its name is: of what
-    is proven of it, and of its prompt."""
+    """Return the digest of a datapoint's content: of what is proven of it and its prompt, without
+    its name."""
     nameless = replace(task, config={**task.config, "task": {}})
     return digest([proven_parts(nameless), task.instruction])
 
 
 @dataclass(frozen=True)
 class Labels:
-    """Hold what is known of a datapoint beside its content, as its task.toml says it."""
+    """Hold what task.toml says of a datapoint beside its content."""
 
     status: str              # in_review | cancelled; approved, where it says none
     category: str            # one of profiles.toml; and 1 to 3 tags, of taxonomy.toml
@@ -147,7 +155,7 @@ class Labels:
 
 
 def labels_of(task: Task) -> Labels:
-    """Return the labels of a datapoint; other types than they should have become texts."""
+    """Return the labels of a datapoint; values of a wrong type become texts."""
     metadata, about = task.config["metadata"], task.about
     lineage = about.get("lineage")
     status = _text(about, "status") or (APPROVED if task.proof else IN_REVIEW)
@@ -199,12 +207,12 @@ def weights_of(text: str, key: str = "") -> dict[str, Decimal]:
 
 
 def weights_in(task: Task) -> dict[str, Decimal]:
-    """Do weights_of() with those of a datapoint."""
+    """Do weights_of() for a datapoint."""
     return weights_of(text_in(task.tests, CONFIG), "weights")
 
 
 def last_workdir(dockerfile: str) -> str:
-    """Return where an agent works: the last WORKDIR, "" where that is no plain absolute path."""
+    """Return the last WORKDIR, where an agent works; "" where that is no plain absolute path."""
     places = [one.rest.strip() for one in read_dockerfile(dockerfile)[0] if one.name == "WORKDIR"]
     place = ["", *places][-1]
     path = PurePosixPath(place)
@@ -218,7 +226,7 @@ def builders_lines(dockerfile: str) -> str:
 
 
 def for_agent(dockerfile: str) -> str:
-    """Return a Dockerfile with these lines at its end, once; as it is where it has no work
+    """Return a Dockerfile that ends with these lines, once; unchanged where it has no work
     directory."""
     own = builders_lines(dockerfile)
     workdir = last_workdir(own)
@@ -228,8 +236,8 @@ def for_agent(dockerfile: str) -> str:
 # making ------------------------------------------------------------------------------------------
 
 def with_texts(task: Task, texts: Mapping[str, str]) -> Task:
-    """Return a datapoint with other texts of its parts, and with what follows from them. Raise
-    ValueError where the weights are none."""
+    """Return a datapoint with other texts of its parts, and with the verifier and settings that
+    follow from them. Raise ValueError where the weights are not sound."""
     texts = {**texts_of(task), **texts}
     workdir = last_workdir(texts["dockerfile"])
     config = {**task.config, "artifacts": [workdir],
@@ -244,15 +252,15 @@ def with_texts(task: Task, texts: Mapping[str, str]) -> Task:
 
 
 def verifier_of(weights: Mapping[str, Decimal], workdir: str) -> Files:
-    """Return what lies in tests/ beside the tests of a datapoint."""
+    """Return the files of the verifier, which lie beside the tests of a datapoint."""
     shares = {name: float(weight) for name, weight in weights.items()}
     files = weighted_tests(shares, AGENT, workdir, BOX.verifier_s)
     return {name: text.encode() for name, text in files.items()}
 
 
 def put(place: Path, task: Task) -> None:
-    """Write a datapoint to a folder, in one step where one is there; what else lies in that stays.
-    """
+    """Write a datapoint to a folder. An existing one is replaced in one step; other files in it
+    stay."""
     inside(place.parent, NEW, DATAPOINT, place.name)
     finish(writing_folder(place, {path: getattr(task, field)
                                   for field, path in Task.places.items()}, DATAPOINT))

@@ -16,16 +16,17 @@ from dataclasses import asdict
 from pathlib import Path
 
 from codedata.datapoints.approval import is_as_proven
-from codedata.datapoints.contents import found_of
+from codedata.datapoints.contents import known_checks
 from codedata.datapoints.folder import (
     APPROVED,
     DP,
     PARTS,
     content_digest,
     context_of,
+    folder_of,
     folders_in,
     labels_of,
-    read_datapoint,
+    read_all,
     texts_of,
     weights_in,
 )
@@ -63,18 +64,14 @@ def write_index(root: Path, folders: Iterable[Path] = ()) -> list[str]:
 
 def read_tasks(root: Path, folders: Iterable[Path] = (), room: int = DETAIL_BYTES
                ) -> tuple[list[Object], dict[str, Packed], list[str]]:
-    """Return the row of each datapoint, the blocks of those in full that fit into `room` bytes, and
+    """Return the row of each datapoint, the full texts of as many as fit into `room` bytes, and
     what is broken."""
-    errors: list[BrokenRecord] = []
-    own, checks = folders_in(root, errors), Store(root, DatapointChecks).open()
-    costs, attempts = _costs(root), attempts_in(root)
+    broken: list[BrokenRecord] = []
+    names = _names_of(folders_in(root, broken), folders)
+    checks, costs, attempts = Store(root, DatapointChecks).open(), _costs(root), attempts_in(root)
     tasks, details = [], {}
-    for name, folder in _named(own, folders):
-        try:
-            task = read_datapoint(folder)
-        except BrokenRecord as e:
-            errors.append(e)
-            continue
+    for task in read_all(names, broken):
+        name = names[folder_of(task)]
         tries = attempts.get((task.instance_id, content_digest(task)), {})
         packed = pack(_in_full(task, tries))
         if len(packed) <= room:
@@ -83,17 +80,17 @@ def read_tasks(root: Path, folders: Iterable[Path] = (), room: int = DETAIL_BYTE
         draft = f"_drafts/{name}.md"   # beside the page
         has_draft = "/" not in name and Path(root, DP, draft).is_file()
         tasks.append({"id": name, "draft": draft if has_draft else "",
-                      **_row(task, found_of(task, checks), costs.get(name))})
-    return tasks, details, [printable(str(one)) for one in errors]
+                      **_row(task, known_checks(task, checks), costs.get(name))})
+    return tasks, details, [printable(str(one)) for one in broken]
 
 
-def _named(own: list[Path], folders: Iterable[Path]) -> list[tuple[str, Path]]:
-    """Return the folders of a root by their ids, then the other ones by their paths, each once."""
+def _names_of(own: list[Path], folders: Iterable[Path]) -> dict[Path, str]:
+    """Return the ids of the folders of a root, then the paths of the other ones, each once."""
     seen = {os.path.realpath(folder) for folder in own}
     others = {os.path.realpath(folder): folder for folder in folders}
-    return [(folder.name, folder) for folder in own] + [
-        (f"{folder.parent}/{folder.name}", folder)   # ./x: no id has a slash
-        for real, folder in others.items() if real not in seen]
+    return {**{folder: folder.name for folder in own}, **{
+        folder: f"{folder.parent}/{folder.name}"   # ./x: no id has a slash
+        for real, folder in others.items() if real not in seen}}
 
 
 def _costs(root: Path) -> dict[str, float]:
@@ -123,7 +120,7 @@ def _row(task: Task, found: DatapointChecks | None, cost: float | None) -> Objec
 
 
 def _in_full(task: Task, attempts: Attempts) -> Object:
-    """Return what is shown of a datapoint that is opened, besides its line."""
+    """Return what the page shows of an opened datapoint, beside its line of the table."""
     try:
         weights = [[name, str(weight)] for name, weight in weights_in(task).items()]
     except ValueError:

@@ -26,9 +26,9 @@ def archive_of(tree: Tree) -> bytes:
 
 
 def partial_solutions(before: Tree, after: Tree, most: int) -> list[tuple[str, Tree]]:
-    """Return [(what is left out, the work directory without it)] for changes of a solution: of a
-    file that was there each run of lines, else the file. Of more than `most` some are taken, at
-    equal distances."""
+    """Return [(what is left out, the work directory without it)] for changes of a solution: a new
+    file, or a run of lines of a changed one. Of more than `most` some are taken, at equal
+    distances."""
     found = []
     for path in sorted(after):
         old, new = before.get(path), after[path]

@@ -1,11 +1,11 @@
-"""Say what kind of tasks is wanted (profiles.toml) to those who make them."""
+"""Fill the instructions of roles with what a profile wants (profiles.toml)."""
 from __future__ import annotations
 
 from codedata.datapoints.approval import PROFILES
+from codedata.datapoints.queue import ROLES
 from codedata.settings import Settings
 from codedata.texts import fill, text_of
 
-TASK_TYPES = {"idea": "generate_idea", "builder": "build_datapoint", "review": "review_datapoint"}
 # what a role begins with: for an agent with a shell, and for one with tools
 MATERIAL = {"idea": ("`seed_data` of the task", "the files in /desk/seed"),
             "builder": ("`get_artifact`",
@@ -16,15 +16,16 @@ MATERIAL = {"idea": ("`seed_data` of the task", "the files in /desk/seed"),
 
 
 def instructions(role: str, settings: Settings, is_inside: bool = False) -> str:
-    """Return how the work of a role is done, by an agent with a shell, or inside by one with
-    tools."""
+    """Return how the work of a role is done by an agent with a shell, or by one with tools in a
+    sandbox (`is_inside`)."""
     dp, profile = settings.dp, PROFILES[settings.dp.profile]
     texts = {key: ", ".join(value) if isinstance(value, list) else str(value)
              for key, value in profile.items()}
     size = (f"`files/` has at least {profile['min_files']} source files in "
             f"{profile['min_folders']} folders. ") if profile["min_files"] else ""
+    type = next(type for type in ROLES if ROLES[type] == role)
     how = text_of(__package__, "roles/inside.md" if is_inside else "roles/outside.md").strip()
     return fill(text_of(__package__, f"roles/{role}/workflow_instructions.md"), **texts, size=size,
-                how=fill(how, type=TASK_TYPES[role]), material=MATERIAL[role][is_inside],
+                how=fill(how, type=type), material=MATERIAL[role][is_inside],
                 base_image=dp.base_image or settings.sandbox.base_image,
                 max_validations=str(dp.max_validations))

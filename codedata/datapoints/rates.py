@@ -1,4 +1,4 @@
-"""Say what the attempts of solver models at a datapoint came to: dp/_attempts/ has them."""
+"""Count how often solver models have passed a datapoint, from dp/_attempts/."""
 from __future__ import annotations
 
 from collections import defaultdict
@@ -15,7 +15,7 @@ Attempts = dict[str, list[SolverAttempt]]   # by model
 
 
 def attempts_in(root: Path) -> dict[tuple[str, str], Attempts]:
-    """Return the attempts of a root by (id, content) of what was tried."""
+    """Return the attempts of a root by (id, content) of the datapoint."""
     found: dict = defaultdict(lambda: defaultdict(list))
     for row in all_readable(root, SolverAttempt):
         found[row.instance_id, row.content][row.model].append(row)

@@ -1,6 +1,6 @@
 """Read seed tasks: folders in the layout of terminal-bench or Harbor, Markdown files, JSON lines.
 
-A seed is what an idea begins with. Solutions are left out; what is no text is left out, too.
+Ideas begin with a seed. Solutions are left out, and so are files that are no text.
 """
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from codedata.bounded import inside, read_bounded
+from codedata.bounded import read_bounded
 from codedata.errors import Trouble
-from codedata.layouts import write_atomic
 
 MARKS = ("task.yaml", "task.toml")     # a folder with one of these is a seed
 SOLUTIONS = ("solution.sh", "solution.yaml", "solution")
@@ -82,9 +81,3 @@ def _texts(folder: Path) -> Iterator[tuple[str, str]]:
 
 def _id(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60] or "seed"
-
-
-def keep(seed: Seed, folder: Path) -> None:
-    """Write a seed's texts into a folder."""
-    for path, text in seed.texts.items():
-        write_atomic(inside(folder, path), text.encode())

@@ -1,4 +1,4 @@
-"""Find what a new draft is nearly a copy of: a seed, another draft, or the prompt of a datapoint.
+"""Find the seed, draft or prompt of a datapoint that a new draft is nearly a copy of.
 
 Words are compared (codedata/checks/duplicates.py): the same idea in other words is not found.
 """
@@ -26,8 +26,8 @@ MAX_BYTES = 200_000
 
 
 class Twins:
-    """Hold the texts below dp/ and task/, each as it was when it was first asked for. Threads may
-    share one."""
+    """Hold the texts below dp/ and task/, each as it was when it was first read. Threads may share
+    one."""
 
     def __init__(self, root: Path, threshold: float):
         self._root, self._threshold = Path(root), threshold
@@ -36,7 +36,7 @@ class Twins:
         self._lock = threading.Lock()
 
     def of(self, draft: str) -> Duplicate | None:
-        """Return what a draft is nearly a copy of, None where it is none."""
+        """Return the text that a draft is nearly a copy of, None where there is none."""
         if self._threshold == 1:
             return None
         with self._lock:

@@ -1,8 +1,8 @@
 """Check a datapoint in fresh containers without network: that it can be solved, is not solved
 already, and is hard to cheat.
 
-Each check has passed, failed, or was not made, and says why. It is not guaranteed that no cheat
-works: those that are known are tried. What needs judgement is listed for a reviewer.
+Each check has passed, failed, or was not made, and says why. Known cheats are tried; it is not
+guaranteed that no other one works. Things that need judgement are listed for a reviewer.
 """
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from decimal import Decimal
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,13 +34,12 @@ from codedata.datapoints.partial import archive_of, partial_solutions
 from codedata.errors import ItemFailed
 from codedata.layouts import content_of
 from codedata.progress import begin_step, current_step
-from codedata.records import DatapointCheck, Task
+from codedata.records import DatapointCheck, Object, Task
 from codedata.sandbox import SandboxDied, docker_engine
 from codedata.sandbox.archives import PIECE, Stream, UnsafeArchive, members, read_tar
 from codedata.sandbox.dockerfile import base_of, read_dockerfile
 from codedata.sandbox.factory import SandboxFactory
 from codedata.sandbox.image_layers import TAR, unpacked
-from codedata.sandbox.process_labels import temporary_folder
 from codedata.tasks.folder import (
     CONFIG,
     DOCKERFILE,
@@ -51,11 +50,18 @@ from codedata.tasks.folder import (
     workdir_of,
 )
 from codedata.tasks.grade import Grade, Grader, build_image, tree_of
+from codedata.tasks.graded_runs import (
+    NotRewarded,
+    clock_library,
+    grade_untouched,
+    prove_gold,
+    prove_repeatable,
+)
 from codedata.tasks.hidden_text import Search, Spool
 from codedata.tasks.verifier.runner_output import ANSI
 from codedata.texts import natural, printable, text_of, tomllib
 
-RUNS, PARTIAL = 3, 8
+MAX_PARTIAL = 8
 NOT_BUILT = "its image is not built"
 MAX_EVIDENCE, MAX_LINE = 20, 400
 ASSERTIONS = ("AssertionError", "Failed")   # what a test raises that looked, and did not find
@@ -74,42 +80,36 @@ PACKAGES = re.compile(rf"^{LAYER}/usr/(local/)?(lib\w*|share|include)/|"
                       r"/(node_modules|\w+-packages)/")
 MARKS = {"skip", "skipif", "xfail", "importorskip", "skipIf", "skipUnless", "SkipTest",
          "expectedFailure"}
-ORDER = """import random
-def pytest_collection_modifyitems(items):
-    {}
-"""
-# backwards, so that every test comes once before each that comes before it else
-ORDERS = ("items.reverse()", "random.Random(1).shuffle(items)")
-CLOCK_FILE = "faketime.so"
-CLOCK = ("apt-get update -qq && apt-get install -y -qq libfaketime && "
-         f"cp /usr/lib/*/faketime/libfaketime.so.1 {CLOCK_FILE}")
 # what may lie in its folder
 KNOWN = {path.partition("/")[0] for path in Task.places.values()} | {"rivals", "README.md"}
-# for all programs, also those that tests start with an environment of their own
-SHIFT = f"echo /tests/{CLOCK_FILE} > /etc/ld.so.preload; echo {{}} > /etc/faketimerc; "
 
 
-class NotChecked(Exception):
+class CheckFailed(Exception):
+    """Say why a check has failed, with evidence."""
+
+    status = "failed"
+
+    def __init__(self, why: str, evidence: Sequence[str] = ()):
+        super().__init__(why)
+        self.evidence = [*evidence]
+
+
+class NotChecked(CheckFailed):
     """Say why a check cannot be made."""
 
-
-class Failure(Exception):
-    """Say what a check found, with evidence."""
-
-    def __init__(self, why: str, evidence: list[str] | None = None):
-        super().__init__(why)
-        self.evidence = evidence or []
+    status = "not checked"
 
 
 class Validation:
     """Check one datapoint; run() makes all checks."""
 
     def __init__(self, task: Task, host: SandboxFactory, label: str,
-                 tell: Callable[[str], None] = lambda line: None):
-        """Take what is told of each check that ends."""
-        self.task, self._host, self._label, self._tell = task, host, label, tell
+                 report: Callable[[str], None] = lambda line: None):
+        """Take `report`, which is given a line for each check that ends."""
+        self.task, self._host, self._label, self._report = task, host, label, report
         self._texts = texts_of(task)
-        self.review: list[str] = []
+        self.review: list[str] = []    # what a reviewer should look at
+        self.runs: list[Object] = []   # graded ones, as proof.json has them
         self.engine_s = 0.0
         self._failed: list[str] = []
         self._weights: dict[str, Decimal] = {}
@@ -117,40 +117,38 @@ class Validation:
         self._solved: bytes | None = None
 
     def run(self, to_the_end: bool = True) -> list[DatapointCheck]:
-        """Return the results of all checks, in their order; not `to_the_end`: of those up to the
-        first that failed. Where one that needs no container fails, none is opened."""
-        steps: list[Callable] = [
+        """Return the results of all checks, in their order; without `to_the_end` only up to the
+        first that fails. No container is opened where a check that needs none has failed."""
+        checks: list[Callable] = [
             self.structure, self.weight_validation, self.docker_build, self.test_discovery,
             self.dependency_check, self.fail_first, self.solvable, self.hard_to_cheat,
             self.repeatable, self.prompt]
         results = {}
-        for k, step in enumerate([*steps[:2], steps[-1], *steps[2:-1]], 1):
-            begin_step(step.__name__, k, len(steps))
-            found = self._result(step)
-            results[found["name"]] = found
-            self._tell(f"      {found['name']}: {found['status']}  {found['why']}".rstrip())
-            if found["status"] == "failed":
-                self._failed.append(found["name"])
+        for k, check in enumerate([*checks[:2], checks[-1], *checks[2:-1]], 1):
+            begin_step(check.__name__, k, len(checks))
+            result = results[check] = self._result(check)
+            self._report(f"      {result['name']}: {result['status']}  {result['why']}".rstrip())
+            if result["status"] == "failed":
+                self._failed.append(result["name"])
                 if not to_the_end:
                     break
         self.engine_s += self._grader.engine_s if self._grader else 0.0
-        return [results[step.__name__] for step in steps if step.__name__ in results]
+        return [results[check] for check in checks if check in results]
 
     @staticmethod
-    def _result(step: Callable[[], None]) -> DatapointCheck:
+    def _result(check: Callable[[], None]) -> DatapointCheck:
         started = time.monotonic()
         status, why, evidence = "passed", "", []
         try:
-            step()
-        except NotChecked as e:
-            status, why = "not checked", str(e)
-        except Failure as e:
-            status, why, evidence = "failed", str(e), e.evidence
-        except SandboxDied as e:
-            status, why = "failed", f"its container ended: {e.what}"
-        return {"name": step.__name__, "status": status, "why": printable(why, MAX_LINE),
-                "evidence": [printable(ANSI.sub("", one), MAX_LINE)
-                             for one in evidence[:MAX_EVIDENCE]],
+            check()
+        except CheckFailed as e:
+            status, why, evidence = e.status, str(e), e.evidence
+        except ItemFailed as e:
+            cause = "its container ended: " if isinstance(e, SandboxDied) else ""
+            status, why = "failed", f"{cause}{e.what}"
+        return {"name": check.__name__, "status": status, "why": printable(why, MAX_LINE),
+                "evidence": [printable(ANSI.sub("", line), MAX_LINE)
+                             for line in evidence[:MAX_EVIDENCE]],
                 "seconds": round(time.monotonic() - started, 2)}
 
     # without a container -------------------------------------------------------------------------
@@ -160,7 +158,7 @@ class Validation:
         task, texts = self.task, self._texts
         dockerfile = text_in(task.environment, DOCKERFILE)
         if refused := read_dockerfile(dockerfile)[1]:
-            raise Failure(refused)
+            raise CheckFailed(refused)
         tops = {path.name for path in folder_of(task).iterdir()}
         workdir = last_workdir(dockerfile)
         named = {workdir_of(task), str(verifier_config(task).get("workdir"))}
@@ -183,8 +181,8 @@ class Validation:
             f"task.toml and tests/{CONFIG} name another work directory or user than {workdir} and "
             f"{AGENT}": workdir and (named, users) != ({workdir}, {AGENT}),
             f"a verifier would take {', '.join(in_verifier)} from the agent": in_verifier}
-        if found := [fault for fault, is_so in faults.items() if is_so]:
-            raise Failure("; ".join(found))
+        if any(faults.values()):
+            raise CheckFailed("; ".join(fault for fault, is_so in faults.items() if is_so))
 
     def weight_validation(self) -> None:
         """Check that the tests have the weights, above 0 and with the sum 1."""
@@ -193,18 +191,17 @@ class Validation:
             tests = [node.name for node in self._tree().body
                      if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
         except ValueError as e:
-            raise Failure(f"the weights in {PARTS['weights']}: {e}") from e
+            raise CheckFailed(f"the weights in {PARTS['weights']}: {e}") from e
         if twice := sorted({name for name in tests if tests.count(name) > 1}):
-            raise Failure(f"of two tests of one name the first never runs: {', '.join(twice)}")
-        odd = sorted(self._weights.keys() ^ tests)
-        if odd:
-            raise Failure(f"weights and tests are not of one name: {', '.join(odd)}")
+            raise CheckFailed(f"of two tests of one name the first never runs: {', '.join(twice)}")
+        if unlike := sorted(self._weights.keys() ^ tests):
+            raise CheckFailed(f"weights and tests are not of one name: {', '.join(unlike)}")
 
     def _tree(self) -> ast.Module:
         try:
             return ast.parse(self._texts["tests"])
         except (SyntaxError, ValueError, RecursionError, MemoryError) as e:
-            raise Failure(f"{PARTS['tests']} cannot be parsed: {e}") from e
+            raise CheckFailed(f"{PARTS['tests']} cannot be parsed: {e}") from e
 
     # the image -----------------------------------------------------------------------------------
 
@@ -215,18 +212,18 @@ class Validation:
         try:
             name, built = build_image(self.task, self._host, self._label)
         except ItemFailed as e:
-            raise Failure(f"{NOT_BUILT}: {e.what}") from e
+            raise CheckFailed(f"{NOT_BUILT}: {e.what}") from e
         self.engine_s += built.seconds
         if built.failed:
-            raise Failure(f"{NOT_BUILT}: {built.failed}", built.log.splitlines()[-10:])
+            raise CheckFailed(f"{NOT_BUILT}: {built.failed}", built.log.splitlines()[-10:])
         self._grader = Grader(self._host, self.task, name, self._label)
         if traces := self._traces(name):
-            raise Failure("the image shows what is hidden", traces)
+            raise CheckFailed("the image shows what is hidden", traces)
 
     def _traces(self, image: str) -> list[str]:
-        """Return where a layer above the base image holds 40 bytes in a row of the solution, the
-        tests or the weights that environment/ lacks, and where that has more of the latter two than
-        lines in common."""
+        """Return the places in layers above the base image that hold 40 bytes in a row of the
+        solution, the tests or the weights which environment/ lacks, and those in environment/ that
+        hold a long run of the tests or the weights."""
         texts, api = self._texts, docker_engine.connect()
         tests = [IMPORTS.sub("", texts["tests"]), texts["weights"]]
         search, long = ImageSearch([texts["solution"], *tests]), Search([], hidden=tests)
@@ -249,7 +246,7 @@ class Validation:
         return long.traces + search.traces
 
     def _counted(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
-        """Yield what the engine sends, and count the seconds that it takes."""
+        """Yield the pieces that the engine sends, and count the seconds that it takes."""
         while True:
             started = time.monotonic()
             piece = next(pieces, b"")
@@ -260,57 +257,58 @@ class Validation:
 
     # the tests -----------------------------------------------------------------------------------
 
-    def _graded(self, work: bytes | None, **how) -> Grade:
+    def _built(self) -> Grader:
+        """Return the grader of the datapoint. Raise NotChecked where its image is not built."""
         if not self._grader:
             raise NotChecked("there is no image")
-        return self._grader.grade(work, **how)
+        return self._grader
+
+    def _gold_work(self) -> bytes:
+        """Return the work of the solution. Raise NotChecked where it was not rewarded."""
+        if self._solved is None:
+            raise NotChecked("no solution passes")
+        return self._solved
 
     def test_discovery(self) -> None:
         """Check that pytest collects the tests that have weights, and skips none."""
-        grade = self._graded(None)
-        check_collected(grade, self._weights)
+        check_collected(self._built().grade(None), self._weights)
         nodes = [*ast.walk(self._tree())]
         marks = {node.attr for node in nodes if isinstance(node, ast.Attribute)
                  and re.match("pytest|unittest|mark$", ast.unparse(node.value))} & MARKS
         marks |= {alias.name for node in nodes if isinstance(node, ast.ImportFrom)
                   and node.module in ("pytest", "unittest") for alias in node.names} & MARKS
         if marks:
-            raise Failure("tests may be skipped, or may fail", sorted(marks))
+            raise CheckFailed("tests may be skipped, or may fail", sorted(marks))
 
     def dependency_check(self) -> None:
         """Check that what the tests import is in the image."""
         imports = {"import pytest"} | {ast.unparse(node) for node in ast.walk(self._tree())
                                        if isinstance(node, ast.Import | ast.ImportFrom)}
-        if not self._grader:
-            raise NotChecked("there is no image")
-        with self._grader.opened() as sandbox:
+        with self._built().opened() as sandbox:
             lacking = [line for line in sorted(imports) if not sandbox.run(
                 f"cd /; runuser -u {AGENT} -- /usr/bin/python3 -I -c {shlex.quote(line)}").ok]
         if lacking:
-            raise Failure("/usr/bin/python3 of the image cannot do that", lacking)
+            raise CheckFailed("/usr/bin/python3 of the image cannot do that", lacking)
 
     def fail_first(self) -> None:
         """Check that each test fails in the image as it is, by an assertion."""
-        check_fails_first(self._graded(None), self._weights)
+        check_fails_first(grade_untouched(self._built(), self.runs), self._weights)
 
     # solutions and cheats ------------------------------------------------------------------------
 
     def solvable(self) -> None:
         """Check that the solution passes each time, and which tests partial ones tell apart."""
-        if not self._grader:
-            raise NotChecked("there is no image")
-        for n in range(RUNS):
-            current_step().count = f"run {n + 1} of {RUNS}"
-            work, printed = self._done(self._texts["solution"])
-            grade = self._grader.grade(work, before="true; ")   # each time anew
-            check_solved(grade, self._weights, n + 1, printed)
-        self._solved = work
-        untouched, _ = self._grader.work("true")
+        grader = self._built()
+        try:
+            self._solved = work = prove_gold(grader, self.runs)
+        except NotRewarded as e:
+            raise unsolved(e, self._weights) from e
+        untouched, _ = grader.work("true")
+        parts = partial_solutions(tree_of(untouched), tree_of(work), MAX_PARTIAL)
         outcomes = defaultdict(list)
-        parts = partial_solutions(tree_of(untouched), tree_of(work), PARTIAL)
         for k, (_, tree) in enumerate(parts, 1):
             current_step().count = f"partial solution {k} of {len(parts)}"
-            passed = self._grader.grade(archive_of(tree)).passed()
+            passed = grader.grade(archive_of(tree)).passed()
             for name in self._weights:
                 outcomes[name].append(name in passed)
         alike = defaultdict(list)
@@ -323,18 +321,9 @@ class Validation:
                             f"{', '.join(names)}"
                             for names in alike.values() if len(names) > 1]
 
-    def _done(self, script: str) -> tuple[bytes, str]:
-        try:
-            return self._grader.work(script)
-        except ItemFailed as e:
-            if isinstance(e, SandboxDied):
-                raise
-            raise Failure(e.what) from e
-
     def hard_to_cheat(self, cheats: Sequence[dict] = CHEATS) -> None:
         """Check that no known cheat is rewarded."""
-        if self._solved is None:
-            raise NotChecked("no solution passes")
+        self._gold_work()
         scripts = [(one["name"], one["bash"]) for one in cheats]
         scripts.append(("constant output", _constant(self._texts["prompt"])))
         worked = []
@@ -347,39 +336,27 @@ class Validation:
             if reward := self._grader.grade(work).reward:
                 worked.append(f"{name}: {reward}")
         if worked:
-            raise Failure("it can be cheated", worked)
+            raise CheckFailed("it can be cheated", worked)
 
     def repeatable(self) -> None:
         """Check that the solution passes in other orders, and on another day."""
-        if self._solved is None:
-            raise NotChecked("no solution passes")
-        clock = _clock(self._host, self._label)
-        for k, order in enumerate(ORDERS, 1):
-            current_step().count = f"order {k} of {len(ORDERS)}"
-            more = {"conftest.py": ORDER.format(order).encode()}
-            with_clock = {**more, CLOCK_FILE: clock}
-            grade, why = self._repeated(with_clock, SHIFT.format("+400d")), "400 days later"
-            if grade.reward == 1.0:
-                continue
-            failed = missed(grade, self._weights)
-            if self._repeated(with_clock, SHIFT.format("+0d")).reward != 1.0:
-                # either that order fails, or a program that does not run with the library on any
-                # day, as those with jemalloc
-                grade, why = self._repeated(more), "in another order"
-                if grade.reward == 1.0:
-                    self.review.append("the clock could not be shifted, with libfaketime these fail"
-                                       f" on any day: {', '.join(failed)}")
-                    continue
-            raise Failure(f"{why}, the solution gets {grade.reward}",
-                          [*failed, *grade.log.splitlines()[-5:]])
-
-    def _repeated(self, more: dict[str, bytes], before: str = "") -> Grade:
-        return self._grader.grade(self._solved, more, before)
+        work = self._gold_work()
+        try:
+            clock = clock_library(self._host, self._label)
+        except ItemFailed as e:
+            raise NotChecked(e.what) from e
+        try:
+            unshifted = prove_repeatable(self._grader, work, clock, self.runs)
+        except NotRewarded as e:
+            raise CheckFailed(str(e), _evidence_of(e, self._weights)) from e
+        self.review += ["the clock could not be shifted, with libfaketime these fail on any day: "
+                        f"{', '.join(missed(grade, self._weights))}" for grade in unshifted]
 
     # the prompt ----------------------------------------------------------------------------------
 
     def prompt(self) -> None:
-        """Check what the prompt says, and list for review what only the tests know."""
+        """Check that the prompt is short and tells nothing that is hidden; list for review what
+        only the tests name."""
         prompt = self._texts["prompt"]
         text = SPAN.sub("x", prompt.strip())
         n = len(SENTENCE.findall(text if text.endswith((".", "!", "?")) else f"{text}."))
@@ -390,7 +367,7 @@ class Validation:
         quoted = [line for line in lines if len(line) >= 20 and " " in line
                   and not line.startswith("#") and line in squeezed]
         if n > 3 or named or quoted:
-            raise Failure(f"it has {n} sentences" if n > 3 else "it tells what is hidden",
+            raise CheckFailed(f"it has {n} sentences" if n > 3 else "it tells what is hidden",
                           named + quoted)
         shown = prompt.encode() + b"".join(map(content_of, context_of(self.task).values()))
         hidden = sorted({one for one in _named_in(self._tree()) if one.encode() not in shown},
@@ -407,36 +384,41 @@ def missed(grade: Grade, tests: Collection[str]) -> list[str]:
 
 
 def check_collected(grade: Grade, tests: Collection[str]) -> None:
-    """Raise Failure where pytest collected other tests than these, or skipped some."""
+    """Raise CheckFailed where pytest collected other tests than these, or skipped some."""
     broken = [why for _, phase, _, why in grade.phases if phase == "collect"]
     found = {name for name, phase, *_ in grade.phases if phase != "collect"}
     if broken or not found:
-        raise Failure("pytest does not collect them", broken or grade.log.splitlines()[-5:])
-    if odd := sorted(found ^ {*tests}):
-        raise Failure(f"pytest and weights.json do not name the same tests: {', '.join(odd)}")
+        raise CheckFailed("pytest does not collect them", broken or grade.log.splitlines()[-5:])
+    if unlike := sorted(found ^ {*tests}):
+        raise CheckFailed("pytest and weights.json do not name the same tests: "
+                          f"{', '.join(unlike)}")
     if skipped := sorted({name for name, _, outcome, _ in grade.phases if outcome == "skipped"}):
-        raise Failure("tests may be skipped, or may fail", skipped)
+        raise CheckFailed("tests may be skipped, or may fail", skipped)
 
 
 def check_fails_first(grade: Grade, tests: Collection[str]) -> None:
-    """Raise Failure unless each test fails by an assertion, and nothing is rewarded."""
+    """Raise CheckFailed unless each test fails by an assertion, and nothing is rewarded."""
     raised = defaultdict(set)
     for name, phase, outcome, why in grade.phases:
         if outcome != "passed":
             raised[name].add(f"{phase}: {why or outcome}")
     wanted = {f"call: {one}" for one in ASSERTIONS}
-    odd = [f"{name}: {', '.join(sorted(raised[name])) or 'passes'}"
-           for name in sorted(tests) if not raised[name] or raised[name] - wanted]
-    if odd or grade.reward:
-        raise Failure(f"the reward is {grade.reward}, and tests do not fail by assertion", odd)
+    others = [f"{name}: {', '.join(sorted(raised[name])) or 'passes'}"
+              for name in sorted(tests) if not raised[name] or raised[name] - wanted]
+    if others or grade.reward:
+        raise CheckFailed(f"the reward is {grade.reward}, and tests do not fail by assertion",
+                          others)
 
 
-def check_solved(grade: Grade, tests: Collection[str], n: int, printed: str = "") -> None:
-    """Raise Failure unless the n-th run of the solution, which printed something, is rewarded."""
-    if grade.reward != 1.0:
-        raise Failure(f"run {n} of the solution gets {grade.reward}",
-                      [*missed(grade, tests), *printed.splitlines()[-5:],
-                       *grade.log.splitlines()[-5:]])
+def unsolved(error: NotRewarded, tests: Collection[str]) -> CheckFailed:
+    """Return the failure of `solvable` for a run of the solution that was not rewarded."""
+    return CheckFailed(f"{error.run} of the solution gets {error.grade.reward}",
+                       _evidence_of(error, tests))
+
+
+def _evidence_of(error: NotRewarded, tests: Collection[str]) -> list[str]:
+    return [*missed(error.grade, tests), *error.printed.splitlines()[-5:],
+            *error.grade.log.splitlines()[-5:]]
 
 
 def _named_in(tree: ast.Module) -> Iterator[str]:
@@ -453,8 +435,8 @@ def _named_in(tree: ast.Module) -> Iterator[str]:
 
 
 def _constant(prompt: str) -> str:
-    """Return the script of a cheat: each file that the prompt names prints, or holds, what the
-    prompt shows."""
+    """Return the script of a cheat: each file that the prompt names prints, or holds, the longest
+    example of the prompt."""
     spans = sorted((span.strip("`\n") for span in SPAN.findall(prompt)), key=len)
     shown = spans[-1] if spans else prompt.strip()
     words = re.findall(r"[\w./-]*[\w-]\.\w{1,5}\b|/[\w./-]+", prompt)
@@ -468,14 +450,15 @@ def _constant(prompt: str) -> str:
 
 
 class ImageSearch(Search):
-    """Search an image, where packages lie for long runs alone: idioms of a language stand there."""
+    """Search the layers of an image. Where packages lie only long runs count, since idioms of a
+    language stand there."""
 
     def __init__(self, texts: list[str]):
         super().__init__(texts, hidden=texts)
 
     def look_at(self, part: str, file: BinaryIO, known: set[str]) -> None:
-        """Search a part of the engine's tar, but for layers that are `known` by their digests.
-        Raise UnsafeArchive where it cannot be read."""
+        """Search a part of the engine's tar, unless it is a layer whose digest is `known`. Raise
+        UnsafeArchive where it cannot be read."""
         with Spool() as copy:
             hasher = hashlib.sha256()
             for piece in unpacked(file):
@@ -495,16 +478,3 @@ class ImageSearch(Search):
         windows = self.all_windows[bool(PACKAGES.search(place))]
         window = next(windows.all_in(data), b"")
         return f"holds {window.decode(errors='replace')!r}" if window else ""
-
-
-@lru_cache(1)
-def _clock(host: SandboxFactory, label: str) -> bytes:
-    """Return the library that shifts the clock, from Debian's package. Raise NotChecked where it
-    cannot be had."""
-    with host.open(host.base_image, label) as sandbox, temporary_folder() as folder:
-        sandbox.network(True)
-        done = sandbox.run(CLOCK, timeout_s=300)
-        if not done.ok:
-            raise NotChecked(f"libfaketime cannot be installed: {done.output[-200:]}")
-        sandbox.get(CLOCK_FILE, Path(folder))
-        return Path(folder, CLOCK_FILE).read_bytes()

@@ -39,7 +39,7 @@ MAX_REPEATED = 3       # from this many equal lines in a row on, one is shown
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailedTry:
     """Hold scripts that did not verify, with the check that failed and its log."""
 
     install_script: str
@@ -81,7 +81,8 @@ class AgentPlanner:
     # seconds that a script may take when it is verified, and a command of the agent's at most
     script_s: float
 
-    def find(self, sandbox: Sandbox, repo: str, failures: list[Failure], in_two: bool) -> AgentRun:
+    def find(self, sandbox: Sandbox, repo: str, failures: list[FailedTry],
+             in_two: bool) -> AgentRun:
         """Return the scripts that the agent finds for the source in the sandbox, given earlier
         failures. With `in_two` it works in two stages."""
         files = sandbox.run(listing()).output.strip() or "(nothing)"
@@ -98,7 +99,7 @@ class AgentPlanner:
         return replace(install.followed_by(tests), scripts=install.scripts | tests.scripts,
                        summary="\n\n".join(filter(None, (install.summary, tests.summary))))
 
-    def mend(self, sandbox: Sandbox, repo: str, failure: Failure) -> AgentRun:
+    def mend(self, sandbox: Sandbox, repo: str, failure: FailedTry) -> AgentRun:
         """Return what the agent submits after the verification of its earlier scripts failed."""
         return self._ask(sandbox, _text("agent_again.md", repo=repo, **vars(failure)), SCRIPTS)
 
@@ -144,7 +145,7 @@ def scripts_in(answer: str) -> dict[str, str]:
     return {name: text + "\n" for name, text in scripts.items() if text}
 
 
-def _as_text(failure: Failure) -> str:
+def _as_text(failure: FailedTry) -> str:
     """Return a failure as text for the agent."""
     scripts = "\n".join(f"<{name}>\n{getattr(failure, name).strip()}\n</{name}>"
                         for name in SCRIPTS)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from codedata.env.agents import SCRIPTS, AgentPlanner, AgentRun, Failure, end_of
+from codedata.env.agents import SCRIPTS, AgentPlanner, AgentRun, FailedTry, end_of
 from codedata.env.health import part_of_suite
 from codedata.env.inputs import Repository
 from codedata.env.planner import Planned, plan, project_of
@@ -144,8 +144,8 @@ class Setup:
         outcome = replace(outcome, excluded_tests=())
         for n in range(ROUNDS):
             if outcome.install_script:
-                failures.append(Failure(outcome.install_script, outcome.test_script, outcome.error,
-                                        end_of(outcome.verified.log)))
+                failures.append(FailedTry(outcome.install_script, outcome.test_script,
+                                          outcome.error, end_of(outcome.verified.log)))
             with verifier.open_sandbox("", is_stateful=True) as sandbox:
                 if trouble := put_source(sandbox, verifier.project)[1]:
                     raise ItemFailed(f"its source cannot be used: {trouble}")

@@ -1,9 +1,8 @@
 """Collect the judged turns that may be exported, and log what is left out.
 
-They are read, checked and masked once, and kept in a temporary file. All formats make their rows
-from that file, so an edit during a run is in none of them. Turns that no format may have are left
-out here: outdated copies, benchmarks, licences that are not allowed. similar.py finds
-near-duplicates later.
+They are read, checked and masked once, and kept in a temporary file, of which all formats make
+their rows: an edit during a run is in none of them. What is left out here is in no format: outdated
+copies, benchmarks, licences that are not allowed. similar.py finds near-duplicates later.
 """
 from __future__ import annotations
 
@@ -31,6 +30,7 @@ SIDES = ("king", "challenger")
 MESSAGE, REASON = ("role", "content"), ("judge", "order", "reason")
 FINDING, LEAK = ("side", "kind", "text"), ("judge", "kind", "text", "why")
 UNKNOWN = "unknown"          # a licence or language that is not recorded
+Problem = tuple[str, str]    # (reason, detail)
 COPIED = {Answer: ("messages", "assistant", *SIDES), Score: ("score", "metrics")}   # by report.py
 RECOMPUTED = (Score,)        # report.py may compute it anew for another panel
 INSTANCE = re.compile(r"(.+)__(.+)-\d+")   # owner__name-number
@@ -51,7 +51,7 @@ class ExportTurn:
     winner: str             # "challenger", "king", or "" where nobody clearly won
     digest: str             # digest of its record in final/, refined/ or defeat/
     commit: str             # digest of its PR record; "" where it is missing
-    flag: tuple[str, str] | None   # (reason, detail): why no trainer may see it
+    flag: Problem | None    # why no trainer may see it
     masked: dict[str, int]  # how many secrets of each kind were masked in it
     at: int                 # offset of its record in the temporary file
 
@@ -97,8 +97,8 @@ class ExportRules:
         """Return whether [exclude] names it."""
         return instance_id in self._excluded_ids
 
-    def against(self, licence: str, material: Callable[[], Material]) -> list[tuple[str, str]]:
-        """Return (reason, detail) for the first rule that leaves it out; one for each benchmark."""
+    def against(self, licence: str, material: Callable[[], Material]) -> list[Problem]:
+        """Return why the first rule that applies leaves it out: a problem, or one a benchmark."""
         if self._allowed and licence.lower() not in self._allowed:
             return [("licence", licence)]
         hits = self._benchmarks.hits(material()) if self._benchmarks else []
@@ -167,12 +167,12 @@ class ExportTurns:
             winner(record.score, record.directory, self.settings.dpo_min_margin),
             record_digest(record), pr_digest, _flag(record), secrets, self._put(masked)))
 
-    def _reasons_against(self, name: str, record: Sample) -> list[tuple[str, str]]:
-        """Return (reason, detail) for the first check that leaves a turn out of all formats."""
+    def _reasons_against(self, name: str, record: Sample) -> list[Problem]:
+        """Return why the first check that applies leaves a turn out of all formats."""
         if self._rules.excludes(record.instance_id):
             return [("[exclude] ids", record.instance_id)]
-        if problem := self._outdated(name, record):
-            return [("not up to date", problem)]
+        if reason := self._outdated(name, record):
+            return [("not up to date", reason)]
         pr, _ = self._pr(record.instance_id)
         return self._rules.against(pr.licence, lambda: of_turn(
             record, pr.repo, pr.base_commit, issue=pr.issue, patch=pr.patch,
@@ -189,9 +189,10 @@ class ExportTurns:
         return at
 
     def _outdated(self, name: str, record: Sample) -> str:
-        """Return why an unedited copy is not what report.py would write now, or "" where it is.
+        """Return why a record of a bucket is not what report.py would write now, or "".
 
-        An edited record, or one without answer/ and score/, is intended as it is and gives "".
+        One that a person has edited, or for which there are no answer/ and score/, is exported as
+        it is.
         """
         copies = self._stores[type(record)]
         known = copies.ledger.known.get(name)
@@ -256,8 +257,8 @@ class ExportTurns:
         self.n_broken += 1
 
 
-def _flag(record: Sample) -> tuple[str, str] | None:
-    """Return (reason, detail) for the first reason not to train on the turn, or None."""
+def _flag(record: Sample) -> Problem | None:
+    """Return the first reason not to train on a turn, or None."""
     if record.injections:
         return "speaks to its judge", "; ".join(
             f"{one.get('side')}, {one.get('kind')}: {one.get('text')}"

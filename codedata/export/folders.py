@@ -1,9 +1,8 @@
 """Write the files of a format as JSON Lines and Parquet, and put its folder in place.
 
-Equal rows give equal bytes: duckdb writes with one thread, in the order of the rows. FOLDER puts a
-new folder in place in one exchange (layouts.py). A folder whose manifest would not change stays as
-it is, with a person's edits. An edited folder that has to be replaced is copied to
-export/_replaced/ first.
+Equal rows give equal bytes: duckdb writes with one thread, in the order of the rows. A new folder
+is put in place in one exchange (layouts.py). A folder whose manifest would not change stays as it
+is, with a person's edits; an edited folder is copied to export/_replaced/ before it is replaced.
 """
 from __future__ import annotations
 
@@ -27,7 +26,7 @@ OF_TABLES = ("files", "images")   # keys of a manifest: {name: table}
 MEMORY = "2GB"                # duckdb's limit
 MIN_LINE = 16 << 20           # bytes; the longest line that duckdb reads by default
 GROUP_ROWS = 1000             # of a row group; readers hold one in memory at a time
-LINE_BREAKS = "\x85\u2028\u2029"   # that JSON need not escape
+LINE_BREAKS = "\x85\u2028\u2029"   # which JSON may hold unescaped
 FOLDER = Folder(ignored=(MANIFEST,))   # the layout of an export
 
 
@@ -90,17 +89,13 @@ def _quoted(text: str) -> str:
 
 
 def read_manifest(folder: Path) -> dict:
-    """Return the manifest of an export, or {} where it is missing or not readable."""
+    """Return the manifest of an export; {} where it is missing, or edited into something else."""
     try:
         manifest = orjson.loads(read_bounded(folder / MANIFEST))
-    except (OSError, ValueError):
+        entries = [entry for key in OF_TABLES for entry in manifest.get(key, {}).values()]
+    except (OSError, ValueError, AttributeError):   # AttributeError: no object
         return {}
-    if not isinstance(manifest, dict):
-        return {}
-    tables = [manifest.get(key, {}) for key in OF_TABLES]
-    is_sound = all(isinstance(table, dict) and all(isinstance(entry, dict)
-                                                   for entry in table.values()) for table in tables)
-    return manifest if is_sound else {}   # somebody may have edited it
+    return manifest if all(isinstance(entry, dict) for entry in entries) else {}
 
 
 def changed_by_hand(folder: Path) -> list[str]:
@@ -118,7 +113,7 @@ def listed_files(folder: Path) -> dict[str, dict]:
 
 
 class Filled(Protocol):
-    """Describe an export: its files are in the folder `new`, to be put at `place`."""
+    """Describe an export whose files are in the folder `new`, and will be put at `place`."""
 
     place: Path
     new: Path

@@ -1,9 +1,8 @@
 """Define the formats: the turns they select, the columns of a row, and the checks of a row.
 
-Trainers accept many bad rows silently: a conversation that ends with the user, an empty answer, a
-role that no chat template knows, a pair of equal answers. row_problem() finds them before they are
-written. It accepts at most one system message, at the beginning, then user and assistant
-alternating, and the assistant last.
+Trainers silently accept bad rows: a conversation that ends with the user, an empty answer, a role
+that no chat template knows, a pair of equal answers. row_problem() refuses them. A conversation may
+begin with one system message; then user and assistant alternate, and the assistant is last.
 """
 from __future__ import annotations
 
@@ -11,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from codedata.code.turn import clean, format_problem
-from codedata.export.collect import SIDES, ExportTurn
+from codedata.export.collect import SIDES, ExportTurn, Problem
 from codedata.records import METRICS, Final, Message, Sample
 
 TEXT, NUMBER, BOOLEAN = "VARCHAR", "DOUBLE", "BOOLEAN"
@@ -21,10 +20,9 @@ FINDINGS = "STRUCT(side VARCHAR, kind VARCHAR, text VARCHAR)[]"
 LEAKS = "STRUCT(judge VARCHAR, kind VARCHAR, text VARCHAR, why VARCHAR)[]"
 METRIC_SCORES = f"STRUCT({', '.join(f'{metric} {NUMBER}' for metric in METRICS)})"
 COMMON = {   # columns of every row, to sort or weight rows by; trainers ignore unknown columns
-    "instance_id": TEXT, "repo": TEXT, "language": TEXT, "licence": TEXT, "source": TEXT,
-    "bucket": TEXT, "score": NUMBER}
+    **dict.fromkeys(("instance_id", "repo", "language", "licence", "source", "bucket"), TEXT),
+    "score": NUMBER}
 Piece = tuple[ExportTurn, str]   # (turn, the side whose answer the row has)
-Problem = tuple[str, str]        # (reason, detail)
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,9 @@
-"""Write tasks as folders that Harbor and its readers load (docs/exports.md has the table): the
-folder of task/ without its proof and its rivals, with the split and the image that it has here.
+"""Write tasks as folders for Harbor and its readers (docs/exports.md has the table): the folder in
+task/ without proof and rivals, with its split and the name of its final image.
 """
 from __future__ import annotations
 
-from collections.abc import Callable
 from copy import deepcopy
-from functools import partial
 from pathlib import Path
 
 import tomli_w
@@ -29,35 +27,36 @@ OF_EXPORT = ("README.md", "manifest.json")   # beside the folders of tasks
 TASK_FOLDER = Folder(ignored=(MANIFEST,))
 
 
-def harbor_problem(export: TaskExport) -> Callable[[Task], Problem | None]:
-    """Return the function that says why a task has no folder for Harbor."""
-    return partial(_problem, export)
+def harbor_problems(export: TaskExport) -> dict[str, Problem]:
+    """Return {name: problem} of the tasks of which no folder is made."""
+    problems = ((task.instance_id, _problem(export, task)) for task in export.tasks)
+    return {name: problem for name, problem in problems if problem}
 
 
 def _problem(export: TaskExport, task: Task) -> Problem | None:
     if task.instance_id in OF_EXPORT:
         return "name", f"{task.instance_id} is a file of the export"
     parts = {f"{part}/{name}" for part in ("environment", "solution", "tests")
-             for name in getattr(task, part)}   # task_problem() looks at these
+             for name in getattr(task, part)}   # task_problem() has searched these for secrets
     if export.settings.harbor_network == "compose" and COMPOSE in parts:
         return "network", f"it has a {COMPOSE} of its own: harbor_network cannot be compose"
     try:
-        beside = [content_of(file) for path, file in _files_of(export, task).items()
+        others = [content_of(file) for path, file in _files_of(export, task).items()
                   if path not in parts and not _is_instruction(path)]
     except (BrokenRecord, ValueError) as e:
         return "files", str(e)
-    kind = credential_in(data.replace(b"\0", b"").decode(errors="replace") for data in beside)
+    kind = credential_in(data.replace(b"\0", b"").decode(errors="replace") for data in others)
     return ("secret in a file", kind) if kind else None
 
 
 def _is_instruction(path: str) -> bool:
-    """Return whether a file of a task is what an agent is told, all in all or in a step."""
+    """Return whether a file is the instruction of a task, or of one of its steps."""
     return path == INSTRUCTION or (path.startswith("steps/") and path.endswith(f"/{INSTRUCTION}"))
 
 
 def _files_of(export: TaskExport, task: Task) -> Files:
-    """Return all files of a task's folder that are exported. Raise ValueError for links."""
-    whole = load_files(export.found.store.path(task.instance_id))
+    """Return the files of a task's folder that are exported. Raise ValueError for a link."""
+    whole = load_files(export.read.store.path(task.instance_id))
     return {path: file for path, file in whole.items()
             if path.partition("/")[0] not in NOT_EXPORTED}
 
@@ -72,7 +71,7 @@ def write_harbor(export: TaskExport) -> None:
 
 def exported_files(task: Task, files: Files, image: Image, network: str, split: str) -> Files:
     """Return the files of a task's folder as they are exported. `network` is [export]
-    harbor_network; "auto": as the folder says."""
+    harbor_network: "auto" leaves it as in the folder."""
     changed: Files = {CONFIG: _to_toml(exported_config(task.config, image, network, split))}
     for path in filter(_is_instruction, files):
         masked, secrets = mask(content_of(files[path]).decode(errors="replace"))
@@ -116,7 +115,7 @@ def read_image(folder: Path) -> Image:
 
 
 def set_image(folder: Path, image: Image) -> None:
-    """Let an exported folder name another image, wherever it names its own."""
+    """Replace the name of its image everywhere in an exported folder."""
     old, config = read_image(folder), _config_of(folder)
     config["environment"]["docker_image"] = image.ref
     config["metadata"]["image_id"] = image.id

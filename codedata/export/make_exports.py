@@ -17,23 +17,23 @@ from codedata.cli import RunOptions
 from codedata.errors import Trouble
 from codedata.export import folders
 from codedata.export.card import Background, Contents, card
-from codedata.export.collect import ExportTurn, ExportTurns, LeftOutLog
+from codedata.export.collect import ExportTurn, ExportTurns, LeftOutLog, Problem
 from codedata.export.folders import FOLDER
-from codedata.export.formats import FORMATS, Format, Problem, row_problem
-from codedata.export.harbor import harbor_problem, write_harbor
+from codedata.export.formats import FORMATS, Format, row_problem
+from codedata.export.harbor import harbor_problems, write_harbor
 from codedata.export.outcome import duel_refusal, read_duel
 from codedata.export.provenance import Provenance, public
 from codedata.export.similar import Conversation, read_conversations, similar_turns
 from codedata.export.split import SPLITS, TRAIN, VALIDATION
 from codedata.export.task_rows import (
-    bug_problem,
-    strip_problem,
+    bug_problems,
+    strip_problems,
     write_nl2repo,
     write_swebench,
     write_swesmith,
 )
 from codedata.export.tasks import TaskExport, TaskFormat, kinds_in, read_tasks
-from codedata.export.terminal_bench import bench_problem, write_bench
+from codedata.export.terminal_bench import bench_problems, write_bench
 from codedata.layouts import NEW, list_items, write_atomic
 from codedata.ledger import disk_trouble
 from codedata.llm.costs import costs_of
@@ -51,17 +51,17 @@ NOT_OF_A_ROW = (*COMPARED, "formats", "rejected_too", "harbor_network")
 REFUSED_FLAGS = ("only", "limit", "shard", "refresh", "prune", "compact", "budget")
 
 
-FOREIGN = ""   # the kind of tasks of others
+FOREIGN = ""   # the kind of tasks that somebody else made
 ALL_FORMATS: dict[str, Format | TaskFormat] = {**FORMATS, **{form.name: form for form in (
-    TaskFormat("harbor", (FOREIGN, *KINDS), harbor_problem, write_harbor, "harbor_card.md"),
-    TaskFormat("swebench", (BUG,), bug_problem, write_swebench, "swebench_card.md"),
-    TaskFormat("swesmith", (BUG,), bug_problem, write_swesmith, "swesmith_card.md"),
-    TaskFormat("nl2repo", (STRIPPED_PATCH,), strip_problem, write_nl2repo, "nl2repo_card.md"),
-    TaskFormat("terminal-bench", (DATAPOINT,), bench_problem, write_bench, "bench_card.md"))}}
+    TaskFormat("harbor", (FOREIGN, *KINDS), harbor_problems, write_harbor, "harbor_card.md"),
+    TaskFormat("swebench", (BUG,), bug_problems, write_swebench, "swebench_card.md"),
+    TaskFormat("swesmith", (BUG,), bug_problems, write_swesmith, "swesmith_card.md"),
+    TaskFormat("nl2repo", (STRIPPED_PATCH,), strip_problems, write_nl2repo, "nl2repo_card.md"),
+    TaskFormat("terminal-bench", (DATAPOINT,), bench_problems, write_bench, "bench_card.md"))}}
 
 
 @dataclass(frozen=True)
-class Part:
+class ExportGroup:
     """Hold the exports that are made of the same records."""
 
     exports: list[Export | TaskExport]
@@ -81,26 +81,25 @@ def run(settings: Settings, options: RunOptions) -> int:
     root = settings.root
     forms = _chosen(root, settings.export.formats)
     check_directories(root / STAGE / form.name for form in forms)
-    of_turns = [form for form in forms if isinstance(form, Format)]
-    trouble = duel_refusal(settings) if of_turns else None
-    if trouble and not options.read_only:
-        if of_turns == forms:
-            raise trouble
-        forms = [form for form in forms if form not in of_turns]
+    of_tasks = [form for form in forms if isinstance(form, TaskFormat)]
+    refusal = duel_refusal(settings) if len(of_tasks) < len(forms) else None
+    if refusal and not options.read_only:
+        if not of_tasks:
+            raise refusal
+        forms = of_tasks
     code = run_whole(STAGE, root / STAGE, options, lambda: _export(settings, options, forms),
                      refuses=REFUSED_FLAGS)
-    if trouble:
-        say(f"      {'would be' if options.read_only else 'was'} refused: {trouble}")
-    if trouble and trouble.exit_code and not options.read_only:
-        return 1
+    if refusal:
+        say(f"      {'would be' if options.read_only else 'was'} refused: {refusal}")
+        if refusal.exit_code and not options.read_only:
+            return 1
     return code
 
 
 def _chosen(root: Path, names: tuple[str, ...]) -> list[Format | TaskFormat]:
-    """Return the formats of these names; without names those of which there are turns or tasks.
+    """Return the formats of these names; without names those for which there are turns or tasks.
 
-    Where there are no records at all, it is the formats of the duel: their refusal, or their empty
-    sets, say what is missing.
+    Without any records these are the formats of turns, whose refusal names what is missing.
     """
     if unknown := [name for name in names if name not in ALL_FORMATS]:
         raise Trouble(f"names {', '.join(unknown)}.", "[export] formats",
@@ -124,10 +123,10 @@ def _export(settings: Settings, options: RunOptions, forms: list[Format | TaskFo
         FOLDER.clear_up(directory)
     left_out = LeftOutLog()
     rows = [form for form in forms if isinstance(form, Format)]
-    parts = [_part_of_turns(settings, options, rows, left_out)] if rows else []
+    groups = [_export_turns(settings, options, rows, left_out)] if rows else []
     of_tasks = [form for form in forms if isinstance(form, TaskFormat)]
-    parts += [_part_of_tasks(settings, of_tasks, left_out)] if of_tasks else []
-    exports = [export for part in parts for export in part.exports]
+    groups += [_export_tasks(settings, of_tasks, left_out)] if of_tasks else []
+    exports = [export for group in groups for export in group.exports]
     try:
         for export in exports:
             export.fill(write=not read_only)
@@ -139,13 +138,13 @@ def _export(settings: Settings, options: RunOptions, forms: list[Format | TaskFo
     except OSError as e:
         raise disk_trouble(e, e.filename or directory) from e
     if read_only or not options.quiet:
-        _print_summary(directory, parts, states, left_out)
+        _print_summary(directory, groups, states, left_out)
         say(f"      next:  read {directory}/*/README.md: how a set is loaded, or its tasks are run")
-    return 1 if any(part.n_broken for part in parts) and not read_only else 0
+    return 1 if any(group.n_broken for group in groups) and not read_only else 0
 
 
-def _part_of_turns(settings: Settings, options: RunOptions, forms: list[Format],
-                   left_out: LeftOutLog) -> Part:
+def _export_turns(settings: Settings, options: RunOptions, forms: list[Format],
+                   left_out: LeftOutLog) -> ExportGroup:
     root = settings.root
     turns = ExportTurns(root, settings.export, settings.exclude.ids, left_out)
     turns.collect(options.quiet)
@@ -154,23 +153,24 @@ def _part_of_turns(settings: Settings, options: RunOptions, forms: list[Format],
                        Provenance(root), costs_of(root), turns)
     exports = [Export(form, about) for form in forms]
     n_in = ", ".join(f"{bucket}/ {n:,}" for bucket, n in turns.in_bucket.items())
-    return Part(exports, f"{n_in} → {STAGE}/   {plural(len(turns.turns), 'turn')}",
+    return ExportGroup(exports, f"{n_in} → {STAGE}/   {plural(len(turns.turns), 'turn')}",
                 about.masked(), turns.n_broken, lambda: _warnings(about, exports))
 
 
-def _part_of_tasks(settings: Settings, forms: list[TaskFormat], left_out: LeftOutLog) -> Part:
-    found = read_tasks(settings)
-    exports = [TaskExport(form, settings.export, found, left_out) for form in forms]
+def _export_tasks(settings: Settings, forms: list[TaskFormat], left_out: LeftOutLog) -> ExportGroup:
+    tasks = read_tasks(settings)
+    exports = [TaskExport(form, settings.export, tasks, left_out) for form in forms]
     names = {task.instance_id for export in exports for task in export.tasks}
-    masked = sum((found.masked[name] for name in names), Counter())
-    return Part(exports, f"{Task.directory}/ {len(found.kinds):,} → {STAGE}/   "
-                f"{plural(len(names), 'task')}", masked, len(found.broken), lambda: ())
+    masked = sum((tasks.masked[name] for name in names), Counter())
+    return ExportGroup(exports, f"{Task.directory}/ {len(tasks.kinds):,} → {STAGE}/   "
+                f"{plural(len(names), 'task')}", masked, len(tasks.broken), lambda: ())
 
 
 def _leave_out_similar(turns: ExportTurns) -> None:
     """Leave out near-duplicates.
 
-    A turn with a winner is kept before others, then one of the best bucket, then the first.
+    Of turns that are alike, one with a winner is exported, else one of the best bucket, else the
+    first.
     """
     settings = turns.settings
     if not settings.duplicate_similarity:
@@ -184,13 +184,13 @@ def _leave_out_similar(turns: ExportTurns) -> None:
             answer = getattr(record, turn.winner or "challenger") or ""
             yield Conversation(turn.name, turn.instance_id, record.messages, answer)
 
-    similar = similar_turns(conversations, lambda: read_conversations(settings.against),
-                            settings.duplicate_similarity)
-    for one in similar:
-        turns.left_out.add(one.name, "near-duplicate",
+    similar = {one.name: one for one in similar_turns(
+        conversations, lambda: read_conversations(settings.against),
+        settings.duplicate_similarity)}
+    for name, one in similar.items():
+        turns.left_out.add(name, "near-duplicate",
                            f"{one.of} (answers {one.similarity:.2f} alike)")
-    left_out = {one.name for one in similar}
-    turns.turns = [turn for turn in turns.turns if turn.name not in left_out]
+    turns.turns = [turn for turn in turns.turns if turn.name not in similar]
 
 
 class Export(Contents):
@@ -236,7 +236,7 @@ class Export(Contents):
     def _problem(self, turn: ExportTurn, row: dict) -> Problem | None:
         """Return why a row is left out: the flag of its turn, or what is wrong with it.
 
-        A verdict on an answer that addresses its judge, or shows the hidden PR, is no evidence for
+        A verdict on an answer that speaks to its judge, or shows the hidden PR, is no evidence for
         either side, so trainers must not see it.
         """
         settings = self.about.settings
@@ -271,16 +271,16 @@ class Export(Contents):
 
 # the terminal ------------------------------------------------------------------------------------
 
-def _print_summary(directory: Path, parts: list[Part], states: dict[str, str],
+def _print_summary(directory: Path, groups: list[ExportGroup], states: dict[str, str],
                    left_out: LeftOutLog) -> None:
-    for part in parts:
-        say(f"{STAGE}  {part.head}")
-        for export in part.exports:
+    for group in groups:
+        say(f"{STAGE}  {group.head}")
+        for export in group.exports:
             n, name = export.rows, export.form.name
             say(f"      {name:14} {n[TRAIN]:,} + {n[VALIDATION]:,} {export.noun}   {states[name]}")
             if isinstance(export, Export) and not sum(n.values()):
                 say(f"      {'':14} empty: it takes {export.form.takes}. That is no fault.")
-    masked = sum((part.masked for part in parts), Counter())
+    masked = sum((group.masked for group in groups), Counter())
     for label, counts, where in (("left out", left_out.counts(), f"   {STAGE}/{LEFT_OUT}"),
                                  ("masked", masked, "")):
         if counts:
@@ -289,7 +289,7 @@ def _print_summary(directory: Path, parts: list[Part], states: dict[str, str],
     if others := [name for name in ALL_FORMATS
                   if name not in states and (directory / name).exists()]:
         say(f"      not among the formats, left as they were: {', '.join(others)}")
-    for line in (line for part in parts for line in part.warnings()):
+    for line in (line for group in groups for line in group.warnings()):
         say(f"      {line}")
 
 
@@ -307,7 +307,7 @@ def _warnings(about: Background, exports: list[Export]) -> Iterator[str]:
                "split")
     for export in exports:
         if len(export.labels) == 1:
-            label = next(iter(export.labels))
+            [label] = export.labels
             yield f"{export.form.name}: every label is {label}, and KTO needs both"
     if not (about.duel and about.duel.accepted):
         yield "the duel was not accepted, which the cards say"

@@ -34,7 +34,7 @@ class Provenance:
                 self._take(line, attempts)
 
     def _take(self, line: dict, attempts: dict[Key, str]) -> None:
-        """Take over a ledger line. A refined answer has the model of its attempt."""
+        """Note the model of a ledger line; of a refined answer that of its attempt."""
         key = _key(line)
         if calls := calls_of(line):
             self._made[key] = {"model": calls[-1]["model"], "cut": line.get("cut")}
@@ -50,7 +50,7 @@ class Provenance:
             yield public(str(detail.get("source", UNKNOWN_SOURCE))) + seed
 
     def models(self, turns: Iterable[ExportTurn], side: str) -> Iterator[str]:
-        """Yield the model of one side of each turn; later edits by a person do not matter."""
+        """Yield the model of one side of each turn, also of one that a person has edited."""
         for turn in turns:
             yield public(self._made[STAGES[side], turn.name].get("model", UNKNOWN_SOURCE))
 

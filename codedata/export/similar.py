@@ -1,9 +1,9 @@
-"""Find near-duplicates among turns: both the history and the answer have to be alike.
+"""Find near-duplicates among turns, of which both the history and the answer are alike.
 
-So neighbouring turns of one trajectory, which share their history, are no duplicates, and neither
-are equal commands that end different tasks. The history is compared without its system message and
-without the lines that the first messages of many tasks share, which come from the harness.
-Conversations in `against` are compared with, never listed.
+So neighbouring turns of one trajectory, which share their history, are no duplicates, nor are equal
+commands at the end of different tasks. System messages are not compared, nor lines that the first
+messages of many tasks share, which come from the harness. Turns are compared with those in
+`against`, too, which are never listed.
 """
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ Reader = Callable[[], Iterable[Conversation]]
 
 
 def similar_turns(turns: Reader, against: Reader, threshold: float) -> list[Duplicate]:
-    """Return, in order, the turns that are near-duplicates of an earlier kept one or of `against`.
+    """Return, in order, the turns that are near-duplicates of an earlier one or of `against`.
 
-    Both arguments are functions that return the conversations from the start, because turns are
-    read twice. All texts are held in memory. `threshold` is a Jaccard index.
+    Both are functions that return the conversations from the start, since turns are read twice.
+    All texts are held in memory. `threshold` is a Jaccard index.
     """
     harness = _harness_lines(turns())
     earlier = [(one.name, one.answer, _text(one, harness)) for one in against()]
@@ -54,15 +54,15 @@ def similar_turns(turns: Reader, against: Reader, threshold: float) -> list[Dupl
         groups[int(one.of)].append(int(one.name))
     duplicates = {}
     for first, others in groups.items():
-        kept: list[tuple[int, frozenset]] = []
+        earlier_answers: list[tuple[int, frozenset]] = []
         for i in sorted([first, *others]):
             answer = frozenset(words(entries[i][1]))
-            similarity, k = max(((_jaccard(answer, other), -k) for k, other in kept),
+            similarity, k = max(((_jaccard(answer, other), -k) for k, other in earlier_answers),
                                 default=(0.0, 0))
             if i >= len(earlier) and similarity >= threshold:
                 duplicates[i] = Duplicate(entries[i][0], entries[-k][0], similarity)
             else:
-                kept.append((i, answer))
+                earlier_answers.append((i, answer))
     return [duplicates[i] for i in sorted(duplicates)]
 
 
@@ -139,7 +139,7 @@ def _rows(file: Path) -> Iterator[dict]:
                 yield from (orjson.loads(row) for row, in batch)
     except (duckdb.Error, ValueError) as e:
         raise Trouble(f"cannot be read: {str(e).splitlines()[0]}", str(file),
-                      "Mend it, or leave it out.") from e
+                      "Correct it, or leave it out.") from e
 
 
 def _conversations(row: dict) -> Iterator[tuple[list[dict], str]]:

@@ -1,5 +1,5 @@
 """Write tasks as rows: `swebench`, for its harness from version 5 on; `swesmith`, where a patch is
-the bug itself and its reverse the solution; `nl2repo`, where a document says what is missing.
+the bug and its reverse the solution; `nl2repo`, with the document of what was stripped.
 """
 from __future__ import annotations
 
@@ -54,8 +54,7 @@ def bug_row(task: Task, image: str) -> Object:
 
 def smith_row(task: Task, image: str) -> Object:
     """Return all values of a bug's row of SWE-smith, whose `patch` makes the bug."""
-    values = bug_row(task, image)
-    return {**values, "patch": values["bug_patch"]}
+    return {**bug_row(task, image), "patch": text_in(task.solution, REVERSE)}
 
 
 def strip_row(task: Task, image: str) -> Object:
@@ -67,12 +66,12 @@ def strip_row(task: Task, image: str) -> Object:
 def _values(task: Task, image: str) -> Object:
     config, instruction = verifier_config(task), task.instruction or ""
     about = {name: about_text(task, name) for name in OF_ABOUT}
-    gold, reverse, test_patch = (text_in(files, name) for files, name in (
-        (task.solution, GOLD), (task.solution, REVERSE), (task.tests, TEST_PATCH)))
+    reverse = text_in(task.solution, REVERSE)
     return {
         **about, "instance_id": task.instance_id, "licence": about_text(task, "licence") or None,
-        "functions": task.about.get("functions") or [], "patch": gold, "bug_patch": reverse,
-        "strip_patch": reverse, "test_patch": test_patch, "problem_statement": instruction,
+        "functions": task.about.get("functions") or [], "patch": text_in(task.solution, GOLD),
+        "bug_patch": reverse, "strip_patch": reverse,
+        "test_patch": text_in(task.tests, TEST_PATCH), "problem_statement": instruction,
         "document": document_in(instruction), "hints_text": "", "version": "",
         "FAIL_TO_PASS": config.get("FAIL_TO_PASS", []),
         "PASS_TO_PASS": config.get("PASS_TO_PASS", []), "tests_user": str(config.get("user", "")),
@@ -82,29 +81,26 @@ def _values(task: Task, image: str) -> Object:
 
 # what is left out --------------------------------------------------------------------------------
 
-def strip_problem(_export: TaskExport) -> Callable[[Task], Problem | None]:
-    """Return the function that says why a stripped patch has no row."""
-    return columns_problem
+def strip_problems(export: TaskExport) -> dict[str, Problem]:
+    """Return {name: problem} of the tasks that no row can be made of."""
+    return {task.instance_id: problem for task in export.tasks
+            if (problem := _columns_problem(task))}
 
 
-def bug_problem(_export: TaskExport) -> Callable[[Task], Problem | None]:
-    """Return the function that says why a bug has no row: two of a repository share no report."""
+def bug_problems(export: TaskExport) -> dict[str, Problem]:
+    """Return {name: problem} of the bugs that have no row: two of a repository share no report."""
+    problems = strip_problems(export)
     first: dict[tuple[str, str], str] = {}   # (repository, report) → the first bug that has it
-
-    def problem(task: Task) -> Problem | None:
-        if found := columns_problem(task):
-            return found
-        report = about_text(task, "repo"), " ".join((task.instruction or "").split())
-        name = first.setdefault(report, task.instance_id)
-        if name == task.instance_id:
-            return None
-        return "report of another bug", f"{name} has it, too"
-
-    return problem
+    for task in export.tasks:
+        if task.instance_id not in problems:
+            report = about_text(task, "repo"), " ".join((task.instruction or "").split())
+            name = first.setdefault(report, task.instance_id)
+            if name != task.instance_id:
+                problems[task.instance_id] = "report of another bug", f"{name} has it, too"
+    return problems
 
 
-def columns_problem(task: Task) -> Problem | None:
-    """Return why a task has no row of any kind, or None."""
+def _columns_problem(task: Task) -> Problem | None:
     try:
         values = _values(task, "")
     except (Excluded, ValueError) as e:   # too long, or a test is no text

@@ -1,7 +1,7 @@
-"""Make a folder of export/ that holds tasks of task/: a folder for each, or a row.
+"""Make a folder of export/ with tasks of task/, each as a folder or as a row.
 
-Which image a task has is in its task.toml, by tag. tools/push-images notes in the manifest of the
-export what it has built and pushed, and later exports of the same task name that.
+A task names its image by tag in its task.toml. tools/push-images notes in the manifest of the
+export which images it has built and pushed, and later exports of the same task name these.
 """
 from __future__ import annotations
 
@@ -40,16 +40,15 @@ class TaskFormat:
 
     name: str
     kinds: tuple[str, ...]
-    # gives the function that says why this format alone refuses a task, which is called in order
-    problem: Callable[[TaskExport], Callable[[Task], Problem | None]]
+    problems: Callable[[TaskExport], dict[str, Problem]]   # of tasks that this format alone refuses
     write: Callable[[TaskExport], None]
     card: str
 
 
 @dataclass(frozen=True)
 class Image:
-    """Name the final image of a task: by digest once it is pushed, by tag before, "" where it is
-    not made yet."""
+    """Name the image of a task: by digest once it is pushed, by tag before, "" before it is built.
+    """
 
     ref: str
     id: str = ""
@@ -60,9 +59,9 @@ class TasksRead:
     """Hold the tasks of a root, read once for all formats, with secrets masked."""
 
     store: Store
-    kinds: dict[str, str] = field(default_factory=dict)          # of every name
-    tasks: list[Task] = field(default_factory=list)              # that some format may have
-    problems: dict[str, Problem] = field(default_factory=dict)   # why the others are in none
+    kinds: dict[str, str] = field(default_factory=dict)          # by name
+    tasks: list[Task] = field(default_factory=list)              # for the formats to choose from
+    problems: dict[str, Problem] = field(default_factory=dict)   # why others are in no format
     broken: list[BrokenRecord] = field(default_factory=list)
     masked: dict[str, Counter] = field(default_factory=dict)     # {name: secrets by kind}
 
@@ -70,25 +69,25 @@ class TasksRead:
 def read_tasks(settings: Settings) -> TasksRead:
     """Return the tasks of a root. What cannot be read is named on the screen."""
     store = Store(settings.root, Task).open()
-    found = TasksRead(store, broken=[*store.broken])
+    read = TasksRead(store, broken=[*store.broken])
     rules = ExportRules(settings.export, settings.exclude.ids)
     for name in store.names():
         try:
             task = store.read(name)
-            found.kinds[name] = task.kind
+            read.kinds[name] = task.kind
             problem = _problem(rules, task)
         except BrokenRecord as e:
-            found.kinds.setdefault(name, Task.kind_in(store.path(name)))
-            found.broken.append(e)
+            read.kinds.setdefault(name, Task.kind_in(store.path(name)))
+            read.broken.append(e)
             problem = "broken record", e.what
         if problem:
-            found.problems[name] = problem
+            read.problems[name] = problem
         else:
-            instruction, found.masked[name] = mask(task.instruction or "")
-            found.tasks.append(replace(task, instruction=instruction))
-    for error in found.broken:
+            instruction, read.masked[name] = mask(task.instruction or "")
+            read.tasks.append(replace(task, instruction=instruction))
+    for error in read.broken:
         say(f"export.py: {error}")
-    return found
+    return read
 
 
 def _problem(rules: ExportRules, task: Task) -> Problem | None:
@@ -104,14 +103,14 @@ def _problem(rules: ExportRules, task: Task) -> Problem | None:
 
 
 def kinds_in(root: Path) -> set[str]:
-    """Return the kinds of the tasks of a root, "" for those of others and for what is none."""
+    """Return the kinds of the tasks of a root, "" for somebody else's and for what is no task."""
     store = Store(root, Task).open()
     kinds = {Task.kind_in(store.path(name)) for name in store.names()}
     return {*kinds, ""} if store.broken else kinds
 
 
 def about_text(task: Task, key: str) -> str:
-    """Return what a task's [metadata.codedata] says, as a text; "" where it says nothing."""
+    """Return a key of a task's [metadata.codedata] as a text; "" where it is missing."""
     return str(task.about.get(key) or "")
 
 
@@ -121,7 +120,7 @@ def licence_of(task: Task) -> str:
 
 
 def origin_of(task: Task) -> str:
-    """Return what no two splits share: where a task comes from; itself where that is unknown."""
+    """Return the origin of a task, all tasks of which are in one split; unknown: its own name."""
     return about_text(task, "split") or about_text(task, "repo") or task.instance_id
 
 
@@ -130,18 +129,16 @@ class TaskExport:
 
     noun = "tasks"
 
-    def __init__(self, form: TaskFormat, settings: ExportSettings, found: TasksRead,
+    def __init__(self, form: TaskFormat, settings: ExportSettings, read: TasksRead,
                  left_out: LeftOutLog):
-        directory = found.store.root / "export"
-        self.form, self.settings, self.found, self.left_out = form, settings, found, left_out
+        directory = read.store.root / "export"
+        self.form, self.settings, self.read, self.left_out = form, settings, read, left_out
         self.place, self.new = directory / form.name, directory / NEW / form.name
         self._images = folders.read_manifest(self.place).get(IMAGES, {})
-        self.tasks = [task for task in found.tasks if task.kind in form.kinds]
-        refused = {name: problem for name, problem in found.problems.items()
-                   if found.kinds[name] in form.kinds}
-        problem_of = form.problem(self)
-        refused |= {task.instance_id: problem for task in self.tasks
-                    if (problem := problem_of(task))}
+        self.tasks = [task for task in read.tasks if task.kind in form.kinds]
+        refused = {name: problem for name, problem in read.problems.items()
+                   if read.kinds[name] in form.kinds}
+        refused |= form.problems(self)
         for name, problem in refused.items():
             left_out.add(name, *problem, format=form.name)
         self.tasks = [task for task in self.tasks if task.instance_id not in refused]
@@ -165,13 +162,13 @@ class TaskExport:
             self.form.write(self)
 
     def image_of(self, task: Task) -> Image:
-        """Return a task's image: as push-images noted it, else as its folder has it."""
+        """Return a task's image as push-images noted it, or else as its folder names it."""
         known = self._known_image(task)
         return Image(known.get("docker_image", image_of(task)),
                      known.get("image_id", _image_id(task)))
 
     def _known_image(self, task: Task) -> dict:
-        """Return what push-images noted of a task's image; {} if that was another."""
+        """Return what push-images noted of a task's image; {} if the image has changed since."""
         known = self._images.get(tag_of(task), {})
         return known if known.get("made_of") == _made_of(task) else {}
 
@@ -196,7 +193,7 @@ class TaskExport:
         def counted(counts: Counter) -> str:
             return ", ".join(f"{name} {n:,}" for name, n in sorted(counts.items())) or "nothing"
 
-        masked = sum((self.found.masked[task.instance_id] for task in self.tasks), Counter())
+        masked = sum((self.read.masked[task.instance_id] for task in self.tasks), Counter())
         return terminal_safe(text_of("codedata.export", self.form.card).format_map({
             "tasks": plural(len(self.tasks), "task"), "version": codedata.__version__,
             "settings": self.settings, **self.rows, "masked": counted(masked),
@@ -205,8 +202,7 @@ class TaskExport:
 
 
 def tag_of(task: Task) -> str:
-    """Return the tag of a task's image; where its task.toml names none, the one that it is built
-    under."""
+    """Return the tag of a task's image; where its task.toml names none, the tag for its build."""
     built = f"{image_name(OUR_IMAGES, task.instance_id)}:{files_digest(task.environment)[:12]}"
     return image_of(task) or built
 
@@ -217,5 +213,5 @@ def _image_id(task: Task) -> str:
 
 
 def _made_of(task: Task) -> str:
-    """Return a digest of what a folder says of its image beside the tag."""
+    """Return a digest of what an image is made of."""
     return digest([files_digest(task.environment), _image_id(task)])

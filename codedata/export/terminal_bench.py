@@ -1,11 +1,10 @@
-"""Write datapoints as folders of terminal-bench, which wants all tests of a task to pass. It builds
-the image itself, of the same Dockerfile and context."""
+"""Write datapoints as folders of terminal-bench, where a task is solved if all its tests pass. It
+builds the image itself, of the same Dockerfile and context."""
 from __future__ import annotations
 
 import json
 import re
 from collections import Counter
-from collections.abc import Callable
 
 from codedata.bounded import inside
 from codedata.export.harbor import write_task
@@ -14,13 +13,13 @@ from codedata.records import Files, Task
 from codedata.tasks.folder import DOCKERFILE, SOLVE, Problem, agent_of, text_in
 from codedata.texts import text_of
 
-# of environment/: the folder has its own
+# files of environment/ of which the exported folder has its own
 REPLACED = (DOCKERFILE, "docker-compose.yaml", ".dockerignore")
 # terminal-bench reads the summary from the terminal, on which nothing else is printed
 RUN_TESTS = '#!/bin/bash\nexec bash "$TEST_DIR/test.sh" summary\n'
 DIFFICULTY = {"extremely_hard": "hard"}
-# tmux holds the sessions of agent and tests, asciinema records them. terminal-bench makes the two
-# folders as the image's user, who may not
+# tmux runs the sessions of agent and tests, asciinema records them. terminal-bench makes the two
+# folders as the image's user, who may not be allowed to
 ADDED = """RUN apt-get update && \\
     apt-get install -y --no-install-recommends tmux asciinema && rm -rf /var/lib/apt/lists/* && \\
     mkdir -p /tests /oracle
@@ -29,21 +28,18 @@ USER {user}
 
 
 def bench_name(id: str) -> str:
-    """Return the name of a task's folder, which terminal-bench makes one of an image. Those of two
-    tasks may be equal."""
+    """Return the name of a task's folder, after which terminal-bench names an image. Two tasks may
+    get the same."""
     return re.sub(r"[^a-z0-9]+", "-", id.lower()).strip("-")
 
 
-def bench_problem(export: TaskExport) -> Callable[[Task], Problem | None]:
-    """Return the function that says why a task has no folder. Where two would have one name,
-    neither is more right."""
-    n_tasks = Counter(bench_name(task.instance_id) for task in export.tasks)
-
-    def problem(task: Task) -> Problem | None:
-        folder = bench_name(task.instance_id)
-        return ("folders of one name", folder) if n_tasks[folder] > 1 else None
-
-    return problem
+def bench_problems(export: TaskExport) -> dict[str, Problem]:
+    """Return {name: problem} of the tasks whose folders would have one name: none of them is
+    exported."""
+    folders = {task.instance_id: bench_name(task.instance_id) for task in export.tasks}
+    counts = Counter(folders.values())
+    return {name: ("folders of one name", folder) for name, folder in folders.items()
+            if counts[folder] > 1}
 
 
 def bench_files(task: Task) -> Files:

@@ -1,5 +1,5 @@
-"""Tell what an answer knows that its conversation never showed: facts by program and, with --llm,
-meaning by a model.
+"""List what an answer knows that its conversation never showed: a program finds facts and, with
+--llm, a model judges the meaning.
 
   python -m codedata.leak FILE.jsonl                   # facts alone: no model, no network
   python -m codedata.leak FILE.jsonl --llm-base-url URL --model NAME   # ask a judge of each line
@@ -9,9 +9,9 @@ reads   FILE.jsonl   lines {id, messages, answer, pr}; pr as in commit/, or a ro
 prints  a line each  {id, leak, findings: [{quote, kind, why}],
                      facts: [{kind, text, start, end, source, why, certain}]}
 
-Without a judge a line leaks where a fact is certain, and `findings` are these. Lines that cannot be
-read, or judged, are named on stderr. Exit codes: 0 done, 1 some lines were broken, 2 usage. Nothing
-is kept: asking again is paid again.
+Without a judge, `findings` are the facts that are certain. A line with findings leaks. Lines that
+cannot be read or judged are named on stderr. Exit codes: 0 done, 1 some lines were broken, 2 usage.
+No reply is kept: each run pays for its requests.
 """
 from __future__ import annotations
 

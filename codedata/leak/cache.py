@@ -1,9 +1,9 @@
 """Get the leak verdicts on a duel's turns: ch.py asks for them, validate.py for the missing ones.
 
 ch.py stores its tries beside the answers, in _leaks/<stem>.json: {tries [{turn, defence, findings,
-verdicts}]}. The verdicts are made by codedata/leak/judge.py; without a leak judge in the settings,
-the certain facts of codedata/leak/facts.py bar a turn. A stored verdict is recognized by the digest
-of history, turn and pull request, and is reused instead of being paid for again.
+verdicts}]}. judge.py makes the verdicts; without a leak judge in the settings, the certain facts of
+facts.py bar a turn. A stored verdict is found by the digest of history, turn and pull request, and
+is not paid for again.
 """
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from codedata.store import Store, shards_of
 
 KEPT = "_leaks"            # the folder beside the answers
 CHALLENGER, KING = "challenger", "king"
-# stands in for a finding in final/, refined/ and defeat/; exports leave such a turn out
+# takes the place of findings in final/, refined/ and defeat/; exports leave such a turn out
 NO_VERDICT = {"judge": "", "kind": UNJUDGED, "text": "",
               "why": "no leak judge has seen this turn: run validate.py"}
 MAX_FINDINGS_CHARS = 300       # length limit of the findings in an error message

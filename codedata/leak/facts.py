@@ -1,9 +1,9 @@
 """List facts about a turn: texts shared with the pull request that the conversation has not shown.
 
-All facts come from comparing texts, never from interpreting a sentence: paths, names, literals,
-line numbers and code of the pull request, verbatim, and anchors, texts that an edit of the turn
-replaces or searches for. The leak judge gets the facts as hints; without a leak judge, `certain`
-ones reject a turn. Paraphrases are not detected.
+All facts come from comparing texts, never from interpreting a sentence. They are paths, names,
+literals, line numbers and code of the pull request, word for word, and anchors: texts that an edit
+of the turn replaces or searches for. The leak judge gets the facts as hints; without a leak judge,
+`certain` ones reject a turn. Paraphrases are not detected.
 """
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from itertools import islice
 from codedata.code.patches import Hunk, hunks_of
 from codedata.records import Commit, Fact, Message
 
+MAX_LINES = 20_000           # lines of a patch that are read
 MAX_FACTS = 40               # facts of one kind listed per turn
 MIN_CODE_CHARS = 12          # without whitespace: shorter lines occur in any code
 MIN_NEW_CODE_CHARS = 24      # applies to lines that the pull request adds
@@ -114,7 +115,8 @@ class Patch:
     """Index the hunks of a pull request's two patches."""
 
     def __init__(self, patch: str, test_patch: str, files: tuple[str, ...]):
-        self.hunks = [*hunks_of(patch, "patch"), *hunks_of(test_patch, "test_patch")]
+        self.hunks = [*hunks_of(patch, "patch", MAX_LINES),
+                      *hunks_of(test_patch, "test_patch", MAX_LINES)]
         sources = {hunk.path: hunk.source for hunk in reversed(self.hunks)}
         self.paths = dict.fromkeys(files, "files") | sources
         self.by_file = {path.rpartition("/")[2]: path for path in self.paths}

@@ -6,8 +6,8 @@ answer*/_leaks/ and score/ store a verdict as:
      hedged_claims, raw, usage {tokens_in, tokens_out, cost_usd}, seconds, settings}
 
 `of` is a digest of history, turn and pull request: a verdict on other texts does not count. If a
-reply does not fit the schema or quotes text absent from the turn, ask once more; then the item
-fails.
+reply does not fit the schema, or quotes a text that is not in the turn, the judge is asked once
+more; then the item fails.
 """
 from __future__ import annotations
 

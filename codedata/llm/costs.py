@@ -54,10 +54,10 @@ def costs_of(root: Path, within: str = "") -> list[Cost]:
     return list(costs.values())
 
 
-def spent(directory: Path, stage: str) -> str:
-    """Return the cost of a stage's calls in one directory as text; "" where there were none."""
+def cost_of_stage(directory: Path, stage: str) -> Cost:
+    """Return the cost of a stage's calls in one directory, to whatever model."""
     cost = Cost(stage, "")
     for call_stage, call in ledger_calls(directory):
         if call_stage == stage:
             cost.add(call)
-    return cost.said if cost.calls else ""
+    return cost

@@ -1,15 +1,15 @@
-"""Find functions that the same tests reach, and draw what is stripped together: the step
-`relationship` of nl2repo.py. Its record may be edited: `candidates` are what is tried.
+"""Find functions that the same tests reach, and draw candidates, functions to strip together: the
+step `relationship` of nl2repo.py. A person may edit `candidates` of its record.
 
-Tests and functions are a graph, whose communities (Louvain's) belong together. A function that more
-than half of the tests reach is in none.
+Communities are Louvain's, of the graph of tests and functions. A function that more than half of
+the tests reach is in none.
 """
 from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from functools import reduce
+from functools import partial, reduce
 from operator import or_
 
 from codedata.analysis.analyse import COVERAGE_FIELDS
@@ -27,48 +27,40 @@ MAX_SHARE = 0.5            # of the counted tests that a function of a community
 FIELDS = ("repo", "repo_name", "base_commit", "eligible", "left_out", "communities", "candidates")
 
 
-class Relater:
-    """Find the communities of repositories; make() is the item function."""
+def communities_stage(settings: Settings) -> Stage:
+    """Return the step."""
+    root, nl2repo = settings.root, settings.nl2repo
+    rules: Counter[str] = Counter()   # how many functions each has left out in this run
+    return Stage(
+        "nl2repo.relationship", make=partial(relate, settings, rules), title="nl2repo.communities",
+        finish=lambda: [f"      left out: {plural(n, 'function')}: {rule}"
+                        for rule, n in rules.most_common()],
+        identity={"seed": nl2repo.seed, "max_functions": nl2repo.max_functions,
+                  "max_candidates": nl2repo.max_candidates},
+        reads=Reads(Store(root, SourceCopy), ("base_commit", "files"), made_by="nl2repo.extract"),
+        joined=(Reads(Store(root, Coverage), COVERAGE_FIELDS, made_by="analyze.coverage",
+                      same="base_commit"),),
+        writes=Writes(Store(root, Communities), FIELDS),
+        cost_note="no calls: no model is asked", after="nl2repo.py --steps extract,coverage",
+        then="nl2repo.py --steps doc_part2,doc_part1,doc")
 
-    def __init__(self, settings: Settings):
-        self._root, self._settings = settings.root, settings.nl2repo
-        self._rules: Counter[str] = Counter()   # functions that this run has left out
 
-    def stage(self) -> Stage:
-        """Return the step."""
-        nl2repo = self._settings
-        return Stage(
-            "nl2repo.relationship", make=self.make, finish=self.finish,
-            title="nl2repo.communities",
-            identity={"seed": nl2repo.seed, "max_functions": nl2repo.max_functions,
-                      "max_candidates": nl2repo.max_candidates},
-            reads=Reads(Store(self._root, SourceCopy), ("base_commit", "files"),
-                        made_by="nl2repo.extract"),
-            joined=(Reads(Store(self._root, Coverage), COVERAGE_FIELDS,
-                          made_by="analyze.coverage", same="base_commit"),),
-            writes=Writes(Store(self._root, Communities), FIELDS),
-            cost_note="no calls: no model is asked", after="nl2repo.py --steps extract,coverage",
-            then="nl2repo.py --steps doc_part2,doc_part1,doc")
-
-    def make(self, copy: SourceCopy, coverage: Coverage) -> Communities:
-        """Return the communities of a repository. Raise Excluded where nothing can be stripped."""
-        name, nl2repo = copy.repo_name, self._settings
-        if coverage.contexts == "none":
-            raise Excluded(f"which test runs what is not known: {coverage.reason}.", name)
-        strippable = Strippable(sources_of(self._root, name), coverage)
-        left_out = {rule: sorted(ids) for rule, ids in sorted(strippable.left_out.items())}
-        self._rules.update({rule: len(ids) for rule, ids in left_out.items()})
-        if not strippable.ids:
-            raise Excluded(f"has no function that can be stripped: {_counts(left_out)}.", name)
-        found = communities(sets_of(strippable, coverage), nl2repo.max_functions, nl2repo.seed)
-        drawn = draw(strippable, found, nl2repo.max_candidates, nl2repo.seed)
-        return Communities(copy.repo, name, copy.base_commit, strippable.ids, left_out, found,
-                           drawn)
-
-    def finish(self) -> list[str]:
-        """Return lines for the terminal: how many functions each rule has left out."""
-        return [f"      left out: {plural(n, 'function')}: {rule}"
-                for rule, n in self._rules.most_common()]
+def relate(settings: Settings, rules: Counter[str], copy: SourceCopy,
+           coverage: Coverage) -> Communities:
+    """Return the communities of a repository; add to `rules` what each has left out. Raise Excluded
+    where nothing can be stripped."""
+    name, nl2repo = copy.repo_name, settings.nl2repo
+    if coverage.contexts == "none":
+        raise Excluded(f"which test runs what is not known: {coverage.reason}.", name)
+    strippable = Strippable(sources_of(settings.root, name), coverage)
+    left_out = {rule: sorted(ids) for rule, ids in sorted(strippable.left_out.items())}
+    rules.update({rule: len(ids) for rule, ids in left_out.items()})
+    if not strippable.ids:
+        raise Excluded(f"has no function that can be stripped: {_counts(left_out)}.", name)
+    groups = communities(sets_of(strippable, coverage), nl2repo.max_functions, nl2repo.seed)
+    candidates = draw(strippable, groups, nl2repo.max_candidates, nl2repo.seed)
+    return Communities(copy.repo, name, copy.base_commit, strippable.ids, left_out, groups,
+                       candidates)
 
 
 def _counts(left_out: Mapping[str, list[str]]) -> str:
@@ -77,12 +69,12 @@ def _counts(left_out: Mapping[str, list[str]]) -> str:
 
 # communities -------------------------------------------------------------------------------------
 
-Sets = Counter[tuple[str, ...]]   # of functions that a test reaches: how many tests do
+Sets = Counter[tuple[str, ...]]   # {the functions that a test reaches: number of such tests}
 
 
 def sets_of(strippable: Strippable, coverage: Coverage) -> Sets:
-    """Return the sets of functions that counted tests reach, of those that can be stripped and that
-    few enough tests reach."""
+    """Return the sets of functions that counted tests reach, of those that can be stripped and
+    that at most MAX_SHARE of the tests reach."""
     by_test = defaultdict(list)
     n_tests = reduce(or_, strippable.tests.values()).bit_count()
     for id in sorted(strippable.ids):
@@ -95,27 +87,27 @@ def sets_of(strippable: Strippable, coverage: Coverage) -> Sets:
 
 
 def communities(sets: Sets, max_functions: int, seed: int) -> list[list[str]]:
-    """Return the communities of functions, each sorted, those with the most functions first; equal
-    sets and seeds give equal ones. One that cannot be divided any more is cut into pieces."""
-    found = []
+    """Return the communities of functions, each sorted, the largest first; the same for equal sets
+    and seeds. One that is too large is divided again, or else cut into pieces."""
+    groups = []
     queue = [*_louvain(sets, seed)]
-    for some in queue:   # which grows
-        if len(some) <= max_functions:
-            found.append(some)
+    for group in queue:   # which grows
+        if len(group) <= max_functions:
+            groups.append(group)
             continue
-        parts = [*_louvain(_within(sets, {*some}), seed)]
+        parts = [*_louvain(_within(sets, {*group}), seed)]
         if len(parts) == 1:
-            parts = [some[i:i + max_functions] for i in range(0, len(some), max_functions)]
+            parts = [group[i:i + max_functions] for i in range(0, len(group), max_functions)]
         queue += parts
-    return sorted(found, key=lambda some: (-len(some), some))
+    return sorted(groups, key=lambda group: (-len(group), group))
 
 
 def _within(sets: Sets, ids: set[str]) -> Sets:
-    """Return the sets without functions outside of some."""
+    """Return the sets with these functions alone."""
     inner: Sets = Counter()
-    for some, n in sets.items():
-        if kept := tuple(id for id in some if id in ids):
-            inner[kept] += n
+    for functions, n in sets.items():
+        if inside := tuple(id for id in functions if id in ids):
+            inner[inside] += n
     return inner
 
 
@@ -123,34 +115,33 @@ def _louvain(sets: Sets, seed: int) -> Iterator[list[str]]:
     """Yield the communities that Louvain's method finds. Tests that reach the same functions are
     one node, whose edges weigh as much as there are tests."""
     import networkx
-    ids = sorted({id for some in sets for id in some})
+    ids = sorted({id for functions in sets for id in functions})
     nodes = {id: n for n, id in enumerate(ids)}   # numbers: the order of texts in a set varies
     graph = networkx.Graph()
     graph.add_nodes_from(nodes.values())
-    for k, (some, n) in enumerate(sorted(sets.items()), len(nodes)):
-        graph.add_weighted_edges_from((k, nodes[id], n) for id in some)
-    for found in networkx.community.louvain_communities(graph, seed=seed):
-        if members := [ids[node] for node in sorted(found) if node < len(ids)]:
-            yield members
+    for k, (functions, n) in enumerate(sorted(sets.items()), len(nodes)):
+        graph.add_weighted_edges_from((k, nodes[id], n) for id in functions)
+    for community in networkx.community.louvain_communities(graph, seed=seed):
+        if group := [ids[node] for node in sorted(community) if node < len(ids)]:
+            yield group
 
 
 # candidates --------------------------------------------------------------------------------------
 
-def draw(strippable: Strippable, found: Iterable[list[str]], max_candidates: int,
+def draw(strippable: Strippable, groups: Iterable[list[str]], max_candidates: int,
          seed: int) -> list[StripCandidate]:
-    """Return what is tried: all functions together, those of each module and of each community, and
-    as many single ones as fit, drawn over all ranks. Of equal sets the first is taken."""
+    """Return the candidates: all functions together, those of each module and of each community,
+    and as many single ones as fit, drawn at random. Of equal sets the first is taken."""
     by_module = defaultdict(list)
     for id in strippable.ids:
         by_module[strippable.entity(id).path].append(id)
-    several = [("package", strippable.ids), *(("module", ids) for ids in by_module.values()),
-               *(("community", ids) for ids in found)]
     ranked = sorted(strippable.ids, key=lambda id: (-strippable.tests[id].bit_count(), id))
-    order = [*several, *(("function", [id]) for id in random.Random(seed).sample(
-        ranked, len(ranked)))]
-    taken: dict[tuple[str, ...], StripCandidate] = {}
+    singles = random.Random(seed).sample(ranked, len(ranked))
+    order = [("package", strippable.ids), *(("module", ids) for ids in by_module.values()),
+             *(("community", ids) for ids in groups), *(("function", [id]) for id in singles)]
+    candidates: dict[tuple[str, ...], StripCandidate] = {}
     for kind, ids in order:
         key = tuple(sorted(ids))
-        if (len(ids) > 1 or kind == "function") and len(taken) < max_candidates:
-            taken.setdefault(key, {"kind": kind, "functions": [*key]})
-    return [*taken.values()]
+        if (len(ids) > 1 or kind == "function") and len(candidates) < max_candidates:
+            candidates.setdefault(key, {"kind": kind, "functions": [*key]})
+    return [*candidates.values()]

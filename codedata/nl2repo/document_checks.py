@@ -1,8 +1,7 @@
-"""Check documents by program: what they say of a signature and of exceptions, what their examples
-print, and that they show nothing of bodies and tests that a solver does not see anyway.
+"""Check documents by program: that signature and exceptions are those of the source, that examples
+print what is claimed, and that nothing is shown of hidden bodies and tests.
 
-Texts and syntax trees are compared. Whether a sentence is true, nobody looks: a wrong paraphrase is
-not found.
+Texts and syntax trees are compared. Not checked: whether a sentence is true.
 """
 from __future__ import annotations
 
@@ -52,15 +51,15 @@ PATH = re.compile(r"[\w./-]+(?:/|\.(?:py|md|rst|toml|cfg|ini|txt|json))")
 PLACE = re.compile(r"[\w/-]+(?:\.py)?")
 OPTIONAL = ("side_effects", "algorithm", "examples")
 SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
-# what a terminal obeys, and what hides or swallows the lines behind it where Markdown is shown
-ODD = re.compile(rf"(?im){CONTROL.pattern}|^ *(?:- )?(?:```|~~~)|<!--|<script")
+# control characters, and what hides the lines behind it where Markdown is rendered
+FORBIDDEN = re.compile(rf"(?im){CONTROL.pattern}|^ *(?:- )?(?:```|~~~)|<!--|<script")
 IMPORT = re.compile(r"^(?:from|import) .*", re.MULTILINE)
 
 
-# forms, and what is said of a signature ----------------------------------------------------------
+# forms, signatures, exceptions -------------------------------------------------------------------
 
 def form_findings(value, form, where: str = "content") -> list[str]:
-    """Return what is missing in content, or of another kind than its form says."""
+    """Return what content lacks of its form, or has of another type."""
     if isinstance(form, str):
         is_right = isinstance(value, str) or (value is None and "null" in form)
         return [] if is_right else [f"`{where}` is not {form}."]
@@ -75,43 +74,45 @@ def form_findings(value, form, where: str = "content") -> list[str]:
 
 
 def signature_findings(function: Function, content: dict) -> Iterator[str]:
-    """Yield where signature, parameters or annotation of the result are not those of the source."""
+    """Yield which of signature, parameters and annotation of the result differ from the source."""
     tree = python_tree(f"{content['signature'].strip().removesuffix(':')}: ...")
     heads = [head_of(one) if isinstance(one, Definition) else "other statements"
              for one in tree.body]
-    there = head_of(function.node)
-    if heads != [there]:
-        yield f"`signature` has {', '.join(heads) or 'nothing that can be read'}, not `{there}`."
-    if (stated := _rows(content["parameters"])) != (there := _rows(function.parameters)):
-        yield f"`parameters` are stated as {stated}, in the source they are {there}."
-    stated, there = _same(content["returns"]["annotation"]), _same(unparsed(function.node.returns))
-    if stated != there:
-        yield f"`returns` has the annotation {stated}, in the source it is {there}."
+    actual = head_of(function.node)
+    if heads != [actual]:
+        yield f"`signature` has {', '.join(heads) or 'nothing that can be read'}, not `{actual}`."
+    stated, actual = _in_words(content["parameters"]), _in_words(function.parameters)
+    if stated != actual:
+        yield f"`parameters` are stated as {stated}, in the source they are {actual}."
+    stated = _normalized(content["returns"]["annotation"])
+    actual = _normalized(unparsed(function.node.returns))
+    if stated != actual:
+        yield f"`returns` has the annotation {stated}, in the source it is {actual}."
 
 
-def _rows(parameters: Sequence[dict]) -> str:
-    """Return parameters in a sentence: name, annotation and default of each."""
-    return "; ".join(f"`{one['name'].lstrip('*')}` with annotation {_same(one['annotation'])}, "
-                     f"default {_same(one['default'])}" for one in parameters
-                     if one["name"] not in BOUND) or "none"
+def _in_words(parameters: Sequence[dict]) -> str:
+    """Return name, annotation and default of each parameter in one sentence."""
+    return "; ".join(f"`{one['name'].lstrip('*')}` with annotation "
+                     f"{_normalized(one['annotation'])}, default {_normalized(one['default'])}"
+                     for one in parameters if one["name"] not in BOUND) or "none"
 
 
-def _same(text: str | None) -> str:
-    """Return an expression in one spelling."""
+def _normalized(text: str | None) -> str:
+    """Return an expression in Python's own spelling."""
     return ast.unparse(python_tree(f"_ = {text or 'null'}")).removeprefix("_ = ") or text
 
 
 def raises_findings(function: Function, content: dict, outputs: Sequence[str]) -> list[str]:
-    """Return which exceptions are missing, and which nothing raises: neither the function nor what
-    it calls for sure nor an example, whose outputs are given. The docstring may name others."""
+    """Return which exceptions are missing, and which are stated though neither the function, nor
+    what it calls, nor its docstring, nor the `outputs` of its examples have them."""
     stated = dict.fromkeys(one["exception"].rpartition(".")[2] for one in content["raises"])
     lacking = {name for name, leaves in function.raised.items() if name and leaves} - {*stated}
     findings = [f"`raises` lacks `{name}`, which the function raises itself."
                 for name in sorted(lacking)]
     known = {"AssertionError", *WORD.findall("\n".join([function.docstring, *outputs]))}
     ids = [function.id]
-    for id in ids:   # it grows
-        if one := function.project.functions.get(id):   # a class is none
+    for id in ids:   # which grows
+        if one := function.project.functions.get(id):   # it may be a class
             known |= {*one.raised}
         ids += [one for one in function.project.callees.get(id, ()) if one not in ids]
     return findings if "" in known else findings + [
@@ -123,9 +124,9 @@ def raises_findings(function: Function, content: dict, outputs: Sequence[str]) -
 
 def run_examples(sandbox: Sandbox, examples: Sequence[dict], test_script: str,
                  seconds: float = EXAMPLE_S) -> list[list]:
-    """Return [what it printed, and what the second time] for each example, run in a sandbox by the
-    Python of a test script. None stands for too much, or more than `seconds`. Raise ItemFailed
-    where that cannot be had."""
+    """Run each example twice in a sandbox, by the Python of a test script; return [first output,
+    second output] of each. None stands for too much output, or more than `seconds`. Raise
+    ItemFailed where the outputs cannot be read."""
     codes = json.dumps([one["code"] for one in examples]).encode()
     sandbox.run(f"rm -rf {FOLDER}")   # an image may have answers of its own
     sandbox.put({"examples.json": codes}, FOLDER)
@@ -144,7 +145,7 @@ def run_examples(sandbox: Sandbox, examples: Sequence[dict], test_script: str,
 
 
 def example_findings(examples: Sequence[dict], answers: Sequence[list]) -> dict[int, str]:
-    """Return {index: what is wrong} of the examples that do not print what they say."""
+    """Return {index: finding} of the examples that do not print their `output`."""
     findings = {}
     for i, (example, (first, second)) in enumerate(zip(examples, answers, strict=True)):
         if first is None or second is None:
@@ -152,8 +153,8 @@ def example_findings(examples: Sequence[dict], answers: Sequence[list]) -> dict[
         elif first != second:
             findings[i] = f"`examples[{i}]` does not print the same each time."
         elif _lines(first) != _lines(example["output"]):
-            said = printable(storable(first.rstrip("\n")), 300)
-            findings[i] = f"`examples[{i}]` prints {said!r}, not what it says."
+            printed = printable(storable(first.rstrip("\n")), 300)
+            findings[i] = f"`examples[{i}]` prints {printed!r}, not what it says."
     return findings
 
 
@@ -165,30 +166,30 @@ def _lines(text: str) -> list[str]:
 
 @dataclass(frozen=True)
 class HiddenParts:
-    """Find in texts what a solver is not shown: the bodies of the functions that are stripped
-    somewhere, and tests, given by the names that runners have for them."""
+    """Find in texts what a solver is not shown: the bodies of the functions that some task strips,
+    and tests, which are given by their names in reports."""
 
     project: Codebase
     functions: frozenset[str]
     tests: frozenset[str]
-    paths: frozenset[str]   # of all of its files
+    paths: frozenset[str]   # of all files of the project
 
     @cached_property
     def bodies(self) -> dict[str, str]:
         """Return the bodies without their docstrings, by id."""
-        out = {}
-        for id in sorted(self.functions):
-            if function := self.project.functions.get(id):
-                lines = self.project.texts[function.path].split("\n")
-                first = function.body.body[0]
-                lines = lines[first.lineno - 1:function.node.end_lineno]
-                lines[0] = lines[0].encode()[first.col_offset:].decode()
-                out[id] = "\n".join(lines)
-        return out
+        bodies = {}
+        for id in sorted({*self.functions} & {*self.project.functions}):
+            function = self.project.functions[id]
+            first = function.body.body[0]
+            lines = self.project.texts[function.path].split("\n")
+            lines = lines[first.lineno - 1:function.node.end_lineno]
+            lines[0] = lines[0].encode()[first.col_offset:].decode()
+            bodies[id] = "\n".join(lines)
+        return bodies
 
     @cached_property
     def visible(self) -> str:
-        """Return what is left of the sources that are no tests, and README."""
+        """Return what a solver sees: README, and the sources but for tests and bodies."""
         texts = {path: text for path, text in self.project.texts.items()
                  if path not in self.project.tests}
         for id, body in self.bodies.items():
@@ -205,38 +206,36 @@ class HiddenParts:
 
     @cached_property
     def _test_names(self) -> set[str]:
-        """Return the names of tests and of their files that a solver sees nowhere. A plain word is
-        no name of a test alone."""
+        """Return the names of tests and of their files that are not visible; no plain words."""
         names = {test.rpartition("::")[2].partition("[")[0] for test in self.tests}
         return {name for name in names | self.project.tests
                 if not name.isalpha() and name not in self.visible}
 
     def findings(self, text: str) -> list[str]:
-        """Return what of bodies and tests stands in a text."""
-        named = self._test_names.intersection(PLACE.findall(text))
-        out = [f"It names the test `{name}`." for name in sorted(named)]
+        """Return what a text shows of bodies and tests."""
+        names = self._test_names.intersection(PLACE.findall(text))
+        findings = [f"It names the test `{name}`." for name in sorted(names)]
         text = squeezed(text)
-        pieces = {text[i:i + RUN] for i in range(len(text) - RUN + 1)}
+        runs = {text[i:i + RUN] for i in range(len(text) - RUN + 1)}
         for about, hidden in self._texts.items():
-            quoted = (piece for i in range(len(hidden) - RUN + 1)
-                      if (piece := hidden[i:i + RUN]) in pieces
-                      and piece.strip() not in self.visible)
-            if piece := next(quoted, ""):
-                out.append(f"It quotes {RUN} characters in a row of {about}: {piece!r}; say it in "
-                           "other words, or let an example print it if it is a message.")
-        return out
+            quotes = (run for i in range(len(hidden) - RUN + 1)
+                      if (run := hidden[i:i + RUN]) in runs and run.strip() not in self.visible)
+            if quote := next(quotes, ""):
+                findings.append(f"It quotes {RUN} characters in a row of {about}: {quote!r}; say "
+                                "it in other words, or let an example print it if it is a message.")
+        return findings
 
     @cached_property
     def _messages(self) -> list[str]:
-        """Return the long texts that stand in bodies, the longest first."""
+        """Return the long string constants of bodies, the longest first."""
         nodes = (node for id in self.bodies for node in ast.walk(self.project.function(id).body))
         texts = {squeezed(node.value) for node in nodes
                  if isinstance(node, ast.Constant) and isinstance(node.value, str)}
         return sorted((text for text in texts if len(text) >= RUN), key=len, reverse=True)
 
     def without_messages(self, text: str, outputs: Iterable[str]) -> str:
-        """Return a text without long texts of bodies that examples print: who calls a function is
-        shown them."""
+        """Return a text without the long string constants of bodies that examples print: callers of
+        a function see them."""
         text, printed = squeezed(text), squeezed("\n".join(outputs))
         for message in self._messages:
             if message in printed:
@@ -248,32 +247,31 @@ class HiddenParts:
         return grams(self.visible)
 
     def overlap(self, text: str, ids: Iterable[str]) -> float:
-        """Return the share of a body's 8-grams of tokens that a text has, of the body of which it
-        has most; those that stand in what is visible do not count."""
-        shown = grams(text)
+        """Return the largest share of a body's 8-grams of tokens that a text has; visible ones do
+        not count."""
+        found = grams(text)
         bodies = [grams(self.bodies.get(id, "")) - self._visible_grams for id in ids]
-        return max((round(len(body & shown) / len(body), 4) for body in bodies if body),
+        return max((round(len(body & found) / len(body), 4) for body in bodies if body),
                    default=0.0)
 
     @cached_property
     def _words(self) -> set[str]:
-        """Return the words of the sources and README, and the names that Python has."""
+        """Return the words of the sources and README, and Python's own names."""
         texts = [self.project.readme, *self.project.texts.values()]
         return {*dir(builtins), *keyword.kwlist, *sys.stdlib_module_names,
                 *WORD.findall("\n".join(texts))}
 
     def unknown(self, text: str) -> list[str]:
-        """Return the paths and names in backquotes that exist neither as files nor in their texts.
-        """
-        out = []
+        """Return a finding for each path and name in backquotes that the project does not have."""
+        findings = []
         for span in dict.fromkeys(SPAN.findall(text)):
             place = span.removeprefix("./").rstrip("/")
             if PATH.fullmatch(span):
                 if not any(path == place or path.startswith(f"{place}/") for path in self.paths):
-                    out.append(f"The path `{span}` does not exist.")
+                    findings.append(f"The path `{span}` does not exist.")
             elif NAME.fullmatch(span) and not self._words.issuperset(WORD.findall(span)):
-                out.append(f"The name `{span}` does not exist.")
-        return out
+                findings.append(f"The name `{span}` does not exist.")
+        return findings
 
 
 def squeezed(text: str) -> str:
@@ -312,44 +310,48 @@ class Checks:
         return document_text(self.hidden.project.name, self.subject, content)
 
     def overlap(self, content: dict) -> float:
-        """Return the share of 8-grams of the body, of a project's body that has most of them."""
+        """Return the share of a body's 8-grams that content has; of a project, the largest one."""
         return self.hidden.overlap(self._bare(content),
                                    [self.subject] if self.function else self.hidden.bodies)
 
     def _bare(self, content: dict) -> str:
-        """Return its text without what it may show: messages, and the signature."""
+        """Return the text of content without the signature and printed messages, which it may
+        have."""
         return self.hidden.without_messages(self.text({**content, "signature": ""}),
                                             [one["output"] for one in content["examples"]])
 
     def findings(self, content: dict, answers: Sequence[list]) -> list[str]:
-        """Return what is wrong with content, a sentence each. `answers` are what its examples
-        print."""
+        """Return what is wrong with content, a sentence each. `answers` are the outputs of its
+        examples."""
         wrong = example_findings(content["examples"], answers)
         findings = [*wrong.values()]
         if self.function:
-            shown = [one["output"] for i, one in enumerate(content["examples"]) if i not in wrong]
+            outputs = [one["output"] for one in _without(content["examples"], wrong)]
             findings += signature_findings(self.function, content)
-            findings += raises_findings(self.function, content, shown)
+            findings += raises_findings(self.function, content, outputs)
         prose = self.text({**content, "signature": "", "examples": []})
-        odd = ODD.search(prose) or CONTROL.search(self.text(content))
-        findings += [f"{odd[0]!r} stands in it: no control characters, and no code blocks or "
-                     "HTML in what is told in words."] if odd else []
-        return [*findings, *self.shown(content), *self.hidden.unknown(prose)]
+        if match := FORBIDDEN.search(prose) or CONTROL.search(self.text(content)):
+            findings.append(f"{match[0]!r} stands in it: no control characters, and no code blocks "
+                            "or HTML in what is told in words.")
+        return [*findings, *self.leaks(content), *self.hidden.unknown(prose)]
 
-    def shown(self, content: dict) -> list[str]:
+    def leaks(self, content: dict) -> list[str]:
         """Return what content shows of bodies and tests."""
         share = self.overlap(content)
-        told = f"{self._bare(content)}\n{content.get('signature', '')}"   # may have comments
-        return self.hidden.findings(told) + ([
+        text = f"{self._bare(content)}\n{content.get('signature', '')}"   # it may have comments
+        return self.hidden.findings(text) + ([
             f"It shares {share:.0%} of a body's runs of {GRAM} words and signs: tell it in words "
             "of your own."] if share > self.max_overlap else [])
 
     def tidied(self, content: dict, answers: Sequence[list]) -> dict:
-        """Return content of the template without examples that do not print what they say, and
-        without any optional part where it shows too much."""
+        """Return content without examples that do not print their output; where it still leaks,
+        without all optional parts."""
         wrong = example_findings(content["examples"], answers)
-        content = {**content, "examples": [one for i, one in enumerate(content["examples"])
-                                           if i not in wrong]}
-        if self.shown(content):
+        content = {**content, "examples": _without(content["examples"], wrong)}
+        if self.leaks(content):
             content |= {key: [] for key in OPTIONAL if key in content}
         return content
+
+
+def _without(examples: Sequence[dict], wrong: dict[int, str]) -> list[dict]:
+    return [one for i, one in enumerate(examples) if i not in wrong]

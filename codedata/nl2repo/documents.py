@@ -1,8 +1,8 @@
 """Write the content of documents without a model, and print content as Markdown.
 
-What a function does is told from its signature, its docstring, its syntax tree and the call graph,
-never by a line of its body. Nothing of a project is run here. It is not guaranteed that these facts
-suffice to write the body again.
+A function is described by its signature, its docstring, its syntax tree and the call graph, never
+by a line of its body. Nothing of the project is run. Not promised: that this suffices to write the
+body again.
 """
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from codedata.errors import Excluded, Trouble
 from codedata.nl2repo.sources import text_in
 from codedata.nl2repo.strip import python_tree
 from codedata.records import Analysis, Object, RepoMeta, storable
+from codedata.texts import toml_of
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef
 INNER = Definition | ast.ClassDef
@@ -32,35 +33,25 @@ MAX_PURPOSE = 3_000        # characters that are taken from a docstring
 MAX_EXAMPLES, MAX_EXAMPLE = 6, 2_000   # of a document, and characters of one
 WORD = re.compile(r"\w+")
 FENCE = re.compile(r"^[ \t]*(?:```|~~~).*", re.MULTILINE)
-DEEDS = {"loops": {ast.For, ast.AsyncFor, ast.While, ast.comprehension},
-         "yields": {ast.Yield, ast.YieldFrom}, "awaits": {ast.Await, ast.AsyncFor, ast.AsyncWith},
-         "defines functions or classes inside": {*INNER.__args__}}
-TEXT, MAYBE = "a text", "a text or null"
-EXAMPLES = [{"code": TEXT, "output": TEXT}]
-# what content holds, in the order of print; a list holds what its one entry says
-FUNCTION: dict = {
-    "signature": TEXT, "purpose": TEXT,
-    "parameters": [{"name": TEXT, "annotation": MAYBE, "default": MAYBE, "text": TEXT}],
-    "returns": {"annotation": MAYBE, "text": TEXT}, "raises": [{"exception": TEXT, "when": TEXT}],
-    "side_effects": [TEXT], "algorithm": [TEXT], "examples": EXAMPLES}
-PROJECT: dict = {
-    "summary": TEXT, "layout": [{"path": TEXT, "text": TEXT}],
-    "concepts": [{"name": TEXT, "path": TEXT, "text": TEXT}], "data_flow": [TEXT],
-    "dependencies": [TEXT], "conventions": [TEXT], "tests": [TEXT], "examples": EXAMPLES}
-PUBLIC = {"signature": TEXT, "text": TEXT}   # of a name, in the list that a program adds
+STATEMENTS = {"loops": {ast.For, ast.AsyncFor, ast.While, ast.comprehension},
+              "yields": {ast.Yield, ast.YieldFrom},
+              "awaits": {ast.Await, ast.AsyncFor, ast.AsyncWith},
+              "defines functions or classes inside": {*INNER.__args__}}
+FORMS = toml_of(__package__, "forms.toml")   # of content, in the order of Markdown
+FUNCTION, PROJECT, PUBLIC = FORMS["function"], FORMS["project"], FORMS["public"]
 
 
 # sources -----------------------------------------------------------------------------------------
 
 @dataclass(frozen=True)
 class Codebase:
-    """Hold the Python sources of a project, and which function calls which for sure."""
+    """Hold the Python sources of a project, and its resolved calls."""
 
     name: str
     texts: dict[str, str]           # by path
     tests: set[str]                 # paths of those that are tests
     entities: dict[str, Object]     # by id, as analysis/ has them
-    callees: dict[str, list[str]]   # ids by id; a test may hand over functions of its own: none
+    callees: dict[str, list[str]]   # ids by id of the caller; functions of tests do not count
     readme: str
 
     @classmethod
@@ -71,8 +62,8 @@ class Codebase:
         entities = {one["id"]: one for one in analysis.entities}
         callees: dict[str, list[str]] = {}
         for edge in analysis.edges:
-            is_sure = edge["certainty"] == "resolved" and edge["kind"] != "ref"
-            if is_sure and edge["callee"].partition("::")[0] not in tests:
+            is_call = edge["certainty"] == "resolved" and edge["kind"] != "ref"
+            if is_call and edge["callee"].partition("::")[0] not in tests:
                 callees.setdefault(edge["caller"], []).append(edge["callee"])
         readme = text_in(folder, "README.md") or text_in(folder, "README.rst")
         texts = {file.path: file.text.decode(errors="replace") for file in files}
@@ -86,7 +77,7 @@ class Codebase:
 
     @cached_property
     def readme_examples(self) -> list[dict]:
-        """Return the sessions of README, each fenced block by itself."""
+        """Return the doctest sessions of the README; each fenced block is one of its own."""
         return _split(FENCE.sub("\n.\n", self.readme))[1]
 
     @cached_property
@@ -100,8 +91,8 @@ class Codebase:
 
     @cached_property
     def names(self) -> dict[str, dict[str, dict]]:
-        """Return {path: {name: its entry in the list of public names}} of what modules define, or
-        import relatively; classes with their attributes."""
+        """Return {path: {name: {signature, text}}} of what modules define or import relatively,
+        and of the attributes of classes."""
         return {path: _names(tree, "") for path, tree in self.modules.items()}
 
     def module_name(self, path: str) -> str:
@@ -121,46 +112,44 @@ class Codebase:
 
 
 def own_nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes below one in their order, without what is in functions and classes there."""
-    left = [*ast.iter_child_nodes(node)][::-1]
-    while left:
-        one = left.pop()
-        yield one
-        if not isinstance(one, INNER):
-            left += [*ast.iter_child_nodes(one)][::-1]
+    """Yield the nodes below a node in source order, but not those inside inner functions and
+    classes."""
+    for child in ast.iter_child_nodes(node):
+        yield child
+        if not isinstance(child, INNER):
+            yield from own_nodes(child)
 
 
 def _names(tree: ast.AST, prefix: str) -> dict[str, dict]:
-    """Return the names that a module or class binds, with what is in its classes."""
-    found = {f"{prefix}{name}": {"signature": f"{prefix}{name}", "text": ""}
+    """Return {name: {signature, text}} of what a module or class binds, and what its classes do."""
+    names = {f"{prefix}{name}": {"signature": f"{prefix}{name}", "text": ""}
              for name in bound_names(tree, only_relative=True)}
     for one in own_nodes(tree):
         if isinstance(one, INNER):
             name = f"{prefix}{one.name}"
             head = head_of(one, name=name).removeprefix("def ")
-            found[name] = {"signature": head, "text": first_line(ast.get_docstring(one))}
+            names[name] = {"signature": head, "text": first_line(ast.get_docstring(one))}
         if isinstance(one, ast.ClassDef):
-            found |= _names(one, f"{name}.")
-    return found
+            names |= _names(one, f"{name}.")
+    return names
 
 
 def bound_names(tree: ast.AST, only_relative: bool = False) -> set[str]:
-    """Return the names that statements bind, imports too, or only relative ones; and of a class the
-    attributes that methods set on self."""
-    found = set()
+    """Return the names that statements bind: by imports, or `only_relative` ones, too; of a class
+    also the attributes that methods set on self."""
+    names = set()
     for node in own_nodes(tree):
         if isinstance(node, INNER):
-            found.add(node.name)
+            names.add(node.name)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            found.add(node.id)
+            names.add(node.id)
         elif isinstance(node, ast.Import | ast.ImportFrom) and (
                 getattr(node, "level", 0) or not only_relative):
-            found |= {one.asname or one.name.partition(".")[0] for one in node.names}
-    for node in ast.walk(tree) if isinstance(tree, ast.ClassDef) else ():
-        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and (
-                getattr(node.value, "id", "") == "self"):
-            found.add(node.attr)
-    return found - {"*"}
+            names |= {one.asname or one.name.partition(".")[0] for one in node.names}
+    if isinstance(tree, ast.ClassDef):
+        names |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)
+                  and isinstance(node.ctx, ast.Store) and getattr(node.value, "id", "") == "self"}
+    return names - {"*"}
 
 
 def first_line(text: str | None) -> str:
@@ -210,7 +199,7 @@ class Function:
 
     @cached_property
     def callees(self) -> list[str]:
-        """Return the names of what it calls for sure, in the order in which they appear."""
+        """Return the names of the functions that it calls, in the order in which they appear."""
         words = WORD.findall(ast.unparse(self.body))
         names = {}
         for id in self.project.callees.get(self.id, ()):
@@ -221,8 +210,8 @@ class Function:
 
     @cached_property
     def raised(self) -> dict[str, bool]:
-        """Return {exception: whether it leaves the function for sure} of its raise statements; ""
-        stands for those that cannot be told."""
+        """Return {exception: whether no handler of the function may catch it} of its raise
+        statements; "" stands for exceptions of unknown classes."""
         tried = {one for block in self.nodes if isinstance(block, ast.Try) and block.handlers
                  for one in own_nodes(ast.Module(block.body, []))}
         raises = [one for one in self.nodes if isinstance(one, ast.Raise)]
@@ -231,37 +220,37 @@ class Function:
 
 
 def _exception(node: ast.expr | None) -> str:
-    """Return the name of an exception's class; "" for what is none, such as a variable."""
+    """Return the name of an exception's class; "" for something else, such as a variable."""
     node = getattr(node, "func", node)
     name = getattr(node, "id", "") or getattr(node, "attr", "")
     return name if name[:1].isupper() else ""
 
 
 def head_of(node: ast.AST, decorators: Iterable[ast.expr] = (), name: str = "") -> str:
-    """Return a signature in one spelling, perhaps with another name."""
+    """Return the normalised signature of a definition, with another `name` if one is given."""
     bare = copy(node)
     bare.name, bare.body, bare.decorator_list = name or node.name, [ast.Pass()], [*decorators]
     return ast.unparse(bare).removesuffix(":\n    pass")
 
 
 def unparsed(node: ast.AST | None) -> str | None:
-    """Return the source of a node in one spelling."""
-    return None if node is None else ast.unparse(node)
+    """Return the normalised source of a node."""
+    return node and ast.unparse(node)
 
 
 # its content -------------------------------------------------------------------------------------
 
 def function_content(function: Function) -> dict:
-    """Return the content of a function's document. Its examples are those that the docstring and
-    README have: whether they print what they say is not looked at."""
+    """Return the content of a function's document. Its examples are those of the docstring and of
+    README; they are not run here."""
     prose, examples = _split(function.docstring)
-    said = _described(prose)
-    texts = {one.arg_name.lstrip("*"): one.description for one in said.params}
-    when = {(one.type_name or "").rpartition(".")[2]: one.description for one in said.raises}
+    parsed = _parse_docstring(prose)
+    texts = {one.arg_name.lstrip("*"): one.description for one in parsed.params}
+    when = {(one.type_name or "").rpartition(".")[2]: one.description for one in parsed.raises}
     module = function.project.module_name(function.path)
     examples += [one for one in function.project.readme_examples
                  if function.node.name in WORD.findall(one["code"])]
-    purpose = (said.description or "").strip() or (
+    purpose = (parsed.description or "").strip() or (
         f"A {function.kind} in `{module}`, without a docstring.")
     return storable({
         "signature": head_of(function.node, function.node.decorator_list),
@@ -269,15 +258,15 @@ def function_content(function: Function) -> dict:
         "parameters": [{**one, "text": first_line(texts.get(one["name"].lstrip("*")))}
                        for one in function.parameters],
         "returns": {"annotation": unparsed(function.node.returns),
-                    "text": first_line(said.returns and said.returns.description)},
+                    "text": first_line(parsed.returns and parsed.returns.description)},
         "raises": [{"exception": one, "when": first_line(when.get(one))}
                    for one, leaves in function.raised.items() if one and leaves],
         "side_effects": _side_effects(function), "algorithm": _algorithm(function),
         "examples": _self_contained(examples, function)})
 
 
-def _described(prose: str):
-    """Return what a docstring says, by docstring-parser. Raise Trouble where that is missing."""
+def _parse_docstring(prose: str):
+    """Return a docstring as docstring-parser reads it. Raise Trouble where that is missing."""
     try:
         import docstring_parser
     except ImportError as e:
@@ -291,15 +280,15 @@ def _described(prose: str):
 def _algorithm(function: Function) -> list[str]:
     """Return which functions of the project a body calls, and what kinds of statements it has."""
     kinds = {*map(type, function.nodes)}
-    deeds = [deed for deed, of in DEEDS.items() if kinds & of]
+    verbs = [verb for verb, nodes in STATEMENTS.items() if kinds & nodes]
     if function.id in function.project.callees.get(function.id, ()):
-        deeds.append("calls itself")
-    said = [f"It calls, in this order: {_listed(function.callees)}."] if function.callees else []
-    return said + ([f"It {', '.join(deeds)}."] if deeds else [])
+        verbs.append("calls itself")
+    calls = [f"It calls, in this order: {_listed(function.callees)}."] if function.callees else []
+    return calls + ([f"It {', '.join(verbs)}."] if verbs else [])
 
 
 def _side_effects(function: Function) -> list[str]:
-    """Return what a body changes of its parameters, and outside of itself."""
+    """Return what a body changes outside of its own variables: parameters, globals."""
     outer = {name for one in function.nodes if isinstance(one, ast.Global | ast.Nonlocal)
              for name in one.names}
     own = bound_names(function.body) - outer
@@ -318,10 +307,11 @@ def _listed(names: Iterable[str]) -> str:
 # examples ----------------------------------------------------------------------------------------
 
 def _split(text: str) -> tuple[str, list[dict]]:
-    """Return (the prose of a text, its doctest sessions as examples)."""
+    """Return (the prose of a text, its doctest sessions as examples). Where doctest refuses a
+    session, all of the text is prose."""
     try:
         parts = doctest.DocTestParser().parse(text.expandtabs())
-    except ValueError:   # what it takes for a session is none
+    except ValueError:
         return text, []
     examples: list[dict] = [{"code": "", "output": ""}]
     for part in parts:
@@ -335,8 +325,8 @@ def _split(text: str) -> tuple[str, list[dict]]:
 
 
 def _self_contained(examples: list[dict], function: Function) -> list[dict]:
-    """Return examples with what they need before them: imports from the function's module, and
-    statements of earlier ones where those bind what they use."""
+    """Return examples that run alone: after imports from the function's module, and after the
+    statements of earlier examples where those bind names that they use."""
     module = function.project.module_name(function.path)
     bound = bound_names(function.project.modules[function.path])
     out, before = [], ""
@@ -373,20 +363,20 @@ def project_content(project: Codebase, meta: RepoMeta) -> dict:
 
 
 def public_api(project: Codebase, needed: set[str]) -> list[dict]:
-    """Return the names of each module with their signatures. Private ones are listed where they are
-    `needed`."""
-    found = {path: [row for name, row in sorted(rows.items()) if all(
+    """Return the names of each module with their signatures, private ones where they are `needed`.
+    """
+    public = {path: [row for name, row in sorted(rows.items()) if all(
         part[:1] != "_" or part in needed or part[:2] == part[-2:] == "__"
         for part in name.split("."))] for path, rows in project.names.items()}
     return storable([{"module": project.module_name(path), "path": path, "names": names}
-                     for path, names in found.items() if names])
+                     for path, names in public.items() if names])
 
 
 # Markdown ----------------------------------------------------------------------------------------
 
 def document_text(project: str, subject: str, content: dict) -> str:
-    """Return the Markdown of a function's document, `subject` being its id, or of a project's, ""
-    then; `api` of that content are its public names."""
+    """Return the Markdown of a document: of the function whose id `subject` is, or of the project
+    where that is "". A project's content has its public names under `api`."""
     path, _, name = subject.partition("::")
     parts = [f"## `{name}` in `{path}`" if subject else f"# {project}"]
     parts += [_section(key, content[key], shape)
@@ -398,12 +388,12 @@ def document_text(project: str, subject: str, content: dict) -> str:
 
 
 def _section(key: str, value, shape) -> str:
-    """Return a field of content, "" for an empty one."""
+    """Return the Markdown of a field of content, "" of an empty one."""
     if key == "signature":
         return value and _fenced(value, "python")
-    if shape == TEXT:
+    if isinstance(shape, str):
         return value
-    if shape is EXAMPLES:
+    if key == "examples":
         return "\n\n".join(f"**Example**\n\n{_fenced(one['code'], 'python')}\n\nprints\n\n"
                            f"{_fenced(one['output'], 'text')}" for one in value)
     rows, entry = (value, shape[0]) if isinstance(shape, list) else ([value], shape)
@@ -412,7 +402,7 @@ def _section(key: str, value, shape) -> str:
 
 
 def _items(entries: Iterable, shape) -> str:
-    """Return a line for each entry: the first of its fields, others in brackets, the last one."""
+    """Return a line for each entry: its first field, those between in brackets, and its last."""
     lines = []
     for entry in entries:
         if isinstance(entry, dict):
@@ -431,4 +421,6 @@ def _fenced(text: str, language: str) -> str:
 
 def _code(text: str | None) -> str:
     """Return a text as code in a line, "" for none."""
-    return f"`` {text} ``" if "`" in (text or "") else f"`{text}`" if text else ""
+    if not text:
+        return ""
+    return f"`` {text} ``" if "`" in text else f"`{text}`"

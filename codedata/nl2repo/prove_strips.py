@@ -8,7 +8,6 @@ import time
 from dataclasses import replace
 
 from codedata.analysis.analyse import COVERAGE_FIELDS
-from codedata.analysis.measure import JUDGED_BY
 from codedata.code.entities import is_test_file
 from codedata.errors import Excluded
 from codedata.nl2repo.screen_strips import ALL, id_of, strip_patches
@@ -30,7 +29,7 @@ from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Derived, Store, all_readable, digest
 from codedata.suites.contexts import LANGUAGE
-from codedata.suites.environments import labelled
+from codedata.suites.environments import JUDGED_BY, labelled
 from codedata.suites.test_results import place_of
 from codedata.tasks.first_run import ScreeningRules
 from codedata.tasks.folder import PROVEN_FIELDS, with_about

@@ -1,5 +1,5 @@
-"""Find which names of a project its graded tests touch: what they import, and the attributes in
-lines that they ran. Names that only a program makes at run time are not found."""
+"""Find which names of a project its graded tests use: what they import, and the attributes in lines
+that they ran. Not found: names that are made while a test runs."""
 from __future__ import annotations
 
 import ast
@@ -17,22 +17,22 @@ OF_THE_LANGUAGE = re.compile(r"__\w+__")
 
 def names_by_patch(tests: Mapping[str, Iterable[str]], project: Codebase,
                    coverage: Coverage) -> dict[str, list[str]]:
-    """Return {id of a patch: names that the tests touch which it makes fail}, sorted. A name counts
-    where a source that is no test defines it, a private one, too."""
+    """Return {id of a patch: the names that its FAIL_TO_PASS use}, sorted; `tests` are these by id.
+    A name counts, private or not, if a source that is no test defines it."""
     defined = {name.rpartition(".")[2] for names in project.names.values() for name in names}
     lines = {test["name"]: masks for test, masks in
              zip(coverage.tests, lines_by_test(coverage), strict=True)}
     outside = masks_of(coverage.import_lines)
-    touched = {path: [*_touched(project.texts[path])] for path in project.tests}
+    uses = {path: [*_uses_in(project.texts[path])] for path in project.tests}
     return {id: sorted(
         name for name in defined & {
             name for test in failing for path, mask in lines.get(restored_name(test), {}).items()
-            for line_mask, name in touched.get(path, ())
+            for line_mask, name in uses.get(path, ())
             if line_mask & (mask | outside.get(path, 0))}
         if not OF_THE_LANGUAGE.fullmatch(name)) for id, failing in tests.items()}
 
 
-def _touched(text: str) -> Iterator[tuple[int, str]]:
+def _uses_in(text: str) -> Iterator[tuple[int, str]]:
     """Yield (mask of its lines, name) of what a source imports, and of its attributes."""
     for one in ast.walk(python_tree(text)):
         if isinstance(one, ast.ImportFrom):
@@ -42,6 +42,6 @@ def _touched(text: str) -> Iterator[tuple[int, str]]:
 
 
 def missing(names: Iterable[str], text: str) -> list[str]:
-    """Return the names that do not stand in a text as words."""
+    """Return the names that a text does not have as words."""
     words = {*WORD.findall(text)}
     return [name for name in names if name not in words]

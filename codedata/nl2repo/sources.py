@@ -1,5 +1,5 @@
 """Copy a repository's source out of its image, and describe it: the steps `extract` and `meta` of
-nl2repo.py. Later steps read the copy, which is a cache: what is lost is fetched again."""
+nl2repo.py. Later steps read the copy, which is made again where it is lost."""
 from __future__ import annotations
 
 import re
@@ -12,10 +12,10 @@ from configparser import ConfigParser
 from configparser import Error as ConfigError
 from contextlib import suppress
 from email.parser import HeaderParser
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from codedata.analysis.analyse import is_counted
-from codedata.analysis.measure import JUDGED_BY
 from codedata.bounded import inside, read_bounded, resolved_in
 from codedata.code.entities import (
     SourceFile,
@@ -34,7 +34,7 @@ from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Derived, Store, digest
 from codedata.suites.contexts import LANGUAGE, copy_source
-from codedata.suites.environments import labelled, open_environment
+from codedata.suites.environments import JUDGED_BY, labelled, open_environment
 from codedata.texts import toml_of, tomllib
 
 MAX_TEXT = 200_000         # bytes of a project file, a licence or a README
@@ -45,47 +45,42 @@ AGAIN = "Run: python nl2repo.py --steps extract --force --only {}"
 
 # the copy ----------------------------------------------------------------------------------------
 
-class Extractor:
-    """Copy the sources of environments; make() is the item function."""
+def extract_stage(settings: Settings, host: SandboxFactory, environments: Derived) -> Stage:
+    """Return the step that copies sources. A copy whose folder is gone counts as failed, and is
+    made again."""
+    root = settings.root
+    return Stage(
+        "nl2repo.extract", make=partial(extract, root, host),
+        reads=Reads(environments, JUDGED_BY[:4], made_by="env_setup"),
+        writes=Writes(Store(root, SourceCopy), tuple(SourceCopy.__dataclass_fields__),
+                      fault=lambda copy: "" if folder_of(root, copy.repo_name).is_dir()
+                      else "its folder is gone"),
+        finish=lambda: [f"      left out: {name}: {why}"
+                        for name, why in getattr(environments, "left_out", {}).items()],
+        cost_note="no calls: no model is asked",
+        after="env_setup.py", then="nl2repo.py --steps coverage")
 
-    def __init__(self, settings: Settings, host: SandboxFactory):
-        self._root, self._host = settings.root, host
 
-    def stage(self, environments: Derived) -> Stage:
-        """Return the step. A copy whose folder is gone counts as failed, and is made again."""
-        return Stage(
-            "nl2repo.extract", make=self.make,
-            reads=Reads(environments, JUDGED_BY[:4], made_by="env_setup"),
-            writes=Writes(Store(self._root, SourceCopy), tuple(SourceCopy.__dataclass_fields__),
-                          fault=self._fault),
-            finish=lambda: [f"      left out: {name}: {why}"
-                            for name, why in getattr(environments, "left_out", {}).items()],
-            cost_note="no calls: no model is asked",
-            after="env_setup.py", then="nl2repo.py --steps coverage")
-
-    def make(self, environment: Environment) -> SourceCopy:
-        """Return what a repository's copy holds. Raise Excluded where it has no Python."""
-        name, started = environment.repo_name, time.monotonic()
-        place = folder_of(self._root, name)
-        built = inside(place.parent, NEW, name)
-        shutil.rmtree(built, ignore_errors=True)
-        built.mkdir(parents=True)
-        with (labelled(self._host, name, "nl2repo") as label,
-              open_environment(environment, self._host, label) as sandbox):
-            copy_source(sandbox, built)
-        sources = read_sources(built)
-        if not any(file.language == LANGUAGE for file in sources.files):
-            raise Excluded("has no Python, the only language of which bodies are stripped.", name)
-        read = {file.path: digest(file.text.hex()) for file in sources.files}
-        others = sorted(path.relative_to(built).as_posix() for path in built.rglob("*")
-                        if path.is_file() and not path.is_symlink())
-        Folder.put(place, built)
-        return SourceCopy(environment.repo, name, environment.base_commit, read, sources.faults,
-                          [path for path in others if path not in read],
-                          round(time.monotonic() - started, 1))
-
-    def _fault(self, copy: SourceCopy) -> str:
-        return "" if folder_of(self._root, copy.repo_name).is_dir() else "its folder is gone"
+def extract(root: Path, host: SandboxFactory, environment: Environment) -> SourceCopy:
+    """Copy a repository's source out of its image. Raise Excluded where it has no Python."""
+    name, started = environment.repo_name, time.monotonic()
+    place = folder_of(root, name)
+    built = inside(place.parent, NEW, name)
+    shutil.rmtree(built, ignore_errors=True)
+    built.mkdir(parents=True)
+    with (labelled(host, name, "nl2repo") as label,
+          open_environment(environment, host, label) as sandbox):
+        copy_source(sandbox, built)
+    sources = read_sources(built)
+    if not any(file.language == LANGUAGE for file in sources.files):
+        raise Excluded("has no Python, the only language of which bodies are stripped.", name)
+    read = {file.path: digest(file.text.hex()) for file in sources.files}
+    others = sorted(path.relative_to(built).as_posix() for path in built.rglob("*")
+                    if path.is_file() and not path.is_symlink())
+    Folder.put(place, built)
+    return SourceCopy(environment.repo, name, environment.base_commit, read, sources.faults,
+                      [path for path in others if path not in read],
+                      round(time.monotonic() - started, 1))
 
 
 def folder_of(root: Path, repo_name: str) -> Path:
@@ -102,52 +97,44 @@ def sources_of(root: Path, repo_name: str) -> Sources:
 
 
 def text_in(folder: Path, path: str) -> str:
-    """Return the text of a file below a folder; "" of one that is not there, leads out, or is too
-    large."""
+    """Return the text of a file in a folder; "" where it is missing, a link out, or too large."""
     with suppress(OSError, RuntimeError):
         return read_bounded(resolved_in(folder, folder / path), MAX_TEXT).decode(errors="replace")
     return ""
 
 
-# what it is --------------------------------------------------------------------------------------
+# the description ---------------------------------------------------------------------------------
 
-class Describer:
-    """Describe repositories; make() is the item function."""
+def meta_stage(root: Path) -> Stage:
+    """Return the step that describes repositories."""
+    return Stage(
+        "nl2repo.meta", make=partial(describe, root),
+        reads=Reads(Store(root, SourceCopy), ("base_commit", "files"), made_by="nl2repo.extract"),
+        joined=(Reads(Store(root, Coverage), ("tests",), made_by="analyze.coverage",
+                      same="base_commit"),),
+        writes=Writes(Store(root, RepoMeta), tuple(RepoMeta.__dataclass_fields__),
+                      optional=("licence",)),
+        cost_note="no calls: no model is asked",
+        after="nl2repo.py --steps coverage", then="nl2repo.py --steps relationship")
 
-    def __init__(self, settings: Settings):
-        self._root = settings.root
 
-    def stage(self) -> Stage:
-        """Return the step."""
-        return Stage(
-            "nl2repo.meta", make=self.make,
-            reads=Reads(Store(self._root, SourceCopy), ("base_commit", "files"),
-                        made_by="nl2repo.extract"),
-            joined=(Reads(Store(self._root, Coverage), ("tests",), made_by="analyze.coverage",
-                          same="base_commit"),),
-            writes=Writes(Store(self._root, RepoMeta), tuple(RepoMeta.__dataclass_fields__),
-                          optional=("licence",)),
-            cost_note="no calls: no model is asked",
-            after="nl2repo.py --steps coverage", then="nl2repo.py --steps relationship")
-
-    def make(self, copy: SourceCopy, coverage: Coverage) -> RepoMeta:
-        """Return what a repository is."""
-        name, folder = copy.repo_name, folder_of(self._root, copy.repo_name)
-        sources = sources_of(self._root, name)
-        project = project_of(folder)
-        files = [{"path": file.path, "language": file.language, "is_test": file.is_test,
-                  "lines": len(file.text.splitlines())} for file in sources.files]
-        return RepoMeta(
-            copy.repo, name, copy.base_commit, licence_of(folder, project), project["summary"],
-            project["dependencies"], foreign_imports(sources.files), files,
-            sum(file["lines"] for file in files if not file["is_test"]),
-            entities_by_kind(sources),
-            [test["name"] for test in coverage.tests if is_counted(test)],
-            [test["name"] for test in coverage.tests if test["flaky"]])
+def describe(root: Path, copy: SourceCopy, coverage: Coverage) -> RepoMeta:
+    """Return the description of a repository."""
+    name, folder = copy.repo_name, folder_of(root, copy.repo_name)
+    sources = sources_of(root, name)
+    project = project_of(folder)
+    files = [{"path": file.path, "language": file.language, "is_test": file.is_test,
+              "lines": len(file.text.splitlines())} for file in sources.files]
+    return RepoMeta(
+        copy.repo, name, copy.base_commit, licence_of(folder, project), project["summary"],
+        project["dependencies"], foreign_imports(sources.files), files,
+        sum(file["lines"] for file in files if not file["is_test"]), entities_by_kind(sources),
+        [test["name"] for test in coverage.tests if is_counted(test)],
+        [test["name"] for test in coverage.tests if test["flaky"]])
 
 
 def entities_by_kind(sources: Sources) -> dict[str, int]:
-    """Return how many entities of each kind the files have that are no tests."""
+    """Return the number of entities of each kind, without those of tests."""
     entities = all_entities(sources)[0]
     return dict(sorted(Counter(one.kind for file in sources.files if not file.is_test
                                for one in entities[file.path]).items()))
@@ -155,7 +142,7 @@ def entities_by_kind(sources: Sources) -> dict[str, int]:
 
 def project_of(folder: Path) -> dict:
     """Return {summary, dependencies, licence, classifiers} as the project files in a folder declare
-    them; what cannot be read counts as not there."""
+    them; a file that cannot be read counts as missing."""
     toml, cfg = _pyproject(folder), _setup_cfg(folder)
     info = HeaderParser().parsestr(text_in(folder, "PKG-INFO"), headersonly=True)
     licence = toml.get("license") or info.get("License-Expression") or cfg.get("license") or ""
@@ -184,10 +171,10 @@ def _pyproject(folder: Path) -> dict:
 def _setup_cfg(folder: Path) -> dict[str, str]:
     """Return the keys of [metadata] and [options] of setup.cfg."""
     config = ConfigParser(interpolation=None)
+    config.read_dict({"metadata": {}, "options": {}})
     with suppress(ConfigError):
         config.read_string(text_in(folder, "setup.cfg"))
-        return {key: value for section in ("metadata", "options") if config.has_section(section)
-                for key, value in config[section].items()}
+        return {**config["metadata"], **config["options"]}
     return {}
 
 
@@ -196,8 +183,8 @@ def _texts(value) -> list[str]:
 
 
 def licence_of(folder: Path, project: dict) -> str | None:
-    """Return the SPDX id of a project's licence: as its files declare it, by its classifiers, or by
-    the text of its licence; None where none of them says it."""
+    """Return the SPDX id of a project's licence, by its declaration, its classifiers or the text of
+    its licence file; None where none of them tells."""
     licences = toml_of(__package__, "licences.toml")
     words = project["licence"].replace("(", " ").replace(")", " ").split()
     if words and {*words} <= {*licences, "AND", "OR"}:
@@ -214,15 +201,13 @@ def licence_of(folder: Path, project: dict) -> str | None:
 
 
 def foreign_imports(files: Iterable[SourceFile]) -> list[str]:
-    """Return the modules that a repository's Python imports, but for its tests, and neither has
-    itself nor Python has."""
+    """Return the modules that a repository's Python, but for its tests, imports from elsewhere:
+    neither its own nor the standard library's."""
     from tree_sitter import QueryCursor
     query = query_of(LANGUAGE, "python_imports.scm")
     python = [file for file in files if file.language == LANGUAGE]
-    mine = {part.removesuffix(".py") for file in python for part in PurePosixPath(file.path).parts}
-    found = set()
-    for file in python:
-        if not file.is_test:
-            nodes = QueryCursor(query).captures(tree_of(file).root_node).get("module", [])
-            found.update(node.text.decode(errors="replace").partition(".")[0] for node in nodes)
-    return sorted(found - mine - sys.stdlib_module_names)
+    own = {part.removesuffix(".py") for file in python for part in PurePosixPath(file.path).parts}
+    modules = {node.text.decode(errors="replace").partition(".")[0]
+               for file in python if not file.is_test for node in
+               QueryCursor(query).captures(tree_of(file).root_node).get("module", [])}
+    return sorted(modules - own - sys.stdlib_module_names)

@@ -1,8 +1,8 @@
-"""Say which functions can be stripped, and strip them: a body becomes one line that raises, by the
-bytes of the file. Signature, decorators, docstring, line ends and the kind of function stay.
+"""Find the functions that can be stripped, and strip them: a body becomes one line that raises.
+Signature, decorators, docstring, line ends and the kind of function stay, byte by byte.
 
-A function that can be stripped is one of Python at the top level or of a class there, which tests
-run and no import does: a module whose import raises breaks the collection of tests.
+A function can be stripped if it is Python, stands in no other function, and is run by tests but not
+by an import: a module whose import raises breaks the collection of tests.
 """
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tree_sitter import Node, Tree
 
 NOT_MEASURED, NESTED = "no counted test runs it", "nested in a function"
-# statements that say no more than the signature does, where they are all of a body
+# a body of one of these statements alone says no more than its signature
 TRIVIAL = {"pass_statement", "raise_statement"}
 TRIVIAL_VALUES = {"identifier", "attribute", "none", "true", "false", "integer", "float", "string"}
 SCOPES = {"function_definition", "lambda", "class_definition"}
@@ -43,22 +43,21 @@ class Strippable:
     """Hold the functions of a repository that can be stripped, and why others cannot be."""
 
     def __init__(self, sources: Sources, coverage: Coverage):
-        """Take the sources, and what their tests run."""
         self.tests = tests_by_function(coverage)   # masks of the counted tests that run each
         self.files = {file.path: file for file in sources.files if file.language == LANGUAGE}
         self.left_out: dict[str, list[str]] = defaultdict(list)   # by rule
         self._entities: dict[str, Entity] = {}   # by id
         self._nodes: dict[str, Node] = {}        # of the bodies
         self._import_lines = masks_of(coverage.import_lines)
-        everything = all_entities(sources)[0]
-        by_id = {one.id: one for several in everything.values() for one in several}
+        entities = all_entities(sources)[0]
+        by_id = {one.id: one for listed in entities.values() for one in listed}
         for path, file in self.files.items():
             if not file.is_test:
-                self._take(file, [one for one in everything[path] if one.kind != "class"], by_id)
+                self._take(file, [one for one in entities[path] if one.kind != "class"], by_id)
 
     def _take(self, file: SourceFile, functions: list[Entity],
               by_id: Mapping[str, Entity]) -> None:
-        """Sort the functions of a file into those that can be stripped, and others."""
+        """Sort the functions of a file into those that can be stripped and others."""
         tree = tree_of(file)
         fault = syntax_fault(file, tree) or ("" if is_text(file.text) else "is no text in UTF-8")
         tree_of_python = python_tree(file.text.decode(errors="replace"))
@@ -81,10 +80,10 @@ class Strippable:
                 self._entities[one.id], self._nodes[one.id] = one, node
 
     def _runs_at_import(self, one: Entity) -> bool:
-        """Return whether lines of a function below `def` ran outside of any test. What calls may
-        lead to from a module's own code says too much: half of the functions in some projects."""
+        """Return whether lines of a function below `def` ran outside of any test. The call graph is
+        not asked: it has half of the functions of some projects run at import."""
         ran = self._import_lines.get(one.path, 0) & mask_of(one.body_lines)
-        return bool(ran & ~(1 << one.line))   # all on one line: what ran there is `def`
+        return bool(ran & ~(1 << one.line))   # of a function in one line only `def` ran
 
     @property
     def ids(self) -> list[str]:
@@ -96,13 +95,13 @@ class Strippable:
         return self._entities[id]
 
     def source(self, id: str) -> bytes:
-        """Return the source of a function, decorators included."""
+        """Return the source of a function with its decorators."""
         one = self._entities[id]
         return self.files[one.path].text[one.start:one.end]
 
     def stripped(self, ids: Collection[str]) -> tuple[Files, Files]:
-        """Return the files that hold functions as they are, and without the bodies. Raise KeyError
-        for a function that cannot be stripped, ValueError where more would change than bodies."""
+        """Return (the files that hold these functions, the same without the bodies). Raise KeyError
+        for a function that cannot be stripped, ValueError where more than bodies would change."""
         by_path = defaultdict(list)
         for id in ids:
             by_path[self._entities[id].path].append(id)
@@ -120,13 +119,13 @@ class Strippable:
 
 
 def python_tree(text: str) -> ast.Module:
-    """Return Python's own tree of a source, which is not run. It is empty where Python refuses the
-    source, or it is nested too deeply to be printed."""
+    """Return Python's own tree of a source. It is empty where Python refuses the source, or where
+    that is nested too deeply for a recursion."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")   # of odd escapes in somebody's strings
+            warnings.simplefilter("ignore")   # of invalid escapes in strings
             tree = ast.parse(text)
-            ast.unparse(tree)   # goes as deep as whatever is asked of it later
+            ast.unparse(tree)   # recurses as deep as any later use
             return tree
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ast.Module([], [])
@@ -142,8 +141,7 @@ def _around(one: Entity, by_id: Mapping[str, Entity]) -> Iterator[Entity]:
 # which bodies ------------------------------------------------------------------------------------
 
 def why_not(one: Entity, around: list[Entity], body: Node) -> str:
-    """Return why a function's body cannot be stripped, or nothing is lost with it; "" for others.
-    """
+    """Return why a body is not stripped: it is none, or nothing would be lost; "" for others."""
     decorators = {text.partition("(")[0].rpartition(".")[2] for text in one.decorators}
     if "overload" in decorators:
         return "an overload"
@@ -167,7 +165,7 @@ def why_not(one: Entity, around: list[Entity], body: Node) -> str:
 
 
 def statements_of(body: Node) -> list[Node]:
-    """Return the statements of a body behind its docstring."""
+    """Return the statements of a body after its docstring."""
     statements = [child for child in body.named_children if child.type != "comment"]
     return statements[1:] if statements and _is_docstring(statements[0]) else statements
 
@@ -181,8 +179,8 @@ def _is_docstring(statement: Node) -> bool:
 # the cut -----------------------------------------------------------------------------------------
 
 def cut_of(text: bytes, one: Entity, body: Node) -> tuple[int, int, bytes]:
-    """Return (start, end, new text) of the bytes of a file that stripping a function replaces: all
-    behind its docstring, comments included."""
+    """Return (start, end, new text) of the bytes that stripping a function replaces: all after its
+    docstring, with comments."""
     statements = statements_of(body)
     first = statements[0]
     line = text.rfind(b"\n", 0, first.start_byte) + 1
@@ -190,7 +188,7 @@ def cut_of(text: bytes, one: Entity, body: Node) -> tuple[int, int, bytes]:
     raised = f'raise NotImplementedError("{one.name}")'.encode()
     is_generator = any(map(_yields, body.children))
     end = _end_of(text, body.end_byte, one)
-    if indent.strip():   # behind `def`, or its docstring, in the same line
+    if indent.strip():   # in the line of `def`, or of the docstring
         return first.start_byte, end, raised + (b"; yield" if is_generator else b"")
     line_end = b"\r\n" if text[:line].endswith(b"\r\n") else b"\n"
     more = line_end + indent + b"yield" if is_generator else b""
@@ -198,8 +196,8 @@ def cut_of(text: bytes, one: Entity, body: Node) -> tuple[int, int, bytes]:
 
 
 def _start_of(text: bytes, body: Node, line: int) -> int:
-    """Return where the lines between a docstring, or else the signature, and the first statement
-    begin; `line` is where the latter's line does."""
+    """Return where the lines after the docstring, or else the signature, begin; `line` is where
+    the line of the first statement does."""
     docs = [child for child in body.named_children if child.type != "comment"][:1]
     colon = [child for child in body.parent.children if child.type == ":"][-1]
     behind = docs[0] if _is_docstring(docs[0]) else colon
@@ -207,7 +205,7 @@ def _start_of(text: bytes, body: Node, line: int) -> int:
 
 
 def _end_of(text: bytes, end: int, one: Entity) -> int:
-    """Return where a body ends with the comments behind it that are indented more than `def`."""
+    """Return where a body ends with the comments after it that are indented more than `def`."""
     end = REST_OF_LINE.match(text, end).end()
     depth = one.start - text.rfind(b"\n", 0, one.start) - 1
     while (match := COMMENT_LINE.match(text, end)) and len(match[1]) > depth:
@@ -216,29 +214,29 @@ def _end_of(text: bytes, end: int, one: Entity) -> int:
 
 
 def _yields(node: Node) -> bool:
-    """Return whether code yields, but for functions in it."""
+    """Return whether code yields; inner functions do not count."""
     return node.type == "yield" or (
         node.type not in SCOPES and any(map(_yields, node.children)))
 
 
 def _check(file: SourceFile, text: bytes, ids: set[str]) -> None:
-    """Raise ValueError where a file without bodies has other definitions than it had, but for those
-    in the bodies."""
+    """Raise ValueError where a file without the bodies of `ids` has other definitions than before,
+    but for those inside the bodies."""
     after = SourceFile(file.path, file.language, text, file.is_test)
     tree = tree_of(after)
     fault = syntax_fault(after, tree)
     inside = {*ids}
-    kept = []
+    others = []
     for one in entities_of(file, tree_of(file)):
         if one.parent in inside:
             inside.add(one.id)
         else:
-            kept.append(_seen(one))
-    if fault or kept != [*map(_seen, entities_of(after, tree))]:
+            others.append(_head_of(one))
+    if fault or others != [*map(_head_of, entities_of(after, tree))]:
         raise ValueError(f"without the bodies {file.path} {fault or 'has other definitions'}")
 
 
-def _seen(one: Entity) -> tuple:
+def _head_of(one: Entity) -> tuple:
     return one.name, one.kind, one.signature, one.docstring, one.decorators
 
 

@@ -1,7 +1,7 @@
 """Write documents: the steps doc_part2 (functions), doc_part1 (projects) and doc of nl2repo.py.
 
-The writer `template` puts together what a program can tell, `llm` has an agent write. Both are
-checked by program before they count; a document that a person edited is never made again.
+The writer `template` is a program, `llm` an agent. Their documents are checked by program; one that
+a person edited is never made again.
 """
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ PROJECT = "project"        # kind of a project's document, and the end of its na
 TRAJECTORIES = "nl2repo/_trajectories"
 PROMPTS = ("document_function.md", "document_project.md")
 MAX_HAND_INS = 2           # the second one after a round of repair
-MAX_KNOWN = 2              # repositories whose sources are kept: of workers at a border between two
-MAX_SHOWN = 30             # findings that an agent is told
-COMMAND_S = 120            # seconds that a command may take which asks for no more
+MAX_KNOWN = 2              # repositories whose sources are kept: workers go through them in order
+MAX_SHOWN = 30             # findings in an answer to an agent
+COMMAND_S = 120            # timeout of a command that names none
 NO_HISTORY = "find . -name .git -prune -exec rm -rf {} +"
 
 
@@ -76,13 +76,13 @@ NO_HISTORY = "find . -name .git -prune -exec rm -rf {} +"
 
 @dataclass(frozen=True)
 class Subject:
-    """Hold a function of a task, or a repository with such tasks. What other steps make of it is
-    null till it is there."""
+    """Hold what a document is about: a function that a task strips, or a repository with such
+    tasks. What other steps have not made yet is null."""
 
     repo: str
     repo_name: str
     base_commit: str
-    function: str                        # "": it is a repository
+    function: str                        # its id; "": the repository
     source: str | None = None            # digest of its source
     patches: Object | None = None        # {id: {kind, functions, FAIL_TO_PASS}}
     documents: Object | None = None      # {name: {subject, text, checks}}, the project's first
@@ -99,9 +99,8 @@ def document_name(repo_name: str, function: str) -> str:
 
 
 class Subjects(Derived):
-    """List what is documented, of a `kind`: "function" lists functions of tasks and "project" the
-    repositories of these tasks, by the names of their documents; "whole" lists the repositories by
-    their own."""
+    """List what is documented: of the kind "function" the functions of tasks, of "project" their
+    repositories, both by the names of their documents; of "whole" the repositories by their own."""
 
     def __init__(self, root: Path, kind: str):
         self._kind, self._patches = kind, strip_patches(root)
@@ -130,7 +129,7 @@ class Subjects(Derived):
         return self.derived and is_of_function != (self._kind == "function")
 
     def facts(self, name: str) -> FileState:
-        """Return the digests of a subject as it is now."""
+        """Return the digests of a subject, which is made anew: other tasks belong to it, too."""
         return facts_of(self.read(name))
 
     def read(self, name: str) -> Subject:
@@ -144,10 +143,10 @@ class Subjects(Derived):
         return replace(
             one, source=copy and digest(copy.files), patches=self.patches[one.repo_name],
             documents=None if None in documents.values() else {
-                name: _shown(document) for name, document in documents.items()})
+                name: _as_read(document) for name, document in documents.items()})
 
     def failed(self, stage: str, name: str):
-        """Return a failed last attempt of a stage to make a document of a repository, or None."""
+        """Return the failed last attempt of a stage at a document of a repository, or None."""
         return next(filter(None, (self._documents.failed(stage, one)
                                   for one in self._wanted(name))), None)
 
@@ -157,9 +156,9 @@ class Subjects(Derived):
         return [document_name(repo_name, id) for id in ["", *sorted(ids)]]
 
 
-def _shown(document: Document) -> Object:
-    """Return what step doc reads of a document: its text as it follows from the content, unless a
-    person wrote another one."""
+def _as_read(document: Document) -> Object:
+    """Return what the step `doc` reads of a document. Its text is made of the content, as a person
+    may have edited that, unless somebody has edited the text itself."""
     text = document.text
     if digest(text) == document.checks.get("printed"):
         text = document_text(document.repo_name, document.subject, document.content)
@@ -169,9 +168,8 @@ def _shown(document: Document) -> Object:
 # what is known of a repository -------------------------------------------------------------------
 
 def known_of(root: Path, repo_name: str, patches: Object) -> tuple[HiddenParts, dict]:
-    """Return (what documents of a repository are made of, and may not show; the names that graded
-    tests of each patch touch). Raise ItemFailed where sources or what was measured are not there.
-    """
+    """Return (the sources of a repository and what documents may not show of them; the names that
+    the graded tests of each patch use). Raise ItemFailed where something of it is missing."""
     copy, analysis, coverage = (known(Store(root, one).open(), repo_name)
                                 for one in (SourceCopy, Analysis, Coverage))
     folder = folder_of(root, repo_name)
@@ -188,7 +186,7 @@ def known_of(root: Path, repo_name: str, patches: Object) -> tuple[HiddenParts, 
 
 
 def _all(names: dict[str, list[str]]) -> set[str]:
-    """Return the names that the tests of any patch touch."""
+    """Return the names that the tests of any patch use."""
     return {name for some in names.values() for name in some}
 
 
@@ -206,8 +204,8 @@ class Writer:
         self._lock = threading.Lock()
 
     def stage(self, step: str, kind: str, environments: Environments) -> Stage:
-        """Return the step that documents the functions of tasks, or projects. Raise Trouble for a
-        sandbox in which no agent may work."""
+        """Return the step that documents functions or projects. Raise Trouble where an agent would
+        work in a sandbox that isolates nothing."""
         settings = self._settings
         self._subjects = Subjects(settings.root, kind)
         identity, note = {"writer": settings.nl2repo.writer}, "no calls: no model is asked"
@@ -260,7 +258,7 @@ class Writer:
             trajectory, usage, round(time.monotonic() - started, 1))
 
     def _answers(self, environment: Environment, label: str, examples: list[Object]) -> list[list]:
-        """Return what examples print, run in a fresh sandbox of their own."""
+        """Return what examples print in a fresh sandbox."""
         if not examples:
             return []
         with open_environment(environment, self._host, f"{label}-examples") as sandbox:
@@ -268,8 +266,8 @@ class Writer:
 
     def _ask(self, item: Subject, environment: Environment, label: str,
              submission: HandIn, trajectory: str) -> Object:
-        """Return what an agent's document cost. Raise ItemFailed where it hands in none that passes
-        the checks; its kept replies are dropped then, as it would fail again with them."""
+        """Have an agent write a document; return what it cost. Raise ItemFailed where it hands in
+        none that passes the checks: its replies are dropped then, since they would fail again."""
         settings = self._settings
         bash = ToolBashExecutor(COMMAND_S, max_timeout_s=self._host.run_timeout_s)
         prompt, what = PROMPTS[not item.function], item.function or "the whole project"
@@ -287,13 +285,13 @@ class Writer:
             log = current_reply_log()
             if result.status != "error" or log.served:
                 log.discard()
-            found = " ".join(submission.findings) or result.error or "it ended without handing in"
+            reason = " ".join(submission.findings) or result.error or "it ended without handing in"
             raise ItemFailed(f"its agent's document does not count ({result.status}): "
-                             f"{printable(found)}", item.function or item.repo_name)
+                             f"{printable(reason)}", item.function or item.repo_name)
         return result.usage
 
     def _trajectory(self, item: Subject) -> str:
-        """Return the path below the root for the next run of an agent; earlier ones stay."""
+        """Return the path, below the root, of the next trajectory; earlier ones stay."""
         folder = self._settings.root / TRAJECTORIES
         name = document_name(item.repo_name, item.function)
         return f"{TRAJECTORIES}/{name}.{len([*folder.glob(f'{glob.escape(name)}.*.json')])}.json"
@@ -301,13 +299,13 @@ class Writer:
 
 @dataclass
 class HandIn:
-    """Take the document of an agent; submit() is its tool."""
+    """Take the document that an agent hands in; submit() is its tool."""
 
     checks: Checks
     run: Callable[[list[Object]], list[list]]   # the examples, in a fresh sandbox
     n_checked: int = 0
-    findings: tuple[str, ...] = ()    # of the last one
-    content: Object | None = None     # once there are none
+    findings: tuple[str, ...] = ()    # of the last document
+    content: Object | None = None     # of a document without findings
 
     def submit(self, answer: str) -> str | Stop:
         """Hand in the document. It is checked; what is found can be mended once.
@@ -345,7 +343,7 @@ def check_model(settings: Settings) -> None:
 # the whole document ------------------------------------------------------------------------------
 
 def document_stage(root: Path) -> Stage:
-    """Return the step that puts the document of a repository together."""
+    """Return the step that joins the documents of a repository into one."""
     return Stage(
         "nl2repo.doc", make=partial(make_document, root), cost_note="no calls: no model is asked",
         reads=Reads(Subjects(root, "whole"), ("patches", "documents"), made_by="nl2repo.doc_part2",
@@ -357,7 +355,7 @@ def document_stage(root: Path) -> Stage:
 
 
 def make_document(root: Path, repo: Subject, meta: RepoMeta) -> RepoDocument:
-    """Return the document of a repository, and print it beside its record."""
+    """Return the document of a repository, and write it as Markdown beside its record."""
     sections = [{"name": name, "subject": one["subject"], "text": one["text"],
                  "title": one["subject"].rpartition("::")[2] or repo.repo_name}
                 for name, one in repo.documents.items()]

@@ -15,7 +15,7 @@ from codedata.errors import Trouble
 from codedata.layouts import write_atomic
 from codedata.leak.cache import NO_VERDICT
 from codedata.ledger import Ledger
-from codedata.llm.costs import costs_of, spent
+from codedata.llm.costs import cost_of_stage, costs_of
 from codedata.progress import named, plural, say
 from codedata.records import BUCKETS, DUEL, HOW, Answer, Commit, Prompt, Sample, Score, variant
 from codedata.report.buckets import Moves, score_ranges, update_buckets
@@ -79,7 +79,8 @@ def effect_sections(settings: Settings, turns: ReportTurns, judge_again: str) ->
     costs = {}
     for how in HOW if turns.duel.mode == "king" else ():
         directory = Answer.directory if how == main_how else variant(Answer, how).directory
-        costs[how] = spent(root / directory, "ch")
+        cost = cost_of_stage(root / directory, "ch")
+        costs[how] = cost.said if cost.calls else ""
         if how != main_how and (root / variant(Score, how).directory / DUEL).is_file():
             others[how] = with_draws(read_turns(settings, judge_again, how), turns)
     return pr_effect(turns.rows, others, settings.duel, costs, main_how)

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta, timezone
 
+from codedata.code.patches import head_lines
 from codedata.errors import Trouble
 from codedata.sampling.row_files import JsonRows, ParquetFiles, find_files
 from codedata.sampling.trajectories import Hub
@@ -151,28 +152,13 @@ def iso_utc(value) -> str | None:
 
 # patches -----------------------------------------------------------------------------------------
 
-HUNK = re.compile(r"@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
 # one name twice: two different ones cannot be split, and other lines give them
 SAME_NAME = re.compile(r'diff --git ("?)(?:a/)?(.+)\1 \1(?:b/)?\2\1')
 
 
 def touched_files(patch: str) -> set[str]:
     """Return the paths of the files that a diff changes; a renamed file has both its names."""
-    files: set[str] = set()
-    n_old = n_new = 0                      # lines left in the hunk, where "--- x" is no header
-    for line in patch.split("\n"):
-        line = line.removesuffix("\r")
-        is_in_hunk = n_old > 0 or n_new > 0
-        if is_in_hunk and not line.startswith("diff --git "):
-            if not line.startswith(("+", "\\")):
-                n_old -= 1
-            if not line.startswith(("-", "\\")):
-                n_new -= 1
-            continue
-        match = HUNK.match(line)
-        n_old, n_new = map(int, match.groups("1")) if match else (0, 0)
-        files |= _files_named(line)
-    return files
+    return {name for line in head_lines(patch) for name in _files_named(line.removesuffix("\r"))}
 
 
 def _files_named(line: str) -> set[str]:

@@ -1,11 +1,10 @@
 """Break a project's source in a sandbox, to see whether a test script notices.
 
-Functions of Python raise once they are called by anything but an import, so that whatever only
-imports, compiles or searches the source goes on as before. A file of JavaScript or of another
-script language raises when it is loaded, one of Go, C or C++ when its program starts, one of other
-compiled languages does not compile. Files that look like tests stay as they are, and so do
-languages without a line in break_source.sh. What has to be built may leave the programs of an
-earlier build behind.
+Python functions raise when anything but an import calls them, so that whatever only imports,
+compiles or searches the source works as before. Files of JavaScript and other script languages
+raise when they are loaded, those of Go, C and C++ when the program starts; those of other compiled
+languages do not compile. Files that look like tests stay as they are, as do languages without a
+line in break_source.sh. Programs of an earlier build may be left.
 """
 from __future__ import annotations
 
@@ -22,11 +21,11 @@ class Broken:
     """Count the broken files of a source."""
 
     n_files: int = 0
-    n_built: int = 0      # those of a language whose files have to be built
+    n_built: int = 0      # those in a compiled language
 
 
 def break_source(sandbox: Sandbox, project: Project, test_script: str) -> Broken:
-    """Break the project's source in a sandbox that is thrown away after this. Return the numbers of
+    """Break the project's source in a sandbox, which is of no other use then. Return the numbers of
     broken files; 0 also where they cannot be broken."""
     done = run_tool(sandbox, "break_source.sh", sandbox.workdir, TOOLS, *project.modules,
                     before=activation(test_script), beside=("break_python.py",))

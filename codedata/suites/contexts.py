@@ -1,8 +1,8 @@
-"""Run a test script once with coverage.py for each test, and read what each test executed.
+"""Run a test script once with coverage.py for each test, and read which lines each test executed.
 
-Lines are masks: numbers with a bit for each line. What comes out of the sandbox (data files of
-coverage.py, notes of the plugin) was written beside code that nobody has read: it is read within
-limits, and only the lines of known sources count.
+Lines are masks: numbers with a bit for each line. The files that come out of the sandbox (data of
+coverage.py, notes of the plugin) were written next to untrusted code: they are read within limits,
+and only lines of known sources count.
 """
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ from codedata.tasks.verifier.junit import MAX_CASES
 from codedata.texts import printable
 
 FOLDER = f"{PLUGINS}contexts"
-LANGUAGE = "python"        # the only one of which contexts are known
-# of all data files and notes of a run, and of a repository's sources
+LANGUAGE = "python"        # the only one with contexts
+# limits of the data files and notes of a run, and of a repository's sources
 DATA = Bounds(max_bytes=500_000_000, max_files=1_000, max_depth=2, max_seconds=300)
 SOURCES = Bounds(max_bytes=2_000_000_000, max_files=200_000, max_depth=64, max_seconds=300)
 MAX_ROWS = 5_000_000       # of a data file
 MAX_VALUE = 1_000_000      # bytes of a value in it
-MAX_STEPS = 2_000          # millions of steps of SQLite for all of a run
+MAX_STEPS = 2_000          # millions of SQLite's steps for a whole run
 MAX_SECONDS = 1e6          # of a test
 MAX_NOTES = 200_000_000    # bytes of the notes of a process
 MAX_KINDS = 100            # of processes that ran tests
@@ -61,17 +61,17 @@ class Trace:
 
     seconds: float = 0.0
     lines: Masks = field(default_factory=dict)
-    starts: set[str] = field(default_factory=set)   # events after which coverage sees no more
-    names: tuple[str, ...] = ()                     # that a report may have for it
+    starts: set[str] = field(default_factory=set)   # events after which coverage misses code
+    names: tuple[str, ...] = ()                     # names that a report may use for it
 
 
 @dataclass(frozen=True)
 class Observation:
-    """Hold one run of a suite with what each test executed."""
+    """Hold one run of a suite with the trace of each test."""
 
     run: Run
     traces: dict[str, Trace]    # by the name of a case
-    import_lines: Masks         # what ran outside of any test
+    import_lines: Masks         # lines that ran outside of tests
     about: list[dict]           # versions of each kind of process that ran tests
 
 
@@ -88,17 +88,15 @@ def install_coverage(sandbox: Sandbox) -> None:
 
 
 def sources_in(sandbox: Sandbox) -> Sources:
-    """Return the sources that git tracks in a sandbox's working directory; where it is no
-    repository, all. Links that lead out are not looked at. Raise ItemFailed where they cannot be
-    had."""
+    """Return the sources that git tracks in a sandbox's working directory, or all where it is no
+    repository, without links that lead out of it. Raise ItemFailed where that fails."""
     with temporary_folder() as folder:
         copy_source(sandbox, Path(folder))
         return read_sources(Path(folder))
 
 
 def copy_source(sandbox: Sandbox, to: Path) -> None:
-    """Copy the files of which sources_in() returns the sources to a folder. Raise ItemFailed where
-    they cannot be had."""
+    """Copy the files that sources_in() reads to a folder. Raise ItemFailed where that fails."""
     copied = f"{TOOLS}-source"
     done = run_tool(sandbox, "copy_source.sh", sandbox.workdir, copied)
     if not done.ok:
@@ -109,9 +107,9 @@ def copy_source(sandbox: Sandbox, to: Path) -> None:
 
 def observe(sandbox: Sandbox, test_script: str, timeout_s: float, sources: Iterable[SourceFile],
             to: Path) -> Observation:
-    """Run a test script once, as it is, and return what each test executed of the sources. Data
-    files, notes and reports are kept in the folder `to`. Raise ItemFailed where the run does not
-    end, or is not measured though it could be."""
+    """Run a test script once, as it is, and return which lines of the sources each test executed.
+    Data files, notes and reports stay in the folder `to`. Raise ItemFailed where the run does not
+    end, or has a pytest but is not measured."""
     source = sandbox.run("pwd -P").output.strip()
     settings = json.dumps({"source": source}).encode()
     with placed_plugin(sandbox, "contexts", {"settings.json": settings}) as variables:
@@ -130,7 +128,7 @@ def observe(sandbox: Sandbox, test_script: str, timeout_s: float, sources: Itera
 # what came out -----------------------------------------------------------------------------------
 
 def _observation(run: Run, data: Path, source: str, sources: Iterable[SourceFile]) -> Observation:
-    """Return what the files of a run say."""
+    """Return the observation that the files of a run describe."""
     limits = {file.path: mask_of([1, len(file.text.splitlines()) + 1]) for file in sources}
     traces, about = _read_notes(data)
     import_lines: Masks = {}
@@ -150,8 +148,8 @@ def _observation(run: Run, data: Path, source: str, sources: Iterable[SourceFile
 
 
 def _read_notes(data: Path) -> tuple[dict[str, Trace], list[dict]]:
-    """Return (a trace for each context, without lines; the versions). Raise ItemFailed where the
-    plugin notes a fault, or notes cannot be read."""
+    """Return ({context: its trace without lines}, the versions). Raise ItemFailed where the plugin
+    notes a fault, or its notes cannot be read."""
     traces: dict[str, Trace] = {}
     about: list[dict] = []
     for file in sorted(data.glob("*.jsonl")):
@@ -180,9 +178,9 @@ def _take_note(kind: str, words: list, traces: dict[str, Trace], about: list[dic
 
 
 def read_lines(file: Path, steps: Iterator[int]) -> Iterator[tuple[str, str, int]]:
-    """Yield (context, path, mask of lines) of a data file of coverage.py. Raise ItemFailed for what
-    is no such file, or beyond the limits. A million steps of SQLite take one of `steps`."""
-    room = file.stat().st_size   # each set of lines stands in it once
+    """Yield (context, path, mask of lines) of a data file of coverage.py. Raise ItemFailed for any
+    other file, or one beyond the limits. A million steps of SQLite use up one of `steps`."""
+    room = file.stat().st_size   # a whole file holds each set of lines once
     try:
         with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro&immutable=1",
                                      uri=True)) as db:
@@ -203,8 +201,8 @@ def read_lines(file: Path, steps: Iterator[int]) -> Iterator[tuple[str, str, int
 
 
 def _check_tables(db: sqlite3.Connection) -> None:
-    """Raise sqlite3.Error unless the tables are plain ones: a view or a computed column could take
-    any time and memory."""
+    """Raise sqlite3.Error unless the tables are plain ones: a view or a computed column could use
+    any amount of time and memory."""
     for table, columns in TABLES.items():
         kinds = [*db.execute("SELECT type FROM sqlite_master WHERE name = ?", (table,))]
         rows = [*db.execute(f"PRAGMA table_xinfo({table})")]
@@ -242,7 +240,7 @@ def lines_by_test(record: Coverage) -> list[Masks]:
 
 
 def add_lines(lines: Masks, more: Masks) -> None:
-    """Add lines to others."""
+    """Add the masks `more` to those of `lines`."""
     for path, mask in more.items():
         lines[path] = lines.get(path, 0) | mask
 
@@ -259,7 +257,7 @@ def runnable(file: SourceFile) -> int:
 
 
 class Functions:
-    """Find the functions and methods of which a line of their own body is in a mask."""
+    """Find the functions and methods with a line of their own body in a mask."""
 
     def __init__(self, entities: Mapping[str, list[Entity]]):
         self._bodies = {path: [(one.id, mask_of(one.body_lines)) for one in found

@@ -1,7 +1,7 @@
-"""Read the environments that env_setup.py has verified, or rows of the same kind, and open one.
+"""Read the environments that env_setup.py has verified, or rows that describe some, and open them.
 
 A row of --input is {repo, image_name, test_case_result}, with `base_commit` where that is known.
-It has no scripts: its image holds the installed source in its working directory, and its tests run
+It has no scripts: the image holds the installed source in its working directory, and the tests run
 under pytest.
 """
 from __future__ import annotations
@@ -30,7 +30,7 @@ from codedata.texts import text_of
 
 SUCCESS = "success"
 IMAGES = f"codedata-{Environment.directory}/"
-TRIES = f"codedata-{Environment.directory}-try/"   # those of an attempt
+TRIES = f"codedata-{Environment.directory}-try/"   # images of an attempt
 # what coverage is measured by, and what the results of a suite depend on
 READ = ("base_image", "base_commit", "image_name", "install_script", "test_case_result", "flaky")
 JUDGED_BY = (*READ, "test_script")
@@ -39,7 +39,7 @@ FORM = "A row is {repo, image_name, test_case_result}, with base_commit."
 
 @dataclass(frozen=True)
 class EnvironmentRow:
-    """Hold what is read of a row of --input, which may have other keys."""
+    """Hold the fields that are read of a row of --input; others are ignored."""
 
     title = "an environment"
     repo: str
@@ -50,15 +50,14 @@ class EnvironmentRow:
 
 
 class Environments(Derived):
-    """Hold the environments that later stages use, by repo_name. A record whose `status` is not
-    success is left out, and so is one that is not healthy, unless `unhealthy_too`."""
+    """Hold the environments that later stages use, by repo_name. Records whose `status` is not
+    success are left out, and unhealthy ones unless `unhealthy_too`."""
 
     def __init__(self, root: Path, unhealthy_too: bool = False, rows: Path | None = None):
         """Take env/*.json of a root, or the rows of a file of JSON lines."""
         store = Store(root, Environment)
-        first: dict[str, str] = {}   # name → the row that has it first
-
-        self.left_out: dict[str, str] = {}   # by name: why
+        first: dict[str, str] = {}           # {name: the first row with it}
+        self.left_out: dict[str, str] = {}   # {name: reason}
 
         def usable(name: str, environment: Environment) -> dict[str, Environment]:
             if environment.status != SUCCESS:
@@ -103,9 +102,9 @@ def _environment_of(line: str, where: str) -> Environment:
 @contextmanager
 def open_environment(environment: Environment, factory: SandboxFactory, label: str,
                      **options) -> Iterator[Sandbox]:
-    """Yield a sandbox with the installed source, opened with the options of factory.open(): of its
-    image, which is pulled where it is missing. Where there is none, it is installed in the base
-    image again. Raise Excluded where neither can be, ItemFailed where that fails."""
+    """Yield a sandbox with the installed source: of the environment's image, which is pulled if
+    needed, else of the base image, where the source is installed again. `options` are those of
+    factory.open(). Raise Excluded where neither is possible, ItemFailed where that fails."""
     image = environment.image_name
     if factory.has_image(image):
         with factory.open(image, label, factory.workdir_of(image), **options) as sandbox:
@@ -119,8 +118,8 @@ def open_environment(environment: Environment, factory: SandboxFactory, label: s
 
 
 def image_of(environment: Environment, factory: SandboxFactory, label: str) -> KeptImage:
-    """Return the environment's image; where it has none, as from pods, one that is made and kept
-    here. Raise Excluded or ItemFailed where that cannot be."""
+    """Return the environment's image; where it has none, as from pods, make and keep one here.
+    Raise Excluded or ItemFailed where that is not possible."""
     if factory.has_image(environment.image_name):
         return KeptImage(environment.image_name)
     if not factory.makes_images:
@@ -137,7 +136,7 @@ def image_of(environment: Environment, factory: SandboxFactory, label: str) -> K
 
 @contextmanager
 def labelled(host: SandboxFactory, name: str, what: str = "bug") -> Iterator[str]:
-    """Yield a label for the work on an item; the images that have it go in the end. Raise
+    """Yield a label for the work on an item, and remove the images that have it in the end. Raise
     ItemFailed where the engine fails, RunStopped where it is gone."""
     label = f"{what}-{name[:40]}-{secrets.token_hex(4)}"
     try:
@@ -150,37 +149,35 @@ def labelled(host: SandboxFactory, name: str, what: str = "bug") -> Iterator[str
 
 
 def image_name_of(repo_name: str, *made_of: str) -> str:
-    """Return the image's name, with a tag that no other result of the same repository gets."""
+    """Return the name of an image, with a digest of `made_of` as its tag."""
     return f"{image_name(IMAGES, repo_name)}:{digest([*made_of])[:12]}"
 
 
 def _project(environment: Environment) -> Project:
-    """Return where the source is: in a folder of this machine, or in the base image. Raise Excluded
-    where it is not there, or no script installs it."""
+    """Return the project: its source is in a folder of this machine, or in the base image. Raise
+    Excluded where the folder is missing, or there is no script to install it."""
     folder = environment.verified.get("source_path") or environment.row.get("reformat_path")
-    folder = str(folder or "")   # somebody wrote the record
-    lacks = ""
+    folder = str(folder or "")   # a person may have written the record
+    source = Path(folder) if folder else None
+    if environment.install_script and (source is None or source.is_dir()):
+        return Project(source)
+    reason = f"its source is not in {folder}"
     if not environment.install_script:
-        lacks = "no script installs it"
-    elif folder and not Path(folder).is_dir():
-        lacks = f"its source is not in {folder}"
-    if lacks:
-        image = environment.image_name or "(none)"
-        raise Excluded(f"cannot be opened: its image {image} cannot be had, and {lacks}.",
-                       environment.repo_name,
-                       "An image of this machine, or one whose name has its registry, is needed.")
-    return Project(source=Path(folder) if folder else None)
+        reason = "no script installs it"
+    raise Excluded(f"cannot be opened: its image {environment.image_name or '(none)'} cannot be "
+                   f"had, and {reason}.", environment.repo_name,
+                   "An image of this machine, or one whose name has its registry, is needed.")
 
 
 def _install(environment: Environment, project: Project, sandbox: Sandbox,
              timeout_s: float) -> None:
     """Put the source into a fresh sandbox and install it, with the network on. Raise ItemFailed
-    where it is another source than the one that was verified, or cannot be installed."""
-    commit, trouble = put_source(sandbox, project)
-    if not trouble and commit != environment.base_commit:   # it went on since
-        commit, trouble = put_source(sandbox, replace(project, commit=environment.base_commit))
+    where it is not the source that was verified, or cannot be installed."""
+    commit, error = put_source(sandbox, project)
+    if not error and commit != environment.base_commit:   # there are later commits
+        commit, error = put_source(sandbox, replace(project, commit=environment.base_commit))
     if commit != environment.base_commit:   # a record may name any folder of this machine
-        raise ItemFailed(f"its source is not the verified one: {trouble}", environment.repo_name)
+        raise ItemFailed(f"its source is not the verified one: {error}", environment.repo_name)
     sandbox.network(True)
     current_step().count = "installing it first"
     done = run_script(sandbox, environment.install_script, timeout_s)

@@ -1,5 +1,5 @@
-"""Find what scripts left in a sandbox that would make its results worthless: history after the base
-commit, another copy of the project. Programs that run in the sandbox look for it."""
+"""Find what scripts left in a sandbox that makes its results worthless: history after the base
+commit, or another copy of the project. Programs in the sandbox search for it."""
 from __future__ import annotations
 
 import re
@@ -24,7 +24,7 @@ def history_after(sandbox: Sandbox, base_commit: str) -> list[str]:
 
 
 def shadows(sandbox: Sandbox, project: Project, test_script: str) -> list[str]:
-    """Return a line for each installed copy of the project that would be imported instead of its
+    """Return a line for each installed copy of the project that is imported instead of its
     source."""
     copies: list[str] = []
     if project.modules or project.distribution:
@@ -43,8 +43,8 @@ def shadows(sandbox: Sandbox, project: Project, test_script: str) -> list[str]:
 
 
 def activation(test_script: str) -> str:
-    """Return the shell prefix that activates the environment in which a test script runs Python;
-    it is empty for the system's Python."""
+    """Return the shell prefix that activates the environment in which a test script runs Python,
+    or "" for the system's Python."""
     if script := re.search(r"(?:^|[\s;])(?:\.|source)\s+(\S+/bin/activate)\b", test_script):
         return f". {script[1]}; "
     prefix = PYTHON_IN.search(test_script)

@@ -1,10 +1,10 @@
-"""Find what an install left in a file system from outside it: in the engine's tar of its files,
-with this machine's git.
+"""Search a file system from outside for what an install left in it: read the engine's tar of its
+files, and use this machine's git.
 
-Nothing in the file system is run. Git on this machine gets only objects and refs of its repository,
-never settings or hooks. It is not guaranteed that a history is found that was packed or encrypted
-by other means than git's, or a copy of the project that is imported through links or path files
-(shadowed.py, which runs inside, looks for those).
+Nothing in the file system is run. This machine's git gets only the objects and refs of
+repositories, never settings or hooks. Not promised: to find a history that was packed or encrypted
+without git, or a copy of the project that is imported through links or path files (shadowed.py,
+which runs inside, looks for those).
 """
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import posixpath
 import re
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 
 from codedata.code.git import GIT
@@ -24,12 +23,12 @@ from codedata.suites.source import LOOK_S, Project
 from codedata.texts import printable, text_of
 
 BOUNDS = Bounds(max_bytes=100_000_000_000, max_files=5_000_000, max_depth=1_000, max_seconds=LOOK_S)
-MAX_NOTED = 100_000   # paths that are kept of one file system
+MAX_NOTED = 100_000   # paths of one file system that are kept in memory
 OF_GIT = re.compile(r"(?:\w*HEAD|packed-refs|shallow|refs|logs|objects|config)(?:/.*)?|modules")
 BARE = {"HEAD", "objects", "refs"}
 BUNDLE = re.compile(rb"# v\d+ git bundle")
-# A bare repository of a dependency, or one among the source's files, counts only if it has this
-# history.
+# bare repositories of dependencies, and those among the source's files, count only if they have the
+# project's history
 OF_DEPENDENCIES = re.compile(r"/\.cargo/|/\.cache/|/pkg/mod/cache/")
 SETTINGS = "[core]\n\trepositoryformatversion = 1\n[extensions]\n\tobjectFormat = {}\n"
 SITE = r"(?P<prefix>.+)/lib(?:64)?/python3[\d.]*/(?:site|dist)-packages"
@@ -37,8 +36,8 @@ SITE = r"(?P<prefix>.+)/lib(?:64)?/python3[\d.]*/(?:site|dist)-packages"
 
 def look(files, workdir: str, commit: str, project: Project,
          test_script: str) -> tuple[list[str], list[str]]:
-    """Return (traces of another history, copies of the project that would be imported instead of
-    its source), with a line for each. Files that cannot be read count as a history."""
+    """Return (traces of another history, copies of the project that are imported instead of its
+    source), a line for each. Files that cannot be read count as a history."""
     source = workdir.strip("/")
     try:
         with open_sandbox("local", scripts=[]) as here:
@@ -57,14 +56,13 @@ def look(files, workdir: str, commit: str, project: Project,
 # repositories ------------------------------------------------------------------------------------
 
 def _own_history(here: Sandbox, files, source: str, commit: str) -> list[str]:
-    """Copy the source's repository to this machine. Return a line for each trace of history that
-    is not the commit's, and for each remote."""
+    """Copy the source's repository to this machine. Return a line for each trace of another history
+    than the commit's, and for each remote."""
     git = Path(here.workdir, ".git")
-    if trouble := take_repository(files, f"/{source}/.git", git, commit):
-        return [trouble]
-    done = here.run(f"set -- . {commit}\n{text_of(__package__, 'check_history.sh')}",
-                    timeout_s=LOOK_S,
-                    env=GIT)
+    if reason := take_repository(files, f"/{source}/.git", git, commit):
+        return [reason]
+    program = text_of("codedata.suites.programs", "check_history.sh")
+    done = here.run(f"set -- . {commit}\n{program}", timeout_s=LOOK_S, env=GIT)
     settings = (git / "original").read_text(errors="replace")
     remotes = re.findall(r"^\s*\[\s*remote\b[^\n]*", settings, re.MULTILINE | re.IGNORECASE)
     return [*done.output.splitlines(), *(f"a remote: {printable(line, 100)}" for line in remotes),
@@ -72,8 +70,8 @@ def _own_history(here: Sandbox, files, source: str, commit: str) -> list[str]:
 
 
 def take_repository(files, place: str, to: Path, commit: str = "") -> str:
-    """Copy the parts of a repository that git may read; its settings are kept as `original`. Return
-    why it cannot be trusted, else an empty string."""
+    """Copy the parts of a repository that git may read, with its settings as `original`. Return
+    why it cannot be trusted, or ""."""
     shutil.rmtree(to, ignore_errors=True)
     unpack(files.below(place), to, BOUNDS, strip=1,
            wanted=lambda parts: bool(OF_GIT.fullmatch("/".join(parts))))
@@ -91,8 +89,8 @@ def take_repository(files, place: str, to: Path, commit: str = "") -> str:
 
 
 def _knows(here: Sandbox, files, place: str, commit: str) -> bool:
-    """Return whether another repository has the commit or the root of its history. One that
-    cannot be trusted counts, too."""
+    """Return whether another repository has the commit or the root of its history, or cannot be
+    trusted."""
     if take_repository(files, place, Path(here.workdir, "other"), commit):
         return True
     ask = f"git rev-list --max-parents=0 {commit} | head -1; echo {commit}"
@@ -103,25 +101,9 @@ def _knows(here: Sandbox, files, place: str, commit: str) -> bool:
 # everything else ---------------------------------------------------------------------------------
 
 def _scan(files, source: str, copy: re.Pattern) -> tuple[list[str], list[str], dict[str, bytes]]:
-    """Read all files once. Return (lines for repositories and bundles, bare repositories, {path
-    that `copy` matches: the text of a direct_url.json})."""
+    """Read all files once. Return (a line for each repository and bundle, bare repositories,
+    {path that `copy` matches: content of a direct_url.json, else b""})."""
     traces, bare, installed = [], defaultdict(set), {}
-    for kind, name, content in _noteworthy(files, source, copy):
-        folder, _, last = name.rpartition("/")
-        if kind == "bare":
-            bare[f"/{folder}"].add(last)
-        elif kind == "copy":
-            installed[name] = content
-        else:
-            traces.append(f"{kind}: /{name}")
-        if len(traces) + len(bare) + len(installed) > MAX_NOTED:
-            raise UnsafeArchive(f"has more than {MAX_NOTED:,} paths that have to be looked at")
-    return traces, [place for place, names in bare.items() if names == BARE], installed
-
-
-def _noteworthy(files, source: str, copy: re.Pattern) -> Iterator[tuple[str, str, bytes]]:
-    """Yield (kind, path, content) of each file that matters: kind is "bare" for a part of a bare
-    repository, "copy" for what `copy` matches, else the name of a trace."""
     count = BOUNDS.meter()
     with read_tar(files.all()) as tar:
         for member in members(tar):
@@ -129,14 +111,23 @@ def _noteworthy(files, source: str, copy: re.Pattern) -> Iterator[tuple[str, str
             count(name, member.size)
             if f"{name}/".startswith(f"{source}/.git/"):
                 continue
-            if kind := _kind(tar, member, name, copy):
-                has_text = kind == "copy" and name.endswith("/direct_url.json")
-                has_text = has_text and member.isreg() and member.size <= PIECE
-                yield kind, name, tar.extractfile(member).read() if has_text else b""
+            folder, _, last = name.rpartition("/")
+            kind = _kind(tar, member, name, copy)
+            if kind == "bare":
+                bare[f"/{folder}"].add(last)
+            if kind == "copy":
+                has_text = last == "direct_url.json" and member.isreg() and member.size <= PIECE
+                installed[name] = tar.extractfile(member).read() if has_text else b""
+            if kind not in ("", "bare", "copy"):
+                traces.append(f"{kind}: /{name}")
+            if len(traces) + len(bare) + len(installed) > MAX_NOTED:
+                raise UnsafeArchive(f"has more than {MAX_NOTED:,} paths that have to be looked at")
+    return traces, [place for place, names in bare.items() if names == BARE], installed
 
 
 def _kind(tar, member, name: str, copy: re.Pattern) -> str:
-    """Return the kind of a file, as _noteworthy() yields it, or "" for one that does not matter."""
+    """Return "bare" for a part of a bare repository, "copy" for a path that `copy` matches, the
+    name of another trace, or "" for a file that does not matter."""
     folder, _, last = name.rpartition("/")
     if last == ".git":
         return "another repository"
@@ -149,8 +140,8 @@ def _kind(tar, member, name: str, copy: re.Pattern) -> str:
 
 
 def _copy_pattern(source: str, project: Project) -> re.Pattern:
-    """Return the pattern of the paths from which _copies() sees which Python environments there
-    are, and what of the project is installed in them."""
+    """Return the pattern of the paths that _copies() needs: they show which Python environments
+    there are, and whether the project is installed in them."""
     none = "(?!)"   # matches nothing
     modules = "|".join(re.escape(module.replace(".", "/")) for module in project.modules) or none
     name = re.sub("[-_.]+", "[-_.]+", project.distribution) or none
@@ -162,9 +153,9 @@ def _copy_pattern(source: str, project: Project) -> re.Pattern:
 
 
 def _copies(installed: dict[str, bytes], source: str, test_script: str) -> list[str]:
-    """Return a line for each copy of the project in the environment that the tests use, and in
-    those among the files of the source. Beside a compiled module its source is no copy, and an
-    editable install leaves metadata."""
+    """Return a line for each copy of the project in the environment of the tests, and in those
+    among the source's files. The source beside a compiled module is no copy, nor is the metadata of
+    an editable install."""
     used = re.match(r"(?:\. |PATH=)([^\s$]+)/bin[/:]", activation(test_script))
     if used:
         prefixes = {posixpath.join(f"/{source}", used[1]).strip("/")}
@@ -173,11 +164,11 @@ def _copies(installed: dict[str, bytes], source: str, test_script: str) -> list[
     else:
         prefixes = {"usr", "usr/local", "root/.local"}
     prefixes |= {posixpath.dirname(path) for path in installed if path.endswith("/pyvenv.cfg")}
-    there = [path for path in installed if (site := re.match(SITE, path))
-             and site["prefix"] in prefixes]
-    compiled = {re.sub(r"\.[^/]+$", ".py", path) for path in there if path.endswith(".so")}
-    is_editable = any(b'"editable": true' in installed[path] for path in there)
+    used_paths = [path for path in installed if (site := re.match(SITE, path))
+                  and site["prefix"] in prefixes]
+    compiled = {re.sub(r"\.[^/]+$", ".py", path) for path in used_paths if path.endswith(".so")}
+    is_editable = any(b'"editable": true' in installed[path] for path in used_paths)
     ends = (".py",) if is_editable else (".py", "-info")
-    copies = [path for path in there if path.endswith(ends) and path not in compiled]
+    copies = [path for path in used_paths if path.endswith(ends) and path not in compiled]
     copies += [path for path in installed if path.startswith(f"{source}/node_modules/")]
     return [f"a copy of the project itself: /{path}" for path in copies]

@@ -1,5 +1,5 @@
-"""Put a project's source into a sandbox, as a repository whose history ends at one commit, change
-it by a patch, and put back what was changed of it."""
+"""Put a project's source into a sandbox, as a repository whose history ends at one commit; apply
+patches to it, find what has changed, and restore it."""
 from __future__ import annotations
 
 import os
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
+from codedata.code.entities import is_text
 from codedata.sandbox import Result, Sandbox
 from codedata.sandbox.archives import Bounds, UnsafeArchive
 from codedata.sandbox.process_labels import temporary_folder
@@ -23,7 +24,7 @@ LOOK_S = 600               # seconds to copy the source, or to search it
 
 @dataclass(frozen=True)
 class Project:
-    """Hold what the checks have to know about the source."""
+    """Describe the source of a project for the checks."""
 
     source: Path | None = None      # a folder of the host; None: the image's working directory
     commit: str = ""                # the end of the history; "": HEAD with uncommitted changes
@@ -34,12 +35,12 @@ class Project:
 
 def run_tool(sandbox: Sandbox, name: str, *words: str, start: str = "bash",
              before: str = "", beside: tuple[str, ...] = (), patch: str | None = None) -> Result:
-    """Run one of this package's programs in the sandbox, with those `beside` it in TOOLS, and a
-    patch of this name; remove them, and return its result."""
+    """Run one of this package's programs in the sandbox, with the programs `beside` it and a file
+    `patch` in TOOLS; remove them, and return its result."""
     files = {file: text_of("codedata.suites.programs", file).encode() for file in (name, *beside)}
     if patch is not None:
-        whole = patch if patch.endswith("\n") or not patch else f"{patch}\n"
-        files["patch"] = whole.encode(errors="replace")
+        end = "" if patch.endswith("\n") or not patch else "\n"
+        files["patch"] = f"{patch}{end}".encode(errors="replace")
     sandbox.put(files, TOOLS)
     command = f"({before}{start} {TOOLS}/{name} {shlex.join(words)})"
     return sandbox.run(f"{command}; code=$?; rm -rf {TOOLS}; exit $code", timeout_s=LOOK_S)
@@ -62,8 +63,8 @@ def put_source(sandbox: Sandbox, project: Project) -> tuple[str, str]:
 
 def restore(sandbox: Sandbox, commit: str, since: str = "") -> tuple[list[str], str]:
     """Restore the source's files to their state in a commit. Return (paths that were changed or
-    deleted, "") or ([], error message). With `since`, a time from now(), files written after it
-    are listed, too."""
+    deleted, "") or ([], error message). With `since`, a time from now(), list files that were
+    written after it, too."""
     done = run_tool(sandbox, "restore.sh", sandbox.workdir, commit, since)
     if done.ok:
         return done.output.splitlines(), ""
@@ -77,8 +78,8 @@ def now(sandbox: Sandbox) -> str:
 
 def apply_patch(sandbox: Sandbox, patch: str,
                 is_reverse: bool = False) -> tuple[Files, Files, str]:
-    """Apply a patch, or its reverse, to the source in a sandbox. Return (files that it changes as
-    they were, as they are, "") or ({}, {}, error message), also where one of them is no text."""
+    """Apply a patch, or its reverse, to the source in a sandbox. Return (the changed files before,
+    the same after, "") or ({}, {}, error message), also where one of them is no text."""
     done = run_tool(sandbox, "apply_patch.sh", ".", f"{TOOLS}/patch", PATCHED,
                     *(["-R"] if is_reverse else []), patch=patch)
     if not done.ok:
@@ -89,13 +90,15 @@ def apply_patch(sandbox: Sandbox, patch: str,
     sandbox.run(f"rm -rf {PATCHED}")
     if before == after:
         return {}, {}, "the patch changes nothing"
-    odd = [path for files in (before, after) for path in files if not is_text(files[path])]
-    return ({}, {}, f"the patch changes what is no text: {odd[0]}") if odd else (before, after, "")
+    for path, content in (*before.items(), *after.items()):
+        if not is_text(content):
+            return {}, {}, f"the patch changes what is no text: {path}"
+    return before, after, ""
 
 
 def changed_files(sandbox: Sandbox, clean: str) -> tuple[set[str], Files, str]:
-    """Return (paths that differ between the source in a sandbox and `clean`, a copy of it in there;
-    those of them that are ordinary files in both, as they are now; ""), or (set(), {}, error
+    """Return (paths that differ between the source in a sandbox and `clean`, a copy of it there;
+    {path: new content} of those that are ordinary files in both; ""), or (set(), {}, error
     message), also where far too much differs."""
     to = f"{TOOLS}-changed"
     done = run_tool(sandbox, "changed_files.sh", sandbox.workdir, clean, to)
@@ -107,7 +110,7 @@ def changed_files(sandbox: Sandbox, clean: str) -> tuple[set[str], Files, str]:
             paths = os.fsdecode(Path(folder, "paths").read_bytes()).split("\0")
         except UnsafeArchive as e:
             return set(), {}, e.what
-        except OSError as e:   # who is root in there may have made it something else
+        except OSError as e:   # whoever is root there may have replaced it
             return set(), {}, f"its list of changes: {e.strerror}"
         return {*paths} - {""}, _files(Path(folder, "files")), ""
 
@@ -117,18 +120,10 @@ def _files(folder: Path) -> Files:
             for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()}
 
 
-def is_text(data: bytes) -> bool:
-    """Return whether data is a text in UTF-8 that can be stored."""
-    try:
-        return "\0" not in data.decode()
-    except UnicodeDecodeError:
-        return False
-
-
 def commit_date(sandbox: Sandbox, commit: str) -> str:
     """Return the date of a commit in ISO 8601, UTC; "" where there is none."""
     which = shlex.quote(commit or "HEAD")
-    said = sandbox.run(f"git -c safe.directory='*' show -s --format=%ct {which}")
-    seconds = said.output.strip()
-    is_date = said.ok and seconds.isascii() and seconds.isdecimal() and len(seconds) < 12
+    done = sandbox.run(f"git -c safe.directory='*' show -s --format=%ct {which}")
+    seconds = done.output.strip()
+    is_date = done.ok and seconds.isascii() and seconds.isdecimal() and len(seconds) < 12
     return f"{datetime.fromtimestamp(int(seconds), timezone.utc):%FT%TZ}" if is_date else ""

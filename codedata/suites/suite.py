@@ -1,14 +1,13 @@
-"""Run a project's test script in a sandbox and read what its runners report.
+"""Run a project's test script in a sandbox and read the reports of its runners.
 
-The script is run as it is. It may write reports to RESULTS; without any, what it prints is read.
-Whether a run was complete, and which cases repeat over several runs, is said by the runs alone.
+The script is run as it is. It may write reports to RESULTS; where it writes none, its output is
+read. Only the runs themselves decide whether one was complete, and which cases are stable.
 """
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -21,13 +20,13 @@ from codedata.suites.source import TOOLS, run_tool
 from codedata.suites.test_results import Case, Found, counts, not_collected, over, parse
 from codedata.texts import text_of
 
-PLUGINS = "/tmp/codedata-"   # where a plugin of this package and its files lie, by its name
+PLUGINS = "/tmp/codedata-"   # a plugin's name is added for the folder of its files
 RESULTS = "/tmp/results"   # where test scripts write reports, outside the source folder
 READABLE = f"[ ! -d {RESULTS} ] || chmod -R a+rX {RESULTS}"
 # for all reports of a run
 REPORTS = Bounds(max_bytes=100_000_000, max_files=10_000, max_depth=32, max_seconds=60)
-MIN_PASSED = 0.95          # of a healthy suite: minimum share of passed cases among those that ran,
-MAX_SKIPPED = 0.2          # and maximum share of skipped cases among all
+MIN_PASSED = 0.95          # of a healthy suite: least share of passed cases among those that ran,
+MAX_SKIPPED = 0.2          # and greatest share of skipped cases among all
 STOPPED = re.compile(r"^(?:!{5,} .+ !{5,}|Bail out!.*|panic: .*|Fatal Python error: .*"
                      r"|INTERNALERROR> .*)$", re.MULTILINE)
 NONE: Mapping[str, bytes] = MappingProxyType({})
@@ -40,9 +39,6 @@ class Run:
 
     done: Result
     results: list[Case]
-    # who narrowed the run to the ids that were asked for: "pytest", or "none" where the whole suite
-    # ran all the same; empty where all were asked for
-    selection: str = ""
 
     @property
     def exit_code(self) -> int:
@@ -69,13 +65,11 @@ class Run:
         """Return whether the suite ran to its end, all of it was collected, and exit code and
         cases agree."""
         return not (self.timed_out or self.exit_code >= CRASHED or not_collected(self.results)
-                    or self.truncated_at
-                    or self.unexplained)
+                    or self.truncated_at or self.unexplained)
 
     @property
     def truncated_at(self) -> str:
-        """Return the line in which a runner says that it stops early; it is empty where there is
-        none."""
+        """Return the line in which a runner says that it stops early, or ""."""
         line = STOPPED.search(self.text)
         return line[0].strip() if line else ""
 
@@ -107,42 +101,25 @@ class Run:
 
 
 def run_suite(sandbox: Sandbox, test_script: str, timeout_s: float, *,
-              env: Mapping[str, str] | None = None, selection: Sequence[str] = (),
-              beside: Mapping[str, bytes] = NONE, behind: str = "") -> Run:
-    """Run a test script once, with these variables beside the sandbox's own, and these files in
-    TOOLS. Return the run with its cases. Where it prints the line `behind`, what stands before that
-    line is not read for cases.
-
-    A `selection` of names, as a run of the whole suite gave them, narrows each pytest that the
-    script calls to exactly these; nothing else in the script is narrowed. In a sandbox that
-    isolates nothing there is no selection, and only what is printed is read.
-    """
-    if sandbox.name == "local":   # /tmp/results, and whatever pytest there is, are this machine's
+              env: Mapping[str, str] | None = None, beside: Mapping[str, bytes] = NONE,
+              behind: str = "") -> Run:
+    """Run a test script once, with these variables beside the sandbox's own and these files in
+    TOOLS, and return the run with its cases. Output before a line `behind` is not read for cases.
+    In a sandbox that isolates nothing only the output is read."""
+    if sandbox.name == "local":   # its /tmp/results is this machine's
         done, reports, limit = run_script(sandbox, test_script, timeout_s, env), {}, []
-        used = "none"
     else:
-        with _selecting(sandbox, selection) as variables:
-            done = run_script(sandbox, test_script, timeout_s, {**variables, **(env or {})},
-                              before=f"rm -rf {RESULTS}", after=READABLE, beside=beside)
-            is_used = selection and sandbox.run(f"[ -e {PLUGINS}selection/was_used ]").ok
-            used = "pytest" if is_used else "none"
+        done = run_script(sandbox, test_script, timeout_s, env, before=f"rm -rf {RESULTS}",
+                          after=READABLE, beside=beside)
         reports, limit = _reports(sandbox)
     text = done.output.partition(f"\n{behind}\n")[2] if behind else ""
-    cases = parse(reports, text or done.output, limit)
-    return Run(done, cases, used if selection else "")
-
-
-def _selecting(sandbox: Sandbox, selection: Sequence[str]):
-    """Return placed_plugin() of the plugin that selects; nothing is placed where all is run."""
-    if not selection:
-        return nullcontext({})
-    return placed_plugin(sandbox, "selection", {"ids.json": json.dumps([*selection]).encode()})
+    return Run(done, parse(reports, text or done.output, limit))
 
 
 @contextmanager
 def placed_plugin(sandbox: Sandbox, name: str,
                   files: Mapping[str, bytes]) -> Iterator[dict[str, str]]:
-    """Yield what place_plugin() returns, and remove in the end what it has placed."""
+    """Yield the variables of place_plugin(), and remove the plugin in the end."""
     yield place_plugin(sandbox, name, files)
     folder = PLUGINS + name
     run_tool(sandbox, "place_plugin.sh", folder, name, "remove")
@@ -150,9 +127,9 @@ def placed_plugin(sandbox: Sandbox, name: str,
 
 
 def place_plugin(sandbox: Sandbox, name: str, files: Mapping[str, bytes]) -> dict[str, str]:
-    """Place a plugin of this package beside each pytest of a sandbox, with the files that it reads.
-    Return the variables that load it where a script switches off the plugins that are found; none
-    where there is no pytest, or it cannot be placed."""
+    """Place a plugin of this package and the files that it reads beside each pytest of a sandbox.
+    Return the variables that load it even where a script disables installed plugins; none where
+    there is no pytest, or the plugin cannot be placed."""
     folder, plugin = PLUGINS + name, f"pytest_{name}.py"
     sandbox.put({plugin: text_of("codedata.suites.programs", plugin).encode(), **files}, folder)
     is_placed = run_tool(sandbox, "place_plugin.sh", folder, name).ok
@@ -171,21 +148,20 @@ def compare(runs: list[Run]) -> tuple[dict[str, str], list[str]]:
 def run_script(sandbox: Sandbox, script: str, timeout_s: float,
                env: Mapping[str, str] | None = None, *, before: str = ":", after: str = ":",
                beside: Mapping[str, bytes] = NONE) -> Result:
-    """Run a script as a file in the working directory, with others beside it and between two
-    commands of one line; return its result. It leaves nothing behind in the state of the shell."""
+    """Run a script from a file, with other files beside it, in the working directory, and return
+    its result. The commands `before` and `after` run around it. The state of the shell stays."""
     folder = f"{sandbox.workdir}/.codedata" if sandbox.name == "local" else TOOLS
     sandbox.put({"script.sh": script.encode(), **beside}, folder)
     ends = f"rm -rf {folder}; {after}"
     done = sandbox.run(f"({before}; bash {folder}/script.sh; code=$?; {ends}; exit $code)",
                        timeout_s=timeout_s, env=dict(env or {}))
-    if done.timed_out or done.exit_code >= CRASHED:   # this command, too, was ended, perhaps
+    if done.timed_out or done.exit_code >= CRASHED:   # the command around it may have ended, too
         sandbox.run(ends)
     return done
 
 
 def _reports(sandbox: Sandbox) -> tuple[dict[str, bytes], list[Found]]:
-    """Return ({path: content} of the folder of results, an error case for a limit that it
-    exceeds)."""
+    """Return ({path: content} of RESULTS, an error case for each limit that it exceeds)."""
     with temporary_folder() as folder:
         try:
             sandbox.get(RESULTS, Path(folder), REPORTS)
@@ -193,7 +169,7 @@ def _reports(sandbox: Sandbox) -> tuple[dict[str, bytes], list[Found]]:
             return {}, [over(e.kind, e.what)]
         except SandboxDied:
             raise
-        except ItemFailed:   # there is none, or a link leads out: no report counts
+        except ItemFailed:   # it is missing, or a link leads out of it: no report counts
             return {}, []
         return {str(path.relative_to(folder)): path.read_bytes()
                 for path in Path(folder).rglob("*")

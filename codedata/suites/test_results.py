@@ -49,7 +49,7 @@ def parse(files: dict[str, bytes], text: str = "", beside: Iterable[Found] = ())
 
 
 def over(kind: str, what: str) -> Found:
-    """Return an error case that says which limit was reached: too_large, too_many, too_deep,
+    """Return an error case that names the limit that was reached: too_large, too_many, too_deep or
     too_slow."""
     return f"(results_{kind}: {printable(what, 200).replace('::', ':')})", "error"
 
@@ -61,15 +61,13 @@ def not_collected(results: list[Case]) -> list[str]:
 
 
 def with_lost(results: list[Case], known: Collection[str]) -> tuple[dict[str, str], list[str]]:
-    """Return ({name: status} of cases and of the known ones that are missing because their file,
-    which is reported as failed, ended before them: these are errors; not_collected() without such
-    files)."""
+    """Return ({name: status}, not_collected() without files of known cases). A known case that is
+    missing because its file failed before it is an error."""
     statuses = {case.name: case.status for case in results}
     files = {name: name.partition(" > ")[0] for name in known}
     missing = {name: "error" for name, file in files.items()
                if name not in statuses and statuses.get(file) in ("failed", "error")}
-    lost = {*not_collected(results)}.difference(files.values())
-    return statuses | missing, sorted(lost)
+    return statuses | missing, sorted({*not_collected(results)}.difference(files.values()))
 
 
 def counts(results: list[Case]) -> dict[str, int]:
@@ -78,9 +76,9 @@ def counts(results: list[Case]) -> dict[str, int]:
 
 
 def place_of(name: str, paths: Container[str]) -> tuple[str, str]:
-    """Return (path, qualified name in that file) of a test, by the name that a runner gives it:
-    path::Class::test_x[a], or package.module.Class::test_x. Both are "" where none of the `paths`
-    fits."""
+    """Return (path, qualified name in that file) of a test that a runner calls
+    path::Class::test_x[a] or package.module.Class::test_x. Both are "" where none of `paths` fits.
+    """
     head, _, rest = name.partition("[")[0].partition("::")
     qualified = rest.replace("::", ".")
     if head in paths:

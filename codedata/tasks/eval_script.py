@@ -1,5 +1,5 @@
-"""Make the evaluation script of a task, which carries its verifier and its tests and prints results
-that graders read; and run it."""
+"""Make the evaluation script of a task, which holds its verifier and its tests and prints results
+for graders; and run it."""
 from __future__ import annotations
 
 import base64
@@ -34,13 +34,11 @@ LINE = re.compile(r"(PASSED|FAILED|ERROR|SKIPPED) (\S+)")
 
 def eval_script(tests: Mapping[str, str]) -> str:
     """Return a bash script that runs the tests of a task (tests_folder.suite_tests) in the folder
-    where its source lies, and then prints, between the marks of SWE-bench's harness, "PASSED name"
-    for each case. It needs nothing of this package, only base64, tar, a Python from 3.7 on and a
-    folder for temporary files, and exits as the test script does. Raise Excluded for one that is
-    too long.
+    of its source, prints "PASSED name" and the like for each case between the marks of SWE-bench's
+    harness, and exits as the test script does. It needs base64, tar, Python 3.7 and a folder for
+    temporary files. Raise Excluded if it is too long.
 
-    Names are escaped by junit.escaped_name(), so lists such as FAIL_TO_PASS have to be, too. Where
-    no case is found, nothing is between the marks.
+    Names are escaped by junit.escaped_name(), as those in FAIL_TO_PASS are.
     """
     text = base64.b64encode(_archive(tests)).decode()
     lines = "\n".join(text[i:i + LINE_CHARS] for i in range(0, len(text), LINE_CHARS))
@@ -52,13 +50,13 @@ def eval_script(tests: Mapping[str, str]) -> str:
 
 
 def script_of(task: Task) -> str:
-    """Return the evaluation script of a repository's task: the very files of its tests/."""
+    """Return the evaluation script of a repository's task: the files of its tests/."""
     return eval_script({name: content_of(file).decode() for name, file in task.tests.items()
                         if name != TEST_PATCH})
 
 
 def _archive(tests: Mapping[str, str]) -> bytes:
-    """Return a tar of files, packed; of the same files always the same."""
+    """Return a compressed tar of files; equal files give equal bytes."""
     packed = io.BytesIO()
     with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as file, \
             tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as tar:
@@ -72,7 +70,7 @@ def _archive(tests: Mapping[str, str]) -> bytes:
 
 def printed_results(output: str) -> dict[str, str]:
     """Return {name: status} of what an evaluation script printed between its marks. Raise
-    ValueError where that is something else, or where the output has more of a grader's marks."""
+    ValueError where something else stands there, or the output has further marks."""
     before, _, rest = output.partition(f"{MARKS[0]}\n")
     between, ended, behind = rest.partition(f"{MARKS[1]}\n")
     if not ended or MARK in before + between + behind:
@@ -84,8 +82,8 @@ def printed_results(output: str) -> dict[str, str]:
 
 
 def run_evaluation(sandbox: Sandbox, script: str, timeout_s: float) -> tuple[Run, str]:
-    """Run an evaluation script. Return the run as the reports of its runners show it, and what it
-    printed; "" where that cannot be read."""
+    """Run an evaluation script. Return (the run as its reports show it, what it printed, "" where
+    that cannot be read)."""
     log = f"{FOLDER}/log"
     run = run_suite(sandbox, f"mkdir -p {FOLDER}\nbash {TOOLS}/eval.sh >{log} 2>&1\ncode=$?\n"
                              f"cat {log}\nexit $code", timeout_s,
@@ -96,7 +94,7 @@ def run_evaluation(sandbox: Sandbox, script: str, timeout_s: float) -> tuple[Run
         try:
             sandbox.get(log, Path(folder), REPORTS)
             return run, read_bounded(Path(folder, "log")).decode(errors="replace")
-        except (UnsafeArchive, OSError):   # the suite has put something else there, or too much
+        except (UnsafeArchive, OSError):   # the suite has replaced the file, or it is too large
             return run, ""
 
 
@@ -106,9 +104,9 @@ def misread(run: Run, printed: str) -> str:
         read = printed_results(printed)
     except ValueError as e:
         return f"graders cannot read its results: {e}"
-    odd = {*read.items()} ^ {(case.name, case.status) for case in run.results}
-    names = sorted({name for name, _ in odd})
-    if odd:
+    differing = read.items() ^ {(case.name, case.status) for case in run.results}
+    if differing:
+        names = sorted({name for name, _ in differing})
         return f"graders would read other results: {printable(named(names))}"
     if run.exit_code and not {"failed", "error"} & {case.status for case in run.results}:
         return f"graders count no run that ends with exit code {run.exit_code} though no test fails"

@@ -1,8 +1,8 @@
-"""Say what is in a task's folder: its task.toml, what of it was proven, why it is not exported.
+"""Read and make a task's folder: its task.toml, what of it was proven, why it is not exported.
 
-`proof.json` holds the digest of what the runs are evidence for: environment/, solution/, tests/ and
-task.toml, but for its metadata, its keywords and its image, of which the id stands apart. Whoever
-edits one of these has another task, which no run has seen; the instruction may be edited.
+`proof.json` holds the digest of what was proven: environment/, solution/, tests/ and task.toml
+without its metadata, keywords and image name (the image's id is noted beside it). After an edit of
+these the proof does not hold any more; the instruction may be edited.
 """
 from __future__ import annotations
 
@@ -10,27 +10,34 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import PurePosixPath
 from types import MappingProxyType
+from typing import NamedTuple
 
 from codedata.checks.secrets import credential_in
 from codedata.layouts import content_of, files_digest
 from codedata.records import KINDS, Files, Object, Task
 from codedata.store import digest
 from codedata.tasks.task_toml import toml_faults
+from codedata.texts import printable
 
+TOML = Task.places["config"]
 SCHEMA = "1.4"              # of Harbor's task.toml
+# To be raised where a task that was proven would be refused by now: its prove step then proves it
+# again. A proof that names none is of the first version.
+PROOF = 1
 DOCKERFILE, IGNORE, SOLVE = "Dockerfile", ".dockerignore", "solve.sh"
-GOLD, REVERSE = "gold.patch", "reverse.patch"   # in solution/: heals it; what has made the task
+GOLD, REVERSE = "gold.patch", "reverse.patch"   # in solution/; the reverse has made the task
 CONFIG, TEST_SCRIPT, TEST_PATCH, HIDDEN = "config.json", "tests.sh", "test.patch", "hidden"
 ARCHIVE = "/var/tmp/codedata-work.tar"   # of an agent's work, where a task says how it is made
 TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")   # as Harbor takes them
 IMAGE = re.compile(r"[a-z0-9][\w.:/@-]*", re.ASCII | re.IGNORECASE)   # no blank, no line break
-BEFORE_DOCUMENT = (   # the line of an instruction behind which the document of its functions begins
+BEFORE_DOCUMENT = (   # the last line of an instruction before the document of its functions
     "- Tests decide, also some that you do not have: those that fail without the bodies are "
     "counted, those that pass now have to go on passing.")
 PROVEN_FIELDS = ("config", "environment", "solution", "tests", "proof")   # all but instruction
-# Of the verifier: an agent's working directory neither holds nor lies in any of it.
+# Folders of the verifier: an agent's working directory neither holds one of them nor lies in one.
 OF_VERIFIER = ("/tests", "/logs", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/usr/bin",
                "/usr/sbin", "/usr/lib", "/usr/local/bin", "/usr/local/sbin", "/usr/local/lib")
 Problem = tuple[str, str]   # (reason, detail)
@@ -54,7 +61,7 @@ class Container:
 def config_of(instance_id: str, container: Container, about: Object,
               labels: Mapping = MappingProxyType({})) -> Object:
     """Return the task.toml of a task: `about` is [metadata.codedata], `labels` are its difficulty,
-    category and tags. What is left out is as Harbor sets it, or nobody reads it.
+    category and tags. Keys where Harbor's default will do are left out.
 
     [verifier.environment] docker_image is not set: readers take an image named there for one that
     holds /tests. Without it the verifier gets the image of [environment].
@@ -74,28 +81,28 @@ def config_of(instance_id: str, container: Container, about: Object,
 
 
 def from_image(image: str) -> Files:
-    """Return the environment/ of a task whose image is there already."""
+    """Return the environment/ of a task whose image exists."""
     return {DOCKERFILE: from_line(image).encode()}
 
 
 def from_line(image: str) -> str:
-    """Return the Dockerfile that is no more than an image."""
+    """Return the Dockerfile of an image as it is."""
     return f"FROM {image}\n"
 
 
 def image_of(task: Task) -> str:
     """Return the image that a task's task.toml names; "" where it is built."""
-    return str(_table(task, "environment").get("docker_image") or "")
+    return _entry(task, "environment", "docker_image")
 
 
 def workdir_of(task: Task) -> str:
-    """Return where its agent works."""
-    return str(_table(task, "environment").get("workdir") or "")
+    """Return the directory in which its agent works."""
+    return _entry(task, "environment", "workdir")
 
 
 def agent_of(task: Task) -> str:
-    """Return the user that its agent is; "" for the image's."""
-    return str(_table(task, "agent").get("user") or "")
+    """Return the user of its agent; "" for that of the image."""
+    return _entry(task, "agent", "user")
 
 
 def collect_of(task: Task) -> str:
@@ -110,13 +117,17 @@ def _table(task: Task, name: str) -> Object:
     return table if isinstance(table, dict) else {}
 
 
+def _entry(task: Task, table: str, key: str) -> str:
+    return str(_table(task, table).get(key) or "")
+
+
 def text_in(files: Files, name: str) -> str:
-    """Return the text of a file, "" where it is not there."""
+    """Return the text of a file, "" where it is missing."""
     return content_of(files[name]).decode(errors="replace") if name in files else ""
 
 
 def verifier_config(task: Task) -> Object:
-    """Return tests/config.json of a task of ours; {} where it is none that can be read."""
+    """Return tests/config.json of a task of ours; {} where it cannot be read."""
     try:
         config = json.loads(text_in(task.tests, CONFIG) or "{}")
     except (ValueError, RecursionError):
@@ -127,7 +138,7 @@ def verifier_config(task: Task) -> Object:
 # what was proven ---------------------------------------------------------------------------------
 
 def proven_parts(task: Task) -> dict[str, str]:
-    """Return the digest of each part of a task that its runs are evidence for."""
+    """Return the digest of each part of a task that its runs prove."""
     config = {key: value for key, value in task.config.items() if key != "metadata"}
     for table, key in (("task", "keywords"), ("environment", "docker_image")):
         config[table] = {name: value for name, value in _table(task, table).items() if name != key}
@@ -140,13 +151,13 @@ def proven_parts(task: Task) -> dict[str, str]:
 
 
 def proven(task: Task, runs: Object) -> Task:
-    """Return a task with a proof: what the runs showed, and the digest of what they are of."""
+    """Return a task with its proof: what the `runs` showed, and the digests of what they prove."""
     parts = proven_parts(task)
-    return replace(task, proof={**runs, "digest": digest(parts), "parts": parts})
+    return replace(task, proof={**runs, "proof": PROOF, "digest": digest(parts), "parts": parts})
 
 
 def edited_parts(task: Task) -> list[str]:
-    """Return which parts of a task are not those that were proven; none where it is as proven."""
+    """Return the parts of a task that are not as they were proven; [] where all are."""
     then, now = (task.proof or {}).get("parts"), proven_parts(task)
     if (task.proof or {}).get("digest") == digest(now):
         return []
@@ -155,8 +166,8 @@ def edited_parts(task: Task) -> list[str]:
 
 
 def with_about(task: Task, **more) -> Task:
-    """Return a task of which [metadata.codedata] says more, and its labels where `labels` are
-    given: neither is a part of what was proven."""
+    """Return a task with `more` in [metadata.codedata], and with other `labels` where these are
+    given: neither is part of what was proven."""
     labels = more.pop("labels", {})
     metadata = {**task.config.get("metadata", {}), **labels}
     more = {key: value for key, value in more.items() if value is not None}
@@ -166,39 +177,16 @@ def with_about(task: Task, **more) -> Task:
 
 
 def document_in(instruction: str) -> str:
-    """Return the document in an instruction of a stripped patch; all of one whose line before it a
-    person removed."""
-    _, is_there, document = instruction.partition(f"{BEFORE_DOCUMENT}\n\n")
-    return (document if is_there else instruction).removesuffix("\n")
+    """Return the document in an instruction of a stripped patch; all of the instruction where a
+    person has removed the line before it."""
+    return instruction.split(f"{BEFORE_DOCUMENT}\n\n", 1)[-1].removesuffix("\n")
 
 
 # why it is not exported --------------------------------------------------------------------------
 
-def task_problem(task: Task) -> Problem | None:
-    """Return why a task is not exported in any form, or None."""
-    if not TASK_NAME.fullmatch(task.instance_id):
-        return "name", f"{task.instance_id} is none that Harbor takes"
-    if faults := toml_faults(task.config):
-        return "task.toml", "; ".join(faults)
-    if not (task.instruction or "").strip() and not task.config.get("steps"):
-        return "no instruction", HOW_TO_INSTRUCT.get(task.kind, "write instruction.md")
-    problem = kind_problem(task) or image_problem(task) or (
-        _proof_problem(task) if task.kind else _foreign_problem(task))
-    # masking would change what was proven
-    if not problem and (kind := credential_in(texts_of(task))):
-        return "secret in a file", kind
-    return problem
-
-
-def texts_of(task: Task) -> Iterator[str]:
-    """Yield the text of each file of a task, as far as it is one."""
-    for file in (*task.environment.values(), *task.solution.values(), *task.tests.values()):
-        yield content_of(file).replace(b"\0", b"").decode(errors="replace")   # UTF-16, too
-
-
 HOW_TO_INSTRUCT = {
-    "bug": "run: python bug_inject.py agent|scale --steps issue",
-    "stripped_patch": "run: python nl2repo.py --steps doc_part2,doc_part1,doc"}
+    "bug": "Run: python bug_inject.py agent|scale --steps issue",
+    "stripped_patch": "Run: python nl2repo.py --steps doc_part2,doc_part1,doc"}
 HOW_TO_PROVE = {
     "bug": "Undo the edit, or delete the folder and run: python bug_inject.py agent|scale",
     "stripped_patch": "Undo the edit, or delete the folder and run: python nl2repo.py "
@@ -206,59 +194,86 @@ HOW_TO_PROVE = {
     "datapoint": "Run: python build_dp.py validate"}
 
 
-def _proof_problem(task: Task) -> Problem | None:
-    if problem := workdir_problem(workdir_of(task)) or label_problem(task):
-        return problem
-    if not task.proof:
-        return "not proven", HOW_TO_PROVE[task.kind]
-    if parts := edited_parts(task):
-        edited = ", ".join(parts)
-        return "not as proven", f"edited since its runs: {edited}. {HOW_TO_PROVE[task.kind]}"
+class Fault(NamedTuple):
+    """Hold a fault of a task's folder, and what to do about it."""
+
+    place: str         # below the folder
+    what: str
+    todo: str
+    reason: str = ""   # under which exports list it; "": it does not keep a task from them
+
+
+def task_problem(task: Task) -> Problem | None:
+    """Return why a task is not exported in any form, or None."""
+    for fault in chain(config_faults(task), part_faults(task)):
+        return fault.reason, f"{fault.place or 'its name'}: {fault.what}. {fault.todo}"
     return None
 
 
-def label_problem(task: Task) -> Problem | None:
-    """Return what is wrong with a task's labels, or None."""
+def config_faults(task: Task) -> Iterator[Fault]:
+    """Yield what keeps a task from exports in its name and its task.toml."""
+    if not TASK_NAME.fullmatch(task.instance_id):
+        yield Fault("", f"{task.instance_id} is no name that Harbor takes",
+                    "Rename the folder: letters, digits, `_`, `-`, and points between them.",
+                    "name")
+    for fault in toml_faults(task.config):
+        yield Fault(TOML, fault, "Harbor refuses it: correct that key.", "task.toml")
+    kind, image = task.about.get("kind"), image_of(task)
+    if kind not in (None, *KINDS):   # it would pass for somebody else's task, which needs no proof
+        yield Fault(TOML, f"kind {kind!r:.80} is none of {', '.join(KINDS)}",
+                    "Correct it; remove it from a task that no maker of ours has made.", "kind")
+    wrong = {}
+    if image and not IMAGE.fullmatch(image):   # it is written into a Dockerfile as it is
+        wrong["docker_image"] = f"{image[:80]!r} is no name of an image"
+    if task.kind:
+        wrong |= {"workdir": _workdir_fault(workdir_of(task)), "metadata": _label_fault(task)}
+    for key, fault in wrong.items():
+        if fault:
+            yield Fault(TOML, f"{key}: {fault}", "Correct that key.", key)
+
+
+def _workdir_fault(place: str) -> str:
+    """Return why an agent cannot work in a folder, or ""."""
+    workdir = PurePosixPath(place)
+    if workdir.root != "/" or ".." in workdir.parts:
+        return f"{place!r} is no absolute path"
+    return next((f"{place!r}: the verifier would take {path} from the agent"
+                 for path in OF_VERIFIER if workdir.is_relative_to(path)
+                 or PurePosixPath(path).is_relative_to(workdir)), "")
+
+
+def _label_fault(task: Task) -> str:
+    """Return what is wrong with a task's labels, or ""."""
     labels = _table(task, "metadata")
     tags = labels.get("tags", [])
     texts = [labels.get(key, "") for key in ("difficulty", "category")]
     if isinstance(tags, list) and all(isinstance(one, str) for one in (*tags, *texts)):
-        return None
-    return "metadata", "difficulty and category are texts, tags is a list of texts"
+        return ""
+    return "difficulty and category are texts, tags is a list of texts"
 
 
-def _foreign_problem(task: Task) -> Problem | None:
-    has_steps = bool(task.config.get("steps"))   # each with its own tests
-    lacks = [name for name, is_there in (
-        ("environment/Dockerfile or docker_image", task.environment or image_of(task)),
-        ("tests/test.sh", has_steps or "test.sh" in task.tests)) if not is_there]
-    return ("no task of Harbor", f"it lacks {', '.join(lacks)}") if lacks else None
-
-
-def kind_problem(task: Task) -> Problem | None:
-    """Return why a task has a kind that there is not: it would pass for one of somebody else, which
-    needs no proof."""
-    kind = task.about.get("kind")
-    if kind is None or kind in KINDS:
-        return None
-    return "kind", f"{kind!r:.80} is none of {', '.join(KINDS)}"
-
-
-def image_problem(task: Task) -> Problem | None:
-    """Return why what task.toml names is no image, or None. It goes into a Dockerfile as it is, of
-    which a line more would be no part of what was proven."""
-    image = image_of(task)
-    if not image or IMAGE.fullmatch(image):
-        return None
-    return "docker_image", f"{image[:80]!r} is no name of an image"
-
-
-def workdir_problem(place: str) -> Problem | None:
-    """Return why an agent cannot work in a folder, or None."""
-    workdir = PurePosixPath(place)
-    if workdir.root != "/" or ".." in workdir.parts:
-        return "workdir", f"{place!r} is no absolute path"
-    for path in map(PurePosixPath, OF_VERIFIER):
-        if path.is_relative_to(workdir) or workdir.is_relative_to(path):
-            return "workdir", f"{place!r}: the verifier would take {path} from the agent"
-    return None
+def part_faults(task: Task) -> Iterator[Fault]:
+    """Yield what keeps a task from exports in its instruction, its files and its proof."""
+    has_steps = bool(task.config.get("steps"))   # each with its own instruction and tests
+    if not (task.instruction or "").strip() and not has_steps:
+        yield Fault("instruction.md", "is missing or empty",
+                    HOW_TO_INSTRUCT.get(task.kind, "Write what the agent has to do."),
+                    "no instruction")
+    if not task.environment and not image_of(task):
+        yield Fault(f"environment/{DOCKERFILE}", "is missing, and task.toml names no docker_image",
+                    "Write one of the two.", "no task of Harbor")
+    if not task.kind and not has_steps and "test.sh" not in task.tests:
+        yield Fault("tests/test.sh", "is missing", "Write it: it leaves the reward in "
+                    "/logs/verifier/reward.txt.", "no task of Harbor")
+    if task.kind and not task.proof:
+        yield Fault("proof.json", "is missing: no run has proven it", HOW_TO_PROVE[task.kind],
+                    "not proven")
+    elif task.kind and (parts := edited_parts(task)):
+        yield Fault(parts[0], f"was edited since its runs: {', '.join(parts)}",
+                    HOW_TO_PROVE[task.kind], "not as proven")
+    for part in ("environment", "solution", "tests"):
+        for name, file in getattr(task, part).items():
+            text = content_of(file).replace(b"\0", b"").decode(errors="replace")   # UTF-16, too
+            if secret := credential_in([text]):   # masking it would change what was proven
+                yield Fault(f"{part}/{printable(name)}", f"has a secret: {secret}",
+                            "Take it out, and revoke it if it is one.", "secret in a file")

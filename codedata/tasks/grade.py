@@ -158,10 +158,11 @@ class Grader:
         return "/", shlex.join(place.lstrip("/") for place in places)
 
     def grade(self, work: bytes | None, more: Mapping[str, bytes] | None = None,
-              before: str = "") -> Grade:
+              before: str = "", anew: bool = False) -> Grade:
         """Return how a fresh container is graded with an agent's work; None: as the image has it.
-        Equal work is graded once, unless there are `more` files of tests, or a shell prefix."""
-        is_kept = not (more or before)
+        Equal work is graded once, unless it is to be `anew`, or there are `more` files of tests, or
+        bash to run `before`."""
+        is_kept = not (more or before or anew)
         key = digest_of(work) if work else ""
         if is_kept and key in self._grades:
             return self._grades[key]

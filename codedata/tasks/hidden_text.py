@@ -1,9 +1,9 @@
 """Search the files of an image for texts, also in what is compressed: zip and gzip files, objects
 and packs of git.
 
-Nothing of the image is run: this machine reads the engine's tar of its files, within bounds. A text
-counts as found where 40 bytes of it stand in a row. It is not guaranteed that a text is found that
-was encoded in another way (escaped, base64, encrypted, xz, zstd), or that is shorter.
+Nothing of the image is run: this machine reads the engine's tar of its files, within bounds. A file
+holds a text if it has 40 bytes in a row of it. Not found: texts that are shorter, or encoded in
+another way (escaped, base64, encrypted, xz, zstd).
 """
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ from codedata.suites.outside import BOUNDS
 from codedata.texts import printable
 
 WINDOW = 40                # bytes in a row that give a text away
-# Of them that are no blanks. With 20, 11 % of 7,000 functions of nine packages had 40 bytes in
-# common with an image that holds none of these packages, with 30 3 %. 1.5 % have no 28 of 40.
+# At least so many of them are no blanks. With 20, 11 % of 7,000 functions of nine packages share 40
+# bytes with an image without these packages; with 30, 3 %. 1.5 % of functions do not reach 28.
 MIN_INK = 28
 NAME = re.compile(rb"[A-Za-z_]\w{3,}")
-# Of the names in a file of the project that its copy has at least. Bytecode, without comments, has
-# fewer in 9 of 200 files with 0.5, in 3 with 0.4.
+# A copy of a file of the project has at least this share of its names. Of 200 files compiled to
+# bytecode, which has no comments, 9 miss a share of 0.5, 3 one of 0.4.
 NAMES_SHARE = 0.4
 LONG_RUN = 200             # bytes in a row that give a whole file away
 STRIDE = 32                # bytes between two samples: a window holds the whole word of one
@@ -55,7 +55,7 @@ MAX_DEPTH = 8              # archives in archives
 SPOOL_BYTES = 32_000_000   # of a file that is kept in memory
 ZIP_END = b"PK\x05\x06"    # of the record that a zip file ends with, before a comment
 ZIP_END_BYTES = 66_000
-# of what only looks like an archive, or has a password
+# raised for what only looks like an archive, or has a password
 NO_ARCHIVE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError,
               KeyError)
 PACK = (b"PACK\0\0\0\2", b"PACK\0\0\0\3")   # the versions that git has
@@ -64,9 +64,9 @@ BUNDLE = re.compile(rb"# v\d git bundle\n(?s:.*?)\n(?=PACK)")   # before its pac
 
 
 class Windows:
-    """Hold 40 bytes in a row of some texts, from every place, and find those that stand in other
-    bytes. With a longer `min_run` so many bytes of a text have to do so in a row, of a shorter text
-    all, and windows from every 32nd place are enough."""
+    """Hold the windows of some texts, 40 bytes from every place, and find them in other bytes.
+    With a longer `min_run`, so many bytes in a row of a text (or all of a shorter one) have to be
+    found, and windows from every 32nd place suffice."""
 
     def __init__(self, texts: Iterable[str], min_run: int = WINDOW):
         data = [variant.encode(errors="replace") for text in texts
@@ -79,8 +79,8 @@ class Windows:
         self._take({window for window in windows if len(b"".join(window.split())) >= MIN_INK})
 
     def _take(self, windows: set[bytes]) -> None:
-        """Search for these windows: `_words` are all words in them, sorted, and `_offsets` has a
-        bit for each place in a window where a word stands."""
+        """Index these windows: `_words` are all words in them, sorted, and `_offsets` has a bit
+        for each place of a word in a window."""
         self._windows = windows
         rows = np.frombuffer(b"".join(windows), dtype=np.uint8).reshape(-1, WINDOW)
         words = np.ascontiguousarray(sliding_window_view(rows, WORD, axis=1)).view("<u8").ravel()
@@ -94,22 +94,22 @@ class Windows:
 
     @property
     def key(self) -> bytes:
-        """Return bytes that are others for whatever else is searched for."""
+        """Return bytes that differ between any two sets of windows."""
         return blake2b(repr((sorted(self._windows), self._runs)).encode()).digest()
 
     def remove(self, windows: set[bytes]) -> None:
-        """Search for these windows no more."""
+        """Stop searching for these windows."""
         self._take(self._windows - windows)
 
     def all_in(self, data: bytes) -> Iterator[bytes]:
-        """Yield the windows that stand in the data, each as often as it is found."""
+        """Yield the windows in the data, each as often as it occurs."""
         words = samples_of(data)
         return (window for _, window in self.hits(data, np.arange(len(words)), words))
 
     def hits(self, data: bytes | mmap, samples: np.ndarray, words: np.ndarray
              ) -> Iterator[tuple[int, bytes]]:
-        """Yield (place, window) of those in the data that hold one of these samples: of each there
-        is the number, and the word."""
+        """Yield (place, window) for the windows in the data that hold one of these samples, which
+        are given by their numbers and their words."""
         if not self._windows or len(data) < WINDOW:
             return
         at = np.minimum(np.searchsorted(self._words, words), len(self._words) - 1)
@@ -118,7 +118,7 @@ class Windows:
             return
         places, offsets = STRIDE * samples[known], self._offsets[at[known]]
         anywhere = np.ndarray((len(data) - WORD + 1,), "<u8", data, strides=(1,))
-        for offset in range(STRIDE + 1):   # the word may stand at several places of a window
+        for offset in range(STRIDE + 1):   # a window may have the word at several places
             starts = places[(offsets >> np.uint64(offset)) & np.uint64(1) == 1] - offset
             starts = starts[(starts >= 0) & (starts <= len(data) - WINDOW)]
             for end, in_window in zip(self._ends, (0, WINDOW - WORD), strict=True):
@@ -129,8 +129,8 @@ class Windows:
                     yield start, window
 
     def _goes_on(self, data: bytes, start: int) -> bool:
-        """Return whether enough bytes of one text stand in a row around a window, which is the
-        first one of them that is searched for."""
+        """Return whether enough bytes in a row of one text are around a window, the first one in
+        them that is searched for."""
         return not self._runs or any(
             data[first:first + n] in text for text, n in self._runs
             if data[start:start + n - STRIDE + 1] in text   # of each of these runs
@@ -143,7 +143,7 @@ def samples_of(data: bytes | mmap) -> np.ndarray:
 
 
 def kind_of(words: np.ndarray) -> np.ndarray:
-    """Return a small number for each word, so that most others need not be looked for."""
+    """Return a small number for each word, by which most words are ruled out."""
     return ((words * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - KIND_BITS)).astype(np.uint16)
 
 
@@ -159,11 +159,13 @@ class Spool(tempfile.SpooledTemporaryFile):
 
 
 class Search:
-    """Search files for texts, one after the other; `traces` has a line for each file with some of
-    them, for bytecode in the folder `source` or of its files `paths`, and for what cannot be looked
-    through; for archives that cannot `unread` has it, the same list unless another one is set. Of
-    the texts `hidden` only long runs count: a whole file has lines in common with others. Once the
-    project's files are known, lines of `texts` count in a copy of one of them alone."""
+    """Search files for texts, one after the other.
+
+    `traces` gets a line for each file that holds some of them, for bytecode in the folder `source`
+    or of its files `paths`, and for what cannot be read; `unread`, by default the same list, one
+    for each archive that cannot be read. Of the texts `hidden`, which are whole files, only long
+    runs count: any project has single lines of them. After know(), lines of `texts` count only in
+    copies of the project's files."""
 
     def __init__(self, texts: Iterable[str], source: str = "", paths: Iterable[str] = (),
                  hidden: Iterable[str] = ()):
@@ -171,23 +173,23 @@ class Search:
         self.unread = self.traces
         self.all_windows = [Windows(texts), Windows(hidden, LONG_RUN)]
         self.know(())
-        self._line = ""            # of the file that is looked at: counts if that is a copy
+        self._line = ""            # found in the current file: counts if that is a copy
         self._source = f"{source}/"
         self._paths = [f"{source}/{path}".encode() for path in paths]
         self._count = BOUNDS.meter()
 
     def exempt(self, file: BinaryIO) -> None:
-        """Search no more for what stands in a file, which is read as it is."""
-        found = [set() for _ in self.all_windows]
+        """Stop searching for what a file holds; archives in it are not opened."""
+        present = [set() for _ in self.all_windows]
         for data in self._overlapping("", file):
-            for windows, known in zip(self.all_windows, found, strict=True):
+            for windows, known in zip(self.all_windows, present, strict=True):
                 known.update(windows.all_in(data))
-        for windows, known in zip(self.all_windows, found, strict=True):
+        for windows, known in zip(self.all_windows, present, strict=True):
             windows.remove(known)
 
     def know(self, texts: Iterable[str]) -> None:
-        """Count lines in copies of these files of the project alone, with the texts searched for
-        among them."""
+        """Count single lines only in copies of these files of the project, which hold the texts
+        that are searched for."""
         self.project = [(text.encode(errors="replace"), Windows(text.split("\n")))
                         for text in texts]
 
@@ -203,7 +205,7 @@ class Search:
             self._add("the rest of the files", f"cannot be looked through: {e}")
 
     def look(self, place: str, file: BinaryIO, depth: int = 0) -> None:
-        """Search one file, and what is packed in it. Raise OverBounds where that is too much."""
+        """Search one file and what is packed in it. Raise OverBounds where that is too much."""
         if depth > MAX_DEPTH:
             raise OverBounds("too_deep", f"more than {MAX_DEPTH} archives in each other", place)
         with Spool() as copy:
@@ -214,7 +216,7 @@ class Search:
                         self._add(place, what)
                         return
             except NO_ARCHIVE:
-                pass   # what came of it is in the copy
+                pass   # what could be read is in the copy
             if self._line and self._is_copy(copy):
                 self._add(place, self._line)
                 return
@@ -242,24 +244,24 @@ class Search:
         return "is bytecode" if place.endswith(".pyc") and is_of_source else ""
 
     def _is_copy(self, file: BinaryIO) -> bool:
-        """Return whether a file has more of one of the project's than a line: another line, or most
-        of its names, as bytecode has."""
+        """Return whether a file has more than a line of one of the project's files: another line,
+        or most of its names, as bytecode has."""
         return any(self._shares_more(file, *one) for one in self.project)
 
     @staticmethod
     def _shares_more(file: BinaryIO, text: bytes, windows: Windows) -> bool:
-        found, names, lines = set(), set(), text.split(b"\n")
+        shared, names, lines = set(), set(), text.split(b"\n")
         longest = len(max(lines, key=len))
         file.seek(0)
         for data in iter(partial(file.read, PIECE), b""):
-            found.update(windows.all_in(data))
+            shared.update(windows.all_in(data))
             names.update(NAME.findall(data))
-            if len(found) > longest:   # no line has so many
+            if len(shared) > longest:   # more windows than one line has
                 return True
-        names.update([name[:-1] for name in names])   # bytecode has a letter behind some
-        line = max(lines, key=lambda one: sum(window in one for window in found))
+        names.update([name[:-1] for name in names])   # in bytecode a letter may follow
+        line = max(lines, key=lambda one: sum(window in one for window in shared))
         others = {*NAME.findall(text)}.difference(NAME.findall(line), KEYWORDS)
-        return (any(window not in line for window in found)
+        return (any(window not in line for window in shared)
                 or len(others & names) >= NAMES_SHARE * len(others))
 
     def _add(self, place: str, what: str) -> None:
@@ -279,7 +281,7 @@ class Search:
 
 
 def _packed(file: BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
-    """Yield (name, content) of what is packed in a file; nothing where it is no archive."""
+    """Yield (name, content) of what is packed in a file; nothing if it is no archive."""
     size = file.seek(0, 2)
     file.seek(max(0, size - ZIP_END_BYTES))
     is_zip = ZIP_END in file.read()

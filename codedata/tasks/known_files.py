@@ -1,8 +1,8 @@
-"""Remember what the files of an image hold, so that each image made of it is searched without
-reading them again: an environment's files are 400 MB and more, those that a bug changes a few.
+"""Remember what the files of an image hold, so that images made of it are searched without reading
+them again: an environment has 400 MB of files and more, of which a bug changes a few.
 
-They are kept in a temporary file, unpacked as Search unpacks them; the files of the source are left
-out, since each image has its own. Of each 32 bytes two are in memory. The file goes with its
+They are kept in a temporary file, unpacked as Search unpacks them, without those of the source, of
+which each image has its own. Of each 32 bytes two are in memory. The file is removed with its
 object.
 """
 from __future__ import annotations
@@ -21,16 +21,16 @@ MAX_BYTES = 4_000_000_000   # that are remembered of an image
 
 
 class KnownFiles(Search):
-    """Hold the files of an image beside its source. `is_whole` says whether all are held."""
+    """Hold the files of an image outside of its source; `is_whole` where all could be held."""
 
     def __init__(self, image: str, source: str):
         super().__init__((), source)
         self._file = tempfile.TemporaryFile(prefix="codedata_known.")
-        self._starts: list[int] = []    # in the file, of pieces
-        self._places: list[str] = []    # of the same pieces: their files
-        self._found: dict[bytes, set[str]] = {}   # that hold what was searched for
-        self._anew: set[str] = set()    # files of which more is asked than what they hold
-        self._file_now = ""             # which is being read, perhaps packed files in it
+        self._starts: list[int] = []    # of each piece in the temporary file
+        self._places: list[str] = []    # of each piece: the file that it is of
+        self._holders: dict[bytes, set[str]] = {}   # {key of windows: files that hold one of them}
+        self._bytecode: set[str] = set()   # files that may be bytecode of the source
+        self._current = ""              # the file that is being read, with what is packed in it
         self._size = self._file.write(bytes(STRIDE))   # so that it is never empty
         self.is_whole = True
         api = docker_engine.connect()
@@ -46,38 +46,39 @@ class KnownFiles(Search):
     def found(self, search: Search) -> set[str]:
         """Return the files that have to be searched one by one: all that hold what is searched for,
         and some more."""
-        return self._anew.union(*map(self._holding, search.all_windows))
+        return self._bytecode.union(*map(self._holding, search.all_windows))
 
     def _holding(self, windows: Windows) -> set[str]:
-        """Return the files that hold one of the windows; many bugs hide the same tests."""
+        """Return the files that hold one of the windows. They are kept: many bugs hide the same
+        tests."""
         key = windows.key
-        if key not in self._found:
-            self._found[key] = {self._places[bisect(self._starts, start) - 1]
-                                for start, _ in self.hits(windows)}
-        return self._found[key]
+        if key not in self._holders:
+            self._holders[key] = {self._places[bisect(self._starts, start) - 1]
+                                  for start, _ in self.hits(windows)}
+        return self._holders[key]
 
     def hits(self, windows: Windows) -> list[tuple[int, bytes]]:
-        """Return (place in all that is known, window) of those that stand there."""
+        """Return (place in the temporary file, window) for the windows in it."""
         samples = np.flatnonzero(windows.kinds[self._kinds])
-        found = [*windows.hits(self._data, samples, samples_of(self._data)[samples])]
-        self._data.madvise(MADV_DONTNEED)   # what was read of it is no memory of this process
-        return found
+        hits = [*windows.hits(self._data, samples, samples_of(self._data)[samples])]
+        self._data.madvise(MADV_DONTNEED)   # or what was read would count as this process's memory
+        return hits
 
     def look(self, place: str, file: BinaryIO, depth: int = 0) -> None:
-        """Remember one file, and what is packed in it."""
+        """Remember one file and what is packed in it."""
         if not depth:
-            self._file_now = place
+            self._current = place
         super().look(place, file, depth)
 
     def _wants(self, place: str) -> bool:
         return not place.startswith(self._source) and self._size <= MAX_BYTES
 
     def _trace_in(self, place: str, data: bytes) -> str:
-        """Remember a piece of a file; it holds nothing that is searched for."""
+        """Remember a piece of a file. Nothing is searched for here."""
         if place.endswith(".pyc") and self._source.encode() in data:
-            self._anew.add(self._file_now)
+            self._bytecode.add(self._current)
         if len(data) >= WINDOW:
             self._starts.append(self._size)
-            self._places.append(self._file_now)
+            self._places.append(self._current)
             self._size += self._file.write(data.ljust(-(-len(data) // STRIDE) * STRIDE, b"\0"))
         return ""

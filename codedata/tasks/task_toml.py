@@ -1,7 +1,7 @@
-"""Say what Harbor refuses of a task.toml, as far as its keys are those that tasks have.
+"""Find what Harbor would refuse in a task.toml.
 
-Not promised: that Harbor takes what has no fault here; keys that stand in no table below are passed
-over.
+Not promised: that Harbor takes what has no fault here. Keys that harbor_keys.toml lacks are not
+checked.
 """
 from __future__ import annotations
 
@@ -9,27 +9,17 @@ import re
 from collections.abc import Iterator
 
 from codedata.records import Object, check_of
+from codedata.texts import toml_of
 
 NAME = re.compile(r"[a-zA-Z0-9][\w.-]*/[a-zA-Z0-9][\w.-]*", re.ASCII)   # org/name
-NETWORK = {"network_mode": ("no-network", "public", "allowlist"), "allowed_hosts": "list[str]"}
-MACHINE = {**NETWORK, "docker_image": "str", "workdir": "str", "cpus": "float", "memory_mb": "int",
-           "storage_mb": "int", "gpus": "int", "build_timeout_sec": "float",
-           "os": ("linux", "windows"), "env": "dict[str, str]"}
-KEYS = {   # {table: {key: type of records.check_of(), or the values that there are}}
-    "": {"schema_version": "str", "metadata": "Object", "task": "Object", "agent": "Object",
-         "verifier": "Object", "environment": "Object", "solution": "Object", "artifacts": "list",
-         "steps": "list"},
-    "task": {"name": "str", "description": "str", "version": "str", "keywords": "list[str]"},
-    "agent": {**NETWORK, "timeout_sec": "float"},
-    "verifier": {**NETWORK, "timeout_sec": "float", "environment_mode": ("shared", "separate"),
-                 "environment": "Object", "env": "dict[str, str]", "collect": "list"},
-    "environment": MACHINE, "verifier.environment": MACHINE,
-    "solution": {"env": "dict[str, str]"}}
-OF_USERS = ("agent", "verifier")   # tables with a user, by name or number
+KEYS = toml_of(__package__, "harbor_keys.toml")
+# the tables of a machine have the same keys
+KEYS["verifier.environment"] = KEYS["environment"]
+TYPES = {"list": (list,), "name or number": (str, int)}   # beside those of records.check_of()
 
 
 def toml_faults(config: Object) -> list[str]:
-    """Return what Harbor refuses of a task.toml, a sentence each."""
+    """Return what Harbor would refuse, a sentence each."""
     faults = [*_wrong_types(config)]
     if faults:
         return faults
@@ -43,8 +33,8 @@ def toml_faults(config: Object) -> list[str]:
                for name in ("environment", "agent", "verifier")
                if (table := config.get(name, {})).get("allowed_hosts")
                and table.get("network_mode") != "allowlist"]
-    odd = [one for one in config.get("artifacts", []) if not _is_artifact(one)]
-    faults += [f"artifacts has {one!r:.80}: no path" for one in odd]
+    faults += [f"artifacts has {one!r:.80}: no path" for one in config.get("artifacts", [])
+               if not _is_artifact(one)]
     for name, key, entries in (("steps", "name", config.get("steps", [])),
                                ("[verifier] collect", "command", verifier.get("collect", []))):
         if not all(isinstance(one, dict) and isinstance(one.get(key), str) for one in entries):
@@ -58,29 +48,31 @@ def _wrong_types(config: Object) -> Iterator[str]:
         for part in filter(None, name.split(".")):
             table = table.get(part, {}) if isinstance(table, dict) else {}
         if not isinstance(table, dict):
-            continue   # the table that it stands in says so
+            continue   # a fault of the table that it is in
         for key, kind in keys.items():
             if key in table and (fault := _type_fault(kind, table[key])):
                 yield f"{f'[{name}] ' if name else ''}{key}{fault}"
-        if name in OF_USERS and type(table.get("user", "")) not in (str, int):
-            yield f"[{name}] user is neither a name nor a number"
 
 
-def _type_fault(kind: str | tuple[str, ...], value) -> str | None:
-    if isinstance(kind, tuple):
+def _type_fault(kind: str | list[str], value) -> str | None:
+    if isinstance(kind, list):
         return None if value in kind else f" is {value!r:.80}, not one of {', '.join(kind)}"
-    if kind == "list":
-        return None if isinstance(value, list) else " is no list"
+    if kind in TYPES:
+        return None if type(value) in TYPES[kind] else f" is no {kind}"
     return check_of(kind)(value)
 
 
+def _source_of(artifact):
+    return artifact.get("source") if isinstance(artifact, dict) else artifact
+
+
 def _is_artifact(one) -> bool:
-    path = one.get("source") if isinstance(one, dict) else one
+    path = _source_of(one)
     return isinstance(path, str) and bool(path) and ".." not in path.split("/")
 
 
 def grading_of(config: Object) -> str:
-    """Return in which container Harbor grades a task, in words."""
+    """Return in which container Harbor grades a task, as part of a sentence."""
     verifier = config.get("verifier", {})
     mode = verifier.get("environment_mode") or (
         "separate" if "environment" in verifier else "shared")
@@ -92,5 +84,4 @@ def grading_of(config: Object) -> str:
 
 def artifacts_in(config: Object) -> list[str]:
     """Return the paths that Harbor carries to the verifier."""
-    return [str(one.get("source") if isinstance(one, dict) else one)
-            for one in config.get("artifacts") or []]
+    return [str(_source_of(one)) for one in config.get("artifacts") or []]

@@ -1,4 +1,4 @@
-"""Make tests/ of a task: the verifier's programs, config.json, and what the tests are."""
+"""Make tests/ of a task: the verifier's programs, config.json and the tests."""
 from __future__ import annotations
 
 import json
@@ -15,15 +15,15 @@ OF_WEIGHTED = (*PROGRAMS, "weighted_tests.py")
 OF_SUITE = (*PROGRAMS, "suite.py", "agent_work.py", "junit.py")
 OF_OTHER_REPORTS = ("runner_output.py",)
 PATTERNS = "patterns.json"   # of printed lines
-READS = ("junit", "reports", "output")   # from where the cases come, each with those before
-TEST_SHARE = 0.9          # of the verifier's time is for the tests: a reward of 0 needs some, too
+READS = ("junit", "reports", "output")   # where results are read, each also where those before do
+TEST_SHARE = 0.9          # of the verifier's time: after it, some is needed to write a reward of 0
 TestFiles = dict[str, str]   # text by path below tests/
 
 
 def weighted_tests(weights: Mapping[str, float], user: str, workdir: str,
                    verifier_timeout_s: float) -> TestFiles:
-    """Return the files beside test_outputs.py. The tests run as a user, who is given the work
-    directory; "": as who runs the verifier."""
+    """Return the files beside test_outputs.py. The tests run as `user`, who is given the work
+    directory; "": as the user of the verifier."""
     config = {"user": user, "timeout_s": seconds_for_tests(verifier_timeout_s),
               "workdir": workdir, "weights": dict(sorted(weights.items()))}
     return {**_programs(OF_WEIGHTED), CONFIG: _json(config)}
@@ -31,15 +31,15 @@ def weighted_tests(weights: Mapping[str, float], user: str, workdir: str,
 
 def suite_tests(test_script: str, hidden: Files | None = None, *, workdir: str = ".",
                 reads: str = READS[0], **config) -> TestFiles:
-    """Return all files for a project's test script, with hidden tests {path: text in UTF-8} that
-    are put in place in the work directory. `config` has what else differs from these: `user` ("":
-    who runs the verifier), `timeout_s` (0: none), FAIL_TO_PASS and PASS_TO_PASS (of escaped names),
-    `canary` (the folder of a test that has to fail), `counts` (the files of an agent's archive that
-    do; None: all but tests).
+    """Return all files of tests/ for a project's test script. Hidden tests, {path: text in UTF-8},
+    are put into the work directory. `config` may set: `user` ("": that of the verifier),
+    `timeout_s` (0: none), FAIL_TO_PASS and PASS_TO_PASS (escaped names), `canary` (the folder of a
+    test that has to fail), `counts` (the files of an agent's archive that count; None: all but
+    tests).
 
-    Of READS, "reports" are the cases of all reports, "output" those or else the cases in what is
-    printed, as test_results.parse() reads them. Only with "output" can a tested program print a
-    result."""
+    Of READS, "reports" are reports of all formats, "output" these or else the printed lines, as
+    test_results.parse() reads them. Only with "output" can a tested program forge a result by
+    printing it."""
     whole = {"user": "", "timeout_s": 0, "workdir": workdir, "reads": reads, "FAIL_TO_PASS": [],
              "PASS_TO_PASS": [], "canary": "", "activation": activation(test_script),
              "archive": ARCHIVE, "counts": None, **config}
@@ -50,7 +50,7 @@ def suite_tests(test_script: str, hidden: Files | None = None, *, workdir: str =
 
 
 def seconds_for_tests(verifier_timeout_s: float) -> int:
-    """Return the seconds of a verifier's time that are for the tests."""
+    """Return the seconds of a verifier's time that the tests get."""
     return max(1, int(TEST_SHARE * verifier_timeout_s))
 
 

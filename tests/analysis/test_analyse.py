@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import REPO
+from line_tables import rows
 
 from codedata.analysis.analyse import analysis_of, entity_of_test, is_counted
 from codedata.code.entities import read_sources
@@ -64,11 +65,11 @@ def project(tmp_path):
     return folder
 
 
-def coverage(statuses=(["passed"], ["passed"]), flaky=(False, False)) -> Coverage:
+def coverage(statuses=(["passed"], ["passed"]), flaky=(False, False), names=NAMES) -> Coverage:
     """Return what the two tests ran: area and _square; these and volume."""
     tests = [{"name": name, "status": status, "flaky": is_flaky, "lines": {"0": i}, "functions": i,
               "starts": []}
-             for i, (name, status, is_flaky) in enumerate(zip(NAMES, statuses, flaky, strict=True))]
+             for i, (name, status, is_flaky) in enumerate(zip(names, statuses, flaky, strict=True))]
     return Coverage(
         "own/shapes", "shapes", "c0ffee", contexts="pytest", reason="", measured={},
         files=["shapes.py"], functions=IDS, line_sets=[[6, 6, 10, 10], [6, 6, 10, 10, 14, 14]],
@@ -146,11 +147,15 @@ def test_the_sample_is_what_the_samples_of_source_and_coverage_give():
     assert json.loads(json.dumps(asdict(found))) == sample
 
 
-@pytest.mark.parametrize("name, entity", [
-    ("a/test_x.py::test_y[1::2]", "a/test_x.py::test_y"),
-    ("a/test_x.py::T::test_y", "a/test_x.py::T.test_y"),
-    ("a.test_x.T::test_y", "a/test_x.py::T.test_y"), ("a.test_x::test_y", "a/test_x.py::test_y"),
-    ("a title", ""), ("b.py::test_y", ""), ("", "")])
+@pytest.mark.parametrize("name, entity", rows("""
+a/test_x.py::test_y[1::2] | a/test_x.py::test_y
+a/test_x.py::T::test_y    | a/test_x.py::T.test_y
+a.test_x.T::test_y        | a/test_x.py::T.test_y
+a.test_x::test_y          | a/test_x.py::test_y
+a title                   |
+b.py::test_y              |
+                          |
+"""))
 def test_the_function_of_a_test_is_found_by_its_name(name, entity):
     assert entity_of_test(name, {"a/test_x.py", "a/other.py"}) == entity
 
@@ -184,14 +189,18 @@ def test_a_folder_is_analysed_alone_and_twice_to_the_same_bytes(project, tmp_pat
     assert found["source"] == "static"
 
 
-@pytest.mark.parametrize("file, text, flag, why", [
-    ("c.toml", "roots = 'src'", "--config", "`roots` is a text, not a list"),
-    ("c.toml", "rots = []", "--config", "Known are roots"),
-    ("c.toml", "roots = ['..']", "--config", "has no folder .., which is one of"),
-    ("c.toml", "roots = ['shapes.py']", "--config", "has no folder shapes.py"),
-    ("c.toml", "[", "--config", "cannot be read"), ("c.yaml", "a: [", "--config", "cannot be read"),
-    ("c.yaml", "- a", "--config", "not an object"), ("r.json", "{}", "--test-report", "no list"),
-    ("r.json", "[{}]", "--test-report", "no list"), ("r.json", "[", "--test-report", "cannot")])
+@pytest.mark.parametrize("file, text, flag, why", rows("""
+c.toml | roots = 'src'         | --config      | `roots` is a text, not a list
+c.toml | rots = []             | --config      | Known are roots
+c.toml | roots = ['..']        | --config      | has no folder .., which is one of
+c.toml | roots = ['shapes.py'] | --config      | has no folder shapes.py
+c.toml | [                     | --config      | cannot be read
+c.yaml | a: [                  | --config      | cannot be read
+c.yaml | - a                   | --config      | not an object
+r.json | {}                    | --test-report | no list
+r.json | [{}]                  | --test-report | no list
+r.json | [                     | --test-report | cannot
+"""))
 def test_wrong_files_are_refused_by_name(project, tmp_path, file, text, flag, why):
     (tmp_path / file).write_text(text)
     done = alone(project, flag, tmp_path / file)

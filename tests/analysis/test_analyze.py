@@ -63,16 +63,27 @@ def test_a_static_analysis_runs_no_test_and_says_so(heron_image, tmp_path):
     assert analyze(tmp_path).returncode == 0 and analysis_of(tmp_path)["source"] == "runtime"
 
 
+# flags of a step → for how long at least and at most it runs before a kill
+KILLS = {("--static",): (0.5, 2), ("--steps", "coverage"): (1, 6)}
+
+
 @pytest.mark.docker
-def test_three_kills_of_the_analysis_leave_whole_records(heron_image, tmp_path):
+@pytest.mark.parametrize("flags", KILLS)
+def test_kills_of_a_step_leave_whole_records_and_nothing_behind(heron_image, tmp_path, flags):
     write_env(tmp_path, *(an_environment(name) for name in ("crane", "stork", "ibis")))
     draw, pids = random.Random(4), []
-    for _ in range(3):
-        process = start_script("analyze.py", tmp_path, *FLAGS, "--static", "--workers", 2)
+
+    def read_records() -> list[dict]:
+        paths = [*tmp_path.glob("analysis/[!_]*.json"), *tmp_path.glob("coverage/[!_]*.json")]
+        return [json.loads(path.read_text()) for path in paths]
+
+    for _ in range(2):
+        process = start_script("analyze.py", tmp_path, *FLAGS, *flags, "--workers", 2)
         pids.append(process.pid)
-        time.sleep(draw.uniform(0.5, 2))
+        time.sleep(draw.uniform(*KILLS[flags]))
         kill(process)
-        for name, text in written(tmp_path).items():
-            assert name.endswith(".html") or json.loads(text)["hotspots"] == HOT
-    assert analyze(tmp_path, "--static").returncode == 0 and len(written(tmp_path)) == 6
+        assert all(one["hotspots"] == HOT if "hotspots" in one else one["measured"]["runs"] == 1
+                   for one in read_records())
+    assert analyze(tmp_path, *flags).returncode == 0
+    assert len(read_records()) == 3 and len(written(tmp_path)) in (0, 6)
     wait_till_reaped(tmp_path, pids)

@@ -2,16 +2,16 @@
 from __future__ import annotations
 
 import json
-import random
 import re
 import subprocess
 import time
 
 import pytest
-from conftest import REPO, edit, kill, ledger_lines, run_script, start_script
+from conftest import REPO, edit, ledger_lines, run_script
 from heron_environment import CASES, FLY, TEST_SCRIPT, an_environment, write_env
 from kube_server import KubeServer
-from setups import CA_BUNDLE, made_here, wait_till_reaped
+from line_tables import rows
+from setups import CA_BUNDLE, made_here
 
 from codedata.analysis.measure import Tally
 from codedata.errors import BrokenRecord, ItemFailed
@@ -94,23 +94,6 @@ def test_each_bad_environment_is_named_and_the_rest_goes_on(heron_image, tmp_pat
     assert unit["reason"] == "none of its tests runs under a pytest that loads plugins"
 
 
-@pytest.mark.docker
-def test_two_kills_leave_whole_records_and_nothing_behind(heron_image, tmp_path):
-    write_env(tmp_path, *(an_environment(name) for name in ("crane", "stork", "ibis")))
-    draw, pids = random.Random(3), []
-    for _ in range(2):
-        process = start_script("analyze.py", tmp_path, *STEP, "--workers", 2)
-        pids.append(process.pid)
-        time.sleep(draw.uniform(1, 6))
-        kill(process)
-        for path in (tmp_path / "coverage").glob("[!_]*.json"):
-            assert json.loads(path.read_text())["measured"]["runs"] == 1
-    assert analyze(tmp_path).returncode == 0
-    assert {path.stem for path in (tmp_path / "coverage").glob("[!_]*.json")} == {
-        "crane", "stork", "ibis"}
-    wait_till_reaped(tmp_path, pids)
-
-
 @pytest.mark.pods
 def test_in_pods_the_suite_of_another_language_runs_without_contexts(tmp_path):
     folder = tmp_path / "source"
@@ -137,20 +120,31 @@ def test_the_sample_is_a_record_of_two_runs():
     assert {tuple(test["status"]) for test in record.tests} == {("passed", "passed")}
 
 
-@pytest.mark.parametrize(("edit_it", "fault"), [
-    (lambda record: record["tests"][0].pop("status"), "`tests`[0].status is missing"),
-    (lambda record: record["tests"][0].update(functions="x"), "`tests`[0].functions is a text"),
-    (lambda record: record["tests"].pop(), "`test_seconds` are not those of `tests`"),
-    (lambda record: record["tests"][0]["lines"].update({"99": 0}), "`files` lacks an entry"),
-    (lambda record: record["functions"].pop(), "`functions` lacks an entry"),
-    (lambda record: record["line_sets"][0].pop(), "`line_sets`[0] is no list of ranges"),
-    (lambda record: record["line_sets"].append([1, 10 ** 12]), "] is no list of ranges"),
-    (lambda record: record["import_lines"].update({"a.py": [4, 3]}), "[a.py] is no list of ranges"),
-    (lambda record: record["measured"].update(runs=3), "`measured.runs` is another number"),
-    (lambda record: record.update(otherwise=[{}]), "`otherwise`[0].name is missing")])
-def test_what_a_person_breaks_in_a_record_is_named(edit_it, fault):
-    record = json.loads((REPO / "samples/coverage/spanset.json").read_text())
-    edit_it(record)
+# a place in the record, what is put there as JSON (nothing: it falls out), and the fault
+BROKEN = rows(r"""
+tests 0 status    |                   | `tests`[0].status is missing
+tests 0 functions | "x"               | `tests`[0].functions is a text
+tests 0           |                   | `test_seconds` are not those of `tests`
+tests 0 lines 99  | 0                 | `files` lacks an entry
+functions 0       |                   | `functions` lacks an entry
+line_sets 0 0     |                   | `line_sets`[0] is no list of ranges
+line_sets 0       | [1, 100000000000] | ] is no list of ranges
+import_lines a.py | [4, 3]            | [a.py] is no list of ranges
+measured runs     | 3                 | `measured.runs` is another number
+otherwise         | [{}]              | `otherwise`[0].name is missing
+""")
+
+
+@pytest.mark.parametrize(("place", "value", "fault"), BROKEN)
+def test_what_a_person_breaks_in_a_record_is_named(place, value, fault):
+    part = record = json.loads((REPO / "samples/coverage/spanset.json").read_text())
+    *parents, key = [int(one) if one == "0" else one for one in place.split()]
+    for parent in parents:
+        part = part[parent]
+    if value:
+        part[key] = json.loads(value)
+    else:
+        del part[key]
     with pytest.raises(BrokenRecord, match=re.escape(fault)):
         parse(Coverage, record, "spanset.json")
 

@@ -18,6 +18,7 @@ from conftest import (
     write_json,
 )
 from heron_environment import HERON, TEST_SCRIPT, an_environment, write_env
+from heron_project import commit_all, git
 from judged import read_json
 from kube_server import KubeServer
 from projects import Project
@@ -25,7 +26,7 @@ from scenario import Scenario
 from setups import CA_BUNDLE, made_here, wait_till_reaped
 
 from codedata.analysis.analyse import analysis_of
-from codedata.bugs.inject import AgentItems, Refused, diff_and_symbol
+from codedata.bugs.inject import AgentItems, RefusedChange, diff_and_symbol
 from codedata.code.entities import SourceFile, Sources, is_test_file, language_of
 from codedata.errors import Interrupted
 from codedata.records import Candidates, parse
@@ -246,12 +247,10 @@ echo 1..2
     source.mkdir()
     for path, text in files.items():
         (source / path).write_bytes(text)
-    git = "git -c user.name=a -c user.email=a@b.c"
-    subprocess.run(f"{git} init -q; {git} add -A; {git} commit -qm one", shell=True, check=True,
-                   cwd=source)
-    commit = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=source, text=True).strip()
+    commit_all(source)
     write_root(tmp_path, "heron", files=files, image_name="", base_image="debian:bookworm",
-               base_commit=commit, install_script="true\n", row={"reformat_path": str(source)},
+               base_commit=git(source, "rev-parse", "HEAD"), install_script="true\n",
+               row={"reformat_path": str(source)},
                test_script="sh wade.sh", verified={"healthy": True}, test_case_result=[
                    {"name": name, "status": "passed"} for name in ("wades", "flies")])
     replies = [act(bash("git log; ls -a"), edit("heron.py", "2 * depth", "3 * depth"), SUBMIT)]
@@ -339,7 +338,7 @@ def test_what_people_read_and_the_size_of_a_change_are_facts(path, before, after
     said = ""
     try:
         diff_and_symbol({path: before}, {path: after}, analysed({}))
-    except Refused as e:
+    except RefusedChange as e:
         said = str(e)
     assert told in said and bool(told) == bool(said)
 

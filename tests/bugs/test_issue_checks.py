@@ -6,7 +6,7 @@ from reported_heron import GOLD, a_bug
 
 from codedata.bugs.instances import ProvenBug
 from codedata.bugs.issue_checks import Hidden, names_used, shown_output
-from codedata.bugs.issue_report import Ran
+from codedata.bugs.issue_report import ReproductionRun
 
 SCRIPT = "reproduce.py"
 
@@ -78,9 +78,9 @@ heron.DeepError: at 0x7f3a5c0e9d30, in /tmp/tmp4x1z and …"""
 
 
 def test_an_output_is_quoted_with_the_blanks_that_it_begins_with():
-    assert str(Ran(1, shown_output("\n  0 min\n 10 min \n", "/testbed", SCRIPT))) == (
+    assert str(ReproductionRun(1, shown_output("\n  0 min\n 10 min \n", "/testbed", SCRIPT))) == (
         "  0 min\n 10 min\n[exit code 1]")
-    assert str(Ran(0, "")) == "(nothing)"
+    assert str(ReproductionRun(0, "")) == "(nothing)"
 
 
 def test_exceptions_in_groups_lose_their_frames_too():

@@ -155,9 +155,7 @@ def test_a_body_is_taken_out_and_the_docstring_stays():
     assert "def tiny(): return 1" in shown   # of what is around, all
     go, = places(GO, "pond.go", "go")
     assert without_body(go).split("\n")[2:] == ["func Deep(cm int) int {(body)}", ""]
-
-
-def test_what_a_file_imports_is_shown_however_far_it_is_from_the_function():
+    # imports are shown, however far they are from the function
     place, = places(POND.replace(b"class", b"PLACE = 1\n" * 300 + b"class", 1))
     assert without_body(place).startswith("import functools\n…\nPLACE = 1\n")
 
@@ -210,7 +208,7 @@ def test_each_item_is_another_function_or_another_kind_of_bug(tmp_path, fake_llm
 def test_a_body_that_is_written_as_it_was_is_not_asked_for_again(tmp_path, fake_llm, heron):
     fake_llm.always(reply("def depths(n):\n    return [2 * i for i in range(n)]"))
     rewrite = Asked(tmp_path, fake_llm, "rewrite")
-    with pytest.raises(Excluded, match=r"heron.py::depths is written anew as it was"):
+    with pytest.raises(Excluded, match=r"heron.py::depths is rewritten as it was"):
         rewrite.candidate(1)
     assert fake_llm.n_requests == 1
     with pytest.raises(Excluded, match="gives only 3 candidates"):

@@ -64,12 +64,6 @@ def test_what_is_left_out_is_not_compared_with():
     assert [d.name for d in near_duplicates(zip("abc", (a, b, c), strict=True))] == ["b"]
 
 
-def test_texts_like_those_of_an_earlier_set_are_listed_and_that_set_is_not():
-    old = ("old", "the words of one"), ("old again", "the words of one"), ("x", "a third")
-    assert near_duplicates([("new", "The words of one!"), ("own", "another")], against=old) == [
-        Duplicate("new", "old", 1.0)]
-
-
 @pytest.mark.parametrize("threshold, surely", [(0.5, 0.55), (0.8, 0.85), (0.95, 0.97)])
 def test_everything_as_similar_as_the_threshold_is_listed_and_nothing_else(threshold, surely):
     """Compare with every pair: similarities are exact, and nothing above the threshold is missed.
@@ -117,6 +111,7 @@ def test_short_and_odd_texts():
         ("设置文件里的注释不见了", "设置文件里的注释不见了。"),   # a word each
     ):
         assert near_duplicates([("a", one), ("b", other)]) == [Duplicate("b", "a", 1.0)], one
+    assert near_duplicates([]) == near_duplicates([("a", "x")]) == []
     for one, other in (
         ("", "x"), ("{}", "{ }"), ("++", "--"), ("fix the bug", "fix a bug"),
         ("ls -la src", "ls -la"),
@@ -131,11 +126,6 @@ def test_words_are_the_same_whether_a_text_is_ascii_or_not():
     text = "Parser_2 drops x-y (a.b) in_3.\n"
     assert words(text + "é") == [*words(text), "é"] == ["parser_2", "drops", "x", "y", "a", "b",
                                                         "in_3", "é"]
-
-
-def test_nothing_and_one_text():
-    assert near_duplicates([]) == near_duplicates([("a", "x")]) == near_duplicates(
-        [], against=[("a", "x")]) == []
 
 
 @pytest.mark.parametrize("threshold", [0, -1, 1.01, 80])

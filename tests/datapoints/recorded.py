@@ -69,15 +69,24 @@ def review_turns() -> list:
             ("validate_datapoint", {}), ("show_categories_tags", {}), APPROVE]
 
 
-def judged(root: Path, is_good: bool = True, base_image: str | None = None, **texts: str) -> str:
-    """Write what the checks have found of the small datapoint, with other texts of parts, on the
-    engine's base image or another one."""
-    content = content_of(read_datapoint(write_datapoint(root / "judged", **texts)), None)
-    found = DatapointChecks(
+def write_checks(root: Path, folder: Path, failed: str = "", why: str = "",
+                 base_image: str | None = None) -> str:
+    """Write what the checks of a datapoint show: all have passed, or all but one. They were made on
+    the engine's base image, or another one. Return its content."""
+    content = content_of(read_datapoint(folder), None)
+    checks = [{"name": name, "status": "failed" if name == failed else "passed", "seconds": 1.5,
+               "why": why if name == failed else "", "evidence": [why] if name == failed else []}
+              for name in ("structure", "solvable", "hard_to_cheat")]
+    place = root / f"dp/_checks/{content.content}.json"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    write_json(place, vars(DatapointChecks(
         content.instance_id, content.content,
-        content.base_image if base_image is None else base_image, VALIDATOR, is_good,
-        [{"name": "solvable", "status": "passed" if is_good else "failed", "why": "",
-          "evidence": [], "seconds": 1.0}], [], 1.0, 1.0)
-    (root / "dp/_checks").mkdir(parents=True, exist_ok=True)
-    write_json(root / f"dp/_checks/{content.content}.json", vars(found))
+        content.base_image if base_image is None else base_image, VALIDATOR, not failed, checks,
+        [why] if why else [], 4.5, 4.0)))
     return content.content
+
+
+def judged(root: Path, failed: str = "", base_image: str | None = None, **texts: str) -> str:
+    """Do write_checks() for the small datapoint with other texts of parts."""
+    return write_checks(root, write_datapoint(root / "judged", **texts), failed,
+                        base_image=base_image)

@@ -28,10 +28,11 @@ from recorded import (
 
 from codedata.datapoints.agents import material
 from codedata.datapoints.calibrate import trials_in
+from codedata.datapoints.commands import Commands
 from codedata.datapoints.folder import content_digest, labels_of, read_datapoint
 from codedata.datapoints.queue import TaskManager
 from codedata.datapoints.rates import is_outside, rates_of
-from codedata.datapoints.workers import Rooms
+from codedata.datapoints.workers import room
 from codedata.errors import Interrupted
 from codedata.ledger import read_lines
 from codedata.records import SolverAttempt, Task
@@ -155,8 +156,8 @@ def test_killed_agents_lose_nothing_and_pay_at_most_the_calls_in_flight_again(ru
 @pytest.mark.docker
 def test_models_that_do_not_do_their_work_are_bounded_and_named(runs):
     content = judged(runs.root)
-    judged(runs.root, is_good=False, prompt="Bad.")
-    judged(runs.root, is_good=False, prompt="Worse.")
+    judged(runs.root, "solvable", prompt="Bad.")
+    judged(runs.root, "solvable", prompt="Worse.")
     rewrite = [("create_file", {"path": "x.md", "content": "Worse."}),
                ("patch_dp", {"part": "prompt", "file": "x.md"})]
     runs.seed("talks", idea=["I would rather talk."] * 30)
@@ -236,31 +237,29 @@ def test_attempts_are_counted_and_what_is_too_easy_goes_back_twice_at_most(runs)
 
 def test_a_builder_finds_what_an_earlier_try_has_staged(tmp_path):
     task = {"type": "build_datapoint", "datapoint": "sums_001_a", "seed": "sums"}
-    (tmp_path / "_drafts").mkdir()
-    (tmp_path / "_drafts/sums_001_a.md").write_text("# Sums")
-    assert material(task, tmp_path) == {"": {"draft.md": b"# Sums"}}
-    there = write_datapoint(tmp_path / "_staging/sums_001_a")
-    assert material(task, tmp_path)["datapoint"] == there
+    (tmp_path / "dp/_drafts").mkdir(parents=True)
+    (tmp_path / "dp/_drafts/sums_001_a.md").write_text("# Sums")
+    commands = Commands(Settings(root=tmp_path), TaskManager(tmp_path / "dp"), None)
+    assert material(task, commands) == {"": {"draft.md": b"# Sums"}}
+    staged = write_datapoint(tmp_path / "dp/_staging/sums_001_a")
+    assert material(task, commands)["datapoint"] == staged
 
 
-def test_wilsons_interval_decides_what_goes_back():
-    def rates(passes: int, n: int = 8) -> dict:
-        return rates_of([SolverAttempt("a", "c", "m", i, float(i < passes), "success", "",
-                                       {"tokens_out": 1}, 1.0) for i in range(n)])
-
-    outside = {passes: is_outside(rates(passes), "backend") for passes in (0, 2, 6, 7, 8)}
-    assert outside == {0: False, 2: False, 6: False, 7: True, 8: True}
-    assert rates(8)["interval"][0] == pytest.approx(0.68, abs=0.01)
-    assert rates(0)["interval"][1] == pytest.approx(0.32, abs=0.01) and rates(0)["unsolved"]
-    assert is_outside(rates(0, 100), "backend")
+@pytest.mark.parametrize(("passes", "n", "outside", "end", "interval"), [
+    (0, 8, False, 1, 0.32), (2, 8, False, 0, 0.07), (6, 8, False, 0, 0.41), (7, 8, True, 0, 0.53),
+    (8, 8, True, 0, 0.68), (0, 100, True, 1, 0.04)])
+def test_wilsons_interval_decides_what_goes_back(passes, n, outside, end, interval):
+    rates = rates_of([SolverAttempt("a", "c", "m", i, float(i < passes), "success", "", {}, 1.0)
+                      for i in range(n)])
+    assert is_outside(rates, "backend") == outside
+    assert rates["interval"][end] == pytest.approx(interval, abs=0.01)
 
 
 def test_rooms_let_in_as_many_as_there_are(tmp_path):
     stop, inside, most = threading.Event(), [], []
-    rooms = [Rooms(tmp_path / "rooms", 2, stop) for _ in range(2)]   # as of two processes
 
     def enter(i: int) -> None:
-        with rooms[i % 2]:
+        with room(tmp_path / "rooms", 2, stop):
             inside.append(i)
             most.append(len(inside))
             time.sleep(0.05)
@@ -273,7 +272,7 @@ def test_rooms_let_in_as_many_as_there_are(tmp_path):
         thread.join()
     assert len(most) == 6 and max(most) == 2
     stop.set()
-    with pytest.raises(Interrupted), rooms[0]:
+    with pytest.raises(Interrupted), room(tmp_path / "rooms", 2, stop):
         pass
 
 

@@ -16,7 +16,7 @@ sys.path.append(str(REPO / "benchmarks"))   # behind the scripts: one has a name
 from validate_dp import DATAPOINTS, mutants, mutated, open_host
 
 from codedata.datapoints.folder import content_digest, read_datapoint, texts_of
-from codedata.datapoints.validate import CHEATS, Failure, Validation
+from codedata.datapoints.validate import CHEATS, CheckFailed, Validation
 from codedata.suites.environments import labelled
 
 MUTANTS = mutants()
@@ -74,7 +74,7 @@ def test_a_mutant_is_caught_by_the_check_that_is_for_it_and_by_none_before(tmp_p
         check = getattr(validation, mutant["check"])
         if "cheat" in mutant:   # that one alone: all of them take a minute or two
             check = partial(check, [one for one in CHEATS if one["name"] == mutant["cheat"]])
-        with pytest.raises(Failure):
+        with pytest.raises(CheckFailed):
             check()
 
 

@@ -12,6 +12,7 @@ from collections import Counter
 from functools import partial
 
 import duckdb
+import line_tables
 import pytest
 import yaml
 from a_task import a_bug, write_task
@@ -111,14 +112,22 @@ def tree(root) -> dict[str, str]:
 
 # who won -----------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("case, winner", [
-    *((case, "challenger")
-      for case in ("final 100", "final 80", "refined 79.9", "refined 66", "final 51")),
-    *((case, "") for case in ("defeat 65.9", "defeat 50", "defeat 34.1")), ("defeat 34", "king"),
-    ("defeat 0", "king"),
-    ("final 50", ""), ("final 40", "")])   # final_min may be as low as that
-def test_who_won_by_how_much_decides_what_a_turn_is_good_for(root, case, winner):
-    bucket, score = case.split()
+@pytest.mark.parametrize("bucket, score, winner", line_tables.rows("""
+final   | 100  | challenger
+final   | 80   | challenger
+refined | 79.9 | challenger
+refined | 66   | challenger
+final   | 51   | challenger
+defeat  | 65.9 |
+defeat  | 50   |
+defeat  | 34.1 |
+defeat  | 34   | king
+defeat  | 0    | king
+# final_min may be as low as that
+final   | 50   |
+final   | 40   |
+"""))
+def test_who_won_by_how_much_decides_what_a_turn_is_good_for(root, bucket, score, winner):
     turn = write_turn(root, "t_1", bucket, score)
     loser = {"challenger": "king", "king": "challenger", "": ""}[winner]
     make(root)
@@ -181,26 +190,20 @@ def test_refused_rows_are_listed_with_the_formats_they_are_refused_for(root):
     write_turn(root, "t_3", king=None)
     write_turn(root, "t_4", challenger="just prose")
     write_turn(root, "t_5", "refined", king=good["challenger"], challenger=good["challenger"])
+    write_turn(root, "t_6", messages=history("t_6", 30))
+    setting(root, "max_chars = 5_000")
     make(root)
     left = {(line["name"], line["reason"]): line["formats"] for line in left_out_lines(root)}
     assert left == {("t_2", "roles"): list(TRAINERS),
                     ("t_3", "empty message"): ["dpo", "kto"],
                     ("t_4", "no well-formed turn"): list(TRAINERS),
-                    ("t_5", "chosen is rejected"): ["dpo"]}
+                    ("t_5", "chosen is rejected"): ["dpo"], ("t_6", "over max_chars"): [*TRAINERS]}
     assert sources(root, "sft_completion") == ["t_1", "t_3"] and sources(root, "dpo") == ["t_1"]
     assert Counter(sources(root, "kto")) == {"t_1": 2, "t_3": 1, "t_4": 1,
                                              "t_5": 2}   # a half may stand alone
-    assert len(sources(root, "jsonl")) == 5
+    assert len(sources(root, "jsonl")) == 6
     assert "| turns left out: roles | 1 |" in card(root)
     assert "empty" not in card(root, "sft_messages")
-
-
-def test_max_chars_leaves_long_turns_out(root):
-    write_turn(root, "t_1")
-    write_turn(root, "t_2", messages=history("t_2", 30))
-    setting(root, "max_chars = 5_000")
-    make(root)
-    assert sources(root, "sft_messages") == ["t_1"] and left_out(root)["t_2"] == ["over max_chars"]
 
 
 @pytest.mark.parametrize("side", ["king", "challenger"])
@@ -220,11 +223,6 @@ def test_a_turn_that_speaks_to_its_judge_is_for_no_trainer(root, side):
     setting(root, "", "[report]\nkeep_flagged = true\n")
     make(root)
     assert sources(root, "dpo") == ["t_1", "t_2"] and left_out(root) == {}
-
-
-def test_one_label_alone_is_said(root):
-    write_turn(root, "t_1", king=None)
-    assert "every label is true" in make(root)
 
 
 # near-duplicates ---------------------------------------------------------------------------------
@@ -299,15 +297,19 @@ def test_turns_of_earlier_training_data_are_left_out(root, earlier):
     assert manifest(root)["against"][0]["name"] == (old / earlier).name
 
 
-@pytest.mark.parametrize("content, says",
-                         [(None, "is not there"), ('{"a": 1}\n', "has no row with messages"),
-                          ("", "has no row"), ("PAR1", "cannot be read")])
-def test_earlier_data_that_is_none_is_trouble(root, content, says):
+@pytest.mark.parametrize("flag, file, content, says", line_tables.rows("""
+against       | rows.jsonl   | -        | is not there
+against       | rows.jsonl   | {"a": 1} | has no row with messages
+against       | rows.jsonl   |          | has no row
+against       | rows.parquet | PAR1     | cannot be read
+decontaminate | gone.jsonl   | -        | gone.jsonl
+"""))
+def test_a_file_to_compare_with_that_cannot_be_read_ends_the_run(root, flag, file, content, says):
     write_turn(root, "t_1")
-    path = root / ("rows.parquet" if content == "PAR1" else "rows.jsonl")
-    if content is not None:
-        path.write_text(content)
-    assert says in make(root, "--against", path, code=2) and not (root / "export/dpo").exists()
+    if content != "-":
+        (root / file).write_text(content)
+    setting(root, f'{flag} = ["{file}"]')
+    assert says in make(root, code=2) and not (root / "export/dpo").exists()
 
 
 # benchmarks, secrets, licences -------------------------------------------------------------------
@@ -337,12 +339,6 @@ def test_what_a_benchmark_holds_is_left_out_and_shown(root):
     assert "| benchmarks: `verified.jsonl` | 4 left out |" in card(root)
     digested = {"name": "verified.jsonl", "sha256": FOLDER.sha256(root / "verified.jsonl")}
     assert manifest(root)["decontaminate"] == [digested]
-
-
-def test_a_benchmark_file_that_is_gone_ends_the_run(root):
-    write_turn(root, "t_1")
-    write_toml(root, more='[export]\ndecontaminate = ["gone.jsonl"]\n')
-    assert "gone.jsonl" in make(root, code=2) and not (root / "export/dpo").exists()
 
 
 def test_secrets_are_masked_in_every_text_of_every_format_and_counted(root):
@@ -405,12 +401,8 @@ def test_a_repository_never_moves_when_others_come():
     assert all(larger[name] == "validation" for name in names if whole[name] == "validation")
     assert splits(names, 0.05, 1) != whole and set(splits(names, 0.0, 0).values()) == {"train"}
     assert [*splits(map(str.upper, names), 0.05, 0).values()] == [*whole.values()]
-
-
-def test_something_is_left_to_train_on():
-    for share in (0.5, 0.99, 1.0):
-        for n in range(1, 6):
-            assert "train" in splits([f"o/{i}" for i in range(n)], share, 0).values()
+    for share in (0.5, 0.99, 1.0):   # something is left to train on
+        assert all("train" in splits(names[:n], share, 0).values() for n in range(1, 6))
     assert splits([], 0.5, 0) == {}
 
 
@@ -624,6 +616,9 @@ def test_of_a_duel_that_was_not_accepted_nothing_is_exported(root):
     assert tree(root) == before
     make(root, "--rejected-too")
     assert "was not accepted" in card(root).split("## Rows")[0] and len(sources(root, "dpo")) == 2
+    write_duel(root, accepted=False, margin=None, lcb=None, challenger_score=None, king_score=None)
+    make(root, "--rejected-too")
+    assert "The duel was not accepted (margin 1.00 is below 2)." in card(root)
 
 
 def test_without_an_outcome_nothing_is_exported_either(root):
@@ -644,13 +639,6 @@ def test_an_outcome_that_is_none_is_trouble(root, fields):
     make(root, "--rejected-too", code=2)
 
 
-def test_a_duel_without_numbers_is_said_in_the_card(root):
-    write_turn(root, "t_1")
-    write_duel(root, accepted=False, margin=None, lcb=None, challenger_score=None, king_score=None)
-    make(root, "--rejected-too")
-    assert "The duel was not accepted (margin 1.00 is below 2)." in card(root)
-
-
 def test_status_counts_says_what_would_be_refused_and_does_nothing(root):
     write_turn(root, "t_1")
     write_turn(root, "t_2", king=None)
@@ -667,10 +655,12 @@ def test_status_counts_says_what_would_be_refused_and_does_nothing(root):
     assert tree(root) == before
 
 
-def test_noise_is_named_loudly(root):
+def test_judges_that_are_noise_and_labels_that_are_all_alike_are_named(root):
     write_duel(root, judges=(EMBEDDED_MODEL,))
-    write_turn(root, "t_1")
-    assert "embedded 135M" in make(root) and "Noise" in card(root).split("## Rows")[0]
+    write_turn(root, "t_1", king=None)
+    printed = make(root)
+    assert "embedded 135M" in printed and "every label is true" in printed
+    assert "Noise" in card(root).split("## Rows")[0]
 
 
 def test_an_empty_set_comes_out_well(root, load):
@@ -791,32 +781,20 @@ def test_an_edited_card_is_kept_till_the_rows_change_and_not_lost_then(root):
     assert not (root / "export/_replaced/sft_messages.1").exists()
 
 
-def test_broken_records_are_named_and_the_others_exported(root):
-    write_turns(root, (1, 2, 3))
+def test_broken_excluded_and_twofold_records_are_named_and_the_others_exported(root):
+    write_turns(root, (1, 2, 3, 5))
     write_turn(root, "t_4", repo="bob/two")
+    write_turn(root, "t_1", "defeat")   # it counts in the better bucket
     (root / "final/t_2.json").write_text("{")
     write_json(root / "final/t_3.json", {"score": 90})
     (root / "commit/bob__two-4.json").write_text("[]")
+    setting(root, "", '[exclude]\nids = ["ann__one-5"]\n')
     printed = make(root, code=1)
     assert all(name in printed for name in ("t_2.json", "t_3.json", "bob__two-4.json"))
     assert "Traceback" not in printed
-    assert sources(root, "dpo") == ["t_1"]
-    assert left_out(root) == {f"t_{i}": ["broken record"] for i in (2, 3, 4)}
-
-
-def test_a_turn_in_two_buckets_counts_in_the_better_one(root):
-    write_turn(root, "t_1", "defeat")
-    write_turn(root, "t_1", "final")
-    make(root)
-    assert [row["bucket"] for row in rows(root, "jsonl")] == ["final"]
-    assert left_out(root) == {"t_1": ["in two buckets"]}
-
-
-def test_excluded_instances_are_in_no_export(root):
-    write_turns(root, (1, 2))
-    setting(root, "", '[exclude]\nids = ["ann__one-1"]\n')
-    make(root)
-    assert sources(root, "jsonl") == ["t_2"] and left_out(root) == {"t_1": ["[exclude] ids"]}
+    assert [(row["source"], row["bucket"]) for row in rows(root, "jsonl")] == [("t_1", "final")]
+    assert left_out(root) == {**{f"t_{i}": ["broken record"] for i in (2, 3, 4)},
+                              "t_1": ["in two buckets"], "t_5": ["[exclude] ids"]}
 
 
 def test_some_formats_alone(root):
@@ -828,32 +806,40 @@ def test_some_formats_alone(root):
         root / "export/jsonl").is_dir()
 
 
-@pytest.mark.parametrize("flags",
-                         ["--limit 3", "--only t_*", "--shard 0/2", "--prune", "--compact",
-                          "--formats dpo,grpo"])
+@pytest.mark.parametrize("flags", line_tables.rows("""
+--limit 3
+--only t_*
+--shard 0/2
+--prune
+--compact
+--formats dpo,grpo
+"""))
 def test_flags_that_do_not_fit_are_refused(root, flags):
     write_turn(root, "t_1")
     says = "grpo" if "grpo" in flags else flags.split()[0]
     assert says in make(root, *flags.split(), code=2) and not (root / "export").exists()
 
 
-@pytest.mark.parametrize("line", ["validation = 1.5", "validation = -0.1",
-                                  "duplicate_similarity = 2.0", "shard_rows = 0", 'formats = "dpo"',
-                                  "licences = [1]", "dpo_margin = 3.0"])
+@pytest.mark.parametrize("line", line_tables.rows("""
+validation = 1.5
+validation = -0.1
+duplicate_similarity = 2.0
+shard_rows = 0
+formats = "dpo"
+licences = [1]
+dpo_margin = 3.0
+"""))
 def test_settings_that_cannot_be_are_refused(root, line):
     write_toml(root, more=f"[export]\n{line}\n")
     assert line.partition(" ")[0].removeprefix("dpo_") in make(root, code=2)
 
 
-def test_a_file_in_the_place_of_a_folder_is_trouble(root):
+def test_a_file_in_the_place_of_a_folder_and_a_second_run_at_a_time_are_trouble(root):
     write_turn(root, "t_1")
     (root / "export").mkdir()
     (root / "export/dpo").write_text("mine")
     assert "is a file where a directory should be" in make(root, code=2)
-
-
-def test_two_at_a_time_are_refused(root):
-    write_turn(root, "t_1")
+    (root / "export/dpo").unlink()
     with lock(root / "export", None, "export.py"):
         assert "in use by export.py" in make(root, code=2)
 

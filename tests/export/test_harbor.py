@@ -23,7 +23,7 @@ from a_task import (
 )
 from conftest import REPO, edit, write_toml
 from fake_judges import run_main
-from judged import read_json, words, write_duel, write_turn
+from judged import read_json, write_duel, write_turn
 
 import export
 from codedata.export.harbor import set_image
@@ -96,6 +96,7 @@ def test_a_root_without_any_record_is_refused_as_one_without_a_duel(tmp_path):
 # a folder ----------------------------------------------------------------------------------------
 
 KINDS = {"bug": a_bug(), "strip": a_strip(), "datapoint": a_datapoint("shell-1")}
+NETWORKS = {"bug": "no-network", "strip": "no-network", "datapoint": "public"}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -117,6 +118,7 @@ def test_the_folder_of_a_task_is_its_own_with_split_and_image_and_without_its_pr
     known = {"split": "train", **({} if kind == "datapoint" else {"image_id": IMAGE_ID})}
     metadata = {**task.config["metadata"], **known}
     assert config(root, task.instance_id) == {**task.config, "metadata": metadata}
+    assert task.config["environment"]["network_mode"] == NETWORKS[kind]
 
 
 def test_a_task_of_somebody_else_keeps_all_its_files_and_names_no_image_that_is_not_there(root):
@@ -160,16 +162,6 @@ def test_the_network_of_tasks_is_a_setting(root, network):
         overlay = folder(root, name) / "environment/docker-compose.yaml"
         assert overlay.exists() == (network == "compose")
         assert not overlay.exists() or "network_mode: none" in overlay.read_text()
-
-
-def test_tasks_of_repositories_have_no_network_and_those_of_terminals_a_public_one(root):
-    for task in KINDS.values():
-        write_task(root, task)
-    write_foreign(root)
-    make(root)
-    names = [task.instance_id for task in KINDS.values()]
-    assert [config(root, name)["environment"].get("network_mode") for name in (*names, "theirs")] \
-        == ["no-network", "no-network", "public", None]
 
 
 def test_the_address_of_an_author_in_a_project_s_files_is_no_secret(root):
@@ -242,18 +234,9 @@ COMPOSE = "environment/docker-compose.yaml"
 
 
 @pytest.mark.parametrize("files, reason", [
-    ({"instruction.md": " \n"}, "no instruction"), ({"task.toml": "[task]\n"}, "task.toml"),
-    ({"task.toml": '[task]\nname = "theirs"\n'}, "task.toml"),
-    ({"task.toml": '[agent]\ntimeout_sec = "long"\n'}, "task.toml"),
-    ({"task.toml": '[environment]\nnetwork_mode = "off"\n'}, "task.toml"),
-    ({"task.toml": '[verifier]\nenvironment_mode = "shared"\n[verifier.environment]\n'},
-     "task.toml"),
-    ({"task.toml": "metadata = 3\n"}, "task.toml"), ({"task.toml": 'agent = "a"\n'}, "task.toml"),
-    ({"task.toml": 'artifacts = ["/a/../b"]\n'}, "task.toml"), ({COMPOSE: "x"}, "network"),
-    ({"task.toml": '[metadata.codedata]\nkind = "bugs"\n'}, "kind"),
-    ({"task.toml": '[environment]\ndocker_image = "a; id"\n'}, "docker_image"),
-    ({"task.toml": "x = " + 200 * "[" + 200 * "]"}, "broken record"),
-    ({"task.toml": "x"}, "broken record"), ({"proof.json": "{"}, "broken record")], ids=str)
+    ({"instruction.md": " \n"}, "no instruction"), ({"task.toml": "metadata = 3\n"}, "task.toml"),
+    ({COMPOSE: "x"}, "network"), ({"proof.json": "{"}, "broken record"),
+    ({"task.toml": "x = " + 200 * "[" + 200 * "]"}, "broken record")], ids=str)
 def test_what_a_reader_would_trip_over_is_left_out_and_named(root, files, reason):
     write_foreign(root, "odd", files)
     write_toml(root, more='[export]\nharbor_network = "compose"\n')
@@ -263,32 +246,18 @@ def test_what_a_reader_would_trip_over_is_left_out_and_named(root, files, reason
     assert folder(root).is_dir() and f"| left out | {reason} 1 |" in card
 
 
-@pytest.mark.parametrize("gone, reason", [
-    ("tests/test.sh", "no task of Harbor"), ("environment", "no task of Harbor"),
-    ("task.toml", "broken record"), ("solution", None)])
-def test_what_a_task_of_somebody_else_needs(root, gone, reason):
-    place = write_foreign(root) / gone
-    shutil.rmtree(place) if place.is_dir() else place.unlink()
-    make(root, code=1 if reason == "broken record" else 0)
-    assert left_out(root) == ({"theirs": reason} if reason else {})
-
-
-def test_no_link_of_a_task_is_followed(root):
+def test_no_link_of_a_task_is_followed_and_no_file_of_the_export_replaced(root):
     write_foreign(root, "beside")
     (root / "task/beside/notes").symlink_to("/etc/passwd")
     (write_foreign(root, "within") / "tests/data").symlink_to("/etc")
     (root / "task/whole").symlink_to(root / "task/tally")
+    for name in ("README.md", "manifest.json"):   # files of the export
+        write_foreign(root, name)
     assert "whole is no folder" in make(root, code=1)
-    assert left_out(root) == {"beside": "files", "within": "broken record"}
+    assert left_out(root) == {"beside": "files", "within": "broken record", "README.md": "name",
+                              "manifest.json": "name"}
     assert {path.name for path in folder(root).parent.iterdir()} == {
         "tally", "README.md", "manifest.json"}
-
-
-def test_a_task_takes_the_place_of_no_file_of_the_export(root):
-    for name in ("README.md", "manifest.json"):
-        write_foreign(root, name)
-    assert "1 task\n" in make(root)
-    assert left_out(root) == {"README.md": "name", "manifest.json": "name"}
 
 
 def test_folders_of_terminal_bench_with_one_name_are_left_out_by_name(root):
@@ -305,24 +274,15 @@ def test_folders_of_terminal_bench_with_one_name_are_left_out_by_name(root):
     assert read_json(bench / "b-1/tests/config.json")["weights"]["test_sum"] == 0.7
 
 
-def test_masking_licences_benchmarks_exclusion_and_the_split_are_shared(root):
-    bench = {"instance_id": "b__b-1", "problem_statement": words("a benchmark's problem", 120)}
-    (root / "bench.jsonl").write_text(json.dumps(bench) + "\n")
+def test_a_folder_names_its_split_and_has_its_secrets_masked(root):
     write_task(root, a_datapoint("masked", "Use ghp_" + "a1B2c3D4e5F6" * 3))
-    write_task(root, a_datapoint("gpl", licence="GPL-3.0"))
-    write_task(root, a_datapoint("known", bench["problem_statement"]))
-    write_task(root, a_datapoint("unwanted"))
     for i in range(20):
         write_task(root, a_datapoint(f"n-{i}", repo=f"owner/repo{i // 2}", split=None))
-    write_toml(root, more='[exclude]\nids = ["unwanted"]\n[export]\nvalidation = 0.4\n'
-                          'licences = ["mit"]\ndecontaminate = ["bench.jsonl"]\n')
+    write_toml(root, more="[export]\nvalidation = 0.4\n")
     assert "masked: GitHub token 1" in make(root)
-    assert left_out(root) == {"gpl": "licence", "known": "in a benchmark",
-                              "unwanted": "[exclude] ids"}
     assert "[masked: GitHub token]" in (folder(root, "masked") / "instruction.md").read_text()
-    split = {f"n-{i}": config(root, f"n-{i}")["metadata"]["split"] for i in range(20)}
-    assert all(split[f"n-{i}"] == split[f"n-{i + 1}"] for i in range(0, 20, 2))
-    assert set(split.values()) == {"train", "validation"}
+    split = [config(root, f"n-{i}")["metadata"]["split"] for i in range(20)]
+    assert split[::2] == split[1::2] and set(split) == {"train", "validation"}
 
 
 # the reward --------------------------------------------------------------------------------------

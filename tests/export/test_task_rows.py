@@ -32,7 +32,6 @@ import export
 from codedata.export.task_rows import NL2REPO, SWEBENCH, SWESMITH
 
 OF_BUGS = ("swebench", "swesmith")
-KEY = b"ghp_" + b"a8Kx93LmQz71TbVw4RpYs6NcJe2HdF05Gu1o"
 make = partial(run_main, export.main)   # its result is what export.py prints
 
 
@@ -109,31 +108,22 @@ def test_where_no_test_is_hidden_there_is_no_patch_of_tests(root):
     assert "registry" in (root / "export/swesmith/profiles.py").read_text()
 
 
-ODD = {
-    "patch": edited(a_bug("patch.a.1"), solution={"gold.patch": HEALS.encode() + b"\n"}),
-    "tests": edited(a_bug("tests.a.1"), tests={"hidden/tests/test_words.py": b""}),
-    "image": edited(a_bug("image.a.1"), environment={"Dockerfile": b"FROM other\n"}),
-    "report": a_bug("report.a.1", instruction=None), "blank": a_strip("blank.a.1", " \n"),
-    "proof": edited(a_bug("proof.a.1"), proof=None),
-    "secret": proven_again(a_bug("secret.a.1"), tests={"hidden/tests/test_a.py": KEY}),
-    "workdir": proven_again(a_bug("workdir.a.1"), config={"environment": {"workdir": "/usr"}}),
-    "network": edited(a_strip("network.a.1"), config={"environment": {"network_mode": "off"}}),
-    "labels": edited(a_strip("labels.a.1"), config={"metadata": {"tags": "python"}}),
-    "functions": edited(a_strip("functions.a.1"), {"functions": "words"})}
-REASONS = {"report": "no instruction", "blank": "no instruction", "proof": "not proven",
-           "secret": "secret in a file", "workdir": "workdir", "network": "task.toml",
-           "labels": "metadata", "functions": "columns"}
+LEFT_OUT = {   # name of a task → (the task, reason); tests/tasks/test_check.py has the others
+    "image.a.1": (edited(a_bug("image.a.1"), environment={"Dockerfile": b"FROM other\n"}),
+                  "not as proven"),
+    "report.a.1": (a_bug("report.a.1", instruction=None), "no instruction"),
+    "blank.a.1": (a_strip("blank.a.1", " \n"), "no instruction"),
+    "functions.a.1": (edited(a_strip("functions.a.1"), {"functions": "words"}), "columns")}
 
 
 def test_what_is_not_as_proven_or_lacks_a_part_is_left_out_by_name(root):
-    for task in ODD.values():
+    for task, _ in LEFT_OUT.values():
         write_task(root, task)
     make(root)
-    assert reasons(root) == {task.instance_id: REASONS.get(name, "not as proven")
-                             for name, task in ODD.items()}
+    assert reasons(root) == {name: reason for name, (_, reason) in LEFT_OUT.items()}
     details = (root / "export/left_out.jsonl").read_text()
-    assert "solution/" in details and "tests/" in details and "environment/" in details
-    assert "bug_inject.py agent|scale --steps issue" in details and "nl2repo.py --steps" in details
+    for part in ("environment/", "bug_inject.py agent|scale --steps issue", "nl2repo.py --steps"):
+        assert part in details
     assert [row["instance_id"] for row in rows(root)] == [BUG_ID]
 
 

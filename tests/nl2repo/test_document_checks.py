@@ -8,6 +8,7 @@ from functools import cache
 
 import pytest
 from conftest import REPO
+from line_tables import rows
 from stripped_tide import TIDEBOOK, analysed
 
 from codedata.errors import ItemFailed
@@ -142,19 +143,27 @@ def test_a_message_that_an_example_prints_may_be_told_and_nothing_else_of_its_bo
 
 PHASE = json.loads((REPO / "tests/nl2repo/documents/27.json").read_text(encoding="utf-8"))
 BODY = "if abs(now - before) <= tolerance: return"
-HOSTILE = [
-    ({"purpose": "\x1b]0;x\x07"}, "'\\x1b' stands in it"), ({"purpose": "\u202e"}, "u202e"),
-    ({"purpose": "<SCRIPT>"}, "<SCRIPT"), ({"purpose": "<!--"}, "<!--"),
-    ({"algorithm": ["```"]}, "```"), ({"purpose": "Is\n~~~~"}, "~~~"),
-    ({"examples": [{"code": "1", "output": "\x9b31m"}]}, "x9b"),
-    ({"purpose": "`../../x.py`"}, "does not exist"), ({"purpose": "`/etc/`"}, "does not exist"),
-    ({"signature": f"x = {BODY!r}\n{PHASE['content']['signature']}"}, "It quotes 40 characters"),
-    ({"signature": "def phase(" + "(" * 5_000}, "nothing that can be read")]
+HOSTILE = rows(r"""
+{"purpose": "\u001b]0;x\u0007"}                    | '\x1b' stands in it
+{"purpose": "\u202e"}                             | u202e
+{"purpose": "<SCRIPT>"}                           | <SCRIPT
+{"purpose": "<!--"}                               | <!--
+{"algorithm": ["```"]}                            | ```
+{"purpose": "Is\n~~~~"}                           | ~~~
+{"examples": [{"code": "1", "output": "\u009b31m"}]} | x9b
+{"purpose": "`../../x.py`"}                       | does not exist
+{"purpose": "`/etc/`"}                            | does not exist
+{"signature": "BODY"}                             | It quotes 40 characters
+{"signature": "DEEP"}                             | nothing that can be read
+""")
+LONG = {"BODY": f"x = {BODY!r}\n{PHASE['content']['signature']}",
+        "DEEP": "def phase(" + "(" * 5_000}
 
 
 @pytest.mark.parametrize(("harm", "told"), HOSTILE)
 def test_a_hostile_document_is_refused(harm, told):
-    content = PHASE["content"] | harm
+    harm = json.loads(harm)
+    content = PHASE["content"] | {key: LONG.get(str(text), text) for key, text in harm.items()}
     answers = [[one["output"]] * 2 for one in content["examples"]]
     submission = HandIn(checks_of(PHASE), lambda examples: answers)
     assert told in submission.submit(json.dumps(content)) and submission.content is None

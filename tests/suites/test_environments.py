@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import threading
 from dataclasses import replace
 from pathlib import Path
 
+import heron_environment
 import pytest
 from conftest import write_json
+from heron_project import commit_all, git
 from kube_server import KubeServer
 from registry_server import registry_server
 
@@ -25,11 +26,8 @@ BASE = "codedata-base:bookworm"
 
 
 def an_environment(**fields) -> dict:
-    return {"repo": "birds/heron", "repo_name": "heron", "row": {}, "base_commit": "",
-            "base_image": BASE, "image_name": "", "status": "success", "install_script": "true\n",
-            "test_script": "true\n", "summary": "", "planner": "recipe", "messages": [],
-            "error": "", "test_case_result": [], "flaky": [], "verified": {"healthy": True},
-            "usage": {}, "seconds": 1.0, **fields}
+    return heron_environment.an_environment(**{
+        "base_commit": "", "image_name": "", "install_script": "true\n", **fields})
 
 
 def factory_of(**sandbox) -> SandboxFactory:
@@ -39,11 +37,9 @@ def factory_of(**sandbox) -> SandboxFactory:
 
 def committed(folder: Path) -> str:
     """Return the commit of a folder's files; another one follows it."""
-    git = ["git", "-C", folder, "-c", "user.name=a", "-c", "user.email=a@b.c"]
-    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "one"],
-                  ["commit", "-q", "--allow-empty", "-m", "it went on"]):
-        subprocess.run([*git, *words], check=True)
-    return subprocess.check_output([*git, "rev-parse", "HEAD~"], text=True).strip()
+    commit_all(folder)
+    git(folder, "commit", "-q", "--allow-empty", "-m", "it went on")
+    return git(folder, "rev-parse", "HEAD~")
 
 
 def one_row(folder: Path, **row):
@@ -86,12 +82,6 @@ def test_rows_of_both_forms_and_broken_ones(tmp_path):
         Environments(tmp_path, rows=tmp_path / "none.jsonl").open()
 
 
-def test_a_record_whose_source_is_no_path_cannot_be_opened():
-    environment = Environment(**an_environment(row={"reformat_path": 5}))
-    with pytest.raises(Excluded, match="its source is not in 5"):
-        open_environment(environment, factory_of(), RUN).__enter__()
-
-
 @pytest.mark.docker
 def test_a_kept_image_is_pushed_removed_and_pulled_again(tmp_path):
     with registry_server() as address:
@@ -109,8 +99,10 @@ def test_a_kept_image_is_pushed_removed_and_pulled_again(tmp_path):
             results = run_suite(sandbox, environment.test_script, 60).results
         assert [case.status for case in results] == ["passed"]
         api.remove_image(kept.name)
-    with pytest.raises(Excluded, match="cannot be had"):   # its registry is gone
-        open_environment(environment, factory, RUN).__enter__()
+    for gone in (environment, one_row(tmp_path, image_name="codedata-tests/nobody:1")):
+        # its registry is gone, or its name has none: then it is never pulled
+        with pytest.raises(Excluded, match=f"{gone.image_name} cannot be had"):
+            open_environment(gone, factory, RUN).__enter__()
 
 
 @pytest.mark.docker
@@ -123,13 +115,6 @@ def test_an_image_that_cannot_be_pushed_is_kept_here_and_says_so():
     assert factory.has_image(BASE) and factory.has_image(other.name)
     docker_engine.connect().remove_image(other.name)
     docker_engine.connect().remove_image(kept.name)
-
-
-@pytest.mark.docker
-def test_a_name_without_a_registry_is_never_pulled(tmp_path):
-    with pytest.raises(Excluded, match="codedata-tests/nobody:1 cannot be had"):
-        open_environment(one_row(tmp_path, image_name="codedata-tests/nobody:1"), factory_of(),
-                         RUN).__enter__()
 
 
 @pytest.mark.docker
@@ -161,9 +146,10 @@ def test_without_an_image_the_source_is_installed_again_and_an_image_can_be_made
 def test_an_environment_that_can_be_had_nowhere_is_excluded_by_name():
     environment = Environment(**an_environment(image_name="nowhere/heron:1"))
     pods = factory_of(sandbox="kubernetes", registry="registry.example.org/d")
-    gone = replace(environment, row={"reformat_path": "/nowhere"})
-    with pytest.raises(Excluded, match="its source is not in /nowhere"):
-        open_environment(gone, pods, RUN).__enter__()
+    for path in ("/nowhere", 5):
+        gone = replace(environment, row={"reformat_path": path})
+        with pytest.raises(Excluded, match=f"its source is not in {path}"):
+            open_environment(gone, pods, RUN).__enter__()
     with pytest.raises(Excluded, match="kubernetes makes none"):
         image_of(environment, pods, RUN)
     assert pods.has_image("registry.example.org/d/heron:1") and not pods.has_image("heron/a:1")

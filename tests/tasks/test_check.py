@@ -5,7 +5,9 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
+import line_tables
 import pytest
 from a_task import (
     BUG_PATCH,
@@ -14,18 +16,18 @@ from a_task import (
     a_strip,
     edited,
     file_of,
+    proven_again,
     write_foreign,
     write_task,
 )
 from conftest import REPO
 
-from codedata.records import KINDS
+from codedata.records import KINDS, Task
 from codedata.tasks.__main__ import main
-from codedata.tasks.folder import HOW_TO_PROVE
+from codedata.tasks.folder import HOW_TO_PROVE, task_problem
 
-KEY = b"T = 'ghp_" + b"a8Kx93LmQz71TbVw4RpYs6NcJe2HdF05Gu1o'\n"
+KEY = "T = 'ghp_" + "a8Kx93LmQz71TbVw4RpYs6NcJe2HdF05Gu1o'\n"
 BUG, DATAPOINT = a_bug(), a_datapoint()
-OF_TESTS = "+++ b/tests/test_words.py\n@@ -0,0 +1 @@\n+x\n"
 WHOLE = {"bug": BUG, "strip": a_strip(), "datapoint": DATAPOINT,
          "whose image is named": edited(DATAPOINT, config={
              "environment": {**DATAPOINT.config["environment"], "docker_image": "a/b:1"}})}
@@ -53,97 +55,43 @@ def test_the_sample_by_hand_has_no_fault():
     assert (done.returncode, done.stdout) == (0, "") and "fresh container" in done.stderr
 
 
-def config(task, **keys) -> dict:
-    """Return `tests` of an edit that changes keys of config.json; one that is null falls out."""
-    changed = json.loads(file_of(task, "tests", "config.json")) | keys
-    changed = {key: value for key, value in changed.items() if keys.get(key, 0) is not None}
-    return {"config.json": json.dumps(changed).encode()}
-
-
 def test_each_kind_says_how_it_is_proven_again():
     assert HOW_TO_PROVE.keys() == {*KINDS}
 
 
-# name → (an edited task, where and what the fault is)
-EDITS = {
-    "no instruction": (a_bug(instruction=None), "/instruction.md: is missing or empty. Run: "),
-    "a blank one": (a_strip(instruction=" \n"), "/instruction.md: is missing or empty. Run: "),
-    "no proof": (edited(BUG, proof=None), "/proof.json: is missing"),
-    "edited": (edited(BUG, solution={"notes": b"x"}), "/solution: was edited since its runs"),
-    "its name": (edited(BUG, config={"task": {"name": "heron"}}), "/task.toml: [task] name is"),
-    "a time": (edited(BUG, config={"agent": {"timeout_sec": "long"}}),
-               "/task.toml: [agent] timeout_sec is not a number"),
-    "a network": (edited(BUG, config={"environment": {"network_mode": "off"}}),
-                  "/task.toml: [environment] network_mode is 'off', not one of"),
-    "a hook": (edited(BUG, config={"verifier": {"collect": [{"run": "x"}]}}),
-               "/task.toml: [verifier] collect has an entry without a command"),
-    "a user": (edited(BUG, config={"agent": {"user": []}}), "/task.toml: [agent] user is neither"),
-    "tags": (edited(BUG, config={"metadata": {"tags": "a"}}), "/task.toml: metadata: difficulty"),
-    "kind": (edited(BUG, {"kind": "bugs"}), "/task.toml: kind 'bugs' is none of bug, "),
-    "an image": (edited(BUG, config={"environment": {"docker_image": "a\nRUN id"}}, environment={
-        "Dockerfile": b"FROM a\nRUN id\n"}), "/task.toml: docker_image: 'a\\nRUN id' is no name"),
-    "workdir": (edited(BUG, config={"environment": {"workdir": "/usr/bin"}}),
-                "/task.toml: workdir: '/usr/bin': the verifier would take"),
-    "another workdir": (edited(BUG, tests=config(BUG, workdir="/src")),
-                        "/tests/config.json: workdir is '/src', in task.toml '/testbed'"),
-    "no config": (edited(BUG, tests={"config.json": None}), "/tests/config.json: is missing"),
-    "no JSON": (edited(BUG, tests={"config.json": b"["}), "/tests/config.json: is missing, or no"),
-    "test user": (edited(BUG, tests=config(BUG, user=3)),
-                  "/tests/config.json: user is a number, not a text"),
-    "no test user": (edited(BUG, tests=config(BUG, user=None)),
-                     "/tests/config.json: user is missing"),
-    "reads": (edited(BUG, tests=config(BUG, reads="all")), "/tests/config.json: reads is none of"),
-    "a sum": (edited(DATAPOINT, tests=config(DATAPOINT, weights={"test_none": 1, "test_sum": 1})),
-              "/tests/config.json: weights are not above 0 with a sum of 1: it is 2"),
-    "unknown test": (edited(DATAPOINT, tests=config(DATAPOINT, weights={
-        "test_none": 0.3, "test_sum": 0.3, "test_x": 0.4})),
-        "/tests/config.json: has weights of no test in test_outputs.py: test_x"),
-    "no weight": (edited(DATAPOINT, tests=config(DATAPOINT, weights={"test_sum": 1.0})),
-                  "/tests/config.json: has no weight for tests of test_outputs.py: test_none"),
-    "odd weights": (edited(DATAPOINT, tests=config(DATAPOINT, weights=["test_sum"])),
-                    "/tests/config.json: weights is no object"),
-    "no Python": (edited(DATAPOINT, tests={"test_outputs.py": b"def ("}),
-                  "/tests/test_outputs.py: is no Python"),
-    "deep Python": (edited(DATAPOINT, tests={"test_outputs.py": b"x = 1" + 50_000 * b"+1"}),
-                    "/tests/test_outputs.py: is no Python"),
-    "F2P": (edited(BUG, tests=config(BUG, FAIL_TO_PASS=[])),
-            "/tests/config.json: FAIL_TO_PASS names no test"),
-    "F2P in P2P": (edited(BUG, tests=config(BUG, PASS_TO_PASS=["tests/test_words.py::test_none"])),
-                   "/tests/config.json: FAIL_TO_PASS and PASS_TO_PASS share a test"),
-    "blank": (edited(BUG, tests=config(BUG, PASS_TO_PASS=["a b"])),
-              "/tests/config.json: FAIL_TO_PASS and PASS_TO_PASS share a test, or have a name"),
-    "no list": (edited(BUG, tests=config(BUG, PASS_TO_PASS="a")),
-                "/tests/config.json: PASS_TO_PASS is a text, not a list"),
-    "no script": (edited(BUG, tests={"tests.sh": b"\n"}), "/tests/tests.sh: is missing or empty"),
-    "hidden": (edited(BUG, tests={"hidden/tests/test_new.py": b"x = 1\n"}),
-               "/tests/test.patch: does not make what is in tests/hidden/: tests/test_new.py"),
-    "its patch": (edited(BUG, tests={"test.patch": b""}),
-                  "/tests/test.patch: does not make what is in tests/hidden/: tests/test_words.py"),
-    "verifier": (edited(BUG, tests={"verify.py": b"print(1)\n"}),
-                 "/tests: has not the verifier of this version: verify.py. Copy them: cp "
-                 "codedata/tasks/verifier/{verify.py} FOLDER/tests/. Then prove it again."),
-    "image": (edited(BUG, environment={"Dockerfile": b"FROM other\n"}),
-              "/environment/Dockerfile: is FROM other, where task.toml has docker_image ="),
-    "Dockerfile": (edited(DATAPOINT, environment={"Dockerfile": b"FROM a\nONBUILD RUN x\n"}),
-                   "/environment/Dockerfile: line 2 of the Dockerfile: "),
-    "no FROM": (edited(DATAPOINT, environment={"Dockerfile": b"RUN x\n"}),
-                "/environment/Dockerfile: has no FROM"),
-    "no image": (edited(DATAPOINT, environment={"Dockerfile": None, "amounts.csv": None}),
-                 "/environment/Dockerfile: is missing, and task.toml names no docker_image"),
-    "no gold": (edited(BUG, solution={"gold.patch": None}), "/solution/gold.patch: is missing"),
-    "no solution": (edited(DATAPOINT, solution={"solve.sh": b""}), "/solution/solve.sh: is miss"),
-    "odd gold": (edited(BUG, solution={"gold.patch": b"--- a/x\n+++ b/x\n@@ -1 +1 @@\n-x\n"}),
-                 "/solution/gold.patch: is no patch that git can read"),
-    "tests in gold": (edited(BUG, solution={"gold.patch": BUG_PATCH.encode() + (
-        "--- /dev/null\n" + OF_TESTS).encode()}),
-        "/solution/gold.patch: changes tests: tests/test_words.py"),
-    "secret": (edited(DATAPOINT, environment={"amounts.csv": KEY}),
-               "/environment/amounts.csv: has a secret: GitHub token. Take it out")}
+EDITS = line_tables.rows(Path(__file__).with_name("edits.txt").read_text())
+LONG = {   # texts of EDITS
+    "DEEP": "x = 1" + 50_000 * "+1", "SECRET": KEY, "OF TESTS": f"{BUG_PATCH}--- /dev/null\n"
+    "+++ b/tests/test_words.py\n@@ -0,0 +1 @@\n+x\n"}
+KINDS_OF_TASKS = {"bug": BUG, "strip": a_strip(), "dp": DATAPOINT}
 
 
-@pytest.mark.parametrize("name", EDITS)
-def test_a_fault_is_named_with_its_file_and_the_way_out(tmp_path, check, name):
-    task, fault = EDITS[name]
+def edited_task(kind: str, part: str, text: str) -> Task:
+    """Return a task with an edit of EDITS."""
+    task, edit = KINDS_OF_TASKS[kind], json.loads(text)
+    if part == "about":
+        return edited(task, edit)
+    if part == "config.json":
+        settings = json.loads(file_of(task, "tests", part)) | edit
+        settings = {key: value for key, value in settings.items() if edit.get(key, 0) is not None}
+        part, edit = "tests", {part: json.dumps(settings)}
+    if part in ("tests", "solution", "environment"):
+        edit = {name: text if text is None else LONG.get(text, text).encode()
+                for name, text in edit.items()}
+    return edited(task, **{part: edit})
+
+
+def test_a_secret_in_a_file_that_was_proven_is_a_reason_too():
+    assert task_problem(proven_again(BUG, tests={"hidden/tests/test_a.py": KEY.encode()})) == (
+        "secret in a file", "tests/hidden/tests/test_a.py: has a secret: GitHub token. Take it "
+        "out, and revoke it if it is one.")
+
+
+@pytest.mark.parametrize(("reason", "kind", "part", "edit", "fault"), EDITS)
+def test_a_fault_is_named_with_its_file_and_the_way_out(
+        tmp_path, check, reason, kind, part, edit, fault):
+    task = edited_task(kind, part, edit)
+    assert task_problem(task)[0] == reason   # for which exports leave it out
     code, lines, said = check(write_task(tmp_path, task))
     others = [line for line in lines if not line.startswith(fault)]
     assert code == 1 and len(others) < len(lines), lines
@@ -161,7 +109,7 @@ FILES = {
     "nested": ("task.toml", "x = " + 60 * "[" + 60 * "]", "/task.toml: is not readable: it is"),
     "nested JSON": ("proof.json", 60 * "[" + 60 * "]", "/proof.json: is not readable: it is"),
     "a number": ("task.toml", f"a = 2001-01-01\nb = {2 ** 64}", "/task.toml: is not readable: a"),
-    "NUL": ("instruction.md", b"a\0b", ": is not a Task: `instruction` has a NUL byte. Mend it."),
+    "NUL": ("instruction.md", b"a\0b", ": is not a Task: `instruction` has a NUL byte. Correct "),
     "a link": ("tests/data", None, "/tests: is not readable: 'data' is a link"),
     "a link beside": ("notes", None, ": is not readable: 'notes' is a link")}
 
@@ -182,7 +130,8 @@ def test_what_cannot_be_read_is_named_alone(tmp_path, check, name, is_ours):
 @pytest.mark.parametrize("gone, fault", [
     ("task.toml", "/task.toml: is missing. Write it"), ("instruction.md", "/instruction.md: is"),
     ("tests/test.sh", "/tests/test.sh: is missing. Write it"),
-    ("environment", "/environment/Dockerfile: is missing, and task.toml names no docker_image")])
+    ("environment", "/environment/Dockerfile: is missing, and task.toml names no docker_image"),
+    ("solution", "")])
 def test_a_task_of_somebody_else_has_what_harbor_needs_and_is_told_how_it_is_graded(
         tmp_path, check, gone, fault):
     folder = write_foreign(tmp_path)
@@ -190,8 +139,8 @@ def test_a_task_of_somebody_else_has_what_harbor_needs_and_is_told_how_it_is_gra
     assert (code, faults) == (0, []) and "in the agent's own container" in said
     place = folder / gone
     shutil.rmtree(place) if place.is_dir() else place.unlink()
-    code, [line], _ = check(folder)
-    assert code == 1 and line.startswith(fault)
+    code, lines, _ = check(folder)
+    assert (code, len(lines)) == (bool(fault),) * 2 and "".join(lines).startswith(fault)
 
 
 def test_what_is_no_folder_of_a_task_is_named(tmp_path, check):

@@ -3,20 +3,17 @@ from __future__ import annotations
 
 import gc
 import os
-import threading
 
 import pytest
 from projects import make_lean
+from test_task_images import RUN, commit, factory  # noqa: F401  fixture
 
 from codedata.sandbox import docker_engine
-from codedata.sandbox.factory import SandboxFactory
-from codedata.settings import SandboxSettings, Settings
 from codedata.tasks.images import check_task_image, derive
 from codedata.tasks.known_files import KnownFiles
 from codedata.tasks.prove import KNOWN_IMAGES, Prover
 
 pytestmark = pytest.mark.docker
-RUN = f"tests-known-{os.getpid()}"
 BASE, TASK = f"codedata-tests/known:{os.getpid()}", f"codedata-tests/known-task:{os.getpid()}"
 SOLVED = 'def wade(depth):\n    raise ValueError("deeper than its legs are long, so it turns")\n'
 HEAD = "--- a/heron.py\n+++ b/heron.py\n@@ "
@@ -24,7 +21,7 @@ GOLD = f"{HEAD}-0,0 +1,2 @@\n" + "".join(f"+{line}\n" for line in SOLVED.splitli
 REMOVED = f"{HEAD}-1,2 +0,0 @@\n" + "".join(f"-{line}\n" for line in SOLVED.splitlines())
 # In the image, beside its source: copies of the solution that stay, one that goes when a task is
 # made of it, one that is packed and has a name as those in archives, and many blanks.
-SOURCE = """set -e
+SOURCE = """set -e; mv /tmp/solved heron.py
 git init -q; git -c user.name=a -c user.email=a@b commit -qm one --allow-empty
 git add -A; git -c user.name=a -c user.email=a@b commit -qm two
 mkdir -p /opt/a!b ~/.cache/pip; cp heron.py /opt/stays.py; gzip -c heron.py >/opt/a!b/c.gz
@@ -33,27 +30,16 @@ cd /opt; python3 -m compileall -qb /testbed/heron.py; mv /testbed/heron.pyc /opt
 
 
 @pytest.fixture(scope="module")
-def factory():
-    factory = SandboxFactory(Settings(sandbox=SandboxSettings(disk_floor="1GB")), threading.Event())
-    yield factory
-    factory.forget(RUN)
-
-
-@pytest.fixture(scope="module")
-def task(factory):
-    with factory.open(make_lean(), RUN) as sandbox:
-        sandbox.put({"heron.py": SOLVED.encode()}, ".")
-        done = sandbox.run(SOURCE)
-        assert done.ok, done.output
-        sandbox.commit(BASE, keep=False)
-    return derive(factory, BASE, REMOVED, TASK, RUN)
+def task(factory):  # noqa: F811
+    base = commit(factory, make_lean(), SOURCE, BASE, solved=SOLVED)
+    return derive(factory, base, REMOVED, TASK, RUN)
 
 
 def traces(image: str, *known) -> set[str]:
     return {trace.partition(" ")[0] for trace in check_task_image(image, GOLD, "", *known)}
 
 
-def test_what_is_known_and_what_has_changed_give_the_same_traces(factory, task):
+def test_what_is_known_and_what_has_changed_give_the_same_traces(factory, task):  # noqa: F811
     known = KnownFiles(task.made_of, "/testbed")
     assert known.is_whole
     expected = {"/opt/stays.py", "/opt/a!b/c.gz!", "/opt/of_source.pyc"}
@@ -62,7 +48,7 @@ def test_what_is_known_and_what_has_changed_give_the_same_traces(factory, task):
     assert traces(TASK, None, None, known) == {"/opt/of_source.pyc"}   # what the base has, too
 
 
-def test_what_was_added_since_is_found_and_what_was_taken_away_is_not(factory, task):
+def test_what_was_added_since_is_found_and_what_was_taken_away_is_not(factory, task):  # noqa: F811
     with factory.open(TASK, RUN) as sandbox:
         sandbox.put({"solved": SOLVED.encode()}, "/srv")
         assert sandbox.run("rm -r /opt/a!b; echo x >/opt/stays.py; mkdir '/srv/a b'; "
@@ -75,7 +61,7 @@ def test_what_was_added_since_is_found_and_what_was_taken_away_is_not(factory, t
     assert found == {"/srv/solved", "/srv/a", "/testbed/other.py", "/opt/of_source.pyc"}
 
 
-def test_few_images_are_known_at_a_time_and_their_files_go(factory, task):
+def test_few_images_are_known_at_a_time_and_their_files_go(factory, task):  # noqa: F811
     gc.collect()   # what other tests have left
     prover, n_before = Prover(factory, True, 0.5), n_held()
     for n in range(KNOWN_IMAGES + 2):

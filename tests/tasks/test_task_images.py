@@ -19,7 +19,7 @@ from codedata.settings import SandboxSettings, Settings
 from codedata.tasks.hidden_text import Search
 from codedata.tasks.images import check_task_image, derive, with_tools
 
-RUN = "tests-task-images"
+RUN = f"tests-task-images-{os.getpid()}"   # other workers have their own
 BASE = "codedata-tests/heron:base"
 TASK = "codedata-tests/heron:task"
 SOLVED = """def wade(depth):
@@ -92,15 +92,21 @@ def factory():
     factory.forget(RUN)
 
 
+def commit(factory, image: str, script: str, name: str, **files: str) -> str:
+    """Put files into a container of an image, run a script there, and commit it; return the name.
+    """
+    with factory.open(image, RUN) as sandbox:
+        sandbox.put({path: text.encode() for path, text in files.items()}, "/tmp")
+        done = sandbox.run(script)
+        assert done.ok, done.output
+        sandbox.commit(name, keep=False)
+    return name
+
+
 @pytest.fixture(scope="module")
 def base(factory):
     """Return the name of an image with a source that has a history and leftovers."""
-    with factory.open(make_lean(), RUN) as sandbox:
-        sandbox.put({"solved": SOLVED.encode()}, "/tmp")
-        done = sandbox.run(SOURCE)
-        assert done.ok, done.output
-        sandbox.commit(BASE, keep=False)
-    return BASE
+    return commit(factory, make_lean(), SOURCE, BASE, solved=SOLVED)
 
 
 @pytest.fixture(scope="module")
@@ -144,20 +150,17 @@ def test_a_patch_that_does_not_apply_is_named(factory, task):
 
 @pytest.mark.docker
 def test_a_source_may_belong_to_another_user(factory, base):
-    with factory.open(base, RUN) as sandbox:
-        assert sandbox.run("chown -R 1000:1000 .").ok   # as where the tests refuse root
-        sandbox.commit("codedata-tests/heron:owned", keep=False)
+    # as where the tests refuse root
+    commit(factory, base, "chown -R 1000:1000 .", "codedata-tests/heron:owned")
     derive(factory, "codedata-tests/heron:owned", PATCH, "codedata-tests/heron:owned-task", RUN)
     assert check_task_image("codedata-tests/heron:owned-task", GOLD) == []
 
 
 @pytest.mark.docker
 def test_the_image_s_own_tools_are_not_believed(factory, task):
-    with factory.open(TASK, RUN) as sandbox:
-        sandbox.put({"solved": SOLVED.encode()}, ".")
-        assert sandbox.run("git add -A; git -c user.name=a -c user.email=a commit -qm more; "
-                           "for tool in git find grep cat; do cp /bin/true $(which $tool); done").ok
-        sandbox.commit("codedata-tests/heron:lies", keep=False)
+    commit(factory, TASK, "mv /tmp/solved .; git add -A; git -c user.name=a -c user.email=a commit "
+           "-qm more; for tool in git find grep cat; do cp /bin/true $(which $tool); done",
+           "codedata-tests/heron:lies", solved=SOLVED)
     traces = check_task_image("codedata-tests/heron:lies", GOLD)
     assert traces[0] == "git log --all shows 2 commits"
 

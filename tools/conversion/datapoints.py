@@ -20,7 +20,7 @@ from codedata.datapoints.folder import (
     content_digest,
     with_texts,
 )
-from codedata.datapoints.queue import DATABASE, JOURNAL, TaskManager
+from codedata.datapoints.queue import JOURNAL, TaskManager
 from codedata.datapoints.twins import DRAFTS
 from codedata.errors import Trouble
 from codedata.layouts import (
@@ -189,8 +189,6 @@ class Datapoints:
             line = {**line, "task": {**task, **key, "result": with_content(task.get("result"))}}
             return {**line, "data": with_content(line["data"])} if "data" in line else line
 
-        for path in self._dp.glob(f"{DATABASE}*"):
-            path.unlink()   # it knows where lines begin, and is made again
         _rewrite(self._dp / JOURNAL, transition)
 
     def _convert_checks(self, paths: list[Path], new: Mapping[str, str]

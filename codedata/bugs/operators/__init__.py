@@ -1,21 +1,21 @@
-"""Make small changes to a source file that may be bugs, each of one place.
+"""Make small changes to a source file that may be bugs, each in one place.
 
 An operator is a table of <language>.toml under the name of its family: a tree-sitter query whose
-capture @site is replaced (with several of them: all from the first to the last), and what comes
-instead. That is one of
+capture @site is replaced (of several: everything from the first to the last), and the replacement.
+That is one of
 
-    replacement   a template, in which {name} is the text of a capture, {site} what is replaced,
-                  {between} what stands between two captures of @site; a list of templates; or a
+    replacement   a template, in which {name} is the text of a capture, {site} the replaced text,
+                  {between} the text between two captures of @site; a list of templates; or a
                   table of either by the text of @key, or of @site
-    groups        lists of words, each of which may come instead of any other of its list
-    function      where neither can say it: the name of one in functions.py
+    groups        lists of words, each of which may replace any other of its list
+    function      the name of a function in functions.py, where neither of these is enough
 
-Without any of these the lines of @site are taken out; a block that has nothing else gets what
-`empty` says. The capture @ran is what has to run for the change to be noticed, where that is not
-the statement around. Where two operators make the same change, the first one has it.
+Without any of these the lines of @site are removed; a block with no other statement gets the text
+`empty`. The capture @ran marks the code that has to run for the change to be noticed, where that is
+not the statement around. Where two operators make the same change, it counts for the first one.
 
-A file is parsed once. What is given is new, and has a syntax tree of its own; whether it is a bug
-is for its tests to say. Not promised: that a change means anything.
+A file is parsed once. Each change parses, and changes the syntax tree. Only tests show whether it
+is a bug. Not promised: that a change makes sense.
 """
 from __future__ import annotations
 
@@ -29,22 +29,21 @@ from typing import TYPE_CHECKING
 
 from codedata.bugs.operators import functions
 from codedata.bugs.operators.syntax import PythonChecker, Span, TreeChecker, node_lines
-from codedata.code.entities import SourceFile, grammar, tree_of
-from codedata.suites.source import is_text
+from codedata.code.entities import SourceFile, grammar, is_text, tree_of
 from codedata.texts import toml_of
 
 if TYPE_CHECKING:
     from tree_sitter import Node, Query
 
-# a language → the file that has its operators
+# {language: the file with its operators}
 TABLES = {"python": "python.toml", "go": "go.toml", **dict.fromkeys(
     ("javascript", "typescript", "tsx"), "javascript.toml")}
-MAX_LINES = 25   # that an edit replaces or takes out: about SWE-smith's longest kind of bugs
-MAX_SITE = 4_000   # bytes that it replaces or takes out
+MAX_LINES = 25   # that an edit replaces or removes: about SWE-smith's longest kind of bugs
+MAX_SITE = 4_000   # bytes that it replaces or removes
 MAX_DEPTH = 400    # of the tree: farther down a query takes quadratic time
 MAX_FILE_S = 20    # seconds of CPU time for a file: a hundred times what an ordinary one takes
 NEXT = re.compile(rb"(?:[ \t]*;[ \t]*(?=[^\s]))?")   # up to another statement of the line
-ITSELF = re.compile(rb"\s*([\w.]+) = \1;?\s*")   # what nobody writes
+ITSELF = re.compile(rb"\s*([\w.]+) = \1;?\s*")   # x = x: nobody writes that
 NAME = re.compile(rb"\{(\w+)\}")
 Captures = dict[str, list["Node"]]
 
@@ -55,15 +54,15 @@ class Operator:
 
     name: str
     family: str
-    empty: bytes               # what a block gets that has nothing else
+    empty: bytes               # replaces the only statement of a block
     query: str
-    before: str                # an example,
-    after: str                 # and what it becomes
+    before: str                # an example
+    after: str                 # and its change
     replacement: str | list[str] | dict[str, str | list[str]] | None = None
     groups: tuple[list[str], ...] = ()
     function: str = ""
-    counts: str = "line"       # what a test has to run of it: line | function
-    is_placed: bool = False    # not allowed everywhere: the function around it is compiled
+    counts: str = "line"       # what a test has to run: line | function
+    is_placed: bool = False    # not allowed everywhere: compile the function around it
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +73,12 @@ class SpanEdit:
     start: int
     end: int
     new: bytes
-    statement: tuple[int, int]   # lines of what has to run for it: a statement, or its head
+    statement: tuple[int, int]   # lines that have to run: of a statement, or of its head
 
 
 @lru_cache
 def operators(language: str) -> tuple[Operator, ...]:
-    """Return the operators of a language; none of one that has no file."""
+    """Return the operators of a language; none where it has no file."""
     if language not in TABLES:
         return ()
     families = toml_of(__package__, TABLES[language])
@@ -89,9 +88,9 @@ def operators(language: str) -> tuple[Operator, ...]:
 
 
 def unique_edits(file: SourceFile) -> list[SpanEdit]:
-    """Return the edits of a file, in the order of their places: no two replace the same bytes by
-    the same ones, and what each makes of the file has another syntax tree and no syntax error. A
-    file that is not UTF-8 has none, nor has one that takes longer than MAX_FILE_S."""
+    """Return the edits of a file in the order of their places, all of them different. Each changes
+    the syntax tree and makes no syntax error. A file that is not UTF-8 has none, nor has one that
+    takes longer than MAX_FILE_S."""
     if not operators(file.language) or not is_text(file.text):
         return []
     text, tree = file.text, tree_of(file)
@@ -116,7 +115,7 @@ def unique_edits(file: SourceFile) -> list[SpanEdit]:
 
 
 def trimmed(text: bytes, start: int, end: int, new: bytes) -> Span:
-    """Return an edit without what it leaves as it is at its ends."""
+    """Return an edit without the bytes at its ends that it leaves as they are."""
     old = text[start:end]
     n = min(len(old), len(new))
     front = next((i for i in range(n) if old[i] != new[i]), n)
@@ -125,7 +124,7 @@ def trimmed(text: bytes, start: int, end: int, new: bytes) -> Span:
 
 
 def _line(text: bytes, span: Span) -> bytes:
-    """Return the line that an edit makes of one."""
+    """Return the line of an edit, as it is after it."""
     start, end, new = span
     stop = text.find(b"\n", end)
     return text[text.rfind(b"\n", 0, start) + 1:start] + new + text[end:stop if stop > 0 else None]
@@ -134,7 +133,7 @@ def _line(text: bytes, span: Span) -> bytes:
 # sites -------------------------------------------------------------------------------------------
 
 def _matches(language: str, root: Node) -> Iterator[tuple[Operator, Captures]]:
-    """Yield what the operators of a language match, by operator."""
+    """Yield (operator, captures) of each match of a language's operators, ordered by operator."""
     from tree_sitter import QueryCursor
     query, by_pattern = _combined(language)
     cursor = QueryCursor(query)
@@ -154,7 +153,7 @@ def _combined(language: str) -> tuple[Query, list[Operator]]:
 
 
 def _sites(operator: Operator, captures: Captures, text: bytes) -> Iterator[Span]:
-    """Yield what an operator makes of a match: which bytes it replaces, by what."""
+    """Yield the spans that an operator makes of a match."""
     first, last = captures["site"][0], captures["site"][-1]
     if last.end_byte - first.start_byte <= MAX_SITE:
         for new in _replacements(operator, captures, text):
@@ -165,7 +164,7 @@ def _sites(operator: Operator, captures: Captures, text: bytes) -> Iterator[Span
 
 
 def _replacements(operator: Operator, captures: Captures, text: bytes) -> list[bytes | None]:
-    """Return what may come instead of a site: None where it is taken out."""
+    """Return the texts that may replace a site; None among them removes it."""
     if operator.function:
         return getattr(functions, operator.function)(captures, text)
     templates, sites = operator.replacement, captures["site"]
@@ -185,10 +184,10 @@ def _replacements(operator: Operator, captures: Captures, text: bytes) -> list[b
 
 
 def without(first: Node, last: Node, text: bytes, empty: bytes) -> Span:
-    """Return the edit that takes nodes out: their lines, where nothing else stands on them;
-    `empty` instead of a statement that is alone in its block."""
+    """Return the edit that removes nodes, with their lines where nothing else is on them. A
+    statement that is alone in its block is replaced by `empty`."""
     start = first.start_byte
-    end = start + len(text[start:last.end_byte].rstrip())   # some nodes have the line feed, too
+    end = start + len(text[start:last.end_byte].rstrip())   # some nodes include the line feed
     beside = [one for one in first.parent.named_children if not one.is_extra]   # no comments
     if empty and first.parent.type == "block" and len(beside) == 1:
         return start, end, empty

@@ -1,7 +1,7 @@
-"""Make the replacements that a template of an operator cannot say.
+"""Make the replacements of operators for which a template is not enough.
 
 Each public function takes the captures of a match and the text of its file, and returns the texts
-that may come instead of @site; None among them takes a statement out.
+that may replace @site; None among them removes it.
 """
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     Captures = dict[str, list[Node]]
 
 MAX_DIGITS = 9
-MAX_NAMES = 300    # that one is compared with
+MAX_NAMES = 300    # names that one is compared with
 SIMPLE = {"identifier", "attribute", "call", "subscript", "await"}
 SIBLINGS = {b"+": b"-", b"-": b"+", b"*": b"+", b"**": b"*", b"/": b"//", b"//": b"/", b"%": b"//"}
 NO_NUMBER = {"string", "list", "tuple"}
-OWN = {b"self", b"cls"}                 # parameters that are not mistaken for others
+OWN = {b"self", b"cls"}                 # parameters that nobody confuses with others
 KEY = re.compile(rb"""(?:\[|\.get\(|\.pop\(|\.setdefault\()(["'][^"'\\\n]{1,60}["'])[\]),]""")
 EMPTY = rb"(\[\]|\{\}|list\(\)|dict\(\)|set\(\))"
-# what a slip in a regular expression looks like: (what stands there, what comes instead)
+# slips in a regular expression: (pattern, replacement)
 SLIPS = [(rb"(?<![\\+*?(\[])\+(?![+?])", b"*"), (rb"(?<![\\+*?(\[])\*(?![+?])", b"+"),
          (rb"(?<=[+*])\?", b""), (rb"\$\Z", b""), (rb"\A\^", b""), (rb"\\s", rb"\\S"),
          (rb"\\d", rb"\\w")]
 
 
 def negated(captures: Captures, text: bytes) -> list[bytes]:
-    """Return the negation of a condition, where it is no comparison and not negated already."""
+    """Return the negation of a condition, unless that is a comparison or negated already."""
     (site,) = captures["site"]
     if site.type in SIMPLE:
         return [b"not " + site.text]
@@ -39,7 +39,7 @@ def negated(captures: Captures, text: bytes) -> list[bytes]:
 
 
 def arithmetic_sibling(captures: Captures, text: bytes) -> list[bytes]:
-    """Return what may stand for an operator where no text, list or tuple is written beside it."""
+    """Return an operator's sibling, unless a string, list or tuple is an operand."""
     (site,) = captures["site"]
     has_text = any(quote in site.parent.text for quote in (b"'", b'"', b"`"))
     has_other = any(one.type in NO_NUMBER for one in site.parent.children)
@@ -47,7 +47,7 @@ def arithmetic_sibling(captures: Captures, text: bytes) -> list[bytes]:
 
 
 def off_by_one(captures: Captures, text: bytes) -> list[bytes]:
-    """Return the neighbours of a decimal number; nobody adds 0."""
+    """Return the neighbours of a decimal number, without 0 where it is added: nobody writes + 0."""
     (site,) = captures["site"]
     if not site.text.isdigit() or len(site.text) > MAX_DIGITS:
         return []
@@ -68,8 +68,8 @@ def return_in_loop(captures: Captures, text: bytes) -> list[bytes]:
 
 
 def sibling_called(captures: Captures, text: bytes) -> list[bytes]:
-    """Return the name of the method of the same class, or of the function of the same file, that
-    takes as many parameters and has the most similar name; it is not the one that calls."""
+    """Return the most similar name of another method of the class, or function of the file, that
+    takes as many parameters and is not the caller."""
     (site,) = captures["site"]
     caller = ancestor(site, "function_definition")
     own = caller.child_by_field_name("name").text if caller else b""
@@ -96,7 +96,7 @@ def other_parameter(captures: Captures, text: bytes) -> list[bytes]:
 
 
 def other_key(captures: Captures, text: bytes) -> list[bytes]:
-    """Return the most similar one of the other keys that the same function uses."""
+    """Return the most similar of the other keys that the same function uses."""
     (site,) = captures["site"]
     around = ancestor(site, "function_definition") or ancestor(site, "module")
     return _similar(site.text, KEY.findall(around.text)) if around else []
@@ -112,7 +112,7 @@ def mutable_default(captures: Captures, text: bytes) -> list[bytes]:
 
 
 def trimmed(captures: Captures, text: bytes) -> list[bytes]:
-    """Return a text of one line without the blanks at one of its ends; nothing of a docstring."""
+    """Return a string of one line without the blanks at one of its ends; none for a docstring."""
     (site,) = captures["site"]
     if site.parent.parent.type == "expression_statement" or b"\n" in site.text:
         return []
@@ -120,7 +120,7 @@ def trimmed(captures: Captures, text: bytes) -> list[bytes]:
 
 
 def pattern_changed(captures: Captures, text: bytes) -> list[bytes]:
-    """Return a regular expression with one slip, for each kind that it has a place for."""
+    """Return a regular expression with one slip, once for each of SLIPS that it has a place for."""
     (site,) = captures["site"]
     if site.parent.parent.type == "expression_statement":
         return []
@@ -128,25 +128,25 @@ def pattern_changed(captures: Captures, text: bytes) -> list[bytes]:
 
 
 def rebinding_dropped(captures: Captures, text: bytes) -> list[None]:
-    """Take out an assignment to a name that its value uses."""
+    """Remove an assignment whose value uses the name that it assigns to."""
     name = re.escape(captures["name"][0].text)
     return [None] if re.search(rb"\b%b\b" % name, captures["value"][0].text) else []
 
 
 def unwrapped(captures: Captures, text: bytes) -> list[bytes]:
-    """Return the body of a compound statement, as far to the left as that is."""
+    """Return the body of a compound statement, indented as the statement was."""
     outer, body = captures["site"][0], captures["body"][0]
     shift = body.start_point.column - outer.start_point.column
     first, *lines = body.text.split(b"\n")
     if body.start_point.row == outer.start_point.row:
         return [body.text]
     if any(line.strip() and line[:shift].strip(b" \t") for line in lines):
-        return []   # a text of several lines
+        return []   # a string of several lines
     return [b"\n".join([first, *(line[shift:] if line.strip() else line for line in lines)])]
 
 
 def other_attribute(captures: Captures, text: bytes) -> list[bytes]:
-    """Return the most similar one of the other attributes of the same class."""
+    """Return the most similar of the other attributes of the same class."""
     (site,) = captures["site"]
     holder = ancestor(site, "class_definition")
     if holder is None or text[site.end_byte:site.end_byte + 1] == b"(":
@@ -155,7 +155,7 @@ def other_attribute(captures: Captures, text: bytes) -> list[bytes]:
 
 
 def stale_order(captures: Captures, text: bytes) -> list[bytes]:
-    """Return two statements in the other order, where one sets what the other one reads."""
+    """Return two assignments in the other order, where one reads what the other sets."""
     one, two = captures["a"][0], captures["b"][0]
     function = ancestor(one, "function_definition")
     targets, values = ([node.child_by_field_name(side) for node in (one.child(0), two.child(0))]
@@ -180,8 +180,8 @@ def class_name(captures: Captures, text: bytes) -> list[bytes]:
 # helpers -----------------------------------------------------------------------------------------
 
 def _parameters(function: Node) -> dict[bytes, bytes]:
-    """Return {name: annotation, else the kind of the default} of the parameters that are passed by
-    place or by name."""
+    """Return {name: annotation, else the kind of the default} of the parameters, without * and **
+    and self or cls."""
     kinds = {}
     for one in function.child_by_field_name("parameters").named_children:
         name = one.child_by_field_name("name") or next(iter(one.children), one)
@@ -193,7 +193,7 @@ def _parameters(function: Node) -> dict[bytes, bytes]:
 
 
 def _similar(name: bytes, others: list[bytes], cutoff: float = 0.0) -> list[bytes]:
-    """Return the most similar one of other names."""
+    """Return the most similar of the other names, as a list."""
     names = sorted({other.decode() for other in others} - {name.decode()})
     if len(names) > MAX_NAMES:
         return []

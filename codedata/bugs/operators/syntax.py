@@ -1,5 +1,5 @@
-"""Check the syntax of a changed file by its smallest part that can be parsed alone, and find the
-lines that have to run for a change to be noticed."""
+"""Check the syntax of a changed file by parsing the smallest part around the change, and find the
+lines that have to run for the change to be noticed."""
 from __future__ import annotations
 
 import ast
@@ -13,20 +13,20 @@ from codedata.code.entities import SourceFile, grammar, syntax_fault, tree_of
 if TYPE_CHECKING:
     from tree_sitter import Node, Tree
 
-MAX_CLIMB = 60     # nodes around another: finding one of them takes longer the deeper it is
-STATEMENT = ("_statement", "_definition")   # ends of the types of nodes that are one
-# what has to stand in front of a clause of a statement
+MAX_CLIMB = 60     # ancestors of a node that are looked at: getting a parent is slow in deep trees
+STATEMENT = ("_statement", "_definition")   # how the types of statements end
+# what a clause of a statement needs in front to be parsed
 CLAUSES = {"elif_clause": b"if 0: pass\n", "except_clause": b"try: pass\n",
            "case_clause": b"match 0:\n "}
-MAX_PART = 5_000   # bytes that are parsed for an edit: a large table would be for each entry
-FILTERS = threading.Lock()   # of warnings: they are the whole process's
-Span = tuple[int, int, bytes]   # start and end of what is replaced, and what comes instead
-SHAPE = re.compile(rb"[\s();]+")   # says little in languages with braces
+MAX_PART = 5_000   # bytes parsed for an edit: a large table would be parsed for each entry
+FILTERS = threading.Lock()   # the filters of warnings belong to the whole process
+Span = tuple[int, int, bytes]   # start, end, and the replacement
+SHAPE = re.compile(rb"[\s();]+")   # means little in languages with braces
 
 
 def syntax_of(file: SourceFile) -> str | bytes:
-    """Return the syntax of a file, which is equal where two files say the same: its tree in Python,
-    its text without blanks and brackets in other languages. Raise SyntaxError where it is wrong."""
+    """Return a value that is equal for files of equal syntax: the tree in Python, the text without
+    blanks and brackets in other languages. Raise SyntaxError where it is wrong."""
     if file.language == "python":
         return _tree_text(file.text)
     if fault := syntax_fault(file, tree_of(file)):
@@ -35,15 +35,15 @@ def syntax_of(file: SourceFile) -> str | bytes:
 
 
 class TreeChecker:
-    """Check changes of one file by tree-sitter, which reads on from what has not changed. Of a file
-    with errors, no change is right."""
+    """Check changes of one file by tree-sitter, which parses only the changed parts again. Refuse
+    all changes of a file with errors."""
 
     def __init__(self, file: SourceFile, tree: Tree):
         self._file, self._tree = file, tree
 
     def lines_of(self, node: Node, span: Span, is_placed: bool) -> tuple[int, int] | None:
-        """Return the lines of a node; None where the change is one of blanks and brackets alone,
-        or has a syntax error."""
+        """Return the lines of a node; None where only blanks and brackets change, or a syntax error
+        appears."""
         from tree_sitter import Parser
         start, end, new = span
         text, old = self._file.text, self._tree.copy()
@@ -57,16 +57,16 @@ class TreeChecker:
 
 
 class PythonChecker:
-    """Check changes of one file in Python by Python's own parser, which is that of this machine."""
+    """Check changes of one Python file with the parser of this machine's Python."""
 
     def __init__(self, text: bytes):
         self._text = text
-        self._trees: dict[bytes, str] = {}   # of parts as they are
+        self._trees: dict[bytes, str] = {}   # {unchanged part: its tree}
 
     def lines_of(self, node: Node, span: Span, is_placed: bool) -> tuple[int, int] | None:
-        """Return the lines of the statement around, or of its head; None where an edit does not
-        change the syntax tree, or makes a syntax error. With `is_placed` the function around is
-        compiled, too."""
+        """Return the lines of the statement around an edit, or of its head; None where the edit
+        does not change the syntax tree, or makes a syntax error. With `is_placed`, compile the
+        function around it, too."""
         start, end, _ = span
         function = ancestor(node, "function_definition") if is_placed else None
         if is_placed and not function:
@@ -75,14 +75,14 @@ class PythonChecker:
             if function:
                 _tree_text(self._alone(function, function.end_byte, *span), is_placed)
             if node.type.endswith(STATEMENT) and start <= node.start_byte and node.end_byte <= end:
-                return node_lines(node)   # one of several is taken out, or is `pass` now
+                return node_lines(node)   # a whole statement is removed, or becomes `pass`
             part, body = _part(node, start, end)
             return self._changed(part, body, span) if part else None
         except SyntaxError:
             return None
 
     def _changed(self, part: Node, body: Node | None, span: Span) -> tuple[int, int] | None:
-        """Return the lines of a part, of which the body may be left out; None where an edit does
+        """Return the lines of a part, without its body if that is given; None where an edit does
         not change its syntax tree. Raise SyntaxError where it has none."""
         stop, behind = (body.start_byte, b"pass") if body else (part.end_byte, b"")
         if stop - part.start_byte > MAX_PART:
@@ -96,7 +96,7 @@ class PythonChecker:
         return first, max(first, body.start_point.row) if body else last
 
     def _alone(self, node: Node, stop: int, start: int, end: int, new: bytes) -> bytes:
-        """Return a statement or a clause up to a byte, with an edit, behind what it needs to be
+        """Return an edited statement or clause up to a byte, with what it needs in front to be
         parsed alone."""
         begin, front = node.start_byte, CLAUSES.get(node.type, b"")
         line = self._text.rfind(b"\n", 0, begin) + 1
@@ -106,7 +106,7 @@ class PythonChecker:
 
 
 def ancestor(node: Node | None, kind: str) -> Node | None:
-    """Return the innermost node of a kind around another, or None; also where that is far."""
+    """Return the nearest ancestor of a kind, or the node itself; None where none is near."""
     for _ in range(MAX_CLIMB):
         if node is None or node.type == kind:
             return node
@@ -115,15 +115,15 @@ def ancestor(node: Node | None, kind: str) -> Node | None:
 
 
 def _part(node: Node | None, start: int, end: int) -> tuple[Node | None, Node | None]:
-    """Return (the smallest statement or clause around an edit, its body where the edit is in the
-    head); (None, None) where that is far, or the edit is in an annotation."""
+    """Return (the smallest statement or clause around an edit, its body if the edit is in its
+    head); (None, None) where none is near, or the edit is in an annotation."""
     for _ in range(MAX_CLIMB):
         if node is None or node.type == "type":
             break
         is_statement = node.type.endswith(STATEMENT)
         if is_statement or node.type in CLAUSES:
             body = _body(node)
-            # what begins with the clause changes the statement: `if` in place of `elif`
+            # an edit at the start of a clause changes the statement: `if` in place of `elif`
             is_inside = node.start_byte <= start if is_statement else node.start_byte < start
             if is_inside and body and end <= body.start_byte:
                 return node, body
@@ -145,15 +145,15 @@ def node_lines(node: Node) -> tuple[int, int]:
 
 def _body(node: Node) -> Node | None:
     """Return the first block of a statement, or of a clause."""
-    inner = node.child_by_field_name("definition") or node   # behind decorators
+    inner = node.child_by_field_name("definition") or node   # after decorators
     return next((one for one in inner.children if one.type == "block"), None)
 
 
 def _tree_text(text: bytes, is_placed: bool = False) -> str:
-    """Return the syntax tree of a text in Python. Raise SyntaxError where it has none, or, with
+    """Return the syntax tree of a Python text. Raise SyntaxError where it has none, or, with
     `is_placed`, does not compile."""
     with FILTERS, warnings.catch_warnings():
-        warnings.simplefilter("ignore")   # of odd escapes: the project has them as well
+        warnings.simplefilter("ignore")   # about escapes: the unchanged project has them, too
         try:
             tree = compile(text, "file", "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
             if is_placed:

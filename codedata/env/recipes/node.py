@@ -133,7 +133,7 @@ class NodeRecipe:
 
 
 @dataclass(frozen=True)
-class Step:
+class ScriptStep:
     """Describe a command in a chain of scripts that runs tests or builds what they need."""
 
     words: Strings   # unchanged, with their quotes
@@ -161,7 +161,7 @@ class Step:
 
 
 def chain(scripts: dict[str, str], label: str, depth: int = 0,
-          turns: Iterator[int] | None = None) -> Iterator[Step]:
+          turns: Iterator[int] | None = None) -> Iterator[ScriptStep]:
     """Yield the commands behind a script that build or test, in order, without linters, type checks
     and audits. At most MAX_CALLS scripts are followed, because scripts may call each other in a
     loop."""
@@ -180,7 +180,7 @@ def chain(scripts: dict[str, str], label: str, depth: int = 0,
             yield step
 
 
-def _step(label: str, words: list[str]) -> Step | str | None:
+def _step(label: str, words: list[str]) -> ScriptStep | str | None:
     """Return the step of one command of a script, or the name of the script that it calls, or None
     if it neither builds nor tests."""
     node = table("tools")["node"]
@@ -189,13 +189,13 @@ def _step(label: str, words: list[str]) -> Step | str | None:
                if name in (*node["runners"], *node["builders"], *node["managers"])), None)
     if at is None:
         may_test = names and names[0] not in node["no_tests"] and helps_tests("npm", names[0])
-        return Step(tuple(words), unknown=True) if may_test else None
+        return ScriptStep(tuple(words), unknown=True) if may_test else None
     if names[at] in node["managers"]:
         called = next((name for name in names[at + 1:] if name not in node["run_words"]), None)
         return None if re.search(r"lint|format|types?$|audit|cover", called or "") else called
     if names[at] in node["builders"] or (names[at] == "node" and BUILD_LABEL.search(label)):
-        return None if "--noEmit" in words else Step(tuple(words[at:]))
-    return Step((names[at], *words[at + 1:]), names[at])
+        return None if "--noEmit" in words else ScriptStep(tuple(words[at:]))
+    return ScriptStep((names[at], *words[at + 1:]), names[at])
 
 
 def read_node(source: RepositoryFiles) -> NodeProject:

@@ -1,5 +1,5 @@
-# Apply PATCH, or with -R its reverse, to the files in FOLDER, whatever the settings of its repository say. The files that it changes are copied to
-# OUT/before and OUT/after. Says what is wrong where it does not apply.
+# Apply PATCH, or with -R its reverse, to the files in FOLDER, without the settings of its repository. Copy the files that it
+# changes to OUT/before and OUT/after. Print what is wrong where it does not apply.
 #   bash apply_patch.sh FOLDER PATCH OUT [-R]
 set -euo pipefail
 cd -P "$1"

@@ -1,8 +1,8 @@
-"""Break Python files: a call of any of their functions raises, unless an import is under way.
+"""Break Python files: a call of any of their functions raises, unless an import makes it.
 
-    python break_python.py < PATHS     PATHS end in NUL each; prints the number of broken files
+    python break_python.py < PATHS     a NUL after each path; prints the number of broken files
 
-Modules can be imported as before, with whatever that calls, and their text is all still there.
+Modules can be imported as before, with the calls that this makes. No text is removed.
 """
 import ast
 import sys
@@ -19,7 +19,7 @@ GUARD = f"exec({RAISE!r}, {{}})".encode()
 
 
 def starts(tree):
-    """Return (line, column) of the first statement of each function, behind its docstring."""
+    """Return (line, column) of the first statement of each function, after its docstring."""
     places = []
     for node in ast.walk(tree):
         if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):

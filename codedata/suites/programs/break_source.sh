@@ -1,6 +1,6 @@
-# Break the source of a project, so that no suite that runs it can pass: committed or built files that are no tests.
-# The text of each file stays, with a line more. Prints how many files were broken, and how many of them have to be built.
-#   bash break_source.sh REPOSITORY FOLDER [MODULE…]     break_python.py lies in FOLDER; MODULEs count where they are installed
+# Break a project's source, committed and built files without tests, so that no suite that runs it can pass. Each file keeps
+# its text and gets a line more. Print how many files are broken, and how many of these have to be compiled.
+#   bash break_source.sh REPOSITORY FOLDER [MODULE…]     break_python.py is in FOLDER; installed MODULEs are broken, too
 cd "$1" || exit 1
 tools=$2
 shift 2

@@ -1,5 +1,5 @@
-# List what differs between FOLDER and CLEAN, a copy of it, in TO/paths, a NUL behind each path; and copy those that are
-# ordinary files in both to TO/files. What Python compiles does not count, and what is hidden and new, as caches are.
+# List the paths that differ between FOLDER and CLEAN, a copy of it, in TO/paths, with a NUL after each; copy those that are
+# ordinary files in both to TO/files. Leave out what Python compiles, and new hidden files, such as caches.
 #   bash changed_files.sh FOLDER CLEAN TO
 set -euo pipefail
 export LC_ALL=C

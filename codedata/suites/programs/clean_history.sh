@@ -1,8 +1,8 @@
-# Make a repository of the source that lies in FROM, whose history ends at one commit, and print that commit.
+# Make a repository TO of the source in FROM, whose history ends at one commit, and print that commit. FROM is removed.
 #   bash clean_history.sh FROM TO [COMMIT]
-# Where FROM is a repository: COMMIT (or HEAD) with what came before it and the tags of that; files that were changed and
-# not committed are one commit more, and so are those of submodules. Otherwise: all files as one commit, the same one
-# whenever this runs; where git cannot be asked (a worktree's folder), without those that it is to ignore. FROM goes away.
+# Where FROM is a repository, TO has COMMIT (or HEAD) with its ancestors and their tags, then one more commit with the
+# uncommitted changes and the files of submodules. Otherwise TO has one commit of all files, with the same id whenever this
+# runs; where git cannot read FROM (a worktree's folder), ignored files are left out.
 set -euo pipefail
 from=$1 to=$2 wanted=${3:-}
 export GIT_CONFIG_NOSYSTEM=1 GIT_TERMINAL_PROMPT=0 GIT_AUTHOR_NAME=codedata GIT_AUTHOR_EMAIL=codedata@example.org

@@ -1,5 +1,5 @@
-# Make a task's source of the one that lies in REPOSITORY, and print its commit: PATCH applied, one root commit, nothing of
-# the former history, and nothing that was compiled, cached or measured of the former text.
+# Turn the source in REPOSITORY into that of a task, and print its commit: PATCH is applied, there is one root commit, and
+# nothing is left of the former history, nor of anything compiled, cached or measured from the former text.
 #   bash derive.sh REPOSITORY PATCH
 set -euo pipefail
 cd "$1"

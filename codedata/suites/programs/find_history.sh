@@ -1,9 +1,9 @@
-# Print where else in the file system a history may lie than in a repository of ours, a line each.
+# Print a line for each place in the file system, other than REPOSITORY, where a history may be.
 #   bash find_history.sh REPOSITORY COMMIT
 cd "$1" || exit 1
 base=$2
 export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'   # tests may run as another user
-# bare ones among the files of the source, or of dependencies, count where they know this history
+# bare repositories among the files of the source, or of dependencies, count only if they have this history
 first=$(git rev-list --max-parents=0 "$base" | head -1)
 find / -xdev \( -path /proc -o -path /sys -o -path "$PWD/.git" \) -prune -o -name HEAD -type f -printf '%h\n' 2>/dev/null | while read -r place; do
     [ -d "$place/objects" ] && [ -d "$place/refs" ] && [ "${place##*/}" != .git ] || continue

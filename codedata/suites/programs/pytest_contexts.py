@@ -5,8 +5,9 @@ folder holds the coverage.py of each kind of interpreter (install_coverage.sh). 
 pytest from 3.1 on, so its Python is old. A run that tests start themselves is left alone.
 
 Each process writes two files: a data file of coverage.py, with the ids of tests as contexts and ""
-for what runs outside of any test, and notes, a list in JSON a line. Not seen are the lines of other
-processes, and of a test from where it sets a trace function of its own: the notes say which do.
+for lines that run outside of tests, and notes, a JSON list in each line. The lines of other
+processes are not measured, nor those of a test after it sets a trace function of its own: the notes
+name such tests.
 """
 import json
 import os
@@ -56,7 +57,7 @@ def taken_modules():
     return {name: sys.modules.pop(name) for name in names}
 
 
-class Recorder:
+class ContextRecorder:
     """Measure one process of a run."""
 
     def __init__(self, config):
@@ -123,7 +124,7 @@ class Recorder:
             return
         seconds = perf_counter() - started
         if resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt > children:
-            self.starts.add("os.wait")   # for one that was started without an event
+            self.starts.add("os.wait")   # a process was started without an event
         if sys.gettrace() is not self.trace:
             self.starts.add("sys.settrace")
             self.stop()
@@ -146,7 +147,7 @@ def pytest_load_initial_conftests(early_config):
     """Start with the outermost run, before anything of the project is imported."""
     global recorder
     if recorder is None and is_outermost():
-        recorder = Recorder(early_config)
+        recorder = ContextRecorder(early_config)
         early_config.known_args_namespace.cov_source = None   # pytest-cov would take over
     yield
 

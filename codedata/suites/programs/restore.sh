@@ -1,11 +1,11 @@
-# Put the files of a commit back as they are in it; prints those that were not, a line each. With SINCE, a time in seconds,
-# those that were written after it are printed, too, whatever they hold by now.
+# Restore the files of a commit, and print a line for each that was changed or deleted. With SINCE, a time in seconds, print
+# those that were written after it, too, whatever they hold now.
 #   bash restore.sh REPOSITORY COMMIT [SINCE]
 cd "$1" || exit 1
 commit=$2 since=${3:-} work=$(mktemp -d)
 [ "$commit" != HEAD ] || commit=$(git rev-parse HEAD) || exit 1   # below there is another one
 trap 'rm -rf "$work"' EXIT
-# A repository of its own beside the files: what a script told git (settings, filters, marks in the index) counts for nothing
+# A repository of its own beside the files, so that settings, filters and index flags that a script has set do not count
 export GIT_DIR=$work/git GIT_WORK_TREE=$PWD GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null GIT_ATTR_NOSYSTEM=1
 export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=core.fileMode GIT_CONFIG_VALUE_0=false   # files may be handed to the tests' user
 git() { command git "$@" 2>"$work/said" || { cat "$work/said"; exit 1; }; }

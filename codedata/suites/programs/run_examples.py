@@ -1,11 +1,11 @@
-"""Run examples of documents in a sandbox, as an interactive session runs them: each twice, in a
-process of its own and with another order of sets.
+"""Run the examples of documents in a sandbox as an interactive session does: each twice, in a
+process of its own, with a different order of sets.
 
     python3 run_examples.py FOLDER SECONDS MAX_BYTES
 
-FOLDER/examples.json is a list of programs. FOLDER/answers.json gets a list of [what it printed the
-first time, and the second]; null stands for what took too long or printed too much. Of an exception
-the last line is printed. This file runs beside any Python 3.6 and imports nothing of its package.
+FOLDER/examples.json is a list of programs. FOLDER/answers.json gets a list of [first output, second
+output]; null stands for a run that took too long or printed too much. Only the last line of an
+exception is printed. This file runs on Python 3.6 and later and imports nothing of its package.
 """
 import ast
 import code

@@ -1,9 +1,9 @@
-"""Print a line for each import of the project that finds it outside its source.
+"""Print a line for each module of the project that is imported from outside its source.
 
     python shadowed.py SOURCE DISTRIBUTION MODULE…
 
-Run it with the tests' interpreter, in a folder that is not the source. It prints nothing where all
-is well.
+Run it with the tests' interpreter, in another folder than the source. It prints nothing if every
+module comes from the source.
 """
 import importlib.machinery
 import importlib.metadata
@@ -33,8 +33,8 @@ def main():
 
     def inside(path):
         path = os.path.realpath(path)
-        return path.startswith(source
-                               + os.sep) and "site-packages" not in path[len(source):].split(os.sep)
+        parts = path[len(source):].split(os.sep)
+        return path.startswith(source + os.sep) and "site-packages" not in parts
 
     def of_source(path):
         git = ["git", "-c", "safe.directory=*", "-C", source, "ls-files", "--error-unmatch",

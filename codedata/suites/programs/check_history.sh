@@ -1,4 +1,4 @@
-# Print what of a history beside that of one commit a repository holds, a line each; nothing where there is none.
+# Print a line for each trace of history in a repository other than that of one commit.
 #   bash check_history.sh REPOSITORY COMMIT
 cd "$1" || exit 1
 base=$2

@@ -1,0 +1,109 @@
+"""Grade a task as its proof does: as it is, with its gold three times, in other orders of the tests
+and on another day. It works for every kind of task, each time in a fresh container.
+
+    rows = []
+    untouched = grade_untouched(grader, rows)
+    work = prove_gold(grader, rows)          # raises NotRewarded at the first run that is not
+    prove_repeatable(grader, work, clock_library(host, label), rows)
+
+`rows` become `runs` in proof.json. What else a grade has to show is for the kind to say.
+"""
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from codedata.errors import ItemFailed
+from codedata.progress import current_step
+from codedata.records import Object
+from codedata.sandbox.factory import SandboxFactory
+from codedata.sandbox.process_labels import temporary_folder
+from codedata.tasks.grade import Grade, Grader
+
+GOLD_RUNS = 3
+CONFTEST = """import random
+def pytest_collection_modifyitems(items):
+    {}
+"""
+# backwards, so that every test comes once before each that otherwise comes before it
+ORDERS = ("items.reverse()", "random.Random(1).shuffle(items)")
+CLOCK_FILE = "faketime.so"
+INSTALL_CLOCK = ("apt-get update -qq && apt-get install -y -qq libfaketime && "
+                 f"cp /usr/lib/*/faketime/libfaketime.so.1 {CLOCK_FILE}")
+# for all programs, also those that tests start with an environment of their own
+SHIFT = f"echo /tests/{CLOCK_FILE} > /etc/ld.so.preload; echo {{}} > /etc/faketimerc; "
+
+
+class NotRewarded(Exception):
+    """Say which run of the gold was not rewarded, with its grade and what the solution printed."""
+
+    def __init__(self, run: str, grade: Grade, printed: str = ""):
+        super().__init__(f"{run}, the solution gets {grade.reward:g}")
+        self.run, self.grade, self.printed = run, grade, printed
+
+
+def grade_untouched(grader: Grader, rows: list[Object]) -> Grade:
+    """Return the grade of an agent that does nothing."""
+    grade = grader.grade(None)
+    rows.append(row_of("untouched", grade))
+    return grade
+
+
+def prove_gold(grader: Grader, rows: list[Object], solves_once: bool = False) -> bytes:
+    """Return the archive of the gold's work, of which each of GOLD_RUNS runs is rewarded. Where it
+    is a patch, which applies alike each time, the solution runs once. Raise NotRewarded at the
+    first run that is not rewarded, ItemFailed where the work is too large."""
+    work = b""
+    for n in range(1, GOLD_RUNS + 1):
+        current_step().count = f"run {n} of {GOLD_RUNS}"
+        if not (work and solves_once):
+            work, printed = grader.gold()
+        grade = grader.grade(work, anew=True)
+        rows.append(row_of("gold", grade))
+        if grade.reward != 1.0:
+            raise NotRewarded(f"run {n}", grade, printed)
+    return work
+
+
+def prove_repeatable(grader: Grader, work: bytes, clock: bytes,
+                     rows: list[Object]) -> list[Grade]:
+    """Grade the gold's work in other ORDERS of the tests, 400 days later: `clock` is the library of
+    clock_library(). Return the grades of the runs that fail with this library on any day, and are
+    rewarded without it. Raise NotRewarded where the order or the day decides."""
+    unshifted = []
+    for k, order in enumerate(ORDERS, 1):
+        current_step().count = f"order {k} of {len(ORDERS)}"
+        conftest = {"conftest.py": CONFTEST.format(order).encode()}
+        with_clock = {**conftest, CLOCK_FILE: clock}
+        later = grader.grade(work, with_clock, SHIFT.format("+400d"))
+        rows.append(row_of("400 days later", later))
+        if later.reward == 1.0:
+            continue
+        # either that order fails, or a program that does not run with the library on any day, as
+        # those with jemalloc
+        if grader.grade(work, with_clock, SHIFT.format("+0d")).reward == 1.0:
+            raise NotRewarded("400 days later", later)
+        reordered = grader.grade(work, conftest)
+        rows.append(row_of("another order", reordered))
+        if reordered.reward != 1.0:
+            raise NotRewarded("in another order", reordered)
+        unshifted.append(later)
+    return unshifted
+
+
+def row_of(name: str, grade: Grade) -> Object:
+    """Return the line of a graded run in `runs` of proof.json."""
+    return {"of": name, "reward": grade.reward, "seconds": round(grade.seconds, 1)}
+
+
+@lru_cache(1)
+def clock_library(host: SandboxFactory, label: str) -> bytes:
+    """Return the library that shifts the clock, from Debian's package. Raise ItemFailed where it
+    cannot be had."""
+    with host.open(host.base_image, label) as sandbox, temporary_folder() as folder:
+        sandbox.network(True)
+        done = sandbox.run(INSTALL_CLOCK, timeout_s=300)
+        if not done.ok:
+            raise ItemFailed(f"libfaketime cannot be installed: {done.output[-200:]}")
+        sandbox.get(CLOCK_FILE, Path(folder))
+        return Path(folder, CLOCK_FILE).read_bytes()
