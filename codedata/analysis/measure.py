@@ -38,7 +38,7 @@ from codedata.suites.contexts import (
     runnable,
     sources_in,
 )
-from codedata.suites.environments import image_of, open_environment
+from codedata.suites.environments import JUDGED_BY, image_of, open_environment
 from codedata.suites.test_results import Case
 from codedata.tasks.images import with_tools
 

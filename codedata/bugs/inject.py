@@ -26,7 +26,6 @@ from codedata.agent import (
     search,
     view_file,
 )
-from codedata.analysis.measure import READ
 from codedata.bounded import inside
 from codedata.bugs.hotspots import CodeMap
 from codedata.bugs.prove import symbols_at
@@ -44,7 +43,7 @@ from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Derived, Store, digest
 from codedata.suites.contexts import sources_in
-from codedata.suites.environments import labelled, open_environment
+from codedata.suites.environments import READ, labelled, open_environment
 from codedata.suites.leftovers import activation
 from codedata.suites.source import LOOK_S, Files, changed_files
 from codedata.tasks.first_run import FirstRun, ScreeningRules, first_run

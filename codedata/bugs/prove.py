@@ -13,7 +13,6 @@ from functools import cache, partial
 from pathlib import Path
 
 from codedata.analysis.analyse import entity_of_test
-from codedata.analysis.measure import READ
 from codedata.bugs.instances import as_texts, bug_tasks, is_of_agent
 from codedata.code.entities import language_of
 from codedata.code.patches import diff_of, hunks_of, normalised
@@ -37,7 +36,7 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Derived, Store, digest
-from codedata.suites.environments import labelled
+from codedata.suites.environments import READ, labelled
 from codedata.tasks.folder import with_about
 from codedata.tasks.prove import IMAGES, Proof, Prover
 
