@@ -64,7 +64,7 @@ class Combiner:
             texts = {file.path: file.text.decode() for file in sources_in(sandbox).files
                      if is_text(file.text)}
         bugs = map(ProvenBug.of, map(self._records.read, item.part))
-        parts = [part for bug in bugs if (part := part_of(bug, texts))]
+        parts = [part for bug in bugs if (part := combinable(bug, texts))]
         found = [{**self._candidate(before, after, ", ".join(part.name for part in chosen),
                                     analysis), "parts": [part.failing for part in chosen]}
                  for chosen, before, after in combinations(parts, texts, item.seed)]
@@ -113,7 +113,7 @@ def mirror_parts(config: BugConfig, commits: Iterable[Commit]) -> Iterator[tuple
 # combine -----------------------------------------------------------------------------------------
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class CombinableBug:
     """Hold a proven bug that may be combined."""
 
     name: str
@@ -121,17 +121,18 @@ class Part:
     failing: list[str]             # as env/ names them
 
 
-def part_of(bug: ProvenBug, texts: dict[str, str]) -> Part | None:
-    """Return a bug as a part; None where it does more than change lines of these texts."""
+def combinable(bug: ProvenBug, texts: dict[str, str]) -> CombinableBug | None:
+    """Return a bug that may be combined; None where it does more than change lines of these
+    texts."""
     try:
         edits = edits_of(bug.bug_patch, texts)
     except (ValueError, KeyError):
         return None
-    return Part(bug.instance_id, edits, bug.failing)
+    return CombinableBug(bug.instance_id, edits, bug.failing)
 
 
-def combinations(parts: list[Part], texts: dict[str, str],
-                 seed: int) -> Iterator[tuple[list[Part], Files, Files]]:
+def combinations(parts: list[CombinableBug], texts: dict[str, str],
+                 seed: int) -> Iterator[tuple[list[CombinableBug], Files, Files]]:
     """Yield (bugs, the files before, the files with all of them), drawn by a seed: of one file and
     of one folder in turn, with other failing tests each, in other lines each."""
     by_file, by_folder = defaultdict(list), defaultdict(list)
@@ -159,7 +160,7 @@ def combinations(parts: list[Part], texts: dict[str, str],
                    {path: edited(texts[path], some).encode() for path, some in edits.items()})
 
 
-def merged(chosen: list[Part]) -> dict[str, list[Edit]]:
+def merged(chosen: list[CombinableBug]) -> dict[str, list[Edit]]:
     """Return the edits of bugs by path, each list in the order of its lines; {} where two of them
     touch each other."""
     found: dict[str, list[Edit]] = defaultdict(list)

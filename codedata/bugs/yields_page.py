@@ -42,8 +42,8 @@ Groups = dict[str, dict[str, Counter]]   # in each of GROUPS, the counts of each
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
-    """Hold what became of one candidate."""
+class CandidateOutcome:
+    """Hold what screening shows of a candidate, with the groups that it counts in."""
 
     groups: tuple[str, ...]   # its names in GROUPS
     name: str                 # its instance id; "" where it is not judged
@@ -51,8 +51,8 @@ class Fate:
     seconds: float
 
 
-def fates_in(root: Path) -> Iterator[Fate]:
-    """Yield what screening said of each candidate; files that cannot be read are left out."""
+def outcomes_in(root: Path) -> Iterator[CandidateOutcome]:
+    """Yield what screening shows of each candidate; files that cannot be read are left out."""
     candidates = Store(root, Candidates, only=is_of_scale).open()
     verdicts = Store(root, Verdicts).open()
     for name in candidates.names():
@@ -62,7 +62,7 @@ def fates_in(root: Path) -> Iterator[Fate]:
         except BrokenRecord:
             continue
         rows = judged.verdicts if judged else []
-        # the seconds of a candidate lack those in which its container warmed up, and audits
+        # the seconds of a candidate lack those in which its container warmed up
         own = [_seconds(one["evidence"]) for one in rows]
         shared = max(0.0, judged.seconds - sum(own)) / len(rows) if rows else 0.0
         for candidate, verdict in zip_longest(record.candidates, rows[:len(record.candidates)]):
@@ -70,10 +70,10 @@ def fates_in(root: Path) -> Iterator[Fate]:
                       language_of(str(candidate.get("path", ""))), record.repo_name,
                       record.method)
             if verdict is None or verdict["diff"] != digest(candidate["diff"]):
-                yield Fate(groups, "", "not judged", 0.0)
+                yield CandidateOutcome(groups, "", "not judged", 0.0)
                 continue
             evidence = verdict["evidence"]
-            yield Fate(groups, verdict["instance_id"] if verdict["good"] else "",
+            yield CandidateOutcome(groups, verdict["instance_id"] if verdict["good"] else "",
                        "good" if verdict["good"] else str(evidence.get("verdict", "other")),
                        _seconds(evidence) + shared)
 
@@ -91,16 +91,16 @@ def yields_of(root: Path, settings: BugSettings) -> tuple[Counter, Groups, Count
                if stage == STAGE and name in chosen and name not in bugs}
     total, others = Counter(), Counter()
     groups: Groups = {group: defaultdict(Counter) for group in GROUPS}
-    for fate in fates_in(root):
-        outcome = fate.verdict if fate.verdict in OUTCOMES else "other"
-        counts = Counter({"candidates": 1, outcome: 1, "chosen": int(fate.name in chosen),
-                          "refused": int(fate.name in refused), "screening_s": fate.seconds})
-        if fate.name in chosen and (bug := known(bugs, fate.name)):
+    for one in outcomes_in(root):
+        outcome = one.verdict if one.verdict in OUTCOMES else "other"
+        counts = Counter({"candidates": 1, outcome: 1, "chosen": int(one.name in chosen),
+                          "refused": int(one.name in refused), "screening_s": one.seconds})
+        if one.name in chosen and (bug := known(bugs, one.name)):
             counts.update(_of_bug(bug))
-        if fate.verdict not in OUTCOMES:
-            others[fate.verdict] += 1
+        if one.verdict not in OUTCOMES:
+            others[one.verdict] += 1
         total.update(counts)
-        for group, name in zip(GROUPS, fate.groups, strict=True):
+        for group, name in zip(GROUPS, one.groups, strict=True):
             groups[group][name].update(counts)
     return total, groups, Counter(refused.values()), others
 

@@ -152,8 +152,8 @@ class Screener:
     def verdicts(self, diffs: Sequence[str]) -> Iterator[tuple[Found, list[int]]]:
         """Yield what diffs show as it comes in, by number, and those whose earlier verdict is in
         doubt, which are judged again. A batch ends with a run without a change; where that comes
-        to something else, each half of the batch gets a sandbox of its own. A change that is the
-        only one in its sandbox is sure."""
+        to something else, its verdicts are in doubt: each half of it gets a sandbox of its own. A
+        change that is the first and only one in its sandbox is sure."""
         with ExitStack() as failed:
             failed.callback(self.close)
             if not self.is_opened():
@@ -169,12 +169,13 @@ class Screener:
                 is_bad = bool(seen) and not is_sure and not self._is_unchanged()
                 if is_bad or is_lost:
                     self.close()
-                if is_bad:
-                    yield {}, seen
-                    middle = (len(seen) + 1) // 2
-                    batches += filter(None, (seen[middle:], seen[:middle]))
                 if left:
                     batches.append([*left])
+                if is_bad:
+                    yield {}, seen
+                    # which of them it was is known where one has cost the sandbox
+                    middle = 0 if is_lost else len(seen) // 2
+                    batches += filter(None, (seen[middle:], seen[:middle]))
             failed.pop_all()
 
     def _change(self, diff: str) -> SourceChange | None:

@@ -171,6 +171,7 @@ class KeptVerdicts:
         for i in numbers:
             del self.found[i]
             self._log.keep(self._keys[i], None)
+        self._show()
 
     def _show(self) -> None:
         n_good = sum(one.verdict == GOOD for one in self.found.values())

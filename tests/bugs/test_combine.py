@@ -9,7 +9,7 @@ from conftest import write_json
 from proof_heron import HERON, IMAGE, RUN, environment_of, factory_of, make_image
 from proven import a_bug, write_task
 
-from codedata.bugs.combine import Combiner, combinations, merged, part_of
+from codedata.bugs.combine import Combiner, combinable, combinations, merged
 from codedata.bugs.instances import ProvenBug
 from codedata.bugs.preprocess import Analyses
 from codedata.code.patches import diff_of
@@ -30,7 +30,7 @@ def a_part(name: str, path: str, line: int, *failing: str, lines: int = 1):
     old = TEXTS[path].split("\n")
     new = [*old[:line - 1], *(f"{name} = {i}" for i in range(lines)), *old[line - 1 + lines:]]
     diff = diff_of({path: "\n".join(old).encode()}, {path: "\n".join(new).encode()})
-    return part_of(bug_of(name, diff, *failing), TEXTS)
+    return combinable(bug_of(name, diff, *failing), TEXTS)
 
 
 def bug_of(name: str, diff: str, *failing: str) -> ProvenBug:
@@ -67,14 +67,14 @@ def test_bugs_that_touch_or_that_the_same_tests_notice_are_not_put_together(othe
 
 def test_a_bug_that_is_more_than_changed_lines_is_left_out():
     made = diff_of({}, {"a/new.py": b"n = 1\n"})
-    assert part_of(bug_of("n", made, "t"), TEXTS) is None
+    assert combinable(bug_of("n", made, "t"), TEXTS) is None
     gone = diff_of({"a/gone.py": b"n = 1\n"}, {"a/gone.py": b"n = 2\n"})
-    assert part_of(bug_of("g", gone, "t"), TEXTS) is None
+    assert combinable(bug_of("g", gone, "t"), TEXTS) is None
     assert merged([a_part("p", "a/one.py", 2, "t")])["a/one.py"][0].line == 2
 
 
 def test_names_of_failing_tests_are_those_of_env():
-    part = part_of(bug_of("p", a_diff("a/two.py"), "t[b%20c]", "a"), TEXTS)
+    part = combinable(bug_of("p", a_diff("a/two.py"), "t[b%20c]", "a"), TEXTS)
     assert part.failing == ["a", "t[b c]"]
 
 

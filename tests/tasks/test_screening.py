@@ -14,11 +14,15 @@ from screened_wren import (
     wren_environment,
 )
 from screened_wren import wren as wren  # a fixture
+from steps_seen import StepsSeen
 
 from codedata.code.patches import edits_of
+from codedata.llm.reply_log import ReplyLog, recording
+from codedata.progress import showing
 from codedata.tasks.covering_tests import CoveringTests
-from codedata.tasks.first_run import ScreeningRules
+from codedata.tasks.first_run import Screened, ScreeningRules
 from codedata.tasks.screen import Screener
+from codedata.tasks.screen_stage import KeptVerdicts
 from codedata.tasks.suite_outcomes import time_limit
 
 DOUBLED = "    return 2 * n"
@@ -178,3 +182,17 @@ def test_what_runs_at_import_may_be_noticed_by_whoever_uses_the_file(old, new, a
     tests, is_at_import = covering.tests_of("wren.py", edit)
     assert is_at_import == at_import
     assert ({*named(["second", "limit"])} <= {*tests}) == at_import
+
+
+def test_verdicts_are_shown_and_kept_as_they_come_in_and_those_taken_back_are_missing(tmp_path):
+    step = StepsSeen()
+    with recording(ReplyLog(tmp_path, "screen", "wren")), showing(step):
+        verdicts = KeptVerdicts(["a", "b", "c"], None)
+        for i, word in enumerate(("good", "survives")):
+            verdicts.add({i: (Screened(word, ""), {}, {})})
+        verdicts.drop([1])
+    assert [text for text in step.seen if text][-3:] == [
+        f"{n} of 3 judged, 1 good" for n in (1, 2, 1)]
+    with recording(ReplyLog(tmp_path, "screen", "wren")):   # after a kill
+        again = KeptVerdicts(["a", "b", "c"], None)
+    assert again.found == {0: Screened("good", "")} and again.missing() == [1, 2]
