@@ -32,8 +32,7 @@ VERIFIER = "codedata.tasks.verifier"   # runs in a container: a room of its own
 MAKERS = ("bugs", "nl2repo", "datapoints")
 EARLIER_NAME = "codedata.checks.leak"   # of `python -m codedata.leak`
 MAY_BE_LONGER = ["codedata/agent/run_tests.py"]   # a line that models are shown
-MAY_LACK_A_DOCSTRING = [   # patterns of names: a script's docstring says what main() does
-    "*.main", "codedata.sampling.row_files.*File*.*"]
+MAY_LACK_A_DOCSTRING = ["*.main"]   # a script's docstring says what its main() does
 # of a repository's task, in the containers of solution and agent
 SOLUTIONS = ("text_of('codedata.tasks', 'solve.sh'", "text_of('codedata.tasks', 'collect.sh'")
 # of a text in code: messages to a person are shorter, prompts are longer

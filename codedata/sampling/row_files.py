@@ -162,12 +162,15 @@ class HttpFiles(fsspec.AbstractFileSystem):
         return path
 
     def glob(self, path, **_):
+        """Return the path alone: an address has no patterns."""
         return [path]
 
     def modified(self, path):
+        """Return the same date for all files."""
         return datetime(2020, 1, 1, tzinfo=timezone.utc)   # files do not change
 
     def info(self, path, **_):
+        """Return the size of a file, which is asked for once."""
         if not self._sizes.get(path):
             self._sizes[path] = self._ask(self._http.get_size, path)
         return {"name": path, "size": self._sizes[path], "type": "file"}
@@ -198,17 +201,21 @@ class RangeFile(threading.local):   # __init__() runs once more in each thread
         self._offset = 0
 
     def seek(self, offset: int) -> None:
+        """Set the position of this thread, in bytes."""
         self._offset = offset
 
     def tell(self) -> int:
+        """Return the position of this thread, in bytes."""
         return self._offset
 
     def read(self, size: int) -> bytes:
+        """Return up to `size` bytes from the position on, and move it behind them."""
         data = self._files.read(self._path, self._offset, size)
         self._offset += len(data)
         return data
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close nothing: requests are closed one by one."""
 
 
 # JSON --------------------------------------------------------------------------------------------
