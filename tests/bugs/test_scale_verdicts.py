@@ -101,19 +101,22 @@ def test_an_engine_that_goes_is_no_verdict(root):
 
 @pytest.mark.docker
 def test_a_batch_that_is_cut_short_keeps_its_verdicts_and_judges_none_again(root):
-    diffs = [wren_diff(DOUBLED, f"    return 2 * n + {k}") for k in range(1, 100)]
+    quick, endless = "    return 2 * n + {}", "    while True: n = {}"   # seconds, each
+    diffs = [wren_diff(DOUBLED, line.format(k)) for k, line in enumerate(
+        [quick] * 9 + [endless] * 5 + [quick] * 9, 1)]
     write_candidates(root, "wren.1", *diffs)
     partial = root / "bug/_verdicts/_partial/wren.1.jsonl"
     process = start_script("bug_inject.py", root, *STEP)
     eventually(lambda: partial.exists() and partial.read_text().count("\n") > 5, timeout_s=100)
     kill(process)
     kept = [json.loads(line)["result"] for line in partial.read_text().splitlines()]
-    assert 5 < len(kept) < 99   # in the middle of the only batch
+    assert 5 < len(kept) < len(diffs)   # in the middle of the only batch
     write_candidates(root, "wren.1", UNNOTICED, *diffs[1:])
     done = validate(root)
     assert done.returncode == 0
     assert f"{len(kept) - 1} verdicts kept from an earlier run" in done.stderr
-    assert words(root) == ["survives", *["good"] * 98] and not partial.exists()
+    assert words(root) == [
+        "survives", *["good"] * 8, *["timeout"] * 5, *["good"] * 9] and not partial.exists()
     assert [one["evidence"]["seconds"] for one in verdicts(root)[1:len(kept)]] == [
         round(one["seconds"], 3) for one in kept[1:]]
 
