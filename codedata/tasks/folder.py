@@ -24,9 +24,9 @@ from codedata.texts import printable
 
 TOML = Task.places["config"]
 SCHEMA = "1.4"              # of Harbor's task.toml
-# To be raised where a task that was proven would be refused by now: its prove step then proves it
-# again. A proof that names none is of the first version.
-PROOF = 1
+# To be raised where a task that was proven may be refused by now: it then counts as made with other
+# settings, and --refresh proves it again. A proof without a version graded the gold once.
+PROOF = 2
 DOCKERFILE, IGNORE, SOLVE = "Dockerfile", ".dockerignore", "solve.sh"
 GOLD, REVERSE = "gold.patch", "reverse.patch"   # in solution/; the reverse has made the task
 CONFIG, TEST_SCRIPT, TEST_PATCH, HIDDEN = "config.json", "tests.sh", "test.patch", "hidden"

@@ -2,12 +2,9 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
-from codedata.errors import BrokenRecord, Excluded
-from codedata.layouts import load
+from codedata.errors import Excluded
 from codedata.records import Task
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
@@ -22,11 +19,10 @@ NO_CALLS = "no calls: no model is asked"
 
 
 def prove_stage(kind: Kind, name: str, environments: Derived, host: SandboxFactory,
-                **more) -> Stage:
+                identity: dict | None = None, **more) -> Stage:
     """Return the stage that proves the candidates of a kind and writes their tasks. What is refused
     is excluded with its reason."""
-    prover, tasks = PatchProver(kind, host), kind.tasks
-    why_lost = host.find_lost(kind.image_prefix)
+    prover = PatchProver(kind, host)
 
     def make(candidate: Candidate, *joined) -> Task:
         if candidate.refused:
@@ -36,22 +32,12 @@ def prove_stage(kind: Kind, name: str, environments: Derived, host: SandboxFacto
             task = prover.prove(candidate, label, *joined)
         return replace(task, proof={**task.proof, "seconds": round(time.monotonic() - started, 1)})
 
-    def why_again(task: str) -> str:
-        return why_lost(task) or why_outdated(tasks.path(task))
-
     return Stage(
         name, make=make, reads=kind.reads, cost_note=NO_CALLS,
         joined=(Reads(environments, JUDGED_BY, made_by="env_setup", same="base_commit"),
                 *kind.joined),
-        writes=Writes(tasks, PROVEN_FIELDS, lacks=why_again), **more)
-
-
-def why_outdated(folder: Path) -> str:
-    """Return that the proof of the task in a folder is of an earlier version, or ""."""
-    proof = {}
-    with suppress(BrokenRecord):   # whoever reads the task names it
-        proof = load(folder / Task.places["proof"])
-    return "its proof is of an earlier version" if proof.get("proof", 1) in range(PROOF) else ""
+        writes=Writes(kind.tasks, PROVEN_FIELDS, lacks=host.find_lost(kind.image_prefix)),
+        identity={"proof": PROOF, **(identity or {})}, **more)
 
 
 def instruct_stage(kind: Kind, name: str, **more) -> Stage:
