@@ -226,8 +226,11 @@ def test_pruned_and_compacted_is_gone_for_every_stage(root, run, status):
 # --force, --refresh
 # --------------------------------------------------------------------------------------------------
 
-def test_force_on_one_item_keeps_its_challenger_and_puts_the_old_one_aside(
-        root, run, status, fake_llm):
+@pytest.mark.parametrize("is_edited", [False, True])
+def test_force_on_one_item_keeps_its_challenger_and_puts_the_old_one_aside_edited_or_not(
+        root, run, status, fake_llm, is_edited):
+    if is_edited:
+        edit_answer(root, 3)
     old = read_answer(root, f"{NAME}_3")
     fake_llm.script(BETTER)
     run("king --force --only *_3")
@@ -235,14 +238,6 @@ def test_force_on_one_item_keeps_its_challenger_and_puts_the_old_one_aside(
     assert read_answer(root, f"{NAME}_3") == {**old, "king": BETTER}
     assert json.loads((root / "answer" / "_replaced" / f"{NAME}_3.1.json").read_text()) == old
     assert "done 5" in status("ch")
-
-
-def test_force_also_makes_an_edited_one_again_and_keeps_the_edit_in_replaced(root, run):
-    edit_answer(root, 2)
-    run("king --force --only *_2")
-    assert read_answer(root, f"{NAME}_2")["king"] != MINE
-    assert json.loads((root / "answer" / "_replaced" / f"{NAME}_2.1.json").read_text())[
-        "king"] == MINE
 
 
 def test_a_forced_attempt_that_fails_leaves_the_old_answer_valid(root, run, status, fake_llm):
@@ -338,15 +333,6 @@ def test_a_line_behind_a_torn_one_is_not_lost(tmp_path):
         with open(tmp_path / "_ledger.jsonl", "a") as file:
             file.write(torn)
     assert set(ledger.Ledger(tmp_path).succeeded) == {("s", "a"), ("s", "c")}
-
-
-def test_a_copy_of_a_directory_in_the_root_is_not_spent_again(tmp_path, run):
-    write_prompts(tmp_path, 3)
-    write_toml(tmp_path, more=PRICE)
-    run("king --model m")
-    once = spent_usd(tmp_path)
-    shutil.copytree(tmp_path / "answer", tmp_path / "answer_backup")
-    assert once > 0 and spent_usd(tmp_path) == once
 
 
 # failures ----------------------------------------------------------------------------------------

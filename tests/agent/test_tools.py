@@ -148,13 +148,6 @@ def test_bash_shows_exit_code_and_output(sandbox):
     assert bash(sandbox, "true") == "<returncode>0</returncode>\n<output>\n</output>"
 
 
-def test_bash_keeps_directory_and_environment(sandbox):
-    bash = ToolBashExecutor()
-    bash(sandbox, "mkdir deep && cd deep && export COLOUR=green")
-    bash(sandbox, "cd /nowhere")
-    assert "green in deep" in bash(sandbox, "echo $COLOUR in ${PWD##*/}")
-
-
 @pytest.mark.parametrize("asked, limit", [(0, "0.5"), (1, "1"), (60, "2")])
 def test_a_command_over_time_is_ended_and_told_so(sandbox, asked, limit):
     answer = ToolBashExecutor(timeout_s=0.5, max_timeout_s=2)(sandbox, "echo begun; sleep 60",

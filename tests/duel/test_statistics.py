@@ -144,7 +144,6 @@ def test_where_every_instance_has_one_turn_both_bounds_are_the_same_numbers():
     deltas = np.random.default_rng(1).normal(0.1, 0.3, 40).tolist()
     clusters = [f"i{k}" for k in range(40)]
     assert (cluster_means(deltas, clusters, 500, 0) == turn_means(deltas, 500, 0)).all()
-    assert bound(turn_means(deltas, 500, 0), 0.05) == bound(turn_means(deltas, 500, 0), 0.05)
 
 
 def test_clusters_are_drawn_whole_in_the_order_of_their_first_turn():

@@ -591,17 +591,6 @@ def test_a_kill_leaves_the_old_export_or_the_new_one(tmp_path):
     assert tree(tmp_path) == tree(elsewhere) and not (tmp_path / "export/_tmp").exists()
 
 
-def test_where_folders_cannot_be_exchanged_the_next_run_puts_back_what_a_kill_took_away(root):
-    write_turn(root, "t_1")
-    make(root)
-    wanted = tree(root)
-    moved = root / "export/_tmp/old.dpo"
-    moved.parent.mkdir()
-    (root / "export/dpo").rename(moved)   # killed between two renames
-    FOLDER.clear_up(root / "export")
-    assert tree(root) == wanted and not (root / "export/_tmp").exists()
-
-
 # the gate ----------------------------------------------------------------------------------------
 
 def test_of_a_duel_that_was_not_accepted_nothing_is_exported(root):

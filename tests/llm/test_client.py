@@ -27,7 +27,7 @@ from fake_llm import ABSENT, HANG, HTML, OK, Say, Status, truncated
 
 import ch
 import king
-from codedata.errors import HttpTrouble, ItemFailed, RunStopped
+from codedata.errors import HttpTrouble, ItemFailed
 from codedata.llm import Models
 
 NO_BLOCK = "I would run ls."
@@ -285,13 +285,6 @@ def test_a_good_reply_without_its_record_makes_the_record_without_a_call(interru
     assert fake_llm.n_requests == 2 and answered_turn(interrupted) == TURN
 
 
-def test_kept_replies_are_gone_when_the_record_is_there(tmp_path, fake_llm):
-    write_prompts(tmp_path, 2)
-    fake_llm.script(NO_BLOCK)
-    assert run_king(tmp_path, fake_llm) == 0
-    assert list((tmp_path / "answer" / "_partial").iterdir()) == []
-
-
 def test_after_a_kill_rejected_replies_count_as_tries(tmp_path, fake_llm):
     killed_at(tmp_path, fake_llm, NO_BLOCK, NO_BLOCK)
     fake_llm.script(NO_BLOCK)   # the third and last try
@@ -318,13 +311,6 @@ def test_a_line_torn_by_a_kill_costs_no_other_reply(interrupted, fake_llm):
     assert fake_llm.n_requests == 5 and answers(interrupted) == []
 
 
-def test_after_a_failure_for_its_format_the_rerun_asks_anew(tmp_path, fake_llm):
-    write_prompts(tmp_path, 1)
-    fake_llm.script(NO_BLOCK, NO_BLOCK, NO_BLOCK)
-    assert [run_king(tmp_path, fake_llm) for _ in range(2)] == [1, 0]
-    assert fake_llm.n_requests == 4 and answers(tmp_path) == ["prompts_1_1_1"]
-
-
 def test_a_kept_reply_to_another_request_is_not_served(interrupted, fake_llm):
     fake_llm.script(NO_BLOCK, NO_BLOCK, TURN)
     assert run_king(interrupted, fake_llm, "--model", "another") == 0
@@ -343,14 +329,6 @@ def test_kept_replies_of_another_stage_survive(tmp_path, fake_llm):
     assert run_here(ch.main, tmp_path, *flags_for(fake_llm)) == 0
     assert fake_llm.n_requests == n + 2
     assert read_answer(tmp_path, "prompts_1_1_1")["challenger"] == TURN
-
-
-def test_force_asks_again(tmp_path, fake_llm):
-    write_prompts(tmp_path, 1)
-    run_king(tmp_path, fake_llm)
-    fake_llm.script(TURN)
-    assert run_king(tmp_path, fake_llm, "--force") == 0
-    assert fake_llm.n_requests == 2 and answered_turn(tmp_path) == TURN
 
 
 # keys --------------------------------------------------------------------------------------------
@@ -439,12 +417,6 @@ def test_a_key_that_cannot_be_sent_is_refused_before_the_first_call(
     monkeypatch.setenv("QIANFAN_BEARER_TOKEN", key)
     assert run_king(tmp_path, fake_llm) == 2
     assert fake_llm.n_requests == 0 and key not in capsys.readouterr().err
-
-
-def test_a_wrong_key_is_told_without_a_traceback(tmp_path, fake_llm):
-    fake_llm.always(Status(401, "invalid api key"))
-    with pytest.raises(RunStopped, match="refused the key"):
-        chat(fake_llm, tmp_path, key=KEY)
 
 
 def test_a_rejected_reply_is_asked_for_anew_also_where_the_endpoint_refuses_schemas(

@@ -1,7 +1,6 @@
 """Check what a call costs, that each call counts once, and that budgets hold over restarts."""
 from __future__ import annotations
 
-import json
 import random
 
 import pytest
@@ -152,29 +151,6 @@ def test_calls_of_failed_attempts_count_once(tmp_path, fake_llm, priced):
     assert_counted_once(tmp_path, fake_llm)
     assert priced() == 0   # two are served, the third is paid
     assert_counted_once(tmp_path, fake_llm, 4)
-
-
-def test_calls_of_a_killed_run_and_tries_without_an_answer_count_once(tmp_path, fake_llm, priced):
-    write_prompts(tmp_path, 1)
-    kill_after(tmp_path, fake_llm, NO_BLOCK)
-    assert_counted_once(tmp_path, fake_llm)     # from _partial/: no ledger line names it
-    assert ledger_lines(tmp_path / "answer") == []
-    fake_llm.script(DROP, Status(500), Status(429, headers={"Retry-After": "0.01"}))
-    assert priced() == 0
-    assert_counted_once(tmp_path, fake_llm, 2)   # from the ledger
-
-
-def test_calls_count_once_when_an_answer_is_put_there_by_hand(tmp_path, fake_llm, priced):
-    """Leave a root as after a kill between record and ledger line: kept replies are adopted."""
-    write_prompts(tmp_path, 1)
-    fake_llm.script(NO_BLOCK, Status(400))
-    assert priced() == 1
-    prompt = json.loads((tmp_path / "prompt" / "prompts_1_1.json").read_text())[0]
-    answer = {key: prompt[key] for key in ("instance_id", "messages", "assistant")}
-    answer |= {"king": TURN, "challenger": None}
-    write_json(tmp_path / "answer" / "prompts_1_1_1.json", answer)
-    assert priced() == 0 and ledger_lines(tmp_path / "answer", state="adopted")
-    assert_counted_once(tmp_path, fake_llm)
 
 
 def test_calls_count_once_when_another_stage_made_the_item_again_in_between(
