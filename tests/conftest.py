@@ -35,7 +35,7 @@ import pytest
 pytest_plugins = ["durations"]
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))   # the scripts, and codedata, which is not installed
-sys.path.append(str(REPO / "tests" / "sandbox"))   # the servers that pods and images need
+sys.path.append(str(REPO / "tests/sandbox"))   # the servers that pods and images need
 
 from browser import chromium, show  # noqa: E402, F401  fixtures
 from fake_llm import FakeLLM  # noqa: E402
@@ -349,7 +349,7 @@ def a_prompt(i: int, **fields) -> dict:
 def write_prompts(root: Path, n: int, stem: str = "", **fields) -> list[str]:
     """Write ROOT/prompt/<stem>.json with `n` prompts (stem: prompts_<n>_1); return their names."""
     stem = stem or f"prompts_{n}_1"
-    write_json(Path(root) / "prompt" / f"{stem}.json",
+    write_json(Path(root) / f"prompt/{stem}.json",
                [a_prompt(i, **fields) for i in range(1, n + 1)])
     return [f"{stem}_{i}" for i in range(1, n + 1)]
 
@@ -365,7 +365,7 @@ def write_commits(root: Path, n: int, **fields) -> None:
                   "patch": f"diff --git a/src/file_{i}.py b/src/file_{i}.py\n+fix {i}\n",
                   "test_patch": f"test patch {i}", "created_at": "2024-01-02T03:04:05Z",
                   "licence": None, **fields}
-        write_json(Path(root) / "commit" / f"proj__repo-{i}.json", record)
+        write_json(Path(root) / f"commit/proj__repo-{i}.json", record)
 
 
 def read_answer(root: Path, name: str) -> dict:

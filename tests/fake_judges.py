@@ -165,7 +165,7 @@ def asks(root: Path, fake, models: str = "", *turns: int, orders=BOTH) -> None:
 def report_text(root: Path) -> str:
     """Run report.py; return the text of report.md."""
     run_main(report.main, root)
-    return (root / "report" / "report.md").read_text()
+    return (root / "report/report.md").read_text()
 
 
 # what was asked, what was written ----------------------------------------------------------------

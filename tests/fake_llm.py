@@ -38,7 +38,7 @@ import socket
 import ssl
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -199,10 +199,6 @@ class FakeLLM:
     def prompts_seen(self) -> list[str]:
         """Return the task of each request, in order of arrival."""
         return [request.task for request in self.requests]
-
-    def times_answered(self) -> Counter:
-        """Count by list of messages the completions that a client received."""
-        return Counter(json.dumps(request.messages) for request in self.answered)
 
     def gaps(self) -> list[float]:
         """Return the seconds between one request and the next."""

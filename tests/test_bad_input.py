@@ -19,13 +19,13 @@ from conftest import (
     write_prompts,
     write_toml,
 )
-from fake_llm import DROP, HTML, Say, Status
+from fake_llm import CUT, DROP, HTML, Say, Status
 
 
 def test_half_a_prompt_file_is_named_and_the_others_go_on(tmp_path, run):
     write_prompts(tmp_path, 2, stem="good")
     write_prompts(tmp_path, 2, stem="half")
-    path = tmp_path / "prompt" / "half.json"
+    path = tmp_path / "prompt/half.json"
     path.write_text(path.read_text()[:90])
     king = run("king")
     assert king.returncode == 1 and "half.json is not readable JSON" in king.stderr
@@ -36,7 +36,7 @@ def test_every_broken_record_is_named_at_once_with_its_fields(tmp_path, run):
     entries = [a_prompt(1), a_prompt(2, messages="hi"), a_prompt(3, turn="3"), a_prompt(4), 17,
                a_prompt(6, instance_id="../../etc")]
     del entries[3]["assistant"]
-    write_json(tmp_path / "prompt" / "p.json", entries)
+    write_json(tmp_path / "prompt/p.json", entries)
     king = run("king")
     assert king.returncode == 1 and answers(tmp_path) == ["p_1"] and "broken 5" in king.stderr
     for fault in ("p.json[1] is not a Prompt: `messages` is a text, not a list", "`turn` is a text",
@@ -46,7 +46,7 @@ def test_every_broken_record_is_named_at_once_with_its_fields(tmp_path, run):
 
 
 def test_a_broken_answer_is_left_as_it_is_by_both(answered_root, run, fake_llm):
-    half, lacking, waiting = (answered_root / "answer" / f"prompts_5_1_{i}.json" for i in (1, 2, 3))
+    half, lacking, waiting = (answered_root / f"answer/prompts_5_1_{i}.json" for i in (1, 2, 3))
     half.write_text(half.read_text()[:50])
     edit(lacking, lambda record: record.pop("messages"))
     edit(waiting, challenger=None)
@@ -62,7 +62,7 @@ def test_a_broken_answer_is_left_as_it_is_by_both(answered_root, run, fake_llm):
 def test_a_broken_pr_record_is_named_once_and_its_prompts_wait(tmp_path, run):
     write_prompts(tmp_path, 3)
     write_commits(tmp_path, 3)
-    (tmp_path / "commit" / "proj__repo-2.json").write_text("{")
+    (tmp_path / "commit/proj__repo-2.json").write_text("{")
     run("king")
     ch = run("ch")
     assert ch.returncode == 1 and ch.stderr.count("proj__repo-2.json is not readable JSON") == 1
@@ -71,7 +71,7 @@ def test_a_broken_pr_record_is_named_once_and_its_prompts_wait(tmp_path, run):
 
 
 def test_one_stem_in_two_answer_directories_ends_with_2(answered_root, run):
-    write_json(answered_root / "answer_3" / "prompts_5_1_1.json", {})
+    write_json(answered_root / "answer_3/prompts_5_1_1.json", {})
     king = run("king")
     assert king.returncode == 2
     assert "answer/prompts_5_1_1.json and answer_3/prompts_5_1_1.json" in king.stderr
@@ -93,7 +93,7 @@ def test_a_full_disk_is_named_and_what_was_written_stays(tmp_path, run, fake_llm
     """Set a file-size limit in place of a full disk: a mount needs rights that a test may lack."""
     entries = [a_prompt(i) for i in (1, 2)]
     entries[1]["messages"][0]["content"] = "x" * 100_000
-    write_json(tmp_path / "prompt" / "p.json", entries)
+    write_json(tmp_path / "prompt/p.json", entries)
     king = subprocess.run(
         [sys.executable, REPO / "king.py", "--root", tmp_path, *flags_for(fake_llm), "--workers",
          "1"], capture_output=True, text=True, cwd=tmp_path,
@@ -110,7 +110,7 @@ def test_a_full_disk_is_named_and_what_was_written_stays(tmp_path, run, fake_llm
 @pytest.mark.parametrize("rubbish, fault", [("a\x00b", "NUL"), ("a\ud800b", "lone surrogate")])
 def test_nul_bytes_and_lone_surrogates_break_their_record_and_fail_their_answer_alone(
         tmp_path, run, fake_llm, rubbish, fault):
-    write_json(tmp_path / "prompt" / "p.json",
+    write_json(tmp_path / "prompt/p.json",
                [a_prompt(1), a_prompt(2, assistant=rubbish), a_prompt(3)])
     fake_llm.always(lambda r: turn_of("ls", rubbish) if r.task == "task 3" else None)
     king = run("king")
@@ -119,6 +119,7 @@ def test_nul_bytes_and_lone_surrogates_break_their_record_and_fail_their_answer_
 
 @pytest.mark.parametrize("fault, reason", [(HTML, "Welcome to the portal"),
                                            (DROP, "connection failed"),
+                                           (CUT, "connection failed"),
                                            (Say(""), "empty answer"),
                                            (Status(503, "busy"), "HTTP 503")])
 def test_an_answer_that_is_none_fails_its_item_alone(tmp_path, run, fake_llm, fault, reason):

@@ -22,7 +22,7 @@ def chain(tmp_path):
         (tmp_path / "python").chmod(0o755)
         env = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "FAILS": fails,
                             "CODE": str(code)}
-        done = subprocess.run([REPO / "tools" / "chain", stages, *flags], cwd=tmp_path, env=env,
+        done = subprocess.run([REPO / "tools/chain", stages, *flags], cwd=tmp_path, env=env,
                               capture_output=True, text=True, timeout=30)
         return done, [line.split("|")[:-1]
                       for line in (tmp_path / "called").read_text().splitlines()]

@@ -76,9 +76,11 @@ def test_a_scripts_own_flag_is_over_its_section():
 
 
 def test_the_flag_config_names_the_file_of_settings_and_not_the_configuration_of_a_data_set():
-    toml("[prompt]\ncount = 30\n", name="mine.toml")
-    settings = load("--config", "mine.toml", section="prompt").prompt
-    assert (settings.count, settings.config) == (30, "default")
+    toml("[llm]\nworkers = 3\nmax_tokens = 33\n")   # not read
+    toml("[llm]\nworkers = 4\n[prompt]\ncount = 30\n", name="mine.toml")
+    settings = load("--config", "mine.toml", section="prompt")
+    assert (settings.prompt.count, settings.prompt.config) == (30, "default")
+    assert (settings.llm.workers, settings.llm.max_tokens) == (4, 1024)
 
 
 def test_model_flag_over_the_roles_section_over_llm_over_default():
@@ -161,13 +163,6 @@ def test_dotenv_of_root_before_that_of_the_current_folder_and_never_both(tmp_pat
     assert (settings.base_url, settings.proxy) == ("http://root", "")
 
 
-def test_config_names_another_file_and_the_others_are_not_read(tmp_path):
-    toml("[llm]\nworkers = 3\nmax_tokens = 33\n")
-    (tmp_path / "other.toml").write_text("[llm]\nworkers = 4\n")
-    settings = load("--config", tmp_path / "other.toml").llm
-    assert (settings.workers, settings.max_tokens) == (4, 1024)
-
-
 def test_a_config_that_is_not_there_is_trouble(tmp_path):
     with pytest.raises(Trouble, match=r"gone\.toml is not a file"):
         load("--config", tmp_path / "gone.toml")
@@ -178,7 +173,7 @@ def test_root_has_three_names(name, tmp_path):
     assert load(name, tmp_path / "x").root == tmp_path / "x"
 
 
-def test_the_environment_is_not_changed_by_dotenv(tmp_path, monkeypatch):
+def test_the_environment_is_not_changed_by_dotenv():
     import os
     dotenv("CHUTES_API_KEY=secret\n")
     load()
@@ -270,7 +265,7 @@ def test_a_value_that_no_run_can_use_is_refused(tmp_path, run, fake_llm, text):
     assert text.split()[1] in done.stderr
 
 
-def test_a_file_that_is_not_utf_8_is_trouble(tmp_path):
+def test_a_file_that_is_not_utf_8_is_trouble():
     Path("chain.toml").write_bytes(b'[llm]\nmodel = "\xff"\n')
     with pytest.raises(Trouble, match=r"chain\.toml"):
         load()

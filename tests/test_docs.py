@@ -98,6 +98,6 @@ def test_the_readme_has_at_most_100_lines():
 
 
 def test_settings_and_flags_stand_in_the_docs_as_in_the_code():
-    done = subprocess.run([sys.executable, REPO / "tools" / "reference", "--check"],
+    done = subprocess.run([sys.executable, REPO / "tools/reference", "--check"],
                           capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

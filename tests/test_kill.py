@@ -116,9 +116,9 @@ def test_a_kill_between_record_and_ledger_line_is_adopted_and_its_cost_counted(
     kept = {"stage": "king", "request": "r", "attempt": 0, "call": line["calls"][0],
             "reply": {"text": "x", "reasoning": "", "finish_reason": "stop", "model": "m"}}
     # torn
-    (tmp_path / "answer" / "_ledger.jsonl").write_text(
+    (tmp_path / "answer/_ledger.jsonl").write_text(
         '{"stage": "king", "item": "prompts_1_1_1", "sta')
-    partial = tmp_path / "answer" / "_partial" / f"{name}.jsonl"
+    partial = tmp_path / f"answer/_partial/{name}.jsonl"
     partial.parent.mkdir(exist_ok=True)
     partial.write_text(json.dumps(kept) + "\n")
     assert "adopted 1" in status("king")
@@ -128,7 +128,7 @@ def test_a_kill_between_record_and_ledger_line_is_adopted_and_its_cost_counted(
 
 
 def edit_prompt(root, new: str) -> None:
-    prompts = root / "prompt" / "prompts_1_1.json"
+    prompts = root / "prompt/prompts_1_1.json"
     prompts.write_text(re.sub("task \\w+", new, prompts.read_text()))
 
 
@@ -160,8 +160,8 @@ def test_kept_replies_that_cannot_be_opened_cost_their_item_alone(tmp_path, run,
     name, other = write_prompts(tmp_path, 2)
     if with_answers:
         run("king")
-        (tmp_path / "answer" / "_ledger.jsonl").unlink()
-    (tmp_path / "answer" / "_partial" / f"{name}.jsonl").mkdir(parents=True)
+        (tmp_path / "answer/_ledger.jsonl").unlink()
+    (tmp_path / f"answer/_partial/{name}.jsonl").mkdir(parents=True)
     done = run("king")
     assert done.returncode == 1 and "has kept replies that cannot be read" in done.stderr
     done_items = ledger_lines(tmp_path / "answer", state="adopted" if with_answers else "done")

@@ -40,7 +40,7 @@ def root(answered_root):
 
 def edit_prompts(root, change) -> str:
     """Change the list of prompts by hand; return its text before."""
-    path = root / "prompt" / f"{NAME}.json"
+    path = root / f"prompt/{NAME}.json"
     before = path.read_text()
     edit(path, change)
     return before
@@ -52,11 +52,11 @@ def change_task(root, i: int) -> str:
 
 
 def edit_commit(root, i: int, **fields) -> None:
-    edit(root / "commit" / f"proj__repo-{i}.json", **fields)
+    edit(root / f"commit/proj__repo-{i}.json", **fields)
 
 
 def answer_path(root, i: int):
-    return root / "answer" / f"{NAME}_{i}.json"
+    return root / f"answer/{NAME}_{i}.json"
 
 
 def edit_answer(root, i: int, **fields) -> None:
@@ -195,7 +195,7 @@ def test_a_prompt_deleted_from_the_middle_shifts_nothing_and_leaves_an_orphan(
     assert fake_llm.n_requests == 0
     run("king --prune")
     assert answers(root) == sorted(before.keys() - {f"{NAME}_3"})
-    assert len(list((root / "answer" / "_replaced").glob(f"{NAME}_3.*"))) == 1
+    assert len(list((root / "answer/_replaced").glob(f"{NAME}_3.*"))) == 1
     assert "done 4" in status("king") and "orphan" not in status("king")
 
 
@@ -205,7 +205,7 @@ def test_prune_refuses_to_take_everything(root, run):
 
 
 def test_an_unreadable_prompt_file_makes_no_orphans(root, run, status):
-    path = root / "prompt" / f"{NAME}.json"
+    path = root / f"prompt/{NAME}.json"
     path.write_text(path.read_text()[:-20])
     write_prompts(root, 1, stem="other")
     assert "orphan" not in status("king")
@@ -216,7 +216,7 @@ def test_an_unreadable_prompt_file_makes_no_orphans(root, run, status):
 def test_pruned_and_compacted_is_gone_for_every_stage(root, run, status):
     whole = edit_prompts(root, lambda prompts: prompts.pop(2))
     run("king --prune")
-    (root / "prompt" / f"{NAME}.json").write_text(whole)
+    (root / f"prompt/{NAME}.json").write_text(whole)
     run("king")
     assert "missing 1" in status("ch")
     run("king --compact")
@@ -236,7 +236,7 @@ def test_force_on_one_item_keeps_its_challenger_and_puts_the_old_one_aside_edite
     run("king --force --only *_3")
     assert asked(fake_llm) == ["task 3"]
     assert read_answer(root, f"{NAME}_3") == {**old, "king": BETTER}
-    assert json.loads((root / "answer" / "_replaced" / f"{NAME}_3.1.json").read_text()) == old
+    assert json.loads((root / f"answer/_replaced/{NAME}_3.1.json").read_text()) == old
     assert "done 5" in status("ch")
 
 
@@ -268,7 +268,7 @@ def test_other_settings_make_nothing_stale_until_refresh_which_takes_a_changed_r
 # ledgers and kept replies ------------------------------------------------------------------------
 
 def test_a_deleted_ledger_adopts_what_is_there_and_sees_later_edits(root, run, status, fake_llm):
-    (root / "answer" / "_ledger.jsonl").unlink()
+    (root / "answer/_ledger.jsonl").unlink()
     assert "adopted 5" in status("king")
     assert run("king").returncode == run("ch").returncode == 0
     assert fake_llm.n_requests == 0 and "done 5" in status("king")
@@ -278,7 +278,7 @@ def test_a_deleted_ledger_adopts_what_is_there_and_sees_later_edits(root, run, s
 
 def test_an_answer_put_there_by_hand_is_adopted(root, run, status, fake_llm):
     write_prompts(root, 1, stem="mine")
-    shutil.copy(answer_path(root, 1), root / "answer" / "mine_1.json")
+    shutil.copy(answer_path(root, 1), root / "answer/mine_1.json")
     assert "adopted 1" in status("king")
     run("king")
     assert fake_llm.n_requests == 0
@@ -318,7 +318,7 @@ def test_compacting_shards_again_and_again_leaves_the_money_as_it_was(tmp_path, 
     write_toml(tmp_path, more=PRICE)
     run("king --model m --shard 0/1")
     for name in names:
-        shutil.move(tmp_path / "answer_0" / f"{name}.json", tmp_path / "answer")
+        shutil.move(tmp_path / f"answer_0/{name}.json", tmp_path / "answer")
     run("king --model m --force")
     once = spent_usd(tmp_path)
     for _ in range(3):
@@ -372,7 +372,7 @@ def test_what_failed_again_at_the_king_waits_at_the_challenger_until_it_is_made_
 
 def test_a_reverted_edit_clears_the_failure_it_led_to(root, run, fake_llm):
     before = fail_at_the_king(root, run, fake_llm)
-    (root / "prompt" / f"{NAME}.json").write_text(before)
+    (root / f"prompt/{NAME}.json").write_text(before)
     assert run("king").returncode == 0 and fake_llm.n_requests == 0
     run("ch")
     assert asked(fake_llm) == ["task 1"]
@@ -527,7 +527,7 @@ def test_a_link_in_place_of_a_lock_or_a_ledger_is_not_written_through(tmp_path, 
 
 def test_a_record_over_the_limit_is_broken_and_not_read(tmp_path, run):
     write_prompts(tmp_path, 1, stem="good")
-    with open(tmp_path / "prompt" / "large.json", "wb") as file:
+    with open(tmp_path / "prompt/large.json", "wb") as file:
         file.truncate(1 << 40)   # a hole of a terabyte
     done = run("king", timeout_s=30)
     assert done.returncode == 1
@@ -607,7 +607,7 @@ def test_kept_replies_of_any_shape_are_passed_over(tmp_path, run, fake_llm, kept
     request = hashlib.blake2b(fake_llm.requests[0].raw, digest_size=8).hexdigest()
     line = {"stage": "king", "request": request, "attempt": 0, "reply": {"text": "x"}, "call": CALL,
             **json.loads(kept)}
-    path = tmp_path / "answer" / "_partial" / f"{name}.jsonl"
+    path = tmp_path / f"answer/_partial/{name}.jsonl"
     path.parent.mkdir(exist_ok=True)
     path.write_text(f"{RUBBISH}{json.dumps(line)}\n")
     for flag in ("", "--force"):

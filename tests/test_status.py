@@ -47,9 +47,9 @@ def root(answered_root, fake_llm):
     write_prompts(answered_root, 1, stem="more")
     fake_llm.script(Status(400))
     run_script("king.py", answered_root, *flags_for(fake_llm))
-    edit(answered_root / "answer" / "prompts_5_1_2.json", king="mine")
-    (answered_root / "commit" / "proj__repo-3.json").unlink()
-    write_json(answered_root / "env" / "a.json", {"repo_name": "a"})
+    edit(answered_root / "answer/prompts_5_1_2.json", king="mine")
+    (answered_root / "commit/proj__repo-3.json").unlink()
+    write_json(answered_root / "env/a.json", {"repo_name": "a"})
     return answered_root
 
 
@@ -76,7 +76,7 @@ def test_costs_add_up_and_what_no_row_has_is_named(root):
         calls = [call for line in lines if line["stage"] == stage for call in line.get("calls", [])]
         assert found[stage]["tokens_in"] == sum(call["tokens_in"] for call in calls)
         assert found[stage]["n_calls"] == len(calls) == 5
-    write_json(root / "bug" / "_ledger.jsonl", {
+    write_json(root / "bug/_ledger.jsonl", {
         "stage": "bug_inject.verify", "item": "x", "state": "done",
         "calls": [{"id": "1", "model": "m", "cost_usd": 2.5}]})
     assert stages(root)["others"]["cost_usd"] == 2.5
@@ -88,7 +88,7 @@ def test_the_rate_is_that_of_the_last_run(root):
         return json.dumps({"stage": "validate", "item": f"x{i}", "state": state, "seconds": seconds,
                            "at": f"2026-01-02T{at}.000000Z"})
     (root / "score").mkdir()
-    (root / "score" / "_ledger.jsonl").write_text("\n".join([
+    (root / "score/_ledger.jsonl").write_text("\n".join([
         line("02:00:00", 60), line("03:00:00", 60), line("03:00:30", 60), line("03:01:00", 30),
         line("03:02:00", 10, "failed"), line("03:02:00", 0, "adopted"), line("later", 1)]) + "\n")
     validate = stages(root)["validate"]
@@ -100,14 +100,14 @@ def test_it_writes_nothing_and_a_script_that_cannot_say_costs_no_other_one(root)
     def files() -> dict:
         return {path: path.stat().st_mtime_ns for path in [root, *root.rglob("*")]}
     (root / "score").mkdir()
-    (root / "score" / "_duel.json").write_text("{")
+    (root / "score/_duel.json").write_text("{")
     before = files()
     found = stages(root)
     assert files() == before
     (root / "final").mkdir()
     broken = stages(root)
     assert "_duel.json" in broken["export"]["note"] and broken["king"] == found["king"]
-    (root / "score" / "_duel.json").unlink()   # refused, which is no word on the screen here
+    (root / "score/_duel.json").unlink()   # refused, which is no word on the screen here
     assert stages(root)["export"]["counts"] == {}
 
 

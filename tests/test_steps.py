@@ -132,7 +132,7 @@ def test_calls_of_threads_within_an_item_are_kept_and_counted_with_it(tmp_path, 
         with item_calls(tmp_path) as calls:
             assert in_threads(ask, "abcdefgh", 4) == [*"abcdefgh"]
         assert len(calls.to_count()) == 8 == len(
-            (tmp_path / "answer" / "_partial" / "p_1.jsonl").read_text().splitlines())
+            (tmp_path / "answer/_partial/p_1.jsonl").read_text().splitlines())
         with item_calls(tmp_path) as calls:   # killed before its record: all are served
             in_threads(ask, "hgfedcba", 3)
         assert fake_llm.n_requests == 8 == calls.served

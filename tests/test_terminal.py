@@ -65,9 +65,9 @@ def test_the_name_of_a_file(tmp_path, run, name):
 
 
 def test_what_a_record_and_a_ledger_say(tmp_path, run):
-    write_json(tmp_path / "prompt" / "p.json",
+    write_json(tmp_path / "prompt/p.json",
                [a_prompt(1, instance_id=ATTACK), a_prompt(2, turn=ATTACK), a_prompt(3)])
-    write_json(tmp_path / "answer" / "_ledger.jsonl",
+    write_json(tmp_path / "answer/_ledger.jsonl",
                {"stage": "king", "item": "p_3", "state": "failed", "error": ATTACK})
     assert_shown(run("king --log-level debug --status"))
 
@@ -150,7 +150,7 @@ def test_markdown_that_is_looked_at_in_a_terminal(tmp_path):
     write_score(tmp_path, "t_1", {f"a{ATTACK}": [1, 1, 1, 1, 1]}, reason=ATTACK)
     decide(tmp_path)
     assert_shown(run_script("report.py", tmp_path), "report")
-    page = (tmp_path / "report" / "report.md").read_text()
+    page = (tmp_path / "report/report.md").read_text()
     assert not UNSAFE.search(page) and "\\x1b]52" in page
 
 

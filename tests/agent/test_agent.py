@@ -27,7 +27,7 @@ from codedata.agent import Failed, Stop, create_file, edit_file, search, stop, v
 from codedata.errors import RunStopped, Trouble
 from codedata.llm import Models
 
-PAGE = (REPO / "docs" / "agents.md").read_text(encoding="utf-8")
+PAGE = (REPO / "docs/agents.md").read_text(encoding="utf-8")
 EXAMPLE = '''
 from codedata import Agent, LLMServerHTTP, SandboxLocal, SCRIPT_BASH_FUNC, ToolBashExecutor
 sandbox = SandboxLocal(python_bin="python3", scripts=[SCRIPT_BASH_FUNC])
@@ -140,9 +140,10 @@ def test_every_tool_in_one_repair(sandbox):
 
 
 def test_max_iteration_is_the_end_without_an_answer(sandbox):
-    result = play("endless", sandbox, max_iterations=4)
-    check(result, status="max_iteration", iterations=4, answer="")
-    assert "4 replies" in result.error and sandbox.run("wc -l < log").output == "4\n"
+    result = play("endless", sandbox, max_iterations=6)
+    check(result, status="max_iteration", iterations=6, answer="")
+    # an action that works is not interrupted
+    assert "6 replies" in result.error and sandbox.run("wc -l < log").output == "6\n"
 
 
 def test_a_tool_that_stops_ends_the_run_and_what_stood_behind_it_is_not_run(sandbox):
@@ -321,6 +322,7 @@ def test_a_slip_is_answered_and_the_run_goes_on(tmp_path, call, told):
         first, second = (run_item(tmp_path, model, tools=[odd]) for _ in range(2))
         assert model.n_requests == 3   # the second was paid by the first
     check(first, status="success", error="", messages=second.messages)
+    assert second.usage["calls"] == 3
     answer, after = observations(first)
     assert told in answer and "on\n" in after and len(json.dumps(first.messages)) < 5_000
 
@@ -350,11 +352,6 @@ def test_the_same_failing_action_is_interrupted_with_advice_the_third_time(sandb
     assert result.status == "success", result.error
     assert ["is not run again" in text for text in observations(result)] == [False, False, True,
                                                                              True, False]
-
-
-def test_the_same_action_that_works_is_not(sandbox):
-    result = play("endless", sandbox, max_iterations=6)
-    assert not any("not run again" in text for text in observations(result))
 
 
 # the text protocol -------------------------------------------------------------------------------
@@ -499,7 +496,7 @@ def test_a_context_that_is_too_short_for_the_task_is_an_error(sandbox):
 # the trajectory ----------------------------------------------------------------------------------
 
 def test_the_trajectory_is_on_disk_after_every_step(tmp_path, sandbox):
-    path = tmp_path / "runs" / "t.json"
+    path = tmp_path / "runs/t.json"
     look = {"calls": [["bash", {"command": f"cat {path}"}]]}
     result = play(scene(bash("true"), look, SUBMIT), sandbox, trajectory=path)
     seen = json.loads(observations(result)[1].partition("<output>\n")[2].removesuffix("</output>"))
@@ -512,7 +509,7 @@ def test_the_trajectory_is_on_disk_after_every_step(tmp_path, sandbox):
 def test_no_key_is_in_a_trajectory(tmp_path, sandbox, monkeypatch):
     monkeypatch.setenv("QIANFAN_BEARER_TOKEN", KEY)
     with Scenario(scene(bash("env"), {"status": 400, "body": f"bad {KEY}"})) as model:
-        result = run(model, sandbox, trajectory=tmp_path / "t" / "t.json")
+        result = run(model, sandbox, trajectory=tmp_path / "t/t.json")
         assert model.requests[0].headers["authorization"] == f"Bearer {KEY}"
     assert result.status == "error" and KEY not in everything_under(tmp_path / "t")
 
@@ -526,13 +523,6 @@ def run_item(root: Path, model: FakeLLM, seed: bytes = b"", tools=()) -> AgentRe
         box.put({"seed": seed}, box.workdir)
         return Agent("You act.", [ToolBashExecutor(), *tools], models.client("king"),
                      box).run("do it")
-
-
-def test_a_second_run_of_an_item_is_served_from_what_the_first_has_paid(tmp_path):
-    with Scenario("stubborn.json") as model:
-        first, second = run_item(tmp_path, model), run_item(tmp_path, model)
-        assert model.n_requests == 6 and first.status == "success"
-    assert second.messages == first.messages and second.usage["calls"] == 6
 
 
 def test_where_an_observation_comes_out_otherwise_the_model_is_asked_anew(tmp_path):
@@ -574,7 +564,8 @@ def test_a_killed_run_pays_again_for_no_more_than_the_call_in_flight(tmp_path, n
         assert (trajectory["status"], trajectory["iterations"]) == ("running", n_answered)
         out, err = start(model).communicate(timeout=60)
         assert out == "success\n", err
-        assert model.n_requests <= 6 + 1 and max(model.times_answered().values()) == 1
+        paid = [request.raw for request in model.answered]
+        assert model.n_requests <= 6 + 1 and len({*paid}) == len(paid)
 
 
 def test_eight_agents_at_once_have_nothing_to_do_with_each_other(tmp_path):

@@ -21,7 +21,6 @@ from codedata.checks.contamination import (
     Hit,
     Material,
     added_and_old,
-    statement_runs,
 )
 from codedata.errors import Trouble
 
@@ -218,7 +217,6 @@ def test_boilerplate_is_no_evidence(statement, patch):
 
 
 def test_a_statement_with_a_template_around_it_still_counts():
-    assert statement_runs(f"{TEMPLATE}\n{STATEMENT}\n{TRACEBACK}") == [STATEMENT]
     rows = rows_of(f"{TEMPLATE}\n{STATEMENT}\n{TRACEBACK}")
     assert kinds(rows, OTHER_TEXT + STATEMENT) == ["13-gram"]
 
@@ -409,7 +407,7 @@ def test_every_file_that_is_no_use_is_named_at_once(tmp_path):
 # ---- the samples: half of the PRs is a benchmark, the other half and its trajectories are not
 
 def sample_rows(name: str) -> list[dict]:
-    return json.loads((REPO / "samples" / f"{name}.json").read_text(encoding="utf-8"))
+    return json.loads((REPO / f"samples/{name}.json").read_text(encoding="utf-8"))
 
 
 def all_samples() -> Iterator[tuple[str, Material]]:

@@ -30,7 +30,7 @@ def answers(root, fake, n: int, **commit) -> None:
     write_prompts(root, n)
     write_commits(root, n, **commit)
     for i in range(1, n + 1):
-        path = root / "commit" / f"proj__repo-{i}.json"
+        path = root / f"commit/proj__repo-{i}.json"
         record = json.loads(path.read_text())
         marks = {field: f"{record[field]} {marked(field, i)}" for field in FIELDS} | {
             "files": [marked("files", i)]}
@@ -112,9 +112,9 @@ def test_the_king_learns_that_a_pull_request_is_oversized_and_nothing_else_of_it
     write_commits(tmp_path, 4)
     for i, change in ((1, {"patch": "KRAM" * 501}), (2, {"patch": "KRAM" * 500}),
                       (3, {"test_patch": "KRAM" * 1_000})):
-        edit(tmp_path / "commit" / f"proj__repo-{i}.json", **change)
-    (tmp_path / "commit" / "proj__repo-4.json").write_text("KRAM is not JSON " * 200)
-    (tmp_path / "commit" / "nowhere.json").symlink_to("gone")
+        edit(tmp_path / f"commit/proj__repo-{i}.json", **change)
+    (tmp_path / "commit/proj__repo-4.json").write_text("KRAM is not JSON " * 200)
+    (tmp_path / "commit/nowhere.json").symlink_to("gone")
     printed = run_main(king.main, tmp_path, *flags_for(fake_llm))
     assert "left out: 1 ([exclude] max_patch_chars)" in printed and fake_llm.n_requests == 3
     write_toml(tmp_path)

@@ -77,7 +77,7 @@ def load(root, directory: str, i=1) -> dict:
 
 
 def attempts(root, i: int = 1) -> list[dict]:
-    text = (root / "answer" / "_attempts" / f"{name(i)}.jsonl").read_text()
+    text = (root / f"answer/_attempts/{name(i)}.jsonl").read_text()
     return [json.loads(line) for line in text.splitlines()]
 
 
@@ -89,7 +89,7 @@ def test_a_better_attempt_goes_into_place_and_moves_to_final(root, fake_llm):
     run_main(report.main, root)
     assert len(list((root / "final").glob("p*.json"))) == N
     assert not list((root / "refined").glob("p*.json"))
-    text = (root / "report" / "report.md").read_text()
+    text = (root / "report/report.md").read_text()
     assert ("4 turns replaced by a refined one: 30.0 points more on the mean, "
             "4 of them in final/") in text
     assert load(root / "answer", "_replaced", "1.1")["challenger"] == turn("worth2")
@@ -161,12 +161,12 @@ def test_attempts_add_up_and_the_best_one_counts(root, fake_llm):
     refine_here(root)
     assert [one["score_then"] for one in attempts(root)] == [70, 80]
     assert load(root, "score")["score"] == 90
-    assert len(list((root / "score" / "_attempts").glob("p*.json"))) == 2 * N
+    assert len(list((root / "score/_attempts").glob("p*.json"))) == 2 * N
 
 
 def test_an_attempt_at_another_history_is_judged_no_more(root, fake_llm):
     refine_here(root, "--steps", "answer")
-    edit(root / "prompt" / f"prompts_{N}_1.json",
+    edit(root / f"prompt/prompts_{N}_1.json",
          lambda prompts: prompts[0]["messages"][-1].update(content="Print the date."))
     for script in (king, ch, validate, report):
         run_main(script.main, root)
@@ -185,7 +185,7 @@ def test_defeat_is_refined_where_asked(root, fake_llm):
 
 
 def test_a_score_edited_by_hand_is_not_replaced(root, fake_llm):
-    (root / "score" / f"{name(2)}.json").write_text(json.dumps({**load(root, "score", 2),
+    (root / f"score/{name(2)}.json").write_text(json.dumps({**load(root, "score", 2),
                                                                 "score": 71}))
     run_main(report.main, root)
     refine_here(root)

@@ -152,13 +152,6 @@ def test_a_turn(judges, panel, order, score, metrics, parsed):
     assert set(turn.metrics) <= set(METRICS)
 
 
-@pytest.mark.parametrize("judges, expected", [
-    # (2 + 1.5) / 5 = 0.7
-    ("a=CCCCC", 0.5), ("a=KKKKK", -0.5), ("a=DDDDD", 0.0), ("a=-", -0.5), ("a=CCDDD", 0.2)])
-def test_a_turn_without_a_verdict_counts_as_lost(judges, expected):
-    assert delta(turn_score(asked(judges), ["a"])) == pytest.approx(expected, abs=1e-15)
-
-
 @pytest.mark.parametrize("turns, panel, order, changed, challenger, king, margin, lcb, reasons",
                          by_hand("duels"))
 def test_a_duel(turns, panel, order, changed, challenger, king, margin, lcb, reasons):

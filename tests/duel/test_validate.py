@@ -133,7 +133,7 @@ def test_answers_without_both_sides_wait_and_are_counted(tmp_path, fake_llm, not
     write_answers(tmp_path, 4)
     write_commits(tmp_path, 4)
     for i, side in ((1, "king"), (2, "challenger")):
-        edit(tmp_path / "answer" / f"t_{i}.json", **{side: nothing})
+        edit(tmp_path / f"answer/t_{i}.json", **{side: nothing})
     write_panel(tmp_path, fake_llm, "a")
     assert "adopted 3, missing 1" in run_main(ch.main, tmp_path, "--status")
     fake_llm.always(verdict())
@@ -177,7 +177,7 @@ def test_a_judge_that_is_added_is_asked_alone_and_one_that_left_may_come_back(ro
 
 def test_a_judge_that_left_is_asked_about_new_turns_alone_when_it_is_back(root, fake_llm):
     write_panel(root, fake_llm, "a")
-    edit(root / "answer" / "t_2.json", king=turn("quartz", 20))
+    edit(root / "answer/t_2.json", king=turn("quartz", 20))
     asks(root, fake_llm, "a", 2)
     write_panel(root, fake_llm, "a", "b")
     asks(root, fake_llm, "b", 2)
@@ -205,7 +205,7 @@ def test_what_is_known_of_verdicts_survives_the_loss_of_ledger_and_times(
     if loss == "compacted":
         validated(root, "--compact")
     elif loss == "deleted":
-        (root / "score" / "_ledger.jsonl").unlink()
+        (root / "score/_ledger.jsonl").unlink()
     else:
         copy = tmp_path_factory.mktemp("copy") / "root"
         shutil.copytree(root, copy, copy_function=shutil.copyfile)
@@ -222,7 +222,7 @@ def test_what_is_known_of_verdicts_survives_the_loss_of_ledger_and_times(
 
 
 def test_a_record_made_again_and_killed_before_its_ledger_line_is_no_hand_edit(root, fake_llm):
-    ledger, partial = root / "score" / "_ledger.jsonl", root / "score" / "_partial" / "t_1.jsonl"
+    ledger, partial = root / "score/_ledger.jsonl", root / "score/_partial/t_1.jsonl"
     before = ledger.read_text()
     write_panel(root, fake_llm, "a", "b", "c")
     validated(root, "--only", "t_1")
@@ -244,8 +244,8 @@ def test_a_record_made_again_and_killed_before_its_ledger_line_is_no_hand_edit(r
 
 def test_a_changed_answer_is_judged_again_alone(root, fake_llm):
     before = everything(root)
-    edit(root / "answer" / "t_2.json", king=turn("quartz", 20))
-    edit(root / "answer" / "t_3.json", note="mine")
+    edit(root / "answer/t_2.json", king=turn("quartz", 20))
+    edit(root / "answer/t_3.json", note="mine")
     validated(root, "--only", "t_1")   # t_2 is stale: its verdicts are of another king
     assert turns_in(root) == (4, 1)
     done = validated(root)
@@ -260,7 +260,7 @@ def test_an_answer_that_changes_while_it_is_judged_is_judged_again(tmp_path, fak
     write_panel(tmp_path, fake_llm, "a", llm={"workers": 1})
 
     def meanwhile(request):
-        edit(tmp_path / "answer" / "t_1.json", king=turn("quartz", 10))
+        edit(tmp_path / "answer/t_1.json", king=turn("quartz", 10))
         return verdict()
     fake_llm.script(meanwhile)
     fake_llm.always(verdict())
@@ -308,7 +308,7 @@ def test_force_judges_again_and_puts_the_old_score_aside_edited_or_not(root, fak
     validated(root, "--force", "--only", "*_2")
     assert asked(fake_llm) == calls("ab", 2)
     assert score(root, "t_2")["score"] == 0 and {**everything(root), "t_2": 0} == {**old, "t_2": 0}
-    aside, = (root / "score" / "_replaced").glob("t_2.*")
+    aside, = (root / "score/_replaced").glob("t_2.*")
     assert json.loads(aside.read_text()) == old["t_2"]
 
 
@@ -322,15 +322,15 @@ def test_force_without_an_answer_leaves_the_old_verdicts_valid(root, fake_llm):
 
 def test_a_deleted_score_is_made_again_and_a_deleted_answer_leaves_an_orphan(root, fake_llm):
     score_path(root, "t_5").unlink()
-    (root / "answer" / "t_4.json").unlink()
+    (root / "answer/t_4.json").unlink()
     done = validated(root)
     assert asked(fake_llm) == calls("ab", 5)
     assert "orphan: t_4" in done and "t_4" in scores(root) and duel(root)["turns"] == 4
     write_answers(root, 1, first=6)
-    edit(root / "answer" / "t_6.json", king=None)
+    edit(root / "answer/t_6.json", king=None)
     validated(root, "--prune")
     assert fake_llm.n_requests == 0
-    assert "t_4" not in scores(root) and list((root / "score" / "_replaced").glob("t_4.*"))
+    assert "t_4" not in scores(root) and list((root / "score/_replaced").glob("t_4.*"))
     assert (duel(root)["turns"], duel(root)["missing_answers"]) == (4, 1)
 
 
@@ -405,7 +405,7 @@ def test_a_budget_ends_the_run_and_a_larger_one_goes_on_where_it_was(tmp_path, f
     assert turns_in(tmp_path) == (2, 3)
     validated(tmp_path, "--budget", "1")
     assert spent_usd(tmp_path) == pytest.approx(10 * A_CALL) and len(fake_llm.answered) == 10
-    assert not list((tmp_path / "score" / "_partial").glob("*"))
+    assert not list((tmp_path / "score/_partial").glob("*"))
 
 
 def test_a_run_that_ends_before_its_second_pass_leaves_one_more_try_to_the_next(tmp_path, fake_llm):

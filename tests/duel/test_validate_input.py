@@ -80,7 +80,7 @@ def test_an_entry_that_a_person_wrote_wrongly_costs_its_own_turn_at_most(
     path = score_path(root, "t_2")
     unread = changed(path.read_text(), "judges.0.parse_ok", "false")
     path.write_text(changed(unread, f"judges.0.{field}", value))
-    (root / "score" / "_ledger.jsonl").unlink()
+    (root / "score/_ledger.jsonl").unlink()
     write_panel(root, fake_llm, *panel)
     done = validate_here(root).stderr
     assert "Traceback" not in done, done
@@ -88,7 +88,7 @@ def test_an_entry_that_a_person_wrote_wrongly_costs_its_own_turn_at_most(
 
 
 def test_a_broken_answer_is_named_and_its_score_is_no_orphan(root, fake_llm):
-    path = root / "answer" / "t_2.json"
+    path = root / "answer/t_2.json"
     path.write_text(path.read_text().replace("quartz", "\\u0000quartz"))
     done = validated(root, code=1)
     assert "`king` has a NUL byte" in done and "orphan" not in done

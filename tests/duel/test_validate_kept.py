@@ -88,7 +88,7 @@ def test_replies_of_a_judge_that_is_not_asked_now_wait_for_it(tmp_path, fake_llm
     set_up(tmp_path, fake_llm, 3, by_model(a=prefers("onyx"), b=HANG, c=verdict(1)), "a", "b")
     process = start_script("validate.py", tmp_path)
     fake_llm.wait_for(6, "answered")
-    kept = (tmp_path / "score" / "_partial").glob
+    kept = (tmp_path / "score/_partial").glob
     eventually(lambda: sum(path.read_text().count('"reply"') for path in kept("t_*.jsonl")) == 6)
     process.send_signal(number)
     kill(process)
@@ -103,8 +103,8 @@ def test_replies_of_a_judge_that_is_not_asked_now_wait_for_it(tmp_path, fake_llm
 
 
 def test_without_its_ledger_a_score_of_other_answers_is_judged_again(root, fake_llm):
-    (root / "score" / "_ledger.jsonl").unlink()
-    edit(root / "answer" / "t_2.json", king="THOUGHT: new.\n\n```bash\nls quartz\n```")
+    (root / "score/_ledger.jsonl").unlink()
+    edit(root / "answer/t_2.json", king="THOUGHT: new.\n\n```bash\nls quartz\n```")
     done = validated(root)
     assert asked_for(fake_llm) == calls("ab", 2) and "adopted 4" in done
 
@@ -158,7 +158,7 @@ def test_turns_that_only_another_panel_has_scored_are_not_called_edited(root, fa
     # 3 of 5 still have the score of a and b
     assert run_script("validate.py", root, "--limit", 2).returncode == 0
     assert run_here(report.main, root) == 0
-    text = (root / "report" / "report.md").read_text()
+    text = (root / "report/report.md").read_text()
     assert "| `score` was edited: it is not what the verdicts give | 0 |" in text
     assert len(list((root / "final").glob("t_*.json"))) == N and json.loads(
-        (root / "final" / "t_5.json").read_text())["score"] == 100
+        (root / "final/t_5.json").read_text())["score"] == 100

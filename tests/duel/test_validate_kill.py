@@ -63,7 +63,7 @@ def test_a_shard_that_is_slow_to_decide_does_not_take_back_what_another_decided(
     eventually(lambda: len(ledger_lines(tmp_path / "score")) == n_slow)
     time.sleep(0.2)
     slow.send_signal(signal.SIGSTOP)   # it has read the scores, and draws its resamples
-    assert not (tmp_path / "score" / "_duel.json").exists()
+    assert not (tmp_path / "score/_duel.json").exists()
     quick = start_script("validate.py", tmp_path, "--shard", "1/2")
     eventually(lambda: len(ledger_lines(tmp_path / "score")) == len(names))
     time.sleep(0.5)                    # it has decided, or waits for the other one

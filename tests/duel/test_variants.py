@@ -79,14 +79,14 @@ def turns(root, how: str) -> dict[str, dict]:
 
 @pytest.mark.parametrize("how, n_calls", [("placebo", 1), ("hinted", 2), ("chosen", 5)])
 def test_another_way_goes_beside_and_is_resumed_and_judged_beside(root, fake_llm, how, n_calls):
-    before = (root / "answer" / f"{answers(root)[0]}.json").read_bytes()
+    before = (root / f"answer/{answers(root)[0]}.json").read_bytes()
     run_main(ch.main, root, "--how", how, "--limit", "1")
     assert fake_llm.n_requests == n_calls and len(turns(root, how)) == 1
     done = run_main(ch.main, root, "--how", how)
     assert fake_llm.n_requests == 3 * n_calls and f"validate.py --how {how}" in done
     run_main(ch.main, root, "--how", how)
     assert fake_llm.n_requests == 3 * n_calls
-    assert before == (root / "answer" / f"{answers(root)[0]}.json").read_bytes()
+    assert before == (root / f"answer/{answers(root)[0]}.json").read_bytes()
     made = turns(root, how)
     assert all(record["king"] and record["messages"] and record["challenger"]
                for record in made.values())
@@ -100,8 +100,8 @@ def test_another_way_goes_beside_and_is_resumed_and_judged_beside(root, fake_llm
 def test_an_edit_of_a_king_costs_no_call_and_an_edited_variant_is_kept(root, fake_llm):
     run_main(ch.main, root, "--how", "placebo")
     name, other, _ = answers(root)
-    edit(root / "answer" / f"{name}.json", king=turn_of("ls mine"))
-    edit(root / "variants" / "placebo" / f"{other}.json", challenger=turn_of("ls edited"))
+    edit(root / f"answer/{name}.json", king=turn_of("ls mine"))
+    edit(root / f"variants/placebo/{other}.json", challenger=turn_of("ls edited"))
     fake_llm.requests.clear()
     done = run_main(ch.main, root, "--how", "placebo")
     assert fake_llm.n_requests == 0 and "edited 1 (kept)" in done
@@ -114,7 +114,7 @@ def test_where_none_of_the_blind_answers_is_picked_there_is_no_challenger_and_a_
     play(fake_llm, choice='{"why": "All are routine.", "choice": 0}')
     done = run_main(ch.main, root, "--how", "chosen")
     assert "left out 3 by a rule" in done and turns(root, "chosen") == {}
-    line = ledger_lines(root / "variants" / "chosen", state="excluded")[0]
+    line = ledger_lines(root / "variants/chosen", state="excluded")[0]
     assert line["error"] == "none of the blind answers was picked" and len(line["calls"]) == 5
     fake_llm.requests.clear()
     assert "excluded 3" in run_main(ch.main, root, "--how", "chosen") and fake_llm.n_requests == 0
@@ -153,7 +153,7 @@ def test_knowing_is_set_beside_the_placebo(root, fake_llm):
     text = report_text(root)
     assert ("knowing the pull request is worth 100.0 points (100.0 to 100.0) "
             "beside the placebo") in text
-    page = (root / "report" / "report.html").read_text()
+    page = (root / "report/report.html").read_text()
     assert "What knowing the pull request was worth" in page
 
 

@@ -31,7 +31,7 @@ def git(folder, *words) -> str:
 @pytest.fixture
 def project(tmp_path):
     """Make a git repository with two commits, a.txt in both."""
-    folder = tmp_path / "served" / "reel"
+    folder = tmp_path / "served/reel"
     folder.mkdir(parents=True)
     git(folder, "init", "-q", "-b", "main")
     for text in ("one", "two"):
@@ -127,7 +127,7 @@ def test_what_cannot_be_fetched_is_trouble(tmp_path, project, named, says):
 
 
 def test_two_addresses_that_end_alike_have_a_clone_each(tmp_path, project):
-    other = tmp_path / "other" / "reel"
+    other = tmp_path / "other/reel"
     shutil.copytree(project, other)
     (other / "a.txt").write_text("others")
     git(other, "commit", "-qam", "others")
@@ -162,7 +162,7 @@ def test_a_row_whose_path_is_no_path_is_broken_and_the_others_go_on(tmp_path):
 @pytest.mark.parametrize("kind", ["fifo", "bytes", "depth"])
 def test_a_folder_that_cannot_be_looked_through_is_a_broken_row(tmp_path, project, kind):
     if kind == "fifo":
-        (project / ".git" / "HEAD").unlink(), os.mkfifo(project / ".git" / "HEAD")
+        (project / ".git/HEAD").unlink(), os.mkfifo(project / ".git/HEAD")
     elif kind == "bytes":
         with open(project / "sparse", "wb") as file:
             file.truncate(5_000_000_001)
@@ -210,7 +210,7 @@ def test_git_runs_nothing_that_a_repository_names(tmp_path, project):
     assert rows_of(tmp_path, {"repo": "a/b", "reformat_path": str(project)}).read(
         "a__b").base_commit
     one_repository(f"file://{project}", tmp_path / "root")
-    clone = next((tmp_path / "root" / "env" / "_sources").iterdir())
+    clone = next((tmp_path / "root/env/_sources").iterdir())
     git(clone, "config", "core.fsmonitor", str(script)), git(clone, "config", "core.hooksPath",
                                                              str(tmp_path))
     one_repository(f"file://{project}", tmp_path / "root").open()
@@ -251,7 +251,7 @@ def test_a_clone_keeps_no_password(tmp_path, project):
         found = one_repository(url, tmp_path / "root").open().read("repository")
         server.shutdown()
     assert found.repo == url.replace("ann:p4ssw0rd@", "") and found.base_commit
-    assert "p4ssw0rd" not in repr(found) + (Path(found.path) / ".git" / "config").read_text()
+    assert "p4ssw0rd" not in repr(found) + (Path(found.path) / ".git/config").read_text()
 
 
 @pytest.mark.parametrize("scheme", ["git", "ssh", "http"])

@@ -33,7 +33,7 @@ from codedata.texts import tomllib
 
 LOGS, PROJECTS = (tomllib.loads((Path(__file__).parent / name).read_text(encoding="utf-8"))
                   for name in ("logs.toml", "projects.toml"))
-SAMPLES = sorted(path for path in (REPO / "samples" / "repos").iterdir() if path.is_dir())
+SAMPLES = sorted(path for path in (REPO / "samples/repos").iterdir() if path.is_dir())
 
 
 def write(folder: Path, **files: str) -> Path:
@@ -67,7 +67,7 @@ def recipe(package):
 
 
 def test_recipes_import_nothing_of_the_modules_above_them():
-    for path in (REPO / "codedata" / "env" / "recipes").glob("*.py"):
+    for path in (REPO / "codedata/env/recipes").glob("*.py"):
         assert not re.search(r"(?:from|import) codedata\.env(?!\.recipes)",
                              path.read_text()), path.name
 

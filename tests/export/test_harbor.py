@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import runpy
@@ -23,7 +22,7 @@ from a_task import (
 )
 from conftest import REPO, edit, write_toml
 from fake_judges import run_main
-from judged import read_json, write_duel, write_turn
+from judged import json_lines, read_json, write_duel, write_turn
 
 import export
 from codedata.export.harbor import set_image
@@ -52,8 +51,7 @@ def config(root, name: str = "tally") -> dict:
 
 
 def left_out(root) -> dict[str, str]:
-    lines = (root / "export/left_out.jsonl").read_text().splitlines()
-    return {line["name"]: line["reason"] for line in map(json.loads, lines)}
+    return {line["name"]: line["reason"] for line in json_lines(root / "export/left_out.jsonl")}
 
 
 def exported(root) -> set[str]:
@@ -274,13 +272,11 @@ def test_folders_of_terminal_bench_with_one_name_are_left_out_by_name(root):
     assert read_json(bench / "b-1/tests/config.json")["weights"]["test_sum"] == 0.7
 
 
-def test_a_folder_names_its_split_and_has_its_secrets_masked(root):
-    write_task(root, a_datapoint("masked", "Use ghp_" + "a1B2c3D4e5F6" * 3))
+def test_a_folder_names_its_split_which_is_that_of_its_repository(root):
     for i in range(20):
         write_task(root, a_datapoint(f"n-{i}", repo=f"owner/repo{i // 2}", split=None))
     write_toml(root, more="[export]\nvalidation = 0.4\n")
-    assert "masked: GitHub token 1" in make(root)
-    assert "[masked: GitHub token]" in (folder(root, "masked") / "instruction.md").read_text()
+    make(root)
     split = [config(root, f"n-{i}")["metadata"]["split"] for i in range(20)]
     assert split[::2] == split[1::2] and set(split) == {"train", "validation"}
 

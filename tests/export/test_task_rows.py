@@ -27,6 +27,7 @@ from a_task import (
 )
 from conftest import write_toml
 from fake_judges import run_main
+from judged import json_lines, read_json
 
 import export
 from codedata.export.task_rows import NL2REPO, SWEBENCH, SWESMITH
@@ -45,13 +46,12 @@ def root(tmp_path):
 
 
 def rows(root, name: str = "swebench", split: str = "train") -> list[dict]:
-    path = root / f"export/{name}/{split}.jsonl"
-    return [*map(json.loads, path.read_text().splitlines())] if path.exists() else []
+    return json_lines(root / f"export/{name}/{split}.jsonl")
 
 
 def left_out(root) -> list[dict]:
     """Return the lines on what is not exported."""
-    return [*map(json.loads, (root / "export/left_out.jsonl").read_text().splitlines())]
+    return json_lines(root / "export/left_out.jsonl")
 
 
 def reasons(root) -> dict[str, str]:
@@ -190,6 +190,6 @@ def test_nothing_of_one_origin_is_in_both_splits(root):
     train, validation = ({row["repo"] for row in rows(root, split=split)}
                          for split in ("train", "validation"))
     assert train and validation and not train & validation
-    tasks = json.loads((root / "export/terminal-bench/manifest.json").read_text())["tasks"]
+    tasks = read_json(root / "export/terminal-bench/manifest.json")["tasks"]
     splits = {(task["repo"], task["split"]) for task in tasks}
     assert len(splits) == len({repo for repo, _ in splits}) == 3

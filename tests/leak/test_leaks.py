@@ -210,7 +210,7 @@ def test_without_a_judge_certain_facts_bar(asked, fake_llm, retries, n_calls, co
     write_toml(asked, more=f"[challenger]\nleak_retries = {retries}\n")
     fake_llm.always(LEAKY)
     run_main(ch.main, asked, *flags_for(fake_llm), code=code)
-    assert fake_llm.n_requests == n_calls and not (asked / "answer" / "_leaks").exists()
+    assert fake_llm.n_requests == n_calls and not (asked / "answer/_leaks").exists()
 
 
 def test_attempts_of_refining_are_held_to_the_same_rule(judged_by, fake_llm):
@@ -218,7 +218,7 @@ def test_attempts_of_refining_are_held_to_the_same_rule(judged_by, fake_llm):
     run_main(ch.main, judged_by)
     answer = read_answer(judged_by, "prompts_1_1_1")
     reasons = [{"judge": "j", "order": "king_first", "reason": "It guesses."}]
-    write_json(judged_by / "refined" / "prompts_1_1_1.json", {
+    write_json(judged_by / "refined/prompts_1_1_1.json", {
         **answer, "score": 70, "metrics": {}, "reasons": reasons, "injections": [], "leaks": []})
     play(fake_llm, finds(LEAKY), LEAKY, OTHER_WORDS)
     run_main(refine.main, judged_by, "--steps", "answer")
@@ -250,7 +250,7 @@ def test_the_command_asks_a_judge_too(tmp_path, fake_llm):
 def test_what_was_cut_from_the_judge_s_request_may_have_shown_it(judged_by, fake_llm):
     middle = [{"role": role, "content": f"{role} {i} " + "y" * 400} for i in range(8)
               for role in ("assistant", "user")]
-    edit(judged_by / "answer" / "prompts_1_1_1.json", messages=[
+    edit(judged_by / "answer/prompts_1_1_1.json", messages=[
         {"role": "system", "content": "rules"}, {"role": "user", "content": "task"}, *middle])
     for limit, is_cut in ((0, False), (2600, True)):
         write_toml(judged_by, {"base_url": fake_llm.base_url},
@@ -324,7 +324,7 @@ def test_a_turn_edited_by_hand_is_looked_at_again(duel, fake_llm):
     panel_and_judges(duel, fake_llm)
     validated(duel)
     fake_llm.requests.clear()
-    edit(duel / "answer" / "t_2.json", challenger=LEAKY)
+    edit(duel / "answer/t_2.json", challenger=LEAKY)
     a_panel(fake_llm, finds(LEAKY))
     validated(duel)
     assert [candidate(request) for request in leak_requests(fake_llm)] == [LEAKY]
@@ -340,7 +340,7 @@ def test_a_verdict_that_a_person_spoilt_is_named_and_costs_its_turn_alone(duel, 
     good = leaks_in(duel, 2)
     spoilt = {"half": [{**good[0], "findings": "none"}],
               "finding": [{**good[0], "findings": [{"quote": 1}]}]}
-    edit(duel / "score" / "t_2.json",
+    edit(duel / "score/t_2.json",
          leaks=spoilt.get(leaks, leaks) if isinstance(leaks, str) else leaks)
     write_json(duel / "answer/_leaks/t_1.json", {"tries": [{"turn": 3, "verdicts": [{}]}]})
     done = validated(duel, code=1)
@@ -383,7 +383,7 @@ def reported(tmp_path):
         edit(tmp_path / f"answer/t_{i}.json", challenger=text)
         write_score(tmp_path, f"t_{i}", {"a": WON})
         if i < 3:
-            write_json(tmp_path / "commit" / f"proj__t_{i}.json", pr(i))
+            write_json(tmp_path / f"commit/proj__t_{i}.json", pr(i))
     decide(tmp_path)
     run_main(report.main, tmp_path)
     return tmp_path
@@ -398,12 +398,12 @@ def test_a_leaky_turn_is_not_final_and_what_nobody_could_look_at_is(reported):
     assert {"judge": "facts", "kind": "path", "text": "src/windlass_reel.py",
             "why": "a file that was not shown"} in (bucket(reported, 1)["leaks"])
     assert bucket(reported, 2)["leaks"] == [] and bucket(reported, 3)["leaks"] is None
-    text = (reported / "report" / "report.md").read_text()
+    text = (reported / "report/report.md").read_text()
     assert "| the challenger shows what it cannot know (kept out of final/) | 1 |" in text
     assert "| without a PR record, so nobody can tell what it cannot know | 1 |" in text
     write_panel(reported, "a", more="[report]\nkeep_flagged = true\n")
     run_main(report.main, reported)
-    assert (reported / "final" / "t_1.json").is_file()
+    assert (reported / "final/t_1.json").is_file()
 
 
 def test_where_a_leak_judge_is_set_a_turn_without_its_verdict_is_for_no_trainer(reported):

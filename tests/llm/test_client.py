@@ -69,7 +69,7 @@ def failure(root) -> str:
 
 
 def partial(root):
-    return root / "answer" / "_partial" / "prompts_1_1_1.jsonl"
+    return root / "answer/_partial/prompts_1_1_1.jsonl"
 
 
 # what is in a reply ------------------------------------------------------------------------------

@@ -54,7 +54,7 @@ def test_both_answers_are_the_model_s_own_well_formed_words(tmp_path):
 
 
 def test_a_history_longer_than_the_context_is_cut_and_answered(tmp_path):
-    rows = json.loads((REPO / "samples" / "trajectories.json").read_text())
+    rows = json.loads((REPO / "samples/trajectories.json").read_text())
     longest = max((row["messages"] for row in rows),
                   key=lambda messages: sum(len(m["content"]) for m in messages))
     last = max(i for i, m in enumerate(longest) if m["role"] == "assistant")

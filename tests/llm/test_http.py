@@ -398,14 +398,6 @@ def test_an_endpoint_that_dies_in_mid_run_stops_it_with_1():
     assert stopped.value.exit_code == 1
 
 
-def test_one_request_that_is_always_cut_fails_alone(tmp_path, fake_llm):
-    names = write_prompts(tmp_path, 8)
-    write_toml(tmp_path, {"retry_max": 1})
-    fake_llm.always(lambda request: CUT if request.task == "task 3" else OK)
-    assert run_king(tmp_path, fake_llm) == 1 and failed_items(tmp_path) == ["prompts_8_1_3"]
-    assert answers(tmp_path) == [name for name in names if name != "prompts_8_1_3"]
-
-
 @pytest.mark.parametrize("reply, retry",
                          [(Status(429, headers={"Retry-After": "3000"}), {"max_429_wait_s": 3000}),
                           (Status(500), {"retry_wait_s": 3000})], ids=["Retry-After", "retry"])

@@ -189,7 +189,7 @@ def test_compact_changes_nothing_of_what_was_spent(tmp_path, fake_llm, priced):
         calls = [call for line in lines
                  for call in [*line.get("calls", []), *line.get("earlier", [])]]
         assert_counted_once(tmp_path, fake_llm, sum(call.get("n", 1) for call in calls))
-        kept = (tmp_path / "answer" / "_partial").glob("*.jsonl")
+        kept = (tmp_path / "answer/_partial").glob("*.jsonl")
         waiting = {path.stem for path in kept}   # their lines stay
         keys = [(line["stage"], line["item"]) for line in lines if line["item"] not in waiting]
         assert len(keys) == len(set(keys))
@@ -339,7 +339,7 @@ def test_every_ledger_under_a_root_counts_however_deep(tmp_path):
         call = {"id": str(i), "model": "m", "cost_usd": A_CALL}
         write_json(tmp_path / place / "_ledger.jsonl",
                    {"stage": "s", "item": "x", "state": "done", "calls": [call]})
-        write_json(tmp_path / place / "_partial" / "x.jsonl", {"call": {**call, "id": f"kept {i}"}})
-        write_json(tmp_path / place / "_partial" / "y.jsonl", {"call": call})   # billed by then
+        write_json(tmp_path / place / "_partial/x.jsonl", {"call": {**call, "id": f"kept {i}"}})
+        write_json(tmp_path / place / "_partial/y.jsonl", {"call": call})   # billed by then
     assert spent_usd(tmp_path) == pytest.approx(2 * A_CALL * len(places))
     assert {*RECORDED} <= {*places}

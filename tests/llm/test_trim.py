@@ -95,11 +95,6 @@ def test_long_last_messages_lose_their_middle_not_their_ends():
     assert "the middle of a last message" in fitted.cut
 
 
-def test_last_messages_are_whole_where_cutting_the_rest_is_enough():
-    long = history("the task", "o" * 9000, "p" * 9000, "q" * 900, "r" * 900)
-    assert fit(long, 900).messages[-2:] == long[-2:]
-
-
 # patches -----------------------------------------------------------------------------------------
 
 def test_patches_are_cut_only_after_the_history():
@@ -121,12 +116,6 @@ def test_patches_are_cut_at_file_borders_from_the_end_and_say_which():
     assert fitted.cut == "1 files of the patch"
     fitted = fit(SHORT, size(SHORT, patches=files[:1]) + 60, patches=("".join(files),))
     assert fitted.patches[0].startswith(files[0] + "[the patch of dir/b.py is left out")
-
-
-def test_the_last_patch_goes_first():
-    patch, tests = patch_of("a.py"), patch_of("test_a.py", "test_b.py")
-    fitted = fit(SHORT, size(SHORT, patches=(patch, "")) + 60, patches=(patch, tests))
-    assert fitted.patches[0] == patch and "+line" not in fitted.patches[1]
 
 
 @pytest.mark.parametrize("patch, gone", [

@@ -40,7 +40,6 @@ from codedata.settings import EMBEDDED_MODEL as EMBEDDED
 from codedata.store import lock
 
 WON, LOST, EVEN, EIGHTY = [1] * 5, [0] * 5, [0.5] * 5, [1, 1, 1, 1, 0]
-PRICES = '[prices]\n"m" = { in = 80.0, out = 100.0 }\n'   # a call of the fake costs $0.01
 rerun = partial(run_main, report.main)   # its result is what report.py prints
 
 
