@@ -20,6 +20,7 @@ import io
 import json
 import logging
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -38,10 +39,11 @@ sys.path.insert(0, str(REPO))   # the scripts, and codedata, which is not instal
 sys.path.append(str(REPO / "tests/sandbox"))   # the servers that pods and images need
 
 from browser import chromium, show  # noqa: E402, F401  fixtures
-from fake_llm import FakeLLM  # noqa: E402
+from fake_llm import HANG, FakeLLM  # noqa: E402
 from heron_environment import heron_image  # noqa: E402, F401  fixture
 from heron_project import image_name, repository, source  # noqa: E402, F401  fixtures
 
+import king  # noqa: E402
 from codedata import cli  # noqa: E402
 from codedata.llm.reply_log import Money, ReplyLog, recording  # noqa: E402
 from codedata.settings import LLM, Endpoint, Settings  # noqa: E402
@@ -256,10 +258,31 @@ def run_process(name: str, root: Path, *flags, **kwargs) -> subprocess.Completed
     return finish(start_script(name, root, *flags, **kwargs))
 
 
+def run_on_full_disk(name: str, root: Path, max_bytes: int, *flags) -> None:
+    """Run a script till it cannot write more, and check that it says so.
+
+    A limit on the size of a file stands for the disk: a mount needs rights that a test may lack.
+    """
+    done = subprocess.run(
+        [sys.executable, REPO / name, "--root", root, *flags], cwd=root, capture_output=True,
+        text=True, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (max_bytes,) * 2))
+    assert done.returncode == 1
+    assert "could not be written" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def kill(process: subprocess.Popen, number: int = signal.SIGKILL) -> subprocess.CompletedProcess:
     """Send a signal and wait for the end."""
     process.send_signal(number)
     return finish(process)
+
+
+def kill_king_after(root: Path, fake: FakeLLM, *replies) -> None:
+    """Run king.py with one worker, and kill it at the call after these replies."""
+    fake.script(*replies, HANG)
+    process = start_script("king.py", root, *flags_for(fake, "--workers", 1))
+    fake.wait_for(len(replies) + 1)
+    kill(process)
 
 
 def run_here(main, root: Path, *flags) -> int:
@@ -267,6 +290,11 @@ def run_here(main, root: Path, *flags) -> int:
     with pytest.raises(SystemExit) as end:
         cli.main(lambda: main(["--root", str(root), *map(str, flags)]))
     return end.value.code or 0
+
+
+def run_king(root: Path, fake: FakeLLM, *flags) -> int:
+    """Return the exit code of king.py with one worker, called here."""
+    return run_here(king.main, root, *flags_for(fake, "--workers", 1, *flags))
 
 
 def flags_for(fake: FakeLLM, *more) -> list[str]:

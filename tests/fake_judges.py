@@ -21,7 +21,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from conftest import run_here, write_toml
+from judged import read_json
 
+import export
 import report
 import validate
 from codedata.records import METRICS
@@ -103,6 +105,7 @@ def run_main(main, root: Path, *flags, code: int = 0) -> str:
 
 
 validated = partial(run_main, validate.main)
+exported = partial(run_main, export.main)   # its result is what export.py prints
 
 
 # judges ------------------------------------------------------------------------------------------
@@ -192,7 +195,7 @@ def score_path(root: Path, name: str, directory: str = "score") -> Path:
 
 
 def score(root: Path, name: str, directory: str = "score") -> dict:
-    return json.loads(score_path(root, name, directory).read_text(encoding="utf-8"))
+    return read_json(score_path(root, name, directory))
 
 
 def entry(record: dict, judge: str, order: str) -> dict:
@@ -202,7 +205,7 @@ def entry(record: dict, judge: str, order: str) -> dict:
 
 
 def duel(root: Path, directory: str = "score") -> dict:
-    return json.loads((Path(root) / directory / "_duel.json").read_text(encoding="utf-8"))
+    return read_json(Path(root) / directory / "_duel.json")
 
 
 def turns_in(root: Path) -> tuple[int, int]:

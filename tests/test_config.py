@@ -60,13 +60,6 @@ def test_an_empty_environment_variable_is_not_set(monkeypatch):
     assert load().llm.proxy == "http://file"
 
 
-def test_workers_flag_over_file_over_default():
-    assert load().llm.workers == 32
-    toml("[llm]\nworkers = 5\n")
-    assert load().llm.workers == 5
-    assert load("--workers", 7).llm.workers == 7
-
-
 def test_a_scripts_own_flag_is_over_its_section():
     flags = [("--count", int), ("--turns", str)]
     assert load(section="prompt", flags_of_its=flags).prompt.count == 2000

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import KEY, REPO, everything_under, item_calls, kill, settings_for, write_toml
 from fake_llm import CUT, FakeLLM, Status
+from judged import read_json
 from scenario import SCENARIOS, Scenario
 
 from codedata import (
@@ -502,7 +503,7 @@ def test_the_trajectory_is_on_disk_after_every_step(tmp_path, sandbox):
     seen = json.loads(observations(result)[1].partition("<output>\n")[2].removesuffix("</output>"))
     assert (seen["status"], seen["iterations"], seen["usage"]["calls"]) == ("running", 1, 1)
     assert seen["messages"] == result.messages[:4] and seen["tools"] == result.tools
-    assert json.loads(path.read_text()) == result.to_dict()
+    assert read_json(path) == result.to_dict()
     assert [p.name for p in path.parent.iterdir()] == ["t.json"]
 
 
@@ -560,7 +561,7 @@ def test_a_killed_run_pays_again_for_no_more_than_the_call_in_flight(tmp_path, n
         model.wait_for(n_answered + 1)
         kill(process)
         model.latency_s = 0.0
-        trajectory = json.loads((tmp_path / "t.json").read_text())
+        trajectory = read_json(tmp_path / "t.json")
         assert (trajectory["status"], trajectory["iterations"]) == ("running", n_answered)
         out, err = start(model).communicate(timeout=60)
         assert out == "success\n", err
@@ -576,7 +577,7 @@ def test_eight_agents_at_once_have_nothing_to_do_with_each_other(tmp_path):
         results = list(pool.map(one, range(8)))
         assert model.n_requests == 8 * 6
     assert {result.status for result in results} == {"success"}
-    assert [json.loads((tmp_path / f"{i}.json").read_text())["messages"][1]["content"]
+    assert [read_json(tmp_path / f"{i}.json")["messages"][1]["content"]
             for i in range(8)] == [f"task {i}" for i in range(8)]
 
 

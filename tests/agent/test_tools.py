@@ -389,12 +389,6 @@ def test_a_bad_address_is_trouble_before_the_first_call(base_url):
         LLMServerHTTP(base_url, "m")
 
 
-def test_a_proxy_of_the_environment_is_used(fake_llm, monkeypatch):
-    monkeypatch.setenv("PIPELINE_PROXY", fake_llm.url)
-    LLMServerHTTP("http://model.invalid/v2", "m").ask(ASK)
-    assert fake_llm.requests[0].path == "http://model.invalid/v2/chat/completions"
-
-
 def test_a_key_that_is_refused_appears_in_no_message(fake_llm):
     fake_llm.always(Status(401, json.dumps({"error": f"bad key {KEY}"})))
     with pytest.raises(RunStopped, match="refused the key") as stopped:

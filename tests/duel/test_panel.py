@@ -387,15 +387,6 @@ def test_a_judge_whose_endpoint_is_down_stops_no_other_and_the_next_run_asks_it_
     assert duel(tmp_path)["turns_parsed"] == 3 and fake_llm.n_requests == 0
 
 
-def test_where_nobody_answers_at_all_the_run_stops_and_fails_no_turn(tmp_path, fake_llm):
-    write_answers(tmp_path, 20)
-    write_panel(tmp_path, fake_llm, "a", "b")
-    fake_llm.close()
-    done = validated(tmp_path, code=2)
-    assert "does not answer" in done and "left 20" in done
-    assert not ledger_lines(tmp_path / "score") and not scores(tmp_path)
-
-
 def test_a_refused_key_ends_the_run_and_what_was_answered_is_kept(tmp_path, fake_llm, judge_turns):
     done = judge_turns(2, by_model(a=verdict(), b=Status(401, "who are you?")), "a", "b",
                        llm={"workers": 1}, code=1)

@@ -17,6 +17,7 @@ from conftest import (
 )
 from conftest import turn_of as command
 from fake_judges import run_main, shown
+from judged import json_lines, read_json
 
 import ch
 import king
@@ -73,12 +74,11 @@ def name(i) -> str:
 
 
 def load(root, directory: str, i=1) -> dict:
-    return json.loads((root / directory / f"{name(i)}.json").read_text())
+    return read_json(root / directory / f"{name(i)}.json")
 
 
 def attempts(root, i: int = 1) -> list[dict]:
-    text = (root / f"answer/_attempts/{name(i)}.jsonl").read_text()
-    return [json.loads(line) for line in text.splitlines()]
+    return json_lines(root / f"answer/_attempts/{name(i)}.jsonl")
 
 
 def test_a_better_attempt_goes_into_place_and_moves_to_final(root, fake_llm):
@@ -184,7 +184,7 @@ def test_defeat_is_refined_where_asked(root, fake_llm):
     assert fake_llm.n_requests == 3 * N
 
 
-def test_a_score_edited_by_hand_is_not_replaced(root, fake_llm):
+def test_a_score_edited_by_hand_is_not_replaced(root):
     (root / f"score/{name(2)}.json").write_text(json.dumps({**load(root, "score", 2),
                                                                 "score": 71}))
     run_main(report.main, root)

@@ -80,24 +80,3 @@ def test_one_duel_over_the_server_states_what_the_judges_are_like(tmp_path, fake
     deltas = (combined(scores).mean(axis=(0, 2)) - 0.5).tolist()
     assert outcome["lcb"] == outcome["lcb_turn"] == outcome["lcb_cluster"] == pytest.approx(
         bound(turn_means(deltas, 500, 3), 0.05), abs=1e-9)
-
-
-def test_king_first_and_turns_give_the_numbers_of_the_plain_duel(tmp_path, fake_llm, drawn):
-    """Check that asking once and drawing turns gives margin and bound by the formulas that every
-    duel began with.
-    """
-    scores, longer_by, _ = drawn
-    n = 40
-    write_prompts(tmp_path, n, instance_id="proj__repo-1")
-    write_commits(tmp_path, 1)
-    fake_llm.always(model(scores, longer_by))
-    write_panel(tmp_path, fake_llm,
-                *(f'{{ model = "{name}-1", name = "{name}" }}' for name in JUDGES),
-                judge='order = "king_first"', duel='bootstrap = "turn"')
-    for script in (king, ch, validate):
-        run_main(script.main, tmp_path, "--workers", 16)
-    outcome, by_turn = duel(tmp_path), scores[:, 0, :n].mean(axis=(0, 2))
-    assert outcome["margin"] == pytest.approx(200 * (by_turn.mean() - 0.5), abs=1e-9)
-    assert outcome["lcb"] == outcome["lcb_turn"] == pytest.approx(
-        bound(turn_means((by_turn - 0.5).tolist(), 500, 0), 0.05), abs=1e-9)
-    assert outcome["lcb_cluster"] != outcome["lcb"]   # all turns are of one instance

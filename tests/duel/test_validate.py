@@ -101,15 +101,6 @@ def test_the_classic_numbers_are_those_of_asking_once_and_are_had_without_a_call
     assert duel(root)["challenger_score"] == 75 == score(root, "t_1")["score"]
 
 
-def test_what_was_read_in_one_order_alone_counts_the_classic_way_and_not_in_both(
-        tmp_path, fake_llm):
-    set_up(tmp_path, fake_llm, N, by_order(king_first=verdict(2), challenger_first="hm"), "a")
-    validated(tmp_path)
-    outcome = duel(tmp_path)
-    assert outcome == outcome | {"accepted": False, "challenger_score": None, "parsed_frac": 0}
-    assert (outcome["classic"]["accepted"], outcome["classic"]["challenger_score"]) == (True, 100)
-
-
 def test_other_numbers_for_the_gate_cost_nothing_and_touch_no_record(root, fake_llm):
     before = {name: score_path(root, name).stat() for name in scores(root)}
     for line, accepted in (("win_margin = 60.0", False), ("min_turns = 6", False),

@@ -7,7 +7,7 @@ import json
 import signal
 
 import pytest
-from conftest import edit, eventually, kill, run_here, run_script, start_script
+from conftest import edit, eventually, kill, ledger_lines, run_here, run_script, start_script
 from fake_judges import asked as asked_for
 from fake_judges import (
     by_model,
@@ -137,6 +137,7 @@ def test_a_judge_that_is_down_and_alone_to_be_asked_ends_the_run_and_writes_noth
     write_panel(root, fake_llm, "a", "b", '{ model = "c", endpoint = "gone" }', llm={"workers": 1},
                 more='[endpoints.gone]\nbase_url = "http://127.0.0.1:9/v1"')
     assert "does not answer" in validated(root, code=2)
+    assert not ledger_lines(root / "score", state="failed")
     assert {p.name: p.stat().st_mtime_ns for p in (root / "score").glob("t_*.json")} == before
 
 

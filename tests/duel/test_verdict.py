@@ -47,7 +47,6 @@ def filled(text: str) -> str:
 CASES = tomllib.loads((Path(__file__).parent / "verdict_cases.toml").read_text(encoding="utf-8"))
 PLAIN = verdict("12021")
 OTHER = verdict("11111")
-WITH_REASON = filled(CASES["replies"]["20201"]["as asked"])
 SMALL = '{"correctness":1,"grounding":1}'
 DEEP = '{"correctness":1,"x":' * 300 + "0" + "}" * 300
 NESTED = filled('{<11111>, "note": {<22222>}}')
@@ -138,14 +137,6 @@ def test_a_quotation_is_no_verdict(content, answers, expected):
 @pytest.mark.parametrize("content, reason", CASES["reasons"]["rows"])
 def test_the_reason_is_of_the_same_object(content, reason):
     assert parse_verdict(filled(content)).reason == reason
-
-
-def test_a_verdict_is_plain():
-    verdict = parse_verdict(WITH_REASON)
-    assert verdict == Verdict(dict(zip(METRICS, (2, 0, 2, 0, 1), strict=True)),
-                              "MODEL 2 runs the failing test.")
-    assert list(verdict.picks) == list(METRICS)
-    assert all(type(pick) is int for pick in verdict.picks.values())
 
 
 @pytest.mark.parametrize("piece", ['{"a":', '{"a":[', '{"', '{"a":NaN', '{"":"'])

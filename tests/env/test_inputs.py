@@ -71,7 +71,7 @@ def test_every_line_that_is_no_row_is_named_and_the_others_go_on(tmp_path):
         repositories_of(tmp_path / "gone.jsonl")
 
 
-def test_what_is_in_the_folder_is_an_input(tmp_path, project):
+def test_what_is_in_the_folder_is_an_input(project):
     before = tree_digest.__wrapped__(str(project))
     git(project, "gc", "-q")
     assert tree_digest.__wrapped__(str(project)) == before   # .git is not
@@ -82,7 +82,7 @@ def test_what_is_in_the_folder_is_an_input(tmp_path, project):
 
 
 @pytest.fixture
-def address(tmp_path, project):
+def address(project):
     """Serve a repository as git:// on loopback."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -4,12 +4,8 @@ from __future__ import annotations
 import json
 import random
 import re
-import resource
 import shutil
-import subprocess
-import sys
 from collections import Counter
-from functools import partial
 
 import duckdb
 import line_tables
@@ -17,18 +13,19 @@ import pytest
 import yaml
 from a_task import a_bug, write_task
 from conftest import (
-    REPO,
     edit,
     eventually,
     everything_under,
     flags_for,
     kill,
+    run_on_full_disk,
     run_script,
     start_script,
     write_commits,
     write_prompts,
     write_toml,
 )
+from fake_judges import exported as make
 from fake_judges import run_main, verdict
 from judged import (
     history,
@@ -44,7 +41,6 @@ from judged import (
 )
 
 import ch
-import export
 import king
 import report
 import validate
@@ -55,7 +51,6 @@ from codedata.export.split import splits
 from codedata.settings import EMBEDDED_MODEL
 from codedata.store import digest, lock
 
-make = partial(run_main, export.main)   # its result is what export.py prints
 TRAINERS = ("sft_messages", "sft_completion", "dpo", "kto")
 
 
@@ -531,13 +526,7 @@ def test_a_full_disk_leaves_the_old_export(root):
     make(root)
     before = tree(root)
     write_turn(root, "more_1", challenger=turn_of("cat", words("long", 20_000)))
-    command = [sys.executable, str(REPO / "export.py"), "--root", str(root)]
-    limits = resource.RLIMIT_FSIZE, (100_000, 100_000)
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True,
-                          preexec_fn=lambda: resource.setrlimit(*limits))
-    assert done.returncode == 1
-    assert "could not be written" in done.stderr
-    assert "Traceback" not in done.stderr
+    run_on_full_disk("export.py", root, 100_000)
     assert tree(root) == before
 
 

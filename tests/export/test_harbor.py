@@ -6,7 +6,6 @@ import os
 import re
 import runpy
 import shutil
-from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -21,17 +20,14 @@ from a_task import (
     write_task,
 )
 from conftest import REPO, edit, write_toml
-from fake_judges import run_main
+from fake_judges import exported as make
 from judged import json_lines, read_json, write_duel, write_turn
 
-import export
 from codedata.export.harbor import set_image
 from codedata.export.tasks import Image
 from codedata.layouts import content_of
 from codedata.tasks.verifier.weighted_tests import share
 from codedata.texts import tomllib
-
-make = partial(run_main, export.main)   # its result is what export.py prints
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@ harnesses take them is for `make test-swebench`."""
 from __future__ import annotations
 
 import json
-from functools import partial
 
 import pyarrow.parquet as parquet
 import pytest
@@ -26,14 +25,12 @@ from a_task import (
     write_task,
 )
 from conftest import write_toml
-from fake_judges import run_main
+from fake_judges import exported as make
 from judged import json_lines, read_json
 
-import export
 from codedata.export.task_rows import NL2REPO, SWEBENCH, SWESMITH
 
 OF_BUGS = ("swebench", "swesmith")
-make = partial(run_main, export.main)   # its result is what export.py prints
 
 
 @pytest.fixture

@@ -10,20 +10,20 @@ from conftest import (
     everything_under,
     flags_for,
     item_calls,
-    kill,
+    kill_king_after,
     ledger_lines,
     read_answer,
     run_here,
+    run_king,
     run_script,
     settings_for,
     spent_usd,
-    start_script,
     write_commits,
     write_prompts,
     write_toml,
 )
 from fake_judges import verdict
-from fake_llm import ABSENT, HANG, HTML, OK, Say, Status, truncated
+from fake_llm import ABSENT, HTML, OK, Say, Status, truncated
 
 import ch
 import king
@@ -53,10 +53,6 @@ def refused(fake, root) -> int:
 
 def short(value) -> str:
     return repr(value)[:40]
-
-
-def run_king(root, fake, *flags) -> int:
-    return run_here(king.main, root, *flags_for(fake, "--workers", 1, *flags))
 
 
 def answered_turn(root) -> str:
@@ -261,15 +257,6 @@ def interrupted(tmp_path, fake_llm):
     return tmp_path
 
 
-def killed_at(root, fake, *replies) -> None:
-    """Run king.py on one prompt, and kill it at the call after these replies."""
-    write_prompts(root, 1)
-    fake.script(*replies, HANG)
-    process = start_script("king.py", root, *flags_for(fake))
-    fake.wait_for(len(replies) + 1)
-    kill(process)
-
-
 def test_a_reply_of_an_unfinished_item_is_not_asked_for_again(interrupted, fake_llm):
     assert [json.loads(line)["reply"]["text"] for line in partial(interrupted).open()] == [NO_BLOCK]
     fake_llm.script(NO_BLOCK, TURN)   # tries 2 and 3: the first one is there already
@@ -286,14 +273,16 @@ def test_a_good_reply_without_its_record_makes_the_record_without_a_call(interru
 
 
 def test_after_a_kill_rejected_replies_count_as_tries(tmp_path, fake_llm):
-    killed_at(tmp_path, fake_llm, NO_BLOCK, NO_BLOCK)
+    write_prompts(tmp_path, 1)
+    kill_king_after(tmp_path, fake_llm, NO_BLOCK, NO_BLOCK)
     fake_llm.script(NO_BLOCK)   # the third and last try
     assert run_king(tmp_path, fake_llm) == 1 and "3 tries" in failure(tmp_path)
     assert fake_llm.n_requests == 4
 
 
 def test_a_spoilt_reply_of_a_killed_run_is_paid_for_by_the_next(tmp_path, fake_llm):
-    killed_at(tmp_path, fake_llm, spoilt(content=7))
+    write_prompts(tmp_path, 1)
+    kill_king_after(tmp_path, fake_llm, spoilt(content=7))
     assert run_king(tmp_path, fake_llm) == 0
     [line] = ledger_lines(tmp_path / "answer")
     assert [call["tokens_in"] for call in line["calls"]] == [70, 100]

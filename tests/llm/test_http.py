@@ -21,9 +21,9 @@ from conftest import (
     REPO,
     answers,
     eventually,
-    flags_for,
     ledger_lines,
     run_here,
+    run_king,
     write_prompts,
     write_toml,
 )
@@ -55,10 +55,6 @@ def ask(client: Http, url: str, limit: int = 8, tries: Tries | None = None,
 def ask_many(client: Http, url: str, limit: int, n_threads: int, n_calls: int) -> None:
     with ThreadPoolExecutor(n_threads) as pool:
         assert all(pool.map(lambda _: ask(client, url, limit), range(n_calls)))
-
-
-def run_king(root, fake, *flags) -> int:
-    return run_here(king.main, root, *flags_for(fake, "--workers", 1, *flags))
 
 
 def failed_items(root) -> list[str]:
@@ -522,13 +518,3 @@ def test_a_redirect_of_a_download_is_followed_and_takes_the_key_to_no_other_host
     assert http().get_json(fake_llm.url + "/here", headers={"Authorization": "Bearer hf"}) == [1]
     first, last = (request.headers.get("authorization") for request in fake_llm.requests)
     assert (first, last) == ("Bearer hf", key)
-
-
-def test_the_fake_sees_a_client_that_goes_away(fake_llm):
-    """Check what the tests of kills count on: an answer that nobody takes is not `answered`."""
-    fake_llm.latency_s = 30
-    with socket.create_connection(("127.0.0.1", fake_llm.port)) as s:
-        s.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
-        fake_llm.wait_for(1, "in_flight")
-    eventually(lambda: fake_llm.in_flight == 0)
-    assert fake_llm.n_requests == 1 and not fake_llm.answered

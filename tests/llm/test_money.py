@@ -9,6 +9,7 @@ from conftest import (
     eventually,
     flags_for,
     kill,
+    kill_king_after,
     ledger_lines,
     run_here,
     run_script,
@@ -19,7 +20,7 @@ from conftest import (
     write_prompts,
     write_toml,
 )
-from fake_llm import ABSENT, DROP, HANG, OK, Say, Status
+from fake_llm import DROP, HANG, OK, Say, Status
 from line_tables import rows
 
 import ch
@@ -47,14 +48,6 @@ def priced(tmp_path, fake_llm):
     def run(*flags, main=king.main) -> int:
         return run_here(main, tmp_path, *flags_for(fake_llm, "--workers", 1, *flags))
     return run
-
-
-def kill_after(root, fake, *replies) -> None:
-    """Run king.py with one worker, and kill it at the call after these replies."""
-    fake.script(*replies, HANG)
-    run = start_script("king.py", root, *flags_for(fake, "--workers", 1))
-    fake.wait_for(len(replies) + 1)
-    kill(run)
 
 
 def costs(root) -> list:
@@ -118,16 +111,6 @@ def test_an_unknown_price_is_null_in_the_ledger_and_unknown_on_screen(tmp_path, 
     assert [call["cost_usd"] for call in calls] == [None, None]
 
 
-@pytest.mark.parametrize("usage", [ABSENT, {"prompt_tokens": -100, "completion_tokens": 5}],
-                         ids=["absent", "negative"])
-def test_usage_that_is_not_reported_or_negative_is_unknown_too(
-        tmp_path, fake_llm, priced, capsys, usage):
-    write_prompts(tmp_path, 1)
-    fake_llm.always(Say(TURN, usage=usage))
-    assert priced() == 0 and "unknown" in capsys.readouterr().err
-    assert costs(tmp_path) == [None] and len(answers(tmp_path)) == 1
-
-
 def test_the_cost_of_a_run_is_shown(tmp_path, priced, capsys):
     write_prompts(tmp_path, 3)
     assert priced() == 0 and "$0.0300" in capsys.readouterr().err
@@ -141,18 +124,6 @@ def assert_counted_once(root, fake, n_calls: int | None = None):
     assert n_calls in (None, len(fake.answered))
 
 
-def test_calls_of_failed_attempts_count_once(tmp_path, fake_llm, priced):
-    write_prompts(tmp_path, 2)
-    fake_llm.script(NO_BLOCK, Status(400), OK)        # item 1: a paid reply, then failed
-    assert priced() == 1
-    assert_counted_once(tmp_path, fake_llm)
-    fake_llm.script(NO_BLOCK, Status(422))   # the first is served, the second paid; failed again
-    assert priced() == 1
-    assert_counted_once(tmp_path, fake_llm)
-    assert priced() == 0   # two are served, the third is paid
-    assert_counted_once(tmp_path, fake_llm, 4)
-
-
 def test_calls_count_once_when_another_stage_made_the_item_again_in_between(
         tmp_path, fake_llm, priced):
     write_prompts(tmp_path, 1), write_commits(tmp_path, 1)
@@ -164,15 +135,6 @@ def test_calls_count_once_when_another_stage_made_the_item_again_in_between(
     assert_counted_once(tmp_path, fake_llm)
     assert priced(main=ch.main) == 0
     assert_counted_once(tmp_path, fake_llm)
-
-
-@pytest.mark.parametrize("flags, n_calls", [(["--force"], 6), ([], 2)],
-                         ids=["by force", "with nothing to do"])
-def test_all_calls_of_a_rerun_count_and_nothing_counts_again(
-        tmp_path, fake_llm, priced, flags, n_calls):
-    write_prompts(tmp_path, 2)
-    assert [priced(*flags) for _ in range(3)] == [0, 0, 0]
-    assert_counted_once(tmp_path, fake_llm, n_calls)
 
 
 def test_compact_changes_nothing_of_what_was_spent(tmp_path, fake_llm, priced):
@@ -254,7 +216,7 @@ def test_a_budget_counts_what_other_stages_spent_under_the_same_root(tmp_path, f
 def test_a_budget_counts_rejected_replies_also_of_a_killed_run(tmp_path, fake_llm, priced, killed):
     write_prompts(tmp_path, 4)
     if killed:
-        kill_after(tmp_path, fake_llm, NO_BLOCK, NO_BLOCK)
+        kill_king_after(tmp_path, fake_llm, NO_BLOCK, NO_BLOCK)
     fake_llm.always(NO_BLOCK)
     assert priced("--budget", 4.5 * A_CALL) == 1
     assert len(fake_llm.answered) == 5

@@ -309,17 +309,6 @@ def test_a_copy_that_a_person_edited_is_put_aside_and_named_before_it_is_written
         assert (root / f"final/_replaced/t_1.{k}.json").read_bytes() == mine
 
 
-def test_an_edited_copy_whose_turn_moves_or_leaves_is_put_aside_in_the_bucket_that_it_was_in(root):
-    for i, name in (1, "final"), (3, "defeat"):
-        edit(root / name / f"t_{i}.json", king="mine")
-    edit(score_path(root, "t_1"), score=66)
-    (root / "answer/t_3.json").unlink()
-    printed = rerun(root)
-    assert in_buckets(root) == {"t_1": ["refined"], "t_2": ["final"]}
-    for path in ("final/_replaced/t_1.1.json", "defeat/_replaced/t_3.1.json"):
-        assert path in printed and read_json(root / path)["king"] == "mine"
-
-
 def test_what_a_person_put_into_a_bucket_is_put_aside_whatever_it_is(root):
     whole = (root / "final/t_2.json").read_text()
     mine = {"final/t_3.json": "{}", "refined/t_1.json": "half of {",
@@ -350,14 +339,6 @@ def test_a_copy_without_its_ledger_line_is_adopted_and_not_called_an_edit_when_i
     assert "edited" not in rerun(root).replace("score was edited", "")
     assert not list(root.glob("*/_replaced"))
     assert in_buckets(root)["t_1"] == ["refined"]
-
-
-def test_a_deleted_copy_and_a_deleted_bucket_are_made_again(root):
-    before = in_buckets(root)
-    (root / "final/t_1.json").unlink()
-    shutil.rmtree(root / "defeat")
-    rerun(root)
-    assert in_buckets(root) == before
 
 
 class Person:
@@ -506,7 +487,7 @@ def test_without_a_duel_nothing_is_done_and_the_command_to_run_is_named(root, mo
 
 def test_a_duel_that_lacks_something_is_named_not_a_traceback(root):
     path = root / "score/_duel.json"
-    whole = json.loads(path.read_text())
+    whole = read_json(path)
     for key in whole:
         write_json(path, {k: v for k, v in whole.items() if k != key})
         done = script_here(report.main, root)

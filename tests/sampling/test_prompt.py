@@ -5,11 +5,12 @@ import signal
 
 import pytest
 from conftest import edit, kill, ledger_lines, start_script
+from judged import read_json
 from source_rows import a_pr, a_row, sample, write_jsonl, write_sources
 
 
 def prompts(root) -> dict[str, list[dict]]:
-    return {p.stem: json.loads(p.read_text()) for p in sorted((root / "prompt").glob("*.json"))}
+    return {p.stem: read_json(p) for p in sorted((root / "prompt").glob("*.json"))}
 
 
 def ids(root) -> list[str]:
@@ -228,7 +229,7 @@ def test_a_hand_edited_pr_record_is_not_overwritten(a):
     edit(path, lambda record: record.update(issue="mine"))
     sample(a, "--count 100")
     sample(a, "--count 100 --force")
-    assert json.loads(path.read_text())["issue"] == "mine"
+    assert read_json(path)["issue"] == "mine"
 
 
 def test_force_samples_again_and_keeps_the_old_files_aside(a):
