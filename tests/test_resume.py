@@ -117,14 +117,6 @@ def test_fields_of_a_record_that_a_stage_does_not_read_make_nothing_stale(root, 
     assert all_done(status)
 
 
-def test_an_edited_history_is_answered_again_by_both(root, run, fake_llm):
-    change_task(root, 4)
-    for script in ("king", "ch"):
-        run(script)
-        assert asked(fake_llm) == ["task 4 changed"]
-    assert read_answer(root, f"{NAME}_4")["messages"][1]["content"] == "task 4 changed"
-
-
 def test_a_corrected_reference_is_copied_over_without_a_call(root, status):
     old = read_answer(root, f"{NAME}_1")
     edit_prompts(root, lambda prompts: prompts[0].update(assistant=BETTER))
@@ -174,7 +166,8 @@ def test_a_run_in_a_copy_of_the_root_with_all_files_touched_asks_nothing(root, t
                for script in ("king.py", "ch.py"))
 
 
-def test_answers_moved_to_another_shard_by_hand_stay_what_they_are(root, run, status, fake_llm):
+def test_answers_moved_by_hand_stay_what_they_are_and_an_edited_history_is_answered_again_by_both(
+        root, run, status, fake_llm):
     (root / "answer_1").mkdir()
     shutil.move(answer_path(root, 2), root / "answer_1")
     assert all_done(status)
@@ -182,6 +175,7 @@ def test_answers_moved_to_another_shard_by_hand_stay_what_they_are(root, run, st
     for script in ("king", "ch"):
         run(script)
         assert asked(fake_llm) == ["task 2 changed"] and "done 5" in status(script)
+    assert read_answer(root, f"{NAME}_2")["messages"][1]["content"] == "task 2 changed"
 
 
 # orphans -----------------------------------------------------------------------------------------

@@ -367,22 +367,21 @@ def test_a_refused_key_stops_the_run_and_keeps_what_is_done(
     assert run_king(tmp_path, fake_llm) == 0 and answers(tmp_path) == sorted(names)
 
 
-@pytest.mark.parametrize("base_url, reply, code, text", [
-    ("{}", Status(429, headers={"Retry-After": "0.05"}), 1, "429"),
-    ("{}", CUT, 2, "does not answer"),
-    ("http://127.0.0.1:1/v1", OK, 2, "http://127.0.0.1:1/v1/chat/completions does not answer"),
-    ("localhost:80/v1", OK, 2, "base URL"),
-], ids=["nothing but 429", "cut", "unreachable", "no base URL"])
+@pytest.mark.parametrize("base_url, code, text", [
+    ("{}", 1, "429"),
+    ("http://127.0.0.1:1/v1", 2, "http://127.0.0.1:1/v1/chat/completions does not answer"),
+    ("localhost:80/v1", 2, "base URL"),
+], ids=["nothing but 429", "unreachable", "no base URL"])
 def test_a_run_that_cannot_go_on_says_why_and_leaves_its_items_missing(
-        tmp_path, fake_llm, capsys, base_url, reply, code, text):
-    write_prompts(tmp_path, 80)
-    write_toml(tmp_path, {"max_429_total_s": 0.3, "retry_max": 1})
-    fake_llm.always(reply)
+        tmp_path, fake_llm, capsys, base_url, code, text):
+    write_prompts(tmp_path, 40)
+    write_toml(tmp_path, {"max_429_total_s": 0.3})
+    fake_llm.always(Status(429, headers={"Retry-After": "0.05"}))
     flags = ["--workers", 4, "--llm-base-url", base_url.format(fake_llm.base_url)]
     assert run_here(king.main, tmp_path, *flags) == code and text in capsys.readouterr().err
-    assert answers(tmp_path) == failed_items(tmp_path) == [] and fake_llm.n_requests < 60
+    assert answers(tmp_path) == failed_items(tmp_path) == []
     run_here(king.main, tmp_path, *flags, "--status")
-    assert "missing 80" in capsys.readouterr().err
+    assert "missing 40" in capsys.readouterr().err
 
 
 def test_an_endpoint_that_dies_in_mid_run_stops_it_with_1():
@@ -392,6 +391,14 @@ def test_an_endpoint_that_dies_in_mid_run_stops_it_with_1():
     with pytest.raises(RunStopped, match="does not answer") as stopped:
         ask(client, fake.base_url)
     assert stopped.value.exit_code == 1
+
+
+def test_an_endpoint_that_cuts_every_connection_stops_the_run(tmp_path, fake_llm, capsys):
+    write_prompts(tmp_path, 80)
+    write_toml(tmp_path, {"retry_max": 1})
+    fake_llm.always(CUT)
+    assert run_king(tmp_path, fake_llm) == 2 and "does not answer" in capsys.readouterr().err
+    assert fake_llm.n_requests < 60
 
 
 @pytest.mark.parametrize("reply, retry",
