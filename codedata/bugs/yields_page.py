@@ -14,8 +14,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from codedata.bugs.choose import STAGE, chosen_in
-from codedata.bugs.instances import bug_tasks, is_of_scale
-from codedata.bugs.validate import operator_of
+from codedata.bugs.instances import bug_tasks, is_of_scale, operator_of
 from codedata.code.entities import language_of
 from codedata.errors import BrokenRecord
 from codedata.layouts import write_atomic

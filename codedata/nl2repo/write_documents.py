@@ -34,8 +34,8 @@ from codedata.nl2repo.documents import (
     project_content,
     public_api,
 )
+from codedata.nl2repo.kind import strip_candidates
 from codedata.nl2repo.public_names import missing, names_by_patch
-from codedata.nl2repo.screen_strips import strip_patches
 from codedata.nl2repo.sources import folder_of
 from codedata.outcomes import of_document
 from codedata.records import (
@@ -103,7 +103,7 @@ class Subjects(Derived):
     repositories, both by the names of their documents; of "whole" the repositories by their own."""
 
     def __init__(self, root: Path, kind: str):
-        self._kind, self._patches = kind, strip_patches(root)
+        self._kind, self._patches = kind, strip_candidates(root)
         self._copies, self._documents = Store(root, SourceCopy), Store(root, Document)
         # {repository: {id: {kind, functions, FAIL_TO_PASS}}} of the tasks
         self.patches: dict[str, Object] = {}
@@ -115,14 +115,15 @@ class Subjects(Derived):
         patch = known(self._patches, id)
         if not patch:
             return {}   # an orphan
-        name = patch.repo_name
+        name, words = patch.repo_name, patch.words
         self.patches.setdefault(name, {})[id] = {
-            "kind": patch.kind, "functions": patch.functions,
+            "kind": patch.method, "functions": patch.functions,
             "FAIL_TO_PASS": verifier_config(task).get("FAIL_TO_PASS", [])}
         is_function = self._kind == "function"
-        parts = zip(patch.functions, patch.sources, strict=True) if is_function else [("", None)]
+        parts = (zip(patch.functions, words["sources"], strict=True) if is_function
+                 else [("", None)])
         return {document_name(name, function) if self.derived else name: Subject(
-            patch.repo, name, patch.base_commit, function, source) for function, source in parts}
+            words["repo"], name, patch.base_commit, function, source) for function, source in parts}
 
     def _is_of_other_kind(self, name: str) -> bool:
         is_of_function = not name.endswith(f".{PROJECT}")

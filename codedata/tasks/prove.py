@@ -108,7 +108,7 @@ class PatchProver:
         if traces := self._traces_in(image, counted, gold, verifier.test_patch):
             raise Excluded(f"its image gives it away: {printable(named(traces))}", name)
         task, rows = self._run_task(candidate, verifier, (gold, change), image, first, label)
-        kept = self._factory.keep(image.name, image_name(kind.image_prefix, name))
+        kept = self._factory.keep(image.name, image_name(images_of(kind), name))
         about, shown = kind.described(candidate, first, environment, *joined)
         task = with_about(
             with_image(task, kept.name), repo=environment.repo, split=environment.repo,
@@ -304,8 +304,13 @@ class PatchProver:
 
     def _shown(self, run: Run, known: Mapping[str, str]) -> Screened:
         """Return what a run with the change shows, compared with the results without it."""
-        rules = ScreeningRules(self._kind.max_broken_share)
+        rules = ScreeningRules(self._kind.rules.max_broken_share)
         return rules.screened(outcome_of(run, known), known, "full", len(run.results))
+
+
+def images_of(kind: Kind) -> str:
+    """Return what the names of a kind's images begin with."""
+    return f"codedata-{kind.label}/"
 
 
 def _row(name: str, run: Run, shown: Screened) -> Object:

@@ -6,7 +6,7 @@
 
 A plugin of pytest judges a batch in the project's own process (pytest_screen.py). What it cannot
 judge is left to a run of the whole suite (first_run.py). Screening proves nothing (prove.py does).
-Its stage is in screen_stage.py.
+Its stage is in stages.py.
 """
 from __future__ import annotations
 
