@@ -41,6 +41,7 @@ from codedata.store import Derived, Store, digest
 from codedata.suites.contexts import Masks, add_lines, lines_by_test, mask_of, masks_of, sources_in
 from codedata.suites.environments import labelled, open_environment
 from codedata.suites.source import Files
+from codedata.tasks.stages import NO_CALLS
 
 METHOD = "procedural"
 BATCH = 200                # candidates of a file
@@ -88,7 +89,7 @@ def numbered(n: int) -> Iterable[tuple[str, int]]:
 
 # the step ----------------------------------------------------------------------------------------
 
-def generate_stage(settings: Settings, strategy: str, stores: tuple[Derived, Store, Store],
+def generate_stage(settings: Settings, strategy: str, stores: tuple[Derived | Store, ...],
                    parts_of: PartsOf, make: Callable[..., tuple[list[ProposedChange], dict]],
                    identity: dict, cost_note: str = "") -> Stage:
     """Return the stage that makes files of candidates by a strategy. `parts_of` gives the parts of
@@ -104,7 +105,7 @@ def generate_stage(settings: Settings, strategy: str, stores: tuple[Derived, Sto
     items = batch_items(settings.root, "" if strategy == METHOD else f"{strategy}-", parts_of)
     return Stage(
         "bug_inject.generate", make=candidates, identity=identity,
-        cost_note=cost_note or "no calls: no model is asked",
+        cost_note=cost_note or NO_CALLS,
         reads=Reads(items, tuple(BatchItem.__dataclass_fields__), made_by="bug_inject.register"),
         joined=(Reads(environments, SOURCE, made_by="env_setup", same="base_commit"),
                 Reads(analyses, () if cost_note else ("entities", "edges", "hotspots"),
@@ -131,30 +132,23 @@ def candidate_of(before: Files, after: Files, strategy: str, summary: str, symbo
             "summary": summary}
 
 
-class Generator:
-    """Make files of candidates; make() is the item function."""
+def operators_stage(settings: Settings, host: SandboxFactory, *stores: Derived | Store) -> Stage:
+    """Return the stage whose candidates the operators make."""
+    cache = ProgramCache(host, draw)
 
-    def __init__(self, settings: Settings, host: SandboxFactory):
-        self._settings, self._drawn = settings, ProgramCache(host, draw)
-
-    def stage(self, environments: Derived, analyses: Store, coverages: Store) -> Stage:
-        """Return the stage that makes candidates of these environments."""
-        tables = {name: [*map(repr, operators(name))] for name in TABLES}
-        return generate_stage(
-            self._settings, METHOD, (environments, analyses, coverages), lambda config: numbered(
-                min(MAX_BATCHES, -(-config.max_candidates // BATCH))),
-            self.make, {"operators": digest(tables)})
-
-    def make(self, item: BatchItem, environment: Environment, analysis: Analysis | None,
-             coverage: Coverage | None) -> tuple[list[ProposedChange], dict]:
-        """Return the candidates of a file. Raise ItemFailed where the config does not fit the
-        source, Excluded where it gives fewer candidates."""
-        drawn = self._drawn.get(item, environment, analysis, coverage)
+    def make(item: BatchItem, *joined) -> tuple[list[ProposedChange], dict]:
+        drawn = cache.get(item, *joined)
         some = drawn[BATCH * (item.part - 1):BATCH * item.part]
         if not some:
             raise Excluded(f"has no more: all {len(drawn):,} candidates are in the files before.",
                            item.repo_name)
         return some, {}
+
+    tables = {name: [*map(repr, operators(name))] for name in TABLES}
+    return generate_stage(
+        settings, METHOD, stores,
+        lambda config: numbered(min(MAX_BATCHES, -(-config.max_candidates // BATCH))),
+        make, {"operators": digest(tables)})
 
 
 # the source --------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """Say what is special about bugs as a kind of task, those of agents and those of operators.
 
 Candidates of operators are screened in a warm sandbox: the step `validate` of bug_inject.py scale.
-Those that combine bugs, and all with --full, are judged by the whole suite in fresh containers. What
-an agent submits is judged as it submits it (inject.py).
+Those that combine bugs, and all with --full, are judged by the whole suite in fresh containers.
+An agent's change is judged when the agent submits it (inject.py).
 """
 from __future__ import annotations
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from codedata.analysis.analyse import Analyser
 from codedata.analysis.measure import Measurer
 from codedata.bugs import combine, model_edits
-from codedata.bugs.generate import METHOD, Generator
+from codedata.bugs.generate import METHOD, operators_stage
 from codedata.bugs.inject import Injector
 from codedata.bugs.instances import AGENT, SCALE, Word
 from codedata.bugs.issue_report import Reporter
 from codedata.bugs.kind import Bugs
 from codedata.bugs.preprocess import Analyses, Preprocessed
-from codedata.bugs.register import Registrar
+from codedata.bugs.register import register_stage
 from codedata.bugs.yields_page import write_yields, yields_in_words
 from codedata.llm import Models
 from codedata.outcomes import of_bugs
@@ -60,10 +60,9 @@ class Stages:
         """Return the functions that make the stages of `scale`, by step."""
         settings, host = self.settings, self._host
         return {
-            "register": lambda models: Registrar(settings, host(models)).stage(
-                self._environments(), self._analyses("tests")),
-            "generate": lambda models: self._maker(models).stage(
-                self._environments(), self._analyses(), self._analyses("tests")),
+            "register": lambda models: register_stage(
+                settings, host(models), self._environments(), self._analyses("tests")),
+            "generate": self._generate,
             "validate": lambda models: screen_stage(
                 self._kind(SCALE), "bug_inject.validate", self._environments(), host(models),
                 {"max_broken_share": settings.bug.max_broken_share}, self.is_full,
@@ -94,14 +93,15 @@ class Stages:
                     sum_up=lambda: [of_bugs(all_readable(settings.root, Task, BUG))],
                     after=f"bug_inject.py {word.name}", then="export.py")}
 
-    def _maker(self, models: Models):
-        """Return what makes candidates by the strategy."""
+    def _generate(self, models: Models) -> Stage:
+        """Return the stage that makes candidates by the strategy."""
         settings, host, strategy = self.settings, self._host(models), self.strategy
+        stores = self._environments(), self._analyses(), self._analyses("tests")
         if strategy in model_edits.STRATEGIES:
-            return model_edits.ModelEditor(settings, models, host, strategy)
+            return model_edits.ModelEditor(settings, models, host, strategy).stage(*stores)
         if strategy in combine.STRATEGIES:
-            return combine.Combiner(settings, host, strategy)
-        return Generator(settings, host)
+            return combine.combine_stage(settings, host, strategy, *stores)
+        return operators_stage(settings, host, *stores)
 
     def _environments(self) -> Environments:
         return Environments(self.settings.root, self.unhealthy_too, self.preprocessed.rows)
