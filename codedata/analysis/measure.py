@@ -71,7 +71,6 @@ class Measurer:
                       digest(record.base_commit) == digests.get("base_commit"))
         return Stage(
             "analyze.coverage", make=self.make, identity={"plugin": PLUGIN},
-            cost_note="no calls: no model is asked",
             reads=Reads(environments, fields=JUDGED_BY, made_by="env_setup"),
             writes=Writes(self._coverages, fields=tuple(Coverage.__dataclass_fields__),
                           parts=parts),

@@ -41,7 +41,6 @@ from codedata.store import Derived, Store, digest
 from codedata.suites.contexts import Masks, add_lines, lines_by_test, mask_of, masks_of, sources_in
 from codedata.suites.environments import labelled, open_environment
 from codedata.suites.source import Files
-from codedata.tasks.stages import NO_CALLS
 
 METHOD = "procedural"
 BATCH = 200                # candidates of a file
@@ -104,8 +103,7 @@ def generate_stage(settings: Settings, strategy: str, stores: tuple[Derived | St
     environments, analyses, coverages = stores
     items = batch_items(settings.root, "" if strategy == METHOD else f"{strategy}-", parts_of)
     return Stage(
-        "bug_inject.generate", make=candidates, identity=identity,
-        cost_note=cost_note or NO_CALLS,
+        "bug_inject.generate", make=candidates, identity=identity, cost_note=cost_note,
         reads=Reads(items, tuple(BatchItem.__dataclass_fields__), made_by="bug_inject.register"),
         joined=(Reads(environments, SOURCE, made_by="env_setup", same="base_commit"),
                 Reads(analyses, () if cost_note else ("entities", "edges", "hotspots"),

@@ -13,7 +13,6 @@ from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Derived, Store, digest
 from codedata.suites.environments import JUDGED_BY
-from codedata.tasks.stages import NO_CALLS
 from codedata.tasks.suite_outcomes import time_limit
 from codedata.texts import toml_of
 
@@ -36,7 +35,7 @@ def register_stage(settings: Settings, host: SandboxFactory, environments: Deriv
             time_limit(environment, host.run_timeout_s), bug.max_candidates, bug.seed)
 
     return Stage(
-        "bug_inject.register", make=make, cost_note=NO_CALLS,
+        "bug_inject.register", make=make,
         identity={"seed": bug.seed, "max_candidates": bug.max_candidates,
                   "exclude": digest(patterns())},
         reads=Reads(environments, JUDGED_BY, made_by="env_setup"),

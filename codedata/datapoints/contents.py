@@ -117,8 +117,7 @@ def validate_stage(settings: Settings, host: SandboxFactory, folders: Iterable[P
         "build_dp.validate", make=partial(run_checks, host),
         reads=Reads(contents_in(folders, settings.root), KEYS),
         writes=Writes(Store(settings.root, DatapointChecks),
-                      tuple(DatapointChecks.__dataclass_fields__), fault=not_built),
-        cost_note="no calls: no model is asked")
+                      tuple(DatapointChecks.__dataclass_fields__), fault=not_built))
 
 
 def prove_stage(settings: Settings, host: SandboxFactory, folders: Iterable[Path],
@@ -129,8 +128,7 @@ def prove_stage(settings: Settings, host: SandboxFactory, folders: Iterable[Path
     return Stage(
         "build_dp.prove", make=partial(_proved, settings, host, anew),
         reads=Reads(contents_in(folders, settings.root, by_name=True), KEYS),
-        writes=Writes(Store(settings.root, ProvenTask, kind=DATAPOINT), ("proof",)),
-        cost_note="no calls: no model is asked")
+        writes=Writes(Store(settings.root, ProvenTask, kind=DATAPOINT), ("proof",)))
 
 
 class ProvenTask(Task):

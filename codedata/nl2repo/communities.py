@@ -41,7 +41,7 @@ def communities_stage(settings: Settings) -> Stage:
         joined=(Reads(Store(root, Coverage), COVERAGE_FIELDS, made_by="analyze.coverage",
                       same="base_commit"),),
         writes=Writes(Store(root, Communities), FIELDS),
-        cost_note="no calls: no model is asked", after="nl2repo.py --steps extract,coverage",
+        after="nl2repo.py --steps extract,coverage",
         then="nl2repo.py --steps doc_part2,doc_part1,doc")
 
 

@@ -44,7 +44,7 @@ from codedata.tasks.first_run import Screened, ScreeningRules
 from codedata.tasks.folder import BEFORE_DOCUMENT, verifier_config
 from codedata.tasks.kinds import BrokenRun, Candidate, DiffsToScreen
 from codedata.tasks.screen import Screener
-from codedata.tasks.stages import NO_CALLS, instruct_stage, prove_stage, screen_stage
+from codedata.tasks.stages import instruct_stage, prove_stage, screen_stage
 from codedata.tasks.suite_outcomes import GOOD, SURVIVES, known_results, time_limit
 from codedata.texts import fill, printable, text_of
 
@@ -266,7 +266,7 @@ def patches_stage(settings: Settings) -> Stage:
         "nl2repo.patches", make=lambda patch: patch,
         reads=Reads(screened_strips(settings.root, settings.nl2repo.max_proven_functions),
                     written, made_by="nl2repo.screen"),
-        writes=Writes(Store(settings.root, StripPatch), written), cost_note=NO_CALLS,
+        writes=Writes(Store(settings.root, StripPatch), written),
         after=RELATIONSHIP, then=RELATIONSHIP)
 
 

@@ -57,7 +57,6 @@ def extract_stage(settings: Settings, host: SandboxFactory, environments: Derive
                       else "its folder is gone"),
         finish=lambda: [f"      left out: {name}: {why}"
                         for name, why in getattr(environments, "left_out", {}).items()],
-        cost_note="no calls: no model is asked",
         after="env_setup.py", then="nl2repo.py --steps coverage")
 
 
@@ -114,7 +113,6 @@ def meta_stage(root: Path) -> Stage:
                       same="base_commit"),),
         writes=Writes(Store(root, RepoMeta), tuple(RepoMeta.__dataclass_fields__),
                       optional=("licence",)),
-        cost_note="no calls: no model is asked",
         after="nl2repo.py --steps coverage", then="nl2repo.py --steps relationship")
 
 

@@ -209,7 +209,7 @@ class Writer:
         work in a sandbox that isolates nothing."""
         settings = self._settings
         self._subjects = Subjects(settings.root, kind)
-        identity, note = {"writer": settings.nl2repo.writer}, "no calls: no model is asked"
+        identity, note = {"writer": settings.nl2repo.writer}, ""
         if self._client:
             if self._host.name == "local":
                 raise Trouble("isolates nothing, and an agent is at work in it.",
@@ -346,7 +346,7 @@ def check_model(settings: Settings) -> None:
 def document_stage(root: Path) -> Stage:
     """Return the step that joins the documents of a repository into one."""
     return Stage(
-        "nl2repo.doc", make=partial(make_document, root), cost_note="no calls: no model is asked",
+        "nl2repo.doc", make=partial(make_document, root),
         reads=Reads(Subjects(root, "whole"), ("patches", "documents"), made_by="nl2repo.doc_part2",
                     needs=("documents",)),
         joined=(Reads(Store(root, RepoMeta), (), made_by="nl2repo.meta"),),

@@ -29,15 +29,13 @@ from codedata.tasks.prove import PatchProver, images_of
 from codedata.tasks.screen import WHOLE_SUITE, Found, Screener
 from codedata.tasks.suite_outcomes import GOOD, time_limit
 
-NO_CALLS = "no calls: no model is asked"
-
 
 def screen_stage(kind: Kind, name: str, environments: Derived, host: SandboxFactory,
                  identity: dict | None = None, is_full: bool = False, **more) -> Stage:
     """Return the stage that screens what may become candidates of a kind, and writes verdicts."""
     screening = Screening(kind, host, is_full)
     return Stage(
-        name, make=screening.make, finish=screening.finish, reads=kind.items, cost_note=NO_CALLS,
+        name, make=screening.make, finish=screening.finish, reads=kind.items,
         joined=(_judged_in(environments), *kind.items_with), writes=kind.verdicts, refresh=is_full,
         identity=(identity or {}) | ({"is_full": True} if is_full else {}), **more)
 
@@ -57,7 +55,7 @@ def prove_stage(kind: Kind, name: str, environments: Derived, host: SandboxFacto
         return replace(task, proof={**task.proof, "seconds": round(time.monotonic() - started, 1)})
 
     return Stage(
-        name, make=make, reads=kind.candidates, cost_note=NO_CALLS,
+        name, make=make, reads=kind.candidates,
         joined=(_judged_in(environments), *kind.candidates_with),
         writes=Writes(kind.tasks, PROVEN_FIELDS, lacks=host.find_lost(images_of(kind))),
         identity={"proof": PROOF, **(identity or {})}, **more)
@@ -68,7 +66,7 @@ def instruct_stage(kind: Kind, name: str, **more) -> Stage:
     is kept."""
     return Stage(
         name, make=lambda task, text: replace(task, instruction=kind.instruction(task, text)),
-        reads=Reads(kind.tasks, kind.instructed), joined=(kind.texts,), cost_note=NO_CALLS,
+        reads=Reads(kind.tasks, kind.instructed), joined=(kind.texts,),
         writes=Writes(kind.tasks, ("instruction",)), **more)
 
 
