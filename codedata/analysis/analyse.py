@@ -45,7 +45,7 @@ class Analyser:
         return Stage(
             "analyze.analysis", make=self.make, identity={"static": is_static},
             reads=Reads(environments, READ), joined=() if is_static else (coverage,),
-            writes=Writes(Store(self._root, Analysis), tuple(Analysis.__dataclass_fields__)),
+            writes=Writes(Store(self._root, Analysis)),
             after="env_setup.py", in_words=of_analysis,
             then="bug_inject.py scale; nl2repo.py --writer template")
 

@@ -110,7 +110,7 @@ def generate_stage(settings: Settings, strategy: str, stores: tuple[Derived | St
                       same="base_commit", optional=True),
                 Reads(coverages, () if cost_note else COVERAGE_FIELDS, same="base_commit",
                       optional=True)),
-        writes=Writes(Store(settings.root, Candidates), tuple(Candidates.__dataclass_fields__)),
+        writes=Writes(Store(settings.root, Candidates)),
         after="bug_inject.py scale --steps register", then="bug_inject.py scale --steps validate")
 
 

@@ -230,7 +230,7 @@ class Injector:
             reads=Reads(self._items, fields=(*READ, "test_script"), made_by="env_setup"),
             joined=(Reads(analyses, fields=(), made_by="analyze.analysis", same="base_commit"),
                     Reads(coverages, fields=(), same="base_commit", optional=True)),
-            writes=Writes(self._candidates, fields=tuple(Candidates.__dataclass_fields__)))
+            writes=Writes(self._candidates))
 
     def make(self, item: AgentItem, analysis: Analysis, coverage: Coverage | None) -> Candidates:
         """Return the candidate of an agent. Raise ItemFailed where it submits none that counts,

@@ -69,7 +69,7 @@ class Bugs:
         self.items_with = (Reads(Store(root, BugConfig), ("selection", "reason", "timeout_s"),
                                  made_by="bug_inject.register", same="base_commit"),
                            Reads(coverages, COVERAGE_FIELDS, **optional))
-        self.verdicts = Writes(Store(root, Verdicts), tuple(Verdicts.__dataclass_fields__))
+        self.verdicts = Writes(Store(root, Verdicts))
         self.candidates = Reads(chosen_in(root, bug), ("base_commit", "diff"),
                                 made_by="bug_inject.validate")
         if word == AGENT:

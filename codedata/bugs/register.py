@@ -40,7 +40,7 @@ def register_stage(settings: Settings, host: SandboxFactory, environments: Deriv
                   "exclude": digest(patterns())},
         reads=Reads(environments, JUDGED_BY, made_by="env_setup"),
         joined=(Reads(coverages, ("contexts", "reason"), same="base_commit", optional=True),),
-        writes=Writes(Store(settings.root, BugConfig), tuple(BugConfig.__dataclass_fields__)),
+        writes=Writes(Store(settings.root, BugConfig)),
         after="env_setup.py", then="bug_inject.py scale --steps generate")
 
 

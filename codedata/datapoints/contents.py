@@ -116,8 +116,7 @@ def validate_stage(settings: Settings, host: SandboxFactory, folders: Iterable[P
     return Stage(
         "build_dp.validate", make=partial(run_checks, host),
         reads=Reads(contents_in(folders, settings.root), KEYS),
-        writes=Writes(Store(settings.root, DatapointChecks),
-                      tuple(DatapointChecks.__dataclass_fields__), fault=not_built))
+        writes=Writes(Store(settings.root, DatapointChecks), fault=not_built))
 
 
 def prove_stage(settings: Settings, host: SandboxFactory, folders: Iterable[Path],

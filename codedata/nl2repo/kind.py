@@ -261,13 +261,11 @@ def screened_strips(root: Path, max_functions: int) -> Derived:
 
 def patches_stage(settings: Settings) -> Stage:
     """Return the stage that writes a StripPatch of each candidate that was screened."""
-    written = tuple(StripPatch.__dataclass_fields__)
     return Stage(
         "nl2repo.patches", make=lambda patch: patch,
         reads=Reads(screened_strips(settings.root, settings.nl2repo.max_proven_functions),
-                    written, made_by="nl2repo.screen"),
-        writes=Writes(Store(settings.root, StripPatch), written),
-        after=RELATIONSHIP, then=RELATIONSHIP)
+                    tuple(StripPatch.__dataclass_fields__), made_by="nl2repo.screen"),
+        writes=Writes(Store(settings.root, StripPatch)), after=RELATIONSHIP, then=RELATIONSHIP)
 
 
 def proof_stage(root: Path, environments: Derived, host: SandboxFactory) -> Stage:

@@ -222,7 +222,7 @@ class Writer:
             reads=Reads(self._subjects, ("function", "source"), needs=("source",)),
             joined=(Reads(environments, (), made_by="env_setup"),
                     Reads(Store(settings.root, RepoMeta), (), made_by="nl2repo.meta")),
-            writes=Writes(Store(settings.root, Document), tuple(Document.__dataclass_fields__)),
+            writes=Writes(Store(settings.root, Document)),
             after="nl2repo.py --steps relationship")
 
     def make(self, item: Subject, environment: Environment, meta: RepoMeta) -> Document:
@@ -350,8 +350,7 @@ def document_stage(root: Path) -> Stage:
         reads=Reads(Subjects(root, "whole"), ("patches", "documents"), made_by="nl2repo.doc_part2",
                     needs=("documents",)),
         joined=(Reads(Store(root, RepoMeta), (), made_by="nl2repo.meta"),),
-        writes=Writes(Store(root, RepoDocument), tuple(RepoDocument.__dataclass_fields__),
-                      optional=("licence",)),
+        writes=Writes(Store(root, RepoDocument), optional=("licence",)),
         after="nl2repo.py --steps doc_part2,doc_part1", in_words=of_document)
 
 
