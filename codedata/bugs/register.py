@@ -27,8 +27,8 @@ class Registrar:
         self._settings, self._host = settings, host
 
     def stage(self, environments: Derived, coverages: Store) -> Stage:
-        """Return the stage that registers these environments. What tests ran is looked up where
-        `coverages` has it."""
+        """Return the stage that registers these environments. It reads the coverage of a
+        repository if there is one."""
         bug = self._settings.bug
         return Stage(
             "bug_inject.register", make=self.make,
@@ -59,8 +59,8 @@ def patterns() -> list[str]:
 
 
 def why_not_chosen(config: BugConfig, coverage: Coverage | None, environment: Environment) -> str:
-    """Return why the whole suite runs for each change, by the config or by what is known; ""
-    where tests are chosen."""
+    """Return why the whole suite runs for each change, according to the config and the coverage;
+    "" if tests are selected."""
     if config.selection == PLUGIN:
         return why_whole_suite(coverage, environment)
     return config.reason or "selection: none"
