@@ -49,7 +49,7 @@ class GoodCandidate:
 
     @property
     def change(self) -> str:
-        """Return the digits that stand for its normalised diff."""
+        """Return the last part of the name: a digest of the normalised diff."""
         return self.name.rpartition(".")[2]
 
 

@@ -91,10 +91,11 @@ def numbered(n: int) -> Iterable[tuple[str, int]]:
 def generate_stage(settings: Settings, strategy: str, stores: tuple[Derived | Store, ...],
                    parts_of: PartsOf, make: Callable[..., tuple[list[ProposedChange], dict]],
                    identity: dict, cost_note: str = "") -> Stage:
-    """Return the stage that makes files of candidates by a strategy. `parts_of` gives the parts of
-    a repository, make() the candidates of an item with the usage of its calls. `stores` are the
-    environments, the analyses and the coverages; the last two may lack a repository, and an edit
-    there makes nothing stale that was paid for."""
+    """Return the stage that makes files of candidates by a strategy. `parts_of` returns the parts
+    of a repository, make() the candidates of an item and the usage of its calls. `stores` are the
+    environments, the analyses and the coverages; a repository may lack an analysis or a coverage.
+    A strategy with a `cost_note` pays for its candidates: an edit of an analysis or a coverage does
+    not make them stale."""
     def candidates(item: BatchItem, *joined) -> Candidates:
         made, usage = make(item, *joined)
         return Candidates(item.repo, item.repo_name, item.base_commit, strategy, made, "", usage,
@@ -138,7 +139,7 @@ def operators_stage(settings: Settings, host: SandboxFactory, *stores: Derived |
         drawn = cache.get(item, *joined)
         some = drawn[BATCH * (item.part - 1):BATCH * item.part]
         if not some:
-            raise Excluded(f"has no more: all {len(drawn):,} candidates are in the files before.",
+            raise Excluded(f"has no more candidates: earlier files hold all {len(drawn):,}.",
                            item.repo_name)
         return some, {}
 

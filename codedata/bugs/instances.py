@@ -1,6 +1,6 @@
-"""Read the candidates of bugs, and the bugs in task/, and say which word of bug_inject.py they
-belong to: those of `agent` and of `scale` lie in the same directories, and each word leaves the
-other's alone."""
+"""Read the candidates of bugs and the bugs in task/, and tell which subcommand of bug_inject.py
+made them (Word). Those of `agent` and of `scale` lie in the same directories; each subcommand
+ignores those of the other."""
 from __future__ import annotations
 
 import re
@@ -100,7 +100,7 @@ def _check_repository(record: Candidates, store: Store, name: str) -> None:
     """Raise BrokenRecord where a file has candidates of another repository than its name says."""
     if name.rpartition(".")[0] != record.repo_name:
         raise BrokenRecord(f"holds candidates of another repository: {record.repo_name[:80]!r}",
-                           str(store.path(name)), "Rename the file, or mend its repo_name.")
+                           str(store.path(name)), "Rename the file, or correct its repo_name.")
 
 
 def operator_of(candidate: ProposedChange) -> str:

@@ -149,7 +149,7 @@ def _verdict(repo_name: str, candidate: ProposedChange, shown: Screened,
     parts = candidate.get("parts") or []
     lost = sorted({test for part in parts for test in part}.difference(shown.failing))
     if verdict == GOOD and lost:
-        verdict, reason = "masked", f"one of its bugs does not show: {printable(lost[0])}"
+        verdict, reason = "masked", f"one of the combined bugs is masked: {printable(lost[0])}"
     evidence = {"verdict": verdict, "failing": shown.failing, "how": shown.how,
                 "n_run": shown.n_run, "seconds": round(shown.seconds, 3)}
     if verdict == GOOD:

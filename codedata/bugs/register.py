@@ -22,8 +22,8 @@ MEASURE = "run python analyze.py --only {name}, then python bug_inject.py scale 
 
 def register_stage(settings: Settings, host: SandboxFactory, environments: Derived,
                    coverages: Store) -> Stage:
-    """Return the stage that writes the configs of these environments. What tests ran is looked up
-    where `coverages` has it."""
+    """Return the stage that writes the configs of these environments. It reads the coverage of a
+    repository if there is one."""
     bug = settings.bug
 
     def make(environment: Environment, coverage: Coverage | None) -> BugConfig:
@@ -51,8 +51,8 @@ def patterns() -> list[str]:
 
 
 def why_not_chosen(config: BugConfig, coverage: Coverage | None, environment: Environment) -> str:
-    """Return why the whole suite runs for each change, by the config or by what is known; ""
-    where tests are chosen."""
+    """Return why the whole suite runs for each change, according to the config and the coverage;
+    "" if tests are selected."""
     if config.selection == PLUGIN:
         return why_whole_suite(coverage, environment)
     return config.reason or "selection: none"

@@ -112,8 +112,8 @@ def _within(sets: Sets, ids: set[str]) -> Sets:
 
 
 def _louvain(sets: Sets, seed: int) -> Iterator[list[str]]:
-    """Yield the communities that Louvain's method finds. Tests that reach the same functions are
-    one node, whose edges weigh as much as there are tests."""
+    """Yield the communities that Louvain's method finds. Tests that reach the same functions share
+    one node; the weight of its edges is the number of these tests."""
     import networkx
     ids = sorted({id for functions in sets for id in functions})
     nodes = {id: n for n, id in enumerate(ids)}   # numbers: the order of texts in a set varies

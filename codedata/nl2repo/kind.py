@@ -141,9 +141,10 @@ class Strips:
 
     def refusal(self, candidate: Candidate, run: BrokenRun, label: str, environment: Environment,
                 coverage: Coverage, *joined) -> str:
-        """Return which tests fail that run none of the functions, as far as it is known what they
-        run; "" where there are none. A fixture or a cache that tests share is run by one of them,
-        and the others need it, too: they fail where none but them run."""
+        """Return a reason that names the failing tests which run none of the functions, as far as
+        coverage shows; "" if there are none. A test may need a fixture or a cache that only another
+        test runs. So these tests are run again without the others: those that fail again need the
+        functions, and are not named."""
         wanted, unrelated = {*candidate.functions}, {}
         for test in coverage.tests:
             k = test["functions"]
@@ -167,7 +168,8 @@ class Strips:
     def described(self, candidate: Candidate, run: BrokenRun, environment: Environment,
                   coverage: Coverage, copy: SourceCopy, meta: RepoMeta, *joined
                   ) -> tuple[Object, Object]:
-        """Return the functions and the licence of a task; its proof needs nothing more."""
+        """Return the entries for [metadata.codedata], such as the functions and the licence, and
+        none for proof.json."""
         made_from = {"directory": StripPatch.directory, "item": candidate.item,
                      "digest": digest(candidate.diff)}
         return {"method": candidate.method, "functions": candidate.functions,

@@ -130,7 +130,7 @@ class Subjects(Derived):
         return self.derived and is_of_function != (self._kind == "function")
 
     def facts(self, name: str) -> FileState:
-        """Return the digests of a subject, which is made anew: other tasks belong to it, too."""
+        """Return the digests of a subject. It is read again, as other tasks may have changed it."""
         return facts_of(self.read(name))
 
     def read(self, name: str) -> Subject:
@@ -158,8 +158,8 @@ class Subjects(Derived):
 
 
 def _as_read(document: Document) -> Object:
-    """Return what the step `doc` reads of a document. Its text is made of the content, as a person
-    may have edited that, unless somebody has edited the text itself."""
+    """Return the fields of a document that the step `doc` reads. The text is made again from the
+    content, which a person may have edited, unless the text itself was edited."""
     text = document.text
     if digest(text) == document.checks.get("printed"):
         text = document_text(document.repo_name, document.subject, document.content)

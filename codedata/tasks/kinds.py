@@ -104,7 +104,7 @@ class Kind(Protocol):
 
     def described(self, candidate: Candidate, run: BrokenRun, environment: Environment, *joined
                   ) -> tuple[Object, Object]:
-        """Return (what [metadata.codedata] and the labels say, what proof.json says of it)."""
+        """Return (the entries for [metadata.codedata] with its labels, those for proof.json)."""
 
     def instruction(self, task: Task, text: Any) -> str:
         """Return the instruction of a task, of its record."""

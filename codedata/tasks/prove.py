@@ -85,9 +85,9 @@ class PatchProver:
         self._known_files = lru_cache(KNOWN_IMAGES)(KnownFiles)
 
     def prove(self, candidate: Candidate, label: str, environment: Environment, *joined) -> Task:
-        """Return the task of a candidate, proven and without an instruction; its image is kept.
-        Raise Excluded where a run speaks against it, no image can be made, or graders could not
-        read its results; ItemFailed where the environment is not as env/ says."""
+        """Return the proven task of a candidate, without an instruction, and keep its image. Raise
+        Excluded if a run disproves the task, no image can be made, or graders could not read its
+        results; ItemFailed if the environment differs from its record in env/."""
         kind, name = self._kind, candidate.name
         if not self._factory.makes_images:
             raise Excluded(f"no image can be made: --sandbox {self._factory.name} makes none.",
@@ -241,8 +241,8 @@ class PatchProver:
         return traces
 
     def _files_below(self, image: TaskImage) -> KnownFiles | None:
-        """Return the files of the image that one was made of, which many tasks have in common; None
-        where it is not known what changed since."""
+        """Return the files of the image that this one was made from, which many tasks share; None
+        if the files that changed since are not known."""
         if image.changed is None:
             return None
         with self._locks["files"]:

@@ -173,7 +173,7 @@ class KeptVerdicts:
         self._show()
 
     def drop(self, numbers: Sequence[int]) -> None:
-        """Take verdicts back."""
+        """Remove the verdicts on these changes, also from the log."""
         for i in numbers:
             del self.found[i]
             self._log.keep(self._keys[i], None)
