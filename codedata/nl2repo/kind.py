@@ -113,7 +113,7 @@ class Strips:
             coverage,
             Reads(Store(root, SourceCopy), ("files", "others"), made_by="nl2repo.extract", **same),
             Reads(Store(root, RepoMeta), ("licence",), made_by="nl2repo.meta", **same),
-            Reads(Store(root, Communities), ("ungraded",), optional=True, **same))
+            Reads(found, ("ungraded",), optional=True, **same))
         self.texts = Reads(task_documents(root), ("functions", "text"), made_by="nl2repo.doc")
 
     def to_screen(self, item: Communities, environment: Environment,
@@ -274,12 +274,10 @@ def proof_stage(root: Path, environments: Derived, host: SandboxFactory) -> Stag
     """Return the stage that proves stripped patches."""
     kind = Strips(root, host)
     tasks = kind.tasks
-
-    def sum_up() -> list[str]:
-        return [of_strips(all_readable(root, StripPatch), tasks.names(), tasks.ledger.excluded)]
-
     return prove_stage(
-        kind, "nl2repo.proof", environments, host, sum_up=sum_up,
+        kind, "nl2repo.proof", environments, host,
+        sum_up=lambda: [of_strips(all_readable(root, StripPatch), tasks.names(),
+                                  tasks.ledger.excluded)],
         after=RELATIONSHIP, then="nl2repo.py --steps doc_part2,doc_part1,doc")
 
 

@@ -32,7 +32,7 @@ from codedata.tasks.suite_outcomes import GOOD, time_limit
 
 def screen_stage(kind: Kind, name: str, environments: Derived, host: SandboxFactory,
                  identity: dict | None = None, is_full: bool = False, **more) -> Stage:
-    """Return the stage that screens what may become candidates of a kind, and writes verdicts."""
+    """Return the stage that screens the items of a kind and writes its verdicts."""
     screening = Screening(kind, host, is_full)
     return Stage(
         name, make=screening.make, finish=screening.finish, reads=kind.items,
