@@ -33,15 +33,18 @@ from codedata import cli, config, records, run_loop
 from codedata.analysis.analyse import Analyser
 from codedata.analysis.measure import Measurer
 from codedata.nl2repo.communities import communities_stage
-from codedata.nl2repo.kind import instructions_stage, proof_stage
-from codedata.nl2repo.screen_strips import ScreenedStrips, patches_stage
+from codedata.nl2repo.kind import (
+    instructions_stage,
+    patches_stage,
+    proof_stage,
+    screening_stage,
+)
 from codedata.nl2repo.sources import extract_stage, meta_stage
 from codedata.nl2repo.write_documents import Writer, check_model, document_stage
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.environments import Environments
-from codedata.tasks.screen_stage import screen_stage
 
 HOLDS = (records.SourceCopy, records.Coverage, records.RepoMeta, records.Analysis,
          records.Communities, records.StripPatch, (records.Task, records.STRIPPED_PATCH),
@@ -98,8 +101,7 @@ def steps_of(args, settings: Settings) -> dict:
         "analysis": lambda models: step_of(Analyser(settings, host(models)).stage(
             environments(), is_static=False), "relationship"),
         "communities": lambda models: communities_stage(settings),
-        "screen": lambda models: screen_stage(ScreenedStrips(settings.root), environments(),
-                                              host(models)),
+        "screen": lambda models: screening_stage(settings.root, environments(), host(models)),
         "patches": lambda models: patches_stage(settings),
         "proof": lambda models: proof_stage(settings.root, environments(), host(models)),
         "doc_part2": partial(document, "doc_part2", "function"),

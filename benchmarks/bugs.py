@@ -45,7 +45,7 @@ from codedata.records import BUG, BugConfig, Candidates, Task, Verdicts
 from codedata.sandbox.factory import SandboxFactory
 from codedata.store import Store, all_readable, digest
 from codedata.suites.environments import Environments
-from codedata.tasks.first_run import ScreeningRules, first_run
+from codedata.tasks.first_run import first_run
 from codedata.tasks.kinds import Candidate
 from codedata.tasks.prove import PatchProver
 from codedata.tasks.screen import Screener
@@ -161,9 +161,8 @@ def opened(work: Path, name: str) -> tuple:
     """Return the environment of a repository, the sandboxes' factory and the proof."""
     settings = load(cli.parser("", "bug", "sandbox").parse_args(["--root", str(work)]))
     host = SandboxFactory(settings, threading.Event())
-    prover = PatchProver(Bugs(SCALE, settings), host)
-    return (Environments(work).open().read(name), host, prover,
-            ScreeningRules(settings.bug.max_broken_share))
+    kind = Bugs(SCALE, settings)
+    return Environments(work).open().read(name), host, PatchProver(kind, host), kind.rules
 
 
 # in memory ---------------------------------------------------------------------------------------

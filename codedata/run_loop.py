@@ -93,7 +93,7 @@ class Stage:
     joined: tuple[Reads, ...] = ()
     identity: dict = field(default_factory=dict)   # model, prompts: a change makes nothing stale
     requests: Callable | None = None   # make()'s arguments → (client, messages) of its calls
-    cost_note: str = ""                # for --dry-run, where requests are not known before
+    cost_note: str = ""   # for --dry-run, of a stage without `requests` that asks a model
     finish: Callable[[], list[str]] = list   # called at the end, returns lines to print
     after: str = ""                    # the script before this one
     then: str = ""                     # the script after this one; of several, divided by "; "
@@ -324,9 +324,11 @@ def _print_costs(stage: Stage, states: States, plan: Plan, models: Models,
     if _is_embedded(models):
         say(f"      {NOISE}")
     if options.dry_run:
-        if plan.todo and _is_embedded(models) and not stage.cost_note:
+        if plan.todo and _is_embedded(models) and stage.requests:
             models.check()   # its tokens are counted by itself
-        to_come = stage.cost_note or _calls_to_come(stage, states, plan)
+        to_come = stage.cost_note or "no calls: no model is asked"
+        if stage.requests:
+            to_come = _calls_to_come(stage, states, plan)
         say(f"{stage.label}  to come: {to_come}")
         hand_over(lambda: to_come)
 
@@ -344,7 +346,7 @@ def _calls_to_come(stage: Stage, states: States, plan: Plan) -> ToCome:
 
 def _expected_calls(stage: Stage, states: States, plan: Plan) -> Iterator[list]:
     """Yield each item's calls as (client, messages); messages that do not fit are None."""
-    for item in plan.todo if stage.requests else []:
+    for item in plan.todo:
         if not item.copies_only:
             try:
                 yield list(stage.requests(*load(stage, states, item)[0]))

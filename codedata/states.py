@@ -97,13 +97,17 @@ class Writes:
     """Name a store and the fields that this stage owns there."""
 
     store: Store
-    fields: tuple[str, ...]
+    fields: tuple[str, ...] = ()     # by default all of a record
     copies: tuple[str, ...] = ()     # of `fields`: passed through, so a change there costs no call
     optional: tuple[str, ...] = ()   # of `fields`: a record without them is complete all the same
     parts: Parts | None = None
     fault: Callable[[object], str] | None = None   # why a written record is a failure, or ""
     # item → what it needs outside of the root and is gone, as an image, or ""
     lacks: Callable[[str], str] | None = None
+
+    def __post_init__(self):
+        if not self.fields:
+            object.__setattr__(self, "fields", tuple(self.store.cls.__dataclass_fields__))
 
 
 @dataclass(slots=True)

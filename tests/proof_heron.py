@@ -16,7 +16,7 @@ from codedata.analysis.analyse import analysis_of
 from codedata.bugs.instances import AGENT
 from codedata.bugs.kind import Bugs
 from codedata.code.entities import SourceFile, Sources
-from codedata.records import Environment, Task
+from codedata.records import STRIPPED_PATCH, Environment, Task
 from codedata.sandbox import docker_engine, open_sandbox
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import BugSettings, SandboxSettings, Settings
@@ -120,6 +120,18 @@ def factory_of(**sandbox) -> SandboxFactory:
 
 def bug_kind(**bug) -> Bugs:
     return Bugs(AGENT, Settings(bug=BugSettings(**bug)))
+
+
+class OfOneFile(Bugs):
+    """A kind of which one file of an agent's work counts, as of stripped patches."""
+
+    name = STRIPPED_PATCH
+
+    def counted(self, candidate, environment, *joined):
+        return environment, ("heron.py",)
+
+
+OF_ONE_FILE = OfOneFile(AGENT, Settings(bug=BugSettings(max_broken_share=1.0)))
 
 
 def prove(environment: Environment, patch: str, name: str = "i.b.1", kind: Kind | None = None,

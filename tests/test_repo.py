@@ -6,10 +6,11 @@ import os
 import shutil
 import subprocess
 
+import a_task
 import pytest
 from conftest import REPO, run_script
 from heron_environment import an_environment, write_env
-from proven import write_bug
+from proven import write_bug, write_candidate
 from proven_strip import write_strip
 
 NOTES = ('#!/bin/sh\necho "$@" >> "$NOTES"\n[ $1 = bug_inject.py ] && mkdir -p r/task/x\n'
@@ -77,8 +78,9 @@ def test_a_summary_says_what_came_of_a_root_and_what_to_do_where_nothing_did(tmp
 
     write_env(tmp_path, an_environment(), an_environment("sick", **cause("tests_fail")),
               an_environment("none", status="error", error="not verified", **cause("no_tests")))
-    write_bug(tmp_path)
-    write_bug(tmp_path, "heron.agent-2.4567cdef", instruction=None)
+    for n, digits, told in ((1, "0123abcd", {}), (2, "4567cdef", {"instruction": None})):
+        write_candidate(tmp_path, f"heron.agent-{n}", a_task.BUG_PATCH)
+        write_bug(tmp_path, f"heron.agent-{n}.{digits}", **told)
     write_strip(tmp_path)
     write_strip(tmp_path, "heron.function.4567cdef", refused="odd")
     line = {"stage": "env_setup", "item": "heron", "state": "done", "seconds": 90}
@@ -91,6 +93,6 @@ def test_a_summary_says_what_came_of_a_root_and_what_to_do_where_nothing_did(tmp
                  "2 bugs proven (agent 2), 1 with a text, 1 without",
                  "1 of 2 stripped patches proven: function 1 of 2; odd (1)",
                  "heron: 2 functions described", "in all                   1.5 min, one",
-                 f"issue --issue-writer llm --refresh --root {tmp_path}"):
+                 f"doc_part2,doc_part1,doc --refresh --root {tmp_path}"):
         assert said in done.stdout
     assert "open:" not in done.stdout

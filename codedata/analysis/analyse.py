@@ -45,8 +45,8 @@ class Analyser:
         return Stage(
             "analyze.analysis", make=self.make, identity={"static": is_static},
             reads=Reads(environments, READ), joined=() if is_static else (coverage,),
-            writes=Writes(Store(self._root, Analysis), tuple(Analysis.__dataclass_fields__)),
-            after="env_setup.py", cost_note="no calls: no model is asked", in_words=of_analysis,
+            writes=Writes(Store(self._root, Analysis)),
+            after="env_setup.py", in_words=of_analysis,
             then="bug_inject.py scale; nl2repo.py --writer template")
 
     def make(self, environment: Environment, coverage: Coverage | None = None) -> Analysis:

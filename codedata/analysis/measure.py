@@ -71,10 +71,8 @@ class Measurer:
                       digest(record.base_commit) == digests.get("base_commit"))
         return Stage(
             "analyze.coverage", make=self.make, identity={"plugin": PLUGIN},
-            cost_note="no calls: no model is asked",
             reads=Reads(environments, fields=JUDGED_BY, made_by="env_setup"),
-            writes=Writes(self._coverages, fields=tuple(Coverage.__dataclass_fields__),
-                          parts=parts),
+            writes=Writes(self._coverages, parts=parts),
             finish=lambda: [f"      left out: {name}: {why}"
                             for name, why in environments.left_out.items()],
             in_words=of_coverage, after="env_setup.py", then="analyze.py --steps analysis")

@@ -16,8 +16,14 @@ from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
 
-from codedata.bugs.instances import bug_tasks, is_of_agent, is_of_scale
-from codedata.bugs.validate import name_of, operator_of, scale_candidates
+from codedata.bugs.instances import (
+    bug_tasks,
+    is_of_agent,
+    is_of_scale,
+    name_of,
+    operator_of,
+    scale_candidates,
+)
 from codedata.errors import BrokenRecord
 from codedata.records import Verdicts, safe_name
 from codedata.settings import BugSettings
@@ -43,7 +49,7 @@ class GoodCandidate:
 
     @property
     def change(self) -> str:
-        """Return the digits that stand for its normalised diff."""
+        """Return the last part of the name: a digest of the normalised diff."""
         return self.name.rpartition(".")[2]
 
 

@@ -14,6 +14,7 @@ import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import PurePosixPath
 
@@ -39,57 +40,51 @@ IS_ANCESTOR = "git -c safe.directory='*' merge-base --is-ancestor {}^{{commit}} 
 
 # the step ----------------------------------------------------------------------------------------
 
-class Combiner:
-    """Make the candidates of combine or mirror; make() of the stage is the item function."""
+def combine_stage(settings: Settings, host: SandboxFactory, strategy: str,
+                  *stores: Derived | Store) -> Stage:
+    """Return the stage that makes the candidates of combine or mirror."""
+    is_combine = strategy == COMBINE
+    records = Store(settings.root, Task if is_combine else Commit).open()
+    readable = all_readable(settings.root, records.cls)
+    parts_of = combine_parts if is_combine else mirror_parts
+    make = partial(_combined, records) if is_combine else _mirrored
+    return generate_stage(settings, strategy, stores, lambda config: parts_of(config, readable),
+                          partial(make, host), {})
 
-    def __init__(self, settings: Settings, host: SandboxFactory, strategy: str):
-        self._settings, self._host, self._strategy = settings, host, strategy
-        self._records = Store(settings.root, Task if strategy == COMBINE else Commit)
 
-    def stage(self, environments: Derived, analyses: Store, coverages: Store) -> Stage:
-        """Return the stage that makes the candidates of these environments."""
-        self._records.open()
-        records = all_readable(self._settings.root, self._records.cls)
-        is_combine = self._strategy == COMBINE
-        parts_of = combine_parts if is_combine else mirror_parts
-        return generate_stage(
-            self._settings, self._strategy, (environments, analyses, coverages),
-            lambda config: parts_of(config, records),
-            self._combined if is_combine else self._mirrored, {})
+def _combined(bugs: Store, host: SandboxFactory, item: BatchItem, environment: Environment,
+              analysis: Analysis | None, _coverage) -> tuple[list[ProposedChange], dict]:
+    """Return combinations of a repository's bugs. Raise Excluded where no two fit."""
+    with open_source(environment, host) as sandbox:
+        texts = {file.path: file.text.decode() for file in sources_in(sandbox).files
+                 if is_text(file.text)}
+    parts = [part for name in item.part
+             if (part := combinable(ProvenBug.of(bugs.read(name)), texts))]
+    found = [{**_candidate(before, after, COMBINE, ", ".join(part.name for part in chosen),
+                           analysis), "parts": [part.failing for part in chosen]}
+             for chosen, before, after in combinations(parts, texts, item.seed)]
+    if not found:
+        raise Excluded("has no two proven bugs in one place that can be combined.", item.repo_name)
+    return found, {}
 
-    def _combined(self, item: BatchItem, environment: Environment, analysis: Analysis | None,
-                  _coverage) -> tuple[list[ProposedChange], dict]:
-        """Return combinations of a repository's bugs. Raise Excluded where no two fit."""
-        with open_source(environment, self._host) as sandbox:
-            texts = {file.path: file.text.decode() for file in sources_in(sandbox).files
-                     if is_text(file.text)}
-        bugs = map(ProvenBug.of, map(self._records.read, item.part))
-        parts = [part for bug in bugs if (part := combinable(bug, texts))]
-        found = [{**self._candidate(before, after, ", ".join(part.name for part in chosen),
-                                    analysis), "parts": [part.failing for part in chosen]}
-                 for chosen, before, after in combinations(parts, texts, item.seed)]
-        if not found:
-            raise Excluded("has no two proven bugs in one place that can be combined.",
-                           item.repo_name)
-        return found, {}
 
-    def _mirrored(self, item: BatchItem, environment: Environment, analysis: Analysis | None,
-                  _coverage) -> tuple[list[ProposedChange], dict]:
-        """Return the reverse of a pull request. Raise Excluded where it cannot be undone."""
-        name, parent, patch = item.part
-        with open_source(environment, self._host) as sandbox:
-            if sandbox.run(IS_ANCESTOR.format(shlex.quote(parent))).ok:
-                before, after, trouble = apply_patch(sandbox, patch, is_reverse=True)
-            else:
-                trouble = f"its base_commit {parent[:80]!r} is no ancestor of the environment's"
-        if trouble:
-            raise Excluded(f"cannot be undone: {trouble}", name)
-        return [self._candidate(before, after, name, analysis)], {}
+def _mirrored(host: SandboxFactory, item: BatchItem, environment: Environment,
+              analysis: Analysis | None, _coverage) -> tuple[list[ProposedChange], dict]:
+    """Return the reverse of a pull request. Raise Excluded where it cannot be undone."""
+    name, parent, patch = item.part
+    with open_source(environment, host) as sandbox:
+        if sandbox.run(IS_ANCESTOR.format(shlex.quote(parent))).ok:
+            before, after, trouble = apply_patch(sandbox, patch, is_reverse=True)
+        else:
+            trouble = f"its base_commit {parent[:80]!r} is no ancestor of the environment's"
+    if trouble:
+        raise Excluded(f"cannot be undone: {trouble}", name)
+    return [_candidate(before, after, MIRROR, name, analysis)], {}
 
-    def _candidate(self, before: Files, after: Files, made_of: str,
-                   analysis: Analysis | None) -> ProposedChange:
-        return candidate_of(before, after, self._strategy, f"{self._strategy} of {made_of}",
-                            analysis=analysis)
+
+def _candidate(before: Files, after: Files, strategy: str, made_of: str,
+               analysis: Analysis | None) -> ProposedChange:
+    return candidate_of(before, after, strategy, f"{strategy} of {made_of}", analysis=analysis)
 
 
 def combine_parts(config: BugConfig, bugs: Iterable[Task]) -> Iterator[tuple[str, list[str]]]:

@@ -88,13 +88,14 @@ def numbered(n: int) -> Iterable[tuple[str, int]]:
 
 # the step ----------------------------------------------------------------------------------------
 
-def generate_stage(settings: Settings, strategy: str, stores: tuple[Derived, Store, Store],
+def generate_stage(settings: Settings, strategy: str, stores: tuple[Derived | Store, ...],
                    parts_of: PartsOf, make: Callable[..., tuple[list[ProposedChange], dict]],
                    identity: dict, cost_note: str = "") -> Stage:
-    """Return the stage that makes files of candidates by a strategy. `parts_of` gives the parts of
-    a repository, make() the candidates of an item with the usage of its calls. `stores` are the
-    environments, the analyses and the coverages; the last two may lack a repository, and an edit
-    there makes nothing stale that was paid for."""
+    """Return the stage that makes files of candidates by a strategy. `parts_of` returns the parts
+    of a repository, make() the candidates of an item and the usage of its calls. `stores` are the
+    environments, the analyses and the coverages; a repository may lack an analysis or a coverage.
+    A strategy with a `cost_note` pays for its candidates: an edit of an analysis or a coverage does
+    not make them stale."""
     def candidates(item: BatchItem, *joined) -> Candidates:
         made, usage = make(item, *joined)
         return Candidates(item.repo, item.repo_name, item.base_commit, strategy, made, "", usage,
@@ -103,15 +104,14 @@ def generate_stage(settings: Settings, strategy: str, stores: tuple[Derived, Sto
     environments, analyses, coverages = stores
     items = batch_items(settings.root, "" if strategy == METHOD else f"{strategy}-", parts_of)
     return Stage(
-        "bug_inject.generate", make=candidates, identity=identity,
-        cost_note=cost_note or "no calls: no model is asked",
+        "bug_inject.generate", make=candidates, identity=identity, cost_note=cost_note,
         reads=Reads(items, tuple(BatchItem.__dataclass_fields__), made_by="bug_inject.register"),
         joined=(Reads(environments, SOURCE, made_by="env_setup", same="base_commit"),
                 Reads(analyses, () if cost_note else ("entities", "edges", "hotspots"),
                       same="base_commit", optional=True),
                 Reads(coverages, () if cost_note else COVERAGE_FIELDS, same="base_commit",
                       optional=True)),
-        writes=Writes(Store(settings.root, Candidates), tuple(Candidates.__dataclass_fields__)),
+        writes=Writes(Store(settings.root, Candidates)),
         after="bug_inject.py scale --steps register", then="bug_inject.py scale --steps validate")
 
 
@@ -131,30 +131,23 @@ def candidate_of(before: Files, after: Files, strategy: str, summary: str, symbo
             "summary": summary}
 
 
-class Generator:
-    """Make files of candidates; make() is the item function."""
+def operators_stage(settings: Settings, host: SandboxFactory, *stores: Derived | Store) -> Stage:
+    """Return the stage whose candidates the operators make."""
+    cache = ProgramCache(host, draw)
 
-    def __init__(self, settings: Settings, host: SandboxFactory):
-        self._settings, self._drawn = settings, ProgramCache(host, draw)
-
-    def stage(self, environments: Derived, analyses: Store, coverages: Store) -> Stage:
-        """Return the stage that makes candidates of these environments."""
-        tables = {name: [*map(repr, operators(name))] for name in TABLES}
-        return generate_stage(
-            self._settings, METHOD, (environments, analyses, coverages), lambda config: numbered(
-                min(MAX_BATCHES, -(-config.max_candidates // BATCH))),
-            self.make, {"operators": digest(tables)})
-
-    def make(self, item: BatchItem, environment: Environment, analysis: Analysis | None,
-             coverage: Coverage | None) -> tuple[list[ProposedChange], dict]:
-        """Return the candidates of a file. Raise ItemFailed where the config does not fit the
-        source, Excluded where it gives fewer candidates."""
-        drawn = self._drawn.get(item, environment, analysis, coverage)
+    def make(item: BatchItem, *joined) -> tuple[list[ProposedChange], dict]:
+        drawn = cache.get(item, *joined)
         some = drawn[BATCH * (item.part - 1):BATCH * item.part]
         if not some:
-            raise Excluded(f"has no more: all {len(drawn):,} candidates are in the files before.",
+            raise Excluded(f"has no more candidates: earlier files hold all {len(drawn):,}.",
                            item.repo_name)
         return some, {}
+
+    tables = {name: [*map(repr, operators(name))] for name in TABLES}
+    return generate_stage(
+        settings, METHOD, stores,
+        lambda config: numbered(min(MAX_BATCHES, -(-config.max_candidates // BATCH))),
+        make, {"operators": digest(tables)})
 
 
 # the source --------------------------------------------------------------------------------------

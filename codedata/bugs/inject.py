@@ -80,8 +80,8 @@ class AgentItem(Environment):
 
 
 class AgentItems(Derived):
-    """Give each environment to `n` agents: first one agent for each repository, then the second
-    ones. So agents work on several repositories at a time, but one after another on each."""
+    """Give each environment to `n` agents, in rounds: one agent for each repository, then the
+    next one for each. So several repositories are worked on at a time, each by one agent."""
 
     def __init__(self, environments: Derived, n: int):
         numbers = {f".{METHOD}-{k}": k for k in range(1, n + 1)}
@@ -215,8 +215,8 @@ class Injector:
         self._candidates = Store(settings.root, Candidates)
 
     def stage(self, environments: Derived, analyses: Store, coverages: Store) -> Stage:
-        """Return the step: it reads environments with their analyses, and coverages as far as there
-        are any. Raise Trouble for a sandbox that isolates nothing."""
+        """Return the stage. It reads environments, their analyses and, if there are any, their
+        coverages. Raise Trouble if the sandbox isolates nothing."""
         if self._host.name == "local":
             raise Trouble("isolates nothing, and an agent is at work in it.", "--sandbox local",
                           "Choose another.")
@@ -230,11 +230,11 @@ class Injector:
             reads=Reads(self._items, fields=(*READ, "test_script"), made_by="env_setup"),
             joined=(Reads(analyses, fields=(), made_by="analyze.analysis", same="base_commit"),
                     Reads(coverages, fields=(), same="base_commit", optional=True)),
-            writes=Writes(self._candidates, fields=tuple(Candidates.__dataclass_fields__)))
+            writes=Writes(self._candidates))
 
     def make(self, item: AgentItem, analysis: Analysis, coverage: Coverage | None) -> Candidates:
-        """Return the candidate of an agent. Raise ItemFailed where it submits none that counts,
-        Excluded where no test passes."""
+        """Return the candidate that an agent submits. Raise ItemFailed if it submits no valid one,
+        Excluded if no test passes."""
         if "passed" not in known_results(item).values():
             raise Excluded("has no test that passes.")
         self._items.wait_for_turn(item, self._stop)

@@ -1,5 +1,6 @@
-"""Read the bugs in task/, and say which word of bug_inject.py they belong to: those of `agent` and
-of `scale` lie in the same directories, and each word leaves the other's alone."""
+"""Read the candidates of bugs and the bugs in task/, and tell which subcommand of bug_inject.py
+made them (Word). Those of `agent` and of `scale` lie in the same directories; each subcommand
+ignores those of the other."""
 from __future__ import annotations
 
 import re
@@ -7,10 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from codedata.code.patches import normalised
 from codedata.errors import BrokenRecord
 from codedata.layouts import content_of
-from codedata.records import BUG, Candidates, Files, Task
-from codedata.store import Store
+from codedata.records import BUG, Candidates, Files, ProposedChange, Task
+from codedata.store import Derived, Store
 from codedata.tasks.folder import (
     GOLD,
     HIDDEN,
@@ -20,8 +22,10 @@ from codedata.tasks.folder import (
     text_in,
     verifier_config,
 )
+from codedata.tasks.kinds import Candidate
 from codedata.tasks.verifier.junit import restored_name
 
+BY_HAND = "by-hand"        # the operator of a candidate that names none
 FOLDERS = ("environment", "solution", "tests")
 AGENTS = re.compile(r".+\.agent-\d+(\.[0-9a-f]+)?")   # a file of agents, or its instance
 
@@ -56,12 +60,60 @@ def bug_tasks(root: Path, owns: Callable[[str], bool] = bool) -> Store:
     return Store(root, Task, kind=BUG, only=owns, derived=True)
 
 
-def check_repository(record: Candidates, store: Store, name: str) -> None:
+# candidates --------------------------------------------------------------------------------------
+
+def agents_candidates(root: Path) -> Derived:
+    """Return the candidates of agents in bug/_candidates/. A change that an earlier file of the
+    same repository and commit has is refused."""
+    store = Store(root, Candidates, only=is_of_agent)
+    first: dict[tuple[str, str, str], str] = {}   # (repository, commit, change) → its file
+
+    def candidates_in(item: str, record: Candidates) -> dict[str, Candidate]:
+        _check_repository(record, store, item)
+        candidates = {}
+        for words in record.candidates:
+            change = normalised(words["diff"])
+            before = first.setdefault((record.repo_name, record.base_commit, change), item)
+            name = f"{item}.{change[:8]}"
+            candidates.setdefault(name, Candidate(
+                name, record.repo_name, record.base_commit, words["diff"], item, record.method,
+                words=words,
+                refused="" if before == item else f"it is the same change as {before}"))
+        return candidates
+
+    return Derived(store, candidates_in)
+
+
+def scale_candidates(root: Path) -> Derived:
+    """Return the files of candidates that no agent made. Those of another repository than their
+    names say are broken."""
+    store = Store(root, Candidates, only=is_of_scale)
+
+    def checked(name: str, record: Candidates) -> dict[str, Candidates]:
+        _check_repository(record, store, name)
+        return {name: record}
+
+    return Derived(store, checked, names_of=lambda name: [name], keeps=store.covers)
+
+
+def _check_repository(record: Candidates, store: Store, name: str) -> None:
     """Raise BrokenRecord where a file has candidates of another repository than its name says."""
     if name.rpartition(".")[0] != record.repo_name:
         raise BrokenRecord(f"holds candidates of another repository: {record.repo_name[:80]!r}",
-                           str(store.path(name)), "Rename the file, or mend its repo_name.")
+                           str(store.path(name)), "Rename the file, or correct its repo_name.")
 
+
+def operator_of(candidate: ProposedChange) -> str:
+    """Return the name of the operator that made a candidate."""
+    return str(candidate.get("operator") or BY_HAND)
+
+
+def name_of(repo_name: str, candidate: ProposedChange) -> str:
+    """Return the instance id of a candidate."""
+    return f"{repo_name}.{operator_of(candidate)}.{normalised(candidate['diff'])[:8]}"
+
+
+# tasks -------------------------------------------------------------------------------------------
 
 @dataclass(frozen=True)
 class ProvenBug:

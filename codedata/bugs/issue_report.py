@@ -163,7 +163,7 @@ class Reporter:
         """Return the stage that writes the reports of a command's bugs (agent or scale)."""
         root = self._settings.root
         n_calls = 2 * self._settings.issue.max_tries
-        note = "no calls: no model is asked"
+        note = ""
         identity = {"writer": self._settings.issue.writer, "texts": TEXTS}
         if self._client:
             note = f"at most {n_calls} calls for each bug, most take two"

@@ -60,8 +60,8 @@ def _is_without_error(bug: ProvenBug) -> bool:
 
 
 def f2p_report(bug: ProvenBug, profile: Mapping[str, str], hidden: Hidden) -> tuple[str, str]:
-    """Return (form, text) of a report that quotes the longest failed assertion that may be shown;
-    where there is none, a template_report() of the error that is raised."""
+    """Return (form, text) of a report that quotes the longest failed assertion that a user may
+    see. If there is none, return a template_report() of the raised error."""
     name = _name(bug, hidden)
     for failure in sorted({*_failures(bug.log)}, key=lambda one: (-len(one), one)):
         parts = {"failure": failure.replace("\n", "\n    "),

@@ -1,77 +1,95 @@
-"""Say what is special about bugs as a kind of task, those of agents and those of operators."""
+"""Say what is special about bugs as a kind of task, those of agents and those of operators.
+
+Candidates of operators are screened in a warm sandbox: the step `validate` of bug_inject.py scale.
+Those that combine bugs, and all with --full, are judged by the whole suite in fresh containers.
+An agent's change is judged when the agent submits it (inject.py).
+"""
 from __future__ import annotations
 
-from pathlib import Path
+from functools import partial
 
+from codedata.analysis.analyse import COVERAGE_FIELDS
 from codedata.bugs.choose import chosen_in
-from codedata.bugs.effects import effects, grade_of
-from codedata.bugs.instances import AGENT, Word, bug_tasks, check_repository, is_of_agent
-from codedata.bugs.validate import operator_of
+from codedata.bugs.effects import effects, grade_of, new_messages_of
+from codedata.bugs.instances import (
+    AGENT,
+    Word,
+    agents_candidates,
+    bug_tasks,
+    name_of,
+    operator_of,
+    scale_candidates,
+)
+from codedata.bugs.register import why_not_chosen
 from codedata.code.entities import language_of
-from codedata.code.patches import normalised
 from codedata.records import (
     BUG,
     Analysis,
+    BugConfig,
     BugReport,
+    BugVerdict,
     Candidates,
+    Coverage,
     Environment,
     Object,
+    ProposedChange,
     RepoMeta,
     Task,
+    Verdicts,
 )
 from codedata.settings import Settings
-from codedata.states import Reads
-from codedata.store import Derived, Store, digest
-from codedata.tasks.kinds import BrokenRun, Candidate
+from codedata.states import Reads, Writes
+from codedata.store import Store, digest
+from codedata.tasks.first_run import Screened, ScreeningRules
+from codedata.tasks.kinds import BrokenRun, Candidate, DiffsToScreen
+from codedata.tasks.suite_outcomes import GOOD, PASSED, known_results
+from codedata.texts import printable
 
 CATEGORY = "debugging"     # of tasks, as Harbor has them
 SCREENED = ("verdict", "how", "n_run", "seconds")   # of what screening showed
 
 
-def agents_candidates(root: Path) -> Derived:
-    """Return the candidates of agents in bug/_candidates/. A change that an earlier file of the
-    same repository and commit has is refused."""
-    store = Store(root, Candidates, only=is_of_agent)
-    first: dict[tuple[str, str, str], str] = {}   # (repository, commit, change) → its file
-
-    def candidates_in(item: str, record: Candidates) -> dict[str, Candidate]:
-        check_repository(record, store, item)
-        candidates = {}
-        for words in record.candidates:
-            change = normalised(words["diff"])
-            before = first.setdefault((record.repo_name, record.base_commit, change), item)
-            name = f"{item}.{change[:8]}"
-            candidates.setdefault(name, Candidate(
-                name, record.repo_name, record.base_commit, words["diff"], item, record.method,
-                words=words,
-                refused="" if before == item else f"it is the same change as {before}"))
-        return candidates
-
-    return Derived(store, candidates_in)
-
-
 class Bugs:
-    """Say what is special about the bugs of a word of bug_inject.py. `analyses` are for distances:
-    where there is none, they are not known."""
+    """Say what is special about the bugs of a word of bug_inject.py. `analyses` are for distances,
+    `coverages` for screening: where there is none, distances are not known, and whole suites judge.
+    """
 
-    name, image_prefix, gold_is_long = BUG, "codedata-bug/", False
+    name, label, gold_is_long = BUG, "bug", False
     instructed = ("kind",)   # which never changes
+    lint = staticmethod(new_messages_of)
 
-    def __init__(self, word: Word, settings: Settings, analyses: Store | None = None):
+    def __init__(self, word: Word, settings: Settings, analyses: Store | None = None,
+                 coverages: Store | None = None):
         root, bug = settings.root, settings.bug
         optional = {"same": "base_commit", "optional": True}
         self._word, self.tasks = word, bug_tasks(root, word.owns)
-        self.hides_tests, self.max_broken_share = bug.hide_tests, bug.max_broken_share
-        self.reads = Reads(chosen_in(root, bug), ("base_commit", "diff"),
-                           made_by="bug_inject.validate")
+        self.hides_tests, self.rules = bug.hide_tests, ScreeningRules(bug.max_broken_share)
+        self.items = Reads(scale_candidates(root), ("base_commit", "candidates"),
+                           made_by="bug_inject.generate")
+        self.items_with = (Reads(Store(root, BugConfig), ("selection", "reason", "timeout_s"),
+                                 made_by="bug_inject.register", same="base_commit"),
+                           Reads(coverages, COVERAGE_FIELDS, **optional))
+        self.verdicts = Writes(Store(root, Verdicts))
+        self.candidates = Reads(chosen_in(root, bug), ("base_commit", "diff"),
+                                made_by="bug_inject.validate")
         if word == AGENT:
-            self.reads = Reads(agents_candidates(root), ("base_commit", "diff", "refused"),
-                               made_by="bug_inject.inject")
-        self.joined = (Reads(analyses, ("entities", "edges", "files"), **optional),
-                       Reads(Store(root, RepoMeta), (), **optional))   # the licence
+            self.candidates = Reads(agents_candidates(root), ("base_commit", "diff", "refused"),
+                                    made_by="bug_inject.inject")
+        self.candidates_with = (Reads(analyses, ("entities", "edges", "files"), **optional),
+                                Reads(Store(root, RepoMeta), (), **optional))   # the licence
         self.texts = Reads(Store(root, BugReport), ("problem_statement",),
                            made_by=f"bug_inject.{word.prefix}issue",
                            command=f"bug_inject.py {word.name} --steps issue")
+
+    @staticmethod
+    def to_screen(item: Candidates, environment: Environment, config: BugConfig,
+                  coverage: Coverage | None) -> DiffsToScreen:
+        """Return the diffs of a file of candidates."""
+        return DiffsToScreen(
+            [one["diff"] for one in item.candidates], coverage,
+            partial(_verdicts, item, environment),
+            why_not_chosen(config, coverage, environment), config.timeout_s,
+            frozenset(i for i, one in enumerate(item.candidates) if one.get("parts")))
 
     def counted(self, candidate: Candidate, environment: Environment, *joined
                 ) -> tuple[Environment, None]:
@@ -110,3 +128,32 @@ class Bugs:
     def instruction(self, task: Task, text: BugReport) -> str:
         """Return the report of a bug."""
         return text.problem_statement
+
+
+# verdicts of screening ---------------------------------------------------------------------------
+
+def _verdicts(record: Candidates, environment: Environment, screened: list[Screened],
+              seconds: float) -> Verdicts:
+    """Return the record of verdicts on a file of candidates."""
+    n_passed = [*known_results(environment).values()].count(PASSED)
+    return Verdicts(environment.repo, environment.repo_name, environment.base_commit,
+                    [_verdict(environment.repo_name, candidate, shown, n_passed)
+                     for candidate, shown in zip(record.candidates, screened, strict=True)],
+                    seconds)
+
+
+def _verdict(repo_name: str, candidate: ProposedChange, shown: Screened,
+             n_passed: int) -> BugVerdict:
+    """Return the verdict on a candidate. Of one that combines bugs, each has to show."""
+    verdict, reason = shown.verdict, shown.reason
+    parts = candidate.get("parts") or []
+    lost = sorted({test for part in parts for test in part}.difference(shown.failing))
+    if verdict == GOOD and lost:
+        verdict, reason = "masked", f"one of the combined bugs is masked: {printable(lost[0])}"
+    evidence = {"verdict": verdict, "failing": shown.failing, "how": shown.how,
+                "n_run": shown.n_run, "seconds": round(shown.seconds, 3)}
+    if verdict == GOOD:
+        evidence |= {"grade": grade_of(len(shown.failing), n_passed, shown.new_messages),
+                     "new_messages": shown.new_messages}
+    return BugVerdict(diff=digest(candidate["diff"]), instance_id=name_of(repo_name, candidate),
+                      good=verdict == GOOD, reason=reason, evidence=evidence)

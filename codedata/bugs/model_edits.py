@@ -81,13 +81,12 @@ class ModelEditor:
         hints = toml_of(__package__, "modify_hints.toml")["hints"]
         self._hints = hints if strategy == MODIFY else [""]   # a body is rewritten only once
 
-    def stage(self, environments: Derived, analyses: Store, coverages: Store) -> Stage:
-        """Return the stage that makes candidates of these environments."""
+    def stage(self, *stores: Derived | Store) -> Stage:
+        """Return the stage whose candidates a model makes, as generate_stage()."""
         n = self._settings.bug.max_model_candidates
         prompts = [*map(_text, (PROMPTS[self._strategy], AGAIN, SCHEMA)), self._hints]
         return generate_stage(
-            self._settings, self._strategy, (environments, analyses, coverages),
-            lambda config: numbered(n), self.make,
+            self._settings, self._strategy, stores, lambda config: numbered(n), self.make,
             {"model": self._client.spec.identity(), "prompts": digest(prompts)},
             "a call for each candidate, more where a reply is not taken")
 

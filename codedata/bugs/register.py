@@ -20,36 +20,28 @@ PLUGIN, WHOLE_SUITE = "plugin", "none"
 MEASURE = "run python analyze.py --only {name}, then python bug_inject.py scale --only {name}"
 
 
-class Registrar:
-    """Write the config of each repository; make() is the item function."""
+def register_stage(settings: Settings, host: SandboxFactory, environments: Derived,
+                   coverages: Store) -> Stage:
+    """Return the stage that writes the configs of these environments. It reads the coverage of a
+    repository if there is one."""
+    bug = settings.bug
 
-    def __init__(self, settings: Settings, host: SandboxFactory):
-        self._settings, self._host = settings, host
-
-    def stage(self, environments: Derived, coverages: Store) -> Stage:
-        """Return the stage that registers these environments. What tests ran is looked up where
-        `coverages` has it."""
-        bug = self._settings.bug
-        return Stage(
-            "bug_inject.register", make=self.make,
-            identity={"seed": bug.seed, "max_candidates": bug.max_candidates,
-                      "exclude": digest(patterns())},
-            reads=Reads(environments, JUDGED_BY, made_by="env_setup"),
-            joined=(Reads(coverages, ("contexts", "reason"), same="base_commit", optional=True),),
-            writes=Writes(Store(self._settings.root, BugConfig),
-                          tuple(BugConfig.__dataclass_fields__)),
-            cost_note="no calls: no model is asked",
-            after="env_setup.py", then="bug_inject.py scale --steps generate")
-
-    def make(self, environment: Environment, coverage: Coverage | None) -> BugConfig:
-        """Return the config of an environment."""
-        name, bug = environment.repo_name, self._settings.bug
+    def make(environment: Environment, coverage: Coverage | None) -> BugConfig:
         reason = why_whole_suite(coverage, environment)
         return BugConfig(
-            environment.repo, name, environment.base_commit,
+            environment.repo, environment.repo_name, environment.base_commit,
             digest([getattr(environment, field) for field in JUDGED_BY]),
             ["."], patterns(), WHOLE_SUITE if reason else PLUGIN, reason,
-            time_limit(environment, self._host.run_timeout_s), bug.max_candidates, bug.seed)
+            time_limit(environment, host.run_timeout_s), bug.max_candidates, bug.seed)
+
+    return Stage(
+        "bug_inject.register", make=make,
+        identity={"seed": bug.seed, "max_candidates": bug.max_candidates,
+                  "exclude": digest(patterns())},
+        reads=Reads(environments, JUDGED_BY, made_by="env_setup"),
+        joined=(Reads(coverages, ("contexts", "reason"), same="base_commit", optional=True),),
+        writes=Writes(Store(settings.root, BugConfig)),
+        after="env_setup.py", then="bug_inject.py scale --steps generate")
 
 
 def patterns() -> list[str]:
@@ -59,8 +51,8 @@ def patterns() -> list[str]:
 
 
 def why_not_chosen(config: BugConfig, coverage: Coverage | None, environment: Environment) -> str:
-    """Return why the whole suite runs for each change, by the config or by what is known; ""
-    where tests are chosen."""
+    """Return why the whole suite runs for each change, according to the config and the coverage;
+    "" if tests are selected."""
     if config.selection == PLUGIN:
         return why_whole_suite(coverage, environment)
     return config.reason or "selection: none"

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from codedata.analysis.analyse import Analyser
 from codedata.analysis.measure import Measurer
 from codedata.bugs import combine, model_edits
-from codedata.bugs.generate import METHOD, Generator
+from codedata.bugs.generate import METHOD, operators_stage
 from codedata.bugs.inject import Injector
 from codedata.bugs.instances import AGENT, SCALE, Word
 from codedata.bugs.issue_report import Reporter
 from codedata.bugs.kind import Bugs
 from codedata.bugs.preprocess import Analyses, Preprocessed
-from codedata.bugs.register import Registrar
-from codedata.bugs.validate import ScreenedBugs
+from codedata.bugs.register import register_stage
 from codedata.bugs.yields_page import write_yields, yields_in_words
 from codedata.llm import Models
 from codedata.outcomes import of_bugs
@@ -24,8 +23,7 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.store import all_readable
 from codedata.suites.environments import Environments
-from codedata.tasks.screen_stage import screen_stage
-from codedata.tasks.stages import instruct_stage, prove_stage
+from codedata.tasks.stages import instruct_stage, prove_stage, screen_stage
 
 STRATEGIES = (METHOD, *model_edits.STRATEGIES, *combine.STRATEGIES)
 Steps = dict[str, Callable[[Models], Stage]]
@@ -62,43 +60,48 @@ class Stages:
         """Return the functions that make the stages of `scale`, by step."""
         settings, host = self.settings, self._host
         return {
-            "register": lambda models: Registrar(settings, host(models)).stage(
-                self._environments(), self._analyses("tests")),
-            "generate": lambda models: self._maker(models).stage(
-                self._environments(), self._analyses(), self._analyses("tests")),
+            "register": lambda models: register_stage(
+                settings, host(models), self._environments(), self._analyses("tests")),
+            "generate": self._generate,
             "validate": lambda models: screen_stage(
-                ScreenedBugs(settings, self._analyses("tests")), self._environments(),
-                host(models), self.is_full),
+                self._kind(SCALE), "bug_inject.validate", self._environments(), host(models),
+                {"max_broken_share": settings.bug.max_broken_share}, self.is_full,
+                after="bug_inject.py scale --steps generate",
+                then="bug_inject.py scale --steps report"),
             "report": lambda models: self._prove(
                 SCALE, models, after="bug_inject.py scale --steps validate",
                 finish=lambda: write_yields(settings.root, settings.bug),
                 sum_up=lambda: yields_in_words(settings.root, settings.bug)),
             **self._reported(SCALE)}
 
+    def _kind(self, word: Word) -> Bugs:
+        return Bugs(word, self.settings, self._analyses(), self._analyses("tests"))
+
     def _prove(self, word: Word, models: Models, **more) -> Stage:
         bug = self.settings.bug
         return prove_stage(
-            Bugs(word, self.settings, self._analyses()), f"bug_inject.{word.maker}",
-            self._environments(), self._host(models),
-            identity={"hide_tests": bug.hide_tests, "max_broken_share": bug.max_broken_share},
+            self._kind(word), f"bug_inject.{word.maker}", self._environments(),
+            self._host(models),
+            {"hide_tests": bug.hide_tests, "max_broken_share": bug.max_broken_share},
             then=f"bug_inject.py {word.name} --steps issue", **more)
 
     def _reported(self, word: Word) -> Steps:
         settings = self.settings
         return {"issue": lambda models: Reporter(settings, models, self._host(models)).stage(word),
                 "instruct": lambda models: instruct_stage(
-                    Bugs(word, settings), f"bug_inject.{word.prefix}instruct",
+                    self._kind(word), f"bug_inject.{word.prefix}instruct",
                     sum_up=lambda: [of_bugs(all_readable(settings.root, Task, BUG))],
                     after=f"bug_inject.py {word.name}", then="export.py")}
 
-    def _maker(self, models: Models):
-        """Return what makes candidates by the strategy."""
+    def _generate(self, models: Models) -> Stage:
+        """Return the stage that makes candidates by the strategy."""
         settings, host, strategy = self.settings, self._host(models), self.strategy
+        stores = self._environments(), self._analyses(), self._analyses("tests")
         if strategy in model_edits.STRATEGIES:
-            return model_edits.ModelEditor(settings, models, host, strategy)
+            return model_edits.ModelEditor(settings, models, host, strategy).stage(*stores)
         if strategy in combine.STRATEGIES:
-            return combine.Combiner(settings, host, strategy)
-        return Generator(settings, host)
+            return combine.combine_stage(settings, host, strategy, *stores)
+        return operators_stage(settings, host, *stores)
 
     def _environments(self) -> Environments:
         return Environments(self.settings.root, self.unhealthy_too, self.preprocessed.rows)

@@ -14,8 +14,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from codedata.bugs.choose import STAGE, chosen_in
-from codedata.bugs.instances import bug_tasks, is_of_scale
-from codedata.bugs.validate import operator_of
+from codedata.bugs.instances import bug_tasks, is_of_scale, operator_of
 from codedata.code.entities import language_of
 from codedata.errors import BrokenRecord
 from codedata.layouts import write_atomic
@@ -131,8 +130,8 @@ def yields_in_words(root: Path, settings: BugSettings) -> list[str]:
     total, _, _, others = yields_of(root, settings)
     whys = Counter({"no test notices": total["survives"], "no end": total["timeout"]}) + others
     listed = ", ".join(f"{name} {n:,}" for name, n in whys.most_common()) or "none"
-    return [summed_up(total), f"refused by screening: {listed}; of the good ones the caps "
-            "of [bug] choose (max_per_failing_set and others)"] if total else []
+    return [summed_up(total), f"refused by screening: {listed}; good ones are chosen "
+            "up to the caps of [bug] (max_per_failing_set and others)"] if total else []
 
 
 def summed_up(n: Counter) -> str:

@@ -64,9 +64,9 @@ def near_duplicates(texts: Iterable[tuple[str, str]], threshold: float = 0.8) ->
 
 
 class Texts:
-    """Hold texts, and find the most similar one to another text. The memory holds all texts, about
-    3 kB more for each, and the shingles of those that were candidates. Raise ValueError unless
-    0 < threshold <= 1, and Trouble without rensa."""
+    """Hold texts, and find the one that is most similar to another text. All texts are kept in
+    memory, each with a sketch of about 3 kB; so are the shingles of texts that were candidates.
+    Raise ValueError unless 0 < threshold <= 1, and Trouble if rensa is not installed."""
 
     def __init__(self, threshold: float = 0.8):
         self._texts: list[tuple[str, str]] = []
@@ -167,7 +167,7 @@ class Index:
 
     def __init__(self, threshold: float, shingles_of: Callable[[int], np.ndarray]):
         if not 0 < threshold <= 1:
-            raise ValueError(f"threshold is {threshold}, not above 0 and at most 1")
+            raise ValueError(f"threshold is {threshold}; it must be above 0 and at most 1")
         try:
             from rensa import RMinHash, RMinHashLSH
         except ImportError:

@@ -39,7 +39,8 @@ class Edge:
 
 def call_graph(files: list[SourceFile], entities: dict[str, list[Entity]],
                without: frozenset[str] = frozenset()) -> list[Edge]:
-    """Return the edges between the Python files' functions, sorted. Entities are by path."""
+    """Return the edges between the Python files' functions, sorted. `entities` are keyed by path.
+    """
     with _no_collector():
         scopes = [scope for file in files if file.language == LANGUAGE
                   for scope in facts_of(file, entities.get(file.path, []))]
@@ -62,9 +63,9 @@ def _no_collector() -> Iterator[None]:
 
 
 def static_scores(edges: list[Edge], tests: Iterable[str]) -> dict[str, float]:
-    """Return {id: score} of the functions that tests reach, at any distance. A test adds 1 to those
-    that it calls itself, and for others DAMPING once for each call in between. A test that is
-    listed twice counts twice."""
+    """Return {id: score} of the functions that tests reach, at any distance. A test adds 1 to each
+    function that it calls directly, and DAMPING ** n to a function with n calls in between. A test
+    that is listed twice counts twice."""
     callees = defaultdict(set)
     for edge in edges:
         callees[edge.caller].add(edge.callee)

@@ -359,7 +359,8 @@ def _has_its_own_line(text: bytes, node: Node) -> bool:
 
 def _definition(about: dict[str, list[Node]], found: _Found,
                 starts: list[int]) -> _Definition:
-    """Return the definition of some captures. `starts` are those of the decorators of the file."""
+    """Return the definition that the captures of a match describe. `starts` are the start bytes
+    of all decorators in the file."""
     kind = next(kind for kind in SUBJECTS if kind in about)
     node = outer = about[kind][0]
     body = about["body"][0]

@@ -97,8 +97,8 @@ def _parsed(lines: Iterable[str], source: str = "") -> tuple[list[Hunk], list[st
 
 
 def edits_of(patch: str, texts: Mapping[str, str]) -> dict[str, list[Edit]]:
-    """Return the edits by which a patch changes texts, by path and in its order. Raise ValueError
-    where it does not apply exactly, or does something else, such as make a file."""
+    """Return {path: edits} of a patch, in the order of its lines. Raise ValueError if it does not
+    apply exactly to the texts, or does more than change lines, such as create a file."""
     hunks, others = _parsed(patch.removesuffix("\n").split("\n"))
     others = [line for line in others if not line.startswith(HEADS)]
     others += [hunk.path for hunk in hunks if hunk.path not in texts]

@@ -103,8 +103,7 @@ def calibrate_stage(settings: Settings, models: Models, n_attempts: int, ids: It
     return Stage(
         "build_dp.calibrate", make=partial(attempted, settings, client, host),
         reads=Reads(trials, ("content", "model")), identity=client.spec.identity(),
-        writes=Writes(Store(settings.root, SolverAttempt),
-                      tuple(SolverAttempt.__dataclass_fields__)),
+        writes=Writes(Store(settings.root, SolverAttempt)),
         cost_note=f"an agent for each, of at most {settings.dp_solver.max_iterations} calls",
         finish=lambda: report_attempts(settings),
         then=f"export.py --root {settings.root} --formats harbor,terminal-bench")

@@ -19,8 +19,8 @@ from codedata.settings import Settings
 
 
 def run_tool(settings: Settings, words: Sequence[str]) -> int:
-    """Run the command that the words name on a root, and print its result. Return 0, or 1 where it
-    is refused; end the process with 2 for wrong usage."""
+    """Run the command in `words` (its name, then its arguments), and print the result. Return 0,
+    or 1 if the command is refused; end the process with exit code 2 for wrong usage."""
     folder = settings.root / DP
     folder.mkdir(parents=True, exist_ok=True)
     work_in(settings.root)

@@ -94,8 +94,8 @@ def taking_part_files(command: Callable) -> Callable:
 
 
 class Commands:
-    """Hold a root and its queue. Containers of a datapoint are opened within a `room`; `report` is
-    given a line for each check that ends."""
+    """Hold a root and its queue. `room` limits how many datapoints have containers at a time;
+    `report` is called with a line for each check that ends."""
 
     def __init__(self, settings: Settings, manager: TaskManager, host: SandboxFactory,
                  room: Callable[[], AbstractContextManager] = nullcontext,
@@ -583,7 +583,7 @@ def _ideas_of(text: str | bytes) -> list[dict]:
         ideas = json.loads(text)
         to_json(ideas)
     except (ValueError, TypeError, RecursionError) as e:
-        raise Refusal(f"The ideas are no JSON that can be kept: {printable(str(e))}.") from e
+        raise Refusal(f"The ideas cannot be stored as JSON: {printable(str(e))}.") from e
     is_sound = isinstance(ideas, list) and all(
         isinstance(one, dict) and str(one.get("title", "")).strip() for one in ideas)
     if not is_sound:

@@ -116,9 +116,7 @@ def validate_stage(settings: Settings, host: SandboxFactory, folders: Iterable[P
     return Stage(
         "build_dp.validate", make=partial(run_checks, host),
         reads=Reads(contents_in(folders, settings.root), KEYS),
-        writes=Writes(Store(settings.root, DatapointChecks),
-                      tuple(DatapointChecks.__dataclass_fields__), fault=not_built),
-        cost_note="no calls: no model is asked")
+        writes=Writes(Store(settings.root, DatapointChecks), fault=not_built))
 
 
 def prove_stage(settings: Settings, host: SandboxFactory, folders: Iterable[Path],
@@ -129,8 +127,7 @@ def prove_stage(settings: Settings, host: SandboxFactory, folders: Iterable[Path
     return Stage(
         "build_dp.prove", make=partial(_proved, settings, host, anew),
         reads=Reads(contents_in(folders, settings.root, by_name=True), KEYS),
-        writes=Writes(Store(settings.root, ProvenTask, kind=DATAPOINT), ("proof",)),
-        cost_note="no calls: no model is asked")
+        writes=Writes(Store(settings.root, ProvenTask, kind=DATAPOINT), ("proof",)))
 
 
 class ProvenTask(Task):

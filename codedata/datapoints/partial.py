@@ -45,7 +45,7 @@ def partial_solutions(before: Tree, after: Tree, most: int) -> list[tuple[str, T
 
 
 def _without_a_change(old: bytes, new: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield (line, the new text without one of its changes) for each of them."""
+    """Yield for each change (its line, the new text with only this change undone)."""
     lines, others = old.splitlines(keepends=True), new.splitlines(keepends=True)
     for kind, i, j, k, n in SequenceMatcher(None, lines, others, autojunk=False).get_opcodes():
         if kind != "equal":

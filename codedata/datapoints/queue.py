@@ -183,8 +183,8 @@ class TaskManager:
 
     @contextmanager
     def _transaction(self) -> Iterator[dict[str, dict]]:
-        """Yield the tasks by id, the oldest first, while the file is locked. All lines are read,
-        and no lease has ended."""
+        """Yield the tasks by id, the oldest first, while the file is locked. Before that, read
+        its new lines and end the leases that have expired."""
         with self._locked():
             self._now = self._clock_s + time.monotonic()
             self._read_new_lines()
@@ -230,8 +230,8 @@ class TaskManager:
             raise disk_trouble(e, e.filename or self._path) from e
 
     def _read_new_lines(self) -> None:
-        """Take in the lines that were added since the last call, all of a file that was replaced.
-        """
+        """Read the lines that were added since the last call; read all lines if the file was
+        replaced."""
         found = os.fstat(self._journal.fileno())
         if found.st_ino != self._file_id or found.st_size < self._end:
             self._file_id = found.st_ino

@@ -23,7 +23,7 @@ def attempts_in(root: Path) -> dict[tuple[str, str], Attempts]:
 
 
 def rates_by_model(attempts: Attempts) -> dict[str, Object]:
-    """Do rates_of() for each model."""
+    """Return {model: rates_of() its attempts}."""
     return {model: rates_of(rows) for model, rows in sorted(attempts.items())}
 
 

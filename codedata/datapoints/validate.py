@@ -195,7 +195,8 @@ class Validation:
         if twice := sorted({name for name in tests if tests.count(name) > 1}):
             raise CheckFailed(f"of two tests of one name the first never runs: {', '.join(twice)}")
         if unlike := sorted(self._weights.keys() ^ tests):
-            raise CheckFailed(f"weights and tests are not of one name: {', '.join(unlike)}")
+            raise CheckFailed("weights without a test, or tests without a weight: "
+                              f"{', '.join(unlike)}")
 
     def _tree(self) -> ast.Module:
         try:
@@ -297,7 +298,8 @@ class Validation:
     # solutions and cheats ------------------------------------------------------------------------
 
     def solvable(self) -> None:
-        """Check that the solution passes each time, and which tests partial ones tell apart."""
+        """Check that the solution passes in each run. List for review the tests that pass with all
+        partial solutions, and those that no partial solution tells apart."""
         grader = self._built()
         try:
             self._solved = work = prove_gold(grader, self.runs)
@@ -349,8 +351,8 @@ class Validation:
             unshifted = prove_repeatable(self._grader, work, clock, self.runs)
         except NotRewarded as e:
             raise CheckFailed(str(e), _evidence_of(e, self._weights)) from e
-        self.review += ["the clock could not be shifted, with libfaketime these fail on any day: "
-                        f"{', '.join(missed(grade, self._weights))}" for grade in unshifted]
+        self.review += ["the clock could not be shifted: these tests fail with libfaketime on any "
+                        f"day: {', '.join(missed(grade, self._weights))}" for grade in unshifted]
 
     # the prompt ----------------------------------------------------------------------------------
 
@@ -450,8 +452,8 @@ def _constant(prompt: str) -> str:
 
 
 class ImageSearch(Search):
-    """Search the layers of an image. Where packages lie only long runs count, since idioms of a
-    language stand there."""
+    """Search the layers of an image. In folders of packages only long matches count, since short
+    ones may be idioms of the language."""
 
     def __init__(self, texts: list[str]):
         super().__init__(texts, hidden=texts)

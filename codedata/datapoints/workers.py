@@ -95,8 +95,8 @@ def run_agents(settings: Settings, options: RunOptions, n_agents: Mapping[str, i
                seeds: Path | None) -> int:
     """Work on tasks until none is left for these agents; return the exit code.
 
-    `n_agents` is their number by the type of their tasks; `seeds` are queued first. --limit is that
-    of the tasks of each type.
+    `n_agents` is the number of agents by task type; `seeds` are queued first. --limit applies to
+    each task type on its own.
     """
     dp = settings.root / DP
     if options.dry_run:
@@ -113,8 +113,9 @@ def run_agents(settings: Settings, options: RunOptions, n_agents: Mapping[str, i
 
 
 def show_status(settings: Settings, word: str | None, watch: bool) -> int:
-    """Print what queue, dp/ and task/ hold, again every few seconds to `watch` it; return the exit
-    code. With `agents` as `word` hand over the status of each role, where statuses are gathered."""
+    """Print the state of the queue, dp/ and task/, and with `watch` print it again every few
+    seconds. Return the exit code. If `word` is "agents" and a caller gathers statuses, hand over
+    the status of each role instead."""
     dp = settings.root / DP
     if word:
         tasks = TaskManager(dp).status()["tasks"] if (dp / JOURNAL).exists() else {}
@@ -254,7 +255,8 @@ class _Run:
         error = ""
         try:
             trouble = trouble_of(partial(self._run_agent, attempt), self._say)
-            error = str(trouble or attempt.result.error or "it ended without an end of its task")
+            error = str(trouble or attempt.result.error
+                        or "the agent stopped without ending its task")
         except RunStopped as e:
             self.pool.stop(e)
         finally:
@@ -382,7 +384,7 @@ def _summary(root: Path, manager: TaskManager, totals: dict[str, RunTotals]) -> 
 
 def _next(options: RunOptions, counts: Mapping[str, Mapping[str, int]], n_left: int
           ) -> Iterator[str]:
-    """Yield the commands that go on from here."""
+    """Yield the commands to run next, a line each."""
     others = AgentCounts({type: 1 for type, states in counts.items() if states["pending"]})
     if n_left:
         yield (f"      again: {plural(n_left, 'task')} to do: "

@@ -127,9 +127,8 @@ class Panel:
 
     def writes(self) -> Writes:
         """Return the score fields that judging a turn fills in."""
-        return Writes(Store(self.root, self.cls), fields=tuple(self.cls.__dataclass_fields__),
-                      copies=("instance_id",), optional=("leaks",), parts=self.parts(),
-                      fault=self._fault)
+        return Writes(Store(self.root, self.cls), copies=("instance_id",), optional=("leaks",),
+                      parts=self.parts(), fault=self._fault)
 
     def parts(self) -> Parts:
         """Return a score's parts: a verdict per judge and order, and the leak verdicts."""

@@ -41,7 +41,7 @@ def communities_stage(settings: Settings) -> Stage:
         joined=(Reads(Store(root, Coverage), COVERAGE_FIELDS, made_by="analyze.coverage",
                       same="base_commit"),),
         writes=Writes(Store(root, Communities), FIELDS),
-        cost_note="no calls: no model is asked", after="nl2repo.py --steps extract,coverage",
+        after="nl2repo.py --steps extract,coverage",
         then="nl2repo.py --steps doc_part2,doc_part1,doc")
 
 
@@ -112,8 +112,8 @@ def _within(sets: Sets, ids: set[str]) -> Sets:
 
 
 def _louvain(sets: Sets, seed: int) -> Iterator[list[str]]:
-    """Yield the communities that Louvain's method finds. Tests that reach the same functions are
-    one node, whose edges weigh as much as there are tests."""
+    """Yield the communities that Louvain's method finds. Tests that reach the same functions share
+    one node; the weight of its edges is the number of these tests."""
     import networkx
     ids = sorted({id for functions in sets for id in functions})
     nodes = {id: n for n, id in enumerate(ids)}   # numbers: the order of texts in a set varies

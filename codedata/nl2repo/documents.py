@@ -375,8 +375,8 @@ def public_api(project: Codebase, needed: set[str]) -> list[dict]:
 # Markdown ----------------------------------------------------------------------------------------
 
 def document_text(project: str, subject: str, content: dict) -> str:
-    """Return the Markdown of a document: of the function whose id `subject` is, or of the project
-    where that is "". A project's content has its public names under `api`."""
+    """Return the Markdown of a document: of the function with the id `subject`, or of the project
+    if `subject` is "". The content of a project has its public names under `api`."""
     path, _, name = subject.partition("::")
     parts = [f"## `{name}` in `{path}`" if subject else f"# {project}"]
     parts += [_section(key, content[key], shape)

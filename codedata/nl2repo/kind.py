@@ -1,14 +1,22 @@
-"""Say what is special about stripped patches as a kind of task. Only a test that needs one of the
-bodies may fail. Doctests are never graded: they stand in the docstrings that a solver sees."""
+"""Say what is special about stripped patches as a kind of task, and make their stages: screening,
+the patches of what was screened, proof and instruction.
+
+Only a test that needs one of the bodies may fail. Doctests are never graded: they stand in the
+docstrings that a solver sees.
+"""
 from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from functools import partial, reduce
+from operator import or_
 from pathlib import Path
 
 from codedata.analysis.analyse import COVERAGE_FIELDS
 from codedata.code.entities import is_test_file
-from codedata.nl2repo.screen_strips import ALL, id_of
+from codedata.code.patches import diff_of, normalised
+from codedata.nl2repo.sources import sources_of
+from codedata.nl2repo.strip import Strippable
 from codedata.outcomes import of_strips
 from codedata.progress import named
 from codedata.records import (
@@ -19,24 +27,30 @@ from codedata.records import (
     Object,
     RepoDocument,
     RepoMeta,
+    ScreenedStrip,
     SourceCopy,
+    StripCandidate,
     StripPatch,
     Task,
 )
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
-from codedata.states import Reads
+from codedata.settings import Settings
+from codedata.states import Reads, Writes
 from codedata.store import Derived, Store, all_readable, digest
 from codedata.suites.contexts import LANGUAGE
 from codedata.suites.test_results import place_of
-from codedata.tasks.first_run import ScreeningRules
+from codedata.tasks.first_run import Screened, ScreeningRules
 from codedata.tasks.folder import BEFORE_DOCUMENT, verifier_config
-from codedata.tasks.kinds import BrokenRun, Candidate
+from codedata.tasks.kinds import BrokenRun, Candidate, DiffsToScreen
 from codedata.tasks.screen import Screener
-from codedata.tasks.stages import instruct_stage, prove_stage
-from codedata.tasks.suite_outcomes import GOOD, known_results, time_limit
+from codedata.tasks.stages import instruct_stage, prove_stage, screen_stage
+from codedata.tasks.suite_outcomes import GOOD, SURVIVES, known_results, time_limit
 from codedata.texts import fill, printable, text_of
 
+ALL = 1.0                  # share of the tests that a strip may fail
+SHOWN = ("verdict", "reason", "n_covering", "n_failing", "how", "seconds")
+RELATIONSHIP = "nl2repo.py --steps relationship"
 
 @dataclass(frozen=True)
 class TaskDocument:
@@ -47,7 +61,12 @@ class TaskDocument:
     text: str
 
 
-def candidates_in(root: Path) -> Derived:
+def id_of(repo_name: str, kind: str, diff: str) -> str:
+    """Return the id of a patch."""
+    return f"{repo_name}.{kind}.{normalised(diff)[:8]}"
+
+
+def strip_candidates(root: Path) -> Derived:
     """Return the stripped patches by the ids that follow from their diffs: an edited one is
     another."""
     def candidate_of(_, patch: StripPatch) -> dict[str, Candidate]:
@@ -56,7 +75,7 @@ def candidates_in(root: Path) -> Derived:
         if screened.get("verdict") != GOOD:
             refused = f"screening says no: {screened.get('reason')}"
         return {name: Candidate(name, patch.repo_name, patch.base_commit, patch.diff, patch.id,
-                                patch.kind, patch.functions, screened=screened, refused=refused)}
+                                patch.kind, patch.functions, vars(patch), screened, refused)}
 
     return Derived(Store(root, StripPatch), candidate_of)
 
@@ -75,22 +94,36 @@ def task_documents(root: Path) -> Derived:
 class Strips:
     """Say what is special about stripped patches; for a proof, with a `host`."""
 
-    name, image_prefix, gold_is_long = STRIPPED_PATCH, "codedata-nl2repo/", True
-    hides_tests, max_broken_share = True, ALL
+    name, label, gold_is_long = STRIPPED_PATCH, "nl2repo", True
+    rules, lint, hides_tests = ScreeningRules(ALL, ignores_skipped=True), None, True
     instructed = ("tests",)
 
     def __init__(self, root: Path, host: SandboxFactory | None = None):
         same = {"same": "base_commit"}
-        self._host = host
+        self._root, self._host = root, host
+        found = Store(root, Communities)
+        coverage = Reads(Store(root, Coverage), COVERAGE_FIELDS, made_by="analyze.coverage", **same)
+        self.items = Reads(found, ("base_commit", "candidates"), made_by="nl2repo.relationship")
+        self.items_with = (coverage,)
+        self.verdicts = Writes(found, ("screened", "ungraded"))
         self.tasks = Store(root, Task, kind=STRIPPED_PATCH, derived=True)   # of a repository
-        self.reads = Reads(candidates_in(root), ("base_commit", "functions", "diff"),
-                           made_by="nl2repo.patches")
-        self.joined = (
-            Reads(Store(root, Coverage), COVERAGE_FIELDS, made_by="analyze.coverage", **same),
+        self.candidates = Reads(strip_candidates(root), ("base_commit", "functions", "diff"),
+                                made_by="nl2repo.patches")
+        self.candidates_with = (
+            coverage,
             Reads(Store(root, SourceCopy), ("files", "others"), made_by="nl2repo.extract", **same),
             Reads(Store(root, RepoMeta), ("licence",), made_by="nl2repo.meta", **same),
-            Reads(Store(root, Communities), ("ungraded",), optional=True, **same))
+            Reads(found, ("ungraded",), optional=True, **same))
         self.texts = Reads(task_documents(root), ("functions", "text"), made_by="nl2repo.doc")
+
+    def to_screen(self, item: Communities, environment: Environment,
+                  coverage: Coverage) -> DiffsToScreen:
+        """Return the diffs that strip the candidates of a repository. Without the bodies tests have
+        to fail, and all of them still have to be collected."""
+        strippable = Strippable(sources_of(self._root, item.repo_name), coverage)
+        strips = [_strip(item.repo_name, one, strippable) for one in item.candidates]
+        return DiffsToScreen([one["diff"] for one in strips if one["diff"]], coverage,
+                             partial(_with_verdicts, item, strips))
 
     def counted(self, candidate: Candidate, environment: Environment, coverage: Coverage,
                 copy: SourceCopy, meta: RepoMeta, communities: Communities | None
@@ -108,9 +141,10 @@ class Strips:
 
     def refusal(self, candidate: Candidate, run: BrokenRun, label: str, environment: Environment,
                 coverage: Coverage, *joined) -> str:
-        """Return which tests fail that run none of the functions, as far as it is known what they
-        run; "" where there are none. A fixture or a cache that tests share is run by one of them,
-        and the others need it, too: they fail where none but them run."""
+        """Return a reason that names the failing tests which run none of the functions, as far as
+        coverage shows; "" if there are none. A test may need a fixture or a cache that only another
+        test runs. So these tests are run again without the others: those that fail again need the
+        functions, and are not named."""
         wanted, unrelated = {*candidate.functions}, {}
         for test in coverage.tests:
             k = test["functions"]
@@ -124,8 +158,7 @@ class Strips:
         alone = replace(coverage, function_sets=[ids], tests=[
             {**unrelated[name], "functions": 0} for name in sorted(failing)])
         limit_s = time_limit(environment, self._host.run_timeout_s)
-        rules = ScreeningRules(self.max_broken_share)
-        with Screener(environment, alone, limit_s, self._host, label, rules) as screener:
+        with Screener(environment, alone, limit_s, self._host, label, self.rules) as screener:
             shown, = screener.screen([candidate.diff])
         if shown:
             failing -= {*shown.failing}
@@ -135,7 +168,8 @@ class Strips:
     def described(self, candidate: Candidate, run: BrokenRun, environment: Environment,
                   coverage: Coverage, copy: SourceCopy, meta: RepoMeta, *joined
                   ) -> tuple[Object, Object]:
-        """Return the functions and the licence of a task; its proof needs nothing more."""
+        """Return the entries for [metadata.codedata], such as the functions and the licence, and
+        none for proof.json."""
         made_from = {"directory": StripPatch.directory, "item": candidate.item,
                      "digest": digest(candidate.diff)}
         return {"method": candidate.method, "functions": candidate.functions,
@@ -155,21 +189,100 @@ class Strips:
                     before=BEFORE_DOCUMENT, document=text.text)
 
 
+# what is screened --------------------------------------------------------------------------------
+
+def _with_verdicts(found: Communities, strips: list[ScreenedStrip], screened: list[Screened],
+                   seconds: float) -> Communities:
+    """Return the candidates of a repository with what screening shows. Tests that one of them makes
+    skip are not graded: those that may fail (xfail), and those that ask the code whether to run.
+    They say nothing of a body."""
+    skipped = sorted({name for shown in screened for name in shown.skipped})
+    verdicts = iter(screened)
+    shown = [_judged(one, next(verdicts), skipped) if one["diff"] else one for one in strips]
+    return replace(found, screened=shown, ungraded=skipped)
+
+
+def _judged(strip: ScreenedStrip, shown: Screened, skipped: list[str]) -> ScreenedStrip:
+    """Return a candidate with what screening shows, without tests that are not graded."""
+    verdict, reason = shown.verdict, shown.reason
+    failing = {*shown.failing}.difference(skipped)
+    if verdict == GOOD and not failing:
+        verdict, reason = SURVIVES
+    return {**strip, "verdict": verdict, "reason": reason, "how": shown.how,
+            "n_failing": len(failing), "seconds": round(shown.seconds, 3)}
+
+
+def _strip(repo_name: str, candidate: StripCandidate, strippable: Strippable) -> ScreenedStrip:
+    """Return a candidate with its diff, not screened yet; "refused" is one without."""
+    ids, kind = candidate["functions"], candidate["kind"]
+    strip: ScreenedStrip = {
+        "id": "", "kind": kind, "functions": ids, "sources": [], "diff": "", "verdict": "refused",
+        "reason": "", "n_covering": 0, "n_failing": 0, "how": "", "seconds": 0.0}
+    try:
+        before, after = strippable.stripped(ids)
+    except KeyError as e:
+        return {**strip, "reason": f"{e.args[0]} cannot be stripped"}
+    except ValueError as e:
+        return {**strip, "reason": str(e)}
+    diff = diff_of(before, after)
+    return {**strip, "id": id_of(repo_name, kind, diff), "diff": diff,
+            "sources": [digest(strippable.source(id).hex()) for id in ids],
+            "n_covering": reduce(or_, (strippable.tests[id] for id in ids)).bit_count()}
+
+
+# stages ------------------------------------------------------------------------------------------
+
+def screening_stage(root: Path, environments: Derived, host: SandboxFactory) -> Stage:
+    """Return the stage that screens what may be stripped."""
+    return screen_stage(Strips(root), "nl2repo.screen", environments, host, after=RELATIONSHIP,
+                        then=RELATIONSHIP)
+
+
+def screened_strips(root: Path, max_functions: int) -> Derived:
+    """Return a StripPatch for each candidate that was screened: those that screening rejects, and
+    those that are to be proven: all of several functions, and the first ones of one function."""
+    others: set[str] = set()   # ids of functions that are not proven
+
+    def patches_of(repo_name: str, record: Communities) -> dict[str, StripPatch]:
+        patches = {}
+        n_functions = 0
+        for one in record.screened or []:
+            is_function = one["kind"] == "function" and one["verdict"] == GOOD
+            n_functions += is_function
+            if is_function and n_functions > max_functions:
+                others.add(one["id"])
+            elif one["id"]:
+                patches[one["id"]] = StripPatch(
+                    one["id"], record.repo, repo_name, record.base_commit, one["kind"],
+                    one["functions"], one["sources"], one["diff"],
+                    {key: one[key] for key in SHOWN})
+        return patches
+
+    return Derived(Store(root, Communities), patches_of, keeps=others.__contains__)
+
+
+def patches_stage(settings: Settings) -> Stage:
+    """Return the stage that writes a StripPatch of each candidate that was screened."""
+    return Stage(
+        "nl2repo.patches", make=lambda patch: patch,
+        reads=Reads(screened_strips(settings.root, settings.nl2repo.max_proven_functions),
+                    tuple(StripPatch.__dataclass_fields__), made_by="nl2repo.screen"),
+        writes=Writes(Store(settings.root, StripPatch)), after=RELATIONSHIP, then=RELATIONSHIP)
+
+
 def proof_stage(root: Path, environments: Derived, host: SandboxFactory) -> Stage:
     """Return the stage that proves stripped patches."""
     kind = Strips(root, host)
     tasks = kind.tasks
-
-    def sum_up() -> list[str]:
-        return [of_strips(all_readable(root, StripPatch), tasks.names(), tasks.ledger.excluded)]
-
     return prove_stage(
-        kind, "nl2repo.proof", environments, host, sum_up=sum_up,
-        after="nl2repo.py --steps relationship", then="nl2repo.py --steps doc_part2,doc_part1,doc")
+        kind, "nl2repo.proof", environments, host,
+        sum_up=lambda: [of_strips(all_readable(root, StripPatch), tasks.names(),
+                                  tasks.ledger.excluded)],
+        after=RELATIONSHIP, then="nl2repo.py --steps doc_part2,doc_part1,doc")
 
 
 def instructions_stage(root: Path) -> Stage:
     """Return the stage that writes the instructions of stripped patches."""
     return instruct_stage(
-        Strips(root), "nl2repo.instruct", after="nl2repo.py --steps relationship",
+        Strips(root), "nl2repo.instruct", after=RELATIONSHIP,
         then="export.py --formats nl2repo,harbor")

@@ -52,12 +52,11 @@ def extract_stage(settings: Settings, host: SandboxFactory, environments: Derive
     return Stage(
         "nl2repo.extract", make=partial(extract, root, host),
         reads=Reads(environments, JUDGED_BY[:4], made_by="env_setup"),
-        writes=Writes(Store(root, SourceCopy), tuple(SourceCopy.__dataclass_fields__),
+        writes=Writes(Store(root, SourceCopy),
                       fault=lambda copy: "" if folder_of(root, copy.repo_name).is_dir()
                       else "its folder is gone"),
         finish=lambda: [f"      left out: {name}: {why}"
                         for name, why in getattr(environments, "left_out", {}).items()],
-        cost_note="no calls: no model is asked",
         after="env_setup.py", then="nl2repo.py --steps coverage")
 
 
@@ -112,9 +111,7 @@ def meta_stage(root: Path) -> Stage:
         reads=Reads(Store(root, SourceCopy), ("base_commit", "files"), made_by="nl2repo.extract"),
         joined=(Reads(Store(root, Coverage), ("tests",), made_by="analyze.coverage",
                       same="base_commit"),),
-        writes=Writes(Store(root, RepoMeta), tuple(RepoMeta.__dataclass_fields__),
-                      optional=("licence",)),
-        cost_note="no calls: no model is asked",
+        writes=Writes(Store(root, RepoMeta), optional=("licence",)),
         after="nl2repo.py --steps coverage", then="nl2repo.py --steps relationship")
 
 

@@ -34,8 +34,8 @@ from codedata.nl2repo.documents import (
     project_content,
     public_api,
 )
+from codedata.nl2repo.kind import strip_candidates
 from codedata.nl2repo.public_names import missing, names_by_patch
-from codedata.nl2repo.screen_strips import strip_patches
 from codedata.nl2repo.sources import folder_of
 from codedata.outcomes import of_document
 from codedata.records import (
@@ -103,7 +103,7 @@ class Subjects(Derived):
     repositories, both by the names of their documents; of "whole" the repositories by their own."""
 
     def __init__(self, root: Path, kind: str):
-        self._kind, self._patches = kind, strip_patches(root)
+        self._kind, self._patches = kind, strip_candidates(root)
         self._copies, self._documents = Store(root, SourceCopy), Store(root, Document)
         # {repository: {id: {kind, functions, FAIL_TO_PASS}}} of the tasks
         self.patches: dict[str, Object] = {}
@@ -115,21 +115,22 @@ class Subjects(Derived):
         patch = known(self._patches, id)
         if not patch:
             return {}   # an orphan
-        name = patch.repo_name
+        name, words = patch.repo_name, patch.words
         self.patches.setdefault(name, {})[id] = {
-            "kind": patch.kind, "functions": patch.functions,
+            "kind": patch.method, "functions": patch.functions,
             "FAIL_TO_PASS": verifier_config(task).get("FAIL_TO_PASS", [])}
         is_function = self._kind == "function"
-        parts = zip(patch.functions, patch.sources, strict=True) if is_function else [("", None)]
+        parts = (zip(patch.functions, words["sources"], strict=True) if is_function
+                 else [("", None)])
         return {document_name(name, function) if self.derived else name: Subject(
-            patch.repo, name, patch.base_commit, function, source) for function, source in parts}
+            words["repo"], name, patch.base_commit, function, source) for function, source in parts}
 
     def _is_of_other_kind(self, name: str) -> bool:
         is_of_function = not name.endswith(f".{PROJECT}")
         return self.derived and is_of_function != (self._kind == "function")
 
     def facts(self, name: str) -> FileState:
-        """Return the digests of a subject, which is made anew: other tasks belong to it, too."""
+        """Return the digests of a subject. It is read again, as other tasks may have changed it."""
         return facts_of(self.read(name))
 
     def read(self, name: str) -> Subject:
@@ -157,8 +158,8 @@ class Subjects(Derived):
 
 
 def _as_read(document: Document) -> Object:
-    """Return what the step `doc` reads of a document. Its text is made of the content, as a person
-    may have edited that, unless somebody has edited the text itself."""
+    """Return the fields of a document that the step `doc` reads. The text is made again from the
+    content, which a person may have edited, unless the text itself was edited."""
     text = document.text
     if digest(text) == document.checks.get("printed"):
         text = document_text(document.repo_name, document.subject, document.content)
@@ -208,7 +209,7 @@ class Writer:
         work in a sandbox that isolates nothing."""
         settings = self._settings
         self._subjects = Subjects(settings.root, kind)
-        identity, note = {"writer": settings.nl2repo.writer}, "no calls: no model is asked"
+        identity, note = {"writer": settings.nl2repo.writer}, ""
         if self._client:
             if self._host.name == "local":
                 raise Trouble("isolates nothing, and an agent is at work in it.",
@@ -221,7 +222,7 @@ class Writer:
             reads=Reads(self._subjects, ("function", "source"), needs=("source",)),
             joined=(Reads(environments, (), made_by="env_setup"),
                     Reads(Store(settings.root, RepoMeta), (), made_by="nl2repo.meta")),
-            writes=Writes(Store(settings.root, Document), tuple(Document.__dataclass_fields__)),
+            writes=Writes(Store(settings.root, Document)),
             after="nl2repo.py --steps relationship")
 
     def make(self, item: Subject, environment: Environment, meta: RepoMeta) -> Document:
@@ -345,12 +346,11 @@ def check_model(settings: Settings) -> None:
 def document_stage(root: Path) -> Stage:
     """Return the step that joins the documents of a repository into one."""
     return Stage(
-        "nl2repo.doc", make=partial(make_document, root), cost_note="no calls: no model is asked",
+        "nl2repo.doc", make=partial(make_document, root),
         reads=Reads(Subjects(root, "whole"), ("patches", "documents"), made_by="nl2repo.doc_part2",
                     needs=("documents",)),
         joined=(Reads(Store(root, RepoMeta), (), made_by="nl2repo.meta"),),
-        writes=Writes(Store(root, RepoDocument), tuple(RepoDocument.__dataclass_fields__),
-                      optional=("licence",)),
+        writes=Writes(Store(root, RepoDocument), optional=("licence",)),
         after="nl2repo.py --steps doc_part2,doc_part1", in_words=of_document)
 
 

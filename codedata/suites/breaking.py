@@ -25,8 +25,8 @@ class Broken:
 
 
 def break_source(sandbox: Sandbox, project: Project, test_script: str) -> Broken:
-    """Break the project's source in a sandbox, which is of no other use then. Return the numbers of
-    broken files; 0 also where they cannot be broken."""
+    """Break the project's source in a sandbox, which must not be used for anything else after.
+    Return the numbers of broken files, which are 0 if the source cannot be broken."""
     done = run_tool(sandbox, "break_source.sh", sandbox.workdir, TOOLS, *project.modules,
                     before=activation(test_script), beside=("break_python.py",))
     numbers = re.search(r"^(\d+) (\d+)\s*\Z", done.output, re.MULTILINE)

@@ -153,9 +153,9 @@ def _copy_pattern(source: str, project: Project) -> re.Pattern:
 
 
 def _copies(installed: dict[str, bytes], source: str, test_script: str) -> list[str]:
-    """Return a line for each copy of the project in the environment of the tests, and in those
-    among the source's files. The source beside a compiled module is no copy, nor is the metadata of
-    an editable install."""
+    """Return a line for each copy of the project in the environment of the tests, and in
+    environments inside the source folder. Neither the source beside a compiled module nor the
+    metadata of an editable install counts as a copy."""
     used = re.match(r"(?:\. |PATH=)([^\s$]+)/bin[/:]", activation(test_script))
     if used:
         prefixes = {posixpath.join(f"/{source}", used[1]).strip("/")}

@@ -176,7 +176,7 @@ def _weights(task: Task, config: Object) -> Iterator[Fault]:
         return
     tests = {node.name for node in ast.walk(tree) if isinstance(
         node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name.startswith("test")}
-    for names, what in ((weights.keys() - tests, f"has weights of no test in {TEST_FILE}"),
+    for names, what in ((weights.keys() - tests, f"has weights for tests that {TEST_FILE} lacks"),
                         (tests - weights.keys(), f"has no weight for tests of {TEST_FILE}")):
         if names:
             yield Fault(place, f"{what}: {printable(', '.join(sorted(names)))}",

@@ -1,4 +1,5 @@
-"""Read and make a task's folder: its task.toml, what of it was proven, why it is not exported.
+"""Read and make a task's folder: its task.toml, the parts that were proven, the faults that
+prevent its export.
 
 `proof.json` holds the digest of what was proven: environment/, solution/, tests/ and task.toml
 without its metadata, keywords and image name (the image's id is noted beside it). After an edit of
@@ -86,7 +87,7 @@ def from_image(image: str) -> Files:
 
 
 def from_line(image: str) -> str:
-    """Return the Dockerfile of an image as it is."""
+    """Return the Dockerfile that uses an image without a change."""
     return f"FROM {image}\n"
 
 
@@ -101,7 +102,7 @@ def workdir_of(task: Task) -> str:
 
 
 def agent_of(task: Task) -> str:
-    """Return the user of its agent; "" for that of the image."""
+    """Return the user that the agent works as; "" for the default user of the image."""
     return _entry(task, "agent", "user")
 
 
@@ -211,10 +212,10 @@ def task_problem(task: Task) -> Problem | None:
 
 
 def config_faults(task: Task) -> Iterator[Fault]:
-    """Yield what keeps a task from exports in its name and its task.toml."""
+    """Yield the faults of the name and of task.toml that prevent an export."""
     if not TASK_NAME.fullmatch(task.instance_id):
         yield Fault("", f"{task.instance_id} is no name that Harbor takes",
-                    "Rename the folder: letters, digits, `_`, `-`, and points between them.",
+                    "Rename the folder: letters, digits, `_`, `-`, and dots between them.",
                     "name")
     for fault in toml_faults(task.config):
         yield Fault(TOML, fault, "Harbor refuses it: correct that key.", "task.toml")
@@ -253,7 +254,7 @@ def _label_fault(task: Task) -> str:
 
 
 def part_faults(task: Task) -> Iterator[Fault]:
-    """Yield what keeps a task from exports in its instruction, its files and its proof."""
+    """Yield the faults of the instruction, the files and the proof that prevent an export."""
     has_steps = bool(task.config.get("steps"))   # each with its own instruction and tests
     if not (task.instruction or "").strip() and not has_steps:
         yield Fault("instruction.md", "is missing or empty",

@@ -1,8 +1,8 @@
-"""Work on a task in one container and grade it in another, as Harbor does: from the one to the
-other goes what the task collects of an agent's work.
+"""Work on a task in one container and grade it in another, as Harbor does. Only the files that
+the task collects are carried from the first container to the second.
 
-Of a task whose work directory is taken, that is laid over what the image has there; else it is the
-archive that the task's own script writes, of which its verifier takes what counts.
+A task collects either its work directory, which is copied over the one in the image, or an archive
+that its own script writes, from which its verifier takes only the files that count.
 """
 from __future__ import annotations
 
@@ -125,8 +125,8 @@ class Grader:
         return self.work(text_in(self.task.solution, SOLVE))
 
     def work(self, script: str) -> tuple[bytes, str]:
-        """Return (what is collected after the agent ran a script, what it printed). Raise
-        ItemFailed where that is too large."""
+        """Return (the archive collected after the agent ran a script, the script's output). Raise
+        ItemFailed if the archive is too large."""
         with self.opened() as sandbox:
             files = {name: content_of(file) for name, file in self.task.solution.items()}
             sandbox.put({**files, SOLVE: script.encode()}, "/solution")

@@ -194,7 +194,7 @@ class Search:
                         for text in texts]
 
     def look_through(self, archive: Stream, folder: str = "") -> None:
-        """Search all files of a tar of what is in a folder of the image."""
+        """Search all files of a tar archive, which holds the content of a folder of the image."""
         try:
             with read_tar(archive) as tar:
                 for member in members(tar):
@@ -207,7 +207,7 @@ class Search:
     def look(self, place: str, file: BinaryIO, depth: int = 0) -> None:
         """Search one file and what is packed in it. Raise OverBounds where that is too much."""
         if depth > MAX_DEPTH:
-            raise OverBounds("too_deep", f"more than {MAX_DEPTH} archives in each other", place)
+            raise OverBounds("too_deep", f"archives are nested more than {MAX_DEPTH} deep", place)
         with Spool() as copy:
             self._line = ""
             try:

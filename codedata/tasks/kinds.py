@@ -1,19 +1,32 @@
 """Say what a maker of tasks defines: a Kind, with the candidates that may become such tasks.
 
-Its files of candidates, documents and reports are its own; proofs and instructions are made alike
-for all kinds, by stages.py.
+Its files of candidates, documents and reports are its own; stages.py screens, proves and writes
+instructions alike for all kinds.
 """
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from codedata.records import Environment, Object, Task
-from codedata.states import Reads
+from codedata.records import Coverage, Environment, Object, Task
+from codedata.states import Reads, Writes
 from codedata.store import Store
 from codedata.suites.source import Files
+from codedata.tasks.first_run import ScreeningRules
 from codedata.tasks.suite_outcomes import PASSED
+
+
+@dataclass(frozen=True, slots=True)
+class DiffsToScreen:
+    """Hold the diffs of an item that are to be screened, and how."""
+
+    diffs: Sequence[str]
+    coverage: Coverage | None
+    record_of: Callable       # (verdicts, one a diff; seconds) → the record that is written
+    why_whole: str = ""       # why no tests can be chosen for a diff; "" where they can
+    limit_s: float = 0.0      # of a run of the whole suite; 0: as it needs in env/
+    in_fresh: frozenset[int] = frozenset()   # numbers of diffs that need a fresh container
 
 
 @dataclass(frozen=True)
@@ -60,15 +73,25 @@ class Kind(Protocol):
     """Say what is special about one kind of task whose solution is a patch of a repository."""
 
     name: str                # one of records.KINDS
-    image_prefix: str
+    label: str               # what labels of containers and names of images begin with
+    rules: ScreeningRules    # ignores_skipped is for screening alone: a proof refuses such tests
+    # for screening
+    items: Reads             # records that hold what is screened
+    items_with: tuple[Reads, ...]   # what is read beside them and the environment: *joined
+    verdicts: Writes
+    lint: Callable | None    # returns a list of messages for each good (files before, after)
+    # for the proof
+    candidates: Reads        # its Candidates by name
+    candidates_with: tuple[Reads, ...]
+    tasks: Store             # those in task/
     gold_is_long: bool       # any project has single lines of it: only long runs give it away
     hides_tests: bool
-    max_broken_share: float  # of the tests that pass
-    tasks: Store             # those in task/
-    reads: Reads             # its Candidates by name
-    joined: tuple[Reads, ...]   # what a proof reads beside them and the environment: *joined
+    # for the instruction
     instructed: tuple[str, ...]   # fields of a task that make its instruction stale
     texts: Reads             # records that instructions are made of, by task
+
+    def to_screen(self, item: Any, environment: Environment, *joined) -> DiffsToScreen:
+        """Return what is to be screened of an item."""
 
     def counted(self, candidate: Candidate, environment: Environment, *joined
                 ) -> tuple[Environment, tuple[str, ...] | None]:
@@ -81,7 +104,7 @@ class Kind(Protocol):
 
     def described(self, candidate: Candidate, run: BrokenRun, environment: Environment, *joined
                   ) -> tuple[Object, Object]:
-        """Return (what [metadata.codedata] and the labels say, what proof.json says of it)."""
+        """Return (the entries for [metadata.codedata] with its labels, those for proof.json)."""
 
     def instruction(self, task: Task, text: Any) -> str:
         """Return the instruction of a task, of its record."""

@@ -85,9 +85,9 @@ class PatchProver:
         self._known_files = lru_cache(KNOWN_IMAGES)(KnownFiles)
 
     def prove(self, candidate: Candidate, label: str, environment: Environment, *joined) -> Task:
-        """Return the task of a candidate, proven and without an instruction; its image is kept.
-        Raise Excluded where a run speaks against it, no image can be made, or graders could not
-        read its results; ItemFailed where the environment is not as env/ says."""
+        """Return the proven task of a candidate, without an instruction, and keep its image. Raise
+        Excluded if a run disproves the task, no image can be made, or graders could not read its
+        results; ItemFailed if the environment differs from its record in env/."""
         kind, name = self._kind, candidate.name
         if not self._factory.makes_images:
             raise Excluded(f"no image can be made: --sandbox {self._factory.name} makes none.",
@@ -108,7 +108,7 @@ class PatchProver:
         if traces := self._traces_in(image, counted, gold, verifier.test_patch):
             raise Excluded(f"its image gives it away: {printable(named(traces))}", name)
         task, rows = self._run_task(candidate, verifier, (gold, change), image, first, label)
-        kept = self._factory.keep(image.name, image_name(kind.image_prefix, name))
+        kept = self._factory.keep(image.name, image_name(images_of(kind), name))
         about, shown = kind.described(candidate, first, environment, *joined)
         task = with_about(
             with_image(task, kept.name), repo=environment.repo, split=environment.repo,
@@ -241,8 +241,8 @@ class PatchProver:
         return traces
 
     def _files_below(self, image: TaskImage) -> KnownFiles | None:
-        """Return the files of the image that one was made of, which many tasks have in common; None
-        where it is not known what changed since."""
+        """Return the files of the image that this one was made from, which many tasks share; None
+        if the files that changed since are not known."""
         if image.changed is None:
             return None
         with self._locks["files"]:
@@ -304,8 +304,13 @@ class PatchProver:
 
     def _shown(self, run: Run, known: Mapping[str, str]) -> Screened:
         """Return what a run with the change shows, compared with the results without it."""
-        rules = ScreeningRules(self._kind.max_broken_share)
+        rules = ScreeningRules(self._kind.rules.max_broken_share)
         return rules.screened(outcome_of(run, known), known, "full", len(run.results))
+
+
+def images_of(kind: Kind) -> str:
+    """Return what the names of a kind's images begin with."""
+    return f"codedata-{kind.label}/"
 
 
 def _row(name: str, run: Run, shown: Screened) -> Object:

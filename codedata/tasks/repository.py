@@ -49,8 +49,8 @@ class SuiteVerifier:
     canary: str = ""            # the folder of a test that has to fail; "": without such a test
 
     def variants(self) -> Iterator[SuiteVerifier]:
-        """Yield verifiers of the same tests as other users, with and without a canary: the safest
-        first."""
+        """Yield this verifier for each user, with and without a canary: the safest variant first.
+        """
         test = self.fail_to_pass[0].partition("::")[0]
         folders = [os.path.dirname(test) or ".", ""] if test.endswith(".py") else [""]
         for user, folder in itertools.product(USERS, folders):
@@ -83,8 +83,8 @@ def task_of(name: str, kind: str, verifier: SuiteVerifier, patches: tuple[str, s
 
 
 def collect_script(counts: Sequence[str] | None, commit: str) -> str:
-    """Return the script that writes the archive of an agent's work: the files that count with new
-    modules of Python, or whatever was changed and added."""
+    """Return the script that writes the archive of an agent's work: the files in `counts`
+    and new Python modules; where `counts` is None, all files that were changed or added."""
     parts = {"counted": "", "kinds": "AMT", "below": ""}
     if counts is not None:
         parts = {"counted": f"printf '%s\\0' {shlex.join(counts)}\n    ", "kinds": "A",

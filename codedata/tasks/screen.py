@@ -6,7 +6,7 @@
 
 A plugin of pytest judges a batch in the project's own process (pytest_screen.py). What it cannot
 judge is left to a run of the whole suite (first_run.py). Screening proves nothing (prove.py does).
-Its stage is in screen_stage.py.
+Its stage is in stages.py.
 """
 from __future__ import annotations
 
@@ -264,9 +264,9 @@ class Screener:
     # the driver ----------------------------------------------------------------------------------
 
     def _judge(self, left: dict[int, SourceChange], seen: list[int]):
-        """Move changes from `left` to `seen`, and yield what the driver shows of them. Return
-        whether the sandbox is lost. A change that the driver cannot judge, that ends it or that
-        leaves something behind is in neither."""
+        """Move changes from `left` to `seen`, and yield the driver's results. Return whether the
+        sandbox is lost. Remove from `left`, without adding it to `seen`, a change that the driver
+        cannot judge, that ends the driver, or that leaves other files behind."""
         changes, order = dict(left), [*left]
         last = order[0] if order else 0   # where nothing says which of them ended the driver
         is_dirty = False

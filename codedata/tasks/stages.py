@@ -1,21 +1,43 @@
-"""Make the stages that prove the candidates of a kind, and write the instructions of its tasks."""
+"""Make the stages that screen the candidates of a kind, prove them, and write the instructions of
+its tasks.
+
+A verdict of screening is kept in the reply log of its item as soon as it is there, so that a kill
+loses only what was in flight. What a warm sandbox cannot judge, and with `is_full` every candidate,
+is judged by the whole suite in a fresh container.
+"""
 from __future__ import annotations
 
+import threading
 import time
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 
 from codedata.errors import Excluded
-from codedata.records import Task
+from codedata.llm.reply_log import current_reply_log
+from codedata.progress import current_step
+from codedata.records import Environment, Task, parse
 from codedata.run_loop import Stage
+from codedata.sandbox import SandboxDied
 from codedata.sandbox.factory import SandboxFactory
 from codedata.states import Reads, Writes
-from codedata.store import Derived
+from codedata.store import Derived, digest
 from codedata.suites.environments import JUDGED_BY, labelled
+from codedata.tasks.first_run import FirstRun, Screened, first_run
 from codedata.tasks.folder import PROOF, PROVEN_FIELDS
-from codedata.tasks.kinds import Candidate, Kind
-from codedata.tasks.prove import PatchProver
+from codedata.tasks.kinds import Candidate, DiffsToScreen, Kind
+from codedata.tasks.prove import PatchProver, images_of
+from codedata.tasks.screen import WHOLE_SUITE, Found, Screener
+from codedata.tasks.suite_outcomes import GOOD, time_limit
 
-NO_CALLS = "no calls: no model is asked"
+
+def screen_stage(kind: Kind, name: str, environments: Derived, host: SandboxFactory,
+                 identity: dict | None = None, is_full: bool = False, **more) -> Stage:
+    """Return the stage that screens the items of a kind and writes its verdicts."""
+    screening = Screening(kind, host, is_full)
+    return Stage(
+        name, make=screening.make, finish=screening.finish, reads=kind.items,
+        joined=(_judged_in(environments), *kind.items_with), writes=kind.verdicts, refresh=is_full,
+        identity=(identity or {}) | ({"is_full": True} if is_full else {}), **more)
 
 
 def prove_stage(kind: Kind, name: str, environments: Derived, host: SandboxFactory,
@@ -28,15 +50,14 @@ def prove_stage(kind: Kind, name: str, environments: Derived, host: SandboxFacto
         if candidate.refused:
             raise Excluded(candidate.refused, candidate.name)
         started = time.monotonic()
-        with labelled(host, candidate.name) as label:
+        with labelled(host, candidate.name, kind.label) as label:
             task = prover.prove(candidate, label, *joined)
         return replace(task, proof={**task.proof, "seconds": round(time.monotonic() - started, 1)})
 
     return Stage(
-        name, make=make, reads=kind.reads, cost_note=NO_CALLS,
-        joined=(Reads(environments, JUDGED_BY, made_by="env_setup", same="base_commit"),
-                *kind.joined),
-        writes=Writes(kind.tasks, PROVEN_FIELDS, lacks=host.find_lost(kind.image_prefix)),
+        name, make=make, reads=kind.candidates,
+        joined=(_judged_in(environments), *kind.candidates_with),
+        writes=Writes(kind.tasks, PROVEN_FIELDS, lacks=host.find_lost(images_of(kind))),
         identity={"proof": PROOF, **(identity or {})}, **more)
 
 
@@ -45,5 +66,119 @@ def instruct_stage(kind: Kind, name: str, **more) -> Stage:
     is kept."""
     return Stage(
         name, make=lambda task, text: replace(task, instruction=kind.instruction(task, text)),
-        reads=Reads(kind.tasks, kind.instructed), joined=(kind.texts,), cost_note=NO_CALLS,
+        reads=Reads(kind.tasks, kind.instructed), joined=(kind.texts,),
         writes=Writes(kind.tasks, ("instruction",)), **more)
+
+
+def _judged_in(environments: Derived) -> Reads:
+    return Reads(environments, JUDGED_BY, made_by="env_setup", same="base_commit")
+
+
+# screening ---------------------------------------------------------------------------------------
+
+class Screening:
+    """Screen the items of a kind; make() is the item function."""
+
+    def __init__(self, kind: Kind, host: SandboxFactory, is_full: bool):
+        self._kind, self._host, self._is_full = kind, host, is_full
+        self._screeners: dict[int, Screener] = {}   # by worker
+        self._notes: dict[str, str] = {}            # how a repository was screened otherwise
+        self._n_kept = 0                            # verdicts that an unfinished run has left
+        self._lock = threading.Lock()
+
+    def finish(self) -> list[str]:
+        """Close the sandboxes. Return lines for the terminal."""
+        for screener in self._screeners.values():
+            screener.close()
+        lines = [f"      {name}: {note}" for name, note in sorted(self._notes.items())]
+        if self._n_kept:
+            lines.append(f"      {self._n_kept:,} verdicts kept from an earlier run")
+        return lines
+
+    def make(self, item, environment: Environment, *joined):
+        """Return the record of an item with a verdict on each of its diffs."""
+        started = time.monotonic()
+        batch = self._kind.to_screen(item, environment, *joined)
+        how = digest([self._is_full, asdict(self._kind.rules), batch.why_whole, batch.limit_s,
+                      batch.coverage and vars(batch.coverage),
+                      *(getattr(environment, field) for field in JUDGED_BY)])
+        verdicts = KeptVerdicts([digest([how, i in batch.in_fresh, diff])
+                                 for i, diff in enumerate(batch.diffs)], self._kind.lint)
+        with self._lock:
+            self._n_kept += len(verdicts.found)
+        with labelled(self._host, environment.repo_name, self._kind.label) as label:
+            self._screen(batch, environment, verdicts, label)
+        return batch.record_of([verdicts.found[i] for i in range(len(batch.diffs))],
+                               round(time.monotonic() - started, 1))
+
+    def _screen(self, batch: DiffsToScreen, environment: Environment, verdicts: KeptVerdicts,
+                label: str) -> None:
+        """Screen the diffs that have no verdict yet."""
+        note = batch.why_whole and f"{WHOLE_SUITE}, as {batch.why_whole}"
+        warm = [i for i in verdicts.missing() if i not in batch.in_fresh]
+        if warm and not note and not self._is_full:
+            screener = self._screener(batch, environment, label)
+            for found, in_doubt in screener.verdicts([batch.diffs[i] for i in warm]):
+                verdicts.add({warm[n]: one for n, one in found.items()})
+                verdicts.drop([warm[n] for n in in_doubt])
+            note = screener.note
+        if note and not self._is_full:
+            self._notes[environment.repo_name] = note
+        for i in verdicts.missing():
+            try:
+                run = first_run(environment, batch.diffs[i], self._host, label, self._kind.rules,
+                                batch.limit_s)
+            except SandboxDied as e:
+                run = FirstRun(Screened("crash", f"the suite ends its sandbox: {e.what}"))
+            verdicts.add({i: (run.screened, run.before, run.after)})
+
+    def _screener(self, batch: DiffsToScreen, environment: Environment, label: str) -> Screener:
+        """Return this worker's screener, whose sandbox stays warm from one item to the next of the
+        same environment."""
+        worker = threading.get_ident()
+        screener = self._screeners.get(worker)
+        if not screener or screener.environment.repo_name != environment.repo_name:
+            if screener:
+                screener.close()
+            limit_s = batch.limit_s or time_limit(environment, self._host.run_timeout_s)
+            screener = Screener(environment, batch.coverage, limit_s, self._host, f"{label}-warm",
+                                self._kind.rules)
+            self._screeners[worker] = screener
+        return screener
+
+
+class KeptVerdicts:
+    """Keep the verdicts on the diffs of an item as they come in, and show how many there are."""
+
+    def __init__(self, keys: Sequence[str], lint: Callable | None):
+        """Take for each diff the digest of all that its verdict depends on. Read what is kept."""
+        self._keys, self._lint, self._log = keys, lint, current_reply_log()
+        self.found: dict[int, Screened] = {
+            i: parse(Screened, kept, str(self._log.path), "Delete that file.")
+            for i, key in enumerate(keys) if (kept := self._log.result_of(key))}
+        self._show()
+
+    def missing(self) -> list[int]:
+        """Return the numbers of the diffs without a verdict."""
+        return [i for i in range(len(self._keys)) if i not in self.found]
+
+    def add(self, found: Found) -> None:
+        """Keep verdicts, with what the linter says of good ones."""
+        good = [i for i in found if self._lint and found[i][0].verdict == GOOD]
+        messages = dict(zip(good, self._lint(found[i][1:] for i in good) if good else (),
+                            strict=True))
+        for i, (screened, _, _) in found.items():
+            self.found[i] = replace(screened, new_messages=messages.get(i, []))
+            self._log.keep(self._keys[i], asdict(self.found[i]))
+        self._show()
+
+    def drop(self, numbers: Sequence[int]) -> None:
+        """Remove the verdicts on these changes, also from the log."""
+        for i in numbers:
+            del self.found[i]
+            self._log.keep(self._keys[i], None)
+        self._show()
+
+    def _show(self) -> None:
+        n_good = sum(one.verdict == GOOD for one in self.found.values())
+        current_step().within = f"{len(self.found)} of {len(self._keys)} judged, {n_good} good"

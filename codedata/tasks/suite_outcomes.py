@@ -70,8 +70,8 @@ def check_drift(environment: Environment, statuses: Mapping[str, str],
 
 
 def outcome_of(run: Run, known: Collection[str]) -> Outcome:
-    """Return what a run of the whole suite came to, with the known tests that are missing behind
-    the end of their file's process (with_lost) as errors."""
+    """Return the outcome of a run of the whole suite. Known tests that are missing because their
+    file failed before them count as errors (with_lost)."""
     statuses, lost = with_lost(run.results, known)
     return Outcome(statuses, lost, run.seconds, run.timed_out, run.exit_code, run.truncated_at)
 

@@ -1,6 +1,6 @@
 """Find what Harbor would refuse in a task.toml.
 
-Not promised: that Harbor takes what has no fault here. Keys that harbor_keys.toml lacks are not
+Harbor may refuse a file in which no fault is found: keys that harbor_keys.toml lacks are not
 checked.
 """
 from __future__ import annotations

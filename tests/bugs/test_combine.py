@@ -9,7 +9,7 @@ from conftest import write_json
 from proof_heron import HERON, IMAGE, RUN, environment_of, factory_of, make_image
 from proven import a_bug, write_task
 
-from codedata.bugs.combine import Combiner, combinable, combinations, merged
+from codedata.bugs.combine import combinable, combinations, combine_stage, merged
 from codedata.bugs.instances import ProvenBug
 from codedata.bugs.preprocess import Analyses
 from codedata.code.patches import diff_of
@@ -99,8 +99,7 @@ def write_commit(root: Path, id: str = "heron-7", repo: str = "birds/heron", **f
 def stage_of(root: Path, strategy: str, host=None):
     """Return the items of a strategy, and what makes candidates of one."""
     views = Analyses(root), Analyses(root, key="tests")
-    stage = Combiner(Settings(root=root), host, strategy).stage(
-        Environments(root), *views)
+    stage = combine_stage(Settings(root=root), host, strategy, Environments(root), *views)
     return stage.reads.store.open(), stage.make
 
 

@@ -10,7 +10,7 @@ from setups import CA_BUNDLE, interrupted, without_engine
 
 from codedata.analysis.analyse import analysis_of
 from codedata.bugs.effects import new_messages, symbols_at
-from codedata.bugs.kind import agents_candidates
+from codedata.bugs.instances import agents_candidates
 from codedata.code.patches import normalised
 from codedata.records import Task
 from codedata.sandbox import docker_engine

@@ -17,15 +17,14 @@ from heron_environment import TEST_SCRIPT
 from judged import read_json
 from proof_heron import (  # noqa: F401  fixture
     HERON,
-    RUN,
+    OF_ONE_FILE,
     environment_of,
-    factory_of,
     heron,
+    prove,
 )
 
-from codedata.records import STRIPPED_PATCH, Task
+from codedata.records import Task
 from codedata.tasks.folder import image_of, verifier_config
-from codedata.tasks.prove import Prover
 from codedata.tasks.tests_folder import suite_tests
 from codedata.texts import tomllib
 
@@ -34,10 +33,9 @@ NAME = f"heron.function.{os.getpid():08x}"
 
 
 def proven(name: str = NAME, **environment) -> Task:
-    proof = Prover(factory_of(), True, 1.0).prove(environment_of(**environment), STRIP, name, RUN,
-                                                  STRIPPED_PATCH, ("heron.py",))
-    assert not proof.trouble and not proof.tests_visible
-    return proof.task
+    task = prove(environment_of(**environment), STRIP, name, OF_ONE_FILE)
+    assert not task.about["tests_visible"]
+    return task
 
 
 def remove_image(name: str) -> None:

@@ -13,7 +13,7 @@ from proven_strip import write_patch
 
 from codedata.analysis.analyse import analysis_of
 from codedata.code.entities import read_sources
-from codedata.nl2repo.screen_strips import id_of
+from codedata.nl2repo.kind import id_of
 from codedata.records import Coverage, StripPatch
 from codedata.store import digest
 

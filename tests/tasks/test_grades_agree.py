@@ -10,19 +10,18 @@ import pytest
 from a_task import STRIP
 from proof_heron import (  # noqa: F401  fixture
     BUG,
+    OF_ONE_FILE,
     RUN,
+    bug_kind,
     environment_of,
     factory_of,
     heron,
     prove,
 )
 
-from codedata.bugs.instances import AGENT
-from codedata.bugs.kind import Bugs
 from codedata.records import BUG as BUG_KIND
 from codedata.records import STRIPPED_PATCH, Task
 from codedata.sandbox import docker_engine
-from codedata.settings import BugSettings, Settings
 from codedata.tasks.eval_script import printed_results, run_evaluation, script_of
 from codedata.tasks.folder import image_of, verifier_config
 from codedata.tasks.grade import Grader
@@ -32,18 +31,7 @@ from codedata.tasks.verifier.junit import restored_name
 pytestmark = pytest.mark.docker
 
 
-class OfOneFile(Bugs):
-    """A kind of which one file of an agent's work counts, as of stripped patches."""
-
-    name = STRIPPED_PATCH
-
-    def counted(self, candidate, environment, *joined):
-        return environment, ("heron.py",)
-
-
-SETTINGS = Settings(bug=BugSettings(max_broken_share=1.0))
-KINDS = {BUG_KIND: (BUG, Bugs(AGENT, SETTINGS)),
-         STRIPPED_PATCH: (STRIP, OfOneFile(AGENT, SETTINGS))}
+KINDS = {BUG_KIND: (BUG, bug_kind(max_broken_share=1.0)), STRIPPED_PATCH: (STRIP, OF_ONE_FILE)}
 WORDS = """import re
 s = open('heron.py').read()
 open('heron.py', 'w').write(re.sub(r'(def words.*\\n)(.*\\n)', r'\\1    return {}\\n', s))"""

@@ -22,7 +22,7 @@ from codedata.progress import showing
 from codedata.tasks.covering_tests import CoveringTests
 from codedata.tasks.first_run import Screened, ScreeningRules
 from codedata.tasks.screen import Screener
-from codedata.tasks.screen_stage import KeptVerdicts
+from codedata.tasks.stages import KeptVerdicts
 from codedata.tasks.suite_outcomes import time_limit
 
 DOUBLED = "    return 2 * n"

@@ -7,8 +7,7 @@ from codedata.bugs.instances import AGENT, SCALE, Word, bug_tasks
 from codedata.bugs.preprocess import Preprocessed
 from codedata.bugs.stages import Stages
 from codedata.llm import Models
-from codedata.nl2repo.kind import instructions_stage, proof_stage
-from codedata.nl2repo.screen_strips import patches_stage
+from codedata.nl2repo.kind import instructions_stage, patches_stage, proof_stage
 from codedata.records import STRIPPED_PATCH, Task
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory

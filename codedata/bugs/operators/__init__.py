@@ -153,7 +153,7 @@ def _combined(language: str) -> tuple[Query, list[Operator]]:
 
 
 def _sites(operator: Operator, captures: Captures, text: bytes) -> Iterator[Span]:
-    """Yield the spans that an operator makes of a match."""
+    """Yield (start, end, replacement) for each edit that an operator makes at a match."""
     first, last = captures["site"][0], captures["site"][-1]
     if last.end_byte - first.start_byte <= MAX_SITE:
         for new in _replacements(operator, captures, text):

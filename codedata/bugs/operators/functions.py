@@ -47,7 +47,7 @@ def arithmetic_sibling(captures: Captures, text: bytes) -> list[bytes]:
 
 
 def off_by_one(captures: Captures, text: bytes) -> list[bytes]:
-    """Return the neighbours of a decimal number, without 0 where it is added: nobody writes + 0."""
+    """Return a decimal number plus 1 and minus 1. Leave out 0 after + or -: nobody adds 0."""
     (site,) = captures["site"]
     if not site.text.isdigit() or len(site.text) > MAX_DIGITS:
         return []

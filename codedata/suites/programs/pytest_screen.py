@@ -165,7 +165,7 @@ class RunPlugin:
 
 
 class Child(RunPlugin):
-    """Run tests in a process that carries a change, and write what comes of them."""
+    """Run the tests of one change in a forked process, and write their results."""
 
     def __init__(self, batch, order):
         """Take the tests to run: those of `first`, then those of `then` where none has failed."""
@@ -202,7 +202,7 @@ class Child(RunPlugin):
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session):
-        """Run the tests, write what came of them, and end the process."""
+        """Run the tests, write their results, and end the process."""
         stopped = ""
         # it says what differs, which nobody reads: that may take longer than the suite
         session.config.pluginmanager.unregister(name="assertion")
@@ -295,7 +295,7 @@ class Driver(RunPlugin):
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session):
-        """Do the warm process's part: judge what can be judged, order a child for the rest."""
+        """Judge the changes that this warm process can judge; send the base orders for the rest."""
         self.collect_s = time.process_time()   # of CPU, as limits are
         self.places = {item.nodeid: str(item.fspath) for item in session.items}
         self.functions = live_functions()
@@ -373,8 +373,8 @@ class Driver(RunPlugin):
                 "files": sorted({self.places[id] for id in ids})}, swaps
 
     def swaps_of(self, path, edits):
-        """Return [(function, its new code)] of a file with edits. Raise ValueError where one cannot
-        have it, or code that is in no function does something else."""
+        """Return [(function, its new code)] of a file with edits. Raise ValueError if a
+        function cannot be given its new code, or if code outside of functions changes."""
         text = read(path)
         if path not in self.codes:
             self.codes[path] = compiled(text, path)
