@@ -1,9 +1,9 @@
 """Screen the candidates of a kind of task: the stage for every kind that changes the source of a
 repository.
 
-A verdict is kept in the reply log of its item as soon as it is there, so that a kill loses only
-what was in flight. What a warm sandbox cannot judge, and with `is_full` every candidate, is judged
-by the whole suite in a fresh container.
+A verdict is kept in the reply log of its item as soon as it is known, so that a kill loses only the
+work in flight. A change that a warm sandbox cannot judge is judged by the whole suite in a fresh
+container. With `is_full`, every candidate is judged in that way.
 """
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class DiffsToScreen:
 
 
 class ScreenedKind(Protocol):
-    """Say what of a kind of task is screened, and by which rules."""
+    """Describe how the candidates of a kind of task are screened."""
 
     stage: str                # its key in ledgers
     label: str                # what labels of containers begin with
@@ -54,7 +54,7 @@ class ScreenedKind(Protocol):
     lint: Callable | None     # returns a list of messages for each good (files before, after)
 
     def to_screen(self, item, environment: Environment, *joined) -> DiffsToScreen:
-        """Return what is to be screened of an item."""
+        """Return the diffs of an item to screen, and how to screen them."""
 
 
 def screen_stage(kind: ScreenedKind, environments: Derived, host: SandboxFactory,
@@ -145,7 +145,8 @@ class KeptVerdicts:
     """Keep the verdicts on the diffs of an item as they come in, and show how many there are."""
 
     def __init__(self, keys: Sequence[str], lint: Callable | None):
-        """Take for each diff the digest of all that its verdict depends on. Read what is kept."""
+        """Read the verdicts that were kept. `keys` has a digest for each diff, of all that its
+        verdict depends on."""
         self._keys, self._lint, self._log = keys, lint, current_reply_log()
         self.found: dict[int, Screened] = {
             i: parse(Screened, kept, str(self._log.path), "Delete that file.")
@@ -157,7 +158,7 @@ class KeptVerdicts:
         return [i for i in range(len(self._keys)) if i not in self.found]
 
     def add(self, found: Found) -> None:
-        """Keep verdicts, with what the linter says of good ones."""
+        """Keep verdicts. Add the linter's messages to good ones."""
         good = [i for i in found if self._lint and found[i][0].verdict == GOOD]
         messages = dict(zip(good, self._lint(found[i][1:] for i in good) if good else (),
                             strict=True))

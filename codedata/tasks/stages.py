@@ -20,8 +20,8 @@ NO_CALLS = "no calls: no model is asked"
 
 def prove_stage(kind: Kind, name: str, environments: Derived, host: SandboxFactory,
                 identity: dict | None = None, **more) -> Stage:
-    """Return the stage that proves the candidates of a kind and writes their tasks. What is refused
-    is excluded with its reason."""
+    """Return the stage that proves the candidates of a kind and writes their tasks. A candidate
+    that is refused is excluded with the reason."""
     prover = PatchProver(kind, host)
 
     def make(candidate: Candidate, *joined) -> Task:
@@ -41,8 +41,8 @@ def prove_stage(kind: Kind, name: str, environments: Derived, host: SandboxFacto
 
 
 def instruct_stage(kind: Kind, name: str, **more) -> Stage:
-    """Return the stage that writes the instructions of a kind's tasks. One that a person has edited
-    is kept."""
+    """Return the stage that writes the instructions of a kind's tasks. Instructions that a person
+    has edited are kept."""
     return Stage(
         name, make=lambda task, text: replace(task, instruction=kind.instruction(task, text)),
         reads=Reads(kind.tasks, kind.instructed), joined=(kind.texts,), cost_note=NO_CALLS,
