@@ -29,8 +29,8 @@ SCREENED = ("verdict", "how", "n_run", "seconds")   # of what screening showed
 
 
 def agents_candidates(root: Path) -> Derived:
-    """Return the candidates of agents in bug/_candidates/. A change that an earlier file of the
-    same repository and commit has is refused."""
+    """Return the agents' candidates in bug/_candidates/. A candidate is refused if an earlier file
+    has the same change of the same repository and commit."""
     store = Store(root, Candidates, only=is_of_agent)
     first: dict[tuple[str, str, str], str] = {}   # (repository, commit, change) → its file
 
@@ -51,8 +51,8 @@ def agents_candidates(root: Path) -> Derived:
 
 
 class Bugs:
-    """Say what is special about the bugs of a word of bug_inject.py. `analyses` are for distances:
-    where there is none, they are not known."""
+    """Implement bugs as a kind of task, for one subcommand of bug_inject.py (`word`). Distances in
+    the call graph are computed from `analyses`; without an analysis they are null."""
 
     name, image_prefix, gold_is_long = BUG, "codedata-bug/", False
     instructed = ("kind",)   # which never changes
@@ -75,16 +75,17 @@ class Bugs:
 
     def counted(self, candidate: Candidate, environment: Environment, *joined
                 ) -> tuple[Environment, None]:
-        """Return that all known tests count, and all files of an agent's work but tests."""
+        """Return the environment unchanged, since all known tests are graded, and None, since all
+        files of an agent's work but tests are taken."""
         return environment, None
 
     def refusal(self, *about) -> str:
-        """Return "": what any proof refuses is all."""
+        """Return "", since bugs have no reasons for refusal besides those of every proof."""
         return ""
 
     def described(self, candidate: Candidate, run: BrokenRun, environment: Environment,
                   analysis: Analysis | None, meta: RepoMeta | None) -> tuple[Object, Object]:
-        """Return a bug's method, symbol, grade and licence, and what it does."""
+        """Return a bug's method, symbol, grade and licence, and its effects."""
         words, screened = candidate.words, candidate.screened
         measured = effects(run, analysis)
         symbols, symbol = measured["symbols"], words.get("symbol") or ""

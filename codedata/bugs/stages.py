@@ -92,7 +92,7 @@ class Stages:
                     after=f"bug_inject.py {word.name}", then="export.py")}
 
     def _maker(self, models: Models):
-        """Return what makes candidates by the strategy."""
+        """Return the object that makes candidates by the strategy."""
         settings, host, strategy = self.settings, self._host(models), self.strategy
         if strategy in model_edits.STRATEGIES:
             return model_edits.ModelEditor(settings, models, host, strategy)

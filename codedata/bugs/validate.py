@@ -1,5 +1,6 @@
 """Screen the candidates of bug_inject.py scale: its step `validate`. Most are judged in a warm
-sandbox; those that combine bugs, and all with --full, by the whole suite in fresh containers."""
+sandbox. Candidates that combine bugs (with --full, all candidates) are judged by the whole suite in
+fresh containers."""
 from __future__ import annotations
 
 from functools import partial
@@ -31,8 +32,8 @@ BY_HAND = "by-hand"        # the operator of a candidate that names none
 
 
 def scale_candidates(root: Path) -> Derived:
-    """Return the files of candidates that no agent made. Those of another repository than their
-    names say are broken."""
+    """Return the files of candidates of `scale`. A file with candidates of another repository than
+    the one in its name is broken."""
     store = Store(root, Candidates, only=is_of_scale)
 
     def checked(name: str, record: Candidates) -> dict[str, Candidates]:
@@ -43,14 +44,14 @@ def scale_candidates(root: Path) -> Derived:
 
 
 class ScreenedBugs:
-    """Say what is screened of candidates that no agent made, for screen_stage()."""
+    """Supply the candidates of `scale` to screen_stage()."""
 
     stage, label = "bug_inject.validate", "bug"
     after, then = "bug_inject.py scale --steps generate", "bug_inject.py scale --steps report"
     lint = staticmethod(new_messages_of)
 
     def __init__(self, settings: Settings, coverages: Store):
-        """Take where it is looked up what tests ran."""
+        """Set up the rules and inputs of screening. `coverages` tell which lines the tests ran."""
         root, share = settings.root, settings.bug.max_broken_share
         self.rules, self.identity = ScreeningRules(share), {"max_broken_share": share}
         self.reads = Reads(scale_candidates(root), ("base_commit", "candidates"),
@@ -83,7 +84,8 @@ def _verdicts(record: Candidates, environment: Environment, screened: list[Scree
 
 def _verdict(repo_name: str, candidate: ProposedChange, shown: Screened,
              n_passed: int) -> BugVerdict:
-    """Return the verdict on a candidate. Of one that combines bugs, each has to show."""
+    """Return the verdict on a candidate. If it combines bugs, the failing tests of each bug have to
+    fail."""
     verdict, reason = shown.verdict, shown.reason
     parts = candidate.get("parts") or []
     lost = sorted({test for part in parts for test in part}.difference(shown.failing))

@@ -1,5 +1,5 @@
-"""Screen what may be stripped, in a warm sandbox: the stage `screen` of the step `relationship`.
-Without the bodies tests have to fail, and all of them still have to be collected."""
+"""Screen functions that can be stripped, in a warm sandbox: the stage `screen` of the step
+`relationship`. Without the bodies, tests have to fail, and all tests still have to be collected."""
 from __future__ import annotations
 
 from dataclasses import replace
@@ -32,7 +32,7 @@ SHOWN = ("verdict", "reason", "n_covering", "n_failing", "how", "seconds")
 
 
 class ScreenedStrips:
-    """Say what is screened of what may be stripped, for screen_stage()."""
+    """Supply the functions that can be stripped to screen_stage()."""
 
     stage, label = "nl2repo.screen", "nl2repo"
     rules, identity, lint = ScreeningRules(ALL, ignores_skipped=True), {}, None
@@ -57,9 +57,9 @@ class ScreenedStrips:
 
 def _with_verdicts(found: Communities, strips: list[ScreenedStrip], screened: list[Screened],
                    seconds: float) -> Communities:
-    """Return the candidates of a repository with what screening shows. Tests that one of them makes
-    skip are not graded: those that may fail (xfail), and those that ask the code whether to run.
-    They say nothing of a body."""
+    """Return the candidates of a repository with their screening results. Tests that a candidate
+    makes skip are not graded, since they show nothing about a body: tests that may fail (xfail),
+    and tests that ask the code whether to run."""
     skipped = sorted({name for shown in screened for name in shown.skipped})
     verdicts = iter(screened)
     shown = [_judged(one, next(verdicts), skipped) if one["diff"] else one for one in strips]
@@ -67,7 +67,7 @@ def _with_verdicts(found: Communities, strips: list[ScreenedStrip], screened: li
 
 
 def _judged(strip: ScreenedStrip, shown: Screened, skipped: list[str]) -> ScreenedStrip:
-    """Return a candidate with what screening shows, without tests that are not graded."""
+    """Return a candidate with its screening result. Tests that are not graded are left out."""
     verdict, reason = shown.verdict, shown.reason
     failing = {*shown.failing}.difference(skipped)
     if verdict == GOOD and not failing:
@@ -77,7 +77,8 @@ def _judged(strip: ScreenedStrip, shown: Screened, skipped: list[str]) -> Screen
 
 
 def _strip(repo_name: str, candidate: StripCandidate, strippable: Strippable) -> ScreenedStrip:
-    """Return a candidate with its diff, not screened yet; "refused" is one without."""
+    """Return a candidate with its diff, before screening. If there is no diff, its verdict is
+    "refused"."""
     ids, kind = candidate["functions"], candidate["kind"]
     strip: ScreenedStrip = {
         "id": "", "kind": kind, "functions": ids, "sources": [], "diff": "", "verdict": "refused",
@@ -102,8 +103,8 @@ def id_of(repo_name: str, kind: str, diff: str) -> str:
 # the patches -------------------------------------------------------------------------------------
 
 def screened_strips(root: Path, max_functions: int) -> Derived:
-    """Return a StripPatch for each candidate that was screened: those that screening rejects, and
-    those that are to be proven: all of several functions, and the first ones of one function."""
+    """Return a StripPatch for each screened candidate that is rejected or is to be proven. Of the
+    good candidates with one function, only the first `max_functions` are to be proven."""
     others: set[str] = set()   # ids of functions that are not proven
 
     def patches_of(repo_name: str, record: Communities) -> dict[str, StripPatch]:
@@ -137,7 +138,7 @@ def patches_stage(settings: Settings) -> Stage:
 
 
 def strip_patches(root: Path) -> Derived:
-    """Return the patches by the ids that follow from their diffs: an edited one is another."""
+    """Return the patches by id. The id follows from the diff, so an edited patch has a new id."""
     return Derived(
         Store(root, StripPatch),
         lambda _, patch: {id_of(patch.repo_name, patch.kind, patch.diff): patch})
