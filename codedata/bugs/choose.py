@@ -1,12 +1,11 @@
-"""Choose the bugs that `bug_inject.py scale` writes: from what screening calls good, within the
-caps of [bug], in an order drawn by its seed.
+"""Choose the bugs that `bug_inject.py scale` writes from the good candidates, within the caps of
+[bug], in an order drawn by its seed.
 
-Each bug has one place in that order: subtle before blunt, then the first of each operator, the
-second of each, and so on; of one operator, those that fewer tests notice first. Whoever fits
-under all caps is taken. A bug that is on disk and still good, and one that the proof has refused,
-come first whatever the order: what was proven is neither lost nor paid for twice, further
-candidates only add to it, and a bug that was refused is not replaced by others. A run that was cut
-short comes to the same choice as one that was not.
+Subtle bugs come before blunt ones, then the first bug of each operator, the second of each, and so
+on. Among the bugs of one operator, those that break fewer tests come first. A bug is taken if it
+fits under all caps. Bugs on disk that are still good, and bugs that the proof has refused, come
+before all others: a proven bug is neither lost nor paid for twice, further candidates only add
+bugs, and a refused bug is not replaced. An interrupted run makes the same choice as a complete one.
 """
 from __future__ import annotations
 
@@ -36,7 +35,7 @@ AGAIN = "Delete the file and run: python bug_inject.py scale --steps validate"
 
 @dataclass(frozen=True, slots=True)
 class GoodCandidate:
-    """Hold what is known of a good candidate."""
+    """Hold the data by which a good candidate is chosen."""
 
     name: str          # of its task: <repo_name>.<operator>.<8 hex digits of the change>
     instance_id: str   # under which ledgers list it: the repository's name
@@ -59,8 +58,8 @@ def chosen_in(root: Path, settings: BugSettings) -> Derived:
     verdicts = Store(root, Verdicts, only=is_of_scale)
 
     def bugs_of(item: str, record: Verdicts) -> dict[str, Candidate]:
-        """Return the good candidates of a file whose verdicts are those of what stands there. Raise
-        BrokenRecord where one has another name than its own."""
+        """Return the good candidates of a file, without those whose diff is not the one that was
+        judged. Raise BrokenRecord if a verdict's instance id does not fit its candidate."""
         bugs = {}
         batch = candidates.read(item) if item in candidates else None
         for candidate, verdict in zip(batch.candidates if batch else (), record.verdicts,
@@ -70,7 +69,7 @@ def chosen_in(root: Path, settings: BugSettings) -> Derived:
             name = name_of(batch.repo_name, candidate)
             if verdict["instance_id"] != name or is_of_agent(name) or not safe_name(name):
                 raise BrokenRecord(
-                    f"has an instance of another name: {verdict['instance_id'][:80]!r}.",
+                    f"has a verdict with a wrong instance id: {verdict['instance_id'][:80]!r}.",
                     str(verdicts.path(item)), AGAIN)
             bugs[name] = Candidate(
                 name, batch.repo_name, batch.base_commit, candidate["diff"], item, batch.method,
@@ -78,7 +77,7 @@ def chosen_in(root: Path, settings: BugSettings) -> Derived:
         return bugs
 
     def is_kept(name: str) -> bool:
-        """Return whether a name is of a repository of which not all is known."""
+        """Return whether a name belongs to a repository with unread files, so that it is kept."""
         unread = tuple(f"{item.rpartition('.')[0]}." for item in chosen.unread)
         return name.startswith(unread)
 
@@ -89,7 +88,7 @@ def chosen_in(root: Path, settings: BugSettings) -> Derived:
 
 def _choose_all(root: Path, settings: BugSettings,
                 candidates: Iterable[GoodCandidate]) -> Iterator[str]:
-    """Yield the names of the chosen ones, by repository."""
+    """Yield the names of the chosen bugs, one repository after another."""
     bugs = bug_tasks(root).open()
     of_agents = {(name.rpartition(".agent-")[0], name.rpartition(".")[2])
                  for name in bugs.names() if is_of_agent(name)}
@@ -118,8 +117,8 @@ def _facts_of(candidate: Candidate) -> GoodCandidate:
 
 def choose(candidates: Iterable[GoodCandidate], settings: BugSettings,
            kept: Collection[str]) -> list[GoodCandidate]:
-    """Return the chosen ones of a repository's good candidates: those in `kept`, and whoever fits
-    beside them. Of one change only the first is taken."""
+    """Return the bugs chosen from a repository's good candidates: those in `kept`, and others that
+    fit under the caps. Of equal changes only the first is taken."""
     taken: dict[str, GoodCandidate] = {}   # by change
     counts: Counter = Counter()
     order = in_order(candidates, settings.seed)
@@ -134,7 +133,7 @@ def choose(candidates: Iterable[GoodCandidate], settings: BugSettings,
 
 def _caps(good: GoodCandidate, settings: BugSettings,
           n_taken: int) -> list[tuple[tuple[str, str], float]]:
-    """Return what a bug counts for, each with the most that there may be with it."""
+    """Return the groups in which a bug counts, each with its cap."""
     caps = [(("instances", ""), settings.max_instances),
             (("symbol", good.place), settings.max_per_symbol),
             (("operator", good.operator), settings.max_per_operator),
@@ -144,7 +143,7 @@ def _caps(good: GoodCandidate, settings: BugSettings,
 
 
 def in_order(candidates: Iterable[GoodCandidate], seed: int) -> list[GoodCandidate]:
-    """Return candidates in the order of their places."""
+    """Return candidates in the order in which they are chosen."""
     by_operator = defaultdict(list)
     for good in candidates:
         by_operator[good.is_subtle, good.operator].append(good)

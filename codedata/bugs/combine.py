@@ -1,11 +1,11 @@
 """Make candidates of what is there: the step `generate` of bug_inject.py scale with --strategy
 combine or mirror.
 
-combine   two or three proven bugs of one file, or of one folder, at once; <repo_name>.combine-1
-          has those of a repository, with the failing tests of each part
-mirror    the reverse of a pull request in commit/; <repo_name>.mirror-<digest of its instance id>
+combine two or three proven bugs of one file, or of one folder, at once; <repo_name>.combine-1 has
+those of a repository, with the failing tests of each part mirror the reverse of a pull request in
+commit/; <repo_name>.mirror-<digest of its instance id>
 
-No model is asked. That each part shows, and that a reverse is a bug, is for the tests to say.
+No model is asked. The tests decide whether each part shows, and whether a reverse is a bug.
 """
 from __future__ import annotations
 
@@ -117,8 +117,8 @@ class CombinableBug:
 
 
 def combinable(bug: ProvenBug, texts: dict[str, str]) -> CombinableBug | None:
-    """Return a bug that may be combined; None where it does more than change lines of these
-    texts."""
+    """Return a bug in the form in which it can be combined; None if it does more than change lines
+    of these texts."""
     try:
         edits = edits_of(bug.bug_patch, texts)
     except (ValueError, KeyError):

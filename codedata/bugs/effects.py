@@ -1,4 +1,4 @@
-"""Measure a bug: how many tests it breaks, how far they are from it, what a linter says of it."""
+"""Measure a bug: the tests that it breaks, their distance from it, and the linter's messages."""
 from __future__ import annotations
 
 import hashlib
@@ -22,15 +22,15 @@ LINE = re.compile(r"line \d+")     # another one of the file, which a patch may 
 
 
 def grade_of(n_broken: int, n_before: int, new_messages: Sequence[str]) -> str:
-    """Return whether a bug is subtle or blunt, by how many tests fail of those that passed, and by
-    what a linter says."""
+    """Return whether a bug is subtle or blunt, judged by how many of the passing tests it breaks
+    and by the linter's messages."""
     is_subtle = n_broken <= max(MAX_SUBTLE, MAX_SUBTLE_SHARE * n_before) and not new_messages
     return "subtle" if is_subtle else "blunt"
 
 
 def effects(run: BrokenRun, analysis: Analysis | None) -> Object:
-    """Return sizes, shares, new messages of a linter, and how far the failing tests are from the
-    change in the call graph: null without an analysis."""
+    """Return the sizes and shares of a bug, the linter's new messages, and the distances of the
+    failing tests from the change in the call graph, which are null without an analysis."""
     n_broken = len(run.fail_to_pass)
     n_before = n_broken + len(run.pass_to_pass)
     hunks = [*hunks_of(diff_of(run.before, run.after, n_context=0), "")]
@@ -47,7 +47,7 @@ def effects(run: BrokenRun, analysis: Analysis | None) -> Object:
 
 
 def symbols_at(lines: Iterable[tuple[str, int]], analysis: Analysis) -> list[str]:
-    """Return the ids of the innermost functions around lines of the source, each once."""
+    """Return the ids of the innermost functions that contain lines of the source, each once."""
     symbols = {}
     for path, line in sorted(lines):
         around = [one for one in analysis.entities if one["path"] == path
@@ -58,8 +58,8 @@ def symbols_at(lines: Iterable[tuple[str, int]], analysis: Analysis) -> list[str
 
 
 def distances(tests: Iterable[str], symbols: Iterable[str], analysis: Analysis) -> Object:
-    """Return how many calls lie between the tests and functions, at least and at most, over all
-    edges, and how many of the tests have no way to any of them."""
+    """Return the smallest and the largest number of calls between the tests and the functions, over
+    all edges, and the number of tests without a path to any of the functions."""
     steps = steps_to(symbols, analysis.edges)
     paths = {file["path"] for file in analysis.files}
     reached = [steps.get(entity_of_test(test, paths)) for test in tests]
@@ -85,14 +85,14 @@ def steps_to(symbols: Iterable[str], edges: Iterable[Object]) -> dict[str, int]:
 
 
 def new_messages(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> list[str]:
-    """Return what pyflakes says of the changed files in Python and did not say before."""
+    """Return the new pyflakes messages about the changed Python files."""
     return new_messages_of([(before, after)])[0]
 
 
 def new_messages_of(changes: Iterable[tuple[Mapping[str, bytes], Mapping[str, bytes]]]
                     ) -> list[list[str]]:
-    """Return for each change (files before, files after) what pyflakes says of its files in Python
-    and did not say before. It reads texts; nothing of the project is imported."""
+    """Return for each change (files before, files after) the new pyflakes messages about its Python
+    files. Only texts are read; the project is not imported."""
     texts: dict[str, bytes] = {}
     sides = [[[_linted(files[path], texts) for path in sorted(files)
                if language_of(path) == "python" and len(files[path]) <= MAX_LINTED]
@@ -106,7 +106,7 @@ def new_messages_of(changes: Iterable[tuple[Mapping[str, bytes], Mapping[str, by
 
 
 def _linted(text: bytes, texts: dict[str, bytes]) -> str:
-    """Add a text to those that pyflakes is given, each once, and return its name."""
+    """Add a text to the texts for pyflakes, unless it is there already, and return its name."""
     name = f"{hashlib.blake2b(text, digest_size=12).hexdigest()}.py"
     texts[name] = text
     return name

@@ -68,8 +68,8 @@ class BatchItem(BugConfig):
 
 
 def batch_items(root: Path, prefix: str, parts_of: PartsOf) -> Derived:
-    """Return the items of a strategy, <repo_name>.<prefix><…>: each the config of a repository with
-    one of its parts. Items of other strategies count as covered."""
+    """Return the items of a strategy, <repo_name>.<prefix><…>: each is the config of a repository
+    with one of its parts. Items of other strategies are kept."""
     def items_of(repo_name: str, config: BugConfig) -> dict[str, BatchItem]:
         return {f"{repo_name}.{prefix}{name}": BatchItem(**vars(config), part=part)
                 for name, part in parts_of(config)}
@@ -92,10 +92,10 @@ def generate_stage(settings: Settings, strategy: str, stores: tuple[Derived | St
                    parts_of: PartsOf, make: Callable[..., tuple[list[ProposedChange], dict]],
                    identity: dict, cost_note: str = "") -> Stage:
     """Return the stage that makes files of candidates by a strategy. `parts_of` returns the parts
-    of a repository, make() the candidates of an item and the usage of its calls. `stores` are the
-    environments, the analyses and the coverages; a repository may lack an analysis or a coverage.
-    A strategy with a `cost_note` pays for its candidates: an edit of an analysis or a coverage does
-    not make them stale."""
+    of a repository; make() returns the candidates of an item and the usage of its calls. `stores`
+    are the environments, the analyses and the coverages; a repository may lack an analysis or a
+    coverage. A strategy with a `cost_note` pays for its candidates, so they do not become stale
+    when an analysis or a coverage is edited."""
     def candidates(item: BatchItem, *joined) -> Candidates:
         made, usage = make(item, *joined)
         return Candidates(item.repo, item.repo_name, item.base_commit, strategy, made, "", usage,
@@ -117,8 +117,8 @@ def generate_stage(settings: Settings, strategy: str, stores: tuple[Derived | St
 
 def candidate_of(before: Files, after: Files, strategy: str, summary: str, symbol: str = "",
                  analysis: Analysis | None = None) -> ProposedChange:
-    """Return a candidate that changes whole files. Its lines are those of the first file; its
-    symbol is the first changed function of the analysis, else the given one."""
+    """Return a candidate that changes whole files. Its lines are those of the first file. Its
+    symbol is the first changed function in the analysis, by default the given symbol."""
     hunks = hunks_of(diff_of(before, after, n_context=0))
     path = min(before | after)
     lines = [line for hunk in hunks if hunk.path == path
@@ -154,7 +154,7 @@ def operators_stage(settings: Settings, host: SandboxFactory, *stores: Derived |
 
 @dataclass(frozen=True)
 class Program:
-    """Hold the sources of a repository that bugs may be put into."""
+    """Hold the sources of a repository into which bugs may be put."""
 
     files: list[SourceFile]
     analysis: Analysis | None
@@ -162,7 +162,7 @@ class Program:
     imports: Masks             # lines that ran outside of tests
 
     def ranks(self) -> dict[str, int]:
-        """Return {id: rank} of functions; the one that most tests reach has rank 0."""
+        """Return {id: rank} of functions. The function that most tests reach has rank 0."""
         hotspots = self.analysis.hotspots if self.analysis else []
         return {one["id"]: rank for rank, one in enumerate(hotspots)}
 
@@ -230,7 +230,7 @@ def _is_in(path: str, root: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Hold an edit with its place."""
+    """Hold an edit and its place in the source."""
 
     path: str
     symbol: str          # id of the innermost function around it, or ""
@@ -271,7 +271,7 @@ def _sites(file: SourceFile, program: Program) -> Iterator[Site]:
 
 
 def in_order(sites: list[Site], ranks: dict[str, int], seed: int) -> list[Site]:
-    """Return sites in an order in which all functions take turns, hot ones more often, and no
+    """Return sites in an order that takes functions in turn, hot ones more often, and in which no
     operator comes too often."""
     drawn = random.Random(seed)
     n_sites = Counter(site.edit.operator.name for site in sites)

@@ -89,7 +89,8 @@ class CodeMap:
         return [f"{n:6}\t{line}" for n, line in enumerate(lines[first:], first + 1)]
 
     def _tests_of(self, id: str) -> list[str]:
-        """Return how many tests reach a symbol, and a line for each of the first ones."""
+        """Return the number of tests that reach a symbol, and a line for each of the first
+        tests."""
         if self._masks:
             masks = (mask for one, mask in self._masks.items() if f"{one}.".startswith(f"{id}."))
             which = reduce(or_, masks, 0)
@@ -114,6 +115,6 @@ def _edge(edge: Object, side: str) -> str:
 
 
 def _listed(rows: list[str]) -> list[str]:
-    """Return the first rows, indented, and how many more there are."""
+    """Return the first rows, indented, and a line with the number of further rows."""
     more = [f"… and {len(rows) - MAX_LISTED} more"] if len(rows) > MAX_LISTED else []
     return [f"  {row}" for row in [*rows[:MAX_LISTED], *more] or ["(none)"]]

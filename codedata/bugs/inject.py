@@ -1,8 +1,8 @@
 """Let agents put bugs into the source of an environment: the step `inject` of bug_inject.py.
 
-An agent works in a sandbox without a history or a network. Only the difference between source
-files that existed before leaves it, which this machine computes from their texts. A run of the
-suite in a fresh container shows whether that is a bug.
+An agent works in a sandbox without a history or a network. Only changes of existing source files
+leave the sandbox; this machine computes the diff from their texts. A run of the suite in a fresh
+container shows whether the change is a bug.
 """
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ class AgentItem(Environment):
 
 
 class AgentItems(Derived):
-    """Give each environment to `n` agents, in rounds: one agent for each repository, then the
-    next one for each. So several repositories are worked on at a time, each by one agent."""
+    """Give each environment to `n` agents, in rounds: each round has one agent for each repository.
+    Several repositories are worked on at the same time, each by one agent."""
 
     def __init__(self, environments: Derived, n: int):
         numbers = {f".{METHOD}-{k}": k for k in range(1, n + 1)}
@@ -174,8 +174,8 @@ class Submission:
 
 
 def diff_and_symbol(before: Files, after: Files, analysis: Analysis) -> tuple[str, str]:
-    """Return (the difference in git's format, the id of the first function that it changes, or "").
-    Raise RefusedChange where it is empty or too long, or changes comments or docstrings."""
+    """Return (the difference in git's format, the id of the first changed function, or ""). Raise
+    RefusedChange if the difference is empty or too long, or changes comments or docstrings."""
     if more := remarks(after) - remarks(before):
         raise RefusedChange("leave comments and docstrings as they were; one is new or other: "
                             f"{printable(min(more), 200)!r}")
@@ -218,7 +218,7 @@ class Injector:
         """Return the stage. It reads environments, their analyses and, if there are any, their
         coverages. Raise Trouble if the sandbox isolates nothing."""
         if self._host.name == "local":
-            raise Trouble("isolates nothing, and an agent is at work in it.", "--sandbox local",
+            raise Trouble("isolates nothing, but an agent would work in it.", "--sandbox local",
                           "Choose another.")
         bug = self._settings.bug
         self._items = AgentItems(environments, bug.per_repo)
@@ -226,7 +226,7 @@ class Injector:
         return Stage(
             "bug_inject.inject", make=self.make, after="analyze.py",
             identity={"agent": self._agent.spec.identity(), "prompts": prompts},
-            cost_note=f"at most {bug.max_iterations} calls for each agent, fewer as a rule",
+            cost_note=f"at most {bug.max_iterations} calls for each agent, usually fewer",
             reads=Reads(self._items, fields=(*READ, "test_script"), made_by="env_setup"),
             joined=(Reads(analyses, fields=(), made_by="analyze.analysis", same="base_commit"),
                     Reads(coverages, fields=(), same="base_commit", optional=True)),
@@ -308,16 +308,17 @@ def _prepare(sandbox: Sandbox, test_script: str) -> list[SourceFile]:
 
 
 def _program(files: list[SourceFile], analysis: Analysis) -> Files:
-    """Return the files that are no tests; where coverage is known, only those that tests load."""
+    """Return the files that are not tests. If coverage is known, return only those that tests
+    load."""
     unused = {file["path"] for file in analysis.files if file["covered"] == 0}
     return {file.path: file.text for file in files
             if not file.is_test and file.path not in unused and is_text(file.text)}
 
 
 def _failure(name: str, submission: Submission, result: AgentResult) -> ItemFailed:
-    """Return why an agent made no candidate, and drop its kept replies: with them it would fail
-    again. They stay where something else failed (the engine, the endpoint), unless this run has
-    already repeated them."""
+    """Return why an agent made no candidate, and delete its stored replies, since they would lead
+    to the same failure. If something else failed (the engine, the endpoint), the replies are kept,
+    unless this run has already repeated them."""
     log = current_reply_log()
     if result.status != "error" or log.served:
         log.discard()

@@ -31,19 +31,19 @@ AGENTS = re.compile(r".+\.agent-\d+(\.[0-9a-f]+)?")   # a file of agents, or its
 
 
 def is_of_agent(name: str) -> bool:
-    """Return whether a name is that of an agent's file or instance; all others are those of
+    """Return whether a name is that of an agent's file or instance. All other names belong to
     `scale`."""
     return AGENTS.fullmatch(name) is not None
 
 
 def is_of_scale(name: str) -> bool:
-    """Return whether a name is none of an agent's."""
+    """Return whether a name is that of a file or instance of `scale`."""
     return not is_of_agent(name)
 
 
 @dataclass(frozen=True)
 class Word:
-    """Say whose bugs a word of bug_inject.py is about."""
+    """Describe a subcommand of bug_inject.py and the bugs that it owns."""
 
     name: str
     maker: str               # the step that writes their tasks
@@ -56,7 +56,7 @@ SCALE = Word("scale", "report", is_of_scale, "scale_")
 
 
 def bug_tasks(root: Path, owns: Callable[[str], bool] = bool) -> Store:
-    """Return the tasks of a root that are bugs, of all or of a word."""
+    """Return the tasks of a root that are bugs: all of them, or those of one subcommand."""
     return Store(root, Task, kind=BUG, only=owns, derived=True)
 
 

@@ -1,7 +1,7 @@
-"""Find what a user of the project could not know in a reproduction or an issue report.
+"""Find text in a reproduction or an issue report that a user of the project could not know.
 
-Every check compares texts: with the fix, with the names of the failing tests, and with what README,
-docs and the reproduction show. Meaning is not checked: a paraphrase of the fix is not found.
+Every check compares texts: with the fix, with the names of the failing tests, and with the text of
+README, docs and the reproduction. Meaning is not checked: a paraphrase of the fix is not found.
 """
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ class Hidden:
 
     @cached_property
     def names(self) -> set[str]:
-        """Return the names in the lines that the fix changes, and those that its hunks define."""
+        """Return the names in the lines that the fix changes, and the names that its hunks
+        define."""
         changed = (*added_runs(self.bug.patch), *added_runs(self.bug.bug_patch))
         return {*NAME.findall("\n".join(changed)), *self.fix.names} - LANGUAGE_WORDS
 
@@ -65,8 +66,8 @@ class Hidden:
                 *(f"the path {path!r}, where the bug is" for path in paths if path in script)]
 
     def in_report(self, text: str, shown: str) -> list[str]:
-        """Return a line for each thing in a report that neither the documentation shows nor
-        `shown`, the reproduction with its outputs."""
+        """Return a line for each part of a report that a user cannot know, since neither the
+        documentation nor `shown` (the reproduction with its outputs) has it."""
         used = names_used(text) - self.documented - {*NAME.findall(shown)}
         return [*self._names_in(text, used),
                 *(f"the name {name!r}, which no user is shown"
@@ -74,7 +75,7 @@ class Hidden:
                 *self._places_in(text, shown), *self._lines_in(text, shown)]
 
     def _names_in(self, text: str, used: set[str]) -> list[str]:
-        """Return a line for each name of a test in a text, and for each private one of `used`."""
+        """Return a line for each test name in a text, and for each private name in `used`."""
         return [*(f"the name of a test, {name!r}" for name in sorted(self.tests) if name in text),
                 *(f"the private name {name!r}" for name in sorted(_private(used)))]
 
@@ -93,7 +94,7 @@ class Hidden:
 
 def names_used(text: str) -> set[str]:
     """Return the words of a text that are used as names: marked as code, called, used as an
-    attribute, or written as no plain word is."""
+    attribute, or spelled unlike a plain word (such as snake_case)."""
     as_code = [part for match in (*CODE.findall(text), *AS_CODE.findall(text)) for part in match]
     return {*NAME.findall("\n".join(as_code)),
             *(name for name in NAME.findall(text) if not _is_plain_word(name))}

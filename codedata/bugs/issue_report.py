@@ -53,7 +53,7 @@ _packaged = partial(text_of, __package__)
 
 
 class Rejected(Exception):
-    """Report what is wrong with a reply: in a few words, then details for the model, if any."""
+    """Report what is wrong with a reply: a short reason, then details for the model, if any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,8 @@ class Reproduction:
         return "\n".join((self.script, self.bugged.output, self.fixed.output))
 
     def is_quoted(self, text: str) -> bool:
-        """Return whether a text quotes a line that is printed only with the bug, if any is."""
+        """Return whether a text quotes a line that is printed only with the bug. Return True if
+        there is no such line."""
         bugged, fixed = ({*map(str.strip, run.output.splitlines())}
                          for run in (self.bugged, self.fixed))
         lines = bugged - fixed - {""}
@@ -166,7 +167,7 @@ class Reporter:
         note = ""
         identity = {"writer": self._settings.issue.writer, "texts": TEXTS}
         if self._client:
-            note = f"at most {n_calls} calls for each bug, most take two"
+            note = f"at most {n_calls} calls for each bug; most bugs take two"
             prompts = digest([*map(_packaged, PROMPTS)])
             identity = {"writer": "llm", **self._client.spec.identity(), "prompts": prompts}
         return Stage(
@@ -200,7 +201,7 @@ class Reporter:
         return BugReport(bug.instance_id, bug.repo, text, made)
 
     def _reproduce(self, trees: Trees, hidden: Hidden, known: Mapping[str, str]) -> Reproduction:
-        """Return the first reproduction of the model that shows the bug."""
+        """Return the model's first reproduction that shows the bug."""
         def read(reply: Reply) -> Reproduction:
             language, script = script_in(reply.text)
             if faults := hidden.in_script(script):
@@ -231,7 +232,7 @@ class Reporter:
             if faults := hidden.in_report(text, reproduction.shown) + certain:
                 raise Rejected(f"it has {faults[0]}", *faults[1:])
             if not reproduction.is_quoted(text):
-                raise Rejected("it quotes no line of the output that the bug alone gives")
+                raise Rejected("it quotes no line that is printed only with the bug")
             if noted and n_left and not doubted:
                 doubted.extend(noted)
                 raise Rejected("some words stand in the sources or the tests, too, perhaps by "
@@ -246,9 +247,8 @@ class Reporter:
 
 
 def ask(client: Client, read: Callable, request: str, again: str = "issue_again.md", **options):
-    """Return read(reply) of the model's reply. Where that raises Rejected, ask again with the
-    prompt `again`, which shows the reply and what is wrong with it. `options` are those of
-    Client.ask()."""
+    """Return read(reply) of the model's reply. If read() raises Rejected, ask again with the prompt
+    `again`, which shows the reply and the reason. `options` are passed to Client.ask()."""
     messages: list[Message] = [{"role": "user", "content": request}]
     last = {}
 
@@ -339,8 +339,8 @@ def _code(sandbox: Sandbox, bug: ProvenBug) -> str:
 
 
 def code_of(ids: set[str], file: SourceFile, entities: list[Entity]) -> str:
-    """Return the text of a file with only the definitions of these ids and those around them; …
-    stands for each other one. Return "" where the file has none of them."""
+    """Return the text of a file with only the definitions of these ids and the definitions that
+    enclose them; "…" replaces each other definition. Return "" if the file has none of the ids."""
     wanted = [one for one in entities if one.id in ids]
     kept, at = [], 0
     for one in entities:

@@ -1,6 +1,6 @@
 """Write issue reports without a model, by the templates of profiles.toml: from the name of the
-broken function and the error that is raised, or from the assertion that fails. Whatever a report
-must not show is left out of it."""
+broken function and the raised error, or from the failing assertion. Text that a report must not
+show is left out."""
 from __future__ import annotations
 
 import re
@@ -28,8 +28,8 @@ OURS = "codedata"          # in the names of the sandbox's own variables and fil
 
 def template_report(bug: ProvenBug, profile: Mapping[str, str], hidden: Hidden,
                     may_be_name: bool = True) -> tuple[str, str]:
-    """Return (form, text) of a report: the most telling one that shows nothing hidden. Raise
-    Excluded where there is none; with `may_be_name` the name of the broken function is enough."""
+    """Return (form, text) of the most detailed report that shows nothing hidden. Raise Excluded if
+    there is none. With `may_be_name` a report may have only the name of the broken function."""
     name, log = _name(bug, hidden), bug.log
     raised = _of_project(RAISED.findall(log))
     types = _of_project(match[1] for match in map(ERROR_TYPE.match, FAILURE.findall(log)) if match)
@@ -42,8 +42,8 @@ def template_report(bug: ProvenBug, profile: Mapping[str, str], hidden: Hidden,
         if not hidden.in_report(text, name):
             return form, text
     raise Excluded("no report: let a model write it (--steps issue --issue-writer llm --refresh), "
-                   "or show in README or docs, and commit, what its tests print: now that is "
-                   "nothing, or names that they do not have")
+                   "or add the tests' output to README or docs, and commit: it is empty now, "
+                   "or has names that they lack")
 
 
 def _of_project(errors: Iterable[str]) -> list[str]:
@@ -53,15 +53,15 @@ def _of_project(errors: Iterable[str]) -> list[str]:
 
 
 def _is_without_error(bug: ProvenBug) -> bool:
-    """Return whether the log shows that each failing test ends in an assertion. The log may be cut,
-    and is read for pytest's messages only."""
+    """Return whether the log shows that each failing test ends in an assertion. The log may be
+    truncated; only pytest's messages in it are read."""
     failures = FAILURE.findall(bug.log)
     return len(failures) >= len(bug.FAIL_TO_PASS) and all(map(ASSERTION.match, failures))
 
 
 def f2p_report(bug: ProvenBug, profile: Mapping[str, str], hidden: Hidden) -> tuple[str, str]:
-    """Return (form, text) of a report that quotes the longest failed assertion that a user may
-    see. If there is none, return a template_report() of the raised error."""
+    """Return (form, text) of a report that quotes the longest failed assertion that may be shown.
+    If there is none, return a template_report() of the raised error."""
     name = _name(bug, hidden)
     for failure in sorted({*_failures(bug.log)}, key=lambda one: (-len(one), one)):
         parts = {"failure": failure.replace("\n", "\n    "),
@@ -73,7 +73,7 @@ def f2p_report(bug: ProvenBug, profile: Mapping[str, str], hidden: Hidden) -> tu
 
 
 def _failures(log: str) -> Iterator[str]:
-    """Yield the first two paragraphs of each failed assertion, and its first line."""
+    """For each failed assertion, yield its first two paragraphs and its first line."""
     for block in FAILURE.findall(f"{log}\n"):
         lines = [line.removeprefix("E ").rstrip() for line in block.splitlines()]
         indent = min(len(line) - len(line.lstrip()) for line in lines if line)
@@ -90,7 +90,7 @@ def _failures(log: str) -> Iterator[str]:
 
 
 def _name(bug: ProvenBug, hidden: Hidden) -> str:
-    """Return the name of the changed function, as far as a user knows it, or ""."""
+    """Return the name of the changed function if a user knows it, else ""."""
     names = bug.symbol.rpartition("::")[2].split(".")   # a class, perhaps, and its method
     known = hidden.documented or {name for name in names if name[:1] != "_"}   # without any docs
     return ".".join(takewhile(known.__contains__, names))

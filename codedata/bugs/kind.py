@@ -93,16 +93,17 @@ class Bugs:
 
     def counted(self, candidate: Candidate, environment: Environment, *joined
                 ) -> tuple[Environment, None]:
-        """Return that all known tests count, and all files of an agent's work but tests."""
+        """Return the environment unchanged, since all known tests are graded, and None, since all
+        files of an agent's work but tests are taken."""
         return environment, None
 
     def refusal(self, *about) -> str:
-        """Return "": what any proof refuses is all."""
+        """Return "", since bugs have no reasons for refusal besides those of every proof."""
         return ""
 
     def described(self, candidate: Candidate, run: BrokenRun, environment: Environment,
                   analysis: Analysis | None, meta: RepoMeta | None) -> tuple[Object, Object]:
-        """Return a bug's method, symbol, grade and licence, and what it does."""
+        """Return a bug's method, symbol, grade and licence, and its effects."""
         words, screened = candidate.words, candidate.screened
         measured = effects(run, analysis)
         symbols, symbol = measured["symbols"], words.get("symbol") or ""

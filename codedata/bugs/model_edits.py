@@ -1,13 +1,13 @@
-"""Let a model break functions, or write them anew: the step `generate` of bug_inject.py scale with
+"""Let a model break functions or rewrite them: the step `generate` of bug_inject.py scale with
 --strategy modify or rewrite.
 
-modify    the model is shown a function and asked for a bug of some kind in it
-rewrite   it is shown everything but the body of a function, and writes the body; what it gets
-          wrong is the bug
+  modify    the model is shown a function and asked to put a bug of some kind into it
+  rewrite   the model is shown everything but the body of a function, and writes the body; its
+            mistakes are the bug
 
-Each candidate is a call, an item and a file of its own. <repo_name>.<strategy>-<k> changes the k-th
-function: for modify, functions that most tests reach come first, for rewrite, the longest. What the
-model says is data: nothing of it is run here.
+Each candidate is one call, one item and one file. <repo_name>.<strategy>-<k> changes the k-th
+function: for modify, functions that most tests reach come first, for rewrite, the longest. The
+model's reply is data: nothing of it is run here.
 """
 from __future__ import annotations
 
@@ -92,8 +92,8 @@ class ModelEditor:
 
     def make(self, item: BatchItem, environment: Environment, analysis: Analysis | None,
              coverage: Coverage | None) -> tuple[list[ProposedChange], dict]:
-        """Return a list of one candidate, and the usage of its calls. Raise Excluded where there
-        are too few functions, or the reply changes nothing."""
+        """Return a list of one candidate, and the usage of its calls. Raise Excluded if there are
+        too few functions, or if the reply changes nothing."""
         places = self._places.get(item, environment, analysis, coverage)
         turns = max(1, len(self._hints) // N_HINTS)   # candidates of a function
         if item.part > len(places) * turns:
@@ -119,8 +119,9 @@ class ModelEditor:
         return [candidate], usage_of(calls)
 
     def _in_order(self, places: Iterable[Place]) -> list[Place]:
-        """Return functions with room for a bug first; for rewrite the longest first, since short
-        ones are seldom rewritten differently."""
+        """Return the functions in the order in which they are tried: for modify, those with room
+        for a bug come first; for rewrite, the longest, since a short body is seldom rewritten
+        differently."""
         enough = MIN_ROOM if self._strategy == MODIFY else MAX_LINES
         return sorted(places, key=lambda place: -min(
             enough, mask_of(place.function.body_lines).bit_count()))
@@ -138,8 +139,8 @@ class ModelEditor:
 
 def places_in(program: Program) -> Iterator[Place]:
     """Yield the functions that a model may change, those that most tests reach first. Their files
-    parse, they are not huge, have a body below the head, and a test runs them where coverage is
-    known."""
+    can be parsed and are not too large, and their bodies begin below the signature. If coverage is
+    known, a test runs them."""
     ranks = program.ranks()
     callers: dict[str, list[str]] = {}
     for edge in program.analysis.edges if program.analysis else ():
@@ -166,8 +167,8 @@ def _parses(file: SourceFile) -> bool:
 
 
 def _body(function: Entity, file: SourceFile) -> tuple[int, int] | None:
-    """Return (start, end) of a function's body in bytes, without its docstring; None where it
-    begins in a line of the head (Python), or without a bracket (other languages)."""
+    """Return (start, end) of a function's body in bytes, without its docstring; None if the body
+    begins in the line of the signature (Python), or has no bracket (other languages)."""
     if file.language != "python":
         start, end = function.body
         return (start + 1, end - 1) if file.text[start:start + 1] == b"{" else None
@@ -213,8 +214,8 @@ def candidate_in(reply: str, place: Place, strategy: str) -> ProposedChange:
 
 
 def changed(code: str, place: Place) -> bytes:
-    """Return the text of the file with `code`, perhaps indented, in place of the function. Raise
-    Rejected where that changes nothing, or anything but the function's body."""
+    """Return the text of the file with `code`, which may be indented, in place of the function.
+    Raise Rejected if nothing changes, or if anything but the function's body changes."""
     file, fault = place.file, None
     body, line = code.replace("\r\n", "\n").strip("\n").rstrip(), source_of(place)
     margin = line[:len(line) - len(line.lstrip())]

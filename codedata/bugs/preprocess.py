@@ -1,7 +1,7 @@
-"""Pass on the results of analyze.py: to the agents, and with the rows of --input to a file.
+"""Pass on the results of analyze.py: to the agents and, with --input, as rows to a file.
 
-The rows are written whenever the step ends, by what is on disk then. The row of an item that failed
-is among them, without `analysis` and `tests`.
+The rows are written whenever the step ends, from the records that are on disk then. The row of a
+failed item is written without `analysis` and `tests`.
 """
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from codedata.suites.environments import Environments
 FURTHER = ("repo", "repo_name", "base_commit", "image_name", "test_case_result")
 # {key of a row: (record whose path it holds, stage that makes that record)}
 MADE = {"analysis": (Analysis, "analyze.analysis"), "tests": (Coverage, "analyze.coverage")}
-MEND = "Mend the row, or run: python bug_inject.py agent --steps preprocess"
+MEND = "Correct the row, or run: python bug_inject.py agent --steps preprocess"
 
 
 class Analyses(Store):
@@ -84,7 +84,7 @@ class Preprocessed:
 
     def step(self, stage: Stage, then: str) -> Stage:
         """Return a stage of analyze.py as a step of bug_inject.py, with the same key in the ledger.
-        --only may name a repository by one of its candidates, too."""
+        --only may also name a repository by one of its candidates."""
         numbers = range(1, self.settings.bug.per_repo + 1)
         reads = replace(stage.reads, leads_to=lambda name: [f"{name}.{METHOD}-{n}"
                                                             for n in numbers])
@@ -119,8 +119,8 @@ class Preprocessed:
         return lines
 
     def _row(self, environment: Environment, made: dict[str, Store]) -> dict:
-        """Return a row as it was, with the paths of its records. The row of an environment of env/
-        gets the fields that --input requires, too."""
+        """Return a row with the paths of its repository's records added. The row of an environment
+        in env/ also gets the fields that --input requires."""
         row = dict(environment.row)
         if not self.rows:
             row |= {name: getattr(environment, name) for name in FURTHER}
@@ -130,7 +130,7 @@ class Preprocessed:
 
 
 def _made(name: str, stores: dict[str, Store]) -> dict[str, Store]:
-    """Return the stores that have a readable record of a repository."""
+    """Return the stores that have a readable record of a repository, by key."""
     made = {}
     for key, store in stores.items():
         with suppress(BrokenRecord):   # the step has reported it

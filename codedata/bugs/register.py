@@ -1,7 +1,7 @@
-"""Say where and how bugs are put into a repository: the step `register` of bug_inject.py scale.
+"""Write where and how bugs are put into a repository: the step `register` of bug_inject.py scale.
 
-A config may be edited, and is kept then. It says where the operators look; what a test runs is in
-coverage/, and how tests run in env/.
+A person may edit a config, and the edited config is kept. It selects the files that the operators
+change. The lines that each test runs are in coverage/, the commands that run the tests in env/.
 """
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ def register_stage(settings: Settings, host: SandboxFactory, environments: Deriv
 
 
 def patterns() -> list[str]:
-    """Return the patterns of paths that are left as they are, of tests and by register.toml."""
+    """Return the path patterns of files that get no bugs: tests, and the paths that register.toml
+    excludes."""
     tests = {pattern for table in languages().values() for pattern in table["test_files"]}
     return [*sorted(tests), *toml_of(__package__, "register.toml")["exclude"]]
 
@@ -59,7 +60,7 @@ def why_not_chosen(config: BugConfig, coverage: Coverage | None, environment: En
 
 
 def why_whole_suite(coverage: Coverage | None, environment: Environment) -> str:
-    """Return why the tests of a change cannot be selected; "" where they can."""
+    """Return why the whole suite has to run for each change; "" if tests can be selected."""
     todo = MEASURE.format(name=environment.repo_name)
     if coverage is None:
         return f"coverage/ has no record of its commit: {todo}"

@@ -1,6 +1,6 @@
-"""Count what candidates come to, by operator, family, language and repository, and build the page
-bug/_report.html of it. All is read from bug/ and task/ alone: candidates, verdicts, bugs, and the
-ledger's lines of those that the proof has refused.
+"""Count the candidates and their outcomes by operator, family, language and repository, and build
+the page bug/_report.html. The counts come from bug/ and task/ alone: candidates, verdicts, bugs,
+and the ledger's lines of bugs that the proof refused.
 
 codedata/page/ assembles the HTML file; yields_page.js beside this file lays it out. Equal
 directories give equal bytes.
@@ -42,7 +42,7 @@ Groups = dict[str, dict[str, Counter]]   # in each of GROUPS, the counts of each
 
 @dataclass(frozen=True, slots=True)
 class CandidateOutcome:
-    """Hold what screening shows of a candidate, with the groups that it counts in."""
+    """Hold the screening result of a candidate, and the groups in which it is counted."""
 
     groups: tuple[str, ...]   # its names in GROUPS
     name: str                 # its instance id; "" where it is not judged
@@ -51,7 +51,7 @@ class CandidateOutcome:
 
 
 def outcomes_in(root: Path) -> Iterator[CandidateOutcome]:
-    """Yield what screening shows of each candidate; files that cannot be read are left out."""
+    """Yield the outcome of each candidate's screening. Files that cannot be read are left out."""
     candidates = Store(root, Candidates, only=is_of_scale).open()
     verdicts = Store(root, Verdicts).open()
     for name in candidates.names():
@@ -83,8 +83,8 @@ def _seconds(evidence: Object) -> float:
 
 
 def yields_of(root: Path, settings: BugSettings) -> tuple[Counter, Groups, Counter, Counter]:
-    """Return the counts (COUNTS) of all candidates, those of each name in each of GROUPS, how often
-    the proof gave each reason to refuse one, and how often screening gave each other verdict."""
+    """Return the counts (COUNTS) of all candidates, the counts of each name in each of GROUPS, the
+    number of refusals by the proof for each reason, and the number of other screening verdicts."""
     bugs, chosen = bug_tasks(root).open(), chosen_in(root, settings).open()
     refused = {name: attempt.error for (stage, name), attempt in bugs.ledger.excluded.items()
                if stage == STAGE and name in chosen and name not in bugs}
@@ -105,7 +105,7 @@ def yields_of(root: Path, settings: BugSettings) -> tuple[Counter, Groups, Count
 
 
 def _of_bug(bug: Task) -> Counter:
-    """Return the counts of a bug that is written."""
+    """Return the counts of a written bug."""
     proof = bug.proof or {}
     screened = proof.get("screened") or {}
     return Counter({"written": 1, "subtle": int(bug.about.get("grade") == "subtle"),
@@ -126,7 +126,8 @@ def write_yields(root: Path, settings: BugSettings) -> list[str]:
 
 
 def yields_in_words(root: Path, settings: BugSettings) -> list[str]:
-    """Return what candidates come to as lines for the terminal; none where there is none."""
+    """Return the counts of candidates and outcomes as lines for the terminal; none without
+    candidates."""
     total, _, _, others = yields_of(root, settings)
     whys = Counter({"no test notices": total["survives"], "no end": total["timeout"]}) + others
     listed = ", ".join(f"{name} {n:,}" for name, n in whys.most_common()) or "none"

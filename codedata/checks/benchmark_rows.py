@@ -53,7 +53,7 @@ class BenchmarkRow:
 
 
 def read_rows(path: str | Path) -> Iterator[BenchmarkRow]:
-    """Yield the rows of a file or folder. Raise Trouble where none is there or one is broken."""
+    """Yield the rows of a file or folder. Raise Trouble if there are none, or if one is broken."""
     path = Path(path)
     if path.is_dir():
         yield from _folder_rows(path)
@@ -133,8 +133,8 @@ def _json_rows(path: Path) -> Iterator:
     except (gzip.BadGzipFile, EOFError) as e:
         raise Trouble(f"cannot be unpacked: {e}", str(path), "Fetch it again.") from e
     except ValueError as e:
-        raise Trouble(f"is broken: {e}", where, "Mend it, or fetch the file again; a file with one "
-                      "object a line is called .jsonl.") from e
+        raise Trouble(f"is broken: {e}", where, "Correct it, or fetch the file again. A file with "
+                      "one object on each line has to be called .jsonl.") from e
 
 
 # rows
@@ -217,7 +217,8 @@ def _content(file: Path) -> str:
 
 
 def _yaml_text(yaml: str, key: str) -> str:
-    """Return the words of a top-level text, or "". The layout is lost: no YAML parser is needed."""
+    """Return the words of a top-level text of a YAML file, or "". The layout is lost, but no YAML
+    parser is needed."""
     pattern = rf"^{key}:[ \t]*(?:[|>][-+\d]*[ \t]*$)?(.*(?:\n(?:[ \t].*)?$)*)"
     match = re.search(pattern, yaml, re.MULTILINE)
     text = match[1].strip() if match else ""

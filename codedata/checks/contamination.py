@@ -79,7 +79,7 @@ class Material:
 
 
 def of_turn(turn, repo: str, base_commit: str, **texts: str) -> Material:
-    """Return the Material of a turn. `texts` adds its issue, patches and answers."""
+    """Return the Material of a turn, with its issue, patches and answers in `texts`."""
     history = "\n".join(message["content"] for message in turn.messages)
     task = next((message["content"] for message in turn.messages if message["role"] == "user"), "")
     return Material(turn.instance_id, repo, base_commit,

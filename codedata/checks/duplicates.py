@@ -80,7 +80,7 @@ class Texts:
         self._measure = lru_cache(1)(measure)   # add() mostly follows nearest() of the same text
 
     def add(self, name: str, text: str) -> None:
-        """Add a text; several may have one name."""
+        """Add a text. Several texts may have the same name."""
         self._index.add(len(self._texts), self._measure(text)[1])
         self._texts.append((name, text))
 
@@ -208,7 +208,8 @@ class Index:
 
 
 def _rows_of_a_band(threshold: float) -> int:
-    """Return the greatest number that gives MIN_RECALL: long bands are seldom shared by chance."""
+    """Return the number of rows in a band: the greatest one that reaches MIN_RECALL, since long
+    bands rarely match by chance."""
     for n in range(MAX_SLOTS, 1, -1):
         if 1 - (1 - threshold ** n) ** (MAX_SLOTS // n) >= MIN_RECALL:
             return n

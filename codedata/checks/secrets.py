@@ -61,8 +61,8 @@ def find_secrets(text: str) -> list[Secret]:
 
 
 def credential_in(texts: Iterable[str]) -> str:
-    """Return the kind of the first credential in texts, or "". Personal data is none: texts with
-    the addresses of their authors are exported as they are."""
+    """Return the kind of the first credential in texts, or "". Personal data does not count: texts
+    with the addresses of their authors are exported unchanged."""
     personal = {rule.kind for rule in PERSONAL}
     return next((secret.kind for text in texts for secret in find_secrets(text)
                  if secret.kind not in personal), "")
@@ -125,7 +125,8 @@ def n_classes(value: str) -> int:
 
 
 def starts_word(match: re.Match) -> bool:
-    """Return whether a match begins a word. The letter of an escaped line break is not in it."""
+    """Return whether a match begins a word. The letter of an escaped line break or tab is not part
+    of a word."""
     before = match.string[max(0, match.start() - 2):match.start()]
     return not re.search(r"[A-Za-z0-9_]\Z", before) or before in ("\\n", "\\t", "\\r")
 
@@ -196,7 +197,7 @@ CHECKS: dict[str, Callable[[re.Match], bool]] = {
 
 @dataclass(frozen=True)
 class Rule:
-    """Hold one shape. A text without the keyword, in lower case, is not searched."""
+    """Hold one rule. A text is searched only if its lower-case form contains the keyword."""
 
     kind: str
     keyword: str

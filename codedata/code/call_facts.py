@@ -56,7 +56,7 @@ class Scope:
 
     @property
     def name(self) -> str:
-        """Return the last part of its name."""
+        """Return the name alone: the last part of the id."""
         return self.id.rpartition("::")[2].rpartition(".")[2].partition("@")[0]
 
     def bind(self, name: str, expr: Expr) -> None:
@@ -85,7 +85,7 @@ def facts_of(file: SourceFile, entities: list[Entity]) -> list[Scope]:
 
 
 class _Reader:
-    """Walk through a file once."""
+    """Read one file in a single walk through its syntax tree."""
 
     def __init__(self, file: SourceFile, entities: list[Entity]) -> None:
         self.file, self.text, self.depth = file, file.text, 0
@@ -218,7 +218,8 @@ class _Reader:
                          for child in target.named_children]
 
     def set(self, name: str, value: Expr) -> None:
-        """Bind a name, but not to a replacement in an `except` clause, as of a failed import."""
+        """Bind a name. Skip a second binding in an `except` clause, such as the fallback for a
+        failed import."""
         if not (self.in_except and name in self.scope.names):
             self.scope.bind(name, value)
 
@@ -236,7 +237,7 @@ class _Reader:
         return self.unknown
 
     def result(self, node: Node) -> Expr:
-        """Read a return or a yield: a generator returns a list of the values that it yields."""
+        """Read a return or a yield. A generator returns a list of the values that it yields."""
         values = self.read_in(node)
         if node.type == "yield":
             values = [self.make("list", Expr("any", tuple(values), self.scope))]
@@ -283,7 +284,7 @@ class _Reader:
         return value
 
     def parameters(self, node: Node | None, scope: Scope, words: set) -> None:
-        """Read parameters; their defaults and annotations belong to the scope around."""
+        """Read parameters. Their defaults and annotations belong to the enclosing scope."""
         for child in node.named_children if node else ():
             name = child.child_by_field_name("name") or child
             if name.type == "typed_parameter":

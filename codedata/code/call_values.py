@@ -179,7 +179,8 @@ class Resolver:
         return next((self.union(scope.names[name]) for scope in classes if name in scope.names), ())
 
     def found_in(self, scope: Scope, name: str) -> list[tuple[str, Value]]:
-        """Return ("method" or "override", value) for each value of an attribute of an instance."""
+        """Return (kind, value) for each value of an attribute of an instance. The kind is "method"
+        for a value from its class or a base, and "override" for one from a subclass."""
         own = self.lookup(self.order(scope), name)
         below = dict.fromkeys(
             one for other in self.subclasses.get(scope, ()) if name in other.names or not own
@@ -295,7 +296,8 @@ class Resolver:
             Expr("iter", args[:1], expr.scope),), expr.scope))),)
 
     def named_by(self, text: Expr, values: Values, expr: Expr) -> Values:
-        """Return the attributes whose names a string gives, perhaps as a pattern that ends in *."""
+        """Return the attributes that a string names. A * at the end of the string matches any
+        ending."""
         words = [word for kind, word in self.values(text) if kind == "text"][:MAX_GUESSES]
         return tuple(one for value in values if value[0] == "instance"
                      for scope in (*self.order(value[1]), *self.subclasses.get(value[1], ()))
@@ -303,7 +305,8 @@ class Resolver:
                      for one in self.member(value, name, expr))
 
     def of_list(self, name: str, made: Expr, args: tuple[Expr, ...]) -> Values:
-        """Return the list, as for `d.values()`; note what a method adds to it."""
+        """Return the list itself, as for `d.values()`. Add what a call such as append() puts into
+        it."""
         if name in ("append", "add", "insert", "setdefault"):
             self.put(made, args[-1:])
         return (("list", made),)
@@ -316,7 +319,8 @@ class Resolver:
     # other operations
 
     def ask(self, value: Value, names: list[str], expr: Expr) -> Values:
-        """Return the results of special methods, or the content of a list; note the calls."""
+        """Return the results of a value's special methods, or the content of a list. Record the
+        calls."""
         kind, at = value
         if kind == "list" and names[0] not in ("__iter__", "__setitem__"):
             return self.values(at)
@@ -342,7 +346,8 @@ class Resolver:
         return ()
 
     def do_op(self, expr: Expr) -> Values:
-        """Return the results of an operator: for a class, as in `C | None`, the class."""
+        """Return the results of an operator. For a class, as in `C | None`, return the class
+        itself."""
         name, left, _ = expr.parts
         return tuple(one for value in self.values(left) for one in self.ask(value, [name], expr))
 
@@ -371,7 +376,8 @@ class Resolver:
         return (("list", expr.parts[0]),)
 
     def do_super(self, expr: Expr) -> Values:
-        """Return the value whose kind is the operation: function, class, instance or super."""
+        """Return a value whose kind is the name of the operation: function, class, instance or
+        super."""
         return ((expr.op, *expr.parts),)
 
     do_function = do_instance = do_class = do_super

@@ -98,7 +98,8 @@ def import_closure(edges: list[Edge]) -> set[str]:
 # what a test runner calls ------------------------------------------------------------------------
 
 def _prepare_tests(scopes: list[Scope], entities: list[Entity]) -> None:
-    """Add the calls of the test runner: of fixtures for their parameters, and of set-up methods."""
+    """Add the calls that the test runner makes: to fixtures for parameters, and to set-up
+    methods."""
     ids = {entity.id for entity in entities for decorator in entity.decorators
            if FIXTURE.match(decorator)}
     fixtures: dict[str, list[Scope]] = defaultdict(list)
@@ -119,12 +120,13 @@ def _prepare_tests(scopes: list[Scope], entities: list[Entity]) -> None:
 
 
 def _call(scope: Scope, function: Expr) -> Expr:
-    """Return a call in a function, without arguments."""
+    """Return the expression that calls a fixture or method without arguments in a scope."""
     return scope.exprs.setdefault(("fixture", function), Expr("fixture", (function, (), ()), scope))
 
 
 def _reach(fixture: Scope) -> str:
-    """Return the prefix of the ids that a fixture is for: of its class, file or folder."""
+    """Return the prefix of the ids that can use a fixture: the path of its class, file or
+    folder."""
     if fixture.parent.kind == "class":
         return f"{fixture.parent.id}."
     return fixture.path.removesuffix("conftest.py")

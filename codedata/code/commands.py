@@ -184,7 +184,8 @@ def _strongest(styles: Iterable[str]) -> str:
 
 @lru_cache
 def _table() -> dict[str, str]:
-    """Return {program, or program/subcommand: style}, and {program=: its pattern of in-place}."""
+    """Return {program or program/subcommand: style}, and {program=: pattern of its in-place
+    option}."""
     text = re.sub(r"^#.*\n|\n ", "", text_of("codedata.code", "programs.txt"), flags=re.MULTILINE)
     lines = [line.split(": ", 1) for line in text.splitlines()]
     words = [(style, *word.partition("=")) for style, line in lines for word in line.split()]

@@ -126,7 +126,7 @@ def read_sources(folder: Path, rules: Rules = Rules(), max_files: int = 50_000,
         if not (language or (folder / path).is_dir()) or _fits(path, rules.exclude):
             continue
         if len(files) == max_files or room <= 0:
-            faults[path] = "is beyond the limit of an analysis, as is all that comes after it"
+            faults[path] = "is not read, nor are later files: the limit of an analysis is reached"
             break
         text, fault = _content(folder, path, min(MAX_FILE_BYTES, room))
         if fault:
@@ -163,8 +163,9 @@ def _paths(folder: Path, root: str) -> Iterator[str]:
 
 
 def _content(folder: Path, path: str, max_bytes: int) -> tuple[bytes | None, str]:
-    """Return (content, why it is not read, or only in part). Links are not read, as their targets
-    have names of their own; a link that leads to nothing inside the folder is a fault."""
+    """Return (content, why the file was not read or was cut, or ""). Links are not read, as their
+    targets are listed under their own names. A link that leads to nothing inside the folder is a
+    fault."""
     file = folder / path
     is_link = file.is_symlink()
     try:
@@ -223,7 +224,7 @@ def grammar(language: str) -> Language:
 
 @lru_cache
 def query_of(language: str, *names: str) -> Query:
-    """Return the query that is in these files beside this one."""
+    """Return the query that consists of these files of this package."""
     from tree_sitter import Query
     return Query(grammar(language), "\n".join(text_of(__package__, name) for name in names))
 
@@ -258,7 +259,8 @@ def _is_too_broken(tree: Tree) -> bool:
 
 
 def syntax_fault(file: SourceFile, tree: Tree) -> str:
-    """Return where the tree of a file has its first syntax error, or that it is empty, or ""."""
+    """Return where a file has its first syntax error, or that nothing was parsed; "" without a
+    fault."""
     node = tree.root_node
     if not node.child_count and file.text.strip(BLANKS):
         return "is too long to parse, or too broken"
@@ -392,8 +394,8 @@ def _chain(at: int, before: dict[int, Node]) -> list[Node]:
 
 
 def _nested(definitions: list[_Definition]) -> Iterator[_Definition]:
-    """Yield the definitions without scopes, each with its parent and its full name, and without
-    those that are nested too deeply."""
+    """Yield the definitions that are no scopes, each with its parent and its full name. Skip those
+    that are nested too deeply."""
     around: list[_Definition] = []
     for one in definitions:
         while around and around[-1].end <= one.start:

@@ -1,5 +1,4 @@
-"""Parse patches in git's format, hunk by hunk, and make them. What else stands in a patch is
-skipped."""
+"""Parse and make patches in git's format, hunk by hunk. Other lines of a patch are skipped."""
 from __future__ import annotations
 
 import re
@@ -61,7 +60,8 @@ class Edit:
 
 
 def hunks_of(patch: str, source: str = "", max_lines: int | None = None) -> list[Hunk]:
-    """Return the hunks of the first lines of a patch, in their order."""
+    """Return the hunks of a patch in order. With `max_lines`, read only so many of its first
+    lines."""
     return _parsed(patch.split("\n")[:max_lines], source)[0]
 
 
@@ -121,8 +121,8 @@ def edits_of(patch: str, texts: Mapping[str, str]) -> dict[str, list[Edit]]:
 
 
 def _add(edits: list[Edit], sign: str, line: int, text: str) -> None:
-    """Add a removed or added line of text, at line `line`, to the edits; join it to the last edit
-    where that ends there."""
+    """Add a removed or added line, with its line number, to the edits. Extend the last edit if that
+    one ends at this line."""
     if not (edits and edits[-1].line + len(edits[-1].old) == line):
         edits.append(Edit(line, [], []))
     (edits[-1].old if sign == "-" else edits[-1].new).append(text)
@@ -137,7 +137,7 @@ def normalised(diff: str) -> str:
 
 
 def edited(text: str, edits: Iterable[Edit]) -> str:
-    """Return a text with edits made, which are given in the order of its lines."""
+    """Apply edits, given in the order of their lines, to a text, and return the result."""
     lines = text.split("\n")
     for edit in reversed([*edits]):
         lines[edit.line - 1:edit.line - 1 + len(edit.old)] = edit.new
@@ -182,7 +182,7 @@ class SpanDiffs:
         return self._head + self._hunk(first, last, after), (min(first + 1, last) or 1, last or 1)
 
     def _hunk(self, first: int, last: int, new: list[bytes]) -> str:
-        """Return the hunk that replaces the lines from `first` until before `last`, from 0."""
+        """Return the hunk that replaces the lines `first` to `last` - 1, counted from 0."""
         before = self._lines[max(0, first - CONTEXT):first]
         behind = self._lines[last:last + CONTEXT]
         n_around, at = len(before) + len(behind), first - len(before) + 1
@@ -200,7 +200,7 @@ def _lines_of(text: bytes) -> list[bytes]:
 
 def diff_of(old: Mapping[str, bytes], new: Mapping[str, bytes], n_context: int = 3) -> str:
     """Return the patch in git's format that turns the files `old` into the files `new`. Both map
-    paths to UTF-8 texts. No file gets such a path on this machine."""
+    paths to UTF-8 texts. No file with such a path is written on this machine."""
     with temporary_folder() as folder:
         _git(folder, "init", "-q", "--template=")
         _git(folder, "config", "core.quotePath", "false")

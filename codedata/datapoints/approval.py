@@ -1,8 +1,8 @@
-"""Say whether a datapoint may be approved, and whether one that was approved is still as it was
+"""Decide whether a datapoint may be approved, and whether an approved one is still as it was
 proven.
 
-Its labels approve nothing: they lie beside the content, and anybody may write them. It is not
-proven who wrote a record of dp/_checks/, or a proof.json.
+Labels approve nothing, since anybody may write them beside the content. It is not proven who wrote
+a record of dp/_checks/ or a proof.json.
 """
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def categories() -> dict[str, list[str]]:
 
 
 def label_faults(task: Task, profile: str = "") -> list[str]:
-    """Return what is wrong with the id and the labels of a datapoint, which are no part of its
-    content, and with its size. The profile is by default the one that it was built for."""
+    """Return the faults of a datapoint's id and labels, which are not part of its content, and of
+    its size. The default profile is the one that the datapoint was built for."""
     labels = labels_of(task)
     profile = profile or str(labels.lineage.get("profile", ""))
     wanted = PROFILES.get(profile, {})
@@ -54,14 +54,15 @@ def label_faults(task: Task, profile: str = "") -> list[str]:
 
 
 def approval_problem(task: Task, checks: DatapointChecks | None, base_image: str) -> str:
-    """Return why a datapoint may not be approved, or "". `checks` are those known of its content,
-    `base_image` is the engine's id of what its Dockerfile begins with, "" where it has none."""
+    """Return why a datapoint may not be approved, or "". `checks` are the known results for its
+    content. `base_image` is the engine's id of the Dockerfile's base image, "" if the engine lacks
+    it."""
     if faults := label_faults(task):
         return "; ".join(faults)
     if fault := read_dockerfile(texts_of(task)["dockerfile"])[1]:
         return fault
     if not checks or (checks.content, checks.validator) != (content_digest(task), VALIDATOR):
-        return "It is not validated as it is: validate_datapoint"
+        return "Its current content is not validated: run validate_datapoint"
     if not checks.ok:
         failed = [one["name"] for one in checks.checks if one["status"] != "passed"]
         return f"These checks have not passed: {', '.join(failed)}"
@@ -77,8 +78,7 @@ def proof_of(checks: DatapointChecks) -> Object:
 
 
 def is_as_proven(task: Task) -> bool:
-    """Return whether a datapoint is still what was proven, its prompt included, by this validator.
-    """
+    """Return whether this validator proved the datapoint and its prompt as they are now."""
     proof = task.proof or {}
     return bool(proof) and not edited_parts(task) and (
         proof.get("content"), proof.get("validator")) == (content_digest(task), VALIDATOR)

@@ -61,9 +61,9 @@ class Trial:
 
 
 def trials_in(root: Path, model: str, n_attempts: int, ids: Iterable[str]) -> Derived:
-    """Return the attempts at the approved datapoints of a root, all or those of some ids. Attempts
-    of other models, and at other contents, stay. open() raises Trouble for an id that is not
-    approved."""
+    """Return the attempts to make at the approved datapoints of a root, or only at those in `ids`.
+    Existing attempts of other models, or at other contents, are kept. open() raises Trouble for an
+    id that is not approved."""
     slug = re.sub(r"[^A-Za-z0-9]+", "-", model)[:40].strip("-")
     slug = f"{slug}-{digest(model)[:6]}"
     wanted = {*ids}
@@ -71,7 +71,7 @@ def trials_in(root: Path, model: str, n_attempts: int, ids: Iterable[str]) -> De
     def approved() -> Readers:
         tasks = {task.instance_id: task for task in approved_in(root)}
         if unknown := sorted(wanted - tasks.keys()):
-            raise Trouble(f"{', '.join(unknown)} is no approved datapoint, or was edited since.",
+            raise Trouble(f"{', '.join(unknown)} is not an approved datapoint, or was edited.",
                           f"{root}/{Task.directory}", "Run: python build_dp.py validate")
         return {name: lambda task=task: task for name, task in tasks.items()
                 if name in (wanted or tasks)}
@@ -86,7 +86,7 @@ def trials_in(root: Path, model: str, n_attempts: int, ids: Iterable[str]) -> De
 
 
 def approved_in(root: Path) -> Iterator[Task]:
-    """Yield the datapoints in task/ that are as they were approved."""
+    """Yield the datapoints in task/ that have not changed since their approval."""
     for task in readable(root):
         if folder_of(task).parent == Path(root, Task.directory) and is_as_proven(task):
             yield task
@@ -171,8 +171,7 @@ def report_attempts(settings: Settings) -> list[str]:
 
 
 def _give_back(settings: Settings, task: Task, rates: Object, trajectories: list[str]) -> bool:
-    """Queue the building of a datapoint anew, unless that was done twice; return whether it is
-    queued."""
+    """Queue a datapoint to be built again, at most twice. Return whether it was queued."""
     manager = TaskManager(settings.root / DP)
     name, content = task.instance_id, content_digest(task)
     seed = str(labels_of(task).lineage.get("seed", ""))

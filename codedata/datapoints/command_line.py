@@ -41,8 +41,8 @@ def run_tool(settings: Settings, words: Sequence[str]) -> int:
 
 
 def arguments_of(tool: Tool, words: Sequence[str]) -> dict:
-    """Return the arguments of a command that the words give: flags, and values in place of those
-    that are required. End the process with 2 for wrong usage."""
+    """Return a command's arguments, parsed from the words: flags, and values without a flag for
+    required arguments. End the process with exit code 2 for wrong usage."""
     parser = argparse.ArgumentParser(prog=f"build_dp.py tool {tool.name}",
                                      description=tool.description, allow_abbrev=False)
     required = tool.parameters["required"]

@@ -83,8 +83,8 @@ SHOWN_CHARS = 20_000                # of a text that is read
 
 
 def taking_part_files(command: Callable) -> Callable:
-    """Return a command of a task and its claim that takes `**files`, with an argument `<part>_file`
-    for each part of a datapoint in its signature."""
+    """Return a command with the `**files` in its signature replaced by an argument `<part>_file`
+    for each part of a datapoint. The command's first arguments are a task and its claim."""
     signature = inspect.signature(command)
     own, files = [*signature.parameters.values()][:-1], [f"{part}_file" for part in PARTS]
     own[3:3] = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in files]
@@ -141,7 +141,8 @@ class Commands:
         return self.info(task_id)
 
     def _check_complete(self, task: dict) -> None:
-        """Raise Refusal where a draft or a datapoint of the task would be left without a task."""
+        """Raise Refusal if completing the task would leave a draft or a datapoint without a
+        task."""
         if task["type"] in ENDS:
             raise Refusal(f"{ENDS[task['type']]} completes it.")
         queued = {child.get("datapoint") for child in self._manager.children(task["id"])}
@@ -304,7 +305,7 @@ class Commands:
         """
         task = self._held(task_id, claim, GENERATE)
         if datapoint not in self._drafts(task):
-            raise Refusal(f"{datapoint} is no draft of this seed: add_artifact.")
+            raise Refusal(f"{datapoint} is not a draft of this seed: run add_artifact.")
         id = self._manager.create_task(BUILD, {"datapoint": datapoint, "seed": task["seed"]},
                                        parent=task_id, key=f"{BUILD}:{datapoint}")
         return {"datapoint": datapoint, "task": id}
@@ -342,7 +343,8 @@ class Commands:
         return self._described(task)
 
     def _made_from(self, name: str) -> Object | None:
-        """Return `made_from` of a datapoint, None where its draft is gone."""
+        """Return the cost of each datapoint's agents in USD. Agents whose price is unknown are left
+        out."""
         draft = self._at(DRAFTS, f"{name}.md")
         if not draft.is_file():
             return None
@@ -484,9 +486,10 @@ class Commands:
         return self._reviewed(task, claim, APPROVED, checks.content)
 
     def _move_to_tasks(self, point: Task) -> None:
-        """Put a datapoint with its proof in place of the one in review, and then move that to
-        task/: a kill leaves it in one of the two. Raise Refusal where a task of another maker has
-        its name. An earlier datapoint of that name is kept in task/_replaced/."""
+        """Replace the datapoint in review by one with its proof, then move it to task/. A process
+        that is killed in between leaves the datapoint in one of the two places. Raise Refusal if a
+        task of another kind has its name. An earlier datapoint of that name is kept in
+        task/_replaced/."""
         name = point.instance_id
         place = inside(self._root, Task.directory, name)
         if folder_of(point) == place:
@@ -530,8 +533,8 @@ class Commands:
     # folders -------------------------------------------------------------------------------------
 
     def point(self, task: dict) -> Task:
-        """Return the datapoint of a task: the staged one of a builder, that in review of a
-        reviewer. Raise ItemFailed or Refusal where there is none."""
+        """Return the datapoint of a task: for a builder the staged one, for a reviewer the one in
+        review. Raise ItemFailed or Refusal if there is none."""
         name = _of(task, "datapoint")
         approved = inside(self._root, Task.directory, name)
         if task["type"] != BUILD:
@@ -548,15 +551,15 @@ class Commands:
         return read_datapoint(place)
 
     def _in_dp(self, task: dict) -> Task:
-        """Return the datapoint of a task, which may be changed. Raise Refusal where it is approved
-        already: a reviewer was killed."""
+        """Return the datapoint of a task, which may be changed. Raise Refusal if it is approved
+        already, because a reviewer was killed after the approval."""
         point = self.point(task)
         if folder_of(point).is_relative_to(self.dp):
             return point
         raise Refusal("It is approved: approve_datapoint ends its review.")
 
     def _patched(self, task_id: str, claim: str, change: Callable[[Task], Task]) -> Object:
-        """Put what a change makes of a task's datapoint in its place."""
+        """Apply a change to a task's datapoint, and write the changed datapoint to its folder."""
         task = self._held(task_id, claim, BUILD, REVIEW)
         point = self._in_dp(task)
         put(folder_of(point), _in_review(change(point)))
@@ -608,7 +611,8 @@ def _in_review(point: Task) -> Task:
 
 
 def _as_in_tasks(point: Task) -> Task:
-    """Return a datapoint without a status, as it lies in task/: what is there is approved."""
+    """Return a datapoint without a status, as it is stored in task/, where all datapoints are
+    approved."""
     about = {key: value for key, value in point.about.items() if key not in ("status", "reason")}
     metadata = {**point.config["metadata"], "codedata": about}
     return replace(point, config={**point.config, "metadata": metadata})
@@ -638,7 +642,7 @@ def _check_additional(path: str, others: Iterable[str] = ()) -> None:
 
 
 def _of(task: dict, key: str) -> ItemName:
-    """Return the seed or the datapoint of a task."""
+    """Return the name of the seed or of the datapoint of a task."""
     if key not in task:
         raise Refusal(f"{task['id']} is about no {key}.")
     return task[key]

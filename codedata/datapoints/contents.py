@@ -1,5 +1,5 @@
 """Check the contents of datapoints as items of a run: each content is checked once, whatever its
-folder is called. Datapoints in task/ that are not as proven are proven again by their checks."""
+folder is called. A datapoint in task/ that differs from its proof is checked and proven again."""
 from __future__ import annotations
 
 import time
@@ -48,7 +48,8 @@ HOLDS = {"validate": DatapointChecks, "prove": (Task, DATAPOINT)}   # by step
 
 @dataclass(frozen=True)
 class Content:
-    """Hold a content, its base image and the validator: what equals them is not checked again."""
+    """Hold the digest of a content, its base image and the validator's version. While these are
+    equal, a content is not checked again."""
 
     instance_id: str
     folder: str
@@ -58,8 +59,8 @@ class Content:
 
 
 def contents_in(folders: Iterable[Path], root: Path, by_name: bool = False) -> Derived:
-    """Return the contents of folders, by their digests or by the folders' names. The checks of
-    other contents stay."""
+    """Return the contents of folders by digest, or by folder name with `by_name`. The checks of
+    other contents are kept."""
     checks = Store(root, DatapointChecks)
 
     def read_folders() -> Readers:
@@ -75,8 +76,8 @@ def contents_in(folders: Iterable[Path], root: Path, by_name: bool = False) -> D
 
 
 def content_of(task: Task, checks: DatapointChecks | None) -> Content:
-    """Return the content of a datapoint. Where no engine has its base image, that is taken for the
-    one on which `checks` were made."""
+    """Return the content of a datapoint. If no engine has its base image, use the base image on
+    which `checks` were made."""
     base = docker_engine.image_id(base_of(texts_of(task)["dockerfile"])) or (
         checks.base_image if checks else "")
     return Content(task.instance_id, str(folder_of(task)), content_digest(task), base, VALIDATOR)
@@ -97,8 +98,8 @@ def known_checks(task: Task, store: Store) -> DatapointChecks | None:
 
 def steps_of(settings: Settings, folders: Sequence[Path], anew: bool,
              host: Callable[[Models], SandboxFactory]) -> dict[str, Callable[[Models], Stage]]:
-    """Return the steps of `validate` for the given folders, else for those of dp/ and task/: those
-    in task/ are proven, the others are checked."""
+    """Return the steps of `validate` for the given folders, by default for all in dp/ and task/.
+    Datapoints in task/ are proven, the others are checked."""
     all_folders = [] if folders else folders_in(settings.root, [])
     tasks = [folder for folder in all_folders if folder.parent.name == Task.directory]
     others = folders or [folder for folder in all_folders if folder not in tasks]
@@ -121,8 +122,8 @@ def validate_stage(settings: Settings, host: SandboxFactory, folders: Iterable[P
 
 def prove_stage(settings: Settings, host: SandboxFactory, folders: Iterable[Path],
                 anew: bool) -> Stage:
-    """Return the stage that proves datapoints in task/ that are not as proven; `anew`: earlier
-    results of their checks do not count. Raise Trouble where no images can be built."""
+    """Return the stage that proves the datapoints in task/ that differ from their proof. With
+    `anew`, earlier check results are ignored. Raise Trouble if no images can be built."""
     check_builds_images(host)
     return Stage(
         "build_dp.prove", make=partial(_proved, settings, host, anew),
@@ -131,11 +132,12 @@ def prove_stage(settings: Settings, host: SandboxFactory, folders: Iterable[Path
 
 
 class ProvenTask(Task):
-    """Hold a datapoint in task/, without a proof where that is of another content."""
+    """Hold a datapoint in task/, without its proof if that is the proof of another content."""
 
     @classmethod
     def completed(cls, data: dict) -> dict:
-        """Return the fields of a folder, without a proof that is of another content."""
+        """Return the fields of a folder, without its proof if that is the proof of another
+        content."""
         data = super().completed(data)
         if data["kind"] == DATAPOINT and is_as_proven(Task(**data)):
             return data
@@ -149,7 +151,7 @@ def check_builds_images(host: SandboxFactory) -> None:
 
 
 def built_grader(task: Task, host: SandboxFactory, label: str) -> Grader:
-    """Build a datapoint's image, and return its grader. Raise ItemFailed where it is not built."""
+    """Build a datapoint's image, and return its grader. Raise ItemFailed if the build fails."""
     name, build = build_image(task, host, label)
     if build.failed:
         raise ItemFailed(f"{NOT_BUILT}: {build.failed}", task.instance_id)
@@ -157,8 +159,8 @@ def built_grader(task: Task, host: SandboxFactory, label: str) -> Grader:
 
 
 def _proved(settings: Settings, host: SandboxFactory, anew: bool, content: Content) -> Task:
-    """Return a datapoint with its checks as its proof. Raise ItemFailed where one has not passed.
-    """
+    """Return a datapoint with its check results as its proof. Raise ItemFailed if a check has not
+    passed."""
     task = read_datapoint(Path(content.folder))
     checks = checks_of(settings.root, task, partial(run_checks, host), anew)
     if problem := approval_problem(task, checks, content.base_image):
@@ -168,8 +170,8 @@ def _proved(settings: Settings, host: SandboxFactory, anew: bool, content: Conte
 
 def checks_of(root: Path, task: Task, run: Callable[[Content], DatapointChecks],
               anew: bool = False) -> DatapointChecks:
-    """Return the results of a datapoint's checks. They are run where they are not known of this
-    content, base image and validator, or are to be made `anew`."""
+    """Return the results of a datapoint's checks. They are run if they are not known for this
+    content, base image and validator, or if `anew` is set."""
     store = Store(root, DatapointChecks).open()
     checks = known_checks(task, store)
     content = content_of(task, checks)
@@ -184,7 +186,8 @@ def checks_of(root: Path, task: Task, run: Callable[[Content], DatapointChecks],
 
 def run_checks(host: SandboxFactory, content: Content,
                report: Callable[[str], None] = lambda line: None) -> DatapointChecks:
-    """Return the results of the checks of a content; report() is given a line for each."""
+    """Return the results of the checks of a content. report() is called with a line for each
+    check."""
     started = time.monotonic()
     current_step().within = content.instance_id[:30]   # the item is called by its digest
     with labelled(host, content.instance_id, "dp") as label:
@@ -198,7 +201,7 @@ def run_checks(host: SandboxFactory, content: Content,
 
 
 def not_built(checks: DatapointChecks) -> str:
-    """Return why the image was not built, or "". A build may fail for want of the network, so that
+    """Return why the image was not built, or "". A build may fail because the network was down, so
     it is tried again."""
     return next((one["why"] for one in checks.checks
                  if one["status"] == "failed" and one["why"].startswith(NOT_BUILT)), "")
@@ -208,7 +211,8 @@ def not_built(checks: DatapointChecks) -> str:
 
 def row_of(task: Task, checks: DatapointChecks | None, profile: str = "") -> dict:
     """Return the results of a datapoint's checks as they are printed. Its id and labels are checked
-    here, as part of `structure`: they may be corrected without new checks of its content."""
+    here, as part of `structure`, so that they can be corrected without checking its content
+    again."""
     faults = label_faults(task, profile)
     results = [*checks.checks] if checks else []
     if results and faults:
@@ -221,8 +225,8 @@ def row_of(task: Task, checks: DatapointChecks | None, profile: str = "") -> dic
 
 
 def results_of(root: Path, folders: Iterable[Path], profile: str) -> list[dict]:
-    """Return the row of each folder, as `validate --json` prints it: first of those that cannot be
-    read."""
+    """Return the row of each folder, as `validate --json` prints it. Folders that cannot be read
+    come first."""
     store, broken = Store(root, DatapointChecks).open(), []
     rows = [row_of(task, known_checks(task, store), profile) for task in read_all(folders, broken)]
     return [{"id": Path(e.where).name, "ok": False, "trouble": str(e)} for e in broken] + rows

@@ -1,8 +1,8 @@
 """Read and make datapoints: terminal tasks, as folders that Harbor takes as they stand.
 
-A builder writes prompt, dockerfile, tests, weights and solution; with_texts() puts them in their
-places (PARTS) and adds what follows from them: the verifier, and the lines of the Dockerfile that
-give the work directory to the agent. Nothing is run here, and no link is followed.
+A builder writes prompt, dockerfile, tests, weights and solution. with_texts() puts them in their
+places (PARTS) and adds the verifier and the Dockerfile lines that give the work directory to the
+agent. Nothing is run here, and no link is followed.
 """
 from __future__ import annotations
 
@@ -134,15 +134,15 @@ def context_of(task: Task) -> Files:
 
 
 def content_digest(task: Task) -> str:
-    """Return the digest of a datapoint's content: of what is proven of it and its prompt, without
-    its name."""
+    """Return the digest of a datapoint's content: its proven parts and its prompt, without its
+    name."""
     nameless = replace(task, config={**task.config, "task": {}})
     return digest([proven_parts(nameless), task.instruction])
 
 
 @dataclass(frozen=True)
 class Labels:
-    """Hold what task.toml says of a datapoint beside its content."""
+    """Hold the labels of a datapoint in task.toml, which are not part of its content."""
 
     status: str              # in_review | cancelled; approved, where it says none
     category: str            # one of profiles.toml; and 1 to 3 tags, of taxonomy.toml
@@ -177,8 +177,8 @@ def _texts(table: Object, key: str) -> list[str]:
 # weights and Dockerfiles -------------------------------------------------------------------------
 
 def weights_of(text: str, key: str = "") -> dict[str, Decimal]:
-    """Return the weights of tests, the object in a text or below a key of it. Raise ValueError
-    where they are not numbers above 0 whose sum is exactly 1."""
+    """Return the weights of tests: the object in a text, or the object below a key of it. Raise
+    ValueError unless all weights are numbers above 0 whose sum is exactly 1."""
     def unique(pairs: Iterable[tuple]) -> dict:
         rows = [*pairs]
         if len(dict(rows)) < len(rows):
@@ -196,7 +196,7 @@ def weights_of(text: str, key: str = "") -> dict[str, Decimal]:
     if key and isinstance(weights, dict):
         weights = weights.get(key)
     if not isinstance(weights, dict) or not weights:
-        raise ValueError("no object with a weight for each test")
+        raise ValueError("not an object with a weight for each test")
     for name, weight in weights.items():
         if not isinstance(weight, Decimal) or not MIN_WEIGHT <= weight <= 1:
             raise ValueError(f"{name[:80]!r} has {weight!r:.80}, not a number from "
@@ -226,8 +226,8 @@ def builders_lines(dockerfile: str) -> str:
 
 
 def for_agent(dockerfile: str) -> str:
-    """Return a Dockerfile that ends with these lines, once; unchanged where it has no work
-    directory."""
+    """Return a Dockerfile that ends, once, with the lines that give the work directory to the
+    agent. It is unchanged if it has no work directory."""
     own = builders_lines(dockerfile)
     workdir = last_workdir(own)
     return f"{own.rstrip()}\n{FOR_AGENT.format(workdir=workdir)}" if workdir else own
@@ -236,8 +236,8 @@ def for_agent(dockerfile: str) -> str:
 # making ------------------------------------------------------------------------------------------
 
 def with_texts(task: Task, texts: Mapping[str, str]) -> Task:
-    """Return a datapoint with other texts of its parts, and with the verifier and settings that
-    follow from them. Raise ValueError where the weights are not sound."""
+    """Return a datapoint with these texts as its parts, and the verifier and settings that follow
+    from them. Raise ValueError if the weights are invalid."""
     texts = {**texts_of(task), **texts}
     workdir = last_workdir(texts["dockerfile"])
     config = {**task.config, "artifacts": [workdir],

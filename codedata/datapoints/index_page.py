@@ -1,10 +1,10 @@
 """Build dp/_index.html, the page on which tasks are filtered and read: status, checks, seconds,
-costs, lineage. All is read from files: the folders of datapoints in dp/ and task/, what dp/_checks/
-and dp/_attempts/ have of them, ledgers.
+costs, lineage. All data are read from files: the folders of datapoints in dp/ and task/, their
+records in dp/_checks/ and dp/_attempts/, and ledgers.
 
 codedata/page/ assembles the HTML file; index_page.js and index_page.css beside this file lay it
-out. Each task in full is a block, which is inflated when the task is opened: of as many tasks as
-fit into DETAIL_BYTES. Equal files give equal bytes.
+out. The full text of a task is a compressed block, which is inflated when the task is opened. As
+many tasks have one as fit into DETAIL_BYTES. Equal files give equal bytes.
 """
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from codedata.tasks.grade import Tree
 
 
 def archive_of(tree: Tree) -> bytes:
-    """Return a tar of a tree, of which everything belongs to root."""
+    """Return a tar archive of a tree, in which root owns all files."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
         for name, (kind, mode, content) in tree.items():
@@ -26,9 +26,9 @@ def archive_of(tree: Tree) -> bytes:
 
 
 def partial_solutions(before: Tree, after: Tree, most: int) -> list[tuple[str, Tree]]:
-    """Return [(what is left out, the work directory without it)] for changes of a solution: a new
-    file, or a run of lines of a changed one. Of more than `most` some are taken, at equal
-    distances."""
+    """Return [(the change that is left out, the work directory without it)] for changes of a
+    solution: a new file, or a run of lines of a changed one. If there are more than `most`, take
+    `most` of them at equal distances."""
     found = []
     for path in sorted(after):
         old, new = before.get(path), after[path]
@@ -45,7 +45,7 @@ def partial_solutions(before: Tree, after: Tree, most: int) -> list[tuple[str, T
 
 
 def _without_a_change(old: bytes, new: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield for each change (its line, the new text with only this change undone)."""
+    """Yield for each change its line, and the new text with only this change undone."""
     lines, others = old.splitlines(keepends=True), new.splitlines(keepends=True)
     for kind, i, j, k, n in SequenceMatcher(None, lines, others, autojunk=False).get_opcodes():
         if kind != "equal":

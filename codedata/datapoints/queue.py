@@ -1,15 +1,16 @@
 """Hand out tasks to agents, each to one agent at a time, for the length of its lease.
 
-The queue is one file, <folder>/_queue.jsonl. Each transition is a line with the task after it; the
-task's data are in the line only where they changed. A call waits for the lock of the file, reads
-the lines that others have added since the last call, and appends its own. So any number of threads
-and processes agree, and one that is killed leaves at most a torn line. A line that is torn, or that
-no queue writes, is named by each process that reads it, and passed over.
+The queue is one file, <folder>/_queue.jsonl. Each transition is a line with the task as it is
+afterwards; the task's data are in the line only if they changed. A call waits for the lock of the
+file, reads the lines that others have added since the last call, and appends its own. So all
+threads and processes see the same state, and a killed process leaves at most a torn line. Each
+process skips torn or invalid lines, and reports them.
 
-Times are seconds since 1970, and not earlier than the newest line's: setting the clock neither ends
-a lease of a process that runs nor prolongs one. Tokens are on disk as digests only. Not promised:
-that the last transitions outlive a power cut, that a process sees an edit of a line that it has
-read, or that a process which starts when the clock was put forward sees what others hold.
+Times are seconds since 1970, and never earlier than the time of the newest line: setting the clock
+neither ends a lease of a running process nor prolongs one. Only digests of tokens are on disk. Not
+promised: that the last transitions outlive a power cut, that a process sees an edit of a line that
+it has already read, or that a process which starts while the clock is set forward sees the claims
+of others.
 """
 from __future__ import annotations
 
@@ -45,14 +46,14 @@ MAX_NAMED = 20   # lines that are passed over
 
 
 class Refusal(Exception):
-    """Say in a sentence why what was asked of the queue, or of a command, is not done."""
+    """Report why a request to the queue, or a command, is refused."""
 
 
 class TaskManager:
     """Create, hand out and end the tasks of a folder. Threads may share one.
 
-    It remembers the token of each claim by task and agent; two workers of one name have to pass it.
-    With a token the agent need not be named.
+    It remembers the token of each claim by task and agent. Two workers with the same name have to
+    pass their tokens. With a token, the agent's name is not needed.
     """
 
     def __init__(self, folder: Path | str, lease_s: float = 1800.0, max_attempts: int = 3):
@@ -68,7 +69,7 @@ class TaskManager:
 
     def create_task(self, type: str, data: dict, *, parent: str = "", key: str = "",
                     priority: int = 0) -> str:
-        """Return the id of a new task, or of the one that has the idempotency key already."""
+        """Return the id of a new task, or of the existing task with the same idempotency key."""
         _check_types([type])
         with self._transaction() as tasks:
             for task in tasks.values() if key else ():
@@ -200,8 +201,7 @@ class TaskManager:
                   errors=[*task["errors"], error])
 
     def _put(self, task: dict, event: str, detail: str = "", **changes) -> dict:
-        """Return a task after a change, which is written to the file. A task in progress has a new
-        lease then."""
+        """Write a changed task to the file, and return it. A task in progress gets a new lease."""
         task = {**task, **changes}
         is_held = task["state"] == "in_progress"
         task["lease_until"] = self._now + self._lease_s if is_held else None
@@ -219,8 +219,8 @@ class TaskManager:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Hold the file, open for reading, against all other processes and threads. Raise Trouble
-        for what goes wrong with it."""
+        """Lock the file against all other processes and threads, and open it for reading. Raise
+        Trouble if the file cannot be opened, read or written."""
         try:
             with open(open_appending(self._path), "rb") as journal:
                 fcntl.flock(journal, fcntl.LOCK_EX)   # freed by closing
@@ -264,7 +264,8 @@ class TaskManager:
 
 
 def _to_line(line: dict) -> bytes:
-    """Return a line of the file. Raise Refusal if it would not be read as it was given."""
+    """Return a task transition as a line of the file. Raise Refusal if reading the line would give
+    another value."""
     try:
         raw = orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
         if _parsed(raw) != line:
@@ -275,7 +276,8 @@ def _to_line(line: dict) -> bytes:
 
 
 def _parsed(raw: bytes) -> dict:
-    """Return a line of the file. Raise ValueError where it is none that a queue writes."""
+    """Return the parsed line of the file. Raise ValueError if a queue would not write such a
+    line."""
     line = orjson.loads(raw)
     if fault := check_of("QueueLine")(line):
         raise ValueError(printable(fault.lstrip(". ")))

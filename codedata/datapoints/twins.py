@@ -1,6 +1,7 @@
-"""Find the seed, draft or prompt of a datapoint that a new draft is nearly a copy of.
+"""Find a seed, draft or prompt of a datapoint that a new draft nearly copies.
 
-Words are compared (codedata/checks/duplicates.py): the same idea in other words is not found.
+Only words are compared (codedata/checks/duplicates.py), so the same idea in other words is not
+found.
 """
 from __future__ import annotations
 
@@ -26,8 +27,7 @@ MAX_BYTES = 200_000
 
 
 class Twins:
-    """Hold the texts below dp/ and task/, each as it was when it was first read. Threads may share
-    one."""
+    """Hold the texts below dp/ and task/. Each file is read once. Threads may share an instance."""
 
     def __init__(self, root: Path, threshold: float):
         self._root, self._threshold = Path(root), threshold
@@ -36,7 +36,7 @@ class Twins:
         self._lock = threading.Lock()
 
     def of(self, draft: str) -> Duplicate | None:
-        """Return the text that a draft is nearly a copy of, None where there is none."""
+        """Return the text that a draft is nearly a copy of, None if there is none."""
         if self._threshold == 1:
             return None
         with self._lock:

@@ -1,8 +1,8 @@
 """Check a datapoint in fresh containers without network: that it can be solved, is not solved
 already, and is hard to cheat.
 
-Each check has passed, failed, or was not made, and says why. Known cheats are tried; it is not
-guaranteed that no other one works. Things that need judgement are listed for a reviewer.
+Each check has passed, has failed, or was not made, and gives a reason. Known cheats are tried; it
+is not guaranteed that no other cheat works. Findings that need judgement are listed for a reviewer.
 """
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ KNOWN = {path.partition("/")[0] for path in Task.places.values()} | {"rivals", "
 
 
 class CheckFailed(Exception):
-    """Say why a check has failed, with evidence."""
+    """Report why a check has failed, with evidence."""
 
     status = "failed"
 
@@ -95,7 +95,7 @@ class CheckFailed(Exception):
 
 
 class NotChecked(CheckFailed):
-    """Say why a check cannot be made."""
+    """Report why a check cannot be made."""
 
     status = "not checked"
 
@@ -105,7 +105,8 @@ class Validation:
 
     def __init__(self, task: Task, host: SandboxFactory, label: str,
                  report: Callable[[str], None] = lambda line: None):
-        """Take `report`, which is given a line for each check that ends."""
+        """Set up the checks of a datapoint. report() is called with a line for each finished
+        check."""
         self.task, self._host, self._label, self._report = task, host, label, report
         self._texts = texts_of(task)
         self.review: list[str] = []    # what a reviewer should look at
@@ -118,7 +119,7 @@ class Validation:
 
     def run(self, to_the_end: bool = True) -> list[DatapointCheck]:
         """Return the results of all checks, in their order; without `to_the_end` only up to the
-        first that fails. No container is opened where a check that needs none has failed."""
+        first that fails. No container is opened if a check that needs no container has failed."""
         checks: list[Callable] = [
             self.structure, self.weight_validation, self.docker_build, self.test_discovery,
             self.dependency_check, self.fail_first, self.solvable, self.hard_to_cheat,
@@ -185,7 +186,8 @@ class Validation:
             raise CheckFailed("; ".join(fault for fault, is_so in faults.items() if is_so))
 
     def weight_validation(self) -> None:
-        """Check that the tests have the weights, above 0 and with the sum 1."""
+        """Check that each test has a weight, that all weights are above 0, and that their sum is
+        1."""
         try:
             self._weights = weights_in(self.task)
             tests = [node.name for node in self._tree().body
@@ -222,9 +224,9 @@ class Validation:
             raise CheckFailed("the image shows what is hidden", traces)
 
     def _traces(self, image: str) -> list[str]:
-        """Return the places in layers above the base image that hold 40 bytes in a row of the
-        solution, the tests or the weights which environment/ lacks, and those in environment/ that
-        hold a long run of the tests or the weights."""
+        """Return the places in layers above the base image that contain 40 consecutive bytes of the
+        solution, the tests or the weights which environment/ lacks, and the places in environment/
+        that contain a long run of the tests or the weights."""
         texts, api = self._texts, docker_engine.connect()
         tests = [IMPORTS.sub("", texts["tests"]), texts["weights"]]
         search, long = ImageSearch([texts["solution"], *tests]), Search([], hidden=tests)
@@ -265,7 +267,7 @@ class Validation:
         return self._grader
 
     def _gold_work(self) -> bytes:
-        """Return the work of the solution. Raise NotChecked where it was not rewarded."""
+        """Return the work of the solution. Raise NotChecked if the solution was not rewarded."""
         if self._solved is None:
             raise NotChecked("no solution passes")
         return self._solved
@@ -299,7 +301,7 @@ class Validation:
 
     def solvable(self) -> None:
         """Check that the solution passes in each run. List for review the tests that pass with all
-        partial solutions, and those that no partial solution tells apart."""
+        partial solutions, and the tests that no partial solution distinguishes."""
         grader = self._built()
         try:
             self._solved = work = prove_gold(grader, self.runs)
@@ -386,7 +388,7 @@ def missed(grade: Grade, tests: Collection[str]) -> list[str]:
 
 
 def check_collected(grade: Grade, tests: Collection[str]) -> None:
-    """Raise CheckFailed where pytest collected other tests than these, or skipped some."""
+    """Raise CheckFailed if pytest collected other tests than these, or skipped some."""
     broken = [why for _, phase, _, why in grade.phases if phase == "collect"]
     found = {name for name, phase, *_ in grade.phases if phase != "collect"}
     if broken or not found:
@@ -413,7 +415,7 @@ def check_fails_first(grade: Grade, tests: Collection[str]) -> None:
 
 
 def unsolved(error: NotRewarded, tests: Collection[str]) -> CheckFailed:
-    """Return the failure of `solvable` for a run of the solution that was not rewarded."""
+    """Return the CheckFailed of `solvable` for a run of the solution that was not rewarded."""
     return CheckFailed(f"{error.run} of the solution gets {error.grade.reward}",
                        _evidence_of(error, tests))
 
@@ -437,8 +439,8 @@ def _named_in(tree: ast.Module) -> Iterator[str]:
 
 
 def _constant(prompt: str) -> str:
-    """Return the script of a cheat: each file that the prompt names prints, or holds, the longest
-    example of the prompt."""
+    """Return the script of a cheat: each file that the prompt names prints, or contains, the
+    longest example of the prompt."""
     spans = sorted((span.strip("`\n") for span in SPAN.findall(prompt)), key=len)
     shown = spans[-1] if spans else prompt.strip()
     words = re.findall(r"[\w./-]*[\w-]\.\w{1,5}\b|/[\w./-]+", prompt)
@@ -459,8 +461,8 @@ class ImageSearch(Search):
         super().__init__(texts, hidden=texts)
 
     def look_at(self, part: str, file: BinaryIO, known: set[str]) -> None:
-        """Search a part of the engine's tar, unless it is a layer whose digest is `known`. Raise
-        UnsafeArchive where it cannot be read."""
+        """Search a part of the engine's tar archive, unless it is a layer whose digest is in
+        `known`. Raise UnsafeArchive if it cannot be read."""
         with Spool() as copy:
             hasher = hashlib.sha256()
             for piece in unpacked(file):

@@ -1,8 +1,8 @@
 """Have many agents work on the queue: each claims a task, works on it, and writes its ledger line.
 
-The queue's claim is the only lock, so that several processes may work on one root. A task that a
-killed process held is free once its lease has ended, and goes on with the replies that were kept.
-Any of the processes may work on a task, whichever has queued it.
+The queue's claim is the only lock, so that several processes may work on one root. When a process
+is killed, its tasks become free once their leases expire, and continue with the stored replies.
+Each process may work on any task, whichever process queued it.
 """
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class AgentCounts(dict):
 
 
 def parse_agents(text: str) -> AgentCounts:
-    """Return the numbers of agents that --agents names."""
+    """Return the number of agents for each role in --agents."""
     counts = {}
     for part in text.split(","):
         role, _, n = part.partition("=")
@@ -139,8 +139,8 @@ def _status_of(dp: Path, role: str, counts: Mapping[str, int]) -> StageStatus:
 
 @contextmanager
 def room(folder: Path, n: int, stop: threading.Event) -> Iterator[None]:
-    """Let at most n threads at a time into the block, of all processes that name a folder. Raise
-    Interrupted for one that waits when the run ends."""
+    """Run the block in at most n threads at a time, counted over all processes that use the folder.
+    Raise Interrupted if the run ends while a thread waits."""
     while not stop.is_set():
         for i in range(n):
             path = inside(folder.parent, folder.name, f"{i}.lock")
@@ -170,7 +170,7 @@ class _Attempt:
 
 
 class _Run:
-    """Hold one run: its agents, and what they hold."""
+    """Hold one run: its agents and their attempts."""
 
     def __init__(self, settings: Settings, options: RunOptions, n_agents: Mapping[str, int],
                  models: Models):
@@ -217,7 +217,7 @@ class _Run:
     # an agent ------------------------------------------------------------------------------------
 
     def _work(self, type: str, agent: str) -> None:
-        """Claim tasks of a type and work on them, as long as there may be one."""
+        """Claim tasks of a type and work on them, as long as further tasks may be queued."""
         try:
             while not self.models.stop.is_set() and self._is_open(type):
                 if attempt := self._claim(type, agent):
@@ -285,8 +285,8 @@ class _Run:
                                   inside(self.settings.root, attempt.trajectory))
 
     def _settle(self, attempt: _Attempt, error: str) -> str:
-        """Return the state of an attempt: "done", "failed" (its end is noted in the queue), or ""
-        where the task was given back, as the run stops."""
+        """Return the state of an attempt: "done", "failed" (the queue records the failure), or ""
+        if the task was given back because the run stops."""
         id, agent, claim = attempt.task["id"], attempt.agent, attempt.claim
         with suppress(Refusal):   # it is somebody else's, or gone
             if self.manager.get_task(id)["state"] not in ("in_progress", "pending"):
@@ -320,8 +320,8 @@ class _Run:
         next(iter(self.bars.values())).say(line)
 
     def _tick(self) -> None:
-        """Show how far the agents are; now and then renew their leases, and queue reviews of what
-        was edited."""
+        """Show the progress of the agents. From time to time renew their leases, and queue reviews
+        of edited datapoints."""
         try:
             counts = self.manager.status()["tasks"]
             with self.lock:
@@ -357,7 +357,7 @@ class _Run:
 
 
 def _summary(root: Path, manager: TaskManager, totals: dict[str, RunTotals]) -> Iterator[str]:
-    """Yield the outcome of a run, and the numbers of the whole root."""
+    """Yield lines with the outcome of a run, and with the totals of the root."""
     dp = root / DP
     counts = manager.status()["tasks"]
     for type, one in totals.items():
@@ -399,7 +399,7 @@ def _next(options: RunOptions, counts: Mapping[str, Mapping[str, int]], n_left: 
 
 def _to_come(settings: Settings, options: RunOptions, n_agents: Mapping[str, int],
              seeds: Path | None) -> Iterator[str]:
-    """Yield how many tasks are to come, and what they may cost. Nothing is written."""
+    """Yield lines with the number of tasks to come and their likely cost. Nothing is written."""
     dp = settings.root / DP
     counts = TaskManager(dp).status()["tasks"] if (dp / JOURNAL).exists() else {}
     n_new = sum(not (dp / SEEDS / seed.id).exists() for seed in seeds_in(seeds)) if seeds else 0

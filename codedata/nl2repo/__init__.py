@@ -1,1 +1,2 @@
-"""Documents from which a repository can be rebuilt, and stripped patches that its tests prove."""
+"""Write documents from which a repository can be rebuilt, and stripped patches that its tests
+prove."""

@@ -1,8 +1,8 @@
-"""Find functions that the same tests reach, and draw candidates, functions to strip together: the
-step `relationship` of nl2repo.py. A person may edit `candidates` of its record.
+"""Find functions that the same tests reach, and draw candidates, which are sets of functions to
+strip together: the step `relationship` of nl2repo.py. A person may edit `candidates` in its record.
 
-Communities are Louvain's, of the graph of tests and functions. A function that more than half of
-the tests reach is in none.
+Communities are found by Louvain's method in the graph of tests and functions. A function that more
+than half of the tests reach is in no community.
 """
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ Sets = Counter[tuple[str, ...]]   # {the functions that a test reaches: number o
 
 
 def sets_of(strippable: Strippable, coverage: Coverage) -> Sets:
-    """Return the sets of functions that counted tests reach, of those that can be stripped and
-    that at most MAX_SHARE of the tests reach."""
+    """Return the sets of functions that counted tests reach. They hold only functions that can be
+    stripped and that at most MAX_SHARE of the tests reach."""
     by_test = defaultdict(list)
     n_tests = reduce(or_, strippable.tests.values()).bit_count()
     for id in sorted(strippable.ids):
@@ -87,8 +87,9 @@ def sets_of(strippable: Strippable, coverage: Coverage) -> Sets:
 
 
 def communities(sets: Sets, max_functions: int, seed: int) -> list[list[str]]:
-    """Return the communities of functions, each sorted, the largest first; the same for equal sets
-    and seeds. One that is too large is divided again, or else cut into pieces."""
+    """Return the communities of functions, each sorted, the largest first. Equal sets and seeds
+    give equal communities. A community that is too large is divided again, or else cut into
+    pieces."""
     groups = []
     queue = [*_louvain(sets, seed)]
     for group in queue:   # which grows
@@ -103,7 +104,7 @@ def communities(sets: Sets, max_functions: int, seed: int) -> list[list[str]]:
 
 
 def _within(sets: Sets, ids: set[str]) -> Sets:
-    """Return the sets with these functions alone."""
+    """Return the sets, restricted to these functions."""
     inner: Sets = Counter()
     for functions, n in sets.items():
         if inside := tuple(id for id in functions if id in ids):
@@ -112,8 +113,9 @@ def _within(sets: Sets, ids: set[str]) -> Sets:
 
 
 def _louvain(sets: Sets, seed: int) -> Iterator[list[str]]:
-    """Yield the communities that Louvain's method finds. Tests that reach the same functions share
-    one node; the weight of its edges is the number of these tests."""
+    """Yield the communities that Louvain's method finds in the graph of tests and functions. Tests
+    that reach the same functions are merged into one node, whose edges are weighted by their
+    number."""
     import networkx
     ids = sorted({id for functions in sets for id in functions})
     nodes = {id: n for n, id in enumerate(ids)}   # numbers: the order of texts in a set varies
@@ -130,8 +132,9 @@ def _louvain(sets: Sets, seed: int) -> Iterator[list[str]]:
 
 def draw(strippable: Strippable, groups: Iterable[list[str]], max_candidates: int,
          seed: int) -> list[StripCandidate]:
-    """Return the candidates: all functions together, those of each module and of each community,
-    and as many single ones as fit, drawn at random. Of equal sets the first is taken."""
+    """Return the candidates: all functions together, the functions of each module and of each
+    community, and as many single functions as fit, drawn at random. Of equal sets the first is
+    taken."""
     by_module = defaultdict(list)
     for id in strippable.ids:
         by_module[strippable.entity(id).path].append(id)

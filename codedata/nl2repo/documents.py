@@ -1,8 +1,8 @@
 """Write the content of documents without a model, and print content as Markdown.
 
 A function is described by its signature, its docstring, its syntax tree and the call graph, never
-by a line of its body. Nothing of the project is run. Not promised: that this suffices to write the
-body again.
+by a line of its body. No code of the project is run. Not promised: that the document suffices to
+write the body again.
 """
 from __future__ import annotations
 
@@ -135,8 +135,9 @@ def _names(tree: ast.AST, prefix: str) -> dict[str, dict]:
 
 
 def bound_names(tree: ast.AST, only_relative: bool = False) -> set[str]:
-    """Return the names that statements bind: by imports, or `only_relative` ones, too; of a class
-    also the attributes that methods set on self."""
+    """Return the names that statements bind by definitions, assignments and imports; of imports,
+    with `only_relative`, only the relative ones. For a class, also return the attributes that
+    its methods set on self."""
     names = set()
     for node in own_nodes(tree):
         if isinstance(node, INNER):
@@ -210,8 +211,8 @@ class Function:
 
     @cached_property
     def raised(self) -> dict[str, bool]:
-        """Return {exception: whether no handler of the function may catch it} of its raise
-        statements; "" stands for exceptions of unknown classes."""
+        """Return {exception: whether it is raised outside of each `try` that has handlers}; ""
+        stands for exceptions of unknown classes."""
         tried = {one for block in self.nodes if isinstance(block, ast.Try) and block.handlers
                  for one in own_nodes(ast.Module(block.body, []))}
         raises = [one for one in self.nodes if isinstance(one, ast.Raise)]
@@ -288,7 +289,7 @@ def _algorithm(function: Function) -> list[str]:
 
 
 def _side_effects(function: Function) -> list[str]:
-    """Return what a body changes outside of its own variables: parameters, globals."""
+    """Return a sentence that lists the parameters and globals that a body changes, if any."""
     outer = {name for one in function.nodes if isinstance(one, ast.Global | ast.Nonlocal)
              for name in one.names}
     own = bound_names(function.body) - outer
@@ -307,8 +308,8 @@ def _listed(names: Iterable[str]) -> str:
 # examples ----------------------------------------------------------------------------------------
 
 def _split(text: str) -> tuple[str, list[dict]]:
-    """Return (the prose of a text, its doctest sessions as examples). Where doctest refuses a
-    session, all of the text is prose."""
+    """Return (the prose of a text, its doctest sessions as examples). If doctest cannot parse the
+    text, all of it is prose."""
     try:
         parts = doctest.DocTestParser().parse(text.expandtabs())
     except ValueError:
@@ -325,8 +326,8 @@ def _split(text: str) -> tuple[str, list[dict]]:
 
 
 def _self_contained(examples: list[dict], function: Function) -> list[dict]:
-    """Return examples that run alone: after imports from the function's module, and after the
-    statements of earlier examples where those bind names that they use."""
+    """Return examples that run alone. Imports from the function's module are put first, then the
+    statements of earlier examples that bind names which the example uses."""
     module = function.project.module_name(function.path)
     bound = bound_names(function.project.modules[function.path])
     out, before = [], ""
@@ -402,7 +403,8 @@ def _section(key: str, value, shape) -> str:
 
 
 def _items(entries: Iterable, shape) -> str:
-    """Return a line for each entry: its first field, those between in brackets, and its last."""
+    """Return a line for each entry: its first field, the middle fields in brackets, and its last
+    field."""
     lines = []
     for entry in entries:
         if isinstance(entry, dict):

@@ -54,7 +54,7 @@ RELATIONSHIP = "nl2repo.py --steps relationship"
 
 @dataclass(frozen=True)
 class TaskDocument:
-    """Hold the document of the functions that a task is about."""
+    """Hold the document of the functions of a task."""
 
     instance_id: str
     functions: list[str]
@@ -73,7 +73,7 @@ def strip_candidates(root: Path) -> Derived:
         name, screened = id_of(patch.repo_name, patch.kind, patch.diff), patch.screened
         refused = ""
         if screened.get("verdict") != GOOD:
-            refused = f"screening says no: {screened.get('reason')}"
+            refused = f"rejected by screening: {screened.get('reason')}"
         return {name: Candidate(name, patch.repo_name, patch.base_commit, patch.diff, patch.id,
                                 patch.kind, patch.functions, vars(patch), screened, refused)}
 
@@ -81,7 +81,7 @@ def strip_candidates(root: Path) -> Derived:
 
 
 def task_documents(root: Path) -> Derived:
-    """Return the documents of the tasks all of whose functions are documented, by task."""
+    """Return {task id: document} of the tasks whose functions are all documented."""
     def documents_of(_: str, whole: RepoDocument) -> dict[str, TaskDocument]:
         texts = {one.get("subject"): str(one.get("text", "")).strip() for one in whole.sections}
         wanted = {id: ["", *one["functions"]] for id, one in whole.index.items()}
@@ -92,7 +92,7 @@ def task_documents(root: Path) -> Derived:
 
 
 class Strips:
-    """Say what is special about stripped patches; for a proof, with a `host`."""
+    """Implement stripped patches as a kind of task. A proof needs a `host`."""
 
     name, label, gold_is_long = STRIPPED_PATCH, "nl2repo", True
     rules, lint, hides_tests = ScreeningRules(ALL, ignores_skipped=True), None, True
@@ -128,8 +128,8 @@ class Strips:
     def counted(self, candidate: Candidate, environment: Environment, coverage: Coverage,
                 copy: SourceCopy, meta: RepoMeta, communities: Communities | None
                 ) -> tuple[Environment, tuple[str, ...]]:
-        """Return that neither doctests count, nor tests that a stripped body makes skip; and that
-        of an agent's work the files of the functions do."""
+        """Return the environment in which doctests, and tests that a stripped body skips, are not
+        graded, and the files of the functions, which are taken from an agent's work."""
         skipped = (communities and communities.ungraded) or []
         paths = {*copy.files, *copy.others}
         # tests that are in no file of tests, as doctests are
@@ -141,9 +141,9 @@ class Strips:
 
     def refusal(self, candidate: Candidate, run: BrokenRun, label: str, environment: Environment,
                 coverage: Coverage, *joined) -> str:
-        """Return a reason that names the failing tests which run none of the functions, as far as
-        coverage shows; "" if there are none. A test may need a fixture or a cache that only another
-        test runs. So these tests are run again without the others: those that fail again need the
+        """Return a reason that names the failing tests which, according to coverage, run none of
+        the functions; "" if there are none. A test may need a fixture or a cache that only another
+        test runs, so these tests are run again without the others. Tests that fail again need the
         functions, and are not named."""
         wanted, unrelated = {*candidate.functions}, {}
         for test in coverage.tests:

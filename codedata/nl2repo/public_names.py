@@ -1,5 +1,5 @@
-"""Find which names of a project its graded tests use: what they import, and the attributes in lines
-that they ran. Not found: names that are made while a test runs."""
+"""Find the names of a project that its graded tests use: names that they import, and attributes in
+the lines that they ran. Names that are made while a test runs are not found."""
 from __future__ import annotations
 
 import ast
@@ -17,8 +17,9 @@ OF_THE_LANGUAGE = re.compile(r"__\w+__")
 
 def names_by_patch(tests: Mapping[str, Iterable[str]], project: Codebase,
                    coverage: Coverage) -> dict[str, list[str]]:
-    """Return {id of a patch: the names that its FAIL_TO_PASS use}, sorted; `tests` are these by id.
-    A name counts, private or not, if a source that is no test defines it."""
+    """Return {id of a patch: the sorted names that its FAIL_TO_PASS tests use}; `tests` are those
+    tests by id of the patch. A name counts, private or not, if a source that is not a test defines
+    it."""
     defined = {name.rpartition(".")[2] for names in project.names.values() for name in names}
     lines = {test["name"]: masks for test, masks in
              zip(coverage.tests, lines_by_test(coverage), strict=True)}

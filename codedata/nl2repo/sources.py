@@ -138,8 +138,8 @@ def entities_by_kind(sources: Sources) -> dict[str, int]:
 
 
 def project_of(folder: Path) -> dict:
-    """Return {summary, dependencies, licence, classifiers} as the project files in a folder declare
-    them; a file that cannot be read counts as missing."""
+    """Return {summary, dependencies, licence, classifiers} as declared by the project files in a
+    folder. A file that cannot be read counts as missing."""
     toml, cfg = _pyproject(folder), _setup_cfg(folder)
     info = HeaderParser().parsestr(text_in(folder, "PKG-INFO"), headersonly=True)
     licence = toml.get("license") or info.get("License-Expression") or cfg.get("license") or ""
@@ -198,8 +198,7 @@ def licence_of(folder: Path, project: dict) -> str | None:
 
 
 def foreign_imports(files: Iterable[SourceFile]) -> list[str]:
-    """Return the modules that a repository's Python, but for its tests, imports from elsewhere:
-    neither its own nor the standard library's."""
+    """Return the third-party modules that a repository's Python imports outside of its tests."""
     from tree_sitter import QueryCursor
     query = query_of(LANGUAGE, "python_imports.scm")
     python = [file for file in files if file.language == LANGUAGE]

@@ -1,8 +1,8 @@
 """Find the functions that can be stripped, and strip them: a body becomes one line that raises.
 Signature, decorators, docstring, line ends and the kind of function stay, byte by byte.
 
-A function can be stripped if it is Python, stands in no other function, and is run by tests but not
-by an import: a module whose import raises breaks the collection of tests.
+A function can be stripped if it is written in Python, is not inside another function, and is run by
+tests but not by an import: a module whose import raises breaks the collection of tests.
 """
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ COMMENT_LINE = re.compile(rb"(?:\r?\n[ \t]*)*\r?\n([ \t]*)#[^\r\n]*")
 
 
 class Strippable:
-    """Hold the functions of a repository that can be stripped, and why others cannot be."""
+    """Hold the functions of a repository that can be stripped, and the reasons why others cannot
+    be."""
 
     def __init__(self, sources: Sources, coverage: Coverage):
         self.tests = tests_by_function(coverage)   # masks of the counted tests that run each
@@ -57,7 +58,7 @@ class Strippable:
 
     def _take(self, file: SourceFile, functions: list[Entity],
               by_id: Mapping[str, Entity]) -> None:
-        """Sort the functions of a file into those that can be stripped and others."""
+        """Sort the functions of a file into those that can be stripped and those that cannot be."""
         tree = tree_of(file)
         fault = syntax_fault(file, tree) or ("" if is_text(file.text) else "is no text in UTF-8")
         tree_of_python = python_tree(file.text.decode(errors="replace"))
@@ -80,8 +81,8 @@ class Strippable:
                 self._entities[one.id], self._nodes[one.id] = one, node
 
     def _runs_at_import(self, one: Entity) -> bool:
-        """Return whether lines of a function below `def` ran outside of any test. The call graph is
-        not asked: it has half of the functions of some projects run at import."""
+        """Return whether lines of a function's body ran outside of any test. The call graph is not
+        used here: in some projects it would count half of the functions as run at import."""
         ran = self._import_lines.get(one.path, 0) & mask_of(one.body_lines)
         return bool(ran & ~(1 << one.line))   # of a function in one line only `def` ran
 
@@ -100,8 +101,8 @@ class Strippable:
         return self.files[one.path].text[one.start:one.end]
 
     def stripped(self, ids: Collection[str]) -> tuple[Files, Files]:
-        """Return (the files that hold these functions, the same without the bodies). Raise KeyError
-        for a function that cannot be stripped, ValueError where more than bodies would change."""
+        """Return (the files that hold these functions, the same files without the bodies). Raise
+        KeyError if a function cannot be stripped, ValueError if more than bodies would change."""
         by_path = defaultdict(list)
         for id in ids:
             by_path[self._entities[id].path].append(id)
@@ -119,8 +120,8 @@ class Strippable:
 
 
 def python_tree(text: str) -> ast.Module:
-    """Return Python's own tree of a source. It is empty where Python refuses the source, or where
-    that is nested too deeply for a recursion."""
+    """Return the tree that Python's `ast` gives for a source. It is empty if Python cannot parse
+    the source, or if the source is nested too deeply for recursion."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")   # of invalid escapes in strings
@@ -141,7 +142,8 @@ def _around(one: Entity, by_id: Mapping[str, Entity]) -> Iterator[Entity]:
 # which bodies ------------------------------------------------------------------------------------
 
 def why_not(one: Entity, around: list[Entity], body: Node) -> str:
-    """Return why a body is not stripped: it is none, or nothing would be lost; "" for others."""
+    """Return why a body is not stripped: there is no real body, or stripping would lose nothing.
+    Return "" if the body can be stripped."""
     decorators = {text.partition("(")[0].rpartition(".")[2] for text in one.decorators}
     if "overload" in decorators:
         return "an overload"
@@ -196,8 +198,8 @@ def cut_of(text: bytes, one: Entity, body: Node) -> tuple[int, int, bytes]:
 
 
 def _start_of(text: bytes, body: Node, line: int) -> int:
-    """Return where the lines after the docstring, or else the signature, begin; `line` is where
-    the line of the first statement does."""
+    """Return where stripping begins: at the line after the docstring, or after the signature if
+    there is no docstring; at the latest at `line`, where the line of the first statement begins."""
     docs = [child for child in body.named_children if child.type != "comment"][:1]
     colon = [child for child in body.parent.children if child.type == ":"][-1]
     behind = docs[0] if _is_docstring(docs[0]) else colon
@@ -205,7 +207,8 @@ def _start_of(text: bytes, body: Node, line: int) -> int:
 
 
 def _end_of(text: bytes, end: int, one: Entity) -> int:
-    """Return where a body ends with the comments after it that are indented more than `def`."""
+    """Return the end of a body, including the comments after it that are indented more than
+    `def`."""
     end = REST_OF_LINE.match(text, end).end()
     depth = one.start - text.rfind(b"\n", 0, one.start) - 1
     while (match := COMMENT_LINE.match(text, end)) and len(match[1]) > depth:

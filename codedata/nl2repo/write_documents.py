@@ -76,8 +76,8 @@ NO_HISTORY = "find . -name .git -prune -exec rm -rf {} +"
 
 @dataclass(frozen=True)
 class Subject:
-    """Hold what a document is about: a function that a task strips, or a repository with such
-    tasks. What other steps have not made yet is null."""
+    """Hold the subject of a document: a function that a task strips, or a repository with such
+    tasks. Fields that other steps have not made yet are null."""
 
     repo: str
     repo_name: str
@@ -89,7 +89,7 @@ class Subject:
 
     @property
     def instance_id(self) -> str:
-        """Return the name under which ledgers list it: the repository's."""
+        """Return the repository's name, under which ledgers list the subject."""
         return self.repo_name
 
 
@@ -99,8 +99,8 @@ def document_name(repo_name: str, function: str) -> str:
 
 
 class Subjects(Derived):
-    """List what is documented: of the kind "function" the functions of tasks, of "project" their
-    repositories, both by the names of their documents; of "whole" the repositories by their own."""
+    """List the subjects of documents. Kind "function" lists the functions of tasks and "project"
+    their repositories, both by document name; "whole" lists the repositories by their own names."""
 
     def __init__(self, root: Path, kind: str):
         self._kind, self._patches = kind, strip_candidates(root)
@@ -130,7 +130,7 @@ class Subjects(Derived):
         return self.derived and is_of_function != (self._kind == "function")
 
     def facts(self, name: str) -> FileState:
-        """Return the digests of a subject. It is read again, as other tasks may have changed it."""
+        """Read a subject again, since other tasks may have changed it, and return its digests."""
         return facts_of(self.read(name))
 
     def read(self, name: str) -> Subject:
@@ -159,7 +159,7 @@ class Subjects(Derived):
 
 def _as_read(document: Document) -> Object:
     """Return the fields of a document that the step `doc` reads. The text is made again from the
-    content, which a person may have edited, unless the text itself was edited."""
+    content, which a person may have edited, unless a person edited the text itself."""
     text = document.text
     if digest(text) == document.checks.get("printed"):
         text = document_text(document.repo_name, document.subject, document.content)
@@ -169,13 +169,13 @@ def _as_read(document: Document) -> Object:
 # what is known of a repository -------------------------------------------------------------------
 
 def known_of(root: Path, repo_name: str, patches: Object) -> tuple[HiddenParts, dict]:
-    """Return (the sources of a repository and what documents may not show of them; the names that
-    the graded tests of each patch use). Raise ItemFailed where something of it is missing."""
+    """Return (a repository's sources and the text that documents must not show; the names that the
+    graded tests of each patch use). Raise ItemFailed if an input is missing."""
     copy, analysis, coverage = (known(Store(root, one).open(), repo_name)
                                 for one in (SourceCopy, Analysis, Coverage))
     folder = folder_of(root, repo_name)
     if not (copy and analysis and coverage and folder.is_dir()):
-        raise ItemFailed("its sources, coverage/ or analysis/ are not there.", repo_name,
+        raise ItemFailed("its sources, coverage/ or analysis/ are missing.", repo_name,
                          "Run: python nl2repo.py --steps extract,coverage,relationship")
     project = Codebase.of(repo_name, folder, analysis)
     hidden = HiddenParts(
@@ -212,7 +212,7 @@ class Writer:
         identity, note = {"writer": settings.nl2repo.writer}, ""
         if self._client:
             if self._host.name == "local":
-                raise Trouble("isolates nothing, and an agent is at work in it.",
+                raise Trouble("isolates nothing, but an agent would work in it.",
                               "--sandbox local", "Choose another, or --writer template.")
             prompts = digest([text_of("codedata.nl2repo", name) for name in PROMPTS])
             identity |= {"agent": self._client.spec.identity(), "prompts": prompts}
@@ -267,8 +267,9 @@ class Writer:
 
     def _ask(self, item: Subject, environment: Environment, label: str,
              submission: HandIn, trajectory: str) -> Object:
-        """Have an agent write a document; return what it cost. Raise ItemFailed where it hands in
-        none that passes the checks: its replies are dropped then, since they would fail again."""
+        """Have an agent write a document; return the usage of its calls. Raise ItemFailed if no
+        document passes the checks. Its stored replies are deleted then, since they would fail
+        again."""
         settings = self._settings
         bash = ToolBashExecutor(COMMAND_S, max_timeout_s=self._host.run_timeout_s)
         prompt, what = PROMPTS[not item.function], item.function or "the whole project"
@@ -331,7 +332,7 @@ class HandIn:
 
 
 def check_model(settings: Settings) -> None:
-    """Raise Trouble where no model can be asked, before the hours of the first steps."""
+    """Raise Trouble if no model can be asked, before the first steps take hours."""
     with Models(settings) as models:
         models.client("agent")
         try:

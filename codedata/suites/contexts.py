@@ -88,8 +88,9 @@ def install_coverage(sandbox: Sandbox) -> None:
 
 
 def sources_in(sandbox: Sandbox) -> Sources:
-    """Return the sources that git tracks in a sandbox's working directory, or all where it is no
-    repository, without links that lead out of it. Raise ItemFailed where that fails."""
+    """Return the sources that git tracks in a sandbox's working directory, or all sources if it is
+    no repository. Leave out links that lead out of it. Raise ItemFailed if they cannot be
+    copied."""
     with temporary_folder() as folder:
         copy_source(sandbox, Path(folder))
         return read_sources(Path(folder))
@@ -115,7 +116,7 @@ def observe(sandbox: Sandbox, test_script: str, timeout_s: float, sources: Itera
     with placed_plugin(sandbox, "contexts", {"settings.json": settings}) as variables:
         sandbox.run(f"mkdir -m 777 {FOLDER}/data")
         if not variables and sandbox.run(f"[ -e {FOLDER}/coverage ]").ok:
-            raise ItemFailed("no plugin can be put beside its pytest")
+            raise ItemFailed("the plugin cannot be installed beside its pytest")
         run = run_suite(sandbox, test_script, timeout_s, env=variables)
         sandbox.get(f"{FOLDER}/data", to / "data", DATA)
     if sandbox.run(f"[ -d {RESULTS} ]").ok:
@@ -179,7 +180,7 @@ def _take_note(kind: str, words: list, traces: dict[str, Trace], about: list[dic
 
 def read_lines(file: Path, steps: Iterator[int]) -> Iterator[tuple[str, str, int]]:
     """Yield (context, path, mask of lines) of a data file of coverage.py. Raise ItemFailed for any
-    other file, or one beyond the limits. A million steps of SQLite use up one of `steps`."""
+    other file, or one beyond the limits. Each million steps of SQLite takes an item of `steps`."""
     room = file.stat().st_size   # a whole file holds each set of lines once
     try:
         with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro&immutable=1",

@@ -54,7 +54,7 @@ class Environments(Derived):
     success are left out, and unhealthy ones unless `unhealthy_too`."""
 
     def __init__(self, root: Path, unhealthy_too: bool = False, rows: Path | None = None):
-        """Take env/*.json of a root, or the rows of a file of JSON lines."""
+        """Read env/*.json of a root, or the rows of a file of JSON lines."""
         store = Store(root, Environment)
         first: dict[str, str] = {}           # {name: the first row with it}
         self.left_out: dict[str, str] = {}   # {name: reason}
@@ -102,9 +102,9 @@ def _environment_of(line: str, where: str) -> Environment:
 @contextmanager
 def open_environment(environment: Environment, factory: SandboxFactory, label: str,
                      **options) -> Iterator[Sandbox]:
-    """Yield a sandbox with the installed source: of the environment's image, which is pulled if
-    needed, else of the base image, where the source is installed again. `options` are those of
-    factory.open(). Raise Excluded where neither is possible, ItemFailed where that fails."""
+    """Yield a sandbox with the installed source. Use the environment's image, which is pulled if
+    needed; without it, install the source again in the base image. `options` are passed to
+    factory.open(). Raise Excluded if neither is possible, ItemFailed if the install fails."""
     image = environment.image_name
     if factory.has_image(image):
         with factory.open(image, label, factory.workdir_of(image), **options) as sandbox:
@@ -118,8 +118,8 @@ def open_environment(environment: Environment, factory: SandboxFactory, label: s
 
 
 def image_of(environment: Environment, factory: SandboxFactory, label: str) -> KeptImage:
-    """Return the environment's image; where it has none, as from pods, make and keep one here.
-    Raise Excluded or ItemFailed where that is not possible."""
+    """Return the environment's image. If it has none, as after a run in pods, make one here and
+    keep it. Raise Excluded or ItemFailed if that is not possible."""
     if factory.has_image(environment.image_name):
         return KeptImage(environment.image_name)
     if not factory.makes_images:
@@ -136,8 +136,8 @@ def image_of(environment: Environment, factory: SandboxFactory, label: str) -> K
 
 @contextmanager
 def labelled(host: SandboxFactory, name: str, what: str = "bug") -> Iterator[str]:
-    """Yield a label for the work on an item, and remove the images that have it in the end. Raise
-    ItemFailed where the engine fails, RunStopped where it is gone."""
+    """Yield a label for the work on an item. At the end, remove the images that have it. Raise
+    ItemFailed if the engine fails, RunStopped if it is gone."""
     label = f"{what}-{name[:40]}-{secrets.token_hex(4)}"
     try:
         yield label
@@ -154,8 +154,8 @@ def image_name_of(repo_name: str, *made_of: str) -> str:
 
 
 def _project(environment: Environment) -> Project:
-    """Return the project: its source is in a folder of this machine, or in the base image. Raise
-    Excluded where the folder is missing, or there is no script to install it."""
+    """Return the project. Its source is in a folder of this machine, or in the base image. Raise
+    Excluded if the folder is missing, or if no script installs the project."""
     folder = environment.verified.get("source_path") or environment.row.get("reformat_path")
     folder = str(folder or "")   # a person may have written the record
     source = Path(folder) if folder else None
@@ -166,7 +166,7 @@ def _project(environment: Environment) -> Project:
         reason = "no script installs it"
     raise Excluded(f"cannot be opened: its image {environment.image_name or '(none)'} cannot be "
                    f"had, and {reason}.", environment.repo_name,
-                   "An image of this machine, or one whose name has its registry, is needed.")
+                   "Name an image that this machine has, or one with its registry.")
 
 
 def _install(environment: Environment, project: Project, sandbox: Sandbox,

@@ -37,7 +37,7 @@ SITE = r"(?P<prefix>.+)/lib(?:64)?/python3[\d.]*/(?:site|dist)-packages"
 def look(files, workdir: str, commit: str, project: Project,
          test_script: str) -> tuple[list[str], list[str]]:
     """Return (traces of another history, copies of the project that are imported instead of its
-    source), a line for each. Files that cannot be read count as a history."""
+    source), one line each. If the files cannot be read, a trace says so."""
     source = workdir.strip("/")
     try:
         with open_sandbox("local", scripts=[]) as here:
@@ -70,8 +70,8 @@ def _own_history(here: Sandbox, files, source: str, commit: str) -> list[str]:
 
 
 def take_repository(files, place: str, to: Path, commit: str = "") -> str:
-    """Copy the parts of a repository that git may read, with its settings as `original`. Return
-    why it cannot be trusted, or ""."""
+    """Copy the parts of a repository that git may read into `to`, and its settings as the file
+    `original`. Return why the repository cannot be trusted, or ""."""
     shutil.rmtree(to, ignore_errors=True)
     unpack(files.below(place), to, BOUNDS, strip=1,
            wanted=lambda parts: bool(OF_GIT.fullmatch("/".join(parts))))

@@ -35,8 +35,8 @@ class Project:
 
 def run_tool(sandbox: Sandbox, name: str, *words: str, start: str = "bash",
              before: str = "", beside: tuple[str, ...] = (), patch: str | None = None) -> Result:
-    """Run one of this package's programs in the sandbox, with the programs `beside` it and a file
-    `patch` in TOOLS; remove them, and return its result."""
+    """Run one of this package's programs in the sandbox and return its result. The programs
+    `beside` and a file `patch` are put into TOOLS with it; all are removed afterwards."""
     files = {file: text_of("codedata.suites.programs", file).encode() for file in (name, *beside)}
     if patch is not None:
         end = "" if patch.endswith("\n") or not patch else "\n"
@@ -79,7 +79,8 @@ def now(sandbox: Sandbox) -> str:
 def apply_patch(sandbox: Sandbox, patch: str,
                 is_reverse: bool = False) -> tuple[Files, Files, str]:
     """Apply a patch, or its reverse, to the source in a sandbox. Return (the changed files before,
-    the same after, "") or ({}, {}, error message), also where one of them is no text."""
+    the same files after, "") or ({}, {}, error message). A file that is not text is an error,
+    too."""
     done = run_tool(sandbox, "apply_patch.sh", ".", f"{TOOLS}/patch", PATCHED,
                     *(["-R"] if is_reverse else []), patch=patch)
     if not done.ok:
@@ -92,14 +93,14 @@ def apply_patch(sandbox: Sandbox, patch: str,
         return {}, {}, "the patch changes nothing"
     for path, content in (*before.items(), *after.items()):
         if not is_text(content):
-            return {}, {}, f"the patch changes what is no text: {path}"
+            return {}, {}, f"the patch changes a file that is not text: {path}"
     return before, after, ""
 
 
 def changed_files(sandbox: Sandbox, clean: str) -> tuple[set[str], Files, str]:
-    """Return (paths that differ between the source in a sandbox and `clean`, a copy of it there;
-    {path: new content} of those that are ordinary files in both; ""), or (set(), {}, error
-    message), also where far too much differs."""
+    """Compare the source in a sandbox with `clean`, a copy of it in the same sandbox. Return (paths
+    that differ, {path: new content} of the ordinary files in both, "") or (set(), {}, error
+    message). Too many or too large differences are an error, too."""
     to = f"{TOOLS}-changed"
     done = run_tool(sandbox, "changed_files.sh", sandbox.workdir, clean, to)
     if not done.ok:

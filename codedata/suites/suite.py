@@ -1,7 +1,7 @@
 """Run a project's test script in a sandbox and read the reports of its runners.
 
-The script is run as it is. It may write reports to RESULTS; where it writes none, its output is
-read. Only the runs themselves decide whether one was complete, and which cases are stable.
+The script is run as it is. It may write reports to RESULTS; if it writes none, its output is read.
+Whether a run was complete, and which cases are stable, is decided from the runs alone.
 """
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Run:
 
     @property
     def timed_out(self) -> bool:
-        """Return whether the script was ended when its time was over."""
+        """Return whether the script was killed at its time limit."""
         return self.done.timed_out
 
     @property
@@ -103,9 +103,9 @@ class Run:
 def run_suite(sandbox: Sandbox, test_script: str, timeout_s: float, *,
               env: Mapping[str, str] | None = None, beside: Mapping[str, bytes] = NONE,
               behind: str = "") -> Run:
-    """Run a test script once, with these variables beside the sandbox's own and these files in
-    TOOLS, and return the run with its cases. Output before a line `behind` is not read for cases.
-    In a sandbox that isolates nothing only the output is read."""
+    """Run a test script once, and return the run with its cases. `env` adds variables to the
+    sandbox's own; the files `beside` are put into TOOLS. With `behind`, cases are read only from
+    the output after that line. In a sandbox that isolates nothing, only the output is read."""
     if sandbox.name == "local":   # its /tmp/results is this machine's
         done, reports, limit = run_script(sandbox, test_script, timeout_s, env), {}, []
     else:
@@ -119,7 +119,7 @@ def run_suite(sandbox: Sandbox, test_script: str, timeout_s: float, *,
 @contextmanager
 def placed_plugin(sandbox: Sandbox, name: str,
                   files: Mapping[str, bytes]) -> Iterator[dict[str, str]]:
-    """Yield the variables of place_plugin(), and remove the plugin in the end."""
+    """Yield the variables of place_plugin(), and remove the plugin at the end."""
     yield place_plugin(sandbox, name, files)
     folder = PLUGINS + name
     run_tool(sandbox, "place_plugin.sh", folder, name, "remove")
@@ -148,8 +148,9 @@ def compare(runs: list[Run]) -> tuple[dict[str, str], list[str]]:
 def run_script(sandbox: Sandbox, script: str, timeout_s: float,
                env: Mapping[str, str] | None = None, *, before: str = ":", after: str = ":",
                beside: Mapping[str, bytes] = NONE) -> Result:
-    """Run a script from a file, with other files beside it, in the working directory, and return
-    its result. The commands `before` and `after` run around it. The state of the shell stays."""
+    """Run a script from a file in the working directory, with the files `beside` next to it, and
+    return its result. Run the commands `before` and `after` around it. All of them run in a
+    subshell, so the state of the shell does not change."""
     folder = f"{sandbox.workdir}/.codedata" if sandbox.name == "local" else TOOLS
     sandbox.put({"script.sh": script.encode(), **beside}, folder)
     ends = f"rm -rf {folder}; {after}"

@@ -61,8 +61,8 @@ def not_collected(results: list[Case]) -> list[str]:
 
 
 def with_lost(results: list[Case], known: Collection[str]) -> tuple[dict[str, str], list[str]]:
-    """Return ({name: status}, not_collected() without files of known cases). A known case that is
-    missing because its file failed before it is an error."""
+    """Return ({name: status}, the names of not_collected() without files of known cases). A known
+    case that is missing counts as an error if its file failed."""
     statuses = {case.name: case.status for case in results}
     files = {name: name.partition(" > ")[0] for name in known}
     missing = {name: "error" for name, file in files.items()

@@ -1,5 +1,5 @@
 """Hold what all kinds of tasks share: the folder, and the one verifier.
 
-Makers of tasks end in task/<id>/, exports begin there; docs/tasks.md has the folder. `python -m
-codedata.tasks check FOLDER` says what is wrong with one.
+Makers of tasks write task/<id>/, and exports read it; docs/tasks.md describes the folder. `python
+-m codedata.tasks check FOLDER` lists the faults of a folder.
 """

@@ -1,7 +1,7 @@
-"""Say what is wrong with a task's folder, fault by fault, without running anything.
+"""List the faults of a task's folder, without running anything.
 
-What only runs can show is not looked for: that the gold is rewarded, that an image gives nothing
-away, that a test is not flaky.
+Only runs can show that the gold is rewarded, that an image does not reveal the solution, and that a
+test is not flaky: these are not checked.
 """
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ OF_SUITE = {"FAIL_TO_PASS": "list[str]", "PASS_TO_PASS": "list[str]", "canary": 
 
 
 def faults_of(folder: Path) -> list[Fault]:
-    """Return what is wrong with a task's folder: where task.toml is wrong, that alone."""
+    """Return the faults of a task's folder. If task.toml is wrong, return only its faults."""
     if folder.is_symlink() or not folder.is_dir():
-        return [Fault("", "is no folder", "Name a folder of task/; a file there is of an earlier "
-                                          "release: tools/convert-root makes a folder of it.")]
+        return [Fault("", "is no folder", "Name a folder of task/. A file there is of an earlier "
+                                          "release: convert it with tools/convert-root.")]
     fields, faults = _read_parts(folder)
     if faults:
         return faults
@@ -70,11 +70,12 @@ def faults_of(folder: Path) -> list[Fault]:
 
 
 def notes_on(folder: Path) -> list[str]:
-    """Return what else to know of a folder that has no fault."""
+    """Return notes on a folder that has no fault."""
     task = Task(**Task.completed(_read_parts(folder)[0]))
     notes = [f"Harbor grades it {grading_of(task.config)}"]
     if task.proof and not task.kind:
-        notes.append("it has a proof.json but names no kind: exports treat it as somebody else's")
+        notes.append("it has a proof.json but names no kind: exports treat it as a task of another "
+                     "maker")
     if secrets := find_secrets(task.instruction or ""):
         notes.append(f"instruction.md has what exports mask: {secrets[0].kind}")
     return notes
@@ -105,7 +106,7 @@ def _environment(task: Task) -> Iterator[Fault]:
         yield Fault(place, fault, "Write it as docs/tasks.md says.")
     names = [one.name for one in instructions]
     if not fault and "FROM" not in names:
-        yield Fault(place, "has no FROM", "Begin it with the image that it is made from.")
+        yield Fault(place, "has no FROM", "Begin it with a FROM line that names the base image.")
     if image and names == ["FROM"] and (base := instructions[0].rest.strip()) != image:
         yield Fault(place, f"is FROM {base}, where task.toml has docker_image = {image!r}",
                     "Name one image in both.")
@@ -200,8 +201,8 @@ def _suite(task: Task, config: Object) -> Iterator[Fault]:
 
 
 def _hidden(task: Task) -> Iterator[Fault]:
-    """Compare the hidden tests with the patch that rows have of them; where the tests are visible,
-    rows have none."""
+    """Check that tests/test.patch creates exactly the hidden tests. A task whose tests are visible
+    has no such patch."""
     hidden = {name.removeprefix(f"{HIDDEN}/"): content_of(file)
               for name, file in task.tests.items() if name.startswith(f"{HIDDEN}/")}
     patch = text_in(task.tests, TEST_PATCH)
@@ -213,13 +214,13 @@ def _hidden(task: Task) -> Iterator[Fault]:
         wanted, actual = {}, {HIDDEN: ""}
     differing = sorted({path for path, _ in wanted.items() ^ actual.items()})
     if differing:
-        yield Fault(f"tests/{TEST_PATCH}", f"does not make what is in tests/{HIDDEN}/: "
+        yield Fault(f"tests/{TEST_PATCH}", f"does not create the files in tests/{HIDDEN}/: "
                     f"{printable(', '.join(differing))}",
-                    "Undo the edit of one, or edit both alike.")
+                    "Undo the edit, or change both in the same way.")
 
 
 def _by_path(patch: str) -> dict[str, str]:
-    """Return {path: its part} of a patch."""
+    """Return {path: the part of a patch that changes it}."""
     _, *parts = OF_PATCH.split(patch)
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
@@ -232,7 +233,7 @@ def _verifier(task: Task, config: Object) -> Iterator[Fault]:
               if text_in(task.tests, name) != text_of("codedata.tasks.verifier", name)]
     if others:
         copy = f"Copy them: cp {PROGRAMS}/{{{','.join(others)}}} FOLDER/tests/"
-        yield Fault("tests/", f"has not the verifier of this version: {', '.join(others)}",
+        yield Fault("tests/", f"differs from the verifier of this version: {', '.join(others)}",
                     f"{copy}. Then prove it again." if task.kind else f"{copy}.")
 
 

@@ -1,4 +1,5 @@
-"""Choose the tests that may notice a change of a source, by what coverage/ says that each runs."""
+"""Choose the tests that may notice a change of a source, by the lines that each test ran according
+to coverage/."""
 from __future__ import annotations
 
 import re
@@ -17,7 +18,7 @@ WORD = re.compile(r"\w+")
 
 
 class CoveringTests:
-    """Choose the tests that may notice a change, by what each of them ran."""
+    """Choose the tests that may notice a change, by the lines that each test ran."""
 
     def __init__(self, coverage: Coverage, texts: Mapping[str, str]):
         self.blind: list[str] = []          # tests that run more than is known
@@ -37,8 +38,8 @@ class CoveringTests:
                 self._by_function[coverage.functions[k]].add(name)
 
     def tests_of(self, path: str, edit: Edit) -> tuple[list[str], bool]:
-        """Return (the tests that may notice an edit, whether it changes what runs when the file is
-        imported). First are those that ran its very lines, and little else."""
+        """Return (the tests that may notice an edit, whether it changes code that runs at import).
+        Tests that ran the edited lines and little else come first."""
         last = edit.line + len(edit.old) - 1
         around = mask_of([edit.line, last] if edit.old else [max(1, edit.line - 1), edit.line])
         functions = self._functions(path)
@@ -58,8 +59,8 @@ class CoveringTests:
         return sorted(names, key=rank), at_import
 
     def _users(self, path: str) -> list[str]:
-        """Return the tests that ran a line of a file, or of one that may import it, itself or
-        through others: a source that imports a module names it."""
+        """Return the tests that ran a line of a file, or of a file that may import it, directly or
+        through others. A source that contains the name of a module may import it."""
         found, queue = {path}, [path]
         for one in queue:   # which grows
             stem = PurePosixPath(one.removesuffix("/__init__.py")).stem

@@ -34,11 +34,11 @@ LINE = re.compile(r"(PASSED|FAILED|ERROR|SKIPPED) (\S+)")
 
 def eval_script(tests: Mapping[str, str]) -> str:
     """Return a bash script that runs the tests of a task (tests_folder.suite_tests) in the folder
-    of its source, prints "PASSED name" and the like for each case between the marks of SWE-bench's
-    harness, and exits as the test script does. It needs base64, tar, Python 3.7 and a folder for
-    temporary files. Raise Excluded if it is too long.
+    of its source. For each case it prints a line such as "PASSED name" between the marks of
+    SWE-bench's harness. It exits with the code of the test script. It needs base64, tar, Python 3.7
+    and a folder for temporary files. Raise Excluded if the script is too long.
 
-    Names are escaped by junit.escaped_name(), as those in FAIL_TO_PASS are.
+    Names are escaped by junit.escaped_name(), as in FAIL_TO_PASS.
     """
     text = base64.b64encode(_archive(tests)).decode()
     lines = "\n".join(text[i:i + LINE_CHARS] for i in range(0, len(text), LINE_CHARS))
@@ -69,8 +69,8 @@ def _archive(tests: Mapping[str, str]) -> bytes:
 
 
 def printed_results(output: str) -> dict[str, str]:
-    """Return {name: status} of what an evaluation script printed between its marks. Raise
-    ValueError where something else stands there, or the output has further marks."""
+    """Return {name: status} from the lines that an evaluation script printed between its marks.
+    Raise ValueError if there are other lines between them, or more marks."""
     before, _, rest = output.partition(f"{MARKS[0]}\n")
     between, ended, behind = rest.partition(f"{MARKS[1]}\n")
     if not ended or MARK in before + between + behind:
@@ -82,8 +82,8 @@ def printed_results(output: str) -> dict[str, str]:
 
 
 def run_evaluation(sandbox: Sandbox, script: str, timeout_s: float) -> tuple[Run, str]:
-    """Run an evaluation script. Return (the run as its reports show it, what it printed, "" where
-    that cannot be read)."""
+    """Run an evaluation script. Return (the run with its cases, the printed output). The output is
+    "" if it cannot be read."""
     log = f"{FOLDER}/log"
     run = run_suite(sandbox, f"mkdir -p {FOLDER}\nbash {TOOLS}/eval.sh >{log} 2>&1\ncode=$?\n"
                              f"cat {log}\nexit $code", timeout_s,
@@ -99,7 +99,8 @@ def run_evaluation(sandbox: Sandbox, script: str, timeout_s: float) -> tuple[Run
 
 
 def misread(run: Run, printed: str) -> str:
-    """Return why graders would read other results than those of a run, or ""."""
+    """Return why graders would read other results from the printed output than the run has, or
+    ""."""
     try:
         read = printed_results(printed)
     except ValueError as e:

@@ -1,5 +1,5 @@
-"""Run the whole suite once with a patch, in a fresh container: enough to say that the patch is no
-candidate, not enough to prove that it is one (tasks/prove.py)."""
+"""Run the whole suite once with a patch, in a fresh container. This can show that the patch is no
+candidate, but does not prove that it is one (tasks/prove.py does)."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ LOG_CHARS = 6_000          # of a run's output that are kept: its end
 
 @dataclass(frozen=True)
 class Screened:
-    """Hold what screening shows of a change."""
+    """Hold the result of screening a change."""
 
     verdict: str             # GOOD, or in one word why it is no candidate
     reason: str              # the same in words that an agent can act on; "" where it is good
@@ -44,14 +44,14 @@ class Screened:
 
 @dataclass(frozen=True)
 class ScreeningRules:
-    """Say what is good."""
+    """Hold the rules by which screening calls a change good."""
 
     max_broken_share: float        # of the tests that passed
     ignores_skipped: bool = False  # a test that is skipped with a change says nothing of it
 
     def screened(self, outcome: Outcome, known: Mapping[str, str], how: str,
                  n_run: int) -> Screened:
-        """Return what an outcome shows, compared with known results."""
+        """Return the result of screening: an outcome compared with the known results."""
         skipped = [name for name, status in sorted(known.items()) if self.ignores_skipped
                    and status == PASSED and outcome.statuses.get(name) == "skipped"]
         known = {name: known[name] for name in known if name not in skipped}
@@ -72,8 +72,9 @@ class FirstRun:
 
 def first_run(environment: Environment, patch: str, host: SandboxFactory, label: str,
               rules: ScreeningRules, limit_s: float = 0.0) -> FirstRun:
-    """Return a run with the patch within some seconds, by default as the suite needs, compared with
-    the results in env/. Raise ItemFailed or Excluded where the environment cannot be opened."""
+    """Run the whole suite with the patch, and compare it with the results in env/. `limit_s` limits
+    the run; 0 stands for time_limit(). Raise ItemFailed or Excluded if the environment cannot be
+    opened."""
     begin_step("tests in a fresh container")
     with open_environment(environment, host, label) as sandbox:
         before, after, reason = patch_source(sandbox, patch)
@@ -88,7 +89,7 @@ def first_run(environment: Environment, patch: str, host: SandboxFactory, label:
 
 
 def patch_source(sandbox: Sandbox, patch: str) -> tuple[Files, Files, str]:
-    """Do as apply_patch() does, with an error message for a patch that changes tests."""
+    """Apply a patch as apply_patch() does. A patch that changes tests is an error, too."""
     before, after, reason = apply_patch(sandbox, patch)
     if tests := [*filter(is_test_file, before | after)]:
         reason = f"the patch changes tests: {named(tests)}"

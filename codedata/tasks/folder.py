@@ -61,10 +61,10 @@ class Container:
 
 def config_of(instance_id: str, container: Container, about: Object,
               labels: Mapping = MappingProxyType({})) -> Object:
-    """Return the task.toml of a task: `about` is [metadata.codedata], `labels` are its difficulty,
-    category and tags. Keys where Harbor's default will do are left out.
+    """Return the task.toml of a task. `about` becomes [metadata.codedata]; `labels` are its
+    difficulty, category and tags. Keys for which Harbor's default is right are left out.
 
-    [verifier.environment] docker_image is not set: readers take an image named there for one that
+    [verifier.environment] docker_image is not set, since readers assume that an image named there
     holds /tests. Without it the verifier gets the image of [environment].
     """
     one, user = container, {"user": container.agent_user} if container.agent_user else {}
@@ -92,12 +92,12 @@ def from_line(image: str) -> str:
 
 
 def image_of(task: Task) -> str:
-    """Return the image that a task's task.toml names; "" where it is built."""
+    """Return the image that a task's task.toml names; "" if it is built from the Dockerfile."""
     return _entry(task, "environment", "docker_image")
 
 
 def workdir_of(task: Task) -> str:
-    """Return the directory in which its agent works."""
+    """Return the working directory of the task's agent."""
     return _entry(task, "environment", "workdir")
 
 
@@ -107,8 +107,8 @@ def agent_of(task: Task) -> str:
 
 
 def collect_of(task: Task) -> str:
-    """Return the bash that writes ARCHIVE when the agent is done; "" where the work directory is
-    taken as it is."""
+    """Return the bash commands that write ARCHIVE after the agent's work; "" if the work directory
+    itself is collected."""
     hooks = _table(task, "verifier").get("collect") or []
     return "\n".join(str(one.get("command") or "") for one in hooks if isinstance(one, dict))
 
@@ -152,7 +152,8 @@ def proven_parts(task: Task) -> dict[str, str]:
 
 
 def proven(task: Task, shown: Proof) -> Task:
-    """Return a task with its proof: what the runs showed, and the digests of what they prove."""
+    """Return a task with its proof: the results of the runs, and the digests of the proven
+    parts."""
     parts = proven_parts(task)
     return replace(task, proof={**shown, "proof": PROOF, "digest": digest(parts), "parts": parts})
 
@@ -167,8 +168,8 @@ def edited_parts(task: Task) -> list[str]:
 
 
 def with_about(task: Task, **more) -> Task:
-    """Return a task with `more` in [metadata.codedata], and with other `labels` where these are
-    given: neither is part of what was proven."""
+    """Return a task with the entries `more` in [metadata.codedata] and, if given, other `labels`.
+    Neither is part of the proof."""
     labels = more.pop("labels", {})
     metadata = {**task.config.get("metadata", {}), **labels}
     more = {key: value for key, value in more.items() if value is not None}
@@ -178,8 +179,8 @@ def with_about(task: Task, **more) -> Task:
 
 
 def document_in(instruction: str) -> str:
-    """Return the document in an instruction of a stripped patch; all of the instruction where a
-    person has removed the line before it."""
+    """Return the document in the instruction of a stripped patch. If a person has removed the line
+    before the document, return the whole instruction."""
     return instruction.split(f"{BEFORE_DOCUMENT}\n\n", 1)[-1].removesuffix("\n")
 
 
@@ -214,7 +215,7 @@ def task_problem(task: Task) -> Problem | None:
 def config_faults(task: Task) -> Iterator[Fault]:
     """Yield the faults of the name and of task.toml that prevent an export."""
     if not TASK_NAME.fullmatch(task.instance_id):
-        yield Fault("", f"{task.instance_id} is no name that Harbor takes",
+        yield Fault("", f"{task.instance_id} is not a name that Harbor accepts",
                     "Rename the folder: letters, digits, `_`, `-`, and dots between them.",
                     "name")
     for fault in toml_faults(task.config):
@@ -222,7 +223,7 @@ def config_faults(task: Task) -> Iterator[Fault]:
     kind, image = task.about.get("kind"), image_of(task)
     if kind not in (None, *KINDS):   # it would pass for somebody else's task, which needs no proof
         yield Fault(TOML, f"kind {kind!r:.80} is none of {', '.join(KINDS)}",
-                    "Correct it; remove it from a task that no maker of ours has made.", "kind")
+                    "Correct it, or remove it if codedata did not make the task.", "kind")
     wrong = {}
     if image and not IMAGE.fullmatch(image):   # it is written into a Dockerfile as it is
         wrong["docker_image"] = f"{image[:80]!r} is no name of an image"
@@ -264,7 +265,7 @@ def part_faults(task: Task) -> Iterator[Fault]:
         yield Fault(f"environment/{DOCKERFILE}", "is missing, and task.toml names no docker_image",
                     "Write one of the two.", "no task of Harbor")
     if not task.kind and not has_steps and "test.sh" not in task.tests:
-        yield Fault("tests/test.sh", "is missing", "Write it: it leaves the reward in "
+        yield Fault("tests/test.sh", "is missing", "Write it. It has to write the reward to "
                     "/logs/verifier/reward.txt.", "no task of Harbor")
     if task.kind and not task.proof:
         yield Fault("proof.json", "is missing: no run has proven it", HOW_TO_PROVE[task.kind],
@@ -277,4 +278,4 @@ def part_faults(task: Task) -> Iterator[Fault]:
             text = content_of(file).replace(b"\0", b"").decode(errors="replace")   # UTF-16, too
             if secret := credential_in([text]):   # masking it would change what was proven
                 yield Fault(f"{part}/{printable(name)}", f"has a secret: {secret}",
-                            "Take it out, and revoke it if it is one.", "secret in a file")
+                            "Remove it, and revoke it if it is a real secret.", "secret in a file")

@@ -54,7 +54,7 @@ Tree = dict[str, tuple]   # {path: (kind, mode, link or content)}
 
 @dataclass(frozen=True)
 class Grade:
-    """Hold what a verifier says."""
+    """Hold the result of one run of a verifier."""
 
     reward: float
     phases: list[list[str]]     # [test, phase, outcome, exception] of tests with weights
@@ -68,8 +68,8 @@ class Grade:
 
 
 def build_image(task: Task, host: SandboxFactory, label: str) -> tuple[str, Build]:
-    """Build the image of a task from its environment/. Return (its name, what the build came to).
-    Raise ItemFailed where its context cannot be read."""
+    """Build the image of a task from its environment/. Return (its name, the result of the build).
+    Raise ItemFailed if the files for the build cannot be read."""
     # of its own for each label: what another process makes of the same files may go at any time
     name = f"{TRIES}{files_digest(task.environment)}:{digest(label)[:12]}"
     context = {path: file for path, file in task.environment.items()
@@ -94,7 +94,7 @@ class Grader:
 
     @property
     def limit_s(self) -> float:
-        """Return the limit of a solution, and of a verifier."""
+        """Return the time limit in seconds, of the solution and of the verifier alike."""
         return min(LIMIT_S, self.host.run_timeout_s)
 
     @property
@@ -121,7 +121,7 @@ class Grader:
         return sandbox.run(f"{shell} {path}", timeout_s=timeout_s)
 
     def gold(self) -> tuple[bytes, str]:
-        """Do work() with the task's own solution."""
+        """Run the task's own solution with work(), and return the same."""
         return self.work(text_in(self.task.solution, SOLVE))
 
     def work(self, script: str) -> tuple[bytes, str]:
@@ -150,8 +150,9 @@ class Grader:
 
     @property
     def _carried(self) -> tuple[str, str]:
-        """Return (a folder, what below it goes to the verifier): the work directory, or whatever a
-        task of somebody else names."""
+        """Return (a folder, the paths below it that go to the verifier). For a task of another
+        maker these are the artifacts that task.toml names, if any; otherwise it is the work
+        directory."""
         places = [] if self.task.kind else artifacts_in(self.task.config)
         if not places:
             return self.workdir, "."
@@ -159,9 +160,9 @@ class Grader:
 
     def grade(self, work: bytes | None, more: Mapping[str, bytes] | None = None,
               before: str = "", anew: bool = False) -> Grade:
-        """Return how a fresh container is graded with an agent's work; None: as the image has it.
-        Equal work is graded once, unless it is to be `anew`, or there are `more` files of tests, or
-        bash to run `before`."""
+        """Return the grade of an agent's work in a fresh container. For None, the image is graded
+        as it is. Equal work is graded only once, unless `anew` is set, or `more` test files or a
+        bash command `before` are given."""
         is_kept = not (more or before or anew)
         key = digest_of(work) if work else ""
         if is_kept and key in self._grades:
@@ -212,7 +213,7 @@ def tree_of(archive: bytes) -> Tree:
 
 
 def digest_of(archive: bytes) -> str:
-    """Return a digest of what a tar holds, whatever the times and owners."""
+    """Return a digest of the content of a tar archive. Times and owners do not count."""
     return digest(sorted(
         [name, repr(kind), mode, hashlib.sha256(content).hexdigest()
          if isinstance(content, bytes) else content]

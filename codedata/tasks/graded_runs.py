@@ -6,7 +6,7 @@ and on another day. It works for every kind of task, each time in a fresh contai
     work = prove_gold(grader, rows)          # raises NotRewarded at the first run that is not
     prove_repeatable(grader, work, clock_library(host, label), rows)
 
-`rows` become `runs` in proof.json. What else a grade has to show is for the kind to say.
+`rows` become `runs` in proof.json. A kind of task may set further conditions.
 """
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ def grade_untouched(grader: Grader, rows: list[Object]) -> Grade:
 
 def prove_gold(grader: Grader, rows: list[Object], work: bytes = b"",
                runs: Sequence[int] = range(1, GOLD_RUNS + 1)) -> bytes:
-    """Return the archive of the gold's work, of which each of these runs is rewarded. The solution
-    runs each time, unless its `work` is given. Raise NotRewarded at the first run that is not
-    rewarded, ItemFailed where the work is too large."""
+    """Run the solution and grade its work, once for each of `runs`. If `work` is given, grade that
+    and do not run the solution. Return the archive of the last work. Raise NotRewarded at the first
+    run that is not rewarded, ItemFailed if the work is too large."""
     is_given, printed = bool(work), ""
     for n in runs:
         current_step().count = f"run {n} of {GOLD_RUNS}"
@@ -69,9 +69,10 @@ def prove_gold(grader: Grader, rows: list[Object], work: bytes = b"",
 
 def prove_repeatable(grader: Grader, work: bytes, clock: bytes,
                      rows: list[Object]) -> list[Grade]:
-    """Grade the gold's work in other ORDERS of the tests, 400 days later: `clock` is the library of
-    clock_library(). Return the grades of the runs that fail with this library on any day, and are
-    rewarded without it. Raise NotRewarded where the order or the day decides."""
+    """Grade the gold's work in other ORDERS of the tests, 400 days later. `clock` is the library
+    from clock_library(). Return the grades of runs that fail with this library even without a
+    shift, but are rewarded without the library. Raise NotRewarded if the order or the day makes a
+    run fail."""
     unshifted = []
     for k, order in enumerate(ORDERS, 1):
         current_step().count = f"order {k} of {len(ORDERS)}"
@@ -100,8 +101,8 @@ def row_of(name: str, grade: Grade) -> Object:
 
 @lru_cache(1)
 def clock_library(host: SandboxFactory, label: str) -> bytes:
-    """Return the library that shifts the clock, from Debian's package. Raise ItemFailed where it
-    cannot be had."""
+    """Return libfaketime, the library that shifts the clock, from Debian's package. Raise
+    ItemFailed if it cannot be installed."""
     with host.open(host.base_image, label) as sandbox, temporary_folder() as folder:
         sandbox.network(True)
         done = sandbox.run(INSTALL_CLOCK, timeout_s=300)

@@ -64,9 +64,9 @@ BUNDLE = re.compile(rb"# v\d git bundle\n(?s:.*?)\n(?=PACK)")   # before its pac
 
 
 class Windows:
-    """Hold the windows of some texts, 40 bytes from every place, and find them in other bytes.
-    With a longer `min_run`, so many bytes in a row of a text (or all of a shorter one) have to be
-    found, and windows from every 32nd place suffice."""
+    """Find some texts in other bytes, by windows: 40 bytes of a text from every offset. With a
+    longer `min_run`, only so many consecutive bytes of a text (or all of a shorter text) count as
+    found, so windows at every 32nd offset are enough."""
 
     def __init__(self, texts: Iterable[str], min_run: int = WINDOW):
         data = [variant.encode(errors="replace") for text in texts
@@ -79,8 +79,8 @@ class Windows:
         self._take({window for window in windows if len(b"".join(window.split())) >= MIN_INK})
 
     def _take(self, windows: set[bytes]) -> None:
-        """Index these windows: `_words` are all words in them, sorted, and `_offsets` has a bit
-        for each place of a word in a window."""
+        """Index these windows. `_words` holds all their words, sorted; in `_offsets`, each word has
+        a bit for each of its offsets in a window."""
         self._windows = windows
         rows = np.frombuffer(b"".join(windows), dtype=np.uint8).reshape(-1, WINDOW)
         words = np.ascontiguousarray(sliding_window_view(rows, WORD, axis=1)).view("<u8").ravel()
@@ -94,7 +94,7 @@ class Windows:
 
     @property
     def key(self) -> bytes:
-        """Return bytes that differ between any two sets of windows."""
+        """Return a digest that identifies the windows."""
         return blake2b(repr((sorted(self._windows), self._runs)).encode()).digest()
 
     def remove(self, windows: set[bytes]) -> None:
@@ -108,8 +108,8 @@ class Windows:
 
     def hits(self, data: bytes | mmap, samples: np.ndarray, words: np.ndarray
              ) -> Iterator[tuple[int, bytes]]:
-        """Yield (place, window) for the windows in the data that hold one of these samples, which
-        are given by their numbers and their words."""
+        """Yield (place, window) for each window in the data that contains one of these samples.
+        `samples` holds their numbers, `words` their values."""
         if not self._windows or len(data) < WINDOW:
             return
         at = np.minimum(np.searchsorted(self._words, words), len(self._words) - 1)
@@ -129,8 +129,8 @@ class Windows:
                     yield start, window
 
     def _goes_on(self, data: bytes, start: int) -> bool:
-        """Return whether enough bytes in a row of one text are around a window, the first one in
-        them that is searched for."""
+        """Return whether a long enough run of one text surrounds this window, and the window is the
+        first searched one in that run."""
         return not self._runs or any(
             data[first:first + n] in text for text, n in self._runs
             if data[start:start + n - STRIDE + 1] in text   # of each of these runs
@@ -138,34 +138,34 @@ class Windows:
 
 
 def samples_of(data: bytes | mmap) -> np.ndarray:
-    """Return the first word of every STRIDE bytes: each window holds one of them whole."""
+    """Return the first word of every STRIDE bytes. Each window contains at least one such word."""
     return np.frombuffer(data, dtype="<u8", count=len(data) // WORD)[::STRIDE // WORD]
 
 
 def kind_of(words: np.ndarray) -> np.ndarray:
-    """Return a small number for each word, by which most words are ruled out."""
+    """Return a small hash of each word, by which most words are ruled out quickly."""
     return ((words * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - KIND_BITS)).astype(np.uint16)
 
 
 class Spool(tempfile.SpooledTemporaryFile):
-    """Keep a file in memory, and on disk what is too large for that."""
+    """Keep a file in memory, or on disk if it is too large."""
 
     def __init__(self):
         super().__init__(SPOOL_BYTES)
 
     def seekable(self) -> bool:
-        """Return True, as from Python 3.11 on: zipfile asks."""
+        """Return True, as Python 3.11 and later do, since zipfile calls this."""
         return True
 
 
 class Search:
-    """Search files for texts, one after the other.
+    """Search files for texts, one file after the other.
 
-    `traces` gets a line for each file that holds some of them, for bytecode in the folder `source`
-    or of its files `paths`, and for what cannot be read; `unread`, by default the same list, one
-    for each archive that cannot be read. Of the texts `hidden`, which are whole files, only long
-    runs count: any project has single lines of them. After know(), lines of `texts` count only in
-    copies of the project's files."""
+    `traces` gets a line for each file that contains some of the texts, for bytecode in the folder
+    `source` or of its files `paths`, and for what cannot be read. `unread` gets a line for each
+    archive that cannot be read; by default it is the same list. The texts `hidden` are whole files:
+    only long runs of them count, since any project has single lines of them. After know(), lines of
+    `texts` count only in copies of the project's files."""
 
     def __init__(self, texts: Iterable[str], source: str = "", paths: Iterable[str] = (),
                  hidden: Iterable[str] = ()):
@@ -179,7 +179,7 @@ class Search:
         self._count = BOUNDS.meter()
 
     def exempt(self, file: BinaryIO) -> None:
-        """Stop searching for what a file holds; archives in it are not opened."""
+        """Stop searching for the texts that this file contains. Archives in it are not opened."""
         present = [set() for _ in self.all_windows]
         for data in self._overlapping("", file):
             for windows, known in zip(self.all_windows, present, strict=True):
@@ -188,8 +188,8 @@ class Search:
             windows.remove(known)
 
     def know(self, texts: Iterable[str]) -> None:
-        """Count single lines only in copies of these files of the project, which hold the texts
-        that are searched for."""
+        """Count single lines only in copies of these files of the project. The files contain the
+        texts that are searched for."""
         self.project = [(text.encode(errors="replace"), Windows(text.split("\n")))
                         for text in texts]
 
@@ -244,8 +244,8 @@ class Search:
         return "is bytecode" if place.endswith(".pyc") and is_of_source else ""
 
     def _is_copy(self, file: BinaryIO) -> bool:
-        """Return whether a file has more than a line of one of the project's files: another line,
-        or most of its names, as bytecode has."""
+        """Return whether a file is a copy of one of the project's files: it shares more than one
+        line with that file, or most of its names, as bytecode does."""
         return any(self._shares_more(file, *one) for one in self.project)
 
     @staticmethod
@@ -269,7 +269,8 @@ class Search:
 
     def _overlapping(self, place: str, file: BinaryIO, copy: BinaryIO | None = None
                      ) -> Iterator[bytes]:
-        """Yield a file in pieces, each with the end of the one before; write it to `copy`."""
+        """Yield a file in pieces that begin with the end of the previous piece. Write the file to
+        `copy`."""
         end = b""
         for piece in iter(partial(file.read, PIECE), b""):
             self._count(place, len(piece), 0)
@@ -281,7 +282,7 @@ class Search:
 
 
 def _packed(file: BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
-    """Yield (name, content) of what is packed in a file; nothing if it is no archive."""
+    """Yield (name, content) of each file in an archive; nothing if the file is no archive."""
     size = file.seek(0, 2)
     file.seek(max(0, size - ZIP_END_BYTES))
     is_zip = ZIP_END in file.read()
@@ -306,8 +307,8 @@ def _members_of_zip(file: BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
 
 
 def _objects_of_pack(file: BinaryIO, start: int) -> Iterator[tuple[str, BinaryIO]]:
-    """Yield all objects of the pack that begins at `start` as one content, as this machine's git
-    reads them. Raise UnsafeArchive where it cannot."""
+    """Yield all objects of the pack that begins at `start` as one content, as read by this
+    machine's git. Raise UnsafeArchive if git cannot read them."""
     with temporary_folder() as folder:
         run_git(folder, "init", "-q", "--template=")
         os.lseek(file.fileno(), start, os.SEEK_SET)   # seek() may not move what git reads

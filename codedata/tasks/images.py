@@ -74,12 +74,13 @@ def lead_from_testbed(factory: SandboxFactory, image: TaskImage, label: str) -> 
 def check_task_image(image: str, gold: str, hidden: str = "", changed: Iterable[str] | None = None,
                      known: KnownFiles | None = None, base: KnownFiles | None = None) -> list[str]:
     """Return a line for each trace of a history or of the solution in an image of the local engine;
-    none where it is clean.
+    an empty list if the image is clean.
 
-    Searched for are the lines that the patch `gold` adds, and long runs of those that the patch
-    `hidden` adds, except for text that the source in the image has anyway, or the `base`, where no
-    project lies. A line counts in a copy of a file that `gold` changes. Where the files are `known`
-    of the image that it was made of, beside those `changed`, the others are not read.
+    The search is for lines that the patch `gold` adds, and for long runs of the lines that the
+    patch `hidden` adds. It ignores text that the image's source or the image `base`, which has no
+    project, contains anyway. Lines count only in copies of files that `gold` changes. `known` holds
+    the files of the image from which this one was made, and `changed` names those that differ; with
+    both, unchanged files are read again only if they may contain a match.
     """
     api = docker_engine.connect()
     config = api.inspect_image(image)["Config"]
@@ -108,8 +109,8 @@ def check_task_image(image: str, gold: str, hidden: str = "", changed: Iterable[
 
 def _look_beside(known: KnownFiles, files: docker_engine.Files, search: Search,
                  changed: Iterable[str], source: str) -> None:
-    """Search the source, what was changed beside it, and the known files that may hold something,
-    if they are still there."""
+    """Search the source, the `changed` files outside of it, and the known files that may contain a
+    match, if the image still has them."""
     search.look_through(files.below(source), source.rpartition("/")[0])
     for path in sorted(known.found(search).union(changed)):
         if not f"{path}/".startswith(f"{source}/") and (file := files.one(path)):
@@ -117,8 +118,8 @@ def _look_beside(known: KnownFiles, files: docker_engine.Files, search: Search,
 
 
 def _history(files: docker_engine.Files, place: str, to: Path) -> list[str]:
-    """Copy the objects and refs of a repository of the image into the folder `to`. Return a line
-    for each trace of anything but one commit."""
+    """Copy the objects and refs of an image's repository into the folder `to`. Return a line for
+    each sign that it does not hold exactly one commit."""
     if reason := take_repository(files, place, to / ".git"):
         raise UnsafeArchive(reason)
     n_reached = len(run_git(to, "rev-list", "--all", "HEAD").split())
@@ -145,9 +146,9 @@ def _tracked(folder: str) -> str:
 
 def with_tools(factory: SandboxFactory, image: str, install: Callable[[Sandbox], None],
                label: str, repo_name: str) -> str:
-    """Return the name of an image with more tools than `image` has: what install(sandbox) brings.
-    It is for measuring (coverage 7, for one), never handed on, and is removed with the run's
-    label."""
+    """Make an image with the additional tools that install(sandbox) installs, and return its name.
+    It serves only for measuring (with coverage 7, for instance), is never part of a task, and is
+    removed with the run's label."""
     name = f"{image_name(TOOLS_IMAGES, repo_name)}:{secrets.token_hex(6)}"
     with factory.open(image, label, factory.workdir_of(image)) as sandbox:
         install(sandbox)

@@ -1,7 +1,7 @@
-"""Say what a maker of tasks defines: a Kind, with the candidates that may become such tasks.
+"""Define what a maker of tasks provides: a Kind, and the candidates that may become such tasks.
 
-Its files of candidates, documents and reports are its own; stages.py screens, proves and writes
-instructions alike for all kinds.
+Each maker has its own files of candidates, documents and reports. stages.py screens, proves and
+writes instructions in the same way for all kinds.
 """
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class DiffsToScreen:
 
 @dataclass(frozen=True)
 class Candidate:
-    """Hold a change of a repository's source that may become a task, which gets its name."""
+    """Hold a change of a repository's source that may become a task of the same name."""
 
     name: str                # instance id of the task
     repo_name: str
@@ -46,7 +46,7 @@ class Candidate:
 
     @property
     def instance_id(self) -> str:
-        """Return the name under which ledgers list it: the repository's."""
+        """Return the id under which ledgers list the candidate: the name of its repository."""
         return self.repo_name
 
 
@@ -91,20 +91,20 @@ class Kind(Protocol):
     texts: Reads             # records that instructions are made of, by task
 
     def to_screen(self, item: Any, environment: Environment, *joined) -> DiffsToScreen:
-        """Return what is to be screened of an item."""
+        """Return the diffs of an item to screen, and how to screen them."""
 
     def counted(self, candidate: Candidate, environment: Environment, *joined
                 ) -> tuple[Environment, tuple[str, ...] | None]:
-        """Return (the environment with the tests that do not count as flaky, the files of an
-        agent's work that count; None: all but tests)."""
+        """Return (the environment, in which tests that do not count are called flaky; the files of
+        an agent's work that count, or None for all files but tests)."""
 
     def refusal(self, candidate: Candidate, run: BrokenRun, label: str, environment: Environment,
                 *joined) -> str:
-        """Return why this kind alone refuses a candidate, or ""."""
+        """Return why a candidate breaks a rule of this kind of task, or ""."""
 
     def described(self, candidate: Candidate, run: BrokenRun, environment: Environment, *joined
                   ) -> tuple[Object, Object]:
-        """Return (the entries for [metadata.codedata] with its labels, those for proof.json)."""
+        """Return (entries for [metadata.codedata], with the labels; entries for proof.json)."""
 
     def instruction(self, task: Task, text: Any) -> str:
-        """Return the instruction of a task, of its record."""
+        """Return the instruction of a task, made from `text`, its record among the `texts`."""

@@ -2,7 +2,7 @@
 them again: an environment has 400 MB of files and more, of which a bug changes a few.
 
 They are kept in a temporary file, unpacked as Search unpacks them, without those of the source, of
-which each image has its own. Of each 32 bytes two are in memory. The file is removed with its
+which each image has its own. Two of every 32 bytes are kept in memory. The file is removed with its
 object.
 """
 from __future__ import annotations
@@ -45,13 +45,13 @@ class KnownFiles(Search):
             self._data.madvise(MADV_DONTNEED)
 
     def found(self, search: Search) -> set[str]:
-        """Return the files that have to be searched one by one: all that hold what is searched for,
-        and some more."""
+        """Return the files that have to be searched one by one: all that contain a text of the
+        search, and possibly some more."""
         return self._bytecode.union(*map(self._holding, search.all_windows))
 
     def _holding(self, windows: Windows) -> set[str]:
-        """Return the files that hold one of the windows. They are kept: many bugs hide the same
-        tests."""
+        """Return the files that contain one of the windows. Cache the result, as many bugs hide the
+        same tests."""
         key = windows.key
         if key not in self._holders:
             self._holders[key] = {self._places[bisect(self._starts, start) - 1]
@@ -66,7 +66,7 @@ class KnownFiles(Search):
         return hits
 
     def look(self, place: str, file: BinaryIO, depth: int = 0) -> None:
-        """Remember one file and what is packed in it."""
+        """Store one file and the files that are packed in it."""
         if not depth:
             self._current = place
         super().look(place, file, depth)
@@ -75,7 +75,7 @@ class KnownFiles(Search):
         return not place.startswith(self._source) and self._size <= MAX_BYTES
 
     def _trace_in(self, place: str, data: bytes) -> str:
-        """Remember a piece of a file. Nothing is searched for here."""
+        """Store a piece of a file. Return "", as nothing is searched for here."""
         if place.endswith(".pyc") and self._source.encode() in data:
             self._bytecode.add(self._current)
         if len(data) >= WINDOW:

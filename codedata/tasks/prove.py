@@ -1,15 +1,17 @@
 """Prove by execution that a change of a repository is a task: tests that passed fail with it,
-others go on passing, and an image can be handed on in which its reverse, the gold, makes all pass.
+others still pass, and in an image for agents the reverse of the change, the gold, makes all of them
+pass.
 
-Each run is of the whole suite, in a fresh container without network: one without the change, once
-for all candidates; one with it, in the image of env/; then, in the task's own image, the gold three
-times, and one of the image as it is. The latter has to fail the very tests that failed before: it
-takes the place of further runs in the image of env/, since it shows what these would, and the image
-as well. Thus a proof takes five runs of the suite.
+Each run is of the whole suite, in a fresh container without network. One run without the change
+serves all candidates. For each candidate there is one run with the change, in the image of env/;
+then, in the task's own image, three runs with the gold and one of the image as it is. In the last
+one exactly the tests that failed before have to fail. It replaces further runs in the image of
+env/, since it shows the same and tests the task's image, too. Thus a proof takes five runs of the
+suite.
 
-Tests that env/ calls flaky, and those that need the network, count for nothing. It is proven what
-the runs showed, with the very script that graders run, not that a test which agreed each time will
-never come out otherwise.
+Tests that are flaky according to env/, or that need the network, do not count. The proof holds for
+what these runs showed, with the script that graders run. It does not promise that a test with the
+same result in all of them will never have another one.
 """
 from __future__ import annotations
 
@@ -63,7 +65,7 @@ KNOWN_IMAGES = 2          # whose files are kept at a time
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """Hold what a suite shows without a change."""
+    """Hold the results of a suite without a change."""
 
     statuses: dict[str, str]     # of the tests that count
     files: dict[str, str]        # of each of them: its file, or "" where none fits its name
@@ -120,8 +122,8 @@ class PatchProver:
     # without the change --------------------------------------------------------------------------
 
     def baseline_of(self, environment: Environment, label: str) -> Baseline:
-        """Return what the suite shows as it is, which is run once for all candidates. Raise
-        ItemFailed where that is not what env/ says, Excluded where graders could not read it."""
+        """Return the results of the suite without a change. It runs once for all candidates. Raise
+        ItemFailed if they differ from env/, Excluded if graders could not read them."""
         key = digest([getattr(environment, name) for name in ("repo_name", *JUDGED_BY)])
         begin_step("tests without the patch", 1, STEPS)
         with self._locks[key]:
@@ -164,8 +166,8 @@ class PatchProver:
 
     def _run_broken(self, environment: Environment, candidate: Candidate, baseline: Baseline,
                     label: str) -> BrokenRun:
-        """Return the run with the change, in the image of env/. Raise Excluded where it is none of
-        a task."""
+        """Run the suite with the change in the image of env/, and return the run. Raise Excluded if
+        it shows that the change is no task."""
         known = baseline.statuses
         script = eval_script(suite_tests(environment.test_script, reads=baseline.reads))
         begin_step("tests with the patch", 2, STEPS)
@@ -186,12 +188,12 @@ class PatchProver:
 
     def _hide_tests(self, environment: Environment, first: BrokenRun, baseline: Baseline,
                     label: str) -> tuple[TaskImage, Files, str]:
-        """Return (the image of a task; the files of its failing tests, which graders put in place
-        whatever an agent has left there; why they are not hidden from it, or "")."""
+        """Return (the image of a task; the files of its failing tests, which graders restore after
+        the agent's work; why the agent can see these tests, or "")."""
         places = {baseline.files[test] for test in first.fail_to_pass}
         tests = {path: baseline.texts[path] for path in sorted(places - {"", *first.before})
                  if is_text(baseline.texts[path])}
-        visible = "" if tests.keys() == places else "some have no file of their own"
+        visible = "" if tests.keys() == places else "some failing tests have no file of their own"
         if not self._kind.hides_tests:
             visible = "[bug] hide_tests is off"
         image = self._derive(environment, first, {} if visible else tests, label)
@@ -211,7 +213,7 @@ class PatchProver:
         if not lost:
             return image, tests, ""
         return (self._derive(environment, first, {}, label), tests,
-                f"without them others do not pass: {printable(named(lost))}")
+                f"without their files other tests fail: {printable(named(lost))}")
 
     def _derive(self, environment: Environment, first: BrokenRun, hidden: Files,
                 label: str) -> TaskImage:
@@ -241,8 +243,8 @@ class PatchProver:
         return traces
 
     def _files_below(self, image: TaskImage) -> KnownFiles | None:
-        """Return the files of the image that this one was made from, which many tasks share; None
-        if the files that changed since are not known."""
+        """Return the files of the image from which this one was made; many tasks share them. Return
+        None if it is unknown which files have changed since."""
         if image.changed is None:
             return None
         with self._locks["files"]:
@@ -264,9 +266,9 @@ class PatchProver:
         raise Excluded(reason, candidate.name)
 
     def _grade(self, task: Task, first: BrokenRun, label: str) -> tuple[list[Object], str]:
-        """Return (the runs of a task, why they are no proof, or ""): of the gold, as Harbor grades
-        it, and of the image as it is, as graders of SWE-bench do. That one comes second, so that a
-        verifier that does not serve costs two runs."""
+        """Grade the gold as Harbor does, and the image without the gold as graders of SWE-bench do.
+        Return (the runs, why they do not prove the task, or ""). The image without the gold comes
+        second, so that an unsuitable verifier costs only two runs."""
         rows: list[Object] = []
         grader = Grader(self._factory, task, image_of_task(task), label)
         try:
@@ -284,26 +286,26 @@ class PatchProver:
         return rows, reason
 
     def _run_untouched(self, task: Task, first: BrokenRun, label: str) -> tuple[Object, str]:
-        """Return a run of a task's image as it is, and what it shows else than the first run with
-        the patch, or ""."""
+        """Run a task's image as it is. Return (the run, how its results differ from those of the
+        first run with the patch, or "")."""
         run, reason = self._run_image(image_of_task(task), script_of(task), label)
         shown = self._shown(run, first.known)
         unexpected = sorted({*shown.failing} ^ {*first.fail_to_pass})
         if unexpected:
-            reason = reason or ("these tests come out otherwise than in the first run with the "
+            reason = reason or ("these tests have other results than in the first run with the "
                                 f"patch: {printable(named(unexpected))}")
         reason = reason or shown.reason
         return _row("untouched", run, shown), reason and f"its image: {reason}"
 
     def _run_image(self, image: str, script: str, label: str) -> tuple[Run, str]:
-        """Return a run of an evaluation script in an image, and why graders would read something
-        else, or ""."""
+        """Run an evaluation script in an image. Return (the run, why graders would read other
+        results from its output, or "")."""
         with self._factory.open(image, label, self._factory.workdir_of(image)) as sandbox:
             run, printed = run_evaluation(sandbox, script, self._factory.run_timeout_s)
         return run, misread(run, printed)
 
     def _shown(self, run: Run, known: Mapping[str, str]) -> Screened:
-        """Return what a run with the change shows, compared with the results without it."""
+        """Return the result of screening a run with the change, by the results without it."""
         rules = ScreeningRules(self._kind.rules.max_broken_share)
         return rules.screened(outcome_of(run, known), known, "full", len(run.results))
 

@@ -1,8 +1,8 @@
-"""Make the task of a repository's source: an image in which that is the only commit, a patch that
-solves it, and the project's own tests, run by the one verifier.
+"""Make the task of a repository's source: an image in which the source is the only commit, a patch
+that solves the task, and the project's own tests, run by the one verifier.
 
-What an agent leaves is an archive of the files that it changed and added; config.json says which of
-them count. What is deleted stays.
+The agent's work is an archive of the files that it changed or added; config.json says which of them
+count. Files that it deleted are still in the image that is graded.
 """
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ USERS = ("nobody", "root")   # that tests run as: the first one for whom the gol
 
 @dataclass(frozen=True, slots=True)
 class SuiteVerifier:
-    """Say how a task's verifier runs a project's suite, and which tests it looks for."""
+    """Describe how a task's verifier runs a project's suite, and which tests it grades."""
 
     test_script: str
     reads: str                  # from where the cases come, of tests_folder.READS
@@ -67,8 +67,8 @@ class SuiteVerifier:
 
 def task_of(name: str, kind: str, verifier: SuiteVerifier, patches: tuple[str, str], image: str,
             commit: str, longest_s: float) -> Task:
-    """Return a task without a proof: `patches` are the gold and its reverse, `commit` the only one
-    in the image, `longest_s` the seconds of the longest run of the suite."""
+    """Return a task without a proof. `patches` are the gold and its reverse, `commit` is the only
+    commit in the image, and `longest_s` is the duration of the suite's longest run in seconds."""
     # in steps that double: proven again, a task is the same task, and its report is not paid again
     doubled = math.ceil(math.log2(max(1, VERIFIER_TIMES * longest_s / MIN_VERIFIER_S)))
     verifier_s = MIN_VERIFIER_S * 2 ** doubled
@@ -94,7 +94,7 @@ def collect_script(counts: Sequence[str] | None, commit: str) -> str:
 
 
 def with_image(task: Task, image: str) -> Task:
-    """Return a task whose image has another name."""
+    """Return a task with another image name."""
     environment = {**task.config["environment"], "docker_image": image}
     dockerfile = from_image(image)[DOCKERFILE]
     return replace(task, config={**task.config, "environment": environment},

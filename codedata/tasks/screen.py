@@ -54,7 +54,7 @@ Found = dict[int, tuple[Screened, Files, Files]]   # with the changed files befo
 
 @dataclass(frozen=True, slots=True)
 class SourceChange:
-    """Hold a change that can be put into the source."""
+    """Hold a change that can be applied to the source."""
 
     edits: dict[str, list[Edit]]
     tests: list[str] | None   # ids of those that may notice it, likeliest files first; None: all
@@ -66,7 +66,7 @@ UNCHANGED = SourceChange({}, None)
 
 @dataclass(frozen=True)
 class DriverAnswer:
-    """Hold a line of the driver: on a change that begins, or that has ended."""
+    """Hold one answer of the driver, on a change that begins or that has ended."""
 
     i: int                   # of the change
     how: str                 # begun | swap | import | suite: only the whole suite can judge it
@@ -105,7 +105,8 @@ class Screener:
 
     def __init__(self, environment: Environment, coverage: Coverage, limit_s: float,
                  host: SandboxFactory, label: str, rules: ScreeningRules):
-        """Take what the tests ran, and the seconds of a run of the whole suite."""
+        """Prepare to screen changes, by the lines that each test ran. `limit_s` limits the whole
+        suite."""
         self.environment, self.known = environment, known_results(environment)
         self._coverage, self._limit_s = coverage, limit_s
         self._host, self._label, self._rules = host, label, rules
@@ -127,9 +128,9 @@ class Screener:
 
     @property
     def note(self) -> str:
-        """Return how it judges otherwise than by all tests that may notice, or ""."""
+        """Return why changes are not judged by all tests that may notice them, or ""."""
         if self._unchanged and self._unchanged.left_out:
-            return ("these tests do not judge, as they come out otherwise in a forked process: "
+            return ("these tests are left out, since their results differ in a forked process: "
                     f"{printable(named(self._unchanged.left_out))}")
         return self.why_none and f"{WHOLE_SUITE}, as {self.why_none}"
 
@@ -139,9 +140,9 @@ class Screener:
         self._sandbox = None
 
     def screen(self, diffs: Sequence[str]) -> list[Screened | None]:
-        """Return what each diff shows; None for one that only the whole suite in a fresh sandbox
-        can judge: it does more than change sources, or leaves something in the sandbox, or
-        `why_none` says why none can be judged here."""
+        """Return the result for each diff. It is None if only the whole suite in a fresh sandbox
+        can judge the diff: it changes more than sources, it leaves something in the sandbox, or
+        `why_none` says why no diff can be judged here."""
         shown: dict[int, Screened] = {}
         for found, in_doubt in self.verdicts(diffs):
             shown |= {i: screened for i, (screened, _, _) in found.items()}
@@ -150,10 +151,11 @@ class Screener:
         return [shown.get(i) for i in range(len(diffs))]
 
     def verdicts(self, diffs: Sequence[str]) -> Iterator[tuple[Found, list[int]]]:
-        """Yield what diffs show as it comes in, by number, and those whose earlier verdict is in
-        doubt, which are judged again. A batch ends with a run without a change; where that comes
-        to something else, its verdicts are in doubt: each half of it gets a sandbox of its own. A
-        change that is the first and only one in its sandbox is sure."""
+        """Yield ({number of a diff: its result}, [numbers of earlier results that are in doubt]) as
+        results arrive. Diffs in doubt are judged again. Each batch ends with a run without a
+        change. If that run differs from the first one, the results of the batch are in doubt, and
+        each half of it is judged in a new sandbox. The result of the only change in a fresh sandbox
+        is certain."""
         with ExitStack() as failed:
             failed.callback(self.close)
             if not self.is_opened():
@@ -190,7 +192,8 @@ class Screener:
                             any(at_import for _, at_import in found))
 
     def _ids_of(self, names: Sequence[str]) -> list[str]:
-        """Return the ids of tests: files in the order of the names, each in that of the suite."""
+        """Return the ids of tests: files in the order of `names`, tests of a file in the suite's
+        order."""
         ids, wanted = self._unchanged.ids, {*names}
         files = dict.fromkeys(_file_of(ids[name]) for name in names if name in ids)
         ranks = {file: n for n, file in enumerate(files)}
@@ -200,7 +203,7 @@ class Screener:
     # opening -------------------------------------------------------------------------------------
 
     def is_opened(self) -> bool:
-        """Open the sandbox, where there is none. Return whether a driver can judge in it."""
+        """Open the sandbox if it is not open. Return whether a driver can judge in it."""
         if self._sandbox is None and not self.why_none:
             begin_step("tests without a change")
             self._sandbox = self._open.enter_context(
@@ -218,8 +221,8 @@ class Screener:
         return not self.why_none
 
     def _found_unchanged(self) -> UnchangedRun:
-        """Return a run without a change: one in which modules beside the project's are there from
-        the start, as some are slow to import, where that makes no difference."""
+        """Return a run of all tests without a change. Load modules from outside the project early,
+        as some are slow to import, unless that changes the run."""
         first = self._run_unchanged([])
         with suppress(Unscreenable):
             second = self._run_unchanged(first.modules)
@@ -228,13 +231,13 @@ class Screener:
         return replace(first, modules=[])
 
     def _run_unchanged(self, modules: list[str]) -> UnchangedRun:
-        """Run all tests without a change in a forked process. Raise Unscreenable where that is not
-        what env/ says."""
+        """Run all tests without a change in a forked process. Raise Unscreenable if the results
+        differ from those in env/."""
         answers = [*chain(*self._answers([UNCHANGED], START_S + 2 * self._limit_s,
                                          min_s=self._limit_s, max_failed=len(self.known),
                                          modules=modules))]
         if not answers:
-            raise Unscreenable("no pytest of its test script takes the driver")
+            raise Unscreenable("its test script runs no pytest that loads the driver")
         shown = answers[-1]
         if not shown.is_done:
             raise Unscreenable("its tests do not end in a forked process: "
@@ -245,7 +248,7 @@ class Screener:
                                f"{printable(named(missing))}")
         left_out = [name for name in self._passed if ids[name] in shown.statuses]
         if len(left_out) > MAX_LEFT_OUT * len(self._passed):
-            raise Unscreenable(f"{len(left_out)} tests come out otherwise in a forked process: "
+            raise Unscreenable(f"{len(left_out)} tests have other results in a forked process: "
                                f"{printable(named(left_out))}")
         if changed := sorted({*shown.dirty} & self._texts.keys()):
             raise Unscreenable(f"its tests change its source: {printable(named(changed))}")
@@ -254,7 +257,7 @@ class Screener:
                             shown.seconds_by_test, left_out, shown.dirty, shown.modules)
 
     def _is_unchanged(self) -> bool:
-        """Return whether a run without a change is what it was in the fresh sandbox."""
+        """Return whether the tests without a change still run as they did in the fresh sandbox."""
         begin_step("tests without a change")
         with suppress(Unscreenable):
             found = self._run_unchanged(self._unchanged.modules)
@@ -264,9 +267,10 @@ class Screener:
     # the driver ----------------------------------------------------------------------------------
 
     def _judge(self, left: dict[int, SourceChange], seen: list[int]):
-        """Move changes from `left` to `seen`, and yield the driver's results. Return whether the
-        sandbox is lost. Remove from `left`, without adding it to `seen`, a change that the driver
-        cannot judge, that ends the driver, or that leaves other files behind."""
+        """Let the driver judge the changes in `left`, and yield its results. Move the judged
+        changes from `left` to `seen`. Remove from `left` a change that the driver cannot judge,
+        that ends the driver, or that leaves files behind; do not add it to `seen`. Return whether
+        the sandbox can no longer be used."""
         changes, order = dict(left), [*left]
         last = order[0] if order else 0   # where nothing says which of them ended the driver
         is_dirty = False
@@ -334,7 +338,7 @@ class Screener:
         yield _parsed(text, len(changes))[n_read:]
 
     def _read(self, answer: DriverAnswer) -> Screened:
-        """Return what an answer of the driver shows."""
+        """Return the result of screening that an answer of the driver stands for."""
         found = {name: answer.statuses[id] for name, id in self._unchanged.ids.items()
                  if id in answer.statuses}
         outcome = Outcome(self.known | found if answer.is_done else {}, answer.lost, answer.seconds,
@@ -344,8 +348,7 @@ class Screener:
 
 
 def _parsed(text: bytes, n: int) -> list[DriverAnswer]:
-    """Return the lines that a driver has written for n changes, up to the first that it cannot have
-    written."""
+    """Return a driver's answers on n changes, up to the first line that is not a valid answer."""
     answers = []
     for line in text.split(b"\n")[:-1]:
         try:

@@ -1,9 +1,9 @@
 """Make the stages that screen the candidates of a kind, prove them, and write the instructions of
 its tasks.
 
-A verdict of screening is kept in the reply log of its item as soon as it is there, so that a kill
-loses only what was in flight. What a warm sandbox cannot judge, and with `is_full` every candidate,
-is judged by the whole suite in a fresh container.
+A verdict of screening is kept in the reply log of its item as soon as it is known, so that a kill
+loses only the work in flight. A change that a warm sandbox cannot judge is judged by the whole
+suite in a fresh container. With `is_full`, every candidate is judged in that way.
 """
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def screen_stage(kind: Kind, name: str, environments: Derived, host: SandboxFact
 
 def prove_stage(kind: Kind, name: str, environments: Derived, host: SandboxFactory,
                 identity: dict | None = None, **more) -> Stage:
-    """Return the stage that proves the candidates of a kind and writes their tasks. What is refused
-    is excluded with its reason."""
+    """Return the stage that proves the candidates of a kind and writes their tasks. A candidate
+    that is refused is excluded with the reason."""
     prover = PatchProver(kind, host)
 
     def make(candidate: Candidate, *joined) -> Task:
@@ -62,8 +62,8 @@ def prove_stage(kind: Kind, name: str, environments: Derived, host: SandboxFacto
 
 
 def instruct_stage(kind: Kind, name: str, **more) -> Stage:
-    """Return the stage that writes the instructions of a kind's tasks. One that a person has edited
-    is kept."""
+    """Return the stage that writes the instructions of a kind's tasks. Instructions that a person
+    has edited are kept."""
     return Stage(
         name, make=lambda task, text: replace(task, instruction=kind.instruction(task, text)),
         reads=Reads(kind.tasks, kind.instructed), joined=(kind.texts,),
@@ -151,7 +151,8 @@ class KeptVerdicts:
     """Keep the verdicts on the diffs of an item as they come in, and show how many there are."""
 
     def __init__(self, keys: Sequence[str], lint: Callable | None):
-        """Take for each diff the digest of all that its verdict depends on. Read what is kept."""
+        """Read the verdicts that were kept. `keys` has a digest for each diff, of all that its
+        verdict depends on."""
         self._keys, self._lint, self._log = keys, lint, current_reply_log()
         self.found: dict[int, Screened] = {
             i: parse(Screened, kept, str(self._log.path), "Delete that file.")
@@ -163,7 +164,7 @@ class KeptVerdicts:
         return [i for i in range(len(self._keys)) if i not in self.found]
 
     def add(self, found: Found) -> None:
-        """Keep verdicts, with what the linter says of good ones."""
+        """Keep verdicts. Add the linter's messages to good ones."""
         good = [i for i in found if self._lint and found[i][0].verdict == GOOD]
         messages = dict(zip(good, self._lint(found[i][1:] for i in good) if good else (),
                             strict=True))

@@ -1,7 +1,7 @@
-"""Say what a run of a suite with a change shows: which tests fail that passed before, and why the
-change is no task.
+"""Decide what a suite run with a change shows: which tests fail that passed before, and why the
+change cannot become a task.
 
-What it is compared with are the results in env/, without tests that are flaky or need the network.
+Runs are compared with the results in env/, without tests that are flaky or need the network.
 """
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FAILURE_S = 0.3           # for each test: to tell of one that fails takes long,
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Hold what a suite came to with a patch, as far as it decides whether that is a bug."""
+    """Hold the outcome of a suite run with a patch: all that decides whether the patch is a bug."""
 
     statuses: Mapping[str, str]
     lost: Collection[str] = ()   # what cannot be collected
@@ -36,8 +36,8 @@ class Outcome:
 
 
 def time_limit(environment: Environment, limit_s: float) -> float:
-    """Return the seconds for a run of the suite with a bug, which may never end: at most
-    `limit_s`."""
+    """Return the time limit in seconds, at most `limit_s`, of a suite run with a bug. Such a run
+    may never end."""
     seconds = environment.verified.get("test_s") or []
     usual_s = max((s for s in seconds if isinstance(s, int | float)), default=0)
     failures_s = FAILURE_S * len(environment.test_case_result)
@@ -58,7 +58,7 @@ def ignored_tests(environment: Environment) -> set[str]:
 
 def check_drift(environment: Environment, statuses: Mapping[str, str],
                 ignored: Collection[str] = ()) -> None:
-    """Raise ItemFailed where statuses are not those of env/, Excluded where no test passes."""
+    """Raise ItemFailed if statuses differ from those in env/, Excluded if no test passes."""
     known = known_results(environment)
     drifted = [f"{test} ({known[test]}, now {statuses.get(test, 'missing')})" for test in known
                if test not in ignored and known[test] != statuses.get(test)]
@@ -77,8 +77,8 @@ def outcome_of(run: Run, known: Collection[str]) -> Outcome:
 
 
 def judged(outcome: Outcome, known: Mapping[str, str], max_broken_share: float) -> tuple[str, str]:
-    """Return (verdict in one word, why it is no bug): that a suite shows which came to something
-    else than is known. Of a bug it is (GOOD, "")."""
+    """Compare an outcome with the known results. Return (verdict in one word, why the change is no
+    bug); for a bug return (GOOD, "")."""
     statuses = outcome.statuses
     lost = {*outcome.lost} - known.keys()
     passed = [test for test, status in known.items() if status == PASSED]

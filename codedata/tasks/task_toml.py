@@ -19,7 +19,7 @@ TYPES = {"list": (list,), "name or number": (str, int)}   # beside those of reco
 
 
 def toml_faults(config: Object) -> list[str]:
-    """Return what Harbor would refuse, a sentence each."""
+    """Return a sentence for each fault for which Harbor would refuse the task."""
     faults = [*_wrong_types(config)]
     if faults:
         return faults
@@ -29,7 +29,7 @@ def toml_faults(config: Object) -> list[str]:
     if verifier.get("environment_mode") == "shared" and "environment" in verifier:
         faults.append("[verifier] environment_mode is shared, and there is a "
                       "[verifier.environment]")
-    faults += [f"[{name}] allowed_hosts stands without network_mode = \"allowlist\""
+    faults += [f"[{name}] allowed_hosts is set without network_mode = \"allowlist\""
                for name in ("environment", "agent", "verifier")
                if (table := config.get(name, {})).get("allowed_hosts")
                and table.get("network_mode") != "allowlist"]
@@ -72,7 +72,7 @@ def _is_artifact(one) -> bool:
 
 
 def grading_of(config: Object) -> str:
-    """Return in which container Harbor grades a task, as part of a sentence."""
+    """Return a phrase that says in which container Harbor grades a task."""
     verifier = config.get("verifier", {})
     mode = verifier.get("environment_mode") or (
         "separate" if "environment" in verifier else "shared")
@@ -83,5 +83,5 @@ def grading_of(config: Object) -> str:
 
 
 def artifacts_in(config: Object) -> list[str]:
-    """Return the paths that Harbor carries to the verifier."""
+    """Return the paths that Harbor copies to the verifier."""
     return [str(_source_of(one)) for one in config.get("artifacts") or []]

@@ -22,8 +22,8 @@ TestFiles = dict[str, str]   # text by path below tests/
 
 def weighted_tests(weights: Mapping[str, float], user: str, workdir: str,
                    verifier_timeout_s: float) -> TestFiles:
-    """Return the files beside test_outputs.py. The tests run as `user`, who is given the work
-    directory; "": as the user of the verifier."""
+    """Return the files beside test_outputs.py. The tests run as `user`, who becomes the owner of
+    the work directory; "" stands for the user of the verifier."""
     config = {"user": user, "timeout_s": seconds_for_tests(verifier_timeout_s),
               "workdir": workdir, "weights": dict(sorted(weights.items()))}
     return {**_programs(OF_WEIGHTED), CONFIG: _json(config)}
@@ -31,15 +31,15 @@ def weighted_tests(weights: Mapping[str, float], user: str, workdir: str,
 
 def suite_tests(test_script: str, hidden: Files | None = None, *, workdir: str = ".",
                 reads: str = READS[0], **config) -> TestFiles:
-    """Return all files of tests/ for a project's test script. Hidden tests, {path: text in UTF-8},
-    are put into the work directory. `config` may set: `user` ("": that of the verifier),
-    `timeout_s` (0: none), FAIL_TO_PASS and PASS_TO_PASS (escaped names), `canary` (the folder of a
-    test that has to fail), `counts` (the files of an agent's archive that count; None: all but
-    tests).
+    """Return all files of tests/ for a project's test script. The verifier puts the hidden tests,
+    {path: text in UTF-8}, into the work directory. `config` may set: `user` ("": the user of the
+    verifier), `timeout_s` (0: no limit), FAIL_TO_PASS and PASS_TO_PASS (escaped names), `canary`
+    (the folder of a test that has to fail), `counts` (the files of an agent's archive that count;
+    None: all but tests).
 
-    Of READS, "reports" are reports of all formats, "output" these or else the printed lines, as
-    test_results.parse() reads them. Only with "output" can a tested program forge a result by
-    printing it."""
+    `reads` is one of READS: "reports" for reports of all formats, "output" for reports or, without
+    them, printed lines, as test_results.parse() reads them. Only with "output" can a tested program
+    forge a result by printing it."""
     whole = {"user": "", "timeout_s": 0, "workdir": workdir, "reads": reads, "FAIL_TO_PASS": [],
              "PASS_TO_PASS": [], "canary": "", "activation": activation(test_script),
              "archive": ARCHIVE, "counts": None, **config}

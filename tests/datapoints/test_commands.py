@@ -64,7 +64,7 @@ def built(root) -> tuple[list[str], dict]:
     draft = tool(root, "add_artifact", *idea, "--text", SPEC)
     assert draft["datapoint"] == "seed_001_a"
     assert "build seed_001_a:" in tool(root, "complete", *idea, code=1)["error"]
-    assert "no draft" in tool(root, "create_task", *idea, "--datapoint", "x", code=1)["error"]
+    assert "not a draft" in tool(root, "create_task", *idea, "--datapoint", "x", code=1)["error"]
     one, same = (tool(root, "create_task", *idea, "--datapoint", "seed_001_a") for _ in range(2))
     assert one == same and tool(root, "complete", *idea)["children"] == [one["task"]]
     task = claimed(root, "build_datapoint")

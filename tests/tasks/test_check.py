@@ -83,8 +83,8 @@ def edited_task(kind: str, part: str, text: str) -> Task:
 
 def test_a_secret_in_a_file_that_was_proven_is_a_reason_too():
     assert task_problem(proven_again(BUG, tests={"hidden/tests/test_a.py": KEY.encode()})) == (
-        "secret in a file", "tests/hidden/tests/test_a.py: has a secret: GitHub token. Take it "
-        "out, and revoke it if it is one.")
+        "secret in a file", "tests/hidden/tests/test_a.py: has a secret: GitHub token. Remove "
+        "it, and revoke it if it is a real secret.")
 
 
 @pytest.mark.parametrize(("reason", "kind", "part", "edit", "fault"), EDITS)
@@ -150,7 +150,7 @@ def test_what_is_no_folder_of_a_task_is_named(tmp_path, check):
         code, [line], _ = check(tmp_path / name)
         assert code == 1 and ": is no folder. " in line
     odd = write_foreign(tmp_path, "an odd\nname")
-    assert "is no name that Harbor takes" in check(odd)[1][0] and "check '" in check(odd)[2]
+    assert "is not a name that Harbor accepts" in check(odd)[1][0] and "check '" in check(odd)[2]
 
 
 def test_an_edited_instruction_is_no_fault(tmp_path, check):

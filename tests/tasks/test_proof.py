@@ -153,7 +153,8 @@ def test_graders_run_the_hidden_tests_as_they_were_whatever_an_agent_left(task, 
     (diff("def fly():", "def fly():\n    while True: pass"), "the suite does not end: it was"),
     ("--- /dev/null\n+++ b/tests/test_more.py\n@@ -0,0 +1 @@\n+x = 1\n",
      "the patch changes tests: tests/test_more.py"),
-    ("--- /dev/null\n+++ b/b.py\n@@ -0,0 +1 @@\n+\0\n", "the patch changes what is no text: b.py"),
+    ("--- /dev/null\n+++ b/b.py\n@@ -0,0 +1 @@\n+\0\n",
+     "the patch changes a file that is not text: b.py"),
     ("diff --git a/l b/l\nnew file mode 120000\n--- /dev/null\n+++ b/l\n@@ -0,0 +1 @@\n+/etc\n"
      "\\ No newline at end of file\n", "the patch does not apply: l is a link"),
     ("diff --git a/heron.py b/heron.py\nold mode 100644\nnew mode 100755\n",
@@ -197,7 +198,7 @@ def test_a_failure_that_comes_and_goes_is_no_bug(heron):
                          "    assert heron.depths(40)[i] == 2 * i\n"})
     environment = environment_of(image_name=image, test_case_result=[
         {"name": name, "status": "passed"} for name in names])
-    with refused("its image: these tests come out otherwise than in the first run"):
+    with refused("its image: these tests have other results than in the first run"):
         prove(environment, diff(DEPTH_LINE, line), kind=bug_kind(max_broken_share=1.0))
 
 
@@ -217,7 +218,7 @@ def test_where_others_need_a_failing_test_s_file_the_tests_stay_and_graders_rest
     shown = proven(environment_of(image_name=image), BUG, "heron.agent-2.1")
     name, visible = image_of(shown), shown.about["tests_visible"]
     assert TEST_PATCH not in shown.tests
-    assert visible.startswith("without them others do not pass: tests/test_depths")
+    assert visible.startswith("without their files other tests fail: tests/test_depths")
     assert in_image(name, "pwd; cd /testbed; pwd -P; ls tests; git log --oneline | wc -l") == (
         "/srv/heron\n/srv/heron\ntest_depths.py\ntest_words.py\n1\n")
     with factory_of().open(name, RUN, "/srv/heron") as sandbox:

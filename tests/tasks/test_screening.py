@@ -126,7 +126,7 @@ def test_only_tests_that_may_notice_are_run(shown):
       + SCRIPT.replace("r.xml", "s.xml").replace("pytest -q", "pytest -q tests/sub")},
      "these tests are not collected in one process: tests/sub/test_wren.py::test_same_name"),
     ({"test_script": SCRIPT.replace("-q", "-q -p no:codedata_screen")},
-     "no pytest of its test script takes the driver"),
+     "its test script runs no pytest that loads the driver"),
     ({"test_script": f"export WRITES=1\n{SCRIPT}"}, "its tests change its source: wren.py")])
 def test_where_no_driver_can_judge_it_is_said_why(wren, fields, why):
     with screener(wren, **fields) as one:

@@ -115,7 +115,7 @@ def unique_edits(file: SourceFile) -> list[SpanEdit]:
 
 
 def trimmed(text: bytes, start: int, end: int, new: bytes) -> Span:
-    """Return an edit without the bytes at its ends that it leaves as they are."""
+    """Return an edit without the unchanged bytes at its start and end."""
     old = text[start:end]
     n = min(len(old), len(new))
     front = next((i for i in range(n) if old[i] != new[i]), n)
@@ -124,7 +124,7 @@ def trimmed(text: bytes, start: int, end: int, new: bytes) -> Span:
 
 
 def _line(text: bytes, span: Span) -> bytes:
-    """Return the line of an edit, as it is after it."""
+    """Return the line of an edit, as it reads after the edit."""
     start, end, new = span
     stop = text.find(b"\n", end)
     return text[text.rfind(b"\n", 0, start) + 1:start] + new + text[end:stop if stop > 0 else None]
@@ -133,7 +133,7 @@ def _line(text: bytes, span: Span) -> bytes:
 # sites -------------------------------------------------------------------------------------------
 
 def _matches(language: str, root: Node) -> Iterator[tuple[Operator, Captures]]:
-    """Yield (operator, captures) of each match of a language's operators, ordered by operator."""
+    """Yield (operator, captures) for each match of a language's operators, ordered by operator."""
     from tree_sitter import QueryCursor
     query, by_pattern = _combined(language)
     cursor = QueryCursor(query)

@@ -1,7 +1,7 @@
 """Make the replacements of operators for which a template is not enough.
 
 Each public function takes the captures of a match and the text of its file, and returns the texts
-that may replace @site; None among them removes it.
+that may replace @site. None in the list removes @site.
 """
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ def arithmetic_sibling(captures: Captures, text: bytes) -> list[bytes]:
 
 
 def off_by_one(captures: Captures, text: bytes) -> list[bytes]:
-    """Return a decimal number plus 1 and minus 1. Leave out 0 after + or -: nobody adds 0."""
+    """Return a decimal number plus 1 and minus 1. 0 after + or - is left out, since nobody adds
+    0."""
     (site,) = captures["site"]
     if not site.text.isdigit() or len(site.text) > MAX_DIGITS:
         return []
@@ -58,7 +59,7 @@ def off_by_one(captures: Captures, text: bytes) -> list[bytes]:
 
 
 def return_in_loop(captures: Captures, text: bytes) -> list[bytes]:
-    """Return a loop with the `return` that stands behind it as its last statement."""
+    """Return a loop with the `return` that follows it moved to the end of its body."""
     loop, last, back = captures["site"][0], captures["last"][0], captures["return"][0]
     indent = text[text.rfind(b"\n", 0, last.start_byte) + 1:last.start_byte]
     if indent.strip():
@@ -69,7 +70,7 @@ def return_in_loop(captures: Captures, text: bytes) -> list[bytes]:
 
 def sibling_called(captures: Captures, text: bytes) -> list[bytes]:
     """Return the most similar name of another method of the class, or function of the file, that
-    takes as many parameters and is not the caller."""
+    takes the same number of parameters and is not the caller."""
     (site,) = captures["site"]
     caller = ancestor(site, "function_definition")
     own = caller.child_by_field_name("name").text if caller else b""
@@ -112,7 +113,8 @@ def mutable_default(captures: Captures, text: bytes) -> list[bytes]:
 
 
 def trimmed(captures: Captures, text: bytes) -> list[bytes]:
-    """Return a string of one line without the blanks at one of its ends; none for a docstring."""
+    """Return a one-line string without its trailing blanks, and without its leading ones. A
+    docstring gives no result."""
     (site,) = captures["site"]
     if site.parent.parent.type == "expression_statement" or b"\n" in site.text:
         return []
@@ -120,7 +122,7 @@ def trimmed(captures: Captures, text: bytes) -> list[bytes]:
 
 
 def pattern_changed(captures: Captures, text: bytes) -> list[bytes]:
-    """Return a regular expression with one slip, once for each of SLIPS that it has a place for."""
+    """Return a regular expression with one mistake, once for each of SLIPS that applies to it."""
     (site,) = captures["site"]
     if site.parent.parent.type == "expression_statement":
         return []
@@ -134,7 +136,7 @@ def rebinding_dropped(captures: Captures, text: bytes) -> list[None]:
 
 
 def unwrapped(captures: Captures, text: bytes) -> list[bytes]:
-    """Return the body of a compound statement, indented as the statement was."""
+    """Return the body of a compound statement, dedented to the level of the statement."""
     outer, body = captures["site"][0], captures["body"][0]
     shift = body.start_point.column - outer.start_point.column
     first, *lines = body.text.split(b"\n")
@@ -155,7 +157,7 @@ def other_attribute(captures: Captures, text: bytes) -> list[bytes]:
 
 
 def stale_order(captures: Captures, text: bytes) -> list[bytes]:
-    """Return two assignments in the other order, where one reads what the other sets."""
+    """Return two assignments in swapped order, if one reads the variable that the other sets."""
     one, two = captures["a"][0], captures["b"][0]
     function = ancestor(one, "function_definition")
     targets, values = ([node.child_by_field_name(side) for node in (one.child(0), two.child(0))]
@@ -180,8 +182,8 @@ def class_name(captures: Captures, text: bytes) -> list[bytes]:
 # helpers -----------------------------------------------------------------------------------------
 
 def _parameters(function: Node) -> dict[bytes, bytes]:
-    """Return {name: annotation, else the kind of the default} of the parameters, without * and **
-    and self or cls."""
+    """Return {name: annotation, else the type of the default} of the parameters. *args, **kwargs,
+    self and cls are left out."""
     kinds = {}
     for one in function.child_by_field_name("parameters").named_children:
         name = one.child_by_field_name("name") or next(iter(one.children), one)

@@ -25,8 +25,9 @@ SHAPE = re.compile(rb"[\s();]+")   # means little in languages with braces
 
 
 def syntax_of(file: SourceFile) -> str | bytes:
-    """Return a value that is equal for files of equal syntax: the tree in Python, the text without
-    blanks and brackets in other languages. Raise SyntaxError where it is wrong."""
+    """Return a value that is equal for files of equal syntax: the syntax tree for Python, the text
+    without blanks and brackets for other languages. Raise SyntaxError if the file cannot be
+    parsed."""
     if file.language == "python":
         return _tree_text(file.text)
     if fault := syntax_fault(file, tree_of(file)):
@@ -42,8 +43,8 @@ class TreeChecker:
         self._file, self._tree = file, tree
 
     def lines_of(self, node: Node, span: Span, is_placed: bool) -> tuple[int, int] | None:
-        """Return the lines of a node; None where only blanks and brackets change, or a syntax error
-        appears."""
+        """Return the lines of a node; None if an edit changes only blanks and brackets, or makes a
+        syntax error."""
         from tree_sitter import Parser
         start, end, new = span
         text, old = self._file.text, self._tree.copy()
@@ -64,9 +65,9 @@ class PythonChecker:
         self._trees: dict[bytes, str] = {}   # {unchanged part: its tree}
 
     def lines_of(self, node: Node, span: Span, is_placed: bool) -> tuple[int, int] | None:
-        """Return the lines of the statement around an edit, or of its head; None where the edit
-        does not change the syntax tree, or makes a syntax error. With `is_placed`, compile the
-        function around it, too."""
+        """Return the lines of the statement around an edit, or of the statement's head; None if the
+        edit does not change the syntax tree, or makes a syntax error. With `is_placed`, also
+        compile the function around it."""
         start, end, _ = span
         function = ancestor(node, "function_definition") if is_placed else None
         if is_placed and not function:
@@ -82,8 +83,8 @@ class PythonChecker:
             return None
 
     def _changed(self, part: Node, body: Node | None, span: Span) -> tuple[int, int] | None:
-        """Return the lines of a part, without its body if that is given; None where an edit does
-        not change its syntax tree. Raise SyntaxError where it has none."""
+        """Return the lines of a part, without its body if one is given; None if the edit does not
+        change the syntax tree. Raise SyntaxError if the changed part cannot be parsed."""
         stop, behind = (body.start_byte, b"pass") if body else (part.end_byte, b"")
         if stop - part.start_byte > MAX_PART:
             return None
@@ -106,7 +107,8 @@ class PythonChecker:
 
 
 def ancestor(node: Node | None, kind: str) -> Node | None:
-    """Return the nearest ancestor of a kind, or the node itself; None where none is near."""
+    """Return the nearest ancestor of a kind, or the node itself if it is of that kind; None if
+    there is none within MAX_CLIMB levels."""
     for _ in range(MAX_CLIMB):
         if node is None or node.type == kind:
             return node
@@ -116,7 +118,7 @@ def ancestor(node: Node | None, kind: str) -> Node | None:
 
 def _part(node: Node | None, start: int, end: int) -> tuple[Node | None, Node | None]:
     """Return (the smallest statement or clause around an edit, its body if the edit is in its
-    head); (None, None) where none is near, or the edit is in an annotation."""
+    head); (None, None) if none is found nearby, or if the edit is in an annotation."""
     for _ in range(MAX_CLIMB):
         if node is None or node.type == "type":
             break
@@ -150,8 +152,8 @@ def _body(node: Node) -> Node | None:
 
 
 def _tree_text(text: bytes, is_placed: bool = False) -> str:
-    """Return the syntax tree of a Python text. Raise SyntaxError where it has none, or, with
-    `is_placed`, does not compile."""
+    """Return the syntax tree of a Python text. Raise SyntaxError if it cannot be parsed or, with
+    `is_placed`, not compiled."""
     with FILTERS, warnings.catch_warnings():
         warnings.simplefilter("ignore")   # about escapes: the unchanged project has them, too
         try:

@@ -1,8 +1,8 @@
-"""Break Python files: a call of any of their functions raises, unless an import makes it.
+"""Break Python files: every call of one of their functions raises, unless an import makes the call.
 
     python break_python.py < PATHS     a NUL after each path; prints the number of broken files
 
-Modules can be imported as before, with the calls that this makes. No text is removed.
+Modules can be imported as before, and the calls that an import makes work. No text is removed.
 """
 import ast
 import sys

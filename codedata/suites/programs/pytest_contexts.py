@@ -1,13 +1,13 @@
-"""Note what each test of a pytest run executes: its lines, the processes it starts, its seconds.
+"""Record what each test of a pytest run executes: its lines, the processes it starts, its seconds.
 
-It is a plugin of pytest, placed beside it under the name codedata_contexts by place_plugin.sh; a
+This plugin of pytest is placed beside it under the name codedata_contexts by place_plugin.sh; a
 folder holds the coverage.py of each kind of interpreter (install_coverage.sh). It runs with any
-pytest from 3.1 on, so its Python is old. A run that tests start themselves is left alone.
+pytest from 3.1 on, so its Python is old. Runs of pytest that tests start are not measured.
 
-Each process writes two files: a data file of coverage.py, with the ids of tests as contexts and ""
-for lines that run outside of tests, and notes, a JSON list in each line. The lines of other
-processes are not measured, nor those of a test after it sets a trace function of its own: the notes
-name such tests.
+Each process writes two files. One is a data file of coverage.py: its contexts are the ids of tests,
+or "" for lines that run outside of tests. The other holds notes, a JSON list in each line. Lines of
+other processes are not measured, nor are lines of a test after it sets a trace function of its own:
+the notes name such tests.
 """
 import json
 import os
@@ -35,7 +35,7 @@ def is_outermost():
 
 
 def import_coverage():
-    """Return coverage.py from its folder. Whatever `coverage` the suite uses stays as it is."""
+    """Import our own coverage.py from its folder and return it. Keep the suite's own `coverage`."""
     tag = sysconfig.get_config_var("SOABI") or sys.implementation.cache_tag
     place = os.path.join(FOLDER, "coverage", tag)
     others = taken_modules()
@@ -52,7 +52,7 @@ def import_coverage():
 
 
 def taken_modules():
-    """Return the modules of a package `coverage`, which are imported anew from then on."""
+    """Remove the package `coverage` from sys.modules, to import it anew, and return its modules."""
     names = [name for name in sys.modules if name.partition(".")[0] == "coverage"]
     return {name: sys.modules.pop(name) for name in names}
 
@@ -82,7 +82,7 @@ class ContextRecorder:
                           "pytest": pytest.__version__, "core": type(self.trace).__name__})
 
     def start(self):
-        """Start measuring, with the core that knows contexts."""
+        """Start measuring with coverage's C tracer, which supports contexts."""
         before = os.environ.get("COVERAGE_CORE")
         os.environ["COVERAGE_CORE"] = "ctrace"
         self.coverage.start()
@@ -92,7 +92,8 @@ class ContextRecorder:
         self.trace = sys.gettrace()
 
     def stop(self):
-        """Stop measuring, whoever else has set a trace function; warnings may be errors here."""
+        """Stop measuring, even if other code has set a trace function. Ignore warnings: they may
+        raise."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self.coverage.stop()
@@ -108,7 +109,8 @@ class ContextRecorder:
         self.notes.flush()
 
     def is_of(self, config):
-        """Return whether this process runs it, and is no fork that a test lets go on."""
+        """Return whether run and process are those of this recorder: a test may leave a fork
+        running."""
         return self.config is config and self.pid == os.getpid()
 
     def measure(self, item):
@@ -134,7 +136,7 @@ class ContextRecorder:
         self.note("test", context, names, round(seconds, 4), sorted(self.starts))
 
     def close(self):
-        """Write what is left."""
+        """Stop measuring, and write the data and notes."""
         self.stop()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -144,7 +146,7 @@ class ContextRecorder:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_load_initial_conftests(early_config):
-    """Start with the outermost run, before anything of the project is imported."""
+    """Start recording in the outermost run, before anything of the project is imported."""
     global recorder
     if recorder is None and is_outermost():
         recorder = ContextRecorder(early_config)

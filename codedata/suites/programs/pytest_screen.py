@@ -1,17 +1,19 @@
-"""Judge changes of a project's source, one after the other, in place of a run of pytest.
+"""Judge changes of a project's source, one after the other, in place of a run of pytest for each.
 
-It is a plugin of pytest, placed beside it under the name codedata_screen by place_plugin.sh. It
-runs with any pytest from 3.1 on, so its Python is old. Its folder holds a batch: the changes, and
-the tests to run with each. The answers are lines of JSON; a change has one when it begins, and one
-when it has ended.
+This plugin of pytest is placed beside it under the name codedata_screen by place_plugin.sh. It runs
+with any pytest from 3.1 on, so its Python is old. Its folder holds a batch: the changes, and the
+tests to run with each. The answers are lines of JSON: one when a change begins, and one when it has
+ended.
 
-Three kinds of processes take part. The base has imported pytest and its plugins, nothing of the
-project. The warm one, forked from it, has collected all tests; it forks a child for each change and
-gives the functions in it their new code. When it is done, the base forks a child for each change
-where that is not enough, and this one imports and collects anew.
+Three kinds of processes take part. The base process has imported pytest and its plugins, but
+nothing of the project. The warm process, forked from the base, has collected all tests. It forks a
+child for each change and gives the functions in that child their new code. When it is done, the
+base forks a child for each change that cannot be judged in this way. That child imports the project
+and collects its tests anew.
 
-The source carries a change while it is judged, and is put back then. A child and all that it
-started are gone before the next one. A test that is out for it can forge an answer.
+The source carries a change only while it is judged, and is restored afterwards. A child and all
+processes that it started are killed before the next child starts. A test can forge an answer if it
+is written to do so.
 """
 import gc
 import importlib
@@ -54,7 +56,7 @@ def append_line(path, **words):
 
 
 def read_lines(path):
-    """Return what the lines of a file say."""
+    """Return the JSON values in the lines of a file."""
     with open(path) as file:
         return [json.loads(line) for line in file]
 
@@ -87,7 +89,7 @@ def places_of_modules():
 
 
 def discard_output():
-    """Send what this process prints to nowhere."""
+    """Redirect the input and output of this process to /dev/null."""
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
@@ -95,8 +97,8 @@ def discard_output():
 
 
 def tree_of(root):
-    """Return the states of all files and folders but those of git and compiled ones, each with
-    its path."""
+    """Return (path, size, time, inode) of each file and folder, except those of git and compiled
+    files."""
     found = set()
     for folder, folders, files in os.walk(root):
         folders[:] = [name for name in folders if name not in (".git", "__pycache__")]
@@ -115,7 +117,7 @@ def alive():
 
 
 def end_others(kept):
-    """Kill all processes but those to keep; they may start others meanwhile."""
+    """Kill all processes except `kept`. Repeat this, as they may start others meanwhile."""
     for _ in range(100):
         others = alive() - kept
         for pid in others:
@@ -129,7 +131,7 @@ def end_others(kept):
 
 
 def await_child(pid, limit_s, kept):
-    """Return what a child has written, or how it ended; all that it started is ended."""
+    """Return what a child has written, or how it ended. Kill all processes that it started."""
     started = time.monotonic()
     done, is_over = 0, False
     while not done:
@@ -152,13 +154,13 @@ def unformatted(excinfo, style=None):
 
 
 class RunPlugin:
-    """Be a plugin of one run of pytest: runs that tests start have none."""
+    """Act as the plugin of one run of pytest. Runs that tests start themselves do not have it."""
 
     files = ()
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_cmdline_main(self, config):
-        """Keep the tests in this process, and collect no others than are wanted."""
+        """Run the tests in this process, without xdist, and collect only the given files."""
         config.option.numprocesses, config.option.dist, config.option.tx = 0, "no", []
         config.args = self.files or config.args
         yield
@@ -168,7 +170,7 @@ class Child(RunPlugin):
     """Run the tests of one change in a forked process, and write their results."""
 
     def __init__(self, batch, order):
-        """Take the tests to run: those of `first`, then those of `then` where none has failed."""
+        """Take the tests to run: those of `first`, and then those of `then` if none has failed."""
         self.batch, self.first, self.files = batch, order["first"], order["files"]
         self.is_unchanged = order["is_unchanged"]
         self.lost, self.statuses, self.seconds, self.failed = [], {}, {}, set()
@@ -183,12 +185,12 @@ class Child(RunPlugin):
         sys.dont_write_bytecode = True
 
     def pytest_collectreport(self, report):
-        """Note what cannot be collected."""
+        """Record a collection error."""
         if report.failed:
             self.lost.append(names_of(report.nodeid)[1])
 
     def pytest_runtest_logreport(self, report):
-        """Note the report of a phase of a test, as JUnit XML has it."""
+        """Record the status of a test after one of its phases, named as in JUnit XML."""
         id, status = report.nodeid, report.outcome
         if status == "failed" and report.when != "call":
             status = "error"
@@ -230,7 +232,7 @@ class Child(RunPlugin):
         os._exit(0)
 
     def run_swapped(self, swaps, session):
-        """Run the tests with new code of functions; the rest is as it was collected."""
+        """Give functions their new code, and run the tests without collecting them again."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")   # a generator becomes a function
             for function, code in swaps:
@@ -239,7 +241,7 @@ class Child(RunPlugin):
         self.pytest_runtestloop(session)
 
     def run_items(self, session, items):
-        """Run tests, but no more of them when more have failed than a bug may break."""
+        """Run tests until more have failed than a bug may break."""
         for item, following in zip_longest(items, items[1:]):
             if len(self.failed) <= self.batch["max_failed"]:
                 item.repr_failure = item._repr_failure_py = unformatted
@@ -252,7 +254,7 @@ class Child(RunPlugin):
 # new code for live functions ---------------------------------------------------------------------
 
 def live_functions():
-    """Return {path: functions} of all functions that there are."""
+    """Return {path: functions} of all functions in memory."""
     found = {}
     for one in gc.get_objects():
         if type(one) is types.FunctionType:
@@ -276,7 +278,7 @@ def compiled(text, path):
 # the driver --------------------------------------------------------------------------------------
 
 class Driver(RunPlugin):
-    """Judge all changes: those first for which live functions are enough."""
+    """Judge all changes. First judge those that only need new code for functions in memory."""
 
     def __init__(self, batch):
         self.batch, self.codes = batch, {}
@@ -295,7 +297,8 @@ class Driver(RunPlugin):
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session):
-        """Judge the changes that this warm process can judge; send the base orders for the rest."""
+        """Judge the changes that this warm process can judge, and leave the others to the base
+        process."""
         self.collect_s = time.process_time()   # of CPU, as limits are
         self.places = {item.nodeid: str(item.fspath) for item in session.items}
         self.functions = live_functions()
@@ -314,7 +317,8 @@ class Driver(RunPlugin):
         os._exit(0)
 
     def run_rest(self):
-        """Do the base's part. Return in a child, with its part; end in the base itself."""
+        """Judge the changes that are left to the base process. Return the plugin of a forked child
+        in that child; end the base process here."""
         self.settle()
         for one in read_lines(ORDERS):
             child = self.judge(**one)
@@ -323,12 +327,12 @@ class Driver(RunPlugin):
         os._exit(0)
 
     def settle(self):
-        """Note the processes and files that stay."""
+        """Record the processes and files that exist before a change is judged."""
         self.kept, self.tree = alive(), tree_of(self.root)
 
     def judge(self, i, order):
-        """Have a change judged by a child, and write what came of it. Return None, but the child's
-        part in the child."""
+        """Let a forked child judge a change, and write its answer. Return None; in the child,
+        return its plugin."""
         files = self.batch["candidates"][i]["files"]
         before = {path: (read(path), os.stat(path).st_mtime_ns) for path in files}
         append_line(ANSWERS, i=i, how="begun")
@@ -352,7 +356,8 @@ class Driver(RunPlugin):
             os._exit(1)
 
     def order_of(self, one):
-        """Return (how a change is judged, and by what tests; [(function, its new code)])."""
+        """Return (the order that says how to judge a change and by which tests; [(function, its new
+        code)])."""
         batch, how, swaps = self.batch, "swap", []
         try:
             for path, edits in one["files"].items():
@@ -406,8 +411,8 @@ def names_of(id):
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_load_initial_conftests(early_config):
-    """Take over from the outermost run, before anything of the project is imported: the first that
-    finds a batch without answers."""
+    """Take over the outermost run of pytest, before anything of the project is imported. The
+    outermost run is the first one that finds a batch without answers."""
     if os.path.exists(BATCH) and not os.path.exists(ANSWERS):
         early_config.known_args_namespace.cov_source = None   # pytest-cov would measure
         part = Driver(read_lines(BATCH)[0])

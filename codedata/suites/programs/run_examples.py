@@ -30,7 +30,7 @@ def main():
 
 
 def printed(program, seed, seconds, max_bytes):
-    """Return what an example prints, or None where that takes too long or is too much."""
+    """Return the output of an example, or None if it takes too long or prints too much."""
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as output:
         given.write(program.encode("utf-8"))
         given.seek(0)

@@ -28,7 +28,8 @@ def places(module):
 
 
 def main():
-    """Print a line for each module, and for an installed distribution, outside the source."""
+    """Print a line for each module, and for each installed copy of the project, that is imported
+    from outside the source."""
     source, distribution, modules = os.path.realpath(sys.argv[1]), sys.argv[2], sys.argv[3:]
 
     def inside(path):
