@@ -75,6 +75,14 @@ def test_every_script_tool_and_target_that_a_page_names_exists():
             assert target in targets, f"{name}: make {target}"
 
 
+def test_every_test_that_security_names_exists():
+    tests = {path: path.read_text(encoding="utf-8") for path in REPO.glob("tests/**/test_*.py")}
+    file = None
+    for name, test in re.findall(r"`([\w/]+\.py)?::(\w+)", read("docs/security.md")):
+        file = REPO / "tests" / name if name else file
+        assert f"def {test}(" in tests[file], f"{file}: {test}"
+
+
 def test_every_directory_of_a_record_stands_in_the_design():
     section = re.search(r"^## The directories\n(.*?)^## ", read("docs/design.md"), re.S | re.M)[1]
     directories = {record.directory for record in vars(records).values()
