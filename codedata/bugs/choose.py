@@ -58,8 +58,9 @@ def chosen_in(root: Path, settings: BugSettings) -> Derived:
     verdicts = Store(root, Verdicts, only=is_of_scale)
 
     def bugs_of(item: str, record: Verdicts) -> dict[str, Candidate]:
-        """Return the good candidates of a file, without those whose diff is not the one that was
-        judged. Raise BrokenRecord if a verdict's instance id does not fit its candidate."""
+        """Return {name: candidate} of a file's good candidates, without those whose diff is not the
+        one that was judged. Raise BrokenRecord if a verdict's instance id is not the name of its
+        candidate, is that of an agent's bug, or is no safe file name."""
         bugs = {}
         batch = candidates.read(item) if item in candidates else None
         for candidate, verdict in zip(batch.candidates if batch else (), record.verdicts,
@@ -77,7 +78,7 @@ def chosen_in(root: Path, settings: BugSettings) -> Derived:
         return bugs
 
     def is_kept(name: str) -> bool:
-        """Return whether a name belongs to a repository with unread files, so that it is kept."""
+        """Return whether a name belongs to a repository with a file that could not be read."""
         unread = tuple(f"{item.rpartition('.')[0]}." for item in chosen.unread)
         return name.startswith(unread)
 
@@ -118,7 +119,7 @@ def _facts_of(candidate: Candidate) -> GoodCandidate:
 def choose(candidates: Iterable[GoodCandidate], settings: BugSettings,
            kept: Collection[str]) -> list[GoodCandidate]:
     """Return the bugs chosen from a repository's good candidates: those in `kept`, and others that
-    fit under the caps. Of equal changes only the first is taken."""
+    fit under the caps beside them. Of equal changes only the first is taken."""
     taken: dict[str, GoodCandidate] = {}   # by change
     counts: Counter = Counter()
     order = in_order(candidates, settings.seed)
@@ -133,7 +134,7 @@ def choose(candidates: Iterable[GoodCandidate], settings: BugSettings,
 
 def _caps(good: GoodCandidate, settings: BugSettings,
           n_taken: int) -> list[tuple[tuple[str, str], float]]:
-    """Return the groups in which a bug counts, each with its cap."""
+    """Return the groups in which a bug counts, each with its cap. Blunt bugs are in one more."""
     caps = [(("instances", ""), settings.max_instances),
             (("symbol", good.place), settings.max_per_symbol),
             (("operator", good.operator), settings.max_per_operator),

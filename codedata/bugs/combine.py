@@ -1,9 +1,9 @@
 """Make candidates of what is there: the step `generate` of bug_inject.py scale with --strategy
 combine or mirror.
 
-combine two or three proven bugs of one file, or of one folder, at once; <repo_name>.combine-1 has
-those of a repository, with the failing tests of each part mirror the reverse of a pull request in
-commit/; <repo_name>.mirror-<digest of its instance id>
+  combine   two or three proven bugs of one file, or of one folder, at once; the file
+            <repo_name>.combine-1 has those of a repository, with the failing tests of each part
+  mirror    the reverse of a pull request in commit/; <repo_name>.mirror-<digest of its instance id>
 
 No model is asked. The tests decide whether each part shows, and whether a reverse is a bug.
 """

@@ -1,4 +1,4 @@
-"""Measure a bug: the tests that it breaks, their distance from it, and the linter's messages."""
+"""Measure a bug: how many tests it breaks, how far they are from it, a linter's new messages."""
 from __future__ import annotations
 
 import hashlib
@@ -22,8 +22,8 @@ LINE = re.compile(r"line \d+")     # another one of the file, which a patch may 
 
 
 def grade_of(n_broken: int, n_before: int, new_messages: Sequence[str]) -> str:
-    """Return whether a bug is subtle or blunt, judged by how many of the passing tests it breaks
-    and by the linter's messages."""
+    """Return whether a bug is subtle or blunt, judged by how many of the tests that passed
+    before it breaks, and by the linter's new messages."""
     is_subtle = n_broken <= max(MAX_SUBTLE, MAX_SUBTLE_SHARE * n_before) and not new_messages
     return "subtle" if is_subtle else "blunt"
 
@@ -85,14 +85,14 @@ def steps_to(symbols: Iterable[str], edges: Iterable[Object]) -> dict[str, int]:
 
 
 def new_messages(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> list[str]:
-    """Return the new pyflakes messages about the changed Python files."""
+    """Return the pyflakes messages about changed Python files that the old files do not have."""
     return new_messages_of([(before, after)])[0]
 
 
 def new_messages_of(changes: Iterable[tuple[Mapping[str, bytes], Mapping[str, bytes]]]
                     ) -> list[list[str]]:
-    """Return for each change (files before, files after) the new pyflakes messages about its Python
-    files. Only texts are read; the project is not imported."""
+    """Return for each change (files before, files after) the pyflakes messages about its Python
+    files that only the files after it have. Only texts are read; the project is not imported."""
     texts: dict[str, bytes] = {}
     sides = [[[_linted(files[path], texts) for path in sorted(files)
                if language_of(path) == "python" and len(files[path]) <= MAX_LINTED]

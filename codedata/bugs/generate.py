@@ -69,7 +69,7 @@ class BatchItem(BugConfig):
 
 def batch_items(root: Path, prefix: str, parts_of: PartsOf) -> Derived:
     """Return the items of a strategy, <repo_name>.<prefix><…>: each is the config of a repository
-    with one of its parts. Items of other strategies are kept."""
+    with one of its parts. It also covers items of other strategies, so they are no orphans."""
     def items_of(repo_name: str, config: BugConfig) -> dict[str, BatchItem]:
         return {f"{repo_name}.{prefix}{name}": BatchItem(**vars(config), part=part)
                 for name, part in parts_of(config)}
@@ -117,8 +117,9 @@ def generate_stage(settings: Settings, strategy: str, stores: tuple[Derived | St
 
 def candidate_of(before: Files, after: Files, strategy: str, summary: str, symbol: str = "",
                  analysis: Analysis | None = None) -> ProposedChange:
-    """Return a candidate that changes whole files. Its lines are those of the first file. Its
-    symbol is the first changed function in the analysis, by default the given symbol."""
+    """Return a candidate that changes whole files. Its lines are those of the first file. With
+    an analysis, its symbol is the first changed function, or "" if the change is in none; the given
+    `symbol` is used only without an analysis."""
     hunks = hunks_of(diff_of(before, after, n_context=0))
     path = min(before | after)
     lines = [line for hunk in hunks if hunk.path == path

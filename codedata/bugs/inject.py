@@ -175,7 +175,8 @@ class Submission:
 
 def diff_and_symbol(before: Files, after: Files, analysis: Analysis) -> tuple[str, str]:
     """Return (the difference in git's format, the id of the first changed function, or ""). Raise
-    RefusedChange if the difference is empty or too long, or changes comments or docstrings."""
+    RefusedChange if the difference is empty or too long, or if it adds or changes a comment or a
+    docstring."""
     if more := remarks(after) - remarks(before):
         raise RefusedChange("leave comments and docstrings as they were; one is new or other: "
                             f"{printable(min(more), 200)!r}")
@@ -308,8 +309,8 @@ def _prepare(sandbox: Sandbox, test_script: str) -> list[SourceFile]:
 
 
 def _program(files: list[SourceFile], analysis: Analysis) -> Files:
-    """Return the files that are not tests. If coverage is known, return only those that tests
-    load."""
+    """Return the text files that are not tests, without those that no test loads as far as
+    coverage is known."""
     unused = {file["path"] for file in analysis.files if file["covered"] == 0}
     return {file.path: file.text for file in files
             if not file.is_test and file.path not in unused and is_text(file.text)}

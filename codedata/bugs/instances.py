@@ -56,7 +56,7 @@ SCALE = Word("scale", "report", is_of_scale, "scale_")
 
 
 def bug_tasks(root: Path, owns: Callable[[str], bool] = bool) -> Store:
-    """Return the tasks of a root that are bugs: all of them, or those of one subcommand."""
+    """Return the tasks of a root that are bugs: all, or those whose names `owns` accepts."""
     return Store(root, Task, kind=BUG, only=owns, derived=True)
 
 

@@ -248,7 +248,8 @@ class Reporter:
 
 def ask(client: Client, read: Callable, request: str, again: str = "issue_again.md", **options):
     """Return read(reply) of the model's reply. If read() raises Rejected, ask again with the prompt
-    `again`, which shows the reply and the reason. `options` are passed to Client.ask()."""
+    `again`, which shows the reply and what is wrong with it. Raise ItemFailed after too many tries.
+    `options` are those of Client.ask()."""
     messages: list[Message] = [{"role": "user", "content": request}]
     last = {}
 

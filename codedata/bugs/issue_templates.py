@@ -29,7 +29,8 @@ OURS = "codedata"          # in the names of the sandbox's own variables and fil
 def template_report(bug: ProvenBug, profile: Mapping[str, str], hidden: Hidden,
                     may_be_name: bool = True) -> tuple[str, str]:
     """Return (form, text) of the most detailed report that shows nothing hidden. Raise Excluded if
-    there is none. With `may_be_name` a report may have only the name of the broken function."""
+    there is none. With `may_be_name`, a report of failed assertions may have only the name of the
+    broken function."""
     name, log = _name(bug, hidden), bug.log
     raised = _of_project(RAISED.findall(log))
     types = _of_project(match[1] for match in map(ERROR_TYPE.match, FAILURE.findall(log)) if match)
@@ -42,8 +43,8 @@ def template_report(bug: ProvenBug, profile: Mapping[str, str], hidden: Hidden,
         if not hidden.in_report(text, name):
             return form, text
     raise Excluded("no report: let a model write it (--steps issue --issue-writer llm --refresh), "
-                   "or add the tests' output to README or docs, and commit: it is empty now, "
-                   "or has names that they lack")
+                   "or add what its tests print to README or docs, and commit: now they print "
+                   "nothing, or names that README and docs do not have")
 
 
 def _of_project(errors: Iterable[str]) -> list[str]:
@@ -90,7 +91,8 @@ def _failures(log: str) -> Iterator[str]:
 
 
 def _name(bug: ProvenBug, hidden: Hidden) -> str:
-    """Return the name of the changed function if a user knows it, else ""."""
+    """Return the name of the changed function as far as a user knows it: of Class.method perhaps
+    only the class, or ""."""
     names = bug.symbol.rpartition("::")[2].split(".")   # a class, perhaps, and its method
     known = hidden.documented or {name for name in names if name[:1] != "_"}   # without any docs
     return ".".join(takewhile(known.__contains__, names))

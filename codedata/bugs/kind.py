@@ -93,8 +93,8 @@ class Bugs:
 
     def counted(self, candidate: Candidate, environment: Environment, *joined
                 ) -> tuple[Environment, None]:
-        """Return the environment unchanged, since all known tests are graded, and None, since all
-        files of an agent's work but tests are taken."""
+        """Return the environment unchanged, since all known tests count, and None, since all files
+        of an agent's work except tests count."""
         return environment, None
 
     def refusal(self, *about) -> str:

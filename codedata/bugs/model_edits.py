@@ -93,7 +93,7 @@ class ModelEditor:
     def make(self, item: BatchItem, environment: Environment, analysis: Analysis | None,
              coverage: Coverage | None) -> tuple[list[ProposedChange], dict]:
         """Return a list of one candidate, and the usage of its calls. Raise Excluded if there are
-        too few functions, or if the reply changes nothing."""
+        too few functions, or if a function is rewritten without a change."""
         places = self._places.get(item, environment, analysis, coverage)
         turns = max(1, len(self._hints) // N_HINTS)   # candidates of a function
         if item.part > len(places) * turns:
@@ -138,9 +138,9 @@ class ModelEditor:
 # what a model is shown ---------------------------------------------------------------------------
 
 def places_in(program: Program) -> Iterator[Place]:
-    """Yield the functions that a model may change, those that most tests reach first. Their files
-    can be parsed and are not too large, and their bodies begin below the signature. If coverage is
-    known, a test runs them."""
+    """Yield the functions that a model may change, those that most tests reach first. They
+    have at most MAX_LINES lines, their files can be parsed, and their bodies begin below the
+    signature. If coverage is known, a test runs them."""
     ranks = program.ranks()
     callers: dict[str, list[str]] = {}
     for edge in program.analysis.edges if program.analysis else ():
@@ -215,7 +215,8 @@ def candidate_in(reply: str, place: Place, strategy: str) -> ProposedChange:
 
 def changed(code: str, place: Place) -> bytes:
     """Return the text of the file with `code`, which may be indented, in place of the function.
-    Raise Rejected if nothing changes, or if anything but the function's body changes."""
+    Raise UnchangedReply if nothing changes, Rejected if the file cannot be parsed then, or if
+    anything but the function's body changes."""
     file, fault = place.file, None
     body, line = code.replace("\r\n", "\n").strip("\n").rstrip(), source_of(place)
     margin = line[:len(line) - len(line.lstrip())]

@@ -1,7 +1,8 @@
-"""Pass on the results of analyze.py: to the agents and, with --input, as rows to a file.
+"""Pass on the results of analyze.py: to the agents and, with --output, as rows to a file. With
+--input, these are its rows with the paths of the results added.
 
 The rows are written whenever the step ends, from the records that are on disk then. The row of a
-failed item is written without `analysis` and `tests`.
+failed item is among them, without the `analysis` or `tests` that failed.
 """
 from __future__ import annotations
 
@@ -119,8 +120,9 @@ class Preprocessed:
         return lines
 
     def _row(self, environment: Environment, made: dict[str, Store]) -> dict:
-        """Return a row with the paths of its repository's records added. The row of an environment
-        in env/ also gets the fields that --input requires."""
+        """Return an environment's row, otherwise unchanged, with the paths of its records, which
+        are relative to the folder of the output. Without --input, it also gets the fields that
+        --input requires."""
         row = dict(environment.row)
         if not self.rows:
             row |= {name: getattr(environment, name) for name in FURTHER}
@@ -130,7 +132,7 @@ class Preprocessed:
 
 
 def _made(name: str, stores: dict[str, Store]) -> dict[str, Store]:
-    """Return the stores that have a readable record of a repository, by key."""
+    """Return {key: store} of the stores that have a readable, not failed record of a repository."""
     made = {}
     for key, store in stores.items():
         with suppress(BrokenRecord):   # the step has reported it

@@ -1,7 +1,7 @@
 """Write where and how bugs are put into a repository: the step `register` of bug_inject.py scale.
 
 A person may edit a config, and the edited config is kept. It selects the files that the operators
-change. The lines that each test runs are in coverage/, the commands that run the tests in env/.
+may change. The lines that each test runs are in coverage/, the commands that run the tests in env/.
 """
 from __future__ import annotations
 

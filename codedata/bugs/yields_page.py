@@ -84,7 +84,8 @@ def _seconds(evidence: Object) -> float:
 
 def yields_of(root: Path, settings: BugSettings) -> tuple[Counter, Groups, Counter, Counter]:
     """Return the counts (COUNTS) of all candidates, the counts of each name in each of GROUPS, the
-    number of refusals by the proof for each reason, and the number of other screening verdicts."""
+    number of the proof's refusals for each reason, and the number of candidates for each screening
+    verdict that is not in OUTCOMES."""
     bugs, chosen = bug_tasks(root).open(), chosen_in(root, settings).open()
     refused = {name: attempt.error for (stage, name), attempt in bugs.ledger.excluded.items()
                if stage == STAGE and name in chosen and name not in bugs}
@@ -126,8 +127,8 @@ def write_yields(root: Path, settings: BugSettings) -> list[str]:
 
 
 def yields_in_words(root: Path, settings: BugSettings) -> list[str]:
-    """Return the counts of candidates and outcomes as lines for the terminal; none without
-    candidates."""
+    """Return the counts of candidates and outcomes as lines for the terminal; an empty list if
+    there are no candidates."""
     total, _, _, others = yields_of(root, settings)
     whys = Counter({"no test notices": total["survives"], "no end": total["timeout"]}) + others
     listed = ", ".join(f"{name} {n:,}" for name, n in whys.most_common()) or "none"

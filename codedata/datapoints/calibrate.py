@@ -86,7 +86,7 @@ def trials_in(root: Path, model: str, n_attempts: int, ids: Iterable[str]) -> De
 
 
 def approved_in(root: Path) -> Iterator[Task]:
-    """Yield the datapoints in task/ that have not changed since their approval."""
+    """Yield the approved datapoints, those in task/, that this validator proved as they are now."""
     for task in readable(root):
         if folder_of(task).parent == Path(root, Task.directory) and is_as_proven(task):
             yield task
@@ -171,7 +171,8 @@ def report_attempts(settings: Settings) -> list[str]:
 
 
 def _give_back(settings: Settings, task: Task, rates: Object, trajectories: list[str]) -> bool:
-    """Queue a datapoint to be built again, at most twice. Return whether it was queued."""
+    """Queue a datapoint to be built again, unless that was done for MAX_RETURNS of its contents.
+    Return whether this content is queued, now or by an earlier call."""
     manager = TaskManager(settings.root / DP)
     name, content = task.instance_id, content_digest(task)
     seed = str(labels_of(task).lineage.get("seed", ""))

@@ -141,8 +141,8 @@ class Commands:
         return self.info(task_id)
 
     def _check_complete(self, task: dict) -> None:
-        """Raise Refusal if completing the task would leave a draft or a datapoint without a
-        task."""
+        """Raise Refusal if another command completes tasks of this type, if the task has no child
+        tasks, or if one of its drafts has none."""
         if task["type"] in ENDS:
             raise Refusal(f"{ENDS[task['type']]} completes it.")
         queued = {child.get("datapoint") for child in self._manager.children(task["id"])}
@@ -343,8 +343,8 @@ class Commands:
         return self._described(task)
 
     def _made_from(self, name: str) -> Object | None:
-        """Return the cost of each datapoint's agents in USD. Agents whose price is unknown are left
-        out."""
+        """Return {directory, item, digest} of a datapoint's draft, for its `made_from`; None if the
+        draft is gone."""
         draft = self._at(DRAFTS, f"{name}.md")
         if not draft.is_file():
             return None
@@ -534,7 +534,8 @@ class Commands:
 
     def point(self, task: dict) -> Task:
         """Return the datapoint of a task: for a builder the staged one, for a reviewer the one in
-        review. Raise ItemFailed or Refusal if there is none."""
+        review. An approved one that a builder has to change is staged first. Raise ItemFailed or
+        Refusal if there is none."""
         name = _of(task, "datapoint")
         approved = inside(self._root, Task.directory, name)
         if task["type"] != BUILD:
@@ -642,7 +643,7 @@ def _check_additional(path: str, others: Iterable[str] = ()) -> None:
 
 
 def _of(task: dict, key: str) -> ItemName:
-    """Return the name of the seed or of the datapoint of a task."""
+    """Return the name of a task's seed or datapoint. Raise Refusal if the task has none."""
     if key not in task:
         raise Refusal(f"{task['id']} is about no {key}.")
     return task[key]

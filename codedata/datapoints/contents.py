@@ -76,8 +76,8 @@ def contents_in(folders: Iterable[Path], root: Path, by_name: bool = False) -> D
 
 
 def content_of(task: Task, checks: DatapointChecks | None) -> Content:
-    """Return the content of a datapoint. If no engine has its base image, use the base image on
-    which `checks` were made."""
+    """Return the content of a datapoint. If the engine does not have its base image, use the base
+    image on which `checks` were made, or ""."""
     base = docker_engine.image_id(base_of(texts_of(task)["dockerfile"])) or (
         checks.base_image if checks else "")
     return Content(task.instance_id, str(folder_of(task)), content_digest(task), base, VALIDATOR)
@@ -98,8 +98,8 @@ def known_checks(task: Task, store: Store) -> DatapointChecks | None:
 
 def steps_of(settings: Settings, folders: Sequence[Path], anew: bool,
              host: Callable[[Models], SandboxFactory]) -> dict[str, Callable[[Models], Stage]]:
-    """Return the steps of `validate` for the given folders, by default for all in dp/ and task/.
-    Datapoints in task/ are proven, the others are checked."""
+    """Return the steps of `validate`. Given folders are checked. Without any, the datapoints in dp/
+    are checked, and those in task/ are proven."""
     all_folders = [] if folders else folders_in(settings.root, [])
     tasks = [folder for folder in all_folders if folder.parent.name == Task.directory]
     others = folders or [folder for folder in all_folders if folder not in tasks]
@@ -160,7 +160,7 @@ def built_grader(task: Task, host: SandboxFactory, label: str) -> Grader:
 
 def _proved(settings: Settings, host: SandboxFactory, anew: bool, content: Content) -> Task:
     """Return a datapoint with its check results as its proof. Raise ItemFailed if a check has not
-    passed."""
+    passed, or if its labels are wrong."""
     task = read_datapoint(Path(content.folder))
     checks = checks_of(settings.root, task, partial(run_checks, host), anew)
     if problem := approval_problem(task, checks, content.base_image):
@@ -171,7 +171,7 @@ def _proved(settings: Settings, host: SandboxFactory, anew: bool, content: Conte
 def checks_of(root: Path, task: Task, run: Callable[[Content], DatapointChecks],
               anew: bool = False) -> DatapointChecks:
     """Return the results of a datapoint's checks. They are run if they are not known for this
-    content, base image and validator, or if `anew` is set."""
+    content, base image and validator, if its image was not built, or if `anew` is set."""
     store = Store(root, DatapointChecks).open()
     checks = known_checks(task, store)
     content = content_of(task, checks)

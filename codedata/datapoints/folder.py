@@ -227,7 +227,7 @@ def builders_lines(dockerfile: str) -> str:
 
 def for_agent(dockerfile: str) -> str:
     """Return a Dockerfile that ends, once, with the lines that give the work directory to the
-    agent. It is unchanged if it has no work directory."""
+    agent. It has no such lines if it has no work directory."""
     own = builders_lines(dockerfile)
     workdir = last_workdir(own)
     return f"{own.rstrip()}\n{FOR_AGENT.format(workdir=workdir)}" if workdir else own
@@ -236,8 +236,9 @@ def for_agent(dockerfile: str) -> str:
 # making ------------------------------------------------------------------------------------------
 
 def with_texts(task: Task, texts: Mapping[str, str]) -> Task:
-    """Return a datapoint with these texts as its parts, and the verifier and settings that follow
-    from them. Raise ValueError if the weights are invalid."""
+    """Return a datapoint with these texts in place of those of its parts, and with the verifier and
+    settings that follow from them; parts without a new text stay. Raise ValueError if the weights
+    are invalid."""
     texts = {**texts_of(task), **texts}
     workdir = last_workdir(texts["dockerfile"])
     config = {**task.config, "artifacts": [workdir],

@@ -3,7 +3,7 @@ costs, lineage. All data are read from files: the folders of datapoints in dp/ a
 records in dp/_checks/ and dp/_attempts/, and ledgers.
 
 codedata/page/ assembles the HTML file; index_page.js and index_page.css beside this file lay it
-out. The full text of a task is a compressed block, which is inflated when the task is opened. As
+out. The details of a task are a compressed block, which is inflated when the task is opened. As
 many tasks have one as fit into DETAIL_BYTES. Equal files give equal bytes.
 """
 from __future__ import annotations

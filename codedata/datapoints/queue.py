@@ -69,7 +69,8 @@ class TaskManager:
 
     def create_task(self, type: str, data: dict, *, parent: str = "", key: str = "",
                     priority: int = 0) -> str:
-        """Return the id of a new task, or of the existing task with the same idempotency key."""
+        """Return the id of a new task, or of the existing task with the same idempotency key; "" is
+        no key. Raise Refusal if the type or `parent` is unknown, or if `data` cannot be written."""
         _check_types([type])
         with self._transaction() as tasks:
             for task in tasks.values() if key else ():
@@ -264,8 +265,8 @@ class TaskManager:
 
 
 def _to_line(line: dict) -> bytes:
-    """Return a task transition as a line of the file. Raise Refusal if reading the line would give
-    another value."""
+    """Return a task transition as a line of the file. Raise Refusal if it cannot be written as
+    JSON, or if reading the line would fail or give another value."""
     try:
         raw = orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
         if _parsed(raw) != line:

@@ -27,7 +27,8 @@ MAX_BYTES = 200_000
 
 
 class Twins:
-    """Hold the texts below dp/ and task/. Each file is read once. Threads may share an instance."""
+    """Hold the texts below dp/ and task/. Each file is read once: later edits are not seen. Threads
+    may share an instance."""
 
     def __init__(self, root: Path, threshold: float):
         self._root, self._threshold = Path(root), threshold
@@ -36,7 +37,7 @@ class Twins:
         self._lock = threading.Lock()
 
     def of(self, draft: str) -> Duplicate | None:
-        """Return the text that a draft is nearly a copy of, None if there is none."""
+        """Return the most similar text that a draft is nearly a copy of, None if there is none."""
         if self._threshold == 1:
             return None
         with self._lock:

@@ -186,8 +186,8 @@ class Validation:
             raise CheckFailed("; ".join(fault for fault, is_so in faults.items() if is_so))
 
     def weight_validation(self) -> None:
-        """Check that each test has a weight, that all weights are above 0, and that their sum is
-        1."""
+        """Check that each test has a weight and each weight a test, that no two tests have one
+        name, that all weights are above 0, and that their sum is 1."""
         try:
             self._weights = weights_in(self.task)
             tests = [node.name for node in self._tree().body

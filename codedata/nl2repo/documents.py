@@ -211,8 +211,9 @@ class Function:
 
     @cached_property
     def raised(self) -> dict[str, bool]:
-        """Return {exception: whether it is raised outside of each `try` that has handlers}; ""
-        stands for exceptions of unknown classes."""
+        """Return {exception: whether one of its raise statements is outside of the body of each
+        `try` that has handlers, so that no handler of the function can catch it}; "" stands for
+        exceptions of unknown classes."""
         tried = {one for block in self.nodes if isinstance(block, ast.Try) and block.handlers
                  for one in own_nodes(ast.Module(block.body, []))}
         raises = [one for one in self.nodes if isinstance(one, ast.Raise)]
@@ -289,7 +290,8 @@ def _algorithm(function: Function) -> list[str]:
 
 
 def _side_effects(function: Function) -> list[str]:
-    """Return a sentence that lists the parameters and globals that a body changes, if any."""
+    """Return a list of one sentence, which names the parameters and globals that a body changes;
+    an empty list if it changes none."""
     outer = {name for one in function.nodes if isinstance(one, ast.Global | ast.Nonlocal)
              for name in one.names}
     own = bound_names(function.body) - outer
@@ -326,8 +328,9 @@ def _split(text: str) -> tuple[str, list[dict]]:
 
 
 def _self_contained(examples: list[dict], function: Function) -> list[dict]:
-    """Return examples that run alone. Imports from the function's module are put first, then the
-    statements of earlier examples that bind names which the example uses."""
+    """Return up to MAX_EXAMPLES examples that run alone, without those that are too long. Before an
+    example are imports from the function's module, then, if it uses a name that earlier examples
+    bind, all of their statements that are no expressions."""
     module = function.project.module_name(function.path)
     bound = bound_names(function.project.modules[function.path])
     out, before = [], ""

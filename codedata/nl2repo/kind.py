@@ -193,9 +193,9 @@ class Strips:
 
 def _with_verdicts(found: Communities, strips: list[ScreenedStrip], screened: list[Screened],
                    seconds: float) -> Communities:
-    """Return the candidates of a repository with what screening shows. Tests that one of them makes
-    skip are not graded: those that may fail (xfail), and those that ask the code whether to run.
-    They say nothing of a body."""
+    """Return the candidates of a repository with their screening results. Tests that are skipped
+    with any candidate are not graded: tests that may fail (xfail), and tests that ask the code
+    whether to run. Their results say nothing about a stripped body."""
     skipped = sorted({name for shown in screened for name in shown.skipped})
     verdicts = iter(screened)
     shown = [_judged(one, next(verdicts), skipped) if one["diff"] else one for one in strips]

@@ -113,8 +113,8 @@ def mutable_default(captures: Captures, text: bytes) -> list[bytes]:
 
 
 def trimmed(captures: Captures, text: bytes) -> list[bytes]:
-    """Return a one-line string without its trailing blanks, and without its leading ones. A
-    docstring gives no result."""
+    """Return two versions of a one-line string, as far as they differ from it: without the blanks
+    at its end, and without those at its start. Return none for a docstring."""
     (site,) = captures["site"]
     if site.parent.parent.type == "expression_statement" or b"\n" in site.text:
         return []

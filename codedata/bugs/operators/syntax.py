@@ -43,8 +43,8 @@ class TreeChecker:
         self._file, self._tree = file, tree
 
     def lines_of(self, node: Node, span: Span, is_placed: bool) -> tuple[int, int] | None:
-        """Return the lines of a node; None if an edit changes only blanks and brackets, or makes a
-        syntax error."""
+        """Return the lines of a node; None if an edit changes only blanks and brackets, or if the
+        file has a syntax error before or after it."""
         from tree_sitter import Parser
         start, end, new = span
         text, old = self._file.text, self._tree.copy()
@@ -67,7 +67,7 @@ class PythonChecker:
     def lines_of(self, node: Node, span: Span, is_placed: bool) -> tuple[int, int] | None:
         """Return the lines of the statement around an edit, or of the statement's head; None if the
         edit does not change the syntax tree, or makes a syntax error. With `is_placed`, also
-        compile the function around it."""
+        compile the function around it, and return None if there is no function."""
         start, end, _ = span
         function = ancestor(node, "function_definition") if is_placed else None
         if is_placed and not function:
@@ -84,7 +84,8 @@ class PythonChecker:
 
     def _changed(self, part: Node, body: Node | None, span: Span) -> tuple[int, int] | None:
         """Return the lines of a part, without its body if one is given; None if the edit does not
-        change the syntax tree. Raise SyntaxError if the changed part cannot be parsed."""
+        change the part's syntax tree, or if the part is longer than MAX_PART. Raise SyntaxError if
+        the part cannot be parsed before or after the edit."""
         stop, behind = (body.start_byte, b"pass") if body else (part.end_byte, b"")
         if stop - part.start_byte > MAX_PART:
             return None
@@ -117,8 +118,9 @@ def ancestor(node: Node | None, kind: str) -> Node | None:
 
 
 def _part(node: Node | None, start: int, end: int) -> tuple[Node | None, Node | None]:
-    """Return (the smallest statement or clause around an edit, its body if the edit is in its
-    head); (None, None) if none is found nearby, or if the edit is in an annotation."""
+    """Return (the smallest statement or clause around an edit, its body if the edit is in its head,
+    else None). Return (None, None) if there is none within MAX_CLIMB levels, or if the edit is in
+    an annotation."""
     for _ in range(MAX_CLIMB):
         if node is None or node.type == "type":
             break
@@ -153,7 +155,7 @@ def _body(node: Node) -> Node | None:
 
 def _tree_text(text: bytes, is_placed: bool = False) -> str:
     """Return the syntax tree of a Python text. Raise SyntaxError if it cannot be parsed or, with
-    `is_placed`, not compiled."""
+    `is_placed`, cannot be compiled."""
     with FILTERS, warnings.catch_warnings():
         warnings.simplefilter("ignore")   # about escapes: the unchanged project has them, too
         try:
