@@ -1,11 +1,13 @@
-"""Make candidates of what is there: the step `generate` of bug_inject.py scale with --strategy
-combine or mirror.
+"""Make candidates from proven bugs or pull requests: the step `generate` of bug_inject.py scale
+with --strategy combine or mirror.
 
   combine   two or three proven bugs of one file, or of one folder, at once; the file
-            <repo_name>.combine-1 has those of a repository, with the failing tests of each part
+            <repo_name>.combine-1 holds the combinations of a repository, each with the failing
+            tests of its parts
   mirror    the reverse of a pull request in commit/; <repo_name>.mirror-<digest of its instance id>
 
-No model is asked. The tests decide whether each part shows, and whether a reverse is a bug.
+No model is asked. A run of the tests decides whether those that each combined bug breaks still
+fail, and whether the reverse of a pull request is a bug.
 """
 from __future__ import annotations
 

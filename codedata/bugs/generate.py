@@ -203,7 +203,7 @@ def open_source(environment: Environment, host: SandboxFactory) -> Iterator[Sand
 
 def program_of(every: list[SourceFile], config: BugConfig, analysis: Analysis | None,
                coverage: Coverage | None) -> Program:
-    """Return the sources that a config selects. Raise ItemFailed where a root of it has none."""
+    """Return the sources that a config selects. Raise ItemFailed if one of its `roots` has none."""
     for root in config.roots:
         if PurePosixPath(root).parts and not any(_is_in(file.path, root) for file in every):
             raise ItemFailed(f"has no source in {root!r}, a root of its config", config.repo_name,

@@ -117,7 +117,7 @@ def _of_bug(bug: Task) -> Counter:
 # what is shown -----------------------------------------------------------------------------------
 
 def write_yields(root: Path, settings: BugSettings) -> list[str]:
-    """Write the page, and return a line that names it; none where there is no candidate."""
+    """Write the page and return [a line that names it]; return [] if there are no candidates."""
     total, *others = yields_of(root, settings)
     if not total:
         return []

@@ -376,8 +376,8 @@ class Resolver:
         return (("list", expr.parts[0]),)
 
     def do_super(self, expr: Expr) -> Values:
-        """Return a value whose kind is the name of the operation: function, class, instance or
-        super."""
+        """Return the value (kind, *parts) of an expression that is a value itself. Its kind is the
+        name of the operation: function, class, instance or super."""
         return ((expr.op, *expr.parts),)
 
     do_function = do_instance = do_class = do_super

@@ -28,8 +28,8 @@ FIXTURE = re.compile(r"([\w.]+\.)?fixture\b")
 
 @dataclass(frozen=True, slots=True, order=True)
 class Edge:
-    """State that one function calls another. A `ref` passes the other one to a function outside of
-    the repository, which usually calls it."""
+    """State that one function calls another. For a `ref`, the caller passes the
+    callee to a function outside of the repository, which usually calls it."""
 
     caller: str      # entity id, or path::<module>
     callee: str      # id of a function or method, or of a class without its own __init__

@@ -35,7 +35,7 @@ class Hunk:
 
     @cached_property
     def old(self) -> list[str]:
-        """Return the removed lines and those around them, without signs."""
+        """Return the removed lines and the context lines, without the leading `-` or space."""
         return [line[1:] for line in self.lines if not line.startswith(("+", "\\"))]
 
     @cached_property

@@ -55,8 +55,8 @@ def label_faults(task: Task, profile: str = "") -> list[str]:
 
 def approval_problem(task: Task, checks: DatapointChecks | None, base_image: str) -> str:
     """Return why a datapoint may not be approved, or "". `checks` are the known results for its
-    content, None if there are none. `base_image` is the engine's id of the Dockerfile's base image,
-    or "" if the engine does not have that image, which is not compared then."""
+    content, None if there are none. `base_image` is the engine's id of the Dockerfile's base image.
+    It is "" if the engine does not have the image; then the base image is not compared."""
     if faults := label_faults(task):
         return "; ".join(faults)
     if fault := read_dockerfile(texts_of(task)["dockerfile"])[1]:

@@ -177,8 +177,8 @@ def _texts(table: Object, key: str) -> list[str]:
 # weights and Dockerfiles -------------------------------------------------------------------------
 
 def weights_of(text: str, key: str = "") -> dict[str, Decimal]:
-    """Return the weights of tests: the object in a text, or the object below a key of it. Raise
-    ValueError unless all weights are numbers above 0 whose sum is exactly 1."""
+    """Return {test: weight} from a JSON text: its object, or with `key` the object under that key.
+    Raise ValueError unless all weights are numbers above 0 whose sum is exactly 1."""
     def unique(pairs: Iterable[tuple]) -> dict:
         rows = [*pairs]
         if len(dict(rows)) < len(rows):
@@ -236,9 +236,8 @@ def for_agent(dockerfile: str) -> str:
 # making ------------------------------------------------------------------------------------------
 
 def with_texts(task: Task, texts: Mapping[str, str]) -> Task:
-    """Return a datapoint with these texts in place of those of its parts, and with the verifier and
-    settings that follow from them; parts without a new text stay. Raise ValueError if the weights
-    are invalid."""
+    """Return a datapoint whose parts have the new `texts`; other parts keep theirs. Its verifier
+    and settings are derived from all of them. Raise ValueError if the weights are invalid."""
     texts = {**texts_of(task), **texts}
     workdir = last_workdir(texts["dockerfile"])
     config = {**task.config, "artifacts": [workdir],

@@ -52,8 +52,8 @@ STATUSES = {"in review": "waiting", "approved": "approved", EDITED: "edited",
 
 
 def write_index(root: Path, folders: Iterable[Path] = ()) -> list[str]:
-    """Write the page of the datapoints of a root and in other folders; return the line that names
-    it, none where there is no datapoint."""
+    """Write the page of the datapoints in a root and in other folders. Return [a line that names
+    it]; write nothing and return [] if there are no datapoints."""
     tasks, details, broken = read_tasks(root, folders)
     if not tasks and not broken:
         return []

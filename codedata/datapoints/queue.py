@@ -166,7 +166,8 @@ class TaskManager:
 
     @contextmanager
     def _held(self, id: str, agent: str, token: str, or_pending: bool = False) -> Iterator[dict]:
-        """Yield a task that the agent holds, or one that waits for anybody, in a transaction."""
+        """Yield a task in a transaction. Raise Refusal unless the agent holds it, or it is pending
+        and `or_pending` is set."""
         token = token or self._tokens.get((id, agent), "")
         with self._known(id) as task:
             is_held = task["state"] == "in_progress" and agent in ("", task["agent"])

@@ -59,7 +59,7 @@ IMPORT = re.compile(r"^(?:from|import) .*", re.MULTILINE)
 # forms, signatures, exceptions -------------------------------------------------------------------
 
 def form_findings(value, form, where: str = "content") -> list[str]:
-    """Return what content lacks of its form, or has of another type."""
+    """Return a message for each key of the form that is missing or has the wrong type."""
     if isinstance(form, str):
         is_right = isinstance(value, str) or (value is None and "null" in form)
         return [] if is_right else [f"`{where}` is not {form}."]
@@ -336,7 +336,7 @@ class Checks:
         return [*findings, *self.leaks(content), *self.hidden.unknown(prose)]
 
     def leaks(self, content: dict) -> list[str]:
-        """Return what content shows of bodies and tests."""
+        """Return a message for each way in which content reveals function bodies or tests."""
         share = self.overlap(content)
         text = f"{self._bare(content)}\n{content.get('signature', '')}"   # it may have comments
         return self.hidden.findings(text) + ([

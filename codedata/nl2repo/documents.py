@@ -121,7 +121,7 @@ def own_nodes(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _names(tree: ast.AST, prefix: str) -> dict[str, dict]:
-    """Return {name: {signature, text}} of what a module or class binds, and what its classes do."""
+    """Return {name: {signature, text}} of all names bound by a module or class and its classes."""
     names = {f"{prefix}{name}": {"signature": f"{prefix}{name}", "text": ""}
              for name in bound_names(tree, only_relative=True)}
     for one in own_nodes(tree):
@@ -328,9 +328,9 @@ def _split(text: str) -> tuple[str, list[dict]]:
 
 
 def _self_contained(examples: list[dict], function: Function) -> list[dict]:
-    """Return up to MAX_EXAMPLES examples that run alone, without those that are too long. Before an
-    example are imports from the function's module, then, if it uses a name that earlier examples
-    bind, all of their statements that are no expressions."""
+    """Return up to MAX_EXAMPLES examples that run alone, without those that are too long. An
+    example that uses a name from earlier examples starts with their statements, except bare
+    expressions. Imports of the names that it needs from the function's module come first."""
     module = function.project.module_name(function.path)
     bound = bound_names(function.project.modules[function.path])
     out, before = [], ""

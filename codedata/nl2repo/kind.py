@@ -213,7 +213,8 @@ def _judged(strip: ScreenedStrip, shown: Screened, skipped: list[str]) -> Screen
 
 
 def _strip(repo_name: str, candidate: StripCandidate, strippable: Strippable) -> ScreenedStrip:
-    """Return a candidate with its diff, not screened yet; "refused" is one without."""
+    """Return a candidate with its diff, before screening. If it cannot be stripped, its diff is
+    empty and its reason is set."""
     ids, kind = candidate["functions"], candidate["kind"]
     strip: ScreenedStrip = {
         "id": "", "kind": kind, "functions": ids, "sources": [], "diff": "", "verdict": "refused",

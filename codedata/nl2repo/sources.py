@@ -96,7 +96,7 @@ def sources_of(root: Path, repo_name: str) -> Sources:
 
 
 def text_in(folder: Path, path: str) -> str:
-    """Return the text of a file in a folder; "" where it is missing, a link out, or too large."""
+    """Return the text of a file in a folder; "" if it is missing, outside, or too large."""
     with suppress(OSError, RuntimeError):
         return read_bounded(resolved_in(folder, folder / path), MAX_TEXT).decode(errors="replace")
     return ""

@@ -268,8 +268,8 @@ class Writer:
     def _ask(self, item: Subject, environment: Environment, label: str,
              submission: HandIn, trajectory: str) -> Object:
         """Have an agent write a document; return the usage of its calls. Raise ItemFailed if no
-        document passes the checks. The agent's stored replies are deleted then, since they would
-        fail again, but kept after an error, unless this run has already repeated them."""
+        document passes the checks. The agent's stored replies are then deleted, since they would
+        fail again. They are kept only if it ended with an error and no stored reply was used."""
         settings = self._settings
         bash = ToolBashExecutor(COMMAND_S, max_timeout_s=self._host.run_timeout_s)
         prompt, what = PROMPTS[not item.function], item.function or "the whole project"

@@ -258,7 +258,7 @@ def runnable(file: SourceFile) -> int:
 
 
 class Functions:
-    """Find the functions and methods with a line of their own body in a mask."""
+    """Find the functions and methods of which a line of their own body was run."""
 
     def __init__(self, entities: Mapping[str, list[Entity]]):
         self._bodies = {path: [(one.id, mask_of(one.body_lines)) for one in found

@@ -126,8 +126,8 @@ def _scan(files, source: str, copy: re.Pattern) -> tuple[list[str], list[str], d
 
 
 def _kind(tar, member, name: str, copy: re.Pattern) -> str:
-    """Return "bare" for a part of a bare repository, "copy" for a path that `copy` matches, the
-    name of another trace, or "" for a file that does not matter."""
+    """Return "bare" for a part of a bare repository, "copy" for a path that `copy` matches, a
+    description of another trace of a repository, or "" for a file that does not matter."""
     folder, _, last = name.rpartition("/")
     if last == ".git":
         return "another repository"

@@ -203,7 +203,7 @@ def _read(output: str, seconds: float) -> Grade:
 
 
 def tree_of(archive: bytes) -> Tree:
-    """Return what a tar holds."""
+    """Return {name: (type, mode, content or link target)} of the members of a tar archive."""
     tree = {}
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         for member in tar:

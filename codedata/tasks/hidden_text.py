@@ -94,7 +94,7 @@ class Windows:
 
     @property
     def key(self) -> bytes:
-        """Return a digest that identifies the windows."""
+        """Return a digest of the windows and runs that this searches for."""
         return blake2b(repr((sorted(self._windows), self._runs)).encode()).digest()
 
     def remove(self, windows: set[bytes]) -> None:

@@ -21,8 +21,8 @@ MAX_BYTES = 4_000_000_000   # that are remembered of an image
 
 
 class KnownFiles(Search):
-    """Hold the files of an image outside of its source. `is_whole` is False if some could not be
-    read, or if they have more than MAX_BYTES."""
+    """Hold those files of an image that are outside of the source. `is_whole` is False if
+    some could not be read, or if they have more than MAX_BYTES."""
 
     def __init__(self, image: str, source: str):
         super().__init__((), source)

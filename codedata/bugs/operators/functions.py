@@ -174,7 +174,7 @@ def stale_order(captures: Captures, text: bytes) -> list[bytes]:
 
 
 def class_name(captures: Captures, text: bytes) -> list[bytes]:
-    """Return the name of the class around."""
+    """Return [the name of the enclosing class], or [] if there is none."""
     holder = ancestor(captures["site"][0], "class_definition")
     return [holder.child_by_field_name("name").text] if holder else []
 

@@ -98,8 +98,8 @@ class PythonChecker:
         return first, max(first, body.start_point.row) if body else last
 
     def _alone(self, node: Node, stop: int, start: int, end: int, new: bytes) -> bytes:
-        """Return an edited statement or clause up to a byte, with what it needs in front to be
-        parsed alone."""
+        """Return a statement or clause up to the byte `stop`, with the edit made. Code is put in
+        front of it where it could not be parsed alone."""
         begin, front = node.start_byte, CLAUSES.get(node.type, b"")
         line = self._text.rfind(b"\n", 0, begin) + 1
         if not front and line < begin and not self._text[line:begin].strip(b" \t"):

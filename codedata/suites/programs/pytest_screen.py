@@ -317,8 +317,8 @@ class Driver(RunPlugin):
         os._exit(0)
 
     def run_rest(self):
-        """Judge the changes that are left to the base process. Return the plugin of a forked child
-        in that child; end the base process here."""
+        """Judge each change listed in ORDERS in a forked child, then end the base process. Only a
+        child returns from this method: it gets its plugin."""
         self.settle()
         for one in read_lines(ORDERS):
             child = self.judge(**one)
