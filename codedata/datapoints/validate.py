@@ -346,7 +346,7 @@ class Validation:
         """Check that the solution passes in other orders, and on another day."""
         work = self._gold_work()
         try:
-            clock = clock_library(self._host, self._label)
+            clock = clock_library(self._host)
         except ItemFailed as e:
             raise NotChecked(e.what) from e
         try:

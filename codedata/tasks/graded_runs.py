@@ -4,7 +4,7 @@ and on another day. It works for every kind of task, each time in a fresh contai
     rows = []
     untouched = grade_untouched(grader, rows)
     work = prove_gold(grader, rows)          # raises NotRewarded at the first run that is not
-    prove_repeatable(grader, work, clock_library(host, label), rows)
+    prove_repeatable(grader, work, clock_library(host), rows)
 
 `rows` become `runs` in proof.json. A kind of task may set further conditions.
 """
@@ -19,6 +19,7 @@ from codedata.progress import current_step
 from codedata.records import Object
 from codedata.sandbox.factory import SandboxFactory
 from codedata.sandbox.process_labels import temporary_folder
+from codedata.suites.environments import labelled
 from codedata.tasks.grade import Grade, Grader
 
 GOLD_RUNS = 3
@@ -100,10 +101,11 @@ def row_of(name: str, grade: Grade) -> Object:
 
 
 @lru_cache(1)
-def clock_library(host: SandboxFactory, label: str) -> bytes:
-    """Return libfaketime, the library that shifts the clock, from Debian's package. Raise
-    ItemFailed if it cannot be installed."""
-    with host.open(host.base_image, label) as sandbox, temporary_folder() as folder:
+def clock_library(host: SandboxFactory) -> bytes:
+    """Return libfaketime, the library that shifts the clock, from Debian's package, which is
+    installed once a run. Raise ItemFailed if it cannot be."""
+    with (labelled(host, "clock", "dp") as label, temporary_folder() as folder,
+          host.open(host.base_image, label) as sandbox):
         sandbox.network(True)
         done = sandbox.run(INSTALL_CLOCK, timeout_s=300)
         if not done.ok:

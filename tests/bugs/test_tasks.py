@@ -16,8 +16,8 @@ from scaled import a_candidate, write_judged
 import bug_inject
 from codedata.code.patches import normalised
 from codedata.records import BUG, Task
-from codedata.store import Store, all_readable
-from codedata.tasks.folder import PROVEN_FIELDS, edited_parts, task_problem
+from codedata.store import Store, all_readable, digest
+from codedata.tasks.folder import PROOF, PROVEN_FIELDS, edited_parts, task_problem
 
 GOOD = f"heron.agent-1.{normalised(BUG_PATCH)[:8]}"
 GONE, DELETED = "heron.agent-1.0123abcd", "heron.agent-4.0123abcd"
@@ -84,12 +84,17 @@ def test_what_the_release_before_has_proven_is_not_proven_again(tmp_path, run):
 def test_a_proof_of_an_earlier_version_counts_as_made_with_other_settings(tmp_path, run):
     add_candidate(tmp_path)
     write_by_hand(tmp_path, a_bug(GOOD))
-    line = {"stage": "bug_inject.prove", "state": "done", "settings": "of the version before"}
+    before = {"proof": PROOF - 1, "hide_tests": True, "max_broken_share": 0.5}
+    line = {"stage": "bug_inject.prove", "state": "done", "settings": digest(before)}
     run("agent", "prove")   # adopts it
     store = Store(tmp_path, Task).open()
     read, known = store.ledger.succeeded["bug_inject.prove", GOOD].read, store.facts(GOOD)
     store.note(GOOD, **line, read=read, **known.line(PROVEN_FIELDS))
     assert "made with other settings 1" in run("agent", "prove", "--status")
+    store.note(GOOD, **line | {"settings": digest(before | {"proof": PROOF})}, read=read,
+               **known.line(PROVEN_FIELDS))
+    assert "other settings" not in run("agent", "prove", "--status")
+    store.note(GOOD, **line, read=read, **known.line(PROVEN_FIELDS))
     assert "left out 1" in run("agent", "prove", "--refresh")   # this sandbox makes no image
     assert names(tmp_path) == {GOOD}
 
