@@ -12,7 +12,7 @@ from codedata.code.entities import language_of
 from codedata.code.patches import diff_of, hunks_of
 from codedata.records import Analysis, Object
 from codedata.sandbox import open_sandbox
-from codedata.tasks.kinds import BrokenRun
+from codedata.tasks.first_run import FirstRun
 
 MAX_SUBTLE, MAX_SUBTLE_SHARE = 5, 0.1   # tests that a subtle bug breaks: whichever is more
 MAX_LINTED = 1_000_000     # bytes of a file that pyflakes is given
@@ -28,7 +28,7 @@ def grade_of(n_broken: int, n_before: int, new_messages: Sequence[str]) -> str:
     return "subtle" if is_subtle else "blunt"
 
 
-def effects(run: BrokenRun, analysis: Analysis | None) -> Object:
+def effects(run: FirstRun, analysis: Analysis | None) -> Object:
     """Return the sizes and shares of a bug, the linter's new messages, and the distances of the
     failing tests from the change in the call graph, which are null without an analysis."""
     n_broken = len(run.fail_to_pass)

@@ -34,7 +34,7 @@ from codedata.code.patches import diff_of, hunks_of
 from codedata.errors import Excluded, Interrupted, ItemFailed, Trouble
 from codedata.llm import Models
 from codedata.llm.reply_log import current_reply_log
-from codedata.progress import named
+from codedata.progress import begin_step, named
 from codedata.records import Analysis, Candidates, Coverage, Environment, ProposedChange
 from codedata.run_loop import Stage
 from codedata.sandbox import Sandbox
@@ -147,6 +147,7 @@ class Submission:
             self.reason = str(e)
             return Failed(f"Not handed in: {e}.")
         self.n_runs += 1
+        begin_step("tests in a fresh container")
         run = self.run_with(diff)
         self.reason, failing = run.screened.reason, run.screened.failing
         if not self.reason:
@@ -154,7 +155,7 @@ class Submission:
         if not self.reason or self.n_runs >= self.max_runs:
             return Stop(answer, is_success=not self.reason)
         return Failed(   # with nothing that differs between two runs
-            f"It does not count: {self.reason}.\n{run.n_passed} tests pass, "
+            f"It does not count: {self.reason}.\n{run.row.get('passed', 0)} tests pass, "
             f"{len(failing)} fail that passed before: {named(failing, MAX_NAMED)}\n"
             f"You may have it run {self.max_runs - self.n_runs} more times.")
 

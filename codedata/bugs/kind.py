@@ -40,8 +40,8 @@ from codedata.records import (
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Store, digest
-from codedata.tasks.first_run import Screened, ScreeningRules
-from codedata.tasks.kinds import BrokenRun, Candidate, DiffsToScreen
+from codedata.tasks.first_run import FirstRun, Screened, ScreeningRules
+from codedata.tasks.kinds import Candidate, DiffsToScreen
 from codedata.tasks.suite_outcomes import GOOD, PASSED, known_results
 from codedata.texts import printable
 
@@ -101,7 +101,7 @@ class Bugs:
         """Return "", since bugs have no reasons for refusal besides those of every proof."""
         return ""
 
-    def described(self, candidate: Candidate, run: BrokenRun, environment: Environment,
+    def described(self, candidate: Candidate, run: FirstRun, environment: Environment,
                   analysis: Analysis | None, meta: RepoMeta | None) -> tuple[Object, Object]:
         """Return a bug's method, symbol, grade and licence, and its effects."""
         words, screened = candidate.words, candidate.screened

@@ -40,9 +40,9 @@ from codedata.states import Reads, Writes
 from codedata.store import Derived, Store, all_readable, digest
 from codedata.suites.contexts import LANGUAGE
 from codedata.suites.test_results import place_of
-from codedata.tasks.first_run import Screened, ScreeningRules
+from codedata.tasks.first_run import FirstRun, Screened, ScreeningRules
 from codedata.tasks.folder import BEFORE_DOCUMENT, verifier_config
-from codedata.tasks.kinds import BrokenRun, Candidate, DiffsToScreen
+from codedata.tasks.kinds import Candidate, DiffsToScreen
 from codedata.tasks.screen import Screener
 from codedata.tasks.stages import instruct_stage, prove_stage, screen_stage
 from codedata.tasks.suite_outcomes import GOOD, SURVIVES, known_results, time_limit
@@ -139,7 +139,7 @@ class Strips:
         return (replace(environment, flaky=[*environment.flaky, *skipped, *outside]),
                 tuple(sorted(touched)))
 
-    def refusal(self, candidate: Candidate, run: BrokenRun, label: str, environment: Environment,
+    def refusal(self, candidate: Candidate, run: FirstRun, label: str, environment: Environment,
                 coverage: Coverage, *joined) -> str:
         """Return a reason that names the failing tests which, according to coverage, run none of
         the functions; "" if there are none. A test may need a fixture or a cache that only another
@@ -165,7 +165,7 @@ class Strips:
         names = printable(named(sorted(failing)))
         return f"tests fail that do not need it: {names}" if failing else ""
 
-    def described(self, candidate: Candidate, run: BrokenRun, environment: Environment,
+    def described(self, candidate: Candidate, run: FirstRun, environment: Environment,
                   coverage: Coverage, copy: SourceCopy, meta: RepoMeta, *joined
                   ) -> tuple[Object, Object]:
         """Return the entries for [metadata.codedata], such as the functions and the licence, and

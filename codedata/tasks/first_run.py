@@ -1,19 +1,21 @@
 """Run the whole suite once with a patch, in a fresh container. This can show that the patch is no
-candidate, but does not prove that it is one (tasks/prove.py does)."""
+task, but does not prove that it is one: tasks/prove.py makes this run and more."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from codedata.code.entities import is_test_file
-from codedata.progress import begin_step, named
-from codedata.records import Environment, Seconds
+from codedata.progress import named
+from codedata.records import Environment, Object, Seconds
 from codedata.sandbox import Sandbox
 from codedata.sandbox.factory import SandboxFactory
 from codedata.suites.environments import open_environment
 from codedata.suites.source import Files, apply_patch
-from codedata.suites.suite import run_suite
+from codedata.suites.suite import Run, run_suite
+from codedata.tasks.eval_script import misread, run_evaluation
 from codedata.tasks.suite_outcomes import (
+    GOOD,
     PASSED,
     REFUSED,
     Outcome,
@@ -23,6 +25,7 @@ from codedata.tasks.suite_outcomes import (
     outcome_of,
     time_limit,
 )
+from codedata.tasks.verifier.suite import MARKS
 from codedata.texts import printable
 
 LOG_CHARS = 6_000          # of a run's output that are kept: its end
@@ -60,32 +63,67 @@ class ScreeningRules:
 
 
 @dataclass(frozen=True, slots=True)
+class Graded:
+    """Hold what takes the place of the test script and of the results in env/ where graders are to
+    read the results."""
+
+    script: str                # an evaluation script
+    known: Mapping[str, str]   # statuses without a patch, of the tests that count
+
+
+@dataclass(frozen=True, slots=True)
 class FirstRun:
-    """Hold a run of the whole suite with a patch."""
+    """Hold what a run of the whole suite with a patch shows."""
 
     screened: Screened
-    n_passed: int = 0
-    log: str = ""              # the end of what was printed
+    known: Mapping[str, str] = field(default_factory=dict)   # statuses without the patch
     before: Files = field(default_factory=dict)   # the files that the patch changes, and
-    after: Files = field(default_factory=dict)    # what they are with it
+    after: Files = field(default_factory=dict)    # the same files with it
+    log: str = ""                                 # the end of what was printed
+    row: Object = field(default_factory=dict)     # of `runs` in proof.json
+
+    @property
+    def fail_to_pass(self) -> list[str]:
+        """Return the tests that pass without the patch and fail with it, sorted."""
+        return self.screened.failing
+
+    @property
+    def pass_to_pass(self) -> list[str]:
+        """Return the tests that pass without the patch and with it."""
+        failing = {*self.fail_to_pass}
+        return [test for test, status in self.known.items()
+                if status == PASSED and test not in failing]
 
 
 def first_run(environment: Environment, patch: str, host: SandboxFactory, label: str,
-              rules: ScreeningRules, limit_s: float = 0.0) -> FirstRun:
-    """Run the whole suite with the patch, and compare it with the results in env/. `limit_s` limits
-    the run; 0 stands for time_limit(). Raise ItemFailed or Excluded if the environment cannot be
-    opened."""
-    begin_step("tests in a fresh container")
+              rules: ScreeningRules, limit_s: float = 0.0,
+              graded: Graded | None = None) -> FirstRun:
+    """Run the whole suite with the patch, and compare it with the results in env/, or with
+    `graded`. `limit_s` limits the run; 0 stands for time_limit(). Raise ItemFailed or Excluded if
+    the environment cannot be opened."""
+    known = graded.known if graded else known_results(environment)
+    limit_s = limit_s or time_limit(environment, host.run_timeout_s)
     with open_environment(environment, host, label) as sandbox:
         before, after, reason = patch_source(sandbox, patch)
         if reason:
             return FirstRun(Screened(REFUSED, reason))
-        run = run_suite(sandbox, environment.test_script,
-                        limit_s or time_limit(environment, host.run_timeout_s))
-    known = known_results(environment)
+        if graded:
+            run, printed = run_evaluation(sandbox, graded.script, limit_s)
+        else:
+            run = run_suite(sandbox, environment.test_script, limit_s)
+            printed = run.text
     shown = rules.screened(outcome_of(run, known), known, "full", len(run.results))
-    return FirstRun(shown, sum(case.status == PASSED for case in run.results),
-                    run.text[-LOG_CHARS:], before, after)
+    if graded and shown.verdict == GOOD and (reason := misread(run, printed)):
+        shown = replace(shown, verdict=REFUSED, reason=reason)
+    log = printed.rpartition(MARKS[1])[2].strip()
+    return FirstRun(shown, known, before, after, log[-LOG_CHARS:], row_of("changed", run, shown))
+
+
+def row_of(name: str, run: Run, shown: Screened) -> Object:
+    """Return the line of a run in `runs` of proof.json."""
+    n_passed = sum(case.status == PASSED for case in run.results)
+    return {"of": name, "broken": len(shown.failing), "passed": n_passed, "cases": shown.n_run,
+            "exit_code": run.exit_code, "seconds": run.seconds}
 
 
 def patch_source(sandbox: Sandbox, patch: str) -> tuple[Files, Files, str]:

@@ -5,16 +5,14 @@ writes instructions in the same way for all kinds.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from codedata.records import Coverage, Environment, Object, Task
 from codedata.states import Reads, Writes
 from codedata.store import Store
-from codedata.suites.source import Files
-from codedata.tasks.first_run import ScreeningRules
-from codedata.tasks.suite_outcomes import PASSED
+from codedata.tasks.first_run import FirstRun, ScreeningRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,25 +48,6 @@ class Candidate:
         return self.repo_name
 
 
-@dataclass(frozen=True, slots=True)
-class BrokenRun:
-    """Hold what the first run of a suite with a candidate's change shows."""
-
-    before: Files            # the files that it changes, and
-    after: Files             # what they are with it
-    known: Mapping[str, str]   # statuses without it, of the tests that count
-    fail_to_pass: list[str]  # as run_suite() names them
-    log: str                 # the end of what was printed
-    row: Object              # of proof.json
-
-    @property
-    def pass_to_pass(self) -> list[str]:
-        """Return the tests that pass without it and with it."""
-        failing = {*self.fail_to_pass}
-        return [test for test, status in self.known.items()
-                if status == PASSED and test not in failing]
-
-
 class Kind(Protocol):
     """Say what is special about one kind of task whose solution is a patch of a repository."""
 
@@ -98,11 +77,11 @@ class Kind(Protocol):
         """Return (the environment, in which tests that do not count are called flaky; the files of
         an agent's work that count, or None for all files but tests)."""
 
-    def refusal(self, candidate: Candidate, run: BrokenRun, label: str, environment: Environment,
+    def refusal(self, candidate: Candidate, run: FirstRun, label: str, environment: Environment,
                 *joined) -> str:
         """Return why a candidate breaks a rule of this kind of task, or ""."""
 
-    def described(self, candidate: Candidate, run: BrokenRun, environment: Environment, *joined
+    def described(self, candidate: Candidate, run: FirstRun, environment: Environment, *joined
                   ) -> tuple[Object, Object]:
         """Return (entries for [metadata.codedata], with the labels; entries for proof.json)."""
 

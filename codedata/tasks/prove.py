@@ -18,7 +18,6 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 
@@ -35,13 +34,13 @@ from codedata.suites.source import Files, commit_date, is_text
 from codedata.suites.suite import Run, compare
 from codedata.suites.test_results import place_of
 from codedata.tasks.eval_script import eval_script, misread, run_evaluation, script_of
-from codedata.tasks.first_run import LOG_CHARS, Screened, ScreeningRules, patch_source
+from codedata.tasks.first_run import FirstRun, Graded, ScreeningRules, first_run, row_of
 from codedata.tasks.folder import image_of as image_of_task
 from codedata.tasks.folder import proven, with_about
 from codedata.tasks.grade import Grader
 from codedata.tasks.graded_runs import NotRewarded, prove_gold
 from codedata.tasks.images import TaskImage, check_task_image, derive, lead_from_testbed
-from codedata.tasks.kinds import BrokenRun, Candidate, Kind
+from codedata.tasks.kinds import Candidate, Kind
 from codedata.tasks.known_files import KnownFiles
 from codedata.tasks.repository import SuiteVerifier, task_of, with_image
 from codedata.tasks.suite_outcomes import (
@@ -50,11 +49,9 @@ from codedata.tasks.suite_outcomes import (
     ignored_tests,
     known_results,
     outcome_of,
-    time_limit,
 )
 from codedata.tasks.tests_folder import READS, suite_tests
 from codedata.tasks.verifier.junit import escaped_name
-from codedata.tasks.verifier.suite import MARKS
 from codedata.texts import printable
 
 TRIES = "codedata-bug-try/"
@@ -82,6 +79,7 @@ class PatchProver:
 
     def __init__(self, kind: Kind, factory: SandboxFactory):
         self._kind, self._factory = kind, factory
+        self._rules = ScreeningRules(kind.rules.max_broken_share)
         self._baselines: dict[str, Baseline] = {}
         self._locks = defaultdict(threading.Lock)   # one run without a change at a time
         self._known_files = lru_cache(KNOWN_IMAGES)(KnownFiles)
@@ -165,28 +163,20 @@ class PatchProver:
     # with the change -----------------------------------------------------------------------------
 
     def _run_broken(self, environment: Environment, candidate: Candidate, baseline: Baseline,
-                    label: str) -> BrokenRun:
+                    label: str) -> FirstRun:
         """Run the suite with the change in the image of env/, and return the run. Raise Excluded if
         it shows that the change is no task."""
-        known = baseline.statuses
         script = eval_script(suite_tests(environment.test_script, reads=baseline.reads))
         begin_step("tests with the patch", 2, STEPS)
-        with open_environment(environment, self._factory, label) as sandbox:
-            before, after, reason = patch_source(sandbox, candidate.diff)
-            if reason:
-                raise Excluded(reason, candidate.name)
-            run, printed = run_evaluation(
-                sandbox, script, time_limit(environment, self._factory.run_timeout_s))
-        shown = self._shown(run, known)
-        if reason := shown.reason or misread(run, printed):
-            raise Excluded(reason, candidate.name)
-        log = printed.rpartition(MARKS[1])[2].strip()[-LOG_CHARS:]
-        return BrokenRun(before, after, known, shown.failing, log,
-                         _row("changed", run, shown))
+        first = first_run(environment, candidate.diff, self._factory, label, self._rules,
+                          graded=Graded(script, baseline.statuses))
+        if first.screened.reason:
+            raise Excluded(first.screened.reason, candidate.name)
+        return first
 
     # the image -----------------------------------------------------------------------------------
 
-    def _hide_tests(self, environment: Environment, first: BrokenRun, baseline: Baseline,
+    def _hide_tests(self, environment: Environment, first: FirstRun, baseline: Baseline,
                     label: str) -> tuple[TaskImage, Files, str]:
         """Return (the image of a task; the files of its failing tests, which graders restore after
         the agent's work; why the agent can see these tests, or "")."""
@@ -215,7 +205,7 @@ class PatchProver:
         return (self._derive(environment, first, {}, label), tests,
                 f"without their files other tests fail: {printable(named(lost))}")
 
-    def _derive(self, environment: Environment, first: BrokenRun, hidden: Files,
+    def _derive(self, environment: Environment, first: FirstRun, hidden: Files,
                 label: str) -> TaskImage:
         """Return a task's image with the change, and without some files."""
         base = image_of(environment, self._factory, label).name
@@ -253,7 +243,7 @@ class PatchProver:
     # the task ------------------------------------------------------------------------------------
 
     def _run_task(self, candidate: Candidate, verifier: SuiteVerifier, patches: tuple[str, str],
-                  image: TaskImage, first: BrokenRun, label: str) -> tuple[Task, list[Object]]:
+                  image: TaskImage, first: FirstRun, label: str) -> tuple[Task, list[Object]]:
         """Return the task with the first variant of its verifier that rewards the gold and nothing
         else, and its runs. Raise Excluded where there is none."""
         reason = ""
@@ -265,7 +255,7 @@ class PatchProver:
                 return task, rows
         raise Excluded(reason, candidate.name)
 
-    def _grade(self, task: Task, first: BrokenRun, label: str) -> tuple[list[Object], str]:
+    def _grade(self, task: Task, first: FirstRun, label: str) -> tuple[list[Object], str]:
         """Grade the gold as Harbor does, and the image without the gold as graders of SWE-bench do.
         Return (the runs, why they do not prove the task, or ""). The image without the gold comes
         second, so that an unsuitable verifier costs only two runs."""
@@ -285,17 +275,18 @@ class PatchProver:
             reason = f"its verifier does not reward the gold patch ({e.run}): {log}"
         return rows, reason
 
-    def _run_untouched(self, task: Task, first: BrokenRun, label: str) -> tuple[Object, str]:
+    def _run_untouched(self, task: Task, first: FirstRun, label: str) -> tuple[Object, str]:
         """Run a task's image as it is. Return (the run, how its results differ from those of the
         first run with the patch, or "")."""
         run, reason = self._run_image(image_of_task(task), script_of(task), label)
-        shown = self._shown(run, first.known)
+        shown = self._rules.screened(outcome_of(run, first.known), first.known, "full",
+                                     len(run.results))
         unexpected = sorted({*shown.failing} ^ {*first.fail_to_pass})
         if unexpected:
             reason = reason or ("these tests have other results than in the first run with the "
                                 f"patch: {printable(named(unexpected))}")
         reason = reason or shown.reason
-        return _row("untouched", run, shown), reason and f"its image: {reason}"
+        return row_of("untouched", run, shown), reason and f"its image: {reason}"
 
     def _run_image(self, image: str, script: str, label: str) -> tuple[Run, str]:
         """Run an evaluation script in an image. Return (the run, why graders would read other
@@ -304,18 +295,7 @@ class PatchProver:
             run, printed = run_evaluation(sandbox, script, self._factory.run_timeout_s)
         return run, misread(run, printed)
 
-    def _shown(self, run: Run, known: Mapping[str, str]) -> Screened:
-        """Return the result of screening a run with the change, by the results without it."""
-        rules = ScreeningRules(self._kind.rules.max_broken_share)
-        return rules.screened(outcome_of(run, known), known, "full", len(run.results))
-
 
 def images_of(kind: Kind) -> str:
     """Return what the names of a kind's images begin with."""
     return f"codedata-{kind.label}/"
-
-
-def _row(name: str, run: Run, shown: Screened) -> Object:
-    n_passed = sum(case.status == PASSED for case in run.results)
-    return {"of": name, "broken": len(shown.failing), "passed": n_passed, "cases": shown.n_run,
-            "exit_code": run.exit_code, "seconds": run.seconds}

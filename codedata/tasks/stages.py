@@ -14,7 +14,7 @@ from dataclasses import asdict, replace
 
 from codedata.errors import Excluded
 from codedata.llm.reply_log import current_reply_log
-from codedata.progress import current_step
+from codedata.progress import begin_step, current_step
 from codedata.records import Environment, Task, parse
 from codedata.run_loop import Stage
 from codedata.sandbox import SandboxDied
@@ -125,6 +125,7 @@ class Screening:
         if note and not self._is_full:
             self._notes[environment.repo_name] = note
         for i in verdicts.missing():
+            begin_step("tests in a fresh container")
             try:
                 run = first_run(environment, batch.diffs[i], self._host, label, self._kind.rules,
                                 batch.limit_s)

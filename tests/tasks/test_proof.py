@@ -164,7 +164,8 @@ def test_one_run_says_what_is_wrong_with_a_patch(heron, patch, trouble):
     assert known.screened.reason.startswith(trouble)
     assert bool(known.screened.reason) == bool(trouble)
     if not trouble:
-        assert (known.screened.failing, known.n_passed) == (BROKEN, 8) and "3 failed" in known.log
+        assert (known.fail_to_pass, known.row["passed"]) == (BROKEN, 8)
+        assert "3 failed" in known.log
 
 
 @pytest.mark.docker
@@ -286,4 +287,4 @@ def test_pods_make_no_image_but_show_what_a_patch_breaks(tmp_path):
         known = first_run(environment, patch, pods, RUN, RULES)
         with refused("no image can be made: --sandbox kubernetes makes none"):
             prove(environment, patch, factory=pods)
-    assert (known.screened.reason, known.screened.failing, known.n_passed) == ("", ["wades"], 1)
+    assert (known.screened.reason, known.fail_to_pass, known.row["passed"]) == ("", ["wades"], 1)
