@@ -41,6 +41,7 @@ from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Store, digest
 from codedata.tasks.first_run import FirstRun, Screened, ScreeningRules
+from codedata.tasks.folder import PROVEN_FIELDS
 from codedata.tasks.kinds import Candidate, DiffsToScreen
 from codedata.tasks.suite_outcomes import GOOD, PASSED, known_results
 from codedata.texts import printable
@@ -55,7 +56,7 @@ class Bugs:
     """
 
     name, label, gold_is_long = BUG, "bug", False
-    instructed = ("kind",)   # which never changes
+    proven, instructed = PROVEN_FIELDS, ("kind",)   # which never changes
     lint = staticmethod(new_messages_of)
 
     def __init__(self, word: Word, settings: Settings, analyses: Store | None = None,

@@ -23,6 +23,7 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.store import all_readable
 from codedata.suites.environments import Environments
+from codedata.tasks.prove import PatchProver
 from codedata.tasks.stages import instruct_stage, prove_stage, screen_stage
 
 STRATEGIES = (METHOD, *model_edits.STRATEGIES, *combine.STRATEGIES)
@@ -79,9 +80,9 @@ class Stages:
 
     def _prove(self, word: Word, models: Models, **more) -> Stage:
         bug = self.settings.bug
+        kind, host = self._kind(word), self._host(models)
         return prove_stage(
-            self._kind(word), f"bug_inject.{word.maker}", self._environments(),
-            self._host(models),
+            kind, f"bug_inject.{word.maker}", PatchProver(kind, host), host, self._environments(),
             {"hide_tests": bug.hide_tests, "max_broken_share": bug.max_broken_share},
             then=f"bug_inject.py {word.name} --steps issue", **more)
 

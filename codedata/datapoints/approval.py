@@ -13,10 +13,9 @@ from codedata.code.entities import language_of
 from codedata.datapoints.folder import APPROVED, content_digest, context_of, labels_of, texts_of
 from codedata.records import DatapointChecks, Object, Task
 from codedata.sandbox.dockerfile import read_dockerfile
-from codedata.tasks.folder import edited_parts
+from codedata.tasks.folder import PROOF, edited_parts
 from codedata.texts import toml_of
 
-VALIDATOR = 2   # to be raised where the checks of a content would find something else
 PROFILES = toml_of("codedata.datapoints", "profiles.toml")
 TAXONOMY = toml_of("codedata.datapoints", "taxonomy.toml")
 
@@ -61,7 +60,7 @@ def approval_problem(task: Task, checks: DatapointChecks | None, base_image: str
         return "; ".join(faults)
     if fault := read_dockerfile(texts_of(task)["dockerfile"])[1]:
         return fault
-    if not checks or (checks.content, checks.validator) != (content_digest(task), VALIDATOR):
+    if not checks or (checks.content, checks.validator) != (content_digest(task), PROOF):
         return "Its current content is not validated: run validate_datapoint"
     if not checks.ok:
         failed = [one["name"] for one in checks.checks if one["status"] != "passed"]
@@ -81,4 +80,4 @@ def is_as_proven(task: Task) -> bool:
     """Return whether this validator proved the datapoint and its prompt as they are now."""
     proof = task.proof or {}
     return bool(proof) and not edited_parts(task) and (
-        proof.get("content"), proof.get("validator")) == (content_digest(task), VALIDATOR)
+        proof.get("content"), proof.get("validator")) == (content_digest(task), PROOF)

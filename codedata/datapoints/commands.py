@@ -25,8 +25,8 @@ from codedata.datapoints.contents import (
     checks_of,
     content_of,
     known_checks,
+    labelled_checks,
     row_of,
-    run_checks,
 )
 from codedata.datapoints.folder import (
     APPROVED,
@@ -392,7 +392,7 @@ class Commands:
     def _check(self, content: Content) -> DatapointChecks:
         with self._room():
             self._host.reap_first()
-            return run_checks(self._host, content, self._report)
+            return labelled_checks(self._host, content, self._report)
 
     def run_in_dp(self, task_id: str, command: str, input_file: str = "") -> Object:
         """Run a bash command as the agent in a fresh container of a datapoint's image, without a

@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 
 from codedata.datapoints.approval import (
-    VALIDATOR,
     approval_problem,
     is_as_proven,
     label_faults,
@@ -38,8 +37,9 @@ from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Derived, Readers, Store, known
 from codedata.suites.environments import labelled
-from codedata.tasks.folder import proven
+from codedata.tasks.folder import PROOF, proven
 from codedata.tasks.grade import Grader, build_image
+from codedata.tasks.stages import prove_stage
 from codedata.texts import printable
 
 KEYS = "content", "base_image", "validator"
@@ -56,6 +56,12 @@ class Content:
     content: str
     base_image: str
     validator: int
+    refused: str = ""
+
+    @property
+    def name(self) -> str:
+        """Return the name of the datapoint."""
+        return self.instance_id
 
 
 def contents_in(folders: Iterable[Path], root: Path, by_name: bool = False) -> Derived:
@@ -80,7 +86,7 @@ def content_of(task: Task, checks: DatapointChecks | None) -> Content:
     image on which `checks` were made, or ""."""
     base = docker_engine.image_id(base_of(texts_of(task)["dockerfile"])) or (
         checks.base_image if checks else "")
-    return Content(task.instance_id, str(folder_of(task)), content_digest(task), base, VALIDATOR)
+    return Content(task.instance_id, str(folder_of(task)), content_digest(task), base, PROOF)
 
 
 def known_checks(task: Task, store: Store) -> DatapointChecks | None:
@@ -107,7 +113,7 @@ def steps_of(settings: Settings, folders: Sequence[Path], anew: bool,
     if others or not tasks:
         steps["validate"] = lambda models: validate_stage(settings, host(models), others)
     if tasks:
-        steps["prove"] = lambda models: prove_stage(settings, host(models), tasks, anew)
+        steps["prove"] = lambda models: _prove_stage(settings.root, host(models), tasks, anew)
     return steps
 
 
@@ -115,20 +121,38 @@ def validate_stage(settings: Settings, host: SandboxFactory, folders: Iterable[P
     """Return the stage that checks contents. Raise Trouble where no images can be built."""
     check_builds_images(host)
     return Stage(
-        "build_dp.validate", make=partial(run_checks, host),
+        "build_dp.validate", make=partial(labelled_checks, host),
         reads=Reads(contents_in(folders, settings.root), KEYS),
         writes=Writes(Store(settings.root, DatapointChecks), fault=not_built))
 
 
-def prove_stage(settings: Settings, host: SandboxFactory, folders: Iterable[Path],
-                anew: bool) -> Stage:
-    """Return the stage that proves the datapoints in task/ that differ from their proof. With
-    `anew`, earlier check results are ignored. Raise Trouble if no images can be built."""
+def _prove_stage(root: Path, host: SandboxFactory, folders: Iterable[Path], anew: bool) -> Stage:
     check_builds_images(host)
-    return Stage(
-        "build_dp.prove", make=partial(_proved, settings, host, anew),
-        reads=Reads(contents_in(folders, settings.root, by_name=True), KEYS),
-        writes=Writes(Store(settings.root, ProvenTask, kind=DATAPOINT), ("proof",)))
+    kind = Datapoints(root, host, folders, anew)
+    return prove_stage(kind, "build_dp.prove", kind, host)
+
+
+class Datapoints:
+    """Implement datapoints as a kind of task, and prove those in task/ that differ from their
+    proof. With `anew`, earlier check results are ignored."""
+
+    name, label, proven = DATAPOINT, "dp", ("proof",)
+    candidates_with = ()
+    lacks = None             # its images are built for each run
+
+    def __init__(self, root: Path, host: SandboxFactory, folders: Iterable[Path], anew: bool):
+        self._root, self._host, self._anew = root, host, anew
+        self.candidates = Reads(contents_in(folders, root, by_name=True), KEYS)
+        self.tasks = Store(root, ProvenTask, kind=DATAPOINT)
+
+    def prove(self, content: Content, label: str) -> Task:
+        """Return a datapoint with its check results as its proof. Raise ItemFailed if a check has
+        not passed, or if its labels are wrong."""
+        task = read_datapoint(Path(content.folder))
+        checks = checks_of(self._root, task, partial(run_checks, self._host, label), self._anew)
+        if problem := approval_problem(task, checks, content.base_image):
+            raise ItemFailed(problem, content.folder)
+        return proven(task, proof_of(checks))
 
 
 class ProvenTask(Task):
@@ -158,16 +182,6 @@ def built_grader(task: Task, host: SandboxFactory, label: str) -> Grader:
     return Grader(host, task, name, label)
 
 
-def _proved(settings: Settings, host: SandboxFactory, anew: bool, content: Content) -> Task:
-    """Return a datapoint with its check results as its proof. Raise ItemFailed if a check has not
-    passed, or if its labels are wrong."""
-    task = read_datapoint(Path(content.folder))
-    checks = checks_of(settings.root, task, partial(run_checks, host), anew)
-    if problem := approval_problem(task, checks, content.base_image):
-        raise ItemFailed(problem, content.folder)
-    return proven(task, proof_of(checks))
-
-
 def checks_of(root: Path, task: Task, run: Callable[[Content], DatapointChecks],
               anew: bool = False) -> DatapointChecks:
     """Return the results of a datapoint's checks. They are run if they are not known for this
@@ -184,15 +198,21 @@ def checks_of(root: Path, task: Task, run: Callable[[Content], DatapointChecks],
     return checks
 
 
-def run_checks(host: SandboxFactory, content: Content,
+def labelled_checks(host: SandboxFactory, content: Content,
+                    report: Callable[[str], None] = lambda line: None) -> DatapointChecks:
+    """Return the results of run_checks(), and remove what was made for them."""
+    current_step().within = content.instance_id[:30]   # the item is called by its digest
+    with labelled(host, content.instance_id, Datapoints.label) as label:
+        return run_checks(host, label, content, report)
+
+
+def run_checks(host: SandboxFactory, label: str, content: Content,
                report: Callable[[str], None] = lambda line: None) -> DatapointChecks:
     """Return the results of the checks of a content. report() is called with a line for each
     check."""
     started = time.monotonic()
-    current_step().within = content.instance_id[:30]   # the item is called by its digest
-    with labelled(host, content.instance_id, "dp") as label:
-        validation = Validation(read_datapoint(Path(content.folder)), host, label, report)
-        results = validation.run()
+    validation = Validation(read_datapoint(Path(content.folder)), host, label, report)
+    results = validation.run()
     return DatapointChecks(
         content.instance_id, content.content, content.base_image, content.validator,
         all(one["status"] == "passed" for one in results), results,

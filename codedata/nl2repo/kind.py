@@ -41,8 +41,9 @@ from codedata.store import Derived, Store, all_readable, digest
 from codedata.suites.contexts import LANGUAGE
 from codedata.suites.test_results import place_of
 from codedata.tasks.first_run import FirstRun, Screened, ScreeningRules
-from codedata.tasks.folder import BEFORE_DOCUMENT, verifier_config
+from codedata.tasks.folder import BEFORE_DOCUMENT, PROVEN_FIELDS, verifier_config
 from codedata.tasks.kinds import Candidate, DiffsToScreen
+from codedata.tasks.prove import PatchProver
 from codedata.tasks.screen import Screener
 from codedata.tasks.stages import instruct_stage, prove_stage, screen_stage
 from codedata.tasks.suite_outcomes import GOOD, SURVIVES, known_results, time_limit
@@ -96,7 +97,7 @@ class Strips:
 
     name, label, gold_is_long = STRIPPED_PATCH, "nl2repo", True
     rules, lint, hides_tests = ScreeningRules(ALL, ignores_skipped=True), None, True
-    instructed = ("tests",)
+    proven, instructed = PROVEN_FIELDS, ("tests",)
 
     def __init__(self, root: Path, host: SandboxFactory | None = None):
         same = {"same": "base_commit"}
@@ -276,7 +277,7 @@ def proof_stage(root: Path, environments: Derived, host: SandboxFactory) -> Stag
     kind = Strips(root, host)
     tasks = kind.tasks
     return prove_stage(
-        kind, "nl2repo.proof", environments, host,
+        kind, "nl2repo.proof", PatchProver(kind, host), host, environments,
         sum_up=lambda: [of_strips(all_readable(root, StripPatch), tasks.names(),
                                   tasks.ledger.excluded)],
         after=RELATIONSHIP, then="nl2repo.py --steps doc_part2,doc_part1,doc")

@@ -49,10 +49,32 @@ class Candidate:
 
 
 class Kind(Protocol):
-    """Say what is special about one kind of task whose solution is a patch of a repository."""
+    """Say what is special about one kind of task. Each of its candidates has a name and, in
+    `refused`, the reason why it needs no proof to be refused, or ""."""
 
     name: str                # one of records.KINDS
     label: str               # what labels of containers and names of images begin with
+    candidates: Reads        # by name
+    candidates_with: tuple[Reads, ...]   # what is read beside them (and an environment): *joined
+    tasks: Store             # those in task/
+    proven: tuple[str, ...]  # the fields of a task that its proof writes
+
+
+class Prover(Protocol):
+    """Prove the candidates of a kind."""
+
+    lacks: Callable[[str], str] | None   # (name) → what its task has lost, such as its image, or ""
+
+    def prove(self, candidate: Any, label: str, *joined) -> Task:
+        """Return the proven task of a candidate. What is made under the label is removed. Raise
+        Excluded if a run disproves the task, ItemFailed if it can be neither proven nor disproven.
+        """
+
+
+class PatchKind(Kind, Protocol):
+    """Say what is special about one kind of task whose solution is a patch of a repository, the
+    reverse of its Candidate."""
+
     rules: ScreeningRules    # ignores_skipped is for screening alone: a proof refuses such tests
     # for screening
     items: Reads             # records that hold what is screened
@@ -60,9 +82,6 @@ class Kind(Protocol):
     verdicts: Writes
     lint: Callable | None    # returns a list of messages for each good (files before, after)
     # for the proof
-    candidates: Reads        # its Candidates by name
-    candidates_with: tuple[Reads, ...]
-    tasks: Store             # those in task/
     gold_is_long: bool       # any project has single lines of it: only long runs give it away
     hides_tests: bool
     # for the instruction

@@ -40,7 +40,7 @@ from codedata.tasks.folder import proven, with_about
 from codedata.tasks.grade import Grader
 from codedata.tasks.graded_runs import NotRewarded, prove_gold
 from codedata.tasks.images import TaskImage, check_task_image, derive, lead_from_testbed
-from codedata.tasks.kinds import Candidate, Kind
+from codedata.tasks.kinds import Candidate, Kind, PatchKind
 from codedata.tasks.known_files import KnownFiles
 from codedata.tasks.repository import SuiteVerifier, task_of, with_image
 from codedata.tasks.suite_outcomes import (
@@ -77,8 +77,9 @@ class PatchProver:
     """Prove candidates of a kind, and keep what is known of each environment. The caller removes
     what was made under a label, by factory.forget()."""
 
-    def __init__(self, kind: Kind, factory: SandboxFactory):
+    def __init__(self, kind: PatchKind, factory: SandboxFactory):
         self._kind, self._factory = kind, factory
+        self.lacks = factory.find_lost(images_of(kind))
         self._rules = ScreeningRules(kind.rules.max_broken_share)
         self._baselines: dict[str, Baseline] = {}
         self._locks = defaultdict(threading.Lock)   # one run without a change at a time

@@ -23,14 +23,13 @@ from codedata.states import Reads, Writes
 from codedata.store import Derived, digest
 from codedata.suites.environments import JUDGED_BY, labelled
 from codedata.tasks.first_run import FirstRun, Screened, first_run
-from codedata.tasks.folder import PROOF, PROVEN_FIELDS
-from codedata.tasks.kinds import Candidate, DiffsToScreen, Kind
-from codedata.tasks.prove import PatchProver, images_of
+from codedata.tasks.folder import PROOF
+from codedata.tasks.kinds import DiffsToScreen, Kind, PatchKind, Prover
 from codedata.tasks.screen import WHOLE_SUITE, Found, Screener
 from codedata.tasks.suite_outcomes import GOOD, time_limit
 
 
-def screen_stage(kind: Kind, name: str, environments: Derived, host: SandboxFactory,
+def screen_stage(kind: PatchKind, name: str, environments: Derived, host: SandboxFactory,
                  identity: dict | None = None, is_full: bool = False, **more) -> Stage:
     """Return the stage that screens the items of a kind and writes its verdicts."""
     screening = Screening(kind, host, is_full)
@@ -40,28 +39,30 @@ def screen_stage(kind: Kind, name: str, environments: Derived, host: SandboxFact
         identity=(identity or {}) | ({"is_full": True} if is_full else {}), **more)
 
 
-def prove_stage(kind: Kind, name: str, environments: Derived, host: SandboxFactory,
-                identity: dict | None = None, **more) -> Stage:
-    """Return the stage that proves the candidates of a kind and writes their tasks. A candidate
-    that is refused is excluded with the reason."""
-    prover = PatchProver(kind, host)
+def prove_stage(kind: Kind, name: str, prover: Prover, host: SandboxFactory,
+                environments: Derived | None = None, identity: dict | None = None,
+                **more) -> Stage:
+    """Return the stage that proves the candidates of a kind, each with its environment if any are
+    given, and writes their tasks. A candidate that is refused is excluded with the reason."""
+    joined = kind.candidates_with
+    if environments:
+        joined = _judged_in(environments), *joined
 
-    def make(candidate: Candidate, *joined) -> Task:
+    def make(candidate, *joined) -> Task:
         if candidate.refused:
             raise Excluded(candidate.refused, candidate.name)
         started = time.monotonic()
         with labelled(host, candidate.name, kind.label) as label:
             task = prover.prove(candidate, label, *joined)
-        return replace(task, proof={**task.proof, "seconds": round(time.monotonic() - started, 1)})
+        return replace(task, proof={"seconds": round(time.monotonic() - started, 1), **task.proof})
 
     return Stage(
-        name, make=make, reads=kind.candidates,
-        joined=(_judged_in(environments), *kind.candidates_with),
-        writes=Writes(kind.tasks, PROVEN_FIELDS, lacks=host.find_lost(images_of(kind))),
+        name, make=make, reads=kind.candidates, joined=joined,
+        writes=Writes(kind.tasks, kind.proven, lacks=prover.lacks),
         identity={"proof": PROOF, **(identity or {})}, **more)
 
 
-def instruct_stage(kind: Kind, name: str, **more) -> Stage:
+def instruct_stage(kind: PatchKind, name: str, **more) -> Stage:
     """Return the stage that writes the instructions of a kind's tasks. Instructions that a person
     has edited are kept."""
     return Stage(
@@ -79,7 +80,7 @@ def _judged_in(environments: Derived) -> Reads:
 class Screening:
     """Screen the items of a kind; make() is the item function."""
 
-    def __init__(self, kind: Kind, host: SandboxFactory, is_full: bool):
+    def __init__(self, kind: PatchKind, host: SandboxFactory, is_full: bool):
         self._kind, self._host, self._is_full = kind, host, is_full
         self._screeners: dict[int, Screener] = {}   # by worker
         self._notes: dict[str, str] = {}            # how a repository was screened otherwise

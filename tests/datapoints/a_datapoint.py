@@ -6,10 +6,9 @@ from pathlib import Path
 
 from conftest import with_odd
 
-from codedata.datapoints.approval import VALIDATOR
 from codedata.datapoints.folder import BOX, PARTS, content_digest, put, read_datapoint, with_texts
 from codedata.records import DATAPOINT, Task
-from codedata.tasks.folder import config_of, proven
+from codedata.tasks.folder import PROOF, config_of, proven
 
 TESTS = '''import subprocess
 
@@ -76,6 +75,6 @@ def write_approved(folder: Path, about: dict | None = None, **how) -> Path:
     task = read_datapoint(write_datapoint(folder, {"status": None, **(about or {})}, **how))
     checks = [{"name": "solvable", "status": "passed", "why": "", "evidence": [], "seconds": 1.0}]
     put(folder, proven(task, {
-        "content": content_digest(task), "base_image": "", "validator": VALIDATOR,
+        "content": content_digest(task), "base_image": "", "validator": PROOF,
         "checks": checks, "review": [], "seconds": 1.0, "engine_s": 1.0}))
     return folder

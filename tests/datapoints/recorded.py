@@ -10,10 +10,10 @@ from pathlib import Path
 from a_datapoint import CONTEXT, TEXTS, write_datapoint
 from conftest import REPO, write_json
 
-from codedata.datapoints.approval import VALIDATOR
 from codedata.datapoints.contents import content_of
 from codedata.datapoints.folder import read_datapoint
 from codedata.records import DatapointChecks
+from codedata.tasks.folder import PROOF
 
 sys.path.insert(0, str(REPO / "samples"))
 from replay import Replay  # noqa: F401
@@ -81,7 +81,7 @@ def write_checks(root: Path, folder: Path, failed: str = "", why: str = "",
     place.parent.mkdir(parents=True, exist_ok=True)
     write_json(place, vars(DatapointChecks(
         content.instance_id, content.content,
-        content.base_image if base_image is None else base_image, VALIDATOR, not failed, checks,
+        content.base_image if base_image is None else base_image, PROOF, not failed, checks,
         [why] if why else [], 4.5, 4.0)))
     return content.content
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from conversion.old import FAULTS, put, records_in, why
 
-from codedata.datapoints.approval import VALIDATOR, proof_of
+from codedata.datapoints.approval import proof_of
 from codedata.datapoints.calibrate import Trial
 from codedata.datapoints.commands import STAGING
 from codedata.datapoints.folder import (
@@ -39,7 +39,7 @@ from codedata.ledger import LEDGER, PARTIAL, to_line
 from codedata.records import DATAPOINT, DatapointChecks, Files, Object, SolverAttempt, Task, parse
 from codedata.states import read_digest
 from codedata.store import Store, digest, digests_of
-from codedata.tasks.folder import DOCKERFILE, IGNORE, config_of, proven
+from codedata.tasks.folder import DOCKERFILE, IGNORE, PROOF, config_of, proven
 
 PARTS = {"prompt": "prompt.md", "dockerfile": "dockerfile", "tests": "tests.py",
          "weights": "weights.json", "solution": "solution.sh"}
@@ -200,7 +200,7 @@ class Datapoints:
             if data["content"] in new and data["validator"] == OLD_VALIDATOR:
                 content = new[data["content"]]
                 write_atomic(path.with_name(f"{content}.json"), to_json(
-                    {**data, "content": content, "validator": VALIDATOR}))
+                    {**data, "content": content, "validator": PROOF}))
             set_aside(path, keep=False)
         store = Store(self._root, DatapointChecks).open()
         return {name: store.read(name) for name in store.names()}
