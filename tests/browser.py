@@ -1,9 +1,13 @@
 """Open pages in a headless Chromium, found by name, for tests marked `chromium`."""
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
+import re
 import shutil
 import time
+import zlib
 
 import pytest
 
@@ -56,6 +60,12 @@ def show(chromium, tmp_path):
     for context in contexts:
         context.close()
     assert wrong == []
+
+
+def block_of(html: bytes, name: str):
+    """Return the data of a compressed block of a page."""
+    text = re.search(rb'id="block-%s">(.*?)</script>' % name.encode(), html)[1]
+    return json.loads(zlib.decompress(base64.b64decode(text)))
 
 
 def wait(tab, expression: str) -> None:

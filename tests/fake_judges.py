@@ -20,6 +20,7 @@ from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
 from conftest import run_here, write_toml
 from judged import read_json
 
@@ -29,6 +30,7 @@ import validate
 from codedata.records import METRICS
 
 TEXTS = {"king": "quartz", "challenger": "onyx", "assistant": "amber"}
+N = 5
 A_CALL = 0.01   # USD: the fake's usage is 100 tokens in, 20 out
 PRICES = "[prices]\n" + "".join(f"{model} = {{ in = 50.0, out = 250.0 }}\n" for model in "abc")
 BOTH = ("king_first", "challenger_first")
@@ -83,6 +85,12 @@ def judged(root: Path, fake, n: int) -> Path:
     validated(root)
     fake.requests.clear()
     return root
+
+
+@pytest.fixture
+def root(tmp_path, fake_llm):
+    """Return a root with N turns, as judged() leaves it."""
+    return judged(tmp_path, fake_llm, N)
 
 
 def script_here(main, root: Path, *flags):

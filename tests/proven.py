@@ -53,6 +53,11 @@ def write_task(root: Path, bug: Task) -> Task:
     return bug
 
 
+def bugs_in(root: Path) -> list[str]:
+    """Return the names of a root's tasks, sorted."""
+    return sorted(path.name for path in (root / "task").glob("[!_]*"))
+
+
 def bug_images(folder: Path) -> set[str]:
     """Return the images of the bugs in all roots below a folder.
 

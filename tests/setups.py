@@ -15,6 +15,7 @@ from scenario import Scenario
 from codedata.sandbox import docker_engine, process_labels
 
 CA_BUNDLE = os.environ.get("REQUESTS_CA_BUNDLE", "")
+CA_FLAGS = ["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else []
 INSTALL = "#!/bin/bash\nset -e\ntouch /opt/installed\n"
 TEST = ("#!/bin/bash\nmkdir -p /tmp/results\ntest -e /opt/installed || exit 3\n"
         "python3 -m pytest -q -p no:cacheprovider -o junit_family=xunit1 "
@@ -45,11 +46,10 @@ def on_lean(root: Path) -> None:
 
 
 def set_up(root: Path, *flags, model: Scenario | None = None, env: dict | None = None):
-    with_ca = ["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else []
     at = ["--llm-base-url", model.base_url, "--planner", "agent"] if model else ["--planner",
                                                                                  "recipe"]
     on_lean(root)
-    return run_script("env_setup.py", root, "--input", root / "repos.jsonl", *with_ca, *at, *flags,
+    return run_script("env_setup.py", root, "--input", root / "repos.jsonl", *CA_FLAGS, *at, *flags,
                       env=env, timeout_s=300)
 
 

@@ -7,20 +7,16 @@ import pytest
 from conftest import (
     REPO,
     flags_for,
-    item_calls,
     ledger_lines,
     run_here,
     run_script,
-    settings_for,
     write_prompts,
     write_toml,
 )
 from fake_llm import Status
 
 from codedata import cli, config, run_loop
-from codedata.errors import ItemFailed
-from codedata.llm import Client, Models
-from codedata.llm.reply_log import in_threads
+from codedata.llm import Models
 from codedata.records import Answer, Prompt, variant
 from codedata.states import Reads, Writes
 from codedata.store import Lists, Store, lock
@@ -120,27 +116,6 @@ def test_the_flags_that_scripts_share(tmp_path):
     write_toml(tmp_path, more="[sandbox]\npod_prefix = 'mine'\n")
     assert config.load(args).sandbox.pod_prefix == "mine"
     assert cli.parser("x").parse_args(["--output", "r"]).root == "r"
-
-
-def test_calls_of_threads_within_an_item_are_kept_and_counted_with_it(tmp_path, fake_llm):
-    def ask(word: str) -> str:
-        return client.chat([{"role": "user", "content": word}]).text
-
-    with Models(settings_for(fake_llm)) as models:
-        client = Client(models.client("king").spec, models)
-        fake_llm.always(lambda request: request.last)
-        with item_calls(tmp_path) as calls:
-            assert in_threads(ask, "abcdefgh", 4) == [*"abcdefgh"]
-        assert len(calls.to_count()) == 8 == len(
-            (tmp_path / "answer/_partial/p_1.jsonl").read_text().splitlines())
-        with item_calls(tmp_path) as calls:   # killed before its record: all are served
-            in_threads(ask, "hgfedcba", 3)
-        assert fake_llm.n_requests == 8 == calls.served
-
-        def fail(word: str) -> None:
-            raise ItemFailed(f"{word} is none")
-        with pytest.raises(ItemFailed, match="a is none"):
-            in_threads(fail, "abc", 1)
 
 
 @pytest.mark.parametrize("script", sorted(path.name for path in REPO.glob("*.py")))

@@ -191,14 +191,13 @@ def test_the_bar_on_a_terminal_shows_what_an_item_is_at(columns):
 
 PLAIN = """
 from codedata import progress
-from codedata.llm.reply_log import in_threads
 progress.PLAIN_EVERY_S = 0.0
 bar, step = progress.Bar("x", 9), progress.Step()
 def begin(k):
     progress.begin_step("tests", k, 6)
     bar.update(progress.RunTotals(), 1, {"item": step})
 with progress.showing(step):
-    in_threads(begin, [1, 1, 1, 2], 1)
+    for k in 1, 1, 1, 2: begin(k)
     progress.current_step().count = "43 of 99"
 for progress.SILENT_S in (300.0, 300.0, 0.0):
     bar.update(progress.RunTotals(), 1, {"item": step})

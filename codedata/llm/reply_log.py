@@ -11,10 +11,9 @@ import itertools
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar, copy_context
+from contextvars import ContextVar
 from pathlib import Path
 
 from codedata.config import PRICE_LINE
@@ -284,20 +283,6 @@ def recording(calls: ReplyLog):
         yield calls
     finally:
         _current.reset(token)
-
-
-def in_threads(function: Callable, arguments: Iterable, n: int) -> list:
-    """Return function(argument) of each argument, in order, from `n` threads at most, whose calls
-    are recorded with those of the current item.
-
-    The first exception is raised once the threads have ended; what had not begun is not done.
-    """
-    with ThreadPoolExecutor(n) as pool:
-        try:
-            tasks = [pool.submit(copy_context().run, function, one) for one in arguments]
-            return [task.result() for task in tasks]
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def current_reply_log() -> ReplyLog:

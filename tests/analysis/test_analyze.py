@@ -9,14 +9,13 @@ import time
 import pytest
 from conftest import edit, kill, run_script, start_script
 from heron_environment import FLY, an_environment, write_env
-from setups import CA_BUNDLE, wait_till_reaped
+from setups import CA_FLAGS, wait_till_reaped
 
-FLAGS = ["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else []
 HOT = [{"id": "heron.py::wade", "score": 20}, {"id": "heron.py::fly", "score": 1}]
 
 
 def analyze(root, *flags):
-    return run_script("analyze.py", root, *FLAGS, *flags, timeout_s=300)
+    return run_script("analyze.py", root, *CA_FLAGS, *flags, timeout_s=300)
 
 
 def analysis_of(root, name: str = "egret") -> dict:
@@ -78,7 +77,7 @@ def test_kills_of_a_step_leave_whole_records_and_nothing_behind(heron_image, tmp
         return [json.loads(path.read_text()) for path in paths]
 
     for _ in range(2):
-        process = start_script("analyze.py", tmp_path, *FLAGS, *flags, "--workers", 2)
+        process = start_script("analyze.py", tmp_path, *CA_FLAGS, *flags, "--workers", 2)
         pids.append(process.pid)
         time.sleep(draw.uniform(*KILLS[flags]))
         kill(process)

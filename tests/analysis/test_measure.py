@@ -11,7 +11,7 @@ from conftest import REPO, edit, ledger_lines, run_script
 from heron_environment import CASES, FLY, TEST_SCRIPT, an_environment, write_env
 from kube_server import KubeServer
 from line_tables import rows
-from setups import CA_BUNDLE, made_here
+from setups import CA_FLAGS, made_here
 
 from codedata.analysis.measure import Tally
 from codedata.errors import BrokenRecord, ItemFailed
@@ -21,7 +21,7 @@ from codedata.suites.contexts import Observation, Trace
 from codedata.suites.suite import Run
 from codedata.suites.test_results import Case
 
-STEP = ["--steps", "coverage", *(["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else [])]
+STEP = ["--steps", "coverage", *CA_FLAGS]
 
 
 def coverage_of(root, name: str = "heron") -> dict:

@@ -1,16 +1,13 @@
 """The page of an analysis: the same bytes, in bounds, safe, and clicked through in a browser."""
 from __future__ import annotations
 
-import base64
-import json
 import random
 import re
-import zlib
 from dataclasses import replace
 
 import pytest
 import test_analyse
-from browser import wait
+from browser import block_of, wait
 from test_analyse import IDS, SOURCE, TESTS, coverage
 
 from codedata.analysis import symbol_page as page_module
@@ -42,11 +39,6 @@ def a_page(sources, coverage: Coverage | None = None, with_sources=True) -> byte
     analysis = analysis_of("own/shapes", "shapes", "c0ffee", sources, [], coverage)
     texts = {file.path: file.text for file in sources.files} if with_sources else {}
     return page(analysis, coverage, texts)
-
-
-def block_of(html: bytes, name: str):
-    text = re.search(rb'id="block-%s">(.*?)</script>' % name.encode(), html)[1]
-    return json.loads(zlib.decompress(base64.b64decode(text)))
 
 
 def shows(place, *texts: str) -> None:

@@ -26,7 +26,7 @@ from heron_environment import PROJECT, an_environment, write_env
 from judged import read_json
 from proven import bug_images
 from scenario import Scenario
-from setups import CA_BUNDLE, wait_till_reaped
+from setups import CA_BUNDLE, CA_FLAGS, wait_till_reaped
 
 from codedata.records import Task
 from codedata.store import Store
@@ -96,9 +96,9 @@ def root(finished, tmp_path):
 
 
 def bug_inject(root, model, *flags, script=run_script, **options):
-    ca = ["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else []
     more = {"timeout_s": 300} if script is run_script else {}
-    return script("bug_inject.py", root, "agent", *ca, *flags_for(model, *flags), **more, **options)
+    return script("bug_inject.py", root, "agent", *CA_FLAGS, *flags_for(model, *flags), **more,
+                  **options)
 
 
 def bugs(root) -> dict[str, Task]:

@@ -23,7 +23,7 @@ from judged import read_json
 from kube_server import KubeServer
 from projects import Project
 from scenario import Scenario
-from setups import CA_BUNDLE, made_here, wait_till_reaped
+from setups import CA_FLAGS, made_here, wait_till_reaped
 
 from codedata.analysis.analyse import analysis_of
 from codedata.bugs.inject import AgentItems, RefusedChange, diff_and_symbol
@@ -45,8 +45,7 @@ echo EGRET = 1 >lib/site-packages/egret.py; mkdir -p /opt/marsh/bin
 echo export MARSH=wet >/opt/marsh/bin/activate""", FILES)
 CASES = [*an_environment()["test_case_result"],
          {"name": "tests/test_marsh.py::test_peck", "status": "passed"}]
-WITH_CA = ["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else []
-SCRIPT = ["agent", "--steps", "inject", "--per-repo", 1, *WITH_CA]
+SCRIPT = ["agent", "--steps", "inject", "--per-repo", 1, *CA_FLAGS]
 
 
 @pytest.fixture(scope="session")

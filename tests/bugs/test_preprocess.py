@@ -8,14 +8,13 @@ import pytest
 from conftest import run_script, write_json
 from heron_environment import CASES, PROJECT, an_environment, write_env
 from judged import read_json
-from setups import CA_BUNDLE
+from setups import CA_FLAGS
 
 from codedata.bugs.preprocess import Analyses
 from codedata.errors import BrokenRecord
 from codedata.records import Analysis
 
-FLAGS = ["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else []
-AGENT = ("agent", *FLAGS, "--steps", "preprocess")
+AGENT = ("agent", *CA_FLAGS, "--steps", "preprocess")
 
 
 def bug_inject(root, *flags):

@@ -5,8 +5,8 @@ import pytest
 from conftest import edit, ledger_lines, run_script, start_script
 from proof_heron import BROKEN, BUG, GOLD_LINE, HERON, SOURCES, diff, write_root
 from proof_heron import heron as heron  # a fixture
-from proven import write_candidate
-from setups import CA_BUNDLE, interrupted, without_engine
+from proven import bugs_in, write_candidate
+from setups import CA_FLAGS, interrupted, without_engine
 
 from codedata.analysis.analyse import analysis_of
 from codedata.bugs.effects import new_messages, symbols_at
@@ -18,7 +18,7 @@ from codedata.store import Store, digest
 from codedata.tasks.folder import edited_parts, verifier_config
 from codedata.tasks.verifier.junit import escaped_name
 
-STEP = ["agent", "--steps", "prove", *(["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else [])]
+STEP = ["agent", "--steps", "prove", *CA_FLAGS]
 FAR = diff(GOLD_LINE, "    return [word for word in said.split() if herons.isalpha()]")
 
 
@@ -30,10 +30,6 @@ def refusals(root) -> dict[str, str]:
     """Return why candidates are excluded, by their files."""
     return {one["item"].rpartition(".")[0]: one["error"]
             for one in ledger_lines(root / "task", state="excluded")}
-
-
-def bugs_in(root) -> list[str]:
-    return sorted(path.name for path in (root / "task").glob("[!_]*"))
 
 
 def read_task(root, name: str) -> Task:

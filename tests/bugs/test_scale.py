@@ -10,9 +10,9 @@ from conftest import edit, eventually, kill, ledger_lines, run_script, start_scr
 from judged import read_json
 from proof_heron import BUG, write_root
 from proof_heron import heron as heron  # a fixture
-from proven import bug_images
+from proven import bug_images, bugs_in
 from scaled import id_of
-from setups import CA_BUNDLE, made_here, wait_till_reaped
+from setups import CA_FLAGS, made_here, wait_till_reaped
 
 from codedata.records import Task
 from codedata.sandbox import docker_engine
@@ -24,13 +24,8 @@ SETTINGS = ("[bug]\nmax_candidates = 8\nmax_instances = 2\nmax_per_failing_set =
 
 
 def scale(root, *flags, script=run_script, **options):
-    ca = ["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else []
     more = {"timeout_s": 400} if script is run_script else {}
-    return script("bug_inject.py", root, "scale", *ca, *flags, **more, **options)
-
-
-def bugs_in(root) -> list[str]:
-    return sorted(path.name for path in (root / "task").glob("[!_]*"))
+    return script("bug_inject.py", root, "scale", *CA_FLAGS, *flags, **more, **options)
 
 
 @pytest.fixture(scope="module")

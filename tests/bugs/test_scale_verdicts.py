@@ -8,10 +8,10 @@ from conftest import eventually, kill, ledger_lines, run_script, start_script, w
 from heron_environment import write_env
 from screened_wren import wren as wren  # a fixture
 from screened_wren import wren_config, wren_coverage, wren_diff, wren_environment
-from setups import CA_BUNDLE, interrupted, without_engine
+from setups import CA_FLAGS, interrupted, without_engine
 
 STEP = ["scale", "--steps", "validate", "--workers", 1,
-        *(["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else [])]
+        *CA_FLAGS]
 DOUBLED = "    return 2 * n"
 GOOD = wren_diff(DOUBLED, "    return 2 * n + 1")
 UNNOTICED = wren_diff("    return 1", "    return 3")

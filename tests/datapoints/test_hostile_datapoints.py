@@ -7,9 +7,9 @@ import json
 import pytest
 from a_datapoint import write_datapoint
 from conftest import eventually, kill, run_script, start_script
-from setups import CA_BUNDLE, made_here, wait_till_reaped
+from setups import CA_FLAGS, made_here, wait_till_reaped
 
-FLAGS = ["--json", "--cpu-request", 1, *(["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else [])]
+FLAGS = ["--json", "--cpu-request", 1, *CA_FLAGS]
 LIMITS = '[sandbox]\nrun_timeout = 12\npids_limit = 200\ndisk_limit = "1GB"\n'
 BOMB = "bomb() { bomb | bomb & }; bomb; sleep 60"
 IMAGE = "FROM codedata-base:bookworm\nWORKDIR /app\n"

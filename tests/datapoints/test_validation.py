@@ -7,9 +7,9 @@ import pytest
 from a_datapoint import SOLUTION, TEXTS, write_datapoint
 from conftest import run_script
 from recorded import judged
-from setups import CA_BUNDLE, without_engine
+from setups import CA_FLAGS, without_engine
 
-FLAGS = ["--json", "--cpu-request", 1, *(["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else [])]
+FLAGS = ["--json", "--cpu-request", 1, *CA_FLAGS]
 IMPORTS = """import importlib.util
 import sys
 

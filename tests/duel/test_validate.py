@@ -17,6 +17,7 @@ from fake_judges import (
     A_CALL,
     BOTH,
     PRICES,
+    N,
     asked,
     asks,
     by_model,
@@ -25,7 +26,6 @@ from fake_judges import (
     duel,
     entry,
     everything,
-    judged,
     prefers,
     run_main,
     score,
@@ -39,19 +39,11 @@ from fake_judges import (
     write_answers,
     write_panel,
 )
+from fake_judges import root as root  # a fixture
 from fake_llm import Status
 
 import ch
 from codedata.llm.embedded import NOISE
-
-N = 5
-
-
-@pytest.fixture
-def root(tmp_path, fake_llm):
-    """Write five turns, judged by a and b; the fake starts counting afterwards."""
-    return judged(tmp_path, fake_llm, N)
-
 
 # the outcome -------------------------------------------------------------------------------------
 

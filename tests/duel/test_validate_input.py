@@ -9,22 +9,14 @@ from fake_judges import (
     asked,
     calls,
     duel,
-    judged,
     score_path,
     validate_here,
     validated,
     write_answers,
     write_panel,
 )
+from fake_judges import root as root  # a fixture
 from line_tables import rows
-
-N = 5
-
-
-@pytest.fixture
-def root(tmp_path, fake_llm):
-    """Write five turns, judged by a and b; the fake starts counting afterwards."""
-    return judged(tmp_path, fake_llm, N)
 
 
 def changed(text: str, place: str, value: str) -> str:

@@ -8,8 +8,8 @@ import signal
 
 import pytest
 from conftest import edit, eventually, kill, ledger_lines, run_here, run_script, start_script
-from fake_judges import asked as asked_for
 from fake_judges import (
+    N,
     by_model,
     calls,
     duel,
@@ -24,17 +24,13 @@ from fake_judges import (
     verdict,
     write_panel,
 )
+from fake_judges import asked as asked_for
+from fake_judges import root as root  # a fixture
 from fake_llm import HANG, Status
 
 import report
 
-N = 5
 UNREADABLE = "I would rather not say."
-
-
-@pytest.fixture
-def root(tmp_path, fake_llm):
-    return judged(tmp_path, fake_llm, N)
 
 
 def test_a_score_that_could_not_be_read_was_not_edited(root, fake_llm):

@@ -12,6 +12,7 @@ from projects import make_lean
 from scenario import Scenario
 from setups import (
     CA_BUNDLE,
+    CA_FLAGS,
     INSTALL,
     TEST,
     WRONG,
@@ -216,10 +217,9 @@ def test_one_stage_for_python_also_beside_a_package_json(heron):
 
 def started(root: Path, model: Scenario):
     """Return a process that has asked the model once."""
-    with_ca = ["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else []
     on_lean(root)
     process = start_script("env_setup.py", root, "--input", root / "repos.jsonl", "--planner",
-                           "agent", "--llm-base-url", model.base_url, *with_ca)
+                           "agent", "--llm-base-url", model.base_url, *CA_FLAGS)
     model.wait_for(1)
     return process
 
@@ -248,7 +248,7 @@ def test_ctrl_c_ends_with_the_step_in_hand(heron):
 def test_an_environment_that_is_interrupted_is_finished_and_kept(heron):
     write_rows(heron, *({"repo": name, "reformat_path": "heron"} for name in ("heron", "stork")))
     on_lean(heron)
-    flags = ["--planner", "recipe", *(["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else [])]
+    flags = ["--planner", "recipe", *CA_FLAGS]
     done = interrupted(start_script("env_setup.py", heron, "--input", heron / "repos.jsonl",
                                     "--workers", 1, *flags))
     assert done.returncode == 130 and "wrote 1, left 1" in done.stderr and "again:" in done.stderr

@@ -1,8 +1,18 @@
 """Provide sources whose functions all run in tests, and patches of them, as nl2repo.py has them."""
 from __future__ import annotations
 
+from conftest import run_script
+from setups import CA_FLAGS
+
 from codedata.code.entities import SourceFile, Sources, all_entities
 from codedata.records import Coverage
+
+FLAGS = ["--writer", "template", "--workers", 2, *CA_FLAGS]
+
+
+def steps(root, words: str, *flags):
+    """Run steps of nl2repo.py."""
+    return run_script("nl2repo.py", root, "--steps", words, *FLAGS, *flags, timeout_s=300)
 
 
 def sources_with(text: bytes = b"", **files: bytes) -> Sources:

@@ -2,19 +2,16 @@
 from __future__ import annotations
 
 import pytest
-from conftest import run_script, write_json
+from conftest import write_json
 from heron_environment import an_environment, write_env
 from judged import read_json
 from projects import Project
-from setups import CA_BUNDLE
-from stripped import a_coverage, sources_with
+from stripped import a_coverage, sources_with, steps
 
 from codedata.code.entities import Sources, read_sources
 from codedata.nl2repo.communities import communities, draw, sets_of
 from codedata.nl2repo.strip import Strippable
 
-FLAGS = ["--writer", "template", "--workers", 1,
-         *(["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else [])]
 SETUP = ("head -c 10000000 /dev/zero | tr '\\0' '#' >huge.py; ln -s /etc/passwd linked.py; "
          "git init -q; git add -A; git commit -qm one")
 PROJECT = Project("warbler", SETUP)
@@ -41,10 +38,6 @@ def coverage(runs: dict = RUNS, **fields) -> dict:
     for row in found["tests"]:
         row["name"] = row["name"].replace("test_m.py", "test_warbler.py")
     return {**found, **fields}
-
-
-def steps(root, words: str, *flags):
-    return run_script("nl2repo.py", root, "--steps", words, *FLAGS, *flags, timeout_s=300)
 
 
 @pytest.mark.docker

@@ -19,7 +19,8 @@ from judged import read_json
 from proven_strip import write_strip
 from screened_wren import COUNTED, SCRIPT, WREN, wren_coverage, wren_environment
 from screened_wren import wren as wren  # a fixture
-from setups import CA_BUNDLE, made_here
+from setups import made_here
+from stripped import FLAGS, steps
 from stripped_tide import write_root as write_tide
 
 from codedata.records import Task
@@ -27,8 +28,6 @@ from codedata.store import Store
 from codedata.tasks.folder import edited_parts, image_of, verifier_config
 
 TO_SCREEN = "extract,meta,communities,screen,patches"
-FLAGS = ["--writer", "template", "--workers", 2,
-         *(["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else [])]
 CANDIDATES = {"wren.py::doubled": 2, "wren.py::Wren.name": 1, "wren.py::each": 1,
               "wren.py::counted": 2}   # functions that can be stripped: how many tests fail then
 
@@ -67,10 +66,6 @@ def keep(root, *kept: tuple) -> None:
 
 def one_of_each_kind(root) -> list[tuple]:
     return [*{kind: (kind, *functions) for kind, *functions in patches(root)}.values()]
-
-
-def steps(root, words: str, *flags):
-    return run_script("nl2repo.py", root, "--steps", words, *FLAGS, *flags, timeout_s=300)
 
 
 def tasks(root) -> dict[str, Task]:

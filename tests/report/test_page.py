@@ -12,7 +12,6 @@ import itertools
 import json
 import random
 import re
-import zlib
 from collections import Counter
 from dataclasses import replace
 from functools import cache, partial
@@ -21,7 +20,7 @@ from urllib.parse import quote, urlencode
 import fake_judges
 import judged
 import pytest
-from browser import wait
+from browser import block_of, wait
 from conftest import write_commits
 from scored import entries, entry
 
@@ -123,11 +122,6 @@ def the_page() -> bytes:
 
 def data_of(html: bytes) -> dict:
     return json.loads(re.search(rb'id="data">(.*?)</script>', html)[1])
-
-
-def block_of(html: bytes, name: str):
-    text = re.search(rb'id="block-%s">(.*?)</script>' % name.encode(), html)[1]
-    return json.loads(zlib.decompress(base64.b64decode(text)))
 
 
 # the builder -------------------------------------------------------------------------------------
