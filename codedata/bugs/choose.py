@@ -1,4 +1,4 @@
-"""Choose the bugs that `bug_inject.py scale` writes from the good candidates, within the caps of
+"""Choose, from the good candidates, the bugs that `bug_inject.py scale` writes: within the caps of
 [bug], in an order drawn by its seed.
 
 Subtle bugs come before blunt ones, then the first bug of each operator, the second of each, and so
@@ -29,7 +29,7 @@ from codedata.settings import BugSettings
 from codedata.store import Derived, Store, digest
 from codedata.tasks.kinds import Candidate
 
-STAGE = "bug_inject.report"   # which writes what is chosen
+STAGE = "bug_inject.report"   # the stage that writes the chosen bugs
 AGAIN = "Delete the file and run: python bug_inject.py scale --steps validate"
 
 
@@ -38,10 +38,10 @@ class GoodCandidate:
     """Hold the data by which a good candidate is chosen."""
 
     name: str          # of its task: <repo_name>.<operator>.<8 hex digits of the change>
-    instance_id: str   # under which ledgers list it: the repository's name
+    instance_id: str   # the repository's name, under which ledgers list the candidate
     operator: str
-    place: str         # id of the changed function, or the path where it is in none
-    failing: str       # digest of the tests that notice it
+    place: str         # id of the changed function, or the file's path if the change is in none
+    failing: str       # digest of the names of the failing tests
     n_failing: int
     is_subtle: bool
     digests: dict[str, str]   # of its base commit and its diff, which the proof reads
@@ -58,9 +58,9 @@ def chosen_in(root: Path, settings: BugSettings) -> Derived:
     verdicts = Store(root, Verdicts, only=is_of_scale)
 
     def bugs_of(item: str, record: Verdicts) -> dict[str, Candidate]:
-        """Return {name: candidate} of a file's good candidates, without those whose diff is not the
-        one that was judged. Raise BrokenRecord if a verdict's instance id is not the name of its
-        candidate, is that of an agent's bug, or is no safe file name."""
+        """Return {name: candidate} of a file's good candidates, without those whose diff was
+        edited after the verdict. Raise BrokenRecord if a verdict's instance id is not the name of
+        its candidate, is that of an agent's bug, or is no safe file name."""
         bugs = {}
         batch = candidates.read(item) if item in candidates else None
         for candidate, verdict in zip(batch.candidates if batch else (), record.verdicts,
@@ -134,7 +134,7 @@ def choose(candidates: Iterable[GoodCandidate], settings: BugSettings,
 
 def _caps(good: GoodCandidate, settings: BugSettings,
           n_taken: int) -> list[tuple[tuple[str, str], float]]:
-    """Return the groups in which a bug counts, each with its cap. Blunt bugs are in one more."""
+    """Return (group, cap) for each group in which a bug counts. A blunt bug counts in one more."""
     caps = [(("instances", ""), settings.max_instances),
             (("symbol", good.place), settings.max_per_symbol),
             (("operator", good.operator), settings.max_per_operator),

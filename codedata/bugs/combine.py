@@ -6,8 +6,8 @@ with --strategy combine or mirror.
             tests of its parts
   mirror    the reverse of a pull request in commit/; <repo_name>.mirror-<digest of its instance id>
 
-No model is asked. A run of the tests decides whether those that each combined bug breaks still
-fail, and whether the reverse of a pull request is a bug.
+No model is asked. Screening decides whether the failing tests of every combined bug still fail, and
+whether the reverse of a pull request is a bug.
 """
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ from codedata.suites.source import Files, apply_patch, is_text
 
 COMBINE, MIRROR = "combine", "mirror"
 STRATEGIES = (COMBINE, MIRROR)
-N_COMBINED = 100           # of a repository
-SIZES = (2, 2, 3)          # bugs of a combination: two of three times two
-TRIES = 30                 # draws for each combination that is wanted
+N_COMBINED = 100           # combinations of a repository, at most
+SIZES = (2, 2, 3)          # bugs of a combination: 2 is drawn twice as often as 3
+TRIES = 30                 # draws for each of N_COMBINED combinations
 IS_ANCESTOR = "git -c safe.directory='*' merge-base --is-ancestor {}^{{commit}} HEAD"
 
 
@@ -56,7 +56,7 @@ def combine_stage(settings: Settings, host: SandboxFactory, strategy: str,
 
 def _combined(bugs: Store, host: SandboxFactory, item: BatchItem, environment: Environment,
               analysis: Analysis | None, _coverage) -> tuple[list[ProposedChange], dict]:
-    """Return combinations of a repository's bugs. Raise Excluded where no two fit."""
+    """Return combinations of a repository's bugs. Raise Excluded if no two can be combined."""
     with open_source(environment, host) as sandbox:
         texts = {file.path: file.text.decode() for file in sources_in(sandbox).files
                  if is_text(file.text)}
@@ -66,19 +66,20 @@ def _combined(bugs: Store, host: SandboxFactory, item: BatchItem, environment: E
                            analysis), "parts": [part.failing for part in chosen]}
              for chosen, before, after in combinations(parts, texts, item.seed)]
     if not found:
-        raise Excluded("has no two proven bugs in one place that can be combined.", item.repo_name)
+        raise Excluded("has no two proven bugs in one file or folder that can be combined.",
+                       item.repo_name)
     return found, {}
 
 
 def _mirrored(host: SandboxFactory, item: BatchItem, environment: Environment,
               analysis: Analysis | None, _coverage) -> tuple[list[ProposedChange], dict]:
-    """Return the reverse of a pull request. Raise Excluded where it cannot be undone."""
+    """Return the reverse of a pull request. Raise Excluded if the request cannot be undone."""
     name, parent, patch = item.part
     with open_source(environment, host) as sandbox:
         if sandbox.run(IS_ANCESTOR.format(shlex.quote(parent))).ok:
             before, after, trouble = apply_patch(sandbox, patch, is_reverse=True)
         else:
-            trouble = f"its base_commit {parent[:80]!r} is no ancestor of the environment's"
+            trouble = f"its base_commit {parent[:80]!r} is no ancestor of the environment's commit"
     if trouble:
         raise Excluded(f"cannot be undone: {trouble}", name)
     return [_candidate(before, after, MIRROR, name, analysis)], {}
@@ -90,7 +91,8 @@ def _candidate(before: Files, after: Files, strategy: str, made_of: str,
 
 
 def combine_parts(config: BugConfig, bugs: Iterable[Task]) -> Iterator[tuple[str, list[str]]]:
-    """Yield the ids of a repository's proven bugs by other strategies, if there are two or more."""
+    """Yield ("1", ids of a repository's proven bugs by other strategies) if there are two or more.
+    """
     wanted = {"kind": BUG, "repo": config.repo, "source_commit": config.base_commit}
     ids = sorted(bug.instance_id for bug in bugs
                  if bug.about.items() >= wanted.items() and bug.about.get("method") != COMBINE
@@ -100,7 +102,7 @@ def combine_parts(config: BugConfig, bugs: Iterable[Task]) -> Iterator[tuple[str
 
 
 def mirror_parts(config: BugConfig, commits: Iterable[Commit]) -> Iterator[tuple[str, list[str]]]:
-    """Yield id, parent and patch of each pull request of a repository."""
+    """Yield (digest, [instance id, base commit, patch]) for each pull request of a repository."""
     for commit in commits:
         if commit.repo == config.repo:
             yield digest(commit.instance_id)[:8], [commit.instance_id, commit.base_commit,
@@ -119,8 +121,8 @@ class CombinableBug:
 
 
 def combinable(bug: ProvenBug, texts: dict[str, str]) -> CombinableBug | None:
-    """Return a bug in the form in which it can be combined; None if it does more than change lines
-    of these texts."""
+    """Return a bug with its edits, ready to be combined; None if its patch does more than change
+    lines of `texts`, which are {path: text}."""
     try:
         edits = edits_of(bug.bug_patch, texts)
     except (ValueError, KeyError):
@@ -130,8 +132,9 @@ def combinable(bug: ProvenBug, texts: dict[str, str]) -> CombinableBug | None:
 
 def combinations(parts: list[CombinableBug], texts: dict[str, str],
                  seed: int) -> Iterator[tuple[list[CombinableBug], Files, Files]]:
-    """Yield (bugs, the files before, the files with all of them), drawn by a seed: of one file and
-    of one folder in turn, with other failing tests each, in other lines each."""
+    """Yield (bugs, the files without them, the files with all of them), drawn by `seed` from one
+    file and from one folder in turn. The bugs of a combination have different failing tests, and
+    their edits do not touch each other."""
     by_file, by_folder = defaultdict(list), defaultdict(list)
     for part in parts:
         path = min(part.edits)

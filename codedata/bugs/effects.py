@@ -1,4 +1,4 @@
-"""Measure a bug: how many tests it breaks, how far they are from it, a linter's new messages."""
+"""Measure a bug: the tests that fail, their distance from the change, a linter's new messages."""
 from __future__ import annotations
 
 import hashlib
@@ -14,11 +14,11 @@ from codedata.records import Analysis, Object
 from codedata.sandbox import open_sandbox
 from codedata.tasks.first_run import FirstRun
 
-MAX_SUBTLE, MAX_SUBTLE_SHARE = 5, 0.1   # tests that a subtle bug breaks: whichever is more
+MAX_SUBTLE, MAX_SUBTLE_SHARE = 5, 0.1   # broken tests of a subtle bug: the larger limit holds
 MAX_LINTED = 1_000_000     # bytes of a file that pyflakes is given
-LINT_S, LINT_TEXT_S = 60, 2   # seconds for pyflakes, and for each text
+LINT_S, LINT_TEXT_S = 60, 2   # seconds for pyflakes to start, and for each file
 MESSAGE = re.compile(r"(\w+\.py):\d+:(?:\d+:?)? (.*)")
-LINE = re.compile(r"line \d+")     # another one of the file, which a patch may have moved
+LINE = re.compile(r"line \d+")     # in a message: names another line, which a patch may have moved
 
 
 def grade_of(n_broken: int, n_before: int, new_messages: Sequence[str]) -> str:
@@ -29,8 +29,9 @@ def grade_of(n_broken: int, n_before: int, new_messages: Sequence[str]) -> str:
 
 
 def effects(run: FirstRun, analysis: Analysis | None) -> Object:
-    """Return the sizes and shares of a bug, the linter's new messages, and the distances of the
-    failing tests from the change in the call graph, which are null without an analysis."""
+    """Return the number of tests, files and lines that a bug affects, the changed functions, their
+    distances from the failing tests in the call graph (None without an analysis), and the linter's
+    new messages."""
     n_broken = len(run.fail_to_pass)
     n_before = n_broken + len(run.pass_to_pass)
     hunks = [*hunks_of(diff_of(run.before, run.after, n_context=0), "")]
@@ -47,7 +48,7 @@ def effects(run: FirstRun, analysis: Analysis | None) -> Object:
 
 
 def symbols_at(lines: Iterable[tuple[str, int]], analysis: Analysis) -> list[str]:
-    """Return the ids of the innermost functions that contain lines of the source, each once."""
+    """Return the ids of the innermost functions that contain these (path, line), each id once."""
     symbols = {}
     for path, line in sorted(lines):
         around = [one for one in analysis.entities if one["path"] == path
@@ -69,14 +70,14 @@ def distances(tests: Iterable[str], symbols: Iterable[str], analysis: Analysis) 
 
 
 def steps_to(symbols: Iterable[str], edges: Iterable[Object]) -> dict[str, int]:
-    """Return {caller: number of calls from it to the nearest of some functions}, nearest ones
-    first."""
+    """Return {id: number of calls from this function to the nearest of `symbols`}, the nearest
+    first. It is 0 for the symbols themselves."""
     callers: dict[str, list[str]] = {}
     for edge in edges:
         callers.setdefault(edge["callee"], []).append(edge["caller"])
     steps = dict.fromkeys(symbols, 0)
     queue = [*steps]
-    for id in queue:   # which grows
+    for id in queue:   # the queue grows meanwhile
         for caller in callers.get(id, []):
             if caller not in steps:
                 steps[caller] = steps[id] + 1

@@ -1,8 +1,8 @@
 """Make the candidates of a repository by operators: the step `generate` of bug_inject.py scale.
 
-Find all edits of its files at once, and put them into an order drawn by a seed: many functions,
-many operators, hot functions first. A file of candidates is a slice of that order. Nothing is run.
-Where coverage is known, edits of lines that no test runs are left out.
+All edits of its files are found at once and ordered by a seed: functions and operators alternate,
+and functions that many tests reach come up more often. A file of candidates is a slice of that
+order. No code is run. Where coverage is known, edits of lines that no test runs are left out.
 """
 from __future__ import annotations
 
@@ -43,33 +43,34 @@ from codedata.suites.environments import labelled, open_environment
 from codedata.suites.source import Files
 
 METHOD = "procedural"
-BATCH = 200                # candidates of a file
+BATCH = 200                # candidates in a file
 MAX_BATCHES = 10_000       # of a repository
 MAX_KEPT = 3               # repositories whose programs are kept in memory
 HEAT = 3                   # the hottest function comes up 1 + HEAT times as often as the coldest
-EVERY = 25                 # an operator makes one of so many candidates, while others are left
+EVERY = 25                 # an operator makes at most one candidate in so many if others are left
 # fields of an environment that its source depends on
 SOURCE = ("base_image", "base_commit", "image_name", "install_script")
 GENERATED = re.compile(rb"(?m)@generated\b|^// Code generated .* DO NOT EDIT\.$")
 MAX_HEAD = 2_000           # bytes at the start of a file that are searched for GENERATED
 QUOTED = {'"', "\\"}       # git quotes a path with one of them
-# which file of a repository it is: its number from 1; for combine and mirror, names
+# which file of a repository: its number from 1; for combine, the ids of bugs; for mirror,
+# [instance id, base commit, patch]
 BatchPart = int | list[str]
-PartsOf = Callable[[BugConfig], Iterable[tuple[str, BatchPart]]]   # with the ends of items' names
+PartsOf = Callable[[BugConfig], Iterable[tuple[str, BatchPart]]]   # (end of the name, part)
 
 
 # the items ---------------------------------------------------------------------------------------
 
 @dataclass(frozen=True)
 class BatchItem(BugConfig):
-    """Hold the config of a repository for one of its files of candidates."""
+    """Hold a repository's config, and which of its files of candidates is to be made."""
 
     part: BatchPart = 0
 
 
 def batch_items(root: Path, prefix: str, parts_of: PartsOf) -> Derived:
     """Return the items of a strategy, <repo_name>.<prefix><…>: each is the config of a repository
-    with one of its parts. It also covers items of other strategies, so they are no orphans."""
+    with one of its parts. Items of other strategies are kept, so that they are no orphans."""
     def items_of(repo_name: str, config: BugConfig) -> dict[str, BatchItem]:
         return {f"{repo_name}.{prefix}{name}": BatchItem(**vars(config), part=part)
                 for name, part in parts_of(config)}
@@ -82,7 +83,7 @@ def batch_items(root: Path, prefix: str, parts_of: PartsOf) -> Derived:
 
 
 def numbered(n: int) -> Iterable[tuple[str, int]]:
-    """Return the parts 1 to n."""
+    """Yield (end of an item's name, number) for the numbers 1 to n."""
     return ((str(k), k) for k in range(1, n + 1))
 
 
@@ -117,9 +118,9 @@ def generate_stage(settings: Settings, strategy: str, stores: tuple[Derived | St
 
 def candidate_of(before: Files, after: Files, strategy: str, summary: str, symbol: str = "",
                  analysis: Analysis | None = None) -> ProposedChange:
-    """Return a candidate that changes whole files. Its lines are those of the first file. With
-    an analysis, its symbol is the first changed function, or "" if the change is in none; the given
-    `symbol` is used only without an analysis."""
+    """Return the candidate that turns the files `before` into `after`. Its lines are those that
+    change in the first file. With an analysis, its symbol is the first changed function, or "" if
+    the change is in none; the given `symbol` is used only without an analysis."""
     hunks = hunks_of(diff_of(before, after, n_context=0))
     path = min(before | after)
     lines = [line for hunk in hunks if hunk.path == path
@@ -203,11 +204,12 @@ def open_source(environment: Environment, host: SandboxFactory) -> Iterator[Sand
 
 def program_of(every: list[SourceFile], config: BugConfig, analysis: Analysis | None,
                coverage: Coverage | None) -> Program:
-    """Return the sources that a config selects. Raise ItemFailed if one of its `roots` has none."""
+    """Return the sources that a config selects. Raise ItemFailed if one of its `roots` has no
+    source."""
     for root in config.roots:
         if PurePosixPath(root).parts and not any(_is_in(file.path, root) for file in every):
             raise ItemFailed(f"has no source in {root!r}, a root of its config", config.repo_name,
-                             f"Mend `roots` in {BugConfig.directory}/{config.repo_name}.json.")
+                             f"Correct `roots` in {BugConfig.directory}/{config.repo_name}.json.")
     files = [file for file in every
              if operators(file.language) and not file.is_test and is_text(file.text)
              and any(_is_in(file.path, root) for root in config.roots)
@@ -277,7 +279,7 @@ def in_order(sites: list[Site], ranks: dict[str, int], seed: int) -> list[Site]:
     drawn = random.Random(seed)
     n_sites = Counter(site.edit.operator.name for site in sites)
     by_symbol: dict[tuple[str, str], list[tuple[float, Site]]] = defaultdict(list)
-    for site in sites:   # common operators wait longer, so that each is as likely to come first
+    for site in sites:   # a common operator waits longer, so that all are as likely to come first
         wait = drawn.expovariate(1 / n_sites[site.edit.operator.name])
         by_symbol[site.path, site.symbol].append((wait, site))
     timed = []

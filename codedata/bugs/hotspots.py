@@ -44,9 +44,9 @@ class CodeMap:
         number of tests, their share of the suite, id, number of lines, and the earlier bug in it.
 
         page: from 1
-        file: only functions of this file, or of files whose path begins so
+        file: only functions of this file, or of files whose path begins with this
         min_tests: only functions that at least so many tests reach
-        max_share: only functions that at most this share of the tests reaches, 0.1 for a tenth
+        max_share: only functions that at most this share of the tests reach: 0.1 is a tenth
         """
         place = file.removeprefix("./")
         ids = [id for id, score in self._scores.items()
@@ -56,9 +56,9 @@ class CodeMap:
         return "\n".join([head, *map(self._row, shown)])
 
     def inspect_symbol(self, name: str) -> str:
-        """Show a function, method or class: its source, who calls it, what it calls, and the tests
-        that ran it, those first that run the fewest functions; where that was not measured, those
-        that get there by calls. Calls that are certain (resolved) come before guessed ones.
+        """Show a function, method or class: its source, its callers, what it calls, and the tests
+        that ran it; tests that run the fewest functions come first. If that was not measured, show
+        the tests that reach it by calls. Certain (resolved) calls come before guessed ones.
 
         name: its id as get_hotspots lists it, or its name, with the class or without
         """
@@ -66,7 +66,7 @@ class CodeMap:
             id for id, entity in self._entities.items()
             if f".{entity['name']}".endswith(f".{name}")]
         if len(ids) != 1:
-            return Failed("\n".join([f"{len(ids)} symbols are called so:", *_listed(ids)]))
+            return Failed("\n".join([f"{len(ids)} symbols have this name:", *_listed(ids)]))
         id = ids[0]
         callers = [_edge(edge, "caller") for edge in self._edges if edge["callee"] == id]
         callees = [_edge(edge, "callee") for edge in self._edges if edge["caller"] == id]
@@ -105,7 +105,7 @@ class CodeMap:
             for test, n in steps_to([id], edges).items():
                 if test in self._tests:
                     rows_of.setdefault(test, f"{test}  {n} calls away, {how}")
-        return [f"{len(rows_of)} tests get there by calls; what they ran was not measured:",
+        return [f"{len(rows_of)} tests reach it by calls; what they ran was not measured:",
                 *_listed([*rows_of.values()])]
 
 

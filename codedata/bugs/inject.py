@@ -56,7 +56,7 @@ PROMPTS = ("inject.md", "inject_task.md", "inject_earlier.md")
 SCRIPT = "run_tests.sh"    # the test script, in /tmp of the agent's sandbox
 QUIET = "-qqqq"            # of pytest: without times, a resumed agent sees the same output
 COMMAND_S = 120            # seconds that a command may take, unless it asks for more
-# added and removed; the longest kind of bugs of SWE-smith has a median of 24
+# lines added and removed; the median of SWE-smith's longest kind of bugs is 24
 MAX_LINES = 40
 MAX_DIFF_CHARS = 100_000
 MAX_NAMED = 20             # broken tests that are listed
@@ -131,7 +131,7 @@ class Submission:
     run_with: Callable[[str], FirstRun]  # runs the suite with a diff
     max_runs: int
     n_runs: int = 0
-    reason: str = ""                     # why the last one did not count
+    reason: str = ""                     # why the last submission did not count
     candidate: ProposedChange | None = None
 
     def submit(self, sandbox: Sandbox, answer: str) -> str | Stop:
@@ -157,12 +157,12 @@ class Submission:
         return Failed(   # with nothing that differs between two runs
             f"It does not count: {self.reason}.\n{run.row.get('passed', 0)} tests pass, "
             f"{len(failing)} fail that passed before: {named(failing, MAX_NAMED)}\n"
-            f"You may have it run {self.max_runs - self.n_runs} more times.")
+            f"The suite may be run {self.max_runs - self.n_runs} more times for you.")
 
     def _changes(self, sandbox: Sandbox) -> tuple[Files, Files]:
         """Return the changed files of the program as they were, and as they are. Raise
-        RefusedChange where anything else is changed. The copy in the sandbox only says which files
-        to compare: the agent may have changed it, too."""
+        RefusedChange where anything else is changed. The copy in the sandbox only tells which files
+        to compare; it does not give their old texts, since the agent may have changed the copy."""
         paths, files, error = changed_files(sandbox, CLEAN)
         if error:
             raise RefusedChange(f"the source cannot be compared with {CLEAN}: {printable(error)}")
@@ -179,7 +179,7 @@ def diff_and_symbol(before: Files, after: Files, analysis: Analysis) -> tuple[st
     RefusedChange if the difference is empty or too long, or if it adds or changes a comment or a
     docstring."""
     if more := remarks(after) - remarks(before):
-        raise RefusedChange("leave comments and docstrings as they were; one is new or other: "
+        raise RefusedChange("leave comments and docstrings as they were; this is new or changed: "
                             f"{printable(min(more), 200)!r}")
     diff = diff_of(before, after)
     hunks = hunks_of(diff_of(before, after, n_context=0))
@@ -187,8 +187,8 @@ def diff_and_symbol(before: Files, after: Files, analysis: Analysis) -> tuple[st
     if not hunks:
         raise RefusedChange("the source is as it was")
     if n_lines > MAX_LINES or len(diff) > MAX_DIFF_CHARS:
-        raise RefusedChange(f"{n_lines} lines are added or removed in {len(diff):,} characters: "
-                            f"at most {MAX_LINES} may be, in {MAX_DIFF_CHARS:,}")
+        raise RefusedChange(f"{n_lines} lines are added or removed in {len(diff):,} characters; "
+                            f"the limits are {MAX_LINES} lines and {MAX_DIFF_CHARS:,} characters")
     symbols = symbols_at([(hunk.path, hunk.start) for hunk in hunks], analysis)
     return diff, next(iter(symbols), "")
 
@@ -217,11 +217,11 @@ class Injector:
         self._candidates = Store(settings.root, Candidates)
 
     def stage(self, environments: Derived, analyses: Store, coverages: Store) -> Stage:
-        """Return the stage. It reads environments, their analyses and, if there are any, their
-        coverages. Raise Trouble if the sandbox isolates nothing."""
+        """Return the stage in which agents make candidates. It reads environments, their analyses
+        and, if there are any, their coverages. Raise Trouble if the sandbox isolates nothing."""
         if self._host.name == "local":
             raise Trouble("isolates nothing, but an agent would work in it.", "--sandbox local",
-                          "Choose another.")
+                          "Choose another sandbox.")
         bug = self._settings.bug
         self._items = AgentItems(environments, bug.per_repo)
         prompts = digest([text_of("codedata.bugs", name) for name in PROMPTS])
@@ -310,8 +310,8 @@ def _prepare(sandbox: Sandbox, test_script: str) -> list[SourceFile]:
 
 
 def _program(files: list[SourceFile], analysis: Analysis) -> Files:
-    """Return the text files that are not tests, without those that no test loads as far as
-    coverage is known."""
+    """Return the program's text files: all files that are not tests, except those that no test
+    loads according to coverage."""
     unused = {file["path"] for file in analysis.files if file["covered"] == 0}
     return {file.path: file.text for file in files
             if not file.is_test and file.path not in unused and is_text(file.text)}
@@ -324,7 +324,7 @@ def _failure(name: str, submission: Submission, result: AgentResult) -> ItemFail
     log = current_reply_log()
     if result.status != "error" or log.served:
         log.discard()
-    how = result.error or "it ended without handing in"
+    how = result.error or "it ended without handing in a bug"
     last = f"; its last bug: {submission.reason}" if submission.reason else ""
     return ItemFailed(f"its agent made no bug ({result.status}): {how}{last}", name)
 

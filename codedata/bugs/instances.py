@@ -27,7 +27,7 @@ from codedata.tasks.verifier.junit import restored_name
 
 BY_HAND = "by-hand"        # the operator of a candidate that names none
 FOLDERS = ("environment", "solution", "tests")
-AGENTS = re.compile(r".+\.agent-\d+(\.[0-9a-f]+)?")   # a file of agents, or its instance
+AGENTS = re.compile(r".+\.agent-\d+(\.[0-9a-f]+)?")   # names an agent's file, or an instance of it
 
 
 def is_of_agent(name: str) -> bool:
@@ -46,9 +46,9 @@ class Word:
     """Describe a subcommand of bug_inject.py and the bugs that it owns."""
 
     name: str
-    maker: str               # the step that writes their tasks
-    owns: Callable[[str], bool]   # whether a name is that of one of them
-    prefix: str = ""         # in ledgers, of the steps that both words have
+    maker: str               # the step that writes the tasks of these bugs
+    owns: Callable[[str], bool]   # whether a name is that of one of these bugs
+    prefix: str = ""         # in ledgers, before the names of steps that both subcommands have
 
 
 AGENT = Word("agent", "prove", is_of_agent)
@@ -85,8 +85,8 @@ def agents_candidates(root: Path) -> Derived:
 
 
 def scale_candidates(root: Path) -> Derived:
-    """Return the files of candidates that no agent made. Those of another repository than their
-    names say are broken."""
+    """Return the files of candidates that no agent made. A file that is named after another
+    repository than its record's counts as broken."""
     store = Store(root, Candidates, only=is_of_scale)
 
     def checked(name: str, record: Candidates) -> dict[str, Candidates]:
@@ -117,20 +117,20 @@ def name_of(repo_name: str, candidate: ProposedChange) -> str:
 
 @dataclass(frozen=True)
 class ProvenBug:
-    """Hold what the folder of a task says of its bug."""
+    """Hold what the folder of a task says about its bug."""
 
     instance_id: str
     repo: str
     language: str
     symbol: str              # id of the changed function, as in analysis/
-    patch: str               # the gold: undoes it
-    bug_patch: str           # has made it
+    patch: str               # the gold patch: removes the bug
+    bug_patch: str           # its reverse: introduces the bug
     FAIL_TO_PASS: list[str]  # escaped as junit.escaped_name() does
     test_patch: str = ""
     hidden: Files = field(default_factory=dict)   # the tests that graders put in place, by path
     image: str = ""
-    log: str = ""            # the end of what a run with it printed
-    symbols: list[str] = field(default_factory=list)   # of all functions that it changes
+    log: str = ""            # the end of the output of a run with the bug
+    symbols: list[str] = field(default_factory=list)   # ids of all functions that the bug changes
 
     @classmethod
     def of(cls, task: Task) -> ProvenBug:
@@ -148,5 +148,5 @@ class ProvenBug:
 
     @property
     def failing(self) -> list[str]:
-        """Return the sorted names of the tests that it fails, as env/ has them."""
+        """Return the sorted names of the tests that fail with the bug, as env/ has them."""
         return sorted(map(restored_name, self.FAIL_TO_PASS))

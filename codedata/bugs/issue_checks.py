@@ -23,7 +23,7 @@ AS_CODE = re.compile(r"\b([^\W\d]\w*)\(|(?<=\w\.)([^\W\d]\w*)")   # called, or a
 # a frame of a traceback, with the lines of source below it
 FRAME = re.compile(r'^([ |]*)File "([^"\n]+)", line \d+.*\n(?:\1(?:  |\[Previous line ).*\n)*',
                    re.MULTILINE)
-# what stands in an output for addresses and for temporary paths
+# {pattern of an address or a temporary path: the fixed text that replaces it in an output}
 STABLE = {r"\b0x[0-9a-fA-F]{6,}\b": "0x7f3a5c0e9d30",
           r"/(?:var/)?tmp/[^\s'\"`:,;()<>\[\]]+": "/tmp/tmp4x1z"}
 

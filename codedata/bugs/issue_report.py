@@ -47,7 +47,7 @@ REPORT = re.compile(r".*<report>(.*)</report>", re.DOTALL)
 REPEATED = re.compile(r"…(?:\s*…)+")
 PASSED = re.compile(r"^(?:PASSED .*|.* PASSED +\[ *\d+%\] *)\n", re.MULTILINE)   # of pytest
 WITHOUT_MODEL = {"template": template_report, "f2p": f2p_report}
-TEXTS = 3                  # raise it where reports without a model change
+TEXTS = 3                  # raise it with a change of the reports that are made without a model
 PROMPTS = ("reproduce.md", "write_issue.md", "issue_again.md")
 _packaged = partial(text_of, __package__)
 
@@ -101,7 +101,7 @@ class Trees:
 
     @property
     def seconds(self) -> int:
-        """Return how long a reproduction may take."""
+        """Return the time limit of a reproduction, in seconds."""
         return min(RUN_S, self.host.run_timeout_s)
 
     @contextmanager
@@ -142,7 +142,7 @@ class Trees:
             try:
                 done = run_script(sandbox, runner, self.seconds)
             except SandboxDied as e:
-                raise Rejected(f"its sandbox was ended {tree}, for its memory or disk") from e
+                raise Rejected(f"it exhausts the memory or disk of its sandbox {tree}") from e
             workdir = sandbox.workdir
         if done.timed_out:
             raise Rejected(f"it did not end within {self.seconds} s {tree}")
@@ -152,7 +152,7 @@ class Trees:
 
 
 class Reporter:
-    """Write reports; make() is the item function."""
+    """Write issue reports; make() is the item function."""
 
     def __init__(self, settings: Settings, models: Models, host: SandboxFactory):
         self._settings = settings
@@ -161,7 +161,7 @@ class Reporter:
         self._profiles = toml_of("codedata.bugs", "profiles.toml")["profiles"]
 
     def stage(self, word: Word) -> Stage:
-        """Return the stage that writes the reports of a command's bugs (agent or scale)."""
+        """Return the stage that writes the reports of a subcommand's bugs (agent or scale)."""
         root = self._settings.root
         n_calls = 2 * self._settings.issue.max_tries
         note = ""
@@ -220,9 +220,9 @@ class Reporter:
 
     def _write(self, hidden: Hidden, reproduction: Reproduction,
                known: Mapping[str, str]) -> tuple[str, list[str]]:
-        """Return the report that the model writes, and the facts of leak/ in it, a line each."""
+        """Return (the report of the model, a line for each fact that leak/ finds there)."""
         tries_left = iter(range(self._settings.issue.max_tries - 1, 0, -1))   # after each reply
-        doubted: list[str] = []   # uncertain facts ask for one rewrite
+        doubted: list[str] = []   # uncertain facts: one rewrite is asked for
 
         def read(reply: Reply) -> tuple[str, list[str]]:
             n_left, text = next(tries_left, 0), report_in(reply.text)
@@ -235,8 +235,8 @@ class Reporter:
                 raise Rejected("it quotes no line that is printed only with the bug")
             if noted and n_left and not doubted:
                 doubted.extend(noted)
-                raise Rejected("some words stand in the sources or the tests, too, perhaps by "
-                               "chance", *noted)
+                raise Rejected("some of its words are also in the sources or the tests, "
+                               "perhaps by chance", *noted)
             return text, noted
 
         begin_step("writing the report")
@@ -291,8 +291,8 @@ def report_in(reply: str) -> str:
 
 
 def facts_in(text: str, reproduction: Reproduction, hidden: Hidden) -> list[Fact]:
-    """Return the facts of leak/ in a report. The reproduction, its outputs and the documented names
-    count as shown; a plain word is a fact only where it is used as code."""
+    """Return the facts that leak/ finds in a report. The reproduction, its outputs and the
+    documented names count as shown; a plain word is a fact only where it is used as code."""
     bug, used = hidden.bug, names_used(text)
     shown = "\n".join((reproduction.shown, *sorted(hidden.documented)))
     history = [{"role": "user", "content": shown}]
@@ -303,7 +303,7 @@ def facts_in(text: str, reproduction: Reproduction, hidden: Hidden) -> list[Fact
 
 
 def _line(fact: Fact, text: str) -> str:
-    """Return a line about a fact that quotes the line of the text where it is."""
+    """Return a line that describes a fact and quotes the line of the text where the fact is."""
     line = text[text.rfind("\n", 0, fact.start) + 1:].partition("\n")[0]
     return f"the {fact.kind} {fact.text!r}, {fact.why}, in: {printable(line, 300)}"
 

@@ -1,6 +1,6 @@
 """Write issue reports without a model, by the templates of profiles.toml: from the name of the
-broken function and the raised error, or from the failing assertion. Text that a report must not
-show is left out."""
+broken function and the raised error, or from the failing assertion. Versions of a report that show
+something hidden are skipped."""
 from __future__ import annotations
 
 import re
@@ -43,8 +43,8 @@ def template_report(bug: ProvenBug, profile: Mapping[str, str], hidden: Hidden,
         if not hidden.in_report(text, name):
             return form, text
     raise Excluded("no report: let a model write it (--steps issue --issue-writer llm --refresh), "
-                   "or add what its tests print to README or docs, and commit: now they print "
-                   "nothing, or names that README and docs do not have")
+                   "or add the names that its tests print to README or docs, and commit: the "
+                   "tests print nothing, or only names that README and docs do not have")
 
 
 def _of_project(errors: Iterable[str]) -> list[str]:
@@ -81,7 +81,7 @@ def _failures(log: str) -> Iterator[str]:
         first, *others = shown_output("\n".join(line[indent:] for line in lines), WORKDIR,
                                       NO_SCRIPT).split("\n\n")
         if not ASSERTION.match(f"E {first}"):
-            continue   # an exception, which template_report() knows better
+            continue   # an exception, which template_report() reports
         for text in ("\n".join([first, *others[:1]]), first.partition("\n")[0]):
             for prefix in OF_TESTS:
                 text = text.removeprefix(prefix).lstrip(" :")
@@ -91,9 +91,9 @@ def _failures(log: str) -> Iterator[str]:
 
 
 def _name(bug: ProvenBug, hidden: Hidden) -> str:
-    """Return the name of the changed function as far as a user knows it: of Class.method perhaps
-    only the class, or ""."""
-    names = bug.symbol.rpartition("::")[2].split(".")   # a class, perhaps, and its method
+    """Return the name of the changed function as far as a user knows it: Class.method, the class
+    alone, or ""."""
+    names = bug.symbol.rpartition("::")[2].split(".")   # [class, method], or [function]
     known = hidden.documented or {name for name in names if name[:1] != "_"}   # without any docs
     return ".".join(takewhile(known.__contains__, names))
 

@@ -1,7 +1,7 @@
-"""Say what is special about bugs as a kind of task, those of agents and those of operators.
+"""Implement bugs as a kind of task: those of bug_inject.py agent, and those of bug_inject.py scale.
 
-Candidates of operators are screened in a warm sandbox: the step `validate` of bug_inject.py scale.
-Those that combine bugs, and all with --full, are judged by the whole suite in fresh containers.
+Candidates of `scale` are screened in a warm sandbox: the step `validate`. Those that combine bugs,
+and all with --full, are judged by the whole suite in fresh containers.
 An agent's change is judged when the agent submits it (inject.py).
 """
 from __future__ import annotations
@@ -46,17 +46,16 @@ from codedata.tasks.kinds import Candidate, DiffsToScreen
 from codedata.tasks.suite_outcomes import GOOD, PASSED, known_results
 from codedata.texts import printable
 
-CATEGORY = "debugging"     # of tasks, as Harbor has them
-SCREENED = ("verdict", "how", "n_run", "seconds")   # of what screening showed
+CATEGORY = "debugging"     # one of Harbor's categories of tasks
+SCREENED = ("verdict", "how", "n_run", "seconds")   # fields of the evidence that go to proof.json
 
 
 class Bugs:
-    """Say what is special about the bugs of a word of bug_inject.py. `analyses` are for distances,
-    `coverages` for screening: where there is none, distances are not known, and whole suites judge.
-    """
+    """Implement the bugs of one subcommand of bug_inject.py (`word`) as a kind of task. Without
+    `analyses`, distances are not known; without `coverages`, the whole suite screens candidates."""
 
     name, label, gold_is_long = BUG, "bug", False
-    proven, instructed = PROVEN_FIELDS, ("kind",)   # which never changes
+    proven, instructed = PROVEN_FIELDS, ("kind",)   # kind never changes: no instruction gets stale
     lint = staticmethod(new_messages_of)
 
     def __init__(self, word: Word, settings: Settings, analyses: Store | None = None,
@@ -85,7 +84,7 @@ class Bugs:
     @staticmethod
     def to_screen(item: Candidates, environment: Environment, config: BugConfig,
                   coverage: Coverage | None) -> DiffsToScreen:
-        """Return the diffs of a file of candidates."""
+        """Return the diffs of a file of candidates, and how to screen them."""
         return DiffsToScreen(
             [one["diff"] for one in item.candidates], coverage,
             partial(_verdicts, item, environment),
@@ -104,7 +103,7 @@ class Bugs:
 
     def described(self, candidate: Candidate, run: FirstRun, environment: Environment,
                   analysis: Analysis | None, meta: RepoMeta | None) -> tuple[Object, Object]:
-        """Return a bug's method, symbol, grade and licence, and its effects."""
+        """Return (a bug's method, symbol, grade, licence, labels; its effects for proof.json)."""
         words, screened = candidate.words, candidate.screened
         measured = effects(run, analysis)
         symbols, symbol = measured["symbols"], words.get("symbol") or ""
@@ -146,12 +145,12 @@ def _verdicts(record: Candidates, environment: Environment, screened: list[Scree
 
 def _verdict(repo_name: str, candidate: ProposedChange, shown: Screened,
              n_passed: int) -> BugVerdict:
-    """Return the verdict on a candidate. Of one that combines bugs, each has to show."""
+    """Return the verdict on a candidate. If it combines bugs, the tests of each have to fail."""
     verdict, reason = shown.verdict, shown.reason
     parts = candidate.get("parts") or []
     lost = sorted({test for part in parts for test in part}.difference(shown.failing))
     if verdict == GOOD and lost:
-        verdict, reason = "masked", f"one of the combined bugs is masked: {printable(lost[0])}"
+        verdict, reason = "masked", f"a combined bug is masked: {printable(lost[0])} does not fail"
     evidence = {"verdict": verdict, "failing": shown.failing, "how": shown.how,
                 "n_run": shown.n_run, "seconds": round(shown.seconds, 3)}
     if verdict == GOOD:

@@ -50,7 +50,7 @@ MAX_LINES = 150                 # of a function that a model is given
 N_HINTS = 3                     # a model chooses from at least so many kinds of bugs
 MIN_ROOM = 4                    # lines: functions with a shorter body come last
 MAX_AROUND = 200                # lines that are shown before and after a body to be rewritten
-MAX_CALLERS = 10                # that are named
+MAX_CALLERS = 10                # that a prompt names
 MAX_SUMMARY = 500               # characters
 MARK = "(body)"
 
@@ -88,14 +88,14 @@ class ModelEditor:
         return generate_stage(
             self._settings, self._strategy, stores, lambda config: numbered(n), self.make,
             {"model": self._client.spec.identity(), "prompts": digest(prompts)},
-            "a call for each candidate, more where a reply is not taken")
+            "a call for each candidate, more where a reply is not accepted")
 
     def make(self, item: BatchItem, environment: Environment, analysis: Analysis | None,
              coverage: Coverage | None) -> tuple[list[ProposedChange], dict]:
         """Return a list of one candidate, and the usage of its calls. Raise Excluded if there are
         too few functions, or if a function is rewritten without a change."""
         places = self._places.get(item, environment, analysis, coverage)
-        turns = max(1, len(self._hints) // N_HINTS)   # candidates of a function
+        turns = max(1, len(self._hints) // N_HINTS)   # candidates for each function
         if item.part > len(places) * turns:
             raise Excluded(f"gives only {len(places) * turns} candidates.", item.repo_name)
         turn, which = divmod(item.part - 1, len(places))
@@ -115,7 +115,7 @@ class ModelEditor:
         candidate = ask(self._client, read, self._request(item.repo, place, hints), AGAIN,
                         schema=json.loads(_text(SCHEMA)))
         if candidate is None:
-            raise Excluded(f"{place.function.id} is rewritten as it was.", item.repo_name)
+            raise Excluded(f"{place.function.id} is rewritten without a change.", item.repo_name)
         return [candidate], usage_of(calls)
 
     def _in_order(self, places: Iterable[Place]) -> list[Place]:
@@ -199,7 +199,7 @@ def without_body(place: Place) -> str:
         behind[:MAX_AROUND])
 
 
-# what it answers ---------------------------------------------------------------------------------
+# what a model answers -----------------------------------------------------------------------------
 
 def candidate_in(reply: str, place: Place, strategy: str) -> ProposedChange:
     """Return the candidate that a reply makes of a function. Raise Rejected where it makes none."""
@@ -232,7 +232,7 @@ def changed(code: str, place: Place) -> bytes:
         if is_same:
             raise UnchangedReply("it changes nothing")
         return new.text
-    raise Rejected(f"with it the file does not parse: {printable(str(fault), 200)}")
+    raise Rejected(f"with this code the file does not parse: {printable(str(fault), 200)}")
 
 
 def _with_code(place: Place, code: str) -> SourceFile:
@@ -255,6 +255,6 @@ def _check(place: Place, new: SourceFile) -> None:
     before, after = ((one.signature.split(), one.decorators, one.docstring.split())
                      for one in (function, version))
     if before != after:
-        raise Rejected("the signature, a decorator or the docstring is another one")
+        raise Rejected("the signature, a decorator or the docstring is changed")
     if more := remarks({file.path: new.text}) - remarks({file.path: file.text}):
-        raise Rejected(f"a comment or text is new or other: {printable(min(more), 200)!r}")
+        raise Rejected(f"a comment or docstring is new or changed: {printable(min(more), 200)!r}")

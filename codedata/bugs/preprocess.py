@@ -1,5 +1,5 @@
 """Pass on the results of analyze.py: to the agents and, with --output, as rows to a file. With
---input, these are its rows with the paths of the results added.
+--input, the rows are those of the input, with the paths of the results added.
 
 The rows are written whenever the step ends, from the records that are on disk then. The row of a
 failed item is among them, without the `analysis` or `tests` that failed.
@@ -81,7 +81,7 @@ class Preprocessed:
             raise Trouble("is a directory, not a file of JSON lines.", f"--output {self.output}",
                           "Name a file; --output-root is the directory of the run.")
         if self.output and self.rows and self.output.resolve() == self.rows.resolve():
-            raise Trouble("is the --input.", f"--output {self.output}", "Name another file.")
+            raise Trouble("is the --input, too.", f"--output {self.output}", "Name another file.")
 
     def step(self, stage: Stage, then: str) -> Stage:
         """Return a stage of analyze.py as a step of bug_inject.py, with the same key in the ledger.
@@ -93,7 +93,7 @@ class Preprocessed:
                        then=f"bug_inject.py agent --steps {then}")
 
     def written_after(self, stage: Stage) -> Stage:
-        """Return the stage, which then writes the files when it ends."""
+        """Return a stage that also writes rows and reports when it ends."""
         return replace(stage, finish=lambda: [*stage.finish(), *self.write()])
 
     def write(self) -> list[str]:

@@ -1,4 +1,4 @@
-# Run a reproduction in the source folder, with the Python that has the project's tests before others.
+# Run a reproduction in the source folder. The Python that has pytest comes before others in PATH.
 python=$(find / "$PWD" -xdev -type d -name _pytest -not -path '/usr/lib/*' -printf '%h\n' 2>/dev/null | LC_ALL=C sort | head -n 1)
 [ -z "$python" ] || export PATH=${python%/lib*/python*}/bin:$PATH
 exec 2>&1   # one stream: two arrive in any order

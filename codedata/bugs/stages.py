@@ -32,13 +32,13 @@ Steps = dict[str, Callable[[Models], Stage]]
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """Make the stages of each word, from the flags of the script."""
+    """Make the stages of each subcommand, from the flags of the script."""
 
     settings: Settings
     preprocessed: Preprocessed
     unhealthy_too: bool
     keep_images: bool
-    num_runs: int            # with coverage
+    num_runs: int            # runs of the suite with coverage
     strategy: str            # one of STRATEGIES
     is_full: bool            # every candidate of scale is judged by the whole suite
 

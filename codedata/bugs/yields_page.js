@@ -23,10 +23,10 @@ function overview({ total, others, refused }) {
       + "of [bug], proven by whole runs in fresh containers, and written. Seconds are those of one worker."),
     h("dl", { class: "numbers" }, Object.entries(figures).map(([name, value]) => h("div", {}, h("dt", {}, name),
       h("dd", {}, value)))),
-    h("div", { class: "cards" }, reasons("Refused by the proof, though screening said good", refused),
-      reasons("Other reasons of screening", others)),
-    total.other_tests > 0 && h("p", { class: "lead" }, `Of ${counted(total.written, "written bug")}, screening saw other `
-      + `tests fail than the proof in ${number(total.other_tests)}.`));
+    h("div", { class: "cards" }, reasons("Good by screening, refused by the proof", refused),
+      reasons("Other verdicts of screening", others)),
+    total.other_tests > 0 && h("p", { class: "lead" }, `Of ${counted(total.written, "written bug")}, `
+      + `${number(total.other_tests)} broke other tests in screening than in the proof.`));
 }
 
 const reasons = (title, rows) => rows.length > 0 && h("div", { class: "card" }, h("h3", {}, title),
@@ -34,7 +34,7 @@ const reasons = (title, rows) => rows.length > 0 && h("div", { class: "card" }, 
 
 function group([name, rows]) {
   const title = `By ${name}`;
-  return section(name, title, figure(name, "What became of the candidates", COLOURS),
+  return section(name, title, figure(name, "Candidates by outcome", COLOURS),
     plainTable(title, COLUMNS, rows.map(one => cells(one, isolated(one.name || "(none)", { class: "mono" }))),
       rows.length > 1 ? cells(data.total, "all") : null));
 }

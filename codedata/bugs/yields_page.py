@@ -33,8 +33,9 @@ GROUPS = ("operator", "family", "language", "repository", "method")
 # what becomes of a candidate: the verdict of screening, and its colour
 OUTCOMES = {"good": "good", "survives": "survived", "timeout": "timed", "other": "other",
             "not judged": "unjudged"}
-# What is counted of candidates: `refused` by the proof, though screening calls it good; of those
-# that are written the subtle ones, and those of which screening saw other tests fail.
+# Counts of candidates. `refused`: good by screening, but refused by the proof. `subtle` and
+# `other_tests` count written bugs: subtle ones, and those whose failing tests were others in
+# screening than in the proof.
 COUNTS = ("candidates", *OUTCOMES, "chosen", "refused", "written", "subtle", "other_tests",
           "screening_s", "proof_s")
 Groups = dict[str, dict[str, Counter]]   # in each of GROUPS, the counts of each name
@@ -44,8 +45,8 @@ Groups = dict[str, dict[str, Counter]]   # in each of GROUPS, the counts of each
 class CandidateOutcome:
     """Hold the screening result of a candidate, and the groups in which it is counted."""
 
-    groups: tuple[str, ...]   # its names in GROUPS
-    name: str                 # its instance id; "" where it is not judged
+    groups: tuple[str, ...]   # the candidate's name in each of GROUPS
+    name: str                 # instance id of a good candidate, else ""
     verdict: str
     seconds: float
 
@@ -61,7 +62,7 @@ def outcomes_in(root: Path) -> Iterator[CandidateOutcome]:
         except BrokenRecord:
             continue
         rows = judged.verdicts if judged else []
-        # the seconds of a candidate lack those in which its container warmed up
+        # the seconds of a candidate do not include the warm-up of its container
         own = [_seconds(one["evidence"]) for one in rows]
         shared = max(0.0, judged.seconds - sum(own)) / len(rows) if rows else 0.0
         for candidate, verdict in zip_longest(record.candidates, rows[:len(record.candidates)]):

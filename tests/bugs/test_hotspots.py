@@ -27,15 +27,15 @@ def test_hotspots_and_symbols_are_shown_in_pages_and_bounds():
     assert shown[:2] == [row, "    14\t    def add(self, start: int, end: int) -> None:"]
     callers = shown[shown.index("called by:") + 1:shown.index("calls:")]
     assert callers[0] == "  spanset/spans.py::SpanSet.__init__  call, resolved, 10 tests ran both"
-    assert "6 tests get there by calls; what they ran was not measured:" in shown
+    assert "6 tests reach it by calls; what they ran was not measured:" in shown
     assert shown[-1].endswith("  2 calls away, certain")
     assert code.inspect_symbol("SpanSet.add") == "\n".join(shown)
     assert code.inspect_symbol(add) == "\n".join(shown)
-    assert code.inspect_symbol("nothing") == "0 symbols are called so:\n  (none)"
+    assert code.inspect_symbol("nothing") == "0 symbols have this name:\n  (none)"
     many = replace(analysis, entities=[
         {**analysis.entities[0], "id": f"a.py::C{i}.f", "name": f"C{i}.f"} for i in range(30)])
     said = CodeMap(many, {}, {}).inspect_symbol("f")
-    assert said.startswith("30 symbols are called so:") and said.endswith("  … and 10 more")
+    assert said.startswith("30 symbols have this name:") and said.endswith("  … and 10 more")
 
 
 def test_where_it_was_measured_the_tests_that_ran_a_symbol_are_listed():
@@ -48,4 +48,4 @@ def test_where_it_was_measured_the_tests_that_ran_a_symbol_are_listed():
         for name in ("from_the_middle", "of_everything")]
     assert "10 tests ran it:\n  tests/" in code.inspect_symbol("SpanSet")   # what is in it
     unseen = replace(coverage, tests=[{**test, "functions": None} for test in coverage.tests])
-    assert "get there by calls" in CodeMap(analysis, {}, {}, unseen).inspect_symbol("remove")
+    assert "tests reach it by calls" in CodeMap(analysis, {}, {}, unseen).inspect_symbol("remove")

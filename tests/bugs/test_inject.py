@@ -110,7 +110,7 @@ WRONG = {   # a command of an agent, and what it is told when it hands in then
     "chmod 000 heron.py; touch -d @0 latin.py": "the source is as it was",
     "printf '\\0' >>heron.py; ln -sf /etc/passwd 'long beak.py'; echo >>latin.py":
     f"{FOREIGN}heron.py, latin.py, long beak.py.",
-    "echo '# bug here' >>heron.py": "one is new or other: '# bug here'",
+    "echo '# bug here' >>heron.py": "this is new or changed: '# bug here'",
     "for i in {1..4000}; do echo X = $i; done >>heron.py": "4000 lines are added or removed in 39,",
     "sed -i 's/2 [*] depth/depth * 2/' heron.py":
     "It does not count: no test fails that passed before.\n22 tests pass, 0 fail",

@@ -61,7 +61,7 @@ def test_a_report_is_written_from_a_reproduction_and_its_writer_sees_neither_fix
 
 
 def problems_in(requests) -> list[str]:
-    return [request.text.rpartition("not taken as it stands")[2] for request in requests]
+    return [request.text.rpartition("not accepted as it stands")[2] for request in requests]
 
 
 def test_a_reproduction_that_shows_nothing_is_asked_for_again(tmp_path, fake_llm, report):
@@ -70,7 +70,7 @@ def test_a_reproduction_that_shows_nothing_is_asked_for_again(tmp_path, fake_llm
         fenced("import heron\nprint(heron.wade(20))\n"): "is the same",
         fenced("import time, heron\nprint(time.time_ns(), heron.wade(20))\n"): "not the same each",
         fenced("yes | head -c 100000000\n", "bash"): "more than 10,000 bytes",
-        fenced("cat /dev/zero > filled\n", "bash"): "sandbox was ended with the bug",
+        fenced("cat /dev/zero > filled\n", "bash"): "disk of its sandbox with the bug",
         fenced("from tests.test_wading import x\n"): "test_wading",
         fenced("from heron.wading import _pace_of\nprint(_pace_of(33))\n"): "'_pace_of'",
         fenced("cat heron/wading.py\n", "bash"): "'heron/wading.py'",

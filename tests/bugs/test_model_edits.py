@@ -113,7 +113,7 @@ def test_a_dedented_method_is_indented(tmp_path):
     ("", "", "it changes nothing"),
     ("return text", "return  (text)", "it changes nothing"),
     ("# in words\n        ", "", "it changes nothing"),
-    ("# in words", "# in numbers", "a comment or text is new or other: '# in numbers'"),
+    ("# in words", "# in numbers", "a comment or docstring is new or changed: '# in numbers'"),
     ("how deep it is", "how deep", "the signature, a decorator or the docstring"),
     ("cm: int = 3", "cm: int = 4", "the signature, a decorator or the docstring"),
     ("@functools.cache\n    ", "", "the signature, a decorator or the docstring"),
@@ -121,7 +121,7 @@ def test_a_dedented_method_is_indented(tmp_path):
     ("* cm", "* cm\n\n    def other(self):\n        pass", "is not the function Pond.deep alone"),
     ("return", "return return", "the file does not parse: invalid syntax (file, line 16)"),
     ("return text", "return (yield from text) if 1 else nonlocal", "the file does not parse"),
-    ("return", "'off by one'\n        return", "a comment or text is new or other")])
+    ("return", "'off by one'\n        return", "a comment or docstring is new or changed")])
 def test_a_reply_that_is_no_other_version_of_the_function_is_refused(old, new, why):
     place, = places()
     code = source_of(place)
@@ -208,7 +208,7 @@ def test_each_item_is_another_function_or_another_kind_of_bug(tmp_path, fake_llm
 def test_a_body_that_is_written_as_it_was_is_not_asked_for_again(tmp_path, fake_llm, heron):
     fake_llm.always(reply("def depths(n):\n    return [2 * i for i in range(n)]"))
     rewrite = Asked(tmp_path, fake_llm, "rewrite")
-    with pytest.raises(Excluded, match=r"heron.py::depths is rewritten as it was"):
+    with pytest.raises(Excluded, match=r"heron.py::depths is rewritten without a change"):
         rewrite.candidate(1)
     assert fake_llm.n_requests == 1
     with pytest.raises(Excluded, match="gives only 3 candidates"):

@@ -107,7 +107,7 @@ def test_wrong_flags_are_named_before_anything_is_done(tmp_path):
             (): "the following arguments are required: agent",
             ("heron",): "choose from",
             ("agent", "--steps", "prepare"): "prepare is not one of coverage, analysis, ",
-            ("agent", *given, tmp_path / "rows.jsonl"): "is the --input",
+            ("agent", *given, tmp_path / "rows.jsonl"): "is the --input, too",
             ("agent", *given, tmp_path / "rows.jsonl/b/c"): "a file where a directory should be",
             ("agent", *given, tmp_path): "is a directory"}.items():
         done = bug_inject(tmp_path, *flags)

@@ -1,21 +1,21 @@
 """Make small changes to a source file that may be bugs, each in one place.
 
-An operator is a table of <language>.toml under the name of its family: a tree-sitter query whose
-capture @site is replaced (of several: everything from the first to the last), and the replacement.
-That is one of
+An operator is a table of <language>.toml under the name of its family: a tree-sitter query and a
+replacement for its capture @site (from the first to the last, if it matches several times). The
+replacement is one of
 
     replacement   a template, in which {name} is the text of a capture, {site} the replaced text,
                   {between} the text between two captures of @site; a list of templates; or a
-                  table of either by the text of @key, or of @site
+                  table of either by the text of @key, or of @site if there is no @key
     groups        lists of words, each of which may replace any other of its list
     function      the name of a function in functions.py, where neither of these is enough
 
 Without any of these the lines of @site are removed; a block with no other statement gets the text
-`empty`. The capture @ran marks the code that has to run for the change to be noticed, where that is
-not the statement around. Where two operators make the same change, it counts for the first one.
+`empty`. The capture @ran marks the code that has to run for the change to be noticed, if this is
+not the enclosing statement. Where two operators make the same change, it counts for the first one.
 
-A file is parsed once. Each change parses, and changes the syntax tree. Only tests show whether it
-is a bug. Not promised: that a change makes sense.
+A file is parsed once. Each changed file can be parsed, and has another syntax tree than before.
+Only tests show whether a change is a bug. Not promised: that a change makes sense.
 """
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 TABLES = {"python": "python.toml", "go": "go.toml", **dict.fromkeys(
     ("javascript", "typescript", "tsx"), "javascript.toml")}
 MAX_LINES = 25   # that an edit replaces or removes: about SWE-smith's longest kind of bugs
-MAX_SITE = 4_000   # bytes that it replaces or removes
+MAX_SITE = 4_000   # bytes that an edit replaces or removes
 MAX_DEPTH = 400    # of the tree: farther down a query takes quadratic time
 MAX_FILE_S = 20    # seconds of CPU time for a file: a hundred times what an ordinary one takes
 NEXT = re.compile(rb"(?:[ \t]*;[ \t]*(?=[^\s]))?")   # up to another statement of the line
@@ -50,24 +50,24 @@ Captures = dict[str, list["Node"]]
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """Hold a table of a language's file."""
+    """Hold an operator: a table of <language>.toml."""
 
     name: str
     family: str
     empty: bytes               # replaces the only statement of a block
     query: str
     before: str                # an example
-    after: str                 # and its change
+    after: str                 # the example after the change
     replacement: str | list[str] | dict[str, str | list[str]] | None = None
     groups: tuple[list[str], ...] = ()
     function: str = ""
     counts: str = "line"       # what a test has to run: line | function
-    is_placed: bool = False    # not allowed everywhere: compile the function around it
+    is_placed: bool = False    # valid only in some places: compile the enclosing function, too
 
 
 @dataclass(frozen=True, slots=True)
 class SpanEdit:
-    """Replace bytes of a file. Lines are counted from 1, bytes from 0."""
+    """Hold a replacement of bytes in a file. Lines are counted from 1, bytes from 0."""
 
     operator: Operator
     start: int

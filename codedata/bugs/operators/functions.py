@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Captures = dict[str, list[Node]]
 
 MAX_DIGITS = 9
-MAX_NAMES = 300    # names that one is compared with
+MAX_NAMES = 300    # names that a name is compared with
 SIMPLE = {"identifier", "attribute", "call", "subscript", "await"}
 SIBLINGS = {b"+": b"-", b"-": b"+", b"*": b"+", b"**": b"*", b"/": b"//", b"//": b"/", b"%": b"//"}
 NO_NUMBER = {"string", "list", "tuple"}

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 MAX_CLIMB = 60     # ancestors of a node that are looked at: getting a parent is slow in deep trees
 STATEMENT = ("_statement", "_definition")   # how the types of statements end
-# what a clause of a statement needs in front to be parsed
+# code that has to come before a clause of a statement so that it can be parsed
 CLAUSES = {"elif_clause": b"if 0: pass\n", "except_clause": b"try: pass\n",
            "case_clause": b"match 0:\n "}
 MAX_PART = 5_000   # bytes parsed for an edit: a large table would be parsed for each entry
 FILTERS = threading.Lock()   # the filters of warnings belong to the whole process
 Span = tuple[int, int, bytes]   # start, end, and the replacement
-SHAPE = re.compile(rb"[\s();]+")   # means little in languages with braces
+SHAPE = re.compile(rb"[\s();]+")   # blanks and brackets, which mean little in languages with braces
 
 
 def syntax_of(file: SourceFile) -> str | bytes:
@@ -43,8 +43,8 @@ class TreeChecker:
         self._file, self._tree = file, tree
 
     def lines_of(self, node: Node, span: Span, is_placed: bool) -> tuple[int, int] | None:
-        """Return the lines of a node; None if an edit changes only blanks and brackets, or if the
-        file has a syntax error before or after it."""
+        """Return (first, last) line of a node; None if the edit `span` changes only blanks and
+        brackets, or if the file has a syntax error before or after the edit."""
         from tree_sitter import Parser
         start, end, new = span
         text, old = self._file.text, self._tree.copy()
