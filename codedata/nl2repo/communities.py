@@ -23,14 +23,14 @@ from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Store
 
-MAX_SHARE = 0.5            # of the counted tests that a function of a community is reached by
+MAX_SHARE = 0.5            # of the counted tests that may reach a function of a community
 FIELDS = ("repo", "repo_name", "base_commit", "eligible", "left_out", "communities", "candidates")
 
 
 def communities_stage(settings: Settings) -> Stage:
-    """Return the step."""
+    """Return the stage that finds communities and draws candidates."""
     root, nl2repo = settings.root, settings.nl2repo
-    rules: Counter[str] = Counter()   # how many functions each has left out in this run
+    rules: Counter[str] = Counter()   # {rule: number of functions that it left out in this run}
     return Stage(
         "nl2repo.relationship", make=partial(relate, settings, rules), title="nl2repo.communities",
         finish=lambda: [f"      left out: {plural(n, 'function')}: {rule}"
@@ -47,11 +47,11 @@ def communities_stage(settings: Settings) -> Stage:
 
 def relate(settings: Settings, rules: Counter[str], copy: SourceCopy,
            coverage: Coverage) -> Communities:
-    """Return the communities of a repository; add to `rules` what each has left out. Raise Excluded
-    where nothing can be stripped."""
+    """Return the communities of a repository, and add to `rules` how many functions each rule
+    leaves out. Raise Excluded if nothing can be stripped."""
     name, nl2repo = copy.repo_name, settings.nl2repo
     if coverage.contexts == "none":
-        raise Excluded(f"which test runs what is not known: {coverage.reason}.", name)
+        raise Excluded(f"it is not known which test runs which function: {coverage.reason}.", name)
     strippable = Strippable(sources_of(settings.root, name), coverage)
     left_out = {rule: sorted(ids) for rule, ids in sorted(strippable.left_out.items())}
     rules.update({rule: len(ids) for rule, ids in left_out.items()})
@@ -92,7 +92,7 @@ def communities(sets: Sets, max_functions: int, seed: int) -> list[list[str]]:
     pieces."""
     groups = []
     queue = [*_louvain(sets, seed)]
-    for group in queue:   # which grows
+    for group in queue:   # the queue grows meanwhile
         if len(group) <= max_functions:
             groups.append(group)
             continue
@@ -114,8 +114,8 @@ def _within(sets: Sets, ids: set[str]) -> Sets:
 
 def _louvain(sets: Sets, seed: int) -> Iterator[list[str]]:
     """Yield the communities that Louvain's method finds in the graph of tests and functions. Tests
-    that reach the same functions are merged into one node, whose edges are weighted by their
-    number."""
+    that reach the same functions are merged into one node, whose edges have the number of these
+    tests as weight."""
     import networkx
     ids = sorted({id for functions in sets for id in functions})
     nodes = {id: n for n, id in enumerate(ids)}   # numbers: the order of texts in a set varies

@@ -1,5 +1,5 @@
 """Check documents by program: that signature and exceptions are those of the source, that examples
-print what is claimed, and that nothing is shown of hidden bodies and tests.
+print the stated output, and that documents show nothing of hidden bodies and tests.
 
 Texts and syntax trees are compared. Not checked: whether a sentence is true.
 """
@@ -51,7 +51,7 @@ PATH = re.compile(r"[\w./-]+(?:/|\.(?:py|md|rst|toml|cfg|ini|txt|json))")
 PLACE = re.compile(r"[\w/-]+(?:\.py)?")
 OPTIONAL = ("side_effects", "algorithm", "examples")
 SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
-# control characters, and what hides the lines behind it where Markdown is rendered
+# control characters, and Markdown that changes or hides the lines after it
 FORBIDDEN = re.compile(rf"(?im){CONTROL.pattern}|^ *(?:- )?(?:```|~~~)|<!--|<script")
 IMPORT = re.compile(r"^(?:from|import) .*", re.MULTILINE)
 
@@ -74,7 +74,8 @@ def form_findings(value, form, where: str = "content") -> list[str]:
 
 
 def signature_findings(function: Function, content: dict) -> Iterator[str]:
-    """Yield which of signature, parameters and annotation of the result differ from the source."""
+    """Yield a message for each of signature, parameters and return annotation that differs from
+    the source."""
     tree = python_tree(f"{content['signature'].strip().removesuffix(':')}: ...")
     heads = [head_of(one) if isinstance(one, Definition) else "other statements"
              for one in tree.body]
@@ -103,15 +104,16 @@ def _normalized(text: str | None) -> str:
 
 
 def raises_findings(function: Function, content: dict, outputs: Sequence[str]) -> list[str]:
-    """Return which exceptions are missing, and which are stated though neither the function, nor
-    what it calls, nor its docstring, nor the `outputs` of its examples have them."""
+    """Return a message for each exception that is missing, and for each that is stated though
+    neither the function, nor what it calls, nor its docstring, nor `outputs` (of its examples) has
+    it."""
     stated = dict.fromkeys(one["exception"].rpartition(".")[2] for one in content["raises"])
     lacking = {name for name, leaves in function.raised.items() if name and leaves} - {*stated}
     findings = [f"`raises` lacks `{name}`, which the function raises itself."
                 for name in sorted(lacking)]
     known = {"AssertionError", *WORD.findall("\n".join([function.docstring, *outputs]))}
     ids = [function.id]
-    for id in ids:   # which grows
+    for id in ids:   # the list grows meanwhile
         if one := function.project.functions.get(id):   # it may be a class
             known |= {*one.raised}
         ids += [one for one in function.project.callees.get(id, ()) if one not in ids]
@@ -124,9 +126,9 @@ def raises_findings(function: Function, content: dict, outputs: Sequence[str]) -
 
 def run_examples(sandbox: Sandbox, examples: Sequence[dict], test_script: str,
                  seconds: float = EXAMPLE_S) -> list[list]:
-    """Run each example twice in a sandbox, by the Python of a test script; return [first output,
-    second output] of each. None stands for too much output, or more than `seconds`. Raise
-    ItemFailed where the outputs cannot be read."""
+    """Run each example twice in a sandbox, with the Python that a test script activates; return
+    [first output, second output] for each. None stands for too much output, or for a run of more
+    than `seconds`. Raise ItemFailed if the outputs cannot be read."""
     codes = json.dumps([one["code"] for one in examples]).encode()
     sandbox.run(f"rm -rf {FOLDER}")   # an image may have answers of its own
     sandbox.put({"examples.json": codes}, FOLDER)
@@ -166,8 +168,8 @@ def _lines(text: str) -> list[str]:
 
 @dataclass(frozen=True)
 class HiddenParts:
-    """Find in texts what a solver is not shown: the bodies of the functions that some task strips,
-    and tests, which are given by their names in reports."""
+    """Find in texts what a solver is not shown: the tests, and the bodies of `functions`, which
+    tasks strip. `tests` are the names of tests as reports have them."""
 
     project: Codebase
     functions: frozenset[str]
@@ -189,7 +191,7 @@ class HiddenParts:
 
     @cached_property
     def visible(self) -> str:
-        """Return what a solver sees: README, and the sources but for tests and bodies."""
+        """Return what a solver sees: README, and the sources without tests and hidden bodies."""
         texts = {path: text for path, text in self.project.texts.items()
                  if path not in self.project.tests}
         for id, body in self.bodies.items():
@@ -200,19 +202,20 @@ class HiddenParts:
     @cached_property
     def _texts(self) -> dict[str, str]:
         bodies = {f"the body of `{id}`": squeezed(body) for id, body in self.bodies.items()}
-        return bodies | {   # documents import as tests do
+        return bodies | {   # no imports: documents have the same
             f"the tests in {path}": squeezed(IMPORT.sub("", self.project.texts[path]))
             for path in sorted(self.project.tests)}
 
     @cached_property
     def _test_names(self) -> set[str]:
-        """Return the names of tests and of their files that are not visible; no plain words."""
+        """Return the names of tests and of their files, without visible ones and plain words."""
         names = {test.rpartition("::")[2].partition("[")[0] for test in self.tests}
         return {name for name in names | self.project.tests
                 if not name.isalpha() and name not in self.visible}
 
     def findings(self, text: str) -> list[str]:
-        """Return what a text shows of bodies and tests."""
+        """Return a message for each test that a text names, and for each body or file of tests that
+        it quotes."""
         names = self._test_names.intersection(PLACE.findall(text))
         findings = [f"It names the test `{name}`." for name in sorted(names)]
         text = squeezed(text)
@@ -234,8 +237,8 @@ class HiddenParts:
         return sorted((text for text in texts if len(text) >= RUN), key=len, reverse=True)
 
     def without_messages(self, text: str, outputs: Iterable[str]) -> str:
-        """Return a text without the long string constants of bodies that examples print: callers of
-        a function see them."""
+        """Return a text without those long string constants of bodies that examples print, since
+        callers of a function see them anyway."""
         text, printed = squeezed(text), squeezed("\n".join(outputs))
         for message in self._messages:
             if message in printed:
@@ -247,8 +250,8 @@ class HiddenParts:
         return grams(self.visible)
 
     def overlap(self, text: str, ids: Iterable[str]) -> float:
-        """Return the largest share of a body's 8-grams of tokens that a text has; visible ones do
-        not count."""
+        """Return the largest share, from 0 to 1, of a body's 8-grams of tokens that a text has.
+        8-grams that a solver sees do not count."""
         found = grams(text)
         bodies = [grams(self.bodies.get(id, "")) - self._visible_grams for id in ids]
         return max((round(len(body & found) / len(body), 4) for body in bodies if body),
@@ -275,7 +278,7 @@ class HiddenParts:
 
 
 def squeezed(text: str) -> str:
-    """Return a text with one blank in place of several, or of line breaks."""
+    """Return a text with one blank in place of each run of blanks and line breaks."""
     return " ".join(text.split())
 
 
@@ -289,7 +292,7 @@ def grams(text: str) -> set[tuple[str, ...]]:
 
 @dataclass(frozen=True)
 class Checks:
-    """Check a document: of a function, or of the project where none is given."""
+    """Check the document of `function`, or of the project if `function` is None."""
 
     hidden: HiddenParts
     max_overlap: float
@@ -310,19 +313,20 @@ class Checks:
         return document_text(self.hidden.project.name, self.subject, content)
 
     def overlap(self, content: dict) -> float:
-        """Return the share of a body's 8-grams that content has; of a project, the largest one."""
+        """Return the share of the function's 8-grams that content has; for a project, the largest
+        share of any body."""
         return self.hidden.overlap(self._bare(content),
                                    [self.subject] if self.function else self.hidden.bodies)
 
     def _bare(self, content: dict) -> str:
-        """Return the text of content without the signature and printed messages, which it may
-        have."""
+        """Return the text of content without its signature and the messages that its examples
+        print, both of which content may quote."""
         return self.hidden.without_messages(self.text({**content, "signature": ""}),
                                             [one["output"] for one in content["examples"]])
 
     def findings(self, content: dict, answers: Sequence[list]) -> list[str]:
-        """Return what is wrong with content, a sentence each. `answers` are the outputs of its
-        examples."""
+        """Return a sentence for each thing that is wrong with content. `answers` are the outputs of
+        its examples."""
         wrong = example_findings(content["examples"], answers)
         findings = [*wrong.values()]
         if self.function:
@@ -331,21 +335,21 @@ class Checks:
             findings += raises_findings(self.function, content, outputs)
         prose = self.text({**content, "signature": "", "examples": []})
         if match := FORBIDDEN.search(prose) or CONTROL.search(self.text(content)):
-            findings.append(f"{match[0]!r} stands in it: no control characters, and no code blocks "
-                            "or HTML in what is told in words.")
+            findings.append(f"It contains {match[0]!r}: use no control characters, and no code "
+                            "blocks or HTML in prose.")
         return [*findings, *self.leaks(content), *self.hidden.unknown(prose)]
 
     def leaks(self, content: dict) -> list[str]:
         """Return a message for each way in which content reveals function bodies or tests."""
         share = self.overlap(content)
-        text = f"{self._bare(content)}\n{content.get('signature', '')}"   # it may have comments
+        text = f"{self._bare(content)}\n{content.get('signature', '')}"   # may have comments
         return self.hidden.findings(text) + ([
-            f"It shares {share:.0%} of a body's runs of {GRAM} words and signs: tell it in words "
-            "of your own."] if share > self.max_overlap else [])
+            f"It shares {share:.0%} of a body's runs of {GRAM} words and signs: use your own "
+            "words."] if share > self.max_overlap else [])
 
     def tidied(self, content: dict, answers: Sequence[list]) -> dict:
-        """Return content without examples that do not print their output; where it still leaks,
-        without all optional parts."""
+        """Return content without examples that do not print their output; if content still leaks,
+        also without all optional parts."""
         wrong = example_findings(content["examples"], answers)
         content = {**content, "examples": _without(content["examples"], wrong)}
         if self.leaks(content):

@@ -27,7 +27,7 @@ from codedata.texts import toml_of
 Definition = ast.FunctionDef | ast.AsyncFunctionDef
 INNER = Definition | ast.ClassDef
 NOTHING = ast.Module([], [])
-BOUND = ("self", "cls")    # parameters that no caller gives
+BOUND = ("self", "cls")    # parameters that no caller passes
 MAX_DOCSTRING = 20_000     # characters that are parsed
 MAX_PURPOSE = 3_000        # characters that are taken from a docstring
 MAX_EXAMPLES, MAX_EXAMPLE = 6, 2_000   # of a document, and characters of one
@@ -77,7 +77,8 @@ class Codebase:
 
     @cached_property
     def readme_examples(self) -> list[dict]:
-        """Return the doctest sessions of the README; each fenced block is one of its own."""
+        """Return the doctest sessions of the README; each fenced block is a session of its
+        own."""
         return _split(FENCE.sub("\n.\n", self.readme))[1]
 
     @cached_property
@@ -182,7 +183,8 @@ class Function:
 
     @cached_property
     def nodes(self) -> list[ast.AST]:
-        """Return the nodes of the body in their order, without those of inner functions."""
+        """Return the nodes of the body in source order, without those inside inner functions and
+        classes."""
         return [*own_nodes(self.body)]
 
     @cached_property
@@ -200,7 +202,8 @@ class Function:
 
     @cached_property
     def callees(self) -> list[str]:
-        """Return the names of the functions that it calls, in the order in which they appear."""
+        """Return the names of the project's functions that this one calls, in the order in which
+        the body names them."""
         words = WORD.findall(ast.unparse(self.body))
         names = {}
         for id in self.project.callees.get(self.id, ()):
@@ -211,8 +214,8 @@ class Function:
 
     @cached_property
     def raised(self) -> dict[str, bool]:
-        """Return {exception: whether one of its raise statements is outside of the body of each
-        `try` that has handlers, so that no handler of the function can catch it}; "" stands for
+        """Return {exception: whether one of its raise statements is outside of each `try` block
+        that has handlers, so that no handler of the function can catch it}; "" stands for
         exceptions of unknown classes."""
         tried = {one for block in self.nodes if isinstance(block, ast.Try) and block.handlers
                  for one in own_nodes(ast.Module(block.body, []))}
@@ -268,7 +271,8 @@ def function_content(function: Function) -> dict:
 
 
 def _parse_docstring(prose: str):
-    """Return a docstring as docstring-parser reads it. Raise Trouble where that is missing."""
+    """Return a docstring as docstring-parser reads it. Raise Trouble if that package
+    is missing."""
     try:
         import docstring_parser
     except ImportError as e:
@@ -280,7 +284,8 @@ def _parse_docstring(prose: str):
 
 
 def _algorithm(function: Function) -> list[str]:
-    """Return which functions of the project a body calls, and what kinds of statements it has."""
+    """Return sentences that name the project's functions that a body calls, and the kinds of its
+    statements."""
     kinds = {*map(type, function.nodes)}
     verbs = [verb for verb, nodes in STATEMENTS.items() if kinds & nodes]
     if function.id in function.project.callees.get(function.id, ()):
@@ -367,8 +372,8 @@ def project_content(project: Codebase, meta: RepoMeta) -> dict:
 
 
 def public_api(project: Codebase, needed: set[str]) -> list[dict]:
-    """Return the names of each module with their signatures, private ones where they are `needed`.
-    """
+    """Return the names of each module with their signatures, private names only if they are in
+    `needed`."""
     public = {path: [row for name, row in sorted(rows.items()) if all(
         part[:1] != "_" or part in needed or part[:2] == part[-2:] == "__"
         for part in name.split("."))] for path, rows in project.names.items()}
@@ -425,7 +430,7 @@ def _fenced(text: str, language: str) -> str:
 
 
 def _code(text: str | None) -> str:
-    """Return a text as code in a line, "" for none."""
+    """Return a text as inline code of Markdown; "" for None or an empty text."""
     if not text:
         return ""
     return f"`` {text} ``" if "`" in text else f"`{text}`"

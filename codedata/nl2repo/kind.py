@@ -1,5 +1,5 @@
-"""Say what is special about stripped patches as a kind of task, and make their stages: screening,
-the patches of what was screened, proof and instruction.
+"""Implement stripped patches as a kind of task, and make their stages: screening, the patches of
+screened candidates, proof and instruction.
 
 Only a test that needs one of the bodies may fail. Doctests are never graded: they stand in the
 docstrings that a solver sees.
@@ -49,7 +49,7 @@ from codedata.tasks.stages import instruct_stage, prove_stage, screen_stage
 from codedata.tasks.suite_outcomes import GOOD, SURVIVES, known_results, time_limit
 from codedata.texts import fill, printable, text_of
 
-ALL = 1.0                  # share of the tests that a strip may fail
+ALL = 1.0                  # share of the tests that a stripped patch may break
 SHOWN = ("verdict", "reason", "n_covering", "n_failing", "how", "seconds")
 RELATIONSHIP = "nl2repo.py --steps relationship"
 
@@ -68,8 +68,8 @@ def id_of(repo_name: str, kind: str, diff: str) -> str:
 
 
 def strip_candidates(root: Path) -> Derived:
-    """Return the stripped patches by the ids that follow from their diffs: an edited one is
-    another."""
+    """Return the stripped patches as candidates, by ids that follow from their diffs: an edited
+    patch is another candidate."""
     def candidate_of(_, patch: StripPatch) -> dict[str, Candidate]:
         name, screened = id_of(patch.repo_name, patch.kind, patch.diff), patch.screened
         refused = ""
@@ -119,8 +119,8 @@ class Strips:
 
     def to_screen(self, item: Communities, environment: Environment,
                   coverage: Coverage) -> DiffsToScreen:
-        """Return the diffs that strip the candidates of a repository. Without the bodies tests have
-        to fail, and all of them still have to be collected."""
+        """Return the diffs that strip the candidates of a repository. Without the bodies, a
+        test has to fail, and all tests still have to be collected."""
         strippable = Strippable(sources_of(self._root, item.repo_name), coverage)
         strips = [_strip(item.repo_name, one, strippable) for one in item.candidates]
         return DiffsToScreen([one["diff"] for one in strips if one["diff"]], coverage,
@@ -164,7 +164,7 @@ class Strips:
         if shown:
             failing -= {*shown.failing}
         names = printable(named(sorted(failing)))
-        return f"tests fail that do not need it: {names}" if failing else ""
+        return f"tests fail that do not need the functions: {names}" if failing else ""
 
     def described(self, candidate: Candidate, run: FirstRun, environment: Environment,
                   coverage: Coverage, copy: SourceCopy, meta: RepoMeta, *joined
@@ -179,7 +179,7 @@ class Strips:
                            "tags": [LANGUAGE, "nl2repo", candidate.method]}}, {}
 
     def instruction(self, task: Task, text: TaskDocument) -> str:
-        """Return which functions are to be written, and their document."""
+        """Return an instruction that lists the functions to write, with their document."""
         names = defaultdict(list)
         for function in text.functions:
             path, _, name = function.partition("::")
@@ -235,15 +235,15 @@ def _strip(repo_name: str, candidate: StripCandidate, strippable: Strippable) ->
 # stages ------------------------------------------------------------------------------------------
 
 def screening_stage(root: Path, environments: Derived, host: SandboxFactory) -> Stage:
-    """Return the stage that screens what may be stripped."""
+    """Return the stage that screens the candidates of nl2repo.relationship."""
     return screen_stage(Strips(root), "nl2repo.screen", environments, host, after=RELATIONSHIP,
                         then=RELATIONSHIP)
 
 
 def screened_strips(root: Path, max_functions: int) -> Derived:
-    """Return a StripPatch for each candidate that was screened: those that screening rejects, and
-    those that are to be proven: all of several functions, and the first ones of one function."""
-    others: set[str] = set()   # ids of functions that are not proven
+    """Return a StripPatch for each screened candidate that was rejected or is to be proven. Of a
+    repository's good candidates of one function, only the first `max_functions` are proven."""
+    others: set[str] = set()   # ids of good candidates that are not proven
 
     def patches_of(repo_name: str, record: Communities) -> dict[str, StripPatch]:
         patches = {}
@@ -264,7 +264,7 @@ def screened_strips(root: Path, max_functions: int) -> Derived:
 
 
 def patches_stage(settings: Settings) -> Stage:
-    """Return the stage that writes a StripPatch of each candidate that was screened."""
+    """Return the stage that writes the patches of screened_strips()."""
     return Stage(
         "nl2repo.patches", make=lambda patch: patch,
         reads=Reads(screened_strips(settings.root, settings.nl2repo.max_proven_functions),

@@ -34,7 +34,8 @@ def names_by_patch(tests: Mapping[str, Iterable[str]], project: Codebase,
 
 
 def _uses_in(text: str) -> Iterator[tuple[int, str]]:
-    """Yield (mask of its lines, name) of what a source imports, and of its attributes."""
+    """Yield (mask of lines, name) for each attribute in a source, and (-1, name) for each name that
+    the source imports from a module, which counts in every line."""
     for one in ast.walk(python_tree(text)):
         if isinstance(one, ast.ImportFrom):
             yield from ((-1, alias.name) for alias in one.names)

@@ -1,5 +1,5 @@
 """Copy a repository's source out of its image, and describe it: the steps `extract` and `meta` of
-nl2repo.py. Later steps read the copy, which is made again where it is lost."""
+nl2repo.py. Later steps read the copy. A lost copy is made again."""
 from __future__ import annotations
 
 import re
@@ -72,7 +72,7 @@ def extract(root: Path, host: SandboxFactory, environment: Environment) -> Sourc
         copy_source(sandbox, built)
     sources = read_sources(built)
     if not any(file.language == LANGUAGE for file in sources.files):
-        raise Excluded("has no Python, the only language of which bodies are stripped.", name)
+        raise Excluded("has no Python, the only language whose functions are stripped.", name)
     read = {file.path: digest(file.text.hex()) for file in sources.files}
     others = sorted(path.relative_to(built).as_posix() for path in built.rglob("*")
                     if path.is_file() and not path.is_symlink())
@@ -116,7 +116,7 @@ def meta_stage(root: Path) -> Stage:
 
 
 def describe(root: Path, copy: SourceCopy, coverage: Coverage) -> RepoMeta:
-    """Return the description of a repository."""
+    """Return the description of a repository, from its project files, sources and coverage."""
     name, folder = copy.repo_name, folder_of(root, copy.repo_name)
     sources = sources_of(root, name)
     project = project_of(folder)
@@ -181,7 +181,7 @@ def _texts(value) -> list[str]:
 
 def licence_of(folder: Path, project: dict) -> str | None:
     """Return the SPDX id of a project's licence, by its declaration, its classifiers or the text of
-    its licence file; None where none of them tells."""
+    its licence file; None if none of these names a known one."""
     licences = toml_of(__package__, "licences.toml")
     words = project["licence"].replace("(", " ").replace(")", " ").split()
     if words and {*words} <= {*licences, "AND", "OR"}:

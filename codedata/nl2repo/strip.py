@@ -72,7 +72,7 @@ class Strippable:
                 (NESTED, any(outer.kind != "class" for outer in around)),
                 ("runs at import", self._runs_at_import(one)),
                 (f"its file {fault}", fault),
-                # documents are written of Python's own trees
+                # documents are made from the trees of Python's parser
                 ("refused by the parser of this Python", one.line not in lines)]
             rule = next((rule for rule, holds in rules if holds), "") or why_not(one, around, node)
             if rule:
@@ -84,7 +84,7 @@ class Strippable:
         """Return whether lines of a function's body ran outside of any test. The call graph is not
         used here: in some projects it would count half of the functions as run at import."""
         ran = self._import_lines.get(one.path, 0) & mask_of(one.body_lines)
-        return bool(ran & ~(1 << one.line))   # of a function in one line only `def` ran
+        return bool(ran & ~(1 << one.line))   # of a one-line function, an import runs only `def`
 
     @property
     def ids(self) -> list[str]:
@@ -124,7 +124,7 @@ def python_tree(text: str) -> ast.Module:
     the source, or if the source is nested too deeply for recursion."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")   # of invalid escapes in strings
+            warnings.simplefilter("ignore")   # about invalid escapes in strings
             tree = ast.parse(text)
             ast.unparse(tree)   # recurses as deep as any later use
             return tree
@@ -223,8 +223,8 @@ def _yields(node: Node) -> bool:
 
 
 def _check(file: SourceFile, text: bytes, ids: set[str]) -> None:
-    """Raise ValueError where a file without the bodies of `ids` has other definitions than before,
-    but for those inside the bodies."""
+    """Raise ValueError if the file without the bodies of `ids` (`text`) cannot be parsed, or has
+    other definitions than before, apart from those inside the bodies."""
     after = SourceFile(file.path, file.language, text, file.is_test)
     tree = tree_of(after)
     fault = syntax_fault(after, tree)

@@ -1,7 +1,7 @@
 """Write documents: the steps doc_part2 (functions), doc_part1 (projects) and doc of nl2repo.py.
 
-The writer `template` is a program, `llm` an agent. Their documents are checked by program; one that
-a person edited is never made again.
+The writer `template` is a program, the writer `llm` an agent. A program checks all documents. A
+document that a person edited is never made again.
 """
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ PROMPTS = ("document_function.md", "document_project.md")
 MAX_HAND_INS = 2           # the second one after a round of repair
 MAX_KNOWN = 2              # repositories whose sources are kept: workers go through them in order
 MAX_SHOWN = 30             # findings in an answer to an agent
-COMMAND_S = 120            # timeout of a command that names none
+COMMAND_S = 120            # seconds that a command may take, unless it asks for more
 NO_HISTORY = "find . -name .git -prune -exec rm -rf {} +"
 
 
@@ -213,7 +213,7 @@ class Writer:
         if self._client:
             if self._host.name == "local":
                 raise Trouble("isolates nothing, but an agent would work in it.",
-                              "--sandbox local", "Choose another, or --writer template.")
+                              "--sandbox local", "Choose another sandbox, or --writer template.")
             prompts = digest([text_of("codedata.nl2repo", name) for name in PROMPTS])
             identity |= {"agent": self._client.spec.identity(), "prompts": prompts}
             note = f"at most {settings.nl2repo.max_iterations} calls for each document"
@@ -259,7 +259,7 @@ class Writer:
             trajectory, usage, round(time.monotonic() - started, 1))
 
     def _answers(self, environment: Environment, label: str, examples: list[Object]) -> list[list]:
-        """Return what examples print in a fresh sandbox."""
+        """Return what each example prints in two runs, in a fresh sandbox."""
         if not examples:
             return []
         with open_environment(environment, self._host, f"{label}-examples") as sandbox:
@@ -287,7 +287,8 @@ class Writer:
             log = current_reply_log()
             if result.status != "error" or log.served:
                 log.discard()
-            reason = " ".join(submission.findings) or result.error or "it ended without handing in"
+            reason = (" ".join(submission.findings) or result.error
+                      or "it ended without handing in a document")
             raise ItemFailed(f"its agent's document does not count ({result.status}): "
                              f"{printable(reason)}", item.function or item.repo_name)
         return result.usage
@@ -310,7 +311,7 @@ class HandIn:
     content: Object | None = None     # of a document without findings
 
     def submit(self, answer: str) -> str | Stop:
-        """Hand in the document. It is checked; what is found can be mended once.
+        """Hand in the document. A program checks it; you may correct it once.
 
         answer: the document as one JSON object, with the fields that were asked for
         """
@@ -326,7 +327,7 @@ class HandIn:
         if not self.findings:
             self.content = content
         elif self.n_checked < MAX_HAND_INS:
-            return Failed("Not handed in. Mend all of this, it is the last time that you may:\n"
+            return Failed("Not handed in. Correct all of this; you may hand in only once more:\n"
                           + "\n".join(self.findings[:MAX_SHOWN]))
         return Stop(answer, is_success=not self.findings)
 
@@ -372,8 +373,8 @@ def make_document(root: Path, repo: Subject, meta: RepoMeta) -> RepoDocument:
     missed = sorted({name for one in index.values() for name in one["missing"]})
     return RepoDocument(
         repo.repo, repo.repo_name, repo.base_commit, meta.licence, sections, index,
-        {"functions": 1.0,   # it waits for all
+        {"functions": 1.0,   # this step waits for the documents of all functions
          "names": round(1 - len(missed) / max(1, len(_all(names))), 4),
          "overlap": max(one["checks"].get("overlap", 0.0) for one in repo.documents.values()),
-         "findings": [f"No document has the name `{name}`, which a graded test touches."
+         "findings": [f"No document has the name `{name}`, which a graded test uses."
                       for name in missed]})

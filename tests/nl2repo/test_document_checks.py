@@ -144,7 +144,7 @@ def test_a_message_that_an_example_prints_may_be_told_and_nothing_else_of_its_bo
 PHASE = json.loads((REPO / "tests/nl2repo/documents/27.json").read_text(encoding="utf-8"))
 BODY = "if abs(now - before) <= tolerance: return"
 HOSTILE = rows(r"""
-{"purpose": "\u001b]0;x\u0007"}                    | '\x1b' stands in it
+{"purpose": "\u001b]0;x\u0007"}                    | It contains '\x1b'
 {"purpose": "\u202e"}                             | u202e
 {"purpose": "<SCRIPT>"}                           | <SCRIPT
 {"purpose": "<!--"}                               | <!--

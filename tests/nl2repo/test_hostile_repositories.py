@@ -71,7 +71,7 @@ def test_without_python_or_a_test_that_reaches_it_a_repository_is_left_out_by_na
     write_json(tmp_path / "coverage/warbler.json", coverage(
         contexts="none", reason="it has no Python"))
     assert steps(tmp_path, "communities").returncode == 0
-    assert "which test runs what is not known: it has no Python" in steps(
+    assert "it is not known which test runs which function: it has no Python" in steps(
         tmp_path, "communities", "--status").stderr
 
 

@@ -134,7 +134,8 @@ def test_a_test_may_need_a_body_that_another_ran_for_it_but_not_suffer_from_anot
     [task] = tasks(root).values()
     [refused] = ledger_lines(root / "task", state="excluded")
     assert task.about["functions"] == ["wren.py::counted"]
-    assert refused["error"] == "tests fail that do not need it: tests/test_wren.py::test_limit"
+    assert refused["error"] == (
+        "tests fail that do not need the functions: tests/test_wren.py::test_limit")
 
 
 @pytest.mark.docker
