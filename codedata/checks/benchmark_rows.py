@@ -126,7 +126,7 @@ def _json_rows(path: Path) -> Iterator:
                     raise Trouble("is no list of rows.", where, "Save it as a list of objects, or "
                                   "one object a line as .jsonl.")
                 yield from rows
-            for number, line in enumerate(file, 1):   # after a list there is none
+            for number, line in enumerate(file, 1):   # none is left after a list
                 where = f"{path} line {number}"
                 if not line.isspace():
                     yield json.loads(line)
@@ -142,7 +142,7 @@ def _json_rows(path: Path) -> Iterator:
 def _row(raw, benchmark: str) -> BenchmarkRow:
     """Return the task of a row. Raise ValueError with the reason if its family is not known."""
     if not isinstance(raw, dict):
-        raise ValueError(f"is {json.dumps(raw)[:60]}, no object")
+        raise ValueError(f"is {json.dumps(raw)[:60]}, not an object")
     has_fix = "fix_patch" in raw or "resolved_issues" in raw
     if raw.get("org") and raw.get("number") is not None and has_fix:
         return _multi_swe(raw, benchmark)
@@ -188,7 +188,7 @@ def _multi_swe(raw: dict, benchmark: str) -> BenchmarkRow:
 def _text(raw: dict, name: str) -> str:
     value = raw.get(name)
     if value is not None and not isinstance(value, str):
-        raise ValueError(f"has {json.dumps(value, default=str)[:60]} as `{name}`, no text")
+        raise ValueError(f"has {json.dumps(value, default=str)[:60]} as `{name}`, not a text")
     return value or ""
 
 

@@ -51,7 +51,7 @@ def near_duplicates(texts: Iterable[tuple[str, str]], threshold: float = 0.8) ->
     """Return the near-duplicates among texts, given as (name, text), in order.
 
     A text is compared only with earlier texts that are kept, and the most similar one is named.
-    Raise as Texts does.
+    Raise the errors of Texts.
     """
     kept = Texts(threshold)
     duplicates = []
@@ -159,7 +159,8 @@ def jaccard(a: np.ndarray, b: np.ndarray) -> float:
 # candidates
 
 class Index:
-    """Look up texts that are similar to a text. `shingles_of` returns the shingles of a number.
+    """Look up texts that are similar to a text. `shingles_of(number)` returns the shingles
+    of the text that was added with this number.
 
     A MinHash sketch is cut into bands. Texts that share a band are candidates. The share of slots
     in which two sketches agree estimates the similarity, which costs less than comparing shingles.

@@ -52,7 +52,7 @@ def find_secrets(text: str) -> list[Secret]:
     spans = [(start, end, order, kind) for order, (kind, start, end) in enumerate(_matches(text))]
     merged: list[tuple[int, int, int, str]] = []
     for start, end, order, kind in sorted(spans):
-        if merged and start < merged[-1][1]:   # the one that was found first names the secret
+        if merged and start < merged[-1][1]:   # the earlier rule gives the kind
             first_start, first_end, first_order, first_kind = merged.pop()
             order, kind = min((first_order, first_kind), (order, kind))
             start, end = first_start, max(first_end, end)
