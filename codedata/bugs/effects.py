@@ -86,7 +86,7 @@ def steps_to(symbols: Iterable[str], edges: Iterable[Object]) -> dict[str, int]:
 
 
 def new_messages(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> list[str]:
-    """Return the pyflakes messages about changed Python files that the old files do not have."""
+    """Return the pyflakes messages about files in `after` that those in `before` do not have."""
     return new_messages_of([(before, after)])[0]
 
 

@@ -259,7 +259,7 @@ def draw(program: Program, config: BugConfig) -> list[ProposedChange]:
 
 
 def _sites(file: SourceFile, program: Program) -> Iterator[Site]:
-    """Yield the edits of a file that tests can notice."""
+    """Yield the edits of a file whose lines tests or imports run; without coverage, all edits."""
     functions = [one for one in entities_of(file, tree_of(file)) if one.kind != "class"]
     tests, imports = ((lines or {}).get(file.path, 0) for lines in (program.tests, program.imports))
     for edit in unique_edits(file):
@@ -297,5 +297,5 @@ def in_order(sites: list[Site], ranks: dict[str, int], seed: int) -> list[Site]:
 
 
 def _sorted(pairs: list[tuple[float, Site]]) -> list[Site]:
-    """Return sites in the order of their times."""
+    """Return the sites of (time, site) pairs in the order of their times."""
     return [site for _, site in sorted(pairs, key=itemgetter(0))]

@@ -131,7 +131,7 @@ def yields_in_words(root: Path, settings: BugSettings) -> list[str]:
     """Return the counts of candidates and outcomes as lines for the terminal; an empty list if
     there are no candidates."""
     total, _, _, others = yields_of(root, settings)
-    whys = Counter({"no test notices": total["survives"], "no end": total["timeout"]}) + others
+    whys = Counter({"no test fails": total["survives"], "timed out": total["timeout"]}) + others
     listed = ", ".join(f"{name} {n:,}" for name, n in whys.most_common()) or "none"
     return [summed_up(total), f"refused by screening: {listed}; good ones are chosen "
             "up to the caps of [bug] (max_per_failing_set and others)"] if total else []

@@ -155,7 +155,7 @@ def bound_names(tree: ast.AST, only_relative: bool = False) -> set[str]:
 
 
 def first_line(text: str | None) -> str:
-    """Return the first paragraph of a text in one line."""
+    """Return the first paragraph of a text as one line, "" for None."""
     return " ".join((text or "").strip().split("\n\n")[0].split())
 
 
