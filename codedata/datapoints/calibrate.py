@@ -19,7 +19,7 @@ from codedata.agent.loop import MALFORMED_REPLIES
 from codedata.bounded import inside
 from codedata.datapoints.agents import FILE_TOOLS, limits_of
 from codedata.datapoints.approval import PROFILES, is_as_proven
-from codedata.datapoints.contents import built_grader, check_builds_images
+from codedata.datapoints.contents import check_builds_images
 from codedata.datapoints.folder import (
     AGENT,
     DP,
@@ -44,6 +44,7 @@ from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Derived, Readers, Store, digest
 from codedata.suites.environments import labelled
+from codedata.tasks.grade import grader_of
 from codedata.texts import text_of
 
 MAX_RETURNS = 2      # of a datapoint to a builder
@@ -121,7 +122,7 @@ def attempted(settings: Settings, client: Client, host: SandboxFactory, trial: T
     trajectory = inside(settings.root, place)
     trajectory.parent.mkdir(exist_ok=True)
     with labelled(host, trial.instance_id, "dp-solver") as label:
-        grader = built_grader(task, host, label)
+        grader = grader_of(task, host, label)
         with host.open(grader.image, label, grader.workdir, is_stateful=True, default_rights=True,
                        user=AGENT) as sandbox:
             bash = ToolBashExecutor(max_timeout_s=host.run_timeout_s)

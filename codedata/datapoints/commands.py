@@ -21,7 +21,6 @@ from codedata.bounded import inside, read_bounded
 from codedata.datapoints.approval import TAXONOMY, approval_problem, categories, proof_of
 from codedata.datapoints.contents import (
     Content,
-    built_grader,
     checks_of,
     content_of,
     known_checks,
@@ -69,7 +68,7 @@ from codedata.settings import Settings
 from codedata.store import Store, digest
 from codedata.suites.environments import labelled
 from codedata.tasks.folder import DOCKERFILE, IGNORE, config_of, proven, with_about
-from codedata.tasks.grade import Grader
+from codedata.tasks.grade import Grader, grader_of
 from codedata.texts import printable, text_of
 
 IDEAS, STAGING = "_ideas", "_staging"
@@ -425,7 +424,7 @@ class Commands:
         point = self.point(self._manager.get_task(task_id))
         self._host.reap_first()
         with self._room(), labelled(self._host, point.instance_id, "dp") as label:
-            yield built_grader(point, self._host, label)
+            yield grader_of(point, self._host, label)
 
     def add_dp_to_review(self, task_id: str, claim: str) -> Object:
         """Hand a staged datapoint in for review, and end its task. All its checks must have passed.

@@ -23,7 +23,7 @@ from codedata.datapoints.folder import (
     read_datapoint,
     texts_of,
 )
-from codedata.datapoints.validate import MAX_LINE, NOT_BUILT, Validation
+from codedata.datapoints.validate import MAX_LINE, Validation
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.layouts import to_json, write_atomic
 from codedata.llm.client import Models
@@ -38,7 +38,7 @@ from codedata.states import Reads, Writes
 from codedata.store import Derived, Readers, Store, known
 from codedata.suites.environments import labelled
 from codedata.tasks.folder import PROOF, proven
-from codedata.tasks.grade import Grader, build_image
+from codedata.tasks.grade import NOT_BUILT
 from codedata.tasks.stages import prove_stage
 from codedata.texts import printable
 
@@ -172,14 +172,6 @@ def check_builds_images(host: SandboxFactory) -> None:
     """Raise Trouble where no images can be built."""
     if not host.makes_images:
         raise Trouble("builds no images.", f"--sandbox {host.name}", "Choose docker.")
-
-
-def built_grader(task: Task, host: SandboxFactory, label: str) -> Grader:
-    """Build a datapoint's image, and return its grader. Raise ItemFailed if the build fails."""
-    name, build = build_image(task, host, label)
-    if build.failed:
-        raise ItemFailed(f"{NOT_BUILT}: {build.failed}", task.instance_id)
-    return Grader(host, task, name, label)
 
 
 def checks_of(root: Path, task: Task, run: Callable[[Content], DatapointChecks],

@@ -1,28 +1,10 @@
 """Make partial solutions of a datapoint: its work directory without one change of the solution."""
 from __future__ import annotations
 
-import io
-import tarfile
 from collections.abc import Iterator
 from difflib import SequenceMatcher
 
 from codedata.tasks.grade import Tree
-
-
-def archive_of(tree: Tree) -> bytes:
-    """Return a tar archive of a tree, in which root owns all files."""
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        for name, (kind, mode, content) in tree.items():
-            member = tarfile.TarInfo(name)
-            member.type, member.mode = kind, mode
-            if isinstance(content, bytes):
-                member.size = len(content)
-                tar.addfile(member, io.BytesIO(content))
-            else:
-                member.linkname = content
-                tar.addfile(member)
-    return out.getvalue()
 
 
 def partial_solutions(before: Tree, after: Tree, most: int) -> list[tuple[str, Tree]]:

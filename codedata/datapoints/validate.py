@@ -30,7 +30,7 @@ from codedata.datapoints.folder import (
     verifier_of,
     weights_in,
 )
-from codedata.datapoints.partial import archive_of, partial_solutions
+from codedata.datapoints.partial import partial_solutions
 from codedata.errors import ItemFailed
 from codedata.layouts import content_of
 from codedata.progress import begin_step, current_step
@@ -49,7 +49,7 @@ from codedata.tasks.folder import (
     verifier_config,
     workdir_of,
 )
-from codedata.tasks.grade import Grade, Grader, build_image, tree_of
+from codedata.tasks.grade import NOT_BUILT, Grade, Grader, archive_of, build_image, tree_of
 from codedata.tasks.graded_runs import (
     NotRewarded,
     clock_library,
@@ -62,22 +62,16 @@ from codedata.tasks.verifier.runner_output import ANSI
 from codedata.texts import natural, printable, text_of, tomllib
 
 MAX_PARTIAL = 8
-NOT_BUILT = "its image is not built"
 MAX_EVIDENCE, MAX_LINE = 20, 400
 ASSERTIONS = ("AssertionError", "Failed")   # what a test raises that looked, and did not find
 # names at the top of environment/ that an export needs
 TAKEN = {"dockerfile", "docker-compose.yaml", ".dockerignore", "task.yaml", "run-tests.sh",
          "solution.sh", "solution.yaml", "tests", "manifest.toml"}
-CHEATS = tomllib.loads(text_of("codedata.datapoints", "cheats.toml"))["cheat"]
 IMPORTS = re.compile(r"^\s*(?:from|import) .*", re.MULTILINE)
-SPAN = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
 # its end, also that of one in a list
 SENTENCE = re.compile(r"[.!?](?=\s|$)|(?<![.!?])\n\s*(?=[-*+] )")
 PLACE = re.compile(r"(?<![\w.])/[\w.-]+(?:/[\w.-]+)*")
 SYSTEM = ("/bin/", "/usr/", "/tmp/", "/proc/", "/dev/", "/sys/")   # every Linux has them
-LAYER = "layer"   # what its files are below in a trace
-PACKAGES = re.compile(rf"^{LAYER}/usr/(local/)?(lib\w*|share|include)/|"
-                      r"/(node_modules|\w+-packages)/")
 MARKS = {"skip", "skipif", "xfail", "importorskip", "skipIf", "skipUnless", "SkipTest",
          "expectedFailure"}
 # what may lie in its folder
@@ -236,12 +230,8 @@ class Validation:
                 search.exempt(file)
                 file.seek(0)
                 long.look(f"environment/{path}", file)
-        known = {*api.inspect_image(base_of(texts["dockerfile"]))["RootFS"]["Layers"]}
         try:
-            with read_tar(Stream(self._counted(api.get_image(image)))) as tar:
-                for member in members(tar):
-                    if member.isreg():
-                        search.look_at(member.name, tar.extractfile(member), known)
+            search.look_into(self._counted(api.get_image(image)), base_of(texts["dockerfile"]))
         except (UnsafeArchive, OSError) as e:
             return [f"its layers cannot be read: {e}"]
         # a file is in the layer that makes it, and in the one that gives it to the agent
@@ -328,18 +318,7 @@ class Validation:
     def hard_to_cheat(self, cheats: Sequence[dict] = CHEATS) -> None:
         """Check that no known cheat is rewarded."""
         self._gold_work()
-        scripts = [(one["name"], one["bash"]) for one in cheats]
-        scripts.append(("constant output", _constant(self._texts["prompt"])))
-        worked = []
-        for k, (name, script) in enumerate(scripts, 1):
-            current_step().count = f"cheat {k} of {len(scripts)}"
-            try:
-                work, _ = self._grader.work(script)
-            except ItemFailed:
-                continue   # what cannot be packed is not graded
-            if reward := self._grader.grade(work).reward:
-                worked.append(f"{name}: {reward}")
-        if worked:
+        if worked := rewarded(self._grader, scripts_of(self._texts["prompt"], cheats)):
             raise CheckFailed("it can be cheated", worked)
 
     def repeatable(self) -> None:
@@ -436,49 +415,3 @@ def _named_in(tree: ast.Module) -> Iterator[str]:
         if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant) and isinstance(
                 node.slice.value, str):
             yield node.slice.value
-
-
-def _constant(prompt: str) -> str:
-    """Return the script of a cheat: each file that the prompt names prints, or contains, the
-    longest example of the prompt."""
-    spans = sorted((span.strip("`\n") for span in SPAN.findall(prompt)), key=len)
-    shown = spans[-1] if spans else prompt.strip()
-    words = re.findall(r"[\w./-]*[\w-]\.\w{1,5}\b|/[\w./-]+", prompt)
-    lines = []
-    for path in dict.fromkeys(words):
-        said = {".py": f"print({shown!r})", ".js": f"console.log({json.dumps(shown)})",
-                ".sh": f"cat <<'END'\n{shown}\nEND"}.get(Path(path).suffix, shown)
-        lines.append(f"mkdir -p \"$(dirname '{path}')\"; cat > '{path}' <<'END-OF-CHEAT'\n{said}\n"
-                     f"END-OF-CHEAT\nchmod +x '{path}'")
-    return "\n".join(lines) or "true"
-
-
-class ImageSearch(Search):
-    """Search the layers of an image. In folders of packages only long matches count, since short
-    ones may be idioms of the language."""
-
-    def __init__(self, texts: list[str]):
-        super().__init__(texts, hidden=texts)
-
-    def look_at(self, part: str, file: BinaryIO, known: set[str]) -> None:
-        """Search a part of the engine's tar archive, unless it is a layer whose digest is in
-        `known`. Raise UnsafeArchive if it cannot be read."""
-        with Spool() as copy:
-            hasher = hashlib.sha256()
-            for piece in unpacked(file):
-                hasher.update(piece)
-                copy.write(piece)
-            if f"sha256:{hasher.hexdigest()}" in known:
-                return
-            copy.seek(0)
-            is_layer = TAR.match(copy.read(PIECE))
-            copy.seek(0)
-            if is_layer:
-                self.look_through(Stream(iter(partial(copy.read, PIECE), b"")), LAYER)
-            else:
-                self.look(part, copy)
-
-    def _trace_in(self, place: str, data: bytes) -> str:
-        windows = self.all_windows[bool(PACKAGES.search(place))]
-        window = next(windows.all_in(data), b"")
-        return f"holds {window.decode(errors='replace')!r}" if window else ""

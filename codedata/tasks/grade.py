@@ -34,6 +34,8 @@ from codedata.tasks.folder import (
     SOLVE,
     agent_of,
     collect_of,
+    from_line,
+    image_of,
     text_in,
     workdir_of,
 )
@@ -42,6 +44,7 @@ from codedata.tasks.task_toml import artifacts_in
 LIMIT_S = 600.0            # of a build, a solution, a verifier; --run-timeout may say less
 PACK_S = 120.0
 TRIES = "codedata-task-try/"
+NOT_BUILT = "its image is not built"
 WORK = Bounds(max_bytes=200_000_000, max_files=2, max_depth=2, max_seconds=120)
 # bash of a user, with its own home
 AS_USER = ("HOME=$(getent passwd {user} | cut -d: -f6) USER={user} LOGNAME={user} "
@@ -78,6 +81,17 @@ def build_image(task: Task, host: SandboxFactory, label: str) -> tuple[str, Buil
         write_files(Path(folder), context)
         return name, host.build(text_in(task.environment, DOCKERFILE), Path(folder), name, label,
                                 min(LIMIT_S, host.run_timeout_s))
+
+
+def grader_of(task: Task, host: SandboxFactory, label: str) -> Grader:
+    """Return the grader of a task, in the image that it names or in one that is built. Raise
+    ItemFailed if the image is gone, or the build fails."""
+    name = image_of(task)
+    if not name or text_in(task.environment, DOCKERFILE) not in ("", from_line(name)):
+        name, build = build_image(task, host, label)
+        if build.failed:
+            raise ItemFailed(f"{NOT_BUILT}: {build.failed}", task.instance_id)
+    return Grader(host, task, name, label)
 
 
 @dataclass
@@ -159,10 +173,10 @@ class Grader:
         return "/", shlex.join(place.lstrip("/") for place in places)
 
     def grade(self, work: bytes | None, more: Mapping[str, bytes] | None = None,
-              before: str = "", anew: bool = False) -> Grade:
+              before: str = "", anew: bool = False, limit_s: float = LIMIT_S) -> Grade:
         """Return the grade of an agent's work in a fresh container. For None, the image is graded
         as it is. Equal work is graded only once, unless `anew` is set, or `more` test files or a
-        bash command `before` are given."""
+        bash command `before` are given. A verifier that takes longer than `limit_s` is ended."""
         is_kept = not (more or before or anew)
         key = digest_of(work) if work else ""
         if is_kept and key in self._grades:
@@ -171,10 +185,11 @@ class Grader:
         with self.opened() as sandbox:
             self.deliver(sandbox, work)
             sandbox.put({**tests, **(more or {})}, "/tests")
-            done = sandbox.run(before + GRADE, timeout_s=self.limit_s)
+            limit_s = min(limit_s, self.limit_s)
+            done = sandbox.run(before + GRADE, timeout_s=limit_s)
         grade = _read(done.output, done.seconds)
         if done.timed_out:
-            grade = replace(grade, log=f"{grade.log}\n[not finished after {self.limit_s:g} s]")
+            grade = replace(grade, log=f"{grade.log}\n[not finished after {limit_s:g} s]")
         if is_kept:
             self._grades[key] = grade
         return grade
@@ -210,6 +225,22 @@ def tree_of(archive: bytes) -> Tree:
             content = tar.extractfile(member).read() if member.isreg() else member.linkname
             tree[member.name] = (member.type, member.mode, content)
     return tree
+
+
+def archive_of(tree: Tree) -> bytes:
+    """Return a tar archive of a tree, in which root owns all files."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, (kind, mode, content) in tree.items():
+            member = tarfile.TarInfo(name)
+            member.type, member.mode = kind, mode
+            if isinstance(content, bytes):
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+            else:
+                member.linkname = content
+                tar.addfile(member)
+    return out.getvalue()
 
 
 def digest_of(archive: bytes) -> str:

@@ -1,0 +1,133 @@
+"""Run one task for its checks: its gold, its image as it is, and what a check tries.
+
+Whatever is tried is graded by the task's own verifier, in a fresh container without network.
+"""
+from __future__ import annotations
+
+import posixpath
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from codedata.errors import ItemFailed
+from codedata.records import Files, Object, Task
+from codedata.sandbox.archives import Bounds
+from codedata.sandbox.factory import SandboxFactory
+from codedata.sandbox.process_labels import temporary_folder
+from codedata.suites.source import is_text
+from codedata.tasks.folder import collect_of, edited_parts
+from codedata.tasks.grade import Grade, Grader, archive_of, grader_of, tree_of
+from codedata.tasks.graded_runs import grade_untouched
+
+PASSED, FAILED, REVIEW, NO_CASE = "passed", "failed", "review", "no case"
+UNFINISHED = "not checked"
+MIN_LIMIT_S, GOLD_TIMES = 15.0, 4   # of a try's verifier, or so many times as long as the gold's
+BEFORE = Bounds(max_bytes=50_000_000, max_files=200, max_depth=30, max_seconds=60)
+
+
+@dataclass
+class Result:
+    """Hold what a check found."""
+
+    result: str                  # PASSED | FAILED | REVIEW | NO_CASE | UNFINISHED
+    why: str = ""                # "" where it passed
+    evidence: list[str] = field(default_factory=list)
+    figures: Object = field(default_factory=dict)
+    tries: list[Object] = field(default_factory=list)   # those that a reviewer should read
+
+
+@dataclass
+class Audited:
+    """Hold a task that is audited, and what is known of it by running it."""
+
+    task: Task
+    folder: Path
+    host: SandboxFactory
+    label: str
+    is_thorough: bool = False
+    screened: Callable[[list[str]], list] | None = None   # judges diffs in a warm sandbox
+    failed_once: set[str] = field(default_factory=set)    # tests with weights that a run failed
+
+    @cached_property
+    def grader(self) -> Grader:
+        """Return the grader of the task."""
+        return grader_of(self.task, self.host, self.label)
+
+    @cached_property
+    def untouched(self) -> Grade:
+        """Return the grade of an agent that does nothing."""
+        return self._noted(grade_untouched(self.grader, []))
+
+    @cached_property
+    def gold(self) -> tuple[bytes, Grade]:
+        """Return (the archive of the gold's work, its grade). Raise ItemFailed where it is not
+        rewarded."""
+        if not self.task.solution:
+            raise ItemFailed("it has no solution/", self.task.instance_id)
+        work, _ = self.grader.gold()
+        grade = self.grader.grade(work)
+        if grade.reward != 1.0:
+            raise ItemFailed(f"its gold gets {grade.reward:g}", self.task.instance_id)
+        return work, grade
+
+    def proven_runs(self) -> list[Object]:
+        """Return the runs in proof.json; [] where the task was edited since, or has no proof."""
+        runs = (self.task.proof or {}).get("runs")
+        return runs if self.task.kind and runs and not edited_parts(self.task) else []
+
+    @cached_property
+    def changed(self) -> tuple[Files, Files]:
+        """Return the texts {path: content} that the gold changes or adds: (before, after)."""
+        after = {posixpath.normpath(name): content
+                 for name, (_, _, content) in tree_of(self.gold[0]).items()
+                 if isinstance(content, bytes)}
+        if collect_of(self.task):
+            before = self._files_in_image(after)
+        else:
+            before = {posixpath.normpath(name): content for name, (_, _, content)
+                      in tree_of(self.grader.work("true")[0]).items()}
+        after = {path: content for path, content in after.items()
+                 if before.get(path) != content and is_text(content)}
+        return {path: before[path] for path in after if path in before}, after
+
+    def _files_in_image(self, paths: Files) -> Files:
+        """Return those of some files of the work directory that the image has."""
+        with self.grader.opened() as sandbox, temporary_folder() as folder:
+            sandbox.put({"paths": "\0".join(paths).encode()}, "/tmp")
+            sandbox.run("tar --null --ignore-failed-read -cf - -T /tmp/paths 2>/dev/null | "
+                        "(mkdir -p /tmp/before && tar -C /tmp/before -xf -)")
+            sandbox.get("/tmp/before", Path(folder), BEFORE)
+            return {path: place.read_bytes() for path in paths
+                    if (place := Path(folder, path)).is_file() and not place.is_symlink()}
+
+    # tries ---------------------------------------------------------------------------------------
+
+    def grade_files(self, files: Files, *, stops_early: bool = False) -> Grade:
+        """Return the grade of the gold's work with other contents of some files. With
+        `stops_early`, pytest ends at the first test that fails."""
+        work, gold = self.gold
+        tree = {name: (kind, mode, files.get(posixpath.normpath(name), content))
+                for name, (kind, mode, content) in tree_of(work).items()}
+        before = "export PYTEST_ADDOPTS=-x; " if stops_early else ""
+        return self._noted(self.grader.grade(
+            archive_of(tree), before=before, limit_s=max(MIN_LIMIT_S, GOLD_TIMES * gold.seconds)))
+
+    def grade_script(self, script: str) -> Grade:
+        """Return the grade of an agent that runs a script. Raise ItemFailed if its work cannot be
+        packed."""
+        return self._noted(self.grader.grade(self.grader.work(script)[0]))
+
+    def _noted(self, grade: Grade) -> Grade:
+        passed = grade.passed()
+        self.failed_once |= {name for name, *_ in grade.phases if name and name not in passed}
+        return grade
+
+
+def within(seconds: float, at_least: int = 0) -> Iterator[int]:
+    """Yield numbers from 0 for as long as the seconds last, and `at_least` so many."""
+    end, n = time.monotonic() + seconds, 0
+    while n < at_least or time.monotonic() < end:
+        yield n
+        n += 1

@@ -1,0 +1,134 @@
+"""Try to be rewarded without solving a task: known cheats, a spy on the tests, files of the image
+that hold the solution's text, and scripts that somebody has written beside the task."""
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from codedata.audit.audited import FAILED, NO_CASE, PASSED, REVIEW, Audited, Result
+from codedata.bounded import read_bounded
+from codedata.errors import ItemFailed
+from codedata.layouts import content_of
+from codedata.progress import current_step
+from codedata.records import DATAPOINT, Files
+from codedata.sandbox import docker_engine
+from codedata.sandbox.archives import Stream, UnsafeArchive, members, read_tar
+from codedata.sandbox.image_layers import TAR, unpacked
+from codedata.tasks.folder import agent_of
+from codedata.tasks.grade import GRADE, Grader
+from codedata.tasks.hidden_text import Search
+from codedata.texts import printable, text_of, tomllib
+
+CHEATS = tomllib.loads(text_of("codedata.audit", "cheats.toml"))["cheat"]
+SPAN = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
+NAMED_FILE = re.compile(r"[\w./-]*[\w-]\.\w{1,5}\b|/[\w./-]+")
+SPY = "/opt/spy.py"
+MIN_LINES, MIN_SHARE, MIN_INK = 3, 0.25, 12   # of the gold's new lines in one file; without blanks
+SMALL_GOLD, SMALL_SHARE = 10, 0.5             # a gold of fewer new lines: a larger share
+MAX_COPIES = 20                               # files that are tried as the answer
+MAX_RIVAL_BYTES = 1_000_000
+
+
+# known cheats ------------------------------------------------------------------------------------
+
+def try_cheats(audited: Audited) -> Result:
+    """Try each known cheat: none may be rewarded."""
+    scripts = [*scripts_of(audited.task.instruction or "")]
+    worked = rewarded(audited.grader, scripts)
+    return Result(FAILED if worked else PASSED, "it can be cheated" if worked else "", worked,
+                  {"tried": len(scripts), "rewarded": len(worked)})
+
+
+def scripts_of(prompt: str, cheats: Iterable[dict] = CHEATS) -> Iterator[tuple[str, str]]:
+    """Yield (name, bash) of each cheat, the last one of which is made of the prompt."""
+    yield from ((one["name"], one["bash"]) for one in cheats)
+    yield "constant output", constant(prompt)
+
+
+def rewarded(grader: Grader, scripts: Iterable[tuple[str, str]]) -> list[str]:
+    """Return a line for each script (name, bash) of an agent whose work is rewarded."""
+    worked, scripts = [], [*scripts]
+    for k, (name, script) in enumerate(scripts, 1):
+        current_step().count = f"cheat {k} of {len(scripts)}"
+        try:
+            work, _ = grader.work(script)
+        except ItemFailed:
+            continue   # what cannot be packed is not graded
+        if reward := grader.grade(work).reward:
+            worked.append(f"{name}: {reward}")
+    return worked
+
+
+def constant(prompt: str) -> str:
+    """Return the script of a cheat: each file that the prompt names prints, or contains, the
+    longest example of the prompt."""
+    spans = sorted((span.strip("`\n") for span in SPAN.findall(prompt)), key=len)
+    shown = spans[-1] if spans else prompt.strip()
+    lines = []
+    for path in dict.fromkeys(NAMED_FILE.findall(prompt)):
+        said = {".py": f"print({shown!r})", ".js": f"console.log({json.dumps(shown)})",
+                ".sh": f"cat <<'END'\n{shown}\nEND"}.get(Path(path).suffix, shown)
+        lines.append(f"mkdir -p \"$(dirname '{path}')\"; cat > '{path}' <<'END-OF-CHEAT'\n{said}\n"
+                     f"END-OF-CHEAT\nchmod +x '{path}'")
+    return "\n".join(lines) or "true"
+
+
+# the tests, read while they run ------------------------------------------------------------------
+
+def spy_on_tests(audited: Audited) -> Result:
+    """Let a process of the agent's user look for the tests while they grade the gold. A program
+    that the tests start could read the same."""
+    task, grader = audited.task, audited.grader
+    if task.kind not in (DATAPOINT, ""):
+        return Result(NO_CASE, "its tests run in the process of the code that they test")
+    tests = {path: content_of(file) for path, file in task.tests.items()}
+    marks = {line.strip() for path, data in tests.items() if path.endswith(".py")
+             for line in data.decode(errors="replace").splitlines() if "def test" in line}
+    if not marks:
+        return Result(NO_CASE, "its tests are no Python")
+    user = agent_of(task)
+    as_user = f"runuser -u {user} -- " if user else ""
+    with grader.opened() as sandbox:
+        grader.deliver(sandbox, audited.gold[0])
+        sandbox.put({"spy.py": text_of("codedata.audit", "spy.py").encode(),
+                     "marks.json": json.dumps(sorted(marks)).encode()}, str(Path(SPY).parent))
+        sandbox.put(tests, "/tests")
+        start = f"{as_user}sh -c 'python3 {SPY} >/dev/null 2>&1 &'; "
+        sandbox.run(start + GRADE, timeout_s=grader.limit_s)
+        said = sandbox.run("cat /tmp/spied").output.strip()
+    if not said.startswith("looked"):
+        return Result(REVIEW, "the spy could not look: it needs python3 in the image")
+    found = said.splitlines()[1:]
+    why = "a program that the tests start can read them" if found else ""
+    return Result((FAILED if task.kind else REVIEW) if found else PASSED, why, found,
+                  {"files": len(found)})
+
+
+# the answer, found in the image ------------------------------------------------------------------
+
+class AnswerSearch(ImageSearch):
+    """Look in the layers of an image for files that hold a long run, or a good share of the lines,
+    of some new text. `found` has what each of them holds, by its place."""
+
+    def __init__(self, texts: list[str]):
+        super().__init__(texts)
+        self.unread = []   # a task may be about a damaged archive
+        self.found: Files = {}
+        self._lines = {line for text in texts for line in _lines_of(text.encode())}
+
+    def _trace_in(self, place: str, data: bytes) -> str:
+        share = len(_lines_of(data) & self._lines)
+        least = SMALL_SHARE if len(self._lines) < SMALL_GOLD else MIN_SHARE
+        is_long = next(self.all_windows[1].all_in(data), b"")   # of 200 bytes
+        if is_long or (share >= MIN_LINES and share >= least * len(self._lines)):
+            self.found[place] = data
+            return f"holds {share} of {len(self._lines)} lines of the solution"
+        return ""
+
+
+def _lines_of(data: bytes) -> set[bytes]:
+    return {line for line in map(bytes.strip, data.splitlines())
+            if len(b"".join(line.split())) >= MIN_INK}
