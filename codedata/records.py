@@ -864,6 +864,46 @@ def kind_of(config) -> str:
     return kind if kind in KINDS else ""
 
 
+@dataclass(frozen=True)
+class RivalledTask(Task):
+    """Hold a task with the scripts that somebody has written to try it: rivals/ in its folder."""
+
+    places: ClassVar = {**Task.places, "rivals": "rivals/"}
+    rivals: Files | None = None   # right-*.sh and wrong-*.sh; null: there are none
+
+    @classmethod
+    def completed(cls, data: dict) -> dict:
+        """Return what is in a folder, with its kind, and null where it has no rivals."""
+        return {**super().completed(data), "rivals": data["rivals"] or None}
+
+
+class AuditCheck(TypedDict):
+    """Hold what one check of an audit found."""
+
+    name: str
+    version: str             # of the check: raised where it would find something else
+    result: str              # passed | failed | review | no case | not checked
+    why: str                 # "" where it passed
+    evidence: list[str]
+    figures: Object          # numbers
+    tries: list[Object]      # what a reviewer should read: {path, line, operator, place, diff}
+    seconds: Seconds
+    command: str             # makes this check again
+
+
+@dataclass(frozen=True)
+class TaskAudit:
+    """Hold how a task's verdicts were tried, and what came out: audit/<id>.json."""
+
+    directory = "audit"
+    instance_id: str
+    kind: str                # of the task
+    content: str             # digest of what was audited
+    rivals: str              # digest of the scripts in rivals/; "" without
+    checks: list[AuditCheck]
+    seconds: Seconds
+
+
 class DatapointCheck(TypedDict):
     """Hold what one check of a datapoint found."""
 

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import posixpath
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from codedata.audit.warm import WarmSource
 from codedata.errors import ItemFailed
 from codedata.records import Files, Object, Task
 from codedata.sandbox.archives import Bounds
@@ -46,8 +47,7 @@ class Audited:
     folder: Path
     host: SandboxFactory
     label: str
-    is_thorough: bool = False
-    screened: Callable[[list[str]], list] | None = None   # judges diffs in a warm sandbox
+    warm: WarmSource
     failed_once: set[str] = field(default_factory=set)    # tests with weights that a run failed
 
     @cached_property

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
 
-from codedata.audit.audited import FAILED, NO_CASE, PASSED, REVIEW, Audited, Result
+from codedata.audit.audited import (
+    FAILED,
+    NO_CASE,
+    PASSED,
+    REVIEW,
+    UNFINISHED,
+    Audited,
+    Result,
+)
 from codedata.bounded import read_bounded
 from codedata.errors import ItemFailed
 from codedata.layouts import content_of
 from codedata.progress import current_step
 from codedata.records import DATAPOINT, Files
 from codedata.sandbox import docker_engine
-from codedata.sandbox.archives import Stream, UnsafeArchive, members, read_tar
-from codedata.sandbox.image_layers import TAR, unpacked
-from codedata.tasks.folder import agent_of
+from codedata.sandbox.archives import UnsafeArchive
+from codedata.sandbox.dockerfile import base_of
+from codedata.tasks.check import PATCHED
+from codedata.tasks.folder import DOCKERFILE, agent_of, text_in
 from codedata.tasks.grade import GRADE, Grader
-from codedata.tasks.hidden_text import Search
+from codedata.tasks.image_search import LAYER, ImageSearch
 from codedata.texts import printable, text_of, tomllib
 
 CHEATS = tomllib.loads(text_of("codedata.audit", "cheats.toml"))["cheat"]
@@ -109,6 +118,37 @@ def spy_on_tests(audited: Audited) -> Result:
 
 # the answer, found in the image ------------------------------------------------------------------
 
+def find_answer(audited: Audited) -> Result:
+    """Look in the image for files that hold the gold's new text, and try each as the answer. An
+    agent may find such a file, or a layer of the image that had it."""
+    task, image = audited.task, audited.grader.image
+    if task.kind in PATCHED and audited.proven_runs():
+        return Result(PASSED, "", [], {"files": 0})   # its proof has searched
+    before, after = audited.changed
+    texts = ["\n".join(new_lines(before.get(path, b""), after[path])) for path in after]
+    search = AnswerSearch([text for text in texts if text])
+    api = docker_engine.connect()
+    base = base_of(text_in(task.environment, DOCKERFILE))
+    try:
+        search.look_into(api.get_image(image), base if base != image else "")
+    except UnsafeArchive as e:
+        return Result(UNFINISHED, f"the layers of its image cannot be read: {e}")
+    worked = []
+    for place, data in [*search.found.items()][:MAX_COPIES]:
+        tried = (audited.grade_files({path: data}).reward == 1.0 for path in after)
+        if len(after) == 1 and any(tried):
+            worked.append(f"{place.removeprefix(LAYER)} is rewarded in place of {min(after)}")
+    why = "its image holds the answer" if search.found else ""
+    result = FAILED if worked else REVIEW if search.found else PASSED
+    return Result(result, why, [*worked, *search.traces], {"files": len(search.found)})
+
+
+def new_lines(before: bytes, after: bytes) -> list[str]:
+    """Return the lines that a text has and its earlier version has not."""
+    known = {*before.splitlines()}
+    return [line.decode() for line in after.splitlines() if line not in known]
+
+
 class AnswerSearch(ImageSearch):
     """Look in the layers of an image for files that hold a long run, or a good share of the lines,
     of some new text. `found` has what each of them holds, by its place."""
@@ -132,3 +172,39 @@ class AnswerSearch(ImageSearch):
 def _lines_of(data: bytes) -> set[bytes]:
     return {line for line in map(bytes.strip, data.splitlines())
             if len(b"".join(line.split())) >= MIN_INK}
+
+
+# scripts beside the task -------------------------------------------------------------------------
+
+def try_rivals(audited: Audited) -> Result:
+    """Grade the scripts in rivals/: right-*.sh have to be rewarded, wrong-*.sh must not be."""
+    found = rivals_in(audited.folder)
+    faults, figures = [], Counter()
+    for k, (name, script) in enumerate(found.items(), 1):
+        current_step().count = f"rival {k} of {len(found)}"
+        is_right = name.startswith("right-")
+        is_rewarded = audited.grade_script(script).reward == 1.0
+        figures["accepted" if is_rewarded else "refused", is_right] += 1
+        if is_rewarded != is_right:
+            what = "is refused though right" if is_right else f"is rewarded: {breaks(script)}"
+            faults.append(f"{name} {what}")
+    counted = {"right": sum(n for (_, is_right), n in figures.items() if is_right),
+               "wrong": sum(n for (_, is_right), n in figures.items() if not is_right),
+               "right_refused": figures["refused", True], "wrong_accepted": figures["accepted", False]}
+    if not found:
+        return Result(NO_CASE, "it has no rivals/")
+    return Result(FAILED if faults else PASSED, "a rival's verdict is wrong" if faults else "",
+                  faults, counted)
+
+
+def rivals_in(folder: Path) -> dict[str, str]:
+    """Return the scripts of a task's rivals/ by name."""
+    paths = sorted(folder.glob("rivals/right-*.sh")) + sorted(folder.glob("rivals/wrong-*.sh"))
+    return {path.name: read_bounded(path, MAX_RIVAL_BYTES).decode(errors="replace")
+            for path in paths if not path.is_symlink()}
+
+
+def breaks(script: str) -> str:
+    """Return the sentence that a wrong rival breaks: its first comment."""
+    lines = (line.lstrip("# ") for line in script.splitlines() if line.startswith("#"))
+    return printable(next((line for line in lines if not line.startswith("!")), ""), 200)

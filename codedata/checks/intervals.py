@@ -6,6 +6,17 @@ import math
 Z = 1.959963984540054   # the 97.5 % quantile of the standard normal distribution
 
 
+def at_most(k: int, n: int, confidence: float = 0.95) -> float:
+    """Return the highest rate at which k or fewer of n trials still happen by chance in 1 -
+    `confidence` of all cases: the one-sided bound of Clopper and Pearson."""
+    low, high = k / n, 1.0
+    for _ in range(50):
+        rate = (low + high) / 2
+        chance = sum(math.comb(n, i) * rate**i * (1 - rate)**(n - i) for i in range(k + 1))
+        low, high = (rate, high) if chance > 1 - confidence else (low, rate)
+    return high
+
+
 def wilson(value: float, n: float, z: float = Z) -> tuple[float, float]:
     """Return Wilson's score interval (low, high) of a share `value`, from 0 to 1, that was observed
     in `n` > 0 trials. With the default `z` its confidence level is 95 %."""

@@ -7,18 +7,14 @@ is not guaranteed that no other cheat works. Findings that need judgement are li
 from __future__ import annotations
 
 import ast
-import hashlib
-import json
 import re
 import shlex
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from decimal import Decimal
-from functools import partial
-from pathlib import Path
-from typing import BinaryIO
 
+from codedata.audit.cheats import CHEATS, SPAN, rewarded, scripts_of
 from codedata.datapoints.folder import (
     AGENT,
     PARTS,
@@ -36,10 +32,9 @@ from codedata.layouts import content_of
 from codedata.progress import begin_step, current_step
 from codedata.records import DatapointCheck, Object, Task
 from codedata.sandbox import SandboxDied, docker_engine
-from codedata.sandbox.archives import PIECE, Stream, UnsafeArchive, members, read_tar
+from codedata.sandbox.archives import UnsafeArchive
 from codedata.sandbox.dockerfile import base_of, read_dockerfile
 from codedata.sandbox.factory import SandboxFactory
-from codedata.sandbox.image_layers import TAR, unpacked
 from codedata.tasks.folder import (
     CONFIG,
     DOCKERFILE,
@@ -57,9 +52,10 @@ from codedata.tasks.graded_runs import (
     prove_gold,
     prove_repeatable,
 )
-from codedata.tasks.hidden_text import Search, Spool
+from codedata.tasks.hidden_text import Search
+from codedata.tasks.image_search import LAYER, ImageSearch
 from codedata.tasks.verifier.runner_output import ANSI
-from codedata.texts import natural, printable, text_of, tomllib
+from codedata.texts import natural, printable
 
 MAX_PARTIAL = 8
 MAX_EVIDENCE, MAX_LINE = 20, 400

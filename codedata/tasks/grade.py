@@ -194,6 +194,16 @@ class Grader:
             self._grades[key] = grade
         return grade
 
+    def grade_and_ask(self, work: bytes, question: str) -> tuple[Grade, bool]:
+        """Return (the grade of an agent's work, whether a bash command succeeds in the container
+        afterwards)."""
+        tests = {path: content_of(file) for path, file in self.task.tests.items()}
+        with self.opened() as sandbox:
+            self.deliver(sandbox, work)
+            sandbox.put(tests, "/tests")
+            done = sandbox.run(GRADE, timeout_s=self.limit_s)
+            return _read(done.output, done.seconds), sandbox.run(question).ok
+
     def deliver(self, sandbox: Sandbox, work: bytes | None) -> None:
         """Put an agent's work into a fresh container, as Harbor does before it grades."""
         if collect_of(self.task) and work is None:

@@ -23,6 +23,7 @@ from codedata.suites.environments import labelled
 from codedata.tasks.grade import Grade, Grader
 
 GOLD_RUNS = 3
+CONFTEST_FILE = "conftest.py"   # in /tests
 CONFTEST = """import random
 def pytest_collection_modifyitems(items):
     {}
@@ -77,7 +78,7 @@ def prove_repeatable(grader: Grader, work: bytes, clock: bytes,
     unshifted = []
     for k, order in enumerate(ORDERS, 1):
         current_step().count = f"order {k} of {len(ORDERS)}"
-        conftest = {"conftest.py": CONFTEST.format(order).encode()}
+        conftest = {CONFTEST_FILE: CONFTEST.format(order).encode()}
         with_clock = {**conftest, CLOCK_FILE: clock}
         later = grader.grade(work, with_clock, SHIFT.format("+400d"))
         rows.append(row_of("400 days later", later))

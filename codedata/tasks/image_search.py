@@ -25,9 +25,9 @@ class ImageSearch(Search):
         super().__init__(texts, hidden=texts)
 
     def look_into(self, archive: Iterator[bytes], base: str) -> None:
-        """Search the engine's tar archive of an image, without the layers of the image `base`.
-        Raise UnsafeArchive if it cannot be read."""
-        layers = docker_engine.connect().inspect_image(base)["RootFS"]["Layers"]
+        """Search the engine's tar archive of an image, without the layers of the image `base`; ""
+        stands for none. Raise UnsafeArchive if it cannot be read."""
+        layers = docker_engine.connect().inspect_image(base)["RootFS"]["Layers"] if base else ()
         with read_tar(Stream(archive)) as tar:
             for member in members(tar):
                 if member.isreg():

@@ -1,0 +1,135 @@
+"""Audit the tasks of a root: audit/<id>.json says of each how its verdicts were tried.
+
+A check is a part of the record: one that is added, or whose version is raised, is made alone. A
+finished check is kept in the item's reply log, so that a kill loses only the one at work.
+"""
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from codedata.audit import cheats, meters, repair, verdicts
+from codedata.audit.audited import UNFINISHED, Audited, Result
+from codedata.audit.warm import WarmSource
+from codedata.errors import ItemFailed, Trouble
+from codedata.layouts import files_digest
+from codedata.llm.reply_log import current_reply_log
+from codedata.progress import begin_step
+from codedata.records import AuditCheck, RivalledTask, Task, TaskAudit
+from codedata.run_loop import Stage
+from codedata.sandbox.factory import SandboxFactory
+from codedata.settings import Settings
+from codedata.states import Parts, Reads, Writes
+from codedata.store import Store, digest
+from codedata.suites.environments import labelled
+from codedata.tasks.folder import proven_parts
+from codedata.texts import printable
+
+MAX_EVIDENCE, MAX_LINE = 20, 500
+READ = ("instruction", "config", "environment", "solution", "tests", "rivals")
+
+
+@dataclass(frozen=True)
+class Check:
+    """Describe one check."""
+
+    run: Callable[[Audited], Result]
+    version: str = "1"           # to be raised where it would find something else
+    is_thorough: bool = False    # takes long: made with --thorough alone
+
+
+CHECKS = {
+    "gold": Check(verdicts.check_gold), "cheats": Check(cheats.try_cheats),
+    "tests_read": Check(cheats.spy_on_tests), "answer": Check(cheats.find_answer),
+    "meters": Check(meters.blind_meters), "strength": Check(verdicts.check_strength),
+    "fairness": Check(verdicts.check_fairness), "rivals": Check(cheats.try_rivals),
+    "difficulty": Check(repair.try_repair),
+    # behind those that fail tests: it lists the tests that none of them has failed
+    "untouched": Check(verdicts.check_untouched),
+    "flakes": Check(verdicts.check_flakes, is_thorough=True)}
+
+
+class RivalledTasks(Store):
+    """Hold the tasks of a root with their rivals, which the digests in task/'s ledger leave out."""
+
+    def as_left(self, name: str) -> bool:
+        """Return whether the folder is as a script left it, and has no rivals."""
+        return super().as_left(name) and not self.path(name).joinpath("rivals").is_dir()
+
+
+class Auditor:
+    """Audit tasks; make() is the item function."""
+
+    def __init__(self, settings: Settings, host: SandboxFactory, names: Sequence[str],
+                 command: str):
+        """Prepare the checks of these names. `command` makes them again for a task, whose id and
+        check follow. Raise Trouble where no images can be used."""
+        if not host.makes_images:
+            raise Trouble("opens no images of tasks.", f"--sandbox {host.name}", "Choose docker.")
+        self._settings, self._host, self._command = settings, host, command
+        self._checks = {name: CHECKS[name] for name in names}
+        self._audits = Store(settings.root, TaskAudit)
+
+    def stage(self, **more) -> Stage:
+        """Return the stage that audits the tasks of a root."""
+        parts = Parts(
+            wanted={name: check.version for name, check in self._checks.items()},
+            of=lambda record: {one["name"]: one["version"] for one in record.checks
+                               if one["result"] != UNFINISHED},
+            enough=bool, view="", fits=bool, is_of=lambda record, digests: True, worthwhile=False)
+        return Stage("audit", make=self.make,
+                     reads=Reads(RivalledTasks(self._settings.root, RivalledTask), READ),
+                     writes=Writes(self._audits, parts=parts), **more)
+
+    def make(self, task: RivalledTask, name: str, old: TaskAudit | None) -> TaskAudit:
+        """Return the audit of a task: the checks that `old` has, and those that it lacks."""
+        started = time.monotonic()
+        content, rivals = digest(proven_parts(task)), files_digest(task.rivals or {})
+        if not old and name in self._audits:   # an edit in rivals/ leaves the other checks as is
+            there = self._audits.read(name)
+            old = there if there.content == content and there.rivals != rivals else None
+        kept = {one["name"]: one for one in (old.checks if old else ())
+                if one["name"] != "rivals" or old.rivals == rivals}
+        log = current_reply_log()
+        checks: list[AuditCheck] = []
+        with ExitStack() as opened:
+            label = opened.enter_context(labelled(self._host, name, "audit"))
+            folder = Store(self._settings.root, Task).open().path(name)
+            warm = WarmSource(self._settings.root, task, self._host, label)
+            opened.callback(warm.close)
+            audited = Audited(Task(**{field: getattr(task, field)
+                                      for field in Task.__dataclass_fields__}),
+                              folder, self._host, label, warm)
+            for k, check in enumerate(self._checks, 1):
+                begin_step(check, k, len(self._checks))
+                version = self._checks[check].version
+                before = kept.get(check)
+                if before and before["result"] != UNFINISHED and before["version"] == version:
+                    checks.append(before)
+                    continue
+                key = digest([content, rivals, check, version])
+                found = log.result_of(key)
+                if not found:
+                    found = self._run(check, audited)
+                    log.keep(key, found)
+                checks.append(found)
+        others = [one for one_name, one in kept.items() if one_name not in self._checks]
+        return TaskAudit(name, task.kind, content, rivals, [*checks, *others],
+                         round(time.monotonic() - started, 1))
+
+    def _run(self, name: str, audited: Audited) -> AuditCheck:
+        """Return what a check found."""
+        started = time.monotonic()
+        try:
+            found = self._checks[name].run(audited)
+        except ItemFailed as e:
+            found = Result(UNFINISHED, e.what)
+        found = replace(found, why=printable(found.why, MAX_LINE),
+                        evidence=[printable(line, MAX_LINE)
+                                  for line in found.evidence[:MAX_EVIDENCE]])
+        command = f"{self._command} --only {audited.task.instance_id} --checks {name} --force"
+        return {"name": name, "version": self._checks[name].version, **asdict(found),
+                "seconds": round(time.monotonic() - started, 1), "command": command}

@@ -1,0 +1,196 @@
+"""Check the verdicts that a task's verifier gives: on the gold, on the image as it is, on variants
+of the gold that are wrong somewhere, and on rewrites of it that are right."""
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from codedata.audit.audited import (
+    FAILED,
+    NO_CASE,
+    PASSED,
+    REVIEW,
+    Audited,
+    Result,
+    within,
+)
+from codedata.audit.rewrites import literals_of, rewrites_of
+from codedata.audit.variants import Variant, clusters_of, variants_of
+from codedata.checks.intervals import at_most
+from codedata.code.patches import diff_of
+from codedata.layouts import content_of
+from codedata.progress import current_step
+from codedata.records import Files, Object
+from codedata.sandbox import SandboxDied
+from codedata.tasks.graded_runs import (
+    CONFTEST,
+    CONFTEST_FILE,
+    ORDERS,
+    NotRewarded,
+    clock_library,
+    prove_gold,
+    prove_repeatable,
+)
+from codedata.texts import printable
+
+FLAKE_RUNS = 10
+LOAD = "for i in 1 2; do (while :; do :; done) & done 2>/dev/null; "   # on both cores
+VARIANTS, VARIANTS_S, MIN_VARIANTS = 60, 150.0, 30
+NO_TEST = re.compile(r"no tests ran|collected 0 items|(?<![\d.])0 passed|Ran 0 tests")
+SKIPPED = re.compile(r"=+ (?:\d+ skipped)(?:, \d+ \w+)* in |^\d+ skipped in ", re.MULTILINE)
+PASSES = re.compile(r"\d+ passed")
+
+
+# the gold ----------------------------------------------------------------------------------------
+
+def check_gold(audited: Audited) -> Result:
+    """Check that the gold is rewarded three times and in another order of the tests. Runs that a
+    current proof.json has are not made again."""
+    rows = [row for row in audited.proven_runs() if row.get("of") == "gold"]
+    if rows:
+        return Result(PASSED, "", [], {"runs": len(rows), "rewarded": len(rows)})
+    try:
+        work = prove_gold(audited.grader, rows)
+        order = audited.grader.grade(work, {CONFTEST_FILE: CONFTEST.format(ORDERS[0]).encode()})
+    except NotRewarded as e:
+        return Result(FAILED, str(e), [*e.grade.log.splitlines()[-5:]],
+                      {"runs": len(rows), "rewarded": len(rows) - 1})
+    figures = {"runs": len(rows) + 1, "rewarded": len(rows) + (order.reward == 1.0)}
+    if order.reward != 1.0:
+        return Result(FAILED, f"in another order of the tests, the gold gets {order.reward:g}",
+                      order.log.splitlines()[-5:], figures)
+    return Result(PASSED, "", [], figures)
+
+
+def check_flakes(audited: Audited) -> Result:
+    """Grade the gold's work ten times beside load on both cores, and on another day."""
+    work, _ = audited.gold
+    grades = []
+    for k in range(1, FLAKE_RUNS + 1):
+        current_step().count = f"run {k} of {FLAKE_RUNS}"
+        grades.append(audited.grader.grade(work, before=LOAD, anew=True))
+    n_failed = sum(grade.reward != 1.0 for grade in grades)
+    figures = {"runs": FLAKE_RUNS, "failed": n_failed,
+               "at_most": round(at_most(n_failed, FLAKE_RUNS), 3)}
+    lost = sorted({name for grade in grades for name, _, outcome, _ in grade.phases
+                   if outcome != "passed"})
+    if n_failed:
+        return Result(FAILED, f"the gold fails in {n_failed} of {FLAKE_RUNS} runs beside load",
+                      lost or grades[0].log.splitlines()[-5:], figures)
+    try:
+        prove_repeatable(audited.grader, work, clock_library(audited.host), [])
+    except NotRewarded as e:
+        return Result(FAILED, str(e), e.grade.log.splitlines()[-5:], figures)
+    return Result(PASSED, "", [], figures)
+
+
+# the image as it is ------------------------------------------------------------------------------
+
+def check_untouched(audited: Audited) -> Result:
+    """Check that nothing is rewarded in the image as it is, and that tests run when the gold is
+    graded. List tests that no run of this audit fails: they cannot be lost."""
+    grade, (_, gold) = audited.untouched, audited.gold
+    faults = []
+    if grade.reward:
+        faults.append(f"an agent that does nothing gets {grade.reward:g}")
+    if NO_TEST.search(gold.log) and not PASSES.search(gold.log):
+        faults.append("the gold is rewarded though no test runs")
+    elif SKIPPED.search(gold.log) and not PASSES.search(gold.log):
+        faults.append("the gold is rewarded though all tests are skipped")
+    figures = {"reward": grade.reward}
+    if faults:
+        return Result(FAILED, "; ".join(faults), gold.log.splitlines()[-3:], figures)
+    safe = sorted(gold.passed() - audited.failed_once)
+    return Result(REVIEW if safe else PASSED, "tests that nothing fails" if safe else "", safe,
+                  figures)
+
+
+# wrong variants ----------------------------------------------------------------------------------
+
+def check_strength(audited: Audited) -> Result:
+    """Grade variants of the gold's changed lines. Those that are still rewarded are survivors: they
+    are wrong, equal in meaning, or change what nothing promises; a reader has to say which."""
+    before, after = audited.changed
+    variants = variants_of(before, after, audited.task.instance_id)
+    if not variants:
+        return Result(NO_CASE, "its gold changes no line that has variants")
+    killed, survivors = _screened(audited, variants) or _graded(audited, variants)
+    tries = [{"path": one.path, "line": one.line, "operator": one.operator, "place": k,
+              "diff": diff_of({one.path: after[one.path]}, {one.path: one.text})}
+             for k, cluster in enumerate(clusters_of(survivors)) for one in cluster]
+    n_tried = killed + len(survivors)
+    figures = {"possible": len(variants), "tried": n_tried, "killed": killed,
+               "places": len({one["place"] for one in tries})}
+    why = f"{len(survivors)} of {n_tried} variants of the gold are rewarded" if survivors else ""
+    return Result(REVIEW if survivors else PASSED, why, [], figures, tries)
+
+
+def _graded(audited: Audited, variants: Sequence[Variant]) -> tuple[int, list[Variant]]:
+    """Grade variants, each in a fresh container. Return (how many are not rewarded, the others)."""
+    killed, survivors, rest = 0, [], iter(variants)
+    for k in within(VARIANTS_S, MIN_VARIANTS):
+        variant = next(rest, None)
+        if not variant or k == VARIANTS:
+            break
+        current_step().count = f"variant {k + 1} of {min(VARIANTS, len(variants))}"
+        files = {variant.path: variant.text}
+        is_rewarded = all(_reward(audited, files, stops_early) == 1.0
+                          for stops_early in (True, False))
+        killed += not is_rewarded
+        survivors += [variant] if is_rewarded else []
+    return killed, survivors
+
+
+def _reward(audited: Audited, files: Files, stops_early: bool = False) -> float:
+    """Return the reward of the gold with other contents of some files; 0 where the container ends.
+    """
+    try:
+        return audited.grade_files(files, stops_early=stops_early).reward
+    except SandboxDied:
+        return 0.0
+
+
+def _screened(audited: Audited, variants: Sequence[Variant]
+              ) -> tuple[int, list[Variant]] | None:
+    """Judge variants in a warm sandbox of the repository, whose source is the gold's. Return the
+    same as _graded(), or None where none can be judged so."""
+    if not audited.warm.coverage:
+        return None
+    after = audited.changed[1]
+    chosen = variants[:VARIANTS]
+    shown = audited.warm.screen([diff_of({one.path: after[one.path]}, {one.path: one.text})
+                                for one in chosen])
+    pairs = [(one, found) for one, found in zip(chosen, shown, strict=True) if found]
+    survivors = [one for one, found in pairs if found.verdict == "survives"]
+    return (len(pairs) - len(survivors), survivors) if pairs else None
+
+
+# right rewrites ----------------------------------------------------------------------------------
+
+def check_fairness(audited: Audited) -> Result:
+    """Grade rewrites of the gold that mean the same: all have to be rewarded. List the texts in the
+    gold that have to be just so, though neither the instruction nor the source shows them."""
+    before, after = audited.changed
+    rewrites = rewrites_of(before, after)
+    refused = [name for name, files in rewrites.items() if _reward(audited, files) != 1.0]
+    figures = {"rewrites": len(rewrites), "accepted": len(rewrites) - len(refused)}
+    shown = b"".join([(audited.task.instruction or "").encode(), *before.values(),
+                      *map(content_of, audited.task.environment.values())])
+    literals = [(path, line, text, whole) for path, line, text, whole in literals_of(before, after)
+                if text.encode() not in shown]
+    unseen = [f"{path}:{line} {printable(repr(text), 200)}" for path, line, text, whole in literals
+              if _reward(audited, {path: whole}, stops_early=True) != 1.0]
+    figures |= {"texts": len(literals), "unseen": len(unseen)}
+    if refused:
+        return Result(FAILED, f"rewrites of the gold are refused: {', '.join(refused)}", unseen,
+                      figures)
+    if unseen:
+        return Result(REVIEW, "tests want texts that nothing shows", unseen, figures)
+    if not rewrites and not literals:
+        return Result(NO_CASE, "its gold has no Python function that can be written otherwise")
+    return Result(PASSED, "", [], figures)
+
+
+def figures_in_words(name: str, figures: Object) -> str:
+    """Return the figures of a check in a few words."""
+    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in figures.items())
