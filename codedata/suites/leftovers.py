@@ -19,7 +19,7 @@ def history_after(sandbox: Sandbox, base_commit: str) -> list[str]:
         done = run_tool(sandbox, tool, sandbox.workdir, base_commit)
         traces += done.output.splitlines()
         if not done.ok:
-            traces.append(f"the search for history ended with {done.exit_code}")
+            traces.append(f"the search for history had exit code {done.exit_code}")
     return traces
 
 

@@ -66,7 +66,7 @@ def _own_history(here: Sandbox, files, source: str, commit: str) -> list[str]:
     settings = (git / "original").read_text(errors="replace")
     remotes = re.findall(r"^\s*\[\s*remote\b[^\n]*", settings, re.MULTILINE | re.IGNORECASE)
     return [*done.output.splitlines(), *(f"a remote: {printable(line, 100)}" for line in remotes),
-            *([] if done.ok else [f"the search for history ended with {done.exit_code}"])]
+            *([] if done.ok else [f"the search for history had exit code {done.exit_code}"])]
 
 
 def take_repository(files, place: str, to: Path, commit: str = "") -> str:
