@@ -1,1 +1,1 @@
-"""Read programs as text: sources and what they define, calls, patches, turns and their commands."""
+"""Parse sources and their definitions, calls, patches, and agents' turns with their commands."""

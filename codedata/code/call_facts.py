@@ -1,8 +1,9 @@
 """Read a Python file into scopes and their expressions, from which calls are resolved.
 
 An expression is an operation on other expressions of its file (calls_python.toml). Each scope keeps
-it once: `self.x` is one object however often a function uses it. Code that is nested deeper than
-MAX_DEPTH is read separately, which bounds the recursion. The order of statements does not matter.
+an expression once: `self.x` is one object however often a function uses it. Code that is nested
+deeper than MAX_DEPTH is read separately, which bounds the recursion. The order of statements does
+not matter.
 """
 from __future__ import annotations
 
@@ -19,8 +20,8 @@ from codedata.texts import toml_of
 if TYPE_CHECKING:
     from tree_sitter import Node
 
-MAX_DEPTH = 60        # of nodes in each other
-MAX_BOUND = 60        # expressions that a variable is bound to
+MAX_DEPTH = 60        # of nested nodes
+MAX_BOUND = 60        # expressions that are kept for one variable
 # a string that begins with a name; formatted parts may follow
 STRING = re.compile(r"""\w*["']+([A-Za-z_]\w*)(["']+|[{%].*)""", re.DOTALL)
 
@@ -34,17 +35,17 @@ class Expr:
     op: str
     parts: tuple
     scope: Scope
-    values: tuple[Value, ...] = ()   # its possible values, as far as they are known by now
+    values: tuple[Value, ...] = ()   # its possible values that are known so far
     round: int = 0                   # the resolver's round that found them
 
 
 @dataclass(slots=True, eq=False)
 class Scope:
-    """Hold a module, a class or a function; a lambda is one, too."""
+    """Hold the scope of a module, a class or a function. A lambda is a function, too."""
 
     kind: str                # module | class | function
     id: str                  # of its entity, "" for a lambda
-    owner: str               # id of the scope that runs its code: for a class, the one around it
+    owner: str               # id of the caller of its calls: the outer scope of a class or lambda
     path: str
     parent: Scope | None
     names: dict[str, list[Expr]] = field(default_factory=dict)   # variables and attributes; "*":
@@ -60,7 +61,7 @@ class Scope:
         return self.id.rpartition("::")[2].rpartition(".")[2].partition("@")[0]
 
     def bind(self, name: str, expr: Expr) -> None:
-        """Add an expression to those of a variable."""
+        """Add an expression to those that a variable may hold, up to MAX_BOUND."""
         bound = self.names.setdefault(name, [])
         if len(bound) < MAX_BOUND and expr not in bound:
             bound.append(expr)
@@ -109,7 +110,7 @@ class _Reader:
         return self.scopes[-1]
 
     def make(self, *key) -> Expr:
-        """Return the expression of an operation and its parts in the current scope."""
+        """Return the current scope's expression of (operation, *operands). Make it if it is new."""
         exprs = self.scope.exprs
         if key not in exprs:
             exprs[key] = Expr(key[0], key[1:], self.scope)
@@ -139,10 +140,10 @@ class _Reader:
         return self.read(node.child_by_field_name(name))
 
     def plain(self, node: Node) -> Expr:
-        """Read a node by the table `operations`."""
+        """Return the expression of a node whose operation is listed in the table `operations`."""
         inner = self.read_in(node)
         op = self.operations.get(node.type)
-        if op == "list":     # each is another list, even with the same content
+        if op == "list":     # each is a list of its own, even with the same items
             return self.make(op, Expr("any", tuple(inner), self.scope))
         return self.make(op, *inner) if op else self.unknown
 
@@ -154,7 +155,8 @@ class _Reader:
         return self.make("attr", self.read_field(node, "object"), self.word(name))
 
     def string(self, node: Node) -> Expr:
-        """Return a string, with a * at its end where formatted parts follow."""
+        """Return a constant. Its text is kept if the string is a name; a * at the end stands for
+        formatted parts that follow."""
         self.read_in(node)
         match = STRING.fullmatch(self.word(node))
         if not match:
@@ -202,7 +204,7 @@ class _Reader:
         return value
 
     def bind(self, target: Node | None, value: Expr) -> None:
-        """Bind a value to a name or an attribute. The values of an unpacking are unknown."""
+        """Bind a value to a name, attribute or item. Names in an unpacking get unknown values."""
         left = [(target, value)] if target else []
         while left:
             target, value = left.pop()

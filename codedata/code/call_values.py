@@ -1,20 +1,20 @@
-"""Find the possible values of expressions, and thereby who calls whom.
+"""Find the possible values of expressions. They show which functions call each other.
 
 A value is a kind and an object of that kind:
 
     module · class · function       a scope
     instance                        of a class, or of one of its subclasses
-    method · override · guess       a function bound to its object; one that a subclass defines;
-                                    one of which only the name is known
+    method · override · guess       a method bound to an object; a subclass's method that overrides
+                                    it; a method that has the right name, of an unknown class
     property · static · classmethod   a function in a class, by its decorator
-    super                           a class of which only the bases are searched
-    list                            the expression that makes it: dictionaries and generators, too
-    of list                         a method of a list, and the list
+    super                           a class; its attributes are looked up in its bases only
+    list                            the expression of its items; dictionaries, generators, too
+    of list                         the name of a list's method, and the expression of its items
     text                            a string; * at its end: what follows is unknown
     external                        the dotted name of something the repository does not define
 
-An expression without values is unknown. Each is evaluated once a round; in a cycle the values of
-the round before count. The arguments that a round finds flow into parameters.
+An expression without values is unknown. Each expression is evaluated once a round; in a cycle, the
+values of the round before are used. The arguments of a call become values of the parameters.
 """
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Resolver:
         return self.edges
 
     def emit(self, expr: Expr, callee: Scope, kind: str, certainty: str = "resolved") -> None:
-        """Note an edge."""
+        """Record an edge from the function that an expression is in to a callee."""
         key = expr.scope.owner, callee.id, kind
         if callee.id and kind not in self.without and self.edges.get(key) != "resolved":
             self.edges[key] = certainty
@@ -109,7 +109,7 @@ class Resolver:
     # names
 
     def module(self, path: str, source: str) -> Scope | None:
-        """Return the module that a file imports, None for one from outside of the repository."""
+        """Return the module that a file imports as `source`; None if the repository lacks it."""
         name = source.lstrip(".")
         place = name.replace(".", "/")
         n_up = len(source) - len(name)
@@ -198,7 +198,7 @@ class Resolver:
         return tuple(one for value in self.values(base) for one in self.member(value, name, expr))
 
     def member(self, value: Value, name: str, expr: Expr) -> Values:
-        """Return the values of an attribute of a value; note the properties that this calls."""
+        """Return the values of an attribute of a value. Record the calls of properties."""
         kind, at = value
         if kind == "module":
             return self.in_module(at, name, set())
@@ -225,7 +225,8 @@ class Resolver:
     # calls
 
     def do_call(self, expr: Expr) -> Values:
-        """Return the results of a call, and note it. An unknown decorator changes nothing."""
+        """Return the results of a call, and record it. A decorator without known results returns
+        the function that it decorates."""
         function, args, _ = expr.parts
         callees = self.values(function)
         if not callees and function.op == "attr" and not self.values(function.parts[0]):
@@ -239,7 +240,7 @@ class Resolver:
         return found
 
     def invoke(self, callee: Value, expr: Expr) -> Values:
-        """Return the results of calling a value, and note the call."""
+        """Return the results of calling a value, and record the call."""
         kind, at = callee
         _, args, keywords = expr.parts
         if kind in self.without:
@@ -275,7 +276,7 @@ class Resolver:
     # what Python ships
 
     def external(self, name: str, expr: Expr) -> Values:
-        """Return the results of a function from outside of the repository, as far as is known."""
+        """Return the known results of calling a function from outside of the repository."""
         _, args, keywords = expr.parts
         values = self.union(args[:1])
         if became := tables()["decorators"].get(name):
@@ -305,21 +306,21 @@ class Resolver:
                      for one in self.member(value, name, expr))
 
     def of_list(self, name: str, made: Expr, args: tuple[Expr, ...]) -> Values:
-        """Return the list itself, as for `d.values()`. Add what a call such as append() puts into
-        it."""
+        """Return the list whose method `name` is called, as for `d.values()`. For append() and
+        similar methods, add the last argument to its items."""
         if name in ("append", "add", "insert", "setdefault"):
             self.put(made, args[-1:])
         return (("list", made),)
 
     def put(self, made: Expr, more: tuple[Expr, ...]) -> None:
-        """Add expressions to the content of a list."""
+        """Add expressions to the items of a list."""
         if len(made.parts) < MAX_VALUES and not set(more) & set(made.parts):
             made.parts += more
 
     # other operations
 
     def ask(self, value: Value, names: list[str], expr: Expr) -> Values:
-        """Return the results of a value's special methods, or the content of a list. Record the
+        """Return the results of a value's special methods, or the items of a list. Record the
         calls."""
         kind, at = value
         if kind == "list" and names[0] not in ("__iter__", "__setitem__"):
@@ -339,7 +340,7 @@ class Resolver:
                      for one in self.ask(value, tables()["special"][expr.op], expr))
 
     def do_put(self, expr: Expr) -> Values:
-        """Note an assignment to x[y]."""
+        """Add the value that is assigned to x[y] to the items of x."""
         for kind, at in self.do_item(expr):
             if kind == "list":
                 self.put(at, expr.parts[1:])
@@ -356,7 +357,7 @@ class Resolver:
         return tuple(("instance", at) for kind, at in self.union(expr.parts) if kind == "class")
 
     def do_store(self, expr: Expr) -> Values:
-        """Note an assignment to an attribute."""
+        """Bind a value to the attribute that it is assigned to."""
         base, name, value = expr.parts
         for kind, at in self.values(base):
             if kind in ("instance", "class", "module"):
@@ -372,7 +373,7 @@ class Resolver:
         return self.union(expr.parts)
 
     def do_list(self, expr: Expr) -> Values:
-        """Return a list, whose content is an expression of its own."""
+        """Return a list. One expression stands for its items."""
         return (("list", expr.parts[0]),)
 
     def do_super(self, expr: Expr) -> Values:

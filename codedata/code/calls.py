@@ -1,8 +1,8 @@
 """Find who calls whom in the Python files of a repository, without running them.
 
-An edge is `resolved` where names, types and imports lead to the callee, and `guessed` where only
-its name does. Functions that a program builds while it runs are not found. `call_facts.py` reads
-the files, `call_values.py` finds the values of expressions; other packages use this module.
+An edge is `resolved` if names, types and imports identify the callee, and `guessed` if only the
+name of a method does. Functions that a program builds while it runs are not found. `call_facts.py`
+reads the files, `call_values.py` finds the values of expressions; other packages use this module.
 """
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from codedata.code.call_facts import Expr, Scope, facts_of, tables
 from codedata.code.call_values import Resolver
 from codedata.code.entities import Entity, SourceFile
 
-LANGUAGE = "python"   # the only one in which calls are followed
-DAMPING = 0.8     # factor of a test's weight for each call between it and a function
+LANGUAGE = "python"   # calls are found in this language only
+DAMPING = 0.8     # multiplies a test's weight for each function on the way from it to another
 # rules that can be switched off to measure their worth: arguments flow into parameters, values into
 # attributes (store) and containers (item, elem), types come from annotations (some), …
 RULES = ("argument", "decorator", "elem", "fixture", "guess", "item", "operator", "override",
@@ -39,8 +39,8 @@ class Edge:
 
 def call_graph(files: list[SourceFile], entities: dict[str, list[Entity]],
                without: frozenset[str] = frozenset()) -> list[Edge]:
-    """Return the edges between the Python files' functions, sorted. `entities` are keyed by path.
-    """
+    """Return the edges between the Python files' functions, sorted. `entities` are keyed by path;
+    `without` names the RULES that are switched off."""
     with _no_collector():
         scopes = [scope for file in files if file.language == LANGUAGE
                   for scope in facts_of(file, entities.get(file.path, []))]
@@ -64,12 +64,12 @@ def _no_collector() -> Iterator[None]:
 
 def static_scores(edges: list[Edge], tests: Iterable[str]) -> dict[str, float]:
     """Return {id: score} of the functions that tests reach, at any distance. A test adds 1 to each
-    function that it calls directly, and DAMPING ** n to a function with n calls in between. A test
-    that is listed twice counts twice."""
+    function that it calls directly, and DAMPING ** n to a function that it reaches through n other
+    functions, on the shortest way. A test that is listed twice counts twice."""
     callees = defaultdict(set)
     for edge in edges:
         callees[edge.caller].add(edge.callee)
-    front: dict[str, int] = defaultdict(int)      # {id: the tests that reach it, a bit each}
+    front: dict[str, int] = defaultdict(int)      # {id: mask, a bit for each test that reaches it}
     for i, test in enumerate(tests):
         front[test] |= 1 << i
     seen: dict[str, int] = defaultdict(int)
@@ -125,8 +125,8 @@ def _call(scope: Scope, function: Expr) -> Expr:
 
 
 def _reach(fixture: Scope) -> str:
-    """Return the prefix of the ids that can use a fixture: the path of its class, file or
-    folder."""
+    """Return the prefix that the ids of all functions that can use a fixture share: its class,
+    file or folder."""
     if fixture.parent.kind == "class":
         return f"{fixture.parent.id}."
     return fixture.path.removesuffix("conftest.py")

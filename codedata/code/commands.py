@@ -34,7 +34,7 @@ REDIRECTED = ">"   # the command that stands for a redirection into a file
 OUTPUTS = {REDIRECTED, "tee"}
 VERSIONS = (["--version"], ["-version"], ["-V"])
 CHECKS = {"--check", "--diff"}   # arguments with which a formatter changes nothing
-AT_LEAST = {"prefix": EXPLORE, "run": TEST}   # the style of programs that run another command
+AT_LEAST = {"prefix": EXPLORE, "run": TEST}   # least style of a program that runs another command
 SUBMITS = re.compile(r"COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT|MINI_SWE_AGENT_FINAL_OUTPUT|"
                      r"\A\s*(?:submit|exit)\s*\Z")
 # assignments, flags, substitutions and numbers that precede a program
@@ -169,7 +169,7 @@ def _style(words: Sequence[str]) -> str:
         return EDIT
     if name == "find" and "-exec" in args:
         return _strongest([EXPLORE, _style(args[args.index("-exec") + 1:])])
-    for n in (3, 2, 1, 0):   # the program with its subcommand counts before the program alone
+    for n in (3, 2, 1, 0):   # look the program up with its subcommands first
         style = table.get("/".join([name, *args[:n]]))
         if style in AT_LEAST:
             return _strongest([AT_LEAST[style], _style(args[n:])])

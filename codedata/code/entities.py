@@ -4,15 +4,15 @@ tree-sitter parses them (the extra `code`). A language is a table of languages.t
 queries, <language>.scm, with these captures:
 
     @class @function @method   a definition; a @function directly in a @class is a method
-    @scope                     no entity, but its name goes in front of those of definitions in it
+    @scope                     no entity; its name goes before the names of definitions in it
     @name @body @head          of a definition: its name, its code, and the end of its signature
     @receiver                  the type of a method that is defined outside of its class
-    @outer @decorated          a node around a definition (with its decorators); the definition
-    @decorator                 belongs to the definition around it or right after it
+    @outer @decorated          a node with a definition and its decorators; the definition
+    @decorator                 of the definition around it or right after it
     @documented @doc           a body, and the docstring in it
     @comment                   a docstring, if it ends right before a definition
 
-All offsets are bytes of the file as it is on disk. Of a file with syntax errors, the entities that
+All offsets are bytes of the file as it is on disk. In a file with syntax errors, the entities that
 still parse are found. Not promised: definitions that a program makes while it runs.
 """
 from __future__ import annotations
@@ -41,12 +41,12 @@ if TYPE_CHECKING:
 
 INSTALL = "pip install 'codedata[code]'"
 MAX_FILE_BYTES = 1_000_000     # of a source; longer ones are mostly generated
-MAX_PARSE_S = 2                # CPU time: ten times that of a file of MAX_FILE_BYTES
+MAX_PARSE_S = 2                # CPU time: ten times what a file of MAX_FILE_BYTES takes
 MAX_BROKEN = 30_000            # children of an error node
 CHUNK_BYTES = 4096             # that the parser reads at once
 BLANKS = b" \t\r\n\f\xef\xbb\xbf"
 
-# folders without sources of the repository: by their name, and by a file in them
+# folders that hold no sources of the repository: by name, and by a file in them
 SKIPPED_FOLDERS = {".git", ".hg", ".svn", "node_modules", "site-packages", "__pycache__"}
 FOREIGN_MARKS = {"pyvenv.cfg", "conda-meta", "CACHEDIR.TAG"}
 MAX_DEPTH = 50                 # of nested definitions; deeper ones are left out
@@ -56,7 +56,7 @@ MAX_INDENT = 200               # bytes before a comment that may be a docstring
 RIGHT_BEHIND = re.compile(rb"\s*")
 RIGHT_BELOW = re.compile(rb"[ \t\r]*\n?[ \t]*")
 AND_MORE = re.compile(rb"[ \t]*;")   # after a docstring: a statement follows in its line
-# the capture that says what a match is, the first of these that it has
+# the first of these captures that a match has says what it is a match of
 SUBJECTS = ("class", "function", "method", "scope", "decorated", "documented", "decorator",
             "comment")
 
@@ -93,7 +93,7 @@ class Sources:
 class Entity:
     """Hold a class, function or method. Lines are counted from 1, bytes from 0."""
 
-    id: str                  # path::Qual.name; @line is appended where several share it
+    id: str                  # path::Qual.name; @line is appended if several share the name
     path: str
     name: str                # Qual.name
     kind: str                # class | function | method
@@ -139,7 +139,7 @@ def read_sources(folder: Path, rules: Rules = Rules(), max_files: int = 50_000,
 
 
 def language_of(path: str) -> str:
-    """Return the language of a file by its name, a table of languages.toml, or ""."""
+    """Return the table of languages.toml that a file belongs to by its suffix, or ""."""
     return _by_suffix().get(os.path.splitext(path)[1], "")
 
 
@@ -163,9 +163,9 @@ def _paths(folder: Path, root: str) -> Iterator[str]:
 
 
 def _content(folder: Path, path: str, max_bytes: int) -> tuple[bytes | None, str]:
-    """Return (content, why the file was not read or was cut, or ""). Links are not read, as their
-    targets are listed under their own names. A link that leads to nothing inside the folder is a
-    fault."""
+    """Return (content or None, why the file is not read or not UTF-8, or ""). Links are not read,
+    as their targets are listed under their own names. A link that is broken, or leads out of the
+    folder, is a fault."""
     file = folder / path
     is_link = file.is_symlink()
     try:
@@ -232,8 +232,8 @@ def query_of(language: str, *names: str) -> Query:
 def tree_of(file: SourceFile) -> Tree:
     """Return the syntax tree of a file. Its nodes have byte offsets of `file.text`.
 
-    It is empty where parsing takes longer than MAX_PARSE_S, or an error has more than MAX_BROKEN
-    children: the parser, or each query of the tree, takes quadratic time for such texts.
+    The tree is empty if parsing takes longer than MAX_PARSE_S, or if an error node has more than
+    MAX_BROKEN children: parsing such a text, or querying its tree, takes quadratic time.
     """
     from tree_sitter import Parser
     parser = Parser(grammar(file.language))
@@ -243,7 +243,7 @@ def tree_of(file: SourceFile) -> Tree:
                             progress_callback=lambda *_: time.thread_time() > end)
         if not _is_too_broken(tree):
             return parser.parse(file.text, tree)   # an equal tree, with faster access to texts
-    except ValueError:   # stopped
+    except ValueError:   # stopped at the time limit
         parser.reset()
     return parser.parse(b"")
 
@@ -287,7 +287,7 @@ def all_entities(sources: Sources) -> tuple[dict[str, list[Entity]], dict[str, s
 
 @dataclass(slots=True)
 class _Definition:
-    """Hold a definition as the captures describe it. Decorators may come first in it."""
+    """Hold a definition as the captures describe it. Its node may begin with decorators."""
 
     kind: str
     name: str
@@ -295,7 +295,7 @@ class _Definition:
     body: Node
     start: int
     end: int
-    first: Node                      # its first word behind decorators
+    first: Node                      # its first word after the decorators
     head: Node                       # where its signature ends
     decorators: list[Node]
     docs: list[Node]
@@ -311,8 +311,9 @@ class _Found:
 
     about: dict[int, dict[str, list[Node]]] = field(default_factory=dict)   # by node id
     decorators: dict[int, Node] = field(default_factory=dict)   # by their start
-    before: dict[int, Node] = field(default_factory=dict)   # decorators, by where code follows
-    above: dict[int, Node] = field(default_factory=dict)    # comments, by where code follows
+    # by the start of the code after them: decorators, and comments
+    before: dict[int, Node] = field(default_factory=dict)
+    above: dict[int, Node] = field(default_factory=dict)
 
 
 def entities_of(file: SourceFile, tree: Tree) -> list[Entity]:
@@ -385,7 +386,7 @@ def _definition(about: dict[str, list[Node]], found: _Found,
 
 
 def _chain(at: int, before: dict[int, Node]) -> list[Node]:
-    """Return the nodes that follow each other up to a byte."""
+    """Return the nodes right before a byte: each one ends where the next one begins."""
     out = []
     while at in before:
         out.append(before[at])
@@ -394,8 +395,8 @@ def _chain(at: int, before: dict[int, Node]) -> list[Node]:
 
 
 def _nested(definitions: list[_Definition]) -> Iterator[_Definition]:
-    """Yield the definitions that are no scopes, each with its parent and its full name. Skip those
-    that are nested too deeply."""
+    """Yield the definitions except scopes, each with its parent and its full name. Skip those that
+    are nested too deeply."""
     around: list[_Definition] = []
     for one in definitions:
         while around and around[-1].end <= one.start:
@@ -454,7 +455,7 @@ def _body_lines(text: bytes, one: _Definition) -> list[int]:
     if first <= last:
         ranges += [first, last]
     if not ranges and not any(node.end_byte == one.body.end_byte for node in one.docs):
-        ranges = [last, last]   # it is on one line, with an inner definition
+        ranges = [last, last]   # the body is on one line, with an inner definition
     return ranges
 
 

@@ -1,5 +1,5 @@
-"""Run this machine's git on folders that somebody else made, and on patches. It reads nobody's
-settings and runs no hooks."""
+"""Run this machine's git on untrusted folders and patches, without the settings of the system or
+the user. Not promised: to ignore settings and hooks in the folder's own .git; do not copy those."""
 from __future__ import annotations
 
 import subprocess
@@ -35,7 +35,8 @@ def run_git(folder: str | Path, *words: str, stdin: BinaryIO | None = None) -> s
 
 @contextmanager
 def git_output(folder: str | Path, *words: str, stdin: str = "") -> Iterator[BinaryIO]:
-    """Yield the output of this machine's git as a stream, while it runs; `stdin` is its input."""
+    """Yield the output of this machine's git as a stream, while it runs; `stdin` is its input.
+    Raise UnsafeArchive if all output was read and git failed."""
     with tempfile.TemporaryFile() as given:
         given.write(stdin.encode())
         given.seek(0)

@@ -1,4 +1,4 @@
-"""Parse and make patches in git's format, hunk by hunk. Other lines of a patch are skipped."""
+"""Parse, apply and make patches in git's format, hunk by hunk."""
 from __future__ import annotations
 
 import re
@@ -44,7 +44,7 @@ class Hunk:
         return [line[1:] for line in self.lines if line.startswith("+")]
 
     def added_runs(self) -> list[list[str]]:
-        """Return the added lines in runs; a line that stays as it was ends a run."""
+        """Return the added lines in runs; a context line ends a run, a removed line does not."""
         lines = [line for line in self.lines if not line.startswith(("-", "\\"))]
         return [[line[1:] for line in run]
                 for is_added, run in groupby(lines, lambda line: line.startswith("+")) if is_added]
@@ -54,14 +54,13 @@ class Hunk:
 class Edit:
     """Replace lines of a text."""
 
-    line: int            # the first of them, from 1; without old lines, those are put before it
+    line: int            # of the first old line, from 1; without old lines, `new` is put before it
     old: list[str]
     new: list[str]
 
 
 def hunks_of(patch: str, source: str = "", max_lines: int | None = None) -> list[Hunk]:
-    """Return the hunks of a patch in order. With `max_lines`, read only so many of its first
-    lines."""
+    """Return the hunks of a patch in order. `max_lines` limits how many of its lines are read."""
     return _parsed(patch.split("\n")[:max_lines], source)[0]
 
 
@@ -75,7 +74,7 @@ def _parsed(lines: Iterable[str], source: str = "") -> tuple[list[Hunk], list[st
     hunks: list[Hunk] = []
     others = []
     path = ""
-    n_old = n_new = 0   # lines that the last hunk still has, by its header
+    n_old = n_new = 0   # lines that are still to come in the last hunk, by its header
     for line in lines:
         sign = line[:1]
         if line.startswith("diff --git "):   # the hunk before was cut short
@@ -170,7 +169,7 @@ class SpanDiffs:
         last = max(first + 1, min(bisect_right(starts, end - 1), len(lines)))
         changed = text[starts[first]:start] + new + text[end:starts[last]]
         if changed and not changed.endswith(b"\n") and last < len(lines):
-            changed += lines[last]   # the end of its last line is gone
+            changed += lines[last]   # its last line has lost its line feed
             last += 1
         after = _lines_of(changed)
         while first < last and after and lines[first] == after[0]:
@@ -200,7 +199,7 @@ def _lines_of(text: bytes) -> list[bytes]:
 
 def diff_of(old: Mapping[str, bytes], new: Mapping[str, bytes], n_context: int = 3) -> str:
     """Return the patch in git's format that turns the files `old` into the files `new`. Both map
-    paths to UTF-8 texts. No file with such a path is written on this machine."""
+    paths to UTF-8 texts. Nothing is written to these paths on this machine."""
     with temporary_folder() as folder:
         _git(folder, "init", "-q", "--template=")
         _git(folder, "config", "core.quotePath", "false")

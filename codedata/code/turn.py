@@ -6,8 +6,8 @@ r"""Check that a turn is well-formed: prose, then exactly one non-empty bash blo
     sed -n '1,80p' src/parser.py
     ```
 
-The rules apply in this order. An agent's harness, which runs the text between "```bash" at the end
-of a line and the next line that starts with "```", reads a turn that passes in the same way.
+The rules apply in this order. An agent's harness runs the text between "```bash" at the end of a
+line and the next line that starts with "```". In a turn that passes, this is the same command.
 
 1.  A reply that was cut at its token limit is not a turn.
 2.  Leaked thinking (`<think>…</think>`, also without its opening tag) is removed first. If it has
@@ -104,14 +104,14 @@ class Turn:
         if len(self.bash) > 1:
             return f"{len(self.bash)} bash blocks"
         if OBSERVATION.search(self.behind):
-            return "an observation made up behind the bash block"
+            return "an observation made up after the bash block"
         if self.fault:
             return self.fault
         if not self.command.strip():
             return "an empty bash block"
         commands = HARNESS.findall(self.text[:self.text.rfind("\n```") + 4])
         if [command.strip("\r\n") for command in commands] != [self.command]:
-            return "fences that a harness reads otherwise"
+            return "fences that a harness reads differently"
         if not any(map(str.isalnum, self.thought)):
             return "no thought before the bash block"
         if TAG.search(self.thought) or TAG.search(self.behind):
@@ -133,7 +133,7 @@ class Turn:
                 if info.split()[:1] == ["bash"] and line != "```bash":
                     return "a bash block that does not open with a line ```bash"
                 if not info and self.bash:
-                    return "a fence without a language behind the bash block"
+                    return "a fence without a language after the bash block"
                 start, ticks, language = i, fence[1], info
                 continue
             if language == "bash" and line != "```":

@@ -1,1 +1,1 @@
-"""Open projects in sandboxes, run their test suites, and read what these report."""
+"""Open projects in sandboxes, run their test suites, and read the results."""

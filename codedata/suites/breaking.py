@@ -4,7 +4,7 @@ Python functions raise when anything but an import calls them, so that whatever 
 compiles or searches the source works as before. Files of JavaScript and other script languages
 raise when they are loaded, those of Go, C and C++ when the program starts; those of other compiled
 languages do not compile. Files that look like tests stay as they are, as do languages without a
-line in break_source.sh. Programs of an earlier build may be left.
+line in break_source.sh. Some programs of an earlier build may remain.
 """
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Broken:
     """Count the broken files of a source."""
 
     n_files: int = 0
-    n_built: int = 0      # those in a compiled language
+    n_built: int = 0      # of these, those in a compiled language
 
 
 def break_source(sandbox: Sandbox, project: Project, test_script: str) -> Broken:

@@ -1,6 +1,6 @@
 """Run a test script once with coverage.py for each test, and read which lines each test executed.
 
-Lines are masks: numbers with a bit for each line. The files that come out of the sandbox (data of
+Lines are held in masks: integers with a bit for each line. The files from the sandbox (data of
 coverage.py, notes of the plugin) were written next to untrusted code: they are read within limits,
 and only lines of known sources count.
 """
@@ -36,14 +36,14 @@ from codedata.tasks.verifier.junit import MAX_CASES
 from codedata.texts import printable
 
 FOLDER = f"{PLUGINS}contexts"
-LANGUAGE = "python"        # the only one with contexts
+LANGUAGE = "python"        # the only one whose lines can be measured by test
 # limits of the data files and notes of a run, and of a repository's sources
 DATA = Bounds(max_bytes=500_000_000, max_files=1_000, max_depth=2, max_seconds=300)
 SOURCES = Bounds(max_bytes=2_000_000_000, max_files=200_000, max_depth=64, max_seconds=300)
 MAX_ROWS = 5_000_000       # of a data file
 MAX_VALUE = 1_000_000      # bytes of a value in it
 MAX_STEPS = 2_000          # millions of SQLite's steps for a whole run
-MAX_SECONDS = 1e6          # of a test
+MAX_SECONDS = 1e6          # that the notes may give a test
 MAX_NOTES = 200_000_000    # bytes of the notes of a process
 MAX_KINDS = 100            # of processes that ran tests
 TABLES = {"file": {"id", "path"}, "context": {"id", "context"},
@@ -52,7 +52,7 @@ KINDS = [str, str, bytes]
 LINES = ("SELECT context.context, file.path, line_bits.numbits FROM line_bits"
          " JOIN file ON file.id = line_bits.file_id"
          " JOIN context ON context.id = line_bits.context_id")
-Masks = dict[str, int]     # the lines of each path
+Masks = dict[str, int]     # {path: mask of its lines}
 
 
 @dataclass
@@ -72,14 +72,14 @@ class Observation:
     run: Run
     traces: dict[str, Trace]    # by the name of a case
     import_lines: Masks         # lines that ran outside of tests
-    about: list[dict]           # versions of each kind of process that ran tests
+    about: list[dict]           # the versions in each kind of process that ran tests
 
 
 # in the sandbox ----------------------------------------------------------------------------------
 
 def install_coverage(sandbox: Sandbox) -> None:
-    """Install coverage.py beside each kind of Python that has pytest, with the network on. Raise
-    ItemFailed where it cannot be installed."""
+    """Install coverage.py for each kind of Python that has pytest. The network is on meanwhile.
+    Raise ItemFailed if it cannot be installed."""
     sandbox.network(True)
     done = run_tool(sandbox, "install_coverage.sh", FOLDER)
     sandbox.network(False)
@@ -108,9 +108,9 @@ def copy_source(sandbox: Sandbox, to: Path) -> None:
 
 def observe(sandbox: Sandbox, test_script: str, timeout_s: float, sources: Iterable[SourceFile],
             to: Path) -> Observation:
-    """Run a test script once, as it is, and return which lines of the sources each test executed.
-    Data files, notes and reports stay in the folder `to`. Raise ItemFailed where the run does not
-    end, or has a pytest but is not measured."""
+    """Run an unchanged test script once, and return which lines of the sources each test executed.
+    Data files, notes and reports stay in the folder `to`. Raise ItemFailed if the run takes longer
+    than `timeout_s`, or if its pytest cannot be measured."""
     source = sandbox.run("pwd -P").output.strip()
     settings = json.dumps({"source": source}).encode()
     with placed_plugin(sandbox, "contexts", {"settings.json": settings}) as variables:
@@ -126,7 +126,7 @@ def observe(sandbox: Sandbox, test_script: str, timeout_s: float, sources: Itera
     return _observation(run, to / "data", f"{source}/", sources)
 
 
-# what came out -----------------------------------------------------------------------------------
+# the results of a run ----------------------------------------------------------------------------
 
 def _observation(run: Run, data: Path, source: str, sources: Iterable[SourceFile]) -> Observation:
     """Return the observation that the files of a run describe."""
@@ -180,8 +180,9 @@ def _take_note(kind: str, words: list, traces: dict[str, Trace], about: list[dic
 
 def read_lines(file: Path, steps: Iterator[int]) -> Iterator[tuple[str, str, int]]:
     """Yield (context, path, mask of lines) of a data file of coverage.py. Raise ItemFailed for any
-    other file, or one beyond the limits. Each million steps of SQLite takes an item of `steps`."""
-    room = file.stat().st_size   # a whole file holds each set of lines once
+    other file, or one beyond the limits, such as the end of `steps`: each million steps of SQLite
+    takes one of its items."""
+    room = file.stat().st_size   # an intact file holds each set of lines once
     try:
         with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro&immutable=1",
                                      uri=True)) as db:
@@ -209,7 +210,7 @@ def _check_tables(db: sqlite3.Connection) -> None:
         rows = [*db.execute(f"PRAGMA table_xinfo({table})")]
         hidden = [row for row in rows if row[6]]
         if kinds != [("table",)] or hidden or not columns <= {row[1] for row in rows}:
-            raise sqlite3.DatabaseError(f"it has another table {table}")
+            raise sqlite3.DatabaseError(f"its table {table} has another form")
 
 
 # lines and functions -----------------------------------------------------------------------------
@@ -258,7 +259,7 @@ def runnable(file: SourceFile) -> int:
 
 
 class Functions:
-    """Find the functions and methods of which a line of their own body was run."""
+    """Find the functions and methods that ran: a line of their own body was executed."""
 
     def __init__(self, entities: Mapping[str, list[Entity]]):
         self._bodies = {path: [(one.id, mask_of(one.body_lines)) for one in found

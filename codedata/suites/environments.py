@@ -1,7 +1,7 @@
-"""Read the environments that env_setup.py has verified, or rows that describe some, and open them.
+"""Read the environments that env_setup.py has verified, or rows of --input; open the environments.
 
-A row of --input is {repo, image_name, test_case_result}, with `base_commit` where that is known.
-It has no scripts: the image holds the installed source in its working directory, and the tests run
+A row of --input is {repo, image_name, test_case_result}, with `base_commit` if that is known. It
+has no scripts: the image holds the installed source in its working directory, and the tests run
 under pytest.
 """
 from __future__ import annotations
@@ -30,8 +30,8 @@ from codedata.texts import text_of
 
 SUCCESS = "success"
 IMAGES = f"codedata-{Environment.directory}/"
-TRIES = f"codedata-{Environment.directory}-try/"   # images of an attempt
-# what coverage is measured by, and what the results of a suite depend on
+TRIES = f"codedata-{Environment.directory}-try/"   # temporary images of an attempt
+# the fields that an analysis reads, and those that the results of a suite depend on
 READ = ("base_image", "base_commit", "image_name", "install_script", "test_case_result", "flaky")
 JUDGED_BY = (*READ, "test_script")
 FORM = "A row is {repo, image_name, test_case_result}, with base_commit."
@@ -39,7 +39,7 @@ FORM = "A row is {repo, image_name, test_case_result}, with base_commit."
 
 @dataclass(frozen=True)
 class EnvironmentRow:
-    """Hold the fields that are read of a row of --input; others are ignored."""
+    """Hold the fields of a row of --input that are read. Other fields are ignored."""
 
     title = "an environment"
     repo: str
@@ -136,8 +136,8 @@ def image_of(environment: Environment, factory: SandboxFactory, label: str) -> K
 
 @contextmanager
 def labelled(host: SandboxFactory, name: str, what: str = "bug") -> Iterator[str]:
-    """Yield a label for the work on an item. At the end, remove the images that have it. Raise
-    ItemFailed if the engine fails, RunStopped if it is gone."""
+    """Yield a label for the work on an item. At the end, remove the images with this label. Raise
+    ItemFailed if the engine fails, RunStopped if the engine is gone."""
     label = f"{what}-{name[:40]}-{secrets.token_hex(4)}"
     try:
         yield label
@@ -164,17 +164,17 @@ def _project(environment: Environment) -> Project:
     reason = f"its source is not in {folder}"
     if not environment.install_script:
         reason = "no script installs it"
-    raise Excluded(f"cannot be opened: its image {environment.image_name or '(none)'} cannot be "
-                   f"had, and {reason}.", environment.repo_name,
+    raise Excluded(f"cannot be opened: its image {environment.image_name or '(none)'} is not "
+                   f"available, and {reason}.", environment.repo_name,
                    "Name an image that this machine has, or one with its registry.")
 
 
 def _install(environment: Environment, project: Project, sandbox: Sandbox,
              timeout_s: float) -> None:
     """Put the source into a fresh sandbox and install it, with the network on. Raise ItemFailed
-    where it is not the source that was verified, or cannot be installed."""
+    if the source is not the one that was verified, or cannot be installed."""
     commit, error = put_source(sandbox, project)
-    if not error and commit != environment.base_commit:   # there are later commits
+    if not error and commit != environment.base_commit:   # the folder has later commits
         commit, error = put_source(sandbox, replace(project, commit=environment.base_commit))
     if commit != environment.base_commit:   # a record may name any folder of this machine
         raise ItemFailed(f"its source is not the verified one: {error}", environment.repo_name)

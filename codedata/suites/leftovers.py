@@ -1,5 +1,5 @@
-"""Find what scripts left in a sandbox that makes its results worthless: history after the base
-commit, or another copy of the project. Programs in the sandbox search for it."""
+"""Find leftovers of scripts that make the results of a sandbox worthless: history after the base
+commit, or another copy of the project. The search runs inside the sandbox."""
 from __future__ import annotations
 
 import re
@@ -19,7 +19,7 @@ def history_after(sandbox: Sandbox, base_commit: str) -> list[str]:
         done = run_tool(sandbox, tool, sandbox.workdir, base_commit)
         traces += done.output.splitlines()
         if not done.ok:
-            traces.append(f"looking for it ended with {done.exit_code}")
+            traces.append(f"the search for history had exit code {done.exit_code}")
     return traces
 
 

@@ -1,7 +1,7 @@
-"""Search a file system from outside for what an install left in it: read the engine's tar of its
-files, and use this machine's git.
+"""Search the files of a container from outside for what an install left there: read the engine's
+tar of them, and use this machine's git.
 
-Nothing in the file system is run. This machine's git gets only the objects and refs of
+Nothing in the container is run. This machine's git gets only the objects and refs of
 repositories, never settings or hooks. Not promised: to find a history that was packed or encrypted
 without git, or a copy of the project that is imported through links or path files (shadowed.py,
 which runs inside, looks for those).
@@ -50,7 +50,7 @@ def look(files, workdir: str, commit: str, project: Project,
                     traces.append(f"another repository: {place}")
             return traces, _copies(installed, source, test_script)
     except (ItemFailed, OSError) as e:
-        return [f"the files cannot be looked through: {printable(str(e), 300)}"], []
+        return [f"the files cannot be searched: {printable(str(e), 300)}"], []
 
 
 # repositories ------------------------------------------------------------------------------------
@@ -66,7 +66,7 @@ def _own_history(here: Sandbox, files, source: str, commit: str) -> list[str]:
     settings = (git / "original").read_text(errors="replace")
     remotes = re.findall(r"^\s*\[\s*remote\b[^\n]*", settings, re.MULTILINE | re.IGNORECASE)
     return [*done.output.splitlines(), *(f"a remote: {printable(line, 100)}" for line in remotes),
-            *([] if done.ok else [f"looking for it ended with {done.exit_code}"])]
+            *([] if done.ok else [f"the search for history had exit code {done.exit_code}"])]
 
 
 def take_repository(files, place: str, to: Path, commit: str = "") -> str:
@@ -78,7 +78,7 @@ def take_repository(files, place: str, to: Path, commit: str = "") -> str:
     for path in to.rglob("*"):   # git on this machine would not see these objects
         if path.is_symlink() or path.match("objects/info/alternates") or (
                 path.suffix == ".pack" and not path.with_suffix(".idx").exists()):
-            return f"objects are taken from elsewhere in {place}: {path.name}"
+            return f"{place} takes objects from elsewhere: {path.name}"
     shutil.rmtree(to / "objects/info", ignore_errors=True)
     for index in to.glob("objects/pack/multi-pack-index*"):
         index.unlink()
@@ -89,8 +89,8 @@ def take_repository(files, place: str, to: Path, commit: str = "") -> str:
 
 
 def _knows(here: Sandbox, files, place: str, commit: str) -> bool:
-    """Return whether another repository has the commit or the root of its history, or cannot be
-    trusted."""
+    """Return whether the repository at `place` has the commit or the root of its history, or cannot
+    be trusted."""
     if take_repository(files, place, Path(here.workdir, "other"), commit):
         return True
     ask = f"git rev-list --max-parents=0 {commit} | head -1; echo {commit}"

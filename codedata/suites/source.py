@@ -19,7 +19,7 @@ TOOLS = "/tmp/codedata"    # holds this package's files in the sandbox while the
 PATCHED = f"{TOOLS}-patched"   # holds a patch, and copies of the files that it changes
 CHANGED = Bounds(max_bytes=20_000_000, max_files=1_000, max_depth=64, max_seconds=60)
 Files = dict[str, bytes]   # content by path
-LOOK_S = 600               # seconds to copy the source, or to search it
+LOOK_S = 600               # time limit for copying or searching the source
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,8 @@ def changed_files(sandbox: Sandbox, clean: str) -> tuple[set[str], Files, str]:
             paths = os.fsdecode(Path(folder, "paths").read_bytes()).split("\0")
         except UnsafeArchive as e:
             return set(), {}, e.what
-        except OSError as e:   # whoever is root there may have replaced it
-            return set(), {}, f"its list of changes: {e.strerror}"
+        except OSError as e:   # a root process in the sandbox may have replaced it
+            return set(), {}, f"the list of changes cannot be read: {e.strerror}"
         return {*paths} - {""}, _files(Path(folder, "files")), ""
 
 

@@ -20,10 +20,10 @@ from codedata.suites.source import TOOLS, run_tool
 from codedata.suites.test_results import Case, Found, counts, not_collected, over, parse
 from codedata.texts import text_of
 
-PLUGINS = "/tmp/codedata-"   # a plugin's name is added for the folder of its files
+PLUGINS = "/tmp/codedata-"   # begins the folder of a plugin; the plugin's name follows
 RESULTS = "/tmp/results"   # where test scripts write reports, outside the source folder
 READABLE = f"[ ! -d {RESULTS} ] || chmod -R a+rX {RESULTS}"
-# for all reports of a run
+# limits of all reports of a run together
 REPORTS = Bounds(max_bytes=100_000_000, max_files=10_000, max_depth=32, max_seconds=60)
 MIN_PASSED = 0.95          # of a healthy suite: least share of passed cases among those that ran,
 MAX_SKIPPED = 0.2          # and greatest share of skipped cases among all
@@ -76,7 +76,7 @@ class Run:
     @property
     def unexplained(self) -> bool:
         """Return whether the exit code contradicts the cases. If the script failed though no
-        case did, the runner stopped early, or something beside the tests failed. If it succeeded
+        case did, the runner stopped early, or something other than a test failed. If it succeeded
         though a case failed, its exit code does not show that the suite ran to its end."""
         n = counts(self.results)
         return bool(self.results) and (self.exit_code == 0) == bool(n["failed"] + n["error"])
@@ -104,8 +104,8 @@ def run_suite(sandbox: Sandbox, test_script: str, timeout_s: float, *,
               env: Mapping[str, str] | None = None, beside: Mapping[str, bytes] = NONE,
               behind: str = "") -> Run:
     """Run a test script once, and return the run with its cases. `env` adds variables to the
-    sandbox's own; the files `beside` are put into TOOLS. With `behind`, cases are read only from
-    the output after that line. In a sandbox that isolates nothing, only the output is read."""
+    sandbox's own; the files `beside` are put into TOOLS. If the output has the line `behind`, only
+    the output after it is read. In a sandbox that isolates nothing, reports are not read."""
     if sandbox.name == "local":   # its /tmp/results is this machine's
         done, reports, limit = run_script(sandbox, test_script, timeout_s, env), {}, []
     else:
@@ -128,8 +128,8 @@ def placed_plugin(sandbox: Sandbox, name: str,
 
 def place_plugin(sandbox: Sandbox, name: str, files: Mapping[str, bytes]) -> dict[str, str]:
     """Place a plugin of this package and the files that it reads beside each pytest of a sandbox.
-    Return the variables that load it even where a script disables installed plugins; none where
-    there is no pytest, or the plugin cannot be placed."""
+    Return the environment variables that load it even if a script disables installed plugins; none
+    if there is no pytest, or the plugin cannot be placed."""
     folder, plugin = PLUGINS + name, f"pytest_{name}.py"
     sandbox.put({plugin: text_of("codedata.suites.programs", plugin).encode(), **files}, folder)
     is_placed = run_tool(sandbox, "place_plugin.sh", folder, name).ok
@@ -156,7 +156,7 @@ def run_script(sandbox: Sandbox, script: str, timeout_s: float,
     ends = f"rm -rf {folder}; {after}"
     done = sandbox.run(f"({before}; bash {folder}/script.sh; code=$?; {ends}; exit $code)",
                        timeout_s=timeout_s, env=dict(env or {}))
-    if done.timed_out or done.exit_code >= CRASHED:   # the command around it may have ended, too
+    if done.timed_out or done.exit_code >= CRASHED:   # the outer shell may have ended, too
         sandbox.run(ends)
     return done
 
@@ -170,7 +170,7 @@ def _reports(sandbox: Sandbox) -> tuple[dict[str, bytes], list[Found]]:
             return {}, [over(e.kind, e.what)]
         except SandboxDied:
             raise
-        except ItemFailed:   # it is missing, or a link leads out of it: no report counts
+        except ItemFailed:   # RESULTS is missing, or a link leads out of it
             return {}, []
         return {str(path.relative_to(folder)): path.read_bytes()
                 for path in Path(folder).rglob("*")

@@ -6,7 +6,7 @@ test -json`, jest's JSON and, where none of these has a case, the printed output
 runner calls the case, with its file, class or suite before it; for pytest that is its node id.
 Cases of the same name are merged into one with the worst status, so that the list does not depend
 on the order of the reports. A report or output that is cut short adds an error case (BROKEN_OFF).
-It is not guaranteed that runners agree on names.
+Two runners may name the same test differently.
 """
 from __future__ import annotations
 

@@ -46,7 +46,8 @@ TEST_FILE = "test_outputs.py"   # whose tests have weights
 PROGRAMS = "codedata/tasks/verifier"
 PATCHED = (BUG, STRIPPED_PATCH)   # kinds whose solution is a patch
 OF_PATCH = re.compile(r"^diff --git a/(.*?) b/", re.MULTILINE)
-TYPES = {"user": "str", "timeout_s": "float", "workdir": "str"}   # of config.json, and of a suite:
+# keys of config.json, and those that only the config.json of a suite has
+TYPES = {"user": "str", "timeout_s": "float", "workdir": "str"}
 OF_SUITE = {"FAIL_TO_PASS": "list[str]", "PASS_TO_PASS": "list[str]", "canary": "str",
             "activation": "str", "archive": "str", "counts": "list[str] | None"}
 
@@ -77,7 +78,7 @@ def notes_on(folder: Path) -> list[str]:
         notes.append("it has a proof.json but names no kind: exports treat it as a task of another "
                      "maker")
     if secrets := find_secrets(task.instruction or ""):
-        notes.append(f"instruction.md has what exports mask: {secrets[0].kind}")
+        notes.append(f"instruction.md has a text that exports mask: {secrets[0].kind}")
     return notes
 
 
@@ -119,7 +120,7 @@ def _solution(task: Task) -> Iterator[Fault]:
         if not text.strip():
             yield Fault(place, "is missing or empty", HOW_TO_PROVE[task.kind])
         elif name != SOLVE and (fault := _patch_fault(text)):
-            yield Fault(place, fault, "Undo the edit: a patch is what the runs have proven.")
+            yield Fault(place, fault, "Undo the edit: the proof is about the former patch.")
 
 
 def _patch_fault(patch: str) -> str:
@@ -138,7 +139,7 @@ def _patch_fault(patch: str) -> str:
 
 def _tests(task: Task) -> Iterator[Fault]:
     config = verifier_config(task)
-    if not task.kind and CONFIG not in task.tests:   # a verifier of its own
+    if not task.kind and CONFIG not in task.tests:   # it has its own verifier
         return
     if not config:
         yield Fault(f"tests/{CONFIG}", "is missing, or no JSON object", _how_to_prove(task))
@@ -168,8 +169,8 @@ def _weights(task: Task, config: Object) -> Iterator[Fault]:
         return
     total = sum(weights.values())
     if not weights or min(weights.values()) <= 0 or abs(total - 1) > 1e-6:
-        yield Fault(place, f"weights are not above 0 with a sum of 1: it is {total:g}",
-                    "Share 1 among the tests.")
+        yield Fault(place, f"weights must be above 0, with a sum of 1: it is {total:g}",
+                    "Give the tests weights above 0 with a sum of 1.")
     try:
         tree = ast.parse(text_in(task.tests, TEST_FILE))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as e:   # too complex, too

@@ -21,10 +21,10 @@ class CoveringTests:
     """Choose the tests that may notice a change, by the lines that each test ran."""
 
     def __init__(self, coverage: Coverage, texts: Mapping[str, str]):
-        self.blind: list[str] = []          # tests that run more than is known
+        self.blind: list[str] = []          # tests that also ran lines that are not known
         self._texts = texts
         self._at_import = masks_of(coverage.import_lines)
-        self._ran: dict[str, tuple] = {}    # lines by path, and number of functions
+        self._ran: dict[str, tuple] = {}    # {test: ({path: mask}, number of functions)}
         self._by_function: dict[str, set[str]] = defaultdict(set)
         self._words = {path: {*WORD.findall(text)} for path, text in texts.items()}
         self._functions = lru_cache(64)(self._functions_in)
@@ -62,7 +62,7 @@ class CoveringTests:
         """Return the tests that ran a line of a file, or of a file that may import it, directly or
         through others. A source that contains the name of a module may import it."""
         found, queue = {path}, [path]
-        for one in queue:   # which grows
+        for one in queue:   # the loop adds to it
             stem = PurePosixPath(one.removesuffix("/__init__.py")).stem
             more = [user for user, words in self._words.items()
                     if stem in words and user not in found]

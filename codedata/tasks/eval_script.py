@@ -1,5 +1,5 @@
-"""Make the evaluation script of a task, which holds its verifier and its tests and prints results
-for graders; and run it."""
+"""Make and run the evaluation script of a task. The script contains the task's verifier and tests,
+and prints results for graders."""
 from __future__ import annotations
 
 import base64
@@ -25,7 +25,7 @@ from codedata.tasks.verifier.junit import restored_name
 from codedata.tasks.verifier.suite import MARKS
 from codedata.texts import fill, printable, text_of
 
-MARK = ">>>>> "            # begins others of SWE-bench's marks, too
+MARK = ">>>>> "            # begins all marks of SWE-bench's harness
 FOLDER = f"{TOOLS}-evaluation"   # holds a script while it runs, and what it prints
 MAX_BYTES = 2_000_000      # of a script
 LINE_CHARS = 76            # of an archive's line
@@ -50,7 +50,7 @@ def eval_script(tests: Mapping[str, str]) -> str:
 
 
 def script_of(task: Task) -> str:
-    """Return the evaluation script of a repository's task: the files of its tests/."""
+    """Return the evaluation script of a repository's task, made of its tests/."""
     return eval_script({name: content_of(file).decode() for name, file in task.tests.items()
                         if name != TEST_PATCH})
 
@@ -77,13 +77,13 @@ def printed_results(output: str) -> dict[str, str]:
         raise ValueError("its output has no marks of graders, or more than two")
     lines = [*map(LINE.fullmatch, between.removesuffix("\n").split("\n"))]
     if not lines or not all(lines):
-        raise ValueError("it has none that are known")
+        raise ValueError("a line between the marks is no result")
     return {restored_name(line[2]): line[1].lower() for line in lines}
 
 
 def run_evaluation(sandbox: Sandbox, script: str, timeout_s: float) -> tuple[Run, str]:
-    """Run an evaluation script. Return (the run with its cases, the printed output). The output is
-    "" if it cannot be read."""
+    """Run an evaluation script. Return (the run with its cases, the whole output, or "" if that
+    cannot be read)."""
     log = f"{FOLDER}/log"
     run = run_suite(sandbox, f"mkdir -p {FOLDER}\nbash {TOOLS}/eval.sh >{log} 2>&1\ncode=$?\n"
                              f"cat {log}\nexit $code", timeout_s,
@@ -99,8 +99,8 @@ def run_evaluation(sandbox: Sandbox, script: str, timeout_s: float) -> tuple[Run
 
 
 def misread(run: Run, printed: str) -> str:
-    """Return why graders would read other results from the printed output than the run has, or
-    ""."""
+    """Return why graders would not read the run's results from the printed output; "" if they
+    would."""
     try:
         read = printed_results(printed)
     except ValueError as e:

@@ -41,12 +41,12 @@ from codedata.tasks.folder import (
 )
 from codedata.tasks.task_toml import artifacts_in
 
-LIMIT_S = 600.0            # of a build, a solution, a verifier; --run-timeout may say less
-PACK_S = 120.0
+LIMIT_S = 600.0            # for a build, a solution or a verifier; --run-timeout may set less
+PACK_S = 120.0             # for packing an agent's work
 TRIES = "codedata-task-try/"
 NOT_BUILT = "its image is not built"
 WORK = Bounds(max_bytes=200_000_000, max_files=2, max_depth=2, max_seconds=120)
-# bash of a user, with its own home
+# runs bash as a user, with the user's home
 AS_USER = ("HOME=$(getent passwd {user} | cut -d: -f6) USER={user} LOGNAME={user} "
            "runuser -u {user} -- bash")
 GRADE = ("bash /tests/test.sh; echo; cat /logs/verifier/results.json 2>/dev/null; echo; "
@@ -73,7 +73,7 @@ class Grade:
 def build_image(task: Task, host: SandboxFactory, label: str) -> tuple[str, Build]:
     """Build the image of a task from its environment/. Return (its name, the result of the build).
     Raise ItemFailed if the files for the build cannot be read."""
-    # of its own for each label: what another process makes of the same files may go at any time
+    # a name for each label: another process may remove its image of the same files at any time
     name = f"{TRIES}{files_digest(task.environment)}:{digest(label)[:12]}"
     context = {path: file for path, file in task.environment.items()
                if path not in (DOCKERFILE, IGNORE)}   # no .dockerignore is read here
@@ -135,12 +135,12 @@ class Grader:
         return sandbox.run(f"{shell} {path}", timeout_s=timeout_s)
 
     def gold(self) -> tuple[bytes, str]:
-        """Run the task's own solution with work(), and return the same."""
+        """Return what work() returns for the task's gold."""
         return self.work(text_in(self.task.solution, SOLVE))
 
     def work(self, script: str) -> tuple[bytes, str]:
-        """Return (the archive collected after the agent ran a script, the script's output). Raise
-        ItemFailed if the archive is too large."""
+        """Run a script as the agent in a fresh container. Return (the archive of its work, its
+        output). Raise ItemFailed as packed() does."""
         with self.opened() as sandbox:
             files = {name: content_of(file) for name, file in self.task.solution.items()}
             sandbox.put({**files, SOLVE: script.encode()}, "/solution")
@@ -148,8 +148,8 @@ class Grader:
             return self.packed(sandbox), done.output
 
     def packed(self, sandbox: Sandbox) -> bytes:
-        """Return the archive of what the agent leaves in a container. Raise ItemFailed where it is
-        too large."""
+        """Return the archive of the agent's work in a container. Raise ItemFailed if the work
+        cannot be packed, or is too large."""
         folder, names = self._carried
         script = collect_of(self.task) or f"tar -C {shlex.quote(folder)} -cf {ARCHIVE} {names}"
         tar = sandbox.run(script, timeout_s=PACK_S)
@@ -174,9 +174,9 @@ class Grader:
 
     def grade(self, work: bytes | None, more: Mapping[str, bytes] | None = None,
               before: str = "", anew: bool = False, limit_s: float = LIMIT_S) -> Grade:
-        """Return the grade of an agent's work in a fresh container. For None, the image is graded
-        as it is. Equal work is graded only once, unless `anew` is set, or `more` test files or a
-        bash command `before` are given. A verifier that takes longer than `limit_s` is ended."""
+        """Return the grade of an agent's work in a fresh container; of an unchanged image if `work`
+        is None. Equal work is graded only once, unless `anew` is set, or `more` test files or a
+        bash command `before` are given. A verifier is ended after `limit_s` seconds."""
         is_kept = not (more or before or anew)
         key = digest_of(work) if work else ""
         if is_kept and key in self._grades:

@@ -1,9 +1,9 @@
-"""Search the files of an image for texts, also in what is compressed: zip and gzip files, objects
-and packs of git.
+"""Search the files of an image for texts, also inside zip and gzip files, and inside objects and
+packs of git.
 
 Nothing of the image is run: this machine reads the engine's tar of its files, within bounds. A file
-holds a text if it has 40 bytes in a row of it. Not found: texts that are shorter, or encoded in
-another way (escaped, base64, encrypted, xz, zstd).
+holds a text if both have the same 40 bytes in a row. Not found: texts that are shorter, or encoded
+in another way (escaped, base64, encrypted, xz, zstd).
 """
 from __future__ import annotations
 
@@ -40,33 +40,34 @@ from codedata.suites.outside import BOUNDS
 from codedata.texts import printable
 
 WINDOW = 40                # bytes in a row that give a text away
-# At least so many of them are no blanks. With 20, 11 % of 7,000 functions of nine packages share 40
-# bytes with an image without these packages; with 30, 3 %. 1.5 % of functions do not reach 28.
+# At least so many of these bytes must not be blanks. With 20, 11 % of 7,000 functions of nine
+# packages share 40 bytes with an image without these packages; with 30, 3 %. 1.5 % of functions do
+# not reach 28.
 MIN_INK = 28
 NAME = re.compile(rb"[A-Za-z_]\w{3,}")
-# A copy of a file of the project has at least this share of its names. Of 200 files compiled to
-# bytecode, which has no comments, 9 miss a share of 0.5, 3 one of 0.4.
+# A file is a copy of a project's file if it has at least this share of the names in that file. Of
+# 200 files compiled to bytecode, which has no comments, 9 have a share below 0.5, 3 one below 0.4.
 NAMES_SHARE = 0.4
 LONG_RUN = 200             # bytes in a row that give a whole file away
-STRIDE = 32                # bytes between two samples: a window holds the whole word of one
+STRIDE = 32                # bytes between two samples: every window contains a whole sampled word
 WORD = 8                   # bytes of a sample
 KIND_BITS = 16
-MAX_DEPTH = 8              # archives in archives
+MAX_DEPTH = 8              # of archives in archives
 SPOOL_BYTES = 32_000_000   # of a file that is kept in memory
-ZIP_END = b"PK\x05\x06"    # of the record that a zip file ends with, before a comment
+ZIP_END = b"PK\x05\x06"    # begins the last record of a zip file; a comment may follow it
 ZIP_END_BYTES = 66_000
 # raised for what only looks like an archive, or has a password
 NO_ARCHIVE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError,
               KeyError)
-PACK = (b"PACK\0\0\0\2", b"PACK\0\0\0\3")   # the versions that git has
+PACK = (b"PACK\0\0\0\2", b"PACK\0\0\0\3")   # in both versions of git's format
 KEYWORDS = {word.encode() for word in keyword.kwlist}
-BUNDLE = re.compile(rb"# v\d git bundle\n(?s:.*?)\n(?=PACK)")   # before its pack
+BUNDLE = re.compile(rb"# v\d git bundle\n(?s:.*?)\n(?=PACK)")   # its pack follows
 
 
 class Windows:
-    """Find some texts in other bytes, by windows: 40 bytes of a text from every offset. With a
-    longer `min_run`, only so many consecutive bytes of a text (or all of a shorter text) count as
-    found, so windows at every 32nd offset are enough."""
+    """Find texts in data, by windows. A window is 40 bytes of a text; there is one for each offset.
+    With a longer `min_run`, a text is found only if the data has so many consecutive bytes of it
+    (or all of a shorter text), so windows at every 32nd offset are enough."""
 
     def __init__(self, texts: Iterable[str], min_run: int = WINDOW):
         data = [variant.encode(errors="replace") for text in texts
@@ -133,7 +134,7 @@ class Windows:
         first searched one in that run."""
         return not self._runs or any(
             data[first:first + n] in text for text, n in self._runs
-            if data[start:start + n - STRIDE + 1] in text   # of each of these runs
+            if data[start:start + n - STRIDE + 1] in text   # every such run has these bytes
             for first in range(max(0, start - STRIDE + 1), min(start, len(data) - n) + 1))
 
 
@@ -164,8 +165,8 @@ class Search:
     `traces` gets a line for each file that contains some of the texts, for bytecode in the folder
     `source` or of its files `paths`, and for what cannot be read. `unread` gets a line for each
     archive that cannot be read; by default it is the same list. The texts `hidden` are whole files:
-    only long runs of them count, since any project has single lines of them. After know(), lines of
-    `texts` count only in copies of the project's files."""
+    only long runs of them count, since any project may have the same single lines. After know(),
+    lines of `texts` count only in copies of the project's files."""
 
     def __init__(self, texts: Iterable[str], source: str = "", paths: Iterable[str] = (),
                  hidden: Iterable[str] = ()):
@@ -173,7 +174,7 @@ class Search:
         self.unread = self.traces
         self.all_windows = [Windows(texts), Windows(hidden, LONG_RUN)]
         self.know(())
-        self._line = ""            # found in the current file: counts if that is a copy
+        self._line = ""            # a trace in the current file that counts if the file is a copy
         self._source = f"{source}/"
         self._paths = [f"{source}/{path}".encode() for path in paths]
         self._count = BOUNDS.meter()
@@ -188,8 +189,8 @@ class Search:
             windows.remove(known)
 
     def know(self, texts: Iterable[str]) -> None:
-        """Count single lines only in copies of these files of the project. The files contain the
-        texts that are searched for."""
+        """From now on, count single lines only in copies of these files of the project, given by
+        their contents. They contain the texts that are searched for."""
         self.project = [(text.encode(errors="replace"), Windows(text.split("\n")))
                         for text in texts]
 
@@ -202,10 +203,11 @@ class Search:
                     if member.isreg() and self._wants(place):
                         self.look(place, tar.extractfile(member))
         except (UnsafeArchive, OSError) as e:
-            self._add("the rest of the files", f"cannot be looked through: {e}")
+            self._add("the rest of the files", f"cannot be searched: {e}")
 
     def look(self, place: str, file: BinaryIO, depth: int = 0) -> None:
-        """Search one file and what is packed in it. Raise OverBounds where that is too much."""
+        """Search one file and the files packed in it. Raise OverBounds if archives are nested too
+        deeply, or the files exceed BOUNDS."""
         if depth > MAX_DEPTH:
             raise OverBounds("too_deep", f"archives are nested more than {MAX_DEPTH} deep", place)
         with Spool() as copy:
@@ -216,7 +218,7 @@ class Search:
                         self._add(place, what)
                         return
             except NO_ARCHIVE:
-                pass   # what could be read is in the copy
+                pass   # the readable part is in the copy
             if self._line and self._is_copy(copy):
                 self._add(place, self._line)
                 return
@@ -226,14 +228,14 @@ class Search:
             except OverBounds:
                 raise
             except (UnsafeArchive, OSError) as e:
-                self.unread.append(printable(f"{place} cannot be looked through: {e}", 500))
+                self.unread.append(printable(f"{place} cannot be searched: {e}", 500))
 
     def _wants(self, place: str) -> bool:
         """Return whether a file is to be searched."""
         return True
 
     def _trace_in(self, place: str, data: bytes) -> str:
-        """Return what a piece of a file gives away, or ""."""
+        """Return the trace that a piece of a file contains, or ""."""
         for windows in self.all_windows:
             if window := next(windows.all_in(data), b""):
                 what = f"holds {window.decode(errors='replace')!r}"
@@ -289,12 +291,12 @@ def _packed(file: BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
     file.seek(0)
     head = file.read(PIECE)
     bundle = BUNDLE.match(head)
-    if is_zip:   # also behind other bytes, as in a cache of pip
+    if is_zip:   # also after other bytes, as in a cache of pip
         yield from _members_of_zip(file)
     if bundle or head.startswith(PACK):
         yield from _objects_of_pack(file, bundle.end() if bundle else 0)
     file.seek(0)
-    is_object = head[:1] == b"x" and int.from_bytes(head[:2], "big") % 31 == 0   # of git
+    is_object = head[:1] == b"x" and int.from_bytes(head[:2], "big") % 31 == 0   # a git object
     if is_object or head.startswith(GZIP):
         yield "", Stream(inflated(file))
 

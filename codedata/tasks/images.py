@@ -1,4 +1,4 @@
-"""Make the image of a task from an environment's, and check from outside that it holds neither a
+"""Make a task's image from an environment's image, and check from outside that it holds neither a
 history nor the solution.
 
 derive() works in a container of the image, with its tools. check_task_image() trusts none of them:
@@ -42,8 +42,8 @@ class TaskImage:
     name: str
     image_id: str
     base_commit: str
-    made_of: str = ""        # id of another image, and the paths that are other than there; None:
-    changed: tuple[str, ...] | None = None   # not known
+    made_of: str = ""        # id of the image that it was made from
+    changed: tuple[str, ...] | None = None   # paths that differ from that image; None: not known
 
 
 def derive(factory: SandboxFactory, image: str, patch: str, name: str, label: str) -> TaskImage:
@@ -55,13 +55,13 @@ def derive(factory: SandboxFactory, image: str, patch: str, name: str, label: st
         commit = done.output.strip().rpartition("\n")[2]
         if not (done.ok and re.fullmatch(r"[0-9a-f]{40}", commit)):
             raise ItemFailed(f"no task can be made of it: {done.output.strip()[-500:]}", image)
-        made_of, changed = sandbox.changed()   # nothing runs any more that could add to them
+        made_of, changed = sandbox.changed()   # no process is left that could add to them
         return TaskImage(name, sandbox.commit(name, keep=False), commit, made_of, tuple(changed))
 
 
 def lead_from_testbed(factory: SandboxFactory, image: TaskImage, label: str) -> TaskImage:
-    """Return an image of the same name where /testbed, where graders work, leads to the source.
-    Raise Excluded where something else lies there."""
+    """Return an image of the same name in which /testbed, where graders work, is the source or a
+    link to it. Raise Excluded if the image has something else at /testbed."""
     workdir = factory.workdir_of(image.name)
     if workdir == WORKDIR:
         return image
@@ -77,8 +77,8 @@ def check_task_image(image: str, gold: str, hidden: str = "", changed: Iterable[
     an empty list if the image is clean.
 
     The search is for lines that the patch `gold` adds, and for long runs of the lines that the
-    patch `hidden` adds. It ignores text that the image's source or the image `base`, which has no
-    project, contains anyway. Lines count only in copies of files that `gold` changes. `known` holds
+    patch `hidden` adds. It ignores text that is also in the image's source, or in the image `base`,
+    which lacks the project. Lines count only in copies of files that `gold` changes. `known` holds
     the files of the image from which this one was made, and `changed` names those that differ; with
     both, unchanged files are read again only if they may contain a match.
     """
@@ -131,7 +131,7 @@ def _history(files: docker_engine.Files, place: str, to: Path) -> list[str]:
 
 
 def _changed(folder: Path, gold: str) -> Iterator[str]:
-    """Yield each file that a patch changes, as it is in the commit, with the patch."""
+    """Yield for each file that a patch changes: the patch, followed by the file in the commit."""
     for path in sorted({hunk.path for hunk in hunks_of(gold, "")}):
         text = gold
         with suppress(UnsafeArchive):   # the patch may add the file

@@ -1,9 +1,9 @@
 """Remember what the files of an image hold, so that images made of it are searched without reading
 them again: an environment has 400 MB of files and more, of which a bug changes a few.
 
-They are kept in a temporary file, unpacked as Search unpacks them, without those of the source, of
-which each image has its own. Two of every 32 bytes are kept in memory. The file is removed with its
-object.
+A temporary file holds their content, unpacked as Search unpacks it. It lacks the files of the
+source, since each image has its own. Two of every 32 bytes are kept in memory. The temporary file
+is removed with its object.
 """
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import numpy as np
 from codedata.sandbox import docker_engine
 from codedata.tasks.hidden_text import STRIDE, WINDOW, Search, Windows, kind_of, samples_of
 
-MAX_BYTES = 4_000_000_000   # that are remembered of an image
+MAX_BYTES = 4_000_000_000   # of an image's files that are remembered
 
 
 class KnownFiles(Search):
@@ -28,10 +28,10 @@ class KnownFiles(Search):
         super().__init__((), source)
         self._file = tempfile.TemporaryFile(prefix="codedata_known.")
         self._starts: list[int] = []    # of each piece in the temporary file
-        self._places: list[str] = []    # of each piece: the file that it is of
+        self._places: list[str] = []    # of each piece: the path of its file
         self._holders: dict[bytes, set[str]] = {}   # {key of windows: files that hold one of them}
         self._bytecode: set[str] = set()   # files that may be bytecode of the source
-        self._current = ""              # the file that is being read, with what is packed in it
+        self._current = ""              # the file being read, also for files packed in it
         self._size = self._file.write(bytes(STRIDE))   # so that it is never empty
         self.is_whole = True
         api = docker_engine.connect()

@@ -1,5 +1,5 @@
-"""Make the task of a repository's source: an image in which the source is the only commit, a patch
-that solves the task, and the project's own tests, run by the one verifier.
+"""Make a task from a repository: an image in which the source is the only commit, a patch that
+solves the task, and the project's own tests, which the verifier of all such tasks runs.
 
 The agent's work is an archive of the files that it changed or added; config.json says which of them
 count. Files that it deleted are still in the image that is graded.
@@ -30,8 +30,8 @@ from codedata.tasks.tests_folder import TestFiles, seconds_for_tests, suite_test
 from codedata.texts import fill, text_of
 
 AGENT_S = 3600.0
-MIN_VERIFIER_S, VERIFIER_TIMES = 600.0, 10   # times as long as the longest run of the proof
-USERS = ("nobody", "root")   # that tests run as: the first one for whom the gold is rewarded
+MIN_VERIFIER_S, VERIFIER_TIMES = 600.0, 10   # least seconds; longest runs of the suite
+USERS = ("nobody", "root")   # tests run as the first of these with whom the gold is rewarded
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,9 @@ class SuiteVerifier:
     """Describe how a task's verifier runs a project's suite, and which tests it grades."""
 
     test_script: str
-    reads: str                  # from where the cases come, of tests_folder.READS
+    reads: str                  # where results are read, one of tests_folder.READS
     hidden: Files               # test files that are put in place, whatever an agent left there
-    test_patch: str             # makes the same; "" where an agent sees them
+    test_patch: str             # creates the same files; "" if the agent sees them
     fail_to_pass: Sequence[str]   # names as junit.escaped_name() gives them
     pass_to_pass: Sequence[str]
     counts: tuple[str, ...] | None = None   # files of an agent's work; None: all but tests
@@ -69,7 +69,7 @@ def task_of(name: str, kind: str, verifier: SuiteVerifier, patches: tuple[str, s
             commit: str, longest_s: float) -> Task:
     """Return a task without a proof. `patches` are the gold and its reverse, `commit` is the only
     commit in the image, and `longest_s` is the duration of the suite's longest run in seconds."""
-    # in steps that double: proven again, a task is the same task, and its report is not paid again
+    # in doubling steps, so that a new proof seldom changes the task and its issue report is kept
     doubled = math.ceil(math.log2(max(1, VERIFIER_TIMES * longest_s / MIN_VERIFIER_S)))
     verifier_s = MIN_VERIFIER_S * 2 ** doubled
     container = Container(WORKDIR, image, agent_s=AGENT_S, verifier_s=verifier_s,

@@ -1,4 +1,4 @@
-"""Screen changes of a repository: say which tests fail with each, in a sandbox that stays warm.
+"""Screen changes of a repository: find the tests that fail with each change, in a warm sandbox.
 
     with Screener(environment, coverage, limit_s, host, label, ScreeningRules(0.5)) as screener:
         for shown in screener.screen(diffs):
@@ -44,12 +44,12 @@ BOUNDS = Bounds(max_bytes=200_000_000, max_files=10, max_depth=1, max_seconds=60
 MIN_S = 2.0                # least limit of a change's process, in seconds of CPU
 START_S = 120              # seconds for a driver to start, beside a run of the suite
 CANDIDATE_S = 60           # seconds for each candidate: its process has a far smaller limit
-MAX_LEFT_OUT = 0.05        # share of the tests that may come out otherwise in a forked process
+MAX_LEFT_OUT = 0.05        # share of tests whose results may differ in a forked process
 READ_EVERY_S = 2.0         # how often the driver's answers are read while it runs
 WHOLE_SUITE = "the whole suite runs for each candidate"
 
 
-Found = dict[int, tuple[Screened, Files, Files]]   # with the changed files before and after
+Found = dict[int, tuple[Screened, Files, Files]]   # with the changed files, before and after
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +70,16 @@ class DriverAnswer:
 
     i: int                   # of the change
     how: str                 # begun | swap | import | suite: only the whole suite can judge it
-    is_done: bool = False    # whether its process has run the tests that were wanted
+    is_done: bool = False    # whether its process has run the requested tests
     timed_out: bool = False
-    signal: int = 0          # that has ended the process
+    signal: int = 0          # that ended the process
     stopped: str = ""        # why pytest stopped early
     seconds: Seconds = 0.0
     n_run: int = 0           # tests that ran
-    dirty: list[str] = field(default_factory=list)   # what is not as it was before
-    lost: list[str] = field(default_factory=list)    # what cannot be collected
+    dirty: list[str] = field(default_factory=list)   # paths that were left changed
+    lost: list[str] = field(default_factory=list)    # names that cannot be collected
     statuses: dict[str, str] = field(default_factory=dict)   # by id, of tests that do not pass
-    # of a run without a change alone
+    # only of a run without a change:
     seconds_by_test: dict[str, Seconds] = field(default_factory=dict)
     names: dict[str, list[str]] = field(default_factory=dict)   # by id: those in results
     modules: list[str] = field(default_factory=list)   # imported ones that are not the project's
@@ -93,11 +93,11 @@ class Unscreenable(Exception):
 class UnchangedRun:
     """Hold a run of all tests without a change, in a forked process."""
 
-    ids: dict[str, str]          # of the tests that pass there, too, by name, in the suite's order
+    ids: dict[str, str]          # by name, of tests that pass in env/ and here; in suite order
     seconds: dict[str, float]    # of these ids
-    left_out: list[str]          # tests that pass in env/ alone
+    left_out: list[str]          # tests that pass in env/ but not here
     touched: list[str]           # files and folders that it changes
-    modules: list[str]           # that it imports, and are not the project's
+    modules: list[str]           # imported ones that are not the project's
 
 
 class Screener:
@@ -105,8 +105,8 @@ class Screener:
 
     def __init__(self, environment: Environment, coverage: Coverage, limit_s: float,
                  host: SandboxFactory, label: str, rules: ScreeningRules):
-        """Prepare to screen changes, by the lines that each test ran. `limit_s` limits the whole
-        suite."""
+        """Prepare to screen changes. `coverage` has the lines that each test ran; `limit_s` is the
+        time limit of the whole suite, in seconds."""
         self.environment, self.known = environment, known_results(environment)
         self._coverage, self._limit_s = coverage, limit_s
         self._host, self._label, self._rules = host, label, rules
@@ -114,7 +114,7 @@ class Screener:
         self._open = ExitStack()
         self._sandbox: Sandbox | None = None
         self._is_fresh = False                 # whether nothing has been judged in the sandbox
-        self.why_none = ""                     # why no driver can judge, "" where one can
+        self.why_none = ""                     # why the driver cannot judge here, or ""
         self._variables: dict[str, str] = {}   # that load the driver
         self._texts: dict[str, str] = {}
         self._covering: CoveringTests | None = None
@@ -154,8 +154,8 @@ class Screener:
         """Yield ({number of a diff: its result}, [numbers of earlier results that are in doubt]) as
         results arrive. Diffs in doubt are judged again. Each batch ends with a run without a
         change. If that run differs from the first one, the results of the batch are in doubt, and
-        each half of it is judged in a new sandbox. The result of the only change in a fresh sandbox
-        is certain."""
+        each half of it is judged in a new sandbox. A result is not in doubt if its change was the
+        only one in a fresh sandbox."""
         with ExitStack() as failed:
             failed.callback(self.close)
             if not self.is_opened():
@@ -175,7 +175,7 @@ class Screener:
                     batches.append([*left])
                 if is_bad:
                     yield {}, seen
-                    # which of them it was is known where one has cost the sandbox
+                    # a change that made the sandbox unusable is the cause, and is not in `seen`
                     middle = 0 if is_lost else len(seen) // 2
                     batches += filter(None, (seen[middle:], seen[:middle]))
             failed.pop_all()
@@ -272,7 +272,7 @@ class Screener:
         that ends the driver, or that leaves files behind; do not add it to `seen`. Return whether
         the sandbox can no longer be used."""
         changes, order = dict(left), [*left]
-        last = order[0] if order else 0   # where nothing says which of them ended the driver
+        last = order[0] if order else 0   # if no answer says which one ended the driver
         is_dirty = False
         known = self._unchanged
         for answers in self._answers(
@@ -299,8 +299,8 @@ class Screener:
 
     def _answers(self, changes: Sequence[SourceChange], timeout_s: float,
                  **order) -> Iterator[list[DriverAnswer]]:
-        """Run the driver in the sandbox. Yield its answers as they come in, as far as they can be
-        read."""
+        """Run the driver in the sandbox. Yield its answers as they come in, up to one that is not
+        valid."""
         sandbox, n_read = self._sandbox, 0
         batch = {"root": sandbox.workdir, "then": [], "touched": [], "seconds": {}, **order,
                  "candidates": [
@@ -319,8 +319,8 @@ class Screener:
         try:
             running = pool.submit(drive)
             while wait([running], READ_EVERY_S).not_done:
-                with suppress(Trouble):   # of the sandbox: the end of the run shows it
-                    # to end this at a time of its own would end the driver, too
+                with suppress(Trouble):   # of the sandbox: it shows when the run ends
+                    # no shorter limit: a timeout here would end the driver, too
                     text = sandbox.run(f"tail -n +{n_read + 1} {ANSWERS}; true",
                                        timeout_s=timeout_s).output
                     if answers := _parsed(text.encode(), len(changes)):
@@ -338,7 +338,7 @@ class Screener:
         yield _parsed(text, len(changes))[n_read:]
 
     def _read(self, answer: DriverAnswer) -> Screened:
-        """Return the result of screening that an answer of the driver stands for."""
+        """Return the result of screening that an answer of the driver describes."""
         found = {name: answer.statuses[id] for name, id in self._unchanged.ids.items()
                  if id in answer.statuses}
         outcome = Outcome(self.known | found if answer.is_done else {}, answer.lost, answer.seconds,

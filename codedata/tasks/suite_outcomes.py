@@ -1,4 +1,4 @@
-"""Decide what a suite run with a change shows: which tests fail that passed before, and why the
+"""Decide what a suite run with a change shows: which tests that passed before fail, and why the
 change cannot become a task.
 
 Runs are compared with the results in env/, without tests that are flaky or need the network.
@@ -16,11 +16,13 @@ from codedata.suites.test_results import Case, with_lost
 from codedata.texts import printable
 
 PASSED, FAILED = "passed", ("failed", "error")
-GOOD, REFUSED = "good", "refused"   # verdicts, beside those of judged()
-SURVIVES = "survives", "no test fails that passed before"
-MIN_RUN_S = 60            # seconds for a run with a bug, beside
-USUAL_TIMES = 5           # times as many as the suite usually takes
-FAILURE_S = 0.3           # for each test: to tell of one that fails takes long, on a busy machine
+GOOD, REFUSED = "good", "refused"   # verdicts; judged() has others
+SURVIVES = "survives", "no test that passed before fails"
+# Seconds for a run with a bug: MIN_RUN_S, USUAL_TIMES those that the suite usually takes, and
+# FAILURE_S for each test, as reporting a failure takes long on a busy machine
+MIN_RUN_S = 60
+USUAL_TIMES = 5
+FAILURE_S = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,22 +65,23 @@ def check_drift(environment: Environment, statuses: Mapping[str, str],
     drifted = [f"{test} ({known[test]}, now {statuses.get(test, 'missing')})" for test in known
                if test not in ignored and known[test] != statuses.get(test)]
     if drifted:
-        raise ItemFailed(f"the environment has drifted: {len(drifted)} tests come out otherwise"
-                         f" than in env/: {printable(named(drifted))}", environment.repo_name)
+        raise ItemFailed(f"the environment has drifted: {len(drifted)} tests have other "
+                         f"results than in env/: {printable(named(drifted))}",
+                         environment.repo_name)
     if PASSED not in statuses.values():
         raise Excluded("has no test that passes.", environment.repo_name)
 
 
 def outcome_of(run: Run, known: Collection[str]) -> Outcome:
-    """Return the outcome of a run of the whole suite. Known tests that are missing because their
-    file failed before them count as errors (with_lost)."""
+    """Return the outcome of a run of the whole suite. A known test that is missing because its file
+    failed counts as an error (with_lost)."""
     statuses, lost = with_lost(run.results, known)
     return Outcome(statuses, lost, run.seconds, run.timed_out, run.exit_code, run.truncated_at)
 
 
 def judged(outcome: Outcome, known: Mapping[str, str], max_broken_share: float) -> tuple[str, str]:
-    """Compare an outcome with the known results. Return (verdict in one word, why the change is no
-    bug); for a bug return (GOOD, "")."""
+    """Compare an outcome with the known results. Return (GOOD, "") if the change may become a task,
+    else (one word for the reason, the reason)."""
     statuses = outcome.statuses
     lost = {*outcome.lost} - known.keys()
     passed = [test for test, status in known.items() if status == PASSED]
@@ -89,12 +92,12 @@ def judged(outcome: Outcome, known: Mapping[str, str], max_broken_share: float) 
          outcome.timed_out),
         ("crash", f"the suite crashes, with exit code {outcome.exit_code}",
          outcome.exit_code >= CRASHED),
-        ("uncollected", f"it does not collect: {printable(named(sorted(lost)))}", lost),
+        ("uncollected", f"these are not collected: {printable(named(sorted(lost)))}", lost),
         ("stopped", f"the suite stops early: {printable(outcome.truncated_at, 200)}",
          outcome.truncated_at),
         ("gone", f"tests that passed do not run any more: {printable(named(gone))}", gone),
         (*SURVIVES, not n_broken),
-        ("too_broad", "every test fails that passed before",
+        ("too_broad", "every test that passed before fails",
          n_broken == len(passed) and max_broken_share < 1),
         ("too_broad", f"it breaks {n_broken} of {len(passed)} tests, more than "
          f"{max_broken_share:.0%}", n_broken > max_broken_share * len(passed))]

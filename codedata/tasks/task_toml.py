@@ -13,7 +13,7 @@ from codedata.texts import toml_of
 
 NAME = re.compile(r"[a-zA-Z0-9][\w.-]*/[a-zA-Z0-9][\w.-]*", re.ASCII)   # org/name
 KEYS = toml_of(__package__, "harbor_keys.toml")
-# the tables of a machine have the same keys
+# both tables describe a machine
 KEYS["verifier.environment"] = KEYS["environment"]
 TYPES = {"list": (list,), "name or number": (str, int)}   # beside those of records.check_of()
 
@@ -48,7 +48,7 @@ def _wrong_types(config: Object) -> Iterator[str]:
         for part in filter(None, name.split(".")):
             table = table.get(part, {}) if isinstance(table, dict) else {}
         if not isinstance(table, dict):
-            continue   # a fault of the table that it is in
+            continue   # a fault of the outer table
         for key, kind in keys.items():
             if key in table and (fault := _type_fault(kind, table[key])):
                 yield f"{f'[{name}] ' if name else ''}{key}{fault}"
@@ -79,7 +79,7 @@ def grading_of(config: Object) -> str:
     if mode == "shared":
         return "in the agent's own container, with all that the agent has left there"
     carried = ", ".join(artifacts_in(config)) or "nothing"
-    return f"in a fresh container, to which are carried: {carried}"
+    return f"in a fresh container, which gets from the agent's container: {carried}"
 
 
 def artifacts_in(config: Object) -> list[str]:

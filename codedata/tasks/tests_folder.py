@@ -15,8 +15,8 @@ OF_WEIGHTED = (*PROGRAMS, "weighted_tests.py")
 OF_SUITE = (*PROGRAMS, "suite.py", "agent_work.py", "junit.py")
 OF_OTHER_REPORTS = ("runner_output.py",)
 PATTERNS = "patterns.json"   # of printed lines
-READS = ("junit", "reports", "output")   # where results are read, each also where those before do
-TEST_SHARE = 0.9          # of the verifier's time: after it, some is needed to write a reward of 0
+READS = ("junit", "reports", "output")   # where results are read; each includes those before it
+TEST_SHARE = 0.9          # of the verifier's time; the rest is for writing a reward of 0
 TestFiles = dict[str, str]   # text by path below tests/
 
 

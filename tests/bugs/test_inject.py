@@ -113,8 +113,8 @@ WRONG = {   # a command of an agent, and what it is told when it hands in then
     "echo '# bug here' >>heron.py": "this is new or changed: '# bug here'",
     "for i in {1..4000}; do echo X = $i; done >>heron.py": "4000 lines are added or removed in 39,",
     "sed -i 's/2 [*] depth/depth * 2/' heron.py":
-    "It does not count: no test fails that passed before.\n22 tests pass, 0 fail",
-    "sed -i 's/def wade/def soar/' heron.py": "it does not collect: tests.test_heron",
+    "It does not count: no test that passed before fails.\n22 tests pass, 0 fail",
+    "sed -i 's/def wade/def soar/' heron.py": "these are not collected: tests.test_heron",
     # what lies beside the installed packages makes tests fail, for this agent alone
     "at=$(python3 -c 'import site; print(site.getsitepackages()[0])'); mkdir -p $at; echo 'import "
     "sys; sys.path.insert(0, \"/testbed\"); import heron; heron.wade = print' >$at/bird.pth; "
@@ -173,7 +173,7 @@ def test_bugs_of_a_repository_come_in_turn_and_a_failed_agent_is_asked_anew(mars
     errors = {line["error"] for line in
               ledger_lines(tmp_path / "bug/_candidates", state="failed", item="egret.agent-1")}
     assert errors == {"egret.agent-1 its agent made no bug (tool_stop): the tool submit asked to "
-                      "stop; its last bug: no test fails that passed before"}
+                      "stop; its last bug: no test that passed before fails"}
     task = read_json(tmp_path / "bug/_trajectories/crane.agent-2.0.json")["messages"][1]["content"]
     assert "crane.agent-1, in heron.py::wade: Herons wade too deep." in task
     edited = tmp_path / "bug/_candidates/crane.agent-1.json"

@@ -59,7 +59,7 @@ def test_good_candidates_become_tasks_and_others_are_left_out_with_the_reason(ro
     done = prove(root)
     assert done.returncode == 0 and "is of another base commit than env/" in done.stderr
     assert refusals(root) == {"heron.agent-3": "it is the same change as heron.agent-1",
-                              "heron.agent-4": "no test fails that passed before"}
+                              "heron.agent-4": "no test that passed before fails"}
     first, second = bugs_in(root)
     assert (first, second) == (f"heron.agent-1.{normalised(BUG)[:8]}",
                                f"heron.agent-2.{normalised(FAR)[:8]}")

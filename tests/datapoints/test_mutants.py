@@ -92,7 +92,7 @@ def test_what_no_check_can_decide_is_for_the_review(tmp_path):
         for check in ("weight_validation", "docker_build", "solvable", "repeatable"):
             getattr(validation, check)()
     unread, alike, *clock = validation.review
-    assert "/app/lost.pack cannot be looked through: git index-pack failed" in unread
+    assert "/app/lost.pack cannot be searched: git index-pack failed" in unread
     assert alike == ("none of 2 partial solutions tells these tests apart: "
                      "test_numbers_are_added_up, test_words_are_passed_over")
     assert len(clock) == 2 and all("clock could not be shifted" in line for line in clock)

@@ -101,7 +101,7 @@ def test_a_kept_image_is_pushed_removed_and_pulled_again(tmp_path):
         api.remove_image(kept.name)
     for gone in (environment, one_row(tmp_path, image_name="codedata-tests/nobody:1")):
         # its registry is gone, or its name has none: then it is never pulled
-        with pytest.raises(Excluded, match=f"{gone.image_name} cannot be had"):
+        with pytest.raises(Excluded, match=f"{gone.image_name} is not available"):
             open_environment(gone, factory, RUN).__enter__()
 
 

@@ -245,7 +245,7 @@ def test_an_archive_that_is_broken_in_part_hides_nothing():
     assert found([text], data)[0].startswith("file!second ")
     cut = gzip.compress(os.urandom(100_000) + text.encode() * 9 + os.urandom(100_000))[:-60_000]
     assert found([text], cut) and found([text], gzip.compress(b"") + gzip.compress(whole))
-    assert "cannot be looked through" in found([text], b"PACK\0\0\0\2" + cut)[0]
+    assert "cannot be searched" in found([text], b"PACK\0\0\0\2" + cut)[0]
     assert found([text], b"PACKAGES that the project needs\n") == []
     layers = text.encode()
     for _ in range(12):

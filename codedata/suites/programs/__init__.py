@@ -1,2 +1,2 @@
-"""Programs that run in a project's container. Only check_history.sh runs on this machine, too: on a
-copy of what git may read of a repository."""
+"""Programs that run in a project's container. check_history.sh also runs on this machine, on a copy
+of the parts of a repository that git may read."""

@@ -1,5 +1,5 @@
-# Break a project's source, committed and built files without tests, so that no suite that runs it can pass. Each file keeps
-# its text and gets a line more. Print how many files are broken, and how many of these have to be compiled.
+# Break a project's source, except its tests, so that no suite that runs it can pass. Each source file keeps its text and gets
+# more lines; what was built is removed. Print how many files are broken, and how many of these have to be compiled.
 #   bash break_source.sh REPOSITORY FOLDER [MODULE…]     break_python.py is in FOLDER; installed MODULEs are broken, too
 cd "$1" || exit 1
 tools=$2
@@ -41,10 +41,10 @@ while IFS= read -r -d '' file; do
             put_first "$said" "$file"; built=$((built + 1)) ;;
     esac
 done < <({ list -c -o; installed "$@"; } | grep -zEv "$of_tests")
-if [ $n = 0 ] && [ ${#python[@]} = 0 ]; then   # a library of headers alone
+if [ $n = 0 ] && [ ${#python[@]} = 0 ]; then   # a library that consists of headers
     for file in "${headers[@]}"; do put_first "#error $said" "$file"; built=$((built + 1)); done
 fi
-while IFS= read -r -d '' file; do   # what was built of the source holds its code, too
+while IFS= read -r -d '' file; do   # remove built files, as they hold the source's code, too
     magic=
     [ ! -e "${file%/bin/*}/pyvenv.cfg" ] || continue
     [ ! -f "$file" ] || [ -L "$file" ] || IFS= read -r -N 4 magic <"$file"
@@ -57,5 +57,5 @@ if [ ${#python[@]} -gt 0 ]; then
     n=$((n + more))
 fi
 export GIT_AUTHOR_NAME=codedata GIT_AUTHOR_EMAIL=codedata@example.org GIT_COMMITTER_NAME=codedata GIT_COMMITTER_EMAIL=codedata@example.org
-git -c safe.directory='*' commit -q --no-verify -am "$said" >/dev/null 2>&1   # a script may put back what was committed
+git -c safe.directory='*' commit -q --no-verify -am "$said" >/dev/null 2>&1   # as a script may restore the committed files
 echo "$n $built"

@@ -1,5 +1,5 @@
 # List the paths that differ between FOLDER and CLEAN, a copy of it, in TO/paths, with a NUL after each; copy those that are
-# ordinary files in both to TO/files. Leave out what Python compiles, and new hidden files, such as caches.
+# ordinary files in both to TO/files. Leave out Python's bytecode, and new hidden files, such as caches.
 #   bash changed_files.sh FOLDER CLEAN TO
 set -euo pipefail
 export LC_ALL=C

@@ -1,11 +1,11 @@
-# Print a line for each trace of history in a repository other than that of one commit.
+# Print a line for each trace of a history other than that of one commit in a repository.
 #   bash check_history.sh REPOSITORY COMMIT
 cd "$1" || exit 1
 base=$2
 export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'   # tests may run as another user
 [ "$(git rev-parse HEAD)" = "$base" ] || echo "HEAD is not at $base"
 git for-each-ref --format='%(refname)' | while read -r ref; do
-    git merge-base --is-ancestor "$ref" "$base" 2>/dev/null || echo "$ref leads past it"
+    git merge-base --is-ancestor "$ref" "$base" 2>/dev/null || echo "$ref leads past $base"
 done
 git reflog --all --format=%H 2>/dev/null | sort -u | while read -r commit; do
     git merge-base --is-ancestor "$commit" "$base" 2>/dev/null || echo "the reflog names $commit"

@@ -30,7 +30,7 @@ if [ -n "$base" ]; then
     git -C "$to" reset -q --hard "$base"
     git tag --merged "$base" | while read -r tag; do "${fetch[@]}" "refs/tags/$tag:refs/tags/$tag"; done
     [ -n "$wanted" ] || git ls-files -s -z | sed -nz 's/^160000 [^\t]*\t//p' | while IFS= read -r -d '' module; do
-        [ -z "$(ls -A "$module" 2>/dev/null)" ] || for one in . "$to"; do   # what is there of a submodule counts as files
+        [ -z "$(ls -A "$module" 2>/dev/null)" ] || for one in . "$to"; do   # files of a submodule count as the source's
             git -C "$one" update-index --force-remove -- "$module"
         done
     done

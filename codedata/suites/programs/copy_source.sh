@@ -9,7 +9,7 @@ if [ -e .git ]; then git ls-files -z; else find . \( -type f -o -type l \) -prin
         if [ -L "$file" ]; then
             target=$(readlink -- "$file")
             case $target in /* | *[!./]*/../*) continue ;; esac
-            case $(realpath -ms -- "/-/$file/../$target") in /-/*) ;; *) continue ;; esac   # out, and in by FOLDER's name
+            case $(realpath -ms -- "/-/$file/../$target") in /-/*) ;; *) continue ;; esac   # it leaves FOLDER and comes back by its name
             case $(realpath -m -- "$file") in "$PWD"/*) ;; *) continue ;; esac
         elif [ ! -f "$file" ]; then
             continue

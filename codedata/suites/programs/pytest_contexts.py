@@ -1,8 +1,9 @@
-"""Record what each test of a pytest run executes: its lines, the processes it starts, its seconds.
+"""Record for each test of a pytest run the lines it executes, how it starts processes, its seconds.
 
 This plugin of pytest is placed beside it under the name codedata_contexts by place_plugin.sh; a
 folder holds the coverage.py of each kind of interpreter (install_coverage.sh). It runs with any
-pytest from 3.1 on, so its Python is old. Runs of pytest that tests start are not measured.
+pytest from 3.1 on, so it is written in old Python. Runs of pytest that a test starts are not
+measured.
 
 Each process writes two files. One is a data file of coverage.py: its contexts are the ids of tests,
 or "" for lines that run outside of tests. The other holds notes, a JSON list in each line. Lines of
@@ -109,7 +110,7 @@ class ContextRecorder:
         self.notes.flush()
 
     def is_of(self, config):
-        """Return whether run and process are those of this recorder: a test may leave a fork
+        """Return whether this recorder measures this run in this process: a test may leave a fork
         running."""
         return self.config is config and self.pid == os.getpid()
 
@@ -165,7 +166,7 @@ def pytest_runtest_protocol(item):
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config):
-    """End with the outermost run."""
+    """Stop recording when the outermost run ends."""
     global recorder
     if recorder is not None and recorder.is_of(config):
         recorder.close()

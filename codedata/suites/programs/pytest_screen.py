@@ -1,9 +1,9 @@
-"""Judge changes of a project's source, one after the other, in place of a run of pytest for each.
+"""Judge changes of a project's source one after the other, without a new run of pytest for each.
 
 This plugin of pytest is placed beside it under the name codedata_screen by place_plugin.sh. It runs
-with any pytest from 3.1 on, so its Python is old. Its folder holds a batch: the changes, and the
-tests to run with each. The answers are lines of JSON: one when a change begins, and one when it has
-ended.
+with any pytest from 3.1 on, so it is written in old Python. Its folder holds a batch: the changes,
+and the tests to run with each. The answers are lines of JSON: one when the judging of a change
+begins, and one when it ends.
 
 Three kinds of processes take part. The base process has imported pytest and its plugins, but
 nothing of the project. The warm process, forked from the base, has collected all tests. It forks a
@@ -11,7 +11,7 @@ child for each change and gives the functions in that child their new code. When
 base forks a child for each change that cannot be judged in this way. That child imports the project
 and collects its tests anew.
 
-The source carries a change only while it is judged, and is restored afterwards. A child and all
+The source files hold a change only while it is judged, and are restored afterwards. A child and all
 processes that it started are killed before the next child starts. A test can forge an answer if it
 is written to do so.
 """
@@ -39,11 +39,13 @@ from _pytest.junitxml import bin_xml_escape, mangle_test_address
 FOLDER = "/tmp/codedata-screen"
 BATCH = FOLDER + "/batch.json"
 ANSWERS = FOLDER + "/answers.jsonl"
-ORDERS = FOLDER + "/orders.jsonl"       # of the warm process to the base
+ORDERS = FOLDER + "/orders.jsonl"       # from the warm process to the base process
 TMP = FOLDER + "/tmp"                   # of a child, in place of /tmp
 OUTPUT = TMP + "/codedata-answer.json"
-TIMES, MORE_S = 5, 1.0                  # limit of a child: its tests' seconds, times and more
-IDLE_S = 20.0                           # and more for a child that waits: the limit is of CPU
+# A child may use TIMES the seconds of its tests and MORE_S more, of CPU. As it may also wait, it is
+# killed only after TIMES that limit and IDLE_S more, of real time.
+TIMES, MORE_S = 5, 1.0
+IDLE_S = 20.0
 RANKS = ("missing", "passed", "skipped", "failed", "error")
 Exit = pytest.exit.Exception
 realpath = lru_cache(None)(os.path.realpath)
@@ -170,7 +172,8 @@ class Child(RunPlugin):
     """Run the tests of one change in a forked process, and write their results."""
 
     def __init__(self, batch, order):
-        """Take the tests to run: those of `first`, and then those of `then` if none has failed."""
+        """Set the limits of this process. It will run the order's tests `first`, and then, if none
+        has failed, the batch's tests `then`."""
         self.batch, self.first, self.files = batch, order["first"], order["files"]
         self.is_unchanged = order["is_unchanged"]
         self.lost, self.statuses, self.seconds, self.failed = [], {}, {}, set()
@@ -178,7 +181,7 @@ class Child(RunPlugin):
         resource.setrlimit(resource.RLIMIT_CPU, (limit_s, limit_s + 1))
         os.setsid()
         with open("/proc/self/oom_score_adj", "w") as file:
-            file.write("1000")   # it is killed, not its parent
+            file.write("1000")   # out of memory, it is killed, not its parent
         os.mkdir(TMP)
         tempfile.tempdir = None
         os.environ.update(TMPDIR=TMP, PYTHONDONTWRITEBYTECODE="1")
@@ -206,7 +209,7 @@ class Child(RunPlugin):
     def pytest_runtestloop(self, session):
         """Run the tests, write their results, and end the process."""
         stopped = ""
-        # it says what differs, which nobody reads: that may take longer than the suite
+        # it explains failed assertions, which nobody reads: that may take longer than the suite
         session.config.pluginmanager.unregister(name="assertion")
         items = {} if self.lost else {item.nodeid: item for item in session.items}
         try:
@@ -214,7 +217,7 @@ class Child(RunPlugin):
                 if not self.failed:
                     self.statuses.update(dict.fromkeys(ids, RANKS[0]))
                     self.run_items(session, [items[id] for id in ids if id in items])
-        except (KeyboardInterrupt, Exit) as end:   # as a run that is interrupted
+        except (KeyboardInterrupt, Exit) as end:   # pytest ends a run on these
             stopped = repr(end)[:200]
         root = self.batch["root"] + "/"
         is_cut_short = len(self.failed) > self.batch["max_failed"]
@@ -286,7 +289,7 @@ class Driver(RunPlugin):
         for one in batch["candidates"]:
             one["files"] = {realpath(os.path.join(self.root, name)): edits
                             for name, edits in one["files"].items()}
-        self.time = random.randrange(1 << 30)   # of files that are changed
+        self.time = random.randrange(1 << 30)   # modification time of changed files
         open(ORDERS, "w").close()
         for name in batch["modules"]:
             try:
@@ -299,7 +302,7 @@ class Driver(RunPlugin):
     def pytest_runtestloop(self, session):
         """Judge the changes that this warm process can judge, and leave the others to the base
         process."""
-        self.collect_s = time.process_time()   # of CPU, as limits are
+        self.collect_s = time.process_time()   # seconds of CPU, as in limits
         self.places = {item.nodeid: str(item.fspath) for item in session.items}
         self.functions = live_functions()
         getattr(gc, "freeze", int)()
@@ -337,7 +340,7 @@ class Driver(RunPlugin):
         before = {path: (read(path), os.stat(path).st_mtime_ns) for path in files}
         append_line(ANSWERS, i=i, how="begun")
         for path, (text, _) in before.items():
-            # a time of its own, as compiled files go by it
+            # a new modification time, by which Python sees that compiled files are stale
             write(path, edited(text, files[path]), (self.time + i) * 10 ** 9)
         pid = os.fork()
         if not pid:
@@ -367,7 +370,7 @@ class Driver(RunPlugin):
         if one["at_import"] or threading.active_count() > 1:
             how = "import"
         if how == "import" and self.early.intersection(one["files"]):
-            how = "suite"   # a plugin has imported it, say
+            how = "suite"   # as a plugin may have imported it
         first = list(self.places) if one["tests"] is None else one["tests"]
         ids = first + batch["then"]
         limit_s = MORE_S + TIMES * sum(batch["seconds"].get(id, 0) for id in ids)
@@ -392,7 +395,7 @@ class Driver(RunPlugin):
         swaps = []
         for function in self.functions.get(path, ()):
             code = new.get(keys.get(function.__code__))
-            # which of several equal ones it has is not known
+            # it is not known which of several equal code objects a function has
             if not code or len(keys) < len(old) or (
                     code.co_freevars != function.__code__.co_freevars):
                 raise ValueError(function)

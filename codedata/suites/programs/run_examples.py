@@ -1,5 +1,5 @@
-"""Run the examples of documents in a sandbox as an interactive session does: each twice, in a
-process of its own, with a different order of sets.
+"""Run the examples of documents in a sandbox as an interactive session does: each twice, in two
+processes that order sets differently.
 
     python3 run_examples.py FOLDER SECONDS MAX_BYTES
 
@@ -44,7 +44,7 @@ def printed(program, seed, seconds, max_bytes):
             return None
         finally:
             try:
-                os.killpg(process.pid, signal.SIGKILL)   # what it has started goes, too
+                os.killpg(process.pid, signal.SIGKILL)   # and the processes that it started
             except OSError:
                 pass
             process.wait()

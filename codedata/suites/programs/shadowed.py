@@ -42,7 +42,7 @@ def main():
                os.path.realpath(path)]
         return os.path.isdir(path) or subprocess.run(git, capture_output=True).returncode == 0
 
-    # it may not be installed
+    # the project may not be installed
     sys.path += [source, os.path.join(source, "src"), os.path.join(source, "lib")]
     for module in modules:
         found = places(module)
