@@ -35,9 +35,9 @@ from releases import environment as python_with
 from codedata import cli
 from codedata.bugs.instances import SCALE, ProvenBug
 from codedata.bugs.kind import Bugs
-from codedata.bugs.operators import unique_edits
 from codedata.bugs.preprocess import Analyses
 from codedata.code.entities import Rules, read_sources
+from codedata.code.operators import unique_edits
 from codedata.code.patches import normalised
 from codedata.config import load
 from codedata.errors import Excluded

@@ -20,8 +20,8 @@ from typing import Any
 
 from codedata.analysis.analyse import COVERAGE_FIELDS, is_counted
 from codedata.bugs.effects import symbols_at
-from codedata.bugs.operators import TABLES, SpanEdit, operators, unique_edits
 from codedata.code.entities import SourceFile, entities_of, is_text, tree_of
+from codedata.code.operators import TABLES, SpanEdit, operators, unique_edits
 from codedata.code.patches import SpanDiffs, diff_of, hunks_of, normalised
 from codedata.errors import Excluded, ItemFailed
 from codedata.records import (

@@ -29,8 +29,8 @@ from codedata.bugs.generate import (
 )
 from codedata.bugs.inject import remarks
 from codedata.bugs.issue_report import Rejected, ask
-from codedata.bugs.operators.syntax import syntax_of
 from codedata.code.entities import Entity, SourceFile, entities_of, is_test_file, tree_of
+from codedata.code.operators.syntax import syntax_of
 from codedata.errors import Excluded
 from codedata.llm import Models, Reply
 from codedata.records import Analysis, Coverage, Environment, ProposedChange

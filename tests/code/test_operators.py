@@ -11,8 +11,8 @@ from collections import Counter
 import pytest
 from conftest import REPO
 
-from codedata.bugs.operators import TABLES, SpanEdit, functions, operators, unique_edits
 from codedata.code.entities import SourceFile, tree_of
+from codedata.code.operators import TABLES, SpanEdit, functions, operators, unique_edits
 from codedata.code.patches import SpanDiffs
 
 FAMILIES = {"control flow", "conditions", "arithmetic", "calls", "data", "exceptions", "state",
@@ -197,7 +197,7 @@ def test_a_diff_has_the_lines_that_change():
 
 
 def test_the_list_has_all_operators_in_columns():
-    done = subprocess.run([sys.executable, "-m", "codedata.bugs.operators", "--list"], cwd=REPO,
+    done = subprocess.run([sys.executable, "-m", "codedata.code.operators", "--list"], cwd=REPO,
                           capture_output=True, text=True, check=True)
     head, *rows = done.stdout.splitlines()
     assert head.split() == ["name", "family", "before", "after", "languages"]

@@ -9,7 +9,7 @@ import re
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from codedata.bugs.operators.syntax import ancestor
+from codedata.code.operators.syntax import ancestor
 
 if TYPE_CHECKING:
     from tree_sitter import Node

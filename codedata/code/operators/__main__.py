@@ -1,6 +1,6 @@
 """List the operators that `bug_inject.py scale` has.
 
-  python -m codedata.bugs.operators --list
+  python -m codedata.code.operators --list
 
 One line each: name, family, example before and after, languages; columns are aligned.
 """
@@ -10,14 +10,14 @@ import argparse
 import signal
 import sys
 
-from codedata.bugs.operators import TABLES, operators
+from codedata.code.operators import TABLES, operators
 
 COLUMNS = ("name", "family", "before", "after", "languages")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Print the list; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m codedata.bugs.operators", description=__doc__,
+    parser = argparse.ArgumentParser(prog="python -m codedata.code.operators", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--list", action="store_true", required=True, help="print the operators")
     parser.parse_args(argv)

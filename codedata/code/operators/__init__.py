@@ -27,9 +27,9 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from codedata.bugs.operators import functions
-from codedata.bugs.operators.syntax import PythonChecker, Span, TreeChecker, node_lines
 from codedata.code.entities import SourceFile, grammar, is_text, tree_of
+from codedata.code.operators import functions
+from codedata.code.operators.syntax import PythonChecker, Span, TreeChecker, node_lines
 from codedata.texts import toml_of
 
 if TYPE_CHECKING:

@@ -6,6 +6,9 @@ import ast
 import re
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import CodeType
 from typing import TYPE_CHECKING
 
 from codedata.code.entities import SourceFile, grammar, syntax_fault, tree_of
@@ -33,6 +36,19 @@ def syntax_of(file: SourceFile) -> str | bytes:
     if fault := syntax_fault(file, tree_of(file)):
         raise SyntaxError(f"it {fault}")
     return SHAPE.sub(b"", file.text)
+
+
+def code_of(text: bytes) -> CodeType:
+    """Return the code of a Python file without its line numbers: equal for files that do the same
+    by the same instructions. Raise SyntaxError if the file cannot be compiled."""
+    with _compiling():
+        return _without_lines(compile(text, "file", "exec", dont_inherit=True))
+
+
+def _without_lines(code: CodeType) -> CodeType:
+    constants = tuple(_without_lines(one) if isinstance(one, CodeType) else one
+                      for one in code.co_consts)
+    return code.replace(co_firstlineno=1, co_linetable=b"", co_consts=constants)
 
 
 class TreeChecker:
@@ -156,12 +172,19 @@ def _body(node: Node) -> Node | None:
 def _tree_text(text: bytes, is_placed: bool = False) -> str:
     """Return the syntax tree of a Python text. Raise SyntaxError if it cannot be parsed or, with
     `is_placed`, cannot be compiled."""
+    with _compiling():
+        tree = compile(text, "file", "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
+        if is_placed:
+            compile(tree, "file", "exec", dont_inherit=True)
+        return ast.dump(tree)
+
+
+@contextmanager
+def _compiling() -> Iterator[None]:
+    """Raise SyntaxError for all that the compiler refuses, and show no warnings."""
     with FILTERS, warnings.catch_warnings():
         warnings.simplefilter("ignore")   # about escapes: the unchanged project has them, too
         try:
-            tree = compile(text, "file", "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
-            if is_placed:
-                compile(tree, "file", "exec", dont_inherit=True)
-            return ast.dump(tree)
+            yield
         except (ValueError, RecursionError, MemoryError) as e:
             raise SyntaxError(str(e)) from e
