@@ -1,0 +1,300 @@
+"""Write a gold otherwise: with the same meaning, or with one letter of a text changed.
+
+A verifier must accept each rewrite. One that fails shows what the tests wrongly depend on, or a
+fault of the program that grades. Where a changed text fails, its wording is part of the task.
+
+Not promised: equal line numbers and sources, which tracebacks and inspect.getsource show. A
+function that looks at its own frame is left out; one that is looked at by those it calls is not.
+"""
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tokenize
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping
+from difflib import SequenceMatcher
+from itertools import accumulate, chain
+
+MAX_LITERALS = 6   # of a gold
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+SCOPES = (*FUNCTIONS, ast.ClassDef, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp,
+          ast.GeneratorExp)
+FRAME_READERS = {"locals", "vars", "eval", "exec", "dir", "_getframe", "currentframe", "f_locals"}
+# {node: its field with the name of a variable}
+VARIABLES = {ast.Name: "id", ast.ExceptHandler: "name", ast.MatchAs: "name", ast.MatchStar: "name",
+             ast.MatchMapping: "rest"}
+# expressions that run no other code, and those that run what an operator means
+PASSIVE = (ast.Constant, ast.Name, ast.Tuple, ast.List, ast.expr_context)
+CALL_FREE = (*PASSIVE, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.Subscript, ast.Slice,
+             ast.operator, ast.unaryop, ast.boolop, ast.cmpop)
+# a class keeps the order of its attributes; what catches an exception sees how far the code came
+ORDERED = (ast.ClassDef, ast.Try, getattr(ast, "TryStar", ast.Try), ast.With, ast.AsyncWith)
+# a word of a text, but not a key as in "%(key)s" and "{key}"
+WORD = re.compile(r"(?<![A-Za-z{])(?<!%\()[A-Za-z]{3,}")
+
+
+def rewrites_of(before: Mapping[str, bytes],
+                after: Mapping[str, bytes]) -> dict[str, dict[str, bytes]]:
+    """Return {name of a rewrite: {path: text}}: the Python files of a gold, written otherwise with
+    the same meaning. Only functions with changed lines are rewritten. A file that stays as it is
+    has no entry, nor has a rewrite that changes no file."""
+    out: dict[str, dict[str, bytes]] = {}
+    for path, _, changed in _python_files(before, after):
+        lines = {line for span in changed for line in span or [span.start - 1]}
+        for name, rewrite in REWRITES.items():
+            text = _rewritten(after[path], lines, rewrite)
+            if text != after[path]:
+                out.setdefault(name, {})[path] = text
+    return out
+
+
+def literals_of(before: Mapping[str, bytes],
+                after: Mapping[str, bytes]) -> list[tuple[str, int, str, bytes]]:
+    """Return (path, line, string literal, the file with one letter of the literal changed) for at
+    most MAX_LITERALS literals on changed lines, spread evenly over them. The constant parts of an
+    f-string count as literals."""
+    out = [(path, *changed) for path, tree, spans in _python_files(before, after)
+           for changed in _changed_literals(after[path], tree, {*chain(*spans)})]
+    step = max(1, len(out) / MAX_LITERALS)
+    return [out[int(i * step)] for i in range(min(len(out), MAX_LITERALS))]
+
+
+def _python_files(before: Mapping[str, bytes], after: Mapping[str, bytes],
+                  ) -> Iterator[tuple[str, ast.Module, list[range]]]:
+    """Yield (path, tree, changed lines) of the Python files that parse. Lines count from 1, and a
+    range is empty where lines are only removed."""
+    for path, text in after.items():
+        if not path.endswith(".py"):
+            continue
+        try:
+            encoding, _ = tokenize.detect_encoding(io.BytesIO(text).readline)
+            tree = ast.parse(text)
+        except (SyntaxError, ValueError, RecursionError):
+            continue
+        if encoding == "utf-8":   # no byte order mark either, which positions do not count
+            old, new = before.get(path, b"").splitlines(), text.splitlines()
+            codes = SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+            yield path, tree, [range(start + 1, end + 1)
+                               for tag, _, _, start, end in codes if tag != "equal"]
+
+
+# the rewrites ------------------------------------------------------------------------------------
+
+def _rewritten(text: bytes, lines: set[int],
+               rewrite: Callable[[ast.stmt, set[str]], bool]) -> bytes:
+    """Rewrite the outermost functions with some of these lines."""
+    words = set(re.findall(r"\w+", text.decode()))
+    rows = text.splitlines(keepends=True)
+    for node in _outermost_functions(ast.parse(text))[::-1]:
+        first = min(part.lineno for part in (node, *node.decorator_list))
+        if lines.isdisjoint(range(first, node.end_lineno + 1)) or _reads_frames(node):
+            continue
+        indent = rows[node.lineno - 1][:node.col_offset].decode()
+        line_end = re.search(rb"[\r\n]*$", rows[node.end_lineno - 1])[0]
+        try:
+            if rewrite(node, words):
+                rows[first - 1:node.end_lineno] = [_source(node, indent).encode() + line_end]
+        except (SyntaxError, ValueError, RecursionError):
+            pass   # this function stays as it is
+    return b"".join(rows)
+
+
+def _outermost_functions(tree: ast.Module) -> list[ast.stmt]:
+    out: list[ast.stmt] = []
+    functions = [node for node in ast.walk(tree) if isinstance(node, FUNCTIONS)]
+    for node in sorted(functions, key=lambda node: node.lineno):
+        if not out or node.lineno > out[-1].end_lineno:
+            out.append(node)
+    return out
+
+
+def _reads_frames(node: ast.AST) -> bool:
+    names = {getattr(part, "id", getattr(part, "attr", "")) for part in ast.walk(node)}
+    return not FRAME_READERS.isdisjoint(names)
+
+
+def _source(node: ast.stmt, indent: str) -> str:
+    """Return the source of a function. Raise SyntaxError or ValueError where it is not parsed to
+    the same function: ast.unparse fails for some f-strings."""
+    lines = ast.unparse(node).split("\n")
+    in_strings = {line for part in ast.walk(ast.parse("\n".join(lines)))
+                  if isinstance(part, (ast.Constant, ast.JoinedStr))
+                  for line in range(part.lineno, part.end_lineno)}
+    source = "\n".join(line if i in in_strings else indent + line for i, line in enumerate(lines))
+    parsed = ast.parse(f"if 1:\n{source}").body[0].body if indent else ast.parse(source).body
+    if ast.dump(parsed[0]) != ast.dump(node):
+        raise ValueError("its source has another meaning")
+    return source
+
+
+def _rename(node: ast.stmt, words: set[str]) -> bool:
+    """Rename the locals of a function, in its inner scopes too. Locals of inner functions keep
+    their names."""
+    body = ast.Module(node.body[ast.get_docstring(node) is not None:], [])
+    kept = _kept_names(node.args) | _kept_names(body)
+    names = {}
+    for part in _own_nodes(body):
+        name = _variable(part)
+        is_read = isinstance(getattr(part, "ctx", None), ast.Load)
+        if name and not is_read and name not in kept and not name.startswith("__"):
+            names[name] = _new_name(name, words)
+    for part in ast.walk(body):
+        if _variable(part) in names:
+            setattr(part, VARIABLES[type(part)], names[_variable(part)])
+    return bool(names)
+
+
+def _swap(node: ast.stmt, words: set[str]) -> bool:
+    """Swap neighbouring assignments of which neither notices the order."""
+    ordered = {id(part) for outer in ast.walk(node) if isinstance(outer, ORDERED)
+               for part in ast.walk(outer)}
+    declared = {name for part in ast.walk(node) if isinstance(part, (ast.Global, ast.Nonlocal))
+                for name in part.names}
+    swapped = False
+    for block in _blocks(node):
+        i = 0
+        while i < len(block) - 1:
+            if id(block[i]) not in ordered and _are_independent(block[i:i + 2], declared):
+                block[i:i + 2] = block[i + 1], block[i]
+                swapped = True
+                i += 1
+            i += 1
+    return swapped
+
+
+def _are_independent(pair: list[ast.stmt], declared: set[str]) -> bool:
+    """Return whether both assign to a local and call nothing, neither reads what the other assigns,
+    and at most one has operators, which may raise or be defined by a class."""
+    for one, other in (pair, pair[::-1]):
+        if not (isinstance(one, ast.Assign) and len(one.targets) == 1
+                and isinstance(one.targets[0], ast.Name)
+                and all(isinstance(part, CALL_FREE) for part in ast.walk(one.value))):
+            return False
+        name = one.targets[0].id
+        if name in declared or name in {_variable(part) for part in ast.walk(other)}:
+            return False
+    return any(all(isinstance(part, PASSIVE) for part in ast.walk(one.value)) for one in pair)
+
+
+def _invert(node: ast.stmt, words: set[str]) -> bool:
+    """Invert the conditions of a function."""
+    branches = [part for part in ast.walk(node) if isinstance(part, ast.If)]
+    for part in branches:
+        part.test = ast.UnaryOp(ast.Not(), part.test)
+        part.body, part.orelse = part.orelse or [ast.Pass()], part.body
+    return bool(branches)
+
+
+def _extract(node: ast.stmt, words: set[str]) -> bool:
+    """Give each value that is returned a name."""
+    name = _new_name("result_", words)
+    extracted = False
+    for block in _blocks(node):
+        end = block[-1]   # statements behind a return never run
+        if isinstance(end, ast.Return) and end.value:
+            block[-1:] = [ast.Assign([ast.Name(name, ast.Store())], end.value, lineno=0),
+                          ast.Return(ast.Name(name, ast.Load()))]
+            extracted = True
+    return extracted
+
+
+def _reformat(node: ast.stmt, words: set[str]) -> bool:
+    return True   # the layout is that of ast.unparse anyway
+
+
+REWRITES = {"renamed": _rename, "swapped": _swap, "inverted": _invert, "extracted": _extract,
+            "reformatted": _reformat}
+
+
+def _variable(node: ast.AST) -> str:
+    """Return the name of the variable that a node reads or binds, or ""."""
+    return getattr(node, VARIABLES.get(type(node), ""), None) or ""
+
+
+def _new_name(name: str, words: set[str]) -> str:
+    """Return a name that is no word of the file."""
+    while name in words:
+        name += "_"
+    return name
+
+
+def _blocks(node: ast.AST) -> Iterator[list[ast.stmt]]:
+    """Yield the lists of statements in a function. They may be changed."""
+    for part in ast.walk(node):
+        for block in vars(part).values():
+            if isinstance(block, list) and block and isinstance(block[0], ast.stmt):
+                yield block
+
+
+def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes of a scope, without what is in inner scopes."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, SCOPES):
+            yield from _own_nodes(child)
+
+
+def _kept_names(node: ast.AST) -> set[str]:
+    """Return the words in a node that are more than names of variables: parameters, definitions,
+    imports, declared names and words in strings. Names in a class, which may be its attributes, and
+    in annotations, which may become strings, are among them."""
+    out: set[str] = set()
+    for part in ast.walk(node):
+        if not isinstance(part, (ast.Attribute, ast.keyword, *VARIABLES)):
+            out |= _words_in(part)
+        visible = part if isinstance(part, ast.ClassDef) else getattr(
+            part, "annotation", getattr(part, "returns", None))
+        out |= {word for inner in ast.walk(visible or ast.Pass()) for word in _words_in(inner)}
+    return out
+
+
+def _words_in(node: ast.AST) -> set[str]:
+    """Return the words in the texts that a node has itself."""
+    values = [one for value in vars(node).values()
+              for one in (value if isinstance(value, list) else [value])]
+    return {word for text in values if isinstance(text, str) for word in re.findall(r"\w+", text)}
+
+
+# the literals ------------------------------------------------------------------------------------
+
+def _changed_literals(text: bytes, tree: ast.Module,
+                      lines: set[int]) -> Iterator[tuple[int, str, bytes]]:
+    """Yield (line, literal, text with one letter of its longest word changed) for the literals on
+    these lines."""
+    starts = [0, *accumulate(map(len, text.splitlines(keepends=True)))]
+    for node, part in _literals(tree):
+        word = max(WORD.finditer(part.value), key=lambda match: len(match[0]), default=None)
+        if not word:
+            continue
+        literal, at = part.value, word.start() + 1
+        letter = "y" if literal[at] in "xX" else "x"
+        part.value = literal[:at] + letter + literal[at + 1:]
+        first = starts[node.lineno - 1] + node.col_offset
+        last = starts[node.end_lineno - 1] + node.end_col_offset
+        for found in re.finditer(word[0].encode(), text[first:last]):
+            at = first + found.start() + 1
+            changed = text[:at] + letter.encode() + text[at + 1:]
+            line = bisect_right(starts, at)
+            if line in lines and _is_source_of(changed[first:last], node):
+                yield line, literal, changed
+        part.value = literal
+
+
+def _is_source_of(text: bytes, node: ast.expr) -> bool:
+    try:
+        return ast.dump(ast.parse(b"(" + text + b")", mode="eval").body) == ast.dump(node)
+    except SyntaxError:   # it was in the expression of an f-string
+        return False
+
+
+def _literals(node: ast.AST) -> Iterator[tuple[ast.expr, ast.Constant]]:
+    """Yield (string literal, constant in it) for those that are no docstring and no key."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.JoinedStr):
+            yield from ((child, part) for part in child.values if isinstance(part, ast.Constant))
+        elif not isinstance(child, ast.Constant):
+            yield from _literals(child)
+        elif isinstance(child.value, str) and not isinstance(node, (ast.Expr, ast.Subscript)):
+            yield child, child
