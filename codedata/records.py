@@ -1223,7 +1223,7 @@ _CHECKS |= {kind.__name__: _has({name: (" is missing" if kind.__total__ else "",
                                         check_of(one.__forward_arg__))
                                  for name, one in kind.__annotations__.items()})
             for kind in (CaseResult, Measurement, CoveredTest, Otherwise, ProposedChange,
-                         BugVerdict, StripCandidate, ScreenedStrip, DatapointCheck,
+                         BugVerdict, StripCandidate, ScreenedStrip, DatapointCheck, AuditCheck,
                          QueueTask, QueueData)}
 _CHECKS["QueueLine"] = _has({
     **_texts("event", "detail"), "at": (" is missing", _CHECKS["UnixTime"]),

@@ -184,17 +184,15 @@ def try_rivals(audited: Audited) -> Result:
         current_step().count = f"rival {k} of {len(found)}"
         is_right = name.startswith("right-")
         is_rewarded = audited.grade_script(script).reward == 1.0
-        figures["accepted" if is_rewarded else "refused", is_right] += 1
         if is_rewarded != is_right:
             what = "is refused though right" if is_right else f"is rewarded: {breaks(script)}"
             faults.append(f"{name} {what}")
-    counted = {"right": sum(n for (_, is_right), n in figures.items() if is_right),
-               "wrong": sum(n for (_, is_right), n in figures.items() if not is_right),
-               "right_refused": figures["refused", True], "wrong_accepted": figures["accepted", False]}
+        figures["right" if is_right else "wrong"] += 1
+        figures["right refused" if is_right else "wrong accepted"] += is_rewarded != is_right
     if not found:
         return Result(NO_CASE, "it has no rivals/")
-    return Result(FAILED if faults else PASSED, "a rival's verdict is wrong" if faults else "",
-                  faults, counted)
+    why = "the verdict on a rival is wrong" if faults else ""
+    return Result(FAILED if faults else PASSED, why, faults, dict(figures))
 
 
 def rivals_in(folder: Path) -> dict[str, str]:

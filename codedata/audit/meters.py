@@ -24,9 +24,10 @@ def blind_meters(audited: Audited) -> Result:
     """Grade the gold and the untouched image with each declared meter blind. Measures that the
     tests make though the task declares no meter are for the reviewer."""
     declared = [str(name) for name in audited.task.about.get("meters") or ()]
-    tests = b"\n".join(content_of(file) for path, file in audited.task.tests.items()
-                       if path.startswith("test_") or not audited.task.kind).decode(errors="replace")
-    open_questions = [f"the tests measure by the {name}, which the task does not declare as a meter"
+    files = [content_of(file) for path, file in audited.task.tests.items()
+             if path.startswith("test_") or not audited.task.kind]
+    tests = b"\n".join(files).decode(errors="replace")
+    open_questions = [f"the tests measure by the {name}: [metadata.codedata] meters should name it"
                       for name, meter in METERS.items()
                       if name not in declared and re.search(meter["reads"], tests)]
     unknown = [name for name in declared if name not in METERS]

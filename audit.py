@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+"""Audit tasks: say how often the verdict on a solution is wrong, with the command that shows it.
+
+Each task is run by its own verifier, in fresh containers: its gold, known cheats, variants of the
+gold that are wrong, rewrites of it that are right, and the scripts in its rivals/. docs/audit.md
+says what each check tries and what it cannot see. No model is asked.
+
+reads   task/<id>/             Task, with the scripts in its rivals/
+writes  audit/<id>.json        TaskAudit, and a line an attempt in _ledger.jsonl
+        audit/index.html       all of it as a page
+
+  python audit.py --root runs/mine
+  python audit.py --root runs/mine --only 'heron.*' --checks strength,fairness
+  python audit.py --root runs/mine --thorough       # ten runs of each gold beside load
+  python audit.py try task/heron.agent-1.0123abcd wrong.sh other.sh
+"""
+from functools import partial
+
+from codedata import cli, config, run_loop
+from codedata.audit.stage import CHECKS, Auditor
+from codedata.audit.tries import try_scripts
+from codedata.llm import Models
+from codedata.records import TaskAudit
+from codedata.run_loop import Stage
+from codedata.sandbox.factory import SandboxFactory
+from codedata.settings import Settings
+
+
+def main(argv=None) -> int:
+    parser = cli.parser(__doc__, "sandbox")
+    parser.add_argument("word", nargs="?", choices=["try"], help="grade scripts of an agent")
+    parser.add_argument("paths", nargs="*", metavar="PATH",
+                        help="of try: the folder of a task, and bash scripts")
+    flags = parser.add_argument_group("flags of audit.py")
+    flags.add_argument("--checks", type=checks, metavar="CHECK,…",
+                       help=f"some of {', '.join(CHECKS)} (default: all that take minutes)")
+    flags.add_argument("--thorough", action="store_true",
+                       help="the gold ten times beside load, and on another day, too")
+    cli.sandbox_flags(parser, pod_prefix="code-data-audit")
+    args = parser.parse_args(argv)
+    settings = cli.with_container_workers(config.load(args), args)
+    options = cli.reap_first(args, settings, cli.options(args))
+    if args.word:
+        return try_scripts(settings, parser, args.paths)
+    names = args.checks or [name for name, check in CHECKS.items()
+                            if args.thorough or not check.is_thorough]
+    return run_loop.run_steps({"audit": partial(audit, args, settings, names)}, settings, options,
+                              [TaskAudit])
+
+
+def checks(text: str) -> list[str]:
+    """Return the names of checks."""
+    names = text.split(",")
+    if unknown := {*names} - {*CHECKS}:
+        raise ValueError(f"no check: {', '.join(sorted(unknown))}")
+    return [name for name in CHECKS if name in names]
+
+
+def audit(args, settings: Settings, names: list[str], models: Models) -> Stage:
+    """Return the stage that audits tasks."""
+    host = SandboxFactory(settings, models.stop, args.keep_images)
+    command = f"python audit.py --root {args.root}"
+    return Auditor(settings, host, names, command).stage(then="export.py")
+
+
+if __name__ == "__main__":
+    cli.main(main)

@@ -1,0 +1,64 @@
+"""Grade scripts as work on a task, without a root: `audit.py try FOLDER SCRIPT…`."""
+from __future__ import annotations
+
+import argparse
+import threading
+from pathlib import Path
+
+from codedata.bounded import read_bounded
+from codedata.errors import BrokenRecord, ItemFailed
+from codedata.layouts import load_folder
+from codedata.progress import say
+from codedata.records import Task, parse
+from codedata.sandbox.factory import SandboxFactory
+from codedata.settings import Settings
+from codedata.suites.environments import labelled
+from codedata.tasks.check import faults_of
+from codedata.tasks.grade import Grade, grader_of
+from codedata.texts import printable
+
+MAX_SCRIPT_BYTES = 1_000_000
+LINES = 12               # of what a verifier prints
+
+
+def try_scripts(settings: Settings, parser: argparse.ArgumentParser, paths: list[str]) -> int:
+    """Print the grade of each script, run as the agent of a task; return the exit code: 0 where all
+    are graded. Faults of the folder are named before a container starts."""
+    if len(paths) < 2:
+        parser.error("try takes the folder of a task, and scripts: audit.py try FOLDER SCRIPT…")
+    folder, host = Path(paths[0]).resolve(), SandboxFactory(settings, threading.Event())
+    faults = faults_of(folder)
+    for fault in faults:
+        say(f"{fault.place or folder.name}: {fault.what}. {fault.todo}")
+    try:
+        task = parse(Task, Task.completed(load_folder(folder, Task.places)), str(folder))
+    except BrokenRecord as e:
+        say(f"audit.py: {e}")
+        return 1
+    with labelled(host, task.instance_id, "audit") as label:
+        try:
+            grader = grader_of(task, host, label)
+        except ItemFailed as e:
+            say(f"audit.py: {e}")
+            return 1
+        code = 0
+        for path in paths[1:]:
+            try:
+                script = read_bounded(path, MAX_SCRIPT_BYTES).decode()
+                work, printed = grader.work(script)
+                show(path, grader.grade(work, before="export PYTEST_ADDOPTS=--tb=short; "), printed)
+            except (OSError, UnicodeDecodeError, ItemFailed) as e:
+                say(f"{path}: {e}")
+                code = 1
+    return code
+
+
+def show(path: str, grade: Grade, printed: str) -> None:
+    """Print a grade: the reward, the tests that failed, and the end of what was printed."""
+    say(f"{path}: reward {grade.reward:g}, {grade.seconds:.1f} s")
+    passed = grade.passed()
+    for name in dict.fromkeys(phase[0] for phase in grade.phases if phase[0] not in passed):
+        say(f"  failed: {name}")
+    lines = grade.log.strip().splitlines() if grade.reward < 1 else []
+    for line in [*printed.strip().splitlines()[-3:], *lines[-LINES:]]:
+        say(f"  {printable(line, 300)}")
