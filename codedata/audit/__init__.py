@@ -1,0 +1,1 @@
+"""Audit tasks: say how often the verdict on a solution is wrong."""
