@@ -60,7 +60,8 @@ EVALUATION_S = 180    # so that a verifier gets the half hour of SWE-bench's har
 PYTEST = re.compile(r"\S+\.py(::.+)?")
 COMMIT = re.compile(r"[0-9a-f]{7,40}")
 OF_ROW = ("repo", "language", "method", "created_at", "licence", "source_commit")
-REFUSED = (ValueError, LookupError, TypeError, RecursionError, OSError, zlib.error)
+REFUSED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError,
+           OSError, zlib.error)   # of what is read where the code expects something else
 
 
 def tasks_in(source: Path) -> Iterator[Task | ItemFailed]:
@@ -80,10 +81,14 @@ def tasks_in(source: Path) -> Iterator[Task | ItemFailed]:
 def _folders(source: Path) -> Iterator[tuple[str, Callable[[], Task]]]:
     if not source.is_dir():
         raise Trouble("is no folder and no file.", str(source), "Name tasks to read.")
-    is_task = any((source / name).exists() for name in (TOML, BENCH))
-    for folder in [source] if is_task else sorted(source.iterdir()):
-        if folder.name[0] not in "._" and (folder.is_symlink() or not folder.is_file()):
-            yield folder.name, partial(_folder_task, folder)
+    folders = [source]
+    if not any((source / name).exists() for name in (TOML, BENCH)):
+        folders = [one for one in sorted(source.iterdir())
+                   if one.name[0] not in "._" and (one.is_symlink() or not one.is_file())]
+    if not folders:
+        raise Trouble("holds no folder of a task.", str(source), "Name tasks to read.")
+    for folder in folders:
+        yield folder.name, partial(_folder_task, folder)
 
 
 def _folder_task(folder: Path) -> Task:

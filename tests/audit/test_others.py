@@ -16,6 +16,7 @@ from codedata.code.patches import diff_of, reversed_patch
 from codedata.errors import ItemFailed, Trouble
 from codedata.export.task_rows import SWEBENCH, SWESMITH, bug_row, smith_row, strip_row
 from codedata.records import Task
+from codedata.tasks.eval_script import eval_script
 from codedata.tasks.folder import image_of, proven_parts, text_in, workdir_of
 from codedata.texts import text_of
 
@@ -131,6 +132,7 @@ def test_a_row_of_swe_bench_is_graded_by_what_its_script_prints(tmp_path):
     ({"eval_script": None}, "no eval_script"), ({"FAIL_TO_PASS": "[]"}, "is empty"),
     ({"FAIL_TO_PASS": ["test_x (a.B)"]}, "none of pytest"), ({"patch": 3}, "patch is no text"),
     ({"FAIL_TO_PASS": ["a.py::test_x[a"]}, "was cut"), ({"base_commit": "$(id)"}, "base_commit"),
+    ({"eval_script": eval_script({"config.json": "[]"})}, "get"),
     ({"image_name": "swesmith.x86_64.a__b.c"}, "SWE-smith"), ({"patch": "\0"}, "patch is no text"),
     ({"instance_id": "../.."}, "no name"), ({"image": "a\nRUN b"}, "docker_image")])
 def test_a_row_that_cannot_be_graded_is_named(tmp_path, change, why):
@@ -165,8 +167,9 @@ def test_folders_made_to_do_harm_are_named_and_the_next_is_read(tmp_path):
     assert [one.instance_id for one in results if isinstance(one, Task)] == ["whole"]
     assert [one.where.split("/")[0] for one in results if isinstance(one, ItemFailed)] == [
         "fifo", "huge", "link", "nul", "out", "steps", "toml"]
-    with pytest.raises(Trouble, match="no folder"):
-        [*tasks_in(tmp_path / "fifo/tests/pipe")]
+    for source in ("fifo/tests/pipe", "whole/tests"):
+        with pytest.raises(Trouble, match="no folder"):
+            [*tasks_in(tmp_path / source)]
 
 
 def test_names_become_those_that_a_task_may_have():
