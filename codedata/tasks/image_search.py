@@ -31,9 +31,11 @@ class ImageSearch(Search):
         with read_tar(Stream(archive)) as tar:
             for member in members(tar):
                 if member.isreg():
-                    self._look_at(member.name, tar.extractfile(member), {*layers})
+                    self.look_at(member.name, tar.extractfile(member), {*layers})
 
-    def _look_at(self, part: str, file: BinaryIO, known: set[str]) -> None:
+    def look_at(self, part: str, file: BinaryIO, known: set[str]) -> None:
+        """Search a part of the engine's tar archive, unless it is a layer whose digest is in
+        `known`. Raise UnsafeArchive if it cannot be read."""
         with Spool() as copy:
             hasher = hashlib.sha256()
             for piece in unpacked(file):
