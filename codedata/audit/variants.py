@@ -1,41 +1,37 @@
 """Make variants of a gold: one of its files, with a small fault in a line that the gold changes.
 
-Python, JavaScript, TypeScript and Go are changed by codedata.code.operators. Other texts are
-changed by the patterns of generic.toml, which know no syntax, only families of languages. No file
-is executed. Not promised: that a variant is wrong. Some mean the same as the gold, and some break
-what the task does not ask for.
+Python, JavaScript, TypeScript and Go are changed by codedata.code.operators, other texts by the
+patterns of generic.toml. No file is executed. Not promised: that a variant is wrong. Some mean the
+same as the gold, and some break what the task does not ask for.
 """
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import accumulate, islice, zip_longest
-from pathlib import PurePosixPath
+from itertools import chain, count, islice, zip_longest
+from operator import attrgetter
 from random import Random
 
-from codedata.code.entities import MAX_FILE_BYTES, SourceFile, is_text, language_of, load_grammar
+from codedata.audit.line_patterns import language_or_family, pattern_edits
+from codedata.code.entities import MAX_FILE_BYTES, SourceFile, is_text
 from codedata.code.operators import TABLES, unique_edits
 from codedata.code.operators.syntax import code_of
 from codedata.code.patches import diff_of, hunks_of
-from codedata.texts import toml_of
 
 MAX_FILES = 50
+MAX_EDITS = 20_000       # of a file by patterns
 MAX_VARIANTS = 200
-MAX_BYTES = 30_000_000     # of all variants that are looked at: half a minute of compiling
-MAX_LINE = 2_000           # bytes of a line that patterns search
-MAX_SHELL = 50_000         # bytes of a script that is parsed: its grammar is slow for long ones
-MAX_SAME = 2               # variants of one line by one operator
-# Too many of them would be equal in meaning, or all alike: at most a fifth of the first ones.
+MAX_BYTES = 30_000_000   # of all that are made: half a minute of compiling
+MAX_SAME = 2             # variants of one line by one operator
 NAME_SWAPS = {"wrong-variable", "wrong-argument", "wrong-attribute", "sibling-called"}
-N_FIRST = 60
-CLUSTER_GAP = 2            # lines between neighbours of a cluster
-BROKEN = b""               # the form of texts that do not parse
-LENGTH_CHECK = re.compile(rb"\blen\([^()]*\) *== *1\b")   # behind it x[0] is x[-1]
-Spans = Iterator[tuple[str, int, int, bytes]]   # (operator, start, end, replacement)
+N_FIRST = 60             # at most a fifth of these are name swaps: too many mean the same
+CLUSTER_GAP = 2          # lines from one variant of a cluster to the next
+LENGTH_CHECK = re.compile(rb"\blen\([^()]*\) *== *1\b")
+NEAR_BYTES = 100         # behind that check, in which x[0] is x[-1]
+Edit = tuple[int, str, int, int, bytes]   # line, operator, start, end, replacement
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,61 +44,109 @@ class Variant:
     text: bytes     # the whole file with it
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Hold a change that becomes a variant, if that parses and is a new one."""
-
-    path: str
-    line: int
-    operator: str
-    start: int
-    end: int
-    new: bytes
-
-
 def variants_of(before: Mapping[str, bytes], after: Mapping[str, bytes],
                 seed: str) -> list[Variant]:
     """Return variants of the lines that a gold changes, in the order in which they are to be tried:
-    lines take turns, each with its rarest operator first. `before` and `after` are the files that
-    the gold changes or adds, by path. Files that are binary or longer than MAX_FILE_BYTES have
-    none."""
+    lines take turns, and so do operators. `before` and `after` are the files that the gold changes
+    or adds, by path. A file has none if it is binary, longer than MAX_FILE_BYTES, or Python that
+    this machine's cannot compile."""
     random = Random(seed)
     paths = sorted(path for path, text in after.items()
                    if len(text) <= MAX_FILE_BYTES and is_text(text))
     random.shuffle(paths)
-    places = [place for path in paths[:MAX_FILES]
-              for place in _places(path, before.get(path, b""), after[path])]
-    random.shuffle(places)
-    distinct = _distinct(_in_turns(places), before, after)
-    return _with_few_name_swaps([*islice(distinct, MAX_VARIANTS)])
+    paths = paths[:MAX_FILES]
+    variants = []
+    for path in paths:
+        old, new = before.get(path, b"")[:MAX_FILE_BYTES], after[path]
+        edits = [*_edits(path, old, new)]
+        random.shuffle(edits)
+        n_edits = MAX_BYTES // len(paths) // (len(new) + 1)
+        variants += _distinct(path, old, new, edits[:n_edits])
+    return _with_few_name_swaps(_in_turns(variants))[:MAX_VARIANTS]
 
 
 def clusters_of(variants: Iterable[Variant]) -> list[list[Variant]]:
     """Return variants in groups that a reviewer reads as one place: of one file, and each at most
     CLUSTER_GAP lines behind the one before."""
     clusters: list[list[Variant]] = []
-    for variant in sorted(variants, key=lambda one: (one.path, one.line)):
-        last = clusters[-1][-1] if clusters else variant
-        if not clusters or last.path != variant.path or variant.line - last.line > CLUSTER_GAP:
-            clusters.append([])
-        clusters[-1].append(variant)
+    for variant in sorted(variants, key=attrgetter("path", "line")):
+        last = clusters[-1][-1] if clusters else None
+        if last and last.path == variant.path and variant.line - last.line <= CLUSTER_GAP:
+            clusters[-1].append(variant)
+        else:
+            clusters.append([variant])
     return clusters
+
+
+# the variants of a file --------------------------------------------------------------------------
+
+def _edits(path: str, before: bytes, text: bytes) -> Iterator[Edit]:
+    """Yield the edits that start in lines that are new in a file."""
+    language = language_or_family(path, text)
+    changed = _changed_lines(before, text)
+    if language in TABLES:
+        edits = [(edit.operator.name, edit.start, edit.end, edit.new)
+                 for edit in unique_edits(SourceFile(path, language, text, is_test=False))]
+    else:
+        edits = [*islice(pattern_edits(language, text, changed), MAX_EDITS)]
+    line_ends = [match.start() for match in re.finditer(rb"\n", text)]
+    for operator, start, end, new in edits:
+        # what is removed may begin with the end of the line before
+        line = bisect_left(line_ends, end - len(text[start:end].lstrip())) + 1
+        is_guarded = operator == "other-end" and LENGTH_CHECK.search(
+            text, max(0, start - NEAR_BYTES), start)
+        if line in changed and not is_guarded:
+            yield line, operator, start, end, new
+
+
+def _changed_lines(before: bytes, after: bytes) -> set[int]:
+    """Return the numbers of the lines that are new in a file, from 1."""
+    texts = (before if is_text(before) else b"", after)
+    changed: set[int] = set()
+    shift = 0
+    for hunk in hunks_of(diff_of(*({"file": text + b"\n"} for text in texts), n_context=0)):
+        first = hunk.start + shift + (0 if hunk.length else 1)
+        changed.update(range(first, first + len(hunk.added)))
+        shift += len(hunk.added) - hunk.length
+    return changed
+
+
+def _distinct(path: str, before: bytes, text: bytes,
+              edits: list[Edit]) -> Iterator[Variant]:
+    """Yield the variants that parse, and equal neither the file before, nor the gold, nor one
+    another."""
+    is_python = language_or_family(path, text) == "python"
+    seen = {"", _form(before, is_python), _form(text, is_python)}
+    for line, operator, start, end, new in edits:
+        variant = text[:start] + new + text[end:]
+        form = _form(variant, is_python)
+        if form not in seen:
+            seen.add(form)
+            yield Variant(path, line, operator, variant)
+
+
+def _form(text: bytes, is_python: bool) -> Hashable:
+    """Return Python's code without line numbers, "" where it has errors; else the text."""
+    try:
+        return code_of(text) if is_python else text
+    except SyntaxError:
+        return ""
 
 
 # the order ---------------------------------------------------------------------------------------
 
-def _in_turns(places: list[_Place]) -> Iterator[_Place]:
-    """Yield one place of each line, then the next one of each line, and so on."""
-    n_places = Counter(place.operator for place in places)
-    n_same: Counter[tuple] = Counter()
+def _in_turns(variants: list[Variant]) -> list[Variant]:
+    """Return one variant of each line, then the next one of each line, and so on. Lines, and the
+    variants of a line, are ordered by operator: one of each, rarer ones first, then the next."""
+    n_variants = Counter(variant.operator for variant in variants)
+    ranks: dict[str, Iterator[int]] = defaultdict(count)
     by_line = defaultdict(list)
-    for place in sorted(places, key=lambda one: n_places[one.operator]):
-        same = place.path, place.line, place.operator
-        n_same[same] += 1
-        if n_same[same] <= MAX_SAME:
-            by_line[same[:2]].append(place)
-    for turn in zip_longest(*by_line.values()):
-        yield from filter(None, turn)
+    for variant in sorted(variants, key=lambda one: (next(ranks[one.operator]),
+                                                     n_variants[one.operator])):
+        beside = by_line[variant.path, variant.line]
+        if [one.operator for one in beside].count(variant.operator) < MAX_SAME:
+            beside.append(variant)
+    return [*filter(None, chain.from_iterable(zip_longest(*by_line.values())))]
 
 
 def _with_few_name_swaps(variants: list[Variant]) -> list[Variant]:
@@ -113,121 +157,3 @@ def _with_few_name_swaps(variants: list[Variant]) -> list[Variant]:
     late = swaps[min(n_others // 4, N_FIRST // 5):]
     first = [one for one in variants if one not in late]
     return first + late if len(first) >= N_FIRST else first
-
-
-def _distinct(places: Iterable[_Place], before: Mapping[str, bytes],
-              after: Mapping[str, bytes]) -> Iterator[Variant]:
-    """Yield the variants that parse, and equal neither the file before, nor the gold, nor one
-    another."""
-    languages: dict[str, str] = {}
-    seen: dict[str, set[Hashable]] = {}
-    n_bytes = 0
-    for place in places:
-        path, text = place.path, after[place.path]
-        n_bytes += len(text)
-        if n_bytes > MAX_BYTES:
-            return
-        if path not in seen:
-            language = _language(path, text)
-            # a parser that refuses the gold is no judge of its variants
-            languages[path] = "" if _form(language, text) == BROKEN else language
-            seen[path] = {BROKEN, *(_form(languages[path], one)
-                                    for one in (text, before.get(path, b"")))}
-        variant = text[:place.start] + place.new + text[place.end:]
-        form = _form(languages[path], variant)
-        if form not in seen[path]:
-            seen[path].add(form)
-            yield Variant(path, place.line, place.operator, variant)
-
-
-def _form(language: str, text: bytes) -> Hashable:
-    """Return a value that is equal for texts that do the same: Python's code, else the text. It is
-    BROKEN for Python and shell scripts that do not parse."""
-    if language == "python":
-        try:
-            return code_of(text)
-        except SyntaxError:
-            return BROKEN
-    if language == "shell" and len(text) <= MAX_SHELL:
-        from tree_sitter import Parser
-        parser = Parser(load_grammar("tree_sitter_bash:language"))
-        return BROKEN if parser.parse(text).root_node.has_error else text
-    return text
-
-
-# the places --------------------------------------------------------------------------------------
-
-def _places(path: str, before: bytes, text: bytes) -> Iterator[_Place]:
-    """Yield the changes that start in the lines that are new in a file."""
-    language = _language(path, text)
-    lines = text.split(b"\n")
-    starts = [0, *accumulate(len(line) + 1 for line in lines)]
-    changed = _changed_lines(before, text)
-    if language in TABLES:
-        file = SourceFile(path, language, text, is_test=False)
-        spans: Spans = ((edit.operator.name, edit.start, edit.end, edit.new)
-                        for edit in unique_edits(file))
-    else:
-        spans = _generic_spans(language, lines, starts, changed)
-    for operator, start, end, new in spans:
-        first = end - len(text[start:end].lstrip())   # what is removed may begin a line before
-        line = bisect_right(starts, first)
-        is_guarded = operator == "other-end" and LENGTH_CHECK.search(
-            b" ".join(lines[max(0, line - 2):line]))
-        if line in changed and not is_guarded:
-            yield _Place(path, line, operator, start, end, new)
-
-
-def _changed_lines(before: bytes, after: bytes) -> set[int]:
-    """Return the numbers of the lines that are new in a file, from 1."""
-    files = [{"file": text + b"\n"} for text in (before if is_text(before) else b"", after)]
-    changed: set[int] = set()
-    shift = 0
-    for hunk in hunks_of(diff_of(*files, n_context=0)):
-        first = hunk.start + shift + (0 if hunk.length else 1)
-        changed.update(range(first, first + len(hunk.added)))
-        shift += len(hunk.added) - hunk.length
-    return changed
-
-
-def _generic_spans(family: str, lines: list[bytes], starts: list[int],
-                   changed: set[int]) -> Spans:
-    """Yield the changes that the patterns of a family make in changed lines."""
-    families, patterns = _generic()
-    for number in sorted(changed):
-        start, line = starts[number - 1], lines[number - 1]
-        skipped = families[family]["skip"].search(line)
-        searched = line[:skipped.start() if skipped else MAX_LINE]
-        for operator, pattern, replacements in patterns[family]:
-            for match in pattern.finditer(searched):
-                for new in _replaced(match, replacements):
-                    yield operator, start + match.start(), start + match.end(), new
-
-
-def _replaced(match: re.Match[bytes], replacements: list[str | int]) -> list[bytes]:
-    """Return what replaces a match: a template, or its number with one added."""
-    return [match.expand(one.encode()) if isinstance(one, str)
-            else b"%d" % abs(int(match[0]) + one) for one in replacements]
-
-
-def _language(path: str, text: bytes) -> str:
-    """Return the language of a file, or its family in generic.toml."""
-    suffix = PurePosixPath(path).suffix.lower()
-    matches = (name for name, family in _generic()[0].items()
-               if suffix in family["suffixes"] or family["first_line"].match(text))
-    return language_of(path) or next(matches, "text")
-
-
-@lru_cache
-def _generic() -> tuple[dict[str, dict], dict[str, list]]:
-    """Return the families of generic.toml, and the (name, pattern, replacements) of each."""
-    tables = toml_of(__package__, "generic.toml")
-    patterns = defaultdict(list)
-    for operator in tables.pop("operators"):
-        for family in operator["families"]:
-            patterns[family].append((operator["name"], re.compile(operator["pattern"].encode()),
-                                     operator["to"]))
-    for family in tables.values():
-        family["skip"] = re.compile(family["skip"].encode())
-        family["first_line"] = re.compile(family["first_line"].encode())
-    return tables, patterns

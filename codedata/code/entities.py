@@ -214,14 +214,7 @@ def _by_suffix() -> dict[str, str]:
 @lru_cache
 def grammar(language: str) -> Language:
     """Return the grammar of a language. Raise Trouble where its wheel is not installed."""
-    return load_grammar(languages()[language]["grammar"])
-
-
-@lru_cache
-def load_grammar(place: str) -> Language:
-    """Return the grammar at a place, "module:function". Raise Trouble where its wheel is not
-    installed."""
-    module, name = place.split(":")
+    module, name = languages()[language]["grammar"].split(":")
     try:
         from tree_sitter import Language
         return Language(getattr(import_module(module), name)())

@@ -38,17 +38,20 @@ def syntax_of(file: SourceFile) -> str | bytes:
     return SHAPE.sub(b"", file.text)
 
 
-def code_of(text: bytes) -> CodeType:
+def code_of(text: bytes) -> tuple:
     """Return the code of a Python file without its line numbers: equal for files that do the same
     by the same instructions. Raise SyntaxError if the file cannot be compiled."""
     with _compiling():
         return _without_lines(compile(text, "file", "exec", dont_inherit=True))
 
 
-def _without_lines(code: CodeType) -> CodeType:
-    constants = tuple(_without_lines(one) if isinstance(one, CodeType) else one
+def _without_lines(code: CodeType) -> tuple:
+    # not code.replace(): code objects that differ in instructions alone have equal hashes
+    constants = tuple(_without_lines(one) if isinstance(one, CodeType) else repr(one)
                       for one in code.co_consts)
-    return code.replace(co_firstlineno=1, co_linetable=b"", co_consts=constants)
+    return (code.co_name, code.co_code, getattr(code, "co_exceptiontable", b""), constants,
+            code.co_names, code.co_varnames, code.co_cellvars, code.co_freevars, code.co_flags,
+            code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount)
 
 
 class TreeChecker:

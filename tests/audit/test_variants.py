@@ -1,0 +1,161 @@
+"""Check which variants golds have, and in which order."""
+from __future__ import annotations
+
+import re
+from collections import Counter
+from functools import cache
+
+import pytest
+from conftest import REPO
+
+from codedata.audit.line_patterns import language_or_family, pattern_edits
+from codedata.audit.variants import (
+    MAX_VARIANTS,
+    N_FIRST,
+    NAME_SWAPS,
+    Variant,
+    clusters_of,
+    variants_of,
+)
+from codedata.code.operators.syntax import code_of
+from codedata.texts import toml_of
+
+SOURCE = (REPO / "codedata/texts.py").read_bytes()
+
+
+@cache
+def variants_of_source(seed: str = "s") -> list[Variant]:
+    return variants_of({}, {"a.py": SOURCE}, seed)
+
+
+def changed_lines(family: str, line: str) -> dict[str, set[str]]:
+    """Return {operator: the lines that it makes of one}."""
+    lines: dict[str, set[str]] = {}
+    text = line.encode()
+    for operator, start, end, new in pattern_edits(family, text, {1}):
+        lines.setdefault(operator, set()).add((text[:start] + new + text[end:]).decode())
+    return lines
+
+
+@pytest.mark.parametrize("family, line, operator, made", [
+    ("shell", "[ $n -lt 3 ] && exit 0", "boundary", {"[ $n -le 3 ] && exit 0"}),
+    ("shell", "[ $n -lt 3 ]", "off-by-one", {"[ $n -lt 4 ]", "[ $n -lt 2 ]"}),
+    ("shell", "a && b", "and-or", {"a || b"}),
+    ("shell", 'rm -f "$x"', "quotes-dropped", {"rm -f $x"}),
+    ("shell", 'rm -f "$x"', "flag-dropped", {'rm "$x"'}),
+    ("shell", 'rm -f "$x"', "statement-dropped", {":"}),
+    ("shell", "set -euo pipefail", "errexit-dropped", {"set -uo pipefail"}),
+    ("shell", "set -e", "errexit-dropped", {":"}),
+    ("shell", "if ! f; then", "not-dropped", {"if f; then"}),
+    ("shell", "exit 3", "exit-code", {"exit 0"}),
+    ("sql", "SELECT a FROM b ORDER BY c DESC;", "order-reversed",
+     {"SELECT a FROM b ORDER BY c ASC;"}),
+    ("sql", "FROM a LEFT JOIN b", "join-kind", {"FROM a JOIN b"}),
+    ("sql", "FROM a JOIN b", "join-kind", {"FROM a LEFT JOIN b"}),
+    ("sql", "WHERE a = 1 AND b <> 2", "and-or", {"WHERE a = 1 OR b <> 2"}),
+    ("sql", "WHERE a = 1 AND b <> 2", "equality-negated",
+     {"WHERE a <> 1 AND b <> 2", "WHERE a = 1 AND b = 2"}),
+    ("sql", "SELECT coalesce(a, 0)", "default-dropped", {"SELECT a"}),
+    ("code", "if (a < b && !c) {", "condition-negated", {"if (!(a < b && !c)) {"}),
+    ("code", "if (a < b && !c) {", "not-dropped", {"if (a < b && c) {"}),
+    ("code", "\tfree(p);", "statement-dropped", {"\t;"}),
+    ("text", "retries: 3", "off-by-one", {"retries: 4", "retries: 2"}),
+    ("text", "offset = 0", "off-by-one", {"offset = 1"})])
+def test_a_pattern_changes_a_line(family, line, operator, made):
+    assert changed_lines(family, line)[operator] == made
+
+
+@pytest.mark.parametrize("family, line, operators", [
+    ("shell", "# if [ $n -lt 3 ] && true", set()), ("shell", "local n=3 is_new=true", set()),
+    ("shell", "done", set()), ("shell", "return 3", {"exit-code", "statement-dropped"}),
+    ("shell", "grep -- 'a'", {"statement-dropped"}), ("shell", 'die 2 "x"', {"statement-dropped"}),
+    ("sql", "-- a < b", set()), ("sql", "  name text NOT NULL,", set()),
+    ("code", "// a < b", set()), ("code", "int n = x;", set()), ("prose", "retries: 3", set())])
+def test_what_means_the_same_or_was_not_asked_for_is_left_alone(family, line, operators):
+    assert changed_lines(family, line).keys() == operators
+
+
+def test_each_pattern_belongs_to_a_family_and_has_what_replaces_a_match():
+    tables = toml_of("codedata.audit", "generic.toml")
+    for operator in tables["operators"]:
+        assert operator["families"] and {*operator["families"]} <= tables["families"].keys()
+        n_groups = re.compile(operator["pattern"]).groups
+        assert operator["to"] and all(int(group) <= n_groups for to in operator["to"]
+                                      for group in re.findall(r"\\(\d)", str(to)))
+
+
+def test_a_language_is_known_by_the_name_or_by_the_first_line():
+    texts = {"a.py": b"", "bin/x": b"#!/usr/bin/env python3\n", "bin/y": b"#!/bin/bash -e\n",
+             "a.sql": b"", "a.c": b"", "b": b"\n#!/bin/sh", "c.md": b"", "z": b"#!/bin/node\n"}
+    assert [language_or_family(*item) for item in texts.items()] == [
+        "python", "python", "shell", "sql", "code", "text", "prose", "javascript"]
+
+
+def test_only_lines_that_the_gold_changes_have_variants():
+    old = b"a = b < 1\n\n\nc = d < 2\ne = f < 3"
+    new = b"a = b < 1\nx = y < 7\n\n\nc = d < 5\ne = f < 3"
+    for path, before in (("m.py", old), ("bin/m", old), ("m.js", old)):
+        variants = variants_of({path: before}, {path: new}, "s")
+        assert {one.line for one in variants} == {2, 5}
+        for one in variants:
+            lines = zip(one.text.split(b"\n"), new.split(b"\n"), strict=True)
+            assert [a == b for a, b in lines].count(False) == 1
+            assert one.path == path and one.text not in (old, new)
+    assert {one.line for one in variants_of({}, {"m.py": new}, "s")} == {1, 2, 5, 6}
+    assert variants_of({"m.py": new}, {"m.py": new}, "s") == []
+
+
+def test_a_removed_statement_is_in_its_own_line():
+    before, after = b"def f():\n    g()\n", b"def f():\n    g()\n    h()\n    i()\n"
+    variants = variants_of({"m.py": before}, {"m.py": after}, "s")
+    assert [one.line for one in variants if one.text == after.replace(b"    h()\n", b"")] == [3]
+
+
+def test_the_file_before_the_gold_is_no_variant():
+    before, after = b"def f():\n    g()\n", b"def f():\n    g()\n    h()\n"
+    assert before not in [one.text for one in variants_of({"m.py": before}, {"m.py": after}, "s")]
+    assert before in [one.text for one in variants_of({}, {"m.py": after}, "s")]
+
+
+def test_variants_compile_and_no_two_are_equal():
+    variants = variants_of_source()
+    codes = {code_of(one.text) for one in variants} | {code_of(SOURCE)}
+    assert len(codes) == len(variants) + 1 == MAX_VARIANTS + 1
+    assert code_of(b"\n\nx = 1") == code_of(b"x = (1)") != code_of(b"x = 1.0")
+
+
+def test_lines_and_operators_take_turns_and_few_names_are_swapped():
+    variants = variants_of_source()
+    first = variants[:N_FIRST]
+    n_lines = len({one.line for one in variants})
+    assert len({one.line for one in first}) > 0.9 * min(n_lines, N_FIRST)
+    assert len({one.operator for one in first}) > 30
+    assert sum(one.operator in NAME_SWAPS for one in first) <= N_FIRST // 5
+    assert max(Counter((one.line, one.operator) for one in variants).values()) <= 2
+
+
+def test_the_order_is_that_of_the_seed():
+    files = {"a.py": b"a = b < 1\nc = d < 2\ne = f and g\n", "b.sh": b"[ $n -lt 3 ] && f -x\n"}
+    orders = [variants_of({}, files, seed) for seed in ("s", "s", "other")]
+    assert orders[0] == orders[1] != orders[2]
+    assert {*orders[0]} == {*orders[2]}
+
+
+def test_a_first_item_is_not_replaced_by_the_last_one_behind_a_check_of_the_length():
+    text = "if {}:\n    y = x[0]\n"
+    operators = [{one.operator for one in variants_of(
+        {}, {"a.py": text.format(condition).encode()}, "s")} for condition in ("x", "len(x) == 1")]
+    assert "other-end" in operators[0] - operators[1]
+
+
+def test_files_that_cannot_be_read_have_no_variants():
+    assert variants_of({}, {"a.py": b"def f(:\n", "b": b"\0 1 < 2", "c.sh": b"exit 0\n" * 200_000,
+                            "d.py": b"", "e.md": b"1 < 2"}, "s") == []
+    assert variants_of({"a.sh": b"\xff"}, {"a.sh": b"exit 0\n"}, "s")
+
+
+def test_neighbours_are_one_cluster():
+    variants = [Variant(path, line, "", b"") for path, line in (
+        ("b", 9), ("a", 5), ("a", 1), ("a", 3), ("a", 8), ("b", 8))]
+    assert [[(one.path, one.line) for one in cluster] for cluster in clusters_of(variants)] == [
+        [("a", 1), ("a", 3), ("a", 5)], [("a", 8)], [("b", 8), ("b", 9)]]
