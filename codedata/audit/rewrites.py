@@ -19,6 +19,7 @@ from difflib import SequenceMatcher
 from itertools import accumulate, chain
 
 MAX_LITERALS = 6   # of a gold
+UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 SCOPES = (*FUNCTIONS, ast.ClassDef, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp,
           ast.GeneratorExp)
@@ -72,7 +73,8 @@ def _python_files(before: Mapping[str, bytes], after: Mapping[str, bytes],
         try:
             encoding, _ = tokenize.detect_encoding(io.BytesIO(text).readline)
             tree = _parsed(text)
-        except (SyntaxError, ValueError, RecursionError):
+            ast.dump(tree)   # recurses about as deep as what follows
+        except UNREADABLE:
             continue
         if encoding == "utf-8":   # no byte order mark either, which positions do not count
             old, new = before.get(path, b"").splitlines(), text.splitlines()
@@ -103,7 +105,7 @@ def _rewritten(text: bytes, lines: set[int],
         try:
             if rewrite(node, words):
                 rows[first - 1:node.end_lineno] = [_source(node, indent).encode() + line_end]
-        except (SyntaxError, ValueError, RecursionError):
+        except UNREADABLE:
             pass   # this function stays as it is
     return b"".join(rows)
 
@@ -141,14 +143,14 @@ def _rename(node: ast.stmt, words: set[str]) -> bool:
     their names, and so do words of strings, by which something may look them up. A function with a
     class in it is left out, since names in its body may be attributes."""
     body = ast.Module(node.body[ast.get_docstring(node) is not None:], [])
+    if any(isinstance(part, ast.ClassDef) for part in ast.walk(body)):
+        return False
     bound = {_variable(part) for part in _own_nodes(body)
              if not isinstance(getattr(part, "ctx", None), ast.Load)}
     names: dict[str, str] = {}
     for name in sorted(bound - _other_names(node.args, body) - {""}):
         if not name.startswith("__"):
             names[name] = _new_name(name, words.union(names.values()))
-    if any(isinstance(part, ast.ClassDef) for part in ast.walk(body)):
-        return False
     for part in ast.walk(body):
         if _variable(part) in names:
             setattr(part, VARIABLES[type(part)], names[_variable(part)])
