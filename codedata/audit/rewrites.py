@@ -12,12 +12,14 @@ import ast
 import io
 import re
 import tokenize
+import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from difflib import SequenceMatcher
 from itertools import accumulate, chain
 
 MAX_LITERALS = 6   # of a gold
+UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 SCOPES = (*FUNCTIONS, ast.ClassDef, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp,
           ast.GeneratorExp)
@@ -70,14 +72,21 @@ def _python_files(before: Mapping[str, bytes], after: Mapping[str, bytes],
             continue
         try:
             encoding, _ = tokenize.detect_encoding(io.BytesIO(text).readline)
-            tree = ast.parse(text)
-        except (SyntaxError, ValueError, RecursionError):
+            tree = _parsed(text)
+            ast.dump(tree)   # recurses about as deep as what follows
+        except UNREADABLE:
             continue
         if encoding == "utf-8":   # no byte order mark either, which positions do not count
             old, new = before.get(path, b"").splitlines(), text.splitlines()
             codes = SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
             yield path, tree, [range(start + 1, end + 1)
                                for tag, _, _, start, end in codes if tag != "equal"]
+
+
+def _parsed(text: bytes) -> ast.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")   # of invalid escapes in strings
+        return ast.parse(text)
 
 
 # the rewrites ------------------------------------------------------------------------------------
@@ -87,7 +96,7 @@ def _rewritten(text: bytes, lines: set[int],
     """Rewrite the outermost functions with some of these lines."""
     words = set(re.findall(r"\w+", text.decode()))
     rows = text.splitlines(keepends=True)
-    for node in _outermost_functions(ast.parse(text))[::-1]:
+    for node in _outermost_functions(_parsed(text))[::-1]:
         first = min(part.lineno for part in (node, *node.decorator_list))
         if lines.isdisjoint(range(first, node.end_lineno + 1)) or _reads_frames(node):
             continue
@@ -96,7 +105,7 @@ def _rewritten(text: bytes, lines: set[int],
         try:
             if rewrite(node, words):
                 rows[first - 1:node.end_lineno] = [_source(node, indent).encode() + line_end]
-        except (SyntaxError, ValueError, RecursionError):
+        except UNREADABLE:
             pass   # this function stays as it is
     return b"".join(rows)
 
@@ -131,15 +140,17 @@ def _source(node: ast.stmt, indent: str) -> str:
 
 def _rename(node: ast.stmt, words: set[str]) -> bool:
     """Rename the locals of a function, in its inner scopes too. Locals of inner functions keep
-    their names."""
+    their names, and so do words of strings, by which something may look them up. A function with a
+    class in it is left out, since names in its body may be attributes."""
     body = ast.Module(node.body[ast.get_docstring(node) is not None:], [])
-    kept = _kept_names(node.args) | _kept_names(body)
-    names = {}
-    for part in _own_nodes(body):
-        name = _variable(part)
-        is_read = isinstance(getattr(part, "ctx", None), ast.Load)
-        if name and not is_read and name not in kept and not name.startswith("__"):
-            names[name] = _new_name(name, words)
+    if any(isinstance(part, ast.ClassDef) for part in ast.walk(body)):
+        return False
+    bound = {_variable(part) for part in _own_nodes(body)
+             if not isinstance(getattr(part, "ctx", None), ast.Load)}
+    names: dict[str, str] = {}
+    for name in sorted(bound - _other_names(node.args, body) - {""}):
+        if not name.startswith("__"):
+            names[name] = _new_name(name, words.union(names.values()))
     for part in ast.walk(body):
         if _variable(part) in names:
             setattr(part, VARIABLES[type(part)], names[_variable(part)])
@@ -236,25 +247,14 @@ def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
             yield from _own_nodes(child)
 
 
-def _kept_names(node: ast.AST) -> set[str]:
-    """Return the words in a node that are more than names of variables: parameters, definitions,
-    imports, declared names and words in strings. Names in a class, which may be its attributes, and
-    in annotations, which may become strings, are among them."""
-    out: set[str] = set()
-    for part in ast.walk(node):
-        if not isinstance(part, (ast.Attribute, ast.keyword, *VARIABLES)):
-            out |= _words_in(part)
-        visible = part if isinstance(part, ast.ClassDef) else getattr(
-            part, "annotation", getattr(part, "returns", None))
-        out |= {word for inner in ast.walk(visible or ast.Pass()) for word in _words_in(inner)}
-    return out
-
-
-def _words_in(node: ast.AST) -> set[str]:
-    """Return the words in the texts that a node has itself."""
-    values = [one for value in vars(node).values()
-              for one in (value if isinstance(value, list) else [value])]
-    return {word for text in values if isinstance(text, str) for word in re.findall(r"\w+", text)}
+def _other_names(*nodes: ast.AST) -> set[str]:
+    """Return the words in nodes that are no names of variables, attributes and keywords: those of
+    parameters, definitions, imports, global and nonlocal statements, and the words in strings."""
+    values = [value for node in nodes for part in ast.walk(node)
+              if not isinstance(part, (ast.Attribute, ast.keyword, *VARIABLES))
+              for value in vars(part).values()]
+    texts = [*values, *chain(*(value for value in values if isinstance(value, list)))]
+    return {word for text in texts if isinstance(text, str) for word in re.findall(r"\w+", text)}
 
 
 # the literals ------------------------------------------------------------------------------------
