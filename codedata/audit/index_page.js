@@ -13,8 +13,15 @@ const folderOf = task => !task.folder ? "as it was audited"
   : task.folder.startsWith("cannot") ? "cannot be read" : task.folder;
 const badge = (result, text = result) => h("span", { class: `badge ${COLOURS[result] ?? ""}` },
   isolated(text));
+const secondsOf = task => task.checks.reduce((sum, one) => sum + one.seconds, 0);
 const time = seconds => seconds < 120 ? `${number(seconds, 1)} s` : `${number(seconds / 60, 1)} min`;
-const percent = share => `${number(100 * share, 1)} %`;
+const percent = share => `${number(100 * share, 1)}\u00a0%`;
+
+/** Return [killed, tried] of a task's variants; null where there are none. */
+function killed(task) {
+  const { tried, killed } = task.checks.find(one => one.name === "strength")?.figures ?? {};
+  return tried > 0 && Number.isFinite(killed) ? [killed, tried] : null;
+}
 
 // the overview ------------------------------------------------------------------------------------
 
@@ -85,10 +92,10 @@ const list = listing({
     column("findings", task => findings(task).length, { falls: true,
       hint: "Checks that failed, were not made, or need a reader",
       cell: i => findings(tasks[i]).map(one => [badge(one.result, one.name), " "]) }),
-    column("killed", task => task.tried ? task.killed / task.tried : null, {
+    column("killed", task => killed(task) && killed(task)[0] / killed(task)[1], {
       classes: "c-killed number", hint: "Wrong variants that were killed, of those tried",
-      cell: i => tasks[i].tried ? `${number(tasks[i].killed)} of ${number(tasks[i].tried)}` : "–" }),
-    column("seconds", task => secondsOf(task), { classes: "c-seconds number", falls: true,
+      cell: i => killed(tasks[i])?.map(value => number(value)).join(" of ") ?? "–" }),
+    column("seconds", secondsOf, { classes: "c-seconds number", falls: true,
       cell: i => number(secondsOf(tasks[i]), 1) }),
   ],
   filters,
@@ -99,15 +106,12 @@ const list = listing({
 // no empty room below a few tasks
 list.table.parentElement.style.setProperty("max-height", `calc(2.5rem + ${n} * 46px)`);
 
-function secondsOf(task) {
-  return task.checks.reduce((sum, one) => sum + one.seconds, 0);
-}
 
 // one task ----------------------------------------------------------------------------------------
 
 const part = (title, ...content) => h("section", { class: "part" }, h("h3", {}, title), content);
 const code = text => h("div", { class: "code" }, longText(text, "text"));
-const command = text => h("pre", { class: "text command", title: "A click marks all of it" }, text);
+const command = text => h("pre", { class: "text command", title: "A click selects all of it" }, text);
 
 /** Return a diff as pairs of lines, [left, right], each {at, text, is} or null. */
 function pairsOf(diff) {
@@ -168,9 +172,9 @@ const checkPart = (check, tries) => folded([isolated(check.name, { class: "role 
   check.why && h("p", {}, isolated(check.why)),
   check.words && h("p", { class: "quiet" }, isolated(check.words)),
   check.evidence.length > 0 && code(check.evidence.join("\n")),
-  ...survivors(tries), command(check.command)].filter(Boolean), "message", isOpenQuestion(check));
+  command(check.command), ...survivors(tries)].filter(Boolean), "message", isOpenQuestion(check));
 
-const filePart = ([path, text, size]) => folded([isolated(path, { class: "mono start-path" }),
+const filePart = ({ path, text, size }) => folded([isolated(path, { class: "mono start-path" }),
   h("span", { class: "size" }, text === null ? `${number(size)} bytes, no text`
     : `${number(size)} characters`)], () => [text === null ? h("p", {}, "It is no text.") : code(text),
   size > data.max_chars && text !== null && h("p", { class: "quiet" },
@@ -187,8 +191,8 @@ function inFull(task, full) {
     part("Checks", task.checks.toSorted(byWorst).map(check =>
       checkPart(check, full?.tries[check.name] ?? []))),
     full ? full.files.length > 0 && part("Files", full.files.map(filePart),
-      full.files.length < full.n_files && h("p", { class: "quiet" },
-        `The first ${number(full.files.length)} of ${counted(full.n_files, "file")}.`))
+      full.files.length === data.max_files && h("p", { class: "quiet" },
+        `Its first ${number(data.max_files)} files.`))
       : h("p", { class: "notice" }, "This page has no room for the survivors and files of this task: "
         + `it holds those of ${number(data.n_details)} of ${counted(n, "task")}.`)];
 }
@@ -232,8 +236,7 @@ function press(event) {
 }
 
 const parts = [overview(), n > 0 && section("tasks", "Tasks", h("p", { class: "lead" },
-  "The worst first. j and k go to the next and the previous task, Enter opens one, Esc closes it, "
-  + "/ searches."), list.element)].filter(Boolean);
+  "The worst first. Keys: j next, k previous, Enter opens a task, Esc closes it, / searches."), list.element)].filter(Boolean);
 document.getElementById("main").replaceChildren(...parts);
 head(document.title, parts.map(one => [one.id, one.querySelector("h2").textContent]));
 addEventListener("popstate", follow);

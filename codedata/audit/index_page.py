@@ -7,8 +7,7 @@ equal bytes.
 """
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterable
 from pathlib import Path
 
 from codedata.audit.audited import FAILED, NO_CASE, PASSED, REVIEW, UNFINISHED
@@ -62,7 +61,7 @@ def read_audits(root: Path, room: int = DETAIL_BYTES
     for k, row in enumerate(rows):
         row["folder"], files = _folder_of(tasks, row)
         tries = {check["name"]: [*map(_readable, check.pop("tries"))] for check in row["checks"]}
-        packed = pack({"tries": tries, "files": files[:MAX_FILES], "n_files": len(files)})
+        packed = pack({"tries": tries, "files": files})
         if len(packed) <= room:
             details[f"task-{k}"] = packed
             room -= len(packed)
@@ -76,9 +75,7 @@ def _row(name: str, audit: TaskAudit) -> Object:
                "result": check["result"] if check["result"] in WORST_FIRST else UNFINISHED}
               for check in audit.checks]
     worst = min((check["result"] for check in checks), key=WORST_FIRST.index, default=UNFINISHED)
-    killed, tried = _counts(checks, "strength", "killed", "tried")
-    return {**vars(audit), "id": name, "checks": checks, "worst": worst, "killed": killed,
-            "tried": tried}
+    return {**vars(audit), "id": name, "checks": checks, "worst": worst}
 
 
 def _counts(checks: Iterable[AuditCheck], name: str, *keys: str) -> list[float]:
@@ -89,7 +86,7 @@ def _counts(checks: Iterable[AuditCheck], name: str, *keys: str) -> list[float]:
                 and 0 <= one[key] < 1e9) for key in keys]
 
 
-def _folder_of(tasks: Store, row: Object) -> tuple[str, list[tuple]]:
+def _folder_of(tasks: Store, row: Object) -> tuple[str, list[Object]]:
     """Return ("" or why the audit is not of the folder as it is now, the texts in the folder)."""
     name = row["id"]
     if name not in tasks:
@@ -97,25 +94,21 @@ def _folder_of(tasks: Store, row: Object) -> tuple[str, list[tuple]]:
     try:
         task = tasks.read(name)
         now = digest(proven_parts(task)), files_digest(task.rivals or {})
-        files = [("instruction.md", (task.instruction or "").encode()),
-                 (TOML, tasks.path(name) / TOML)]
+        files = {"instruction.md": (task.instruction or "").encode(), TOML: tasks.path(name) / TOML}
         for part in ("environment", "solution", "tests", "rivals"):
-            files += [(f"{part}/{path}", file) for path, file
-                      in (getattr(task, part) or {}).items()
-                      if part != "environment" or path == DOCKERFILE]
-        return ("" if now == (row["content"], row["rivals"]) else "was edited since its audit",
-                [*_texts_of(files)])
+            files |= {f"{part}/{path}": file for path, file in (getattr(task, part) or {}).items()
+                      if part != "environment" or path == DOCKERFILE}
+        texts = [_text(path, content_of(file)) for path, file in [*files.items()][:MAX_FILES]]
     except BrokenRecord as e:
         return printable(f"cannot be read: {e}"), []
+    return "" if now == (row["content"], row["rivals"]) else "was edited since its audit", texts
 
 
-def _texts_of(files: Iterable[tuple]) -> Iterator[tuple[str, str | None, int]]:
-    """Yield (path, its start, its characters) of files; (path, None, its bytes) of what is no
-    text."""
-    for n, (path, file) in enumerate(files):
-        content = content_of(file) if n < MAX_FILES else b""
-        text = content.decode() if is_text(content) else None
-        yield path, text and text[:MAX_CHARS], len(content if text is None else text)
+def _text(path: str, content: bytes) -> Object:
+    """Return the start of a file's text; null for what is none."""
+    text = content.decode() if is_text(content) else None
+    return {"path": path, "text": text and text[:MAX_CHARS],
+            "size": len(content if text is None else text)}
 
 
 def _readable(one: Object) -> Object:
@@ -131,7 +124,8 @@ def page(rows: list[Object], details: dict[str, Packed], broken: list[str]) -> b
         part, whole = _counts(checks, *figures)
         interval = wilson(min(part / whole, 1.0), whole) if whole else None
         shares.append({"title": title, "part": part, "whole": whole, "interval": interval})
-    data = {"results": WORST_FIRST, "shares": shares, "broken": [*islice(broken, MAX_FILES)],
-            "n_broken": len(broken), "n_details": len(details), "max_chars": MAX_CHARS}
+    data = {"results": WORST_FIRST, "shares": shares, "broken": broken[:MAX_FILES],
+            "n_broken": len(broken), "n_details": len(details), "max_chars": MAX_CHARS,
+            "max_files": MAX_FILES}
     return build("Audits of tasks", data, script=text_of(__package__, "index_page.js"),
                  style=text_of(__package__, "index_page.css"), blocks={"rows": rows, **details})
