@@ -19,6 +19,8 @@ LINE_ENDS = re.compile(rb"(?<=\n)")
 NO_END = "\\ No newline at end of file"
 NO_LINE_FEED = f"\n{NO_END}\n".encode()
 HEADS = ("diff --git a/", "index ", "--- a/", "+++ b/")   # lines before the hunks of a text
+REVERSIBLE = (*HEADS[:2], "--- ", "new file mode ", "deleted file mode ")
+OPPOSITE = {"-": "+", "+": "-", "new": "deleted", "deleted": "new"}
 HUNK = re.compile(r"@@ -(\d{1,9})(?:,(\d{1,9}))? \+\d{1,9}(?:,(\d{1,9}))? @@(.*)")
 
 
@@ -125,6 +127,42 @@ def _add(edits: list[Edit], sign: str, line: int, text: str) -> None:
     if not (edits and edits[-1].line + len(edits[-1].old) == line):
         edits.append(Edit(line, [], []))
     (edits[-1].old if sign == "-" else edits[-1].new).append(text)
+
+
+def reversed_patch(patch: str) -> str:
+    """Return the reverse of a patch that changes, makes or removes texts. Raise ValueError if it
+    does more, such as rename a file."""
+    out: list[str] = []
+    run: dict[str, list[str]] = {"-": [], "+": []}   # of lines that change, by their old sign
+    left = {"-": 0, "+": 0}   # lines that the old and the new hunk still have, by its header
+    last = ""                 # sign of the line before
+    for line in [*patch.removesuffix("\n").split("\n"), ""]:
+        if line.startswith("\\") and last:
+            run.get(last, out).append(line)
+            continue
+        in_hunk, last = max(left.values()) > 0, line[:1]
+        if in_hunk and last in run:
+            run[last].append(OPPOSITE[last] + line[1:])
+            left[last] -= 1
+            continue
+        out += run["+"] + run["-"]
+        run = {"-": [], "+": []}
+        if in_hunk:
+            left = {sign: n - 1 for sign, n in left.items()}
+            out.append(line)
+        elif match := HUNK.match(line):
+            left = {"-": int(match[2] or 1), "+": int(match[3] or 1)}
+            out.append(re.sub(r"-(\S+) \+(\S+)", r"-\2 +\1", line, count=1))
+        elif line.startswith("+++ ") and out and out[-1].startswith("--- "):
+            before = out.pop()[4:]
+            out += [re.sub("^--- b/", "--- a/", f"--- {line[4:]}"),
+                    re.sub(r"^\+\+\+ a/", "+++ b/", f"+++ {before}")]
+        elif line.startswith(REVERSIBLE) or not line:
+            line = re.sub(r"^index (\w+)\.\.(\w+)", r"index \2..\1", line)
+            out.append(re.sub("^(new|deleted)(?= file mode)", lambda one: OPPOSITE[one[1]], line))
+        else:
+            raise ValueError(f"a patch with such a line is not reversed: {line[:200]!r}")
+    return "\n".join(out)
 
 
 def normalised(diff: str) -> str:

@@ -35,6 +35,7 @@ from codedata.tasks.folder import (
     config_faults,
     image_of,
     part_faults,
+    secret_faults,
     text_in,
     verifier_config,
     workdir_of,
@@ -66,7 +67,7 @@ def faults_of(folder: Path) -> list[Fault]:
         task = parse(Task, Task.completed(fields), str(folder))
     except BrokenRecord as e:
         return [Fault("", printable(e.what.rstrip(".")), "Correct it.")]
-    checks = (part_faults, _environment, _solution, _tests)
+    checks = (part_faults, secret_faults, _environment, _solution, _tests)
     return [*config_faults(task)] or [fault for check in checks for fault in check(task)]
 
 

@@ -207,7 +207,7 @@ class Fault(NamedTuple):
 
 def task_problem(task: Task) -> Problem | None:
     """Return why a task is not exported in any form, or None."""
-    for fault in chain(config_faults(task), part_faults(task)):
+    for fault in chain(config_faults(task), part_faults(task), secret_faults(task)):
         return fault.reason, f"{fault.place or 'its name'}: {fault.what}. {fault.todo}"
     return None
 
@@ -255,7 +255,7 @@ def _label_fault(task: Task) -> str:
 
 
 def part_faults(task: Task) -> Iterator[Fault]:
-    """Yield the faults of the instruction, the files and the proof that prevent an export."""
+    """Yield what the instruction, the files and the proof lack for a task that can be graded."""
     has_steps = bool(task.config.get("steps"))   # each with its own instruction and tests
     if not (task.instruction or "").strip() and not has_steps:
         yield Fault("instruction.md", "is missing or empty",
@@ -273,6 +273,10 @@ def part_faults(task: Task) -> Iterator[Fault]:
     elif task.kind and (parts := edited_parts(task)):
         yield Fault(parts[0], f"was edited since its runs: {', '.join(parts)}",
                     HOW_TO_PROVE[task.kind], "not as proven")
+
+
+def secret_faults(task: Task) -> Iterator[Fault]:
+    """Yield the secrets in files, which prevent an export."""
     for part in ("environment", "solution", "tests"):
         for name, file in getattr(task, part).items():
             text = content_of(file).replace(b"\0", b"").decode(errors="replace")   # UTF-16, too
