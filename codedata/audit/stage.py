@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 
 from codedata.audit import cheats, meters, repair, verdicts
 from codedata.audit.audited import UNFINISHED, Audited, Result
+from codedata.audit.index_page import write_index
 from codedata.audit.warm import WarmSource
 from codedata.errors import ItemFailed, Trouble
 from codedata.layouts import files_digest
@@ -81,7 +82,8 @@ class Auditor:
             enough=bool, view="", fits=bool, is_of=lambda record, digests: True, worthwhile=False)
         return Stage("audit", make=self.make,
                      reads=Reads(RivalledTasks(self._settings.root, RivalledTask), READ),
-                     writes=Writes(self._audits, parts=parts), **more)
+                     writes=Writes(self._audits, parts=parts),
+                     finish=lambda: write_index(self._settings.root), **more)
 
     def make(self, task: RivalledTask, name: str, old: TaskAudit | None) -> TaskAudit:
         """Return the audit of a task: the checks that `old` has, and those that it lacks."""
