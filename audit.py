@@ -3,7 +3,8 @@
 
 Each task is run by its own verifier, in fresh containers: its gold, known cheats, variants of the
 gold that are wrong, rewrites of it that are right, and the scripts in its rivals/. docs/audit.md
-says what each check tries and what it cannot see. No model is asked.
+says what each check tries and what it cannot see. With [audit] model, one reads what the variants
+show; else no model is asked.
 
 reads   task/<id>/             Task, with the scripts in its rivals/
 writes  audit/<id>.json        TaskAudit, and a line an attempt in _ledger.jsonl
@@ -12,18 +13,25 @@ writes  audit/<id>.json        TaskAudit, and a line an attempt in _ledger.jsonl
   python audit.py --root runs/mine
   python audit.py --root runs/mine --only 'heron.*' --checks strength,fairness
   python audit.py --root runs/mine --thorough       # ten runs of each gold beside load
+  python audit.py --root runs/theirs --tasks some-tasks/   # those of somebody else
   python audit.py try task/heron.agent-1.0123abcd wrong.sh other.sh
 """
+import argparse
 from functools import partial
+from pathlib import Path
 
 from codedata import cli, config, run_loop
-from codedata.audit.stage import CHECKS, Auditor
+from codedata.audit.others import copy_tasks
+from codedata.audit.stage import CHECKS, READING, Auditor
 from codedata.audit.tries import try_scripts
 from codedata.llm import Models
+from codedata.progress import say
 from codedata.records import TaskAudit
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
+
+NAMES = (*CHECKS, READING)
 
 
 def main(argv=None) -> int:
@@ -33,17 +41,26 @@ def main(argv=None) -> int:
                         help="of try: the folder of a task, and bash scripts")
     flags = parser.add_argument_group("flags of audit.py")
     flags.add_argument("--checks", type=checks, metavar="CHECK,…",
-                       help=f"some of {', '.join(CHECKS)} (default: all that take minutes)")
+                       help=f"some of {', '.join(NAMES)} (default: all but the long ones; "
+                            f"{READING} needs [audit] model)")
     flags.add_argument("--thorough", action="store_true",
                        help="the gold ten times beside load, and on another day, too")
+    flags.add_argument("--tasks", metavar="PATH",
+                       help="tasks of somebody else, which are copied into task/ first: folders of "
+                            "Harbor or terminal-bench, or a file of rows")
     cli.sandbox_flags(parser, pod_prefix="code-data-audit")
     args = parser.parse_args(argv)
     settings = cli.with_container_workers(config.load(args), args)
     options = cli.reap_first(args, settings, cli.options(args))
     if args.word:
         return try_scripts(settings, parser, args.paths)
+    if args.tasks and not options.read_only:
+        for line in copy_tasks(Path(args.tasks), settings.root):
+            say(line)
     names = args.checks or [name for name, check in CHECKS.items()
                             if args.thorough or not check.is_thorough]
+    if not args.checks and settings.audit.model:
+        names.append(READING)
     return run_loop.run_steps({"audit": partial(audit, args, settings, names)}, settings, options,
                               [TaskAudit])
 
@@ -51,16 +68,16 @@ def main(argv=None) -> int:
 def checks(text: str) -> list[str]:
     """Return the names of checks."""
     names = text.split(",")
-    if unknown := {*names} - {*CHECKS}:
-        raise ValueError(f"no check: {', '.join(sorted(unknown))}")
-    return [name for name in CHECKS if name in names]
+    if unknown := {*names} - {*NAMES}:
+        raise argparse.ArgumentTypeError(f"no check: {', '.join(sorted(unknown))}")
+    return [name for name in NAMES if name in names]
 
 
 def audit(args, settings: Settings, names: list[str], models: Models) -> Stage:
     """Return the stage that audits tasks."""
     host = SandboxFactory(settings, models.stop, args.keep_images)
     command = f"python audit.py --root {args.root}"
-    return Auditor(settings, host, names, command).stage(then="export.py")
+    return Auditor(settings, models, host, names, command).stage(then="export.py")
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ STAGES = [("prompt", "prompt"), ("king", "prompt"), ("ch", "answer*"), ("validat
           ("bug_inject agent --steps bug_issue", "bug"), ("bug_inject scale", "bug/_config"),
           ("nl2repo --writer template --steps extract,meta,communities,screen,patches,proof,"
            "doc_part2,doc_part1,doc", "nl2repo"), ("build_dp agents", "dp/_seeds"),
-          ("build_dp validate", "dp/*"), ("build_dp calibrate", "dp/_attempts")]
+          ("build_dp validate", "dp/*"), ("audit", "audit"), ("build_dp calibrate", "dp/_attempts")]
 
 
 def main(argv=None) -> int:

@@ -115,6 +115,14 @@ class AgentSettings(RoleSettings):
 
 
 @dataclass(frozen=True)
+class AuditSettings(RoleSettings):
+    """[audit]: the model that reads the survivors of audit.py. Without `model` none is asked."""
+
+    max_tokens: int | None = at_least(1, 2048)   # of a reply
+    format_retries: int = at_least(0, 2)         # further tries if it cannot be read
+
+
+@dataclass(frozen=True)
 class SandboxSettings:
     """[sandbox]: where the commands of agents and tests run."""
 
@@ -387,6 +395,7 @@ class Settings:
     dp_builder: DpRoleSettings = DpRoleSettings()
     dp_review: DpRoleSettings = DpRoleSettings()
     dp_solver: DpRoleSettings = DpRoleSettings()
+    audit: AuditSettings = AuditSettings()
     sandbox: SandboxSettings = SandboxSettings()
     exclude: Exclude = Exclude()
     prices: dict[str, Price] = field(default_factory=dict)
@@ -396,8 +405,8 @@ class Settings:
     hf_token: ApiKey = field(default=ApiKey(""), repr=False)
 
     def model_spec(self, role: str) -> ModelSpec:
-        """Return the model of "king", "challenger", "agent", "issue" or "dp_…": its section over
-        [llm]."""
+        """Return the model of "king", "challenger", "agent", "issue", "audit" or "dp_…": its
+        section over [llm]."""
         section = self.agent_role(role) if role.startswith("dp_") else getattr(self, role)
         spec = self._spec(role, section, vars(self.llm),
                           format_retries=getattr(section, "format_retries", 0))

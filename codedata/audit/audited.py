@@ -39,6 +39,10 @@ class Result:
     tries: list[Object] = field(default_factory=list)   # those that a reviewer should read
 
 
+class GoldRefused(ItemFailed):
+    """Say that a task's gold is not rewarded: nothing can be made of it."""
+
+
 @dataclass
 class Audited:
     """Hold a task that is audited, and what is known of it by running it."""
@@ -48,6 +52,7 @@ class Audited:
     host: SandboxFactory
     label: str
     warm: WarmSource
+    survivors: list[Object] | None = None   # the tries of `strength`, None before it is made
     failed_once: set[str] = field(default_factory=set)    # tests with weights that a run failed
 
     @cached_property
@@ -62,14 +67,14 @@ class Audited:
 
     @cached_property
     def gold(self) -> tuple[bytes, Grade]:
-        """Return (the archive of the gold's work, its grade). Raise ItemFailed where it is not
-        rewarded."""
+        """Return (the archive of the gold's work, its grade). Raise GoldRefused where it is not
+        rewarded, or there is none."""
         if not self.task.solution:
-            raise ItemFailed("it has no solution/", self.task.instance_id)
+            raise GoldRefused("it has no solution/", self.task.instance_id)
         work, _ = self.grader.gold()
         grade = self.grader.grade(work)
         if grade.reward != 1.0:
-            raise ItemFailed(f"its gold gets {grade.reward:g}", self.task.instance_id)
+            raise GoldRefused(f"its gold gets {grade.reward:g}", self.task.instance_id)
         return work, grade
 
     def proven_runs(self) -> list[Object]:

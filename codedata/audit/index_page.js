@@ -27,7 +27,8 @@ function killed(task) {
 
 /** Make a number of tasks, which shows them where there are some. */
 const shower = (count, changes) => count ? h("button", { type: "button", class: "link",
-  title: "Show these tasks", click: () => showTasks(changes) }, number(count)) : h("span", { class: "quiet" }, "0");
+  title: "Show these tasks", click: () => showTasks(changes) }, number(count))
+  : h("span", { class: "quiet" }, "0");
 
 /** Show the tasks that these filters alone leave. */
 function showTasks(changes) {
@@ -50,7 +51,7 @@ function overview() {
       + "for a reader: a variant that is still rewarded may be wrong, or equal in meaning."),
     h("dl", { class: "numbers" }, figures.map(([name, value]) =>
       h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
-    h("div", { class: "cards" },
+    n > 0 && h("div", { class: "cards" },
       h("div", { class: "card" }, h("h3", {}, "Checks by result, in tasks"), checks()),
       h("div", { class: "card" }, h("h3", {}, "Of all that was tried"), shares())));
 }
@@ -236,7 +237,8 @@ function press(event) {
 }
 
 const parts = [overview(), n > 0 && section("tasks", "Tasks", h("p", { class: "lead" },
-  "The worst first. Keys: j next, k previous, Enter opens a task, Esc closes it, / searches."), list.element)].filter(Boolean);
+  "The worst first. Keys: j next, k previous, Enter opens a task, Esc closes it, / searches."),
+list.element)].filter(Boolean);
 document.getElementById("main").replaceChildren(...parts);
 head(document.title, parts.map(one => [one.id, one.querySelector("h2").textContent]));
 addEventListener("popstate", follow);

@@ -19,10 +19,18 @@ from pathlib import Path, PurePosixPath
 from codedata.bounded import read_bounded
 from codedata.code.patches import reversed_patch
 from codedata.errors import ItemFailed, Trouble
-from codedata.layouts import content_of, files_digest, load_files, load_folder
+from codedata.layouts import (
+    content_of,
+    files_digest,
+    finish,
+    load_files,
+    load_folder,
+    writing_folder,
+)
+from codedata.progress import plural
 from codedata.records import Files, Object, Task, check_of, parse
 from codedata.sampling.row_files import JsonRows, ParquetRows, find_files
-from codedata.store import digest
+from codedata.store import Store, digest
 from codedata.tasks.eval_script import carried_tests
 from codedata.tasks.folder import (
     CONFIG,
@@ -62,6 +70,26 @@ COMMIT = re.compile(r"[0-9a-f]{7,40}")
 OF_ROW = ("repo", "language", "method", "created_at", "licence", "source_commit")
 REFUSED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError,
            OSError, zlib.error)   # of what is read where the code expects something else
+
+
+def copy_tasks(source: Path, root: Path) -> list[str]:
+    """Copy the tasks of somebody else into task/ of a root. Return a line for each that cannot be
+    read, graded or put there. A task that was copied before is left as it is. Raise Trouble if
+    there is nothing to read."""
+    store, faults, n_new = Store(root, Task).open(), [], 0
+    for task in tasks_in(source):
+        if isinstance(task, ItemFailed):
+            faults.append(str(task))
+        elif task.instance_id not in store:
+            place = store.path(task.instance_id)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            finish(writing_folder(place, {path: getattr(task, field)
+                                          for field, path in Task.places.items()}, "others"))
+            n_new += 1
+        elif store.read(task.instance_id).about.get("made_from") != task.about.get("made_from"):
+            faults.append(f"{task.instance_id}: task/ has another task of that name: rename one")
+    return [f"      {plural(n_new, 'task')} copied from {source}",
+            *(f"      {line}" for line in faults)]
 
 
 def tasks_in(source: Path) -> Iterator[Task | ItemFailed]:

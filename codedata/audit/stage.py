@@ -9,13 +9,16 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 
 from codedata.audit import cheats, meters, repair, verdicts
-from codedata.audit.audited import UNFINISHED, Audited, Result
+from codedata.audit.audited import NO_CASE, UNFINISHED, Audited, GoldRefused, Result
 from codedata.audit.index_page import write_index
+from codedata.audit.reading import read_survivors, version_of
 from codedata.audit.warm import WarmSource
 from codedata.errors import ItemFailed, Trouble
 from codedata.layouts import files_digest
+from codedata.llm import Models
 from codedata.llm.reply_log import current_reply_log
 from codedata.progress import begin_step
 from codedata.records import AuditCheck, RivalledTask, Task, TaskAudit
@@ -29,6 +32,7 @@ from codedata.tasks.folder import proven_parts
 from codedata.texts import printable
 
 MAX_EVIDENCE, MAX_LINE = 20, 500
+READING, STRENGTH = "reading", "strength"
 READ = ("instruction", "config", "environment", "solution", "tests", "rivals")
 
 
@@ -44,7 +48,7 @@ class Check:
 CHECKS = {
     "gold": Check(verdicts.check_gold), "cheats": Check(cheats.try_cheats),
     "tests_read": Check(cheats.spy_on_tests), "answer": Check(cheats.find_answer),
-    "meters": Check(meters.blind_meters), "strength": Check(verdicts.check_strength),
+    "meters": Check(meters.blind_meters), STRENGTH: Check(verdicts.check_strength),
     "fairness": Check(verdicts.check_fairness), "rivals": Check(cheats.try_rivals),
     "difficulty": Check(repair.try_repair),
     # behind those that fail tests: it lists the tests that none of them has failed
@@ -63,14 +67,20 @@ class RivalledTasks(Store):
 class Auditor:
     """Audit tasks; make() is the item function."""
 
-    def __init__(self, settings: Settings, host: SandboxFactory, names: Sequence[str],
-                 command: str):
+    def __init__(self, settings: Settings, models: Models, host: SandboxFactory,
+                 names: Sequence[str], command: str):
         """Prepare the checks of these names. `command` makes them again for a task, whose id and
-        check follow. Raise Trouble where no images can be used."""
+        check follow. Raise Trouble where no images can be used, or no model is set for READING."""
         if not host.makes_images:
             raise Trouble("opens no images of tasks.", f"--sandbox {host.name}", "Choose docker.")
         self._settings, self._host, self._command = settings, host, command
-        self._checks = {name: CHECKS[name] for name in names}
+        self._checks = {name: CHECKS[name] for name in names if name != READING}
+        if READING in names and not settings.audit.model:
+            raise Trouble("is not set: no model reads survivors.", "[audit] model",
+                          f"Set it, or leave {READING} out of --checks.")
+        if READING in names:
+            client = models.client("audit")
+            self._checks[READING] = Check(partial(read_survivors, client), version_of(client))
         self._audits = Store(settings.root, TaskAudit)
 
     def stage(self, **more) -> Stage:
@@ -80,7 +90,9 @@ class Auditor:
             of=lambda record: {one["name"]: one["version"] for one in record.checks
                                if one["result"] != UNFINISHED},
             enough=bool, view="", fits=bool, is_of=lambda record, digests: True, worthwhile=False)
+        asks = READING in self._checks
         return Stage("audit", make=self.make,
+                     cost_note="a call for each survivor of strength" if asks else "",
                      reads=Reads(RivalledTasks(self._settings.root, RivalledTask), READ),
                      writes=Writes(self._audits, parts=parts),
                      finish=lambda: write_index(self._settings.root), **more)
@@ -88,11 +100,15 @@ class Auditor:
     def make(self, task: RivalledTask, name: str, old: TaskAudit | None) -> TaskAudit:
         """Return the audit of a task: the checks that `old` has, and those that it lacks."""
         content, rivals = digest(proven_parts(task)), files_digest(task.rivals or {})
-        if not old and name in self._audits:   # an edit in rivals/ leaves the other checks as is
-            there = self._audits.read(name)
-            old = there if there.content == content and there.rivals != rivals else None
+        there = self._audits.read(name) if name in self._audits else None
+        if there and there.content != content:
+            there = None
+        if there and there.rivals != rivals:   # an edit there leaves the other checks as they are
+            old = there
         kept = {one["name"]: one for one in (old.checks if old else ())
                 if one["name"] != "rivals" or old.rivals == rivals}
+        others = [one for one in (there.checks if there else ())
+                  if one["name"] not in self._checks]
         log = current_reply_log()
         checks: list[AuditCheck] = []
         with ExitStack() as opened:
@@ -101,20 +117,22 @@ class Auditor:
             warm = WarmSource(self._settings.root, task, self._host, label)
             opened.callback(warm.close)
             audited = Audited(task, folder, self._host, label, warm)
+            audited.survivors = next((one["tries"] for one in others if one["name"] == STRENGTH),
+                                     None)
             for k, check in enumerate(self._checks, 1):
                 begin_step(check, k, len(self._checks))
                 version = self._checks[check].version
                 before = kept.get(check)
-                if before and before["result"] != UNFINISHED and before["version"] == version:
-                    checks.append(before)
-                    continue
-                key = digest([content, rivals, check, version])
-                found = log.result_of(key)
+                found = before if before and (before["result"] != UNFINISHED
+                                              and before["version"] == version) else None
+                key = digest([content, rivals, check, version, audited.survivors])
+                found = found or log.result_of(key)
                 if not found:
                     found = self._run(check, audited)
                     log.keep(key, found)
                 checks.append(found)
-        others = [one for one_name, one in kept.items() if one_name not in self._checks]
+                if check == STRENGTH:
+                    audited.survivors = found["tries"]
         return TaskAudit(name, task.kind, content, rivals, [*checks, *others],
                          round(sum(one["seconds"] for one in checks), 1))
 
@@ -123,7 +141,11 @@ class Auditor:
         started = time.monotonic()
         try:
             found = self._checks[name].run(audited)
+        except GoldRefused as e:
+            found = Result(NO_CASE, e.what)
         except ItemFailed as e:
+            if name == READING:   # the replies that it has stay for the next run
+                raise
             found = Result(UNFINISHED, e.what)
         found = replace(found, why=printable(found.why, MAX_LINE),
                         evidence=[printable(line, MAX_LINE)

@@ -89,10 +89,11 @@ def check_flakes(audited: Audited) -> Result:
 def check_untouched(audited: Audited) -> Result:
     """Check that nothing is rewarded in the image as it is, and that tests run when the gold is
     graded. List tests that no run of this audit fails: they cannot be lost."""
-    grade, (_, gold) = audited.untouched, audited.gold
-    faults = []
+    grade, faults = audited.untouched, []
     if grade.reward:
-        faults.append(f"an agent that does nothing gets {grade.reward:g}")
+        return Result(FAILED, f"an agent that does nothing gets {grade.reward:g}",
+                      grade.log.splitlines()[-3:], {"reward": grade.reward})
+    _, gold = audited.gold
     if NO_TEST.search(gold.log) and not PASSES.search(gold.log):
         faults.append("the gold is rewarded though no test runs")
     elif SKIPPED.search(gold.log) and not PASSES.search(gold.log):

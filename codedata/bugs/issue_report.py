@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -21,10 +21,10 @@ from codedata.code.calls import call_graph
 from codedata.code.entities import Entity, SourceFile, Sources, all_entities, language_of
 from codedata.errors import ItemFailed
 from codedata.leak.facts import NAME, find_facts
-from codedata.leak.request import behind
-from codedata.llm import Client, Models, Reply
+from codedata.llm import Models, Reply
+from codedata.llm.asking import Rejected, ask
 from codedata.progress import begin_step
-from codedata.records import BugReport, Commit, Fact, Message, Task
+from codedata.records import BugReport, Commit, Fact, Task
 from codedata.run_loop import Stage
 from codedata.sandbox import Sandbox, SandboxDied
 from codedata.sandbox.factory import SandboxFactory
@@ -48,12 +48,9 @@ REPEATED = re.compile(r"…(?:\s*…)+")
 PASSED = re.compile(r"^(?:PASSED .*|.* PASSED +\[ *\d+%\] *)\n", re.MULTILINE)   # of pytest
 WITHOUT_MODEL = {"template": template_report, "f2p": f2p_report}
 TEXTS = 3                  # raise it with a change of the reports that are made without a model
-PROMPTS = ("reproduce.md", "write_issue.md", "issue_again.md")
+AGAIN = "issue_again.md"
+PROMPTS = ("reproduce.md", "write_issue.md", AGAIN)
 _packaged = partial(text_of, __package__)
-
-
-class Rejected(Exception):
-    """Report what is wrong with a reply: a short reason, then details for the model, if any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +213,7 @@ class Reporter:
             _packaged("reproduce.md"), repo=bug.repo, language=bug.language,
             symbol=bug.symbol or "the files below",
             seconds=str(trees.seconds), max_bytes=f"{MAX_OUTPUT_BYTES:,}",
-            **{name: _cut(text) for name, text in parts.items()}))
+            **{name: _cut(text) for name, text in parts.items()}), _packaged(AGAIN))
 
     def _write(self, hidden: Hidden, reproduction: Reproduction,
                known: Mapping[str, str]) -> tuple[str, list[str]]:
@@ -243,33 +240,8 @@ class Reporter:
         return ask(self._client, read, fill(
             _packaged("write_issue.md"), repo=hidden.bug.repo,
             script=reproduction.script.strip("\n"), language=reproduction.language,
-            bugged=str(reproduction.bugged), fixed=str(reproduction.fixed), **known))
-
-
-def ask(client: Client, read: Callable, request: str, again: str = "issue_again.md", **options):
-    """Return read(reply) of the model's reply. If read() raises Rejected, ask again with the prompt
-    `again`, which shows the reply and what is wrong with it. Raise ItemFailed after too many tries.
-    `options` are those of Client.ask()."""
-    messages: list[Message] = [{"role": "user", "content": request}]
-    last = {}
-
-    def accept(reply: Reply) -> str | None:
-        last["reply"] = reply.text
-        try:
-            last["result"] = read(reply)
-        except Rejected as e:
-            problem, *details = e.args
-            last["details"] = "\n".join(details)
-            return problem
-        return None
-
-    def once_more(problem: str) -> list[Message]:   # an empty reply was not given to accept()
-        text = fill(_packaged(again), problem=problem, reply=last.pop("reply", ""),
-                    details=last.pop("details", ""))
-        return client.fit(behind(messages, text)).messages
-
-    client.chat(client.fit(messages).messages, accept=accept, once_more=once_more, **options)
-    return last["result"]
+            bugged=str(reproduction.bugged), fixed=str(reproduction.fixed), **known),
+            _packaged(AGAIN))
 
 
 def script_in(reply: str) -> tuple[str, str]:

@@ -28,11 +28,11 @@ from codedata.bugs.generate import (
     numbered,
 )
 from codedata.bugs.inject import remarks
-from codedata.bugs.issue_report import Rejected, ask
 from codedata.code.entities import Entity, SourceFile, entities_of, is_test_file, tree_of
 from codedata.code.operators.syntax import syntax_of
 from codedata.errors import Excluded
 from codedata.llm import Models, Reply
+from codedata.llm.asking import Rejected, ask
 from codedata.records import Analysis, Coverage, Environment, ProposedChange
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
@@ -112,7 +112,7 @@ class ModelEditor:
                     raise
             return None   # the body is rewritten without a mistake
 
-        candidate = ask(self._client, read, self._request(item.repo, place, hints), AGAIN,
+        candidate = ask(self._client, read, self._request(item.repo, place, hints), _text(AGAIN),
                         schema=json.loads(_text(SCHEMA)))
         if candidate is None:
             raise Excluded(f"{place.function.id} is rewritten without a change.", item.repo_name)

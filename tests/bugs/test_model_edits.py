@@ -15,7 +15,6 @@ from proof_heron import heron as heron  # a fixture
 
 import bug_inject
 from codedata.bugs.generate import BatchItem, program_of
-from codedata.bugs.issue_report import Rejected
 from codedata.bugs.model_edits import (
     ModelEditor,
     candidate_in,
@@ -27,6 +26,7 @@ from codedata.bugs.preprocess import Analyses
 from codedata.code.entities import SourceFile
 from codedata.errors import Excluded, ItemFailed
 from codedata.llm import Models
+from codedata.llm.asking import Rejected
 from codedata.records import BugConfig
 from codedata.suites.environments import Environments
 

@@ -1,0 +1,82 @@
+"""Ask a model of each survivor of `strength` what it is: wrong by a sentence of the instruction,
+equal in meaning, or different where the instruction is silent. The same question is asked of the
+gold, which may break that sentence, too."""
+from __future__ import annotations
+
+import json
+from collections import Counter
+from functools import partial
+
+from codedata.audit.audited import FAILED, NO_CASE, PASSED, UNFINISHED, Audited, Result
+from codedata.llm import Client, Reply
+from codedata.llm.asking import Rejected, ask
+from codedata.progress import current_step
+from codedata.records import Object
+from codedata.store import digest
+from codedata.texts import fill, json_objects, printable, text_of
+
+PROMPT, AGAIN, SCHEMA = "read_survivor.md", "read_again.md", "read_survivor.json"
+VERDICTS = WRONG, EQUAL, UNSAID = "wrong", "equal", "not said"
+AROUND = 30              # lines of the gold on either side of a survivor
+MAX_CHARS = 20_000       # of the instruction and of the lines around
+_text = partial(text_of, __package__)
+
+
+def version_of(client: Client) -> str:
+    """Return the version of this check: another model or another question reads differently."""
+    return digest([client.spec.identity(), *map(_text, (PROMPT, AGAIN, SCHEMA))])[:8]
+
+
+def read_survivors(client: Client, audited: Audited) -> Result:
+    """Ask of each survivor once. One that is wrong is accepted by tests that should refuse it.
+    Raise ItemFailed where a reply cannot be read."""
+    if audited.survivors is None:
+        return Result(UNFINISHED, "no variants were tried: --checks strength,reading")
+    if not audited.survivors:
+        return Result(NO_CASE, "no variant of the gold is rewarded")
+    instruction = audited.task.instruction or ""
+    read, counts, faults = [], Counter(), []
+    for k, survivor in enumerate(audited.survivors, 1):
+        current_step().count = f"survivor {k} of {len(audited.survivors)}"
+        answer = _asked(client, audited, instruction, survivor)
+        counts[answer["verdict"]] += 1
+        is_wrong_gold = bool(answer["quote"]) and not answer["gold_keeps_it"]
+        counts["wrong gold"] += is_wrong_gold
+        read.append({**survivor, **answer})
+        if answer["verdict"] == WRONG or is_wrong_gold:
+            who = "the gold itself breaks" if is_wrong_gold else "accepted though it breaks"
+            faults.append(f"{survivor['path']}:{survivor['line']} {who} {answer['quote']!r}: "
+                          f"{answer['why']}")
+    figures = {"read": len(read), **{name.replace(" ", "_"): n for name, n in counts.items()}}
+    why = f"{len(faults)} of {len(read)} survivors show a fault" if faults else ""
+    return Result(FAILED if faults else PASSED, why, faults, figures, read)
+
+
+def _asked(client: Client, audited: Audited, instruction: str, survivor: Object) -> Object:
+    """Return what the model says of a survivor."""
+    lines = audited.changed[1][survivor["path"]].decode().splitlines()
+    first = max(0, survivor["line"] - 1 - AROUND)
+    request = fill(_text(PROMPT), instruction=instruction[:MAX_CHARS], diff=survivor["diff"],
+                   path=survivor["path"], form=json.dumps(FORM),
+                   context="\n".join(lines[first:survivor["line"] + AROUND])[:MAX_CHARS])
+    return ask(client, partial(answer_in, instruction), request, _text(AGAIN),
+               schema=json.loads(_text(SCHEMA)))
+
+
+FORM = {"why": "…", "verdict": " | ".join(VERDICTS), "quote": "… or empty", "gold_keeps_it": True}
+
+
+def answer_in(instruction: str, reply: Reply) -> Object:
+    """Return {why, verdict, quote, gold_keeps_it} of a reply. Raise Rejected where it has another
+    form, or quotes what the instruction does not say."""
+    found = next((value for *_, value in json_objects(reply.text or "")
+                  if isinstance(value, dict) and "verdict" in value), None)
+    if not found or found["verdict"] not in VERDICTS:
+        raise Rejected(f"it has no JSON object whose verdict is one of {', '.join(VERDICTS)}")
+    quote = str(found.get("quote") or "").strip()
+    if found["verdict"] == WRONG and not quote:
+        raise Rejected("it quotes no sentence of the instruction that the variant breaks")
+    if quote and " ".join(quote.split()) not in " ".join(instruction.split()):
+        raise Rejected(f"the instruction does not say {printable(quote, 200)!r}")
+    return {"why": printable(str(found.get("why") or ""), 1000), "verdict": found["verdict"],
+            "quote": quote, "gold_keeps_it": found.get("gold_keeps_it") is not False}
