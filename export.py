@@ -4,6 +4,7 @@ for SWE-bench and SWE-smith, stripped patches with their documents.
 
 reads   final/, refined/, defeat/       Sample, from report.py
         task/<id>/                      Task, of bug_inject.py, nl2repo.py, build_dp.py, or by hand
+        audit/                          TaskAudit: its figures go with the task as it was audited
         score/_duel.json                the outcome: a duel that was not accepted is not exported
         answer*/, score/                to see whether the buckets are up to date
         commit/, prompt/, _ledger.jsonl repository, licence, source, models, costs

@@ -319,6 +319,8 @@ class ExportSettings:
     shard_rows: int = at_least(1, 10_000)     # of a Parquet file
     licence: str = "other"              # of the data set, an id of the Hub
     harbor_network: str = one_of("auto", "public", "no-network", "compose")   # docs/exports.md
+    min_strength: float = between(0, 1, 0.0)   # of tasks: wrong variants killed / tried; 0: no rule
+    audited_only: bool = False          # leave out tasks without an audit, and those that fail it
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,11 @@ def at_most(k: int, n: int, confidence: float = 0.95) -> float:
     """Return the highest rate at which k or fewer of n trials still happen by chance in 1 -
     `confidence` of all cases: the one-sided bound of Clopper and Pearson."""
     low, high = k / n, 1.0
-    for _ in range(50):
+    ways = [math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) for i in range(k + 1)]
+    while k < n and high - low > 1e-12:
         rate = (low + high) / 2
-        chance = sum(math.comb(n, i) * rate**i * (1 - rate)**(n - i) for i in range(k + 1))
+        chance = sum(math.exp(way + i * math.log(rate) + (n - i) * math.log1p(-rate))
+                     for i, way in enumerate(ways))   # logarithms: comb(n, i) exceeds a float
         low, high = (rate, high) if chance > 1 - confidence else (low, rate)
     return high
 

@@ -13,7 +13,7 @@ from codedata.checks.secrets import credential_in, mask
 from codedata.errors import BrokenRecord
 from codedata.export.tasks import Image, TaskExport
 from codedata.layouts import Folder, content_of, load_files, write_atomic, write_files
-from codedata.records import Files, Object, Task
+from codedata.records import Files, Object, Task, about_in
 from codedata.tasks.folder import Problem, from_line, image_of, text_in
 from codedata.texts import tomllib
 
@@ -65,14 +65,17 @@ def write_harbor(export: TaskExport) -> None:
     """Write a folder for each task."""
     for task in export.tasks:
         files = exported_files(task, _files_of(export, task), export.image_of(task),
-                               export.settings.harbor_network, export.split_of(task))
+                               export.settings.harbor_network, export.split_of(task),
+                               export.read.audits.get(task.instance_id))
         write_task(inside(export.new, task.instance_id), files)
 
 
-def exported_files(task: Task, files: Files, image: Image, network: str, split: str) -> Files:
+def exported_files(task: Task, files: Files, image: Image, network: str, split: str,
+                   audit: Object | None = None) -> Files:
     """Return the files of a task's folder as they are exported. `network` is [export]
-    harbor_network: "auto" leaves it as in the folder."""
-    changed: Files = {CONFIG: _to_toml(exported_config(task.config, image, network, split))}
+    harbor_network: "auto" leaves it as in the folder. `audit` are the figures of its audit."""
+    config = exported_config(task.config, image, network, split, audit)
+    changed: Files = {CONFIG: _to_toml(config)}
     for path in filter(_is_instruction, files):
         masked, secrets = mask(content_of(files[path]).decode(errors="replace"))
         if secrets:
@@ -84,10 +87,15 @@ def exported_files(task: Task, files: Files, image: Image, network: str, split: 
     return {**files, **changed}
 
 
-def exported_config(config: Object, image: Image, network: str, split: str) -> Object:
-    """Return the task.toml of an exported folder."""
+def exported_config(config: Object, image: Image, network: str, split: str,
+                    audit: Object | None = None) -> Object:
+    """Return the task.toml of an exported folder. The figures of an earlier audit, as a folder that
+    was exported before has them, are left out."""
     config = deepcopy(config)
+    about_in(config).pop("audit", None)
     known = {"split": split, **({"image_id": image.id} if image.id else {})}
+    if audit:
+        known["codedata"] = {**about_in(config), "audit": audit}
     config["metadata"] = {**config.get("metadata", {}), **known}
     environment = config.setdefault("environment", {})
     if image.ref:

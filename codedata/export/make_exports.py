@@ -39,7 +39,7 @@ from codedata.ledger import disk_trouble
 from codedata.llm.costs import costs_of
 from codedata.llm.embedded import NOISE
 from codedata.progress import named, plural, say
-from codedata.records import BUCKETS, BUG, DATAPOINT, KINDS, STRIPPED_PATCH, Task
+from codedata.records import BUCKETS, BUG, DATAPOINT, KINDS, STRIPPED_PATCH, Task, TaskAudit
 from codedata.run_loop import check_root, run_whole
 from codedata.settings import Settings
 from codedata.store import check_directories, digest
@@ -47,7 +47,8 @@ from codedata.store import check_directories, digest
 STAGE = "export"
 LEFT_OUT = "left_out.jsonl"
 COMPARED = ("against", "decontaminate")   # settings that name files
-NOT_OF_A_ROW = (*COMPARED, "formats", "rejected_too", "harbor_network")
+NOT_OF_A_ROW = (*COMPARED, "formats", "rejected_too", "harbor_network", "min_strength",
+                "audited_only")
 REFUSED_FLAGS = ("only", "limit", "shard", "refresh", "prune", "compact", "budget")
 
 
@@ -107,7 +108,7 @@ def _chosen(root: Path, names: tuple[str, ...]) -> list[Format | TaskFormat]:
     check_root(root)
     if names:
         return [ALL_FORMATS[name] for name in dict.fromkeys(names)]
-    check_directories(root / cls.directory for cls in (*BUCKETS, Task))
+    check_directories(root / cls.directory for cls in (*BUCKETS, Task, TaskAudit))
     has_turns = any(next(list_items(root / cls.directory, ".json", []), None)
                     for cls in BUCKETS if (root / cls.directory).is_dir())
     kinds = kinds_in(root)

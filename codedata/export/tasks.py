@@ -15,6 +15,7 @@ from codedata.checks.contamination import Material
 from codedata.checks.secrets import mask
 from codedata.errors import BrokenRecord
 from codedata.export import folders
+from codedata.export.audits import Audits, audit_problem, audit_section, figures_of
 from codedata.export.card import listed
 from codedata.export.collect import UNKNOWN, ExportRules, LeftOutLog
 from codedata.export.folders import FOLDER
@@ -22,7 +23,7 @@ from codedata.export.provenance import public
 from codedata.export.split import SPLITS, splits
 from codedata.layouts import NEW, files_digest
 from codedata.progress import plural, say
-from codedata.records import Task
+from codedata.records import Object, Task
 from codedata.sandbox.registry import image_name
 from codedata.settings import ExportSettings, Settings
 from codedata.store import Store, digest, digests_of
@@ -31,7 +32,8 @@ from codedata.texts import terminal_safe, text_of
 
 IMAGES = "images"   # of the manifest: {tag: {made_of, docker_image, image_id}}, by push-images
 OUR_IMAGES = "codedata-task/"   # begins the names of those that a task's environment/ makes
-SETTINGS = ("licences", "validation", "seed", "licence", "harbor_network")   # of a task
+SETTINGS = ("licences", "validation", "seed", "licence", "harbor_network", "min_strength",
+            "audited_only")   # of a task
 
 
 @dataclass(frozen=True)
@@ -64,18 +66,23 @@ class TasksRead:
     problems: dict[str, Problem] = field(default_factory=dict)   # why others are in no format
     broken: list[BrokenRecord] = field(default_factory=list)
     masked: dict[str, Counter] = field(default_factory=dict)     # {name: secrets by kind}
+    audits: dict[str, Object] = field(default_factory=dict)      # {name: figures}, as it is now
 
 
 def read_tasks(settings: Settings) -> TasksRead:
     """Return the tasks of a root. What cannot be read is named on the screen."""
     store = Store(settings.root, Task).open()
     read = TasksRead(store, broken=[*store.broken])
-    rules = ExportRules(settings.export, settings.exclude.ids)
+    rules, audits = ExportRules(settings.export, settings.exclude.ids), Audits(settings.root)
     for name in store.names():
         try:
             task = store.read(name)
             read.kinds[name] = task.kind
             problem = _problem(rules, task)
+            if not problem:
+                audit = audits.of(task)
+                problem = audit_problem(settings.export, audit)
+                read.audits |= {name: figures_of(audit)} if audit else {}
         except BrokenRecord as e:
             read.kinds.setdefault(name, Task.kind_in(store.path(name)))
             read.broken.append(e)
@@ -85,6 +92,7 @@ def read_tasks(settings: Settings) -> TasksRead:
         else:
             instruction, read.masked[name] = mask(task.instruction or "")
             read.tasks.append(replace(task, instruction=instruction))
+    read.broken += audits.broken
     for error in read.broken:
         say(f"export.py: {error}")
     return read
@@ -185,7 +193,8 @@ class TaskExport:
                      if (known := self._known_image(task))},
             "tasks": [{"name": task.instance_id, "kind": task.kind, "repo": origin_of(task),
                        "digest": digest(digests_of(task)), "split": self.split_of(task),
-                       "docker_image": tag_of(task), "made_of": _made_of(task)}
+                       "docker_image": tag_of(task), "made_of": _made_of(task),
+                       "audit": self.read.audits.get(task.instance_id)}
                       for task in self.tasks]}
 
     def card(self) -> str:
@@ -194,9 +203,12 @@ class TaskExport:
             return ", ".join(f"{name} {n:,}" for name, n in sorted(counts.items())) or "nothing"
 
         masked = sum((self.read.masked[task.instance_id] for task in self.tasks), Counter())
+        audits = [self.read.audits[task.instance_id] for task in self.tasks
+                  if task.instance_id in self.read.audits]
         return terminal_safe(text_of("codedata.export", self.form.card).format_map({
             "tasks": plural(len(self.tasks), "task"), "version": codedata.__version__,
             "settings": self.settings, **self.rows, "masked": counted(masked),
+            "audit": audit_section(audits, len(self.tasks)),
             "licences": listed(map(licence_of, self.tasks), "task"),
             "left_out": counted(self.left_out.counts(self.form.name))}))
 

@@ -1,0 +1,148 @@
+"""Read the audits of the tasks that are exported: figures for their task.toml and the card.
+
+An audit counts only for the task as it is now. Evidence and survivors stay in audit/: they are
+hints at the gold.
+"""
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from codedata.checks.intervals import at_most, wilson
+from codedata.errors import BrokenRecord
+from codedata.layouts import files_digest
+from codedata.progress import plural
+from codedata.records import Object, RivalledTask, Task, TaskAudit
+from codedata.settings import ExportSettings
+from codedata.store import Store, digest
+from codedata.tasks.folder import Problem, proven_parts
+from codedata.texts import printable
+
+FAILED, UNFINISHED = "failed", "not checked"
+WORST_FIRST = (FAILED, UNFINISHED, "review", "passed", "no case")   # results of a check
+MIN_TRIED = 5               # variants: of fewer the strength is unknown
+MAX_COUNT = 1_000_000_000   # a person may have edited an audit
+FIGURES = {   # what is exported: (check, {name: name of the figure there})
+    "strength": ("strength", {"killed": "killed", "tried": "tried"}),
+    "rewrites": ("fairness", {"accepted": "accepted", "tried": "rewrites"}),
+    "cheats": ("cheats", {"rewarded": "rewarded", "tried": "tried"}),
+    "gold": ("gold", {"rewarded": "rewarded", "runs": "runs"}),
+    "flakes": ("flakes", {"failed": "failed", "runs": "runs"}),
+    "rivals": ("rivals", {"right": "right", "right_refused": "right refused",
+                          "wrong": "wrong", "wrong_accepted": "wrong accepted"}),
+    "difficulty": ("difficulty", {"repaired": "repaired", "tries": "tries"})}
+NONE_AUDITED = ("None of these tasks is audited as it is now: `python audit.py --root ROOT` says "
+                "how often the verdict on a solution is wrong.")
+
+
+class Audits:
+    """Hold the audits of a root, those that cannot be read in `broken`."""
+
+    def __init__(self, root: Path):
+        """List the audits."""
+        self._store, self._tasks = Store(root, TaskAudit).open(), Store(root, RivalledTask).open()
+        self.broken = [*self._store.broken]
+
+    def of(self, task: Task) -> TaskAudit | None:
+        """Return the audit of a task as it is now, or None. It is without the check of rivals if
+        the scripts have changed."""
+        name = task.instance_id
+        try:
+            audit = self._store.read(name) if name in self._store else None
+            if not audit or audit.content != digest(proven_parts(task)):
+                return None
+            if files_digest(self._tasks.read(name).rivals or {}) != audit.rivals:
+                checks = [one for one in audit.checks if one["name"] != "rivals"]
+                return replace(audit, checks=checks)
+        except BrokenRecord as e:
+            self.broken.append(e)
+            return None
+        return audit
+
+
+def figures_of(audit: TaskAudit) -> Object:
+    """Return the figures of an audit by what they say, and its worst result. A check that was not
+    made, or has tried nothing, has none."""
+    checks = {one["name"]: one["figures"] for one in audit.checks}
+    counts = {name: {ours: _count(checks.get(check, {}).get(theirs)) for ours, theirs in
+                     names.items()} for name, (check, names) in FIGURES.items()}
+    found: Object = {name: one for name, one in counts.items() if any(one.values())}
+    if "flakes" in found:
+        found["flakes"]["at_most"] = _bound(found["flakes"]["failed"], found["flakes"]["runs"])
+    results = [one["result"] if one["result"] in WORST_FIRST else UNFINISHED
+               for one in audit.checks]
+    return {"worst": min(results, key=WORST_FIRST.index, default=UNFINISHED), **found}
+
+
+def _count(figure) -> int:
+    return figure if type(figure) is int and 0 <= figure < MAX_COUNT else 0
+
+
+def audit_problem(settings: ExportSettings, audit: TaskAudit | None) -> Problem | None:
+    """Return why a task with this audit is not exported, or None. The detail quotes no evidence."""
+    if settings.audited_only and not audit:
+        return "not audited", "audit/ has no audit of it as it is now: run audit.py"
+    failed = [one["name"] for one in (audit.checks if audit else ()) if one["result"] == FAILED]
+    if settings.audited_only and failed:
+        return "failed its audit", printable(", ".join(failed), 200)
+    strength = figures_of(audit).get("strength") if audit else None
+    if strength and strength["tried"] >= MIN_TRIED:
+        share = strength["killed"] / strength["tried"]
+        if share < settings.min_strength:
+            return "weak tests", (f"{strength['killed']} of {strength['tried']} wrong variants "
+                                  f"killed, min_strength is {settings.min_strength:g}")
+    return None
+
+
+# the card ----------------------------------------------------------------------------------------
+
+def audit_section(figures: Sequence[Object], n_tasks: int) -> str:
+    """Return the section of a card: the figures of the audited ones among `n_tasks` tasks."""
+    if not figures:
+        return NONE_AUDITED
+    sums = {name: Counter() for name in FIGURES}
+    for name, one in ((name, one) for audit in figures for name, one in audit.items()
+                      if name in sums):
+        sums[name].update(one)
+    strength, rewrites, cheats, gold, flakes, rivals, _ = sums.values()
+    solvers = [one["difficulty"] for one in figures if "difficulty" in one]
+    repaired = sum(bool(one["repaired"]) for one in solvers)
+    rows = {
+        "audited as they are now": f"{len(figures):,} of {plural(n_tasks, 'task')}",
+        "wrong variants of the gold that are not rewarded":
+            _estimated(strength["killed"], strength["tried"]),
+        "right rewrites of the gold that are rewarded":
+            _share(rewrites["accepted"], rewrites["tried"]),
+        "cheats rewarded": _share(cheats["rewarded"], cheats["tried"]),
+        "runs of the gold that are not rewarded":
+            _bounded(max(0, gold["runs"] - gold["rewarded"]), gold["runs"]),
+        "the same beside load": _bounded(flakes["failed"], flakes["runs"]),
+        "right rivals refused": _share(rivals["right_refused"], rivals["right"]),
+        "wrong rivals accepted": _share(rivals["wrong_accepted"], rivals["wrong"]),
+        "tasks repaired by a search without a model": _share(repaired, len(solvers))}
+    lines = [f"| {title} | {text} |" for title, text in rows.items()]
+    return "\n".join(["| | |", "|---|---|", *lines])
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{min(part, whole):,} of {whole:,}" if whole else "not tried"
+
+
+def _estimated(part: int, whole: int) -> str:
+    """Return a share with Wilson's 95 % interval."""
+    if not whole:
+        return _share(part, whole)
+    low, high = wilson(min(part / whole, 1.0), whole)
+    return f"{_share(part, whole)} (95 %: {low:.1%} to {high:.1%})"
+
+
+def _bounded(part: int, whole: int) -> str:
+    """Return a share with its one-sided upper bound."""
+    text = _share(part, whole)
+    return f"{text} (with 95 % at most {_bound(part, whole):.1%})" if whole else text
+
+
+def _bound(part: int, whole: int) -> float:
+    return round(at_most(min(part, whole), whole), 3) if whole else 0.0

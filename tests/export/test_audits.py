@@ -1,0 +1,146 @@
+"""Check the figures of audits in exports: in task.toml, in manifests, on cards, as rules."""
+from __future__ import annotations
+
+import json
+
+import pytest
+from a_task import BUG_ID, STRIP_ID, a_bug, a_datapoint, a_strip, edited, write_task
+from conftest import edit, write_toml
+from fake_judges import exported as make
+from judged import json_lines, read_json
+
+from codedata.layouts import files_digest
+from codedata.records import Object, Task
+from codedata.store import digest
+from codedata.tasks.folder import proven_parts
+from codedata.texts import tomllib
+
+SECRET = "survivor-of-the-gold"
+FIGURES = {
+    "gold": {"runs": 4, "rewarded": 4}, "cheats": {"tried": 20, "rewarded": 0},
+    "strength": {"possible": 30, "tried": 20, "killed": 18, "places": 2},
+    "fairness": {"rewrites": 3, "accepted": 3, "texts": 1, "unseen": 1},
+    "rivals": {"right": 2, "wrong": 1, "wrong accepted": 1},
+    "difficulty": {"tries": 7, "repaired": 1, "exact": 0},
+    "flakes": {"runs": 10, "failed": 0, "at_most": "edited"}, "meters": {}}
+EXPORTED = {
+    "worst": "review", "gold": {"runs": 4, "rewarded": 4}, "cheats": {"tried": 20, "rewarded": 0},
+    "strength": {"tried": 20, "killed": 18}, "rewrites": {"tried": 3, "accepted": 3},
+    "rivals": {"right": 2, "right_refused": 0, "wrong": 1, "wrong_accepted": 1},
+    "difficulty": {"tries": 7, "repaired": 1}, "flakes": {"runs": 10, "failed": 0,
+                                                          "at_most": 0.259}}
+
+
+def write_audit(root, task: Task, results: dict | None = None, **figures: Object) -> None:
+    """Write the audit of a task with FIGURES and others, and with other results of checks."""
+    results = {"strength": "review", "meters": "no case", **(results or {})}
+    checks = [{"name": name, "version": "1", "result": results.get(name, "passed"), "why": SECRET,
+               "evidence": [SECRET], "figures": one, "tries": [{"path": "a", "diff": SECRET}],
+               "seconds": 1.0, "command": SECRET} for name, one in {**FIGURES, **figures}.items()]
+    path = root / f"audit/{task.instance_id}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({
+        "instance_id": task.instance_id, "kind": task.kind, "content": digest(proven_parts(task)),
+        "rivals": files_digest({}), "checks": checks, "seconds": 1.0}))
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Return a root with a task of each kind, of which the bug is audited."""
+    write_toml(tmp_path)
+    for task in (a_bug(), a_strip(), a_datapoint()):
+        write_task(tmp_path, task)
+    write_audit(tmp_path, a_bug())
+    return tmp_path
+
+
+def known(root, name: str = BUG_ID) -> Object:
+    text = (root / f"export/harbor/{name}/task.toml").read_text()
+    return tomllib.loads(text)["metadata"]["codedata"]
+
+
+def card(root, name: str = "harbor") -> str:
+    return (root / f"export/{name}/README.md").read_text().partition("## Audit\n\n")[2]
+
+
+def left_out(root) -> dict[str, tuple[str, str]]:
+    return {line["name"]: (line["reason"], line["detail"])
+            for line in json_lines(root / "export/left_out.jsonl")}
+
+
+def test_figures_are_in_task_toml_and_manifests_and_nothing_that_hints_at_the_gold(root):
+    make(root)
+    assert known(root)["audit"] == EXPORTED and known(root)["kind"] == "bug"
+    assert "audit" not in known(root, STRIP_ID)
+    for name in ("harbor", "swebench", "swesmith"):
+        tasks = read_json(root / f"export/{name}/manifest.json")["tasks"]
+        assert {one["name"]: one["audit"] for one in tasks}[BUG_ID] == EXPORTED
+    files = [path for path in (root / "export").rglob("*") if path.is_file()]
+    assert len(files) > 30 and not [path for path in files if SECRET.encode() in path.read_bytes()]
+
+
+def test_a_card_adds_the_figures_up_or_says_that_there_are_none(root):
+    write_audit(root, a_strip(), {"gold": "failed"}, gold={"runs": 2, "rewarded": 1},
+                strength={"tried": 20, "killed": 25}, flakes={}, difficulty={})
+    make(root)
+    for line in ("audited as they are now | 2 of 3 tasks", "rewarded | 40 of 40 (95 %: 91.2% to",
+                 "gold that are rewarded | 6 of 6", "cheats rewarded | 0 of 40",
+                 "gold that are not rewarded | 1 of 6 (with 95 % at most 58.2%)",
+                 "beside load | 0 of 10 (with 95 % at most 25.9%)", "right rivals refused | 0 of 4",
+                 "wrong rivals accepted | 2 of 2", "without a model | 1 of 1 |"):
+        assert line in card(root)
+    assert known(root, STRIP_ID)["audit"]["worst"] == "failed"
+    assert "| 1 of 1 task |" in card(root, "swebench")
+    assert "| 1 of 1 task |" in card(root, "nl2repo")
+    assert card(root, "terminal-bench").startswith("None of these tasks is audited")
+
+
+def test_an_export_is_written_again_when_an_audit_changes(root):
+    make(root)
+    assert make(root).count("unchanged") == 5
+    write_audit(root, a_bug(), strength={"tried": 20, "killed": 19})
+    assert make(root, "--status").count("rows would change") == 3
+    assert make(root).count("unchanged") == 2 and known(root)["audit"]["strength"]["killed"] == 19
+
+
+def test_an_audit_of_an_edited_task_counts_as_none_and_figures_that_came_with_it_are_dropped(root):
+    task = edited(a_datapoint(), {"audit": {"worst": "passed"}}, tests={"more.txt": b"1"})
+    write_audit(root, a_datapoint())
+    write_task(root, task)
+    write_task(root, edited(a_strip(), {"audit": {"worst": "passed"}}))
+    write_toml(root, more="[export]\naudited_only = true\n")
+    make(root)
+    assert {name: reason for name, (reason, _) in left_out(root).items()} == {
+        STRIP_ID: "not audited", "tally": "not as proven"}
+    write_toml(root)
+    make(root)
+    assert "audit" not in known(root, STRIP_ID)
+
+
+def test_rivals_that_changed_since_have_no_figures(root):
+    script = root / f"task/{BUG_ID}/rivals/right-1.sh"
+    script.parent.mkdir()
+    script.write_text("true\n")
+    make(root)
+    assert known(root)["audit"] == {key: one for key, one in EXPORTED.items() if key != "rivals"}
+
+
+@pytest.mark.parametrize("settings, figures, result, reason", [
+    ("min_strength = 0.9", {}, "passed", None),
+    ("min_strength = 0.91", {}, "passed",
+     ("weak tests", "18 of 20 wrong variants killed, min_strength is 0.91")),
+    ("min_strength = 1.0", {"tried": 4, "killed": 0}, "passed", None),
+    ("audited_only = true", {}, "review", None),
+    ("audited_only = true", {}, "failed", ("failed its audit", "cheats, strength"))], ids=str)
+def test_weak_and_failed_tasks_are_left_out_as_set(root, settings, figures, result, reason):
+    figures = {"strength": figures or FIGURES["strength"]}
+    write_audit(root, a_bug(), dict.fromkeys(("strength", "cheats"), result), **figures)
+    write_toml(root, more=f"[export]\n{settings}\n")
+    make(root)
+    assert left_out(root).get(BUG_ID) == reason
+
+
+def test_a_broken_audit_is_named_and_counts_as_none(root):
+    edit(root / f"audit/{BUG_ID}.json", checks="x")
+    assert f"{BUG_ID}.json" in make(root, code=1)
+    assert "audit" not in known(root)
