@@ -22,6 +22,8 @@ from codedata.layouts import content_of
 from codedata.progress import current_step
 from codedata.records import Files, Object
 from codedata.sandbox import SandboxDied
+from codedata.tasks.check import PATCHED
+from codedata.tasks.folder import verifier_config
 from codedata.tasks.graded_runs import (
     CONFTEST,
     CONFTEST_FILE,
@@ -101,6 +103,8 @@ def check_untouched(audited: Audited) -> Result:
     figures = {"reward": grade.reward}
     if faults:
         return Result(FAILED, "; ".join(faults), gold.log.splitlines()[-3:], figures)
+    if audited.task.kind in PATCHED and not verifier_config(audited.task).get("PASS_TO_PASS"):
+        return Result(REVIEW, "no test has to go on passing", [], figures)
     safe = sorted(gold.passed() - audited.failed_once)
     return Result(REVIEW if safe else PASSED, "tests that nothing fails" if safe else "", safe,
                   figures)
