@@ -223,7 +223,7 @@ class PatchProver:
         find = partial(check_task_image, image.name, gold, hidden, image.changed,
                        self._files_below(image))
         traces, base = find(), environment.base_image
-        # source from a folder: our base image has nothing of the project, so its files are no traces
+        # source from a folder: our base image has nothing of it, so files of the base are no traces
         if (traces and base == self._factory.base_image and environment.row.get("reformat_path")
                 and self._factory.has_image(base)):
             with self._locks["files"]:
