@@ -1,30 +1,30 @@
 #!/usr/bin/env python3
-"""Put bugs into repositories that their tests notice, prove them by running the tests, and report
-each as a user would. --steps takes the steps' names.
+"""Put bugs that the tests notice into repositories, prove each bug by running the tests, and report
+it as a user would. --steps takes the steps' names.
 
 `agent`: an agent breaks one function that matters.
   coverage, analysis   analyze.py's two steps (together: preprocess)
-  inject               an agent for each candidate (from here on: bug_issue)
-  prove                with the bug tests fail, without it they pass; its task (also: instances)
+  inject               an agent for each candidate (bug_issue: this step and all below)
+  prove                tests fail with the bug and pass without it; write its task (also: instances)
   issue, instruct      a reproduction, the report, the task's instruction (issue: both)
 
 `scale`: operators break what they match, hundreds of times in a repository, without a model.
-  register             where, and how tests are chosen: a config that may be edited
+  register             write a config, to be edited: where bugs go, how tests are chosen
   generate             candidates by the seed, 200 a file; --strategy: other ways to make them
   validate             which tests notice each (screening); --full: the whole suite for each
-  report               choose by the caps of [bug], prove as for agents, write; yields as a page
+  report               choose by the caps of [bug], prove, write tasks and a page of the yields
   issue, instruct      the report, and the task's instruction (issue: both)
 
 reads   env/<repo_name>.json           Environment, from env_setup.py; or the rows of --input
-        coverage/, analysis/           from analyze.py, where they are there (scale)
-        nl2repo/_meta/                 licences, where nl2repo.py has them
+        coverage/, analysis/           from analyze.py, if they exist (scale)
+        nl2repo/_meta/                 licences, if nl2repo.py has read them
 writes  coverage/, analysis/           as analyze.py (agent)
         bug/_config/<repo_name>.json   BugConfig (register)
         bug/_candidates/<name>.json    Candidates (inject, generate); bug/_trajectories/ (inject)
         bug/_verdicts/<name>.json      Verdicts (validate)
         task/<instance_id>/            Task, as Harbor takes it (prove, report; instruct)
         bug/<instance_id>.json         BugReport (issue)
-        bug/_report.html               what candidates come to (report)
+        bug/_report.html               the yields of candidates (report)
         a _ledger.jsonl in each        a line an attempt
 
   python bug_inject.py agent --root runs/mine
@@ -67,15 +67,16 @@ def main(argv=None) -> int:
     cli.steps_flag(flags, dict.fromkeys([*STEPS["agent"][:4], *STEPS["scale"]]), GROUPS)
     add = flags.add_argument
     add("--per-repo", type=cli.positive, metavar="N",
-        help="agents for each repository, a candidate each (default: 2)")
+        help="agents for each repository, each for one candidate (default: 2)")
     add("--num-runs", type=cli.positive, default=1, metavar="N",
         help="runs with coverage in preprocess (default: 1)")
     add("--strategy", choices=STRATEGIES, default="procedural",
         help="how scale makes candidates (default: procedural)")
     add("--full", action="store_true",
-        help="scale judges by the whole suite in fresh containers, again what was judged otherwise")
-    add("--issue-writer", choices=["llm", "template", "f2p"], help="template: no model; f2p: none, "
-        "from what failing tests print (default: llm for agent, f2p for scale)")
+        help="scale judges by the whole suite in fresh containers, also what was judged by "
+        "chosen tests before")
+    add("--issue-writer", choices=["llm", "template", "f2p"], help="template: no model; f2p: no "
+        "model, the output of failing tests (default: llm for agent, f2p for scale)")
     add("--report-root", metavar="DIR", help="also write DIR/<repo>/<repo>_test_report.json and "
         "<repo>_analysis.json (preprocess)")
     add("--unhealthy-too", action="store_true",
@@ -98,7 +99,7 @@ def main(argv=None) -> int:
 
 
 def check_word(parser, args) -> None:
-    """End the script where a flag or a step is the other word's; set the word's own default."""
+    """End the script if a flag or a step belongs to the other word. Set the word's issue writer."""
     args.defaults = {**args.defaults, "issue.writer": WRITERS[args.word]}
     others = [f"--{name.replace('_', '-')}" for word, names in OWN.items() for name in names
               if word != args.word and name in args.given]

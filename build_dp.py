@@ -1,19 +1,20 @@
 #!/usr/bin/env python3
-"""Make terminal tasks with agents, and check them: each is solved by its own solution, not solved
-already, and hard to cheat.
+"""Make terminal tasks with agents, and check that each is solved by its own solution, is not solved
+already, and is hard to cheat.
 
-`agents`: seeds become drafts, drafts become datapoints, and reviewed datapoints move to task/; it
-can be stopped and goes on. `validate`: ten checks in fresh containers; a datapoint that was edited
-in task/ is proven again. `calibrate`: count how often a model passes. `tool NAME`: a command for
-agents of any kind; it exits with 1 where it is refused. --status alone: queue, dp/ and task/.
+`agents`: turn seeds into drafts and drafts into datapoints, review these, and move approved ones to
+task/; a stopped run can be continued. `validate`: make ten checks in fresh containers; prove again
+the datapoints that were edited in task/. `calibrate`: count how often a model passes. `tool NAME`:
+run a command for agents of any kind; exit code 1: it is refused. --status alone: show the queue,
+dp/ and task/.
 
-reads   the folders of tasks with weighted tests (Task); without a folder those of dp/ and task/
+reads   PATH…                       folders of datapoints (Task); default: those in dp/ and task/
 writes  dp/_checks/<content>.json   DatapointChecks, and a line an attempt in _ledger.jsonl
         task/<id>/proof.json        what was approved or proven again, and a ledger
         dp/_attempts/…              SolverAttempt (calibrate), and a ledger
         dp/_ledger.jsonl, _trajectories/, _queue.jsonl   work of the agents
-        dp/_seeds/, _ideas/, _drafts/, _staging/, dp/<id>/, task/<id>/   its results
-        dp/_index.html              all of it as a page
+        dp/_seeds/, _ideas/, _drafts/, _staging/, dp/<id>/, task/<id>/   results of the agents
+        dp/_index.html              a page of all datapoints
 
   python build_dp.py agents --root runs/mine --seeds samples/seed_tasks --agents builder=4,review=2
   python build_dp.py validate samples/tasks/*_001_a --json
@@ -52,29 +53,29 @@ def main(argv=None) -> int:
     parser.add_argument("word", choices=["agents", "validate", "calibrate"], nargs="?",
                         metavar="agents|validate|calibrate|tool", help="the work to do")
     parser.add_argument("paths", nargs="*", metavar="PATH",
-                        help="folders of datapoints; of calibrate their ids")
+                        help="folders of datapoints; for calibrate, ids of datapoints")
     flags = parser.add_argument_group("flags of build_dp.py")
     flags.add_argument("--agents", type=parse_agents, metavar="ROLE=N,…",
-                       help="how many of idea, builder, review (default: one each)")
-    flags.add_argument("--seeds", metavar="PATH", help="seed tasks that are queued first")
+                       help="numbers of idea, builder and review agents (default: one each)")
+    flags.add_argument("--seeds", metavar="PATH", help="seed tasks to queue first")
     flags.add_argument("--attempts", type=cli.positive, default=8, metavar="N",
-                       help="of calibrate, at each datapoint (default: 8)")
+                       help="attempts of calibrate at each datapoint (default: 8)")
     flags.add_argument("--profile", choices=sorted(PROFILES),
-                       help="what kind of tasks is wanted (default: backend; of validate: what "
+                       help="the kind of tasks (default: backend; for validate: the profile that "
                        "each was built for)")
-    flags.add_argument("--json", action="store_true", help="print what was found")
+    flags.add_argument("--json", action="store_true", help="print the results of validate as JSON")
     flags.add_argument("--watch", action="store_true",
                        help="show --status again every few seconds, till Ctrl-C")
     cli.sandbox_flags(parser, pod_prefix="code-data-dp")
     args = parser.parse_args(argv)
     if args.word == "agents" and (given := [name for name in NOT_OF_AGENTS if name in args.given]):
-        parser.error(f"--{given[0]} does not go with agents: --agents says how many there are")
+        parser.error(f"--{given[0]} does not go with agents (--agents sets their number)")
     settings = cli.with_container_workers(config.load(args), args)
     options = cli.reap_first(args, settings, cli.options(args))
     if args.status and args.word in (None, "agents"):
         return show_status(settings, args.word, args.watch)
     if not args.word:
-        parser.error("agents, validate, calibrate or tool, or --status")
+        parser.error("name the work (agents, validate, calibrate or tool), or give --status")
     if args.word == "agents":
         n_agents = args.agents or parse_agents("idea=1,builder=1,review=1")
         return run_agents(settings, options, n_agents, args.seeds and Path(args.seeds))
@@ -86,7 +87,7 @@ def main(argv=None) -> int:
 
 
 def validate(args, settings, options) -> int:
-    """Check folders, or those of dp/ and task/; return the exit code."""
+    """Check the given folders, or those of dp/ and task/; return the exit code."""
     root, given = settings.root, [*map(Path, args.paths)]
     if not options.read_only:
         root.mkdir(parents=True, exist_ok=True)

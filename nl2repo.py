@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Write documents from which a model can rebuild a repository, and strip the bodies they describe:
-patches that tests notice, proven by running them.
+"""Write documents from which a model can rebuild a repository, and make patches that strip
+function bodies. Each patch is proven by running the tests, which have to notice it.
 
-Seven steps, one after the other; the last three without a model with --writer template.
+Seven steps, one after the other; with --writer template the last three need no model.
   extract        a copy of the source
   coverage       what each test runs: analyze.py's step
   meta           what the project is
   relationship   analyze.py's analysis; functions that belong together; strips, screened and proven
   doc_part2      a document for each function of a task
   doc_part1      a document for the project
-  doc            both together, and in the tasks' instructions
+  doc            put both together, and into the tasks' instructions
 
 reads   env/<repo_name>.json               Environment, from env_setup.py; or the rows of --input
 writes  coverage/, analysis/               as analyze.py
@@ -62,8 +62,8 @@ def main(argv=None) -> int:
     add = flags.add_argument
     add("--writer", choices=["llm", "template"], help="template: no model (default: llm)")
     add("--num-runs", type=cli.positive, default=3, metavar="N",
-        help="runs with coverage; those that a record lacks are added (default: 3, thus two more "
-        "than analyze.py makes)")
+        help="runs with coverage; those that a record lacks are added (default: 3; analyze.py "
+        "makes 1)")
     add("--parallel", action="store_true", help="how it always runs")
     add("--unhealthy-too", action="store_true",
         help="environments whose suite is not healthy, too")

@@ -1,9 +1,10 @@
 """Let an agent work on a claimed task: an idea agent on a seed, a builder on a draft, a reviewer on
 a datapoint.
 
-Its tools are those commands of `build_dp.py tool` that its role needs. They know the task and its
-claim, so that a model cannot name another task. Paths are those of the agent's sandbox, which has
-neither network nor engine. A run ends with the task, or at a limit of the agent.
+An agent has bash, tools for files, and those commands of `build_dp.py tool` that its role needs.
+The commands are bound to the claimed task, so that a model cannot name another one. Paths in their
+arguments are paths in the agent's sandbox, which has neither network nor container engine. A run
+ends when the task is ended, or at a limit of the agent.
 """
 from __future__ import annotations
 
@@ -59,8 +60,8 @@ TAKEN = Bounds(max_bytes=200_000_000, max_files=5_000, max_depth=20, max_seconds
 
 def work(task: dict, claim: str, commands: Commands, client: Client, host: SandboxFactory,
          settings: Settings, trajectory: Path) -> AgentResult:
-    """Return how an agent's run on a task ended. Raise RunStopped where the whole run ends,
-    ItemFailed where its sandbox cannot be opened."""
+    """Run an agent on a claimed task, and return its result. Raise RunStopped if the whole run has
+    to stop, ItemFailed if the agent's sandbox cannot be opened."""
     role = ROLES[task["type"]]
     held = HeldTask(task, claim, commands, settings.dp.max_validations)
     bash = ToolBashExecutor(max_timeout_s=host.run_timeout_s)
@@ -75,30 +76,32 @@ def work(task: dict, claim: str, commands: Commands, client: Client, host: Sandb
 
 
 def limits_of(settings: Settings, role: str) -> dict[str, float]:
-    """Return the limits of an agent of a role, as Agent takes them."""
+    """Return {max_iterations, max_seconds, max_usd} of a role, as arguments of Agent."""
     limits = settings.agent_role(role)
     return {key: getattr(limits, key) for key in ("max_iterations", "max_seconds", "max_usd")}
 
 
 def subject(task: dict) -> str:
-    """Return the name of the seed or the datapoint that a task is about, "" where it has none."""
+    """Return the name of the seed or datapoint that a task is about; "" if the task names none."""
     return task.get("seed" if task["type"] == GENERATE else "datapoint", "")
 
 
 def task_text(task: dict) -> str:
-    """Return the first message to an agent. It has no id and no time: after a kill the same words
-    find the kept replies."""
+    """Return the first message to an agent. It contains no id and no time, so that after a kill
+    the same message finds the kept replies."""
     text = f"Your task: {task['type']} of {subject(task)}."
     if "rates" not in task:
         return text
     return (f"{text}\n\nIt was built and approved, but models pass it too often or too seldom: "
-            f"{json.dumps(task['rates'])}. /desk/datapoint has it, /desk/attempts what they did. "
-            "Change what makes it so, with `patch_dp` and `patch_additional_files`.")
+            f"{json.dumps(task['rates'])}. /desk/datapoint has the datapoint, /desk/attempts the "
+            "models' attempts. Find what makes it too easy or too hard, and change that with "
+            "`patch_dp` and `patch_additional_files`.")
 
 
 def material(task: dict, commands: Commands) -> dict[str, Path | dict[str, bytes]]:
-    """Return the files that are put into an agent's sandbox, by their places. Raise ItemFailed
-    where they are gone, BrokenRecord where they cannot be read or lie outside of the root."""
+    """Return {path below WORKDIR: a folder of the host, or {name: content}} to put into an agent's
+    sandbox. Raise ItemFailed if the seed or the datapoint is gone, BrokenRecord if a file cannot be
+    read or lies outside the root."""
     name, dp = subject(task), commands.dp
     if task["type"] == GENERATE:
         place = inside(dp, SEEDS, name)
@@ -126,11 +129,11 @@ class HeldTask:
     task: dict
     claim: str
     commands: Commands
-    max_failed: int       # validations after which the task is given up
+    max_failed: int       # failed validations after which a draft is rejected
     n_failed: int = 0
 
     def tools(self) -> list[Tool]:
-        """Return the commands of the role as tools, and a `submit` that names them."""
+        """Return the commands of the role as tools, and a `submit` that always fails."""
         return [*map(self._tool, COMMANDS[self.task["type"]]), Tool.of(self.submit)]
 
     def submit(self, answer: str) -> str:
@@ -150,18 +153,18 @@ class HeldTask:
         return Tool(name, tool.description, parameters, partial(self._call, tool.function), True)
 
     def _call(self, command: Callable, /, sandbox: Sandbox, **arguments) -> str | Stop:
-        """Return the result of a command as a text; Stop where it has ended the task."""
+        """Run a command. Return its result as text, Stop if it has ended the task, or Failed."""
         known = {"task_id": self.task["id"], "claim": self.claim}
         bound = {key: known[key] for key in BOUND if key in inspect.signature(command).parameters}
-        with SandboxLocal(scripts=()) as desk:   # for its folder: reap() finds it after a kill
+        with SandboxLocal(scripts=()) as desk:   # only for a folder that reap() finds
             folder = Path(desk.workdir)
             try:
                 for key in [key for key in arguments if _is_path(key) and arguments[key]]:
                     arguments[key] = _fetched(sandbox, arguments[key], folder / key)
                 return self._after(command.__name__, command(**bound, **arguments))
             except (Refusal, ItemFailed, BrokenRecord, OSError) as e:
-                sandbox.run("true")   # raises where it is the agent's own sandbox that has ended
-                return Failed(str(e).replace(f"{folder}/", ""))   # its name is another each time
+                sandbox.run("true")   # raises if the agent's own sandbox has ended
+                return Failed(str(e).replace(f"{folder}/", ""))   # its name changes each time
 
     def _after(self, name: str, result: Object) -> str | Stop:
         if name == "validate_datapoint" and self.task["type"] == BUILD and not result["ok"]:
@@ -183,15 +186,15 @@ def _fetched(sandbox: Sandbox, path: str, folder: Path) -> str:
     be relative to the directory of the agent's shell."""
     where = sandbox.run(f"realpath -e -- {shlex.quote(path)}")
     if not where.ok:
-        raise Refusal(f"{path} is not there, in your sandbox.")
+        raise Refusal(f"{path} does not exist in your sandbox.")
     place = where.output.strip()
     sandbox.get(place, folder, TAKEN)
     return str(folder if folder.name.endswith("_dir") else inside(folder, Path(place).name))
 
 
 def as_text(result: Object) -> str:
-    """Return the result of a command as a model reads it: JSON, and below it each text of several
-    lines as it is."""
+    """Return the result of a command as text for a model: JSON, and below it each text of several
+    lines in a tag of its name, unescaped."""
     texts = {key: value for key, value in result.items()
              if isinstance(value, str) and "\n" in value.strip()}
     rest = {key: value for key, value in result.items() if key not in texts}

@@ -1,8 +1,8 @@
 """Decide whether a datapoint may be approved, and whether an approved one is still as it was
 proven.
 
-Labels approve nothing, since anybody may write them beside the content. It is not proven who wrote
-a record of dp/_checks/ or a proof.json.
+A status in the labels does not approve a datapoint: anybody may write it. It is not verified who
+wrote a record of dp/_checks/ or a proof.json.
 """
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def categories() -> dict[str, list[str]]:
 
 
 def label_faults(task: Task, profile: str = "") -> list[str]:
-    """Return the faults of a datapoint's id and labels, which are not part of its content, and of
-    its size. The default profile is the one that the datapoint was built for."""
+    """Return the faults of a datapoint's id, of its labels and of the number of its source files.
+    The default profile is the one that the datapoint was built for."""
     labels = labels_of(task)
     profile = profile or str(labels.lineage.get("profile", ""))
     wanted = PROFILES.get(profile, {})
@@ -39,7 +39,7 @@ def label_faults(task: Task, profile: str = "") -> list[str]:
     faults = {
         f"its id has other characters than a-z, 0-9, _ and -: {task.instance_id}":
             not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", task.instance_id),
-        # a reviewer gives it category and tags
+        # it has no category until a reviewer gives it one
         f"{labels.category!r} is no category of {profile or 'all'}":
             labels.category not in allowed and (labels.category or labels.status == APPROVED),
         "it has more than 3 tags": len({*labels.tags}) > 3,
@@ -66,18 +66,18 @@ def approval_problem(task: Task, checks: DatapointChecks | None, base_image: str
         failed = [one["name"] for one in checks.checks if one["status"] != "passed"]
         return f"These checks have not passed: {', '.join(failed)}"
     if base_image and checks.base_image not in ("", base_image):
-        return f"It was validated on the base image {checks.base_image}, here it is {base_image}"
+        return f"It was validated on the base image {checks.base_image}; now that is {base_image}"
     return ""
 
 
 def proof_of(checks: DatapointChecks) -> Object:
-    """Return what the proof of a datapoint says of its checks, which have all passed."""
+    """Return the entries of a datapoint's proof.json about its checks, which have all passed."""
     return {name: value for name, value in vars(checks).items()
             if name not in ("instance_id", "ok")}
 
 
 def is_as_proven(task: Task) -> bool:
-    """Return whether this validator proved the datapoint and its prompt as they are now."""
+    """Return whether the current version of the validator proved this content of a datapoint."""
     proof = task.proof or {}
     return bool(proof) and not edited_parts(task) and (
         proof.get("content"), proof.get("validator")) == (content_digest(task), PROOF)

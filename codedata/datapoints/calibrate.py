@@ -1,9 +1,9 @@
 """Have solver models attempt approved datapoints, to see how often each model passes. A datapoint
-that is too easy, or is not solved in very many attempts, goes back to a builder, at most twice.
+whose pass rate is clearly too high or too low goes back to a builder, at most twice.
 
-A solver has the prompt and a container of the datapoint's image, as the user `agent` and without a
-network; its work directory is graded in another container. An attempt that was ended by the
-endpoint, the budget or a container does not count.
+A solver works on the prompt as the user `agent`, in a container of the datapoint's image without
+network. Its work directory is graded in another container. An attempt does not count if a failure
+of the endpoint or of a container, or the run's budget, ended it.
 """
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ MAX_RETURNS = 2      # of a datapoint to a builder
 
 @dataclass(frozen=True)
 class Trial:
-    """Hold an attempt that is to be made: at a datapoint, by a model."""
+    """Hold an attempt that a model is to make at a datapoint."""
 
     instance_id: str
     folder: str
@@ -63,8 +63,8 @@ class Trial:
 
 def trials_in(root: Path, model: str, n_attempts: int, ids: Iterable[str]) -> Derived:
     """Return the attempts to make at the approved datapoints of a root, or only at those in `ids`.
-    Existing attempts of other models, or at other contents, are kept. open() raises Trouble for an
-    id that is not approved."""
+    Existing attempts of other models, or at other contents, are kept. open() raises Trouble if
+    one of `ids` is not an approved datapoint."""
     slug = re.sub(r"[^A-Za-z0-9]+", "-", model)[:40].strip("-")
     slug = f"{slug}-{digest(model)[:6]}"
     wanted = {*ids}
@@ -87,7 +87,7 @@ def trials_in(root: Path, model: str, n_attempts: int, ids: Iterable[str]) -> De
 
 
 def approved_in(root: Path) -> Iterator[Task]:
-    """Yield the approved datapoints, those in task/, that this validator proved as they are now."""
+    """Yield the datapoints in task/ whose current content is_as_proven()."""
     for task in readable(root):
         if folder_of(task).parent == Path(root, Task.directory) and is_as_proven(task):
             yield task
@@ -95,8 +95,8 @@ def approved_in(root: Path) -> Iterator[Task]:
 
 def calibrate_stage(settings: Settings, models: Models, n_attempts: int, ids: Iterable[str],
                     keep_images: bool = False) -> Stage:
-    """Return the stage that has a model try datapoints. Raise Trouble where no images can be
-    built."""
+    """Return the stage in which a model attempts approved datapoints. Raise Trouble if the sandbox
+    cannot build images."""
     host = SandboxFactory(settings, models.stop, keep_images)
     check_builds_images(host)
     client = models.client("dp_solver")
@@ -105,14 +105,14 @@ def calibrate_stage(settings: Settings, models: Models, n_attempts: int, ids: It
         "build_dp.calibrate", make=partial(attempted, settings, client, host),
         reads=Reads(trials, ("content", "model")), identity=client.spec.identity(),
         writes=Writes(Store(settings.root, SolverAttempt)),
-        cost_note=f"an agent for each, of at most {settings.dp_solver.max_iterations} calls",
+        cost_note=f"at most {settings.dp_solver.max_iterations} calls for each attempt",
         finish=lambda: report_attempts(settings),
         then=f"export.py --root {settings.root} --formats harbor,terminal-bench")
 
 
 def attempted(settings: Settings, client: Client, host: SandboxFactory, trial: Trial
               ) -> SolverAttempt:
-    """Return how an attempt ended. Raise ItemFailed where it does not count."""
+    """Make an attempt, and return its record. Raise ItemFailed if the attempt does not count."""
     started = time.monotonic()
     task = read_datapoint(Path(trial.folder))
     if content_digest(task) != trial.content:
@@ -132,14 +132,14 @@ def attempted(settings: Settings, client: Client, host: SandboxFactory, trial: T
                 ).run(task.instruction)
             is_of_model = result.error.startswith(f"{MALFORMED_REPLIES} malformed")
             if result.status == "error" and not is_of_model:
-                if current_reply_log().served:   # with these it would end so again
+                if current_reply_log().served:   # with these replies it would end the same way
                     current_reply_log().discard()
                 raise ItemFailed(f"the attempt does not count: {result.error}", trial.instance_id)
             try:
                 work = grader.packed(sandbox)
             except SandboxDied:
                 raise
-            except ItemFailed:   # what is too large to be packed is not graded
+            except ItemFailed:   # work that is too large to pack counts as none
                 work = None
         begin_step("grading")
         reward = grader.grade(work).reward
@@ -150,8 +150,8 @@ def attempted(settings: Settings, client: Client, host: SandboxFactory, trial: T
 # results -----------------------------------------------------------------------------------------
 
 def report_attempts(settings: Settings) -> list[str]:
-    """Queue the datapoints that go back to a builder. Return a line for each model's attempts at a
-    datapoint."""
+    """Queue the datapoints that go back to a builder. Return a terminal line for each datapoint and
+    model."""
     lines, attempts = [], attempts_in(settings.root)
     for task in approved_in(settings.root):
         rows = attempts.get((task.instance_id, content_digest(task)), {})
@@ -159,7 +159,7 @@ def report_attempts(settings: Settings) -> list[str]:
         profile = labels_of(task).lineage.get("profile")
         profile = profile if profile in [*PROFILES] else settings.dp.profile
         outside = [model for model, one in rates.items() if is_outside(one, profile)]
-        note = "  outside the band, stays"
+        note = "  outside the band, returned too often already"
         if outside and _give_back(settings, task, rates, [
                 row.trajectory for model in outside for row in rows[model]]):
             note = "  goes back to a builder"
@@ -172,8 +172,8 @@ def report_attempts(settings: Settings) -> list[str]:
 
 
 def _give_back(settings: Settings, task: Task, rates: Object, trajectories: list[str]) -> bool:
-    """Queue a datapoint to be built again, unless that was done for MAX_RETURNS of its contents.
-    Return whether this content is queued, now or by an earlier call."""
+    """Queue a datapoint to be built again, unless MAX_RETURNS other contents of it were queued
+    before. Return whether this content is queued, now or by an earlier call."""
     manager = TaskManager(settings.root / DP)
     name, content = task.instance_id, content_digest(task)
     seed = str(labels_of(task).lineage.get("seed", ""))

@@ -1,4 +1,4 @@
-"""Run a command of agents from a shell: its arguments are flags, its result is JSON on stdout."""
+"""Run an agent's command from a shell. Its arguments are flags, its result is JSON on stdout."""
 from __future__ import annotations
 
 import argparse
@@ -41,15 +41,16 @@ def run_tool(settings: Settings, words: Sequence[str]) -> int:
 
 
 def arguments_of(tool: Tool, words: Sequence[str]) -> dict:
-    """Return a command's arguments, parsed from the words: flags, and values without a flag for
-    required arguments. End the process with exit code 2 for wrong usage."""
+    """Return a command's arguments, parsed from `words`: flags, and values without flags, which are
+    taken for the required arguments in order. End the process with exit code 2 for wrong usage."""
     parser = argparse.ArgumentParser(prog=f"build_dp.py tool {tool.name}",
                                      description=tool.description, allow_abbrev=False)
     required = tool.parameters["required"]
     for key, schema in tool.parameters["properties"].items():
         parser.add_argument(f"--{key.replace('_', '-')}", dest=key,
                             help=schema.get("description"), choices=schema.get("enum"))
-    parser.add_argument("values", nargs="*", help=f"in place of flags: {', '.join(required)}")
+    parser.add_argument("values", nargs="*",
+                        help=f"instead of flags, in order: {', '.join(required)}")
     given = vars(parser.parse_args(words))
     values = given.pop("values")
     arguments = {key: value for key, value in given.items() if value is not None}

@@ -1,8 +1,8 @@
 """Run the commands of agents on tasks and datapoints.
 
-Each public method of Commands, but for queue_reviews() and point(), is a command of `build_dp.py
-tool` and a tool of an agent. A command that changes a claimed task takes its claim, and renews its
-lease.
+Each public method of Commands, except queue_reviews() and point(), is a command of `build_dp.py
+tool`; agents.py lists those that agents have as tools. A command that changes a claimed task takes
+the task's claim, and renews its lease.
 """
 from __future__ import annotations
 
@@ -78,12 +78,12 @@ SECTIONS = ("Task", "Instructions", "Environment Setup", "Testing", "Difficulty"
 DIFFICULTIES = Literal["easy", "medium", "hard", "extremely_hard"]
 PART = Literal["prompt", "dockerfile", "tests", "weights", "solution"]
 MAX_BYTES = 1_000_000
-SHOWN_CHARS = 20_000                # of a text that is read
+SHOWN_CHARS = 20_000                # of a text in a result
 
 
 def taking_part_files(command: Callable) -> Callable:
-    """Return a command with the `**files` in its signature replaced by an argument `<part>_file`
-    for each part of a datapoint. The command's first arguments are a task and its claim."""
+    """Replace the `**files` in a command's signature by an argument `<part>_file` for each part of
+    a datapoint, behind `task_id` and `claim`. Return the command."""
     signature = inspect.signature(command)
     own, files = [*signature.parameters.values()][:-1], [f"{part}_file" for part in PARTS]
     own[3:3] = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in files]
@@ -108,8 +108,8 @@ class Commands:
     # the queue -----------------------------------------------------------------------------------
 
     def next(self, agent: str, task_type: str = "") -> Object:
-        """Claim the next task. Commands that change it take the `claim`; `id` is null where no
-        task waits.
+        """Claim the next task. Commands that change it take the `claim`; `id` is null if no task
+        is pending.
 
         agent: a name of your own
         task_type: generate_idea, build_datapoint or review_datapoint; empty: any
@@ -123,8 +123,8 @@ class Commands:
     def complete(self, task_id: str, claim: str,
                  status: Literal["completed", "failed", "rejected"] = "completed",
                  reason: str = "") -> Object:
-        """End a task that you hold: completed; failed (somebody tries again); rejected (nobody
-        tries again).
+        """End a task that you hold as completed, failed (others may try it again) or rejected
+        (nobody tries it again).
 
         reason: why it failed or was rejected
         """
@@ -141,14 +141,14 @@ class Commands:
 
     def _check_complete(self, task: dict) -> None:
         """Raise Refusal if another command completes tasks of this type, if the task has no child
-        tasks, or if one of its drafts has none."""
+        tasks, or if no child task builds one of its drafts."""
         if task["type"] in ENDS:
-            raise Refusal(f"{ENDS[task['type']]} completes it.")
+            raise Refusal(f"Complete this task with {ENDS[task['type']]}.")
         queued = {child.get("datapoint") for child in self._manager.children(task["id"])}
         unqueued = {*self._drafts(task)} - queued
         if not queued or unqueued:
-            raise Refusal(f"Nobody would build {', '.join(unqueued) or 'it'}: add_artifact and "
-                          "create_task first, or --status rejected.")
+            raise Refusal(f"No task builds {', '.join(unqueued) or 'an idea of this seed'}: run "
+                          "add_artifact and create_task first, or give the status rejected.")
 
     def release(self, task_id: str, claim: str) -> Object:
         """Give a task back, as if it had never been claimed."""
@@ -172,7 +172,7 @@ class Commands:
 
     def status(self) -> Object:
         """Count the tasks by type and state, and the datapoints by status, category, language and
-        difficulty; say how often models pass them."""
+        difficulty; show how often models pass each datapoint."""
         self.queue_reviews()
         counts = {key: Counter() for key in ("status", "category", "language", "difficulty")}
         attempts, rates = attempts_in(self._root), {}
@@ -186,7 +186,8 @@ class Commands:
         return {**self._manager.status(), "datapoints": counts, "rates": rates}
 
     def _held(self, task_id: str, claim: str, *types: str) -> dict:
-        """Return a task of one of these types that is held by a claim, with a new lease."""
+        """Return a task, and renew its lease. Raise Refusal if it is of none of these types, or is
+        not held under this claim."""
         task = self._manager.get_task(task_id)
         if task["type"] not in types:
             raise Refusal(f"{task_id} is a task of type {task['type']}, not {' or '.join(types)}.")
@@ -194,8 +195,8 @@ class Commands:
         return task
 
     def queue_reviews(self) -> None:
-        """Queue a review of each datapoint that waits for one. A reviewer's own edits queue none.
-        """
+        """Queue a review of each datapoint in review that has no open review task. So a reviewer's
+        own edits queue none."""
         reviewed = {task.get("datapoint") for state in ("pending", "in_progress")
                     for task in self._manager.tasks(REVIEW, state)}
         for point in read_all(folders_in_dp(self._root, []), []):   # `validate` names broken ones
@@ -207,16 +208,16 @@ class Commands:
                                          parent=parent, key=f"{REVIEW}:{name}:{content}")
 
     def instructions(self, role: Literal["idea", "builder", "review"]) -> Object:
-        """Show how the work of a role is done.
+        """Show the instructions of a role.
 
-        role: one of the three
+        role: the role of the agent
         """
         return {"text": instructions(role, self._settings)}
 
     # ideas ---------------------------------------------------------------------------------------
 
     def init_seed_tasks(self, path: str) -> Object:
-        """Queue a task for each seed of a file or folder; those that are there already stay.
+        """Store the seeds of a file or folder, and queue a task for each. Known seeds are kept.
 
         path: a folder of seeds, a seed, or a JSONL file
         """
@@ -237,7 +238,7 @@ class Commands:
         return {"new": n_new, **({"without_text": empty} if empty else {})}
 
     def get_task_parameters(self) -> Object:
-        """Show how many ideas are wanted of a seed, and which sections a draft needs."""
+        """Show how many ideas and drafts to make of a seed, and which sections a draft needs."""
         dp = self._settings.dp
         return {"n": dp.drafts, "multiplier": dp.ideas_per_draft,
                 "ideas": dp.drafts * dp.ideas_per_draft, "sections": SECTIONS}
@@ -269,13 +270,13 @@ class Commands:
         n = len(_titles(_ideas_of(_read(str(place))))) if place.exists() else 0
         wanted = self.get_task_parameters()["ideas"]
         if n < wanted:
-            raise Refusal(f"{n} ideas with titles of their own are saved, {wanted} are wanted "
-                          "first: save_artifact.")
+            raise Refusal(f"{n} of {wanted} ideas with different titles are saved: run "
+                          "save_artifact first.")
         return {"text": text_of("codedata.datapoints", "roles/idea/refinement.md")}
 
     def add_artifact(self, task_id: str, claim: str, text: str) -> Object:
-        """Add the draft of a chosen idea to the task of its seed; the same text is added once.
-        create_task queues its building.
+        """Save the draft of a chosen idea; the same text is saved once. Then queue its building
+        with create_task.
 
         text: Markdown with the sections that get_task_parameters lists, each as "## Title"
         """
@@ -289,10 +290,10 @@ class Commands:
             if _read(str(self._at(DRAFTS, f"{name}.md"))) == text.encode():
                 return {"datapoint": name}
         if len(drafts) >= self._settings.dp.drafts:
-            raise Refusal(f"{len(drafts)} drafts of this seed are there.")
+            raise Refusal(f"This seed has {len(drafts)} drafts already; no more are allowed.")
         if twin := self._twins.of(text):
-            raise Refusal(f"It is nearly {twin.of} ({twin.similarity:.0%} of both is the same): "
-                          "choose another idea.")
+            raise Refusal(f"The draft nearly copies {twin.of} ({twin.similarity:.0%} of both is "
+                          "the same): choose another idea.")
         name = f"{task['seed']}_{len(drafts) + 1:03d}_a"
         write_atomic(self._at(DRAFTS, f"{name}.md"), text.encode())
         return {"datapoint": name}
@@ -323,7 +324,7 @@ class Commands:
     @taking_part_files
     def create_dp(self, task_id: str, claim: str, difficulty: DIFFICULTIES,
                   additional_files_dir: str = "", **files: str) -> Object:
-        """Stage the datapoint of a task. It replaces what was staged before.
+        """Stage a datapoint for your task. It replaces the one that was staged before.
 
         prompt_file: path of prompt.md; the others likewise
         additional_files_dir: the folder whose content is the image's context
@@ -407,8 +408,8 @@ class Commands:
         return {"exit_code": done.exit_code, "output": done.output[-SHOWN_CHARS:]}
 
     def try_solution(self, task_id: str, file: str) -> Object:
-        """Grade another solution of a datapoint, as the checks grade its own: a right one should
-        get 1, a half-done one less.
+        """Grade another solution of a datapoint in the same way as its own. A right one should get
+        1, a half-done one less.
 
         file: path of the bash script
         """
@@ -420,7 +421,7 @@ class Commands:
 
     @contextmanager
     def _grader(self, task_id: str) -> Iterator[Grader]:
-        """Yield the grader of a task's datapoint, whose image is built."""
+        """Build the image of a task's datapoint, and yield the grader."""
         point = self.point(self._manager.get_task(task_id))
         self._host.reap_first()
         with self._room(), labelled(self._host, point.instance_id, "dp") as label:
@@ -434,7 +435,7 @@ class Commands:
         self._want_validated(point)
         name, content = point.instance_id, content_digest(point)
         if "rates" in task and content == task.get("content"):
-            raise Refusal("Nothing in it is changed.")
+            raise Refusal("The datapoint is unchanged.")
         Folder.put(self._at(name), folder_of(point))
         self._manager.complete_task(task_id, result={"content": content}, token=claim)
         return {"datapoint": name, "review": self._queue_review(name, content, task_id)}
@@ -450,7 +451,7 @@ class Commands:
         files = context_of(point)
         if name:
             if name not in files:
-                raise Refusal(f"{name} is none of its files: {', '.join(files)[:2000]}")
+                raise Refusal(f"There is no file {name}, only: {', '.join(files)[:2000]}")
             text = read_bounded(files[name], MAX_BYTES)
             return {"text": text.decode(errors="replace")[:SHOWN_CHARS]}
         return {**texts_of(point), "files": [*files], "metadata": vars(labels_of(point)),
@@ -464,16 +465,16 @@ class Commands:
                           languages: str = "", difficulty: str = "") -> Object:
         """Approve a datapoint as it is, and end its review. All its checks must have passed.
 
-        category: one
-        tags: 1 to 3, with | between
-        languages: with | between
-        difficulty: easy, medium, hard or extremely_hard; empty: as its builder says
+        category: one of those that show_categories_tags lists
+        tags: 1 to 3 of those, separated by |
+        languages: separated by |; empty: keep the datapoint's
+        difficulty: easy, medium, hard or extremely_hard; empty: keep the builder's
         """
         task = self._held(task_id, claim, REVIEW)
         point = self.point(task)
         given = [tag for tag in tags.split("|") if tag]
         if not category or not given:
-            raise Refusal("A category and 1 to 3 tags are wanted: show_categories_tags.")
+            raise Refusal("Give a category and 1 to 3 tags: show_categories_tags lists them.")
         old = labels_of(point)
         point = with_about(
             point, status=APPROVED,
@@ -485,16 +486,15 @@ class Commands:
         return self._reviewed(task, claim, APPROVED, checks.content)
 
     def _move_to_tasks(self, point: Task) -> None:
-        """Replace the datapoint in review by one with its proof, then move it to task/. A process
-        that is killed in between leaves the datapoint in one of the two places. Raise Refusal if a
-        task of another kind has its name. An earlier datapoint of that name is kept in
-        task/_replaced/."""
+        """Write a datapoint with its proof to dp/, then move it to task/. After a kill it is in
+        exactly one of the two. An earlier datapoint of its name is moved to task/_replaced/. Raise
+        Refusal if a task of another kind has its name."""
         name = point.instance_id
         place = inside(self._root, Task.directory, name)
         if folder_of(point) == place:
-            return   # a reviewer was killed right after it was moved
+            return   # moved already; then the reviewer was killed
         if place.exists() and Task.kind_in(place) != DATAPOINT:
-            raise Refusal(f"{Task.directory}/{name} is there already, and is no datapoint: rename "
+            raise Refusal(f"{Task.directory}/{name} exists already, and is no datapoint: rename "
                           "one of the two.")
         put(self._at(name), point)
         place.parent.mkdir(exist_ok=True)
@@ -505,7 +505,7 @@ class Commands:
     def cancel_datapoint(self, task_id: str, claim: str, reason: str,
                          category: Literal["scope", "unfixable", "complexity", "quality",
                                            "other"]) -> Object:
-        """Give a datapoint up, and end its review.
+        """Cancel a datapoint, and end its review.
 
         reason: why
         category: the kind of the reason
@@ -523,7 +523,7 @@ class Commands:
         return {"datapoint": task["datapoint"], **result}
 
     def _want_validated(self, point: Task) -> DatapointChecks:
-        """Return the results of a datapoint's checks. Raise Refusal where not all have passed."""
+        """Return the results of a datapoint's checks. Raise Refusal if it may not be approved."""
         checks = known_checks(point, Store(self._root, DatapointChecks).open())
         if problem := approval_problem(point, checks, content_of(point, checks).base_image):
             raise Refusal(f"{problem}.")
@@ -538,7 +538,7 @@ class Commands:
         name = _of(task, "datapoint")
         approved = inside(self._root, Task.directory, name)
         if task["type"] != BUILD:
-            # it is approved where a reviewer was killed right after that
+            # approved already if a reviewer was killed right after that
             for place in filter(Path.is_dir, (self._at(name), approved)):
                 return read_datapoint(place)
             raise ItemFailed("is not there any more.", str(self._at(name)))
@@ -547,7 +547,7 @@ class Commands:
             point = read_datapoint(approved)   # it is to be made harder, or easier
             put(place, _in_review(point))
         if not place.is_dir():
-            raise Refusal(f"{name} is not there: create_dp.")
+            raise Refusal(f"{name} is not staged: run create_dp.")
         return read_datapoint(place)
 
     def _in_dp(self, task: dict) -> Task:
@@ -556,7 +556,7 @@ class Commands:
         point = self.point(task)
         if folder_of(point).is_relative_to(self.dp):
             return point
-        raise Refusal("It is approved: approve_datapoint ends its review.")
+        raise Refusal("It is approved already: end its review with approve_datapoint.")
 
     def _patched(self, task_id: str, claim: str, change: Callable[[Task], Task]) -> Object:
         """Apply a change to a task's datapoint, and write the changed datapoint to its folder."""
@@ -581,7 +581,7 @@ def commands_of(commands: Commands) -> dict[str, Callable]:
 
 
 def _ideas_of(text: str | bytes) -> list[dict]:
-    """Return ideas from their JSON. Raise Refusal where it is no list of objects with a title."""
+    """Return the ideas in a JSON text. Raise Refusal unless it lists objects that have titles."""
     try:
         ideas = json.loads(text)
         to_json(ideas)
@@ -590,7 +590,7 @@ def _ideas_of(text: str | bytes) -> list[dict]:
     is_sound = isinstance(ideas, list) and all(
         isinstance(one, dict) and str(one.get("title", "")).strip() for one in ideas)
     if not is_sound:
-        raise Refusal("The ideas are no list of objects with a title.")
+        raise Refusal("The ideas are not a list of objects, each with a title.")
     return ideas
 
 
@@ -599,7 +599,7 @@ def _titles(ideas: list[dict]) -> set[str]:
 
 
 def _with(point: Task, texts: dict[str, str]) -> Task:
-    """Return a datapoint with other texts. Raise Refusal where the weights are not sound."""
+    """Return a datapoint with other texts. Raise Refusal if the weights are invalid."""
     try:
         return with_texts(point, texts)
     except ValueError as e:
@@ -619,8 +619,8 @@ def _as_in_tasks(point: Task) -> Task:
 
 
 def _context_in(folder: Path) -> Files:
-    """Return the files of a folder, for a Dockerfile's context. Raise Refusal for links, for more
-    than is allowed, and for names that are taken."""
+    """Return the files of a folder, for an image's context. Raise Refusal if it has links, too many
+    or too large files, or names that are taken."""
     if not folder.is_dir():
         raise Refusal("additional_files_dir is no folder.")
     try:
@@ -633,7 +633,7 @@ def _context_in(folder: Path) -> Files:
 
 
 def _check_additional(path: str, others: Iterable[str] = ()) -> None:
-    """Raise Refusal where a path cannot be one of a context, or is taken."""
+    """Raise Refusal if a path is not in normal form, or conflicts with another file."""
     place = PurePosixPath(path)
     is_taken = path in (DOCKERFILE, IGNORE) or any(
         other.startswith(f"{path}/") or place.is_relative_to(other) for other in others)
@@ -659,7 +659,7 @@ def _text(path: str) -> str:
     try:
         text = _read(path).decode()
     except UnicodeDecodeError as e:
-        raise Refusal(f"{path} is no text in UTF-8: {e}.") from e
+        raise Refusal(f"{path} is not UTF-8 text: {e}.") from e
     if "\0" in text:
-        raise Refusal(f"{path} has a NUL.")
+        raise Refusal(f"{path} has a NUL byte.")
     return text

@@ -48,8 +48,8 @@ HOLDS = {"validate": DatapointChecks, "prove": (Task, DATAPOINT)}   # by step
 
 @dataclass(frozen=True)
 class Content:
-    """Hold the digest of a content, its base image and the validator's version. While these are
-    equal, a content is not checked again."""
+    """Hold the digest of a datapoint's content, its base image and the validator's version. While
+    these three are unchanged, the content is not checked again."""
 
     instance_id: str
     folder: str
@@ -138,7 +138,7 @@ class Datapoints:
 
     name, label, proven = DATAPOINT, "dp", ("proof",)
     candidates_with = ()
-    lacks = None             # its images are built for each run
+    lacks = None             # images are built for each run: none can be lost
 
     def __init__(self, root: Path, host: SandboxFactory, folders: Iterable[Path], anew: bool):
         self._root, self._host, self._anew = root, host, anew
@@ -156,12 +156,11 @@ class Datapoints:
 
 
 class ProvenTask(Task):
-    """Hold a datapoint in task/, without its proof if that is the proof of another content."""
+    """Hold a datapoint in task/, without its proof unless is_as_proven()."""
 
     @classmethod
     def completed(cls, data: dict) -> dict:
-        """Return the fields of a folder, without its proof if that is the proof of another
-        content."""
+        """Return the fields of a folder, without its proof unless the datapoint is_as_proven()."""
         data = super().completed(data)
         if data["kind"] == DATAPOINT and is_as_proven(Task(**data)):
             return data
@@ -192,16 +191,16 @@ def checks_of(root: Path, task: Task, run: Callable[[Content], DatapointChecks],
 
 def labelled_checks(host: SandboxFactory, content: Content,
                     report: Callable[[str], None] = lambda line: None) -> DatapointChecks:
-    """Return the results of run_checks(), and remove what was made for them."""
-    current_step().within = content.instance_id[:30]   # the item is called by its digest
+    """Return the results of run_checks(). Remove the images that the checks have built."""
+    current_step().within = content.instance_id[:30]   # the item's own name is a digest
     with labelled(host, content.instance_id, Datapoints.label) as label:
         return run_checks(host, label, content, report)
 
 
 def run_checks(host: SandboxFactory, label: str, content: Content,
                report: Callable[[str], None] = lambda line: None) -> DatapointChecks:
-    """Return the results of the checks of a content. report() is called with a line for each
-    check."""
+    """Run all checks of a content, and return their results. report() is called with a line for
+    each check."""
     started = time.monotonic()
     validation = Validation(read_datapoint(Path(content.folder)), host, label, report)
     results = validation.run()
@@ -248,7 +247,7 @@ def complaints(rows: Iterable[dict]) -> Iterator[str]:
     """Yield a line for each datapoint of results_of() whose checks have not all passed."""
     for row in rows:
         results = row.get("checks", [])
-        # where a check has failed, others were not made
+        # if a check has failed, those that were not made are left out
         named = next(filter(None, ([one for one in results if one["status"] == status]
                                    for status in ("failed", "not checked"))), [])
         whys = "; ".join(f"{one['name']} {one['status']}: {one['why']}" for one in named)

@@ -39,48 +39,49 @@ from codedata.tasks.folder import (
 )
 from codedata.tasks.tests_folder import weighted_tests
 
-DP = "dp"                  # the directory of what is in review or cancelled
-TRAJECTORIES = f"{DP}/_trajectories"   # of agents, by task and number of the run
+DP = "dp"                  # the directory of datapoints in review or cancelled
+TRAJECTORIES = f"{DP}/_trajectories"   # of agents, by task and number of the attempt
 TESTS = "test_outputs.py"
 PARTS = {"prompt": "instruction.md", "dockerfile": f"environment/{DOCKERFILE}",
          "tests": f"tests/{TESTS}", "weights": f"tests/{CONFIG}", "solution": f"solution/{SOLVE}"}
 IN_REVIEW, CANCELLED, APPROVED = "in_review", "cancelled", "approved"
 MAX_PART_BYTES = 1_000_000
 MIN_WEIGHT = Decimal("1E-9")
-AGENT = "agent"            # who solves it, and whom its tests run as
-# a new one's, but for its work directory; what an image lacks may lie on a registry
+AGENT = "agent"            # the user as whom solvers and tests run
+# the container of a new datapoint, without its work directory. The network is public, so that
+# what an image lacks can be installed from a registry
 BOX = Container("", agent_user=AGENT, network="public")
-# behind a builder's own lines: an image in which the agent owns the work directory
+# appended to a builder's Dockerfile, so that the agent owns the work directory
 FOR_AGENT = f"""USER root
 RUN id -u {AGENT} >/dev/null 2>&1 || useradd --create-home {AGENT}; \\
     mkdir -p {{workdir}} && chown -R {AGENT}: {{workdir}}
 WORKDIR {{workdir}}
 """
 ADDED = re.compile(re.escape(FOR_AGENT).replace(re.escape("{workdir}"), r"\S+") + r"\Z")
-IGNORED = f"{DOCKERFILE}\ndocker-compose.yaml\n{IGNORE}\n"   # by a COPY of all
+IGNORED = f"{DOCKERFILE}\ndocker-compose.yaml\n{IGNORE}\n"   # files that `COPY .` leaves out
 
 
 # reading -----------------------------------------------------------------------------------------
 
 def read_datapoint(folder: Path) -> Task:
-    """Return the datapoint in a folder. Raise BrokenRecord where a part is missing, is no text, or
-    is larger than it may be, and for links and too many or too large files."""
+    """Return the datapoint in a folder. Raise BrokenRecord if a part is missing, too large or not
+    text, or if the folder has links, or too many or too large files."""
     where = str(folder)
     try:
-        load_files(folder.resolve())   # what lies beside its parts, too
+        load_files(folder.resolve())   # checks the files beside the parts, too
         if missing := [path for path in (*PARTS.values(), Task.places["config"])
                        if not (folder / path).is_file()]:
             raise ValueError(f"{', '.join(missing)} is missing")
         for path in PARTS.values():
             read_bounded(folder / path, MAX_PART_BYTES).decode()
         data = Task.completed(load_folder(folder, Task.places))
-        to_json(data["config"])   # it is written again
+        to_json(data["config"])   # raises if it cannot be written again
         if data["kind"] != DATAPOINT or not isinstance(data["config"].get("environment"), dict):
             raise ValueError("task.toml has no [environment], or no [metadata.codedata] "
                              f'kind = "{DATAPOINT}"')
     except (OSError, ValueError, TypeError, RecursionError) as e:
-        raise BrokenRecord(f"is no datapoint: {e}.", where, "Mend that; tools/convert-root makes "
-                           "one of a folder of earlier releases.") from e
+        raise BrokenRecord(f"is no datapoint: {e}.", where, "Correct that. A folder of an "
+                           "earlier release is converted by tools/convert-root.") from e
     return parse(Task, data, where)
 
 
@@ -144,9 +145,9 @@ def content_digest(task: Task) -> str:
 class Labels:
     """Hold the labels of a datapoint in task.toml, which are not part of its content."""
 
-    status: str              # in_review | cancelled; approved, where it says none
-    category: str            # one of profiles.toml; and 1 to 3 tags, of taxonomy.toml
-    tags: list[str]
+    status: str              # in_review | cancelled | approved (a proof, and no status in the file)
+    category: str            # one of profiles.toml; "" until it is reviewed
+    tags: list[str]          # 1 to 3 of taxonomy.toml; [] until it is reviewed
     difficulty: str          # easy | medium | hard | extremely_hard
     languages: list[str]
     reason: str              # why it was cancelled
@@ -178,11 +179,11 @@ def _texts(table: Object, key: str) -> list[str]:
 
 def weights_of(text: str, key: str = "") -> dict[str, Decimal]:
     """Return {test: weight} from a JSON text: its object, or with `key` the object under that key.
-    Raise ValueError unless all weights are numbers above 0 whose sum is exactly 1."""
+    Raise ValueError unless all weights are numbers from MIN_WEIGHT to 1 with a sum of exactly 1."""
     def unique(pairs: Iterable[tuple]) -> dict:
         rows = [*pairs]
         if len(dict(rows)) < len(rows):
-            raise ValueError("a test stands there twice")
+            raise ValueError("a test is listed twice")
         return dict(rows)
 
     def refuse(word: str):
@@ -207,12 +208,12 @@ def weights_of(text: str, key: str = "") -> dict[str, Decimal]:
 
 
 def weights_in(task: Task) -> dict[str, Decimal]:
-    """Do weights_of() for a datapoint."""
+    """Return weights_of() the tests/config.json of a datapoint."""
     return weights_of(text_in(task.tests, CONFIG), "weights")
 
 
 def last_workdir(dockerfile: str) -> str:
-    """Return the last WORKDIR, where an agent works; "" where that is no plain absolute path."""
+    """Return the last WORKDIR of a Dockerfile; "" if that is not a plain absolute path."""
     places = [one.rest.strip() for one in read_dockerfile(dockerfile)[0] if one.name == "WORKDIR"]
     place = ["", *places][-1]
     path = PurePosixPath(place)
@@ -226,8 +227,8 @@ def builders_lines(dockerfile: str) -> str:
 
 
 def for_agent(dockerfile: str) -> str:
-    """Return a Dockerfile that ends, once, with the lines that give the work directory to the
-    agent. It has no such lines if it has no work directory."""
+    """Return a Dockerfile that ends with the lines that give its work directory to the agent. They
+    are not repeated, and are left out if it has no work directory."""
     own = builders_lines(dockerfile)
     workdir = last_workdir(own)
     return f"{own.rstrip()}\n{FOR_AGENT.format(workdir=workdir)}" if workdir else own
@@ -259,8 +260,8 @@ def verifier_of(weights: Mapping[str, Decimal], workdir: str) -> Files:
 
 
 def put(place: Path, task: Task) -> None:
-    """Write a datapoint to a folder. An existing one is replaced in one step; other files in it
-    stay."""
+    """Write a datapoint to a folder. An existing datapoint is replaced in one step; other files in
+    the folder stay."""
     inside(place.parent, NEW, DATAPOINT, place.name)
     finish(writing_folder(place, {path: getattr(task, field)
                                   for field, path in Task.places.items()}, DATAPOINT))

@@ -21,7 +21,7 @@ function duration(seconds) {
   return seconds < 7200 ? `${number(seconds / 60, 1)} min` : `${number(seconds / 3600, 1)} h`;
 }
 
-/** Return the words by which a task is filtered: how its checks came out, and which have failed. */
+/** Return the words by which a task is filtered: outcome of its checks, and which have failed. */
 function outcomes(task) {
   if (!task.found) return [UNKNOWN];
   const failed = checksOf(task).filter(one => one.status === "failed").map(one => one.name);
@@ -41,19 +41,19 @@ function overview() {
       [status, number(tasks.filter(task => task.status === status).length)])),
     [PASSED]: count(PASSED), [FAILED]: count(FAILED), [UNKNOWN]: count(UNKNOWN),
     validation: duration(seconds),
-    "of it in the engine": seconds ? `${number(100 * engine / seconds)} %` : "–",
+    "of that in the engine": seconds ? `${number(100 * engine / seconds)} %` : "–",
     ...hasCosts && { "cost of the tasks": usd(total(tasks, task => task.cost_usd)) } };
   return section("overview", "Overview",
     data.n_broken > 0 && h("div", { class: "notice", role: "note" },
       h("strong", {}, `${counted(data.n_broken, "folder")} cannot be read:`),
       h("ul", {}, data.broken.map(one => h("li", {}, isolated(one))))),
     h("p", { class: "lead" }, "An approved task lies in task/, and is exported as it was proven. After "
-      + "an edit, of more than its labels, it has to be proven again. Seconds are those of the checks."),
+      + "an edit of more than its labels it has to be proven again. Seconds are those of the checks."),
     h("dl", { class: "numbers" }, Object.entries(figures).map(([name, value]) =>
       h("div", {}, h("dt", {}, name), h("dd", {}, value)))));
 }
 
-/** Make a number of tasks, which shows them where there are some. */
+/** Return a number of tasks; unless it is 0, as a button that shows these tasks. */
 const shower = (count, changes) => count ? h("button", { type: "button", class: "link",
   title: "Show these tasks", click: () => showTasks(changes) }, number(count)) : "0";
 
@@ -84,10 +84,10 @@ function checks() {
     isolated(name, { class: "mono" }), number(sum.passed),
     shower(sum.failed, { checks: `failed: ${name}` }),
     number(sum.all - sum.passed - sum.failed), duration(sum.seconds / sum.all)]))
-    : h("p", { class: "quiet" }, "No task is validated as it is now.");
+    : h("p", { class: "quiet" }, "No task is validated in its current state.");
 }
 
-/** Show the tasks that these filters alone leave. */
+/** Show the tasks that match these filters, and clear all other filters. */
 function showTasks(changes) {
   if (reader.open) reader.close();
   list.change({ ...Object.fromEntries(["q", ...filters.map(one => one.key)].map(key => [key, ""])),
@@ -172,7 +172,7 @@ function lineage(task, pairs) {
 function textPart(name, [text, chars], classes = "code") {
   return part(name, h("div", { class: classes }, longText(text, "text")),
     chars > data.max_chars && h("p", { class: "quiet" },
-      `The first ${number(data.max_chars)} of ${number(chars)} characters; its file has all.`));
+      `The first ${number(data.max_chars)} of ${number(chars)} characters; the file has all.`));
 }
 
 const checkRows = checks => plainTable("Checks", [["check", ""], ["", ""], ["seconds", "number"],
@@ -190,9 +190,9 @@ function inFull(task, full) {
   const { found } = task;
   const checked = [found?.review.length > 0 && part("For review", listed(found.review)),
     part("Checks", found ? [checkRows(found.checks), h("p", { class: "quiet" },
-      `${duration(found.seconds)}, of it ${duration(found.engine_s)} in calls of the engine; `,
+      `${duration(found.seconds)}, of that ${duration(found.engine_s)} in calls of the engine; `,
       "base image ", isolated(found.base_image))]
-      : h("p", { class: "quiet" }, "It is not validated as it is now."))];
+      : h("p", { class: "quiet" }, "This task is not validated in its current state."))];
   if (!full) return [facts, checked, h("p", { class: "notice" }, "This page has no room for more "
     + `of this task: it holds ${number(data.n_details)} of ${counted(n, "task")} in full.`)];
   const shown = (path, ...how) => textPart(path, full.texts[path], ...how);

@@ -3,8 +3,8 @@ costs, lineage. All data are read from files: the folders of datapoints in dp/ a
 records in dp/_checks/ and dp/_attempts/, and ledgers.
 
 codedata/page/ assembles the HTML file; index_page.js and index_page.css beside this file lay it
-out. The details of a task are a compressed block, which is inflated when the task is opened. As
-many tasks have one as fit into DETAIL_BYTES. Equal files give equal bytes.
+out. The details of a task are a compressed block, which is inflated when the task is opened. Only
+as many tasks as fit into DETAIL_BYTES have such a block. Equal files give an equal page.
 """
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ from codedata.store import Store
 from codedata.texts import printable, text_of
 
 PAGE = "_index.html"
-DETAIL_BYTES = 20_000_000            # of all tasks in full
+DETAIL_BYTES = 20_000_000            # of the details of all tasks
 MAX_CHARS = 20_000                   # of a part of a task
 SEARCHED_CHARS = 1000                # of a prompt, in the table
-LABEL_CHARS, MAX_LABELS = 300, 30    # of what stands in metadata
-MAX_LISTED = 500                     # of files, weights, what is broken
-EDITED = "approved, edited"           # since then: it has to be proven again
+LABEL_CHARS, MAX_LABELS = 300, 30    # of values in metadata
+MAX_LISTED = 500                     # of files, weights, broken folders
+EDITED = "approved, edited"           # edited since the approval: to be proven again
 STATUSES = {"in review": "waiting", "approved": "approved", EDITED: "edited",
-            "cancelled": "cancelled"}   # and their colours
+            "cancelled": "cancelled"}   # statuses and their colours
 
 
 def write_index(root: Path, folders: Iterable[Path] = ()) -> list[str]:
@@ -64,8 +64,8 @@ def write_index(root: Path, folders: Iterable[Path] = ()) -> list[str]:
 
 def read_tasks(root: Path, folders: Iterable[Path] = (), room: int = DETAIL_BYTES
                ) -> tuple[list[Object], dict[str, Packed], list[str]]:
-    """Return the row of each datapoint, the full texts of as many as fit into `room` bytes, and
-    what is broken."""
+    """Return (the row of each datapoint; the details of as many as fit into `room` bytes; messages
+    about folders that cannot be read)."""
     broken: list[BrokenRecord] = []
     names = _names_of(folders_in(root, broken), folders)
     checks, costs, attempts = Store(root, DatapointChecks).open(), _costs(root), attempts_in(root)
@@ -85,16 +85,16 @@ def read_tasks(root: Path, folders: Iterable[Path] = (), room: int = DETAIL_BYTE
 
 
 def _names_of(own: list[Path], folders: Iterable[Path]) -> dict[Path, str]:
-    """Return the ids of the folders of a root, then the paths of the other ones, each once."""
+    """Return {folder: its name on the page}: ids for folders of a root, paths for the others."""
     seen = {os.path.realpath(folder) for folder in own}
     others = {os.path.realpath(folder): folder for folder in folders}
     return {**{folder: folder.name for folder in own}, **{
-        folder: f"{folder.parent}/{folder.name}"   # ./x: no id has a slash
+        folder: f"{folder.parent}/{folder.name}"   # `./x` for x: no id has a slash
         for real, folder in others.items() if real not in seen}}
 
 
 def _costs(root: Path) -> dict[str, float]:
-    """Return the cost of each datapoint's agents in USD, without those whose price is unknown."""
+    """Return {datapoint: cost of its agents in USD}, without those with a call of unknown cost."""
     costs, unknown = defaultdict(float), set()
     for line in read_lines(Path(root, DP, LEDGER)):
         name = str(line.get("instance_id"))
@@ -105,7 +105,7 @@ def _costs(root: Path) -> dict[str, float]:
 
 
 def _row(task: Task, found: DatapointChecks | None, cost: float | None) -> Object:
-    """Return a datapoint as a line of the table."""
+    """Return the row of a datapoint in the table."""
     labels = labels_of(task)
     lineage = labels.lineage
     cost = lineage.get("cost_usd") if cost is None else cost
@@ -120,7 +120,7 @@ def _row(task: Task, found: DatapointChecks | None, cost: float | None) -> Objec
 
 
 def _in_full(task: Task, attempts: Attempts) -> Object:
-    """Return what the page shows of an opened datapoint, beside its line of the table."""
+    """Return the details that the page shows when a datapoint is opened, beside its row."""
     try:
         weights = [[name, str(weight)] for name, weight in weights_in(task).items()]
     except ValueError:

@@ -1,4 +1,4 @@
-"""Make partial solutions of a datapoint: its work directory without one change of the solution."""
+"""Make partial solutions of a datapoint: the solved work directory with one change left out."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -9,8 +9,8 @@ from codedata.tasks.grade import Tree
 
 def partial_solutions(before: Tree, after: Tree, most: int) -> list[tuple[str, Tree]]:
     """Return [(the change that is left out, the work directory without it)] for changes of a
-    solution: a new file, or a run of lines of a changed one. If there are more than `most`, take
-    `most` of them at equal distances."""
+    solution: a new file, or a run of lines of a changed file. If there are more than `most`
+    changes, take `most` of them at equal distances."""
     found = []
     for path in sorted(after):
         old, new = before.get(path), after[path]
@@ -27,7 +27,7 @@ def partial_solutions(before: Tree, after: Tree, most: int) -> list[tuple[str, T
 
 
 def _without_a_change(old: bytes, new: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield for each change its line, and the new text with only this change undone."""
+    """Yield (line of a change in `new`, `new` with only this change undone) for each change."""
     lines, others = old.splitlines(keepends=True), new.splitlines(keepends=True)
     for kind, i, j, k, n in SequenceMatcher(None, lines, others, autojunk=False).get_opcodes():
         if kind != "equal":

@@ -1,4 +1,4 @@
-"""Fill the instructions of roles with what a profile wants (profiles.toml)."""
+"""Fill in the instructions of the roles with the values of a profile (profiles.toml)."""
 from __future__ import annotations
 
 from codedata.datapoints.approval import PROFILES
@@ -6,18 +6,18 @@ from codedata.datapoints.queue import ROLES
 from codedata.settings import Settings
 from codedata.texts import fill, text_of
 
-# what a role begins with: for an agent with a shell, and for one with tools
+# where a role finds its input: as an agent with a shell, and as one with tools in a sandbox
 MATERIAL = {"idea": ("`seed_data` of the task", "the files in /desk/seed"),
             "builder": ("`get_artifact`",
                         "/desk/draft.md; what an earlier try has staged is in /desk/datapoint"),
             "review": ("`read_datapoint`, with `--name PATH` a file beside its Dockerfile",
-                       "the folder /desk/datapoint, at most 20,000 characters at a time, for the "
-                       "middle of a longer output is left out (`read_datapoint` shows the same)")}
+                       "the folder /desk/datapoint, at most 20,000 characters at a time, since "
+                       "the middle of longer output is left out (`read_datapoint` shows the same)")}
 
 
 def instructions(role: str, settings: Settings, is_inside: bool = False) -> str:
-    """Return how the work of a role is done by an agent with a shell, or by one with tools in a
-    sandbox (`is_inside`)."""
+    """Return the instructions of a role for an agent with a shell, or, if `is_inside`, for one with
+    tools in a sandbox."""
     dp, profile = settings.dp, PROFILES[settings.dp.profile]
     texts = {key: ", ".join(value) if isinstance(value, list) else str(value)
              for key, value in profile.items()}

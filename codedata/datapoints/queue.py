@@ -1,4 +1,4 @@
-"""Hand out tasks to agents, each to one agent at a time, for the length of its lease.
+"""Hand out tasks to agents: each task to one agent at a time, for the length of a lease.
 
 The queue is one file, <folder>/_queue.jsonl. Each transition is a line with the task as it is
 afterwards; the task's data are in the line only if they changed. A call waits for the lock of the
@@ -36,13 +36,13 @@ from codedata.texts import printable
 ROLES = {"generate_idea": "idea", "build_datapoint": "builder", "review_datapoint": "review"}
 TASK_TYPES = GENERATE, BUILD, REVIEW = tuple(ROLES)
 STATES = ("pending", "in_progress", "completed", "failed", "cancelled")
-# what is shown of a task, beside its data; agent: of its newest claim
+# fields shown with a task's data; `agent` is that of the newest claim
 SHOWN = ("id", "type", "state", "parent", "priority", "attempts", "agent", "lease_until",
          "created_at", "errors", "result")
 FIELDS = (*SHOWN, "key", "claim")   # the idempotency key, and the digest of the token
 JOURNAL = "_queue.jsonl"
-MAX_LEASE_S = 100_000   # as [dp] lease_s: a lease that is said to end later has ended
-MAX_NAMED = 20   # lines that are passed over
+MAX_LEASE_S = 100_000   # the most that [dp] lease_s allows; a lease that ends later has expired
+MAX_NAMED = 20   # invalid lines in one message
 
 
 class Refusal(Exception):
@@ -64,7 +64,7 @@ class TaskManager:
         self._file_id = 0   # of the file that was read
         with self._locked():
             self._read_new_lines()
-        # from here on a clock that is set ends no lease, and holds none
+        # from here on, setting the clock neither ends a lease nor prolongs one
         self._clock_s = max(time.time(), self._newest) - time.monotonic()
 
     def create_task(self, type: str, data: dict, *, parent: str = "", key: str = "",
@@ -85,9 +85,8 @@ class TaskManager:
             return task["id"]
 
     def get_next_task(self, agent: str, task_types: list[str] | None = None) -> dict | None:
-        """Claim the pending task of the highest priority, of these the oldest; return it with its
-        data at the top level and its `token`. Return None where none is pending.
-        """
+        """Claim the pending task with the highest priority, the oldest if there are several. Return
+        it with its data at the top level and its `token`; None if no task is pending."""
         types = TASK_TYPES if task_types is None else task_types
         _check_types(types)
         token = secrets.token_hex(16)
@@ -108,12 +107,12 @@ class TaskManager:
             self._put(task, "renewed")
 
     def complete_task(self, id: str, agent: str = "", result=None, token: str = "") -> None:
-        """End a claimed task with a result, any JSON."""
+        """Complete a claimed task with a result, which may be any JSON value."""
         with self._held(id, agent, token) as task:
             self._put(task, "completed", state="completed", result=result)
 
     def fail_task(self, id: str, agent: str, error: str, token: str = "") -> None:
-        """End an attempt: the task is pending again, or failed if that was the last one."""
+        """End an attempt: the task is pending again, or failed if this was its last attempt."""
         with self._held(id, agent, token) as task:
             self._fail(task, "attempt_failed", error)
 
@@ -140,20 +139,19 @@ class TaskManager:
             return _shown(task)
 
     def children(self, id: str) -> list[dict]:
-        """Return the tasks that have a task as their parent, the oldest first."""
+        """Return the child tasks of a task, the oldest first."""
         with self._known(id):
             return [_shown(task) for task in self._tasks.values() if task["parent"] == id]
 
     def tasks(self, type: str = "", state: str = "") -> list[dict]:
-        """Return all tasks, or those of a type, of a state; the oldest first."""
+        """Return all tasks, or only those of a type or a state, the oldest first."""
         with self._transaction() as tasks:
             return [_shown(task) for task in tasks.values()
                     if type in ("", task["type"]) and state in ("", task["state"])]
 
     def status(self) -> dict:
-        """Return the numbers of tasks by type and state, and for how many seconds the oldest lease
-        has not been renewed (None: nobody holds a task).
-        """
+        """Return {tasks: {type: {state: number}}, oldest_lease_s: seconds since the renewal of the
+        lease that was not renewed for the longest time, None if nobody holds a task}."""
         counts = {type: dict.fromkeys(STATES, 0) for type in TASK_TYPES}
         with self._transaction() as tasks:
             for task in tasks.values():
@@ -214,7 +212,7 @@ class TaskManager:
         raw = _to_line(line)
         with closing(Appender(self._path)) as appender:
             appender.append(raw)
-        self._read_new_lines()   # what is kept in memory shares nothing with what was given
+        self._read_new_lines()   # so memory shares no objects with the arguments
         return self._tasks[task["id"]]
 
     # the file ------------------------------------------------------------------------------------
@@ -238,8 +236,8 @@ class TaskManager:
         if found.st_ino != self._file_id or found.st_size < self._end:
             self._file_id = found.st_ino
             self._tasks: dict[str, dict] = {}
-            self._end = self._n_lines = 0   # of what was read
-            self._newest = 0                # time of a line
+            self._end = self._n_lines = 0   # of the part that was read
+            self._newest = 0                # the latest time of a line
         self._journal.seek(self._end)
         raw, faults = b"\n", []
         for raw in iter(partial(self._journal.readline, MAX_RECORD_BYTES), b""):
@@ -250,9 +248,9 @@ class TaskManager:
             except ValueError as e:
                 faults += [f"line {self._n_lines}: {e}"] if raw.strip() else []
         if faults:
-            say(f"{self._path} has lines that no queue writes. They are passed over: "
+            say(f"{self._path} has lines that no queue writes. They are skipped: "
                 f"{named(faults, MAX_NAMED)}")
-        if not raw.endswith(b"\n"):   # it is torn: the next line begins a new one
+        if not raw.endswith(b"\n"):   # the last line is torn: end it
             with closing(Appender(self._path)) as appender:
                 appender.append(b"")
             self._end += 1
@@ -273,23 +271,22 @@ def _to_line(line: dict) -> bytes:
         if _parsed(raw) != line:
             raise ValueError("it has NaN, a tuple or a date")
     except (TypeError, ValueError) as e:
-        raise Refusal(f"This cannot be kept: {printable(str(e))}.") from e
+        raise Refusal(f"This cannot be stored: {printable(str(e))}.") from e
     return raw
 
 
 def _parsed(raw: bytes) -> dict:
-    """Return the parsed line of the file. Raise ValueError if a queue would not write such a
-    line."""
+    """Parse a line of the file. Raise ValueError if a queue would not write such a line."""
     line = orjson.loads(raw)
     if fault := check_of("QueueLine")(line):
         raise ValueError(printable(fault.lstrip(". ")))
     try:
-        orjson.dumps(line)   # it is written again
+        orjson.dumps(line)   # it must be possible to write it again
     except TypeError as e:   # it is nested too deep
         raise ValueError(str(e)) from e
     task = line["task"]
     if taken := sorted({*SHOWN, "token"} & line.get("data", {}).keys()):
-        raise ValueError(f"a task's data cannot have {', '.join(taken)}: the task itself has that")
+        raise ValueError(f"a task's data cannot have {', '.join(taken)}: fields of the task")
     is_one = (task["type"] in TASK_TYPES and task["state"] in STATES and len(task) == len(FIELDS)
               and task["id"].startswith(task["type"]) and task["attempts"] >= 0
               and (task["state"] == "in_progress") == (task["lease_until"] is not None))

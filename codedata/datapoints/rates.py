@@ -15,7 +15,7 @@ Attempts = dict[str, list[SolverAttempt]]   # by model
 
 
 def attempts_in(root: Path) -> dict[tuple[str, str], Attempts]:
-    """Return the attempts of a root by (id, content) of the datapoint."""
+    """Return the attempts of a root by (id, content) of the datapoint, then by model."""
     found: dict = defaultdict(lambda: defaultdict(list))
     for row in all_readable(root, SolverAttempt):
         found[row.instance_id, row.content][row.model].append(row)
@@ -28,8 +28,8 @@ def rates_by_model(attempts: Attempts) -> dict[str, Object]:
 
 
 def rates_of(attempts: Iterable[SolverAttempt]) -> Object:
-    """Return {attempts, passes, mean_reward, interval, tokens} of the attempts of one model; the
-    interval is Wilson's, of 95 %."""
+    """Return {attempts, passes, mean_reward, interval, tokens, unsolved} of one model's attempts at
+    a datapoint. `interval` is Wilson's of 95 % for the pass rate; `tokens` is None if unknown."""
     rows = [*attempts]
     passes = sum(row.reward == 1.0 for row in rows)
     tokens = [row.usage.get(key) for row in rows for key in ("tokens_in", "tokens_out")]
@@ -41,7 +41,7 @@ def rates_of(attempts: Iterable[SolverAttempt]) -> Object:
 
 
 def is_outside(rates: Object, profile: str) -> bool:
-    """Return whether the whole interval lies outside the band of a profile."""
+    """Return whether the whole interval of a pass rate lies outside the band of a profile."""
     low, high = rates["interval"]
     wanted = PROFILES[profile]
     return low > wanted["max_rate"] or high < wanted["min_rate"]

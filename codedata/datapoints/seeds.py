@@ -1,6 +1,6 @@
 """Read seed tasks: folders in the layout of terminal-bench or Harbor, Markdown files, JSON lines.
 
-Ideas begin with a seed. Solutions are left out, and so are files that are no text.
+An idea agent starts from a seed. Solutions and files that are not text are left out.
 """
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from codedata.errors import Trouble
 
 MARKS = ("task.yaml", "task.toml")     # a folder with one of these is a seed
 SOLUTIONS = ("solution.sh", "solution.yaml", "solution")
-MAX_BYTES, MAX_FILES = 200_000, 200    # of a seed's file, and of a seed
-CANARY = re.compile(r"^.*canary.*$\n?", re.IGNORECASE | re.MULTILINE)   # lines of benchmarks
+MAX_BYTES, MAX_FILES = 200_000, 200    # of one file, and of a seed's folder
+CANARY = re.compile(r"^.*canary.*$\n?", re.IGNORECASE | re.MULTILINE)   # marks of benchmark data
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Seed:
 
 
 def seeds_in(path: Path) -> Iterator[Seed]:
-    """Yield the seeds of a file or folder, in the order of their names. Raise Trouble where there
-    are none."""
+    """Yield the seeds of a file or folder, in the order of their names. Raise Trouble if there are
+    none."""
     if not path.exists():
         raise Trouble("is not there.", str(path))
     n = 0

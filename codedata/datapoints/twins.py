@@ -1,4 +1,4 @@
-"""Find a seed, draft or prompt of a datapoint that a new draft nearly copies.
+"""Find the seed, the other draft or the datapoint's prompt that a new draft nearly copies.
 
 Only words are compared (codedata/checks/duplicates.py), so the same idea in other words is not
 found.
@@ -18,7 +18,7 @@ from codedata.records import Task
 
 SEEDS, DRAFTS = "_seeds", "_drafts"
 CORE = re.compile(r"^#+ (?:Task|Instructions)\s*$(.*?)(?=^#+ |\Z)", re.MULTILINE | re.DOTALL)
-# of whole drafts with each other; of what a draft asks for with seeds and prompts
+# files that a whole draft is compared with, and files that its CORE sections are compared with
 PATTERNS = {"draft": (f"{DP}/{DRAFTS}/*.md",),
             "task": (*(f"{DP}/{SEEDS}/*/{name}" for name in (
                 "seed.md", "seed.json", "task.yaml", "instruction.md")),
@@ -37,7 +37,7 @@ class Twins:
         self._lock = threading.Lock()
 
     def of(self, draft: str) -> Duplicate | None:
-        """Return the most similar text that a draft is nearly a copy of, None if there is none."""
+        """Return the text most similar to a draft, None if no text reaches the threshold."""
         if self._threshold == 1:
             return None
         with self._lock:
@@ -53,6 +53,6 @@ class Twins:
                 if path not in self._known:
                     self._known.add(path)
                     name = path.stem if kind == "draft" else path.parent.name
-                    with suppress(OSError, BrokenRecord):   # of these nothing is a copy
+                    with suppress(OSError, BrokenRecord):   # skip what cannot be read
                         place = inside(self._root, str(path.relative_to(self._root)))
                         texts.add(name, read_bounded(place, MAX_BYTES).decode(errors="replace"))

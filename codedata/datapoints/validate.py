@@ -59,18 +59,18 @@ from codedata.texts import natural, printable
 
 MAX_PARTIAL = 8
 MAX_EVIDENCE, MAX_LINE = 20, 400
-ASSERTIONS = ("AssertionError", "Failed")   # what a test raises that looked, and did not find
+ASSERTIONS = ("AssertionError", "Failed")   # what a test raises if its assertion fails
 # names at the top of environment/ that an export needs
 TAKEN = {"dockerfile", "docker-compose.yaml", ".dockerignore", "task.yaml", "run-tests.sh",
          "solution.sh", "solution.yaml", "tests", "manifest.toml"}
 IMPORTS = re.compile(r"^\s*(?:from|import) .*", re.MULTILINE)
-# its end, also that of one in a list
+# the end of a sentence, or of an item in a list
 SENTENCE = re.compile(r"[.!?](?=\s|$)|(?<![.!?])\n\s*(?=[-*+] )")
 PLACE = re.compile(r"(?<![\w.])/[\w.-]+(?:/[\w.-]+)*")
 SYSTEM = ("/bin/", "/usr/", "/tmp/", "/proc/", "/dev/", "/sys/")   # every Linux has them
 MARKS = {"skip", "skipif", "xfail", "importorskip", "skipIf", "skipUnless", "SkipTest",
          "expectedFailure"}
-# what may lie in its folder
+# the names that a datapoint's folder may have
 KNOWN = {path.partition("/")[0] for path in Task.places.values()} | {"rivals", "README.md"}
 
 
@@ -100,7 +100,7 @@ class Validation:
         self.task, self._host, self._label, self._report = task, host, label, report
         self._texts = texts_of(task)
         self.review: list[str] = []    # what a reviewer should look at
-        self.runs: list[Object] = []   # graded ones, as proof.json has them
+        self.runs: list[Object] = []   # the graded runs, as in proof.json
         self.engine_s = 0.0
         self._failed: list[str] = []
         self._weights: dict[str, Decimal] = {}
@@ -145,7 +145,7 @@ class Validation:
     # without a container -------------------------------------------------------------------------
 
     def structure(self) -> None:
-        """Check names and texts."""
+        """Check the folder's files and texts, its Dockerfile, work directory and users."""
         task, texts = self.task, self._texts
         dockerfile = text_in(task.environment, DOCKERFILE)
         if refused := read_dockerfile(dockerfile)[1]:
@@ -171,12 +171,13 @@ class Validation:
             "docs/datapoints.md": workdir and dockerfile != for_agent(dockerfile),
             f"task.toml and tests/{CONFIG} name another work directory or user than {workdir} and "
             f"{AGENT}": workdir and (named, users) != ({workdir}, {AGENT}),
-            f"a verifier would take {', '.join(in_verifier)} from the agent": in_verifier}
+            f"the work directory overlaps folders of the verifier: {', '.join(in_verifier)}":
+                in_verifier}
         if any(faults.values()):
             raise CheckFailed("; ".join(fault for fault, is_so in faults.items() if is_so))
 
     def weight_validation(self) -> None:
-        """Check that each test has a weight and each weight a test, that no two tests have one
+        """Check that each test has a weight and each weight a test, that no two tests have the same
         name, that all weights are above 0, and that their sum is 1."""
         try:
             self._weights = weights_in(self.task)
@@ -185,7 +186,8 @@ class Validation:
         except ValueError as e:
             raise CheckFailed(f"the weights in {PARTS['weights']}: {e}") from e
         if twice := sorted({name for name in tests if tests.count(name) > 1}):
-            raise CheckFailed(f"of two tests of one name the first never runs: {', '.join(twice)}")
+            raise CheckFailed("only the last of several tests with the same name runs: "
+                              f"{', '.join(twice)}")
         if unlike := sorted(self._weights.keys() ^ tests):
             raise CheckFailed("weights without a test, or tests without a weight: "
                               f"{', '.join(unlike)}")
@@ -201,7 +203,7 @@ class Validation:
     def docker_build(self) -> None:
         """Build the image, and look for the solution and the tests in it."""
         if self._failed:
-            raise NotChecked(f"mend {', '.join(self._failed)} first")
+            raise NotChecked(f"correct {', '.join(self._failed)} first")
         try:
             name, built = build_image(self.task, self._host, self._label)
         except ItemFailed as e:
@@ -214,13 +216,13 @@ class Validation:
             raise CheckFailed("the image shows what is hidden", traces)
 
     def _traces(self, image: str) -> list[str]:
-        """Return the places in layers above the base image that contain 40 consecutive bytes of the
-        solution, the tests or the weights which environment/ lacks, and the places in environment/
-        that contain a long run of the tests or the weights."""
+        """Return where an image shows what is hidden: files in layers above the base image with 40
+        consecutive bytes of the solution, tests or weights that are not in environment/, and files
+        in environment/ with a long run of the tests or weights."""
         texts, api = self._texts, docker_engine.connect()
         tests = [IMPORTS.sub("", texts["tests"]), texts["weights"]]
         search, long = ImageSearch([texts["solution"], *tests]), Search([], hidden=tests)
-        search.unread, long.unread = [], []   # a task may be about a damaged archive
+        search.unread, long.unread = [], []   # for review: a task may be about a damaged archive
         for path, place in context_of(self.task).items():
             with open(place, "rb") as file:
                 search.exempt(file)
@@ -230,7 +232,7 @@ class Validation:
             search.look_into(self._counted(api.get_image(image)), base_of(texts["dockerfile"]))
         except (UnsafeArchive, OSError) as e:
             return [f"its layers cannot be read: {e}"]
-        # a file is in the layer that makes it, and in the one that gives it to the agent
+        # once each: a file is in the layer that makes it, and in the one that gives it to the agent
         self.review += dict.fromkeys(one.removeprefix(LAYER) for one in search.unread)
         return long.traces + search.traces
 
@@ -247,15 +249,15 @@ class Validation:
     # the tests -----------------------------------------------------------------------------------
 
     def _built(self) -> Grader:
-        """Return the grader of the datapoint. Raise NotChecked where its image is not built."""
+        """Return the grader of the datapoint. Raise NotChecked if its image is not built."""
         if not self._grader:
             raise NotChecked("there is no image")
         return self._grader
 
     def _gold_work(self) -> bytes:
-        """Return the work of the solution. Raise NotChecked if the solution was not rewarded."""
+        """Return the solution's work as an archive. Raise NotChecked if it was not rewarded."""
         if self._solved is None:
-            raise NotChecked("no solution passes")
+            raise NotChecked("the solution does not pass")
         return self._solved
 
     def test_discovery(self) -> None:
@@ -270,17 +272,17 @@ class Validation:
             raise CheckFailed("tests may be skipped, or may fail", sorted(marks))
 
     def dependency_check(self) -> None:
-        """Check that what the tests import is in the image."""
+        """Check that the image has the modules that the tests import."""
         imports = {"import pytest"} | {ast.unparse(node) for node in ast.walk(self._tree())
                                        if isinstance(node, ast.Import | ast.ImportFrom)}
         with self._built().opened() as sandbox:
             lacking = [line for line in sorted(imports) if not sandbox.run(
                 f"cd /; runuser -u {AGENT} -- /usr/bin/python3 -I -c {shlex.quote(line)}").ok]
         if lacking:
-            raise CheckFailed("/usr/bin/python3 of the image cannot do that", lacking)
+            raise CheckFailed("/usr/bin/python3 of the image fails at these imports", lacking)
 
     def fail_first(self) -> None:
-        """Check that each test fails in the image as it is, by an assertion."""
+        """Check that each test fails by an assertion in the untouched image."""
         check_fails_first(grade_untouched(self._built(), self.runs), self._weights)
 
     # solutions and cheats ------------------------------------------------------------------------
@@ -318,7 +320,7 @@ class Validation:
             raise CheckFailed("it can be cheated", worked)
 
     def repeatable(self) -> None:
-        """Check that the solution passes in other orders, and on another day."""
+        """Check that the solution passes with the tests in other orders, and on another day."""
         work = self._gold_work()
         try:
             clock = clock_library(self._host)
@@ -334,19 +336,19 @@ class Validation:
     # the prompt ----------------------------------------------------------------------------------
 
     def prompt(self) -> None:
-        """Check that the prompt is short and tells nothing that is hidden; list for review what
-        only the tests name."""
+        """Check that the prompt is short and reveals nothing hidden. List for review the paths,
+        ports and keys that only the tests name."""
         prompt = self._texts["prompt"]
         text = SPAN.sub("x", prompt.strip())
         n = len(SENTENCE.findall(text if text.endswith((".", "!", "?")) else f"{text}."))
         named = [name for name in self._weights if name in prompt]
         squeezed = " ".join(prompt.split())
-        # without the marks of a patch and of a line that goes on; a word alone may be a path
+        # without marks of patches and line continuations; a single word may be a path
         lines = [line.strip("+ \t;\\") for line in self._texts["solution"].splitlines()]
         quoted = [line for line in lines if len(line) >= 20 and " " in line
                   and not line.startswith("#") and line in squeezed]
         if n > 3 or named or quoted:
-            raise CheckFailed(f"it has {n} sentences" if n > 3 else "it tells what is hidden",
+            raise CheckFailed(f"it has {n} sentences" if n > 3 else "it reveals what is hidden",
                           named + quoted)
         shown = prompt.encode() + b"".join(map(content_of, context_of(self.task).values()))
         hidden = sorted({one for one in _named_in(self._tree()) if one.encode() not in shown},

@@ -67,12 +67,12 @@ from codedata.stage_status import StageStatus, hand_over
 from codedata.texts import printable
 
 PAUSE_S = 0.5    # of an agent that waits for work
-WATCH_S = 3.0    # between two times that the status is shown
+WATCH_S = 3.0    # between two prints of the status
 SCRIPT = "build_dp.py"
 
 
 class AgentCounts(dict):
-    """Hold the numbers of agents by the type of their tasks. As a text it is the value of --agents:
+    """Hold the numbers of agents by the type of their tasks. str() gives the value of --agents:
     "builder=12,review=6"."""
 
     def __str__(self) -> str:
@@ -80,7 +80,7 @@ class AgentCounts(dict):
 
 
 def parse_agents(text: str) -> AgentCounts:
-    """Return the number of agents for each role in --agents."""
+    """Return the numbers of agents in --agents. Raise ArgumentTypeError if the text is wrong."""
     counts = {}
     for part in text.split(","):
         role, _, n = part.partition("=")
@@ -166,7 +166,7 @@ class _Attempt:
     step: Step = field(default_factory=Step)
     started: float = field(default_factory=time.monotonic)
     trajectory: str = ""                 # below the root
-    result: AgentResult | None = None    # None: it did not come to its end
+    result: AgentResult | None = None    # None: an error ended it
 
 
 class _Run:
@@ -184,12 +184,12 @@ class _Run:
                                  partial(room, self.dp / "_rooms", settings.llm.workers,
                                          models.stop), lambda line: None)
         self.ledger = Ledger(self.dp)
-        self.lock = threading.Lock()          # of what follows
+        self.lock = threading.Lock()          # for the fields below
         self.totals = {type: RunTotals() for type in n_agents}
         self.n_claimed = Counter()
         self.in_flight: dict[str, _Attempt] = {}   # by task
         self.bars: dict[str, Bar] = {}
-        self.renewed = time.monotonic()       # the leases of what is in flight
+        self.renewed = time.monotonic()       # when the leases in flight were renewed
 
     def run(self, seeds: Path | None) -> int:
         """Work until nothing is left; return the exit code."""
@@ -230,7 +230,7 @@ class _Run:
             self.pool.stop(e)
 
     def _is_open(self, type: str) -> bool:
-        """Return whether --limit leaves a task of a type."""
+        """Return whether --limit allows another task of a type."""
         limit = self.options.selection.limit
         return not limit or self.n_claimed[type] < limit
 
@@ -245,7 +245,8 @@ class _Run:
             return attempt
 
     def _may_come(self) -> bool:
-        """Return whether further tasks may be queued: somebody works on a task, or one waits."""
+        """Return whether there may be more work: anybody works on a task, or one of a type that
+        this run may claim is pending."""
         tasks = self.manager.status()["tasks"]
         return any(counts["in_progress"] for counts in tasks.values()) or any(
             tasks[type]["pending"] and self._is_open(type) for type in self.n_agents)
@@ -265,7 +266,7 @@ class _Run:
         state = self._settle(attempt, error)
         calls, result = attempt.calls, attempt.result
         if state == "failed" and result and (result.status != "error" or calls.served):
-            calls.discard()   # with these it would fail again
+            calls.discard()   # with these replies it would fail again
         if state:
             self._note(attempt, state, error if state == "failed" else "")
 
@@ -276,7 +277,7 @@ class _Run:
         folder.mkdir(exist_ok=True)
         n = len([*folder.glob(f"{task['id']}.*.json")])   # earlier ones stay
         attempt.trajectory = f"{TRAJECTORIES}/{task['id']}.{n}.json"
-        # another process may have written of an earlier attempt since this run began
+        # since this run began, another process may have recorded an earlier attempt
         ledger = Ledger(self.dp) if task["attempts"] > 1 else self.ledger
         attempt.calls = ReplyLog(self.dp, f"build_dp.{role}", task["id"], ledger)
         with recording(attempt.calls), showing(attempt.step):
@@ -288,7 +289,7 @@ class _Run:
         """Return the state of an attempt: "done", "failed" (the queue records the failure), or ""
         if the task was given back because the run stops."""
         id, agent, claim = attempt.task["id"], attempt.agent, attempt.claim
-        with suppress(Refusal):   # it is somebody else's, or gone
+        with suppress(Refusal):   # somebody else has claimed it, or it is gone
             if self.manager.get_task(id)["state"] not in ("in_progress", "pending"):
                 return "done"
             if error:
@@ -314,7 +315,7 @@ class _Run:
             else:
                 totals.failed[task["id"]] = Trouble(error)
 
-    # around them ---------------------------------------------------------------------------------
+    # the bars ------------------------------------------------------------------------------------
 
     def _say(self, line: str) -> None:
         next(iter(self.bars.values())).say(line)
@@ -357,7 +358,7 @@ class _Run:
 
 
 def _summary(root: Path, manager: TaskManager, totals: dict[str, RunTotals]) -> Iterator[str]:
-    """Yield lines with the outcome of a run, and with the totals of the root."""
+    """Yield terminal lines: the outcome of a run, and the totals of the root."""
     dp = root / DP
     counts = manager.status()["tasks"]
     for type, one in totals.items():
@@ -379,7 +380,7 @@ def _summary(root: Path, manager: TaskManager, totals: dict[str, RunTotals]) -> 
     if total.n_calls:
         each = replace(total, cost_usd=total.cost_usd / max(1, n_approved))
         yield (f"cost      {plural(total.n_calls, 'call')}, {total}"
-               + (f", {each} each approved one" if n_approved else ""))
+               + (f", {each} for each approved datapoint" if n_approved else ""))
 
 
 def _next(options: RunOptions, counts: Mapping[str, Mapping[str, int]], n_left: int
@@ -403,7 +404,7 @@ def _to_come(settings: Settings, options: RunOptions, n_agents: Mapping[str, int
     dp = settings.root / DP
     counts = TaskManager(dp).status()["tasks"] if (dp / JOURNAL).exists() else {}
     n_new = sum(not (dp / SEEDS / seed.id).exists() for seed in seeds_in(seeds)) if seeds else 0
-    n_before = 1   # tasks of the type before, each of which queues further ones
+    n_before = 1   # tasks of the type before; each queues tasks of the next type
     for type, n_each in ((GENERATE, n_new), (BUILD, settings.dp.drafts), (REVIEW, 1)):
         role, states = ROLES[type], counts.get(type, {})
         n = states.get("pending", 0) + states.get("in_progress", 0) + n_before * n_each

@@ -1,11 +1,11 @@
-"""Say what is wrong with a task's folder, fault by fault, and what to do.
+"""List the faults of a task's folder, each with what to do about it.
 
   python -m codedata.tasks check task/mine
 
-reads   FOLDER/                 a task, as docs/tasks.md has it: ours or somebody else's
+reads   FOLDER/                 a task, as docs/tasks.md describes it, ours or of others
 writes  nothing
 
-Nothing is run: it needs no engine. Exit codes: 0 no fault, 1 faults, 2 usage.
+Nothing is run, so no container engine is needed. Exit codes: 0 no fault, 1 faults, 2 usage.
 """
 from __future__ import annotations
 

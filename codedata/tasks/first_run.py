@@ -35,14 +35,14 @@ LOG_CHARS = 6_000          # of a run's output that are kept: its end
 class Screened:
     """Hold the result of screening a change."""
 
-    verdict: str             # GOOD, or in one word why it is no candidate
-    reason: str              # the same in words that an agent can act on; "" where it is good
+    verdict: str             # GOOD, or in one word why the change is refused
+    reason: str              # the reason as a text that an agent can act on; "" if GOOD
     failing: list[str] = field(default_factory=list)   # tests that passed before, sorted
-    skipped: list[str] = field(default_factory=list)   # the same, where they do not count
+    skipped: list[str] = field(default_factory=list)   # the same, skipped now and ignored
     how: str = "full"        # swap | import: in a warm sandbox; full: all tests in a fresh one
     n_run: int = 0           # tests that ran
     seconds: Seconds = 0.0   # of the run
-    new_messages: list[str] = field(default_factory=list)   # of a linter, where a kind asks one
+    new_messages: list[str] = field(default_factory=list)   # of the kind's linter, if it has one
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class ScreeningRules:
     """Hold the rules by which screening calls a change good."""
 
     max_broken_share: float        # of the tests that passed
-    ignores_skipped: bool = False  # a test that is skipped with a change says nothing of it
+    ignores_skipped: bool = False  # tests that the change makes skipped do not count
 
     def screened(self, outcome: Outcome, known: Mapping[str, str], how: str,
                  n_run: int) -> Screened:
@@ -64,8 +64,8 @@ class ScreeningRules:
 
 @dataclass(frozen=True, slots=True)
 class Graded:
-    """Hold what takes the place of the test script and of the results in env/ where graders are to
-    read the results."""
+    """Hold an evaluation script, whose results graders can read, to run in place of env/'s test
+    script; and the known results to compare with in place of those in env/."""
 
     script: str                # an evaluation script
     known: Mapping[str, str]   # statuses without a patch, of the tests that count
@@ -77,8 +77,8 @@ class FirstRun:
 
     screened: Screened
     known: Mapping[str, str] = field(default_factory=dict)   # statuses without the patch
-    before: Files = field(default_factory=dict)   # the files that the patch changes, and
-    after: Files = field(default_factory=dict)    # the same files with it
+    before: Files = field(default_factory=dict)   # files that the patch changes, without it
+    after: Files = field(default_factory=dict)    # the same files with the patch
     log: str = ""                                 # the end of what was printed
     row: Object = field(default_factory=dict)     # of `runs` in proof.json
 
@@ -99,8 +99,8 @@ def first_run(environment: Environment, patch: str, host: SandboxFactory, label:
               rules: ScreeningRules, limit_s: float = 0.0,
               graded: Graded | None = None) -> FirstRun:
     """Run the whole suite with the patch, and compare it with the results in env/, or with
-    `graded`. `limit_s` limits the run; 0 stands for time_limit(). Raise ItemFailed or Excluded if
-    the environment cannot be opened."""
+    `graded`. `limit_s` is the time limit; 0 stands for time_limit(). Raise ItemFailed or Excluded
+    if the environment cannot be opened."""
     known = graded.known if graded else known_results(environment)
     limit_s = limit_s or time_limit(environment, host.run_timeout_s)
     with open_environment(environment, host, label) as sandbox:
@@ -127,7 +127,7 @@ def row_of(name: str, run: Run, shown: Screened) -> Object:
 
 
 def patch_source(sandbox: Sandbox, patch: str) -> tuple[Files, Files, str]:
-    """Apply a patch as apply_patch() does. A patch that changes tests is an error, too."""
+    """Apply a patch by apply_patch(), return its result. A patch of tests is an error, too."""
     before, after, reason = apply_patch(sandbox, patch)
     if tests := [*filter(is_test_file, before | after)]:
         reason = f"the patch changes tests: {named(tests)}"

@@ -1,9 +1,8 @@
-"""Read and make a task's folder: its task.toml, the parts that were proven, the faults that
-prevent its export.
+"""Read and make a task's folder: its task.toml, its proof, and the faults that prevent its export.
 
 `proof.json` holds the digest of what was proven: environment/, solution/, tests/ and task.toml
-without its metadata, keywords and image name (the image's id is noted beside it). After an edit of
-these the proof does not hold any more; the instruction may be edited.
+without its metadata, keywords and image name (the image's id is noted beside it). An edit of any of
+these ends the proof; the instruction may be edited.
 """
 from __future__ import annotations
 
@@ -25,13 +24,13 @@ from codedata.texts import printable
 
 TOML = Task.places["config"]
 SCHEMA = "1.4"              # of Harbor's task.toml
-# To be raised where a task that was proven may be refused by now: it then counts as made with other
-# settings, and --refresh proves it again. A proof without a version graded the gold once.
+# Raise it with a change that may refuse tasks proven before: these then count as made with other
+# settings, and --refresh proves them again. A proof without a version graded the gold once.
 PROOF = 2
 DOCKERFILE, IGNORE, SOLVE = "Dockerfile", ".dockerignore", "solve.sh"
 GOLD, REVERSE = "gold.patch", "reverse.patch"   # in solution/; the reverse has made the task
 CONFIG, TEST_SCRIPT, TEST_PATCH, HIDDEN = "config.json", "tests.sh", "test.patch", "hidden"
-ARCHIVE = "/var/tmp/codedata-work.tar"   # of an agent's work, where a task says how it is made
+ARCHIVE = "/var/tmp/codedata-work.tar"   # an agent's work, in tasks with commands that write it
 TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")   # as Harbor takes them
 IMAGE = re.compile(r"[a-z0-9][\w.:/@-]*", re.ASCII | re.IGNORECASE)   # no blank, no line break
 BEFORE_DOCUMENT = (   # the last line of an instruction before the document of its functions
@@ -202,7 +201,7 @@ class Fault(NamedTuple):
     place: str         # below the folder
     what: str
     todo: str
-    reason: str = ""   # under which exports list it; "": it does not keep a task from them
+    reason: str = ""   # by which exports count it; "": the fault prevents no export
 
 
 def task_problem(task: Task) -> Problem | None:
@@ -221,7 +220,7 @@ def config_faults(task: Task) -> Iterator[Fault]:
     for fault in toml_faults(task.config):
         yield Fault(TOML, fault, "Harbor refuses it: correct that key.", "task.toml")
     kind, image = task.about.get("kind"), image_of(task)
-    if kind not in (None, *KINDS):   # it would pass for somebody else's task, which needs no proof
+    if kind not in (None, *KINDS):   # else it would pass as a task of others, which needs no proof
         yield Fault(TOML, f"kind {kind!r:.80} is none of {', '.join(KINDS)}",
                     "Correct it, or remove it if codedata did not make the task.", "kind")
     wrong = {}
@@ -239,7 +238,7 @@ def _workdir_fault(place: str) -> str:
     workdir = PurePosixPath(place)
     if workdir.root != "/" or ".." in workdir.parts:
         return f"{place!r} is no absolute path"
-    return next((f"{place!r}: the verifier would take {path} from the agent"
+    return next((f"{place!r} overlaps {path}, a folder of the verifier"
                  for path in OF_VERIFIER if workdir.is_relative_to(path)
                  or PurePosixPath(path).is_relative_to(workdir)), "")
 
@@ -251,7 +250,7 @@ def _label_fault(task: Task) -> str:
     texts = [labels.get(key, "") for key in ("difficulty", "category")]
     if isinstance(tags, list) and all(isinstance(one, str) for one in (*tags, *texts)):
         return ""
-    return "difficulty and category are texts, tags is a list of texts"
+    return "difficulty and category must be texts, tags a list of texts"
 
 
 def part_faults(task: Task) -> Iterator[Fault]:
@@ -268,7 +267,7 @@ def part_faults(task: Task) -> Iterator[Fault]:
         yield Fault("tests/test.sh", "is missing", "Write it. It has to write the reward to "
                     "/logs/verifier/reward.txt.", "no task of Harbor")
     if task.kind and not task.proof:
-        yield Fault("proof.json", "is missing: no run has proven it", HOW_TO_PROVE[task.kind],
+        yield Fault("proof.json", "is missing: no run has proven the task", HOW_TO_PROVE[task.kind],
                     "not proven")
     elif task.kind and (parts := edited_parts(task)):
         yield Fault(parts[0], f"was edited since its runs: {', '.join(parts)}",

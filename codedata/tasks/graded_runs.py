@@ -1,9 +1,9 @@
 """Grade a task as its proof does: as it is, with its gold three times, in other orders of the tests
-and on another day. It works for every kind of task, each time in a fresh container.
+and on another day. This works for every kind of task. Each run is in a fresh container.
 
     rows = []
     untouched = grade_untouched(grader, rows)
-    work = prove_gold(grader, rows)          # raises NotRewarded at the first run that is not
+    work = prove_gold(grader, rows)          # raises NotRewarded at the first reward below 1
     prove_repeatable(grader, work, clock_library(host), rows)
 
 `rows` become `runs` in proof.json. A kind of task may set further conditions.
@@ -28,12 +28,12 @@ CONFTEST = """import random
 def pytest_collection_modifyitems(items):
     {}
 """
-# backwards, so that every test comes once before each that otherwise comes before it
+# reversed, so that each two tests also run in the opposite order; and shuffled
 ORDERS = ("items.reverse()", "random.Random(1).shuffle(items)")
 CLOCK_FILE = "faketime.so"
 INSTALL_CLOCK = ("apt-get update -qq && apt-get install -y -qq libfaketime && "
                  f"cp /usr/lib/*/faketime/libfaketime.so.1 {CLOCK_FILE}")
-# for all programs, also those that tests start with an environment of their own
+# for all programs, also those that tests start with other environment variables
 SHIFT = f"echo /tests/{CLOCK_FILE} > /etc/ld.so.preload; echo {{}} > /etc/faketimerc; "
 
 
@@ -84,8 +84,8 @@ def prove_repeatable(grader: Grader, work: bytes, clock: bytes,
         rows.append(row_of("400 days later", later))
         if later.reward == 1.0:
             continue
-        # either that order fails, or a program that does not run with the library on any day, as
-        # those with jemalloc
+        # either this order fails, or a program fails with the library on any day, such as one with
+        # jemalloc
         if grader.grade(work, with_clock, SHIFT.format("+0d")).reward == 1.0:
             raise NotRewarded("400 days later", later)
         reordered = grader.grade(work, conftest)
@@ -103,8 +103,8 @@ def row_of(name: str, grade: Grade) -> Object:
 
 @lru_cache(1)
 def clock_library(host: SandboxFactory) -> bytes:
-    """Return libfaketime, the library that shifts the clock, from Debian's package, which is
-    installed once a run. Raise ItemFailed if it cannot be."""
+    """Return the bytes of libfaketime, the library that shifts the clock. Debian's package is
+    installed once for all calls. Raise ItemFailed if that fails."""
     with (labelled(host, "clock", "dp") as label, temporary_folder() as folder,
           host.open(host.base_image, label) as sandbox):
         sandbox.network(True)

@@ -1,4 +1,4 @@
-"""Define what a maker of tasks provides: a Kind, and the candidates that may become such tasks.
+"""Define what a maker of tasks provides: a Kind, and the candidates for tasks of that kind.
 
 Each maker has its own files of candidates, documents and reports. stages.py screens, proves and
 writes instructions in the same way for all kinds.
@@ -17,14 +17,14 @@ from codedata.tasks.first_run import FirstRun, ScreeningRules
 
 @dataclass(frozen=True, slots=True)
 class DiffsToScreen:
-    """Hold the diffs of an item that are to be screened, and how."""
+    """Hold the diffs of an item to screen, and the settings for screening them."""
 
     diffs: Sequence[str]
     coverage: Coverage | None
-    record_of: Callable       # (verdicts, one a diff; seconds) → the record that is written
+    record_of: Callable       # (a verdict for each diff, seconds) → the record to write
     why_whole: str = ""       # why no tests can be chosen for a diff; "" where they can
-    limit_s: float = 0.0      # of a run of the whole suite; 0: as it needs in env/
-    in_fresh: frozenset[int] = frozenset()   # numbers of diffs that need a fresh container
+    limit_s: float = 0.0      # of a run of the whole suite; 0: time_limit()
+    in_fresh: frozenset[int] = frozenset()   # indices of diffs that need a fresh container
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class Candidate:
     diff: str
     item: str                # the record that it comes from
     method: str              # who or what made it
-    functions: list[str] = field(default_factory=list)   # ids of those that it is about
-    words: Object = field(default_factory=dict)      # what its maker says of it
+    functions: list[str] = field(default_factory=list)   # ids of the functions that it is about
+    words: Object = field(default_factory=dict)      # its maker's description of it
     screened: Object = field(default_factory=dict)   # what screening showed
-    refused: str = ""        # why it needs no proof to be refused
+    refused: str = ""        # why it is refused without a proof, or ""
 
     @property
     def instance_id(self) -> str:
@@ -49,13 +49,13 @@ class Candidate:
 
 
 class Kind(Protocol):
-    """Say what is special about one kind of task. Each of its candidates has a name and, in
-    `refused`, the reason why it needs no proof to be refused, or ""."""
+    """Describe one kind of task. Each of its candidates has a `name`, and in `refused` the reason
+    why it is refused without a proof, or ""."""
 
     name: str                # one of records.KINDS
-    label: str               # what labels of containers and names of images begin with
+    label: str               # prefix of labels of containers and names of images
     candidates: Reads        # by name
-    candidates_with: tuple[Reads, ...]   # what is read beside them (and an environment): *joined
+    candidates_with: tuple[Reads, ...]   # read with each candidate, after an environment: *joined
     tasks: Store             # those in task/
     proven: tuple[str, ...]  # the fields of a task that its proof writes
 
@@ -63,38 +63,38 @@ class Kind(Protocol):
 class Prover(Protocol):
     """Prove the candidates of a kind."""
 
-    lacks: Callable[[str], str] | None   # (name) → what its task has lost, such as its image, or ""
+    lacks: Callable[[str], str] | None   # (name) → what that task has lost, as its image, or ""
 
     def prove(self, candidate: Any, label: str, *joined) -> Task:
-        """Return the proven task of a candidate. What is made under the label is removed. Raise
-        Excluded if a run disproves the task, ItemFailed if it can be neither proven nor disproven.
-        """
+        """Return the proven task of a candidate. The caller removes what is made under the label.
+        Raise Excluded if a run disproves the task, ItemFailed if it can be neither proven nor
+        disproven."""
 
 
 class PatchKind(Kind, Protocol):
-    """Say what is special about one kind of task whose solution is a patch of a repository, the
-    reverse of its Candidate."""
+    """Describe one kind of task whose solution is a patch of a repository: the reverse of its
+    Candidate."""
 
-    rules: ScreeningRules    # ignores_skipped is for screening alone: a proof refuses such tests
+    rules: ScreeningRules    # a proof does not use ignores_skipped
     # for screening
-    items: Reads             # records that hold what is screened
-    items_with: tuple[Reads, ...]   # what is read beside them and the environment: *joined
+    items: Reads             # records with the diffs to screen
+    items_with: tuple[Reads, ...]   # read with each item, after its environment: *joined
     verdicts: Writes
-    lint: Callable | None    # returns a list of messages for each good (files before, after)
+    lint: Callable | None    # (pairs of files before, after) → a list of messages for each
     # for the proof
-    gold_is_long: bool       # any project has single lines of it: only long runs give it away
+    gold_is_long: bool       # other code may have single lines of it: only long runs are traces
     hides_tests: bool
     # for the instruction
-    instructed: tuple[str, ...]   # fields of a task that make its instruction stale
-    texts: Reads             # records that instructions are made of, by task
+    instructed: tuple[str, ...]   # fields of a task whose change makes its instruction stale
+    texts: Reads             # records that instructions are made from, by task
 
     def to_screen(self, item: Any, environment: Environment, *joined) -> DiffsToScreen:
         """Return the diffs of an item to screen, and how to screen them."""
 
     def counted(self, candidate: Candidate, environment: Environment, *joined
                 ) -> tuple[Environment, tuple[str, ...] | None]:
-        """Return (the environment, in which tests that do not count are called flaky; the files of
-        an agent's work that count, or None for all files but tests)."""
+        """Return (the environment, with tests that do not count listed as flaky; the files of an
+        agent's work that are graded, None for all files except tests)."""
 
     def refusal(self, candidate: Candidate, run: FirstRun, label: str, environment: Environment,
                 *joined) -> str:
@@ -102,7 +102,7 @@ class PatchKind(Kind, Protocol):
 
     def described(self, candidate: Candidate, run: FirstRun, environment: Environment, *joined
                   ) -> tuple[Object, Object]:
-        """Return (entries for [metadata.codedata], with the labels; entries for proof.json)."""
+        """Return (arguments of with_about(), entries for proof.json) of a candidate's task."""
 
     def instruction(self, task: Task, text: Any) -> str:
         """Return the instruction of a task, made from `text`, its record among the `texts`."""

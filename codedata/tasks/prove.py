@@ -3,11 +3,10 @@ others still pass, and in an image for agents the reverse of the change, the gol
 pass.
 
 Each run is of the whole suite, in a fresh container without network. One run without the change
-serves all candidates. For each candidate there is one run with the change, in the image of env/;
-then, in the task's own image, three runs with the gold and one of the image as it is. In the last
-one exactly the tests that failed before have to fail. It replaces further runs in the image of
-env/, since it shows the same and tests the task's image, too. Thus a proof takes five runs of the
-suite.
+serves all candidates. A candidate's own proof takes five runs: one with the change in the image of
+env/; then, in the task's own image, three with the gold and one without it. In the run without the
+gold, exactly the tests that failed in the run with the change have to fail. This run replaces
+repeated runs in the image of env/, since it shows the same and tests the task's image, too.
 
 Tests that are flaky according to env/, or that need the network, do not count. The proof holds for
 what these runs showed, with the script that graders run. It does not promise that a test with the
@@ -57,7 +56,7 @@ from codedata.texts import printable
 TRIES = "codedata-bug-try/"
 STEPS = 6                 # of a proof
 ROW_RUNS = 3              # without a patch, where no verification says which tests are flaky
-KNOWN_IMAGES = 2          # whose files are kept at a time
+KNOWN_IMAGES = 2          # images whose files are kept in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +64,16 @@ class Baseline:
     """Hold the results of a suite without a change."""
 
     statuses: dict[str, str]     # of the tests that count
-    files: dict[str, str]        # of each of them: its file, or "" where none fits its name
+    files: dict[str, str]        # by test: its file, or "" if no file fits its name
     texts: Files                 # of these files
     created_at: str              # date of the commit, "" where there is none
-    reads: str                   # from where its evaluation scripts have the cases, of READS
-    # by files that are hidden: the tests that pass without them, as the first change has shown
+    reads: str                   # where evaluation scripts find the results, one of READS
+    # by hidden files: the tests that pass without them, from the first candidate that hides them
     passed_without: dict[frozenset[str], set[str]] = field(default_factory=dict)
 
 
 class PatchProver:
-    """Prove candidates of a kind, and keep what is known of each environment. The caller removes
+    """Prove candidates of a kind, and keep the Baseline of each environment. The caller removes
     what was made under a label, by factory.forget()."""
 
     def __init__(self, kind: PatchKind, factory: SandboxFactory):
@@ -102,12 +101,13 @@ class PatchProver:
         image, hidden, visible = self._hide_tests(counted, first, baseline, label)
         gold, change = diff_of(first.after, first.before), diff_of(first.before, first.after)
         verifier = SuiteVerifier(
-            # where the files that count are listed, no result is taken from what these can print
+            # if only listed files count, results are not read from output that these can print
             counted.test_script, baseline.reads if counts is None else READS[0], hidden,
             "" if visible else diff_of({}, hidden), [*map(escaped_name, first.fail_to_pass)],
             [*map(escaped_name, first.pass_to_pass)], counts)
         if traces := self._traces_in(image, counted, gold, verifier.test_patch):
-            raise Excluded(f"its image gives it away: {printable(named(traces))}", name)
+            raise Excluded("its image shows the gold or hidden tests: "
+                           f"{printable(named(traces))}", name)
         task, rows = self._run_task(candidate, verifier, (gold, change), image, first, label)
         kept = self._factory.keep(image.name, image_name(images_of(kind), name))
         about, shown = kind.described(candidate, first, environment, *joined)
@@ -121,8 +121,8 @@ class PatchProver:
     # without the change --------------------------------------------------------------------------
 
     def baseline_of(self, environment: Environment, label: str) -> Baseline:
-        """Return the results of the suite without a change. It runs once for all candidates. Raise
-        ItemFailed if they differ from env/, Excluded if graders could not read them."""
+        """Return the results of the suite without a change, from one run for all candidates. Raise
+        ItemFailed if the results differ from env/, Excluded if graders could not read them."""
         key = digest([getattr(environment, name) for name in ("repo_name", *JUDGED_BY)])
         begin_step("tests without the patch", 1, STEPS)
         with self._locks[key]:
@@ -146,13 +146,13 @@ class PatchProver:
             if reason and len(reads) == 1:
                 raise Excluded(f"{reason}.", name)
             if reason:
-                del reads[0]   # from now on: it has not all results
+                del reads[0]   # from now on: results are missing there
             else:
                 runs.append(run)
         statuses, flaky = compare(runs)
         ignored = ignored_tests(environment).union(flaky)
         statuses = {test: statuses[test] for test in statuses if test not in ignored}
-        if environment.install_script:   # one run: a name that is new may hold the time
+        if environment.install_script:   # one run: a test not in env/ may have the time in its name
             statuses = {test: statuses[test] for test in known_results(environment)
                         if test in statuses}
         check_drift(environment, statuses, ignored)
@@ -190,8 +190,8 @@ class PatchProver:
         image = self._derive(environment, first, {} if visible else tests, label)
         if visible:
             return image, tests, visible
-        # all tests that the change fails are in these files: that others pass without them is the
-        # same for every change with the same files
+        # all tests that the change fails are in these files, so the change does not matter here:
+        # which tests pass without the files is the same for all candidates that hide them
         hidden = frozenset(tests)
         if hidden not in baseline.passed_without:
             script = eval_script(suite_tests(environment.test_script, workdir=WORKDIR,
@@ -208,7 +208,7 @@ class PatchProver:
 
     def _derive(self, environment: Environment, first: FirstRun, hidden: Files,
                 label: str) -> TaskImage:
-        """Return a task's image with the change, and without some files."""
+        """Make a task's image, with the change and without the hidden files."""
         base = image_of(environment, self._factory, label).name
         patch = diff_of({**first.before, **hidden}, first.after)
         image = derive(self._factory, base, patch, f"{TRIES}{secrets.token_hex(4)}", label)
@@ -216,26 +216,26 @@ class PatchProver:
 
     def _traces_in(self, image: TaskImage, environment: Environment, gold: str,
                    hidden: str) -> list[str]:
-        """Return where an image gives the gold patch or the hidden tests away. Raise ItemFailed
-        where the image is gone."""
+        """Return where an image shows the gold patch or the hidden tests. Raise ItemFailed if the
+        image is gone."""
         if self._kind.gold_is_long:
             gold, hidden = "", gold + hidden
         find = partial(check_task_image, image.name, gold, hidden, image.changed,
                        self._files_below(image))
         traces, base = find(), environment.base_image
-        # where the source came from a folder, our own base has nothing of the project
+        # source from a folder: our base image has nothing of it, so files of the base are no traces
         if (traces and base == self._factory.base_image and environment.row.get("reformat_path")
                 and self._factory.has_image(base)):
             with self._locks["files"]:
                 known = self._known_files(base, WORKDIR)
             traces = find(known)
-        if traces and not self._factory.has_image(image.name):   # what cannot be read is a trace
+        if traces and not self._factory.has_image(image.name):   # unreadable: counts as a trace
             raise ItemFailed("its image is gone.", image.name)
         return traces
 
     def _files_below(self, image: TaskImage) -> KnownFiles | None:
-        """Return the files of the image from which this one was made; many tasks share them. Return
-        None if it is unknown which files have changed since."""
+        """Return the files of the image that a task's image was made from; many tasks share them.
+        Return None if it is unknown which files the task's image changes."""
         if image.changed is None:
             return None
         with self._locks["files"]:
@@ -245,8 +245,8 @@ class PatchProver:
 
     def _run_task(self, candidate: Candidate, verifier: SuiteVerifier, patches: tuple[str, str],
                   image: TaskImage, first: FirstRun, label: str) -> tuple[Task, list[Object]]:
-        """Return the task with the first variant of its verifier that rewards the gold and nothing
-        else, and its runs. Raise Excluded where there is none."""
+        """Return (the task with the first variant of its verifier that rewards the gold, but not
+        the untouched image; its runs). Raise Excluded if no variant does."""
         reason = ""
         for variant in verifier.variants():
             task = task_of(candidate.name, self._kind.name, variant, patches, image.name,
@@ -298,5 +298,5 @@ class PatchProver:
 
 
 def images_of(kind: Kind) -> str:
-    """Return what the names of a kind's images begin with."""
+    """Return the prefix of the names of a kind's images."""
     return f"codedata-{kind.label}/"

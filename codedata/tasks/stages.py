@@ -83,8 +83,8 @@ class Screening:
     def __init__(self, kind: PatchKind, host: SandboxFactory, is_full: bool):
         self._kind, self._host, self._is_full = kind, host, is_full
         self._screeners: dict[int, Screener] = {}   # by worker
-        self._notes: dict[str, str] = {}            # how a repository was screened otherwise
-        self._n_kept = 0                            # verdicts that an unfinished run has left
+        self._notes: dict[str, str] = {}            # lines about how a repository was screened
+        self._n_kept = 0                            # verdicts kept by an unfinished run
         self._lock = threading.Lock()
 
     def finish(self) -> list[str]:
@@ -135,7 +135,7 @@ class Screening:
             verdicts.add({i: (run.screened, run.before, run.after)})
 
     def _screener(self, batch: DiffsToScreen, environment: Environment, label: str) -> Screener:
-        """Return this worker's screener, whose sandbox stays warm from one item to the next of the
+        """Return this worker's screener. Its sandbox stays warm while the worker's items are of the
         same environment."""
         worker = threading.get_ident()
         screener = self._screeners.get(worker)
@@ -153,8 +153,8 @@ class KeptVerdicts:
     """Keep the verdicts on the diffs of an item as they come in, and show how many there are."""
 
     def __init__(self, keys: Sequence[str], lint: Callable | None):
-        """Read the verdicts that were kept. `keys` has a digest for each diff, of all that its
-        verdict depends on."""
+        """Read the verdicts that were kept. `keys` has one digest for each diff, made of all that
+        the diff's verdict depends on."""
         self._keys, self._lint, self._log = keys, lint, current_reply_log()
         self.found: dict[int, Screened] = {
             i: parse(Screened, kept, str(self._log.path), "Delete that file.")
@@ -162,7 +162,7 @@ class KeptVerdicts:
         self._show()
 
     def missing(self) -> list[int]:
-        """Return the numbers of the diffs without a verdict."""
+        """Return the indices of the diffs without a verdict."""
         return [i for i in range(len(self._keys)) if i not in self.found]
 
     def add(self, found: Found) -> None:
@@ -176,7 +176,7 @@ class KeptVerdicts:
         self._show()
 
     def drop(self, numbers: Sequence[int]) -> None:
-        """Remove the verdicts on these changes, also from the log."""
+        """Remove the verdicts on the diffs with these indices, also from the log."""
         for i in numbers:
             del self.found[i]
             self._log.keep(self._keys[i], None)

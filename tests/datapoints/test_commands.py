@@ -60,10 +60,10 @@ def built(root) -> tuple[list[str], dict]:
     assert tool(root, "save_artifact", *idea, "--text", ideas(20)) == {"saved": 20}
     for odd in ('"n": 1' + "0" * 20, f'"n": {"[" * 600}{"]" * 600}', r'"n": "\ud800"'):
         tool(root, "save_artifact", *idea, "--text", f'[{{"title": "x", {odd}}}]', code=1)
-    assert "Nobody would build it" in tool(root, "complete", *idea, code=1)["error"]
+    assert "No task builds an idea of this seed" in tool(root, "complete", *idea, code=1)["error"]
     draft = tool(root, "add_artifact", *idea, "--text", SPEC)
     assert draft["datapoint"] == "seed_001_a"
-    assert "build seed_001_a:" in tool(root, "complete", *idea, code=1)["error"]
+    assert "No task builds seed_001_a:" in tool(root, "complete", *idea, code=1)["error"]
     assert "not a draft" in tool(root, "create_task", *idea, "--datapoint", "x", code=1)["error"]
     one, same = (tool(root, "create_task", *idea, "--datapoint", "seed_001_a") for _ in range(2))
     assert one == same and tool(root, "complete", *idea)["children"] == [one["task"]]
@@ -92,9 +92,9 @@ def test_seeds_are_queued_once_and_handed_out_once(tmp_path):
 def test_how_ideas_are_chosen_is_told_when_enough_are_saved(seeded):
     task = claimed(seeded, "generate_idea")
     words = ["get_idea_refinement_details", *task]
-    assert "0 ideas" in tool(seeded, *words, code=1)["error"]
+    assert "0 of 20 ideas" in tool(seeded, *words, code=1)["error"]
     tool(seeded, "save_artifact", *task, "--text", json.dumps([{"title": "One"}] * 20))
-    assert "1 ideas with titles of their own" in tool(seeded, *words, code=1)["error"]
+    assert "1 of 20 ideas with different titles" in tool(seeded, *words, code=1)["error"]
     for bad in ("{", "[1]", '[{"title": " "}]'):
         tool(seeded, "save_artifact", *task, "--text", bad, code=1)
     tool(seeded, "save_artifact", *task, "--text", ideas(20))
@@ -229,7 +229,7 @@ def test_what_goes_back_to_a_builder_is_a_copy_that_waits_for_review(tmp_path):
     task = claimed(tmp_path, "build_datapoint")
     shown = tool(tmp_path, "read_datapoint", *task[:2])
     assert (shown["metadata"]["status"], shown["content"]) == ("in_review", content)
-    assert "Nothing in it is changed" in tool(tmp_path, "add_dp_to_review", *task, code=1)["error"]
+    assert "is unchanged" in tool(tmp_path, "add_dp_to_review", *task, code=1)["error"]
     staged = tmp_path / "dp/_staging/sums"
     assert not (staged / "proof.json").exists() and is_as_proven(read_datapoint(folder))
 
@@ -240,7 +240,7 @@ def test_a_task_of_another_maker_is_not_replaced(tmp_path):
     (tmp_path / "task/sums").mkdir(parents=True)
     review = claimed(tmp_path, "review_datapoint")
     approve = ["approve_datapoint", *review, "--category", "Debugging", "--tags", "python"]
-    assert "task/sums is there already" in tool(tmp_path, *approve, code=1)["error"]
+    assert "task/sums exists already" in tool(tmp_path, *approve, code=1)["error"]
     assert [*(tmp_path / "dp/sums").iterdir()] and not [*(tmp_path / "task/sums").iterdir()]
 
 
@@ -255,13 +255,13 @@ def test_a_draft_that_is_nearly_another_one_or_the_seed_is_refused(seeded):
     assert tool(seeded, "add_artifact", *task, "--text", draft(words)) == first   # nothing new
     words[::30] = ["other"] * len(words[::30])
     refused = tool(seeded, "add_artifact", *task, "--text", draft(words), code=1)["error"]
-    assert "nearly seed_001_a" in refused and "% of both" in refused
+    assert "nearly copies seed_001_a" in refused and "% of both" in refused
     other = tool(seeded, "add_artifact", *task, "--text", draft(["Let", "us", "sum", "numbers"]))
     assert other == {"datapoint": "seed_002_a"}
     (seeded / "dp/_seeds/seed/seed.md").write_text(" ".join(f"seed{n}" for n in range(200)))
     refused = tool(seeded, "add_artifact", *task, "--text",
                    draft([f"seed{n}" for n in range(190)]), code=1)["error"]
-    assert "nearly seed (" in refused
+    assert "nearly copies seed (" in refused
 
 
 def test_what_a_reviewer_edits_is_not_reviewed_once_more(tmp_path):

@@ -244,7 +244,7 @@ def test_graders_work_at_testbed_and_something_else_there_is_in_their_way(heron)
     ("cp tests/__pycache__/test_words*.pyc /opt", "/opt/test_words.cpython")])
 def test_what_an_image_gives_away_rejects_the_bug(heron, planted, place):
     make_image(f"{IMAGE}-planted", f"python3 -m compileall -q /testbed/tests; {planted}")
-    with refused(re.escape(f"its image gives it away: {place}")):
+    with refused(re.escape(f"its image shows the gold or hidden tests: {place}")):
         prove(environment_of(image_name=f"{IMAGE}-planted"), BUG)
 
 

@@ -1,0 +1,101 @@
+"""Audit tasks with planted faults beside clean ones: how many faults are found, and how many alarms
+are false.
+
+    python benchmarks/audit.py FOLDER… --root R [--thorough] [--workers N]
+
+Each folder has task folders and a LABELS.json: {name: {class, what}}, class "clean" for a task
+without a fault. The tasks are copied into R/task/ once; what is audited there is not audited again.
+A fault is found where a check of its class (FOUND) says `failed` or, if it is for a reviewer,
+`review`; an alarm is a `failed`, or a `review` of a check in ALARMS, on a clean task. Survivors
+alone are no alarm. One JSON line, with Wilson's 95 % intervals.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from pathlib import Path
+
+from measure import PROJECT
+
+sys.path.insert(0, str(PROJECT))
+from codedata.checks.intervals import wilson
+
+# the checks that are for a class of faults, and the results by which they say so
+FAILED, SAID = ("failed",), ("failed", "review")
+FOUND = {
+    "meter": {"meters": SAID}, "vacuous": {"reading": FAILED, "rivals": FAILED},
+    "answer in the image": {"answer": SAID}, "answer in a lower layer": {"answer": SAID},
+    "readable tests": {"tests_read": SAID},
+    "clumsy test": {"rivals": FAILED, "fairness": SAID},
+    "flaky": {"gold": FAILED, "flakes": FAILED},
+    "verifier greps the source": {"rivals": FAILED, "fairness": SAID},
+    "exit code swallowed": {"untouched": FAILED, "rivals": FAILED},
+    "wrong gold": {"gold": FAILED, "reading": FAILED},
+    "unshown name": {"rivals": FAILED, "fairness": SAID}, "time bomb": {"flakes": FAILED}}
+ALARMS = ("answer", "meters")   # whose `review` is an alarm on a clean task
+
+
+def copied(folders: list[Path], root: Path) -> dict[str, dict]:
+    """Copy the tasks of folders into a root, and return their labels by name."""
+    labels = {}
+    for folder in folders:
+        for name, label in json.loads((folder / "LABELS.json").read_text()).items():
+            labels[name] = label
+            if not (root / "task" / name).exists():
+                shutil.copytree(folder / name, root / "task" / name)
+    return labels
+
+
+def results_of(root: Path, name: str) -> dict[str, str]:
+    """Return {check: its result} of a task; {} where it is not audited."""
+    path = root / "audit" / f"{name}.json"
+    return {one["name"]: one["result"] for one in json.loads(path.read_text())["checks"]
+            } if path.exists() else {}
+
+
+def main() -> None:
+    """Measure, and print one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
+    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--thorough", action="store_true")
+    parser.add_argument("--workers", default="1")
+    args = parser.parse_args()
+    labels = copied(args.folders, args.root)
+    subprocess.run([sys.executable, PROJECT / "audit.py", "--root", args.root, "--workers",
+                    args.workers, *(["--thorough"] if args.thorough else [])], check=False)
+    found, n_of, alarms = Counter(), Counter(), []
+    missed = defaultdict(list)
+    for name, label in labels.items():
+        results, kind = results_of(args.root, name), label["class"]
+        n_of[kind] += 1
+        if kind == "clean":
+            said = [check for check, result in results.items() if result == "failed"
+                    or (result == "review" and check in ALARMS)]
+            alarms += [f"{name}: {', '.join(said)}"] if said else []
+        elif any(results.get(check) in wanted for check, wanted in FOUND[kind].items()):
+            found[kind] += 1
+        else:
+            missed[kind].append(name)
+    n_faults, n_clean = n_of.total() - n_of["clean"], n_of["clean"]
+    print(json.dumps({
+        "faults": n_faults, "found": found.total(), "found_interval": interval(found.total(),
+                                                                               n_faults),
+        "clean": n_clean, "alarms": len(alarms), "alarms_interval": interval(len(alarms), n_clean),
+        "by_class": {kind: f"{found[kind]} of {n}" for kind, n in sorted(n_of.items())
+                     if kind != "clean"},
+        "missed": missed, "alarms_on": alarms}))
+
+
+def interval(k: int, n: int) -> list[float] | None:
+    """Return Wilson's interval of a share, None for a share of nothing."""
+    return [round(end, 3) for end in wilson(k / n, n)] if n else None
+
+
+if __name__ == "__main__":
+    main()
