@@ -1,0 +1,64 @@
+"""Test what a model is asked of a survivor, and how its answers are read."""
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+from conftest import item_calls, settings_for
+
+from codedata.audit.reading import read_survivors
+from codedata.errors import ItemFailed
+from codedata.llm import Models
+
+SAID = "Blank lines are passed over."
+SURVIVOR = {"path": "tally.py", "line": 2, "operator": "o", "place": 0, "diff": "-a\n+b\n"}
+
+
+def answer(verdict: str = "wrong", quote: str = SAID, keeps: bool = True, why: str = "w") -> str:
+    return json.dumps({"why": why, "verdict": verdict, "quote": quote, "gold_keeps_it": keeps})
+
+
+def read(tmp_path, fake_llm, *replies, survivors=(SURVIVOR,)):
+    """Return the result of reading, each reply given in turn."""
+    fake_llm.script(*replies)
+    audited = SimpleNamespace(
+        survivors=survivors, changed=({}, {"tally.py": b"one\ntwo\nthree\n"}),
+        task=SimpleNamespace(instruction=f"Write tally.py.\n{SAID}"))
+    with Models(settings_for(fake_llm)) as models, item_calls(tmp_path):
+        return read_survivors(models.client("audit"), audited)
+
+
+def test_a_wrong_survivor_is_a_fault_of_the_tests_and_a_wrong_gold_is_one_too(tmp_path, fake_llm):
+    found = read(tmp_path, fake_llm, answer(), answer("equal", ""), answer("not said", ""),
+                 answer("not said", keeps=False), survivors=[SURVIVOR] * 4)
+    assert found.result == "failed" and len(found.evidence) == 2
+    assert found.figures == {"read": 4, "wrong": 1, "wrong_gold": 1, "equal": 1, "not_said": 2}
+    assert "accepted though it breaks 'Blank lines" in found.evidence[0]
+    assert "the gold itself breaks" in found.evidence[1]
+    assert found.tries[1] == {**SURVIVOR, "verdict": "equal", "quote": "", "gold_keeps_it": True,
+                              "why": "w"}
+    request = fake_llm.requests[0].last
+    assert SAID in request and "-a\n+b" in request and "two\nthree" in request
+
+
+def test_without_a_wrong_one_it_has_passed_and_without_survivors_nobody_is_asked(tmp_path,
+                                                                                 fake_llm):
+    assert read(tmp_path, fake_llm, answer("equal", "")).result == "passed"
+    assert read(tmp_path, fake_llm, survivors=[]).result == "no case"
+    assert read(tmp_path, fake_llm, survivors=None).result == "not checked"
+    assert len(fake_llm.requests) == 1
+
+
+@pytest.mark.parametrize("reply, problem", [
+    ("I think it is wrong.", "no JSON object"), (answer("bad"), "no JSON object"),
+    (answer(quote=""), "quotes no sentence"), (answer(quote="Blank lines count."), "does not say")])
+def test_an_answer_of_another_form_or_with_a_false_quote_is_asked_for_again(tmp_path, fake_llm,
+                                                                            reply, problem):
+    assert read(tmp_path, fake_llm, reply, answer()).result == "failed"
+    assert problem in fake_llm.requests[1].last and len(fake_llm.requests) == 2
+
+
+def test_what_cannot_be_read_fails_the_item_so_that_its_replies_are_kept(tmp_path, fake_llm):
+    with pytest.raises(ItemFailed):
+        read(tmp_path, fake_llm, *["nothing"] * 9)
