@@ -5,20 +5,23 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from functools import partial
+from pathlib import PurePosixPath
 
 from codedata.audit.audited import FAILED, NO_CASE, PASSED, UNFINISHED, Audited, Result
 from codedata.llm import Client, Reply
 from codedata.llm.asking import Rejected, ask
 from codedata.progress import current_step
-from codedata.records import Object
+from codedata.records import Object, Task
 from codedata.store import digest
+from codedata.tasks.folder import text_in
 from codedata.texts import fill, json_objects, printable, text_of
 
 PROMPT, AGAIN, SCHEMA = "read_survivor.md", "read_again.md", "read_survivor.json"
 VERDICTS = WRONG, EQUAL, UNSAID = "wrong", "equal", "not said"
 AROUND = 30              # lines of the gold on either side of a survivor
-MAX_CHARS = 20_000       # of the instruction and of the lines around
+MAX_CHARS = 40_000       # of the files that the instruction mentions, and of the lines around
 _text = partial(text_of, __package__)
 
 
@@ -34,7 +37,7 @@ def read_survivors(client: Client, audited: Audited) -> Result:
         return Result(UNFINISHED, "no variants were tried: --checks strength,reading")
     if not audited.survivors:
         return Result(NO_CASE, "no variant of the gold is rewarded")
-    instruction = audited.task.instruction or ""
+    instruction = "\n\n".join(texts_of(audited.task))
     read, counts, faults = [], Counter(), []
     for k, survivor in enumerate(audited.survivors, 1):
         current_step().count = f"survivor {k} of {len(audited.survivors)}"
@@ -52,11 +55,22 @@ def read_survivors(client: Client, audited: Audited) -> Result:
     return Result(FAILED if faults else PASSED, why, faults, figures, read)
 
 
+def texts_of(task: Task) -> Iterator[str]:
+    """Yield the instruction of a task, and the texts in environment/ whose names it mentions."""
+    instruction, n_left = task.instruction or "", MAX_CHARS
+    yield instruction
+    for path in sorted(task.environment):
+        text = text_in(task.environment, path)
+        if PurePosixPath(path).name in instruction and 0 < len(text) <= n_left:
+            n_left -= len(text)
+            yield f"{path}:\n\n{text}"
+
+
 def _asked(client: Client, audited: Audited, instruction: str, survivor: Object) -> Object:
     """Return what the model says of a survivor."""
     lines = audited.changed[1][survivor["path"]].decode().splitlines()
     first = max(0, survivor["line"] - 1 - AROUND)
-    request = fill(_text(PROMPT), instruction=instruction[:MAX_CHARS], diff=survivor["diff"],
+    request = fill(_text(PROMPT), instruction=instruction, diff=survivor["diff"],
                    path=survivor["path"], form=json.dumps(FORM),
                    context="\n".join(lines[first:survivor["line"] + AROUND])[:MAX_CHARS])
     return ask(client, partial(answer_in, instruction), request, _text(AGAIN),

@@ -24,7 +24,8 @@ def read(tmp_path, fake_llm, *replies, survivors=(SURVIVOR,)):
     fake_llm.script(*replies)
     audited = SimpleNamespace(
         survivors=survivors, changed=({}, {"tally.py": b"one\ntwo\nthree\n"}),
-        task=SimpleNamespace(instruction=f"Write tally.py.\n{SAID}"))
+        task=SimpleNamespace(instruction="Write tally.py as rules.md says.", environment={
+            "doc/rules.md": SAID.encode(), "doc/other.md": b"secret"}))
     with Models(settings_for(fake_llm)) as models, item_calls(tmp_path):
         return read_survivors(models.client("audit"), audited)
 
@@ -39,7 +40,7 @@ def test_a_wrong_survivor_is_a_fault_of_the_tests_and_a_wrong_gold_is_one_too(tm
     assert found.tries[1] == {**SURVIVOR, "verdict": "equal", "quote": "", "gold_keeps_it": True,
                               "why": "w"}
     request = fake_llm.requests[0].last
-    assert SAID in request and "-a\n+b" in request and "two\nthree" in request
+    assert SAID in request and "secret" not in request and "-a\n+b" in request and "two\nthree" in request
 
 
 def test_without_a_wrong_one_it_has_passed_and_without_survivors_nobody_is_asked(tmp_path,
