@@ -37,7 +37,7 @@ from codedata.records import parse, safe_name
 from codedata.texts import natural, printable
 
 Readers = dict[str, Callable[[], Any]]   # of the items of a Derived, by name
-NULLABLE, FILES = "Points | None", "Files"   # types of fields
+NULLABLE, FILES = "Points | None", ("Files", "Files | None")   # types of fields
 fields = lru_cache(dataclasses.fields)   # it builds them anew each time
 
 
@@ -54,7 +54,7 @@ def digest(value) -> str:
 def digests_of(record) -> dict[str, str]:
     """Return {field: digest} of a record, without fields that are null. A null number counts: it is
     a value."""
-    return {f.name: layouts.files_digest(value) if f.type == FILES else digest(value)
+    return {f.name: layouts.files_digest(value) if f.type in FILES else digest(value)
             for f in fields(type(record))
             if (value := getattr(record, f.name)) is not None or f.type == NULLABLE}
 

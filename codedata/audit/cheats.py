@@ -109,7 +109,8 @@ def spy_on_tests(audited: Audited) -> Result:
         sandbox.run(start + GRADE, timeout_s=grader.limit_s)
         said = sandbox.run("cat /tmp/spied").output.strip()
     if not said.startswith("looked"):
-        return Result(REVIEW, "the spy could not look: it needs python3 in the image")
+        return Result(REVIEW, "the spy has not looked: the image has no python3, or the tests end "
+                              "too soon")
     found = said.splitlines()[1:]
     why = "a program that the tests start can read them" if found else ""
     return Result((FAILED if task.kind else REVIEW) if found else PASSED, why, found,
@@ -125,19 +126,22 @@ def find_answer(audited: Audited) -> Result:
     if task.kind in PATCHED and audited.proven_runs():
         return Result(PASSED, "", [], {"files": 0})   # its proof has searched
     before, after = audited.changed
-    texts = ["\n".join(new_lines(before.get(path, b""), after[path])) for path in after]
-    search = AnswerSearch([text for text in texts if text])
+    texts = {path: "\n".join(new_lines(before.get(path, b""), after[path])) for path in after}
+    search = AnswerSearch([text for text in texts.values() if text])
     api = docker_engine.connect()
     base = base_of(text_in(task.environment, DOCKERFILE))
     try:
         search.look_into(api.get_image(image), base if base != image else "")
     except UnsafeArchive as e:
         return Result(UNFINISHED, f"the layers of its image cannot be read: {e}")
-    worked = []
-    for place, data in [*search.found.items()][:MAX_COPIES]:
-        tried = (audited.grade_files({path: data}).reward == 1.0 for path in after)
-        if len(after) == 1 and any(tried):
-            worked.append(f"{place.removeprefix(LAYER)} is rewarded in place of {min(after)}")
+    copies = [*search.found.items()][:MAX_COPIES]
+    path_of = {place: _nearest(data, texts) for place, data in copies}
+    # any content is rewarded in place of a file that no test needs
+    needed = {path for path in {*path_of.values()}
+              if audited.grade_files({path: before.get(path, b"")}).reward != 1.0}
+    worked = [f"{place.removeprefix(LAYER)} is rewarded in place of {path_of[place]}"
+              for place, data in copies if path_of[place] in needed
+              and audited.grade_files({path_of[place]: data}).reward == 1.0]
     why = "its image holds the answer" if search.found else ""
     result = FAILED if worked else REVIEW if search.found else PASSED
     return Result(result, why, [*worked, *search.traces], {"files": len(search.found)})
@@ -167,6 +171,11 @@ class AnswerSearch(ImageSearch):
             self.found[place] = data
             return f"holds {share} of {len(self._lines)} lines of the solution"
         return ""
+
+
+def _nearest(data: bytes, texts: dict[str, str]) -> str:
+    """Return the path of the text that has the most lines of some data."""
+    return max(texts, key=lambda path: len(_lines_of(texts[path].encode()) & _lines_of(data)))
 
 
 def _lines_of(data: bytes) -> set[bytes]:

@@ -18,8 +18,8 @@ from codedata.errors import BrokenRecord
 from codedata.layouts import content_of, files_digest, write_atomic
 from codedata.page.builder import Packed, build, pack, shortened
 from codedata.records import AuditCheck, Object, RivalledTask, TaskAudit
-from codedata.store import Store, digest
-from codedata.tasks.folder import DOCKERFILE, TOML, proven_parts
+from codedata.store import Store
+from codedata.tasks.folder import DOCKERFILE, TOML, audited_digest
 from codedata.texts import printable, text_of
 
 PAGE = "index.html"
@@ -93,7 +93,7 @@ def _folder_of(tasks: Store, row: Object) -> tuple[str, list[Object]]:
         return "is missing", []
     try:
         task = tasks.read(name)
-        now = digest(proven_parts(task)), files_digest(task.rivals or {})
+        now = audited_digest(task), files_digest(task.rivals or {})
         files = {"instruction.md": (task.instruction or "").encode(), TOML: tasks.path(name) / TOML}
         for part in ("environment", "solution", "tests", "rivals"):
             files |= {f"{part}/{path}": file for path, file in (getattr(task, part) or {}).items()

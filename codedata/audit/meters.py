@@ -16,7 +16,12 @@ from codedata.texts import text_of, tomllib
 
 METERS = {one["name"]: one for one in tomllib.loads(
     text_of("codedata.audit", "meters.toml"))["meter"]}
-SHEBANG_OR_FUTURE = re.compile(rb"(#!.*\n)?(?:(?:#.*|\s*)\n)*(from __future__ .*\n)*")
+COMMENTS = r"(?:(?:#.*|[ \t\r]*)\n)*"
+# what has to stay first: a shebang, and a docstring or 'use strict', and imports from __future__
+FIRST = re.compile(
+    rf'''{COMMENTS}(?:[rRuU]?(?:"""(?:(?!""")(?s:.))*"""|"[^"\n]*"|'[^'\n]*')'''
+    rf"(?:[ \t\r;]*(?:#.*)?\n))?"
+    rf"(?:{COMMENTS}from __future__ import (?:\([^)]*\).*|.*)\n)*".encode())
 BLINDED = "test -e /tmp/blinded"
 
 
@@ -73,6 +78,6 @@ def _with_texts(tree: Tree, texts: Object) -> Tree:
     for path, (kind, mode, content) in tree.items():
         text = texts.get(PurePosixPath(path).suffix)
         if text and isinstance(content, bytes):
-            start = SHEBANG_OR_FUTURE.match(content).end()
+            start = FIRST.match(content).end()
             changed[path] = kind, mode, content[:start] + f"{text}\n".encode() + content[start:]
     return changed

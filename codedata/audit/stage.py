@@ -28,7 +28,7 @@ from codedata.settings import Settings
 from codedata.states import Parts, Reads, Writes
 from codedata.store import Store, digest
 from codedata.suites.environments import labelled
-from codedata.tasks.folder import proven_parts
+from codedata.tasks.folder import audited_digest
 from codedata.texts import printable
 
 MAX_EVIDENCE, MAX_LINE = 20, 500
@@ -99,7 +99,7 @@ class Auditor:
 
     def make(self, task: RivalledTask, name: str, old: TaskAudit | None) -> TaskAudit:
         """Return the audit of a task: the checks that `old` has, and those that it lacks."""
-        content, rivals = digest(proven_parts(task)), files_digest(task.rivals or {})
+        content, rivals = audited_digest(task), files_digest(task.rivals or {})
         there = self._audits.read(name) if name in self._audits else None
         if there and there.content != content:
             there = None

@@ -16,8 +16,8 @@ from codedata.layouts import files_digest
 from codedata.progress import plural
 from codedata.records import Object, RivalledTask, Task, TaskAudit
 from codedata.settings import ExportSettings
-from codedata.store import Store, digest
-from codedata.tasks.folder import Problem, proven_parts
+from codedata.store import Store
+from codedata.tasks.folder import Problem, audited_digest
 from codedata.texts import printable
 
 FAILED, UNFINISHED = "failed", "not checked"
@@ -51,7 +51,7 @@ class Audits:
         name = task.instance_id
         try:
             audit = self._store.read(name) if name in self._store else None
-            if not audit or audit.content != digest(proven_parts(task)):
+            if not audit or audit.content != audited_digest(task):
                 return None
             if files_digest(self._tasks.read(name).rivals or {}) != audit.rivals:
                 checks = [one for one in audit.checks if one["name"] != "rivals"]

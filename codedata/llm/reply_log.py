@@ -148,13 +148,17 @@ class ReplyLog:
         """Append what a piece of the item's work came to, any JSON, under the digest of all that it
         depends on."""
         with self._lock:
-            self._kept[_key(piece, RESULT)] = self._append(request=piece, result=result)
+            key = _key(piece, RESULT)
+            self._requested.add(key)
+            self._kept[key] = self._append(request=piece, result=result)
 
     def result_of(self, piece: str):
         """Return what keep() was given for a piece of work, or None."""
         with self._lock:
             self._attempts.setdefault(piece, 0)
-            return self._kept.get(_key(piece, RESULT), {}).get(RESULT)
+            key = _key(piece, RESULT)
+            self._requested.add(key)
+            return self._kept.get(key, {}).get(RESULT)
 
     def discard(self, request: str | None = None) -> None:
         """Mark the replies to a request (None: to any, and results) as rejected: a failure drops
@@ -179,7 +183,8 @@ class ReplyLog:
         """Return the calls that this attempt's ledger line is to name."""
         if not self._in_parts:
             return list(self.unbilled)
-        ids = {self._kept[key]["call"]["id"] for key in self._requested & self._kept.keys()}
+        lines = [self._kept[key] for key in self._requested & self._kept.keys()]
+        ids = {line["call"]["id"] for line in lines if "call" in line}   # results have none
         return [call for call in self.unbilled if call["id"] in ids]
 
     def finish(self, made: bool) -> None:

@@ -150,6 +150,12 @@ def proven_parts(task: Task) -> dict[str, str]:
             "solution/": files_digest(task.solution), "tests/": files_digest(task.tests)}
 
 
+def audited_digest(task: Task) -> str:
+    """Return the digest of all that an audit of a task depends on: its proven parts, and what its
+    instruction and its meters say."""
+    return digest([proven_parts(task), task.instruction, task.about.get("meters")])
+
+
 def proven(task: Task, shown: Proof) -> Task:
     """Return a task with its proof: the results of the runs, and the digests of the proven
     parts."""

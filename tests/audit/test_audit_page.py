@@ -10,8 +10,7 @@ from browser import wait
 from codedata.audit.index_page import page, read_audits, write_index
 from codedata.layouts import files_digest, to_json
 from codedata.records import TaskAudit
-from codedata.store import digest
-from codedata.tasks.folder import proven_parts
+from codedata.tasks.folder import audited_digest
 
 HOSTILE = "</script><img src=x onerror=hacked(1)><!--<script>hacked(2)</script>\u202e \x00"
 SHOWN = "</script><img src=x onerror=hacked(1)><!--<script>hacked(2)</script>⟨U+202E⟩ ␀"
@@ -43,7 +42,7 @@ def write_audit(root, task, *checks, has_folder: bool = True) -> None:
     """Write a task, and its audit as of now."""
     if has_folder:
         write_task(root, task)
-    audit = TaskAudit(task.instance_id, task.kind, digest(proven_parts(task)), files_digest({}),
+    audit = TaskAudit(task.instance_id, task.kind, audited_digest(task), files_digest({}),
                       [*checks], 3.0)
     (root / "audit").mkdir(exist_ok=True)
     (root / f"audit/{task.instance_id}.json").write_bytes(to_json(vars(audit)))

@@ -11,8 +11,7 @@ from judged import json_lines, read_json
 
 from codedata.layouts import files_digest
 from codedata.records import Object, Task
-from codedata.store import digest
-from codedata.tasks.folder import proven_parts
+from codedata.tasks.folder import audited_digest
 from codedata.texts import tomllib
 
 SECRET = "survivor-of-the-gold"
@@ -40,7 +39,7 @@ def write_audit(root, task: Task, results: dict | None = None, **figures: Object
     path = root / f"audit/{task.instance_id}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps({
-        "instance_id": task.instance_id, "kind": task.kind, "content": digest(proven_parts(task)),
+        "instance_id": task.instance_id, "kind": task.kind, "content": audited_digest(task),
         "rivals": files_digest({}), "checks": checks, "seconds": 1.0}))
 
 

@@ -1,0 +1,275 @@
+"""Audit small tasks in containers, by the script: good ones pass, and planted faults are found."""
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from a_datapoint import CONTEXT, TEXTS, write_approved
+from a_task import write_foreign, write_task
+from conftest import edit, eventually, kill, run_script, start_script, write_json
+from heron_environment import write_env
+from proof_heron import bug_kind
+from screened_wren import RUN, wren_coverage, wren_diff, wren_environment
+from screened_wren import wren as wren  # a fixture
+from setups import CA_FLAGS
+
+from codedata.sandbox import docker_engine
+from codedata.tasks.folder import image_of
+from codedata.tasks.kinds import Candidate
+from codedata.tasks.prove import PatchProver
+
+pytestmark = pytest.mark.docker
+PROGRAM = """import sys
+
+
+def total(lines):
+    numbers = [int(line) for line in lines if line.strip().isdigit()]
+    if not numbers:
+        sys.exit("no numbers here")
+    return sum(numbers)
+
+
+print(total(sys.stdin))
+"""
+RUNS = """import subprocess
+import time
+
+
+def run(text):
+    return subprocess.run(["/usr/bin/python3", "/app/total.py"], input=text, text=True,
+                          capture_output=True, timeout=20)
+
+
+"""
+TESTS = RUNS + """def test_numbers():
+    assert run("7\\n12\\n").stdout.strip() == "19"
+
+
+def test_words():
+    assert run("7\\nx\\n5\\n").stdout.strip() == "12"
+
+
+def test_none():
+    done = run("x\\n")
+    assert done.returncode == 1 and not done.stdout
+"""
+TIMED = "import time\nstart = time.perf_counter()\ntime.sleep(0.4)\n" \
+        "print(time.perf_counter() - start)\n"
+TRUSTS = RUNS + """def test_it_is_quick():
+    start = time.perf_counter()
+    assert 0 < float(run("").stdout) < 9 + start
+"""
+MEASURES = RUNS + """def test_it_says_how_long_it_takes():
+    assert float(run("").stdout) > 0.3
+"""
+
+
+def solve(program: str) -> str:
+    return f"#!/bin/bash\ncat > total.py <<'END'\n{program}END\n"
+
+
+def a_task(root: Path, name: str, tests: str = TESTS, program: str = PROGRAM, about=None,
+           **how) -> Path:
+    """Write a datapoint whose tests have equal weights, and return its folder."""
+    names = re.findall(r"def (test_\w+)", tests)
+    weights = json.dumps({one: round(1 / len(names), 3) for one in names[1:]}
+                         | {names[0]: 1 - round(1 / len(names), 3) * (len(names) - 1)})
+    how = {"tests": tests, "solution": solve(program), "weights": weights, **how}
+    return write_approved(root / "task" / name, about, **how)
+
+
+def audit(root: Path, *flags):
+    """Run audit.py, and return {task: {check: what was found}}."""
+    done = run_script("audit.py", root, "--cpu-request", 1, *CA_FLAGS, *flags, timeout_s=300)
+    assert done.returncode == 0, done.stderr
+    audit.stderr = done.stderr
+    return {path.stem: checks_in(path) for path in root.glob("audit/*.json")}
+
+
+def checks_in(path: Path) -> dict:
+    return {check["name"]: check for check in json.loads(path.read_text())["checks"]}
+
+
+def results(checks: dict) -> dict[str, str]:
+    return {name: check["result"] for name, check in checks.items()}
+
+
+# what is made, and what is kept ------------------------------------------------------------------
+
+def test_a_good_task_passes_and_only_what_is_missing_is_made(tmp_path):
+    task = a_task(tmp_path, "good")
+    few = "gold,tests_read,untouched"
+    process = start_script("audit.py", tmp_path, "--checks", few, *CA_FLAGS)
+    log = tmp_path / "audit/_partial/good.jsonl"
+    eventually(lambda: log.exists() and log.read_bytes().endswith(b"\n"))
+    kill(process)
+    finished = json.loads(log.read_text().splitlines()[0])["result"]
+    first = audit(tmp_path, "--checks", few)["good"]
+    assert results(first) == dict.fromkeys(few.split(","), "passed")
+    assert first["gold"] == finished   # to the seconds that it took
+    audit(tmp_path, "--checks", few)
+    assert "nothing to do" in audit.stderr
+
+    more = audit(tmp_path, "--checks", "fairness")["good"]
+    assert more.pop("fairness")["result"] == "passed" and more == first
+    rival = task / "rivals/wrong-constant.sh"
+    rival.parent.mkdir()
+    rival.write_text("# Other numbers have another sum.\necho 'print(19)' > total.py\n")
+    every = f"{few},fairness,rivals"
+    with_rivals = audit(tmp_path, "--checks", every)["good"]
+    assert with_rivals["rivals"]["figures"] == {"wrong": 1, "wrong accepted": 0}
+    assert {name: with_rivals[name] for name in first} == first
+    shutil.copy(rival, rival.with_name("wrong-too.sh"))
+    again = audit(tmp_path, "--checks", every)["good"]
+    assert again.pop("rivals")["figures"] == {"wrong": 2, "wrong accepted": 0}
+    assert again == {name: one for name, one in with_rivals.items() if name != "rivals"}
+
+    (task / "solution/solve.sh").write_text(solve("print(19)\n"))
+    last = audit(tmp_path, "--checks", every)["good"]
+    assert last["gold"]["result"] == "failed" and "the solution gets 0.3" in last["gold"]["why"]
+    assert last["fairness"]["result"] == last["tests_read"]["result"] == "no case"
+    assert "its gold gets 0.3" in last["fairness"]["why"]
+
+
+def test_what_was_found_before_an_edit_does_not_stay(tmp_path):
+    task = a_task(tmp_path, "clock", TRUSTS, TIMED)
+    assert audit(tmp_path, "--checks", "meters,untouched")["clock"]["meters"]["result"] == "review"
+    toml = task / "task.toml"
+    toml.write_text(toml.read_text().replace('kind = "datapoint"',
+                                             'kind = "datapoint"\nmeters = ["clock"]'))
+    assert [*audit(tmp_path, "--checks", "untouched")["clock"]] == ["untouched"]
+
+
+# planted faults ----------------------------------------------------------------------------------
+
+def test_an_answer_in_the_image_is_found_and_tried_also_below_a_layer_that_removes_it(tmp_path):
+    dockerfile = TEXTS["dockerfile"] + "COPY answer.py /srv/kept\nCOPY answer.py /srv/gone\n" \
+        "RUN rm /srv/gone\n"
+    a_task(tmp_path, "leaky", dockerfile=dockerfile,
+           context={**CONTEXT, "answer.py": f"# Here it is.\n{PROGRAM}"})
+    many = solve(PROGRAM) + "echo 'Sums: adds up numbers, a line each.' > README\n"
+    a_task(tmp_path, "two-files", dockerfile=dockerfile, solution=many,
+           context={**CONTEXT, "answer.py": PROGRAM})
+    found = audit(tmp_path, "--checks", "answer")
+    for name in ("leaky", "two-files"):
+        answer = found[name]["answer"]
+        assert answer["result"] == "failed" and answer["figures"] == {"files": 2}
+        for place in ("kept", "gone"):
+            assert f"/srv/{place} is rewarded in place of total.py" in answer["evidence"], name
+
+
+def test_tests_that_check_little_let_wrong_programs_pass(tmp_path):
+    tests = RUNS + ("def test_number():\n    assert run('7').stdout.strip().isdigit()\n\n\n"
+                    "def test_file():\n    assert open('/app/total.py')\n")
+    task = a_task(tmp_path, "vacuous", tests)
+    (task / "rivals").mkdir()
+    (task / "rivals/wrong-constant.sh").write_text(
+        "#!/bin/bash\n# Other numbers have another sum.\necho 'print(19)' > total.py\n")
+    found = audit(tmp_path, "--checks", "strength,rivals,untouched")["vacuous"]
+    strength = found["strength"]
+    assert strength["result"] == "review" and strength["figures"]["killed"] > 0
+    assert "+    return max(numbers)" in "".join(one["diff"] for one in strength["tries"]) \
+        or len(strength["tries"]) > 2, strength
+    assert found["rivals"]["result"] == "failed"
+    assert found["rivals"]["evidence"] == [
+        "wrong-constant.sh is rewarded: Other numbers have another sum."]
+    assert found["untouched"]["result"] == "failed"   # the file is there from the start
+    assert "gets 0.5" in found["untouched"]["why"]
+
+
+def test_a_solved_image_and_a_test_that_nothing_fails_are_named(tmp_path):
+    a_task(tmp_path, "solved", context={"total.py": PROGRAM})
+    tests = TESTS + "\n\ndef test_true():\n    assert True\n"
+    a_task(tmp_path, "partly", tests)
+    found = audit(tmp_path, "--checks", "untouched")
+    assert found["solved"]["untouched"]["result"] == "failed"
+    assert found["solved"]["untouched"]["why"] == "an agent that does nothing gets 1"
+    print(found["partly"])
+
+
+def test_tests_that_want_more_than_the_instruction_says_are_found(tmp_path):
+    tests = TESTS.replace("not done.stdout", "done.stderr == 'no numbers here\\n'")
+    task = a_task(tmp_path, "strict", tests)
+    (task / "rivals").mkdir()
+    (task / "rivals/right-message.sh").write_text(solve(PROGRAM.replace("no num", "No num")))
+    found = audit(tmp_path, "--checks", "fairness,rivals")["strict"]
+    assert found["fairness"]["result"] == "review"
+    assert found["fairness"]["evidence"] == ["total.py:7 'no numbers here'"]
+    assert found["rivals"]["result"] == "failed"
+    assert found["rivals"]["evidence"] == ["right-message.sh is refused though right"]
+
+
+def test_tests_that_lie_open_are_read_by_the_spy(tmp_path):
+    write_foreign(tmp_path, files={
+        "task.toml": '[metadata]\nauthor = "Them"\n[environment]\nworkdir = "/srv"\n',
+        "tests/test.sh": "mkdir -p /logs/verifier\npython3 -m pytest -q /tests/test_it.py && "
+                         "echo 1 > /logs/verifier/reward.txt\n",
+        "tests/test_it.py": "import time\n\n\ndef test_it():\n    time.sleep(2)\n"})
+    check = audit(tmp_path, "--checks", "tests_read")["theirs"]["tests_read"]
+    assert check["result"] == "review" and check["evidence"] == ["/tests/test_it.py"]
+
+
+def test_a_measure_that_the_program_makes_itself_is_found(tmp_path):
+    clock = {"meters": ["clock"]}
+    a_task(tmp_path, "trusts", TRUSTS, TIMED, clock)
+    a_task(tmp_path, "measures", MEASURES, TIMED, clock)
+    a_task(tmp_path, "silent", TRUSTS, TIMED)
+    found = {name: checks["meters"] for name, checks in
+             audit(tmp_path, "--checks", "meters").items()}
+    assert {name: one["result"] for name, one in found.items()} == {
+        "trusts": "failed", "measures": "passed", "silent": "review"}
+    assert found["trusts"]["evidence"] == ["the gold with the clock blind is rewarded"]
+    assert "measure by the clock" in found["silent"]["evidence"][0]
+
+
+# scripts that somebody tries ---------------------------------------------------------------------
+
+def test_scripts_are_graded_and_what_fails_is_shown(tmp_path):
+    task = a_task(tmp_path, "good")
+    for name, program in {"right.sh": PROGRAM, "wrong.sh": "print(19)\n"}.items():
+        (tmp_path / name).write_text(solve(program))
+    done = run_script("audit.py", tmp_path, *CA_FLAGS, "try", task, "right.sh", "gone.sh",
+                      "wrong.sh", timeout_s=100)
+    assert done.returncode == 1, done.stderr
+    assert "right.sh: reward 1," in done.stderr and "gone.sh: " in done.stderr
+    wrong = done.stderr.partition("wrong.sh: reward 0.3")[2]
+    assert "failed: test_words" in wrong and "failed: test_none" in wrong, done.stderr
+    assert "failed: test_numbers" not in done.stderr
+    assert "AssertionError: assert '19' == '12'" in wrong
+
+
+# a bug of a repository ---------------------------------------------------------------------------
+
+@pytest.fixture
+def bug(wren, tmp_path):
+    """Write the environment of wren, what its tests run, and a bug of it; yield its id."""
+    environment, patch = wren_environment(), wren_diff("    return 2 * n", "    return 3 * n")
+    name = "wren.agent-1.0123abcd"
+    prover = PatchProver(bug_kind(max_broken_share=1.0), wren)
+    task = prover.prove(Candidate(name, "wren", environment.base_commit, patch, "wren.agent-1",
+                                  "agent"), RUN, environment, None, None)
+    write_task(tmp_path, task)
+    write_env(tmp_path, vars(environment))
+    write_json(tmp_path / "coverage/wren.json", vars(wren_coverage()))
+    yield name
+    docker_engine.connect().remove_image(image_of(task), force=True)
+
+
+def test_a_bug_is_judged_in_a_warm_sandbox_where_coverage_is_known(bug, tmp_path):
+    flags = "--checks", "strength,difficulty"
+    found = audit(tmp_path, *flags)[bug]
+    assert results(found) == {"strength": "passed", "difficulty": "passed"}, found
+    assert found["strength"]["figures"]["killed"] > 0
+    assert found["difficulty"]["figures"]["repaired"] == 1, found
+    # by a coverage that is wrong, no test can notice
+    coverage = tmp_path / "coverage/wren.json"
+    edit(coverage, **vars(wren_coverage(doubled=[], port=[])))
+    blind = audit(tmp_path, *flags, "--force")[bug]["strength"]
+    assert blind["result"] == "review" and blind["figures"]["killed"] == 0
+    coverage.unlink()
+    found_again = audit(tmp_path, *flags, "--force")[bug]
+    assert found_again["strength"]["figures"] == found["strength"]["figures"]
+    assert found_again["difficulty"]["result"] == "no case"
