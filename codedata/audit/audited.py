@@ -29,7 +29,7 @@ BEFORE = Bounds(max_bytes=50_000_000, max_files=200, max_depth=30, max_seconds=6
 
 
 @dataclass
-class Result:
+class CheckResult:
     """Hold what a check found."""
 
     result: str                  # PASSED | FAILED | REVIEW | NO_CASE | UNFINISHED

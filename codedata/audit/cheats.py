@@ -15,7 +15,7 @@ from codedata.audit.audited import (
     REVIEW,
     UNFINISHED,
     Audited,
-    Result,
+    CheckResult,
 )
 from codedata.bounded import read_bounded
 from codedata.errors import ItemFailed
@@ -43,12 +43,12 @@ MAX_RIVAL_BYTES = 1_000_000
 
 # known cheats ------------------------------------------------------------------------------------
 
-def try_cheats(audited: Audited) -> Result:
+def try_cheats(audited: Audited) -> CheckResult:
     """Try each known cheat: none may be rewarded."""
     scripts = [*scripts_of(audited.task.instruction or "")]
     worked = rewarded(audited.grader, scripts)
-    return Result(FAILED if worked else PASSED, "it can be cheated" if worked else "", worked,
-                  {"tried": len(scripts), "rewarded": len(worked)})
+    return CheckResult(FAILED if worked else PASSED, "it can be cheated" if worked else "", worked,
+                       {"tried": len(scripts), "rewarded": len(worked)})
 
 
 def scripts_of(prompt: str, cheats: Iterable[dict] = CHEATS) -> Iterator[tuple[str, str]]:
@@ -87,17 +87,17 @@ def constant(prompt: str) -> str:
 
 # the tests, read while they run ------------------------------------------------------------------
 
-def spy_on_tests(audited: Audited) -> Result:
+def spy_on_tests(audited: Audited) -> CheckResult:
     """Let a process of the agent's user look for the tests while they grade the gold. A program
     that the tests start could read the same."""
     task, grader = audited.task, audited.grader
     if task.kind not in (DATAPOINT, ""):
-        return Result(NO_CASE, "its tests run in the process of the code that they test")
+        return CheckResult(NO_CASE, "its tests run in the process of the code that they test")
     tests = {path: content_of(file) for path, file in task.tests.items()}
     marks = {line.strip() for path, data in tests.items() if path.endswith(".py")
              for line in data.decode(errors="replace").splitlines() if "def test" in line}
     if not marks:
-        return Result(NO_CASE, "its tests are no Python")
+        return CheckResult(NO_CASE, "its tests are no Python")
     user = agent_of(task)
     as_user = f"runuser -u {user} -- " if user else ""
     with grader.opened() as sandbox:
@@ -109,22 +109,22 @@ def spy_on_tests(audited: Audited) -> Result:
         sandbox.run(start + GRADE, timeout_s=grader.limit_s)
         said = sandbox.run("cat /tmp/spied").output.strip()
     if not said.startswith("looked"):
-        return Result(REVIEW, "the spy has not looked: the image has no python3, or the tests end "
-                              "too soon")
+        why = "the spy has not looked: the image has no python3, or the tests end too soon"
+        return CheckResult(REVIEW, why)
     found = said.splitlines()[1:]
     why = "a program that the tests start can read them" if found else ""
-    return Result((FAILED if task.kind else REVIEW) if found else PASSED, why, found,
-                  {"files": len(found)})
+    return CheckResult((FAILED if task.kind else REVIEW) if found else PASSED, why, found,
+                       {"files": len(found)})
 
 
 # the answer, found in the image ------------------------------------------------------------------
 
-def find_answer(audited: Audited) -> Result:
+def find_answer(audited: Audited) -> CheckResult:
     """Look in the image for files that hold the gold's new text, and try each as the answer. An
     agent may find such a file, or a layer of the image that had it."""
     task, image = audited.task, audited.grader.image
     if task.kind in PATCHED and audited.proven_runs():
-        return Result(PASSED, "", [], {"files": 0})   # its proof has searched
+        return CheckResult(PASSED, "", [], {"files": 0})   # its proof has searched
     before, after = audited.changed
     texts = {path: "\n".join(new_lines(before.get(path, b""), after[path])) for path in after}
     search = AnswerSearch([text for text in texts.values() if text])
@@ -133,7 +133,7 @@ def find_answer(audited: Audited) -> Result:
     try:
         search.look_into(api.get_image(image), base if base != image else "")
     except UnsafeArchive as e:
-        return Result(UNFINISHED, f"the layers of its image cannot be read: {e}")
+        return CheckResult(UNFINISHED, f"the layers of its image cannot be read: {e}")
     copies = [*search.found.items()][:MAX_COPIES]
     path_of = {place: _nearest(data, texts) for place, data in copies}
     # any content is rewarded in place of a file that no test needs
@@ -144,7 +144,7 @@ def find_answer(audited: Audited) -> Result:
               and audited.grade_files({path_of[place]: data}).reward == 1.0]
     why = "its image holds the answer" if search.found else ""
     result = FAILED if worked else REVIEW if search.found else PASSED
-    return Result(result, why, [*worked, *search.traces], {"files": len(search.found)})
+    return CheckResult(result, why, [*worked, *search.traces], {"files": len(search.found)})
 
 
 def new_lines(before: bytes, after: bytes) -> list[str]:
@@ -185,7 +185,7 @@ def _lines_of(data: bytes) -> set[bytes]:
 
 # scripts beside the task -------------------------------------------------------------------------
 
-def try_rivals(audited: Audited) -> Result:
+def try_rivals(audited: Audited) -> CheckResult:
     """Grade the scripts in rivals/: right-*.sh have to be rewarded, wrong-*.sh must not be."""
     found = rivals_in(audited.folder)
     faults, figures = [], Counter()
@@ -199,9 +199,9 @@ def try_rivals(audited: Audited) -> Result:
         figures["right" if is_right else "wrong"] += 1
         figures["right refused" if is_right else "wrong accepted"] += is_rewarded != is_right
     if not found:
-        return Result(NO_CASE, "it has no rivals/")
+        return CheckResult(NO_CASE, "it has no rivals/")
     why = "the verdict on a rival is wrong" if faults else ""
-    return Result(FAILED if faults else PASSED, why, faults, dict(figures))
+    return CheckResult(FAILED if faults else PASSED, why, faults, dict(figures))
 
 
 def rivals_in(folder: Path) -> dict[str, str]:

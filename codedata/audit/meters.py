@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
-from codedata.audit.audited import FAILED, NO_CASE, PASSED, REVIEW, Audited, Result
+from codedata.audit.audited import FAILED, NO_CASE, PASSED, REVIEW, Audited, CheckResult
 from codedata.layouts import content_of
 from codedata.records import Object
 from codedata.tasks.grade import Tree, archive_of, tree_of
@@ -25,7 +25,7 @@ FIRST = re.compile(
 BLINDED = "test -e /tmp/blinded"
 
 
-def blind_meters(audited: Audited) -> Result:
+def blind_meters(audited: Audited) -> CheckResult:
     """Grade the gold and the untouched image with each declared meter blind. Measures that the
     tests make though the task declares no meter are for the reviewer."""
     declared = [str(name) for name in audited.task.about.get("meters") or ()]
@@ -44,10 +44,10 @@ def blind_meters(audited: Audited) -> Result:
         open_questions += [question] if question else []
     figures = {"declared": len(declared), "unnoticed": len(faults)}
     if not declared and not open_questions:
-        return Result(NO_CASE, "its tests measure nothing that is known")
+        return CheckResult(NO_CASE, "its tests measure nothing that is known")
     why = "a blind meter is not noticed" if faults else "a measure may be in the program's hands"
     result = FAILED if faults else REVIEW if open_questions else PASSED
-    return Result(result, "" if result == PASSED else why, faults + open_questions, figures)
+    return CheckResult(result, "" if result == PASSED else why, faults + open_questions, figures)
 
 
 def _blind(audited: Audited, meter: Object) -> tuple[str, str]:

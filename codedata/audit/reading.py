@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import PurePosixPath
 
-from codedata.audit.audited import FAILED, NO_CASE, PASSED, UNFINISHED, Audited, Result
+from codedata.audit.audited import FAILED, NO_CASE, PASSED, UNFINISHED, Audited, CheckResult
 from codedata.llm import Client, Reply
 from codedata.llm.asking import Rejected, ask
 from codedata.progress import current_step
@@ -30,13 +30,13 @@ def version_of(client: Client) -> str:
     return digest([client.spec.identity(), *map(_text, (PROMPT, AGAIN, SCHEMA))])[:8]
 
 
-def read_survivors(client: Client, audited: Audited) -> Result:
+def read_survivors(client: Client, audited: Audited) -> CheckResult:
     """Ask of each survivor once. One that is wrong is accepted by tests that should refuse it.
     Raise ItemFailed where a reply cannot be read."""
     if audited.survivors is None:
-        return Result(UNFINISHED, "no variants were tried: --checks strength,reading")
+        return CheckResult(UNFINISHED, "no variants were tried: --checks strength,reading")
     if not audited.survivors:
-        return Result(NO_CASE, "no variant of the gold is rewarded")
+        return CheckResult(NO_CASE, "no variant of the gold is rewarded")
     instruction = "\n\n".join(texts_of(audited.task))
     read, counts, faults = [], Counter(), []
     for k, survivor in enumerate(audited.survivors, 1):
@@ -52,7 +52,7 @@ def read_survivors(client: Client, audited: Audited) -> Result:
                           f"{answer['why']}")
     figures = {"read": len(read), **{name.replace(" ", "_"): n for name, n in counts.items()}}
     why = f"{len(faults)} of {len(read)} survivors show a fault" if faults else ""
-    return Result(FAILED if faults else PASSED, why, faults, figures, read)
+    return CheckResult(FAILED if faults else PASSED, why, faults, figures, read)
 
 
 def texts_of(task: Task) -> Iterator[str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from difflib import SequenceMatcher
 from itertools import chain, islice
 
-from codedata.audit.audited import NO_CASE, PASSED, UNFINISHED, Audited, Result
+from codedata.audit.audited import NO_CASE, PASSED, UNFINISHED, Audited, CheckResult
 from codedata.code.entities import SourceFile, language_of
 from codedata.code.operators import unique_edits
 from codedata.code.patches import diff_of
@@ -23,13 +23,13 @@ BATCH = 50                # tries that are judged together
 LANGUAGE = "python"
 
 
-def try_repair(audited: Audited) -> Result:
+def try_repair(audited: Audited) -> CheckResult:
     """Try at most TRIES changes of a bug's files, those of the most suspicious lines first. What is
     found says how hard a task is, not that it is wrong."""
     coverage = audited.warm.coverage
     before, after = audited.changed
     if audited.task.kind != BUG or not coverage:
-        return Result(NO_CASE, "it is no bug of a Python repository with coverage/")
+        return CheckResult(NO_CASE, "it is no bug of a Python repository with coverage/")
     failing = {*map(restored_name, verifier_config(audited.task).get("FAIL_TO_PASS", ()))}
     tries = islice(_tries(before, after, suspicious(coverage, failing)), TRIES)
     n_tried, repaired, is_exact = 0, 0, False
@@ -44,10 +44,10 @@ def try_repair(audited: Audited) -> Result:
         if repaired:
             break
     if not n_tried:
-        return Result(UNFINISHED, "no change of its files can be tried")
+        return CheckResult(UNFINISHED, "no change of its files can be tried")
     figures = {"tries": repaired or n_tried, "repaired": int(bool(repaired)),
                "exact": int(is_exact)}
-    return Result(PASSED, "", [], figures)
+    return CheckResult(PASSED, "", [], figures)
 
 
 def suspicious(coverage: Coverage, failing: set[str]) -> dict[str, dict[int, float]]:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 from codedata.audit import cheats, meters, repair, verdicts
-from codedata.audit.audited import NO_CASE, UNFINISHED, Audited, GoldRefused, Result
+from codedata.audit.audited import NO_CASE, UNFINISHED, Audited, CheckResult, GoldRefused
 from codedata.audit.index_page import write_index
 from codedata.audit.reading import read_survivors, version_of
 from codedata.audit.warm import WarmSource
@@ -40,7 +40,7 @@ READ = ("instruction", "config", "environment", "solution", "tests", "rivals")
 class Check:
     """Describe one check."""
 
-    run: Callable[[Audited], Result]
+    run: Callable[[Audited], CheckResult]
     version: str = "1"           # to be raised where it would find something else
     is_thorough: bool = False    # takes long: made with --thorough alone
 
@@ -142,11 +142,11 @@ class Auditor:
         try:
             found = self._checks[name].run(audited)
         except GoldRefused as e:
-            found = Result(NO_CASE, e.what)
+            found = CheckResult(NO_CASE, e.what)
         except ItemFailed as e:
             if name == READING:   # the replies that it has stay for the next run
                 raise
-            found = Result(UNFINISHED, e.what)
+            found = CheckResult(UNFINISHED, e.what)
         found = replace(found, why=printable(found.why, MAX_LINE),
                         evidence=[printable(line, MAX_LINE)
                                   for line in found.evidence[:MAX_EVIDENCE]])

@@ -11,7 +11,7 @@ from codedata.audit.audited import (
     PASSED,
     REVIEW,
     Audited,
-    Result,
+    CheckResult,
     within,
 )
 from codedata.audit.rewrites import literals_of, rewrites_of
@@ -45,26 +45,26 @@ PASSES = re.compile(r"\d+ passed")
 
 # the gold ----------------------------------------------------------------------------------------
 
-def check_gold(audited: Audited) -> Result:
+def check_gold(audited: Audited) -> CheckResult:
     """Check that the gold is rewarded three times and in another order of the tests. Runs that a
     current proof.json has are not made again."""
     rows = [row for row in audited.proven_runs() if row.get("of") == "gold"]
     if rows:
-        return Result(PASSED, "", [], {"runs": len(rows), "rewarded": len(rows)})
+        return CheckResult(PASSED, "", [], {"runs": len(rows), "rewarded": len(rows)})
     try:
         work = prove_gold(audited.grader, rows)
         order = audited.grader.grade(work, {CONFTEST_FILE: CONFTEST.format(ORDERS[0]).encode()})
     except NotRewarded as e:
-        return Result(FAILED, str(e), [*e.grade.log.splitlines()[-5:]],
-                      {"runs": len(rows), "rewarded": len(rows) - 1})
+        return CheckResult(FAILED, str(e), [*e.grade.log.splitlines()[-5:]],
+                           {"runs": len(rows), "rewarded": len(rows) - 1})
     figures = {"runs": len(rows) + 1, "rewarded": len(rows) + (order.reward == 1.0)}
     if order.reward != 1.0:
-        return Result(FAILED, f"in another order of the tests, the gold gets {order.reward:g}",
-                      order.log.splitlines()[-5:], figures)
-    return Result(PASSED, "", [], figures)
+        return CheckResult(FAILED, f"in another order of the tests, the gold gets {order.reward:g}",
+                           order.log.splitlines()[-5:], figures)
+    return CheckResult(PASSED, "", [], figures)
 
 
-def check_flakes(audited: Audited) -> Result:
+def check_flakes(audited: Audited) -> CheckResult:
     """Grade the gold's work ten times beside load on both cores, and on another day."""
     work, _ = audited.gold
     grades = []
@@ -77,24 +77,24 @@ def check_flakes(audited: Audited) -> Result:
     lost = sorted({name for grade in grades for name, _, outcome, _ in grade.phases
                    if outcome != "passed"})
     if n_failed:
-        return Result(FAILED, f"the gold fails in {n_failed} of {FLAKE_RUNS} runs beside load",
-                      lost or grades[0].log.splitlines()[-5:], figures)
+        return CheckResult(FAILED, f"the gold fails in {n_failed} of {FLAKE_RUNS} runs beside load",
+                           lost or grades[0].log.splitlines()[-5:], figures)
     try:
         prove_repeatable(audited.grader, work, clock_library(audited.host), [])
     except NotRewarded as e:
-        return Result(FAILED, str(e), e.grade.log.splitlines()[-5:], figures)
-    return Result(PASSED, "", [], figures)
+        return CheckResult(FAILED, str(e), e.grade.log.splitlines()[-5:], figures)
+    return CheckResult(PASSED, "", [], figures)
 
 
 # the image as it is ------------------------------------------------------------------------------
 
-def check_untouched(audited: Audited) -> Result:
+def check_untouched(audited: Audited) -> CheckResult:
     """Check that nothing is rewarded in the image as it is, and that tests run when the gold is
     graded. List tests that no run of this audit fails: they cannot be lost."""
     grade, faults = audited.untouched, []
     if grade.reward:
-        return Result(FAILED, f"an agent that does nothing gets {grade.reward:g}",
-                      grade.log.splitlines()[-3:], {"reward": grade.reward})
+        return CheckResult(FAILED, f"an agent that does nothing gets {grade.reward:g}",
+                           grade.log.splitlines()[-3:], {"reward": grade.reward})
     _, gold = audited.gold
     if NO_TEST.search(gold.log) and not PASSES.search(gold.log):
         faults.append("the gold is rewarded though no test runs")
@@ -102,23 +102,23 @@ def check_untouched(audited: Audited) -> Result:
         faults.append("the gold is rewarded though all tests are skipped")
     figures = {"reward": grade.reward}
     if faults:
-        return Result(FAILED, "; ".join(faults), gold.log.splitlines()[-3:], figures)
+        return CheckResult(FAILED, "; ".join(faults), gold.log.splitlines()[-3:], figures)
     if audited.task.kind in PATCHED and not verifier_config(audited.task).get("PASS_TO_PASS"):
-        return Result(REVIEW, "no test has to go on passing", [], figures)
+        return CheckResult(REVIEW, "no test has to go on passing", [], figures)
     safe = sorted(gold.passed() - audited.failed_once)
-    return Result(REVIEW if safe else PASSED, "tests that nothing fails" if safe else "", safe,
-                  figures)
+    return CheckResult(REVIEW if safe else PASSED, "tests that nothing fails" if safe else "", safe,
+                       figures)
 
 
 # wrong variants ----------------------------------------------------------------------------------
 
-def check_strength(audited: Audited) -> Result:
+def check_strength(audited: Audited) -> CheckResult:
     """Grade variants of the gold's changed lines. Those that are still rewarded are survivors: they
     are wrong, equal in meaning, or change what nothing promises; a reader has to say which."""
     before, after = audited.changed
     variants = variants_of(before, after, audited.task.instance_id)
     if not variants:
-        return Result(NO_CASE, "its gold changes no line that has variants")
+        return CheckResult(NO_CASE, "its gold changes no line that has variants")
     killed, survivors = _screened(audited, variants) or _graded(audited, variants)
     tries = [{"path": one.path, "line": one.line, "operator": one.operator, "place": k,
               "diff": diff_of({one.path: after[one.path]}, {one.path: one.text})}
@@ -127,7 +127,7 @@ def check_strength(audited: Audited) -> Result:
     figures = {"possible": len(variants), "tried": n_tried, "killed": killed,
                "places": len({one["place"] for one in tries})}
     why = f"{len(survivors)} of {n_tried} variants of the gold are rewarded" if survivors else ""
-    return Result(REVIEW if survivors else PASSED, why, [], figures, tries)
+    return CheckResult(REVIEW if survivors else PASSED, why, [], figures, tries)
 
 
 def _graded(audited: Audited, variants: Sequence[Variant]) -> tuple[int, list[Variant]]:
@@ -172,7 +172,7 @@ def _screened(audited: Audited, variants: Sequence[Variant]
 
 # right rewrites ----------------------------------------------------------------------------------
 
-def check_fairness(audited: Audited) -> Result:
+def check_fairness(audited: Audited) -> CheckResult:
     """Grade rewrites of the gold that mean the same: all have to be rewarded. List the texts in the
     gold that have to be just so, though neither the instruction nor the source shows them."""
     before, after = audited.changed
@@ -187,13 +187,13 @@ def check_fairness(audited: Audited) -> Result:
               if _reward(audited, {path: whole}, stops_early=True) != 1.0]
     figures |= {"texts": len(literals), "unseen": len(unseen)}
     if refused:
-        return Result(FAILED, f"rewrites of the gold are refused: {', '.join(refused)}", unseen,
-                      figures)
+        why = f"rewrites of the gold are refused: {', '.join(refused)}"
+        return CheckResult(FAILED, why, unseen, figures)
     if unseen:
-        return Result(REVIEW, "tests want texts that nothing shows", unseen, figures)
+        return CheckResult(REVIEW, "tests want texts that nothing shows", unseen, figures)
     if not rewrites and not literals:
-        return Result(NO_CASE, "its gold has no Python function that can be written otherwise")
-    return Result(PASSED, "", [], figures)
+        return CheckResult(NO_CASE, "its gold has no Python function that can be written otherwise")
+    return CheckResult(PASSED, "", [], figures)
 
 
 def figures_in_words(name: str, figures: Object) -> str:

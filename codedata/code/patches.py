@@ -153,16 +153,22 @@ def reversed_patch(patch: str) -> str:
         elif match := HUNK.match(line):
             left = {"-": int(match[2] or 1), "+": int(match[3] or 1)}
             out.append(re.sub(r"-(\S+) \+(\S+)", r"-\2 +\1", line, count=1))
-        elif line.startswith("+++ ") and out and out[-1].startswith("--- "):
-            before = out.pop()[4:]
-            out += [re.sub("^--- b/", "--- a/", f"--- {line[4:]}"),
-                    re.sub(r"^\+\+\+ a/", "+++ b/", f"+++ {before}")]
-        elif line.startswith(REVERSIBLE) or not line:
-            line = re.sub(r"^index (\w+)\.\.(\w+)", r"index \2..\1", line)
-            out.append(re.sub("^(new|deleted)(?= file mode)", lambda one: OPPOSITE[one[1]], line))
         else:
-            raise ValueError(f"a patch with such a line is not reversed: {line[:200]!r}")
+            out += _reversed_head(line, out)
     return "\n".join(out)
+
+
+def _reversed_head(line: str, out: list[str]) -> list[str]:
+    """Return the reverse of a line outside of hunks. Take from `out` the line of the old name
+    before that of a new one."""
+    if line.startswith("+++ ") and out and out[-1].startswith("--- "):
+        before = out.pop()[4:]
+        return [re.sub("^--- b/", "--- a/", f"--- {line[4:]}"),
+                re.sub(r"^\+\+\+ a/", "+++ b/", f"+++ {before}")]
+    if line and not line.startswith(REVERSIBLE):
+        raise ValueError(f"a patch with such a line is not reversed: {line[:200]!r}")
+    line = re.sub(r"^index (\w+)\.\.(\w+)", r"index \2..\1", line)
+    return [re.sub("^(new|deleted)(?= file mode)", lambda one: OPPOSITE[one[1]], line)]
 
 
 def normalised(diff: str) -> str:
