@@ -94,7 +94,8 @@ def check_untouched(audited: Audited) -> Result:
     grade, faults = audited.untouched, []
     if grade.reward:
         return Result(FAILED, f"an agent that does nothing gets {grade.reward:g}",
-                      grade.log.splitlines()[-3:], {"reward": grade.reward})
+                      [*(f"passes: {name}" for name in sorted(grade.passed())),
+                       *grade.log.splitlines()[-3:]], {"reward": grade.reward})
     _, gold = audited.gold
     if NO_TEST.search(gold.log) and not PASSES.search(gold.log):
         faults.append("the gold is rewarded though no test runs")

@@ -164,15 +164,16 @@ def test_an_answer_in_the_image_is_found_and_tried_also_below_a_layer_that_remov
 def test_tests_that_check_little_let_wrong_programs_pass(tmp_path):
     tests = RUNS + ("def test_number():\n    assert run('7').stdout.strip().isdigit()\n\n\n"
                     "def test_file():\n    assert open('/app/total.py')\n")
-    task = a_task(tmp_path, "vacuous", tests)
+    adds = "import sys\nprint(sum(int(line) for line in sys.stdin if line.strip().isdigit()))\n"
+    task = a_task(tmp_path, "vacuous", tests, adds)
     (task / "rivals").mkdir()
     (task / "rivals/wrong-constant.sh").write_text(
         "#!/bin/bash\n# Other numbers have another sum.\necho 'print(19)' > total.py\n")
     found = audit(tmp_path, "--checks", "strength,rivals,untouched")["vacuous"]
     strength = found["strength"]
     assert strength["result"] == "review" and strength["figures"]["killed"] > 0
-    assert "+    return max(numbers)" in "".join(one["diff"] for one in strength["tries"]) \
-        or len(strength["tries"]) > 2, strength
+    assert len(strength["tries"]) == strength["figures"]["tried"] - strength["figures"]["killed"]
+    assert any("line in sys.stdin))" in one["diff"] for one in strength["tries"]), strength
     assert found["rivals"]["result"] == "failed"
     assert found["rivals"]["evidence"] == [
         "wrong-constant.sh is rewarded: Other numbers have another sum."]
@@ -187,7 +188,8 @@ def test_a_solved_image_and_a_test_that_nothing_fails_are_named(tmp_path):
     found = audit(tmp_path, "--checks", "untouched")
     assert found["solved"]["untouched"]["result"] == "failed"
     assert found["solved"]["untouched"]["why"] == "an agent that does nothing gets 1"
-    print(found["partly"])
+    partly = found["partly"]["untouched"]
+    assert partly["result"] == "failed" and partly["evidence"][0] == "passes: test_true"
 
 
 def test_tests_that_want_more_than_the_instruction_says_are_found(tmp_path):
