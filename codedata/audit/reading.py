@@ -20,7 +20,7 @@ from codedata.texts import fill, json_objects, printable, text_of
 
 PROMPT, AGAIN, SCHEMA = "read_survivor.md", "read_again.md", "read_survivor.json"
 VERDICTS = WRONG, EQUAL, UNSAID = "wrong", "equal", "not said"
-AROUND = 30              # lines of the gold on either side of a survivor
+AROUND = 150             # lines of the gold on either side of a survivor
 MAX_CHARS = 40_000       # of the files that the instruction mentions, and of the lines around
 _text = partial(text_of, __package__)
 
