@@ -13,7 +13,7 @@ import shlex
 import tarfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -52,6 +52,7 @@ AS_USER = ("HOME=$(getent passwd {user} | cut -d: -f6) USER={user} LOGNAME={user
 GRADE = ("bash /tests/test.sh; echo; cat /logs/verifier/results.json 2>/dev/null; echo; "
          "cat /logs/verifier/reward.json 2>/dev/null || cat /logs/verifier/reward.txt")
 
+UNREADABLE = (ValueError, LookupError, TypeError, RecursionError)
 Tree = dict[str, tuple]   # {path: (kind, mode, link or content)}
 
 
@@ -218,12 +219,13 @@ class Grader:
 def _read(output: str, seconds: float) -> Grade:
     """Return a grade from the last two lines that a verifier prints; a reward may be a number, or
     {"reward": number}, as Harbor reads both."""
-    log, *last = output.rstrip("\n").rsplit("\n", 2)
-    try:
-        phases, reward = json.loads(last[0] or "[]"), json.loads(last[1])
-        reward = float(reward["reward"] if isinstance(reward, dict) else reward)
-    except (ValueError, LookupError, TypeError, RecursionError):
-        phases, reward = [], 0.0
+    log, *last = ["", "", *output.rstrip("\n").rsplit("\n", 2)][-3:]
+    phases, reward = [], 0.0
+    with suppress(*UNREADABLE):
+        value = json.loads(last[1])
+        reward = float(value["reward"] if isinstance(value, dict) else value)
+    with suppress(*UNREADABLE):   # of a long output the middle is cut out
+        phases = json.loads(last[0] or "[]")
     return Grade(reward, phases, log[-2000:], seconds)
 
 

@@ -134,45 +134,38 @@ def test_a_good_task_passes_and_only_what_is_missing_is_made(tmp_path):
     assert "its gold gets 0.3" in last["fairness"]["why"]
 
 
-def test_what_was_found_before_an_edit_does_not_stay(tmp_path):
-    task = a_task(tmp_path, "clock", TRUSTS, TIMED)
-    assert audit(tmp_path, "--checks", "meters,untouched")["clock"]["meters"]["result"] == "review"
-    toml = task / "task.toml"
-    toml.write_text(toml.read_text().replace('kind = "datapoint"',
-                                             'kind = "datapoint"\nmeters = ["clock"]'))
-    assert [*audit(tmp_path, "--checks", "untouched")["clock"]] == ["untouched"]
-
-
 # planted faults ----------------------------------------------------------------------------------
 
 def test_an_answer_in_the_image_is_found_and_tried_also_below_a_layer_that_removes_it(tmp_path):
-    dockerfile = TEXTS["dockerfile"] + "COPY answer.py /srv/kept\nCOPY answer.py /srv/gone\n" \
+    dockerfile = TEXTS["dockerfile"] + "COPY answer readme /srv/\nCOPY answer /srv/gone\n" \
         "RUN rm /srv/gone\n"
-    a_task(tmp_path, "leaky", dockerfile=dockerfile,
-           context={**CONTEXT, "answer.py": f"# Here it is.\n{PROGRAM}"})
-    many = solve(PROGRAM) + "echo 'Sums: adds up numbers, a line each.' > README\n"
-    a_task(tmp_path, "two-files", dockerfile=dockerfile, solution=many,
-           context={**CONTEXT, "answer.py": PROGRAM})
+    readme = "".join(f"{one} is a number that it adds up.\n" for one in ("Seven", "Eight", "Ten"))
+    files = {**CONTEXT, "answer": f"# Here it is.\n{PROGRAM}", "readme": readme}
+    a_task(tmp_path, "one-file", dockerfile=dockerfile, context=files)
+    a_task(tmp_path, "two-files", dockerfile=dockerfile, context=files,
+           solution=f"{solve(PROGRAM)}cat > README <<'END'\n{readme}END\n")
     found = audit(tmp_path, "--checks", "answer")
-    for name in ("leaky", "two-files"):
+    for name, n_files in (("one-file", 2), ("two-files", 3)):
         answer = found[name]["answer"]
-        assert answer["result"] == "failed" and answer["figures"] == {"files": 2}
-        for place in ("kept", "gone"):
-            assert f"/srv/{place} is rewarded in place of total.py" in answer["evidence"], name
+        assert (answer["result"], answer["figures"]) == ("failed", {"files": n_files})
+        rewarded = [line for line in answer["evidence"] if "rewarded" in line]
+        assert sorted(rewarded) == [f"/srv/{place} is rewarded in place of total.py"
+                                    for place in ("answer", "gone")], name
 
 
 def test_tests_that_check_little_let_wrong_programs_pass(tmp_path):
     tests = RUNS + ("def test_number():\n    assert run('7').stdout.strip().isdigit()\n\n\n"
                     "def test_file():\n    assert open('/app/total.py')\n")
-    task = a_task(tmp_path, "vacuous", tests)
+    adds = "import sys\nprint(sum(int(line) for line in sys.stdin if line.strip().isdigit()))\n"
+    task = a_task(tmp_path, "vacuous", tests, adds)
     (task / "rivals").mkdir()
     (task / "rivals/wrong-constant.sh").write_text(
         "#!/bin/bash\n# Other numbers have another sum.\necho 'print(19)' > total.py\n")
     found = audit(tmp_path, "--checks", "strength,rivals,untouched")["vacuous"]
     strength = found["strength"]
     assert strength["result"] == "review" and strength["figures"]["killed"] > 0
-    assert "+    return max(numbers)" in "".join(one["diff"] for one in strength["tries"]) \
-        or len(strength["tries"]) > 2, strength
+    assert len(strength["tries"]) == strength["figures"]["tried"] - strength["figures"]["killed"]
+    assert any("line in sys.stdin))" in one["diff"] for one in strength["tries"]), strength
     assert found["rivals"]["result"] == "failed"
     assert found["rivals"]["evidence"] == [
         "wrong-constant.sh is rewarded: Other numbers have another sum."]
@@ -187,7 +180,8 @@ def test_a_solved_image_and_a_test_that_nothing_fails_are_named(tmp_path):
     found = audit(tmp_path, "--checks", "untouched")
     assert found["solved"]["untouched"]["result"] == "failed"
     assert found["solved"]["untouched"]["why"] == "an agent that does nothing gets 1"
-    print(found["partly"])
+    partly = found["partly"]["untouched"]
+    assert partly["result"] == "failed" and partly["evidence"][0] == "passes: test_true"
 
 
 def test_tests_that_want_more_than_the_instruction_says_are_found(tmp_path):
@@ -223,6 +217,10 @@ def test_a_measure_that_the_program_makes_itself_is_found(tmp_path):
         "trusts": "failed", "measures": "passed", "silent": "review"}
     assert found["trusts"]["evidence"] == ["the gold with the clock blind is rewarded"]
     assert "measure by the clock" in found["silent"]["evidence"][0]
+    toml = tmp_path / "task/silent/task.toml"
+    toml.write_text(toml.read_text().replace('kind = "dat', 'meters = ["clock"]\nkind = "dat'))
+    last = audit(tmp_path, "--only", "silent", "--checks", "untouched")["silent"]
+    assert results(last) == {"untouched": "passed"}   # what was found before that does not stay
 
 
 # scripts that somebody tries ---------------------------------------------------------------------

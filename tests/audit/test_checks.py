@@ -1,0 +1,201 @@
+"""Check what the checks of an audit do without a container."""
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+from pathlib import Path
+
+import pytest
+from a_task import a_datapoint
+from conftest import run_script
+from screened_wren import PLACE, WREN, wren_coverage
+from setups import CA_FLAGS
+
+from codedata.audit.audited import Audited
+from codedata.audit.cheats import AnswerSearch, breaks, constant, new_lines, rewarded, rivals_in
+from codedata.audit.meters import _with_texts
+from codedata.audit.repair import _moved, suspicious
+from codedata.audit.verdicts import FLAKE_RUNS, check_flakes, check_untouched
+from codedata.checks.intervals import at_most
+from codedata.errors import ItemFailed
+from codedata.llm.reply_log import ReplyLog
+from codedata.tasks.grade import Grade, archive_of
+
+BLIND = "import os  # blind\nos.sep"
+NEW = "numbers = [int(line) for line in lines]\ntotal = sum(numbers)\nprint('the total', total)\n"
+DOUBLED = 1 + WREN[:WREN.index("return 2 * n")].count("\n")
+
+
+class FakeGrader:
+    """Give grades in turn, and the text of a script as its work."""
+
+    def __init__(self, *grades: Grade):
+        self._grades = iter(grades)
+
+    def work(self, script: str) -> tuple[bytes, str]:
+        if "unpacked" in script:
+            raise ItemFailed("its work cannot be packed")
+        return script.encode(), ""
+
+    gold = work
+
+    def grade(self, work: bytes, *_, **how) -> Grade:
+        return next(self._grades)
+
+
+def a_grade(reward: float, log: str = "2 passed in 0.1s", **outcomes: str) -> Grade:
+    return Grade(reward, [[name, "call", outcome, ""] for name, outcome in outcomes.items()], log,
+                 0.1)
+
+
+def an_audited(gold: Grade, *grades: Grade) -> Audited:
+    """Return a task whose gold was graded, and whose next grades are known."""
+    audited = Audited(a_datapoint(), Path("."), None, "", None)
+    audited.grader = FakeGrader(*grades)
+    audited.gold = b"", gold
+    return audited
+
+
+# the script --------------------------------------------------------------------------------------
+
+def test_a_check_that_is_none_is_refused_and_nothing_is_audited_without_an_engine(tmp_path):
+    done = run_script("audit.py", tmp_path, "--checks", "gold,fast")
+    assert done.returncode == 2 and "no check: fast" in done.stderr
+    done = run_script("audit.py", tmp_path, "--sandbox", "local")
+    assert done.returncode == 2 and "opens no images of tasks" in done.stderr
+
+
+def test_a_folder_that_is_no_task_is_named_before_a_container_starts(tmp_path):
+    (tmp_path / "none/tests").mkdir(parents=True)
+    (tmp_path / "a.sh").write_text("true\n")
+    done = run_script("audit.py", tmp_path, *CA_FLAGS, "--sandbox", "local", "try", "none", "a.sh")
+    assert done.returncode == 1 and "task.toml: is missing" in done.stderr
+    assert "try takes the folder" in run_script("audit.py", tmp_path, "try", "none").stderr
+
+
+def test_results_that_are_written_are_not_served_again(tmp_path):
+    for is_there, is_made in ((False, False), (True, True), (False, True), (False, True)):
+        log = ReplyLog(tmp_path, "audit", "a", in_parts=True)
+        assert bool(log.result_of("gold")) == is_there
+        if not is_there:
+            log.keep("gold", {"result": "passed"})
+        assert log.to_count() == []
+        log.finish(is_made)
+
+
+# verdicts ----------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("untouched, gold, result, why", [
+    (a_grade(0, a="failed"), a_grade(1, a="passed"), "passed", ""),
+    (a_grade(0.2, a="passed"), a_grade(1, a="passed"), "failed", "does nothing gets 0.2"),
+    (a_grade(0, a="failed"), a_grade(1, a="passed", b="passed"), "review", "that nothing fails"),
+    (a_grade(0), a_grade(1, "no tests ran in 0.01s"), "failed", "no test runs"),
+    (a_grade(0), a_grade(1, "3 skipped in 0.01s"), "failed", "all tests are skipped"),
+    (a_grade(0), a_grade(1, "2 passed, 3 skipped in 0.01s"), "passed", "")])
+def test_an_untouched_image_is_not_rewarded_and_every_test_can_fail(untouched, gold, result, why):
+    found = check_untouched(an_audited(gold, untouched))
+    assert found.result == result and why in found.why
+    named = {"review": ["b"], "failed": ["passes: a", gold.log] if untouched.reward else [gold.log]}
+    assert found.evidence == named.get(result, [])
+
+
+def test_one_run_of_ten_that_fails_is_a_flake_with_its_bound():
+    good, bad = a_grade(1, a="passed", b="passed"), a_grade(0.5, a="passed", b="failed")
+    found = check_flakes(an_audited(good, *[good] * (FLAKE_RUNS - 1), bad))
+    assert found.result == "failed" and found.evidence == ["b"]
+    assert found.figures == {"runs": 10, "failed": 1, "at_most": 0.394}
+    assert round(at_most(0, 10), 3) == 0.259
+
+
+def test_a_cheat_is_named_with_its_reward_and_one_that_cannot_be_packed_is_none():
+    grader = FakeGrader(a_grade(0), a_grade(0.7))
+    scripts = [("none", "true"), ("some", "echo"), ("large", "unpacked")]
+    assert rewarded(grader, scripts) == ["some: 0.7"]
+
+
+def test_constant_output_is_the_longest_example_of_the_prompt(tmp_path):
+    script = constant("Write out.py and a/b.txt; `1` gives ```\n12\n```\n")
+    assert "cat > 'out.py'" in script and "print('12')" in script
+    assert "cat > 'a/b.txt' <<'END-OF-CHEAT'\n12\n" in script
+    assert constant("It names nothing.") == "true"
+
+
+def test_rivals_are_scripts_of_either_name_and_no_links(tmp_path):
+    (tmp_path / "rivals").mkdir()
+    for name in ("wrong-a.sh", "right-b.sh", "other.sh", "wrong-c.py"):
+        (tmp_path / "rivals" / name).write_text(f"#!/bin/sh\n\n# {name} breaks it.\n")
+    (tmp_path / "rivals/wrong-z.sh").symlink_to("other.sh")
+    found = rivals_in(tmp_path)
+    assert [*found] == ["right-b.sh", "wrong-a.sh"]
+    assert breaks(found["wrong-a.sh"]) == "wrong-a.sh breaks it." and breaks("true") == ""
+
+
+# blind meters ------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("first", [
+    "", "#!/usr/bin/python3\n", "#!/usr/bin/python3\n# -*- coding: utf-8 -*-\n\n",
+    "from __future__ import annotations\n",
+    '"""Some\ntext."""\n\nfrom __future__ import division\n',
+    "#!/bin/x\n'Text.'  # said\n# more\nfrom __future__ import (\n    division,\n    generators)\n"
+])
+def test_a_blinding_text_stands_behind_what_has_to_be_first(first):
+    files = {"a.py": f"{first}x = 'later'\nfrom os import path\n", "b.txt": "x\n"}
+    tree = {path: (b"0", 0o755, text.encode()) for path, text in files.items()}
+    blind = {path: content.decode() for path, (*_, content) in
+             _with_texts(tree, {".py": BLIND}).items()}
+    assert blind == {"a.py": f"{first}{BLIND}\nx = 'later'\nfrom os import path\n", "b.txt": "x\n"}
+    compile(blind["a.py"], "a.py", "exec")
+
+
+# answers in an image -----------------------------------------------------------------------------
+
+def layer(**files: bytes) -> bytes:
+    return archive_of({f"srv/{name}": (b"0", 0o644, data) for name, data in files.items()})
+
+
+def search(data: bytes, texts=(NEW,), known=()) -> AnswerSearch:
+    found = AnswerSearch([*texts])
+    found.look_at("blobs/sha256/0", io.BytesIO(data), {*known})
+    return found
+
+
+def test_new_lines_are_those_that_the_file_before_has_not():
+    assert new_lines(b"a\nb\n", b"b\nc\na\nd\n") == ["c", "d"] and new_lines(b"", b"a") == ["a"]
+
+
+def test_a_layer_is_searched_for_files_with_much_of_the_new_text():
+    two = "".join(NEW.splitlines(keepends=True)[:2]).encode()
+    data = layer(copy=NEW.encode(), indented=NEW.replace("\n", "\n  ").encode(), part=two,
+                 packed=gzip.compress(NEW.encode()), other=b"print('nothing')\n" * 9)
+    for packed in (data, gzip.compress(data)):
+        found = search(packed).found
+        assert [*found] == ["layer/srv/copy", "layer/srv/indented", "layer/srv/packed!"]
+        assert found["layer/srv/packed!"] == NEW.encode()
+    assert not search(data, known=["sha256:" + hashlib.sha256(data).hexdigest()]).found
+
+
+def test_a_long_run_of_one_line_is_found_too_and_few_lines_of_many_are_not():
+    line = " ".join(f"word{i}" for i in range(60))
+    assert search(layer(a=line[50:300].encode()), [line]).found
+    many = "".join(f"some_value_{i} = {i}\n" for i in range(20))
+    assert not search(layer(a=many[:80].encode()), [many]).found   # 4 of 20 lines
+    assert search(layer(a=many[:119].encode()), [many]).found
+
+
+# a repair without a model ------------------------------------------------------------------------
+
+def test_a_line_is_suspicious_as_far_as_failing_tests_alone_run_it():
+    failing = {f"{PLACE}::test_doubled"}
+    shares = suspicious(wren_coverage(), failing)["wren.py"]
+    assert round(shares[DOUBLED], 3) == 0.707   # another test runs it, too
+    assert suspicious(wren_coverage(port=[]), failing)["wren.py"][DOUBLED] == 1.0
+    assert suspicious(wren_coverage(), set()) == {}
+
+
+def test_lines_that_take_others_place_have_the_highest_of_their_shares():
+    after = b"a\nb\nc\nd\n"
+    shares = {1: 0.1, 2: 0.2, 3: 0.3, 4: 0.4}
+    assert _moved(after, after, shares) == shares
+    assert _moved(b"x\na\nb\nc\nd\n", after, shares) == {1: 0.0, 2: 0.1, 3: 0.2, 4: 0.3, 5: 0.4}
+    assert _moved(b"a\nx\nd\n", after, shares) == {1: 0.1, 2: 0.3, 3: 0.4}
