@@ -93,14 +93,9 @@ def check_untouched(audited: Audited) -> CheckResult:
     graded. List tests that no run of this audit fails: they cannot be lost."""
     grade, faults = audited.untouched, []
     if grade.reward:
-<<<<<<< HEAD
+        passing = [f"passes: {name}" for name in sorted(grade.passed())]
         return CheckResult(FAILED, f"an agent that does nothing gets {grade.reward:g}",
-                           grade.log.splitlines()[-3:], {"reward": grade.reward})
-=======
-        return Result(FAILED, f"an agent that does nothing gets {grade.reward:g}",
-                      [*(f"passes: {name}" for name in sorted(grade.passed())),
-                       *grade.log.splitlines()[-3:]], {"reward": grade.reward})
->>>>>>> audit-tests
+                           [*passing, *grade.log.splitlines()[-3:]], {"reward": grade.reward})
     _, gold = audited.gold
     if NO_TEST.search(gold.log) and not PASSES.search(gold.log):
         faults.append("the gold is rewarded though no test runs")
