@@ -59,8 +59,8 @@ def chosen_in(root: Path, settings: BugSettings) -> Derived:
 
     def bugs_of(item: str, record: Verdicts) -> dict[str, Candidate]:
         """Return {name: candidate} of a file's good candidates, without those whose diff was
-        edited after the verdict. Raise BrokenRecord if a verdict's instance id is not the name of
-        its candidate, is that of an agent's bug, or is no safe file name."""
+        edited after the verdict. Raise BrokenRecord if a verdict's instance id differs from its
+        candidate's name, belongs to an agent's bug, or is no safe file name."""
         bugs = {}
         batch = candidates.read(item) if item in candidates else None
         for candidate, verdict in zip(batch.candidates if batch else (), record.verdicts,

@@ -85,8 +85,8 @@ def agents_candidates(root: Path) -> Derived:
 
 
 def scale_candidates(root: Path) -> Derived:
-    """Return the files of candidates that no agent made. A file that is named after another
-    repository than its record's counts as broken."""
+    """Return the files of candidates that no agent made. A file counts as broken if its name
+    and its record give different repositories."""
     store = Store(root, Candidates, only=is_of_scale)
 
     def checked(name: str, record: Candidates) -> dict[str, Candidates]:

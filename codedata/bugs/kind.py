@@ -103,7 +103,7 @@ class Bugs:
 
     def described(self, candidate: Candidate, run: FirstRun, environment: Environment,
                   analysis: Analysis | None, meta: RepoMeta | None) -> tuple[Object, Object]:
-        """Return (a bug's method, symbol, grade, licence, labels; its effects for proof.json)."""
+        """Return a bug's fields of task.toml (grade, labels, …), and its effects for proof.json."""
         words, screened = candidate.words, candidate.screened
         measured = effects(run, analysis)
         symbols, symbol = measured["symbols"], words.get("symbol") or ""

@@ -84,7 +84,7 @@ def _folder_rows(folder: Path) -> Iterator[BenchmarkRow]:
     else:
         raise Trouble(f"holds no task (task.yaml, or instruction.md) and no {', '.join(FORMS)}.",
                       str(folder),
-                      "Give a folder of Terminal-Bench tasks, or one with files of rows.")
+                      "Give a folder of Terminal-Bench tasks, or of files with benchmark rows.")
 
 
 # files

@@ -293,7 +293,7 @@ def _assigned(text: str) -> Matches:
 
 
 def _is_code(match: re.Match, follows: str) -> bool:
-    """Return whether the value is an expression or an argument, or the name a part of an ARN."""
+    """Return whether the value is an expression or argument, or the name is part of an ARN."""
     if match.string[match.start() - 1:match.start()] == ":":
         return True
     if match["quote"]:

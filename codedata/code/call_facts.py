@@ -121,7 +121,7 @@ class _Reader:
         return intern(self.text[node.start_byte:node.end_byte].decode(errors="replace"))
 
     def read(self, node: Node | None) -> Expr:
-        """Return the expression of a node, and read everything in it."""
+        """Read a node and all nodes inside it. Return the expression of the node."""
         if node is None:
             return self.unknown
         if self.depth > MAX_DEPTH:

@@ -276,7 +276,7 @@ class Resolver:
     # what Python ships
 
     def external(self, name: str, expr: Expr) -> Values:
-        """Return the known results of calling a function from outside of the repository."""
+        """Return the known results of calling a function that the repository does not define."""
         _, args, keywords = expr.parts
         values = self.union(args[:1])
         if became := tables()["decorators"].get(name):

@@ -259,8 +259,8 @@ def _is_too_broken(tree: Tree) -> bool:
 
 
 def syntax_fault(file: SourceFile, tree: Tree) -> str:
-    """Return where a file has its first syntax error, or that nothing was parsed; "" without a
-    fault."""
+    """Return a message about a file's first syntax error, or about a file that is not parsed at
+    all; "" if there is no error."""
     node = tree.root_node
     if not node.child_count and file.text.strip(BLANKS):
         return "is too long to parse, or too broken"

@@ -42,7 +42,7 @@ class Hunk:
 
     @cached_property
     def added(self) -> list[str]:
-        """Return the added lines, without signs."""
+        """Return the added lines, without their "+"."""
         return [line[1:] for line in self.lines if line.startswith("+")]
 
     def added_runs(self) -> list[list[str]]:

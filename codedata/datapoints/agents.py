@@ -87,8 +87,8 @@ def subject(task: dict) -> str:
 
 
 def task_text(task: dict) -> str:
-    """Return the first message to an agent. It contains no id and no time, so that after a kill
-    the same message finds the kept replies."""
+    """Return the first message to an agent. It contains no id and no time: a run that is
+    repeated after a kill has to send the same message to get the kept replies."""
     text = f"Your task: {task['type']} of {subject(task)}."
     if "rates" not in task:
         return text
@@ -194,7 +194,7 @@ def _fetched(sandbox: Sandbox, path: str, folder: Path) -> str:
 
 def as_text(result: Object) -> str:
     """Return the result of a command as text for a model: JSON, and below it each text of several
-    lines in a tag of its name, unescaped."""
+    lines, unescaped, in a tag that is named after its field."""
     texts = {key: value for key, value in result.items()
              if isinstance(value, str) and "\n" in value.strip()}
     rest = {key: value for key, value in result.items() if key not in texts}

@@ -108,8 +108,8 @@ class Commands:
     # the queue -----------------------------------------------------------------------------------
 
     def next(self, agent: str, task_type: str = "") -> Object:
-        """Claim the next task. Commands that change it take the `claim`; `id` is null if no task
-        is pending.
+        """Claim the next task. Pass the returned `claim` to commands that change the task. `id` is
+        null if no task is pending.
 
         agent: a name of your own
         task_type: generate_idea, build_datapoint or review_datapoint; empty: any
@@ -270,8 +270,8 @@ class Commands:
         n = len(_titles(_ideas_of(_read(str(place))))) if place.exists() else 0
         wanted = self.get_task_parameters()["ideas"]
         if n < wanted:
-            raise Refusal(f"{n} of {wanted} ideas with different titles are saved: run "
-                          "save_artifact first.")
+            raise Refusal(f"Only {n} of {wanted} ideas with different titles are saved: save more "
+                          "with save_artifact.")
         return {"text": text_of("codedata.datapoints", "roles/idea/refinement.md")}
 
     def add_artifact(self, task_id: str, claim: str, text: str) -> Object:
@@ -599,7 +599,7 @@ def _titles(ideas: list[dict]) -> set[str]:
 
 
 def _with(point: Task, texts: dict[str, str]) -> Task:
-    """Return a datapoint with other texts. Raise Refusal if the weights are invalid."""
+    """Return a datapoint with these of its texts replaced. Raise Refusal for invalid weights."""
     try:
         return with_texts(point, texts)
     except ValueError as e:

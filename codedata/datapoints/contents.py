@@ -146,8 +146,8 @@ class Datapoints:
         self.tasks = Store(root, ProvenTask, kind=DATAPOINT)
 
     def prove(self, content: Content, label: str) -> Task:
-        """Return a datapoint with its check results as its proof. Raise ItemFailed if a check has
-        not passed, or if its labels are wrong."""
+        """Return a datapoint with its check results as its proof. Raise ItemFailed if the
+        datapoint may not be approved."""
         task = read_datapoint(Path(content.folder))
         checks = checks_of(self._root, task, partial(run_checks, self._host, label), self._anew)
         if problem := approval_problem(task, checks, content.base_image):

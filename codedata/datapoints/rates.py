@@ -23,13 +23,13 @@ def attempts_in(root: Path) -> dict[tuple[str, str], Attempts]:
 
 
 def rates_by_model(attempts: Attempts) -> dict[str, Object]:
-    """Return {model: rates_of() its attempts}."""
+    """Return {model: rates_of(its attempts)}."""
     return {model: rates_of(rows) for model, rows in sorted(attempts.items())}
 
 
 def rates_of(attempts: Iterable[SolverAttempt]) -> Object:
     """Return {attempts, passes, mean_reward, interval, tokens, unsolved} of one model's attempts at
-    a datapoint. `interval` is Wilson's of 95 % for the pass rate; `tokens` is None if unknown."""
+    a datapoint. `interval` is the pass rate's 95 % Wilson interval; `tokens` is None if unknown."""
     rows = [*attempts]
     passes = sum(row.reward == 1.0 for row in rows)
     tokens = [row.usage.get(key) for row in rows for key in ("tokens_in", "tokens_out")]

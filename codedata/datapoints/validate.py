@@ -269,7 +269,7 @@ class Validation:
         marks |= {alias.name for node in nodes if isinstance(node, ast.ImportFrom)
                   and node.module in ("pytest", "unittest") for alias in node.names} & MARKS
         if marks:
-            raise CheckFailed("tests may be skipped, or may fail", sorted(marks))
+            raise CheckFailed("tests can be skipped, or are expected to fail", sorted(marks))
 
     def dependency_check(self) -> None:
         """Check that the image has the modules that the tests import."""

@@ -413,9 +413,10 @@ def _to_come(settings: Settings, options: RunOptions, n_agents: Mapping[str, int
         if type in n_agents:
             cost, n_done = cost_of_stage(dp, f"build_dp.{role}"), states.get("completed", 0)
             limit = settings.agent_role(f"dp_{role}").max_iterations
-            calls = f"at most {n * limit:,} calls (none is completed here yet; cost unknown)"
+            calls = f"at most {n * limit:,} calls (cost unknown: no task is completed yet)"
             if n_done:
                 share = n / n_done
                 usd = replace(cost, cost_usd=cost.cost_usd * share).said
-                calls = f"about {cost.calls * share:.0f} calls, {usd}, as the {n_done} before"
+                calls = (f"about {cost.calls * share:.0f} calls, {usd}, estimated from "
+                         f"{plural(n_done, 'completed task')}")
             yield f"{role:8}  at most {plural(n, 'task')} to come, {calls}"

@@ -1,2 +1,2 @@
-"""Write documents from which a repository can be rebuilt, and stripped patches that its tests
-prove."""
+"""Write documents from which a repository can be rebuilt, and make patches that strip function
+bodies. The repository's tests prove each patch."""

@@ -237,8 +237,8 @@ class HiddenParts:
         return sorted((text for text in texts if len(text) >= RUN), key=len, reverse=True)
 
     def without_messages(self, text: str, outputs: Iterable[str]) -> str:
-        """Return a text without those long string constants of bodies that examples print, since
-        callers of a function see them anyway."""
+        """Return a text without the long string constants of function bodies that also occur in
+        `outputs`, the outputs of examples: callers of a function see these constants anyway."""
         text, printed = squeezed(text), squeezed("\n".join(outputs))
         for message in self._messages:
             if message in printed:
@@ -344,7 +344,7 @@ class Checks:
         share = self.overlap(content)
         text = f"{self._bare(content)}\n{content.get('signature', '')}"   # may have comments
         return self.hidden.findings(text) + ([
-            f"It shares {share:.0%} of a body's runs of {GRAM} words and signs: use your own "
+            f"It shares {share:.0%} of a body's runs of {GRAM} words and symbols: use your own "
             "words."] if share > self.max_overlap else [])
 
     def tidied(self, content: dict, answers: Sequence[list]) -> dict:

@@ -106,7 +106,7 @@ class Codebase:
         return ".".join(parts)
 
     def function(self, id: str) -> Function:
-        """Return a function of the modules. Raise Excluded where there is none."""
+        """Return the function with this id. Raise Excluded where there is none."""
         if id not in self.functions:
             raise Excluded("it is not in the sources, or Python's parser refuses them.", id)
         return self.functions[id]
@@ -136,8 +136,8 @@ def _names(tree: ast.AST, prefix: str) -> dict[str, dict]:
 
 
 def bound_names(tree: ast.AST, only_relative: bool = False) -> set[str]:
-    """Return the names that statements bind by definitions, assignments and imports; of imports,
-    with `only_relative`, only the relative ones. For a class, also return the attributes that
+    """Return the names that definitions, assignments and imports bind; with `only_relative`, leave
+    out imports that are not relative. For a class, also return the attributes that
     its methods set on self."""
     names = set()
     for node in own_nodes(tree):
@@ -214,9 +214,8 @@ class Function:
 
     @cached_property
     def raised(self) -> dict[str, bool]:
-        """Return {exception: whether one of its raise statements is outside of each `try` block
-        that has handlers, so that no handler of the function can catch it}; "" stands for
-        exceptions of unknown classes."""
+        """Return {exception: whether at least one of its raise statements is in no `try` block with
+        handlers, so that the function cannot catch it}; "" stands for unknown classes."""
         tried = {one for block in self.nodes if isinstance(block, ast.Try) and block.handlers
                  for one in own_nodes(ast.Module(block.body, []))}
         raises = [one for one in self.nodes if isinstance(one, ast.Raise)]

@@ -99,8 +99,8 @@ def document_name(repo_name: str, function: str) -> str:
 
 
 class Subjects(Derived):
-    """List the subjects of documents. Kind "function" lists the functions of tasks and "project"
-    their repositories, both by document name; "whole" lists the repositories by their own names."""
+    """List the subjects of documents. Kind "function" lists the functions of tasks, "project" lists
+    the tasks' repositories, both by document name; "whole" lists repositories by name."""
 
     def __init__(self, root: Path, kind: str):
         self._kind, self._patches = kind, strip_candidates(root)
@@ -147,7 +147,7 @@ class Subjects(Derived):
                 name: _as_read(document) for name, document in documents.items()})
 
     def failed(self, stage: str, name: str):
-        """Return the failed last attempt of a stage at a document of a repository, or None."""
+        """Return a stage's last attempt at the first document where that failed, or None."""
         return next(filter(None, (self._documents.failed(stage, one)
                                   for one in self._wanted(name))), None)
 

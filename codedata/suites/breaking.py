@@ -4,7 +4,7 @@ Python functions raise when anything but an import calls them, so that whatever 
 compiles or searches the source works as before. Files of JavaScript and other script languages
 raise when they are loaded, those of Go, C and C++ when the program starts; those of other compiled
 languages do not compile. Files that look like tests stay as they are, as do languages without a
-line in break_source.sh. Some programs of an earlier build may remain.
+line in break_source.sh. Some programs of an earlier build may stay unbroken.
 """
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Broken:
 
 def break_source(sandbox: Sandbox, project: Project, test_script: str) -> Broken:
     """Break the project's source in a sandbox, which must not be used for anything else after.
-    Return the numbers of broken files, which are 0 if the source cannot be broken."""
+    Return the counts of broken files, all 0 if the source cannot be broken."""
     done = run_tool(sandbox, "break_source.sh", sandbox.workdir, TOOLS, *project.modules,
                     before=activation(test_script), beside=("break_python.py",))
     numbers = re.search(r"^(\d+) (\d+)\s*\Z", done.output, re.MULTILINE)

@@ -191,7 +191,7 @@ def read_lines(file: Path, steps: Iterator[int]) -> Iterator[tuple[str, str, int
             _check_tables(db)
             for n, row in enumerate(db.execute(LINES)):
                 if n == MAX_ROWS or [*map(type, row)] != KINDS or max(map(len, row)) > MAX_VALUE:
-                    raise ItemFailed("is over a limit, or is no data of coverage.py", file.name)
+                    raise ItemFailed("exceeds a limit, or is no file of coverage.py", file.name)
                 context, path, bits = row
                 room -= len(bits)
                 if room < 0:

@@ -166,7 +166,7 @@ def _project(environment: Environment) -> Project:
         reason = "no script installs it"
     raise Excluded(f"cannot be opened: its image {environment.image_name or '(none)'} is not "
                    f"available, and {reason}.", environment.repo_name,
-                   "Name an image that this machine has, or one with its registry.")
+                   "Name an image that this machine has, or put its registry before its name.")
 
 
 def _install(environment: Environment, project: Project, sandbox: Sandbox,

@@ -70,8 +70,8 @@ def _own_history(here: Sandbox, files, source: str, commit: str) -> list[str]:
 
 
 def take_repository(files, place: str, to: Path, commit: str = "") -> str:
-    """Copy the parts of a repository that git may read into `to`, and its settings as the file
-    `original`. Return why the repository cannot be trusted, or ""."""
+    """Copy to the folder `to` the parts of a repository that git may read; the repository's
+    settings become its file `original`. Return why the repository cannot be trusted, or ""."""
     shutil.rmtree(to, ignore_errors=True)
     unpack(files.below(place), to, BOUNDS, strip=1,
            wanted=lambda parts: bool(OF_GIT.fullmatch("/".join(parts))))

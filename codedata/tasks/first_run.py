@@ -127,7 +127,7 @@ def row_of(name: str, run: Run, shown: Screened) -> Object:
 
 
 def patch_source(sandbox: Sandbox, patch: str) -> tuple[Files, Files, str]:
-    """Apply a patch by apply_patch(), return its result. A patch of tests is an error, too."""
+    """Apply a patch by apply_patch(), return its result. A patch that changes tests is an error."""
     before, after, reason = apply_patch(sandbox, patch)
     if tests := [*filter(is_test_file, before | after)]:
         reason = f"the patch changes tests: {named(tests)}"

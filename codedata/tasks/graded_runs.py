@@ -1,5 +1,6 @@
-"""Grade a task as its proof does: as it is, with its gold three times, in other orders of the tests
-and on another day. This works for every kind of task. Each run is in a fresh container.
+"""Grade a task for its proof: untouched once, with its gold three times, and with its gold in other
+orders of the tests on a later day. This works for every kind of task. Each run is in a fresh
+container.
 
     rows = []
     untouched = grade_untouched(grader, rows)

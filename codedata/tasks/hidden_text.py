@@ -139,7 +139,7 @@ class Windows:
 
 
 def samples_of(data: bytes | mmap) -> np.ndarray:
-    """Return the first word of every STRIDE bytes. Each window contains at least one such word."""
+    """Return the word at each multiple of STRIDE. Every window of `data` contains such a word."""
     return np.frombuffer(data, dtype="<u8", count=len(data) // WORD)[::STRIDE // WORD]
 
 
@@ -189,8 +189,8 @@ class Search:
             windows.remove(known)
 
     def know(self, texts: Iterable[str]) -> None:
-        """From now on, count single lines only in copies of these files of the project, given by
-        their contents. They contain the texts that are searched for."""
+        """From now on, count a single line only in a copy of one of the project's files. `texts`
+        are the contents of these files; they contain what is searched for."""
         self.project = [(text.encode(errors="replace"), Windows(text.split("\n")))
                         for text in texts]
 

@@ -61,13 +61,14 @@ def derive(factory: SandboxFactory, image: str, patch: str, name: str, label: st
 
 def lead_from_testbed(factory: SandboxFactory, image: TaskImage, label: str) -> TaskImage:
     """Return an image of the same name in which /testbed, where graders work, is the source or a
-    link to it. Raise Excluded if the image has something else at /testbed."""
+    link to it. Raise Excluded if the image has anything else at /testbed."""
     workdir = factory.workdir_of(image.name)
     if workdir == WORKDIR:
         return image
     with factory.open(image.name, label, workdir) as sandbox:
         if not sandbox.run(LINK).ok:
-            raise Excluded(f"its image has something else at {WORKDIR}, where graders work.")
+            raise Excluded(f"its image has something other than the source at {WORKDIR}, where "
+                           "graders work.")
         return replace(image, image_id=sandbox.commit(image.name, keep=False), changed=None)
 
 
@@ -78,9 +79,10 @@ def check_task_image(image: str, gold: str, hidden: str = "", changed: Iterable[
 
     The search is for lines that the patch `gold` adds, and for long runs of the lines that the
     patch `hidden` adds. It ignores text that is also in the image's source, or in the image `base`,
-    which lacks the project. Lines count only in copies of files that `gold` changes. `known` holds
-    the files of the image from which this one was made, and `changed` names those that differ; with
-    both, unchanged files are read again only if they may contain a match.
+    which lacks the project. A line that `gold` adds counts only in a copy of a file that `gold`
+    changes. `known` holds the files of the image from which this one was made, and `changed` names
+    those that differ; if both are given, unchanged files are read again only if they may contain a
+    match.
     """
     api = docker_engine.connect()
     config = api.inspect_image(image)["Config"]

@@ -204,7 +204,8 @@ class PatchProver:
         if not lost:
             return image, tests, ""
         return (self._derive(environment, first, {}, label), tests,
-                f"without their files other tests fail: {printable(named(lost))}")
+                "hiding the files of the failing tests breaks other tests: "
+                f"{printable(named(lost))}")
 
     def _derive(self, environment: Environment, first: FirstRun, hidden: Files,
                 label: str) -> TaskImage:

@@ -257,7 +257,7 @@ class Screener:
                             shown.seconds_by_test, left_out, shown.dirty, shown.modules)
 
     def _is_unchanged(self) -> bool:
-        """Return whether the tests without a change still run as they did in the fresh sandbox."""
+        """Return whether all tests that passed in the fresh sandbox still pass without a change."""
         begin_step("tests without a change")
         with suppress(Unscreenable):
             found = self._run_unchanged(self._unchanged.modules)

@@ -219,7 +219,8 @@ def test_where_others_need_a_failing_test_s_file_the_tests_stay_and_graders_rest
     shown = proven(environment_of(image_name=image), BUG, "heron.agent-2.1")
     name, visible = image_of(shown), shown.about["tests_visible"]
     assert TEST_PATCH not in shown.tests
-    assert visible.startswith("without their files other tests fail: tests/test_depths")
+    assert visible.startswith(
+        "hiding the files of the failing tests breaks other tests: tests/test_depths")
     assert in_image(name, "pwd; cd /testbed; pwd -P; ls tests; git log --oneline | wc -l") == (
         "/srv/heron\n/srv/heron\ntest_depths.py\ntest_words.py\n1\n")
     with factory_of().open(name, RUN, "/srv/heron") as sandbox:
@@ -232,7 +233,7 @@ def test_where_others_need_a_failing_test_s_file_the_tests_stay_and_graders_rest
 @pytest.mark.docker
 def test_graders_work_at_testbed_and_something_else_there_is_in_their_way(heron):
     make_image(f"{IMAGE}-taken", "mkdir -p /testbed; touch /testbed/x", workdir="/srv/heron")
-    with refused("something else at /testbed, where graders work"):
+    with refused("something other than the source at /testbed, where graders work"):
         prove(environment_of(image_name=f"{IMAGE}-taken"), BUG)
 
 

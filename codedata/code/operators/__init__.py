@@ -6,16 +6,18 @@ replacement is one of
 
     replacement   a template, in which {name} is the text of a capture, {site} the replaced text,
                   {between} the text between two captures of @site; a list of templates; or a
-                  table of either by the text of @key, or of @site if there is no @key
+                  table that gives a template or a list for each text of @key (of @site if there
+                  is no @key)
     groups        lists of words, each of which may replace any other of its list
     function      the name of a function in functions.py, where neither of these is enough
 
-Without any of these the lines of @site are removed; a block with no other statement gets the text
-`empty`. The capture @ran marks the code that has to run for the change to be noticed, if this is
-not the enclosing statement. Where two operators make the same change, it counts for the first one.
+Without any of these the lines of @site are removed; in a block with no other statement the text in
+the field `empty` replaces them. The capture @ran marks the code that has to run for the change to
+be noticed, if this is not the enclosing statement. Where two operators make the same change, it
+counts for the first one.
 
 A file is parsed once. Each changed file can be parsed, and has another syntax tree than before.
-Only tests show whether a change is a bug. Not promised: that a change makes sense.
+Only tests show whether a change is a bug. A change need not make sense.
 """
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ COLUMNS = ("name", "family", "before", "after", "languages")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print the list; return the exit code."""
+    """Print the list of operators; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m codedata.code.operators", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--list", action="store_true", required=True, help="print the operators")

@@ -31,7 +31,7 @@ SLIPS = [(rb"(?<![\\+*?(\[])\+(?![+?])", b"*"), (rb"(?<![\\+*?(\[])\*(?![+?])", 
 
 
 def negated(captures: Captures, text: bytes) -> list[bytes]:
-    """Return the negation of a condition, unless that is a comparison or negated already."""
+    """Return the negation of a SIMPLE condition, or of one with `and` or `or`; else nothing."""
     (site,) = captures["site"]
     if site.type in SIMPLE:
         return [b"not " + site.text]

@@ -151,7 +151,7 @@ def await_child(pid, limit_s, kept):
 
 
 def unformatted(excinfo, style=None):
-    """Return no text for a failure: nobody reads it, and it takes longer than most tests."""
+    """Return "" for a failure: nobody reads it, and formatting takes longer than most tests."""
     return ""
 
 
