@@ -183,7 +183,7 @@ def test_models_that_do_not_do_their_work_are_bounded_and_named(runs):
     text = json.dumps([json.loads(path.read_text())["messages"] for path in
                        (runs.root / "dp/_trajectories").glob("*.json")])
     for told in ("There is no tool 'approve_datapoint'", "there is no argument `task_id`",
-                 "/etc/nothing does not exist", "1 ideas with titles of their own",
+                 "/etc/nothing does not exist", "ideas with different titles are saved",
                  "These checks have not passed: solvable"):
         assert told in text, told
     cancelled = labels_of(read_datapoint(runs.root / "dp/edits_001_a"))
