@@ -35,6 +35,9 @@ Trajectory = str  # the path of one of build_dp.py's, below the root; or ""
 Ranges = list     # of lines: [first, last, first, last, …], from 1
 Files = dict      # {relative path: bytes, or the Path of a file on disk}
 METRICS = ("correctness", "grounding", "progress", "protocol", "efficiency")   # a judge's grades
+# of a check of an audit, the worst first
+AUDIT_RESULTS = FAILED, UNFINISHED, REVIEW, PASSED, NO_CASE = (
+    "failed", "not checked", "review", "passed", "no case")
 UNJUDGED = "no verdict"   # the kind of a finding that says that no leak judge has seen a turn
 HOW = ("informed", "hinted", "chosen", "placebo")   # ways to make a challenger: [challenger] how
 ORDERS = ("king_first", "reference_first", "challenger_first")   # whose answer is shown first
@@ -882,7 +885,7 @@ class AuditCheck(TypedDict):
 
     name: str
     version: str             # of the check: raised where it would find something else
-    result: str              # passed | failed | review | no case | not checked
+    result: str              # one of AUDIT_RESULTS
     why: str                 # "" where it passed
     evidence: list[str]
     figures: Object          # numbers

@@ -9,7 +9,7 @@ const scoreText = i => symbols.score[i] === null ? "–" : number(symbols.score[
 const testsOf = new Map();   // symbol: indexes of the tests that ran it
 
 const shower = i => typeof i === "number"
-  ? h("button", { type: "button", class: "link mono", click: () => open(i) }, isolated(symbols.id[i]))
+  ? h("button", { type: "button", class: "link mono", click: () => opened.open(i) }, isolated(symbols.id[i]))
   : isolated(i, { class: "mono" });
 
 // the overview --------------------------------------------------------------------------------------------------------
@@ -80,12 +80,7 @@ const list = listing({
     { key: "kind", title: "Kind", of: i => symbols.kind[i] },
     { key: "part", title: "Part", options: [["hotspot", "with a score"], ["none", "without one"], ["test", "tests"]],
       of: i => symbols.is_test[i] ? "test" : symbols.score[i] === null ? "none" : "hotspot" }],
-  text: i => symbols.id[i], open: i => open(i) });
-
-function open(i) {
-  address.set({ symbol: symbols.id[i] }, true);
-  follow();
-}
+  text: i => symbols.id[i], open: i => opened.open(i) });
 
 // one symbol ----------------------------------------------------------------------------------------------------------
 
@@ -137,35 +132,15 @@ function inFull(i, file) {
   testList(i)];
 }
 
-let opened = null;
-
-/** Show the table and the symbol that the address names. */
-async function follow() {
-  list.follow();
-  const wanted = address.get().symbol, i = wanted ? symbols.id.indexOf(wanted) : -1;
-  if (i < 0 && reader.open) reader.close();
-  if (i < 0 || i === opened) return;
-  opened = i;
-  list.select(i);
-  const at = list.shown().indexOf(i), next = by => at < 0 ? undefined : list.shown()[at + by];
-  const step = by => { address.set({ symbol: symbols.id[next(by)] }); follow(); };
-  step.can = by => next(by) !== undefined;
-  const name = `file-${symbols.file[i]}`, body = inFull(i, hasBlock(name) ? await block(name) : null);
-  if (opened === i) read({ title: isolated(symbols.id[i], { class: "mono" }), body, step, close,
-    position: at < 0 ? "" : `${number(at + 1)} of ${number(list.shown().length)}` });
-}
-
-function close() {
-  opened = null;
-  address.set({ symbol: null });
-  list.focus();
-}
+const opened = reading({ list, key: "symbol", ids: symbols.id, title: i => isolated(symbols.id[i], { class: "mono" }),
+  body: async i => {
+    const name = `file-${symbols.file[i]}`;
+    return inFull(i, hasBlock(name) ? await block(name) : null);
+  } });
 
 const parts = [overview(), section("symbols", "Symbols", list.element), filesPart()];
 document.getElementById("main").replaceChildren(...parts);
 head(document.title, parts.map(one => [one.id, one.querySelector("h2").textContent]));
-addEventListener("popstate", follow);
-addEventListener("hashchange", follow);
 if (!address.get().sort) address.set({ sort: "-score" });
-await follow();
+await opened.follow();
 performance.mark("ready");

@@ -5,15 +5,13 @@ Whatever is tried is graded by the task's own verifier, in a fresh container wit
 from __future__ import annotations
 
 import posixpath
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from codedata.audit.warm import WarmSource
 from codedata.errors import ItemFailed
-from codedata.records import Files, Object, Task
+from codedata.records import Files, Object, RivalledTask
 from codedata.sandbox.archives import Bounds
 from codedata.sandbox.factory import SandboxFactory
 from codedata.sandbox.process_labels import temporary_folder
@@ -22,8 +20,6 @@ from codedata.tasks.folder import collect_of, edited_parts
 from codedata.tasks.grade import Grade, Grader, archive_of, grader_of, tree_of
 from codedata.tasks.graded_runs import grade_untouched
 
-PASSED, FAILED, REVIEW, NO_CASE = "passed", "failed", "review", "no case"
-UNFINISHED = "not checked"
 MIN_LIMIT_S, GOLD_TIMES = 15.0, 4   # of a try's verifier, or so many times as long as the gold's
 BEFORE = Bounds(max_bytes=50_000_000, max_files=200, max_depth=30, max_seconds=60)
 
@@ -32,7 +28,7 @@ BEFORE = Bounds(max_bytes=50_000_000, max_files=200, max_depth=30, max_seconds=6
 class CheckResult:
     """Hold what a check found."""
 
-    result: str                  # PASSED | FAILED | REVIEW | NO_CASE | UNFINISHED
+    result: str                  # one of AUDIT_RESULTS
     why: str = ""                # "" where it passed
     evidence: list[str] = field(default_factory=list)
     figures: Object = field(default_factory=dict)
@@ -47,8 +43,7 @@ class GoldRefused(ItemFailed):
 class Audited:
     """Hold a task that is audited, and what is known of it by running it."""
 
-    task: Task
-    folder: Path
+    task: RivalledTask
     host: SandboxFactory
     label: str
     warm: WarmSource
@@ -128,11 +123,3 @@ class Audited:
         passed = grade.passed()
         self.failed_once |= {name for name, *_ in grade.phases if name and name not in passed}
         return grade
-
-
-def within(seconds: float, at_least: int = 0) -> Iterator[int]:
-    """Yield numbers from 0 for as long as the seconds last, and `at_least` so many."""
-    end, n = time.monotonic() + seconds, 0
-    while n < at_least or time.monotonic() < end:
-        yield n
-        n += 1

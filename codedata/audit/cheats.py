@@ -8,37 +8,35 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from codedata.audit.audited import (
+from codedata.audit.audited import Audited, CheckResult
+from codedata.errors import ItemFailed
+from codedata.progress import current_step
+from codedata.records import (
+    DATAPOINT,
     FAILED,
     NO_CASE,
     PASSED,
     REVIEW,
     UNFINISHED,
-    Audited,
-    CheckResult,
+    Files,
+    RivalledTask,
 )
-from codedata.bounded import read_bounded
-from codedata.errors import ItemFailed
-from codedata.layouts import content_of
-from codedata.progress import current_step
-from codedata.records import DATAPOINT, Files
 from codedata.sandbox import docker_engine
 from codedata.sandbox.archives import UnsafeArchive
 from codedata.sandbox.dockerfile import base_of
 from codedata.tasks.check import PATCHED
 from codedata.tasks.folder import DOCKERFILE, agent_of, text_in
-from codedata.tasks.grade import GRADE, Grader
+from codedata.tasks.grade import BESIDE, Grader
 from codedata.tasks.image_search import LAYER, ImageSearch
 from codedata.texts import printable, text_of, tomllib
 
 CHEATS = tomllib.loads(text_of("codedata.audit", "cheats.toml"))["cheat"]
 SPAN = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
 NAMED_FILE = re.compile(r"[\w./-]*[\w-]\.\w{1,5}\b|/[\w./-]+")
-SPY = "/opt/spy.py"
 MIN_LINES, MIN_SHARE, MIN_INK = 3, 0.25, 12   # of the gold's new lines in one file; without blanks
 SMALL_GOLD, SMALL_SHARE = 10, 0.5             # a gold of fewer new lines: a larger share
 MAX_COPIES = 20                               # files that are tried as the answer
-MAX_RIVAL_BYTES = 1_000_000
+RIVAL = re.compile(r"(right|wrong)-[^/]*\.sh")
 
 
 # known cheats ------------------------------------------------------------------------------------
@@ -93,20 +91,16 @@ def spy_on_tests(audited: Audited) -> CheckResult:
     task, grader = audited.task, audited.grader
     if task.kind not in (DATAPOINT, ""):
         return CheckResult(NO_CASE, "its tests run in the process of the code that they test")
-    tests = {path: content_of(file) for path, file in task.tests.items()}
-    marks = {line.strip() for path, data in tests.items() if path.endswith(".py")
-             for line in data.decode(errors="replace").splitlines() if "def test" in line}
+    marks = {line.strip() for path in task.tests if path.endswith(".py")
+             for line in text_in(task.tests, path).splitlines() if "def test" in line}
     if not marks:
         return CheckResult(NO_CASE, "its tests are no Python")
     user = agent_of(task)
     as_user = f"runuser -u {user} -- " if user else ""
-    with grader.opened() as sandbox:
-        grader.deliver(sandbox, audited.gold[0])
-        sandbox.put({"spy.py": text_of("codedata.audit", "spy.py").encode(),
-                     "marks.json": json.dumps(sorted(marks)).encode()}, str(Path(SPY).parent))
-        sandbox.put(tests, "/tests")
-        start = f"{as_user}sh -c 'python3 {SPY} >/dev/null 2>&1 &'; "
-        sandbox.run(start + GRADE, timeout_s=grader.limit_s)
+    start = f"{as_user}sh -c 'python3 {BESIDE}/spy.py >/dev/null 2>&1 &'; "
+    spy = {"spy.py": text_of("codedata.audit", "spy.py").encode(),
+           "marks.json": json.dumps(sorted(marks)).encode()}
+    with grader.graded(audited.gold[0], before=start, beside=spy) as (sandbox, _):
         said = sandbox.run("cat /tmp/spied").output.strip()
     if not said.startswith("looked"):
         why = "the spy has not looked: the image has no python3, or the tests end too soon"
@@ -187,7 +181,7 @@ def _lines_of(data: bytes) -> set[bytes]:
 
 def try_rivals(audited: Audited) -> CheckResult:
     """Grade the scripts in rivals/: right-*.sh have to be rewarded, wrong-*.sh must not be."""
-    found = rivals_in(audited.folder)
+    found = rivals_in(audited.task)
     faults, figures = [], Counter()
     for k, (name, script) in enumerate(found.items(), 1):
         current_step().count = f"rival {k} of {len(found)}"
@@ -204,11 +198,10 @@ def try_rivals(audited: Audited) -> CheckResult:
     return CheckResult(FAILED if faults else PASSED, why, faults, dict(figures))
 
 
-def rivals_in(folder: Path) -> dict[str, str]:
+def rivals_in(task: RivalledTask) -> dict[str, str]:
     """Return the scripts of a task's rivals/ by name."""
-    paths = sorted(folder.glob("rivals/right-*.sh")) + sorted(folder.glob("rivals/wrong-*.sh"))
-    return {path.name: read_bounded(path, MAX_RIVAL_BYTES).decode(errors="replace")
-            for path in paths if not path.is_symlink()}
+    rivals = task.rivals or {}
+    return {name: text_in(rivals, name) for name in sorted(rivals) if RIVAL.fullmatch(name)}
 
 
 def breaks(script: str) -> str:

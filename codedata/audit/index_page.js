@@ -102,7 +102,7 @@ const list = listing({
   filters,
   text: i => [tasks[i].id, tasks[i].kind, ...tasks[i].checks.flatMap(one =>
     [one.name, one.why, ...one.evidence])].join("\n"),
-  open: i => { address.set({ task: tasks[i].id }, true); follow(); } });
+  open: i => opened.open(i) });
 
 // no empty room below a few tasks
 list.table.parentElement.style.setProperty("max-height", `calc(2.5rem + ${n} * 46px)`);
@@ -198,29 +198,8 @@ function inFull(task, full) {
         + `it holds those of ${number(data.n_details)} of ${counted(n, "task")}.`)];
 }
 
-let opened = null, step = null;
-
-/** Show the table and the task that the address names. */
-async function follow() {
-  list.follow();
-  const wanted = address.get().task, i = wanted ? tasks.findIndex(one => one.id === wanted) : -1;
-  if (i < 0 && reader.open) reader.close();
-  if (i < 0 || i === opened) return;
-  opened = i;
-  list.select(i);
-  const at = list.shown().indexOf(i), next = by => at < 0 ? undefined : list.shown()[at + by];
-  step = by => { address.set({ task: tasks[next(by)].id }); follow(); };
-  step.can = by => next(by) !== undefined;
-  const full = hasBlock(`task-${i}`) ? await block(`task-${i}`) : null;
-  if (opened === i) read({ title: isolated(tasks[i].id), body: inFull(tasks[i], full), step, close,
-    position: at < 0 ? "" : `${number(at + 1)} of ${number(list.shown().length)}` });
-}
-
-function close() {
-  opened = null;
-  address.set({ task: null });
-  list.focus();
-}
+const opened = reading({ list, key: "task", ids: tasks.map(task => task.id), title: i => isolated(tasks[i].id),
+  body: async i => inFull(tasks[i], hasBlock(`task-${i}`) ? await block(`task-${i}`) : null) });
 
 /** j and k go to the next and the previous task, in the table and in a task; / begins to search. */
 function press(event) {
@@ -230,7 +209,7 @@ function press(event) {
     event.preventDefault();
     list.search.focus();
   } else if (by && reader.open) {
-    if (step.can(by)) step(by);
+    if (opened.step.can(by)) opened.step(by);
   } else if (by && document.activeElement !== list.table) list.table.focus();
   else if (by) list.table.dispatchEvent(new KeyboardEvent("keydown",
     { key: by > 0 ? "ArrowDown" : "ArrowUp" }));
@@ -241,8 +220,6 @@ const parts = [overview(), n > 0 && section("tasks", "Tasks", h("p", { class: "l
 list.element)].filter(Boolean);
 document.getElementById("main").replaceChildren(...parts);
 head(document.title, parts.map(one => [one.id, one.querySelector("h2").textContent]));
-addEventListener("popstate", follow);
-addEventListener("hashchange", follow);
 addEventListener("keydown", press);
-await follow();
+await opened.follow();
 performance.mark("ready");

@@ -10,23 +10,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from codedata.audit.audited import FAILED, NO_CASE, PASSED, REVIEW, UNFINISHED
-from codedata.audit.verdicts import figures_in_words
 from codedata.checks.intervals import wilson
 from codedata.code.entities import is_text
 from codedata.errors import BrokenRecord
-from codedata.layouts import content_of, files_digest, write_atomic
+from codedata.layouts import content_of, write_atomic
 from codedata.page.builder import Packed, build, pack, shortened
-from codedata.records import AuditCheck, Object, RivalledTask, TaskAudit
+from codedata.records import AUDIT_RESULTS, UNFINISHED, AuditCheck, Object, RivalledTask, TaskAudit
 from codedata.store import Store
-from codedata.tasks.folder import DOCKERFILE, TOML, audited_digest
+from codedata.tasks.folder import DOCKERFILE, TOML, audited_digest, rivals_digest
 from codedata.texts import printable, text_of
 
 PAGE = "index.html"
 DETAIL_BYTES = 20_000_000             # of all tasks in full
 MAX_CHARS, MAX_FILES = 20_000, 200    # of a file, of a task
 MAX_DIFF_CHARS, MAX_FIGURES = 20_000, 500
-WORST_FIRST = (FAILED, UNFINISHED, REVIEW, PASSED, NO_CASE)
 SHARES = {   # {title: (check, figure of the part, figure of the whole)}
     "wrong variants killed": ("strength", "killed", "tried"),
     "right rivals refused": ("rivals", "right refused", "right"),
@@ -57,7 +54,7 @@ def read_audits(root: Path, room: int = DETAIL_BYTES
             rows.append(_row(name, audits.read(name)))
         except BrokenRecord as e:
             broken.append(e)
-    rows.sort(key=lambda row: WORST_FIRST.index(row["worst"]))
+    rows.sort(key=lambda row: AUDIT_RESULTS.index(row["worst"]))
     for k, row in enumerate(rows):
         row["folder"], files = _folder_of(tasks, row)
         tries = {check["name"]: [*map(_readable, check.pop("tries"))] for check in row["checks"]}
@@ -70,12 +67,15 @@ def read_audits(root: Path, room: int = DETAIL_BYTES
 
 def _row(name: str, audit: TaskAudit) -> Object:
     """Return an audit as the page shows it; a result that is unknown counts as not checked."""
-    checks = [{**check, "words": shortened(figures_in_words(check["name"], check["figures"]),
-                                           MAX_FIGURES),
-               "result": check["result"] if check["result"] in WORST_FIRST else UNFINISHED}
+    checks = [{**check, "words": shortened(_in_words(check["figures"]), MAX_FIGURES),
+               "result": check["result"] if check["result"] in AUDIT_RESULTS else UNFINISHED}
               for check in audit.checks]
-    worst = min((check["result"] for check in checks), key=WORST_FIRST.index, default=UNFINISHED)
+    worst = min((check["result"] for check in checks), key=AUDIT_RESULTS.index, default=UNFINISHED)
     return {**vars(audit), "id": name, "checks": checks, "worst": worst}
+
+
+def _in_words(figures: Object) -> str:
+    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in figures.items())
 
 
 def _counts(checks: Iterable[AuditCheck], name: str, *keys: str) -> list[float]:
@@ -93,7 +93,7 @@ def _folder_of(tasks: Store, row: Object) -> tuple[str, list[Object]]:
         return "is missing", []
     try:
         task = tasks.read(name)
-        now = audited_digest(task), files_digest(task.rivals or {})
+        now = audited_digest(task), rivals_digest(task)
         files = {"instruction.md": (task.instruction or "").encode(), TOML: tasks.path(name) / TOML}
         for part in ("environment", "solution", "tests", "rivals"):
             files |= {f"{part}/{path}": file for path, file in (getattr(task, part) or {}).items()
@@ -124,7 +124,7 @@ def page(rows: list[Object], details: dict[str, Packed], broken: list[str]) -> b
         part, whole = _counts(checks, *figures)
         interval = wilson(min(part / whole, 1.0), whole) if whole else None
         shares.append({"title": title, "part": part, "whole": whole, "interval": interval})
-    data = {"results": WORST_FIRST, "shares": shares, "broken": broken[:MAX_FILES],
+    data = {"results": AUDIT_RESULTS, "shares": shares, "broken": broken[:MAX_FILES],
             "n_broken": len(broken), "n_details": len(details), "max_chars": MAX_CHARS,
             "max_files": MAX_FILES}
     return build("Audits of tasks", data, script=text_of(__package__, "index_page.js"),

@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
-from codedata.audit.audited import FAILED, NO_CASE, PASSED, REVIEW, Audited, CheckResult
+from codedata.audit.audited import Audited, CheckResult
 from codedata.layouts import content_of
-from codedata.records import Object
+from codedata.records import FAILED, NO_CASE, PASSED, REVIEW, Object
 from codedata.tasks.grade import Tree, archive_of, tree_of
 from codedata.texts import text_of, tomllib
 
@@ -68,8 +68,8 @@ def _blind(audited: Audited, meter: Object) -> tuple[str, str]:
 
 def _graded(audited: Audited, tree: Tree) -> tuple[float, bool]:
     """Return (the reward of some work, whether a blinding text has run meanwhile)."""
-    grade, has_run = audited.grader.grade_and_ask(archive_of(tree), BLINDED)
-    return grade.reward, has_run
+    with audited.grader.graded(archive_of(tree)) as (sandbox, grade):
+        return grade.reward, sandbox.run(BLINDED).ok
 
 
 def _with_texts(tree: Tree, texts: Object) -> Tree:

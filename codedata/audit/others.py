@@ -22,10 +22,8 @@ from codedata.errors import ItemFailed, Trouble
 from codedata.layouts import (
     content_of,
     files_digest,
-    finish,
     load_files,
     load_folder,
-    writing_folder,
 )
 from codedata.progress import plural
 from codedata.records import Files, Object, Task, check_of, parse
@@ -81,10 +79,7 @@ def copy_tasks(source: Path, root: Path) -> list[str]:
         if isinstance(task, ItemFailed):
             faults.append(str(task))
         elif task.instance_id not in store:
-            place = store.path(task.instance_id)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            finish(writing_folder(place, {path: getattr(task, field)
-                                          for field, path in Task.places.items()}, "others"))
+            store.put(task.instance_id, task, ())
             n_new += 1
         elif store.read(task.instance_id).about.get("made_from") != task.about.get("made_from"):
             faults.append(f"{task.instance_id}: task/ has another task of that name: rename one")

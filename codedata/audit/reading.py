@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import PurePosixPath
 
-from codedata.audit.audited import FAILED, NO_CASE, PASSED, UNFINISHED, Audited, CheckResult
+from codedata.audit.audited import Audited, CheckResult
 from codedata.llm import Client, Reply
 from codedata.llm.asking import Rejected, ask
 from codedata.progress import current_step
-from codedata.records import Object, Task
+from codedata.records import FAILED, NO_CASE, PASSED, UNFINISHED, Object, Task
 from codedata.store import digest
 from codedata.tasks.folder import text_in
 from codedata.texts import fill, json_objects, printable, text_of

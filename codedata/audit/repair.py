@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from difflib import SequenceMatcher
 from itertools import chain, islice
 
-from codedata.audit.audited import NO_CASE, PASSED, UNFINISHED, Audited, CheckResult
+from codedata.audit.audited import Audited, CheckResult
 from codedata.code.entities import SourceFile, language_of
 from codedata.code.operators import unique_edits
 from codedata.code.patches import diff_of
-from codedata.records import BUG, Coverage
+from codedata.records import BUG, NO_CASE, PASSED, UNFINISHED, Coverage
 from codedata.suites.contexts import lines_by_test
 from codedata.tasks.folder import verifier_config
 from codedata.tasks.suite_outcomes import SURVIVES

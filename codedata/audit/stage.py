@@ -7,28 +7,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 from codedata.audit import cheats, meters, repair, verdicts
-from codedata.audit.audited import NO_CASE, UNFINISHED, Audited, CheckResult, GoldRefused
+from codedata.audit.audited import Audited, CheckResult, GoldRefused
 from codedata.audit.index_page import write_index
 from codedata.audit.reading import read_survivors, version_of
-from codedata.audit.warm import WarmSource
+from codedata.audit.warm import Sources, WarmSource
 from codedata.errors import ItemFailed, Trouble
-from codedata.layouts import files_digest
 from codedata.llm import Models
 from codedata.llm.reply_log import current_reply_log
 from codedata.progress import begin_step
-from codedata.records import AuditCheck, RivalledTask, Task, TaskAudit
+from codedata.records import NO_CASE, UNFINISHED, AuditCheck, RivalledTask, TaskAudit
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Parts, Reads, Writes
 from codedata.store import Store, digest
 from codedata.suites.environments import labelled
-from codedata.tasks.folder import audited_digest
+from codedata.tasks.folder import audited_digest, rivals_digest
 from codedata.texts import printable
 
 MAX_EVIDENCE, MAX_LINE = 20, 500
@@ -82,6 +81,8 @@ class Auditor:
             client = models.client("audit")
             self._checks[READING] = Check(partial(read_survivors, client), version_of(client))
         self._audits = Store(settings.root, TaskAudit)
+        self._tasks = RivalledTasks(settings.root, RivalledTask)
+        self._sources = Sources(settings.root)
 
     def stage(self, **more) -> Stage:
         """Return the stage that audits the tasks of a root."""
@@ -89,17 +90,18 @@ class Auditor:
             wanted={name: check.version for name, check in self._checks.items()},
             of=lambda record: {one["name"]: one["version"] for one in record.checks
                                if one["result"] != UNFINISHED},
-            enough=bool, view="", fits=bool, is_of=lambda record, digests: True, worthwhile=False)
+            enough=bool, view="", fits=bool, worthwhile=False, is_of=lambda record, digests:
+            record.content == audited_digest(self._tasks.read(record.instance_id)))
         asks = READING in self._checks
         return Stage("audit", make=self.make,
                      cost_note="a call for each survivor of strength" if asks else "",
-                     reads=Reads(RivalledTasks(self._settings.root, RivalledTask), READ),
+                     reads=Reads(self._tasks, READ),
                      writes=Writes(self._audits, parts=parts),
                      finish=lambda: write_index(self._settings.root), **more)
 
     def make(self, task: RivalledTask, name: str, old: TaskAudit | None) -> TaskAudit:
         """Return the audit of a task: the checks that `old` has, and those that it lacks."""
-        content, rivals = audited_digest(task), files_digest(task.rivals or {})
+        content, rivals = audited_digest(task), rivals_digest(task)
         there = self._audits.read(name) if name in self._audits else None
         if there and there.content != content:
             there = None
@@ -111,12 +113,9 @@ class Auditor:
                   if one["name"] not in self._checks]
         log = current_reply_log()
         checks: list[AuditCheck] = []
-        with ExitStack() as opened:
-            label = opened.enter_context(labelled(self._host, name, "audit"))
-            folder = Store(self._settings.root, Task).open().path(name)
-            warm = WarmSource(self._settings.root, task, self._host, label)
-            opened.callback(warm.close)
-            audited = Audited(task, folder, self._host, label, warm)
+        with (labelled(self._host, name, "audit") as label,
+              closing(WarmSource(self._sources, task, self._host, label)) as warm):
+            audited = Audited(task, self._host, label, warm)
             audited.survivors = next((one["tries"] for one in others if one["name"] == STRENGTH),
                                      None)
             for k, check in enumerate(self._checks, 1):

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 from codedata.bounded import read_bounded
-from codedata.errors import BrokenRecord, ItemFailed
+from codedata.errors import ItemFailed
 from codedata.layouts import load_folder
 from codedata.progress import say
 from codedata.records import Task, parse
@@ -23,25 +23,17 @@ LINES = 12               # of what a verifier prints
 
 def try_scripts(settings: Settings, parser: argparse.ArgumentParser, paths: list[str]) -> int:
     """Print the grade of each script, run as the agent of a task; return the exit code: 0 where all
-    are graded. Faults of the folder are named before a container starts."""
+    are graded. Faults of the folder are named before a container starts. Raise Trouble where it
+    cannot be read, or has no image."""
     if len(paths) < 2:
         parser.error("try takes the folder of a task, and scripts: audit.py try FOLDER SCRIPT…")
     folder, host = Path(paths[0]).resolve(), SandboxFactory(settings, threading.Event())
     faults = faults_of(folder)
     for fault in faults:
         say(f"{fault.place or folder.name}: {fault.what}. {fault.todo}")
-    try:
-        task = parse(Task, Task.completed(load_folder(folder, Task.places)), str(folder))
-    except BrokenRecord as e:
-        say(f"audit.py: {e}")
-        return 1
+    task = parse(Task, Task.completed(load_folder(folder, Task.places)), str(folder))
     with labelled(host, task.instance_id, "audit") as label:
-        try:
-            grader = grader_of(task, host, label)
-        except ItemFailed as e:
-            say(f"audit.py: {e}")
-            return 1
-        code = 0
+        grader, code = grader_of(task, host, label), 0
         for path in paths[1:]:
             try:
                 script = read_bounded(path, MAX_SCRIPT_BYTES).decode()

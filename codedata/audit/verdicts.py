@@ -3,24 +3,17 @@ of the gold that are wrong somewhere, and on rewrites of it that are right."""
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Sequence
 
-from codedata.audit.audited import (
-    FAILED,
-    NO_CASE,
-    PASSED,
-    REVIEW,
-    Audited,
-    CheckResult,
-    within,
-)
+from codedata.audit.audited import Audited, CheckResult
 from codedata.audit.rewrites import literals_of, rewrites_of
 from codedata.audit.variants import Variant, clusters_of, variants_of
 from codedata.checks.intervals import at_most
 from codedata.code.patches import diff_of
 from codedata.layouts import content_of
 from codedata.progress import current_step
-from codedata.records import Files, Object
+from codedata.records import FAILED, NO_CASE, PASSED, REVIEW, Files
 from codedata.sandbox import SandboxDied
 from codedata.tasks.check import PATCHED
 from codedata.tasks.folder import verifier_config
@@ -33,6 +26,7 @@ from codedata.tasks.graded_runs import (
     prove_gold,
     prove_repeatable,
 )
+from codedata.tasks.suite_outcomes import SURVIVES
 from codedata.texts import printable
 
 FLAKE_RUNS = 10
@@ -49,8 +43,9 @@ def check_gold(audited: Audited) -> CheckResult:
     """Check that the gold is rewarded three times and in another order of the tests. Runs that a
     current proof.json has are not made again."""
     rows = [row for row in audited.proven_runs() if row.get("of") == "gold"]
-    if rows:
+    if rows and all(row.get("reward") == 1.0 for row in rows):
         return CheckResult(PASSED, "", [], {"runs": len(rows), "rewarded": len(rows)})
+    rows = []
     try:
         work = prove_gold(audited.grader, rows)
         order = audited.grader.grade(work, {CONFTEST_FILE: CONFTEST.format(ORDERS[0]).encode()})
@@ -71,14 +66,15 @@ def check_flakes(audited: Audited) -> CheckResult:
     for k in range(1, FLAKE_RUNS + 1):
         current_step().count = f"run {k} of {FLAKE_RUNS}"
         grades.append(audited.grader.grade(work, before=LOAD, anew=True))
-    n_failed = sum(grade.reward != 1.0 for grade in grades)
+    lost = [grade for grade in grades if grade.reward != 1.0]
+    n_failed = len(lost)
     figures = {"runs": FLAKE_RUNS, "failed": n_failed,
                "at_most": round(at_most(n_failed, FLAKE_RUNS), 3)}
-    lost = sorted({name for grade in grades for name, _, outcome, _ in grade.phases
-                   if outcome != "passed"})
-    if n_failed:
+    if lost:
+        names = {name for grade in lost for name, _, outcome, _ in grade.phases
+                 if outcome != "passed"}
         return CheckResult(FAILED, f"the gold fails in {n_failed} of {FLAKE_RUNS} runs beside load",
-                           lost or grades[0].log.splitlines()[-5:], figures)
+                           sorted(names) or lost[0].log.splitlines()[-5:], figures)
     try:
         prove_repeatable(audited.grader, work, clock_library(audited.host), [])
     except NotRewarded as e:
@@ -91,19 +87,17 @@ def check_flakes(audited: Audited) -> CheckResult:
 def check_untouched(audited: Audited) -> CheckResult:
     """Check that nothing is rewarded in the image as it is, and that tests run when the gold is
     graded. List tests that no run of this audit fails: they cannot be lost."""
-    grade, faults = audited.untouched, []
+    grade = audited.untouched
     if grade.reward:
         passing = [f"passes: {name}" for name in sorted(grade.passed())]
         return CheckResult(FAILED, f"an agent that does nothing gets {grade.reward:g}",
                            [*passing, *grade.log.splitlines()[-3:]], {"reward": grade.reward})
     _, gold = audited.gold
-    if NO_TEST.search(gold.log) and not PASSES.search(gold.log):
-        faults.append("the gold is rewarded though no test runs")
-    elif SKIPPED.search(gold.log) and not PASSES.search(gold.log):
-        faults.append("the gold is rewarded though all tests are skipped")
     figures = {"reward": grade.reward}
-    if faults:
-        return CheckResult(FAILED, "; ".join(faults), gold.log.splitlines()[-3:], figures)
+    for pattern, what in ((NO_TEST, "no test runs"), (SKIPPED, "all tests are skipped")):
+        if pattern.search(gold.log) and not PASSES.search(gold.log):
+            return CheckResult(FAILED, f"the gold is rewarded though {what}",
+                               gold.log.splitlines()[-3:], figures)
     if audited.task.kind in PATCHED and not verifier_config(audited.task).get("PASS_TO_PASS"):
         return CheckResult(REVIEW, "no test has to go on passing", [], figures)
     safe = sorted(gold.passed() - audited.failed_once)
@@ -133,10 +127,9 @@ def check_strength(audited: Audited) -> CheckResult:
 
 def _graded(audited: Audited, variants: Sequence[Variant]) -> tuple[int, list[Variant]]:
     """Grade variants, each in a fresh container. Return (how many are not rewarded, the others)."""
-    killed, survivors, rest = 0, [], iter(variants)
-    for k in within(VARIANTS_S, MIN_VARIANTS):
-        variant = next(rest, None)
-        if not variant or k == VARIANTS:
+    killed, survivors, end = 0, [], time.monotonic() + VARIANTS_S
+    for k, variant in enumerate(variants[:VARIANTS]):
+        if k >= MIN_VARIANTS and time.monotonic() > end:
             break
         current_step().count = f"variant {k + 1} of {min(VARIANTS, len(variants))}"
         files = {variant.path: variant.text}
@@ -167,7 +160,7 @@ def _screened(audited: Audited, variants: Sequence[Variant]
     shown = audited.warm.screen([diff_of({one.path: after[one.path]}, {one.path: one.text})
                                 for one in chosen])
     pairs = [(one, found) for one, found in zip(chosen, shown, strict=True) if found]
-    survivors = [one for one, found in pairs if found.verdict == "survives"]
+    survivors = [one for one, found in pairs if found.verdict == SURVIVES[0]]
     return (len(pairs) - len(survivors), survivors) if pairs else None
 
 
@@ -195,8 +188,3 @@ def check_fairness(audited: Audited) -> CheckResult:
     if not rewrites and not literals:
         return CheckResult(NO_CASE, "its gold has no Python function that can be written otherwise")
     return CheckResult(PASSED, "", [], figures)
-
-
-def figures_in_words(name: str, figures: Object) -> str:
-    """Return the figures of a check in a few words."""
-    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in figures.items())

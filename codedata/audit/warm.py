@@ -3,6 +3,7 @@ the root has that and the coverage of its tests."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -19,31 +20,41 @@ from codedata.tasks.suite_outcomes import time_limit
 ALL = 1.0   # a variant may fail all tests
 
 
+class Sources:
+    """Hold what a root knows of the sources of its tasks, listed once for all of them."""
+
+    def __init__(self, root: Path):
+        self._root = root
+
+    @cached_property
+    def _stores(self) -> tuple[Environments, Store]:
+        return Environments(self._root).open(), Store(self._root, Coverage).open()
+
+    def of(self, task: Task) -> tuple[Environment, Coverage] | None:
+        """Return the environment of a task's source and the coverage of its tests; None where the
+        root lacks one, or has that of another commit."""
+        if task.kind not in PATCHED:
+            return None
+        environments, coverages = self._stores
+        for name in environments.names():
+            if task.instance_id.startswith(f"{name}.") and name in coverages:
+                with suppress(BrokenRecord):
+                    pair = environments.read(name), coverages.read(name)
+                    if {one.base_commit for one in pair} == {task.about.get("source_commit")}:
+                        return pair
+        return None
+
+
 class WarmSource:
     """Judge changes of a task's solved source."""
 
-    def __init__(self, root: Path, task: Task, host: SandboxFactory, label: str):
-        self._root, self._task, self._host, self._label = root, task, host, label
+    def __init__(self, sources: Sources, task: Task, host: SandboxFactory, label: str):
+        self._sources, self._task, self._host, self._label = sources, task, host, label
         self._screener: Screener | None = None
 
     @cached_property
     def _inputs(self) -> tuple[Environment, Coverage] | None:
-        """Return the environment of the task's source and the coverage of its tests; None where
-        the root lacks one, or has that of another commit."""
-        if self._task.kind not in PATCHED:
-            return None
-        commit = self._task.about.get("source_commit")
-        environments, coverages = Environments(self._root).open(), Store(
-            self._root, Coverage).open()
-        for name in environments.names():
-            if self._task.instance_id.startswith(f"{name}.") and name in coverages:
-                try:
-                    pair = environments.read(name), coverages.read(name)
-                except BrokenRecord:
-                    continue
-                if {one.base_commit for one in pair} == {commit}:
-                    return pair
-        return None
+        return self._sources.of(self._task)
 
     @property
     def coverage(self) -> Coverage | None:

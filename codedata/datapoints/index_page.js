@@ -148,7 +148,7 @@ const list = listing({
   filters,
   text: i => [tasks[i].id, tasks[i].prompt, tasks[i].category, ...tasks[i].tags,
     ...tasks[i].languages, tasks[i].seed].join("\n"),
-  open: i => { address.set({ task: tasks[i].id }, true); follow(); } });
+  open: i => opened.open(i) });
 
 // no empty room below a few tasks
 list.table.parentElement.style.setProperty("max-height", `calc(2.5rem + ${n} * 46px)`);
@@ -212,29 +212,8 @@ function inFull(task, full) {
       `The first ${number(full.files.length)}.`))];
 }
 
-let opened = null;
-
-/** Show the table and the task that the address names. */
-async function follow() {
-  list.follow();
-  const wanted = address.get().task, i = wanted ? tasks.findIndex(one => one.id === wanted) : -1;
-  if (i < 0 && reader.open) reader.close();
-  if (i < 0 || i === opened) return;
-  opened = i;
-  list.select(i);
-  const at = list.shown().indexOf(i), next = by => at < 0 ? undefined : list.shown()[at + by];
-  const step = by => { address.set({ task: tasks[next(by)].id }); follow(); };
-  step.can = by => next(by) !== undefined;
-  const full = hasBlock(`task-${i}`) ? await block(`task-${i}`) : null;
-  if (opened === i) read({ title: isolated(tasks[i].id), body: inFull(tasks[i], full), step, close,
-    position: at < 0 ? "" : `${number(at + 1)} of ${number(list.shown().length)}` });
-}
-
-function close() {
-  opened = null;
-  address.set({ task: null });
-  list.focus();
-}
+const opened = reading({ list, key: "task", ids: tasks.map(task => task.id), title: i => isolated(tasks[i].id),
+  body: async i => inFull(tasks[i], hasBlock(`task-${i}`) ? await block(`task-${i}`) : null) });
 
 const parts = [overview(), n > 0 && section("tasks", "Tasks", list.element), n > 0 && section(
   "counts", "Categories and checks", h("div", { class: "cards" },
@@ -243,7 +222,5 @@ const parts = [overview(), n > 0 && section("tasks", "Tasks", list.element), n >
   .filter(Boolean);
 document.getElementById("main").replaceChildren(...parts);
 head(document.title, parts.map(one => [one.id, one.querySelector("h2").textContent]));
-addEventListener("popstate", follow);
-addEventListener("hashchange", follow);
-await follow();
+await opened.follow();
 performance.mark("ready");

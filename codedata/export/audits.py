@@ -12,16 +12,21 @@ from pathlib import Path
 
 from codedata.checks.intervals import at_most, wilson
 from codedata.errors import BrokenRecord
-from codedata.layouts import files_digest
 from codedata.progress import plural
-from codedata.records import Object, RivalledTask, Task, TaskAudit
+from codedata.records import (
+    AUDIT_RESULTS,
+    FAILED,
+    UNFINISHED,
+    Object,
+    RivalledTask,
+    Task,
+    TaskAudit,
+)
 from codedata.settings import ExportSettings
 from codedata.store import Store
-from codedata.tasks.folder import Problem, audited_digest
+from codedata.tasks.folder import Problem, audited_digest, rivals_digest
 from codedata.texts import printable
 
-FAILED, UNFINISHED = "failed", "not checked"
-WORST_FIRST = (FAILED, UNFINISHED, "review", "passed", "no case")   # results of a check
 MIN_TRIED = 5               # variants: of fewer the strength is unknown
 MAX_COUNT = 1_000_000_000   # a person may have edited an audit
 FIGURES = {   # what is exported: (check, {name: name of the figure there})
@@ -53,7 +58,7 @@ class Audits:
             audit = self._store.read(name) if name in self._store else None
             if not audit or audit.content != audited_digest(task):
                 return None
-            if files_digest(self._tasks.read(name).rivals or {}) != audit.rivals:
+            if rivals_digest(self._tasks.read(name)) != audit.rivals:
                 checks = [one for one in audit.checks if one["name"] != "rivals"]
                 return replace(audit, checks=checks)
         except BrokenRecord as e:
@@ -71,9 +76,9 @@ def figures_of(audit: TaskAudit) -> Object:
     found: Object = {name: one for name, one in counts.items() if any(one.values())}
     if "flakes" in found:
         found["flakes"]["at_most"] = _bound(found["flakes"]["failed"], found["flakes"]["runs"])
-    results = [one["result"] if one["result"] in WORST_FIRST else UNFINISHED
+    results = [one["result"] if one["result"] in AUDIT_RESULTS else UNFINISHED
                for one in audit.checks]
-    return {"worst": min(results, key=WORST_FIRST.index, default=UNFINISHED), **found}
+    return {"worst": min(results, key=AUDIT_RESULTS.index, default=UNFINISHED), **found}
 
 
 def _count(figure) -> int:

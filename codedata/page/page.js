@@ -408,6 +408,41 @@ function read({ title, body, position, step, close }) {
   heading.focus();
 }
 
+/** Read the row that the address names in `key`: of a listing() whose rows have these ids, title(i) and body(i), a promise. `forget` is
+ * called when the reader was closed; by default the address names no row then. Return { follow, open, step }: follow() does what the
+ * address says, open(i) reads a row, step(±1) is that of the row that is read. */
+function reading({ list, key, ids, title, body, forget = () => address.set({ [key]: null }) }) {
+  let opened = null;
+  const found = { follow, open, step: null };
+  async function follow() {
+    list.follow();
+    const wanted = address.get()[key], i = wanted ? ids.indexOf(wanted) : -1;
+    if (i < 0 && reader.open) reader.close();
+    if (i < 0 || i === opened) return;
+    opened = i;
+    list.select(i);
+    const at = list.shown().indexOf(i), next = by => at < 0 ? undefined : list.shown()[at + by];
+    const step = by => { address.set({ [key]: ids[next(by)] }); follow(); };
+    step.can = by => next(by) !== undefined;
+    found.step = step;
+    const inFull = await body(i);
+    if (opened === i) read({ title: title(i), body: inFull, step, close,   // else another one was opened meanwhile
+      position: at < 0 ? "" : `${number(at + 1)} of ${number(list.shown().length)}` });
+  }
+  function open(i) {
+    address.set({ [key]: ids[i] }, true);
+    follow();
+  }
+  function close() {
+    opened = null;
+    forget();
+    list.focus();
+  }
+  addEventListener("popstate", follow);
+  addEventListener("hashchange", follow);
+  return found;
+}
+
 reader.addEventListener("click", event => event.target === reader && reader.close());   // beside it
 
 // the frame of a page -------------------------------------------------------------------------------------------------

@@ -270,7 +270,7 @@ const filters = [
   turns.edited.some(Boolean) && { key: "edited", title: "Score", of: i => turns.edited[i] ? "edited" : "as judged" },
 ].filter(Boolean);
 
-const list = n > 0 && listing({ n, noun: "turn", label: "Turns", columns, filters, open: openTurn,
+const list = n > 0 && listing({ n, noun: "turn", label: "Turns", columns, filters, open: i => opened.open(i),
   searches: "Search names, repositories, commands",
   text: i => [turns.name[i], turns.instance[i], repoOf(i), commandOf(i, 0), commandOf(i, 1)].join("\n") });
 
@@ -293,38 +293,9 @@ function table() {
 
 // one turn ------------------------------------------------------------------------------------------------------------
 
-let opened = null;   // the turn in the reader
-
-function openTurn(i) {
-  address.set({ turn: turns.name[i] }, true);
-  follow();
-}
-
-/** Show the table and the turn that the address names. */
-async function follow() {
-  list.follow();
-  const name = address.get().turn, i = name ? turns.name.indexOf(name) : -1;
-  if (i < 0) {
-    if (reader.open) reader.close();
-    return;
-  }
-  if (i === opened) return;
-  opened = i;
-  list.select(i);
-  const at = list.shown().indexOf(i), next = by => at < 0 ? undefined : list.shown()[at + by];
-  const step = by => { address.set({ turn: turns.name[next(by)] }); follow(); };
-  step.can = by => next(by) !== undefined;
-  const body = hasBlock(`turn-${i}`) ? inFull(i, await block(`turn-${i}`)) : inShort(i);
-  if (opened !== i) return;   // another one was opened meanwhile
-  read({ title: isolated(turns.name[i]), body, step, close,
-    position: at < 0 ? "" : `${number(at + 1)} of ${number(list.shown().length)}` });
-}
-
-function close() {
-  opened = null;
-  if (address.get().turn) history.state?.step ? history.back() : address.set({ turn: null });
-  list.focus();
-}
+const opened = list && reading({ list, key: "turn", ids: turns.name, title: i => isolated(turns.name[i]),
+  body: async i => hasBlock(`turn-${i}`) ? inFull(i, await block(`turn-${i}`)) : inShort(i),
+  forget: () => address.get().turn && (history.state?.step ? history.back() : address.set({ turn: null })) });
 
 function facts(i) {
   const files = turns.files[i].map(folder => `${folder}/${turns.name[i]}.json`);
@@ -443,14 +414,12 @@ document.getElementById("main").replaceChildren(...parts);
 head(`Challenger against ${rival}`, parts.map(one => [one.id, one.querySelector("h2").textContent]));
 
 if (list) {
-  addEventListener("popstate", follow);
-  addEventListener("hashchange", follow);
   addEventListener("keydown", event => {
     if (event.key !== "/" || reader.open || event.target.closest("input, select")) return;
     event.preventDefault();
     list.search.scrollIntoView({ block: "center" });
     list.search.focus({ preventScroll: true });
   });
-  await follow();
+  await opened.follow();
 }
 performance.mark("ready");

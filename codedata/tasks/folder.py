@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from codedata.checks.secrets import credential_in
 from codedata.layouts import content_of, files_digest
-from codedata.records import KINDS, Files, Object, Proof, Task
+from codedata.records import KINDS, Files, Object, Proof, RivalledTask, Task
 from codedata.store import digest
 from codedata.tasks.task_toml import toml_faults
 from codedata.texts import printable
@@ -151,9 +151,14 @@ def proven_parts(task: Task) -> dict[str, str]:
 
 
 def audited_digest(task: Task) -> str:
-    """Return the digest of all that an audit of a task depends on: its proven parts, and what its
-    instruction and its meters say."""
+    """Return the digest of all that an audit of a task depends on, beside its rivals: its proven
+    parts, and what its instruction and its meters say."""
     return digest([proven_parts(task), task.instruction, task.about.get("meters")])
+
+
+def rivals_digest(task: RivalledTask) -> str:
+    """Return the digest of a task's rivals."""
+    return files_digest(task.rivals or {})
 
 
 def proven(task: Task, shown: Proof) -> Task:

@@ -49,6 +49,7 @@ WORK = Bounds(max_bytes=200_000_000, max_files=2, max_depth=2, max_seconds=120)
 # runs bash as a user, with the user's home
 AS_USER = ("HOME=$(getent passwd {user} | cut -d: -f6) USER={user} LOGNAME={user} "
            "runuser -u {user} -- bash")
+BESIDE = "/opt"
 GRADE = ("bash /tests/test.sh; echo; cat /logs/verifier/results.json 2>/dev/null; echo; "
          "cat /logs/verifier/reward.json 2>/dev/null || cat /logs/verifier/reward.txt")
 
@@ -182,28 +183,30 @@ class Grader:
         key = digest_of(work) if work else ""
         if is_kept and key in self._grades:
             return self._grades[key]
-        tests = {path: content_of(file) for path, file in self.task.tests.items()}
-        with self.opened() as sandbox:
-            self.deliver(sandbox, work)
-            sandbox.put({**tests, **(more or {})}, "/tests")
-            limit_s = min(limit_s, self.limit_s)
-            done = sandbox.run(before + GRADE, timeout_s=limit_s)
-        grade = _read(done.output, done.seconds)
-        if done.timed_out:
-            grade = replace(grade, log=f"{grade.log}\n[not finished after {limit_s:g} s]")
+        with self.graded(work, more, before, limit_s) as (_, grade):
+            pass
         if is_kept:
             self._grades[key] = grade
         return grade
 
-    def grade_and_ask(self, work: bytes, question: str) -> tuple[Grade, bool]:
-        """Return (the grade of an agent's work, whether a bash command succeeds in the container
-        afterwards)."""
+    @contextmanager
+    def graded(self, work: bytes | None, more: Mapping[str, bytes] | None = None, before: str = "",
+               limit_s: float = LIMIT_S, beside: Mapping[str, bytes] | None = None
+               ) -> Iterator[tuple[Sandbox, Grade]]:
+        """Yield the container in which an agent's work was graded, as grade() does, and the grade.
+        Files `beside` are put into BESIDE."""
         tests = {path: content_of(file) for path, file in self.task.tests.items()}
+        limit_s = min(limit_s, self.limit_s)
         with self.opened() as sandbox:
             self.deliver(sandbox, work)
-            sandbox.put(tests, "/tests")
-            done = sandbox.run(GRADE, timeout_s=self.limit_s)
-            return _read(done.output, done.seconds), sandbox.run(question).ok
+            if beside:
+                sandbox.put(beside, BESIDE)
+            sandbox.put({**tests, **(more or {})}, "/tests")
+            done = sandbox.run(before + GRADE, timeout_s=limit_s)
+            grade = _read(done.output, done.seconds)
+            if done.timed_out:
+                grade = replace(grade, log=f"{grade.log}\n[not finished after {limit_s:g} s]")
+            yield sandbox, grade
 
     def deliver(self, sandbox: Sandbox, work: bytes | None) -> None:
         """Put an agent's work into a fresh container, as Harbor does before it grades."""

@@ -189,7 +189,7 @@ class Search:
             windows.remove(known)
 
     def know(self, texts: Iterable[str]) -> None:
-        """From now on, count a single line only in a copy of one of the project's files. `texts`
+        """Count a single line, from now on, only in a copy of one of the project's files. `texts`
         are the contents of these files; they contain what is searched for."""
         self.project = [(text.encode(errors="replace"), Windows(text.split("\n")))
                         for text in texts]

@@ -4,9 +4,9 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-from pathlib import Path
 
 import pytest
+from a_datapoint import write_approved
 from a_task import a_datapoint
 from conftest import run_script
 from screened_wren import PLACE, WREN, wren_coverage
@@ -18,8 +18,10 @@ from codedata.audit.meters import _with_texts
 from codedata.audit.repair import _moved, suspicious
 from codedata.audit.verdicts import FLAKE_RUNS, check_flakes, check_untouched
 from codedata.checks.intervals import at_most
-from codedata.errors import ItemFailed
+from codedata.errors import BrokenRecord, ItemFailed
 from codedata.llm.reply_log import ReplyLog
+from codedata.records import RivalledTask
+from codedata.store import Store
 from codedata.tasks.grade import Grade, archive_of
 
 BLIND = "import os  # blind\nos.sep"
@@ -51,7 +53,7 @@ def a_grade(reward: float, log: str = "2 passed in 0.1s", **outcomes: str) -> Gr
 
 def an_audited(gold: Grade, *grades: Grade) -> Audited:
     """Return a task whose gold was graded, and whose next grades are known."""
-    audited = Audited(a_datapoint(), Path("."), None, "", None)
+    audited = Audited(a_datapoint(), None, "", None)
     audited.grader = FakeGrader(*grades)
     audited.gold = b"", gold
     return audited
@@ -70,7 +72,7 @@ def test_a_folder_that_is_no_task_is_named_before_a_container_starts(tmp_path):
     (tmp_path / "none/tests").mkdir(parents=True)
     (tmp_path / "a.sh").write_text("true\n")
     done = run_script("audit.py", tmp_path, *CA_FLAGS, "--sandbox", "local", "try", "none", "a.sh")
-    assert done.returncode == 1 and "task.toml: is missing" in done.stderr
+    assert done.returncode == 2 and "task.toml: is missing" in done.stderr
     assert "try takes the folder" in run_script("audit.py", tmp_path, "try", "none").stderr
 
 
@@ -121,12 +123,16 @@ def test_constant_output_is_the_longest_example_of_the_prompt(tmp_path):
     assert constant("It names nothing.") == "true"
 
 
-def test_rivals_are_scripts_of_either_name_and_no_links(tmp_path):
-    (tmp_path / "rivals").mkdir()
+def test_rivals_are_scripts_of_either_name_and_links_are_refused(tmp_path):
+    folder = write_approved(tmp_path / "task/sums")
+    (folder / "rivals").mkdir()
     for name in ("wrong-a.sh", "right-b.sh", "other.sh", "wrong-c.py"):
-        (tmp_path / "rivals" / name).write_text(f"#!/bin/sh\n\n# {name} breaks it.\n")
-    (tmp_path / "rivals/wrong-z.sh").symlink_to("other.sh")
-    found = rivals_in(tmp_path)
+        (folder / "rivals" / name).write_text(f"#!/bin/sh\n\n# {name} breaks it.\n")
+    tasks = Store(tmp_path, RivalledTask).open()
+    found = rivals_in(tasks.read("sums"))
+    (folder / "rivals/wrong-z.sh").symlink_to("other.sh")
+    with pytest.raises(BrokenRecord, match="link"):
+        tasks.read("sums")
     assert [*found] == ["right-b.sh", "wrong-a.sh"]
     assert breaks(found["wrong-a.sh"]) == "wrong-a.sh breaks it." and breaks("true") == ""
 
