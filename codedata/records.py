@@ -889,7 +889,7 @@ class AuditCheck(TypedDict):
     why: str                 # "" where it passed
     evidence: list[str]
     figures: Object          # numbers
-    tries: list[Object]      # what a reviewer should read: {path, line, operator, place, diff}
+    tries: list[Object]      # what a reviewer should read: {path, line, operator, place, diff, …}
     seconds: Seconds
     command: str             # makes this check again
 

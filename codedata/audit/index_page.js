@@ -152,10 +152,15 @@ function side(line, other, place = "") {
       line.text.slice(end)] : line.text));
 }
 
+const VERDICTS = { wrong: "failed", equal: "passed", "not said": "review" };   // of a model: its badge
+
 const survivor = one => {
   const pairs = pairsOf(one.diff);
   return h("div", { class: "survivor" }, h("p", {}, isolated(`${one.path}:${one.line}`, { class: "mono" }),
-    " ", badge("", one.operator)), h("div", { class: "diff" },
+    " ", badge("", one.operator), one.verdict && [" ", badge(VERDICTS[one.verdict], one.verdict)]),
+  one.verdict && h("p", {}, one.quote && [h("q", {}, isolated(one.quote)), " "], isolated(one.why)),
+  one.quote && !one.gold_keeps_it && h("p", { class: "notice" }, "The gold itself breaks it."),
+  h("div", { class: "diff" },
     h("h5", {}, "Gold"), h("h5", { class: "right" }, "Variant"),
     pairs.map(([gold, variant]) => [side(gold, variant), side(variant, gold, "right")])));
 };
@@ -163,7 +168,8 @@ const survivor = one => {
 function survivors(tries) {
   const places = Map.groupBy(tries, one => one.place);
   return [...places].map(([, ones], k) => h("div", { class: "place" },
-    h("h4", {}, `Place ${k + 1} of ${places.size}: ${counted(ones.length, "variant")} still rewarded`),
+    h("h4", {}, `Place ${k + 1} of ${places.size}: ${counted(ones.length, "variant")} still rewarded`
+      + (ones.every(one => one.unrun) ? ", in lines that no test runs" : "")),
     ones.map(survivor)));
 }
 

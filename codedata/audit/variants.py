@@ -6,10 +6,11 @@ same as the gold, and some break what the task does not ask for.
 """
 from __future__ import annotations
 
+import ast
 import re
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Container, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, count, islice, zip_longest
 from operator import attrgetter
@@ -31,6 +32,9 @@ N_FIRST = 60             # at most a fifth of these are name swaps: too many mea
 CLUSTER_GAP = 2          # lines from one variant of a cluster to the next
 LENGTH_CHECK = re.compile(rb"\blen\([^()]*\) *== *1\b")
 NEAR_BYTES = 100         # behind that check, in which x[0] is x[-1]
+# by language, a statement that ends the program and all that runs in it
+CRASHES = {"python": b"__import__('os')._exit(97)", "javascript": b"process.exit(97);",
+           "typescript": b"process.exit(97);", "go": b'panic("97")', "shell": b"kill -9 $$"}
 Edit = tuple[int, str, int, int, bytes]   # line, operator, start, end, replacement
 
 
@@ -65,13 +69,34 @@ def variants_of(before: Mapping[str, bytes], after: Mapping[str, bytes],
     return _with_few_name_swaps(_in_turns(variants))[:MAX_VARIANTS]
 
 
-def clusters_of(variants: Iterable[Variant]) -> list[list[Variant]]:
+def crashed(path: str, text: bytes, line: int) -> bytes | None:
+    """Return a file that ends its program before the statement of a line; None where that cannot be
+    written."""
+    language = language_or_family(path, text)
+    if language not in CRASHES:
+        return None
+    if language == "python":   # the innermost statement begins last
+        line = max((node.lineno for node in ast.walk(ast.parse(text)) if isinstance(node, ast.stmt)
+                    and node.lineno <= line <= node.end_lineno), default=line)
+    lines = text.splitlines(keepends=True)
+    indent = re.match(rb"[ \t]*", lines[line - 1])[0]
+    lines.insert(line - 1, indent + CRASHES[language] + b"\n")
+    found = b"".join(lines)
+    return found if _form(found, language == "python") else None
+
+
+def clusters_of(variants: Iterable[Variant],
+                unrun: Container[tuple[str, int]] = ()) -> list[list[Variant]]:
     """Return variants in groups that a reviewer reads as one place: of one file, and each at most
-    CLUSTER_GAP lines behind the one before."""
+    CLUSTER_GAP lines behind the one before. Those in `unrun` lines are one place up to the next
+    variant in a line that runs."""
     clusters: list[list[Variant]] = []
     for variant in sorted(variants, key=attrgetter("path", "line")):
         last = clusters[-1][-1] if clusters else None
-        if last and last.path == variant.path and variant.line - last.line <= CLUSTER_GAP:
+        are_unrun = [last and (last.path, last.line) in unrun,
+                     (variant.path, variant.line) in unrun]
+        if last and last.path == variant.path and (all(are_unrun) or (
+                not any(are_unrun) and variant.line - last.line <= CLUSTER_GAP)):
             clusters[-1].append(variant)
         else:
             clusters.append([variant])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from codedata.audit.audited import Audited, CheckResult
 from codedata.audit.rewrites import literals_of, rewrites_of
-from codedata.audit.variants import Variant, clusters_of, variants_of
+from codedata.audit.variants import Variant, clusters_of, crashed, variants_of
 from codedata.checks.intervals import at_most
 from codedata.code.patches import diff_of
 from codedata.layouts import content_of
@@ -115,12 +115,15 @@ def check_strength(audited: Audited) -> CheckResult:
     if not variants:
         return CheckResult(NO_CASE, "its gold changes no line that has variants")
     killed, survivors = _screened(audited, variants) or _graded(audited, variants)
+    unrun = _unrun(audited, {(one.path, one.line) for one in survivors})
     tries = [{"path": one.path, "line": one.line, "operator": one.operator, "place": k,
+              "unrun": (one.path, one.line) in unrun,
               "diff": diff_of({one.path: after[one.path]}, {one.path: one.text})}
-             for k, cluster in enumerate(clusters_of(survivors)) for one in cluster]
+             for k, cluster in enumerate(clusters_of(survivors, unrun)) for one in cluster]
     n_tried = killed + len(survivors)
     figures = {"possible": len(variants), "tried": n_tried, "killed": killed,
-               "places": len({one["place"] for one in tries})}
+               "places": len({one["place"] for one in tries}),
+               "unrun": sum(one["unrun"] for one in tries)}
     why = f"{len(survivors)} of {n_tried} variants of the gold are rewarded" if survivors else ""
     return CheckResult(REVIEW if survivors else PASSED, why, [], figures, tries)
 
@@ -147,6 +150,20 @@ def _reward(audited: Audited, files: Files, stops_early: bool = False) -> float:
         return audited.grade_files(files, stops_early=stops_early).reward
     except SandboxDied:
         return 0.0
+
+
+def _unrun(audited: Audited, lines: Collection[tuple[str, int]]) -> set[tuple[str, int]]:
+    """Return those (path, line) at which a program may end without losing its reward."""
+    after = audited.changed[1]
+    ended = {(path, line): found for path, line in sorted(lines)
+             if (found := crashed(path, after[path], line))}
+    if audited.warm.coverage:
+        shown = audited.warm.screen([diff_of({path: after[path]}, {path: text})
+                                     for (path, _), text in ended.items()])
+        return {at for at, found in zip(ended, shown, strict=True)
+                if found and found.verdict == SURVIVES[0]}
+    return {(path, line) for (path, line), text in ended.items()
+            if _reward(audited, {path: text}, stops_early=True) == 1.0}
 
 
 def _screened(audited: Audited, variants: Sequence[Variant]

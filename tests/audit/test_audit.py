@@ -156,7 +156,8 @@ def test_an_answer_in_the_image_is_found_and_tried_also_below_a_layer_that_remov
 def test_tests_that_check_little_let_wrong_programs_pass(tmp_path):
     tests = RUNS + ("def test_number():\n    assert run('7').stdout.strip().isdigit()\n\n\n"
                     "def test_file():\n    assert open('/app/total.py')\n")
-    adds = "import sys\nprint(sum(int(line) for line in sys.stdin if line.strip().isdigit()))\n"
+    adds = ("import sys\nif len(sys.argv) > 5:\n    print(3 + 4)\n"
+            "print(sum(int(line) for line in sys.stdin if line.strip().isdigit()))\n")
     task = a_task(tmp_path, "vacuous", tests, adds)
     (task / "rivals").mkdir()
     (task / "rivals/wrong-constant.sh").write_text(
@@ -166,6 +167,7 @@ def test_tests_that_check_little_let_wrong_programs_pass(tmp_path):
     assert strength["result"] == "review" and strength["figures"]["killed"] > 0
     assert len(strength["tries"]) == strength["figures"]["tried"] - strength["figures"]["killed"]
     assert any("line in sys.stdin))" in one["diff"] for one in strength["tries"]), strength
+    assert {one["line"] for one in strength["tries"] if one["unrun"]} == {3}, strength
     assert found["rivals"]["result"] == "failed"
     assert found["rivals"]["evidence"] == [
         "wrong-constant.sh is rewarded: Other numbers have another sum."]

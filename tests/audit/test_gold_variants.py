@@ -15,6 +15,7 @@ from codedata.audit.variants import (
     NAME_SWAPS,
     Variant,
     clusters_of,
+    crashed,
     variants_of,
 )
 from codedata.code.operators.syntax import code_of
@@ -159,3 +160,17 @@ def test_neighbours_are_one_cluster():
         ("b", 9), ("a", 5), ("a", 1), ("a", 3), ("a", 8), ("b", 8))]
     assert [[(one.path, one.line) for one in cluster] for cluster in clusters_of(variants)] == [
         [("a", 1), ("a", 3), ("a", 5)], [("a", 8)], [("b", 8), ("b", 9)]]
+    unrun = {("a", 5), ("a", 8), ("b", 8)}
+    assert [[one.line for one in cluster] for cluster in clusters_of(variants, unrun)] == [
+        [1, 3], [5, 8], [8], [9]]
+
+
+@pytest.mark.parametrize("path, text, line, made", [
+    ("a.py", "if x:\n    y = [\n        1]\n", 3,
+     "if x:\n    __import__('os')._exit(97)\n    y = [\n        1]\n"),
+    ("a.js", "f(\n  1);\n", 1, "process.exit(97);\nf(\n  1);\n"),
+    ("run", "#!/bin/sh\n  ls\n", 2, "#!/bin/sh\n  kill -9 $$\n  ls\n"),
+    ("a.py", "if x:\n    y()\nelif z:\n    y()\n", 3, None),   # nothing can stand before it
+    ("a.sql", "SELECT 1;\n", 1, None)])
+def test_a_program_ends_before_a_statement(path, text, line, made):
+    assert crashed(path, text.encode(), line) == (made and made.encode())
