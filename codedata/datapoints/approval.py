@@ -13,7 +13,7 @@ from codedata.code.entities import language_of
 from codedata.datapoints.folder import APPROVED, content_digest, context_of, labels_of, texts_of
 from codedata.records import DatapointChecks, Object, Task
 from codedata.sandbox.dockerfile import read_dockerfile
-from codedata.tasks.folder import PROOF, edited_parts
+from codedata.tasks.folder import PROOF, config_faults, edited_parts
 from codedata.texts import toml_of
 
 PROFILES = toml_of("codedata.datapoints", "profiles.toml")
@@ -26,7 +26,7 @@ def categories() -> dict[str, list[str]]:
 
 
 def label_faults(task: Task, profile: str = "") -> list[str]:
-    """Return the faults of a datapoint's id, of its labels and of the number of its source files.
+    """Return the faults of a datapoint's id, of task.toml and of the number of its source files.
     The default profile is the one that the datapoint was built for."""
     labels = labels_of(task)
     profile = profile or str(labels.lineage.get("profile", ""))
@@ -40,16 +40,20 @@ def label_faults(task: Task, profile: str = "") -> list[str]:
         f"its id has other characters than a-z, 0-9, _ and -: {task.instance_id}":
             not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", task.instance_id),
         # it has no category until a reviewer gives it one
-        f"{labels.category!r} is no category of {profile or 'all'}":
+        f"{labels.category!r} is no category of {profile or 'all'}, take one of: "
+        f"{', '.join(sorted({*allowed}))}":
             labels.category not in allowed and (labels.category or labels.status == APPROVED),
         "it has more than 3 tags": len({*labels.tags}) > 3,
-        f"unknown tags: {', '.join(sorted(unknown))}": unknown,
-        f"{labels.difficulty!r} is no difficulty":
+        f"unknown tags: {', '.join(sorted(unknown))}; codedata/datapoints/taxonomy.toml has all":
+            unknown,
+        f"{labels.difficulty!r} is no difficulty, take one of: "
+        f"{', '.join(TAXONOMY['difficulties'])}":
             labels.difficulty not in TAXONOMY["difficulties"],
         f"environment/ has {len(sources)} source files in {len(folders)} folders; {profile} wants "
         f"{min_files} in {min_folders}":
             len(sources) < min_files or len(folders) < min_folders}
-    return [fault for fault, is_so in faults.items() if is_so]
+    return [*(f"{one.place or 'its folder'}: {one.what}" for one in config_faults(task)),
+            *(fault for fault, is_so in faults.items() if is_so)]
 
 
 def approval_problem(task: Task, checks: DatapointChecks | None, base_image: str) -> str:

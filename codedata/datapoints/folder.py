@@ -76,9 +76,11 @@ def read_datapoint(folder: Path) -> Task:
             read_bounded(folder / path, MAX_PART_BYTES).decode()
         data = Task.completed(load_folder(folder, Task.places))
         to_json(data["config"])   # raises if it cannot be written again
-        if data["kind"] != DATAPOINT or not isinstance(data["config"].get("environment"), dict):
-            raise ValueError("task.toml has no [environment], or no [metadata.codedata] "
-                             f'kind = "{DATAPOINT}"')
+        if not isinstance(data["config"].get("environment"), dict):
+            raise ValueError("task.toml has no [environment]")
+        if data["kind"] != DATAPOINT:
+            raise ValueError(f'task.toml has no [metadata.codedata] kind = "{DATAPOINT}": audit.py '
+                             "is for tasks of other kinds, and for those of somebody else")
     except (OSError, ValueError, TypeError, RecursionError) as e:
         raise BrokenRecord(f"is no datapoint: {e}.", where, "Correct that. A folder of an "
                            "earlier release is converted by tools/convert-root.") from e

@@ -161,7 +161,8 @@ class Validation:
         in_verifier = [path for path in OF_VERIFIER
                        if f"{path}/".startswith(f"{workdir}/") or workdir.startswith(f"{path}/")]
         faults = {
-            f"no part of a datapoint: {', '.join(sorted(tops - KNOWN))}": tops - KNOWN,
+            "no part of a datapoint, move to environment/ or take out: "
+            f"{', '.join(sorted(tops - KNOWN))}": tops - KNOWN,
             f"empty: {', '.join(empty)}": empty, f"has NUL: {', '.join(with_nul)}": with_nul,
             f"tests/ lacks the verifier's {', '.join(sorted(lacking))}": lacking,
             f"exporters need the names {', '.join(sorted(TAKEN))} at the top of environment/; "
@@ -188,9 +189,11 @@ class Validation:
         if twice := sorted({name for name in tests if tests.count(name) > 1}):
             raise CheckFailed("only the last of several tests with the same name runs: "
                               f"{', '.join(twice)}")
-        if unlike := sorted(self._weights.keys() ^ tests):
-            raise CheckFailed("weights without a test, or tests without a weight: "
-                              f"{', '.join(unlike)}")
+        unlike = {"weights without a test: rename or remove {}": self._weights.keys() - {*tests},
+                  "tests without a weight: give one to {}": {*tests} - self._weights.keys()}
+        if faults := [text.format(", ".join(sorted(names))) for text, names in unlike.items()
+                      if names]:
+            raise CheckFailed("; ".join(faults))
 
     def _tree(self) -> ast.Module:
         try:

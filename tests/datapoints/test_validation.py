@@ -58,8 +58,8 @@ def test_what_was_checked_is_not_checked_again_and_what_is_read_anew_is_named(tm
     write_datapoint(folder, {"category": "Cooking", "tags": ["salt"]})
     done, (row,) = validate(tmp_path, folder)
     assert done.returncode == 1 and "nothing to do" in done.stderr
-    assert "sums: structure failed: 'Cooking' is no category of all; unknown tags: salt" in \
-        done.stderr and found(row)["solvable"] == "passed"
+    assert "sums: structure failed: 'Cooking' is no category of all, take one of: " in done.stderr
+    assert "unknown tags: salt; " in done.stderr and found(row)["solvable"] == "passed"
     write_datapoint(folder)   # what was corrected is in order, without new checks
     done, (row,) = validate(tmp_path, folder)
     assert done.returncode == 0 and row["ok"] and "nothing to do" in done.stderr
