@@ -107,12 +107,16 @@ class Audited:
     def grade_files(self, files: Files, *, stops_early: bool = False) -> Grade:
         """Return the grade of the gold's work with other contents of some files. With
         `stops_early`, pytest ends at the first test that fails."""
-        work, gold = self.gold
-        tree = {name: (kind, mode, files.get(posixpath.normpath(name), content))
-                for name, (kind, mode, content) in tree_of(work).items()}
         before = "export PYTEST_ADDOPTS=-x; " if stops_early else ""
-        return self._noted(self.grader.grade(
-            archive_of(tree), before=before, limit_s=max(MIN_LIMIT_S, GOLD_TIMES * gold.seconds)))
+        limit_s = max(MIN_LIMIT_S, GOLD_TIMES * self.gold[1].seconds)
+        return self._noted(self.grader.grade(self.work_with(files), before=before, limit_s=limit_s))
+
+    def work_with(self, files: Files) -> bytes:
+        """Return the archive of the gold's work with other contents of some files."""
+        tree = tree_of(self.gold[0])
+        return archive_of({
+            name: (kind, mode, files.get(posixpath.normpath(name), content))
+            for name, (kind, mode, content) in tree.items()})
 
     def grade_script(self, script: str) -> Grade:
         """Return the grade of an agent that runs a script. Raise ItemFailed if its work cannot be

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from codedata.audit.audited import Audited, CheckResult
+from codedata.audit.variants import looking
 from codedata.errors import ItemFailed
 from codedata.progress import current_step
 from codedata.records import (
@@ -35,6 +36,7 @@ SPAN = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
 NAMED_FILE = re.compile(r"[\w./-]*[\w-]\.\w{1,5}\b|/[\w./-]+")
 MIN_LINES, MIN_SHARE, MIN_INK = 3, 0.25, 12   # of the gold's new lines in one file; without blanks
 SMALL_GOLD, SMALL_SHARE = 10, 0.5             # a gold of fewer new lines: a larger share
+READABLE = "a program that the tests start can read their files"
 MAX_COPIES = 20                               # files that are tried as the answer
 RIVAL = re.compile(r"(right|wrong)-[^/]*\.sh")
 
@@ -86,18 +88,18 @@ def constant(prompt: str) -> str:
 # the tests, read while they run ------------------------------------------------------------------
 
 def spy_on_tests(audited: Audited) -> CheckResult:
-    """Let a process of the agent's user look for the tests while they grade the gold. A program
-    that the tests start could read the same."""
+    """Let a process of the agent's user look for the tests while they grade the gold: a program
+    that the tests start could read the same. Tasks of somebody else: let the programs look."""
     task, grader = audited.task, audited.grader
     if task.kind not in (DATAPOINT, ""):
         return CheckResult(NO_CASE, "its tests run in the process of the code that they test")
+    if not task.kind:
+        return _looked(audited)
     marks = {line.strip() for path in task.tests if path.endswith(".py")
              for line in text_in(task.tests, path).splitlines() if "def test" in line}
     if not marks:
         return CheckResult(NO_CASE, "its tests are no Python")
-    user = agent_of(task)
-    as_user = f"runuser -u {user} -- " if user else ""
-    start = f"{as_user}sh -c 'python3 {BESIDE}/spy.py >/dev/null 2>&1 &'; "
+    start = f"runuser -u {agent_of(task)} -- sh -c 'python3 {BESIDE}/spy.py >/dev/null 2>&1 &'; "
     spy = {"spy.py": text_of("codedata.audit", "spy.py").encode(),
            "marks.json": json.dumps(sorted(marks)).encode()}
     with grader.graded(audited.gold[0], before=start, beside=spy) as (sandbox, _):
@@ -106,8 +108,25 @@ def spy_on_tests(audited: Audited) -> CheckResult:
         why = "the spy has not looked: the image has no python3, or the tests end too soon"
         return CheckResult(REVIEW, why)
     found = said.splitlines()[1:]
-    why = "a program that the tests start can read them" if found else ""
-    return CheckResult((FAILED if task.kind else REVIEW) if found else PASSED, why, found,
+    return CheckResult(FAILED if found else PASSED, READABLE if found else "", found,
+                       {"files": len(found)})
+
+
+def _looked(audited: Audited) -> CheckResult:
+    """Let the gold's programs look into /tests when the tests start them. Not every file that they
+    can read there helps: a test may hand them one."""
+    programs = {path: found for path, text in audited.changed[1].items()
+                if (found := looking(path, text))}
+    beside = {"look.sh": text_of("codedata.audit", "look.sh").encode()}
+    start = f"mkdir -m 777 {BESIDE}/looked; "
+    with audited.grader.graded(audited.work_with(programs), before=start,
+                               beside=beside) as (sandbox, _):
+        done = sandbox.run(f"cd {BESIDE}/looked && ls | wc -l && sort -u -- *")
+    n_looks, *found = done.output.split("\n")
+    if n_looks.strip() == "0":
+        return CheckResult(NO_CASE, "the tests start no program that the gold has written")
+    found = [line for line in found if line]
+    return CheckResult(REVIEW if found else PASSED, READABLE if found else "", found,
                        {"files": len(found)})
 
 

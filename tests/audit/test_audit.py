@@ -198,14 +198,24 @@ def test_tests_that_want_more_than_the_instruction_says_are_found(tmp_path):
     assert found["rivals"]["evidence"] == ["right-message.sh is refused though right"]
 
 
-def test_tests_that_lie_open_are_read_by_the_spy(tmp_path):
-    write_foreign(tmp_path, files={
-        "task.toml": '[metadata]\nauthor = "Them"\n[environment]\nworkdir = "/srv"\n',
-        "tests/test.sh": "mkdir -p /logs/verifier\npython3 -m pytest -q /tests/test_it.py && "
-                         "echo 1 > /logs/verifier/reward.txt\n",
-        "tests/test_it.py": "import time\n\n\ndef test_it():\n    time.sleep(2)\n"})
-    check = audit(tmp_path, "--checks", "tests_read")["theirs"]["tests_read"]
-    assert check["result"] == "review" and check["evidence"] == ["/tests/test_it.py"]
+def test_a_program_that_the_tests_start_looks_for_them(tmp_path):
+    grade = "mkdir -p /logs/verifier\nchmod 700 /logs{}\npython3 -m pytest -q /tests && " \
+            "echo 1 > /logs/verifier/reward.txt\n"
+    program = 'from __future__ import annotations\nprint("hello")\n'
+    for name, closed, start in (
+            ("open", "", ["python3", "hello.py"]), ("none", "", ["echo", "hello"]),
+            ("closed", " /tests", ["runuser", "-u", "nobody", "--", "python3", "hello.py"])):
+        write_foreign(tmp_path, name, {
+            "task.toml": '[metadata]\nauthor = "Them"\n[environment]\nworkdir = "/srv"\n',
+            "solution/solve.sh": f"cat > hello.py <<'END'\n{program}END\n",
+            "tests/test.sh": grade.format(closed), "tests/test_it.py":
+            "import subprocess\n\n\ndef test_it():\n    said = subprocess.check_output("
+            f"{start}, cwd='/srv')\n    assert said == b'hello\\n'\n"})
+    found = {name: checks["tests_read"] for name, checks in
+             audit(tmp_path, "--checks", "tests_read").items()}
+    assert {name: one["result"] for name, one in found.items()} == {
+        "open": "review", "closed": "passed", "none": "no case"}, found
+    assert found["open"]["evidence"][-2:] == ["/tests/test.sh", "/tests/test_it.py"]
 
 
 def test_a_measure_that_the_program_makes_itself_is_found(tmp_path):
