@@ -4,7 +4,7 @@
 Each task is run by its own verifier, in fresh containers: its gold, known cheats, variants of the
 gold that are wrong, rewrites of it that are right, and the scripts in its rivals/. docs/audit.md
 says what each check tries and what it cannot see. With [audit] model, one reads what the variants
-show; else no model is asked.
+show, and writes cheats for each task; else no model is asked.
 
 reads   task/<id>/             Task, with the scripts in its rivals/
 writes  audit/<id>.json        TaskAudit, and a line an attempt in _ledger.jsonl
@@ -22,7 +22,7 @@ from pathlib import Path
 
 from codedata import cli, config, run_loop
 from codedata.audit.others import copy_tasks
-from codedata.audit.stage import CHECKS, READING, Auditor
+from codedata.audit.stage import ASKED, CHECKS, Auditor
 from codedata.audit.tries import try_scripts
 from codedata.llm import Models
 from codedata.progress import say
@@ -31,7 +31,7 @@ from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 
-NAMES = (*CHECKS, READING)
+NAMES = (*CHECKS, *ASKED)
 
 
 def main(argv=None) -> int:
@@ -42,7 +42,7 @@ def main(argv=None) -> int:
     flags = parser.add_argument_group("flags of audit.py")
     flags.add_argument("--checks", type=checks, metavar="CHECK,…",
                        help=f"some of {', '.join(NAMES)} (default: all but the long ones; "
-                            f"{READING} needs [audit] model)")
+                            f"{' and '.join(ASKED)} need [audit] model)")
     flags.add_argument("--thorough", action="store_true",
                        help="the gold ten times beside load, and on another day, too")
     flags.add_argument("--tasks", metavar="PATH",
@@ -60,7 +60,7 @@ def main(argv=None) -> int:
     names = args.checks or [name for name, check in CHECKS.items()
                             if args.thorough or not check.is_thorough]
     if not args.checks and settings.audit.model:
-        names.append(READING)
+        names += ASKED
     return run_loop.run_steps({"audit": partial(audit, args, settings, names)}, settings, options,
                               [TaskAudit])
 

@@ -116,7 +116,8 @@ class AgentSettings(RoleSettings):
 
 @dataclass(frozen=True)
 class AuditSettings(RoleSettings):
-    """[audit]: the model that reads the survivors of audit.py. Without `model` none is asked."""
+    """[audit]: the model that audit.py asks to read survivors and to write cheats. Without `model`
+    none is asked."""
 
     max_tokens: int | None = at_least(1, 2048)   # of a reply
     format_retries: int = at_least(0, 2)         # further tries if it cannot be read

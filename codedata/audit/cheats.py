@@ -46,6 +46,7 @@ RIVAL = re.compile(r"(right|wrong)-[^/]*\.sh")
 def try_cheats(audited: Audited) -> CheckResult:
     """Try each known cheat: none may be rewarded."""
     scripts = [*scripts_of(audited.task.instruction or "")]
+    audited.grader.work("true")   # raises ItemFailed where no work can be packed
     worked = rewarded(audited.grader, scripts)
     return CheckResult(FAILED if worked else PASSED, "it can be cheated" if worked else "", worked,
                        {"tried": len(scripts), "rewarded": len(worked)})

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import PurePosixPath
 
@@ -18,16 +18,16 @@ from codedata.store import digest
 from codedata.tasks.folder import text_in
 from codedata.texts import fill, json_objects, printable, text_of
 
-PROMPT, AGAIN, SCHEMA = "read_survivor.md", "read_again.md", "read_survivor.json"
+PROMPT, AGAIN, SCHEMA = TEXTS = "read_survivor.md", "read_again.md", "read_survivor.json"
 VERDICTS = WRONG, EQUAL, UNSAID = "wrong", "equal", "not said"
 AROUND = 150             # lines of the gold on either side of a survivor
 MAX_CHARS = 40_000       # of the files that the instruction mentions, and of the lines around
 _text = partial(text_of, __package__)
 
 
-def version_of(client: Client) -> str:
-    """Return the version of this check: another model or another question reads differently."""
-    return digest([client.spec.identity(), *map(_text, (PROMPT, AGAIN, SCHEMA))])[:8]
+def version_of(client: Client, texts: Iterable[str]) -> str:
+    """Return the version of a check that asks: another model or question answers differently."""
+    return digest([client.spec.identity(), *map(_text, texts)])[:8]
 
 
 def read_survivors(client: Client, audited: Audited) -> CheckResult:
@@ -87,10 +87,18 @@ def answer_in(instruction: str, reply: Reply) -> Object:
                   if isinstance(value, dict) and "verdict" in value), None)
     if not found or found["verdict"] not in VERDICTS:
         raise Rejected(f"it has no JSON object whose verdict is one of {', '.join(VERDICTS)}")
-    quote = str(found.get("quote") or "").strip()
-    if found["verdict"] == WRONG and not quote:
-        raise Rejected("it quotes no sentence of the instruction that the variant breaks")
-    if quote and " ".join(quote.split()) not in " ".join(instruction.split()):
-        raise Rejected(f"the instruction does not say {printable(quote, 200)!r}")
+    quote = str(found.get("quote") or "")
+    if found["verdict"] == WRONG or quote.strip():
+        quote = quoted_in(instruction, quote)
     return {"why": printable(str(found.get("why") or ""), 1000), "verdict": found["verdict"],
             "quote": quote, "gold_keeps_it": found.get("gold_keeps_it") is not False}
+
+
+def quoted_in(instruction: str, quote: str) -> str:
+    """Return a quote without blanks around it. Raise Rejected where it is empty, or the instruction
+    does not say so."""
+    if not quote.strip():
+        raise Rejected("it quotes no sentence of the instruction that is broken")
+    if " ".join(quote.split()) not in " ".join(instruction.split()):
+        raise Rejected(f"the instruction does not say {printable(quote, 200)!r}")
+    return quote.strip()

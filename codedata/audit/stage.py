@@ -11,10 +11,9 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 
-from codedata.audit import cheats, meters, repair, verdicts
+from codedata.audit import adversary, cheats, meters, reading, repair, verdicts
 from codedata.audit.audited import Audited, CheckResult, GoldRefused
 from codedata.audit.index_page import write_index
-from codedata.audit.reading import read_survivors, version_of
 from codedata.audit.warm import Sources, WarmSource
 from codedata.errors import ItemFailed, Trouble
 from codedata.llm import Models
@@ -31,7 +30,7 @@ from codedata.tasks.folder import audited_digest, rivals_digest
 from codedata.texts import printable
 
 MAX_EVIDENCE, MAX_LINE = 20, 500
-READING, STRENGTH = "reading", "strength"
+STRENGTH = "strength"
 READ = ("instruction", "config", "environment", "solution", "tests", "rivals")
 
 
@@ -55,6 +54,11 @@ CHECKS = {
     "flakes": Check(verdicts.check_flakes, is_thorough=True)}
 
 
+# with a model; each with the texts that make its question
+ASKED = {"adversary": (adversary.try_adversary, adversary.TEXTS),
+         "reading": (reading.read_survivors, reading.TEXTS)}
+
+
 class RivalledTasks(Store):
     """Hold the tasks of a root with their rivals, which the digests in task/'s ledger leave out."""
 
@@ -69,17 +73,18 @@ class Auditor:
     def __init__(self, settings: Settings, models: Models, host: SandboxFactory,
                  names: Sequence[str], command: str):
         """Prepare the checks of these names. `command` makes them again for a task, whose id and
-        check follow. Raise Trouble where no images can be used, or no model is set for READING."""
+        check follow. Raise Trouble where no images can be used, or no model is set for ASKED."""
         if not host.makes_images:
             raise Trouble("opens no images of tasks.", f"--sandbox {host.name}", "Choose docker.")
         self._settings, self._host, self._command = settings, host, command
-        self._checks = {name: CHECKS[name] for name in names if name != READING}
-        if READING in names and not settings.audit.model:
-            raise Trouble("is not set: no model reads survivors.", "[audit] model",
-                          f"Set it, or leave {READING} out of --checks.")
-        if READING in names:
-            client = models.client("audit")
-            self._checks[READING] = Check(partial(read_survivors, client), version_of(client))
+        self._checks = {name: CHECKS[name] for name in names if name not in ASKED}
+        asked = [name for name in ASKED if name in names]
+        if asked and not settings.audit.model:
+            raise Trouble("is not set: there is no model to ask.", "[audit] model",
+                          f"Set it, or leave {', '.join(asked)} out of --checks.")
+        for name in asked:
+            client, (run, texts) = models.client("audit"), ASKED[name]
+            self._checks[name] = Check(partial(run, client), reading.version_of(client, texts))
         self._audits = Store(settings.root, TaskAudit)
         self._tasks = RivalledTasks(settings.root, RivalledTask)
         self._sources = Sources(settings.root)
@@ -92,9 +97,9 @@ class Auditor:
                                if one["result"] != UNFINISHED},
             enough=bool, view="", fits=bool, worthwhile=False, is_of=lambda record, digests:
             record.content == audited_digest(self._tasks.read(record.instance_id)))
-        asks = READING in self._checks
+        asks = not ASKED.keys().isdisjoint(self._checks)
         return Stage("audit", make=self.make,
-                     cost_note="a call for each survivor of strength" if asks else "",
+                     cost_note="a call a task, and one for each survivor" if asks else "",
                      reads=Reads(self._tasks, READ),
                      writes=Writes(self._audits, parts=parts),
                      finish=lambda: write_index(self._settings.root), **more)
@@ -143,7 +148,7 @@ class Auditor:
         except GoldRefused as e:
             found = CheckResult(NO_CASE, e.what)
         except ItemFailed as e:
-            if name == READING:   # the replies that it has stay for the next run
+            if name in ASKED:   # the replies that it has stay for the next run
                 raise
             found = CheckResult(UNFINISHED, e.what)
         found = replace(found, why=printable(found.why, MAX_LINE),

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from codedata.bounded import read_bounded
@@ -113,10 +114,10 @@ class Grader:
         """Return the time limit in seconds, of the solution and of the verifier alike."""
         return min(LIMIT_S, self.host.run_timeout_s)
 
-    @property
+    @cached_property
     def workdir(self) -> str:
-        """Return where the agent works."""
-        return workdir_of(self.task)
+        """Return where the agent works: as task.toml says, else as the image does."""
+        return workdir_of(self.task) or self.host.workdir_of(self.image)
 
     @contextmanager
     def opened(self) -> Iterator[Sandbox]:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from conftest import item_calls, settings_for
 
+from codedata.audit.adversary import try_adversary
 from codedata.audit.reading import read_survivors
 from codedata.errors import ItemFailed
 from codedata.llm import Models
@@ -64,3 +65,47 @@ def test_an_answer_of_another_form_or_with_a_false_quote_is_asked_for_again(tmp_
 def test_what_cannot_be_read_fails_the_item_so_that_its_replies_are_kept(tmp_path, fake_llm):
     with pytest.raises(ItemFailed):
         read(tmp_path, fake_llm, *["nothing"] * 9)
+
+
+def attack(tmp_path, fake_llm, reply: str, rewards: dict[str, float], **about):
+    """Return what scripts of a model come to, with the rewards that they get."""
+    fake_llm.script(reply)
+
+    def grade_script(script):
+        if script not in rewards:
+            raise ItemFailed("its work cannot be packed", "it")
+        return SimpleNamespace(reward=rewards[script])
+
+    task = {"instruction": SAID, "kind": "", "environment": {"calls.py": b"count()"},
+            "tests": {"test.sh": b"pytest", "test_it.py": b"assert calls() < 3"}}
+    audited = SimpleNamespace(task=SimpleNamespace(**{**task, **about}), grade_script=grade_script,
+                              grader=SimpleNamespace(workdir="/srv"))
+    with Models(settings_for(fake_llm)) as models, item_calls(tmp_path):
+        return try_adversary(models.client("audit"), audited)
+
+
+def test_scripts_of_a_model_are_faults_where_they_are_rewarded(tmp_path, fake_llm):
+    reply = json.dumps({"scripts": [
+        {"why": "w", "quote": f" {SAID}", "script": name} for name in ("a", "b", "c", "d")]})
+    found = attack(tmp_path, fake_llm, reply, {"a": 0.5, "b": 1.0})
+    assert found.result == "failed" and found.figures == {"scripts": 3, "rewarded": 1}
+    (one,) = found.tries
+    assert (one["path"], one["quote"], one["why"]) == ("cheat-2.sh", SAID, "w")
+    assert "+b\n" in one["diff"] and SAID in found.evidence[0]
+    request = fake_llm.requests[0].last
+    assert "assert calls() < 3" in request and "count()" in request and "/srv" in request
+    assert request.index("test_it.py") < request.index("test.sh")
+
+
+def test_no_script_passes_and_patches_are_no_case(tmp_path, fake_llm):
+    assert attack(tmp_path, fake_llm, '{"scripts": []}', {}).result == "passed"
+    assert attack(tmp_path, fake_llm, "", {}, kind="bug").result == "no case"
+    weighted = {"test_outputs.py": b"x = 7", "verify.py": b"secret"}
+    attack(tmp_path, fake_llm, '{"scripts": []}', {}, kind="datapoint", tests=weighted)
+    assert "x = 7" in fake_llm.requests[1].last and "secret" not in fake_llm.requests[1].last
+
+
+def test_a_quote_that_the_instruction_lacks_is_asked_for_again(tmp_path, fake_llm):
+    fake_llm.script(json.dumps({"scripts": [{"why": "w", "quote": "No.", "script": "a"}]}))
+    assert attack(tmp_path, fake_llm, '{"scripts": []}', {}).result == "passed"
+    assert "does not say" in fake_llm.requests[1].last

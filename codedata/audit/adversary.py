@@ -1,0 +1,87 @@
+"""Let a model that sees the tests write cheats for one task, and grade them.
+
+What the model says counts for nothing unless the verifier rewards its script. Not promised: that a
+rewarded script breaks the demand that it quotes; a reader decides.
+"""
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from functools import partial
+from importlib.resources import files
+from pathlib import PurePosixPath
+
+from codedata.audit.audited import Audited, CheckResult
+from codedata.audit.reading import AGAIN, MAX_CHARS, quoted_in, texts_of
+from codedata.code.patches import diff_of
+from codedata.errors import ItemFailed
+from codedata.llm import Client, Reply
+from codedata.llm.asking import Rejected, ask
+from codedata.progress import current_step
+from codedata.records import FAILED, NO_CASE, PASSED, Files, Object
+from codedata.tasks.check import PATCHED, PROGRAMS
+from codedata.tasks.folder import text_in
+from codedata.texts import fill, json_objects, printable, text_of
+
+PROMPT, SCHEMA = "write_cheats.md", "write_cheats.json"
+TEXTS = PROMPT, AGAIN, SCHEMA
+MAX_SCRIPTS = 3
+FORM = {"scripts": [{"why": "…", "quote": "…", "script": "…"}]}
+_text = partial(text_of, __package__)
+
+
+def try_adversary(client: Client, audited: Audited) -> CheckResult:
+    """Grade the scripts of a model: none may be rewarded. Raise ItemFailed where its reply cannot
+    be read."""
+    task = audited.task
+    if task.kind in PATCHED:
+        return CheckResult(NO_CASE, "its tests run in the process of the code that they test")
+    instruction, verifier = "\n\n".join(texts_of(task)), ()
+    if task.kind:   # our verifier, the same for all
+        verifier = {one.name for one in files(PROGRAMS.replace("/", ".")).iterdir()}
+    request = fill(_text(PROMPT), instruction=instruction, workdir=audited.grader.workdir,
+                   files=_shown(task.environment), tests=_shown(task.tests, verifier),
+                   form=json.dumps(FORM))
+    scripts = ask(client, partial(_scripts_in, instruction), request, _text(AGAIN),
+                  schema=json.loads(_text(SCHEMA)))
+    tries, faults = [], []
+    for k, one in enumerate(scripts, 1):
+        current_step().count = f"script {k} of {len(scripts)}"
+        try:
+            reward = audited.grade_script(one["script"]).reward
+        except ItemFailed:
+            continue   # what cannot be packed is not graded
+        if reward == 1.0:
+            faults.append(f"rewarded though it breaks {one['quote']!r}: {one['why']}")
+            name = f"cheat-{k}.sh"
+            tries.append({"path": name, "line": 1, "operator": "script", "place": k,
+                          "verdict": "wrong", "quote": one["quote"], "why": one["why"],
+                          "gold_keeps_it": True,
+                          "diff": diff_of({}, {name: one["script"].encode() + b"\n"})})
+    why = f"{len(faults)} of {len(scripts)} scripts of a model are rewarded" if faults else ""
+    return CheckResult(FAILED if faults else PASSED, why, faults,
+                       {"scripts": len(scripts), "rewarded": len(faults)}, tries)
+
+
+def _shown(parts: Files, without: Iterable[str] = ()) -> str:
+    """Return the texts of some files, those of tests first, as far as there is room."""
+    shown, left = [], MAX_CHARS
+    for path in sorted(parts, key=lambda one: ("test_" not in one, one)):
+        text = text_in(parts, path)
+        if PurePosixPath(path).name not in without and len(text) <= left:
+            left -= len(text)
+            shown.append(f"--- {path}\n{text}")
+    return "\n".join(shown)
+
+
+def _scripts_in(instruction: str, reply: Reply) -> list[Object]:
+    """Return the scripts of a reply. Raise Rejected where it has another form, or quotes what the
+    instruction does not say."""
+    found = next((value for *_, value in json_objects(reply.text or "")
+                  if isinstance(value, dict) and isinstance(value.get("scripts"), list)), None)
+    if found is None:
+        raise Rejected("it has no JSON object with a list of scripts")
+    scripts = [{key: str(one.get(key) or "") for key in ("why", "quote", "script")}
+               for one in found["scripts"][:MAX_SCRIPTS] if isinstance(one, dict)]
+    return [{**one, "quote": quoted_in(instruction, one["quote"]),
+             "why": printable(one["why"], 1000)} for one in scripts if one["script"].strip()]
