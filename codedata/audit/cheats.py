@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from codedata.audit.audited import Audited, CheckResult
-from codedata.audit.variants import looking
+from codedata.audit.programs import looks
 from codedata.errors import ItemFailed
 from codedata.progress import current_step
 from codedata.records import (
@@ -117,7 +117,7 @@ def _looked(audited: Audited) -> CheckResult:
     """Let the gold's programs look into /tests when the tests start them. Not every file that they
     can read there helps: a test may hand them one."""
     programs = {path: found for path, text in audited.changed[1].items()
-                if (found := looking(path, text))}
+                if (found := looks(path, text))}
     beside = {"look.sh": text_of("codedata.audit", "look.sh").encode()}
     start = f"mkdir -m 777 {BESIDE}/looked; "
     with audited.grader.graded(audited.work_with(programs), before=start,

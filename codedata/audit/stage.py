@@ -47,10 +47,10 @@ CHECKS = {
     "gold": Check(verdicts.check_gold), "cheats": Check(cheats.try_cheats),
     "tests_read": Check(cheats.spy_on_tests, "2"), "answer": Check(cheats.find_answer),
     "meters": Check(meters.blind_meters), STRENGTH: Check(verdicts.check_strength, "2"),
-    "fairness": Check(verdicts.check_fairness), "rivals": Check(cheats.try_rivals),
+    "fairness": Check(verdicts.check_fairness, "2"), "rivals": Check(cheats.try_rivals),
     "difficulty": Check(repair.try_repair),
     # behind those that fail tests: it lists the tests that none of them has failed
-    "untouched": Check(verdicts.check_untouched),
+    "untouched": Check(verdicts.check_untouched, "2"),
     "flakes": Check(verdicts.check_flakes, is_thorough=True)}
 
 

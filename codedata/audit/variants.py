@@ -6,7 +6,6 @@ same as the gold, and some break what the task does not ask for.
 """
 from __future__ import annotations
 
-import ast
 import re
 from bisect import bisect_left
 from collections import Counter, defaultdict
@@ -32,11 +31,6 @@ N_FIRST = 60             # at most a fifth of these are name swaps: too many mea
 CLUSTER_GAP = 2          # lines from one variant of a cluster to the next
 LENGTH_CHECK = re.compile(rb"\blen\([^()]*\) *== *1\b")
 NEAR_BYTES = 100         # behind that check, in which x[0] is x[-1]
-# by language, a statement that ends the program and all that runs in it, and one that looks
-CRASHES = {"python": b"__import__('os')._exit(97)", "javascript": b"process.exit(97);",
-           "typescript": b"process.exit(97);", "go": b'panic("97")', "shell": b"kill -9 $$"}
-LOOKS = {"python": b"__import__('os').system('sh /opt/look.sh')", "shell": b"sh /opt/look.sh",
-         "javascript": b"try { require('child_process').execSync('sh /opt/look.sh') } catch {}"}
 Edit = tuple[int, str, int, int, bytes]   # line, operator, start, end, replacement
 
 
@@ -69,46 +63,6 @@ def variants_of(before: Mapping[str, bytes], after: Mapping[str, bytes],
         n_edits = MAX_BYTES // len(paths) // (len(new) + 1)
         variants += _distinct(path, old, new, edits[:n_edits])
     return _with_few_name_swaps(_in_turns(variants))[:MAX_VARIANTS]
-
-
-def crashed(path: str, text: bytes, line: int) -> bytes | None:
-    """Return a file that ends its program before the statement of a line; None where that cannot be
-    written."""
-    if language_or_family(path, text) == "python":   # the innermost statement begins last
-        line = max((node.lineno for node in _statements(text)
-                    if node.lineno <= line <= node.end_lineno), default=line)
-    return _with(CRASHES, path, text, line)
-
-
-def looking(path: str, text: bytes) -> bytes | None:
-    """Return a program that runs /opt/look.sh when it starts, and goes on; None where that cannot
-    be written."""
-    line = 2 if text.startswith(b"#!") else 1
-    if language_or_family(path, text) == "python":   # nothing may stand before `from __future__`
-        lines = [node.end_lineno + 1 for node in _statements(text)
-                 if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
-        line = max(lines, default=line)
-    return _with(LOOKS, path, text, line)
-
-
-def _statements(text: bytes) -> list[ast.stmt]:
-    try:
-        return [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.stmt)]
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return []
-
-
-def _with(statements: Mapping[str, bytes], path: str, text: bytes, line: int) -> bytes | None:
-    """Return a file with the statement of its language before a line, None where there is none, or
-    where it cannot stand there."""
-    language = language_or_family(path, text)
-    lines = text.splitlines(keepends=True)
-    if language not in statements or line > len(lines):
-        return None
-    indent = re.match(rb"[ \t]*", lines[line - 1])[0]
-    lines.insert(line - 1, indent + statements[language] + b"\n")
-    found = b"".join(lines)
-    return found if _form(found, language == "python") else None
 
 
 def clusters_of(variants: Iterable[Variant],

@@ -7,8 +7,9 @@ import time
 from collections.abc import Collection, Sequence
 
 from codedata.audit.audited import Audited, CheckResult
+from codedata.audit.programs import encoded, ends_at_once, ends_before
 from codedata.audit.rewrites import literals_of, rewrites_of
-from codedata.audit.variants import Variant, clusters_of, crashed, variants_of
+from codedata.audit.variants import Variant, clusters_of, variants_of
 from codedata.checks.intervals import at_most
 from codedata.code.patches import diff_of
 from codedata.layouts import content_of
@@ -85,8 +86,9 @@ def check_flakes(audited: Audited) -> CheckResult:
 # the image as it is ------------------------------------------------------------------------------
 
 def check_untouched(audited: Audited) -> CheckResult:
-    """Check that nothing is rewarded in the image as it is, and that tests run when the gold is
-    graded. List tests that no run of this audit fails: they cannot be lost."""
+    """Check that nothing is rewarded in the image as it is, nor a gold whose programs end at once,
+    and that tests run when the gold is graded. List tests that no run of this audit fails: they
+    cannot be lost."""
     grade = audited.untouched
     if grade.reward:
         passing = [f"passes: {name}" for name in sorted(grade.passed())]
@@ -98,9 +100,14 @@ def check_untouched(audited: Audited) -> CheckResult:
         if pattern.search(gold.log) and not PASSES.search(gold.log):
             return CheckResult(FAILED, f"the gold is rewarded though {what}",
                                gold.log.splitlines()[-3:], figures)
+    safe = sorted(gold.passed() - audited.failed_once)   # before all of them fail
+    ended = {path: found for path, text in audited.changed[1].items()
+             if (found := ends_at_once(path, text))}
+    if ended and _reward(audited, ended) == 1.0:
+        return CheckResult(FAILED, "a gold whose programs end at once is rewarded", sorted(ended),
+                           figures)
     if audited.task.kind in PATCHED and not verifier_config(audited.task).get("PASS_TO_PASS"):
         return CheckResult(REVIEW, "no test has to go on passing", [], figures)
-    safe = sorted(gold.passed() - audited.failed_once)
     return CheckResult(REVIEW if safe else PASSED, "tests that nothing fails" if safe else "", safe,
                        figures)
 
@@ -156,7 +163,7 @@ def _unrun(audited: Audited, lines: Collection[tuple[str, int]]) -> set[tuple[st
     """Return those (path, line) at which a program may end without losing its reward."""
     after = audited.changed[1]
     ended = {(path, line): found for path, line in sorted(lines)
-             if (found := crashed(path, after[path], line))}
+             if (found := ends_before(path, after[path], line))}
     if audited.warm.coverage:
         shown = audited.warm.screen([diff_of({path: after[path]}, {path: text})
                                      for (path, _), text in ended.items()])
@@ -188,6 +195,9 @@ def check_fairness(audited: Audited) -> CheckResult:
     gold that have to be just so, though neither the instruction nor the source shows them."""
     before, after = audited.changed
     rewrites = rewrites_of(before, after)
+    hidden = {path: found for path, text in after.items() if (found := encoded(path, text))}
+    if hidden and audited.task.kind not in PATCHED:   # their tests import, and may patch, its parts
+        rewrites["its source encoded"] = hidden
     refused = [name for name, files in rewrites.items() if _reward(audited, files) != 1.0]
     figures = {"rewrites": len(rewrites), "accepted": len(rewrites) - len(refused)}
     shown = b"".join([(audited.task.instruction or "").encode(), *before.values(),

@@ -175,6 +175,26 @@ def test_tests_that_check_little_let_wrong_programs_pass(tmp_path):
     assert "gets 0.5" in found["untouched"]["why"]
 
 
+def test_a_verifier_that_takes_a_crash_for_success_or_reads_the_source_is_found(tmp_path):
+    grade = "mkdir -p /logs/verifier\npython3 -m pytest -q /tests{}; " \
+            "[ $? = 0 ] && echo 1 > /logs/verifier/reward.txt\n"
+    for name, swallows, reads in (("swallows", " | tail", ""), ("reads", "", "sys.stdin"),
+                                  ("neither", "", "")):
+        write_foreign(tmp_path, name, {
+            "environment/Dockerfile": "FROM codedata-base:bookworm\nWORKDIR /app\n",
+            "environment/total.py": "", "instruction.md": "Say the sum.\n",
+            "solution/solve.sh": solve(PROGRAM), "tests/test.sh": "test -e total.py || exit 0\n"
+            + grade.format(swallows), "tests/test_outputs.py": TESTS + (
+                f"\n\ndef test_source():\n    assert {reads!r} in open('/app/total.py').read()\n")})
+    found = audit(tmp_path, "--checks", "fairness,untouched")
+    assert {name: results(one) for name, one in found.items()} == {
+        "swallows": {"fairness": "passed", "untouched": "failed"},
+        "reads": {"fairness": "failed", "untouched": "passed"},
+        "neither": {"fairness": "passed", "untouched": "passed"}}, found
+    assert "programs end at once" in found["swallows"]["untouched"]["why"]
+    assert found["reads"]["fairness"]["why"].endswith("its source encoded")
+
+
 def test_a_solved_image_and_a_test_that_nothing_fails_are_named(tmp_path):
     a_task(tmp_path, "solved", context={"total.py": PROGRAM})
     tests = TESTS + "\n\ndef test_true():\n    assert True\n"

@@ -55,7 +55,7 @@ def an_audited(gold: Grade, *grades: Grade) -> Audited:
     """Return a task whose gold was graded, and whose next grades are known."""
     audited = Audited(a_datapoint(), None, "", None)
     audited.grader = FakeGrader(*grades)
-    audited.gold = b"", gold
+    audited.gold, audited.changed = (b"", gold), ({}, {})
     return audited
 
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections import Counter
 from functools import cache
 
@@ -9,13 +10,13 @@ import pytest
 from conftest import REPO
 
 from codedata.audit.line_patterns import language_or_family, pattern_edits
+from codedata.audit.programs import encoded, ends_at_once, ends_before
 from codedata.audit.variants import (
     MAX_VARIANTS,
     N_FIRST,
     NAME_SWAPS,
     Variant,
     clusters_of,
-    crashed,
     variants_of,
 )
 from codedata.code.operators.syntax import code_of
@@ -173,4 +174,38 @@ def test_neighbours_are_one_cluster():
     ("a.py", "if x:\n    y()\nelif z:\n    y()\n", 3, None),   # nothing can stand before it
     ("a.sql", "SELECT 1;\n", 1, None)])
 def test_a_program_ends_before_a_statement(path, text, line, made):
-    assert crashed(path, text.encode(), line) == (made and made.encode())
+    assert ends_before(path, text.encode(), line) == (made and made.encode())
+
+
+PYTHON = """#!/usr/bin/env python3
+'''Say who it is.'''
+from __future__ import annotations
+import sys
+class A: pass
+print(__doc__, A.__module__, __name__, sys.argv[1:], sys.stdin.read())
+"""
+SHELL = """#!/bin/{}
+n=$#; read -r line
+f() {{ printf '%s|%s|%s\\n' "$n" "$1" "$line"; }}
+f "$@"
+cat <<'END'
+it's $n
+END
+exit 3
+"""
+
+
+@pytest.mark.parametrize("path, text", [
+    ("a.py", PYTHON), ("a", SHELL.format("bash")), ("a.sh", SHELL.format("sh"))])
+def test_an_encoded_program_does_the_same_and_one_that_ends_at_once_does_nothing(tmp_path, path,
+                                                                                   text):
+    def run(program: bytes):
+        (tmp_path / path).write_bytes(program)
+        (tmp_path / path).chmod(0o755)
+        done = subprocess.run([tmp_path / path, "a b"], input=b"one\ntwo\n", capture_output=True)
+        return done.returncode, done.stdout
+
+    plain = run(text.encode())
+    assert plain[1] and run(encoded(path, text.encode())) == plain
+    assert b"it's" not in encoded(path, text.encode())
+    assert run(ends_at_once(path, text.encode()))[1] == b""

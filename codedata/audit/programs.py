@@ -1,0 +1,80 @@
+"""Change how programs of a gold run: end them, let them look into /tests, encode their source.
+
+Python, shell, and where a statement is known JavaScript, TypeScript and Go. No file is executed.
+Not promised: that a program of another language than Python still parses.
+"""
+from __future__ import annotations
+
+import ast
+import base64
+import re
+from collections.abc import Mapping
+
+from codedata.audit.line_patterns import language_or_family
+
+# by language, a statement that ends the program with all that runs in it, and one that looks
+ENDS = {"python": b"__import__('os')._exit(97)", "javascript": b"process.exit(97);",
+        "typescript": b"process.exit(97);", "go": b'panic("97")', "shell": b"kill -9 $$"}
+LOOKS = {"python": b"__import__('os').system('sh /opt/look.sh')", "shell": b"sh /opt/look.sh",
+         "javascript": b"try { require('child_process').execSync('sh /opt/look.sh') } catch {}"}
+ENCODED = {"python": b'exec(compile(__import__("base64").b64decode("%s"), __file__, "exec"))\n',
+           "shell": b"eval \"$(base64 -d <<'CODED'\n%s\nCODED\n)\"\n"}
+UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
+
+
+def ends_before(path: str, text: bytes, line: int) -> bytes | None:
+    """Return a program that ends before the statement of a line, counted from 1; None where that
+    cannot be written."""
+    if language_or_family(path, text) == "python":   # the innermost statement begins last
+        line = max((node.lineno for node in _statements(text)
+                    if node.lineno <= line <= node.end_lineno), default=line)
+    return _with(ENDS, path, text, line)
+
+
+def ends_at_once(path: str, text: bytes) -> bytes | None:
+    """Return a program that ends when it starts; None where that cannot be written."""
+    return _with(ENDS, path, text, _start(path, text))
+
+
+def looks(path: str, text: bytes) -> bytes | None:
+    """Return a program that runs /opt/look.sh when it starts, and goes on; None where that cannot
+    be written."""
+    return _with(LOOKS, path, text, _start(path, text))
+
+
+def encoded(path: str, text: bytes) -> bytes | None:
+    """Return a program that does the same, and whose source shows nothing of it; None where that
+    cannot be written."""
+    language = language_or_family(path, text)
+    if language not in ENCODED or (language == "python" and not _statements(text)):
+        return None
+    shebang = re.match(rb"(#!.*\n)?", text)[0]
+    return shebang + ENCODED[language] % base64.b64encode(text)
+
+
+def _start(path: str, text: bytes) -> int:
+    """Return the line before which a program's first statement may be put."""
+    lines = [node.end_lineno + 1 for node in _statements(text)   # which nothing may stand before
+             if isinstance(node, ast.ImportFrom) and node.module == "__future__"
+             ] if language_or_family(path, text) == "python" else []
+    return max(lines, default=2 if text.startswith(b"#!") else 1)
+
+
+def _statements(text: bytes) -> list[ast.stmt]:
+    try:
+        return [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.stmt)]
+    except UNREADABLE:
+        return []
+
+
+def _with(statements: Mapping[str, bytes], path: str, text: bytes, line: int) -> bytes | None:
+    """Return a file with the statement of its language before a line; None where there is none, or
+    where it cannot stand there."""
+    language = language_or_family(path, text)
+    lines = text.splitlines(keepends=True)
+    if language not in statements or line > len(lines):
+        return None
+    indent = re.match(rb"[ \t]*", lines[line - 1])[0]
+    lines.insert(line - 1, indent + statements[language] + b"\n")
+    found = b"".join(lines)
+    return found if language != "python" or _statements(found) else None
