@@ -1,7 +1,7 @@
 """Audit tasks with planted faults beside clean ones: how many faults are found, and how many alarms
 are false.
 
-    python benchmarks/audit.py FOLDER… --root R [--thorough] [--workers N]
+    python benchmarks/audit.py FOLDER… --root R [--thorough] [--workers N] [--checks CHECK,…]
 
 Each folder has task folders and a LABELS.json: {name: {class, what}}, class "clean" for a task
 without a fault. The tasks are copied into R/task/ once; what is audited there is not audited again.
@@ -27,16 +27,17 @@ from codedata.checks.intervals import wilson
 # the checks that are for a class of faults, and the results by which they say so
 FAILED, SAID = ("failed",), ("failed", "review")
 FOUND = {
-    "meter": {"meters": SAID}, "vacuous": {"reading": FAILED, "rivals": FAILED},
+    "meter": {"meters": FAILED, "adversary": FAILED},
+    "vacuous": {"reading": FAILED, "rivals": FAILED, "adversary": FAILED},
     "answer in the image": {"answer": SAID}, "answer in a lower layer": {"answer": SAID},
-    "readable tests": {"tests_read": SAID},
+    "readable tests": {"tests_read": SAID, "adversary": FAILED},
     "clumsy test": {"rivals": FAILED, "fairness": SAID},
     "flaky": {"gold": FAILED, "flakes": FAILED},
     "verifier greps the source": {"rivals": FAILED, "fairness": SAID},
-    "exit code swallowed": {"untouched": FAILED, "rivals": FAILED},
+    "exit code swallowed": {"untouched": FAILED, "rivals": FAILED, "adversary": FAILED},
     "wrong gold": {"gold": FAILED, "reading": FAILED},
     "unshown name": {"rivals": FAILED, "fairness": SAID}, "time bomb": {"flakes": FAILED}}
-ALARMS = ("answer", "meters")   # whose `review` is an alarm on a clean task
+ALARMS = ("answer",)   # whose `review` is an alarm on a clean task; others ask a question
 
 
 def copied(folders: list[Path], root: Path) -> dict[str, dict]:
@@ -65,10 +66,12 @@ def main() -> None:
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--thorough", action="store_true")
     parser.add_argument("--workers", default="1")
+    parser.add_argument("--checks", help="only these are made")
     args = parser.parse_args()
     labels = copied(args.folders, args.root)
     subprocess.run([sys.executable, PROJECT / "audit.py", "--root", args.root, "--workers",
-                    args.workers, *(["--thorough"] if args.thorough else [])], check=False)
+                    args.workers, *(["--thorough"] if args.thorough else []),
+                    *(["--checks", args.checks] if args.checks else [])], check=False)
     found, n_of, alarms = Counter(), Counter(), []
     missed = defaultdict(list)
     for name, label in labels.items():
