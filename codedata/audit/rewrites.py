@@ -9,6 +9,7 @@ function that looks at its own frame is left out; one that is looked at by those
 from __future__ import annotations
 
 import ast
+import codecs
 import io
 import re
 import tokenize
@@ -266,7 +267,7 @@ def _changed_literals(text: bytes, tree: ast.Module,
     starts = [0, *accumulate(map(len, text.splitlines(keepends=True)))]
     for node, part in _literals(tree):
         word = max(WORD.finditer(part.value), key=lambda match: len(match[0]), default=None)
-        if not word:
+        if not word or _is_fixed(part.value):
             continue
         literal, at = part.value, word.start() + 1
         letter = "y" if literal[at] in "xX" else "x"
@@ -280,6 +281,14 @@ def _changed_literals(text: bytes, tree: ast.Module,
             if line in lines and _is_source_of(changed[first:last], node):
                 yield line, literal, changed
         part.value = literal
+
+
+def _is_fixed(text: str) -> bool:
+    """Return whether Python itself wants a text to be just so."""
+    try:
+        return bool(re.fullmatch(r"__\w+__", text) or codecs.lookup(text))
+    except (LookupError, ValueError):
+        return False
 
 
 def _is_source_of(text: bytes, node: ast.expr) -> bool:
