@@ -36,13 +36,13 @@ def try_adversary(client: Client, audited: Audited) -> CheckResult:
     task = audited.task
     if task.kind in PATCHED:
         return CheckResult(NO_CASE, "its tests run in the process of the code that they test")
-    instruction, verifier = "\n\n".join(texts_of(task)), ()
+    said, verifier = "\n\n".join(texts_of(task)), ()
     if task.kind:   # our verifier, the same for all
         verifier = {one.name for one in files(PROGRAMS.replace("/", ".")).iterdir()}
-    request = fill(_text(PROMPT), instruction=instruction, workdir=audited.grader.workdir,
+    request = fill(_text(PROMPT), instruction=task.instruction or "", workdir=audited.grader.workdir,
                    files=_shown(task.environment), tests=_shown(task.tests, verifier),
                    form=json.dumps(FORM))
-    scripts = ask(client, partial(_scripts_in, instruction), request, _text(AGAIN),
+    scripts = ask(client, partial(_scripts_in, said), request, _text(AGAIN),
                   schema=json.loads(_text(SCHEMA)))
     tries, faults = [], []
     for k, one in enumerate(scripts, 1):
