@@ -39,9 +39,9 @@ def try_adversary(client: Client, audited: Audited) -> CheckResult:
     said, verifier = "\n\n".join(texts_of(task)), ()
     if task.kind:   # our verifier, the same for all
         verifier = {one.name for one in files(PROGRAMS.replace("/", ".")).iterdir()}
-    request = fill(_text(PROMPT), instruction=task.instruction or "", workdir=audited.grader.workdir,
-                   files=_shown(task.environment), tests=_shown(task.tests, verifier),
-                   form=json.dumps(FORM))
+    request = fill(_text(PROMPT), instruction=task.instruction or "", form=json.dumps(FORM),
+                   workdir=audited.grader.workdir, files=_shown(task.environment),
+                   tests=_shown(task.tests, verifier))
     scripts = ask(client, partial(_scripts_in, said), request, _text(AGAIN),
                   schema=json.loads(_text(SCHEMA)))
     tries, faults = [], []
