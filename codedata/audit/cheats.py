@@ -36,7 +36,7 @@ SPAN = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
 NAMED_FILE = re.compile(r"[\w./-]*[\w-]\.\w{1,5}\b|/[\w./-]+")
 MIN_LINES, MIN_SHARE, MIN_INK = 3, 0.25, 12   # of the gold's new lines in one file; without blanks
 SMALL_GOLD, SMALL_SHARE = 10, 0.5             # a gold of fewer new lines: a larger share
-READABLE = "a program that the tests start can read their files"
+READABLE = "a program that the tests start can read their files, or write the reward"
 MAX_COPIES = 20                               # files that are tried as the answer
 RIVAL = re.compile(r"(right|wrong)-[^/]*\.sh")
 

@@ -235,6 +235,7 @@ def test_a_program_that_the_tests_start_looks_for_them(tmp_path):
              audit(tmp_path, "--checks", "tests_read").items()}
     assert {name: one["result"] for name, one in found.items()} == {
         "open": "review", "closed": "passed", "none": "no case"}, found
+    assert found["open"]["evidence"][0] == "/logs/verifier can be written"
     assert found["open"]["evidence"][-2:] == ["/tests/test.sh", "/tests/test_it.py"]
 
 
