@@ -1,7 +1,8 @@
 """Let a model that sees the tests write cheats for one task, and grade them.
 
-What the model says counts for nothing unless the verifier rewards its script. Not promised: that a
-rewarded script breaks the demand that it quotes; a reader decides.
+What the model says counts for nothing unless the verifier rewards its script. Edge cases are left
+to a reader: nearly every suite lacks some. Not promised: that a rewarded script breaks the demand
+that it quotes.
 """
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from codedata.errors import ItemFailed
 from codedata.llm import Client, Reply
 from codedata.llm.asking import Rejected, ask
 from codedata.progress import current_step
-from codedata.records import FAILED, NO_CASE, PASSED, Files, Object
+from codedata.records import FAILED, NO_CASE, PASSED, REVIEW, Files, Object
 from codedata.tasks.check import PATCHED, PROGRAMS
 from codedata.tasks.folder import text_in
 from codedata.texts import fill, json_objects, printable, text_of
@@ -26,13 +27,14 @@ from codedata.texts import fill, json_objects, printable, text_of
 PROMPT, SCHEMA = "write_cheats.md", "write_cheats.json"
 TEXTS = PROMPT, AGAIN, SCHEMA
 MAX_SCRIPTS = 3
-FORM = {"scripts": [{"why": "…", "quote": "…", "script": "…"}]}
+KINDS = *CHEATS, EDGE = "tampered", "played back", "false success", "untested", "edge case"
+FORM = {"scripts": [{"why": "…", "kind": " | ".join(KINDS), "quote": "…", "script": "…"}]}
 _text = partial(text_of, __package__)
 
 
 def try_adversary(client: Client, audited: Audited) -> CheckResult:
-    """Grade the scripts of a model: none may be rewarded. Raise ItemFailed where its reply cannot
-    be read."""
+    """Grade the scripts of a model: no cheat may be rewarded, and a rewarded edge case is for
+    review. Raise ItemFailed where its reply cannot be read."""
     task = audited.task
     if task.kind in PATCHED:
         return CheckResult(NO_CASE, "its tests run in the process of the code that they test")
@@ -44,7 +46,7 @@ def try_adversary(client: Client, audited: Audited) -> CheckResult:
                    tests=_shown(task.tests, verifier))
     scripts = ask(client, partial(_scripts_in, said), request, _text(AGAIN),
                   schema=json.loads(_text(SCHEMA)))
-    tries, faults = [], []
+    tries, found = [], []
     for k, one in enumerate(scripts, 1):
         current_step().count = f"script {k} of {len(scripts)}"
         try:
@@ -52,15 +54,18 @@ def try_adversary(client: Client, audited: Audited) -> CheckResult:
         except ItemFailed:
             continue   # what cannot be packed is not graded
         if reward == 1.0:
-            faults.append(f"rewarded though it breaks {one['quote']!r}: {one['why']}")
+            found.append(f"{one['kind']}: rewarded though it breaks {one['quote']!r}: "
+                         f"{one['why']}")
             name = f"cheat-{k}.sh"
-            tries.append({"path": name, "line": 1, "operator": "script", "place": k,
+            tries.append({"path": name, "line": 1, "operator": one["kind"], "place": k,
                           "verdict": "wrong", "quote": one["quote"], "why": one["why"],
                           "gold_keeps_it": True,
                           "diff": diff_of({}, {name: one["script"].encode() + b"\n"})})
-    why = f"{len(faults)} of {len(scripts)} scripts of a model are rewarded" if faults else ""
-    return CheckResult(FAILED if faults else PASSED, why, faults,
-                       {"scripts": len(scripts), "rewarded": len(faults)}, tries)
+    n_cheats = sum(one["operator"] in CHEATS for one in tries)
+    figures = {"scripts": len(scripts), "rewarded": len(found), "cheats": n_cheats}
+    why = f"{len(found)} of {len(scripts)} scripts of a model are rewarded" if found else ""
+    result = FAILED if n_cheats else REVIEW if found else PASSED
+    return CheckResult(result, why, found, figures, tries)
 
 
 def _shown(parts: Files, without: Iterable[str] = ()) -> str:
@@ -81,7 +86,9 @@ def _scripts_in(instruction: str, reply: Reply) -> list[Object]:
                   if isinstance(value, dict) and isinstance(value.get("scripts"), list)), None)
     if found is None:
         raise Rejected("it has no JSON object with a list of scripts")
-    scripts = [{key: str(one.get(key) or "") for key in ("why", "quote", "script")}
+    scripts = [{key: str(one.get(key) or "") for key in FORM["scripts"][0]}
                for one in found["scripts"][:MAX_SCRIPTS] if isinstance(one, dict)]
+    if unknown := {one["kind"] for one in scripts} - {*KINDS}:
+        raise Rejected(f"{printable(min(unknown), 50)!r} is no kind of script")
     return [{**one, "quote": quoted_in(instruction, one["quote"]),
              "why": printable(one["why"], 1000)} for one in scripts if one["script"].strip()]

@@ -169,7 +169,7 @@ function survivors(tries) {
   const places = Map.groupBy(tries, one => one.place);
   return [...places].map(([, ones], k) => h("div", { class: "place" },
     h("h4", {}, `Place ${k + 1} of ${places.size}: ${`
-      + `${counted(ones.length, ones[0].operator === "script" ? "script" : "variant")} still rewarded`
+      + `${counted(ones.length, ones[0].path.startsWith("cheat-") ? "script" : "variant")} still rewarded`
       + (ones.every(one => one.unrun) ? ", in lines that no test runs" : "")),
     ones.map(survivor)));
 }

@@ -86,15 +86,19 @@ def attack(tmp_path, fake_llm, reply: str, rewards: dict[str, float], **about):
 
 def test_scripts_of_a_model_are_faults_where_they_are_rewarded(tmp_path, fake_llm):
     reply = json.dumps({"scripts": [
-        {"why": "w", "quote": f" {SAID}", "script": name} for name in ("a", "b", "c", "d")]})
+        {"why": "w", "kind": "untested", "quote": f" {SAID}", "script": name} for name in "abcd"]})
     found = attack(tmp_path, fake_llm, reply, {"a": 0.5, "b": 1.0})
-    assert found.result == "failed" and found.figures == {"scripts": 3, "rewarded": 1}
+    assert found.result == "failed"
+    assert found.figures == {"scripts": 3, "rewarded": 1, "cheats": 1}
     (one,) = found.tries
     assert (one["path"], one["quote"], one["why"]) == ("cheat-2.sh", SAID, "w")
     assert "+b\n" in one["diff"] and SAID in found.evidence[0]
     request = fake_llm.requests[0].last
     assert "assert calls() < 3" in request and "count()" in request and "/srv" in request
     assert request.index("test_it.py") < request.index("test.sh")
+    edge = attack(tmp_path, fake_llm, reply.replace("untested", "edge case"), {"b": 1.0},
+                  tests={"other.py": b""})
+    assert edge.result == "review" and edge.tries[0]["operator"] == "edge case"
 
 
 def test_no_script_passes_and_patches_are_no_case(tmp_path, fake_llm):
@@ -105,7 +109,10 @@ def test_no_script_passes_and_patches_are_no_case(tmp_path, fake_llm):
     assert "x = 7" in fake_llm.requests[1].last and "secret" not in fake_llm.requests[1].last
 
 
-def test_a_quote_that_the_instruction_lacks_is_asked_for_again(tmp_path, fake_llm):
-    fake_llm.script(json.dumps({"scripts": [{"why": "w", "quote": "No.", "script": "a"}]}))
+@pytest.mark.parametrize("changed, problem", [
+    ({"quote": "No."}, "does not say"), ({"kind": "x"}, "'x' is no kind")])
+def test_a_script_of_another_form_is_asked_for_again(tmp_path, fake_llm, changed, problem):
+    one = {"why": "w", "kind": "edge case", "quote": SAID, "script": "a"} | changed
+    fake_llm.script(json.dumps({"scripts": [one]}))
     assert attack(tmp_path, fake_llm, '{"scripts": []}', {}).result == "passed"
-    assert "does not say" in fake_llm.requests[1].last
+    assert problem in fake_llm.requests[1].last
