@@ -162,9 +162,9 @@ def find_answer(audited: Audited) -> CheckResult:
 
 
 def new_lines(before: bytes, after: bytes) -> list[str]:
-    """Return the lines that a text has and its earlier version has not."""
-    known = {*before.splitlines()}
-    return [line.decode() for line in after.splitlines() if line not in known]
+    """Return the lines that a text has and its earlier version has not, however indented."""
+    known = {*map(bytes.strip, before.splitlines())}
+    return [line.decode() for line in after.splitlines() if line.strip() not in known]
 
 
 class AnswerSearch(ImageSearch):

@@ -45,7 +45,7 @@ class Check:
 
 CHECKS = {
     "gold": Check(verdicts.check_gold), "cheats": Check(cheats.try_cheats),
-    "tests_read": Check(cheats.spy_on_tests, "3"), "answer": Check(cheats.find_answer),
+    "tests_read": Check(cheats.spy_on_tests, "3"), "answer": Check(cheats.find_answer, "2"),
     "meters": Check(meters.blind_meters), STRENGTH: Check(verdicts.check_strength, "2"),
     "fairness": Check(verdicts.check_fairness, "2"), "rivals": Check(cheats.try_rivals),
     "difficulty": Check(repair.try_repair),

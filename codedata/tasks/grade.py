@@ -51,7 +51,9 @@ WORK = Bounds(max_bytes=200_000_000, max_files=2, max_depth=2, max_seconds=120)
 AS_USER = ("HOME=$(getent passwd {user} | cut -d: -f6) USER={user} LOGNAME={user} "
            "runuser -u {user} -- bash")
 BESIDE = "/opt"
-GRADE = ("bash /tests/test.sh; echo; cat /logs/verifier/results.json 2>/dev/null; echo; "
+# Harbor makes that folder before it grades
+GRADE = ("mkdir -p /logs/verifier; bash /tests/test.sh; echo; "
+         "cat /logs/verifier/results.json 2>/dev/null; echo; "
          "cat /logs/verifier/reward.json 2>/dev/null || cat /logs/verifier/reward.txt")
 
 UNREADABLE = (ValueError, LookupError, TypeError, RecursionError)

@@ -176,7 +176,7 @@ def test_tests_that_check_little_let_wrong_programs_pass(tmp_path):
 
 
 def test_a_verifier_that_takes_a_crash_for_success_or_reads_the_source_is_found(tmp_path):
-    grade = "mkdir -p /logs/verifier\npython3 -m pytest -q /tests{}; " \
+    grade = "python3 -m pytest -q /tests{}; " \
             "[ $? = 0 ] && echo 1 > /logs/verifier/reward.txt\n"
     for name, swallows, reads in (("swallows", " | tail", ""), ("reads", "", "sys.stdin"),
                                   ("neither", "", "")):
@@ -219,7 +219,7 @@ def test_tests_that_want_more_than_the_instruction_says_are_found(tmp_path):
 
 
 def test_a_program_that_the_tests_start_looks_for_them(tmp_path):
-    grade = "mkdir -p /logs/verifier\nchmod 700 /logs{}\npython3 -m pytest -q /tests && " \
+    grade = "chmod 700 /logs{}\npython3 -m pytest -q /tests && " \
             "echo 1 > /logs/verifier/reward.txt\n"
     program = 'from __future__ import annotations\nprint("hello")\n'
     for name, closed, start in (

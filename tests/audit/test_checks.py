@@ -167,7 +167,7 @@ def search(data: bytes, texts=(NEW,), known=()) -> AnswerSearch:
 
 
 def test_new_lines_are_those_that_the_file_before_has_not():
-    assert new_lines(b"a\nb\n", b"b\nc\na\nd\n") == ["c", "d"] and new_lines(b"", b"a") == ["a"]
+    assert new_lines(b"a\n b\n", b"b\nc\na\nd\n") == ["c", "d"] and new_lines(b"", b"a") == ["a"]
 
 
 def test_a_layer_is_searched_for_files_with_much_of_the_new_text():
