@@ -7,21 +7,18 @@ that it quotes.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from functools import partial
 from importlib.resources import files
-from pathlib import PurePosixPath
 
 from codedata.audit.audited import Audited, CheckResult
-from codedata.audit.reading import AGAIN, MAX_CHARS, quoted_in, texts_of
+from codedata.audit.reading import AGAIN, quoted_in, shown, texts_of
 from codedata.code.patches import diff_of
 from codedata.errors import ItemFailed
 from codedata.llm import Client, Reply
 from codedata.llm.asking import Rejected, ask
 from codedata.progress import current_step
-from codedata.records import FAILED, NO_CASE, PASSED, REVIEW, Files, Object
+from codedata.records import FAILED, NO_CASE, PASSED, REVIEW, Object
 from codedata.tasks.check import PATCHED, PROGRAMS
-from codedata.tasks.folder import text_in
 from codedata.texts import fill, json_objects, printable, text_of
 
 PROMPT, SCHEMA = "write_cheats.md", "write_cheats.json"
@@ -42,8 +39,8 @@ def try_adversary(client: Client, audited: Audited) -> CheckResult:
     if task.kind:   # our verifier, the same for all
         verifier = {one.name for one in files(PROGRAMS.replace("/", ".")).iterdir()}
     request = fill(_text(PROMPT), instruction=task.instruction or "", form=json.dumps(FORM),
-                   workdir=audited.grader.workdir, files=_shown(task.environment),
-                   tests=_shown(task.tests, verifier))
+                   workdir=audited.grader.workdir, files=shown(task.environment),
+                   tests=shown(task.tests, verifier))
     scripts = ask(client, partial(_scripts_in, said), request, _text(AGAIN),
                   schema=json.loads(_text(SCHEMA)))
     tries, found = [], []
@@ -66,17 +63,6 @@ def try_adversary(client: Client, audited: Audited) -> CheckResult:
     why = f"{len(found)} of {len(scripts)} scripts of a model are rewarded" if found else ""
     result = FAILED if n_cheats else REVIEW if found else PASSED
     return CheckResult(result, why, found, figures, tries)
-
-
-def _shown(parts: Files, without: Iterable[str] = ()) -> str:
-    """Return the texts of some files, those of tests first, as far as there is room."""
-    shown, left = [], MAX_CHARS
-    for path in sorted(parts, key=lambda one: ("test_" not in one, one)):
-        text = text_in(parts, path)
-        if PurePosixPath(path).name not in without and len(text) <= left:
-            left -= len(text)
-            shown.append(f"--- {path}\n{text}")
-    return "\n".join(shown)
 
 
 def _scripts_in(instruction: str, reply: Reply) -> list[Object]:

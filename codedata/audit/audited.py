@@ -5,6 +5,7 @@ Whatever is tried is graded by the task's own verifier, in a fresh container wit
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,8 +18,9 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.sandbox.process_labels import temporary_folder
 from codedata.suites.source import is_text
 from codedata.tasks.folder import collect_of, edited_parts
-from codedata.tasks.grade import Grade, Grader, archive_of, grader_of, tree_of
+from codedata.tasks.grade import BESIDE, Grade, Grader, archive_of, grader_of, tree_of
 from codedata.tasks.graded_runs import grade_untouched
+from codedata.texts import text_of
 
 MIN_LIMIT_S, GOLD_TIMES = 15.0, 4   # of a try's verifier, or so many times as long as the gold's
 BEFORE = Bounds(max_bytes=50_000_000, max_files=200, max_depth=30, max_seconds=60)
@@ -110,6 +112,21 @@ class Audited:
         before = "export PYTEST_ADDOPTS=-x; " if stops_early else ""
         limit_s = max(MIN_LIMIT_S, GOLD_TIMES * self.gold[1].seconds)
         return self._noted(self.grader.grade(self.work_with(files), before=before, limit_s=limit_s))
+
+    def with_programs(self, change: Callable[[str, bytes], bytes | None]
+                      ) -> tuple[Grade, list[str] | None]:
+        """Grade the gold with its programs changed so that they run look.sh when they start. Return
+        (the grade, what they have seen; None where the tests start none)."""
+        programs = {path: found for path, text in self.changed[1].items()
+                    if (found := change(path, text))}
+        if not programs:
+            return self.gold[1], None
+        beside = {"look.sh": text_of(__package__, "look.sh").encode()}
+        with self.grader.graded(self.work_with(programs), beside=beside,
+                                before=f"mkdir -m 777 {BESIDE}/looked; ") as (sandbox, grade):
+            done = sandbox.run(f"cd {BESIDE}/looked && ls | wc -l && sort -u -- *")
+        n_looks, *seen = done.output.split("\n")
+        return grade, [*filter(None, seen)] if n_looks.strip() != "0" else None
 
     def work_with(self, files: Files) -> bytes:
         """Return the archive of the gold's work with other contents of some files."""

@@ -32,8 +32,11 @@ def ends_before(path: str, text: bytes, line: int) -> bytes | None:
 
 
 def ends_at_once(path: str, text: bytes) -> bytes | None:
-    """Return a program that ends when it starts; None where that cannot be written."""
-    return _with(ENDS, path, text, _start(path, text))
+    """Return a program that runs /opt/look.sh when it starts, and ends; None where that cannot be
+    written."""
+    line = _start(path, text)
+    ending = _with(ENDS, path, text, line)
+    return ending and _with(LOOKS, path, ending, line)
 
 
 def looks(path: str, text: bytes) -> bytes | None:

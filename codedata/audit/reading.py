@@ -1,6 +1,6 @@
 """Ask a model of each survivor of `strength` what it is: wrong by a sentence of the instruction,
-equal in meaning, or different where the instruction is silent. The same question is asked of the
-gold, which may break that sentence, too."""
+equal in meaning, or different where the instruction is silent. The gold is read, too: it may be
+wrong itself."""
 from __future__ import annotations
 
 import json
@@ -13,12 +13,15 @@ from codedata.audit.audited import Audited, CheckResult
 from codedata.llm import Client, Reply
 from codedata.llm.asking import Rejected, ask
 from codedata.progress import current_step
-from codedata.records import FAILED, NO_CASE, PASSED, UNFINISHED, Object, Task
+from codedata.records import FAILED, NO_CASE, PASSED, UNFINISHED, Files, Object, Task
 from codedata.store import digest
+from codedata.tasks.check import PATCHED
 from codedata.tasks.folder import text_in
 from codedata.texts import fill, json_objects, printable, text_of
 
-PROMPT, AGAIN, SCHEMA = TEXTS = "read_survivor.md", "read_again.md", "read_survivor.json"
+PROMPT, AGAIN, SCHEMA = "read_survivor.md", "read_again.md", "read_survivor.json"
+OF_GOLD = GOLD_PROMPT, GOLD_SCHEMA = "read_gold.md", "read_gold.json"
+TEXTS = PROMPT, AGAIN, SCHEMA, *OF_GOLD
 VERDICTS = WRONG, EQUAL, UNSAID = "wrong", "equal", "not said"
 AROUND = 150             # lines of the gold on either side of a survivor
 MAX_CHARS = 40_000       # of the files that the instruction mentions, and of the lines around
@@ -31,14 +34,17 @@ def version_of(client: Client, texts: Iterable[str]) -> str:
 
 
 def read_survivors(client: Client, audited: Audited) -> CheckResult:
-    """Ask of each survivor once. One that is wrong is accepted by tests that should refuse it.
-    Raise ItemFailed where a reply cannot be read."""
+    """Ask of the gold, and of each survivor once. One that is wrong is accepted by tests that
+    should refuse it. Raise ItemFailed where a reply cannot be read."""
     if audited.survivors is None:
         return CheckResult(UNFINISHED, "no variants were tried: --checks strength,reading")
-    if not audited.survivors:
+    of_patch = audited.task.kind in PATCHED   # whose gold is the code as it was
+    if of_patch and not audited.survivors:
         return CheckResult(NO_CASE, "no variant of the gold is rewarded")
     instruction = "\n\n".join(texts_of(audited.task))
-    read, counts, faults = [], Counter(), []
+    wrong = [] if of_patch else _gold_faults(client, audited, instruction)
+    faults = [f"the gold breaks {one['quote']!r}: {one['why']}" for one in wrong]
+    read, counts = [], Counter()
     for k, survivor in enumerate(audited.survivors, 1):
         current_step().count = f"survivor {k} of {len(audited.survivors)}"
         answer = _asked(client, audited, instruction, survivor)
@@ -50,8 +56,9 @@ def read_survivors(client: Client, audited: Audited) -> CheckResult:
             who = "the gold itself breaks" if is_wrong_gold else "accepted though it breaks"
             faults.append(f"{survivor['path']}:{survivor['line']} {who} {answer['quote']!r}: "
                           f"{answer['why']}")
-    figures = {"read": len(read), **{name.replace(" ", "_"): n for name, n in counts.items()}}
-    why = f"{len(faults)} of {len(read)} survivors show a fault" if faults else ""
+    figures = {"read": len(read), "gold_faults": len(wrong),
+               **{name.replace(" ", "_"): n for name, n in counts.items()}}
+    why = f"{len(faults)} faults in the gold, or shown by a survivor" if faults else ""
     return CheckResult(FAILED if faults else PASSED, why, faults, figures, read)
 
 
@@ -64,6 +71,38 @@ def texts_of(task: Task) -> Iterator[str]:
         if PurePosixPath(path).name in instruction and 0 < len(text) <= n_left:
             n_left -= len(text)
             yield f"{path}:\n\n{text}"
+
+
+def shown(parts: Files, without: Iterable[str] = ()) -> str:
+    """Return the texts of some files, those of tests first, as far as there is room."""
+    texts, left = [], MAX_CHARS
+    for path in sorted(parts, key=lambda one: ("test_" not in one, one)):
+        text = text_in(parts, path)
+        if PurePosixPath(path).name not in without and len(text) <= left:
+            left -= len(text)
+            texts.append(f"--- {path}\n{text}")
+    return "\n".join(texts)
+
+
+def _gold_faults(client: Client, audited: Audited, instruction: str) -> list[Object]:
+    """Return what the model says that the gold breaks: {quote, why}."""
+    form = {"faults": [{"quote": "…", "why": "the input, what is demanded, what happens"}]}
+    request = fill(_text(GOLD_PROMPT), instruction=instruction, files=shown(audited.changed[1]),
+                   form=json.dumps(form))
+    return ask(client, partial(_faults_in, instruction), request, _text(AGAIN),
+               schema=json.loads(_text(GOLD_SCHEMA)))
+
+
+def _faults_in(instruction: str, reply: Reply) -> list[Object]:
+    """Return the faults in a reply. Raise Rejected where it has another form, or quotes what the
+    instruction does not say."""
+    found = next((value for *_, value in json_objects(reply.text or "")
+                  if isinstance(value, dict) and isinstance(value.get("faults"), list)), None)
+    if found is None:
+        raise Rejected("it has no JSON object with a list of faults")
+    return [{"quote": quoted_in(instruction, str(one.get("quote") or "")),
+             "why": printable(str(one.get("why") or ""), 1000)}
+            for one in found["faults"] if isinstance(one, dict)]
 
 
 def _asked(client: Client, audited: Audited, instruction: str, survivor: Object) -> Object:

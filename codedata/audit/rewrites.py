@@ -285,6 +285,8 @@ def _changed_literals(text: bytes, tree: ast.Module,
 
 def _is_fixed(text: str) -> bool:
     """Return whether Python itself wants a text to be just so."""
+    if text.strip("+-").lower() in ("inf", "infinity", "nan"):
+        return True
     try:
         return bool(re.fullmatch(r"__\w+__", text) or codecs.lookup(text))
     except (LookupError, ValueError):

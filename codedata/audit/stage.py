@@ -50,7 +50,7 @@ CHECKS = {
     "fairness": Check(verdicts.check_fairness, "2"), "rivals": Check(cheats.try_rivals),
     "difficulty": Check(repair.try_repair),
     # behind those that fail tests: it lists the tests that none of them has failed
-    "untouched": Check(verdicts.check_untouched, "2"),
+    "untouched": Check(verdicts.check_untouched, "3"),
     "flakes": Check(verdicts.check_flakes, is_thorough=True)}
 
 

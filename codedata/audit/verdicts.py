@@ -100,12 +100,11 @@ def check_untouched(audited: Audited) -> CheckResult:
         if pattern.search(gold.log) and not PASSES.search(gold.log):
             return CheckResult(FAILED, f"the gold is rewarded though {what}",
                                gold.log.splitlines()[-3:], figures)
-    safe = sorted(gold.passed() - audited.failed_once)   # before all of them fail
-    ended = {path: found for path, text in audited.changed[1].items()
-             if (found := ends_at_once(path, text))}
-    if ended and _reward(audited, ended) == 1.0:
-        return CheckResult(FAILED, "a gold whose programs end at once is rewarded", sorted(ended),
-                           figures)
+    safe = sorted(gold.passed() - audited.failed_once)
+    ended, seen = audited.with_programs(ends_at_once)
+    if ended.reward == 1.0 and seen is not None:   # the tests do start them
+        return CheckResult(FAILED, "a gold whose programs end at once is rewarded",
+                           ended.log.splitlines()[-3:], figures)
     if audited.task.kind in PATCHED and not verifier_config(audited.task).get("PASS_TO_PASS"):
         return CheckResult(REVIEW, "no test has to go on passing", [], figures)
     return CheckResult(REVIEW if safe else PASSED, "tests that nothing fails" if safe else "", safe,

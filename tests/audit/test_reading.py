@@ -20,13 +20,14 @@ def answer(verdict: str = "wrong", quote: str = SAID, keeps: bool = True, why: s
     return json.dumps({"why": why, "verdict": verdict, "quote": quote, "gold_keeps_it": keeps})
 
 
-def read(tmp_path, fake_llm, *replies, survivors=(SURVIVOR,)):
-    """Return the result of reading, each reply given in turn."""
+def read(tmp_path, fake_llm, *replies, survivors=(SURVIVOR,), kind: str = "bug"):
+    """Return the result of reading, each reply given in turn. The gold of a bug is not read."""
     fake_llm.script(*replies)
-    audited = SimpleNamespace(
-        survivors=survivors, changed=({}, {"tally.py": b"one\ntwo\nthree\n"}),
-        task=SimpleNamespace(instruction="Write tally.py as rules.md says.", environment={
-            "doc/rules.md": SAID.encode(), "doc/other.md": b"secret"}))
+    texts = {"doc/rules.md": SAID.encode(), "doc/other.md": b"secret"}
+    task = SimpleNamespace(kind=kind, instruction="Write tally.py as rules.md says.",
+                           environment=texts)
+    audited = SimpleNamespace(survivors=survivors, task=task,
+                              changed=({}, {"tally.py": b"one\ntwo\nthree\n"}))
     with Models(settings_for(fake_llm)) as models, item_calls(tmp_path):
         return read_survivors(models.client("audit"), audited)
 
@@ -35,7 +36,8 @@ def test_a_wrong_survivor_is_a_fault_of_the_tests_and_a_wrong_gold_is_one_too(tm
     found = read(tmp_path, fake_llm, answer(), answer("equal", ""), answer("not said", ""),
                  answer("not said", keeps=False), survivors=[SURVIVOR] * 4)
     assert found.result == "failed" and len(found.evidence) == 2
-    assert found.figures == {"read": 4, "wrong": 1, "wrong_gold": 1, "equal": 1, "not_said": 2}
+    assert found.figures == {"read": 4, "gold_faults": 0, "wrong": 1, "wrong_gold": 1, "equal": 1,
+                             "not_said": 2}
     assert "accepted though it breaks 'Blank lines" in found.evidence[0]
     assert "the gold itself breaks" in found.evidence[1]
     assert found.tries[1] == {**SURVIVOR, "verdict": "equal", "quote": "", "gold_keeps_it": True,
@@ -51,6 +53,16 @@ def test_without_a_wrong_one_it_has_passed_and_without_survivors_nobody_is_asked
     assert read(tmp_path, fake_llm, survivors=[]).result == "no case"
     assert read(tmp_path, fake_llm, survivors=None).result == "not checked"
     assert len(fake_llm.requests) == 1
+
+
+def test_the_gold_is_read_once_and_its_faults_are_those_of_the_task(tmp_path, fake_llm):
+    wrong = json.dumps({"faults": [{"quote": SAID, "why": "A blank line is counted."}]})
+    found = read(tmp_path, fake_llm, wrong, answer("equal", ""), kind="datapoint")
+    assert found.result == "failed" and found.figures["gold_faults"] == 1
+    assert found.evidence == [f"the gold breaks {SAID!r}: A blank line is counted."]
+    assert "two\nthree" in fake_llm.requests[0].last and SAID in fake_llm.requests[0].last
+    keeps = '{"faults": []}'
+    assert read(tmp_path / "b", fake_llm, "none", keeps, survivors=[], kind="").result == "passed"
 
 
 @pytest.mark.parametrize("reply, problem", [
