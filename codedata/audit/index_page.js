@@ -168,7 +168,7 @@ const survivor = one => {
 function survivors(tries) {
   const places = Map.groupBy(tries, one => one.place);
   return [...places].map(([, ones], k) => h("div", { class: "place" },
-    h("h4", {}, `Place ${k + 1} of ${places.size}: ${`
+    h("h4", {}, `Place ${k + 1} of ${places.size}: `
       + `${counted(ones.length, ones[0].path.startsWith("cheat-") ? "script" : "variant")} still rewarded`
       + (ones.every(one => one.unrun) ? ", in lines that no test runs" : "")),
     ones.map(survivor)));
