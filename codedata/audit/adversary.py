@@ -11,7 +11,7 @@ from functools import partial
 from importlib.resources import files
 
 from codedata.audit.audited import Audited, CheckResult
-from codedata.audit.reading import AGAIN, quoted_in, shown, texts_of
+from codedata.audit.reading import AGAIN, list_in, quoted_in, shown, texts_of
 from codedata.code.patches import diff_of
 from codedata.errors import ItemFailed
 from codedata.llm import Client, Reply
@@ -19,12 +19,13 @@ from codedata.llm.asking import Rejected, ask
 from codedata.progress import current_step
 from codedata.records import FAILED, NO_CASE, PASSED, REVIEW, Object
 from codedata.tasks.check import PATCHED, PROGRAMS
-from codedata.texts import fill, json_objects, printable, text_of
+from codedata.texts import fill, printable, text_of
 
 PROMPT, SCHEMA = "write_cheats.md", "write_cheats.json"
 TEXTS = PROMPT, AGAIN, SCHEMA
 MAX_SCRIPTS = 3
-KINDS = *CHEATS, EDGE = "tampered", "played back", "false success", "untested", "edge case"
+EDGE = "edge case"
+KINDS = "tampered", "played back", "false success", "untested", EDGE
 FORM = {"scripts": [{"why": "…", "kind": " | ".join(KINDS), "quote": "…", "script": "…"}]}
 _text = partial(text_of, __package__)
 
@@ -58,7 +59,7 @@ def try_adversary(client: Client, audited: Audited) -> CheckResult:
                           "verdict": "wrong", "quote": one["quote"], "why": one["why"],
                           "gold_keeps_it": True,
                           "diff": diff_of({}, {name: one["script"].encode() + b"\n"})})
-    n_cheats = sum(one["operator"] in CHEATS for one in tries)
+    n_cheats = sum(one["operator"] != EDGE for one in tries)
     figures = {"scripts": len(scripts), "rewarded": len(found), "cheats": n_cheats}
     why = f"{len(found)} of {len(scripts)} scripts of a model are rewarded" if found else ""
     result = FAILED if n_cheats else REVIEW if found else PASSED
@@ -68,12 +69,8 @@ def try_adversary(client: Client, audited: Audited) -> CheckResult:
 def _scripts_in(instruction: str, reply: Reply) -> list[Object]:
     """Return the scripts of a reply. Raise Rejected where it has another form, or quotes what the
     instruction does not say."""
-    found = next((value for *_, value in json_objects(reply.text or "")
-                  if isinstance(value, dict) and isinstance(value.get("scripts"), list)), None)
-    if found is None:
-        raise Rejected("it has no JSON object with a list of scripts")
     scripts = [{key: str(one.get(key) or "") for key in FORM["scripts"][0]}
-               for one in found["scripts"][:MAX_SCRIPTS] if isinstance(one, dict)]
+               for one in list_in(reply, "scripts")[:MAX_SCRIPTS]]
     if unknown := {one["kind"] for one in scripts} - {*KINDS}:
         raise Rejected(f"{printable(min(unknown), 50)!r} is no kind of script")
     return [{**one, "quote": quoted_in(instruction, one["quote"]),

@@ -63,6 +63,11 @@ class Audited:
         return self._noted(grade_untouched(self.grader, []))
 
     @cached_property
+    def nothing(self) -> bytes:
+        """Return the archive of an agent that does nothing. Raise ItemFailed as work() does."""
+        return self.grader.work("true")[0]
+
+    @cached_property
     def gold(self) -> tuple[bytes, Grade]:
         """Return (the archive of the gold's work, its grade). Raise GoldRefused where it is not
         rewarded, or there is none."""
@@ -89,7 +94,7 @@ class Audited:
             before = self._files_in_image(after)
         else:
             before = {posixpath.normpath(name): content for name, (_, _, content)
-                      in tree_of(self.grader.work("true")[0]).items()}
+                      in tree_of(self.nothing).items()}
         after = {path: content for path, content in after.items()
                  if before.get(path) != content and is_text(content)}
         return {path: before[path] for path in after if path in before}, after

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from codedata.audit.audited import Audited, CheckResult
 from codedata.audit.programs import looks
+from codedata.code.patches import edited, edits_of
 from codedata.errors import ItemFailed
 from codedata.progress import current_step
 from codedata.records import (
@@ -38,7 +39,7 @@ MIN_LINES, MIN_SHARE, MIN_INK = 3, 0.25, 12   # of the gold's new lines in one f
 SMALL_GOLD, SMALL_SHARE = 10, 0.5             # a gold of fewer new lines: a larger share
 READABLE = "a program that the tests start can read their files, or write the reward"
 MAX_COPIES = 20                               # files that are tried as the answer
-RIVAL = re.compile(r"(right|wrong)-[^/]*\.sh")
+RIVAL = re.compile(r"(right|wrong)-[^/]*\.(sh|patch)")
 
 
 # known cheats ------------------------------------------------------------------------------------
@@ -46,7 +47,7 @@ RIVAL = re.compile(r"(right|wrong)-[^/]*\.sh")
 def try_cheats(audited: Audited) -> CheckResult:
     """Try each known cheat: none may be rewarded."""
     scripts = [*scripts_of(audited.task.instruction or "")]
-    audited.grader.work("true")   # raises ItemFailed where no work can be packed
+    _ = audited.nothing   # raises ItemFailed where no work can be packed
     worked = rewarded(audited.grader, scripts)
     return CheckResult(FAILED if worked else PASSED, "it can be cheated" if worked else "", worked,
                        {"tried": len(scripts), "rewarded": len(worked)})
@@ -192,7 +193,8 @@ def _lines_of(data: bytes) -> set[bytes]:
 # scripts beside the task -------------------------------------------------------------------------
 
 def try_rivals(audited: Audited) -> CheckResult:
-    """Grade the scripts in rivals/: right-*.sh have to be rewarded, wrong-*.sh must not be."""
+    """Grade the scripts in rivals/: right-*.sh have to be rewarded, wrong-*.sh must not be. Raise
+    ItemFailed where a patch of one does not fit."""
     found = rivals_in(audited.task)
     faults, figures = [], Counter()
     for k, (name, script) in enumerate(found.items(), 1):
@@ -211,9 +213,22 @@ def try_rivals(audited: Audited) -> CheckResult:
 
 
 def rivals_in(task: RivalledTask) -> dict[str, str]:
-    """Return the scripts of a task's rivals/ by name."""
+    """Return the scripts of a task's rivals/ by name. One may be a patch of another, a .patch
+    file. Raise ItemFailed where that does not fit."""
     rivals = task.rivals or {}
-    return {name: text_in(rivals, name) for name in sorted(rivals) if RIVAL.fullmatch(name)}
+    texts = {name: text_in(rivals, name) for name in sorted(rivals) if RIVAL.fullmatch(name)}
+    scripts = {name: text for name, text in texts.items() if name.endswith(".sh")}
+    return {name: text if name in scripts else _patched(name, text, scripts)
+            for name, text in texts.items()}
+
+
+def _patched(name: str, patch: str, scripts: Mapping[str, str]) -> str:
+    try:
+        (path, edits), = edits_of(patch, scripts).items()
+    except ValueError as e:
+        raise ItemFailed(f"rivals/{name} is no patch of one script beside it: {e}",
+                         todo="Make it anew: diff -u right-1.sh changed.sh") from e
+    return edited(scripts[path], edits)
 
 
 def breaks(script: str) -> str:

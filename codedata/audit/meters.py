@@ -61,7 +61,7 @@ def _blind(audited: Audited, meter: Object) -> tuple[str, str]:
         return f"the gold with the {name} blind is rewarded", ""
     if not has_run:
         return "", f"the text that blinds the {name} did not run"
-    untouched = _with_texts(tree_of(audited.grader.work("true")[0]), texts)
+    untouched = _with_texts(tree_of(audited.nothing), texts)
     reward, _ = _graded(audited, untouched)
     return (f"nothing but a blind {name} gets {reward:g}" if reward else ""), ""
 

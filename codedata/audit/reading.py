@@ -96,13 +96,19 @@ def _gold_faults(client: Client, audited: Audited, instruction: str) -> list[Obj
 def _faults_in(instruction: str, reply: Reply) -> list[Object]:
     """Return the faults in a reply. Raise Rejected where it has another form, or quotes what the
     instruction does not say."""
-    found = next((value for *_, value in json_objects(reply.text or "")
-                  if isinstance(value, dict) and isinstance(value.get("faults"), list)), None)
-    if found is None:
-        raise Rejected("it has no JSON object with a list of faults")
     return [{"quote": quoted_in(instruction, str(one.get("quote") or "")),
              "why": printable(str(one.get("why") or ""), 1000)}
-            for one in found["faults"] if isinstance(one, dict)]
+            for one in list_in(reply, "faults")]
+
+
+def list_in(reply: Reply, key: str) -> list[Object]:
+    """Return the objects of the list that a reply's JSON object has. Raise Rejected where it has
+    none."""
+    found = next((value for *_, value in json_objects(reply.text or "")
+                  if isinstance(value, dict) and isinstance(value.get(key), list)), None)
+    if found is None:
+        raise Rejected(f"it has no JSON object with a list of {key}")
+    return [one for one in found[key] if isinstance(one, dict)]
 
 
 def _asked(client: Client, audited: Audited, instruction: str, survivor: Object) -> Object:

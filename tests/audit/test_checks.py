@@ -128,8 +128,15 @@ def test_rivals_are_scripts_of_either_name_and_links_are_refused(tmp_path):
     (folder / "rivals").mkdir()
     for name in ("wrong-a.sh", "right-b.sh", "other.sh", "wrong-c.py"):
         (folder / "rivals" / name).write_text(f"#!/bin/sh\n\n# {name} breaks it.\n")
+    patch = ("--- a/right-b.sh\n+++ b/right-b.sh\n@@ -1,3 +1,3 @@\n #!/bin/sh\n \n-{}\n"
+             "+# Too late.\n")
+    (folder / "rivals/wrong-d.patch").write_text(patch.format("# right-b.sh breaks it."))
     tasks = Store(tmp_path, RivalledTask).open()
     found = rivals_in(tasks.read("sums"))
+    assert found.pop("wrong-d.patch") == "#!/bin/sh\n\n# Too late.\n"
+    (folder / "rivals/wrong-d.patch").write_text(patch.format("# another"))
+    with pytest.raises(ItemFailed, match="is no patch of one"):
+        rivals_in(tasks.read("sums"))
     (folder / "rivals/wrong-z.sh").symlink_to("other.sh")
     with pytest.raises(BrokenRecord, match="link"):
         tasks.read("sums")
