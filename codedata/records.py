@@ -872,7 +872,7 @@ class RivalledTask(Task):
     """Hold a task with the scripts that somebody has written to try it: rivals/ in its folder."""
 
     places: ClassVar = {**Task.places, "rivals": "rivals/"}
-    rivals: Files | None = None   # right-*.sh and wrong-*.sh; null: there are none
+    rivals: Files | None = None   # right-*, wrong-* and cheat-*; null: there are none
 
     @classmethod
     def completed(cls, data: dict) -> dict:
@@ -932,6 +932,8 @@ class DatapointChecks:
     seconds: Seconds
     engine_s: Seconds        # of these, in calls of the engine
     runs: list[Object] = field(default_factory=list)   # {of, reward, seconds}; earlier releases: []
+    rivals: str = ""         # digest of the scripts in rivals/; "" without
+    audit: list[AuditCheck] = field(default_factory=list)   # what `checks` say of it in full
 
 
 @dataclass(frozen=True)

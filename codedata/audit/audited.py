@@ -12,7 +12,7 @@ from pathlib import Path
 
 from codedata.audit.warm import WarmSource
 from codedata.errors import ItemFailed
-from codedata.records import Files, Object, RivalledTask
+from codedata.records import DATAPOINT, Files, Object, RivalledTask
 from codedata.sandbox.archives import Bounds
 from codedata.sandbox.factory import SandboxFactory
 from codedata.sandbox.process_labels import temporary_folder
@@ -20,6 +20,7 @@ from codedata.suites.source import is_text
 from codedata.tasks.folder import collect_of, edited_parts
 from codedata.tasks.grade import BESIDE, Grade, Grader, archive_of, grader_of, tree_of
 from codedata.tasks.graded_runs import grade_untouched
+from codedata.tasks.tests_folder import KEPT, MAX_KEPT
 from codedata.texts import text_of
 
 MIN_LIMIT_S, GOLD_TIMES = 15.0, 4   # of a try's verifier, or so many times as long as the gold's
@@ -61,6 +62,14 @@ class Audited:
     def untouched(self) -> Grade:
         """Return the grade of an agent that does nothing."""
         return self._noted(grade_untouched(self.grader, []))
+
+    @cached_property
+    def kept(self) -> float:
+        """Return what an agent that does nothing may get: the reward of tests that hold what is to
+        stay as it is."""
+        passed = self.untouched.passed() if self.task.kind == DATAPOINT else ()
+        is_so = passed and all(name.startswith(KEPT) for name in passed)
+        return min(MAX_KEPT, self.untouched.reward) if is_so else 0.0
 
     @cached_property
     def nothing(self) -> bytes:

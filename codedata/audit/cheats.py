@@ -39,7 +39,7 @@ MIN_LINES, MIN_SHARE, MIN_INK = 3, 0.25, 12   # of the gold's new lines in one f
 SMALL_GOLD, SMALL_SHARE = 10, 0.5             # a gold of fewer new lines: a larger share
 READABLE = "a program that the tests start can read their files, or write the reward"
 MAX_COPIES = 20                               # files that are tried as the answer
-RIVAL = re.compile(r"(right|wrong)-[^/]*\.(sh|patch)")
+RIVAL = re.compile(r"(right|wrong|cheat)-[^/]*\.(sh|patch)")
 
 
 # known cheats ------------------------------------------------------------------------------------
@@ -48,7 +48,7 @@ def try_cheats(audited: Audited) -> CheckResult:
     """Try each known cheat: none may be rewarded."""
     scripts = [*scripts_of(audited.task.instruction or "")]
     _ = audited.nothing   # raises ItemFailed where no work can be packed
-    worked = rewarded(audited.grader, scripts)
+    worked = rewarded(audited.grader, scripts, audited.kept)
     return CheckResult(FAILED if worked else PASSED, "it can be cheated" if worked else "", worked,
                        {"tried": len(scripts), "rewarded": len(worked)})
 
@@ -59,8 +59,9 @@ def scripts_of(prompt: str, cheats: Iterable[dict] = CHEATS) -> Iterator[tuple[s
     yield "constant output", constant(prompt)
 
 
-def rewarded(grader: Grader, scripts: Iterable[tuple[str, str]]) -> list[str]:
-    """Return a line for each script (name, bash) of an agent whose work is rewarded."""
+def rewarded(grader: Grader, scripts: Iterable[tuple[str, str]], kept: float = 0.0) -> list[str]:
+    """Return a line for each script (name, bash) of an agent whose work is rewarded with more than
+    `kept`, the reward of an agent that does nothing."""
     worked, scripts = [], [*scripts]
     for k, (name, script) in enumerate(scripts, 1):
         current_step().count = f"cheat {k} of {len(scripts)}"
@@ -68,7 +69,7 @@ def rewarded(grader: Grader, scripts: Iterable[tuple[str, str]]) -> list[str]:
             work, _ = grader.work(script)
         except ItemFailed:
             continue   # what cannot be packed is not graded
-        if reward := grader.grade(work).reward:
+        if (reward := grader.grade(work).reward) > kept:
             worked.append(f"{name}: {reward}")
     return worked
 
@@ -193,19 +194,20 @@ def _lines_of(data: bytes) -> set[bytes]:
 # scripts beside the task -------------------------------------------------------------------------
 
 def try_rivals(audited: Audited) -> CheckResult:
-    """Grade the scripts in rivals/: right-*.sh have to be rewarded, wrong-*.sh must not be. Raise
-    ItemFailed where a patch of one does not fit."""
+    """Grade the scripts in rivals/: right-* have to be rewarded, wrong-* and cheat-* must not be.
+    Raise ItemFailed where a patch of one does not fit."""
     found = rivals_in(audited.task)
     faults, figures = [], Counter()
     for k, (name, script) in enumerate(found.items(), 1):
         current_step().count = f"rival {k} of {len(found)}"
-        is_right = name.startswith("right-")
+        kind = name.partition("-")[0]
+        is_right = kind == "right"
         is_rewarded = audited.grade_script(script).reward == 1.0
         if is_rewarded != is_right:
             what = "is refused though right" if is_right else f"is rewarded: {breaks(script)}"
             faults.append(f"{name} {what}")
-        figures["right" if is_right else "wrong"] += 1
-        figures["right refused" if is_right else "wrong accepted"] += is_rewarded != is_right
+        figures[kind] += 1
+        figures["right refused" if is_right else f"{kind} accepted"] += is_rewarded != is_right
     if not found:
         return CheckResult(NO_CASE, "it has no rivals/")
     why = "the verdict on a rival is wrong" if faults else ""

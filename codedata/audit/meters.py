@@ -63,7 +63,7 @@ def _blind(audited: Audited, meter: Object) -> tuple[str, str]:
         return "", f"the text that blinds the {name} did not run"
     untouched = _with_texts(tree_of(audited.nothing), texts)
     reward, _ = _graded(audited, untouched)
-    return (f"nothing but a blind {name} gets {reward:g}" if reward else ""), ""
+    return (f"nothing but a blind {name} gets {reward:g}" if reward > audited.kept else ""), ""
 
 
 def _graded(audited: Audited, tree: Tree) -> tuple[float, bool]:

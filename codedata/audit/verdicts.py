@@ -90,7 +90,7 @@ def check_untouched(audited: Audited) -> CheckResult:
     and that tests run when the gold is graded. List tests that no run of this audit fails: they
     cannot be lost."""
     grade = audited.untouched
-    if grade.reward:
+    if grade.reward > audited.kept:
         passing = [f"passes: {name}" for name in sorted(grade.passed())]
         return CheckResult(FAILED, f"an agent that does nothing gets {grade.reward:g}",
                            [*passing, *grade.log.splitlines()[-3:]], {"reward": grade.reward})

@@ -30,7 +30,7 @@ from codedata.agent import (
     view_file,
 )
 from codedata.bounded import inside, read_bounded
-from codedata.datapoints.commands import Commands
+from codedata.datapoints.commands import Commands, is_blind
 from codedata.datapoints.folder import folder_of
 from codedata.datapoints.profiles import instructions
 from codedata.datapoints.queue import BUILD, GENERATE, REVIEW, ROLES, Refusal
@@ -46,12 +46,13 @@ from codedata.settings import Settings
 from codedata.suites.environments import labelled
 
 LOOKING = ("read_datapoint", "run_in_dp", "try_solution", "validate_datapoint", "patch_dp",
-           "patch_additional_files")
+           "patch_additional_files", "patch_rivals")
 COMMANDS = {
     GENERATE: ("get_task_parameters", "save_artifact", "get_idea_refinement_details",
                "add_artifact", "create_task", "complete"),
-    BUILD: ("get_artifact", "create_dp", *LOOKING, "add_dp_to_review", "complete"),
-    REVIEW: (*LOOKING, "show_categories_tags", "approve_datapoint", "cancel_datapoint")}
+    BUILD: ("get_artifact", "fetch_package", "create_dp", *LOOKING, "add_dp_to_review", "complete"),
+    REVIEW: (*LOOKING, "show_categories_tags", "approve_datapoint", "return_datapoint",
+             "cancel_datapoint")}
 BOUND = ("task_id", "claim")
 WORKDIR = "/desk"
 FILE_TOOLS = [view_file, search, create_file, edit_file]
@@ -90,6 +91,11 @@ def task_text(task: dict) -> str:
     """Return the first message to an agent. It contains no id and no time: a run that is
     repeated after a kill has to send the same message to get the kept replies."""
     text = f"Your task: {task['type']} of {subject(task)}."
+    if "returned" in task:
+        return (f"{text}\n\nIts reviewer has given it back: {task['returned']}\n\nWhat its checks "
+                f"found: {json.dumps(task['found'], indent=1)}\n\n/desk/datapoint has the "
+                "datapoint; rivals/*-review-* are the reviewer's. Change it with `patch_dp`, "
+                "`patch_additional_files` and `patch_rivals`.")
     if "rates" not in task:
         return text
     return (f"{text}\n\nIt was built and approved, but models pass it too often or too seldom: "
@@ -109,7 +115,11 @@ def material(task: dict, commands: Commands) -> dict[str, Path | dict[str, bytes
             raise ItemFailed("is not there any more.", str(place))
         return {"seed": place}
     if task["type"] == REVIEW:
-        return {"datapoint": folder_of(commands.point(task))}
+        point = commands.point(task)
+        if not is_blind(task, point):
+            return {"datapoint": folder_of(point)}
+        return {"datapoint": {"instruction.md": (point.instruction or "").encode()},
+                "datapoint/environment": folder_of(point) / "environment"}
     found = {}
     draft = inside(dp, DRAFTS, f"{name}.md")
     if draft.is_file():
@@ -161,7 +171,12 @@ class HeldTask:
             try:
                 for key in [key for key in arguments if _is_path(key) and arguments[key]]:
                     arguments[key] = _fetched(sandbox, arguments[key], folder / key)
-                return self._after(command.__name__, command(**bound, **arguments))
+                result = command(**bound, **arguments)
+                if command.__name__ == "fetch_package":
+                    place = f"{WORKDIR}/packages/{Path(result['folder']).name}"
+                    sandbox.put(Path(result["folder"]), place)
+                    result = {**result, "folder": place}
+                return self._after(command.__name__, result)
             except (Refusal, ItemFailed, BrokenRecord, OSError) as e:
                 sandbox.run("true")   # raises if the agent's own sandbox has ended
                 return Failed(str(e).replace(f"{folder}/", ""))   # its name changes each time

@@ -7,15 +7,22 @@ wrote a record of dp/_checks/ or a proof.json.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from itertools import chain
 
+from codedata.audit.cheats import RIVAL
 from codedata.code.entities import language_of
 from codedata.datapoints.folder import APPROVED, content_digest, context_of, labels_of, texts_of
-from codedata.records import DatapointChecks, Object, Task
+from codedata.records import DatapointChecks, Object, RivalledTask, Task
 from codedata.sandbox.dockerfile import read_dockerfile
-from codedata.tasks.folder import PROOF, config_faults, edited_parts
+from codedata.tasks.folder import PROOF, config_faults, edited_parts, rivals_digest
 from codedata.texts import toml_of
 
+# rivals that a builder hands in, that a reviewer writes before he sees the tests, and that an
+# approval needs beside the builder's
+OF_BUILDER = {"right": 2, "wrong": 6}
+BLIND = {"right-review": 1, "wrong-review": 3}
+OF_REVIEW = {**BLIND, "cheat-review": 3}
 PROFILES = toml_of("codedata.datapoints", "profiles.toml")
 TAXONOMY = toml_of("codedata.datapoints", "taxonomy.toml")
 
@@ -56,7 +63,7 @@ def label_faults(task: Task, profile: str = "") -> list[str]:
             *(fault for fault, is_so in faults.items() if is_so)]
 
 
-def approval_problem(task: Task, checks: DatapointChecks | None, base_image: str) -> str:
+def approval_problem(task: RivalledTask, checks: DatapointChecks | None, base_image: str) -> str:
     """Return why a datapoint may not be approved, or "". `checks` are the known results for its
     content, None if there are none. `base_image` is the engine's id of the Dockerfile's base image.
     It is "" if the engine does not have the image; then the base image is not compared."""
@@ -66,6 +73,8 @@ def approval_problem(task: Task, checks: DatapointChecks | None, base_image: str
         return fault
     if not checks or (checks.content, checks.validator) != (content_digest(task), PROOF):
         return "Its current content is not validated: run validate_datapoint"
+    if checks.audit and checks.rivals != rivals_digest(task):
+        return "Its current rivals are not tried: run validate_datapoint"
     if not checks.ok:
         failed = [one["name"] for one in checks.checks if one["status"] != "passed"]
         return f"These checks have not passed: {', '.join(failed)}"
@@ -74,10 +83,26 @@ def approval_problem(task: Task, checks: DatapointChecks | None, base_image: str
     return ""
 
 
+def lacking_rivals(task: RivalledTask, wanted: Mapping[str, int]) -> str:
+    """Return which rivals of a datapoint are missing, or "". `wanted` says how many there have to
+    be of each kind, by the beginning of their names."""
+    names = [name for name in task.rivals or {} if RIVAL.fullmatch(name)]
+    lacking = [f"{n} {kind}-*" for kind, n in wanted.items()
+               if sum(_kind_of(name) == kind for name in names) < n]
+    return f"rivals/ needs at least {', '.join(lacking)}" if lacking else ""
+
+
+def _kind_of(rival: str) -> str:
+    """Return "right", "wrong" or "cheat" for the name of a builder's rival, with "-review" for one
+    of a reviewer."""
+    kind, _, rest = rival.partition("-")
+    return f"{kind}-review" if rest.startswith("review-") else kind
+
+
 def proof_of(checks: DatapointChecks) -> Object:
     """Return the entries of a datapoint's proof.json about its checks, which have all passed."""
     return {name: value for name, value in vars(checks).items()
-            if name not in ("instance_id", "ok")}
+            if name not in ("instance_id", "ok", "rivals", "audit")}
 
 
 def is_as_proven(task: Task) -> bool:

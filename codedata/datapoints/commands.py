@@ -11,20 +11,31 @@ import json
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from codedata.audit.cheats import RIVAL
 from codedata.bounded import inside, read_bounded
-from codedata.datapoints.approval import TAXONOMY, approval_problem, categories, proof_of
+from codedata.datapoints.approval import (
+    BLIND,
+    OF_BUILDER,
+    OF_REVIEW,
+    TAXONOMY,
+    approval_problem,
+    categories,
+    lacking_rivals,
+    proof_of,
+)
 from codedata.datapoints.contents import (
     Content,
     checks_of,
     content_of,
     known_checks,
     labelled_checks,
+    put_audit,
     row_of,
 )
 from codedata.datapoints.folder import (
@@ -34,6 +45,7 @@ from codedata.datapoints.folder import (
     DP,
     IN_REVIEW,
     PARTS,
+    RETURNED,
     content_digest,
     context_of,
     folder_of,
@@ -46,7 +58,8 @@ from codedata.datapoints.folder import (
     texts_of,
     with_texts,
 )
-from codedata.datapoints.profiles import instructions
+from codedata.datapoints.packages import described, fetch
+from codedata.datapoints.profiles import gaps_in, instructions
 from codedata.datapoints.queue import BUILD, GENERATE, REVIEW, Refusal, TaskManager
 from codedata.datapoints.rates import attempts_in, rates_by_model
 from codedata.datapoints.seeds import seeds_in
@@ -62,22 +75,39 @@ from codedata.layouts import (
     write_files,
 )
 from codedata.progress import say
-from codedata.records import DATAPOINT, DatapointChecks, Files, ItemName, Object, Task
+from codedata.records import (
+    DATAPOINT,
+    DatapointChecks,
+    Files,
+    ItemName,
+    Object,
+    RivalledTask,
+    Task,
+    safe_name,
+)
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.store import Store, digest
 from codedata.suites.environments import labelled
-from codedata.tasks.folder import DOCKERFILE, IGNORE, config_of, proven, with_about
+from codedata.tasks.folder import (
+    DOCKERFILE,
+    IGNORE,
+    config_of,
+    proven,
+    rivals_digest,
+    with_about,
+)
 from codedata.tasks.grade import Grader, grader_of
 from codedata.texts import printable, text_of
 
-IDEAS, STAGING = "_ideas", "_staging"
+IDEAS, STAGING, PACKAGES = "_ideas", "_staging", "_packages"
 ENDS = {BUILD: "add_dp_to_review", REVIEW: "approve_datapoint or cancel_datapoint"}
 SECTIONS = ("Task", "Instructions", "Environment Setup", "Testing", "Difficulty",
             "Core Skills Tested", "Key Technologies")
 DIFFICULTIES = Literal["easy", "medium", "hard", "extremely_hard"]
 PART = Literal["prompt", "dockerfile", "tests", "weights", "solution"]
 MAX_BYTES = 1_000_000
+MAX_RETURNS = 3                     # of a datapoint to a builder, by its reviewers
 SHOWN_CHARS = 20_000                # of a text in a result
 
 
@@ -201,11 +231,13 @@ class Commands:
                     for task in self._manager.tasks(REVIEW, state)}
         for point in read_all(folders_in_dp(self._root, []), []):   # `validate` names broken ones
             if labels_of(point).status == IN_REVIEW and point.instance_id not in reviewed:
-                self._queue_review(point.instance_id, content_digest(point))
+                self._queue_review(point)
 
-    def _queue_review(self, name: str, content: str, parent: str = "") -> str:
+    def _queue_review(self, point: RivalledTask, parent: str = "") -> str:
+        name, content = point.instance_id, content_digest(point)
+        key = f"{REVIEW}:{name}:{content}:{rivals_digest(point)}"
         return self._manager.create_task(REVIEW, {"datapoint": name, "content": content},
-                                         parent=parent, key=f"{REVIEW}:{name}:{content}")
+                                         parent=parent, key=key)
 
     def instructions(self, role: Literal["idea", "builder", "review"]) -> Object:
         """Show the instructions of a role.
@@ -238,10 +270,12 @@ class Commands:
         return {"new": n_new, **({"without_text": empty} if empty else {})}
 
     def get_task_parameters(self) -> Object:
-        """Show how many ideas and drafts to make of a seed, and which sections a draft needs."""
+        """Show how many ideas and drafts to make of a seed, which sections a draft needs, and which
+        categories, languages and stacks no datapoint has."""
         dp = self._settings.dp
         return {"n": dp.drafts, "multiplier": dp.ideas_per_draft,
-                "ideas": dp.drafts * dp.ideas_per_draft, "sections": SECTIONS}
+                "ideas": dp.drafts * dp.ideas_per_draft, "sections": SECTIONS,
+                "missing": gaps_in(self._root, dp.profile)}
 
     def save_artifact(self, task_id: str, claim: str, text: str) -> Object:
         """Save the ideas of a seed: a JSON list of objects, each with a title. It replaces an
@@ -321,19 +355,42 @@ class Commands:
 
     # building ------------------------------------------------------------------------------------
 
+    def fetch_package(self, registry: Literal["pypi", "npm"], name: str,
+                      version: str = "") -> Object:
+        """Fetch the source of a small published package, to base a datapoint on real code. Say its
+        licence to create_dp.
+
+        name: the package's name
+        version: empty: the newest
+        """
+        folder = re.sub(r"[^A-Za-z0-9.-]+", "-", f"{registry}-{name}-{version or 'newest'}")
+        if not safe_name(folder):
+            raise Refusal(f"{name} is no name of a package.")
+        place = self._at(PACKAGES, folder)
+        if not place.is_dir():
+            new = self._at(NEW, folder)
+            shutil.rmtree(new, ignore_errors=True)
+            with self._room():
+                fetch(self._host, registry, name, version, new)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            Folder.put(place, new)
+        return {"folder": str(place), **described(place)}
+
     @taking_part_files
     def create_dp(self, task_id: str, claim: str, difficulty: DIFFICULTIES,
-                  additional_files_dir: str = "", **files: str) -> Object:
+                  additional_files_dir: str = "", licence: str = "", **files: str) -> Object:
         """Stage a datapoint for your task. It replaces the one that was staged before.
 
         prompt_file: path of prompt.md; the others likewise
         additional_files_dir: the folder whose content is the image's context
+        licence: SPDX, where that content is somebody else's
         """
         task = self._held(task_id, claim, BUILD)
         name = _of(task, "datapoint")
         context = _context_in(Path(additional_files_dir)) if additional_files_dir else {}
         about = {"kind": DATAPOINT, "repo": task.get("seed") or name, "languages": [],
-                 "status": IN_REVIEW, "made_from": self._made_from(name), "lineage": {
+                 "status": IN_REVIEW, "licence": licence, "made_from": self._made_from(name),
+                 "lineage": {
                      "seed": task.get("seed", ""), "task": task_id,
                      "agent": task.get("agent") or "", "profile": self._settings.dp.profile}}
         labels = {"difficulty": difficulty, "category": "", "tags": []}
@@ -374,14 +431,41 @@ class Commands:
 
         return self._patched(task_id, claim, with_file)
 
+    def patch_rivals(self, task_id: str, claim: str, rivals_dir: str) -> Object:
+        """Put solutions, right and wrong ones, beside the staged datapoint or the one under review;
+        validate_datapoint grades them. A builder's replace all of the builder's; a reviewer's are
+        added as KIND-review-NAME, and the first ones open the tests to him.
+
+        rivals_dir: a folder with right-*.sh, which have to be rewarded, wrong-*.sh and cheat-*.sh,
+            which must not be; each begins with a comment: how it does it, or the sentence that it
+            breaks, to the letter
+        """
+        task = self._held(task_id, claim, BUILD, REVIEW)
+        point = self._in_dp(task)
+        given = _files_in(Path(rivals_dir), "rivals_dir")
+        if odd := sorted(name for name in given if not RIVAL.fullmatch(name)):
+            raise Refusal(f"{', '.join(odd)[:500]}: the names are right-*.sh, wrong-*.sh and "
+                          "cheat-*.sh.")
+        of_review = {name: one for name, one in (point.rivals or {}).items() if "-review-" in name}
+        if task["type"] == BUILD:
+            rivals = {**of_review, **given}
+        else:
+            added = {name.replace("-", "-review-", 1): one for name, one in given.items()}
+            rivals = {**(point.rivals or {}), **added}
+        changed = replace(point, rivals=rivals)
+        if is_blind(task, point) and (problem := lacking_rivals(changed, BLIND)):
+            raise Refusal(f"{problem}, written before you see the tests.")
+        put(folder_of(point), changed)
+        return {**self._described(task), "rivals": sorted(rivals)}
+
     def validate_datapoint(self, task_id: str, claim: str = "") -> Object:
-        """Check the datapoint of a task in containers. This takes minutes; the same content is not
-        checked again.
+        """Check the datapoint of a task in containers, and audit it. This takes minutes; the same
+        content is not checked again.
 
         claim: with it the lease is renewed before and afterwards
         """
         task = self._manager.get_task(task_id)
-        point = self.point(task)
+        point = self._seen(task)
         if claim:
             self._manager.heartbeat(task_id, token=claim)
         checks = checks_of(self._root, point, self._check)
@@ -392,7 +476,7 @@ class Commands:
     def _check(self, content: Content) -> DatapointChecks:
         with self._room():
             self._host.reap_first()
-            return labelled_checks(self._host, content, self._report)
+            return labelled_checks(self._settings, self._host, content, self._report)
 
     def run_in_dp(self, task_id: str, command: str, input_file: str = "") -> Object:
         """Run a bash command as the agent in a fresh container of a datapoint's image, without a
@@ -402,7 +486,8 @@ class Commands:
         input_file: a file, such as a test, that the command finds in /run/command under its name
         """
         given = {Path(input_file).name: _read(input_file)} if input_file else {}
-        with self._grader(task_id) as grader, grader.opened() as sandbox:
+        point = self.point(self._manager.get_task(task_id))
+        with self._grader(point) as grader, grader.opened() as sandbox:
             sandbox.put({**given, "command.sh": command.encode()}, "/run/command")
             done = grader.run(sandbox, "/run/command/command.sh", 300)
         return {"exit_code": done.exit_code, "output": done.output[-SHOWN_CHARS:]}
@@ -413,48 +498,57 @@ class Commands:
 
         file: path of the bash script
         """
-        with self._grader(task_id) as grader:
+        with self._grader(self._seen(self._manager.get_task(task_id))) as grader:
             work, printed = grader.work(_read(file).decode(errors="replace"))
             grade = grader.grade(work)
         return {"reward": grade.reward, "passed": sorted(grade.passed()),
                 "printed": printed[-SHOWN_CHARS:], "log": grade.log}
 
     @contextmanager
-    def _grader(self, task_id: str) -> Iterator[Grader]:
-        """Build the image of a task's datapoint, and yield the grader."""
-        point = self.point(self._manager.get_task(task_id))
+    def _grader(self, point: Task) -> Iterator[Grader]:
+        """Build the image of a datapoint, and yield the grader."""
         self._host.reap_first()
         with self._room(), labelled(self._host, point.instance_id, "dp") as label:
             yield grader_of(point, self._host, label)
 
     def add_dp_to_review(self, task_id: str, claim: str) -> Object:
-        """Hand a staged datapoint in for review, and end its task. All its checks must have passed.
+        """Hand a staged datapoint in for review, and end its task. It needs 2 right and 6 wrong
+        rivals, and all its checks must have passed.
         """
         task = self._held(task_id, claim, BUILD)
         point = self.point(task)
-        self._want_validated(point)
+        self._want_validated(point, OF_BUILDER)
         name, content = point.instance_id, content_digest(point)
-        if "rates" in task and content == task.get("content"):
+        if content == task.get("content") and rivals_digest(point) == task.get(
+                "rivals", rivals_digest(point)):
             raise Refusal("The datapoint is unchanged.")
         Folder.put(self._at(name), folder_of(point))
         self._manager.complete_task(task_id, result={"content": content}, token=claim)
-        return {"datapoint": name, "review": self._queue_review(name, content, task_id)}
+        return {"datapoint": name, "review": self._queue_review(self.point(
+            {"type": REVIEW, "datapoint": name}), task_id)}
 
     # review --------------------------------------------------------------------------------------
 
     def read_datapoint(self, task_id: str, name: str = "") -> Object:
-        """Show the datapoint of a task: its parts and metadata, or one of its files.
+        """Show the datapoint of a task: its parts and metadata, or one of its files. A reviewer
+        sees tests, solution and rivals once he has handed in rivals of his own.
 
-        name: a path in the image's context
+        name: a path in the image's context, or rivals/NAME
         """
-        point = self.point(self._manager.get_task(task_id))
-        files = context_of(point)
+        task = self._manager.get_task(task_id)
+        point = self.point(task)
+        blind = is_blind(task, point)
+        rivals = {} if blind else {f"rivals/{path}": file
+                                   for path, file in (point.rivals or {}).items()}
+        files = {**context_of(point), **rivals}
         if name:
             if name not in files:
                 raise Refusal(f"There is no file {name}, only: {', '.join(files)[:2000]}")
             text = read_bounded(files[name], MAX_BYTES)
             return {"text": text.decode(errors="replace")[:SHOWN_CHARS]}
-        return {**texts_of(point), "files": [*files], "metadata": vars(labels_of(point)),
+        texts = {part: text for part, text in texts_of(point).items()
+                 if not blind or part in ("prompt", "dockerfile")}
+        return {**texts, "files": [*files], "metadata": vars(labels_of(point)),
                 "content": content_digest(point)}
 
     def show_categories_tags(self) -> Object:
@@ -463,7 +557,8 @@ class Commands:
 
     def approve_datapoint(self, task_id: str, claim: str, category: str, tags: str,
                           languages: str = "", difficulty: str = "") -> Object:
-        """Approve a datapoint as it is, and end its review. All its checks must have passed.
+        """Approve a datapoint as it is, and end its review. All its checks must have passed, and
+        it needs at least three cheats of yours beside the rivals.
 
         category: one of those that show_categories_tags lists
         tags: 1 to 3 of those, separated by |
@@ -481,7 +576,8 @@ class Commands:
             languages=[one for one in languages.split("|") if one] or old.languages,
             labels={"category": category, "tags": given,
                     "difficulty": difficulty or old.difficulty})
-        checks = self._want_validated(point)
+        checks = self._want_validated(point, OF_REVIEW)
+        put_audit(self._root, point, checks)
         self._move_to_tasks(proven(_as_in_tasks(point), proof_of(checks)))
         return self._reviewed(task, claim, APPROVED, checks.content)
 
@@ -501,6 +597,29 @@ class Commands:
         if place.exists():
             set_aside(place, keep=False)
         self._at(name).rename(place)
+
+    def return_datapoint(self, task_id: str, claim: str, reason: str) -> Object:
+        """Give a datapoint back to a builder with what its checks have found, and end its review.
+
+        reason: what has to be changed, and why
+        """
+        task = self._held(task_id, claim, REVIEW)
+        point = self._in_dp(task)
+        name, content, rivals = point.instance_id, content_digest(point), rivals_digest(point)
+        earlier = [one for one in self._manager.tasks(BUILD)
+                   if one.get("datapoint") == name and "returned" in one]
+        key = f"{BUILD}:{name}:returned:{content}:{rivals}"
+        if len(earlier) >= MAX_RETURNS:
+            raise Refusal(f"It was given back {MAX_RETURNS} times: approve or cancel it.")
+        checks = known_checks(point, Store(self._root, DatapointChecks).open())
+        found = [{key: one[key] for key in ("name", "why", "evidence")}
+                 for one in (checks.checks if checks else ()) if one["status"] != "passed"]
+        put(self._at(name), with_about(point, status=RETURNED))
+        seed = str(labels_of(point).lineage.get("seed", ""))
+        self._manager.create_task(BUILD, {
+            "datapoint": name, **({"seed": seed} if safe_name(seed) else {}), "content": content,
+            "rivals": rivals, "returned": reason, "found": found}, key=key, parent=task_id)
+        return self._reviewed(task, claim, RETURNED, content)
 
     def cancel_datapoint(self, task_id: str, claim: str, reason: str,
                          category: Literal["scope", "unfixable", "complexity", "quality",
@@ -522,19 +641,30 @@ class Commands:
         self._manager.complete_task(task["id"], result=result, token=claim)
         return {"datapoint": task["datapoint"], **result}
 
-    def _want_validated(self, point: Task) -> DatapointChecks:
-        """Return the results of a datapoint's checks. Raise Refusal if it may not be approved."""
+    def _want_validated(self, point: RivalledTask, rivals: Mapping[str, int]) -> DatapointChecks:
+        """Return the results of a datapoint's checks. Raise Refusal if it may not be approved, or
+        lacks some of these rivals."""
         checks = known_checks(point, Store(self._root, DatapointChecks).open())
-        if problem := approval_problem(point, checks, content_of(point, checks).base_image):
+        base_image = content_of(point, checks).base_image
+        if problem := approval_problem(point, checks, base_image) or lacking_rivals(point, rivals):
             raise Refusal(f"{problem}.")
         return checks
 
     # folders -------------------------------------------------------------------------------------
 
-    def point(self, task: dict) -> Task:
+    def _seen(self, task: dict) -> RivalledTask:
+        """Return the datapoint of a task. Raise Refusal for a reviewer who may not see its tests
+        yet."""
+        point = self.point(task)
+        if is_blind(task, point):
+            raise Refusal("First write rivals without having seen the tests, and hand them in with "
+                          "patch_rivals.")
+        return point
+
+    def point(self, task: dict) -> RivalledTask:
         """Return the datapoint of a task: for a builder the staged one, for a reviewer the one in
-        review. An approved one that a builder has to change is staged first. Raise ItemFailed or
-        Refusal if there is none."""
+        review. One that a builder has to change is staged first. Raise ItemFailed or Refusal if
+        there is none."""
         name = _of(task, "datapoint")
         approved = inside(self._root, Task.directory, name)
         if task["type"] != BUILD:
@@ -543,9 +673,10 @@ class Commands:
                 return read_datapoint(place)
             raise ItemFailed("is not there any more.", str(self._at(name)))
         place = self._at(STAGING, name)
-        if "rates" in task and not place.is_dir() and approved.is_dir():
-            point = read_datapoint(approved)   # it is to be made harder, or easier
-            put(place, _in_review(point))
+        # it is to be made harder or easier, or was given back by its reviewer
+        before = approved if "rates" in task else self._at(name)
+        if {"rates", "returned"} & task.keys() and not place.is_dir() and before.is_dir():
+            put(place, _in_review(read_datapoint(before)))
         if not place.is_dir():
             raise Refusal(f"{name} is not staged: run create_dp.")
         return read_datapoint(place)
@@ -572,6 +703,12 @@ class Commands:
 
     def _at(self, *names: str) -> Path:
         return inside(self.dp, *names)
+
+
+def is_blind(task: dict, point: RivalledTask) -> bool:
+    """Return whether the agent of a task may not see tests and solution yet: a reviewer, until he
+    has written rivals."""
+    return task["type"] == REVIEW and bool(lacking_rivals(point, BLIND))
 
 
 def commands_of(commands: Commands) -> dict[str, Callable]:
@@ -618,15 +755,20 @@ def _as_in_tasks(point: Task) -> Task:
     return replace(point, config={**point.config, "metadata": metadata})
 
 
-def _context_in(folder: Path) -> Files:
-    """Return the files of a folder, for an image's context. Raise Refusal if it has links, too many
-    or too large files, or names that are taken."""
+def _files_in(folder: Path, flag: str) -> Files:
+    """Return the files of a folder. Raise Refusal if it has links, or too many or too large files.
+    """
     if not folder.is_dir():
-        raise Refusal("additional_files_dir is no folder.")
+        raise Refusal(f"{flag} is no folder.")
     try:
-        files = load_files(folder)
+        return load_files(folder)
     except ValueError as e:
-        raise Refusal(f"additional_files_dir: {e}.") from e
+        raise Refusal(f"{flag}: {e}.") from e
+
+
+def _context_in(folder: Path) -> Files:
+    """Return the files of a folder, for an image's context. Raise Refusal if names are taken."""
+    files = _files_in(folder, "additional_files_dir")
     for path in files:
         _check_additional(path)
     return files

@@ -1,5 +1,8 @@
 """Check the contents of datapoints as items of a run: each content is checked once, whatever its
-folder is called. A datapoint in task/ that differs from its proof is checked and proven again."""
+folder is called. A datapoint in task/ that differs from its proof is checked and proven again.
+
+What validate.py finds in order is audited by the checks of audit.py (AUDITED).
+"""
 from __future__ import annotations
 
 import time
@@ -9,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from codedata.audit.stage import Auditor
 from codedata.datapoints.approval import (
     approval_problem,
     is_as_proven,
@@ -23,12 +27,25 @@ from codedata.datapoints.folder import (
     read_datapoint,
     texts_of,
 )
-from codedata.datapoints.validate import MAX_LINE, Validation
+from codedata.datapoints.validate import MAX_EVIDENCE, MAX_LINE, Validation
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.layouts import to_json, write_atomic
 from codedata.llm.client import Models
 from codedata.progress import current_step
-from codedata.records import DATAPOINT, DatapointChecks, Task, parse
+from codedata.records import (
+    DATAPOINT,
+    FAILED,
+    REVIEW,
+    UNFINISHED,
+    AuditCheck,
+    DatapointCheck,
+    DatapointChecks,
+    Object,
+    RivalledTask,
+    Task,
+    TaskAudit,
+    parse,
+)
 from codedata.run_loop import Stage
 from codedata.sandbox import docker_engine
 from codedata.sandbox.dockerfile import base_of
@@ -37,25 +54,27 @@ from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Derived, Readers, Store, known
 from codedata.suites.environments import labelled
-from codedata.tasks.folder import PROOF, proven
+from codedata.tasks.folder import PROOF, audited_digest, proven, rivals_digest
 from codedata.tasks.grade import NOT_BUILT
 from codedata.tasks.stages import prove_stage
 from codedata.texts import printable
 
-KEYS = "content", "base_image", "validator"
+KEYS = "content", "base_image", "validator", "rivals"
+AUDITED = "cheats", "tests_read", "answer", "meters", "strength", "fairness", "rivals", "untouched"
 HOLDS = {"validate": DatapointChecks, "prove": (Task, DATAPOINT)}   # by step
 
 
 @dataclass(frozen=True)
 class Content:
-    """Hold the digest of a datapoint's content, its base image and the validator's version. While
-    these three are unchanged, the content is not checked again."""
+    """Hold the digests of a datapoint's content and rivals, its base image and the validator's
+    version. While these are unchanged, the content is not checked again."""
 
     instance_id: str
     folder: str
     content: str
     base_image: str
     validator: int
+    rivals: str
     refused: str = ""
 
     @property
@@ -81,12 +100,13 @@ def contents_in(folders: Iterable[Path], root: Path, by_name: bool = False) -> D
                    keeps=lambda name: True)
 
 
-def content_of(task: Task, checks: DatapointChecks | None) -> Content:
+def content_of(task: RivalledTask, checks: DatapointChecks | None) -> Content:
     """Return the content of a datapoint. If the engine does not have its base image, use the base
     image on which `checks` were made, or ""."""
     base = docker_engine.image_id(base_of(texts_of(task)["dockerfile"])) or (
         checks.base_image if checks else "")
-    return Content(task.instance_id, str(folder_of(task)), content_digest(task), base, PROOF)
+    return Content(task.instance_id, str(folder_of(task)), content_digest(task), base, PROOF,
+                   rivals_digest(task))
 
 
 def known_checks(task: Task, store: Store) -> DatapointChecks | None:
@@ -113,7 +133,7 @@ def steps_of(settings: Settings, folders: Sequence[Path], anew: bool,
     if others or not tasks:
         steps["validate"] = lambda models: validate_stage(settings, host(models), others)
     if tasks:
-        steps["prove"] = lambda models: _prove_stage(settings.root, host(models), tasks, anew)
+        steps["prove"] = lambda models: _prove_stage(settings, host(models), tasks, anew)
     return steps
 
 
@@ -121,14 +141,15 @@ def validate_stage(settings: Settings, host: SandboxFactory, folders: Iterable[P
     """Return the stage that checks contents. Raise Trouble where no images can be built."""
     check_builds_images(host)
     return Stage(
-        "build_dp.validate", make=partial(labelled_checks, host),
+        "build_dp.validate", make=partial(labelled_checks, settings, host),
         reads=Reads(contents_in(folders, settings.root), KEYS),
         writes=Writes(Store(settings.root, DatapointChecks), fault=not_built))
 
 
-def _prove_stage(root: Path, host: SandboxFactory, folders: Iterable[Path], anew: bool) -> Stage:
+def _prove_stage(settings: Settings, host: SandboxFactory, folders: Iterable[Path],
+                 anew: bool) -> Stage:
     check_builds_images(host)
-    kind = Datapoints(root, host, folders, anew)
+    kind = Datapoints(settings, host, folders, anew)
     return prove_stage(kind, "build_dp.prove", kind, host)
 
 
@@ -140,18 +161,21 @@ class Datapoints:
     candidates_with = ()
     lacks = None             # images are built for each run: none can be lost
 
-    def __init__(self, root: Path, host: SandboxFactory, folders: Iterable[Path], anew: bool):
-        self._root, self._host, self._anew = root, host, anew
-        self.candidates = Reads(contents_in(folders, root, by_name=True), KEYS)
-        self.tasks = Store(root, ProvenTask, kind=DATAPOINT)
+    def __init__(self, settings: Settings, host: SandboxFactory, folders: Iterable[Path],
+                 anew: bool):
+        self._settings, self._host, self._anew = settings, host, anew
+        self.candidates = Reads(contents_in(folders, settings.root, by_name=True), KEYS[:3])
+        self.tasks = Store(settings.root, ProvenTask, kind=DATAPOINT)
 
     def prove(self, content: Content, label: str) -> Task:
         """Return a datapoint with its check results as its proof. Raise ItemFailed if the
         datapoint may not be approved."""
         task = read_datapoint(Path(content.folder))
-        checks = checks_of(self._root, task, partial(run_checks, self._host, label), self._anew)
+        run = partial(run_checks, self._settings, self._host, label)
+        checks = checks_of(self._settings.root, task, run, self._anew)
         if problem := approval_problem(task, checks, content.base_image):
             raise ItemFailed(problem, content.folder)
+        put_audit(self._settings.root, task, checks)
         return proven(task, proof_of(checks))
 
 
@@ -180,7 +204,7 @@ def checks_of(root: Path, task: Task, run: Callable[[Content], DatapointChecks],
     store = Store(root, DatapointChecks).open()
     checks = known_checks(task, store)
     content = content_of(task, checks)
-    is_current = checks and not not_built(checks) and all(
+    is_current = checks and not not_built(checks) and (checks.audit or not checks.ok) and all(
         getattr(checks, key) == getattr(content, key) for key in KEYS)
     if anew or not is_current:
         checks = run(content)
@@ -189,26 +213,91 @@ def checks_of(root: Path, task: Task, run: Callable[[Content], DatapointChecks],
     return checks
 
 
-def labelled_checks(host: SandboxFactory, content: Content,
+def labelled_checks(settings: Settings, host: SandboxFactory, content: Content,
                     report: Callable[[str], None] = lambda line: None) -> DatapointChecks:
     """Return the results of run_checks(). Remove the images that the checks have built."""
     current_step().within = content.instance_id[:30]   # the item's own name is a digest
     with labelled(host, content.instance_id, Datapoints.label) as label:
-        return run_checks(host, label, content, report)
+        return run_checks(settings, host, label, content, report)
 
 
-def run_checks(host: SandboxFactory, label: str, content: Content,
+def run_checks(settings: Settings, host: SandboxFactory, label: str, content: Content,
                report: Callable[[str], None] = lambda line: None) -> DatapointChecks:
-    """Run all checks of a content, and return their results. report() is called with a line for
-    each check."""
+    """Run all checks of a content, and return their results; where other rivals alone are new, run
+    the check of rivals alone. report() is called with a line for each check."""
     started = time.monotonic()
-    validation = Validation(read_datapoint(Path(content.folder)), host, label, report)
-    results = validation.run()
+    task = read_datapoint(Path(content.folder))
+    before = known(Store(settings.root, DatapointChecks).open(), content.content)
+    if not before or not before.audit or before.rivals == content.rivals or any(
+            getattr(before, key) != getattr(content, key) for key in KEYS[:3]):
+        before = None
+    if before:
+        results = [one for one in before.checks if one["name"] not in AUDITED]
+        review, runs, engine_s = before.review, before.runs, before.engine_s
+    else:
+        validation = Validation(task, host, label, report)
+        results = validation.run()
+        review, runs, engine_s = validation.review, validation.runs, validation.engine_s
+    audit = []
+    if all(one["status"] == "passed" for one in results):
+        audit = _audited(settings, host, task, before)
+        rows = [*map(row_of_audit, audit)]
+        review = [line for line in review if line.partition(":")[0] not in AUDITED]
+        review += [line for one in audit for line in review_of(one)]
+        for one in rows:
+            report(f"      {one['name']}: {one['status']}  {one['why']}".rstrip())
+        results += rows
     return DatapointChecks(
         content.instance_id, content.content, content.base_image, content.validator,
-        all(one["status"] == "passed" for one in results), results,
-        [*dict.fromkeys(validation.review)], round(time.monotonic() - started, 2),
-        round(validation.engine_s, 2), validation.runs)
+        all(one["status"] == "passed" for one in results), results, [*dict.fromkeys(review)],
+        round(time.monotonic() - started, 2), round(engine_s, 2), runs, content.rivals, audit)
+
+
+def _audited(settings: Settings, host: SandboxFactory, task: RivalledTask,
+             before: DatapointChecks | None) -> list[AuditCheck]:
+    """Return what the checks of audit.py find of a datapoint. Of those in `before` only that of
+    rivals is made again."""
+    command = f"python audit.py --root {settings.root}"
+    old = before and _audit_of(task, before)
+    made = Auditor(settings, None, host, AUDITED, command).make(task, task.instance_id, old)
+    return [one for one in made.checks if one["name"] in AUDITED]
+
+
+def _audit_of(task: RivalledTask, checks: DatapointChecks) -> TaskAudit:
+    return TaskAudit(task.instance_id, task.kind, audited_digest(task), checks.rivals, checks.audit,
+                     round(sum(one["seconds"] for one in checks.audit), 1))
+
+
+def put_audit(root: Path, task: RivalledTask, checks: DatapointChecks) -> None:
+    """Write audit/<id>.json of an approved datapoint, as audit.py would."""
+    if checks.audit:
+        store = Store(root, TaskAudit).open()
+        store.into.mkdir(parents=True, exist_ok=True)
+        write_atomic(store.path(task.instance_id), to_json(vars(_audit_of(task, checks))))
+
+
+def row_of_audit(found: AuditCheck) -> DatapointCheck:
+    """Return the row of an audit's check: what is left to a reader has not failed."""
+    status = {FAILED: "failed", UNFINISHED: "not checked"}.get(found["result"], "passed")
+    is_bad = status != "passed"
+    why = found["why"] or ", ".join(f"{key} {value}" for key, value in found["figures"].items())
+    return {"name": found["name"], "status": status, "why": printable(why, MAX_LINE),
+            "evidence": found["evidence"] if is_bad else [], "seconds": found["seconds"]}
+
+
+def review_of(found: AuditCheck) -> list[str]:
+    """Return what a reviewer should read of an audit's check."""
+    if found["result"] != REVIEW:
+        return []
+    lines = found["evidence"] or [_change_of(one) for one in found["tries"]] or [found["why"]]
+    return [printable(f"{found['name']}: {line}", MAX_LINE) for line in lines[:MAX_EVIDENCE]]
+
+
+def _change_of(survivor: Object) -> str:
+    """Return what a survivor changes, on one line."""
+    changed = [line for line in survivor["diff"].splitlines()
+               if line[:1] in ("+", "-") and line[:3] not in ("+++", "---")]
+    return f"rewarded: {survivor['path']}:{survivor['line']} {' → '.join(changed)}"
 
 
 def not_built(checks: DatapointChecks) -> str:

@@ -25,7 +25,7 @@ from codedata.layouts import (
     to_json,
     writing_folder,
 )
-from codedata.records import DATAPOINT, Files, Object, Task, parse
+from codedata.records import DATAPOINT, Files, Object, RivalledTask, Task, parse
 from codedata.sandbox.dockerfile import read_dockerfile
 from codedata.store import Store, digest
 from codedata.tasks.folder import (
@@ -45,6 +45,7 @@ TESTS = "test_outputs.py"
 PARTS = {"prompt": "instruction.md", "dockerfile": f"environment/{DOCKERFILE}",
          "tests": f"tests/{TESTS}", "weights": f"tests/{CONFIG}", "solution": f"solution/{SOLVE}"}
 IN_REVIEW, CANCELLED, APPROVED = "in_review", "cancelled", "approved"
+RETURNED = "returned"      # by its reviewer, to be built again
 MAX_PART_BYTES = 1_000_000
 MIN_WEIGHT = Decimal("1E-9")
 AGENT = "agent"            # the user as whom solvers and tests run
@@ -63,9 +64,9 @@ IGNORED = f"{DOCKERFILE}\ndocker-compose.yaml\n{IGNORE}\n"   # files that `COPY 
 
 # reading -----------------------------------------------------------------------------------------
 
-def read_datapoint(folder: Path) -> Task:
-    """Return the datapoint in a folder. Raise BrokenRecord if a part is missing, too large or not
-    text, or if the folder has links, or too many or too large files."""
+def read_datapoint(folder: Path) -> RivalledTask:
+    """Return the datapoint in a folder, with its rivals. Raise BrokenRecord if a part is missing,
+    too large or not text, or if the folder has links, or too many or too large files."""
     where = str(folder)
     try:
         load_files(folder.resolve())   # checks the files beside the parts, too
@@ -74,7 +75,7 @@ def read_datapoint(folder: Path) -> Task:
             raise ValueError(f"{', '.join(missing)} is missing")
         for path in PARTS.values():
             read_bounded(folder / path, MAX_PART_BYTES).decode()
-        data = Task.completed(load_folder(folder, Task.places))
+        data = RivalledTask.completed(load_folder(folder, RivalledTask.places))
         to_json(data["config"])   # raises if it cannot be written again
         if not isinstance(data["config"].get("environment"), dict):
             raise ValueError("task.toml has no [environment]")
@@ -84,7 +85,7 @@ def read_datapoint(folder: Path) -> Task:
     except (OSError, ValueError, TypeError, RecursionError) as e:
         raise BrokenRecord(f"is no datapoint: {e}.", where, "Correct that. A folder of an "
                            "earlier release is converted by tools/convert-root.") from e
-    return parse(Task, data, where)
+    return parse(RivalledTask, data, where)
 
 
 def folder_of(task: Task) -> Path:
@@ -147,7 +148,7 @@ def content_digest(task: Task) -> str:
 class Labels:
     """Hold the labels of a datapoint in task.toml, which are not part of its content."""
 
-    status: str              # in_review | cancelled | approved (a proof, and no status in the file)
+    status: str              # in_review | returned | cancelled | approved (a proof, no status)
     category: str            # one of profiles.toml; "" until it is reviewed
     tags: list[str]          # 1 to 3 of taxonomy.toml; [] until it is reviewed
     difficulty: str          # easy | medium | hard | extremely_hard
@@ -266,4 +267,4 @@ def put(place: Path, task: Task) -> None:
     the folder stay."""
     inside(place.parent, NEW, DATAPOINT, place.name)
     finish(writing_folder(place, {path: getattr(task, field)
-                                  for field, path in Task.places.items()}, DATAPOINT))
+                                  for field, path in task.places.items()}, DATAPOINT))

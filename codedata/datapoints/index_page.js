@@ -50,7 +50,8 @@ function overview() {
     h("p", { class: "lead" }, "An approved task lies in task/, and is exported as it was proven. After "
       + "an edit of more than its labels it has to be proven again. Seconds are those of the checks."),
     h("dl", { class: "numbers" }, Object.entries(figures).map(([name, value]) =>
-      h("div", {}, h("dt", {}, name), h("dd", {}, value)))));
+      h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
+    data.gaps && h("p", { class: "quiet" }, "No task here has the ", isolated(data.gaps), "."));
 }
 
 /** Return a number of tasks; unless it is 0, as a button that shows these tasks. */

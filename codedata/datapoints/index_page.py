@@ -30,6 +30,7 @@ from codedata.datapoints.folder import (
     texts_of,
     weights_in,
 )
+from codedata.datapoints.profiles import gaps_in, say_gaps
 from codedata.datapoints.rates import Attempts, attempts_in, rates_by_model
 from codedata.errors import BrokenRecord
 from codedata.layouts import write_atomic
@@ -48,7 +49,7 @@ LABEL_CHARS, MAX_LABELS = 300, 30    # of values in metadata
 MAX_LISTED = 500                     # of files, weights, broken folders
 EDITED = "approved, edited"           # edited since the approval: to be proven again
 STATUSES = {"in review": "waiting", "approved": "approved", EDITED: "edited",
-            "cancelled": "cancelled"}   # statuses and their colours
+            "returned": "waiting", "cancelled": "cancelled"}   # statuses and their colours
 
 
 def write_index(root: Path, folders: Iterable[Path] = ()) -> list[str]:
@@ -115,7 +116,8 @@ def _row(task: Task, found: DatapointChecks | None, cost: float | None) -> Objec
     return {
         **texts, "status": EDITED if is_edited else texts["status"].replace("_", " "),
         "seed": _label(lineage.get("seed") or ""), "content": content_digest(task),
-        "prompt": (task.instruction or "")[:SEARCHED_CHARS], "found": found and vars(found),
+        "prompt": (task.instruction or "")[:SEARCHED_CHARS],
+        "found": found and {**vars(found), "audit": []},   # audit/index.html has that
         "cost_usd": cost if type(cost) in (int, float) and 0 <= cost < 1e9 else None}
 
 
@@ -155,7 +157,8 @@ def page(root: Path, tasks: list[Object], details: dict[str, Packed], broken: li
     """Return the page as HTML."""
     costs = [{**asdict(one), "text": one.said} for one in costs_of(root, DP)]
     data = {"n_details": len(details), "max_chars": MAX_CHARS, "broken": broken[:MAX_LISTED],
-            "n_broken": len(broken), "statuses": STATUSES, "costs": costs}
+            "n_broken": len(broken), "statuses": STATUSES, "costs": costs,
+            "gaps": say_gaps(gaps_in(root))}
     return build("Terminal tasks", data, script=text_of(__package__, "index_page.js"),
                  style=text_of(__package__, "index_page.css"),
                  blocks={"tasks": tasks, **details})

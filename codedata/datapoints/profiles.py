@@ -1,8 +1,15 @@
-"""Fill in the instructions of the roles with the values of a profile (profiles.toml)."""
+"""Fill in the instructions of the roles with the values of a profile (profiles.toml), and say which
+of its values no datapoint has."""
 from __future__ import annotations
 
+import re
+from itertools import chain
+from pathlib import Path
+
 from codedata.datapoints.approval import PROFILES
+from codedata.datapoints.folder import CANCELLED, DP, labels_of, readable
 from codedata.datapoints.queue import ROLES
+from codedata.datapoints.twins import DRAFTS
 from codedata.settings import Settings
 from codedata.texts import fill, text_of
 
@@ -12,7 +19,35 @@ MATERIAL = {"idea": ("`seed_data` of the task", "the files in /desk/seed"),
                         "/desk/draft.md; what an earlier try has staged is in /desk/datapoint"),
             "review": ("`read_datapoint`, with `--name PATH` a file beside its Dockerfile",
                        "the folder /desk/datapoint, at most 20,000 characters at a time, since "
-                       "the middle of longer output is left out (`read_datapoint` shows the same)")}
+                       "the middle of longer output is left out (`read_datapoint` shows the same, "
+                       "and after step 2 tests, solution and rivals)")}
+
+
+KINDS = "categories", "languages", "stacks"
+TECHNOLOGIES = re.compile(r"^#+ Key Technologies\s*$(.*?)(?=^#|\Z)", re.MULTILINE | re.DOTALL)
+
+
+def gaps_in(root: Path, profile: str = "") -> dict[str, list[str]]:
+    """Return the categories, languages and stacks of a profile (by default of all) that neither the
+    labels of a datapoint name nor the section Key Technologies of a draft."""
+    found = []
+    for labels in map(labels_of, readable(root)):
+        if labels.status != CANCELLED:
+            found += [labels.category, *labels.tags, *labels.languages]
+    for draft in sorted(Path(root, DP, DRAFTS).glob("*.md")):
+        found += TECHNOLOGIES.findall(draft.read_text(errors="replace"))
+    shown = "\n".join(found).lower()
+    profiles = [PROFILES[profile]] if profile else PROFILES.values()
+    wanted = {kind: [*dict.fromkeys(chain.from_iterable(one[kind] for one in profiles))]
+              for kind in KINDS}
+    return {kind: [name for name in names
+                   if not re.search(rf"(?<!\w){re.escape(name.lower())}(?!\w)", shown)]
+            for kind, names in wanted.items()}
+
+
+def say_gaps(gaps: dict[str, list[str]]) -> str:
+    """Return gaps as a text, "" if there are none."""
+    return "; ".join(f"{kind} {', '.join(names)}" for kind, names in gaps.items() if names)
 
 
 def instructions(role: str, settings: Settings, is_inside: bool = False) -> str:

@@ -1,8 +1,9 @@
-"""Check a datapoint in fresh containers without network: that it can be solved, is not solved
-already, and is hard to cheat.
+"""Check a datapoint's form and its image, and prove in fresh containers without network that it can
+be solved and is not solved already. How often its verdict is wrong is for the checks of audit.py,
+which contents.py runs afterwards.
 
-Each check has passed, has failed, or was not made, and gives a reason. Known cheats are tried; it
-is not guaranteed that no other cheat works. Findings that need judgement are listed for a reviewer.
+Each check has passed, has failed, or was not made, and gives a reason. Findings that need judgement
+are listed for a reviewer.
 """
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from decimal import Decimal
 
-from codedata.audit.cheats import CHEATS, SPAN, rewarded, scripts_of
+from codedata.audit.cheats import SPAN
 from codedata.datapoints.folder import (
     AGENT,
     PARTS,
@@ -26,10 +27,9 @@ from codedata.datapoints.folder import (
     verifier_of,
     weights_in,
 )
-from codedata.datapoints.partial import partial_solutions
 from codedata.errors import ItemFailed
 from codedata.layouts import content_of
-from codedata.progress import begin_step, current_step
+from codedata.progress import begin_step
 from codedata.records import DatapointCheck, Object, Task
 from codedata.sandbox import SandboxDied, docker_engine
 from codedata.sandbox.archives import UnsafeArchive
@@ -44,7 +44,7 @@ from codedata.tasks.folder import (
     verifier_config,
     workdir_of,
 )
-from codedata.tasks.grade import NOT_BUILT, Grade, Grader, archive_of, build_image, tree_of
+from codedata.tasks.grade import NOT_BUILT, Grade, Grader, build_image
 from codedata.tasks.graded_runs import (
     NotRewarded,
     clock_library,
@@ -54,10 +54,10 @@ from codedata.tasks.graded_runs import (
 )
 from codedata.tasks.hidden_text import Search
 from codedata.tasks.image_search import LAYER, ImageSearch
+from codedata.tasks.tests_folder import KEPT, MAX_KEPT
 from codedata.tasks.verifier.runner_output import ANSI
 from codedata.texts import natural, printable
 
-MAX_PARTIAL = 8
 MAX_EVIDENCE, MAX_LINE = 20, 400
 ASSERTIONS = ("AssertionError", "Failed")   # what a test raises if its assertion fails
 # names at the top of environment/ that an export needs
@@ -112,8 +112,7 @@ class Validation:
         first that fails. No container is opened if a check that needs no container has failed."""
         checks: list[Callable] = [
             self.structure, self.weight_validation, self.docker_build, self.test_discovery,
-            self.dependency_check, self.fail_first, self.solvable, self.hard_to_cheat,
-            self.repeatable, self.prompt]
+            self.dependency_check, self.fail_first, self.solvable, self.repeatable, self.prompt]
         results = {}
         for k, check in enumerate([*checks[:2], checks[-1], *checks[2:-1]], 1):
             begin_step(check.__name__, k, len(checks))
@@ -285,42 +284,18 @@ class Validation:
             raise CheckFailed("/usr/bin/python3 of the image fails at these imports", lacking)
 
     def fail_first(self) -> None:
-        """Check that each test fails by an assertion in the untouched image."""
+        """Check that each test fails by an assertion in the untouched image, but for those that
+        hold what is to stay as it is."""
         check_fails_first(grade_untouched(self._built(), self.runs), self._weights)
 
-    # solutions and cheats ------------------------------------------------------------------------
+    # the solution --------------------------------------------------------------------------------
 
     def solvable(self) -> None:
-        """Check that the solution passes in each run. List for review the tests that pass with all
-        partial solutions, and the tests that no partial solution distinguishes."""
-        grader = self._built()
+        """Check that the solution passes in each run."""
         try:
-            self._solved = work = prove_gold(grader, self.runs)
+            self._solved = prove_gold(self._built(), self.runs)
         except NotRewarded as e:
             raise unsolved(e, self._weights) from e
-        untouched, _ = grader.work("true")
-        parts = partial_solutions(tree_of(untouched), tree_of(work), MAX_PARTIAL)
-        outcomes = defaultdict(list)
-        for k, (_, tree) in enumerate(parts, 1):
-            current_step().count = f"partial solution {k} of {len(parts)}"
-            passed = grader.grade(archive_of(tree)).passed()
-            for name in self._weights:
-                outcomes[name].append(name in passed)
-        alike = defaultdict(list)
-        for name, row in outcomes.items():
-            alike[tuple(row)].append(name)
-            if all(row):
-                self.review.append(f"{name} passes with each of {len(parts)} partial solutions")
-        if len(parts) > 1:
-            self.review += [f"none of {len(parts)} partial solutions tells these tests apart: "
-                            f"{', '.join(names)}"
-                            for names in alike.values() if len(names) > 1]
-
-    def hard_to_cheat(self, cheats: Sequence[dict] = CHEATS) -> None:
-        """Check that no known cheat is rewarded."""
-        self._gold_work()
-        if worked := rewarded(self._grader, scripts_of(self._texts["prompt"], cheats)):
-            raise CheckFailed("it can be cheated", worked)
 
     def repeatable(self) -> None:
         """Check that the solution passes with the tests in other orders, and on another day."""
@@ -381,15 +356,16 @@ def check_collected(grade: Grade, tests: Collection[str]) -> None:
 
 
 def check_fails_first(grade: Grade, tests: Collection[str]) -> None:
-    """Raise CheckFailed unless each test fails by an assertion, and nothing is rewarded."""
+    """Raise CheckFailed unless each test fails by an assertion; those that are named KEPT may pass,
+    and get at most MAX_KEPT of the reward."""
     raised = defaultdict(set)
     for name, phase, outcome, why in grade.phases:
         if outcome != "passed":
             raised[name].add(f"{phase}: {why or outcome}")
     wanted = {f"call: {one}" for one in ASSERTIONS}
-    others = [f"{name}: {', '.join(sorted(raised[name])) or 'passes'}"
-              for name in sorted(tests) if not raised[name] or raised[name] - wanted]
-    if others or grade.reward:
+    others = [f"{name}: {', '.join(sorted(raised[name])) or 'passes'}" for name in sorted(tests)
+              if raised[name] - wanted or not (raised[name] or name.startswith(KEPT))]
+    if others or grade.reward > MAX_KEPT:
         raise CheckFailed(f"the reward is {grade.reward}, and tests do not fail by assertion",
                           others)
 

@@ -20,6 +20,7 @@ from math import inf
 from pathlib import Path
 
 from codedata.agent import AgentResult
+from codedata.audit.index_page import write_index as write_audit_index
 from codedata.bounded import inside, open_appending
 from codedata.cli import RunOptions
 from codedata.datapoints.agents import subject, work
@@ -34,6 +35,7 @@ from codedata.datapoints.folder import (
     readable,
 )
 from codedata.datapoints.index_page import write_index
+from codedata.datapoints.profiles import gaps_in, say_gaps
 from codedata.datapoints.queue import (
     BUILD,
     GENERATE,
@@ -104,7 +106,9 @@ def run_agents(settings: Settings, options: RunOptions, n_agents: Mapping[str, i
             say(line)
         return 0
     dp.mkdir(parents=True, exist_ok=True)
-    with Models(settings) as models, hold_directories(SCRIPT, [], options):
+    # [llm] workers is the number of containers here: it limits no calls of agents
+    for_calls = replace(settings.llm, workers=max(settings.llm.workers, sum(n_agents.values())))
+    with Models(replace(settings, llm=for_calls)) as models, hold_directories(SCRIPT, [], options):
         for type in n_agents:
             models.client(f"dp_{ROLES[type]}")
         models.check()
@@ -351,7 +355,7 @@ class _Run:
                             for states in (("pending", "in_progress"), ("failed",)))
         if not self.options.quiet:
             for line in [*_summary(self.settings.root, self.manager, self.totals),
-                         *write_index(self.settings.root),
+                         *write_index(self.settings.root), *write_audit_index(self.settings.root),
                          *_next(self.options, counts, n_left + n_failed)]:
                 say(line)
         return reason.exit_code if reason else int(bool(n_failed))
@@ -403,6 +407,8 @@ def _to_come(settings: Settings, options: RunOptions, n_agents: Mapping[str, int
     """Yield lines with the number of tasks to come and their likely cost. Nothing is written."""
     dp = settings.root / DP
     counts = TaskManager(dp).status()["tasks"] if (dp / JOURNAL).exists() else {}
+    if gaps := say_gaps(gaps_in(settings.root, settings.dp.profile)):
+        yield f"missing   no datapoint has the {gaps}"
     n_new = sum(not (dp / SEEDS / seed.id).exists() for seed in seeds_in(seeds)) if seeds else 0
     n_before = 1   # tasks of the type before; each queues tasks of the next type
     for type, n_each in ((GENERATE, n_new), (BUILD, settings.dp.drafts), (REVIEW, 1)):

@@ -18,6 +18,8 @@ PATTERNS = "patterns.json"   # of printed lines
 READS = ("junit", "reports", "output")   # where results are read; each includes those before it
 TEST_SHARE = 0.9          # of the verifier's time; the rest is for writing a reward of 0
 TestFiles = dict[str, str]   # text by path below tests/
+KEPT = "test_still_"      # a test with such a name may pass in the untouched image
+MAX_KEPT = 0.25           # of the reward, for all of them
 
 
 def weighted_tests(weights: Mapping[str, float], user: str, workdir: str,

@@ -29,7 +29,7 @@ function decoded(segment) {
   try {
     return decodeURIComponent(segment);
   } catch {
-    return segment;
+    return null;
   }
 }
 
@@ -59,7 +59,8 @@ async function route(request, response) {
   const cut = request.url.indexOf('?');
   const path = cut < 0 ? request.url : request.url.slice(0, cut);
   const hook = /^\/hooks\/([^/]+)$/.exec(path);
-  if (request.method === 'POST' && hook) return receive(request, response, decoded(hook[1]));
+  const source = hook && decoded(hook[1]);
+  if (request.method === 'POST' && source !== null) return receive(request, response, source);
   if (request.method === 'GET' && path === '/events') {
     return list(request, response, new URLSearchParams(cut < 0 ? '' : request.url.slice(cut + 1)));
   }

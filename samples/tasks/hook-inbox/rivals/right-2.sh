@@ -208,7 +208,7 @@ function segment(text) {
   try {
     return decodeURIComponent(text);
   } catch {
-    return text;
+    throw new Refusal(404, 'path');
   }
 }
 

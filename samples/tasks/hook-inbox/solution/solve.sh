@@ -41,7 +41,7 @@ function isSigned(body, header, secret) {
 module.exports = { isSigned };
 END
 
-# The journal: read once, in memory from then on, written by one at a time.
+# The journal: read once, in memory from then on, written by one at a time; a body stays the text that it came as.
 cat > lib/journal.js <<'END'
 'use strict';
 
@@ -54,30 +54,38 @@ class Journal {
     fs.mkdirSync(folder, { recursive: true });
     this.path = path.join(folder, 'journal.ndjson');
     const bytes = fs.existsSync(this.path) ? fs.readFileSync(this.path) : Buffer.alloc(0);
-    const whole = bytes.subarray(0, bytes.lastIndexOf(10) + 1);
-    if (whole.length < bytes.length) fs.truncateSync(this.path, whole.length);
-    this.events = whole.toString('utf8').split('\n').filter(Boolean).map((line) => JSON.parse(line));
-    this.known = new Map(this.events.map((event) => [this.key(event.source, event.id), event.seq]));
+    this.size = bytes.lastIndexOf(10) + 1;
+    if (this.size < bytes.length) fs.truncateSync(this.path, this.size);
+    this.events = [];
+    this.known = new Map();
+    for (const line of bytes.toString('utf8', 0, this.size).split('\n').filter(Boolean)) this.keep(line, JSON.parse(line));
   }
 
   key(source, id) {
     return JSON.stringify([source, id]);
   }
 
-  /** Return all events, oldest first. */
-  async all() {
-    return this.events;
+  keep(line, { seq, source, id }) {
+    this.events.push({ seq, source, line });
+    this.known.set(this.key(source, id), seq);
   }
 
   /** Store an event unless it is known; return its number. Nothing is awaited: one after the other. */
-  async add(source, id, body) {
-    const key = this.key(source, id);
-    if (this.known.has(key)) return { seq: this.known.get(key), duplicate: true };
-    const event = { seq: this.events.length + 1, source, id, body };
-    fs.appendFileSync(this.path, JSON.stringify(event) + '\n');
-    this.events.push(event);
-    this.known.set(key, event.seq);
-    return { seq: event.seq, duplicate: false };
+  add(source, id, body) {
+    const known = this.known.get(this.key(source, id));
+    if (known) return { seq: known, duplicate: true };
+    const seq = this.events.length + 1;
+    const start = JSON.stringify({ seq, source, id }).slice(0, -1);
+    const line = `${start},"body":${body.replace(/[\r\n]+/g, ' ')}}`;
+    try {
+      fs.appendFileSync(this.path, line + '\n');
+    } catch (error) {
+      fs.truncateSync(this.path, this.size);
+      throw error;
+    }
+    this.size += Buffer.byteLength(line) + 1;
+    this.keep(line, { seq, source, id });
+    return { seq, duplicate: false };
   }
 }
 
@@ -96,7 +104,7 @@ function whole(text, least, otherwise) {
   return /^[0-9]+$/.test(text) && Number(text) >= least ? Number(text) : null;
 }
 
-/** Return a page of events, or null where the query is malformed. */
+/** Return a page of events as JSON, or null where the query is malformed. */
 function page(events, query) {
   const after = whole(query.get('after'), 0, 0);
   const limit = whole(query.get('limit'), 1, PAGE);
@@ -105,40 +113,80 @@ function page(events, query) {
   const rest = events.filter(
     (event) => event.seq > after && (source === null || event.source === source));
   const part = rest.slice(0, Math.min(limit, MAX_PAGE));
-  return { events: part, next: part.length < rest.length ? part.at(-1).seq : null };
+  const next = part.length < rest.length ? part.at(-1).seq : null;
+  return `{"events":[${part.map((event) => event.line).join()}],"next":${next}}`;
 }
 
 module.exports = { page };
 END
 
-# What is no UTF-8 is no JSON; a path that is no URL is no path of ours; one broken request does not end the server.
+# What is no UTF-8 is no JSON; a path that does not decode is no path of ours; one broken request does not end the server.
 git apply <<'END'
 --- a/server.js
 +++ b/server.js
-@@ -25,5 +25,5 @@ async function receive(request, response, source) {
-   let value;
-   try {
--    value = JSON.parse(body);
-+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body));
-   } catch {
-     return answer(response, 400, { error: 'json' });
-@@ -41,6 +41,14 @@ async function list(request, response, query) {
- }
+@@ -10,7 +10,11 @@
+ const journal = new Journal(DATA_DIR);
  
-+function parse(target) {
-+  try {
-+    return new URL(target, 'http://inbox');
-+  } catch {
-+    return new URL('http://inbox');
-+  }
+-function answer(response, status, value) {
++function answerText(response, status, text) {
+   response.writeHead(status, { 'Content-Type': 'application/json' });
+-  response.end(JSON.stringify(value) + '\n');
++  response.end(text + '\n');
 +}
 +
++function answer(response, status, value) {
++  answerText(response, status, JSON.stringify(value));
+ }
+ 
+@@ -23,11 +27,12 @@
+   const id = request.headers['x-hook-id'];
+   if (!id) return answer(response, 400, { error: 'id' });
+-  let value;
++  let text;
+   try {
+-    value = JSON.parse(body);
++    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(body);
++    JSON.parse(text);
+   } catch {
+     return answer(response, 400, { error: 'json' });
+   }
+-  const { seq, duplicate } = await journal.add(source, id, value);
++  const { seq, duplicate } = journal.add(source, id, text);
+   if (duplicate) return answer(response, 200, { seq, duplicate });
+   return answer(response, 202, { seq });
+@@ -36,15 +41,24 @@
+ async function list(request, response, query) {
+   await readBody(request);
+-  const result = page(await journal.all(), query);
++  const result = page(journal.events, query);
+   if (result === null) return answer(response, 400, { error: 'query' });
+-  return answer(response, 200, result);
++  return answerText(response, 200, result);
++}
++
++function decoded(segment) {
++  try {
++    return decodeURIComponent(segment);
++  } catch {
++    return null;
++  }
+ }
+ 
  async function route(request, response) {
 -  const url = new URL(request.url, 'http://inbox');
-+  const url = parse(request.url);
-   const hook = /^\/hooks\/([^/]+)$/.exec(url.pathname);
-   if (request.method === 'POST' && hook) return receive(request, response, hook[1]);
-@@ -52,3 +60,13 @@ async function route(request, response) {
+-  const hook = /^\/hooks\/([^/]+)$/.exec(url.pathname);
+-  if (request.method === 'POST' && hook) return receive(request, response, hook[1]);
+-  if (request.method === 'GET' && url.pathname === '/events') {
+-    return list(request, response, url.searchParams);
++  const [path, ...query] = request.url.split('?');
++  const hook = /^\/hooks\/([^/]+)$/.exec(path);
++  const source = hook && decoded(hook[1]);
++  if (request.method === 'POST' && source !== null) return receive(request, response, source);
++  if (request.method === 'GET' && path === '/events') {
++    return list(request, response, new URLSearchParams(query.join('?')));
+   }
+   await readBody(request);
+@@ -52,3 +66,13 @@
  }
  
 -http.createServer(route).listen(Number(PORT), '127.0.0.1');
