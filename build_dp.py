@@ -3,7 +3,7 @@
 already, and is hard to cheat.
 
 `agents`: turn seeds into drafts and drafts into datapoints, review these, and move approved ones to
-task/; a stopped run can be continued. `validate`: make ten checks in fresh containers; prove again
+task/; a stopped run can be continued. `validate`: prove and audit in fresh containers; prove again
 the datapoints that were edited in task/. `calibrate`: count how often a model passes. `tool NAME`:
 run a command for agents of any kind; exit code 1: it is refused. --status alone: show the queue,
 dp/ and task/.
@@ -11,6 +11,7 @@ dp/ and task/.
 reads   PATH…                       folders of datapoints (Task); default: those in dp/ and task/
 writes  dp/_checks/<content>.json   DatapointChecks, and a line an attempt in _ledger.jsonl
         task/<id>/proof.json        what was approved or proven again, and a ledger
+        audit/<id>.json             how its verdict was tried, as by audit.py
         dp/_attempts/…              SolverAttempt (calibrate), and a ledger
         dp/_ledger.jsonl, _trajectories/, _queue.jsonl   work of the agents
         dp/_seeds/, _ideas/, _drafts/, _staging/, dp/<id>/, task/<id>/   results of the agents

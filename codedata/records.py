@@ -694,7 +694,8 @@ class StripCandidate(TypedDict):
 
 
 class ScreenedStrip(TypedDict):
-    """Hold what screening shows of a candidate, in a Communities."""
+    """Hold what screening shows of a candidate, in a Communities. Newer ones have `n_survivors`: of
+    some wrong variants of the function, those that no test notices."""
 
     id: str                  # <repo_name>.<kind>.<8 hex digits of the normalised diff>; "": no diff
     kind: str

@@ -169,6 +169,7 @@ class BugSettings:
     max_per_operator: int = at_least(1, 20)  # of a repository
     max_per_failing_set: int = at_least(1, 1)     # bugs that the same tests notice
     max_trivial_share: float = between(0, 1, 0.2)   # of the instances that may be blunt
+    max_survivors: int = at_least(0, 2)   # in its function, else a bug is chosen behind all others
 
 
 @dataclass(frozen=True)

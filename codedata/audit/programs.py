@@ -10,7 +10,7 @@ import base64
 import re
 from collections.abc import Mapping
 
-from codedata.audit.line_patterns import language_or_family
+from codedata.code.line_patterns import language_or_family
 
 # by language, a statement that ends the program with all that runs in it, and one that looks
 ENDS = {"python": b"__import__('os')._exit(97)", "javascript": b"process.exit(97);",

@@ -9,9 +9,9 @@ from collections.abc import Collection, Sequence
 from codedata.audit.audited import Audited, CheckResult
 from codedata.audit.programs import encoded, ends_at_once, ends_before
 from codedata.audit.rewrites import literals_of, rewrites_of
-from codedata.audit.variants import Variant, clusters_of, variants_of
 from codedata.checks.intervals import at_most
 from codedata.code.patches import diff_of
+from codedata.code.variants import Variant, clusters_of, variants_of
 from codedata.layouts import content_of
 from codedata.progress import current_step
 from codedata.records import FAILED, NO_CASE, PASSED, REVIEW, Files

@@ -1,7 +1,9 @@
 """Choose, from the good candidates, the bugs that `bug_inject.py scale` writes: within the caps of
 [bug], in an order drawn by its seed.
 
-Subtle bugs come before blunt ones, then the first bug of each operator, the second of each, and so
+Bugs in functions whose tests notice wrong code come first: screening has tried other changes of the
+same function, and those that no test noticed, its survivors, are counted. Among them
+subtle bugs come before blunt ones, then the first bug of each operator, the second of each, and so
 on. Among the bugs of one operator, those that break fewer tests come first. A bug is taken if it
 fits under all caps. Bugs on disk that are still good, and bugs that the proof has refused, come
 before all others: a proven bug is neither lost nor paid for twice, further candidates only add
@@ -11,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from pathlib import Path
 
@@ -28,6 +30,7 @@ from codedata.records import Verdicts, safe_name
 from codedata.settings import BugSettings
 from codedata.store import Derived, Store, digest
 from codedata.tasks.kinds import Candidate
+from codedata.tasks.suite_outcomes import SURVIVES
 
 STAGE = "bug_inject.report"   # the stage that writes the chosen bugs
 AGAIN = "Delete the file and run: python bug_inject.py scale --steps validate"
@@ -45,6 +48,8 @@ class GoodCandidate:
     n_failing: int
     is_subtle: bool
     digests: dict[str, str]   # of its base commit and its diff, which the proof reads
+    survives: bool = False    # no test noticed it: it is no bug, but counts for others of its place
+    n_survivors: int = 0      # at its place
 
     @property
     def change(self) -> str:
@@ -58,14 +63,15 @@ def chosen_in(root: Path, settings: BugSettings) -> Derived:
     verdicts = Store(root, Verdicts, only=is_of_scale)
 
     def bugs_of(item: str, record: Verdicts) -> dict[str, Candidate]:
-        """Return {name: candidate} of a file's good candidates, without those whose diff was
-        edited after the verdict. Raise BrokenRecord if a verdict's instance id differs from its
-        candidate's name, belongs to an agent's bug, or is no safe file name."""
+        """Return {name: candidate} of a file's good candidates and survivors, without those whose
+        diff was edited after the verdict. Raise BrokenRecord if a verdict's instance id differs
+        from its candidate's name, belongs to an agent's bug, or is no safe file name."""
         bugs = {}
         batch = candidates.read(item) if item in candidates else None
         for candidate, verdict in zip(batch.candidates if batch else (), record.verdicts,
                                       strict=False):
-            if not verdict["good"] or verdict["diff"] != digest(candidate["diff"]):
+            survives = verdict["evidence"].get("verdict") == SURVIVES[0]
+            if not (verdict["good"] or survives) or verdict["diff"] != digest(candidate["diff"]):
                 continue
             name = name_of(batch.repo_name, candidate)
             if verdict["instance_id"] != name or is_of_agent(name) or not safe_name(name):
@@ -99,6 +105,9 @@ def _choose_all(root: Path, settings: BugSettings,
         if (good.instance_id, good.change) not in of_agents:
             by_repository[good.instance_id].append(good)
     for _, several in sorted(by_repository.items()):
+        survivors = Counter(one.place for one in several if one.survives)
+        several = [replace(one, n_survivors=survivors[one.place]) for one in several
+                   if not one.survives]
         for good in choose(several, settings, refused.union(bugs.names())):
             yield good.name
 
@@ -111,7 +120,8 @@ def _facts_of(candidate: Candidate) -> GoodCandidate:
         candidate.name, candidate.repo_name, operator_of(words),
         words.get("symbol") or str(words.get("path", "")), digest(failing), len(failing),
         screened.get("grade") != "blunt",
-        {"base_commit": digest(candidate.base_commit), "diff": digest(candidate.diff)})
+        {"base_commit": digest(candidate.base_commit), "diff": digest(candidate.diff)},
+        screened.get("verdict") == SURVIVES[0])
 
 
 # the choice --------------------------------------------------------------------------------------
@@ -122,7 +132,7 @@ def choose(candidates: Iterable[GoodCandidate], settings: BugSettings,
     fit under the caps beside them. Of equal changes only the first is taken."""
     taken: dict[str, GoodCandidate] = {}   # by change
     counts: Counter = Counter()
-    order = in_order(candidates, settings.seed)
+    order = in_order(candidates, settings)
     for good in sorted(order, key=lambda good: good.name not in kept):
         caps = _caps(good, settings, len(taken))
         fits = all(counts[cap] + 1 <= most for cap, most in caps)
@@ -143,14 +153,15 @@ def _caps(good: GoodCandidate, settings: BugSettings,
     return caps if good.is_subtle else caps + blunt
 
 
-def in_order(candidates: Iterable[GoodCandidate], seed: int) -> list[GoodCandidate]:
+def in_order(candidates: Iterable[GoodCandidate], settings: BugSettings) -> list[GoodCandidate]:
     """Return candidates in the order in which they are chosen."""
-    by_operator = defaultdict(list)
+    by_operator, seed = defaultdict(list), settings.seed
     for good in candidates:
-        by_operator[good.is_subtle, good.operator].append(good)
+        is_weak = good.n_survivors > settings.max_survivors
+        by_operator[is_weak, not good.is_subtle, good.operator].append(good)
     places = []
-    for (is_subtle, operator), several in by_operator.items():
+    for (*kind, operator), several in by_operator.items():
         several.sort(key=lambda good: (good.n_failing, digest([seed, good.name]), good.name))
-        places += [((not is_subtle, n, digest([seed, operator]), good.name), good)
+        places += [((*kind, n, digest([seed, operator]), good.name), good)
                    for n, good in enumerate(several)]
     return [good for _, good in sorted(places, key=itemgetter(0))]

@@ -71,9 +71,10 @@ def approval_problem(task: RivalledTask, checks: DatapointChecks | None, base_im
         return "; ".join(faults)
     if fault := read_dockerfile(texts_of(task)["dockerfile"])[1]:
         return fault
-    if not checks or (checks.content, checks.validator) != (content_digest(task), PROOF):
+    if not checks or (checks.content, checks.validator) != (content_digest(task), PROOF) or (
+            checks.ok and not checks.audit):
         return "Its current content is not validated: run validate_datapoint"
-    if checks.audit and checks.rivals != rivals_digest(task):
+    if checks.rivals != rivals_digest(task):
         return "Its current rivals are not tried: run validate_datapoint"
     if not checks.ok:
         failed = [one["name"] for one in checks.checks if one["status"] != "passed"]

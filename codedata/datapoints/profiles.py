@@ -3,13 +3,16 @@ of its values no datapoint has."""
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 
+from codedata.bounded import inside, read_bounded
 from codedata.datapoints.approval import PROFILES
 from codedata.datapoints.folder import CANCELLED, DP, labels_of, readable
 from codedata.datapoints.queue import ROLES
 from codedata.datapoints.twins import DRAFTS
+from codedata.errors import BrokenRecord
 from codedata.settings import Settings
 from codedata.texts import fill, text_of
 
@@ -35,7 +38,9 @@ def gaps_in(root: Path, profile: str = "") -> dict[str, list[str]]:
         if labels.status != CANCELLED:
             found += [labels.category, *labels.tags, *labels.languages]
     for draft in sorted(Path(root, DP, DRAFTS).glob("*.md")):
-        found += TECHNOLOGIES.findall(draft.read_text(errors="replace"))
+        with suppress(OSError, BrokenRecord):   # skip what cannot be read
+            text = read_bounded(inside(root, DP, DRAFTS, draft.name)).decode(errors="replace")
+            found += TECHNOLOGIES.findall(text)
     shown = "\n".join(found).lower()
     profiles = [PROFILES[profile]] if profile else PROFILES.values()
     wanted = {kind: [*dict.fromkeys(chain.from_iterable(one[kind] for one in profiles))]

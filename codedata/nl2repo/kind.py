@@ -7,8 +7,10 @@ docstrings that a solver sees.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial, reduce
+from itertools import chain, islice
 from operator import or_
 from pathlib import Path
 
@@ -50,7 +52,10 @@ from codedata.tasks.suite_outcomes import GOOD, SURVIVES, known_results, time_li
 from codedata.texts import fill, printable, text_of
 
 ALL = 1.0                  # share of the tests that a stripped patch may break
-SHOWN = ("verdict", "reason", "n_covering", "n_failing", "how", "seconds")
+SHOWN = ("verdict", "reason", "n_covering", "n_failing", "how", "seconds", "n_survivors")
+FUNCTION = "function"      # kind of the patches that strip a single one
+N_VARIANTS = 8             # wrong bodies of a function that are screened
+MAX_VARIED = 120           # functions of a repository for which that is done
 RELATIONSHIP = "nl2repo.py --steps relationship"
 
 @dataclass(frozen=True)
@@ -123,8 +128,12 @@ class Strips:
         test has to fail, and all tests still have to be collected."""
         strippable = Strippable(sources_of(self._root, item.repo_name), coverage)
         strips = [_strip(item.repo_name, one, strippable) for one in item.candidates]
-        return DiffsToScreen([one["diff"] for one in strips if one["diff"]], coverage,
-                             partial(_with_verdicts, item, strips))
+        diffs = [one["diff"] for one in strips if one["diff"]]
+        # the strength of the first single functions, of which some are proven
+        single = [one["functions"][0] for one in strips if one["diff"] and one["kind"] == FUNCTION]
+        wrong = {id: strippable.variants(id, N_VARIANTS) for id in single[:MAX_VARIED]}
+        return DiffsToScreen([*diffs, *chain.from_iterable(wrong.values())], coverage,
+                             partial(_with_verdicts, item, strips, wrong))
 
     def counted(self, candidate: Candidate, environment: Environment, coverage: Coverage,
                 copy: SourceCopy, meta: RepoMeta, communities: Communities | None
@@ -192,25 +201,32 @@ class Strips:
 
 # what is screened --------------------------------------------------------------------------------
 
-def _with_verdicts(found: Communities, strips: list[ScreenedStrip], screened: list[Screened],
-                   seconds: float) -> Communities:
+def _with_verdicts(found: Communities, strips: list[ScreenedStrip], wrong: dict[str, list[str]],
+                   screened: list[Screened], seconds: float) -> Communities:
     """Return the candidates of a repository with their screening results. Tests that are skipped
     with any candidate are not graded: tests that may fail (xfail), and tests that ask the code
-    whether to run. Their results say nothing about a stripped body."""
-    skipped = sorted({name for shown in screened for name in shown.skipped})
+    whether to run. Their results say nothing about a stripped body. `wrong` has the diffs that were
+    screened behind the candidates, by function."""
     verdicts = iter(screened)
-    shown = [_judged(one, next(verdicts), skipped) if one["diff"] else one for one in strips]
+    judged = [next(verdicts) if one["diff"] else None for one in strips]
+    skipped = sorted({name for shown in judged if shown for name in shown.skipped})
+    survivors = {id: sum(shown.verdict == SURVIVES[0] for shown in islice(verdicts, len(diffs)))
+                 for id, diffs in wrong.items()}
+    shown = [_judged(one, verdict, skipped, survivors) if verdict else one
+             for one, verdict in zip(strips, judged, strict=True)]
     return replace(found, screened=shown, ungraded=skipped)
 
 
-def _judged(strip: ScreenedStrip, shown: Screened, skipped: list[str]) -> ScreenedStrip:
+def _judged(strip: ScreenedStrip, shown: Screened, skipped: list[str],
+            survivors: Mapping[str, int]) -> ScreenedStrip:
     """Return a candidate with what screening shows, without tests that are not graded."""
     verdict, reason = shown.verdict, shown.reason
     failing = {*shown.failing}.difference(skipped)
     if verdict == GOOD and not failing:
         verdict, reason = SURVIVES
     return {**strip, "verdict": verdict, "reason": reason, "how": shown.how,
-            "n_failing": len(failing), "seconds": round(shown.seconds, 3)}
+            "n_failing": len(failing), "seconds": round(shown.seconds, 3),
+            "n_survivors": sum(survivors.get(id, 0) for id in strip["functions"])}
 
 
 def _strip(repo_name: str, candidate: StripCandidate, strippable: Strippable) -> ScreenedStrip:
@@ -219,7 +235,8 @@ def _strip(repo_name: str, candidate: StripCandidate, strippable: Strippable) ->
     ids, kind = candidate["functions"], candidate["kind"]
     strip: ScreenedStrip = {
         "id": "", "kind": kind, "functions": ids, "sources": [], "diff": "", "verdict": "refused",
-        "reason": "", "n_covering": 0, "n_failing": 0, "how": "", "seconds": 0.0}
+        "reason": "", "n_covering": 0, "n_failing": 0, "how": "", "seconds": 0.0,
+        "n_survivors": 0}
     try:
         before, after = strippable.stripped(ids)
     except KeyError as e:
@@ -242,14 +259,15 @@ def screening_stage(root: Path, environments: Derived, host: SandboxFactory) -> 
 
 def screened_strips(root: Path, max_functions: int) -> Derived:
     """Return a StripPatch for each screened candidate that was rejected or is to be proven. Of a
-    repository's good candidates of one function, only the first `max_functions` are proven."""
+    repository's good candidates of one function, only the first `max_functions` are proven, those
+    of which tests let more wrong bodies pass behind the others."""
     others: set[str] = set()   # ids of good candidates that are not proven
 
     def patches_of(repo_name: str, record: Communities) -> dict[str, StripPatch]:
         patches = {}
         n_functions = 0
-        for one in record.screened or []:
-            is_function = one["kind"] == "function" and one["verdict"] == GOOD
+        for one in sorted(record.screened or [], key=lambda one: one.get("n_survivors", 0)):
+            is_function = one["kind"] == FUNCTION and one["verdict"] == GOOD
             n_functions += is_function
             if is_function and n_functions > max_functions:
                 others.add(one["id"])
@@ -257,7 +275,7 @@ def screened_strips(root: Path, max_functions: int) -> Derived:
                 patches[one["id"]] = StripPatch(
                     one["id"], record.repo, repo_name, record.base_commit, one["kind"],
                     one["functions"], one["sources"], one["diff"],
-                    {key: one[key] for key in SHOWN})
+                    {key: one[key] for key in SHOWN if key in one})
         return patches
 
     return Derived(Store(root, Communities), patches_of, keeps=others.__contains__)

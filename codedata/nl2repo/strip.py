@@ -23,6 +23,8 @@ from codedata.code.entities import (
     syntax_fault,
     tree_of,
 )
+from codedata.code.patches import diff_of
+from codedata.code.variants import variants_of
 from codedata.records import Coverage
 from codedata.suites.contexts import LANGUAGE, mask_of, masks_of
 from codedata.suites.source import Files, is_text
@@ -108,6 +110,12 @@ class Strippable:
             by_path[self._entities[id].path].append(id)
         before = {path: self.files[path].text for path in sorted(by_path)}
         return before, {path: self._without(path, by_path[path]) for path in before}
+
+    def variants(self, id: str, n: int) -> list[str]:
+        """Return up to n diffs, each of which makes a small fault in the body of a function."""
+        before, after = self.stripped([id])
+        return [diff_of({one.path: before[one.path]}, {one.path: one.text})
+                for one in variants_of(after, before, id)[:n]]
 
     def _without(self, path: str, ids: list[str]) -> bytes:
         file, text = self.files[path], self.files[path].text

@@ -9,9 +9,10 @@ from functools import cache
 import pytest
 from conftest import REPO
 
-from codedata.audit.line_patterns import language_or_family, pattern_edits
 from codedata.audit.programs import encoded, ends_at_once, ends_before
-from codedata.audit.variants import (
+from codedata.code.line_patterns import language_or_family, pattern_edits
+from codedata.code.operators.syntax import code_of
+from codedata.code.variants import (
     MAX_VARIANTS,
     N_FIRST,
     NAME_SWAPS,
@@ -19,7 +20,6 @@ from codedata.audit.variants import (
     clusters_of,
     variants_of,
 )
-from codedata.code.operators.syntax import code_of
 from codedata.texts import toml_of
 
 SOURCE = (REPO / "codedata/texts.py").read_bytes()
@@ -78,7 +78,7 @@ def test_what_means_the_same_or_was_not_asked_for_is_left_alone(family, line, op
 
 
 def test_each_pattern_belongs_to_a_family_and_has_what_replaces_a_match():
-    tables = toml_of("codedata.audit", "generic.toml")
+    tables = toml_of("codedata.code", "generic.toml")
     for operator in tables["operators"]:
         assert operator["families"] and {*operator["families"]} <= tables["families"].keys()
         n_groups = re.compile(operator["pattern"]).groups

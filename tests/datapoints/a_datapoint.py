@@ -46,6 +46,15 @@ TEXTS = {
     "tests": TESTS, "solution": SOLUTION,
     "weights": json.dumps({"test_numbers_are_added_up": 0.7, "test_words_are_passed_over": 0.3})}
 CONTEXT = {"total.py": "print('not yet')\n"}
+WRONG = """#!/bin/bash
+# "passing over all else"
+echo 'import sys; print(sum(map(int, sys.stdin)))' > total.py
+"""
+RIVALS = {"right-1.sh": SOLUTION, "right-2.sh": SOLUTION,
+          **{f"wrong-{n}.sh": WRONG for n in range(1, 7)}}
+OF_REVIEW = {"right-1.sh": SOLUTION, **{f"wrong-{n}.sh": WRONG for n in range(1, 4)},
+             **{f"cheat-{n}.sh": WRONG for n in range(1, 4)}}
+ALL_RIVALS = RIVALS | {name.replace("-", "-review-"): text for name, text in OF_REVIEW.items()}
 LABELS = {"category": "Data Processing", "tags": ["python"], "difficulty": "easy"}
 ABOUT = {"kind": DATAPOINT, "status": "in_review", "languages": ["python"],
          "lineage": {"seed": "sums"}}
@@ -60,13 +69,23 @@ def a_datapoint(name: str, about: dict | None = None, context: dict | None = Non
     return with_texts(made, TEXTS | texts)
 
 
-def write_datapoint(folder: Path, about: dict | None = None, weights: str = "", **how) -> Path:
+def write_datapoint(folder: Path, about: dict | None = None, weights: str = "",
+                    rivals: dict[str, str] = ALL_RIVALS, **how) -> Path:
     """Write a datapoint into a folder, with a text in place of the weights where one is given, and
     return the folder."""
     put(folder, a_datapoint(folder.name, about, **how))
+    write_texts(folder / "rivals", rivals)
     if weights:
         config = folder / PARTS["weights"]
         config.write_text(with_odd(json.loads(config.read_text()), "weights", weights))
+    return folder
+
+
+def write_texts(folder: Path, texts: dict[str, str]) -> Path:
+    """Write texts into a folder, and return it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        (folder / name).write_text(text)
     return folder
 
 

@@ -7,10 +7,11 @@ import json
 import sys
 from pathlib import Path
 
-from a_datapoint import CONTEXT, TEXTS, write_datapoint
+from a_datapoint import CONTEXT, OF_REVIEW, RIVALS, TEXTS, write_datapoint
 from conftest import REPO, write_json
 
-from codedata.datapoints.contents import content_of
+from codedata.audit.stage import CHECKS
+from codedata.datapoints.contents import AUDITED, content_of
 from codedata.datapoints.folder import read_datapoint
 from codedata.records import DatapointChecks
 from codedata.tasks.folder import PROOF
@@ -22,6 +23,7 @@ SPEC = "\n".join(f"## {title}\n\nWords on {{name}}, part {n}.\n" for n, title in
     "Task", "Instructions", "Environment Setup", "Testing", "Difficulty", "Core Skills Tested",
     "Key Technologies")))
 STAGED = {f"{part}_file": f"dp/{part}" for part in TEXTS}
+GIVE_RIVALS = ("patch_rivals", {"rivals_dir": "rivals"})
 CREATE = ("create_dp", {**STAGED, "difficulty": "easy", "additional_files_dir": "dp/files"})
 APPROVE = ("approve_datapoint", {"category": "Debugging", "tags": "python",
                                  "languages": "python"})
@@ -59,14 +61,19 @@ def builder_turns(**parts: str) -> list:
     texts = {**TEXTS, **parts, **{f"files/{name}": text for name, text in CONTEXT.items()}}
     files = [("create_file", {"path": f"dp/{name}", "content": text})
              for name, text in texts.items()]
-    return [("view_file", {"path": "draft.md"}), files, CREATE, ("validate_datapoint", {}),
-            ("add_dp_to_review", {})]
+    return [("view_file", {"path": "draft.md"}), [*files, *_files(RIVALS)], CREATE, GIVE_RIVALS,
+            ("validate_datapoint", {}), ("add_dp_to_review", {})]
+
+
+def _files(rivals: dict[str, str]) -> list:
+    return [("create_file", {"path": f"rivals/{name}", "content": text})
+            for name, text in rivals.items()]
 
 
 def review_turns() -> list:
     """Return the turns of an agent that approves a datapoint."""
-    return [("read_datapoint", {}), ("read_datapoint", {"name": "total.py"}),
-            ("validate_datapoint", {}), ("show_categories_tags", {}), APPROVE]
+    return [("read_datapoint", {}), ("read_datapoint", {"name": "total.py"}), _files(OF_REVIEW),
+            GIVE_RIVALS, ("validate_datapoint", {}), ("show_categories_tags", {}), APPROVE]
 
 
 def write_checks(root: Path, folder: Path, failed: str = "", why: str = "",
@@ -76,13 +83,16 @@ def write_checks(root: Path, folder: Path, failed: str = "", why: str = "",
     content = content_of(read_datapoint(folder), None)
     checks = [{"name": name, "status": "failed" if name == failed else "passed", "seconds": 1.5,
                "why": why if name == failed else "", "evidence": [why] if name == failed else []}
-              for name in ("structure", "solvable", "hard_to_cheat")]
+              for name in ("structure", "solvable", "cheats")]
+    audit = [{"name": name, "version": CHECKS[name].version, "result": "passed", "why": "",
+              "evidence": [], "figures": {}, "tries": [], "seconds": 1.0, "command": ""}
+             for name in AUDITED]
     place = root / f"dp/_checks/{content.content}.json"
     place.parent.mkdir(parents=True, exist_ok=True)
     write_json(place, vars(DatapointChecks(
         content.instance_id, content.content,
         content.base_image if base_image is None else base_image, PROOF, not failed, checks,
-        [why] if why else [], 4.5, 4.0)))
+        [why] if why else [], 4.5, 4.0, [], content.rivals, audit)))
     return content.content
 
 

@@ -9,7 +9,15 @@ import threading
 from contextlib import suppress
 
 import pytest
-from a_datapoint import CONTEXT, TEXTS, write_approved, write_datapoint
+from a_datapoint import (
+    CONTEXT,
+    OF_REVIEW,
+    RIVALS,
+    TEXTS,
+    write_approved,
+    write_datapoint,
+    write_texts,
+)
 from conftest import REPO, run_script
 from recorded import judged
 
@@ -142,6 +150,9 @@ def test_a_datapoint_is_staged_and_patched_and_not_reviewed_before_it_is_validat
 def test_what_is_approved_moves_to_task_and_an_edit_is_proven_again(seeded):
     task, said = built(seeded)
     assert judged(seeded) == said["content"]   # test_validation.py has the checks themselves
+    assert "2 right-*, 6 wrong-*" in tool(seeded, "add_dp_to_review", *task, code=1)["error"]
+    rivals = ["--rivals-dir", write_texts(seeded / "rivals", RIVALS)]
+    tool(seeded, "patch_rivals", *task, *rivals)
     found = tool(seeded, "validate_datapoint", *task[:2], timeout_s=400)
     assert found["ok"], [one for one in found["checks"] if one["status"] != "passed"]
     (seeded / "more.txt").write_text("more")
@@ -155,6 +166,10 @@ def test_what_is_approved_moves_to_task_and_an_edit_is_proven_again(seeded):
     assert tool(seeded, "add_dp_to_review", *task)["datapoint"] == "seed_001_a"
     review = claimed(seeded, "review_datapoint")
     approve = ["approve_datapoint", *review, "--category", "Data Processing", "--tags"]
+    rivals = ["--rivals-dir", write_texts(seeded / "of_review", OF_REVIEW)]
+    tool(seeded, "patch_rivals", *review, *rivals)
+    found = tool(seeded, "validate_datapoint", *review[:2], timeout_s=400)
+    assert "right 3, wrong 9, cheat 3" in found["checks"][-2]["why"]
     for tags in ("cooking", "", "python|cli|data|api"):
         tool(seeded, *approve, tags, code=1)
     assert tool(seeded, *approve, "python|cli")["status"] == "approved"
@@ -242,6 +257,41 @@ def test_a_task_of_another_maker_is_not_replaced(tmp_path):
     approve = ["approve_datapoint", *review, "--category", "Debugging", "--tags", "python"]
     assert "task/sums exists already" in tool(tmp_path, *approve, code=1)["error"]
     assert [*(tmp_path / "dp/sums").iterdir()] and not [*(tmp_path / "task/sums").iterdir()]
+
+
+def test_a_reviewer_sees_the_tests_once_he_has_written_rivals_and_may_give_it_back(tmp_path):
+    write_datapoint(tmp_path / "dp/sums", rivals=RIVALS)
+    content = judged(tmp_path)
+    review = claimed(tmp_path, "review_datapoint")
+    shown = tool(tmp_path, "read_datapoint", *review[:2])
+    assert {"prompt", "dockerfile"} <= shown.keys() and not {"tests", "solution"} & shown.keys()
+    assert shown["files"] == ["total.py"]
+    tool(tmp_path, "read_datapoint", *review[:2], "--name", "rivals/wrong-1.sh", code=1)
+    for command in (["validate_datapoint"], ["try_solution", "--file", __file__]):
+        said = tool(tmp_path, command[0], *review[:2], *command[1:], code=1)["error"]
+        assert "First write rivals" in said
+    rivals = tmp_path / "rivals"
+    flags = ["patch_rivals", *review, "--rivals-dir", rivals]
+    write_texts(rivals, {"wrong-1.sh": "true", "cheat-1.sh": "true"})
+    assert "1 right-review-*, 3 wrong-review-*" in tool(tmp_path, *flags, code=1)["error"]
+    write_texts(rivals, {**OF_REVIEW, "odd.sh": "true"})
+    assert "odd.sh: the names are" in tool(tmp_path, *flags, code=1)["error"]
+    (rivals / "odd.sh").unlink()
+    assert len(tool(tmp_path, *flags)["rivals"]) == 15
+    assert "tests" in tool(tmp_path, "read_datapoint", *review[:2])
+    approve = ["approve_datapoint", *review, "--category", "Debugging", "--tags", "python"]
+    (tmp_path / "dp/sums/rivals/cheat-review-1.sh").unlink()
+    assert "rivals are not tried" in tool(tmp_path, *approve, code=1)["error"]
+    tool(tmp_path, "return_datapoint", *review, "--reason", "Words are not tested.")
+    assert tool(tmp_path, "next", "--agent", "b", "--task-type", "review_datapoint") == {"id": None}
+    task = claimed(tmp_path, "build_datapoint")
+    assert tool(tmp_path, "info", task[1])["returned"] == "Words are not tested."
+    shown = tool(tmp_path, "read_datapoint", *task[:2])
+    assert (shown["metadata"]["status"], shown["content"]) == ("in_review", content)
+    assert "rivals/wrong-review-1.sh" in shown["files"]
+    tool(tmp_path, "patch_rivals", *task, "--rivals-dir", write_texts(tmp_path / "own", RIVALS))
+    staged = tmp_path / "dp/_staging/sums/rivals"
+    assert len([*staged.glob("*-review-*")]) == 6 and len([*staged.iterdir()]) == 14
 
 
 def test_a_draft_that_is_nearly_another_one_or_the_seed_is_refused(seeded):

@@ -29,7 +29,6 @@ from codedata.datapoints.folder import (
     weights_of,
     with_texts,
 )
-from codedata.datapoints.partial import partial_solutions
 from codedata.datapoints.validate import ImageSearch
 from codedata.errors import BrokenRecord
 from codedata.records import DATAPOINT, DatapointChecks, Task
@@ -101,20 +100,6 @@ def test_weights_are_exact(text, words):
     ("WORKDIR /app/../etc", "")])
 def test_the_work_directory_is_the_last_plain_one(dockerfile, workdir):
     assert last_workdir(dockerfile) == workdir
-
-
-def test_a_partial_solution_lacks_one_change_of_lines_or_one_file():
-    def tree(**files: str) -> dict:
-        return {name: (REGULAR, 0o644, text.encode()) for name, text in files.items()}
-
-    before = tree(a="1\n2\n3\n4\n", same="x")
-    after = tree(a="one\n2\n3\nfour\n", same="x", new="n")
-    parts = partial_solutions(before, after, 8)
-    assert [name for name, _ in parts] == ["a, line 1", "a, line 4", "new"]
-    assert [part["a"][2] for _, part in parts] == [b"1\n2\n3\nfour\n", b"one\n2\n3\n4\n",
-                                                   after["a"][2]]
-    assert ["new" in part for _, part in parts] == [True, True, False]
-    assert [name for name, _ in partial_solutions(before, after, 2)] == ["a, line 1", "a, line 4"]
 
 
 def layer_of(files: dict[str, bytes], magic: bytes = b"") -> bytes:

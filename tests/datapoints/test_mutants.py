@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import sys
 from collections import Counter
-from functools import partial
 from itertools import takewhile
 
 import pytest
@@ -15,15 +14,16 @@ from conftest import REPO
 sys.path.append(str(REPO / "benchmarks"))   # behind the scripts: one has a name of theirs
 from validate_dp import DATAPOINTS, mutants, mutated, open_host
 
+from codedata.audit.cheats import CHEATS, rewarded, scripts_of
 from codedata.datapoints.folder import content_digest, read_datapoint, texts_of
-from codedata.datapoints.validate import CHEATS, CheckFailed, Validation
+from codedata.datapoints.validate import CheckFailed, Validation
 from codedata.suites.environments import labelled
 
 MUTANTS = mutants()
 WITHOUT_CONTAINER = ("structure", "weight_validation", "prompt")
 FROZEN = ("test_discovery", "fail_first", "solvable")   # what these find is in frozen/
 CHECKS = (*WITHOUT_CONTAINER, "docker_build", "test_discovery", "dependency_check", "fail_first",
-          "solvable", "hard_to_cheat", "repeatable")   # as they are made
+          "solvable", "repeatable", "cheats")   # as they are made, the last one by the audit
 
 
 def named(chosen: list[dict]):
@@ -69,13 +69,13 @@ def test_a_mutant_is_caught_by_the_check_that_is_for_it_and_by_none_before(tmp_p
     with labelled(host, point.instance_id, "dp") as label:
         validation = Validation(point, host, label)
         for check in takewhile(lambda check: check != mutant["check"], CHECKS):
-            if check != "hard_to_cheat":
-                getattr(validation, check)()
-        check = getattr(validation, mutant["check"])
+            getattr(validation, check)()
         if "cheat" in mutant:   # that one alone: all of them take a minute or two
-            check = partial(check, [one for one in CHEATS if one["name"] == mutant["cheat"]])
+            cheat = [one for one in CHEATS if one["name"] == mutant["cheat"]]
+            assert rewarded(validation._grader, [*scripts_of("", cheat)][:1])
+            return
         with pytest.raises(CheckFailed):
-            check()
+            getattr(validation, mutant["check"])()
 
 
 @pytest.mark.docker
@@ -91,8 +91,6 @@ def test_what_no_check_can_decide_is_for_the_review(tmp_path):
         validation = Validation(point, host, label)
         for check in ("weight_validation", "docker_build", "solvable", "repeatable"):
             getattr(validation, check)()
-    unread, alike, *clock = validation.review
+    unread, *clock = validation.review
     assert "/app/lost.pack cannot be searched: git index-pack failed" in unread
-    assert alike == ("none of 2 partial solutions tells these tests apart: "
-                     "test_numbers_are_added_up, test_words_are_passed_over")
     assert len(clock) == 2 and all("clock could not be shifted" in line for line in clock)

@@ -1,4 +1,4 @@
-"""Check the ten checks of build_dp.py validate, on small datapoints in containers."""
+"""Check the checks of build_dp.py validate, on small datapoints in containers."""
 from __future__ import annotations
 
 import json

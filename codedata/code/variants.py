@@ -15,8 +15,8 @@ from itertools import chain, count, islice, zip_longest
 from operator import attrgetter
 from random import Random
 
-from codedata.audit.line_patterns import language_or_family, pattern_edits
 from codedata.code.entities import MAX_FILE_BYTES, SourceFile, is_text
+from codedata.code.line_patterns import language_or_family, pattern_edits
 from codedata.code.operators import TABLES, unique_edits
 from codedata.code.operators.syntax import code_of
 from codedata.code.patches import diff_of, hunks_of
