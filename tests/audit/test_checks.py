@@ -102,6 +102,12 @@ def test_an_untouched_image_is_not_rewarded_and_every_test_can_fail(untouched, g
     assert found.evidence == named.get(result, [])
 
 
+@pytest.mark.parametrize("reward, result", [(0.2, "review"), (0.3, "failed")])
+def test_what_stays_as_it_is_may_pass_at_first_for_a_quarter_of_the_reward(reward, result):
+    untouched = a_grade(reward, test_still_a="passed")
+    assert check_untouched(an_audited(untouched, untouched, untouched)).result == result
+
+
 def test_one_run_of_ten_that_fails_is_a_flake_with_its_bound():
     good, bad = a_grade(1, a="passed", b="passed"), a_grade(0.5, a="passed", b="failed")
     found = check_flakes(an_audited(good, *[good] * (FLAKE_RUNS - 1), bad))

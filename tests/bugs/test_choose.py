@@ -67,6 +67,18 @@ def test_operators_take_turns_subtle_ones_first_and_few_failing_tests():
     assert names[2:] == ["a.00000005", "a.00000001", "c.00000004"]
 
 
+def test_bugs_of_a_function_whose_tests_let_others_pass_come_last(tmp_path):
+    weak, other, *survivors = (a_candidate(f"{n} - depth", symbol=f"heron.py::{name}")
+                               for n, name in enumerate("wowww"))
+    write_judged(tmp_path, "heron.1", [weak, other])
+    write_judged(tmp_path, "heron.2", survivors, [a_verdict(one, verdict="survives")
+                                                  for one in survivors])
+    bug = BugSettings(**{**vars(WIDE), "max_instances": 1, "max_survivors": 2})
+    assert [*chosen_in(tmp_path, bug).open().names()] == [id_of(other)]
+    both = BugSettings(**{**vars(bug), "max_instances": 2})
+    assert {*chosen_in(tmp_path, both).open().names()} == {id_of(weak), id_of(other)}
+
+
 @pytest.mark.parametrize("seed", range(60))
 def test_a_run_that_was_cut_short_comes_to_the_same_choice(seed):
     found = many(seed)

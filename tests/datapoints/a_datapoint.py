@@ -70,11 +70,12 @@ def a_datapoint(name: str, about: dict | None = None, context: dict | None = Non
 
 
 def write_datapoint(folder: Path, about: dict | None = None, weights: str = "",
-                    rivals: dict[str, str] = ALL_RIVALS, **how) -> Path:
+                    rivals: dict[str, str] | None = None, **how) -> Path:
     """Write a datapoint into a folder, with a text in place of the weights where one is given, and
     return the folder."""
     put(folder, a_datapoint(folder.name, about, **how))
-    write_texts(folder / "rivals", rivals)
+    if rivals:
+        write_texts(folder / "rivals", rivals)
     if weights:
         config = folder / PARTS["weights"]
         config.write_text(with_odd(json.loads(config.read_text()), "weights", weights))

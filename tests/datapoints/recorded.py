@@ -96,7 +96,7 @@ def write_checks(root: Path, folder: Path, failed: str = "", why: str = "",
     return content.content
 
 
-def judged(root: Path, failed: str = "", base_image: str | None = None, **texts: str) -> str:
-    """Do write_checks() for the small datapoint with other texts of parts."""
-    return write_checks(root, write_datapoint(root / "judged", **texts), failed,
+def judged(root: Path, failed: str = "", base_image: str | None = None, **how) -> str:
+    """Do write_checks() for the small datapoint with other texts of parts, or rivals."""
+    return write_checks(root, write_datapoint(root / "judged", **how), failed,
                         base_image=base_image)

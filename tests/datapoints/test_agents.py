@@ -283,6 +283,7 @@ def test_wrong_usage_ends_with_2_and_a_dry_run_writes_nothing(tmp_path, capfd):
     done = run_script("build_dp.py", tmp_path, "agents", "--seeds", REPO / "samples/seed_tasks",
                       "--agents", "idea=2,builder=2,review=1", "--limit", 3, "--dry-run")
     assert done.returncode == 0 and done.stderr.count("at most 3 tasks to come") == 3
+    assert "missing   no datapoint has the categories API Development" in done.stderr
     assert not (tmp_path / "dp").exists()
 
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 import pytest
 from a_datapoint import (
+    ALL_RIVALS,
     CONTEXT,
     OF_REVIEW,
     RIVALS,
@@ -220,8 +221,8 @@ def test_a_killed_approval_leaves_a_datapoint_in_one_place_and_is_done_again(tmp
     while killed:
         root = tmp_path / str(step)
         write_approved(root / "task/sums", prompt="An earlier one.")
-        write_datapoint(root / "dp/sums")
-        judged(root, base_image="")
+        write_datapoint(root / "dp/sums", rivals=ALL_RIVALS)
+        judged(root, base_image="", rivals=ALL_RIVALS)
         task = tool(root, "next", "--agent", "a")
         killed = approve(root, task, step)
         texts = {place: path.read_text() for place in ("dp", "task")
@@ -237,8 +238,8 @@ def test_a_killed_approval_leaves_a_datapoint_in_one_place_and_is_done_again(tmp
 
 
 def test_what_goes_back_to_a_builder_is_a_copy_that_waits_for_review(tmp_path):
-    content = judged(tmp_path)
-    folder = write_approved(tmp_path / "task/sums")
+    content = judged(tmp_path, rivals=RIVALS)
+    folder = write_approved(tmp_path / "task/sums", rivals=RIVALS)
     TaskManager(tmp_path / "dp").create_task(
         "build_datapoint", {"datapoint": "sums", "rates": {"m": {}}, "content": content})
     task = claimed(tmp_path, "build_datapoint")
@@ -250,8 +251,8 @@ def test_what_goes_back_to_a_builder_is_a_copy_that_waits_for_review(tmp_path):
 
 
 def test_a_task_of_another_maker_is_not_replaced(tmp_path):
-    write_datapoint(tmp_path / "dp/sums")
-    judged(tmp_path)
+    write_datapoint(tmp_path / "dp/sums", rivals=ALL_RIVALS)
+    judged(tmp_path, rivals=ALL_RIVALS)
     (tmp_path / "task/sums").mkdir(parents=True)
     review = claimed(tmp_path, "review_datapoint")
     approve = ["approve_datapoint", *review, "--category", "Debugging", "--tags", "python"]
@@ -261,7 +262,7 @@ def test_a_task_of_another_maker_is_not_replaced(tmp_path):
 
 def test_a_reviewer_sees_the_tests_once_he_has_written_rivals_and_may_give_it_back(tmp_path):
     write_datapoint(tmp_path / "dp/sums", rivals=RIVALS)
-    content = judged(tmp_path)
+    content = judged(tmp_path, rivals=RIVALS)
     review = claimed(tmp_path, "review_datapoint")
     shown = tool(tmp_path, "read_datapoint", *review[:2])
     assert {"prompt", "dockerfile"} <= shown.keys() and not {"tests", "solution"} & shown.keys()

@@ -105,6 +105,7 @@ def test_a_repository_becomes_patches_and_those_that_are_proven_tasks(screened):
         "no counted test runs it": ["wren.py::said", "wren.py::unused"],
         "runs at import": ["wren.py::following"], "trivial": ["wren.py::Bird.name"]}
     assert [kind for kind, *_ in patches(screened)].count("function") == 4
+    assert any(one["screened"]["n_survivors"] for one in patches(screened).values())
     assert "wrote" not in steps(screened, TO_SCREEN).stderr
     keep(screened, *one_of_each_kind(screened))
     assert steps(screened, "proof").returncode == 0
