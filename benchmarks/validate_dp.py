@@ -28,6 +28,7 @@ from measure import PROJECT, Others, machine, run
 
 sys.path.insert(0, str(PROJECT))
 from codedata import cli
+from codedata.audit.cheats import rewarded, scripts_of
 from codedata.config import load
 from codedata.datapoints.folder import read_datapoint
 from codedata.datapoints.validate import Validation
@@ -155,8 +156,10 @@ def first_failed(folder: Path, host: SandboxFactory) -> dict:
     """Return what the first check says that fails on a datapoint; {} where none does."""
     task = read_datapoint(folder)
     with labelled(host, task.instance_id, "dp") as label:
-        results = Validation(task, host, label).run(to_the_end=False)
-    return next((one for one in results if one["status"] == "failed"), {})
+        validation = Validation(task, host, label)
+        failed = [one for one in validation.run(to_the_end=False) if one["status"] == "failed"]
+        cheats = [] if failed else rewarded(validation._grader, scripts_of(task.instruction))
+    return failed[0] if failed else {"name": "cheats", "evidence": cheats} if cheats else {}
 
 
 def caught(mutant: dict, work: Path, host: SandboxFactory) -> dict:
