@@ -261,7 +261,7 @@ def test_phones_are_told_what_has_changed_and_nothing_else(open_backend, workers
 
     for limit in (1, 3, 7, 8, 500):
         assert Phone(b, bob, limit).sync() == {n: "put" for n in notes}
-    for bad in ("0", "501", "-1", "x", "", "1.5", "1_0", "9" * 30):
+    for bad in ("0", "501", "-1", "x", "", "1.5", "1_0", "9" * 30, "+7", " 7", "\u0667"):
         res = b.sync(bob, limit=bad)
         assert (res.status_code, res.json) == (400, {"error": "bad_limit"}), bad
     assert b.sync(bob).status_code == 200
@@ -341,7 +341,8 @@ def test_phones_are_told_what_has_changed_and_nothing_else(open_backend, workers
     for good, user in ((a.token, ann), (half["token"], eve)):
         assert b.sync(user, good, worker=other).status_code == 200
         flipped = [good[:i] + ("Q" if good[i] != "Q" else "R") + good[i + 1:] for i in range(0, len(good) - 1, 1 + len(good) // 16)]
-        for token in [*flipped, good[:-1], good[:-3], good[: len(good) // 2], good[1:], "x", "7", "1.2.3", "\u00e4\u20ac", "."]:
+        raised = [good[:i] + ("7" if good[i] != "7" else "8") + good[i + 1:] for i in range(len(good)) if good[i] in "0123456789"][:24]
+        for token in [*flipped, *raised, good[:-1], good[:-3], good[: len(good) // 2], good[1:], "x", "7", "1.2.3", "\u00e4\u20ac", "."]:
             res = b.sync(user, token)
             assert (res.status_code, res.json) == (400, {"error": "bad_token"}), (good, token)
         assert b.sync(bob, good).status_code == 400
@@ -489,7 +490,7 @@ def test_compaction_refuses_only_those_who_need_what_is_forgotten(open_backend):
     b.call("DELETE", f"/projects/{shared}", ann, None, 204)
     recorded = b.rows()
     b.compact()
-    assert b.rows() < recorded, "nothing was forgotten"
+    assert b.rows() <= recorded - len(keep), "too little was forgotten"
     b.compact()
     for user, token in tokens:
         refused(user, token)
