@@ -6,11 +6,11 @@ import http.client
 import json
 import os
 import random
-import resource
 import signal
 import socket
 import subprocess
 import time
+from resource import RLIMIT_FSIZE, prlimit
 
 SECRET = "only for these tests"
 PATIENCE_S = 30
@@ -49,7 +49,7 @@ def inbox(folder, room=None):
                               stdin=subprocess.DEVNULL, start_new_session=True,
                               stderr=subprocess.DEVNULL if room else None)
     if room:
-        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (room, room))
+        prlimit(server.pid, RLIMIT_FSIZE, (room, room))
     try:
         assert_soon(lambda: server.poll() is not None or is_open(port), "it does not listen")
         assert server.poll() is None, "the server ended at its start"

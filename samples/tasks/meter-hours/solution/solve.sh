@@ -5,11 +5,12 @@ set -euo pipefail
 cat > meterflow/clock.py <<'END'
 """Turn local times of a delivery into UTC."""
 import re
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 from meterflow.rows import BadRow
 
+DAY = timedelta(days=1)
 FORM = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}")
 
 
@@ -32,9 +33,10 @@ class Clock:
         first = local.replace(tzinfo=self.zone)
         if first.astimezone(timezone.utc).astimezone(self.zone).replace(tzinfo=None) != local:
             raise BadRow("time")
-        if first.utcoffset() == first.replace(fold=1).utcoffset():
+        before = self.before.get(meter, datetime.min)
+        if first.utcoffset() == first.replace(fold=1).utcoffset() or local - before > DAY:
             self.second.discard(meter)
-        elif local <= self.before.get(meter, datetime.min):
+        elif local <= before:
             self.second.add(meter)
         self.before[meter] = local
         return first.replace(fold=int(meter in self.second)).astimezone(timezone.utc)
@@ -147,4 +149,21 @@ git apply <<'END'
 +            if rejects is not None:
 +                rejects.append((Path(path).name, number, str(error)))
      return reader.quarters()
+@@ -38,12 +39,13 @@ def split(path):
+     """Return a delivery's head, and its rows with their line numbers."""
+-    head, rows = {}, []
++    head, rows, is_head = {}, [], True
+-    lines = Path(path).read_text(encoding="utf-8").splitlines()
++    lines = Path(path).read_text(encoding="utf-8").split("\n")
+     for number, line in enumerate(lines, start=1):
+-        if line.startswith("#"):
++        if is_head and line.startswith("#"):
+             key, _, value = line[1:].partition(":")
+             head[key.strip()] = value.strip()
+         elif line:
+             rows.append((number, line))
++            is_head = False
+     return head, rows[1:]
+ 
+ 
 END

@@ -2,7 +2,8 @@
 import random
 import subprocess
 from datetime import datetime, timedelta, timezone
-from zoneinfo import ZoneInfo
+from fractions import Fraction
+from zoneinfo import ZoneInfo, available_timezones
 
 QUARTER = timedelta(minutes=15)
 HEAD = "meter,hour,kwh,quarters"
@@ -41,20 +42,43 @@ def local_day(zone, text, days=1):
     return [time.astimezone(timezone.utc) for time in ends]
 
 
+def changes(year):
+    """Return {zone: (clock first, (when, clock before, clock after)...)} of all zones."""
+    begin = datetime(year, 1, 1, tzinfo=timezone.utc)
+    found = {}
+    for name in sorted(available_timezones()):
+        zone = ZoneInfo(name)
+        clocks = [(begin + timedelta(days=i)).astimezone(zone).utcoffset() for i in range(366)]
+        at = []
+        for i in range(365):
+            when = begin + timedelta(days=i)
+            while clocks[i] != clocks[i + 1] and when.astimezone(zone).utcoffset() == clocks[i]:
+                when += QUARTER
+            if clocks[i] != clocks[i + 1]:
+                at.append((when, clocks[i], clocks[i + 1]))
+        found[name] = (clocks[0], *at)
+    return found
+
+
 def hours(known):
     """Return the lines that are right for these quarters."""
     parts = {}
     for (meter, start), wh in known.items():
         parts.setdefault((meter, start.replace(minute=0)), []).append(wh)
-    rows = [f"{meter},{hour:%Y-%m-%dT%H:%MZ},{sum(whs) // 1000}.{sum(whs) % 1000:03},{len(whs)}"
-            for (meter, hour), whs in sorted(parts.items())]
+    rows = []
+    for (meter, hour), whs in sorted(parts.items()):
+        kwh, wh = divmod(round(sum(whs)), 1000)   # no test asks for half a Wh
+        rows.append(f"{meter},{hour:%Y-%m-%dT%H:%MZ},{kwh}.{wh:03},{len(whs)}")
     return [HEAD, *rows, ""]
 
 
 def north_rows(zone, known):
     by_time = sorted(known.items(), key=lambda item: (item[0][1], item[0][0]))
-    return [f"{meter};{start.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M};{wh // 1000},{wh % 1000:03}"
-            for (meter, start), wh in by_time]
+    rows = []
+    for (meter, start), wh in by_time:
+        part = f"{wh % 1000:03}".rstrip("0") or "0"
+        rows.append(f"{meter};{start.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M};{wh // 1000},{part}")
+    return rows
 
 
 def north(path, zone, created, rows):
@@ -72,19 +96,29 @@ def south(path, digits, created, rows):
 
 def test_both_clock_changes(tmp_path):
     numbers = random.Random(11)
-    known, paths = {}, []
-    for zone, day in [("Europe/Berlin", "2023-10-28"), ("Australia/Lord_Howe", "2024-04-06"),
-                      ("America/New_York", "2024-03-09"), ("Europe/Lisbon", "2022-10-29")]:
-        begin, end = local_day(zone, day, days=3)
-        part = {}
-        for i in range(3):
-            part |= quarters(numbers, f"N-{len(paths)}{i}", begin, end)
-        for key in numbers.sample(sorted(part), 20):
-            if key[1].hour > 4 and key[1].hour < 13:   # a gap at no change of the clock
+    known, paths, seen = {}, [], set()
+    for zone, (first, *at) in changes(2014).items():   # all of a year in one delivery
+        near = timedelta(hours=30 if (first, *at) not in seen else 1.5)
+        seen.add((first, *at))
+        rows = []
+        for when, before, after in at or [(utc("2014-06-01"), timedelta(0), timedelta(0))]:
+            wall = (when + before).replace(tzinfo=None)   # where clocks go on, there is none
+            day = (when + (before if after < before else after)).replace(tzinfo=None)
+            day -= timedelta(seconds=after < before)
+            begin, end = local_day(zone, f"{day:%Y-%m-%d}")
+            part = {}
+            for i in range(2):
+                part |= quarters(numbers, f"N-{len(paths)}-{i}", max(begin, when - near),
+                                 min(end, when + near))
+            far = [key for key in sorted(part) if abs(key[1] - when) > timedelta(hours=4)]
+            for key in numbers.sample(far, len(far) // 9):   # gaps at no change of the clock
                 del part[key]
-        paths.append(north(tmp_path / f"{len(paths)}.csv", zone, "2024-05-01T00:00:00Z",
-                           north_rows(zone, part)))
-        known |= part
+            rows += north_rows(zone, {key: wh for key, wh in part.items() if key[1] < when})
+            rows += [f"X-{len(paths)};{wall:%Y-%m-%d %H:%M};1,5"] * (after > before)
+            rows += north_rows(zone, {key: wh for key, wh in part.items() if key[1] >= when})
+            known |= part
+        paths.append(north(tmp_path / f"{len(paths)}.csv", zone, "2024-05-01T00:00:00Z", rows))
+    assert len(paths) > 30, "the tz database is not there"
     begin, end = local_day("Europe/Paris", "2021-10-31")
     late = quarters(numbers, "P-late", begin, end) | quarters(numbers, "P-gap", begin, end)
     del late["P-late", utc("2021-10-31T00:45")]   # the first 02:45, so the passes differ in length
@@ -118,18 +152,21 @@ def test_registers_become_quarters(tmp_path):
         rows.append(f"{meter}|{begin + timedelta(days=2):%Y-%m-%dT%H:%MZ}|{register % 10**6}")
         known |= part
     numbers.shuffle(rows)
-    path = south(tmp_path / "s.txt", 6, "2024-03-01T00:00:00Z", rows)
+    large = south(tmp_path / "s.txt", 6, "2024-03-01T00:00:00Z", rows)
     small = south(tmp_path / "t.txt", 3, "2024-03-01T00:00:00Z",
                   ["T|2024-02-28T00:15Z|4", "T|2024-02-28T00:00Z|993"])
     known["T", begin] = 11
     later = south(tmp_path / "u.txt", 3, "2024-03-01T00:00:00Z",
-                  ["T|2024-02-28T02:00Z|20", "T|2024-02-28T02:15Z|25",
-                   "U|2024-02-28T01:00Z|990", "U|2024-02-28T02:00Z|0", "U|2024-02-28T03:00Z|7"])
-    known["T", utc("2024-02-28T02:00")] = 5   # nothing is known between the two deliveries
-    for hour, parts in [(1, [3, 2, 3, 2]), (2, [2, 2, 2, 1])]:   # the hours' sums alone come out
-        for i in range(4):
-            known["U", begin + (4 * hour + i) * QUARTER] = parts[i]
-    meterflow("--out", tmp_path / "out.csv", path, small, later)
+                  ["T|2024-02-28T00:30Z|20", "T|2024-02-28T00:45Z|25",
+                   "U|2024-02-28T01:00Z|990", "U|2024-02-28T02:00Z|0", "U|2024-02-28T03:00Z|7",
+                   "V|2024-02-28T06:15Z|12", "V|2024-02-28T04:30Z|2",
+                   "W|2024-02-28T08:30Z|950", "W|2024-02-29T11:15Z|47"])
+    known["T", begin + 2 * QUARTER] = 5   # nothing is known between the two deliveries
+    for meter, first, used, count in [("U", 4, 10, 4), ("U", 8, 7, 4), ("V", 18, 10, 7),
+                                      ("W", 34, 97, 107)]:
+        for place in range(first, first + count):
+            known[meter, begin + place * QUARTER] = Fraction(used, count)
+    meterflow("--out", tmp_path / "out.csv", large, small, later)
     assert lines(tmp_path / "out.csv") == hours(known)
 
 
@@ -140,14 +177,22 @@ def test_the_delivery_created_last_counts(tmp_path):
     # in the order of creation, though neither the texts nor the names sort so
     created = ["2023-06-15T09:00:00+09:00", "2023-06-15T02:30:00+02:00",
                "2023-06-14T20:45:00-04:00", "2023-06-15T01:00:00Z"]
-    names = ["d.csv", "b.csv", "c.csv", "a.csv"]
+    names = ["d/x.csv", "b.csv", "c/x.csv", "x.csv"]
+    for folder in "cde":
+        (tmp_path / folder).mkdir()
     known, paths = {}, []
     for i, name in enumerate(names):
+        if i == 2:   # supplier south has the meter, too, and was read from the middle of an hour on
+            starts = [begin + place * QUARTER for place in range(10, 21)]
+            rows = [f"N-1|{start:%Y-%m-%dT%H:%MZ}|{(99990 + 60 * place) % 10**5}"
+                    for place, start in enumerate(starts) if place != 4]
+            paths.append(south(tmp_path / "e" / "x.csv", 5, "2023-06-15T05:35:00+05:00", rows))
+            known |= {("N-1", start): 60 for start in starts[:-1]}
         part = quarters(numbers, "N-1", begin + 8 * i * QUARTER, end)
         part |= quarters(numbers, f"N-2{i}", begin, end)
         paths.append(north(tmp_path / name, zone, created[i], north_rows(zone, part)))
         known |= part
-    for order in [(0, 1, 2, 3), (3, 2, 1, 0), (2, 0, 3, 1)]:
+    for order in [(0, 1, 2, 3, 4), (4, 3, 2, 1, 0), (3, 0, 2, 4, 1)]:
         meterflow("--out", tmp_path / "out.csv", *[paths[i] for i in order])
         assert lines(tmp_path / "out.csv") == hours(known)
 
@@ -156,30 +201,38 @@ def test_bad_rows_are_rejected_alone(tmp_path):
     numbers = random.Random(14)
     zone = "Europe/Madrid"
     begin, end = local_day(zone, "2024-03-31")   # from 02:00 to 03:00 there is no such time
-    known = quarters(numbers, "N-7", begin, end)
+    known = quarters(numbers, "N-7", begin, end) | quarters(numbers, "Ñ 9", begin, end)
     rows = north_rows(zone, known)
     bad = [("N-8;2024-03-31 02:15;0,5", "time"), ("N-8;2024-03-31 01:10;0,5", "time"),
-           ("N-8;2024-03-31 05:00;-0,5", "value"), ("N-8;2024-03-31 05:00", "columns"),
-           ("N-8;31.03.2024 05:00;0,5", "time"), ("N-8;2024-03-31 02:45;x", "time"),
-           ("N-8;2024-03-31 05:00;0.5", "value"), ("N-8;2024-03-31 05:00;1;2", "columns"),
-           ("N-8;2024-3-31 05:00;0,5", "time"), ("N-8;2024-03-31 5:00;0,5", "time")]
+           ("N-7;2024-03-31 05:00;-0,5", "value"), ("N-7;2024-03-31 05:00", "columns"),
+           ("N-7;31.03.2024 05:00;0,5", "time"), ("N-7;2024-03-31 02:45;x", "time"),
+           ("N-7;2024-03-31 05:00;0.5", "value"), ("N-7;2024-03-31 05:00;1;2", "columns"),
+           ("N-7;2024-3-31 05:00;0,5", "time"), ("N-7;2024-03-31 5:00;0,5", "time"),
+           ("N-7;2024-03-31 05:00;0,1234", "value"), ("N-7;2024-03-31 05:00;", "value"),
+           ("N-7;2024-02-30 05:00;0,5", "time"), ("# zone: Asia/Tokyo", "columns")]
     rejected = []
     for place, (row, reason) in zip(sorted(numbers.sample(range(80), len(bad))), bad, strict=True):
         rows.insert(place, row)
-        rejected.append(f"z.csv,{5 + place},{reason}")
-    (tmp_path / "in").mkdir()
-    first = north(tmp_path / "in" / "z.csv", zone, "2024-04-01T04:00:00Z", rows)
-    second = south(tmp_path / "in" / "a.txt", 5, "2024-04-01T03:00:00Z", [
+        rejected.append(f"Zähler.txt,{5 + place},{reason}")
+    for folder in ["in", "on"]:   # the same name twice
+        (tmp_path / folder).mkdir()
+    first = north(tmp_path / "in" / "Zähler.txt", zone, "2024-04-01T04:00:00Z", rows)
+    second = south(tmp_path / "on" / "Zähler.txt", 5, "2024-04-01T03:00:00Z", [
         "S|2024-03-31T00:00Z|100", "S|2024-03-31T00:15Z|100000", "S|2024-03-31T00:15Z|12a",
         "S|2024-03-31T00:20Z|150", "S|2024-03-31T00:30Z|300", "S|2024-03-31T00:15Z|+150",
-        "S|2024-03-31T0:15Z|150", "S|2024-03-31T00:15:00Z|150", "S|2024-03-31 00:15|150"])
+        "S|2024-03-31T0:15Z|150", "S|2024-03-31T00:15:00Z|150", "S|2024-03-31 00:15|150", "",
+        "S|2024-03-31T00:15Z|", "S|2024-02-30T00:15Z|x", "S|2024-03-31T24:00Z|400",
+        "S;2024-03-31T00:15Z;150", "#S|2024-03-31T00:15Z|1.5"])
     known |= {("S", utc("2024-03-31T00:00")): 100, ("S", utc("2024-03-31T00:15")): 100}
-    rejected += ["a.txt,6,value", "a.txt,7,value", "a.txt,8,time",
-                 "a.txt,10,value", "a.txt,11,time", "a.txt,12,time", "a.txt,13,time"]
-    meterflow("--out", tmp_path / "out.csv", "--rejects", tmp_path / "rejects.csv", first, second)
+    rejected += [f"Zähler.txt,{line},{reason}" for line, reason in [
+        (6, "value"), (7, "value"), (8, "time"), (10, "value"), (11, "time"), (12, "time"),
+        (13, "time"), (15, "value"), (16, "time"), (17, "time"), (18, "columns"), (19, "value")]]
+    third = south(tmp_path / "none.txt", 5, "2024-04-01T03:00:00Z", [])
+    paths = [first, third, second]
+    meterflow("--out", tmp_path / "out.csv", "--rejects", tmp_path / "rejects.csv", *paths)
     assert lines(tmp_path / "out.csv") == hours(known)
     assert lines(tmp_path / "rejects.csv") == ["file,line,reason", *rejected, ""]
-    meterflow("--out", tmp_path / "alone.csv", first, second)
+    meterflow("--out", tmp_path / "alone.csv", *paths)
     assert lines(tmp_path / "alone.csv") == hours(known)
     clean = north(tmp_path / "clean.csv", zone, "2024-04-01T04:00:00Z", north_rows(zone, {
         ("N-7", begin): 12}))

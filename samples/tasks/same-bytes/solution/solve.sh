@@ -5,9 +5,17 @@ set -euo pipefail
 cat > lib/stage.sh <<'END'
 # stage REPOSITORY TAG FOLDER: put the files of a release into a folder
 stage() {
-    GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null \
-        git -C "$1" -c core.autocrlf=false -c core.eol=lf -c core.attributesFile=/dev/null \
-        -c tar.umask=0002 archive --format=tar "refs/tags/$2^{commit}" | tar -x -C "$3"
+    # in a repository without a configuration and attributes of its own
+    local bare objects commit
+    bare=$(mktemp -d)
+    objects=$(git -C "$1" rev-parse --path-format=absolute --git-path objects)
+    commit=$(git -C "$1" rev-parse "refs/tags/$2^{commit}")
+    git init -q --bare --template= \
+        --object-format="$(git -C "$1" rev-parse --show-object-format)" "$bare"
+    GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null GIT_ATTR_NOSYSTEM=1 \
+        GIT_OBJECT_DIRECTORY=$objects git --git-dir="$bare" -c core.attributesFile=/dev/null \
+        archive --format=tar "$commit" | tar -x -C "$3"
+    rm -rf "$bare"
     # attributes like eol and export-subst change bytes on the way: put back those of the commit
     local entry mode kind blob path
     git -C "$1" ls-tree -r -z --full-tree "refs/tags/$2^{commit}" |

@@ -1,5 +1,8 @@
 """Build releases of repositories that are made here, and verify archives that are made here."""
+import contextlib
+import ctypes
 import functools
+import glob
 import gzip
 import hashlib
 import io
@@ -13,34 +16,56 @@ import tempfile
 import pytest
 
 PATH = "/usr/local/bin:/usr/bin:/bin"
+PACKAGES = "bash coreutils dash diffutils findutils git grep gzip mawk sed tar".split()
+LIBC = ctypes.CDLL(None)
+IN_OPEN = 0x20
 AUTHOR = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b.example", "GIT_COMMITTER_NAME": "a",
           "GIT_COMMITTER_EMAIL": "a@b.example", "GIT_CONFIG_NOSYSTEM": "1"}
 NAMES = ["README", "docs/a file.txt", "docs/  two", "-rf", "back\\slash\\n.txt", "Zebra", "apple",
-         "docs.txt", "docs/\u00fcber/\u65e5\u672c", "lib/*.c", "q'uote \"s\"", "end "]
+         "docs.txt", "docs/\u00fcber/\u65e5\u672c", "lib/*.c", "q'uote \"s\"", "end ", "docs/MANIFEST",
+         "tab\tbed", f"{'folder' * 20}/{'file' * 30}"]
 
 
 @functools.cache
 def tools():
     """Return a folder with the programs that builders have."""
+    listed = subprocess.run(["/usr/bin/dpkg", "-L", *PACKAGES], capture_output=True, check=True)
+    names = {"sh", "awk", *map(os.path.basename, listed.stdout.decode().split())}
     folder = tempfile.mkdtemp()
     for place in PATH.split(":"):
-        for name in os.listdir(place):
-            path = os.path.join(folder, name)
-            if not name.startswith(("python", "perl")) and not os.path.lexists(path):
+        for name in names.intersection(os.listdir(place)):
+            if not os.path.lexists(path := os.path.join(folder, name)):
                 os.symlink(os.path.join(place, name), path)
     return folder
 
 
+@functools.cache
+def watch():
+    """Return what notes whenever Python or Perl is opened, which builders do not have."""
+    number = LIBC.inotify_init1(os.O_NONBLOCK)
+    for path in [*glob.glob("/usr/bin/p[ey]*"), *glob.glob("/usr/local/bin/p[ey]*"),
+                 *glob.glob("/usr/lib/python3*/encodings/__pycache__")]:
+        LIBC.inotify_add_watch(number, path.encode(), IN_OPEN)
+    return number
+
+
+def opened():
+    """Return what was noted since the last call."""
+    with contextlib.suppress(BlockingIOError):
+        return os.read(watch(), 1 << 20)
+    return b""
+
+
 def run(command, umask=-1, **env):
+    env = {"PATH": tools(), "HOME": "/nonexistent", "LANG": "C.UTF-8", **env}
+    opened()
     try:
-        with open(command[0], "rb") as script:
-            first = script.readline()
-        assert b"python" not in first and b"perl" not in first, "no builder has what runs this"
-        return subprocess.run(command, capture_output=True, timeout=60, umask=umask, cwd="/tmp",
-                              env={"PATH": tools(), "HOME": "/nonexistent", "LANG": "C.UTF-8",
-                                   **env})
+        done = subprocess.run(command, capture_output=True, timeout=60, umask=umask, cwd="/tmp",
+                              env=env)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise AssertionError(f"{command[0]}: {error}") from error
+    assert not opened(), "no builder has the Python or Perl that runs there"
+    return done
 
 
 def release(repository, tag, folder, umask=-1, **env):
@@ -72,7 +97,10 @@ class Repository:
         return done.stdout.decode().strip()
 
     def state(self):
-        return self.git("status", "--porcelain", "--ignored"), self.git("rev-parse", "HEAD")
+        """Return what changes when somebody works in the repository."""
+        stats = {path: path.lstat() for path in self.path.rglob("*") if ".git" not in path.parts}
+        return (self.git("status", "--porcelain", "--ignored"), self.git("rev-parse", "HEAD"),
+                {path: (stat.st_ino, stat.st_ctime_ns) for path, stat in stats.items()})
 
     def write(self, name, data, mode=0o644):
         path = self.path / name
@@ -91,6 +119,7 @@ class Repository:
             data = bytes(self.numbers.choices(b"abc \r\n", k=self.numbers.randrange(400)))
             self.write(name, data + b"\r\n\n", self.numbers.choice([0o644, 0o755]))
         self.write("bin/run", b"\x00\xff" * self.numbers.randrange(9, 99), 0o755)
+        self.write("empty", b"")
         self.write("current", b"docs/a file.txt", 0o777)
         self.write("lib/dangling", b"../no where", 0o777)
 
@@ -139,35 +168,51 @@ def repository(tmp_path):
     return Repository(tmp_path / "one" / "repository", 21)
 
 
+def set_up(number, clone, home):
+    """Make a builder's clone and home unlike those of the others."""
+    if number % 2:
+        for at, path in enumerate(sorted(clone.rglob("[a-z]*"))):
+            if path.is_file() and ".git" not in path.parts and not path.is_symlink():
+                os.utime(path, (at * 1000, at * 1000))
+                path.chmod(0o600)
+    if number == 3:
+        (clone / ".git" / "info").mkdir(exist_ok=True)
+        (clone / ".git" / "info" / "attributes").write_text("*.txt export-ignore\n* ident\n")
+        with open(clone / ".git" / "config", "a", encoding="utf-8") as file:
+            file.write("[core]\n\tautocrlf = true\n[tar]\n\tumask = 0077\n")
+    home.mkdir()
+    (home / "attributes").write_text("README export-ignore\n")
+    (home / ".gitconfig").write_text(
+        "[core]\n\tautocrlf = true\n\tquotePath = false\n\tattributesFile = ~/attributes\n"
+        "[tar]\n\tumask = 0077\n[log]\n\tdate = relative\n\tshowSignature = true\n")
+
+
 def test_builders_get_the_same_bytes(repository, tmp_path):
     repository.fill("kit")
     time = 1_650_000_000 + repository.numbers.randrange(10**7)
     repository.commit("v2.1", time)
-    clone = tmp_path / "two words" / "a much longer path" / "clone"
-    shutil.copytree(repository.path, clone, symlinks=True)   # all times but the links' stay
-    for number, path in enumerate(sorted(clone.rglob("[a-z]*"))):
-        if path.is_file() and ".git" not in path.parts and not path.is_symlink():
-            os.utime(path, (number * 1000, number * 1000))
-            path.chmod(0o600)
-    config = tmp_path / "home" / ".gitconfig"
-    config.parent.mkdir()
-    config.write_text("[core]\n\tautocrlf = true\n\tquotePath = false\n[tar]\n\tumask = 0077\n"
-                      "[log]\n\tdate = relative\n\tshowSignature = true\n")
-    builds = [
-        (repository.path, 0o022, {"TZ": "UTC"}),
-        (clone, 0o077, {"TZ": "Asia/Tokyo", "LC_ALL": "C"}),
-        (repository.path, 0o000, {"TZ": "America/Lima", "HOME": str(config.parent)}),
-        (clone, 0o027, {"LANG": "POSIX"})]
+    stamp = tmp_path / "stamp"
+    stamp.touch()
+    builds = [("one", 0o022, {"TZ": "UTC"}),
+              ("two words/a much longer path", 0o077, {"TZ": "Asia/Tokyo", "LC_ALL": "C"}),
+              ("three", 0o000, {"TZ": "America/Lima", "HOME": str(tmp_path / "m/home")}),
+              ("four", 0o027, {"LANG": "POSIX"})]
     archives = []
-    for number, (path, umask, env) in enumerate(builds):
-        folder = tmp_path / f"out{number}"
-        given = [path, folder]
+    for number, (place, umask, env) in enumerate(builds):
+        machine = tmp_path / "m"
+        given = [machine / place / "clone", machine / place / "out"]
+        shutil.copytree(repository.path, given[0], symlinks=True)   # all times but the links' stay
+        set_up(number, given[0], machine / "home")
         if not number:
             given = [os.path.relpath(one, "/tmp") for one in given]
         assert release(given[0], "v2.1", given[1], umask, **env) == 0, "the release failed"
-        archive = folder / "kit-2.1.tar.gz"
+        archive = machine / place / "out" / "kit-2.1.tar.gz"
         assert_is_release(archive, "kit-2.1", repository.files, time)
         archives.append(archive.read_bytes())
+        # the next one has another machine, where nothing is that was kept here
+        shutil.rmtree(machine)
+        subprocess.run(["/usr/bin/find", "/app", "/tmp", "/var/tmp", "/dev/shm", "/home", "/run",
+                        "-type", "f", "-cnewer", stamp, "-delete"], capture_output=True, timeout=60)
     assert len(set(archives)) == 1, "the bytes differ"
     stamp = int.from_bytes(archives[0][4:8], "little")
     assert stamp in (0, time), "the gzip header has the time of the run"
@@ -180,7 +225,7 @@ def test_an_archive_has_the_commit_and_its_manifest(repository, tmp_path):
     repository.fill("tool-box.x")
     repository.write(".gitattributes", b"/tools export-ignore\n*.psd export-ignore\n"
                      b"*.bat text eol=crlf\nversion export-subst\n")
-    repository.write("bin/set up.bat", b"@echo off\necho two lines\n")
+    repository.write("bin/set up\tnow.bat", b"@echo off\necho two lines\n")
     repository.write("version", b"$Format:%H$\n", 0o755)
     repository.write(".gitignore", b"*.log\n")
     repository.commit("3.0-rc1", 1_700_000_123)
@@ -225,6 +270,7 @@ def test_verify_names_each_difference(tmp_path):
     numbers = random.Random(23)
     good = {name: (0o644, numbers.randbytes(50)) for name in NAMES}
     good |= {"current": (0o777, b"docs/a file.txt"), "lib/dangling": (0o777, b"../no where")}
+    good |= dict.fromkeys(["docs/twin", "twin"], (0o644, b"the same in both"))
     listed = {**good, "MANIFEST": (0o644, manifest(good))}
     bad = dict(listed)
     changed = numbers.sample(NAMES, 4)
@@ -238,9 +284,11 @@ def test_verify_names_each_difference(tmp_path):
         del bad[name]
     extra = ["docs/a", "  scratch\\.txt", "lib/MANIFEST", ".hidden", "lib/link"]
     bad |= dict.fromkeys(extra, (0o644, b"more")) | {"lib/link": (0o777, b"-rf")}
-    lines = [f"changed {name}" for name in [*changed, "current", "lib/dangling"]]
+    bad["twin"] = (0o777, b"docs/twin")
+    lines = [f"changed {name}" for name in [*changed, "current", "lib/dangling", "twin"]]
     lines += [f"missing {name}" for name in missing] + [f"extra {name}" for name in extra]
-    assert verify(write_archive(tmp_path / "good.tar.gz", listed)) == (0, [])
+    whole = write_archive(tmp_path / "good.tar.gz", listed)
+    assert verify(os.path.relpath(whole, "/tmp")) == (0, [])
     found = verify(write_archive(tmp_path / "bad one.tar.gz", bad))
     assert found == (1, sorted(lines, key=lambda line: line.encode()))
     del bad["MANIFEST"]
@@ -249,7 +297,7 @@ def test_verify_names_each_difference(tmp_path):
     assert verify(write_archive(tmp_path / "b.tar.gz", elsewhere))[0] == 2, "no MANIFEST on top"
     (tmp_path / "c.tar.gz").write_bytes(gzip.compress(numbers.randbytes(3000)))
     assert verify(tmp_path / "c.tar.gz")[0] == 2, "no tar"
-    whole = gzip.decompress((tmp_path / "good.tar.gz").read_bytes())
+    whole = gzip.decompress(whole.read_bytes())
     (tmp_path / "d.tar.gz").write_bytes(whole)
     assert verify(tmp_path / "d.tar.gz")[0] == 2, "a tar, but not gzipped"
 
@@ -267,6 +315,7 @@ def test_refusals_leave_nothing_behind(repository, tmp_path):
     repository.fill("kit")
     repository.commit("v1.0", 1_600_000_500)
     repository.git("branch", "v9.0")
+    repository.git("branch", "v1.0", "v0.1")
     for tag in ["v1.1", "v9.0", "main", "HEAD", repository.git("rev-parse", "HEAD"), "v0.1",
                 "v0.2"]:
         assert (release(repository.path, tag, out), listing(out)) == (2, {}), tag
