@@ -1,4 +1,6 @@
 """rvforget against docs/forget.md, with a reader and a writer of vaults of its own; all vaults come from fixed seeds."""
+import contextlib
+import ctypes
 import os
 import random
 import struct
@@ -23,6 +25,34 @@ def tool():
     return built[0]
 
 
+WENT, CAME, CHANGED = 0x40, 0x80, 0x302     # moved away, moved here; written to, made or taken away: of inotify(7)
+
+
+@contextlib.contextmanager
+def changes_of(folder):
+    """Gives a function that returns what has happened to the vault in a folder."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+    assert fd >= 0 and libc.inotify_add_watch(fd, os.fsencode(folder), WENT | CAME | CHANGED) >= 0
+
+    def seen():
+        data, kinds = b"", []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                data += os.read(fd, 65536)
+        while data:
+            kind, size = struct.unpack_from("<4xI4xI", data)
+            if data[16:16 + size].rstrip(b"\0") == b"case.rv":
+                kinds.append(kind)
+            data = data[16 + size:]
+        return kinds
+
+    try:
+        yield seen
+    finally:
+        os.close(fd)
+
+
 def forget(raw, name=ERASED, before="ulimit -v 65536", mode=0o640):
     """Runs it on a vault: the exit code, the new vault, and what a reader sees who had it open."""
     path_to = tool()
@@ -30,13 +60,16 @@ def forget(raw, name=ERASED, before="ulimit -v 65536", mode=0o640):
         path = Path(folder, "case.rv")
         path.write_bytes(raw)
         path.chmod(mode)
-        with path.open("rb") as had_open:
+        with path.open("rb") as had_open, changes_of(folder) as changes:
             try:
                 done = subprocess.run(["bash", "-c", before + ' && ulimit -t 10 && exec "$@"', "bash", path_to, str(path), name], env=ENV, capture_output=True, timeout=60)
             except subprocess.TimeoutExpired:
                 assert False, "it does not end"
             assert done.returncode not in (-9, -24), "it takes more than 10 seconds"    # of the processor: other load does not count
             Path(folder).chmod(0o700)
+            seen = changes()
+            gone = [kind for kind in seen if kind != CAME]
+            assert not gone or (gone == [WENT] and seen.index(WENT) > 0), "the vault is not replaced in one step"
             assert had_open.read() == raw, "who has the vault open sees something new"
         assert [p.name for p in Path(folder).iterdir()] == ["case.rv"], "a file is left beside the vault"
         assert path.stat().st_mode & 0o7777 == mode, "another mode"
@@ -365,7 +398,8 @@ def test_failures_leave_the_vault_alone():
     for body in (b"\0\0\0\2\3C\0\3", b"\0\0\0\0\3C\0\3", b"\0\0\0\1\4C\6\4", b"\0\0\0\1\4C\0\3", b"\0\0\0\1\3S\0\3", b"\0\0\0\1\3X\0\3", b"\0\2\0\1\3C\0\3",
                  b"\2\0\0\1\3C\0\3", b"\0\0\0\1\3C\0\x83\0", b"\0\0\0\1\3I\3ab", b"\0\0\0\1\3C\0\3C\0\0"):
         broken.append(seal(start + [(b"D", body)]))
-    broken += [seal(start + [one]) for one in ((b"N", b""), (b"Q", b"a"), (b"T", b"\1a\1\1"), (b"T", b"\1a\2\0\0"))]
+    broken += [seal(start + [one]) for one in ((b"N", b""), (b"Q", b"a"), (b"T", b"\1a\1\1"), (b"T", b"\1a\2\0\0"), (b"T", b"\1a\1\0\0"),
+                                               (b"F", b"\0\0" + b"\xff" * 9 + b"\2x"), (b"F", b"\0\0" + b"\x80" * 10 + b"\1x"))]
     for one in broken:
         code, now = forget(one)
         assert (code, now) == (2, one), "a damaged vault"
