@@ -1,5 +1,5 @@
 #!/bin/sh
-# Take two seeds through idea agent, builder and reviewer to approved tasks: the replies of their models are recorded ones, all else is real.
+# Take a seed through idea agent, builder and reviewer to an approved task: the replies of their models are recorded ones, all else is real.
 # Again: nothing to do.
 set -eu
 root=$1
@@ -23,6 +23,6 @@ profile = "general"
 recorded = { in = 0.0, out = 0.0 }
 END
 code=0
-python build_dp.py agents --root "$root" --seeds "$root/seeds" --agents idea=2,builder=2,review=2 --cpu-request 1 || code=$?
-echo "All of it as a page, with what each check found: open $root/dp/_index.html"
+python build_dp.py agents --root "$root" --seeds "$root/seeds" --cpu-request 1 || code=$?
+echo "All of it as a page, with what each check found: open $root/dp/_index.html; the audit with its rivals and survivors: $root/audit/index.html"
 exit $code

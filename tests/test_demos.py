@@ -106,13 +106,17 @@ def test_the_page_counts_the_bugs_that_were_written(left):
     assert shown["candidates"] > shown["good"] > shown["chosen"] >= shown["written"]
 
 
-def test_two_seeds_became_approved_tasks_that_pass_every_check(left):
+def test_seeds_became_approved_tasks_that_pass_every_check_and_are_audited(left):
     root = left("demo-dp")
     approved = sorted(root.glob("task/*_001_a"))
     for folder in approved:
         proof = read_json(folder / "proof.json")
         assert {one["status"] for one in proof["checks"]} == {"passed"}
         assert is_as_proven(read_datapoint(folder))
+        checks = read_json(root / f"audit/{folder.name}.json")["checks"]
+        tried, = [one["figures"] for one in checks if one["name"] == "rivals"]
+        assert (tried["right"], tried["wrong"], tried["cheat"]) >= (3, 9, 3)
+        assert not tried["right refused"] + tried["wrong accepted"] + tried["cheat accepted"]
     assert len(approved) == len((REPO / "samples/dp_trajectories/demo.txt").read_text().split())
     assert (root / "dp/_index.html").exists()
 

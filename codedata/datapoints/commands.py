@@ -235,7 +235,9 @@ class Commands:
 
     def _queue_review(self, point: RivalledTask, parent: str = "") -> str:
         name, content = point.instance_id, content_digest(point)
-        key = f"{REVIEW}:{name}:{content}:{rivals_digest(point)}"
+        key = f"{REVIEW}:{name}:{content}"
+        if point.rivals:   # earlier releases had none
+            key += f":{rivals_digest(point)}"
         return self._manager.create_task(REVIEW, {"datapoint": name, "content": content},
                                          parent=parent, key=key)
 
@@ -389,8 +391,8 @@ class Commands:
         name = _of(task, "datapoint")
         context = _context_in(Path(additional_files_dir)) if additional_files_dir else {}
         about = {"kind": DATAPOINT, "repo": task.get("seed") or name, "languages": [],
-                 "status": IN_REVIEW, "licence": licence, "made_from": self._made_from(name),
-                 "lineage": {
+                 "status": IN_REVIEW, **({"licence": licence} if licence else {}),
+                 "made_from": self._made_from(name), "lineage": {
                      "seed": task.get("seed", ""), "task": task_id,
                      "agent": task.get("agent") or "", "profile": self._settings.dp.profile}}
         labels = {"difficulty": difficulty, "category": "", "tags": []}

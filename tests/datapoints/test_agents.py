@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from a_datapoint import TEXTS, write_approved, write_datapoint
+from a_datapoint import RIVALS, TEXTS, write_approved, write_datapoint
 from conftest import REPO, run_script, write_json
 from recorded import (
     APPROVE,
@@ -157,7 +157,7 @@ def test_killed_agents_lose_nothing_and_pay_at_most_the_calls_in_flight_again(ru
 def test_models_that_do_not_do_their_work_are_bounded_and_named(runs):
     content = judged(runs.root)
     judged(runs.root, "solvable", prompt="Bad.")
-    judged(runs.root, "solvable", prompt="Worse.")
+    judged(runs.root, "solvable", prompt="Worse.", rivals=RIVALS)
     rewrite = [("create_file", {"path": "x.md", "content": "Worse."}),
                ("patch_dp", {"part": "prompt", "file": "x.md"})]
     runs.seed("talks", idea=["I would rather talk."] * 30)
