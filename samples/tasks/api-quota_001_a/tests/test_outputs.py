@@ -3,9 +3,11 @@ import os
 import secrets
 import select
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -77,7 +79,7 @@ class Worker:
     def ready(self, seconds=0):
         return bool(select.select([self.process.stdout], [], [], seconds)[0])
 
-    def answer(self, seconds=8):
+    def answer(self, seconds=30):
         assert self.ready(seconds), f"{self.name} got no answer in {seconds} s"
         self.waits = False
         answer = json.loads(self.process.stdout.readline() or '{"error": "the worker has ended"}')
@@ -90,6 +92,37 @@ class Worker:
 
     def claim(self, now, lease=100):
         return self.call("claim", now, self.name, lease)
+
+
+class Gate:
+    """A way to the database that calls `hook` before the at-th piece that comes by."""
+
+    def __init__(self, folder):
+        self.target, self.at, self.n, self.hook = str(folder / ".s.PGSQL.5432"), 0, 0, None
+        self.folder = folder / "gate"
+        self.folder.mkdir()
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(self.folder / ".s.PGSQL.5432"))
+        self.listener.listen()
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            client, server = self.listener.accept()[0], socket.socket(socket.AF_UNIX)
+            server.connect(self.target)
+            threading.Thread(target=self.pump, args=(client, server, True), daemon=True).start()
+            threading.Thread(target=self.pump, args=(server, client, False), daemon=True).start()
+
+    def pump(self, source, sink, counts):
+        try:
+            while piece := source.recv(1 << 16):
+                self.n += counts
+                if counts and self.n == self.at:
+                    self.hook()
+                sink.sendall(piece)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
 
 
 class World:
@@ -110,7 +143,7 @@ class World:
             f"-c listen_addresses= -c unix_socket_directories={self.folder} -c max_connections=60", "start"],
             stdout=subprocess.DEVNULL, timeout=90)
         assert done.returncode == 0, "PostgreSQL does not start"
-        self.number, self.pool = 0, []
+        self.number, self.pool, self.gate = 0, [], Gate(self.folder)
 
     def open(self, workers, *tenants, old=None):
         self.close()
@@ -152,10 +185,10 @@ class World:
 
     def shared(self):
         """The files that workers of one machine could share, and the times of their last changes."""
-        done = subprocess.run(
-            ["find", "/tmp", "/var/tmp", "/dev/shm", "/app", os.environ.get("HOME", "/app"), "-path", str(self.folder), "-prune", "-o",
-             "-name", "__pycache__", "-prune", "-o", "-name", "PostgreSQL.*", "-o", "-type", "f", "-printf", "%p %T@\n"],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=30)
+        tops = ["/tmp", "/var/tmp", "/dev/shm", "/app", os.environ.get("HOME", "/app")]
+        others = ["-path", str(self.folder), "-prune", "-o", "-name", "__pycache__", "-prune", "-o", "-name", "PostgreSQL.*", "-o"]
+        done = subprocess.run(["find", *tops, *others, "-name", "*faketime*", "-o", "-type", "f", "-printf", "%p %T@\n"],
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=30)
         return set(done.stdout.splitlines())
 
     def running(self, tenant, now):
@@ -177,15 +210,21 @@ class World:
             for about in Path(f"/proc/{worker.process.pid}/fdinfo").iterdir():
                 assert "lock:" not in about.read_text(), f"{worker.name} holds a lock that other machines do not see"
 
-    def settled(self, workers):
-        """Each of the workers has its answer, or waits for a lock; those that try again and again get a second."""
-        end = time.monotonic() + 1
-        while time.monotonic() < end and sum(not worker.ready() for worker in workers) > self.sql(
-                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()")[0][0]:
+    def settled(self, workers, looks=20):
+        """Each of the workers has its answer, waits for a lock, or asks again and again."""
+        end, asked = time.monotonic() + 4, {}
+        while time.monotonic() < end:
+            busy = 0
+            for pid, start, event in self.sql("SELECT pid, query_start, wait_event_type FROM pg_stat_activity"
+                                              " WHERE datname = current_database() AND pid <> pg_backend_pid()"):
+                asked.setdefault(pid, set()).add(start)
+                busy += event == "Lock" or len(asked[pid]) > looks
+            if sum(not worker.ready() for worker in workers) <= busy:
+                return
             time.sleep(0.005)
 
     def until(self, reached, what):
-        end = time.monotonic() + 10
+        end = time.monotonic() + 30
         while not reached():
             assert time.monotonic() < end, what
             time.sleep(0.005)
@@ -266,7 +305,7 @@ def test_order_windows_and_leases(world):
     assert anew["id"] == ids[0] and anew["attempts"] == 1
     assert v.call("finish", 120, late["n"]) is False and w.call("finish", 120, job["n"]) is False
     columns = "SELECT state, worker, started_at, lease_until, finished_at FROM jobs WHERE id = %s"
-    assert world.sql(columns, ids[0]) == [("running", "w0", 119, 129, None)]
+    assert world.sql(columns, ids[0]) == [("running", w.name, 119, 129, None)]
     assert w.call("finish", 140, anew["n"]) is True, "nobody has claimed it since"
     assert world.sql(columns, ids[0])[0][::2] == ("done", 119, 140)
     last = [w.claim(200, 10), w.claim(210, 10)]
@@ -295,23 +334,23 @@ def test_calls_that_fall_together(world):
     jobs = [worker.answer() for worker in (a, b, c)]
     assert sorted(map(str, names(jobs))) == ["None", "None", "x"] and world.running("x", 100) == 1
 
-    # The heartbeat and the claim at the lease's end, each of them first.
-    for first in ("heartbeat", "claim"):
+    # The heartbeat and the claim at the lease's end, each of them first; one of the claims has a job to bury.
+    for first in ("heartbeat", "claim", "burial"):
         world.open(3, ("x", 1, 99, 1000, 1), ("y", 9, 99, 10, 1))
-        for tenant in "xxy":
-            a.call("enqueue", 0, tenant, {})
+        for tenant in "xyyy" if first == "burial" else "xxyy":
+            a.call("enqueue", 0, tenant, {"max_attempts": 1 if first == "burial" else 3})
         job = a.claim(100, 10)
         assert job["tenant"] == "x"
         calls = [(a, ("heartbeat", 109.9, job["n"], 50)), (b, ("claim", 110.1, "b", 50))]
-        if first == "claim":
+        if first != "heartbeat":
             calls.reverse()
             assert c.claim(105)["tenant"] == "y"
-            b.call("enqueue", 0, "x", {"priority": 5})  # the claim takes another row than the heartbeat
+        if first == "claim":  # it takes another row than the heartbeat
+            b.call("enqueue", 0, "x", {"priority": 5})
         world.stall("x")
         calls[0][0].send(*calls[0][1])
         world.stalled()
-        if first == "heartbeat":
-            assert c.claim(109.95)["tenant"] == "y", "a claim waits for a stranger's heartbeat"
+        assert c.claim(109.95 if first == "heartbeat" else 110.1)["tenant"] == "y", f"a claim waits for a stranger's {first}"
         calls[1][0].send(*calls[1][1])
         world.settled([a, b])
         world.go()
@@ -338,6 +377,26 @@ def test_calls_that_fall_together(world):
         for name in tenants:
             assert world.running(name, 100) == 8 // len(tenants)
 
+    # A claim that stands still before each of its requests, while another one comes by; one may start, by either limit.
+    world.open(2, *((f"{name}{at}", running, starts, 10, 1) for at in range(1, 40) for name, running, starts in (("r", 1, 99), ("s", 99, 1))))
+    a.dsn = world.dsn.replace(str(world.folder), str(world.gate.folder))
+    a.call("open", 0)
+    for at in range(1, 40):
+        for name in (f"r{at}", f"s{at}"):
+            b.call("enqueue", 0, name, {})
+            b.call("enqueue", 0, name, {})
+
+            def come_by():
+                b.send("claim", 100, "b", 50)
+                world.settled([b], 5)
+
+            world.gate.n, world.gate.at, world.gate.hook = 0, at, come_by
+            got = names([a.claim(100), b.answer() if b.waits else None])
+            assert sorted(map(str, got)) == ["None", name], f"{got}: two claims at once, one of them before its request {at}"
+        if world.gate.n < at:
+            break
+    world.gate.at = 0
+
     # Support holds the tenant's row.
     world.open(2, ("x", 9, 99, 10, 1), ("y", 9, 99, 10, 1))
     for tenant in "xxy":
@@ -345,11 +404,11 @@ def test_calls_that_fall_together(world):
     support = psycopg2.connect(world.dsn)
     support.cursor().execute("SELECT * FROM tenants FOR UPDATE")
     a.send("claim", 100, "a", 50)
-    assert a.ready(5), "a claim waits for support"
+    assert a.ready(20), "a claim waits for support"
     job = a.answer()
     assert job and job["tenant"] == "x", "support is passed over"
     a.send("heartbeat", 101, job["n"], 50)
-    assert a.ready(5) and a.answer() is True
+    assert a.ready(20) and a.answer() is True
     support.rollback()
     support.close()
 

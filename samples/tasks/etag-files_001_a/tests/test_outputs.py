@@ -38,10 +38,33 @@ pragma user_version = 3;
 
 # A process that has the app, and plays the requests that come as lines.
 WORKER = """
-import json, sys
+import json, sqlite3, sys, threading
 sys.path.insert(0, sys.argv[1])
+connect, main, turn, late = sqlite3.connect, threading.main_thread(), [0, None], []
+
+def traced(*args, **more):
+    conn = connect(*args, **more)
+    if turn[1] and threading.current_thread() is main:
+        conn.set_trace_callback(statement)
+    return conn
+
+def statement(_):
+    if threading.current_thread() is main and turn[1]:
+        turn[0] -= 1
+        if turn[0] == 0:
+            write, turn[1] = turn[1], None
+            thread = threading.Thread(target=play, args=(write,), daemon=True)
+            thread.start()
+            thread.join(1)
+            late.append(thread)
+
+sqlite3.connect = traced
 from fieldnotes.app import create_app
 out, sys.stdout = sys.stdout, sys.stderr
+def play(r):
+    return create_app(r["db"], r["secret"]).test_client().open(
+        r["path"], method=r["method"], json=r["body"], query_string=r["query"], headers=r["headers"])
+
 clients = {}
 for line in sys.stdin:
     r = json.loads(line)
@@ -49,7 +72,12 @@ for line in sys.stdin:
     try:
         if key not in clients:
             clients[key] = create_app(*key).test_client()
+        turn[:] = r["at"], r["write"]
         res = clients[key].open(r["path"], method=r["method"], json=r["body"], query_string=r["query"], headers=r["headers"])
+        turn[1] = None
+        for thread in late:  # it may have had to wait for this one
+            thread.join(20)
+        late.clear()
         answer = res.status_code, res.get_json(silent=True), res.get_data(as_text=True)[:500]
     except Exception as err:
         answer = 599, None, repr(err)
@@ -67,9 +95,13 @@ class Worker:
         self.process = subprocess.Popen([sys.executable, "-c", WORKER, str(HOME)], cwd="/", text=True,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
-    def ask(self, db, method, path, user=None, body=None, query=None, secret=SECRET):
-        headers = {} if user is None else {"X-User": str(user)}
-        line = json.dumps({"db": str(db), "secret": secret, "method": method, "path": path, "body": body, "query": query, "headers": headers})
+    def ask(self, db, method, path, user=None, body=None, query=None, secret=SECRET, at=0, write=None):
+        """With `write` that request (method, path, user, body) comes in before the at-th statement for the database."""
+        def request(method, path, user, body, query=None):
+            headers = {} if user is None else {"X-User": str(user)}
+            return {"db": str(db), "secret": secret, "method": method, "path": path, "body": body, "query": query, "headers": headers}
+
+        line = json.dumps({**request(method, path, user, body, query), "at": at, "write": write and request(*write)})
         watchdog = threading.Timer(30, self.process.kill)
         watchdog.start()
         try:
@@ -166,9 +198,9 @@ class Backend:
             shown.setdefault(user, set()).add(note)
         return shown
 
-    def sync(self, user, token=None, limit=None, worker=None, secret=SECRET):
+    def sync(self, user, token=None, limit=None, worker=None, secret=SECRET, **more):
         query = {k: v for k, v in (("token", token), ("limit", limit)) if v is not None}
-        return (worker or self.worker).ask(self.path, "GET", "/sync", user, None, query, secret)
+        return (worker or self.worker).ask(self.path, "GET", "/sync", user, None, query, secret, **more)
 
     def bring(self, rows):
         """Runs the import with (project, ref, title, author, updated_at)."""
@@ -212,10 +244,10 @@ class Phone:
     def forget(self):
         self.copy, self.token, self.seen, self.lost = {}, None, set(), set()
 
-    def page(self):
+    def page(self, **more):
         if self.token is None:
             self.seen, self.lost = set(self.backend.visible().get(self.user, ())), set()
-        res = self.backend.sync(self.user, self.token, self.limit)
+        res = self.backend.sync(self.user, self.token, self.limit, **more)
         assert res.status_code == 200, f"{res.status_code} {res.text}"
         data = res.json
         assert set(data) == {"changes", "token", "more"} and isinstance(data["token"], str) and isinstance(data["more"], bool)
@@ -328,6 +360,13 @@ def test_phones_are_told_what_has_changed_and_nothing_else(open_backend, workers
     left = (everything - {notes[4]}) | {ids["fresh"]}
     told({n: "remove" for n in left}, {n: "remove" for n in left})
     assert p.copy == {}
+    lone = b.user("Lone")
+    left = b.project(lone)
+    only, phone = b.note(lone, left, "only"), Phone(b, lone)
+    assert phone.sync() == {only: "put"}
+    b.leave(lone, left, lone)
+    assert phone.sync() == {only: "remove"}
+    b.call("PATCH", f"/users/{lone}", lone, {"name": "Nobody sees what I wrote"}, 200)
 
     # Old tokens, for answers that got lost; tokens of others, and broken ones.
     for user, token, copy in before:
@@ -338,6 +377,10 @@ def test_phones_are_told_what_has_changed_and_nothing_else(open_backend, workers
     assert b.sync(bob, p.token, worker=other).json["changes"] == []
     half = b.sync(eve, limit=1).json
     assert half["more"]
+    with sqlite3.connect(b.folder / "backup.db") as backup:
+        b.sql.backup(backup)
+    moved = open_backend(b.folder / "backup.db")
+    assert moved.sync(bob, p.token).json["changes"] == [] and moved.sync(eve, half["token"]).status_code == 200, "the database is elsewhere now"
     for good, user in ((a.token, ann), (half["token"], eve)):
         assert b.sync(user, good, worker=other).status_code == 200
         flipped = [good[:i] + ("Q" if good[i] != "Q" else "R") + good[i + 1:] for i in range(0, len(good) - 1, 1 + len(good) // 16)]
@@ -422,6 +465,20 @@ def test_phones_converge_whatever_happens_between_the_pages(open_backend):
             phone.sync()
         for phone in phones:
             assert phone.sync() == {}
+
+
+    # A write that comes in while a page is being made.
+    b = open_backend()
+    ann = b.user("Ann")
+    project = b.project(ann)
+    phone = Phone(b, ann)
+    for at in range(1, 15):
+        for method in ("PATCH", "DELETE"):
+            written = b.note(ann, project, f"{method} {at}")
+            phone.seen.add(written)
+            phone.page(at=at, write=(method, f"/notes/{written}", ann, {"title": f"t{at}"}))
+            phone.seen.add(written)
+            phone.sync()
 
 
 def test_compaction_refuses_only_those_who_need_what_is_forgotten(open_backend):
@@ -514,24 +571,41 @@ def schema(path):
 
 
 def test_a_database_of_today_is_migrated_with_its_rows(open_backend, empty, tmp_path):
-    path = tmp_path / "today.db"
+    path, kims = tmp_path / "today.db", range(8_134_500, 8_134_545)
     conn = sqlite3.connect(path)
     conn.executescript(VERSION_3)
-    conn.executemany("INSERT INTO users VALUES (?, ?)", [(1, "Ann"), (2, "Bob"), (3, "Eve")])
-    conn.executemany("INSERT INTO projects VALUES (?, ?)", [(1, "a"), (2, "b")])
-    conn.executemany("INSERT INTO members VALUES (?, ?)", [(1, 1), (1, 2), (2, 2)])
+    conn.executemany("INSERT INTO users VALUES (?, ?)", [(1, "Ann"), (2, "Bob"), (3, "Eve"), (4, "Kim")])
+    conn.executemany("INSERT INTO projects VALUES (?, ?)", [(1, "a"), (2, "b"), (3, "c")])
+    conn.executemany("INSERT INTO members VALUES (?, ?)", [(1, 1), (1, 2), (2, 2), (3, 4)])
+    conn.executemany("INSERT INTO notes VALUES (?, 3, ?, 'k', '', 4, 7)", [(i, f"k{i % 100}") for i in kims])
     conn.executemany("INSERT INTO notes VALUES (?, ?, ?, ?, 'x; y', 1, ?)", [(i, 1 + i % 2, f"r{i}", f"t{i}", 100 * i) for i in (3, 4, 5, 8, 9)])
     conn.executemany("INSERT INTO note_tags VALUES (?, ?)", [(4, "b"), (4, "a"), (9, "c")])
     conn.commit()
+    before = list(conn.iterdump()), 3
     conn.close()
+    old = shutil.copy(path, tmp_path / "old.db")
 
     run_well("-m", "fieldnotes.migrate", path)
     with sqlite3.connect(path) as conn:
-        once = list(conn.iterdump()), conn.execute("PRAGMA user_version").fetchone()
+        once = list(conn.iterdump()), conn.execute("PRAGMA user_version").fetchone()[0]
     run_well("-m", "fieldnotes.migrate", path)
     with sqlite3.connect(path) as conn:
-        assert (list(conn.iterdump()), conn.execute("PRAGMA user_version").fetchone()) == once, "the second run did something"
-    assert once[1][0] > 3 and schema(path) == schema(empty), "a new database has another schema"
+        assert (list(conn.iterdump()), conn.execute("PRAGMA user_version").fetchone()[0]) == once, "the second run did something"
+    assert once[1] > 3 and schema(path) == schema(empty), "a new database has another schema"
+
+    # Whatever stops it, nothing is done by half: here files of more than so many bytes.
+    new = []
+    for size in range(30_000, 300_000, 18_000):
+        half = tmp_path / f"{size}.db"
+        shutil.copy(old, half)
+        limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size})); "
+        run("-c", f"{limit}import runpy, sys; sys.argv = ['migrate', {str(half)!r}]; runpy.run_module('fieldnotes.migrate', run_name='__main__')")
+        with sqlite3.connect(half) as conn:
+            new.append((list(conn.iterdump()), conn.execute("PRAGMA user_version").fetchone()[0]))
+        assert new[-1] in (before, once), f"a migration that failed has left something ({size} bytes)"
+        if new[-1] == once:
+            break
+    assert before in new
 
     # One that cannot be migrated stays as it was: a table is in the way.
     odd = tmp_path / "odd.db"
@@ -558,6 +632,13 @@ def test_a_database_of_today_is_migrated_with_its_rows(open_backend, empty, tmp_
     assert one.sync() == {4: "remove"}
     b.join(1, 1, 3)
     assert none.sync() == {8: "put"}
+    b.leave(1, 1, 3)
+    assert none.sync() == {8: "remove"}
     run_well("-m", "fieldnotes.migrate", b.path)
     b.compact()
     assert (one.sync(), two.sync(), none.sync()) == ({}, {}, {})
+    for note in kims[:-1]:
+        b.delete(4, note)
+    b.compact()
+    kept = "\n".join(b.sql.iterdump())
+    assert sum(str(note) in kept for note in kims[:-1]) <= 2, "removals are still recorded"

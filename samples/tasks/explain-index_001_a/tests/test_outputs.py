@@ -3,6 +3,7 @@ import http.client
 import json
 import os
 import random
+import secrets
 import socket
 import subprocess
 import sys
@@ -18,6 +19,8 @@ import redis
 APP = "/app"
 ALL = "open,pending,closed"
 QUEUES = ["a", "a:open", "a:open:pending", "-", "1:a", "none", "ä ö/\n", "\U0001f642"]
+METER = secrets.token_hex(16)  # workers can't set Redis' counters back
+CONF = "port {port}\nbind 127.0.0.1\ndir {folder}\nsave ''\nuser default on nopass ~* &* +@all -@admin\nuser meter on >{word} ~* &* +@all\n"
 AGENTS = ["pending", "-", "none", "*", "b:c", "open", "x", "\U0001f642"]
 
 
@@ -76,7 +79,7 @@ class Proxy:
 class Desk:
     def __init__(self, port, proxy):
         self.port, self.proxy, self.workers, self.local = port, proxy, [], threading.local()
-        self.db = redis.Redis(port=port, decode_responses=True)
+        self.db = redis.Redis(port=port, username="meter", password=METER, decode_responses=True)
 
     def env(self, port):
         return {**os.environ, "REDIS_URL": f"redis://127.0.0.1:{port}/0"}
@@ -151,6 +154,7 @@ class Desk:
 
     def entries(self):
         size = {"zset": self.db.zcard, "set": self.db.scard, "hash": self.db.hlen, "list": self.db.llen, "stream": self.db.xlen}
+        assert set(self.db.info("keyspace")) <= {"db0"}, "there is another database"
         names = [n for n in set(self.db.scan_iter(count=1000)) if not n.startswith("ticket:")]
         return sum(size.get(self.db.type(n), lambda _: 1)(n) for n in names)
 
@@ -167,11 +171,24 @@ class Desk:
             numbers = {s: sum(t["state"] == s for t in mine) for s in ("open", "pending")}
             assert self.call("GET", f"/queues/{quote(queue, safe='')}/counts") == (200, numbers), queue
 
+    def stats(self, what):
+        stats = self.db.info("commandstats")
+        assert not stats.get("cmdstat_keys"), "KEYS is used"
+        return sum(v[what] for k, v in stats.items() if k != "cmdstat_info")
+
+    def busy(self, request):
+        """The µs that Redis works on a request, at best."""
+        best = []
+        for _ in range(7):
+            before = self.stats("usec")
+            status = request()[0]
+            assert status == 200, status
+            best.append(self.stats("usec") - before)
+        return min(best)
+
     def used(self, request):
         def calls():
-            stats = self.db.info("commandstats")
-            assert not stats.get("cmdstat_keys"), "KEYS is used"
-            return sum(v["calls"] for k, v in stats.items() if k != "cmdstat_info")
+            return self.stats("calls")
 
         def sent():
             return self.db.info("stats")["total_net_output_bytes"]
@@ -204,8 +221,9 @@ def desk(workers=1, through_proxy=0):
     """The first `through_proxy` workers reach Redis through the proxy."""
     with tempfile.TemporaryDirectory() as folder:
         port = free_port()
-        procs = [subprocess.Popen(["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder],
-                                  stdout=subprocess.DEVNULL)]
+        procs = [subprocess.Popen(["redis-server", "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)]
+        procs[0].stdin.write(CONF.format(port=port, folder=folder, word=METER))
+        procs[0].stdin.close()
         d = None
         try:
             wait(lambda: redis.Redis(port=port).ping())
@@ -251,16 +269,26 @@ def test_lists_and_limits():
             for i in range(320):
                 ident = rng.choice(["", "Z", "z", "é", "\uffee", "\U0001f600", "0:", "-"]) + f"{i % 80}:" + "x" * (i // 80)
                 d.old(ident, rng.choice(QUEUES), pipe=pipe, **some(rng))
-            for i in range(1100):
+            for i in range(2000):
                 d.old(f"bulk{i}", "bulk", "open" if i % 9 else "pending", i % 5, 1700000000000000 + i * 7 % 1000,
                       "rare" if i % 400 == 7 else "busy" if i % 3 else None, pipe=pipe)
             pipe.execute()
+        first = next(t["id"] for t in d.hashes() if (t["queue"], t["state"], t["assignee"]) == ("bulk", "open", None))
+        assert d.patch(first, 1, subject="t")[0] == 200
+        taken = d.call("POST", "/queues/bulk/claim", {"agent": "busy"})[1]
+        assert (taken["id"], taken["version"]) == (first, 3), taken
         tickets = d.hashes()
         bulk = [t for t in tickets if t["queue"] == "bulk"]
-        assert d.list("bulk", limit=9)["tickets"] == bulk[:9]
-        d.proxy.arm()
+        page = d.list("bulk", limit=9)
+        assert page["tickets"] == bulk[:9] and d.list("bulk", limit=3, after=page["next"])["tickets"] == bulk[9:12]
+        marks = [d.stats("calls")]
+        d.proxy.arm(lambda n: marks.append(d.stats("calls")))
         d.reindex(d.proxy.port)
         assert d.proxy.n >= len(tickets) / 200, f"{d.proxy.n} requests for {len(tickets)} tickets: the batches are too large"
+        d.proxy.arm()
+        marks.append(d.stats("calls"))
+        largest = max(b - a for a, b in zip(marks, marks[1:]))
+        assert largest <= 4000, f"a batch of {largest} commands"
         assert d.entries() <= 2 * len(tickets) + 20, d.entries()
         # what a worker does once, like loading scripts, does not count
         d.list("bulk", limit=1)
@@ -309,6 +337,37 @@ def test_lists_and_limits():
             if t["queue"] != "bulk":
                 assert d.call("DELETE", "/tickets/" + quote(t["id"], safe=""))[0] == 200
         assert d.entries() <= 20, f"{d.entries()} entries without a ticket"
+
+
+def test_cost_beside_many_tickets():
+    """What requests cost while there are few tickets, and when there are thousands in the same queue."""
+    make = """for i = 1, tonumber(ARGV[1]) do redis.call('HSET', 'ticket:m' .. i, 'queue', 'big', 'state', 'open', 'priority', 9,
+        'subject', 's', 'version', 1, 'due', 1700000000000000 + i, 'assignee', 'x' .. i % 9) end"""
+    with desk() as d:
+        for i in range(60):
+            d.old(f"t{i}", "big", ["open", "pending"][i % 2], i % 5, i, ["rare", None, None][i % 3])
+        version = [0]
+
+        def change():
+            version[0] += 1
+            return d.patch("t0", version[0], subject=f"s{version[0]}", priority=version[0] % 9)
+
+        requests = {
+            "list": lambda: d.call("GET", "/queues/big/tickets?limit=1"),
+            "unassigned": lambda: d.call("GET", "/queues/big/tickets?limit=1&unassigned=1"),
+            "assignee": lambda: d.call("GET", "/queues/big/tickets?limit=1&assignee=rare"),
+            "counts": lambda: d.call("GET", "/queues/big/counts"),
+            "patch": change,
+            "claim": lambda: d.call("POST", "/queues/big/claim", {"agent": "x1"})}
+        d.reindex()
+        few = {name: d.busy(request) for name, request in requests.items()}
+        d.db.eval(make, 0, 6000)
+        d.reindex()
+        for name, request in requests.items():
+            many = d.busy(request)
+            assert many <= 5 * few[name] + 1000, f"{name}: {few[name]} us while there were few tickets, {many} us beside thousands"
+        page = d.cheap_page("big", limit=5, unassigned=1, state="open")
+        assert d.cheap(30, requests["claim"])["id"] == page["tickets"][0]["id"]
 
 
 def race(d, first, second, at, queues):

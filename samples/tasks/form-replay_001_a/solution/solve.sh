@@ -110,7 +110,7 @@ cat > src/payments.js <<'JS'
 const crypto = require('node:crypto');
 const { performance } = require('node:perf_hooks');
 
-const PAUSE_MS = 150;
+const PAUSE_MS = 300;
 
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
@@ -139,6 +139,7 @@ class Payments {
     this.bank = bank;
     this.settleMs = settleMs;
     this.byId = new Map();
+    this.byMerchant = new Map();  // ids up to 1.4 may be those of two merchants
     this.keys = new Map();
     this.running = new Set();
   }
@@ -156,6 +157,7 @@ class Payments {
 
   keep(payment) {
     this.byId.set(payment.id, payment);
+    this.byMerchant.set(this.slot(payment.merchant, payment.id), payment);
     if (payment.key !== undefined) this.keys.set(this.slot(payment.merchant, payment.key), payment);
     if (payment.status === 'done') this.accounts.book(payment.merchant, payment.amount);
     if (payment.status === 'pending') this.accounts.reserve(payment.merchant, payment.amount);
@@ -192,27 +194,40 @@ class Payments {
     this.keep(payment);
     this.running.add(payment.id);
     try {
-      const outcome = await this.bank.transfer(payment.id, to, amount);
-      if (outcome === 'unknown') this.resolve(payment, performance.now());
-      else this.settle(payment, outcome);
+      await this.order(payment);
     } finally {
       this.running.delete(payment.id);
     }
     return { payment, replayed: false };
   }
 
-  /** Ask, and order again if the bank cannot have it any more, until the payment is final. */
+  async order(payment) {
+    this.hear(payment, await this.bank.transfer(payment.id, payment.to, payment.amount));
+    if (payment.status === 'pending') this.resolve(payment, performance.now());
+  }
+
+  /** Ask until the payment is final, whether or not the questions before are answered, or the bank cannot have it any more: order again then. */
   async resolve(payment, ended) {
-    let last = ended;
-    while (payment.status === 'pending') {
+    let isOver = false;
+    const ask = async () => {
       const asked = performance.now();
-      let outcome = await this.bank.lookup(payment.id);
-      if (outcome === 'none' && asked - last > this.settleMs && payment.status === 'pending') {
-        outcome = await this.bank.transfer(payment.id, payment.to, payment.amount);
-        last = performance.now();
-      }
+      const outcome = await this.bank.lookup(payment.id);
+      this.hear(payment, outcome);
+      if (isOver || payment.status !== 'pending' || outcome !== 'none' || asked - ended <= this.settleMs) return;
+      isOver = true;
+      this.order(payment);
+    };
+    while (payment.status === 'pending' && !isOver) {
+      ask();
+      await sleep(PAUSE_MS);
+    }
+  }
+
+  hear(payment, outcome) {
+    try {
       if (outcome === 'done' || outcome === 'declined') this.settle(payment, outcome);
-      else await sleep(PAUSE_MS);
+    } catch (error) {
+      console.error(error);  // not written down: it stays pending, and is asked for again
     }
   }
 
@@ -231,8 +246,7 @@ class Payments {
   }
 
   find(merchant, id) {
-    const payment = this.byId.get(id);
-    return payment && payment.merchant === merchant ? payment : undefined;
+    return this.byMerchant.get(this.slot(merchant, id));
   }
 
   callback({ ref, state }) {

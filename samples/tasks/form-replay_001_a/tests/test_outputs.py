@@ -5,6 +5,7 @@ import http.client
 import http.server
 import json
 import random
+import re
 import shutil
 import signal
 import socket
@@ -18,7 +19,15 @@ from pathlib import Path
 import pytest
 
 SETTLE = 1.0
-STALL, STALL_SETTLE = 1.8, 2.0
+STALL, STALL_SETTLE, LAZY = 1.8, 2.0, 2.2
+LATER = """
+const [real, shift] = [Date, %d * 864e5];
+globalThis.Date = new Proxy(real, {
+  apply: () => new real(real.now() + shift).toString(),
+  construct: (to, given, made) => Reflect.construct(to, given.length ? given : [real.now() + shift], made),
+  get: (to, name) => name === 'now' ? () => real.now() + shift : Reflect.get(to, name),
+});
+"""
 TOKENS = {"shop": "tok-shop-1", "kiosk": "tok-kiosk-2"}
 
 
@@ -29,6 +38,7 @@ class Bank:
     cut: cuts the connection and does nothing; late: cuts it and does it within the settle time;
     did-cut: does it and cuts; 500: answers 500; did-500: does it and answers 500; did-held: does it, answers when let go;
     gone: cuts the connection when let go, and does nothing;
+    lazy: does it and answers after LAZY; shot: payd is killed by `shoot` as it comes, and it does it;
     stalled: does not answer before payd has given it up after STALL, and does it within STALL_SETTLE after that.
     What it does later counts from a time on, whoever is how busy: no thread decides it.
     """
@@ -36,7 +46,11 @@ class Bank:
     def __init__(self):
         self.lock = threading.Lock()
         self.scripts, self.states, self.posts, self.lookups = {}, {}, [], []
-        self.silent = set()  # payees about whom no question is answered
+        self.silent = set()  # payees about whom no question is answered, or not so that it says something
+        self.hangs = set()   # payees about whom the first question hangs
+        self.tardy = set()   # payees about whom each question is answered late, with what was so when it came
+        self.remembers = False   # transfers of the present release that no journal has
+        self.shoot = None
         self.payees = {}
         self.free = threading.Event()
         bank = self
@@ -65,11 +79,20 @@ class Bank:
             def do_GET(self):
                 ref = self.path.rsplit("/", 1)[1]
                 with bank.lock:
-                    bank.lookups.append(ref)
-                    silent = bank.payees.get(ref) in bank.silent
+                    bank.lookups.append((ref, time.monotonic()))
+                    to = bank.payees.get(ref)
+                    silent, hangs = to in bank.silent, to in bank.hangs
+                    bank.hangs.discard(to)
                     state = [state for state, since in bank.states.get(ref, []) if since <= time.monotonic()]
-                if silent:
-                    self.answer(503)
+                if bank.remembers and re.fullmatch("p[1-9][0-9]{0,5}", ref):
+                    state = ["done"]
+                if hangs:
+                    bank.free.wait(60)
+                if to in bank.tardy:
+                    time.sleep(0.6 * SETTLE)
+                if silent:   # what says nothing, of four kinds
+                    [lambda: self.answer(503), self.cut, lambda: self.answer(200, {"ref": ref, "state": "new"}),
+                     lambda: self.answer(200, "x")][len(bank.lookups) % 4]()
                 elif state:
                     self.answer(200, {"ref": ref, "state": state[-1]})
                 else:
@@ -85,7 +108,11 @@ class Bank:
                     action = script.pop(0) if script else "done"
                 if action in ("held", "held-declined", "gone"):
                     bank.free.wait(60)
-                if action in ("done", "declined", "held", "did-cut", "did-500", "did-held", "held-declined"):
+                if action == "shot":
+                    bank.shoot()
+                if action == "lazy":
+                    time.sleep(LAZY)
+                if action in ("done", "declined", "held", "lazy", "shot", "did-cut", "did-500", "did-held", "held-declined"):
                     bank.decide(ref, "declined" if "declined" in action else "done")
                 if action == "late":
                     bank.decide(ref, "done", time.monotonic() + 0.9 * SETTLE)
@@ -94,7 +121,7 @@ class Bank:
                 if action == "stalled":
                     bank.decide(ref, "done", time.monotonic() + STALL + 0.6 * STALL_SETTLE)
                     time.sleep(STALL + 0.5)
-                if action in ("cut", "late", "did-cut", "gone", "stalled"):
+                if action in ("cut", "late", "did-cut", "gone", "stalled", "shot"):
                     self.cut()
                 else:
                     self.answer(500 if action.endswith("500") else 422 if "declined" in action else 201)
@@ -111,6 +138,11 @@ class Bank:
     def orders(self, to):
         with self.lock:
             return [post for post in self.posts if post[1] == to]
+
+    def asked(self, ref):
+        """When it was asked about a ref."""
+        with self.lock:
+            return [at for one, at in self.lookups if one == ref]
 
     def paid(self, to):
         """How many transfers to this payee were done."""
@@ -148,7 +180,11 @@ class Payd:
         self.process = None
         self.start()
 
-    def start(self):
+    def start(self, days=0):
+        """Start it, on a day that is this much later by its clock."""
+        if days:
+            (self.folder / "later.js").write_text(LATER % days)
+            self.env["NODE_OPTIONS"] = f"--require {self.folder / 'later.js'}"
         self.process = subprocess.Popen(["node", "src/server.js"], cwd="/app", env=self.env,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         end = time.monotonic() + 10
@@ -262,10 +298,10 @@ def test_keys_and_accounts(world):
     assert payd.call("POST", "/payments", {"to": "bob", "amount": 1}, {"Idempotency-Key": "k2"}).status == 401
     assert payd.pay("k2", {"to": "bob", "amount": 5}).status == 201
     poor = payd.pay("k3", {"to": "cid", "amount": 5000})
-    assert (poor.status, poor.body["reason"]) == (402, "funds")
+    assert (poor.status, poor.replayed, poor.body["reason"]) == (402, False, "funds")
     bank.scripts["dan"] = ["declined"]
     no = payd.pay("k4", {"to": "dan", "amount": 10})
-    assert (no.status, no.body["reason"]) == (402, "bank")
+    assert (no.status, no.replayed, no.body["reason"]) == (402, False, "bank")
     again = payd.pay("k4", {"to": "dan", "amount": 10})
     assert (again.status, again.replayed, again.body) == (402, True, no.body)
     assert len(bank.orders("dan")) == 1 and payd.account() == (895, 0)
@@ -290,8 +326,12 @@ def test_keys_and_accounts(world):
     assert {one.status for one in same} <= {201, 409} and sum(one.status == 201 and not one.replayed for one in same) == 1
     assert len(bank.orders("hal")) == len(bank.orders("eve")) == 1
 
+    full = threads.map(lambda n: payd.pay(f"n{n}", {"to": "ivy", "amount": 10**6}), range(300))
+    assert {one.status for one in full} == {402}
     payd.kill()
-    payd.start()
+    payd.start(days=400)
+    again = payd.pay("k1", {"to": "ann", "amount": 100, "text": "a"}, "kiosk")
+    assert (again.status, again.replayed, again.body) == (201, True, other.body)
     for key, body, before in (("k1", {"amount": 100, "to": "ann", "text": "a"}, first), ("k3", {"to": "cid", "amount": 5000}, poor),
                               ("k4", {"to": "dan", "amount": 10}, no)):
         again = payd.pay(key, body)
@@ -309,14 +349,21 @@ def test_unknown_outcomes(world):
     waits = start(apart=True, timeout_ms=int(STALL * 1000), settle=STALL_SETTLE)
     waits.bank.scripts["stalled"] = ["stalled"]
     stalled = threads.submit(waits.pay, "w", {"to": "stalled", "amount": 40})
-    for n in range(1, 40):
-        bank.decide(f"p{n}", "done")  # also what the journal does not have
+    # And one that has not answered yet when it is asked, for a long time.
+    slow = start(apart=True, timeout_ms=250, settle=60)
+    slow.bank.scripts["slow"] = ["held"]
+    since = time.monotonic()
+    waiting = slow.pay("s", {"to": "slow", "amount": 30})
+    assert waiting.status == 202 and time.monotonic() - since < 3
+    bank.remembers = True
+    bank.scripts["lazy"] = ["lazy"]
+    lazy = threads.submit(payd.pay, "lazy", {"to": "lazy", "amount": 7})
     cases = {"cut": (1, 2), "late": (1, 1), "did-cut": (1, 1), "500": (1, 2), "did-500": (1, 1), "quiet": (1, 1),
-             "lost": (1, 2), "twice": (1, 3), "deny": (0, 2)}
+             "lost": (1, 2), "twice": (1, 3), "deny": (0, 2), "hung": (1, 2), "drowsy": (1, 1)}
     for name in cases:
         bank.scripts[name] = {"quiet": ["did-cut"], "lost": ["cut"], "twice": ["cut", "500"],
-                              "deny": ["cut", "declined"]}.get(name, [name])
-    bank.silent = {"quiet", "lost"}
+                              "deny": ["cut", "declined"], "hung": ["cut"], "drowsy": ["late"]}.get(name, [name])
+    bank.silent, bank.hangs, bank.tardy = {"quiet", "lost"}, {"hung"}, {"drowsy"}
 
     begun = {name: threads.submit(payd.pay, name, {"to": name, "amount": 10}) for name in cases}
     begun = {name: one.result(15) for name, one in begun.items()}
@@ -334,7 +381,8 @@ def test_unknown_outcomes(world):
     # By now the settle time is over for the others, too; but nobody has said that the bank has not done them.
     assert {status("quiet"), status("lost")} == {"pending"}
     assert len(bank.orders("quiet")) == len(bank.orders("lost")) == 1
-    assert payd.account() == (100000 - 200 - 60, 20)
+    assert lazy.result(15).status == 201
+    assert payd.account() == (100000 - 200 - 87, 20)
     bank.silent = set()
     for name in ("quiet", "lost"):
         until(lambda: status(name) != "pending", f"{name} stays pending", 4)
@@ -347,13 +395,12 @@ def test_unknown_outcomes(world):
         again = payd.pay(name, {"to": name, "amount": 10})
         assert (again.status, again.replayed) == (201 if paid else 402, True), name
         assert again.body["id"] == begun[name].body["id"]
-    assert payd.account() == (100000 - 200 - 80, 0)
+    assert payd.account() == (100000 - 200 - 107, 0)
 
-    # One that has not answered yet when it is asked.
-    slow = start(apart=True, timeout_ms=250, settle=60)
-    slow.bank.scripts["slow"] = ["held"]
-    begun = slow.pay("s", {"to": "slow", "amount": 30})
-    assert begun.status == 202 and slow.account() == (100000, 30)
+    time.sleep(max(0.0, since + 6.5 - time.monotonic()))
+    assert slow.account() == (100000, 30)
+    asked = [since, *slow.bank.asked(waiting.body["id"]), time.monotonic()]
+    assert max(later - at for at, later in zip(asked, asked[1:])) < 2.6, "it does not go on asking"
     slow.bank.free.set()
     until(lambda: slow.pay("s", {"to": "slow", "amount": 30}).status == 201, "slow stays pending")
     assert (slow.bank.paid("slow"), len(slow.bank.orders("slow")), slow.account()) == (1, 1, (99970, 0))
@@ -370,7 +417,9 @@ def test_kills(world):
            for i, m, to, a, s, more in old]
     payd = start(opening=10000, journal="".join(json.dumps(one, ensure_ascii=False) + "\n" for one in old))
     assert (payd.account(), payd.account("kiosk")) == ((9500, 0), (9960, 0))
-    assert payd.get("/payments/p2").body["status"] == "declined"
+    for event in ({"ref": "p1", "state": "declined"}, {"ref": "p2", "state": "done"}):
+        assert payd.callback(event, sign(event)) == 204
+    assert payd.get("/payments/p2").body["status"] == "declined" and payd.account() == (9500, 0)
 
     kept = payd.pay("kept", {"to": "kept", "amount": 100})
     assert kept.status == 201
@@ -404,17 +453,28 @@ def test_kills(world):
     assert bank.orders("never")[1][3] - killed >= SETTLE - 0.02, "ordered again too early"
     assert payd.account() == (6400, 0)
 
+    # Killed while the bank takes the first order, or the one after a cut.
+    bank.shoot = payd.kill
+    for name, orders in (("shot", 1), ("reshot", 2)):
+        bank.scripts[name] = ["cut"] * (orders - 1) + ["shot"]
+        threads.submit(payd.pay, name, {"to": name, "amount": 1000})
+        until(lambda: bank.paid(name), f"{name}: no order")
+        payd.start()
+        until(lambda: replay(name), f"{name} is not resolved")
+        assert (bank.paid(name), len(bank.orders(name))) == (1, orders), name
+    assert payd.account() == (4400, 0)
+
     # A line that was cut off, twice; what comes after it has to be readable.
     for n, cut in enumerate((b'{"type":"payment","id":"p9","merchant":"shop","to":"\xc3', b'{"ty')):
         payd.kill()
         with open(payd.folder / "journal.jsonl", "ab") as journal:
             journal.write(cut)
         payd.start()
-        assert payd.account()[0] == 6400 - n
+        assert payd.account()[0] == 4400 - n
         assert payd.pay(f"t{n}", {"to": "torn", "amount": 1}).status == 201
     payd.kill()
     payd.start()
-    assert payd.account() == (6398, 0)
+    assert payd.account() == (4398, 0)
     for name, body in (("t0", {"to": "torn", "amount": 1}), ("t1", {"to": "torn", "amount": 1}),
                        ("kept", {"to": "kept", "amount": 100}), ("never", {"to": "never", "amount": 1000})):
         again = payd.pay(name, body)
@@ -429,7 +489,9 @@ def test_callbacks(world):
     bank.silent = {"ann", "bob", "cid"}
     for name in bank.silent:
         bank.scripts[name] = ["did-cut"]
-    ids = {name: payd.pay(name, {"to": name, "amount": 100}).body["id"] for name in ("ann", "bob", "cid")}
+    begun = {name: payd.pay(name, {"to": name, "amount": 100}) for name in ("ann", "bob", "cid")}
+    assert {one.status for one in begun.values()} == {202}
+    ids = {name: one.body["id"] for name, one in begun.items()}
 
     def status(name):
         return payd.pay(name, {"to": name, "amount": 100}).status
@@ -473,5 +535,7 @@ def test_callbacks(world):
     assert payd.account() == (850, 100)
     event = {"ref": ids["cid"], "state": "done"}
     assert payd.callback(event, sign(event)) == 204
+    payd.kill()
+    payd.start()
     assert status("cid") == 201 and payd.account() == (750, 0)
     assert [len(bank.orders(name)) for name in ("ann", "bob", "cid", "dan")] == [1] * 4

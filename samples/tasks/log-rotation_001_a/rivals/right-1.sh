@@ -132,7 +132,14 @@ recover() {
 }
 
 check_path() {
+    local rest=$1/ part
     [[ -n $1 ]] || refuse "an empty path"
+    (( ${#1} <= 4000 )) || refuse "too long: $1"
+    while [[ -n $rest ]]; do
+        part=${rest%%/*}
+        rest=${rest#*/}
+        (( ${#part} <= 255 )) || refuse "too long a name: $part"
+    done
     case /$1/ in
         *//* | */./* | */../*) refuse "not a plain path below ROOT: $1" ;;
         /.mvplan/*) refuse "$1 is mvplan's own" ;;

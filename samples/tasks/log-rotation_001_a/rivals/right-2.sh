@@ -76,12 +76,14 @@ recover() {
 plain() {
     local path=$1/ part first=${1%%/*}
     [[ $first != "$own" ]] || return 1
+    ((${#1} <= 4000)) || return 1
     while [[ -n $path ]]; do
         part=${path%%/*}
         path=${path#*/}
         case $part in
             '' | . | ..) return 1 ;;
         esac
+        ((${#part} <= 255)) || return 1
     done
 }
 

@@ -48,6 +48,8 @@ read_pairs() {
     [[ -z $field ]] && ((${#fields[@]} % 2 == 0))
 }
 
+clean_up() { rm -rf -- "$state" || complain 1 "cannot remove $state"; }
+
 go_back() {
     local i
     by_depth old
@@ -70,13 +72,19 @@ recover() {
         read_pairs <"$state/plan"
         if [[ -e $state/onward ]]; then go_on; else go_back; fi
     fi
-    rm -rf -- "$state"
+    clean_up
 }
 
 good_path() {
+    local rest=$1/ name
     case /$1/ in
         *//* | */./* | */../* | /.mvplan/*) return 1 ;;
     esac
+    while [[ $rest ]]; do
+        name=${rest%%/*}
+        ((${#rest} <= 4001 && ${#name} <= 255)) || return 1
+        rest=${rest#*/}
+    done
 }
 
 # true if each directory on the way to a path is one
@@ -130,24 +138,27 @@ check() {
     done
 }
 
+take_back() {
+    go_back
+    clean_up
+    complain 1 "$1"
+}
+
 carry_out() {
-    local k i
+    local k i fields=()
     mkdir -- "$state" "$state/aside" || complain 1 "cannot make $state"
     for i in "${!old[@]}"; do
-        printf '%s\0%s\0' "${old[i]}" "${new[i]}"
-    done >"$state/plan" || complain 1 "cannot write the plan"
+        fields+=("${old[i]}" "${new[i]}")
+    done
+    printf '%s\0' "${fields[@]}" >"$state/plan" || complain 1 "cannot write the plan"
     by_depth old
     for ((k = ${#order[@]} - 1; k >= 0; k--)); do
         i=${order[k]}
-        if ! mv -T -- "./${old[i]}" "$state/aside/$i"; then
-            go_back
-            rm -rf -- "$state"
-            complain 1 "cannot move ${old[i]@Q}"
-        fi
+        mv -T -- "./${old[i]}" "$state/aside/$i" || take_back "cannot move ${old[i]@Q}"
     done
-    mkdir -- "$state/onward"
+    mkdir -- "$state/onward" || take_back "cannot go on"
     go_on
-    rm -rf -- "$state"
+    clean_up
 }
 
 [[ $# -eq 1 && -d $1 ]] || complain 64 "usage: mvplan ROOT <PLAN"

@@ -1,10 +1,14 @@
+import itertools
 import os
 import random
 import shutil
+import signal
 import stat
 import subprocess
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import lru_cache
 
 CHANGING = "chcon chgrp chmod chown cp csplit dd install link ln mkdir mkfifo mknod mktemp mv rm rmdir shred split tee touch truncate unlink".split()
@@ -14,18 +18,24 @@ READING = ("basename cat cksum comm cut date dirname echo env expand expr false 
            "printenv ptx runcon sha224sum sha384sum sha512sum stdbuf stty tty uname unexpand uptime users vdir who whoami [").split()
 WRAPPER = """#!/bin/sh
 step() {{
-    [ "$TALLY" ] || return
-    read seen <"$TALLY"
+    read -r seen last fault root <"$STEPS"
     seen=$((seen + 1))
-    echo $seen >"$TALLY"
-    [ "$seen" != "$LAST" ] || kill -KILL 0
+    echo "$seen $last $fault $root" >"$STEPS"
+    case $fault in
+        watch) LC_ALL=C {ls} "$root" >"$STEPS.$seen" ;;
+        kill) [ $seen != $last ] || {{ : >"$STEPS.now"; exec {sleep} 60; }} ;;
+        once) [ $seen != $last ] || exit 1 ;;
+        always) [ $1 = behind ] || [ $seen -lt $last ] || exit 1 ;;
+    esac
 }}
-step
+step before
 {real} "$@"
 status=$?
-step
+step behind
 exit $status
 """
+LISTING = [shutil.which("ls"), "-AiRb", "--ignore=.mvplan"]
+NUMBERS = itertools.count()
 
 
 @lru_cache(maxsize=None)
@@ -38,24 +48,49 @@ def commands():
     for name in CHANGING:
         if shutil.which(name):
             with open(f"{folder}/{name}", "w") as file:
-                file.write(WRAPPER.format(real=shutil.which(name)))
+                file.write(WRAPPER.format(real=shutil.which(name), sleep=shutil.which("sleep"), ls=" ".join(LISTING)))
             os.chmod(f"{folder}/{name}", 0o755)
     return folder
 
 
-def mvplan(words, plan, tally="", last=0, cwd=None):
-    env = {"PATH": commands(), "LANG": "C.UTF-8", "TALLY": str(tally), "LAST": str(last)}
-    if tally:
-        tally.write_text("0\n")
-    child = subprocess.Popen(["/bin/bash", "/app/mvplan", *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                             stderr=subprocess.PIPE, env=env, cwd=cwd, start_new_session=True)
-    try:
-        _, err = child.communicate(plan, timeout=30)
-    except subprocess.TimeoutExpired:
-        os.killpg(child.pid, 9)
-        child.communicate()
-        raise AssertionError("no end after 30 seconds") from None
-    return child.returncode, err
+def kin(pid, mark):
+    """The processes of a session, or with this text in their environment; the session's first is the first."""
+    found = [pid]
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(OSError), open(f"/proc/{name}/stat", "rb") as numbers, open(f"/proc/{name}/environ", "rb") as words:
+            if int(numbers.read().rpartition(b")")[2].split()[3]) == pid or mark in words.read():
+                found.append(int(name))
+    return found
+
+
+def run(words, plan, last=0, fault="kill", cwd=None):
+    """Run mvplan; at its step `last` all of it is killed, or a command fails once, or from then on always."""
+    tally = f"{commands()}/steps{next(NUMBERS)}"
+    with open(tally, "w") as file:
+        file.write(f"0 {last} {fault} {os.fspath(words[0]) if fault == 'watch' else '-'}\n")
+    env = {"PATH": commands(), "LANG": "C.UTF-8", "STEPS": tally}
+    with tempfile.TemporaryFile() as complaints:
+        child = subprocess.Popen(["/bin/bash", "/app/mvplan", *words], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                                 stderr=complaints, env=env, cwd=cwd, start_new_session=True)
+        with suppress(BrokenPipeError), child.stdin:
+            child.stdin.write(plan)
+        for _ in range(20000):
+            late = child.poll() is None and not os.path.exists(f"{tally}.now")
+            if not late:
+                break
+            time.sleep(0.003)
+        for number in (signal.SIGSTOP, signal.SIGKILL) if child.poll() is None else ():
+            for pid in kin(child.pid, f"STEPS={tally}\0".encode()):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
+        child.wait()
+        assert not late, "no end after a minute"
+        complaints.seek(0)
+        return child.returncode, complaints.read(), tally
+
+
+def mvplan(*args, **more):
+    return run(*args, **more)[:2]
 
 
 def plan_of(pairs):
@@ -214,6 +249,17 @@ def test_refused_plans_change_nothing(tmp_path):
     for path in (b"/r", b"./r", b"q/../r", b"..", b".", b"q//z", b"q/z/", b"r/", b".mvplan", b".mvplan/r", b"a/./y", b"/"):
         refused(root, plan_of([(path, b"new")]), f"OLD {path}")
         refused(root, plan_of([(b"r", path)]), f"NEW {path}")
+    for path in (b"n" * 256, b"q/" + b"n" * 256):
+        refused(root, plan_of([(b"r", path)]), "a long name")
+    nest = make(tmp_path / "long", [(b"%d" % n, "d") for n in range(20)])
+    for last in (201, 200):
+        names = [b"%02d" % n + b"n" * 197 for n in range(19)] + [b"n" * last]
+        pairs = [(b"%d" % n, b"/".join(names[:n + 1])) for n in range(20)]
+        assert len(pairs[-1][1]) == 3800 + last
+        if last > 200:
+            refused(nest, plan_of(pairs), "a path of 4001 bytes")
+        else:
+            done(nest, pairs, "a path of 4000 bytes")
     for pairs in ([(b"r", b"s"), (b"r", b"t")], [(b"r", b"s"), (b"q", b"s")], [(b"none", b"s")], [(b"q/none", b"s")], [(b"r/x", b"s")], [(b"k/c", b"s")], [(b"r", b"k/s")],
                   [(b"r", b"q")], [(b"r", b"a/b")], [(b"r", b"q/z")], [(b"q", b"r")], [(b"r", b"none/s")], [(b"r", b"q/z/s")], [(b"a", b"a/b")], [(b"a", b"a/e")],
                   [(b"a", b"q/x"), (b"q", b"a/x")], [(b"a", b"e"), (b"r", b"a/r")], [(b"a", b"e"), (b"r", b"e/y")], [(b"a", b"e"), (b"r", b"e/b/c")], [(b"a", b"e"), (b"a/y", b"e/b")],
@@ -234,11 +280,17 @@ def count(folder, entries, pairs):
     """The steps of this plan, which has to be carried out."""
     root = make(folder / "all", entries)
     wanted = model(scan(root), pairs)
-    status, err = mvplan([root], plan_of(pairs), folder / "all.tally")
+    seen = [subprocess.check_output([*LISTING, root], env={"LC_ALL": "C"})]
+    status, err, tally = run([root], plan_of(pairs), fault="watch")
     assert status == 0, f"status {status}: {err[-200:]}"
     same(root, wanted, "without a kill")
-    steps = int((folder / "all.tally").read_text())
-    assert steps >= 1, "no command from PATH changed something"
+    with open(tally) as file:
+        steps = int(file.read().split()[0])
+    for number in range(1, steps + 1):
+        with open(f"{tally}.{number}", "rb") as file:
+            seen.append(file.read())
+    seen.append(subprocess.check_output([*LISTING, root], env={"LC_ALL": "C"}))
+    assert seen[::2] == seen[1::2], "something has changed the tree that is no command from PATH"
     return steps
 
 
@@ -246,11 +298,10 @@ def killed(folder, entries, pairs, step, more=()):
     """A tree whose plan was killed at a step, as were the recoveries at theirs; with what it may become."""
     root = make(folder / f"step{step}", entries)
     before = scan(root)
-    tally = folder / f"step{step}.tally"
-    status, _ = mvplan([root], plan_of(pairs), tally, step)
+    status, _ = mvplan([root], plan_of(pairs), step)
     assert status == -9, f"step {step}: status {status}"
     for last in more:
-        status, err = mvplan([root], b"", tally, last)
+        status, err = mvplan([root], b"", last)
         assert status in (0, -9), f"step {step}, recovery: status {status}: {err[-200:]}"
     return root, before, model(before, pairs)
 
@@ -279,8 +330,44 @@ def test_killed_runs_are_made_whole(tmp_path):
             list(pool.map(one, range(1 + number, steps + 1, 2)))    # before each command, then behind each
 
 
+def test_failing_commands_end_it_as_kills_do(tmp_path):
+    steps = count(tmp_path, WIDE, WIDE_PLAN)
+
+    def one(case):
+        step, fault = case
+        root = make(tmp_path / f"{fault}{step}", WIDE)
+        label, before = f"from step {step} of {steps}, {fault}", scan(root)
+        states = [before, model(before, WIDE_PLAN)]
+        status, err = mvplan([root], plan_of(WIDE_PLAN), step, fault)
+        found = scan(root)
+        assert status == 1 or (status, found) == (0, states[1]), f"{label}: status {status}: {err[-200:]}"
+        assert b".mvplan" in found or found in states, f"{label}: neither before nor after: {sorted(found)}"
+        status, err = mvplan([root], b"")
+        assert status == 0, f"{label}: recovery ends with {status}: {err[-200:]}"
+        whole(root, states, label)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(one, [(step, fault) for step in range(1, steps, 2) for fault in ("once", "always")]))
+
+
+def elsewhere(root):
+    """What is there beside ROOT, where mvplan could write."""
+    tops = ["/tmp", "/var/tmp", "/dev/shm", "/run/lock", "/app", os.path.expanduser("~")]
+    return {os.path.join(folder, name) for top in tops for folder, folders, files in os.walk(top) for name in [*folders, *files]
+            if not os.path.join(folder, name).startswith((os.fspath(root), commands()))}
+
+
 def test_the_next_plan_comes_after_the_recovery(tmp_path):
     steps = count(tmp_path, WIDE, WIDE_PLAN)
+    for step in (steps // 8 * 4 + 1, steps // 8 * 4 + 4):
+        rest = elsewhere(tmp_path / f"step{step}")
+        root, *states = killed(tmp_path, WIDE, WIDE_PLAN, step)
+        for path in sorted(elsewhere(root) - rest):     # what is not in ROOT/.mvplan is not kept
+            with suppress(OSError):
+                os.unlink(path) if os.path.islink(path) or not os.path.isdir(path) else shutil.rmtree(path)
+        status, err = mvplan([root], b"")
+        assert status == 0, f"step {step}: recovery ends with {status}: {err[-200:]}"
+        whole(root, states, f"killed at step {step} of {steps}, with nothing kept elsewhere")
 
     def one(step):
         root, *states = killed(tmp_path, WIDE, WIDE_PLAN, step)

@@ -2,7 +2,7 @@
 set -euo pipefail
 /usr/local/bin/start-services
 
-# The runner: one connection, a transaction for each file, by number.
+# The runner: a transaction for each file, by number; runners wait for each other at its start.
 cat > bin/migrate <<'END'
 #!/bin/bash
 # Bring a database up to date: bin/migrate DATABASE [--to NUMBER]
@@ -10,31 +10,29 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
 folder=${MIGRATIONS:-$here/migrations}
 database=$1
-last=999999
+last=999999999
 [ "${2:-}" != --to ] || last=$3
 
-script() {
-    echo "SET client_min_messages = warning;"
-    echo "CREATE TABLE IF NOT EXISTS schema_migrations (number int NOT NULL, name text NOT NULL);"
-    find "$folder" -maxdepth 1 -name '[0-9]*_*.sql' -printf '%f\n' | sort -n | while read -r file; do
-        number=${file%%_*}
-        [ "$number" -le "$last" ] || continue
-        echo "SELECT NOT EXISTS (SELECT FROM schema_migrations WHERE number = $number) AS is_missing \\gset"
-        echo "\\if :is_missing"
-        echo "BEGIN;"
-        echo "\\i '$folder/$file'"
-        echo "INSERT INTO schema_migrations (number, name) VALUES ($number, '$file');"
-        echo "COMMIT;"
-        echo "\\echo applied $file"
-        echo "\\endif"
-    done
+# transact [PSQL ARGUMENT...]: run standard input as one transaction
+transact() {
+    { echo 'BEGIN; SET LOCAL client_min_messages = warning; SELECT pg_advisory_xact_lock(7262423) \g /dev/null'; cat; echo 'COMMIT;'; } \
+        | psql -X -q -v ON_ERROR_STOP=1 -d "$database" "$@"
 }
 
-script | psql -X -q -v ON_ERROR_STOP=1 -d "$database"
+transact <<<'CREATE TABLE IF NOT EXISTS public.schema_migrations (number int NOT NULL, name text NOT NULL);'
+ls "$folder" | { grep -E '^[1-9][0-9]*_.*\.sql$' || true; } | sort -n | while read -r file; do
+    number=${file%%_*}
+    [ "$number" -le "$last" ] || continue
+    transact -v number="$number" -v name="$file" -v path="$folder/$file" <<'SQL'
+SELECT NOT EXISTS (SELECT FROM public.schema_migrations WHERE number = :number) AS is_missing \gset
+\if :is_missing
+\i :path
+INSERT INTO public.schema_migrations (number, name) VALUES (:number, :'name');
+\echo applied :name
+\endif
+SQL
+done
 END
-
-# Runners wait for each other.
-sed -i '/client_min_messages/a \    echo "SELECT pg_advisory_lock(7262423) \\\\g /dev/null"' bin/migrate
 
 # Ranges in place of local times.
 cat > migrations/3_during.sql <<'SQL'
@@ -69,22 +67,23 @@ CREATE FUNCTION reject(one bookings, reason text, blocked_by integer) RETURNS vo
     DELETE FROM guests WHERE booking_id = one.id;
     DELETE FROM bookings WHERE id = one.id;
 $$;
+CREATE TEMPORARY TABLE kept (LIKE bookings) ON COMMIT DROP;
+CREATE INDEX ON kept USING gist (during);
 DO $$
 DECLARE
     one bookings;
     blocker integer;
-    kept integer[] := '{}';
 BEGIN
     FOR one IN SELECT * FROM bookings WHERE status <> 'cancelled' ORDER BY created_at, id LOOP
-        SELECT id INTO blocker FROM bookings
-         WHERE id = ANY (kept) AND room_id = one.room_id AND during && one.during
+        SELECT id INTO blocker FROM kept
+         WHERE room_id = one.room_id AND during && one.during
          ORDER BY created_at, id LIMIT 1;
         IF isempty(one.during) THEN
             PERFORM reject(one, 'empty', NULL);
         ELSIF blocker IS NOT NULL THEN
             PERFORM reject(one, 'overlap', blocker);
         ELSE
-            kept := kept || one.id;
+            INSERT INTO kept SELECT one.*;
         END IF;
     END LOOP;
 END

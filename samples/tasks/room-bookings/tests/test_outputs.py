@@ -1,7 +1,9 @@
 """Migrate databases of a fresh server by the runner, and look at what is in them."""
+import contextlib
 import json
 import os
 import random
+import shutil
 import subprocess
 import time
 from datetime import datetime, timedelta, timezone
@@ -25,6 +27,7 @@ REJECTED = {"id": "integer", "room_id": "integer", "booked_by": "text", "status"
 def server():
     subprocess.run(["/usr/local/bin/start-services"], check=True, timeout=180,
                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    return small_files()
 
 
 def run(command, text="", timeout=120, **env):
@@ -48,8 +51,8 @@ def rows(database, query):
 
 
 def new_database(name):
-    sql("postgres", f"DROP DATABASE IF EXISTS {name} WITH (FORCE);")
-    sql("postgres", f"CREATE DATABASE {name};")
+    sql("postgres", f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE);')
+    sql("postgres", f'CREATE DATABASE "{name}";')
     return name
 
 
@@ -60,6 +63,23 @@ def migrate(database, *args, **env):
 def assert_migrated(database, *args, **env):
     done = migrate(database, *args, **env)
     assert done.returncode == 0, done.stderr
+
+
+def old_database(name):
+    """Return a new database that is at 2, as the runner of last week and its files have left it."""
+    database = new_database(name)
+    sql(database, """
+        CREATE TABLE schema_migrations (number int NOT NULL, name text NOT NULL);
+        INSERT INTO schema_migrations VALUES (1, '1_rooms.sql'), (2, '2_bookings.sql');
+        CREATE TABLE rooms (id int PRIMARY KEY, name text UNIQUE NOT NULL, zone text NOT NULL);
+        CREATE TABLE bookings (
+            id int PRIMARY KEY, room_id int NOT NULL REFERENCES rooms, booked_by text NOT NULL,
+            status text NOT NULL CHECK (status = ANY ('{cancelled,confirmed,tentative}'::text[])),
+            starts timestamp NOT NULL, ends timestamp NOT NULL,
+            created_at timestamptz DEFAULT now() NOT NULL);
+        CREATE TABLE guests (booking_id int NOT NULL REFERENCES bookings, email text NOT NULL,
+            PRIMARY KEY (booking_id, email));""")
+    return database
 
 
 def applied(database):
@@ -148,8 +168,7 @@ def sqlstate(database, statement):
 
 
 def test_old_bookings_are_sorted_out():
-    database = new_database("sorted_out")
-    assert_migrated(database, "--to", "2")
+    database = old_database("sorted_out")
     plan = Plan(3)
     for room in range(1, 5):
         for month in (1, 4, 7, 11):
@@ -160,6 +179,9 @@ def test_old_bookings_are_sorted_out():
     plan.add(1, nine, noon, 5, id=72, reason="overlap", blocked_by=first)
     plan.add(1, ten, one, 5, id=73)              # overlaps what is rejected only
     plan.add(3, one, one + timedelta(hours=2), 8)    # across the first, but in another room
+    first = plan.add(2, nine, nine + timedelta(days=9), 5)
+    plan.add(2, noon + timedelta(days=7), one + timedelta(days=7), 6, reason="overlap",
+             blocked_by=first)
     skipped, repeated = datetime(2023, 3, 26), datetime(2023, 10, 29)   # from 1 to 2 in London
     half_past_one, quarter_past_two = (skipped + timedelta(minutes=m) for m in (90, 135))
     plan.add(1, half_past_one, quarter_past_two, 6, reason="empty")
@@ -184,6 +206,9 @@ def test_old_bookings_are_sorted_out():
     kept, rejected = sorted_out(database)
     assert rejected == sorted(plan.rejected, key=lambda row: row["id"])
     assert kept == sorted(plan.kept, key=lambda row: row["id"])
+    assert sql(database, "SELECT count(*) FROM guests WHERE booking_id NOT IN"
+                         " (SELECT id FROM bookings)") == "0"
+    assert sqlstate(database, "INSERT INTO guests VALUES (1, 'nobody');") == "23503"
     assert sql(database, "SELECT count(*) FROM bookings WHERE NOT isempty(during)"
                          " AND NOT (lower_inc(during) AND NOT upper_inc(during))") == "0"
 
@@ -193,9 +218,8 @@ def test_new_overlaps_are_refused():
     assert_migrated(database)
     sql(database, "INSERT INTO rooms VALUES (1, 'a', 'Europe/London'), (2, 'b', 'Asia/Kolkata');")
 
-    def booking(number, begin, end, status="confirmed", room=1):
-        day = "2024-06-03"
-        during = f"'[{day} {begin}+00, {day} {end}+00)'"
+    def booking(number, begin, end, status="confirmed", room=1, day="2024-06-03", last=None):
+        during = f"'[{day} {begin}+00, {last or day} {end}+00)'"
         return ("INSERT INTO bookings (id, room_id, booked_by, status, during)"
                 f" VALUES ({number}, {room}, 'x', '{status}', {during});")
 
@@ -219,6 +243,15 @@ def test_new_overlaps_are_refused():
     assert sqlstate(database, "UPDATE bookings SET during = NULL WHERE id = 3;") == "23502"
     assert sqlstate(database, "UPDATE bookings SET status = 'cancelled' WHERE id = 1;") == ""
     assert book(7, "09:30", "10:30") == ""
+    assert book(17, "00:00", "00:00", room=2, day="2024-06-10", last="2024-07-20") == ""
+    assert book(18, "09:00", "10:00", room=2, day="2024-07-10") == "23P01"
+    assert book(19, "09:00", "10:00", room=2, day="2024-05-01", last="2024-12-24") == "23P01"
+    assert sqlstate(database, "UPDATE bookings SET during = tstzrange(lower(during), NULL)"
+                              " WHERE id = 17;") == ""
+    assert book(20, "09:00", "10:00", room=2, day="2031-01-01") == "23P01"
+    assert book(21, "17:00", "18:00", room=3) == "23503"
+    assert book(22, "17:00", "18:00", "maybe") == "23514"
+    assert book(7, "17:00", "18:00") == "23505"
 
     # two at once: the second cannot see what the first has not committed
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -238,7 +271,7 @@ def test_new_overlaps_are_refused():
         for process in both:
             process.kill()
             process.wait(timeout=60)
-    assert rows(database, "SELECT id FROM bookings WHERE id > 7") == [{"id": 8}]
+    assert rows(database, "SELECT id FROM bookings WHERE id IN (8, 9)") == [{"id": 8}]
     assert error.split()[-1] == "23P01"
 
 
@@ -248,13 +281,16 @@ def write_files(folder, **files):
 
 
 def test_a_failing_file_leaves_nothing_behind(tmp_path):
+    tmp_path /= "the team's  files"
+    tmp_path.mkdir()
     folder = str(tmp_path)
-    database = new_database("failing")
+    database = new_database("failing files")
     insert = "INSERT INTO steps (word) VALUES ('{}');\n"
     broken = insert.format("nine") + "INSERT INTO nowhere VALUES (1);\n" + insert.format("9")
     write_files(tmp_path, _1_steps="CREATE TABLE steps (at serial, word text);\n",
                 _2_two=insert.format("two"), _10_ten=insert.format("ten"), _9_nine=broken)
-    (tmp_path / "README.md").write_text("The migrations of a test.\n")
+    for name in ["README.md", "3b_two.sql", "3_two.sql.bak", "three_3.sql"]:
+        (tmp_path / name).write_text("None of the migrations of a test.\n")
     assert_migrated(database, "--to", "2", MIGRATIONS=folder)
     assert applied(database) == [(1, "1_steps.sql"), (2, "2_two.sql")]
     for _ in range(2):
@@ -279,6 +315,11 @@ def test_a_failing_file_leaves_nothing_behind(tmp_path):
     assert_migrated(database, MIGRATIONS=folder)
     assert sql(database, "SELECT count(*) FROM steps WHERE word = 'twelve'") == "1"
     assert applied(database)[-1] == (12, "12_more.sql")
+    name = "13_it's the  last_of_all.sql"
+    (tmp_path / name).write_text(insert.format("thirteen"))
+    assert_migrated(database, MIGRATIONS=folder)
+    assert applied(database)[-1] == (13, name)
+    assert sql(database, "SELECT count(*) FROM steps WHERE word = 'thirteen'") == "1"
 
 
 def waiting(database):
@@ -294,17 +335,33 @@ def wait_for(condition, tries):
     return False
 
 
-def start_runner(database, folder):
+def start_runner(database, folder, machine):
+    """Start a runner as on a machine of its own: with its own copies, and folders to write to."""
     assert Path("/app/bin/migrate").is_file()
+    home = Path(shutil.copytree("/app", machine, symlinks=True))
+    shutil.copytree(folder, home / "a copy")
+    env = {**ENV, "MIGRATIONS": str(home / "a copy"), "HOME": str(home), "TMPDIR": str(home)}
     return subprocess.Popen(
-        ["/app/bin/migrate", database], env={**ENV, "MIGRATIONS": str(folder)},
+        [home / "bin/migrate", database], env=env, cwd=home,
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def test_two_runners_apply_a_file_once(tmp_path):
+def small_files():
+    """Return what may be a lock that runners share: small files that are on this machine only."""
+    found = set()
+    for top in ("/tmp", "/var/tmp", "/dev/shm", "/run/lock", "/app"):
+        for path in [*Path(top).glob("*"), *Path(top).glob("*/*")]:
+            with contextlib.suppress(OSError):
+                found |= {path} if path.is_file() and path.stat().st_size < 20 else set()
+    return found
+
+
+def test_two_runners_apply_a_file_once(tmp_path, server):
     database = new_database("runners")
     sql(database, "CREATE TABLE gate (); CREATE TABLE steps (word text);")
-    write_files(tmp_path, _1_slow="INSERT INTO steps VALUES ('one');\nSELECT count(*) FROM gate;\n",
+    folder = tmp_path / "migrations"
+    folder.mkdir()
+    write_files(folder, _1_slow="INSERT INTO steps VALUES ('one');\nSELECT count(*) FROM gate;\n",
                 _2_next="INSERT INTO steps VALUES ('two');\n")
     runners = []
     holder = subprocess.Popen([*PSQL, "-d", database], stdin=subprocess.PIPE,
@@ -313,8 +370,10 @@ def test_two_runners_apply_a_file_once(tmp_path):
         holder.stdin.write("BEGIN; LOCK TABLE gate; SELECT 'held';\n")
         holder.stdin.flush()
         assert holder.stdout.readline() == "held\n"
-        for _ in range(3):
-            runners.append(start_runner(database, tmp_path))
+        for number in range(3):
+            for path in small_files() - server:
+                path.unlink()
+            runners.append(start_runner(database, folder, tmp_path / str(number)))
             # a runner may also wait outside the database: then this waits in vain, and goes on
             is_waiting = wait_for(lambda: waiting(database) == len(runners), 80)
             assert is_waiting or len(runners) > 1, "the first runner does not apply the first file"
@@ -333,7 +392,9 @@ def test_two_runners_apply_a_file_once(tmp_path):
 
 def test_runners_start_together_on_a_new_database(tmp_path):
     database = new_database("together")
-    write_files(tmp_path, _1_steps="CREATE TABLE steps (word text);\n",
+    folder = tmp_path / "migrations"
+    folder.mkdir()
+    write_files(folder, _1_steps="CREATE TABLE steps (word text);\n",
                 _2_two="INSERT INTO steps VALUES ('two');\n")
     runners = []
     holder = subprocess.Popen([*PSQL, "-d", database], stdin=subprocess.PIPE,
@@ -343,7 +404,7 @@ def test_runners_start_together_on_a_new_database(tmp_path):
         holder.stdin.write("BEGIN; CREATE TABLE schema_migrations (number int); SELECT 'held';\n")
         holder.stdin.flush()
         assert holder.stdout.readline() == "held\n"
-        runners = [start_runner(database, tmp_path) for _ in range(3)]
+        runners = [start_runner(database, folder, tmp_path / str(k)) for k in range(3)]
         # those that wait outside the database are not seen: then this goes on after a while
         wait_for(lambda: waiting(database) == len(runners), 40)
         holder.communicate("ROLLBACK;\n", timeout=60)

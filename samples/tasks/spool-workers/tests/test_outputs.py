@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import subprocess
+import tempfile
 import time
 
 import pytest
@@ -23,6 +24,7 @@ try:
 except OSError:
     note("overlap")
     sys.exit(9)
+print(os.getpid(), file=open(sys.argv[1] + ".pid", "w"))
 note("start")
 for _ in range(2400):
     if os.path.exists(gate):
@@ -30,6 +32,20 @@ for _ in range(2400):
     time.sleep(0.05)
 note("end")
 print(sys.argv[3])
+"""
+# a worker for which it is the day after tomorrow
+LATER = """
+import datetime, runpy, sys, time
+for name in ("time", "monotonic"):
+    setattr(time, name, lambda real=getattr(time, name): real() + 2e5)
+    setattr(time, name + "_ns", lambda real=getattr(time, name + "_ns"): real() + 2 * 10**14)
+class Later(datetime.datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return super().now(tz) + datetime.timedelta(days=2)
+datetime.datetime = Later
+sys.argv[0] = "spool"
+runpy.run_module("spool", run_name="__main__", alter_sys=True)
 """
 
 
@@ -64,13 +80,22 @@ class Spool:
         (self.root / "part").write_bytes(data)
         os.rename(self.root / "part", self.root / "new" / f"{name}.json")
 
-    def start(self):
-        worker = subprocess.Popen(
-            ["/usr/bin/python3", "-m", "spool", "work", str(self.root)], cwd="/app",
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            start_new_session=True)
+    def start(self, how=("-m", "spool")):
+        with tempfile.TemporaryFile() as words:
+            words.write(b"for no command\n")
+            words.seek(0)
+            worker = subprocess.Popen(["/usr/bin/python3", *how, "work", str(self.root)],
+                                      cwd="/app", stdin=words, stdout=subprocess.DEVNULL,
+                                      stderr=subprocess.DEVNULL, start_new_session=True)
         self.workers.append(worker)
         return worker
+
+    def start_later(self):
+        """Start a worker after a jump of the clock."""
+        for path in self.root.rglob("*"):
+            with contextlib.suppress(FileNotFoundError):
+                os.utime(path, (10**9, 10**9))
+        return self.start(("-c", LATER))
 
     def finish(self, worker):
         """Wait until a worker exits, with 0."""
@@ -128,7 +153,7 @@ def test_idle_workers_take_what_waits(make_spool, tmp_path):
         spool.add(name, ["/bin/sh", "-c", f"printf {text}"])
     time.sleep(0.5)   # time to run them beside the slow one, for whoever would
     assert not later.keys() & spool.outcomes("done").keys(), "a worker runs two jobs at a time"
-    idle = spool.start()
+    idle = spool.start_later()
     done = {name: {"attempts": 1, "output": text} for name, text in {**quick, **later}.items()}
     wait_for(lambda: spool.outcomes("done") == done or idle.poll() is not None)
     assert spool.outcomes("done") == done, "jobs wait though a worker has nothing to do"
@@ -144,6 +169,14 @@ def test_idle_workers_take_what_waits(make_spool, tmp_path):
     assert spool.outcomes("done") == {**done, "a0": {"attempts": 1, "output": "slow\n"}}
     assert words(log) == ["start", "end"]
 
+    twins = make_spool("twins")   # each waits for the other
+    together = "echo x >> both; for i in $(seq 600); do [ $(wc -l < both) = 2 ] && exit; sleep 0.05; done; exit 1"
+    for name in ("t1", "t2"):
+        twins.add(name, ["/bin/sh", "-c", together], max_attempts=1)
+    for worker in [twins.start() for _ in range(2)]:
+        twins.finish(worker)
+    assert sorted(twins.outcomes("done")) == ["t1", "t2"], "a job waits for one like it"
+
     many = make_spool("many")
     for i in range(120):
         many.add(f"j{i}", ["/bin/sh", "-c", f"echo j{i} >> runs; sleep 0.01"])
@@ -156,30 +189,48 @@ def test_idle_workers_take_what_waits(make_spool, tmp_path):
 
 
 def test_jobs_of_killed_workers_are_tried_again(make_spool, tmp_path):
-    expected = {}
     for name, kills, more in [("once", 1, {}), ("thrice", 3, {}), ("twice", 2, {"max_attempts": 2}),
                               ("four", 4, {"max_attempts": 5})]:
         spool = make_spool(name)
         log = tmp_path / f"{name}.log"
         gate = tmp_path / f"{name}.gate"
-        spool.add(name, slow(log, gate, name), **more)
+        spool.add("job", slow(log, gate, name), **more)
         for attempt in range(1, kills + 1):
             worker = spool.start()
             started = wait_for(lambda n=attempt, log=log: words(log).count("start") == n)
             assert started, f"attempt {attempt} was not made"
             spool.kill(worker)
-            gate.touch()   # the command ends, if it has not
+            if attempt == 2:   # the command is killed, too
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(words(tmp_path / f"{name}.log.pid")[0]), signal.SIGKILL)
+            else:
+                gate.touch()   # the command ends, if it has not
             assert wait_for(lambda log=log: is_unlocked(log)), "the command runs on"
-            gate.unlink()
+            gate.unlink(missing_ok=True)
         gate.touch()
         spool.finish(spool.start())
         if kills < more.get("max_attempts", 3):
-            expected = {name: {"attempts": kills + 1, "output": f"{name}\n"}}
+            expected = {"job": {"attempts": kills + 1, "output": f"{name}\n"}}
             assert (spool.outcomes("done"), spool.outcomes("failed")) == (expected, {})
         else:
-            expected = {name: {"attempts": kills, "errors": ["worker died"] * kills}}
+            expected = {"job": {"attempts": kills, "errors": ["worker died"] * kills}}
             assert (spool.outcomes("done"), spool.outcomes("failed")) == ({}, expected)
         assert spool.waiting() == []
+
+    spool = make_spool("mixed")
+    spool.add("job", ["/bin/sh", "-c", "echo x >> runs; n=$(wc -l < runs); [ $n = 2 ] || exit $n;"
+                      " until [ -e go ]; do sleep 0.05; done"])
+    worker = spool.start()
+    assert wait_for(lambda: len(words(spool.root / "runs")) == 2), "no second attempt was made"
+    spool.kill(worker)
+    other = make_spool("other")   # with a job of that name
+    other.add("job", ["/bin/echo", "other"])
+    other.finish(other.start())
+    assert other.outcomes("done") == {"job": {"attempts": 1, "output": "other\n"}}
+    (spool.root / "go").touch()
+    spool.finish(spool.start())
+    assert spool.outcomes("failed") == {
+        "job": {"attempts": 3, "errors": ["exit 1", "worker died", "exit 3"]}}
 
     spool = make_spool("taken")
     log, gate = tmp_path / "taken.log", tmp_path / "taken.gate"
@@ -217,7 +268,7 @@ def test_a_command_outlives_its_worker_alone(make_spool, tmp_path):
     assert wait_for(lambda: "quick" in spool.outcomes("done")), "jobs wait though a worker is idle"
     spool.kill(first)
     spool.add("later", ["/bin/echo", "l"])
-    third = spool.start()
+    third = spool.start_later()
     # whoever keeps the command alive does other jobs, whoever ends it may begin again at once
     went_on = wait_for(lambda: "later" in spool.outcomes("done") or words(log).count("start") > 1)
     assert went_on, "no worker goes on after another was killed"
@@ -239,26 +290,35 @@ def test_attempts_and_their_outcomes(make_spool):
     spool.add("third", ["/bin/sh", "-c", count.format("t") + "[ $n = 3 ] || exit $((n + 4)); pwd"])
     spool.add("never", ["/bin/sh", "-c", count.format("n") + "exit $((n + 7))"], max_attempts=4)
     spool.add("signal", ["/bin/sh", "-c", "kill -15 $$"], max_attempts=1)
+    spool.add("other", ["/bin/sh", "-c", count.format("o") + "kill -$((n + 9)) $$"])
+    spool.add("plain", ["/etc/passwd"], max_attempts=1)   # no program
     spool.add("mixed", ["/bin/sh", "-c", count.format("m") + "[ $n = 2 ] && kill -9 $$; exit $n"])
     spool.add("missing", ["/no/such/program"], max_attempts=2)
     spool.add("nul", ["/bin/echo", "a\0b"], max_attempts=1)
     spool.add("bytes", ["/usr/bin/printf", "a\\xff\\303\\244\\r\\nb"])
-    spool.add("large", ["/bin/sh", "-c", "cat; yes 12345678 | head -n 100000; echo oops >&2"])
+    spool.add("large", ["/bin/sh", "-c", "cat; yes 12345678 | head -n 500000; echo oops >&2"])
     no_jobs = [b"{", b"[]", b'{"command": []}', b'{"command": "ls"}', b'{"command": ["ls", 1]}',
                b'{"command": ["ls"], "max_attempts": 0}', b'{"max_attempts": 2}',
                b'{"command": ["ls"], "max_attempts": true}',
-               b'{"command": ["\xff"]}']
+               b'{"command": ["\xff"]}', b"[" * 99999]
     for i, data in enumerate(no_jobs):
         spool.add_file(f"x{i}", data)
     spool.finish(spool.start())
     assert spool.outcomes("done") == {
         "third": {"attempts": 3, "output": f"{spool.root}\n"},
         "bytes": {"attempts": 1, "output": "a\ufffdä\r\nb"},
-        "large": {"attempts": 1, "output": "12345678\n" * 100000}}
+        "large": {"attempts": 1, "output": "12345678\n" * 500000}}
+    empty = make_spool("empty")
+    (empty.root / "new").rmdir()
+    empty.root.rmdir()
+    empty.finish(empty.start())
+    assert {"new", "done", "failed"} <= {path.name for path in empty.root.iterdir()}
     bad = {f"x{i}": {"attempts": 0, "errors": ["not a job"]} for i in range(len(no_jobs))}
     assert spool.outcomes("failed") == {
         "never": {"attempts": 4, "errors": ["exit 8", "exit 9", "exit 10", "exit 11"]},
         "signal": {"attempts": 1, "errors": ["signal 15"]},
+        "other": {"attempts": 3, "errors": ["signal 10", "signal 11", "signal 12"]},
+        "plain": {"attempts": 1, "errors": ["cannot run"]},
         "mixed": {"attempts": 3, "errors": ["exit 1", "signal 9", "exit 3"]},
         "missing": {"attempts": 2, "errors": ["cannot run"] * 2},
         "nul": {"attempts": 1, "errors": ["cannot run"]}, **bad}

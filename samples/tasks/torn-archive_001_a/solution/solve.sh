@@ -64,40 +64,67 @@ class Log:
         page = self.page(i)
         return None if header is None or page is None else struct.pack(">2I", *header) + page
 
-    def run(self, first, salts, sums):
+    def differs(self, i, offset, words):
+        """Does what can be read of the two words there tell that they are others?"""
+        at = 32 + i * self.step + offset
+        return any(not self.copy.bad[at + k] and self.copy.data[at + k] != byte for k, byte in enumerate(struct.pack(">2I", *words)))
+
+    def run(self, first, salts, sums, limit=None):
         """The frames of one log from `first` on: for each (page number, size at a commit) or None, and its page or None."""
         i, after = first, {first - 1: sums}
-        while i < self.count:
-            own, stored = self.words(i, 8), self.words(i, 16)
-            if own and own != salts:
+        while i < (self.count if limit is None else limit):
+            if self.differs(i, 8, salts):
                 break
-            body = self.body(i, self.words(i, 0))
+            body, stored = self.body(i, self.words(i, 0)), self.words(i, 16)
             made = forward(body, self.order, after[i - 1]) if body and after[i - 1] else None
-            if made and stored and made != stored:
+            if made and self.differs(i, 16, made):
                 break
             after[i] = stored or made
             i += 1
         end, headers = i, {k: self.words(k, 0) for k in range(first, i)}
-        changed = True
-        while changed:
-            changed = False
-            for i in range(end - 1, first - 1, -1):
-                body = self.body(i, headers[i])
-                if body and after[i] and not after[i - 1]:
-                    after[i - 1], changed = backward(body, self.order, after[i]), True
-                elif body and after[i - 1] and not after[i]:
-                    after[i], changed = forward(body, self.order, after[i - 1]), True
-                elif headers[i] is None and self.page(i) and after[i] and after[i - 1]:
-                    headers[i] = self.solve(self.page(i), after[i - 1], after[i])
-                    changed = changed or headers[i] is not None
+        for i in range(end - 1, first - 1, -1):
+            body = self.body(i, headers[i])
+            if body and after[i] and not after[i - 1]:
+                before = backward(body, self.order, after[i])
+                if i > first and self.differs(i - 1, 16, before):
+                    return self.run(first, salts, sums, i)
+                after[i - 1] = before
+        for i in range(first, end):
+            if headers[i] is None and self.page(i):
+                headers[i] = self.solve(i, self.sum_at(i - 1, after, first), self.sum_at(i, after, first))
         return end, [(headers[i], self.page(i)) for i in range(first, end)]
 
-    def solve(self, page, before, after):
-        s0, s1 = backward(page, self.order, after)
-        x = s0 - before[0] - before[1] & MASK
-        y = s1 - before[1] - s0 & MASK
-        number, pages = struct.unpack(">2I", struct.pack(f"{self.order}2I", x, y))
-        return (number, pages) if 0 < number < 1 << 31 and pages < 1 << 31 else None
+    def masked(self, at, order):
+        """Two words, each with a mask of its bits that cannot be read."""
+        unknown = bytes(255 * bad for bad in self.copy.bad[at:at + 8])
+        return list(zip(struct.unpack(f"{order}2I", self.copy.data[at:at + 8]), struct.unpack(f"{order}2I", unknown)))
+
+    def sum_at(self, i, after, first):
+        if after[i]:
+            return [(word, 0) for word in after[i]]
+        return self.masked(32 + i * self.step + 16, ">") if i >= first else [(0, MASK)] * 2
+
+    def solve(self, i, before, after):
+        """The only page number and size that fit the checksums, or None."""
+        words = self.masked(32 + i * self.step, self.order) + before + after
+        if sum(mask.bit_count() for _, mask in words) > 72:
+            return None
+        page = self.page(i)
+        still, one, two = (forward(page, self.order, start) for start in ((0, 0), (1, 0), (0, 1)))
+        (a, b), (c, d) = (((one[k] - still[k]) & MASK, (two[k] - still[k]) & MASK) for k in (0, 1))
+        # the checksum before the page is s0 + s1 + x, s0 + 2 s1 + x + y, and the one behind it depends on it linearly
+        rows = [(a + b, b, a + b, a + 2 * b, -1, 0, still[0]), (c + d, d, c + d, c + 2 * d, 0, -1, still[1])]
+        found = [[word & ~mask for word, mask in words]]
+        for bit in range(32):           # the lower bits of a sum depend on lower bits alone
+            for k, (_, mask) in enumerate(words):
+                if mask >> bit & 1:
+                    found += [[*known[:k], known[k] | 1 << bit, *known[k + 1:]] for known in found]
+            found = [known for known in found
+                     if not any(sum(x * y for x, y in zip(row, known + [1])) >> bit & 1 for row in rows)]
+            if len(found) > 1 << 14:
+                return None
+        pairs = {struct.unpack(">2I", struct.pack(f"{self.order}2I", *known[:2])) for known in found}
+        return pairs.pop() if len(pairs) == 1 else None
 
     def left_behind(self, first):
         """What the log before the live one proves of the main file."""

@@ -1,13 +1,53 @@
-"""Incidents made here, from fixed seeds, so that the truth is known; restore.py is started on each and its report and its database compared with it."""
+"""Incidents made here, other ones at each run, so that the truth is known; restore.py is started on each and its report and its database compared with it."""
+import ctypes
 import json
+import os
 import random
+import resource
 import sqlite3
 import struct
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 LOST = None
+
+
+class Unfit(Exception):
+    """What was made by chance does not show what it is meant to show: another is made."""
+
+
+def fresh(make):
+    """The first incident that is fit."""
+    for _ in range(200):
+        try:
+            return make()
+        except Unfit:
+            pass
+    raise AssertionError("no such incident")
+
+
+def fit(good):
+    if not good:
+        raise Unfit
+
+
+def all_ended():
+    """Wait for whoever has lost its parent: until then its time does not count as a child's."""
+    for _ in range(1500):
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def processor():
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def history(rng, size, count, rows):
@@ -72,14 +112,14 @@ def log_of(frames, size, salts, big, torn=()):
 class Incident:
     """older, earlier, live: transactions in the logs; loose: frames behind the last commit, by log; torn: frames behind the live log whose checksum is wrong."""
 
-    def __init__(self, seed, size=1024, big=False, older=0, earlier=0, live=10, loose=(0, 0, 0), torn=0, rows=14):
-        self.rng, self.size = random.Random(seed), size
+    def __init__(self, size=1024, big=False, older=0, earlier=0, live=10, loose=(0, 0, 0), torn=0, rows=14, salt=None):
+        self.rng, self.size = random.Random(), size
         rng = self.rng
         images = history(rng, size, 1 + older + earlier + live, rows)
         self.images = images[older + earlier:]
         self.db = self.images[0]
         self.wal, logs, at = bytearray(), [], 0
-        salt = rng.randrange(1 << 32)
+        salt = rng.randrange(1 << 32) if salt is None else salt
         for count, extra in zip((older, earlier, live), loose):
             frames = frames_of(images[at:at + count + 1], size)
             at += count
@@ -129,6 +169,7 @@ class Incident:
         self.sums.add(k)
 
     def main(self, n):
+        assert n * self.size <= len(self.db)
         a = self.rng.randrange(self.size)
         self.lose("app.db", (n - 1) * self.size + a, self.rng.randrange(1, self.size - a + 1))
         self.bad_main.add(n)
@@ -194,12 +235,19 @@ class Incident:
                     if file == name:
                         data[start:start + length] = bytes(length)
                 (here / name).write_bytes(data)
-            self.rng.shuffle(self.bad)
-            (here / "bad.txt").write_text("".join("%s %d %d\n" % one for one in self.bad))
+            named = list(self.bad)
+            for file, start, length in self.rng.sample(self.bad, len(self.bad) // 3):   # some twice, the second time a part
+                cut = self.rng.randrange(length)
+                named.append((file, start + cut, length - cut))
+            self.rng.shuffle(named)
+            (here / "bad.txt").write_text("".join("%s %d %d\n" % one for one in named))
+            ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)     # orphans become children of this process
+            before = processor()
             try:
-                done = subprocess.run(["python3", "/app/restore.py", str(here), str(out)], capture_output=True, text=True, timeout=20)
+                done = subprocess.run(["python3", "/app/restore.py", str(here), str(out)], capture_output=True, text=True, timeout=90)
             except subprocess.TimeoutExpired:
-                assert False, "restore.py takes more than 20 seconds"
+                assert False, "restore.py does not end"
+            assert all_ended() and processor() - before < 20, "restore.py takes more than 20 seconds"
             assert done.returncode == (0 if best else 1), f"exit code {done.returncode}: {done.stderr[-500:]}"
             try:
                 said = json.loads(done.stdout)
@@ -220,107 +268,155 @@ class Incident:
 
 
 def test_pages_lost_and_written_again():
-    for seed, size, big, loose, torn in ((1, 1024, False, 0, 0), (2, 512, True, 3, 0), (3, 4096, False, 0, 2), (4, 1024, True, 2, 1), (5, 512, False, 0, 0)):
-        one = Incident(seed, size, big, live=14, loose=(0, 0, loose), torn=torn)
-        for k in sorted(one.rng.sample(range(1, one.commits), 5)):
-            one.page(k, whole=k % 2 == 0)
-        if seed == 5:                   # the newest commits are lost: an older state is the newest whole one
-            one.page(one.commits)
-        report, best = one.check()
-        assert best and any(c["lost"] for c in report)
-    sizes = [c["pages"] for c in report]
-    assert sizes != sorted(sizes), "the incident itself is wrong: it never shrinks"
+    for turn, (size, big, loose, torn) in enumerate(((1024, False, 0, 0), (512, True, 3, 0), (4096, False, 0, 2), (1024, True, 2, 1), (512, False, 0, 0))):
+        def make():
+            one = Incident(size, big, live=14, loose=(0, 0, loose), torn=torn)
+            for k in sorted(one.rng.sample(range(1, one.commits), 5)):
+                one.page(k, whole=k % 2 == 0)
+            if turn == 4:               # the newest commits are lost: an older state is the newest whole one
+                one.page(one.commits)
+            report, best = one.expected()
+            sizes = [c["pages"] for c in report]
+            fit(best and any(c["lost"] for c in report) and (turn < 4 or sizes != sorted(sizes)))
+            return one
+
+        fresh(make).check()
 
 
 def test_headers_that_cannot_be_read():
-    for seed, big in ((21, False), (22, True)):
-        one = Incident(seed, 1024, big, live=14, loose=(0, 0, 2))
+    def solvable(big):
+        one = Incident(1024, big, live=14, loose=(0, 0, 2))
         ends = [k for k, frame in enumerate(one.live, 1) if frame[1]]
         one.header(1)
         for k in (ends[3], ends[6], ends[9]):
             one.header(k)
         one.header(ends[12] - 2 if ends[12] - 2 not in ends else ends[12])
-        assert one.check()[1], "all of these can be known"
-    for seed, big in ((23, False), (24, True)):
-        one = Incident(seed, 512, big, live=16)
+        fit(not any({k, k + 1} <= one.bad_headers for k in one.bad_headers))
+        return one
+
+    def neighbours(big):
+        one = Incident(512, big, live=16)
         ends = [k for k, frame in enumerate(one.live, 1) if frame[1]]
+        fit(ends[1] < ends[2] - 1 and ends[5] + 1 < ends[8])
         one.all_but_sum(ends[2] - 1)
         one.header(ends[2])
         one.header(ends[5])             # beside a page that cannot be read: not to be known
         one.page(ends[5] + 1)
         one.page(ends[8])               # before it a lost page: the checksum is there all the same
         one.header(ends[8] + 1)
-        one.check()
-    for seed, torn, older in ((26, 0, 0), (27, 1, 0), (28, 0, 9)):      # of a newest transaction the salts alone
-        one = Incident(seed, 512, seed == 27, older=older, live=5, torn=torn)
+        return one
+
+    def two(big):
+        one = Incident(1024, big, live=16)
+        ends = [k for k, frame in enumerate(one.live, 1) if frame[1]]
+        one.frame(ends[1])
+        one.frame(ends[1] + 1)
+        one.header(ends[7])
+        return one
+
+    for big in (False, True):
+        assert fresh(lambda: solvable(big)).check()[1], "all of these can be known"
+        fresh(lambda: neighbours(big)).check()
+    fresh(lambda: two(True)).check()
+    for torn, older in ((0, 0), (1, 0), (0, 9)):        # of a newest transaction the salts alone
+        one = Incident(512, torn == 1, older=older, live=5, torn=torn)
         one.salts(one.commits)
         assert one.check()[1][0] == one.commits
-    one = Incident(25, 1024, True, live=16)
-    ends = [k for k, frame in enumerate(one.live, 1) if frame[1]]
-    one.frame(ends[1])
-    one.frame(ends[1] + 1)
-    one.header(ends[7])
-    one.check()
+
+
+def old_logs(turn):
+    """An incident in which the main file is damaged and older logs have left something, of ten kinds."""
+    size = 512 if turn % 2 else 1024
+    loose = ((0, 0, 0), (0, 2, 0), (2, 1, 1), (0, 0, 0), (0, 3, 0), (0, 0, 0), (0, 0, 0), (0, 8, 0), (0, 8, 0), (0, 3, 0))[turn]
+    earlier, live = (1, 6) if turn == 6 else (11, 3)           # in kind 6 only a still older log is left
+    one = Incident(size, turn % 2 == 1, older=18, earlier=earlier, live=live, loose=loose, torn=turn % 3, rows=50,
+                   salt=(1 << 32) - 2 if turn in (1, 5) else None)     # salt 1 of the live log is 0
+    count = len(one.earlier)
+    fit(count > one.first + 6 if turn != 6 else count < one.first < len(one.wal) // (24 + size))
+    ends = [k for k, frame in enumerate(one.earlier, 1) if frame[1] and k > one.first + 3]
+    pages = range(1, len(one.db) // size + 1)
+    if turn >= 7:
+        proved = set(one.left_behind()) & set(pages)
+        later = {n for n, _, _ in one.earlier[-loose[1]:]} & set(pages)
+        kept = later - {n for n, _, _ in one.live}
+        if turn == 7:                   # later, uncommitted versions lie behind: they are not it
+            fit(proved & kept)
+            chosen = proved & later
+        elif turn == 8:                 # what was never committed proves nothing
+            fit(later - proved and proved & kept)
+            chosen = later
+        else:                           # what lies behind the last commit may have been one
+            fit(len(proved) > 3)
+            chosen = proved
+            one.frame(count - 1)
+        for n in sorted(chosen):
+            one.main(n)
+        return one
+    if turn == 3:                       # a frame that may hold any page; what comes after it proves
+        fit(len(ends) > 2)
+        one.frame(ends[1] + 1)
+    if turn == 4:                       # the last version of a page is lost, an earlier one is there
+        fit(ends)
+        where = {}
+        for k in range(one.first + 2, min(max(ends), count - 4) + 1):
+            where.setdefault(one.earlier[k - 1][0], []).append(k)
+        twice = [(n, found[-1]) for n, found in sorted(where.items()) if len(found) > 1 and n in pages
+                 and not any(f[0] == n for f in one.earlier[found[-1]:max(ends)])]
+        fit(len(twice) > 2)
+        for n, k in twice[:5]:
+            one.page(k)
+            one.main(n)
+    if turn == 5:                       # these are known by their checksums
+        fit(len(ends) > 5 and ends[2] + 1 < ends[4] < count)
+        one.header(ends[2])
+        one.header(ends[4])
+    for n in pages:
+        if n == 1 or turn and one.rng.random() < .6 or not turn and n in one.left_behind():
+            one.main(n)
+    if turn == 0:
+        one.salts(count)
+    if turn == 2:                       # uncommitted versions of these lie behind
+        for n in {frame[0] for frame in one.earlier[-1:] if frame[0] in pages} - one.bad_main:
+            one.main(n)
+    found = len(set(one.left_behind()) & one.bad_main)
+    fit(found > 2 if turn != 6 else not found)
+    return one
 
 
 def test_the_main_file_and_what_older_logs_left():
-    healed = hurt = 0
-    for seed, size, loose in ((41, 1024, (0, 0, 0)), (42, 512, (0, 2, 0)), (43, 1024, (2, 1, 1)), (44, 512, (0, 0, 0)), (45, 1024, (0, 3, 0)), (46, 512, (0, 0, 0)), (47, 1024, (0, 0, 0))):
-        earlier, live = (11, 3) if seed < 47 else (1, 6)        # at last only a still older log is left
-        one = Incident(seed, size, seed % 2 == 0, older=18, earlier=earlier, live=live, loose=loose, torn=seed % 3, rows=50)
-        ends = [k for k, frame in enumerate(one.earlier, 1) if frame[1] and k > one.first + 3]
-        if seed == 44:                  # a frame that may hold any page; what comes after it proves
-            one.frame(ends[1] + 1)
-        if seed == 45:                  # the last version of a page is lost, an earlier one is there
-            where = {}
-            for k in range(one.first + 2, min(max(ends), len(one.earlier) - 4) + 1):
-                where.setdefault(one.earlier[k - 1][0], []).append(k)
-            twice = [(n, found[-1]) for n, found in sorted(where.items()) if len(found) > 1 and n <= len(one.db) // size
-                     and not any(f[0] == n for f in one.earlier[found[-1]:max(ends)])]
-            assert len(twice) > 2, "the incident itself is wrong"
-            for n, k in twice[:5]:
-                one.page(k)
-                one.main(n)
-        if seed == 46:                  # these are known by their checksums
-            one.header(ends[2])
-            one.header(ends[4])
-        pages = range(1, len(one.db) // size + 1)
-        for n in pages:
-            if n == 1 or seed != 41 and one.rng.random() < .6 or seed == 41 and n in one.left_behind():
-                one.main(n)
-        if seed == 41:
-            one.salts(len(one.earlier))
-        if seed == 43:                  # uncommitted versions of these lie behind
-            for n in {frame[0] for frame in one.earlier[-1:]} - one.bad_main:
-                one.main(n)
-        assert len(one.earlier) > one.first + 6 or seed == 47 and len(one.earlier) < one.first < len(one.wal) // (24 + size), "the incident itself is wrong"
-        report, best = one.check()
-        proved = set(one.left_behind())
-        healed += len(proved & one.bad_main)
-        hurt += len(report[0]["lost"])
-    assert healed > 20 and hurt > 20, "the incidents themselves are wrong"
+    for turn in range(10):
+        fresh(lambda: old_logs(turn)).check()
+
+
+def mixture(turn):
+    size = (512, 1024)[turn % 2]
+    one = Incident(size, turn % 3 == 0, older=36, earlier=26, live=16, loose=(1, turn % 2, turn % 3), torn=turn % 2, rows=30)
+    count, rng = len(one.live), one.rng
+    safe = set(range(2, one.commits - 3)) | set(range(one.first + 2, len(one.earlier) - 6))
+    fit(len(safe) > 40)
+    for k in sorted(rng.sample(sorted(safe), 8)):
+        if not {k - 1, k + 1} & one.bad_headers:
+            one.header(k)
+    for k in rng.sample(sorted(safe), 8):
+        one.page(k)
+    if turn % 2:
+        k = rng.choice([k for k in range(count // 3, count // 2) if not {k - 1, k, k + 1} & one.bad_headers])
+        one.frame(k)
+    for n in range(1, len(one.db) // size + 1):
+        if rng.random() < .3:
+            one.main(n)
+    return one
 
 
 def test_everything_together():
-    for seed in range(61, 65):
-        size = (512, 1024)[seed % 2]
-        one = Incident(seed, size, seed % 3 == 0, older=36, earlier=26, live=16, loose=(1, seed % 2, seed % 3), torn=seed % 2, rows=30)
-        count, rng = len(one.live), one.rng
-        safe = set(range(2, one.commits - 3)) | set(range(one.first + 2, len(one.earlier) - 6))
-        for k in sorted(rng.sample(sorted(safe), 8)):
-            if not {k - 1, k + 1} & one.bad_headers:
-                one.header(k)
-        for k in rng.sample(sorted(safe), 8):
-            one.page(k)
-        if seed % 2:
-            k = rng.choice([k for k in range(count // 3, count // 2) if not {k - 1, k, k + 1} & one.bad_headers])
-            one.frame(k)
-        for n in range(1, len(one.db) // size + 1):
-            if rng.random() < .3:
-                one.main(n)
-        one.check()
-    one = Incident(70, 1024, live=3)
+    for turn in range(1, 5):
+        fresh(lambda: mixture(turn)).check()
+    one = Incident(1024, live=3)
     for n in range(1, len(one.db) // 1024 + 1):
         one.main(n)
     one.frame(2)
     assert one.check()[1] is None
+    one = Incident(4096, True, live=70, loose=(0, 0, 5), rows=60)
+    for k in one.rng.sample(range(3, one.commits - 3), 12):
+        one.page(k)
+    one.check()

@@ -51,6 +51,7 @@ class Judge {
     this.fragments = document.fragments;
     this.operation = operation;
     this.variables = variables;
+    this.lists = new Map(); // selection set -> its selections
     this.sizes = new Map(); // field -> how many objects stand below one of it
     this.heights = new Map(); // selection set -> type -> levels of fields
     this.counts = new Map();
@@ -71,8 +72,18 @@ class Judge {
     return { depth, fields: this.count('Query', [root]) };
   }
 
+  // What is on; of leaves that say the same again only the first.
   on(selectionSet) {
-    return selectionSet.selections.filter((selection) => isOn(selection, this.variables));
+    if (!this.lists.has(selectionSet)) {
+      const leaves = new Set();
+      this.lists.set(selectionSet, selectionSet.selections.filter((selection) => {
+        if (!isOn(selection, this.variables)) return false;
+        if (selection.kind !== 'field' || selection.selectionSet || selection.args.size > 0) return true;
+        const leaf = `${selection.key}:${selection.name}`;
+        return !leaves.has(leaf) && leaves.add(leaf);
+      }));
+    }
+    return this.lists.get(selectionSet);
   }
 
   // In an order in which each comes after those that it spreads.
@@ -154,24 +165,22 @@ class Judge {
   collect(typeName, selectionSets) {
     const fields = new Map();
     const spread = new Set();
-    const stack = [...selectionSets].reverse().map((set) => set.selections.values());
+    const stack = [...selectionSets].reverse().map((set) => this.on(set).values());
     while (stack.length > 0) {
       const { value: selection, done } = stack[stack.length - 1].next();
       if (done) {
         stack.pop();
-      } else if (isOn(selection, this.variables)) {
-        if (selection.kind === 'field') {
-          const same = fields.get(selection.key);
-          if (!same) fields.set(selection.key, [selection]);
-          else if (isSame(same[0], selection)) same.push(selection);
-          else throw new RequestError(`${selection.key} stands for two things`);
-        } else if (selection.kind === 'inline') {
-          if (applies(selection.on, typeName)) stack.push(selection.selectionSet.selections.values());
-        } else if (!spread.has(selection.name)) {
-          spread.add(selection.name);
-          const fragment = this.fragments.get(selection.name);
-          if (applies(fragment.on, typeName)) stack.push(fragment.selectionSet.selections.values());
-        }
+      } else if (selection.kind === 'field') {
+        const same = fields.get(selection.key);
+        if (!same) fields.set(selection.key, [selection]);
+        else if (isSame(same[0], selection)) same.push(selection);
+        else throw new RequestError(`${selection.key} stands for two things`);
+      } else if (selection.kind === 'inline') {
+        if (applies(selection.on, typeName)) stack.push(this.on(selection.selectionSet).values());
+      } else if (!spread.has(selection.name)) {
+        spread.add(selection.name);
+        const fragment = this.fragments.get(selection.name);
+        if (applies(fragment.on, typeName)) stack.push(this.on(fragment.selectionSet).values());
       }
     }
     return fields;

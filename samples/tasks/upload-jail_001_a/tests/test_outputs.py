@@ -14,16 +14,20 @@ import pytest
 
 HOME = Path("/srv/catalog")
 
-# Starts of SHA-256 of the data that the recorded requests got before there was a gate.
+# Starts of SHA-256 of the data that the recorded requests got before there was a gate; depth and fields.
 RECORDED = {
-    "01-shop-window": "620fdcf08cb5cae8",
-    "02-generated-by-a-client": "268a876ad6a31f5e",
-    "03-search": "efa05c89261b253e",
-    "04-odd-names": "b6d31121a7d48ea7",
-    "05-count-only": "543ee64290a4730b",
-    "06-everything-off": "ddd609324d4512dc",
+    "01-shop-window": ("620fdcf08cb5cae8", (4, 91)),
+    "02-generated-by-a-client": ("268a876ad6a31f5e", (5, 26)),
+    "03-search": ("efa05c89261b253e", (3, 241)),
+    "04-odd-names": ("b6d31121a7d48ea7", (2, 7)),
+    "05-count-only": ("543ee64290a4730b", (3, 9)),
+    "06-everything-off": ("ddd609324d4512dc", (2, 11)),
 }
 LIMITS = {"TOO_MANY_FIELDS": 5000, "TOO_DEEP": 12, "TOO_NESTED": 40}
+
+
+def processes():
+    return {one for one in Path("/proc").iterdir() if one.name.isdigit()}
 
 
 class Service:
@@ -31,9 +35,12 @@ class Service:
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
             self.port = s.getsockname()[1]
-        env = {"PATH": os.environ["PATH"], "PORT": str(self.port)}
+        env = {"PATH": os.environ["PATH"], "PORT": f"{self.port}"}
+        self.before = processes()
         self.process = subprocess.Popen(["node", "src/server.js"], cwd=folder, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.connection = None
+        self.answers = hashlib.sha256()
+        self.reads = folder / "src" / "reads"
         for _ in range(200):
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
@@ -49,13 +56,26 @@ class Service:
         self.process.kill()
         self.process.wait(10)
 
+    def burnt(self):
+        """Seconds of a processor that it and all that came after it have used, whoever has started it."""
+        used = 0
+        for one in processes() - self.before:
+            try:
+                used += sum(map(int, (one / "stat").read_text().rpartition(")")[2].split()[11:15]))
+            except OSError:
+                continue  # it has ended
+        return used / os.sysconf("SC_CLK_TCK")
+
     def http(self, method, path, body=None):
+        before = self.burnt()
         try:
             if self.connection is None:
-                self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=3)
+                self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
             self.connection.request(method, path, body)
             res = self.connection.getresponse()
-            return res.status, json.loads(res.read())
+            answer = res.status, json.loads(res.read())
+            assert self.burnt() - before < 1, (str(body)[:300], self.burnt() - before)
+            return answer
         except (OSError, http.client.HTTPException, ValueError) as err:
             problem = repr(err)
         assert False, f"no answer: {problem}"
@@ -72,20 +92,27 @@ class Service:
         status, body = self.ask(query, variables, name)
         assert status == 200 and set(body) == {"data", "extensions"}, (query[:300], status, str(body)[:600])
         assert body["extensions"] == {"cost": {"depth": depth, "fields": fields}}, (query[:300], variables, body["extensions"])
+        self.note(body)
         return body["data"]
+
+    def note(self, body):
+        self.answers.update(json.dumps(body["data"], sort_keys=True).encode())
+
+    def looked_at(self):
+        return self.http("GET", "/stats"), self.reads.exists() and self.reads.stat().st_size
 
     def refuses(self, code, query, variables=None, path=(), name=None, **more):
         more = {"limit": LIMITS[code], **more} if code in LIMITS else more
-        before = self.http("GET", "/stats")
+        before = self.looked_at()
         status, body = self.ask(query, variables, name) if isinstance(query, str) else self.http("POST", "/graphql", query)
         self.is_refusal(status, body, code, path, more)
-        assert self.http("GET", "/stats") == before, "something of it was resolved"
+        assert self.looked_at() == before, "something of it was resolved"
 
     def is_refusal(self, status, body, code, path, more):
         assert status == 422 and len(body.get("errors", [])) == 1 and "data" not in body, (code, status, str(body)[:600])
         error = body["errors"][0]
         assert isinstance(error.pop("message", None), str)
-        assert error == {"code": code, "path": list(path), **more}, error
+        assert error == {"code": code, "path": [*path], **more}, error
 
     def is_alive(self):
         assert self.passes(2, 3, "{makers(first: 2) {id}}") == {"makers": [{"id": "m0"}, {"id": "m1"}]}
@@ -98,22 +125,47 @@ def service():
     running.stop()
 
 
-def with_limits(folder, **limits):
-    shutil.copytree(HOME, folder / "copy", ignore=shutil.ignore_patterns(".git", "node_modules"))
-    path = folder / "copy" / "config" / "gate.json"
+# Notes each look into the catalogue.
+WATCHED = """const { appendFileSync } = require('node:fs');
+module.exports = new Proxy(require('./whole.js'), { get(all, part) { appendFileSync(`${__dirname}/reads`, '.'); return all[part]; } });
+"""
+# A schema with other lists.
+CHANGED = """
+{
+  const { fields } = module.exports.types.get('Query');
+  fields.get('search').size.max = 4;
+  fields.get('products').args.get('first').fallback = 3;
+}
+"""
+
+
+def with_limits(folder, schema="", **limits):
+    home = folder / "copy"
+    shutil.copytree(HOME, home, ignore=shutil.ignore_patterns(".git", "node_modules"))
+    path = home / "config" / "gate.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **limits}))
-    return Service(folder / "copy")
+    (home / "src/data.js").rename(home / "src/whole.js")
+    (home / "src/data.js").write_text(WATCHED)
+    with (home / "src/graphql/schema.js").open("a") as file:
+        file.write(schema)
+    return Service(home)
 
 
 def test_what_passes_is_answered_with_its_cost(service):
     passes, refuses = service.passes, service.refuses
     service.is_alive()
-    for name, digest in RECORDED.items():
+    for name, (digest, (depth, fields)) in RECORDED.items():
         status, body = service.http("POST", "/graphql", (HOME / "recorded" / f"{name}.json").read_text())
         assert status == 200 and set(body) == {"data", "extensions"}, (name, body)
         assert hashlib.sha256(json.dumps(body["data"], sort_keys=True).encode()).hexdigest()[:16] == digest, f"{name} is answered differently"
+        assert body["extensions"] == {"cost": {"depth": depth, "fields": fields}}, (name, body["extensions"])
+    window = json.loads((HOME / "recorded" / "01-shop-window.json").read_text())["query"]
+    passes(4, 1501, window, {"n": 100, "withReviews": True})
+    refuses("BAD_SIZE", window, {"n": 101, "withReviews": True})
     table = [
         (2, 7, "{products(first: 3) {id name}}"),
+        (2, 5, "{makers(first: 2.0) {id name}}"),
+        (9, 57, '{product(id: "p5") {reviews {product {maker {products(first: 2) {related(limit: 1) {maker {parent {name}}}}}}}}}'),
         (2, 21, "{products {id}}"),
         (2, 31, '{search(text: "a") {__typename}}'),
         (3, 8, '{product(id: "p1") {reviews {id} tags}}'),
@@ -147,6 +199,7 @@ def test_what_passes_is_answered_with_its_cost(service):
     passes(2, 11, two, name="A")
     refuses("TOO_MANY_FIELDS", two, name="B")
     refuses("FRAGMENT_CYCLE", two, name="C")
+    assert service.answers.hexdigest()[:16] == "a1a67810b5542ffd", "what passes is answered differently"
     for query, message in (("{nope}", "Query has no nope"), ("{makers {id}", "unexpected end"), ("query A {__typename} query B {__typename}", "which operation?")):
         assert service.ask(query) == (400, {"errors": [{"message": message}]})
 
@@ -192,20 +245,28 @@ def test_what_is_too_much_is_refused_with_the_reason(service, tmp_path):
     passes(2, 2, many % ("id " * 19990))
     refuses("TOO_LARGE", many % ("id " * 19991), limit=20000, found=20001)
     assert service.ask(many % ("id " * 19991) + "%")[0] == 400
+    refuses("TOO_LARGE", "%" * 65537, limit=65536, found=65537)
+    refuses("TOO_LARGE", "{" * 20001, limit=20000, found=20001)
+    assert service.ask("{nope ...F products(first: -1) {id}} fragment F on Query {...F}")[0] == 400
     passes(2, 11, "query($x: Any = %s) {makers {id}}" % lists(39))
     refuses("TOO_NESTED", "query($x: Any = %s) {makers {id}}" % lists(40), found=41)
     refuses("TOO_NESTED", "{" * 41, found=41)
     passes(2, 11, '{makers {id}} #' + "{" * 60)
     passes(2, 2, '{maker(id: "%s") {id}}' % ("[" * 60))
+    passes(2, 2, '{maker(id: """%s\\"{""") {id}}' % ('"(' * 60))
     nested = '{"query": "{makers {id}}", "variables": {"x": %s}}'
     refuses("TOO_NESTED", (nested % lists(40)).encode(), found=41)
     assert service.http("POST", "/graphql", nested % lists(39))[0] == 200
     service.is_alive()
 
-    small = with_limits(tmp_path, depth=2, fields=6, nesting=5, tokens=60, bytes=300)
+    small = with_limits(tmp_path, CHANGED, depth=2, fields=6, nesting=5, tokens=60, bytes=300)
     try:
         small.passes(2, 6, "{makers(first: 5) {id}}")
         small.refuses("TOO_MANY_FIELDS", "{makers(first: 6) {id}}", limit=6)
+        small.passes(2, 5, '{search(text: "a") {__typename}}')
+        small.passes(2, 4, "{products {id}}")
+        small.refuses("BAD_SIZE", '{search(text: "a", first: 5) {__typename}}')
+        assert small.looked_at()[1], "the catalogue is not read where it lies"
         small.refuses("TOO_DEEP", "{makers {n: parent {id x: id}}}", path=["makers", "n", "id"], limit=2, found=3)
         small.refuses("TOO_NESTED", "{makers {a: parent {a: parent {a: parent {a: parent {id}}}}}}", limit=5, found=6)
         small.refuses("TOO_LARGE", "{makers {%s}}" % ("id " * 56), limit=60, found=61)
@@ -396,7 +457,9 @@ def test_drawn_requests_are_judged_like_a_slow_count(tmp_path):
         for seed in range(400):
             drawn = Drawn(seed)
             depth, fields = drawn.cost("Query", [drawn.root])
+            before = service.looked_at()[1]
             status, body = service.ask(drawn.text, {"no": False})
+            assert status == 200 or service.looked_at()[1] == before, f"something is resolved: {drawn.text}"
             if depth > 4:
                 path = drawn.first_deep("Query", [drawn.root], 4)
                 service.is_refusal(status, body, "TOO_DEEP", path, {"limit": 4, "found": depth})
@@ -406,8 +469,10 @@ def test_drawn_requests_are_judged_like_a_slow_count(tmp_path):
                 seen["TOO_MANY_FIELDS"] += 1
             else:
                 assert status == 200, (drawn.text, body)
+                service.note(body)
                 assert body.get("extensions") == {"cost": {"depth": depth, "fields": fields}}, (drawn.text, body.get("extensions"), depth, fields)
                 seen["passed"] += 1
         assert min(seen.values()) >= 20, seen
+        assert service.answers.hexdigest()[:16] == "9b99ba075fecf82c", "what passes is answered differently"
     finally:
         service.stop()

@@ -23,7 +23,8 @@ def free_port():
 @pytest.fixture
 def desk(tmp_path):
     rport, port = free_port(), free_port()
-    procs = [subprocess.Popen(["redis-server", "--port", str(rport), "--save", "", "--dir", str(tmp_path)],
+    procs = [subprocess.Popen(["redis-server", "--port", str(rport), "--save", "", "--dir", str(tmp_path),
+                               "--user", "default on nopass ~* &* +@all -@admin"],
                               stdout=subprocess.DEVNULL)]
     env = {**os.environ, "REDIS_URL": f"redis://127.0.0.1:{rport}/0", "PORT": str(port)}
     procs.append(subprocess.Popen([sys.executable, "-m", "desk.server"], cwd=ROOT, env=env))
