@@ -23,6 +23,7 @@ from codedata.tasks.graded_runs import grade_untouched
 from codedata.tasks.tests_folder import KEPT, MAX_KEPT
 from codedata.texts import text_of
 
+GOLD_GETS = "its gold gets"
 MIN_LIMIT_S, GOLD_TIMES = 15.0, 4   # of a try's verifier, or so many times as long as the gold's
 BEFORE = Bounds(max_bytes=50_000_000, max_files=200, max_depth=30, max_seconds=60)
 
@@ -85,7 +86,7 @@ class Audited:
         work, _ = self.grader.gold()
         grade = self.grader.grade(work)
         if grade.reward != 1.0:
-            raise GoldRefused(f"its gold gets {grade.reward:g}", self.task.instance_id)
+            raise GoldRefused(f"{GOLD_GETS} {grade.reward:g}", self.task.instance_id)
         return work, grade
 
     def proven_runs(self) -> list[Object]:

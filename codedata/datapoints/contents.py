@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from codedata.audit.audited import GOLD_GETS
 from codedata.audit.stage import Auditor
 from codedata.datapoints.approval import (
     approval_problem,
@@ -35,6 +36,7 @@ from codedata.progress import current_step
 from codedata.records import (
     DATAPOINT,
     FAILED,
+    NO_CASE,
     REVIEW,
     UNFINISHED,
     AuditCheck,
@@ -277,8 +279,11 @@ def put_audit(root: Path, task: RivalledTask, checks: DatapointChecks) -> None:
 
 
 def row_of_audit(found: AuditCheck) -> DatapointCheck:
-    """Return the row of an audit's check: what is left to a reader has not failed."""
+    """Return the row of an audit's check: what is left to a reader has not failed. Where the gold
+    was refused, though its proof has rewarded it, nothing was checked."""
     status = {FAILED: "failed", UNFINISHED: "not checked"}.get(found["result"], "passed")
+    if found["result"] == NO_CASE and found["why"].startswith(GOLD_GETS):
+        status = "not checked"
     is_bad = status != "passed"
     why = found["why"] or ", ".join(f"{key} {value}" for key, value in found["figures"].items())
     return {"name": found["name"], "status": status, "why": printable(why, MAX_LINE),

@@ -157,19 +157,21 @@ def test_killed_agents_lose_nothing_and_pay_at_most_the_calls_in_flight_again(ru
 def test_models_that_do_not_do_their_work_are_bounded_and_named(runs):
     content = judged(runs.root)
     judged(runs.root, "solvable", prompt="Bad.")
-    judged(runs.root, "solvable", prompt="Worse.", rivals=RIVALS)
-    rewrite = [("create_file", {"path": "x.md", "content": "Worse."}),
-               ("patch_dp", {"part": "prompt", "file": "x.md"})]
+    judged(runs.root, "solvable", prompt="Worse.")
+    judged(runs.root, "solvable", prompt="Worst.", rivals=RIVALS)
+    worse, worst = ([("create_file", {"path": "x.md", "content": text}),
+                     ("patch_dp", {"part": "prompt", "file": "x.md"})]
+                    for text in ("Worse.", "Worst."))
     runs.seed("talks", idea=["I would rather talk."] * 30)
     runs.seed("repeats", idea=[("get_task_parameters", {}), ("save_artifact", {"text": json.dumps(
         [{"title": "One"}] * 20)}), ("get_idea_refinement_details", {}),
         ("complete", {"status": "rejected", "reason": "no ideas"})])
     runs.seed("fails", builder=[*builder_turns(prompt="Bad.")[:3], ("validate_datapoint", {}),
-                                rewrite, ("validate_datapoint", {}), ("add_dp_to_review", {})])
+                                worse, ("validate_datapoint", {}), ("add_dp_to_review", {})])
     runs.seed("reaches", builder=[
         ("approve_datapoint", {}), ("complete", {"task_id": "generate_idea_1"}),
         ("create_dp", {**CREATE[1], "prompt_file": "/etc/nothing"}), *builder_turns()])
-    runs.seed("edits", review=[rewrite, APPROVE, ("cancel_datapoint", {
+    runs.seed("edits", review=[worst, APPROVE, ("cancel_datapoint", {
         "reason": "it cannot be mended", "category": "quality"})])
     runs.serve()
     said = runs.agents("idea=2,builder=2,review=1", code=1)
