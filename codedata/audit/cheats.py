@@ -39,6 +39,7 @@ MIN_LINES, MIN_SHARE, MIN_INK = 3, 0.25, 12   # of the gold's new lines in one f
 SMALL_GOLD, SMALL_SHARE = 10, 0.5             # a gold of fewer new lines: a larger share
 READABLE = "a program that the tests start can read their files, or write the reward"
 MAX_COPIES = 20                               # files that are tried as the answer
+HEADER = re.compile(r"\A(?:(?:diff|index) .*\n)*--- (?:a/)?([^\t\n]+).*\n\+\+\+ .*\n")   # of a diff
 RIVAL = re.compile(r"(right|wrong|cheat)-[^/]*\.(sh|patch)")
 
 
@@ -225,6 +226,7 @@ def rivals_in(task: RivalledTask) -> dict[str, str]:
 
 
 def _patched(name: str, patch: str, scripts: Mapping[str, str]) -> str:
+    patch = HEADER.sub(r"diff --git a/\1 b/\1\n--- a/\1\n+++ b/\1\n", patch)
     try:
         (path, edits), = edits_of(patch, scripts).items()
     except ValueError as e:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from codedata.audit.cheats import RIVAL
+from codedata.audit.cheats import RIVAL, rivals_in
 from codedata.bounded import inside, read_bounded
 from codedata.datapoints.approval import (
     BLIND,
@@ -457,6 +457,7 @@ class Commands:
         changed = replace(point, rivals=rivals)
         if is_blind(task, point) and (problem := lacking_rivals(changed, BLIND)):
             raise Refusal(f"{problem}, written before you see the tests.")
+        rivals_in(changed)   # raises ItemFailed where a patch does not fit
         put(folder_of(point), changed)
         return {**self._described(task), "rivals": sorted(rivals)}
 

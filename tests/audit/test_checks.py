@@ -140,6 +140,9 @@ def test_rivals_are_scripts_of_either_name_and_links_are_refused(tmp_path):
     tasks = Store(tmp_path, RivalledTask).open()
     found = rivals_in(tasks.read("sums"))
     assert found.pop("wrong-d.patch") == "#!/bin/sh\n\n# Too late.\n"
+    plain = patch.replace("a/right", "right").replace("b/right-b.sh\n", "changed.sh\t2026-01-01\n")
+    (folder / "rivals/wrong-d.patch").write_text(plain.format("# right-b.sh breaks it."))
+    assert rivals_in(tasks.read("sums"))["wrong-d.patch"] == "#!/bin/sh\n\n# Too late.\n"
     (folder / "rivals/wrong-d.patch").write_text(patch.format("# another"))
     with pytest.raises(ItemFailed, match="is no patch of one"):
         rivals_in(tasks.read("sums"))
