@@ -416,7 +416,7 @@ def test_everything_together():
         one.main(n)
     one.frame(2)
     assert one.check()[1] is None
-    one = Incident(4096, True, live=70, loose=(0, 0, 5), rows=60)
+    one = Incident(4096, True, live=120, loose=(0, 0, 5), rows=60)
     for k in one.rng.sample(range(3, one.commits - 3), 12):
         one.page(k)
     one.check()
