@@ -108,7 +108,7 @@ class ChallengerSettings(KingSettings):
 class AgentSettings(RoleSettings):
     """[agent]: the model of agents, and what one of them may take."""
 
-    max_tokens: int | None = at_least(1, 8192)   # of a reply
+    max_tokens: int | None = at_least(1, 16384)   # of a reply
     max_seconds: float = at_least(0, 0.0)        # of one agent with its commands; 0: no limit
     max_usd: float = at_least(0, 0.0)            # of one agent; 0: no limit
     format_retries: int = at_least(0, 2)         # further tries of bug_inject.py scale --strategy

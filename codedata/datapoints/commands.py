@@ -376,7 +376,8 @@ class Commands:
                 fetch(self._host, registry, name, version, new)
             place.parent.mkdir(parents=True, exist_ok=True)
             Folder.put(place, new)
-        return {"folder": str(place), **described(place)}
+        inside = [*place.iterdir()]
+        return {"folder": str(inside[0] if len(inside) == 1 else place), **described(place)}
 
     @taking_part_files
     def create_dp(self, task_id: str, claim: str, difficulty: DIFFICULTIES,
@@ -397,9 +398,8 @@ class Commands:
                      "agent": task.get("agent") or "", "profile": self._settings.dp.profile}}
         labels = {"difficulty": difficulty, "category": "", "tags": []}
         made = Task(name, DATAPOINT, config_of(name, BOX, about, labels), context, {}, {})
-        put(self._at(STAGING, name),
-            _with(made, {part: _text(files[f"{part}_file"]) for part in PARTS}))
-        return self._described(task)
+        point = _with(made, {part: _text(files[f"{part}_file"]) for part in PARTS})
+        return {**_put(self._at(STAGING, name), point), "files": [*context_of(point)]}
 
     def _made_from(self, name: str) -> Object | None:
         """Return {directory, item, digest} of a datapoint's draft, for its `made_from`; None if the
@@ -458,8 +458,7 @@ class Commands:
         if is_blind(task, point) and (problem := lacking_rivals(changed, BLIND)):
             raise Refusal(f"{problem}, written before you see the tests.")
         rivals_in(changed)   # raises ItemFailed where a patch does not fit
-        put(folder_of(point), changed)
-        return {**self._described(task), "rivals": sorted(rivals)}
+        return {**_put(folder_of(point), changed), "rivals": sorted(rivals)}
 
     def validate_datapoint(self, task_id: str, claim: str = "") -> Object:
         """Check the datapoint of a task in containers, and audit it. This takes minutes; the same
@@ -696,13 +695,7 @@ class Commands:
         """Apply a change to a task's datapoint, and write the changed datapoint to its folder."""
         task = self._held(task_id, claim, BUILD, REVIEW)
         point = self._in_dp(task)
-        put(folder_of(point), _in_review(change(point)))
-        return self._described(task)
-
-    def _described(self, task: dict) -> Object:
-        point = self.point(task)
-        return {"datapoint": point.instance_id, "content": content_digest(point),
-                "files": [*context_of(point)]}
+        return _put(folder_of(point), _in_review(change(point)))
 
     def _at(self, *names: str) -> Path:
         return inside(self.dp, *names)
@@ -744,6 +737,12 @@ def _with(point: Task, texts: dict[str, str]) -> Task:
         return with_texts(point, texts)
     except ValueError as e:
         raise Refusal(f"weights.json: {e}.") from e
+
+
+def _put(place: Path, point: Task) -> Object:
+    """Write a datapoint to its folder; return what names it."""
+    put(place, point)
+    return {"datapoint": point.instance_id, "content": content_digest(point)}
 
 
 def _in_review(point: Task) -> Task:

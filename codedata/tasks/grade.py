@@ -45,6 +45,7 @@ from codedata.tasks.task_toml import artifacts_in
 LIMIT_S = 600.0            # for a build, a solution or a verifier; --run-timeout may set less
 PACK_S = 120.0             # for packing an agent's work
 TRIES = "codedata-task-try/"
+LOG_CHARS = 1_000           # shown of the end of a failed build's log
 NOT_BUILT = "its image is not built"
 WORK = Bounds(max_bytes=200_000_000, max_files=2, max_depth=2, max_seconds=120)
 # runs bash as a user, with the user's home
@@ -95,7 +96,8 @@ def grader_of(task: Task, host: SandboxFactory, label: str) -> Grader:
     if not name or text_in(task.environment, DOCKERFILE) not in ("", from_line(name)):
         name, build = build_image(task, host, label)
         if build.failed:
-            raise ItemFailed(f"{NOT_BUILT}: {build.failed}", task.instance_id)
+            raise ItemFailed(f"{NOT_BUILT}: {build.failed}: {build.log[-LOG_CHARS:].strip()}",
+                             task.instance_id)
     return Grader(host, task, name, label)
 
 

