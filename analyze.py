@@ -16,7 +16,6 @@ writes  coverage/<repo_name>.json    Coverage (step coverage)
   python analyze.py --static                        # without running any test
 """
 from functools import partial
-from pathlib import Path
 
 from codedata import cli, config, run_loop
 from codedata.analysis.analyse import Analyser
@@ -26,7 +25,7 @@ from codedata.records import Analysis, Coverage
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
-from codedata.suites.environments import Environments
+from codedata.suites.environments import Environments, chosen_by
 
 
 def main(argv=None) -> int:
@@ -37,9 +36,7 @@ def main(argv=None) -> int:
                        help="runs with coverage; those that a record lacks are added (default: 1)")
     flags.add_argument("--static", action="store_true",
                        help="the step analysis alone, without coverage: no test is run")
-    flags.add_argument("--unhealthy-too", action="store_true",
-                       help="environments whose suite is not healthy, too")
-    cli.row_flags(parser, "environments instead of env/: {repo, image_name, test_case_result}")
+    cli.environment_flags(parser)
     cli.sandbox_flags(parser, pod_prefix="code-data-analyze")
     args = parser.parse_args(argv)
     settings = cli.with_container_workers(config.load(args), args)
@@ -62,8 +59,7 @@ def analysis(args, settings: Settings, models: Models) -> Stage:
 
 
 def _environments(args, settings: Settings) -> Environments:
-    rows = Path(args.input) if args.input else None
-    return Environments(settings.root, args.unhealthy_too, rows)
+    return chosen_by(args, settings.root)
 
 
 STEPS = {"coverage": coverage, "analysis": analysis}

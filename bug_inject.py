@@ -31,6 +31,7 @@ writes  coverage/, analysis/           as analyze.py (agent)
   python bug_inject.py agent --steps all --input input.jsonl --output enriched.jsonl --output-root o
   python bug_inject.py scale --root runs/mine --only spanset
 """
+from functools import partial
 from pathlib import Path
 
 from codedata import cli, config, run_loop
@@ -46,6 +47,7 @@ from codedata.records import (
     Task,
     Verdicts,
 )
+from codedata.suites.environments import chosen_by
 
 WRITTEN = {"agent": {"coverage": Coverage, "analysis": Analysis, "inject": Candidates,
                      "prove": (Task, BUG), "issue": BugReport,
@@ -79,9 +81,7 @@ def main(argv=None) -> int:
         "model, the output of failing tests (default: llm for agent, f2p for scale)")
     add("--report-root", metavar="DIR", help="also write DIR/<repo>/<repo>_test_report.json and "
         "<repo>_analysis.json (preprocess)")
-    add("--unhealthy-too", action="store_true",
-        help="environments whose suite is not healthy, too")
-    cli.row_flags(parser, "environments instead of env/: {repo, image_name, test_case_result}")
+    cli.environment_flags(parser)
     cli.sandbox_flags(parser, pod_prefix="code-data-bug-agent")
     args = parser.parse_args(argv)
     check_word(parser, args)
@@ -92,8 +92,8 @@ def main(argv=None) -> int:
     preprocessed.check()
     if args.input and not options.read_only:
         settings.root.mkdir(parents=True, exist_ok=True)
-    stages = Stages(settings, preprocessed, args.unhealthy_too, args.keep_images, args.num_runs,
-                    args.strategy, args.full)
+    stages = Stages(settings, preprocessed, partial(chosen_by, args, settings.root),
+                    args.keep_images, args.num_runs, args.strategy, args.full)
     return run_loop.run_steps(getattr(stages, args.word)(), settings, options,
                               WRITTEN[args.word], args.steps)
 

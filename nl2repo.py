@@ -27,7 +27,6 @@ writes  coverage/, analysis/               as analyze.py
 """
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from codedata import cli, config, records, run_loop
 from codedata.analysis.analyse import Analyser
@@ -44,7 +43,7 @@ from codedata.nl2repo.write_documents import Writer, check_model, document_stage
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
-from codedata.suites.environments import Environments
+from codedata.suites.environments import Environments, chosen_by
 
 HOLDS = (records.SourceCopy, records.Coverage, records.RepoMeta, records.Analysis,
          records.Communities, records.StripPatch, (records.Task, records.STRIPPED_PATCH),
@@ -65,9 +64,7 @@ def main(argv=None) -> int:
         help="runs with coverage; those that a record lacks are added (default: 3; analyze.py "
         "makes 1)")
     add("--parallel", action="store_true", help="how it always runs")
-    add("--unhealthy-too", action="store_true",
-        help="environments whose suite is not healthy, too")
-    cli.row_flags(parser, "environments instead of env/: {repo, image_name, test_case_result}")
+    cli.environment_flags(parser)
     cli.sandbox_flags(parser, pod_prefix="code-data-nl2repo")
     args = parser.parse_args(argv)
     settings = cli.with_container_workers(config.load(args), args)
@@ -82,10 +79,8 @@ def main(argv=None) -> int:
 
 def steps_of(args, settings: Settings) -> dict:
     """Return the functions that make the stages, by step."""
-    rows = Path(args.input) if args.input else None
-
     def environments() -> Environments:
-        return Environments(settings.root, args.unhealthy_too, rows)
+        return chosen_by(args, settings.root)
 
     def host(models) -> SandboxFactory:
         return SandboxFactory(settings, models.stop, args.keep_images)

@@ -182,6 +182,16 @@ def row_flags(p: argparse.ArgumentParser, rows: str) -> None:
     add("--stop-on-error", action="store_true", help="start no further row after one that failed")
 
 
+def environment_flags(p: argparse.ArgumentParser) -> None:
+    """Add the flags of scripts that go through environments; see environments.chosen_by()."""
+    row_flags(p, "environments instead of env/: {repo, image_name, test_case_result}")
+    add = p.add_argument_group("flags of every script with environments").add_argument
+    add("--unhealthy-too", action="store_true",
+        help="environments whose suite is not healthy, too")
+    add("--all-commits", action="store_true",
+        help="all commits of a repository, not the newest alone (with --only: those it names)")
+
+
 def steps_flag(group, steps: Iterable[str], groups: Mapping[str, Iterable[str]] | None = None
                ) -> None:
     """Add --steps to a group of flags: some of a script's steps, always done in their order.

@@ -36,7 +36,7 @@ class Stages:
 
     settings: Settings
     preprocessed: Preprocessed
-    unhealthy_too: bool
+    environments: Callable[[], Environments]
     keep_images: bool
     num_runs: int            # runs of the suite with coverage
     strategy: str            # one of STRATEGIES
@@ -47,12 +47,12 @@ class Stages:
         settings, preprocessed, host = self.settings, self.preprocessed, self._host
         return {
             "coverage": lambda models: preprocessed.step(Measurer(
-                settings, host(models), self.num_runs).stage(self._environments()), "analysis"),
+                settings, host(models), self.num_runs).stage(self.environments()), "analysis"),
             "analysis": lambda models: preprocessed.written_after(preprocessed.step(
-                Analyser(settings, host(models)).stage(self._environments(), is_static=False),
+                Analyser(settings, host(models)).stage(self.environments(), is_static=False),
                 "bug_issue")),
             "inject": lambda models: Injector(settings, models, host(models)).stage(
-                self._environments(), self._analyses(), self._analyses("tests")),
+                self.environments(), self._analyses(), self._analyses("tests")),
             "prove": lambda models: self._prove(
                 AGENT, models, after="bug_inject.py agent --steps inject"),
             **self._reported(AGENT)}
@@ -62,10 +62,10 @@ class Stages:
         settings, host = self.settings, self._host
         return {
             "register": lambda models: register_stage(
-                settings, host(models), self._environments(), self._analyses("tests")),
+                settings, host(models), self.environments(), self._analyses("tests")),
             "generate": self._generate,
             "validate": lambda models: screen_stage(
-                self._kind(SCALE), "bug_inject.validate", self._environments(), host(models),
+                self._kind(SCALE), "bug_inject.validate", self.environments(), host(models),
                 {"max_broken_share": settings.bug.max_broken_share}, self.is_full,
                 after="bug_inject.py scale --steps generate",
                 then="bug_inject.py scale --steps report"),
@@ -82,7 +82,7 @@ class Stages:
         bug = self.settings.bug
         kind, host = self._kind(word), self._host(models)
         return prove_stage(
-            kind, f"bug_inject.{word.maker}", PatchProver(kind, host), host, self._environments(),
+            kind, f"bug_inject.{word.maker}", PatchProver(kind, host), host, self.environments(),
             {"hide_tests": bug.hide_tests, "max_broken_share": bug.max_broken_share},
             then=f"bug_inject.py {word.name} --steps issue", **more)
 
@@ -97,15 +97,12 @@ class Stages:
     def _generate(self, models: Models) -> Stage:
         """Return the stage that makes candidates by the strategy."""
         settings, host, strategy = self.settings, self._host(models), self.strategy
-        stores = self._environments(), self._analyses(), self._analyses("tests")
+        stores = self.environments(), self._analyses(), self._analyses("tests")
         if strategy in model_edits.STRATEGIES:
             return model_edits.ModelEditor(settings, models, host, strategy).stage(*stores)
         if strategy in combine.STRATEGIES:
             return combine.combine_stage(settings, host, strategy, *stores)
         return operators_stage(settings, host, *stores)
-
-    def _environments(self) -> Environments:
-        return Environments(self.settings.root, self.unhealthy_too, self.preprocessed.rows)
 
     def _analyses(self, key: str = "analysis") -> Analyses:
         return Analyses(self.settings.root, self.preprocessed.rows, key)

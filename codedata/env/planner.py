@@ -48,9 +48,9 @@ class Planned:
     log: str = ""                  # log of the last failed attempt, where an agent would begin
 
 
-def project_of(facts: Facts, source: Path | None = None) -> Project:
+def project_of(facts: Facts, source: Path | None = None, commit: str = "") -> Project:
     """Return the project description that the checks need, made from these facts."""
-    return Project(source, "", facts.python.name, facts.python.packages, facts.node.name)
+    return Project(source, commit, facts.python.name, facts.python.packages, facts.node.name)
 
 
 def propose(recipe: Recipe, log: Log, collected: bool, may_fall_back: bool) -> Recipe | None:

@@ -9,17 +9,19 @@ from __future__ import annotations
 import glob
 import secrets
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from codedata.env.agents import SCRIPTS, AgentPlanner, AgentRun, FailedTry, end_of
+from codedata.env.clones import SOURCES, checked_out, cloned, date_of
 from codedata.env.health import part_of_suite
 from codedata.env.inputs import Repository
 from codedata.env.planner import Planned, plan, project_of
 from codedata.env.repository_facts import read_facts
 from codedata.env.verify import Limits, Verified, Verifier
-from codedata.errors import ItemFailed
+from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.llm import Models
 from codedata.progress import begin_step, current_step, usd
 from codedata.records import Environment
@@ -64,6 +66,15 @@ class SetupOutcome(Planned):
         return "" if self.verified.ok else f"not verified: {why}"
 
 
+@dataclass(frozen=True)
+class Source:
+    """Say where sandboxes get a source from."""
+
+    place: Path | None       # a folder of this machine; None: it is in the image
+    commit: str = ""         # "": HEAD with what is not committed
+    committed_at: int = 0    # seconds since 1970; 0: not known
+
+
 class Setup:
     """Set up repositories; make() is the item function."""
 
@@ -81,7 +92,8 @@ class Setup:
         has_image = self._host.makes_images and not self._settings.env.no_image
         # not verified yet
         image_name = f"{TRIES}{token}" if has_image else ""
-        workdir = WORKDIR if repository.path else self._host.workdir_of(repository.base_image)
+        is_put = repository.path or repository.origin
+        workdir = WORKDIR if is_put else self._host.workdir_of(repository.base_image)
 
         def opener(image: str, is_stateful: bool = False) -> Sandbox:
             return self._host.open(image or repository.base_image, label, workdir, is_stateful)
@@ -90,9 +102,9 @@ class Setup:
         outcome, kept = SetupOutcome(verified=Verified(failed="recipe")), self._no_image()
         try:
             begin_step("reading the source")
-            with _folder(repository, opener) as folder:
+            with self._source(repository, opener) as (folder, source):
                 facts = read_facts(folder)
-                project = project_of(facts, Path(repository.path) if repository.path else None)
+                project = project_of(facts, source.place, source.commit)
                 verifier = Verifier(opener, project, self._limits, image_name)
                 if self._settings.env.planner != "agent":
                     budget_s = PLAN_TIMEOUTS * self._limits.test_s
@@ -106,7 +118,7 @@ class Setup:
             self._host.forget(label)
         return _record(repository, outcome, kept, time.monotonic() - started,
                        unreadable=facts.unreadable, network_was_off=self._host.can_cut_off,
-                       source_path=repository.path)
+                       source_path=str(source.place or ""), committed_at=source.committed_at)
 
     def _no_image(self) -> KeptImage:
         """Return why a repository has no image, unless one is made."""
@@ -115,6 +127,27 @@ class Setup:
         if self._host.makes_images:
             return KeptImage(trouble="it was not verified")
         return KeptImage(trouble=f"{self._host.name} makes none: install it where it is opened")
+
+    @contextmanager
+    def _source(self, repository: Repository, opener) -> Iterator[tuple[Path, Source]]:
+        """Yield a folder with the source's files, and where sandboxes get them from. Raise
+        ItemFailed where a commit cannot be had."""
+        if repository.origin:
+            sources = self._settings.root / Environment.directory / SOURCES
+            try:
+                clone, commit = cloned(repository.origin, repository.base_commit, sources)
+            except (Trouble, BrokenRecord) as e:
+                raise ItemFailed(f"its source cannot be had: {e}") from e
+            with checked_out(clone, commit) as folder:
+                yield folder, Source(clone, commit, date_of(commit, clone))
+        elif repository.path:
+            folder = Path(repository.path)
+            yield folder, Source(folder)
+        else:
+            with temporary_folder() as folder:
+                with opener("") as sandbox:
+                    sandbox.get(sandbox.workdir, Path(folder))
+                yield Path(folder), Source(None, repository.base_commit)
 
     def identity(self) -> dict:
         """Return what a record depends on beside the repository. A change of it makes nothing
@@ -185,18 +218,6 @@ class Setup:
 def fault_of(environment: Environment) -> str:
     """Return why an environment counts as failed; an empty string where it does not."""
     return "" if environment.status == SUCCESS else f"{environment.status}: {environment.error}"
-
-
-@contextmanager
-def _folder(repository: Repository, opener):
-    """Yield a folder with the source: the given one, or a temporary copy of the image's."""
-    if repository.path:
-        yield Path(repository.path)
-        return
-    with temporary_folder() as folder:
-        with opener("") as sandbox:
-            sandbox.get(sandbox.workdir, Path(folder))
-        yield Path(folder)
 
 
 def demote_partial_suite(verified: Verified) -> Verified:

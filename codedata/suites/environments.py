@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -51,12 +51,15 @@ class EnvironmentRow:
 
 class Environments(Derived):
     """Hold the environments that later stages use, by repo_name. Records whose `status` is not
-    success are left out, and unhealthy ones unless `unhealthy_too`."""
+    success are left out, unhealthy ones unless `unhealthy_too`, and with `newest` all commits of a
+    repository but the newest one that is left."""
 
-    def __init__(self, root: Path, unhealthy_too: bool = False, rows: Path | None = None):
+    def __init__(self, root: Path, unhealthy_too: bool = False, rows: Path | None = None,
+                 newest: bool = False):
         """Read env/*.json of a root, or the rows of a file of JSON lines."""
         store = Store(root, Environment)
         first: dict[str, str] = {}           # {name: the first row with it}
+        commits: dict[str, tuple] = {}       # {name: (its repository, when it was committed)}
         self.left_out: dict[str, str] = {}   # {name: reason}
 
         def usable(name: str, environment: Environment) -> dict[str, Environment]:
@@ -65,8 +68,18 @@ class Environments(Derived):
             elif not (unhealthy_too or environment.verified.get("healthy")):
                 self.left_out[name] = "its suite is not healthy (--unhealthy-too)"
             else:
+                date = environment.verified.get("committed_at")
+                # without a date each is a repository of its own
+                commits[name] = (environment.repo if date else name, date or 0)
                 return {name: environment}
             return {}
+
+        def newest_of(names: Iterable[str]) -> list[str]:
+            last = {commits[name][0]: name for name in sorted(names, key=lambda one: (
+                commits[one][1], one))}
+            older = [name for name in names if last[commits[name][0]] != name]
+            self.left_out |= dict.fromkeys(older, "there is a newer commit (--all-commits)")
+            return [name for name in names if name not in older]
 
         def read_rows() -> Readers:
             return {where: partial(_environment_of, line, where)
@@ -82,7 +95,14 @@ class Environments(Derived):
         if rows:
             super().__init__(read_rows, of_row, place=rows.name, derived=False)
         else:
-            super().__init__(store, usable, keeps=store.covers, derived=False)
+            super().__init__(store, usable, keeps=store.covers, derived=False,
+                             choose=newest_of if newest else list)
+
+
+def chosen_by(args, root: Path) -> Environments:
+    """Return the environments that the flags of cli.environment_flags() choose."""
+    return Environments(root, args.unhealthy_too, args.input and Path(args.input),
+                        newest=not (args.all_commits or args.only))
 
 
 def _environment_of(line: str, where: str) -> Environment:
@@ -173,9 +193,9 @@ def _install(environment: Environment, project: Project, sandbox: Sandbox,
              timeout_s: float) -> None:
     """Put the source into a fresh sandbox and install it, with the network on. Raise ItemFailed
     if the source is not the one that was verified, or cannot be installed."""
-    commit, error = put_source(sandbox, project)
-    if not error and commit != environment.base_commit:   # the folder has later commits
-        commit, error = put_source(sandbox, replace(project, commit=environment.base_commit))
+    commit, error = put_source(sandbox, replace(project, commit=environment.base_commit))
+    if error:   # it was made of what was not committed
+        commit, error = put_source(sandbox, project)
     if commit != environment.base_commit:   # a record may name any folder of this machine
         raise ItemFailed(f"its source is not the verified one: {error}", environment.repo_name)
     sandbox.network(True)

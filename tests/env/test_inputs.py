@@ -7,13 +7,14 @@ import shutil
 import socket
 import subprocess
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 from conftest import eventually, run_here
 
+from codedata.env.clones import checked_out, cloned
 from codedata.env.inputs import one_repository, repositories_of, tree_digest
 from codedata.errors import BrokenRecord, Trouble
 from codedata.store import Derived
@@ -61,6 +62,52 @@ def test_a_row_is_named_by_its_repo_and_keeps_what_else_it_holds(tmp_path, proje
     assert found.read("a__b").row["note"] == "one\u2028two"
 
 
+def text_of(repository, root) -> str:
+    """Return a.txt of a repository's commit."""
+    clone, commit = cloned(repository.origin, repository.base_commit, root / "env/_sources")
+    with checked_out(clone, commit) as folder:
+        return (folder / "a.txt").read_text()
+
+
+FULL = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.mark.parametrize("row, name, origin", [
+    ({"repo": "ann/reel", "base_commit": FULL, "instance_id": "ann__reel-7", "version": "3.1",
+      "environment_setup_commit": "f" * 40, "FAIL_TO_PASS": '["t"]'},   # SWE-bench, SWE-Gym
+     "ann__reel__01234567", "https://github.com/ann/reel"),
+    ({"repo": "swesmith/ann__reel.01234567", "image_name": "x/swesmith.ann_1776_reel.01234567",
+      "instance_id": "ann__reel.01234567.lm_1", "PASS_TO_PASS": ["t"]},   # SWE-smith
+     "swesmith__ann__reel.01234567", ""),
+    ({"repo": "ann/reel", "base_commit": FULL, "image_name": "x/ann_1776_reel-7",
+      "install_config": {"python": "3.9"}, "meta": {"lite": True}},   # SWE-rebench
+     "ann__reel__01234567", ""),
+    ({"repo": "https://example.org/deep/ann/reel.git", "base_commit": FULL},
+     "ann__reel__01234567", "https://example.org/deep/ann/reel.git"),
+    ({"repo": "git@example.org:ann/reel.git"}, "reel", "git@example.org:ann/reel.git"),
+    ({"repo": "served/reel", "base_commit": FULL}, "local__reel__01234567", "{folder}"),
+    ({"repo": "ann/reel", "reformat_path": "served/reel", "base_commit": FULL},
+     "ann__reel__01234567", "{folder}"),
+    ({"repo": "ann/reel"}, "ann__reel", "https://github.com/ann/reel")])
+def test_rows_of_other_data_sets_set_up_their_commit(tmp_path, project, row, name, origin):
+    found = rows_of(tmp_path, row).read(name)
+    assert found.origin == origin.format(folder=project.resolve()) and found.path == ""
+    assert found.base_commit == row.get("base_commit", "") and found.row == row
+    assert str(tmp_path) not in found.called
+
+
+def test_two_commits_of_one_repository_are_two_rows_and_two_tasks_of_one_are_one(tmp_path,
+                                                                                  project):
+    head, first = git(project, "rev-parse", "HEAD"), git(project, "rev-parse", "HEAD~1")
+    rows = [{"repo": "served/reel", "base_commit": commit, "instance_id": name}
+            for commit, name in ((head, "a"), (first, "b"), (head, "c"))]
+    found = rows_of(tmp_path, *rows, {"repo": "served/reel", "base_commit": "HEAD"})
+    assert "no commit's id" in str(found.broken[0]) and len(found.broken) == 1
+    with ThreadPoolExecutor() as pool:
+        texts = [*pool.map(lambda name: text_of(found.read(name), tmp_path), found.names())]
+    assert texts == ["two", "one"] and git(project, "status", "--porcelain") == ""
+
+
 def test_every_line_that_is_no_row_is_named_and_the_others_go_on(tmp_path):
     found = rows_of(tmp_path, {"repo": "a/b"}, "{half", {"name": "x"}, "[1]", {"repo": "../c"},
                     {"repo": "a/b"}, "", {"repo": "d/e", "reformat_path": "gone"},
@@ -106,13 +153,14 @@ def test_an_address_is_cloned_once_at_the_commit_that_is_asked_for(tmp_path, pro
     first = git(project, "rev-parse", "HEAD~1")
     newest = one_repository(url, root).open().read("reel")
     assert newest.base_commit == git(project, "rev-parse", "HEAD") and newest.repo == url
-    older = one_repository(f"{url}@{first[:9]}", root).open().read("reel")
-    assert older.base_commit == first and (Path(older.path) / "a.txt").read_text() == "one"
+    older = one_repository(f"{url}@{first[:9]}", root).open().read(f"local__reel__{first[:8]}")
+    assert older.base_commit == first and text_of(older, root) == "one"
     (project / "a.txt").write_text("three")
     git(project, "commit", "-qam", "three")
     latest = git(project, "rev-parse", "HEAD")
     # it is fetched
-    assert one_repository(f"{url}@{latest}", root).open().read("reel").base_commit == latest
+    newest = one_repository(f"{url}@{latest}", root).open().read(f"local__reel__{latest[:8]}")
+    assert text_of(newest, root) == "three" and len([*(root / "env/_sources").iterdir()]) == 1
 
 
 @pytest.mark.parametrize("named, says", [
@@ -131,9 +179,9 @@ def test_two_addresses_that_end_alike_have_a_clone_each(tmp_path, project):
     shutil.copytree(project, other)
     (other / "a.txt").write_text("others")
     git(other, "commit", "-qam", "others")
-    paths = {one_repository(f"file://{one}", tmp_path / "root").open().read("reel").path
-             for one in (project, other)}
-    assert {(Path(path) / "a.txt").read_text() for path in paths} == {"two", "others"}
+    root = tmp_path / "root"
+    assert {text_of(one_repository(f"file://{one}", root).open().read("reel"), root)
+            for one in (project, other)} == {"two", "others"}
 
 
 def test_a_folder_by_its_path(tmp_path, project):
@@ -220,9 +268,10 @@ def test_git_runs_nothing_that_a_repository_names(tmp_path, project):
 def test_a_folder_is_called_by_its_name_and_may_have_a_commit(tmp_path, project, monkeypatch):
     monkeypatch.chdir(project.parent)
     head = git(project, "rev-parse", "HEAD")
-    for named in (f"./{project.name}", f"./{project.name}@{head}"):
-        found = one_repository(named, tmp_path / "root").open().read(project.name)
-        assert (found.called, found.base_commit) == (project.name, head)
+    for named, name, called in (("./reel", "reel", "reel"),
+                                (f"./reel@{head}", f"local__reel__{head[:8]}", "local/reel")):
+        found = one_repository(named, tmp_path / "root").open().read(name)
+        assert (found.called, found.base_commit) == (called, head)
 
 
 @pytest.mark.parametrize(
@@ -248,10 +297,13 @@ def test_a_clone_keeps_no_password(tmp_path, project):
     with ThreadingHTTPServer(("127.0.0.1", 0), served) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://ann:p4ssw0rd@127.0.0.1:{server.server_port}/reel/.git"
-        found = one_repository(url, tmp_path / "root").open().read("repository")
+        found = one_repository(url, tmp_path / "root").open().read("reel")
         server.shutdown()
     assert found.repo == url.replace("ann:p4ssw0rd@", "") and found.base_commit
-    assert "p4ssw0rd" not in repr(found) + (Path(found.path) / ".git/config").read_text()
+    clone, = (tmp_path / "root/env/_sources").iterdir()
+    assert "p4ssw0rd" not in repr(found) + (clone / ".git/config").read_text()
+    row = rows_of(tmp_path, {"repo": url, "base_commit": "0123456"}).read("local__reel__0123456")
+    assert "p4ssw0rd" not in repr(row) + json.dumps(row.row) and row.origin == url
 
 
 @pytest.mark.parametrize("scheme", ["git", "ssh", "http"])

@@ -64,6 +64,19 @@ def test_only_what_succeeded_and_is_healthy_is_used(tmp_path):
     assert {*Environments(tmp_path, unhealthy_too=True).open().names()} == {"heron", "stork"}
 
 
+def test_the_newest_healthy_commit_of_a_repository_is_used(tmp_path):
+    for name, repo, date, healthy in (
+            ("a1", "birds/heron", 10, True), ("a2", "birds/heron", 30, True),
+            ("a3", "birds/heron", 40, False), ("b", "birds/ibis", 5, True),
+            ("c", "birds/heron", None, True)):
+        write_json(tmp_path / f"env/{name}.json", an_environment(
+            repo=repo, repo_name=name, verified={"healthy": healthy, "committed_at": date}))
+    view = Environments(tmp_path, newest=True).open()
+    assert [*view.names()] == ["a2", "b", "c"] and view.covers("a1")
+    assert view.left_out["a1"] == "there is a newer commit (--all-commits)"
+    assert {*Environments(tmp_path).open().names()} == {"a1", "a2", "b", "c"}
+
+
 def test_rows_of_both_forms_and_broken_ones(tmp_path):
     results = [{"name": "test_wade", "status": "PASSED"}]
     rows = [{"repo": "birds/heron", "image_name": "birds/heron:1", "test_case_result": results},

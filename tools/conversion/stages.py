@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from codedata.bugs.instances import AGENT, SCALE, Word, bug_tasks
 from codedata.bugs.preprocess import Preprocessed
@@ -18,8 +19,9 @@ from codedata.suites.environments import Environments
 
 def bug_stage(settings: Settings, models: Models, word: Word, step: str) -> Stage:
     """Return a stage of bug_inject.py."""
-    stages = Stages(settings, Preprocessed(settings, None, None, None), unhealthy_too=True,
-                    keep_images=False, num_runs=1, strategy="procedural", is_full=False)
+    stages = Stages(settings, Preprocessed(settings, None, None, None),
+                    partial(Environments, settings.root, unhealthy_too=True), keep_images=False,
+                    num_runs=1, strategy="procedural", is_full=False)
     return getattr(stages, word.name)()[step](models)
 
 

@@ -1,0 +1,145 @@
+"""Clone repositories, and check out their commits.
+
+An address is cloned once into a folder of env/_sources/, from which every commit is read. Nothing
+is checked out there, so that several commits can be set up at once. A password in an address is
+used only to fetch and never stored. Git runs no hook, filter or submodule of a repository.
+"""
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from codedata.errors import BrokenRecord, ItemFailed, Trouble
+from codedata.sandbox.archives import Bounds, OverBounds
+from codedata.sandbox.process_labels import temporary_folder
+from codedata.store import digest
+
+SOURCES = "_sources"
+# over HTTP a token may come without a name
+SECRET = re.compile(r"(https?://)[^/\s'\"]*@|:[^/\s:'\"]*(@)")
+# seconds for git to fetch, to check out, to query
+FETCH_S, CHECKOUT_S, LOOK_S = 3600.0, 600.0, 30.0
+# of a repository
+TREE = Bounds(max_bytes=5_000_000_000, max_files=200_000, max_depth=100, max_seconds=FETCH_S)
+GIT_LINE = """
+    env GIT_TERMINAL_PROMPT=0 GIT_LFS_SKIP_SMUDGE=1 git -c core.hooksPath=/dev/null
+    -c core.fsmonitor=false -c protocol.ext.allow=never -c submodule.recurse=false
+    -c filter.lfs.smudge= -c filter.lfs.process= -c filter.lfs.required=false"""
+GIT = GIT_LINE.split()
+DEFAULT, BRANCHES = "origin/HEAD", "+refs/heads/*:refs/remotes/origin/*"
+_locks: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)   # by clone
+
+
+def without_secret(text: str) -> str:
+    """Return a text without the passwords and tokens of its addresses."""
+    return SECRET.sub(lambda match: match[1] or match[2], text)
+
+
+def cloned(origin: str, commit: str, sources: Path) -> tuple[Path, str]:
+    """Clone an address or folder into `sources`, unless it is there, and fetch what a missing
+    commit needs. Return (the clone, the commit's full id; of the default branch where `commit` is
+    ""). Raise Trouble where git fails, BrokenRecord where the commit's files exceed TREE."""
+    place = clone_of(origin, sources)
+    with _locks[place]:
+        if not place.exists():
+            _clone(origin, place)
+        wanted = commit or DEFAULT
+        for refs in (BRANCHES, commit):   # a host may have it on no branch
+            if commit and not _id_of(wanted, place):
+                git("fetch", "--quiet", "--tags", "--", origin, refs, cwd=place, may_fail=True,
+                    timeout_s=FETCH_S)
+    if not (full := _id_of(wanted, place)):
+        raise Trouble(f"has no commit {wanted} that git can fetch.", without_secret(origin))
+    _refuse_large(place, full)
+    return place, full
+
+
+def clone_of(origin: str, sources: Path) -> Path:
+    """Return the folder of an address's clone."""
+    address = without_secret(origin)
+    name = re.split("[/:]", re.sub(r"\.git/?\Z|/+\Z", "", address))[-1]
+    return sources / f"{name}-{digest(address)[:8]}"   # two addresses may end in the same name
+
+
+def _clone(origin: str, to: Path) -> None:
+    to.parent.mkdir(parents=True, exist_ok=True)
+    half = to.with_name(f"_tmp.{os.getpid()}.{to.name}")
+    shutil.rmtree(half, ignore_errors=True)
+    git("clone", "--quiet", "--no-checkout", "--template=", "--", origin, str(half),
+        timeout_s=FETCH_S)
+    git("remote", "set-url", "origin", without_secret(origin), cwd=half)
+    try:
+        os.rename(half, to)
+    except OSError:   # another process was first
+        shutil.rmtree(half, ignore_errors=True)
+
+
+def _id_of(commit: str, clone: Path) -> str:
+    return git("rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}", cwd=clone,
+               may_fail=True)
+
+
+@contextmanager
+def checked_out(clone: Path, commit: str) -> Iterator[Path]:
+    """Yield a temporary folder with the files of a commit of a clone. Raise ItemFailed where git
+    refuses to write them."""
+    with temporary_folder() as folder:
+        index = {"GIT_INDEX_FILE": str(Path(folder, "index"))}
+        files = Path(folder, "files")
+        files.mkdir()
+        try:
+            for words in (["read-tree", commit],
+                          ["checkout-index", "--all", "--quiet", f"--prefix={files}/"]):
+                git(*words, cwd=clone, timeout_s=CHECKOUT_S, env=index)
+        except Trouble as e:
+            raise ItemFailed(e.what) from e
+        yield files
+
+
+def date_of(commit: str, folder: Path) -> int:
+    """Return when a commit of a repository was made, in seconds since 1970; 0 where it has none."""
+    date = git("show", "-s", "--format=%ct", commit or "HEAD", cwd=folder, may_fail=True)
+    return int(date) if date.isdecimal() else 0
+
+
+def _refuse_large(clone: Path, commit: str) -> None:
+    """Raise BrokenRecord where a checkout would exceed TREE. A small tree may occur in another one
+    many times, so counting stops at the limit."""
+    count = TREE.meter()
+    words = [*GIT, "ls-tree", "-r", "-t", "-l", commit]
+    with subprocess.Popen(words, cwd=clone, stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, start_new_session=True) as listing:
+        try:
+            for line in listing.stdout:
+                size, name = line.decode(errors="replace").split(maxsplit=4)[3:]
+                count(name, int(size) if size.isdigit() else 0)
+        except OverBounds as e:
+            raise BrokenRecord(f"holds {e.what}.", str(clone), "It is not set up.") from e
+        finally:
+            listing.kill()
+
+
+def git(*words: str, cwd: Path | None = None, may_fail: bool = False, timeout_s: float = LOOK_S,
+        env: dict[str, str] | None = None) -> str:
+    """Return what git prints; with `may_fail`, an empty string where it fails. Git never asks
+    for a password. Raise Trouble where it fails, ItemFailed where it takes too long or cannot be
+    run."""
+    try:
+        done = subprocess.run([*GIT, *words], cwd=cwd, capture_output=True, text=True,
+                              errors="replace", timeout=timeout_s, start_new_session=True,
+                              env={**os.environ, **(env or {})})
+    except subprocess.TimeoutExpired:   # its message contains the address
+        raise ItemFailed(f"git {words[0]} took more than {timeout_s:g} s") from None
+    except OSError as e:
+        raise ItemFailed(f"git {words[0]}: {e}") from e
+    if done.returncode and not may_fail:
+        output = without_secret(done.stderr.strip())
+        raise Trouble(f"git {words[0]} failed: {output[-500:]}", without_secret(words[-1]))
+    return "" if done.returncode else done.stdout.strip()
