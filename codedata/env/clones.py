@@ -91,13 +91,13 @@ def checked_out(clone: Path, commit: str) -> Iterator[Path]:
     """Yield a temporary folder with the files of a commit of a clone. Raise ItemFailed where git
     refuses to write them."""
     with temporary_folder() as folder:
-        index = {"GIT_INDEX_FILE": str(Path(folder, "index"))}
+        index = Path(folder, "index")   # the clone's own one would be shared
         files = Path(folder, "files")
         files.mkdir()
         try:
             for words in (["read-tree", commit],
                           ["checkout-index", "--all", "--quiet", f"--prefix={files}/"]):
-                git(*words, cwd=clone, timeout_s=CHECKOUT_S, env=index)
+                git(*words, cwd=clone, timeout_s=CHECKOUT_S, index=index)
         except Trouble as e:
             raise ItemFailed(e.what) from e
         yield files
@@ -127,14 +127,15 @@ def _refuse_large(clone: Path, commit: str) -> None:
 
 
 def git(*words: str, cwd: Path | None = None, may_fail: bool = False, timeout_s: float = LOOK_S,
-        env: dict[str, str] | None = None) -> str:
+        index: Path | None = None) -> str:
     """Return what git prints; with `may_fail`, an empty string where it fails. Git never asks
-    for a password. Raise Trouble where it fails, ItemFailed where it takes too long or cannot be
-    run."""
+    for a password. `index` takes the place of the repository's own. Raise Trouble where it fails,
+    ItemFailed where it takes too long or cannot be run."""
+    own_index = [f"GIT_INDEX_FILE={index}"] if index else []
     try:
-        done = subprocess.run([*GIT, *words], cwd=cwd, capture_output=True, text=True,
-                              errors="replace", timeout=timeout_s, start_new_session=True,
-                              env={**os.environ, **(env or {})})
+        done = subprocess.run([GIT[0], *own_index, *GIT[1:], *words], cwd=cwd, capture_output=True,
+                              text=True, errors="replace", timeout=timeout_s,
+                              start_new_session=True)
     except subprocess.TimeoutExpired:   # its message contains the address
         raise ItemFailed(f"git {words[0]} took more than {timeout_s:g} s") from None
     except OSError as e:

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from codedata.env.recipes import generic, node, python_recipe
@@ -30,6 +30,7 @@ FILE_S = 3                 # seconds of the processor for one file, also on a bu
 ALL_S = 9                  # for all files of a child,
 CHILD_S = 30.0             # and by the clock
 MAX_CHILDREN = 4           # started for one repository
+BY_DATE = "python by date"
 CHILD = """import sys; sys.path[:] = {path!r}
 from codedata.env.repository_facts import child; child(*sys.argv[1:])"""
 
@@ -43,6 +44,7 @@ class Facts:
     plain: PlainRecipe | None = None
     has_package: bool = False                       # package.json exists, whatever it contains
     unreadable: dict[str, str] = field(default_factory=dict)   # file → why it counts as not there
+    until: str = ""   # the day of an old commit; not read from files
 
     @property
     def is_node(self) -> bool:
@@ -72,12 +74,13 @@ def recipes(facts: Facts) -> Iterator[Recipe]:
     python, other = facts.python, facts.plain
     is_python = python.name or python.n_test_files or python.runner
     of_python = python_recipe.initial(python) if is_python else None
+    of_day = of_python and facts.until and replace(of_python, until=facts.until, planner=BY_DATE)
     of_node = node.initial(facts.node)
-    kinds: list[Recipe | None] = [of_python, of_node, other]
+    kinds: list[Recipe | None] = [of_day, of_python, of_node, other]
     if other and other.planner != "Makefile" and not python.n_test_files:
-        kinds = [other, of_node, of_python]
+        kinds = [other, of_node, of_day, of_python]
     elif of_node and not python.n_test_files:
-        kinds = [of_node, other, of_python]
+        kinds = [of_node, other, of_day, of_python]
     return filter(None, kinds)
 
 

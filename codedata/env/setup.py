@@ -12,9 +12,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timezone
 from pathlib import Path
 
 from codedata.env.agents import SCRIPTS, AgentPlanner, AgentRun, FailedTry, end_of
+from codedata.env.bases import base_for
 from codedata.env.clones import SOURCES, checked_out, cloned, date_of
 from codedata.env.health import part_of_suite
 from codedata.env.inputs import Repository
@@ -36,6 +38,7 @@ TRAJECTORIES = "_trajectories"
 # runs of an agent: one to find scripts, one to fix them if they did not verify
 ROUNDS = 2
 PLAN_TIMEOUTS = 4           # times run_timeout, after which the recipe planner starts nothing new
+DATED_AFTER = 180 * 86_400   # seconds, from which on today's packages are the second choice
 SUCCESS, ERROR = "success", "error"
 # Fields of Verified that the record's `verified` has under the same name.
 RECORDED = ("failed", "n_passed", "n_cases", "share_passed", "share_skipped", "not_collected",
@@ -87,7 +90,8 @@ class Setup:
         """Return the environment of a repository, verified or with the reason why it failed."""
         started, token = time.monotonic(), secrets.token_hex(4)
         label = f"env-{repository.repo_name[:40]}-{token}"   # valid in Docker and Kubernetes
-        repository = replace(repository, base_image=repository.base_image
+        row_image = repository.base_image
+        repository = replace(repository, base_image=row_image
                              or self._settings.sandbox.base_image)
         has_image = self._host.makes_images and not self._settings.env.no_image
         # not verified yet
@@ -104,6 +108,11 @@ class Setup:
             begin_step("reading the source")
             with self._source(repository, opener) as (folder, source):
                 facts = read_facts(folder)
+                if is_put and not row_image:
+                    base = base_for(facts.python, source.committed_at, repository.base_image,
+                                    self._host.has_image)
+                    repository = replace(repository, base_image=base)
+                facts = replace(facts, until=_until(source))
                 project = project_of(facts, source.place, source.commit)
                 verifier = Verifier(opener, project, self._limits, image_name)
                 if self._settings.env.planner != "agent":
@@ -213,6 +222,12 @@ class Setup:
                                           "max_usd": settings.agent.max_usd},
                             (settings.env.max_iterations, settings.env.stage2_max_iterations),
                             trajectory, self._limits.test_s)
+
+
+def _until(source: Source) -> str:
+    """Return the day of a commit that is older than DATED_AFTER; else ""."""
+    is_old = 0 < source.committed_at < time.time() - DATED_AFTER
+    return f"{datetime.fromtimestamp(source.committed_at, timezone.utc):%F}" if is_old else ""
 
 
 def fault_of(environment: Environment) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from conftest import REPO
 from setups import CA_BUNDLE
 
 from codedata.env import causes
+from codedata.env.bases import base_for
 from codedata.env.recipes import generic, node, python_recipe, python_repair
 from codedata.env.recipes.ci import read_workflows
 from codedata.env.recipes.node import chain, read_node
@@ -20,7 +23,7 @@ from codedata.env.recipes.package_index import (
     table,
     use_of,
 )
-from codedata.env.recipes.python_project import read_python
+from codedata.env.recipes.python_project import PythonProject, read_python
 from codedata.env.recipes.repair import Log
 from codedata.env.recipes.repository_files import RepositoryFiles
 from codedata.env.recipes.requirements import Collector, expanded, from_poetry, merged
@@ -141,6 +144,7 @@ def test_workflows_and_dockerfiles_name_packages_and_services(tmp_path):
     write(tmp_path, **{"__github___workflows___ci__yml": """
 jobs:
   test:
+    strategy: {matrix: {python-version: ["3.9", "3.11", pypy3.10]}}
     services: {db: {image: "postgres:15"}, cache: {image: redis}}
     steps:
       - run: |
@@ -150,7 +154,34 @@ jobs:
       - run: sudo apt install texlive-latex-base
 """, "Dockerfile": "FROM debian\nRUN apt-get update && apt-get install -y libffi-dev git\n"})
     found = read_workflows(RepositoryFiles(tmp_path))
-    assert found == (("libxml2-dev", "zlib1g-dev", "libffi-dev"), ("postgresql", "redis"))
+    assert found == (("libxml2-dev", "zlib1g-dev", "libffi-dev"), ("postgresql", "redis"),
+                     ("3.9", "3.11"))
+
+
+@pytest.mark.parametrize("requires, runs, committed, image", [
+    (">=3.8", [], "", "bookworm"), (">=3.12", [], "", "trixie"), ("<3.11", [], "", "bullseye"),
+    ("^3.7", [], "2019-08-13", "bullseye"), (">=3.7,<4", [], "2023-05-01", "bookworm"),
+    ("", ["3.8", "3.9", "3.13"], "", "trixie"), ("rubbish", [], "2021-03-01", "bullseye"),
+    (">=3.11", [], "2021-03-01", "bookworm")])
+def test_the_base_image_has_the_python_of_the_project_and_its_day(requires, runs, committed, image):
+    date = int(datetime.fromisoformat(committed).timestamp()) if committed else 0
+    project = PythonProject("heron", python=requires, ci_pythons=tuple(runs))
+    default = "codedata-base:bookworm"
+    assert base_for(project, date, default, lambda name: True) == f"codedata-base:{image}"
+    assert base_for(project, date, default, lambda name: False) == default
+    assert base_for(project, date, "own:1", lambda name: True) == "own:1"
+
+
+def test_an_old_commit_gets_the_packages_of_its_day_first(tmp_path):
+    (tmp_path / "setup.py").write_text("setup(name='heron', python_requires='>=3.6')")
+    (tmp_path / "test_it.py").write_text("import heron")
+    facts = read_facts(tmp_path)
+    dated, today = recipes(replace(facts, until="2019-08-13"))
+    script = dated.install_script()
+    assert facts.python.python == ">=3.6" and [*recipes(facts)] == [today]
+    assert "--exclude-newer 2019-08-13" in script and "exclude-newer" not in today.install_script()
+    assert "setuptools<81" in script and subprocess.run(["bash", "-n"], input=script.encode()
+                                                        ).returncode == 0
 
 
 def test_a_broken_file_counts_as_not_there(tmp_path):
@@ -159,7 +190,7 @@ def test_a_broken_file_counts_as_not_there(tmp_path):
           **{"__github___workflows___x__yml": "a: [", "requirements-test__txt": "\x00"})
     read_python(RepositoryFiles(tmp_path))
     assert read_node(RepositoryFiles(tmp_path)).scripts == {}
-    assert read_workflows(RepositoryFiles(tmp_path)) == ((), ())
+    assert read_workflows(RepositoryFiles(tmp_path)) == ((), (), ())
 
 
 @pytest.mark.parametrize("folder", SAMPLES, ids=lambda path: path.name)

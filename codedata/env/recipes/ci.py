@@ -16,43 +16,46 @@ NOT_FOR_TESTS = re.compile(
 PLACES = (".circleci/config.yml", ".github/workflows/*.y*ml", ".gitlab-ci.yml", ".travis.yml",
           "azure-pipelines.yml", ".devcontainer/Dockerfile*", "Dockerfile*")
 COMMANDS = ("run", "script", "before_install", "before_script", "install", "command")   # keys
+PYTHON = ("python-version", "python")   # keys
 MAX_NODES = 100_000   # per workflow: YAML aliases let a small text repeat one list many times
 APT = re.compile(r"apt(?:-get)?\s+(?:-\S+\s+)*install\s+(.*)")
 
 
-def read_workflows(source: RepositoryFiles) -> tuple[Strings, Strings]:
-    """Return (Debian packages, services as in packages.toml) of all readable CI files and
-    Dockerfiles."""
-    system: list[str] = []
-    services: list[str] = []
+def read_workflows(source: RepositoryFiles) -> tuple[Strings, Strings, Strings]:
+    """Return (Debian packages, services as in packages.toml, versions of Python such as 3.11) of
+    all readable CI files and Dockerfiles."""
+    found: tuple[dict[str, None], ...] = ({}, {}, {})
     for place in PLACES:
         parse = _of_dockerfile if "Dockerfile" in place else _of_workflow
         for name in source.matching(place):
-            packages, servers = source.parsed(name, parse, ([], []))
-            system += packages
-            services += servers
-    return tuple(dict.fromkeys(system)), tuple(dict.fromkeys(services))
+            for names, more in zip(found, source.parsed(name, parse, ([], [], [])), strict=True):
+                names.update(dict.fromkeys(more))
+    return tuple(map(tuple, found))
 
 
-def _of_dockerfile(text: str) -> tuple[list[str], list[str]]:
-    """Return (packages, no services) of a Dockerfile."""
-    return _installed(text), []
+def _of_dockerfile(text: str) -> tuple[list[str], list[str], list[str]]:
+    """Return (packages, no services, no versions) of a Dockerfile."""
+    return _installed(text), [], []
 
 
-def _of_workflow(text: str) -> tuple[list[str], list[str]]:
-    """Return (packages, services) of one workflow file; raise ValueError above MAX_NODES nodes."""
+def _of_workflow(text: str) -> tuple[list[str], list[str], list[str]]:
+    """Return (packages, services, versions of Python) of one workflow file; raise ValueError above
+    MAX_NODES nodes."""
     known, system, services = table("packages")["services"], [], []
+    pythons: list[str] = []
     nodes = list(islice(_nodes(yaml.safe_load(text)), MAX_NODES + 1))
     if len(nodes) > MAX_NODES:
         raise ValueError(f"more than {MAX_NODES:,} nodes")
     for key, value in nodes:
+        if key in PYTHON:
+            pythons += re.findall(r"\b3\.\d+\b", str(value))
         if key in COMMANDS:
             system += _installed(value)
         elif key in ("services", "image", *known):
             images = str(value).lower()
             services += [name for name, service in known.items() for image in service["images"]
                          if re.search(rf"\b{image}\b", images)]
-    return system, services
+    return system, services, pythons
 
 
 def _nodes(tree, depth: int = 0):

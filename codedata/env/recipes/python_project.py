@@ -35,6 +35,8 @@ class PythonProject:
 
     name: str = ""                       # the distribution; "" if the project cannot be installed
     version: str = ""                    # only if it is written down as text
+    python: str = ""                     # the versions of Python that it allows (PEP 440)
+    ci_pythons: Strings = ()             # those that its CI runs, as in 3.11
     build_requires: Strings = ()
     requires: Strings = ()       # of the project itself, for when it is not installed
     tests: Strings = ()          # requirements from groups and files for tests
@@ -77,9 +79,10 @@ def read_python(source: RepositoryFiles) -> PythonProject:
     runners = table("packages")["own_runners"]
     tops = {path[0] for path in paths if len(path) > 1}
     packages = _packages(source, paths)
-    system, services = read_workflows(source)
+    system, services, pythons = read_workflows(source)
     return PythonProject(
         name=name if is_installable else "", version=str(first("version")),
+        python=str(first("python")), ci_pythons=pythons,
         build_requires=build_requires, requires=runtime_requirements(files),
         **{use: merged(required[use], without=name)
            for use in ("tests", "developers", "features")},

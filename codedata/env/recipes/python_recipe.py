@@ -12,6 +12,7 @@ from codedata.env.recipes.requirements import merged, name_of
 from codedata.texts import fill
 
 VENV = "/opt/venv"
+OLD_SETUPTOOLS, FOREVER = "/tmp/old_setuptools.txt", "2100-01-01"
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class PythonRecipe:
     not_root: bool = False
     only_ipv4: bool = False              # localhost is only 127.0.0.1
     widened: bool = False                # requirements of developers and features are added
+    until: str = ""                      # the day (ISO 8601) of which the requirements are
     planner: str = "python"
 
     def install_script(self) -> str:
@@ -57,11 +59,21 @@ class PythonRecipe:
         if self.installed:
             isolation = "--no-build-isolation " if self.build else ""
             what = f"{isolation}{'-e .' if self.editable else '.'}"
+        tests = self.tests
         yield from (f"[ -x {VENV}/bin/python ] || python3 -m venv {VENV}", f". {VENV}/bin/activate",
                     f"{pip} --upgrade pip")
+        if self.until:
+            dated = table("tools")["python"]["by_date"]
+            tests = (*tests, dated["old_setuptools"])
+            yield from (
+                f"{pip} uv", f"echo '{dated['old_setuptools']}' >{OLD_SETUPTOOLS}",
+                f"until=(--exclude-newer {self.until} --build-constraints {OLD_SETUPTOOLS})",
+                f"for one in {' '.join(dated['exempt'])}; do",
+                f"    until+=(--exclude-newer-package $one={FOREVER})", "done")
+            pip = "uv pip install -q --no-cache \"${until[@]}\""
         if self.build:
             yield f"{pip} {script.words(self.build)}"
-        yield f"tests=({script.words(self.tests)})"
+        yield f"tests=({script.words(tests)})"
         yield f"{pip} {what} \"${{tests[@]}}\" || {{   {script.ASIDE}"
         if what:
             yield f"    {pip} {what}"

@@ -1,0 +1,45 @@
+"""Choose the base image whose Python a project was written for."""
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import datetime, timezone
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+from codedata.env.recipes.package_index import table
+from codedata.env.recipes.python_project import PythonProject
+
+CARET = re.compile(r"\^(\d+)[\d.]*")   # poetry's ^3.7: up to the next major version
+
+
+def base_for(project: PythonProject, committed_at: int, default: str,
+             is_here: Callable[[str], bool]) -> str:
+    """Return the base image for a project as it was at a time (seconds since 1970; 0: now). Only
+    an image that is here takes the place of the default one, and only of one that tools/docker-up
+    makes: by what the project allows, what had come out, and what its CI runs."""
+    bases = table("tools")["python"]["bases"]
+    date = datetime.fromtimestamp(committed_at, timezone.utc).date().isoformat()
+
+    def fit(name: str) -> tuple:
+        python, since = bases[name]["python"], bases[name]["since"]
+        is_out = not committed_at or since <= date
+        minor = int(python.partition(".")[2])
+        return (_allows(project.python, python), is_out,
+                not project.ci_pythons or python in project.ci_pythons,
+                *((name == default, minor) if is_out else (-minor,)))
+
+    if default not in bases:
+        return default
+    return max((name for name in bases if name == default or is_here(name)), key=fit)
+
+
+def _allows(requires: str, python: str) -> bool:
+    """Return whether `requires` allows a version of Python; one that cannot be read does."""
+    def up_to(match: re.Match) -> str:
+        return f">={match[0][1:]},<{int(match[1]) + 1}"
+
+    try:
+        return f"{python}.99" in SpecifierSet(CARET.sub(up_to, requires))
+    except InvalidSpecifier:
+        return True
