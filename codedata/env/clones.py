@@ -109,6 +109,11 @@ def date_of(commit: str, folder: Path) -> int:
     return int(date) if date.isdecimal() else 0
 
 
+def is_ancestor(older: str, commit: str, clone: Path) -> bool:
+    """Return whether the history of a commit of a clone has an older commit."""
+    return git("merge-base", older, commit, cwd=clone, may_fail=True) == older != commit
+
+
 def _refuse_large(clone: Path, commit: str) -> None:
     """Raise BrokenRecord where a checkout would exceed TREE. A small tree may occur in another one
     many times, so counting stops at the limit."""

@@ -10,14 +10,14 @@ import glob
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
 from codedata.env.agents import SCRIPTS, AgentPlanner, AgentRun, FailedTry, end_of
 from codedata.env.bases import base_for
-from codedata.env.clones import SOURCES, checked_out, cloned, date_of
+from codedata.env.clones import SOURCES, checked_out, cloned, date_of, is_ancestor
 from codedata.env.health import part_of_suite
 from codedata.env.inputs import Repository
 from codedata.env.planner import Planned, plan, project_of
@@ -31,6 +31,7 @@ from codedata.sandbox import Sandbox
 from codedata.sandbox.factory import WORKDIR, KeptImage, SandboxFactory
 from codedata.sandbox.process_labels import temporary_folder
 from codedata.settings import Settings
+from codedata.store import Store
 from codedata.suites.environments import TRIES, image_name_of
 from codedata.suites.source import put_source
 
@@ -115,9 +116,12 @@ class Setup:
                 facts = replace(facts, until=_until(source))
                 project = project_of(facts, source.place, source.commit)
                 verifier = Verifier(opener, project, self._limits, image_name)
-                if self._settings.env.planner != "agent":
-                    budget_s = PLAN_TIMEOUTS * self._limits.test_s
+                if neighbour := self._neighbour(repository, source):
+                    outcome = _as_neighbour(verifier, neighbour)
+                if self._settings.env.planner != "agent" and not outcome.verified.is_healthy:
+                    tried, budget_s = outcome.attempts, PLAN_TIMEOUTS * self._limits.test_s
                     outcome = SetupOutcome(**vars(plan(verifier, facts, budget_s)))
+                    outcome = replace(outcome, attempts=[*tried, *outcome.attempts])
                 if self._agent and outcome.status != SUCCESS:
                     outcome = self._by_agent(repository.repo_name, verifier, outcome, facts.is_node)
         finally:
@@ -128,6 +132,28 @@ class Setup:
         return _record(repository, outcome, kept, time.monotonic() - started,
                        unreadable=facts.unreadable, network_was_off=self._host.can_cut_off,
                        source_path=str(source.place or ""), committed_at=source.committed_at)
+
+    def _neighbour(self, repository: Repository, source: Source) -> Environment | None:
+        """Return the environment of the newest ancestor of a commit that is healthy, starts from
+        the same base image and has its own image here; None where there is none. No descendant's:
+        the layers of its image hold what came after the commit."""
+        found: dict[int, Environment] = {}
+        family, last = repository.repo_name[:-8], source.commit[:8]
+        if not (source.committed_at and last and repository.repo_name.endswith(last)):
+            return None
+        store = Store(self._settings.root, Environment).open()
+        for name in store.names():
+            with suppress(BrokenRecord):
+                if name[:-8] != family:
+                    continue
+                one = store.read(name)
+                date = one.verified.get("committed_at") or 0
+                if (one.status == SUCCESS and one.verified.get("healthy") and one.base_commit
+                        and (one.repo, one.base_image) == (repository.called, repository.base_image)
+                        and date <= source.committed_at and self._host.has_image(one.image_name)
+                        and is_ancestor(one.base_commit, source.commit, source.place)):
+                    found[date] = one
+        return found[max(found)] if found else None
 
     def _no_image(self) -> KeptImage:
         """Return why a repository has no image, unless one is made."""
@@ -222,6 +248,21 @@ class Setup:
                                           "max_usd": settings.agent.max_usd},
                             (settings.env.max_iterations, settings.env.stage2_max_iterations),
                             trajectory, self._limits.test_s)
+
+
+def _as_neighbour(verifier: Verifier, neighbour: Environment) -> SetupOutcome:
+    """Return the outcome of a neighbour's scripts in its image: of what is installed there already,
+    only the difference is installed."""
+    def opener(image: str, is_stateful: bool = False) -> Sandbox:
+        return verifier.open_sandbox(image or neighbour.image_name, is_stateful)
+
+    current_step().within = f"as {neighbour.repo_name}"
+    verified = replace(verifier, open_sandbox=opener).verify(
+        neighbour.install_script, neighbour.test_script, only_healthy=True)
+    return SetupOutcome(neighbour.install_script, neighbour.test_script, verified,
+                        f"that of {neighbour.repo_name}",
+                        [verified.as_attempt(f"that of {neighbour.repo_name}")],
+                        tuple(neighbour.verified.get("left_out", ())), verified.log)
 
 
 def _until(source: Source) -> str:
