@@ -30,7 +30,6 @@ FILE_S = 3                 # seconds of the processor for one file, also on a bu
 ALL_S = 9                  # for all files of a child,
 CHILD_S = 30.0             # and by the clock
 MAX_CHILDREN = 4           # started for one repository
-BY_DATE = "python by date"
 CHILD = """import sys; sys.path[:] = {path!r}
 from codedata.env.repository_facts import child; child(*sys.argv[1:])"""
 
@@ -74,13 +73,18 @@ def recipes(facts: Facts) -> Iterator[Recipe]:
     python, other = facts.python, facts.plain
     is_python = python.name or python.n_test_files or python.runner
     of_python = python_recipe.initial(python) if is_python else None
-    of_day = of_python and facts.until and replace(of_python, until=facts.until, planner=BY_DATE)
+    ways = []   # of Python: as its lock file says, as of the commit's day, as of today
+    if of_python and python.lock:
+        ways.append(replace(of_python, lock=python.lock, planner="python as locked"))
+    if of_python and facts.until:
+        ways.append(replace(of_python, until=facts.until, planner="python by date"))
+    ways.append(of_python)
     of_node = node.initial(facts.node)
-    kinds: list[Recipe | None] = [of_day, of_python, of_node, other]
+    kinds: list[Recipe | None] = [*ways, of_node, other]
     if other and other.planner != "Makefile" and not python.n_test_files:
-        kinds = [other, of_node, of_day, of_python]
+        kinds = [other, of_node, *ways]
     elif of_node and not python.n_test_files:
-        kinds = [of_node, other, of_day, of_python]
+        kinds = [of_node, other, *ways]
     return filter(None, kinds)
 
 

@@ -172,6 +172,21 @@ def test_the_base_image_has_the_python_of_the_project_and_its_day(requires, runs
     assert base_for(project, date, "own:1", lambda name: True) == "own:1"
 
 
+def test_versions_of_a_lock_file_are_kept_but_the_projects_own_and_those_of_two(tmp_path):
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "He_ron"\nversion = "2"\n')
+    package = '[[package]]\nname = "{}"\nversion = "{}"\nsource = {{ registry = "x" }}\n\n'
+    rows = [("attrs", "23.1"), ("he-ron", "2"), ("numpy", "1.26"), ("numpy", "2.1"), ("pip", "24")]
+    (tmp_path / "uv.lock").write_text('version = 1\nrevision = 2\n\n' + "".join(
+        package.format(*row) for row in rows))
+    (tmp_path / "test_it.py").touch()
+    locked, today = recipes(read_facts(tmp_path))
+    script = locked.install_script()
+    command = script[script.index("awk "):script.index(" >/tmp/locked.txt")]
+    said = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
+    assert sorted(said.stdout.split()) == ["attrs==23.1", "pip==24"] and not said.stderr
+    assert "-c /tmp/locked.txt -e ." in script and "locked" not in today.install_script()
+
+
 def test_an_old_commit_gets_the_packages_of_its_day_first(tmp_path):
     (tmp_path / "setup.py").write_text("setup(name='heron', python_requires='>=3.6')")
     (tmp_path / "test_it.py").write_text("import heron")

@@ -37,6 +37,7 @@ class PythonProject:
     version: str = ""                    # only if it is written down as text
     python: str = ""                     # the versions of Python that it allows (PEP 440)
     ci_pythons: Strings = ()             # those that its CI runs, as in 3.11
+    lock: str = ""                       # its lock file
     build_requires: Strings = ()
     requires: Strings = ()       # of the project itself, for when it is not installed
     tests: Strings = ()          # requirements from groups and files for tests
@@ -83,6 +84,7 @@ def read_python(source: RepositoryFiles) -> PythonProject:
     return PythonProject(
         name=name if is_installable else "", version=str(first("version")),
         python=str(first("python")), ci_pythons=pythons,
+        lock=next(filter(source.has, table("tools")["python"]["locked"]["files"]), ""),
         build_requires=build_requires, requires=runtime_requirements(files),
         **{use: merged(required[use], without=name)
            for use in ("tests", "developers", "features")},

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from codedata.env.recipes import script
-from codedata.env.recipes.package_index import COMPILER, Strings, provider, table
+from codedata.env.recipes.package_index import COMPILER, Strings, normalized, provider, table
 from codedata.env.recipes.python_project import PythonProject
 from codedata.env.recipes.requirements import merged, name_of
 from codedata.texts import fill
@@ -36,6 +36,7 @@ class PythonRecipe:
     not_root: bool = False
     only_ipv4: bool = False              # localhost is only 127.0.0.1
     widened: bool = False                # requirements of developers and features are added
+    lock: str = ""                       # the lock file whose versions are installed
     until: str = ""                      # the day (ISO 8601) of which the requirements are
     planner: str = "python"
 
@@ -71,6 +72,10 @@ class PythonRecipe:
                 f"for one in {' '.join(dated['exempt'])}; do",
                 f"    until+=(--exclude-newer-package $one={FOREVER})", "done")
             pip = "uv pip install -q --no-cache \"${until[@]}\""
+        if self.lock:
+            yield fill(table("tools")["python"]["locked"]["constraints"], lock=self.lock,
+                       name=script.words([normalized(self.project.name)]))
+            pip += " -c /tmp/locked.txt"
         if self.build:
             yield f"{pip} {script.words(self.build)}"
         yield f"tests=({script.words(tests)})"
