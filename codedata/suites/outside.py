@@ -27,6 +27,7 @@ MAX_NOTED = 100_000   # paths of one file system that are kept in memory
 OF_GIT = re.compile(r"(?:\w*HEAD|packed-refs|shallow|refs|logs|objects|config)(?:/.*)?|modules")
 BARE = {"HEAD", "objects", "refs"}
 BUNDLE = re.compile(rb"# v\d+ git bundle")
+EDITABLE = re.compile(rb'"editable":\s*true')   # with a blank by pip, without by uv
 # bare repositories of dependencies, and those among the source's files, count only if they have the
 # project's history
 OF_DEPENDENCIES = re.compile(r"/\.cargo/|/\.cache/|/pkg/mod/cache/")
@@ -167,7 +168,7 @@ def _copies(installed: dict[str, bytes], source: str, test_script: str) -> list[
     used_paths = [path for path in installed if (site := re.match(SITE, path))
                   and site["prefix"] in prefixes]
     compiled = {re.sub(r"\.[^/]+$", ".py", path) for path in used_paths if path.endswith(".so")}
-    is_editable = any(b'"editable": true' in installed[path] for path in used_paths)
+    is_editable = any(EDITABLE.search(installed[path]) for path in used_paths)
     ends = (".py",) if is_editable else (".py", "-info")
     copies = [path for path in used_paths if path.endswith(ends) and path not in compiled]
     copies += [path for path in installed if path.startswith(f"{source}/node_modules/")]

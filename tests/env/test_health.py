@@ -5,6 +5,7 @@ import pytest
 
 from codedata.env.health import part_of_suite, unreported_files, why_hollow, why_not_healthy
 from codedata.sandbox import Result
+from codedata.suites.outside import _copies
 from codedata.suites.suite import Run
 from codedata.suites.test_results import Case
 
@@ -74,3 +75,13 @@ def test_a_run_with_a_broken_source_has_to_lose_cases_and_say_so(exit_code, outc
     assert bool(why_hollow(["a", "b"], broken)) is is_hollow
     assert not why_hollow(["a"], Run(Result(2, "", 1.0), [Case("a", "passed")]), is_built=True)
     assert why_hollow(["a"], Run(Result(124, "", 1.0, timed_out=True), [])) == ""
+
+
+@pytest.mark.parametrize("written, n_copies", [
+    (b'{"dir_info": {"editable": true}}', 0), (b'{"dir_info":{"editable":true}}', 0),
+    (b'{"dir_info":{}}', 1)])
+def test_an_editable_install_of_pip_or_uv_is_no_copy(written, n_copies):
+    info = "opt/venv/lib/python3.9/site-packages/heron-1.dist-info"
+    found = _copies({info: b"", f"{info}/direct_url.json": written}, "testbed",
+                    ". /opt/venv/bin/activate")
+    assert len(found) == n_copies
