@@ -21,7 +21,7 @@ from codedata.env.clones import SOURCES, checked_out, cloned, date_of, is_ancest
 from codedata.env.health import part_of_suite
 from codedata.env.inputs import Repository
 from codedata.env.planner import Planned, plan, project_of
-from codedata.env.repository_facts import read_facts
+from codedata.env.repository_facts import install_key, read_facts
 from codedata.env.verify import Limits, Verified, Verifier
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.llm import Models
@@ -116,8 +116,9 @@ class Setup:
                 facts = replace(facts, until=_until(source))
                 project = project_of(facts, source.place, source.commit)
                 verifier = Verifier(opener, project, self._limits, image_name)
+                key = install_key(folder, repository.base_image)
                 if neighbour := self._neighbour(repository, source):
-                    outcome = _as_neighbour(verifier, neighbour)
+                    outcome = _as_neighbour(verifier, neighbour, key)
                 if self._settings.env.planner != "agent" and not outcome.verified.is_healthy:
                     tried, budget_s = outcome.attempts, PLAN_TIMEOUTS * self._limits.test_s
                     outcome = SetupOutcome(**vars(plan(verifier, facts, budget_s)))
@@ -131,7 +132,8 @@ class Setup:
             self._host.forget(label)
         return _record(repository, outcome, kept, time.monotonic() - started,
                        unreadable=facts.unreadable, network_was_off=self._host.can_cut_off,
-                       source_path=str(source.place or ""), committed_at=source.committed_at)
+                       source_path=str(source.place or ""), committed_at=source.committed_at,
+                       install_key=key)
 
     def _neighbour(self, repository: Repository, source: Source) -> Environment | None:
         """Return the environment of the newest ancestor of a commit that is healthy, starts from
@@ -250,15 +252,20 @@ class Setup:
                             trajectory, self._limits.test_s)
 
 
-def _as_neighbour(verifier: Verifier, neighbour: Environment) -> SetupOutcome:
+def _as_neighbour(verifier: Verifier, neighbour: Environment, key: str) -> SetupOutcome:
     """Return the outcome of a neighbour's scripts in its image: of what is installed there already,
-    only the difference is installed."""
+    only the difference is installed. Where nothing differs that decides the install, the
+    neighbour's results count, too."""
     def opener(image: str, is_stateful: bool = False) -> Sandbox:
         return verifier.open_sandbox(image or neighbour.image_name, is_stateful)
 
     current_step().within = f"as {neighbour.repo_name}"
+    shown = Verified(results=neighbour.test_case_result, flaky=neighbour.flaky,
+                     needs_network=neighbour.verified.get("needs_network", []))
+    is_same = neighbour.verified.get("install_key") == key
     verified = replace(verifier, open_sandbox=opener).verify(
-        neighbour.install_script, neighbour.test_script, only_healthy=True)
+        neighbour.install_script, neighbour.test_script, only_healthy=True,
+        like=shown if is_same else None)
     return SetupOutcome(neighbour.install_script, neighbour.test_script, verified,
                         f"that of {neighbour.repo_name}",
                         [verified.as_attempt(f"that of {neighbour.repo_name}")],

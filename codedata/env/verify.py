@@ -26,6 +26,7 @@ from codedata.suites.test_results import counts, not_collected
 STEPS = 6                  # of a verification
 MIN_BROKEN_S = 60          # seconds for the run with the broken source, beside twice the usual
 MIN_REPEATED = 0.8         # minimum share of a run's cases that must be the same in all three
+LISTED = "git -c safe.directory='*' -c core.quotePath=false ls-files"
 Opener = Callable[[str], Sandbox]   # opens a fresh sandbox of an image; "" is the base image
 
 
@@ -107,14 +108,15 @@ class Verifier:
     limits: Limits = Limits()
     image_name: str = ""
 
-    def verify(self, install_script: str, test_script: str,
-               only_healthy: bool = False) -> Verified:
+    def verify(self, install_script: str, test_script: str, only_healthy: bool = False,
+               like: Verified | None = None) -> Verified:
         """Run both scripts and make every check up to the first that fails. Return the result. With
         `only_healthy`, nothing more is run after a first run that is not healthy, and the failed
-        check is `tests`."""
+        check is `tests`. With `like`, the result of these scripts for another commit, one run is
+        enough if its cases agree with that one's."""
         try:
             with self.open_sandbox("") as sandbox:
-                return self._verify(sandbox, install_script, test_script, only_healthy)
+                return self._verify(sandbox, install_script, test_script, only_healthy, like)
         except SandboxDied as e:
             cause = cause_of("test", e.what)   # recognizes memory and disk limits
             return Verified(failed="sandbox", cause=Cause("sandbox_died", e.what)
@@ -135,7 +137,7 @@ class Verifier:
         return run_suite(sandbox, script, self.limits.test_s)
 
     def _verify(self, sandbox: Sandbox, install_script: str, test_script: str,
-                only_healthy: bool) -> Verified:
+                only_healthy: bool, like: Verified | None) -> Verified:
         """Return the result of all checks."""
         begin_step("install", 1, STEPS)
         commit, trouble = put_source(sandbox, self.project)
@@ -153,6 +155,8 @@ class Verifier:
                            timed_out=installed.timed_out)
         if self.image_name:
             result = replace(result, image_id=sandbox.commit(self.image_name, keep=False))
+            if like and (found := self._once(result, test_script, like)):
+                return found
         else:   # now, since tests may commit, too
             result = self._check_leftovers(result, sandbox, test_script)
             if result.failed:
@@ -176,6 +180,31 @@ class Verifier:
             fresh.network(True)
             return self._repeat(fresh, result, runs, test_script)
 
+    def _once(self, result: Verified, test_script: str, like: Verified) -> Verified | None:
+        """Run the tests once, in a container of the image and without network. Return the result,
+        with the cases of `like` that are flaky or need the network; None where the run is not
+        healthy or does not agree with `like`: cases may be new, and few may be gone."""
+        begin_step("tests once", 2, STEPS)
+        with self.open_sandbox(self.image_name) as fresh:
+            result = self._check_leftovers(result, fresh, test_script)
+            if result.failed:
+                return result
+            began, run = now(fresh), self.test(fresh, test_script)
+            statuses = {case.name: case.status for case in run.results}
+            known = {case["name"]: case["status"] for case in like.results}
+            same = [name for name, status in known.items() if statuses.get(name) == status]
+            differs = any(statuses.get(name, status) != status for name, status in known.items())
+            if not run.healthy or differs or len(same) < MIN_REPEATED * len(known):
+                return None
+            result = replace(result, log=run.text, changed_by_tests=restore(
+                fresh, result.base_commit, began)[0])
+            committed = fresh.run(LISTED).output.splitlines()
+        result = concluded(result, [run], run, committed, self.limits.test_s)
+        return replace(
+            result, flaky=like.flaky, test_s=(run.seconds,),
+            needs_network=[name for name in like.needs_network if name in statuses],
+            results=[case for case in result.results if case["name"] not in like.flaky])
+
     def _repeat(self, sandbox: Sandbox, result: Verified, runs: list[Run],
                 test_script: str) -> Verified:
         """Run the tests a third time and, where all three runs agree, once without network. Return
@@ -189,8 +218,8 @@ class Verifier:
         begin_step("tests without network", 5, STEPS)
         sandbox.network(False)
         run = self.test(sandbox, test_script)
-        committed = sandbox.run("git -c safe.directory='*' -c core.quotePath=false ls-files").output
-        result = concluded(result, runs, run, committed.splitlines(), self.limits.test_s)
+        committed = sandbox.run(LISTED).output.splitlines()
+        result = concluded(result, runs, run, committed, self.limits.test_s)
         return result if result.failed else self._check_hollow(sandbox, result, test_script)
 
     def _check_hollow(self, sandbox: Sandbox, result: Verified, test_script: str) -> Verified:

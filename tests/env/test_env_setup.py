@@ -288,32 +288,36 @@ def test_by_recipe_without_a_model_and_one_failure_does_not_cost_the_others(hero
 
 @pytest.mark.docker
 def test_the_next_commit_is_installed_in_the_image_of_the_one_before(heron):
-    """Set up the second of three commits from nothing, the third in its image; and the first from
-    nothing, since the images of the others hold what came after it."""
+    """Set up the second of four commits from nothing, and the later ones in its image: by one run
+    where nothing that decides the install differs. The first is set up from nothing, since the
+    images of the others hold what came after it."""
     def git(*words: str) -> str:
         who = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
         return subprocess.run(["git", "-C", str(heron / "heron"), *who, *words], check=True,
                               capture_output=True, text=True).stdout.strip()
     git("init", "-q")
     commits = []
-    for n in (1, 2, 3):
+    for n in (1, 2, 3, 4):
+        (heron / "heron/requirements.txt").write_text("# by hand" if n == 4 else "")
         (heron / f"heron/test_{n}.py").write_text(f"def test_{n}():\n    pass\n")
         git("add", "-A"), git("commit", "-qm", str(n), "--date", f"2026-11-0{n}T00:00:00Z")
         commits.append(git("rev-parse", "HEAD"))
     names = [f"local__heron__{commit[:8]}" for commit in commits]
     counting = INSTALL.replace("touch /opt/installed", "echo once >>/opt/installed")
     on_lean(heron)
-    for n, replies in ((1, [handed_in(counting)]), (2, []), (0, [handed_in(counting)])):
+    for n, replies in ((1, [handed_in(counting)]), (2, []), (3, []), (0, [handed_in(counting)])):
         write_rows(heron, {"repo": "heron", "base_commit": commits[n]})
         done, model = by_agent(heron, *replies, flags=())
         assert done.returncode == 0 and model.n_requests == len(replies), done.stderr
-    first, second, third = (record(heron, name) for name in names)
+    all_four = first, second, third, fourth = [record(heron, name) for name in names]
+    assert [len(one["verified"]["test_s"]) for one in all_four] == [4, 4, 1, 4]
+    assert fourth["summary"] == f"recipe: that of {names[2]}"
     assert third["summary"] == f"recipe: that of {names[1]}" and third["base_commit"] == commits[2]
     assert third["image_name"] != second["image_name"] and first["planner"] == "agent"
     cases = {case["name"].rpartition("::")[2] for case in third["test_case_result"]}
     assert {"test_1", "test_2", "test_3"} <= cases and third["base_image"] == second["base_image"]
-    assert [len(one["verified"]["attempts"]) for one in (first, second, third)] == [1, 1, 1]
-    for one in (first, second, third):
+    assert [len(one["verified"]["attempts"]) for one in all_four] == [1, 1, 1, 1]
+    for one in all_four:
         subprocess.run(["docker", "rmi", "-f", one["image_name"]], capture_output=True, check=True)
 
 
