@@ -20,6 +20,10 @@ else:
 # of characters
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e"
                      "\u2066-\u2069\ud800-\udfff]")
+# As of colours, links and cursors; the cursor's way to the start of a line counts as a return
+ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)|[ -/]+[0-~])")
+TO_LINE_START = re.compile(r"\x1b\[1?G")
+OVERWRITTEN = re.compile(r"^[^\n]*\r(?![\r\n]|$)", re.MULTILINE)   # as progress bars
 
 MAX_PARTS, MAX_DEPTH = 1_000, 50   # of a key, of a value
 _DIGITS = re.compile(r"(\d+)")
@@ -79,6 +83,12 @@ def printable(text: str, max_chars: int = 2000) -> str:
     """
     cut = text if len(text) <= max_chars else f"{text[:max_chars]}…"
     return CONTROL.sub(_escape, " ".join(cut.split("\n")))
+
+
+def displayed(text: str) -> str:
+    """Return terminal output as it is displayed, without escape sequences and overwritten progress
+    bars."""
+    return OVERWRITTEN.sub("", ESCAPE.sub("", TO_LINE_START.sub("\r", text)))
 
 
 def terminal_safe(text: str) -> str:

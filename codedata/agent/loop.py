@@ -38,7 +38,7 @@ from codedata.progress import begin_step, say
 from codedata.records import storable
 from codedata.run_loop import trouble_of
 from codedata.sandbox import Sandbox
-from codedata.texts import printable
+from codedata.texts import displayed, printable
 
 EMPTY_REPLIES = 2        # first replies without an action, after which the text protocol is used
 ANSWERS_IN_PROSE = 2     # in a row: the last one is taken as the answer
@@ -48,8 +48,6 @@ SAVED_IN = "~/agent_output"   # in the sandbox: whole texts of shortened observa
 REFUSES_TOOLS = re.compile("tool|function", re.IGNORECASE)
 TOO_LONG = re.compile(r"context|too long|too many tokens|maximum.{0,30}(?:tokens|length)",
                       re.IGNORECASE)
-CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")   # as colours
-OVERWRITTEN = re.compile(r"^[^\n]*\r(?!\n|$)", re.MULTILINE)   # as progress bars
 
 
 class LLMServer(Protocol):
@@ -376,7 +374,7 @@ class _Run:
 
 def plain(text: str) -> str:
     """Return terminal output as it is displayed, without colours and overwritten progress bars."""
-    return storable(OVERWRITTEN.sub("", CONTROL.sub("", text)))
+    return storable(displayed(text))
 
 
 def usage_of(calls: list[dict]) -> dict:

@@ -5,8 +5,10 @@ import re
 from dataclasses import dataclass
 
 from codedata.env.recipes.package_index import table
+from codedata.texts import CONTROL, displayed
 
 MAX_CHARS = 300      # characters of the evidence that are kept
+MAX_LINE_CHARS = 1000   # characters of a line that are read: patterns may take their square of time
 MIN_SHARE = 0.05   # matching lines that are needed for each failed case
 
 
@@ -28,19 +30,26 @@ def cause_of(phase: str, text: str, n_failed: int = 0) -> Cause:
     """Return the cause that a log of the install or of the tests shows; else "other".
 
     In an install the first match in the order of causes.toml wins, since a build reports what it
-    missed in many ways. In tests the cause with most matching lines wins. Causes with fewer than
-    MIN_SHARE lines for each of `n_failed` cases are ignored. The evidence for "other" is the last
-    line.
+    missed in many ways. In tests the cause with most matching lines wins; a consequence of others
+    wins only where it is alone. Causes with fewer than MIN_SHARE lines for each of `n_failed` cases
+    are ignored. The evidence for "other" is the last line with a word. No evidence has escape
+    sequences or control characters.
     """
-    starts = {cause["name"]: [match.start() for pattern in cause["patterns"]
-                              for match in re.finditer(pattern, text, re.MULTILINE)]
-              for cause in table("causes")["cause"] if cause.get("phase", phase) == phase}
+    lines = [line[:MAX_LINE_CHARS] for line in CONTROL.sub("", displayed(text)).split("\n")]
+    text = "\n".join(lines)
+    causes = {cause["name"]: cause for cause in table("causes")["cause"]
+              if cause.get("phase", phase) == phase}
+    starts = {name: [match.start(match.re.groups) for pattern in cause["patterns"]
+                     for match in re.finditer(pattern, text, re.MULTILINE)]
+              for name, cause in causes.items()}
     n_lines = {name: len(found) for name, found in starts.items()
                if len(found) >= max(1, n_failed * MIN_SHARE)}
     if not n_lines:
-        last = (text.rstrip().splitlines() or [""])[-1]
+        last = next((line for line in reversed(lines) if re.search(r"\w", line)), "")
         return Cause("other", last.strip()[:MAX_CHARS])
-    name = next(iter(n_lines)) if phase == "install" else max(n_lines, key=n_lines.get)
+    name = next(iter(n_lines))
+    if phase != "install":
+        name = max(n_lines, key=lambda one: (not causes[one].get("consequence"), n_lines[one]))
     return Cause(name, _line_of(text, starts[name][0]))
 
 

@@ -499,6 +499,8 @@ def test_build_files_bring_their_own_recipes(tmp_path):
     "error: package `tern v1.2.0` cannot be built because it requires rustc 1.74 or newer, while "
     "the …",
     "  feature `edition2024` is required",
+    "  this version of Cargo is older than the `2024` edition, and only supports `2021` …",
+    "  lock file version `4` was found, but this version of Cargo does not understand …",
 ])
 def test_a_rust_that_is_too_old_makes_room_for_the_newest_of_debian(tmp_path, line):
     write(tmp_path, **{"Cargo.toml": ""})
