@@ -25,6 +25,7 @@ from codedata.sandbox import Sandbox, SandboxDied
 from codedata.suites.source import Project, put_source
 from codedata.suites.suite import Run
 from codedata.suites.test_results import counts, not_collected
+from codedata.texts import displayed
 
 PAIRS = 3      # pairs of scripts that are verified for each kind of recipe, at most
 ROUNDS = 6     # draft rounds before each pair except the first
@@ -101,7 +102,7 @@ class _RecipeTrial:
             settled = verified.failed not in ("", "install", "tests")
             if settled or verified.is_healthy or n == PAIRS - 1 or self.is_over():
                 break
-            log = Log(verified.phase, verified.log, verified.timed_out, not verified.n_cases)
+            log = Log(verified.phase, displayed(verified.log), verified.timed_out, not verified.n_cases)
             collected = verified.n_cases > len(verified.not_collected)
             following = propose(recipe, log, collected, may_fall_back=True)
             better = self._draft(following, verified) if following else None
@@ -130,7 +131,7 @@ class _RecipeTrial:
                     passed = counts(run.results)["passed"]
                     if phase == "test" and (passed > n_passed or not is_installed):
                         best, is_installed, n_passed = recipe, True, passed
-                    log = Log(phase, run.text, run.timed_out, not run.results)
+                    log = Log(phase, displayed(run.text), run.timed_out, not run.results)
                     collected = len(run.results) > len(not_collected(run.results))
                     following = propose(recipe, log, collected, may_fall_back=not n_passed)
                     if following is None:
