@@ -102,7 +102,8 @@ class _RecipeTrial:
             settled = verified.failed not in ("", "install", "tests")
             if settled or verified.is_healthy or n == PAIRS - 1 or self.is_over():
                 break
-            log = Log(verified.phase, displayed(verified.log), verified.timed_out, not verified.n_cases)
+            log = Log(verified.phase, displayed(verified.log), verified.timed_out,
+                      not verified.n_cases)
             collected = verified.n_cases > len(verified.not_collected)
             following = propose(recipe, log, collected, may_fall_back=True)
             better = self._draft(following, verified) if following else None
