@@ -170,7 +170,7 @@ def test_the_samples_are_datapoints_of_known_categories():
     for task in tasks:
         assert not label_faults(task) and labels[task.instance_id].tags and weights_in(task)
         sizes = [Path(file).stat().st_size for file in task.environment.values()]
-        assert sum(sizes) <= 60_000 and task_problem(task) is None, task.instance_id
+        assert sum(sizes) <= 1_000_000 and task_problem(task) is None, task.instance_id
         assert is_as_proven(task), task.instance_id
     by_agents = {one.lineage.get("profile") for one in labels.values()} - {None}
     assert by_agents == {"backend", "general"}
