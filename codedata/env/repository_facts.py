@@ -17,7 +17,7 @@ from pathlib import Path
 
 from codedata.env.recipes import generic, node, python_recipe
 from codedata.env.recipes.generic import PlainRecipe
-from codedata.env.recipes.node import NodeProject, read_node
+from codedata.env.recipes.node_project import NodeProject, read_node
 from codedata.env.recipes.python_project import PythonProject, read_python
 from codedata.env.recipes.repair import Recipe
 from codedata.env.recipes.repository_files import RepositoryFiles
@@ -68,16 +68,16 @@ def read_facts(folder: Path) -> Facts:
 
 
 def recipes(facts: Facts) -> Iterator[Recipe]:
-    """Return the first recipe of each kind that fits the facts, the likeliest kind first."""
+    """Return the first recipes of each kind that fits the facts, the likeliest kind first."""
     python, other = facts.python, facts.plain
     is_python = python.name or python.n_test_files or python.runner
     of_python = python_recipe.initial(python) if is_python else None
     of_node = node.initial(facts.node)
-    kinds: list[Recipe | None] = [of_python, of_node, other]
+    kinds: list[Recipe | None] = [of_python, *of_node, other]
     if other and other.planner != "Makefile" and not python.n_test_files:
-        kinds = [other, of_node, of_python]
+        kinds = [other, *of_node, of_python]
     elif of_node and not python.n_test_files:
-        kinds = [of_node, other, of_python]
+        kinds = [*of_node, other, of_python]
     return filter(None, kinds)
 
 

@@ -13,7 +13,8 @@ from setups import CA_BUNDLE
 from codedata.env import causes
 from codedata.env.recipes import generic, node, python_recipe, python_repair
 from codedata.env.recipes.ci import read_workflows
-from codedata.env.recipes.node import chain, read_node
+from codedata.env.recipes.node_project import read_node
+from codedata.env.recipes.node_scripts import chain
 from codedata.env.recipes.package_index import (
     distribution_of,
     provider,
@@ -295,7 +296,7 @@ def test_a_suite_put_together_by_functions_is_run_by_the_projects_own_runner(pac
 
 def node_recipe(folder: Path, **package):
     write(folder, package__json=json.dumps({"name": "wren", "version": "1.0.0", **package}))
-    return node.initial(read_node(RepositoryFiles(folder)))
+    return next(iter(node.initial(read_node(RepositoryFiles(folder)))), None)
 
 
 def test_the_runner_is_found_behind_linters_and_coverage():
@@ -305,8 +306,8 @@ def test_the_runner_is_found_behind_linters_and_coverage():
     steps = list(chain(scripts, "test"))
     assert [step.runner for step in steps] == ["mocha"]
     line = steps[0].line(1)
-    assert line == ("mocha 'test/**/*.js' --reporter xunit --reporter-option "
-                    "output=/tmp/results/mocha-1.xml")
+    assert line == ("(export NODE_ENV=test && mocha 'test/**/*.js' --reporter xunit "
+                    "--reporter-option output=/tmp/results/mocha-1.xml)")
 
 
 @pytest.mark.parametrize("command, line", [
