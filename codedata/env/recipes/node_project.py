@@ -3,8 +3,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from operator import eq, ge, le, lt
 
 import yaml
 
@@ -12,9 +12,10 @@ from codedata.env.recipes.metadata import table_of
 from codedata.env.recipes.package_index import Strings, table
 from codedata.env.recipes.repository_files import RepositoryFiles
 
-LATEST = 22                   # the Node major where no other is required
-MAJORS = (18, 20, 22, 24)     # the Node majors on PyPI
-RELEASE = re.compile(r".*/yarn-(\d[\w.-]*?)\.c?js")
+MAJORS = (22, 24, 20, 18)     # the Node majors on PyPI, the preferred one first
+LATEST = MAJORS[0]
+FILE = re.compile(r'"([^"*:,{} ]+)(?<!\.d\.ts)"(?!:)')   # in the JSON of `exports`
+COMPARED = {"<": lt, "<=": le, ">=": ge, ">": ge}
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,8 @@ def _project(source: RepositoryFiles, package: dict) -> NodeProject:
     scripts, members = _scripts(package), _members(source, package)
     kinds = ("dependencies", "devDependencies", "optionalDependencies")
     manager, version, release = _manager(source, package)
-    is_built = bool(members) or any(_is_missing(source, path) for path in _files(
-        [package.get(key) for key in ("main", "module", "exports")]))
+    loaded = json.dumps([package.get(key) for key in ("main", "module", "exports")])
+    is_built = members or any(_is_missing(source, path) for path in FILE.findall(loaded))
     return NodeProject(
         name=str(package.get("name") or ""), version=str(package.get("version") or ""),
         scripts=scripts,
@@ -63,21 +64,10 @@ def _scripts(package: dict) -> dict[str, str]:
     return {name: str(text) for name, text in table_of(package, "scripts").items()}
 
 
-def _files(tree) -> Iterator[str]:
-    """Yield the files in `main`, `module` and `exports`, without those of types alone."""
-    if isinstance(tree, dict):
-        tree = [inner for key, inner in tree.items() if key != "types"]
-    if isinstance(tree, list):
-        for inner in tree:
-            yield from _files(inner)
-    elif tree:
-        yield str(tree)
-
-
 def _is_missing(source: RepositoryFiles, path: str) -> bool:
     """Return whether there is neither such a file nor a folder with files."""
     is_file = any(source.has(f"{path}{end}") for end in ("", ".js", ".json"))
-    return "*" not in path and not is_file and not source.matching(f"{path}/*")
+    return not is_file and not source.matching(f"{path}/*")
 
 
 def _manager(source: RepositoryFiles, package: dict) -> Strings:
@@ -88,43 +78,31 @@ def _manager(source: RepositoryFiles, package: dict) -> Strings:
              for lock in manager.get("locks", ()) if source.has(lock)}
     pinned = re.match(r"(npm|pnpm|yarn)@(\d[^+\s]*)", str(package.get("packageManager", "")))
     name, version = pinned.groups() if pinned else (next(iter(locks), ""), "")
-    releases = source.matching(".yarn/releases/yarn-*js") if name == "yarn" else []
-    if releases and (found := RELEASE.fullmatch(releases[-1])):
-        version = found[1]
+    release = "".join(source.matching(".yarn/releases/yarn-*js")[-1:]) if name == "yarn" else ""
     version = version or str(table_of(package, "volta").get(name, ""))
     if name and not version:
         start = source.start(locks[name])
         version = next((version for pattern, version in managers[name]["versions"]
                         if re.search(pattern, start)), "")
-    if re.match(r"1\b", version) and name == "yarn":
-        name = "yarn@1"
-    return name, version, "".join(releases[-1:])
+    is_classic = name == "yarn" and re.search(r"(?:^|/yarn-)1\b", release or version)
+    return "yarn@1" if is_classic else name, version, release
 
 
 def _engine(source: RepositoryFiles, package: dict) -> int:
-    """Return the Node major to use: of a version file, of volta, else as `engines` requires."""
-    pins = [*map(source.text, (".nvmrc", ".node-version")),
-            str(table_of(package, "volta").get("node", ""))]
-    pinned = next(filter(None, (re.match(r"\s*v?(\d{1,9})\b", pin) for pin in pins)), None)
-    if pinned and int(pinned[1]) >= MAJORS[0]:
-        major = int(pinned[1])
-    else:
-        major = _major(str(table_of(package, "engines").get("node", "")))
-    return next((one for one in MAJORS if one >= major), MAJORS[-1])
+    """Return the Node major to use: the first that a version file allows, else volta, else
+    `engines`; the usual one where none is."""
+    stated = (source.text(".nvmrc"), source.text(".node-version"),
+              table_of(package, "volta").get("node"), table_of(package, "engines").get("node"))
+    required = str(next(filter(None, stated), ""))
+    return next((major for major in MAJORS if _allows(required, major)), LATEST)
 
 
-def _major(engines: str) -> int:
-    """Return the Node major to use: LATEST if `engines` allows it, else the newest one it names."""
-    def majors(pattern: str) -> list[int]:
-        return [int(n) for n in re.findall(pattern, engines)]
-
-    lowest, below = majors(r">=?\s*v?(\d{1,9})"), majors(r"<\s*v?(\d{1,9})")
-    exact = majors(r"(?:^|\|\||[\s^~=])\s*v?(\d{1,9})(?:\.|\s|$)")
-    if exact and LATEST not in exact and ">" not in engines:
-        return max(exact)
-    if below and min(below) <= LATEST:
-        return max(min(below) - 1, *lowest, 1)
-    return LATEST if "||" in engines else max([LATEST, *lowest])
+def _allows(required: str, major: int) -> bool:
+    """Return whether a Node major meets a version or a range, such as `>=18 <21 || ^22.1`."""
+    ranges = (re.findall(r"([<>]?=?)\s*[v^~]?(\d{1,9})[\w.*-]*", part)
+              for part in required.split("||"))
+    return any(all(COMPARED.get(sign, eq)(major, int(n)) for sign, n in limits)
+               for limits in ranges)
 
 
 def _members(source: RepositoryFiles, package: dict) -> dict[str, dict[str, str]]:
