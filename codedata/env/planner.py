@@ -59,7 +59,7 @@ def propose(recipe: Recipe, log: Log, collected: bool, may_fall_back: bool) -> R
     more expensive one of its kind, or None. A failed install without a known fix would fail with
     more requirements, too."""
     kind = REPAIRS[type(recipe)]
-    if (better := kind.repair(recipe, log)) or not may_fall_back or log.phase == "install":
+    if (better := kind.repair(recipe, log)) or not may_fall_back or log.phase != "test":
         return better
     return kind.fallback(recipe, collected)
 
@@ -99,11 +99,11 @@ class _RecipeTrial:
                                             only_healthy=n == 0)
             best = _better(best, recipe, verified)
             # logs explain no other failures
-            settled = verified.failed not in ("", "install", "tests")
+            settled = verified.failed not in ("", "install", "tests", "hollow")
             if settled or verified.is_healthy or n == PAIRS - 1 or self.is_over():
                 break
-            log = Log(verified.phase, displayed(verified.log), verified.timed_out,
-                      not verified.n_cases)
+            shown = "" if verified.failed == "hollow" else verified.log   # it shows what we broke
+            log = Log(verified.phase, displayed(shown), verified.timed_out, not verified.n_cases)
             collected = verified.n_cases > len(verified.not_collected)
             following = propose(recipe, log, collected, may_fall_back=True)
             better = self._draft(following, verified) if following else None

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from codedata.env.recipes import generic, node, python_recipe
 from codedata.env.recipes.generic import PlainRecipe
-from codedata.env.recipes.node import NodeProject, read_node
+from codedata.env.recipes.node_project import NodeProject, read_node
 from codedata.env.recipes.package_index import table
 from codedata.env.recipes.python_project import PythonProject, read_python
 from codedata.env.recipes.repair import Recipe
@@ -80,7 +80,7 @@ def install_key(folder: Path, base_image: str) -> str:
 
 
 def recipes(facts: Facts) -> Iterator[Recipe]:
-    """Return the first recipe of each kind that fits the facts, the likeliest kind first."""
+    """Return the first recipes of each kind that fits the facts, the likeliest kind first."""
     python, other = facts.python, facts.plain
     is_python = python.name or python.n_test_files or python.runner
     of_python = python_recipe.initial(python) if is_python else None
@@ -91,11 +91,11 @@ def recipes(facts: Facts) -> Iterator[Recipe]:
         ways.append(replace(of_python, until=facts.until, planner="python by date"))
     ways.append(of_python)
     of_node = node.initial(facts.node)
-    kinds: list[Recipe | None] = [*ways, of_node, other]
+    kinds: list[Recipe | None] = [*ways, *of_node, other]
     if other and other.planner != "Makefile" and not python.n_test_files:
-        kinds = [other, of_node, *ways]
+        kinds = [other, *of_node, *ways]
     elif of_node and not python.n_test_files:
-        kinds = [of_node, other, *ways]
+        kinds = [*of_node, other, *ways]
     return filter(None, kinds)
 
 

