@@ -77,7 +77,9 @@ class RepositoryFiles:
 
     def packages(self, pattern: str) -> list[str]:
         """Return the sorted folders with a package.json that match a pattern: `packages/*`. `**`
-        stands for one level."""
+        stands for one level. The repository's own folder is none."""
+        if pattern.startswith("/") or not {*pattern.split("/")}.isdisjoint((".", "..")):
+            return self.packages(pattern[2:]) if pattern.startswith("./") else []
         try:
             found = [*islice(self._folder.glob(pattern.replace("**", "*")), MAX_FILES)]
         except UNREADABLE:

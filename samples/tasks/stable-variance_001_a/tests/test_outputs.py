@@ -152,6 +152,14 @@ def test_no_trace_of_what_has_left():
             step = max(1, size // 8)
             places += list(range(last + size - 1, len(values), step))
         jobs.append((size, values, places))
+    # wide values that leave a narrow window
+    for size in (30, 3000):
+        values, places = [], []
+        for _ in range(4):
+            values += [numbers.uniform(-1000, 1000) for _ in range(size // 10)]
+            places += [len(values) + size - 1 + more for more in (-size // 20, 0, 1, 4, 17)]
+            values += [numbers.gauss(-970, 1.5) for _ in range(size + size // 30 + 17)]
+        jobs.append((size, values, places))
     stream(jobs)
 
 
@@ -174,15 +182,21 @@ for line in sys.stdin:
 
 
 def others(pid):
-    """The seconds of the processor that all processes here have had but this one and another, whose dead children count."""
-    ticks = 0
-    for place in filter(str.isdigit, os.listdir("/proc")):
-        if int(place) != os.getpid():
-            try:
-                with open(f"/proc/{place}/stat") as file:
-                    ticks += sum(map(int, file.read().rpartition(")")[2].split()[13 if int(place) == pid else 11:15]))
-            except OSError:
-                pass
+    """The seconds of the processor that this user's processes since the start of this one have had, but this one and another, whose
+    dead children count."""
+    ticks, since = 0, 0
+    for place in [str(os.getpid()), *filter(str.isdigit, os.listdir("/proc"))]:
+        try:
+            with open(f"/proc/{place}/status") as file:
+                mine = f"\nUid:\t{os.getuid()}\t" in file.read()
+            with open(f"/proc/{place}/stat") as file:
+                fields = file.read().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(place) == os.getpid():
+            since = int(fields[19])
+        elif mine and int(fields[19]) >= since:
+            ticks += sum(map(int, fields[13 if int(place) == pid else 11:15]))
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
@@ -191,11 +205,14 @@ def test_time_of_single_steps():
     numbers = random.Random(12)
     values = [numbers.gauss(-970, 1.5) for _ in range(size + 14000)]
     first = size - 6000
-    # what leaves while the clock runs: wide values, then such as leave no sum as it was
-    values[:1500] = [numbers.uniform(-1000, 1000) for _ in range(1500)]
-    for place, odd in ((2500, 1.7e308), (4000, -1e160), (6000, -math.inf), (7500, math.nan)):
+    # what leaves while the clock runs: such as leave no sum as it was, then wide values
+    for place, odd in ((500, 1.7e308), (2000, -1e160), (4000, -math.inf), (5500, math.nan)):
         values[place] = odd
-    clean = size + 7500  # from here on the window holds none of them
+    values[10300:11800] = [numbers.uniform(-1000, 1000) for _ in range(1500)]
+    clean = size + 5500  # from here on the window holds none of the first
+    # before and while the wide ones leave, as soon as they have left, and soon after
+    looks = {clean, *(size + place for place in (11000, 11799, 11802, 11807, 11835, 11990))}
+    places = {"mean": 1, "variance": 2, "stddev": 4, "skewness": 6, "kurtosis": 7, "minimum": 8, "maximum": 9}
     child = start(LOOP)
     clock = (~child.pid << 3) | 2  # the processor time of that process, see clock_getcpuclockid
     elsewhere = others(child.pid)
@@ -225,9 +242,14 @@ def test_time_of_single_steps():
                 if place % 500 == 0:
                     assert others(child.pid) - elsewhere < 2, "other processes do the work"
                 if clean <= place < clean + 24 or place >= clean and place % 3000 < 24:
-                    index = {"mean": 1, "stddev": 4, "skewness": 6, "kurtosis": 7, "minimum": 8, "maximum": 9}[name]
-                    right = expected(values[place + 1 - size:place + 1])[index]
+                    right = expected(values[place + 1 - size:place + 1])[places[name]]
                     assert math.isclose(float(answer), right, rel_tol=1e-9, abs_tol=1e-9), (name, place)
+            if place in looks:
+                right = expected(values[place + 1 - size:place + 1])
+                for name, index in places.items():
+                    answer, cost = ask("read", name)
+                    readings.append((cost, name, place))
+                    assert math.isclose(float(answer), right[index], rel_tol=1e-9, abs_tol=1e-9), (name, place)
         for costs in (pushes, readings):
             average = sum(cost[0] for cost in costs) / len(costs) - idle
             assert average < 0.00025, f"{average * 1000:.3f} ms on average"
