@@ -516,7 +516,8 @@ def test_a_project_is_installed_as_its_people_do_and_then_without_its_lock(
 def test_without_a_test_of_the_root_each_package_of_the_workspaces_is_tested(tmp_path):
     write(tmp_path, packages___a___package__json='{"scripts": {"test": "TZ=UTC mocha"}}',
           packages___b___package__json='{"scripts": {"test": "eslint . && jest"}}')
-    (tmp_path / "pnpm-workspace.yaml").write_text("packages: [., ./packages/**, '!packages/c', ../*]")
+    (tmp_path / "pnpm-workspace.yaml").write_text(
+        "packages: [., ./packages/**, '!packages/c', ../*]")
     recipe = node_recipe(tmp_path, scripts={"test": "pnpm -r test", "build": "tsc -b"})
     text = recipe.test_script()
     assert ("(cd packages/a && export PATH=$PWD/node_modules/.bin:$PATH TZ=UTC && mocha "
