@@ -479,11 +479,16 @@ def test_linters_are_left_out_and_package_json_stays_as_it_is(tmp_path):
         "git checkout -q -- package.json")
 
 
-def test_a_copy_of_the_project_that_a_dependency_brings_becomes_the_project(tmp_path):
+def test_only_the_dependency_that_brings_a_copy_of_the_project_keeps_it(tmp_path):
     text = node_recipe(tmp_path, scripts={"test": "tape"},
                        dependencies={"tape": "1"}).install_script()
-    assert ('[ ! -d node_modules/wren ] || { rm -rf node_modules/wren; ln -s "$PWD" '
-            'node_modules/wren; }') in text
+    write(tmp_path, node_modules___wren___old__js="", node_modules___tape___package__json=(
+        '{"dependencies": {"wren": "1"}}'), node_modules___other___package__json="{}")
+    lines = text[text.index("if [ -d node_modules/wren"):text.index("rm -rf ~/.npm")]
+    subprocess.run(["bash", "-euo", "pipefail", "-c", lines], cwd=tmp_path, check=True)
+    assert (tmp_path / "node_modules/wren").resolve() == tmp_path.resolve()
+    assert (tmp_path / "node_modules/tape/node_modules/wren/old.js").exists()
+    assert not (tmp_path / "node_modules/other/node_modules").exists()
 
 
 @pytest.mark.parametrize("files, package, lines", [
@@ -517,7 +522,7 @@ def test_without_a_test_of_the_root_each_package_of_the_workspaces_is_tested(tmp
     write(tmp_path, packages___a___package__json='{"scripts": {"test": "TZ=UTC mocha"}}',
           packages___b___package__json='{"scripts": {"test": "eslint . && jest"}}')
     (tmp_path / "pnpm-workspace.yaml").write_text(
-        "packages: [., ./packages/**, '!packages/c', ../*]")
+        "packages: [., ./packages/**, '!packages/c', ../*, '']")
     recipe = node_recipe(tmp_path, scripts={"test": "pnpm -r test", "build": "tsc -b"})
     text = recipe.test_script()
     assert ("(cd packages/a && export PATH=$PWD/node_modules/.bin:$PATH TZ=UTC && mocha "
@@ -529,7 +534,8 @@ def test_without_a_test_of_the_root_each_package_of_the_workspaces_is_tested(tmp
 
 
 def test_what_a_script_calls_is_followed_with_its_environment():
-    scripts = {"test": "TZ=UTC run-s lint test:*", "test:a": "A=1 yarn jest",
+    scripts = {"test": "TZ=UTC run-s lint test:*", "test:a": "A=1 pnpm run \"/^e2.*/\"",
+               "e2e": "jest",
                "test:b": "cd b && ava", "test:c": "node --x node_modules/vitest/vitest.mjs",
                "pretest:c": "npm run build", "build": "./build.sh"}
     steps = list(chain(scripts, "test"))

@@ -16,7 +16,7 @@ from codedata.env.recipes.node_project import LATEST, NodeProject
 from codedata.env.recipes.node_scripts import REPORTER, ScriptStep, chain, test_label
 from codedata.env.recipes.package_index import COMPILER, Strings, helps_tests, table
 from codedata.env.recipes.repair import Log, extended, repaired
-from codedata.texts import text_of
+from codedata.texts import fill, text_of
 
 NODE = "/opt/node"                 # a link to the wheel from PyPI
 VENV = "/opt/node_wheel"
@@ -109,10 +109,10 @@ class NodeRecipe:
         if project.built:
             yield (f"timeout {BUILD_S} {manager['run']} {project.built} || "
                    "echo 'not built: the tests may need the source alone'")
-        if project.name:   # a dependency of the tests may have installed a copy of this package
-            copy = script.words([f"node_modules/{project.name}"])
-            yield (f"[ -L {copy} ] || [ ! -d {copy} ] || "
-                   f"{{ rm -rf {copy}; ln -s \"$PWD\" {copy}; }}")
+        if project.name:
+            yield fill(table("tools")["node"]["own_copy"],
+                       name=script.words([f"node_modules/{project.name}"]),
+                       wanted=script.words([f'"{project.name}":']))
         yield "rm -rf ~/.npm ~/.cache ~/.yarn ~/.local/share/pnpm"
 
     def _loose_lines(self, flags: str) -> Iterator[str]:

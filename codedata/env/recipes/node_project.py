@@ -114,4 +114,4 @@ def _members(source: RepositoryFiles, package: dict) -> dict[str, dict[str, str]
     folders = dict.fromkeys(folder for pattern in patterns for folder in source.packages(pattern))
     return {folder: source.parsed(f"{folder}/package.json",
                                   lambda text: _scripts(json.loads(text)), {})
-            for folder in folders if folder != "."}
+            for folder in folders if folder}

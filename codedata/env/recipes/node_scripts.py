@@ -100,9 +100,10 @@ def chain(scripts: dict[str, str], label: str, depth: int = 0,
 
 
 def _called(scripts: dict[str, str], words: list[str]) -> list[str]:
-    """Return the names of the scripts that a command calls, most often none or one."""
+    """Return the names of the scripts that a command calls: `npm run a`, `run-s a b:*`, or pnpm's
+    pattern `pnpm run "/^a:.*/"`."""
     node = table("tools")["node"]
-    names = [word.strip("\"'") for word in words]
+    names = [word.replace("\\", "").strip("\"'/^$").replace(".*", "*") for word in words]
     callers = (*node["managers"], *node["script_runners"])
     after = [*dropwhile(lambda name: name not in callers, names)]
     named = [name for name in after[1:]

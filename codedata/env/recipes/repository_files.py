@@ -77,15 +77,14 @@ class RepositoryFiles:
 
     def packages(self, pattern: str) -> list[str]:
         """Return the sorted folders with a package.json that match a pattern: `packages/*`. `**`
-        stands for one level. The repository's own folder is none."""
-        if pattern.startswith("/") or not {*pattern.split("/")}.isdisjoint((".", "..")):
-            return self.packages(pattern[2:]) if pattern.startswith("./") else []
+        stands for one level."""
+        pattern = f"{pattern.replace('**', '*')}/package.json"
         try:
-            found = [*islice(self._folder.glob(pattern.replace("**", "*")), MAX_FILES)]
+            names = [path.relative_to(self._folder).as_posix()
+                     for path in islice(self._folder.glob(pattern), MAX_FILES)]
         except UNREADABLE:
             return []
-        names = sorted(path.relative_to(self._folder).as_posix() for path in found)
-        return [name for name in names if self.has(f"{name}/package.json")]
+        return [name.rpartition("/")[0] for name in sorted(names) if self.has(name)]
 
     def parsed(self, name: str, parse: Callable, empty):
         """Return `parse` of a file's text, or `empty` if the file is missing or parsing fails."""

@@ -1,4 +1,4 @@
-# "Where SQLite would then harm rows of other tables, a call has to raise instead"
+# "Where rebuilding a table inside that transaction would make SQLite delete or change rows of other tables (foreign keys), the call raises instead"
 set -e
 cat > sqlite_utils/transactions.py <<'PY'
 """Units of work: a savepoint in the caller's transaction, or a transaction of their own."""

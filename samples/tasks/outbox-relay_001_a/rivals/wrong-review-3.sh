@@ -1,5 +1,5 @@
 #!/bin/bash
-# "where no transaction is open, it has committed by the time it returns" (rebuild_fts() leaves one open)
+# "where no transaction is open, a call has committed by the time it returns" (rebuild_fts() leaves one open)
 set -e
 cd /app
 python3 - <<'END'

@@ -1,5 +1,5 @@
 #!/bin/bash
-# "Where SQLite would then harm rows of other tables, a call has to raise instead" (only ON DELETE CASCADE is thought of)
+# "Where rebuilding a table inside that transaction would make SQLite delete or change rows of other tables (foreign keys), the call raises instead" (only ON DELETE CASCADE is thought of)
 set -e
 cd /app
 python3 - <<'END'

@@ -1,5 +1,5 @@
 #!/bin/bash
-# "where no transaction is open, it has committed by the time it returns" (delete_where() does not)
+# "where no transaction is open, a call has committed by the time it returns" (delete_where() does not)
 set -e
 cd /app
 python3 - <<'END'

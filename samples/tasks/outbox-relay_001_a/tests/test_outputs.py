@@ -167,6 +167,8 @@ CALLS = [
     ("db['pot'].create({'id': int, 'size': float}, pk='id', strict=True)", COLUMNS % "pot", ("id,size",)),
     ("db['plant'].create({'id': int, 'kind': str}, pk='id', transform=True)", COLUMNS % "plant", ("id,kind",)),
     ("db.create_table('pot', {'id': int})", COLUMNS % "pot", ("id",)),
+    ("db['plant'].create({'id': int, 'sun': str}, pk='id', replace=True)", COLUMNS % "plant", ("id,sun",)),
+    ("db.create_table('plant', {'id': int, 'sun': str}, replace=True)", COLUMNS % "plant", ("id,sun",)),
     ("db.rename_table('plant', 'tree')", "select count(*) from tree", (3,)),
     ("db.create_view('tall', 'select 1 as one', replace=True)", "select one from tall", (1,)),
     ("db['plant'].duplicate('copy')", "select count(*) from copy", (3,)),
@@ -355,3 +357,18 @@ def test_calls_commit_when_no_transaction_is_open(program):
         assert ask(path, question)[:1] == [answer], "not committed: " + code
         program.must("db['mark'].insert({'note': 'next'})")
         assert ask(path, "select note from mark") == [("next",)], code
+    # what reads, and the commands, which have no transaction open
+    path = program.database(PLANTS)
+    program.must("""from click.testing import CliRunner
+from sqlite_utils import cli
+def command(text, *args):
+    result = CliRunner().invoke(cli.cli, list(args), input=text, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+assert [row['id'] for row in db['essay'].search('lazy')] == [2]""")
+    program.must("command(%r, 'insert', %r, 'plant', '-', '--pk', 'id')" % ('{"id": 9}', path))
+    program.must("command(None, 'transform', %r, 'plant', '--rename', 'kind', 'sort')" % path)
+    program.must("assert '9' in command(None, 'rows', %r, 'plant', '--where', 'id = 9')" % path)
+    program.must("assert 'a lazy dog' in command(None, 'search', %r, 'essay', 'lazy')" % path)
+    assert ask(path, COLUMNS % "plant") == [("id,sort,place,height",)]
+    assert ask(path, "select id from plant where id > 3") == [(9,)]
