@@ -353,7 +353,7 @@ def test_the_runner_is_found_behind_linters_and_coverage():
     assert [step.runner for step in steps] == ["mocha"]
     line = steps[0].line(1)
     assert line == ("(export NODE_ENV=test && mocha 'test/**/*.js' --reporter xunit "
-                    "--reporter-option output=/tmp/results/mocha-1.xml)")
+                    "-O output=/tmp/results/mocha-1.xml)")
 
 
 @pytest.mark.parametrize("command, line", [
