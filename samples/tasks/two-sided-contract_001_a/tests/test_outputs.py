@@ -26,6 +26,10 @@ class Answer:
         return self.headers.get("etag")
 
 
+def too_slow(*_):
+    raise AssertionError("the service takes too long")
+
+
 class Catalogue:
     def __init__(self, folder, articles):
         path = os.path.join(str(folder), "seed.json")
@@ -37,6 +41,7 @@ class Catalogue:
         self.process = subprocess.Popen(
             ["sh", os.path.join(REPO, "bin", "serve")], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd="/",
             start_new_session=True, env=dict(os.environ, PORT=str(self.port), CATALOGUE_DATA=path))
+        signal.signal(signal.SIGALRM, too_slow)
         signal.alarm(150)
         line = self.process.stdout.readline()
         assert line.strip() == b"ready", line
@@ -423,6 +428,13 @@ def test_pages(serve):
         assert answer.status == 400, query
         assert answer.headers["content-type"].split(";")[0] == "application/problem+json", query
         assert answer.json["status"] == 400
+    # a page without a limit
+    c = serve([article(n) for n in range(1, 24)])
+    first, cursor = page()
+    assert first == list(range(1, 21)) and cursor is not None
+    assert page(cursor=cursor) == ([21, 22, 23], None)
+    _, cursor = page(limit=1)
+    assert page(cursor=cursor)[0] == list(range(2, 22))
 
 
 def test_still_version_1(serve):
