@@ -4,6 +4,7 @@ import os
 import select
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -19,7 +20,12 @@ REPO = "/app"
 DRIVER = r"""
 import json, os, sys
 sys.path.insert(0, sys.argv[1])
-apps, clients = {}, {}
+from concurrent.futures import ThreadPoolExecutor
+apps, clients, begun = {}, {}, {}
+def ask(name, method, path, body, client):
+    headers = {"X-Client": client} if client else {}
+    r = clients[name].request(method, path, json=body, headers=headers)
+    return [r.status_code, r.json()]
 from fastapi.testclient import TestClient
 print(json.dumps("ready"), flush=True)
 for line in sys.stdin:
@@ -38,10 +44,12 @@ for line in sys.stdin:
             clients.pop(name).__exit__(None, None, None)
             answer = None
         elif what == "ask":
-            method, path, body, client = rest
-            headers = {"X-Client": client} if client else {}
-            r = clients[name].request(method, path, json=body, headers=headers)
-            answer = [r.status_code, r.json()]
+            answer = ask(name, *rest)
+        elif what == "begin":
+            begun[name] = ThreadPoolExecutor(1).submit(ask, name, *rest)
+            answer = None
+        elif what == "finish":
+            answer = begun.pop(name).result(60)
         elif what == "python":
             space = {}
             exec(rest, space)
@@ -64,6 +72,10 @@ def settings_in(folder, kind):
     return dict(SETTINGS[kind], **{key: os.path.join(folder, name) for key, name in files.items()})
 
 
+def too_late(*_):
+    raise AssertionError("it takes too long")
+
+
 class Process:
     def __init__(self, folder, env={}):
         self.folder = str(folder)
@@ -74,6 +86,7 @@ class Process:
             [sys.executable, "-W", "ignore", path, REPO], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL, text=True, cwd=self.folder, start_new_session=True,
             env=dict(COMMON, **env))
+        signal.signal(signal.SIGALRM, too_late)
         signal.alarm(240)
         assert json.loads(self.process.stdout.readline()) == "ready"
 
@@ -251,6 +264,88 @@ def test_applications_share_nothing(processes, tmp_path):
     process.must("end", "a3")
 
 
+def fill(path):
+    "Nothing more can be written into this pipe until somebody reads from it."
+    writer = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    for size in (4096, 1):
+        try:
+            while True:
+                os.write(writer, b"\n" * size)
+        except BlockingIOError:
+            pass
+    os.close(writer)
+
+
+def wait_for_bookings(folder, number):
+    "Until so many are in the database and there was time to come to the audit log; not for ever"
+    until = time.monotonic() + 10
+    found = 0
+    while found < number and time.monotonic() < until:
+        time.sleep(0.05)
+        try:
+            db = sqlite3.connect("file:%s/rooms.db?mode=ro" % folder, uri=True)
+            found = db.execute("select count(*) from bookings").fetchone()[0]
+            db.close()
+        except sqlite3.Error:
+            pass
+    time.sleep(0.5)
+
+
+def test_applications_at_once(processes, tmp_path):
+    process = processes()
+    folders = {name: tmp_path / name for name in ("a", "b", "b2")}
+    readers = {}
+    stats = "GET", "/stats", None, None
+    try:
+        for name, folder in folders.items():
+            settings = settings_in(str(folder), name[0])
+            if name != "b2":
+                # an audit log that can be made to take nothing for a while
+                os.mkfifo(settings["audit_log"])
+                readers[name] = os.open(settings["audit_log"], os.O_RDONLY | os.O_NONBLOCK)
+            process.must("make", name, settings)
+        for name in folders:
+            process.must("start", name)
+            assert process.do("ask", name, ("POST", "/rooms", {"name": "Loft"}, None))[0] == 201
+        log = {name: read_now(reader) for name, reader in readers.items()}
+        ref_a = REFERENCES["a"][0]
+        ref_b, ref_b_2 = REFERENCES["b"]
+        # one in the midst of a booking while others make theirs
+        fill(str(folders["a"] / "what.log"))
+        process.must("begin", "a", booking(600, 60, "ann"))
+        wait_for_bookings(folders["a"], 1)
+        for name in ("b", "b2"):
+            assert process.do("ask", name, booking(600, 60, "bob")) == [
+                201, shown(ref_b, "Loft", "bob", 600, 60, 3150, "CHF")], name
+            assert process.do("ask", name, stats) == [200, {"requests": 3, "errors": 0, "bookings": 1}], name
+        # two in the midst of one; the one that came first goes on first
+        fill(str(folders["b"] / "what.log"))
+        process.must("begin", "b", booking(600, 30, "sue"))
+        wait_for_bookings(folders["b"], 2)
+        log["a"] += read_now(readers["a"])
+        assert process.do("finish", "a") == [201, shown(ref_a, "Loft", "ann", 600, 60, 2000, "EUR")]
+        assert process.do("ask", "a", stats) == [200, {"requests": 3, "errors": 0, "bookings": 1}]
+        log["b"] += read_now(readers["b"])
+        assert process.do("finish", "b") == [201, shown(ref_b_2, "Loft", "sue", 600, 30, 1575, "CHF")]
+        assert process.do("ask", "b", stats) == [200, {"requests": 5, "errors": 0, "bookings": 2}]
+        for name in folders:
+            process.must("end", name)
+        for name, reader in readers.items():
+            log[name] = (log[name] + read_now(reader)).decode().split("\n")
+    finally:
+        for reader in readers.values():
+            os.close(reader)
+    log["b2"] = lines(folders["b2"], "what.log")
+    room = "room 1 Loft"
+    bob = "BK-%s bob 31.50 CHF" % ref_b
+    for name, made in (("a", ["BK-%s ann 20.00 EUR" % ref_a]), ("b2", [bob]),
+                       ("b", [bob, "BK-%s sue 15.75 CHF" % ref_b_2])):
+        assert [line for line in log[name] if line] == [room] + ["booking " + words for words in made]
+        told = [json.loads(line) for line in lines(folders[name], "out.jsonl")]
+        assert ["%s %s" % (job["to"], job["text"]) for job in told] == [
+            "%s %s: %s" % (who, ref, price) for ref, who, price in (words.split(" ", 2) for words in made)]
+
+
 # those which neither the test client nor the framework has started
 OWN_THREADS = r"""
 import threading
@@ -268,12 +363,19 @@ def test_start_and_end(processes, tmp_path):
                  "with TestClient(FastAPI()) as c:\n    c.get('/')\nanswer = None")
     process.settle(1)
     idle = process.threads()
+    process.must("python", None, "import random\nrandom.seed(99)\nrandom.before = random.getstate()\nanswer = None")
     process.must("make", "a", settings_in(str(a), "a"))
     process.must("make", "b", settings_in(str(b), "b"))
+    assert process.do("python", None, "import random\nanswer = random.getstate() == random.before") is True
     assert os.listdir(str(a)) == [] and os.listdir(str(b)) == []
     assert process.threads() == idle
     process.must("start", "a")
     assert os.listdir(str(b)) == []
+    # the worker may open its file itself
+    until = time.monotonic() + 20
+    while not {"rooms.db", "what.log", "out.jsonl"} <= set(os.listdir(str(a))):
+        assert time.monotonic() < until, "files are not opened at the start"
+        time.sleep(0.05)
     of_a = process.do("python", None, OWN_THREADS)
     process.must("start", "b")
     for name in "ab":
@@ -391,7 +493,7 @@ def test_imports_have_no_effect(processes, tmp_path):
     for question, answer in script("a"):
         assert process.do("ask", "m", question) == answer, question
     process.must("end", "m")
-    names = process.do("python", None, "import sys, booking.report\n"
+    names = process.do("python", None, "import sys, booking.report\nfrom booking.main import app\n"
                        "answer = sorted(n for n in sys.modules if n.split('.')[0] == 'booking')")
     assert isinstance(names, list) and {"booking.main", "booking.config", "booking.report"} <= set(names), names
     folder = tmp_path / "late"
