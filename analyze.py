@@ -25,7 +25,7 @@ from codedata.records import Analysis, Coverage
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
-from codedata.suites.environments import Environments, chosen_by
+from codedata.suites.environments import chosen_by
 
 
 def main(argv=None) -> int:
@@ -49,17 +49,13 @@ def main(argv=None) -> int:
 def coverage(args, settings: Settings, models: Models) -> Stage:
     """Return the stage that runs the tests."""
     host = SandboxFactory(settings, models.stop, args.keep_images)
-    return Measurer(settings, host, args.num_runs).stage(_environments(args, settings))
+    return Measurer(settings, host, args.num_runs).stage(chosen_by(args, settings.root))
 
 
 def analysis(args, settings: Settings, models: Models) -> Stage:
     """Return the stage that analyses the source."""
     host = SandboxFactory(settings, models.stop, args.keep_images)
-    return Analyser(settings, host).stage(_environments(args, settings), args.static)
-
-
-def _environments(args, settings: Settings) -> Environments:
-    return chosen_by(args, settings.root)
+    return Analyser(settings, host).stage(chosen_by(args, settings.root), args.static)
 
 
 STEPS = {"coverage": coverage, "analysis": analysis}

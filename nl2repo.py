@@ -43,7 +43,7 @@ from codedata.nl2repo.write_documents import Writer, check_model, document_stage
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
-from codedata.suites.environments import Environments, chosen_by
+from codedata.suites.environments import chosen_by
 
 HOLDS = (records.SourceCopy, records.Coverage, records.RepoMeta, records.Analysis,
          records.Communities, records.StripPatch, (records.Task, records.STRIPPED_PATCH),
@@ -79,8 +79,7 @@ def main(argv=None) -> int:
 
 def steps_of(args, settings: Settings) -> dict:
     """Return the functions that make the stages, by step."""
-    def environments() -> Environments:
-        return chosen_by(args, settings.root)
+    environments = partial(chosen_by, args, settings.root)
 
     def host(models) -> SandboxFactory:
         return SandboxFactory(settings, models.stop, args.keep_images)

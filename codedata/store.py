@@ -606,7 +606,10 @@ def remove_half_written(directories: list[Path], kind: str = "") -> None:
         within = (path for path in directory.glob("_*/_tmp.*")
                   if not path.with_name("_lock").exists())
         for left in (*directory.glob("_tmp.*"), *within):
-            left.unlink(missing_ok=True)
+            if left.is_dir() and not left.is_symlink():   # half a clone
+                shutil.rmtree(left)
+            else:
+                left.unlink(missing_ok=True)
 
 
 def lock(directory: Path, shard: tuple[int, int] | None, who: str, kind: str = ""):

@@ -377,7 +377,8 @@ class Commands:
             place.parent.mkdir(parents=True, exist_ok=True)
             Folder.put(place, new)
         inside = [*place.iterdir()]
-        return {"folder": str(inside[0] if len(inside) == 1 else place), **described(place)}
+        top = inside[0] if len(inside) == 1 and inside[0].is_dir() else place
+        return {"folder": str(top), **described(place)}
 
     @taking_part_files
     def create_dp(self, task_id: str, claim: str, difficulty: DIFFICULTIES,

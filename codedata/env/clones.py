@@ -14,8 +14,10 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fnmatch import translate
 from pathlib import Path
 
+from codedata.env.recipes.package_index import table
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.sandbox.archives import Bounds, OverBounds
 from codedata.sandbox.process_labels import temporary_folder
@@ -70,7 +72,7 @@ def clone_of(origin: str, sources: Path) -> Path:
 
 def _clone(origin: str, to: Path) -> None:
     to.parent.mkdir(parents=True, exist_ok=True)
-    half = to.with_name(f"_tmp.{os.getpid()}.{to.name}")
+    half = to.with_name(f"_tmp.{os.getpid()}.{to.name}")   # the next run removes it
     shutil.rmtree(half, ignore_errors=True)
     git("clone", "--quiet", "--no-checkout", "--template=", "--", origin, str(half),
         timeout_s=FETCH_S)
@@ -107,6 +109,14 @@ def date_of(commit: str, folder: Path) -> int:
     """Return when a commit of a repository was made, in seconds since 1970; 0 where it has none."""
     date = git("show", "-s", "--format=%ct", commit or "HEAD", cwd=folder, may_fail=True)
     return int(date) if date.isdecimal() else 0
+
+
+def install_key(clone: Path, commit: str, base_image: str) -> str:
+    """Return a digest of what decides the install of a commit: the base image, and the files that
+    tools.toml names, in any folder."""
+    names = "|".join(map(translate, table("tools")["key"]["files"]))
+    listed = git("ls-tree", "-r", commit, cwd=clone, timeout_s=CHECKOUT_S).splitlines()
+    return digest([base_image, *filter(re.compile(f"[\t/](?:{names})").search, listed)])
 
 
 def is_ancestor(older: str, commit: str, clone: Path) -> bool:

@@ -27,7 +27,7 @@ HOST = re.compile(r"^(?:file://|\w+://[^/]*/|[^/:]+:)")   # of an address; behin
 OWNER_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 GITHUB = "https://github.com/"
 LOCAL = "local"   # the owner of a folder
-COMMIT = re.compile(r"[0-9a-f]{7,64}")
+COMMIT = re.compile(r"[0-9a-f]{8,64}")
 NAMES = "Names of files and images are of [A-Za-z0-9._-]. Give the row a `repo_name`."
 
 
@@ -141,7 +141,7 @@ def _checked(row, where: str, folder: Path) -> Repository:
     commit, repo = known.base_commit, without_secret(known.repo)
     if commit and not COMMIT.fullmatch(commit):
         raise BrokenRecord(f"has a base_commit that is no commit's id: {commit[:80]!r}.", where,
-                           "Give 7 to 40 hexadecimal digits.")
+                           "Give 8 to 40 hexadecimal digits.")
     path = _folder(known, folder, where)
     is_local = bool(path) and Path(path) == (folder / repo).resolve()   # `repo` is a path
     name = known.repo_name or _name_of(repo, commit, is_local)
@@ -151,10 +151,8 @@ def _checked(row, where: str, folder: Path) -> Repository:
     called = repo
     if is_local:
         called = f"{LOCAL}/{_clean(Path(path).name)}" if commit else name
-    origin = path if commit else ""
-    if not (path or known.image_name):
-        is_name = not ADDRESS.match(repo) and OWNER_NAME.fullmatch(repo)
-        origin = f"{GITHUB}{repo}" if is_name else known.repo if ADDRESS.match(repo) else ""
+    is_elsewhere = not (path or known.image_name)
+    origin = _address_of(known.repo) if is_elsewhere else path if commit else ""
     if origin or not path:
         return Repository(repo, name, known.image_name, "", commit, "", {**row, "repo": repo},
                           called, origin)
@@ -172,6 +170,13 @@ def _folder(row: Row, folder: Path, where: str) -> str:
         return str(source.resolve())
     source = folder / row.repo
     return str(source.resolve()) if not row.image_name and source.is_dir() else ""
+
+
+def _address_of(repo: str) -> str:
+    """Return the git address that `repo` is or, as owner/name, has on GitHub; "" if it is none."""
+    if ADDRESS.match(repo):
+        return repo
+    return f"{GITHUB}{repo}" if OWNER_NAME.fullmatch(repo) else ""
 
 
 def _name_of(repo: str, commit: str, is_local: bool) -> str:

@@ -18,12 +18,10 @@ from pathlib import Path
 from codedata.env.recipes import generic, node, python_recipe
 from codedata.env.recipes.generic import PlainRecipe
 from codedata.env.recipes.node_project import NodeProject, read_node
-from codedata.env.recipes.package_index import table
 from codedata.env.recipes.python_project import PythonProject, read_python
 from codedata.env.recipes.repair import Recipe
 from codedata.env.recipes.repository_files import RepositoryFiles
 from codedata.errors import ItemFailed
-from codedata.store import digest
 from codedata.texts import CONTROL
 
 MAX_MEMORY = 500_000_000   # bytes of address space
@@ -68,15 +66,6 @@ def read_facts(folder: Path) -> Facts:
             break
         skipped[lines[-1]] = why
     return Facts(unreadable=_frozen(skipped))
-
-
-def install_key(folder: Path, base_image: str) -> str:
-    """Return a digest of what decides an install: the base image, and the files of a repository
-    that tools.toml names."""
-    source = RepositoryFiles(folder)
-    names = sorted({name for pattern in table("tools")["key"]["files"]
-                    for name in source.matching(pattern)})
-    return digest([base_image, *([name, source.text(name)] for name in names)])
 
 
 def recipes(facts: Facts) -> Iterator[Recipe]:

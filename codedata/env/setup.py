@@ -17,11 +17,18 @@ from pathlib import Path
 
 from codedata.env.agents import SCRIPTS, AgentPlanner, AgentRun, FailedTry, end_of
 from codedata.env.bases import base_for
-from codedata.env.clones import SOURCES, checked_out, cloned, date_of, is_ancestor
+from codedata.env.clones import (
+    SOURCES,
+    checked_out,
+    cloned,
+    date_of,
+    install_key,
+    is_ancestor,
+)
 from codedata.env.health import part_of_suite
 from codedata.env.inputs import Repository
 from codedata.env.planner import Planned, plan, project_of
-from codedata.env.repository_facts import install_key, read_facts
+from codedata.env.repository_facts import read_facts
 from codedata.env.verify import Limits, Verified, Verifier
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.llm import Models
@@ -105,6 +112,7 @@ class Setup:
 
         # none was tried
         outcome, kept = SetupOutcome(verified=Verified(failed="recipe")), self._no_image()
+        key = ""
         try:
             begin_step("reading the source")
             with self._source(repository, opener) as (folder, source):
@@ -116,7 +124,8 @@ class Setup:
                 facts = replace(facts, until=_until(source))
                 project = project_of(facts, source.place, source.commit)
                 verifier = Verifier(opener, project, self._limits, image_name)
-                key = install_key(folder, repository.base_image)
+                if source.committed_at:
+                    key = install_key(source.place, source.commit, repository.base_image)
                 if neighbour := self._neighbour(repository, source):
                     outcome = _as_neighbour(verifier, neighbour, key)
                 if self._settings.env.planner != "agent" and not outcome.verified.is_healthy:

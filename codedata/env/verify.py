@@ -193,9 +193,9 @@ class Verifier:
             began, run = now(fresh), self.test(fresh, test_script)
             statuses = {case.name: case.status for case in run.results}
             known = {case["name"]: case["status"] for case in like.results}
-            same = [name for name, status in known.items() if statuses.get(name) == status]
-            differs = any(statuses.get(name, status) != status for name, status in known.items())
-            if not run.healthy or differs or len(same) < MIN_REPEATED * len(known):
+            shared = known.keys() & statuses.keys()
+            agrees = shared and all(statuses[name] == known[name] for name in shared)
+            if not (run.healthy and agrees and len(shared) >= MIN_REPEATED * len(known)):
                 return None
             result = replace(result, log=run.text, changed_by_tests=restore(
                 fresh, result.base_commit, began)[0])

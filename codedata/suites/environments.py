@@ -75,11 +75,11 @@ class Environments(Derived):
             return {}
 
         def newest_of(names: Iterable[str]) -> list[str]:
-            last = {commits[name][0]: name for name in sorted(names, key=lambda one: (
-                commits[one][1], one))}
-            older = [name for name in names if last[commits[name][0]] != name]
-            self.left_out |= dict.fromkeys(older, "there is a newer commit (--all-commits)")
-            return [name for name in names if name not in older]
+            by_date = sorted(names, key=lambda name: (commits[name][1], name))
+            newest = {*{commits[name][0]: name for name in by_date}.values()}
+            self.left_out |= dict.fromkeys({*names} - newest,
+                                           "there is a newer commit (--all-commits)")
+            return [name for name in names if name in newest]
 
         def read_rows() -> Readers:
             return {where: partial(_environment_of, line, where)

@@ -14,7 +14,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from conftest import eventually, run_here
 
-from codedata.env.clones import checked_out, cloned
+from codedata.env.clones import checked_out, cloned, install_key
 from codedata.env.inputs import one_repository, repositories_of, tree_digest
 from codedata.errors import BrokenRecord, Trouble
 from codedata.store import Derived
@@ -106,6 +106,31 @@ def test_two_commits_of_one_repository_are_two_rows_and_two_tasks_of_one_are_one
     with ThreadPoolExecutor() as pool:
         texts = [*pool.map(lambda name: text_of(found.read(name), tmp_path), found.names())]
     assert texts == ["two", "one"] and git(project, "status", "--porcelain") == ""
+
+
+def test_what_decides_an_install_is_compared_whatever_its_size(tmp_path, project):
+    def key() -> str:
+        git(project, "add", "-A"), git(project, "commit", "-qm", "x", "--allow-empty")
+        return install_key(*cloned(str(project), git(project, "rev-parse", "HEAD"),
+                                   tmp_path / "sources"), "base:1")
+    first = key()
+    (project / "b.py").write_text("print()")
+    assert key() == first
+    (project / "web").mkdir()
+    keys = {first}
+    for end in ("a", "b"):
+        (project / "web/package-lock.json").write_text("x" * 2_000_000 + end)
+        keys.add(key())
+    assert len(keys) == 3
+
+
+def test_half_a_clone_of_a_killed_run_is_removed_by_the_next(tmp_path, project):
+    half = tmp_path / "env/_sources/_tmp.1.reel-01234567/.git"
+    half.mkdir(parents=True)
+    (half / "config").touch()
+    write = ["--repo", f"file://{project}", "--planner", "recipe", "--only", "nothing"]
+    run_here(main, tmp_path, *write)
+    assert [path.name[:5] for path in half.parents[1].iterdir()] == ["reel-"]
 
 
 def test_every_line_that_is_no_row_is_named_and_the_others_go_on(tmp_path):
@@ -302,7 +327,7 @@ def test_a_clone_keeps_no_password(tmp_path, project):
     assert found.repo == url.replace("ann:p4ssw0rd@", "") and found.base_commit
     clone, = (tmp_path / "root/env/_sources").iterdir()
     assert "p4ssw0rd" not in repr(found) + (clone / ".git/config").read_text()
-    row = rows_of(tmp_path, {"repo": url, "base_commit": "0123456"}).read("local__reel__0123456")
+    row = rows_of(tmp_path, {"repo": url, "base_commit": FULL}).read("local__reel__01234567")
     assert "p4ssw0rd" not in repr(row) + json.dumps(row.row) and row.origin == url
 
 

@@ -12,7 +12,8 @@ from codedata.env.recipes.requirements import merged, name_of
 from codedata.texts import fill
 
 VENV = "/opt/venv"
-OLD_SETUPTOOLS, FOREVER = "/tmp/old_setuptools.txt", "2100-01-01"
+LOCKED, OLD_SETUPTOOLS = "/tmp/locked.txt", "/tmp/old_setuptools.txt"   # constraints
+FOREVER = "2100-01-01"
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,9 @@ class PythonRecipe:
                 f"    until+=(--exclude-newer-package $one={FOREVER})", "done")
             pip = "uv pip install -q --no-cache \"${until[@]}\""
         if self.lock:
-            yield fill(table("tools")["python"]["locked"]["constraints"], lock=self.lock,
+            yield fill(table("tools")["python"]["locked"]["constraints"], lock=self.lock, to=LOCKED,
                        name=script.words([normalized(self.project.name)]))
-            pip += " -c /tmp/locked.txt"
+            pip += f" -c {LOCKED}"
         if self.build:
             yield f"{pip} {script.words(self.build)}"
         yield f"tests=({script.words(tests)})"
