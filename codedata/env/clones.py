@@ -119,9 +119,11 @@ def install_key(clone: Path, commit: str, base_image: str) -> str:
     return digest([base_image, *filter(re.compile(f"[\t/](?:{names})").search, listed)])
 
 
-def is_ancestor(older: str, commit: str, clone: Path) -> bool:
-    """Return whether the history of a commit of a clone has an older commit."""
-    return git("merge-base", older, commit, cwd=clone, may_fail=True) == older != commit
+def distance(older: str, commit: str, clone: Path) -> int:
+    """Return how many commits lie behind an older one up to a commit; 0 where it is no ancestor."""
+    if git("merge-base", older, commit, cwd=clone, may_fail=True) != older:
+        return 0
+    return int(git("rev-list", "--count", f"{older}..{commit}", cwd=clone, timeout_s=CHECKOUT_S))
 
 
 def _refuse_large(clone: Path, commit: str) -> None:

@@ -22,8 +22,8 @@ from codedata.env.clones import (
     checked_out,
     cloned,
     date_of,
+    distance,
     install_key,
-    is_ancestor,
 )
 from codedata.env.health import part_of_suite
 from codedata.env.inputs import Repository
@@ -145,7 +145,7 @@ class Setup:
                        install_key=key)
 
     def _neighbour(self, repository: Repository, source: Source) -> Environment | None:
-        """Return the environment of the newest ancestor of a commit that is healthy, starts from
+        """Return the environment of the nearest ancestor of a commit that is healthy, starts from
         the same base image and has its own image here; None where there is none. No descendant's:
         the layers of its image hold what came after the commit."""
         found: dict[int, Environment] = {}
@@ -158,13 +158,12 @@ class Setup:
                 if name[:-8] != family:
                     continue
                 one = store.read(name)
-                date = one.verified.get("committed_at") or 0
                 if (one.status == SUCCESS and one.verified.get("healthy") and one.base_commit
                         and (one.repo, one.base_image) == (repository.called, repository.base_image)
-                        and date <= source.committed_at and self._host.has_image(one.image_name)
-                        and is_ancestor(one.base_commit, source.commit, source.place)):
-                    found[date] = one
-        return found[max(found)] if found else None
+                        and self._host.has_image(one.image_name)):
+                    found[distance(one.base_commit, source.commit, source.place)] = one
+        found.pop(0, None)   # no ancestors
+        return found[min(found)] if found else None
 
     def _no_image(self) -> KeptImage:
         """Return why a repository has no image, unless one is made."""
