@@ -28,7 +28,8 @@ class Shell:
     def __init__(self, workdir: str, folder: str, scripts: Iterable[Script], proxy: str,
                  ca_path: str):
         sources = "".join(f". {shlex.quote(f'{folder}/{script.name}')}; " for script in scripts)
-        self._start = (f'cd {shlex.quote(workdir)} 2>/dev/null; {sources}'
+        # one stream: Docker carries two, of which either may come first
+        self._start = (f'exec 2>&1; cd {shlex.quote(workdir)} 2>/dev/null; {sources}'
                        'printf -v __command %s "$@"; set --; eval "$__command"')
         self._env = {}
         if proxy:
