@@ -1,4 +1,4 @@
-"""Choose the base image whose Python a project was written for."""
+"""Choose the base image whose Python a project was written for, or the Python that it lacks."""
 from __future__ import annotations
 
 import re
@@ -10,6 +10,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from codedata.env.recipes.package_index import table
 from codedata.env.recipes.python_project import PythonProject
 
+BROUGHT = tuple(f"3.{minor}" for minor in range(14, 6, -1))   # that uv installs
 CARET = re.compile(r"\^(\d+)[\d.]*")   # poetry's ^3.7: up to the next major version
 
 
@@ -17,7 +18,8 @@ def base_for(project: PythonProject, committed_at: int, default: str,
              is_here: Callable[[str], bool]) -> str:
     """Return the base image for a project as it was at a time (seconds since 1970; 0: now). Only
     an image that is here takes the place of the default one, and only of one that tools/docker-up
-    makes: by what the project allows, what had come out, and what its CI runs."""
+    makes: by what the project allows, what had come out, what its CI runs, and by whether code is
+    compiled."""
     bases = table("tools")["python"]["bases"]
     date = datetime.fromtimestamp(committed_at, timezone.utc).date().isoformat()
 
@@ -27,11 +29,22 @@ def base_for(project: PythonProject, committed_at: int, default: str,
         minor = int(python.partition(".")[2])
         return (_allows(project.python, python), is_out,
                 not project.ci_pythons or python in project.ci_pythons,
-                *((name == default, minor) if is_out else (-minor,)))
+                *((python == bases[default]["python"], minor) if is_out else (-minor, 0)),
+                bases[name].get("compiler", False) == project.native)
 
     if default not in bases:
         return default
     return max((name for name in bases if name == default or is_here(name)), key=fit)
+
+
+def python_to_bring(project: PythonProject, base: str) -> str:
+    """Return the version of Python that is installed in a base image of tools/docker-up, such as
+    3.12; "" where the project allows the one in it."""
+    bases = table("tools")["python"]["bases"]
+    if base not in bases or _allows(project.python, bases[base]["python"]):
+        return ""
+    allowed = [one for one in BROUGHT if _allows(project.python, one)]
+    return next((one for one in allowed if one in project.ci_pythons), "".join(allowed[:1]))
 
 
 def _allows(requires: str, python: str) -> bool:

@@ -43,7 +43,9 @@ class Facts:
     plain: PlainRecipe | None = None
     has_package: bool = False                       # package.json exists, whatever it contains
     unreadable: dict[str, str] = field(default_factory=dict)   # file → why it counts as not there
-    until: str = ""   # the day of an old commit; not read from files
+    # not read from files: the day of an old commit, and the Python that its base image lacks
+    until: str = ""
+    brought: str = ""
 
     @property
     def is_node(self) -> bool:
@@ -73,7 +75,10 @@ def recipes(facts: Facts) -> Iterator[Recipe]:
     python, other = facts.python, facts.plain
     is_python = python.name or python.n_test_files or python.runner
     of_python = python_recipe.initial(python) if is_python else None
-    ways = []   # of Python: as its lock file says, as of the commit's day, as of today
+    # of Python: as its lock file says, as of the commit's day, as of today
+    ways: list[Recipe | None] = []
+    if of_python:
+        of_python = replace(of_python, python=facts.brought)
     if of_python and python.lock:
         ways.append(replace(of_python, lock=python.lock, planner="python as locked"))
     if of_python and facts.until:

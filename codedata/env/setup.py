@@ -16,7 +16,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from codedata.env.agents import SCRIPTS, AgentPlanner, AgentRun, FailedTry, end_of
-from codedata.env.bases import base_for
+from codedata.env.bases import base_for, python_to_bring
 from codedata.env.clones import (
     SOURCES,
     checked_out,
@@ -121,7 +121,8 @@ class Setup:
                     base = base_for(facts.python, source.committed_at, repository.base_image,
                                     self._host.has_image)
                     repository = replace(repository, base_image=base)
-                facts = replace(facts, until=_until(source))
+                facts = replace(facts, until=_until(source),
+                                brought=python_to_bring(facts.python, repository.base_image))
                 project = project_of(facts, source.place, source.commit)
                 verifier = Verifier(opener, project, self._limits, image_name)
                 if source.committed_at:

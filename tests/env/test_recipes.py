@@ -13,12 +13,13 @@ from conftest import REPO
 from setups import CA_BUNDLE
 
 from codedata.env import causes
-from codedata.env.bases import base_for
+from codedata.env.bases import base_for, python_to_bring
 from codedata.env.recipes import generic, node, python_recipe, python_repair
 from codedata.env.recipes.ci import read_workflows
 from codedata.env.recipes.node_project import read_node
 from codedata.env.recipes.node_scripts import chain
 from codedata.env.recipes.package_index import (
+    COMPILER,
     distribution_of,
     provider,
     table,
@@ -171,6 +172,54 @@ def test_the_base_image_has_the_python_of_the_project_and_its_day(requires, runs
     assert base_for(project, date, default, lambda name: True) == f"codedata-base:{image}"
     assert base_for(project, date, default, lambda name: False) == default
     assert base_for(project, date, "own:1", lambda name: True) == "own:1"
+    if image == "bookworm":
+        assert base_for(replace(project, native=True), date, default,
+                        lambda name: True) == f"{default}-build"
+
+
+@pytest.mark.parametrize("requires, runs, brought", [
+    (">=3.8", [], ""), (">=3.12", [], "3.14"), (">=3.12", ["3.12"], "3.12"), ("<3.11", [], "3.10"),
+    ("==2.7.*", [], "")])
+def test_a_python_that_no_image_has_is_brought(tmp_path, requires, runs, brought):
+    project = PythonProject("heron", python=requires, ci_pythons=tuple(runs))
+    assert python_to_bring(project, "codedata-base:bookworm") == brought
+    assert python_to_bring(project, "own:1") == ""
+
+
+# of the image's own Python: its program and modules, as uv's archives hold them
+MIRROR = """mkdir -p /srv/mirror && cd /srv/mirror && machine=$(uname -m)
+tar -C / --transform 's,^usr,python,' --exclude=sitecustomize.py -czf python.tar.gz \\
+    usr/bin/python3.11 usr/lib/python3.11
+cat >downloads.json <<END
+{"cpython-3.11.2-linux-$machine-gnu": {"name": "cpython", "os": "linux", "libc": "gnu",
+    "arch": {"family": "$machine", "variant": null}, "major": 3, "minor": 11, "patch": 2,
+    "prerelease": "", "variant": null, "build": "1", "url": "http://127.0.0.1:8000/python.tar.gz",
+    "sha256": "$(sha256sum python.tar.gz | cut -d' ' -f1)"}}
+END
+python3 -m http.server 8000 --bind 127.0.0.1 >/dev/null 2>&1 &
+"""
+
+
+@pytest.mark.docker
+def test_a_python_is_brought_from_a_mirror(tmp_path):
+    write(tmp_path, setup__py="from setuptools import setup\nsetup(name='heron')\n",
+          test_it__py="def test(): pass\n")
+    recipe, *_ = recipes(replace(read_facts(tmp_path), brought="3.11"))
+    with open_sandbox("docker", scripts=[], run_label="tests-mirror", ca_bundle=CA_BUNDLE) as box:
+        box.put(tmp_path, "/testbed")
+        box.network(True)
+        assert box.run(MIRROR).ok
+        installed = box.run(recipe.install_script(), timeout_s=300, env={
+            "UV_PYTHON_DOWNLOADS_JSON_URL": "http://127.0.0.1:8000/downloads.json"})
+        assert installed.ok, installed.output
+        found = run_suite(box, recipe.test_script(), 60)
+        where = box.run("/opt/venv/bin/python -c 'import sys; print(sys.base_prefix)'").output
+    assert [case.status for case in found.results] == ["passed"], found.text
+    assert where.startswith("/opt/python/cpython-3.11")
+
+
+def test_the_image_with_a_compiler_has_what_scripts_would_install():
+    assert f" {' '.join(COMPILER)} " in (REPO / "images/build/Dockerfile").read_text()
 
 
 def test_versions_of_a_lock_file_are_kept_but_the_projects_own_and_those_of_two(tmp_path):
@@ -186,6 +235,44 @@ def test_versions_of_a_lock_file_are_kept_but_the_projects_own_and_those_of_two(
     said = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
     assert sorted(said.stdout.split()) == ["attrs==23.1", "pip==24"] and not said.stderr
     assert "-c /tmp/locked.txt -e ." in script and "locked" not in today.install_script()
+
+
+def test_packages_of_the_same_repository_are_installed_from_it(tmp_path):
+    member = '[project]\nname = "{}"\n'
+    write(tmp_path, pyproject__toml="""
+[project]
+name = "heron"
+dependencies = ["Heron_core"]
+[tool.uv.sources]
+heron-core = {workspace = true}
+heron-path = {path = "libs/path"}
+[tool.uv.workspace]
+members = ["packages/*"]
+""", **{"requirements-dev__txt": """
+-e ./libs/dev[test]
+--editable libs/more
+../outside
+-e libs/none
+-e .
+""", "libs___path___setup__py": "", "libs___dev___setup__py": "", "libs___more___setup__py": "",
+        "packages___core___pyproject__toml": member.format("heron-core"),
+        "packages___docs___pyproject__toml": member.format("heron-docs")})
+    script = recipe_of(tmp_path).install_script()
+    wanted = ["'./libs/dev[test]'", "./libs/more", "./libs/path", "./packages/core"]
+    assert f"-e {' -e '.join(wanted)} -e . " in script
+    (tmp_path / "pyproject.toml").write_text('[tool.uv.workspace]\nmembers = ["packages/*"]\n')
+    assert "-e ./packages/core -e ./packages/docs " in recipe_of(tmp_path).install_script()
+
+
+def test_requirements_beside_a_project_count_where_it_declares_none_and_else_later(package):
+    write(package, pyproject__toml='[project]\nname = "he-ron"\n',
+          requirements__txt="six==1.16.0\n")
+    assert "six==1.16.0" in recipe_of(package).tests
+    write(package, pyproject__toml='[project]\nname = "he-ron"\ndependencies = ["attrs"]\n')
+    recipe = recipe_of(package)
+    assert "six==1.16.0" not in recipe.tests
+    assert "six==1.16.0" in python_repair.fallback(recipe, collected=True).tests
+    assert "six==1.16.0" in learn(recipe, "ModuleNotFoundError: No module named 'six'").tests
 
 
 def test_an_old_commit_gets_the_packages_of_its_day_first(tmp_path):
@@ -447,10 +534,12 @@ def test_commands_of_a_chain_that_nobody_knows_are_left_out_and_named(tmp_path):
     assert node_recipe(tmp_path, scripts={"test": "eslint . && mocha"}).excluded_tests == ()
 
 
-@pytest.mark.parametrize("engines, major",
-                         [("", 22), (">=18", 22), (">= 0.4", 22), ("^20.1.0 || >=22", 22),
-                          (">=24", 24), ("^18.0.0", 18), ("20.x", 20), (">=14 <19", 18), ("*", 22)])
-def test_node_is_of_the_version_that_engines_allow(tmp_path, engines, major):
+@pytest.mark.parametrize("engines, in_ci, major", [
+    ("", [], 22), (">=18", [], 22), (">= 0.4", [8, 16, 18], 18), ("^20.1.0 || >=22", [20, 22], 22),
+    (">=24", [20], 24), ("^18.0.0", [], 18), ("20.x", [], 20), (">=14 <19", [], 18),
+    ("*", ["lts/*", "20.x", 18.1], 20)])
+def test_node_is_of_the_version_that_engines_allow_and_ci_runs(tmp_path, engines, in_ci, major):
+    write(tmp_path, __travis__yml=json.dumps({"node_js": in_ci}))
     assert node_recipe(tmp_path, scripts={"test": "tape"},
                        engines={"node": engines}).project.engine == major
 

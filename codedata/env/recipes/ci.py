@@ -16,14 +16,16 @@ NOT_FOR_TESTS = re.compile(
 PLACES = (".circleci/config.yml", ".github/workflows/*.y*ml", ".gitlab-ci.yml", ".travis.yml",
           "azure-pipelines.yml", ".devcontainer/Dockerfile*", "Dockerfile*")
 COMMANDS = ("run", "script", "before_install", "before_script", "install", "command")   # keys
-PYTHON = ("python-version", "python")   # keys
+# keys that give versions, such as 3.11, or 20
+VERSIONS = (dict.fromkeys(("python-version", "python"), r"\b3\.\d+\b")
+            | dict.fromkeys(("node-version", "node", "nodejs", "node_js"), r"(?<![\d.])\d\d\b"))
 MAX_NODES = 100_000   # per workflow: YAML aliases let a small text repeat one list many times
 APT = re.compile(r"apt(?:-get)?\s+(?:-\S+\s+)*install\s+(.*)")
 
 
 def read_workflows(source: RepositoryFiles) -> tuple[Strings, Strings, Strings]:
-    """Return (Debian packages, services as in packages.toml, versions of Python such as 3.11) of
-    all readable CI files and Dockerfiles."""
+    """Return (Debian packages, services as in packages.toml, versions of Python such as 3.11 and
+    majors of Node) of all readable CI files and Dockerfiles."""
     found: tuple[dict[str, None], ...] = ({}, {}, {})
     for place in PLACES:
         parse = _of_dockerfile if "Dockerfile" in place else _of_workflow
@@ -39,23 +41,23 @@ def _of_dockerfile(text: str) -> tuple[list[str], list[str], list[str]]:
 
 
 def _of_workflow(text: str) -> tuple[list[str], list[str], list[str]]:
-    """Return (packages, services, versions of Python) of one workflow file; raise ValueError above
+    """Return (packages, services, versions) of one workflow file; raise ValueError above
     MAX_NODES nodes."""
     known, system, services = table("packages")["services"], [], []
-    pythons: list[str] = []
+    versions: list[str] = []
     nodes = list(islice(_nodes(yaml.safe_load(text)), MAX_NODES + 1))
     if len(nodes) > MAX_NODES:
         raise ValueError(f"more than {MAX_NODES:,} nodes")
     for key, value in nodes:
-        if key in PYTHON:
-            pythons += re.findall(r"\b3\.\d+\b", str(value))
+        if key in VERSIONS:
+            versions += re.findall(VERSIONS[key], str(value))
         if key in COMMANDS:
             system += _installed(value)
         elif key in ("services", "image", *known):
             images = str(value).lower()
             services += [name for name, service in known.items() for image in service["images"]
                          if re.search(rf"\b{image}\b", images)]
-    return system, services, pythons
+    return system, services, versions
 
 
 def _nodes(tree, depth: int = 0):

@@ -8,6 +8,7 @@ from operator import eq, ge, le, lt
 
 import yaml
 
+from codedata.env.recipes.ci import read_workflows
 from codedata.env.recipes.metadata import table_of
 from codedata.env.recipes.package_index import Strings, table
 from codedata.env.recipes.repository_files import RepositoryFiles
@@ -89,12 +90,14 @@ def _manager(source: RepositoryFiles, package: dict) -> Strings:
 
 
 def _engine(source: RepositoryFiles, package: dict) -> int:
-    """Return the Node major to use: the first that a version file allows, else volta, else
-    `engines`; the usual one where none is."""
+    """Return the Node major to use: one that a version file allows, else volta, else `engines`;
+    one of those that CI runs, where there are any; then the first."""
     stated = (source.text(".nvmrc"), source.text(".node-version"),
               table_of(package, "volta").get("node"), table_of(package, "engines").get("node"))
     required = str(next(filter(None, stated), ""))
-    return next((major for major in MAJORS if _allows(required, major)), LATEST)
+    allowed = [major for major in MAJORS if _allows(required, major)] or [*MAJORS]
+    _, _, in_ci = read_workflows(source)
+    return next((major for major in allowed if str(major) in in_ci), allowed[0])
 
 
 def _allows(required: str, major: int) -> bool:

@@ -15,6 +15,7 @@ from codedata.env.recipes.metadata import Manifests, read_manifests, strings_in
 from codedata.env.recipes.package_index import Strings, normalized, table
 from codedata.env.recipes.python_requirements import (
     TEST_FOLDERS,
+    local_packages,
     requirements_by_use,
     runtime_requirements,
 )
@@ -40,6 +41,9 @@ class PythonProject:
     lock: str = ""                       # its lock file
     build_requires: Strings = ()
     requires: Strings = ()       # of the project itself, for when it is not installed
+    listed: Strings = ()         # in its requirements.txt or Pipfile
+    declares: bool = True        # in its metadata what it requires
+    local: Strings = ()          # other packages of the repository: ./libs/core
     tests: Strings = ()          # requirements from groups and files for tests
     developers: Strings = ()     # requirements from groups and files for developers
     features: Strings = ()       # requirements from the other extras
@@ -81,11 +85,13 @@ def read_python(source: RepositoryFiles) -> PythonProject:
     tops = {path[0] for path in paths if len(path) > 1}
     packages = _packages(source, paths)
     system, services, pythons = read_workflows(source)
+    declared, in_lists = runtime_requirements(files)
     return PythonProject(
         name=name if is_installable else "", version=str(first("version")),
         python=str(first("python")), ci_pythons=pythons,
         lock=next(filter(source.has, table("tools")["python"]["locked"]["files"]), ""),
-        build_requires=build_requires, requires=runtime_requirements(files),
+        build_requires=build_requires, requires=declared or in_lists, listed=in_lists,
+        declares=bool(declared), local=local_packages(files, is_installable),
         **{use: merged(required[use], without=name)
            for use in ("tests", "developers", "features")},
         extras={normalized(extra): merged(held, without=name) for extra, held in extras.items()},

@@ -39,6 +39,7 @@ class PythonRecipe:
     widened: bool = False                # requirements of developers and features are added
     lock: str = ""                       # the lock file whose versions are installed
     until: str = ""                      # the day (ISO 8601) of which the requirements are
+    python: str = ""                     # the version that uv brings; "" for the image's own
     planner: str = "python"
 
     def install_script(self) -> str:
@@ -57,12 +58,17 @@ class PythonRecipe:
         """Yield the lines that make the environment and install the project. A requirement of the
         tests that cannot be installed is left out."""
         pip = "python -m pip install -q"
+        editable = "-e " if self.editable else ""
+        local = [f"{editable}{script.words([place])}" for place in self.project.local]
         what = script.words(self.project.requires)
         if self.installed:
-            isolation = "--no-build-isolation " if self.build else ""
-            what = f"{isolation}{'-e .' if self.editable else '.'}"
+            what = f"{editable}."
+            local += ["--no-build-isolation"] if self.build else []
+        what = " ".join(filter(None, (*local, what)))
         tests = self.tests
-        yield from (f"[ -x {VENV}/bin/python ] || python3 -m venv {VENV}", f". {VENV}/bin/activate",
+        with_uv = fill(table("tools")["python"]["brought"], venv=VENV, version=self.python)
+        made = with_uv if self.python else f"python3 -m venv {VENV}"
+        yield from (f"[ -x {VENV}/bin/python ] || {made}", f". {VENV}/bin/activate",
                     f"{pip} --upgrade pip")
         if self.until:
             dated = table("tools")["python"]["by_date"]
@@ -129,7 +135,7 @@ def initial(project: PythonProject) -> PythonRecipe:
                  "PDM_BUILD_SCM_VERSION", "POETRY_DYNAMIC_VERSIONING_BYPASS"]
         env = env | dict.fromkeys(names, project.version)
     runner = "pytest" if project.n_test_files or not project.runner else "own"
-    tests = merged(project.tests or project.developers,
+    tests = merged(project.tests or project.developers, () if project.declares else project.listed,
                    [provider("options", option) for option in project.addopts],
                    [provider("settings", name) for name in project.settings],
                    runners[runner]["requirements"], without=project.name)

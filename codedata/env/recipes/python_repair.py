@@ -40,7 +40,8 @@ def fallback(recipe: PythonRecipe, collected: bool) -> PythonRecipe | None:
     requirements of developers and features, then, if no test was collected, one with another
     runner."""
     project = recipe.project
-    wider = merged(recipe.tests, project.developers, project.features, without=project.name)
+    wider = merged(recipe.tests, project.developers, project.features, project.listed,
+                   without=project.name)
     if not recipe.widened and wider != recipe.tests:
         return replace(recipe, tests=wider, widened=True)
     runners = table("tools")["python"]["runners"]
@@ -101,7 +102,7 @@ def own_extras(recipe: PythonRecipe, log: Log) -> PythonRecipe:
 
 def _as_declared(recipe: PythonRecipe, distribution: str) -> str:
     """Return the distribution with the version that the project requires elsewhere, if any."""
-    declared = (*recipe.project.developers, *recipe.project.features)
+    declared = (*recipe.project.developers, *recipe.project.features, *recipe.project.listed)
     return next((r for r in declared if name_of(r) == name_of(distribution)), distribution)
 
 

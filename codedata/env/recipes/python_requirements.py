@@ -8,7 +8,7 @@ from itertools import islice, product
 from pathlib import PurePosixPath
 
 from codedata.env.recipes.metadata import Manifests, strings_in, table_of
-from codedata.env.recipes.package_index import Strings, normalized, table, use_of
+from codedata.env.recipes.package_index import Strings, normalized, table, tomllib, use_of
 from codedata.env.recipes.repository_files import RepositoryFiles
 from codedata.env.recipes.requirements import (
     Collector,
@@ -170,12 +170,35 @@ def _requirement_files(source: RepositoryFiles) -> list[PurePosixPath]:
     return sorted(found, key=lambda path: use_of(f"{path.parent.name}-{path.stem}") != "tests")
 
 
-def runtime_requirements(files: Manifests) -> Strings:
-    """Return what the project itself needs, for a source that is only put on the path: as it
-    declares, else as requirements.txt or Pipfile list it."""
+def runtime_requirements(files: Manifests) -> tuple[Strings, Strings]:
+    """Return what the project itself needs: (as it declares, as requirements.txt or Pipfile list
+    it)."""
     declared = tuple(filter(usable, listed(files, *table("packages")["declared"]["requires"])))
     listing = Collector(files.source)
     for name in ("requirements.txt", "requirements.in"):
-        if not (declared or listing.requirements):
+        if not listing.requirements:
             listing.add_file(name)
-    return declared or merged(listing.requirements, listed(files, "Pipfile/packages"))
+    return declared, merged(listing.requirements, listed(files, "Pipfile/packages"))
+
+
+def local_packages(files: Manifests, is_installable: bool) -> Strings:
+    """Return the other packages of the repository that are installed with the project, such as
+    ./libs/core: those that requirements files, poetry or uv name by a path, and of uv's workspace
+    those that the project needs, or all where its root is no package."""
+    found, source = Collector(files.source), files.source
+    for path in ("requirements.txt", *map(str, _requirement_files(source))):
+        found.add_file(path)
+    sources = files.table("pyproject.toml/tool/uv/sources")
+    groups = files.table("pyproject.toml/tool/poetry/group").values()
+    for held in (sources, files.table("pyproject.toml/tool/poetry/dependencies"),
+                 *(table_of(group, "dependencies") for group in groups)):
+        for one in held.values():
+            found.add_folder(str(table_of({"": one}, "").get("path", ".")))
+    shared = {normalized(name) for name in sources if table_of(sources, name).get("workspace")}
+    members = files.table("pyproject.toml/tool/uv/workspace")
+    for folder in (folder for pattern in strings_in(members.get("members"))
+                   for folder in source.packages(pattern, "pyproject.toml")):
+        about = source.parsed(f"{folder}/pyproject.toml", tomllib.loads, {})
+        if not is_installable or normalized(str(table_of(about, "project").get("name"))) in shared:
+            found.add_folder(folder)
+    return tuple(found.folders)

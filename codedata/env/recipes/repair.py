@@ -74,7 +74,8 @@ def missing_packages(recipe: Recipe, log: Log) -> Recipe:
 
 def fitting(recipe: Recipe, log: Log) -> list[dict]:
     """Return the rules in repairs.toml that apply to a recipe and a log."""
-    limits = {"planner": recipe.planner, "phase": log.phase, "not_run": log.not_run}
+    kind, *_ = recipe.planner.split()   # of `python by date` it is python
+    limits = {"planner": kind, "phase": log.phase, "not_run": log.not_run}
     return [rule for rule in table("repairs")["rule"]
             if all(rule.get(key, value) == value for key, value in limits.items())
             and log.shows(rule["signs"]) and log.shows(rule.get("also", [""]))]

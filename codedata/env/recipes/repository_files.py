@@ -75,10 +75,10 @@ class RepositoryFiles:
         except UNREADABLE:
             return ""
 
-    def packages(self, pattern: str) -> list[str]:
-        """Return the sorted folders with a package.json that match a pattern: `packages/*`. `**`
+    def packages(self, pattern: str, manifest: str = "package.json") -> list[str]:
+        """Return the sorted folders with a manifest that match a pattern: `packages/*`. `**`
         stands for one level."""
-        pattern = f"{pattern.replace('**', '*')}/package.json"
+        pattern = f"{pattern.replace('**', '*')}/{manifest}"
         try:
             names = [path.relative_to(self._folder).as_posix()
                      for path in islice(self._folder.glob(pattern), MAX_FILES)]

@@ -11,6 +11,9 @@ from codedata.env.recipes.package_index import helps_tests, normalized
 from codedata.env.recipes.repository_files import RepositoryFiles
 
 LOCAL = re.compile(r"@\s*file:|[\x00-\x08\x0a-\x1f\x7f]")   # local file, or control characters
+FOLDER = re.compile(r"(?:(?:-e|--editable)[ =]?\s*(?:file:)?|(?=\.\.?/))([\w./-]+)"
+                    r"(\[[\w, -]+\])?\Z")
+PACKAGE_FILES = ("pyproject.toml", "setup.py")
 NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^\]]*\])?")
 
 
@@ -58,13 +61,14 @@ def expanded(wanted: Iterable[str], extras: dict[str, list[str]], project: str) 
 class Collector:
     """Collect requirements in pip's syntax, with the extras of the project itself and the
     dependency groups that they ask for. Files that are included are read once, and only inside the
-    repository. Options, URLs and paths are left out."""
+    repository, where paths have to be, too. Options and URLs are left out."""
 
     def __init__(self, source: RepositoryFiles):
         self.source = source
         self.requirements: list[str] = []
         self.extras: dict[str, None] = {}   # in the order in which they were asked for
         self.groups: dict[str, None] = {}
+        self.folders: dict[str, None] = {}  # of packages in the repository: ./libs/core[extra]
         self._read: set[str] = set()
 
     def add(self, requirements=(), extras=(), groups=()) -> None:
@@ -90,9 +94,17 @@ class Collector:
             self.add(groups=group[1])
         elif extras := re.match(r"(?:-e\s*)?\.{1,2}/?\[([^\]]+)\]", line):
             self.add(extras=[extra.strip() for extra in extras[1].split(",")])
+        elif path := FOLDER.match(line):
+            self.add_folder(join(folder, path[1]), path[2] or "")
         elif not line.startswith(("-", ".", "/")) and "://" not in line and "{" not in line:
             requirement = re.split(r"\s--", line)[0].strip()   # without options such as --hash=…
             self.add([requirement] if name_of(requirement) else [])
+
+    def add_folder(self, path: str, extras: str = "") -> None:
+        """Add another folder of the repository that is a Python package."""
+        path = normpath(path)
+        if path != "." and any(self.source.has(f"{path}/{name}") for name in PACKAGE_FILES):
+            self.folders[f"./{path}{extras}"] = None
 
 
 def listed(files: Manifests, *places: str) -> list[str]:

@@ -48,14 +48,16 @@ def _text(what: str, options: str, env: Mapping[str, str], *parts: Iterable[str]
 
 
 def apt(needed: Iterable[str], wished: Iterable[str] = ()) -> list[str]:
-    """Return lines that install the needed Debian packages and any wished ones that exist."""
-    needed, wished = sorted(set(needed)), sorted(set(wished) - set(needed))
-    lines = ["apt-get update -qq"] if needed or wished else []
-    install = "apt-get install -qq -y --no-install-recommends"
+    """Return lines that install the needed Debian packages, where one is missing, and any wished
+    ones that exist."""
+    needed, wished = words(sorted(set(needed))), sorted(set(wished) - set(needed))
+    update, install = "apt-get update -qq", "apt-get install -qq -y --no-install-recommends"
+    lines = []
     if needed:
-        lines.append(f"{install} {words(needed)} >/dev/null")
+        lines.append(f"dpkg -s {needed} >/dev/null 2>&1 || "
+                     f"{{ {update}; {install} {needed} >/dev/null; }}")
     if wished:
-        lines += [f"for one in {words(wished)}; do   {ASIDE}",
+        lines += [update, f"for one in {words(wished)}; do   {ASIDE}",
                   f"    {install} \"$one\" >/dev/null || echo \"left out: $one\"", "done"]
     return lines
 
