@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -29,7 +30,7 @@ from codedata.env.recipes.python_project import PythonProject, read_python
 from codedata.env.recipes.repair import Log
 from codedata.env.recipes.repository_files import RepositoryFiles
 from codedata.env.recipes.requirements import Collector, expanded, from_poetry, merged
-from codedata.env.recipes.script import in_turn
+from codedata.env.recipes.script import ENDED, RESULTS, in_turn
 from codedata.env.repository_facts import read_facts, recipes
 from codedata.sandbox import open_sandbox
 from codedata.suites.suite import run_script, run_suite
@@ -373,6 +374,22 @@ def test_commands_of_a_chain_run_in_turn_and_one_that_fails_is_the_code_of_the_s
                                 ("true", "(exit 3)", 3)):
         script = "\n".join(in_turn([first, second]))
         assert subprocess.run(["bash", "-c", script]).returncode == code
+
+
+HANGS = """import signal, sys, threading, time
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+open(sys.argv[1], "w").write("<testsuites/>")
+threading.Thread(target=time.sleep, args=[float(sys.argv[2])]).start()
+sys.exit(5)
+"""
+
+
+@pytest.mark.parametrize("hangs_s, code", [(300, 1), (0, 5)])
+def test_a_process_that_hangs_behind_its_report_is_ended(tmp_path, hangs_s, code):
+    ended = ENDED.replace(RESULTS, str(tmp_path)).replace("sleep 60", "sleep 0.1")
+    words = [sys.executable, "-c", HANGS, f"{tmp_path}/pytest.xml", str(hangs_s)]
+    done = subprocess.run(["bash", "-c", f'{ended}\nended "$@"', "bash", *words], timeout=30)
+    assert done.returncode == code
 
 
 def test_a_suite_does_not_stop_at_a_failure_and_leaves_out_what_ran_when_time_was_over(recipe):

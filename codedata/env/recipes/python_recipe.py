@@ -104,13 +104,17 @@ class PythonRecipe:
         env = table("tools")["python"]["test_env"] | self.env
         if not self.installed:
             env["PYTHONPATH"] = ".:src"
-        command = self._command()
+        parts, command = [], self._command()
         if self.not_root:
-            command = (f"chown -R {script.TESTER} {script.RESULTS} .\n"
-                       f"runuser -u {script.TESTER} -- {command}")
+            parts = [f"chown -R {script.TESTER} {script.RESULTS} ."]
+            command = f"runuser -u {script.TESTER} -- {command}"
+        if self.runner == "pytest":
+            parts.append(script.ENDED)
+            command = f"ended {command}"
         return script.test_script(env, [f". {VENV}/bin/activate"], script.EMPTY_RESULTS,
                                   [script.ONLY_IPV4] if self.only_ipv4 else [],
-                                  script.start_services(self.services, self.databases), [command])
+                                  script.start_services(self.services, self.databases),
+                                  [*parts, command])
 
     def _command(self) -> str:
         """Return the command of the runner."""
