@@ -25,7 +25,6 @@ from codedata.env.clones import (
     distance,
     install_key,
 )
-from codedata.env.health import part_of_suite
 from codedata.env.inputs import Repository
 from codedata.env.planner import Planned, plan, project_of
 from codedata.env.repository_facts import read_facts
@@ -239,7 +238,7 @@ class Setup:
             if run.status != SUCCESS:
                 break
             current_step().within = "the agent's scripts"
-            verified = demote_partial_suite(verifier.verify(**run.scripts))
+            verified = verifier.verify(**run.scripts)
             outcome = replace(outcome, verified=verified,
                               attempts=[*outcome.attempts, verified.as_attempt("agent")])
             if verified.ok:
@@ -290,14 +289,6 @@ def _until(source: Source) -> str:
 def fault_of(environment: Environment) -> str:
     """Return why an environment counts as failed; an empty string where it does not."""
     return "" if environment.status == SUCCESS else f"{environment.status}: {environment.error}"
-
-
-def demote_partial_suite(verified: Verified) -> Verified:
-    """Return the verification of an agent's scripts, not healthy where they leave out most test
-    files: unlike a recipe, an agent may have picked the tests that pass."""
-    part = part_of_suite(verified.unreported_files, verified.n_test_files)
-    is_part = verified.healthy and part.name
-    return replace(verified, healthy=False, cause=part) if is_part else verified
 
 
 def _image_of(repository: Repository, outcome: SetupOutcome) -> str:

@@ -4,8 +4,9 @@ The install script runs once with the network on. Committed files that it change
 an image is made of the result. The test script runs twice in the container, then once more, and
 once with the network off, in a container of that image. Cases that repeat are the result, cases
 that differ between the first three runs are flaky, and cases that differ only without the network
-need it. In the end it runs once more, with the source broken: a script that does not notice is
-hollow. This proves what the runs showed, not that a test that passed four times will never fail.
+need it. A suite of which most test files have no case is not healthy. In the end it runs once more,
+with the source broken: a script that does not notice is hollow. This proves what the runs showed,
+not that a test that passed four times will never fail.
 """
 from __future__ import annotations
 
@@ -13,7 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from codedata.env.causes import Cause, cause_of
-from codedata.env.health import unreported_files, why_hollow, why_not_healthy
+from codedata.env.health import (
+    part_of_suite,
+    unreported_files,
+    why_hollow,
+    why_not_healthy,
+)
 from codedata.progress import begin_step
 from codedata.sandbox import Result, Sandbox, SandboxDied
 from codedata.suites import outside
@@ -296,7 +302,8 @@ def concluded(result: Verified, runs: list[Run], offline: Run, committed: list[s
         return replace(result, failed="offline", cause=cause, log=offline.text)
     bad = next((one for one in runs if not one.is_complete), None) if offline.healthy else offline
     if bad is None:
-        return result
+        part = part_of_suite(unreported, n_files)
+        return replace(result, healthy=False, cause=part) if part.name else result
     return replace(result, healthy=False, log=bad.text, cause=why_not_healthy(bad, limit_s))
 
 

@@ -30,7 +30,7 @@ from codedata.env.recipes.python_project import PythonProject, read_python
 from codedata.env.recipes.repair import Log
 from codedata.env.recipes.repository_files import RepositoryFiles
 from codedata.env.recipes.requirements import Collector, expanded, from_poetry, merged
-from codedata.env.recipes.script import ENDED, RESULTS, in_turn
+from codedata.env.recipes.script import in_turn
 from codedata.env.repository_facts import read_facts, recipes
 from codedata.sandbox import open_sandbox
 from codedata.suites.suite import run_script, run_suite
@@ -386,7 +386,8 @@ sys.exit(5)
 
 @pytest.mark.parametrize("hangs_s, code", [(300, 1), (0, 5)])
 def test_a_process_that_hangs_behind_its_report_is_ended(tmp_path, hangs_s, code):
-    ended = ENDED.replace(RESULTS, str(tmp_path)).replace("sleep 60", "sleep 0.1")
+    ended = table("tools")["python"]["ended"]["lines"].replace("sleep 60", "sleep 0.1")
+    ended = ended.replace("{results}", str(tmp_path))
     words = [sys.executable, "-c", HANGS, f"{tmp_path}/pytest.xml", str(hangs_s)]
     done = subprocess.run(["bash", "-c", f'{ended}\nended "$@"', "bash", *words], timeout=30)
     assert done.returncode == code

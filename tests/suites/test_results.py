@@ -144,6 +144,13 @@ def test_what_is_no_report_raises_nothing(data):
     parse({"r.json": data})
 
 
+def test_a_title_that_is_no_text_costs_no_report():
+    report = {"testResults": [{"name": "a.js", "assertionResults": [
+        {"ancestorTitles": ["dates", 5], "title": [2010, 1], "status": "passed"}]}]}
+    assert [case.name for case in parse({"j.json": json.dumps(report).encode()})] == [
+        "a.js::dates > 5 > [2010, 1]"]
+
+
 def test_names_can_be_stored_whatever_a_runner_wrote():
     report = (b'{"testResults": [{"name": "a.js", "assertionResults": '
               b'[{"title": "half \\ud800, \\u0000", "status": "passed"}]}]}')

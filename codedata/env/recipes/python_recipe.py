@@ -109,7 +109,7 @@ class PythonRecipe:
             parts = [f"chown -R {script.TESTER} {script.RESULTS} ."]
             command = f"runuser -u {script.TESTER} -- {command}"
         if self.runner == "pytest":
-            parts.append(script.ENDED)
+            parts.append(fill(table("tools")["python"]["ended"]["lines"], results=script.RESULTS))
             command = f"ended {command}"
         return script.test_script(env, [f". {VENV}/bin/activate"], script.EMPTY_RESULTS,
                                   [script.ONLY_IPV4] if self.only_ipv4 else [],

@@ -23,13 +23,6 @@ EMPTY_RESULTS = (f"rm -rf {RESULTS}", f"mkdir -p {RESULTS}")
 # Removes the IPv6 address of localhost if no interface has IPv6, as in some containers
 ONLY_IPV4 = ("[ -s /proc/net/if_inet6 ] || "
              "{ hosts=$(grep -v '^::1' /etc/hosts); echo \"$hosts\" >/etc/hosts; }")
-# Runs pytest in front, so that it gets its signals
-ENDED = f"""ended() {{   # kills a process that has written its report and hangs
-    (until [ -s {RESULTS}/pytest.xml ]; do sleep 0.5; done
-     sleep 60; kill -KILL "$(cat {RESULTS}/pid)") >/dev/null 2>&1 &
-    sh -c 'echo $$ >{RESULTS}/pid; exec "$@"' sh "$@"
-    code=$?; kill $! 2>/dev/null; return $((code == 137 ? 1 : code))
-}}"""
 ASIDE = "# one that cannot be had must not cost the rest"
 
 

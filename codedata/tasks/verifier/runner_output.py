@@ -90,7 +90,7 @@ def _jest(files: list[dict]) -> Iterator[Found]:
         path = paths[str(file.get("name", ""))]
         cases = file.get("assertionResults", [])
         for case in cases:
-            title = " > ".join([*case.get("ancestorTitles", []), case.get("title", "")])
+            title = " > ".join(map(str, [*case.get("ancestorTitles", []), case.get("title", "")]))
             status = case.get("status")
             yield f"{path}::{title}", status if status in ("passed", "failed") else "skipped"
         if not cases and file.get("status") == "failed":
