@@ -88,14 +88,14 @@ class Collector:
 
     def add_line(self, line: str, folder: str = "") -> None:
         """Add a line of a requirements file that lies in a folder, or pip's option for a group."""
+        if path := FOLDER.match(line):
+            self.add_folder(join(folder, path[1]), path[2] or "")
         if included := re.match(r"(?:-r|--requirement)[ =]?\s*(\S+)", line):
             self.add_file(join(folder, included[1]))
         elif group := re.match(r"--group (\S+)", line):
             self.add(groups=group[1])
         elif extras := re.match(r"(?:-e\s*)?\.{1,2}/?\[([^\]]+)\]", line):
             self.add(extras=[extra.strip() for extra in extras[1].split(",")])
-        elif path := FOLDER.match(line):
-            self.add_folder(join(folder, path[1]), path[2] or "")
         elif not line.startswith(("-", ".", "/")) and "://" not in line and "{" not in line:
             requirement = re.split(r"\s--", line)[0].strip()   # without options such as --hash=…
             self.add([requirement] if name_of(requirement) else [])
