@@ -111,12 +111,12 @@ def date_of(commit: str, folder: Path) -> int:
     return int(date) if date.isdecimal() else 0
 
 
-def install_key(clone: Path, commit: str, base_image: str) -> str:
-    """Return a digest of what decides the install of a commit: the base image, and the files that
-    tools.toml names, in any folder."""
+def install_key(clone: Path, commit: str, *decisive) -> str:
+    """Return a digest of what decides the install of a commit: facts (JSON values), and the files
+    that tools.toml names, in any folder."""
     names = "|".join(map(translate, table("tools")["key"]["files"]))
     listed = git("ls-tree", "-r", commit, cwd=clone, timeout_s=CHECKOUT_S).splitlines()
-    return digest([base_image, *filter(re.compile(f"[\t/](?:{names})").search, listed)])
+    return digest([*decisive, *filter(re.compile(f"[\t/](?:{names})").search, listed)])
 
 
 def distance(older: str, commit: str, clone: Path) -> int:

@@ -27,6 +27,9 @@ from codedata.texts import CONTROL
 MAX_MEMORY = 500_000_000   # bytes of address space
 MAX_FACTS = 10_000_000     # characters
 FILE_S = 3                 # seconds of the processor for one file, also on a busy machine,
+# of a Python project; the base image stands for its Python
+INDECISIVE = ("version", "python", "ci_pythons", "features", "extras", "modules", "packages",
+              "n_test_files")
 ALL_S = 9                  # for all files of a child,
 CHILD_S = 30.0             # and by the clock
 MAX_CHILDREN = 4           # started for one repository
@@ -52,6 +55,14 @@ class Facts:
         """Return whether the code to test is JavaScript or TypeScript; Python projects may have
         package.json too."""
         return self.has_package and not self.python.n_test_files
+
+    @property
+    def decisive(self) -> dict:
+        """Return the facts that decide how a Python project is installed and tested, and Node's
+        version."""
+        left_out = {*INDECISIVE, *(["developers"] if self.python.tests else [])}
+        return {"engine": self.node.engine} | {
+            name: value for name, value in asdict(self.python).items() if name not in left_out}
 
 
 def read_facts(folder: Path) -> Facts:

@@ -125,7 +125,8 @@ class Setup:
                 project = project_of(facts, source.place, source.commit)
                 verifier = Verifier(opener, project, self._limits, image_name)
                 if source.committed_at:
-                    key = install_key(source.place, source.commit, repository.base_image)
+                    key = install_key(source.place, source.commit, repository.base_image,
+                                      facts.brought, facts.decisive)
                 if neighbour := self._neighbour(repository, source):
                     outcome = _as_neighbour(verifier, neighbour, key)
                 if self._settings.env.planner != "agent" and not outcome.verified.is_healthy:

@@ -238,6 +238,23 @@ def test_versions_of_a_lock_file_are_kept_but_the_projects_own_and_those_of_two(
     assert "-c /tmp/locked.txt -e ." in script and "locked" not in today.install_script()
 
 
+def test_what_documents_or_checks_a_project_decides_no_install(tmp_path):
+    project = """
+[project]
+name = "heron"
+version = "{version}"
+requires-python = ">=3.9"
+dependencies = ["{needs}"]
+optional-dependencies = {{tests = ["pytest"], docs = ["sphinx=={docs}"], dev = ["ruff=={docs}"]}}
+"""
+    def decisive(**changed):
+        parts = {"version": "1", "needs": "attrs", "docs": "1"} | changed
+        write(tmp_path, pyproject__toml=project.format(**parts))
+        return read_facts(tmp_path).decisive
+    first = decisive()
+    assert decisive(version="2", docs="3") == first != decisive(needs="attrs>2")
+
+
 def test_packages_of_the_same_repository_are_installed_from_it(tmp_path):
     member = '[project]\nname = "{}"\n'
     write(tmp_path, pyproject__toml="""
