@@ -221,11 +221,12 @@ def rivals_in(task: RivalledTask) -> dict[str, str]:
     rivals = task.rivals or {}
     texts = {name: text_in(rivals, name) for name in sorted(rivals) if RIVAL.fullmatch(name)}
     scripts = {name: text for name, text in texts.items() if name.endswith(".sh")}
-    return {name: text if name in scripts else _patched(name, text, scripts)
+    return {name: text if name in scripts else patched(name, text, scripts)
             for name, text in texts.items()}
 
 
-def _patched(name: str, patch: str, scripts: Mapping[str, str]) -> str:
+def patched(name: str, patch: str, scripts: Mapping[str, str]) -> str:
+    """Return one of some scripts with a patch applied. Raise ItemFailed where it does not fit."""
     patch = HEADER.sub(r"diff --git a/\1 b/\1\n--- a/\1\n+++ b/\1\n", patch)
     try:
         (path, edits), = edits_of(patch, scripts).items()
