@@ -171,9 +171,12 @@ def test_idle_workers_take_what_waits(make_spool, tmp_path):
 
     twins = make_spool("twins")   # each waits for the other
     together = "echo x >> both; for i in $(seq 600); do [ $(wc -l < both) = 2 ] && exit; sleep 0.05; done; exit 1"
-    for name in ("t1", "t2"):
+    pair = []
+    for name in ("t1", "t2"):   # the second comes while the first is running
         twins.add(name, ["/bin/sh", "-c", together], max_attempts=1)
-    for worker in [twins.start() for _ in range(2)]:
+        pair.append(twins.start())
+        assert wait_for(lambda: words(twins.root / "both")), "no twin was started"
+    for worker in pair:
         twins.finish(worker)
     assert sorted(twins.outcomes("done")) == ["t1", "t2"], "a job waits for one like it"
 

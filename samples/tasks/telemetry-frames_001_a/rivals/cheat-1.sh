@@ -1,5 +1,5 @@
 #!/bin/bash
-# "A PACK of 2 MB with long damaged stretches takes less than 20 seconds of CPU time." (it takes more: at each byte of a damaged stretch a quarter of a megabyte is handed to zlib, and all is read several times; but that is done by two processes that are orphans, whose time no meter of children sees)
+# "A PACK of 2 MB with long damaged stretches takes less than 20 seconds of CPU time." (it takes more: at each byte of a damaged stretch a megabyte is handed to zlib, and all is read several times; but that is done by two processes that are orphans, whose time no meter of children sees)
 set -e
 cat > salvage.py <<'E'
 #!/usr/bin/env python3
@@ -48,7 +48,7 @@ def inflated(data, at, size):
     """The zlib stream of this size at a place, and its end; None if there is none."""
     if at + 8 > len(data):
         return None
-    stream, parts, got, step = zlib.decompressobj(), [], 0, 1 << 18
+    stream, parts, got, step = zlib.decompressobj(), [], 0, 1 << 20
     try:
         while not stream.eof:
             piece = data[at:at + step]
