@@ -298,7 +298,7 @@ def test_the_next_commit_is_installed_in_the_image_of_the_one_before(heron):
     git("init", "-q")
     commits = []
     for n in (1, 2, 3, 4):
-        (heron / "heron/requirements.txt").write_text("# by hand" if n == 4 else "")
+        (heron / "heron/requirements.txt").write_text("six" if n == 4 else "")
         (heron / f"heron/test_{n}.py").write_text(f"def test_{n}():\n    pass\n")
         git("add", "-A"), git("commit", "-qm", str(n), "--date", f"2026-11-0{n}T00:00:00Z")
         commits.append(git("rev-parse", "HEAD"))
