@@ -10,7 +10,7 @@ not that a test that passed four times will never fail.
 """
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
 from codedata.env.causes import Cause, cause_of
@@ -207,10 +207,11 @@ class Verifier:
                 fresh, result.base_commit, began)[0])
             committed = fresh.run(LISTED).output.splitlines()
         result = concluded(result, [run], run, committed, self.limits.test_s)
+        flaky = flaky_as(like, statuses)
         return replace(
-            result, flaky=like.flaky, test_s=(run.seconds,),
+            result, flaky=flaky, test_s=(run.seconds,),
             needs_network=[name for name in like.needs_network if name in statuses],
-            results=[case for case in result.results if case["name"] not in like.flaky])
+            results=[case for case in result.results if case["name"] not in flaky])
 
     def _repeat(self, sandbox: Sandbox, result: Verified, runs: list[Run],
                 test_script: str) -> Verified:
@@ -305,6 +306,15 @@ def concluded(result: Verified, runs: list[Run], offline: Run, committed: list[s
         part = part_of_suite(unreported, n_files)
         return replace(result, healthy=False, cause=part) if part.name else result
     return replace(result, healthy=False, log=bad.text, cause=why_not_healthy(bad, limit_s))
+
+
+def flaky_as(like: Verified, names: Collection[str]) -> list[str]:
+    """Return the flaky cases of another commit, and those of these names that are new and of a test
+    whose cases were flaky there: they may be named by the time."""
+    known = {case["name"] for case in like.results}
+    tests = {name.partition("[")[0] for name in like.flaky if "[" in name}
+    new = {name for name in names if name not in known and name.partition("[")[0] in tests}
+    return sorted({*like.flaky, *new})
 
 
 def _figures(run: Run) -> dict:

@@ -286,6 +286,21 @@ def test_by_recipe_without_a_model_and_one_failure_does_not_cost_the_others(hero
     assert "no_recipe" in record(heron, "empty")["error"]
 
 
+NAMED_BY_TIME = """import time
+import pytest
+
+
+@pytest.mark.parametrize("at", [time.time_ns()])
+def test_at(at):
+    pass
+
+
+@pytest.mark.parametrize("n", range(20))
+def test_as_ever(n):
+    pass
+"""
+
+
 @pytest.mark.docker
 def test_the_next_commit_is_installed_in_the_image_of_the_one_before(heron):
     """Set up the second of four commits from nothing, and the later ones in its image: by one run
@@ -296,6 +311,7 @@ def test_the_next_commit_is_installed_in_the_image_of_the_one_before(heron):
         return subprocess.run(["git", "-C", str(heron / "heron"), *who, *words], check=True,
                               capture_output=True, text=True).stdout.strip()
     git("init", "-q")
+    (heron / "heron/test_time.py").write_text(NAMED_BY_TIME)
     commits = []
     for n in (1, 2, 3, 4):
         (heron / "heron/requirements.txt").write_text("six" if n == 4 else "")
@@ -315,6 +331,7 @@ def test_the_next_commit_is_installed_in_the_image_of_the_one_before(heron):
     assert third["summary"] == f"recipe: that of {names[1]}" and third["base_commit"] == commits[2]
     assert third["image_name"] != second["image_name"] and first["planner"] == "agent"
     cases = {case["name"].rpartition("::")[2] for case in third["test_case_result"]}
+    assert not any("test_at" in name for name in cases) and len(third["flaky"]) == 4
     assert {"test_1", "test_2", "test_3"} <= cases and third["base_image"] == second["base_image"]
     assert [len(one["verified"]["attempts"]) for one in all_four] == [1, 1, 1, 1]
     for one in all_four:
