@@ -28,7 +28,7 @@ def base_for(project: PythonProject, committed_at: int, default: str,
         is_out = not committed_at or since <= date
         minor = int(python.partition(".")[2])
         return (_allows(project.python, python), is_out,
-                not project.ci_pythons or python in project.ci_pythons,
+                not project.ci_versions or python in project.ci_versions,
                 *((python == bases[default]["python"], minor) if is_out else (-minor, 0)),
                 bases[name].get("compiler", False) == project.native)
 
@@ -44,7 +44,7 @@ def python_to_bring(project: PythonProject, base: str) -> str:
     if base not in bases or _allows(project.python, bases[base]["python"]):
         return ""
     allowed = [one for one in BROUGHT if _allows(project.python, one)]
-    return next((one for one in allowed if one in project.ci_pythons), "".join(allowed[:1]))
+    return next((one for one in allowed if one in project.ci_versions), "".join(allowed[:1]))
 
 
 def _allows(requires: str, python: str) -> bool:

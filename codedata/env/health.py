@@ -7,7 +7,7 @@ from codedata.env.causes import Cause, cause_of
 from codedata.suites.suite import CRASHED, Run
 from codedata.suites.test_results import OVER, Case, counts, not_collected
 
-MAX_UNREPORTED = 0.5       # maximum share of test files that an agent's script may leave out
+MAX_UNREPORTED = 0.5       # maximum share of test files of which a healthy suite reports no case
 # The patterns of test files, one for each language; group 1 is the name that its runners use for a
 # file.
 TEST_FILES = (re.compile(r"(test_[\w-]+|[\w-]+_tests?)\.py"),

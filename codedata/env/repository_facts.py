@@ -24,12 +24,12 @@ from codedata.env.recipes.repository_files import RepositoryFiles
 from codedata.errors import ItemFailed
 from codedata.texts import CONTROL
 
+# of a Python project what decides no install; the base image stands for its Python
+INDECISIVE = ("version", "python", "ci_versions", "features", "extras", "modules", "packages",
+              "n_test_files")
 MAX_MEMORY = 500_000_000   # bytes of address space
 MAX_FACTS = 10_000_000     # characters
 FILE_S = 3                 # seconds of the processor for one file, also on a busy machine,
-# of a Python project; the base image stands for its Python
-INDECISIVE = ("version", "python", "ci_pythons", "features", "extras", "modules", "packages",
-              "n_test_files")
 ALL_S = 9                  # for all files of a child,
 CHILD_S = 30.0             # and by the clock
 MAX_CHILDREN = 4           # started for one repository
@@ -144,8 +144,9 @@ def child(folder: str, skipped: str) -> None:
 
     source = RepositoryFiles(Path(folder), json.loads(skipped), announce)
     python = read_python(source)
-    facts = Facts(python, read_node(source), generic.initial(source, python.system),
-                  source.has("package.json"), source.unreadable)
+    facts = Facts(python, read_node(source, python.ci_versions),
+                  generic.initial(source, python.system), source.has("package.json"),
+                  source.unreadable)
     for recipe in recipes(facts):   # making the recipes must stay within the limits, too
         announce("package.json" if recipe.planner == "node" else "pyproject.toml")
         recipe.install_script(), recipe.test_script()

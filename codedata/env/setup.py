@@ -27,7 +27,7 @@ from codedata.env.clones import (
 )
 from codedata.env.inputs import Repository
 from codedata.env.planner import Planned, plan, project_of
-from codedata.env.repository_facts import read_facts
+from codedata.env.repository_facts import Facts, read_facts
 from codedata.env.verify import Limits, Verified, Verifier
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.llm import Models
@@ -101,8 +101,7 @@ class Setup:
         repository = replace(repository, base_image=row_image
                              or self._settings.sandbox.base_image)
         has_image = self._host.makes_images and not self._settings.env.no_image
-        # not verified yet
-        image_name = f"{TRIES}{token}" if has_image else ""
+        image_name = f"{TRIES}{token}" if has_image else ""   # not verified yet
         is_put = repository.path or repository.origin
         workdir = WORKDIR if is_put else self._host.workdir_of(repository.base_image)
 
@@ -111,22 +110,19 @@ class Setup:
 
         # none was tried
         outcome, kept = SetupOutcome(verified=Verified(failed="recipe")), self._no_image()
-        key = ""
         try:
             begin_step("reading the source")
             with self._source(repository, opener) as (folder, source):
                 facts = read_facts(folder)
                 if is_put and not row_image:
-                    base = base_for(facts.python, source.committed_at, repository.base_image,
-                                    self._host.has_image)
-                    repository = replace(repository, base_image=base)
+                    repository = replace(repository, base_image=base_for(
+                        facts.python, source.committed_at, repository.base_image,
+                        self._host.has_image))
                 facts = replace(facts, until=_until(source),
                                 brought=python_to_bring(facts.python, repository.base_image))
                 project = project_of(facts, source.place, source.commit)
                 verifier = Verifier(opener, project, self._limits, image_name)
-                if source.committed_at:
-                    key = install_key(source.place, source.commit, repository.base_image,
-                                      facts.brought, facts.decisive)
+                key = _key_of(source, repository.base_image, facts)
                 if neighbour := self._neighbour(repository, source):
                     outcome = _as_neighbour(verifier, neighbour, key)
                 if self._settings.env.planner != "agent" and not outcome.verified.is_healthy:
@@ -279,6 +275,13 @@ def _as_neighbour(verifier: Verifier, neighbour: Environment, key: str) -> Setup
                         f"that of {neighbour.repo_name}",
                         [verified.as_attempt(f"that of {neighbour.repo_name}")],
                         tuple(neighbour.verified.get("left_out", ())), verified.log)
+
+
+def _key_of(source: Source, base_image: str, facts: Facts) -> str:
+    """Return the digest of what decides the install of a commit; "" where the source is none."""
+    if not source.committed_at:
+        return ""
+    return install_key(source.place, source.commit, base_image, facts.brought, facts.decisive)
 
 
 def _until(source: Source) -> str:

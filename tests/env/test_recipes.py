@@ -168,7 +168,7 @@ jobs:
     (">=3.11", [], "2021-03-01", "bookworm")])
 def test_the_base_image_has_the_python_of_the_project_and_its_day(requires, runs, committed, image):
     date = int(datetime.fromisoformat(committed).timestamp()) if committed else 0
-    project = PythonProject("heron", python=requires, ci_pythons=tuple(runs))
+    project = PythonProject("heron", python=requires, ci_versions=tuple(runs))
     default = "codedata-base:bookworm"
     assert base_for(project, date, default, lambda name: True) == f"codedata-base:{image}"
     assert base_for(project, date, default, lambda name: False) == default
@@ -182,7 +182,7 @@ def test_the_base_image_has_the_python_of_the_project_and_its_day(requires, runs
     (">=3.8", [], ""), (">=3.12", [], "3.14"), (">=3.12", ["3.12"], "3.12"), ("<3.11", [], "3.10"),
     ("==2.7.*", [], "")])
 def test_a_python_that_no_image_has_is_brought(tmp_path, requires, runs, brought):
-    project = PythonProject("heron", python=requires, ci_pythons=tuple(runs))
+    project = PythonProject("heron", python=requires, ci_versions=tuple(runs))
     assert python_to_bring(project, "codedata-base:bookworm") == brought
     assert python_to_bring(project, "own:1") == ""
 
@@ -464,7 +464,7 @@ def test_a_suite_put_together_by_functions_is_run_by_the_projects_own_runner(pac
 
 def node_recipe(folder: Path, **package):
     write(folder, package__json=json.dumps({"name": "wren", "version": "1.0.0", **package}))
-    return next(iter(node.initial(read_node(RepositoryFiles(folder)))), None)
+    return next(iter(node.initial(read_facts(folder).node)), None)
 
 
 def test_the_runner_is_found_behind_linters_and_coverage():

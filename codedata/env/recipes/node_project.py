@@ -8,7 +8,6 @@ from operator import eq, ge, le, lt
 
 import yaml
 
-from codedata.env.recipes.ci import read_workflows
 from codedata.env.recipes.metadata import table_of
 from codedata.env.recipes.package_index import Strings, table
 from codedata.env.recipes.repository_files import RepositoryFiles
@@ -37,13 +36,15 @@ class NodeProject:
     members: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
-def read_node(source: RepositoryFiles) -> NodeProject:
-    """Return the facts from package.json; they are empty if the file is missing or unreadable."""
-    return source.parsed("package.json", lambda text: _project(source, json.loads(text)),
+def read_node(source: RepositoryFiles, ci_versions: Strings = ()) -> NodeProject:
+    """Return the facts from package.json; they are empty if the file is missing or unreadable. CI
+    runs majors of Node that are among `ci_versions`."""
+    return source.parsed("package.json",
+                         lambda text: _project(source, json.loads(text), ci_versions),
                          NodeProject())
 
 
-def _project(source: RepositoryFiles, package: dict) -> NodeProject:
+def _project(source: RepositoryFiles, package: dict, ci_versions: Strings) -> NodeProject:
     scripts, members = _scripts(package), _members(source, package)
     kinds = ("dependencies", "devDependencies", "optionalDependencies")
     manager, version, release = _manager(source, package)
@@ -53,7 +54,7 @@ def _project(source: RepositoryFiles, package: dict) -> NodeProject:
         name=str(package.get("name") or ""), version=str(package.get("version") or ""),
         scripts=scripts,
         dependencies=tuple(sorted({name for kind in kinds for name in table_of(package, kind)})),
-        engine=_engine(source, package),
+        engine=_engine(source, package, ci_versions),
         manager=manager, manager_version=version, release=release,
         built=next((label for label in ("build", "compile", "prepare")
                     if is_built and label in scripts), ""),
@@ -89,15 +90,14 @@ def _manager(source: RepositoryFiles, package: dict) -> Strings:
     return "yarn@1" if is_classic else name, version, release
 
 
-def _engine(source: RepositoryFiles, package: dict) -> int:
+def _engine(source: RepositoryFiles, package: dict, ci_versions: Strings) -> int:
     """Return the Node major to use: one that a version file allows, else volta, else `engines`;
     one of those that CI runs, where there are any; then the first."""
     stated = (source.text(".nvmrc"), source.text(".node-version"),
               table_of(package, "volta").get("node"), table_of(package, "engines").get("node"))
     required = str(next(filter(None, stated), ""))
     allowed = [major for major in MAJORS if _allows(required, major)] or [*MAJORS]
-    _, _, in_ci = read_workflows(source)
-    return next((major for major in allowed if str(major) in in_ci), allowed[0])
+    return next((major for major in allowed if str(major) in ci_versions), allowed[0])
 
 
 def _allows(required: str, major: int) -> bool:

@@ -37,7 +37,7 @@ class PythonProject:
     name: str = ""                       # the distribution; "" if the project cannot be installed
     version: str = ""                    # only if it is written down as text
     python: str = ""                     # the versions of Python that it allows (PEP 440)
-    ci_pythons: Strings = ()             # those that its CI runs, as in 3.11
+    ci_versions: Strings = ()            # of Python and Node that its CI runs, as in 3.11 and 20
     lock: str = ""                       # its lock file
     build_requires: Strings = ()
     requires: Strings = ()       # of the project itself, for when it is not installed
@@ -84,11 +84,11 @@ def read_python(source: RepositoryFiles) -> PythonProject:
     runners = table("packages")["own_runners"]
     tops = {path[0] for path in paths if len(path) > 1}
     packages = _packages(source, paths)
-    system, services, pythons = read_workflows(source)
+    system, services, versions = read_workflows(source)
     declared, in_lists = runtime_requirements(files)
     return PythonProject(
         name=name if is_installable else "", version=str(first("version")),
-        python=str(first("python")), ci_pythons=pythons,
+        python=str(first("python")), ci_versions=versions,
         lock=next(filter(source.has, table("tools")["python"]["locked"]["files"]), ""),
         build_requires=build_requires, requires=declared or in_lists, listed=in_lists,
         declares=bool(declared), local=local_packages(files, is_installable),
