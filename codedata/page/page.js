@@ -436,7 +436,7 @@ function reading({ list, key, ids, title, body, forget = () => address.set({ [ke
   function close() {
     opened = null;
     forget();
-    list.focus();
+    if (!document.activeElement.closest("input, select")) list.focus();   // who types already goes on
   }
   addEventListener("popstate", follow);
   addEventListener("hashchange", follow);
