@@ -10,6 +10,8 @@ writes  answer/<source>_<order>.json   Answer, its field `king` (with --shard i/
   python king.py                         # answer what is missing, stale or failed
   python king.py --only '*_17' --force   # this one again; the old one goes to answer/_replaced/
 """
+from functools import partial
+
 from codedata import cli, config, run_loop
 from codedata.duel.answer import ask_turn, king_messages
 from codedata.duel.oversized import oversized
@@ -27,18 +29,20 @@ def main(argv=None) -> int:
         king = models.client("king")
 
         def answer(prompt: Prompt) -> Answer:
-            turn = ask_turn(king, king_messages(king, prompt.messages))
-            return Answer(prompt.instance_id, prompt.messages, prompt.assistant, king=turn)
+            turn = ask_turn(king, partial(king_messages, king), prompt)
+            return Answer(prompt.instance_id, prompt.messages, prompt.assistant, king=turn,
+                          tools=prompt.tools)
 
         into = f"answer_{args.shard[0]}" if args.shard else "answer"
         stage = run_loop.Stage(
             "king", make=answer,
-            reads=Reads(Lists(settings.root, Prompt), fields=("instance_id", "messages"),
+            reads=Reads(Lists(settings.root, Prompt), fields=("instance_id", "messages", "tools"),
                         leaves_out=oversized(settings)),
             writes=Writes(Store(settings.root, Answer, into), copies=("assistant",),
-                          fields=("instance_id", "messages", "assistant", "king")),
+                          fields=("instance_id", "messages", "assistant", "king", "tools"),
+                          optional=("tools",)),
             identity={**king.spec.identity(), "prompt": prompt_digest("form.md")},
-            requests=lambda prompt: [(king, king_messages(king, prompt.messages))],
+            requests=lambda prompt: [(king, king_messages(king, prompt))],
             after="prompt.py", then="ch.py")
         return run_loop.run(stage, settings, models, cli.options(args))
 

@@ -34,6 +34,7 @@ AnyText = str     # with NUL bytes, too
 Trajectory = str  # the path of one of build_dp.py's, below the root; or ""
 Ranges = list     # of lines: [first, last, first, last, …], from 1
 Files = dict      # {relative path: bytes, or the Path of a file on disk}
+Side = str | dict   # a turn as its agent writes it: a text, or a Message with a tool call
 METRICS = ("correctness", "grounding", "progress", "protocol", "efficiency")   # a judge's grades
 # of a check of an audit, the worst first
 AUDIT_RESULTS = FAILED, UNFINISHED, REVIEW, PASSED, NO_CASE = (
@@ -46,14 +47,22 @@ TRAJECTORIES = "dp/_trajectories"
 DUEL = "_duel.json"       # the file beside the scores that holds their Duel
 MAX_LINE = 2_000_000      # of a source: a set of lines is a mask with a bit for each
 KINDS = BUG, STRIPPED_PATCH, DATAPOINT = "bug", "stripped_patch", "datapoint"   # of tasks
+LATER = ("tools",)          # fields that are absent on disk where they are null
 SAFE_NAME = re.compile(r"[A-Za-z0-9-][A-Za-z0-9._-]{0,199}")
 
 
-class Message(TypedDict):
-    """Hold a message of a conversation."""
+class Message(TypedDict, total=False):
+    """Hold a message of a conversation, in the form of the chat API.
+
+    Most have a role and a text alone. An assistant's may have `tool_calls`, and what it thought
+    apart from its text; a tool's result has `tool_call_id`.
+    """
 
     role: str
-    content: str
+    content: str | list[Object] | None   # a text, or a list of parts {type, text}
+    tool_calls: list[Object]    # {id, type, function {name, arguments}}; arguments are JSON text
+    tool_call_id: str
+    reasoning_content: str
 
 
 class Reason(TypedDict):
@@ -114,9 +123,10 @@ class Prompt:
     repo: str
     language: str
     turn: int                # index among the assistant turns of its trajectory, from 0
-    messages: list[Message]  # the history as the agent saw it: {role, content}
-    assistant: str           # the dataset's own next turn: the reference
+    messages: list[Message]  # the history as the agent saw it
+    assistant: Side          # the dataset's own next turn: the reference
     order: int = 0           # 1-based position in its file when it was written; 0: not numbered yet
+    tools: list[Object] | None = None   # the agent's, as the chat API takes them; null: it has none
 
 
 @dataclass(frozen=True)
@@ -149,9 +159,10 @@ class Answer:
     sharded = True           # answer/, answer_0/, answer_1/ … are read as one
     instance_id: str
     messages: list[Message]
-    assistant: str
-    king: str | None = None
-    challenger: str | None = None
+    assistant: Side
+    king: Side | None = None
+    challenger: Side | None = None
+    tools: list[Object] | None = None
 
     def __post_init__(self):
         for side in ("king", "challenger"):
@@ -237,14 +248,15 @@ class Sample:
 
     instance_id: str
     messages: list[Message]
-    assistant: str           # the reference
-    king: str | None
-    challenger: str | None
+    assistant: Side          # the reference
+    king: Side | None
+    challenger: Side | None
     score: Points            # the challenger's
     metrics: dict[str, Points | None]
     reasons: list[Reason]    # {judge, order, reason}, one for each verdict that gives one
     injections: list[Finding]   # passages that address a judge; they keep a turn out of final/
     leaks: list[Finding] | None = None   # what the challenger cannot know; null: no PR record
+    tools: list[Object] | None = None
 
 
 class Final(Sample):
@@ -1143,9 +1155,9 @@ def _texts(*names: str, missing: str = " is missing") -> dict:
     return dict.fromkeys(names, (missing, _text))
 
 
-def _entries(*names: str):
-    """Return the check of a list of objects that have these texts."""
-    has_texts = _has(_texts(*names))
+def _entries(*names: str, of_entry=None):
+    """Return the check of a list of objects that have these texts, or pass `of_entry`."""
+    has_texts = of_entry or _has(_texts(*names))
 
     def entry_fault(entry):   # it may have other keys
         return has_texts(entry) or _text(json.dumps(entry, ensure_ascii=False))
@@ -1184,6 +1196,38 @@ def _trajectory(value):
     return None if is_one else f" is none of {TRAJECTORIES}/"
 
 
+def _message(value):
+    """Return the fault of a message; a text with a role needs no look at the rest."""
+    if fault := _has(_texts("role"))(value):
+        return fault
+    if value.get("content") is not None and (fault := _content(value["content"])):
+        return f".content{fault}"
+    calls = value.get("tool_calls")
+    if not calls:
+        return None if value.get("content") is not None else ".content is missing"
+    if fault := _each(list, _is_object)(calls):
+        return f".tool_calls{fault}"
+    for i, call in enumerate(calls):
+        function = call.get("function")
+        arguments = function.get("arguments") if type(function) is dict else None
+        if type(arguments) not in (str, dict) or type(function.get("name")) is not str:
+            return f".tool_calls[{i}].function has no name and arguments"
+    return None
+
+
+def _content(value):
+    if type(value) is str:
+        return None
+    return _each(list, _is_object)(value) and " is neither a text nor a list of parts"
+
+
+def _side(value):
+    if type(value) is str:
+        return _text(value)
+    fault = _is_object(value) and f" is {_kind(value)}, neither a text nor a message"
+    return fault or _entries(of_entry=_message)([{"role": "assistant", **value}])
+
+
 def _order(value):
     return None if value in ORDERS else f" is {value!r}, not one of {', '.join(ORDERS)}"
 
@@ -1216,7 +1260,8 @@ _CHECKS = {
     "Seconds": _is_from(0, _MAX, "a number of seconds"),
     "float": _is_from(-_MAX, _MAX, "a number"),
     **dict.fromkeys(("Object", "Files", "Finding", "PanelStatistics"), _is_object),
-    "list[Message]": _entries("role", "content"), "JudgeVerdict": _judge_verdict,
+    "list[Message]": _entries("role", "content", of_entry=_message), "Side": _side,
+    "JudgeVerdict": _judge_verdict,
     "list[Reason]": _entries("judge", "order", "reason"),
     "list[Quote]": _entries("quote", "kind", "why"),
     "Ranges": _ranges, "ItemName": _item_name, "Trajectory": _trajectory, "AnyText": _is_text,

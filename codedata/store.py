@@ -33,7 +33,7 @@ from codedata.bounded import inside, open_appending, read_bounded
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.layouts import to_json, write_atomic
 from codedata.ledger import FileState, Ledger, to_line
-from codedata.records import parse, safe_name
+from codedata.records import LATER, parse, safe_name
 from codedata.texts import natural, printable
 
 Readers = dict[str, Callable[[], Any]]   # of the items of a Derived, by name
@@ -57,6 +57,12 @@ def digests_of(record) -> dict[str, str]:
     return {f.name: layouts.files_digest(value) if f.type in FILES else digest(value)
             for f in fields(type(record))
             if (value := getattr(record, f.name)) is not None or f.type == NULLABLE}
+
+
+def values_of(record) -> dict:
+    """Return the fields of a record as they are written, without those of LATER that are null."""
+    return {name: value for name, value in vars(record).items()
+            if value is not None or name not in LATER}
 
 
 def facts_of(record) -> FileState:
@@ -230,7 +236,7 @@ class Store:
         """
         path = self._place(name)
         is_there = os.path.exists(path)
-        data = dict(vars(record))
+        data = values_of(record)
         if is_there:
             data = self._load(path)
             now = self._parsed(data, path)
@@ -240,7 +246,8 @@ class Store:
                                  "Somebody else has made one of that name: rename it.")
             if keep_edits and self._at.get(name, ())[1:] != (stat.st_size, stat.st_mtime_ns):
                 self._refuse_edited(name, path, digests_of(now), owned)
-            data |= {field: getattr(record, field) for field in owned}
+            values = values_of(record)
+            data |= {field: values[field] for field in owned if field in values}
         assert not self.kind or self.cls.completed(data)["kind"] == self.kind, "a maker's slip"
         digests = digests_of(self._parsed(data, path))
         external = self.external_edits(name, digests, owned)
@@ -546,7 +553,7 @@ class Lists(Store):
 
     def put_file(self, stem: str, records: list, **line) -> None:
         """Write one list file and its ledger line."""
-        data = [vars(record) for record in records]
+        data = [*map(values_of, records)]
         stat = write_atomic(self.path(stem), to_json(data))
         self._at[stem] = self.path(stem).parent, stat.st_size, stat.st_mtime_ns
         self._take_records(stem, records)

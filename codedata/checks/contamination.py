@@ -49,6 +49,7 @@ from codedata.checks.duplicates import (
     words,
 )
 from codedata.code.patches import hunks_of
+from codedata.code.turn import plain, turn_text
 from codedata.errors import Trouble
 
 GRAM_WORDS = 13
@@ -80,10 +81,11 @@ class Material:
 
 def of_turn(turn, repo: str, base_commit: str, **texts: str) -> Material:
     """Return the Material of a turn, with its issue, patches and answers in `texts`."""
-    history = "\n".join(message["content"] for message in turn.messages)
-    task = next((message["content"] for message in turn.messages if message["role"] == "user"), "")
+    messages = plain(turn.messages)
+    history = "\n".join(message["content"] for message in messages)
+    task = next((message["content"] for message in messages if message["role"] == "user"), "")
     return Material(turn.instance_id, repo, base_commit,
-                    {"history": history, "task": task, "reference": turn.assistant, **texts})
+                    {"history": history, "task": task, "reference": turn_text(turn.assistant), **texts})
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,8 @@
-r"""Check that a turn is well-formed: prose, then exactly one non-empty bash block.
+r"""Check that a turn is well-formed, in the Form of its conversation.
+
+A turn is a text with exactly one block to run, a bash block or SWE-agent's, which names no
+language; or it is an assistant message with exactly one call of a tool that runs, reads, searches,
+edits or hands in (tool_calls.py). `read_turn` reads both. Of a text with a bash block:
 
     THOUGHT: I look at the parser first.          (the prose is required, the label is not)
 
@@ -22,12 +26,27 @@ line and the next line that starts with "```". In a turn that passes, this is th
 7.  Prose comes before the block; a label alone or a block of code is not prose.
 8.  Prose may follow the block, but not an observation that the model made up. No prose contains
     thinking tags or special tokens (`<|im_end|>`), unless in backticks.
+
+A call needs no prose: one turn in eight of today's agents has none.
 """
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-from codedata.records import text_problem
+from codedata.code.tool_calls import (
+    call_text,
+    effect_of,
+    function_of,
+    parts_of,
+    shell_call,
+    shell_command,
+    text_effect,
+)
+from codedata.messages import content_text
+from codedata.records import Side, text_problem
 
 TOOL_CALLS = "<|tool_calls_section_begin|>"
 CLOSING_TAGS = ("</think>", "</thinking>", "◁/think▷")
@@ -39,6 +58,7 @@ TAG = re.compile(r"(?<!`)(?:</?think(?:ing)?>|◁/?think▷|<\|\w+\|>)")
 FENCE = re.compile(r" {0,3}(`{3,})(.*)\Z")   # groups: its ticks, and the text after them
 # the text that a harness runs; takes linear time in a text that ends with a fence
 HARNESS = re.compile(r"```bash[ \t]*\r?\n(.*?)\n```", re.DOTALL)
+BASH, COMMAND = "bash", ""   # the language of the block that is run; SWE-agent's names none
 # repeats are bounded, so that a megabyte of stars or line ends does not take quadratic time
 LABEL = re.compile(r"\A[#*_ ]{0,8}THOUGHTS?[*_]{0,4}"
                    r"(?:[ ]{0,4}[:：][*_]{0,4}|[ ]{0,8}(?=\n|\Z))", re.IGNORECASE)
@@ -59,9 +79,58 @@ def clean(text: str) -> str:
     return text[THINKING.match(text, start).end():]
 
 
+@dataclass(frozen=True)
+class Form:
+    """Say how the turns of a conversation are written: as texts with a block of the language
+    `fence`, or as calls of `tools`, which are defined as for the chat API.
+    """
+
+    fence: str = BASH
+    tools: list[dict] = field(default_factory=list)
+
+    def problem(self, side: Side, truncated: bool = False) -> str | None:
+        """Return in a few words why a side is not a well-formed turn, or None if it is one."""
+        if truncated:
+            return "truncated at max_tokens"
+        return self.read(side).problem()
+
+    def read(self, side: Side, history: Sequence[dict] = ()) -> Turn | CallTurn:
+        """Return a side as a turn, well-formed or not."""
+        if self.tools:
+            message = {"content": side} if isinstance(side, str) else side
+            return CallTurn(message, self.tools, history)
+        return Turn(clean(side) if isinstance(side, str) else content_text(side), self.fence,
+                    history)
+
+
+def as_call(text: str, tools: list[dict]) -> dict | None:
+    """Return a text with a bash block as a message that calls the shell among `tools`, or None."""
+    turn = Turn(clean(text))
+    call = None if turn.problem() else shell_call(turn.command, tools)
+    return call and {"role": "assistant", "content": turn.thought, "tool_calls": [call]}
+
+
+def form_of(messages: Sequence[dict], tools: list[dict] | None = None) -> Form:
+    """Return the form of a conversation's turns: by its tools, else by the newest turn in it or,
+    before the first, by the example in its prompts.
+    """
+    if tools:
+        return Form(tools=tools)
+    texts = [content_text(message) for message in messages]
+    turns = [text for text, message in zip(texts, messages, strict=True)
+             if message["role"] == "assistant"]
+    for text in reversed(turns):
+        for fence in (BASH, COMMAND):
+            if Turn(text, fence).has_one_block():
+                return Form(fence)
+    prompts = "\n".join(texts)
+    is_command = "```bash" not in prompts and bool(re.search(r"^```\n", prompts, re.MULTILINE))
+    return Form(COMMAND if is_command else BASH)
+
+
 def format_problem(text: str, truncated: bool = False) -> str | None:
-    """Return in a few words why a reply is not a well-formed turn, or None if it is one."""
-    return "truncated at max_tokens" if truncated else Turn(clean(text)).problem()
+    """Return in a few words why a reply is not a turn with a bash block, or None if it is one."""
+    return Form().problem(text, truncated)
 
 
 def parse_turn(text: str) -> Turn | None:
@@ -70,57 +139,154 @@ def parse_turn(text: str) -> Turn | None:
     return None if turn.problem() else turn
 
 
-def has_one_bash_block(text: str) -> bool:
-    """Return whether a turn has exactly one non-empty bash block; check no other rule."""
-    turn = Turn(text)
-    return not turn.fault and len(turn.bash) == 1 and bool(turn.command.strip())
+def turn_text(side: Side | None, history: Sequence[dict] = (), as_bash: bool = False) -> str:
+    """Return a side as judges and people read it; a call stands in a block behind the prose."""
+    if side is None or isinstance(side, str):
+        return side or ""
+    calls = [call_text(call, history, as_bash) for call in side.get("tool_calls") or ()]
+    return "\n\n".join(filter(None, [content_text(side).strip(), *calls]))
+
+
+def plain(messages: list[dict], tools: list[dict] | None = None,
+          as_bash: bool = False) -> list[dict]:
+    """Return a conversation as texts: {role, content} of system, user and assistant alone.
+
+    Calls are shown as turn_text() shows them or, with `as_bash`, as the shell commands that do the
+    same; a tool's result comes from the user, and `tools` are listed in the first message. A
+    conversation of texts is returned as it is.
+    """
+    if not tools and all(message["role"] != "tool" and not message.get("tool_calls")
+                         and isinstance(message["content"], str) for message in messages):
+        return messages
+    texts: list[dict] = []
+    for i, message in enumerate(messages):
+        role = "user" if message["role"] == "tool" else message["role"]
+        text = turn_text(message, messages[:i], as_bash)
+        if texts and role == texts[-1]["role"] == "user":
+            texts[-1] = {"role": role, "content": f"{texts[-1]['content']}\n\n{text}"}
+        else:
+            texts.append({"role": role, "content": text})
+    if tools:
+        listed = f"The agent's tools:\n{tools_text(tools)}"
+        first = texts[0] if texts and texts[0]["role"] == "system" else {"role": "system",
+                                                                        "content": ""}
+        rest = texts[1:] if texts and first is texts[0] else texts
+        texts = [{**first, "content": f"{first['content']}\n\n{listed}".strip()}, *rest]
+    return texts
+
+
+def tools_text(tools: list[dict]) -> str:
+    """Return a line for each tool: its name, its arguments, what it is for."""
+    lines = []
+    for tool in tools:
+        function = function_of(tool)
+        arguments = (function.get("parameters") or {}).get("properties") or {}
+        about = str(function.get("description") or "").strip().partition("\n")[0]
+        lines.append(f"- {function.get('name')}({', '.join(arguments)}): {about}")
+    return "\n".join(lines)
+
+
+class CallTurn:
+    """Hold an assistant message, read as a turn of one tool call."""
+
+    def __init__(self, message: dict, tools: list[dict], history: Sequence[dict] = ()):
+        self.message = message
+        self.calls = message.get("tool_calls") or []
+        self.thought = content_text(message).strip()
+        self.text = turn_text(message, history)
+        self._tools = {one.get("name"): one for one in map(function_of, tools)}
+        self._effect = None
+        if len(self.calls) == 1:
+            name, arguments = parts_of(self.calls[0])
+            self._effect = None if arguments is None else effect_of(name, arguments, history)
+        self.command = shell_command(self._effect) if self._effect else ""
+
+    def problem(self) -> str | None:
+        """Return why this is not a well-formed turn, or None if it is one."""
+        if not self.calls:
+            return "no tool call" if self.text else "empty answer"
+        if len(self.calls) > 1:
+            return "two calls" if len(self.calls) == 2 else f"{len(self.calls)} calls"
+        name, arguments = parts_of(self.calls[0])
+        if name not in self._tools:
+            return f"a call of {name[:60]}, which is no tool of this agent"
+        if problem := text_problem(json.dumps(self.message, ensure_ascii=False)):
+            return f"the answer {problem}"
+        if arguments is None:
+            return "arguments that are no JSON object"
+        needed = (self._tools[name].get("parameters") or {}).get("required") or ()
+        if missing := [argument for argument in needed if argument not in arguments]:
+            return f"a call of {name} without {', '.join(missing)}"
+        if not self._effect:
+            return f"the tool {name}, which neither runs, reads, searches nor edits"
+        if self._effect.does in ("run", "python") and not self._effect.command.strip():
+            return "an empty command"
+        return prose_problem(self.thought)
+
+
+def prose_problem(prose: str) -> str | None:
+    """Return what the prose around a command or call may not contain, or None."""
+    return "thinking tags or special tokens in the prose" if TAG.search(prose) else None
 
 
 class Turn:
-    """Hold a reply, read as a turn up to its first faulty fence."""
+    """Hold a text, read as a turn up to its first faulty fence."""
 
-    def __init__(self, text: str):
+    def __init__(self, text: str, fence: str = BASH, history: Sequence[dict] = ()):
         lines = text.split("\n")
         self.text = text
+        self._fence, self._history = fence, history
+        self._name = "bash block" if fence == BASH else "command block"
         self.in_blocks: set[int] = set()        # the lines of all blocks, with their fences
         self.bash: list[tuple[int, int]] = []   # the lines of the fences of each bash block
         self.fault = self._read_blocks(lines)   # what is wrong with the faulty fence, or None
         first, last = self.bash[0] if self.bash else (0, 0)
-        self.command = "\n".join(lines[first + 1:last]).strip("\r\n")
+        self.block = "\n".join(lines[first + 1:last]).strip("\r\n")   # as it is written
         prose = [line for i, line in enumerate(lines[:first]) if i not in self.in_blocks]
         self.thought = LABEL.sub("", "\n".join(prose).strip()).strip()
         self.behind = "\n".join(lines[last + 1:])
 
+    @property
+    def command(self) -> str:
+        """Return the shell command that does what the turn does."""
+        if self._fence == BASH:
+            return self.block
+        return shell_command(text_effect(self.block, self._history))
+
+    def has_one_block(self) -> bool:
+        """Return whether there is exactly one non-empty block to run; check no other rule."""
+        return not self.fault and len(self.bash) == 1 and bool(self.block.strip())
+
     def problem(self) -> str | None:
         """Return why this is not a well-formed turn, or None if it is one."""
+        name = self._name
         if not self.text:
             return "empty answer"
         if problem := text_problem(self.text):
             return f"the answer {problem}"
         if self.text.startswith(TOOL_CALLS):
-            return "a tool call, not a bash block"
+            return f"a tool call, not a {name}"
         if not self.bash:
-            return self.fault or "no bash block"
+            return self.fault or f"no {name}"
         if len(self.bash) > 1:
-            return f"{len(self.bash)} bash blocks"
+            return f"{len(self.bash)} {name}s"
         if OBSERVATION.search(self.behind):
-            return "an observation made up after the bash block"
+            return f"an observation made up after the {name}"
         if self.fault:
             return self.fault
-        if not self.command.strip():
-            return "an empty bash block"
+        if not self.block.strip():
+            return f"an empty {name}"
         commands = HARNESS.findall(self.text[:self.text.rfind("\n```") + 4])
-        if [command.strip("\r\n") for command in commands] != [self.command]:
+        if self._fence == BASH and [one.strip("\r\n") for one in commands] != [self.block]:
             return "fences that a harness reads differently"
         if not any(map(str.isalnum, self.thought)):
-            return "no thought before the bash block"
-        if TAG.search(self.thought) or TAG.search(self.behind):
-            return "thinking tags or special tokens in the prose"
-        return None
+            return f"no thought before the {name}"
+        return prose_problem(self.thought) or prose_problem(self.behind)
 
     def _read_blocks(self, lines: list[str]) -> str | None:
         """Find the blocks, and return what is wrong with the first faulty fence, or None."""
         start, ticks, language = -1, "", ""   # of the open block: its line is -1 outside of blocks
+        is_bash, name = self._fence == BASH, self._name
         for i, line in enumerate(lines):
             line = line.rstrip(" \t\r")
             fence = FENCE.match(line)
@@ -130,22 +296,22 @@ class Turn:
             if start < 0:
                 if "`" in info:
                     continue
-                if info.split()[:1] == ["bash"] and line != "```bash":
+                if is_bash and info.split()[:1] == ["bash"] and line != "```bash":
                     return "a bash block that does not open with a line ```bash"
-                if not info and self.bash:
+                if is_bash and not info and self.bash:
                     return "a fence without a language after the bash block"
                 start, ticks, language = i, fence[1], info
                 continue
-            if language == "bash" and line != "```":
-                return "a fence inside the bash block"
-            if line == "```bash":
+            if language == self._fence and line != "```":
+                return f"a fence inside the {name}"
+            if is_bash and line == "```bash":
                 return "a bash block inside another block"
             if info or len(fence[1]) < len(ticks):
                 continue   # a line of the block
             self.in_blocks.update(range(start, i + 1))
-            if language == "bash":
+            if language == self._fence:
                 self.bash.append((start, i))
             start = -1
         if start < 0:
             return None
-        return "a bash block without an end" if language == "bash" else "a block without an end"
+        return f"a {name} without an end" if language == self._fence else "a block without an end"

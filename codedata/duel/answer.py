@@ -1,51 +1,129 @@
 """Build the requests for the king's and the challenger's turns, and ask for them.
 
-The king sees only the history and a note on form.
+The king sees only the history and a note on form. A turn is asked for in the form of its
+conversation: where the agent has tools, they are sent, and the reply's call is the turn. A model
+that takes no tools is asked in the text form, in which calls are shell commands; its turn becomes a
+call of the agent's shell.
 """
 from __future__ import annotations
 
-from codedata.code.turn import clean, format_problem
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+from codedata.code.turn import BASH, Form, as_call, clean, form_of, plain
 from codedata.duel.prompt_texts import packaged_text
+from codedata.errors import HttpTrouble
 from codedata.leak.request import behind, with_pull_request
 from codedata.llm import Client, Reply
-from codedata.records import Answer, Commit, Message
+from codedata.llm.reply_log import current_reply_log
+from codedata.messages import to_send
+from codedata.progress import say
+from codedata.records import Answer, Commit, Message, Prompt, Sample, Side
 from codedata.texts import fill
 
-
-def turn_problem(reply: Reply) -> str | None:
-    """Return why a reply is not a turn, or None if it is one, for Client.chat(accept=…)."""
-    return format_problem(reply.text, reply.truncated)
-
-
-def ask_turn(client: Client, messages: list[Message], accept=turn_problem) -> str:
-    """Return a well-formed turn without leaked thinking; raise ItemFailed after the last try."""
-    def once_more(problem: str) -> list[Message]:
-        return behind(messages, fill(packaged_text("format_again.md"), problem=problem).strip())
-
-    grammar = packaged_text("turn.gbnf")
-    return clean(client.chat(messages, accept=accept, grammar=grammar, once_more=once_more).text)
+REFUSES_TOOLS = (400, 404, 422)   # statuses
+Conversation = Prompt | Answer | Sample     # what has `messages` and `tools`
+Layout = Callable[[Conversation], list[Message]]   # returns a request
+Accept = Callable[[Reply, Form], str | None]       # returns what is wrong with a reply
 
 
-def with_note(client: Client, history: list[Message], note: str) -> list[Message]:
+def turn_problem(reply: Reply, form: Form) -> str | None:
+    """Return why a reply is not a turn of this form, or None if it is one."""
+    return form.problem(_side(reply, form), reply.truncated)
+
+
+def ask_turn(client: Client, layout: Layout, about: Conversation,
+             accept: Accept = turn_problem) -> Side:
+    """Return a well-formed turn without leaked thinking, or a text that `accept` takes for
+    something else; raise ItemFailed after the last try.
+    """
+    form = form_of(about.messages, about.tools)
+    if not form.tools:
+        return _ask(client, layout(about), form, accept)
+    if not client.lacks_tools:
+        try:
+            return _ask(client, layout(about), form, accept)
+        except HttpTrouble as e:
+            if e.status not in REFUSES_TOOLS:
+                raise
+    text = _ask(client, layout(as_texts(about)), Form(), accept)
+    if not client.lacks_tools:
+        say(f"{client.spec.role}  {client.spec.model} takes no tools: it is asked in the text form")
+        client.leave_out_tools()
+    current_reply_log().notes["text_form"] = True
+    if turn_of := as_call(text, form.tools):
+        return turn_of
+    if not Form().problem(text):
+        client.give_up("takes no tools, and the agent has no shell for the text form")
+    return text
+
+
+def as_texts(about: Conversation) -> Conversation:
+    """Return a conversation in the text form: its calls as shell commands, and a word on that."""
+    first, *others = plain(about.messages, about.tools, as_bash=True)
+    note = packaged_text("text_form.md").strip()
+    first = {**first, "content": f"{first['content']}\n\n{note}"}
+    return replace(about, messages=[first, *others], tools=None)
+
+
+def with_note(client: Client, about: Conversation, note: str) -> list[Message]:
     """Return the history, cut to the prompt limit, and a note."""
-    return behind(client.fit(history, note).messages, note)
+    history = to_send(about.messages)
+    return behind(client.fit(history, note + tools_json(about)).messages, note)
 
 
-def king_messages(client: Client, history: list[Message]) -> list[Message]:
+def tools_json(about: Conversation) -> str:
+    """Return the tools as they are sent, "" without any: they count for the prompt limit."""
+    return json.dumps(about.tools) if about.tools else ""
+
+
+def king_messages(client: Client, about: Conversation) -> list[Message]:
     """Return the king's request: the history, cut to the prompt limit, and the sentence on form."""
-    return with_note(client, history, packaged_text("form.md").strip())
+    return with_note(client, about, form_note(about))
 
 
-def note_of(name: str, given: str = "") -> str:
-    """Return a note with the sentence on form, the same for both sides to keep their turns
-    comparable, and `given`: what is said of the pull request, by default all of it.
+def form_note(about: Conversation) -> str:
+    """Return the sentence on form, the same for both sides to keep their turns comparable."""
+    return packaged_text("form_call.md" if about.tools else "form.md").strip()
+
+
+def note_of(name: str, about: Conversation, given: str = "") -> str:
+    """Return a note with the sentence on form and `given`: what is said of the pull request, by
+    default all of it.
     """
     given = given or packaged_text("pull_request.md").strip()
-    return fill(packaged_text(name), given=given, form=packaged_text("form.md").strip()).strip()
+    return fill(packaged_text(name), given=given, form=form_note(about)).strip()
 
 
-def challenger_messages(client: Client, answer: Answer, commit: Commit,
+def challenger_messages(client: Client, about: Conversation, commit: Commit,
                         more: str = "") -> list[Message]:
     """Return the challenger's request: the history, the note with the pull request, and `more`."""
-    note = note_of("challenger.md") + "{more}"
-    return with_pull_request(client, answer.messages, note, commit, more=more)
+    note = note_of("challenger.md", about) + "{more}"
+    return with_pull_request(client, to_send(about.messages), note, commit, tools_json(about),
+                             more=more)
+
+
+def _ask(client: Client, messages: list[Message], form: Form, accept: Accept) -> Side:
+    again = "format_again_call.md" if form.tools else (
+        "format_again.md" if form.fence == BASH else "format_again_command.md")
+
+    def once_more(problem: str) -> list[Message]:
+        return behind(messages, fill(packaged_text(again), problem=problem).strip())
+
+    options = {"tools": form.tools} if form.tools else {}
+    if form == Form():
+        options["grammar"] = packaged_text("turn.gbnf")
+    reply = client.chat(messages, accept=partial(accept, form=form), once_more=once_more, **options)
+    return clean(reply.text) if turn_problem(reply, form) else _side(reply, form)
+
+
+def _side(reply: Reply, form: Form) -> Side:
+    """Return a reply as a side: without leaked thinking, and without what the model thought apart,
+    which may be about the pull request.
+    """
+    if not form.tools:
+        return clean(reply.text)
+    called = {"role": "assistant", "content": clean(reply.text), "tool_calls": reply.tool_calls}
+    return called if reply.tool_calls else as_call(reply.text, form.tools) or called

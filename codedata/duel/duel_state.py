@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from codedata.bounded import open_appending
+from codedata.code.turn import turn_text
 from codedata.duel.judge_stats import JudgedTurn, statistics
 from codedata.duel.panel import SIDES, Panel
 from codedata.duel.scoring import BOTH, KING_FIRST, DuelOutcome, decide, turn_score
@@ -72,9 +73,10 @@ def write_duel(settings: Settings, how: str = "") -> list[str]:
 
 def judged_turn(panel: Panel, answer: Answer, score: Score) -> JudgedTurn:
     """Return the data of a turn that decides the duel, without the answers and replies."""
-    rival_text = getattr(answer, SIDES[panel.rival]) or ""
+    chars = [len(turn_text(side, answer.messages))
+             for side in (getattr(answer, SIDES[panel.rival]), answer.challenger)]
     entries = [{key: entry[key] for key in COUNTED if key in entry} for entry in score.judges]
-    return JudgedTurn(score.instance_id, entries, len(answer.challenger or "") - len(rival_text))
+    return JudgedTurn(score.instance_id, entries, chars[1] - chars[0])
 
 
 @contextmanager

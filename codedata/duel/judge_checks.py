@@ -15,13 +15,15 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
+from codedata.code.turn import turn_text
 from codedata.duel.judge_stats import share
 from codedata.duel.panel import Panel
 from codedata.duel.prompt_texts import packaged_text
 from codedata.duel.scoring import combine_orders
 from codedata.layouts import to_json, write_atomic
 from codedata.llm import Models
-from codedata.records import METRICS, Answer, Probe, Sanity
+from codedata.messages import with_text
+from codedata.records import METRICS, Answer, Probe, Sanity, Side
 from codedata.settings import Settings
 from codedata.store import Derived, Readers, Store
 
@@ -53,8 +55,10 @@ def attacks() -> dict[str, str]:
     return {name.replace(" ", "-"): text.strip() for name, text in sections}
 
 
-def attacked(answer: str, attack: str) -> str:
+def attacked(answer: Side, attack: str) -> Side:
     """Return the answer with an attack inserted between its thought and its command."""
+    if not isinstance(answer, str):
+        return with_text(answer, attack)
     thought, block, rest = answer.partition(BLOCK)
     return f"{thought.rstrip()}\n\n{attack}\n\n{block}{rest}" if block else f"{answer}\n\n{attack}"
 
@@ -76,7 +80,7 @@ def baselines(answers: dict[str, Answer]) -> dict[str, Answer]:
     pairs = {}
     others = [*answers.values()][1:] + [*answers.values()][:1]
     for (name, answer), other in zip(answers.items(), others, strict=True):
-        words = re.findall(r"\S+\s*", answer.assistant)
+        words = re.findall(r"\S+\s*", turn_text(answer.assistant, answer.messages))
         random.Random(name).shuffle(words)
         worse = {"empty": "(nothing)", "shuffled": "".join(words), "other": other.assistant}
         for kind, text in worse.items():

@@ -23,6 +23,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import product
 
+from codedata.code.turn import plain, turn_text
 from codedata.duel.judge_stats import same_family
 from codedata.duel.prompt_texts import packaged_text, prompt_digest
 from codedata.duel.scoring import BOTH, CHALLENGER_FIRST, scores_of, sides_shown, turn_score
@@ -122,7 +123,8 @@ class Panel:
     def reads(self, pairs: Derived | None = None) -> Reads:
         """Return the Answer fields that judging a turn depends on."""
         sides = (SIDES[self.rival], "challenger")
-        return Reads(pairs or Store(self.root, self._answer_cls), fields=("messages", *sides),
+        return Reads(pairs or Store(self.root, self._answer_cls),
+                     fields=("messages", *sides, "tools"),
                      needs=sides, made_by="" if pairs else "ch")
 
     def writes(self) -> Writes:
@@ -251,9 +253,13 @@ class _Turn:
     """Hold the two answers to one conversation, and build the judges' requests from them."""
 
     def __init__(self, rival: str, answer: Answer):
-        self.rival, self.history = rival, answer.messages
-        self.answers = {rival: getattr(answer, SIDES[rival]), "challenger": answer.challenger}
-        self._digests = [digest(answer.messages), *map(digest, self.answers.values())]
+        self.rival, self.history = rival, plain(answer.messages, answer.tools)
+        sides = {rival: getattr(answer, SIDES[rival]), "challenger": answer.challenger}
+        self.answers = {name: turn_text(side, answer.messages) for name, side in sides.items()}
+        self._digests = [digest(answer.messages), *map(digest, sides.values())]
+        self._rubric = packaged_text("judge.md")
+        if answer.tools:
+            self._rubric += packaged_text("judge_calls.md")
 
     def entries_in(self, score: Score | None) -> dict[str, dict]:
         """Return {part: entry} of a score, as far as made for this conversation and answers."""
@@ -270,7 +276,7 @@ class _Turn:
     def messages(self, client: Client, entry: dict) -> list[Message]:
         """Return the request for an entry; raise ItemFailed if it does not fit."""
         first, second = (self.answers[side] for side in sides_shown(entry["order"], self.rival))
-        rubric, template = packaged_text("judge.md"), packaged_text("judge_turn.md").rstrip("\n")
+        rubric, template = self._rubric, packaged_text("judge_turn.md").rstrip("\n")
         # the conversation comes first, under a digest of its own, because endpoints cache prefixes
         context = self._digests[0]
         n_system = len([m for m in self.history[:1] if m["role"] == "system"])

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
+from codedata.code.turn import turn_text
 from codedata.duel.answer import challenger_messages
 from codedata.duel.duel_state import NO_SETTINGS, load_duel_state, write_duel
 from codedata.duel.panel import Panel
@@ -92,7 +93,7 @@ class Refiner(Challenger):
 
     def reads(self) -> Reads:
         """Return the turns to refine and the fields of them that an attempt depends on."""
-        return Reads(self._turns, fields=("messages", "challenger", "reasons"))
+        return Reads(self._turns, fields=("messages", "challenger", "reasons", "tools"))
 
     def writes(self) -> Writes:
         """Return the store of the attempts, which a run appends to."""
@@ -109,7 +110,7 @@ class Refiner(Challenger):
     def messages(self, turn: Sample, commit: Commit, more: str = "") -> list[Message]:
         """Return the challenger's request with its turn and the judges' reasons appended."""
         reasons = "\n".join(f"- {_addressed(entry['reason'])}" for entry in turn.reasons)
-        note = fill(packaged_text("refine.md"), turn=turn.challenger or "",
+        note = fill(packaged_text("refine.md"), turn=turn_text(turn.challenger, turn.messages),
                     reasons=reasons or NO_REASON)
         return challenger_messages(self._client, turn, commit, "\n\n" + note.strip() + more)
 

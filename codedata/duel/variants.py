@@ -16,7 +16,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+from codedata.code.turn import Form, plain, turn_text
 from codedata.duel.answer import (
+    Conversation,
+    Layout,
     ask_turn,
     challenger_messages,
     king_messages,
@@ -31,7 +34,7 @@ from codedata.leak.cache import MAX_FINDINGS_CHARS, LeakCheck, Try
 from codedata.leak.judge import findings_text
 from codedata.leak.request import NONE, with_pull_request
 from codedata.llm import Client, Models, Reply
-from codedata.records import Answer, Commit, Message, variant
+from codedata.records import Answer, Commit, Message, Side, variant
 from codedata.run_loop import Stage
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
@@ -46,9 +49,9 @@ PROMPTS = {   # on which a turn depends
     "hinted": ("challenger.md", "pull_request.md", "hint.md", "leak.md", "form.md"),
     "chosen": ("choose.md", "pull_request.md", "form.md"),
     "placebo": ("challenger.md", "form.md")}
+Request = Callable[[str], Layout]   # returns the layout with a text added after its note
 COMMIT_FIELDS = ("repo", "language", "issue", "description", "files", "patch", "test_patch")
 DEFENCE = re.compile(r"\W*mine, because\b", re.IGNORECASE)
-Layout = Callable[[str], list[Message]]   # returns the request with a text added after its note
 
 
 class Challenger:
@@ -73,7 +76,7 @@ class Challenger:
 
     def reads(self) -> Reads:
         """Return the answers and the fields of them that a challenger depends on."""
-        return Reads(self._answers, fields=("instance_id", "messages"), made_by="king",
+        return Reads(self._answers, fields=("instance_id", "messages", "tools"), made_by="king",
                      leaves_out=oversized(self._settings))
 
     def writes(self) -> Writes:
@@ -81,8 +84,9 @@ class Challenger:
         if self._how == self._settings.challenger.how:
             return Writes(self._answers, fields=("challenger",))
         return Writes(Store(self._settings.root, variant(Answer, self._how)),
-                      copies=("assistant", "king"),
-                      fields=("instance_id", "messages", "assistant", "king", "challenger"))
+                      copies=("assistant", "king"), optional=("tools",),
+                      fields=("instance_id", "messages", "assistant", "king", "challenger",
+                              "tools"))
 
     def identity(self) -> dict:
         """Return the settings that a turn depends on besides its inputs."""
@@ -103,48 +107,54 @@ class Challenger:
         elif self._how == "hinted":
             turn = self._ask(self._hinted(answer, commit), answer, commit)
         else:
-            turn = self._ask(partial(self.messages, answer, commit), answer, commit)
+            turn = self._ask(lambda more: partial(self.messages, commit=commit, more=more),
+                             answer, commit)
         return replace(answer, challenger=turn)
 
     def requests(self, answer: Answer, commit: Commit):
         """Yield (client, messages) of the calls that are certain to be made, for --dry-run."""
         if self._blind:
-            candidate = self._blind, king_messages(self._blind, answer.messages)
+            candidate = self._blind, king_messages(self._blind, answer)
             yield from [candidate] * self._settings.challenger.candidates
         yield self._client, self.messages(answer, commit)
         yield from self._leaks.requests(answer, commit)
 
-    def messages(self, answer: Answer, commit: Commit, more: str = "") -> list[Message]:
+    def messages(self, about: Conversation, commit: Commit, more: str = "") -> list[Message]:
         """Return the request for a turn, with `more` after its note."""
         if self._how == "placebo":
-            note = note_of("challenger.md", f"The pull request: {NONE}")
-            return with_note(self._client, answer.messages, note)
-        return challenger_messages(self._client, answer, commit, more)
+            note = note_of("challenger.md", about, f"The pull request: {NONE}")
+            return with_note(self._client, about, note)
+        return challenger_messages(self._client, about, commit, more)
 
-    def _hinted(self, answer: Answer, commit: Commit) -> Layout:
+    def _hinted(self, answer: Answer, commit: Commit) -> Request:
         """Ask for the hint in the pull request; return the layout of the request that has it."""
-        messages = with_pull_request(self._client, answer.messages, note_of("hint.md"), commit)
+        messages = with_pull_request(self._client, plain(answer.messages, answer.tools),
+                                     note_of("hint.md", answer), commit)
         hint = " ".join(self._client.chat(messages).text.split())[:MAX_HINT_CHARS]
-        note = note_of("challenger.md", "What is known of the pull request is one sentence, the "
-                                        f"place of the next useful look: {hint}")
-        return lambda more: with_note(self._client, answer.messages, note + more)
+        given = ("What is known of the pull request is one sentence, the place of the next useful "
+                 f"look: {hint}")
+        return lambda more: lambda about: with_note(
+            self._client, about, note_of("challenger.md", about, given) + more)
 
-    def _choose(self, answer: Answer, commit: Commit) -> str:
+    def _choose(self, answer: Answer, commit: Commit) -> Side:
         """Return the blind answer that a model picks; raise Excluded if it picks none."""
-        messages = king_messages(self._blind, answer.messages)
-        n = self._settings.challenger.candidates
-        turns = list(dict.fromkeys(ask_turn(self._blind, messages) for _ in range(n)))
+        layout = partial(king_messages, self._blind)
+        sides = [ask_turn(self._blind, layout, answer)
+                 for _ in range(self._settings.challenger.candidates)]
+        turns: dict[str, Side] = {}
+        for side in sides:
+            turns.setdefault(turn_text(side, answer.messages), side)
         candidates = "\n\n".join(f"[[{i}]]\n{turn}" for i, turn in enumerate(turns, 1))
-        request = with_pull_request(self._client, answer.messages, note_of("choose.md"), commit,
-                                    candidates=candidates)
+        request = with_pull_request(self._client, plain(answer.messages, answer.tools),
+                                    note_of("choose.md", answer), commit, candidates=candidates)
         reply = self._client.chat(request, accept=partial(_choice_problem, n=len(turns)),
                                   schema=CHOICE)
         choice = _choice(reply.text)
         if not choice:
             raise Excluded("none of the blind answers was picked")
-        return turns[choice - 1]
+        return [*turns.values()][choice - 1]
 
-    def _ask(self, layout: Layout, answer: Answer, commit: Commit) -> str:
+    def _ask(self, request: Request, answer: Answer, commit: Commit) -> Side:
         """Return the next turn, in which the leak check finds nothing that only the pull request
         shows.
 
@@ -153,12 +163,12 @@ class Challenger:
         instead. Raise ItemFailed if findings remain. If the check is off, the first turn is
         returned unchecked.
         """
-        turn, defence, may_defend = ask_turn(self._client, layout("")), "", True
+        turn, defence, may_defend = ask_turn(self._client, request(""), answer), "", True
         if self._leaks.retries < 0:
             return turn
         tries: list[Try] = []
         while True:
-            tries.append(self._leaks.check(answer.messages, turn, commit, tries, defence))
+            tries.append(self._leaks.check(answer, turn, commit, tries, defence))
             if not tries[-1].findings or len(tries) > self._leaks.retries:
                 break
             refused = (f"{one.turn}\n\n{findings_text(one.findings)}" for one in tries)
@@ -167,8 +177,8 @@ class Challenger:
             if may_defend:
                 note += "\n\n" + packaged_text("defence.md").strip()
                 accept = turn_or_defence_problem
-            reply = ask_turn(self._client, layout("\n\n" + note), accept)
-            if DEFENCE.match(reply):
+            reply = ask_turn(self._client, request("\n\n" + note), answer, accept)
+            if isinstance(reply, str) and DEFENCE.match(reply):
                 defence, may_defend = reply, False
             else:
                 turn, defence = reply, ""
@@ -179,9 +189,10 @@ class Challenger:
         return turn
 
 
-def turn_or_defence_problem(reply: Reply) -> str | None:
+def turn_or_defence_problem(reply: Reply, form: Form) -> str | None:
     """Return why a reply is neither a turn nor a defence against a leak finding, else None."""
-    return None if DEFENCE.match(reply.text) else turn_problem(reply)
+    is_defence = DEFENCE.match(reply.text) and not reply.tool_calls
+    return None if is_defence else turn_problem(reply, form)
 
 
 def _choice(text: str) -> int | None:

@@ -16,6 +16,7 @@ import orjson
 from codedata.bounded import read_bounded
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.layouts import to_json, write_atomic
+from codedata.code.turn import plain, turn_text
 from codedata.leak.facts import certain_findings
 from codedata.leak.judge import Suspect, judge_settings, judge_turn, request
 from codedata.llm import Models
@@ -28,8 +29,8 @@ from codedata.records import (
     Commit,
     Finding,
     LeakVerdict,
-    Message,
     Score,
+    Side,
     parse,
     variant,
 )
@@ -72,7 +73,8 @@ def challenger_leaks(settings: Settings, answer: Answer, score: Score,
     findings = {verdict["judge"]: verdict["findings"] for verdict in verdicts_of(score, CHALLENGER)}
     lacks_verdict = not {spec.role for spec in settings.leak_judges()} <= findings.keys()
     if not findings:
-        findings["facts"] = certain_findings(answer.messages, answer.challenger or "", commit)
+        turn = turn_text(answer.challenger, answer.messages)
+        findings["facts"] = certain_findings(answer.messages, turn, commit)
     return [{"judge": judge, "kind": one["kind"], "text": one["quote"], "why": one["why"]}
             for judge, of_judge in findings.items() for one in of_judge], lacks_verdict
 
@@ -88,9 +90,13 @@ class LeakCheck:
         """Return a digest per leak judge of its settings, on which a challenger's turn depends."""
         return [judge_settings(client) for client in self._clients]
 
-    def check(self, history: list[Message], turn: str, commit: Commit, tries: list[Try],
+    def check(self, answer: Answer, side: Side, commit: Commit, tries: list[Try],
               defence: str) -> Try:
-        """Return the turn with all leak judges' findings or, if none is set, the certain facts."""
+        """Return a side of the conversation with all leak judges' findings or, if none is set, the
+        certain facts.
+        """
+        history = plain(answer.messages, answer.tools)
+        turn = turn_text(side, answer.messages)
         if not self._clients:
             return Try(turn, certain_findings(history, turn, commit), defence)
         refused = [asdict(one) for one in tries if one.turn != turn]
@@ -102,7 +108,7 @@ class LeakCheck:
     def requests(self, answer: Answer, commit: Commit):
         """Yield (client, messages): one request per judge, with the king's turn as placeholder."""
         for client in self._clients:
-            yield client, request(client, Suspect(answer.messages, answer.king or "", commit))
+            yield client, request(client, Suspect.of(answer, KING, commit))
 
     def save(self, tries: list[Try]) -> None:
         """Write the current item's tries beside its record; note the retries in its ledger line."""
@@ -183,7 +189,7 @@ class LeakJudges:
                 commit = self._commits.read(answer.instance_id)
             except BrokenRecord as e:
                 raise ItemFailed(e.what, e.where, e.todo) from e
-            suspect = Suspect(answer.messages, getattr(answer, side) or "", commit)
+            suspect = Suspect.of(answer, side, commit)
             yield judge, side, suspect, stored.get((judge, side, suspect.digest))
 
     def _kept(self, name: str) -> list[dict]:

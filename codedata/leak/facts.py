@@ -13,6 +13,7 @@ from functools import cached_property, lru_cache
 from itertools import islice
 
 from codedata.code.patches import Hunk, hunks_of
+from codedata.code.turn import plain
 from codedata.records import Commit, Fact, Message
 
 MAX_LINES = 20_000           # lines of a patch that are read
@@ -43,6 +44,8 @@ SUBSTITUTION = re.compile(r"\bs([|/#,@!])((?:\\.|(?!\1)[^\n\\]){3,400})\1")
 REPLACED = re.compile(r"""(?:\.replace|\.index|\.find|\bold ?=|\bassert)\s*\(?\s*[rf]?"""
                       r"""("{3}|'{3}|"|')(.{3,2000}?)"""
                       r"""(?<!\\)\1""", re.DOTALL)
+# the lines of an edit by a tool, behind its arguments
+TOOL_EDIT = re.compile(r"^`{3,}tool\n[^\n]*\n(.*?)^`{3,}", re.DOTALL | re.MULTILINE)
 PROSE = (".md", ".rst", ".txt", ".adoc", ".json", ".toml", ".cfg", ".ini", ".yml", ".yaml", ".lock",
          ".mod", ".sum")
 # files that tools look for
@@ -77,7 +80,7 @@ class Shown:
     """Index the text of a conversation, including its last message."""
 
     def __init__(self, history: list[Message]):
-        self.text = "\n".join(message["content"] for message in history)
+        self.text = "\n".join(message["content"] for message in plain(history))
 
     @cached_property
     def names(self) -> set[str]:
@@ -231,7 +234,9 @@ def _anchors(turn: str, shown: Shown, hidden: Patch) -> Iterator[tuple]:
     thought, *rest = turn.split("```")
     code, squeezed_thought = "\n".join(rest[::2]), _squeezed(thought)
     matches = [match for pattern in (SUBSTITUTION, REPLACED) for match in pattern.finditer(code)]
-    for text in dict.fromkeys(match[2] for match in matches):
+    taken_out = ["\n".join(line[1:] for line in edit.splitlines() if line.startswith(("-", " ")))
+                 for edit in TOOL_EDIT.findall(turn)]
+    for text in dict.fromkeys([match[2] for match in matches] + taken_out):
         lines = (_squeezed(line).strip("^$").replace(".*", "")
                  for line in re.split(r"\\n|\n", text))
         unseen = next((line for line in lines if len(line) >= MIN_ANCHOR_CHARS

@@ -16,10 +16,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from codedata.code.turn import plain, turn_text
 from codedata.leak.facts import find_facts
 from codedata.leak.request import with_pull_request
 from codedata.llm import Client
-from codedata.records import Commit, LeakVerdict, Message, storable
+from codedata.records import Answer, Commit, LeakVerdict, Message, storable
 from codedata.store import digest
 from codedata.texts import fill, json_objects, text_of
 
@@ -50,7 +51,7 @@ thing; that it shows something near it, or that one could have come to it, is no
 
 @dataclass(frozen=True)
 class Suspect:
-    """Hold a turn that may leak, and what a leak judge is shown with it.
+    """Hold a turn that may leak, and what a leak judge is shown with it, as texts.
 
     `tries` are the refused attempts as {turn, findings}; `defence` is the writer's objection to the
     findings in this turn.
@@ -61,6 +62,12 @@ class Suspect:
     commit: Commit
     tries: Sequence[dict] = ()
     defence: str = ""
+
+    @classmethod
+    def of(cls, answer: Answer, side: str, commit: Commit) -> Suspect:
+        """Return one side of an answer as a suspect."""
+        turn = turn_text(getattr(answer, side), answer.messages)
+        return cls(plain(answer.messages, answer.tools), turn, commit)
 
     @cached_property
     def digest(self) -> str:

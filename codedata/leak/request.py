@@ -6,6 +6,7 @@ judge from one entry.
 from __future__ import annotations
 
 from codedata.llm import Client
+from codedata.messages import with_text
 from codedata.records import Commit, Message
 from codedata.texts import fill
 
@@ -18,12 +19,15 @@ what may well have stood there counts as shown.
 
 
 def with_pull_request(client: Client, history: list[Message], note: str, commit: Commit,
-                      **parts: str) -> list[Message]:
-    """Return the history followed by `note`, filled with the pull request and `parts`."""
+                      beside: str = "", **parts: str) -> list[Message]:
+    """Return the history followed by `note`, filled with the pull request and `parts`.
+
+    `beside` is sent beside the messages, and counts for the limit.
+    """
     parts |= {"repo": commit.repo, "language": commit.language, "issue": commit.issue or NONE,
               "description": commit.description or NONE, "files": "\n".join(commit.files)}
     fixed = fill(note, **parts, cut=CUT, patch=NONE, test_patch=NONE)
-    fitted = client.fit(history, fixed, (commit.patch, commit.test_patch))
+    fitted = client.fit(history, fixed + beside, (commit.patch, commit.test_patch))
     patch, test_patch = (text or NONE for text in fitted.patches)
     parts |= {"cut": CUT if fitted.cut else "", "patch": patch, "test_patch": test_patch}
     return behind(fitted.messages, fill(note, **parts))
@@ -32,5 +36,5 @@ def with_pull_request(client: Client, history: list[Message], note: str, commit:
 def behind(history: list[Message], text: str) -> list[Message]:
     """Return the history with a text appended to a final user message, or as a new user message."""
     if history and history[-1]["role"] == "user":
-        return [*history[:-1], {**history[-1], "content": f"{history[-1]['content']}\n\n{text}"}]
+        return [*history[:-1], with_text(history[-1], text)]
     return [*history, {"role": "user", "content": text}]

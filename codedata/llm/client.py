@@ -23,7 +23,7 @@ from codedata.config import PRICE_LINE, load
 from codedata.errors import HttpTrouble, ItemFailed, Trouble
 from codedata.llm.http import Http, Tries, read_json
 from codedata.llm.reply_log import REPLY_TYPES, Money, ReplyLog, current_reply_log
-from codedata.llm.trim import Fitted, estimate_tokens, fit
+from codedata.llm.trim import Fitted, estimate_tokens, fit, text_sent
 from codedata.settings import Endpoint, ModelSpec, Settings
 
 MAX_TOKENS = 10**12   # larger counts reported for a call are ignored
@@ -79,6 +79,7 @@ class Client:
 
     def __init__(self, spec: ModelSpec, models: Models):
         self.spec = spec
+        self._place = spec.endpoint.base_url, spec.model
         self.cool_down_reason = ""
         self._left_alone_until = 0.0
         self._models = models
@@ -139,7 +140,7 @@ class Client:
         if schema is None or self._is_embedded:
             return self._reply(plain)
         calls = current_reply_log()
-        place = self.spec.endpoint.base_url, self.spec.model
+        place = self._place
         with_schema = self._request(messages, grammar, schema, tools)
         was_refused = place in self._models.without_schema or calls.has_kept(plain.digest)
         if was_refused and not calls.has_kept(with_schema.digest):
@@ -152,6 +153,15 @@ class Client:
         reply = self._reply(plain)
         self._models.without_schema.add(place)
         return reply
+
+    @property
+    def lacks_tools(self) -> bool:
+        """Return whether the model cannot be given tools: the embedded one, or one that refused."""
+        return self._is_embedded or self._place in self._models.without_tools
+
+    def leave_out_tools(self) -> None:
+        """Note for this run that the model answers only without tools."""
+        self._models.without_tools.add(self._place)
 
     def cool_down(self, seconds: float, why: str) -> None:
         """Send nothing for `seconds`: requests without a kept reply fail at once, with `why`."""
@@ -181,7 +191,7 @@ class Client:
 
     def estimate(self, messages: list[dict]) -> tuple[int, float | None]:
         """Return (estimated tokens of a request, maximum cost in USD or None) without a call."""
-        tokens = sum(estimate_tokens(m["content"]) for m in messages)
+        tokens = sum(estimate_tokens(text_sent(m)) for m in messages)
         tokens = min(tokens, self.spec.max_prompt_tokens or tokens)
         return tokens, self._models.money.cost(self.spec.model, tokens, self.spec.max_tokens)
 
@@ -300,6 +310,7 @@ class Models:
             self.http.secrets.add(str(settings.hf_token))
         self.money = Money(settings.prices, settings.budget_usd)
         self.without_schema = set()   # (base_url, model) that refused response_format
+        self.without_tools = set()    # those that refused tools
         self._clients = {}            # by role
         self._run, self._n_calls = secrets.token_hex(5), itertools.count(1)
 

@@ -11,6 +11,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 
 from codedata.errors import ItemFailed
+from codedata.messages import calls_text, content_text
 
 MESSAGE_TOKENS = 6       # approximate tokens that a chat template adds to a message
 MIN_BODY_CHARS = 400     # characters that a cut message keeps at least
@@ -31,13 +32,18 @@ def estimate_tokens(text: str) -> int:
     return (len(text.encode("utf-8", "surrogatepass")) + 2) // 3
 
 
+def text_sent(message: dict) -> str:
+    """Return all that a message says: its text and its calls."""
+    return content_text(message) + calls_text(message)
+
+
 def fit(history: list[dict], limit: int, tokens=estimate_tokens, fixed: str = "",
         patches: tuple[str, ...] = ()) -> Fitted:
     """Return the request cut to `limit` tokens; raise ItemFailed where fixed parts exceed that."""
     n_fixed = tokens(fixed) + MESSAGE_TOKENS if fixed else 0   # it may become a separate message
 
     def size(messages):
-        return sum(tokens(message["content"]) + MESSAGE_TOKENS for message in messages)
+        return sum(tokens(text_sent(message)) + MESSAGE_TOKENS for message in messages)
 
     def total():
         return size(messages) + sum(map(tokens, patches)) + n_fixed
@@ -56,8 +62,8 @@ def fit(history: list[dict], limit: int, tokens=estimate_tokens, fixed: str = ""
     if start > n_head:
         cuts.append(f"{start - n_head} of {len(history)} messages")
     indices = range(len(messages) - len(history) + last, len(messages))
-    for i in sorted(indices, key=lambda i: -len(messages[i]["content"])):
-        body = messages[i]["content"]
+    for i in sorted(indices, key=lambda i: -len(content_text(messages[i]))):
+        body = content_text(messages[i])
         shorter = _without_middle(body, tokens(body) + limit - total(), tokens)
         if shorter != body:
             messages[i] = {**messages[i], "content": shorter}
@@ -72,14 +78,22 @@ def fit(history: list[dict], limit: int, tokens=estimate_tokens, fixed: str = ""
 
 
 def _newest_turns(history: list[dict], first: int, last: int, room: int, size) -> int:
-    """Return the index, first ≤ i ≤ last, from which on the messages before `last` fit the room."""
+    """Return the index, first ≤ i ≤ last, from which on the messages before `last` fit the room.
+
+    A tool's result stays only with the call that it answers.
+    """
     start = last
+    while start < len(history) and history[start]["role"] == "tool" and start > first:
+        start -= 1
+        room -= size(history[start:start + 1])
     while start > first:
         turn = max(first, start - 2)
         room -= size(history[turn:start])
         if room < 0:
             break
         start = turn
+    while start < last and history[start]["role"] == "tool":
+        start += 1
     return start
 
 
@@ -107,8 +121,8 @@ def _marker(history: list[dict], start: int, end: int) -> list[dict]:
     """Return up to two messages that replace history[start:end] and keep the roles alternating."""
     if start == end:
         return []
-    chars = sum(len(message["content"]) for message in history[start:end])
-    first = history[start]["role"]
+    chars = sum(len(text_sent(message)) for message in history[start:end])
+    first = "assistant" if history[start]["role"] == "assistant" else "user"
     text = f"[… {end - start} messages left out here: {chars:,} characters …]"
     marker = [{"role": first, "content": text}]
     if end < len(history) and history[end]["role"] == first:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from codedata.checks.injection import find_injections
+from codedata.code.turn import plain, turn_text
 from codedata.errors import BrokenRecord
 from codedata.progress import say
 from codedata.records import BUCKETS, Answer, Defeat, Final, Finding, Refined, Sample
@@ -46,10 +47,10 @@ def score_ranges(settings: ReportSettings) -> dict[str, str]:
 
 def injections(answer: Answer) -> list[Finding]:
     """Return the passages of both answers that address the judge, as {side, kind, text}."""
-    history = "\n".join(message["content"] for message in answer.messages)
+    history = "\n".join(message["content"] for message in plain(answer.messages))
     return [{"side": side, "kind": one.kind, "text": one.text[:MAX_FINDING_CHARS]}
             for side in ("king", "challenger")
-            for one in find_injections(getattr(answer, side) or "", history)]
+            for one in find_injections(turn_text(getattr(answer, side)), history)]
 
 
 @dataclass

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 
+from codedata.code.turn import plain, turn_text
 from codedata.duel.panel import SIDES
 from codedata.errors import BrokenRecord
 from codedata.llm.embedded import NOISE
@@ -182,9 +183,10 @@ def _hidden(row: TurnRow, commits: Store | None) -> dict:
 
 
 def _in_full(answer: Answer, score: Score, rival: str) -> dict:
-    texts = {side: getattr(answer, field) or ""
+    texts = {side: turn_text(getattr(answer, field), answer.messages)
              for side, field in {**SIDES, "challenger": "challenger"}.items()}
-    return {"messages": [[message["role"], message["content"]] for message in answer.messages],
+    return {"messages": [[message["role"], message["content"]] for message in plain(
+                answer.messages, answer.tools)],
             "sides": {side: texts.pop(side) for side in (rival, "challenger")},
             "others": {side: text for side, text in texts.items() if text},
             "judges": [_entry(entry) for entry in score.judges]}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from codedata.code.commands import action_style, repeated, stalls
-from codedata.code.turn import parse_turn
+from codedata.code.turn import form_of, plain, turn_text
 from codedata.duel.duel_state import DuelState, duel_record, judged_turn, load_duel_state
 from codedata.duel.panel import SCORES, SIDES, Panel
 from codedata.duel.scoring import turn_score
@@ -173,18 +173,22 @@ def _row(name: str, answer: Answer, score: Score, turns: ReportTurns,
     leaks, lacks_verdict = challenger_leaks(settings, answer, score, commit)
     leak_verdicts = [verdicts_of(score, side) for side in (KING, "challenger")]
     costs = [verdict["usage"].get("cost_usd") for verdict in score.leaks or ()]
-    texts = [getattr(answer, SIDES[panel.rival]) or "", answer.challenger or ""]
-    commands = tuple(turn.command if turn else "" for turn in map(parse_turn, texts))
+    sides = [getattr(answer, SIDES[panel.rival]) or "", answer.challenger or ""]
+    texts = [turn_text(side, answer.messages) for side in sides]
+    form = form_of(answer.messages, answer.tools)
+    turns_read = [form.read(side, answer.messages) for side in sides]
+    commands = tuple("" if turn.problem() else turn.command for turn in turns_read)
+    history = plain(answer.messages)
     injected = injections(answer)
     is_flagged = bool(injected or leaks or lacks_verdict)
     bucket = "" if score.score is None else bucket_of(score.score, settings.report, is_flagged)
-    known_files = SOURCE_FILE.findall("\n".join(m["content"] for m in answer.messages))
+    known_files = SOURCE_FILE.findall("\n".join(m["content"] for m in history))
     return TurnRow(
         name, commit.language if commit else "unknown", score.score, score.metrics,
         styles=tuple(action_style(command) if command else "none" for command in commands),
         repeats=tuple(
             side for side, command in zip((panel.rival, "challenger"), commands, strict=True)
-            if command and (repeated(command, answer.messages) or stalls(command))),
+            if command and (repeated(command, history) or stalls(command))),
         injections=injected, bucket=bucket, instance_id=answer.instance_id,
         repo=commit.repo if commit else "unknown", commands=commands,
         verdicts=verdict_codes(score.judges, panel.names, panel.order),

@@ -14,8 +14,10 @@ from itertools import islice
 
 import numpy as np
 
-from codedata.code.turn import has_one_bash_block
-from codedata.records import Prompt, safe_name, text_problem
+from codedata.code.tool_calls import default_tools
+from codedata.code.turn import Turn, form_of, turn_text
+from codedata.messages import calls_text, content_text
+from codedata.records import Prompt, Side, safe_name, text_problem
 from codedata.settings import Exclude, PromptSettings
 from codedata.store import digest
 
@@ -61,7 +63,7 @@ def draw(source, settings: PromptSettings, exclude: Exclude, seen: Seen, skipped
                 cursor = window, i, prompt.turn
                 if cursor <= after:
                     continue
-                if problem := _problem(prompt, settings, exclude) or seen.problem(prompt):
+                if problem := prompt_problem(prompt, settings, exclude) or seen.problem(prompt):
                     skipped[problem] += 1
                 else:
                     seen.add(prompt)
@@ -96,46 +98,81 @@ def _windows(source, settings: PromptSettings, start: int) -> Iterator[tuple[int
 
 def _prompts_of(row: dict, settings: PromptSettings, row_number: int) -> tuple[list[Prompt], str]:
     """Return (prompts of the selected assistant turns, ""), or ([], reason) for an unusable row."""
+    prompts, problem = prompts_of(row)
+    if problem:
+        return [], problem
+    if settings.turns == "random":
+        turn = random.Random(f"{settings.seed}:{row_number}").randrange(len(prompts))
+        return prompts[turn:turn + 1], ""
+    if settings.turns == "all":
+        return prompts, ""
+    return prompts[:1] if settings.turns == "first" else prompts[-1:], ""
+
+
+def prompts_of(row: dict) -> tuple[list[Prompt], str]:
+    """Return (a prompt for each assistant turn of a row, ""), or ([], reason) for an unusable row.
+
+    Turns before the message `first_turn` belong to a demonstration. Where the row names no tools,
+    those of its agent are taken. The prompts' languages are empty.
+    """
+    if "problem" in row:   # its reader could not read it
+        return [], row["problem"]
     messages = row.get("messages")
     instance_id = row.get("instance_id")
     if not (isinstance(instance_id, str) and safe_name(instance_id)):
         return [], "instance_id that cannot be a file name"
     if not (isinstance(messages, list) and all(map(_is_message, messages))):
         return [], "messages that are not {role, content}"
-    places = [i for i, m in enumerate(messages) if m["role"] == "assistant"]
+    places = [i for i, m in enumerate(messages)
+              if m["role"] == "assistant" and i >= row.get("first_turn", 0)]
     if not places:
         return [], "no assistant turn"
-    turns = range(len(places))
-    if settings.turns == "random":
-        turns = [random.Random(f"{settings.seed}:{row_number}").randrange(len(places))]
-    elif settings.turns != "all":
-        turns = turns[:1] if settings.turns == "first" else turns[-1:]
+    tools = row.get("tools") or None
+    if not tools and any(message.get("tool_calls") for message in messages):
+        tools = default_tools(row.get("agent") or "", messages)
     repo = str(row.get("repo") or "")
-    return [Prompt(instance_id, repo, language="", turn=turn, messages=messages[:places[turn]],
-                   assistant=messages[places[turn]]["content"]) for turn in turns], ""
+    return [Prompt(instance_id, repo, language="", turn=turn, messages=messages[:place],
+                   assistant=_side(messages[place]), tools=tools)
+            for turn, place in enumerate(places)], ""
+
+
+def _side(message: dict) -> Side:
+    """Return a turn as it is stored: a text, or the message where it calls tools."""
+    return message if message.get("tool_calls") else content_text(message)
 
 
 def _is_message(value) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(value.get(key), str) for key in ("role", "content"))
+    if not (isinstance(value, dict) and isinstance(value.get("role"), str)):
+        return False
+    calls = value.get("tool_calls") or []
+    return isinstance(value.get("content"), (str, list) if not calls else (str, list, type(None)))
 
 
-def _problem(prompt: Prompt, settings: PromptSettings, exclude: Exclude) -> str | None:
+def prompt_problem(prompt: Prompt, settings: PromptSettings, exclude: Exclude) -> str | None:
     """Return the reason to leave a prompt out whatever its PR is, or None."""
     if prompt.instance_id in exclude.ids:
         return "[exclude] ids"
     if not prompt.messages:
         return "empty history"
-    text = prompt.assistant + "".join(message["content"] for message in prompt.messages)
+    text = turn_text(prompt.assistant) + "".join(
+        content_text(message) + calls_text(message) for message in prompt.messages)
     if len(text) > settings.max_chars:
         return "over max_chars"
     if "\x00" in text:
         return "NUL bytes"
     if text_problem(text):
         return "lone surrogates"
-    if not has_one_bash_block(prompt.assistant):
-        return "reference without exactly one bash block"
-    return None
+    return turn_problem(prompt)
+
+
+def turn_problem(prompt: Prompt) -> str | None:
+    """Return why the reference of a prompt is no turn that can be asked for, or None."""
+    form = form_of(prompt.messages, prompt.tools)
+    if form.tools:
+        return form.problem(prompt.assistant)
+    if Turn(prompt.assistant, form.fence).has_one_block():
+        return None
+    return f"reference without exactly one {'bash' if form.fence else 'command'} block"
 
 
 def _prompt_digest(prompt: Prompt) -> str:

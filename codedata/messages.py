@@ -1,0 +1,35 @@
+"""Read messages in the form of the chat API, without knowing what their tools do."""
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+# thinking that was kept apart from the text; models are not sent that of others
+REASONING = ("reasoning_content", "reasoning", "thinking_blocks")
+
+
+def content_text(message: dict) -> str:
+    """Return the text of a message: its content, or the texts of the content's parts."""
+    content = message.get("content")
+    if isinstance(content, list):
+        return "".join(str(part.get("text") or "") for part in content)
+    return content or ""
+
+
+def calls_text(message: dict) -> str:
+    """Return the tool calls of a message as JSON text, "" without any: by it they are measured."""
+    calls = [call["function"] for call in message.get("tool_calls") or ()]
+    return json.dumps(calls, ensure_ascii=False) if calls else ""
+
+
+def with_text(message: dict, text: str) -> dict:
+    """Return the message with a text appended to its content."""
+    if isinstance(message.get("content"), list):
+        return {**message, "content": [*message["content"], {"type": "text", "text": text}]}
+    return {**message, "content": f"{message.get('content') or ''}\n\n{text}"}
+
+
+def to_send(messages: Iterable[dict]) -> list[dict]:
+    """Return messages without what an agent thought apart from its texts."""
+    return [{key: value for key, value in message.items() if key not in REASONING}
+            for message in messages]
