@@ -1,9 +1,10 @@
 """Fetch the PR records of the sampled instances, all in one query of Parquet (by duckdb) or JSON
-files.
+files, or from the commits of a clone.
 
-In Parquet, a first query reads only the column of ids to locate the rows; a second one reads only
-the row groups with a hit and the columns that a record needs. Nothing here checks that a patch
-applies or that a licence is an SPDX name.
+A row has the columns of SWE-bench, or of a data set that came after it. In Parquet, a first query
+reads only the columns of ids to locate the rows; a second one reads only the row groups with a hit
+and the columns that a record needs. Nothing here checks that a patch applies or that a licence is
+an SPDX name.
 """
 from __future__ import annotations
 
@@ -12,18 +13,27 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta, timezone
+from statistics import mode
 
-from codedata.code.patches import head_lines
+from codedata.code.entities import language_of
+from codedata.code.patches import head_lines, reversed_patch
 from codedata.errors import Trouble
+from codedata.progress import say
+from codedata.sampling.git_prs import cut_rows
 from codedata.sampling.row_files import JsonRows, ParquetFiles, find_files
 from codedata.sampling.trajectories import Hub
 
-FIELDS = {"instance_id": "instance_id", "repo": "repo", "language": "language",   # column: field
-          "base_commit": "base_commit", "patch": "patch", "test_patch": "test_patch",
-          "problem_statement": "issue", "pr_description": "description"}
-NEEDED = (*FIELDS, "created_at")
+# field of a Commit: columns, of which the first with text counts; those with + are put together
+FIELDS = {
+    "instance_id": "instance_id org+repo+number", "repo": "repo",
+    "language": "language repo_language lang", "base_commit": "base_commit base",
+    "patch": "patch fix_patch", "test_patch": "test_patch",
+    "issue": "problem_statement resolved_issues", "description": "pr_description title+body"}
+NEEDED = ("instance_id", "repo", "patch")   # other fields may be empty
+PARTS = ("sha", "title", "body")            # of `base`, and of an issue in `resolved_issues`
 LICENCE = ("license", "licence", "license_name")
-MAY_BE_EMPTY = ("test_patch", "problem_statement", "pr_description")   # or null
+COLUMNS = {*re.findall(r"\w+", " ".join(FIELDS.values())), *LICENCE, "created_at", "image_name",
+           "meta"}
 SCAN = 1000   # number of JSON rows to parse at a time
 
 
@@ -34,39 +44,52 @@ def fetch_prs(spec: str, instance_ids: Iterable[str],
     Ids without a row are in neither; of several rows with one id, the first counts. Raise Trouble
     if a column is missing.
     """
-    ids = set(instance_ids)
+    records = {}
+    problems = {}
+    for instance_id, record in records_of(_rows(spec, set(instance_ids), hub)):
+        if instance_id not in records and instance_id not in problems:
+            (problems if isinstance(record, str) else records)[instance_id] = record
+    return records, problems
+
+
+def records_of(rows: Iterable[dict]) -> Iterator[tuple[str, dict | str]]:
+    """Yield (instance id, fields of a Commit, or the reason why there are none) of each row."""
+    for row in rows:
+        try:
+            yield id_of(row), _record(row)
+        except ValueError as e:
+            yield id_of(row), str(e)
+
+
+def _rows(spec: str, ids: set[str], hub: Hub) -> Iterable[dict]:
+    """Return the rows of these ids in order."""
+    if spec.startswith("git:"):
+        return cut_rows(spec, ids)
     if spec.startswith("hf:"):
         format = "parquet"
-        names = hub.list_parquet(spec.removeprefix("hf:"))
+        _, name, split = f"{spec}:train".split(":")[:3]
+        names = hub.list_parquet(name, split=split)
     else:
         format, names = find_files(spec)
     if format == "parquet":
-        rows = _parquet_rows(ParquetFiles(spec, names, hub, keep=False), ids)
-    else:
-        rows = _json_rows(JsonRows(format, names, hub), ids, spec)
-    records = {}
-    problems = {}
-    for row in rows:
-        instance_id = row["instance_id"]
-        if instance_id not in records and instance_id not in problems:
-            try:
-                records[instance_id] = _record(row)
-            except ValueError as e:
-                problems[instance_id] = str(e)
-    return records, problems
+        return _parquet_rows(ParquetFiles(spec, names, hub, keep=False), ids)
+    return _json_rows(JsonRows(format, names, hub), ids, spec)
 
 
 def _parquet_rows(files: ParquetFiles, ids: set[str]) -> Iterator[dict]:
     """Yield the rows of these ids in order, with the columns that a record needs."""
-    columns = [name for name, *_ in files.query("describe from read_parquet(?)", files.names)]
+    columns = {name for name, *_ in files.query("describe from read_parquet(?)", files.names)}
     _check_columns(columns, files.spec)
+    id_sql = "instance_id" if "instance_id" in columns else "''"
+    if columns.issuperset(("org", "repo", "number")):
+        id_sql = f"coalesce(nullif({id_sql}, ''), org || '__' || repo || '-' || number)"
     row_numbers = defaultdict(list)   # by file
-    for name, row_number in files.query("""
+    for name, row_number in files.query(f"""
             select filename, file_row_number
             from read_parquet(?, filename = true, file_row_number = true)
-            where instance_id in (select unnest(?::varchar[]))""", files.names, list(ids)):
+            where {id_sql} in (select unnest(?::varchar[]))""", files.names, list(ids)):
         row_numbers[name].append(row_number)
-    selected = ", ".join(f'"{name}"' for name in (*NEEDED, *LICENCE, "meta") if name in columns)
+    selected = ", ".join(f'"{name}"' for name in columns & COLUMNS)
     for name, plain_name in zip(files.names, files.plain_names, strict=True):
         if plain_name in row_numbers:
             for row, in files.query(f"""
@@ -82,30 +105,68 @@ def _json_rows(table: JsonRows, ids: set[str], spec: str) -> list[dict]:
     columns = set()
     matches = []
     for offset in range(0, table.n_rows, SCAN):
-        for row in table.rows(offset, SCAN):
+        for row in _readable(table, offset):
             columns.update(row)
-            if isinstance(row.get("instance_id"), str) and row["instance_id"] in ids:
+            if id_of(row) in ids:
                 matches.append(row)
     _check_columns(columns, spec)
     return matches
 
 
-def _check_columns(columns: Iterable[str], spec: str) -> None:
-    """Raise Trouble if a column that a record needs is missing."""
-    if missing := [f"`{name}`" for name in NEEDED if name not in columns]:
+def _readable(table: JsonRows, offset: int) -> Iterator[dict]:
+    """Yield SCAN rows from an offset on, but for broken ones, which are named on the screen."""
+    try:
+        yield from table.rows(offset, SCAN)
+    except Trouble:
+        for i in range(offset, offset + SCAN):
+            try:
+                yield from table.rows(i, 1)
+            except Trouble as e:
+                say(f"prompt  {e.where} {e.what}; left out")
+
+
+def _check_columns(columns: set[str], spec: str) -> None:
+    """Raise Trouble if no column has what a record needs."""
+    missing = [FIELDS[field].replace(" ", " or ") for field in NEEDED
+               if not any(columns.issuperset(name.split("+")) for name in FIELDS[field].split())]
+    if missing:
         raise Trouble(f"has no column {', '.join(missing)}, only {', '.join(sorted(columns))}.",
-                      spec, "prompt/README.md says which there have to be, and which may be empty.")
+                      spec, "docs/data.md says which columns are read.")
+
+
+def id_of(row: dict) -> str:
+    """Return a row's `instance_id`, or that of its `org`, `repo` and `number`, or ""."""
+    if not row.get("instance_id") and None not in map(row.get, ("org", "repo", "number")):
+        return "{org}__{repo}-{number}".format_map(row)
+    return _text(row.get("instance_id"))
 
 
 def _record(row: dict) -> dict:
-    """Return a row as the fields of a Commit; raise ValueError if a text is missing."""
-    texts = {name: row.get(name) or "" for name in FIELDS}
-    if missing := [name for name, text in texts.items() if not isinstance(text, str)
-                   or not (text.strip() or name in MAY_BE_EMPTY)]:
-        raise ValueError(f"its row has no text in {', '.join(missing)}")
-    return {**{field: texts[name] for name, field in FIELDS.items()},
-            "files": sorted(touched_files(texts["patch"]) | touched_files(texts["test_patch"])),
+    """Return a row as the fields of a Commit; raise ValueError if it cannot be used."""
+    texts = {field: next(filter(str.strip, (_text([row.get(part) for part in name.split("+")])
+                                            for name in names.split())), "")
+             for field, names in FIELDS.items()}
+    texts["instance_id"] = id_of(row)
+    if missing := [field for field in NEEDED if not texts[field]]:
+        raise ValueError(row.get("no_patch") or f"its row has no text in {', '.join(missing)}")
+    if org := row.get("org"):
+        texts["repo"] = f"{org}/{texts['repo']}"
+    of_upstream = texts["base_commit"] or texts["test_patch"] or not row.get("image_name")
+    if texts["repo"].startswith("swesmith/") or not of_upstream:   # the patch makes the bug
+        texts["patch"] = reversed_patch(texts["patch"])
+    files = sorted(touched_files(texts["patch"]) | touched_files(texts["test_patch"]))
+    languages = [*filter(None, map(language_of, files))] or ["unknown"]
+    return {**texts, "language": texts["language"] or mode(languages), "files": files,
             "created_at": iso_utc(row.get("created_at")), "licence": _licence(row)}
+
+
+def _text(value) -> str:
+    """Return a text, or those of a list or an object together; "" for any other value."""
+    if isinstance(value, dict):
+        value = [value.get(name) for name in PARTS]
+    if isinstance(value, list):
+        return "\n\n".join(filter(None, map(_text, value)))
+    return value if isinstance(value, str) else ""
 
 
 def _licence(row: dict) -> str | None:

@@ -66,7 +66,7 @@ def test_texts_may_be_empty_but_a_record_without_patch_or_repo_is_a_problem(endi
     assert {records["texts"][name] for name in ("issue", "description", "test_patch")} == {""}
     assert records["dates"]["created_at"] is records["dates"]["licence"] is None
     assert problems == {"patch": "its row has no text in patch",
-                        "repo": "its row has no text in repo, language"}
+                        "repo": "its row has no text in repo"}
 
 
 @pytest.mark.parametrize("ending", ["parquet", "jsonl", "json"])
@@ -85,8 +85,68 @@ def test_missing_columns_are_named(ending, tmp_path, http):
     row = pr("a")
     del row["patch"], row["pr_description"]
     with pytest.raises(
-            Trouble, match=r"prs\.\w+ has no column `patch`, `pr_description`, only base_commit, "):
+            Trouble, match=r"prs\.\w+ has no column patch or fix_patch, only base_commit, "):
         fetch_prs(write(tmp_path / f"prs.{ending}", [row]), ["a"], http)
+
+
+SWE_BENCH = {"instance_id": "own__repo-1", "repo": "own/repo", "base_commit": "c0ffee",
+             "patch": PATCH, "test_patch": "", "problem_statement": "It fails.", "hints_text": "",
+             "created_at": "2024-05-01T12:00:00Z", "version": "1", "FAIL_TO_PASS": "[]"}
+MULTI_SWE = {"org": "own", "repo": "repo", "number": 1, "state": "closed", "title": "Mend it",
+             "body": None, "base": {"label": "own:main", "ref": "main", "sha": "c0ffee"},
+             "resolved_issues": [{"number": 7, "title": "Fails", "body": "Always."},
+                                 {"number": 8, "title": "Breaks", "body": None}],
+             "fix_patch": PATCH, "test_patch": "", "lang": ""}
+SWE_SMITH = {"instance_id": "own__repo-1", "repo": "swesmith/own__repo.c0ffee00", "patch": PATCH,
+             "FAIL_TO_PASS": ["t"], "image_name": "swesmith.x86_64.own_1776_repo.c0ffee00",
+             "problem_statement": ""}
+
+
+@pytest.mark.parametrize("ending", ["parquet", "jsonl"])
+@pytest.mark.parametrize("row, fields", [
+    (SWE_BENCH, {"issue": "It fails.", "created_at": "2024-05-01T12:00:00Z"}),
+    (MULTI_SWE, {"issue": "Fails\n\nAlways.\n\nBreaks", "description": "Mend it"}),
+    ({**MULTI_SWE, "instance_id": "own__repo-1", "resolved_issues": []},
+     {"description": "Mend it"}),
+    (SWE_SMITH, {"repo": "swesmith/own__repo.c0ffee00", "base_commit": "",
+                 "patch": PATCH.replace("-a\n+b", "-b\n+a")}),
+    ({**SWE_BENCH, "image_name": "swerebench/x", "license_name": "MIT", "language": "Python"},
+     {"issue": "It fails.", "created_at": "2024-05-01T12:00:00Z", "licence": "MIT",
+      "language": "Python"}),
+    ({**SWE_BENCH, "repo_language": "js", "created_at": None, "problem_statement": " "},
+     {"language": "js"})])
+def test_columns_of_known_data_sets_are_read_as_they_are(row, fields, ending, tmp_path, http):
+    records, problems = fetch_prs(write(tmp_path / f"prs.{ending}", [row]), ["own__repo-1"], http)
+    assert problems == {} and records == {"own__repo-1": {
+        "instance_id": "own__repo-1", "repo": "own/repo", "language": "python",
+        "base_commit": "c0ffee", "issue": "", "description": "", "files": ["src/x.py"],
+        "patch": PATCH, "test_patch": "", "created_at": None, "licence": None, **fields}}
+
+
+def test_a_bug_that_cannot_be_undone_is_a_problem_of_its_row(tmp_path, http):
+    rows = [{**SWE_SMITH, "patch": "diff --git a/x b/y\nrename from x\nrename to y\n"},
+            {**SWE_SMITH, "instance_id": "prose", "patch": "diff --git a/x b/x\n" + PATCH,
+             "problem_statement": float("nan")}]
+    records, problems = fetch_prs(write(tmp_path / "prs.jsonl", rows), ["own__repo-1", "prose"],
+                                  http)
+    assert "not reversed" in problems["own__repo-1"] and records["prose"]["issue"] == ""
+
+
+def test_a_broken_line_costs_that_row_and_is_named(tmp_path, http, capsys):
+    rows = write(tmp_path / "prs.jsonl", [pr("a"), pr("b"), pr("c")])
+    first, second, third = Path(rows).read_text().splitlines()
+    Path(rows).write_text(f"{first}\n[]\n{second[:99]}\n\n{third}\n")
+    assert [*fetch_prs(rows, ["a", "b", "c"], http)[0]] == ["a", "c"]
+    said = capsys.readouterr()
+    assert "line 2 is broken" in said.out + said.err and "line 3" in said.out + said.err
+
+
+def test_without_a_language_that_of_most_files_counts(tmp_path, http):
+    patch = "".join(PATCH.replace("src/x.py", name) for name in ("a.py", "b.go", "c.go", "d.md"))
+    rows = [{**SWE_BENCH, "patch": patch},
+            {**SWE_BENCH, "instance_id": "docs", "patch": PATCH.replace("x.py", "x.md")}]
+    records, _ = fetch_prs(write(tmp_path / "prs.json", rows), ["own__repo-1", "docs"], http)
+    assert [record["language"] for record in records.values()] == ["go", "unknown"]
 
 
 @pytest.mark.parametrize("fields, licence", [
@@ -161,5 +221,6 @@ def test_only_row_groups_with_a_hit_and_only_needed_columns_are_fetched(tmp_path
 
 
 def test_a_hub_that_fails_is_http_trouble(http):
-    with RowsServer() as server, pytest.raises(HttpTrouble, match="404"):
-        fetch_prs("hf:no/such", ["a"], Hub(http, hub_url=server.url))
+    for name, split in ("no/such", "train"), ("no/such:test", "test"):
+        with RowsServer() as server, pytest.raises(HttpTrouble, match=f"default/{split} HTTP 404"):
+            fetch_prs(f"hf:{name}", ["a"], Hub(http, hub_url=server.url))

@@ -1,0 +1,121 @@
+"""Cut pull requests out of a clone on this machine, as rows with columns of SWE-bench.
+
+git:PATH        merges, and commits with the number of a pull request, of HEAD's first-parent line
+git:PATH@A..B   every commit of a range of such a line
+git:PATH@A,B    these commits
+
+PATH has no @ in it. Git works in a folder of its own, which has the clone's objects and refs: no
+hook, attribute or program of the clone has an effect. Not promised: to read clones with SHA-256
+names, and commits that a clone lacks; that a commit without a number is a whole pull request.
+"""
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from codedata.code.entities import is_test_file, language_of, languages
+from codedata.code.git import git_output, run_git
+from codedata.errors import Trouble
+from codedata.sandbox.archives import UnsafeArchive
+from codedata.sandbox.process_labels import temporary_folder
+
+MAX_DIFF_BYTES = 20_000_000
+# owner/name at the end of an address; a folder has no owner
+ADDRESS = re.compile(r"(?:://[^/]+/|^[^/:]+:(?!//))(?:.*/)?([^/]+/[^/]+?)(?:\.git)?/*\Z")
+NUMBER = re.compile(r"(?:\AMerge pull request |\((?:pull request )?)#(\d+)(?= from |\)\s*\Z)")
+# in the head of a file's diff: its path, or the new one if it was renamed
+FILE = re.compile(r'^(?=diff --git (?:"?a/(.+?)"? "?b/\1"?|.* "?b/(.+?)"?)$)', re.MULTILINE)
+
+
+def cut_rows(spec: str, instance_ids: Iterable[str] | None = None) -> Iterator[dict]:
+    """Yield a row for each commit that has a parent, the newest first. A row says in `no_patch` why
+    its diff cannot be read.
+
+    `instance_ids` selects from all commits of the line, whatever the case of letters, and whatever
+    the owner if the clone has no address. Raise Trouble if git cannot read the clone.
+    """
+    path, _, revisions = spec.removeprefix("git:").partition("@")
+    taken = set()
+    try:
+        with _own_repository(Path(path)) as (folder, repo):
+            prefix = re.sub("[^a-zA-Z0-9_.-]", "-", repo.replace("/", "__"))
+            wanted = {_key(one, prefix): one for one in instance_ids or ()}
+            for commit, parents, time, message in _commits(folder, revisions):
+                marks = [*NUMBER.findall(message.partition("\n")[0]), commit[:8]]
+                ids = [f"{prefix}-{mark}" for mark in marks]
+                if instance_ids is not None:
+                    ids = [wanted[key] for one in ids if (key := _key(one, prefix)) in wanted]
+                elif not (revisions or len(ids) > 1 or " " in parents):
+                    ids = []
+                for one in [one for one in ids if parents and one not in taken][:1]:
+                    taken.add(one)
+                    yield {"instance_id": one, "repo": repo, "created_at": time,
+                           "pr_description": message.strip(),
+                           **_patches(folder, parents.partition(" ")[0], commit)}
+    except UnsafeArchive as e:
+        raise Trouble(f"cannot be read: {e.what}", spec, "Give git:PATH of a clone, git:PATH@A..B "
+                      "or git:PATH@COMMIT,COMMIT.") from e
+
+
+@contextmanager
+def _own_repository(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield (a folder with a repository that has a clone's objects and refs and nothing else,
+    owner/name of the clone's address or the name of its folder)."""
+    options = [] if (path / ".git").exists() else ["--git-dir=."]
+    # neither runs a program that a clone could name
+    url = run_git(path, *options, "config", "--get", "--default", "", "remote.origin.url").strip()
+    common, head = run_git(path, *options, "rev-parse", "--git-common-dir", "HEAD").splitlines()
+    address = ADDRESS.search(url)
+    with temporary_folder() as folder:
+        own = Path(folder, ".git")
+        own.mkdir()
+        for name in ("objects", "refs", "packed-refs", "shallow"):
+            (own / name).symlink_to((path / common / name).resolve())
+        (own / "HEAD").write_text(head)
+        yield folder, address[1] if address else path.resolve().name.removesuffix(".git")
+
+
+def _key(instance_id: str, prefix: str) -> str:
+    """Return what an id is compared by: without the owner where the prefix of the clone has none.
+    """
+    key = instance_id.casefold()
+    return key if "__" in prefix else key.rpartition("__")[2]
+
+
+def _commits(folder: str, revisions: str) -> Iterator[tuple[str, ...]]:
+    """Return (id, parents, time of its author, message) of the commits of a range, a list, or
+    HEAD's line."""
+    is_line = not revisions or ".." in revisions
+    output = run_git(folder, "log", "-z", "--format=%H%x00%P%x00%at%x00%B",
+                     "--first-parent" if is_line else "--no-walk=unsorted", "--end-of-options",
+                     *(revisions or "HEAD").split(","), "--")
+    return zip(*[iter(output.split("\0"))] * 4, strict=False)
+
+
+def _patches(folder: str, base: str, commit: str) -> dict[str, str]:
+    """Return the columns with the changes from one commit to another."""
+    try:
+        with git_output(folder, "diff-tree", "-p", "-M", "--binary", "--full-index", base,
+                        commit) as output:
+            diff = output.read(MAX_DIFF_BYTES + 1)
+        if len(diff) > MAX_DIFF_BYTES:
+            raise UnsafeArchive(f"it has more than {MAX_DIFF_BYTES:,} bytes")
+        _, *parts = FILE.split(diff.decode())
+    except (UnsafeArchive, UnicodeDecodeError) as e:
+        return {"no_patch": f"its diff cannot be read: {e}"}
+    patches = {"base_commit": base, "patch": "", "test_patch": ""}
+    for same, new, text in zip(*[iter(parts)] * 3, strict=True):
+        patches["test_patch" if _is_test(same or new) else "patch"] += text
+    return patches
+
+
+def _is_test(path: str) -> bool:
+    """Return whether a file is a test by the rules of its language or, where it has none, lies in a
+    folder of tests of any language."""
+    if language_of(path):
+        return is_test_file(path)
+    patterns = [one for table in languages().values() for one in table["test_files"]]
+    return any(one.endswith("/*") and fnmatchcase(path, one) for one in patterns)

@@ -1,0 +1,144 @@
+"""Check that commits of real clones are cut into PR records, and that a clone runs nothing here."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from codedata.errors import Trouble
+from codedata.sampling.git_prs import cut_rows
+from codedata.sampling.pull_requests import fetch_prs, records_of
+
+ENVIRONMENT = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "a",
+               "GIT_COMMITTER_EMAIL": "a@b", "GIT_AUTHOR_DATE": "2024-05-01T14:00:00+02:00",
+               "GIT_CONFIG_GLOBAL": "/dev/null", "PATH": os.environ["PATH"]}
+ADDRESS = "https://user:secret@host.example/Own/repo.git"
+
+
+def git(folder: Path, *words: str, stdin: str = "") -> str:
+    return subprocess.run(["git", *words], cwd=folder, env=ENVIRONMENT, check=True,
+                          input=stdin.encode(), capture_output=True).stdout.decode().strip()
+
+
+def commit(folder: Path, message: str, files: dict[str, bytes]) -> str:
+    for path, content in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(content)
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", message)
+    return git(folder, "rev-parse", "HEAD")[:8]
+
+
+@pytest.fixture
+def clone(tmp_path):
+    folder = tmp_path / "clone"
+    git(tmp_path, "init", "-qb", "main", "clone")
+    git(folder, "remote", "add", "origin", ADDRESS)
+    commit(folder, "One (#1)", {"src/a.py": b"a = 1\r\nb = 2\r\n", "src/old.py": b"x\n" * 9})
+    commit(folder, "Directly", {"src/a.py": b"a = 1\r\nb = 3\r\n"})
+    (folder / "src/old.py").rename(folder / "src/new.py")
+    commit(folder, "Mend b (fixes #3) (#12)\n\nIt was wrong.", {
+        "src/a.py": b"a = 1\r\nb = 4", "tests/test_a.py": b"def test(): pass\n",
+        "tests/data/\u00e9 b/x.json": b"{}\n", "src/test/A.java": b"class A {}",
+        "logo.png": bytes(range(256))})
+    git(folder, "checkout", "-qb", "side")
+    commit(folder, "part", {"pkg/a.go": b"package a\n", "pkg/a_test.go": b"package a\n"})
+    git(folder, "checkout", "-q", "main")
+    git(folder, "merge", "-q", "--no-ff", "side", "-m", "Merge pull request #15 from me/side\n\nGo")
+    commit(folder, "Only a test (#16)", {"tests/test_a.py": b"def test(): assert 1\n"})
+    return folder
+
+
+def ids(spec: str) -> list[str]:
+    return [row["instance_id"] for row in cut_rows(spec)]
+
+
+def test_merges_and_numbered_commits_become_records(clone):
+    made = dict(records_of(cut_rows(f"git:{clone}")))
+    assert made.pop("Own__repo-16") == "its row has no text in patch"
+    assert list(made) == ["Own__repo-15", "Own__repo-12"]
+    record = made["Own__repo-12"]
+    patch, test_patch = record.pop("patch"), record.pop("test_patch")
+    assert record == {
+        "instance_id": "Own__repo-12", "repo": "Own/repo", "language": "python",
+        "base_commit": git(clone, "rev-parse", "HEAD~3"), "issue": "", "licence": None,
+        "description": "Mend b (fixes #3) (#12)\n\nIt was wrong.",
+        "created_at": "2024-05-01T12:00:00Z",
+        "files": ["logo.png", "src/a.py", "src/new.py", "src/old.py", "src/test/A.java",
+                  "tests/data/\u00e9 b/x.json", "tests/test_a.py"]}
+    assert "src/a.py" in patch and "rename to src/new.py" in patch and "tests/" not in patch
+    assert "x.json" in test_patch and "A.java" in test_patch
+    assert "a_test.go" in made["Own__repo-15"]["test_patch"]
+
+
+def test_both_patches_lead_from_the_base_to_the_commit_exactly(clone):
+    for row in cut_rows(f"git:{clone}@HEAD~4..HEAD"):
+        after = git(clone, "log", "--first-parent", "--format=%T %P").split(row["base_commit"])[0]
+        git(clone, "read-tree", row["base_commit"])
+        for patch in filter(None, (row["patch"], row["test_patch"])):
+            git(clone, "apply", "--cached", "-", stdin=patch)
+        assert git(clone, "write-tree") == after.split("\n")[-1].split()[0]
+
+
+def test_a_range_or_a_list_takes_direct_commits_too(clone):
+    direct, last = (git(clone, "rev-parse", f"HEAD~{n}")[:8] for n in (3, 0))
+    assert ids(f"git:{clone}@HEAD~4..HEAD~2") == ["Own__repo-12", f"Own__repo-{direct}"]
+    assert ids(f"git:{clone}@{direct},main") == [f"Own__repo-{direct}", "Own__repo-16"]
+    assert ids(f"git:{clone}@HEAD~4") == []   # there is nothing before it
+    commit(clone, "More (#16)", {"more": b""})
+    assert ids(f"git:{clone}")[:2] == ["Own__repo-16", f"Own__repo-{last}"]
+
+
+def test_ids_that_are_asked_for_are_matched_and_kept(clone):
+    direct = git(clone, "rev-parse", "HEAD~3")[:8]
+    asked = ["own__repo-15", f"Own__repo-{direct}", "Other__repo-12", "Own__repo-99"]
+    records, problems = fetch_prs(f"git:{clone}", [*asked, "own__repo-16"], None)
+    assert [*records] == asked[:2] and [*problems] == ["own__repo-16"]
+    assert records["own__repo-15"]["instance_id"] == "own__repo-15"
+    git(clone, "remote", "set-url", "origin", "/somewhere/else")
+    assert [*fetch_prs(f"git:{clone}", ["Other__clone-12", "clone-15", "Own__repo-12"], None)[0]] \
+        == ["clone-15", "Other__clone-12"]
+    assert next(cut_rows(f"git:{clone}"))["repo"] == "clone"
+
+
+def test_bare_shallow_and_linked_clones_are_read_and_nothing_else_is(clone, tmp_path):
+    whole = ids(f"git:{clone}")
+    git(tmp_path, "clone", "-q", "--bare", str(clone), "repo.git")
+    git(clone, "worktree", "add", "-q", "--detach", "../linked", "HEAD~1")
+    git(tmp_path, "clone", "-q", "--depth", "2", f"file://{clone}", "shallow")
+    assert ids(f"git:{tmp_path}/repo.git") == ["repo-16", "repo-15", "repo-12"]
+    assert ids(f"git:{tmp_path}/linked") == whole[1:]
+    assert ids(f"git:{tmp_path}/shallow") == ["shallow-16"]
+    for spec in ("/nowhere", str(tmp_path), f"{clone}/src", f"{clone}@no-such", f"{clone}@--all",
+                 f"{clone}@no..such"):
+        with pytest.raises(Trouble, match=r"cannot be read: git .*\n.*Give git:PATH of a clone"):
+            ids(f"git:{spec}")
+
+
+def test_a_diff_that_is_too_large_or_no_utf8_costs_its_commit(clone):
+    commit(clone, "Latin (#17)", {"src/a.py": b"a = '\xe9'\n"})
+    commit(clone, "Large (#18)", {"src/b.py": b"b = 1\n" * 3_000_000})
+    records, problems = fetch_prs(f"git:{clone}", ids(f"git:{clone}"), None)
+    assert [*records] == ["Own__repo-15", "Own__repo-12"]
+    assert "more than 20,000,000 bytes" in problems["Own__repo-18"]
+    assert "utf-8" in problems["Own__repo-17"]
+
+
+def test_no_program_that_a_clone_names_is_run(clone, tmp_path):
+    mark = tmp_path / "ran"
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\ntouch {mark}\ncat\n")
+    program.chmod(0o755)
+    whole = [*cut_rows(f"git:{clone}")]
+    for name in ("core.fsmonitor", "core.pager", "core.sshCommand", "gpg.program", "diff.external",
+                 "diff.x.command", "diff.x.textconv", "filter.x.smudge", "filter.x.clean",
+                 "core.alternateRefsCommand", "alias.log", "alias.diff-tree"):
+        git(clone, "config", name, str(program))
+    for name, value in {"log.showSignature": "true", "core.hooksPath": str(tmp_path)}.items():
+        git(clone, "config", name, value)
+    (clone / ".git/info/attributes").write_text("* diff=x filter=x\n")
+    (clone / ".gitattributes").write_text("* diff=x filter=x\n")
+    git(clone, "replace", "HEAD~1", "HEAD~2")
+    mark.unlink(missing_ok=True)
+    assert [*cut_rows(f"git:{clone}")] == whole and not mark.exists()
