@@ -10,8 +10,9 @@ It needs the standard library only, and listens on 127.0.0.1. The first line on 
 address; with --tls a second one names the certificate that a client has to trust; the last one,
 after SIGTERM or SIGINT, is the /stats. Answers depend on the prompt alone; faults and jitter on
 seed, prompt and attempt number, never on the order of arrival. A request with a `response_format`
-or which names all five metrics gets a metrics JSON (a json_schema is filled in), any other
-"THOUGHT: ..." and one bash block. Bodies that differ in `user` or `metadata` only are one prompt.
+or which names all five metrics gets a metrics JSON (a json_schema is filled in), one with `tools` a
+call of one of them, preferably a shell's, any other "THOUGHT: ..." and one bash block. Bodies that
+differ in `user` or `metadata` only are one prompt.
 /stats: `paid` counts every 200, also the `abandoned` ones, whose client had gone (a real provider
 bills those); `duplicates_paid` and `duplicates_ok` count 200s for a prompt made/delivered intact
 before; `first_t` and `last_t` are the times of the first request and of the last answer.
@@ -72,6 +73,23 @@ def answer(req, text, key, opt):
     plain = {"properties": {metric: {"type": kind} for metric in METRICS}}
     schema = wanted.get("json_schema", {}).get("schema") or plain
     return json.dumps(fill(schema, draw, lo, hi, schema.get("$defs", {})))
+
+
+def tool_call(tools, key):
+    """Return a call of a tool: of the first that runs a command, else of the first."""
+    draw, functions = random.Random(key), [tool.get("function") or tool for tool in tools]
+    schemas = [function.get("parameters") or {} for function in functions]
+    shells = [i for i, schema in enumerate(schemas)
+              if schema.get("required") in (["command"], ["cmd"])]
+    i = shells[0] if shells else 0
+    arguments = {name: fill(schema, draw, 0, 9, {}) for name, schema
+                 in schemas[i].get("properties", {}).items() if name in schemas[i]["required"]}
+    for name in {"command", "cmd"} & arguments.keys():
+        command = draw.choice(COMMANDS)
+        is_list = schemas[i]["properties"][name].get("type") == "array"
+        arguments[name] = ["bash", "-lc", command] if is_list else command
+    return {"id": f"call_{key[:8]}", "type": "function",
+            "function": {"name": functions[i]["name"], "arguments": json.dumps(arguments)}}
 
 
 class Api:
@@ -143,7 +161,11 @@ class Api:
                        "garbage": "%% nonsense {" + key}.get(fate, content)
             a, b = len(text) // 4 + 1, len(content) // 4 + 1
             usage = {"prompt_tokens": a, "completion_tokens": b, "total_tokens": a + b}
-            choice = {"index": 0, "message": {"role": "assistant", "content": content},
+            message = {"role": "assistant", "content": content}
+            if req.get("tools") and not fate:
+                message = {"role": "assistant", "content": f"Mock step {key[:8]}: I look first.",
+                           "tool_calls": [tool_call(req["tools"], key)]}
+            choice = {"index": 0, "message": message,
                       "finish_reason": "length" if fate == "truncate" else "stop"}
             out = {"id": f"chatcmpl-{key[:16]}-{attempt}", "object": "chat.completion",
                    "created": int(t0),

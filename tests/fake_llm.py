@@ -7,10 +7,10 @@
         assert fake.n_requests == 3 and fake.prompts_seen == ["p1", "p1", "p1"]
 
 A reply is one of:
-    OK                      the default: a well-formed turn (turn_for(request)), usage USAGE;
-                            for a GET the file
+    OK                      the default: a well-formed turn (turn_for(request)), a call of the first
+                            tool where there are tools (call_for), usage USAGE; for a GET the file
     "text"                  a completion with this content
-    Say(...)                a completion: reasoning, finish_reason, usage, model, latency_s
+    Say(...)                a completion: reasoning, calls, finish_reason, usage, model, latency_s
     {...}                   this object as the whole body, status 200; a completion where it has
                             "choices"
     Status(code, ...)       any status, body and headers (also 200 with a body that is none: HTML)
@@ -54,6 +54,7 @@ class Say:
 
     text: object = ""              # content: a text, None, or a list of parts
     reasoning: str | None = None   # reasoning_content
+    calls: tuple = ()              # tool calls: (name, arguments)
     finish_reason: str | None = "stop"
     usage: object = field(default_factory=lambda: USAGE)
     model: object = None           # None: the one that was asked for
@@ -123,12 +124,12 @@ class Request:
     @property
     def text(self) -> str:
         """Return everything that the model is shown."""
-        return "\n".join(m["content"] for m in self.messages)
+        return "\n".join(_text(m) for m in self.messages)
 
     @property
     def last(self) -> str:
         """Return the last message."""
-        return self.messages[-1]["content"] if self.messages else ""
+        return _text(self.messages[-1]) if self.messages else ""
 
     @property
     def task(self) -> str:
@@ -142,6 +143,23 @@ def turn_for(request: Request) -> str:
     """Return the default answer: well-formed, and a function of the messages alone."""
     key = hashlib.sha256(json.dumps(request.messages).encode()).hexdigest()[:10]
     return f"THOUGHT: I look at {key} before I change anything.\n\n```bash\ngrep -rn {key} .\n```"
+
+
+def call_for(request: Request) -> Say:
+    """Return the default answer to a request with tools: a call of the first of them."""
+    key = hashlib.sha256(json.dumps(request.messages).encode()).hexdigest()[:10]
+    function = request.body["tools"][0]["function"]
+    arguments = dict.fromkeys(function["parameters"]["required"], f"grep -rn {key} .")
+    return Say(f"I look at {key} before I change anything.", calls=((function["name"], arguments),))
+
+
+def _text(message: dict) -> str:
+    """Return what a message says: its text, and its calls as JSON."""
+    calls = [call["function"] for call in message.get("tool_calls") or ()]
+    content = message.get("content") or ""
+    if isinstance(content, list):
+        content = "".join(part["text"] for part in content)
+    return content + (json.dumps(calls) if calls else "")
 
 
 def part_of(whole: bytes | None, request: Request) -> Status:
@@ -398,12 +416,17 @@ def _response(request: Request, reply) -> tuple[int, dict, bytes, float]:
     if isinstance(reply, dict):
         return 200, {}, json.dumps(reply).encode(), 0.0
     if isinstance(reply, (Fault, Drip)):
-        reply = Say(turn_for(request))
+        reply = call_for(request) if request.body.get("tools") else Say(turn_for(request))
     elif isinstance(reply, str):
         reply = Say(reply)
     message = {"role": "assistant", "content": reply.text}
     if reply.reasoning is not None:
         message["reasoning_content"] = reply.reasoning
+    if reply.calls:
+        message["tool_calls"] = [
+            {"id": f"call_{request.n}_{i}", "type": "function",
+             "function": {"name": name, "arguments": json.dumps(arguments)}}
+            for i, (name, arguments) in enumerate(reply.calls)]
     answer = {"id": f"chatcmpl-{request.n}", "object": "chat.completion",
               "model": request.body.get("model") if reply.model is None else reply.model,
               "choices": [{"index": 0, "message": message, "finish_reason": reply.finish_reason}],

@@ -85,7 +85,8 @@ def of_turn(turn, repo: str, base_commit: str, **texts: str) -> Material:
     history = "\n".join(message["content"] for message in messages)
     task = next((message["content"] for message in messages if message["role"] == "user"), "")
     return Material(turn.instance_id, repo, base_commit,
-                    {"history": history, "task": task, "reference": turn_text(turn.assistant), **texts})
+                    {"history": history, "task": task, "reference": turn_text(turn.assistant),
+                     **texts})
 
 
 @dataclass(frozen=True)

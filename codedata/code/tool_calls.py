@@ -187,7 +187,7 @@ def default_tools(agent: str, messages: Sequence[dict]) -> list[dict]:
         return n, agent.startswith(title.partition(",")[0])
 
     title, headings = max(rest["agents"].items(), key=cover)
-    tools = [] if not cover((title, headings))[0] else [
+    tools = [] if cover((title, headings)) == (0, False) else [
         _definition(by_heading[heading]) for heading in headings]
     known = {tool["function"]["name"] for tool in tools}
     others = dict.fromkeys(name for name, _ in called if name not in known)

@@ -58,7 +58,7 @@ TAG = re.compile(r"(?<!`)(?:</?think(?:ing)?>|◁/?think▷|<\|\w+\|>)")
 FENCE = re.compile(r" {0,3}(`{3,})(.*)\Z")   # groups: its ticks, and the text after them
 # the text that a harness runs; takes linear time in a text that ends with a fence
 HARNESS = re.compile(r"```bash[ \t]*\r?\n(.*?)\n```", re.DOTALL)
-BASH, COMMAND = "bash", ""   # the language of the block that is run; SWE-agent's names none
+BASH, COMMAND = "bash", ""   # the language of the block that is run; SWE-agent's need not name it
 # repeats are bounded, so that a megabyte of stars or line ends does not take quadratic time
 LABEL = re.compile(r"\A[#*_ ]{0,8}THOUGHTS?[*_]{0,4}"
                    r"(?:[ ]{0,4}[:：][*_]{0,4}|[ ]{0,8}(?=\n|\Z))", re.IGNORECASE)
@@ -180,7 +180,8 @@ def tools_text(tools: list[dict]) -> str:
     lines = []
     for tool in tools:
         function = function_of(tool)
-        arguments = (function.get("parameters") or {}).get("properties") or {}
+        schema = function.get("parameters") or {}
+        arguments = {**dict.fromkeys(schema.get("required") or ()), **schema.get("properties", {})}
         about = str(function.get("description") or "").strip().partition("\n")[0]
         lines.append(f"- {function.get('name')}({', '.join(arguments)}): {about}")
     return "\n".join(lines)
@@ -236,6 +237,7 @@ class Turn:
         lines = text.split("\n")
         self.text = text
         self._fence, self._history = fence, history
+        self._languages = {BASH, fence}
         self._name = "bash block" if fence == BASH else "command block"
         self.in_blocks: set[int] = set()        # the lines of all blocks, with their fences
         self.bash: list[tuple[int, int]] = []   # the lines of the fences of each bash block
@@ -302,16 +304,16 @@ class Turn:
                     return "a fence without a language after the bash block"
                 start, ticks, language = i, fence[1], info
                 continue
-            if language == self._fence and line != "```":
+            if language in self._languages and line != "```":
                 return f"a fence inside the {name}"
             if is_bash and line == "```bash":
                 return "a bash block inside another block"
             if info or len(fence[1]) < len(ticks):
                 continue   # a line of the block
             self.in_blocks.update(range(start, i + 1))
-            if language == self._fence:
+            if language in self._languages:
                 self.bash.append((start, i))
             start = -1
         if start < 0:
             return None
-        return f"a {name} without an end" if language == self._fence else "a block without an end"
+        return f"a {name if language in self._languages else 'block'} without an end"

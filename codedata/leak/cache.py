@@ -14,9 +14,9 @@ from pathlib import Path
 import orjson
 
 from codedata.bounded import read_bounded
+from codedata.code.turn import plain, turn_text
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.layouts import to_json, write_atomic
-from codedata.code.turn import plain, turn_text
 from codedata.leak.facts import certain_findings
 from codedata.leak.judge import Suspect, judge_settings, judge_turn, request
 from codedata.llm import Models

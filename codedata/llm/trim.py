@@ -55,7 +55,7 @@ def fit(history: list[dict], limit: int, tokens=estimate_tokens, fixed: str = ""
     cuts = []
     roles = [message["role"] for message in history]
     n_head = next((i + 1 for i, role in enumerate(roles) if role != "system"), len(roles))
-    last = max(n_head, len(history) - 2)
+    last = _call_before(history, n_head, len(history) - 2)
     messages = _without(history, n_head, last)
     start = _newest_turns(history, n_head, last, limit - total(), size)
     messages = _without(history, n_head, start)
@@ -83,18 +83,20 @@ def _newest_turns(history: list[dict], first: int, last: int, room: int, size) -
     A tool's result stays only with the call that it answers.
     """
     start = last
-    while start < len(history) and history[start]["role"] == "tool" and start > first:
-        start -= 1
-        room -= size(history[start:start + 1])
     while start > first:
-        turn = max(first, start - 2)
+        turn = _call_before(history, first, start - 2)
         room -= size(history[turn:start])
         if room < 0:
             break
         start = turn
-    while start < last and history[start]["role"] == "tool":
-        start += 1
     return start
+
+
+def _call_before(history: list[dict], first: int, i: int) -> int:
+    """Return `i`, or the index of the call whose result is there; `first` at least."""
+    while i > first and history[i]["role"] == "tool":
+        i -= 1
+    return max(first, i)
 
 
 def _leave_out_files(patches: list[str], is_too_long, tokens) -> int:

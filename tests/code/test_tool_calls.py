@@ -1,0 +1,164 @@
+"""Test what tool calls do: the shell commands that stand for them are run, on real files."""
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+
+from codedata.code.tool_calls import (
+    call_text,
+    default_tools,
+    effect_of,
+    shell_call,
+    shell_command,
+    text_effect,
+)
+from codedata.code.turn import Form, as_call, form_of, plain
+
+FILE = "def one():\n    return 1\n\ndef two():\n    return 'it\\'s {2}'\n"
+WINDOW = {"role": "tool", "content":
+          "[File: a.py (5 lines total)]\r\n1:def one():\n2:    return 1\n"
+          "(Open file: PATH)\n(Current directory: /x)\nbash-$"}
+EDITS = {   # the tool: (arguments, the file behind it)
+    "str_replace_editor": ({"command": "str_replace", "path": "a.py", "old_str": "return 1\n",
+                            "new_str": "return 'END {x}'\n"},
+                           FILE.replace("return 1\n", "return 'END {x}'\n")),
+    "file_editor": ({"command": "insert", "path": "a.py", "insert_line": 2, "new_str": "# \\n"},
+                    FILE.replace("1\n", "1\n# \\n\n", 1)),
+    "edit": ({"start_line": 1, "end_line": "2", "replacement_text": "x = 1\ny = '$HOME'"},
+             "x = 1\ny = '$HOME'\n" + FILE[FILE.index("\ndef two"):]),
+    "Edit": ({"file_path": "a.py", "old_string": "it\\'s", "new_string": ""},
+             FILE.replace("it\\'s", "")),
+    "MultiEdit": ({"file_path": "a.py", "edits": [
+        {"old_string": "one", "new_string": "eins"}, {"old_string": "two", "new_string": "zwei"}]},
+                  FILE.replace("one", "eins").replace("two", "zwei")),
+    "Write": ({"file_path": "a.py", "content": "END\n`$x`\n"}, "END\n`$x`\n"),
+    "create": ({"filename": "a.py"}, "")}
+SHOWS = {   # the tool: (arguments, what its command prints, or a part of it)
+    "Read": ({"file_path": "a.py", "offset": 4, "limit": 1}, "def two"),
+    "open": ({"path": "a.py"}, "return 1"),
+    "str_replace_editor": ({"command": "view", "path": "a.py", "view_range": [5, -1]}, "it\\'s"),
+    "search_dir": ({"search_term": "it's'"}, ""), "Grep": ({"pattern": "^def t"}, "a.py:4:def two"),
+    "find_file": ({"file_name": "*.py"}, "./a.py"), "LS": ({"path": "."}, "a.py"),
+    "shell": ({"command": ["bash", "-lc", "cat a.py | head -1"]}, "def one"),
+    "execute_ipython_cell": ({"code": "print(6 * 7)"}, "42"),
+    "exec_command": ({"cmd": "wc -l < a.py"}, "5")}
+
+
+def call(name: str, arguments) -> dict:
+    arguments = arguments if isinstance(arguments, str) else json.dumps(arguments)
+    return {"id": "c1", "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+def turn(*calls, text: str = "I look.") -> dict:
+    return {"role": "assistant", "content": text, "tool_calls": [*calls]}
+
+
+def run(tmp_path, command: str) -> str:
+    (tmp_path / "a.py").write_text(FILE)
+    return subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True,
+                          check=True).stdout
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_an_edit_and_its_shell_command_leave_the_same_file(tmp_path, name):
+    arguments, expected = EDITS[name]
+    shown = {**WINDOW, "content": WINDOW["content"].replace("PATH", str(tmp_path / "a.py"))}
+    run(tmp_path, shell_command(effect_of(name, arguments, [shown])))
+    assert (tmp_path / "a.py").read_text() == expected
+
+
+@pytest.mark.parametrize("name", SHOWS)
+def test_a_look_and_its_shell_command_show_the_same(tmp_path, name):
+    arguments, expected = SHOWS[name]
+    if expected:
+        assert expected in run(tmp_path, shell_command(effect_of(name, arguments)))
+    else:
+        assert shell_command(effect_of(name, arguments)) == "grep -rn -e 'it'\"'\"'s'\"'\"'' ."
+
+
+def test_the_text_commands_of_swe_agent_are_its_tools():
+    assert text_effect('open "a b.py" 3').path == "a b.py"
+    edit = text_effect("edit 2:3\n    x\n\ny\nend_of_edit\n", [WINDOW])
+    assert (edit.does, edit.path, edit.first, edit.last, edit.edits) == (
+        "lines", "a.py", 2, 3, (("", "    x\n\ny"),))
+    assert shell_command(text_effect("scroll_down", [WINDOW])) == "cat -n a.py | sed -n '3,102p'"
+    assert text_effect("git diff").command == "git diff" and text_effect("submit").does == "submit"
+
+
+def test_a_turn_is_one_call_of_a_tool_that_does_something():
+    tools = default_tools("OpenHands", [turn(call("execute_bash", {"command": "ls"})),
+                                        turn(call("browser", {"code": "x"}))])
+    form = Form(tools=tools)
+    ok = call("execute_bash", {"command": "ls"})
+    assert form.problem(turn(ok)) is None and form.problem(turn(ok, text="")) is None
+    problems = [form.problem(side) for side in (
+        turn(ok, ok), turn(ok, ok, ok), turn(), turn(call("browser", {"code": "x"})),
+        turn(call("rm", {})), turn(call("execute_bash", "{")), turn(call("execute_bash", {})),
+        turn(call("execute_bash", {"command": " "})), turn(ok, text="<think>hm"), "text only")]
+    assert problems == [
+        "two calls", "3 calls", "no tool call",
+        "the tool browser, which neither runs, reads, searches nor edits",
+        "a call of rm, which is no tool of this agent", "arguments that are no JSON object",
+        "a call of execute_bash without command", "an empty command",
+        "thinking tags or special tokens in the prose", "no tool call"]
+    assert form.problem(turn(ok), truncated=True) == "truncated at max_tokens"
+
+
+def test_the_tools_of_an_agent_do_not_depend_on_which_of_them_it_called():
+    """Give all of the set that fits best: the called ones alone would tell how the work goes on."""
+    def names(*calls, agent=""):
+        return [tool["function"]["name"] for tool in default_tools(agent, [turn(*calls)])]
+    lines = call("edit", {"start_line": 1, "end_line": 1, "replacement_text": ""})
+    assert names(lines) == names(lines, call("submit", {})) and "submit" in names(lines)
+    assert "insert" in names(call("edit", {"search": "a", "replace": "b"}))
+    assert names(call("bash", {"command": "ls"}), agent="mini-swe-agent 2") == ["bash"]
+    assert names(call("think", {})) == ["think"]
+    editor = default_tools("OpenHands", [turn(call("str_replace_editor", {
+        "command": "view", "path": "a"}))])[1]["function"]["parameters"]
+    assert editor["properties"]["command"]["enum"] == ["view", "create", "str_replace", "insert"]
+    assert editor["required"] == ["command", "path"]
+
+
+def test_a_conversation_with_calls_is_read_as_texts():
+    edit = call("Edit", {"file_path": "a.py", "old_string": "a\nb\n", "new_string": "a\nc\n"})
+    messages = [{"role": "system", "content": "S"},
+                {"role": "user", "content": [{"type": "text", "text": "task "},
+                                             {"type": "text", "text": "here"}]},
+                {**turn(call("Bash", {"command": "ls"}), edit), "reasoning_content": "secret"},
+                {"role": "tool", "tool_call_id": "c1", "content": "a.py"},
+                {"role": "tool", "tool_call_id": "c2", "content": "done"}]
+    tools = default_tools("Claude Code", messages)
+    texts = plain(messages, tools)
+    assert [message["role"] for message in texts] == ["system", "user", "assistant", "user"]
+    assert "- Bash(command, " in texts[0]["content"] and texts[1]["content"] == "task here"
+    assert texts[2]["content"] == (
+        "I look.\n\n```bash\nls\n```\n\n"
+        '```tool\nEdit {"file_path": "a.py"}\n a\n-b\n+c\n```')
+    assert texts[3]["content"] == "a.py\n\ndone" and "secret" not in str(texts)
+    assert "python3 - <<'END'" in plain(messages, tools, as_bash=True)[2]["content"]
+    assert call_text(call("any", "{not json")) == "```tool\nany {not json\n```"
+    plain_ones = [{"role": "user", "content": "a", "note": "kept"}]
+    assert plain(plain_ones) is plain_ones
+
+
+@pytest.mark.parametrize(("text", "fence"), [
+    ("I look.\n```\nls -a\n```", ""), ("I look.\n\n```bash\nls\n```", "bash")])
+def test_the_form_of_texts_is_that_of_the_newest_turn(text, fence):
+    messages = [{"role": "user", "content": "Fix ```bash\nx\n```"},
+                {"role": "assistant", "content": text}, {"role": "user", "content": "seen"}]
+    assert form_of(messages) == Form(fence)
+    assert form_of(messages[:1]) == Form("bash")
+    example = [{"role": "system", "content": "Like this:\n```\nls\n```"}]
+    assert form_of(example) == Form("") and Form("").problem(text) is None
+
+
+def test_a_text_turn_becomes_a_call_of_the_agents_shell():
+    tools = default_tools("Codex", [turn(call("shell", {"command": ["ls"]}))])
+    side = as_call("<think>hm</think>I look.\n\n```bash\nls -a\n```", tools)
+    assert side["content"] == "I look." and Form(tools=tools).problem(side) is None
+    assert json.loads(side["tool_calls"][0]["function"]["arguments"]) == {
+        "command": ["bash", "-lc", "ls -a"]}
+    assert as_call("no block", tools) is None
+    assert shell_call("ls", default_tools("", [turn(call("think", {}))])) is None

@@ -1,0 +1,77 @@
+"""Check that roots of text turns are asked for as before tool calls were known: byte for byte.
+
+The table has a digest of all requests of a run. It changes only with a prompt's text, on purpose.
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+from conftest import a_prompt, turn_of, write_commits, write_json, write_toml
+from fake_judges import run_main, verdict
+
+import ch
+import check_judges
+import king
+import refine
+import report
+import validate
+
+RUNS = {   # name: (script, flags)
+    "king": (king, ()), "informed": (ch, ()), "judged": (validate, ()),
+    "reported": (report, ()), "refined": (refine, ("--defeat",)),
+    "hinted": (ch, ("--how", "hinted")), "chosen": (ch, ("--how", "chosen")),
+    "placebo": (ch, ("--how", "placebo")), "checked": (check_judges, ())}
+DIGESTS = {   # number of requests, digest
+    "king": "6 be1c4c1e30ed4a47", "informed": "6 55ecd07ea6751d7e", "judged": "6 fee365f9dd1a4cf5",
+    "reported": "0 e3b0c44298fc1c14", "refined": "12 b65e857b2ce29a1f",
+    "hinted": "12 5ff71e6683239eb9", "chosen": "15 fd63856541b13eb8",
+    "placebo": "6 d0552236c1591e06", "checked": "108 c6541dcf3274d07a"}
+LONG = "seen before and now too long " * 60
+REPLIES = {   # a part of the request: the reply
+    "Several agents": json.dumps({"why": "It looks.", "choice": 1}),
+    "help the agent with one sentence": "Look where the task says.",
+    "MODEL 1": verdict("00000"), "hedged_claims": json.dumps(
+        {"findings": [], "hedged_claims": 0, "leak": False}),
+    "The pull request (for your eyes only)": turn_of("ls informed", "I know where to look.")}
+
+
+def reply(request):
+    """Answer once in a wrong form, then as the request asks."""
+    known = next((text for part, text in REPLIES.items() if part in request.text), None)
+    if known:
+        return known
+    again = "could not be used" in request.last
+    return turn_of("ls -la", "I look around.") if again else "No block here."
+
+
+@pytest.fixture
+def root(tmp_path, fake_llm):
+    write_toml(tmp_path, {"base_url": fake_llm.base_url, "model": "m", "workers": 1},
+               '[leak]\nmodels = ["auditor"]\n[judge]\nmodels = ["j"]\n[duel]\nmin_turns = 1\n'
+               "min_instances = 1\nbootstrap_resamples = 500\n[challenger]\ncandidates = 2\n"
+               "[king]\nmax_prompt_tokens = 900\n")
+    talk = [{"role": "system", "content": "You run one bash command at a time."},
+            {"role": "user", "content": "Fix the parser."},
+            *[{"role": role, "content": text} for i in range(4) for role, text in (
+                ("assistant", turn_of(f"cat {i}.py", f"Look at {i}.")), ("user", LONG))]]
+    write_json(tmp_path / "prompt/p.json", [
+        a_prompt(1), a_prompt(2, messages=talk), a_prompt(3, messages=talk[:3])])
+    write_commits(tmp_path, 3)
+    fake_llm.always(reply)
+    return tmp_path
+
+
+def digests(root, fake) -> dict[str, str]:
+    found = {}
+    for name, (script, flags) in RUNS.items():
+        fake.requests.clear()
+        run_main(script.main, root, *flags)
+        raw = sorted(request.raw for request in fake.requests)
+        found[name] = f"{len(raw)} {hashlib.sha256(b'|'.join(raw)).hexdigest()[:16]}"
+    return found
+
+
+def test_requests_of_text_turns_are_what_they_were(root, fake_llm):
+    assert digests(root, fake_llm) == DIGESTS

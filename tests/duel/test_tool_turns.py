@@ -1,0 +1,192 @@
+"""Test the duel on turns that call tools: what is sent, what is taken, what judges see."""
+from __future__ import annotations
+
+import json
+from functools import partial
+
+import pytest
+from conftest import (
+    a_prompt,
+    edit,
+    ledger_lines,
+    read_answer,
+    turn_of,
+    write_commits,
+    write_json,
+    write_toml,
+)
+from fake_judges import run_main, validated, verdict
+from fake_llm import OK, Say, Status
+from judged import read_json
+
+import ch
+import king
+import report
+from codedata.code.tool_calls import default_tools
+from codedata.errors import BrokenRecord
+from codedata.leak.facts import find_facts
+from codedata.llm.trim import fit
+from codedata.records import Answer, Commit, Prompt, parse
+from codedata.store import values_of
+
+SETTINGS = ('[judge]\nmodels = ["a"]\n[duel]\nmin_turns = 1\nmin_instances = 1\n'
+            "bootstrap_resamples = 500\n")
+PATCH = ("diff --git a/src/file_1.py b/src/file_1.py\n--- a/src/file_1.py\n+++ b/src/file_1.py\n"
+         "@@ -1,2 +1,2 @@\n-    return compute_total(order)\n+    return 0\n")
+
+
+def call(name: str, i: int = 0, **arguments) -> dict:
+    return {"id": f"c{i}", "type": "function",
+            "function": {"name": name, "arguments": json.dumps(arguments)}}
+
+
+def asks(*calls, text: str = "I look.") -> dict:
+    return {"role": "assistant", "content": text, "tool_calls": [*calls]}
+
+
+HISTORY = [
+    {"role": "system", "content": "You fix issues."},
+    {"role": "user", "content": [{"type": "text", "text": "Fix the total."}]},
+    {**asks(call("Bash", 1, command="ls")), "reasoning_content": "thought apart"},
+    {"role": "tool", "tool_call_id": "c1", "content": "src tests"},
+    asks(call("Read", 2, file_path="src/a.py"), call("Grep", 3, pattern="total"), text=""),
+    {"role": "tool", "tool_call_id": "c2", "content": "def total(): pass"},
+    {"role": "tool", "tool_call_id": "c3", "content": "src/a.py:1:total"}]
+TOOLS = default_tools("Claude Code", HISTORY)
+
+
+@pytest.fixture
+def root(tmp_path, fake_llm):
+    """Write two prompts of a conversation with tools, and one of texts."""
+    write_toml(tmp_path, {"base_url": fake_llm.base_url, "model": "m", "workers": 1}, SETTINGS)
+    by_tools = {"messages": HISTORY, "tools": TOOLS, "assistant": asks(
+        call("Edit", 4, file_path="src/a.py", old_string="pass", new_string="return 1"))}
+    write_json(tmp_path / "prompt/p.json", [
+        a_prompt(1, **by_tools), a_prompt(2, **by_tools), a_prompt(3)])
+    write_commits(tmp_path, 3)
+    return tmp_path
+
+
+def text_of(request) -> str:
+    return json.dumps(request.body)
+
+
+def test_a_duel_of_calls_sends_the_tools_and_takes_the_call(root, fake_llm):
+    run_main(king.main, root)
+    first = fake_llm.requests[0].body
+    assert first["tools"] == TOOLS
+    assert [m["role"] for m in first["messages"]][2:] == ["assistant", "tool"] + [
+        "assistant", "tool", "tool", "user"]
+    assert first["messages"][2]["tool_calls"] == HISTORY[2]["tool_calls"]
+    assert "thought apart" not in text_of(fake_llm.requests[0])
+    assert "exactly one\ncall of one of the tools" in first["messages"][-1]["content"]
+    assert "tools" not in fake_llm.requests[2].body
+    made = read_answer(root, "p_1")
+    assert made["king"]["tool_calls"][0]["function"]["name"] == "Bash"
+    assert made["messages"] == HISTORY and made["tools"] == TOOLS
+    assert "tools" not in read_json(root / "answer/p_3.json")
+    run_main(ch.main, root)
+    fake_llm.requests.clear()
+    fake_llm.always(verdict("00000"))
+    validated(root)
+    judged = next(r for r in fake_llm.requests if "Read {" in r.text)
+    assert "tools" not in judged.body and "one call of one of the agent's tools" in judged.text
+    assert "- Edit(file_path, old_string" in judged.text and "```bash\ngrep -rn" in judged.text
+    run_main(report.main, root)
+    kept = read_json(root / "defeat/p_1.json")
+    assert kept["king"] == made["king"] and kept["tools"] == TOOLS
+
+
+def test_what_is_no_single_call_is_asked_for_again(root, fake_llm):
+    two = Say("Both.", calls=(("Bash", {"command": "ls"}), ("Bash", {"command": "pwd"})))
+    fake_llm.script(two, Say("I only talk."), Say("Now.", reasoning="the pull request says", calls=(
+        ("Bash", {"command": "ls"}),)))
+    run_main(king.main, root, "--only", "p_1")
+    assert ["two calls" in r.last for r in fake_llm.requests] == [False, True, False]
+    assert "no tool call" in fake_llm.requests[2].last
+    made = read_answer(root, "p_1")["king"]
+    assert made["content"] == "Now." and "pull request" not in json.dumps(made)
+
+
+def test_a_bash_block_in_place_of_a_call_is_a_call_of_the_shell(root, fake_llm):
+    fake_llm.always(turn_of("ls -la", "I look."))
+    run_main(king.main, root, "--only", "p_1")
+    made = read_answer(root, "p_1")["king"]
+    assert made["content"] == "I look."
+    assert json.loads(made["tool_calls"][0]["function"]["arguments"]) == {"command": "ls -la"}
+
+
+def test_a_model_that_takes_no_tools_is_asked_in_the_text_form(root, fake_llm):
+    def reply(request):
+        if "tools" in request.body:
+            return Status(400, {"error": {"message": "no tool parser"}})
+        return turn_of("grep -n total src/a.py", "I search.")
+    fake_llm.always(reply)
+    printed = run_main(king.main, root)
+    assert printed.count("takes no tools: it is asked in the text form") == 1
+    refused, asked, second = fake_llm.requests[:3]   # it is tried once
+    assert "tools" in refused.body and "tools" not in second.body
+    assert "exactly one block that opens with a line ```bash" in asked.messages[0]["content"]
+    assert {m["role"] for m in asked.messages} == {"system", "user", "assistant"}
+    assert "```bash\ncat -n src/a.py\n```" in asked.text
+    assert read_answer(root, "p_2")["king"]["tool_calls"][0]["function"]["name"] == "Bash"
+    line = next(line for line in ledger_lines(root / "answer") if line["item"] == "p_2")
+    assert line["text_form"] is True
+
+
+def test_a_bad_request_that_tools_do_not_explain_is_reported_as_it_came(root, fake_llm):
+    fake_llm.always(Status(400, {"error": {"message": "too long"}}))
+    assert "too long" in run_main(king.main, root, "--only", "p_1", code=1)
+    fake_llm.always(OK)
+    run_main(king.main, root, "--only", "p_1")
+    assert "tools" in fake_llm.requests[-1].body
+
+
+def test_a_call_is_edited_by_hand_like_any_side(root, fake_llm):
+    run_main(king.main, root)
+    run_main(ch.main, root)
+    edit(root / "answer/p_1.json", king=asks(call("Bash", command="make test"), text="By hand."))
+    run_main(king.main, root)
+    assert read_answer(root, "p_1")["king"]["content"] == "By hand."
+    edit(root / "answer/p_2.json", king={"content": 3})
+    assert "`king`" in run_main(king.main, root, code=1)
+
+
+def test_an_edit_of_text_that_nobody_has_seen_is_a_fact(root):
+    commit = parse(Commit, {**read_json(root / "commit/proj__repo-1.json"), "patch": PATCH}, "")
+    turn = "I mend it.\n\n```tool\nEdit {\"file_path\": \"src/a.py\"}\n" \
+           "-    return compute_total(order)\n+    return 1\n```"
+    kinds = {(fact.kind, fact.certain) for fact in find_facts(HISTORY, turn, commit)}
+    assert ("anchor", True) in kinds
+    seen = [*HISTORY, {"role": "tool", "content": "    return compute_total(order)"}]
+    assert not any(kind == "anchor" for kind, _ in {
+        (fact.kind, 0) for fact in find_facts(seen, turn, commit)})
+
+
+def test_a_result_is_never_cut_off_from_its_call():
+    pairs = [message for i in range(9) for message in (
+        asks(call("Bash", i, command="ls"), call("Bash", i + 10, command="pwd")),
+        {"role": "tool", "tool_call_id": f"c{i}", "content": "x" * 300},
+        {"role": "tool", "tool_call_id": f"c{i + 10}", "content": "y" * 300})]
+    history = [*HISTORY[:2], *pairs]
+    for limit in range(350, 2200, 50):
+        messages = fit(history, limit).messages
+        known: set[str] = set()
+        for message in messages:
+            known |= {one["id"] for one in message.get("tool_calls", ())}
+            assert message["role"] != "tool" or message["tool_call_id"] in known
+        assert messages[-1]["tool_call_id"] == "c18"
+
+
+def test_records_without_tools_are_written_and_compared_as_before():
+    fields = {"instance_id": "a", "messages": HISTORY[:1], "assistant": "x"}
+    assert "tools" not in values_of(Answer(**fields))
+    assert values_of(Answer(**fields, tools=TOOLS))["tools"] == TOOLS
+    read = partial(parse, Prompt, where="p.json")
+    base = {**fields, "repo": "r", "language": "l", "turn": 0}
+    assert read({**base, "messages": HISTORY}).tools is None
+    for field, wrong in (("messages", [{"role": "user"}]), ("tools", [3]),
+                         ("messages", [{"role": "user", "content": 3}]),
+                         ("assistant", {"content": "a", "tool_calls": [{}]}), ("assistant", 3)):
+        with pytest.raises(BrokenRecord, match=f"`{field}`"):
+            read({**base, field: wrong})
