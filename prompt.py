@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Sample prompts: turns of trajectories, with history, reference and the hidden PR record.
 
-reads   trajectories (--source) and PR records (--prs): Hub data sets, or Parquet, JSONL, JSON
+reads   trajectories (--source): Hub data sets, Parquet, JSONL, JSON, or what agents left
+        PR records (--prs): Hub data sets, or Parquet, JSONL, JSON
 writes  prompt/prompts_<count>_<k>.json   lists of at most 200 Prompt
         commit/<instance_id>.json         Commit, the PR record of every sampled instance
         prompt/_ledger.jsonl              a line a file; oversized and unmatched PRs by name
@@ -9,17 +10,19 @@ writes  prompt/prompts_<count>_<k>.json   lists of at most 200 Prompt
 
   python prompt.py                  # 2,000 prompts from the Hub; same seed, same files
   python prompt.py --count 3000     # 1,000 more, behind the ones that are there
-  python prompt.py --source rows.parquet --prs prs.jsonl --count 50
+  python prompt.py --source runs/ --prs prs.jsonl --check   # what can be used, and why not
+  python prompt.py --source runs/ --prs prs.jsonl --count 50
 """
 from codedata import cli, config
 from codedata.llm import Models
 from codedata.sampling import sampler
+from codedata.sampling.source_check import check_source
 
 
 def main(argv=None) -> int:
     parser = cli.parser(__doc__, "prompt")
     add = parser.add_argument_group("flags of prompt.py").add_argument
-    add("--source", help="hf:NAME, datasets:NAME, or a path, glob or URL of Parquet, JSONL or JSON")
+    add("--source", help="hf:NAME, datasets:NAME, or a path, folder, glob or URL (docs/data.md)")
     add("--prs", help="where the PR records are: hf:NAME, or a path, glob or URL")
     add("--split", help="of a Hub data set (default: train)")
     add("--count", type=int, metavar="N", help="prompts in all (default: 2000)")
@@ -34,9 +37,13 @@ def main(argv=None) -> int:
         help="keep prompts whose PR has no record")
     add("--decontaminate", action="append", metavar="PATH",
         help="file or folder of a benchmark to keep out")
+    add("--check", action="store_true",
+        help="only say what of the source can be used, and why not")
     args = parser.parse_args(argv)
     settings = config.load(args)
     with Models(settings) as models:
+        if args.check:
+            return check_source(settings, models.http)
         return sampler.run(settings, cli.options(args), models)
 
 

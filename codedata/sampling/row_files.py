@@ -11,15 +11,17 @@ import glob
 import gzip
 import json
 import os
+import re
 import shutil
 import threading
 import weakref
 import zlib
 from array import array
+from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import datetime, timezone
-from itertools import accumulate
+from itertools import accumulate, islice
 from urllib.parse import urlsplit
 
 import duckdb
@@ -27,10 +29,16 @@ import fsspec
 
 from codedata.errors import Trouble
 from codedata.sandbox.process_labels import temporary_folder
+from codedata.texts import natural
 
 CHUNK = 8 << 20    # bytes to download per request
 MEMORY = "2GB"     # duckdb's memory limit, which includes its cache of remote files
 FORMATS = {".parquet": "parquet", ".jsonl": "jsonl", ".jsonl.gz": "jsonl", ".json": "json"}
+TRAJECTORIES = {**FORMATS, ".json.gz": "json", ".traj": "json", ".traj.gz": "json"}
+HEAD = 1 << 20     # bytes of a JSON file that tell what it holds
+HEAD_LINES = 50    # and lines of a .jsonl file
+# OpenHands writes each event of a conversation to a file
+EVENT_FILE = re.compile(r"event-(\d{5,})-.*|(\d+)")
 
 
 def find_files(spec: str) -> tuple[str, list[str]]:
@@ -53,15 +61,42 @@ def find_files(spec: str) -> tuple[str, list[str]]:
         f"Give hf:NAME, datasets:NAME, or a path, glob, folder or URL of {', '.join(FORMATS)}.")
 
 
+def find_trajectories(spec: str) -> dict[str, list[str]]:
+    """Return {format: names of files, sorted} of a path, glob, folder (with those in it) or URL.
+
+    The folder of a conversation that has a file for each event has the format "events". Raise
+    Trouble if there is no file.
+    """
+    if is_url(spec) or os.path.isfile(spec):
+        names = [spec]
+    else:
+        pattern = f"{glob.escape(spec)}/**" if os.path.isdir(spec) else spec
+        names = glob.glob(pattern, recursive=True)
+    found = defaultdict(list)
+    for name in sorted(names):
+        folder, base = os.path.split(name)
+        if format := _format(name, TRAJECTORIES):
+            is_event = EVENT_FILE.fullmatch(base.removesuffix(".json"))
+            if is_event and (is_event[1] or folder.endswith("events")):
+                found["events"] += [folder] * (folder not in found["events"][-1:])
+            elif is_url(name) or os.path.isfile(name):
+                found[format].append(name)
+    if not found:
+        raise Trouble("names no file of trajectories.", spec,
+                      "Give hf:NAME, datasets:NAME, or a path, glob, folder or URL of "
+                      f"{', '.join(TRAJECTORIES)}.")
+    return found
+
+
 def is_url(name: str) -> bool:
     """Return whether a name is an HTTP or HTTPS URL."""
     return name.startswith(("http://", "https://"))
 
 
-def _format(name: str) -> str | None:
+def _format(name: str, formats: dict[str, str] = FORMATS) -> str | None:
     """Return the format that a file name's ending stands for, or None."""
     path = _path(name)
-    return next((format for ending, format in FORMATS.items() if path.endswith(ending)), None)
+    return next((format for ending, format in formats.items() if path.endswith(ending)), None)
 
 
 def _path(name: str) -> str:
@@ -69,7 +104,7 @@ def _path(name: str) -> str:
     return (urlsplit(name).path if is_url(name) else name).lower()
 
 
-def _pieces(counts: list[int], offset: int, length: int) -> Iterator[tuple[int, int, int]]:
+def pieces(counts: list[int], offset: int, length: int) -> Iterator[tuple[int, int, int]]:
     """Yield (file, first row, end row) of each file that holds a part of the requested rows."""
     for file, start in enumerate(accumulate(counts[:-1], initial=0)):
         first = max(offset - start, 0)
@@ -136,7 +171,7 @@ class ParquetRows(ParquetFiles):
 
     def rows(self, offset: int, length: int) -> list[dict]:
         """Return rows offset..offset+length-1, fewer at the end of the last file."""
-        return [json.loads(row) for file, first, end in _pieces(self._counts, offset, length)
+        return [json.loads(row) for file, first, end in pieces(self._counts, offset, length)
                 for row, in self.query("""
                     select to_json(r)::varchar from (
                         select * exclude (file_row_number)
@@ -225,14 +260,73 @@ class JsonRows:
 
     def __init__(self, format: str, names: list[str], http):
         opened = JsonlFile if format == "jsonl" else _read_list
+        self.names = names
         self._files = [opened(name, _on_disk(name, http, self)) for name in names]
         self._counts = list(map(len, self._files))
         self.n_rows = sum(self._counts)
 
     def rows(self, offset: int, length: int) -> list[dict]:
         """Return rows offset..offset+length-1, fewer at the end of the last file."""
-        return [row for file, first, end in _pieces(self._counts, offset, length)
+        return [row for file, first, end in pieces(self._counts, offset, length)
                 for row in self._files[file][first:end]]
+
+
+class JsonFiles:
+    """Read files that hold one trajectory each, whole, when their row is asked for.
+
+    Broken lines are left out and described in `broken`, by their place.
+    """
+
+    def __init__(self, names: list[str], http):
+        self.names = names
+        self.n_rows = len(names)
+        self.broken: dict[str, str] = {}
+        self._http = http
+
+    def rows(self, offset: int, length: int) -> list:
+        """Return the content of files; Trouble for one that cannot be read."""
+        return [self._content(name) for name in self.names[offset:offset + length]]
+
+    def _content(self, name: str):
+        if os.path.isdir(name):
+            files = filter(EVENT_FILE.match, os.listdir(name))
+            return [self._content(f"{name}/{file}") for file in sorted(files, key=natural)]
+        copy = Copy()
+        try:
+            with open(_on_disk(name, self._http, copy), "rb") as file:
+                if _format(name, TRAJECTORIES) == "json":
+                    return json.loads(file.read())
+                return [line for i, text in enumerate(file, 1) if not text.isspace()
+                        for line in self._line(text, f"{name} line {i}")]
+        except (OSError, ValueError, RecursionError) as e:
+            raise Trouble(f"is broken: {e}", name, "Mend or delete it.") from e
+
+    def _line(self, text: bytes, where: str) -> list[dict]:
+        try:
+            return [_checked(json.loads(text), dict)]
+        except (ValueError, RecursionError) as e:
+            self.broken[where] = f"is broken: {e}"
+            return []
+
+
+class Copy:
+    """Own temporary copies of files, which are deleted together with it."""
+
+
+def first_objects(name: str, http) -> Iterator:
+    """Yield what a JSON file begins with: the objects of its first lines, or the first of its list;
+    nothing for a file with one object, or a broken one.
+    """
+    copy = Copy()
+    with open(_on_disk(name, http, copy), "rb") as file:
+        lines = (line for line in file if not line.isspace())
+        if _format(name, TRAJECTORIES) == "json":
+            is_list = file.read(99).lstrip().startswith(b"[")
+            file.seek(0)
+            lines = [file.read(HEAD).lstrip()[1:].lstrip()] if is_list else []
+        for line in islice(lines, HEAD_LINES):
+            with suppress(ValueError, RecursionError):
+                yield json.JSONDecoder().raw_decode(line.decode("utf-8", "ignore"))[0]
 
 
 class JsonlFile:

@@ -22,7 +22,7 @@ from codedata.records import Commit, Prompt, parse
 from codedata.run_loop import run_whole, signals
 from codedata.sampling.draw import Cursor, Drawn, Seen, draw
 from codedata.sampling.pull_requests import fetch_prs
-from codedata.sampling.trajectories import Hub, open_source
+from codedata.sampling.trajectories import Hub, Trajectories, open_source
 from codedata.settings import Settings
 from codedata.states import Selection
 from codedata.store import Lists, Store, digest
@@ -112,6 +112,7 @@ class PromptSampler:
         self.skipped: Counter[str] = Counter()
         self.n_records = 0      # PR records that were there for drawn prompts
         self.benchmarks: Benchmarks | None = None   # loaded once there is something to draw
+        self.source: Trajectories | None = None     # opened then, too
 
     # the plan
 
@@ -187,7 +188,7 @@ class PromptSampler:
         settings = self.settings
         hub = Hub(http, self.token, settings.rows_url, settings.hub_url)
         if plan.todo:
-            source = open_source(settings.source, hub, settings.split, settings.config)
+            self.source = open_source(settings.source, hub, settings.split, settings.config)
             if settings.decontaminate:
                 self.benchmarks = Benchmarks.load(settings.decontaminate)
         for file in plan.in_state("adopted"):
@@ -200,14 +201,15 @@ class PromptSampler:
         stems = {file.stem for file in plan.todo}   # still to be made
         n_written = 0
         for after, files in together.items():
-            drawn = draw(source, settings, self.exclude, self._seen(stems), self.skipped, after)
+            seen = self._seen(stems)
+            drawn = draw(self.source, settings, self.exclude, seen, self.skipped, after)
             accepted = self._accepted(drawn, sum(file.n for file in files), hub)
             for file in files:
                 chunk = list(islice(accepted, file.n))
                 if chunk:
                     made = replace(file, n=len(chunk), after=after, last=chunk[-1][1],
                                    exhausted=len(chunk) < file.n)
-                    self._write(made, chunk, source.notes)
+                    self._write(made, chunk, self.source.notes)
                     after = made.last
                     n_written += made.n
                 stems.remove(file.stem)
@@ -378,15 +380,18 @@ def _sample(sampler: PromptSampler, options: RunOptions, models) -> int:
         _print_summary(sampler, plan, n_written, options)
     if models.stop.is_set():   # after the last prompt
         return 130
+    is_empty = plan.todo and not n_written and not sampler.lists.names()
     n_unmatched = sampler.skipped["no PR record"]
     if n_unmatched and not (n_written or sampler.n_records):
         say(f"{STAGE}.py: no row has a PR record in {sampler.settings.prs} "
             f"({plural(n_unmatched, 'prompt')} drawn).\n"
             "  Check --prs, or keep such prompts (for king.py alone): --keep-unmatched")
-        return 1
-    if plan.todo and not n_written and not sampler.lists.names():
-        raise Trouble("has no row that can be used.", sampler.settings.source,
-                      "prompt/README.md says what a row needs.")
+        return 2 if is_empty else 1   # no next stage has anything to do
+    if is_empty:
+        forms = ", ".join(sorted(sampler.source.forms)) or "none"
+        raise Trouble(f"has no row that can be used; forms met: {forms}.", sampler.settings.source,
+                      f"Why not: {options.command('prompt.py --check', same=True)}\n"
+                      "  What a row of each form needs: docs/data.md")
     return 1 if broken else 0
 
 
@@ -414,5 +419,7 @@ def _print_summary(sampler: PromptSampler, plan: SamplingPlan, n_written: int,
     for reason, n in sampler.skipped.most_common():
         outcome = "kept" if "kept" in reason else "left out"
         say(f"      {outcome}: {n:,} ({reason})")
+    if sampler.source and sampler.source.unread:
+        say(f"      {sampler.source.unread}")
     if n_written:
         say(f"      next:  {options.command('king.py')}")

@@ -2,21 +2,31 @@
 
 hf:NAME                 the dataset server's rows endpoint or, after it fails, the Parquet files
 datasets:NAME[:SPLIT]   a split that the optional `datasets` library downloads as a whole
-a path, glob or URL     Parquet, or JSON: .jsonl, .jsonl.gz, .json (a list); a directory: its files
+a path, glob or URL     Parquet, JSON or the files of agents: .jsonl, .json, .traj, also as .gz;
+                        a directory: its files, with those of all directories in it
 
-Rows are not checked to be usable trajectories; the sampler does that. A split on the Hub may change
-between runs.
+The rows of Parquet files come first, then those of lines and lists, then the files with one
+trajectory each. Rows are not checked to be usable trajectories; the sampler does that. A split on
+the Hub may change between runs.
 """
 from __future__ import annotations
 
-import json
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit
 
 from codedata.errors import HttpTrouble, Interrupted, RunStopped, Trouble
 from codedata.progress import say
-from codedata.sampling.row_files import JsonRows, ParquetRows, find_files
+from codedata.sampling.readers import forms
+from codedata.sampling.row_files import (
+    JsonFiles,
+    JsonRows,
+    ParquetRows,
+    find_trajectories,
+    first_objects,
+    pieces,
+)
 from codedata.settings import PromptSettings
 
 PAGE = 100         # the dataset server's maximum number of rows per request
@@ -26,53 +36,115 @@ def open_source(spec: str, hub: Hub, split: str = "train", config: str = "defaul
     """Return the source that `spec` names. `split` and `config` are those of a Hub data set."""
     kind, _, name = spec.partition(":")
     if kind == "hf":
-        rows = HubRows(name, config, split, hub)
-    elif kind == "datasets":
-        rows = DatasetRows(name, config, split, hub.token)
-    else:
-        format, names = find_files(spec)
-        rows = ParquetRows(spec, names, hub) if format == "parquet" else JsonRows(
-            format, names, hub)
-    return Trajectories(spec, rows)
+        return Trajectories(spec, [HubRows(name, config, split, hub)])
+    if kind == "datasets":
+        return Trajectories(spec, [DatasetRows(name, config, split, hub.token)])
+    found = find_trajectories(spec)
+    tables: list = []
+    if names := found.pop("parquet", None):
+        tables.append(ParquetRows(spec, names, hub))
+    single = found.pop("events", [])
+    for format, names in sorted(found.items(), reverse=True):
+        for name in names:
+            try:
+                if _has_rows(name, hub):
+                    tables.append(JsonRows(format, [name], hub))
+                    continue
+            except (Trouble, OSError):
+                pass   # reading it again, as its row, tells why
+            single.append(name)
+    return Trajectories(spec, [*tables, JsonFiles(sorted(single), hub)])
+
+
+def _has_rows(name: str, hub: Hub) -> bool:
+    """Return whether a JSON file has a trajectory in each line or entry, not in all of them."""
+    first = []
+    for value in first_objects(name, hub):
+        first.append(value)
+        if forms.reader_of(first):
+            return False
+    return bool(first)
 
 
 class Trajectories:
-    """Read trajectories by their number in the split. Safe to use from any thread.
+    """Read trajectories by their number in the split, in the shape of forms.read(). Safe to use
+    from any thread.
 
-    Checks that the columns are there and converts `messages` to a list of {role, content}.
+    What cannot be read is a row with the key `problem`, and is named in `notes`.
     """
 
-    def __init__(self, name: str, table):
+    def __init__(self, name: str, tables: list):
         self.name = name
-        # printed remarks on the data; the list grows while rows are read
-        self.notes: list[str] = getattr(table, "notes", [])
-        self._table = table
+        self._tables = tables
+        self.forms: set[str] = set()        # of the rows that were read
+        self._unread: dict[str, str] = {}   # {place: what is wrong there}
+
+    @property
+    def notes(self) -> list[str]:
+        """Return the remarks on the data, for the ledger; there are more while rows are read."""
+        notes = [note for table in self._tables for note in getattr(table, "notes", ())]
+        return notes + ([self.unread] if self.unread else [])
+
+    @property
+    def unread(self) -> str:
+        """Return how much of what was read could not be, and the reason for the first, or ""."""
+        for table in self._tables:
+            self._unread.update(getattr(table, "broken", ()))
+        if not self._unread:
+            return ""
+        place = min(self._unread.copy())
+        return (f"of what was read, {len(self._unread):,} of the files, rows or lines are not "
+                f"usable; the first: {place} {self._unread[place]}")
 
     @property
     def n_rows(self) -> int:
         """Return the number of rows in the split."""
-        return self._table.n_rows
+        return sum(table.n_rows for table in self._tables)
 
     def rows(self, offset: int, length: int) -> list[dict]:
         """Return rows offset..offset+length-1, fewer only at the end of the split.
 
-        Raise Trouble if a column is missing.
+        Raise Trouble if a column is missing in a table, which all rows of it then lack.
         """
-        return [self._trajectory(row) for row in self._table.rows(offset, length)]
+        if isinstance(self._tables[0], HubRows):   # its number of rows costs a request
+            return [*self._rows(self._tables[0], offset, offset + length)]
+        counts = [table.n_rows for table in self._tables]
+        return [row for i, first, end in pieces(counts, offset, length)
+                for row in self._rows(self._tables[i], first, end)]
 
-    def _trajectory(self, row: dict) -> dict:
-        if missing := [f"`{name}`" for name in ("instance_id", "messages") if name not in row]:
-            raise Trouble(f"has no column {' and '.join(missing)}, only {', '.join(row)}.",
-                          self.name, "A trajectory has at least instance_id, repo and messages.")
-        messages = row["messages"]
-        if isinstance(messages, str):
+    def _rows(self, table, first: int, end: int) -> Iterator[dict]:
+        if not isinstance(table, (JsonRows, JsonFiles)):
+            for row in table.rows(first, end - first):
+                if missing := forms.missing_columns(row):
+                    raise Trouble(f"has no column {missing}, only {', '.join(row)}.", self.name,
+                                  "docs/data.md says which a trajectory has.")
+                yield self._row(row, self.name)
+            return
+        for i in range(first, end):
+            name = table.names[i] if isinstance(table, JsonFiles) else table.names[0]
+            names_it = isinstance(table, JsonFiles) or table.n_rows == 1
             try:
-                messages = json.loads(messages)
-            except ValueError:
-                return row
-        if isinstance(messages, list) and all(isinstance(m, dict) for m in messages):
-            messages = [{"role": m.get("role"), "content": m.get("content")} for m in messages]
-        return {**row, "messages": messages}
+                content, = table.rows(i, 1)
+            except Trouble as e:
+                yield self._problem(e)
+            else:
+                where = name if names_it else f"{name} row {i + 1}"
+                yield self._row(content, where, name if names_it else "")
+
+    def _row(self, document, where: str, name: str = "") -> dict:
+        try:
+            row = forms.read(document, where, name)
+        except Trouble as e:
+            return self._problem(e)
+        self.forms.add(row["agent"] or "rows")
+        return row
+
+    def _problem(self, trouble: Trouble) -> dict:
+        """Return the row in place of one that cannot be read, and note the reason."""
+        self._unread[trouble.where] = trouble.what
+        kind = trouble.what.partition(":")[0]
+        return {"instance_id": forms.id_of_file(trouble.where), "messages": [], "agent": "",
+                "problem": f"a file, row or line that {kind}"}
 
 
 # the Hub -----------------------------------------------------------------------------------------

@@ -173,7 +173,7 @@ def test_what_is_left_out_is_counted_by_reason(tmp_path):
     rows.append(a_row(0, instance_id="../up"))
     prs = [a_pr(i) for i in range(14) if i != 9]
     prs[9]["patch"] += "+" * 60_000   # of row 10
-    prs[11]["base_commit"] = None     # of row 12
+    prs[11]["patch"] = None           # of row 12
     write_sources(tmp_path, rows, prs, 'max_chars = 2000\n[exclude]\nids = ["own__repo-11"]\n')
     printed = sample(tmp_path / "a", "--count 50")
     assert ids(tmp_path / "a") == ["own__repo-0"]
@@ -184,7 +184,7 @@ def test_what_is_left_out_is_counted_by_reason(tmp_path):
     assert notes["own__repo-10"]["rule"] == "oversized PR"
     assert notes["own__repo-10"]["patch_chars"] > 60_000
     assert "no PR record" in notes["own__repo-9"]["rule"]
-    assert "base_commit" in notes["own__repo-12"]["rule"]
+    assert "patch" in notes["own__repo-12"]["rule"]
 
 
 def test_exact_duplicates_are_left_out(tmp_path):
@@ -201,10 +201,10 @@ def test_keep_unmatched_keeps_prompts_whose_pr_has_no_record(tmp_path):
         "own__repo-1": "python", "own__repo-2": "unknown"}
 
 
-def test_without_a_pr_record_for_any_row_it_ends_with_1_and_names_keep_unmatched(tmp_path):
+def test_without_a_pr_record_for_any_row_it_stops_what_follows_and_names_keep_unmatched(tmp_path):
     write_sources(tmp_path, [a_row(1), a_row(2)], [a_pr(3)])
     for _ in range(2):   # the second run has as much to do
-        printed = sample(tmp_path / "a", "--count 10", code=1)
+        printed = sample(tmp_path / "a", "--count 10", code=2)
         assert "--keep-unmatched" in printed and "next:" not in printed
     assert "next:" in sample(tmp_path / "a", "--count 10 --keep-unmatched")
 

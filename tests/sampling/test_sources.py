@@ -15,7 +15,7 @@ from rows_server import RowsServer, write_rows
 
 from codedata.errors import HttpTrouble, Trouble
 from codedata.llm.http import Http
-from codedata.sampling.row_files import find_files
+from codedata.sampling.row_files import ParquetRows, find_files
 from codedata.sampling.trajectories import Hub, open_source
 from codedata.settings import LLM
 
@@ -35,12 +35,20 @@ def make_rows(n=N_ROWS) -> list[dict]:
 
 
 @pytest.fixture(scope="module")
-def rows():
+def stored():
     return make_rows()
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, rows):
+def rows(stored):
+    """Return the rows as they are read: further columns are passed over."""
+    return [{"instance_id": row["instance_id"], "repo": row["repo"], "messages": row["messages"],
+             "tools": None, "agent": "", "first_turn": 0} for row in stored]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, stored):
+    rows = stored
     folder = tmp_path_factory.mktemp("split")
     write_rows(folder / "0000.parquet", rows[:N_FIRST])
     write_rows(folder / "0001.parquet", rows[N_FIRST:])
@@ -52,8 +60,8 @@ def folder(tmp_path_factory, rows):
 
 
 @pytest.fixture
-def server(folder, rows):
-    with RowsServer(rows=rows, folder=folder, parquet=["0000.parquet", "0001.parquet"]) as server:
+def server(folder, stored):
+    with RowsServer(rows=stored, folder=folder, parquet=["0000.parquet", "0001.parquet"]) as server:
         yield server
 
 
@@ -73,11 +81,11 @@ def open_hub(server, http, **kwargs):
     ("endpoint", "hf:org/set"), ("fallback", "hf:org/set"), ("parquet", "{folder}/*.parquet"),
     ("json", "{folder}/all.json"), ("jsonl", "{folder}/?.jsonl*"),
     ("far json", "{url}/files/all.json?download=true"), ("datasets", "datasets:{tmp_path}:train")])
-def test_the_same_offsets_are_the_same_rows_by_every_route(route, spec, rows, folder, server, http,
-                                                           tmp_path, monkeypatch):
+def test_the_same_offsets_are_the_same_rows_by_every_route(
+        route, spec, rows, stored, folder, server, http, tmp_path, monkeypatch):
     if route == "datasets":
         monkeypatch.setenv("HF_HOME", str(tmp_path))
-        write_rows(tmp_path / "train.parquet", rows)
+        write_rows(tmp_path / "train.parquet", stored)
     if route == "fallback":
         server.down["/rows"] = 501
     source = open_source(spec.format(folder=folder, url=server.url, tmp_path=tmp_path),
@@ -212,9 +220,8 @@ def test_messages_become_role_and_content_whatever_they_were_stored_as(tmp_path,
         assert source.rows(0, 1)[0]["messages"] == want
 
 
-@pytest.mark.parametrize("ending", ["parquet", "jsonl"])
-def test_a_missing_column_is_named_with_those_there_are(ending, tmp_path, http):
-    path = write_rows(tmp_path / f"a.{ending}", [{"instance_id": "a", "conversation": "b"}])
+def test_a_column_that_a_table_lacks_is_named_with_those_there_are(tmp_path, http):
+    path = write_rows(tmp_path / "a.parquet", [{"instance_id": "a", "conversation": "b"}])
     with pytest.raises(Trouble,
                        match=r"a\.\w+ has no column `messages`, only instance_id, conversation"):
         open_source(str(path), http).rows(0, 1)
@@ -223,26 +230,37 @@ def test_a_missing_column_is_named_with_those_there_are(ending, tmp_path, http):
 def test_values_that_json_has_no_word_for_come_as_text(tmp_path, http):
     path = tmp_path / "a.parquet"
     duckdb.connect().execute(
-        "copy (select 'a' instance_id, '[]' messages, date '2024-05-01' d, 1.5::decimal(9, 2) n, "
+        "copy (select date '2024-05-01' d, 1.5::decimal(9, 2) n, "
         f"timestamptz '2024-05-01 12:00:00+02' \"at\") to '{path}'")
-    assert open_source(str(path), http).rows(0, 1) == [{"instance_id": "a", "messages": [],
-                                                        "d": "2024-05-01", "n": 1.5,
-                                                        "at": "2024-05-01 10:00:00+00"}]
+    assert ParquetRows(str(path), [str(path)], http).rows(0, 1) == [
+        {"d": "2024-05-01", "n": 1.5, "at": "2024-05-01 10:00:00+00"}]
 
 
 # files
 
-@pytest.mark.parametrize("spec, problem",
-                         [("none.parquet", "no file"), ("*.jsonl", "no file"), ("empty", "no file"),
-                          ("notes.txt", "notes.txt"), ("mixed", "json, jsonl"),
-                          ("https://host/data.csv?a=.json", "data.csv")])
-def test_what_is_no_source_is_named_with_what_would_be(spec, problem, tmp_path, http):
+@pytest.mark.parametrize("spec", ["none.parquet", "*.jsonl", "empty", "notes.txt",
+                                  "https://host/data.csv?a=.json"])
+def test_what_is_no_source_is_named_with_what_would_be(spec, tmp_path, http):
     (tmp_path / "empty").mkdir()
-    (tmp_path / "mixed").mkdir()
-    for name in ("notes.txt", "mixed/a.json", "mixed/b.jsonl", "mixed/README.md"):
-        (tmp_path / name).write_text("[]")
-    with pytest.raises(Trouble, match=rf"{problem}.*one form.\n  Give hf:NAME"):
+    (tmp_path / "notes.txt").write_text("[]")
+    with pytest.raises(Trouble, match=r"no file of trajectories.\n  Give hf:NAME"):
         open_source(spec if "://" in spec else f"{tmp_path}/{spec}", http)
+
+
+def test_a_folder_may_have_files_of_several_kinds_and_folders(tmp_path, http):
+    messages = [{"role": "user", "content": "a"}]
+    (tmp_path / "deep/deeper").mkdir(parents=True)
+    rows = {name: [{"instance_id": f"{name}{i}", "messages": messages} for i in range(2)]
+            for name in "abc"}
+    write_rows(tmp_path / "deep/a.parquet", rows["a"])
+    write_rows(tmp_path / "b.jsonl", rows["b"])
+    (tmp_path / "deep/c.json").write_text(json.dumps(rows["c"]))
+    (tmp_path / "README.md").write_text("not data")
+    (tmp_path / "deep/deeper/d.traj.json").write_text(json.dumps({"messages": messages}))
+    source = open_source(str(tmp_path), http)
+    assert [row["instance_id"] for row in source.rows(0, 9)] == [
+        "a0", "a1", "b0", "b1", "c0", "c1", "d"]
+    assert source.n_rows == 7 and source.notes == []
 
 
 def test_files_are_numbered_in_sorted_order_and_brackets_in_names_are_no_glob(tmp_path, http):
@@ -256,28 +274,39 @@ def test_files_are_numbered_in_sorted_order_and_brackets_in_names_are_no_glob(tm
 
 @pytest.mark.parametrize("bad", [b'{"instance_id": ', b"[1]", b'{"a": "\xff"}'])
 @pytest.mark.parametrize("ending", [".jsonl", ".jsonl.gz"])
-def test_a_broken_line_is_named_and_costs_only_its_own_window(bad, ending, tmp_path, http):
+def test_a_broken_line_is_named_and_costs_only_itself(bad, ending, tmp_path, http):
     good = b'{"instance_id": "a", "messages": []}'
     path = tmp_path / f"rows{ending}"
     lines = b"\n".join([good, b"", good, bad, b"  ", good])
     path.write_bytes(gzip.compress(lines) if ending.endswith("gz") else lines)
     source = open_source(str(path), http)
-    assert source.n_rows == 4 and len(source.rows(0, 2)) == 2 and len(source.rows(3, 1)) == 1
-    with pytest.raises(Trouble, match=rf"rows{ending} line 4 is broken"):
-        source.rows(0, 4)
+    assert ["problem" in row for row in source.rows(0, 9)] == [False, False, True, False]
+    note, = source.notes
+    assert f"rows{ending} line 4 is broken" in note and " 1 of the files" in note
 
 
 @pytest.mark.parametrize("name, content, problem",
                          [("a.json", b'[\n{"a": 1},\n{]', "line 3"),
-                          ("a.json", b"{}", "no list"),
+                          ("a.json", b"{}", "keys none"),
+                          ("a.json", b"5", "keys none"), ("a.json", b"[]", "keys none"),
+                          ("a.json", b'{"a": 1}\n{"a": 2}', "Extra data"),
                           ("a.jsonl.gz", b"plain", "unpacked"),
-                          ("a.jsonl.gz", gzip.compress(b"x" * 9999, mtime=0)[:-9], "unpacked"),
-                          ("a.parquet", b"PAR1 no more", "cannot be read")])
-def test_a_file_that_is_not_what_its_name_says_is_trouble(name, content, problem, tmp_path, http):
+                          ("a.jsonl.gz", gzip.compress(b"x" * 9999, mtime=0)[:-9], "unpacked")])
+def test_a_file_that_is_not_what_its_name_says_costs_only_itself(name, content, problem, tmp_path,
+                                                                 http):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(Trouble, match=problem) as e:
-        open_source(str(tmp_path / name), http)
-    assert name in str(e.value)
+    (tmp_path / "z.json").write_text('{"instance_id": "z", "messages": []}')
+    source = open_source(str(tmp_path), http)
+    assert [row.get("problem", "")[:24] for row in source.rows(0, 9)] == [
+        "a file, row or line that", ""]
+    note, = source.notes
+    assert name in note and problem in note
+
+
+def test_a_broken_parquet_file_is_trouble(tmp_path, http):
+    (tmp_path / "a.parquet").write_bytes(b"PAR1 no more")
+    with pytest.raises(Trouble, match=r"a\.parquet cannot be read"):
+        open_source(str(tmp_path / "a.parquet"), http)
 
 
 def test_without_the_datasets_library_its_extra_is_named(http, monkeypatch):

@@ -1,0 +1,212 @@
+"""Check the forms of trajectories, by the rows of docs/data.md: each tells of the same turn."""
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from conftest import REPO
+from source_rows import a_pr, sample, write_jsonl, write_sources
+
+from codedata.messages import content_text
+from codedata.sampling.readers import forms
+from codedata.sampling.trajectories import Hub, open_source
+
+EXAMPLES = dict(re.findall(r"^```json (\S+)\n(.*?)^```$",
+                           (REPO / "docs" / "data.md").read_text(encoding="utf-8"),
+                           re.MULTILINE | re.DOTALL))
+CONVERSATION = [("system", "You fix bugs."), ("user", "Mend it."), ("assistant", "I look."),
+                ("tool", "setup.cfg")]
+IN_TEXT = [*CONVERSATION[:2], ("assistant", "I look.\n\n```bash\nls\n```"), ("user", "setup.cfg")]
+CALL = {"id": "c1", "type": "function",
+        "function": {"name": "bash", "arguments": '{"command": "ls"}'}}
+PIECES = {"rows/text.json": IN_TEXT, "rows/sharegpt.jsonl": IN_TEXT,
+          "claude/own__repo-1.jsonl": CONVERSATION[1:],
+          "llm_completions/own__repo-1/some-model-1757015025.972.json": CONVERSATION[:3]}
+AGENTS = {"rows": "", "mini": "mini-swe-agent 2", "swe_agent": "SWE-agent", "sdk": "OpenHands",
+          "openhands": "OpenHands", "llm_completions": "OpenHands", "jobs": "ATIF: mini-swe-agent",
+          "claude": "Claude Code", "codex": "Codex"}
+
+
+def write(folder, name: str, text: str):
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def read(path) -> list[dict]:
+    return open_source(str(path), Hub(None)).rows(0, 99)
+
+
+def read_value(folder, value, name="own__repo-1.json") -> dict:
+    row, = read(write(folder, name, json.dumps(value)))
+    return row
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_each_form_gives_the_conversation_with_its_call_and_nothing_else(name, tmp_path):
+    row, = read(write(tmp_path, name, EXAMPLES[name]))
+    messages = row["messages"]
+    assert [(m["role"], content_text(m)) for m in messages] == PIECES.get(name, CONVERSATION)
+    assert row["instance_id"] == "own__repo-1"
+    assert row["agent"] == AGENTS[name.partition("/")[0]]
+    assert {key for message in messages for key in message} <= {
+        "role", "content", "tool_calls", "tool_call_id"}
+    if PIECES.get(name) != IN_TEXT:
+        call, = next(m for m in messages if m["role"] == "assistant")["tool_calls"]
+        assert call["id"] == "c1" and call.keys() == CALL.keys()
+        assert json.loads(call["function"]["arguments"]) in ({"command": "ls"}, {"cmd": "ls"})
+        assert all(m.get("tool_call_id") == "c1" for m in messages if m["role"] == "tool")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Return a folder with all examples, one file that is none, and one with a broken line."""
+    for name, text in EXAMPLES.items():
+        write(tmp_path / "left", name, text)
+    write(tmp_path / "left", "config.json", '{"model": "m"}')
+    write(tmp_path / "left", "claude/own__repo-1.jsonl",
+          "{broken\n" + EXAMPLES["claude/own__repo-1.jsonl"])
+    return tmp_path / "left"
+
+
+def test_a_mixed_folder_is_checked_and_drawn_from(folder, tmp_path):
+    write_sources(tmp_path, [], [a_pr(1)])
+    flags = f"--source {folder} --max-per-instance 0 --turns all"
+    printed = sample(tmp_path / "a", flags, "--check")
+    assert not (tmp_path / "a" / "prompt").exists()
+    for line in ("12 rows read", "rows: 3 rows, 3 of 3 turns usable", "OpenHands: 3 rows, 3 of 3",
+                 "Codex: 1 row, 1 of 1", "1 (a file, row or line that has no known form)",
+                 "the first refused: config: a file", "PRs: 1 of 1 instance in"):
+        assert line in printed, printed
+    assert re.search(r" 2 of the files.*claude/own__repo-1.jsonl line 1 is broken", printed)
+    printed = sample(tmp_path / "a", flags, "--count 50")
+    assert "line 1 is broken" in printed and "no known form" in printed
+    entries = json.loads((tmp_path / "a/prompt/prompts_50_1.json").read_text())
+    assert any(isinstance(entry["assistant"], dict) for entry in entries)
+
+
+def test_check_says_which_turns_and_prs_are_missing_and_ends_with_1_without_a_turn(tmp_path):
+    row = json.loads(EXAMPLES["rows/tool_calls.jsonl"])
+    two = json.loads(EXAMPLES["rows/tool_calls.jsonl"])
+    two["messages"][2]["tool_calls"] *= 2
+    write_sources(tmp_path, [], [a_pr(2)])
+    write_jsonl(tmp_path / "two.jsonl", [two])
+    write_jsonl(tmp_path / "both.jsonl", [row, two])
+    root = tmp_path / "a"
+    assert "(two calls)" in sample(root, f"--check --source {tmp_path}/two.jsonl", code=1)
+    printed = sample(root, f"--check --source {tmp_path}/both.jsonl")
+    assert "rows: 2 rows, 1 of 2 turns usable" in printed and "0 of 1 instance" in printed
+    printed = sample(root, f"--source {tmp_path}/two.jsonl", code=2)
+    assert "forms met: rows" in printed and "1 (two calls)" in printed
+    assert "--check" in printed and "docs/data.md" in printed
+
+
+# what of a form is a turn
+
+def test_demonstrations_of_swe_agent_are_history_and_no_turns(tmp_path):
+    traj = json.loads(EXAMPLES["swe_agent/a.traj"])
+    demo = [{"role": role, "content": "a demo", "is_demo": True} for role in ("user", "assistant")]
+    traj["history"][1:1] = demo
+    row = read_value(tmp_path, traj)
+    assert len(row["messages"]) == 6 and row["first_turn"] == 3
+
+
+def test_an_early_file_of_swe_agent_needs_only_the_number_of_its_issue(tmp_path):
+    history = [{"role": "user", "content": "Mend it.\n(Current directory: /own__repo)\nbash-$"}]
+    row = read_value(tmp_path, {"environment": "swe_main", "history": history}, "gpt4_repo-7.traj")
+    assert row["instance_id"] == "own__repo-7"
+
+
+def test_copied_steps_of_atif_are_no_turns_and_results_without_a_call_are_of_the_user(tmp_path):
+    atif = json.loads(EXAMPLES["jobs/own__repo-1__aBc12De/agent/trajectory.json"])
+    copied = {"source": "agent", "message": "before", "is_copied_context": True,
+              "observation": {"results": [{"content": "seen"}]}}
+    atif["steps"][2:2] = [copied, {"source": "system", "message": "Performed summarization."}]
+    row = read_value(tmp_path, atif)
+    assert [m["role"] for m in row["messages"]] == ["system", "user", "assistant", "user",
+                                                    "assistant", "tool"]
+    assert row["first_turn"] == 4
+
+
+def lines(name: str) -> list[dict]:
+    return [json.loads(line) for line in EXAMPLES[name].splitlines()]
+
+
+def test_sidechains_of_claude_code_and_what_follows_a_compaction_are_passed_over(tmp_path):
+    user, text, call, result = lines("claude/own__repo-1.jsonl")
+    thinking = {**text, "message": {"id": "m1", "content": [{"type": "thinking",
+                                                             "thinking": "hm"}]}}
+    second = {**call, "message": {"id": "m1", "content": [
+        {"type": "tool_use", "id": "c2", "name": "Read", "input": {"file_path": "/a"}}]}}
+    aside = {**text, "isSidechain": True, "message": {"id": "m2", "content": "aside"}}
+    summary = {**user, "isCompactSummary": True}
+    later = {**text, "message": {"id": "m3", "content": "later"}}
+    write_jsonl(tmp_path / "s.jsonl",
+                [user, thinking, text, aside, call, result, second, summary, later])
+    row, = read(tmp_path / "s.jsonl")
+    assert [m["role"] for m in row["messages"]] == ["user", "assistant", "tool"]
+    reply = row["messages"][1]
+    assert (reply["content"], reply["reasoning_content"]) == ("I look.", "hm")
+    assert [call["id"] for call in reply["tool_calls"]] == ["c1", "c2"]
+
+
+def test_codex_lines_of_early_versions_and_custom_tools_are_read(tmp_path):
+    _, user, text, call, result = (line["payload"] for line in lines("codex/own__repo-1.jsonl"))
+    patch = {"type": "custom_tool_call", "name": "apply_patch", "call_id": "c2",
+             "input": "*** Begin"}
+    thought = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}]}
+    write_jsonl(tmp_path / "s.jsonl", [
+        {"id": "s", "timestamp": "t", "instructions": None}, {"record_type": "state"}, user,
+        {"type": "message", "role": "developer", "content": "be brief"}, thought, text, call, patch,
+        result])
+    row, = read(tmp_path / "s.jsonl")
+    assert [m["role"] for m in row["messages"]] == ["user", "user", "assistant", "tool"]
+    reply = row["messages"][2]
+    assert reply["reasoning_content"] == "hm" and len(reply["tool_calls"]) == 2
+    assert reply["tool_calls"][1]["function"]["arguments"] == '{"input": "*** Begin"}'
+
+
+@pytest.mark.parametrize("names", [["event-00010-a.json", "event-00009-b.json"],
+                                   ["10.json", "9.json"]])
+def test_a_folder_of_events_is_one_trajectory_in_the_order_of_its_numbers(names, tmp_path):
+    events = lines("sdk/own__repo-1.jsonl")
+    for name, event in zip(names, events[1::-1], strict=True):
+        write(tmp_path, f"own__repo-1/events/{name}", json.dumps(event))
+    row, = read(tmp_path)
+    assert [m["role"] for m in row["messages"]] == ["system", "user"]
+    assert row["instance_id"] == "own__repo-1"
+
+
+def test_results_of_openhands_end_as_its_model_saw_them_and_old_actions_are_refused(tmp_path):
+    output = json.loads(EXAMPLES["openhands/output.jsonl"])
+    output["history"][3]["extras"] = {"metadata": {"exit_code": 1, "working_dir": "/w",
+                                                   "suffix": "\n[end]"}}
+    row = read_value(tmp_path, output)
+    assert row["messages"][-1]["content"] == (
+        "setup.cfg\n[end]\n[Current working directory: /w]\n[Command finished with exit code 1]")
+    assert row["repo"] == "own/repo"
+    del output["history"][2]["tool_call_metadata"]
+    assert "tool_call_metadata" in read_value(tmp_path, output)["problem"]
+
+
+def test_a_malformed_file_is_named_with_its_form(tmp_path):
+    atif = json.loads(EXAMPLES["jobs/own__repo-1__aBc12De/agent/trajectory.json"])
+    del atif["steps"][1]["source"]
+    source = open_source(str(write(tmp_path, "t.json", json.dumps(atif))), Hub(None))
+    assert source.rows(0, 1)[0]["problem"].endswith("of the form ATIF, but not as expected")
+    assert "t.json is of the form ATIF, but not as expected: KeyError('source')" in source.notes[0]
+
+
+def test_tools_and_thinking_are_taken_in_their_spellings():
+    tool = {"type": "function", "function": {"name": "bash"}}
+    thought = {"type": "thinking", "thinking": "hm"}
+    for message in ({"reasoning": "hm", "content": "x"}, {"thinking_blocks": [thought],
+                    "content": "x"}, {"content": [thought, {"type": "text", "text": "x"}]}):
+        for tools in ([tool], json.dumps([tool]), [json.dumps(tool)]):
+            row = forms.read({"instance_id": "a", "tools": tools,
+                              "messages": json.dumps([{"role": "assistant", **message}])}, "here")
+            assert row["tools"] == [tool]
+            assert row["messages"][0]["reasoning_content"] == "hm"
+            assert content_text(row["messages"][0]) == "x"
