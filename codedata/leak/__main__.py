@@ -4,7 +4,7 @@
   python -m codedata.leak FILE.jsonl                   # facts alone: no model, no network
   python -m codedata.leak FILE.jsonl --llm-base-url URL --model NAME   # ask a judge of each line
 
-reads   FILE.jsonl   lines {id, messages, answer, pr}; pr as in commit/, or a row of
+reads   FILE.jsonl   lines {id, messages, answer, pr}, and tools; pr as in commit/, or a row of
                      nebius/SWE-rebench-V2-PRs
 prints  a line each  {id, leak, findings: [{quote, kind, why}],
                      facts: [{kind, text, start, end, source, why, certain}]}
@@ -26,7 +26,7 @@ from codedata.leak.facts import certain_findings, find_facts
 from codedata.leak.judge import Suspect, judge_turn
 from codedata.llm import Client, Models
 from codedata.progress import say
-from codedata.records import Commit, Message, parse
+from codedata.records import Commit, Message, Object, Side, parse
 
 ROW = {"issue": "problem_statement", "description": "pr_description"}   # the dataset's column names
 
@@ -37,7 +37,8 @@ class AnswerLine:
 
     id: str
     messages: list[Message]
-    answer: str
+    answer: Side
+    tools: list[Object] | None = None
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -86,11 +87,12 @@ def _verdict(text: str, where: str, judge: Client | None) -> dict:
         raise BrokenRecord(f"is not JSON: {e}.", where) from None
     line = parse(AnswerLine, data, where)
     commit = _commit(data.get("pr"), f"{where} `pr`")
-    facts = find_facts(line.messages, line.answer, commit)
+    suspect = Suspect.of(line, "answer", commit)
+    facts = find_facts(suspect.history, suspect.turn, commit)
     if judge:
-        findings = judge_turn(judge, Suspect(line.messages, line.answer, commit)).findings
+        findings = judge_turn(judge, suspect).findings
     else:
-        findings = certain_findings(line.messages, line.answer, commit)
+        findings = certain_findings(suspect.history, suspect.turn, commit)
     return {"id": line.id, "leak": bool(findings), "findings": findings,
             "facts": [*map(asdict, facts)]}
 
