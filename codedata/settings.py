@@ -92,7 +92,7 @@ class RoleSettings:
 class KingSettings(RoleSettings):
     """[king]: the model that answers from the history alone."""
 
-    format_retries: int = at_least(0, 2)   # further tries if it is not THOUGHT + one bash block
+    format_retries: int = at_least(0, 2)   # further tries if it is no turn of the agent's form
 
 
 @dataclass(frozen=True)
@@ -311,6 +311,7 @@ class ExportSettings:
     rejected_too: bool = False          # export a duel without accepted outcome too
     dpo_min_margin: float = at_least(0, 16.0)   # DPO, KTO: minimum distance from 50 of a score
     dpo_max_length_ratio: float = at_least(0, 0.0)   # DPO: longer side / shorter one; 0: no limit
+    tool_calls: str = one_of("native", "text")   # text: calls become the same as shell commands
     max_chars: int = at_least(0, 0)     # a longer history + answer is left out; 0: no limit
     duplicate_similarity: float = between(0, 1, 0.8)   # Jaccard of near-duplicates; 0: no check
     against: tuple[str, ...] = ()       # earlier training data: duplicates of it are left out

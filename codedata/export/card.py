@@ -17,7 +17,7 @@ from pathlib import Path
 
 import codedata
 from codedata.export.collect import SIDES, ExportTurn, ExportTurns
-from codedata.export.formats import BOOLEAN, NUMBER, TEXT, Format
+from codedata.export.formats import BOOLEAN, JSON, JSON_LIST, NUMBER, TEXT, Format, length
 from codedata.export.provenance import Provenance, public
 from codedata.export.split import SPLITS, TRAIN, splits
 from codedata.llm.costs import Cost
@@ -31,7 +31,9 @@ MARKUP = re.compile(r"[\\`*\[\]]")
 SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M"}
 CHARS_A_TOKEN = 3         # for code and logs; few tokenizers need more tokens
 TOKENS = 1024             # token counts are rounded up to a multiple of this
-DTYPES = {TEXT: "string", NUMBER: "float64", BOOLEAN: "bool"}   # SQL type → data type
+DTYPES = {TEXT: "string", NUMBER: "float64", BOOLEAN: "bool", JSON: "json"}   # SQL type → data type
+BLOCK = "thought and one bash command"   # of what an answer is made
+CALL = "thought and one call of a tool, or one bash command where the agent has no tools"
 SQL_FIELD = re.compile(r'(\w+)"? (\w+)')   # (name, type) in a STRUCT
 
 
@@ -82,10 +84,9 @@ class Contents:
         self.rows[self.about.split_of[turn.repo]] += 1
         self.rows_of[turn] += 1
         conversations = self.form.conversations(row) or [row["messages"]]
-        self.lengths.append(max(sum(len(m["content"]) for m in messages)
-                                for messages in conversations))
+        self.lengths.append(max(sum(map(length, messages)) for messages in conversations))
         for column in self.answer_lengths.keys() & row.keys():
-            self.answer_lengths[column].append(len(row[column][0]["content"]))
+            self.answer_lengths[column].append(length(row[column][0]))
         if "label" in row:
             self.labels[json.dumps(row["label"])] += 1
 
@@ -106,8 +107,8 @@ def card(of: Contents) -> str:
         "licence": json.dumps(settings.licence),
         "labels": ", ".join(f"{label} {of.labels[label]:,}"
                             for label in sorted(of.labels, reverse=True)) or "none",
-        "rows": _rows(of), "languages": _cells(languages),
-        "licences": _cells(licences), "columns": _columns(form),
+        "turn": CALL if form.has_calls else BLOCK, "rows": _rows(of),
+        "languages": _cells(languages), "licences": _cells(licences), "columns": _columns(form),
         "by_licence": ", ".join(f"{name} ({n:,})" for name, n in licences) or "none",
         "sources": listed(origins.sources(turns)),
         **{side: listed(origins.models(turns, side)) for side in SIDES},
@@ -127,7 +128,8 @@ def card(of: Contents) -> str:
         return name and form.format(_texts()[name][1].format_map(values))
 
     values |= {
-        "about": fill(form.name), "length": fill("lengths_cut" if form.for_trainers else "lengths"),
+        "about": fill(form.name) + fill("calls" if form.has_calls else "", "\n\n{}"),
+        "length": fill("lengths_cut" if form.for_trainers else "lengths"),
         "warnings": "".join(fill(name, "> **{}**\n\n") for name in _warnings(of)),
         "order": fill("order_king_first" if duel and duel.order != "both" else "order_both"),
         "outcome": " ".join(map(fill, _outcome(duel))),
@@ -159,6 +161,8 @@ def _feature(name: str, kind: str) -> dict:
     """Return the description of a column."""
     if kind in DTYPES:
         return {"name": name, "dtype": DTYPES[kind]}
+    if kind == JSON_LIST:
+        return {"name": name, "list": "json"}
     container = "list" if kind.endswith("[]") else "struct"
     return {"name": name, container: [_feature(*field) for field in SQL_FIELD.findall(kind)]}
 
@@ -202,7 +206,8 @@ def _lengths(of: Contents) -> dict:
 
 
 def _columns(form: Format) -> str:
-    lines = {line.split("`")[1]: line for line in _texts()["columns"][1].splitlines()}
+    texts = [_texts()[name][1] for name in ("columns", "columns_calls")[:1 + form.has_calls]]
+    lines = {line.split("`")[1]: line for text in texts for line in text.splitlines()}
     return "\n".join(lines[name] for name in form.columns)
 
 

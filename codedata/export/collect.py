@@ -10,7 +10,7 @@ import re
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,20 +18,26 @@ import orjson
 
 from codedata.checks.contamination import Benchmarks, Material, of_turn
 from codedata.checks.secrets import mask
+from codedata.code.tool_calls import parts_of
+from codedata.code.turn import plain, turn_text
 from codedata.errors import BrokenRecord
 from codedata.ledger import disk_trouble, to_line
+from codedata.messages import REASONING, content_text, with_text
 from codedata.progress import Bar, RunTotals, say
-from codedata.records import BUCKETS, UNJUDGED, Answer, Commit, Final, Sample, Score
+from codedata.records import BUCKETS, UNJUDGED, Answer, Commit, Final, Message, Sample, Score, Side
 from codedata.settings import ExportSettings
-from codedata.store import Store, digest, digests_of
-from codedata.texts import natural
+from codedata.store import Store, digest, digests_of, values_of
+from codedata.texts import natural, text_of
 
 SIDES = ("king", "challenger")
-MESSAGE, REASON = ("role", "content"), ("judge", "order", "reason")
+REFERENCE_AND_SIDES = ("assistant", *SIDES)
+REASON = ("judge", "order", "reason")
 FINDING, LEAK = ("side", "kind", "text"), ("judge", "kind", "text", "why")
+NO_OUTPUT = "(no output)"    # a result that is empty, as a text
 UNKNOWN = "unknown"          # a licence or language that is not recorded
 Problem = tuple[str, str]    # (reason, detail)
-COPIED = {Answer: ("messages", "assistant", *SIDES), Score: ("score", "metrics")}   # by report.py
+COPIED = {Answer: ("messages", "tools", *REFERENCE_AND_SIDES),   # by report.py
+          Score: ("score", "metrics")}
 RECOMPUTED = (Score,)        # report.py may compute it anew for another panel
 INSTANCE = re.compile(r"(.+)__(.+)-\d+")   # owner__name-number
 CACHED_TEXTS = 4096          # texts; turns of a trajectory repeat them
@@ -51,6 +57,7 @@ class ExportTurn:
     winner: str             # "challenger", "king", or "" where nobody clearly won
     digest: str             # digest of its record in final/, refined/ or defeat/
     commit: str             # digest of its PR record; "" where it is missing
+    has_calls: bool         # its answers are calls of tools, and are exported as such
     flag: Problem | None    # why no trainer may see it
     masked: dict[str, int]  # how many secrets of each kind were masked in it
     at: int                 # offset of its record in the temporary file
@@ -160,12 +167,14 @@ class ExportTurns:
                 self.left_out.add(name, reason, detail)
             return
         pr, pr_digest = self._pr(record.instance_id)
-        masked, secrets = self._masked(record)
+        has_calls = bool(record.tools) and self.settings.tool_calls == "native"
+        masked, secrets = self._masked(record if has_calls else _in_texts(record))
         self.turns.append(ExportTurn(
             name, record.directory, pr.instance_id, pr.repo, pr.language, pr.licence,
             float(record.score),
             winner(record.score, record.directory, self.settings.dpo_min_margin),
-            record_digest(record), pr_digest, _flag(record), secrets, self._put(masked)))
+            record_digest(record), pr_digest, has_calls, _flag(record), secrets,
+            self._put(masked)))
 
     def _reasons_against(self, name: str, record: Sample) -> list[Problem]:
         """Return why the first check that applies leaves a turn out of all formats."""
@@ -176,7 +185,7 @@ class ExportTurns:
         pr, _ = self._pr(record.instance_id)
         return self._rules.against(pr.licence, lambda: of_turn(
             record, pr.repo, pr.base_commit, issue=pr.issue, patch=pr.patch,
-            test_patch=pr.test_patch, king=record.king or "", challenger=record.challenger or ""))
+            test_patch=pr.test_patch, **{side: turn_text(getattr(record, side)) for side in SIDES}))
 
     def _put(self, record: Sample) -> int:
         """Append a record to the temporary file, and return its offset in bytes."""
@@ -233,28 +242,81 @@ class ExportTurns:
         """Return a record with secrets masked, and the number of secrets by kind."""
         secrets: Counter[str] = Counter()
 
-        def masked(text: str | None) -> str | None:
-            if not text:
-                return text
-            text, kinds = self._mask(text)
+        def masked(value):
+            """Return a JSON value with its texts masked."""
+            if isinstance(value, list):
+                return [masked(entry) for entry in value]
+            if isinstance(value, dict):
+                return {key: masked(entry) for key, entry in value.items()}
+            if not value or not isinstance(value, str):
+                return value
+            text, kinds = self._mask(value)
             secrets.update(kinds)
             return text
+
+        def message_of(message: Message) -> Message:
+            return _with_texts(message, masked)
 
         def entries_of(entries: list[dict], keys: tuple[str, ...]) -> list[dict]:
             return [{key: masked(str(entry.get(key, ""))) for key in keys} for entry in entries]
 
         copy = replace(
             record,
-            messages=entries_of(record.messages, MESSAGE),
+            messages=[*map(message_of, record.messages)],
             reasons=entries_of(record.reasons, REASON),
             injections=entries_of(record.injections, FINDING),
             leaks=None if record.leaks is None else entries_of(record.leaks, LEAK),
-            **{side: masked(getattr(record, side)) for side in ("assistant", *SIDES)})
+            **{side: message_of(turn) if isinstance(turn, dict) else masked(turn)
+               for side in REFERENCE_AND_SIDES for turn in [_turn(record, side)]})
         return copy, dict(sorted(secrets.items()))
 
     def _report_broken(self, error: BrokenRecord) -> None:
         say(f"export.py: {error}")
         self.n_broken += 1
+
+
+def _in_texts(record: Sample) -> Sample:
+    """Return a record whose messages and answers are texts. Calls become shell commands, as in the
+    requests to models that take no tools."""
+    messages = plain(record.messages, record.tools, as_bash=True)
+    if record.tools:
+        first, *others = messages
+        first = with_text(first, text_of("codedata.duel", "text_form.md").strip())
+        messages = [message if message["content"].strip() else {**message, "content": NO_OUTPUT}
+                    for message in (first, *others)]
+    return replace(record, messages=messages, tools=None, **{
+        side: turn and turn_text(turn, record.messages, as_bash=True)
+        for side in REFERENCE_AND_SIDES for turn in [getattr(record, side)]})
+
+
+def _turn(record: Sample, side: str) -> Side | None:
+    """Return the answer of a side, without what a model thought apart from it; the reference keeps
+    that."""
+    turn = getattr(record, side)
+    if not isinstance(turn, dict):
+        return turn
+    return {"role": "assistant", **{key: value for key, value in turn.items()
+                                    if side == "assistant" or key not in REASONING}}
+
+
+def _with_texts(message: Message, masked: Callable) -> Message:
+    """Return a message as chat templates take it: its content a text, the arguments of its calls
+    objects, no other keys than it has; `masked` is applied to its texts."""
+    out = {"role": masked(message["role"]), "content": masked(content_text(message))}
+    if message.get("reasoning_content"):
+        out["reasoning_content"] = masked(message["reasoning_content"])
+    if message.get("tool_calls"):
+        out["tool_calls"] = [_call(call, masked) for call in message["tool_calls"]]
+    if "tool_call_id" in message:
+        out["tool_call_id"] = message["tool_call_id"]
+    return out
+
+
+def _call(call: dict, masked: Callable) -> dict:
+    name, arguments = parts_of(call)
+    raw = call["function"]["arguments"]
+    return {"id": call.get("id"), "type": "function", "function": {
+        "name": name, "arguments": masked(raw if arguments is None else arguments)}}
 
 
 def _flag(record: Sample) -> Problem | None:
@@ -288,4 +350,4 @@ def repo_of(instance_id: str) -> str:
 
 def record_digest(record) -> str:
     """Return the digest of all fields, by which the manifest identifies a record."""
-    return digest({field.name: getattr(record, field.name) for field in fields(record)})
+    return digest(values_of(record))

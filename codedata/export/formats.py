@@ -2,18 +2,24 @@
 
 Trainers silently accept bad rows: a conversation that ends with the user, an empty answer, a role
 that no chat template knows, a pair of equal answers. row_problem() refuses them. A conversation may
-begin with one system message; then user and assistant alternate, and the assistant is last.
+begin with one system message; then user and assistant alternate, and the assistant is last. Where
+the agent has tools, the results of its calls stand between, and users may speak twice.
+
+A set with tool calls has whole messages as JSON, which `datasets` reads as they are: columns of a
+STRUCT would give every message and every call the keys of all others, as nulls.
 """
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from codedata.code.turn import clean, format_problem
-from codedata.export.collect import SIDES, ExportTurn, Problem
+from codedata.code.tool_calls import parts_of
+from codedata.code.turn import clean, form_of
+from codedata.export.collect import REFERENCE_AND_SIDES, SIDES, ExportTurn, Problem
+from codedata.messages import calls_text
 from codedata.records import METRICS, Final, Message, Sample
 
-TEXT, NUMBER, BOOLEAN = "VARCHAR", "DOUBLE", "BOOLEAN"
+TEXT, NUMBER, BOOLEAN, JSON, JSON_LIST = "VARCHAR", "DOUBLE", "BOOLEAN", "JSON", "JSON[]"
 MESSAGES = "STRUCT(role VARCHAR, content VARCHAR)[]"
 REASONS = 'STRUCT(judge VARCHAR, "order" VARCHAR, reason VARCHAR)[]'
 FINDINGS = "STRUCT(side VARCHAR, kind VARCHAR, text VARCHAR)[]"
@@ -23,6 +29,9 @@ COMMON = {   # columns of every row, to sort or weight rows by; trainers ignore 
     **dict.fromkeys(("instance_id", "repo", "language", "licence", "source", "bucket"), TEXT),
     "score": NUMBER}
 Piece = tuple[ExportTurn, str]   # (turn, the side whose answer the row has)
+# roles that may stand before one, in a conversation with tools; "": it is the first
+BEFORE = {"system": ("",), "user": ("", "system", "user", "assistant", "tool"),
+          "assistant": ("user", "assistant", "tool"), "tool": ("assistant", "tool")}
 
 
 @dataclass(frozen=True)
@@ -37,9 +46,24 @@ class Format:
     for_trainers: bool = True       # also writes Parquet, and leaves out flagged turns
     takes: str = "turns that one side won"   # in words
 
+    @property
+    def has_calls(self) -> bool:
+        """Return whether its rows may have tool calls."""
+        return "tools" in self.columns
+
+    def fitting(self, turns: list[ExportTurn]) -> Format:
+        """Return the format with the columns that these turns need: those of tool calls if one of
+        them has some."""
+        if not any(turn.has_calls for turn, _ in self.pieces(turns)):
+            return self
+        columns = {name: JSON_LIST if kind == MESSAGES else kind
+                   for name, kind in self.columns.items()}
+        sides = dict.fromkeys(self.columns.keys() & {*REFERENCE_AND_SIDES}, JSON)
+        return replace(self, columns={**columns, **sides, "tools": JSON_LIST})
+
     def make(self, turn: ExportTurn, side: str, record: Sample) -> dict:
         """Return the row of a piece, with the columns in their order."""
-        row = {**self.row(turn, side, record), "source": turn.name,
+        row = {**self.row(turn, side, record), "source": turn.name, "tools": record.tools,
                **{key: getattr(turn, key) for key in COMMON if key != "source"}}
         return {column: row[column] for column in self.columns}
 
@@ -63,30 +87,73 @@ def row_problem(form: Format, row: dict, max_chars: int = 0,
         if column != "messages" and len(row[column]) != 1:
             return "roles", f"{column} is not one message"
     answers = []
+    tools = row.get("tools")
     for messages in form.conversations(row):
-        if problem := _conversation_problem(messages):
+        check = _calls_problem if tools else _conversation_problem
+        if problem := _empty_message(messages) or check(messages):
             return problem
-        if max_chars and sum(len(m["content"]) for m in messages) > max_chars:
+        if max_chars and sum(map(length, messages)) > max_chars:
             return "over max_chars", f"more than {max_chars:,} characters"
-        answer = messages[-1]["content"]
+        *history, answer = messages
         answers.append(answer)
-        if problem := format_problem(answer):
+        text = answer["content"]
+        if problem := form_of(history, tools).problem(answer if tools else text):
             return "no well-formed turn", problem
-        if clean(answer) != answer.strip():
+        if clean(text) != text.strip():
             return "no well-formed turn", "thinking that leaked"
-    if len({answer.strip() for answer in answers}) < len(answers):
+    if len({answer["content"].strip() + calls_text(answer) for answer in answers}) < len(answers):
         return "chosen is rejected", "the two answers are equal"
-    lengths = sorted(map(len, answers))
+    lengths = sorted(map(length, answers))
     if max_ratio and lengths and lengths[-1] > max_ratio * lengths[0]:
         return "over dpo_max_length_ratio", f"{lengths[-1]:,} characters against {lengths[0]:,}"
     return None
 
 
+def length(message: Message) -> int:
+    """Return the number of characters of a message, with its calls and the thinking beside them."""
+    return sum(map(len, (message["content"], calls_text(message),
+                         message.get("reasoning_content", ""))))
+
+
+def _empty_message(messages: list[Message]) -> Problem | None:
+    """Return the first empty message. A call needs no text, and its result may be empty."""
+    for i, message in enumerate(messages, 1):
+        text = message.get("content")
+        may_be_empty = message.get("tool_calls") or message.get("role") == "tool"
+        if not (isinstance(text, str) and (text.strip() or may_be_empty)):
+            return "empty message", f"message {i} of {len(messages)}"
+    return None
+
+
+def _calls_problem(messages: list[Message]) -> Problem | None:
+    """Return why chat templates do not take a conversation with tools, or None.
+
+    Tried with those of TRL 1.16 that know tools: many fail at arguments that are no object, some at
+    a system message that is not the first.
+    """
+    before = ""
+    unanswered: list[str] = []   # ids of calls
+    for i, message in enumerate(messages, 1):
+        where, role = f"message {i} of {len(messages)}", message["role"]
+        if before not in BEFORE.get(role, ()):
+            return "roles", f"{where} is of {role!r}, behind {before or 'nothing'!r}"
+        if role == "assistant":
+            calls = message.get("tool_calls", ())
+            unanswered = [call.get("id") for call in calls]
+            if any(parts_of(call)[1] is None for call in calls):
+                return "arguments", f"a call in {where} has arguments that are no JSON object"
+        elif role == "tool":
+            if message.get("tool_call_id") not in unanswered:
+                return "roles", f"{where} is the result of no call before it"
+            unanswered.remove(message["tool_call_id"])
+        before = role
+    if len(messages) < 2 or messages[-2]["role"] not in ("user", "tool") or before != "assistant":
+        return "roles", "the last message is no answer of the assistant to a user or a result"
+    return None
+
+
 def _conversation_problem(messages: list[Message]) -> Problem | None:
     n = len(messages)
-    for i, message in enumerate(messages, 1):
-        if not (isinstance(message.get("content"), str) and message["content"].strip()):
-            return "empty message", f"message {i} of {n}"
     first = 1 if messages and messages[0].get("role") == "system" else 0
     for i, message in enumerate(messages[first:]):
         due = ("user", "assistant")[i % 2]
@@ -127,7 +194,8 @@ def _loser(turn: ExportTurn) -> str:
 
 
 def _answer(record: Sample, side: str) -> list[Message]:
-    return [{"role": "assistant", "content": getattr(record, side)}]
+    answer = getattr(record, side)
+    return [answer if isinstance(answer, dict) else {"role": "assistant", "content": answer}]
 
 
 def _conversation(turn: ExportTurn, side: str, record: Sample) -> dict:

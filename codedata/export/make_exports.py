@@ -14,6 +14,7 @@ import duckdb
 
 import codedata
 from codedata.cli import RunOptions
+from codedata.code.turn import plain, turn_text
 from codedata.errors import Trouble
 from codedata.export import folders
 from codedata.export.card import Background, Contents, card
@@ -48,7 +49,7 @@ STAGE = "export"
 LEFT_OUT = "left_out.jsonl"
 COMPARED = ("against", "decontaminate")   # settings that name files
 NOT_OF_A_ROW = (*COMPARED, "formats", "rejected_too", "harbor_network", "min_strength",
-                "audited_only")
+                "audited_only", "tool_calls")
 REFUSED_FLAGS = ("only", "limit", "shard", "refresh", "prune", "compact", "budget")
 
 
@@ -182,8 +183,8 @@ def _leave_out_similar(turns: ExportTurns) -> None:
     def conversations() -> Iterator[Conversation]:
         for turn in best_first:
             record = turns.record(turn)
-            answer = getattr(record, turn.winner or "challenger") or ""
-            yield Conversation(turn.name, turn.instance_id, record.messages, answer)
+            answer = turn_text(getattr(record, turn.winner or "challenger"), record.messages)
+            yield Conversation(turn.name, turn.instance_id, plain(record.messages), answer)
 
     similar = {one.name: one for one in similar_turns(
         conversations, lambda: read_conversations(settings.against),
@@ -200,7 +201,7 @@ class Export(Contents):
     noun = "rows"
 
     def __init__(self, form: Format, about: Background):
-        super().__init__(form, about)
+        super().__init__(form.fitting(about.turns.turns), about)
         self.place = about.directory / form.name
         self.new = about.directory / NEW / form.name
 
@@ -256,6 +257,7 @@ class Export(Contents):
             "buckets": asdict(about.buckets),
             "settings": {key: value for key, value in asdict(about.settings).items()
                          if key not in NOT_OF_A_ROW},
+            **({"tool_calls": "native"} if self.form.has_calls else {}),
             "duel": duel and {"digest": digest(duel.raw), "accepted": duel.accepted,
                               "margin": duel.margin, "lcb": duel.lcb},
             "turns": [{"name": turn.name, "bucket": turn.bucket, "instance_id": turn.instance_id,

@@ -17,8 +17,10 @@ import duckdb
 import orjson
 
 from codedata.checks.duplicates import Duplicate, near_duplicates, words
+from codedata.code.turn import plain, turn_text
 from codedata.errors import Trouble
 from codedata.ledger import read_lines
+from codedata.records import check_of
 
 SHARED_BY = 10    # a line is the harness's if the first messages of one task in 10 have it,
 MIN_TASKS = 3     # and at least 3 tasks
@@ -146,8 +148,8 @@ def _conversations(row: dict) -> Iterator[tuple[list[dict], str]]:
     """Yield (history, answer) for each answer of a row that a model may learn from."""
     messages = _messages(row.get("messages"))
     if messages and ("challenger" in row or "king" in row):   # a bucket record, or a jsonl row
-        yield from ((messages, row[side]) for side in ("challenger", "king")
-                    if isinstance(row.get(side), str))
+        yield from ((messages, turn_text(row[side], messages)) for side in ("challenger", "king")
+                    if row.get(side) is not None and not check_of("Side")(row[side]))
     elif messages and messages[-1]["role"] == "assistant":
         yield messages[:-1], messages[-1]["content"]
     prompt = _messages(row.get("prompt"))
@@ -157,11 +159,7 @@ def _conversations(row: dict) -> Iterator[tuple[list[dict], str]]:
 
 
 def _messages(value) -> list[dict]:
-    """Return a list of {role, content}, made from plain text if need be; [] for other values."""
+    """Return a conversation as texts, made from plain text if need be; [] for other values."""
     if isinstance(value, str):
         return [{"role": "user", "content": value}]
-    if isinstance(value, list) and all(
-            isinstance(m, dict) and isinstance(m.get("role"), str)
-            and isinstance(m.get("content"), str) for m in value):
-        return value
-    return []
+    return plain(value) if value and not check_of("list[Message]")(value) else []
