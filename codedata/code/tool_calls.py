@@ -28,7 +28,7 @@ WINDOW = 100       # lines that SWE-agent's editor shows
 SHELLS = ("-c", "-lc", "-ilc")
 FILE = re.compile(r"^\[File: (.+?) \(\d+ lines total\)\]\s*$", re.MULTILINE)
 OPEN_FILE = re.compile(r"^\(Open file: (/.+?)\)\s*$", re.MULTILINE)
-SHOWN_LINE = re.compile(r"^(\d+):", re.MULTILINE)
+SHOWN_LINE = re.compile(r"^(\d+):(.*?)\r?$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -78,15 +78,16 @@ def effect_of(name: str, arguments: dict, history: Sequence[dict] = ()) -> Effec
     if not entry:
         return None
     values = {place: arguments.get(_argument(entry[place])) for place in PLACES if place in entry}
-    works_on_open = not (entry["does"] in ("run", "python", "find", "patch", "submit")
-                         or values.get("path"))
-    path, shown = (_open_file(history) if works_on_open and (
-        "path" not in entry or entry.get("open")) else ("", (0, 0)))
-    first, last = _lines(entry, values, shown)
+    path, shown = "", {}
+    if entry.get("open") and not values.get("path"):
+        path, shown = _open_file(history)
+    first, last = _lines(entry, values, [*shown])
     edits = [(_text(one.get("old_string")), _text(one.get("new_string")))
              for one in values.get("edits") or () if isinstance(one, dict)]
     if "new" in entry or "old" in entry:
         edits = [(_text(values.get("old")), _text(values.get("new")))]
+    if entry["does"] == "lines" and {first, last} <= shown.keys():
+        edits = [("\n".join(shown.get(i, "") for i in range(first, last + 1)), edits[0][1])]
     return Effect(entry["does"], _command(values.get("command")), _text(values.get("path")) or path,
                   _text(values.get("pattern")), first, last, tuple(edits),
                   _text(values.get("patch")))
@@ -234,34 +235,35 @@ def _fits(entry: dict, arguments: dict) -> bool:
         arguments.get(key) == value for key, value in entry.get("when", {}).items())
 
 
-def _lines(entry: dict, values: dict, shown: tuple[int, int]) -> tuple[int, int]:
+def _lines(entry: dict, values: dict, shown: list[int]) -> tuple[int, int]:
     """Return the first and the last line that a call shows or changes; (0, 0) for all."""
+    shown = shown or [0]
     line, count = _number(values.get("line")), _number(values.get("count"))
     view = values.get("range")
     if entry["does"] == "insert":
-        return line, line or shown[1]
+        return line, line or shown[-1]
     if isinstance(view, list) and len(view) == 2:
         first, last = map(_number, view)
         return first, last if last > 0 else 10 ** 6
     if "first" in entry:
         return _number(values["first"]), _number(values["last"])
     if entry["name"].startswith("scroll_"):
-        first = shown[1] + 1 if entry["name"] == "scroll_down" else max(1, shown[0] - WINDOW)
+        first = shown[-1] + 1 if entry["name"] == "scroll_down" else max(1, shown[0] - WINDOW)
         return first, first + WINDOW - 1
     if line or count:
         return max(1, line), max(1, line) + (count or WINDOW) - 1
     return 0, 0
 
 
-def _open_file(history: Sequence[dict]) -> tuple[str, tuple[int, int]]:
+def _open_file(history: Sequence[dict]) -> tuple[str, dict[int, str]]:
     """Return the path that SWE-agent's editor has open, and the lines that it showed last."""
     for message in reversed(history):
         text = content_text(message)
         if match := FILE.search(text):
             path = OPEN_FILE.search(text, match.end()) or match
-            numbers = [*map(int, SHOWN_LINE.findall(text[match.end():]))]
-            return path[1], (numbers[0], numbers[-1]) if numbers else (0, 0)
-    return "", (0, 0)
+            lines = SHOWN_LINE.findall(text, match.end())
+            return path[1], {int(number): line for number, line in lines}
+    return "", {}
 
 
 def _command(value) -> str:

@@ -80,9 +80,9 @@ def test_a_look_and_its_shell_command_show_the_same(tmp_path, name):
 
 def test_the_text_commands_of_swe_agent_are_its_tools():
     assert text_effect('open "a b.py" 3').path == "a b.py"
-    edit = text_effect("edit 2:3\n    x\n\ny\nend_of_edit\n", [WINDOW])
+    edit = text_effect("edit 2:2\n    x\n\ny\nend_of_edit\n", [WINDOW])
     assert (edit.does, edit.path, edit.first, edit.last, edit.edits) == (
-        "lines", "a.py", 2, 3, (("", "    x\n\ny"),))
+        "lines", "a.py", 2, 2, (("    return 1", "    x\n\ny"),))
     assert shell_command(text_effect("scroll_down", [WINDOW])) == "cat -n a.py | sed -n '3,102p'"
     assert text_effect("git diff").command == "git diff" and text_effect("submit").does == "submit"
 
