@@ -12,7 +12,7 @@ the Hub may change between runs.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit
 
@@ -30,6 +30,7 @@ from codedata.sampling.row_files import (
 from codedata.settings import PromptSettings
 
 PAGE = 100         # the dataset server's maximum number of rows per request
+NO_FAULT_OF_FILES = (HttpTrouble, RunStopped, Interrupted)
 
 
 def open_source(spec: str, hub: Hub, split: str = "train", config: str = "default") -> Trajectories:
@@ -50,8 +51,10 @@ def open_source(spec: str, hub: Hub, split: str = "train", config: str = "defaul
                 if _has_rows(name, hub):
                     tables.append(JsonRows(format, [name], hub))
                     continue
-            except (Trouble, OSError):
-                pass   # reading it again, as its row, tells why
+            except (Trouble, OSError) as e:
+                if isinstance(e, NO_FAULT_OF_FILES):
+                    raise
+                # reading it again, as its row, tells why
             single.append(name)
     return Trajectories(spec, [*tables, JsonFiles(sorted(single), hub)])
 
@@ -118,33 +121,27 @@ class Trajectories:
                 if missing := forms.missing_columns(row):
                     raise Trouble(f"has no column {missing}, only {', '.join(row)}.", self.name,
                                   "docs/data.md says which a trajectory has.")
-                yield self._row(row, self.name)
+                yield self._row(lambda row=row: row, self.name)
             return
         for i in range(first, end):
             name = table.names[i] if isinstance(table, JsonFiles) else table.names[0]
-            names_it = isinstance(table, JsonFiles) or table.n_rows == 1
-            try:
-                content, = table.rows(i, 1)
-            except Trouble as e:
-                yield self._problem(e)
+            if isinstance(table, JsonFiles) or table.n_rows == 1:
+                yield self._row(lambda i=i: table.rows(i, 1)[0], name, name)
             else:
-                where = name if names_it else f"{name} row {i + 1}"
-                yield self._row(content, where, name if names_it else "")
+                yield self._row(lambda i=i: table.rows(i, 1)[0], f"{name} row {i + 1}")
 
-    def _row(self, document, where: str, name: str = "") -> dict:
+    def _row(self, document: Callable[[], object], where: str, name: str = "") -> dict:
+        """Return the row of a document, or one in place of what cannot be read, which is noted."""
         try:
-            row = forms.read(document, where, name)
+            row = forms.read(document(), where, name)
         except Trouble as e:
-            return self._problem(e)
+            if isinstance(e, NO_FAULT_OF_FILES):
+                raise
+            self._unread[e.where] = e.what
+            return {"instance_id": forms.id_of_file(e.where), "messages": [], "agent": "",
+                    "problem": f"a file, row or line that {e.what.partition(':')[0]}"}
         self.forms.add(row["agent"] or "rows")
         return row
-
-    def _problem(self, trouble: Trouble) -> dict:
-        """Return the row in place of one that cannot be read, and note the reason."""
-        self._unread[trouble.where] = trouble.what
-        kind = trouble.what.partition(":")[0]
-        return {"instance_id": forms.id_of_file(trouble.where), "messages": [], "agent": "",
-                "problem": f"a file, row or line that {kind}"}
 
 
 # the Hub -----------------------------------------------------------------------------------------

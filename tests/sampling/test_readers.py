@@ -148,7 +148,7 @@ def test_sidechains_of_claude_code_and_what_follows_a_compaction_are_passed_over
     row, = read(tmp_path / "s.jsonl")
     assert [m["role"] for m in row["messages"]] == ["user", "assistant", "tool"]
     reply = row["messages"][1]
-    assert (reply["content"], reply["reasoning_content"]) == ("I look.", "hm")
+    assert (content_text(reply), reply["reasoning_content"]) == ("I look.", "hm")
     assert [call["id"] for call in reply["tool_calls"]] == ["c1", "c2"]
 
 

@@ -5,14 +5,6 @@ agent saw.
 """
 from __future__ import annotations
 
-from codedata.sampling.readers.chat import (
-    add_calls,
-    plain_text,
-    read_message,
-    tool_call,
-    tool_result,
-)
-
 FORM = "ATIF"
 ROLES = {"system": "system", "user": "user", "agent": "assistant"}
 
@@ -32,22 +24,16 @@ def read(document: dict) -> dict:
         role = ROLES[step["source"]]
         if role == "system" and any(message["role"] != "system" for message in messages):
             continue
-        message = read_message({"role": role, "content": step.get("message") or "",
-                                "reasoning_content": step.get("reasoning_content")})
-        add_calls(message, *(tool_call(call["tool_call_id"], call["function_name"],
-                                       call["arguments"])
-                             for call in step.get("tool_calls") or ()))
-        messages += [message, *_results(step)]
+        calls = [{"id": call["tool_call_id"], "name": call["function_name"],
+                  "arguments": call["arguments"]} for call in step.get("tool_calls") or ()]
+        messages.append({"role": role, "content": step.get("message") or "", "tool_calls": calls,
+                         "reasoning_content": step.get("reasoning_content")})
+        for result in (step.get("observation") or {}).get("results") or ():
+            if result.get("content"):
+                call_id = result.get("source_call_id")   # none: of what the text said
+                messages.append({"role": "tool" if call_id else "user", "tool_call_id": call_id,
+                                 "content": result["content"]})
         if step.get("is_copied_context"):
             first_turn = len(messages)
     return {"messages": messages, "tools": agent.get("tool_definitions"),
             "agent": f"{FORM}: {agent.get('name')}", "first_turn": first_turn}
-
-
-def _results(step: dict) -> list[dict]:
-    """Return the results of a step: of its calls, or of what its text said."""
-    results = (step.get("observation") or {}).get("results") or []
-    return [tool_result(result["source_call_id"], result["content"])
-            if result.get("source_call_id")
-            else {"role": "user", "content": plain_text(result["content"])}
-            for result in results if result.get("content")]

@@ -5,14 +5,6 @@ system prompt and the tools are not in these files.
 """
 from __future__ import annotations
 
-from codedata.sampling.readers.chat import (
-    add_calls,
-    add_thinking,
-    plain_text,
-    tool_call,
-    tool_result,
-)
-
 FORM = "Claude Code"
 ROLES = ("user", "assistant")
 
@@ -40,29 +32,15 @@ def read(document: list[dict]) -> dict:
         if isinstance(blocks, str):
             blocks = [{"type": "text", "text": blocks}]
         if line["type"] == "user":
-            messages += _of_user(blocks)
+            messages += [{"role": "tool", "tool_call_id": block["tool_use_id"],
+                          "content": block.get("content") or ""}
+                         for block in blocks if block["type"] == "tool_result"]
+            said = [block for block in blocks if block["type"] != "tool_result"]
+            messages += [{"role": "user", "content": said}] if said else []
             continue
         reply_id = body.get("id") or line["uuid"]
         if reply_id not in replies:
-            replies[reply_id] = {"role": "assistant", "content": ""}
+            replies[reply_id] = {"role": "assistant", "content": []}
             messages.append(replies[reply_id])
-        _add_blocks(replies[reply_id], blocks)
+        replies[reply_id]["content"] += blocks
     return {"messages": messages, "agent": FORM}
-
-
-def _of_user(blocks: list[dict]) -> list[dict]:
-    """Return the results of tools, then what the user said."""
-    results = [tool_result(block["tool_use_id"], block.get("content")) for block in blocks
-               if block["type"] == "tool_result"]
-    text = plain_text([block for block in blocks if block["type"] != "tool_result"])
-    return [*results, {"role": "user", "content": text}] if text else results
-
-
-def _add_blocks(message: dict, blocks: list[dict]) -> None:
-    for block in blocks:
-        if block["type"] == "text":
-            message["content"] += block["text"]
-        elif block["type"] == "thinking":
-            add_thinking(message, block["thinking"])
-        elif block["type"] == "tool_use":
-            add_calls(message, tool_call(block["id"], block["name"], block["input"]))

@@ -11,6 +11,7 @@ from pathlib import PurePath
 
 from codedata.errors import Trouble
 from codedata.sampling.readers import atif, claude_code, codex, openhands, rows, swe_agent
+from codedata.sampling.readers.chat import are_objects, read_message
 
 READERS = (atif, swe_agent, claude_code, codex, openhands, rows)
 ENDINGS = re.compile(r"(\.traj|\.jsonl?|\.gz)+$", re.IGNORECASE)
@@ -36,6 +37,8 @@ def read(document, where: str, name: str = "") -> dict:
                       where, "docs/data.md has a row of each form.")
     try:
         found = reader.read(document)
+        if are_objects(found["messages"]):
+            found["messages"] = [*map(read_message, found["messages"])]
     except (KeyError, TypeError, AttributeError, ValueError, IndexError) as e:
         reason = str(e) if type(e) is ValueError else f"not as expected: {e!r}"
         raise Trouble(f"is of the form {reader.FORM}, but {reason}", where) from e

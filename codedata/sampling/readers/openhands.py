@@ -1,23 +1,16 @@
 """Read what OpenHands leaves: events in one file, in a folder or in a row (`history`), those of
 software-agent-sdk too, and logged completions (`llm_completions`).
 
-A trajectory ends where its history was condensed. What microagents and skills added to a message
-of the user is not restored in old events.
+A trajectory ends where its history was condensed. What microagents added to a message of the user
+is not restored in old events.
 """
 from __future__ import annotations
 
-from codedata.messages import with_text
-from codedata.sampling.readers.chat import (
-    add_calls,
-    add_thinking,
-    plain_text,
-    read_message,
-    tool_call,
-    tool_result,
-)
+from codedata.messages import content_text, with_text
+from codedata.sampling.readers.chat import are_objects
 
 FORM = "OpenHands"
-OF_EVENTS = ("kind", "action", "observation")
+OF_EVENTS = {"kind", "action", "observation"}
 ACTS = ("run", "run_ipython", "read", "write", "edit", "browse")
 
 
@@ -41,95 +34,86 @@ def read(document) -> dict:
 
 
 def _are_events(value) -> bool:
-    return isinstance(value, list) and bool(value) and isinstance(value[0], dict) and any(
-        key in value[0] for key in OF_EVENTS)
+    return are_objects(value) and not OF_EVENTS.isdisjoint(value[0])
 
 
 def _of_completion(log: dict) -> dict:
     # where the model was shown tools as a text, the log has the calls beside it
     messages = log.get("fncall_messages") or log.get("raw_messages") or log["messages"]
     reply = (log.get("fncall_response") or log["response"])["choices"][0]["message"]
-    messages = [*map(read_message, [*messages, reply])]
-    return {"messages": messages, "agent": FORM, "first_turn": len(messages) - 1,
+    return {"messages": [*messages, reply], "agent": FORM, "first_turn": len(messages),
             "tools": (log.get("kwargs") or {}).get("tools") or log.get("tools")}
 
 
 def _of_events(events: list[dict]) -> dict:
-    messages = []
     replies = {}   # by the id of the model's response: its calls are an event each
+    messages = []
     tools = None
     for event in events:
-        kind = event.get("kind") or event.get("action") or ""
-        if kind.lower() == "condensation":
+        args = event.get("args") or event   # of the SDK there are none
+        kind = event.get("kind") or event.get("action")
+        if kind in ("Condensation", "condensation"):
             break
         if kind in ("SystemPromptEvent", "system"):
-            tools = event.get("tools") or (event.get("args") or {}).get("tools")
-        if "kind" in event:
-            messages += _sdk_message(event, replies)
-        else:
-            messages += _old_message(event, replies)
+            tools = args.get("tools")
+        message = (_sdk_message if "kind" in event else _old_message)(event, args, replies)
+        messages += [message] if message else []
     return {"messages": messages, "tools": tools, "agent": FORM}
 
 
-def _sdk_message(event: dict, replies: dict) -> list[dict]:
-    """Return the messages that an event of software-agent-sdk adds, one or none."""
+def _sdk_message(event: dict, _, replies: dict) -> dict | None:
+    """Return the message that an event of software-agent-sdk adds, or None."""
     kind = event["kind"]
     if kind == "SystemPromptEvent":
         parts = [event.get(key) for key in ("system_prompt", "dynamic_context")]
-        return [{"role": "system", "content": "\n\n".join(part["text"] for part in parts if part)}]
+        return {"role": "system", "content": [part for part in parts if part]}
     if kind == "MessageEvent":
-        message = read_message(event["llm_message"])
-        if added := plain_text(event.get("extended_content")):
-            message = with_text(message, added)
-        return [message]
+        message = event["llm_message"]
+        for part in event.get("extended_content") or ():
+            message = with_text(message, part["text"])
+        return message
     if kind == "ActionEvent":
-        call = event["tool_call"]
-        is_new = event["llm_response_id"] not in replies
-        reply = replies.setdefault(event["llm_response_id"], {
-            "role": "assistant", "content": plain_text(event["thought"])})
-        if is_new:
-            add_thinking(reply, event.get("reasoning_content") or "")
-        add_calls(reply, tool_call(call["id"], call["name"], call["arguments"]))
-        return [reply] if is_new else []
-    if not event.get("tool_call_id"):
-        return []
-    seen = event.get("observation") or {}
-    content = seen.get("content") or event.get("error") or event.get("rejection_reason")
-    return [tool_result(event["tool_call_id"], _as_shown(content, seen))]
+        reply = replies.get(event["llm_response_id"])
+        if reply:
+            reply["tool_calls"].append(event["tool_call"])
+            return None
+        replies[event["llm_response_id"]] = {
+            "role": "assistant", "content": event["thought"], "tool_calls": [event["tool_call"]],
+            "reasoning_content": event.get("reasoning_content")}
+        return replies[event["llm_response_id"]]
+    seen = event.get("observation") or {"content": (
+        event.get("error") or event.get("rejection_reason"))}
+    return event.get("tool_call_id") and _result(event, seen, seen.get("metadata"))
 
 
-def _old_message(event: dict, replies: dict) -> list[dict]:
-    """Return the messages that an event of OpenHands before the SDK adds, one or none."""
+def _old_message(event: dict, args: dict, replies: dict) -> dict | None:
+    """Return the message that an event of OpenHands before the SDK adds, or None."""
     action = event.get("action")
-    args = event.get("args") or {}
-    metadata = event.get("tool_call_metadata")
-    if action in ACTS and not metadata and event.get("source") != "user":
+    is_users = event.get("source") == "user"
+    call = event.get("tool_call_metadata")
+    if action in ACTS and not (call or is_users):
         raise ValueError("its actions have no tool_call_metadata, which came with 0.14")
-    if action == "system":
-        return [{"role": "system", "content": args["content"]}]
-    if not metadata:
-        role = "user" if event.get("source") == "user" else "assistant"
-        content = args.get("content", event.get("content"))
-        return [{"role": role, "content": content}] if action == "message" else []
+    if action == "system" or (action == "message" and not call):
+        role = "user" if is_users else "assistant"
+        return {"role": role if action == "message" else action, "content": args["content"]}
+    if not call:
+        return None
     if not action:
-        content = _as_shown(event["content"], event.get("extras") or {})
-        return [tool_result(metadata["tool_call_id"], content)]
-    response = metadata["model_response"]
+        return _result(call, event, (event.get("extras") or {}).get("metadata"))
+    response = call["model_response"]
     if response["id"] in replies:
-        return []
-    replies[response["id"]] = read_message(response["choices"][0]["message"])
-    return [replies[response["id"]]]
+        return None
+    replies[response["id"]] = response["choices"][0]["message"]
+    return replies[response["id"]]
 
 
-def _as_shown(content, seen: dict) -> str:
+def _result(call: dict, seen: dict, outcome: dict | None) -> dict:
     """Return a result as OpenHands shows it to the model: a command's ends with its outcome."""
-    text = plain_text(content)
-    outcome = seen.get("metadata") or {}
-    text = f"{outcome.get('prefix') or ''}{text}{outcome.get('suffix') or ''}"
+    outcome = outcome or {}
+    text = f"{outcome.get('prefix') or ''}{content_text(seen)}{outcome.get('suffix') or ''}"
     for key, words in (("working_dir", "Current working directory:"),
-                       ("py_interpreter_path", "Python interpreter:")):
-        if outcome.get(key):
+                       ("py_interpreter_path", "Python interpreter:"),
+                       ("exit_code", "Command finished with exit code")):
+        if outcome.get(key) not in (None, "", -1):
             text += f"\n[{words} {outcome[key]}]"
-    if outcome.get("exit_code", -1) != -1:
-        text += f"\n[Command finished with exit code {outcome['exit_code']}]"
-    return text
+    return {"role": "tool", "content": text, "tool_call_id": call["tool_call_id"]}

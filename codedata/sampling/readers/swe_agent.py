@@ -3,7 +3,8 @@ from __future__ import annotations
 
 import re
 
-from codedata.sampling.readers.chat import decoded, is_conversation, plain_text, read_message
+from codedata.messages import content_text
+from codedata.sampling.readers.chat import decoded, is_conversation
 
 FORM = "SWE-agent"
 CLONE = re.compile(r"\(Current directory: /([\w.-]+?__[\w.-]+)")   # of early versions
@@ -21,8 +22,8 @@ def read(document: dict) -> dict:
     problem = config.get("problem_statement") or {}
     ids = [problem.get("id"), document.get("environment")]
     demonstrated = [i for i, message in enumerate(history, 1) if message.get("is_demo")]
-    found = (CLONE.search(plain_text(message["content"])) for message in reversed(history))
+    found = (CLONE.search(content_text(message)) for message in reversed(history))
     clone = next(filter(None, found), None)
     return {"instance_id": next((name for name in ids if "__" in str(name)), None),
-            "clone": clone and clone[1], "messages": [*map(read_message, history)], "agent": FORM,
+            "clone": clone and clone[1], "messages": history, "agent": FORM,
             "first_turn": max(demonstrated, default=0)}
