@@ -93,6 +93,11 @@ def effect_of(name: str, arguments: dict, history: Sequence[dict] = ()) -> Effec
                   _text(values.get("patch")))
 
 
+def is_known(name: str) -> bool:
+    """Return whether a tool is in the table."""
+    return name in _table()[0]
+
+
 def text_effect(command: str, history: Sequence[dict] = ()) -> Effect:
     """Return what a command of SWE-agent's text form does: one of its own, or the shell's."""
     for entries in _table()[0].values():

@@ -40,6 +40,7 @@ from codedata.code.tool_calls import (
     call_text,
     effect_of,
     function_of,
+    is_known,
     parts_of,
     shell_call,
     shell_command,
@@ -58,7 +59,9 @@ TAG = re.compile(r"(?<!`)(?:</?think(?:ing)?>|◁/?think▷|<\|\w+\|>)")
 FENCE = re.compile(r" {0,3}(`{3,})(.*)\Z")   # groups: its ticks, and the text after them
 # the text that a harness runs; takes linear time in a text that ends with a fence
 HARNESS = re.compile(r"```bash[ \t]*\r?\n(.*?)\n```", re.DOTALL)
-BASH, COMMAND = "bash", ""   # the language of the block that is run; SWE-agent's need not name it
+# the language of the block that is run: bash, mini-swe-agent's own, or SWE-agent's, which need not
+# be named
+FENCES = BASH, MSWEA, COMMAND = "bash", "mswea_bash_command", ""
 # repeats are bounded, so that a megabyte of stars or line ends does not take quadratic time
 LABEL = re.compile(r"\A[#*_ ]{0,8}THOUGHTS?[*_]{0,4}"
                    r"(?:[ ]{0,4}[:：][*_]{0,4}|[ ]{0,8}(?=\n|\Z))", re.IGNORECASE)
@@ -120,12 +123,15 @@ def form_of(messages: Sequence[dict], tools: list[dict] | None = None) -> Form:
     turns = [text for text, message in zip(texts, messages, strict=True)
              if message["role"] == "assistant"]
     for text in reversed(turns):
-        for fence in (BASH, COMMAND):
+        for fence in FENCES:
             if Turn(text, fence).has_one_block():
                 return Form(fence)
     prompts = "\n".join(texts)
-    is_command = "```bash" not in prompts and bool(re.search(r"^```\n", prompts, re.MULTILINE))
-    return Form(COMMAND if is_command else BASH)
+    for fence in (MSWEA, BASH):
+        if f"```{fence}\n" in prompts:
+            return Form(fence)
+    has_example = texts and Turn(texts[0], COMMAND).bash
+    return Form(COMMAND if has_example else BASH)
 
 
 def format_problem(text: str, truncated: bool = False) -> str | None:
@@ -218,6 +224,8 @@ class CallTurn:
         needed = (self._tools[name].get("parameters") or {}).get("required") or ()
         if missing := [argument for argument in needed if argument not in arguments]:
             return f"a call of {name} without {', '.join(missing)}"
+        if not self._effect and is_known(name):
+            return f"a call of {name} without an argument that it needs"
         if not self._effect:
             return f"the tool {name}, which neither runs, reads, searches nor edits"
         if self._effect.does in ("run", "python") and not self._effect.command.strip():
@@ -237,8 +245,8 @@ class Turn:
         lines = text.split("\n")
         self.text = text
         self._fence, self._history = fence, history
-        self._languages = {BASH, fence}
-        self._name = "bash block" if fence == BASH else "command block"
+        self._languages = {fence} if fence else {BASH, fence}
+        self._name = "bash block" if fence else "command block"
         self.in_blocks: set[int] = set()        # the lines of all blocks, with their fences
         self.bash: list[tuple[int, int]] = []   # the lines of the fences of each bash block
         self.fault = self._read_blocks(lines)   # what is wrong with the faulty fence, or None
@@ -251,7 +259,7 @@ class Turn:
     @property
     def command(self) -> str:
         """Return the shell command that does what the turn does."""
-        if self._fence == BASH:
+        if self._fence != COMMAND:
             return self.block
         return shell_command(text_effect(self.block, self._history))
 
@@ -288,7 +296,7 @@ class Turn:
     def _read_blocks(self, lines: list[str]) -> str | None:
         """Find the blocks, and return what is wrong with the first faulty fence, or None."""
         start, ticks, language = -1, "", ""   # of the open block: its line is -1 outside of blocks
-        is_bash, name = self._fence == BASH, self._name
+        opening, name = f"```{self._fence}", self._name
         for i, line in enumerate(lines):
             line = line.rstrip(" \t\r")
             fence = FENCE.match(line)
@@ -298,15 +306,15 @@ class Turn:
             if start < 0:
                 if "`" in info:
                     continue
-                if is_bash and info.split()[:1] == ["bash"] and line != "```bash":
-                    return "a bash block that does not open with a line ```bash"
-                if is_bash and not info and self.bash:
+                if self._fence and info.split()[:1] == [self._fence] and line != opening:
+                    return f"a bash block that does not open with a line {opening}"
+                if self._fence and not info and self.bash:
                     return "a fence without a language after the bash block"
                 start, ticks, language = i, fence[1], info
                 continue
             if language in self._languages and line != "```":
                 return f"a fence inside the {name}"
-            if is_bash and line == "```bash":
+            if self._fence and line == opening:
                 return "a bash block inside another block"
             if info or len(fence[1]) < len(ticks):
                 continue   # a line of the block

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from codedata.code.turn import BASH, Form, as_call, clean, form_of, plain
+from codedata.code.turn import Form, as_call, clean, form_of, plain
 from codedata.duel.prompt_texts import packaged_text
 from codedata.errors import HttpTrouble
 from codedata.leak.request import behind, with_pull_request
@@ -106,11 +106,10 @@ def challenger_messages(client: Client, about: Conversation, commit: Commit,
 
 
 def _ask(client: Client, messages: list[Message], form: Form, accept: Accept) -> Side:
-    again = "format_again_call.md" if form.tools else (
-        "format_again.md" if form.fence == BASH else "format_again_command.md")
+    again = packaged_text("format_again_call.md" if form.tools else "format_again.md")
 
     def once_more(problem: str) -> list[Message]:
-        return behind(messages, fill(packaged_text(again), problem=problem).strip())
+        return behind(messages, fill(again, problem=problem, fence=form.fence).strip())
 
     options = {"tools": form.tools} if form.tools else {}
     if form == Form():

@@ -93,6 +93,9 @@ def test_a_turn_is_one_call_of_a_tool_that_does_something():
     form = Form(tools=tools)
     ok = call("execute_bash", {"command": "ls"})
     assert form.problem(turn(ok)) is None and form.problem(turn(ok, text="")) is None
+    lacking = call("str_replace_editor", {"command": "str_replace", "path": "a"})
+    assert form.problem(turn(lacking)) == (
+        "a call of str_replace_editor without an argument that it needs")
     problems = [form.problem(side) for side in (
         turn(ok, ok), turn(ok, ok, ok), turn(), turn(call("browser", {"code": "x"})),
         turn(call("rm", {})), turn(call("execute_bash", "{")), turn(call("execute_bash", {})),
@@ -144,14 +147,16 @@ def test_a_conversation_with_calls_is_read_as_texts():
 
 
 @pytest.mark.parametrize(("text", "fence"), [
-    ("I look.\n```\nls -a\n```", ""), ("I look.\n\n```bash\nls\n```", "bash")])
+    ("I look.\n```\nls -a\n```", ""), ("I look.\n\n```bash\nls\n```", "bash"),
+    ("I look.\n\n```mswea_bash_command\nls\n```", "mswea_bash_command")])
 def test_the_form_of_texts_is_that_of_the_newest_turn(text, fence):
     messages = [{"role": "user", "content": "Fix ```bash\nx\n```"},
                 {"role": "assistant", "content": text}, {"role": "user", "content": "seen"}]
     assert form_of(messages) == Form(fence)
     assert form_of(messages[:1]) == Form("bash")
-    example = [{"role": "system", "content": "Like this:\n```\nls\n```"}]
-    assert form_of(example) == Form("") and Form("").problem(text) is None
+    example = [{"role": "system", "content": f"Like this:\n{text}"}]
+    assert form_of(example) == Form(fence) and Form(fence).problem(text) is None
+    assert Form(fence).read(text).command in ("ls", "ls -a")
 
 
 def test_a_text_turn_becomes_a_call_of_the_agents_shell():
