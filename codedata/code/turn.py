@@ -48,6 +48,7 @@ from codedata.code.tool_calls import (
 )
 from codedata.messages import content_text
 from codedata.records import Side, text_problem
+from codedata.texts import fill, text_of
 
 TOOL_CALLS = "<|tool_calls_section_begin|>"
 CLOSING_TAGS = ("</think>", "</thinking>", "◁/think▷")
@@ -157,8 +158,9 @@ def plain(messages: list[dict], tools: list[dict] | None = None,
           as_bash: bool = False) -> list[dict]:
     """Return a conversation as texts: {role, content} of system, user and assistant alone.
 
-    Calls are shown as turn_text() shows them or, with `as_bash`, as the shell commands that do the
-    same; a tool's result comes from the user, and `tools` are listed in the first message. A
+    Calls are shown as turn_text() shows them; a tool's result comes from the user. The first
+    message lists the `tools`, and says how calls are shown. With `as_bash` they are shown as the
+    shell commands that do the same, and the first message asks for turns in that form. A
     conversation of texts is returned as it is.
     """
     if not tools and all(message["role"] != "tool" and not message.get("tool_calls")
@@ -173,11 +175,10 @@ def plain(messages: list[dict], tools: list[dict] | None = None,
         else:
             texts.append({"role": role, "content": text})
     if tools:
-        listed = f"The agent's tools:\n{tools_text(tools)}"
-        first = texts[0] if texts and texts[0]["role"] == "system" else {"role": "system",
-                                                                        "content": ""}
-        rest = texts[1:] if texts and first is texts[0] else texts
-        texts = [{**first, "content": f"{first['content']}\n\n{listed}".strip()}, *rest]
+        note = text_of("codedata.code", "calls_as_bash.md" if as_bash else "calls_as_text.md")
+        note = fill(note, tools=tools_text(tools)).strip()
+        system = texts.pop(0)["content"] if texts and texts[0]["role"] == "system" else ""
+        texts.insert(0, {"role": "system", "content": f"{system}\n\n{note}".strip()})
     return texts
 
 

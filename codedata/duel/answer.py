@@ -61,11 +61,8 @@ def ask_turn(client: Client, layout: Layout, about: Conversation,
 
 
 def as_texts(about: Conversation) -> Conversation:
-    """Return a conversation in the text form: its calls as shell commands, and a word on that."""
-    first, *others = plain(about.messages, about.tools, as_bash=True)
-    note = packaged_text("text_form.md").strip()
-    first = {**first, "content": f"{first['content']}\n\n{note}"}
-    return replace(about, messages=[first, *others], tools=None)
+    """Return a conversation in the text form, in which calls are shell commands."""
+    return replace(about, messages=plain(about.messages, about.tools, as_bash=True), tools=None)
 
 
 def with_note(client: Client, about: Conversation, note: str) -> list[Message]:

@@ -259,7 +259,7 @@ class _Turn:
         self._digests = [digest(answer.messages), *map(digest, sides.values())]
         self._rubric = packaged_text("judge.md")
         if answer.tools:
-            self._rubric += "\n" + packaged_text("judge_calls.md")
+            self._rubric += packaged_text("judge_calls.md")
 
     def entries_in(self, score: Score | None) -> dict[str, dict]:
         """Return {part: entry} of a score, as far as made for this conversation and answers."""
