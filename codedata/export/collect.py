@@ -6,10 +6,11 @@ copies, benchmarks, licences that are not allowed. similar.py finds near-duplica
 """
 from __future__ import annotations
 
+import itertools
 import re
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +20,7 @@ import orjson
 from codedata.checks.contamination import Benchmarks, Material, of_turn
 from codedata.checks.secrets import mask
 from codedata.code.tool_calls import parts_of
-from codedata.code.turn import plain, turn_text
+from codedata.code.turn import COMMAND, form_of, plain, turn_text
 from codedata.errors import BrokenRecord
 from codedata.ledger import disk_trouble, to_line
 from codedata.messages import REASONING, content_text, with_text
@@ -284,9 +285,20 @@ def _in_texts(record: Sample) -> Sample:
         first = with_text(first, text_of("codedata.duel", "text_form.md").strip())
         messages = [message if message["content"].strip() else {**message, "content": NO_OUTPUT}
                     for message in (first, *others)]
+    elif form_of(messages).fence == COMMAND:   # SWE-agent gives a demonstration before the task
+        messages = [*_with_joined_users(messages)]
     return replace(record, messages=messages, tools=None, **{
         side: turn and turn_text(turn, record.messages, as_bash=True)
         for side in REFERENCE_AND_SIDES for turn in [getattr(record, side)]})
+
+
+def _with_joined_users(messages: list[Message]) -> Iterator[Message]:
+    """Yield messages, those that follow each other from the user as one."""
+    for role, group in itertools.groupby(messages, lambda message: message["role"]):
+        if role != "user":
+            yield from group
+        else:
+            yield {"role": role, "content": "\n\n".join(one["content"] for one in group)}
 
 
 def _turn(record: Sample, side: str) -> Side | None:
