@@ -23,12 +23,12 @@ from codedata.code.tool_calls import parts_of
 from codedata.code.turn import COMMAND, form_of, plain, turn_text
 from codedata.errors import BrokenRecord
 from codedata.ledger import disk_trouble, to_line
-from codedata.messages import REASONING, content_text, with_text
+from codedata.messages import REASONING, content_text
 from codedata.progress import Bar, RunTotals, say
 from codedata.records import BUCKETS, UNJUDGED, Answer, Commit, Final, Message, Sample, Score, Side
 from codedata.settings import ExportSettings
 from codedata.store import Store, digest, digests_of, values_of
-from codedata.texts import natural, text_of
+from codedata.texts import natural
 
 SIDES = ("king", "challenger")
 REFERENCE_AND_SIDES = ("assistant", *SIDES)
@@ -281,10 +281,8 @@ def _in_texts(record: Sample) -> Sample:
     requests to models that take no tools."""
     messages = plain(record.messages, record.tools, as_bash=True)
     if record.tools:
-        first, *others = messages
-        first = with_text(first, text_of("codedata.duel", "text_form.md").strip())
         messages = [message if message["content"].strip() else {**message, "content": NO_OUTPUT}
-                    for message in (first, *others)]
+                    for message in messages]
     elif form_of(messages).fence == COMMAND:   # SWE-agent gives a demonstration before the task
         messages = [*_with_joined_users(messages)]
     return replace(record, messages=messages, tools=None, **{
