@@ -34,7 +34,6 @@ PARTS = ("sha", "title", "body")            # of `base`, and of an issue in `res
 LICENCE = ("license", "licence", "license_name")
 COLUMNS = {*re.findall(r"\w+", " ".join(FIELDS.values())), *LICENCE, "created_at", "image_name",
            "meta"}
-SCAN = 1000   # number of JSON rows to parse at a time
 
 
 def fetch_prs(spec: str, instance_ids: Iterable[str],
@@ -101,28 +100,18 @@ def _parquet_rows(files: ParquetFiles, ids: set[str]) -> Iterator[dict]:
 
 
 def _json_rows(table: JsonRows, ids: set[str], spec: str) -> list[dict]:
-    """Return the rows of these ids in order."""
+    """Return the rows of these ids in order. Broken ones are named on the screen."""
     columns = set()
     matches = []
-    for offset in range(0, table.n_rows, SCAN):
-        for row in _readable(table, offset):
-            columns.update(row)
-            if id_of(row) in ids:
-                matches.append(row)
+    for row in table.each():
+        if isinstance(row, Trouble):
+            say(f"prompt  {row.where} {row.what}; left out")
+            continue
+        columns.update(row)
+        if id_of(row) in ids:
+            matches.append(row)
     _check_columns(columns, spec)
     return matches
-
-
-def _readable(table: JsonRows, offset: int) -> Iterator[dict]:
-    """Yield SCAN rows from an offset on, but for broken ones, which are named on the screen."""
-    try:
-        yield from table.rows(offset, SCAN)
-    except Trouble:
-        for i in range(offset, offset + SCAN):
-            try:
-                yield from table.rows(i, 1)
-            except Trouble as e:
-                say(f"prompt  {e.where} {e.what}; left out")
 
 
 def _check_columns(columns: set[str], spec: str) -> None:

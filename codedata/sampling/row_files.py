@@ -11,17 +11,17 @@ import glob
 import gzip
 import json
 import os
-import re
 import shutil
 import threading
 import weakref
 import zlib
 from array import array
+from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from datetime import datetime, timezone
-from itertools import accumulate, islice
+from itertools import accumulate
 from urllib.parse import urlsplit
 
 import duckdb
@@ -29,16 +29,11 @@ import fsspec
 
 from codedata.errors import Trouble
 from codedata.sandbox.process_labels import temporary_folder
-from codedata.texts import natural
 
 CHUNK = 8 << 20    # bytes to download per request
 MEMORY = "2GB"     # duckdb's memory limit, which includes its cache of remote files
-FORMATS = {".parquet": "parquet", ".jsonl": "jsonl", ".jsonl.gz": "jsonl", ".json": "json"}
-TRAJECTORIES = {**FORMATS, ".json.gz": "json", ".traj": "json", ".traj.gz": "json"}
-HEAD = 1 << 20     # bytes of a JSON file that tell what it holds
-HEAD_LINES = 50    # and lines of a .jsonl file
-# OpenHands writes each event of a conversation to a file
-EVENT_FILE = re.compile(r"event-(\d{5,})-.*|(\d+)")
+FORMATS = {".parquet": "parquet", ".jsonl": "jsonl", ".jsonl.gz": "jsonl", ".json": "json",
+           ".json.gz": "json", ".traj": "json", ".traj.gz": "json"}
 
 
 def find_files(spec: str) -> tuple[str, list[str]]:
@@ -46,45 +41,26 @@ def find_files(spec: str) -> tuple[str, list[str]]:
 
     Raise Trouble if there is no file, or if the files differ in format.
     """
-    if is_url(spec) or os.path.isfile(spec):
-        names = [spec]
-    elif os.path.isdir(spec):
-        names = [name for name in glob.glob(f"{glob.escape(spec)}/*") if _format(name)]
-    else:
-        names = [name for name in glob.glob(spec, recursive=True) if os.path.isfile(name)]
-    formats = {_format(name) or repr(os.path.basename(name)) for name in names}
-    if len(formats) == 1 and formats <= set(FORMATS.values()):
-        return formats.pop(), sorted(names)
-    raise Trouble(
-        f"names {', '.join(sorted(formats)[:5]) or 'no file'}; it should be files of one form.",
-        spec,
-        f"Give hf:NAME, datasets:NAME, or a path, glob, folder or URL of {', '.join(FORMATS)}.")
+    found = files_by_format(spec, "*")
+    if len(found) == 1:
+        return found.popitem()
+    raise Trouble(f"names {', '.join(found) or 'no file'}; it should be files of one form.", spec,
+                  f"Give hf:NAME, or a path, glob, folder or URL of {', '.join(FORMATS)}.")
 
 
-def find_trajectories(spec: str) -> dict[str, list[str]]:
-    """Return {format: names of files, sorted} of a path, glob, folder (with those in it) or URL.
-
-    The folder of a conversation that has a file for each event has the format "events". Raise
-    Trouble if there is no file.
+def files_by_format(spec: str, below: str = "**") -> dict[str, list[str]]:
+    """Return {format: names of files, in row order} of a path, glob, folder or URL. `below` selects
+    the files of a folder.
     """
     if is_url(spec) or os.path.isfile(spec):
         names = [spec]
     else:
-        pattern = f"{glob.escape(spec)}/**" if os.path.isdir(spec) else spec
-        names = glob.glob(pattern, recursive=True)
+        pattern = f"{glob.escape(spec)}/{below}" if os.path.isdir(spec) else spec
+        names = filter(os.path.isfile, sorted(glob.glob(pattern, recursive=True)))
     found = defaultdict(list)
-    for name in sorted(names):
-        folder, base = os.path.split(name)
-        if format := _format(name, TRAJECTORIES):
-            is_event = EVENT_FILE.fullmatch(base.removesuffix(".json"))
-            if is_event and (is_event[1] or folder.endswith("events")):
-                found["events"] += [folder] * (folder not in found["events"][-1:])
-            elif is_url(name) or os.path.isfile(name):
-                found[format].append(name)
-    if not found:
-        raise Trouble("names no file of trajectories.", spec,
-                      "Give hf:NAME, datasets:NAME, or a path, glob, folder or URL of "
-                      f"{', '.join(TRAJECTORIES)}.")
+    for name in names:
+        if format := format_of(name):
+            found[format].append(name)
     return found
 
 
@@ -93,10 +69,10 @@ def is_url(name: str) -> bool:
     return name.startswith(("http://", "https://"))
 
 
-def _format(name: str, formats: dict[str, str] = FORMATS) -> str | None:
+def format_of(name: str) -> str | None:
     """Return the format that a file name's ending stands for, or None."""
     path = _path(name)
-    return next((format for ending, format in formats.items() if path.endswith(ending)), None)
+    return next((format for ending, format in FORMATS.items() if path.endswith(ending)), None)
 
 
 def _path(name: str) -> str:
@@ -104,13 +80,15 @@ def _path(name: str) -> str:
     return (urlsplit(name).path if is_url(name) else name).lower()
 
 
-def pieces(counts: list[int], offset: int, length: int) -> Iterator[tuple[int, int, int]]:
-    """Yield (file, first row, end row) of each file that holds a part of the requested rows."""
-    for file, start in enumerate(accumulate(counts[:-1], initial=0)):
-        first = max(offset - start, 0)
-        end = min(offset + length - start, counts[file])
-        if first < end:
-            yield file, first, end
+def pieces(ends: list[int], offset: int, length: int) -> Iterator[tuple[int, int, int]]:
+    """Yield (file, first row, end row) of each file that holds a part of the requested rows; the
+    rows of file i, counted over all files, end before ends[i].
+    """
+    for file in range(bisect_right(ends, offset), len(ends)):
+        start = ends[file - 1] if file else 0
+        if start >= offset + length:
+            return
+        yield file, max(offset - start, 0), min(offset + length, ends[file]) - start
 
 
 # Parquet -----------------------------------------------------------------------------------------
@@ -166,12 +144,12 @@ class ParquetRows(ParquetFiles):
         counts = dict(self.query("""
             select filename, count(*) from read_parquet(?, filename = true) group by filename
             """, self.names))   # which reads the footers only
-        self._counts = [counts.get(name, 0) for name in names]
-        self.n_rows = sum(self._counts)
+        self._ends = [*accumulate(counts.get(name, 0) for name in names)]
+        self.n_rows = self._ends[-1]
 
     def rows(self, offset: int, length: int) -> list[dict]:
         """Return rows offset..offset+length-1, fewer at the end of the last file."""
-        return [json.loads(row) for file, first, end in pieces(self._counts, offset, length)
+        return [json.loads(row) for file, first, end in pieces(self._ends, offset, length)
                 for row, in self.query("""
                     select to_json(r)::varchar from (
                         select * exclude (file_row_number)
@@ -260,85 +238,42 @@ class JsonRows:
 
     def __init__(self, format: str, names: list[str], http):
         opened = JsonlFile if format == "jsonl" else _read_list
-        self.names = names
-        self._files = [opened(name, _on_disk(name, http, self)) for name in names]
-        self._counts = list(map(len, self._files))
-        self.n_rows = sum(self._counts)
+        self._files = [opened(name, http) for name in names]
+        self._ends = [*accumulate(map(len, self._files))]
+        self.n_rows = self._ends[-1]
 
     def rows(self, offset: int, length: int) -> list[dict]:
         """Return rows offset..offset+length-1, fewer at the end of the last file."""
-        return [row for file, first, end in pieces(self._counts, offset, length)
-                for row in self._files[file][first:end]]
+        return [self._files[file][i] for file, first, end in pieces(self._ends, offset, length)
+                for i in range(first, end)]
+
+    def each(self) -> Iterator[dict | Trouble]:
+        """Yield each row, or the Trouble in place of a broken one."""
+        for file in self._files:
+            yield from each_row(file)
 
 
-class JsonFiles:
-    """Read files that hold one trajectory each, whole, when their row is asked for.
+def each_row(rows: Sequence[dict]) -> Iterator[dict | Trouble]:
+    """Yield each row of a file, or the Trouble in place of a broken one."""
+    for i in range(len(rows)):
+        try:
+            yield rows[i]
+        except Trouble as e:
+            yield e
 
-    Broken lines are left out and described in `broken`, by their place.
+
+class JsonlFile(Sequence):
+    """Index the lines of a .jsonl file and leave it on disk: only lines that are asked for are
+    parsed. Raise Trouble for a broken one.
     """
 
-    def __init__(self, names: list[str], http):
-        self.names = names
-        self.n_rows = len(names)
-        self.broken: dict[str, str] = {}
-        self._http = http
-
-    def rows(self, offset: int, length: int) -> list:
-        """Return the content of files; Trouble for one that cannot be read."""
-        return [self._content(name) for name in self.names[offset:offset + length]]
-
-    def _content(self, name: str):
-        if os.path.isdir(name):
-            files = filter(EVENT_FILE.match, os.listdir(name))
-            return [self._content(f"{name}/{file}") for file in sorted(files, key=natural)]
-        copy = Copy()
-        try:
-            with open(_on_disk(name, self._http, copy), "rb") as file:
-                if _format(name, TRAJECTORIES) == "json":
-                    return json.loads(file.read())
-                return [line for i, text in enumerate(file, 1) if not text.isspace()
-                        for line in self._line(text, f"{name} line {i}")]
-        except (OSError, ValueError, RecursionError) as e:
-            raise Trouble(f"is broken: {e}", name, "Mend or delete it.") from e
-
-    def _line(self, text: bytes, where: str) -> list[dict]:
-        try:
-            return [_checked(json.loads(text), dict)]
-        except (ValueError, RecursionError) as e:
-            self.broken[where] = f"is broken: {e}"
-            return []
-
-
-class Copy:
-    """Own temporary copies of files, which are deleted together with it."""
-
-
-def first_objects(name: str, http) -> Iterator:
-    """Yield what a JSON file begins with: the objects of its first lines, or the first of its list;
-    nothing for a file with one object, or a broken one.
-    """
-    copy = Copy()
-    with open(_on_disk(name, http, copy), "rb") as file:
-        lines = (line for line in file if not line.isspace())
-        if _format(name, TRAJECTORIES) == "json":
-            is_list = file.read(99).lstrip().startswith(b"[")
-            file.seek(0)
-            lines = [file.read(HEAD).lstrip()[1:].lstrip()] if is_list else []
-        for line in islice(lines, HEAD_LINES):
-            with suppress(ValueError, RecursionError):
-                yield json.JSONDecoder().raw_decode(line.decode("utf-8", "ignore"))[0]
-
-
-class JsonlFile:
-    """Index the lines of a .jsonl file and leave it on disk: a slice parses only its own lines."""
-
-    def __init__(self, name: str, path: str):
+    def __init__(self, name: str, http):
         self._name = name
-        self._path = path
+        self._path = _on_disk(name, http, self)
         self._starts = array("Q")    # of the lines that are not blank, in bytes
         self._numbers = array("Q")   # of the same lines, from 1
         start = 0
-        with open(path, "rb") as lines:
+        with open(self._path, "rb") as lines:
             for number, line in enumerate(lines, 1):
                 if not line.isspace():
                     self._starts.append(start)
@@ -348,24 +283,37 @@ class JsonlFile:
     def __len__(self) -> int:
         return len(self._starts)
 
-    def __getitem__(self, part: slice) -> list[dict]:
-        rows = []
+    def __getitem__(self, i: int) -> dict:
+        start = self._starts[i]
         with open(self._path, "rb") as file:
-            for i in range(part.start, part.stop):
-                file.seek(self._starts[i])
-                try:
-                    rows.append(_checked(json.loads(file.readline()), dict))
-                except ValueError as e:
-                    raise Trouble(f"is broken: {e}", f"{self._name} line {self._numbers[i]}",
-                                  "Mend or delete it.") from e
-        return rows
+            file.seek(start)
+            try:
+                return _checked(json.loads(file.readline()), dict)
+            except (ValueError, RecursionError) as e:
+                raise Trouble(f"is broken: {e}", f"{self._name} line {self._numbers[i]}",
+                              "Mend or delete it.") from e
 
 
-def _read_list(name: str, path: str) -> list[dict]:
+class Copy:
+    """Own temporary copies of files, which are deleted together with it."""
+
+
+def read_json(name: str, http, only_lists: bool = False):
+    """Return the value in a .json file; with `only_lists`, None where that is no list, which its
+    first bytes tell. Raise ValueError if it is broken.
+    """
+    copy = Copy()
+    with open(_on_disk(name, http, copy), "rb") as file:
+        if only_lists and not file.read(99).lstrip().startswith(b"["):
+            return None
+        file.seek(0)
+        return json.load(file)
+
+
+def _read_list(name: str, http) -> list[dict]:
     """Return the objects of a .json file that holds a list; raise Trouble for anything else."""
     try:
-        with open(path, "rb") as file:
-            return [_checked(row, dict) for row in _checked(json.loads(file.read()), list)]
+        return [_checked(row, dict) for row in _checked(read_json(name, http), list)]
     except ValueError as e:
         raise Trouble(f"is no list of objects: {e}", name,
                       "Mend it; one object a line is called .jsonl.") from e

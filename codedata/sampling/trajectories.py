@@ -5,32 +5,41 @@ datasets:NAME[:SPLIT]   a split that the optional `datasets` library downloads a
 a path, glob or URL     Parquet, JSON or the files of agents: .jsonl, .json, .traj, also as .gz;
                         a directory: its files, with those of all directories in it
 
-The rows of Parquet files come first, then those of lines and lists, then the files with one
-trajectory each. Rows are not checked to be usable trajectories; the sampler does that. A split on
-the Hub may change between runs.
+The rows of Parquet files come first, then those of .jsonl files. Rows are not checked to be usable
+trajectories; the sampler does that. A split on the Hub may change between runs.
 """
 from __future__ import annotations
 
+import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property, partial
+from itertools import accumulate, islice
 from urllib.parse import quote, urlsplit
 
 from codedata.errors import HttpTrouble, Interrupted, RunStopped, Trouble
 from codedata.progress import say
 from codedata.sampling.readers import forms
 from codedata.sampling.row_files import (
-    JsonFiles,
-    JsonRows,
+    FORMATS,
+    JsonlFile,
     ParquetRows,
-    find_trajectories,
-    first_objects,
+    each_row,
+    files_by_format,
+    format_of,
     pieces,
+    read_json,
 )
 from codedata.settings import PromptSettings
+from codedata.texts import natural
 
 PAGE = 100         # the dataset server's maximum number of rows per request
 NO_FAULT_OF_FILES = (HttpTrouble, RunStopped, Interrupted)
+HEAD = 50          # rows of a file that tell whether each of them is a trajectory
+# OpenHands writes each event of a conversation to a file; the folder stands for it
+EVENT_FILE = re.compile(r"/(?:event-\d{5,}-[^/]*|(?<=/events/)\d+)\.json$")
 
 
 def open_source(spec: str, hub: Hub, split: str = "train", config: str = "default") -> Trajectories:
@@ -40,33 +49,60 @@ def open_source(spec: str, hub: Hub, split: str = "train", config: str = "defaul
         return Trajectories(spec, [HubRows(name, config, split, hub)])
     if kind == "datasets":
         return Trajectories(spec, [DatasetRows(name, config, split, hub.token)])
-    found = find_trajectories(spec)
+    found = files_by_format(spec)
+    if not found:
+        raise Trouble("names no file of trajectories.", spec,
+                      "Give hf:NAME, datasets:NAME, or a path, glob, folder or URL of "
+                      f"{', '.join(FORMATS)}.")
     tables: list = []
-    if names := found.pop("parquet", None):
+    if names := found.get("parquet"):
         tables.append(ParquetRows(spec, names, hub))
-    single = found.pop("events", [])
-    for format, names in sorted(found.items(), reverse=True):
-        for name in names:
-            try:
-                if _has_rows(name, hub):
-                    tables.append(JsonRows(format, [name], hub))
-                    continue
-            except (Trouble, OSError) as e:
-                if isinstance(e, NO_FAULT_OF_FILES):
-                    raise
-                # reading it again, as its row, tells why
-            single.append(name)
-    return Trajectories(spec, [*tables, JsonFiles(sorted(single), hub)])
+    names = [EVENT_FILE.sub("", name) for format in ("jsonl", "json")
+             for name in found.get(format, ())]
+    return Trajectories(spec, [*tables, *(JsonFile(name, hub) for name in dict.fromkeys(names))])
 
 
-def _has_rows(name: str, hub: Hub) -> bool:
-    """Return whether a JSON file has a trajectory in each line or entry, not in all of them."""
-    first = []
-    for value in first_objects(name, hub):
-        first.append(value)
-        if forms.reader_of(first):
-            return False
-    return bool(first)
+class JsonFile:
+    """Read a JSON file, of which each line or entry is a row or all are one trajectory, or read a
+    folder with a file for each event.
+
+    A trajectory is read whole, when it is asked for.
+    """
+
+    def __init__(self, name: str, hub: Hub):
+        self.name = name
+        self._hub = hub
+        self._rows = None
+        try:
+            rows = self._parts(only_lists=True)
+        except NO_FAULT_OF_FILES:
+            raise
+        except (Trouble, OSError, ValueError, RecursionError):
+            rows = None   # reading it again, as its row, tells why
+        if rows and any(map(forms.reader_of, islice(each_row(rows), HEAD))):
+            self._rows = rows
+        self.n_rows = len(self._rows or "1")
+
+    def document(self, i: int):
+        """Return a row, or the value of the file: of lines a list, with the Trouble in place of one
+        that is broken. Raise Trouble if it cannot be read.
+        """
+        if self._rows:
+            return self._rows[i]
+        try:
+            parts = self._parts()
+            return [*each_row(parts)] if isinstance(parts, JsonlFile) else parts
+        except (OSError, ValueError, RecursionError) as e:
+            raise Trouble(f"is broken: {e}", self.name, "Mend or delete it.") from e
+
+    def _parts(self, only_lists: bool = False):
+        if os.path.isdir(self.name):
+            files = sorted(os.listdir(self.name), key=natural)
+            return [read_json(path, self._hub) for file in files
+                    if EVENT_FILE.search(path := f"{self.name}/{file}")]
+        if format_of(self.name) == "jsonl":
+            return JsonlFile(self.name, self._hub)
+        return read_json(self.name, self._hub, only_lists)
 
 
 class Trajectories:
@@ -85,24 +121,26 @@ class Trajectories:
     @property
     def notes(self) -> list[str]:
         """Return the remarks on the data, for the ledger; there are more while rows are read."""
-        notes = [note for table in self._tables for note in getattr(table, "notes", ())]
-        return notes + ([self.unread] if self.unread else [])
+        notes = getattr(self._tables[0], "notes", [])
+        return [*notes, *filter(None, [self.unread])]
 
     @property
     def unread(self) -> str:
         """Return how much of what was read could not be, and the reason for the first, or ""."""
-        for table in self._tables:
-            self._unread.update(getattr(table, "broken", ()))
         if not self._unread:
             return ""
         place = min(self._unread.copy())
         return (f"of what was read, {len(self._unread):,} of the files, rows or lines are not "
                 f"usable; the first: {place} {self._unread[place]}")
 
+    @cached_property
+    def _ends(self) -> list[int]:
+        return [*accumulate(table.n_rows for table in self._tables)]
+
     @property
     def n_rows(self) -> int:
         """Return the number of rows in the split."""
-        return sum(table.n_rows for table in self._tables)
+        return self._ends[-1]
 
     def rows(self, offset: int, length: int) -> list[dict]:
         """Return rows offset..offset+length-1, fewer only at the end of the split.
@@ -111,32 +149,33 @@ class Trajectories:
         """
         if isinstance(self._tables[0], HubRows):   # its number of rows costs a request
             return [*self._rows(self._tables[0], offset, offset + length)]
-        counts = [table.n_rows for table in self._tables]
-        return [row for i, first, end in pieces(counts, offset, length)
+        return [row for i, first, end in pieces(self._ends, offset, length)
                 for row in self._rows(self._tables[i], first, end)]
 
     def _rows(self, table, first: int, end: int) -> Iterator[dict]:
-        if not isinstance(table, (JsonRows, JsonFiles)):
-            for row in table.rows(first, end - first):
-                if missing := forms.missing_columns(row):
-                    raise Trouble(f"has no column {missing}, only {', '.join(row)}.", self.name,
-                                  "docs/data.md says which a trajectory has.")
-                yield self._row(lambda row=row: row, self.name)
+        if isinstance(table, JsonFile):
+            for i in range(first, end):
+                place = [table.name] * 2 if table.n_rows == 1 else [f"{table.name} row {i + 1}"]
+                yield self._row(partial(table.document, i), *place)
             return
-        for i in range(first, end):
-            name = table.names[i] if isinstance(table, JsonFiles) else table.names[0]
-            if isinstance(table, JsonFiles) or table.n_rows == 1:
-                yield self._row(lambda i=i: table.rows(i, 1)[0], name, name)
-            else:
-                yield self._row(lambda i=i: table.rows(i, 1)[0], f"{name} row {i + 1}")
+        for row in table.rows(first, end - first):
+            if missing := forms.missing_columns(row):
+                raise Trouble(f"has no column {missing}, only {', '.join(row)}.", self.name,
+                              "docs/data.md says which a trajectory has.")
+            yield self._row(partial(dict, row), self.name)
 
-    def _row(self, document: Callable[[], object], where: str, name: str = "") -> dict:
+    def _row(self, read: Callable[[], object], where: str, name: str = "") -> dict:
         """Return the row of a document, or one in place of what cannot be read, which is noted."""
         try:
-            row = forms.read(document(), where, name)
+            document = read()
+            if isinstance(document, list):
+                self._unread.update((line.where, line.what) for line in document
+                                    if isinstance(line, Trouble))
+                document = [line for line in document if not isinstance(line, Trouble)]
+            row = forms.read(document, where, name)
+        except NO_FAULT_OF_FILES:
+            raise
         except Trouble as e:
-            if isinstance(e, NO_FAULT_OF_FILES):
-                raise
             self._unread[e.where] = e.what
             return {"instance_id": forms.id_of_file(e.where), "messages": [], "agent": "",
                     "problem": f"a file, row or line that {e.what.partition(':')[0]}"}

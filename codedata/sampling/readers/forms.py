@@ -32,9 +32,10 @@ def read(document, where: str, name: str = "") -> dict:
     """
     reader = reader_of(document)
     if not reader:
-        keys = document if isinstance(document, dict) else ()
-        raise Trouble(f"has no known form: keys {', '.join(map(str, [*keys][:9])) or 'none'}",
-                      where, "docs/data.md has a row of each form.")
+        first = document[0] if document and isinstance(document, list) else document
+        keys = [*first][:9] if isinstance(first, dict) else []
+        raise Trouble(f"has no known form: keys {', '.join(keys) or 'none'}", where,
+                      "docs/data.md has a row of each form.")
     try:
         found = reader.read(document)
         if are_objects(found["messages"]):
