@@ -213,7 +213,7 @@ def test_a_source_of_which_no_row_can_be_used_stops_what_follows(tmp_path):
     row = a_row(1) | {"messages": [{"role": "user", "content": [{}]}]}
     write_sources(tmp_path, [row], [a_pr(1)])
     printed = sample(tmp_path / "a", "--count 10", code=2)
-    assert "has no row that can be used" in printed and "messages that are not" in printed
+    assert "has no row that can be used" in printed and "not as expected" in printed
 
 
 def test_next_is_recommended_only_by_a_run_that_wrote_prompts(a):

@@ -6,13 +6,11 @@ agent saw.
 from __future__ import annotations
 
 FORM = "ATIF"
-ROLES = {"system": "system", "user": "user", "agent": "assistant"}
 
 
 def matches(document) -> bool:
     """Return whether an object is a trajectory of ATIF."""
-    return isinstance(document, dict) and isinstance(document.get("steps"), list) and (
-        isinstance(document.get("agent"), dict))
+    return isinstance(document, dict) and document.keys() >= {"steps", "agent"}
 
 
 def read(document: dict) -> dict:
@@ -21,7 +19,7 @@ def read(document: dict) -> dict:
     messages = []
     first_turn = 0
     for step in document["steps"]:
-        role = ROLES[step["source"]]
+        role = step["source"]
         if role == "system" and any(message["role"] != "system" for message in messages):
             continue
         calls = [{"id": call["tool_call_id"], "name": call["function_name"],

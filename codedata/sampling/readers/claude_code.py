@@ -24,23 +24,21 @@ def read(document: list[dict]) -> dict:
         is_summary = line.get("isCompactSummary") or line.get("subtype") == "compact_boundary"
         if is_summary and messages:
             break
+        role = line.get("type")
         body = line.get("message") or {}
-        is_of_harness = line.get("isSidechain") or body.get("model") == "<synthetic>"
-        if line.get("type") not in ROLES or is_of_harness:
+        if role not in ROLES or line.get("isSidechain") or body.get("model") == "<synthetic>":
             continue
         blocks = body.get("content") or []
         if isinstance(blocks, str):
             blocks = [{"type": "text", "text": blocks}]
-        if line["type"] == "user":
-            messages += [{"role": "tool", "tool_call_id": block["tool_use_id"],
-                          "content": block.get("content") or ""}
-                         for block in blocks if block["type"] == "tool_result"]
-            said = [block for block in blocks if block["type"] != "tool_result"]
-            messages += [{"role": "user", "content": said}] if said else []
-            continue
-        reply_id = body.get("id") or line["uuid"]
-        if reply_id not in replies:
-            replies[reply_id] = {"role": "assistant", "content": []}
+        results = [block for block in blocks if block["type"] == "tool_result"]
+        messages += [{"role": "tool", "tool_call_id": block["tool_use_id"],
+                      "content": block.get("content") or ""} for block in results]
+        rest = [block for block in blocks if block not in results]
+        reply_id = body.get("id") or line.get("uuid")
+        if role == "assistant" and reply_id in replies:
+            replies[reply_id]["content"] += rest
+        elif rest:
+            replies[reply_id] = {"role": role, "content": rest}
             messages.append(replies[reply_id])
-        replies[reply_id]["content"] += blocks
     return {"messages": messages, "agent": FORM}

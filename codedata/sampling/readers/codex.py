@@ -40,20 +40,28 @@ def _add(messages: list[dict], item: dict) -> None:
         output = item.get("output") or ""
         content = output.get("content") if isinstance(output, dict) else output
         messages.append({"role": "tool", "tool_call_id": item["call_id"], "content": content})
-    elif kind == "message" and item["role"] != "assistant":   # a developer's rules may come later
+        return
+    if kind == "message" and item["role"] != "assistant":   # a developer's rules may come later
         role = "user" if messages else item["role"].replace("developer", "system")
         messages.append({"role": role, "content": item["content"]})
-    elif kind in ("message", "reasoning", *CALLS):
-        reply = messages[-1] if messages else {}
-        if reply.get("role") != "assistant" or (kind not in CALLS and reply["tool_calls"]):
-            reply = {"role": "assistant", "content": [], "tool_calls": []}
-            messages.append(reply)
-        if kind == "message":
-            reply["content"] += item["content"]
-        elif kind == "reasoning":
-            texts = item.get("content") or item.get("summary") or []
-            reply["content"] += [{"type": "thinking", "thinking": part["text"]} for part in texts]
-        else:   # a custom tool has a text in place of arguments, the early shell an action
-            arguments = item.get("arguments") or item.get("action") or {"input": item.get("input")}
-            reply["tool_calls"].append({"name": "local_shell", **item, "id": item.get("call_id"),
-                                        "arguments": arguments})
+        return
+    reply = messages[-1] if messages else {}
+    blocks = []
+    calls = []
+    if kind == "message":
+        blocks = item["content"]
+    elif kind == "reasoning":
+        blocks = [{"type": "thinking", "thinking": part["text"]}
+                  for part in item.get("content") or item.get("summary") or []]
+    elif kind in CALLS:
+        # a custom tool has a text in place of arguments, the early shell an action
+        arguments = item.get("arguments") or item.get("action") or {"input": item.get("input")}
+        calls = [{"name": "local_shell", **item, "id": item.get("call_id"),
+                  "arguments": arguments}]
+    else:
+        return
+    if reply.get("role") != "assistant" or (reply["tool_calls"] and not calls):
+        reply = {"role": "assistant", "content": [], "tool_calls": []}
+        messages.append(reply)
+    reply["content"] += blocks
+    reply["tool_calls"] += calls

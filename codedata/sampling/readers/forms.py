@@ -11,7 +11,7 @@ from pathlib import PurePath
 
 from codedata.errors import Trouble
 from codedata.sampling.readers import atif, claude_code, codex, openhands, rows, swe_agent
-from codedata.sampling.readers.chat import are_objects, read_message
+from codedata.sampling.readers.chat import read_message
 
 READERS = (atif, swe_agent, claude_code, codex, openhands, rows)
 ENDINGS = re.compile(r"(\.traj|\.jsonl?|\.gz)+$", re.IGNORECASE)
@@ -38,8 +38,7 @@ def read(document, where: str, name: str = "") -> dict:
                       "docs/data.md has a row of each form.")
     try:
         found = reader.read(document)
-        if are_objects(found["messages"]):
-            found["messages"] = [*map(read_message, found["messages"])]
+        messages = [*map(read_message, found["messages"])]
     except (KeyError, TypeError, AttributeError, ValueError, IndexError) as e:
         reason = str(e) if type(e) is ValueError else f"not as expected: {e!r}"
         raise Trouble(f"is of the form {reader.FORM}, but {reason}", where) from e
@@ -49,7 +48,7 @@ def read(document, where: str, name: str = "") -> dict:
     tools = found.get("tools") or []
     are_schemas = all(isinstance(tool, dict) and "function" in tool for tool in tools)
     return {"instance_id": instance_id, "repo": str(found.get("repo") or ""),
-            "messages": found["messages"], "tools": tools if tools and are_schemas else None,
+            "messages": messages, "tools": tools if tools and are_schemas else None,
             "agent": found["agent"], "first_turn": found.get("first_turn", 0)}
 
 

@@ -7,10 +7,9 @@ is not restored in old events.
 from __future__ import annotations
 
 from codedata.messages import content_text, with_text
-from codedata.sampling.readers.chat import are_objects
+from codedata.sampling.readers.chat import begins_with
 
 FORM = "OpenHands"
-OF_EVENTS = {"kind", "action", "observation"}
 ACTS = ("run", "run_ipython", "read", "write", "edit", "browse")
 
 
@@ -34,7 +33,7 @@ def read(document) -> dict:
 
 
 def _are_events(value) -> bool:
-    return are_objects(value) and not OF_EVENTS.isdisjoint(value[0])
+    return begins_with(value, "kind", "action", "observation")
 
 
 def _of_completion(log: dict) -> dict:
