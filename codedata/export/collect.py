@@ -25,7 +25,7 @@ from codedata.errors import BrokenRecord
 from codedata.ledger import disk_trouble, to_line
 from codedata.messages import REASONING, content_text
 from codedata.progress import Bar, RunTotals, say
-from codedata.records import BUCKETS, UNJUDGED, Answer, Commit, Final, Message, Sample, Score, Side
+from codedata.records import BUCKETS, UNJUDGED, Answer, Commit, Final, Message, Sample, Score
 from codedata.settings import ExportSettings
 from codedata.store import Store, digest, digests_of, values_of
 from codedata.texts import natural
@@ -34,7 +34,6 @@ SIDES = ("king", "challenger")
 REFERENCE_AND_SIDES = ("assistant", *SIDES)
 REASON = ("judge", "order", "reason")
 FINDING, LEAK = ("side", "kind", "text"), ("judge", "kind", "text", "why")
-NO_OUTPUT = "(no output)"    # a result that is empty, as a text
 UNKNOWN = "unknown"          # a licence or language that is not recorded
 Problem = tuple[str, str]    # (reason, detail)
 COPIED = {Answer: ("messages", "tools", *REFERENCE_AND_SIDES),   # by report.py
@@ -246,29 +245,26 @@ class ExportTurns:
         def masked(value):
             """Return a JSON value with its texts masked."""
             if isinstance(value, list):
-                return [masked(entry) for entry in value]
+                return [*map(masked, value)]
             if isinstance(value, dict):
                 return {key: masked(entry) for key, entry in value.items()}
-            if not value or not isinstance(value, str):
+            if not isinstance(value, str):
                 return value
             text, kinds = self._mask(value)
             secrets.update(kinds)
             return text
-
-        def message_of(message: Message) -> Message:
-            return _with_texts(message, masked)
 
         def entries_of(entries: list[dict], keys: tuple[str, ...]) -> list[dict]:
             return [{key: masked(str(entry.get(key, ""))) for key in keys} for entry in entries]
 
         copy = replace(
             record,
-            messages=[*map(message_of, record.messages)],
+            messages=masked([*map(_with_texts, record.messages)]), tools=masked(record.tools),
             reasons=entries_of(record.reasons, REASON),
             injections=entries_of(record.injections, FINDING),
             leaks=None if record.leaks is None else entries_of(record.leaks, LEAK),
-            **{side: message_of(turn) if isinstance(turn, dict) else masked(turn)
-               for side in REFERENCE_AND_SIDES for turn in [_turn(record, side)]})
+            assistant=masked(_with_texts(record.assistant)),
+            **{side: masked(_with_texts(getattr(record, side), REASONING)) for side in SIDES})
         return copy, dict(sorted(secrets.items()))
 
     def _report_broken(self, error: BrokenRecord) -> None:
@@ -277,17 +273,13 @@ class ExportTurns:
 
 
 def _in_texts(record: Sample) -> Sample:
-    """Return a record whose messages and answers are texts. Calls become shell commands, as in the
-    requests to models that take no tools."""
+    """Return a record whose messages and answers are texts; calls become shell commands."""
     messages = plain(record.messages, record.tools, as_bash=True)
-    if record.tools:
-        messages = [message if message["content"].strip() else {**message, "content": NO_OUTPUT}
-                    for message in messages]
-    elif form_of(messages).fence == COMMAND:   # SWE-agent gives a demonstration before the task
+    if form_of(messages).fence == COMMAND:   # SWE-agent gives a demonstration before the task
         messages = [*_with_joined_users(messages)]
     return replace(record, messages=messages, tools=None, **{
-        side: turn and turn_text(turn, record.messages, as_bash=True)
-        for side in REFERENCE_AND_SIDES for turn in [getattr(record, side)]})
+        side: turn_text(turn, record.messages, as_bash=True)
+        for side in REFERENCE_AND_SIDES if (turn := getattr(record, side))})
 
 
 def _with_joined_users(messages: list[Message]) -> Iterator[Message]:
@@ -299,34 +291,22 @@ def _with_joined_users(messages: list[Message]) -> Iterator[Message]:
             yield {"role": role, "content": "\n\n".join(one["content"] for one in group)}
 
 
-def _turn(record: Sample, side: str) -> Side | None:
-    """Return the answer of a side, without what a model thought apart from it; the reference keeps
-    that."""
-    turn = getattr(record, side)
-    if not isinstance(turn, dict):
-        return turn
-    return {"role": "assistant", **{key: value for key, value in turn.items()
-                                    if side == "assistant" or key not in REASONING}}
-
-
-def _with_texts(message: Message, masked: Callable) -> Message:
+def _with_texts(message: Message | str | None, without: tuple[str, ...] = ()):
     """Return a message as chat templates take it: its content a text, the arguments of its calls
-    objects, no other keys than it has; `masked` is applied to its texts."""
-    out = {"role": masked(message["role"]), "content": masked(content_text(message))}
-    if message.get("reasoning_content"):
-        out["reasoning_content"] = masked(message["reasoning_content"])
-    if message.get("tool_calls"):
-        out["tool_calls"] = [_call(call, masked) for call in message["tool_calls"]]
-    if "tool_call_id" in message:
-        out["tool_call_id"] = message["tool_call_id"]
-    return out
+    objects. A turn that is a text stays one."""
+    if not isinstance(message, dict):
+        return message
+    kept = {key: message[key] for key in ("reasoning_content", "tool_call_id")
+            if message.get(key) and key not in without}
+    if calls := message.get("tool_calls"):
+        kept["tool_calls"] = [*map(_call, calls)]
+    return {"role": message.get("role", "assistant"), "content": content_text(message), **kept}
 
 
-def _call(call: dict, masked: Callable) -> dict:
-    name, arguments = parts_of(call)
-    raw = call["function"]["arguments"]
-    return {"id": call.get("id"), "type": "function", "function": {
-        "name": name, "arguments": masked(raw if arguments is None else arguments)}}
+def _call(call: dict) -> dict:
+    function, (_, arguments) = call["function"], parts_of(call)
+    return {**call, "function": {**function, "arguments": (
+        function["arguments"] if arguments is None else arguments)}}
 
 
 def _flag(record: Sample) -> Problem | None:

@@ -29,9 +29,10 @@ COMMON = {   # columns of every row, to sort or weight rows by; trainers ignore 
     **dict.fromkeys(("instance_id", "repo", "language", "licence", "source", "bucket"), TEXT),
     "score": NUMBER}
 Piece = tuple[ExportTurn, str]   # (turn, the side whose answer the row has)
-# roles that may stand before one, in a conversation with tools; "": it is the first
-BEFORE = {"system": ("",), "user": ("", "system", "user", "assistant", "tool"),
-          "assistant": ("user", "assistant", "tool"), "tool": ("assistant", "tool")}
+# roles that may stand before one, in a conversation of texts and in one with tools; "": none
+MAY_PRECEDE_TEXT = {"system": ("",), "user": ("", "system", "assistant"), "assistant": ("user",)}
+MAY_PRECEDE = {"system": ("",), "user": ("", "system", "user", "assistant", "tool"),
+               "assistant": ("user", "assistant", "tool"), "tool": ("assistant", "tool")}
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,7 @@ def row_problem(form: Format, row: dict, max_chars: int = 0,
     answers = []
     tools = row.get("tools")
     for messages in form.conversations(row):
-        check = _calls_problem if tools else _conversation_problem
-        if problem := _empty_message(messages) or check(messages):
+        if problem := _conversation_problem(messages, tools):
             return problem
         if max_chars and sum(map(length, messages)) > max_chars:
             return "over max_chars", f"more than {max_chars:,} characters"
@@ -115,53 +115,33 @@ def length(message: Message) -> int:
                          message.get("reasoning_content", ""))))
 
 
-def _empty_message(messages: list[Message]) -> Problem | None:
-    """Return the first empty message. A call needs no text, and its result may be empty."""
-    for i, message in enumerate(messages, 1):
-        text = message.get("content")
-        may_be_empty = message.get("tool_calls") or message.get("role") == "tool"
-        if not (isinstance(text, str) and (text.strip() or may_be_empty)):
-            return "empty message", f"message {i} of {len(messages)}"
-    return None
+def _conversation_problem(messages: list[Message], tools: list[dict] | None) -> Problem | None:
+    """Return why a conversation is refused, or None.
 
-
-def _calls_problem(messages: list[Message]) -> Problem | None:
-    """Return why chat templates do not take a conversation with tools, or None.
-
-    Tried with those of TRL 1.16 that know tools: many fail at arguments that are no object, some at
-    a system message that is not the first.
+    With `tools` it is one that the chat templates of TRL 1.16 take that know tools: many of them
+    fail at arguments that are no object.
     """
     before = ""
     unanswered: list[str] = []   # ids of calls
     for i, message in enumerate(messages, 1):
-        where, role = f"message {i} of {len(messages)}", message["role"]
-        if before not in BEFORE.get(role, ()):
+        where = f"message {i} of {len(messages)}"
+        role, text, calls = map(message.get, ("role", "content", "tool_calls"))
+        may_be_empty = calls or role == "tool"
+        if not (isinstance(text, str) and (text.strip() or may_be_empty)):
+            return "empty message", where
+        if before not in (MAY_PRECEDE if tools else MAY_PRECEDE_TEXT).get(role, ()):
             return "roles", f"{where} is of {role!r}, behind {before or 'nothing'!r}"
-        if role == "assistant":
-            calls = message.get("tool_calls", ())
-            unanswered = [call.get("id") for call in calls]
-            if any(parts_of(call)[1] is None for call in calls):
-                return "arguments", f"a call in {where} has arguments that are no JSON object"
-        elif role == "tool":
+        if any(parts_of(call)[1] is None for call in calls or ()):
+            return "arguments", f"{where} has a call whose arguments are no JSON object"
+        if role == "tool":
             if message.get("tool_call_id") not in unanswered:
                 return "roles", f"{where} is the result of no call before it"
             unanswered.remove(message["tool_call_id"])
+        else:
+            unanswered = [call.get("id") for call in calls or ()]
         before = role
-    if len(messages) < 2 or messages[-2]["role"] not in ("user", "tool") or before != "assistant":
-        return "roles", "the last message is no answer of the assistant to a user or a result"
-    return None
-
-
-def _conversation_problem(messages: list[Message]) -> Problem | None:
-    n = len(messages)
-    first = 1 if messages and messages[0].get("role") == "system" else 0
-    for i, message in enumerate(messages[first:]):
-        due = ("user", "assistant")[i % 2]
-        if message.get("role") != due:
-            detail = f"message {i + first + 1} of {n} is of {message.get('role')!r}, not of {due!r}"
-            return "roles", detail
-    if n < first + 2 or messages[-1]["role"] != "assistant":
-        return "roles", "the last message is not the assistant's, or nothing comes before it"
+    if before != "assistant" or messages[-2]["role"] not in ("user", "tool"):
+        return "roles", "the last message is not the assistant's, or answers nobody"
     return None
 
 
