@@ -117,35 +117,24 @@ def prompts_of(row: dict) -> tuple[list[Prompt], str]:
     """
     if "problem" in row:   # its reader could not read it
         return [], row["problem"]
-    messages = row.get("messages")
-    instance_id = row.get("instance_id")
-    if not (isinstance(instance_id, str) and safe_name(instance_id)):
+    if not safe_name(row["instance_id"]):
         return [], "instance_id that cannot be a file name"
-    if not (isinstance(messages, list) and all(map(_is_message, messages))):
-        return [], "messages that are not {role, content}"
-    places = [i for i, m in enumerate(messages)
-              if m["role"] == "assistant" and i >= row.get("first_turn", 0)]
+    messages = row["messages"]
+    places = [i for i, message in enumerate(messages)
+              if message["role"] == "assistant" and i >= row["first_turn"]]
     if not places:
         return [], "no assistant turn"
-    tools = row.get("tools") or None
-    if not tools and any(message.get("tool_calls") for message in messages):
-        tools = default_tools(row.get("agent") or "", messages)
-    repo = str(row.get("repo") or "")
-    return [Prompt(instance_id, repo, language="", turn=turn, messages=messages[:place],
-                   assistant=_side(messages[place]), tools=tools)
+    tools = row["tools"]
+    if not tools and any("tool_calls" in message for message in messages):
+        tools = default_tools(row["agent"], messages)
+    return [Prompt(row["instance_id"], row["repo"], language="", turn=turn,
+                   messages=messages[:place], assistant=_side(messages[place]), tools=tools)
             for turn, place in enumerate(places)], ""
 
 
 def _side(message: dict) -> Side:
     """Return a turn as it is stored: a text, or the message where it calls tools."""
-    return message if message.get("tool_calls") else content_text(message)
-
-
-def _is_message(value) -> bool:
-    if not (isinstance(value, dict) and isinstance(value.get("role"), str)):
-        return False
-    calls = value.get("tool_calls") or []
-    return isinstance(value.get("content"), (str, list) if not calls else (str, list, type(None)))
+    return message if "tool_calls" in message else content_text(message)
 
 
 def prompt_problem(prompt: Prompt, settings: PromptSettings, exclude: Exclude) -> str | None:
@@ -154,19 +143,15 @@ def prompt_problem(prompt: Prompt, settings: PromptSettings, exclude: Exclude) -
         return "[exclude] ids"
     if not prompt.messages:
         return "empty history"
-    text = turn_text(prompt.assistant) + "".join(
-        content_text(message) + calls_text(message) for message in prompt.messages)
-    if len(text) > settings.max_chars:
-        return "over max_chars"
+    text = turn_text(prompt.assistant)
+    for message in prompt.messages:
+        text += content_text(message) + calls_text(message)
+        if len(text) > settings.max_chars:   # at once: a long row has many turns behind this one
+            return "over max_chars"
     if "\x00" in text:
         return "NUL bytes"
     if text_problem(text):
         return "lone surrogates"
-    return turn_problem(prompt)
-
-
-def turn_problem(prompt: Prompt) -> str | None:
-    """Return why the reference of a prompt is no turn that can be asked for, or None."""
     form = form_of(prompt.messages, prompt.tools)
     if form.tools:
         return form.problem(prompt.assistant)

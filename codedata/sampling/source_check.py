@@ -3,14 +3,15 @@ PRs that there are records of. Nothing is written, and no model is asked.
 """
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 
 from codedata.code.turn import turn_text
 from codedata.errors import Trouble
 from codedata.progress import plural, say
 from codedata.sampling.draw import prompt_problem, prompts_of
 from codedata.sampling.pull_requests import fetch_prs
-from codedata.sampling.trajectories import Hub, Trajectories, open_source
+from codedata.sampling.trajectories import Hub, open_source
 from codedata.settings import Settings
 from codedata.texts import printable
 
@@ -27,7 +28,11 @@ def check_source(settings: Settings, http) -> int:
     n_read = min(source.n_rows, MAX_ROWS)
     rest = f", the first of {source.n_rows:,}" if n_read < source.n_rows else ""
     say(f"prompt  {prompt.source}   {plural(n_read, 'row')} read{rest}")
-    ids = _report_turns(source, n_read, settings)
+    rows = (row for start in range(0, n_read, STEP)
+            for row in source.rows(start, min(STEP, n_read - start)))
+    ids = _report_turns(rows, settings)
+    if source.unread:
+        say(f"      {source.unread}")
     if not ids:
         say("      docs/data.md has a row of each form.")
         return 1
@@ -43,41 +48,35 @@ def check_source(settings: Settings, http) -> int:
     return 0
 
 
-def _report_turns(source: Trajectories, n_read: int, settings: Settings) -> list[str]:
-    """Print what the first rows hold; return the ids of the instances with usable turns."""
-    n_rows: Counter[str] = Counter()     # by form
-    n_turns: Counter[str] = Counter()
-    n_usable: Counter[str] = Counter()
+def _report_turns(rows: Iterable[dict], settings: Settings) -> list[str]:
+    """Print what rows hold; return the ids of the instances with usable turns."""
+    by_form: dict[str, Counter] = defaultdict(Counter)
     reasons: Counter[str] = Counter()
-    first: dict[bool, str] = {}          # turn that is usable, and that is not
+    first = {}   # turn that is usable, and that is not
     ids: dict[str, None] = {}
-    for row in (row for start in range(0, n_read, STEP)
-                for row in source.rows(start, min(STEP, n_read - start))):
-        form = row["agent"] or ("unknown form" if "problem" in row else "rows")
-        n_rows[form] += 1
+    for row in rows:
         prompts, problem = prompts_of(row)
-        n_turns[form] += len(prompts)
+        n = by_form[row["agent"]]
+        n.update(rows=1, turns=len(prompts))
         if problem:
             reasons[problem] += 1
-            first.setdefault(False, f"{row['instance_id']}: {problem}")
+            first.setdefault("refused", f"{row['instance_id']}: {problem}")
         for prompt in prompts:
             problem = prompt_problem(prompt, settings.prompt, settings.exclude)
-            reasons[problem or ""] += 1
-            if not problem:
-                n_usable[form] += 1
+            place = f"{prompt.instance_id}, turn {prompt.turn}"
+            text = f"\n        {printable(turn_text(prompt.assistant), MAX_CHARS)}"
+            if problem:
+                reasons[problem] += 1
+                first.setdefault("refused", f"{place}: {problem}{text}")
+            else:
+                n["usable"] += 1
+                first.setdefault("usable", place + text)
                 ids[prompt.instance_id] = None
-            text = printable(turn_text(prompt.assistant), MAX_CHARS)
-            why = f": {problem}" if problem else ""
-            first.setdefault(not problem, f"{prompt.instance_id}, turn {prompt.turn}{why}\n"
-                                          f"        {text}")
-    for form, n in n_rows.most_common():
-        say(f"      {form}: {plural(n, 'row')}, {n_usable[form]:,} of "
-            f"{plural(n_turns[form], 'turn')} usable")
-    for problem, n in reasons.most_common():
-        if problem:
-            say(f"      not usable: {n:,} ({problem})")
-    if source.unread:
-        say(f"      {source.unread}")
-    say(f"      the first usable: {first.get(True, 'none')}")
-    say(f"      the first refused: {first.get(False, 'none')}")
+    for form, n in by_form.items():
+        say(f"      {form}: {plural(n['rows'], 'row')}, {n['usable']:,} of "
+            f"{plural(n['turns'], 'turn')} usable")
+    for problem, count in reasons.most_common():
+        say(f"      not usable: {count:,} ({problem})")
+    for kind in ("usable", "refused"):
+        say(f"      the first {kind}: {first.get(kind, 'none')}")
     return [*ids]

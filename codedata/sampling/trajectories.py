@@ -177,9 +177,9 @@ class Trajectories:
             raise
         except Trouble as e:
             self._unread[e.where] = e.what
-            return {"instance_id": forms.id_of_file(e.where), "messages": [], "agent": "",
+            return {"instance_id": forms.id_of_file(e.where), "agent": "unknown form",
                     "problem": f"a file, row or line that {e.what.partition(':')[0]}"}
-        self.forms.add(row["agent"] or "rows")
+        self.forms.add(row["agent"])
         return row
 
 

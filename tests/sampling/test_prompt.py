@@ -152,7 +152,7 @@ REASONS = """
 1 (over max_chars)
 1 (empty history)
 1 (no assistant turn)
-1 (messages that are not {role, content})
+but a message has no text)
 1 (no PR record)
 1 (unusable PR record)
 1 (oversized PR)

@@ -23,7 +23,7 @@ CALL = {"id": "c1", "type": "function",
 PIECES = {"rows/text.json": IN_TEXT, "rows/sharegpt.jsonl": IN_TEXT,
           "claude/own__repo-1.jsonl": CONVERSATION[1:],
           "llm_completions/own__repo-1/some-model-1757015025.972.json": CONVERSATION[:3]}
-AGENTS = {"rows": "", "mini": "mini-swe-agent 2", "swe_agent": "SWE-agent", "sdk": "OpenHands",
+AGENTS = {"rows": "rows", "mini": "mini-swe-agent 2", "swe_agent": "SWE-agent", "sdk": "OpenHands",
           "openhands": "OpenHands", "llm_completions": "OpenHands", "jobs": "ATIF: mini-swe-agent",
           "claude": "Claude Code", "codex": "Codex"}
 

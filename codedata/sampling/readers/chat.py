@@ -11,8 +11,9 @@ TEXTS = ("content", "value", "text", "system_prompt")
 
 
 def read_message(raw: dict) -> dict:
-    """Return a message with the keys of the chat API alone. Its content may be unusable; raise
-    KeyError for a role that the API does not know.
+    """Return a message with the keys of the chat API alone.
+
+    Raise KeyError for a role that the API does not know, ValueError without a content or call.
     """
     role = raw.get("role", raw.get("from"))
     content = _first(raw, *TEXTS)
@@ -37,6 +38,8 @@ def read_message(raw: dict) -> dict:
             block.get("thinking") or "" for block in thoughts),
         "tool_calls": [*map(_call, calls)],
         "tool_call_id": next(filter(None, call_ids), None) if role == "tool" else None}
+    if not isinstance(content, (str, list)) and (content or not calls):
+        raise ValueError("a message has no text")
     return {"role": ROLES[role], "content": content,
             **{key: value for key, value in optional.items() if value}}
 

@@ -47,7 +47,7 @@ def read(document, where: str, name: str = "") -> dict:
         raise Trouble("has no `instance_id`", where)
     tools = found.get("tools") or []
     are_schemas = all(isinstance(tool, dict) and "function" in tool for tool in tools)
-    return {"instance_id": instance_id, "repo": str(found.get("repo") or ""),
+    return {"instance_id": str(instance_id), "repo": str(found.get("repo") or ""),
             "messages": messages, "tools": tools if tools and are_schemas else None,
             "agent": found["agent"], "first_turn": found.get("first_turn", 0)}
 

@@ -6,17 +6,21 @@ is not restored in old events.
 """
 from __future__ import annotations
 
-from codedata.messages import content_text, with_text
+from codedata.messages import content_text
 from codedata.sampling.readers.chat import begins_with
 
 FORM = "OpenHands"
 ACTS = ("run", "run_ipython", "read", "write", "edit", "browse")
+# what stands behind the result of a command, by the key of its metadata
+OUTCOME = {"working_dir": "Current working directory:",
+           "py_interpreter_path": "Python interpreter:",
+           "exit_code": "Command finished with exit code"}
 
 
 def matches(document) -> bool:
     """Return whether a document has events, or is a logged completion."""
     if isinstance(document, dict):
-        is_log = "messages" in document and isinstance(document.get("response"), dict)
+        is_log = document.keys() >= {"messages", "response", "kwargs"}
         return is_log or _are_events(document.get("history"))
     return _are_events(document) and "timestamp" in document[0]
 
@@ -41,7 +45,7 @@ def _of_completion(log: dict) -> dict:
     messages = log.get("fncall_messages") or log.get("raw_messages") or log["messages"]
     reply = (log.get("fncall_response") or log["response"])["choices"][0]["message"]
     return {"messages": [*messages, reply], "agent": FORM, "first_turn": len(messages),
-            "tools": (log.get("kwargs") or {}).get("tools") or log.get("tools")}
+            "tools": log["kwargs"].get("tools") or log.get("tools")}
 
 
 def _of_events(events: list[dict]) -> dict:
@@ -55,64 +59,59 @@ def _of_events(events: list[dict]) -> dict:
             break
         if kind in ("SystemPromptEvent", "system"):
             tools = args.get("tools")
-        message = (_sdk_message if "kind" in event else _old_message)(event, args, replies)
-        messages += [message] if message else []
+        reply_id, message = (_sdk_message if "kind" in event else _old_message)(event, kind, args)
+        if reply_id in replies:
+            calls = replies[reply_id]["tool_calls"]
+            calls += [call for call in message["tool_calls"] if call not in calls]
+        elif message:
+            messages.append(message)
+            if reply_id:
+                replies[reply_id] = message
     return {"messages": messages, "tools": tools, "agent": FORM}
 
 
-def _sdk_message(event: dict, _, replies: dict) -> dict | None:
-    """Return the message that an event of software-agent-sdk adds, or None."""
-    kind = event["kind"]
+def _sdk_message(event: dict, kind: str, _) -> tuple[str | None, dict | None]:
+    """Return (id of the reply that it is a part of, message) of an event of software-agent-sdk."""
     if kind == "SystemPromptEvent":
-        parts = [event.get(key) for key in ("system_prompt", "dynamic_context")]
-        return {"role": "system", "content": [part for part in parts if part]}
+        parts = [event["system_prompt"], event.get("dynamic_context")]
+        return None, {"role": "system", "content": [*filter(None, parts)]}
     if kind == "MessageEvent":
         message = event["llm_message"]
-        for part in event.get("extended_content") or ():
-            message = with_text(message, part["text"])
-        return message
+        added = event.get("extended_content") or []
+        return None, {**message, "content": [*message["content"], *added]}
     if kind == "ActionEvent":
-        reply = replies.get(event["llm_response_id"])
-        if reply:
-            reply["tool_calls"].append(event["tool_call"])
-            return None
-        replies[event["llm_response_id"]] = {
+        return event["llm_response_id"], {
             "role": "assistant", "content": event["thought"], "tool_calls": [event["tool_call"]],
             "reasoning_content": event.get("reasoning_content")}
-        return replies[event["llm_response_id"]]
+    if not event.get("tool_call_id"):
+        return None, None
     seen = event.get("observation") or {"content": (
         event.get("error") or event.get("rejection_reason"))}
-    return event.get("tool_call_id") and _result(event, seen, seen.get("metadata"))
+    return None, _result(event, seen, seen)
 
 
-def _old_message(event: dict, args: dict, replies: dict) -> dict | None:
-    """Return the message that an event of OpenHands before the SDK adds, or None."""
-    action = event.get("action")
-    is_users = event.get("source") == "user"
+def _old_message(event: dict, kind: str | None, args: dict) -> tuple[str | None, dict | None]:
+    """Return (id of the reply, message) of an event of OpenHands before the SDK."""
     call = event.get("tool_call_metadata")
-    if action in ACTS and not (call or is_users):
+    is_users = event.get("source") == "user"
+    if call and kind:
+        response = call["model_response"]
+        return response["id"], response["choices"][0]["message"]
+    if call:
+        return None, _result(call, event, event.get("extras") or {})
+    if kind in ACTS and not is_users:
         raise ValueError("its actions have no tool_call_metadata, which came with 0.14")
-    if action == "system" or (action == "message" and not call):
-        role = "user" if is_users else "assistant"
-        return {"role": role if action == "message" else action, "content": args["content"]}
-    if not call:
-        return None
-    if not action:
-        return _result(call, event, (event.get("extras") or {}).get("metadata"))
-    response = call["model_response"]
-    if response["id"] in replies:
-        return None
-    replies[response["id"]] = response["choices"][0]["message"]
-    return replies[response["id"]]
+    if kind not in ("system", "message"):
+        return None, None
+    by_source = "user" if is_users else "assistant"
+    return None, {"role": by_source if kind == "message" else kind, "content": args["content"]}
 
 
-def _result(call: dict, seen: dict, outcome: dict | None) -> dict:
+def _result(call: dict, seen: dict, extras: dict) -> dict:
     """Return a result as OpenHands shows it to the model: a command's ends with its outcome."""
-    outcome = outcome or {}
+    outcome = extras.get("metadata") or {}
     text = f"{outcome.get('prefix') or ''}{content_text(seen)}{outcome.get('suffix') or ''}"
-    for key, words in (("working_dir", "Current working directory:"),
-                       ("py_interpreter_path", "Python interpreter:"),
-                       ("exit_code", "Command finished with exit code")):
+    for key, words in OUTCOME.items():
         if outcome.get(key) not in (None, "", -1):
             text += f"\n[{words} {outcome[key]}]"
     return {"role": "tool", "content": text, "tool_call_id": call["tool_call_id"]}

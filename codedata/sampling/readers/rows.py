@@ -25,4 +25,4 @@ def read(document) -> dict:
     return {"instance_id": next((row[name] for name in IDS if name in row), None),
             "repo": row.get("repo"), "tools": [*map(decoded, tools)],
             "messages": [message for message in messages if message.get("role") != "exit"],
-            "agent": AGENTS.get(row.get("trajectory_format"), "")}
+            "agent": AGENTS.get(row.get("trajectory_format"), "rows")}
