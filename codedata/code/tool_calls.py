@@ -77,7 +77,7 @@ def effect_of(name: str, arguments: dict, history: Sequence[dict] = ()) -> Effec
     entry = next((one for one in _table()[0].get(name, ()) if _fits(one, arguments)), None)
     if not entry:
         return None
-    values = {place: arguments.get(_argument(entry[place])) for place in PLACES if place in entry}
+    values = {place: arguments.get(entry[place]) for place in PLACES if place in entry}
     path, shown = "", {}
     if entry.get("open") and not values.get("path"):
         path, shown = _open_file(history)
@@ -149,7 +149,7 @@ def call_text(call: dict, history: Sequence[dict] = (), as_bash: bool = False) -
         raw = call["function"].get("arguments")
         return _fenced("tool", f"{name} {raw if isinstance(raw, str) else json.dumps(raw)}")
     entry = next(one for one in _table()[0][name] if _fits(one, arguments))
-    long = {_argument(entry[place]) for place in LONG if place in entry}
+    long = {entry[place] for place in LONG if place in entry}
     short = {key: value for key, value in arguments.items() if key not in long}
     lines = [f"{name} {json.dumps(short, ensure_ascii=False)}", *_diff(effect)]
     if effect.does == "python":
@@ -162,9 +162,9 @@ def shell_call(command: str, tools: list[dict]) -> dict | None:
     for name in (function_of(tool).get("name") for tool in tools):
         for entry in _table()[0].get(name, ()):
             if entry["does"] == "run":
-                words = ["bash", "-lc", command] if entry["command"].endswith(":strings") else None
-                arguments = json.dumps({_argument(entry["command"]): words or command},
-                                       ensure_ascii=False)
+                takes_words = _type(entry, entry["command"]) == "strings"
+                value = ["bash", "-lc", command] if takes_words else command
+                arguments = json.dumps({entry["command"]: value}, ensure_ascii=False)
                 return {"id": f"call_{digest([name, command])[:8]}", "type": "function",
                         "function": {"name": name, "arguments": arguments}}
     return None
@@ -203,19 +203,26 @@ def default_tools(agent: str, messages: Sequence[dict]) -> list[dict]:
 def _definition(entries: list[dict]) -> dict:
     """Return the definition of the tool that some entries of the table are about."""
     properties: dict[str, dict] = {}
-    needed = []
     for entry in entries:
-        named = [entry[place] for place in PLACES if place in entry] + entry.get("also", [])
-        needed.append({_argument(text) for text in named if _is_needed(text)} | {
-            *entry.get("when", ())})
         for argument, value in entry.get("when", {}).items():
             properties.setdefault(argument, {"type": "string", "enum": []})["enum"].append(value)
-        for text in named:
-            kind = text.partition(":")[2] or "string"
+        for argument in [*_needed(entry), *entry.get("optional", ())]:
+            kind = _type(entry, argument)
             of_items = {"type": "array", "items": {"type": TYPES.get(kind, "")}}
-            properties.setdefault(_argument(text), of_items if kind in TYPES else {"type": kind})
-    required = [name for name in properties if all(name in names for names in needed)]
+            properties.setdefault(argument, of_items if kind in TYPES else {"type": kind})
+    required = [name for name in properties
+                if all(name in (*_needed(entry), *entry.get("when", ())) for entry in entries)]
     return _function(entries[0]["name"], entries[0]["about"], properties, required)
+
+
+def _type(entry: dict, argument: str) -> str:
+    return entry.get("types", {}).get(argument, "string")
+
+
+def _needed(entry: dict) -> list[str]:
+    """Return the arguments that a call of an entry has to have."""
+    named = (entry[place] for place in PLACES if place in entry)
+    return [argument for argument in named if argument not in entry.get("optional", ())]
 
 
 def _function(name: str, about: str, properties: dict, required: list[str]) -> dict:
@@ -224,19 +231,9 @@ def _function(name: str, about: str, properties: dict, required: list[str]) -> d
             "function": {"name": name, "description": about, "parameters": parameters}}
 
 
-def _argument(text: str) -> str:
-    """Return the name of an argument without what the table says of it."""
-    return text.partition(":")[0].rstrip("?")
-
-
-def _is_needed(text: str) -> bool:
-    return not text.partition(":")[0].endswith("?")
-
-
 def _fits(entry: dict, arguments: dict) -> bool:
     """Return whether a call with these arguments is of the entry."""
-    needed = [entry[place] for place in PLACES if place in entry and _is_needed(entry[place])]
-    return all(_argument(text) in arguments for text in needed) and all(
+    return arguments.keys() >= {*_needed(entry)} and all(
         arguments.get(key) == value for key, value in entry.get("when", {}).items())
 
 
