@@ -1,7 +1,7 @@
 """Cut pull requests out of a clone on this machine, as rows with columns of SWE-bench.
 
-git:PATH        merges, and commits with the number of a pull request, of HEAD's first-parent line
-git:PATH@A..B   every commit of a range of such a line
+git:PATH        the commits of HEAD's first-parent line
+git:PATH@A..B   those of a range of such a line
 git:PATH@A,B    these commits
 
 PATH has no @ in it. Git works in a folder of its own, which has the clone's objects and refs: no
@@ -30,29 +30,26 @@ NUMBER = re.compile(r"(?:\AMerge pull request |\((?:pull request )?)#(\d+)(?= fr
 FILE = re.compile(r'^(?=diff --git (?:"?a/(.+?)"? "?b/\1"?|.* "?b/(.+?)"?)$)', re.MULTILINE)
 
 
-def cut_rows(spec: str, instance_ids: Iterable[str] | None = None) -> Iterator[dict]:
-    """Yield a row for each commit that has a parent, the newest first. A row says in `no_patch` why
-    its diff cannot be read.
+def cut_rows(spec: str, instance_ids: Iterable[str]) -> Iterator[dict]:
+    """Yield a row for each commit with one of these ids, the newest first. A row says in `no_patch`
+    why its diff cannot be read.
 
-    `instance_ids` selects from all commits of the line, whatever the case of letters, and whatever
-    the owner if the clone has no address. Raise Trouble if git cannot read the clone.
+    The case of letters makes no difference, nor the owner if the clone has no address. Raise
+    Trouble if git cannot read the clone.
     """
     path, _, revisions = spec.removeprefix("git:").partition("@")
-    taken = set()
     try:
         with _own_repository(Path(path)) as (folder, repo):
-            prefix = re.sub("[^a-zA-Z0-9_.-]", "-", repo.replace("/", "__"))
-            wanted = {_key(one, prefix): one for one in instance_ids or ()}
+            prefix = re.sub("[^a-z0-9_.-]", "-", repo.replace("/", "__").casefold())
+            wanted = {one.casefold(): one for one in instance_ids}
+            if "__" not in prefix:
+                wanted = {key.rpartition("__")[2]: one for key, one in wanted.items()}
             for commit, parents, time, message in _commits(folder, revisions):
-                marks = [*NUMBER.findall(message.partition("\n")[0]), commit[:8]]
-                ids = [f"{prefix}-{mark}" for mark in marks]
-                if instance_ids is not None:
-                    ids = [wanted[key] for one in ids if (key := _key(one, prefix)) in wanted]
-                elif not (revisions or len(ids) > 1 or " " in parents):
-                    ids = []
-                for one in [one for one in ids if parents and one not in taken][:1]:
-                    taken.add(one)
-                    yield {"instance_id": one, "repo": repo, "created_at": time,
+                keys = [f"{prefix}-{mark}" for mark in (*NUMBER.findall(message.partition("\n")[0]),
+                                                        commit[:8])]
+                key = next(filter(wanted.__contains__, keys), None)
+                if key and parents:
+                    yield {"instance_id": wanted.pop(key), "repo": repo, "created_at": time,
                            "pr_description": message.strip(),
                            **_patches(folder, parents.partition(" ")[0], commit)}
     except UnsafeArchive as e:
@@ -76,13 +73,6 @@ def _own_repository(path: Path) -> Iterator[tuple[str, str]]:
             (own / name).symlink_to((path / common / name).resolve())
         (own / "HEAD").write_text(head)
         yield folder, address[1] if address else path.resolve().name.removesuffix(".git")
-
-
-def _key(instance_id: str, prefix: str) -> str:
-    """Return what an id is compared by: without the owner where the prefix of the clone has none.
-    """
-    key = instance_id.casefold()
-    return key if "__" in prefix else key.rpartition("__")[2]
 
 
 def _commits(folder: str, revisions: str) -> Iterator[tuple[str, ...]]:

@@ -20,6 +20,7 @@ from codedata.code.patches import head_lines, reversed_patch
 from codedata.errors import Trouble
 from codedata.progress import say
 from codedata.sampling.git_prs import cut_rows
+from codedata.sampling.readers.chat import decoded
 from codedata.sampling.row_files import JsonRows, ParquetFiles, find_files
 from codedata.sampling.trajectories import Hub
 
@@ -45,19 +46,14 @@ def fetch_prs(spec: str, instance_ids: Iterable[str],
     """
     records = {}
     problems = {}
-    for instance_id, record in records_of(_rows(spec, set(instance_ids), hub)):
+    for row in _rows(spec, set(instance_ids), hub):
+        instance_id = id_of(row)
         if instance_id not in records and instance_id not in problems:
-            (problems if isinstance(record, str) else records)[instance_id] = record
+            try:
+                records[instance_id] = _record(row)
+            except ValueError as e:
+                problems[instance_id] = str(e)
     return records, problems
-
-
-def records_of(rows: Iterable[dict]) -> Iterator[tuple[str, dict | str]]:
-    """Yield (instance id, fields of a Commit, or the reason why there are none) of each row."""
-    for row in rows:
-        try:
-            yield id_of(row), _record(row)
-        except ValueError as e:
-            yield id_of(row), str(e)
 
 
 def _rows(spec: str, ids: set[str], hub: Hub) -> Iterable[dict]:
@@ -160,13 +156,8 @@ def _text(value) -> str:
 
 def _licence(row: dict) -> str | None:
     """Return the licence that a row or its `meta` names, or None."""
-    meta = row.get("meta")
-    if isinstance(meta, str):
-        try:
-            meta = json.loads(meta)
-        except ValueError:
-            meta = None
-    values = [place.get(key) for place in (row, meta) if isinstance(place, dict) for key in LICENCE]
+    values = [place.get(key) for place in (row, decoded(row.get("meta")))
+              if isinstance(place, dict) for key in LICENCE]
     return next((value for value in values if value and isinstance(value, str)), None)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from codedata.errors import Trouble
 from codedata.sampling.git_prs import cut_rows
-from codedata.sampling.pull_requests import fetch_prs, records_of
+from codedata.sampling.pull_requests import fetch_prs
 
 ENVIRONMENT = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "a",
                "GIT_COMMITTER_EMAIL": "a@b", "GIT_AUTHOR_DATE": "2024-05-01T14:00:00+02:00",
@@ -50,13 +50,17 @@ def clone(tmp_path):
     return folder
 
 
-def ids(spec: str) -> list[str]:
-    return [row["instance_id"] for row in cut_rows(spec)]
+def asked(*marks: object, prefix: str = "Own__repo") -> list[str]:
+    return [f"{prefix}-{mark}" for mark in (*range(20), *marks)]
+
+
+def ids(spec: str, *marks: object, prefix: str = "Own__repo") -> list[str]:
+    return [row["instance_id"] for row in cut_rows(spec, asked(*marks, prefix=prefix))]
 
 
 def test_merges_and_numbered_commits_become_records(clone):
-    made = dict(records_of(cut_rows(f"git:{clone}")))
-    assert made.pop("Own__repo-16") == "its row has no text in patch"
+    made, problems = fetch_prs(f"git:{clone}", asked(), None)
+    assert problems == {"Own__repo-16": "its row has no text in patch"}
     assert list(made) == ["Own__repo-15", "Own__repo-12"]
     record = made["Own__repo-12"]
     patch, test_patch = record.pop("patch"), record.pop("test_patch")
@@ -73,7 +77,7 @@ def test_merges_and_numbered_commits_become_records(clone):
 
 
 def test_both_patches_lead_from_the_base_to_the_commit_exactly(clone):
-    for row in cut_rows(f"git:{clone}@HEAD~4..HEAD"):
+    for row in cut_rows(f"git:{clone}@HEAD~4..HEAD", asked()):
         after = git(clone, "log", "--first-parent", "--format=%T %P").split(row["base_commit"])[0]
         git(clone, "read-tree", row["base_commit"])
         for patch in filter(None, (row["patch"], row["test_patch"])):
@@ -83,11 +87,11 @@ def test_both_patches_lead_from_the_base_to_the_commit_exactly(clone):
 
 def test_a_range_or_a_list_takes_direct_commits_too(clone):
     direct, last = (git(clone, "rev-parse", f"HEAD~{n}")[:8] for n in (3, 0))
-    assert ids(f"git:{clone}@HEAD~4..HEAD~2") == ["Own__repo-12", f"Own__repo-{direct}"]
-    assert ids(f"git:{clone}@{direct},main") == [f"Own__repo-{direct}", "Own__repo-16"]
+    assert ids(f"git:{clone}@HEAD~4..HEAD~2", direct) == ["Own__repo-12", f"Own__repo-{direct}"]
+    assert ids(f"git:{clone}@{direct},main", direct) == [f"Own__repo-{direct}", "Own__repo-16"]
     assert ids(f"git:{clone}@HEAD~4") == []   # there is nothing before it
     commit(clone, "More (#16)", {"more": b""})
-    assert ids(f"git:{clone}")[:2] == ["Own__repo-16", f"Own__repo-{last}"]
+    assert ids(f"git:{clone}", last)[:2] == ["Own__repo-16", f"Own__repo-{last}"]
 
 
 def test_ids_that_are_asked_for_are_matched_and_kept(clone):
@@ -99,7 +103,7 @@ def test_ids_that_are_asked_for_are_matched_and_kept(clone):
     git(clone, "remote", "set-url", "origin", "/somewhere/else")
     assert [*fetch_prs(f"git:{clone}", ["Other__clone-12", "clone-15", "Own__repo-12"], None)[0]] \
         == ["clone-15", "Other__clone-12"]
-    assert next(cut_rows(f"git:{clone}"))["repo"] == "clone"
+    assert next(cut_rows(f"git:{clone}", ["clone-15"]))["repo"] == "clone"
 
 
 def test_bare_shallow_and_linked_clones_are_read_and_nothing_else_is(clone, tmp_path):
@@ -107,9 +111,9 @@ def test_bare_shallow_and_linked_clones_are_read_and_nothing_else_is(clone, tmp_
     git(tmp_path, "clone", "-q", "--bare", str(clone), "repo.git")
     git(clone, "worktree", "add", "-q", "--detach", "../linked", "HEAD~1")
     git(tmp_path, "clone", "-q", "--depth", "2", f"file://{clone}", "shallow")
-    assert ids(f"git:{tmp_path}/repo.git") == ["repo-16", "repo-15", "repo-12"]
+    assert ids(f"git:{tmp_path}/repo.git", prefix="repo") == ["repo-16", "repo-15", "repo-12"]
     assert ids(f"git:{tmp_path}/linked") == whole[1:]
-    assert ids(f"git:{tmp_path}/shallow") == ["shallow-16"]
+    assert ids(f"git:{tmp_path}/shallow", prefix="shallow") == ["shallow-16"]
     for spec in ("/nowhere", str(tmp_path), f"{clone}/src", f"{clone}@no-such", f"{clone}@--all",
                  f"{clone}@no..such"):
         with pytest.raises(Trouble, match=r"cannot be read: git .*\n.*Give git:PATH of a clone"):
@@ -130,7 +134,7 @@ def test_no_program_that_a_clone_names_is_run(clone, tmp_path):
     program = tmp_path / "program"
     program.write_text(f"#!/bin/sh\ntouch {mark}\ncat\n")
     program.chmod(0o755)
-    whole = [*cut_rows(f"git:{clone}")]
+    whole = [*cut_rows(f"git:{clone}", asked())]
     for name in ("core.fsmonitor", "core.pager", "core.sshCommand", "gpg.program", "diff.external",
                  "diff.x.command", "diff.x.textconv", "filter.x.smudge", "filter.x.clean",
                  "core.alternateRefsCommand", "alias.log", "alias.diff-tree"):
@@ -141,4 +145,4 @@ def test_no_program_that_a_clone_names_is_run(clone, tmp_path):
     (clone / ".gitattributes").write_text("* diff=x filter=x\n")
     git(clone, "replace", "HEAD~1", "HEAD~2")
     mark.unlink(missing_ok=True)
-    assert [*cut_rows(f"git:{clone}")] == whole and not mark.exists()
+    assert [*cut_rows(f"git:{clone}", asked())] == whole and not mark.exists()
