@@ -32,7 +32,7 @@ import tomli_w
 from codedata.bounded import inside, making_folders, read_bounded
 from codedata.errors import BrokenRecord
 from codedata.ledger import disk_trouble, from_json
-from codedata.records import Files, safe_name
+from codedata.records import LATER, Files, safe_name
 from codedata.texts import check_nesting, toml_tables
 
 NAMES = ("Names are up to 200 letters, digits, `.`, `_` and `-`, and do not start with `.` or "
@@ -46,9 +46,22 @@ _n_files = itertools.count(1)   # in temporary names
 
 
 def to_json(data) -> bytes:
-    """Return a record as it lies on disk: sorted and indented."""
-    return orjson.dumps(
-        data, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
+    """Return a record, or a list of records, as it lies on disk: sorted and indented. Fields of
+    LATER keep the order of their keys: models are shown it."""
+    options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
+    if isinstance(data, list):
+        return orjson.dumps([_ordered(record, b"\n    ") for record in data], option=options)
+    return orjson.dumps(_ordered(data, b"\n  "), option=options)
+
+
+def _ordered(data, line_start: bytes):
+    """Return a record with the fields of LATER as text, the order of their keys kept."""
+    if not isinstance(data, dict) or data.keys().isdisjoint(LATER):
+        return data
+    texts = {name: orjson.dumps(data[name], option=orjson.OPT_INDENT_2)
+             for name in data.keys() & {*LATER}}
+    return data | {name: orjson.Fragment(text.replace(b"\n", line_start))
+                   for name, text in texts.items()}
 
 
 def write_atomic(path: Path, data: bytes) -> os.stat_result:
