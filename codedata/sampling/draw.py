@@ -56,10 +56,10 @@ def draw(source, settings: PromptSettings, exclude: Exclude, seen: Seen, skipped
         for i, row in enumerate(rows):
             if (window, i) < after[:2]:
                 continue
-            prompts, problem = _prompts_of(row, settings, first_row + i)
+            prompts, problem = prompts_of(row)
             if problem:
                 skipped[problem] += 1
-            for prompt in prompts:
+            for prompt in _chosen(prompts, settings, first_row + i):
                 cursor = window, i, prompt.turn
                 if cursor <= after:
                     continue
@@ -96,17 +96,13 @@ def _windows(source, settings: PromptSettings, start: int) -> Iterator[tuple[int
                 future.cancel()
 
 
-def _prompts_of(row: dict, settings: PromptSettings, row_number: int) -> tuple[list[Prompt], str]:
-    """Return (prompts of the selected assistant turns, ""), or ([], reason) for an unusable row."""
-    prompts, problem = prompts_of(row)
-    if problem:
-        return [], problem
+def _chosen(prompts: list[Prompt], settings: PromptSettings, row_number: int) -> list[Prompt]:
+    """Return the selected turns of a row."""
+    if settings.turns == "all" or not prompts:
+        return prompts
     if settings.turns == "random":
-        turn = random.Random(f"{settings.seed}:{row_number}").randrange(len(prompts))
-        return prompts[turn:turn + 1], ""
-    if settings.turns == "all":
-        return prompts, ""
-    return prompts[:1] if settings.turns == "first" else prompts[-1:], ""
+        return [random.Random(f"{settings.seed}:{row_number}").choice(prompts)]
+    return prompts[:1] if settings.turns == "first" else prompts[-1:]
 
 
 def prompts_of(row: dict) -> tuple[list[Prompt], str]:

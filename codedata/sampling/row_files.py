@@ -21,7 +21,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from datetime import datetime, timezone
-from itertools import accumulate
+from itertools import accumulate, chain
 from urllib.parse import urlsplit
 
 import duckdb
@@ -244,27 +244,21 @@ class JsonRows:
 
     def rows(self, offset: int, length: int) -> list[dict]:
         """Return rows offset..offset+length-1, fewer at the end of the last file."""
-        return [self._files[file][i] for file, first, end in pieces(self._ends, offset, length)
+        rows = [self._files[file][i] for file, first, end in pieces(self._ends, offset, length)
                 for i in range(first, end)]
+        for row in rows:
+            if isinstance(row, Trouble):
+                raise row
+        return rows
 
     def each(self) -> Iterator[dict | Trouble]:
-        """Yield each row, or the Trouble in place of a broken one."""
-        for file in self._files:
-            yield from each_row(file)
-
-
-def each_row(rows: Sequence[dict]) -> Iterator[dict | Trouble]:
-    """Yield each row of a file, or the Trouble in place of a broken one."""
-    for i in range(len(rows)):
-        try:
-            yield rows[i]
-        except Trouble as e:
-            yield e
+        """Return all rows, with the Trouble in place of a broken one."""
+        return chain.from_iterable(self._files)
 
 
 class JsonlFile(Sequence):
     """Index the lines of a .jsonl file and leave it on disk: only lines that are asked for are
-    parsed. Raise Trouble for a broken one.
+    parsed. In place of a broken one is a Trouble.
     """
 
     def __init__(self, name: str, http):
@@ -283,15 +277,15 @@ class JsonlFile(Sequence):
     def __len__(self) -> int:
         return len(self._starts)
 
-    def __getitem__(self, i: int) -> dict:
+    def __getitem__(self, i: int) -> dict | Trouble:
         start = self._starts[i]
         with open(self._path, "rb") as file:
             file.seek(start)
             try:
                 return _checked(json.loads(file.readline()), dict)
             except (ValueError, RecursionError) as e:
-                raise Trouble(f"is broken: {e}", f"{self._name} line {self._numbers[i]}",
-                              "Mend or delete it.") from e
+                return Trouble(f"is broken: {e}", f"{self._name} line {self._numbers[i]}",
+                               "Mend or delete it.")
 
 
 class Copy:

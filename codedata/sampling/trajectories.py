@@ -5,17 +5,18 @@ datasets:NAME[:SPLIT]   a split that the optional `datasets` library downloads a
 a path, glob or URL     Parquet, JSON or the files of agents: .jsonl, .json, .traj, also as .gz;
                         a directory: its files, with those of all directories in it
 
-The rows of Parquet files come first, then those of .jsonl files. Rows are not checked to be usable
-trajectories; the sampler does that. A split on the Hub may change between runs.
+The rows of Parquet files come first. Rows are not checked to be usable trajectories; the sampler
+does that. A split on the Hub may change between runs.
 """
 from __future__ import annotations
 
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from glob import escape, glob
 from itertools import accumulate, islice
 from urllib.parse import quote, urlsplit
 
@@ -26,7 +27,6 @@ from codedata.sampling.row_files import (
     FORMATS,
     JsonlFile,
     ParquetRows,
-    each_row,
     files_by_format,
     format_of,
     pieces,
@@ -55,11 +55,10 @@ def open_source(spec: str, hub: Hub, split: str = "train", config: str = "defaul
                       "Give hf:NAME, datasets:NAME, or a path, glob, folder or URL of "
                       f"{', '.join(FORMATS)}.")
     tables: list = []
-    if names := found.get("parquet"):
-        tables.append(ParquetRows(spec, names, hub))
-    names = [EVENT_FILE.sub("", name) for format in ("jsonl", "json")
-             for name in found.get(format, ())]
-    return Trajectories(spec, [*tables, *(JsonFile(name, hub) for name in dict.fromkeys(names))])
+    if "parquet" in found:
+        tables.append(ParquetRows(spec, found.pop("parquet"), hub))
+    names = dict.fromkeys(EVENT_FILE.sub("", name) for names in found.values() for name in names)
+    return Trajectories(spec, tables + [JsonFile(name, hub) for name in names])
 
 
 class JsonFile:
@@ -72,37 +71,34 @@ class JsonFile:
     def __init__(self, name: str, hub: Hub):
         self.name = name
         self._hub = hub
-        self._rows = None
+        self._rows: Sequence = ()
         try:
-            rows = self._parts(only_lists=True)
+            rows = self._parts(only_lists=True) or ()
         except NO_FAULT_OF_FILES:
             raise
-        except (Trouble, OSError, ValueError, RecursionError):
-            rows = None   # reading it again, as its row, tells why
-        if rows and any(map(forms.reader_of, islice(each_row(rows), HEAD))):
+        except Trouble:
+            rows = ()   # reading it again, as its row, tells why
+        if any(map(forms.reader_of, islice(rows, HEAD))):
             self._rows = rows
-        self.n_rows = len(self._rows or "1")
+        self.n_rows = len(self._rows) or 1
 
     def document(self, i: int):
-        """Return a row, or the value of the file: of lines a list, with the Trouble in place of one
-        that is broken. Raise Trouble if it cannot be read.
+        """Return a row, or the value or lines of the file; a broken line is a Trouble. Raise
+        Trouble if the file cannot be read.
         """
-        if self._rows:
-            return self._rows[i]
-        try:
-            parts = self._parts()
-            return [*each_row(parts)] if isinstance(parts, JsonlFile) else parts
-        except (OSError, ValueError, RecursionError) as e:
-            raise Trouble(f"is broken: {e}", self.name, "Mend or delete it.") from e
+        return self._rows[i] if self._rows else self._parts()
 
     def _parts(self, only_lists: bool = False):
-        if os.path.isdir(self.name):
-            files = sorted(os.listdir(self.name), key=natural)
-            return [read_json(path, self._hub) for file in files
-                    if EVENT_FILE.search(path := f"{self.name}/{file}")]
-        if format_of(self.name) == "jsonl":
-            return JsonlFile(self.name, self._hub)
-        return read_json(self.name, self._hub, only_lists)
+        try:
+            if os.path.isdir(self.name):
+                return [read_json(file, self._hub)
+                        for file in sorted(glob(f"{escape(self.name)}/*.json"), key=natural)
+                        if EVENT_FILE.search(file)]
+            if format_of(self.name) == "jsonl":
+                return JsonlFile(self.name, self._hub)
+            return read_json(self.name, self._hub, only_lists)
+        except (OSError, ValueError, RecursionError) as e:
+            raise Trouble(f"is broken: {e}", self.name, "Mend or delete it.") from e
 
 
 class Trajectories:
@@ -154,9 +150,10 @@ class Trajectories:
 
     def _rows(self, table, first: int, end: int) -> Iterator[dict]:
         if isinstance(table, JsonFile):
+            name = table.name if table.n_rows == 1 else ""
             for i in range(first, end):
-                place = [table.name] * 2 if table.n_rows == 1 else [f"{table.name} row {i + 1}"]
-                yield self._row(partial(table.document, i), *place)
+                yield self._row(partial(table.document, i), name or f"{table.name} row {i + 1}",
+                                name)
             return
         for row in table.rows(first, end - first):
             if missing := forms.missing_columns(row):
@@ -168,10 +165,13 @@ class Trajectories:
         """Return the row of a document, or one in place of what cannot be read, which is noted."""
         try:
             document = read()
-            if isinstance(document, list):
-                self._unread.update((line.where, line.what) for line in document
+            if isinstance(document, Trouble):
+                raise document
+            if isinstance(document, Sequence):
+                lines = [*document]
+                document = [line for line in lines if not isinstance(line, Trouble)]
+                self._unread.update((line.where, line.what) for line in lines
                                     if isinstance(line, Trouble))
-                document = [line for line in document if not isinstance(line, Trouble)]
             row = forms.read(document, where, name)
         except NO_FAULT_OF_FILES:
             raise

@@ -53,13 +53,13 @@ def decoded(value):
 
 
 def begins_with(value, *keys: str) -> bool:
-    """Return whether a value is a list of objects of which the first has one of these keys."""
-    return isinstance(value, list) and all(isinstance(entry, dict) for entry in value) and any(
-        key in entry for entry in value[:1] for key in keys)
+    """Return whether a value is a list that begins with an object with one of these keys."""
+    first = value[0] if value and isinstance(value, list) else None
+    return isinstance(first, dict) and any(key in first for key in keys)
 
 
 def is_conversation(value) -> bool:
-    """Return whether a value is a list of objects that begins with a message."""
+    """Return whether a value is a list that begins with a message."""
     return begins_with(value, "role", "from")
 
 

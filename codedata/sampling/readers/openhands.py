@@ -53,58 +53,61 @@ def _of_events(events: list[dict]) -> dict:
     messages = []
     tools = None
     for event in events:
-        args = event.get("args") or event   # of the SDK there are none
         kind = event.get("kind") or event.get("action")
         if kind in ("Condensation", "condensation"):
             break
-        if kind in ("SystemPromptEvent", "system"):
-            tools = args.get("tools")
-        reply_id, message = (_sdk_message if "kind" in event else _old_message)(event, kind, args)
-        if reply_id in replies:
-            calls = replies[reply_id]["tool_calls"]
-            calls += [call for call in message["tool_calls"] if call not in calls]
+        if kind == "system":   # the SDK gives no more than the names of tools
+            tools = event["args"].get("tools")
+        message = (_sdk_message if "kind" in event else _old_message)(event, kind)
+        known = replies.get(message.get("id"))
+        if known:
+            known["tool_calls"] += [call for call in message["tool_calls"]
+                                    if call not in known["tool_calls"]]
         elif message:
             messages.append(message)
-            if reply_id:
-                replies[reply_id] = message
+        if not known and "id" in message:
+            replies[message["id"]] = message
     return {"messages": messages, "tools": tools, "agent": FORM}
 
 
-def _sdk_message(event: dict, kind: str, _) -> tuple[str | None, dict | None]:
-    """Return (id of the reply that it is a part of, message) of an event of software-agent-sdk."""
+def _sdk_message(event: dict, kind: str) -> dict:
+    """Return the message that an event of software-agent-sdk adds, with the id of the response if
+    it is a part of one, or {}.
+    """
     if kind == "SystemPromptEvent":
         parts = [event["system_prompt"], event.get("dynamic_context")]
-        return None, {"role": "system", "content": [*filter(None, parts)]}
+        return {"role": "system", "content": [*filter(None, parts)]}
     if kind == "MessageEvent":
         message = event["llm_message"]
         added = event.get("extended_content") or []
-        return None, {**message, "content": [*message["content"], *added]}
+        return {**message, "content": [*message["content"], *added]}
     if kind == "ActionEvent":
-        return event["llm_response_id"], {
-            "role": "assistant", "content": event["thought"], "tool_calls": [event["tool_call"]],
-            "reasoning_content": event.get("reasoning_content")}
+        return {"id": event["llm_response_id"], "role": "assistant", "content": event["thought"],
+                "tool_calls": [event["tool_call"]],
+                "reasoning_content": event.get("reasoning_content")}
     if not event.get("tool_call_id"):
-        return None, None
+        return {}
     seen = event.get("observation") or {"content": (
         event.get("error") or event.get("rejection_reason"))}
-    return None, _result(event, seen, seen)
+    return _result(event, seen, seen)
 
 
-def _old_message(event: dict, kind: str | None, args: dict) -> tuple[str | None, dict | None]:
-    """Return (id of the reply, message) of an event of OpenHands before the SDK."""
+def _old_message(event: dict, kind: str | None) -> dict:
+    """Return the message that an event of OpenHands before the SDK adds, likewise."""
     call = event.get("tool_call_metadata")
     is_users = event.get("source") == "user"
     if call and kind:
         response = call["model_response"]
-        return response["id"], response["choices"][0]["message"]
+        return {**response["choices"][0]["message"], "id": response["id"]}
     if call:
-        return None, _result(call, event, event.get("extras") or {})
+        return _result(call, event, event.get("extras") or {})
     if kind in ACTS and not is_users:
         raise ValueError("its actions have no tool_call_metadata, which came with 0.14")
     if kind not in ("system", "message"):
-        return None, None
-    by_source = "user" if is_users else "assistant"
-    return None, {"role": by_source if kind == "message" else kind, "content": args["content"]}
+        return {}
+    role = "user" if is_users else "assistant"
+    args = event.get("args") or event   # the oldest have none
+    return {"role": role if kind == "message" else kind, "content": args["content"]}
 
 
 def _result(call: dict, seen: dict, extras: dict) -> dict:
