@@ -29,12 +29,12 @@ FIELDS = {
     "instance_id": "instance_id org+repo+number", "repo": "repo",
     "language": "language repo_language lang", "base_commit": "base_commit base",
     "patch": "patch fix_patch", "test_patch": "test_patch",
-    "issue": "problem_statement resolved_issues", "description": "pr_description title+body"}
+    "issue": "problem_statement resolved_issues", "description": "pr_description title+body",
+    "licence": "license licence license_name meta"}
 NEEDED = ("instance_id", "repo", "patch")   # other fields may be empty
-PARTS = ("sha", "title", "body")            # of `base`, and of an issue in `resolved_issues`
-LICENCE = ("license", "licence", "license_name")
-COLUMNS = {*re.findall(r"\w+", " ".join(FIELDS.values())), *LICENCE, "created_at", "image_name",
-           "meta"}
+# of `base`, an issue in `resolved_issues`, and `meta`
+PARTS = ("sha", "title", "body", "license", "licence", "license_name")
+COLUMNS = {*re.findall(r"\w+", " ".join(FIELDS.values())), "created_at", "image_name"}
 
 
 def fetch_prs(spec: str, instance_ids: Iterable[str],
@@ -128,6 +128,8 @@ def id_of(row: dict) -> str:
 
 def _record(row: dict) -> dict:
     """Return a row as the fields of a Commit; raise ValueError if it cannot be used."""
+    meta = decoded(row.get("meta"))
+    row = {**row, "meta": meta if isinstance(meta, dict) else {}}
     texts = {field: next(filter(str.strip, (_text([row.get(part) for part in name.split("+")])
                                             for name in names.split())), "")
              for field, names in FIELDS.items()}
@@ -142,7 +144,7 @@ def _record(row: dict) -> dict:
     files = sorted(touched_files(texts["patch"]) | touched_files(texts["test_patch"]))
     languages = [*filter(None, map(language_of, files))] or ["unknown"]
     return {**texts, "language": texts["language"] or mode(languages), "files": files,
-            "created_at": iso_utc(row.get("created_at")), "licence": _licence(row)}
+            "created_at": iso_utc(row.get("created_at")), "licence": texts["licence"] or None}
 
 
 def _text(value) -> str:
@@ -152,13 +154,6 @@ def _text(value) -> str:
     if isinstance(value, list):
         return "\n\n".join(filter(None, map(_text, value)))
     return value if isinstance(value, str) else ""
-
-
-def _licence(row: dict) -> str | None:
-    """Return the licence that a row or its `meta` names, or None."""
-    values = [place.get(key) for place in (row, decoded(row.get("meta")))
-              if isinstance(place, dict) for key in LICENCE]
-    return next((value for value in values if value and isinstance(value, str)), None)
 
 
 # dates -------------------------------------------------------------------------------------------

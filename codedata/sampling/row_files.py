@@ -308,7 +308,7 @@ def _read_list(name: str, http) -> list[dict]:
     """Return the objects of a .json file that holds a list; raise Trouble for anything else."""
     try:
         return [_checked(row, dict) for row in _checked(read_json(name, http), list)]
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
         raise Trouble(f"is no list of objects: {e}", name,
                       "Mend it; one object a line is called .jsonl.") from e
 

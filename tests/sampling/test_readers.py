@@ -191,6 +191,18 @@ def test_results_of_openhands_end_as_its_model_saw_them_and_old_actions_are_refu
     assert "tool_call_metadata" in read_value(tmp_path, output)["problem"]
 
 
+@pytest.mark.parametrize("place", [("tools", 0, "function"), ("messages", 2, "tool_calls", 0),
+                                   ("messages", 1, "role"), ("messages", 1, "content"), ("tools",)])
+def test_an_odd_value_costs_its_row_alone(place, tmp_path):
+    row = json.loads(EXAMPLES["rows/tool_calls.jsonl"])
+    row["tools"] = [{"type": "function", "function": {"name": "bash"}}]
+    outer = row
+    for key in place[:-1]:
+        outer = outer[key]
+    outer[place[-1]] = 5
+    assert "of the form rows" in read_value(tmp_path, row)["problem"]
+
+
 def test_a_malformed_file_is_named_with_its_form(tmp_path):
     atif = json.loads(EXAMPLES["jobs/own__repo-1__aBc12De/agent/trajectory.json"])
     del atif["steps"][1]["source"]

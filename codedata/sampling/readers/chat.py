@@ -44,6 +44,19 @@ def read_message(raw: dict) -> dict:
             **{key: value for key, value in optional.items() if value}}
 
 
+def read_tools(tools: list) -> list[dict] | None:
+    """Return the definitions of tools, or None if there are none or they have no schemas. Raise
+    TypeError or the like if something else stands in them.
+    """
+    if not (tools and all("function" in tool for tool in tools)):
+        return None
+    for function in (tool["function"] for tool in tools):
+        schema = function.get("parameters") or {}
+        _checked_names(function["name"], *schema.get("required") or (),
+                       *schema.get("properties", {}).keys())
+    return tools
+
+
 def decoded(value):
     """Return the value of a JSON text, and anything else as it is."""
     try:
@@ -67,8 +80,14 @@ def _first(raw: dict, *keys: str):
     return next((raw[key] for key in keys if raw.get(key) is not None), None)
 
 
+def _checked_names(*names) -> None:
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError(f"{names!r} should be names")
+
+
 def _call(call: dict) -> dict:
     function = call.get("function") or call
+    _checked_names(function["name"])
     arguments = _first(function, "arguments", "input") or {}
     if not isinstance(arguments, str):
         arguments = json.dumps(arguments, ensure_ascii=False)

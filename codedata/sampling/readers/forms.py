@@ -11,7 +11,7 @@ from pathlib import PurePath
 
 from codedata.errors import Trouble
 from codedata.sampling.readers import atif, claude_code, codex, openhands, rows, swe_agent
-from codedata.sampling.readers.chat import read_message
+from codedata.sampling.readers.chat import read_message, read_tools
 
 READERS = (atif, swe_agent, claude_code, codex, openhands, rows)
 ENDINGS = re.compile(r"(\.traj|\.jsonl?|\.gz)+$", re.IGNORECASE)
@@ -39,17 +39,16 @@ def read(document, where: str, name: str = "") -> dict:
     try:
         found = reader.read(document)
         messages = [*map(read_message, found["messages"])]
+        tools = read_tools(found.get("tools") or ())
     except (KeyError, TypeError, AttributeError, ValueError, IndexError) as e:
         reason = str(e) if type(e) is ValueError else f"not as expected: {e!r}"
         raise Trouble(f"is of the form {reader.FORM}, but {reason}", where) from e
     instance_id = found.get("instance_id") or (name and id_of_file(name, found.get("clone")))
     if not instance_id:
         raise Trouble("has no `instance_id`", where)
-    tools = found.get("tools") or []
-    are_schemas = all(isinstance(tool, dict) and "function" in tool for tool in tools)
     return {"instance_id": str(instance_id), "repo": str(found.get("repo") or ""),
-            "messages": messages, "tools": tools if tools and are_schemas else None,
-            "agent": found["agent"], "first_turn": found.get("first_turn", 0)}
+            "messages": messages, "tools": tools, "agent": found["agent"],
+            "first_turn": found.get("first_turn", 0)}
 
 
 def missing_columns(row: dict) -> str:
