@@ -42,15 +42,14 @@ def find_files(spec: str) -> tuple[str, list[str]]:
     Raise Trouble if there is no file, or if the files differ in format.
     """
     found = files_by_format(spec, "*")
-    if len(found) == 1:
-        return found.popitem()
-    raise Trouble(f"names {', '.join(found) or 'no file'}; it should be files of one form.", spec,
-                  f"Give hf:NAME, or a path, glob, folder or URL of {', '.join(FORMATS)}.")
+    if len(found) > 1:
+        raise Trouble(f"names {', '.join(found)}; it should be files of one form.", spec)
+    return found.popitem()
 
 
 def files_by_format(spec: str, below: str = "**") -> dict[str, list[str]]:
     """Return {format: names of files, in row order} of a path, glob, folder or URL. `below` selects
-    the files of a folder.
+    the files of a folder. Raise Trouble if there is none.
     """
     if is_url(spec) or os.path.isfile(spec):
         names = [spec]
@@ -61,6 +60,9 @@ def files_by_format(spec: str, below: str = "**") -> dict[str, list[str]]:
     for name in names:
         if format := format_of(name):
             found[format].append(name)
+    if not found:
+        raise Trouble("names no file of a form that is read.", spec, "Give hf:NAME, or a path, "
+                      f"glob, folder or URL of {', '.join(FORMATS)}.")
     return found
 
 

@@ -24,7 +24,6 @@ from codedata.errors import HttpTrouble, Interrupted, RunStopped, Trouble
 from codedata.progress import say
 from codedata.sampling.readers import forms
 from codedata.sampling.row_files import (
-    FORMATS,
     JsonlFile,
     ParquetRows,
     files_by_format,
@@ -50,10 +49,6 @@ def open_source(spec: str, hub: Hub, split: str = "train", config: str = "defaul
     if kind == "datasets":
         return Trajectories(spec, [DatasetRows(name, config, split, hub.token)])
     found = files_by_format(spec)
-    if not found:
-        raise Trouble("names no file of trajectories.", spec,
-                      "Give hf:NAME, datasets:NAME, or a path, glob, folder or URL of "
-                      f"{', '.join(FORMATS)}.")
     tables: list = []
     if "parquet" in found:
         tables.append(ParquetRows(spec, found.pop("parquet"), hub))

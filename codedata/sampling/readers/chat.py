@@ -50,10 +50,10 @@ def read_tools(tools: list) -> list[dict] | None:
     """
     if not (tools and all("function" in tool for tool in tools)):
         return None
-    for function in (tool["function"] for tool in tools):
-        schema = function.get("parameters") or {}
-        _checked_names(function["name"], *schema.get("required") or (),
-                       *schema.get("properties", {}).keys())
+    for tool in tools:
+        schema = tool["function"].get("parameters") or {}
+        _check_names(tool["function"]["name"], *schema.get("required") or (),
+                     *schema.get("properties", {}).keys())
     return tools
 
 
@@ -80,14 +80,14 @@ def _first(raw: dict, *keys: str):
     return next((raw[key] for key in keys if raw.get(key) is not None), None)
 
 
-def _checked_names(*names) -> None:
+def _check_names(*names) -> None:
     if not all(isinstance(name, str) for name in names):
         raise TypeError(f"{names!r} should be names")
 
 
 def _call(call: dict) -> dict:
     function = call.get("function") or call
-    _checked_names(function["name"])
+    _check_names(function["name"])
     arguments = _first(function, "arguments", "input") or {}
     if not isinstance(arguments, str):
         arguments = json.dumps(arguments, ensure_ascii=False)

@@ -5,63 +5,63 @@ A trajectory ends where its history was compacted. The tools are not in these fi
 from __future__ import annotations
 
 FORM = "Codex"
-LINES = ("session_meta", "response_item", "turn_context")
+# keys of a line, today and in early versions, which have the items behind it bare
+LINES = ({"type", "payload"}, {"timestamp", "id", "instructions"})
 CALLS = ("function_call", "custom_tool_call", "local_shell_call")
 
 
 def matches(document) -> bool:
-    """Return whether a list begins as a session does; that of early versions with its items."""
+    """Return whether a list begins as a session does."""
     return isinstance(document, list) and any(
-        isinstance(line, dict) and ((line.get("type") in LINES and "payload" in line)
-                                    or line.keys() >= {"id", "timestamp", "instructions"})
-        for line in document[:3])
+        isinstance(line, dict) and line.keys() >= keys for line in document[:3] for keys in LINES)
 
 
 def read(document: list[dict]) -> dict:
-    """Return the row."""
+    """Return the row. Items of a reply, up to the results of its calls, are one message."""
     messages = []
     for line in document:
         kind = line.get("type")
         if kind == "compacted":
             break
         item = line.get("payload") or line
+        last = messages[-1] if messages else {}
         if kind == "session_meta" or "instructions" in line:
             rules = (item.get("base_instructions") or {}).get("text") or item.get("instructions")
             messages += [{"role": "system", "content": rules}] if rules else []
         elif kind == "response_item" or (kind and item is line):
-            _add(messages, item)
+            message = _message(item)
+            if message.get("role") == "developer" and messages:   # rules that came later
+                message["role"] = "user"
+            is_reply = message.get("role") == last.get("role") == "assistant"
+            if is_reply and (message["tool_calls"] or not last["tool_calls"]):
+                last["content"] += message["content"]
+                last["tool_calls"] += message["tool_calls"]
+            elif message:
+                messages.append(message)
     return {"messages": messages, "agent": FORM}
 
 
-def _add(messages: list[dict], item: dict) -> None:
-    """Add an item. Those of a reply, up to the results of its calls, are one message."""
+def _message(item: dict) -> dict:
+    """Return the message that an item is, or a part of, or {}."""
     kind = item.get("type", "message")
-    if kind.endswith("_output"):
-        output = item.get("output") or ""
-        content = output.get("content") if isinstance(output, dict) else output
-        messages.append({"role": "tool", "tool_call_id": item["call_id"], "content": content})
-        return
-    if kind == "message" and item["role"] != "assistant":   # a developer's rules may come later
-        role = "user" if messages else item["role"].replace("developer", "system")
-        messages.append({"role": role, "content": item["content"]})
-        return
-    reply = messages[-1] if messages else {}
-    blocks = []
+    role = "assistant"
+    content = []
     calls = []
     if kind == "message":
-        blocks = item["content"]
+        role, content = item["role"], item["content"]
     elif kind == "reasoning":
-        blocks = [{"type": "thinking", "thinking": part["text"]}
-                  for part in item.get("content") or item.get("summary") or []]
+        content = [{"type": "thinking", "thinking": part["text"]}
+                   for part in item.get("content") or item.get("summary") or []]
     elif kind in CALLS:
         # a custom tool has a text in place of arguments, the early shell an action
         arguments = item.get("arguments") or item.get("action") or {"input": item.get("input")}
         calls = [{"name": "local_shell", **item, "id": item.get("call_id"),
                   "arguments": arguments}]
+    elif kind.endswith("_output"):
+        output = item.get("output") or ""
+        content = output.get("content") if isinstance(output, dict) else output
+        role = "tool"
     else:
-        return
-    if reply.get("role") != "assistant" or (reply["tool_calls"] and not calls):
-        reply = {"role": "assistant", "content": [], "tool_calls": []}
-        messages.append(reply)
-    reply["content"] += blocks
-    reply["tool_calls"] += calls
+        return {}
+    return {"role": role, "content": content, "tool_calls": calls,
+            "tool_call_id": item.get("call_id")}

@@ -16,7 +16,7 @@ from codedata.sampling.readers.chat import read_message, read_tools
 READERS = (atif, swe_agent, claude_code, codex, openhands, rows)
 ENDINGS = re.compile(r"(\.traj|\.jsonl?|\.gz)+$", re.IGNORECASE)
 # names of files and folders that say nothing of the instance
-COMMON = re.compile(r"trajector(y|ies)\b.*|agent|events|.*completions|sessions|.*-\d{10}\.\d+")
+COMMON = re.compile(r"|trajector(y|ies)\b.*|agent|events|.*completions|sessions|.*-\d{10}\.\d+")
 TRIAL = re.compile(r"__[A-Za-z0-9]{7}$")   # what Harbor appends to the name of a task
 
 
@@ -53,10 +53,8 @@ def read(document, where: str, name: str = "") -> dict:
 
 def missing_columns(row: dict) -> str:
     """Return the columns that a table of trajectories needs and has not, "" if none is missing."""
-    missing = ["`messages`"] if not reader_of(row) else []
-    if not {*rows.IDS, "instance"} & row.keys():
-        missing.insert(0, "`instance_id`")
-    return " and ".join(missing)
+    needed = {"`instance_id`": {*rows.IDS, "instance"} & row.keys(), "`messages`": reader_of(row)}
+    return " and ".join(name for name, is_there in needed.items() if not is_there)
 
 
 def id_of_file(name: str, clone: str | None = None) -> str:
@@ -66,10 +64,8 @@ def id_of_file(name: str, clone: str | None = None) -> str:
     """
     path = PurePath(name)
     stem = ENDINGS.sub("", path.name)
-    folders = [folder.name for folder in path.parents if folder.name]
+    folders = [TRIAL.sub("", folder.name) for folder in path.parents]
     telling = next((word for word in [stem, *folders] if not COMMON.fullmatch(word)), stem)
-    if telling != stem:
-        telling = TRIAL.sub("", telling)
     number = re.search(r"-\d+$", telling)
     if clone and number and "__" not in telling:
         telling = f"{clone}{number[0]}"
