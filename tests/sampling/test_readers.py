@@ -143,10 +143,12 @@ def test_sidechains_of_claude_code_and_what_follows_a_compaction_are_passed_over
     aside = {**text, "isSidechain": True, "message": {"id": "m2", "content": "aside"}}
     summary = {**user, "isCompactSummary": True}
     later = {**text, "message": {"id": "m3", "content": "later"}}
-    write_jsonl(tmp_path / "s.jsonl",
-                [user, thinking, text, aside, call, result, second, summary, later])
+    more = {**user, "uuid": "u9", "message": {"content": [
+        *result["message"]["content"], {"type": "text", "text": "go on"}]}}
+    write_jsonl(tmp_path / "s.jsonl",   # resumed: some lines are there twice
+                [user, thinking, text, user, text, aside, call, more, second, summary, later])
     row, = read(tmp_path / "s.jsonl")
-    assert [m["role"] for m in row["messages"]] == ["user", "assistant", "tool"]
+    assert [m["role"] for m in row["messages"]] == ["user", "assistant", "tool", "user"]
     reply = row["messages"][1]
     assert (content_text(reply), reply["reasoning_content"]) == ("I look.", "hm")
     assert [call["id"] for call in reply["tool_calls"]] == ["c1", "c2"]

@@ -18,9 +18,8 @@ def matches(document) -> bool:
 
 def read(document: list[dict]) -> dict:
     """Return the row, with the lines of one message of the model joined."""
-    messages = []
-    replies = {}   # by their id
-    for line in document:
+    messages: dict = {}   # by id, as a resumed session may repeat lines
+    for i, line in enumerate(document):
         is_summary = line.get("isCompactSummary") or line.get("subtype") == "compact_boundary"
         if is_summary and messages:
             break
@@ -31,14 +30,14 @@ def read(document: list[dict]) -> dict:
         blocks = body.get("content") or []
         if isinstance(blocks, str):
             blocks = [{"type": "text", "text": blocks}]
-        results = [block for block in blocks if block["type"] == "tool_result"]
-        messages += [{"role": "tool", "tool_call_id": block["tool_use_id"],
-                      "content": block.get("content") or ""} for block in results]
-        rest = [block for block in blocks if block not in results]
-        reply_id = body.get("id") or line.get("uuid")
-        if role == "assistant" and reply_id in replies:
-            replies[reply_id]["content"] += rest
-        elif rest:
-            replies[reply_id] = {"role": role, "content": rest}
-            messages.append(replies[reply_id])
-    return {"messages": messages, "agent": FORM}
+        key = body.get("id") or line.get("uuid", i)
+        for block in blocks:
+            if block["type"] == "tool_result":
+                call_id = block["tool_use_id"]
+                messages[call_id] = {"role": "tool", "tool_call_id": call_id,
+                                     "content": block.get("content") or ""}
+                continue
+            message = messages.setdefault(key, {"role": role, "content": []})
+            if block not in message["content"]:
+                message["content"].append(block)
+    return {"messages": [*messages.values()], "agent": FORM}

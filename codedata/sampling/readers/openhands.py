@@ -49,8 +49,7 @@ def _of_completion(log: dict) -> dict:
 
 
 def _of_events(events: list[dict]) -> dict:
-    replies = {}   # by the id of the model's response: its calls are an event each
-    messages = []
+    messages: dict = {}   # by number, or by the id of a response: its calls are an event each
     tools = None
     for event in events:
         kind = event.get("kind") or event.get("action")
@@ -59,15 +58,13 @@ def _of_events(events: list[dict]) -> dict:
         if kind == "system":   # the SDK gives no more than the names of tools
             tools = event["args"].get("tools")
         message = (_sdk_message if "kind" in event else _old_message)(event, kind)
-        known = replies.get(message.get("id"))
-        if known:
+        if not message:
+            continue
+        known = messages.setdefault(message.get("id", len(messages)), message)
+        if known is not message:
             known["tool_calls"] += [call for call in message["tool_calls"]
                                     if call not in known["tool_calls"]]
-        elif message:
-            messages.append(message)
-        if not known and "id" in message:
-            replies[message["id"]] = message
-    return {"messages": messages, "tools": tools, "agent": FORM}
+    return {"messages": [*messages.values()], "tools": tools, "agent": FORM}
 
 
 def _sdk_message(event: dict, kind: str) -> dict:
