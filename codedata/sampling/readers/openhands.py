@@ -10,6 +10,7 @@ from codedata.messages import content_text
 from codedata.sampling.readers.chat import begins_with
 
 FORM = "OpenHands"
+OF_EVENTS = ("kind", "action", "observation")
 ACTS = ("run", "run_ipython", "read", "write", "edit", "browse")
 # what stands behind the result of a command, by the key of its metadata
 OUTCOME = {"working_dir": "Current working directory:",
@@ -19,10 +20,9 @@ OUTCOME = {"working_dir": "Current working directory:",
 
 def matches(document) -> bool:
     """Return whether a document has events, or is a logged completion."""
-    if isinstance(document, dict):
-        is_log = document.keys() >= {"messages", "response", "kwargs"}
-        return is_log or _are_events(document.get("history"))
-    return _are_events(document) and "timestamp" in document[0]
+    is_row = isinstance(document, dict)
+    return begins_with(document.get("history") if is_row else document, *OF_EVENTS) or (
+        is_row and document.keys() >= {"messages", "response", "kwargs"})
 
 
 def read(document) -> dict:
@@ -34,10 +34,6 @@ def read(document) -> dict:
     instance = document.get("instance") or {}
     return {**_of_events(document["history"]), "repo": instance.get("repo"),
             "instance_id": document.get("instance_id") or instance.get("instance_id")}
-
-
-def _are_events(value) -> bool:
-    return begins_with(value, "kind", "action", "observation")
 
 
 def _of_completion(log: dict) -> dict:
