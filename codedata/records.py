@@ -34,6 +34,7 @@ AnyText = str     # with NUL bytes, too
 Trajectory = str  # the path of one of build_dp.py's, below the root; or ""
 Ranges = list     # of lines: [first, last, first, last, …], from 1
 Files = dict      # {relative path: bytes, or the Path of a file on disk}
+Tools = list       # of definitions of an agent's tools, in the form of the chat API
 Side = str | dict   # a turn as its agent writes it: a text, or a Message with a tool call
 METRICS = ("correctness", "grounding", "progress", "protocol", "efficiency")   # a judge's grades
 # of a check of an audit, the worst first
@@ -126,7 +127,7 @@ class Prompt:
     messages: list[Message]  # the history as the agent saw it
     assistant: Side          # the dataset's own next turn: the reference
     order: int = 0           # 1-based position in its file when it was written; 0: not numbered yet
-    tools: list[Object] | None = None   # the agent's, as the chat API takes them; null: it has none
+    tools: Tools | None = None   # the agent's, as the chat API takes them; null: it has none
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ class Answer:
     assistant: Side
     king: Side | None = None
     challenger: Side | None = None
-    tools: list[Object] | None = None
+    tools: Tools | None = None
 
     def __post_init__(self):
         for side in ("king", "challenger"):
@@ -256,7 +257,7 @@ class Sample:
     reasons: list[Reason]    # {judge, order, reason}, one for each verdict that gives one
     injections: list[Finding]   # passages that address a judge; they keep a turn out of final/
     leaks: list[Finding] | None = None   # what the challenger cannot know; null: no PR record
-    tools: list[Object] | None = None
+    tools: Tools | None = None
 
 
 class Final(Sample):
@@ -1215,6 +1216,25 @@ def _message(value):
     return None
 
 
+def _tools(value):
+    """Return the fault of definitions of tools, as far as they are read here."""
+    if fault := _each(list, _is_object)(value):
+        return fault
+    for i, tool in enumerate(value):
+        function = tool.get("function", tool)
+        schema = function.get("parameters") or {} if type(function) is dict else None
+        is_one = type(schema) is dict and type(function.get("name")) is str and (
+            type(schema.get("properties") or {}) is dict
+            and not check_of("list[str]")(schema.get("required") or []))
+        if not is_one:
+            return f"[{i}] is no definition {{type, function {{name, description, parameters}}}}"
+    try:
+        orjson.dumps(value)
+    except TypeError as e:
+        return f" cannot be stored: {e}"
+    return None
+
+
 def _content(value):
     if type(value) is str:
         return None
@@ -1261,6 +1281,7 @@ _CHECKS = {
     "float": _is_from(-_MAX, _MAX, "a number"),
     **dict.fromkeys(("Object", "Files", "Finding", "PanelStatistics"), _is_object),
     "list[Message]": _entries("role", "content", of_entry=_message), "Side": _side,
+    "Tools": _tools,
     "JudgeVerdict": _judge_verdict,
     "list[Reason]": _entries("judge", "order", "reason"),
     "list[Quote]": _entries("quote", "kind", "why"),

@@ -16,15 +16,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import orjson
+
 from codedata.messages import content_text
 from codedata.store import digest
 from codedata.texts import text_of, tomllib
 
-PLACES = ("command", "path", "pattern", "line", "count", "range", "first", "last", "old", "new",
-          "edits", "patch")   # keys of the table that name an argument
-LONG = ("old", "new", "edits", "patch")   # what they hold is shown as a diff
+PLACES = ("command", "folder", "path", "pattern", "include", "line", "count", "range", "first",
+          "last", "old", "new", "all", "edits", "patch")   # keys of the table that name an argument
+LONG = ("command", "old", "new", "edits", "patch")   # what they hold is shown as lines
+OF_AN_EDIT = {"old_string", "new_string", "replace_all"}   # keys of one of several edits
 TYPES = {"strings": "string", "integers": "integer", "objects": "object"}   # of an array's items
 WINDOW = 100       # lines that SWE-agent's editor shows
+END = 10**9        # stands for the end of a file
+LAST = 100         # messages in which the open file is looked for
 SHELLS = ("-c", "-lc", "-ilc")
 FILE = re.compile(r"^\[File: (.+?) \(\d+ lines total\)\]\s*$", re.MULTILINE)
 OPEN_FILE = re.compile(r"^\(Open file: (/.+?)\)\s*$", re.MULTILINE)
@@ -37,11 +42,13 @@ class Effect:
 
     does: str            # as in the table
     command: str = ""
+    folder: str = ""     # in which it runs
     path: str = ""
     pattern: str = ""
+    include: str = ""    # a pattern of files
     first: int = 0       # lines that are shown or replaced; an insertion is behind `last`
     last: int = 0
-    edits: tuple[tuple[str, str], ...] = ()   # (old text, new text)
+    edits: tuple[tuple[str, str, str], ...] = ()   # (old text, new text, "only" or "all")
     patch: str = ""
 
 
@@ -61,36 +68,50 @@ def _table() -> tuple[dict, dict, dict]:
 
 
 def parts_of(call: dict) -> tuple[str, dict | None]:
-    """Return the name and the arguments of a call; None for arguments that are no JSON object."""
+    """Return the name and the arguments of a call; None for arguments that are no JSON object, have
+    a key twice, or a value that JSON files cannot hold.
+    """
     arguments = call["function"].get("arguments") or {}
-    if isinstance(arguments, str):
-        try:
-            arguments = json.loads(arguments, strict=False)
-        except (ValueError, RecursionError):
-            arguments = None
+    try:
+        if isinstance(arguments, str):
+            arguments = json.loads(arguments, strict=False, object_pairs_hook=_without_doubles,
+                                   parse_constant=int)   # which raises ValueError for NaN
+        orjson.dumps(arguments)
+    except (ValueError, TypeError, RecursionError):
+        arguments = None
     is_object = isinstance(arguments, dict)
     return call["function"]["name"], arguments if is_object else None
 
 
+def _without_doubles(pairs: list[tuple]) -> dict:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands twice")
+    return found
+
+
 def effect_of(name: str, arguments: dict, history: Sequence[dict] = ()) -> Effect | None:
     """Return what a call does, or None if the table has no such call."""
-    entry = next((one for one in _table()[0].get(name, ()) if _fits(one, arguments)), None)
+    entry = _entry(name, arguments)
     if not entry:
         return None
     values = {place: arguments.get(entry[place]) for place in PLACES if place in entry}
-    path, shown = "", {}
-    if entry.get("open") and not values.get("path"):
-        path, shown = _open_file(history)
+    texts = {place: _text(values.get(place))
+             for place in ("folder", "path", "pattern", "include", "patch")}
+    shown: dict[int, str] = {}
+    if entry.get("open") and not texts["path"]:
+        texts["path"], shown = _open_file(history)
     first, last = _lines(entry, values, [*shown])
-    edits = [(_text(one.get("old_string")), _text(one.get("new_string")))
+    edits = [(_text(one.get("old_string")), _text(one.get("new_string")),
+              "all" if one.get("replace_all") else "only")
              for one in values.get("edits") or () if isinstance(one, dict)]
     if "new" in entry or "old" in entry:
-        edits = [(_text(values.get("old")), _text(values.get("new")))]
-    if entry["does"] == "lines" and {first, last} <= shown.keys():
-        edits = [("\n".join(shown.get(i, "") for i in range(first, last + 1)), edits[0][1])]
-    return Effect(entry["does"], _command(values.get("command")), _text(values.get("path")) or path,
-                  _text(values.get("pattern")), first, last, tuple(edits),
-                  _text(values.get("patch")))
+        old = _text(values.get("old"))
+        if entry["does"] == "lines" and {first, last} <= shown.keys():
+            old = "\n".join(shown.get(i, "") for i in range(first, last + 1))
+        edits = [(old, _text(values.get("new")), "all" if values.get("all") else "only")]
+    return Effect(entry["does"], _command(values.get("command")), first=first, last=last,
+                  edits=tuple(edits), **texts)
 
 
 def is_known(name: str) -> bool:
@@ -100,74 +121,107 @@ def is_known(name: str) -> bool:
 
 def text_effect(command: str, history: Sequence[dict] = ()) -> Effect:
     """Return what a command of SWE-agent's text form does: one of its own, or the shell's."""
-    for entries in _table()[0].values():
-        for entry in entries:
-            match = re.fullmatch(entry["text"], command.strip(), re.DOTALL) if (
-                "text" in entry) else None
-            if match:
-                arguments = {name.rstrip("_"): value for name, value in match.groupdict().items()
-                             if value is not None}
-                return effect_of(entry["name"], arguments, history)
+    command = command.strip()
+    for entry in _table()[0].get(command.split()[0], ()) if command else ():
+        arguments = _text_arguments(entry, command)
+        if arguments is not None and _fits(entry, arguments):
+            return effect_of(entry["name"], arguments, history)
     return Effect("run", command)
+
+
+def _text_arguments(entry: dict, command: str) -> dict | None:
+    """Return the arguments of a command in the text form of an entry, or None if it has none."""
+    form = entry.get("text")
+    if isinstance(form, str):
+        match = re.fullmatch(form, command, re.DOTALL)
+        return match and match.groupdict()
+    try:
+        words = shlex.split(command)[1:]
+    except ValueError:
+        return None
+    return dict(zip(form, words, strict=False)) if (
+        form is not None and "\n" not in command and len(words) <= len(form)) else None
 
 
 def shell_command(effect: Effect) -> str:
     """Return the shell command that does the same."""
-    commands = _table()[2]["commands"]
     does = effect.does
-    new = effect.edits[0][1] if effect.edits else ""
-    values = {"command": effect.command, "path": shlex.quote(effect.path or "."),
-              "pattern": shlex.quote(effect.pattern), "first": effect.first, "last": effect.last,
-              "patch": effect.patch, "new": new, "edits": list(effect.edits)}
+    old, new, _ = effect.edits[0] if effect.edits else ("", "", "")
+    path = f"./{effect.path}" if effect.path.startswith("-") else effect.path or "."
+    values = {"command": effect.command, "patch": effect.patch, "new": new.removesuffix("\n"),
+              "folder": shlex.quote(effect.folder), "path": shlex.quote(path),
+              "pattern": shlex.quote(effect.pattern), "edits": list(effect.edits),
+              "include": f"--include={shlex.quote(effect.include)} " if effect.include else "",
+              "first": effect.first, "last": "$" if effect.last >= END else effect.last}
+    if does == "replace" and not old:
+        does = "create"
     if does in ("read", "window"):
         does = "range" if effect.last else "read"
-    elif does == "create":
-        does = "create" if new else "touch"
-        values["new"] = new.removesuffix("\n")
-    elif does in ("lines", "insert"):
-        first = effect.last if does == "insert" else effect.first - 1
-        ends = not new or new.endswith("\n")
-        values |= {"path": repr(effect.path), "first": first, "new": repr(new + "\n" * (not ends))}
-        does = "lines"
+    elif does == "run" and effect.folder:
+        does = "folder"
+    elif does == "create" and not new.endswith("\n"):
+        does = "no_end"
+        values["new"] = shlex.quote(new)
     elif does == "replace":
         does = "edit"
-        values["path"] = repr(effect.path)
+        values["path"] = repr(path)
+    elif does in ("lines", "insert"):
+        first = effect.last if does == "insert" else effect.first - 1
+        values |= {"path": repr(path), "first": first, "new": repr(new.split("\n")),
+                   "last": 0 if does == "insert" else effect.last}
+        does = "lines"
     values["end"] = _unused("END", effect)
-    return re.sub(r"\{(\w+)\}", lambda match: str(values[match[1]]), commands[does]).strip("\n")
+    template = _table()[2]["commands"][does].strip("\n")
+    return re.sub(r"\{(\w+)\}", lambda match: str(values[match[1]]), template)
 
 
 def call_text(call: dict, history: Sequence[dict] = (), as_bash: bool = False) -> str:
-    """Return a call as text: a block of bash for a shell's, else one of its arguments and diff.
+    """Return a call as text: a block of bash for a shell's command, else one of its arguments and
+    diff. Further arguments of a shell stand in a block before.
 
     With `as_bash` it is the shell command that does the same, where there is one.
     """
     name, arguments = parts_of(call)
     effect = None if arguments is None else effect_of(name, arguments, history)
-    if effect and (as_bash or effect.does == "run"):
-        return _fenced("bash", shell_command(effect))
     if not effect:
         raw = call["function"].get("arguments")
         return _fenced("tool", f"{name} {raw if isinstance(raw, str) else json.dumps(raw)}")
-    entry = next(one for one in _table()[0][name] if _fits(one, arguments))
+    if as_bash:
+        return _fenced("bash", shell_command(effect))
+    entry = _entry(name, arguments)
     long = {entry[place] for place in LONG if place in entry}
-    short = {key: value for key, value in arguments.items() if key not in long}
-    lines = [f"{name} {json.dumps(short, ensure_ascii=False)}", *_diff(effect)]
-    if effect.does == "python":
-        lines = [name, effect.command]
-    return _fenced("tool", "\n".join(lines))
+    if not all(isinstance(one, dict) and one.keys() <= OF_AN_EDIT
+               for one in arguments.get("edits") or ()):
+        long -= {"edits"}   # a judge sees whatever is exported
+    others = {key: value for key, value in arguments.items() if key not in long}
+    head = f"{name} {json.dumps(others, ensure_ascii=False)}"
+    if effect.does != "run":
+        return _fenced("tool", "\n".join([head, *_shown_lines(effect)]))
+    return "\n\n".join([*[_fenced("tool", head)] * bool(others), _fenced("bash", effect.command)])
 
 
 def shell_call(command: str, tools: list[dict]) -> dict | None:
-    """Return the call that runs a command by the shell among `tools`, or None without one."""
-    for name in (function_of(tool).get("name") for tool in tools):
-        for entry in _table()[0].get(name, ()):
-            if entry["does"] == "run":
-                takes_words = _type(entry, entry["command"]) == "strings"
-                value = ["bash", "-lc", command] if takes_words else command
-                arguments = json.dumps({entry["command"]: value}, ensure_ascii=False)
-                return {"id": f"call_{digest([name, command])[:8]}", "type": "function",
-                        "function": {"name": name, "arguments": arguments}}
+    """Return the call that runs a command by the shell among `tools`, or None without one. Other
+    arguments that the shell needs get the first value that its definition allows, or "".
+    """
+    for function in map(function_of, tools):
+        schema = function.get("parameters") or {}
+        properties = schema.get("properties") or {}
+        for entry in _table()[0].get(function.get("name"), ()):
+            name = entry.get("command")
+            if entry["does"] == "run" and (name in properties or not properties):
+                arguments = {key: [*properties.get(key, {}).get("enum", ()), ""][0]
+                             for key in schema.get("required") or ()}
+                takes_words = properties.get(name, {}).get("type") == "array"
+                arguments[name] = ["bash", "-lc", command] if takes_words else command
+                return new_call(function["name"], json.dumps(arguments, ensure_ascii=False))
     return None
+
+
+def new_call(name: str, arguments: str) -> dict:
+    """Return a call whose id says nothing beside what it calls: ids are in what models learn."""
+    return {"id": f"call_{digest([name, arguments])[:8]}", "type": "function",
+            "function": {"name": name, "arguments": arguments}}
 
 
 def function_of(tool: dict) -> dict:
@@ -231,6 +285,10 @@ def _function(name: str, about: str, properties: dict, required: list[str]) -> d
             "function": {"name": name, "description": about, "parameters": parameters}}
 
 
+def _entry(name: str, arguments: dict) -> dict | None:
+    return next((one for one in _table()[0].get(name, ()) if _fits(one, arguments)), None)
+
+
 def _fits(entry: dict, arguments: dict) -> bool:
     """Return whether a call with these arguments is of the entry."""
     return arguments.keys() >= {*_needed(entry)} and all(
@@ -243,23 +301,26 @@ def _lines(entry: dict, values: dict, shown: list[int]) -> tuple[int, int]:
     line, count = _number(values.get("line")), _number(values.get("count"))
     view = values.get("range")
     if entry["does"] == "insert":
-        return line, line or shown[-1]
+        behind = line if values.get("line") is not None else END
+        return behind, behind
     if isinstance(view, list) and len(view) == 2:
         first, last = map(_number, view)
-        return first, last if last > 0 else 10 ** 6
+        return first, last if last > 0 else END
     if "first" in entry:
         return _number(values["first"]), _number(values["last"])
     if entry["name"].startswith("scroll_"):
         first = shown[-1] + 1 if entry["name"] == "scroll_down" else max(1, shown[0] - WINDOW)
         return first, first + WINDOW - 1
     if line or count:
-        return max(1, line), max(1, line) + (count or WINDOW) - 1
+        first = max(1, line + 1 - entry.get("base", 1))
+        count = count or (WINDOW if "text" in entry else END)
+        return first, min(END, first + count - 1)
     return 0, 0
 
 
 def _open_file(history: Sequence[dict]) -> tuple[str, dict[int, str]]:
     """Return the path that SWE-agent's editor has open, and the lines that it showed last."""
-    for message in reversed(history):
+    for message in reversed(history[-LAST:]):
         text = content_text(message)
         if match := FILE.search(text):
             path = OPEN_FILE.search(text, match.end()) or match
@@ -276,12 +337,16 @@ def _command(value) -> str:
     return words[2] if len(words) == 3 and words[1] in SHELLS else shlex.join(words)
 
 
-def _diff(effect: Effect) -> Iterator[str]:
-    """Yield the lines of the texts that an edit replaces and puts in."""
-    for old, new in effect.edits:
-        lines = difflib.unified_diff(old.splitlines(), new.splitlines(), lineterm="")
-        yield from [*lines][3:]   # behind its header
-    yield from effect.patch.splitlines()
+def _shown_lines(effect: Effect) -> Iterator[str]:
+    """Yield the lines of a program or patch, or all lines of the texts that an edit replaces and
+    puts in: what would be left out here, nobody judges.
+    """
+    for old, new, _ in effect.edits:
+        before, after = old.splitlines(), new.splitlines()
+        n = len(before) + len(after)
+        lines = [*difflib.unified_diff(before, after, n=n, lineterm="")][3:]   # behind its header
+        yield from lines or [f" {line}" for line in before]
+    yield from (effect.patch or effect.command).splitlines()
 
 
 def _unused(word: str, effect: Effect) -> str:

@@ -63,6 +63,8 @@ HARNESS = re.compile(r"```bash[ \t]*\r?\n(.*?)\n```", re.DOTALL)
 # the language of the block that is run: bash, mini-swe-agent's own, or SWE-agent's, which need not
 # be named
 FENCES = BASH, MSWEA, COMMAND = "bash", "mswea_bash_command", ""
+# the opening of a block that is shown for a call, or run
+BLOCK = re.compile(r"^`{3,}(?:bash|tool|mswea_bash_command)\b", re.MULTILINE)
 # repeats are bounded, so that a megabyte of stars or line ends does not take quadratic time
 LABEL = re.compile(r"\A[#*_ ]{0,8}THOUGHTS?[*_]{0,4}"
                    r"(?:[ ]{0,4}[:：][*_]{0,4}|[ ]{0,8}(?=\n|\Z))", re.IGNORECASE)
@@ -218,7 +220,8 @@ class CallTurn:
         name, arguments = parts_of(self.calls[0])
         if name not in self._tools:
             return f"a call of {name[:60]}, which is no tool of this agent"
-        if problem := text_problem(json.dumps(self.message, ensure_ascii=False)):
+        whole = self.text + json.dumps(self.message, ensure_ascii=False)
+        if problem := text_problem(whole):
             return f"the answer {problem}"
         if arguments is None:
             return "arguments that are no JSON object"
@@ -231,6 +234,10 @@ class CallTurn:
             return f"the tool {name}, which neither runs, reads, searches nor edits"
         if self._effect.does in ("run", "python") and not self._effect.command.strip():
             return "an empty command"
+        if OBSERVATION.search(self.thought):
+            return "an observation made up before the call"
+        if BLOCK.search(self.thought):
+            return "a block to run beside the call"
         return prose_problem(self.thought)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+from codedata.code.tool_calls import new_call
 from codedata.code.turn import Form, as_call, clean, form_of, plain
 from codedata.duel.prompt_texts import packaged_text
 from codedata.errors import HttpTrouble
@@ -42,22 +43,25 @@ def ask_turn(client: Client, layout: Layout, about: Conversation,
     form = form_of(about.messages, about.tools)
     if not form.tools:
         return _ask(client, layout(about), form, accept)
-    if not client.lacks_tools:
+    as_text = layout(as_texts(about))
+    if not (client.lacks_tools or client.has_kept(as_text, **_options(Form()))):
         try:
-            return _ask(client, layout(about), form, accept)
+            turn = _ask(client, layout(about), form, accept)
+            client.takes_tools()
+            return turn
         except HttpTrouble as e:
-            if e.status not in REFUSES_TOOLS:
+            if e.status not in REFUSES_TOOLS or client.has_taken_tools:
                 raise
-    text = _ask(client, layout(as_texts(about)), Form(), accept)
-    if not client.lacks_tools:
+    text = _ask(client, as_text, Form(), accept)
+    if client.leave_out_tools():
         say(f"{client.spec.role}  {client.spec.model} takes no tools: it is asked in the text form")
-        client.leave_out_tools()
     current_reply_log().notes["text_form"] = True
-    if turn_of := as_call(text, form.tools):
-        return turn_of
-    if not Form().problem(text):
-        client.give_up("takes no tools, and the agent has no shell for the text form")
-    return text
+    turn = as_call(text, form.tools)
+    if not turn and Form().problem(text):
+        return text
+    if problem := form.problem(turn) if turn else "the agent has no shell":
+        client.give_up(f"takes no tools, and its turn is no call: {problem}")
+    return turn
 
 
 def as_texts(about: Conversation) -> Conversation:
@@ -74,6 +78,12 @@ def with_note(client: Client, about: Conversation, note: str) -> list[Message]:
 def tools_json(about: Conversation) -> str:
     """Return the tools as they are sent, "" without any: they count for the prompt limit."""
     return json.dumps(about.tools) if about.tools else ""
+
+
+def counted(messages: list[Message], about: Conversation) -> list[Message]:
+    """Return a request as --dry-run counts it: the tools are sent beside the messages."""
+    tools = tools_json(about)
+    return [*messages, {"role": "system", "content": tools}] if tools else messages
 
 
 def king_messages(client: Client, about: Conversation) -> list[Message]:
@@ -108,18 +118,23 @@ def _ask(client: Client, messages: list[Message], form: Form, accept: Accept) ->
     def once_more(problem: str) -> list[Message]:
         return behind(messages, fill(again, problem=problem, fence=form.fence).strip())
 
-    options = {"tools": form.tools} if form.tools else {}
-    if form == Form():
-        options["grammar"] = packaged_text("turn.gbnf")
-    reply = client.chat(messages, accept=partial(accept, form=form), once_more=once_more, **options)
+    reply = client.chat(messages, accept=partial(accept, form=form), once_more=once_more,
+                        **_options(form))
     return clean(reply.text) if turn_problem(reply, form) else _side(reply, form)
 
 
+def _options(form: Form) -> dict:
+    """Return what is sent beside the messages to get a turn of this form."""
+    options = {"tools": form.tools} if form.tools else {}
+    return {**options, "grammar": packaged_text("turn.gbnf")} if form == Form() else options
+
+
 def _side(reply: Reply, form: Form) -> Side:
-    """Return a reply as a side: without leaked thinking, and without what the model thought apart,
-    which may be about the pull request.
+    """Return a reply as a side: without leaked thinking, and without what the model thought apart
+    or wrote into ids, which may be about the pull request.
     """
     if not form.tools:
         return clean(reply.text)
-    called = {"role": "assistant", "content": clean(reply.text), "tool_calls": reply.tool_calls}
-    return called if reply.tool_calls else as_call(reply.text, form.tools) or called
+    calls = [new_call(**call["function"]) for call in reply.tool_calls]
+    called = {"role": "assistant", "content": clean(reply.text), "tool_calls": calls}
+    return called if calls else as_call(reply.text, form.tools) or called

@@ -22,6 +22,7 @@ from codedata.duel.answer import (
     Layout,
     ask_turn,
     challenger_messages,
+    counted,
     king_messages,
     note_of,
     turn_problem,
@@ -114,9 +115,9 @@ class Challenger:
     def requests(self, answer: Answer, commit: Commit):
         """Yield (client, messages) of the calls that are certain to be made, for --dry-run."""
         if self._blind:
-            candidate = self._blind, king_messages(self._blind, answer)
+            candidate = self._blind, counted(king_messages(self._blind, answer), answer)
             yield from [candidate] * self._settings.challenger.candidates
-        yield self._client, self.messages(answer, commit)
+        yield self._client, counted(self.messages(answer, commit), answer)
         yield from self._leaks.requests(answer, commit)
 
     def messages(self, about: Conversation, commit: Commit, more: str = "") -> list[Message]:

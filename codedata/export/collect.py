@@ -247,7 +247,7 @@ class ExportTurns:
             if isinstance(value, list):
                 return [*map(masked, value)]
             if isinstance(value, dict):
-                return {key: masked(entry) for key, entry in value.items()}
+                return {masked(key): masked(entry) for key, entry in value.items()}
             if not isinstance(value, str):
                 return value
             text, kinds = self._mask(value)

@@ -159,9 +159,24 @@ class Client:
         """Return whether the model cannot be given tools: the embedded one, or one that refused."""
         return self._is_embedded or self._place in self._models.without_tools
 
-    def leave_out_tools(self) -> None:
-        """Note for this run that the model answers only without tools."""
-        self._models.without_tools.add(self._place)
+    @property
+    def has_taken_tools(self) -> bool:
+        """Return whether the model has answered a request with tools in this run."""
+        return self._place in self._models.with_tools
+
+    def takes_tools(self) -> None:
+        """Note for this run that the model answers requests with tools."""
+        self._models.with_tools.add(self._place)
+
+    def leave_out_tools(self) -> bool:
+        """Note for this run that the model answers only without tools; return whether that is new.
+        """
+        mine = object()
+        return self._models.without_tools.setdefault(self._place, mine) is mine
+
+    def has_kept(self, messages: list[dict], **options) -> bool:
+        """Return whether a reply to this request is kept. `options` are those of ask()."""
+        return current_reply_log().has_kept(self._request(messages, **options).digest)
 
     def cool_down(self, seconds: float, why: str) -> None:
         """Send nothing for `seconds`: requests without a kept reply fail at once, with `why`."""
@@ -310,7 +325,8 @@ class Models:
             self.http.secrets.add(str(settings.hf_token))
         self.money = Money(settings.prices, settings.budget_usd)
         self.without_schema = set()   # (base_url, model) that refused response_format
-        self.without_tools = set()    # those that refused tools
+        self.with_tools = set()       # those that answered with tools
+        self.without_tools = {}       # those that refused tools
         self._clients = {}            # by role
         self._run, self._n_calls = secrets.token_hex(5), itertools.count(1)
 

@@ -17,7 +17,7 @@ import numpy as np
 from codedata.code.tool_calls import default_tools
 from codedata.code.turn import Turn, form_of, turn_text
 from codedata.messages import calls_text, content_text
-from codedata.records import Prompt, Side, safe_name, text_problem
+from codedata.records import Prompt, Side, check_of, safe_name, text_problem
 from codedata.settings import Exclude, PromptSettings
 from codedata.store import digest
 
@@ -123,6 +123,8 @@ def prompts_of(row: dict) -> tuple[list[Prompt], str]:
     tools = row["tools"]
     if not tools and any("tool_calls" in message for message in messages):
         tools = default_tools(row["agent"], messages)
+    if fault := check_of("Tools | None")(tools):
+        return [], f"tools{fault}"
     return [Prompt(row["instance_id"], row["repo"], language="", turn=turn,
                    messages=messages[:place], assistant=_side(messages[place]), tools=tools)
             for turn, place in enumerate(places)], ""
@@ -141,7 +143,8 @@ def prompt_problem(prompt: Prompt, settings: PromptSettings, exclude: Exclude) -
         return "empty history"
     text = turn_text(prompt.assistant)
     for message in prompt.messages:
-        text += content_text(message) + calls_text(message)
+        text += content_text(message) + calls_text(message) + str(
+            message.get("reasoning_content") or "")
         if len(text) > settings.max_chars:   # at once: a long row has many turns behind this one
             return "over max_chars"
     if "\x00" in text:

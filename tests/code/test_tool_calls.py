@@ -10,6 +10,7 @@ from codedata.code.tool_calls import (
     call_text,
     default_tools,
     effect_of,
+    parts_of,
     shell_call,
     shell_command,
     text_effect,
@@ -26,6 +27,7 @@ EDITS = {   # the tool: (arguments, the file behind it)
                            FILE.replace("return 1\n", "return 'END {x}'\n")),
     "file_editor": ({"command": "insert", "path": "a.py", "insert_line": 2, "new_str": "# \\n"},
                     FILE.replace("1\n", "1\n# \\n\n", 1)),
+    "insert": ({"text": "last"}, FILE + "last\n"),
     "edit": ({"start_line": 1, "end_line": "2", "replacement_text": "x = 1\ny = '$HOME'"},
              "x = 1\ny = '$HOME'\n" + FILE[FILE.index("\ndef two"):]),
     "Edit": ({"file_path": "a.py", "old_string": "it\\'s", "new_string": ""},
@@ -33,13 +35,18 @@ EDITS = {   # the tool: (arguments, the file behind it)
     "MultiEdit": ({"file_path": "a.py", "edits": [
         {"old_string": "one", "new_string": "eins"}, {"old_string": "two", "new_string": "zwei"}]},
                   FILE.replace("one", "eins").replace("two", "zwei")),
-    "Write": ({"file_path": "a.py", "content": "END\n`$x`\n"}, "END\n`$x`\n"),
+    "Write": ({"file_path": "new/-a b.py", "content": "END\n`$x`\n"}, "END\n`$x`\n"),
+    "write_file": ({"file_path": "a.py", "content": "no 'end'"}, "no 'end'"),
+    "replace": ({"file_path": "new.py", "old_string": "", "new_string": "x\n"}, "x\n"),
     "create": ({"filename": "a.py"}, "")}
 SHOWS = {   # the tool: (arguments, what its command prints, or a part of it)
     "Read": ({"file_path": "a.py", "offset": 4, "limit": 1}, "def two"),
+    "read_file": ({"absolute_path": "a.py", "offset": 3}, "{2}"),
     "open": ({"path": "a.py"}, "return 1"),
     "str_replace_editor": ({"command": "view", "path": "a.py", "view_range": [5, -1]}, "it\\'s"),
-    "search_dir": ({"search_term": "it's'"}, ""), "Grep": ({"pattern": "^def t"}, "a.py:4:def two"),
+    "search_dir": ({"search_term": "it's'"}, ""),
+    "Grep": ({"pattern": r"^def (t|u)\w+\(", "glob": "*.py"}, "a.py:4:def two"),
+    "Glob": ({"pattern": "**/*.py"}, "a.py"),
     "find_file": ({"file_name": "*.py"}, "./a.py"), "LS": ({"path": "."}, "a.py"),
     "shell": ({"command": ["bash", "-lc", "cat a.py | head -1"]}, "def one"),
     "execute_ipython_cell": ({"code": "print(6 * 7)"}, "42"),
@@ -66,7 +73,42 @@ def test_an_edit_and_its_shell_command_leave_the_same_file(tmp_path, name):
     arguments, expected = EDITS[name]
     shown = {**WINDOW, "content": WINDOW["content"].replace("PATH", str(tmp_path / "a.py"))}
     run(tmp_path, shell_command(effect_of(name, arguments, [shown])))
-    assert (tmp_path / "a.py").read_text() == expected
+    assert (tmp_path / arguments.get("file_path", "a.py")).read_text() == expected
+
+
+def test_an_edit_keeps_line_ends_and_bytes_and_replaces_as_often_as_its_tool(tmp_path):
+    def edited(text: bytes, **more) -> bytes:
+        run(tmp_path, ":")
+        (tmp_path / "a.py").write_bytes(text)
+        arguments = {"file_path": "a.py", "old_string": "one", "new_string": "1", **more}
+        subprocess.run(["bash", "-c", shell_command(effect_of("Edit", arguments))], cwd=tmp_path,
+                       capture_output=True)
+        return (tmp_path / "a.py").read_bytes()
+    assert edited(b"one\r\n\xe9\x0c\r\n") == b"1\r\n\xe9\x0c\r\n"
+    assert edited(b"one one") == b"one one"
+    assert edited(b"one one", replace_all=True) == b"1 1"
+
+
+def test_a_shell_runs_in_the_folder_that_the_call_names(tmp_path):
+    (tmp_path / "sub").mkdir()
+    arguments = {"command": ["bash", "-lc", "pwd"], "workdir": "sub"}
+    assert run(tmp_path, shell_command(effect_of("shell", arguments))).endswith("sub\n")
+
+
+def test_judges_see_every_argument_and_every_line_of_an_edit():
+    """Find what is exported and not the command itself: it would be a place to hide."""
+    shell = call("Bash", {"command": "ls", "description": "as upstream does"})
+    assert "as upstream does" in call_text(shell) and "```bash\nls\n```" in call_text(shell)
+    old = "\n".join(f"line {i}" for i in range(20))
+    edit = call("Edit", {"file_path": "a", "old_string": old, "new_string": old + "\nnew"})
+    assert all(f" line {i}\n" in call_text(edit) for i in range(20))
+    same = call("Edit", {"file_path": "a", "old_string": old, "new_string": old})
+    assert " line 7" in call_text(same)
+    more = {"old_string": "a", "new_string": "b", "note": "hidden"}
+    assert "hidden" in call_text(call("MultiEdit", {"file_path": "a", "edits": [more]}))
+    for odd in ('{"command": "ls", "command": "pwd"}', '{"command": NaN}', "[" * 500,
+                '{"n": 99999999999999999999}', '{"command": "\\ud800"}'):
+        assert parts_of(call("Bash", odd))[1] is None, odd
 
 
 @pytest.mark.parametrize("name", SHOWS)
@@ -82,7 +124,7 @@ def test_the_text_commands_of_swe_agent_are_its_tools():
     assert text_effect('open "a b.py" 3').path == "a b.py"
     edit = text_effect("edit 2:2\n    x\n\ny\nend_of_edit\n", [WINDOW])
     assert (edit.does, edit.path, edit.first, edit.last, edit.edits) == (
-        "lines", "a.py", 2, 2, (("    return 1", "    x\n\ny"),))
+        "lines", "a.py", 2, 2, (("    return 1", "    x\n\ny", "only"),))
     assert shell_command(text_effect("scroll_down", [WINDOW])) == "cat -n a.py | sed -n '3,102p'"
     assert text_effect("git diff").command == "git diff" and text_effect("submit").does == "submit"
 
@@ -99,13 +141,17 @@ def test_a_turn_is_one_call_of_a_tool_that_does_something():
     problems = [form.problem(side) for side in (
         turn(ok, ok), turn(ok, ok, ok), turn(), turn(call("browser", {"code": "x"})),
         turn(call("rm", {})), turn(call("execute_bash", "{")), turn(call("execute_bash", {})),
-        turn(call("execute_bash", {"command": " "})), turn(ok, text="<think>hm"), "text only")]
+        turn(call("execute_bash", {"command": " "})), turn(ok, text="<think>hm"), "text only",
+        turn(ok, text="```bash\nrm x\n```"), turn(ok, text="Observation: 5 passed"),
+        turn(call("execute_bash", {"command": "a\x00"})))]
     assert problems == [
         "two calls", "3 calls", "no tool call",
         "the tool browser, which neither runs, reads, searches nor edits",
         "a call of rm, which is no tool of this agent", "arguments that are no JSON object",
         "a call of execute_bash without command", "an empty command",
-        "thinking tags or special tokens in the prose", "no tool call"]
+        "thinking tags or special tokens in the prose", "no tool call",
+        "a block to run beside the call", "an observation made up before the call",
+        "the answer has a NUL byte"]
     assert form.problem(turn(ok), truncated=True) == "truncated at max_tokens"
 
 
@@ -166,4 +212,9 @@ def test_a_text_turn_becomes_a_call_of_the_agents_shell():
     assert json.loads(side["tool_calls"][0]["function"]["arguments"]) == {
         "command": ["bash", "-lc", "ls -a"]}
     assert as_call("no block", tools) is None
+    shell = {"function": {"name": "shell", "parameters": {
+        "required": ["command", "risk"], "properties": {
+            "command": {"type": "string"}, "risk": {"enum": ["low", "high"]}}}}}
+    assert json.loads(shell_call("ls", [shell])["function"]["arguments"]) == {
+        "command": "ls", "risk": "low"}
     assert shell_call("ls", default_tools("", [turn(call("think", {}))])) is None

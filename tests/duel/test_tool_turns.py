@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import partial
 
 import pytest
@@ -128,10 +129,58 @@ def test_a_model_that_takes_no_tools_is_asked_in_the_text_form(root, fake_llm):
     assert "tools" in refused.body and "tools" not in second.body
     assert "exactly one block that opens with a line ```bash" in asked.messages[0]["content"]
     assert {m["role"] for m in asked.messages} == {"system", "user", "assistant"}
-    assert "```bash\ncat -n src/a.py\n```" in asked.text
+    assert "else cat -n src/a.py; fi\n```" in asked.text
     assert read_answer(root, "p_2")["king"]["tool_calls"][0]["function"]["name"] == "Bash"
     line = next(line for line in ledger_lines(root / "answer") if line["item"] == "p_2")
     assert line["text_form"] is True
+
+
+def test_a_refusal_after_an_answer_with_tools_is_no_lack_of_tools(root, fake_llm):
+    fake_llm.script(OK, Status(400, {"error": {"message": "content policy"}}))
+    assert "content policy" in run_main(king.main, root, code=1)
+    assert ["tools" in r.body for r in fake_llm.requests] == [True, True, False]
+
+
+def test_a_kept_answer_in_the_text_form_is_served_from_there(root, fake_llm):
+    """Fail the item behind its paid turn: the leak judge cannot be read."""
+    run_main(king.main, root, "--only", "p_1")
+    write_toml(root, {"base_url": fake_llm.base_url, "model": "m", "workers": 1},
+               SETTINGS + '[leak]\nmodels = ["auditor"]\n')
+    fake_llm.requests.clear()
+
+    def reply(request):
+        if "tools" in request.body:
+            return Status(422, {})
+        return "rubbish" if request.body["model"] == "auditor" else turn_of("ls", "I look.")
+    fake_llm.always(reply)
+    run_main(ch.main, root, code=1)
+    n_paid = sum(r.body["model"] != "auditor" for r in fake_llm.requests)
+    run_main(ch.main, root, code=1)
+    assert n_paid == sum(r.body["model"] != "auditor" for r in fake_llm.requests) == 2
+
+
+def test_a_turn_in_the_text_form_has_to_be_a_call_of_the_agent(root, fake_llm):
+    no_shell = [tool for tool in TOOLS if tool["function"]["name"] != "Bash"]
+    write_json(root / "prompt/p.json", [a_prompt(1, messages=HISTORY, tools=no_shell)])
+    fake_llm.always(lambda r: Status(404, {}) if "tools" in r.body else turn_of("ls", "I look."))
+    assert "the agent has no shell" in run_main(king.main, root, code=1)
+
+
+def test_a_dry_run_counts_the_tools(root, fake_llm):
+    def tokens_of(tools) -> int:
+        write_json(root / "prompt/p.json", [a_prompt(1, messages=HISTORY, tools=tools)])
+        printed = run_main(king.main, root, "--dry-run")
+        return int(re.search(r"([\d,]+) tokens in", printed)[1].replace(",", ""))
+    assert tokens_of(TOOLS) - tokens_of(TOOLS[:1]) > 100
+
+
+def test_ids_of_calls_say_nothing(root, fake_llm):
+    said = {"choices": [{"message": {"content": "I look.", "tool_calls": [
+        {"id": "the_fix_is_in_fields", "type": "function",
+         "function": {"name": "Bash", "arguments": '{"command": "ls"}'}}]}}]}
+    fake_llm.always(said)
+    run_main(king.main, root, "--only", "p_1")
+    assert "the_fix" not in (root / "answer/p_1.json").read_text()
 
 
 def test_a_bad_request_that_tools_do_not_explain_is_reported_as_it_came(root, fake_llm):

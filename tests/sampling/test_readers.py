@@ -224,3 +224,12 @@ def test_tools_and_thinking_are_taken_in_their_spellings():
             assert row["tools"] == [tool]
             assert row["messages"][0]["reasoning_content"] == "hm"
             assert content_text(row["messages"][0]) == "x"
+
+
+def test_calls_without_ids_get_some_and_their_results_the_same(tmp_path):
+    calls = [{"function": {"name": "bash", "arguments": "{}"}}] * 2
+    row = read_value(tmp_path, {"instance_id": "own__repo-1", "messages": [
+        {"role": "assistant", "content": "", "tool_calls": calls},
+        {"role": "tool", "content": "a"}, {"role": "tool", "content": "b"}]})
+    ids = [call["id"] for call in row["messages"][0]["tool_calls"]]
+    assert len({*ids}) == 2 and [m["tool_call_id"] for m in row["messages"][1:]] == ids

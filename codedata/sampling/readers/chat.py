@@ -44,6 +44,23 @@ def read_message(raw: dict) -> dict:
             **{key: value for key, value in optional.items() if value}}
 
 
+def with_ids(messages: list[dict]) -> list[dict]:
+    """Return messages in which each call has an id; results without one are those of the calls
+    before them, in their order.
+    """
+    waiting: list[str] = []
+    for i, message in enumerate(messages):
+        for k, call in enumerate(message.get("tool_calls", ())):
+            call["id"] = call["id"] or f"call_{i}_{k}"
+        if message["role"] == "assistant":
+            waiting = [call["id"] for call in message.get("tool_calls", ())]
+        elif message["role"] == "tool" and waiting:
+            message.setdefault("tool_call_id", waiting[0])
+            if message["tool_call_id"] in waiting:
+                waiting.remove(message["tool_call_id"])
+    return messages
+
+
 def read_tools(tools: list) -> list[dict] | None:
     """Return the definitions of tools, or None if there are none or they have no schemas. Raise
     TypeError or the like if something else stands in them.

@@ -11,7 +11,7 @@ from pathlib import PurePath
 
 from codedata.errors import Trouble
 from codedata.sampling.readers import atif, claude_code, codex, openhands, rows, swe_agent
-from codedata.sampling.readers.chat import read_message, read_tools
+from codedata.sampling.readers.chat import read_message, read_tools, with_ids
 
 READERS = (atif, swe_agent, claude_code, codex, openhands, rows)
 ENDINGS = re.compile(r"(\.traj|\.jsonl?|\.gz)+$", re.IGNORECASE)
@@ -38,7 +38,7 @@ def read(document, where: str, name: str = "") -> dict:
                       "docs/data.md has a row of each form.")
     try:
         found = reader.read(document)
-        messages = [*map(read_message, found["messages"])]
+        messages = with_ids([*map(read_message, found["messages"])])
         tools = read_tools(found.get("tools") or ())
     except (KeyError, TypeError, AttributeError, ValueError, IndexError) as e:
         reason = str(e) if type(e) is ValueError else f"not as expected: {e!r}"

@@ -82,10 +82,11 @@ def test_as_text_calls_are_the_shell_commands_that_do_the_same(root):
     row, = rows(root)
     system, _, call, seen, both, _ = [message["content"] for message in row["prompt"]]
     assert "exactly one block" in system and (call, seen) == ("```bash\nls\n```", "a.py")
-    assert both.endswith("```bash\npwd\n```\n\n```bash\ncat -n /a.py\n```")
+    assert both.endswith("```bash\npwd\n```\n\n```bash\nif [ -d /a.py ]; then ls -la /a.py; "
+                         "else cat -n /a.py; fi\n```")
     assert row["rejected"][0] == {"role": "assistant", "content": (
         f"{turn['king']['content']}\n\n```bash\nls t_1\n```")}
-    assert "path.write_text(text)" in row["chosen"][0]["content"] and "tools" not in row
+    assert "file.write(text)" in row["chosen"][0]["content"] and "tools" not in row
 
 
 def test_swe_agents_demonstration_and_task_are_one_message_of_a_text_row(root):
