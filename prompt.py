@@ -2,7 +2,7 @@
 """Sample prompts: turns of trajectories, with history, reference and the hidden PR record.
 
 reads   trajectories (--source): Hub data sets, Parquet, JSONL, JSON, or what agents left
-        PR records (--prs): Hub data sets, or Parquet, JSONL, JSON
+        PR records (--prs): Hub data sets, Parquet, JSONL, JSON, or the commits of a clone
 writes  prompt/prompts_<count>_<k>.json   lists of at most 200 Prompt
         commit/<instance_id>.json         Commit, the PR record of every sampled instance
         prompt/_ledger.jsonl              a line a file; oversized and unmatched PRs by name
@@ -23,7 +23,8 @@ def main(argv=None) -> int:
     parser = cli.parser(__doc__, "prompt")
     add = parser.add_argument_group("flags of prompt.py").add_argument
     add("--source", help="hf:NAME, datasets:NAME, or a path, folder, glob or URL (docs/data.md)")
-    add("--prs", help="where the PR records are: hf:NAME, or a path, glob or URL")
+    add("--prs", help="where the PR records are: hf:NAME[:SPLIT], a path, glob or URL of rows, or "
+        "git:PATH[@A..B] of a clone")
     add("--split", help="of a Hub data set (default: train)")
     add("--count", type=int, metavar="N", help="prompts in all (default: 2000)")
     add("--seed", type=int, metavar="N", help="of the windows and turns (default: 0)")

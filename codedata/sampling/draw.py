@@ -59,7 +59,7 @@ def draw(source, settings: PromptSettings, exclude: Exclude, seen: Seen, skipped
             prompts, problem = prompts_of(row)
             if problem:
                 skipped[problem] += 1
-            for prompt in _chosen(prompts, settings, first_row + i):
+            for prompt in _chosen(prompts, settings, exclude, first_row + i):
                 cursor = window, i, prompt.turn
                 if cursor <= after:
                     continue
@@ -96,22 +96,33 @@ def _windows(source, settings: PromptSettings, start: int) -> Iterator[tuple[int
                 future.cancel()
 
 
-def _chosen(prompts: list[Prompt], settings: PromptSettings, row_number: int) -> list[Prompt]:
-    """Return the selected turns of a row."""
+def _chosen(prompts: list[Prompt], settings: PromptSettings, exclude: Exclude,
+            row_number: int) -> list[Prompt]:
+    """Return the selected turns of a row.
+
+    Where the agent has tools, a random turn is one that can be used, if there is any: many calls
+    are of tools that are of no use here. Rows of texts are drawn from as ever, since existing roots
+    go on in their order.
+    """
     if settings.turns == "all" or not prompts:
         return prompts
-    if settings.turns == "random":
-        return [random.Random(f"{settings.seed}:{row_number}").choice(prompts)]
-    return prompts[:1] if settings.turns == "first" else prompts[-1:]
+    if settings.turns != "random":
+        return prompts[:1] if settings.turns == "first" else prompts[-1:]
+    draw_from = random.Random(f"{settings.seed}:{row_number}")
+    if not prompts[0].tools:
+        return [draw_from.choice(prompts)]
+    order = draw_from.sample(prompts, len(prompts))
+    usable = (one for one in order if not prompt_problem(one, settings, exclude))
+    return [next(usable, order[0])]
 
 
 def prompts_of(row: dict) -> tuple[list[Prompt], str]:
     """Return (a prompt for each assistant turn of a row, ""), or ([], reason) for an unusable row.
 
-    Turns before the message `first_turn` belong to a demonstration. Where the row names no tools,
-    those of its agent are taken. The prompts' languages are empty.
+    Messages before index `first_turn` have no turns. If the row has calls but no tools, its agent's
+    default tools are used. The prompts' `language` is empty.
     """
-    if "problem" in row:   # its reader could not read it
+    if "problem" in row:   # could not be read
         return [], row["problem"]
     if not safe_name(row["instance_id"]):
         return [], "instance_id that cannot be a file name"
@@ -145,7 +156,8 @@ def prompt_problem(prompt: Prompt, settings: PromptSettings, exclude: Exclude) -
     for message in prompt.messages:
         text += content_text(message) + calls_text(message) + str(
             message.get("reasoning_content") or "")
-        if len(text) > settings.max_chars:   # at once: a long row has many turns behind this one
+        # before the rest is added: each of the many turns of a long row comes here
+        if len(text) > settings.max_chars:
             return "over max_chars"
     if "\x00" in text:
         return "NUL bytes"

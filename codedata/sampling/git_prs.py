@@ -1,12 +1,13 @@
 """Cut pull requests out of a clone on this machine, as rows with columns of SWE-bench.
 
 git:PATH        the commits of HEAD's first-parent line
-git:PATH@A..B   those of a range of such a line
+git:PATH@A..B   the commits of a range of such a line
 git:PATH@A,B    these commits
 
-PATH has no @ in it. Git works in a folder of its own, which has the clone's objects and refs: no
-hook, attribute or program of the clone has an effect. Not promised: to read clones with SHA-256
-names, and commits that a clone lacks; that a commit without a number is a whole pull request.
+PATH has no @ in it. Git works in a separate folder with links to the clone's objects and refs, so
+that no hook, attribute or configured program of the clone has an effect. Not promised: that clones
+with SHA-256 names, or commits that a clone lacks, can be read; that a commit without a number is a
+whole pull request.
 """
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ from codedata.sandbox.archives import UnsafeArchive
 from codedata.sandbox.process_labels import temporary_folder
 
 MAX_DIFF_BYTES = 20_000_000
-# owner/name at the end of an address; a folder has no owner
+# owner/name at the end of a remote's address; the path of a folder does not match
 ADDRESS = re.compile(r"(?:://[^/]+/|^[^/:]+:(?!//))(?:.*/)?([^/]+/[^/]+?)(?:\.git)?/*\Z")
 NUMBER = re.compile(r"(?:\AMerge pull request |\((?:pull request )?)#(\d+)(?= from |\)\s*\Z)")
 # in the head of a file's diff: its path, or the new one if it was renamed
@@ -31,11 +32,11 @@ FILE = re.compile(r'^(?=diff --git (?:"?a/(.+?)"? "?b/\1"?|.* "?b/(.+?)"?)$)', r
 
 
 def cut_rows(spec: str, instance_ids: Iterable[str]) -> Iterator[dict]:
-    """Yield a row for each commit with one of these ids, the newest first. A row says in `no_patch`
-    why its diff cannot be read.
+    """Yield a row for each commit with one of these ids, the newest first. `no_patch` of a row is
+    the reason why its diff cannot be read.
 
-    The case of letters makes no difference, nor the owner if the clone has no address. Raise
-    Trouble if git cannot read the clone.
+    Ids are compared without case, and without the owner if the clone has no address. Raise Trouble
+    if git cannot read the clone.
     """
     path, _, revisions = spec.removeprefix("git:").partition("@")
     try:
@@ -59,10 +60,11 @@ def cut_rows(spec: str, instance_ids: Iterable[str]) -> Iterator[dict]:
 
 @contextmanager
 def _own_repository(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield (a folder with a repository that has a clone's objects and refs and nothing else,
-    owner/name of the clone's address or the name of its folder)."""
+    """Yield (folder of a repository with a clone's objects and refs and nothing else, owner/name in
+    the clone's address or else the name of its folder).
+    """
     options = [] if (path / ".git").exists() else ["--git-dir=."]
-    # neither runs a program that a clone could name
+    # neither of these commands runs a program that a clone's configuration could name
     url = run_git(path, *options, "config", "--get", "--default", "", "remote.origin.url").strip()
     common, head = run_git(path, *options, "rev-parse", "--git-common-dir", "HEAD").splitlines()
     address = ADDRESS.search(url)
@@ -76,8 +78,9 @@ def _own_repository(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _commits(folder: str, revisions: str) -> Iterator[tuple[str, ...]]:
-    """Return (id, parents, time of its author, message) of the commits of a range, a list, or
-    HEAD's line."""
+    """Return (id, parents, author's time, message) of each commit of a range, a list, or HEAD's
+    first-parent line.
+    """
     is_line = not revisions or ".." in revisions
     output = run_git(folder, "log", "-z", "--format=%H%x00%P%x00%at%x00%B",
                      "--first-parent" if is_line else "--no-walk=unsorted", "--end-of-options",
@@ -103,8 +106,9 @@ def _patches(folder: str, base: str, commit: str) -> dict[str, str]:
 
 
 def _is_test(path: str) -> bool:
-    """Return whether a file is a test by the rules of its language or, where it has none, lies in a
-    folder of tests of any language."""
+    """Return whether a file is a test: by the rules of its language or, if it has none, because it
+    is in a folder of tests of any language.
+    """
     if language_of(path):
         return is_test_file(path)
     patterns = [one for table in languages().values() for one in table["test_files"]]

@@ -24,7 +24,7 @@ from codedata.sampling.readers.chat import decoded
 from codedata.sampling.row_files import JsonRows, ParquetFiles, find_files
 from codedata.sampling.trajectories import Hub
 
-# field of a Commit: columns, of which the first with text counts; those with + are put together
+# field of a Commit: columns, of which the first with text counts; those with + between are joined
 FIELDS = {
     "instance_id": "instance_id org+repo+number", "repo": "repo",
     "language": "language repo_language lang", "base_commit": "base_commit base",
@@ -32,7 +32,7 @@ FIELDS = {
     "issue": "problem_statement resolved_issues", "description": "pr_description title+body",
     "licence": "license licence license_name meta"}
 NEEDED = ("instance_id", "repo", "patch")   # other fields may be empty
-# of `base`, an issue in `resolved_issues`, and `meta`
+# keys with texts in `base`, in an issue of `resolved_issues`, and in `meta`
 PARTS = ("sha", "title", "body", "license", "licence", "license_name")
 COLUMNS = {*re.findall(r"\w+", " ".join(FIELDS.values())), "created_at", "image_name"}
 
@@ -96,7 +96,7 @@ def _parquet_rows(files: ParquetFiles, ids: set[str]) -> Iterator[dict]:
 
 
 def _json_rows(table: JsonRows, ids: set[str], spec: str) -> list[dict]:
-    """Return the rows of these ids in order. Broken ones are named on the screen."""
+    """Return the rows of these ids in order. Print the place of each broken row."""
     columns = set()
     matches = []
     for row in table.each():
@@ -111,7 +111,7 @@ def _json_rows(table: JsonRows, ids: set[str], spec: str) -> list[dict]:
 
 
 def _check_columns(columns: set[str], spec: str) -> None:
-    """Raise Trouble if no column has what a record needs."""
+    """Raise Trouble if a field that a record needs has none of its columns."""
     missing = [FIELDS[field].replace(" ", " or ") for field in NEEDED
                if not any(columns.issuperset(name.split("+")) for name in FIELDS[field].split())]
     if missing:
@@ -130,16 +130,15 @@ def _record(row: dict) -> dict:
     """Return a row as the fields of a Commit; raise ValueError if it cannot be used."""
     meta = decoded(row.get("meta"))
     row = {**row, "meta": meta if isinstance(meta, dict) else {}}
-    texts = {field: next(filter(str.strip, (_text([row.get(part) for part in name.split("+")])
-                                            for name in names.split())), "")
-             for field, names in FIELDS.items()}
+    texts = {field: _first_text(row, names.split()) for field, names in FIELDS.items()}
     texts["instance_id"] = id_of(row)
     if missing := [field for field in NEEDED if not texts[field]]:
         raise ValueError(row.get("no_patch") or f"its row has no text in {', '.join(missing)}")
     if org := row.get("org"):
         texts["repo"] = f"{org}/{texts['repo']}"
-    of_upstream = texts["base_commit"] or texts["test_patch"] or not row.get("image_name")
-    if texts["repo"].startswith("swesmith/") or not of_upstream:   # the patch makes the bug
+    # rows of SWE-smith, whose patch makes the bug, have an image in place of commit and tests
+    is_upstream_fix = texts["base_commit"] or texts["test_patch"] or not row.get("image_name")
+    if texts["repo"].startswith("swesmith/") or not is_upstream_fix:
         texts["patch"] = reversed_patch(texts["patch"])
     files = sorted(touched_files(texts["patch"]) | touched_files(texts["test_patch"]))
     languages = [*filter(None, map(language_of, files))] or ["unknown"]
@@ -147,8 +146,14 @@ def _record(row: dict) -> dict:
             "created_at": iso_utc(row.get("created_at")), "licence": texts["licence"] or None}
 
 
+def _first_text(row: dict, names: list[str]) -> str:
+    """Return the text of the first of these columns that has one, or ""."""
+    texts = (_text([row.get(part) for part in name.split("+")]) for name in names)
+    return next(filter(str.strip, texts), "")
+
+
 def _text(value) -> str:
-    """Return a text, or those of a list or an object together; "" for any other value."""
+    """Return a text, or the texts of a list or an object joined; "" for any other value."""
     if isinstance(value, dict):
         value = [value.get(name) for name in PARTS]
     if isinstance(value, list):

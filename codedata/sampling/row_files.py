@@ -48,8 +48,8 @@ def find_files(spec: str) -> tuple[str, list[str]]:
 
 
 def files_by_format(spec: str, below: str = "**") -> dict[str, list[str]]:
-    """Return {format: names of files, in row order} of a path, glob, folder or URL. `below` selects
-    the files of a folder. Raise Trouble if there is none.
+    """Return {format: names of files, in row order} of a path, glob, folder or URL. `below` is the
+    glob for the files of a folder. Raise Trouble if there is no file.
     """
     if is_url(spec) or os.path.isfile(spec):
         names = [spec]
@@ -83,8 +83,8 @@ def _path(name: str) -> str:
 
 
 def pieces(ends: list[int], offset: int, length: int) -> Iterator[tuple[int, int, int]]:
-    """Yield (file, first row, end row) of each file that holds a part of the requested rows; the
-    rows of file i, counted over all files, end before ends[i].
+    """Yield (file, first row, end row) of each file that holds a part of the requested rows.
+    Counted over all files, the rows of file i end before ends[i].
     """
     for file in range(bisect_right(ends, offset), len(ends)):
         start = ends[file - 1] if file else 0
@@ -254,13 +254,13 @@ class JsonRows:
         return rows
 
     def each(self) -> Iterator[dict | Trouble]:
-        """Return all rows, with the Trouble in place of a broken one."""
+        """Return all rows, with a Trouble in place of each broken one."""
         return chain.from_iterable(self._files)
 
 
 class JsonlFile(Sequence):
-    """Index the lines of a .jsonl file and leave it on disk: only lines that are asked for are
-    parsed. In place of a broken one is a Trouble.
+    """Index the lines of a .jsonl file and leave it on disk: a line is parsed when it is asked for.
+    A broken line is returned as a Trouble.
     """
 
     def __init__(self, name: str, http):
@@ -295,8 +295,8 @@ class Copy:
 
 
 def read_json(name: str, http, only_lists: bool = False):
-    """Return the value in a .json file; with `only_lists`, None where that is no list, which its
-    first bytes tell. Raise ValueError if it is broken.
+    """Return the value in a .json file. With `only_lists`, return None for a value that is no list,
+    by the file's first bytes. Raise ValueError if the file is broken.
     """
     copy = Copy()
     with open(_on_disk(name, http, copy), "rb") as file:

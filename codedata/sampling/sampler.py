@@ -112,7 +112,7 @@ class PromptSampler:
         self.skipped: Counter[str] = Counter()
         self.n_records = 0      # PR records that were there for drawn prompts
         self.benchmarks: Benchmarks | None = None   # loaded once there is something to draw
-        self.source: Trajectories | None = None     # opened then, too
+        self.source: Trajectories | None = None     # opened at the same time
 
     # the plan
 
@@ -410,11 +410,10 @@ def _refuse_to_mix(sampler: PromptSampler, plan: SamplingPlan, options: RunOptio
 def _print_summary(sampler: PromptSampler, plan: SamplingPlan, n_written: int,
                    options: RunOptions) -> None:
     n_fewer = plan.n_wanted - n_written
-    n_each = sampler.settings.max_per_instance if sampler.settings.turns != "all" else 0
     if plan.todo:
         fewer = f", {n_fewer:,} fewer than asked for: the source has no more that fit"
-        if n_each and n_written:
-            fewer += f" ({plural(n_each, 'turn')} of a pull request: max_per_instance)"
+        if n_written and sampler.settings.turns != "all":
+            fewer += " (one turn of each trajectory; --turns all takes every turn)"
         say(f"{STAGE}  wrote {plural(n_written, 'prompt')}{fewer if n_fewer else ''}")
     for reason, n in sampler.skipped.most_common():
         outcome = "kept" if "kept" in reason else "left out"

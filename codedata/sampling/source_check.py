@@ -1,5 +1,5 @@
-"""Report what of a source can be used: its forms, its turns with the reasons against them, and the
-PRs that there are records of. Nothing is written, and no model is asked.
+"""Report what can be used of a source: its forms, its turns with the reasons against them, and how
+many of its instances have a PR record. Nothing is written, and no model is asked.
 """
 from __future__ import annotations
 
@@ -39,20 +39,22 @@ def check_source(settings: Settings, http) -> int:
     try:
         records, problems = fetch_prs(prompt.prs, ids, hub)
     except Trouble as e:
-        say(f"      PRs: {e}")
-        return 0
+        say(f"      PRs in {prompt.prs} (--prs): {e}")
+        return 1
     missing = next((name for name in ids if name not in records), None)
     reason = problems.get(missing, "no record")
     first = f"; the first without: {missing} ({reason})" if missing else ""
     say(f"      PRs: {len(records):,} of {plural(len(ids), 'instance')} in {prompt.prs}{first}")
-    return 0
+    if not records:
+        say('      docs/data.md, "Which pull request": files may have to be renamed.')
+    return 0 if records or prompt.keep_unmatched else 1
 
 
 def _report_turns(rows: Iterable[dict], settings: Settings) -> list[str]:
-    """Print what rows hold; return the ids of the instances with usable turns."""
+    """Print the report on the rows; return the ids of the instances with usable turns."""
     by_form: dict[str, Counter] = defaultdict(Counter)
     reasons: Counter[str] = Counter()
-    first = {}   # turn that is usable, and that is not
+    first = {}   # texts on the first turn that is "usable", and the first turn or row "refused"
     ids: dict[str, None] = {}
     for row in rows:
         prompts, problem = prompts_of(row)

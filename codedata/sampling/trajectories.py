@@ -5,8 +5,8 @@ datasets:NAME[:SPLIT]   a split that the optional `datasets` library downloads a
 a path, glob or URL     Parquet, JSON or the files of agents: .jsonl, .json, .traj, also as .gz;
                         a directory: its files, with those of all directories in it
 
-The rows of Parquet files come first. Rows are not checked to be usable trajectories; the sampler
-does that. A split on the Hub may change between runs.
+The rows of Parquet files come first. Nothing here checks that rows are usable trajectories; the
+sampler does that. A split on the Hub may change between runs.
 """
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ from codedata.texts import natural
 
 PAGE = 100         # the dataset server's maximum number of rows per request
 NO_FAULT_OF_FILES = (HttpTrouble, RunStopped, Interrupted)
-HEAD = 50          # rows of a file that tell whether each of them is a trajectory
-# OpenHands writes each event of a conversation to a file; the folder stands for it
+HEAD = 50          # rows of a file; if one of them is a trajectory, each row of the file is
+# OpenHands writes each event of a conversation to a file; their folder is read as one document
 EVENT_FILE = re.compile(r"/(?:event-\d{5,}-[^/]*|(?<=/events/)\d+)\.json$")
 
 
@@ -57,10 +57,10 @@ def open_source(spec: str, hub: Hub, split: str = "train", config: str = "defaul
 
 
 class JsonFile:
-    """Read a JSON file, of which each line or entry is a row or all are one trajectory, or read a
-    folder with a file for each event.
+    """Read a JSON file, or a folder with a file for each event.
 
-    A trajectory is read whole, when it is asked for.
+    Each line or entry of the file is a row, or all of them are one trajectory, as are the events of
+    a folder. A trajectory is read as a whole, when it is asked for.
     """
 
     def __init__(self, name: str, hub: Hub):
@@ -72,18 +72,19 @@ class JsonFile:
         except NO_FAULT_OF_FILES:
             raise
         except Trouble:
-            rows = ()   # reading it again, as its row, tells why
+            rows = ()   # document() raises the Trouble again, when the row is read
         if any(map(forms.reader_of, islice(rows, HEAD))):
             self._rows = rows
         self.n_rows = len(self._rows) or 1
 
     def document(self, i: int):
-        """Return a row, or the value or lines of the file; a broken line is a Trouble. Raise
-        Trouble if the file cannot be read.
+        """Return row `i` or, if the file is one trajectory, its value or lines. A broken line is
+        returned as a Trouble. Raise Trouble if the file cannot be read.
         """
         return self._rows[i] if self._rows else self._parts()
 
     def _parts(self, only_lists: bool = False):
+        """Return the lines or the value of the file, or the events of the folder."""
         try:
             if os.path.isdir(self.name):
                 return [read_json(file, self._hub)
@@ -97,10 +98,10 @@ class JsonFile:
 
 
 class Trajectories:
-    """Read trajectories by their number in the split, in the shape of forms.read(). Safe to use
-    from any thread.
+    """Read trajectories by their number in the split, as rows of forms.read(). Safe to use from any
+    thread.
 
-    What cannot be read is a row with the key `problem`, and is named in `notes`.
+    What cannot be read is returned as a row with the key `problem`, and is counted in `notes`.
     """
 
     def __init__(self, name: str, tables: list):
@@ -111,13 +112,14 @@ class Trajectories:
 
     @property
     def notes(self) -> list[str]:
-        """Return the remarks on the data, for the ledger; there are more while rows are read."""
+        """Return the remarks on the data, for the ledger. Their number grows while rows are read.
+        """
         notes = getattr(self._tables[0], "notes", [])
         return [*notes, *filter(None, [self.unread])]
 
     @property
     def unread(self) -> str:
-        """Return how much of what was read could not be, and the reason for the first, or ""."""
+        """Return a sentence on what could not be used, with the reason for the first, or ""."""
         if not self._unread:
             return ""
         place = min(self._unread.copy())
@@ -136,7 +138,7 @@ class Trajectories:
     def rows(self, offset: int, length: int) -> list[dict]:
         """Return rows offset..offset+length-1, fewer only at the end of the split.
 
-        Raise Trouble if a column is missing in a table, which all rows of it then lack.
+        Raise Trouble if a table lacks a column: then none of its rows can be used.
         """
         if isinstance(self._tables[0], HubRows):   # its number of rows costs a request
             return [*self._rows(self._tables[0], offset, offset + length)]
@@ -144,6 +146,7 @@ class Trajectories:
                 for row in self._rows(self._tables[i], first, end)]
 
     def _rows(self, table, first: int, end: int) -> Iterator[dict]:
+        """Yield the rows first..end-1 of one table."""
         if isinstance(table, JsonFile):
             name = table.name if table.n_rows == 1 else ""
             for i in range(first, end):
@@ -157,7 +160,9 @@ class Trajectories:
             yield self._row(partial(dict, row), self.name)
 
     def _row(self, read: Callable[[], object], where: str, name: str = "") -> dict:
-        """Return the row of a document, or one in place of what cannot be read, which is noted."""
+        """Return the row of a document. If it cannot be read, note that and return a row with
+        `problem`.
+        """
         try:
             document = read()
             if isinstance(document, Trouble):

@@ -96,7 +96,7 @@ def test_check_says_which_turns_and_prs_are_missing_and_ends_with_1_without_a_tu
     write_jsonl(tmp_path / "both.jsonl", [row, two])
     root = tmp_path / "a"
     assert "(two calls)" in sample(root, f"--check --source {tmp_path}/two.jsonl", code=1)
-    printed = sample(root, f"--check --source {tmp_path}/both.jsonl")
+    printed = sample(root, f"--check --source {tmp_path}/both.jsonl", code=1)
     assert "rows: 2 rows, 1 of 2 turns usable" in printed and "0 of 1 instance" in printed
     printed = sample(root, f"--source {tmp_path}/two.jsonl", code=2)
     assert "forms met: rows" in printed and "1 (two calls)" in printed
@@ -233,3 +233,19 @@ def test_calls_without_ids_get_some_and_their_results_the_same(tmp_path):
         {"role": "tool", "content": "a"}, {"role": "tool", "content": "b"}]})
     ids = [call["id"] for call in row["messages"][0]["tool_calls"]]
     assert len({*ids}) == 2 and [m["tool_call_id"] for m in row["messages"][1:]] == ids
+
+
+def test_a_random_turn_of_an_agent_with_tools_is_one_that_can_be_used(tmp_path):
+    """Draw from ten turns of which one calls a tool that runs something."""
+    def turn(i: int, name: str) -> list[dict]:
+        call = {"id": f"c{i}", "function": {"name": name, "arguments": '{"command": "ls"}'}}
+        return [{"role": "assistant", "content": f"Step {i}.", "tool_calls": [call]},
+                {"role": "tool", "tool_call_id": f"c{i}", "content": "done"}]
+    turns = [message for i in range(10) for message in turn(i, "bash" if i == 6 else "TodoWrite")]
+    write_sources(tmp_path, [
+        {"instance_id": f"own__repo-{k}", "messages": [{"role": "user", "content": f"{k}"}, *turns]}
+        for k in range(4)])
+    printed = sample(tmp_path / "root")
+    drawn = [prompt["turn"] for path in (tmp_path / "root/prompt").glob("p*.json")
+             for prompt in json.loads(path.read_text())]
+    assert drawn == [6] * 4 and "one turn of each trajectory" in printed

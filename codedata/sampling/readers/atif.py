@@ -1,7 +1,7 @@
 """Read trajectory.json of Harbor: the Agent Trajectory Interchange Format (ATIF) of any agent.
 
-Steps of the system that come after the first of another source are remarks of the harness, which no
-agent saw.
+Steps of the system after the first step of another source are remarks of the harness, which the
+agent did not see. They are left out.
 """
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def matches(document) -> bool:
 
 
 def read(document: dict) -> dict:
-    """Return the row; steps that were copied from an earlier file are no turns."""
+    """Return the row. Steps that were copied from an earlier file are not turns."""
     agent = document["agent"]
     messages = []
     first_turn = 0
@@ -28,7 +28,7 @@ def read(document: dict) -> dict:
                          "reasoning_content": step.get("reasoning_content")})
         for result in (step.get("observation") or {}).get("results") or ():
             if result.get("content"):
-                call_id = result.get("source_call_id")   # none: of what the text said
+                call_id = result.get("source_call_id")   # none: the command was text
                 messages.append({"role": "tool" if call_id else "user", "tool_call_id": call_id,
                                  "content": result["content"]})
         if step.get("is_copied_context"):

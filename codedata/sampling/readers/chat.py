@@ -6,14 +6,14 @@ import json
 ROLES = {"system": "system", "developer": "system", "user": "user", "human": "user",
          "assistant": "assistant", "agent": "assistant", "gpt": "assistant", "ai": "assistant",
          "tool": "tool", "observation": "tool"}
-# keys of a message's text: of the chat API, ShareGPT, and the SWE-agent rows of nebius
+# keys of a message's text: in the chat API, in ShareGPT, and in the SWE-agent rows of nebius
 TEXTS = ("content", "value", "text", "system_prompt")
 
 
 def read_message(raw: dict) -> dict:
-    """Return a message with the keys of the chat API alone.
+    """Return a message with only the keys of the chat API.
 
-    Raise KeyError for a role that the API does not know, ValueError without a content or call.
+    Raise KeyError for a role that is not in ROLES, ValueError if it has neither a text nor a call.
     """
     role = raw.get("role", raw.get("from"))
     content = _first(raw, *TEXTS)
@@ -29,7 +29,7 @@ def read_message(raw: dict) -> dict:
                 thoughts.append(block)
             else:
                 text = block.get("text")
-                text = f"[{block['type']}]" if text is None else text
+                text = f"[{block['type']}]" if text is None else text   # as for an image
                 parts.append({"type": "text", "text": text})
         content = parts or ""
     call_ids = [raw.get("tool_call_id"), *(raw.get("tool_call_ids") or ())]
@@ -45,8 +45,8 @@ def read_message(raw: dict) -> dict:
 
 
 def with_ids(messages: list[dict]) -> list[dict]:
-    """Return messages in which each call has an id; results without one are those of the calls
-    before them, in their order.
+    """Return messages in which each call has an id, and each result the id of its call. Results
+    without an id belong to the calls before them, in the same order.
     """
     waiting: list[str] = []
     for i, message in enumerate(messages):
@@ -62,8 +62,8 @@ def with_ids(messages: list[dict]) -> list[dict]:
 
 
 def read_tools(tools: list) -> list[dict] | None:
-    """Return the definitions of tools, or None if there are none or they have no schemas. Raise
-    TypeError or the like if something else stands in them.
+    """Return the definitions of tools, or None if there are none or one is not of the chat API.
+    Raise TypeError, KeyError or AttributeError if a part has another type.
     """
     if not (tools and all("function" in tool for tool in tools)):
         return None
@@ -94,15 +94,18 @@ def is_conversation(value) -> bool:
 
 
 def _first(raw: dict, *keys: str):
+    """Return the value of the first key that has one, or None."""
     return next((raw[key] for key in keys if raw.get(key) is not None), None)
 
 
 def _check_names(*names) -> None:
+    """Raise TypeError if a name is not a text."""
     if not all(isinstance(name, str) for name in names):
         raise TypeError(f"{names!r} should be names")
 
 
 def _call(call: dict) -> dict:
+    """Return a call in the form of the chat API, with its arguments as JSON text."""
     function = call.get("function") or call
     _check_names(function["name"])
     arguments = _first(function, "arguments", "input") or {}

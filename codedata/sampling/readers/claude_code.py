@@ -1,7 +1,7 @@
-"""Read the session files of Claude Code, which hold a block of a message in each line.
+"""Read the session files of Claude Code, each line of which has a block of a message.
 
-A trajectory ends where its history was compacted; sidechains (subagents) are no part of it. The
-system prompt and the tools are not in these files.
+A trajectory ends where its history was compacted. Sidechains (subagents) are left out. The system
+prompt and the tools are not in these files.
 """
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ROLES = ("user", "assistant")
 
 
 def matches(document) -> bool:
-    """Return whether some line of a list is a message of a session."""
+    """Return whether any entry of a list is a message of a session."""
     return isinstance(document, list) and any(
         isinstance(line, dict) and line.get("type") in ROLES and "message" in line
         for line in document)

@@ -5,7 +5,7 @@ A trajectory ends where its history was compacted. The tools are not in these fi
 from __future__ import annotations
 
 FORM = "Codex"
-# keys of a line, today and in early versions, which have the items behind it bare
+# keys of a session's first lines: of today, and of early versions, whose other lines are bare items
 LINES = ({"type", "payload"}, {"timestamp", "id", "instructions"})
 CALLS = ("function_call", "custom_tool_call", "local_shell_call")
 
@@ -17,7 +17,7 @@ def matches(document) -> bool:
 
 
 def read(document: list[dict]) -> dict:
-    """Return the row. Items of a reply, up to the results of its calls, are one message."""
+    """Return the row. The items of a reply, up to the results of its calls, become one message."""
     messages = []
     for line in document:
         kind = line.get("type")
@@ -42,7 +42,7 @@ def read(document: list[dict]) -> dict:
 
 
 def _message(item: dict) -> dict:
-    """Return the message that an item is, or a part of, or {}."""
+    """Return an item as a message, or as a part of one; {} for any other item."""
     kind = item.get("type", "message")
     role = "assistant"
     content = []
@@ -53,7 +53,7 @@ def _message(item: dict) -> dict:
         content = [{"type": "thinking", "thinking": part["text"]}
                    for part in item.get("content") or item.get("summary") or []]
     elif kind in CALLS:
-        # a custom tool has a text in place of arguments, the early shell an action
+        # in place of `arguments`, the early shell has `action`, and a custom tool a text in `input`
         arguments = item.get("arguments") or item.get("action") or {"input": item.get("input")}
         calls = [{"name": "local_shell", **item, "id": item.get("call_id"),
                   "arguments": arguments}]

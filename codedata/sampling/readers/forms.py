@@ -1,8 +1,8 @@
-"""Choose the reader of a document by what is in it, and give its row the shape of all rows.
+"""Choose the reader of a document by its content, and return its row with the keys of all rows.
 
 A document is a row of a table, or the content of a file: a JSON object, or the list of its lines.
-Its row is {instance_id, repo, messages, tools, agent, first_turn}. Assistant messages before that
-of the number `first_turn` are no turns: demonstrations, or copies of those of other files.
+Its row is {instance_id, repo, messages, tools, agent, first_turn}. The messages before index
+`first_turn` have no turns: they are a demonstration, or copies from other files.
 """
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from codedata.sampling.readers.chat import read_message, read_tools, with_ids
 
 READERS = (atif, swe_agent, claude_code, codex, openhands, rows)
 ENDINGS = re.compile(r"(\.traj|\.jsonl?|\.gz)+$", re.IGNORECASE)
-# names of files and folders that say nothing of the instance
+# names of files and folders that do not name the instance
 COMMON = re.compile(r"|trajector(y|ies)\b.*|agent|events|.*completions|sessions|.*-\d{10}\.\d+")
 TRIAL = re.compile(r"__[A-Za-z0-9]{7}$")   # what Harbor appends to the name of a task
 
@@ -26,9 +26,9 @@ def reader_of(document):
 
 
 def read(document, where: str, name: str = "") -> dict:
-    """Return the row of a document; `name` is that of its file, if that holds no other.
+    """Return the row of a document. `name` is the name of its file, if that holds no other.
 
-    Raise Trouble if it has no form that is known, or not what that form should have.
+    Raise Trouble if its form is not known, or if it lacks what that form needs.
     """
     reader = reader_of(document)
     if not reader:
@@ -52,15 +52,16 @@ def read(document, where: str, name: str = "") -> dict:
 
 
 def missing_columns(row: dict) -> str:
-    """Return the columns that a table of trajectories needs and has not, "" if none is missing."""
+    """Return the columns that a table of trajectories needs but lacks, "" if none is missing."""
     needed = {"`instance_id`": {*rows.IDS, "instance"} & row.keys(), "`messages`": reader_of(row)}
-    return " and ".join(name for name, is_there in needed.items() if not is_there)
+    return " and ".join(name for name, existing in needed.items() if not existing)
 
 
 def id_of_file(name: str, clone: str | None = None) -> str:
-    """Return the instance id that the name of a file gives, or else that of the nearest folder.
+    """Return the instance id in the name of a file, or else in the name of the nearest folder.
 
-    Where the agent worked in `clone`, owner__name, the number of an issue at its end is enough.
+    If the agent worked in `clone` (owner__name), a name that ends with the number of an issue is
+    enough.
     """
     path = PurePath(name)
     stem = ENDINGS.sub("", path.name)

@@ -1,8 +1,8 @@
-"""Read what OpenHands leaves: events in one file, in a folder or in a row (`history`), those of
-software-agent-sdk too, and logged completions (`llm_completions`).
+"""Read the files of OpenHands and its software-agent-sdk: events in one file, in a folder or in a
+row (`history`), and logged completions (`llm_completions`).
 
-A trajectory ends where its history was condensed. What microagents added to a message of the user
-is not restored in old events.
+A trajectory ends where its history was condensed. Not promised: the texts that microagents added to
+a message of the user, which old events lack.
 """
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from codedata.sampling.readers.chat import begins_with
 FORM = "OpenHands"
 OF_EVENTS = ("kind", "action", "observation")
 ACTS = ("run", "run_ipython", "read", "write", "edit", "browse")
-# what stands behind the result of a command, by the key of its metadata
+# key of a command's metadata: the words for its value, after the command's output
 OUTCOME = {"working_dir": "Current working directory:",
            "py_interpreter_path": "Python interpreter:",
            "exit_code": "Command finished with exit code"}
@@ -26,7 +26,7 @@ def matches(document) -> bool:
 
 
 def read(document) -> dict:
-    """Return the row; of a logged completion only the reply is a turn."""
+    """Return the row. In a logged completion, only the reply is a turn."""
     if isinstance(document, list):
         return _of_events(document)
     if "response" in document:
@@ -37,7 +37,8 @@ def read(document) -> dict:
 
 
 def _of_completion(log: dict) -> dict:
-    # where the model was shown tools as a text, the log has the calls beside it
+    """Return the row of a logged completion."""
+    # if the model was sent its tools as text, the log has the messages with calls under other keys
     messages = log.get("fncall_messages") or log.get("raw_messages") or log["messages"]
     reply = (log.get("fncall_response") or log["response"])["choices"][0]["message"]
     return {"messages": [*messages, reply], "agent": FORM, "first_turn": len(messages),
@@ -45,15 +46,17 @@ def _of_completion(log: dict) -> dict:
 
 
 def _of_events(events: list[dict]) -> dict:
-    messages: dict = {}   # by number, or by the id of a response: its calls are an event each
+    """Return the row of a list of events."""
+    messages: dict = {}   # by number or, as each call is an event, by the id of their response
     tools = None
     for event in events:
         kind = event.get("kind") or event.get("action")
         if kind in ("Condensation", "condensation"):
             break
-        if kind == "system":   # the SDK gives no more than the names of tools
+        if kind == "system":   # only of old events: the SDK records no more than names of tools
             tools = event["args"].get("tools")
-        message = (_sdk_message if "kind" in event else _old_message)(event, kind)
+        read_event = _sdk_message if "kind" in event else _old_message
+        message = read_event(event, kind)
         if not message:
             continue
         known = messages.setdefault(message.get("id", len(messages)), message)
@@ -64,8 +67,8 @@ def _of_events(events: list[dict]) -> dict:
 
 
 def _sdk_message(event: dict, kind: str) -> dict:
-    """Return the message that an event of software-agent-sdk adds, with the id of the response if
-    it is a part of one, or {}.
+    """Return the message that an event of software-agent-sdk adds, with the `id` of its response if
+    it is a part of one; {} if it adds none.
     """
     if kind == "SystemPromptEvent":
         parts = [event["system_prompt"], event.get("dynamic_context")]
@@ -86,7 +89,7 @@ def _sdk_message(event: dict, kind: str) -> dict:
 
 
 def _old_message(event: dict, kind: str | None) -> dict:
-    """Return the message that an event of OpenHands before the SDK adds, likewise."""
+    """Return the same for an event from before the SDK."""
     call = event.get("tool_call_metadata")
     is_users = event.get("source") == "user"
     if call and kind:
@@ -104,7 +107,7 @@ def _old_message(event: dict, kind: str | None) -> dict:
 
 
 def _result(call: dict, seen: dict, extras: dict) -> dict:
-    """Return a result as OpenHands shows it to the model: a command's ends with its outcome."""
+    """Return a result as OpenHands shows it to the model: that of a command ends with OUTCOME."""
     outcome = extras.get("metadata") or {}
     text = f"{outcome.get('prefix') or ''}{content_text(seen)}{outcome.get('suffix') or ''}"
     for key, words in OUTCOME.items():

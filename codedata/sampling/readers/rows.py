@@ -1,5 +1,5 @@
-"""Read rows with a conversation: data sets, and the files of mini-swe-agent, which have the same
-form. A file may also be a bare list of messages.
+"""Read rows with a conversation: those of data sets, and the files of mini-swe-agent, which have
+the same form. A document may also be a bare list of messages.
 """
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ AGENTS = {"mini-swe-agent-1": "mini-swe-agent 1", "mini-swe-agent-1.1": "mini-sw
 
 
 def matches(document) -> bool:
-    """Return whether an object has a conversation, or a list is one."""
+    """Return whether a document has a column for a conversation, or is a list of messages."""
     return is_conversation(document) or (
         isinstance(document, dict) and any(name in document for name in COLUMNS))
 

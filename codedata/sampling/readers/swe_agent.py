@@ -1,4 +1,5 @@
-"""Read the .traj files of SWE-agent: what it saw is `history`, with its tool calls or commands."""
+"""Read the .traj files of SWE-agent. `history` is what the agent saw, with its calls or commands.
+"""
 from __future__ import annotations
 
 import re
@@ -7,7 +8,8 @@ from codedata.messages import content_text
 from codedata.sampling.readers.chat import decoded, is_conversation
 
 FORM = "SWE-agent"
-CLONE = re.compile(r"\(Current directory: /([\w.-]+?__[\w.-]+)")   # of early versions
+# the folder of the clone, as early versions show it after each command
+CLONE = re.compile(r"\(Current directory: /([\w.-]+?__[\w.-]+)")
 
 
 def matches(document) -> bool:
@@ -16,7 +18,7 @@ def matches(document) -> bool:
 
 
 def read(document: dict) -> dict:
-    """Return the row; demonstrations are a part of the history, and no turns."""
+    """Return the row. Demonstrations stay in the history, but are not turns."""
     history = document["history"]
     config = decoded(document.get("replay_config")) or {}
     problem = config.get("problem_statement") or {}
