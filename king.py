@@ -13,7 +13,7 @@ writes  answer/<source>_<order>.json   Answer, its field `king` (with --shard i/
 from functools import partial
 
 from codedata import cli, config, run_loop
-from codedata.duel.answer import ask_turn, counted, king_messages
+from codedata.duel.answer import ask_turn, king_messages, to_count
 from codedata.duel.oversized import oversized
 from codedata.duel.prompt_texts import prompt_digest
 from codedata.llm import Models
@@ -42,7 +42,7 @@ def main(argv=None) -> int:
                           fields=("instance_id", "messages", "assistant", "king", "tools"),
                           optional=("tools",)),
             identity={**king.spec.identity(), "prompt": prompt_digest("form.md")},
-            requests=lambda prompt: [(king, counted(king_messages(king, prompt), prompt))],
+            requests=lambda prompt: [(king, to_count(king_messages(king, prompt), prompt))],
             after="prompt.py", then="ch.py")
         return run_loop.run(stage, settings, models, cli.options(args))
 

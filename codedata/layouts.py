@@ -32,7 +32,7 @@ import tomli_w
 from codedata.bounded import inside, making_folders, read_bounded
 from codedata.errors import BrokenRecord
 from codedata.ledger import disk_trouble, from_json
-from codedata.records import LATER, Files, safe_name
+from codedata.records import OMITTED_IF_NULL, Files, safe_name
 from codedata.texts import check_nesting, toml_tables
 
 NAMES = ("Names are up to 200 letters, digits, `.`, `_` and `-`, and do not start with `.` or "
@@ -46,8 +46,10 @@ _n_files = itertools.count(1)   # in temporary names
 
 
 def to_json(data) -> bytes:
-    """Return a record, or a list of records, as it lies on disk: sorted and indented. Fields of
-    LATER keep the order of their keys: models are shown it."""
+    """Return a record, or a list of records, as it is on disk: sorted and indented.
+
+    In the fields of OMITTED_IF_NULL the keys keep their order, since models are shown these fields.
+    """
     options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
     if isinstance(data, list):
         return orjson.dumps([_ordered(record, b"\n    ") for record in data], option=options)
@@ -55,11 +57,13 @@ def to_json(data) -> bytes:
 
 
 def _ordered(data, line_start: bytes):
-    """Return a record with the fields of LATER as text, the order of their keys kept."""
-    if not isinstance(data, dict) or data.keys().isdisjoint(LATER):
+    """Return a record with the fields of OMITTED_IF_NULL already as text, whose keys orjson cannot
+    sort. `line_start` is the line end and the indentation in front of these fields.
+    """
+    if not isinstance(data, dict) or data.keys().isdisjoint(OMITTED_IF_NULL):
         return data
     texts = {name: orjson.dumps(data[name], option=orjson.OPT_INDENT_2)
-             for name in data.keys() & {*LATER}}
+             for name in data.keys() & {*OMITTED_IF_NULL}}
     return data | {name: orjson.Fragment(text.replace(b"\n", line_start))
                    for name, text in texts.items()}
 

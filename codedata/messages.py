@@ -1,10 +1,10 @@
-"""Read messages in the form of the chat API, without knowing what their tools do."""
+"""Read and change messages in the form of the chat API. Nothing here knows what tools do."""
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
 
-# thinking that was kept apart from the text; models are not sent that of others
+# keys of thinking that a model wrote apart from its text; no other model is sent it
 REASONING = ("reasoning_content", "reasoning", "thinking_blocks")
 
 
@@ -17,7 +17,7 @@ def content_text(message: dict) -> str:
 
 
 def calls_text(message: dict) -> str:
-    """Return the tool calls of a message as JSON text, "" without any: by it they are measured."""
+    """Return the tool calls of a message as JSON text, to measure and compare; "" without any."""
     calls = [call["function"] for call in message.get("tool_calls") or ()]
     return json.dumps(calls, ensure_ascii=False) if calls else ""
 
@@ -30,6 +30,6 @@ def with_text(message: dict, text: str) -> dict:
 
 
 def to_send(messages: Iterable[dict]) -> list[dict]:
-    """Return messages without what an agent thought apart from its texts."""
+    """Return messages without the keys of REASONING."""
     return [{key: value for key, value in message.items() if key not in REASONING}
             for message in messages]

@@ -34,7 +34,7 @@ AnyText = str     # with NUL bytes, too
 Trajectory = str  # the path of one of build_dp.py's, below the root; or ""
 Ranges = list     # of lines: [first, last, first, last, …], from 1
 Files = dict      # {relative path: bytes, or the Path of a file on disk}
-Tools = list       # of definitions of an agent's tools, in the form of the chat API
+Tools = list      # of definitions of an agent's tools, in the form of the chat API
 Side = str | dict   # a turn as its agent writes it: a text, or a Message with a tool call
 METRICS = ("correctness", "grounding", "progress", "protocol", "efficiency")   # a judge's grades
 # of a check of an audit, the worst first
@@ -48,15 +48,15 @@ TRAJECTORIES = "dp/_trajectories"
 DUEL = "_duel.json"       # the file beside the scores that holds their Duel
 MAX_LINE = 2_000_000      # of a source: a set of lines is a mask with a bit for each
 KINDS = BUG, STRIPPED_PATCH, DATAPOINT = "bug", "stripped_patch", "datapoint"   # of tasks
-LATER = ("tools",)          # fields that are absent on disk where they are null
+OMITTED_IF_NULL = ("tools",)   # fields that are left out on disk where they are null
 SAFE_NAME = re.compile(r"[A-Za-z0-9-][A-Za-z0-9._-]{0,199}")
 
 
 class Message(TypedDict, total=False):
     """Hold a message of a conversation, in the form of the chat API.
 
-    Most have a role and a text alone. An assistant's may have `tool_calls`, and what it thought
-    apart from its text; a tool's result has `tool_call_id`.
+    Most have only a role and a text. An assistant's may have `tool_calls`, and in
+    `reasoning_content` the thinking that is not in its text; a tool's result has `tool_call_id`.
     """
 
     role: str
@@ -127,7 +127,7 @@ class Prompt:
     messages: list[Message]  # the history as the agent saw it
     assistant: Side          # the dataset's own next turn: the reference
     order: int = 0           # 1-based position in its file when it was written; 0: not numbered yet
-    tools: Tools | None = None   # the agent's, as the chat API takes them; null: it has none
+    tools: Tools | None = None   # the agent's; null: it has none
 
 
 @dataclass(frozen=True)
@@ -1157,11 +1157,13 @@ def _texts(*names: str, missing: str = " is missing") -> dict:
 
 
 def _entries(*names: str, of_entry=None):
-    """Return the check of a list of objects that have these texts, or pass `of_entry`."""
-    has_texts = of_entry or _has(_texts(*names))
+    """Return the check of a list of objects. Those with these texts and no other keys pass, the
+    others by the check `of_entry`: by default they need the texts, too.
+    """
+    check = of_entry or _has(_texts(*names))
 
     def entry_fault(entry):   # it may have other keys
-        return has_texts(entry) or _text(json.dumps(entry, ensure_ascii=False))
+        return check(entry) or _text(json.dumps(entry, ensure_ascii=False))
 
     def fault_of(value):
         try:   # all texts are checked at once, which is fast; only a fault is looked for one by one
@@ -1198,7 +1200,7 @@ def _trajectory(value):
 
 
 def _message(value):
-    """Return the fault of a message; a text with a role needs no look at the rest."""
+    """Return the fault of a message, or None."""
     if fault := _has(_texts("role"))(value):
         return fault
     if value.get("content") is not None and (fault := _content(value["content"])):
@@ -1217,7 +1219,7 @@ def _message(value):
 
 
 def _tools(value):
-    """Return the fault of definitions of tools, as far as they are read here."""
+    """Return the fault of definitions of tools, or None. Only keys that are read are checked."""
     if fault := _each(list, _is_object)(value):
         return fault
     for i, tool in enumerate(value):
@@ -1236,12 +1238,14 @@ def _tools(value):
 
 
 def _content(value):
+    """Return the fault of a message's content, or None."""
     if type(value) is str:
         return None
     return _each(list, _is_object)(value) and " is neither a text nor a list of parts"
 
 
 def _side(value):
+    """Return the fault of a Side, or None."""
     if type(value) is str:
         return _text(value)
     fault = _is_object(value) and f" is {_kind(value)}, neither a text nor a message"

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.ledger import NOTHING, FileState, LastAttempt
 from codedata.llm.reply_log import ReplyLog, Spares
-from codedata.records import LATER
+from codedata.records import OMITTED_IF_NULL
 from codedata.settings import Exclude
 from codedata.store import Store, digests_of
 
@@ -509,10 +509,10 @@ def _force(item: Item) -> None:
 def read_digest(digests: dict, fields: Iterable[str],
                 *joined: tuple[dict, Iterable[str]]) -> str:
     """Return one digest of the fields that an output is made from, "" for one that is not there.
-    `joined` are further records' digests, each with the fields that count. Absent fields of LATER
-    count for nothing, so that records from before those fields were known are not stale."""
+    `joined` are further records' digests, each with the fields that count. Absent fields of
+    OMITTED_IF_NULL do not count: records from before those fields existed must not become stale."""
     texts = [values.get(f, "") for values, names in ((digests, fields), *joined) for f in names
-             if f in values or f not in LATER]
+             if f in values or f not in OMITTED_IF_NULL]
     return hashlib.blake2b("|".join(texts).encode(), digest_size=8).hexdigest()
 
 

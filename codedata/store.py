@@ -33,7 +33,7 @@ from codedata.bounded import inside, open_appending, read_bounded
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.layouts import to_json, write_atomic
 from codedata.ledger import FileState, Ledger, to_line
-from codedata.records import LATER, parse, safe_name
+from codedata.records import OMITTED_IF_NULL, parse, safe_name
 from codedata.texts import natural, printable
 
 Readers = dict[str, Callable[[], Any]]   # of the items of a Derived, by name
@@ -60,9 +60,9 @@ def digests_of(record) -> dict[str, str]:
 
 
 def values_of(record) -> dict:
-    """Return the fields of a record as they are written, without those of LATER that are null."""
+    """Return the fields of a record that are written: null ones of OMITTED_IF_NULL are not."""
     return {name: value for name, value in vars(record).items()
-            if value is not None or name not in LATER}
+            if value is not None or name not in OMITTED_IF_NULL}
 
 
 def facts_of(record) -> FileState:

@@ -1,9 +1,9 @@
-"""Say what the tool calls of coding agents do, by the table tools.toml.
+"""Read the tool calls of coding agents, by the table tools.toml.
 
-A call is {id, type, function {name, arguments}}, as in the chat API. Of it are made its Effect, the
-shell command that does the same, and the text that judges read. Where a tool works on the file that
-SWE-agent's editor has open, the conversation before it (`history`) tells which that is. Whether a
-call would succeed is not known here.
+A call is {id, type, function {name, arguments}}, as in the chat API. This module returns its
+Effect, the shell command that does the same, and the text that judges read. Some tools work on the
+file that SWE-agent's editor has open: `history`, the conversation before the call, shows which one.
+Nothing here tells whether a call would succeed.
 """
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ from codedata.messages import content_text
 from codedata.store import digest
 from codedata.texts import text_of, tomllib
 
-PLACES = ("command", "folder", "path", "pattern", "include", "line", "count", "range", "first",
-          "last", "old", "new", "all", "edits", "patch")   # keys of the table that name an argument
-LONG = ("command", "old", "new", "edits", "patch")   # what they hold is shown as lines
+KEYS = ("command", "folder", "path", "pattern", "include", "line", "count", "range", "first",
+        "last", "old", "new", "all", "edits", "patch")   # keys of the table that name an argument
+LONG = ("command", "old", "new", "edits", "patch")   # those whose arguments are shown as lines
 OF_AN_EDIT = {"old_string", "new_string", "replace_all"}   # keys of one of several edits
-TYPES = {"strings": "string", "integers": "integer", "objects": "object"}   # of an array's items
+# type in the table: type of the array's items
+TYPES = {"strings": "string", "integers": "integer", "objects": "object"}
 WINDOW = 100       # lines that SWE-agent's editor shows
-END = 10**9        # stands for the end of a file
-LAST = 100         # messages in which the open file is looked for
-SHELLS = ("-c", "-lc", "-ilc")
+END = 10**9        # stands for the last line of a file
+MAX_MESSAGES = 100   # newest ones, in which the open file is looked for
+SHELL_FLAGS = ("-c", "-lc", "-ilc")
 FILE = re.compile(r"^\[File: (.+?) \(\d+ lines total\)\]\s*$", re.MULTILINE)
 OPEN_FILE = re.compile(r"^\(Open file: (/.+?)\)\s*$", re.MULTILINE)
 SHOWN_LINE = re.compile(r"^(\d+):(.*?)\r?$", re.MULTILINE)
@@ -38,15 +39,15 @@ SHOWN_LINE = re.compile(r"^(\d+):(.*?)\r?$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Effect:
-    """Hold what a call does; what it does not concern is empty, and lines count from 1."""
+    """Hold what a call does. Fields that do not apply to it are empty; lines count from 1."""
 
     does: str            # as in the table
     command: str = ""
     folder: str = ""     # in which it runs
     path: str = ""
     pattern: str = ""
-    include: str = ""    # a pattern of files
-    first: int = 0       # lines that are shown or replaced; an insertion is behind `last`
+    include: str = ""    # a pattern of the files to search
+    first: int = 0       # lines that are shown or replaced; an insertion goes after line `last`
     last: int = 0
     edits: tuple[tuple[str, str, str], ...] = ()   # (old text, new text, "only" or "all")
     patch: str = ""
@@ -68,14 +69,14 @@ def _table() -> tuple[dict, dict, dict]:
 
 
 def parts_of(call: dict) -> tuple[str, dict | None]:
-    """Return the name and the arguments of a call; None for arguments that are no JSON object, have
-    a key twice, or a value that JSON files cannot hold.
+    """Return (name, arguments) of a call. The arguments are None if they are no JSON object, or one
+    that has a key twice or a value that cannot be stored as JSON.
     """
     arguments = call["function"].get("arguments") or {}
     try:
         if isinstance(arguments, str):
-            arguments = json.loads(arguments, strict=False, object_pairs_hook=_without_doubles,
-                                   parse_constant=int)   # which raises ValueError for NaN
+            arguments = json.loads(arguments, strict=False, object_pairs_hook=_unique_keys,
+                                   parse_constant=int)   # int("NaN") raises ValueError
         orjson.dumps(arguments)
     except (ValueError, TypeError, RecursionError):
         arguments = None
@@ -83,10 +84,11 @@ def parts_of(call: dict) -> tuple[str, dict | None]:
     return call["function"]["name"], arguments if is_object else None
 
 
-def _without_doubles(pairs: list[tuple]) -> dict:
+def _unique_keys(pairs: list[tuple]) -> dict:
+    """Return the object of these pairs; raise ValueError if a key occurs twice."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("a key occurs twice")
     return found
 
 
@@ -95,9 +97,9 @@ def effect_of(name: str, arguments: dict, history: Sequence[dict] = ()) -> Effec
     entry = _entry(name, arguments)
     if not entry:
         return None
-    values = {place: arguments.get(entry[place]) for place in PLACES if place in entry}
-    texts = {place: _text(values.get(place))
-             for place in ("folder", "path", "pattern", "include", "patch")}
+    values = {key: arguments.get(entry[key]) for key in KEYS if key in entry}
+    texts = {key: _text(values.get(key))
+             for key in ("folder", "path", "pattern", "include", "patch")}
     shown: dict[int, str] = {}
     if entry.get("open") and not texts["path"]:
         texts["path"], shown = _open_file(history)
@@ -120,7 +122,8 @@ def is_known(name: str) -> bool:
 
 
 def text_effect(command: str, history: Sequence[dict] = ()) -> Effect:
-    """Return what a command of SWE-agent's text form does: one of its own, or the shell's."""
+    """Return what a command in SWE-agent's text form does: one of SWE-agent's own, or the shell's.
+    """
     command = command.strip()
     for entry in _table()[0].get(command.split()[0], ()) if command else ():
         arguments = _text_arguments(entry, command)
@@ -130,7 +133,7 @@ def text_effect(command: str, history: Sequence[dict] = ()) -> Effect:
 
 
 def _text_arguments(entry: dict, command: str) -> dict | None:
-    """Return the arguments of a command in the text form of an entry, or None if it has none."""
+    """Return the arguments of a command, or None if it is not in the text form of the entry."""
     form = entry.get("text")
     if isinstance(form, str):
         match = re.fullmatch(form, command, re.DOTALL)
@@ -139,12 +142,13 @@ def _text_arguments(entry: dict, command: str) -> dict | None:
         words = shlex.split(command)[1:]
     except ValueError:
         return None
-    return dict(zip(form, words, strict=False)) if (
-        form is not None and "\n" not in command and len(words) <= len(form)) else None
+    if form is None or "\n" in command or len(words) > len(form):
+        return None
+    return dict(zip(form, words, strict=False))
 
 
 def shell_command(effect: Effect) -> str:
-    """Return the shell command that does the same."""
+    """Return the shell command that does the same as a call."""
     does = effect.does
     old, new, _ = effect.edits[0] if effect.edits else ("", "", "")
     path = f"./{effect.path}" if effect.path.startswith("-") else effect.path or "."
@@ -176,10 +180,10 @@ def shell_command(effect: Effect) -> str:
 
 
 def call_text(call: dict, history: Sequence[dict] = (), as_bash: bool = False) -> str:
-    """Return a call as text: a block of bash for a shell's command, else one of its arguments and
-    diff. Further arguments of a shell stand in a block before.
+    """Return a call as text: a bash block for a shell command, with its other arguments in a block
+    before it; for any other call a block with its arguments and, of an edit, the diff.
 
-    With `as_bash` it is the shell command that does the same, where there is one.
+    With `as_bash`, return the shell command that does the same, where there is one.
     """
     name, arguments = parts_of(call)
     effect = None if arguments is None else effect_of(name, arguments, history)
@@ -189,20 +193,21 @@ def call_text(call: dict, history: Sequence[dict] = (), as_bash: bool = False) -
     if as_bash:
         return _fenced("bash", shell_command(effect))
     entry = _entry(name, arguments)
-    long = {entry[place] for place in LONG if place in entry}
+    long = {entry[key] for key in LONG if key in entry}
     if not all(isinstance(one, dict) and one.keys() <= OF_AN_EDIT
                for one in arguments.get("edits") or ()):
-        long -= {"edits"}   # a judge sees whatever is exported
+        long -= {"edits"}   # shown whole: the diff lacks other keys, and judges see all of a call
     others = {key: value for key, value in arguments.items() if key not in long}
     head = f"{name} {json.dumps(others, ensure_ascii=False)}"
     if effect.does != "run":
         return _fenced("tool", "\n".join([head, *_shown_lines(effect)]))
-    return "\n\n".join([*[_fenced("tool", head)] * bool(others), _fenced("bash", effect.command)])
+    block = _fenced("bash", effect.command)
+    return f"{_fenced('tool', head)}\n\n{block}" if others else block
 
 
 def shell_call(command: str, tools: list[dict]) -> dict | None:
-    """Return the call that runs a command by the shell among `tools`, or None without one. Other
-    arguments that the shell needs get the first value that its definition allows, or "".
+    """Return the call that runs a command with the shell among `tools`, or None if there is none.
+    Other arguments that it requires get the first value that its definition allows, or "".
     """
     for function in map(function_of, tools):
         schema = function.get("parameters") or {}
@@ -219,27 +224,30 @@ def shell_call(command: str, tools: list[dict]) -> dict | None:
 
 
 def new_call(name: str, arguments: str) -> dict:
-    """Return a call whose id says nothing beside what it calls: ids are in what models learn."""
+    """Return a call with an id made of the name and the arguments alone. Models learn the ids, so
+    that an id must not tell anything else.
+    """
     return {"id": f"call_{digest([name, arguments])[:8]}", "type": "function",
             "function": {"name": name, "arguments": arguments}}
 
 
 def function_of(tool: dict) -> dict:
-    """Return what the definition of a tool says of it: name, description, parameters."""
+    """Return the {name, description, parameters} in the definition of a tool."""
     return tool.get("function") or tool
 
 
 def default_tools(agent: str, messages: Sequence[dict]) -> list[dict]:
     """Return the definitions of an agent's tools, for a trajectory that does not record them.
 
-    They are those of the set in the table that has most of the tools that are called; called tools
-    that it lacks are added, with any arguments. All of a set are given, not the called ones alone:
-    which of them a trajectory needs later is none of a blind answer's business.
+    Return those of the set in the table that fits the most calls, and add called tools that it
+    lacks, with any arguments. The whole set is returned, not only the called tools: a blind answer
+    must not learn which of them the trajectory calls later.
     """
     _, by_heading, rest = _table()
     called = [parts_of(call) for message in messages for call in message.get("tool_calls") or ()]
 
     def cover(item: tuple[str, list[str]]) -> tuple[int, bool]:
+        """Return (number of calls that fit a set, whether the set is one of the agent's)."""
         title, headings = item
         entries = [entry for heading in headings for entry in by_heading[heading]]
         n = sum(any(entry["name"] == name and _fits(entry, arguments or {}) for entry in entries)
@@ -255,7 +263,7 @@ def default_tools(agent: str, messages: Sequence[dict]) -> list[dict]:
 
 
 def _definition(entries: list[dict]) -> dict:
-    """Return the definition of the tool that some entries of the table are about."""
+    """Return the definition of the tool that these entries of the table describe."""
     properties: dict[str, dict] = {}
     for entry in entries:
         for argument, value in entry.get("when", {}).items():
@@ -270,27 +278,30 @@ def _definition(entries: list[dict]) -> dict:
 
 
 def _type(entry: dict, argument: str) -> str:
+    """Return the type of an argument by the table."""
     return entry.get("types", {}).get(argument, "string")
 
 
 def _needed(entry: dict) -> list[str]:
     """Return the arguments that a call of an entry has to have."""
-    named = (entry[place] for place in PLACES if place in entry)
+    named = (entry[key] for key in KEYS if key in entry)
     return [argument for argument in named if argument not in entry.get("optional", ())]
 
 
 def _function(name: str, about: str, properties: dict, required: list[str]) -> dict:
+    """Return the definition of a tool in the form of the chat API."""
     parameters = {"type": "object", "properties": properties, "required": required}
     return {"type": "function",
             "function": {"name": name, "description": about, "parameters": parameters}}
 
 
 def _entry(name: str, arguments: dict) -> dict | None:
+    """Return the first entry of the table that a call fits, or None."""
     return next((one for one in _table()[0].get(name, ()) if _fits(one, arguments)), None)
 
 
 def _fits(entry: dict, arguments: dict) -> bool:
-    """Return whether a call with these arguments is of the entry."""
+    """Return whether a call with these arguments fits the entry."""
     return arguments.keys() >= {*_needed(entry)} and all(
         arguments.get(key) == value for key, value in entry.get("when", {}).items())
 
@@ -301,8 +312,8 @@ def _lines(entry: dict, values: dict, shown: list[int]) -> tuple[int, int]:
     line, count = _number(values.get("line")), _number(values.get("count"))
     view = values.get("range")
     if entry["does"] == "insert":
-        behind = line if values.get("line") is not None else END
-        return behind, behind
+        after = line if values.get("line") is not None else END
+        return after, after
     if isinstance(view, list) and len(view) == 2:
         first, last = map(_number, view)
         return first, last if last > 0 else END
@@ -319,8 +330,10 @@ def _lines(entry: dict, values: dict, shown: list[int]) -> tuple[int, int]:
 
 
 def _open_file(history: Sequence[dict]) -> tuple[str, dict[int, str]]:
-    """Return the path that SWE-agent's editor has open, and the lines that it showed last."""
-    for message in reversed(history[-LAST:]):
+    """Return (path of the file that SWE-agent's editor has open, {number: line} that it showed
+    last), or ("", {}).
+    """
+    for message in reversed(history[-MAX_MESSAGES:]):
         text = content_text(message)
         if match := FILE.search(text):
             path = OPEN_FILE.search(text, match.end()) or match
@@ -330,21 +343,21 @@ def _open_file(history: Sequence[dict]) -> tuple[str, dict[int, str]]:
 
 
 def _command(value) -> str:
-    """Return a command as the shell reads it; a list is a program with its arguments."""
+    """Return a command as a line for the shell; a list holds a program and its arguments."""
     if not isinstance(value, list):
         return _text(value)
     words = [*map(str, value)]
-    return words[2] if len(words) == 3 and words[1] in SHELLS else shlex.join(words)
+    return words[2] if len(words) == 3 and words[1] in SHELL_FLAGS else shlex.join(words)
 
 
 def _shown_lines(effect: Effect) -> Iterator[str]:
-    """Yield the lines of a program or patch, or all lines of the texts that an edit replaces and
-    puts in: what would be left out here, nobody judges.
+    """Yield the lines of a program or patch, or the diff of an edit with all lines of both texts:
+    a judge has to see everything that the call does.
     """
     for old, new, _ in effect.edits:
         before, after = old.splitlines(), new.splitlines()
         n = len(before) + len(after)
-        lines = [*difflib.unified_diff(before, after, n=n, lineterm="")][3:]   # behind its header
+        lines = [*difflib.unified_diff(before, after, n=n, lineterm="")][3:]   # without its header
         yield from lines or [f" {line}" for line in before]
     yield from (effect.patch or effect.command).splitlines()
 
@@ -358,6 +371,7 @@ def _unused(word: str, effect: Effect) -> str:
 
 
 def _fenced(language: str, text: str) -> str:
+    """Return a block with a fence that is longer than any row of backticks in the text."""
     ticks = "```"
     while ticks in text:
         ticks += "`"
@@ -369,5 +383,5 @@ def _text(value) -> str:
 
 
 def _number(value) -> int:
-    """Return a whole number that a model may have written as a text, 0 for anything else."""
+    """Return a whole number, which a model may have written as a text; 0 for anything else."""
     return int(value) if re.fullmatch(r"-?\d{1,9}", str(value)) else 0

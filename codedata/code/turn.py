@@ -1,8 +1,9 @@
-r"""Check that a turn is well-formed, in the Form of its conversation.
+r"""Read a turn, and check that it is well-formed in the Form of its conversation.
 
-A turn is a text with exactly one block to run, a bash block or SWE-agent's, which names no
-language; or it is an assistant message with exactly one call of a tool that runs, reads, searches,
-edits or hands in (tool_calls.py). `read_turn` reads both. Of a text with a bash block:
+A turn is either a text with exactly one block to run, or an assistant message with exactly one call
+of a tool that runs, reads, searches, edits or submits (tool_calls.py). FENCES has the languages of
+blocks to run; a conversation has one of them. `Form.read` reads every kind of turn. These rules are
+for a text with a bash block:
 
     THOUGHT: I look at the parser first.          (the prose is required, the label is not)
 
@@ -60,10 +61,10 @@ TAG = re.compile(r"(?<!`)(?:</?think(?:ing)?>|◁/?think▷|<\|\w+\|>)")
 FENCE = re.compile(r" {0,3}(`{3,})(.*)\Z")   # groups: its ticks, and the text after them
 # the text that a harness runs; takes linear time in a text that ends with a fence
 HARNESS = re.compile(r"```bash[ \t]*\r?\n(.*?)\n```", re.DOTALL)
-# the language of the block that is run: bash, mini-swe-agent's own, or SWE-agent's, which need not
-# be named
+# the language of the block that is run: bash, mini-swe-agent's own, or SWE-agent's, which may be
+# unnamed
 FENCES = BASH, MSWEA, COMMAND = "bash", "mswea_bash_command", ""
-# the opening of a block that is shown for a call, or run
+# the first line of a block to run, or of one that shows a call
 BLOCK = re.compile(r"^`{3,}(?:bash|tool|mswea_bash_command)\b", re.MULTILINE)
 # repeats are bounded, so that a megabyte of stars or line ends does not take quadratic time
 LABEL = re.compile(r"\A[#*_ ]{0,8}THOUGHTS?[*_]{0,4}"
@@ -87,15 +88,15 @@ def clean(text: str) -> str:
 
 @dataclass(frozen=True)
 class Form:
-    """Say how the turns of a conversation are written: as texts with a block of the language
-    `fence`, or as calls of `tools`, which are defined as for the chat API.
+    """Describe how the turns of a conversation are written: as texts with a block of the language
+    `fence` or, if there are `tools` (definitions for the chat API), as calls of them.
     """
 
     fence: str = BASH
     tools: list[dict] = field(default_factory=list)
 
     def problem(self, side: Side, truncated: bool = False) -> str | None:
-        """Return in a few words why a side is not a well-formed turn, or None if it is one."""
+        """Return why a side is not a well-formed turn, in a few words, or None if it is one."""
         if truncated:
             return "truncated at max_tokens"
         return self.read(side).problem()
@@ -110,15 +111,18 @@ class Form:
 
 
 def as_call(text: str, tools: list[dict]) -> dict | None:
-    """Return a text with a bash block as a message that calls the shell among `tools`, or None."""
+    """Return a text with a bash block as a message that calls the shell among `tools`, or None if
+    the text is no such turn or there is no shell.
+    """
     turn = Turn(clean(text))
     call = None if turn.problem() else shell_call(turn.command, tools)
     return call and {"role": "assistant", "content": turn.thought, "tool_calls": [call]}
 
 
 def form_of(messages: Sequence[dict], tools: list[dict] | None = None) -> Form:
-    """Return the form of a conversation's turns: by its tools, else by the newest turn in it or,
-    before the first, by the example in its prompts.
+    """Return the form of a conversation's turns.
+
+    Its tools decide, else its newest turn that has a form, else the example in its prompts.
     """
     if tools:
         return Form(tools=tools)
@@ -133,12 +137,12 @@ def form_of(messages: Sequence[dict], tools: list[dict] | None = None) -> Form:
     for fence in (MSWEA, BASH):
         if f"```{fence}\n" in prompts:
             return Form(fence)
-    has_example = texts and Turn(texts[0], COMMAND).bash
+    has_example = texts and Turn(texts[0], COMMAND).runnable
     return Form(COMMAND if has_example else BASH)
 
 
 def format_problem(text: str, truncated: bool = False) -> str | None:
-    """Return in a few words why a reply is not a turn with a bash block, or None if it is one."""
+    """Return why a reply is not a turn with a bash block, in a few words, or None if it is one."""
     return Form().problem(text, truncated)
 
 
@@ -149,7 +153,7 @@ def parse_turn(text: str) -> Turn | None:
 
 
 def turn_text(side: Side | None, history: Sequence[dict] = (), as_bash: bool = False) -> str:
-    """Return a side as judges and people read it; a call stands in a block behind the prose."""
+    """Return a side as judges and people read it: the prose, then a block for each call."""
     if side is None or isinstance(side, str):
         return side or ""
     calls = [call_text(call, history, as_bash) for call in side.get("tool_calls") or ()]
@@ -160,10 +164,10 @@ def plain(messages: list[dict], tools: list[dict] | None = None,
           as_bash: bool = False) -> list[dict]:
     """Return a conversation as texts: {role, content} of system, user and assistant alone.
 
-    Calls are shown as turn_text() shows them; a tool's result comes from the user. The first
-    message lists the `tools`, and says how calls are shown. With `as_bash` they are shown as the
-    shell commands that do the same, and the first message asks for turns in that form. A
-    conversation of texts is returned as it is.
+    Calls are shown as by turn_text(); a tool's result becomes a message of the user. The first
+    message lists the `tools` and says how calls are shown. With `as_bash`, calls are shown as the
+    shell commands that do the same, and the first message asks for turns in that form, without the
+    list. A conversation of texts is returned as it is.
     """
     if not tools and all(message["role"] != "tool" and not message.get("tool_calls")
                          and isinstance(message["content"], str) for message in messages):
@@ -185,7 +189,8 @@ def plain(messages: list[dict], tools: list[dict] | None = None,
 
 
 def tools_text(tools: list[dict]) -> str:
-    """Return a line for each tool: its name, its arguments, what it is for."""
+    """Return a line for each tool: its name, its arguments, and the first line of its description.
+    """
     lines = []
     for tool in tools:
         function = function_of(tool)
@@ -242,7 +247,7 @@ class CallTurn:
 
 
 def prose_problem(prose: str) -> str | None:
-    """Return what the prose around a command or call may not contain, or None."""
+    """Return why the prose around a command or call is refused, or None."""
     return "thinking tags or special tokens in the prose" if TAG.search(prose) else None
 
 
@@ -253,12 +258,12 @@ class Turn:
         lines = text.split("\n")
         self.text = text
         self._fence, self._history = fence, history
-        self._languages = {fence} if fence else {BASH, fence}
+        self._languages = {fence} if fence else {BASH, COMMAND}
         self._name = "bash block" if fence else "command block"
         self.in_blocks: set[int] = set()        # the lines of all blocks, with their fences
-        self.bash: list[tuple[int, int]] = []   # the lines of the fences of each bash block
+        self.runnable: list[tuple[int, int]] = []   # lines of the fences of each block to run
         self.fault = self._read_blocks(lines)   # what is wrong with the faulty fence, or None
-        first, last = self.bash[0] if self.bash else (0, 0)
+        first, last = self.runnable[0] if self.runnable else (0, 0)
         self.block = "\n".join(lines[first + 1:last]).strip("\r\n")   # as it is written
         prose = [line for i, line in enumerate(lines[:first]) if i not in self.in_blocks]
         self.thought = LABEL.sub("", "\n".join(prose).strip()).strip()
@@ -273,7 +278,7 @@ class Turn:
 
     def has_one_block(self) -> bool:
         """Return whether there is exactly one non-empty block to run; check no other rule."""
-        return not self.fault and len(self.bash) == 1 and bool(self.block.strip())
+        return not self.fault and len(self.runnable) == 1 and bool(self.block.strip())
 
     def problem(self) -> str | None:
         """Return why this is not a well-formed turn, or None if it is one."""
@@ -284,10 +289,10 @@ class Turn:
             return f"the answer {problem}"
         if self.text.startswith(TOOL_CALLS):
             return f"a tool call, not a {name}"
-        if not self.bash:
+        if not self.runnable:
             return self.fault or f"no {name}"
-        if len(self.bash) > 1:
-            return f"{len(self.bash)} {name}s"
+        if len(self.runnable) > 1:
+            return f"{len(self.runnable)} {name}s"
         if OBSERVATION.search(self.behind):
             return f"an observation made up after the {name}"
         if self.fault:
@@ -316,7 +321,7 @@ class Turn:
                     continue
                 if self._fence and info.split()[:1] == [self._fence] and line != opening:
                     return f"a bash block that does not open with a line {opening}"
-                if self._fence and not info and self.bash:
+                if self._fence and not info and self.runnable:
                     return "a fence without a language after the bash block"
                 start, ticks, language = i, fence[1], info
                 continue
@@ -328,7 +333,7 @@ class Turn:
                 continue   # a line of the block
             self.in_blocks.update(range(start, i + 1))
             if language in self._languages:
-                self.bash.append((start, i))
+                self.runnable.append((start, i))
             start = -1
         if start < 0:
             return None

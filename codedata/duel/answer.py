@@ -24,10 +24,10 @@ from codedata.progress import say
 from codedata.records import Answer, Commit, Message, Prompt, Sample, Side
 from codedata.texts import fill
 
-REFUSES_TOOLS = (400, 404, 422)   # statuses
-Conversation = Prompt | Answer | Sample     # what has `messages` and `tools`
-Layout = Callable[[Conversation], list[Message]]   # returns a request
-Accept = Callable[[Reply, Form], str | None]       # returns what is wrong with a reply
+REFUSES_TOOLS = (400, 404, 422)   # HTTP statuses
+TurnRecord = Prompt | Answer | Sample   # records with `messages` and `tools`
+Layout = Callable[[TurnRecord], list[Message]]   # returns a request
+Accept = Callable[[Reply, Form], str | None]     # returns what is wrong with a reply, or None
 
 
 def turn_problem(reply: Reply, form: Form) -> str | None:
@@ -35,84 +35,87 @@ def turn_problem(reply: Reply, form: Form) -> str | None:
     return form.problem(_side(reply, form), reply.truncated)
 
 
-def ask_turn(client: Client, layout: Layout, about: Conversation,
+def ask_turn(client: Client, layout: Layout, record: TurnRecord,
              accept: Accept = turn_problem) -> Side:
     """Return a well-formed turn without leaked thinking, or a text that `accept` takes for
     something else; raise ItemFailed after the last try.
     """
-    form = form_of(about.messages, about.tools)
+    form = form_of(record.messages, record.tools)
     if not form.tools:
-        return _ask(client, layout(about), form, accept)
-    as_text = layout(as_texts(about))
+        return _ask(client, layout(record), form, accept)
+    as_text = layout(as_texts(record))
+    # a kept reply in the text form: an earlier run found that the model takes no tools
     if not (client.lacks_tools or client.has_kept(as_text, **_options(Form()))):
         try:
-            turn = _ask(client, layout(about), form, accept)
-            client.takes_tools()
+            turn = _ask(client, layout(record), form, accept)
+            client.note_tools_taken()
             return turn
         except HttpTrouble as e:
             if e.status not in REFUSES_TOOLS or client.has_taken_tools:
                 raise
     text = _ask(client, as_text, Form(), accept)
-    if client.leave_out_tools():
+    if client.note_tools_refused():
         say(f"{client.spec.role}  {client.spec.model} takes no tools: it is asked in the text form")
     current_reply_log().notes["text_form"] = True
     turn = as_call(text, form.tools)
-    if not turn and Form().problem(text):
+    if not turn and Form().problem(text):   # no turn, but accepted
         return text
-    if problem := form.problem(turn) if turn else "the agent has no shell":
+    problem = form.problem(turn) if turn else "the agent has no shell"
+    if problem:
         client.give_up(f"takes no tools, and its turn is no call: {problem}")
     return turn
 
 
-def as_texts(about: Conversation) -> Conversation:
-    """Return a conversation in the text form, in which calls are shell commands."""
-    return replace(about, messages=plain(about.messages, about.tools, as_bash=True), tools=None)
+def as_texts(record: TurnRecord) -> TurnRecord:
+    """Return a record in the text form, in which calls are shell commands."""
+    return replace(record, messages=plain(record.messages, record.tools, as_bash=True), tools=None)
 
 
-def with_note(client: Client, about: Conversation, note: str) -> list[Message]:
+def with_note(client: Client, record: TurnRecord, note: str) -> list[Message]:
     """Return the history, cut to the prompt limit, and a note."""
-    history = to_send(about.messages)
-    return behind(client.fit(history, note + tools_json(about)).messages, note)
+    history = to_send(record.messages)
+    return behind(client.fit(history, note + tools_json(record)).messages, note)
 
 
-def tools_json(about: Conversation) -> str:
-    """Return the tools as they are sent, "" without any: they count for the prompt limit."""
-    return json.dumps(about.tools) if about.tools else ""
+def tools_json(record: TurnRecord) -> str:
+    """Return the tools as JSON text, which counts for the prompt limit; "" without tools."""
+    return json.dumps(record.tools) if record.tools else ""
 
 
-def counted(messages: list[Message], about: Conversation) -> list[Message]:
-    """Return a request as --dry-run counts it: the tools are sent beside the messages."""
-    tools = tools_json(about)
+def to_count(messages: list[Message], record: TurnRecord) -> list[Message]:
+    """Return a request for --dry-run to count: the tools, sent beside it, are a message of it."""
+    tools = tools_json(record)
     return [*messages, {"role": "system", "content": tools}] if tools else messages
 
 
-def king_messages(client: Client, about: Conversation) -> list[Message]:
+def king_messages(client: Client, record: TurnRecord) -> list[Message]:
     """Return the king's request: the history, cut to the prompt limit, and the sentence on form."""
-    return with_note(client, about, form_note(about))
+    return with_note(client, record, form_note(record))
 
 
-def form_note(about: Conversation) -> str:
-    """Return the sentence on form, the same for both sides to keep their turns comparable."""
-    return packaged_text("form_call.md" if about.tools else "form.md").strip()
+def form_note(record: TurnRecord) -> str:
+    """Return the sentence on form. Both sides get the same one, to keep their turns comparable."""
+    return packaged_text("form_call.md" if record.tools else "form.md").strip()
 
 
-def note_of(name: str, about: Conversation, given: str = "") -> str:
-    """Return a note with the sentence on form and `given`: what is said of the pull request, by
-    default all of it.
+def note_of(name: str, record: TurnRecord, given: str = "") -> str:
+    """Return a note filled with the sentence on form and with `given`, the text about the pull
+    request: by default all of it.
     """
     given = given or packaged_text("pull_request.md").strip()
-    return fill(packaged_text(name), given=given, form=form_note(about)).strip()
+    return fill(packaged_text(name), given=given, form=form_note(record)).strip()
 
 
-def challenger_messages(client: Client, about: Conversation, commit: Commit,
+def challenger_messages(client: Client, record: TurnRecord, commit: Commit,
                         more: str = "") -> list[Message]:
     """Return the challenger's request: the history, the note with the pull request, and `more`."""
-    note = note_of("challenger.md", about) + "{more}"
-    return with_pull_request(client, to_send(about.messages), note, commit, tools_json(about),
+    note = note_of("challenger.md", record) + "{more}"
+    return with_pull_request(client, to_send(record.messages), note, commit, tools_json(record),
                              more=more)
 
 
 def _ask(client: Client, messages: list[Message], form: Form, accept: Accept) -> Side:
+    """Return the accepted reply to a request as a side; as a text if it is no turn of this form."""
     again = packaged_text("format_again_call.md" if form.tools else "format_again.md")
 
     def once_more(problem: str) -> list[Message]:
@@ -125,16 +128,20 @@ def _ask(client: Client, messages: list[Message], form: Form, accept: Accept) ->
 
 def _options(form: Form) -> dict:
     """Return what is sent beside the messages to get a turn of this form."""
-    options = {"tools": form.tools} if form.tools else {}
-    return {**options, "grammar": packaged_text("turn.gbnf")} if form == Form() else options
+    if form.tools:
+        return {"tools": form.tools}
+    return {"grammar": packaged_text("turn.gbnf")} if form == Form() else {}
 
 
 def _side(reply: Reply, form: Form) -> Side:
-    """Return a reply as a side: without leaked thinking, and without what the model thought apart
-    or wrote into ids, which may be about the pull request.
+    """Return a reply as a side.
+
+    Leave out leaked thinking, and the reasoning and call ids of the model, which may tell of the
+    pull request.
     """
     if not form.tools:
         return clean(reply.text)
     calls = [new_call(**call["function"]) for call in reply.tool_calls]
-    called = {"role": "assistant", "content": clean(reply.text), "tool_calls": calls}
-    return called if calls else as_call(reply.text, form.tools) or called
+    message = {"role": "assistant", "content": clean(reply.text), "tool_calls": calls}
+    as_shell_call = None if calls else as_call(reply.text, form.tools)
+    return as_shell_call or message

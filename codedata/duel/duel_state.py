@@ -73,10 +73,10 @@ def write_duel(settings: Settings, how: str = "") -> list[str]:
 
 def judged_turn(panel: Panel, answer: Answer, score: Score) -> JudgedTurn:
     """Return the data of a turn that decides the duel, without the answers and replies."""
-    chars = [len(turn_text(side, answer.messages))
-             for side in (getattr(answer, SIDES[panel.rival]), answer.challenger)]
+    rival_chars, chars = (len(turn_text(side, answer.messages))
+                          for side in (getattr(answer, SIDES[panel.rival]), answer.challenger))
     entries = [{key: entry[key] for key in COUNTED if key in entry} for entry in score.judges]
-    return JudgedTurn(score.instance_id, entries, chars[1] - chars[0])
+    return JudgedTurn(score.instance_id, entries, chars - rival_chars)
 
 
 @contextmanager

@@ -83,9 +83,9 @@ def baselines(answers: dict[str, Answer]) -> dict[str, Answer]:
         words = re.findall(r"\S+\s*", turn_text(answer.assistant, answer.messages))
         random.Random(name).shuffle(words)
         worse = {"empty": "(nothing)", "shuffled": "".join(words), "other": other.assistant}
-        for kind, text in worse.items():
-            if text != answer.assistant:
-                pairs[f"{name}.{kind}"] = replace(answer, king=text, challenger=answer.assistant)
+        for kind, side in worse.items():
+            if side != answer.assistant:
+                pairs[f"{name}.{kind}"] = replace(answer, king=side, challenger=answer.assistant)
         pairs[f"{name}.same"] = replace(answer, king=answer.assistant, challenger=answer.assistant)
     return pairs
 

@@ -18,13 +18,13 @@ from functools import partial
 
 from codedata.code.turn import Form, plain, turn_text
 from codedata.duel.answer import (
-    Conversation,
     Layout,
+    TurnRecord,
     ask_turn,
     challenger_messages,
-    counted,
     king_messages,
     note_of,
+    to_count,
     turn_problem,
     with_note,
 )
@@ -50,7 +50,7 @@ PROMPTS = {   # on which a turn depends
     "hinted": ("challenger.md", "pull_request.md", "hint.md", "leak.md", "form.md"),
     "chosen": ("choose.md", "pull_request.md", "form.md"),
     "placebo": ("challenger.md", "form.md")}
-Request = Callable[[str], Layout]   # returns the layout with a text added after its note
+LayoutWith = Callable[[str], Layout]   # returns the layout with a text added after its note
 COMMIT_FIELDS = ("repo", "language", "issue", "description", "files", "patch", "test_patch")
 DEFENCE = re.compile(r"\W*mine, because\b", re.IGNORECASE)
 
@@ -115,27 +115,28 @@ class Challenger:
     def requests(self, answer: Answer, commit: Commit):
         """Yield (client, messages) of the calls that are certain to be made, for --dry-run."""
         if self._blind:
-            candidate = self._blind, counted(king_messages(self._blind, answer), answer)
+            messages = king_messages(self._blind, answer)
+            candidate = self._blind, to_count(messages, answer)
             yield from [candidate] * self._settings.challenger.candidates
-        yield self._client, counted(self.messages(answer, commit), answer)
+        yield self._client, to_count(self.messages(answer, commit), answer)
         yield from self._leaks.requests(answer, commit)
 
-    def messages(self, about: Conversation, commit: Commit, more: str = "") -> list[Message]:
+    def messages(self, record: TurnRecord, commit: Commit, more: str = "") -> list[Message]:
         """Return the request for a turn, with `more` after its note."""
         if self._how == "placebo":
-            note = note_of("challenger.md", about, f"The pull request: {NONE}")
-            return with_note(self._client, about, note)
-        return challenger_messages(self._client, about, commit, more)
+            note = note_of("challenger.md", record, f"The pull request: {NONE}")
+            return with_note(self._client, record, note)
+        return challenger_messages(self._client, record, commit, more)
 
-    def _hinted(self, answer: Answer, commit: Commit) -> Request:
-        """Ask for the hint in the pull request; return the layout of the request that has it."""
+    def _hinted(self, answer: Answer, commit: Commit) -> LayoutWith:
+        """Ask for the hint in the pull request; return the layouts of requests that have it."""
         messages = with_pull_request(self._client, plain(answer.messages, answer.tools),
                                      note_of("hint.md", answer), commit)
         hint = " ".join(self._client.chat(messages).text.split())[:MAX_HINT_CHARS]
         given = ("What is known of the pull request is one sentence, the place of the next useful "
                  f"look: {hint}")
-        return lambda more: lambda about: with_note(
-            self._client, about, note_of("challenger.md", about, given) + more)
+        return lambda more: lambda record: with_note(
+            self._client, record, note_of("challenger.md", record, given) + more)
 
     def _choose(self, answer: Answer, commit: Commit) -> Side:
         """Return the blind answer that a model picks; raise Excluded if it picks none."""
@@ -155,7 +156,7 @@ class Challenger:
             raise Excluded("none of the blind answers was picked")
         return [*turns.values()][choice - 1]
 
-    def _ask(self, request: Request, answer: Answer, commit: Commit) -> Side:
+    def _ask(self, layout_with: LayoutWith, answer: Answer, commit: Commit) -> Side:
         """Return the next turn, in which the leak check finds nothing that only the pull request
         shows.
 
@@ -164,7 +165,7 @@ class Challenger:
         instead. Raise ItemFailed if findings remain. If the check is off, the first turn is
         returned unchecked.
         """
-        turn, defence, may_defend = ask_turn(self._client, request(""), answer), "", True
+        turn, defence, may_defend = ask_turn(self._client, layout_with(""), answer), "", True
         if self._leaks.retries < 0:
             return turn
         tries: list[Try] = []
@@ -178,7 +179,7 @@ class Challenger:
             if may_defend:
                 note += "\n\n" + packaged_text("defence.md").strip()
                 accept = turn_or_defence_problem
-            reply = ask_turn(self._client, request("\n\n" + note), answer, accept)
+            reply = ask_turn(self._client, layout_with("\n\n" + note), answer, accept)
             if isinstance(reply, str) and DEFENCE.match(reply):
                 defence, may_defend = reply, False
             else:

@@ -32,7 +32,7 @@ SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "1
 CHARS_A_TOKEN = 3         # for code and logs; few tokenizers need more tokens
 TOKENS = 1024             # token counts are rounded up to a multiple of this
 DTYPES = {TEXT: "string", NUMBER: "float64", BOOLEAN: "bool", JSON: "json"}   # SQL type → data type
-BLOCK = "thought and one bash command"   # of what an answer is made
+BLOCK = "thought and one bash command"   # what an answer consists of
 CALL = "thought and one call of a tool, or one bash command where the agent has no tools"
 SQL_FIELD = re.compile(r'(\w+)"? (\w+)')   # (name, type) in a STRUCT
 
@@ -206,8 +206,8 @@ def _lengths(of: Contents) -> dict:
 
 
 def _columns(form: Format) -> str:
-    texts = [_texts()[name][1] for name in ("columns", "columns_calls")[:1 + form.has_calls]]
-    lines = {line.split("`")[1]: line for text in texts for line in text.splitlines()}
+    names = ["columns", "columns_calls"] if form.has_calls else ["columns"]
+    lines = {line.split("`")[1]: line for name in names for line in _texts()[name][1].splitlines()}
     return "\n".join(lines[name] for name in form.columns)
 
 

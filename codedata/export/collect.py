@@ -259,12 +259,12 @@ class ExportTurns:
 
         copy = replace(
             record,
-            messages=masked([*map(_with_texts, record.messages)]), tools=masked(record.tools),
+            messages=masked([*map(_for_templates, record.messages)]), tools=masked(record.tools),
             reasons=entries_of(record.reasons, REASON),
             injections=entries_of(record.injections, FINDING),
             leaks=None if record.leaks is None else entries_of(record.leaks, LEAK),
-            assistant=masked(_with_texts(record.assistant)),
-            **{side: masked(_with_texts(getattr(record, side), REASONING)) for side in SIDES})
+            assistant=masked(_for_templates(record.assistant)),
+            **{side: masked(_for_templates(getattr(record, side), REASONING)) for side in SIDES})
         return copy, dict(sorted(secrets.items()))
 
     def _report_broken(self, error: BrokenRecord) -> None:
@@ -283,7 +283,7 @@ def _in_texts(record: Sample) -> Sample:
 
 
 def _with_joined_users(messages: list[Message]) -> Iterator[Message]:
-    """Yield messages, those that follow each other from the user as one."""
+    """Yield the messages, with consecutive ones of the user joined."""
     for role, group in itertools.groupby(messages, lambda message: message["role"]):
         if role != "user":
             yield from group
@@ -291,9 +291,10 @@ def _with_joined_users(messages: list[Message]) -> Iterator[Message]:
             yield {"role": role, "content": "\n\n".join(one["content"] for one in group)}
 
 
-def _with_texts(message: Message | str | None, without: tuple[str, ...] = ()):
-    """Return a message as chat templates take it: its content a text, the arguments of its calls
-    objects. A turn that is a text stays one."""
+def _for_templates(message: Message | str | None, without: tuple[str, ...] = ()):
+    """Return a message as chat templates take it: its content is a text, and the arguments of its
+    calls are objects. A turn that is a text is returned as it is.
+    """
     if not isinstance(message, dict):
         return message
     kept = {key: message[key] for key in ("reasoning_content", "tool_call_id")
@@ -304,9 +305,10 @@ def _with_texts(message: Message | str | None, without: tuple[str, ...] = ()):
 
 
 def _call(call: dict) -> dict:
-    function, (_, arguments) = call["function"], parts_of(call)
-    return {**call, "function": {**function, "arguments": (
-        function["arguments"] if arguments is None else arguments)}}
+    """Return a call with its arguments as an object, or as they are if they cannot be read."""
+    function = call["function"]
+    _, arguments = parts_of(call)
+    return call if arguments is None else {**call, "function": {**function, "arguments": arguments}}
 
 
 def _flag(record: Sample) -> Problem | None:

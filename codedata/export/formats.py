@@ -3,9 +3,10 @@
 Trainers silently accept bad rows: a conversation that ends with the user, an empty answer, a role
 that no chat template knows, a pair of equal answers. row_problem() refuses them. A conversation may
 begin with one system message; then user and assistant alternate, and the assistant is last. Where
-the agent has tools, the results of its calls stand between, and users may speak twice.
+the agent has tools, the results of its calls come between, and there may be several messages of the
+user or the assistant in a row.
 
-A set with tool calls has whole messages as JSON, which `datasets` reads as they are: columns of a
+A set with tool calls has whole messages as JSON, which `datasets` reads unchanged: columns of a
 STRUCT would give every message and every call the keys of all others, as nulls.
 """
 from __future__ import annotations
@@ -29,7 +30,8 @@ COMMON = {   # columns of every row, to sort or weight rows by; trainers ignore 
     **dict.fromkeys(("instance_id", "repo", "language", "licence", "source", "bucket"), TEXT),
     "score": NUMBER}
 Piece = tuple[ExportTurn, str]   # (turn, the side whose answer the row has)
-# roles that may stand before one, in a conversation of texts and in one with tools; "": none
+# role: the roles that may come right before it, in a conversation of texts and in one with tools;
+# "" stands for the start
 MAY_PRECEDE_TEXT = {"system": ("",), "user": ("", "system", "assistant"), "assistant": ("user",)}
 MAY_PRECEDE = {"system": ("",), "user": ("", "system", "user", "assistant", "tool"),
                "assistant": ("user", "assistant", "tool"), "tool": ("assistant", "tool")}
@@ -53,8 +55,9 @@ class Format:
         return "tools" in self.columns
 
     def fitting(self, turns: list[ExportTurn]) -> Format:
-        """Return the format with the columns that these turns need: those of tool calls if one of
-        them has some."""
+        """Return the format with the columns for these turns: with those for tool calls if a turn
+        has calls.
+        """
         if not any(turn.has_calls for turn, _ in self.pieces(turns)):
             return self
         columns = {name: JSON_LIST if kind == MESSAGES else kind
@@ -118,9 +121,10 @@ def length(message: Message) -> int:
 def _conversation_problem(messages: list[Message], tools: list[dict] | None) -> Problem | None:
     """Return why a conversation is refused, or None.
 
-    With `tools` it is one that the chat templates of TRL 1.16 take that know tools: many of them
-    fail at arguments that are no object.
+    With `tools`, the rules are those of the chat templates in TRL 1.16 that know tools: many of
+    them fail at arguments that are no object.
     """
+    may_precede = MAY_PRECEDE if tools else MAY_PRECEDE_TEXT
     before = ""
     unanswered: list[str] = []   # ids of calls
     for i, message in enumerate(messages, 1):
@@ -129,7 +133,7 @@ def _conversation_problem(messages: list[Message], tools: list[dict] | None) -> 
         may_be_empty = calls or role == "tool"
         if not (isinstance(text, str) and (text.strip() or may_be_empty)):
             return "empty message", where
-        if before not in (MAY_PRECEDE if tools else MAY_PRECEDE_TEXT).get(role, ()):
+        if before not in may_precede.get(role, ()):
             return "roles", f"{where} is of {role!r}, behind {before or 'nothing'!r}"
         if any(parts_of(call)[1] is None for call in calls or ()):
             return "arguments", f"{where} has a call whose arguments are no JSON object"

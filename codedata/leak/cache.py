@@ -92,8 +92,8 @@ class LeakCheck:
 
     def check(self, answer: Answer, side: Side, commit: Commit, tries: list[Try],
               defence: str) -> Try:
-        """Return a side of the conversation with all leak judges' findings or, if none is set, the
-        certain facts.
+        """Return the try of a side: its text, with all leak judges' findings or, if no judge is
+        set, the certain facts.
         """
         history = plain(answer.messages, answer.tools)
         turn = turn_text(side, answer.messages)

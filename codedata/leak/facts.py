@@ -44,7 +44,7 @@ SUBSTITUTION = re.compile(r"\bs([|/#,@!])((?:\\.|(?!\1)[^\n\\]){3,400})\1")
 REPLACED = re.compile(r"""(?:\.replace|\.index|\.find|\bold ?=|\bassert)\s*\(?\s*[rf]?"""
                       r"""("{3}|'{3}|"|')(.{3,2000}?)"""
                       r"""(?<!\\)\1""", re.DOTALL)
-# the lines of an edit by a tool, behind its arguments
+# the lines of an edit by a tool, after the line with its arguments
 TOOL_EDIT = re.compile(r"^`{3,}tool\n[^\n]*\n(.*?)^`{3,}", re.DOTALL | re.MULTILINE)
 PROSE = (".md", ".rst", ".txt", ".adoc", ".json", ".toml", ".cfg", ".ini", ".yml", ".yaml", ".lock",
          ".mod", ".sum")

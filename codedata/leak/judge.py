@@ -65,7 +65,7 @@ class Suspect:
 
     @classmethod
     def of(cls, answer: Answer, side: str, commit: Commit) -> Suspect:
-        """Return one side of an answer, or of what has its fields, as a suspect."""
+        """Return the suspect for the field `side` of an Answer, or of an object with its fields."""
         turn = turn_text(getattr(answer, side), answer.messages)
         return cls(plain(answer.messages, answer.tools), turn, commit)
 

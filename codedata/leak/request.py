@@ -22,7 +22,7 @@ def with_pull_request(client: Client, history: list[Message], note: str, commit:
                       beside: str = "", **parts: str) -> list[Message]:
     """Return the history followed by `note`, filled with the pull request and `parts`.
 
-    `beside` is sent beside the messages, and counts for the limit.
+    `beside` is what is sent beside the messages, as the tools: it counts for the prompt limit.
     """
     parts |= {"repo": commit.repo, "language": commit.language, "issue": commit.issue or NONE,
               "description": commit.description or NONE, "files": "\n".join(commit.files)}

@@ -79,7 +79,7 @@ class Client:
 
     def __init__(self, spec: ModelSpec, models: Models):
         self.spec = spec
-        self._place = spec.endpoint.base_url, spec.model
+        self._place = spec.endpoint.base_url, spec.model   # by which refusals are noted
         self.cool_down_reason = ""
         self._left_alone_until = 0.0
         self._models = models
@@ -140,9 +140,8 @@ class Client:
         if schema is None or self._is_embedded:
             return self._reply(plain)
         calls = current_reply_log()
-        place = self._place
         with_schema = self._request(messages, grammar, schema, tools)
-        was_refused = place in self._models.without_schema or calls.has_kept(plain.digest)
+        was_refused = self._place in self._models.without_schema or calls.has_kept(plain.digest)
         if was_refused and not calls.has_kept(with_schema.digest):
             return self._reply(plain)
         try:
@@ -151,12 +150,14 @@ class Client:
             if e.status not in REFUSES_SCHEMA:
                 raise
         reply = self._reply(plain)
-        self._models.without_schema.add(place)
+        self._models.without_schema.add(self._place)
         return reply
 
     @property
     def lacks_tools(self) -> bool:
-        """Return whether the model cannot be given tools: the embedded one, or one that refused."""
+        """Return whether the model takes no tools: it is the embedded one, or refused them in this
+        run.
+        """
         return self._is_embedded or self._place in self._models.without_tools
 
     @property
@@ -164,18 +165,18 @@ class Client:
         """Return whether the model has answered a request with tools in this run."""
         return self._place in self._models.with_tools
 
-    def takes_tools(self) -> None:
+    def note_tools_taken(self) -> None:
         """Note for this run that the model answers requests with tools."""
         self._models.with_tools.add(self._place)
 
-    def leave_out_tools(self) -> bool:
+    def note_tools_refused(self) -> bool:
         """Note for this run that the model answers only without tools; return whether that is new.
         """
-        mine = object()
+        mine = object()   # setdefault is atomic: of several threads, one finds its own object
         return self._models.without_tools.setdefault(self._place, mine) is mine
 
     def has_kept(self, messages: list[dict], **options) -> bool:
-        """Return whether a reply to this request is kept. `options` are those of ask()."""
+        """Return whether a reply to this request is kept. `options` are arguments of ask()."""
         return current_reply_log().has_kept(self._request(messages, **options).digest)
 
     def cool_down(self, seconds: float, why: str) -> None:
@@ -325,8 +326,8 @@ class Models:
             self.http.secrets.add(str(settings.hf_token))
         self.money = Money(settings.prices, settings.budget_usd)
         self.without_schema = set()   # (base_url, model) that refused response_format
-        self.with_tools = set()       # those that answered with tools
-        self.without_tools = {}       # those that refused tools
+        self.with_tools = set()       # (base_url, model) that answered a request with tools
+        self.without_tools = {}       # the same of those that refused tools: who noted it first
         self._clients = {}            # by role
         self._run, self._n_calls = secrets.token_hex(5), itertools.count(1)
 

@@ -33,7 +33,7 @@ def estimate_tokens(text: str) -> int:
 
 
 def text_sent(message: dict) -> str:
-    """Return all that a message says: its text and its calls."""
+    """Return all of a message that counts for the limit: its text and its calls."""
     return content_text(message) + calls_text(message)
 
 
@@ -80,7 +80,7 @@ def fit(history: list[dict], limit: int, tokens=estimate_tokens, fixed: str = ""
 def _newest_turns(history: list[dict], first: int, last: int, room: int, size) -> int:
     """Return the index, first ≤ i ≤ last, from which on the messages before `last` fit the room.
 
-    A tool's result stays only with the call that it answers.
+    A tool's result is never kept without the call that it answers.
     """
     start = last
     while start > first:
@@ -93,7 +93,7 @@ def _newest_turns(history: list[dict], first: int, last: int, room: int, size) -
 
 
 def _call_before(history: list[dict], first: int, i: int) -> int:
-    """Return `i`, or the index of the call whose result is there; `first` at least."""
+    """Return `i` or, if a tool's result is there, the index of its call; `first` at least."""
     while i > first and history[i]["role"] == "tool":
         i -= 1
     return max(first, i)

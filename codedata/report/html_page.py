@@ -185,8 +185,8 @@ def _hidden(row: TurnRow, commits: Store | None) -> dict:
 def _in_full(answer: Answer, score: Score, rival: str) -> dict:
     texts = {side: turn_text(getattr(answer, field), answer.messages)
              for side, field in {**SIDES, "challenger": "challenger"}.items()}
-    return {"messages": [[message["role"], message["content"]] for message in plain(
-                answer.messages, answer.tools)],
+    messages = plain(answer.messages, answer.tools)
+    return {"messages": [[message["role"], message["content"]] for message in messages],
             "sides": {side: texts.pop(side) for side in (rival, "challenger")},
             "others": {side: text for side, text in texts.items() if text},
             "judges": [_entry(entry) for entry in score.judges]}
