@@ -161,7 +161,7 @@ def shell_command(effect: Effect) -> str:
         does = "create"
     if does in ("read", "window"):
         does = "range" if effect.last else "read"
-    elif does == "run" and effect.folder:
+    elif does == "run" and effect.folder not in ("", "."):
         does = "folder"
     elif does == "create" and not new.endswith("\n"):
         does = "no_end"
