@@ -47,7 +47,9 @@ ABSENT = None             # default of a Duel's fields that older files lack
 TRAJECTORIES = "dp/_trajectories"
 DUEL = "_duel.json"       # the file beside the scores that holds their Duel
 MAX_LINE = 2_000_000      # of a source: a set of lines is a mask with a bit for each
-KINDS = BUG, STRIPPED_PATCH, DATAPOINT = "bug", "stripped_patch", "datapoint"   # of tasks
+# kinds of tasks
+KINDS = BUG, STRIPPED_PATCH, DATAPOINT, PULL_REQUEST = (
+    "bug", "stripped_patch", "datapoint", "pull_request")
 OMITTED_IF_NULL = ("tools",)   # fields that are left out on disk where they are null
 SAFE_NAME = re.compile(r"[A-Za-z0-9-][A-Za-z0-9._-]{0,199}")
 

@@ -173,6 +173,14 @@ class BugSettings:
 
 
 @dataclass(frozen=True)
+class PrTasksSettings:
+    """[pr_tasks]: which pull requests become tasks."""
+
+    max_files: int = at_least(0, 10)     # of code that a request changes; 0: no limit
+    max_lines: int = at_least(0, 400)    # of code that a request adds or removes; 0: no limit
+
+
+@dataclass(frozen=True)
 class IssueSettings(RoleSettings):
     """[issue]: the model that reports bugs as a user would, and how often it may try."""
 
@@ -391,6 +399,7 @@ class Settings:
     export: ExportSettings = ExportSettings()
     env: EnvSettings = EnvSettings()
     bug: BugSettings = BugSettings()
+    pr_tasks: PrTasksSettings = PrTasksSettings()
     issue: IssueSettings = IssueSettings()
     nl2repo: Nl2RepoSettings = Nl2RepoSettings()
     dp: DpSettings = DpSettings()

@@ -29,7 +29,7 @@ WITHIN_A_LEVEL = {   # above level 3, where folders of one level know nothing of
     ("analysis", "checks"), ("analysis", "leak"), ("analysis", "tasks"),
     ("report", "duel"), ("audit", "sampling"), ("datapoints", "audit")}
 VERIFIER = "codedata.tasks.verifier"   # runs in a container: a room of its own
-MAKERS = ("bugs", "nl2repo", "datapoints")
+MAKERS = ("bugs", "nl2repo", "datapoints", "pulls")
 EARLIER_NAME = "codedata.checks.leak"   # of `python -m codedata.leak`
 MAY_BE_LONGER = ["codedata/agent/run_tests.py"]   # a line that models are shown
 MAY_LACK_A_DOCSTRING = ["*.main"]   # a script's docstring says what its main() does

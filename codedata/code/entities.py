@@ -149,6 +149,15 @@ def is_test_file(path: str) -> bool:
     return bool(language) and _fits(path, languages()[language]["test_files"])
 
 
+def is_of_tests(path: str) -> bool:
+    """Return whether a file is a test file or, where it is of no known language, lies in a folder
+    of tests of any language."""
+    if language_of(path):
+        return is_test_file(path)
+    patterns = [one for table in languages().values() for one in table["test_files"]]
+    return any(one.endswith("/*") and fnmatchcase(path, one) for one in patterns)
+
+
 def _paths(folder: Path, root: str) -> Iterator[str]:
     """Yield the paths of the files under a root of the repository, and of links to folders."""
     for here, folders, names in os.walk(resolved_in(folder, folder / root)):

@@ -21,6 +21,8 @@ NO_LINE_FEED = f"\n{NO_END}\n".encode()
 HEADS = ("diff --git a/", "index ", "--- a/", "+++ b/")   # lines before the hunks of a text
 REVERSIBLE = (*HEADS[:2], "--- ", "new file mode ", "deleted file mode ")
 OPPOSITE = {"-": "+", "+": "-", "new": "deleted", "deleted": "new"}
+# in the head of a file's diff: its path, or the new one if it was renamed
+FILE = re.compile(r'^(?=diff --git (?:"?a/(.+?)"? "?b/\1"?|.* "?b/(.+?)"?)$)', re.MULTILINE)
 HUNK = re.compile(r"@@ -(\d{1,9})(?:,(\d{1,9}))? \+\d{1,9}(?:,(\d{1,9}))? @@(.*)")
 
 
@@ -59,6 +61,14 @@ class Edit:
     line: int            # of the first old line, from 1; without old lines, `new` is put before it
     old: list[str]
     new: list[str]
+
+
+def files_of(patch: str) -> Iterator[tuple[str, str]]:
+    """Yield (path, patch) of each file that a patch of git changes; of a renamed one the new path.
+    """
+    _, *parts = FILE.split(patch)
+    for same, new, text in zip(*[iter(parts)] * 3, strict=True):
+        yield same or new, text
 
 
 def hunks_of(patch: str, source: str = "", max_lines: int | None = None) -> list[Hunk]:

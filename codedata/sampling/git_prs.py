@@ -14,11 +14,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from fnmatch import fnmatchcase
 from pathlib import Path
 
-from codedata.code.entities import is_test_file, language_of, languages
+from codedata.code.entities import is_of_tests
 from codedata.code.git import git_output, run_git
+from codedata.code.patches import files_of
 from codedata.errors import Trouble
 from codedata.sandbox.archives import UnsafeArchive
 from codedata.sandbox.process_labels import temporary_folder
@@ -27,13 +27,11 @@ MAX_DIFF_BYTES = 20_000_000
 # owner/name at the end of a remote's address; the path of a folder does not match
 ADDRESS = re.compile(r"(?:://[^/]+/|^[^/:]+:(?!//))(?:.*/)?([^/]+/[^/]+?)(?:\.git)?/*\Z")
 NUMBER = re.compile(r"(?:\AMerge pull request |\((?:pull request )?)#(\d+)(?= from |\)\s*\Z)")
-# in the head of a file's diff: its path, or the new one if it was renamed
-FILE = re.compile(r'^(?=diff --git (?:"?a/(.+?)"? "?b/\1"?|.* "?b/(.+?)"?)$)', re.MULTILINE)
 
 
-def cut_rows(spec: str, instance_ids: Iterable[str]) -> Iterator[dict]:
-    """Yield a row for each commit with one of these ids, the newest first. `no_patch` of a row is
-    the reason why its diff cannot be read.
+def cut_rows(spec: str, instance_ids: Iterable[str] | None = None) -> Iterator[dict]:
+    """Yield a row for each commit with one of these ids, or for all commits, the newest first.
+    `no_patch` of a row is the reason why its diff cannot be read.
 
     Ids are compared without case, and without the owner if the clone has no address. Raise Trouble
     if git cannot read the clone.
@@ -41,13 +39,16 @@ def cut_rows(spec: str, instance_ids: Iterable[str]) -> Iterator[dict]:
     path, _, revisions = spec.removeprefix("git:").partition("@")
     try:
         with _own_repository(Path(path)) as (folder, repo):
-            prefix = re.sub("[^a-z0-9_.-]", "-", repo.replace("/", "__").casefold())
-            wanted = {one.casefold(): one for one in instance_ids}
+            spelled = re.sub("[^a-zA-Z0-9_.-]", "-", repo.replace("/", "__"))
+            prefix = spelled.casefold()
+            wanted = {one.casefold(): one for one in instance_ids or ()}
             if "__" not in prefix:
                 wanted = {key.rpartition("__")[2]: one for key, one in wanted.items()}
             for commit, parents, time, message in _commits(folder, revisions):
                 keys = [f"{prefix}-{mark}" for mark in (*NUMBER.findall(message.partition("\n")[0]),
                                                         commit[:8])]
+                if instance_ids is None:
+                    wanted = {keys[0]: keys[0].replace(prefix, spelled, 1)}
                 key = next(filter(wanted.__contains__, keys), None)
                 if key and parents:
                     yield {"instance_id": wanted.pop(key), "repo": repo, "created_at": time,
@@ -96,20 +97,10 @@ def _patches(folder: str, base: str, commit: str) -> dict[str, str]:
             diff = output.read(MAX_DIFF_BYTES + 1)
         if len(diff) > MAX_DIFF_BYTES:
             raise UnsafeArchive(f"it has more than {MAX_DIFF_BYTES:,} bytes")
-        _, *parts = FILE.split(diff.decode())
+        files = [*files_of(diff.decode())]
     except (UnsafeArchive, UnicodeDecodeError) as e:
         return {"no_patch": f"its diff cannot be read: {e}"}
     patches = {"base_commit": base, "patch": "", "test_patch": ""}
-    for same, new, text in zip(*[iter(parts)] * 3, strict=True):
-        patches["test_patch" if _is_test(same or new) else "patch"] += text
+    for path, text in files:
+        patches["test_patch" if is_of_tests(path) else "patch"] += text
     return patches
-
-
-def _is_test(path: str) -> bool:
-    """Return whether a file is a test: by the rules of its language or, if it has none, because it
-    is in a folder of tests of any language.
-    """
-    if language_of(path):
-        return is_test_file(path)
-    patterns = [one for table in languages().values() for one in table["test_files"]]
-    return any(one.endswith("/*") and fnmatchcase(path, one) for one in patterns)

@@ -56,8 +56,25 @@ def fetch_prs(spec: str, instance_ids: Iterable[str],
     return records, problems
 
 
-def _rows(spec: str, ids: set[str], hub: Hub) -> Iterable[dict]:
-    """Return the rows of these ids in order."""
+def all_prs(spec: str, hub: Hub) -> Iterator[tuple[str, dict | str]]:
+    """Yield (id, record, or the reason why it cannot be used) of each pull request of a clone, or
+    of a JSON file. Raise Trouble for Parquet, which is asked for ids.
+    """
+    if spec.startswith("hf:") or not (spec.startswith("git:") or find_files(spec)[0] != "parquet"):
+        raise Trouble("is asked for ids alone.", spec, "Give git:PATH or JSON; or run prompt.py.")
+    seen = set()
+    for row in _rows(spec, None, hub):
+        instance_id = id_of(row)
+        if instance_id not in seen:
+            seen.add(instance_id)
+            try:
+                yield instance_id, _record(row)
+            except ValueError as e:
+                yield instance_id, str(e)
+
+
+def _rows(spec: str, ids: set[str] | None, hub: Hub) -> Iterable[dict]:
+    """Return the rows of these ids, or all, in order."""
     if spec.startswith("git:"):
         return cut_rows(spec, ids)
     if spec.startswith("hf:"):
@@ -95,7 +112,7 @@ def _parquet_rows(files: ParquetFiles, ids: set[str]) -> Iterator[dict]:
                 yield json.loads(row)
 
 
-def _json_rows(table: JsonRows, ids: set[str], spec: str) -> list[dict]:
+def _json_rows(table: JsonRows, ids: set[str] | None, spec: str) -> list[dict]:
     """Return the rows of these ids in order. Print the place of each broken row."""
     columns = set()
     matches = []
@@ -104,7 +121,7 @@ def _json_rows(table: JsonRows, ids: set[str], spec: str) -> list[dict]:
             say(f"prompt  {row.where} {row.what}; left out")
             continue
         columns.update(row)
-        if id_of(row) in ids:
+        if ids is None or id_of(row) in ids:
             matches.append(row)
     _check_columns(columns, spec)
     return matches

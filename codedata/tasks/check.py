@@ -13,10 +13,10 @@ from pathlib import Path
 from codedata.checks.secrets import find_secrets
 from codedata.code.entities import is_test_file
 from codedata.code.git import git_output
-from codedata.code.patches import diff_of
+from codedata.code.patches import Hunk, diff_of, hunks_of
 from codedata.errors import BrokenRecord
 from codedata.layouts import content_of, load_folder
-from codedata.records import BUG, STRIPPED_PATCH, Object, Task, check_of, parse
+from codedata.records import BUG, PULL_REQUEST, STRIPPED_PATCH, Object, Task, check_of, parse
 from codedata.sandbox.archives import UnsafeArchive
 from codedata.sandbox.dockerfile import read_dockerfile
 from codedata.tasks import tests_folder
@@ -45,7 +45,7 @@ from codedata.texts import printable, text_of
 
 TEST_FILE = "test_outputs.py"   # whose tests have weights
 PROGRAMS = "codedata/tasks/verifier"
-PATCHED = (BUG, STRIPPED_PATCH)   # kinds whose solution is a patch
+PATCHED = (BUG, STRIPPED_PATCH, PULL_REQUEST)   # kinds whose solution is a patch
 OF_PATCH = re.compile(r"^diff --git a/(.*?) b/", re.MULTILINE)
 # keys of config.json, and those that only the config.json of a suite has
 TYPES = {"user": "str", "timeout_s": "float", "workdir": "str"}
@@ -203,8 +203,9 @@ def _suite(task: Task, config: Object) -> Iterator[Fault]:
 
 
 def _hidden(task: Task) -> Iterator[Fault]:
-    """Check that tests/test.patch creates exactly the hidden tests. A task whose tests are visible
-    has no such patch."""
+    """Check that tests/test.patch creates exactly the hidden tests or, of a pull request, whose
+    image has earlier ones, that it ends in them. A task whose tests are visible has no such patch.
+    """
     hidden = {name.removeprefix(f"{HIDDEN}/"): content_of(file)
               for name, file in task.tests.items() if name.startswith(f"{HIDDEN}/")}
     patch = text_in(task.tests, TEST_PATCH)
@@ -215,10 +216,19 @@ def _hidden(task: Task) -> Iterator[Fault]:
     except (UnsafeArchive, ValueError):
         wanted, actual = {}, {HIDDEN: ""}
     differing = sorted({path for path, _ in wanted.items() ^ actual.items()})
+    if task.kind == PULL_REQUEST:
+        differing = sorted({*wanted} ^ {*actual} | {
+            hunk.path for hunk in hunks_of(patch)
+            if _after(hunk) not in hidden.get(hunk.path, b"").decode(errors="replace")})
     if differing:
         yield Fault(f"tests/{TEST_PATCH}", f"does not create the files in tests/{HIDDEN}/: "
                     f"{printable(', '.join(differing))}",
                     "Undo the edit, or change both in the same way.")
+
+
+def _after(hunk: Hunk) -> str:
+    """Return the lines of a hunk as they are after it."""
+    return "\n".join(line[1:] for line in hunk.lines if not line.startswith(("-", "\\")))
 
 
 def _by_path(patch: str) -> dict[str, str]:

@@ -24,6 +24,7 @@ from codedata.tasks.suite_outcomes import (
     known_results,
     outcome_of,
     time_limit,
+    without_missing,
 )
 from codedata.tasks.verifier.suite import MARKS
 from codedata.texts import printable
@@ -51,10 +52,13 @@ class ScreeningRules:
 
     max_broken_share: float        # of the tests that passed
     ignores_skipped: bool = False  # tests that the change makes skipped do not count
+    counts_missing: bool = False   # tests that do not run any more count as failing
 
     def screened(self, outcome: Outcome, known: Mapping[str, str], how: str,
                  n_run: int) -> Screened:
         """Return the result of screening: an outcome compared with the known results."""
+        if self.counts_missing:
+            outcome = without_missing(outcome, known)
         skipped = [name for name, status in sorted(known.items()) if self.ignores_skipped
                    and status == PASSED and outcome.statuses.get(name) == "skipped"]
         known = {name: known[name] for name in known if name not in skipped}
@@ -69,6 +73,7 @@ class Graded:
 
     script: str                # an evaluation script
     known: Mapping[str, str]   # statuses without a patch, of the tests that count
+    may_patch_tests: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +109,8 @@ def first_run(environment: Environment, patch: str, host: SandboxFactory, label:
     known = graded.known if graded else known_results(environment)
     limit_s = limit_s or time_limit(environment, host.run_timeout_s)
     with open_environment(environment, host, label) as sandbox:
-        before, after, reason = patch_source(sandbox, patch)
+        patch_files = apply_patch if graded and graded.may_patch_tests else patch_source
+        before, after, reason = patch_files(sandbox, patch)
         if reason:
             return FirstRun(Screened(REFUSED, reason))
         if graded:

@@ -198,11 +198,13 @@ def document_in(instruction: str) -> str:
 
 HOW_TO_INSTRUCT = {
     "bug": "Run: python bug_inject.py agent|scale --steps issue",
-    "stripped_patch": "Run: python nl2repo.py --steps doc_part2,doc_part1,doc"}
+    "stripped_patch": "Run: python nl2repo.py --steps doc_part2,doc_part1,doc",
+    "pull_request": "Run: python pr_tasks.py --steps instruct"}
 HOW_TO_PROVE = {
     "bug": "Undo the edit, or delete the folder and run: python bug_inject.py agent|scale",
     "stripped_patch": "Undo the edit, or delete the folder and run: python nl2repo.py "
                       "--steps relationship",
+    "pull_request": "Undo the edit, or delete the folder and run: python pr_tasks.py",
     "datapoint": "Run: python build_dp.py validate"}
 
 

@@ -252,19 +252,28 @@ class Search:
 
     @staticmethod
     def _shares_more(file: BinaryIO, text: bytes, windows: Windows) -> bool:
-        shared, names, lines = set(), set(), text.split(b"\n")
+        """Return whether a part of a file, around a window and about as long as `text`, has more
+        than one line of it or most of its names. A large program has any names somewhere."""
+        places: dict[bytes, int] = {}
+        lines = text.split(b"\n")
         longest = len(max(lines, key=len))
         file.seek(0)
         for data in iter(partial(file.read, PIECE), b""):
-            shared.update(windows.all_in(data))
-            names.update(NAME.findall(data))
-            if len(shared) > longest:   # more windows than one line has
+            start = file.tell() - len(data)
+            places |= {window: start + data.find(window) for window in windows.all_in(data)}
+            if len(places) > longest:   # more windows than one line has
                 return True
-        names.update([name[:-1] for name in names])   # in bytecode a letter may follow
-        line = max(lines, key=lambda one: sum(window in one for window in shared))
-        others = {*NAME.findall(text)}.difference(NAME.findall(line), KEYWORDS)
-        return (any(window not in line for window in shared)
-                or len(others & names) >= NAMES_SHARE * len(others))
+        for middle in places.values():
+            shared = {window for window, at in places.items() if abs(at - middle) <= len(text)}
+            file.seek(max(0, middle - len(text)))
+            names = {*NAME.findall(file.read(2 * len(text)))}
+            names.update([name[:-1] for name in names])   # in bytecode a letter may follow
+            line = max(lines, key=lambda one: sum(window in one for window in shared))
+            others = {*NAME.findall(text)}.difference(NAME.findall(line), KEYWORDS)
+            if any(window not in line for window in shared) or (
+                    len(others & names) >= NAMES_SHARE * len(others)):
+                return True
+        return False
 
     def _add(self, place: str, what: str) -> None:
         self.traces.append(printable(f"{place} {what}", 500))

@@ -17,13 +17,15 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import defaultdict
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 
 from codedata.code.patches import diff_of
 from codedata.errors import Excluded, ItemFailed
 from codedata.progress import begin_step, named
 from codedata.records import Environment, Object, Task
+from codedata.sandbox import Sandbox
 from codedata.sandbox.factory import WORKDIR, SandboxFactory
 from codedata.sandbox.registry import image_name
 from codedata.store import digest
@@ -33,7 +35,7 @@ from codedata.suites.source import Files, commit_date, is_text
 from codedata.suites.suite import Run, compare
 from codedata.suites.test_results import place_of
 from codedata.tasks.eval_script import eval_script, misread, run_evaluation, script_of
-from codedata.tasks.first_run import FirstRun, Graded, ScreeningRules, first_run, row_of
+from codedata.tasks.first_run import FirstRun, Graded, first_run, row_of
 from codedata.tasks.folder import image_of as image_of_task
 from codedata.tasks.folder import proven, with_about
 from codedata.tasks.grade import Grader
@@ -68,6 +70,9 @@ class Baseline:
     texts: Files                 # of these files
     created_at: str              # date of the commit, "" where there is none
     reads: str                   # where evaluation scripts find the results, one of READS
+    ignored: set[str]            # tests that do not count
+    seconds: float               # of the longest run
+    shown: Files = field(default_factory=dict)   # hidden files as a task's image has them
     # by hidden files: the tests that pass without them, from the first candidate that hides them
     passed_without: dict[frozenset[str], set[str]] = field(default_factory=dict)
 
@@ -79,7 +84,7 @@ class PatchProver:
     def __init__(self, kind: PatchKind, factory: SandboxFactory):
         self._kind, self._factory = kind, factory
         self.lacks = factory.find_lost(images_of(kind))
-        self._rules = ScreeningRules(kind.rules.max_broken_share)
+        self._rules = replace(kind.rules, ignores_skipped=False)
         self._baselines: dict[str, Baseline] = {}
         self._locks = defaultdict(threading.Lock)   # one run without a change at a time
         self._known_files = lru_cache(KNOWN_IMAGES)(KnownFiles)
@@ -93,18 +98,19 @@ class PatchProver:
             raise Excluded(f"no image can be made: --sandbox {self._factory.name} makes none.",
                            name)
         counted, counts = kind.counted(candidate, environment, *joined)
-        baseline = self.baseline_of(counted, label)
+        baseline = self.baseline_of(counted, label, candidate)
         first = self._run_broken(counted, candidate, baseline, label)
         if reason := kind.refusal(candidate, first, label, environment, *joined):
             raise Excluded(reason, name)
         begin_step("its image", 3, STEPS)
-        image, hidden, visible = self._hide_tests(counted, first, baseline, label)
+        image, hidden, visible = self._hide_tests(counted, candidate, first, baseline, label)
         gold, change = diff_of(first.after, first.before), diff_of(first.before, first.after)
         verifier = SuiteVerifier(
             # if only listed files count, results are not read from output that these can print
             counted.test_script, baseline.reads if counts is None else READS[0], hidden,
-            "" if visible else diff_of({}, hidden), [*map(escaped_name, first.fail_to_pass)],
-            [*map(escaped_name, first.pass_to_pass)], counts)
+            "" if visible else diff_of(baseline.shown, hidden),
+            [*map(escaped_name, first.fail_to_pass)], [*map(escaped_name, first.pass_to_pass)],
+            counts)
         if traces := self._traces_in(image, counted, gold, verifier.test_patch):
             raise Excluded("its image shows the gold or hidden tests: "
                            f"{printable(named(traces))}", name)
@@ -120,23 +126,35 @@ class PatchProver:
 
     # without the change --------------------------------------------------------------------------
 
-    def baseline_of(self, environment: Environment, label: str) -> Baseline:
+    def baseline_of(self, environment: Environment, label: str,
+                    candidate: Candidate | None = None) -> Baseline:
         """Return the results of the suite without a change, from one run for all candidates. Raise
         ItemFailed if the results differ from env/, Excluded if graders could not read them."""
         key = digest([getattr(environment, name) for name in ("repo_name", *JUDGED_BY)])
         begin_step("tests without the patch", 1, STEPS)
         with self._locks[key]:
             if key not in self._baselines:
-                self._baselines[key] = self._run_baseline(environment, label)
+                runs = 1 if environment.install_script else ROW_RUNS
+                baseline = self._run_baseline(environment, label, runs)
+                if environment.install_script:   # a test not in env/ may have the time in its name
+                    known = known_results(environment)
+                    baseline = replace(baseline, statuses={
+                        test: baseline.statuses[test] for test in known
+                        if test in baseline.statuses})
+                check_drift(environment, baseline.statuses, baseline.ignored)
+                self._baselines[key] = baseline
         return self._baselines[key]
 
-    def _run_baseline(self, environment: Environment, label: str) -> Baseline:
+    def _run_baseline(self, environment: Environment, label: str, n_runs: int,
+                      prepare: Callable[[Sandbox], None] = lambda sandbox: None) -> Baseline:
+        """Run the suite `n_runs` times, each in a sandbox that prepare() has changed."""
         name = environment.repo_name
         runs: list[Run] = []
         reads = [*READS]
-        while len(runs) < (1 if environment.install_script else ROW_RUNS):
+        while len(runs) < n_runs:
             script = eval_script(suite_tests(environment.test_script, reads=reads[0]))
             with open_environment(environment, self._factory, label) as sandbox:
+                prepare(sandbox)
                 sources = sources_in(sandbox)
                 created_at = commit_date(sandbox, environment.base_commit)
                 run, printed = run_evaluation(sandbox, script, self._factory.run_timeout_s)
@@ -152,14 +170,11 @@ class PatchProver:
         statuses, flaky = compare(runs)
         ignored = ignored_tests(environment).union(flaky)
         statuses = {test: statuses[test] for test in statuses if test not in ignored}
-        if environment.install_script:   # one run: a test not in env/ may have the time in its name
-            statuses = {test: statuses[test] for test in known_results(environment)
-                        if test in statuses}
-        check_drift(environment, statuses, ignored)
         texts = {file.path: file.text for file in sources.files}
         files = {test: place_of(test, texts)[0] for test in statuses}
         texts = {path: texts[path] for path in {*files.values()} - {""}}
-        return Baseline(statuses, files, texts, created_at, reads[0])
+        seconds = max(run.seconds for run in runs)
+        return Baseline(statuses, files, texts, created_at, reads[0], ignored, seconds)
 
     # with the change -----------------------------------------------------------------------------
 
@@ -177,8 +192,8 @@ class PatchProver:
 
     # the image -----------------------------------------------------------------------------------
 
-    def _hide_tests(self, environment: Environment, first: FirstRun, baseline: Baseline,
-                    label: str) -> tuple[TaskImage, Files, str]:
+    def _hide_tests(self, environment: Environment, candidate: Candidate, first: FirstRun,
+                    baseline: Baseline, label: str) -> tuple[TaskImage, Files, str]:
         """Return (the image of a task; the files of its failing tests, which graders restore after
         the agent's work; why the agent can see these tests, or "")."""
         places = {baseline.files[test] for test in first.fail_to_pass}

@@ -6,7 +6,7 @@ Runs are compared with the results in env/, without tests that are flaky or need
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from codedata.errors import Excluded, ItemFailed
 from codedata.progress import named
@@ -77,6 +77,14 @@ def outcome_of(run: Run, known: Collection[str]) -> Outcome:
     failed counts as an error (with_lost)."""
     statuses, lost = with_lost(run.results, known)
     return Outcome(statuses, lost, run.seconds, run.timed_out, run.exit_code, run.truncated_at)
+
+
+def without_missing(outcome: Outcome, known: Mapping[str, str]) -> Outcome:
+    """Return an outcome in which known tests that did not run are errors: before a pull request,
+    its tests may not even be collected."""
+    missing = {test: "error" for test, status in known.items()
+               if status == PASSED and test not in outcome.statuses}
+    return replace(outcome, statuses={**outcome.statuses, **missing}, lost=())
 
 
 def judged(outcome: Outcome, known: Mapping[str, str], max_broken_share: float) -> tuple[str, str]:

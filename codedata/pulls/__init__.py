@@ -1,0 +1,1 @@
+"""Tasks from real pull requests: pr_tasks.py."""

@@ -1,0 +1,115 @@
+"""Implement pull requests as a kind of task: the gold is the code that a request changes, the
+hidden tests are the test files that it changes, as they are after it.
+
+Documentation is neither: it stays as it was before. What a request does beside its purpose is in
+its gold, too.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+
+from codedata.code.entities import is_of_tests, language_of
+from codedata.code.patches import files_of, hunks_of
+from codedata.records import PULL_REQUEST, Commit, Environment, Object, Task
+from codedata.settings import Settings
+from codedata.states import Reads
+from codedata.store import Derived, Store, digest
+from codedata.tasks.first_run import FirstRun, ScreeningRules
+from codedata.tasks.folder import PROVEN_FIELDS
+from codedata.tasks.kinds import Candidate
+
+ALL = 1.0            # share of the tests that may fail before a request
+CATEGORY = "software-engineering"   # one of Harbor's categories of tasks
+# of names and paths of documentation, in lower case
+DOCUMENTS = ("*.md", "*.rst", "*.adoc", "docs/*", "doc/*", "*/docs/*", "changes", "changelog",
+             "news", "authors", "changes.*", "changelog.*", "news.*", "history.*", "authors.*",
+             "releasenotes/*", "newsfragments/*", "changelog/*", "changelog.d/*")
+
+
+@dataclass(frozen=True)
+class PullRequest(Candidate):
+    """Hold a pull request; its `diff` changes the code alone."""
+
+    tests: str = ""          # its patch of test files
+
+
+def is_document(path: str) -> bool:
+    """Return whether a file is documentation."""
+    path = path.lower()
+    return any(fnmatchcase(text, pattern) for pattern in DOCUMENTS
+               for text in (path, PurePosixPath(path).name))
+
+
+def environment_name(commit: Commit) -> str:
+    """Return the name of the environment at a pull request's base commit."""
+    return f"{commit.repo.replace('/', '__')}__{commit.base_commit[:8]}"
+
+
+def pull_request(commit: Commit, max_files: int, max_lines: int) -> PullRequest:
+    """Return the pull request of a record; it is refused if it changes no code or no tests, or more
+    than `max_files` files or `max_lines` lines of code, where these are not 0.
+    """
+    code, tests = {}, dict(files_of(commit.test_patch))
+    for path, text in files_of(commit.patch):
+        if is_of_tests(path):
+            tests[path] = text
+        elif not is_document(path):
+            code[path] = text
+    hunks = hunks_of("".join(code.values()))
+    n_lines = sum(line.startswith(("+", "-")) for hunk in hunks for line in hunk.lines)
+    refusals = {"it changes no tests": not tests, "it changes no code": not code,
+                f"it changes {len(code)} files, more than {max_files}": 0 < max_files < len(code),
+                f"it changes {n_lines} lines, more than {max_lines}": 0 < max_lines < n_lines}
+    return PullRequest(
+        commit.instance_id, environment_name(commit), commit.base_commit, "".join(code.values()),
+        commit.instance_id, PULL_REQUEST,
+        refused=next((reason for reason, applies in refusals.items() if applies), ""),
+        tests="".join(tests.values()))
+
+
+class Pulls:
+    """Implement pull requests as a kind of task."""
+
+    name, label, gold_is_long, hides_tests = PULL_REQUEST, "pr", False, True
+    rules = ScreeningRules(ALL, counts_missing=True)
+    proven, instructed = PROVEN_FIELDS, ("kind",)
+
+    def __init__(self, settings: Settings):
+        root, limits = Path(settings.root), settings.pr_tasks
+        self._commits = Store(root, Commit)
+
+        def candidates_of(name: str, commit: Commit) -> dict[str, PullRequest]:
+            return {name: pull_request(commit, limits.max_files, limits.max_lines)}
+
+        self.tasks = Store(root, Task, kind=PULL_REQUEST)
+        self.candidates = Reads(Derived(self._commits, candidates_of, derived=False),
+                                ("base_commit", "diff", "tests", "refused"), made_by="prompt",
+                                command="prompt.py")
+        self.candidates_with = ()
+        self.texts = Reads(self._commits, ("issue", "description"))
+
+    def counted(self, candidate: PullRequest, environment: Environment
+                ) -> tuple[Environment, None]:
+        """Return the environment unchanged, and None: all files of an agent's work but tests
+        count."""
+        return environment, None
+
+    def refusal(self, *about) -> str:
+        """Return "", since the proof has all reasons."""
+        return ""
+
+    def described(self, candidate: PullRequest, run: FirstRun, environment: Environment
+                  ) -> tuple[Object, Object]:
+        """Return a request's fields of task.toml, and nothing more for proof.json."""
+        commit = self._commits.read(candidate.name)
+        language = language_of(min(run.before | run.after))
+        return {"method": PULL_REQUEST, "language": language, "licence": commit.licence,
+                "labels": {"category": CATEGORY, "tags": [*filter(None, (language, "swe"))]},
+                "made_from": {"directory": Commit.directory, "item": candidate.item,
+                              "digest": digest([candidate.diff, candidate.tests])}}, {}
+
+    def instruction(self, task: Task, commit: Commit) -> str:
+        """Return the issue that a request solves or, without one, what the request says."""
+        return f"{(commit.issue.strip() or commit.description.strip())}\n"

@@ -1,0 +1,84 @@
+"""Prove a pull request by execution: some of its tests fail before it and pass after it.
+
+The suite runs twice with the request in the image of its base commit, then once with its tests
+alone; the rest is as for every patch (tasks/prove.py), in an image of the base commit that has
+nothing of the request: the tests there are the earlier ones.
+"""
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field, replace
+
+from codedata.errors import Excluded
+from codedata.progress import begin_step, named
+from codedata.pulls.kind import PullRequest
+from codedata.records import Environment
+from codedata.sandbox import Sandbox
+from codedata.suites.environments import image_of
+from codedata.suites.source import Files, apply_patch
+from codedata.tasks.eval_script import eval_script
+from codedata.tasks.first_run import FirstRun, Graded, first_run
+from codedata.tasks.images import TaskImage, derive, lead_from_testbed
+from codedata.tasks.prove import STEPS, TRIES, Baseline, PatchProver
+from codedata.tasks.suite_outcomes import FAILED, PASSED, SURVIVES
+from codedata.tasks.tests_folder import suite_tests
+from codedata.texts import printable
+
+RUNS_AFTER = 2
+TIMES_AFTER, MORE_S = 3, 30   # limit of the run before: so many times the run after, and seconds
+
+
+@dataclass(frozen=True, slots=True)
+class PullBaseline(Baseline):
+    """Hold the results of a suite with a pull request, and the files that the request changes."""
+
+    before: Files = field(default_factory=dict)   # of the code
+    after: Files = field(default_factory=dict)
+    tests: Files = field(default_factory=dict)    # after it
+
+
+class PullProver(PatchProver):
+    """Prove pull requests: candidates of Pulls."""
+
+    def baseline_of(self, environment: Environment, label: str,
+                    candidate: PullRequest) -> PullBaseline:
+        """Return the results of the suite with the request. Raise Excluded if its patches do not
+        apply, or if its own tests fail."""
+        begin_step("tests with the pull request", 1, STEPS)
+        changed: dict[str, Files] = {}
+
+        def prepare(sandbox: Sandbox) -> None:
+            for names, patch in ((("before", "after"), candidate.diff),
+                                 (("shown", "tests"), candidate.tests)):
+                *files, reason = apply_patch(sandbox, patch)
+                if reason:
+                    raise Excluded(printable(reason), candidate.name)
+                changed.update(zip(names, files, strict=True))
+
+        found = self._run_baseline(environment, label, RUNS_AFTER, prepare)
+        failing = sorted(test for test, status in found.statuses.items() if status in FAILED
+                         and found.files[test] in changed["tests"])
+        if failing and PASSED not in found.statuses.values():
+            raise Excluded(f"its own tests fail: {printable(named(failing))}", candidate.name)
+        values = {name: getattr(found, name) for name in Baseline.__dataclass_fields__}
+        return PullBaseline(**{**values, **changed})
+
+    def _run_broken(self, environment: Environment, candidate: PullRequest,
+                    baseline: PullBaseline, label: str) -> FirstRun:
+        script = eval_script(suite_tests(environment.test_script, reads=baseline.reads))
+        begin_step("tests before the pull request", 2, STEPS)
+        first = first_run(environment, candidate.tests, self._factory, label, self._rules,
+                          TIMES_AFTER * baseline.seconds + MORE_S,
+                          Graded(script, baseline.statuses, may_patch_tests=True))
+        if first.screened.verdict == SURVIVES[0]:
+            raise Excluded("no test fails before it and passes after it", candidate.name)
+        if first.screened.reason:
+            raise Excluded(f"before it, {first.screened.reason}", candidate.name)
+        return replace(first, before=baseline.after, after=baseline.before)
+
+    def _hide_tests(self, environment: Environment, candidate: PullRequest, first: FirstRun,
+                    baseline: PullBaseline, label: str) -> tuple[TaskImage, Files, str]:
+        """Return (an image of the base commit, the test files after the request, "")."""
+        base = image_of(environment, self._factory, label).name
+        image = derive(self._factory, base, "", f"{TRIES}{secrets.token_hex(4)}", label)
+        return lead_from_testbed(self._factory, image, label), baseline.tests, ""

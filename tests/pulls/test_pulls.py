@@ -1,0 +1,109 @@
+"""Test tasks of pull requests: what of a request is gold, hidden or neither, and the proof."""
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+
+import pytest
+from conftest import run_script, write_json
+from fake_judges import script_here
+from heron_environment import CASES, HERON, TESTS, an_environment, write_env
+from heron_environment import heron_image as heron_image  # a fixture
+
+import pr_tasks
+from codedata.code.patches import diff_of
+from codedata.export.tasks import kinds_in
+from codedata.pulls.kind import is_document, pull_request
+from codedata.records import PULL_REQUEST, Commit, Task, parse
+from codedata.store import Store
+from codedata.tasks.check import faults_of
+
+ID = "birds__heron-7"
+BASE = "0" * 40
+
+
+def record(files: dict[str, tuple[str, str]], **fields) -> dict:
+    """Return a PR record that changes {path: (text before, text after)}."""
+    before, after = ({path: texts[i].encode() for path, texts in files.items() if texts[i]}
+                     for i in (0, 1))
+    return {"instance_id": ID, "repo": "birds/heron", "language": "python", "base_commit": BASE,
+            "issue": "", "description": "Fix wading (#7)\n\nIt sank.", "files": sorted(files),
+            "patch": diff_of(before, after), "test_patch": "", "created_at": None, "licence": "MIT",
+            **fields}
+
+
+def test_code_tests_and_documents_of_a_request_are_told_apart():
+    made = record({"a.py": ("a\n", "b\n"), "tests/test_a.py": ("", "c\n"), "docs/x.py": ("", "d\n"),
+                   "CHANGES.rst": ("e\n", "f\n"), "tests/data/in.json": ("", "{}\n")})
+    request = pull_request(parse(Commit, made, ""), 0, 0)
+    assert re.findall(r"^diff --git a/(\S+)", request.diff, re.MULTILINE) == ["a.py"]
+    assert re.findall(r"^diff --git a/(\S+)", request.tests, re.MULTILINE) == [
+        "tests/data/in.json", "tests/test_a.py"]
+    assert not request.refused and request.repo_name == "birds__heron__00000000"
+    assert is_document("README.md") and not is_document("changes/code.py")
+
+
+@pytest.mark.parametrize(("files", "limits", "reason"), [
+    ({"a.py": ("a\n", "b\n")}, (0, 0), "it changes no tests"),
+    ({"tests/test_a.py": ("a\n", "b\n")}, (0, 0), "it changes no code"),
+    ({"a.py": ("a\n", "b\n"), "b.py": ("", "b\n"), "test_a.py": ("", "b\n")}, (1, 0),
+     "it changes 2 files, more than 1"),
+    ({"a.py": ("a\n", "b\nc\n"), "test_a.py": ("", "b\n")}, (0, 2),
+     "it changes 3 lines, more than 2")])
+def test_a_request_that_can_be_no_task_is_refused_by_name(files, limits, reason):
+    assert pull_request(parse(Commit, record(files), ""), *limits).refused == reason
+
+
+@pytest.mark.docker
+def test_records_are_made_of_rows_and_wait_for_environments(tmp_path):
+    row = {"instance_id": ID, "repo": "birds/heron", "base_commit": BASE,
+           "patch": record({"a.py": ("a\n", "b\n")})["patch"], "test_patch": "x",
+           "problem_statement": "It sinks."}
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(f"{json.dumps(row)}\n" + json.dumps({**row, "instance_id": "b__c-1",
+                                                          "patch": ""}) + "\n")
+    done = script_here(pr_tasks.main, tmp_path, "--prs", rows, "--steps", "records")
+    assert "no text in patch" in done.stderr and done.returncode == 1
+    assert json.loads((tmp_path / f"commit/{ID}.json").read_text())["issue"] == "It sinks."
+    waiting = script_here(pr_tasks.main, tmp_path, "--steps", "prove").stderr
+    assert "no env/ yet" in waiting
+
+
+@pytest.mark.docker
+def test_a_request_becomes_a_task_whose_image_has_nothing_of_it(tmp_path, heron_image):
+    """Prove one request; refuse one without a test that fails before it."""
+    new = (f"{TESTS}\n\ndef test_plumbline():\n    from heron import plumbline\n"
+           "    assert plumbline() == 3\n")
+    code = HERON + "\n\ndef plumbline():\n    return 3\n"
+    files = {"heron.py": (HERON, code), "tests/test_heron.py": (TESTS, new),
+             "README.md": ("", "Plumbline is new.\n")}
+    write_json(tmp_path / f"commit/{ID}.json", record(files))
+    vain = {"heron.py": (HERON, HERON + "\n# no change\n"),
+            "tests/test_heron.py": (TESTS, TESTS + "\n\ndef test_nothing():\n    pass\n")}
+    write_json(tmp_path / "commit/birds__heron-8.json",
+               record(vain, instance_id="birds__heron-8"))
+    write_env(tmp_path, an_environment("birds__heron__00000000", repo="birds/heron"))
+    done = run_script("pr_tasks.py", tmp_path, "--workers", 1, timeout_s=300)
+    assert done.returncode == 0, done.stderr
+    store = Store(tmp_path, Task, kind=PULL_REQUEST).open()
+    assert [*store.names()] == [ID] and kinds_in(tmp_path) == {PULL_REQUEST}
+    task = store.read(ID)
+    config = json.loads(task.tests["config.json"] if isinstance(task.tests["config.json"], bytes)
+                        else task.tests["config.json"].read_bytes())
+    assert config["FAIL_TO_PASS"] == ["tests/test_heron.py::test_plumbline"]
+    assert len(config["PASS_TO_PASS"]) == len(CASES) + 1
+    assert task.instruction == "Fix wading (#7)\n\nIt sank.\n"
+    assert next(run["of"] for run in task.proof["runs"]) == "changed"
+    ledger = (tmp_path / "task/_ledger.jsonl").read_text()
+    assert "no test fails before it and passes after it" in ledger
+    folder = tmp_path / "task" / ID
+    assert faults_of(folder) == []
+    patch = folder / "tests/test.patch"
+    patch.write_text(patch.read_text().replace("== 3", "== 4"))
+    assert "test.patch" in str(faults_of(folder))
+    image = task.config["environment"]["docker_image"]
+    found = subprocess.run(
+        ["docker", "run", "--rm", image, "grep", "-rlE", "plumbline|Plumbline", "."],
+        capture_output=True, text=True)
+    assert (found.returncode, found.stdout) == (1, "")
