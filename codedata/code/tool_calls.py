@@ -149,34 +149,39 @@ def _text_arguments(entry: dict, command: str) -> dict | None:
 
 def shell_command(effect: Effect) -> str:
     """Return the shell command that does the same as a call."""
-    does = effect.does
     old, new, _ = effect.edits[0] if effect.edits else ("", "", "")
+    template = _template(effect, old, new)
     path = f"./{effect.path}" if effect.path.startswith("-") else effect.path or "."
     values = {"command": effect.command, "patch": effect.patch, "new": new.removesuffix("\n"),
               "folder": shlex.quote(effect.folder), "path": shlex.quote(path),
               "pattern": shlex.quote(effect.pattern), "edits": list(effect.edits),
               "include": f"--include={shlex.quote(effect.include)} " if effect.include else "",
-              "first": effect.first, "last": "$" if effect.last >= END else effect.last}
-    if does == "replace" and not old:
-        does = "create"
-    if does in ("read", "window"):
-        does = "range" if effect.last else "read"
-    elif does == "run" and effect.folder not in ("", "."):
-        does = "folder"
-    elif does == "create" and not new.endswith("\n"):
-        does = "no_end"
+              "first": effect.first, "last": "$" if effect.last >= END else effect.last,
+              "end": _unused("END", effect)}
+    if template == "no_end":
         values["new"] = shlex.quote(new)
-    elif does == "replace":
-        does = "edit"
+    if template in ("edit", "lines"):   # they run Python
         values["path"] = repr(path)
-    elif does in ("lines", "insert"):
-        first = effect.last if does == "insert" else effect.first - 1
-        values |= {"path": repr(path), "first": first, "new": repr(new.split("\n")),
-                   "last": 0 if does == "insert" else effect.last}
-        does = "lines"
-    values["end"] = _unused("END", effect)
-    template = _table()[2]["commands"][does].strip("\n")
-    return re.sub(r"\{(\w+)\}", lambda match: str(values[match[1]]), template)
+    if template == "lines":
+        inserts = effect.does == "insert"
+        values |= {"first": effect.last if inserts else effect.first - 1,
+                   "last": 0 if inserts else effect.last, "new": repr(new.split("\n"))}
+    text = _table()[2]["commands"][template].strip("\n")
+    return re.sub(r"\{(\w+)\}", lambda match: str(values[match[1]]), text)
+
+
+def _template(effect: Effect, old: str, new: str) -> str:
+    """Return the key in the table of the command for an effect whose first edit is old to new."""
+    does = effect.does
+    if does in ("read", "window"):
+        return "range" if effect.last else "read"
+    if does == "run":
+        return "run" if effect.folder in ("", ".") else "folder"
+    if does in ("lines", "insert"):
+        return "lines"
+    if does == "create" or (does == "replace" and not old):
+        return "create" if new.endswith("\n") else "no_end"
+    return "edit" if does == "replace" else does
 
 
 def call_text(call: dict, history: Sequence[dict] = (), as_bash: bool = False) -> str:

@@ -112,4 +112,4 @@ class Pulls:
 
     def instruction(self, task: Task, commit: Commit) -> str:
         """Return the issue that a request solves or, without one, what the request says."""
-        return f"{(commit.issue.strip() or commit.description.strip())}\n"
+        return f"{commit.issue.strip() or commit.description.strip()}\n"

@@ -20,25 +20,30 @@ def read(document: list[dict]) -> dict:
     """Return the row. The items of a reply, up to the results of its calls, become one message."""
     messages = []
     for line in document:
-        kind = line.get("type")
-        if kind == "compacted":
+        if line.get("type") == "compacted":
             break
-        item = line.get("payload") or line
+        message = _of_line(line)
         last = messages[-1] if messages else {}
-        if kind == "session_meta" or "instructions" in line:
-            rules = (item.get("base_instructions") or {}).get("text") or item.get("instructions")
-            messages += [{"role": "system", "content": rules}] if rules else []
-        elif kind == "response_item" or (kind and item is line):
-            message = _message(item)
-            if message.get("role") == "developer" and messages:   # rules that came later
-                message["role"] = "user"
-            is_reply = message.get("role") == last.get("role") == "assistant"
-            if is_reply and (message["tool_calls"] or not last["tool_calls"]):
-                last["content"] += message["content"]
-                last["tool_calls"] += message["tool_calls"]
-            elif message:
-                messages.append(message)
+        if message.get("role") == "developer" and messages:   # rules that came later
+            message["role"] = "user"
+        is_reply = message.get("role") == last.get("role") == "assistant"
+        if is_reply and (message["tool_calls"] or not last["tool_calls"]):
+            last["content"] += message["content"]
+            last["tool_calls"] += message["tool_calls"]
+        elif message:
+            messages.append(message)
     return {"messages": messages, "agent": FORM}
+
+
+def _of_line(line: dict) -> dict:
+    """Return the message of a line, or the part of one; {} if it has none."""
+    kind = line.get("type")
+    item = line.get("payload") or line
+    if kind == "session_meta" or "instructions" in line:
+        rules = (item.get("base_instructions") or {}).get("text") or item.get("instructions")
+        return {"role": "system", "content": rules} if rules else {}
+    has_item = kind == "response_item" or (kind and item is line)
+    return _message(item) if has_item else {}
 
 
 def _message(item: dict) -> dict:
