@@ -14,28 +14,24 @@ writes  env/<repo_name>.json         Environment; if its `status` is not success
   python env_setup.py --input repos.jsonl --sandbox kubernetes --namespace data-synthesis
   python env_setup.py --reap                                 # list what killed runs have left
 """
-from dataclasses import fields
 from pathlib import Path
 
 from codedata import cli, config, run_loop
 from codedata.env.inputs import one_repository, repositories_of
-from codedata.env.setup import Setup, fault_of
+from codedata.env.setup import READ, setup_stage
 from codedata.llm import Models
-from codedata.outcomes import of_environment
 from codedata.records import Environment
 from codedata.sandbox.factory import SandboxFactory
-from codedata.states import Reads, Writes
+from codedata.states import Reads
 from codedata.store import Store
-
-ROW = ("repo", "base_image", "base_commit", "source", "row")
 
 
 def main(argv=None) -> int:
     parser = cli.parser(__doc__, "env", "sandbox")
-    add = parser.add_argument_group("flags of env_setup.py").add_argument
+    flags = parser.add_argument_group("flags of env_setup.py")
+    add = flags.add_argument
     add("--repo", metavar="PATH|GIT_URL[@COMMIT]", help="one repository instead")
-    add("--planner", choices=["auto", "recipe", "agent"],
-        help="who finds the scripts (default: auto)")
+    cli.planner_flag(flags)
     add("--max-iterations", type=cli.positive, metavar="N",
         help="replies of an agent (default: 100)")
     add("--stage2-max-iterations", type=cli.positive, metavar="N",
@@ -52,21 +48,15 @@ def main(argv=None) -> int:
         settings.root.mkdir(parents=True, exist_ok=True)
     with Models(settings) as models:
         host = SandboxFactory(settings, models.stop, args.keep_images)
-        out, fields_read = Store(settings.root, Environment), ROW
         if args.repo:
             repositories = one_repository(args.repo, settings.root,
                                           may_clone=not options.read_only)
         elif args.input:
             repositories = repositories_of(Path(args.input))
         else:   # --status of what is there, whatever it was made from
-            repositories, fields_read = out, ()
-        setup = Setup(settings, models, host)
-        stage = run_loop.Stage(
-            "env_setup", make=setup.make, identity=setup.identity(), cost_note=setup.bound(),
-            in_words=of_environment, then="analyze.py",
-            reads=Reads(repositories, fields=fields_read),
-            writes=Writes(out, fault=fault_of,
-                          fields=tuple(f.name for f in fields(Environment))))
+            repositories = Store(settings.root, Environment)
+        reads = Reads(repositories, READ if args.repo or args.input else ())
+        stage = setup_stage(settings, models, host, reads, then="analyze.py")
         return run_loop.run(stage, settings, models, options)
 
 

@@ -2,60 +2,89 @@
 """Make tasks of real pull requests: their tests fail before them and pass after them.
 
   records    with --prs: a record of each pull request; without, those of prompt.py are taken
+  setup      with --setup: the environments that are missing, as env_setup.py makes them
   prove      runs the tests with a request, before it and in its task's image; writes the task
   instruct   the issue as the task's instruction or, without one, what the request says
 
 reads   commit/<instance_id>.json     Commit
         env/<repo_name>.json          Environment of the base commit, from env_setup.py
 writes  commit/<instance_id>.json     Commit (records)
+        env/<repo_name>.json          Environment (setup)
         task/<instance_id>/           Task, as Harbor takes it (prove; instruct)
         a _ledger.jsonl in each       a line an attempt; which rule refuses a request
 
-  python pr_tasks.py --root runs/mine --prs git:../clone --steps records
-  python env_setup.py --root runs/mine --input rows.jsonl   # of the base commits
-  python pr_tasks.py --root runs/mine
+  python pr_tasks.py --root runs/mine --prs git:../clone --setup
+  python pr_tasks.py --root runs/mine --prs git:../clone@v1..HEAD --steps records
+  python pr_tasks.py --root runs/mine --only '*-120*'   # where env/ has their base commits
 """
+from pathlib import Path
+
 from codedata import cli, config, run_loop
+from codedata.env.inputs import repositories_in
+from codedata.env.setup import READ, setup_stage
 from codedata.llm import Models
 from codedata.pulls.kind import Pulls
 from codedata.pulls.prover import PullProver
-from codedata.pulls.records import records_stage
-from codedata.records import PULL_REQUEST, Commit, Task
+from codedata.pulls.records import missing_environments, records_stage
+from codedata.records import PULL_REQUEST, Commit, Environment, Task
 from codedata.sampling.pull_requests import all_prs
 from codedata.sampling.trajectories import Hub
 from codedata.sandbox.factory import SandboxFactory
+from codedata.states import Reads
 from codedata.suites.environments import Environments
 from codedata.tasks.stages import instruct_stage, prove_stage
 
-STEPS = {"records": Commit, "prove": (Task, PULL_REQUEST), "instruct": (Task, PULL_REQUEST)}
+STEPS = {"records": Commit, "setup": Environment, "prove": (Task, PULL_REQUEST),
+         "instruct": (Task, PULL_REQUEST)}
+PLANNER = "recipe"
 
 
 def main(argv=None) -> int:
-    parser = cli.parser(__doc__, "pr_tasks", "sandbox")
+    parser = cli.parser(__doc__, "pr_tasks", "env", "sandbox")
     flags = parser.add_argument_group("flags of pr_tasks.py")
     cli.steps_flag(flags, STEPS)
-    flags.add_argument("--prs", metavar="SPEC", help="pull requests to make records of: "
-                       "git:PATH[@A..B], or a path or glob of JSON")
+    flags.add_argument("--prs", metavar="SPEC", default="", help="pull requests to make records "
+                       "of: git:PATH[@A..B], or a path or glob of JSON")
+    flags.add_argument("--setup", action="store_true",
+                       help="make the environments that are missing")
+    cli.planner_flag(flags, PLANNER)
     cli.sandbox_flags(parser, pod_prefix="code-data-pr")
     args = parser.parse_args(argv)
+    args.defaults = {**args.defaults, "env.planner": PLANNER}
+    if args.steps == ("records",) and not args.prs:
+        parser.error("--steps records needs --prs")
     settings = cli.with_container_workers(config.load(args), args)
     options = cli.reap_first(args, settings, cli.options(args))
+    if args.prs and not options.read_only:
+        settings.root.mkdir(parents=True, exist_ok=True)
+
+    def sandboxes(models: Models) -> SandboxFactory:
+        return SandboxFactory(settings, models.stop, args.keep_images)
 
     def records(models: Models) -> run_loop.Stage:
         return records_stage(settings, args.prs, all_prs(args.prs, Hub(models.http)))
 
+    def setup(models: Models) -> run_loop.Stage:
+        missing = missing_environments(settings, args.prs)
+        rows = {name: row for name, (row, _) in missing.items()}
+        repositories = Reads(repositories_in(rows, Path(), "commit/", is_all=False), READ,
+                             leads_to=lambda name: missing[name][1])
+        return setup_stage(settings, models, sandboxes(models), repositories,
+                           title="pr_tasks.setup", then="pr_tasks.py")
+
     def prove(models: Models) -> run_loop.Stage:
-        kind, host = Pulls(settings), SandboxFactory(settings, models.stop, args.keep_images)
+        kind, host = Pulls(settings), sandboxes(models)
         return prove_stage(kind, "pr_tasks.prove", PullProver(kind, host), host,
-                           Environments(settings.root), after="env_setup.py",
-                           then="pr_tasks.py --steps instruct")
+                           Environments(settings.root, unhealthy_too=True),
+                           after="pr_tasks.py --setup", then="pr_tasks.py --steps instruct")
 
     def instruct(models: Models) -> run_loop.Stage:
         return instruct_stage(Pulls(settings), "pr_tasks.instruct", after="pr_tasks.py",
-                              then="export.py")
+                              then="audit.py; export.py")
 
-    makers = {"records": records, "prove": prove, "instruct": instruct}
-    steps = [step for step in args.steps if args.prs or step != "records"]
+    makers = {"records": records, "setup": setup, "prove": prove, "instruct": instruct}
+    wanted = {"records": args.prs, "setup": args.setup or "steps" in args.given}
+    steps = [step for step in args.steps if wanted.get(step, True)]
     return run_loop.run_steps(makers, settings, options, STEPS, steps)
 
 

@@ -112,7 +112,9 @@ def _words(action: argparse.Action, value) -> tuple[str, ...]:
     if isinstance(value, tuple):
         value = ("/" if action.dest == "shard" else ",").join(map(str, value))
     text = f"{value:g}" if isinstance(value, float) else str(value)
-    has_password = re.search("://[^/]*@", text) if action.dest == "repo" else "@" in text
+    has_password = "@" in text
+    if action.dest in ("repo", "prs"):   # with @COMMIT behind
+        has_password = re.search("://[^/]*@", text)
     return () if has_password else (*flag, text)
 
 
@@ -190,6 +192,12 @@ def environment_flags(p: argparse.ArgumentParser) -> None:
         help="environments whose suite is not healthy, too")
     add("--all-commits", action="store_true",
         help="all commits of a repository, not the newest alone (with --only: those it names)")
+
+
+def planner_flag(group, default: str = "auto") -> None:
+    """Add --planner to a group of flags."""
+    group.add_argument("--planner", choices=["auto", "recipe", "agent"],
+                       help=f"who finds an environment's scripts (default: {default})")
 
 
 def steps_flag(group, steps: Iterable[str], groups: Mapping[str, Iterable[str]] | None = None

@@ -33,6 +33,16 @@ def run_git(folder: str | Path, *words: str, stdin: BinaryIO | None = None) -> s
     return done.stdout
 
 
+def has_commit(folder: Path, commit: str) -> bool:
+    """Return whether a folder is a clone that has a commit."""
+    options = [] if (folder / ".git").exists() else ["--git-dir=."]
+    try:
+        run_git(folder, *options, "cat-file", "-e", "--end-of-options", f"{commit}^{{commit}}")
+    except UnsafeArchive:
+        return False
+    return True
+
+
 @contextmanager
 def git_output(folder: str | Path, *words: str, stdin: str = "") -> Iterator[BinaryIO]:
     """Yield the output of this machine's git as a stream, while it runs; `stdin` is its input.

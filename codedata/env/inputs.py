@@ -21,12 +21,10 @@ from codedata.env.clones import SOURCES, TREE, clone_of, cloned, git, without_se
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.records import Environment, parse, safe_name, storable, text_problem
 from codedata.store import Derived, Readers, digest
+from codedata.suites.repo_names import ADDRESS, LOCAL, clean_name, parts_of, repo_name_of
 
-ADDRESS = re.compile(r"(?:https?|ssh|git|file)://|[\w.-]+@[\w.-]+:")
-HOST = re.compile(r"^(?:file://|\w+://[^/]*/|[^/:]+:)")   # of an address; behind it is owner/name
 OWNER_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 GITHUB = "https://github.com/"
-LOCAL = "local"   # the owner of a folder
 COMMIT = re.compile(r"[0-9a-f]{8,64}")
 NAMES = "Names of files and images are of [A-Za-z0-9._-]. Give the row a `repo_name`."
 
@@ -68,10 +66,10 @@ def repositories_of(path: Path) -> Derived:
     """Return the repositories of a JSONL file; open() reports lines that are not valid rows. Raise
     Trouble where the file cannot be read."""
     rows = numbered_lines(path, "--input takes JSON lines with `repo`.")
-    return _repositories(rows, path.parent, path.name)
+    return repositories_in(rows, path.parent, path.name)
 
 
-def _repositories(rows: dict[str, str], folder: Path, place: str, is_all: bool = True) -> Derived:
+def repositories_in(rows: dict[str, str], folder: Path, place: str, is_all: bool = True) -> Derived:
     """Return the repositories of rows, {location for messages: JSON}, by repo_name. Relative paths
     start at `folder`. With `is_all`, records of other repositories are orphans."""
     # {repo_name: the row that has it first, with what it sets up}
@@ -109,7 +107,7 @@ def one_repository(argument: str, root: Path, may_clone: bool = True) -> Derived
     if is_option or not (is_folder or ADDRESS.match(place)):
         raise Trouble("is no folder and no git address.", argument,
                       "--repo takes PATH or GIT_URL, with @COMMIT behind.")
-    name = _clean(Path(place).resolve().name if is_folder else _parts(place)[-1])
+    name = clean_name(Path(place).resolve().name if is_folder else parts_of(place)[-1])
     row = {"repo": place} if commit else {"repo": place, "repo_name": name}
     if commit or not is_folder:
         sources = root / Environment.directory / SOURCES
@@ -120,7 +118,7 @@ def one_repository(argument: str, root: Path, may_clone: bool = True) -> Derived
         raise Trouble(f"lies in the source, {place}: what is written there would be part of it.",
                       str(root),
                       "Give another --root.")
-    return _repositories({argument: json.dumps(row)}, Path(), name, is_all=False)
+    return repositories_in({argument: json.dumps(row)}, Path(), name, is_all=False)
 
 
 def _repository(line: str, where: str, folder: Path) -> Repository:
@@ -144,13 +142,13 @@ def _checked(row, where: str, folder: Path) -> Repository:
                            "Give 8 to 40 hexadecimal digits.")
     path = _folder(known, folder, where)
     is_local = bool(path) and Path(path) == (folder / repo).resolve()   # `repo` is a path
-    name = known.repo_name or _name_of(repo, commit, is_local)
+    name = known.repo_name or repo_name_of(repo, commit, is_local)
     if not safe_name(name):
         raise BrokenRecord(f"has a name that is refused as a file name: {name[:80]!r}.", where,
                            NAMES)
     called = repo
     if is_local:
-        called = f"{LOCAL}/{_clean(Path(path).name)}" if commit else name
+        called = f"{LOCAL}/{clean_name(Path(path).name)}" if commit else name
     is_elsewhere = not (path or known.image_name)
     origin = _address_of(known.repo) if is_elsewhere else path if commit else ""
     if origin or not path:
@@ -177,28 +175,6 @@ def _address_of(repo: str) -> str:
     if ADDRESS.match(repo):
         return repo
     return f"{GITHUB}{repo}" if OWNER_NAME.fullmatch(repo) else ""
-
-
-def _name_of(repo: str, commit: str, is_local: bool) -> str:
-    """Return <owner>__<name>__<8 digits of the commit>; without a commit the name alone of a folder
-    or address, and owner__name."""
-    is_address = bool(ADDRESS.match(repo))
-    *above, name = _parts(str(Path(repo).resolve()) if is_local else repo)
-    if not commit:
-        return _clean(name) if is_local or is_address else repo.replace("/", "__")
-    is_local = is_local or repo.startswith("file:")
-    owner = above[-1] if above and not is_local else LOCAL
-    return f"{_clean(owner)}__{_clean(name)}__{commit[:8]}"
-
-
-def _parts(address: str) -> list[str]:
-    """Return the parts of an address behind its host."""
-    path = re.sub(r"\.git/?\Z|/+\Z", "", address)
-    return [part for part in HOST.sub("", path, count=1).split("/") if part] or [path]
-
-
-def _clean(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip("._-") or "repository"
 
 
 def base_commit(folder: str) -> str:

@@ -31,12 +31,15 @@ from codedata.env.repository_facts import Facts, read_facts
 from codedata.env.verify import Limits, Verified, Verifier
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.llm import Models
+from codedata.outcomes import of_environment
 from codedata.progress import begin_step, current_step, usd
 from codedata.records import Environment
+from codedata.run_loop import Stage
 from codedata.sandbox import Sandbox
 from codedata.sandbox.factory import WORKDIR, KeptImage, SandboxFactory
 from codedata.sandbox.process_labels import temporary_folder
 from codedata.settings import Settings
+from codedata.states import Reads, Writes
 from codedata.store import Store
 from codedata.suites.environments import TRIES, image_name_of
 from codedata.suites.source import put_source
@@ -47,6 +50,7 @@ ROUNDS = 2
 PLAN_TIMEOUTS = 4           # times run_timeout, after which the recipe planner starts nothing new
 DATED_AFTER = 180 * 86_400   # seconds, from which on today's packages are the second choice
 SUCCESS, ERROR = "success", "error"
+READ = ("repo", "base_image", "base_commit", "source", "row")   # of a repository
 # Fields of Verified that the record's `verified` has under the same name.
 RECORDED = ("failed", "n_passed", "n_cases", "share_passed", "share_skipped", "not_collected",
             "needs_network", "restored", "changed_by_tests")
@@ -83,6 +87,17 @@ class Source:
     place: Path | None       # a folder of this machine; None: it is in the image
     commit: str = ""         # "": HEAD with what is not committed
     committed_at: int = 0    # seconds since 1970; 0: not known
+
+
+def setup_stage(settings: Settings, models: Models, host: SandboxFactory, repositories: Reads,
+                **more) -> Stage:
+    """Return the stage that sets up repositories."""
+    setup = Setup(settings, models, host)
+    fields = tuple(Environment.__dataclass_fields__)
+    return Stage(
+        "env_setup", make=setup.make, identity=setup.identity(), cost_note=setup.bound(),
+        in_words=of_environment, reads=repositories,
+        writes=Writes(Store(settings.root, Environment), fields, fault=fault_of), **more)
 
 
 class Setup:

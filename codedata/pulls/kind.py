@@ -16,6 +16,7 @@ from codedata.records import PULL_REQUEST, Commit, Environment, Object, Task
 from codedata.settings import Settings
 from codedata.states import Reads
 from codedata.store import Derived, Store, digest
+from codedata.suites.repo_names import repo_name_of
 from codedata.tasks.first_run import FirstRun, ScreeningRules
 from codedata.tasks.folder import PROVEN_FIELDS
 from codedata.tasks.kinds import Candidate
@@ -42,11 +43,6 @@ def is_document(path: str) -> bool:
                for text in (path, PurePosixPath(path).name))
 
 
-def environment_name(commit: Commit) -> str:
-    """Return the name of the environment at a pull request's base commit."""
-    return f"{commit.repo.replace('/', '__')}__{commit.base_commit[:8]}"
-
-
 def pull_request(commit: Commit, max_files: int, max_lines: int) -> PullRequest:
     """Return the pull request of a record; it is refused if it changes no code or no tests, or more
     than `max_files` files or `max_lines` lines of code, where these are not 0.
@@ -63,8 +59,8 @@ def pull_request(commit: Commit, max_files: int, max_lines: int) -> PullRequest:
                 f"it changes {len(code)} files, more than {max_files}": 0 < max_files < len(code),
                 f"it changes {n_lines} lines, more than {max_lines}": 0 < max_lines < n_lines}
     return PullRequest(
-        commit.instance_id, environment_name(commit), commit.base_commit, "".join(code.values()),
-        commit.instance_id, PULL_REQUEST,
+        commit.instance_id, repo_name_of(commit.repo, commit.base_commit), commit.base_commit,
+        "".join(code.values()), commit.instance_id, PULL_REQUEST,
         refused=next((reason for reason, applies in refusals.items() if applies), ""),
         tests="".join(tests.values()))
 

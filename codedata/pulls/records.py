@@ -1,31 +1,63 @@
-"""Write the records of pull requests: the step `records` of pr_tasks.py."""
+"""Write the records of pull requests, and find those without an environment: the steps `records`
+and `setup` of pr_tasks.py."""
 from __future__ import annotations
 
+import json
+from collections import defaultdict
 from collections.abc import Iterable
+from pathlib import Path
 
-from codedata.errors import BrokenRecord
+from codedata.code.git import has_commit
+from codedata.pulls.kind import Pulls
 from codedata.records import Commit, parse
 from codedata.run_loop import Stage
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Derived, Readers, Store
+from codedata.suites.environments import Environments
 
 
 def records_stage(settings: Settings, spec: str, found: Iterable[tuple[str, dict | str]]) -> Stage:
     """Return the stage that writes a record for each pull request that is `found`: (id, its
     record, or why it cannot be used).
     """
+    reasons: dict[str, str] = {}   # of those that cannot be used, by id
+
     def readers() -> Readers:
         return {name: (lambda value=value: value) for name, value in found}
 
     def commit_of(name: str, value: dict | str) -> dict[str, Commit]:
-        where = f"{spec} {name}"
         if isinstance(value, str):
-            raise BrokenRecord(f"{value}.", where)
-        return {name: parse(Commit, value, where)}
+            reasons[name] = value
+            return {name: Commit(name, "", "", "", "", "", [], "", "")}
+        return {name: parse(Commit, value, f"{spec} {name}")}
 
     fields = tuple(Commit.__dataclass_fields__)
     return Stage("pr_tasks.records", make=lambda commit: commit,
-                 reads=Reads(Derived(readers, commit_of, place=spec, derived=False), fields),
-                 writes=Writes(Store(settings.root, Commit), fields),
-                 then="env_setup.py --input ROWS, then pr_tasks.py")
+                 reads=Reads(Derived(readers, commit_of, place=spec, derived=False), fields,
+                             leaves_out=lambda name: reasons.get(name, "")),
+                 writes=Writes(Store(settings.root, Commit), fields), then="pr_tasks.py --setup")
+
+
+def missing_environments(settings: Settings, spec: str) -> dict[str, tuple[str, list[str]]]:
+    """Return {name of an environment: (its row for env_setup, the pull requests that need it)} of
+    all that are missing, the oldest first: each can start from the image of an ancestor. The source
+    is the clone that `spec` names, if it has the commit.
+    """
+    commits, found = Store(settings.root, Commit).open(), Environments(settings.root, True).open()
+    candidates = Pulls(settings).candidates.store.open()
+    clone = Path(spec.removeprefix("git:").partition("@")[0]).resolve()
+    first: dict[str, Commit] = {}
+    needed_by: dict[str, list[str]] = defaultdict(list)
+    for name in candidates.names():
+        one = candidates.read(name)
+        if not one.refused and one.repo_name not in found:
+            first.setdefault(one.repo_name, commits.read(name))
+            needed_by[one.repo_name].append(name)
+    rows = {}
+    for name, commit in sorted(first.items(), key=lambda pair: pair[1].created_at or ""):
+        row = {"repo": commit.repo, "base_commit": commit.base_commit}
+        if spec.startswith("git:") and has_commit(clone, commit.base_commit):
+            row["reformat_path"] = str(clone)
+        rows[name] = json.dumps(row), needed_by[name]
+    return rows

@@ -118,7 +118,7 @@ def _json_rows(table: JsonRows, ids: set[str] | None, spec: str) -> list[dict]:
     matches = []
     for row in table.each():
         if isinstance(row, Trouble):
-            say(f"prompt  {row.where} {row.what}; left out")
+            say(f"{row.where} {row.what}; left out")
             continue
         columns.update(row)
         if ids is None or id_of(row) in ids:

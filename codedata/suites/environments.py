@@ -24,6 +24,7 @@ from codedata.sandbox.docker_engine import connect, reason
 from codedata.sandbox.factory import WORKDIR, KeptImage, SandboxFactory
 from codedata.sandbox.registry import image_name
 from codedata.store import Derived, Readers, Store, digest
+from codedata.suites.repo_names import repo_name_of
 from codedata.suites.source import Project, put_source, restore
 from codedata.suites.suite import run_script
 from codedata.texts import text_of
@@ -112,7 +113,7 @@ def _environment_of(line: str, where: str) -> Environment:
         raise BrokenRecord(f"is no JSON: {e}", where, FORM) from e
     row = parse(EnvironmentRow, data, where, FORM)
     return Environment(
-        repo=row.repo, repo_name=row.repo_name or row.repo.replace("/", "__"), row=data,
+        repo=row.repo, repo_name=row.repo_name or repo_name_of(row.repo), row=data,
         base_commit=row.base_commit, base_image="", image_name=row.image_name, status=SUCCESS,
         install_script="", test_script=text_of("codedata.suites.programs", "pytest.sh"), summary="",
         planner="", messages=[], error="", test_case_result=row.test_case_result, flaky=[],

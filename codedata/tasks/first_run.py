@@ -24,6 +24,7 @@ from codedata.tasks.suite_outcomes import (
     known_results,
     outcome_of,
     time_limit,
+    was_ended,
     without_missing,
 )
 from codedata.tasks.verifier.suite import MARKS
@@ -44,6 +45,7 @@ class Screened:
     n_run: int = 0           # tests that ran
     seconds: Seconds = 0.0   # of the run
     new_messages: list[str] = field(default_factory=list)   # of the kind's linter, if it has one
+    not_run: list[str] = field(default_factory=list)   # tests that a hanging suite did not come to
 
 
 @dataclass(frozen=True)
@@ -52,18 +54,21 @@ class ScreeningRules:
 
     max_broken_share: float        # of the tests that passed
     ignores_skipped: bool = False  # tests that the change makes skipped do not count
-    counts_missing: bool = False   # tests that do not run any more count as failing
+    counts_missing: bool = False   # tests that do not run any more count as failing, and of a
+                                   # suite that does not end those count that ran
 
     def screened(self, outcome: Outcome, known: Mapping[str, str], how: str,
                  n_run: int) -> Screened:
         """Return the result of screening: an outcome compared with the known results."""
+        not_run: list[str] = []
         if self.counts_missing:
-            outcome = without_missing(outcome, known)
+            outcome, not_run = without_missing(outcome, known)
         skipped = [name for name, status in sorted(known.items()) if self.ignores_skipped
                    and status == PASSED and outcome.statuses.get(name) == "skipped"]
-        known = {name: known[name] for name in known if name not in skipped}
-        return Screened(*judged(outcome, known, self.max_broken_share),
-                        broken_in(outcome, known), skipped, how, n_run, outcome.seconds)
+        left_out = {*skipped, *not_run}
+        known = {name: known[name] for name in known if name not in left_out}
+        return Screened(*judged(outcome, known, self.max_broken_share), broken_in(outcome, known),
+                        skipped, how, n_run, outcome.seconds, not_run=not_run)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +100,9 @@ class FirstRun:
     @property
     def pass_to_pass(self) -> list[str]:
         """Return the tests that pass without the patch and with it."""
-        failing = {*self.fail_to_pass}
+        others = {*self.fail_to_pass, *self.screened.not_run}
         return [test for test, status in self.known.items()
-                if status == PASSED and test not in failing]
+                if status == PASSED and test not in others]
 
 
 def first_run(environment: Environment, patch: str, host: SandboxFactory, label: str,
@@ -119,7 +124,8 @@ def first_run(environment: Environment, patch: str, host: SandboxFactory, label:
             run = run_suite(sandbox, environment.test_script, limit_s)
             printed = run.text
     shown = rules.screened(outcome_of(run, known), known, "full", len(run.results))
-    if graded and shown.verdict == GOOD and (reason := misread(run, printed)):
+    is_read = graded and shown.verdict == GOOD and not was_ended(run)
+    if is_read and (reason := misread(run, printed)):
         shown = replace(shown, verdict=REFUSED, reason=reason)
     log = printed.rpartition(MARKS[1])[2].strip()
     return FirstRun(shown, known, before, after, log[-LOG_CHARS:], row_of("changed", run, shown))
@@ -129,7 +135,8 @@ def row_of(name: str, run: Run, shown: Screened) -> Object:
     """Return the line of a run in `runs` of proof.json."""
     n_passed = sum(case.status == PASSED for case in run.results)
     return {"of": name, "broken": len(shown.failing), "passed": n_passed, "cases": shown.n_run,
-            "exit_code": run.exit_code, "seconds": run.seconds}
+            "exit_code": run.exit_code, "seconds": run.seconds,
+            **({"not_run": len(shown.not_run)} if shown.not_run else {})}
 
 
 def patch_source(sandbox: Sandbox, patch: str) -> tuple[Files, Files, str]:

@@ -14,6 +14,8 @@ same result in all of them will never have another one.
 """
 from __future__ import annotations
 
+import json
+import math
 import secrets
 import threading
 from collections import defaultdict
@@ -36,8 +38,8 @@ from codedata.suites.suite import Run, compare
 from codedata.suites.test_results import place_of
 from codedata.tasks.eval_script import eval_script, misread, run_evaluation, script_of
 from codedata.tasks.first_run import FirstRun, Graded, first_run, row_of
+from codedata.tasks.folder import CONFIG, proven, verifier_config, with_about
 from codedata.tasks.folder import image_of as image_of_task
-from codedata.tasks.folder import proven, with_about
 from codedata.tasks.grade import Grader
 from codedata.tasks.graded_runs import NotRewarded, prove_gold
 from codedata.tasks.images import TaskImage, check_task_image, derive, lead_from_testbed
@@ -50,6 +52,7 @@ from codedata.tasks.suite_outcomes import (
     ignored_tests,
     known_results,
     outcome_of,
+    was_ended,
 )
 from codedata.tasks.tests_folder import READS, suite_tests
 from codedata.tasks.verifier.junit import escaped_name
@@ -295,7 +298,7 @@ class PatchProver:
     def _run_untouched(self, task: Task, first: FirstRun, label: str) -> tuple[Object, str]:
         """Run a task's image as it is. Return (the run, how its results differ from those of the
         first run with the patch, or "")."""
-        run, reason = self._run_image(image_of_task(task), script_of(task), label)
+        run, reason = self._run_image(image_of_task(task), self._script(task, first), label)
         shown = self._rules.screened(outcome_of(run, first.known), first.known, "full",
                                      len(run.results))
         unexpected = sorted({*shown.failing} ^ {*first.fail_to_pass})
@@ -305,12 +308,22 @@ class PatchProver:
         reason = reason or shown.reason
         return row_of("untouched", run, shown), reason and f"its image: {reason}"
 
+    @staticmethod
+    def _script(task: Task, first: FirstRun) -> str:
+        """Return the evaluation script of a task; where the suite did not end in the first run, it
+        is ended after as long as there."""
+        if not first.screened.not_run:
+            return script_of(task)
+        limit = {"timeout_s": math.ceil(first.row["seconds"])}
+        config = json.dumps({**verifier_config(task), **limit}).encode()
+        return script_of(replace(task, tests={**task.tests, CONFIG: config}))
+
     def _run_image(self, image: str, script: str, label: str) -> tuple[Run, str]:
         """Run an evaluation script in an image. Return (the run, why graders would read other
         results from its output, or "")."""
         with self._factory.open(image, label, self._factory.workdir_of(image)) as sandbox:
             run, printed = run_evaluation(sandbox, script, self._factory.run_timeout_s)
-        return run, misread(run, printed)
+        return run, "" if was_ended(run) else misread(run, printed)
 
 
 def images_of(kind: Kind) -> str:

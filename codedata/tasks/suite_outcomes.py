@@ -13,6 +13,7 @@ from codedata.progress import named
 from codedata.records import Environment
 from codedata.suites.suite import CRASHED, Run
 from codedata.suites.test_results import Case, with_lost
+from codedata.tasks.verifier.suite import MARKS, NO_RESULTS
 from codedata.texts import printable
 
 PASSED, FAILED = "passed", ("failed", "error")
@@ -35,6 +36,7 @@ class Outcome:
     timed_out: bool = False
     exit_code: int = 0
     truncated_at: str = ""       # where a runner says that it stops early
+    last_line: str = ""          # of what was printed
 
 
 def time_limit(environment: Environment, limit_s: float) -> float:
@@ -76,15 +78,27 @@ def outcome_of(run: Run, known: Collection[str]) -> Outcome:
     """Return the outcome of a run of the whole suite. A known test that is missing because its file
     failed counts as an error (with_lost)."""
     statuses, lost = with_lost(run.results, known)
-    return Outcome(statuses, lost, run.seconds, run.timed_out, run.exit_code, run.truncated_at)
+    return Outcome(statuses, lost, run.seconds, run.timed_out or was_ended(run), run.exit_code,
+                   run.truncated_at, run.text.rstrip().rpartition("\n")[2])
 
 
-def without_missing(outcome: Outcome, known: Mapping[str, str]) -> Outcome:
-    """Return an outcome in which known tests that did not run are errors: before a pull request,
-    its tests may not even be collected."""
-    missing = {test: "error" for test, status in known.items()
-               if status == PASSED and test not in outcome.statuses}
-    return replace(outcome, statuses={**outcome.statuses, **missing}, lost=())
+def was_ended(run: Run) -> bool:
+    """Return whether an evaluation script has ended the suite at its own time limit."""
+    return run.exit_code == NO_RESULTS and "\n".join(MARKS) in run.text
+
+
+def without_missing(outcome: Outcome, known: Mapping[str, str]) -> tuple[Outcome, list[str]]:
+    """Return (an outcome before a pull request, whose tests may not even be collected: tests that
+    did not run are errors; the tests of which nothing is known). If the suite does not end, these
+    are the tests that it did not come to, and the test that it hangs in is an error."""
+    missing = [test for test, status in known.items()
+               if status == PASSED and test not in outcome.statuses]
+    failing = missing
+    if outcome.timed_out:
+        failing = [test for test in missing if outcome.last_line.strip().endswith(test)]
+    statuses = {**outcome.statuses, **dict.fromkeys(failing, "error")}
+    return (replace(outcome, statuses=statuses, lost=(), timed_out=False),
+            [test for test in missing if test not in failing])
 
 
 def judged(outcome: Outcome, known: Mapping[str, str], max_broken_share: float) -> tuple[str, str]:

@@ -1,0 +1,32 @@
+"""Name repositories, each by one rule: in env/ and in everything that is made from it."""
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ADDRESS = re.compile(r"(?:https?|ssh|git|file)://|[\w.-]+@[\w.-]+:")
+HOST = re.compile(r"^(?:file://|\w+://[^/]*/|[^/:]+:)")   # of an address; behind it is owner/name
+LOCAL = "local"   # the owner of a folder
+
+
+def repo_name_of(repo: str, commit: str = "", is_local: bool = False) -> str:
+    """Return <owner>__<name>__<8 digits of the commit>; without a commit the name alone of a folder
+    or address, and owner__name."""
+    is_address = bool(ADDRESS.match(repo))
+    *above, name = parts_of(str(Path(repo).resolve()) if is_local else repo)
+    if not commit:
+        return clean_name(name) if is_local or is_address else repo.replace("/", "__")
+    is_local = is_local or repo.startswith("file:")
+    owner = above[-1] if above and not is_local else LOCAL
+    return f"{clean_name(owner)}__{clean_name(name)}__{commit[:8]}"
+
+
+def parts_of(address: str) -> list[str]:
+    """Return the parts of an address behind its host."""
+    path = re.sub(r"\.git/?\Z|/+\Z", "", address)
+    return [part for part in HOST.sub("", path, count=1).split("/") if part] or [path]
+
+
+def clean_name(text: str) -> str:
+    """Return a text as part of a file name."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip("._-") or "repository"
