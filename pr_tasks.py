@@ -4,7 +4,8 @@
   records    with --prs: a record of each pull request; without, those of prompt.py are taken
   setup      with --setup: the environments that are missing, as env_setup.py makes them
   prove      runs the tests with a request, before it and in its task's image; writes the task
-  instruct   the issue as the task's instruction or, without one, what the request says
+  instruct   the issue as the task's instruction or, without one, what the request says; with
+             --writer llm: a text by a model where these will not do
 
 reads   commit/<instance_id>.json     Commit
         env/<repo_name>.json          Environment of the base commit, from env_setup.py
@@ -26,6 +27,7 @@ from codedata.llm import Models
 from codedata.pulls.kind import Pulls
 from codedata.pulls.prover import PullProver
 from codedata.pulls.records import missing_environments, records_stage
+from codedata.pulls.texts import Writer
 from codedata.records import PULL_REQUEST, Commit, Environment, Task
 from codedata.sampling.pull_requests import all_prs
 from codedata.sampling.trajectories import Hub
@@ -47,6 +49,8 @@ def main(argv=None) -> int:
                        "of: git:PATH[@A..B], or a path or glob of JSON")
     flags.add_argument("--setup", action="store_true",
                        help="make the environments that are missing")
+    flags.add_argument("--writer", choices=["own", "llm"], help="of instructions: the request's "
+                       "own words, or a model where these will not do (default: own)")
     cli.planner_flag(flags, PLANNER)
     cli.sandbox_flags(parser, pod_prefix="code-data-pr")
     args = parser.parse_args(argv)
@@ -79,8 +83,10 @@ def main(argv=None) -> int:
                            after="pr_tasks.py --setup", then="pr_tasks.py --steps instruct")
 
     def instruct(models: Models) -> run_loop.Stage:
-        return instruct_stage(Pulls(settings), "pr_tasks.instruct", after="pr_tasks.py",
-                              then="audit.py; export.py")
+        writer = Writer(settings, models)
+        return instruct_stage(Pulls(settings, writer.text_of), "pr_tasks.instruct",
+                              identity=writer.identity(), cost_note=writer.bound(),
+                              after="pr_tasks.py", then="audit.py; export.py")
 
     makers = {"records": records, "setup": setup, "prove": prove, "instruct": instruct}
     wanted = {"records": args.prs, "setup": args.setup or "steps" in args.given}

@@ -174,10 +174,11 @@ class BugSettings:
 
 @dataclass(frozen=True)
 class PrTasksSettings:
-    """[pr_tasks]: which pull requests become tasks."""
+    """[pr_tasks]: which pull requests become tasks, and who writes their instructions."""
 
     max_files: int = at_least(0, 10)     # of code that a request changes; 0: no limit
     max_lines: int = at_least(0, 400)    # of code that a request adds or removes; 0: no limit
+    writer: str = one_of("own", "llm")   # own: the request's words; llm: or the model of [issue]
 
 
 @dataclass(frozen=True)

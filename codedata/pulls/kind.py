@@ -6,12 +6,14 @@ its gold, too.
 """
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from codedata.code.entities import is_of_tests, language_of
 from codedata.code.patches import files_of, hunks_of
+from codedata.pulls.texts import own_text, tells
 from codedata.records import PULL_REQUEST, Commit, Environment, Object, Task
 from codedata.settings import Settings
 from codedata.states import Reads
@@ -72,7 +74,9 @@ class Pulls:
     rules = ScreeningRules(ALL, counts_missing=True)
     proven, instructed = PROVEN_FIELDS, ("kind",)
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: Settings, text_of: Callable[[Task, Commit], str] | None = None):
+        """text_of() returns the instruction of a task; the request's own text by default."""
+        self._text_of = text_of
         root, limits = Path(settings.root), settings.pr_tasks
         self._commits = Store(root, Commit)
 
@@ -102,10 +106,11 @@ class Pulls:
         commit = self._commits.read(candidate.name)
         language = language_of(min(run.before | run.after))
         return {"method": PULL_REQUEST, "language": language, "licence": commit.licence,
+                "told": tells(commit, own_text(commit)) or None,
                 "labels": {"category": CATEGORY, "tags": [*filter(None, (language, "swe"))]},
                 "made_from": {"directory": Commit.directory, "item": candidate.item,
                               "digest": digest([candidate.diff, candidate.tests])}}, {}
 
     def instruction(self, task: Task, commit: Commit) -> str:
-        """Return the issue that a request solves or, without one, what the request says."""
-        return f"{commit.issue.strip() or commit.description.strip()}\n"
+        """Return the instruction of a task."""
+        return self._text_of(task, commit) if self._text_of else own_text(commit)

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from conftest import run_script, write_json
 from fake_judges import script_here
-from heron_environment import CASES, HERON, TESTS, an_environment, write_env
+from heron_environment import CASES, HERON, TEST_SCRIPT, TESTS, an_environment, write_env
 from heron_environment import heron_image as heron_image  # a fixture
 
 import pr_tasks
@@ -18,6 +18,7 @@ from codedata.pulls.kind import is_document, pull_request
 from codedata.records import PULL_REQUEST, Commit, Task, parse
 from codedata.store import Store
 from codedata.tasks.check import faults_of
+from codedata.tasks.folder import verifier_config
 
 ID = "birds__heron-7"
 BASE = "0" * 40
@@ -89,8 +90,7 @@ def test_a_request_becomes_a_task_whose_image_has_nothing_of_it(tmp_path, heron_
     store = Store(tmp_path, Task, kind=PULL_REQUEST).open()
     assert [*store.names()] == [ID] and kinds_in(tmp_path) == {PULL_REQUEST}
     task = store.read(ID)
-    config = json.loads(task.tests["config.json"] if isinstance(task.tests["config.json"], bytes)
-                        else task.tests["config.json"].read_bytes())
+    config = verifier_config(task)
     assert config["FAIL_TO_PASS"] == ["tests/test_heron.py::test_plumbline"]
     assert len(config["PASS_TO_PASS"]) == len(CASES) + 1
     assert task.instruction == "Fix wading (#7)\n\nIt sank.\n"
@@ -107,3 +107,25 @@ def test_a_request_becomes_a_task_whose_image_has_nothing_of_it(tmp_path, heron_
         ["docker", "run", "--rm", image, "grep", "-rlE", "plumbline|Plumbline", "."],
         capture_output=True, text=True)
     assert (found.returncode, found.stdout) == (1, "")
+
+
+@pytest.mark.docker
+def test_a_request_whose_tests_hang_before_it_is_proven_by_what_they_printed(tmp_path, heron_image):
+    """One test fails, the next hangs. What comes behind is unknown: neither list has it."""
+    new = (f"{TESTS}\n\ndef test_nest():\n    import heron\n    assert heron.nest() == 2\n\n\n"
+           "def test_rest():\n    import heron\n    while not hasattr(heron, 'nest'):\n"
+           "        pass\n\n\ndef test_behind():\n    pass\n")
+    files = {"heron.py": (HERON, HERON + "\n\ndef nest():\n    return 2\n"),
+             "tests/test_heron.py": (TESTS, new)}
+    write_json(tmp_path / f"commit/{ID}.json", record(files))
+    write_env(tmp_path, an_environment("birds__heron__00000000", repo="birds/heron",
+                                       test_script=TEST_SCRIPT.replace("-q", "-v")))
+    done = run_script("pr_tasks.py", tmp_path, "--workers", 1, timeout_s=300)
+    assert done.returncode == 0, done.stderr
+    task = Store(tmp_path, Task, kind=PULL_REQUEST).open().read(ID)
+    config = verifier_config(task)
+    assert config["FAIL_TO_PASS"] == ["tests/test_heron.py::test_nest",
+                                      "tests/test_heron.py::test_rest"]
+    assert len(config["PASS_TO_PASS"]) == len(CASES) + 1
+    assert [run.get("not_run") for run in task.proof["runs"]].count(1) == 2
+    assert all(run["seconds"] < 60 for run in task.proof["runs"])

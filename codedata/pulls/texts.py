@@ -1,0 +1,142 @@
+"""Write the instruction of a pull request's task: the issue that it solves or what it says of
+itself; with a model, another text where these will not do.
+
+The model first reads a text beside the tests and the solution: what do the tests want that nobody
+says, and does the text tell the solution? Only then is the text written anew, and read in the same
+way. What a program can compare, it compares: quotes, names of tests, and code of the solution.
+Whether the model has overlooked something is not known: audit.py looks again.
+"""
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from functools import partial
+
+from codedata.leak.facts import find_facts
+from codedata.llm import Models, Reply
+from codedata.llm.asking import Rejected, ask
+from codedata.progress import begin_step
+from codedata.records import Commit, Task
+from codedata.settings import Settings
+from codedata.store import digest
+from codedata.tasks.folder import GOLD, TEST_PATCH, text_in, verifier_config
+from codedata.texts import fill, json_objects, printable, text_of
+
+READ, WRITE, AGAIN, SCHEMA = "read_text.md", "write_text.md", "again.md", "read_text.json"
+FORM = {"unsaid": [{"test": "…", "demand": "what it wants that he cannot know"}],
+        "tells": [{"quote": "…", "why": "…"}]}
+ISSUE = re.compile(r".*<issue>(.*)</issue>", re.DOTALL)
+MAX_CHARS = 40_000       # of each patch in a request
+MAX_LISTED = 40          # failing tests in a request
+_packaged = partial(text_of, __package__)
+
+
+def own_text(commit: Commit) -> str:
+    """Return the issue that a request solves or, without one, what the request says."""
+    return f"{commit.issue.strip() or commit.description.strip()}\n"
+
+
+def tells(commit: Commit, text: str) -> list[str]:
+    """Return the parts of a text that only somebody who knows the solution can write, as far as a
+    program can tell. What the tests show is the interface, which a text may name."""
+    shown = [{"role": "user", "content": commit.test_patch}]
+    facts = find_facts(shown, text, commit)
+    return [*dict.fromkeys(f"the {fact.kind} {fact.text!r}, {fact.why}" for fact in facts
+                           if fact.certain and fact.source != "test_patch")]
+
+
+class Writer:
+    """Write instructions. Without a model in [pr_tasks] writer, they are the requests' own."""
+
+    def __init__(self, settings: Settings, models: Models):
+        is_asked = settings.pr_tasks.writer == "llm"
+        self._client = models.client("issue") if is_asked else None
+
+    def identity(self) -> dict:
+        """Return what instructions depend on beside the request."""
+        if not self._client:
+            return {}
+        prompts = digest([*map(_packaged, (READ, WRITE, AGAIN, SCHEMA))])
+        return {**self._client.spec.identity(), "prompts": prompts}
+
+    def bound(self) -> str:
+        """Return a line that says how many calls there can be."""
+        if not self._client:
+            return "no calls: no model is asked"
+        return "one call for each task, at least three where its own text will not do"
+
+    def text_of(self, task: Task, commit: Commit) -> str:
+        """Return the instruction of a task. Raise ItemFailed if no text is accepted."""
+        text = own_text(commit)
+        if not self._client:
+            return text
+        begin_step("reading what the request says")
+        problems = [*self._problems(task, commit, text)]
+        if not problems:
+            return text
+
+        def read(reply: Reply) -> str:
+            written = ISSUE.search(reply.text)
+            issue = f"{written[1].strip()}\n" if written else ""
+            if not issue.strip():
+                raise Rejected("it has no issue between <issue> and </issue>")
+            begin_step("reading what was written")
+            if faults := [*_shown_of(task, commit, issue), *self._problems(task, commit, issue)]:
+                raise Rejected("it will not do", *faults)
+            return issue
+
+        begin_step("writing the issue")
+        request = _filled(WRITE, task, commit, text, problems="\n".join(f"- {one}"
+                                                                        for one in problems))
+        return ask(self._client, read, request, _packaged(AGAIN))
+
+    def _problems(self, task: Task, commit: Commit, text: str) -> Iterator[str]:
+        """Yield what the model finds that a text lacks, and where it tells the solution."""
+        found = ask(self._client, partial(_read, text),
+                    _filled(READ, task, commit, text, form=json.dumps(FORM)), _packaged(AGAIN),
+                    schema=json.loads(_packaged(SCHEMA)))
+        for one in found["unsaid"]:
+            yield f"the tests want what nobody says: {one['demand']} ({one['test']})"
+        for one in found["tells"]:
+            yield f"it tells the solution: {one['quote']!r} ({one['why']})"
+
+
+def _shown_of(task: Task, commit: Commit, text: str) -> Iterator[str]:
+    """Yield what a text has of the solution and the tests, though the request's own text does not.
+    """
+    own = own_text(commit)
+    yield from (one for one in tells(commit, text) if one not in tells(commit, own))
+    for test in _failing(task):
+        name = re.split(r"::| > ", test.partition("[")[0])[-1]
+        if name not in own and re.search(rf"\b{re.escape(name)}\b", text) and "_" in name:
+            yield f"it names the test {name!r}"
+
+
+def _read(text: str, reply: Reply) -> dict:
+    """Return {unsaid, tells} of a reply. Raise Rejected where it has another form, or quotes what
+    the text does not say."""
+    found = next((value for *_, value in json_objects(reply.text or "")
+                  if isinstance(value, dict) and FORM.keys() <= value.keys()), None)
+    if found is None:
+        raise Rejected(f"it has no JSON object with {' and '.join(FORM)}")
+    read = {key: [{name: printable(str(one.get(name) or ""), 1000) for name in form[0]}
+                  for one in found[key] if isinstance(one, dict)] for key, form in FORM.items()}
+    for one in read["tells"]:
+        quote = " ".join(one["quote"].split())
+        if not quote or quote not in " ".join(text.split()):
+            raise Rejected(f"the text does not say {one['quote']!r}")
+    return read
+
+
+def _filled(name: str, task: Task, commit: Commit, text: str, **more: str) -> str:
+    tests = _failing(task)
+    listed = ", ".join(tests[:MAX_LISTED]) + (" …" if tests[MAX_LISTED:] else "")
+    patches = {"test_patch": text_in(task.tests, TEST_PATCH),
+               "gold": text_in(task.solution, GOLD)}
+    cut = {key: value[:MAX_CHARS] for key, value in patches.items()}
+    return fill(_packaged(name), repo=commit.repo, text=text.strip(), tests=listed, **cut, **more)
+
+
+def _failing(task: Task) -> list[str]:
+    return [*map(str, verifier_config(task).get("FAIL_TO_PASS") or [])]

@@ -1,0 +1,80 @@
+"""Test what a model is asked of a pull request's text, and when it is written anew."""
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+from conftest import item_calls, settings_for
+
+from codedata.errors import ItemFailed
+from codedata.llm import Models
+from codedata.pulls.texts import Writer, own_text, tells
+from codedata.records import Commit
+
+GOLD = """diff --git a/heron.py b/heron.py
+--- a/heron.py
++++ b/heron.py
+@@ -1,2 +1,4 @@
++def _stride_below(depth_cm):
++    return depth_cm // 7
+ def wade(depth_cm):
+-    return _pace_of(depth_cm)
++    return _stride_below(depth_cm)
+"""
+TESTS = GOLD.replace("heron.py", "test_heron.py").replace("_stride_below", "wade_slowly")
+COMMIT = Commit("birds__heron-7", "birds/heron", "python", "0" * 40, "", "Herons sink in the mud.",
+                ["heron.py"], GOLD, TESTS)
+TASK = SimpleNamespace(
+    tests={"test.patch": TESTS.encode(),
+           "config.json": json.dumps({"FAIL_TO_PASS": ["t.py::test_mud_is_deep"]}).encode()},
+    solution={"gold.patch": GOLD.encode()})
+UNSAID = {"test": "test_mud_is_deep", "demand": "the name wade_slowly"}
+
+
+def found(unsaid=(), told=()) -> str:
+    return json.dumps({"unsaid": [*unsaid], "tells": [{"quote": one, "why": "w"} for one in told]})
+
+
+def written(tmp_path, fake_llm, *replies, writer: str = "llm") -> str:
+    fake_llm.script(*replies)
+    settings = settings_for(fake_llm)
+    settings = replace(settings, pr_tasks=replace(settings.pr_tasks, writer=writer))
+    with Models(settings) as models, item_calls(tmp_path):
+        return Writer(settings, models).text_of(TASK, COMMIT)
+
+
+def test_a_text_that_does_is_kept_and_without_a_model_it_is_the_requests_own(tmp_path, fake_llm):
+    assert written(tmp_path, fake_llm, writer="own") == "Herons sink in the mud.\n"
+    assert written(tmp_path, fake_llm, found()) == "Herons sink in the mud.\n"
+    request, = fake_llm.requests
+    assert "test_mud_is_deep" in request.text and "_stride_below" in request.text
+    assert own_text(replace(COMMIT, issue="It sinks. ")) == "It sinks.\n"
+
+
+def test_a_text_is_written_until_nothing_is_unsaid_and_nothing_told(tmp_path, fake_llm):
+    good = "Herons sink\n\n`wade_slowly(depth_cm)` keeps them out of the mud.\n"
+    text = written(
+        tmp_path, fake_llm, found([UNSAID]), "no issue",
+        "<issue>Call _stride_below, see test_mud_is_deep.</issue>", found(),
+        f"<issue>{good}</issue>", found(told=["out of the mud"]), f"<issue>{good}</issue>", found())
+    assert text == good
+    asked = [request.text for request in fake_llm.requests]
+    assert "the name wade_slowly (test_mud_is_deep)" in asked[1]
+    assert "no issue between" in asked[2]
+    assert "'_stride_below'" in asked[4] and "the test 'test_mud_is_deep'" in asked[4]
+    assert "it tells the solution: 'out of the mud'" in asked[6]
+
+
+def test_a_reader_that_quotes_what_is_not_there_is_asked_again(tmp_path, fake_llm):
+    assert written(tmp_path, fake_llm, "hm", found(told=["stilts"]), found())
+    assert "does not say 'stilts'" in fake_llm.requests[2].text
+    with pytest.raises(ItemFailed):
+        written(tmp_path / "other", fake_llm, *["hm"] * 9)
+
+
+def test_words_that_only_the_solution_has_are_told(tmp_path):
+    assert tells(COMMIT, "Use _stride_below in wade.") == [
+        "the name '_stride_below', a name that was not shown"]
+    assert tells(COMMIT, "wade_slowly is new.") == []
