@@ -239,7 +239,11 @@ class PromptSampler:
             if not batch:
                 return
             ids = {prompt.instance_id for prompt, _ in batch}
-            records, problems = fetch_prs(self.settings.prs, ids, hub)
+            records = {name: self.commits.read(name) for name in ids if name in self.commits}
+            fetched, problems = {}, {}
+            if missing := ids - records.keys():
+                fetched, problems = fetch_prs(self.settings.prs, missing, hub)
+            records |= {name: self._parse(record) for name, record in fetched.items()}
             self.n_records += len(records) + len(problems)
             for prompt, cursor in batch:
                 hub.http.wait(0)
@@ -247,7 +251,8 @@ class PromptSampler:
                     n_wanted -= 1
                     yield accepted, cursor
 
-    def _with_pr(self, prompt: Prompt, records: dict, problems: dict) -> Prompt | None:
+    def _with_pr(self, prompt: Prompt, records: dict[str, Commit],
+                 problems: dict[str, str]) -> Prompt | None:
         """Return the prompt with its PR's language and save the PR record.
 
         Return None if the PR rules the prompt out.
@@ -255,7 +260,7 @@ class PromptSampler:
         instance_id = prompt.instance_id
         if instance_id not in records:
             return self._without_pr(prompt, problems.get(instance_id))
-        record = self._parse(records[instance_id])
+        record = records[instance_id]
         if reason := self._problem(prompt, record):
             self.skipped[reason] += 1
             return None

@@ -223,6 +223,16 @@ def test_next_is_recommended_only_by_a_run_that_wrote_prompts(a):
         assert "next:" not in sample(a, "--count 5")
 
 
+def test_a_pr_record_that_is_there_is_used_and_not_asked_for(tmp_path):
+    """pr_tasks.py, or a person, has put it there."""
+    write_sources(tmp_path, [a_row(1)], [a_pr(1)])
+    sample(tmp_path / "a", "--count 1")
+    shutil.rmtree(tmp_path / "a/prompt")
+    edit(tmp_path / "a/commit/own__repo-1.json", lambda record: record.update(language="go"))
+    sample(tmp_path / "a", "--count 1 --prs /nowhere.jsonl")
+    assert [one["language"] for one in prompts(tmp_path / "a")["prompts_1_1"]] == ["go"]
+
+
 def test_a_hand_edited_pr_record_is_not_overwritten(a):
     sample(a, "--count 50")
     path = a / f"commit/{ids(a)[0]}.json"
