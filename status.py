@@ -29,7 +29,7 @@ from codedata.texts import terminal_safe
 
 PAUSE_S = 3.0
 CLEAR = "\x1b[H\x1b[2J"
-# how a script is called, and a directory that is there if the root has this stage
+# how a script is called, and what is there if the root has this stage
 STAGES = [("prompt", "prompt"), ("king", "prompt"), ("ch", "answer*"), ("validate", "answer*"),
           ("report", "score"), ("export", "final"), ("refine", "answer/_attempts"),
           *((f"ch --how {how}", f"variants/{how}") for how in HOW),
@@ -39,7 +39,8 @@ STAGES = [("prompt", "prompt"), ("king", "prompt"), ("ch", "answer*"), ("validat
           ("analyze", "coverage"), ("analyze", "analysis"), ("export", "task/[!_.]*"),
           ("bug_inject agent --steps bug_issue", "bug"), ("bug_inject scale", "bug/_config"),
           ("nl2repo --writer template --steps extract,meta,communities,screen,patches,proof,"
-           "doc_part2,doc_part1,doc", "nl2repo"), ("build_dp agents", "dp/_seeds"),
+           "doc_part2,doc_part1,doc", "nl2repo"), ("pr_tasks", "task/_lock.pull_request.*"),
+          ("build_dp agents", "dp/_seeds"),
           ("build_dp validate", "dp/*"), ("audit", "audit"), ("build_dp calibrate", "dp/_attempts")]
 
 
@@ -78,7 +79,7 @@ def stages_of(root: Path, flags: list[str]) -> list[StageStatus]:
     """Return the stages that a root has, each found by its own script, with what they used."""
     stages = {}
     for words, directory in STAGES:
-        if any(path.is_dir() for path in root.glob(directory)):
+        if any(root.glob(directory)):
             for one in ask(words, flags):
                 stages.setdefault((one.stage, one.place), one)
     return add_usage(root, [*stages.values()])
