@@ -27,7 +27,7 @@ from codedata.llm import Models
 from codedata.pulls.kind import Pulls
 from codedata.pulls.prover import PullProver
 from codedata.pulls.records import missing_environments, records_stage
-from codedata.pulls.texts import Writer
+from codedata.pulls.texts import TextWriter
 from codedata.records import PULL_REQUEST, Commit, Environment, Task
 from codedata.sampling.pull_requests import all_prs
 from codedata.sampling.trajectories import Hub
@@ -47,8 +47,7 @@ def main(argv=None) -> int:
     cli.steps_flag(flags, STEPS)
     flags.add_argument("--prs", metavar="SPEC", default="", help="pull requests to make records "
                        "of: git:PATH[@A..B], or a path or glob of JSON")
-    flags.add_argument("--setup", action="store_true",
-                       help="make the environments that are missing")
+    flags.add_argument("--setup", action="store_true", help="make missing environments")
     flags.add_argument("--writer", choices=["own", "llm"], help="of instructions: the request's "
                        "own words, or a model where these will not do (default: own)")
     cli.planner_flag(flags, PLANNER)
@@ -83,7 +82,7 @@ def main(argv=None) -> int:
                            after="pr_tasks.py --setup", then="pr_tasks.py --steps instruct")
 
     def instruct(models: Models) -> run_loop.Stage:
-        writer = Writer(settings, models)
+        writer = TextWriter(settings, models)
         return instruct_stage(Pulls(settings, writer.text_of), "pr_tasks.instruct",
                               identity=writer.identity(), cost_note=writer.bound(),
                               after="pr_tasks.py", then="audit.py; export.py")

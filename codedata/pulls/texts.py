@@ -46,7 +46,7 @@ def tells(commit: Commit, text: str) -> list[str]:
                            if fact.certain and fact.source != "test_patch")]
 
 
-class Writer:
+class TextWriter:
     """Write instructions. Without a model in [pr_tasks] writer, they are the requests' own."""
 
     def __init__(self, settings: Settings, models: Models):

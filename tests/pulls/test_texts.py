@@ -10,7 +10,7 @@ from conftest import item_calls, settings_for
 
 from codedata.errors import ItemFailed
 from codedata.llm import Models
-from codedata.pulls.texts import Writer, own_text, tells
+from codedata.pulls.texts import TextWriter, own_text, tells
 from codedata.records import Commit
 
 GOLD = """diff --git a/heron.py b/heron.py
@@ -42,7 +42,7 @@ def written(tmp_path, fake_llm, *replies, writer: str = "llm") -> str:
     settings = settings_for(fake_llm)
     settings = replace(settings, pr_tasks=replace(settings.pr_tasks, writer=writer))
     with Models(settings) as models, item_calls(tmp_path):
-        return Writer(settings, models).text_of(TASK, COMMIT)
+        return TextWriter(settings, models).text_of(TASK, COMMIT)
 
 
 def test_a_text_that_does_is_kept_and_without_a_model_it_is_the_requests_own(tmp_path, fake_llm):
