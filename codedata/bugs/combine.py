@@ -1,18 +1,13 @@
-"""Make candidates from proven bugs or pull requests: the step `generate` of bug_inject.py scale
-with --strategy combine or mirror.
+"""Make candidates of proven bugs, two or three of one file or of one folder at once: the step
+`generate` of bug_inject.py scale with --strategy combine.
 
-  combine   two or three proven bugs of one file, or of one folder, at once; the file
-            <repo_name>.combine-1 holds the combinations of a repository, each with the failing
-            tests of its parts
-  mirror    the reverse of a pull request in commit/; <repo_name>.mirror-<digest of its instance id>
-
-No model is asked. Screening decides whether the failing tests of every combined bug still fail, and
-whether the reverse of a pull request is a bug.
+The file <repo_name>.combine-1 holds the combinations of a repository, each with the failing tests
+of its parts. No model is asked. Screening decides whether the failing tests of every combined bug
+still fail.
 """
 from __future__ import annotations
 
 import random
-import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -24,34 +19,28 @@ from codedata.bugs.generate import BatchItem, candidate_of, generate_stage, open
 from codedata.bugs.instances import ProvenBug, is_of_scale
 from codedata.code.patches import Edit, edited, edits_of
 from codedata.errors import Excluded
-from codedata.records import BUG, Analysis, BugConfig, Commit, Environment, ProposedChange, Task
+from codedata.records import BUG, Analysis, BugConfig, Environment, ProposedChange, Task
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
-from codedata.store import Derived, Store, all_readable, digest
+from codedata.store import Derived, Store, all_readable
 from codedata.suites.contexts import sources_in
-from codedata.suites.source import Files, apply_patch, is_text
+from codedata.suites.source import Files, is_text
 
-COMBINE, MIRROR = "combine", "mirror"
-STRATEGIES = (COMBINE, MIRROR)
+COMBINE = "combine"
 N_COMBINED = 100           # combinations of a repository, at most
 SIZES = (2, 2, 3)          # bugs of a combination: 2 is drawn twice as often as 3
 TRIES = 30                 # draws for each of N_COMBINED combinations
-IS_ANCESTOR = "git -c safe.directory='*' merge-base --is-ancestor {}^{{commit}} HEAD"
 
 
 # the step ----------------------------------------------------------------------------------------
 
-def combine_stage(settings: Settings, host: SandboxFactory, strategy: str,
-                  *stores: Derived | Store) -> Stage:
-    """Return the stage that makes the candidates of combine or mirror."""
-    is_combine = strategy == COMBINE
-    records = Store(settings.root, Task if is_combine else Commit).open()
-    readable = all_readable(settings.root, records.cls)
-    parts_of = combine_parts if is_combine else mirror_parts
-    make = partial(_combined, records) if is_combine else _mirrored
-    return generate_stage(settings, strategy, stores, lambda config: parts_of(config, readable),
-                          partial(make, host), {})
+def combine_stage(settings: Settings, host: SandboxFactory, *stores: Derived | Store) -> Stage:
+    """Return the stage that makes the candidates of combine."""
+    bugs = Store(settings.root, Task).open()
+    readable = all_readable(settings.root, Task)
+    return generate_stage(settings, COMBINE, stores, lambda config: combine_parts(config, readable),
+                          partial(_combined, bugs, host), {})
 
 
 def _combined(bugs: Store, host: SandboxFactory, item: BatchItem, environment: Environment,
@@ -62,32 +51,15 @@ def _combined(bugs: Store, host: SandboxFactory, item: BatchItem, environment: E
                  if is_text(file.text)}
     parts = [part for name in item.part
              if (part := combinable(ProvenBug.of(bugs.read(name)), texts))]
-    found = [{**_candidate(before, after, COMBINE, ", ".join(part.name for part in chosen),
-                           analysis), "parts": [part.failing for part in chosen]}
-             for chosen, before, after in combinations(parts, texts, item.seed)]
+    found = []
+    for chosen, before, after in combinations(parts, texts, item.seed):
+        summary = f"{COMBINE} of {', '.join(part.name for part in chosen)}"
+        candidate = candidate_of(before, after, COMBINE, summary, analysis=analysis)
+        found.append({**candidate, "parts": [part.failing for part in chosen]})
     if not found:
         raise Excluded("has no two proven bugs in one file or folder that can be combined.",
                        item.repo_name)
     return found, {}
-
-
-def _mirrored(host: SandboxFactory, item: BatchItem, environment: Environment,
-              analysis: Analysis | None, _coverage) -> tuple[list[ProposedChange], dict]:
-    """Return the reverse of a pull request. Raise Excluded if the request cannot be undone."""
-    name, parent, patch = item.part
-    with open_source(environment, host) as sandbox:
-        if sandbox.run(IS_ANCESTOR.format(shlex.quote(parent))).ok:
-            before, after, trouble = apply_patch(sandbox, patch, is_reverse=True)
-        else:
-            trouble = f"its base_commit {parent[:80]!r} is no ancestor of the environment's commit"
-    if trouble:
-        raise Excluded(f"cannot be undone: {trouble}", name)
-    return [_candidate(before, after, MIRROR, name, analysis)], {}
-
-
-def _candidate(before: Files, after: Files, strategy: str, made_of: str,
-               analysis: Analysis | None) -> ProposedChange:
-    return candidate_of(before, after, strategy, f"{strategy} of {made_of}", analysis=analysis)
 
 
 def combine_parts(config: BugConfig, bugs: Iterable[Task]) -> Iterator[tuple[str, list[str]]]:
@@ -99,14 +71,6 @@ def combine_parts(config: BugConfig, bugs: Iterable[Task]) -> Iterator[tuple[str
                  and is_of_scale(bug.instance_id))
     if len(ids) > 1:
         yield "1", ids
-
-
-def mirror_parts(config: BugConfig, commits: Iterable[Commit]) -> Iterator[tuple[str, list[str]]]:
-    """Yield (digest, [instance id, base commit, patch]) for each pull request of a repository."""
-    for commit in commits:
-        if commit.repo == config.repo:
-            yield digest(commit.instance_id)[:8], [commit.instance_id, commit.base_commit,
-                                                   commit.patch]
 
 
 # combine -----------------------------------------------------------------------------------------

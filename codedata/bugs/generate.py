@@ -53,9 +53,7 @@ SOURCE = ("base_image", "base_commit", "image_name", "install_script")
 GENERATED = re.compile(rb"(?m)@generated\b|^// Code generated .* DO NOT EDIT\.$")
 MAX_HEAD = 2_000           # bytes at the start of a file that are searched for GENERATED
 QUOTED = {'"', "\\"}       # git quotes a path with one of them
-# which file of a repository: its number from 1; for combine, the ids of bugs; for mirror,
-# [instance id, base commit, patch]
-BatchPart = int | list[str]
+BatchPart = int | list[str]   # which file of a repository: its number from 1, or the ids of bugs
 PartsOf = Callable[[BugConfig], Iterable[tuple[str, BatchPart]]]   # (end of the name, part)
 
 

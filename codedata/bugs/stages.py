@@ -26,7 +26,7 @@ from codedata.suites.environments import Environments
 from codedata.tasks.prove import PatchProver
 from codedata.tasks.stages import instruct_stage, prove_stage, screen_stage
 
-STRATEGIES = (METHOD, *model_edits.STRATEGIES, *combine.STRATEGIES)
+STRATEGIES = (METHOD, *model_edits.STRATEGIES, combine.COMBINE)
 Steps = dict[str, Callable[[Models], Stage]]
 
 
@@ -100,8 +100,8 @@ class Stages:
         stores = self.environments(), self._analyses(), self._analyses("tests")
         if strategy in model_edits.STRATEGIES:
             return model_edits.ModelEditor(settings, models, host, strategy).stage(*stores)
-        if strategy in combine.STRATEGIES:
-            return combine.combine_stage(settings, host, strategy, *stores)
+        if strategy == combine.COMBINE:
+            return combine.combine_stage(settings, host, *stores)
         return operators_stage(settings, host, *stores)
 
     def _analyses(self, key: str = "analysis") -> Analyses:

@@ -76,13 +76,10 @@ def now(sandbox: Sandbox) -> str:
     return sandbox.run("date +%s.%N").output.strip()
 
 
-def apply_patch(sandbox: Sandbox, patch: str,
-                is_reverse: bool = False) -> tuple[Files, Files, str]:
-    """Apply a patch, or its reverse, to the source in a sandbox. Return (the changed files before,
-    the same files after, "") or ({}, {}, error message). A file that is not text is an error,
-    too."""
-    done = run_tool(sandbox, "apply_patch.sh", ".", f"{TOOLS}/patch", PATCHED,
-                    *(["-R"] if is_reverse else []), patch=patch)
+def apply_patch(sandbox: Sandbox, patch: str) -> tuple[Files, Files, str]:
+    """Apply a patch to the source in a sandbox. Return (the changed files before, the same files
+    after, "") or ({}, {}, error message). A file that is not text is an error, too."""
+    done = run_tool(sandbox, "apply_patch.sh", ".", f"{TOOLS}/patch", PATCHED, patch=patch)
     if not done.ok:
         return {}, {}, f"the patch does not apply: {done.output.strip()[-500:]}"
     with temporary_folder() as folder:

@@ -1,4 +1,4 @@
-"""Check candidates that are made of proven bugs, and of pull requests that are undone."""
+"""Check candidates that are made of proven bugs."""
 from __future__ import annotations
 
 import shutil
@@ -6,15 +6,14 @@ from pathlib import Path
 
 import pytest
 from conftest import write_json
-from proof_heron import HERON, IMAGE, RUN, environment_of, factory_of, make_image
+from proof_heron import HERON, environment_of, factory_of
+from proof_heron import heron as heron  # a fixture
 from proven import a_bug, write_task
 
 from codedata.bugs.combine import combinable, combinations, combine_stage, merged
 from codedata.bugs.instances import ProvenBug
 from codedata.bugs.preprocess import Analyses
 from codedata.code.patches import diff_of
-from codedata.errors import Excluded
-from codedata.sandbox import docker_engine
 from codedata.settings import Settings
 from codedata.suites.environments import Environments
 
@@ -90,16 +89,10 @@ def written(root: Path, **bugs: dict) -> None:
         write_task(root, a_bug(id, **fields))
 
 
-def write_commit(root: Path, id: str = "heron-7", repo: str = "birds/heron", **fields) -> None:
-    write_json(root / f"commit/{id}.json", {
-        "instance_id": id, "repo": repo, "language": "python", "base_commit": "a" * 40, "issue": "",
-        "description": "", "files": [], "patch": "p", "test_patch": "", **fields})
-
-
-def stage_of(root: Path, strategy: str, host=None):
-    """Return the items of a strategy, and what makes candidates of one."""
+def stage_of(root: Path, host=None):
+    """Return the items of combine, and what makes candidates of one."""
     views = Analyses(root), Analyses(root, key="tests")
-    stage = combine_stage(Settings(root=root), host, strategy, Environments(root), *views)
+    stage = combine_stage(Settings(root=root), host, Environments(root), *views)
     return stage.reads.store.open(), stage.make
 
 
@@ -107,73 +100,30 @@ def test_what_is_combined_are_scales_own_bugs_of_the_same_source(tmp_path):
     own = {"source_commit": ""}
     written(tmp_path, p=own, q=own, other={"source_commit": "1" * 40},
             again={**own, "method": "combine"}, agent={**own, "id": "heron.agent-1.0123abcd"})
-    items = stage_of(tmp_path, "combine")[0]
+    items = stage_of(tmp_path)[0]
     assert [*items.names()] == ["heron.combine-1"]
     assert items.read("heron.combine-1").part == ["heron.boundary.p", "heron.boundary.q"]
-    assert items.covers("heron.3") and items.covers("heron.modify-3")
+    assert all(map(items.covers, ("heron.3", "heron.modify-3", "heron.mirror-0123abcd")))
     assert not items.covers("heron.combine-2")
     shutil.rmtree(tmp_path / "task/heron.boundary.q")
-    assert not [*stage_of(tmp_path, "combine")[0].names()]
-
-
-def test_each_pull_request_of_the_repository_is_an_item(tmp_path):
-    write_commit(tmp_path)
-    write_commit(tmp_path, "stork-1", "birds/stork")
-    written(tmp_path)
-    items = stage_of(tmp_path, "mirror")[0]
-    name, = items.names()
-    assert items.read(name).part == ["heron-7", "a" * 40, "p"] and name.startswith("heron.mirror-")
+    assert not [*stage_of(tmp_path)[0].names()]
 
 
 # in containers -----------------------------------------------------------------------------------
 
-GOOD_HERON = HERON.replace("def fly", "def call():\n    return 'kraak'\n\n\ndef fly")
-HISTORY = """git init -q /tmp/h && cd /tmp/h
-cp /testbed/heron.py . && sed -i /call/,/kraak/d heron.py
-git add -A && git commit -qm parent && git rev-parse HEAD >/testbed/parent
-cp /testbed/heron.py . && git add -A && git commit -qm feature
-echo '# last' >>heron.py && git commit -qam last
-rm -rf /testbed/.git && cp -a .git /testbed/ && cp heron.py /testbed/"""
-PULL_REQUEST = diff_of({"heron.py": HERON.encode()}, {"heron.py": GOOD_HERON.encode()})
-
-
-@pytest.fixture(scope="module")
-def grown():
-    """Make an image of heron with a history of three commits; return the first."""
-    image = f"{IMAGE}-grown"
-    make_image(image, HISTORY, **{"heron.py": GOOD_HERON})
-    with factory_of().open(image, RUN) as box:
-        yield image, box.run("cat parent").output.strip()
-    docker_engine.remove_images(RUN)
-
-
-def undone(tmp_path, grown, parent: str = "", patch: str = PULL_REQUEST) -> dict:
-    """Return the candidate that undoes a pull request."""
-    image, first = grown
-    written(tmp_path)
-    write_commit(tmp_path, base_commit=parent or first, patch=patch)
-    items, make = stage_of(tmp_path, "mirror", factory_of())
-    item, = map(items.read, items.names())
-    candidate, = make(item, environment_of(image_name=image), None, None).candidates
-    return candidate
-
-
 @pytest.mark.docker
-def test_a_pull_request_is_undone_in_the_source_of_today(tmp_path, grown):
-    candidate = undone(tmp_path, grown)
-    assert "\n-def call():\n-    return 'kraak'\n" in candidate["diff"]
-    assert candidate["summary"] == "mirror of heron-7" and candidate["operator"] == "mirror"
-    assert candidate["lines"][0] <= 14 <= candidate["lines"][1]
-
-
-@pytest.mark.docker
-@pytest.mark.parametrize("parent, patch, why", [
-    ("0" * 40, PULL_REQUEST, "is no ancestor of the environment's"),
-    ("HEAD; touch x", PULL_REQUEST, "its base_commit 'HEAD; touch x' is no ancestor"),
-    ("", PULL_REQUEST.replace("kraak", "squawk"), "cannot be undone: the patch does not apply"),
-    ("", "nothing", "cannot be undone")])
-def test_a_pull_request_that_cannot_be_undone_is_left_out_by_name(
-        tmp_path, grown, parent, patch, why):
-    with pytest.raises(Excluded) as excluded:
-        undone(tmp_path, grown, parent, patch)
-    assert why in str(excluded.value) and "heron-7" in str(excluded.value)
+@pytest.mark.usefixtures("heron")
+def test_a_candidate_has_the_changes_and_the_failing_tests_of_its_parts(tmp_path):
+    changes = {"p": ("2 * i", "3 * i"), "q": ('"away"', '"here"')}
+    patches = {name: diff_of({"heron.py": HERON.encode()},
+                             {"heron.py": HERON.replace(*change, 1).encode()})
+               for name, change in changes.items()}
+    written(tmp_path, **{name: {"source_commit": "", "bug_patch": patch, "FAIL_TO_PASS": [name]}
+                         for name, patch in patches.items()})
+    items, make = stage_of(tmp_path, factory_of())
+    made = make(items.read("heron.combine-1"), environment_of(), None, None)
+    candidate, = made.candidates
+    assert made.method == candidate["operator"] == "combine"
+    assert candidate["summary"] == "combine of heron.boundary.p, heron.boundary.q"
+    assert candidate["parts"] == [["p"], ["q"]] and candidate["lines"] == [6, 14]
+    assert candidate["diff"].count("\n-    ") == candidate["diff"].count("\n+    return ") == 2

@@ -1,9 +1,9 @@
-# Apply PATCH, or with -R its reverse, to the files in FOLDER, without the settings of its repository. Copy the files that it
+# Apply PATCH to the files in FOLDER, without the settings of its repository. Copy the files that it
 # changes to OUT/before and OUT/after. If it does not apply, print why and fail.
-#   bash apply_patch.sh FOLDER PATCH OUT [-R]
+#   bash apply_patch.sh FOLDER PATCH OUT
 set -euo pipefail
 cd -P "$1"
-patch=$2 out=$3 way=${4:-} work=$(mktemp -d)
+patch=$2 out=$3 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null GIT_ATTR_NOSYSTEM=1 GIT_DIR=$work/git GIT_WORK_TREE=$PWD
 git init -q --template=
@@ -20,5 +20,5 @@ copy() {
     done <"$work/paths"
 }
 copy before
-git apply $way --whitespace=nowarn "$patch"
+git apply --whitespace=nowarn "$patch"
 copy after
