@@ -141,17 +141,6 @@ def form_of(messages: Sequence[dict], tools: list[dict] | None = None) -> Form:
     return Form(COMMAND if has_example else BASH)
 
 
-def format_problem(text: str, truncated: bool = False) -> str | None:
-    """Return why a reply is not a turn with a bash block, in a few words, or None if it is one."""
-    return Form().problem(text, truncated)
-
-
-def parse_turn(text: str) -> Turn | None:
-    """Return a reply as a turn if it is well-formed, else None."""
-    turn = Turn(clean(text))
-    return None if turn.problem() else turn
-
-
 def turn_text(side: Side | None, history: Sequence[dict] = (), as_bash: bool = False) -> str:
     """Return a side as judges and people read it: the prose, then a block for each call."""
     if side is None or isinstance(side, str):

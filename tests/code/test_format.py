@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from codedata.code.turn import clean, format_problem, parse_turn
+from codedata.code.turn import Form, clean
 from codedata.texts import tomllib
 
+FORM = Form()
 # mini-swe-agent and others like it run the only match of this in the message. None or several are
 # sent back.
 HARNESS = re.compile(r"```bash[ \t]*\r?\n(.*?)\r?\n```", re.DOTALL)
@@ -34,16 +35,15 @@ BAD = CASES["bad"] | {"the answer has a lone surrogate (half a character)": {
 @pytest.mark.parametrize("name", GOOD)
 def test_a_turn_passes_and_a_harness_runs_the_very_command(name):
     reply, command = GOOD[name]
-    assert format_problem(reply) is None
-    assert parse_turn(reply).command == command
+    assert FORM.problem(reply) is None
+    assert FORM.read(reply).command == command
     assert [found.strip("\r\n") for found in HARNESS.findall(clean(reply))] == [command]
 
 
 @pytest.mark.parametrize("reason", BAD)
 def test_what_is_no_turn_is_refused_with_the_reason(reason):
-    problems = {name: format_problem(reply) for name, reply in BAD[reason].items()}
+    problems = {name: FORM.problem(reply) for name, reply in BAD[reason].items()}
     assert problems == dict.fromkeys(BAD[reason], reason)
-    assert not any(map(parse_turn, BAD[reason].values()))
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -59,21 +59,21 @@ def test_whatever_passes_has_just_one_command_for_a_harness(seed):
         for _ in range(rng.randrange(5)):
             core.insert(rng.randrange(len(core) + 1), rng.choice(parts))
         reply = "\n".join(core)
-        if not format_problem(reply):
+        if not FORM.problem(reply):
             accepted += 1
             commands = [found.strip() for found in HARNESS.findall(clean(reply))]
-            assert commands == [parse_turn(reply).command.strip()], reply
+            assert commands == [FORM.read(reply).command.strip()], reply
     assert accepted > 100
 
 
 @pytest.mark.parametrize("name", ["as asked", "thinking before"])
 def test_a_truncated_reply_is_none_whatever_it_holds(name):
     reply, _ = GOOD[name]
-    assert format_problem(reply, truncated=True) == "truncated at max_tokens"
+    assert FORM.problem(reply, truncated=True) == "truncated at max_tokens"
 
 
 def test_the_thought_of_a_turn_is_without_its_label():
-    thoughts = [parse_turn(row["reply"]).thought for row in CASES["thought"]]
+    thoughts = [FORM.read(row["reply"]).thought for row in CASES["thought"]]
     assert thoughts == [row["thought"] for row in CASES["thought"]]
 
 
@@ -86,7 +86,7 @@ def test_leaked_thinking_is_cut_off(row):
                                     "<think>That should do.</think>\n\nBye.", "<think>or should I"])
 def test_thinking_behind_the_block_is_in_no_record_either(behind):
     reply = f"THOUGHT: I look.\n\n{LS}\n\n{behind}"
-    assert format_problem(reply) or "think>" not in clean(reply)
+    assert FORM.problem(reply) or "think>" not in clean(reply)
 
 
 @pytest.mark.parametrize("name", ["a closing think tag in the prose", "a think tag in the command"])
@@ -106,6 +106,6 @@ HUGE = [row["before"] + row["part"] * (1_000_000 // len(row["part"])) + row["beh
 @pytest.mark.long
 def test_a_megabyte_of_anything_is_judged():
     """Run it in a process that can be ended: where it is not linear, it takes hours."""
-    program = "import test_format; list(map(test_format.format_problem, test_format.HUGE))"
+    program = "import test_format; list(map(test_format.FORM.problem, test_format.HUGE))"
     subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parent, check=True,
                    timeout=100)

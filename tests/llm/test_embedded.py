@@ -20,7 +20,7 @@ from conftest import (
     write_toml,
 )
 
-from codedata.code.turn import parse_turn
+from codedata.code.turn import Form
 from codedata.llm.embedded import NOISE
 
 pytestmark = pytest.mark.embedded
@@ -46,7 +46,7 @@ def test_both_answers_are_the_model_s_own_well_formed_words(tmp_path):
     for script, field in (("king.py", "king"), ("ch.py", "challenger")):
         done = run_script(script, tmp_path, *FLAGS, timeout_s=280)
         assert done.returncode == 0 and NOISE in done.stderr, done.stderr
-        assert parse_turn(read_answer(tmp_path, "prompts_1_1_1")[field])
+        assert not Form().problem(read_answer(tmp_path, "prompts_1_1_1")[field])
     for line in ledger_lines(tmp_path / "answer"):
         call, = line["calls"]
         assert call["model"] == "smollm2-135m-instruct" and call["tokens_out"] > 10
