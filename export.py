@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Make training sets: SFT, DPO, KTO and plain JSON lines of judged turns, tasks for Harbor, bugs
-for SWE-bench and SWE-smith, stripped patches with their documents.
+and pull requests for SWE-bench and SWE-smith, stripped patches with their documents.
 
 reads   final/, refined/, defeat/       Sample, from report.py
-        task/<id>/                      Task, of bug_inject.py, nl2repo.py, build_dp.py, or by hand
+        task/<id>/                      Task, of the scripts that make tasks, or by hand
         audit/                          TaskAudit: its figures go with the task as it was audited
         score/_duel.json                the outcome: a duel that was not accepted is not exported
         answer*/, score/                to see whether the buckets are up to date

@@ -27,7 +27,7 @@ PAGES = {"report/report.html": "the report of the duel",
          "analysis/_pages/*.html": "functions, and the tests that run them",
          "nl2repo/*.md": "the document of a repository",
          "export/harbor/README.md": "tasks as folders, and how they are run",
-         "export/swebench/README.md": "bugs as rows, and how they are loaded"}
+         "export/swebench/README.md": "bugs and pull requests as rows, and how they are loaded"}
 WITH_A_MODEL = {"bug_inject.py scale --steps issue --issue-writer llm --refresh":
                     "bug/_verdicts/[!_.]*.json",
                 "nl2repo.py --steps doc_part2,doc_part1,doc --refresh": "nl2repo/[!_.]*.json",

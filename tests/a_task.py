@@ -20,7 +20,15 @@ from proof_heron import GOLD_LINE, HERON
 
 from codedata.code.patches import diff_of
 from codedata.layouts import content_of, finish, writing_folder
-from codedata.records import BUG, DATAPOINT, STRIPPED_PATCH, Files, Object, Task
+from codedata.records import (
+    BUG,
+    DATAPOINT,
+    PULL_REQUEST,
+    STRIPPED_PATCH,
+    Files,
+    Object,
+    Task,
+)
 from codedata.tasks.folder import (
     ARCHIVE,
     BEFORE_DOCUMENT,
@@ -33,6 +41,7 @@ from codedata.tasks.folder import (
 from codedata.tasks.tests_folder import suite_tests, weighted_tests
 
 BUG_ID, STRIP_ID, DATAPOINT_ID = "heron.agent-1.0123abcd", "heron.function.0123abcd", "tally"
+PULL_ID = "heron__heron-7"
 IMAGE_ID = "sha256:" + "1" * 64
 COMMIT, TASK_COMMIT = "a" * 40, "b" * 40   # of the repository, in the image
 CREATED_AT = "2024-05-01T00:00:00Z"
@@ -43,6 +52,7 @@ REPORT = "Herons wade half as deep as they should.\n"
 DOCUMENT = "# heron\n\nWhat herons do.\n\n## words\n\nReturn the lower-case words of a text.\n"
 TEST = b"import heron\n\n\ndef test_none():\n    assert heron.words('') == []\n"
 HIDDEN = {"tests/test_words.py": TEST}
+EARLIER = {"tests/test_words.py": b"import heron\n"}   # before a pull request
 WADES = b"def wade(depth):\n    return 2 * depth\n"
 BUG_PATCH = diff_of({"heron.py": WADES}, {"heron.py": WADES.replace(b"2 * ", b"")})
 HEALS = diff_of({"heron.py": WADES.replace(b"2 * ", b"")}, {"heron.py": WADES})
@@ -95,6 +105,15 @@ def a_strip(instance_id: str = STRIP_ID, instruction: str | None = "", hidden: F
              **about}
     return _of_repository(STRIPPED_PATCH, instance_id, instruction, WRITES, STRIP, hidden, known,
                           counts=["heron.py"])
+
+
+def a_pull(instance_id: str = PULL_ID, instruction: str | None = "Wade deeper.\n",
+           **about) -> Task:
+    """Return a pull request that was proven; its image has earlier tests."""
+    known = {"method": PULL_REQUEST, "language": "python", "repo": "birds/heron",
+             "split": "birds/heron", **about}
+    task = _of_repository(PULL_REQUEST, instance_id, instruction, HEALS, BUG_PATCH, None, known)
+    return proven_again(task, tests={"test.patch": diff_of(EARLIER, HIDDEN).encode()})
 
 
 def _of_repository(kind: str, instance_id: str, instruction: str | None, gold: str, reverse: str,

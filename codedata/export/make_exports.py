@@ -27,7 +27,7 @@ from codedata.export.provenance import Provenance, public
 from codedata.export.similar import Conversation, read_conversations, similar_turns
 from codedata.export.split import SPLITS, TRAIN, VALIDATION
 from codedata.export.task_rows import (
-    bug_problems,
+    issue_problems,
     strip_problems,
     write_nl2repo,
     write_swebench,
@@ -40,7 +40,16 @@ from codedata.ledger import disk_trouble
 from codedata.llm.costs import costs_of
 from codedata.llm.embedded import NOISE
 from codedata.progress import named, plural, say
-from codedata.records import BUCKETS, BUG, DATAPOINT, KINDS, STRIPPED_PATCH, Task, TaskAudit
+from codedata.records import (
+    BUCKETS,
+    BUG,
+    DATAPOINT,
+    KINDS,
+    PULL_REQUEST,
+    STRIPPED_PATCH,
+    Task,
+    TaskAudit,
+)
 from codedata.run_loop import check_root, run_whole
 from codedata.settings import Settings
 from codedata.store import check_directories, digest
@@ -54,10 +63,11 @@ REFUSED_FLAGS = ("only", "limit", "shard", "refresh", "prune", "compact", "budge
 
 
 FOREIGN = ""   # the kind of tasks that somebody else made
+ISSUES = BUG, PULL_REQUEST   # kinds whose instruction is an issue, and whose gold is a patch
 ALL_FORMATS: dict[str, Format | TaskFormat] = {**FORMATS, **{form.name: form for form in (
     TaskFormat("harbor", (FOREIGN, *KINDS), harbor_problems, write_harbor, "harbor_card.md"),
-    TaskFormat("swebench", (BUG,), bug_problems, write_swebench, "swebench_card.md"),
-    TaskFormat("swesmith", (BUG,), bug_problems, write_swesmith, "swesmith_card.md"),
+    TaskFormat("swebench", ISSUES, issue_problems, write_swebench, "swebench_card.md"),
+    TaskFormat("swesmith", ISSUES, issue_problems, write_swesmith, "swesmith_card.md"),
     TaskFormat("nl2repo", (STRIPPED_PATCH,), strip_problems, write_nl2repo, "nl2repo_card.md"),
     TaskFormat("terminal-bench", (DATAPOINT,), bench_problems, write_bench, "bench_card.md"))}}
 

@@ -1,5 +1,6 @@
-"""Write tasks as rows: `swebench`, for its harness from version 5 on; `swesmith`, where a patch is
-the bug and its reverse the solution; `nl2repo`, with the document of what was stripped.
+"""Write tasks as rows: bugs and pull requests as `swebench`, for its harness from version 5 on, and
+as `swesmith`, where a patch is the reverse of the solution; stripped patches as `nl2repo`, with
+their document.
 """
 from __future__ import annotations
 
@@ -46,15 +47,16 @@ OF_ABOUT = ("repo", "source_commit", "task_commit", "created_at", "language", "m
             "grade", "tests_visible")
 
 
-def bug_row(task: Task, image: str) -> Object:
-    """Return all values of a bug's row of SWE-bench: its commit is the one in the image."""
+def bench_row(task: Task, image: str) -> Object:
+    """Return all values of a row of SWE-bench: its commit is the one in the image."""
     values = _values(task, image)
     return {**values, "base_commit": values["task_commit"]}
 
 
 def smith_row(task: Task, image: str) -> Object:
-    """Return all values of a bug's row of SWE-smith, whose `patch` makes the bug."""
-    return {**bug_row(task, image), "patch": text_in(task.solution, REVERSE)}
+    """Return all values of a row of SWE-smith, whose `patch` makes the bug, or removes what a pull
+    request does."""
+    return {**bench_row(task, image), "patch": text_in(task.solution, REVERSE)}
 
 
 def strip_row(task: Task, image: str) -> Object:
@@ -87,16 +89,16 @@ def strip_problems(export: TaskExport) -> dict[str, Problem]:
             if (problem := _columns_problem(task))}
 
 
-def bug_problems(export: TaskExport) -> dict[str, Problem]:
-    """Return {name: problem} of the bugs that have no row: two of a repository share no report."""
+def issue_problems(export: TaskExport) -> dict[str, Problem]:
+    """Return {name: problem} of the tasks that have no row: two of a repository share no report."""
     problems = strip_problems(export)
-    first: dict[tuple[str, str], str] = {}   # (repository, report) → the first bug that has it
+    first: dict[tuple[str, str], str] = {}   # (repository, report) → the first task that has it
     for task in export.tasks:
         if task.instance_id not in problems:
             report = about_text(task, "repo"), " ".join((task.instruction or "").split())
             name = first.setdefault(report, task.instance_id)
             if name != task.instance_id:
-                problems[task.instance_id] = "report of another bug", f"{name} has it, too"
+                problems[task.instance_id] = "report of another task", f"{name} has it, too"
     return problems
 
 
@@ -123,7 +125,7 @@ def write_rows(export: TaskExport, columns: Mapping[str, str],
             folders.write_parquet(path, sizes, columns, export.settings.shard_rows)
 
 
-write_swebench = partial(write_rows, columns=SWEBENCH, row_of=bug_row)
+write_swebench = partial(write_rows, columns=SWEBENCH, row_of=bench_row)
 write_nl2repo = partial(write_rows, columns=NL2REPO, row_of=strip_row)
 
 

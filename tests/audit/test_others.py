@@ -14,7 +14,7 @@ from a_task import BUG_PATCH, DOCKERFILE, FOREIGN, HEALS, a_bug, a_strip, write_
 from codedata.audit.others import task_name, tasks_in
 from codedata.code.patches import diff_of, reversed_patch
 from codedata.errors import ItemFailed, Trouble
-from codedata.export.task_rows import SWEBENCH, SWESMITH, bug_row, smith_row, strip_row
+from codedata.export.task_rows import SWEBENCH, SWESMITH, bench_row, smith_row, strip_row
 from codedata.records import Task
 from codedata.tasks.eval_script import eval_script
 from codedata.tasks.folder import image_of, proven_parts, text_in, workdir_of
@@ -100,7 +100,7 @@ def test_its_summary_is_read_as_terminal_bench_does(tmp_path, printed, reward):
     assert (tmp_path / "logs/verifier/reward.txt").read_text() == f"{reward}\n"
 
 
-@pytest.mark.parametrize(("make", "columns"), [(bug_row, SWEBENCH), (smith_row, SWESMITH)])
+@pytest.mark.parametrize(("make", "columns"), [(bench_row, SWEBENCH), (smith_row, SWESMITH)])
 def test_rows_of_ours_are_read_back_as_what_was_proven(tmp_path, make, columns):
     bug = a_bug()
     row = {name: make(bug, image_of(bug))[name] for name in columns}

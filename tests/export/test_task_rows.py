@@ -9,7 +9,10 @@ import pytest
 from a_task import (
     BUG_ID,
     BUG_PATCH,
+    EARLIER,
     HEALS,
+    HIDDEN,
+    PULL_ID,
     REPORT,
     STRIP,
     STRIP_ID,
@@ -17,6 +20,7 @@ from a_task import (
     WRITES,
     a_bug,
     a_datapoint,
+    a_pull,
     a_strip,
     edited,
     file_of,
@@ -28,6 +32,7 @@ from conftest import write_toml
 from fake_judges import exported as make
 from judged import json_lines, read_json
 
+from codedata.code.patches import diff_of
 from codedata.export.task_rows import NL2REPO, SWEBENCH, SWESMITH
 
 OF_BUGS = ("swebench", "swesmith")
@@ -105,6 +110,18 @@ def test_where_no_test_is_hidden_there_is_no_patch_of_tests(root):
     assert "registry" in (root / "export/swesmith/profiles.py").read_text()
 
 
+def test_a_pull_request_has_the_row_of_a_bug_and_its_tests_begin_with_the_earlier_ones(root):
+    write_task(root, a_pull())
+    make(root)
+    for name, patch in (("swebench", HEALS), ("swesmith", BUG_PATCH)):
+        bug, pull = rows(root, name)
+        wanted = {"instance_id": PULL_ID, "method": "pull_request", "symbol": "", "grade": "",
+                  "problem_statement": "Wade deeper.\n", "patch": patch,
+                  "test_patch": diff_of(EARLIER, HIDDEN)}
+        images = {key: f"codedata-bug/{PULL_ID}:1" for key in ("image", "image_name") if key in bug}
+        assert pull == {**bug, **wanted, **images}
+
+
 LEFT_OUT = {   # name of a task → (the task, reason); tests/tasks/test_check.py has the others
     "image.a.1": (edited(a_bug("image.a.1"), environment={"Dockerfile": b"FROM other\n"}),
                   "not as proven"),
@@ -139,13 +156,15 @@ def test_a_folder_that_cannot_be_read_and_a_file_of_an_earlier_release_are_named
         "ibis.a.1": ["harbor", *OF_BUGS]}
 
 
-def test_two_bugs_of_a_repository_never_share_a_report(root):
+def test_two_tasks_of_a_repository_never_share_a_report(root):
+    write_task(root, a_pull(instruction=REPORT))
     write_task(root, a_bug("heron.agent-2.0123abcd", "Wrong.\nSo wrong."))
     write_task(root, a_bug("heron.agent-3.0123abcd", "Wrong. So wrong.\n"))
     write_task(root, a_bug("crane.agent-1.0123abcd"))
     make(root)
     assert [(line["name"], line["reason"], line["formats"]) for line in left_out(root)] == [
-        ("heron.agent-3.0123abcd", "report of another bug", [*OF_BUGS])]
+        (name, "report of another task", [*OF_BUGS])
+        for name in ("heron.agent-3.0123abcd", PULL_ID)]
 
 
 def test_an_edited_instruction_is_exported_with_its_secrets_masked_and_one_line_a_row(root):
