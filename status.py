@@ -39,8 +39,8 @@ STAGES = [("prompt", "prompt"), ("king", "prompt"), ("ch", "answer*"), ("validat
           ("analyze", "coverage"), ("analyze", "analysis"), ("export", "task/[!_.]*"),
           ("bug_inject agent --steps bug_issue", "bug"), ("bug_inject scale", "bug/_config"),
           ("nl2repo --writer template --steps extract,meta,communities,screen,patches,proof,"
-           "doc_part2,doc_part1,doc", "nl2repo"), ("pr_tasks", "task/_lock.pull_request.*"),
-          ("build_dp agents", "dp/_seeds"),
+           "doc_part2,doc_part1,doc", "nl2repo"),
+          ("pr_tasks", "task/_lock.pull_request.*"), ("build_dp agents", "dp/_seeds"),
           ("build_dp validate", "dp/*"), ("audit", "audit"), ("build_dp calibrate", "dp/_attempts")]
 
 

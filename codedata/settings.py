@@ -244,7 +244,7 @@ class PromptSettings:
     turns: str = one_of("random", "first", "last", "all")
     max_per_instance: int = at_least(0, 1)  # prompts of one PR; 0, or turns = "all": no limit
     max_chars: int = at_least(1, 200_000)   # a longer history + reference is skipped
-    max_shown_share: float = between(0, 1, 1.0)   # of the patch that a history may have shown
+    max_shown_share: float = between(0, 1, 0.99)   # of the PR's code that a history may have shown
     window_rows: int = at_least(1, 1)       # rows per random offset; more is cheaper from Parquet
     keep_unmatched: bool = False            # keep prompts without a PR record, for king.py alone
     decontaminate: tuple[str, ...] = ()     # benchmark files: overlapping prompts are left out

@@ -29,7 +29,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from importlib import import_module
 from inspect import cleandoc
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from codedata.bounded import read_bounded, resolved_in
@@ -46,6 +46,10 @@ MAX_BROKEN = 30_000            # children of an error node
 CHUNK_BYTES = 4096             # that the parser reads at once
 BLANKS = b" \t\r\n\f\xef\xbb\xbf"
 
+# of names and paths of documentation, in lower case
+DOCUMENTS = ("*.md", "*.rst", "*.adoc", "docs/*", "doc/*", "*/docs/*", "changes", "changelog",
+             "news", "authors", "changes.*", "changelog.*", "news.*", "history.*", "authors.*",
+             "releasenotes/*", "newsfragments/*", "changelog/*", "changelog.d/*")
 # folders that hold no sources of the repository: by name, and by a file in them
 SKIPPED_FOLDERS = {".git", ".hg", ".svn", "node_modules", "site-packages", "__pycache__"}
 FOREIGN_MARKS = {"pyvenv.cfg", "conda-meta", "CACHEDIR.TAG"}
@@ -156,6 +160,13 @@ def is_of_tests(path: str) -> bool:
         return is_test_file(path)
     patterns = [one for table in languages().values() for one in table["test_files"]]
     return any(one.endswith("/*") and fnmatchcase(path, one) for one in patterns)
+
+
+def is_document(path: str) -> bool:
+    """Return whether a file is documentation."""
+    path = path.lower()
+    return any(fnmatchcase(text, pattern) for pattern in DOCUMENTS
+               for text in (path, PurePosixPath(path).name))
 
 
 def _paths(folder: Path, root: str) -> Iterator[str]:

@@ -8,10 +8,12 @@ of the turn replaces or searches for. The leak judge gets the facts as hints; wi
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from functools import cached_property, lru_cache
 from itertools import islice
 
+from codedata.code.entities import is_document, is_of_tests
 from codedata.code.patches import Hunk, hunks_of
 from codedata.code.turn import plain
 from codedata.records import Commit, Fact, Message
@@ -69,11 +71,37 @@ def certain_findings(history: list[Message], turn: str, commit: Commit) -> list[
 
 
 def shown_share(history: list[Message], commit: Commit) -> float:
-    """Return the share (0 to 1) of the patch's removed and context lines that were shown; 0 without
-    such lines.
+    """Return the share (0 to 1) of the removed and context lines of the patch's code that were
+    shown; 0 without such lines. Tests and documentation do not count.
     """
-    lines = [line for hunk in patch_of(commit).hunks if hunk.source == "patch" for line in hunk.old]
+    lines = [line for hunk in _code_of(commit) for line in hunk.old]
     return Shown(history).share(lines, MIN_SHOWN_LINE_CHARS)
+
+
+def has_fix_begun(history: list[Message], commit: Commit) -> bool:
+    """Return whether a turn of the agent has written code of the fix: it names a file of the fix
+    and holds a line that the fix adds there, or deletes where it adds none, that nothing before
+    the turn had shown. An edit that shares no line with the fix is a wrong one, and begins nothing.
+    """
+    wanted: dict[str, set[str]] = defaultdict(set)   # by base name
+    for hunk in _code_of(commit):
+        lines = map(_squeezed, hunk.added or hunk.old)
+        wanted[hunk.path.rpartition("/")[2]] |= {one for one in lines if len(one) >= MIN_CODE_CHARS}
+    before = ""
+    for message in plain(history):
+        text = _squeezed(message["content"])
+        if message["role"] == "assistant" and any(
+                line in text and line not in before for name, lines in wanted.items()
+                if name in message["content"] for line in lines):
+            return True
+        before += text
+    return False
+
+
+def _code_of(commit: Commit) -> list[Hunk]:
+    """Return the hunks of the patch that change code: neither tests nor documentation."""
+    return [hunk for hunk in patch_of(commit).hunks if hunk.source == "patch"
+            and not is_of_tests(hunk.path) and not is_document(hunk.path)]
 
 
 class Shown:

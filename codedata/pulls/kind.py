@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from codedata.code.entities import is_of_tests, language_of
+from codedata.code.entities import is_document, is_of_tests, language_of
 from codedata.code.patches import files_of, hunks_of
 from codedata.pulls.texts import own_text, tells
 from codedata.records import PULL_REQUEST, Commit, Environment, Object, Task
@@ -25,10 +24,6 @@ from codedata.tasks.kinds import Candidate
 
 ALL = 1.0            # share of the tests that may fail before a request
 CATEGORY = "software-engineering"   # one of Harbor's categories of tasks
-# of names and paths of documentation, in lower case
-DOCUMENTS = ("*.md", "*.rst", "*.adoc", "docs/*", "doc/*", "*/docs/*", "changes", "changelog",
-             "news", "authors", "changes.*", "changelog.*", "news.*", "history.*", "authors.*",
-             "releasenotes/*", "newsfragments/*", "changelog/*", "changelog.d/*")
 
 
 @dataclass(frozen=True)
@@ -36,13 +31,6 @@ class PullRequest(Candidate):
     """Hold a pull request; its `diff` changes the code alone."""
 
     tests: str = ""          # its patch of test files
-
-
-def is_document(path: str) -> bool:
-    """Return whether a file is documentation."""
-    path = path.lower()
-    return any(fnmatchcase(text, pattern) for pattern in DOCUMENTS
-               for text in (path, PurePosixPath(path).name))
 
 
 def pull_request(commit: Commit, max_files: int, max_lines: int) -> PullRequest:

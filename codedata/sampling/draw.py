@@ -1,4 +1,5 @@
-"""Draw prompts from trajectories: choose rows and turns, and count what is left out by reason.
+"""Draw turns from trajectories: choose rows and the order of their turns, and count the rows that
+cannot be used by reason.
 
 The split is divided into windows of `window_rows` rows, which are visited in an order derived from
 the seed; within a row, the seed and the row's number choose the turn. So the prompts of a source
@@ -22,8 +23,12 @@ from codedata.settings import Exclude, PromptSettings
 from codedata.store import digest
 
 FETCHES_AHEAD = 8
+ALL = 1.0   # max_shown_share with which turns are not chosen by their pull request
 Cursor = tuple[int, int, int]   # (window in visiting order, row in it, turn) of a prompt
 Drawn = tuple[Prompt, Cursor]
+# turns of one trajectory in the order in which they are tried, one of which becomes a prompt, and
+# (window, row)
+Choice = tuple[list[Prompt], tuple[int, int]]
 
 
 class Seen:
@@ -39,18 +44,20 @@ class Seen:
         self.instances[prompt.instance_id] += 1
         self.digests.add(_prompt_digest(prompt))
 
+    def is_full(self, prompt: Prompt) -> bool:
+        """Return whether a prompt's instance has all the prompts that it may have."""
+        return bool(self.limit) and self.instances[prompt.instance_id] >= self.limit
+
     def problem(self, prompt: Prompt) -> str | None:
         """Return the reason not to sample a prompt again, or None."""
-        if self.limit and self.instances[prompt.instance_id] >= self.limit:
+        if self.is_full(prompt):
             return "PR sampled already"
         return "exact duplicate" if _prompt_digest(prompt) in self.digests else None
 
 
-def draw(source, settings: PromptSettings, exclude: Exclude, seen: Seen, skipped: Counter,
-         after: Cursor) -> Iterator[Drawn]:
-    """Yield the prompts that come after the cursor `after`, in the order of the seed.
-
-    Each is added to `seen`; prompts that are left out are counted by reason in `skipped`.
+def draw(source, settings: PromptSettings, skipped: Counter, after: Cursor) -> Iterator[Choice]:
+    """Yield the choices that come after the cursor `after`, in the order of the seed. Rows that
+    cannot be used are counted by reason in `skipped`.
     """
     for window, first_row, rows in _windows(source, settings, after[0]):
         for i, row in enumerate(rows):
@@ -59,15 +66,9 @@ def draw(source, settings: PromptSettings, exclude: Exclude, seen: Seen, skipped
             prompts, problem = prompts_of(row)
             if problem:
                 skipped[problem] += 1
-            for prompt in _chosen(prompts, settings, exclude, first_row + i):
-                cursor = window, i, prompt.turn
-                if cursor <= after:
-                    continue
-                if problem := prompt_problem(prompt, settings, exclude) or seen.problem(prompt):
-                    skipped[problem] += 1
-                else:
-                    seen.add(prompt)
-                    yield prompt, cursor
+            behind = after[2] if (window, i) == after[:2] else -1
+            for turns in _choices(prompts, settings, first_row + i, behind):
+                yield turns, (window, i)
 
 
 def _windows(source, settings: PromptSettings, start: int) -> Iterator[tuple[int, int, list[dict]]]:
@@ -96,24 +97,23 @@ def _windows(source, settings: PromptSettings, start: int) -> Iterator[tuple[int
                 future.cancel()
 
 
-def _chosen(prompts: list[Prompt], settings: PromptSettings, exclude: Exclude,
-            row_number: int) -> list[Prompt]:
-    """Return the selected turns of a row.
+def _choices(prompts: list[Prompt], settings: PromptSettings, row_number: int,
+             behind: int) -> Iterator[list[Prompt]]:
+    """Yield the choices of a row; `behind` is the turn up to which it has been drawn from, or -1.
 
-    Where the agent has tools, a random turn is one that can be used, if there is any: many calls
-    are of tools that are of no use here. Rows of texts are drawn from as ever, since existing roots
-    go on in their order.
+    A random turn may be any that can be used, in the order of the seed. Where all turns count that
+    have a usable form, rows of texts give one alone: existing roots go on in their order.
     """
-    if settings.turns == "all" or not prompts:
-        return prompts
-    if settings.turns != "random":
-        return prompts[:1] if settings.turns == "first" else prompts[-1:]
-    draw_from = random.Random(f"{settings.seed}:{row_number}")
-    if not prompts[0].tools:
-        return [draw_from.choice(prompts)]
-    order = draw_from.sample(prompts, len(prompts))
-    usable = (one for one in order if not prompt_problem(one, settings, exclude))
-    return [next(usable, order[0])]
+    if settings.turns == "all":
+        yield from ([one] for one in prompts if one.turn > behind)
+    elif prompts and behind < 0:
+        draw_from = random.Random(f"{settings.seed}:{row_number}")
+        if settings.turns != "random":
+            yield prompts[:1] if settings.turns == "first" else prompts[-1:]
+        elif not prompts[0].tools and settings.max_shown_share == ALL:
+            yield [draw_from.choice(prompts)]
+        else:
+            yield draw_from.sample(prompts, len(prompts))
 
 
 def prompts_of(row: dict) -> tuple[list[Prompt], str]:

@@ -16,11 +16,11 @@ from itertools import count, filterfalse, islice
 from codedata.checks.contamination import Benchmarks, of_turn
 from codedata.cli import RunOptions
 from codedata.errors import Interrupted, Trouble
-from codedata.leak.facts import shown_share
+from codedata.leak.facts import has_fix_begun, shown_share
 from codedata.progress import named, plural, say
 from codedata.records import Commit, Prompt, parse
 from codedata.run_loop import run_whole, signals
-from codedata.sampling.draw import Cursor, Drawn, Seen, draw
+from codedata.sampling.draw import ALL, Choice, Cursor, Drawn, Seen, draw, prompt_problem
 from codedata.sampling.pull_requests import fetch_prs
 from codedata.sampling.trajectories import Hub, Trajectories, open_source
 from codedata.settings import Settings
@@ -34,7 +34,10 @@ START: Cursor = (0, 0, -1)
 FILE_NAME = re.compile(r"prompts_\d+_\d+")
 # settings that do not count for `settings` in the ledger, or not with this value
 NO_IDENTITY = ("count", "rows_url", "hub_url")
-NO_IDENTITY_IF = {"decontaminate": (), "max_shown_share": 1.0}
+SHOWN, BEGUN = "the code that the PR changes was shown", "the agent has begun the fix"
+# reasons that hold for the other turns of a trajectory, too
+OF_PR = ("[exclude] ids", "PR sampled already", "oversized PR", "in a benchmark")
+NO_IDENTITY_IF = {"decontaminate": (), "max_shown_share": ALL}
 
 
 @dataclass(frozen=True)
@@ -202,8 +205,8 @@ class PromptSampler:
         n_written = 0
         for after, files in together.items():
             seen = self._seen(stems)
-            drawn = draw(self.source, settings, self.exclude, seen, self.skipped, after)
-            accepted = self._accepted(drawn, sum(file.n for file in files), hub)
+            choices = draw(self.source, settings, self.skipped, after)
+            accepted = self._accepted(choices, seen, sum(file.n for file in files), hub)
             for file in files:
                 chunk = list(islice(accepted, file.n))
                 if chunk:
@@ -226,46 +229,57 @@ class PromptSampler:
                 seen.add(self.lists.read(name))
         return seen
 
-    def _accepted(self, stream: Iterator[Drawn], n_wanted: int, hub: Hub) -> Iterator[Drawn]:
-        """Yield the prompts of a stream that their PR does not rule out.
+    def _accepted(self, choices: Iterator[Choice], seen: Seen, n_wanted: int,
+                  hub: Hub) -> Iterator[Drawn]:
+        """Yield the first turn of each choice that nothing rules out, and count the others by
+        reason.
 
         Draws as many at a time as `n_wanted` may take.
         """
         while True:
             batch = []
-            for drawn in islice(stream, n_wanted + n_wanted // 10 + 20):   # some will be rejected
+            for choice in islice(choices, n_wanted + n_wanted // 10 + 20):   # some give none
                 hub.http.wait(0)   # raises Interrupted if the run is to end
-                batch.append(drawn)
+                batch.append(choice)
             if not batch:
                 return
-            ids = {prompt.instance_id for prompt, _ in batch}
-            records = {name: self.commits.read(name) for name in ids if name in self.commits}
-            fetched, problems = {}, {}
-            if missing := ids - records.keys():
-                fetched, problems = fetch_prs(self.settings.prs, missing, hub)
-            records |= {name: self._parse(record) for name, record in fetched.items()}
-            self.n_records += len(records) + len(problems)
-            for prompt, cursor in batch:
+            records, problems = self._records(
+                {prompts[0].instance_id for prompts, _ in batch if not seen.is_full(prompts[0])},
+                hub)
+            for prompts, row in batch:
                 hub.http.wait(0)
-                if accepted := self._with_pr(prompt, records, problems):
+                if prompt := self._first(prompts, seen, records, problems):
                     n_wanted -= 1
-                    yield accepted, cursor
+                    seen.add(prompt)
+                    yield prompt, (*row, prompt.turn)
 
-    def _with_pr(self, prompt: Prompt, records: dict[str, Commit],
-                 problems: dict[str, str]) -> Prompt | None:
-        """Return the prompt with its PR's language and save the PR record.
+    def _records(self, ids: set[str], hub: Hub) -> tuple[dict[str, Commit], dict[str, str]]:
+        """Return ({id: PR record}, {id: why it cannot be used}): those that are there, and those of
+        --prs."""
+        records = {name: self.commits.read(name) for name in ids if name in self.commits}
+        fetched, problems = {}, {}
+        if missing := ids - records.keys():
+            fetched, problems = fetch_prs(self.settings.prs, missing, hub)
+        records |= {name: self._parse(record) for name, record in fetched.items()}
+        self.n_records += len(records) + len(problems)
+        return records, problems
 
-        Return None if the PR rules the prompt out.
-        """
-        instance_id = prompt.instance_id
-        if instance_id not in records:
-            return self._without_pr(prompt, problems.get(instance_id))
-        record = records[instance_id]
-        if reason := self._problem(prompt, record):
+    def _first(self, prompts: list[Prompt], seen: Seen, records: dict[str, Commit],
+               problems: dict[str, str]) -> Prompt | None:
+        """Return the first of these turns that nothing rules out, with its PR's language, and save
+        the PR record; None if all are ruled out."""
+        for prompt in prompts:
+            record = records.get(prompt.instance_id)
+            reason = prompt_problem(prompt, self.settings, self.exclude) or seen.problem(prompt)
+            if not reason and not record:
+                return self._without_pr(prompt, problems.get(prompt.instance_id))
+            if not (reason := reason or self._problem(prompt, record)):
+                self._put(record)
+                return replace(prompt, repo=prompt.repo or record.repo, language=record.language)
             self.skipped[reason] += 1
-            return None
-        self._put(record)
-        return replace(prompt, repo=prompt.repo or record.repo, language=record.language)
+            if reason in OF_PR:
+                break
+        return None
 
     def _without_pr(self, prompt: Prompt, problem: str | None) -> Prompt | None:
         """Return a prompt whose PR has no usable record, or None if it is left out."""
@@ -287,8 +301,10 @@ class PromptSampler:
                        language=record.language, patch_chars=len(record.patch),
                        n_files=len(record.files), created_at=record.created_at)
             return "oversized PR"
-        if max_share < 1.0 and shown_share(prompt.messages, record) > max_share:
-            return "too much of the patch was shown"
+        if max_share < ALL and shown_share(prompt.messages, record) > max_share:
+            return SHOWN
+        if max_share < ALL and has_fix_begun(prompt.messages, record):
+            return BEGUN
         return self._benchmark_problem(prompt, record)
 
     def _benchmark_problem(self, prompt: Prompt, record: Commit | None) -> str | None:

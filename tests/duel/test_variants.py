@@ -163,7 +163,7 @@ def test_turns_of_which_too_much_was_shown_are_not_drawn(tmp_path):
                               f'prs = "{samples / "prs.parquet"}"\ncount = 500\nturns = "all"\n'
                               'max_shown_share = 0.5\n')
     done = run_main(prompt.main, tmp_path)
-    assert "too much of the patch was shown" in done
+    assert "the code that the PR changes was shown" in done
     prompts = [prompt for path in tmp_path.glob("prompt/[!_]*.json")
                for prompt in read_json(path)]
     commits = {path.stem: Commit(**read_json(path))

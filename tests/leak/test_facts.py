@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 import pytest
 from conftest import REPO, turn_of
 
-from codedata.leak.facts import find_facts, shown_share
+from codedata.leak.facts import find_facts, has_fix_begun, shown_share
 from codedata.records import Commit
 
 PATCH = '''diff --git a/brook/ledger.py b/brook/ledger.py
@@ -112,6 +112,21 @@ def test_how_much_of_the_patch_was_shown():
                           "content": turn_of(f"cat > x <<'E'\n{CODE}\nE", "I copy it.")}]
     assert shown_share(own_edit, PR) == 1.0
     assert shown_share(READ, replace(PR, patch="")) == 0.0
+    changelog = "".join(f"--- a/{name}\n+++ b/{name}\n@@ -1 +1 @@\n-An old line.\n+A new one.\n"
+                        for name in ("CHANGES.rst", "docs/ledger.py", "tests/data.json"))
+    assert shown_share(READ, replace(PR, patch=PATCH + changelog)) == 1.0
+
+
+@pytest.mark.parametrize(("command", "has_begun"), [
+    ("sed -i 's/if entry is None:/if entry is None or entry.frozen_until > self.clock():/' "
+     "brook/ledger.py", True),
+    ("sed -i 's/entry is None:/not entry or entry.is_frozen:/' brook/ledger.py", False),   # wrong
+    ("cat > repro.py <<'E'\nif entry is None or entry.frozen_until > self.clock():\nE", False)])
+def test_the_fix_has_begun_once_the_agent_writes_a_line_of_it(command, has_begun):
+    turn = {"role": "assistant", "content": turn_of(command, "I mend it.")}
+    assert has_fix_begun([*READ, turn], PR) == has_begun
+    shown = {"role": "user", "content": PATCH}   # by what it printed: no line is the agent's
+    assert not has_fix_begun([*READ, shown, turn], PR) and not has_fix_begun([*READ, shown], PR)
 
 
 def test_torn_and_endless_texts_come_to_an_end():

@@ -12,9 +12,10 @@ from heron_environment import CASES, HERON, TEST_SCRIPT, TESTS, an_environment, 
 from heron_environment import heron_image as heron_image  # a fixture
 
 import pr_tasks
+from codedata.code.entities import is_document
 from codedata.code.patches import diff_of
 from codedata.export.tasks import kinds_in
-from codedata.pulls.kind import is_document, pull_request
+from codedata.pulls.kind import pull_request
 from codedata.records import PULL_REQUEST, Commit, Task, parse
 from codedata.store import Store
 from codedata.tasks.check import faults_of

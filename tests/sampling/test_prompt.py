@@ -1,5 +1,6 @@
 """Check that prompt.py gives a fixed sequence, in files that can be edited, lost and continued."""
 import json
+import re
 import shutil
 import signal
 
@@ -318,6 +319,21 @@ def test_a_broken_file_without_a_ledger_stops_nothing_else(a):
     (a / "prompt/_ledger.jsonl").unlink()
     assert sample(a, "--count 8", code=1).count("is not readable JSON") == 1
     assert len(on_disk(a).keys() - {path.name}) == 1
+
+
+def test_a_trajectory_gives_a_turn_at_which_its_fix_is_neither_shown_nor_begun(tmp_path):
+    """Of two trajectories, one shows the code at once, and the other after its second turn."""
+    code = ["while waders.any_left(depth_cm):", "    waders = waders.without_last()"]
+    patch = a_pr(0)["patch"].replace("-a\n", "".join(f"-{line}\n" for line in code))
+    rows = [a_row(i, n_turns=9) for i in range(2)]
+    rows[0]["messages"][1]["content"] += "\n".join(code)
+    rows[1]["messages"][5]["content"] += "\n".join(code)
+    write_sources(tmp_path, rows, [a_pr(i, patch=patch) for i in range(2)])
+    printed = sample(tmp_path / "a", "--count 2")
+    one, = prompts(tmp_path / "a")["prompts_2_1"]
+    assert one["instance_id"] == "own__repo-1" and one["turn"] < 2
+    assert re.search(r"left out: (9|1\d) \(the code that the PR changes was shown\)", printed)
+    assert "nothing to do" in sample(tmp_path / "a", "--count 2")
 
 
 def test_what_a_benchmark_holds_is_not_drawn(tmp_path):
