@@ -10,7 +10,7 @@ PYTEST = $(BIN)/python -m pytest -q -n auto --maxprocesses 8
 CONTAINED = docker or pods or chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repo demo demo-model demo-env demo-bugs demo-dp images test test-containers test-demos record-runs test-trl test-harbor test-swebench check-all figures lint lock duel status clean samples $(SCRIPTS) $(MORE)
+.PHONY: help setup repo demo demo-model demo-env demo-bugs demo-pr demo-dp images test test-containers test-demos record-runs test-trl test-harbor test-swebench check-all figures lint lock duel status clean samples $(SCRIPTS) $(MORE)
 
 help:          ## this list
 	@awk -F ':.*## ' '/^[a-z$$()A-Z -]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ demo-env: setup images  ## set up sample repositories in containers: no model (n
 demo-bugs: setup images  ## put bugs into sample repositories, prove and report them: no model (about 10 minutes; ARGS="--limit 2": a taste)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh samples/demo-bugs.sh runs/demo-bugs $(ARGS)
 
+demo-pr: setup images  ## tasks of four pull requests of a sample project: no model (2 minutes)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh samples/demo-pr.sh runs/demo-pr
+
 demo-dp: setup images  ## a seed to a reviewed and audited terminal task: the models' replies are recorded, validation is real (5 minutes)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh samples/demo-dp.sh runs/demo-dp
 
@@ -56,7 +59,7 @@ test: setup    ## the tests that want no engine, pods or browser (no network; 4 
 test-containers: setup  ## those that do; without an engine they fail and say so (a quarter of an hour on 2 cores)
 	$(PYTEST) --dist loadfile --junitxml=build/test-containers.xml -m "($(CONTAINED)) and not long" $(ARGS)
 
-test-demos: setup  ## what the four demos have left in runs/ (their images are still there)
+test-demos: setup  ## what the five demos have left in runs/ (their images are still there)
 	$(PYTEST) -m demo --root runs tests/test_demos.py $(ARGS)
 
 record-runs: setup images  ## the runs in tests/frozen, in containers, with what is decided of them

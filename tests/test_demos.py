@@ -1,5 +1,5 @@
 """Check what the demos of the README left: `pytest -m demo --root runs`, after `make demo`,
-`make demo-env`, `make demo-bugs` and `make demo-dp`. Their images are still there."""
+`make demo-env`, `make demo-bugs`, `make demo-pr` and `make demo-dp`. Their images are there."""
 from __future__ import annotations
 
 import json
@@ -10,12 +10,13 @@ import subprocess
 import pytest
 from conftest import REPO, run_script
 from judged import read_json
-from sample_suites import DEMOS, HEALTHY
+from sample_suites import DEMOS, HEALTHY, PULLS
 
 from codedata.datapoints.approval import is_as_proven
 from codedata.datapoints.folder import read_datapoint
-from codedata.records import BUG, Task
+from codedata.records import BUG, PULL_REQUEST, Task
 from codedata.store import all_readable
+from codedata.tasks.check import faults_of
 from codedata.tasks.eval_script import printed_results
 from codedata.tasks.folder import edited_parts
 from codedata.tasks.verifier.junit import escaped_name
@@ -106,6 +107,20 @@ def test_the_page_counts_the_bugs_that_were_written(left):
     assert shown["candidates"] > shown["good"] > shown["chosen"] >= shown["written"]
 
 
+def test_each_pull_request_became_a_task_in_an_image_without_a_history(left):
+    root = left("demo-pr")
+    tasks = {task.instance_id: task for task in all_readable(root, Task, PULL_REQUEST)}
+    assert tasks.keys() == PULLS.keys()
+    for id, task in tasks.items():
+        graded = read_json(root / f"task/{id}/tests/config.json")
+        assert (len(graded["FAIL_TO_PASS"]), len(graded["PASS_TO_PASS"])) == PULLS[id]
+        message = read_json(root / f"commit/{id}.json")["description"]
+        assert task.instruction.strip() == message and faults_of(root / f"task/{id}") == []
+        log = in_image(task.config["environment"]["docker_image"],
+                       "git log --all --format=%s; git status --short")
+        assert log == "As it was handed over\n", id
+
+
 def test_seeds_became_approved_tasks_that_pass_every_check_and_are_audited(left):
     root = left("demo-dp")
     approved = sorted(root.glob("task/*_001_a"))
@@ -128,7 +143,7 @@ def test_the_duel_left_turns_and_sets_that_say_what_they_are(left):
     assert records(root / "refined") and records(root / "defeat")
 
 
-@pytest.mark.parametrize("name", ["demo", "demo-env", "demo-bugs", "demo-dp"])
+@pytest.mark.parametrize("name", ["demo", "demo-env", "demo-bugs", "demo-pr", "demo-dp"])
 def test_nothing_failed(left, name):
     seen = json.loads(run_script("status.py", left(name), "--json").stdout)["stages"]
     assert seen and not [one for one in seen if one["counts"].get("failed")]
