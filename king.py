@@ -4,6 +4,7 @@
 reads   prompt/*.json                  lists of Prompt, from prompt.py or by hand
         commit/                        which pull requests are oversized, nothing else of them
 writes  answer/<source>_<order>.json   Answer, its field `king` (with --shard i/n: answer_i/)
+        answer/_samples/<item>.json    further blind answers ([king] samples)
         answer/_ledger.jsonl           a line an attempt
 
   python king.py --limit 3 --workers 1   # a taste, in order, easy to read
@@ -13,6 +14,7 @@ writes  answer/<source>_<order>.json   Answer, its field `king` (with --shard i/
 from functools import partial
 
 from codedata import cli, config, run_loop
+from codedata.duel.agreement import ask_samples, n_samples, sampler_of
 from codedata.duel.answer import ask_turn, king_messages, to_count
 from codedata.duel.oversized import oversized
 from codedata.duel.prompt_texts import prompt_digest
@@ -26,10 +28,12 @@ def main(argv=None) -> int:
     args = cli.parser(__doc__).parse_args(argv)
     settings = config.load(args)
     with Models(settings) as models:
-        king = models.client("king")
+        king, n_more = models.client("king"), n_samples(settings) - 1
+        sampler, layout = sampler_of(king, models), partial(king_messages, king)
 
         def answer(prompt: Prompt) -> Answer:
-            turn = ask_turn(king, partial(king_messages, king), prompt)
+            turn = ask_turn(king, layout, prompt)
+            ask_samples(sampler, layout, prompt, n_more)
             return Answer(prompt.instance_id, prompt.messages, prompt.assistant, king=turn,
                           tools=prompt.tools)
 
@@ -41,8 +45,10 @@ def main(argv=None) -> int:
             writes=Writes(Store(settings.root, Answer, into), copies=("assistant",),
                           fields=("instance_id", "messages", "assistant", "king", "tools"),
                           optional=("tools",)),
-            identity={**king.spec.identity(), "prompt": prompt_digest("form.md")},
-            requests=lambda prompt: [(king, to_count(king_messages(king, prompt), prompt))],
+            identity={**king.spec.identity(), "prompt": prompt_digest("form.md"),
+                      **({"samples": n_more} if n_more else {})},
+            requests=lambda prompt: [(one, to_count(king_messages(king, prompt), prompt))
+                                     for one in (king, *[sampler] * n_more)],
             after="prompt.py", then="ch.py")
         return run_loop.run(stage, settings, models, cli.options(args))
 

@@ -29,17 +29,16 @@ from codedata.texts import terminal_safe
 
 PAUSE_S = 3.0
 CLEAR = "\x1b[H\x1b[2J"
+NL2REPO = "--writer template --steps extract,meta,communities,screen,patches,proof,doc_part2,doc_part1,doc"
 # how a script is called, and what is there if the root has this stage
 STAGES = [("prompt", "prompt"), ("king", "prompt"), ("ch", "answer*"), ("validate", "answer*"),
           ("report", "score"), ("export", "final"), ("refine", "answer/_attempts"),
           *((f"ch --how {how}", f"variants/{how}") for how in HOW),
           *((f"validate --how {how}", f"score_{how}") for how in HOW),
-          ("validate --mode reference", "score_reference"),
-          ("check_judges probe", "probe"), ("check_judges sanity", "sanity"), ("env_setup", "env"),
-          ("analyze", "coverage"), ("analyze", "analysis"), ("export", "task/[!_.]*"),
-          ("bug_inject agent --steps bug_issue", "bug"), ("bug_inject scale", "bug/_config"),
-          ("nl2repo --writer template --steps extract,meta,communities,screen,patches,proof,"
-           "doc_part2,doc_part1,doc", "nl2repo"),
+          ("validate --mode reference", "score_reference"), ("check_judges probe", "probe"),
+          ("check_judges sanity", "sanity"), ("env_setup", "env"), ("analyze", "coverage"),
+          ("analyze", "analysis"), ("export", "task/[!_.]*"), ("bug_inject scale", "bug/_config"),
+          ("bug_inject agent --steps bug_issue", "bug"), (f"nl2repo {NL2REPO}", "nl2repo"),
           ("pr_tasks", "task/_lock.pull_request.*"), ("build_dp agents", "dp/_seeds"),
           ("build_dp validate", "dp/*"), ("audit", "audit"), ("build_dp calibrate", "dp/_attempts")]
 
@@ -110,8 +109,8 @@ def as_dict(root: Path, stages: list[StageStatus]) -> dict:
 def page(root: Path, stages: list[StageStatus]) -> str:
     """Return a root's status for the terminal."""
     about = as_dict(root, stages)
-    lines = [table(stages), f"disk: {root}/ {short(about['root_bytes'])}B, "
-                            f"{short(about['free_bytes'])}B free"]
+    used, free = short(about["root_bytes"]), short(about["free_bytes"])
+    lines = [table(stages), f"disk: {root}/ {used}B, {free}B free"]
     if containers := about["containers"]:
         lines.append(f"containers {len(containers)}: {', '.join(containers)}")
     return "\n".join(lines)

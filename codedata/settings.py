@@ -89,14 +89,21 @@ class RoleSettings:
 
 
 @dataclass(frozen=True)
-class KingSettings(RoleSettings):
-    """[king]: the model that answers from the history alone."""
+class AnswererSettings(RoleSettings):
+    """Hold what king and challenger share."""
 
     format_retries: int = at_least(0, 2)   # further tries if it is no turn of the agent's form
 
 
 @dataclass(frozen=True)
-class ChallengerSettings(KingSettings):
+class KingSettings(AnswererSettings):
+    """[king]: the model that answers from the history alone."""
+
+    samples: int = at_least(1, 1)   # blind answers; at least 3 for `chosen` and agreement
+
+
+@dataclass(frozen=True)
+class ChallengerSettings(AnswererSettings):
     """[challenger]: the model that answers knowing the pull request."""
 
     leak_retries: int = at_least(-1, 2)   # further tries if it shows the PR; -1: no check
@@ -299,6 +306,7 @@ class DuelSettings:
     min_instances: int = at_least(1, 5)   # of those turns: turns of one instance count as one
     seed: int = at_least(0, 0)            # of the bootstrap
     bootstrap: str = one_of("cluster", "turn")   # cluster: instances are drawn whole
+    agreement: bool = False    # leave out turns whose blind answers all take the same step
 
 
 @dataclass(frozen=True)
@@ -333,6 +341,7 @@ class ExportSettings:
     harbor_network: str = one_of("auto", "public", "no-network", "compose")   # docs/exports.md
     min_strength: float = between(0, 1, 0.0)   # of tasks: wrong variants killed / tried; 0: no rule
     audited_only: bool = False          # leave out tasks without an audit, and those that fail it
+    secrets_in_tests: bool = False      # keep tasks whose tests have what looks like a credential
 
 
 @dataclass(frozen=True)

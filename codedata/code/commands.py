@@ -109,6 +109,11 @@ def stalls(command: str) -> bool:
     return bool(programs) and programs <= IDLE
 
 
+def simple_commands(command: str) -> list[tuple[str, ...]]:
+    """Return the words of each simple command, in order; none without the extra `code`."""
+    return [words for pipeline in _read(command)[0] for words in pipeline] if _grammar() else []
+
+
 @lru_cache
 def _grammar():
     """Return (parser, query cursor), or None if the extra `code` is not installed."""

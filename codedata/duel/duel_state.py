@@ -94,7 +94,8 @@ def duel_record(rules: DuelSettings | Duel, panel: Panel, judged: list[JudgedTur
 
     `further` are the fields that the verdicts do not decide: `panel` and `missing_answers`.
     """
-    values = {key: getattr(rules, key) for key in DuelSettings.__dataclass_fields__}
+    values = {key: getattr(rules, key) for key in DuelSettings.__dataclass_fields__
+              if key in Duel.__dataclass_fields__}
     clusters = [turn.instance_id for turn in judged]
 
     def by(order: str) -> tuple[DuelOutcome, list]:

@@ -17,6 +17,7 @@ from dataclasses import replace
 from functools import partial
 
 from codedata.code.turn import Form, plain, turn_text
+from codedata.duel.agreement import is_agreed, sampler_of, samples_of
 from codedata.duel.answer import (
     Layout,
     TurnRecord,
@@ -34,7 +35,8 @@ from codedata.errors import Excluded
 from codedata.leak.cache import MAX_FINDINGS_CHARS, LeakCheck, Try
 from codedata.leak.judge import findings_text
 from codedata.leak.request import NONE, with_pull_request
-from codedata.llm import Client, Models, Reply
+from codedata.llm import Models, Reply
+from codedata.llm.reply_log import current_reply_log
 from codedata.records import Answer, Commit, Message, Side, variant
 from codedata.run_loop import Stage
 from codedata.settings import Settings
@@ -42,7 +44,6 @@ from codedata.states import Reads, Writes
 from codedata.store import Store
 from codedata.texts import fill, json_objects
 
-BLIND_TEMPERATURE = 1.0   # temperature of the candidates: at 0 they would all be the same
 MAX_HINT_CHARS = 600
 CHOICE = json.loads(packaged_text("choice.json"))
 PROMPTS = {   # on which a turn depends
@@ -66,7 +67,7 @@ class Challenger:
         is_blind = how in ("chosen", "placebo")
         self._leaks = LeakCheck(-1 if is_blind else settings.challenger.leak_retries, models)
         king = models.client("king") if how == "chosen" else None
-        self._blind = king and Client(replace(king.spec, temperature=BLIND_TEMPERATURE), models)
+        self._blind = king and sampler_of(king, models)
         self._answers = Store(settings.root, Answer)
 
     def stage(self, **words) -> Stage:
@@ -101,10 +102,13 @@ class Challenger:
     def make(self, answer: Answer, commit: Commit) -> Answer:
         """Return the record with the challenger's turn.
 
-        Raise Excluded if no blind answer is chosen.
+        Raise Excluded if the blind answers agree, or none of them is chosen.
         """
+        samples = samples_of(self._answers.path(current_reply_log().item))
+        if self._settings.duel.agreement and is_agreed(answer, samples):
+            raise Excluded(f"agreed: {len(samples) + 1} blind answers take the same step")
         if self._how == "chosen":
-            turn = self._choose(answer, commit)
+            turn = self._choose(answer, commit, samples)
         elif self._how == "hinted":
             turn = self._ask(self._hinted(answer, commit), answer, commit)
         else:
@@ -138,11 +142,13 @@ class Challenger:
         return lambda more: lambda record: with_note(
             self._client, record, note_of("challenger.md", record, given) + more)
 
-    def _choose(self, answer: Answer, commit: Commit) -> Side:
-        """Return the blind answer that a model picks; raise Excluded if it picks none."""
+    def _choose(self, answer: Answer, commit: Commit, samples: list[Side]) -> Side:
+        """Return the blind answer that a model picks; raise Excluded if it picks none. The
+        candidates are the king's answers, and further ones where there are too few."""
         layout = partial(king_messages, self._blind)
-        sides = [ask_turn(self._blind, layout, answer)
-                 for _ in range(self._settings.challenger.candidates)]
+        sides = [answer.king, *samples] if samples else []
+        n_more = self._settings.challenger.candidates - len(sides)
+        sides += [ask_turn(self._blind, layout, answer) for _ in range(n_more)]
         turns: dict[str, Side] = {}
         for side in sides:
             turns.setdefault(turn_text(side, answer.messages), side)

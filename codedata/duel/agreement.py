@@ -1,0 +1,64 @@
+"""Keep the further blind answers of a turn, in answer*/_samples/<item>.json, and find out whether
+all of them take the same step: then there is nothing that a challenger could do better.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+from codedata.code.steps import same_step
+from codedata.code.turn import form_of
+from codedata.duel.answer import Layout, TurnRecord, ask_turn
+from codedata.errors import BrokenRecord
+from codedata.layouts import load, to_json, write_atomic
+from codedata.llm import Client, Models
+from codedata.llm.reply_log import current_reply_log
+from codedata.records import Answer, Side, check_of
+from codedata.settings import Settings
+
+KEPT = "_samples"         # folder beside the answers
+BLIND_TEMPERATURE = 1.0   # of further answers: at 0 they would all be the same
+MIN_SAMPLES = 3           # where agreement, or `chosen`, needs several
+
+
+def n_samples(settings: Settings) -> int:
+    """Return how many blind answers the king gives to a turn."""
+    wants_more = settings.duel.agreement or settings.challenger.how == "chosen"
+    return max(settings.king.samples, MIN_SAMPLES if wants_more else 1)
+
+
+def sampler_of(king: Client, models: Models) -> Client:
+    """Return the king's client for further answers, which have to differ."""
+    warm = max(king.spec.temperature, BLIND_TEMPERATURE)
+    return Client(replace(king.spec, temperature=warm), models)
+
+
+def ask_samples(client: Client, layout: Layout, record: TurnRecord, n: int) -> list[Side]:
+    """Return `n` further blind answers, and keep them beside the current item's record."""
+    samples = [ask_turn(client, layout, record) for _ in range(n)]
+    calls = current_reply_log()
+    if samples and calls.item:
+        write_atomic(calls.directory / KEPT / f"{calls.item}.json", to_json({"samples": samples}))
+    return samples
+
+
+def samples_of(path: Path) -> list[Side]:
+    """Return the further blind answers of the answer at a path; none where none were asked for.
+    Raise BrokenRecord where they cannot be read."""
+    kept = path.parent / KEPT / path.name
+    if not kept.exists():
+        return []
+    record = load(kept)
+    samples = record.get("samples") if isinstance(record, dict) else None
+    if fault := check_of("list[Side]")(samples):
+        raise BrokenRecord(f"`samples`{fault}", str(kept), "Delete it, or mend it.")
+    return samples
+
+
+def is_agreed(answer: Answer, samples: Sequence[Side]) -> bool:
+    """Return whether the king and all further answers take the same step."""
+    form = form_of(answer.messages, answer.tools)
+    commands = [form.read(side, answer.messages).command for side in (answer.king, *samples)]
+    return bool(samples) and all(same_step(*pair) for pair in pairwise(commands))

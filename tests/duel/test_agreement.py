@@ -1,0 +1,70 @@
+"""Test that a turn whose blind answers agree costs no challenger, and how samples are kept."""
+from __future__ import annotations
+
+from conftest import edit, ledger_lines, turn_of, write_commits, write_prompts, write_toml
+from fake_judges import run_main
+from fake_llm import Status
+from judged import read_json
+
+import ch
+import king
+
+AGREE = "[king]\ntemperature = 0.0\n[duel]\nagreement = true\n"
+LOOKS = ("cat src/a.py", "sed -n '1,80p' src/a.py", "head -200 src/a.py")   # the same step
+
+
+def played(tmp_path, fake_llm, *commands, more: str = AGREE, n: int = 1, code: int = 0) -> None:
+    """Write prompts, and let the king answer with these commands, or faults."""
+    write_toml(tmp_path, {"base_url": fake_llm.base_url, "model": "m", "workers": 1}, more)
+    write_prompts(tmp_path, n)
+    write_commits(tmp_path, n)
+    fake_llm.script(*[turn_of(command, "I look.") if isinstance(command, str) else command
+                      for command in commands])
+    run_main(king.main, tmp_path, code=code)
+
+
+def test_a_turn_whose_blind_answers_agree_leaves_the_duel_by_name(tmp_path, fake_llm):
+    played(tmp_path, fake_llm, *LOOKS, *LOOKS[:2], "cat src/b.py", n=2)
+    asked = fake_llm.requests
+    assert len({request.text for request in asked[:3]}) == 1   # one prefix
+    assert [request.body["temperature"] for request in asked[:2]] == [0.0, 1.0]
+    assert [*read_json(tmp_path / "answer/_samples/prompts_2_1_1.json")["samples"]] == [
+        turn_of(command, "I look.") for command in LOOKS[1:]]
+    fake_llm.requests.clear()
+    fake_llm.script(turn_of("ls informed", "I know."))
+    for _ in range(2):   # the second time nothing is asked
+        printed = run_main(ch.main, tmp_path)
+    assert len(fake_llm.requests) == 1 and "agreed: 3 blind answers take the same step" in printed
+    assert read_json(tmp_path / "answer/prompts_2_1_1.json")["challenger"] is None
+    assert read_json(tmp_path / "answer/prompts_2_1_2.json")["challenger"]
+    line, = ledger_lines(tmp_path / "answer", stage="ch", state="excluded")
+    assert line["item"] == "prompts_2_1_1" and not line.get("calls")
+
+
+def test_a_killed_king_pays_for_no_sample_twice_and_without_agreement_there_is_one_answer(
+        tmp_path, fake_llm):
+    played(tmp_path, fake_llm, *LOOKS[:2], Status(400), code=1)
+    assert not (tmp_path / "answer/prompts_1_1_1.json").exists()
+    n_asked = fake_llm.n_requests
+    played(tmp_path, fake_llm, LOOKS[2])
+    assert fake_llm.n_requests == n_asked + 1 and (tmp_path / "answer/prompts_1_1_1.json").exists()
+    other = tmp_path / "other"
+    other.mkdir()
+    played(other, fake_llm, LOOKS[0], more="")
+    assert not (other / "answer/_samples").exists()
+
+
+def test_chosen_picks_among_the_kings_own_answers(tmp_path, fake_llm):
+    played(tmp_path, fake_llm, *LOOKS, more='[challenger]\nhow = "chosen"\ncandidates = 3\n')
+    n_asked = fake_llm.n_requests
+    fake_llm.script('{"why": "w", "choice": 3}')
+    run_main(ch.main, tmp_path)
+    assert fake_llm.n_requests == n_asked + 1
+    chosen = read_json(tmp_path / "answer/prompts_1_1_1.json")["challenger"]
+    assert chosen == turn_of(LOOKS[2], "I look.")
+
+
+def test_samples_that_a_person_has_broken_are_named(tmp_path, fake_llm):
+    played(tmp_path, fake_llm, *LOOKS)
+    edit(tmp_path / "answer/_samples/prompts_1_1_1.json", lambda record: record.update(samples=[1]))
+    assert "`samples`[0] is" in run_main(ch.main, tmp_path, code=1)
