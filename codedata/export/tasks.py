@@ -33,7 +33,7 @@ from codedata.texts import terminal_safe, text_of
 IMAGES = "images"   # of the manifest: {tag: {made_of, docker_image, image_id}}, by push-images
 OUR_IMAGES = "codedata-task/"   # begins the names of those that a task's environment/ makes
 SETTINGS = ("licences", "validation", "seed", "licence", "harbor_network", "min_strength",
-            "audited_only")   # of a task
+            "audited_only", "secrets_in_tests")   # of a task
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def read_tasks(settings: Settings) -> TasksRead:
         try:
             task = store.read(name)
             read.kinds[name] = task.kind
-            problem = _problem(rules, task)
+            problem = _problem(rules, task, settings.export.secrets_in_tests)
             if not problem:
                 audit = audits.of(task)
                 problem = audit_problem(settings.export, audit)
@@ -98,7 +98,7 @@ def read_tasks(settings: Settings) -> TasksRead:
     return read
 
 
-def _problem(rules: ExportRules, task: Task) -> Problem | None:
+def _problem(rules: ExportRules, task: Task, secrets_in_tests: bool) -> Problem | None:
     """Return why a task is in no format, or None."""
     name = task.instance_id
     if rules.excludes(name):
@@ -107,7 +107,7 @@ def _problem(rules: ExportRules, task: Task) -> Problem | None:
              "patch": text_in(task.solution, GOLD) or text_in(task.solution, SOLVE)}
     reasons = rules.against(licence_of(task), lambda: Material(
         name, about_text(task, "repo"), about_text(task, "source_commit"), texts))
-    return reasons[0] if reasons else task_problem(task)
+    return reasons[0] if reasons else task_problem(task, secrets_in_tests)
 
 
 def kinds_in(root: Path) -> set[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import PurePosixPath
@@ -40,6 +40,7 @@ PROVEN_FIELDS = ("config", "environment", "solution", "tests", "proof")   # all 
 # Folders of the verifier: an agent's working directory neither holds one of them nor lies in one.
 OF_VERIFIER = ("/tests", "/logs", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/usr/bin",
                "/usr/sbin", "/usr/lib", "/usr/local/bin", "/usr/local/sbin", "/usr/local/lib")
+PARTS = ("environment", "solution", "tests")   # folders of a task
 Problem = tuple[str, str]   # (reason, detail)
 
 
@@ -217,9 +218,11 @@ class Fault(NamedTuple):
     reason: str = ""   # by which exports count it; "": the fault prevents no export
 
 
-def task_problem(task: Task) -> Problem | None:
-    """Return why a task is not exported in any form, or None."""
-    for fault in chain(config_faults(task), part_faults(task), secret_faults(task)):
+def task_problem(task: Task, secrets_in_tests: bool = False) -> Problem | None:
+    """Return why a task is not exported in any form, or None. Its tests may have secrets if
+    `secrets_in_tests`."""
+    parts = PARTS[:2] if secrets_in_tests else PARTS
+    for fault in chain(config_faults(task), part_faults(task), secret_faults(task, parts)):
         return fault.reason, f"{fault.place or 'its name'}: {fault.what}. {fault.todo}"
     return None
 
@@ -287,11 +290,12 @@ def part_faults(task: Task) -> Iterator[Fault]:
                     HOW_TO_PROVE[task.kind], "not as proven")
 
 
-def secret_faults(task: Task) -> Iterator[Fault]:
-    """Yield the secrets in files, which prevent an export."""
-    for part in ("environment", "solution", "tests"):
+def secret_faults(task: Task, parts: Iterable[str] = PARTS) -> Iterator[Fault]:
+    """Yield the secrets in files of these parts, which prevent an export."""
+    for part in parts:
         for name, file in getattr(task, part).items():
             text = content_of(file).replace(b"\0", b"").decode(errors="replace")   # UTF-16, too
             if secret := credential_in([text]):   # masking it would change what was proven
                 yield Fault(f"{part}/{printable(name)}", f"has a secret: {secret}",
-                            "Remove it, and revoke it if it is a real secret.", "secret in a file")
+                            "Remove it, and revoke it if it is a real secret. If it is made up for "
+                            "a test: [export] secrets_in_tests.", "secret in a file")

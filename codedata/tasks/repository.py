@@ -51,8 +51,9 @@ class SuiteVerifier:
     def variants(self) -> Iterator[SuiteVerifier]:
         """Yield this verifier for each user, with and without a canary: the safest variant first.
         """
-        test = self.fail_to_pass[0].partition("::")[0]
-        folders = [os.path.dirname(test) or ".", ""] if test.endswith(".py") else [""]
+        files = (test.partition("::")[0] for test in self.fail_to_pass)
+        test = next((file for file in files if file.endswith(".py")), "")
+        folders = [os.path.dirname(test) or ".", ""] if test else [""]
         for user, folder in itertools.product(USERS, folders):
             yield replace(self, user=user, canary=folder)
 

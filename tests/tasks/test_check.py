@@ -82,9 +82,14 @@ def edited_task(kind: str, part: str, text: str) -> Task:
 
 
 def test_a_secret_in_a_file_that_was_proven_is_a_reason_too():
-    assert task_problem(proven_again(BUG, tests={"hidden/tests/test_a.py": KEY.encode()})) == (
+    leaky = proven_again(BUG, tests={"hidden/tests/test_a.py": KEY.encode()})
+    assert task_problem(leaky) == (
         "secret in a file", "tests/hidden/tests/test_a.py: has a secret: GitHub token. Remove "
-        "it, and revoke it if it is a real secret.")
+        "it, and revoke it if it is a real secret. If it is made up for a test: [export] "
+        "secrets_in_tests.")
+    assert task_problem(leaky, secrets_in_tests=True) is None
+    worse = proven_again(leaky, solution={"gold.patch": KEY.encode()})
+    assert task_problem(worse, secrets_in_tests=True)[0] == "secret in a file"
 
 
 @pytest.mark.parametrize(("reason", "kind", "part", "edit", "fault"), EDITS)
