@@ -28,8 +28,7 @@ from codedata.stage_status import StageStatus, add_usage, gathering, short, summ
 from codedata.texts import terminal_safe
 
 PAUSE_S = 3.0
-CLEAR = "\x1b[H\x1b[2J"
-NL2REPO = "--writer template --steps extract,meta,communities,screen,patches,proof,doc_part2,doc_part1,doc"
+NL2REPO = "extract,meta,communities,screen,patches,proof,doc_part2,doc_part1,doc"
 # how a script is called, and what is there if the root has this stage
 STAGES = [("prompt", "prompt"), ("king", "prompt"), ("ch", "answer*"), ("validate", "answer*"),
           ("report", "score"), ("export", "final"), ("refine", "answer/_attempts"),
@@ -38,7 +37,8 @@ STAGES = [("prompt", "prompt"), ("king", "prompt"), ("ch", "answer*"), ("validat
           ("validate --mode reference", "score_reference"), ("check_judges probe", "probe"),
           ("check_judges sanity", "sanity"), ("env_setup", "env"), ("analyze", "coverage"),
           ("analyze", "analysis"), ("export", "task/[!_.]*"), ("bug_inject scale", "bug/_config"),
-          ("bug_inject agent --steps bug_issue", "bug"), (f"nl2repo {NL2REPO}", "nl2repo"),
+          ("bug_inject agent --steps bug_issue", "bug"),
+          (f"nl2repo --writer template --steps {NL2REPO}", "nl2repo"),
           ("pr_tasks", "task/_lock.pull_request.*"), ("build_dp agents", "dp/_seeds"),
           ("build_dp validate", "dp/*"), ("audit", "audit"), ("build_dp calibrate", "dp/_attempts")]
 
@@ -62,7 +62,7 @@ def main(argv=None) -> int:
             text = "\n".join(summary(root, stages, options.command))
         if args.watch and not args.json and sys.stdout.isatty():
             width = shutil.get_terminal_size().columns   # longer lines are cut, not wrapped
-            print(CLEAR, end="")
+            print("\x1b[H\x1b[2J", end="")   # clears the screen
             text = "\n".join(line[:width] for line in text.split("\n"))
         elif args.watch and not args.json:
             text = f"{time.strftime('%H:%M:%S')}  " + ", ".join(
@@ -109,8 +109,8 @@ def as_dict(root: Path, stages: list[StageStatus]) -> dict:
 def page(root: Path, stages: list[StageStatus]) -> str:
     """Return a root's status for the terminal."""
     about = as_dict(root, stages)
-    used, free = short(about["root_bytes"]), short(about["free_bytes"])
-    lines = [table(stages), f"disk: {root}/ {used}B, {free}B free"]
+    disk = f"{short(about['root_bytes'])}B, {short(about['free_bytes'])}B free"
+    lines = [table(stages), f"disk: {root}/ {disk}"]
     if containers := about["containers"]:
         lines.append(f"containers {len(containers)}: {', '.join(containers)}")
     return "\n".join(lines)
