@@ -58,7 +58,8 @@ def pull_request(commit: Commit, max_files: int, max_lines: int) -> PullRequest:
 class Pulls:
     """Implement pull requests as a kind of task."""
 
-    name, label, gold_is_long, hides_tests = PULL_REQUEST, "pr", False, True
+    # a dependency may have single lines of a request, or a later version of the project all of it
+    name, label, gold_is_long, hides_tests = PULL_REQUEST, "pr", True, True
     rules = ScreeningRules(ALL, counts_missing=True)
     proven, instructed = PROVEN_FIELDS, ("kind",)
 

@@ -45,7 +45,7 @@ class Screened:
     n_run: int = 0           # tests that ran
     seconds: Seconds = 0.0   # of the run
     new_messages: list[str] = field(default_factory=list)   # of the kind's linter, if it has one
-    not_run: list[str] = field(default_factory=list)   # tests that a hanging suite did not come to
+    not_run: list[str] = field(default_factory=list)   # tests that a suite did not come to
 
 
 @dataclass(frozen=True)
@@ -99,10 +99,11 @@ class FirstRun:
 
     @property
     def pass_to_pass(self) -> list[str]:
-        """Return the tests that pass without the patch and with it."""
-        others = {*self.fail_to_pass, *self.screened.not_run}
+        """Return the tests that pass without the patch and with it, or did not run with it: of an
+        agent's work, all of them have to pass."""
+        failing = {*self.fail_to_pass}
         return [test for test, status in self.known.items()
-                if status == PASSED and test not in others]
+                if status == PASSED and test not in failing]
 
 
 def first_run(environment: Environment, patch: str, host: SandboxFactory, label: str,

@@ -13,7 +13,7 @@ from codedata.progress import named
 from codedata.records import Environment
 from codedata.suites.suite import CRASHED, Run
 from codedata.suites.test_results import Case, with_lost
-from codedata.tasks.verifier.suite import MARKS, NO_RESULTS
+from codedata.tasks.verifier.suite import MARKS
 from codedata.texts import printable
 
 PASSED, FAILED = "passed", ("failed", "error")
@@ -24,6 +24,7 @@ SURVIVES = "survives", "no test that passed before fails"
 MIN_RUN_S = 60
 USUAL_TIMES = 5
 FAILURE_S = 0.3
+LAST_LINES = 3     # of an output, in which the test may be named that it ends in
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Outcome:
     timed_out: bool = False
     exit_code: int = 0
     truncated_at: str = ""       # where a runner says that it stops early
-    last_line: str = ""          # of what was printed
+    last_lines: Collection[str] = ()   # that were printed by a suite that was ended
 
 
 def time_limit(environment: Environment, limit_s: float) -> float:
@@ -78,26 +79,31 @@ def outcome_of(run: Run, known: Collection[str]) -> Outcome:
     """Return the outcome of a run of the whole suite. A known test that is missing because its file
     failed counts as an error (with_lost)."""
     statuses, lost = with_lost(run.results, known)
-    return Outcome(statuses, lost, run.seconds, run.timed_out or was_ended(run), run.exit_code,
-                   run.truncated_at, run.text.rstrip().rpartition("\n")[2])
+    lines = run.text.rstrip().split("\n")[-LAST_LINES:] if was_ended(run) else []
+    return Outcome(statuses, lost, run.seconds, run.timed_out, run.exit_code, run.truncated_at,
+                   lines)
 
 
 def was_ended(run: Run) -> bool:
-    """Return whether an evaluation script has ended the suite at its own time limit."""
-    return run.exit_code == NO_RESULTS and "\n".join(MARKS) in run.text
+    """Return whether a suite came to no results, since it was ended: at the time limit of its
+    evaluation script, or by a signal, as where memory runs out."""
+    return "\n".join(MARKS) in run.text
 
 
 def without_missing(outcome: Outcome, known: Mapping[str, str]) -> tuple[Outcome, list[str]]:
     """Return (an outcome before a pull request, whose tests may not even be collected: tests that
-    did not run are errors; the tests of which nothing is known). If the suite does not end, these
-    are the tests that it did not come to, and the test that it hangs in is an error."""
+    did not run are errors; the tests of which nothing is known). If the suite does not come to its
+    end, these are the tests that it did not come to, and the test that it hangs or dies in is an
+    error."""
     missing = [test for test, status in known.items()
                if status == PASSED and test not in outcome.statuses]
     failing = missing
-    if outcome.timed_out:
-        failing = [test for test in missing if outcome.last_line.strip().endswith(test)]
+    if outcome.last_lines:
+        failing = [test for test in missing
+                   if any(f"{test} " in f"{line} " for line in outcome.last_lines)]
+        outcome = replace(outcome, timed_out=False, exit_code=1)
     statuses = {**outcome.statuses, **dict.fromkeys(failing, "error")}
-    return (replace(outcome, statuses=statuses, lost=(), timed_out=False),
+    return (replace(outcome, statuses=statuses, lost=()),
             [test for test in missing if test not in failing])
 
 
