@@ -37,11 +37,12 @@ def own_text(commit: Commit) -> str:
     return f"{commit.issue.strip() or commit.description.strip()}\n"
 
 
-def tells(commit: Commit, text: str) -> list[str]:
+def tells(commit: Commit, text: str, said: str = "") -> list[str]:
     """Return the parts of a text that only somebody who knows the solution can write, as far as a
-    program can tell. What the tests show is the interface, which a text may name."""
-    shown = [{"role": "user", "content": commit.test_patch}]
-    facts = find_facts(shown, text, commit)
+    program can tell. What the tests show is the interface, which a text may name, and so is what
+    was `said`, also where its lines are broken otherwise."""
+    shown = "\n".join((commit.test_patch, said, " ".join(said.split())))
+    facts = find_facts([{"role": "user", "content": shown}], text, commit)
     return [*dict.fromkeys(f"the {fact.kind} {fact.text!r}, {fact.why}" for fact in facts
                            if fact.certain and fact.source != "test_patch")]
 
@@ -106,7 +107,7 @@ def _shown_of(task: Task, commit: Commit, text: str) -> Iterator[str]:
     """Yield what a text has of the solution and the tests, though the request's own text does not.
     """
     own = own_text(commit)
-    yield from (one for one in tells(commit, text) if one not in tells(commit, own))
+    yield from tells(commit, text, own)
     for test in _failing(task):
         name = re.split(r"::| > ", test.partition("[")[0])[-1]
         if name not in own and re.search(rf"\b{re.escape(name)}\b", text) and "_" in name:

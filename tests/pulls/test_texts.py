@@ -78,3 +78,4 @@ def test_words_that_only_the_solution_has_are_told(tmp_path):
     assert tells(COMMIT, "Use _stride_below in wade.") == [
         "the name '_stride_below', a name that was not shown"]
     assert tells(COMMIT, "wade_slowly is new.") == []
+    assert tells(COMMIT, "Use _stride_below.", said="Use\n_stride_below.") == []
