@@ -41,7 +41,7 @@ demo-env: setup images  ## set up sample repositories in containers: no model (n
 demo-bugs: setup images  ## put bugs into sample repositories, prove and report them: no model (about 10 minutes; ARGS="--limit 2": a taste)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh samples/demo-bugs.sh runs/demo-bugs $(ARGS)
 
-demo-pr: setup images  ## tasks of four pull requests of a sample project: no model (2 minutes)
+demo-pr: setup images  ## tasks of four pull requests of a sample project: no model (2 to 3 minutes)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh samples/demo-pr.sh runs/demo-pr
 
 demo-dp: setup images  ## a seed to a reviewed and audited terminal task: the models' replies are recorded, validation is real (5 minutes)
