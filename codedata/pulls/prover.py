@@ -79,6 +79,11 @@ class PullProver(PatchProver):
             raise Excluded("no test fails before it and passes after it", candidate.name)
         if first.screened.reason:
             raise Excluded(f"before it, {first.screened.reason}", candidate.name)
+        unknown = sorted(test for test in first.screened.not_run
+                         if baseline.files[test] in baseline.tests)
+        if unknown:
+            raise Excluded("before it, the suite ends before tests that it changes: "
+                           f"{printable(named(unknown))}", candidate.name)
         return replace(first, before=baseline.after, after=baseline.before)
 
     def _hide_tests(self, environment: Environment, candidate: PullRequest, first: FirstRun,

@@ -16,6 +16,9 @@ from codedata.states import Reads, Writes
 from codedata.store import Derived, Readers, Store
 from codedata.suites.environments import Environments
 
+MAY_BE_EMPTY = ("language", "base_commit", "issue", "description", "files", "test_patch",
+                "created_at", "licence")   # fields of a record
+
 
 def records_stage(settings: Settings, spec: str, found: Iterable[tuple[str, dict | str]]) -> Stage:
     """Return the stage that writes a record for each pull request that is `found`: (id, its
@@ -36,7 +39,8 @@ def records_stage(settings: Settings, spec: str, found: Iterable[tuple[str, dict
     return Stage("pr_tasks.records", make=lambda commit: commit,
                  reads=Reads(Derived(readers, commit_of, place=spec, derived=False), fields,
                              leaves_out=lambda name: reasons.get(name, "")),
-                 writes=Writes(Store(settings.root, Commit), fields), then="pr_tasks.py --setup")
+                 writes=Writes(Store(settings.root, Commit), fields, optional=MAY_BE_EMPTY),
+                 then="pr_tasks.py --setup")
 
 
 def missing_environments(settings: Settings, spec: str) -> dict[str, tuple[str, list[str]]]:

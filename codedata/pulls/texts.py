@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 from functools import partial
 
+from codedata.errors import ItemFailed
 from codedata.leak.facts import find_facts
 from codedata.llm import Models, Reply
 from codedata.llm.asking import Rejected, ask
@@ -27,14 +28,19 @@ READ, WRITE, AGAIN, SCHEMA = "read_text.md", "write_text.md", "again.md", "read_
 FORM = {"unsaid": [{"test": "…", "demand": "what it wants that he cannot know"}],
         "tells": [{"quote": "…", "why": "…"}]}
 ISSUE = re.compile(r".*<issue>(.*)</issue>", re.DOTALL)
+TRAILERS = re.compile(r"(?:\n+[A-Z][\w-]*: .+)+\s*\Z")   # of git: the last lines of a message
 MAX_CHARS = 40_000       # of each patch in a request
 MAX_LISTED = 40          # failing tests in a request
 _packaged = partial(text_of, __package__)
 
 
 def own_text(commit: Commit) -> str:
-    """Return the issue that a request solves or, without one, what the request says."""
-    return f"{commit.issue.strip() or commit.description.strip()}\n"
+    """Return the issue that a request solves or, without one, what the request says, without what
+    git and its host have added; "" if nothing is left."""
+    text = commit.issue.strip() or TRAILERS.sub("", commit.description.strip())
+    if not commit.issue.strip():
+        text = re.sub(r"\A(?:Merge .*|(.*?) \(#\d+\))$", r"\1", text, flags=re.MULTILINE).strip()
+    return f"{text}\n" if text else ""
 
 
 def tells(commit: Commit, text: str, said: str = "") -> list[str]:
@@ -68,12 +74,16 @@ class TextWriter:
         return "one call for each task, at least three where its own text will not do"
 
     def text_of(self, task: Task, commit: Commit) -> str:
-        """Return the instruction of a task. Raise ItemFailed if no text is accepted."""
-        text = own_text(commit)
+        """Return the instruction of a task. Raise ItemFailed if no text is accepted, or the request
+        says nothing and no model is asked."""
+        text, problems = own_text(commit), ["it says nothing"]
+        if not (self._client or text):
+            raise ItemFailed("the request says nothing of itself: --writer llm")
         if not self._client:
             return text
         begin_step("reading what the request says")
-        problems = [*self._problems(task, commit, text)]
+        if text:
+            problems = [*self._problems(task, commit, text)]
         if not problems:
             return text
 

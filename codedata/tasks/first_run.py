@@ -46,6 +46,7 @@ class Screened:
     seconds: Seconds = 0.0   # of the run
     new_messages: list[str] = field(default_factory=list)   # of the kind's linter, if it has one
     not_run: list[str] = field(default_factory=list)   # tests that a suite did not come to
+    is_cut: bool = False     # the suite was ended before its end
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ class ScreeningRules:
         left_out = {*skipped, *not_run}
         known = {name: known[name] for name in known if name not in left_out}
         return Screened(*judged(outcome, known, self.max_broken_share), broken_in(outcome, known),
-                        skipped, how, n_run, outcome.seconds, not_run=not_run)
+                        skipped, how, n_run, outcome.seconds, not_run=not_run,
+                        is_cut=bool(outcome.last_lines))
 
 
 @dataclass(frozen=True, slots=True)

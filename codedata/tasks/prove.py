@@ -312,7 +312,7 @@ class PatchProver:
     def _script(task: Task, first: FirstRun) -> str:
         """Return the evaluation script of a task; where the suite did not end in the first run, it
         is ended after as long as there."""
-        if not first.screened.not_run:
+        if not first.screened.is_cut:
             return script_of(task)
         limit = {"timeout_s": math.ceil(first.row["seconds"])}
         config = json.dumps({**verifier_config(task), **limit}).encode()

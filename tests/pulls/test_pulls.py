@@ -68,6 +68,8 @@ def test_records_are_made_of_rows_and_wait_for_environments(tmp_path):
     done = script_here(pr_tasks.main, tmp_path, "--prs", rows, "--steps", "records")
     assert "left out: 1 (its row has no text in patch)" in done.stderr and done.returncode == 0
     assert json.loads((tmp_path / f"commit/{ID}.json").read_text())["issue"] == "It sinks."
+    again = script_here(pr_tasks.main, tmp_path, "--prs", rows, "--steps", "records").stderr
+    assert "done 1, excluded 1   to do 0" in again
     waiting = script_here(pr_tasks.main, tmp_path, "--steps", "prove").stderr
     assert "no env/ yet" in waiting
 
@@ -112,21 +114,25 @@ def test_a_request_becomes_a_task_whose_image_has_nothing_of_it(tmp_path, heron_
 
 @pytest.mark.docker
 def test_a_request_whose_tests_hang_before_it_is_proven_by_what_they_printed(tmp_path, heron_image):
-    """One test fails, the next hangs. What comes behind is unknown, and has to pass as well."""
+    """One test fails, the next hangs. A request is refused if tests of its own come behind."""
     new = (f"{TESTS}\n\ndef test_nest():\n    import heron\n    assert heron.nest() == 2\n\n\n"
            "def test_rest():\n    import heron\n    while not hasattr(heron, 'nest'):\n"
-           "        pass\n\n\ndef test_behind():\n    pass\n")
+           "        pass\n")
     files = {"heron.py": (HERON, HERON + "\n\ndef nest():\n    return 2\n"),
              "tests/test_heron.py": (TESTS, new)}
     write_json(tmp_path / f"commit/{ID}.json", record(files))
+    behind = f"{new}\n\ndef test_behind():\n    pass\n"
+    write_json(tmp_path / "commit/birds__heron-8.json", record(
+        {**files, "tests/test_heron.py": (TESTS, behind)}, instance_id="birds__heron-8"))
     write_env(tmp_path, an_environment("birds__heron__00000000", repo="birds/heron",
                                        test_script=TEST_SCRIPT.replace("-q", "-v")))
-    done = run_script("pr_tasks.py", tmp_path, "--workers", 1, timeout_s=300)
+    done = run_script("pr_tasks.py", tmp_path, "--workers", 2, timeout_s=300)
     assert done.returncode == 0, done.stderr
+    assert "ends before tests that it changes: tests/test_heron.py::test_behind" in (
+        tmp_path / "task/_ledger.jsonl").read_text()
     task = Store(tmp_path, Task, kind=PULL_REQUEST).open().read(ID)
     config = verifier_config(task)
     assert config["FAIL_TO_PASS"] == ["tests/test_heron.py::test_nest",
                                       "tests/test_heron.py::test_rest"]
-    assert len(config["PASS_TO_PASS"]) == len(CASES) + 2
-    assert [run.get("not_run") for run in task.proof["runs"]].count(1) == 2
+    assert len(config["PASS_TO_PASS"]) == len(CASES) + 1
     assert all(run["seconds"] < 60 for run in task.proof["runs"])

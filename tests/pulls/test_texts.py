@@ -37,12 +37,12 @@ def found(unsaid=(), told=()) -> str:
     return json.dumps({"unsaid": [*unsaid], "tells": [{"quote": one, "why": "w"} for one in told]})
 
 
-def written(tmp_path, fake_llm, *replies, writer: str = "llm") -> str:
+def written(tmp_path, fake_llm, *replies, writer: str = "llm", commit: Commit = COMMIT) -> str:
     fake_llm.script(*replies)
     settings = settings_for(fake_llm)
     settings = replace(settings, pr_tasks=replace(settings.pr_tasks, writer=writer))
     with Models(settings) as models, item_calls(tmp_path):
-        return TextWriter(settings, models).text_of(TASK, COMMIT)
+        return TextWriter(settings, models).text_of(TASK, commit)
 
 
 def test_a_text_that_does_is_kept_and_without_a_model_it_is_the_requests_own(tmp_path, fake_llm):
@@ -51,6 +51,23 @@ def test_a_text_that_does_is_kept_and_without_a_model_it_is_the_requests_own(tmp
     request, = fake_llm.requests
     assert "test_mud_is_deep" in request.text and "_stride_below" in request.text
     assert own_text(replace(COMMIT, issue="It sinks. ")) == "It sinks.\n"
+
+
+@pytest.mark.parametrize(("description", "text"), [
+    ("Herons sink (#7)\n\nIn mud: deep.\n\nCo-authored-by: E <e@x>\nChange-Id: I12",
+     "Herons sink\n\nIn mud: deep."),
+    ("Merge pull request #7 from birds/mud\n\nHerons sink", "Herons sink"),
+    ("Fix: sinking", "Fix: sinking")])
+def test_what_git_and_its_host_have_added_is_no_part_of_a_text(description, text):
+    assert own_text(replace(COMMIT, description=description)) == f"{text}\n"
+
+
+def test_a_request_that_says_nothing_gets_a_text_of_a_model_alone(tmp_path, fake_llm):
+    nothing = replace(COMMIT, description="Merge commit from fork\n\nCo-authored-by: E <e@x>")
+    with pytest.raises(ItemFailed, match="says nothing of itself"):
+        written(tmp_path, fake_llm, writer="own", commit=nothing)
+    assert written(tmp_path, fake_llm, "<issue>It sinks.</issue>", found(), commit=nothing) == (
+        "It sinks.\n")
 
 
 def test_a_text_is_written_until_nothing_is_unsaid_and_nothing_told(tmp_path, fake_llm):
