@@ -96,7 +96,7 @@ def test_a_request_becomes_a_task_whose_image_has_nothing_of_it(tmp_path, heron_
     config = verifier_config(task)
     assert config["FAIL_TO_PASS"] == ["tests/test_heron.py::test_plumbline"]
     assert len(config["PASS_TO_PASS"]) == len(CASES) + 1
-    assert task.instruction == "Fix wading (#7)\n\nIt sank.\n"
+    assert task.instruction == "Fix wading\n\nIt sank.\n"
     assert next(run["of"] for run in task.proof["runs"]) == "changed"
     ledger = (tmp_path / "task/_ledger.jsonl").read_text()
     assert "no test fails before it and passes after it" in ledger
