@@ -114,8 +114,9 @@ def test_each_pull_request_became_a_task_in_an_image_without_a_history(left):
     for id, task in tasks.items():
         graded = read_json(root / f"task/{id}/tests/config.json")
         assert (len(graded["FAIL_TO_PASS"]), len(graded["PASS_TO_PASS"])) == PULLS[id]
-        message = read_json(root / f"commit/{id}.json")["description"]
-        assert task.instruction.strip() == message and faults_of(root / f"task/{id}") == []
+        title, _, body = read_json(root / f"commit/{id}.json")["description"].partition("\n")
+        assert task.instruction == f"{title.rpartition(' (#')[0]}\n{body}\n"   # without its number
+        assert faults_of(root / f"task/{id}") == []
         log = in_image(task.config["environment"]["docker_image"],
                        "git log --all --format=%s; git status --short")
         assert log == "As it was handed over\n", id
