@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from codedata.code.commands import (
     EDIT,
     EXPLORE,
+    IDLE,
     OTHER,
     SUBMIT,
     UNKNOWN,
@@ -21,8 +22,7 @@ from codedata.code.commands import (
 
 # programs that show a file, or a part of it, and cut what is printed: which one does not matter
 SHOWS = {"cat", "sed", "head", "tail", "nl", "less", "more", "bat", "awk", "view"}
-QUIET = {"cd", "echo", "true", "pwd"}    # of a list of commands, these decide nothing
-RUNS = {"python", "python3", "-m"}       # before the program that matters
+RUNS = {"python", "python3", "-m"}   # before the program that matters
 RANGE = re.compile(r"(\d+)(?:,(\d+))?p?")
 END = 10**9
 
@@ -58,7 +58,7 @@ def step_of(command: str) -> Step:
     lines = 1, END
     for program, *arguments in simple_commands(command):
         name = program.rpartition("/")[2]
-        if name in QUIET:
+        if name in IDLE:   # of a list of commands, it decides nothing
             continue
         if name not in (SHOWS | RUNS if style == EXPLORE else RUNS):
             words.add(name)

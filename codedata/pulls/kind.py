@@ -64,7 +64,7 @@ class Pulls:
     proven, instructed = PROVEN_FIELDS, ("kind",)
 
     def __init__(self, settings: Settings, text_of: Callable[[Task, Commit], str] | None = None):
-        """text_of() returns the instruction of a task; the request's own text by default."""
+        """text_of() returns the instruction of a task; only the step `instruct` needs it."""
         self._text_of = text_of
         root, limits = Path(settings.root), settings.pr_tasks
         self._commits = Store(root, Commit)
@@ -102,4 +102,4 @@ class Pulls:
 
     def instruction(self, task: Task, commit: Commit) -> str:
         """Return the instruction of a task."""
-        return self._text_of(task, commit) if self._text_of else own_text(commit)
+        return self._text_of(task, commit)

@@ -16,8 +16,7 @@ from codedata.states import Reads, Writes
 from codedata.store import Derived, Readers, Store
 from codedata.suites.environments import Environments
 
-MAY_BE_EMPTY = ("language", "base_commit", "issue", "description", "files", "test_patch",
-                "created_at", "licence")   # fields of a record
+NEEDED = ("instance_id", "repo", "patch")   # other fields of a record may be empty
 
 
 def records_stage(settings: Settings, spec: str, found: Iterable[tuple[str, dict | str]]) -> Stage:
@@ -36,10 +35,11 @@ def records_stage(settings: Settings, spec: str, found: Iterable[tuple[str, dict
         return {name: parse(Commit, value, f"{spec} {name}")}
 
     fields = tuple(Commit.__dataclass_fields__)
+    optional = tuple(field for field in fields if field not in NEEDED)
     return Stage("pr_tasks.records", make=lambda commit: commit,
                  reads=Reads(Derived(readers, commit_of, place=spec, derived=False), fields,
                              leaves_out=lambda name: reasons.get(name, "")),
-                 writes=Writes(Store(settings.root, Commit), fields, optional=MAY_BE_EMPTY),
+                 writes=Writes(Store(settings.root, Commit), fields, optional=optional),
                  then="pr_tasks.py --setup")
 
 

@@ -78,7 +78,8 @@ class TextWriter:
         says nothing and no model is asked."""
         text, problems = own_text(commit), ["it says nothing"]
         if not (self._client or text):
-            raise ItemFailed("the request says nothing of itself: --writer llm")
+            raise ItemFailed("the request says nothing of itself. A model writes its text with "
+                             "--writer llm")
         if not self._client:
             return text
         begin_step("reading what the request says")
