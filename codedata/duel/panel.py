@@ -287,7 +287,7 @@ class _Turn:
         texts = [m["content"] for m in fitted.messages]
         text = fill(template, context=context, marker=entry["marker"],
                     system="".join(texts[:n_system]), conversation="\n\n".join(texts[n_system:]),
-                    model_1=first.rstrip(), model_2=second.rstrip())
+                    model_1=first.rstrip(), model_2=second.rstrip(), ran_1="", ran_2="")
         return [{"role": "system", "content": rubric}, {"role": "user", "content": text}]
 
     def reply(self, client: Client, entry: dict) -> dict:

@@ -24,10 +24,10 @@ RUNS = {   # name: (script, flags)
     "hinted": (ch, ("--how", "hinted")), "chosen": (ch, ("--how", "chosen")),
     "placebo": (ch, ("--how", "placebo")), "checked": (check_judges, ())}
 DIGESTS = {   # number of requests, digest
-    "king": "6 be1c4c1e30ed4a47", "informed": "6 55ecd07ea6751d7e", "judged": "6 fee365f9dd1a4cf5",
-    "reported": "0 e3b0c44298fc1c14", "refined": "12 b65e857b2ce29a1f",
-    "hinted": "12 5ff71e6683239eb9", "chosen": "15 fd63856541b13eb8",
-    "placebo": "6 d0552236c1591e06", "checked": "108 c6541dcf3274d07a"}
+    "king": "6 2ccbd1efac1f9671", "informed": "6 6977596b55f35b07", "judged": "6 679bb519b9948ab1",
+    "reported": "0 e3b0c44298fc1c14", "refined": "12 6e3180563e3f9f0f",
+    "hinted": "12 9a776731fed1374b", "chosen": "15 72ccfb3e129cb6e9",
+    "placebo": "6 7e6c717986fdd70a", "checked": "108 46182f294019fe22"}
 LONG = "seen before and now too long " * 60
 REPLIES = {   # a part of the request: the reply
     "Several agents": json.dumps({"why": "It looks.", "choice": 1}),

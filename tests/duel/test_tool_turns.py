@@ -80,7 +80,7 @@ def test_a_duel_of_calls_sends_the_tools_and_takes_the_call(root, fake_llm):
         "assistant", "tool", "tool", "user"]
     assert first["messages"][2]["tool_calls"] == HISTORY[2]["tool_calls"]
     assert "thought apart" not in text_of(fake_llm.requests[0])
-    assert "exactly one\ncall of one of the tools" in first["messages"][-1]["content"]
+    assert "exactly one call of one of the tools" in first["messages"][-1]["content"]
     assert "tools" not in fake_llm.requests[2].body
     made = read_answer(root, "p_1")
     assert made["king"]["tool_calls"][0]["function"]["name"] == "Bash"
@@ -91,7 +91,8 @@ def test_a_duel_of_calls_sends_the_tools_and_takes_the_call(root, fake_llm):
     fake_llm.always(verdict("00000"))
     validated(root)
     judged = next(r for r in fake_llm.requests if "Read {" in r.text)
-    assert "tools" not in judged.body and "one call of one of the agent's tools" in judged.text
+    assert "tools" not in judged.body
+    assert "exactly one call of one of\nthe agent's tools" in judged.text
     assert "- Edit(file_path, old_string" in judged.text and "```bash\ngrep -rn" in judged.text
     run_main(report.main, root)
     kept = read_json(root / "defeat/p_1.json")
