@@ -12,17 +12,21 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 
 from codedata.code.tool_calls import default_tools
 from codedata.code.turn import Turn, form_of, turn_text
+from codedata.errors import BrokenRecord
+from codedata.layouts import load
 from codedata.messages import calls_text, content_text
 from codedata.records import Prompt, Side, check_of, safe_name, text_problem
 from codedata.settings import Exclude, PromptSettings
 from codedata.store import digest
 
 FETCHES_AHEAD = 8
+SOLVED = "solved: the pull request's tests pass already"
 ALL = 1.0   # max_shown_share with which turns are not chosen by their pull request
 Cursor = tuple[int, int, int]   # (window in visiting order, row in it, turn) of a prompt
 Drawn = tuple[Prompt, Cursor]
@@ -55,9 +59,11 @@ class Seen:
         return "exact duplicate" if _prompt_digest(prompt) in self.digests else None
 
 
-def draw(source, settings: PromptSettings, skipped: Counter, after: Cursor) -> Iterator[Choice]:
+def draw(source, settings: PromptSettings, skipped: Counter, after: Cursor,
+         states: Path) -> Iterator[Choice]:
     """Yield the choices that come after the cursor `after`, in the order of the seed. Rows that
-    cannot be used are counted by reason in `skipped`.
+    cannot be used are counted by reason in `skipped`, as are turns at which `states`, the directory
+    of what run_turns.py has found, says that the task is solved.
     """
     for window, first_row, rows in _windows(source, settings, after[0]):
         for i, row in enumerate(rows):
@@ -67,8 +73,32 @@ def draw(source, settings: PromptSettings, skipped: Counter, after: Cursor) -> I
             if problem:
                 skipped[problem] += 1
             behind = after[2] if (window, i) == after[:2] else -1
+            solved = solved_turns(row, states) if prompts else set()
             for turns in _choices(prompts, settings, first_row + i, behind):
-                yield turns, (window, i)
+                left = [one for one in turns if one.turn not in solved]
+                skipped.update([SOLVED] * (len(turns) - len(left)))
+                if left:
+                    yield left, (window, i)
+
+
+def trajectory_name(row: dict) -> str:
+    """Return the name of a row's trajectory in executed/_states/: several may have one instance."""
+    return f"{row['instance_id']}.{digest(row['messages'])}"
+
+
+def solved_turns(row: dict, states: Path) -> set[int]:
+    """Return the turns of a row before which all of the pull request's tests passed, but the first
+    of them: that one may still hand in. Raise BrokenRecord if the file cannot be read."""
+    path = states / f"{trajectory_name(row)}.json" if states.exists() else states
+    if not path.is_file():
+        return set()
+    try:
+        solved = [int(turn) for turn, tests in load(path)["turns"].items()
+                  if tests["passed"] and not tests["failed"]]
+    except (KeyError, TypeError, AttributeError, ValueError) as e:
+        raise BrokenRecord("has no `turns` with {passed, failed}.", str(path),
+                           "Delete it, or mend it.") from e
+    return set(sorted(solved)[1:])
 
 
 def _windows(source, settings: PromptSettings, start: int) -> Iterator[tuple[int, int, list[dict]]]:
@@ -110,7 +140,7 @@ def _choices(prompts: list[Prompt], settings: PromptSettings, row_number: int,
         draw_from = random.Random(f"{settings.seed}:{row_number}")
         if settings.turns != "random":
             yield prompts[:1] if settings.turns == "first" else prompts[-1:]
-        elif not prompts[0].tools and settings.max_shown_share == ALL:
+        elif not (prompts[0].tools or settings.decide) and settings.max_shown_share == ALL:
             yield [draw_from.choice(prompts)]
         else:
             yield draw_from.sample(prompts, len(prompts))

@@ -8,18 +8,22 @@ oversized PR gets a ledger line of its own, which report.py lists.
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import count, filterfalse, islice
 
 from codedata.checks.contamination import Benchmarks, of_turn
 from codedata.cli import RunOptions
 from codedata.errors import Interrupted, Trouble
 from codedata.leak.facts import has_fix_begun, shown_share
+from codedata.llm import Models
 from codedata.progress import named, plural, say
 from codedata.records import Commit, Prompt, parse
 from codedata.run_loop import run_whole, signals
+from codedata.sampling.decide import FOLDER, NOTHING_TO_TELL, UNREADABLE, Decider
 from codedata.sampling.draw import ALL, Choice, Cursor, Drawn, Seen, draw, prompt_problem
 from codedata.sampling.pull_requests import fetch_prs
 from codedata.sampling.trajectories import Hub, Trajectories, open_source
@@ -35,9 +39,12 @@ FILE_NAME = re.compile(r"prompts_\d+_\d+")
 # settings that do not count for `settings` in the ledger, or not with this value
 NO_IDENTITY = ("count", "rows_url", "hub_url")
 SHOWN, BEGUN = "the code that the PR changes was shown", "the agent has begun the fix"
+# by its state, where [prompt] decide asks for it
+NOT_DECISIVE = {NOTHING_TO_TELL: "nothing is to be decided there",
+                UNREADABLE: "the model of [decide] gave no state that can be read"}
 # reasons that hold for the other turns of a trajectory, too
 OF_PR = ("[exclude] ids", "PR sampled already", "oversized PR", "in a benchmark")
-NO_IDENTITY_IF = {"decontaminate": (), "max_shown_share": ALL}
+NO_IDENTITY_IF = {"decontaminate": (), "max_shown_share": ALL, "decide": False}
 
 
 @dataclass(frozen=True)
@@ -105,6 +112,8 @@ class PromptSampler:
 
     def __init__(self, settings: Settings):
         self.settings = settings.prompt
+        self.root = settings.root
+        self.n_workers = settings.llm.workers
         self.exclude = settings.exclude
         self.token = settings.hf_token
         self.lists = Lists(settings.root, Prompt)
@@ -116,6 +125,7 @@ class PromptSampler:
         self.n_records = 0      # PR records that were there for drawn prompts
         self.benchmarks: Benchmarks | None = None   # loaded once there is something to draw
         self.source: Trajectories | None = None     # opened at the same time
+        self.decider: Decider | None = None         # where [prompt] decide is on
 
     # the plan
 
@@ -186,10 +196,13 @@ class PromptSampler:
 
     # drawing
 
-    def make(self, plan: SamplingPlan, http) -> int:
+    def make(self, plan: SamplingPlan, models: Models) -> int:
         """Write the files and PR records of the plan; return the number of prompts written."""
         settings = self.settings
-        hub = Hub(http, self.token, settings.rows_url, settings.hub_url)
+        hub = Hub(models.http, self.token, settings.rows_url, settings.hub_url)
+        if plan.todo and settings.decide:
+            self.decider = Decider(models.client("decide"), self.lists.into)
+            models.check()
         if plan.todo:
             self.source = open_source(settings.source, hub, settings.split, settings.config)
             if settings.decontaminate:
@@ -205,7 +218,8 @@ class PromptSampler:
         n_written = 0
         for after, files in together.items():
             seen = self._seen(stems)
-            choices = draw(self.source, settings, self.skipped, after)
+            choices = draw(self.source, settings, self.skipped, after,
+                           self.root / "executed/_states")
             accepted = self._accepted(choices, seen, sum(file.n for file in files), hub)
             for file in files:
                 chunk = list(islice(accepted, file.n))
@@ -231,8 +245,8 @@ class PromptSampler:
 
     def _accepted(self, choices: Iterator[Choice], seen: Seen, n_wanted: int,
                   hub: Hub) -> Iterator[Drawn]:
-        """Yield the first turn of each choice that nothing rules out, and count the others by
-        reason.
+        """Yield the first turn of each choice that nothing rules out, and save its PR record; count
+        the others by reason.
 
         Draws as many at a time as `n_wanted` may take.
         """
@@ -246,12 +260,42 @@ class PromptSampler:
             records, problems = self._records(
                 {prompts[0].instance_id for prompts, _ in batch if not seen.is_full(prompts[0])},
                 hub)
-            for prompts, row in batch:
+            first = partial(self._first, seen=seen, records=records, problems=problems)
+            for prompt, row in self._firsts(batch, first, seen, n_wanted, hub):
+                n_wanted -= 1
+                seen.add(prompt)
+                if prompt.instance_id in records:
+                    self._put(records[prompt.instance_id])
+                yield prompt, (*row, prompt.turn)
+
+    def _firsts(self, batch: list[Choice], first: Callable, seen: Seen, n_wanted: int,
+                hub: Hub) -> Iterator[tuple[Prompt, tuple[int, int]]]:
+        """Yield (the first turn of a choice that nothing rules out, its row), in order.
+
+        A model is asked about several choices at a time, but never about more than are wanted, nor
+        about one that an earlier one may rule out.
+        """
+        n_at_once = self.n_workers if self.decider else 1
+        ahead: deque[tuple[str, tuple[int, int], Future]] = deque()
+        left = deque(batch)
+        with ThreadPoolExecutor(n_at_once) as pool:
+            while ahead or left:
                 hub.http.wait(0)
-                if prompt := self._first(prompts, seen, records, problems):
+                name = left[0][0][0].instance_id if left else ""
+                waits = seen.limit and name in {one for one, *_ in ahead}
+                if left and len(ahead) < min(n_at_once, n_wanted) and not waits:
+                    prompts, row = left.popleft()
+                    ahead.append((name, row, pool.submit(first, prompts)))
+                    continue
+                _, row, future = ahead.popleft()
+                prompt, reasons = future.result()
+                if prompt and (reason := seen.problem(prompt)):   # was asked about beside its equal
+                    reasons.append(reason)
+                    prompt = None
+                self.skipped.update(reasons)
+                if prompt:
+                    yield prompt, row
                     n_wanted -= 1
-                    seen.add(prompt)
-                    yield prompt, (*row, prompt.turn)
 
     def _records(self, ids: set[str], hub: Hub) -> tuple[dict[str, Commit], dict[str, str]]:
         """Return ({id: PR record}, {id: why it cannot be used}): those that are there, and those of
@@ -265,32 +309,36 @@ class PromptSampler:
         return records, problems
 
     def _first(self, prompts: list[Prompt], seen: Seen, records: dict[str, Commit],
-               problems: dict[str, str]) -> Prompt | None:
-        """Return the first of these turns that nothing rules out, with its PR's language, and save
-        the PR record; None if all are ruled out."""
+               problems: dict[str, str]) -> tuple[Prompt | None, list[str]]:
+        """Return (the first of these turns that nothing rules out, with its PR's language, or None
+        if all are ruled out, the reasons against the others)."""
+        reasons = []
         for prompt in prompts:
             record = records.get(prompt.instance_id)
             reason = prompt_problem(prompt, self.settings, self.exclude) or seen.problem(prompt)
             if not reason and not record:
-                return self._without_pr(prompt, problems.get(prompt.instance_id))
+                kept, reason = self._without_pr(prompt, problems.get(prompt.instance_id))
+                return kept, [*reasons, reason]
             if not (reason := reason or self._problem(prompt, record)):
-                self._put(record)
-                return replace(prompt, repo=prompt.repo or record.repo, language=record.language)
-            self.skipped[reason] += 1
+                prompt = replace(prompt, repo=prompt.repo or record.repo, language=record.language)
+                return prompt, reasons
+            reasons.append(reason)
             if reason in OF_PR:
                 break
-        return None
+        return None, reasons
 
-    def _without_pr(self, prompt: Prompt, problem: str | None) -> Prompt | None:
-        """Return a prompt whose PR has no usable record, or None if it is left out."""
+    def _without_pr(self, prompt: Prompt, problem: str | None) -> tuple[Prompt | None, str]:
+        """Return (a prompt whose PR has no usable record, or None if it is left out, the reason).
+        """
         keep = self.settings.keep_unmatched
         self._note_unmatched(prompt.instance_id, problem)
         reason = "unusable PR record" if problem else "no PR record"
         if overlap := self._benchmark_problem(prompt, None):
             keep = False
             reason = overlap
-        self.skipped[f"{reason}, kept for the king alone" if keep else reason] += 1
-        return replace(prompt, language="unknown") if keep else None
+        if keep:
+            return replace(prompt, language="unknown"), f"{reason}, kept for the king alone"
+        return None, reason
 
     def _problem(self, prompt: Prompt, record: Commit) -> str | None:
         """Return the reason to leave a prompt out because of its PR, or None."""
@@ -305,7 +353,13 @@ class PromptSampler:
             return SHOWN
         if max_share < ALL and has_fix_begun(prompt.messages, record):
             return BEGUN
-        return self._benchmark_problem(prompt, record)
+        return self._benchmark_problem(prompt, record) or self._undecided(prompt, record)
+
+    def _undecided(self, prompt: Prompt, record: Commit) -> str | None:
+        """Return why the model of [decide] leaves a turn out, or None."""
+        if not self.decider:
+            return None
+        return NOT_DECISIVE.get(self.decider.state(prompt, record))
 
     def _benchmark_problem(self, prompt: Prompt, record: Commit | None) -> str | None:
         """Return a reason if prompt or PR overlap with a benchmark; note the hits in the ledger."""
@@ -376,7 +430,8 @@ def run(settings: Settings, options: RunOptions, models) -> int:
     return run_whole(
         STAGE, sampler.lists.into, options, lambda: _sample(sampler, options, models),
         counts=lambda: sampler.counts(options.selection),
-        refuses=("prune", "shard"), ledgers=[sampler.lists.into, sampler.commits.into])
+        refuses=("prune", "shard"), ledgers=[sampler.lists.into, sampler.commits.into,
+                                                 sampler.lists.into / FOLDER])
 
 
 def _sample(sampler: PromptSampler, options: RunOptions, models) -> int:
@@ -387,12 +442,15 @@ def _sample(sampler: PromptSampler, options: RunOptions, models) -> int:
     if not options.quiet or options.read_only:
         say(f"{STAGE}  {sampler.settings.source} → prompt/   {len(sampler.lists.names()):,} of "
             f"{sampler.settings.count:,} prompts   {plan.line()}")
+    if options.dry_run and plan.todo and sampler.settings.decide:
+        say(f"{STAGE}  to come: a call of the model of [decide] for each turn that is looked at, "
+            f"{plan.n_wanted:,} at least")
     if options.read_only:
         return 0
     _refuse_to_mix(sampler, plan, options)
     try:
         with signals(STAGE, models.stop.set):
-            n_written = sampler.make(plan, models.http)
+            n_written = sampler.make(plan, models)
     except Interrupted:
         say(f"{STAGE}  stopped; whole files are kept\n"
             f"      again: {options.command('prompt.py', same=True)}")
@@ -439,6 +497,11 @@ def _print_summary(sampler: PromptSampler, plan: SamplingPlan, n_written: int,
     for reason, n in sampler.skipped.most_common():
         outcome = "kept" if "kept" in reason else "left out"
         say(f"      {outcome}: {n:,} ({reason})")
+    if sampler.decider:
+        decider = sampler.decider
+        states = ", ".join(f"{n:,} {state}" for state, n in Counter(decider.found).most_common())
+        say(f"      decided: {states or 'nothing'}; so far {decider.ledger.spent} for "
+            f"{plural(decider.ledger.spent.n_calls, 'call')}")
     if sampler.source and sampler.source.unread:
         say(f"      {sampler.source.unread}")
     if n_written:
