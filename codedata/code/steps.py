@@ -23,6 +23,10 @@ from codedata.code.commands import (
 # programs that show a file, or a part of it, and cut what is printed: which one does not matter
 SHOWS = {"cat", "sed", "head", "tail", "nl", "less", "more", "bat", "awk", "view"}
 RUNS = {"python", "python3", "-m"}   # before the program that matters
+# flags that alter what a program prints, or when it stops, not what it looks at
+DISPLAY = {"grep": "ABCEFGHPRabcehlmnoqrsy", "ls": "1AFhlaCpSt", "pytest": "qvxsrl", "": "qv"}
+LONG_DISPLAY = re.compile(r"--(?:colou?r|tb|no-header|no-pager|quiet|verbose|exitfirst|line-number|"
+                          r"recursive|context|max-count)\b")
 RANGE = re.compile(r"(\d+)(?:,(\d+))?p?")
 END = 10**9
 
@@ -32,7 +36,7 @@ class Step:
     """Hold what a command is about."""
 
     style: str
-    words: frozenset[str]          # without flags, numbers and ranges
+    words: frozenset[str]          # without flags of the display, numbers and ranges
     lines: tuple[int, int] = (1, END)   # of a file, that are shown
 
 
@@ -66,9 +70,22 @@ def step_of(command: str) -> Step:
             match = RANGE.fullmatch(argument.lstrip("-n"))
             if match and name in SHOWS:
                 lines = _lines(name, match)
-            elif not (match or argument.startswith("-") or argument in RUNS):
+            elif argument.startswith("-") and argument not in RUNS:
+                words |= _flags(name, arguments, argument) if name not in SHOWS else set()
+            elif not match and argument not in RUNS:
                 words.add(argument.removeprefix("./"))
     return Step(style, frozenset(words), lines)
+
+
+def _flags(name: str, arguments: list[str], flag: str) -> set[str]:
+    """Return what a flag says of the step: its letters, or a long one as it is; nothing if it only
+    alters the display."""
+    if flag.startswith("--"):
+        return set() if LONG_DISPLAY.match(flag) else {flag}
+    if name in RUNS:
+        name = next((one for one in arguments if not one.startswith("-")), name)
+    letters = re.findall("[A-Za-z]", flag)
+    return {f"-{letter}" for letter in letters if letter not in DISPLAY.get(name, DISPLAY[""])}
 
 
 def _lines(program: str, match: re.Match) -> tuple[int, int]:
