@@ -202,6 +202,43 @@ def variant(cls, how: str):
     return type(f"{cls.__name__}_{how}", (cls,), {"directory": directory})
 
 
+class CandidateRun(TypedDict):
+    """Hold what a candidate of a turn did when it was run: an entry of Executed.runs."""
+
+    sides: list[str]         # king, challenger, reference, sample 1, …: those that are this turn
+    turns: list[str]         # their digests
+    command: str
+    exit_code: int
+    timed_out: bool
+    seconds: Seconds
+    output: AnyText          # as the agent would have seen it
+    changes: dict[str, str]  # {path: diff} of the source's files; "" for what is no text
+    tests: dict[str, str]    # {hidden test: status} after it; {} where it changes nothing
+
+
+@dataclass(frozen=True)
+class Executed:
+    """Hold what the candidates of a turn do at its state: executed/<answer stem>.json.
+
+    Hidden tests are named here. No judge and no model is shown them.
+    """
+
+    directory = "executed"
+    instance_id: str
+    repo_name: str           # the environment
+    image_name: str
+    start: str               # the state in which the replay began, one of turns/replay.py's
+    how: str                 # overlay | replayed: each candidate in a container of its own
+    replay: str              # equal | tree unchanged | unequal at turn n
+    unequal: list[Object]    # {turn, recorded, got, tree_changed} of observations, cut
+    n_commands: int          # of the history
+    n_equal: int             # observations that are equal letter for letter
+    n_masked: int            # equal but for what differs between two runs
+    before: dict[str, str]   # {hidden test: status} at the state; {} where no candidate edits
+    runs: list[CandidateRun]
+    seconds: Seconds
+
+
 class ReferenceScore(Score):
     """Hold the score against the reference: score_reference/<answer stem>.json."""
 
@@ -1302,7 +1339,7 @@ _CHECKS |= {kind.__name__: _has({name: (" is missing" if kind.__total__ else "",
                                  for name, one in kind.__annotations__.items()})
             for kind in (CaseResult, Measurement, CoveredTest, Otherwise, ProposedChange,
                          BugVerdict, StripCandidate, ScreenedStrip, DatapointCheck, AuditCheck,
-                         QueueTask, QueueData)}
+                         QueueTask, QueueData, CandidateRun)}
 _CHECKS["QueueLine"] = _has({
     **_texts("event", "detail"), "at": (" is missing", _CHECKS["UnixTime"]),
     "task": (" is missing", _CHECKS["QueueTask"]), "data": ("", _CHECKS["QueueData"])})

@@ -41,6 +41,12 @@ CA_PATH = f"{FOLDER}/ca.pem"
 # can end those.
 CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID"]
 RIGHTS = {"cap_drop": ["ALL"], "cap_add": CAPABILITIES, "security_opt": ["no-new-privileges"]}
+# of a container that mounts: for branches.py, whose commands have none of these
+SUPERVISES = {"cap_drop": ["ALL"],
+              "cap_add": [*CAPABILITIES, "SYS_ADMIN", "SYS_CHROOT", "SETPCAP"],
+              "security_opt": ["no-new-privileges", "apparmor=unconfined"]}
+LAYERS = "/run/layers"     # holds what branches change, in memory
+LAYERS_SIZE = "2g"
 # The container's first process takes in orphans, cannot be killed from inside, and at the engine's
 # signal ends all others. `kill` and `read` are bash builtins, so this needs no new process where
 # their limit is reached.
@@ -82,7 +88,8 @@ class SandboxDocker:
     out of time: then everything in the container is ended. If it keeps the command's output open,
     the engine waits for it two seconds. A failed command that ran into the limit of memory or
     processes says so in `limit_hit` and its output's last line. With `default_rights` the container
-    has the capabilities that Docker gives by default, and privileges can be gained.
+    has the capabilities that Docker gives by default, and privileges can be gained. One that
+    `supervises` may mount: nothing of an image that is not ours may run in it (see branches.py).
     """
 
     name = "docker"
@@ -91,7 +98,7 @@ class SandboxDocker:
                  scripts: Sequence[Script] = (SCRIPT_BASH_FUNC,), *,
                  cpus: float = 2, memory: str = "5Gi", pids: int = 512, disk_limit: str = "10GB",
                  network: bool = False, run_label: str = "", proxy: str = "", ca_bundle: str = "",
-                 user: str = "", default_rights: bool = False):
+                 user: str = "", default_rights: bool = False, supervises: bool = False):
         address = urlsplit(proxy)
         if address.hostname in ("localhost", "127.0.0.1", "::1"):
             raise Trouble("is out of a container's reach.",
@@ -109,7 +116,10 @@ class SandboxDocker:
         self._networks: list[str] = []          # it is connected to: one or none
         self._hits = Counter()                  # how often a limit was hit so far
         self._api = docker_engine.connect()
-        rights = {} if default_rights else RIGHTS
+        rights = SUPERVISES if supervises else {} if default_rights else RIGHTS
+        self._tmpfs = {FOLDER: "mode=1777,size=16m"}
+        if supervises:
+            self._tmpfs[LAYERS] = f"mode=700,size={LAYERS_SIZE},exec"
         self.id = self._create(cpus, pids_limit=pids, mem_limit=bytes_of(memory), **rights)
         self._remove = weakref.finalize(   # also at interpreter exit
             self, _remove, self._api, self.id, self._networks)
@@ -128,7 +138,7 @@ class SandboxDocker:
             **more, mem_limit=mem_limit, memswap_limit=mem_limit,
             cpu_period=CPU_PERIOD_US, cpu_quota=int(cpus * CPU_PERIOD_US),
             oom_score_adj=500,                  # sandboxes are killed first if the host is short
-            network_mode="none", tmpfs={FOLDER: "mode=1777,size=16m"},
+            network_mode="none", tmpfs=self._tmpfs,
             ulimits=[{"Name": "core", "Soft": 0, "Hard": 0}],
             log_config={"Type": "none"})        # output to /proc/1/fd/1 would fill the host's disk
         try:
@@ -166,6 +176,16 @@ class SandboxDocker:
         if not hit:
             return result
         return replace(result, limit_hit=hit, output=f"{result.output}\n[{hit}]\n")
+
+    def run_argv(self, argv: list[str], timeout_s: float) -> Result:
+        """Return the result of a program with arguments, run without a shell or scripts."""
+        return self._exec(argv, timeout_s, {}, self.user)
+
+    def put_tar(self, archive: Stream, to: str) -> None:
+        """Unpack a tar into a folder of the container, which is created if needed."""
+        self._bash('mkdir -p -- "$1"', to)
+        with self._named_end():
+            self._api.put_archive(self.id, to, archive)
 
     def put(self, source: Source, to: str) -> None:
         """Copy files of the host into the container; see Sandbox.put."""

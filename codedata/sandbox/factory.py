@@ -82,7 +82,8 @@ class SandboxFactory:
         return workdir or WORKDIR
 
     def open(self, image: str, label: str, workdir: str = WORKDIR,
-             is_stateful: bool = False, default_rights: bool = False, user: str = "") -> Sandbox:
+             is_stateful: bool = False, default_rights: bool = False, user: str = "",
+             supervises: bool = False) -> Sandbox:
         """Return a fresh sandbox of an image, once there is room for it. Raise Interrupted where
         the run ends before there is. Else an item that is in flight then gets what it needs to
         finish.
@@ -102,7 +103,7 @@ class SandboxFactory:
             disk.wait_for_room(folder, bytes_of(settings.disk_floor), self._stop)
             options |= {"cpus": settings.cpu_request, "memory": settings.memory_request,
                         "pids": settings.pids_limit, "default_rights": default_rights,
-                        "user": user}
+                        "user": user, "supervises": supervises}
         if self.name == "kubernetes":
             same = ("namespace", "pod_prefix", "kubeconfig", "memory_request", "network_policy")
             options |= {name: getattr(settings, name) for name in same}

@@ -1,0 +1,67 @@
+"""Read what run_turns.py found when it ran the candidates of turns: executed/<answer stem>.json.
+
+A run is found by the digest of its turn, so that a side that was written anew has none.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from codedata.records import CandidateRun, Executed, Side
+from codedata.store import Store, digest
+
+MAX_OUTPUT_CHARS = 4_000   # of an output, and of all diffs, that a judge is shown
+UNRELIABLE = "unequal"     # begins `replay` where the state is another one
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Hold what one candidate did at the state of its turn."""
+
+    run: CandidateRun
+    before: dict[str, str]     # {hidden test: status} at the state
+
+    @property
+    def changes(self) -> dict[str, str]:
+        """Return {path: diff} of the files that it changes."""
+        return self.run["changes"]
+
+    @property
+    def passed(self) -> set[str]:
+        """Return the hidden tests that pass after it: those at the state, if it changes nothing."""
+        tests = self.run["tests"] or self.before
+        return {name for name, status in tests.items() if status == "passed"}
+
+    def text(self) -> str:
+        """Return what a judge may see: how the command ended, what it printed and changed."""
+        run = self.run
+        end = "ran out of time" if run["timed_out"] else f"exit code {run['exit_code']}"
+        diffs = "\n".join(diff or f"(changed: {path})" for path, diff in self.changes.items())
+        parts = [f"({end})", _cut(run["output"].strip()) or "(no output)",
+                 f"Files changed:\n{_cut(diffs)}" if diffs else "(no file changed)"]
+        return "\n".join(parts)
+
+
+class Executions:
+    """Find what candidates did, for the turns of a root."""
+
+    def __init__(self, root: Path):
+        self._store = Store(root, Executed)
+
+    def of(self, name: str, side: Side | None) -> Execution | None:
+        """Return what a side of a turn did; None where it was not run, or at another state than the
+        turn's. Raise BrokenRecord where the record cannot be read."""
+        try:
+            record = self._store.read(name)
+        except FileNotFoundError:
+            return None
+        if record.replay.startswith(UNRELIABLE):
+            return None
+        wanted = digest(side)
+        return next((Execution(run, record.before) for run in record.runs
+                     if wanted in run["turns"]), None)
+
+
+def _cut(text: str) -> str:
+    half = MAX_OUTPUT_CHARS // 2
+    return text if len(text) <= 2 * half else f"{text[:half]}\n[… left out …]\n{text[-half:]}"

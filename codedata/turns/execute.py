@@ -1,0 +1,204 @@
+"""Run the candidates of a turn at its state, and the hidden tests after those that change files.
+
+Each candidate has a branch of its own on the replayed history, so that none sees what another did.
+The tests of the pull request are put over a candidate's files in one more branch, which ends with
+their run: nothing that is shown to a judge or a model has seen them.
+"""
+from __future__ import annotations
+
+import shlex
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from pathlib import Path
+
+from codedata.code.entities import is_of_tests
+from codedata.code.patches import files_of
+from codedata.code.turn import form_of
+from codedata.errors import Excluded, ItemFailed
+from codedata.layouts import load
+from codedata.llm.reply_log import current_reply_log
+from codedata.progress import begin_step
+from codedata.records import Answer, CandidateRun, Commit, Environment, Executed, Side
+from codedata.sandbox import Sandbox
+from codedata.sandbox.branches import Branch, BranchedImage
+from codedata.sandbox.factory import SandboxFactory
+from codedata.settings import Settings
+from codedata.store import Store, digest
+from codedata.suites.environments import Environments, labelled
+from codedata.suites.repo_names import repo_name_of
+from codedata.suites.source import Files, apply_patch
+from codedata.suites.suite import run_suite
+from codedata.tasks.suite_outcomes import ignored_tests
+from codedata.texts import printable, text_of
+from codedata.turns.fresh import FreshSandboxes
+from codedata.turns.observations import cut
+from codedata.turns.replay import Branches, Replayer, command_of, steps_of, variables_of
+
+SAMPLES = "_samples"       # beside answers: further blind ones, from king.py
+ONLY = "/tmp/codedata-only"   # holds the plugin that runs the hidden tests' files alone
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Runner:
+    """Run the candidates of turns; make() is the item function of run_turns.py."""
+
+    def __init__(self, settings: Settings, factory: SandboxFactory):
+        self._settings, self._factory = settings, factory
+        self._answers = Store(settings.root, Answer)
+        root = Path(settings.run.environments or settings.root)
+        self._environments = cache(lambda: Environments(root, unhealthy_too=True).open())
+        self._starts: dict[str, str] = {}   # by instance, once one is found
+        self._opened: dict[str, list[Branches]] = defaultdict(list)   # idle ones, by image
+        self._held, self._lock = ExitStack(), threading.Lock()
+
+    def close(self) -> None:
+        """Remove the containers that are kept from item to item."""
+        self._held.close()
+
+    def make(self, answer: Answer, commit: Commit) -> Executed:
+        """Return what the candidates of a turn do. Raise Excluded if its environment is missing."""
+        environment = self.environment_of(commit)
+        name = current_reply_log().item
+        began = time.monotonic()
+        with self.branches(environment, name) as branches:
+            hidden = HiddenTests(branches, environment, commit, self._settings.run.tests_timeout_s)
+            replayer = Replayer(branches, hidden.variables, self._settings.run.timeout_s,
+                                hidden.put)
+            steps = steps_of(answer.messages, answer.tools)
+            begin_step(f"replaying {len(steps)} commands")
+            with replayer.replay(steps, self._starts.get(answer.instance_id, "")) as (state, found):
+                self._starts[answer.instance_id] = found.start
+                runs, before = run_sides(self._candidates(answer, name), answer, state, branches,
+                                         replayer, hidden)
+        return Executed(
+            answer.instance_id, environment.repo_name, environment.image_name, found.start,
+            branches.how, found.state, found.unequal, found.n_commands, found.n_equal,
+            found.n_masked, before, runs, round(time.monotonic() - began, 2))
+
+    def environment_of(self, commit: Commit) -> Environment:
+        """Return the environment of a pull request's base commit. Raise Excluded without one."""
+        name = repo_name_of(commit.repo, commit.base_commit)
+        if name not in self._environments():
+            raise Excluded(f"there is no environment {name}: without it, turns are judged by "
+                           "reading alone. Make it by pr_tasks.py --setup or env_setup.py")
+        return self._environments().read(name)
+
+    @contextmanager
+    def branches(self, environment: Environment, name: str) -> Iterator[Branches]:
+        """Lend a container in which branches of the environment are made."""
+        image = environment.image_name
+        if self._factory.name != "docker" or self._settings.run.how == "replayed":
+            with labelled(self._factory, name, "turn") as label:
+                yield FreshSandboxes(environment, self._factory, label)
+            return
+        if not self._factory.has_image(image):
+            raise Excluded(f"its image {image or '(none)'} is not here")
+        with self._lock:
+            idle = self._opened[image].pop() if self._opened[image] else None
+        if idle is None:
+            begin_step("copying the image's files")
+            supervisor = self._factory.open(self._factory.base_image, f"turn-{name}", "/",
+                                            supervises=True)
+            with self._lock:
+                self._held.push(supervisor)
+            idle = BranchedImage(supervisor, image, self._factory.workdir_of(image))
+        try:
+            yield idle
+        except ItemFailed:
+            idle.sandbox.close()   # it may be gone, or full
+            raise
+        with self._lock:
+            self._opened[image].append(idle)
+
+    def _candidates(self, answer: Answer, name: str) -> dict[str, Side]:
+        sides = {"king": answer.king, "challenger": answer.challenger,
+                 "reference": answer.assistant}
+        path = self._answers.path(name)
+        samples = path.parent / SAMPLES / path.name
+        if samples.exists():
+            listed = load(samples).get("samples", [])
+            sides |= {f"sample {i}": side for i, side in enumerate(listed, 1)}
+        return {name: side for name, side in sides.items() if side}
+
+
+def run_sides(sides: Mapping[str, Side], answer: Answer, state: Branch, branches: Branches,
+              replayer: Replayer, hidden: HiddenTests) -> tuple[list[CandidateRun], dict[str, str]]:
+    """Return (a run for each command of the sides, the hidden tests at the state or, where no
+    command changes files, {}). Equal commands are run once, malformed turns not at all."""
+    form = form_of(answer.messages, answer.tools)
+    by_command: dict[str, list[str]] = defaultdict(list)
+    for name, side in sides.items():
+        if command := command_of(side, answer.messages, form):
+            by_command[command].append(name)
+    runs = []
+    before: dict[str, str] = {}
+    for i, (command, names) in enumerate(by_command.items(), 1):
+        begin_step("running the candidates", i, len(by_command))
+        with branches.branch(*state.layers) as branch:
+            done = replayer.run(branch, command)
+            changes = branch.changes()
+            tests = {}
+            if changes:
+                before = before or hidden.run(state)
+                tests = hidden.run(branch, before)
+        turns = list(dict.fromkeys(digest(sides[name]) for name in names))
+        runs.append({"sides": names, "turns": turns, "command": command,
+                     "exit_code": done.exit_code, "timed_out": done.timed_out,
+                     "seconds": round(done.seconds, 3), "output": cut(done.output),
+                     "changes": changes, "tests": tests})
+    return runs, before
+
+
+class HiddenTests:
+    """Run the tests of a pull request over the files of a branch."""
+
+    def __init__(self, branches: Branches, environment: Environment, commit: Commit,
+                 timeout_s: float):
+        """Read the tests as they are after the request. Raise Excluded if their patch does not
+        apply."""
+        self._branches, self._environment, self._timeout_s = branches, environment, timeout_s
+        self._ignored = ignored_tests(environment)
+        self.variables = variables_of(environment.test_script, PATH)
+        self._patch = commit.test_patch + "".join(
+            text for path, text in files_of(commit.patch) if is_of_tests(path))
+        self._files: Files = {}
+        self._gone: list[str] = []
+        if self._patch:
+            with branches.branch() as branch:
+                before, self._files, reason = apply_patch(branch, self._patch)
+            if reason:
+                raise Excluded(f"its tests cannot be put in place: {printable(reason, 200)}")
+            self._gone = sorted(before.keys() - self._files.keys())
+
+    def put(self, sandbox: Sandbox) -> None:
+        """Put the tests into a sandbox, over whatever is there."""
+        if self._gone:
+            sandbox.run(f"rm -f -- {shlex.join(self._gone)}")
+        sandbox.put(self._files, ".")
+
+    def run(self, branch: Branch, before: Mapping[str, str] | None = None) -> dict[str, str]:
+        """Return {test: status} of the request's test files after what a branch did, without tests
+        whose statuses differ from `before` in one of two runs alone."""
+        first = self._run_once(branch)
+        if before is None or first == before or not first:
+            return first
+        second = self._run_once(branch)
+        return {name: status for name, status in first.items() if second.get(name) == status}
+
+    def _run_once(self, below: Branch) -> dict[str, str]:
+        """Run the files of the request alone where the runner is pytest, else the whole suite."""
+        if not self._files:
+            return {}
+        plugin = text_of("codedata.suites.programs", "pytest_only.py")
+        listed = {"codedata_only.txt": "\n".join(self._files).encode(),
+                  "codedata_only.py": plugin.encode()}
+        with self._branches.branch(*below.layers) as branch:
+            self.put(branch)
+            branch.put(listed, ONLY)
+            env = {**self.variables, "PYTHONPATH": ONLY, "PYTEST_ADDOPTS": "-p codedata_only"}
+            run = run_suite(branch, self._environment.test_script, self._timeout_s, env=env)
+        return {case.name: case.status for case in run.results if case.name not in self._ignored}

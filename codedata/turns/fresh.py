@@ -1,0 +1,88 @@
+"""Branch a history where containers may not mount: each branch is a fresh sandbox in which the
+commands of the branches below are run again.
+
+A branch is as good as commands are repeatable, and takes as long as they do.
+"""
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+
+from codedata.records import Environment
+from codedata.sandbox import Result, Sandbox
+from codedata.sandbox.archives import BOUNDS, Bounds, Source
+from codedata.sandbox.branches import DIFF_CHARS
+from codedata.sandbox.factory import SandboxFactory
+from codedata.store import digest
+from codedata.suites.environments import open_environment
+
+BEFORE = "/tmp/codedata-before"   # a copy of the source as the branch found it
+COPY = f"rm -rf {BEFORE}; cp -a . {BEFORE}"
+DIFF = ("diff -ruN --no-dereference -x .git -x __pycache__ -x .pytest_cache -x '*.pyc' "
+        f'{BEFORE} "$PWD"')
+PIECE = re.compile(r"^(?:diff -ruN .*\n|(?=Binary files ))", re.MULTILINE)
+FILE = re.compile(rf"^(?:--- |Binary files ){BEFORE}/(\S+)")
+OWN_S = 600
+
+
+class FreshSandboxes:
+    """Make branches of an environment, each in a sandbox of its own."""
+
+    how = "replayed"
+
+    def __init__(self, environment: Environment, factory: SandboxFactory, label: str):
+        self._environment, self._factory, self._label = environment, factory, label
+
+    @contextmanager
+    def branch(self, *below: list[Callable]) -> Iterator[FreshBranch]:
+        """Yield a new branch, after what was done in the branches below."""
+        with open_environment(self._environment, self._factory, self._label) as sandbox:
+            for action in chain(*below):
+                action(sandbox)
+            sandbox.run(COPY, timeout_s=OWN_S)
+            yield FreshBranch(sandbox, below)
+
+
+class FreshBranch:
+    """Run commands in a sandbox, and note them for the branches above this one: a Sandbox."""
+
+    def __init__(self, sandbox: Sandbox, below: tuple[list[Callable], ...]):
+        self._sandbox, self.layers = sandbox, (*below, [])
+        self.name, self.workdir = sandbox.name, sandbox.workdir
+
+    def run(self, command: str, *, timeout_s: float = 120.0,
+            env: Mapping[str, str] | None = None) -> Result:
+        """Return the result of a bash command; see Sandbox.run."""
+        def act(sandbox: Sandbox) -> Result:
+            return sandbox.run(command, timeout_s=timeout_s, env=dict(env or {}))
+
+        self.layers[-1].append(act)
+        return act(self._sandbox)
+
+    def put(self, source: Source, to: str) -> None:
+        """Copy files of the host into the sandbox; see Sandbox.put."""
+        def act(sandbox: Sandbox) -> None:
+            sandbox.put(source, to)
+
+        self.layers[-1].append(act)
+        act(self._sandbox)
+
+    def get(self, path: str, to: Path, bounds: Bounds = BOUNDS) -> None:
+        """Copy files of the sandbox to the host; see Sandbox.get."""
+        self._sandbox.get(path, to, bounds)
+
+    def changes(self) -> dict[str, str]:
+        """Return {path: diff} of the files that are other than when the branch began."""
+        pieces = PIECE.split(self._sandbox.run(DIFF, timeout_s=OWN_S).output)
+        found = {}
+        for piece in pieces:
+            if path := FILE.match(piece):
+                found[path[1]] = "" if piece.startswith("Binary") else piece[:DIFF_CHARS]
+        return found
+
+    def tree(self) -> str:
+        """Return a digest of what is other in the source than when the branch began."""
+        return digest(self.changes())

@@ -1,0 +1,85 @@
+"""Read observations as a harness showed them, and compare them with the results of commands.
+
+The comparison is letter for letter, but for blanks at both ends. Only where it fails, what differs
+between two runs of the command here is masked in both texts: times and addresses are not always
+noise, so nothing is masked by its looks.
+"""
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+
+from codedata.sandbox import Result
+from codedata.texts import text_of, toml_tables
+
+WORDS = re.compile(r"\d+(?:\.\d+)?|\W|[^\W\d]+")
+CUT_CHARS = 10_000   # of an output that an agent is shown whole
+EQUAL, MASKED, UNEQUAL = "equal", "masked", "unequal"
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Hold what an agent was shown of a command's result."""
+
+    head: str
+    tail: str = ""
+    n_left_out: int = 0
+    exit_code: int | None = None   # None: it was not shown
+
+    def is_of(self, result: Result) -> bool:
+        """Return whether this is what the result shows."""
+        if self.exit_code not in (None, result.exit_code):
+            return False
+        return self.shows(result.output)
+
+    def shows(self, output: str) -> bool:
+        """Return whether this is what an output shows."""
+        if not self.n_left_out:
+            return self.head.strip() == output.strip()
+        head, tail, output = self.head.strip(), self.tail.strip(), output.strip()
+        n_between = len(output) - len(head) - len(tail)
+        is_cut_so = output.startswith(head) and output.endswith(tail)
+        return is_cut_so and abs(n_between - self.n_left_out) <= 4   # blanks around the cut
+
+
+def observation_of(text: str) -> Observation:
+    """Return what is shown in a message, in the first form that it has."""
+    for form in _forms():
+        if match := form.fullmatch(text.strip()):
+            found = match.groupdict()
+            code = found.get("code")
+            return Observation(found.get("output") or found.get("head") or "",
+                               found.get("tail") or "", int(found.get("n") or 0),
+                               None if code is None else int(code))
+    return Observation(text)
+
+
+def compare(shown: Observation, first: Result, second: Result | None = None) -> str:
+    """Return whether an observation is EQUAL to a result, MASKED if it is but for the words in
+    which a second result of the same command differs from the first, else UNEQUAL."""
+    if shown.is_of(first):
+        return EQUAL
+    if second is None or shown.n_left_out or shown.exit_code not in (None, first.exit_code):
+        return UNEQUAL
+    texts = (shown.head, first.output, second.output)
+    words = [WORDS.findall(text.strip()) for text in texts]
+    if len({*map(len, words)}) > 1:
+        return UNEQUAL
+    is_same = all(recorded == got or got != again
+                  for recorded, got, again in zip(*words, strict=True))
+    return MASKED if is_same else UNEQUAL
+
+
+def cut(output: str) -> str:
+    """Return an output as an agent sees it: a long one without its middle."""
+    if len(output) <= CUT_CHARS:
+        return output
+    half = CUT_CHARS // 2
+    return f"{output[:half]}\n[… {len(output) - 2 * half} characters left out …]\n{output[-half:]}"
+
+
+@cache
+def _forms() -> list[re.Pattern]:
+    forms = toml_tables(text_of(__package__, "observations.toml"))["forms"]
+    return [re.compile(form, re.DOTALL) for form in forms]

@@ -1,0 +1,193 @@
+"""Replay the history of a turn: run its commands again, from the state in which the recording
+began, and compare what they print with what the agent was shown.
+
+A recording may have begun at the base commit or with the tests of the pull request in place, with
+the modes of umask 022 or others, and on a file system that lists files in another order. The start
+is found by trying: the first one with which most of the first observations are equal.
+"""
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import count, product
+from typing import Protocol
+
+from codedata.code.commands import SUBMIT, action_style
+from codedata.code.turn import form_of
+from codedata.errors import ItemFailed
+from codedata.messages import content_text
+from codedata.records import Message, Object, Tools
+from codedata.sandbox import Result, Sandbox
+from codedata.sandbox.branches import Branch
+from codedata.turns.observations import (
+    EQUAL,
+    MASKED,
+    UNEQUAL,
+    Observation,
+    compare,
+    cut,
+    observation_of,
+)
+
+N_TRIED = 12               # commands of the history by which starts are compared
+MAX_UNEQUAL = 20           # observations that a record shows
+SHOWN_CHARS = 600          # of each
+TESTS, MODES, ORDER = "test patch", "umask 022", "tmpfs"
+BASE = "base"
+# what makes a start of the base commit; files of a tmpfs are listed in reverse order of creation
+PREPARE = {
+    MODES: "chmod -R u=rwX,go=rX .",
+    ORDER: 'here=$PWD; mv "$here" "$here.old" && mkdir "$here" && cd "$here.old" && '
+           'find . -mindepth 1 | LC_ALL=C sort -r | tar -cf - --no-recursion -T - | '
+           'tar -xf - -C "$here" && rm -rf "$here.old"'}
+ACTIVATE = re.compile(r"^\s*(?:\.|source) (\S+)/bin/activate\s*$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Step:
+    """Hold a turn of the history: its command, and what the agent was shown of it."""
+
+    turn: int                  # its number among the turns of the conversation, from 0
+    command: str
+    shown: Observation
+
+
+@dataclass
+class Replayed:
+    """Hold what a replay came to."""
+
+    start: str
+    n_commands: int = 0
+    n_equal: int = 0
+    n_masked: int = 0
+    unequal: list[Object] = field(default_factory=list)
+    diverged: int | None = None   # turn after which the files are other ones than recorded
+
+    @property
+    def state(self) -> str:
+        """Return `equal`, `tree unchanged`, or from which turn on the state is another one."""
+        if self.diverged is not None:
+            return f"unequal at turn {self.diverged}"
+        return "tree unchanged" if self.unequal else EQUAL
+
+
+def steps_of(messages: Sequence[Message], tools: Tools | None = None) -> list[Step]:
+    """Return the steps of a conversation, without turns that run nothing."""
+    form = form_of(messages, tools)
+    steps = []
+    n = count()
+    for i, message in enumerate(messages):
+        if message["role"] != "assistant":
+            continue
+        turn = next(n)
+        command = command_of(message if tools else content_text(message), messages[:i], form)
+        answer = messages[i + 1] if i + 1 < len(messages) else None
+        if command.strip() and answer and action_style(command) != SUBMIT:
+            steps.append(Step(turn, command, observation_of(content_text(answer))))
+    return steps
+
+
+def command_of(side, history: Sequence[Message], form) -> str:
+    """Return the shell command that a turn runs; "" if it is malformed."""
+    turn = form.read(side, history)
+    return "" if not turn.command or turn.problem() else turn.command
+
+
+def variables_of(test_script: str, path: str) -> dict[str, str]:
+    """Return the variables of commands: what is pinned, and the virtual environment that the test
+    script activates."""
+    venv = ACTIVATE.search(test_script)
+    pinned = {"PYTHONHASHSEED": "0", "TZ": "UTC", "COLUMNS": "80", "LANG": "C.UTF-8",
+              "PAGER": "cat", "GIT_PAGER": "cat"}
+    return pinned | ({"PATH": f"{venv[1]}/bin:{path}", "VIRTUAL_ENV": venv[1]} if venv else {})
+
+
+class Branches(Protocol):
+    """Make branches of the files of one image."""
+
+    how: str                   # overlay, or replayed
+
+    def branch(self, *below: object) -> AbstractContextManager[Branch]:
+        """Yield a new branch on the layers of others."""
+
+
+class Replayer:
+    """Replay histories in branches of an image."""
+
+    def __init__(self, branches: Branches, variables: dict[str, str], timeout_s: float,
+                 put_tests: Callable[[Sandbox], None]):
+        """put_tests() puts the tests of the pull request into a sandbox."""
+        self._images, self._variables, self._timeout_s = branches, variables, timeout_s
+        self._put_tests = put_tests
+
+    def run(self, sandbox: Sandbox, command: str) -> Result:
+        """Return the result of a command as the agent runs it."""
+        return sandbox.run(command, timeout_s=self._timeout_s, env=self._variables)
+
+    @contextmanager
+    def replay(self, steps: Sequence[Step], start: str = "") -> Iterator[tuple[Branch, Replayed]]:
+        """Yield (a branch at the state after the steps, what the replay came to). If `start` is
+        known, no other is tried."""
+        start = start or self.find_start(steps[:N_TRIED])
+        with ExitStack() as held:
+            branch = self._begin(start, held)
+            if branch is None:
+                raise ItemFailed("its start cannot be made", start)
+            yield branch, self._follow(branch, steps, Replayed(start))
+
+    def find_start(self, steps: Sequence[Step]) -> str:
+        """Return the start with which most observations are equal, of several the first."""
+        ranks = {}
+        for start in starts():
+            with ExitStack() as held:
+                branch = self._begin(start, held)
+                if branch is not None:
+                    found = self._follow(branch, steps, Replayed(start))
+                    ranks[start] = found.n_equal + found.n_masked
+            if ranks.get(start) == len(steps):
+                break
+        return max(ranks, key=ranks.get)
+
+    def _begin(self, start: str, held: ExitStack) -> Branch | None:
+        """Return a branch at a start; None if the start cannot be made."""
+        branch = held.enter_context(self._images.branch())
+        for part in start.split(", ")[1:]:
+            if part != TESTS:
+                if not branch.run(PREPARE[part], timeout_s=self._timeout_s).ok:
+                    return None
+                continue
+            try:
+                self._put_tests(branch)
+            except ItemFailed:
+                return None
+        return branch
+
+    def _follow(self, branch: Branch, steps: Sequence[Step], found: Replayed) -> Replayed:
+        tree = branch.tree()
+        for step in steps:
+            first = self.run(branch, step.command)
+            before, tree = tree, branch.tree()
+            result = compare(step.shown, first)
+            if result == UNEQUAL and not first.timed_out:
+                with self._images.branch(*branch.layers) as again:
+                    result = compare(step.shown, first, self.run(again, step.command))
+            found.n_commands += 1
+            found.n_equal += result == EQUAL
+            found.n_masked += result == MASKED
+            if result != UNEQUAL:
+                continue
+            if tree != before and found.diverged is None:
+                found.diverged = step.turn
+            if len(found.unequal) < MAX_UNEQUAL:
+                found.unequal.append({
+                    "turn": step.turn, "recorded": step.shown.head[:SHOWN_CHARS],
+                    "got": cut(first.output)[:SHOWN_CHARS], "tree_changed": tree != before})
+        return found
+
+
+def starts() -> list[str]:
+    """Return the names of all starts, in the order in which they are tried."""
+    return [", ".join(filter(None, (BASE, *parts)))
+            for parts in product(("", TESTS), ("", MODES), ("", ORDER))]
