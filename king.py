@@ -32,7 +32,9 @@ def main(argv=None) -> int:
         sampler, layout = sampler_of(king, models), partial(king_messages, king)
 
         def answer(prompt: Prompt) -> Answer:
-            turn = ask_turn(king, layout, prompt)
+            # at one temperature they are one request: the samples find theirs kept
+            n = 1 + n_more if sampler.spec == king.spec else 1
+            turn = ask_turn(king, layout, prompt, n=n)
             ask_samples(sampler, layout, prompt, n_more)
             return Answer(prompt.instance_id, prompt.messages, prompt.assistant, king=turn,
                           tools=prompt.tools)

@@ -37,7 +37,8 @@ def sampler_of(king: Client, models: Models) -> Client:
 
 def ask_samples(client: Client, layout: Layout, record: TurnRecord, n: int) -> list[Side]:
     """Return `n` further blind answers, and keep them beside the current item's record."""
-    samples = [ask_turn(client, layout, record) for _ in range(n)]
+    # the first asks for all at once: the others find theirs kept, or ask for what is missing
+    samples = [ask_turn(client, layout, record, n=1 if i else n) for i in range(n)]
     calls = current_reply_log()
     if samples and calls.item:
         write_atomic(calls.directory / KEPT / f"{calls.item}.json", to_json({"samples": samples}))

@@ -36,24 +36,24 @@ def turn_problem(reply: Reply, form: Form) -> str | None:
 
 
 def ask_turn(client: Client, layout: Layout, record: TurnRecord,
-             accept: Accept = turn_problem) -> Side:
+             accept: Accept = turn_problem, n: int = 1) -> Side:
     """Return a well-formed turn without leaked thinking, or a text that `accept` takes for
-    something else; raise ItemFailed after the last try.
+    something else; raise ItemFailed after the last try. `n` is that of Client.ask().
     """
     form = form_of(record.messages, record.tools)
     if not form.tools:
-        return _ask(client, layout(record), form, accept)
+        return _ask(client, layout(record), form, accept, n)
     as_text = layout(as_texts(record))
     # a kept reply in the text form: an earlier run found that the model takes no tools
     if not (client.lacks_tools or client.has_kept(as_text, **_options(Form()))):
         try:
-            turn = _ask(client, layout(record), form, accept)
+            turn = _ask(client, layout(record), form, accept, n)
             client.note_tools_taken()
             return turn
         except HttpTrouble as e:
             if e.status not in REFUSES_TOOLS or client.has_taken_tools:
                 raise
-    text = _ask(client, as_text, Form(), accept)
+    text = _ask(client, as_text, Form(), accept, n)
     if client.note_tools_refused():
         say(f"{client.spec.role}  {client.spec.model} takes no tools: it is asked in the text form")
     current_reply_log().notes["text_form"] = True
@@ -114,7 +114,7 @@ def challenger_messages(client: Client, record: TurnRecord, commit: Commit,
                              more=more)
 
 
-def _ask(client: Client, messages: list[Message], form: Form, accept: Accept) -> Side:
+def _ask(client: Client, messages: list[Message], form: Form, accept: Accept, n: int) -> Side:
     """Return the accepted reply to a request as a side; as a text if it is no turn of this form."""
     again = packaged_text("format_again_call.md" if form.tools else "format_again.md")
 
@@ -122,7 +122,7 @@ def _ask(client: Client, messages: list[Message], form: Form, accept: Accept) ->
         return behind(messages, fill(again, problem=problem, fence=form.fence).strip())
 
     reply = client.chat(messages, accept=partial(accept, form=form), once_more=once_more,
-                        **_options(form))
+                        n=n, **_options(form))
     return clean(reply.text) if turn_problem(reply, form) else _side(reply, form)
 
 

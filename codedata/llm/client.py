@@ -31,6 +31,7 @@ MIN_SECRET_CHARS = 8   # a header's value may be a key; to mask shorter ones wou
 PUBLIC_HEADERS = ("accept", "content-type", "user-agent", "referer", "http-referer", "x-title")
 BASE_URL = re.compile(r"https?://([^/@]*@)?[^/:@]+(:\d+)?(/|$)")
 REFUSES_SCHEMA = (400, 422)   # statuses
+IN_THE_FIRST = {"tokens_in": 0, "tokens_out": 0, "tokens_cached": 0}   # usage of further replies
 WRONG_SHAPE = (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError)
 ADVICE = {   # by status
     400: "Read what the endpoint says; for a request that is too long, set max_prompt_tokens.",
@@ -101,7 +102,8 @@ class Client:
         """Return a reply that `accept` approves; accept(reply) returns what is wrong, or None.
 
         Ask up to 1 + format_retries times, then raise ItemFailed. A retry sends the messages that
-        once_more(what is wrong) returns, or the same ones. `options` are those of ask().
+        once_more(what is wrong) returns, or the same ones. `options` are those of ask(); `n` holds
+        for the first try alone.
         """
         asked = messages
         rejected: list[Reply] = []
@@ -115,6 +117,7 @@ class Client:
             rejected.append(reply)
             if len(rejected) > self.spec.format_retries:
                 break
+            options.pop("n", None)
             asked = once_more(problem) if once_more else messages
         n = len(rejected)
         return self.give_up(f"{problem}, {n} tries" if n > 1 else problem, rejected)
@@ -128,8 +131,11 @@ class Client:
         raise ItemFailed(problem)
 
     def ask(self, messages: list[dict], grammar: str = "", schema: dict | None = None,
-            tools: list[dict] | None = None) -> Reply:
+            tools: list[dict] | None = None, n: int = 1) -> Reply:
         """Return one reply, whatever it says.
+
+        With `n`, where the endpoint can, so many come from one call: the others are kept for the
+        next ask() of the same messages without a schema. There may be fewer.
 
         `schema` (JSON schema) is sent where the endpoint accepts one: if it refuses a schema (HTTP
         400, 422) and answers without it, it gets none again in this run. `tools` are always sent: a
@@ -138,7 +144,7 @@ class Client:
         """
         plain = self._request(messages, grammar, tools=tools)
         if schema is None or self._is_embedded:
-            return self._reply(plain)
+            return self._reply(plain, n)
         calls = current_reply_log()
         with_schema = self._request(messages, grammar, schema, tools)
         was_refused = self._place in self._models.without_schema or calls.has_kept(plain.digest)
@@ -224,8 +230,8 @@ class Client:
         data = orjson.dumps(body)
         return _Request(data, hashlib.blake2b(data, digest_size=8).hexdigest())
 
-    def _reply(self, request: _Request) -> Reply:
-        """Return the kept reply to a request, or the endpoint's."""
+    def _reply(self, request: _Request, n: int = 1) -> Reply:
+        """Return the kept reply to a request, or the endpoint's, and keep up to n - 1 more."""
         calls = current_reply_log()
         attempt, kept = calls.next_attempt(request.digest)
         if kept and kept["reply"]:   # {} stands for an unusable one
@@ -233,17 +239,38 @@ class Client:
         if self.is_cooling_down:
             raise HttpTrouble(self.cool_down_reason)
         tries = Tries()
-        reply, usage = self._send(request, tries, calls)
-        call = self._call(usage, tries)
-        if reply.truncated:
-            call["truncated"] = True
-        kept = {key: getattr(reply, key) for key in REPLY_TYPES}
-        calls.save(request.digest, attempt, kept, call)
-        self._models.money.add(call)
-        return replace(reply, call=call, request=request.digest)
+        replies, usage = self._send_for(n, request, tries, calls)
+        paid = []
+        for i, reply in enumerate(replies):
+            call = self._call(usage, tries) if i == 0 else self._call(IN_THE_FIRST, Tries())
+            if reply.truncated:
+                call["truncated"] = True
+            kept = {key: getattr(reply, key) for key in REPLY_TYPES}
+            calls.save(request.digest, attempt + i, kept, call)
+            paid.append(call)
+        self._models.money.add(paid[0])
+        return replace(replies[0], call=paid[0], request=request.digest)
 
-    def _send(self, request: _Request, tries: Tries, calls: ReplyLog) -> tuple[Reply, dict]:
-        """Return the endpoint's reply and its usage; save the cost of unusable replies."""
+    def _send_for(self, n: int, request: _Request, tries: Tries,
+                  calls: ReplyLog) -> tuple[list[Reply], dict]:
+        """Return up to `n` replies and their usage; one reply if the endpoint refuses to give
+        several, which is noted for this run."""
+        if n == 1 or self._is_embedded or self._place in self._models.without_n:
+            return self._send(request, tries, calls)
+        data = orjson.dumps({**orjson.loads(request.data), "n": n})
+        try:
+            return self._send(replace(request, data=data), tries, calls, n)
+        except HttpTrouble as e:
+            if e.status not in REFUSES_SCHEMA:
+                raise
+        found = self._send(request, tries, calls)
+        self._models.without_n.add(self._place)
+        return found
+
+    def _send(self, request: _Request, tries: Tries, calls: ReplyLog,
+              n: int = 1) -> tuple[list[Reply], dict]:
+        """Return the endpoint's first `n` replies and their usage; save the cost of unusable ones.
+        """
         models = self._models
 
         def decode(status, headers, body):
@@ -251,8 +278,10 @@ class Client:
             try:
                 answer = read_json(body)
                 usage = _usage(answer)
-                reply = json.dumps(vars(_decode(answer)))   # may repeat the key, too
-                return Reply(**json.loads(models.http.masked(reply))), usage
+                choices = [answer["choices"][0], *answer["choices"][1:n]]
+                replies = json.dumps([vars(_decode(one, answer)) for one in choices])
+                masked = models.http.masked(replies)   # it may repeat the key, too
+                return [Reply(**one) for one in json.loads(masked)], usage
             except WRONG_SHAPE as e:
                 if usage.get("tokens_in") or usage.get("tokens_out"):   # unusable, but billed
                     call = self._call(usage, tries)
@@ -326,6 +355,7 @@ class Models:
             self.http.secrets.add(str(settings.hf_token))
         self.money = Money(settings.prices, settings.budget_usd)
         self.without_schema = set()   # (base_url, model) that refused response_format
+        self.without_n = set()        # the same of those that refused to give several replies
         self.with_tools = set()       # (base_url, model) that answered a request with tools
         self.without_tools = {}       # the same of those that refused tools: who noted it first
         self._clients = {}            # by role
@@ -412,9 +442,9 @@ def _emptiness(reply: Reply) -> str:
     return "empty answer: max_tokens went into thinking" if reply.truncated else "empty answer"
 
 
-def _decode(answer: dict) -> Reply:
-    """Return the reply in a chat completion; raise one of WRONG_SHAPE where there is none."""
-    choice = answer["choices"][0]
+def _decode(choice: dict, answer: dict) -> Reply:
+    """Return the reply of one choice in a chat completion; raise one of WRONG_SHAPE where there is
+    none."""
     message = choice["message"]
     reasoning = message.get("reasoning_content") or message.get("reasoning")
     return Reply(_content(message.get("content")), _typed(str, reasoning),

@@ -54,6 +54,31 @@ def test_a_killed_king_pays_for_no_sample_twice_and_without_agreement_there_is_o
     assert not (other / "answer/_samples").exists()
 
 
+def choices(*texts: str) -> dict:
+    """Return a completion with several choices."""
+    return {"choices": [{"message": {"content": text}, "finish_reason": "stop"} for text in texts],
+            "usage": {"prompt_tokens": 100, "completion_tokens": 60}}
+
+
+def test_blind_answers_come_from_one_call_paid_once_and_those_that_lack_are_asked_for_singly(
+        tmp_path, fake_llm):
+    one, two, three = (turn_of(command, "I look.") for command in LOOKS)
+    more = "[king]\nsamples = 3\n[prices]\nm = { in = 1.0, out = 1.0 }\n"
+    fake_llm.script(choices(one, two, three), choices(one, "no block"), two, three, Status(400),
+                    one, two, three)
+    played(tmp_path, fake_llm, more=more, n=4)
+    ns = [request.body.get("n") for request in fake_llm.requests]
+    assert ns == [3, 3, None, None, 3, None, None, None, None, None, None]   # refused once a run
+    assert fake_llm.requests[1].last == fake_llm.requests[3].last != fake_llm.requests[2].last
+    for i in (1, 2, 3):
+        assert read_json(tmp_path / f"answer/prompts_4_1_{i}.json")["king"] == one
+        kept = read_json(tmp_path / f"answer/_samples/prompts_4_1_{i}.json")
+        assert kept["samples"] == [two, three]
+    paid = [[call["cost_usd"] for call in line["calls"]]
+            for line in ledger_lines(tmp_path / "answer", stage="king")]
+    assert paid[0] == [160 / 1e6, 0, 0]
+
+
 def test_chosen_picks_among_the_kings_own_answers(tmp_path, fake_llm):
     played(tmp_path, fake_llm, *LOOKS, more='[challenger]\nhow = "chosen"\ncandidates = 3\n')
     n_asked = fake_llm.n_requests
