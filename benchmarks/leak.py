@@ -31,6 +31,7 @@ sys.path.insert(0, str(REPO))   # codedata is not installed
 
 from codedata.leak import judge  # noqa: E402
 from codedata.leak.facts import find_facts  # noqa: E402
+from codedata.leak.request import SHARED  # noqa: E402
 from codedata.ledger import to_line  # noqa: E402
 from codedata.llm.client import LLMServerHTTP  # noqa: E402
 from codedata.sampling.pull_requests import fetch_prs  # noqa: E402
@@ -148,7 +149,7 @@ def figures(rows: list[dict], said: str) -> dict:
 
 
 def rule() -> str:
-    return digest(text_of("codedata.leak", "judge.md"))[:8]
+    return digest([SHARED, text_of("codedata.leak", "judge.md")])[:8]
 
 
 def ask(rows: list[dict], args) -> None:

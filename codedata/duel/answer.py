@@ -16,7 +16,7 @@ from codedata.code.tool_calls import new_call
 from codedata.code.turn import Form, as_call, clean, form_of, plain
 from codedata.duel.prompt_texts import packaged_text
 from codedata.errors import HttpTrouble
-from codedata.leak.request import behind, with_pull_request
+from codedata.leak.request import RULE, behind, with_pull_request
 from codedata.llm import Client, Reply
 from codedata.llm.reply_log import current_reply_log
 from codedata.messages import to_send
@@ -98,18 +98,17 @@ def form_note(record: TurnRecord) -> str:
     return packaged_text("form_call.md" if record.tools else "form.md").strip()
 
 
-def note_of(name: str, record: TurnRecord, given: str = "") -> str:
-    """Return a note filled with the sentence on form and with `given`, the text about the pull
-    request: by default all of it.
-    """
-    given = given or packaged_text("pull_request.md").strip()
-    return fill(packaged_text(name), given=given, form=form_note(record)).strip()
+def challenger_note(record: TurnRecord, given: str, hint: str = "") -> str:
+    """Return the challenger's note, in which the file `given` says what it knows beside the
+    conversation."""
+    return fill(packaged_text("challenger.md"), rule=RULE, form=form_note(record),
+                given=fill(packaged_text(given), hint=hint).strip()).strip()
 
 
 def challenger_messages(client: Client, record: TurnRecord, commit: Commit,
                         more: str = "") -> list[Message]:
     """Return the challenger's request: the history, the note with the pull request, and `more`."""
-    note = note_of("challenger.md", record) + "{more}"
+    note = challenger_note(record, "given_informed.md") + "{more}"
     return with_pull_request(client, to_send(record.messages), note, commit, tools_json(record),
                              more=more)
 

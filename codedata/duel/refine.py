@@ -85,7 +85,7 @@ def attempt_pairs(root: Path) -> Derived:
 class Refiner(Challenger):
     """Make new attempts, in the step `answer`; make() is the item function."""
 
-    prompts = ("challenger.md", "pull_request.md", "refine.md", "leak.md", "form.md")
+    prompts = ("challenger.md", "given_informed.md", "refine.md", "leak.md", "form.md")
 
     def __init__(self, settings: Settings, models: Models, also_defeat: bool):
         super().__init__("informed", settings, models)

@@ -3,7 +3,8 @@
 informed   the prompt contains the pull request; the default
 hinted     the prompt contains one sentence on where to look next, drawn from it by another call
 chosen     a model that sees the pull request picks one of several blind answers
-placebo    the prompt is that of `informed` without the pull request: the effect of the prompt alone
+placebo    the prompt is that of `informed`, but says that there is no pull request to be seen: the
+           effect of the prompt alone
 
 The variant of the root's settings fills answer/; `ch.py --how X` with another one writes
 variants/X/, which `validate.py --how X` judges.
@@ -23,8 +24,8 @@ from codedata.duel.answer import (
     TurnRecord,
     ask_turn,
     challenger_messages,
+    challenger_note,
     king_messages,
-    note_of,
     to_count,
     turn_problem,
     with_note,
@@ -34,7 +35,7 @@ from codedata.duel.prompt_texts import packaged_text, prompt_digest
 from codedata.errors import Excluded
 from codedata.leak.cache import MAX_FINDINGS_CHARS, LeakCheck, Try
 from codedata.leak.judge import findings_text
-from codedata.leak.request import NONE, with_pull_request
+from codedata.leak.request import SHARED, with_pull_request
 from codedata.llm import Models, Reply
 from codedata.llm.reply_log import current_reply_log
 from codedata.records import Answer, Commit, Message, Side, variant
@@ -47,10 +48,10 @@ from codedata.texts import fill, json_objects
 MAX_HINT_CHARS = 600
 CHOICE = json.loads(packaged_text("choice.json"))
 PROMPTS = {   # on which a turn depends
-    "informed": ("challenger.md", "pull_request.md", "leak.md", "form.md"),
-    "hinted": ("challenger.md", "pull_request.md", "hint.md", "leak.md", "form.md"),
-    "chosen": ("choose.md", "pull_request.md", "form.md"),
-    "placebo": ("challenger.md", "form.md")}
+    "informed": ("challenger.md", "given_informed.md", "leak.md", "form.md"),
+    "hinted": ("challenger.md", "given_hinted.md", "hint.md", "leak.md", "form.md"),
+    "chosen": ("choose.md", "form.md"),
+    "placebo": ("challenger.md", "given_placebo.md", "form.md")}
 LayoutWith = Callable[[str], Layout]   # returns the layout with a text added after its note
 COMMIT_FIELDS = ("repo", "language", "issue", "description", "files", "patch", "test_patch")
 DEFENCE = re.compile(r"\W*mine, because\b", re.IGNORECASE)
@@ -97,7 +98,7 @@ class Challenger:
             how |= {"blind": self._blind.spec.identity(),
                     "candidates": self._settings.challenger.candidates}
         return {**self._client.spec.identity(), **how, "leaks": self._leaks.identity(),
-                "prompt": [*map(prompt_digest, self.prompts or PROMPTS[self._how])]}
+                "prompt": [SHARED, *map(prompt_digest, self.prompts or PROMPTS[self._how])]}
 
     def make(self, answer: Answer, commit: Commit) -> Answer:
         """Return the record with the challenger's turn.
@@ -128,19 +129,16 @@ class Challenger:
     def messages(self, record: TurnRecord, commit: Commit, more: str = "") -> list[Message]:
         """Return the request for a turn, with `more` after its note."""
         if self._how == "placebo":
-            note = note_of("challenger.md", record, f"The pull request: {NONE}")
-            return with_note(self._client, record, note)
+            return with_note(self._client, record, challenger_note(record, "given_placebo.md"))
         return challenger_messages(self._client, record, commit, more)
 
     def _hinted(self, answer: Answer, commit: Commit) -> LayoutWith:
         """Ask for the hint in the pull request; return the layouts of requests that have it."""
         messages = with_pull_request(self._client, plain(answer.messages, answer.tools),
-                                     note_of("hint.md", answer), commit)
+                                     packaged_text("hint.md").strip(), commit)
         hint = " ".join(self._client.chat(messages).text.split())[:MAX_HINT_CHARS]
-        given = ("What is known of the pull request is one sentence, the place of the next useful "
-                 f"look: {hint}")
         return lambda more: lambda record: with_note(
-            self._client, record, note_of("challenger.md", record, given) + more)
+            self._client, record, challenger_note(record, "given_hinted.md", hint) + more)
 
     def _choose(self, answer: Answer, commit: Commit, samples: list[Side]) -> Side:
         """Return the blind answer that a model picks; raise Excluded if it picks none. The
@@ -154,7 +152,8 @@ class Challenger:
             turns.setdefault(turn_text(side, answer.messages), side)
         candidates = "\n\n".join(f"[[{i}]]\n{turn}" for i, turn in enumerate(turns, 1))
         request = with_pull_request(self._client, plain(answer.messages, answer.tools),
-                                    note_of("choose.md", answer), commit, candidates=candidates)
+                                    packaged_text("choose.md").strip(), commit,
+                                    candidates=candidates)
         reply = self._client.chat(request, accept=partial(_choice_problem, n=len(turns)),
                                   schema=CHOICE)
         choice = _choice(reply.text)

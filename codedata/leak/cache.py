@@ -7,7 +7,7 @@ is not paid for again.
 """
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -99,8 +99,8 @@ class LeakCheck:
         turn = turn_text(side, answer.messages)
         if not self._clients:
             return Try(turn, certain_findings(history, turn, commit), defence)
-        refused = [asdict(one) for one in tries if one.turn != turn]
-        suspect = Suspect(history, turn, commit, refused, defence)
+        known = known_leaks([*tries_in(_path_of_tries()), *map(asdict, tries)], turn)
+        suspect = Suspect(history, turn, commit, known, defence)
         verdicts = [judge_turn(client, suspect) for client in self._clients]
         findings = [finding for verdict in verdicts for finding in verdict.findings]
         return Try(turn, findings, defence, verdicts)
@@ -116,7 +116,7 @@ class LeakCheck:
         if len(tries) > 1:
             calls.notes["asked_again"] = len(tries) - 1
         if self._clients and calls.item:
-            path = calls.directory / KEPT / f"{calls.item}.json"
+            path = _path_of_tries()
             write_atomic(path, to_json({"tries": [*tries_in(path), *map(asdict, tries)]}))
 
 
@@ -182,7 +182,8 @@ class LeakJudges:
     def _to_judge(self, answer: Answer, name: str, old: list[dict]):
         """Yield (judge, side, the turn, the stored verdict or None) for each wanted verdict."""
         wanted = self._wanted(name, answer.instance_id).values()
-        kept = self._kept(name) if wanted else []
+        tries = self._tries(name) if wanted else []
+        kept = [verdict for one in tries for verdict in one["verdicts"]]
         stored = {(one["judge"], one["side"], one["of"]): one for one in (*kept, *old)}
         for judge, side in wanted:
             try:
@@ -190,15 +191,29 @@ class LeakJudges:
             except BrokenRecord as e:
                 raise ItemFailed(e.what, e.where, e.todo) from e
             suspect = Suspect.of(answer, side, commit)
+            suspect = replace(suspect, known=known_leaks(tries, suspect.turn))
             yield judge, side, suspect, stored.get((judge, side, suspect.digest))
 
-    def _kept(self, name: str) -> list[dict]:
-        """Return the verdicts on this item's challengers that ch.py and refine.py stored."""
+    def _tries(self, name: str) -> list[dict]:
+        """Return the tries of this item's challengers that ch.py and refine.py stored."""
         folders = [*shards_of(self._root / Answer.directory), self._root / Attempts.directory,
                    *(self._root / variant(Answer, how).directory for how in HOW)]
         names = {name, name.rpartition(".")[0] or name}   # the second is the turn of an attempt
-        return [verdict for folder in folders for stem in names
-                for one in tries_in(folder / KEPT / f"{stem}.json") for verdict in one["verdicts"]]
+        return [one for folder in folders for stem in names
+                for one in tries_in(folder / KEPT / f"{stem}.json")]
+
+
+def known_leaks(tries: list[dict], turn: str) -> list[Finding]:
+    """Return the findings in the tries of other turns; of a turn that was tried again after a
+    defence, those of its last try."""
+    findings = {one["turn"]: one["findings"] for one in tries}
+    return [finding for of, found in findings.items() if of != turn for finding in found]
+
+
+def _path_of_tries() -> Path:
+    """Return where the tries of the current item are stored."""
+    calls = current_reply_log()
+    return calls.directory / KEPT / f"{calls.item}.json"
 
 
 def tries_in(path: Path) -> list[dict]:

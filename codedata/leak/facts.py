@@ -2,8 +2,8 @@
 
 All facts come from comparing texts, never from interpreting a sentence. They are paths, names,
 literals, line numbers and code of the pull request, word for word, and anchors: texts that an edit
-of the turn replaces or searches for. The leak judge gets the facts as hints; without a leak judge,
-`certain` ones reject a turn. Paraphrases are not detected.
+of the turn replaces or searches for. The leak judge gets the `certain` ones as hints; without a
+leak judge, they reject a turn. Paraphrases are not detected.
 """
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from codedata.code.turn import plain, turn_text
-from codedata.leak.facts import find_facts
-from codedata.leak.request import with_pull_request
+from codedata.leak.facts import certain_findings
+from codedata.leak.request import SHARED, with_pull_request
 from codedata.llm import Client
 from codedata.records import Answer, Commit, LeakVerdict, Message, storable
 from codedata.store import digest
@@ -31,15 +31,14 @@ FINDING = SCHEMA["schema"]["properties"]["findings"]["items"]["properties"]   # 
 OF_COMMIT = ("issue", "description", "files", "patch", "test_patch")
 USAGE = ("tokens_in", "tokens_out", "cost_usd")
 HINTS = """
-A program found these texts of the candidate in the pull request, or in none of the outputs, and \
-nowhere in the
-conversation. It compares letters and may be wrong either way:
+A program found these texts of the candidate in the pull request and nowhere in the conversation. \
+It compares letters:
 {lines}
 """
-TRIES = """
-The same writer has answered this turn before, and was refused for what it knew. The same \
-knowledge in other words is
-the same leak. The refused turns, and what was found in them:
+KNOWN = """
+Known leaks at this turn: words of turns that were refused, whoever wrote them, and what the \
+conversation lacks. The same
+knowledge in other words is the same leak. That others leaked says nothing else of this candidate.
 {lines}
 """
 DEFENCE = """
@@ -53,15 +52,16 @@ thing; that it shows something near it, or that one could have come to it, is no
 class Suspect:
     """Hold a turn that may leak, and what a leak judge is shown with it, as texts.
 
-    `tries` are the refused attempts as {turn, findings}; `defence` is the writer's objection to the
-    findings in this turn.
+    `known` are the findings in refused turns at this point; `defence` is the writer's objection to
+    the findings in this turn; `ran` is what running the turn printed and changed, "" if unknown.
     """
 
     history: list[Message]
     turn: str
     commit: Commit
-    tries: Sequence[dict] = ()
+    known: Sequence[dict] = ()
     defence: str = ""
+    ran: str = ""
 
     @classmethod
     def of(cls, answer: Answer, side: str, commit: Commit) -> Suspect:
@@ -92,21 +92,27 @@ def judge_turn(client: Client, suspect: Suspect, side: str = "challenger") -> Le
 
 
 def request(client: Client, suspect: Suspect, attempt: int = 1) -> list[Message]:
-    """Return the judge's request: history, pull request, turn and instructions."""
-    facts = find_facts(suspect.history, suspect.turn, suspect.commit)
-    hints = "\n".join(f"- {fact.text} ({fact.why})" for fact in facts)
-    tries = "\n".join(f"---\n{one['turn']}\n{findings_text(one['findings'])}"
-                      for one in suspect.tries)
+    """Return the judge's request: history, pull request, instructions and turn.
+
+    Only certain facts are hints: on samples/leak a judge who labelled every answer right found 70
+    of 76 of them to leak, and 82 of 217 of the others.
+    """
+    facts = certain_findings(suspect.history, suspect.turn, suspect.commit)
+    hints = "\n".join(f"- {one['quote']} ({one['why']})" for one in facts)
+    known = findings_text(suspect.known)
     defence = " ".join(suspect.defence.split())
+    marker = digest([suspect.digest, attempt])
+    ran = fill(text_of("codedata.leak", "ran.md"), ran=suspect.ran, marker=marker)
     return with_pull_request(
         client, suspect.history, text_of("codedata.leak", "judge.md"), suspect.commit,
-        turn=suspect.turn, marker=digest([suspect.digest, attempt]),
+        turn=suspect.turn, marker=marker,
+        ran=ran if suspect.ran else "",
         hints=fill(HINTS, lines=hints) if hints else "",
-        tries=fill(TRIES, lines=tries) if tries else "",
-        defence=fill(DEFENCE, text=defence) if suspect.defence else "")
+        known=fill(KNOWN, lines=known) if known else "",
+        defence=fill(DEFENCE, text=defence) if defence else "")
 
 
-def findings_text(findings: list[dict]) -> str:
+def findings_text(findings: Sequence[dict]) -> str:
     """Return the findings as text for a model, one per line."""
     lines = ((" ".join(one["quote"].split()), " ".join(one["why"].split())) for one in findings)
     return "\n".join(f'- "{quote}": {why}' for quote, why in lines)
@@ -138,4 +144,4 @@ def read_reply(text: str, turn: str) -> tuple[dict | None, str]:
 
 def judge_settings(client: Client) -> str:
     """Return a digest (8 characters) of the judge's model settings and prompt."""
-    return digest([client.spec.identity(), text_of("codedata.leak", "judge.md")])[:8]
+    return digest([client.spec.identity(), SHARED, text_of("codedata.leak", "judge.md")])[:8]

@@ -1,36 +1,56 @@
-"""Append a note with a pull request to a conversation, within a model's token limit.
+"""Append the pull request and a note to a conversation, within a model's token limit.
 
-The conversation comes first, so that an endpoint's prefix cache serves king, challenger and leak
-judge from one entry.
+The conversation comes first, the pull request second, and the rule on leaks third, so that an
+endpoint's prefix cache serves challenger, leak judge and its later checks from one entry.
 """
 from __future__ import annotations
 
+from codedata.code.entities import is_document, is_of_tests
+from codedata.code.patches import files_of
 from codedata.llm import Client
-from codedata.messages import with_text
+from codedata.messages import content_text, with_text
 from codedata.records import Commit, Message
-from codedata.texts import fill
+from codedata.store import digest
+from codedata.texts import fill, text_of
 
 NONE = "(none)"
-CUT = """
-Lines such as "[… left out …]" stand for parts of the conversation that were cut for length. \
-The agent has seen them:
-what may well have stood there counts as shown.
-"""
+IN_TASK = "(as the task says)"
+RECORD = text_of("codedata.leak", "pull_request.md")
+RULE = text_of("codedata.leak", "rule.md")
+SHARED = digest([RECORD, RULE])[:8]   # part of the settings of whoever is sent them
 
 
 def with_pull_request(client: Client, history: list[Message], note: str, commit: Commit,
                       beside: str = "", **parts: str) -> list[Message]:
-    """Return the history followed by `note`, filled with the pull request and `parts`.
+    """Return the history followed by the pull request and `note`, filled with the rule on leaks and
+    `parts`.
 
     `beside` is what is sent beside the messages, as the tools: it counts for the prompt limit.
     """
-    parts |= {"repo": commit.repo, "language": commit.language, "issue": commit.issue or NONE,
+    record = {"repo": commit.repo, "language": commit.language, "issue": _issue(commit, history),
               "description": commit.description or NONE, "files": "\n".join(commit.files)}
-    fixed = fill(note, **parts, cut=CUT, patch=NONE, test_patch=NONE)
-    fitted = client.fit(history, fixed + beside, (commit.patch, commit.test_patch))
+    note = fill(note, rule=RULE, **parts)
+    fixed = fill(RECORD, **record, patch=NONE, test_patch=NONE) + note
+    patches = _code_first(commit.patch), commit.test_patch
+    fitted = client.fit(history, fixed + beside, patches)
     patch, test_patch = (text or NONE for text in fitted.patches)
-    parts |= {"cut": CUT if fitted.cut else "", "patch": patch, "test_patch": test_patch}
-    return behind(fitted.messages, fill(note, **parts))
+    text = fill(RECORD, **record, patch=patch, test_patch=test_patch)
+    return behind(fitted.messages, text + note)
+
+
+def _issue(commit: Commit, history: list[Message]) -> str:
+    """Return the issue's text, or a word for it if the task, which is never cut, has it."""
+    issue = "".join(commit.issue.split())
+    if issue and any(issue in "".join(content_text(one).split()) for one in history[:2]):
+        return IN_TASK
+    return commit.issue or NONE
+
+
+def _code_first(patch: str) -> str:
+    """Return the patch with tests and documentation behind the code, as the end is cut first."""
+    whole = patch if patch.endswith("\n") else f"{patch}\n"
+    files = sorted(files_of(whole), key=lambda file: is_of_tests(file[0]) or is_document(file[0]))
+    return "".join(text for _, text in files) or patch
 
 
 def behind(history: list[Message], text: str) -> list[Message]:

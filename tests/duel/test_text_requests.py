@@ -24,17 +24,18 @@ RUNS = {   # name: (script, flags)
     "hinted": (ch, ("--how", "hinted")), "chosen": (ch, ("--how", "chosen")),
     "placebo": (ch, ("--how", "placebo")), "checked": (check_judges, ())}
 DIGESTS = {   # number of requests, digest
-    "king": "6 2ccbd1efac1f9671", "informed": "6 6977596b55f35b07", "judged": "6 679bb519b9948ab1",
-    "reported": "0 e3b0c44298fc1c14", "refined": "12 6e3180563e3f9f0f",
-    "hinted": "12 9a776731fed1374b", "chosen": "15 72ccfb3e129cb6e9",
-    "placebo": "6 7e6c717986fdd70a", "checked": "108 46182f294019fe22"}
+    "king": "6 2ccbd1efac1f9671", "informed": "6 333c6043191d956a", "judged": "6 679bb519b9948ab1",
+    "reported": "0 e3b0c44298fc1c14", "refined": "12 74ad1318c31906c0",
+    "hinted": "12 b737a217e5d2da7f", "chosen": "15 27aca927eef1dcba",
+    "placebo": "6 d538ba0b22a27da7", "checked": "108 46182f294019fe22"}
 LONG = "seen before and now too long " * 60
 REPLIES = {   # a part of the request: the reply
     "Several agents": json.dumps({"why": "It looks.", "choice": 1}),
     "help the agent with one sentence": "Look where the task says.",
     "MODEL 1": verdict("00000"), "hedged_claims": json.dumps(
         {"findings": [], "hedged_claims": 0, "leak": False}),
-    "The pull request (for your eyes only)": turn_of("ls informed", "I know where to look.")}
+    "the pull request that later solved this task\n":
+        turn_of("ls informed", "I know where to look.")}
 
 
 def reply(request):

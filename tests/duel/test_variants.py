@@ -66,7 +66,7 @@ def play(fake, choice: str = CHOICE, hint: str = "Look where the task says.") ->
             informed_second = "informed" in request.last.partition("MODEL 2")[2]
             return verdict("22222" if informed_second
                            else "11111") if "informed" in request.last else verdict("00000")
-        if "The pull request (for your eyes only)" in request.text:
+        if "the pull request that later solved this task\n" in request.text:
             return turn_of("ls informed", "I know where to look.")
         return turn_of(f"ls {next(n)}", "I look around.")
     fake.always(reply)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -15,6 +16,7 @@ from conftest import (
     kill,
     ledger_lines,
     read_answer,
+    settings_for,
     start_script,
     turn_of,
     write_commits,
@@ -33,6 +35,10 @@ import export
 import king
 import refine
 import report
+from codedata.leak import judge as leak_judge
+from codedata.leak.judge import Suspect
+from codedata.llm import Models
+from codedata.records import Commit
 
 PATCH = """diff --git a/src/windlass_reel.py b/src/windlass_reel.py
 --- a/src/windlass_reel.py
@@ -117,10 +123,9 @@ def test_what_a_judge_finds_is_asked_for_again_with_every_refused_turn(judged_by
     assert LEAKY in asks[1].last and 'cable": nothing has shown it' in asks[1].last
     assert LEAKY in asks[2].last and OTHER_WORDS in asks[2].last
     assert [candidate(r) for r in judgements] == [LEAKY, OTHER_WORDS, HONEST]
-    assert "same knowledge in other words" not in judgements[0].text
-    assert "The same knowledge in other words" in judgements[1].text and LEAKY in judgements[1].text
-    assert LEAKY in judgements[2].text
-    assert OTHER_WORDS in judgements[2].text
+    quoted = [r.text.count('- "cable": nothing has shown it') for r in judgements]
+    assert quoted == [0, 1, 2] and "Known leaks at this turn" not in judgements[0].text
+    assert LEAKY not in judgements[1].text   # what was refused, and not who wrote it
     assert PATCH.strip() in judgements[0].text
     assert "src/windlass_reel.py (a file that was not shown)" in judgements[0].text   # a hint
     assert [len(one["findings"]) for one in tries(judged_by)] == [1, 1, 0]
@@ -252,15 +257,59 @@ def test_what_was_cut_from_the_judge_s_request_may_have_shown_it(judged_by, fake
               for role in ("assistant", "user")]
     edit(judged_by / "answer/prompts_1_1_1.json", messages=[
         {"role": "system", "content": "rules"}, {"role": "user", "content": "task"}, *middle])
-    for limit, is_cut in ((0, False), (2600, True)):
+    for limit, is_cut in ((0, False), (3100, True)):
         write_toml(judged_by, {"base_url": fake_llm.base_url},
                    f'[leak]\nmodels = [{{ model = "auditor", max_prompt_tokens = {limit} }}]\n')
         play(fake_llm, finds(), HONEST)
         run_main(ch.main, judged_by, "--force")
         text = fake_llm.requests[-1].text
         assert is_leak_request(fake_llm.requests[-1])
-        assert ("left out here" in text) == ("what may well have stood there counts as shown"
-                                             in text) == is_cut
+        assert ("left out here" in text) == is_cut
+        assert "what may well have stood in a part of the conversation that was cut" in text
+
+
+def test_challenger_leak_judge_and_later_check_share_three_quarters_of_their_requests(
+        tmp_path, fake_llm):
+    subprocess.run([sys.executable, REPO / "samples/duel_input.py", tmp_path], check=True)
+    write_toml(tmp_path, {"base_url": fake_llm.base_url}, '[leak]\nmodels = ["auditor"]\n')
+    run_main(king.main, tmp_path, "--limit", "3")
+    for i in (1, 2, 3):
+        play(fake_llm, finds(LEAKY), LEAKY)
+        fake_llm.requests.clear()
+        run_main(ch.main, tmp_path, "--only", f"duel_{i}")
+        texts = [r.text for r in fake_llm.requests if "Mine, because" not in r.text]
+        assert len(texts) == 3
+        shared = next(k for k, chars in enumerate(zip(*texts, strict=False)) if len({*chars}) > 1)
+        assert shared >= 0.75 * max(map(len, texts))
+
+
+def test_the_request_has_the_pull_request_once_behind_the_conversation_and_code_before_the_rest(
+        judged_by, fake_llm):
+    document = "diff --git a/README.md b/README.md\n+words\n"
+    edit(judged_by / "commit/proj__repo-1.json", patch=document + PATCH, issue="Do\n  task 1")
+    messages = [{"role": "user", "content": "Do task 1"}]
+    edit(judged_by / "answer/prompts_1_1_1.json", messages=messages)
+    play(fake_llm, finds())
+    run_main(ch.main, judged_by)
+    for request in fake_llm.requests:
+        assert request.text.count(PATCH) == 1 and request.text.endswith(request.last)
+        assert f"Patch:\n{PATCH}{document}" in request.last
+        assert request.text.count("task 1") - request.text.count("git grep -n 'task 1'") == 1
+        assert request.last.startswith("Do task 1\n\n# Private note to you: the pull request")
+    assert "]]" not in fake_llm.requests[-1].text.partition(PATCH)[0]   # no marker before it
+
+
+def test_the_leak_judge_may_be_shown_what_running_the_turn_printed(judged_by, fake_llm):
+    messages = [{"role": "user", "content": "task"}]
+    with Models(settings_for(fake_llm)) as models:
+        client = models.client("challenger")
+        suspects = [Suspect(messages, HONEST, Commit(**pr()), ran=ran)
+                    for ran in ("", "exit code 0\n3 lines")]
+        texts = [leak_judge.request(client, one)[-1]["content"] for one in suspects]
+    assert " run]]" not in texts[0]
+    shown = re.search(r"^\[\[(\w+) run\]\]\nexit code 0\n3 lines\n\[\[\1 end of the run\]\]$",
+                      texts[1], re.MULTILINE)
+    assert f"[[{shown[1]} candidate]]" in texts[1]
 
 
 # validate.py -------------------------------------------------------------------------------------
@@ -357,6 +406,18 @@ def test_kings_are_looked_at_too_and_no_judge_of_the_panel_sees_the_pull_request
     assert sorted(one["side"] for one in leaks_in(duel, 1)) == ["challenger", "king"]
     others = [request for request in fake_llm.requests if not is_leak_request(request)]
     assert others and not any("fix 1" in request.text for request in others)
+
+
+def test_a_king_is_looked_at_beside_the_leaks_that_are_known_at_its_turn(judged_by, fake_llm):
+    play(fake_llm, finds(LEAKY), LEAKY, HONEST)
+    run_main(ch.main, judged_by)
+    panel_and_judges(judged_by, fake_llm, more="king_share = 1.0")
+    a_panel(fake_llm)
+    fake_llm.requests.clear()
+    validated(judged_by)
+    of_king, = leak_requests(fake_llm)   # the challenger's verdict is there
+    assert "whoever wrote them" in of_king.text
+    assert of_king.text.count('- "cable": nothing has shown it') == 1
 
 
 def test_a_leak_judge_that_fails_costs_its_own_verdict_alone(duel, fake_llm):

@@ -299,7 +299,7 @@ def test_ch_notes_in_the_ledger_what_was_cut(trimmed, tmp_path):
     write_commits(tmp_path, 1, patch=patch_of("a.py", "b.py", lines=200),
                   test_patch=patch_of("test_a.py"))
     trimmed(king.main, 0)
-    assert trimmed(ch.main, 2400)["cut"] == "28 of 32 messages, 2 files of the patch"
+    assert trimmed(ch.main, 3000)["cut"] == "28 of 32 messages, 2 files of the patch"
 
 
 def test_ch_fails_the_item_where_issue_and_note_do_not_fit(trimmed, tmp_path, fake_llm):
@@ -314,6 +314,7 @@ def test_ch_fails_the_item_where_issue_and_note_do_not_fit(trimmed, tmp_path, fa
 def test_the_limit_bounds_the_whole_request_to_the_token(challenger_request, system, patches):
     messages = history("the task", *["y" * 100] * 4, system=system)
     commit = Commit("i", "r", "python", "0", "issue", "description", ["a.py"], *patches)
-    requests = {limit: challenger_request(limit, messages, commit) for limit in range(600, 1100, 3)}
+    requests = {limit: challenger_request(limit, messages, commit)
+                for limit in range(1500, 2000, 3)}
     assert all(size(request) <= limit for limit, request in requests.items())
     assert sum(map(bool, requests.values())) > 100
