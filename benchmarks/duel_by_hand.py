@@ -37,7 +37,6 @@ workers = 8
 endpoint = "{king}"
 [challenger]
 endpoint = "{challenger}"
-candidates = 3
 [judge]
 models = [{{ model = "by-hand", name = "panel", endpoint = "panel" }}]
 [leak]

@@ -108,7 +108,6 @@ class ChallengerSettings(AnswererSettings):
 
     leak_retries: int = at_least(-1, 2)   # further tries if it shows the PR; -1: no check
     how: str = one_of(*HOW)               # how the PR is used (docs/concepts.md)
-    candidates: int = at_least(1, 4)      # of `chosen`: blind answers to pick one from
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 informed   the prompt contains the pull request; the default
 hinted     the prompt contains one sentence on where to look next, drawn from it by another call
-chosen     a model that sees the pull request picks one of several blind answers
+chosen     the best of several blind answers: of edits by the pull request's tests, else by a model
+           that sees the pull request and says the same in two orders
 placebo    the prompt is that of `informed`, but says that there is no pull request to be seen: the
            effect of the prompt alone
 
@@ -12,13 +13,21 @@ variants/X/, which `validate.py --how X` judges.
 from __future__ import annotations
 
 import json
+import random
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 from codedata.code.turn import Form, plain, turn_text
-from codedata.duel.agreement import is_agreed, sampler_of, samples_of
+from codedata.duel.agreement import (
+    MIN_SAMPLES,
+    ask_samples,
+    is_agreed,
+    n_samples,
+    sampler_of,
+    samples_of,
+)
 from codedata.duel.answer import (
     Layout,
     TurnRecord,
@@ -30,19 +39,20 @@ from codedata.duel.answer import (
     turn_problem,
     with_note,
 )
+from codedata.duel.executed import Execution, Executions
 from codedata.duel.oversized import oversized
 from codedata.duel.prompt_texts import packaged_text, prompt_digest
 from codedata.errors import Excluded
 from codedata.leak.cache import MAX_FINDINGS_CHARS, LeakCheck, Try
 from codedata.leak.judge import findings_text
 from codedata.leak.request import SHARED, with_pull_request
-from codedata.llm import Models, Reply
+from codedata.llm import Client, Models, Reply
 from codedata.llm.reply_log import current_reply_log
 from codedata.records import Answer, Commit, Message, Side, variant
 from codedata.run_loop import Stage
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
-from codedata.store import Store
+from codedata.store import Store, digest
 from codedata.texts import fill, json_objects
 
 MAX_HINT_CHARS = 600
@@ -69,7 +79,10 @@ class Challenger:
         self._leaks = LeakCheck(-1 if is_blind else settings.challenger.leak_retries, models)
         king = models.client("king") if how == "chosen" else None
         self._blind = king and sampler_of(king, models)
+        self._n_blind = max(settings.king.samples, MIN_SAMPLES)
+        self._chooser = Client(replace(self._client.spec, temperature=0.0), models)
         self._answers = Store(settings.root, Answer)
+        self._executions = Executions(settings.root)
 
     def stage(self, **words) -> Stage:
         """Return the stage that fills in the challengers; `words` are its further fields."""
@@ -95,18 +108,20 @@ class Challenger:
         """Return the settings that a turn depends on besides its inputs."""
         how = {"how": self._how} if self._how != "informed" else {}
         if self._blind:
-            how |= {"blind": self._blind.spec.identity(),
-                    "candidates": self._settings.challenger.candidates}
+            how |= {"blind": self._blind.spec.identity(), "candidates": self._n_blind}
         return {**self._client.spec.identity(), **how, "leaks": self._leaks.identity(),
                 "prompt": [SHARED, *map(prompt_digest, self.prompts or PROMPTS[self._how])]}
 
     def make(self, answer: Answer, commit: Commit) -> Answer:
         """Return the record with the challenger's turn.
 
-        Raise Excluded if the blind answers agree, or none of them is chosen.
+        Raise Excluded if the blind answers agree, or none of them is better than the king's.
         """
         samples = samples_of(self._answers.path(current_reply_log().item))
-        if self._settings.duel.agreement and is_agreed(answer, samples):
+        if self._blind and not samples:
+            layout = partial(king_messages, self._blind)
+            samples = ask_samples(self._blind, layout, answer, self._n_blind - 1)
+        if (self._blind or self._settings.duel.agreement) and is_agreed(answer, samples):
             raise Excluded(f"agreed: {len(samples) + 1} blind answers take the same step")
         if self._how == "chosen":
             turn = self._choose(answer, commit, samples)
@@ -119,11 +134,11 @@ class Challenger:
 
     def requests(self, answer: Answer, commit: Commit):
         """Yield (client, messages) of the calls that are certain to be made, for --dry-run."""
-        if self._blind:
+        if self._blind and n_samples(self._settings) == 1:   # king.py has kept none
             messages = king_messages(self._blind, answer)
-            candidate = self._blind, to_count(messages, answer)
-            yield from [candidate] * self._settings.challenger.candidates
-        yield self._client, to_count(self.messages(answer, commit), answer)
+            yield from [(self._blind, to_count(messages, answer))] * (self._n_blind - 1)
+        request = self._client, to_count(self.messages(answer, commit), answer)
+        yield from [request] * (2 if self._blind else 1)
         yield from self._leaks.requests(answer, commit)
 
     def messages(self, record: TurnRecord, commit: Commit, more: str = "") -> list[Message]:
@@ -141,25 +156,41 @@ class Challenger:
             self._client, record, challenger_note(record, "given_hinted.md", hint) + more)
 
     def _choose(self, answer: Answer, commit: Commit, samples: list[Side]) -> Side:
-        """Return the blind answer that a model picks; raise Excluded if it picks none. The
-        candidates are the king's answers, and further ones where there are too few."""
-        layout = partial(king_messages, self._blind)
-        sides = [answer.king, *samples] if samples else []
-        n_more = self._settings.challenger.candidates - len(sides)
-        sides += [ask_turn(self._blind, layout, answer) for _ in range(n_more)]
-        turns: dict[str, Side] = {}
-        for side in sides:
-            turns.setdefault(turn_text(side, answer.messages), side)
-        candidates = "\n\n".join(f"[[{i}]]\n{turn}" for i, turn in enumerate(turns, 1))
-        request = with_pull_request(self._client, plain(answer.messages, answer.tools),
-                                    packaged_text("choose.md").strip(), commit,
-                                    candidates=candidates)
-        reply = self._client.chat(request, accept=partial(_choice_problem, n=len(turns)),
-                                  schema=CHOICE)
-        choice = _choice(reply.text)
-        if not choice:
+        """Return the best of the blind answers. Raise Excluded if that is the king's or none."""
+        item = current_reply_log().item
+        sides: dict[str, Side] = {}
+        for side in (answer.king, *samples):
+            sides.setdefault(turn_text(side, answer.messages), side)
+        runs = {text: self._executions.of(item, side) for text, side in sides.items()}
+        texts = _best_by_tests(runs)
+        random.Random(item).shuffle(texts)   # the king's is not the first
+        picks = {texts[0]}
+        if len(texts) > 1:
+            picks = {self._pick(order, runs, answer, commit) for order in (texts, texts[::-1])}
+        if len(picks) > 1:
+            raise Excluded("in another order another blind answer was picked")
+        pick, = picks
+        if not pick:
             raise Excluded("none of the blind answers was picked")
-        return [*turns.values()][choice - 1]
+        if pick == turn_text(answer.king, answer.messages):
+            raise Excluded("the king's own answer is the best")
+        return sides[pick]
+
+    def _pick(self, texts: list[str], runs: dict[str, Execution | None], answer: Answer,
+              commit: Commit) -> str:
+        """Return the text that a model picks, shown in this order; "" for none of them."""
+        marker = digest(texts)
+        shown = []
+        for i, text in enumerate(texts, 1):
+            shown.append(f"[[{marker} {i}]]\n{text}")
+            if run := runs[text]:
+                shown.append(f"[[{marker} {i}, when it was run]]\n{run.text()}")
+        request = with_pull_request(self._chooser, plain(answer.messages, answer.tools),
+                                    packaged_text("choose.md").strip(), commit, marker=marker,
+                                    candidates="\n\n".join(shown))
+        reply = self._chooser.chat(request, accept=partial(_choice_problem, n=len(texts)),
+                                   schema=CHOICE)
+        return ["", *texts][_choice(reply.text)]
 
     def _ask(self, layout_with: LayoutWith, answer: Answer, commit: Commit) -> Side:
         """Return the next turn, in which the leak check finds nothing that only the pull request
@@ -200,6 +231,14 @@ def turn_or_defence_problem(reply: Reply, form: Form) -> str | None:
     """Return why a reply is neither a turn nor a defence against a leak finding, else None."""
     is_defence = DEFENCE.match(reply.text) and not reply.tool_calls
     return None if is_defence else turn_problem(reply, form)
+
+
+def _best_by_tests(runs: dict[str, Execution | None]) -> list[str]:
+    """Return the texts of blind answers without edits after which fewer hidden tests pass than
+    after another edit."""
+    n_passed = {text: len(run.passed) for text, run in runs.items() if run and run.changes}
+    most = max(n_passed.values(), default=0)
+    return [text for text in runs if n_passed.get(text, most) == most]
 
 
 def _choice(text: str) -> int | None:

@@ -1,6 +1,9 @@
 """Test that a turn whose blind answers agree costs no challenger, and how samples are kept."""
 from __future__ import annotations
 
+import json
+import re
+
 from conftest import edit, ledger_lines, turn_of, write_commits, write_prompts, write_toml
 from fake_judges import run_main
 from fake_llm import Status
@@ -80,13 +83,15 @@ def test_blind_answers_come_from_one_call_paid_once_and_those_that_lack_are_aske
 
 
 def test_chosen_picks_among_the_kings_own_answers(tmp_path, fake_llm):
-    played(tmp_path, fake_llm, *LOOKS, more='[challenger]\nhow = "chosen"\ncandidates = 3\n')
+    commands = ("ls src", "cat a.py", "make")
+    played(tmp_path, fake_llm, *commands, more='[challenger]\nhow = "chosen"\n')
     n_asked = fake_llm.n_requests
-    fake_llm.script('{"why": "w", "choice": 3}')
+    fake_llm.always(lambda request: json.dumps(
+        {"why": "w", "choice": 1 + re.findall("ls src|cat a.py|make", request.last).index("make")}))
     run_main(ch.main, tmp_path)
-    assert fake_llm.n_requests == n_asked + 1
+    assert fake_llm.n_requests == n_asked + 2
     chosen = read_json(tmp_path / "answer/prompts_1_1_1.json")["challenger"]
-    assert chosen == turn_of(LOOKS[2], "I look.")
+    assert chosen == turn_of("make", "I look.")
 
 
 def test_samples_that_a_person_has_broken_are_named(tmp_path, fake_llm):

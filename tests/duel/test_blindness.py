@@ -61,7 +61,7 @@ def test_no_mark_of_it_is_in_any_request_of_the_placebo_nor_of_the_blind_candida
     fake_llm.always(
         lambda r: '{"why": "good", "choice": 1}' if "Several agents" in r.text else turn_of("ls"))
     requests = asked(tmp_path, fake_llm, ch, "--how", "chosen")
-    assert sum(b"MARK" in r.raw for r in requests) == 3 and len(requests) == 15
+    assert sum(b"MARK" in r.raw for r in requests) == 6 and len(requests) == 12
 
 
 def test_every_mark_of_its_pull_request_is_in_every_request_of_the_challenger(tmp_path, fake_llm):

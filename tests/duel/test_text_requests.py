@@ -5,6 +5,7 @@ The table has a digest of all requests of a run. It changes only with a prompt's
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 
 import pytest
@@ -24,10 +25,11 @@ RUNS = {   # name: (script, flags)
     "hinted": (ch, ("--how", "hinted")), "chosen": (ch, ("--how", "chosen")),
     "placebo": (ch, ("--how", "placebo")), "checked": (check_judges, ())}
 DIGESTS = {   # number of requests, digest
-    "king": "6 2ccbd1efac1f9671", "informed": "6 333c6043191d956a", "judged": "6 679bb519b9948ab1",
-    "reported": "0 e3b0c44298fc1c14", "refined": "12 74ad1318c31906c0",
-    "hinted": "12 b737a217e5d2da7f", "chosen": "15 27aca927eef1dcba",
-    "placebo": "6 d538ba0b22a27da7", "checked": "108 46182f294019fe22"}
+    "king": "6 2ccbd1efac1f9671", "informed": "6 333c6043191d956a", "judged": "9 c9aa0085e161203b",
+    "reported": "0 e3b0c44298fc1c14", "refined": "15 a7288d7c8fa39728",
+    "hinted": "12 0c14e1c3b287900f", "chosen": "18 c7b80f16bb093ce1",
+    "placebo": "6 d538ba0b22a27da7", "checked": "108 2a0491626ab0bb5a"}
+COMMANDS = itertools.cycle(("ls -la", "cat a.py", "make"))
 LONG = "seen before and now too long " * 60
 REPLIES = {   # a part of the request: the reply
     "Several agents": json.dumps({"why": "It looks.", "choice": 1}),
@@ -44,15 +46,14 @@ def reply(request):
     if known:
         return known
     again = "could not be used" in request.last
-    return turn_of("ls -la", "I look around.") if again else "No block here."
+    return turn_of(next(COMMANDS), "I look around.") if again else "No block here."
 
 
 @pytest.fixture
 def root(tmp_path, fake_llm):
     write_toml(tmp_path, {"base_url": fake_llm.base_url, "model": "m", "workers": 1},
                '[leak]\nmodels = ["auditor"]\n[judge]\nmodels = ["j"]\n[duel]\nmin_turns = 1\n'
-               "min_instances = 1\nbootstrap_resamples = 500\n[challenger]\ncandidates = 2\n"
-               "[king]\nmax_prompt_tokens = 900\n")
+               "min_instances = 1\nbootstrap_resamples = 500\n[king]\nmax_prompt_tokens = 900\n")
     talk = [{"role": "system", "content": "You run one bash command at a time."},
             {"role": "user", "content": "Fix the parser."},
             *[{"role": role, "content": text} for i in range(4) for role, text in (

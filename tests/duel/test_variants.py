@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
+from itertools import count
 
 import pytest
 from conftest import (
@@ -17,6 +19,7 @@ from conftest import (
     start_script,
     turn_of,
     write_commits,
+    write_json,
     write_prompts,
     write_toml,
 )
@@ -31,8 +34,10 @@ from codedata.leak.facts import shown_share
 from codedata.records import METRICS, Commit
 from codedata.report.pr_effect import pr_effect
 from codedata.report.turn_rows import TurnRow
+from codedata.store import digest
 
-CHOICE = json.dumps({"why": "It looks at the {place}.", "choice": 2})
+NUMBERS = count(1)   # of blind answers
+COMMAND = re.compile(r"ls d(\d+)")
 SETTINGS = (
     "[judge]\nmodels = [\"a\"]\n[duel]\nmin_turns = 1\nmin_instances = 1\nbootstrap_resamples = "
     "500\n"
@@ -53,13 +58,27 @@ def root(tmp_path, fake_llm):
     return tmp_path
 
 
-def play(fake, choice: str = CHOICE, hint: str = "Look where the task says.") -> None:
-    """Play every role; of blind candidates no two are alike, and the second is `ls 2`."""
-    n = iter(range(1, 1000))
+def last_of(shown: dict[int, str]) -> int:
+    """Return the number of the blind answer that came last."""
+    return max(shown, key=lambda i: int(COMMAND.search(shown[i])[1]))
+
+
+def pick(request, number_of) -> str:
+    """Return a choice, made by what is shown behind each number."""
+    parts = re.split(r"^\[\[\w{16} (\d+|end)\b.*\]\]\n?", request.last, flags=re.MULTILINE)
+    shown: dict[int, str] = defaultdict(str)
+    for number, text in zip(parts[1::2], parts[2::2], strict=True):
+        if number != "end":
+            shown[int(number)] += text
+    return json.dumps({"why": "It looks at the {place}.", "choice": number_of(shown)})
+
+
+def play(fake, number_of=last_of, hint: str = "Look where the task says.") -> None:
+    """Play every role; of blind candidates no two are alike."""
 
     def reply(request):
         if "Several agents" in request.text:
-            return choice
+            return pick(request, number_of)
         if "help the agent with one sentence" in request.text:
             return hint
         if "MODEL 1" in request.text:
@@ -68,7 +87,7 @@ def play(fake, choice: str = CHOICE, hint: str = "Look where the task says.") ->
                            else "11111") if "informed" in request.last else verdict("00000")
         if "the pull request that later solved this task\n" in request.text:
             return turn_of("ls informed", "I know where to look.")
-        return turn_of(f"ls {next(n)}", "I look around.")
+        return turn_of(f"ls d{next(NUMBERS)}", "I look around.")
     fake.always(reply)
 
 
@@ -77,7 +96,7 @@ def turns(root, how: str) -> dict[str, dict]:
     return {path.stem: read_json(path) for path in folder.glob("[!_]*.json")}
 
 
-@pytest.mark.parametrize("how, n_calls", [("placebo", 1), ("hinted", 2), ("chosen", 5)])
+@pytest.mark.parametrize("how, n_calls", [("placebo", 1), ("hinted", 2), ("chosen", 4)])
 def test_another_way_goes_beside_and_is_resumed_and_judged_beside(root, fake_llm, how, n_calls):
     before = (root / f"answer/{answers(root)[0]}.json").read_bytes()
     run_main(ch.main, root, "--how", how, "--limit", "1")
@@ -109,13 +128,18 @@ def test_an_edit_of_a_king_costs_no_call_and_an_edited_variant_is_kept(root, fak
     assert turns(root, "placebo")[other]["challenger"] == turn_of("ls edited")
 
 
-def test_where_none_of_the_blind_answers_is_picked_there_is_no_challenger_and_a_draw(
-        root, fake_llm):
-    play(fake_llm, choice='{"why": "All are routine.", "choice": 0}')
+@pytest.mark.parametrize("number_of, why", [
+    (lambda shown: 0, "none of the blind answers was picked"),
+    (lambda shown: 1, "in another order another blind answer was picked"),
+    (lambda shown: min(shown, key=lambda i: int(COMMAND.search(shown[i])[1])),
+     "the king's own answer is the best")])
+def test_where_no_blind_answer_beats_the_king_s_in_both_orders_there_is_no_challenger_and_a_draw(
+        root, fake_llm, number_of, why):
+    play(fake_llm, number_of)
     done = run_main(ch.main, root, "--how", "chosen")
     assert "left out 3 by a rule" in done and turns(root, "chosen") == {}
     line = ledger_lines(root / "variants/chosen", state="excluded")[0]
-    assert line["error"] == "none of the blind answers was picked" and len(line["calls"]) == 5
+    assert line["error"] == why and len(line["calls"]) == 4
     fake_llm.requests.clear()
     assert "excluded 3" in run_main(ch.main, root, "--how", "chosen") and fake_llm.n_requests == 0
     play(fake_llm)
@@ -131,20 +155,54 @@ def test_what_is_picked_was_written_blind(root, fake_llm):
     picked, = turns(root, "chosen").values()
     blind = [r for r in fake_llm.requests if "Several agents" not in r.text]
     assert all(b"fix 1" not in r.raw and r.body["temperature"] == 1.0 for r in blind)
-    assert len(blind) == 4
-    asked = next(r for r in fake_llm.requests if "Several agents" in r.text)
-    assert f"[[2]]\n{picked['challenger']}" in asked.text and "fix 1" in asked.text
+    asked = [r for r in fake_llm.requests if "Several agents" in r.text]
+    assert len(blind) == len(asked) == 2
+    assert all(picked[side] in r.text and "fix 1" in r.text and r.body["temperature"] == 0.0
+               for r in asked for side in ("king", "challenger"))
+    orders = [COMMAND.findall(r.last) for r in asked]
+    assert orders[0] == orders[1][::-1] and len({*orders[0]}) == 3
 
 
 def test_a_kill_in_the_middle_of_the_candidates_pays_for_none_twice(root, fake_llm):
-    given = iter([turn_of("ls a"), turn_of("ls b"), Say(turn_of("ls c"), latency_s=30)])
+    given = iter([turn_of("ls d901"), Say(turn_of("ls d902"), latency_s=30)])
     fake_llm.always(lambda request: next(given))
     process = start_script("ch.py", root, "--how", "chosen", "--limit", "1", "--workers", "1")
-    fake_llm.wait_for(3)
+    fake_llm.wait_for(2)
     kill(process)
     play(fake_llm)
     run_main(ch.main, root, "--how", "chosen", "--limit", "1")
-    assert fake_llm.n_requests == 6   # the third, which was in flight, the fourth, and the choice
+    assert fake_llm.n_requests == 5   # the second, which was in flight, again, and the choices
+
+
+def edits(name: str, *passed: str, **side) -> dict:
+    """Return what a candidate did that changes a file, and the hidden tests that pass then."""
+    tests = {test: "passed" if test in passed else "failed" for test in ("t1", "t2")}
+    return {"sides": [name], "command": "sed", "exit_code": 0, "timed_out": False, "seconds": 0.1,
+            "output": f"{name} was run", "changes": {"a.py": f"diff of {name}"}, "tests": tests,
+            **side}
+
+
+@pytest.mark.parametrize("passed, n_asked, expected", [
+    ([["t1"], ["t1", "t2"], []], 0, 1), ([["t1"], [], ["t1"]], 2, 2), ([["t1"], [], []], 0, None)])
+def test_hidden_tests_decide_among_edits_and_running_is_shown_to_who_chooses_among_the_rest(
+        root, fake_llm, passed, n_asked, expected):
+    name = answers(root)[0]
+    sides = [turn_of(f"ls d{i}", "I look around.") for i in (7001, 7002, 7003)]
+    edit(root / f"answer/{name}.json", king=sides[0])
+    write_json(root / f"answer/_samples/{name}.json", {"samples": sides[1:]})
+    runs = [edits(f"side {i}", *tests, turns=[digest(side)])
+            for i, (side, tests) in enumerate(zip(sides, passed, strict=True))]
+    write_json(root / f"executed/{name}.json", {
+        "instance_id": "proj__repo-1", "repo_name": "repo", "image_name": "i", "start": "base",
+        "how": "overlay", "replay": "equal", "unequal": [], "n_commands": 0, "n_equal": 0,
+        "n_masked": 0, "before": {"t1": "failed", "t2": "failed"}, "runs": runs, "seconds": 1.0})
+    play(fake_llm)
+    run_main(ch.main, root, "--how", "chosen", "--only", name)
+    made = turns(root, "chosen").get(name)
+    assert (made and sides.index(made["challenger"])) == expected
+    asked = fake_llm.requests
+    assert len(asked) == n_asked and not any("t1" in r.text or "side 1" in r.text for r in asked)
+    assert all("(exit code 0)\nside 2 was run" in r.text for r in asked)
 
 
 def test_knowing_is_set_beside_the_placebo(root, fake_llm):
