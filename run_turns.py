@@ -6,45 +6,83 @@ compared with the recorded one, and king, challenger, samples and the reference 
 their own; after those that change files, the pull request's tests run, too. Judges and choosers
 are shown what was printed and changed. A turn without an environment is judged by reading alone.
 
+With --how played_out, the king's model goes on after each first step, blind and several times; two
+steps that the tests tell apart become a pair.
+
 reads   answer*/<source>_<order>.json     Answer, from king.py and ch.py; _samples/ beside it
         commit/<instance_id>.json         Commit: its tests
         env/<repo_name>.json              Environment of the base commit ([run] environments)
 writes  executed/<source>_<order>.json    Executed
         executed/_ledger.jsonl            a line an attempt
+        (--how played_out: variants/played_out/<source>_<order>.json, Answer: the better first step
+        as `challenger`, the worse one as `king`; _played/ beside it)
 
   python run_turns.py --limit 3           # a taste
   python run_turns.py                     # what is missing, stale or failed
+  python run_turns.py --how played_out    # needs `[king] samples` or a challenger to compare
 """
+from functools import partial
+
 from codedata import cli, config, run_loop
+from codedata.duel.agreement import sampler_of
+from codedata.duel.answer import ask_turn, king_messages
 from codedata.llm import Models
-from codedata.records import Answer, Commit, Executed
+from codedata.records import PLAYED_OUT, Answer, Commit, Executed, variant
 from codedata.sandbox.factory import SandboxFactory
+from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Store
 from codedata.turns.execute import Runner
+from codedata.turns.played_out import PlayedOut
 
 
 def main(argv=None) -> int:
     parser = cli.parser(__doc__, "run", "sandbox")
+    add = parser.add_argument_group("flags of run_turns.py").add_argument
+    add("--how", choices=[PLAYED_OUT], help="make pairs by what follows (default: run candidates)")
     cli.sandbox_flags(parser, pod_prefix="code-data-turn")
     args = parser.parse_args(argv)
     settings = cli.with_container_workers(config.load(args), args)
     options = cli.reap_first(args, settings, cli.options(args))
     with Models(settings) as models:
         runner = Runner(settings, SandboxFactory(settings, models.stop))
-        stage = run_loop.Stage(
-            "run_turns", make=runner.make,
-            reads=Reads(Store(settings.root, Answer), made_by="king", needs=("king",),
-                        fields=("instance_id", "messages", "tools", "king", "challenger",
-                                "assistant")),
-            joined=(Reads(Store(settings.root, Commit),
-                          ("repo", "base_commit", "patch", "test_patch"), command="prompt.py"),),
-            writes=Writes(Store(settings.root, Executed)),
-            identity={"how": settings.run.how}, after="king.py", then="ch.py; validate.py")
+        make_stage = played_out if args.how else executed
         try:
-            return run_loop.run(stage, settings, models, options)
+            return run_loop.run(make_stage(settings, models, runner), settings, models, options)
         finally:
             runner.close()
+
+
+def executed(settings: Settings, models: Models, runner: Runner) -> run_loop.Stage:
+    return run_loop.Stage(
+        "run_turns", make=runner.make, writes=Writes(Store(settings.root, Executed)),
+        identity={"branches": settings.run.branches}, then="ch.py; validate.py", **inputs(settings))
+
+
+def played_out(settings: Settings, models: Models, runner: Runner) -> run_loop.Stage:
+    policy = sampler_of(models.client("king"), models)
+    ask = partial(ask_turn, policy, partial(king_messages, policy))
+    rules = settings.run
+    game = PlayedOut(settings, runner, ask, policy.spec.identity())
+    return run_loop.Stage(
+        "run_turns.played_out", make=game.make,
+        writes=Writes(Store(settings.root, variant(Answer, PLAYED_OUT)), copies=("assistant",),
+                      optional=("tools",), fields=("instance_id", "messages", "assistant", "king",
+                                                   "challenger", "tools")),
+        identity={**policy.spec.identity(), "horizon": rules.horizon,
+                  "continuations": rules.continuations},
+        cost_note=f"at most {rules.horizon * rules.continuations} calls for each first step",
+        then=f"validate.py --how {PLAYED_OUT}; export.py", **inputs(settings))
+
+
+def inputs(settings: Settings) -> dict:
+    """Return what both ways read."""
+    return {"reads": Reads(Store(settings.root, Answer), made_by="king", needs=("king",),
+                           fields=("instance_id", "messages", "tools", "king", "challenger",
+                                   "assistant")),
+            "joined": (Reads(Store(settings.root, Commit), ("repo", "base_commit", "patch",
+                                                            "test_patch"), command="prompt.py"),),
+            "after": "king.py"}
 
 
 if __name__ == "__main__":

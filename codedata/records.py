@@ -42,7 +42,10 @@ AUDIT_RESULTS = FAILED, UNFINISHED, REVIEW, PASSED, NO_CASE = (
     "failed", "not checked", "review", "passed", "no case")
 UNJUDGED = "no verdict"   # the kind of a finding that says that no leak judge has seen a turn
 HOW = ("informed", "hinted", "chosen", "placebo")   # ways to make a challenger: [challenger] how
+PLAYED_OUT = "played_out"   # pairs of run_turns.py, by what follows from them
+VARIANTS = (*HOW, PLAYED_OUT)
 ORDERS = ("king_first", "reference_first", "challenger_first")   # whose answer is shown first
+POINTS = 200              # of margin for a mean lead of 1: leads and bounds are kept as leads
 ABSENT = None             # default of a Duel's fields that older files lack
 TRAJECTORIES = "dp/_trajectories"
 DUEL = "_duel.json"       # the file beside the scores that holds their Duel
@@ -115,6 +118,8 @@ class JudgeVerdict(TypedDict, total=False):
     attempt: int
     marker: str
     settings: str
+    ran: str                    # digest of what running showed; absent: it was not shown
+    by_program: bool            # a draw that a program has found: nobody was asked
 
 
 @dataclass(frozen=True)

@@ -183,9 +183,11 @@ class RunSettings:
     """[run]: the candidates of turns, run at the states of their histories."""
 
     environments: str = ""                     # a root whose env/ is used; "": this root's
-    how: str = one_of("overlay", "replayed")   # overlay: needs Docker and SYS_ADMIN in a container
+    branches: str = one_of("overlay", "replayed")   # overlay: Docker, and SYS_ADMIN in a container
     timeout_s: float = at_least(1, 60.0)       # of a command
     tests_timeout_s: float = at_least(1, 900.0)   # of a run of the hidden tests
+    horizon: int = at_least(0, 8)              # of played_out: turns after the first one
+    continuations: int = at_least(2, 3)        # of played_out: of each first step
 
 
 @dataclass(frozen=True)
@@ -308,7 +310,7 @@ class LeakSettings:
 
     models: tuple[str | Judge, ...] | None = None   # None: the panel's first; []: no leak judge
     max_tokens: int = at_least(1, 4096)             # of a verdict
-    king_share: float = between(0, 1, 0.1)   # of king turns judged too, to measure false alarms
+    king_share: float = between(0, 1, 0.1)   # of kings judged too (under 20 turns: all)
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from codedata.leak.judge import Suspect, judge_settings, judge_turn, request
 from codedata.llm import Models
 from codedata.llm.reply_log import current_reply_log
 from codedata.records import (
-    HOW,
     UNJUDGED,
+    VARIANTS,
     Answer,
     Attempts,
     Commit,
@@ -197,7 +197,7 @@ class LeakJudges:
     def _tries(self, name: str) -> list[dict]:
         """Return the tries of this item's challengers that ch.py and refine.py stored."""
         folders = [*shards_of(self._root / Answer.directory), self._root / Attempts.directory,
-                   *(self._root / variant(Answer, how).directory for how in HOW)]
+                   *(self._root / variant(Answer, how).directory for how in VARIANTS)]
         names = {name, name.rpartition(".")[0] or name}   # the second is the turn of an attempt
         return [one for folder in folders for stem in names
                 for one in tries_in(folder / KEPT / f"{stem}.json")]

@@ -12,6 +12,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -35,8 +36,15 @@ from codedata.suites.suite import run_suite
 from codedata.tasks.suite_outcomes import ignored_tests
 from codedata.texts import printable, text_of
 from codedata.turns.fresh import FreshSandboxes
-from codedata.turns.observations import cut
-from codedata.turns.replay import Branches, Replayer, command_of, steps_of, variables_of
+from codedata.turns.observations import EQUAL, MASKED, cut
+from codedata.turns.replay import (
+    Branches,
+    Replayed,
+    Replayer,
+    command_of,
+    steps_of,
+    variables_of,
+)
 
 SAMPLES = "_samples"       # beside answers: further blind ones, from king.py
 ONLY = "/tmp/codedata-only"   # holds the plugin that runs the hidden tests' files alone
@@ -61,23 +69,31 @@ class Runner:
 
     def make(self, answer: Answer, commit: Commit) -> Executed:
         """Return what the candidates of a turn do. Raise Excluded if its environment is missing."""
-        environment = self.environment_of(commit)
-        name = current_reply_log().item
         began = time.monotonic()
-        with self.branches(environment, name) as branches:
+        sides = self.candidates(answer, current_reply_log().item)
+        with self.state(answer, commit) as state:
+            runs, before = run_sides(sides, answer, state)
+        found, environment = state.found, state.environment
+        return Executed(
+            answer.instance_id, environment.repo_name, environment.image_name, found.start,
+            state.branches.how, found.state, found.unequal, len(found.results), found.n(EQUAL),
+            found.n(MASKED), before, runs, round(time.monotonic() - began, 2))
+
+    @contextmanager
+    def state(self, answer: Answer, commit: Commit) -> Iterator[State]:
+        """Yield the state that a turn's history leads to. Raise Excluded if its environment is
+        missing."""
+        environment = self.environment_of(commit)
+        with self.branches(environment, current_reply_log().item) as branches:
             hidden = HiddenTests(branches, environment, commit, self._settings.run.tests_timeout_s)
             replayer = Replayer(branches, hidden.variables, self._settings.run.timeout_s,
                                 hidden.put)
             steps = steps_of(answer.messages, answer.tools)
             begin_step(f"replaying {len(steps)} commands")
-            with replayer.replay(steps, self._starts.get(answer.instance_id, "")) as (state, found):
+            start = self._starts.get(answer.instance_id, "")
+            with replayer.replay(steps, start) as (branch, found):
                 self._starts[answer.instance_id] = found.start
-                runs, before = run_sides(self._candidates(answer, name), answer, state, branches,
-                                         replayer, hidden)
-        return Executed(
-            answer.instance_id, environment.repo_name, environment.image_name, found.start,
-            branches.how, found.state, found.unequal, found.n_commands, found.n_equal,
-            found.n_masked, before, runs, round(time.monotonic() - began, 2))
+                yield State(environment, branches, branch, found, replayer, hidden)
 
     def environment_of(self, commit: Commit) -> Environment:
         """Return the environment of a pull request's base commit. Raise Excluded without one."""
@@ -91,7 +107,7 @@ class Runner:
     def branches(self, environment: Environment, name: str) -> Iterator[Branches]:
         """Lend a container in which branches of the environment are made."""
         image = environment.image_name
-        if self._factory.name != "docker" or self._settings.run.how == "replayed":
+        if self._factory.name != "docker" or self._settings.run.branches == "replayed":
             with labelled(self._factory, name, "turn") as label:
                 yield FreshSandboxes(environment, self._factory, label)
             return
@@ -114,7 +130,8 @@ class Runner:
         with self._lock:
             self._opened[image].append(idle)
 
-    def _candidates(self, answer: Answer, name: str) -> dict[str, Side]:
+    def candidates(self, answer: Answer, name: str) -> dict[str, Side]:
+        """Return the sides of a turn that are there, by name."""
         sides = {"king": answer.king, "challenger": answer.challenger,
                  "reference": answer.assistant}
         path = self._answers.path(name)
@@ -125,8 +142,8 @@ class Runner:
         return {name: side for name, side in sides.items() if side}
 
 
-def run_sides(sides: Mapping[str, Side], answer: Answer, state: Branch, branches: Branches,
-              replayer: Replayer, hidden: HiddenTests) -> tuple[list[CandidateRun], dict[str, str]]:
+def run_sides(sides: Mapping[str, Side], answer: Answer, state: State
+              ) -> tuple[list[CandidateRun], dict[str, str]]:
     """Return (a run for each command of the sides, the hidden tests at the state or, where no
     command changes files, {}). Equal commands are run once, malformed turns not at all."""
     form = form_of(answer.messages, answer.tools)
@@ -138,19 +155,31 @@ def run_sides(sides: Mapping[str, Side], answer: Answer, state: Branch, branches
     before: dict[str, str] = {}
     for i, (command, names) in enumerate(by_command.items(), 1):
         begin_step("running the candidates", i, len(by_command))
-        with branches.branch(*state.layers) as branch:
-            done = replayer.run(branch, command)
+        with state.branches.branch(*state.branch.layers) as branch:
+            done = state.replayer.run(branch, command)
             changes = branch.changes()
             tests = {}
             if changes:
-                before = before or hidden.run(state)
-                tests = hidden.run(branch, before)
+                before = before or state.hidden.run(state.branch)
+                tests = state.hidden.run(branch, before)
         turns = list(dict.fromkeys(digest(sides[name]) for name in names))
         runs.append({"sides": names, "turns": turns, "command": command,
                      "exit_code": done.exit_code, "timed_out": done.timed_out,
                      "seconds": round(done.seconds, 3), "output": cut(done.output),
                      "changes": changes, "tests": tests})
     return runs, before
+
+
+@dataclass(frozen=True)
+class State:
+    """Hold the state that the history of a turn leads to."""
+
+    environment: Environment
+    branches: Branches
+    branch: Branch
+    found: Replayed
+    replayer: Replayer
+    hidden: HiddenTests
 
 
 class HiddenTests:

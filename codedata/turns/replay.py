@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
-from itertools import count, product
+from itertools import count
 from typing import Protocol
 
 from codedata.code.commands import SUBMIT, action_style
@@ -23,7 +23,6 @@ from codedata.sandbox import Result, Sandbox
 from codedata.sandbox.branches import Branch
 from codedata.turns.observations import (
     EQUAL,
-    MASKED,
     UNEQUAL,
     Observation,
     compare,
@@ -32,12 +31,14 @@ from codedata.turns.observations import (
 )
 
 N_TRIED = 12               # commands of the history by which starts are compared
+MAX_TRIED_S = 2.0          # seconds of a command that counts there
 MAX_UNEQUAL = 20           # observations that a record shows
 SHOWN_CHARS = 600          # of each
 TESTS, MODES, ORDER = "test patch", "umask 022", "tmpfs"
 BASE = "base"
 # what makes a start of the base commit; files of a tmpfs are listed in reverse order of creation
 PREPARE = {
+    TESTS: "",
     MODES: "chmod -R u=rwX,go=rX .",
     ORDER: 'here=$PWD; mv "$here" "$here.old" && mkdir "$here" && cd "$here.old" && '
            'find . -mindepth 1 | LC_ALL=C sort -r | tar -cf - --no-recursion -T - | '
@@ -59,11 +60,14 @@ class Replayed:
     """Hold what a replay came to."""
 
     start: str
-    n_commands: int = 0
-    n_equal: int = 0
-    n_masked: int = 0
+    results: dict[int, str] = field(default_factory=dict)     # by turn
+    seconds: dict[int, float] = field(default_factory=dict)
     unequal: list[Object] = field(default_factory=list)
     diverged: int | None = None   # turn after which the files are other ones than recorded
+
+    def n(self, result: str) -> int:
+        """Return how many observations compare so."""
+        return sum(one == result for one in self.results.values())
 
     @property
     def state(self) -> str:
@@ -100,7 +104,8 @@ def variables_of(test_script: str, path: str) -> dict[str, str]:
     script activates."""
     venv = ACTIVATE.search(test_script)
     pinned = {"PYTHONHASHSEED": "0", "TZ": "UTC", "COLUMNS": "80", "LANG": "C.UTF-8",
-              "PAGER": "cat", "GIT_PAGER": "cat"}
+              "PAGER": "cat", "GIT_PAGER": "cat",
+              "PIP_RETRIES": "0"}
     return pinned | ({"PATH": f"{venv[1]}/bin:{path}", "VIRTUAL_ENV": venv[1]} if venv else {})
 
 
@@ -138,29 +143,31 @@ class Replayer:
             yield branch, self._follow(branch, steps, Replayed(start))
 
     def find_start(self, steps: Sequence[Step]) -> str:
-        """Return the start with which most observations are equal, of several the first."""
-        ranks = {}
-        for start in starts():
+        """Return the start with which most observations are equal: each difference from the base
+        commit is tried in turn, and kept if it makes more of them so. Slow steps do not count."""
+        best, most = BASE, -1
+        for difference in ("", *PREPARE):
+            start = f"{best}, {difference}" if difference else best
             with ExitStack() as held:
                 branch = self._begin(start, held)
-                if branch is not None:
-                    found = self._follow(branch, steps, Replayed(start))
-                    ranks[start] = found.n_equal + found.n_masked
-            if ranks.get(start) == len(steps):
+                if branch is None:
+                    continue
+                found = self._follow(branch, steps, Replayed(start))
+            steps = [step for step in steps if found.seconds[step.turn] <= MAX_TRIED_S]
+            n_equal = sum(found.results[step.turn] != UNEQUAL for step in steps)
+            if n_equal > most:
+                best, most = start, n_equal
+            if n_equal == len(steps):
                 break
-        return max(ranks, key=ranks.get)
+        return best
 
     def _begin(self, start: str, held: ExitStack) -> Branch | None:
         """Return a branch at a start; None if the start cannot be made."""
         branch = held.enter_context(self._images.branch())
         for part in start.split(", ")[1:]:
-            if part != TESTS:
-                if not branch.run(PREPARE[part], timeout_s=self._timeout_s).ok:
-                    return None
-                continue
-            try:
+            if part == TESTS:
                 self._put_tests(branch)
-            except ItemFailed:
+            elif not branch.run(PREPARE[part], timeout_s=self._timeout_s).ok:
                 return None
         return branch
 
@@ -173,9 +180,7 @@ class Replayer:
             if result == UNEQUAL and not first.timed_out:
                 with self._images.branch(*branch.layers) as again:
                     result = compare(step.shown, first, self.run(again, step.command))
-            found.n_commands += 1
-            found.n_equal += result == EQUAL
-            found.n_masked += result == MASKED
+            found.results[step.turn], found.seconds[step.turn] = result, first.seconds
             if result != UNEQUAL:
                 continue
             if tree != before and found.diverged is None:
@@ -185,9 +190,3 @@ class Replayer:
                     "turn": step.turn, "recorded": step.shown.head[:SHOWN_CHARS],
                     "got": cut(first.output)[:SHOWN_CHARS], "tree_changed": tree != before})
         return found
-
-
-def starts() -> list[str]:
-    """Return the names of all starts, in the order in which they are tried."""
-    return [", ".join(filter(None, (BASE, *parts)))
-            for parts in product(("", TESTS), ("", MODES), ("", ORDER))]
