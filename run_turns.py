@@ -14,6 +14,8 @@ reads   answer*/<source>_<order>.json     Answer, from king.py and ch.py; _sampl
         env/<repo_name>.json              Environment of the base commit ([run] environments)
 writes  executed/<source>_<order>.json    Executed
         executed/_ledger.jsonl            a line an attempt
+        (--states: executed/_states/<trajectory>.json, TurnStates: which tests pass at each turn of
+        the trajectories of --source, for prompt.py)
         (--how played_out: variants/played_out/<source>_<order>.json, Answer: the better first step
         as `challenger`, the worse one as `king`; _played/ beside it)
 
@@ -27,26 +29,30 @@ from codedata import cli, config, run_loop
 from codedata.duel.agreement import sampler_of
 from codedata.duel.answer import ask_turn, king_messages
 from codedata.llm import Models
-from codedata.records import PLAYED_OUT, Answer, Commit, Executed, variant
+from codedata.records import PLAYED_OUT, Answer, Commit, Executed, Prompt, TurnStates, variant
+from codedata.sampling.draw import prompts_of, trajectory_name
+from codedata.sampling.trajectories import Hub, open_source
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
-from codedata.store import Store
+from codedata.store import Derived, Store
 from codedata.turns.execute import Runner
 from codedata.turns.played_out import PlayedOut
 
 
 def main(argv=None) -> int:
-    parser = cli.parser(__doc__, "run", "sandbox")
+    parser = cli.parser(__doc__, "run", "prompt", "sandbox")
     add = parser.add_argument_group("flags of run_turns.py").add_argument
     add("--how", choices=[PLAYED_OUT], help="make pairs by what follows (default: run candidates)")
+    add("--states", action="store_true", help="run the tests at each turn of trajectories instead")
+    add("--source", help="with --states: the trajectories, as in prompt.py")
     cli.sandbox_flags(parser, pod_prefix="code-data-turn")
     args = parser.parse_args(argv)
     settings = cli.with_container_workers(config.load(args), args)
     options = cli.reap_first(args, settings, cli.options(args))
     with Models(settings) as models:
         runner = Runner(settings, SandboxFactory(settings, models.stop))
-        make_stage = played_out if args.how else executed
+        make_stage = states if args.states else played_out if args.how else executed
         try:
             return run_loop.run(make_stage(settings, models, runner), settings, models, options)
         finally:
@@ -73,6 +79,27 @@ def played_out(settings: Settings, models: Models, runner: Runner) -> run_loop.S
                   "continuations": rules.continuations},
         cost_note=f"at most {rules.horizon * rules.continuations} calls for each first step",
         then=f"validate.py --how {PLAYED_OUT}; export.py", **inputs(settings))
+
+
+def states(settings: Settings, models: Models, runner: Runner) -> run_loop.Stage:
+    source = open_source(settings.prompt.source, Hub(models.http), settings.prompt.split)
+    return run_loop.Stage(
+        "run_turns.states", make=runner.states,
+        reads=Reads(trajectories(source), ("instance_id", "messages", "tools")),
+        joined=inputs(settings)["joined"], writes=Writes(Store(settings.root, TurnStates)),
+        then="prompt.py")
+
+
+def trajectories(source) -> Derived:
+    """Return the rows of a source, each as its last turn, by the names of their trajectories."""
+    def last_turn(_, rows: list[dict]) -> dict[str, Prompt]:
+        prompts, _ = prompts_of(rows[0])
+        return {trajectory_name(rows[0]): prompts[-1]} if prompts else {}
+
+    def readers() -> dict:
+        return {f"row {i}": partial(source.rows, i, 1) for i in range(source.n_rows)}
+
+    return Derived(readers, last_turn, place="trajectories", derived=False)
 
 
 def inputs(settings: Settings) -> dict:

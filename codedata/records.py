@@ -244,6 +244,18 @@ class Executed:
     seconds: Seconds
 
 
+@dataclass(frozen=True)
+class TurnStates:
+    """Hold which tests of the pull request pass before each turn of a trajectory:
+    executed/_states/<instance_id>.<digest of its messages>.json.
+    """
+
+    directory = "executed/_states"
+    instance_id: str
+    start: str               # as in Executed
+    turns: dict[str, Object]   # {turn: {passed, failed}}, of turns with a command
+
+
 class ReferenceScore(Score):
     """Hold the score against the reference: score_reference/<answer stem>.json."""
 

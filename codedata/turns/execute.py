@@ -23,7 +23,16 @@ from codedata.errors import Excluded, ItemFailed
 from codedata.layouts import load
 from codedata.llm.reply_log import current_reply_log
 from codedata.progress import begin_step
-from codedata.records import Answer, CandidateRun, Commit, Environment, Executed, Side
+from codedata.records import (
+    Answer,
+    CandidateRun,
+    Commit,
+    Environment,
+    Executed,
+    Prompt,
+    Side,
+    TurnStates,
+)
 from codedata.sandbox import Sandbox
 from codedata.sandbox.branches import Branch, BranchedImage
 from codedata.sandbox.factory import SandboxFactory
@@ -33,7 +42,7 @@ from codedata.suites.environments import Environments, labelled
 from codedata.suites.repo_names import repo_name_of
 from codedata.suites.source import Files, apply_patch
 from codedata.suites.suite import run_suite
-from codedata.tasks.suite_outcomes import ignored_tests
+from codedata.tasks.suite_outcomes import PASSED, ignored_tests
 from codedata.texts import printable, text_of
 from codedata.turns.fresh import FreshSandboxes
 from codedata.turns.observations import EQUAL, MASKED, cut
@@ -79,21 +88,45 @@ class Runner:
             state.branches.how, found.state, found.unequal, len(found.results), found.n(EQUAL),
             found.n(MASKED), before, runs, round(time.monotonic() - began, 2))
 
+    def states(self, trajectory: Prompt, commit: Commit) -> TurnStates:
+        """Return which of the pull request's tests pass before each turn. Raise Excluded if the
+        environment is missing, or the history cannot be replayed."""
+        known: dict[str, dict[str, str]] = {}   # by digest of the files
+        turns = {}
+
+        def look(turn: int, branch: Branch, tree: str) -> None:
+            if tree not in known:
+                known[tree] = hidden.run(branch)
+            tests = known[tree]
+            passed = sorted(name for name in tests if tests[name] == PASSED)
+            turns[str(turn)] = {"passed": passed, "failed": sorted(tests.keys() - passed)}
+
+        with self._opened_for(trajectory, commit) as (replayer, hidden, steps, _), \
+                replayer.replay(steps, look=look) as (_, found):
+            if found.diverged is not None:
+                turns = {turn: turns[turn] for turn in turns if int(turn) <= found.diverged}
+        return TurnStates(trajectory.instance_id, found.start, turns)
+
     @contextmanager
     def state(self, answer: Answer, commit: Commit) -> Iterator[State]:
         """Yield the state that a turn's history leads to. Raise Excluded if its environment is
         missing."""
-        environment = self.environment_of(commit)
+        start = self._starts.get(answer.instance_id, "")
+        with self._opened_for(answer, commit) as (replayer, hidden, steps, branches), \
+                replayer.replay(steps, start) as (branch, found):
+            self._starts[answer.instance_id] = found.start
+            yield State(self.environment_of(commit), branches, branch, found, replayer, hidden)
+
+    @contextmanager
+    def _opened_for(self, record: Answer | Prompt, commit: Commit) -> Iterator[tuple]:
+        """Yield (replayer, hidden tests, steps, branches) for the history of a record."""
+        environment, limits = self.environment_of(commit), self._settings.run
         with self.branches(environment, current_reply_log().item) as branches:
-            hidden = HiddenTests(branches, environment, commit, self._settings.run.tests_timeout_s)
-            replayer = Replayer(branches, hidden.variables, self._settings.run.timeout_s,
-                                hidden.put)
-            steps = steps_of(answer.messages, answer.tools)
+            hidden = HiddenTests(branches, environment, commit, limits.tests_timeout_s)
+            replayer = Replayer(branches, hidden.variables, limits.timeout_s, hidden.put)
+            steps = steps_of(record.messages, record.tools)
             begin_step(f"replaying {len(steps)} commands")
-            start = self._starts.get(answer.instance_id, "")
-            with replayer.replay(steps, start) as (branch, found):
-                self._starts[answer.instance_id] = found.start
-                yield State(environment, branches, branch, found, replayer, hidden)
+            yield replayer, hidden, steps, branches
 
     def environment_of(self, commit: Commit) -> Environment:
         """Return the environment of a pull request's base commit. Raise Excluded without one."""

@@ -109,6 +109,9 @@ def variables_of(test_script: str, path: str) -> dict[str, str]:
     return pinned | ({"PATH": f"{venv[1]}/bin:{path}", "VIRTUAL_ENV": venv[1]} if venv else {})
 
 
+Look = Callable[[int, Branch, str], None]
+
+
 class Branches(Protocol):
     """Make branches of the files of one image."""
 
@@ -132,15 +135,17 @@ class Replayer:
         return sandbox.run(command, timeout_s=self._timeout_s, env=self._variables)
 
     @contextmanager
-    def replay(self, steps: Sequence[Step], start: str = "") -> Iterator[tuple[Branch, Replayed]]:
+    def replay(self, steps: Sequence[Step], start: str = "", look: Look = lambda *_: None
+               ) -> Iterator[tuple[Branch, Replayed]]:
         """Yield (a branch at the state after the steps, what the replay came to). If `start` is
-        known, no other is tried."""
+        known, no other is tried. Before each step look(its turn, the branch, a digest of its files)
+        is called."""
         start = start or self.find_start(steps[:N_TRIED])
         with ExitStack() as held:
             branch = self._begin(start, held)
             if branch is None:
                 raise ItemFailed("its start cannot be made", start)
-            yield branch, self._follow(branch, steps, Replayed(start))
+            yield branch, self._follow(branch, steps, Replayed(start), look)
 
     def find_start(self, steps: Sequence[Step]) -> str:
         """Return the start with which most observations are equal: each difference from the base
@@ -171,9 +176,11 @@ class Replayer:
                 return None
         return branch
 
-    def _follow(self, branch: Branch, steps: Sequence[Step], found: Replayed) -> Replayed:
+    def _follow(self, branch: Branch, steps: Sequence[Step], found: Replayed,
+                look: Look = lambda *_: None) -> Replayed:
         tree = branch.tree()
         for step in steps:
+            look(step.turn, branch, tree)
             first = self.run(branch, step.command)
             before, tree = tree, branch.tree()
             result = compare(step.shown, first)
