@@ -3,7 +3,7 @@ all of them take the same step: then there is nothing that a challenger could do
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 from codedata.code.steps import same_step
 from codedata.code.turn import form_of
 from codedata.duel.answer import Layout, TurnRecord, ask_turn
+from codedata.duel.executed import Execution
 from codedata.errors import BrokenRecord
 from codedata.layouts import load, to_json, write_atomic
 from codedata.llm import Client, Models
@@ -58,8 +59,15 @@ def samples_of(path: Path) -> list[Side]:
     return samples
 
 
-def is_agreed(answer: Answer, samples: Sequence[Side]) -> bool:
-    """Return whether the king and all further answers take the same step."""
+def is_agreed(answer: Answer, samples: Sequence[Side],
+              run_of: Callable[[Side], Execution | None]) -> bool:
+    """Return whether the king and all further answers take the same step, by their commands or by
+    what they did where they were run."""
     form = form_of(answer.messages, answer.tools)
-    commands = [form.read(side, answer.messages).command for side in (answer.king, *samples)]
-    return bool(samples) and all(same_step(*pair) for pair in pairwise(commands))
+
+    def same(one: Side, other: Side) -> bool:
+        commands = [form.read(side, answer.messages).command for side in (one, other)]
+        runs = [run_of(side) for side in (one, other)]
+        return same_step(*commands) or bool(all(runs) and runs[0].did_the_same(runs[1]))
+
+    return bool(samples) and all(same(*pair) for pair in pairwise((answer.king, *samples)))

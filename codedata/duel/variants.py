@@ -117,11 +117,13 @@ class Challenger:
 
         Raise Excluded if the blind answers agree, or none of them is better than the king's.
         """
-        samples = samples_of(self._answers.path(current_reply_log().item))
+        item = current_reply_log().item
+        samples = samples_of(self._answers.path(item))
         if self._blind and not samples:
             layout = partial(king_messages, self._blind)
             samples = ask_samples(self._blind, layout, answer, self._n_blind - 1)
-        if (self._blind or self._settings.duel.agreement) and is_agreed(answer, samples):
+        drops_agreed = self._blind or self._settings.duel.agreement
+        if drops_agreed and is_agreed(answer, samples, partial(self._executions.of, item)):
             raise Excluded(f"agreed: {len(samples) + 1} blind answers take the same step")
         if self._how == "chosen":
             turn = self._choose(answer, commit, samples)
