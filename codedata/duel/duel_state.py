@@ -20,13 +20,13 @@ from codedata.errors import BrokenRecord
 from codedata.layouts import to_json, write_atomic
 from codedata.llm.embedded import NOISE
 from codedata.progress import plural, say
-from codedata.records import DUEL, Answer, Duel, Score
+from codedata.records import DUEL, POINTS, Answer, Duel, Score
 from codedata.settings import EMBEDDED_MODEL, DuelSettings, Settings
 from codedata.states import Plan, States
 from codedata.store import Store, digest
 
 # these fields of a judge's entry are kept in memory; its texts are not
-COUNTED = ("judge", "order", "parse_ok", "scores", "error", "truncated", "usage")
+COUNTED = ("judge", "order", "parse_ok", "scores", "error", "truncated", "usage", "by_program")
 NO_SETTINGS = digest({})   # what the ledger notes: each verdict's entry holds its own settings
 
 
@@ -133,7 +133,7 @@ def summary_lines(duel: Duel, where: str) -> list[str]:
     numbers = "no scores"
     if duel.margin is not None:
         numbers = (f"challenger {duel.challenger_score:.2f}, {duel.mode} {duel.rival_score:.2f}, "
-                   f"margin {duel.margin:.2f}, LCB {duel.lcb:.4f} (0.01: 2 points)")
+                   f"margin {duel.margin:.2f}, LCB {POINTS * duel.lcb:.2f}")
     verdict = "accepted" if duel.accepted else "not accepted: " + "; ".join(duel.reasons)
     lines = [f"      {numbers} over {plural(duel.turns, 'turn')}: {verdict}   {where}"]
     left_out = []

@@ -32,6 +32,12 @@ class Execution:
         tests = self.run["tests"] or self.before
         return {name for name, status in tests.items() if status == "passed"}
 
+    def did_the_same(self, other: Execution) -> bool:
+        """Return whether both change files, in the same way, and print the same but for blanks: of
+        two equal edits, one may show a check as well."""
+        return (bool(self.changes) and all(self.changes.values()) and self.changes == other.changes
+                and self.run["output"].split() == other.run["output"].split())
+
     def text(self) -> str:
         """Return what a judge may see: how the command ended, what it printed and changed."""
         run = self.run
@@ -51,10 +57,9 @@ class Executions:
     def of(self, name: str, side: Side | None) -> Execution | None:
         """Return what a side of a turn did; None where it was not run, or at another state than the
         turn's. Raise BrokenRecord where the record cannot be read."""
-        try:
-            record = self._store.read(name)
-        except FileNotFoundError:
+        if not self._store.path(name).exists():
             return None
+        record = self._store.read(name)
         if record.replay.startswith(UNRELIABLE):
             return None
         wanted = digest(side)

@@ -4,16 +4,18 @@ Score.judges has one entry per judge and order:
 
     {judge, order: "king_first" | "challenger_first", parse_ok,
      verdict {metric: "king" | "challenger" | "draw"}, scores {metric: 1 | 0.5 | 0}, reason, raw,
-     truncated, usage {tokens_in, tokens_out, cost_usd}, seconds, error, attempt, marker, settings}
+     truncated, usage {tokens_in, tokens_out, cost_usd}, seconds, error, attempt, marker, ran,
+     by_program, settings}
 
 `raw` is the text of the reply, or its reasoning if the text is empty. `verdict` and `scores` are
 empty if the reply could not be parsed; `error` says why no reply came. `marker` is a digest of the
-conversation, both answers, judge, order and attempt. It surrounds the answers in the request, so
-that no answer can forge it; an entry whose marker does not match the present texts was made for
-earlier ones. A verdict that cannot be parsed is asked for once more, with another marker.
+conversation, both answers, `ran`, judge, order and attempt. It surrounds the answers in the
+request, so that no answer can forge it; an entry whose marker does not match the present texts was
+made for earlier ones. A verdict that cannot be parsed is asked for once more, with another marker.
 
-The judges see the conversation and the two answers, but neither the pull request nor which side
-gave which answer.
+The judges see the conversation, the two answers and, where both were run, what running showed
+(`ran` is its digest); neither the pull request nor its tests, nor which side gave which answer. If
+a program sees that both do the same, the verdict is a draw and nobody is asked (`by_program`).
 """
 from __future__ import annotations
 
@@ -22,8 +24,10 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from itertools import product
+from pathlib import Path
 
-from codedata.code.turn import plain, turn_text
+from codedata.code.turn import form_of, plain, turn_text
+from codedata.duel.executed import Execution, Executions
 from codedata.duel.judge_stats import same_family
 from codedata.duel.prompt_texts import packaged_text, prompt_digest
 from codedata.duel.scoring import BOTH, CHALLENGER_FIRST, scores_of, sides_shown, turn_score
@@ -33,7 +37,16 @@ from codedata.leak.cache import LeakJudges
 from codedata.ledger import LEDGER, calls_of, read_lines
 from codedata.llm import Client, Models
 from codedata.progress import named
-from codedata.records import Answer, Message, ReferenceScore, Score, variant
+from codedata.records import (
+    METRICS,
+    Answer,
+    Message,
+    Probe,
+    ReferenceScore,
+    Sanity,
+    Score,
+    variant,
+)
 from codedata.run_loop import Stage
 from codedata.settings import Settings
 from codedata.states import Parts, Reads, Writes
@@ -48,6 +61,8 @@ USAGE = ("tokens_in", "tokens_out", "cost_usd", "tries", "timeouts", "throttled"
 SCORES = {"king": Score, "reference": ReferenceScore}   # the record class for each [duel] mode
 SIDES = {"king": "king", "reference": "assistant"}      # the Answer field of the challenger's rival
 MODEL = re.compile(r"\bmodel[ _]?([12])\b", re.IGNORECASE)
+SAME = "both change the same"
+FEW_TURNS = 20         # in runs of fewer, the leak judges see every king: a share would be nobody
 ALL_DOWN = "Wait and run again, or take the judge out of [judge] models: that costs nothing."
 
 
@@ -74,19 +89,25 @@ class Panel:
             self._exclude_related()
         self.names = list(self.models)
         self.orders = [f"{self.rival}_first", *([CHALLENGER_FIRST] if self.order == BOTH else [])]
-        prompts = [prompt_digest("judge.md"), prompt_digest("judge_turn.md")]
+        prompts = [*map(prompt_digest, ("judge.md", "judge_turn.md", "judge_ran.md"))]
         made_with = {spec.role: digest([spec.identity(), prompts])[:8] for spec in specs}
         self._parts = {f"{name} {order}": made_with.get(name, "")   # the settings of each
                        for name, order in product(self.names, self.orders)}
         self._clients = [client for client in (models.judges() if models else ())
                          if client.spec.role in self.models]
         self.cls, self._answer_cls = cls or SCORES[self.rival], Answer
+        self._executions = Executions(settings.root)
+        self._finds_draws = not issubclass(self.cls, (Probe, Sanity))   # those try the judges
         king_share = settings.leak.king_share
+        if king_share and _n_answers(self.root) < FEW_TURNS:
+            king_share = 1.0
         if how not in ("", settings.challenger.how):
             self.cls, self._answer_cls = variant(self.cls, how), variant(Answer, how)
             king_share = 0.0
+        # what is chosen was written blind: it can show nothing of the pull request
+        self.may_leak = (how or settings.challenger.how) != "chosen"
         # a duel against the reference yields no training turns, and a decided one asks nobody
-        asks_leaks = not decided and self.rival == "king"
+        asks_leaks = not decided and self.rival == "king" and self.may_leak
         leak_judges = [spec.role for spec in settings.leak_judges()] if asks_leaks else []
         self._leaks = LeakJudges(settings.root, leak_judges, models, king_share)
         self._not_refreshed: dict[str, str] = {}   # name: why --refresh kept an old verdict
@@ -144,8 +165,7 @@ class Panel:
         Raise EndpointDown if the endpoints of all judges to ask are down, ItemFailed if none
         answered.
         """
-        turn = _Turn(self.rival, answer)
-        entries = turn.entries_in(old)
+        turn, entries = self._turn(answer, name, old)
         self._ask(turn, name, entries)
         of_panel = [entries.pop(part) for part in self._parts]
         if all(entry.get("error") for entry in of_panel):
@@ -156,21 +176,34 @@ class Panel:
         total = turn_score(judges, self.names, self.order)
         leaks = old.leaks if old else None   # kept, as a leak judge may be set again
         if self._leaks.parts:
-            leaks = self._leaks.verdicts(answer, name, leaks or [])
+            leaks = self._leaks.verdicts(answer, name, leaks or [], turn.ran)
         reasons = "\n".join(f"{e['judge']} ({e['order']}): {e['reason']}"
                             for e in of_panel if e.get("reason"))
+        if turn.is_draw:
+            reasons = SAME
         return self.cls(answer.instance_id, f"{name}.json", self.rival, total.score is not None,
                         total.score, total.metrics, reasons, judges, leaks)
 
     def requests(self, answer: Answer, name: str, old: Score | None):
         """Yield (client, messages) of each call of judge(); messages that do not fit are None."""
-        turn = _Turn(self.rival, answer)
-        for client, entry in self._questions(turn, turn.entries_in(old)):
+        turn, entries = self._turn(answer, name, old)
+        for client, entry in self._questions(turn, entries):
             try:
                 yield client, turn.messages(client, entry)
             except ItemFailed:
                 yield client, None
-        yield from self._leaks.requests(answer, name, (old and old.leaks) or [])
+        yield from self._leaks.requests(answer, name, (old and old.leaks) or [], turn.ran)
+
+    def _turn(self, answer: Answer, name: str, old: Score | None) -> tuple[_Turn, dict[str, dict]]:
+        """Return a turn and its entries by part: those of `old` that count, and draws that a
+        program finds."""
+        runs = [self._executions.of(name, getattr(answer, field))
+                for field in (SIDES[self.rival], "challenger")]
+        turn = _Turn(self.rival, answer, runs, self._finds_draws)
+        entries = turn.entries_in(old)
+        if turn.is_draw:
+            entries |= {part: turn.drawn(*part.rsplit(" ", 1)) for part in self._parts}
+        return turn, entries
 
     def _questions(self, turn: _Turn, entries: dict[str, dict]) -> Iterator[tuple[Client, dict]]:
         """Yield (client, entry to fill in) for each missing verdict; --refresh adds those for
@@ -252,9 +285,19 @@ class Panel:
 class _Turn:
     """Hold the two answers to one conversation, and build the judges' requests from them."""
 
-    def __init__(self, rival: str, answer: Answer):
+    def __init__(self, rival: str, answer: Answer, runs: list[Execution | None],
+                 finds_draws: bool):
         self.rival, self.history = rival, plain(answer.messages, answer.tools)
         sides = {rival: getattr(answer, SIDES[rival]), "challenger": answer.challenger}
+        # of one side alone it would tell which side that is: attempts of refine.py are not run
+        texts = [run.text() for run in runs] if all(runs) else ["", ""]
+        self.ran = dict(zip(sides, texts, strict=True))
+        self._ran_digest = digest(texts) if all(runs) else ""
+        form = form_of(answer.messages, answer.tools)
+        read = [form.read(side, answer.messages) for side in sides.values()]
+        is_same = read[0].command.split() == read[1].command.split() or (
+            all(runs) and runs[0].did_the_same(runs[1]))
+        self.is_draw = finds_draws and is_same and not any(turn.problem() for turn in read)
         self.answers = {name: turn_text(side, answer.messages) for name, side in sides.items()}
         self._digests = [digest(answer.messages), *map(digest, sides.values())]
         self._rubric = packaged_text("judge.md")
@@ -264,18 +307,31 @@ class _Turn:
     def entries_in(self, score: Score | None) -> dict[str, dict]:
         """Return {part: entry} of a score, as far as made for this conversation and answers."""
         return {_part(entry): entry for entry in (score.judges if score else [])
-                if _is_marked(entry, self._digests)}
+                if entry.get("ran", "") == self._ran_digest and _is_marked(entry, self._digests)}
 
     def entry(self, judge: str, order: str, attempt: int) -> dict:
         """Return the entry of a request before its reply."""
-        return {"judge": judge, "order": order, "attempt": attempt, "parse_ok": False,
-                "verdict": {}, "scores": {}, "raw": "", "reason": "", "truncated": False,
-                "usage": {}, "seconds": 0.0, "error": "",
-                "marker": digest([*self._digests, judge, order, attempt])}
+        entry = {"judge": judge, "order": order, "attempt": attempt, "parse_ok": False,
+                 "verdict": {}, "scores": {}, "raw": "", "reason": "", "truncated": False,
+                 "usage": {}, "seconds": 0.0, "error": ""}
+        if self._ran_digest:
+            entry["ran"] = self._ran_digest
+        return entry | {"marker": _marker(entry, self._digests)}
+
+    def drawn(self, judge: str, order: str) -> dict:
+        """Return the entry of a draw that a program has found."""
+        verdict, scores = scores_of(dict.fromkeys(METRICS, 0), order, self.rival)
+        return self.entry(judge, order, 1) | {
+            "parse_ok": True, "verdict": verdict, "scores": scores, "reason": SAME,
+            "by_program": True}
 
     def messages(self, client: Client, entry: dict) -> list[Message]:
         """Return the request for an entry; raise ItemFailed if it does not fit."""
-        first, second = (self.answers[side] for side in sides_shown(entry["order"], self.rival))
+        sides = sides_shown(entry["order"], self.rival)
+        first, second = (self.answers[side] for side in sides)
+        ran = [fill(packaged_text("judge_ran.md"), marker=entry["marker"], number=str(number),
+                    ran=self.ran[side]) if self._ran_digest else ""
+               for number, side in enumerate(sides, 1)]
         rubric, template = self._rubric, packaged_text("judge_turn.md").rstrip("\n")
         # the conversation comes first, under a digest of its own, because endpoints cache prefixes
         context = self._digests[0]
@@ -283,11 +339,11 @@ class _Turn:
         labelled = [{**m, "content": f"[[{context} {m['role']}]]\n{m['content']}"}
                     for m in self.history[n_system:]]
         fitted = client.fit([*self.history[:n_system], *labelled],
-                            rubric + template + first + second)
+                            "".join((rubric, template, first, second, *ran)))
         texts = [m["content"] for m in fitted.messages]
         text = fill(template, context=context, marker=entry["marker"],
                     system="".join(texts[:n_system]), conversation="\n\n".join(texts[n_system:]),
-                    model_1=first.rstrip(), model_2=second.rstrip(), ran_1="", ran_2="")
+                    model_1=first.rstrip(), model_2=second.rstrip(), ran_1=ran[0], ran_2=ran[1])
         return [{"role": "system", "content": rubric}, {"role": "user", "content": text}]
 
     def reply(self, client: Client, entry: dict) -> dict:
@@ -309,10 +365,21 @@ class _Turn:
         return fields
 
 
+def _n_answers(root: Path) -> int:
+    """Return the number of answer records under a root."""
+    return sum(1 for directory in shards_of(root / Answer.directory)
+               for _ in directory.glob("[!_.]*.json"))
+
+
+def _marker(entry: dict, digests: list[str]) -> str:
+    """Return the marker of an entry for texts with these digests."""
+    ran = filter(None, [entry.get("ran")])
+    return digest([*digests, *ran, entry["judge"], entry["order"], entry.get("attempt", 1)])
+
+
 def _is_marked(entry: dict, digests: list[str]) -> bool:
     """Return whether an entry's marker was made from these digests; an absent marker passes."""
-    marker = digest([*digests, entry["judge"], entry["order"], entry.get("attempt", 1)])
-    return entry.get("marker", "") in ("", marker)
+    return entry.get("marker", "") in ("", _marker(entry, digests))
 
 
 def _part(entry: dict) -> str:

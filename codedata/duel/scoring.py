@@ -27,7 +27,7 @@ from statistics import mean
 
 import numpy as np
 
-from codedata.records import METRICS, ORDERS
+from codedata.records import METRICS, ORDERS, POINTS
 from codedata.settings import DuelSettings
 
 BOTH, KING_FIRST, CHALLENGER_FIRST = "both", "king_first", "challenger_first"
@@ -204,7 +204,7 @@ def decide(turns: list[TurnScore], panel: list[str], rules: DuelSettings,
         means[CLUSTER] = cluster_means(deltas, clusters, *draws)
     lcbs = {kind: bound(resampled, rules.gate_alpha) for kind, resampled in means.items()}
     lcb = lcbs[rules.bootstrap]
-    interval = [round(200 * bound(means[rules.bootstrap], q), 4) for q in (0.025, 0.975)]
+    interval = [round(POINTS * bound(means[rules.bootstrap], q), 4) for q in (0.025, 0.975)]
     judged = {cluster for cluster, turn in zip(clusters, turns, strict=True) if turn.by_judge}
     reasons = objections(total, lcb, rules, len(judged), turns_left)
     return DuelOutcome(total, lcb, lcbs[TURN], lcbs[CLUSTER], interval, reasons)
@@ -238,7 +238,7 @@ def objections(total: Aggregate, lcb: float, rules: DuelSettings, n_instances: i
          f"{_turns(turns_left)} of {n_all} not judged yet"),
         (total.margin < rules.win_margin,
          f"margin {total.margin:.4f} < win_margin {rules.win_margin:g}"),
-        (lcb < DUST, f"LCB {lcb:.6f} is not above 0"))
+        (lcb < DUST, f"LCB {POINTS * lcb:.4f} is not above 0"))
     return [reason for applies, reason in checks if applies]
 
 

@@ -23,7 +23,7 @@ from codedata.export.split import SPLITS, TRAIN, splits
 from codedata.llm.costs import Cost
 from codedata.llm.embedded import NOISE
 from codedata.progress import plural, table
-from codedata.records import Duel
+from codedata.records import POINTS, Duel
 from codedata.settings import EMBEDDED_MODEL, ExportSettings, ReportSettings
 from codedata.texts import printable, terminal_safe, text_of
 
@@ -113,6 +113,7 @@ def card(of: Contents) -> str:
         "sources": listed(origins.sources(turns)),
         **{side: listed(origins.models(turns, side)) for side in SIDES},
         "n_turns": plural(duel.turns, "turn") if duel else "",
+        "lcb": POINTS * duel.lcb if duel and duel.lcb is not None else None,
         "reasons": "; ".join(map(shown, duel.reasons)) if duel else "",
         "n_refined": plural(origins.refined(turns), "answer"),
         "n_cut": plural(origins.cut(turns), "turn"),

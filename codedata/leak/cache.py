@@ -7,6 +7,7 @@ is not paid for again.
 """
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -159,27 +160,29 @@ class LeakJudges:
         return {part: (judge, side) for part, (judge, side) in self.parts.items()
                 if side == CHALLENGER or is_in_sample}
 
-    def verdicts(self, answer: Answer, name: str, old: list[dict]) -> list[dict]:
-        """Return the verdicts on a turn: stored ones on the same texts, and new ones for the rest.
+    def verdicts(self, answer: Answer, name: str, old: list[dict],
+                 ran: Mapping[str, str]) -> list[dict]:
+        """Return the verdicts on a turn: stored ones on the same texts, and new ones for the rest,
+        whose judges are shown what running a side showed.
 
         A verdict that fails is left out and noted in the ledger; missing() then reports its part.
         Raise ItemFailed if the record of the pull request is broken.
         """
         verdicts = []
-        for judge, side, suspect, stored in self._to_judge(answer, name, old):
+        for judge, side, suspect, stored in self._to_judge(answer, name, old, ran):
             try:
                 verdicts.append(stored or asdict(judge_turn(self._clients[judge], suspect, side)))
             except ItemFailed as e:
                 current_reply_log().notes["leak_error"] = str(e)[:MAX_FINDINGS_CHARS]
         return verdicts
 
-    def requests(self, answer: Answer, name: str, old: list[dict]):
+    def requests(self, answer: Answer, name: str, old: list[dict], ran: Mapping[str, str]):
         """Yield (client, messages) of the calls that verdicts() would send."""
-        for judge, _, suspect, stored in self._to_judge(answer, name, old):
+        for judge, _, suspect, stored in self._to_judge(answer, name, old, ran):
             if not stored:
                 yield self._clients[judge], request(self._clients[judge], suspect)
 
-    def _to_judge(self, answer: Answer, name: str, old: list[dict]):
+    def _to_judge(self, answer: Answer, name: str, old: list[dict], ran: Mapping[str, str]):
         """Yield (judge, side, the turn, the stored verdict or None) for each wanted verdict."""
         wanted = self._wanted(name, answer.instance_id).values()
         tries = self._tries(name) if wanted else []
@@ -191,7 +194,8 @@ class LeakJudges:
             except BrokenRecord as e:
                 raise ItemFailed(e.what, e.where, e.todo) from e
             suspect = Suspect.of(answer, side, commit)
-            suspect = replace(suspect, known=known_leaks(tries, suspect.turn))
+            suspect = replace(suspect, known=known_leaks(tries, suspect.turn),
+                              ran=ran.get(side, ""))
             yield judge, side, suspect, stored.get((judge, side, suspect.digest))
 
     def _tries(self, name: str) -> list[dict]:

@@ -1,16 +1,22 @@
 """Gather the content that report.md and report.html both show."""
 from __future__ import annotations
 
+from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
 
 from codedata.bounded import read_bounded
+from codedata.duel.judge_stats import share
+from codedata.errors import BrokenRecord
+from codedata.layouts import load
 from codedata.llm.costs import Cost
 from codedata.progress import plural
-from codedata.records import Duel, Share
-from codedata.report.turn_rows import ReportTurns, TurnRow, mean_of
+from codedata.records import Duel, Prompt, Share
+from codedata.report.turn_rows import DRAW, ReportTurns, TurnRow, mean_of
+from codedata.settings import ReportSettings
 
 Table = tuple[list[str], list[list[str]], str]   # columns, rows, alignment: "l" or "r" each
 Section = tuple[str, list[str | Table]]          # heading, sentences and tables
@@ -30,16 +36,18 @@ class ReportContent:
     is_outdated: bool = False       # the duel was decided on other verdicts
 
 
-def counts(turns: ReportTurns, keep_flagged: bool) -> list[tuple[str, str]]:
+def counts(turns: ReportTurns, settings: ReportSettings) -> list[tuple[str, str]]:
     """Return (kind, number) for each kind of turn that the duel counts or leaves out."""
     duel, rows, plan = turns.duel, turns.rows, turns.state.plan
     rival = duel.mode
     unread = [row for row in rows if row.score is None or (rival == "king" and not row.bucket)]
-    share = f" ({100 * duel.parsed_frac:.1f} %)" if duel.turns else ""
-    barred = "" if keep_flagged else " (kept out of final/)"
+    parsed = f" ({100 * duel.parsed_frac:.1f} %)" if duel.turns else ""
+    barred = "" if settings.keep_flagged else " (kept out of final/)"
     numbers = {
-        "judged": len(rows), "every judge's verdict could be read": f"{duel.turns_parsed}{share}",
+        "judged": len(rows), "every judge's verdict could be read": f"{duel.turns_parsed}{parsed}",
         "no verdict could be read (not exported)": len(unread),
+        "both sides do the same: a draw without a judge": sum(row.by_program for row in rows),
+        "won, but below the threshold of refined/": sum(row.is_won_in_defeat for row in rows),
         "not judged yet": turns.state.turns_left,
         "answer records without both sides": len(plan.lacking),
         "left out by a rule": len(plan.names["excluded"]),
@@ -69,6 +77,34 @@ def refined(turns: ReportTurns) -> list[str]:
     return [f"{plural(len(details), 'turn')} replaced by a refined one: {gain:.1f} points more on "
             f"the mean, {n_final} of them in final/. The best of several attempts owes a part of "
             "that to chance."]
+
+
+def decided(root: Path) -> list[Section]:
+    """Return the section on the states of the turns that [prompt] decide had looked at, or []."""
+    states: Counter[str] = Counter()
+    for path in (root / Prompt.directory / "_decided").glob("*.json"):
+        with suppress(BrokenRecord):   # prompt.py names it
+            states[str(load(path).get("state"))] += 1
+    rows = [[state, str(n), f"{100 * n / states.total():.1f} %"]
+            for state, n in states.most_common()]
+    return [("What was to be decided at the turns that prompt.py looked at",
+             [(["state", "turns", "share"], rows, "lrr")])] if rows else []
+
+
+def running(rows: list[TurnRow]) -> list[Section]:
+    """Return the section on whether judges prefer the side after which more hidden tests pass."""
+    ran = [row for row in rows if row.n_passed]
+    differ = [row for row in ran if row.score is not None and len(set(row.n_passed)) > 1]
+    wrong = [(row.score - DRAW) * (row.n_passed[1] - row.n_passed[0]) < 0 for row in differ]
+    text = "No turn was run: run_turns.py shows the judges what both sides print and change."
+    if ran:
+        text = f"Both sides were run in {len(ran)} of {plural(len(rows), 'turn')}."
+    if differ:
+        found = share(zip([row.instance_id for row in differ], wrong, [1] * len(wrong),
+                          strict=True))
+        text += (f" In {len(differ)} of them one side passes more hidden tests than the other; the "
+                 f"judges prefer the one with fewer in {sum(wrong)}: {percent_text(found)}.")
+    return [("Reading and running", [text])] if rows else []
 
 
 def trials(root: Path) -> list[str]:

@@ -19,7 +19,15 @@ from codedata.llm.costs import cost_of_stage, costs_of
 from codedata.progress import named, plural, say
 from codedata.records import BUCKETS, DUEL, HOW, Answer, Commit, Prompt, Sample, Score, variant
 from codedata.report.buckets import Moves, score_ranges, update_buckets
-from codedata.report.content import ReportContent, Section, counts, refined, trials
+from codedata.report.content import (
+    ReportContent,
+    Section,
+    counts,
+    decided,
+    refined,
+    running,
+    trials,
+)
 from codedata.report.html_page import html
 from codedata.report.markdown import huge_markdown, markdown
 from codedata.report.pr_effect import pr_effect
@@ -60,8 +68,9 @@ def write_report(settings: Settings, turns: ReportTurns, directory: Path, judge_
     """Write report.md and report.html and, against the king, hugePR.md."""
     root = settings.root
     content = ReportContent(
-        turns.duel, turns.rows, costs_of(root), counts(turns, settings.report.keep_flagged),
-        effect_sections(settings, turns, judge_again), trials(root), refined(turns),
+        turns.duel, turns.rows, costs_of(root), counts(turns, settings.report),
+        [*decided(root), *running(turns.rows), *effect_sections(settings, turns, judge_again)],
+        trials(root), refined(turns),
         turns.outdated)
     texts = {"report.md": markdown(content, settings.report)}
     if turns.duel.mode == "king":
@@ -143,6 +152,8 @@ def print_summary(turns: ReportTurns, moves: Moves | None, directory: str, judge
         if not turns.buckets[name]:
             why = f"no turn has a score of {scored}" if turns.rows else "no turn is judged yet"
             say(f"      {name}/ is empty: {why}. That is no fault.")
+    if won := sum(row.is_won_in_defeat for row in turns.rows):
+        say(f"      won, but below the threshold of refined/: {plural(won, 'turn')}")
     if turns.edited:
         say(f"      score was edited, it is not what the verdicts give: {named(turns.edited)}")
     if state.turns_left:

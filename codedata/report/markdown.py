@@ -6,7 +6,7 @@ from collections import Counter
 from codedata.llm.costs import Cost
 from codedata.llm.embedded import NOISE
 from codedata.progress import table
-from codedata.records import METRICS, Duel, JudgeStatistics, PanelStatistics
+from codedata.records import METRICS, POINTS, Duel, JudgeStatistics, PanelStatistics
 from codedata.report.buckets import score_ranges
 from codedata.report.content import (
     ReportContent,
@@ -75,14 +75,14 @@ def _outcome(duel: Duel) -> str:
     rows = [["challenger", f"{duel.challenger_score:.2f}"], [duel.mode, f"{duel.rival_score:.2f}"],
             ["margin", f"{duel.margin:.2f}, at least {duel.win_margin:g} wanted "
                        f"(95 %: {low:.2f} to {high:.2f})"],
-            ["LCB", f"{duel.lcb:.4f} of the mean lead, −0.5 to 0.5 (0.01 of it are 2 points of "
-                    f"margin), more than 0 wanted ({duel.gate_alpha:g} quantile of the "
-                    f"means of {duel.resamples:,} resamples of the {drawn}, seed {duel.seed}); by "
-                    f"turns {duel.lcb_turn:.4f}, by instances {duel.lcb_cluster:.4f}"]]
+            ["LCB", f"{POINTS * duel.lcb:.2f}, more than 0 wanted ({duel.gate_alpha:g} quantile of "
+                    f"the margins of {duel.resamples:,} resamples of the {drawn}, seed "
+                    f"{duel.seed}); by turns {POINTS * duel.lcb_turn:.2f}, by instances "
+                    f"{POINTS * duel.lcb_cluster:.2f}"]]
     if duel.classic and duel.classic["margin"] is not None:
         outcome = "accepted" if duel.classic["accepted"] else "not accepted"
         rows.append([f"asked once, {duel.mode} first", f"margin {duel.classic['margin']:.2f}, "
-                     f"LCB {duel.classic['lcb']:.4f}: {outcome}"])
+                     f"LCB {POINTS * duel.classic['lcb']:.2f}: {outcome}"])
     return accepted + "\n\n" + table(["", "points"], rows, "ll")
 
 
@@ -143,10 +143,14 @@ def _costs(costs: list[Cost]) -> Table:
 
 def _turns(rows: list[TurnRow]) -> Table:
     columns = ["score", "turn", "bucket", "step", *METRICS, "repeats or stalls", "flags"]
-    lines = [[_number(row.score), row.name, row.bucket or "-", " → ".join(row.styles),
+    lines = [[_number(row.score), row.name, _bucket(row), " → ".join(row.styles),
               *_by_metric(row.metrics), " and ".join(row.repeats), ", ".join(row.flags)]
              for row in rows]
     return columns, lines, "rlll" + "r" * len(METRICS) + "ll"
+
+
+def _bucket(row: TurnRow) -> str:
+    return f"{row.bucket} (won)" if row.is_won_in_defeat else row.bucket or "-"
 
 
 def _by_metric(values: dict[str, float | None], digits: int = 1) -> list[str]:

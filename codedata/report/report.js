@@ -69,12 +69,12 @@ function verdict() {
       h("div", { class: classes }, h("dt", {}, name), h("dd", {}, value)))),
     figure("margin", `Margin and its interval, in points; at least ${duel.win_margin} wanted`),
     numbers && h("p", { class: "quiet small" },
-      `LCB ${number(duel.lcb, 4)} of the mean lead, −0.5 to 0.5; more than 0 is wanted. `,
-      `It is the ${duel.gate_alpha} quantile of the means of ${number(duel.resamples)} resamples of the `,
-      `${drawn}, seed ${duel.seed}; by turns ${number(duel.lcb_turn, 4)}, by instances `,
-      `${number(duel.lcb_cluster, 4)}. A turn without a verdict counts as lost.`),
+      `LCB ${points(200 * duel.lcb)} points of margin; more than 0 is wanted. `,
+      `It is the ${duel.gate_alpha} quantile of the margins of ${number(duel.resamples)} resamples of the `,
+      `${drawn}, seed ${duel.seed}; by turns ${points(200 * duel.lcb_turn)}, by instances `,
+      `${points(200 * duel.lcb_cluster)}. A turn without a verdict counts as lost.`),
     classic && classic.margin !== null && h("p", { class: "quiet small" },
-      `Asked once, ${rival} first: margin ${points(classic.margin)}, LCB ${number(classic.lcb, 4)}, `
+      `Asked once, ${rival} first: margin ${points(classic.margin)}, LCB ${points(200 * classic.lcb)}, `
       + `${classic.accepted ? "accepted" : "not accepted"}. The difference is what the order is worth.`));
 }
 

@@ -10,19 +10,21 @@ from pathlib import Path
 from codedata.code.commands import action_style, repeated, stalls
 from codedata.code.turn import form_of, plain, turn_text
 from codedata.duel.duel_state import DuelState, duel_record, judged_turn, load_duel_state
+from codedata.duel.executed import Executions
 from codedata.duel.panel import SCORES, SIDES, Panel
 from codedata.duel.scoring import turn_score
 from codedata.errors import BrokenRecord, Trouble
 from codedata.leak.cache import KEPT, KING, challenger_leaks, tries_in, verdicts_of
 from codedata.leak.facts import shown_share
 from codedata.progress import say
-from codedata.records import DUEL, Answer, Commit, Duel, Finding, Score, variant
+from codedata.records import DUEL, Answer, Commit, Defeat, Duel, Finding, Score, variant
 from codedata.report.buckets import bucket_of, injections
 from codedata.report.verdict_codes import verdict_codes
 from codedata.settings import Settings
 from codedata.store import Store
 
 STAGE = "report"
+DRAW = 50.0
 PAIRS = ("styles", "commands", "hedged", "chars", "n_new_files")   # of TurnRow
 # a source file that a text names, without its directory
 SOURCE_FILE = re.compile(r"\b[\w@+-]+\.(?:py|pyx|jsx?|tsx?|mjs|go|rs|c|h|cc|cpp|hpp|java|kt|rb|php"
@@ -58,6 +60,8 @@ class TurnRow:
     n_new_files: tuple[int, int] = (0, 0)  # source files that only the turns name
     asked_again: int = 0                   # number of times the challenger was refused for leaks
     tries_file: Path | None = None         # file of the tries with their findings
+    n_passed: tuple[int, int] | None = None   # hidden tests after each side; None: not both run
+    by_program: bool = False               # both sides do the same: a draw without a judge
     is_unpicked: bool = False              # none of the blind answers was picked: the king's twice
 
     def tries(self) -> list[dict]:
@@ -67,7 +71,12 @@ class TurnRow:
     def unpicked(self) -> TurnRow:
         """Return the draw that counts where no answer was picked: the king's turn on both sides."""
         kings = {name: getattr(self, name)[:1] * 2 for name in PAIRS}
-        return replace(self, score=50.0, metrics={}, leaks=None, is_unpicked=True, **kings)
+        return replace(self, score=DRAW, metrics={}, leaks=None, is_unpicked=True, **kings)
+
+    @property
+    def is_won_in_defeat(self) -> bool:
+        """Return whether the turn is won, but below the threshold of refined/."""
+        return self.bucket == Defeat.directory and self.score > DRAW
 
     @property
     def flags(self) -> list[str]:
@@ -86,6 +95,7 @@ class ReportTurns:
     duel: Duel
     panel: Panel                      # the panel that decided the duel
     commits: Store
+    executions: Executions
     rows: list[TurnRow] = field(default_factory=list)
     broken: int = 0                   # records that could not be read
     outdated: bool = False            # _duel.json was made from other verdicts
@@ -126,7 +136,8 @@ def read_turns(settings: Settings, judge_again: str, how: str = "") -> ReportTur
         raise Trouble("is not there.", str(path), f"Run: {judge_again}") from None
     panel = Panel(settings, decided=duel.raw, how=how)
     state = load_duel_state(settings, panel)
-    turns = ReportTurns(state, duel, panel, Store(settings.root, Commit).open())
+    turns = ReportTurns(state, duel, panel, Store(settings.root, Commit).open(),
+                        Executions(settings.root))
     for e in state.plan.broken.values():
         say(f"{STAGE}.py: {e}")
     names = state.plan.names
@@ -170,11 +181,14 @@ def _row(name: str, answer: Answer, score: Score, turns: ReportTurns,
     """Return the row of the table for one turn."""
     panel, answers = turns.panel, turns.state.answers
     commit = _commit(answer.instance_id, turns)
-    leaks, lacks_verdict = challenger_leaks(settings, answer, score, commit)
+    leaks, lacks_verdict = [], False
+    if panel.may_leak:
+        leaks, lacks_verdict = challenger_leaks(settings, answer, score, commit)
     leak_verdicts = [verdicts_of(score, side) for side in (KING, "challenger")]
     costs = [verdict["usage"].get("cost_usd") for verdict in score.leaks or ()]
     sides = [getattr(answer, SIDES[panel.rival]) or "", answer.challenger or ""]
     texts = [turn_text(side, answer.messages) for side in sides]
+    runs = [turns.executions.of(name, side) for side in sides]
     form = form_of(answer.messages, answer.tools)
     turns_read = [form.read(side, answer.messages) for side in sides]
     commands = tuple("" if turn.problem() else turn.command for turn in turns_read)
@@ -204,6 +218,8 @@ def _row(name: str, answer: Answer, score: Score, turns: ReportTurns,
         chars=tuple(map(len, texts)),
         n_new_files=tuple(len({*SOURCE_FILE.findall(text)}.difference(known_files))
                           for text in texts),
+        n_passed=tuple(len(run.passed) for run in runs) if all(runs) else None,
+        by_program=any(entry.get("by_program") for entry in score.judges),
         asked_again=answers.ledger.asked_again.get(("ch", name), 0),
         tries_file=answers.path(name).parent / KEPT / f"{name}.json")
 

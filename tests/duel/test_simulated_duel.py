@@ -31,8 +31,8 @@ def model(draw_scores: np.ndarray, longer_by: np.ndarray):
         if side not in JUDGES or "MODEL 1" not in request.text:
             length = 2000 + (int(longer_by[i]) if "Private note" in request.text else 0)
             word = "onyx" if "Private note" in request.text else "quartz"
-            return turn_of(
-                "ls", (f"{word} " * length)[:length - len(turn_of("ls", ""))].rstrip() + "." * 9)
+            bare = len(turn_of(f"ls {word}", ""))
+            return turn_of(f"ls {word}", (f"{word} " * length)[:length - bare].rstrip() + "." * 9)
         order = order_of(request)
         for_challenger = "1" if order == "challenger_first" else "2"
         scores = draw_scores[list(JUDGES).index(side), ORDERS.index(order), i]

@@ -670,7 +670,7 @@ def judged(tmp_path, fake_llm):
     def reply(request):
         if "MODEL 1" not in request.text:
             who = "challenger" if "description" in request.text else "king"
-            return turn_of("make test", f"Made by the {who}: {words(request.text, 30)}")
+            return turn_of(f"make {who}", f"Made by the {who}: {words(request.text, 30)}")
         king_first = request.last.index("Made by the king") < request.last.index(
             "Made by the challenger")
         return verdict(2 if king_first else 1)

@@ -422,7 +422,7 @@ def test_the_overview_says_what_came_of_it(show):
     assert spaced(tab, ".outcome") == "✓ Accepted" and tab.title() == "Challenger against king"
     shown = tab.inner_text("#overview")
     for part in ("leads by 20.00 points, at least 2 wanted", "95 % interval", "15.50 to 24.25",
-                 "LCB 0.0800",
+                 "LCB 16.00 points",
                  "resamples of the 55 instances",
                  "3 judges compared the two answers in both orders", "not judged yet"):
         assert part in shown, part
@@ -437,7 +437,7 @@ def test_the_overview_says_what_came_of_it(show):
 
 
 def test_a_rejected_duel_says_why(show):
-    reasons = ["margin 0.5000 < win_margin 2", "LCB -0.010000 is not above 0"]
+    reasons = ["margin 0.5000 < win_margin 2", "LCB -2.0000 is not above 0"]
     tab = show(a_page(TURNS, a_duel(accepted=False, reasons=reasons, margin=0.5, lcb=-0.01)))
     assert spaced(tab, ".outcome") == "✗ Not accepted"
     assert tab.locator("#overview .listed li").all_inner_texts() == reasons

@@ -1,0 +1,118 @@
+"""Test what judges are shown of the runs of both sides, and draws that a program finds."""
+from __future__ import annotations
+
+import json
+
+from conftest import edit, write_commits
+from fake_judges import (
+    duel,
+    run_main,
+    set_up,
+    turn,
+    validate_here,
+    verdict,
+    write_answers,
+    write_panel,
+)
+from fake_llm import Status
+from judged import read_json
+
+import report
+from codedata.records import METRICS
+from codedata.store import digest
+
+
+def write_run(root, i: int, replay: str = "equal", **sides) -> None:
+    """Write executed/t_<i>.json; `sides` are fields of the runs of each."""
+    answer = read_json(root / f"answer/t_{i}.json")
+    runs = [{"sides": [side], "turns": [digest(answer[side])], "command": "", "exit_code": 0,
+             "timed_out": False, "seconds": 0.1, "output": f"RAN-{side}", "changes": {},
+             "tests": {}, **fields} for side, fields in sides.items()]
+    (root / "executed").mkdir(exist_ok=True)
+    (root / f"executed/t_{i}.json").write_text(json.dumps({
+        "instance_id": answer["instance_id"], "repo_name": "r", "image_name": "m", "start": "base",
+        "how": "overlay", "replay": replay, "unequal": [], "n_commands": 0, "n_equal": 0,
+        "n_masked": 0, "before": {"HIDDEN_a": "failed", "HIDDEN_b": "failed"}, "runs": runs,
+        "seconds": 1.0}))
+
+
+def entries(root, i: int) -> list[dict]:
+    return read_json(root / f"score/t_{i}.json")["judges"]
+
+
+def test_judges_see_what_both_sides_printed_and_changed_where_both_were_run_at_the_turns_state(
+        tmp_path, fake_llm):
+    set_up(tmp_path, fake_llm, 4, verdict("00000"), "a")
+    change = {"changes": {"a.py": "+x"}, "tests": {"HIDDEN_a": "passed"}}
+    write_run(tmp_path, 1, king={}, challenger=change)
+    write_run(tmp_path, 2, "unequal at turn 3", king={}, challenger=change)
+    write_run(tmp_path, 3, king={})   # of one side alone it would tell which side that is
+    validate_here(tmp_path)
+    shown = [r for r in fake_llm.requests if "what running" in r.last]
+    assert len(shown) == 2 and all("task 1" in r.last for r in shown)
+    for request in shown:
+        one, other = request.last.partition("end of MODEL 1")[::2]
+        king_first = "quartz" in one
+        ran = other.partition("end of what running MODEL 1")[0]
+        assert ("RAN-king" in ran) is king_first and ("RAN-challenger" in ran) is not king_first
+        assert ("+x" in ran) is not king_first
+    assert not [r for r in fake_llm.requests if b"HIDDEN" in r.raw]
+
+
+def test_a_verdict_from_before_running_is_not_mixed_with_one_from_after(tmp_path, fake_llm):
+    write_answers(tmp_path, 1)
+    write_panel(tmp_path, fake_llm, "a", "b")
+    good = verdict("11111")
+    fake_llm.always(lambda r: good if r.body["model"] == "a" else Status(400))
+    validate_here(tmp_path)
+    write_run(tmp_path, 1, king={}, challenger={"output": "other"})
+    fake_llm.requests.clear()
+    fake_llm.always(good)
+    validate_here(tmp_path)
+    assert sorted(r.body["model"] for r in fake_llm.requests) == ["a", "a", "b", "b"]
+    marks = {entry["ran"] for entry in entries(tmp_path, 1)}
+    assert len(marks) == 1 and len(entries(tmp_path, 1)) == 4
+    fake_llm.requests.clear()
+    (tmp_path / "score/_ledger.jsonl").unlink()   # whoever finds the scores takes them as they are
+    validate_here(tmp_path)
+    assert fake_llm.requests == []
+
+
+def test_sides_that_do_the_same_are_a_draw_that_nobody_is_paid_for(tmp_path, fake_llm):
+    set_up(tmp_path, fake_llm, 4, verdict("00000"), "a")
+    same = {"changes": {"a.py": "+x"}, "output": "ok"}
+    write_run(tmp_path, 1, king=same, challenger={**same, "output": " ok\n"})
+    write_run(tmp_path, 2, king=same, challenger={**same, "output": "ok\n3 passed"})   # a check
+    write_run(tmp_path, 3, king={"changes": {"a": ""}}, challenger={"changes": {"a": ""}})
+    edit(tmp_path / "answer/t_4.json", lambda record: record.update(
+        challenger=turn("quartz", 9).replace("quartz_9", " quartz_4")))
+    printed = validate_here(tmp_path, "--dry-run").stderr
+    assert "to come: 4 calls" in printed
+    validate_here(tmp_path)
+    asked = {i for i in (1, 2, 3, 4) for r in fake_llm.requests if f"task {i}" in r.last}
+    assert asked == {2, 3}
+    for i in (1, 4):
+        score = read_json(tmp_path / f"score/t_{i}.json")
+        assert (score["score"], score["reason"]) == (50, "both change the same")
+        assert score["metrics"] == dict.fromkeys(METRICS, 50)
+        assert all(entry["by_program"] for entry in score["judges"])
+    assert duel(tmp_path)["panel"]["judges"]["a"]["calls"]["replies"] == 4
+    fake_llm.requests.clear()
+    validate_here(tmp_path)
+    assert fake_llm.requests == []
+
+
+def test_the_report_says_how_often_judges_prefer_the_side_that_passes_fewer_hidden_tests(
+        tmp_path, fake_llm):
+    set_up(tmp_path, fake_llm, 3, verdict("11111"), "a", judge='order = "king_first"')
+    write_commits(tmp_path, 3)
+    worse, better = ({"changes": {"a.py": text}, "tests": {"HIDDEN_a": status}}
+                     for text, status in (("+x", "failed"), ("+y", "passed")))
+    write_run(tmp_path, 1, king=worse, challenger=better)
+    write_run(tmp_path, 2, king=better, challenger=worse)
+    write_run(tmp_path, 3, king=worse, challenger={**worse, "changes": {"a.py": "+z"}})
+    validate_here(tmp_path)
+    run_main(report.main, tmp_path)
+    text = (tmp_path / "report/report.md").read_text()
+    assert "Both sides were run in 3 of 3 turns. In 2 of them one side passes more" in text
+    assert "prefer the one with fewer in 1: 50.0 % (" in text
