@@ -408,6 +408,16 @@ def test_kings_are_looked_at_too_and_no_judge_of_the_panel_sees_the_pull_request
     assert others and not any("fix 1" in request.text for request in others)
 
 
+@pytest.mark.parametrize("n, n_kings", [(19, 19), (20, 0)])
+def test_of_fewer_than_20_turns_every_king_is_looked_at(tmp_path, fake_llm, n, n_kings):
+    write_answers(tmp_path, n)
+    write_commits(tmp_path, n)
+    panel_and_judges(tmp_path, fake_llm, more="king_share = 1e-9")
+    a_panel(fake_llm)
+    validated(tmp_path)
+    assert sum("quartz" in candidate(r) for r in leak_requests(fake_llm)) == n_kings
+
+
 def test_a_king_is_looked_at_beside_the_leaks_that_are_known_at_its_turn(judged_by, fake_llm):
     play(fake_llm, finds(LEAKY), LEAKY, HONEST)
     run_main(ch.main, judged_by)

@@ -166,6 +166,24 @@ def test_the_verdict_stands_at_the_top(tmp_path, values, outcome):
     assert report_text(tmp_path).split("\n\n")[1].startswith(outcome)
 
 
+def test_turns_won_below_the_threshold_of_refined_are_named_as_such(tmp_path):
+    made(tmp_path, {"t_1": [1, 0.5, 0.5, 0.5, 0.5], "t_2": WON, "t_3": EVEN})
+    assert "won, but below the threshold of refined/: 1 turn" in rerun(tmp_path)
+    assert counts(tmp_path)["won, but below the threshold of refined/"] == "1"
+    assert [row["bucket"] for row in tables(tmp_path)["Turns"]] == [
+        "defeat (won)", "final", "defeat"]
+
+
+def test_the_states_that_prompt_py_was_told_are_shown_by_their_shares(tmp_path):
+    for i, state in enumerate(("stuck", *["nothing_to_tell"] * 3)):
+        write_json(tmp_path / f"prompt/_decided/x.{i}.json", {"state": state})
+    made(tmp_path, {"t_1": WON})
+    rows = tables(tmp_path)["What was to be decided at the turns that prompt.py looked at"]
+    assert [[*row.values()] for row in rows] == [
+        ["nothing_to_tell", "3", "75.0 %"], ["stuck", "1", "25.0 %"]]
+    assert "No turn was run" in report_text(tmp_path)
+
+
 def test_a_side_without_a_command_has_the_step_none(tmp_path):
     made(tmp_path, {"t_1": WON}, king="I would run ls.")
     assert [row["step"] for row in tables(tmp_path)["Turns"]] == ["none → test"]
