@@ -70,21 +70,23 @@ def step_of(command: str) -> Step:
             match = RANGE.fullmatch(argument.lstrip("-n"))
             if match and name in SHOWS:
                 lines = _lines(name, match)
-            elif argument.startswith("-") and argument not in RUNS:
-                words |= _flags(name, arguments, argument) if name not in SHOWS else set()
             elif not match and argument not in RUNS:
-                words.add(argument.removeprefix("./"))
+                words |= _words(name, arguments, argument)
     return Step(style, frozenset(words), lines)
 
 
-def _flags(name: str, arguments: list[str], flag: str) -> set[str]:
-    """Return what a flag says of the step: its letters, or a long one as it is; nothing if it only
-    alters the display."""
-    if flag.startswith("--"):
-        return set() if LONG_DISPLAY.match(flag) else {flag}
+def _words(name: str, arguments: list[str], argument: str) -> set[str]:
+    """Return what an argument says of the step; of a flag its letters, or a long one as it is, but
+    nothing of one that only alters the display."""
+    if not argument.startswith("-"):
+        return {argument.removeprefix("./")}
+    if name in SHOWS or LONG_DISPLAY.match(argument):
+        return set()
+    if argument.startswith("--"):
+        return {argument}
     if name in RUNS:
         name = next((one for one in arguments if not one.startswith("-")), name)
-    letters = re.findall("[A-Za-z]", flag)
+    letters = re.findall("[A-Za-z]", argument)
     return {f"-{letter}" for letter in letters if letter not in DISPLAY.get(name, DISPLAY[""])}
 
 
