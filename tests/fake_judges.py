@@ -28,6 +28,7 @@ import export
 import report
 import validate
 from codedata.records import METRICS
+from codedata.store import digest
 
 TEXTS = {"king": "quartz", "challenger": "onyx", "assistant": "amber"}
 N = 5
@@ -55,6 +56,19 @@ def write_answers(root: Path, n: int, first: int = 1, directory: str = "answer",
                                {"role": "user", "content": f"task {i}"}], **fields}
         (folder / f"t_{i}.json").write_text(json.dumps(record), encoding="utf-8")
     return [f"t_{i}" for i in range(first, first + n)]
+
+
+def write_executed(root: Path, name: str, *runs: tuple[str, dict], replay: str = "equal") -> None:
+    """Write executed/<name>.json: what answers did, as (text of the answer, fields of its run)."""
+    (root / "executed").mkdir(exist_ok=True)
+    runs = [{"sides": [], "turns": [digest(text)], "command": "", "exit_code": 0,
+             "timed_out": False, "seconds": 0.1, "output": "", "changes": {}, "tests": {},
+             **fields} for text, fields in runs]
+    (root / f"executed/{name}.json").write_text(json.dumps({
+        "instance_id": "proj__repo-1", "repo_name": "r", "image_name": "m", "start": "base",
+        "how": "overlay", "replay": replay, "unequal": [], "n_commands": 0, "n_equal": 0,
+        "n_masked": 0, "before": {"HIDDEN_a": "failed", "HIDDEN_b": "failed"}, "runs": runs,
+        "seconds": 1.0}))
 
 
 def write_panel(root: Path, fake, *models, judge: str = "", duel: str = "", more: str = "",

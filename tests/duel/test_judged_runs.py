@@ -1,8 +1,6 @@
 """Test what judges are shown of the runs of both sides, and draws that a program finds."""
 from __future__ import annotations
 
-import json
-
 from conftest import edit, write_commits
 from fake_judges import (
     duel,
@@ -12,6 +10,7 @@ from fake_judges import (
     validate_here,
     verdict,
     write_answers,
+    write_executed,
     write_panel,
 )
 from fake_llm import Status
@@ -19,21 +18,13 @@ from judged import read_json
 
 import report
 from codedata.records import METRICS
-from codedata.store import digest
 
 
 def write_run(root, i: int, replay: str = "equal", **sides) -> None:
     """Write executed/t_<i>.json; `sides` are fields of the runs of each."""
     answer = read_json(root / f"answer/t_{i}.json")
-    runs = [{"sides": [side], "turns": [digest(answer[side])], "command": "", "exit_code": 0,
-             "timed_out": False, "seconds": 0.1, "output": f"RAN-{side}", "changes": {},
-             "tests": {}, **fields} for side, fields in sides.items()]
-    (root / "executed").mkdir(exist_ok=True)
-    (root / f"executed/t_{i}.json").write_text(json.dumps({
-        "instance_id": answer["instance_id"], "repo_name": "r", "image_name": "m", "start": "base",
-        "how": "overlay", "replay": replay, "unequal": [], "n_commands": 0, "n_equal": 0,
-        "n_masked": 0, "before": {"HIDDEN_a": "failed", "HIDDEN_b": "failed"}, "runs": runs,
-        "seconds": 1.0}))
+    runs = [(answer[side], {"output": f"RAN-{side}", **fields}) for side, fields in sides.items()]
+    write_executed(root, f"t_{i}", *runs, replay=replay)
 
 
 def entries(root, i: int) -> list[dict]:

@@ -23,7 +23,15 @@ from conftest import (
     write_prompts,
     write_toml,
 )
-from fake_judges import A_CALL, asks, report_text, run_main, validated, verdict
+from fake_judges import (
+    A_CALL,
+    asks,
+    report_text,
+    run_main,
+    validated,
+    verdict,
+    write_executed,
+)
 from fake_llm import Say
 from judged import read_json
 
@@ -34,7 +42,6 @@ from codedata.leak.facts import shown_share
 from codedata.records import METRICS, Commit
 from codedata.report.pr_effect import pr_effect
 from codedata.report.turn_rows import TurnRow
-from codedata.store import digest
 
 NUMBERS = count(1)   # of blind answers
 COMMAND = re.compile(r"ls d(\d+)")
@@ -174,34 +181,25 @@ def test_a_kill_in_the_middle_of_the_candidates_pays_for_none_twice(root, fake_l
     assert fake_llm.n_requests == 5   # the second, which was in flight, again, and the choices
 
 
-def edits(name: str, *passed: str, **side) -> dict:
-    """Return what a candidate did that changes a file, and the hidden tests that pass then."""
-    tests = {test: "passed" if test in passed else "failed" for test in ("t1", "t2")}
-    return {"sides": [name], "command": "sed", "exit_code": 0, "timed_out": False, "seconds": 0.1,
-            "output": f"{name} was run", "changes": {"a.py": f"diff of {name}"}, "tests": tests,
-            **side}
-
-
 @pytest.mark.parametrize("passed, n_asked, expected", [
-    ([["t1"], ["t1", "t2"], []], 0, 1), ([["t1"], [], ["t1"]], 2, 2), ([["t1"], [], []], 0, None)])
+    (("a", "ab", ""), 0, 1), (("a", "", "a"), 2, 2), (("a", "", ""), 0, None)])
 def test_hidden_tests_decide_among_edits_and_running_is_shown_to_who_chooses_among_the_rest(
         root, fake_llm, passed, n_asked, expected):
     name = answers(root)[0]
     sides = [turn_of(f"ls d{i}", "I look around.") for i in (7001, 7002, 7003)]
     edit(root / f"answer/{name}.json", king=sides[0])
     write_json(root / f"answer/_samples/{name}.json", {"samples": sides[1:]})
-    runs = [edits(f"side {i}", *tests, turns=[digest(side)])
-            for i, (side, tests) in enumerate(zip(sides, passed, strict=True))]
-    write_json(root / f"executed/{name}.json", {
-        "instance_id": "proj__repo-1", "repo_name": "repo", "image_name": "i", "start": "base",
-        "how": "overlay", "replay": "equal", "unequal": [], "n_commands": 0, "n_equal": 0,
-        "n_masked": 0, "before": {"t1": "failed", "t2": "failed"}, "runs": runs, "seconds": 1.0})
+    runs = [{"output": f"side {i} was run", "changes": {"a.py": f"diff {i}"},
+             "tests": {f"HIDDEN_{test}": "passed" if test in tests else "failed" for test in "ab"}}
+            for i, tests in enumerate(passed)]
+    write_executed(root, name, *zip(sides, runs, strict=True))
     play(fake_llm)
     run_main(ch.main, root, "--how", "chosen", "--only", name)
     made = turns(root, "chosen").get(name)
     assert (made and sides.index(made["challenger"])) == expected
     asked = fake_llm.requests
-    assert len(asked) == n_asked and not any("t1" in r.text or "side 1" in r.text for r in asked)
+    assert len(asked) == n_asked and not any(
+        "HIDDEN" in r.text or "side 1" in r.text for r in asked)
     assert all("(exit code 0)\nside 2 was run" in r.text for r in asked)
 
 

@@ -16,7 +16,6 @@ from conftest import (
     kill,
     ledger_lines,
     read_answer,
-    settings_for,
     start_script,
     turn_of,
     write_commits,
@@ -24,7 +23,16 @@ from conftest import (
     write_prompts,
     write_toml,
 )
-from fake_judges import asks, report_text, run_main, score, validated, verdict, write_answers
+from fake_judges import (
+    asks,
+    report_text,
+    run_main,
+    score,
+    validated,
+    verdict,
+    write_answers,
+    write_executed,
+)
 from fake_llm import Say
 from judged import json_lines, read_json, write_duel, write_turn
 from scored import decide, write_answer, write_panel, write_score
@@ -35,10 +43,6 @@ import export
 import king
 import refine
 import report
-from codedata.leak import judge as leak_judge
-from codedata.leak.judge import Suspect
-from codedata.llm import Models
-from codedata.records import Commit
 
 PATCH = """diff --git a/src/windlass_reel.py b/src/windlass_reel.py
 --- a/src/windlass_reel.py
@@ -299,19 +303,6 @@ def test_the_request_has_the_pull_request_once_behind_the_conversation_and_code_
     assert "]]" not in fake_llm.requests[-1].text.partition(PATCH)[0]   # no marker before it
 
 
-def test_the_leak_judge_may_be_shown_what_running_the_turn_printed(judged_by, fake_llm):
-    messages = [{"role": "user", "content": "task"}]
-    with Models(settings_for(fake_llm)) as models:
-        client = models.client("challenger")
-        suspects = [Suspect(messages, HONEST, Commit(**pr()), ran=ran)
-                    for ran in ("", "exit code 0\n3 lines")]
-        texts = [leak_judge.request(client, one)[-1]["content"] for one in suspects]
-    assert " run]]" not in texts[0]
-    shown = re.search(r"^\[\[(\w+) run\]\]\nexit code 0\n3 lines\n\[\[\1 end of the run\]\]$",
-                      texts[1], re.MULTILINE)
-    assert f"[[{shown[1]} candidate]]" in texts[1]
-
-
 # validate.py -------------------------------------------------------------------------------------
 
 def panel_and_judges(root, fake, leak: str = '["auditor"]', more: str = "king_share = 0.0",
@@ -416,6 +407,26 @@ def test_of_fewer_than_20_turns_every_king_is_looked_at(tmp_path, fake_llm, n, n
     a_panel(fake_llm)
     validated(tmp_path)
     assert sum("quartz" in candidate(r) for r in leak_requests(fake_llm)) == n_kings
+
+
+def test_leak_judges_see_what_running_a_side_showed_and_none_is_asked_of_what_was_chosen_blind(
+        duel, fake_llm):
+    answer = read_answer(duel, "t_1")
+    write_executed(duel, "t_1", *((answer[side], {"output": f"RAN-{side}", "exit_code": 3})
+                                  for side in ("king", "challenger")))
+    panel_and_judges(duel, fake_llm)
+    validated(duel)
+    shown, = (r.text for r in leak_requests(fake_llm) if " run]]" in r.text)
+    mark, = re.findall(r"^\[\[(\w+) run\]\]\n\(exit code 3\)\nRAN-challenger\n", shown,
+                       re.MULTILINE)
+    assert f"[[{mark} candidate]]" in shown and f"[[{mark} end of the run]]" in shown
+    fake_llm.requests.clear()
+    edit(duel / "answer/t_2.json", challenger=LEAKY)
+    panel_and_judges(duel, fake_llm, more='king_share = 1.0\n[challenger]\nhow = "chosen"')
+    validated(duel)
+    run_main(report.main, duel)
+    assert not leak_requests(fake_llm)
+    assert bucket(duel, 2)["leaks"] == bucket(duel, 3)["leaks"] == []
 
 
 def test_a_king_is_looked_at_beside_the_leaks_that_are_known_at_its_turn(judged_by, fake_llm):
