@@ -2,10 +2,12 @@
 """Write the turns of samples/duel_by_hand/turns.json into a root.
 
 writes  prompt/duel.json, commit/<instance_id>.json
+        executed/duel_<n>.json: what run_turns.py found for the turns of the Python projects
 
   python samples/duel_input.py ROOT
 """
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -30,6 +32,7 @@ def write_input(root: Path, n_turns: int | None = None) -> None:
         path = root / "commit" / f"{one['instance_id']}.json"
         path.write_text(json.dumps(pr), encoding="utf-8")
     (root / "prompt" / "duel.json").write_text(json.dumps(prompts), encoding="utf-8")
+    shutil.copytree(DUEL / "executed", root / "executed", dirs_exist_ok=True)
 
 
 if __name__ == "__main__":
