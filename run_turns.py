@@ -60,12 +60,14 @@ def main(argv=None) -> int:
 
 
 def executed(settings: Settings, models: Models, runner: Runner) -> run_loop.Stage:
+    """Return the stage that runs the candidates of turns."""
     return run_loop.Stage(
         "run_turns", make=runner.make, writes=Writes(Store(settings.root, Executed)),
         identity={"branches": settings.run.branches}, then="ch.py; validate.py", **inputs(settings))
 
 
 def played_out(settings: Settings, models: Models, runner: Runner) -> run_loop.Stage:
+    """Return the stage that makes pairs by what follows."""
     policy = sampler_of(models.client("king"), models)
     ask = partial(ask_turn, policy, partial(king_messages, policy))
     rules = settings.run
@@ -82,6 +84,7 @@ def played_out(settings: Settings, models: Models, runner: Runner) -> run_loop.S
 
 
 def states(settings: Settings, models: Models, runner: Runner) -> run_loop.Stage:
+    """Return the stage that runs the tests at each turn of trajectories."""
     source = open_source(settings.prompt.source, Hub(models.http), settings.prompt.split)
     return run_loop.Stage(
         "run_turns.states", make=runner.states,

@@ -92,7 +92,7 @@ class Branch:
 
     def changes(self) -> dict[str, str]:
         """Return {path: diff} of the files of the working directory that are other than in the
-        branches below; "" for what is no text, and beyond DIFF_CHARS."""
+        branches below; "" for what is no text, and beyond DIFF_CHARS of all."""
         return json.loads(self._image.own(f"python3 -I {FOLDER}/{PROGRAM} changes "
                                           f"{','.join(self.layers)} {self.workdir} {DIFF_CHARS}"))
 

@@ -85,18 +85,20 @@ def run(layers, workdir, environment, argv):
 
 
 def mount(source, target, kind, flags, options=""):
+    """Mount, or raise OSError."""
     encoded = [text and text.encode() for text in (source, target, kind)]
     check(libc.mount(*encoded, flags, options.encode()))
 
 
 def check(code):
+    """Raise OSError if a call of libc has failed."""
     if code:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def changes(layers, workdir, limit):
-    """Return {path: diff} of the files below the folder that the last layer has changed; the diffs
-    are cut to `limit` characters together, "" stands for one that is left out or no text."""
+    """Return {path: diff} of the files below the folder that the last layer has changed: at most
+    `limit` characters of all, "" stands for one that is left out or no text."""
     *below, top = [f"{LAYERS}/{name}/files" for name in layers]
     below = [*reversed(below), BELOW]
     found = {}
@@ -110,9 +112,10 @@ def changes(layers, workdir, limit):
             ["diff", "-u", "--label", f"a{path[len(workdir):]}", "--label",
              f"b{path[len(workdir):]}", old or "/dev/null", new or "/dev/null"],
             stdin=subprocess.DEVNULL, capture_output=True).stdout.decode(errors="replace")
-        is_text = "\0" not in text and not text.startswith("Binary files")
-        found[path[len(workdir) + 1:]] = text[:limit] if is_text else ""
-        limit -= min(limit, len(text))
+        is_shown = ("\0" not in text and not text.startswith("Binary files")
+                    and len(text) <= limit)
+        found[path[len(workdir) + 1:]] = text if is_shown else ""
+        limit -= len(text) if is_shown else 0
     return found
 
 
@@ -135,6 +138,7 @@ def changed_paths(top, below, workdir):
 
 
 def all_files(layers, path):
+    """Yield the paths of the files that the layers have in a folder."""
     for layer in layers:
         for folder, _, files in os.walk(layer + path):
             yield from (f"{folder[len(layer):]}/{name}" for name in files)
@@ -173,6 +177,7 @@ def content(place):
 
 
 def is_removed(place):
+    """Return whether a layer says here that what is below is gone."""
     try:
         about = os.lstat(place)
     except OSError:
@@ -181,6 +186,7 @@ def is_removed(place):
 
 
 def is_opaque(folder):
+    """Return whether a folder of a layer hides what the layers below have in it."""
     try:
         return os.getxattr(folder, "trusted.overlay.opaque", follow_symlinks=False) == b"y"
     except OSError:

@@ -256,7 +256,8 @@ class HiddenTests:
         if not self._files:
             return {}
         plugin = text_of("codedata.suites.programs", "pytest_only.py")
-        listed = {"codedata_only.txt": "\n".join(self._files).encode(),
+        places = [f"{below.workdir}/{path}" for path in self._files]
+        listed = {"codedata_only.txt": "\n".join(places).encode(),
                   "codedata_only.py": plugin.encode()}
         with self._branches.branch(*below.layers) as branch:
             self.put(branch)

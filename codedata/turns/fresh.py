@@ -80,7 +80,8 @@ class FreshBranch:
         found = {}
         for piece in pieces:
             if path := FILE.match(piece):
-                found[path[1]] = "" if piece.startswith("Binary") else piece[:DIFF_CHARS]
+                is_shown = not piece.startswith("Binary") and len(piece) <= DIFF_CHARS
+                found[path[1]] = piece if is_shown else ""
         return found
 
     def tree(self) -> str:
