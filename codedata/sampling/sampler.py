@@ -118,9 +118,12 @@ class PromptSampler:
         self.token = settings.hf_token
         self.lists = Lists(settings.root, Prompt)
         self.commits = Store(settings.root, Commit)
+        # of blind answers the best is chosen: they may well know all code that the PR changes
+        self.is_blind = settings.challenger.how == "chosen"
         self.identity = digest({
             key: value for key, value in asdict(self.settings).items()
-            if key not in NO_IDENTITY and value != NO_IDENTITY_IF.get(key)})
+            if key not in NO_IDENTITY and value != NO_IDENTITY_IF.get(key)}
+            | ({"blind": True} if self.is_blind else {}))
         self.skipped: Counter[str] = Counter()
         self.n_records = 0      # PR records that were there for drawn prompts
         self.benchmarks: Benchmarks | None = None   # loaded once there is something to draw
@@ -349,7 +352,8 @@ class PromptSampler:
                        language=record.language, patch_chars=len(record.patch),
                        n_files=len(record.files), created_at=record.created_at)
             return "oversized PR"
-        if max_share < ALL and shown_share(prompt.messages, record) > max_share:
+        if not self.is_blind and max_share < ALL and (
+                shown_share(prompt.messages, record) > max_share):
             return SHOWN
         if max_share < ALL and has_fix_begun(prompt.messages, record):
             return BEGUN

@@ -334,6 +334,10 @@ def test_a_trajectory_gives_a_turn_at_which_its_fix_is_neither_shown_nor_begun(t
     assert one["instance_id"] == "own__repo-1" and one["turn"] < 2
     assert re.search(r"left out: (9|1\d) \(the code that the PR changes was shown\)", printed)
     assert "nothing to do" in sample(tmp_path / "a", "--count 2")
+    with open(tmp_path / "chain.toml", "a") as settings:   # all answers are blind there
+        settings.write('[challenger]\nhow = "chosen"\n')
+    assert "was shown" not in sample(tmp_path / "b", "--count 2")
+    assert len(ids(tmp_path / "b")) == 2
 
 
 def test_what_a_benchmark_holds_is_not_drawn(tmp_path):
