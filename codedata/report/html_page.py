@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from codedata.code.turn import plain, turn_text
+from codedata.duel.executed import Executions
 from codedata.duel.panel import SIDES
 from codedata.errors import BrokenRecord
 from codedata.llm.embedded import NOISE
@@ -49,17 +50,18 @@ COLUMNS = {   # of the table; in pairs the rival is first
 
 
 def html(content: ReportContent, settings: ReportSettings,
-         read: Callable[[str], tuple[Answer, Score]], commits: Store | None = None) -> bytes:
+         read: Callable[[str], tuple[Answer, Score]], commits: Store | None = None,
+         executions: Executions | None = None) -> bytes:
     """Return the page as HTML.
 
     `read(name)` returns the records of a turn; it is called only for turns shown in full. `commits`
-    is the store of the pull requests.
+    is the store of the pull requests, `executions` has what candidates did when they were run.
     """
     duel, rows = content.duel, content.rows
     panel = list(duel.judges)
     # each command is cut to an equal share
     searched_chars = min(MAX_COMMAND_CHARS, SEARCHED_CHARS // (2 * max(len(rows), 1)))
-    details = _details(rows, duel.mode, read, settings.detail_turns, commits)
+    details = _details(rows, duel.mode, read, settings.detail_turns, commits, executions)
     notes = [("Trials of the judges", content.trials), ("Refined turns", content.refined),
              *content.sections]
     sizes = Counter(row.bucket for row in rows)
@@ -134,7 +136,7 @@ def _table(rows: list[TurnRow], max_chars: int) -> dict[str, list]:
 
 
 def _details(rows: list[TurnRow], rival: str, read, max_turns: int,
-             commits: Store | None) -> dict[str, bytes]:
+             commits: Store | None, executions: Executions | None) -> dict[str, bytes]:
     """Return {block id: packed turn} for as many chosen turns as fit into DETAIL_BYTES."""
     blocks = {}
     room = DETAIL_BYTES
@@ -147,7 +149,8 @@ def _details(rows: list[TurnRow], rival: str, read, max_turns: int,
             answer, score = read(rows[i].name)
         except BrokenRecord:   # it was edited after the table was read, so it has no details
             continue
-        packed = pack({**_in_full(answer, score, rival), **_hidden(rows[i], commits)})
+        packed = pack({**_in_full(answer, score, rival), **_hidden(rows[i], commits),
+                       "ran": _ran(rows[i].name, answer, rival, executions)})
         if len(packed) <= room:
             blocks[i] = packed
             room -= len(packed)
@@ -190,6 +193,13 @@ def _in_full(answer: Answer, score: Score, rival: str) -> dict:
             "sides": {side: texts.pop(side) for side in (rival, "challenger")},
             "others": {side: text for side, text in texts.items() if text},
             "judges": [_entry(entry) for entry in score.judges]}
+
+
+def _ran(name: str, answer: Answer, rival: str, executions: Executions | None) -> dict[str, str]:
+    """Return what the sides printed and changed when they were run, of those that were."""
+    runs = {side: executions and executions.of(name, getattr(answer, field))
+            for side, field in ((rival, SIDES[rival]), ("challenger", "challenger"))}
+    return {side: run.text() for side, run in runs.items() if run}
 
 
 def _entry(entry: JudgeVerdict) -> dict:

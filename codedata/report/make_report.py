@@ -77,7 +77,7 @@ def write_report(settings: Settings, turns: ReportTurns, directory: Path, judge_
         texts["hugePR.md"] = huge_markdown(oversized(root), settings.exclude.max_patch_chars)
     for name, text in texts.items():
         write_atomic(directory / name, terminal_safe(text).encode())
-    page = html(content, settings.report, turns.read, turns.commits)
+    page = html(content, settings.report, turns.read, turns.commits, turns.executions)
     write_atomic(directory / "report.html", page)
 
 

@@ -360,6 +360,8 @@ function inFull(i, full) {
     message(name === "reference" ? "reference: the data set’s own turn" : name, text, false, false));
   return [facts(i), findingsOf(i),
     part("Answers", sides(name => fencedText(full.sides[name] ?? "")), others, pullRequest(full.pull_request)),
+    Object.keys(full.ran).length > 0 && part("When they were run", sides(name =>
+      h("div", { class: "code" }, longText(full.ran[name] ?? "(not run)", "text")))),
     full.tries.length > 0 && part("Refused, and asked for again", full.tries.map(refusedTurn)),
     part("Verdicts", grid(i, asked), turns.verdicts[i].includes("t") && h("ul", { class: "keys" }, h("li", {},
       h("span", { class: "swatch outlined" }), "changes with the order: counts as a draw"))),
