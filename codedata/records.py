@@ -230,7 +230,7 @@ class Executed:
 
     directory = "executed"
     instance_id: str
-    repo_name: str           # the environment
+    repo_name: ItemName      # the environment
     image_name: str
     start: str               # the state in which the replay began, one of turns/replay.py's
     how: str                 # overlay | replayed: each candidate in a container of its own
