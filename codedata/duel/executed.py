@@ -29,7 +29,7 @@ class Execution:
     @property
     def passed(self) -> set[str]:
         """Return the hidden tests that pass after it: those at the state, if it changes nothing."""
-        tests = self.run["tests"] or self.before
+        tests = self.run["tests"] if self.changes else self.before
         return {name for name, status in tests.items() if status == "passed"}
 
     def did_the_same(self, other: Execution) -> bool:

@@ -53,6 +53,11 @@ class BranchedImage:
         sandbox.put({PROGRAM: text_of("codedata.sandbox", PROGRAM).encode()}, FOLDER)
         variables = api.inspect_image(image)["Config"]["Env"] or []
         self.variables = dict(one.split("=", 1) for one in variables) | {"HOME": "/root"}
+        with self.branch() as branch:
+            tried = branch.run("true")
+        if not tried.ok:
+            raise ItemFailed(f"no branch can be made: {tried.output.strip()[-300:]}", image,
+                             'Set [run] branches = "replayed".')
 
     @contextmanager
     def branch(self, *below: str) -> Iterator[Branch]:
@@ -67,7 +72,7 @@ class BranchedImage:
 
     def own(self, command: str) -> str:
         """Return the output of a command in the container itself. Raise ItemFailed if it fails."""
-        done = self.sandbox.run(command, timeout_s=OWN_S)
+        done = self.sandbox.run_argv(["bash", "-c", command], OWN_S)
         if not done.ok:
             raise ItemFailed(f"the branch fails: {done.output.strip()[-300:]}", command[:60])
         return done.output
@@ -93,20 +98,22 @@ class Branch:
     def changes(self) -> dict[str, str]:
         """Return {path: diff} of the files of the working directory that are other than in the
         branches below; "" for what is no text, and beyond DIFF_CHARS of all."""
-        return json.loads(self._image.own(f"python3 -I {FOLDER}/{PROGRAM} changes "
-                                          f"{','.join(self.layers)} {self.workdir} {DIFF_CHARS}"))
+        return json.loads(self._look("changes", str(DIFF_CHARS)))
 
     def tree(self) -> str:
         """Return a digest of what is other in the working directory than in the image."""
-        return self._image.own(f"python3 -I {FOLDER}/{PROGRAM} tree {','.join(self.layers)} "
-                               f"{self.workdir}").strip()
+        return self._look("tree").strip()
+
+    def _look(self, what: str, *words: str) -> str:
+        return self._image.own(shlex.join(["python3", "-I", f"{FOLDER}/{PROGRAM}", what,
+                                           ",".join(self.layers), self.workdir, *words]))
 
     def put(self, source: Source, to: str) -> None:
         """Write {relative path: content} into a folder of the branch, by commands in it: what has
         run there before may have left links that lead elsewhere."""
         for name, content in dict(source).items():
             place = shlex.quote(posixpath.join(self.workdir, to, name))
-            self.run(f"mkdir -p $(dirname {place}); rm -rf {place}; : > {place}")
+            self.run(f'mkdir -p "$(dirname {place})"; rm -rf {place}; : > {place}')
             text = base64.b64encode(content).decode()
             for i in range(0, len(text), PIECE):
                 done = self.run(f"base64 -d >> {place} <<< {text[i:i + PIECE]}")
@@ -118,7 +125,9 @@ class Branch:
         place = posixpath.normpath(posixpath.join(self.workdir, path))
         source, copy = f"{LAYERS}/{self.layers[-1]}/files{place}", f"{OUT}/{self.layers[-1]}"
         own = self._image.own   # the engine copies nothing from a file system in memory
-        own(f"mkdir -p {OUT} && cp -a -- {shlex.quote(source)} {copy}")
+        own(f"mkdir -p {OUT} && cd -P {shlex.quote(posixpath.dirname(source))} && "
+            f'[ "$PWD" = {shlex.quote(posixpath.dirname(source))} ] && '   # no link leads away
+            f"cp -a -- {shlex.quote(source)} {copy}")
         try:
             self._image.sandbox.get(copy, to, bounds)
         finally:

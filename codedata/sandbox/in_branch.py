@@ -22,9 +22,11 @@ BIND, READ_ONLY, REMOUNT, RECURSIVE = 0x1000, 0x1, 0x20, 0x4000
 KEPT_CAPABILITIES = sum(1 << bit for bit in (0, 1, 3, 4, 5, 6, 7))
 DROP_FROM_BOUNDING_SET, NO_NEW_PRIVILEGES, CAPABILITY_VERSION = 24, 38, 0x20080522
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
-READ_ONLY_IN_PROC = ("sys", "sysrq-trigger", "irq", "bus", "fs")   # as the engine has them
+READ_ONLY_IN_PROC = ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi", "asound")
 HIDDEN_IN_PROC = ("kcore", "keys", "latency_stats", "timer_list", "sched_debug")
 IGNORED = ("/.git/", "/__pycache__/", "/.pytest_cache/", "/node_modules/.cache/")
+MAX_COMPARED = 2_000_000    # bytes of a file whose lines are compared
+MAX_NAMES = 100_000         # characters of the paths that are listed
 LOCALHOST = "127.0.0.1 localhost\n::1 localhost\n"
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -34,13 +36,8 @@ def main():
     layers = layers.split(",")
     if what == "run":
         run(layers, workdir, json.loads(rest[0]), rest[1:])
-    elif what == "tree":   # against the image, through all layers
-        top = [f"{LAYERS}/{name}/files" for name in reversed(layers)]
-        paths = sorted({path for layer in top for path in changed_paths(layer, [BELOW], workdir)})
-        found = [(path, content(resolve([*top, BELOW], path))) for path in paths
-                 if counts(path) and content(resolve([*top, BELOW], path)) !=
-                 content(resolve([BELOW], path))]
-        print(hashlib.blake2b(repr(found).encode(), digest_size=16).hexdigest())
+    elif what == "tree":
+        print(tree(layers, workdir))
     else:
         print(json.dumps(changes(layers, workdir, int(rest[0]))))
 
@@ -70,7 +67,7 @@ def run(layers, workdir, environment, argv):
         os.symlink(f"/proc/self/fd{target}", f"{root}/dev/{name}")
     os.mkdir(f"{root}/dev/shm", 0o1777)
     os.chroot(root)
-    os.chdir(workdir)
+    os.chdir(workdir if os.path.isdir(workdir) else "/")
     for bit in range(64):
         if not KEPT_CAPABILITIES >> bit & 1:
             libc.prctl(DROP_FROM_BOUNDING_SET, bit, 0, 0, 0)
@@ -96,27 +93,55 @@ def check(code):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
+def tree(layers, workdir):
+    """Return a digest of the files below the folder that are other than in the image."""
+    top = [f"{LAYERS}/{name}/files" for name in reversed(layers)]
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sorted({path for layer in top for path in changed_paths(layer, [BELOW], workdir)}):
+        if counts(path):
+            now = content(resolve([*top, BELOW], path))
+            if now != content(resolve([BELOW], path)):
+                digest.update(repr((path, now)).encode())
+    return digest.hexdigest()
+
+
 def changes(layers, workdir, limit):
     """Return {path: diff} of the files below the folder that the last layer has changed: at most
     `limit` characters of all, "" stands for one that is left out or no text."""
     *below, top = [f"{LAYERS}/{name}/files" for name in layers]
     below = [*reversed(below), BELOW]
     found = {}
-    for path in sorted(changed_paths(top, below, workdir)):
-        if not counts(path):
-            continue
+    n_chars = 0
+    for path in sorted({*changed_paths(top, below, workdir)}):
         old, new = resolve(below, path), resolve([top, *below], path)
-        if content(old) == content(new):
+        if not counts(path) or content(old) == content(new):
             continue
-        text = subprocess.run(
-            ["diff", "-u", "--label", f"a{path[len(workdir):]}", "--label",
-             f"b{path[len(workdir):]}", old or "/dev/null", new or "/dev/null"],
-            stdin=subprocess.DEVNULL, capture_output=True).stdout.decode(errors="replace")
-        is_shown = ("\0" not in text and not text.startswith("Binary files")
-                    and len(text) <= limit)
-        found[path[len(workdir) + 1:]] = text if is_shown else ""
-        limit -= len(text) if is_shown else 0
+        name = os.fsencode(path[len(workdir) + 1:]).decode(errors="replace")
+        n_chars += len(name)
+        if n_chars > MAX_NAMES:
+            break
+        text = difference(old, new, name)
+        found[name] = text if len(text) <= limit else ""
+        limit -= len(found[name])
     return found
+
+
+def difference(old, new, name):
+    """Return how two files differ, "" if one of them is no text."""
+    if new and os.path.islink(new):
+        return f"{name}: a link to {os.readlink(new)!a}\n"
+    if old and os.path.islink(old):
+        old = None
+    places = [place or "/dev/null" for place in (old, new)]
+    if any(place and (not os.path.isfile(place) or os.path.getsize(place) > MAX_COMPARED)
+           for place in (old, new)):
+        return ""
+    done = subprocess.run(["diff", "-u", "--label", f"a/{name}", "--label", f"b/{name}", *places],
+                          stdin=subprocess.DEVNULL, capture_output=True)
+    text = done.stdout.decode(errors="replace")
+    if not text:   # no line differs
+        return f"{name}: mode {os.stat(new).st_mode & 0o777:o}\n" if new else f"{name}: removed\n"
+    return "" if "\0" in text or text.startswith("Binary files") else text
 
 
 def counts(path):
@@ -126,39 +151,56 @@ def counts(path):
 
 def changed_paths(top, below, workdir):
     """Yield the paths of files that the layer may have changed, with those it has removed."""
-    for folder, folders, files in os.walk(top + workdir):
-        inside = folder[len(top):]
-        yield from (f"{inside}/{name}" for name in files)
-        yield from (f"{inside}/{name}" for name in folders if os.path.islink(f"{folder}/{name}"))
-        if is_opaque(folder):
-            yield from all_files(below, inside)
-        for name in files:   # of a folder that is removed, all files are
-            if is_removed(f"{folder}/{name}"):
-                yield from all_files(below, f"{inside}/{name}")
+    if look(top, workdir)[1]:
+        yield from all_files(below, workdir)
+    for folder, names in walk(top, workdir):
+        if is_opaque(top + folder):
+            yield from all_files(below, folder)
+        for name in names:
+            yield f"{folder}/{name}"
+            yield from all_files(below, f"{folder}/{name}")   # it may have been a folder
 
 
 def all_files(layers, path):
-    """Yield the paths of the files that the layers have in a folder."""
+    """Yield the paths of all that the layers have in a folder, but for its folders."""
     for layer in layers:
-        for folder, _, files in os.walk(layer + path):
-            yield from (f"{folder[len(layer):]}/{name}" for name in files)
+        for folder, names in walk(layer, path):
+            yield from (f"{folder}/{name}" for name in names)
+
+
+def walk(layer, path):
+    """Yield (path of a folder, names of what is no folder in it) of all that a layer has there."""
+    if look(layer, path)[0] == "folder":
+        for folder, folders, files in os.walk(layer + path):
+            links = [name for name in folders if os.path.islink(f"{folder}/{name}")]
+            yield folder[len(layer):], files + links
+
+
+def look(layer, path):
+    """Return (what a layer has at a path: "folder", "file" or another thing that is none, "gone"
+    where it has removed it or one of its folders, "" for nothing; whether a folder on the way hides
+    what is below). No link is followed: it may lead out of the branch."""
+    parts = path.split("/")
+    is_hiding = False
+    for i in range(2, len(parts) + 1):
+        place = layer + "/".join(parts[:i])
+        if is_removed(place):
+            return "gone", True
+        if not os.path.lexists(place):
+            return "", is_hiding
+        if os.path.islink(place) or not os.path.isdir(place):
+            return ("file" if i == len(parts) else "gone"), True
+        is_hiding = is_hiding or is_opaque(place)
+    return "folder", is_hiding
 
 
 def resolve(layers, path):
-    """Return the place of a file in the topmost layer that has it or, with one of its folders, has
-    removed it; None if there is no such file."""
-    parts = path.split("/")
+    """Return the place of a file in the topmost layer that has it; None if that layer has a folder
+    there or has removed it, or none has it."""
     for layer in layers:
-        for i in range(2, len(parts) + 1):
-            place = layer + "/".join(parts[:i])
-            if is_removed(place):
-                return None
-            if os.path.islink(place) or not os.path.lexists(place):
-                break
-        if os.path.lexists(place) and i == len(parts):
-            return None if os.path.isdir(place) and not os.path.islink(place) else place
-        if any(is_opaque(layer + "/".join(parts[:i])) for i in range(2, len(parts))):
-            return None
+        kind, is_hiding = look(layer, path)
+        if kind or is_hiding:
+            return layer + path if kind == "file" else None
     return None
 
 

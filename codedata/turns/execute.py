@@ -47,6 +47,7 @@ from codedata.texts import printable, text_of
 from codedata.turns.fresh import FreshSandboxes
 from codedata.turns.observations import EQUAL, MASKED, cut
 from codedata.turns.replay import (
+    N_TRIED,
     Branches,
     Replayed,
     Replayer,
@@ -55,6 +56,7 @@ from codedata.turns.replay import (
     variables_of,
 )
 
+MAX_IDLE = 4               # containers that wait for further turns of their image
 SAMPLES = "_samples"       # beside answers: further blind ones, from king.py
 ONLY = "/tmp/codedata-only"   # holds the plugin that runs the hidden tests' files alone
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -68,13 +70,14 @@ class Runner:
         self._answers = Store(settings.root, Answer)
         root = Path(settings.run.environments or settings.root)
         self._environments = cache(lambda: Environments(root, unhealthy_too=True).open())
-        self._starts: dict[str, str] = {}   # by instance, once one is found
-        self._opened: dict[str, list[Branches]] = defaultdict(list)   # idle ones, by image
-        self._held, self._lock = ExitStack(), threading.Lock()
+        self._starts: dict[str, str] = {}   # by what they were found with
+        self._idle: list[tuple[str, BranchedImage]] = []   # (image, its container), oldest first
+        self._lock = threading.Lock()
 
     def close(self) -> None:
         """Remove the containers that are kept from item to item."""
-        self._held.close()
+        for _, images in self._idle:
+            images.sandbox.close()
 
     def make(self, answer: Answer, commit: Commit) -> Executed:
         """Return what the candidates of a turn do. Raise Excluded if its environment is missing."""
@@ -111,11 +114,12 @@ class Runner:
     def state(self, answer: Answer, commit: Commit) -> Iterator[State]:
         """Yield the state that a turn's history leads to. Raise Excluded if its environment is
         missing."""
-        start = self._starts.get(answer.instance_id, "")
-        with self._opened_for(answer, commit) as (replayer, hidden, steps, branches), \
-                replayer.replay(steps, start) as (branch, found):
-            self._starts[answer.instance_id] = found.start
-            yield State(self.environment_of(commit), branches, branch, found, replayer, hidden)
+        with self._opened_for(answer, commit) as (replayer, hidden, steps, branches):
+            tried = digest([answer.instance_id, [step.command for step in steps[:N_TRIED]]])
+            with replayer.replay(steps, self._starts.get(tried, "")) as (branch, found):
+                self._starts[tried] = found.start
+                environment = self.environment_of(commit)
+                yield State(environment, branches, branch, found, replayer, hidden)
 
     @contextmanager
     def _opened_for(self, record: Answer | Prompt, commit: Commit) -> Iterator[tuple]:
@@ -146,22 +150,41 @@ class Runner:
             return
         if not self._factory.has_image(image):
             raise Excluded(f"its image {image or '(none)'} is not here")
-        with self._lock:
-            idle = self._opened[image].pop() if self._opened[image] else None
-        if idle is None:
-            begin_step("copying the image's files")
-            supervisor = self._factory.open(self._factory.base_image, f"turn-{name}", "/",
-                                            supervises=True)
-            with self._lock:
-                self._held.push(supervisor)
-            idle = BranchedImage(supervisor, image, self._factory.workdir_of(image))
+        images = self._take(image, name)
+        is_well = True
         try:
-            yield idle
-        except ItemFailed:
-            idle.sandbox.close()   # it may be gone, or full
+            yield images
+        except ItemFailed:   # it may be gone, or full
+            is_well = False
             raise
+        finally:
+            self._give_back(image, images, is_well)
+
+    def _take(self, image: str, name: str) -> BranchedImage:
+        """Return an idle container of the image, or a new one."""
         with self._lock:
-            self._opened[image].append(idle)
+            for one in self._idle:
+                if one[0] == image:
+                    self._idle.remove(one)
+                    return one[1]
+        begin_step("copying the image's files")
+        factory = self._factory
+        with ExitStack() as undo:
+            supervisor = undo.enter_context(factory.open(factory.base_image, f"turn-{name}", "/",
+                                                         supervises=True))
+            images = BranchedImage(supervisor, image, factory.workdir_of(image))
+            undo.pop_all()
+        return images
+
+    def _give_back(self, image: str, images: BranchedImage, is_well: bool) -> None:
+        """Keep a container for further turns of its image. Remove the oldest of too many, and one
+        that is not well."""
+        with self._lock:
+            self._idle += [(image, images)] if is_well else []
+            surplus = [one for _, one in self._idle[:-MAX_IDLE]] if is_well else [images]
+            del self._idle[:-MAX_IDLE]
+        for one in surplus:
+            one.sandbox.close()
 
     def candidates(self, answer: Answer, name: str) -> dict[str, Side]:
         """Return the sides of a turn that are there, by name."""

@@ -24,7 +24,8 @@ COPY = f"rm -rf {BEFORE}; cp -a . {BEFORE}"
 DIFF = ("diff -ruN --no-dereference -x .git -x __pycache__ -x .pytest_cache -x '*.pyc' "
         f'{BEFORE} "$PWD"')
 PIECE = re.compile(r"^(?:diff -ruN .*\n|(?=Binary files ))", re.MULTILINE)
-FILE = re.compile(rf"^(?:--- |Binary files ){BEFORE}/(\S+)")
+BINARY = re.compile(rf"Binary files {BEFORE}/(.+) and .* differ\n")
+HEAD = re.compile(rf"--- {BEFORE}/(.+)\t.*\n\+\+\+ .*\n")   # the others' heads have no times
 OWN_S = 600
 
 
@@ -75,14 +76,17 @@ class FreshBranch:
         self._sandbox.get(path, to, bounds)
 
     def changes(self) -> dict[str, str]:
-        """Return {path: diff} of the files that are other than when the branch began."""
-        pieces = PIECE.split(self._sandbox.run(DIFF, timeout_s=OWN_S).output)
-        found = {}
-        for piece in pieces:
-            if path := FILE.match(piece):
-                is_shown = not piece.startswith("Binary") and len(piece) <= DIFF_CHARS
-                found[path[1]] = piece if is_shown else ""
-        return found
+        """Return {path: diff} of the files that are other than when the branch began; see
+        Branch.changes. What is changed but in its mode, and links, are not seen."""
+        output = self._sandbox.run(DIFF, timeout_s=OWN_S).output
+        found = {match[1]: "" for match in BINARY.finditer(output)}
+        n_left = DIFF_CHARS
+        for piece in PIECE.split(output):
+            if head := HEAD.match(piece):
+                text = f"--- a/{head[1]}\n+++ b/{head[1]}\n{piece[head.end():]}"
+                found[head[1]] = text if len(text) <= n_left else ""
+                n_left -= len(found[head[1]])
+        return dict(sorted(found.items()))
 
     def tree(self) -> str:
         """Return a digest of what is other in the source than when the branch began."""
