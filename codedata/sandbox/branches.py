@@ -53,6 +53,7 @@ class BranchedImage:
         sandbox.put({PROGRAM: text_of("codedata.sandbox", PROGRAM).encode()}, FOLDER)
         variables = api.inspect_image(image)["Config"]["Env"] or []
         self.variables = dict(one.split("=", 1) for one in variables) | {"HOME": "/root"}
+        self.dropped: list[str] = []
         with self.branch() as branch:
             tried = branch.run("true")
         if not tried.ok:
@@ -61,14 +62,12 @@ class BranchedImage:
 
     @contextmanager
     def branch(self, *below: str) -> Iterator[Branch]:
-        """Yield a new branch on the layers of others; it is removed at the end."""
+        """Yield a new branch on the layers of others; it is removed before the next command."""
         layer = secrets.token_hex(6)
-        self.own(f"cd {LAYERS} && mkdir -p {layer}/files {layer}/work {layer}/root && "
-                 f"mkdir -m 1777 {layer}/files/tmp")
         try:
             yield Branch(self, (*below, layer))
         finally:
-            self.own(f"rm -rf {LAYERS}/{layer}")
+            self.dropped.append(layer)
 
     def own(self, command: str) -> str:
         """Return the output of a command in the container itself. Raise ItemFailed if it fails."""
@@ -91,9 +90,13 @@ class Branch:
             env: Mapping[str, str] | None = None) -> Result:
         """Return the result of a bash command; see Sandbox.run."""
         variables = json.dumps({**self._image.variables, **(env or {})})
-        argv = [*UNSHARE, ",".join(self.layers), self.workdir, variables,
+        dropped = self._image.dropped
+        argv = [*UNSHARE, ",".join(self.layers), self.workdir, ",".join(dropped), variables,
                 *self._shell.argv(command)]
-        return self._image.sandbox.run_argv(argv, timeout_s)
+        result = self._image.sandbox.run_argv(argv, timeout_s)
+        if not result.timed_out:   # else it may have ended before
+            dropped.clear()
+        return result
 
     def changes(self) -> dict[str, str]:
         """Return {path: diff} of the files of the working directory that are other than in the

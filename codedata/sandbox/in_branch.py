@@ -1,9 +1,9 @@
 """Run a command in a branch, or list what a branch has changed. Runs in the container of
 branches.py, whose files no command of a branch can reach.
 
-  in_branch.py run LAYER,… WORKDIR ENVIRONMENT ARGV…   (in mount and process namespaces of its own)
-  in_branch.py changes LAYER,… WORKDIR LIMIT           prints JSON: {path: diff}
-  in_branch.py tree LAYER,… WORKDIR                    prints a digest of all that is changed
+  in_branch.py run LAYER,… WORKDIR DROPPED,… ENVIRONMENT ARGV…   (in namespaces of its own)
+  in_branch.py changes LAYER,… WORKDIR LIMIT   prints JSON: {path: diff}
+  in_branch.py tree LAYER,… WORKDIR            prints a digest of all that is changed
 
 A branch is a stack of layers over the folder BELOW; what changes is written to the last one.
 """
@@ -35,11 +35,24 @@ def main():
     what, layers, workdir, *rest = sys.argv[1:]
     layers = layers.split(",")
     if what == "run":
-        run(layers, workdir, json.loads(rest[0]), rest[1:])
+        dropped, environment, *argv = rest
+        make_layers(layers, filter(None, dropped.split(",")))
+        run(layers, workdir, json.loads(environment), argv)
     elif what == "tree":
         print(tree(layers, workdir))
     else:
         print(json.dumps(changes(layers, workdir, int(rest[0]))))
+
+
+def make_layers(layers, dropped):
+    """Remove the layers that are dropped, and make those that are not there yet."""
+    if gone := [f"{LAYERS}/{layer}" for layer in dropped]:
+        subprocess.run(["rm", "-rf", *gone], stdin=subprocess.DEVNULL)
+    for top in (f"{LAYERS}/{layer}" for layer in layers):
+        if not os.path.isdir(top):
+            for name in ("work", "root", "files/tmp"):
+                os.makedirs(f"{top}/{name}")
+            os.chmod(f"{top}/files/tmp", 0o1777)
 
 
 def run(layers, workdir, environment, argv):
