@@ -192,13 +192,23 @@ class Replayer:
             found.results[step.turn], found.seconds[step.turn] = result, first.seconds
             if result != UNEQUAL:
                 continue
-            if tree != before and found.diverged is None:
+            differs = tree != before and not self._writes_the_same(branch, step, first, tree)
+            if differs and found.diverged is None:
                 found.diverged = step.turn
             if len(found.unequal) < MAX_UNEQUAL:
                 found.unequal.append({
                     "turn": step.turn, "recorded": step.shown.head[:SHOWN_CHARS],
-                    "got": cut(first.output)[:SHOWN_CHARS], "tree_changed": tree != before})
+                    "got": cut(first.output)[:SHOWN_CHARS], "tree_changed": differs})
         return found
+
+    def _writes_the_same(self, branch: Branch, step: Step, first: Result, tree: str) -> bool:
+        """Return whether a command ends as it was recorded, and changes nothing if it runs once
+        more: as one that writes a script and runs it, whose output differs for other reasons."""
+        if step.shown.exit_code != first.exit_code:
+            return False
+        with self._images.branch(*branch.layers) as again:
+            self.run(again, step.command)
+            return again.tree() == tree
 
     def _replayed(self, steps: Sequence[Step], start: str) -> Result:
         """Return the result of the last step, behind a fresh replay of those before it."""
