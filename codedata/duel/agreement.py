@@ -68,6 +68,6 @@ def is_agreed(answer: Answer, samples: Sequence[Side],
     def same(one: Side, other: Side) -> bool:
         commands = [form.read(side, answer.messages).command for side in (one, other)]
         runs = [run_of(side) for side in (one, other)]
-        return same_step(*commands) or bool(all(runs) and runs[0].did_the_same(runs[1]))
+        return same_step(*commands) or bool(all(runs) and runs[0].made_the_same(runs[1]))
 
     return bool(samples) and all(same(*pair) for pair in pairwise((answer.king, *samples)))

@@ -32,10 +32,15 @@ class Execution:
         tests = self.run["tests"] if self.changes else self.before
         return {name for name, status in tests.items() if status == "passed"}
 
+    def made_the_same(self, other: Execution) -> bool:
+        """Return whether both change files, and in the same way."""
+        return (bool(self.changes) and all(self.changes.values())
+                and self.changes == other.changes)
+
     def did_the_same(self, other: Execution) -> bool:
-        """Return whether both change files, in the same way, and print the same but for blanks: of
+        """Return whether both change files in the same way, and print the same but for blanks: of
         two equal edits, one may show a check as well."""
-        return (bool(self.changes) and all(self.changes.values()) and self.changes == other.changes
+        return (self.made_the_same(other)
                 and self.run["output"].split() == other.run["output"].split())
 
     def text(self) -> str:
