@@ -183,16 +183,17 @@ class Replayer:
             look(step.turn, branch, tree)
             first = self.run(branch, step.command)
             before, tree = tree, branch.tree()
-            result = compare(step.shown, first)
-            if result == UNEQUAL and not first.timed_out and tree == before:
-                with self._images.branch(*branch.layers) as again:
-                    result = compare(step.shown, first, self.run(again, step.command))
-            elif result == UNEQUAL and not first.timed_out and found.diverged is None:
-                result = compare(step.shown, first, self._replayed(steps[:i + 1], found.start))
+            result, differs = compare(step.shown, first), False
+            if result == UNEQUAL:
+                second, is_settled = self._once_more(branch, step, tree)
+                differs = tree != before and not (
+                    is_settled and step.shown.exit_code == first.exit_code)
+                if differs and found.diverged is None:
+                    second = self._replayed(steps[:i + 1], found.start)
+                result = UNEQUAL if first.timed_out else compare(step.shown, first, second)
             found.results[step.turn], found.seconds[step.turn] = result, first.seconds
             if result != UNEQUAL:
                 continue
-            differs = tree != before and not self._writes_the_same(branch, step, first, tree)
             if differs and found.diverged is None:
                 found.diverged = step.turn
             if len(found.unequal) < MAX_UNEQUAL:
@@ -201,14 +202,12 @@ class Replayer:
                     "got": cut(first.output)[:SHOWN_CHARS], "tree_changed": differs})
         return found
 
-    def _writes_the_same(self, branch: Branch, step: Step, first: Result, tree: str) -> bool:
-        """Return whether a command ends as it was recorded, and changes nothing if it runs once
-        more: as one that writes a script and runs it, whose output differs for other reasons."""
-        if step.shown.exit_code != first.exit_code:
-            return False
+    def _once_more(self, branch: Branch, step: Step, tree: str) -> tuple[Result, bool]:
+        """Run a command again where it has run. Return (the result, whether the files stay as they
+        are): so does one that writes a script and runs it, whose output differs for other reasons.
+        """
         with self._images.branch(*branch.layers) as again:
-            self.run(again, step.command)
-            return again.tree() == tree
+            return self.run(again, step.command), again.tree() == tree
 
     def _replayed(self, steps: Sequence[Step], start: str) -> Result:
         """Return the result of the last step, behind a fresh replay of those before it."""
