@@ -114,27 +114,32 @@ class Branch:
     def put(self, source: Source, to: str) -> None:
         """Write {relative path: content} into a folder of the branch, by commands in it: what has
         run there before may have left links that lead elsewhere."""
+        command = ""
         for name, content in dict(source).items():
             place = shlex.quote(posixpath.join(self.workdir, to, name))
-            self.run(f'mkdir -p "$(dirname {place})"; rm -rf {place}; : > {place}')
+            command += f'mkdir -p "$(dirname {place})" && rm -rf {place} && : > {place} || exit\n'
             text = base64.b64encode(content).decode()
             for i in range(0, len(text), PIECE):
-                done = self.run(f"base64 -d >> {place} <<< {text[i:i + PIECE]}")
-                if not done.ok:
-                    raise ItemFailed(f"cannot be written: {done.output.strip()[-300:]}", place)
+                if len(command) + len(text[i:i + PIECE]) > 1.5 * PIECE:
+                    self._write(command)
+                    command = ""
+                command += f"printf %s {text[i:i + PIECE]} | base64 -d >> {place} || exit\n"
+        self._write(command)
+
+    def _write(self, command: str) -> None:
+        done = self.run(command)
+        if not done.ok:
+            raise ItemFailed(f"no file can be written: {done.output.strip()[-300:]}")
 
     def get(self, path: str, to: Path, bounds: Bounds = BOUNDS) -> None:
         """Copy files that commands of this branch have written; see Sandbox.get."""
         place = posixpath.normpath(posixpath.join(self.workdir, path))
         source, copy = f"{LAYERS}/{self.layers[-1]}/files{place}", f"{OUT}/{self.layers[-1]}"
         own = self._image.own   # the engine copies nothing from a file system in memory
-        own(f"mkdir -p {OUT} && cd -P {shlex.quote(posixpath.dirname(source))} && "
+        own(f"rm -rf {OUT} && mkdir {OUT} && cd -P {shlex.quote(posixpath.dirname(source))} && "
             f'[ "$PWD" = {shlex.quote(posixpath.dirname(source))} ] && '   # no link leads away
             f"cp -a -- {shlex.quote(source)} {copy}")
-        try:
-            self._image.sandbox.get(copy, to, bounds)
-        finally:
-            own(f"rm -rf {copy}")
+        self._image.sandbox.get(copy, to, bounds)
 
     def network(self, is_on: bool) -> None:
         """Raise ItemFailed where the network is wanted: a branch has none."""

@@ -6,6 +6,7 @@ A branch is as good as commands are repeatable, and takes as long as they do.
 from __future__ import annotations
 
 import re
+from ast import literal_eval
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
@@ -24,8 +25,8 @@ COPY = f"rm -rf {BEFORE}; cp -a . {BEFORE}"
 DIFF = ("diff -ruN --no-dereference -x .git -x __pycache__ -x .pytest_cache -x '*.pyc' "
         f'{BEFORE} "$PWD"')
 PIECE = re.compile(r"^(?:diff -ruN .*\n|(?=Binary files ))", re.MULTILINE)
-BINARY = re.compile(rf"Binary files {BEFORE}/(.+) and .* differ\n")
-HEAD = re.compile(rf"--- {BEFORE}/(.+)\t.*\n\+\+\+ .*\n")   # the others' heads have no times
+BINARY = re.compile(rf'Binary files ("?){BEFORE}/(.+)\1 and .* differ\n')
+HEAD = re.compile(rf'--- ("?){BEFORE}/(.+)\1\t.*\n\+\+\+ .*\n')   # has times
 OWN_S = 600
 
 
@@ -79,15 +80,21 @@ class FreshBranch:
         """Return {path: diff} of the files that are other than when the branch began; see
         Branch.changes. What is changed but in its mode, and links, are not seen."""
         output = self._sandbox.run(DIFF, timeout_s=OWN_S).output
-        found = {match[1]: "" for match in BINARY.finditer(output)}
+        found = {_name(match): "" for match in BINARY.finditer(output)}
         n_left = DIFF_CHARS
         for piece in PIECE.split(output):
             if head := HEAD.match(piece):
-                text = f"--- a/{head[1]}\n+++ b/{head[1]}\n{piece[head.end():]}"
-                found[head[1]] = text if len(text) <= n_left else ""
-                n_left -= len(found[head[1]])
+                name = _name(head)
+                text = f"--- a/{name}\n+++ b/{name}\n{piece[head.end():]}"
+                found[name] = text if len(text) <= n_left else ""
+                n_left -= len(found[name])
         return dict(sorted(found.items()))
 
     def tree(self) -> str:
         """Return a digest of what is other in the source than when the branch began."""
         return digest(self.changes())
+
+
+def _name(match: re.Match) -> str:
+    """Return a path as it is, where diff prints it in quotes as well."""
+    return literal_eval(f'b"{match[2]}"').decode(errors="replace") if match[1] else match[2]

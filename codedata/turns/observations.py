@@ -13,7 +13,7 @@ from functools import cache
 from codedata.sandbox import Result
 from codedata.texts import fill, toml_of
 
-WORDS = re.compile(r"\d+(?:\.\d+)?|\W|[^\W\d]+")
+WORDS = re.compile(r"[\w.]+|\W")   # a number, a hash, a temporary name is one word
 CUT_CHARS = 10_000   # of an output that an agent is shown whole
 EQUAL, MASKED, UNEQUAL = "equal", "masked", "unequal"
 

@@ -1,0 +1,230 @@
+"""Measure how run_turns.py replays trajectories, what a branch costs, and planted edits.
+
+  python benchmarks/run_turns.py --root ROOT --source FOLDER             # 60 commands of each
+  python benchmarks/run_turns.py --root ROOT --source FOLDER --only '*pydicom*' --commands 500
+  sh samples/demo-pr.sh DIR; python benchmarks/run_turns.py --root DIR --planted
+
+ROOT has commit/ and env/ of the trajectories' pull requests, FOLDER the trajectories, as prompt.py
+reads them. One JSON line on stdout, a line for each trajectory on stderr. Exit code 1 says that a
+bar is missed.
+"""
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sys
+import time
+from collections import Counter
+from fnmatch import fnmatch
+from pathlib import Path
+from statistics import median, quantiles
+from tempfile import TemporaryDirectory
+from urllib.parse import unquote
+
+from measure import PROJECT, machine
+
+sys.path.insert(0, str(PROJECT))
+import run_turns
+from codedata import cli
+from codedata.code.patches import files_of
+from codedata.config import load
+from codedata.errors import Trouble
+from codedata.llm import Models
+from codedata.llm.reply_log import ReplyLog, recording
+from codedata.records import PULL_REQUEST, Answer, Commit, Task
+from codedata.sampling.trajectories import Hub, open_source
+from codedata.sandbox.factory import SandboxFactory
+from codedata.store import Store
+from codedata.tasks.folder import verifier_config
+from codedata.turns.execute import Runner, State, run_sides
+from codedata.turns.observations import UNEQUAL
+
+MAX_BRANCH_S = 0.05
+RUNS = 3                   # of the planted edits
+N_BRANCHES = 20            # that are timed at each state
+SIZES = {"800 MB": "head -c 800M /dev/zero > large",
+         "20,000 files": "mkdir many && cd many && seq 20000 | xargs touch"}
+
+
+def main() -> int:
+    """Measure, and print one JSON line."""
+    parser = cli.parser(__doc__, "prompt", "run", "sandbox")
+    cli.sandbox_flags(parser, pod_prefix="code-data-turn")
+    parser.add_argument("--source")
+    parser.add_argument("--commands", type=int, default=60, help="of a trajectory (default: 60)")
+    parser.add_argument("--planted", action="store_true")
+    parser.add_argument("--show", action="store_true", help="print unequal observations")
+    args = parser.parse_args()
+    settings = load(args)
+    with Models(settings) as models:
+        runner = Runner(settings, SandboxFactory(settings, models.stop))
+        try:
+            figures = (planted(runner, settings) if args.planted else
+                       replayed(runner, settings, models, args))
+        finally:
+            runner.close()
+    print(json.dumps({"benchmark": "run_turns", **machine(), **figures}))
+    return 1 if figures["missed"] else 0
+
+
+def replayed(runner: Runner, settings, models: Models, args) -> dict:
+    """Return how observations compare, by start and cause, and the seconds of branches."""
+    source = open_source(settings.prompt.source, Hub(models.http), settings.prompt.split)
+    trajectories = run_turns.trajectories(source).open()
+    commits = Store(settings.root, Commit).open()
+    by_start: dict[str, Counter] = {}
+    seconds: dict[str, list[float]] = {"": [], **{size: [] for size in SIZES}}
+    states = Counter()
+    left_out = {}
+    for name in trajectories.names():
+        if not fnmatch(name, args.only or "*"):
+            continue
+        last = trajectories.read(name)
+        answer = an_answer(last.instance_id, cut(last.messages, args.commands), tools=last.tools)
+        began = time.monotonic()
+        try:
+            with at_state(runner, answer, commits.read(last.instance_id)) as state:
+                counts = compared(state.found)
+                for size, times in seconds.items():
+                    times += branch_seconds(state, SIZES.get(size, "true"))
+        except Trouble as e:
+            left_out[name] = str(e)
+            continue
+        by_start.setdefault(state.found.start, Counter()).update(counts)
+        states[re.sub(r"\d+", "n", state.found.state)] += 1
+        print(name, state.found.start, state.found.state, dict(counts),
+              f"{time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+        for one in state.found.unequal if args.show else []:
+            print("   ", json.dumps(one), file=sys.stderr)
+    total = sum(by_start.values(), Counter())
+    timed = {size or "as it is": {"median": round(median(times), 3),
+                                  "p90": round(quantiles(times, n=10)[-1], 3)}
+             for size, times in seconds.items() if times}
+    missed = [f"a branch, {size}" for size, one in timed.items() if one["median"] > MAX_BRANCH_S]
+    n = total.total()
+    return {"trajectories": states.total(), "states": states, "commands": n,
+            "share": {key: round(total[key] / n, 3) for key in total} if n else {},
+            "by_start": by_start, "branch_s": timed, "left_out": left_out, "missed": missed}
+
+
+def an_answer(instance_id: str, messages: list, **fields) -> Answer:
+    return Answer(**{"instance_id": instance_id, "messages": messages, "assistant": "",
+                     "king": None, "challenger": None, **fields})
+
+
+def cut(messages: list, n_turns: int) -> list:
+    """Return the beginning of a conversation, of so many turns and what follows the last one."""
+    turns = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
+    return messages[:turns[n_turns]] if len(turns) > n_turns else messages
+
+
+class at_state:
+    """Hold a runner's state open, with a log of calls as the run loop gives it."""
+
+    def __init__(self, runner: Runner, answer: Answer, commit: Commit):
+        self._folder = TemporaryDirectory()
+        self._log = recording(ReplyLog(Path(self._folder.name), "run_turns", "benchmark"))
+        self._state = runner.state(answer, commit)
+
+    def __enter__(self) -> State:
+        self._log.__enter__()
+        return self._state.__enter__()
+
+    def __exit__(self, *exc) -> None:
+        self._state.__exit__(*exc)
+        self._log.__exit__(*exc)
+        self._folder.cleanup()
+
+
+def compared(found) -> Counter:
+    """Count observations that are equal, masked, and unequal with and without a changed tree."""
+    counts = Counter(found.results.values())
+    changed = {one["turn"] for one in found.unequal if one["tree_changed"]}
+    counts["unequal, tree changed"] = len(changed)
+    counts["unequal, tree unchanged"] = counts.pop(UNEQUAL, 0) - len(changed)
+    return counts
+
+
+def branch_seconds(state: State, command: str) -> list[float]:
+    """Return what branches on a state take, with a change below them, beside a bare exec."""
+    image = state.branches
+    times = []
+    with image.branch(*state.branch.layers) as below:
+        below.run(command)
+        for _ in range(N_BRANCHES):
+            began = time.monotonic()
+            with image.branch(*below.layers) as branch:
+                branch.run("true")
+            middle = time.monotonic()
+            image.sandbox.run_argv(["bash", "-c", "true"], 60)
+            times.append(middle - began - (time.monotonic() - middle))
+    return times
+
+
+# planted edits -----------------------------------------------------------------------------------
+
+def planted(runner: Runner, settings) -> dict:
+    """Return how many edits are told apart by what run_turns.py records of them."""
+    commits = Store(settings.root, Commit).open()
+    tasks = Store(settings.root, Task, kind=PULL_REQUEST).open()
+    wrong, labels = [], []
+    for i in range(RUNS):
+        labels.append({})
+        for name in tasks.names():
+            edits = edits_of(commits.read(name), settings.root / "task" / name)
+            to_pass = {*map(unquote, verifier_config(tasks.read(name))["FAIL_TO_PASS"])}
+            said = labels_of(runner, commits.read(name), edits, to_pass)
+            labels[i] |= {f"{name} {edit}": label for edit, label in said.items()}
+    wrong = [f"{edit}: {label}" for edit, label in labels[0].items()
+             if edit.split()[1] != label]
+    same = sum(len({run[edit] for run in labels}) == 1 for edit in labels[0])
+    n = len(labels[0])
+    return {"planted": n, "told_apart": n - len(wrong), "wrong": wrong, "runs": RUNS,
+            "labels_equal": round(same / n, 3),
+            "missed": wrong + ([] if same == n else ["labels differ between runs"])}
+
+
+def edits_of(commit: Commit, task: Path) -> dict[str, str]:
+    """Return {"kind n": command} of ten edits; `right` ones are the gold patch of a task."""
+    gold = (task / "solution/gold.patch").read_text()
+    path = next(path for path, _ in files_of(gold) if path.endswith(".py"))
+    apply = "git apply <<'END'\n{}END"
+    at = f"from pathlib import Path\nfile = Path({path!r})\ntext = file.read_text()\n"
+    python = "python3 - <<'END'\n{}END"
+    misnamed = re.sub(r"(.*\n\+ *def \w+)", r"\1_", gold, count=1, flags=re.DOTALL)   # the last
+    return {
+        "right 1": apply.format(gold),
+        "right 2": f"cat > /tmp/p <<'END'\n{gold}END\ngit apply -v /tmp/p && git diff --stat",
+        "wrong 1": apply.format(misnamed),
+        "wrong 2": f"echo '# to do' >> {shlex.quote(path)}",
+        "wrong 3": "echo 'Read me again.' >> README.md",
+        "none 1": f"sed -i 's/this stands nowhere/x/' {shlex.quote(path)}",
+        "none 2": python.format(f"{at}file.write_text(text)\n"),
+        "crash 1": f"sed -i 's/(/[/' {shlex.quote(path)}.gone",
+        "crash 2": python.format(f"{at}raise ValueError(file)\n"),
+        "crash 3": python.format(f"{at}file.write_text(text + 'def (:\\n')\n")
+        + f"\npython3 {shlex.quote(path)}"}
+
+
+def labels_of(runner: Runner, commit: Commit, edits: dict[str, str], to_pass: set[str]) -> dict:
+    """Return {edit: right, wrong, none or crash} by what running each of them shows."""
+    answer = an_answer(commit.instance_id, [{"role": "user", "content": "Go on."}])
+    sides = {edit: f"I edit.\n\n```bash\n{command}\n```" for edit, command in edits.items()}
+    with at_state(runner, answer, commit) as state:
+        runs, before = run_sides(sides, answer, state)
+    return {edit: label(run, before, to_pass) for run in runs for edit in run["sides"]}
+
+
+def label(run: dict, before: dict[str, str], to_pass: set[str]) -> str:
+    passed = {name for name, status in run["tests"].items() if status == "passed"}
+    passed_before = {name for name, status in before.items() if status == "passed"}
+    if run["exit_code"] or (run["changes"] and passed_before and not passed):
+        return "crash"
+    if not run["changes"]:
+        return "none"
+    return "right" if passed >= to_pass | passed_before else "wrong"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

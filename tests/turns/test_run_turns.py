@@ -1,0 +1,248 @@
+"""Test run_turns.py on turns of a small project: replays, what candidates do, runs cut short."""
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from conftest import (
+    edit,
+    eventually,
+    kill,
+    ledger_lines,
+    run_script,
+    start_script,
+    turn_of,
+    write_json,
+    write_toml,
+)
+from fake_judges import run_main
+from heron_environment import TEST_SCRIPT, an_environment, write_env
+from projects import COMMIT, Project
+
+import ch
+import king
+from codedata.code.patches import diff_of
+from codedata.duel.executed import Executions
+from codedata.sandbox import Result
+from codedata.turns.observations import compare, observation_of
+
+ID, NAME = "birds__heron-7", "birds__heron__00000000"
+# modes as a clone under umask 002 has them
+PROJECT = Project("heron", commands=f"{COMMIT}\nchmod -R g+w . && chmod 775 .")
+HERON, TESTS = PROJECT.texts["heron.py"], PROJECT.texts["tests/test_heron.py"]
+HIDDEN = (f"{TESTS}\n\ndef test_swim():\n    from heron import swim\n"
+          "    assert swim() == 3, 'SECRET'\n")
+SWIM = "tests/test_heron.py::test_swim"
+RIGHT = "printf '\\n\\ndef swim():\\n    return 3\\n' >> heron.py"
+
+
+def mini(output: str, code: int = 0) -> str:
+    return f"<returncode>{code}</returncode>\n<output>\n{output}</output>"
+
+
+def write_answer(root, name: str, *history: tuple[str, str], **sides) -> None:
+    """Write an answer: the history has (command, observation), each side a command."""
+    messages = [{"role": "system", "content": "You are an agent. Answer with one bash block."},
+                {"role": "user", "content": f"task {name}"}]
+    for command, shown in history:
+        messages += [{"role": "assistant", "content": turn_of(command)},
+                     {"role": "user", "content": shown}]
+    sides = {"king": "true", "challenger": None, "assistant": "true"} | sides
+    write_json(root / f"answer/{name}.json", {
+        "instance_id": ID, "messages": messages,
+        **{side: command and turn_of(command) for side, command in sides.items()}})
+
+
+def write_root(root, **fields) -> None:
+    """Write the environment and the pull request."""
+    write_env(root, an_environment(NAME, repo="birds/heron", **{
+        "image_name": PROJECT.make(), "test_script": TEST_SCRIPT, **fields}))
+    write_json(root / f"commit/{ID}.json", {
+        "instance_id": ID, "repo": "birds/heron", "language": "python", "base_commit": "0" * 40,
+        "issue": "", "description": "", "files": [], "created_at": None, "licence": None,
+        "patch": diff_of({"heron.py": b"1\n"}, {"heron.py": b"2\n"}),
+        "test_patch": diff_of({"tests/test_heron.py": TESTS.encode()},
+                              {"tests/test_heron.py": HIDDEN.encode()})})
+
+
+def executed(root, name: str) -> dict:
+    return json.loads((root / f"executed/{name}.json").read_text())
+
+
+def run_turns(root, *flags, **options):
+    return run_script("run_turns.py", root, "--workers", 1, *flags, timeout_s=300, **options)
+
+
+def runs_of(record: dict) -> dict[str, dict]:
+    return {side: run for run in record["runs"] for side in run["sides"]}
+
+
+# what observations say ---------------------------------------------------------------------------
+
+LONG = "".join(f"line {i}\n" for i in range(999))
+
+
+@pytest.mark.parametrize(("shown", "output", "code", "is_equal"), [
+    ("Observation: a\n", "a\n", 1, True), ("a", "b", 0, False),
+    (mini("a\n", 1), "a\n", 1, True), (mini("a\n"), "a\n", 1, False), (mini(""), "", 0, True),
+    ("<returncode>0</returncode>\n<warning>\nlong\n</warning>\n<output_head>\n" + LONG[:50]
+     + f"\n</output_head>\n<elided_chars>\n{len(LONG) - 90} characters elided\n</elided_chars>\n"
+     f"<output_tail>\n{LONG[-40:]}\n</output_tail>", LONG, 0, True),
+    (f"{LONG[:50]}\n... [output truncated, {len(LONG) - 90} chars elided] ...\n{LONG[-40:]}", LONG,
+     0, True),
+    (f"{LONG[:50]}\n... [output truncated, {len(LONG) - 190} chars elided] ...\n{LONG[-40:]}", LONG,
+     0, False)])
+def test_an_observation_is_compared_with_what_its_form_shows_of_a_result(
+        shown, output, code, is_equal):
+    found = compare(observation_of(shown), Result(code, output, 0.1))
+    assert (found == "equal") is is_equal
+
+
+def test_only_words_that_differ_between_two_runs_are_masked():
+    def found(shown: str, first: str, second: str) -> str:
+        return compare(observation_of(shown), Result(0, first, 0.1), Result(0, second, 0.1))
+    assert found("3 in 1.25s", "3 in 0.5s", "3 in 0.75s") == "masked"
+    assert found("4 in 1.25s", "3 in 0.5s", "3 in 0.75s") == "unequal"
+    assert found("3 in 1.25s", "3 in 0.5s", "3 in 0.5s") == "unequal"
+
+
+# replay ------------------------------------------------------------------------------------------
+
+@pytest.mark.docker
+def test_a_history_is_equal_masked_of_the_same_tree_or_unequal_from_a_turn_on(tmp_path):
+    write_root(tmp_path)
+    look = ("cat heron.py", HERON)
+    write_answer(tmp_path, "t_1", look, ("echo x > made; cat made nowhere 2>/dev/null",
+                                         mini("x\n", 1)))
+    write_answer(tmp_path, "t_2", look, ("date +%N | tee made", "123456789\n"),
+                 ("mktemp -u", "/tmp/tmp.AbCdEfGhIj\n"))
+    write_answer(tmp_path, "t_3", look, ("hostname", "elsewhere\n"), ("echo y | tee made", "y"))
+    write_answer(tmp_path, "t_4", look, ("ls", "elsewhere"), ("echo x >> made; cat made", "x\nx"),
+                 look, king="cat made")
+    done = run_turns(tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = [executed(tmp_path, f"t_{i}") for i in (1, 2, 3, 4)]
+    assert [(one["replay"], one["n_commands"], one["n_equal"], one["n_masked"]) for one in found
+            ] == [("equal", 2, 2, 0), ("equal", 3, 1, 2), ("tree unchanged", 3, 2, 0),
+                  ("unequal at turn 2", 4, 2, 0)]
+    assert [(one["turn"], one["tree_changed"]) for one in found[3]["unequal"]
+            ] == [(1, False), (2, True)]
+    assert runs_of(found[3])["king"]["output"] == "x\n" and {one["start"] for one in found
+                                                             } == {"base"}
+    assert Executions(tmp_path).of("t_4", turn_of("cat made")) is None
+    assert Executions(tmp_path).of("t_1", turn_of("true")).text().startswith("(exit code 0)")
+
+
+@pytest.mark.docker
+def test_the_start_of_a_recording_is_found_by_itself(tmp_path):
+    write_root(tmp_path)
+    write_answer(tmp_path, "t_1", ("ls -d heron.py", "heron.py"))
+    write_answer(tmp_path, "t_2", ("grep -c SECRET tests/*.py", "tests/__init__.py:0\n"
+                                   "tests/test_heron.py:1\n"), ("true", ""))
+    write_answer(tmp_path, "t_3", ("stat -c %a heron.py .", "644\n755"))
+    write_answer(tmp_path, "t_4", ("stat -c %a heron.py .", "644\n755"), ("ls", "other"),
+                 ("grep -c SECRET tests/test_heron.py", "1"))
+    assert run_turns(tmp_path).returncode == 0
+    assert [(one["start"], one["n_equal"]) for one in (
+        executed(tmp_path, f"t_{i}") for i in (1, 2, 3, 4))] == [
+        ("base", 1), ("base, test patch", 2), ("base, umask 022", 1),
+        ("base, test patch, umask 022", 2)]
+
+
+# candidates --------------------------------------------------------------------------------------
+
+def write_candidates(root) -> None:
+    """Write a turn whose candidates fix, break, miss, crash, edit tests, look, and do the same."""
+    write_answer(root, "t_1", ("cat heron.py", HERON), king=RIGHT,
+                 assistant="sed -i s/no/yes/ *.py",
+                 challenger="printf '\\n\\ndef swim():\\n    return 4\\n' >> heron.py")
+    samples = [RIGHT, "echo 'def (:' >> heron.py; python3 heron.py",
+               f"{RIGHT}; rm tests/test_heron.py",
+               "cat tests/test_heron.py; grep -rl SECRET . /tmp /root /run; :"]
+    write_json(root / "answer/_samples/t_1.json", {"samples": [*map(turn_of, samples), "no block"]})
+
+
+@pytest.mark.docker
+def test_candidates_are_told_apart_by_what_they_change_and_by_hidden_tests_that_nobody_sees(
+        tmp_path):
+    write_root(tmp_path)
+    write_candidates(tmp_path)
+    assert run_turns(tmp_path).returncode == 0
+    record = executed(tmp_path, "t_1")
+    runs = runs_of(record)
+    assert record["before"][SWIM] == "failed" and len(record["before"]) == 22
+    assert [one["sides"] for one in record["runs"]] == [
+        ["king", "sample 1"], ["challenger"], ["reference"], ["sample 2"], ["sample 3"],
+        ["sample 4"]]
+    passed = {"king": 22, "challenger": 21, "sample 2": 0, "sample 3": 22}
+    assert {side: [*run["tests"].values()].count("passed") for side, run in runs.items()
+            if run["tests"]} == passed | {"sample 1": 22}
+    assert {side for side, run in runs.items() if not run["changes"]} == {"reference", "sample 4"}
+    assert [side for side, run in runs.items() if run["exit_code"]] == ["sample 2"]
+    assert [*runs["sample 3"]["changes"]] == ["heron.py", "tests/test_heron.py"]
+    king_s = Executions(tmp_path).of("t_1", turn_of(RIGHT))
+    broken = Executions(tmp_path).of("t_1", turn_of(runs["sample 2"]["command"]))
+    assert SWIM in king_s.passed and broken.passed == set() and "+def swim():" in king_s.text()
+    shown = [Executions(tmp_path).of("t_1", turn_of(run["command"])).text()
+             for run in record["runs"]]
+    assert not re.search("SECRET|test_swim|^/", "".join(
+        shown + [runs["sample 4"]["output"]]), re.MULTILINE)
+
+
+@pytest.mark.docker
+def test_where_nothing_may_be_mounted_records_are_the_same(tmp_path):
+    write_root(tmp_path)
+    write_answer(tmp_path, "t_1", ("echo x > 'a b'; rm tests/__init__.py; touch conftest.py", ""),
+                 ("grep -c SECRET tests/test_heron.py", "1"), assistant="ls",
+                 king=f"{RIGHT}; echo y > 'a b'; printf '\\0' > 'é'; ls; echo z > new")
+    records = []
+    for how in ("overlay", "replayed"):
+        (tmp_path / "chain.toml").write_text(f'[run]\nbranches = "{how}"\n')
+        assert run_turns(tmp_path, "--force").returncode == 0
+        record = executed(tmp_path, "t_1")
+        assert record.pop("how") == how and record.pop("seconds")
+        assert all(run.pop("seconds") for run in record["runs"])
+        records.append(record)
+    assert records[0] == records[1] and len(records[0]["runs"][0]["changes"]) == 4
+
+
+# runs cut short, edits, blindness ----------------------------------------------------------------
+
+@pytest.mark.docker
+def test_a_killed_run_goes_on_and_an_edited_king_is_run_again(tmp_path, fake_llm):
+    write_root(tmp_path)
+    for i in (1, 2):
+        write_answer(tmp_path, f"t_{i}", king=f"echo {i}; sleep {i - 1}")
+    process = start_script("run_turns.py", tmp_path, "--workers", 1)
+    eventually(lambda: (tmp_path / "executed/t_1.json").exists())
+    kill(process)
+    first = (tmp_path / "executed/t_1.json").stat().st_mtime_ns
+    assert "done 1, missing 1" in run_turns(tmp_path, "--status").stderr
+    assert run_turns(tmp_path).returncode == 0
+    assert (tmp_path / "executed/t_1.json").stat().st_mtime_ns == first
+    edit(tmp_path / "answer/t_2.json", king=turn_of("echo MARK"))
+    assert "done 1, stale 1" in run_turns(tmp_path, "--status").stderr
+    assert Executions(tmp_path).of("t_2", turn_of("echo MARK")) is None
+    assert run_turns(tmp_path).returncode == 0
+    assert runs_of(executed(tmp_path, "t_2"))["king"]["output"] == "MARK\n"
+    edit(tmp_path / "executed/t_1.json", before={"MARK": "passed"})
+    write_json(tmp_path / "prompt/t.json", [
+        {**json.loads((tmp_path / "answer/t_1.json").read_text()), "order": i, "turn": 0,
+         "repo": "birds/heron", "language": "python"} for i in (1, 2)])
+    write_toml(tmp_path)
+    for script in (king, ch):
+        run_main(script.main, tmp_path, "--llm-base-url", fake_llm.base_url, "--force")
+    assert fake_llm.n_requests == 4 and not [r for r in fake_llm.requests if b"MARK" in r.raw]
+
+
+@pytest.mark.docker
+def test_turns_without_an_environment_are_left_out_by_name_and_cost_nothing(tmp_path):
+    write_root(tmp_path)
+    (tmp_path / f"env/{NAME}.json").unlink()
+    write_answer(tmp_path, "t_1")
+    done = run_turns(tmp_path)
+    assert done.returncode == 0 and "left out 1 by a rule" in done.stderr
+    line, = ledger_lines(tmp_path / "executed")
+    assert NAME in line["error"] and line["seconds"] < 0.5   # no container is made
+    assert not [*tmp_path.glob("executed/*.json")]
