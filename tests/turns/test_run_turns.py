@@ -85,6 +85,8 @@ LONG = "".join(f"line {i}\n" for i in range(999))
 
 @pytest.mark.parametrize(("shown", "output", "code", "is_equal"), [
     ("Observation: a\n", "a\n", 1, True), ("a", "b", 0, False),
+    ("a\n(Open file: n/a)\n(Current directory: /x)\nbash-$", "a\n", 0, True),
+    ("Your command ran successfully and did not produce any output.", "", 0, True),
     (mini("a\n", 1), "a\n", 1, True), (mini("a\n"), "a\n", 1, False), (mini(""), "", 0, True),
     ("<returncode>0</returncode>\n<warning>\nlong\n</warning>\n<output_head>\n" + LONG[:50]
      + f"\n</output_head>\n<elided_chars>\n{len(LONG) - 90} characters elided\n</elided_chars>\n"
