@@ -150,21 +150,22 @@ class Replayer:
     def find_start(self, steps: Sequence[Step]) -> str:
         """Return the start with which most observations are equal: each difference from the base
         commit is tried in turn, and kept if it makes more of them so. Slow steps do not count."""
-        best, most = BASE, -1
+        best = None
         for difference in ("", *PREPARE):
-            start = f"{best}, {difference}" if difference else best
+            start = f"{best.start}, {difference}" if best else BASE
             with ExitStack() as held:
                 branch = self._begin(start, held)
                 if branch is None:
                     continue
                 found = self._follow(branch, steps, Replayed(start))
             steps = [step for step in steps if found.seconds[step.turn] <= MAX_TRIED_S]
-            n_equal = sum(found.results[step.turn] != UNEQUAL for step in steps)
-            if n_equal > most:
-                best, most = start, n_equal
+            n_equal, n_before = (sum(one.results[step.turn] != UNEQUAL for step in steps)
+                                 for one in (found, best or found))
+            if best is None or n_equal > n_before:
+                best = found
             if n_equal == len(steps):
                 break
-        return best
+        return best.start
 
     def _begin(self, start: str, held: ExitStack) -> Branch | None:
         """Return a branch at a start; None if the start cannot be made."""
