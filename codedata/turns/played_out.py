@@ -2,10 +2,11 @@
 
 After each first step the same model goes on blind, several times, each time in a branch of its own
 and up to a horizon. Then the pull request's tests run. A pair is two first steps of which one is
-followed by passing tests more often; tests that no continuation passes decide nothing.
+followed by passing tests more often; tests that no continuation passes decide nothing, and a step
+is not the worse one if a command was ended behind it: half of what it does may be undone.
 
 variants/played_out/<item>.json    Answer: `challenger` is the better step, `king` the worse one
-variants/played_out/_played/<item>.json   {side: [{commands, tests}, …]}
+variants/played_out/_played/<item>.json   {side: [{commands, tests, timed_out}, …]}
 """
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ from codedata.llm.reply_log import current_reply_log
 from codedata.messages import content_text
 from codedata.progress import begin_step
 from codedata.records import Answer, Commit, Message, Side
-from codedata.sandbox.branches import Branch
+from codedata.sandbox import Result
 from codedata.settings import Settings
 from codedata.store import digest
 from codedata.turns.execute import Runner, State
@@ -58,11 +59,11 @@ class PlayedOut:
             played = {name: self._continuations(answer, sides[name], name, state)
                       for command, name in firsts.items() if command}
         write_atomic(log.directory / PLAYED / f"{log.item}.json", to_json(played))
-        better, worse = decided({name: [one["tests"] for one in played[name]] for name in played})
+        better, worse = decided(played)
         return replace(answer, king=sides[worse], challenger=sides[better])
 
     def _continuations(self, answer: Answer, side: Side, name: str, state: State) -> list[dict]:
-        """Return {commands, tests} of each continuation. A finished one is kept at once."""
+        """Return what became of each continuation. A finished one is kept at once."""
         log, run = current_reply_log(), self._settings.run
         played = []
         for i in range(run.continuations):
@@ -76,47 +77,50 @@ class PlayedOut:
         return played
 
     def _continue(self, answer: Answer, side: Side, state: State) -> dict:
-        """Run a first step and what the policy does after it; return {commands, tests}."""
+        """Run a first step and what the policy does after it; return {commands, tests, timed_out}.
+        """
         form = form_of(answer.messages, answer.tools)
         messages = list(answer.messages)
-        commands = []
+        commands, timed_out = [], False
         with state.branches.branch(*state.branch.layers) as branch:
             for i in range(1 + self._settings.run.horizon):
                 command = command_of(side, messages, form)
                 if not command or action_style(command) == SUBMIT:
                     break
                 commands.append(command)
-                messages += self._observed(side, command, messages, branch, state)
+                result = state.replayer.run(branch, command)
+                timed_out = timed_out or result.timed_out
+                messages += observed(side, result, messages)
                 if i < self._settings.run.horizon:
                     try:
                         side = self._ask(replace(answer, messages=messages))
                     except ItemFailed:   # no well-formed turn: the continuation ends here
                         break
-            return {"commands": commands, "tests": state.hidden.run(branch)}
-
-    def _observed(self, side: Side, command: str, messages: list[Message], branch: Branch,
-                  state: State) -> list[Message]:
-        """Return the messages of a turn that is run: the turn, and what its agent is shown."""
-        result = state.replayer.run(branch, command)
-        last = content_text(messages[-1])
-        if isinstance(side, str):
-            return [{"role": "assistant", "content": side},
-                    {"role": "user", "content": shown_like(last, result)}]
-        calls = [{**call, "id": f"call_{len(messages)}"} for call in side["tool_calls"]]
-        return [{**side, "role": "assistant", "tool_calls": calls},
-                {"role": "tool", "tool_call_id": calls[0]["id"],
-                 "content": shown_like(last, result)}]
+            return {"commands": commands, "tests": state.hidden.run(branch),
+                    "timed_out": timed_out}
 
 
-def decided(tests: Mapping[str, list[dict[str, str]]]) -> tuple[str, str]:
+def observed(side: Side, result: Result, messages: list[Message]) -> list[Message]:
+    """Return the messages of a turn that was run: the turn, and what its agent is shown."""
+    shown = shown_like(content_text(messages[-1]), result)
+    if isinstance(side, str):
+        return [{"role": "assistant", "content": side}, {"role": "user", "content": shown}]
+    calls = [{**call, "id": f"call_{len(messages)}"} for call in side["tool_calls"]]
+    return [{**side, "role": "assistant", "tool_calls": calls},
+            {"role": "tool", "tool_call_id": calls[0]["id"], "content": shown}]
+
+
+def decided(played: Mapping[str, list[dict]]) -> tuple[str, str]:
     """Return (the better step, the worse one): no test passes less often after the better one, and
     one passes at least MIN_LEAD times more. Raise Excluded if there is no such pair."""
-    passes = {name: Counter(test for run in runs for test, status in run.items()
-                            if status == "passed") for name, runs in tests.items()}
+    passes = {name: Counter(test for run in runs for test, status in run["tests"].items()
+                            if status == "passed") for name, runs in played.items()}
     leads = {}
     for better, worse in permutations(passes, 2):
         lead = Counter(passes[better])
         lead.subtract(passes[worse])
+        if any(run["timed_out"] for run in played[worse]):
+            continue
         if min(lead.values(), default=0) >= 0 and max(lead.values(), default=0) >= MIN_LEAD:
             leads[better, worse] = sum(lead.values())
     if not leads:
