@@ -12,6 +12,8 @@ role is the first part of the path, the turn the one whose conversation the requ
 found by the digest of the request. A request that has changed since gets the next try of its role
 and turn, and is counted.
 
+Or FOLDER has replies.jsonl alone, {role, asked, reply}: a reply is found by role and digest.
+
 What nobody has answered gets 404. GET /stats has the number of calls, of those asked twice, and of
 changed requests.
 """
@@ -20,7 +22,7 @@ import hashlib
 import json
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -78,6 +80,29 @@ class Duel:
         return f"{role} {turn}", n, {"role": "assistant", "content": content}
 
 
+class Kept:
+    """Find replies by the role and the digest of the request; further ones come in their order."""
+
+    def __init__(self, folder: Path):
+        self.changed: list[str] = []   # requests that nobody has answered
+        self._replies, self._asked, self._lock = defaultdict(list), Counter(), threading.Lock()
+        for line in (folder / "replies.jsonl").read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            self._replies[row["role"], row["asked"]].append(row["reply"])
+
+    def find(self, role: str, messages: list[dict]) -> tuple[str, int, dict | None]:
+        """Return the role, the number of the try, and its reply or None."""
+        key = role, digest_of(messages)
+        with self._lock:
+            n = self._asked[key]
+            self._asked[key] += 1
+        left = self._replies.get(key)
+        if not left:
+            self.changed.append(" ".join(key))
+            return role, n, None
+        return role, n, left[min(n, len(left) - 1)]
+
+
 def digest_of(messages: list[dict]) -> str:
     """Return 16 hex digits of a request's messages."""
     data = json.dumps(messages, sort_keys=True).encode()
@@ -105,7 +130,9 @@ class Replay(ThreadingHTTPServer):
 
     def __init__(self, folder: Path, port: int = 0, latency_s: float = 0.0):
         super().__init__(("127.0.0.1", port), Handler)
-        self.kept = Duel(folder) if (folder / "turns.json").exists() else Conversations(folder)
+        kind = Duel if (folder / "turns.json").exists() else Conversations
+        is_kept = kind is Conversations and (folder / "replies.jsonl").exists()
+        self.kept = Kept(folder) if is_kept else kind(folder)
         self.latency_s = latency_s
         self.asked, self.lock = Counter(), threading.Lock()
 
