@@ -110,8 +110,8 @@ def play(root: Path, server: Replay, cheats: bool) -> None:
 
 
 def play_real(root: Path, data: Path) -> dict:
-    """Play the duel of duel_real/ as `chosen`. Return what became of the turns, and what readers say
-    of the pairs that the challenger won; of `informed` by the scores that are kept.
+    """Play the duel of duel_real/ as `chosen`. Return what became of its turns, and what readers
+    say of the pairs that the challenger won; of `informed` by the scores that are kept.
     """
     turns = json.loads((REAL / "drawn.json").read_text())
     read = json.loads((REAL / "reader.json").read_text())
