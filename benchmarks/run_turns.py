@@ -16,6 +16,8 @@ import shlex
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 from statistics import median, quantiles
@@ -119,22 +121,13 @@ def cut(messages: list, n_turns: int) -> list:
     return messages[:turns[n_turns]] if len(turns) > n_turns else messages
 
 
-class at_state:
-    """Hold a runner's state open, with a log of calls as the run loop gives it."""
-
-    def __init__(self, runner: Runner, answer: Answer, commit: Commit):
-        self._folder = TemporaryDirectory()
-        self._log = recording(ReplyLog(Path(self._folder.name), "run_turns", "benchmark"))
-        self._state = runner.state(answer, commit)
-
-    def __enter__(self) -> State:
-        self._log.__enter__()
-        return self._state.__enter__()
-
-    def __exit__(self, *exc) -> None:
-        self._state.__exit__(*exc)
-        self._log.__exit__(*exc)
-        self._folder.cleanup()
+@contextmanager
+def at_state(runner: Runner, answer: Answer, commit: Commit) -> Iterator[State]:
+    """Yield a runner's state, with a log of calls as the run loop gives it."""
+    with (TemporaryDirectory() as folder,
+          recording(ReplyLog(Path(folder), "run_turns", "benchmark")),
+          runner.state(answer, commit) as state):
+        yield state
 
 
 def compared(found) -> Counter:
@@ -168,7 +161,7 @@ def planted(runner: Runner, settings) -> dict:
     """Return how many edits are told apart by what run_turns.py records of them."""
     commits = Store(settings.root, Commit).open()
     tasks = Store(settings.root, Task, kind=PULL_REQUEST).open()
-    wrong, labels = [], []
+    labels = []
     for i in range(RUNS):
         labels.append({})
         for name in tasks.names():
