@@ -26,7 +26,7 @@ writes  executed/<source>_<order>.json    Executed
 from functools import partial
 
 from codedata import cli, config, run_loop
-from codedata.duel.agreement import sampler_of
+from codedata.duel.agreement import sampler_of, samples_of
 from codedata.duel.answer import ask_turn, king_messages
 from codedata.llm import Models
 from codedata.records import PLAYED_OUT, Answer, Commit, Executed, Prompt, TurnStates, variant
@@ -51,7 +51,7 @@ def main(argv=None) -> int:
     settings = cli.with_container_workers(config.load(args), args)
     options = cli.reap_first(args, settings, cli.options(args))
     with Models(settings) as models:
-        runner = Runner(settings, SandboxFactory(settings, models.stop))
+        runner = Runner(settings, SandboxFactory(settings, models.stop), samples_of)
         make_stage = states if args.states else played_out if args.how else executed
         try:
             return run_loop.run(make_stage(settings, models, runner), settings, models, options)

@@ -31,6 +31,7 @@ import run_turns
 from codedata import cli
 from codedata.code.patches import files_of
 from codedata.config import load
+from codedata.duel.agreement import samples_of
 from codedata.errors import Trouble
 from codedata.llm import Models
 from codedata.llm.reply_log import ReplyLog, recording
@@ -60,7 +61,7 @@ def main() -> int:
     args = parser.parse_args()
     settings = load(args)
     with Models(settings) as models:
-        runner = Runner(settings, SandboxFactory(settings, models.stop))
+        runner = Runner(settings, SandboxFactory(settings, models.stop), samples_of)
         try:
             figures = (planted(runner, settings) if args.planted else
                        replayed(runner, settings, models, args))

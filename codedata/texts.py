@@ -75,6 +75,14 @@ def fill(template: str, **parts: str) -> str:
     return re.sub(r"\{(\w+)\}", lambda match: parts.get(match[1], match[0]), template)
 
 
+def without_middle(text: str, max_chars: int, mark: str = "left out") -> str:
+    """Return a text of more than `max_chars` (an even number) without its middle, in whose place a
+    line has the mark; {n} in it is the number of characters that are gone."""
+    half = max_chars // 2
+    n = len(text) - 2 * half
+    return text if n <= 0 else f"{text[:half]}\n[… {fill(mark, n=str(n))} …]\n{text[-half:]}"
+
+
 def printable(text: str, max_chars: int = 2000) -> str:
     """Return somebody's text as it may stand in one line on a terminal or in a log.
 

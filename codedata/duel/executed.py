@@ -9,6 +9,7 @@ from pathlib import Path
 
 from codedata.records import CandidateRun, Executed, Side
 from codedata.store import Store, digest
+from codedata.texts import without_middle
 
 MAX_OUTPUT_CHARS = 4_000   # of an output, and of all diffs, that a judge is shown
 UNRELIABLE = "unequal"     # begins `replay` where the state is another one
@@ -48,8 +49,10 @@ class Execution:
         run = self.run
         end = "ran out of time" if run["timed_out"] else f"exit code {run['exit_code']}"
         diffs = "\n".join(diff or f"(changed: {path})" for path, diff in self.changes.items())
-        parts = [f"({end})", _cut(run["output"].strip()) or "(no output)",
-                 f"Files changed:\n{_cut(diffs)}" if diffs else "(no file changed)"]
+        output, diffs = (without_middle(text, MAX_OUTPUT_CHARS)
+                         for text in (run["output"].strip(), diffs))
+        parts = [f"({end})", output or "(no output)",
+                 f"Files changed:\n{diffs}" if diffs else "(no file changed)"]
         return "\n".join(parts)
 
 
@@ -70,8 +73,3 @@ class Executions:
         wanted = digest(side)
         return next((Execution(run, record.before) for run in record.runs
                      if wanted in run["turns"]), None)
-
-
-def _cut(text: str) -> str:
-    half = MAX_OUTPUT_CHARS // 2
-    return text if len(text) <= 2 * half else f"{text[:half]}\n[… left out …]\n{text[-half:]}"

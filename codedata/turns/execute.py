@@ -10,7 +10,7 @@ import shlex
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -20,7 +20,6 @@ from codedata.code.entities import is_of_tests
 from codedata.code.patches import files_of
 from codedata.code.turn import form_of
 from codedata.errors import Excluded, ItemFailed
-from codedata.layouts import load
 from codedata.llm.reply_log import current_reply_log
 from codedata.progress import begin_step
 from codedata.records import (
@@ -57,7 +56,6 @@ from codedata.turns.replay import (
 )
 
 MAX_IDLE = 4               # containers that wait for further turns of their image
-SAMPLES = "_samples"       # beside answers: further blind ones, from king.py
 ONLY = "/tmp/codedata-only"   # holds the plugin that runs the hidden tests' files alone
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -65,8 +63,10 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 class Runner:
     """Run the candidates of turns; make() is the item function of run_turns.py."""
 
-    def __init__(self, settings: Settings, factory: SandboxFactory):
-        self._settings, self._factory = settings, factory
+    def __init__(self, settings: Settings, factory: SandboxFactory,
+                 samples_of: Callable[[Path], list[Side]]):
+        """samples_of() returns the further blind answers beside the answer at a path."""
+        self._settings, self._factory, self._samples_of = settings, factory, samples_of
         self._answers = Store(settings.root, Answer)
         root = Path(settings.run.environments or settings.root)
         self._environments = cache(lambda: Environments(root, unhealthy_too=True).open())
@@ -190,23 +190,26 @@ class Runner:
         """Return the sides of a turn that are there, by name."""
         sides = {"king": answer.king, "challenger": answer.challenger,
                  "reference": answer.assistant}
-        path = self._answers.path(name)
-        samples = path.parent / SAMPLES / path.name
-        if samples.exists():
-            listed = load(samples).get("samples", [])
-            sides |= {f"sample {i}": side for i, side in enumerate(listed, 1)}
+        samples = self._samples_of(self._answers.path(name))
+        sides |= {f"sample {i}": side for i, side in enumerate(samples, 1)}
         return {name: side for name, side in sides.items() if side}
+
+
+def sides_by_command(sides: Mapping[str, Side], answer: Answer) -> dict[str, list[str]]:
+    """Return {command: names of the sides that run it}, without malformed turns."""
+    form = form_of(answer.messages, answer.tools)
+    by_command: dict[str, list[str]] = defaultdict(list)
+    for name, side in sides.items():
+        if command := command_of(side, answer.messages, form):
+            by_command[command].append(name)
+    return by_command
 
 
 def run_sides(sides: Mapping[str, Side], answer: Answer, state: State
               ) -> tuple[list[CandidateRun], dict[str, str]]:
     """Return (a run for each command of the sides, the hidden tests at the state or, where no
     command changes files, {}). Equal commands are run once, malformed turns not at all."""
-    form = form_of(answer.messages, answer.tools)
-    by_command: dict[str, list[str]] = defaultdict(list)
-    for name, side in sides.items():
-        if command := command_of(side, answer.messages, form):
-            by_command[command].append(name)
+    by_command = sides_by_command(sides, answer)
     runs = []
     before: dict[str, str] = {}
     for i, (command, names) in enumerate(by_command.items(), 1):
@@ -248,13 +251,13 @@ class HiddenTests:
         self._branches, self._environment, self._timeout_s = branches, environment, timeout_s
         self._ignored = ignored_tests(environment)
         self.variables = variables_of(environment.test_script, PATH)
-        self._patch = commit.test_patch + "".join(
+        patch = commit.test_patch + "".join(
             text for path, text in files_of(commit.patch) if is_of_tests(path))
         self._files: Files = {}
         self._gone: list[str] = []
-        if self._patch:
+        if patch:
             with branches.branch() as branch:
-                before, self._files, reason = apply_patch(branch, self._patch)
+                before, self._files, reason = apply_patch(branch, patch)
             if reason:
                 raise Excluded(f"its tests cannot be put in place: {printable(reason, 200)}")
             self._gone = sorted(before.keys() - self._files.keys())
@@ -266,8 +269,8 @@ class HiddenTests:
         sandbox.put(self._files, ".")
 
     def run(self, branch: Branch, before: Mapping[str, str] | None = None) -> dict[str, str]:
-        """Return {test: status} of the request's test files after what a branch did, without tests
-        whose statuses differ from `before` in one of two runs alone."""
+        """Return {test: status} of the request's test files after what a branch did. Where that is
+        not as `before`, run them twice, and leave out tests that differ between the two runs."""
         first = self._run_once(branch)
         if before is None or first == before or not first:
             return first

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from codedata.sandbox import Result
-from codedata.texts import fill, toml_of
+from codedata.texts import fill, toml_of, without_middle
 
 WORDS = re.compile(r"[\w.]+|\W")   # a number, a hash, a temporary name is one word
 CUT_CHARS = 10_000   # of an output that an agent is shown whole
@@ -75,10 +75,7 @@ def compare(shown: Observation, first: Result, second: Result | None = None) -> 
 
 def cut(output: str) -> str:
     """Return an output as an agent sees it: a long one without its middle."""
-    if len(output) <= CUT_CHARS:
-        return output
-    half = CUT_CHARS // 2
-    return f"{output[:half]}\n[… {len(output) - 2 * half} characters left out …]\n{output[-half:]}"
+    return without_middle(output, CUT_CHARS, "{n} characters left out")
 
 
 def _form_of(text: str) -> tuple[re.Match, str]:

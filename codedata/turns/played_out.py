@@ -26,7 +26,7 @@ from codedata.records import Answer, Commit, Message, Side
 from codedata.sandbox import Result
 from codedata.settings import Settings
 from codedata.store import digest
-from codedata.turns.execute import Runner, State
+from codedata.turns.execute import Runner, State, sides_by_command
 from codedata.turns.observations import shown_like
 from codedata.turns.replay import command_of
 
@@ -50,14 +50,11 @@ class PlayedOut:
         with self._runner.state(answer, commit) as state:
             if state.found.diverged is not None:
                 raise Excluded(f"its history cannot be replayed: {state.found.state}")
-            firsts = {}   # equal steps are one
-            for name, side in sides.items():
-                firsts.setdefault(command_of(side, answer.messages, form_of(
-                    answer.messages, answer.tools)), name)
+            firsts = [names[0] for names in sides_by_command(sides, answer).values()]
             if len(firsts) < 2:
                 raise Excluded("all first steps are the same")
             played = {name: self._continuations(answer, sides[name], name, state)
-                      for command, name in firsts.items() if command}
+                      for name in firsts}
         write_atomic(log.directory / PLAYED / f"{log.item}.json", to_json(played))
         better, worse = decided(played)
         return replace(answer, king=sides[worse], challenger=sides[better])
