@@ -23,9 +23,11 @@ class CodeMap:
     """Answer an agent's questions about a repository; get_hotspots and inspect_symbol are tools."""
 
     def __init__(self, analysis: Analysis, sources: Mapping[str, bytes], used: Mapping[str, str],
-                 coverage: Coverage | None = None):
-        """Take the analysis, {path: text} of the files, {id: the earlier bug in it}, and the
-        coverage where there is one."""
+                 coverage: Coverage | None = None, branches: Mapping[str, int] | None = None):
+        """Take the analysis, {path: text} of the files, {id: the earlier bug in it}, the coverage
+        where there is one, and {id: number of its branches} where functions are ranked by tests ×
+        branches."""
+        weights = branches or {}
         self._entities = {entity["id"]: entity for entity in analysis.entities}
         self._sources = sources
         self._used = used
@@ -34,14 +36,16 @@ class CodeMap:
         self._edges = sorted(analysis.edges, key=lambda edge: (   # certain ones first
             edge["certainty"] != "resolved", -(edge["n_tests"] or 0)))
         self._scores = {one["id"]: one["score"] for one in analysis.hotspots}
-        self._ranks = {id: rank for rank, id in enumerate(self._scores, 1)}
+        ranked = sorted(self._scores, key=lambda id: -self._scores[id] * weights.get(id, 1))
+        self._ranks = {id: rank for rank, id in enumerate(ranked, 1)}
         self._tests = {test["entity"] for test in analysis.tests}
         self._n_tests = max(1, analysis.measured.get("counted", 0))
 
     def get_hotspots(self, page: int = 1, file: str = "", min_tests: int = 0,
                      max_share: float = 1.0) -> str:
-        """List the functions that tests reach, those that most tests reach first, 25 a page: rank,
-        number of tests, their share of the suite, id, number of lines, and the earlier bug in it.
+        """List the functions that tests reach, 25 a page: rank, number of tests, their share of the
+        suite, id, number of lines, and the earlier bug in it. Those come first that have most tests
+        times branches, or most tests.
 
         page: from 1
         file: only functions of this file, or of files whose path begins with this
@@ -49,8 +53,8 @@ class CodeMap:
         max_share: only functions that at most this share of the tests reach: 0.1 is a tenth
         """
         place = file.removeprefix("./")
-        ids = [id for id, score in self._scores.items()
-               if min_tests <= score <= max_share * self._n_tests and id.startswith(place)]
+        ids = [id for id in self._ranks if id.startswith(place)
+               and min_tests <= self._scores[id] <= max_share * self._n_tests]
         shown = ids[max(0, page - 1) * PAGE:][:PAGE]
         head = f"{len(ids)} functions, page {page} of {-(-len(ids) // PAGE)}"
         return "\n".join([head, *map(self._row, shown)])

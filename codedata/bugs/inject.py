@@ -29,7 +29,14 @@ from codedata.agent import (
 from codedata.bounded import inside
 from codedata.bugs.effects import symbols_at
 from codedata.bugs.hotspots import CodeMap
-from codedata.code.entities import SourceFile, grammar, is_text, language_of, tree_of
+from codedata.code.entities import (
+    SourceFile,
+    branches_of,
+    grammar,
+    is_text,
+    language_of,
+    tree_of,
+)
 from codedata.code.patches import diff_of, hunks_of
 from codedata.errors import Excluded, Interrupted, ItemFailed, Trouble
 from codedata.llm import Models
@@ -265,7 +272,8 @@ class Injector:
                                        ScreeningRules(settings.bug.max_broken_share)),
                 settings.bug.max_submits)
             code = CodeMap(analysis, {file.path: file.text for file in files},
-                           {bug["symbol"]: name for name, bug in earlier}, coverage)
+                           {bug["symbol"]: name for name, bug in earlier}, coverage,
+                           branches_of(files) if settings.bug.rank == "branches" else None)
             agent = Agent(
                 _text("inject.md", max_lines=str(MAX_LINES)),
                 [bash, view_file, search, edit_file, create_file, code.get_hotspots,

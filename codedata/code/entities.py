@@ -22,7 +22,7 @@ import re
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from errno import ELOOP
 from fnmatch import fnmatchcase
@@ -301,6 +301,22 @@ def all_entities(sources: Sources) -> tuple[dict[str, list[Entity]], dict[str, s
         if fault := syntax_fault(file, tree):
             faults[file.path] = "; ".join(filter(None, [faults.get(file.path), fault]))
     return entities, dict(sorted(faults.items()))
+
+
+def branches_of(files: Iterable[SourceFile]) -> dict[str, int]:
+    """Return {id of a definition: number of the places in it where code takes one way or another,
+    at least 1}. Those of inner definitions count for the outer ones, too."""
+    from tree_sitter import Query, QueryCursor
+    counts = {}
+    for file in files:
+        tree = tree_of(file)
+        query = Query(grammar(file.language), f"{languages()[file.language]['branches']} @branch")
+        nodes = QueryCursor(query).captures(tree.root_node).get("branch", [])
+        starts = sorted(node.start_byte for node in nodes)
+        for one in entities_of(file, tree):
+            n = bisect_left(starts, one.end) - bisect_left(starts, one.start)
+            counts[one.id] = max(1, n)
+    return counts
 
 
 # the entities of a file --------------------------------------------------------------------------

@@ -23,6 +23,8 @@ def test_hotspots_and_symbols_are_shown_in_pages_and_bounds():
     assert code.get_hotspots(-1, file="pan") == "0 functions, page -1 of 0"
     assert code.get_hotspots(max_share=0.2, min_tests=2).split("\n")[1:] == [
         "    4       2   20.0%  spanset/spans.py::SpanSet.remove  4 lines"]
+    by_branches = CodeMap(analysis, {}, {}, branches={"spanset/spans.py::SpanSet.remove": 9})
+    assert "1       2   20.0%  spanset/spans.py::SpanSet.remove" in by_branches.get_hotspots()
     shown = code.inspect_symbol("add").split("\n")
     assert shown[:2] == [row, "    14\t    def add(self, start: int, end: int) -> None:"]
     callers = shown[shown.index("called by:") + 1:shown.index("calls:")]

@@ -12,7 +12,16 @@ import pytest
 from conftest import REPO
 
 from codedata.code import entities
-from codedata.code.entities import Entity, Rules, SourceFile, Sources, all_entities, read_sources
+from codedata.code.entities import (
+    Entity,
+    Rules,
+    SourceFile,
+    Sources,
+    all_entities,
+    branches_of,
+    language_of,
+    read_sources,
+)
 
 SAMPLES = REPO / "tests" / "code" / "definitions"
 
@@ -45,6 +54,19 @@ def test_definitions_are_those_that_the_compilers_see():
     assert faults == {} and len(answers) == 4
     for path, answer in answers.items():
         assert {f"{one.line} {one.name}" for one in found[path]} == set(answer), path
+
+
+@pytest.mark.parametrize(("path", "text", "n"), [
+    ("a.py", "def f(x):\n if x and y or z: pass\n elif [i for i in x if i]: pass\n"
+     " try: pass\n except A: pass\n while x: return 1 if x else 2\n", 9),
+    ("a.py", "def f(x):\n def g(): return x or 1\n", 1), ("a.py", "def f(x): pass", 1),
+    ("a.js", "function f(x) { while (x && y) x = x ? 1 : 2; try {} catch {} }", 4),
+    ("a.ts", "function f(x?: number) { for (;;) { switch (x ?? 1) { case 1: } } }", 3),
+    ("a.tsx", "function f(x?: number) { if (x || y) {} }", 2),
+    ("a.go", "package p\nfunc f() { for { if x && y {} }; switch x { case 1: default: } }", 4)])
+def test_branches_are_counted_in_each_language(path, text, n):
+    file = SourceFile(path, language_of(path), text.encode(), is_test=False)
+    assert branches_of([file])[f"{path}::f"] == n
 
 
 def expected(tree: ast.AST, around="", kind="function") -> Iterator[tuple]:

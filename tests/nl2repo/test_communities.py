@@ -69,6 +69,15 @@ def test_drawn_are_all_groups_and_single_functions_of_all_ranks_each_set_once():
     assert draw(strippable, found, 10, seed=1) != few
 
 
+def test_functions_with_many_branches_are_drawn_first_most_of_the_time():
+    twisty = b"def twisty(x):\n" + b"    if x: x += 1\n" * 99
+    strippable, _ = found_with(n=twisty, tests={name: [name] for name in [*NAMES, "twisty"]})
+    singles = [[one["functions"][0] for one in draw(strippable, [], 400, seed)
+                if one["kind"] == "function"] for seed in range(20)]
+    assert sum(ids[0] == "n.py::twisty" for ids in singles) > 10
+    assert all(len(ids) == 25 for ids in singles)   # without hub, which no test runs here
+
+
 def test_one_module_is_the_package():
     strippable, sets = found_with()
     kinds = [one["kind"] for one in draw(strippable, communities(sets, 40, 0), 5, seed=0)]
