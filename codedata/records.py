@@ -790,7 +790,7 @@ class Communities:
     base_commit: str
     eligible: list[str]      # ids of the functions that can be stripped
     left_out: dict[str, list[str]]   # {rule: ids of functions that cannot}
-    communities: list[list[str]]     # eligible functions that the same tests reach
+    communities: list[list[str]]     # eligible functions that belong together
     candidates: list[StripCandidate]
     screened: list[ScreenedStrip] | None = None   # one a candidate, in their order
     ungraded: list[str] | None = None   # tests that a stripped body makes skip, as xfail does

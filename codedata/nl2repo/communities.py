@@ -1,8 +1,9 @@
-"""Find functions that the same tests reach, and draw candidates, which are sets of functions to
-strip together: the step `relationship` of nl2repo.py. A person may edit `candidates` in its record.
+"""Find functions that belong together, since the same tests reach them, or since they call each
+other or are of one module; and draw candidates, which are sets of functions to strip together: the
+step `relationship` of nl2repo.py. A person may edit `candidates` in its record.
 
-Communities are found by Louvain's method in the graph of tests and functions. A function that more
-than half of the tests reach is in no community.
+Communities are found by Louvain's method in the graph of functions and of what they share. A
+function that more than half of the tests reach is in no community.
 """
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial, reduce
+from itertools import groupby
 from operator import or_
 
 from codedata.analysis.analyse import COVERAGE_FIELDS
@@ -18,13 +20,21 @@ from codedata.errors import Excluded
 from codedata.nl2repo.sources import sources_of
 from codedata.nl2repo.strip import Strippable
 from codedata.progress import plural
-from codedata.records import Communities, Coverage, SourceCopy, StripCandidate
+from codedata.records import (
+    Analysis,
+    Communities,
+    Coverage,
+    Object,
+    SourceCopy,
+    StripCandidate,
+)
 from codedata.run_loop import Stage
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Store
 
 MAX_SHARE = 0.5            # of the counted tests that may reach a function of a community
+MODULE_WEIGHT = 0.5        # of a module, where a call has the weight 1
 FIELDS = ("repo", "repo_name", "base_commit", "eligible", "left_out", "communities", "candidates")
 
 
@@ -40,14 +50,15 @@ def communities_stage(settings: Settings) -> Stage:
                   "max_candidates": nl2repo.max_candidates},
         reads=Reads(Store(root, SourceCopy), ("base_commit", "files"), made_by="nl2repo.extract"),
         joined=(Reads(Store(root, Coverage), COVERAGE_FIELDS, made_by="analyze.coverage",
-                      same="base_commit"),),
+                      same="base_commit"),
+                Reads(Store(root, Analysis), ("edges",), same="base_commit", optional=True)),
         writes=Writes(Store(root, Communities), FIELDS),
         after="nl2repo.py --steps extract,coverage",
         then="nl2repo.py --steps doc_part2,doc_part1,doc")
 
 
-def relate(settings: Settings, rules: Counter[str], copy: SourceCopy,
-           coverage: Coverage) -> Communities:
+def relate(settings: Settings, rules: Counter[str], copy: SourceCopy, coverage: Coverage,
+           analysis: Analysis | None) -> Communities:
     """Return the communities of a repository, and add to `rules` how many functions each rule
     leaves out. Raise Excluded if nothing can be stripped."""
     name, nl2repo = copy.repo_name, settings.nl2repo
@@ -58,7 +69,8 @@ def relate(settings: Settings, rules: Counter[str], copy: SourceCopy,
     rules.update({rule: len(ids) for rule, ids in left_out.items()})
     if not strippable.ids:
         raise Excluded(f"has no function that can be stripped: {_counts(left_out)}.", name)
-    groups = communities(sets_of(strippable, coverage), nl2repo.max_functions, nl2repo.seed)
+    sets = with_calls(sets_of(strippable, coverage), analysis.edges if analysis else [])
+    groups = communities(sets, nl2repo.max_functions, nl2repo.seed)
     candidates = draw(strippable, groups, nl2repo.max_candidates, nl2repo.seed)
     return Communities(copy.repo, name, copy.base_commit, strippable.ids, left_out, groups,
                        candidates)
@@ -70,7 +82,7 @@ def _counts(left_out: Mapping[str, list[str]]) -> str:
 
 # communities -------------------------------------------------------------------------------------
 
-Sets = Counter[tuple[str, ...]]   # {the functions that a test reaches: number of such tests}
+Sets = Counter[tuple[str, ...]]   # {functions, such as those that a test reaches: their weight}
 
 
 def sets_of(strippable: Strippable, coverage: Coverage) -> Sets:
@@ -85,6 +97,23 @@ def sets_of(strippable: Strippable, coverage: Coverage) -> Sets:
                 if mask >> i & 1:
                     by_test[i].append(id)
     return Counter(map(tuple, by_test.values()))
+
+
+def with_calls(sets: Sets, edges: Iterable[Object]) -> Sets:
+    """Return the sets, and with them the functions of each module, and the two ends of each
+    resolved call."""
+    known = {id for functions in sets for id in functions}
+    modules = [tuple(ids) for _, ids in groupby(sorted(known), lambda id: id.partition("::")[0])]
+    calls = [tuple(sorted(ends)) for edge in edges if edge["certainty"] == "resolved"
+             and (ends := {edge["caller"], edge["callee"]}) <= known]
+    # A call weighs as much as the tests of an average function, in a small suite and in a large
+    # one. A module weighs half: in four projects 87% of the calls are then within communities, 82%
+    # where it weighs as much as a call, and 69% without both.
+    weight = sum(n * len(functions) for functions, n in sets.items()) / max(1, len(known))
+    found = Counter(sets)
+    found.update(dict.fromkeys(calls, weight))
+    found.update(dict.fromkeys(modules, MODULE_WEIGHT * weight))
+    return found
 
 
 def communities(sets: Sets, max_functions: int, seed: int) -> list[list[str]]:
@@ -114,16 +143,18 @@ def _within(sets: Sets, ids: set[str]) -> Sets:
 
 
 def _louvain(sets: Sets, seed: int) -> Iterator[list[str]]:
-    """Yield the communities that Louvain's method finds in the graph of tests and functions. Tests
-    that reach the same functions are merged into one node, whose edges have the number of these
-    tests as weight."""
+    """Yield the communities that Louvain's method finds in the graph of functions and of sets. Two
+    functions of a set are joined by an edge, more by a node with an edge to each. The weight of the
+    edges is that of the set, such as the number of tests that reach the same functions."""
     import networkx
     ids = sorted({id for functions in sets for id in functions})
     nodes = {id: n for n, id in enumerate(ids)}   # numbers: the order of texts in a set varies
     graph = networkx.Graph()
     graph.add_nodes_from(nodes.values())
     for k, (functions, n) in enumerate(sorted(sets.items()), len(nodes)):
-        graph.add_weighted_edges_from((k, nodes[id], n) for id in functions)
+        ends = [nodes[id] for id in functions]
+        edges = [ends] if len(ends) == 2 else [(k, end) for end in ends]
+        graph.add_edges_from(edges, weight=n)
     for community in networkx.community.louvain_communities(graph, seed=seed):
         if group := [ids[node] for node in sorted(community) if node < len(ids)]:
             yield group

@@ -9,7 +9,7 @@ from collections import Counter
 from conftest import REPO
 from stripped import a_coverage, sources_with
 
-from codedata.nl2repo.communities import communities, draw, sets_of
+from codedata.nl2repo.communities import communities, draw, sets_of, with_calls
 from codedata.nl2repo.strip import Strippable
 
 BODY = "    return len([x, x])\n"
@@ -37,6 +37,18 @@ def test_what_the_same_tests_reach_belongs_together_and_what_most_reach_to_nothi
     assert teams(found) == ["a", "b", "c", "d"] and [len(some) for some in found] == [6] * 4
     assert "m.py::hub" in strippable.ids
     assert sum(sets.values()) == len(TESTS) and len(sets) == 24   # tests of one set are one
+
+
+def test_functions_of_a_module_that_call_each_other_belong_together_without_a_common_test():
+    places = "m.py::a", "n.py::b"
+    sets = Counter((f"{place}{i}",) for place in places for i in range(4))
+    assert len(communities(sets, 40, seed=0)) == 8
+    edges = [{"caller": f"{place}0", "callee": f"{place}{i}", "certainty": "resolved"}
+             for place in places for i in (1, 2, 3)]
+    guessed = [{"caller": "m.py::a0", "callee": "n.py::b3", "certainty": "guessed"}] * 9
+    assert teams(communities(with_calls(sets, edges + guessed), 40, seed=0)) == ["a", "b"]
+    apart = communities(with_calls(found_with()[1], edges), 40, seed=0)
+    assert teams(apart) == ["a", "b", "c", "d"]   # one module: tests divide it as before
 
 
 def test_a_large_community_is_divided_again_or_cut():
