@@ -63,7 +63,8 @@ class Bugs:
         root, bug = settings.root, settings.bug
         optional = {"same": "base_commit", "optional": True}
         self._word, self.tasks = word, bug_tasks(root, word.owns)
-        self.hides_tests, self.rules = bug.hide_tests, ScreeningRules(bug.max_broken_share)
+        self.hides_tests = bug.hide_tests
+        self.rules = ScreeningRules(bug.max_broken_share, drops_same_error=True)
         self.items = Reads(scale_candidates(root), ("base_commit", "candidates"),
                            made_by="bug_inject.generate")
         self.items_with = (Reads(Store(root, BugConfig), ("selection", "reason", "timeout_s"),

@@ -1,14 +1,14 @@
 // Show the page of yields. yields_page.py makes `data`, and says what it holds.
 
-const COLOURS = [["good", "good"], ["survived", "survived"], ["timed", "timed out"], ["other", "other reasons"],
-  ["unjudged", "not judged"]];
-const COLUMNS = [["", ""], ...["candidates", "judged", "good", "of judged", "survived", "timed out", "other", "chosen",
+const COLOURS = [["good", "good"], ["survived", "survived"], ["same", "same error in each test"], ["timed", "timed out"],
+  ["other", "other reasons"], ["unjudged", "not judged"]];
+const COLUMNS = [["", ""], ...["candidates", "judged", "good", "of judged", "survived", "same error", "timed out", "other", "chosen",
   "refused", "written", "subtle", "screening, s", "proofs, s"].map(title => [title, "number"])];
 
 const judged = one => one.candidates - one["not judged"];
 const percent = (part, of) => of ? `${number(100 * part / of)} %` : "–";
 const cells = (one, name) => [name, number(one.candidates), number(judged(one)), number(one.good),
-  percent(one.good, judged(one)), number(one.survives), number(one.timeout), number(one.other), number(one.chosen),
+  percent(one.good, judged(one)), number(one.survives), number(one.same_error), number(one.timeout), number(one.other), number(one.chosen),
   number(one.refused), number(one.written), percent(one.subtle, one.written), number(one.screening_s, 1),
   number(one.proof_s, 1)];
 

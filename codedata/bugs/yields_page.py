@@ -31,8 +31,8 @@ MAX_BARS = 40        # in a chart: those with the most candidates
 NAME_CHARS = 120
 GROUPS = ("operator", "family", "language", "repository", "method")
 # what becomes of a candidate: the verdict of screening, and its colour
-OUTCOMES = {"good": "good", "survives": "survived", "timeout": "timed", "other": "other",
-            "not judged": "unjudged"}
+OUTCOMES = {"good": "good", "survives": "survived", "same_error": "same", "timeout": "timed",
+            "other": "other", "not judged": "unjudged"}
 # Counts of candidates. `refused`: good by screening, but refused by the proof. `subtle` and
 # `other_tests` count written bugs: subtle ones, and those whose failing tests were others in
 # screening than in the proof.
@@ -131,7 +131,8 @@ def yields_in_words(root: Path, settings: BugSettings) -> list[str]:
     """Return the counts of candidates and outcomes as lines for the terminal; an empty list if
     there are no candidates."""
     total, _, _, others = yields_of(root, settings)
-    whys = Counter({"no test fails": total["survives"], "timed out": total["timeout"]}) + others
+    whys = others + Counter({"no test fails": total["survives"], "timed out": total["timeout"],
+                             "the same error in each test": total["same_error"]})
     listed = ", ".join(f"{name} {n:,}" for name, n in whys.most_common()) or "none"
     return [summed_up(total), f"refused by screening: {listed}; good ones are chosen "
             "up to the caps of [bug] (max_per_failing_set and others)"] if total else []
@@ -143,7 +144,8 @@ def summed_up(n: Counter) -> str:
     share = f" ({n['good'] / judged:.0%} of these)" if judged else ""
     subtle = f" ({n['subtle'] / n['written']:.0%} subtle)" if n["written"] else ""
     return (f"{plural(n['candidates'], 'candidate')}, judged {judged:,}: good {n['good']:,}{share},"
-            f" survived {n['survives']:,}, timeouts {n['timeout']:,}, other {n['other']:,}; "
+            f" survived {n['survives']:,}, same error {n['same_error']:,}, "
+            f"timeouts {n['timeout']:,}, other {n['other']:,}; "
             f"chosen {n['chosen']:,}, written {n['written']:,}{subtle}, "
             f"refused by the proof {n['refused']:,}")
 

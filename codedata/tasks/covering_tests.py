@@ -40,8 +40,7 @@ class CoveringTests:
     def tests_of(self, path: str, edit: Edit) -> tuple[list[str], bool]:
         """Return (the tests that may notice an edit, whether it changes code that runs at import).
         Tests that ran the edited lines and little else come first."""
-        last = edit.line + len(edit.old) - 1
-        around = mask_of([edit.line, last] if edit.old else [max(1, edit.line - 1), edit.line])
+        around = _lines_of(edit)
         functions = self._functions(path)
         bodies = [body for _, body, _ in functions if body & around]
         inside = reduce(or_, bodies, 0)
@@ -57,6 +56,11 @@ class CoveringTests:
             return not lines.get(path, 0) & around, n_functions, name
 
         return sorted(names, key=rank), at_import
+
+    def running(self, path: str, edit: Edit) -> set[str]:
+        """Return the tests that ran the edited lines."""
+        around = _lines_of(edit)
+        return {name for name, (lines, _) in self._ran.items() if lines.get(path, 0) & around}
 
     def _users(self, path: str) -> list[str]:
         """Return the tests that ran a line of a file, or of a file that may import it, directly or
@@ -75,3 +79,9 @@ class CoveringTests:
         file = SourceFile(path, "python", self._texts[path].encode(), is_test=False)
         return [(one.id, mask_of(one.body_lines), mask_of([one.line, one.end_line]))
                 for one in entities_of(file, tree_of(file)) if one.kind != "class"]
+
+
+def _lines_of(edit: Edit) -> int:
+    """Return the mask of the lines that an edit replaces, or that an insertion is between."""
+    last = edit.line + len(edit.old) - 1
+    return mask_of([edit.line, last] if edit.old else [max(1, edit.line - 1), edit.line])

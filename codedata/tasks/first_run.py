@@ -55,6 +55,8 @@ class ScreeningRules:
 
     max_broken_share: float        # of the tests that passed
     ignores_skipped: bool = False  # tests that the change makes skipped do not count
+    drops_same_error: bool = False   # all of several tests that run a changed line may not end in
+                                     # one type of error: it shows at once where the change is
     counts_missing: bool = False   # tests that do not run any more count as failing, and of a
                                    # suite that does not end those count that ran
 

@@ -11,7 +11,7 @@ Its stage is in stages.py.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
@@ -45,6 +45,7 @@ MIN_S = 2.0                # least limit of a change's process, in seconds of CP
 START_S = 120              # seconds for a driver to start, beside a run of the suite
 CANDIDATE_S = 60           # seconds for each candidate: its process has a far smaller limit
 MAX_LEFT_OUT = 0.05        # share of tests whose results may differ in a forked process
+MIN_SAME = 2               # tests that end in one type of error, for a change to be refused
 READ_EVERY_S = 2.0         # how often the driver's answers are read while it runs
 WHOLE_SUITE = "the whole suite runs for each candidate"
 
@@ -59,6 +60,7 @@ class SourceChange:
     edits: dict[str, list[Edit]]
     tests: list[str] | None   # ids of those that may notice it, likeliest files first; None: all
     at_import: bool = False   # whether it changes what runs when a file is imported
+    on_line: frozenset[str] = frozenset()   # ids of the tests that run a changed line
 
 
 UNCHANGED = SourceChange({}, None)
@@ -79,6 +81,7 @@ class DriverAnswer:
     dirty: list[str] = field(default_factory=list)   # paths that were left changed
     lost: list[str] = field(default_factory=list)    # names that cannot be collected
     statuses: dict[str, str] = field(default_factory=dict)   # by id, of tests that do not pass
+    errors: dict[str, str] = field(default_factory=dict)   # types by id; "" for failed checks
     # only of a run without a change:
     seconds_by_test: dict[str, Seconds] = field(default_factory=dict)
     names: dict[str, list[str]] = field(default_factory=dict)   # by id: those in results
@@ -187,11 +190,14 @@ class Screener:
             return None
         if not edits or any(map(is_test_file, edits)):
             return None
-        found = [self._covering.tests_of(path, edit) for path in edits for edit in edits[path]]
+        places = [(path, edit) for path in edits for edit in edits[path]]
+        found = [self._covering.tests_of(*place) for place in places]
+        running = {name for place in places for name in self._covering.running(*place)}
         return SourceChange(edits, self._ids_of([name for names, _ in found for name in names]),
-                            any(at_import for _, at_import in found))
+                            any(at_import for _, at_import in found),
+                            frozenset(self._ids_of(running)))
 
-    def _ids_of(self, names: Sequence[str]) -> list[str]:
+    def _ids_of(self, names: Collection[str]) -> list[str]:
         """Return the ids of tests: files in the order of `names`, tests of a file in the suite's
         order."""
         ids, wanted = self._unchanged.ids, {*names}
@@ -289,7 +295,8 @@ class Screener:
                 if not is_dirty and answer.how != "suite":
                     edits = changes[last].edits
                     found[last] = (
-                        self._read(answer), {path: self._texts[path].encode() for path in edits},
+                        self._read(answer, changes[last]),
+                        {path: self._texts[path].encode() for path in edits},
                         {path: edited(self._texts[path], edits[path]).encode() for path in edits})
             seen += found
             yield found, []
@@ -337,14 +344,26 @@ class Screener:
                 return
         yield _parsed(text, len(changes))[n_read:]
 
-    def _read(self, answer: DriverAnswer) -> Screened:
-        """Return the result of screening that an answer of the driver describes."""
+    def _read(self, answer: DriverAnswer, change: SourceChange) -> Screened:
+        """Return the result of screening a change that an answer of the driver describes."""
         found = {name: answer.statuses[id] for name, id in self._unchanged.ids.items()
                  if id in answer.statuses}
+        error = _same_error(answer, change) if self._rules.drops_same_error else ""
         outcome = Outcome(self.known | found if answer.is_done else {}, answer.lost, answer.seconds,
                           answer.timed_out or answer.signal == SIGXCPU,
-                          answer.signal and CRASHED + answer.signal, answer.stopped)
+                          answer.signal and CRASHED + answer.signal, answer.stopped,
+                          same_error=error)
         return self._rules.screened(outcome, self.known, answer.how, answer.n_run)
+
+
+def _same_error(answer: DriverAnswer, change: SourceChange) -> str:
+    """Return the reason against a change with which all of several tests that run a changed line
+    end in one type of error, no failed check; else ""."""
+    errors = [answer.errors.get(id, "") for id in change.on_line]
+    if len(errors) < MIN_SAME or len({*errors}) > 1 or not errors[0]:
+        return ""
+    return (f"each of the {len(errors)} tests that run a changed line ends in "
+            f"{printable(errors[0], 100)}")
 
 
 def _parsed(text: bytes, n: int) -> list[DriverAnswer]:

@@ -38,6 +38,7 @@ class Outcome:
     exit_code: int = 0
     truncated_at: str = ""       # where a runner says that it stops early
     last_lines: Collection[str] = ()   # that were printed by a suite that was ended
+    same_error: str = ""         # why ScreeningRules.drops_same_error refuses it
 
 
 def time_limit(environment: Environment, limit_s: float) -> float:
@@ -128,7 +129,8 @@ def judged(outcome: Outcome, known: Mapping[str, str], max_broken_share: float) 
         ("too_broad", "every test that passed before fails",
          n_broken == len(passed) and max_broken_share < 1),
         ("too_broad", f"it breaks {n_broken} of {len(passed)} tests, more than "
-         f"{max_broken_share:.0%}", n_broken > max_broken_share * len(passed))]
+         f"{max_broken_share:.0%}", n_broken > max_broken_share * len(passed)),
+        ("same_error", outcome.same_error, outcome.same_error)]
     return next(((word, why) for word, why, is_so in troubles if is_so), (GOOD, ""))
 
 

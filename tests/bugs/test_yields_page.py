@@ -23,14 +23,15 @@ HOSTILE = "<img src=x onerror=hacked(1)>\u202e"
 
 
 def write_some(root) -> None:
-    """Write six candidates of two operators and repositories, one of them by hand, and a bug."""
-    good, late, kept, other, by_hand, new = (a_candidate(f"depth - {n}", symbol=f"f{n}")
-                                             for n in range(6))
+    """Write seven candidates of two operators and repositories, one of them by hand, and a bug."""
+    good, late, kept, other, same, by_hand, new = (a_candidate(f"depth - {n}", symbol=f"f{n}")
+                                                   for n in range(7))
     late["operator"] = kept["operator"] = "negated"
     del by_hand["operator"], by_hand["path"]
-    write_judged(root, "heron.1", [good, late, kept, other, new], [
+    write_judged(root, "heron.1", [good, late, kept, other, same, new], [
         a_verdict(good, failing=["tests/a.py::test"]), a_verdict(late, verdict="timeout"),
-        a_verdict(kept, verdict="survives"), a_verdict(other, verdict=HOSTILE)])
+        a_verdict(kept, verdict="survives"), a_verdict(other, verdict=HOSTILE),
+        a_verdict(same, verdict="same_error")])
     write_judged(root, "crane.1", [by_hand], [
         a_verdict({**by_hand, "operator": "by-hand"}, "crane")])
     write_bug(root, id_of(good), method="procedural", proof={
@@ -40,25 +41,26 @@ def write_some(root) -> None:
 def test_each_candidate_counts_once_in_each_group(tmp_path):
     write_some(tmp_path)
     total, groups, refused, others = yields_of(tmp_path, BugSettings())
-    assert total == {"candidates": 6, "good": 2, "timeout": 1, "survives": 1, "other": 1,
-                     "not judged": 1, "chosen": 2, "written": 1, "subtle": 1, "other_tests": 1,
-                     "screening_s": 2.5, "proof_s": 6.5, "refused": 0}
+    assert total == {"candidates": 7, "good": 2, "timeout": 1, "survives": 1, "same_error": 1,
+                     "other": 1, "not judged": 1, "chosen": 2, "written": 1, "subtle": 1,
+                     "other_tests": 1, "screening_s": 3.0, "proof_s": 6.5, "refused": 0}
     assert (refused, others) == ({}, {HOSTILE: 1})
     assert {name: one["candidates"] for name, one in groups["operator"].items()} == {
-        "off-by-one": 3, "negated": 2, "by-hand": 1}
+        "off-by-one": 4, "negated": 2, "by-hand": 1}
     assert {name: one["candidates"] for name, one in groups["repository"].items()} == {
-        "heron": 5, "crane": 1}
+        "heron": 6, "crane": 1}
     assert {*groups["language"]} == {"python", ""}
-    assert "6 candidates, judged 5: good 2 (40% of these), survived 1, timeouts 1, other 1; " \
+    assert "7 candidates, judged 6: good 2 (33% of these), survived 1, same error 1, timeouts 1, " \
+        "other 1; " \
         "chosen 2, written 1 (100% subtle), refused by the proof 0" in summed_up(total)
 
 
 def test_the_rate_counts_the_seconds_in_which_containers_warm_up(tmp_path):
     write_some(tmp_path)
-    edit(tmp_path / "bug/_verdicts/heron.1.json", seconds=42.0)   # 4 × 0.5 s, and 40 s
+    edit(tmp_path / "bug/_verdicts/heron.1.json", seconds=42.5)   # 5 × 0.5 s, and 40 s
     total, groups, *_ = yields_of(tmp_path, BugSettings())
-    assert total["screening_s"] == 42.5
-    assert groups["operator"]["negated"]["screening_s"] == 21.0
+    assert total["screening_s"] == 43.0
+    assert groups["operator"]["negated"]["screening_s"] == 17.0
 
 
 def test_a_bug_that_cannot_be_read_is_not_counted_as_written(tmp_path):
@@ -74,7 +76,7 @@ def test_a_page_is_written_where_there_are_candidates_alone(tmp_path):
     assert not (tmp_path / "bug").exists()
     write_some(tmp_path)
     line, = write_yields(tmp_path, BugSettings())
-    assert "6 candidates" in yields_in_words(tmp_path, BugSettings())[0]
+    assert "7 candidates" in yields_in_words(tmp_path, BugSettings())[0]
     assert line.endswith(f"bug/{PAGE}")
     html = (tmp_path / "bug" / PAGE).read_bytes()
     write_yields(tmp_path, BugSettings())

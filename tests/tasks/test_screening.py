@@ -30,6 +30,9 @@ DOUBLED = "    return 2 * n"
 BOTH = ["doubled", "port"]
 MUTANTS = {
     "swapped": (DOUBLED, "    return 2 * n + 1", "swap", "good", BOTH),
+    "one error": (DOUBLED, "    return n + None", "swap", "same_error", BOTH),
+    "an error and a failed check": (DOUBLED, "    return 1 // n", "swap", "good", BOTH),
+    "one test's error": ('return "bird"', "return None", "swap", "good", ["name"]),
     "unnoticed": ("    return 1", "    return 3", "swap", "survives", []),
     "at import": ("    return n + 1", "    return n + 2", "import", "good", ["second"]),
     "a constant": ("LIMIT = 3", "LIMIT = 4", "import", "good", ["limit"]),
@@ -63,7 +66,7 @@ MUTANTS = {
 def screener(factory, max_broken_share=0.5, **fields) -> Screener:
     environment = wren_environment(**fields)
     return Screener(environment, wren_coverage(), time_limit(environment, 30.0), factory, RUN,
-                    ScreeningRules(max_broken_share))
+                    ScreeningRules(max_broken_share, drops_same_error=True))
 
 
 def named(names: list[str]) -> list[str]:
@@ -90,6 +93,12 @@ def test_each_change_is_judged_by_itself(shown, name):
         return
     assert (found.verdict, found.how) == (word, how)
     assert failing is None or found.failing == named(failing)
+
+
+@pytest.mark.docker
+def test_an_error_of_all_tests_that_run_the_line_is_named(shown):
+    assert shown[0]["one error"].reason == (
+        "each of the 2 tests that run a changed line ends in TypeError")
 
 
 @pytest.mark.docker
@@ -166,6 +175,7 @@ def test_tests_are_chosen_by_function_likeliest_first():
     [edit] = edits_of(text, texts)["wren.py"]
     tests = named(["doubled", "port"]) + named(["name"])
     assert covering.tests_of("wren.py", edit) == (tests, False)
+    assert covering.running("wren.py", edit) == {*tests}
     assert covering.blind == named(["process"])
 
 
