@@ -2,7 +2,8 @@
 
 A model is first asked for a reproduction, which is run with the bug and with the fix. A second
 request, which shows neither the fix nor a test, has the report written from the reproduction alone.
-Without a model, a report is put together from the output of a failing run.
+Both are shown facts (issue_facts.py): scripts that the bug changes. Without a model, the best of
+them becomes the report.
 """
 from __future__ import annotations
 
@@ -16,10 +17,16 @@ from functools import partial
 
 from codedata.bugs.instances import FOLDERS, ProvenBug, Word, bug_tasks, is_of_agent
 from codedata.bugs.issue_checks import Hidden, names_used, shown_output
-from codedata.bugs.issue_templates import f2p_report, template_report
+from codedata.bugs.issue_facts import (
+    RECORDED,
+    Difference,
+    Differences,
+    narrowed,
+    report_text,
+)
 from codedata.code.calls import call_graph
 from codedata.code.entities import Entity, SourceFile, Sources, all_entities, language_of
-from codedata.errors import ItemFailed
+from codedata.errors import Excluded, ItemFailed
 from codedata.leak.facts import NAME, find_facts
 from codedata.llm import Models, Reply
 from codedata.llm.asking import Rejected, ask
@@ -27,27 +34,31 @@ from codedata.progress import begin_step
 from codedata.records import BugReport, Commit, Fact, Task
 from codedata.run_loop import Stage
 from codedata.sandbox import Sandbox, SandboxDied
-from codedata.sandbox.factory import SandboxFactory
+from codedata.sandbox.factory import WORKDIR, SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Store, digest
 from codedata.suites.contexts import sources_in
+from codedata.suites.recorded_calls import Outcome, Recorder
 from codedata.suites.source import apply_patch
 from codedata.suites.suite import run_script
 from codedata.suites.test_results import place_of
+from codedata.tasks.folder import TEST_SCRIPT, text_in
 from codedata.texts import fill, printable, text_of, toml_of
 
 RUN_S = 60                 # seconds that a reproduction may take, [sandbox] run_timeout at most
 MAX_OUTPUT_BYTES = 10_000  # of a reproduction
 MAX_SHOWN_CHARS = 20_000   # of each text in a request
+MAX_REPORT_LINES = 12      # with words, of a report without a model
 MAX_CALLERS = 3            # callers of changed functions that are shown
 FILES = {"python": "reproduce.py", "bash": "reproduce.sh"}
 FENCED = re.compile(r"^```(python|py|bash|sh)[ \t]*\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE)
 REPORT = re.compile(r".*<report>(.*)</report>", re.DOTALL)
 REPEATED = re.compile(r"…(?:\s*…)+")
 PASSED = re.compile(r"^(?:PASSED .*|.* PASSED +\[ *\d+%\] *)\n", re.MULTILINE)   # of pytest
-WITHOUT_MODEL = {"template": template_report, "f2p": f2p_report}
-TEXTS = 3                  # raise it with a change of the reports that are made without a model
+RECORDERS = {"python": Recorder()}   # languages whose calls can be recorded
+MAX_SHOWN_FACTS = 4        # in a request
+TEXTS = 4                  # raise it with a change of the reports that are made without a model
 AGAIN = "issue_again.md"
 PROMPTS = ("reproduce.md", "write_issue.md", AGAIN)
 _packaged = partial(text_of, __package__)
@@ -187,15 +198,28 @@ class Reporter:
             readme, documented = _look(sandbox)
             code = _code(sandbox, bug) if self._client else ""
         hidden = Hidden(bug, documented)
-        made = {"writer": self._settings.issue.writer, "profile": name}
+        differences = self._differences(trees, text_in(task.tests, TEST_SCRIPT), hidden)
         if self._client is None:
-            write = WITHOUT_MODEL[self._settings.issue.writer]
-            form, text = write(bug, profile, hidden)
-            return BugReport(bug.instance_id, bug.repo, text, {**made, "form": form})
-        reproduction = self._reproduce(trees, hidden, {"readme": readme, "code": code})
+            return _from_facts(differences, trees, draw)
+        shown = "\n\n".join(map(str, differences[:MAX_SHOWN_FACTS])) or "(nothing)"
+        reproduction = self._reproduce(trees, hidden, {
+            "readme": readme, "code": code, "facts": shown})
         text, noted = self._write(hidden, reproduction, {"readme": readme, **profile})
-        made |= {**asdict(reproduction), "noted": noted}
+        made = {"writer": "llm", "profile": name, **asdict(reproduction), "noted": noted}
         return BugReport(bug.instance_id, bug.repo, text, made)
+
+    def _differences(self, trees: Trees, test_script: str, hidden: Hidden) -> list[Difference]:
+        """Return what the bug changes for a caller, without what a report must not show. A case
+        that is the only failing test's own is left out: who knows it passes."""
+        bug = trees.bug
+        recorder = RECORDERS.get(bug.language)
+        if recorder is None:
+            return []
+        with trees.open(is_fixed=True) as right, trees.open() as wrong:
+            right.put(bug.hidden, right.workdir)
+            found = Differences(recorder, right, wrong, test_script).found(bug.failing)
+        return [one for one in map(narrowed, found) if not hidden.in_script(one.right.program)
+                and (one.case != RECORDED or len(bug.FAIL_TO_PASS) > 1)]
 
     def _reproduce(self, trees: Trees, hidden: Hidden, known: Mapping[str, str]) -> Reproduction:
         """Return the model's first reproduction that shows the bug."""
@@ -242,6 +266,36 @@ class Reporter:
             script=reproduction.script.strip("\n"), language=reproduction.language,
             bugged=str(reproduction.bugged), fixed=str(reproduction.fixed), **known),
             _packaged(AGAIN))
+
+
+def _from_facts(differences: list[Difference], trees: Trees, draw: random.Random) -> BugReport:
+    """Return a report of the first difference that comes out in fresh containers, too, word for
+    word. Raise Excluded if there is none."""
+    bug = trees.bug
+    for one in differences:
+        text = report_text(one, bug.language, draw)
+        if len([*filter(str.strip, text.split("\n"))]) > MAX_REPORT_LINES:
+            continue
+        try:
+            reproduction = trees.show(bug.language, one.right.program)
+        except Rejected:
+            continue
+        runs = (reproduction.fixed, one.right), (reproduction.bugged, one.wrong)
+        if all(_ends_in(run, outcome) for run, outcome in runs):
+            made = {"writer": "template", "form": one.form, "case": one.case,
+                    **asdict(reproduction)}
+            return BugReport(bug.instance_id, bug.repo, text, made)
+    raise Excluded("no report without a model: no call that its tests make shows the bug, or just "
+                   "the one case of its only test. Let a model write it: --steps issue "
+                   "--issue-writer llm --refresh", bug.instance_id)
+
+
+def _ends_in(run: ReproductionRun, outcome: Outcome) -> bool:
+    """Return whether a run of a script showed an outcome, and nothing else but a traceback."""
+    told = shown_output(outcome.told, WORKDIR, "")
+    if outcome.kind == "value":
+        return run.exit_code == 0 and run.output.strip() == told.strip()
+    return run.exit_code != 0 and run.output.rstrip().endswith(told)
 
 
 def script_in(reply: str) -> tuple[str, str]:

@@ -1,0 +1,314 @@
+"""Find what a bug changes for somebody who calls the project: facts of the failing tests whose
+outcome differs between the two trees, and cases like them that no test has.
+
+A fact that a test has is a case of a hidden test. So one of its arguments is changed to another one
+that was seen with the same function; the case counts if both trees tell another outcome for it.
+"""
+from __future__ import annotations
+
+import ast
+import random
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from codedata.progress import begin_step
+from codedata.sandbox import Sandbox
+from codedata.store import digest
+from codedata.suites.recorded_calls import Event, Job, Outcome, Recorder, jobs_of
+from codedata.texts import fill, toml_of
+
+MAX_JOBS = 400             # scripts of a bug
+MAX_BASES = 6              # differences that are pruned, and varied
+MAX_VARIED = 24            # cases that are tried for one of them
+MAX_LINES = 6              # before the last one of a script: longer ones come later
+RECORD_S, REPLAY_S = 300, 90
+VARIED, RECORDED = "varied", "recorded"
+MAX_TITLE, MAX_TOLD = 90, 160   # characters
+MAX_SHOWN = 1_000          # of an outcome that a model is shown
+BESIDE = 40                # characters that stay beside a difference of long texts
+WRAPPERS = ("list", "sorted", "str", "repr", "len")   # of what a call returns
+FORMS = toml_of(__package__, "issue_forms.toml")
+DIGITS = re.compile(r"\d+")
+WORDS = re.compile(r"[A-Za-z]{3,}")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Hold a script whose outcome a bug changes."""
+
+    right: Outcome
+    wrong: Outcome
+    case: str    # VARIED | RECORDED
+
+    def __str__(self) -> str:
+        return (f"{self.right.program}with the bug: {self.wrong.told[:MAX_SHOWN]}\n"
+                f"with the fix: {self.right.told[:MAX_SHOWN]}")
+
+    @property
+    def kind(self) -> str:
+        """Return what differs: value, order, raises, returns or other_error."""
+        if self.wrong.kind == "raises":
+            return "raises" if self.right.kind == "value" else "other_error"
+        if self.right.kind == "raises":
+            return "returns"
+        if sorted(self.right.text) == sorted(self.wrong.text):
+            return "order"
+        return "value"
+
+    @property
+    def form(self) -> str:
+        """Return its kind, "effect" for a value that is read after calls which return nothing."""
+        is_effect = any(re.match(r"[\w.]+(?:\[.+\] = .*|\(.*\))$", line, re.DOTALL)
+                        for line in self.right.lines)
+        return "effect" if is_effect and self.kind == "value" else self.kind
+
+    @property
+    def rank(self) -> tuple:
+        """Return its place among others: values before errors, short ones first."""
+        compares = re.search(r" (?:[=!]=|[<>]=?|in) ", self.right.last) is not None
+        kinds = ("value", "order", "returns", "raises", "other_error")
+        is_internal = self.wrong.type in ("AttributeError", "NameError", "UnboundLocalError")
+        length = len(self.right.program) + len(self.right.told) // 2
+        return (compares, len(self.right.lines) > MAX_LINES, self.right.told == "None",
+                is_internal, kinds.index(self.kind), length, self.right.program)
+
+
+class Differences:
+    """Find the differences of one bug in two sandboxes, `right` and `wrong`."""
+
+    def __init__(self, recorder: Recorder, right: Sandbox, wrong: Sandbox, test_script: str):
+        self._recorder, self._trees, self._script = recorder, (right, wrong), test_script
+
+    def found(self, tests: Sequence[str]) -> list[Difference]:
+        """Return the differences that some tests show, those to report first: varied cases before
+        recorded ones."""
+        begin_step("recording the failing tests")
+        _, events = self._recorder.record(self._trees[0], self._script, RECORD_S, tests)
+        begin_step("running what they call")
+        jobs = jobs_of(events)[:MAX_JOBS]
+        shown = self._differing(jobs, RECORDED)
+        bases = sorted(shown, key=lambda one: one.rank)[:MAX_BASES]
+        pruned = self._differing([Job([(one.right.lines, one.right.last)]) for one in bases],
+                                 RECORDED, prune=True)
+        begin_step("running other cases")
+        known = {re.sub(r"\br\d+\b", "r", event.expr or "") for event in events}
+        tried = [Job([case]) for base in pruned for case in variants(base.right, events)
+                 if re.sub(r"\br\d+\b", "r", case[1]) not in known]
+        told = {one.right.told for one in shown}
+        varied = [one for one in self._differing(tried, VARIED)
+                  if is_other_case(one, pruned, told)]
+        return [*sorted(varied, key=lambda one: one.rank), *sorted(
+            pruned, key=lambda one: one.rank)]
+
+    def _differing(self, jobs: Sequence[Job], case: str, prune: bool = False) -> list[Difference]:
+        """Return the differences between the two trees that jobs show."""
+        right, wrong = self._trees
+        outcomes = [one for one in self._recorder.replay(
+            right, jobs, self._script, prune=prune, total_s=REPLAY_S) if one]
+        again = [Job([(one.lines, one.last)]) for one in outcomes]
+        return [Difference(one, other, case) for one, other in zip(
+            outcomes, self._recorder.replay(wrong, again, self._script, total_s=REPLAY_S),
+            strict=True) if other and other.told != one.told]
+
+
+def is_other_case(varied: Difference, bases: Iterable[Difference], told: set[str]) -> bool:
+    """Return whether a varied case has an outcome of its own: its right outcome is one that no
+    recorded case has, more than the change of the script passed on, and it is wrong in the way in
+    which a recorded case is."""
+    kinds = {(base.right.kind, base.wrong.kind) for base in bases}
+    if varied.right.told in told or (varied.right.kind, varied.wrong.kind) not in kinds:
+        return False
+    if varied.right.told in ("None", "[]", "''", "{}", "()"):
+        return False
+    return not any(_passes_on(base, varied) for base in bases)
+
+
+def _passes_on(base: Difference, varied: Difference) -> bool:
+    """Return whether the changed literal of a script stands in its outcomes as it stood before."""
+    before, after = ({repr(node.value): node.value for line in (*one.right.lines, one.right.last)
+                      for node in _literals(line)} for one in (base, varied))
+    old, new = ([value for key, value in one.items() if key not in other]
+                for one, other in ((before, after), (after, before)))
+    if len(old) != 1 or len(new) != 1 or not isinstance(old[0], str):
+        return False
+    start = _n_equal(old[0], new[0])
+    end = _n_equal(old[0][start:][::-1], new[0][start:][::-1])
+    was, now = (text[start:len(text) - end] for text in (old[0], new[0]))
+    return bool(was) and base.right.told.replace(was, now) == varied.right.told
+
+
+# cases -------------------------------------------------------------------------------------------
+
+def variants(base: Outcome, events: Sequence[Event]) -> list[tuple[list[str], str]]:
+    """Return scripts with another literal in place of one: of those seen with the same calls, or a
+    number near it, in texts, too."""
+    code = [*base.lines, base.last]
+    seen = {type_: sorted(values, key=repr) for type_, values in _seen(code, events).items()}
+    draw = random.Random(digest(code))
+    cases = {}
+    for at, line in enumerate(code):
+        for node in _literals(line):
+            value = node.value
+            others = seen.get(type(value), [])
+            for other in dict.fromkeys([*_near(value, others), *others]):
+                if other == value:
+                    continue
+                new = [_replaced(one, value, other) for one in code] if isinstance(
+                    value, str) else [*code[:at], _replaced(line, value, other, node), *code[at+1:]]
+                cases.setdefault(tuple(new), (new[:-1], new[-1]))
+    found = [*cases.values()]
+    return draw.sample(found, min(len(found), MAX_VARIED))
+
+
+def _seen(code: list[str], events: Sequence[Event]) -> dict[type, set]:
+    """Return the literals of all events that call what a script calls, by type."""
+    names = {*re.findall(r"(\w+)\(", "\n".join(code))}
+    seen: dict[type, set] = {}
+    for event in events:
+        if event.expr and names.intersection(re.findall(r"(\w+)\(", event.expr)):
+            for node in _literals(event.expr):
+                seen.setdefault(type(node.value), set()).add(node.value)
+    return seen
+
+
+def _near(value, others: Iterable) -> Iterator:
+    """Yield values like a literal: other digits, and words of other texts in place of its own."""
+    if isinstance(value, str):
+        for match in DIGITS.finditer(value):
+            digits = "".join(str((int(one) + 3) % 10) for one in match[0])
+            yield value[:match.start()] + digits + value[match.end():]
+        words = sorted({word for other in others for word in WORDS.findall(other)})
+        for match in WORDS.finditer(value):
+            for word in words:
+                yield value[:match.start()] + word + value[match.end():]
+    elif isinstance(value, bool):
+        yield not value
+    else:
+        yield from (value + 1, value - 1, value * 3, -value)
+
+
+def _literals(code: str) -> list[ast.Constant]:
+    """Return the numbers and texts in code."""
+    try:
+        tree = ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError):
+        return []
+    inside = {id(one) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)
+              for one in ast.walk(node)}
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(
+        node.value, int | float | str) and id(node) not in inside]
+
+
+def _replaced(code: str, old, new, only: ast.Constant | None = None) -> str:
+    """Return code with a literal in place of another one, or of `only` that one."""
+    lines = code.encode().split(b"\n")
+    starts = [sum(len(line) + 1 for line in lines[:n]) for n in range(len(lines))]
+    text = code.encode()
+    for node in sorted(_literals(code), key=lambda one: (one.lineno, one.col_offset),
+                       reverse=True):
+        is_same = type(node.value) is type(old) and node.value == old
+        if is_same and (only is None or (node.lineno, node.col_offset) == (
+                only.lineno, only.col_offset)):
+            start = starts[node.lineno - 1] + node.col_offset
+            end = starts[node.end_lineno - 1] + node.end_col_offset
+            text = text[:start] + repr(new).encode() + text[end:]
+    return text.decode()
+
+
+# what is told ------------------------------------------------------------------------------------
+
+def narrowed(found: Difference) -> Difference:
+    """Return a difference whose expression reads the one part of a long value that differs."""
+    right, wrong = (_value(one) for one in (found.right, found.wrong))
+    path = ""
+    while type(right) is type(wrong) and isinstance(right, list | tuple | dict):
+        if len(right) != len(wrong) or (isinstance(right, dict) and right.keys() != wrong.keys()):
+            break
+        keys = right if isinstance(right, dict) else range(len(right))
+        other = [key for key in keys if right[key] != wrong[key]]
+        if len(other) != 1:
+            break
+        path += f"[{other[0]!r}]"
+        right, wrong = right[other[0]], wrong[other[0]]
+    if not path or len(found.right.text) < 120:
+        return found
+    sides = (replace(one, last=f"{one.last}{path}", text=repr(value), type=type(value).__name__,
+                     as_printed=str(value) == repr(value))
+             for one, value in ((found.right, right), (found.wrong, wrong)))
+    return Difference(*sides, found.case)
+
+
+def _value(outcome: Outcome):
+    """Return the value that an outcome tells, None where it is not made of plain ones."""
+    try:
+        return ast.literal_eval(outcome.text) if outcome.kind == "value" else None
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def report_text(found: Difference, language: str, draw: random.Random) -> str:
+    """Return the report of a difference: a title, the script, and the two outcomes."""
+    form = FORMS[found.form]
+    wrong, right = _apart(found.wrong.told, found.right.told)
+    parts = {"name": called(found.right.last), "script": found.right.program.rstrip("\n"),
+             "wrong": wrong, "right": right, "language": language,
+             "wrong_type": found.wrong.type, "right_type": found.right.type}
+    titles = [fill(one, **parts).split("\n")[0] for one in form["titles"]]
+    title = next((one for one in titles if len(one) <= MAX_TITLE), titles[-1])
+    text = fill(draw.choice(form["texts"]), **parts)
+    for one in (wrong, right):   # inline code has no line breaks, and its own fence
+        if "\n" in one or "`" in one:
+            text = text.replace(f"`{one}`.", f"\n\n{indented(one)}").replace(
+                f"`{one}`", f"\n\n{indented(one)}\n")
+    text = re.sub("\n{3,}", "\n\n", text).strip()
+    return f"{title}\n\n{text}\n"
+
+
+def _apart(wrong: str, right: str) -> tuple[str, str]:
+    """Return two texts with … in place of the long parts at their ends that are equal."""
+    if max(len(wrong), len(right)) <= MAX_TOLD:
+        return wrong, right
+    start = _n_equal(wrong, right)
+    end = _n_equal(wrong[start:][::-1], right[start:][::-1])
+    first, cut = max(0, start - BESIDE), max(0, end - BESIDE)
+    shown = [("…" if first else "") + one[first:len(one) - cut] + ("…" if cut else "")
+             for one in (wrong, right)]
+    return shown[0], shown[1]
+
+
+def _n_equal(one: str, other: str) -> int:
+    """Return how many characters at the start of two texts are equal."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((n for n, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def called(last: str) -> str:
+    """Return the name of the function that an expression calls last, with its class if it is a
+    method of a new object."""
+    try:
+        node = ast.parse(last, mode="eval").body
+    except SyntaxError:   # of another language
+        names = re.findall(r"([\w$.]+)\(", last)
+        return names[0].lstrip(".") if names else last[:40]
+    if isinstance(node, ast.Call) and ast.unparse(node.func) in WRAPPERS and node.args:
+        node = node.args[0]
+    part = ""
+    while isinstance(node, ast.Subscript | ast.Attribute):
+        part = part or (node.attr if isinstance(node, ast.Attribute) else "")
+        node = node.value
+    if not isinstance(node, ast.Call):
+        return ast.unparse(node)[:40]
+    function = node.func
+    if isinstance(function, ast.Attribute):
+        owner = function.value
+        if isinstance(owner, ast.Call) and ast.unparse(owner.func).rpartition(".")[2][:1].isupper():
+            return f"{ast.unparse(owner.func)}.{function.attr}"
+        return function.attr
+    name = ast.unparse(function)
+    return f"{name}(…).{part}" if part else name
+
+
+def indented(text: str) -> str:
+    """Return a text as a block of Markdown."""
+    return "\n".join(f"    {line}" for line in text.split("\n"))

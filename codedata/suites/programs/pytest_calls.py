@@ -1,0 +1,761 @@
+"""Record the calls of a project that its tests make, while pytest runs them.
+
+This plugin of pytest is placed beside it under the name codedata_calls by place_plugin.sh. It runs
+on Python 3.8 and later. The files of tests are changed as they are imported: each call, subscript,
+attribute, comparison and operator in them also notes its operands and its outcome. The project's
+code is not touched, so calls inside it cost nothing; nothing of the project is called to look at an
+object, and objects are referred to weakly where they allow it.
+
+FOLDER/settings.json names the source folder and the files of tests. FOLDER/data gets a file for
+each process, a JSON object in each line: an event is an expression in source form, with the results
+of earlier events (r12), the lines that it needs before it, and its outcome.
+"""
+import ast
+import builtins
+import collections
+import datetime
+import decimal
+import enum
+import fractions
+import importlib.abc
+import importlib.machinery
+import json
+import keyword
+import operator
+import os
+import pathlib
+import re
+import sys
+import tempfile
+import threading
+import types
+import uuid
+import weakref
+
+import pytest
+from _pytest.junitxml import mangle_test_address
+
+FOLDER = "/tmp/codedata-calls"
+HOOK = "__codedata__"          # a builtin while tests run; a name that classes do not mangle
+MAX_EVENTS = 60                # of one callee in one test
+MAX_OF_TEST = 600              # events of one test
+MAX_OF_RUN = 40000
+MAX_CHARS, MAX_ITEMS, MAX_DEPTH = 1500, 60, 8   # of an operand
+MAX_DEF = 15                   # lines of a function or class of a test
+BY_REPR = (datetime.date, datetime.time, datetime.timedelta, datetime.timezone, decimal.Decimal,
+           fractions.Fraction, uuid.UUID, range)
+OPERATORS = {"Eq": ("==", operator.eq), "NotEq": ("!=", operator.ne), "Lt": ("<", operator.lt),
+             "LtE": ("<=", operator.le), "Gt": (">", operator.gt), "GtE": (">=", operator.ge),
+             "In": ("in", lambda a, b: a in b), "NotIn": ("not in", lambda a, b: a not in b),
+             "Add": ("+", operator.add), "Sub": ("-", operator.sub), "Mult": ("*", operator.mul),
+             "Div": ("/", operator.truediv), "FloorDiv": ("//", operator.floordiv),
+             "Mod": ("%", operator.mod), "Pow": ("**", operator.pow), "BitOr": ("|", operator.or_),
+             "BitAnd": ("&", operator.and_), "BitXor": ("^", operator.xor),
+             "LShift": ("<<", operator.lshift), "RShift": (">>", operator.rshift),
+             "MatMult": ("@", operator.matmul)}
+PLAIN = (int, float, complex, str, bytes, bool, type(None), type(...), type(NotImplemented))
+RAISING = {"raises", "assertRaises", "assertRaisesRegex"}   # take a callable and its arguments
+recorder = None
+
+
+class Opaque(Exception):
+    """Say that an object has no source form."""
+
+
+# the change of tests -----------------------------------------------------------------------------
+
+class Instrument(ast.NodeTransformer):
+    """Change the tree of a test file. A call stays a call of the same frame: hook.pre() returns the
+    callee, and hook.post() its result."""
+
+    def hooked(self, node, name, *args):
+        hook = ast.Attribute(ast.Name(HOOK, ast.Load()), name, ast.Load())
+        return ast.copy_location(ast.Call(hook, [*args], []), node)
+
+    def visit_Call(self, node):
+        method, node.func = node.func, ast.Constant(None)
+        self.generic_visit(node)
+        if not isinstance(method, ast.Attribute):
+            node.func = self.visit(method)
+        else:   # a method is no outcome of its own
+            node.func, method.value = method, self.visit(method.value)
+            if not method.attr.startswith("__"):
+                node.func = self.hooked(node, "method", method.value, ast.Constant(method.attr))
+        callee = self.hooked(node, "pre", node.func, *node.args)
+        callee.keywords = node.keywords
+        args = ast.Starred(self.hooked(node, "args"), ast.Load())
+        kwargs = ast.keyword(None, self.hooked(node, "kwargs"))
+        return self.hooked(node, "post", ast.copy_location(ast.Call(callee, [args], [kwargs]), node))
+
+    def visit_Subscript(self, node):
+        self.generic_visit(node)
+        key = node.slice
+        if isinstance(key, getattr(ast, "Index", ())):   # before Python 3.9
+            key = getattr(key, "value", key)
+        if isinstance(key, ast.Slice):
+            ends = [one or ast.Constant(None) for one in (key.lower, key.upper, key.step)]
+            key = ast.copy_location(ast.Call(ast.Name("slice", ast.Load()), ends, []), node)
+        if not isinstance(node.ctx, ast.Load) or not isinstance(key, ast.expr) or any(
+                isinstance(one, (ast.Slice, ast.Starred)) for one in ast.walk(key)):
+            return node
+        return self.hooked(node, "item", node.value, key)
+
+    def visit_Attribute(self, node):
+        self.generic_visit(node)
+        if not isinstance(node.ctx, ast.Load) or node.attr.startswith("__"):
+            return node
+        return self.hooked(node, "attribute", node.value, ast.Constant(node.attr))
+
+    def visit_Compare(self, node):
+        self.generic_visit(node)
+        name = type(node.ops[0]).__name__
+        if len(node.ops) > 1 or name not in OPERATORS:
+            return node
+        return self.hooked(node, "binary", ast.Constant(name), node.left, node.comparators[0])
+
+    def visit_BinOp(self, node):
+        self.generic_visit(node)
+        name = ast.Constant(type(node.op).__name__)
+        return self.hooked(node, "binary", name, node.left, node.right)
+
+    def visit_Assign(self, node):
+        """Note `x[key] = value`, which is an effect."""
+        self.generic_visit(node)
+        target = node.targets[0]
+        if len(node.targets) > 1 or not isinstance(target, ast.Subscript) or not isinstance(
+                target.slice, ast.expr) or isinstance(target.slice, (ast.Slice, ast.Tuple)):
+            return node
+        call = self.hooked(node, "put", target.value, target.slice, node.value)
+        return ast.copy_location(ast.Expr(call), node)
+
+    def visit(self, node):
+        """Add to each statement with a call a handler that notes an exception."""
+        has_call = isinstance(node, ast.stmt) and not isinstance(
+            node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and any(
+            isinstance(one, ast.Call) for one in ast.walk(node))
+        node = super().visit(node)
+        if not has_call:
+            return node
+        handler = ast.ExceptHandler(None, None, [
+            ast.Expr(self.hooked(node, "failed")), ast.Raise(None, None)])
+        return ast.copy_location(ast.Try([node], [handler], [], []), node)
+
+
+class Loader(importlib.machinery.SourceFileLoader):
+    """Load a file of tests with its change, and never from or to a cache."""
+
+    def get_code(self, fullname):
+        """Return the code of the changed file."""
+        data = self.get_data(self.path)
+        tree = ast.parse(data, self.path)
+        recorder.keep_source(self.path, data, tree)
+        tree = ast.fix_missing_locations(Instrument().visit(tree))
+        return compile(tree, self.path, "exec", dont_inherit=True)
+
+
+class Finder(importlib.abc.MetaPathFinder):
+    """Find the files of tests before others do."""
+
+    def find_spec(self, fullname, path=None, target=None):
+        """Return the spec of a module that is a file of tests, else None."""
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        if spec is None or spec.origin is None or not recorder.is_test(spec.origin):
+            return None
+        spec.loader = Loader(fullname, spec.origin)
+        return spec
+
+
+# objects in source form --------------------------------------------------------------------------
+
+class Names:
+    """Find the public import paths of a project's objects."""
+
+    def __init__(self, recorder):
+        self.recorder, self.n_modules, self.paths = recorder, 0, {}
+
+    def path(self, value):
+        """Return (module, name) under which anybody can import an object, or None."""
+        if self.n_modules != len(sys.modules):
+            self.index()
+        known = self.paths.get(id(value))
+        return known[1] if known and known[2] is value else None
+
+    def index(self):
+        """Collect the public names of the project's public modules; short paths win."""
+        self.n_modules = len(sys.modules)
+        for name, module in sorted(sys.modules.items()):
+            file = getattr(module, "__file__", None)
+            if type(module) is not types.ModuleType or any(
+                    part[:1] == "_" for part in name.split(".")) or not self.recorder.is_own(file):
+                continue
+            for key, value in list(vars(module).items()):
+                self.add(name, key, value)
+
+    def add(self, module, key, value):
+        """Add a name of a module, if the project defines its object."""
+        of = getattr(value, "__module__", None) if isinstance(
+            value, (type, types.FunctionType)) or callable(value) else type(value).__module__
+        is_own = isinstance(of, str) and self.recorder.is_own_module(of)
+        if key[:1] == "_" or isinstance(value, types.ModuleType) or not is_own:
+            return
+        rank = (module.count("."), module != of, len(module), module, key)
+        if id(value) not in self.paths or rank < self.paths[id(value)][0]:
+            self.paths[id(value)] = (rank, (module, key), value)
+
+
+class Writer:
+    """Write the operands of one event in source form, and collect what they need."""
+
+    def __init__(self, recorder):
+        self.recorder, self.lines, self.uses, self.left = recorder, [], set(), MAX_CHARS
+
+    def text(self, value, depth=0):
+        """Return an object in source form. Raise Opaque where it has none."""
+        if depth > MAX_DEPTH or self.left < 0:
+            raise Opaque("too large")
+        kind = type(value)
+        if kind in PLAIN:
+            text = self.plain(value)
+        elif kind in (list, tuple, set, frozenset, dict, collections.OrderedDict,
+                      collections.deque, collections.Counter, collections.defaultdict):
+            text = self.container(kind, value, depth + 1)
+        else:
+            text = self.other(kind, value, depth + 1)
+        self.left -= len(text) if depth == 0 or not isinstance(value, (list, dict)) else 0
+        return text
+
+    def plain(self, value):
+        if isinstance(value, (str, bytes)) and len(value) > MAX_CHARS:
+            raise Opaque("too large")
+        if isinstance(value, str):
+            value = self.recorder.relative(value)
+        if (isinstance(value, float) and value in (float("inf"), -float("inf"))) or value != value:
+            return "float(%r)" % str(value)
+        return "..." if value is ... else repr(value)
+
+    def container(self, kind, value, depth):
+        if len(value) > MAX_ITEMS:
+            raise Opaque("too large")
+        if issubclass(kind, dict):
+            inner = ", ".join("%s: %s" % (self.text(key, depth), self.text(one, depth))
+                              for key, one in value.items())
+            if kind is dict:
+                return "{%s}" % inner
+            first = ""
+            if kind is collections.defaultdict:
+                first = self.text(value.default_factory, depth) + ", "
+            return "%s(%s{%s})" % (self.imported(kind.__module__, kind.__name__), first, inner)
+        items = list(value)
+        if kind in (set, frozenset):
+            items.sort(key=lambda one: (type(one).__name__, self.text(one, depth)))
+        inner = ", ".join(self.text(one, depth) for one in items)
+        if kind is list:
+            return "[%s]" % inner
+        if kind is tuple:
+            return "(%s,)" % inner if len(items) == 1 else "(%s)" % inner
+        if kind is set and items:
+            return "{%s}" % inner
+        if kind is collections.deque:
+            return "%s([%s])" % (self.imported("collections", "deque"), inner)
+        return "%s([%s])" % (kind.__name__, inner) if items else "%s()" % kind.__name__
+
+    def other(self, kind, value, depth):
+        if origin := self.recorder.origin(value):
+            self.uses.add(origin[0])
+            return "r%d%s" % origin
+        path = self.recorder.names.path(value)
+        if path:
+            return self.imported(*path)
+        if id(value) in self.recorder.taken:
+            return "\0%d\0" % id(value)   # see end()
+        if kind is types.ModuleType:
+            return self.module(value)
+        if isinstance(value, enum.Enum):
+            return "%s.%s" % (self.text(kind, depth), value.name)
+        if isinstance(value, tuple) and hasattr(kind, "_fields"):
+            return "%s(%s)" % (self.text(kind, depth),
+                               ", ".join(self.text(one, depth) for one in value))
+        if kind in BY_REPR or (isinstance(value, datetime.datetime) and kind is datetime.datetime):
+            return self.by_repr(kind, value, depth)
+        if kind is slice:
+            return "slice(%s)" % ", ".join(
+                self.text(one, depth) for one in (value.start, value.stop, value.step))
+        if kind is re.Pattern:
+            return "%s(%s, %d)" % (self.imported("re", "compile", "re."),
+                                   self.text(value.pattern, depth), value.flags)
+        if isinstance(value, pathlib.PurePath):
+            return "%s(%s)" % (self.imported("pathlib", "Path"), self.text(str(value), depth))
+        if isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType)):
+            return self.definition(value, depth)
+        raise Opaque(kind.__name__)
+
+    def by_repr(self, kind, value, depth):
+        zone = getattr(value, "tzinfo", None)
+        if kind is datetime.timezone or not zone:
+            text = repr(value)
+        else:
+            text = "%s.replace(tzinfo=%s)" % (repr(value.replace(tzinfo=None)),
+                                              self.text(zone, depth))
+        if kind is range:
+            return text
+        if kind.__module__ == "datetime":
+            self.need("import datetime")
+            return text
+        self.imported(kind.__module__, kind.__name__)
+        return text
+
+    def module(self, value):
+        name = value.__name__
+        if any(part[:1] == "_" for part in name.split(".")) or self.recorder.is_test(
+                getattr(value, "__file__", None)):
+            raise Opaque(name)
+        self.need("import %s" % name)
+        return name
+
+    def imported(self, module, name, start=""):
+        """Return an object's name, after a line that imports it."""
+        if start or hasattr(builtins, name):
+            self.need("import %s" % module)
+            return "%s.%s" % (module, name)
+        self.need("from %s import %s" % (module, name))
+        return name
+
+    def need(self, line):
+        if line not in self.lines:
+            self.lines.append(line)
+
+    def definition(self, value, depth):
+        """Return the name of a class or function: of a builtin, of another library, or of a test,
+        whose source is then a line that comes before."""
+        module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", "")
+        if getattr(builtins, name, None) is value:
+            return name
+        owner = getattr(value, "__self__", None)
+        if isinstance(value, types.BuiltinFunctionType) and not isinstance(
+                owner, (types.ModuleType, type(None))):
+            raise Opaque("a method of a builtin")
+        found = sys.modules.get(module or "")
+        file = getattr(found, "__file__", None)
+        if found and not self.recorder.is_test(file):
+            if self.recorder.is_own(file) or "_" in (module[:1], name[:1]) or getattr(
+                    found, name, None) is not value:
+                raise Opaque("private")
+            return self.imported(module, name)
+        return self.of_test(value, depth)
+
+    def of_test(self, value, depth):
+        """Return the name of a function or class that a test defines, or its lambda."""
+        source, tree = self.recorder.source_of(value)
+        scope = {}
+        if isinstance(value, types.FunctionType):
+            cells = zip(value.__code__.co_freevars, value.__closure__ or ())
+            scope = {**value.__globals__, **{key: cell.cell_contents for key, cell in cells}}
+        else:
+            scope = vars(sys.modules[value.__module__])
+        bound = {one.arg for one in ast.walk(tree) if isinstance(one, ast.arg)}
+        bound |= {one.id for one in ast.walk(tree) if isinstance(one, ast.Name)
+                  and not isinstance(one.ctx, ast.Load)}
+        name = getattr(tree, "name", "")
+        free = {one.id for one in ast.walk(tree) if isinstance(one, ast.Name)} - bound - {name}
+        for key in sorted(free):
+            if key in scope and not key.startswith("__") and not hasattr(builtins, key):
+                text = self.text(scope[key], depth)
+                if text != key:
+                    self.need("%s = %s" % (key, text))
+            elif not hasattr(builtins, key):
+                raise Opaque(key)
+        if not name:
+            return "(%s)" % source
+        self.need(source)
+        return name
+
+
+# the recorder ------------------------------------------------------------------------------------
+
+class Recorder:
+    """Take the events of one process; it is the builtin HOOK of changed tests."""
+
+    def __init__(self):
+        with open(os.path.join(FOLDER, "settings.json")) as file:
+            settings = json.load(file)
+        self.source = settings["source"].rstrip("/") + "/"
+        self.tests = {self.source + path for path in settings["tests"]}
+        self.only = set(settings["only"])
+        self.out = os.path.join(FOLDER, "data", uuid.uuid4().hex + ".jsonl")
+        self.pid, self.n, self.test = os.getpid(), 0, ""
+        self.thread = threading.local()
+        self.names, self.sources = Names(self), {}
+        self.origins = {}        # {id: (event, its path in the result, reference)}
+        self.taken = {}          # {id of a watched generator: what was taken from it}
+        self.counts = collections.Counter()
+        self.folders = sorted({tempfile.gettempdir(), os.path.realpath(tempfile.gettempdir())})
+
+    # what is whose
+
+    def is_test(self, file):
+        """Return whether a file is one of tests."""
+        return file in self.tests
+
+    def is_own(self, file):
+        """Return whether a file is the project's, and no test."""
+        return (isinstance(file, str) and file.startswith(self.source) and file not in self.tests
+                and "site-packages" not in file and "/." not in file)
+
+    def is_own_module(self, name):
+        """Return whether a module is the project's."""
+        return self.is_own(getattr(sys.modules.get(name), "__file__", None))
+
+    def is_own_object(self, value):
+        """Return whether a class of the project made an object, or it is defined there."""
+        kind = type(value)
+        if kind in PLAIN or kind in (list, dict, tuple, set):
+            return False
+        if isinstance(value, (type, types.FunctionType)):
+            return self.is_own_module(value.__module__)
+        return any(self.is_own_module(one.__module__) for one in kind.__mro__[:-1]) or (
+            id(value) in self.origins)
+
+    def relative(self, text):
+        """Return a text with a path in the temporary folder as a relative one. Raise Opaque for
+        other paths of this machine."""
+        for folder in self.folders:
+            if text.startswith(folder + "/"):
+                text = os.path.basename(text.rstrip("/"))
+        if self.source[:-1] in text or any(folder + "/" in text for folder in self.folders):
+            raise Opaque("a path")
+        return text
+
+    def keep_source(self, path, data, tree):
+        """Keep the definitions and lambdas of a test file, by line."""
+        text = data.decode("utf-8", "replace")
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Lambda)):
+                lines = [node.lineno, *(one.lineno for one in getattr(node, "decorator_list", ()))]
+                self.sources.setdefault((path, min(lines), type(node).__name__), []).append(
+                    (node, text))
+
+    def source_of(self, value):
+        """Return (source, tree) of a function or class of a test. Raise Opaque where it is long,
+        decorated, or not the only one of its line."""
+        if isinstance(value, type):
+            file = getattr(sys.modules.get(value.__module__), "__file__", None)
+            found = [one for (path, _, kind), several in self.sources.items()
+                     if path == file and kind == "ClassDef" for one in several
+                     if one[0].name == value.__name__]
+        else:
+            code = value.__code__
+            kind = "Lambda" if value.__name__ == "<lambda>" else "FunctionDef"
+            found = self.sources.get((code.co_filename, code.co_firstlineno, kind), [])
+        if len(found) != 1 or getattr(found[0][0], "decorator_list", None):
+            raise Opaque("a definition")
+        node, text = found[0]
+        source = ast.get_source_segment(text, node)
+        if node.col_offset and not isinstance(node, ast.Lambda):
+            lines = source.split("\n")
+            indent = " " * node.col_offset
+            source = "\n".join([lines[0], *(line[len(indent):] if line.startswith(indent) else line
+                                            for line in lines[1:])])
+        if source is None or source.count("\n") >= MAX_DEF:
+            raise Opaque("long")
+        return source, node
+
+    # identities
+
+    def origin(self, value):
+        """Return (event, path in its result) of the object that an event returned, or None."""
+        known = self.origins.get(id(value))
+        if known and (known[2]() if isinstance(known[2], weakref.ref) else known[2]) is value:
+            return known[0], known[1]
+        return None
+
+    def track(self, value, event, path=""):
+        """Remember which event has returned an object, or a container that holds it."""
+        kind = type(value)
+        if kind in PLAIN or isinstance(value, (types.ModuleType, type, enum.Enum)):
+            return
+        if kind in (list, tuple, dict) and path.count("[") < 2:
+            pairs = value.items() if kind is dict else enumerate(value)
+            for key, one in list(pairs)[:MAX_ITEMS]:
+                if type(key) in (str, int):
+                    self.track(one, event, "%s[%r]" % (path, key))
+            return
+        if not (self.origin(value) or kind in (list, tuple, dict, set, frozenset)
+                or kind in BY_REPR):
+            self.remember(value, event, path)
+
+    def remember(self, value, event, path):
+        """Note the event that an object is written with."""
+        try:
+            self.origins[id(value)] = (event, path, weakref.ref(value))
+        except TypeError:   # it has slots
+            self.origins[id(value)] = (event, path, value)
+
+    # hooks of the changed tests
+
+    def pre(self, callee, /, *args, **kwargs):
+        """Take a call that is about to be made, and return its callee."""
+        local = self.thread
+        if getattr(callee, "__name__", "") in RAISING and len(args) > 1 and callable(args[1]):
+            args = args[0], self.called(args[1], *args[2:], **kwargs)
+            kwargs = {}
+        frame = sys._getframe(1)
+        if not self.is_busy(frame) and self.is_wanted(callee, args, kwargs):
+            args = [*map(self.watched, args)]
+            local.open = (frame, self.begin("call", callee, args, kwargs))
+        local.args, local.kwargs = args, kwargs
+        return callee
+
+    def watched(self, value):
+        """Return a generator expression of a test as one that notes what is taken from it."""
+        if type(value) is not types.GeneratorType or value.gi_code.co_name != "<genexpr>":
+            return value
+        taken = []
+
+        def watch():
+            for one in value:
+                taken.append(one)
+                yield one
+        generator = watch()
+        self.taken[id(generator)] = taken
+        return generator
+
+    def called(self, callee, /, *args, **kwargs):
+        """Return a function that makes a call of a test."""
+        def call():
+            frame = sys._getframe()
+            is_free = not self.is_busy(frame) and self.is_wanted(callee, args, kwargs)
+            event = self.begin("call", callee, args, kwargs) if is_free else None
+            return self.made(frame, event, callee, *args, **kwargs)
+        return call
+
+    def args(self):
+        """Return the positional arguments of the call."""
+        return self.thread.args
+
+    def kwargs(self):
+        """Return the keyword arguments of the call."""
+        kwargs, self.thread.args, self.thread.kwargs = self.thread.kwargs, (), {}
+        return kwargs
+
+    def post(self, result):
+        """Take the result of a call and return it."""
+        local = self.thread
+        opened = getattr(local, "open", None)
+        if opened and opened[0] is sys._getframe(1):
+            local.open = None
+            self.end(opened[1], result)
+        return result
+
+    def failed(self):
+        """Take the exception that ends a statement of a test."""
+        opened = getattr(self.thread, "open", None)
+        _, error, trace = sys.exc_info()
+        while opened and trace:
+            if trace.tb_frame is opened[0]:
+                self.thread.open = None
+                self.end(opened[1], error=error)
+                return
+            trace = trace.tb_next
+
+    def item(self, value, key):
+        """Read a subscript."""
+        return self.of("item", operator.getitem, value, key)
+
+    def put(self, value, key, new):
+        """Set a subscript."""
+        return self.of("put", operator.setitem, value, key, new)
+
+    def attribute(self, value, name):
+        """Read an attribute."""
+        if type(value) in PLAIN or isinstance(value, (types.ModuleType, type)):
+            return getattr(value, name)
+        return self.of("attribute", getattr, value, name)
+
+    def method(self, value, name):
+        """Look a method up. If an object forwards it to another one, that one is written as the
+        object that was asked."""
+        found = getattr(value, name)
+        owner, origin = getattr(found, "__self__", None), self.origin(value)
+        if origin and owner is not None and not self.origin(owner):
+            self.remember(owner, *origin)
+        return found
+
+    def binary(self, name, left, right):
+        """Apply an operator."""
+        if type(left) in PLAIN and type(right) in PLAIN:
+            return OPERATORS[name][1](left, right)
+        return self.of(name, OPERATORS[name][1], left, right)
+
+    def of(self, kind, function, *operands):
+        """Apply a function that is no call in the test's source."""
+        frame, event = sys._getframe(), None
+        if not self.is_busy(frame) and any(map(self.is_own_object, operands)):
+            event = self.begin(kind, None, operands, {})
+        return self.made(frame, event, function, *operands)
+
+    def made(self, frame, event, function, /, *args, **kwargs):
+        """Return the result of a function, as the outcome of an event if one is given."""
+        if event is None:
+            return function(*args, **kwargs)
+        self.thread.open = (frame, event)
+        try:
+            result = function(*args, **kwargs)
+        except BaseException as error:
+            self.thread.open = None
+            self.end(event, error=error)
+            raise
+        self.thread.open = None
+        self.end(event, result)
+        return result
+
+    def is_busy(self, frame):
+        """Return whether a noted call still runs in this thread."""
+        opened = getattr(self.thread, "open", None)
+        if not opened:
+            return self.n >= MAX_OF_RUN or os.getpid() != self.pid
+        while frame:
+            if frame is opened[0]:
+                return True
+            frame = frame.f_back
+        self.thread.open = None   # it has raised, and nobody noted it
+        self.end(opened[1], error=Opaque())
+        return False
+
+    def is_wanted(self, callee, args, kwargs):
+        """Return whether a call is one of the project, or looks at one of its objects."""
+        owner = getattr(callee, "__self__", None)
+        if type(callee) in (types.FunctionType, type) and self.is_own_module(callee.__module__):
+            return True
+        if owner is not None and not isinstance(owner, types.ModuleType):
+            return self.is_own_object(owner)
+        if self.names.path(callee) or self.is_own_object(callee):
+            return True
+        if isinstance(callee, type) or isinstance(callee, types.BuiltinFunctionType):
+            return callee is not isinstance and any(
+                self.is_own_object(one) for one in (*args, *kwargs.values()))
+        return False
+
+    # events
+
+    def begin(self, kind, callee, args, kwargs):
+        """Return the event of an expression, with its operands in source form."""
+        writer = Writer(self)
+        event = {"test": self.test, "kind": kind, "expr": None, "why": ""}
+        try:
+            event["expr"] = self.expression(writer, kind, callee, args, kwargs)
+        except (Opaque, RecursionError, RuntimeError, ValueError) as error:
+            event["why"] = str(error)[:80]
+        event["of"] = re.sub(r"\br\d+", "", (event["expr"] or "").partition("(")[0])[:80]
+        event.update(lines=writer.lines, uses=sorted(writer.uses))
+        key = (self.test, event["of"])
+        self.counts[key] += 1
+        self.counts[self.test] += 1
+        if self.counts[key] > MAX_EVENTS or self.counts[self.test] > MAX_OF_TEST:
+            event["expr"], event["why"] = None, "too many"
+        self.n += 1
+        event["n"] = self.n
+        return event
+
+    def expression(self, writer, kind, callee, args, kwargs):
+        """Return an expression in source form."""
+        if kind == "call":
+            parts = [writer.text(one) for one in args]
+            parts += ["%s=%s" % (key, writer.text(one)) if key.isidentifier()
+                      and not keyword.iskeyword(key) else "**{%r: %s}" % (key, writer.text(one))
+                      for key, one in kwargs.items()]
+            return "%s(%s)" % (self.callee(writer, callee), ", ".join(parts))
+        first, *others = args
+        texts = [writer.text(first)]
+        if kind == "attribute":
+            return "%s.%s" % (texts[0], others[0])
+        texts += map(writer.text, others)
+        if kind == "item":
+            if isinstance(others[0], slice) and others[0].step is None:
+                ends = ("" if one is None else repr(one) for one in (others[0].start, others[0].stop))
+                texts[1] = ":".join(ends)
+            return "%s[%s]" % (texts[0], texts[1])
+        if kind == "put":
+            return "%s[%s] = %s" % (*texts,)
+        return "%s %s %s" % (texts[0], OPERATORS[kind][0], texts[1])
+
+    def callee(self, writer, callee):
+        """Return the callee of a call in source form."""
+        owner, name = getattr(callee, "__self__", None), getattr(callee, "__name__", "")
+        is_method = owner is not None and not isinstance(owner, types.ModuleType)
+        if not is_method:
+            return writer.text(callee)
+        text = writer.text(owner)
+        if name[:1] == "_":
+            raise Opaque("private")
+        return "%s.%s" % (text, name)
+
+    def end(self, event, result=None, error=None):
+        """Write an event with its outcome."""
+        for number in set(re.findall("\0(\\d+)\0", event["expr"] or "")):
+            text = self.plain_text(self.taken.pop(int(number), None))
+            event["expr"] = text and event["expr"].replace("\0%s\0" % number, "iter(%s)" % text)
+        event["raised"] = type(error).__name__ if error is not None else ""
+        event["type"] = type(result).__name__
+        event["result"] = None
+        if error is None:
+            self.track(result, event["n"])
+            event["result"] = self.plain_text(result)
+        self.write(event)
+
+    def write(self, words):
+        """Append a line to this process's file."""
+        try:
+            with open(self.out, "a") as file:
+                file.write(json.dumps(words) + "\n")
+        except (OSError, ValueError):
+            pass
+
+    def plain_text(self, value):
+        """Return a value that is made of plain ones alone in source form, else None."""
+        writer = Writer(self)
+        try:
+            text = writer.text(value)
+        except (Opaque, RecursionError, RuntimeError, ValueError):
+            return None
+        return None if writer.uses or writer.lines else text
+
+
+# pytest ------------------------------------------------------------------------------------------
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_load_initial_conftests():
+    """Begin before anything of the project is imported."""
+    global recorder
+    if recorder is None and not hasattr(builtins, HOOK):
+        recorder = Recorder()
+        setattr(builtins, HOOK, recorder)
+        sys.meta_path.insert(0, Finder())
+    yield
+
+
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item):
+    """Note which test runs."""
+    if recorder is not None:
+        recorder.test = item.nodeid
+        recorder.thread.open = None
+    yield
+
+
+def pytest_runtest_logreport(report):
+    """Note a test that did not pass: its calls are no facts."""
+    if recorder is not None and report.outcome != "passed":
+        recorder.write({"failed": report.nodeid})
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Keep only the tests that were asked for."""
+    if recorder is not None and recorder.only:
+        items[:] = [item for item in items if recorder.only.intersection(names_of(item.nodeid))]
+
+
+def names_of(nodeid):
+    """Return the names that a report may use for a test."""
+    parts = mangle_test_address(nodeid)
+    return nodeid, ".".join(parts[:-1]) + "::" + parts[-1]

@@ -1,0 +1,301 @@
+"""Run scripts in a sandbox, each in a process of its own, and note what comes of their last
+expressions.
+
+    python3 replay_calls.py FOLDER
+
+FOLDER/jobs.json has `source`, the folder of the project; `seconds` for a script and `total_s` for
+all; and `jobs`. A job has `tries`, each [lines, last expression]; the outcome that was `recorded`,
+or null; and whether its lines are to be pruned. Each of three processes imports the project once
+and forks for each script: with another seed for hashes, in another working directory, the third
+with a clock 400 days later. FOLDER/answers.json gets for each job the first try
+whose outcome is as recorded and the same in all three, or null. It runs on Python 3.8 and later and
+imports nothing of its package.
+"""
+import collections
+import datetime
+import gc
+import json
+import os
+import resource
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+MAX_TEXT = 4000
+MAX_ANSWER = 400000
+SEEDS = ("0", "1", "2")
+LATER_S = 400 * 86400
+MAX_TRIALS = 150          # runs that prune a script
+
+
+def main(folder):
+    """Answer the jobs of a folder."""
+    with open(folder + "/jobs.json", encoding="utf-8") as file:
+        given = json.load(file)
+    workers = [Worker(folder, seed) for seed in SEEDS]
+    end = time.monotonic() + given["total_s"]
+    answers = []
+    for job in given["jobs"]:
+        answers.append(answered(job, workers) if time.monotonic() < end else None)
+    for worker in workers:
+        worker.close()
+    with open(folder + "/answers.json", "w", encoding="utf-8") as file:
+        json.dump(answers, file)
+
+
+def answered(job, workers):
+    """Return the answer to a job: its script, pruned, with its outcome; else None."""
+    for lines, last in job["tries"]:
+        first = workers[0].run(lines, last, job["recorded"])
+        if not is_agreed(first):
+            continue
+        last = first.get("last", last)
+        if job["prune"]:
+            lines = pruned(lines, last, first, workers[0])
+        runs = [worker.run(lines, last, None, observe=worker is workers[0]) for worker in workers]
+        if all(told(run) == told(first) for run in runs):
+            return {**runs[0], "lines": lines, "last": last}
+    return None
+
+
+def is_agreed(outcome):
+    """Return whether a script ended in an outcome that may be told."""
+    return outcome["kind"] in ("value", "raises") and outcome.get("agrees", True)
+
+
+def told(outcome):
+    """Return what has to be the same in each run."""
+    return outcome["kind"], outcome.get("type"), outcome.get("text")
+
+
+def pruned(lines, last, outcome, worker):
+    """Return the lines of a script that its outcome needs."""
+    size, trials = len(lines), MAX_TRIALS
+    while size:
+        at = 0
+        while at < len(lines) and trials:
+            trials -= 1
+            fewer = lines[:at] + lines[at + size:]
+            if told(worker.run(fewer, last, None)) == told(outcome):
+                lines = fewer
+            else:
+                at += size
+        size //= 2
+    return lines
+
+
+class Worker:
+    """A process that has imported the project, and forks for each script."""
+
+    def __init__(self, folder, seed):
+        self.env = dict(os.environ, PYTHONHASHSEED=seed, PYTHONDONTWRITEBYTECODE="1",
+                        FOLDER=folder, SHIFT="1" if seed == SEEDS[-1] else "")
+        self.start()
+
+    def start(self):
+        self.process = subprocess.Popen(
+            [sys.executable, os.path.abspath(__file__), "serve"], env=self.env,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+    def run(self, lines, last, recorded, observe=False):
+        """Return the outcome of a script."""
+        line = json.dumps([lines, last, recorded, observe]) + "\n"
+        try:
+            self.process.stdin.write(line.encode())
+            self.process.stdin.flush()
+            return json.loads(self.process.stdout.readline())
+        except (OSError, ValueError):
+            self.close()
+            self.start()
+            return {"kind": "lost"}
+
+    def close(self):
+        """End the process."""
+        self.process.kill()
+        self.process.wait()
+
+
+# in a worker -------------------------------------------------------------------------------------
+
+def shift_clock():
+    """Let this process see a later day, whatever library it uses for that."""
+    real, delta = dict(vars(time)), datetime.timedelta(seconds=LATER_S)
+    shifted = {
+        "time": lambda: real["time"]() + LATER_S,
+        "time_ns": lambda: real["time_ns"]() + LATER_S * 10 ** 9,
+        "strftime": lambda form, *at: real["strftime"](form, *(at or [time.localtime()]))}
+    for name in ("localtime", "gmtime", "ctime"):
+        shifted[name] = lambda at=None, name=name: real[name](time.time() if at is None else at)
+    for name, function in shifted.items():
+        setattr(time, name, function)
+    kind = datetime.datetime
+    names = gc.get_referents(kind.__dict__)[0]   # of a built-in class, which refuses setattr()
+    now, utcnow = kind.now, kind.utcnow
+    names["now"] = classmethod(lambda cls, tz=None: _as(cls, now(tz) + delta))
+    names["utcnow"] = classmethod(lambda cls: _as(cls, utcnow() + delta))
+    import ctypes
+    ctypes.pythonapi.PyType_Modified(ctypes.py_object(kind))
+
+
+def _as(cls, value):
+    """Return a time as one of a subclass."""
+    return cls.combine(value.date(), value.timetz())
+
+
+def serve(folder):
+    """Answer scripts from stdin on stdout."""
+    with open(folder + "/jobs.json", encoding="utf-8") as file:
+        given = json.load(file)
+    sys.path[0] = given["source"]
+    if os.environ.pop("SHIFT"):
+        shift_clock()
+    out, given_in = os.dup(1), os.fdopen(os.dup(0), "rb")
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(nothing, number)
+    for line in given["imports"]:   # once for all scripts
+        try:
+            exec(line, {})
+        except BaseException:
+            pass
+    for line in given_in:
+        answer = forked(json.loads(line), given)
+        os.write(out, (answer.replace("\n", " ") + "\n").encode())
+
+
+def forked(script, given):
+    """Return the outcome of a script as JSON, from a process of its own."""
+    ends = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(ends[0])
+        os.setsid()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50000000, 50000000))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        try:
+            os.chdir(tempfile.mkdtemp())
+            text = json.dumps(outcome_of(*script, given["source"]))
+        except BaseException as error:
+            text = json.dumps({"kind": "broken", "text": type(error).__name__})
+        with os.fdopen(ends[1], "wb") as pipe:
+            pipe.write(text.encode("utf-8", "backslashreplace"))
+        os._exit(0)
+    os.close(ends[1])
+    data, end = b"", time.monotonic() + given["seconds"]
+    while len(data) < MAX_ANSWER:
+        ready = select.select([ends[0]], [], [], max(0, end - time.monotonic()))[0]
+        part = os.read(ends[0], 65536) if ready else b""
+        if not part:
+            break
+        data += part
+    os.close(ends[0])
+    for kill in (os.killpg, os.kill):
+        try:
+            kill(child, signal.SIGKILL)
+        except OSError:
+            pass
+    os.waitpid(child, 0)
+    try:
+        return json.dumps(json.loads(data))
+    except ValueError:
+        return json.dumps({"kind": "timeout"})
+
+
+def outcome_of(lines, last, recorded, observe, source):
+    """Return the outcome of a script: the kind is value, raises, opaque or fails."""
+    names = {"__name__": "__main__"}
+    try:
+        for line in lines:
+            exec(line, names)
+    except BaseException as error:
+        return {"kind": "fails", "text": type(error).__name__}
+    ran = Ran(source)
+    try:
+        code = compile(last, "<last>", "eval")
+        if observe:
+            sys.setprofile(ran.enter)
+            sys.settrace(ran.trace)
+        try:
+            value = eval(code, names)
+            if hasattr(type(value), "__next__"):
+                last = "list(%s)" % last
+                value = list(value)
+            if type(value) in (set, frozenset) and len({*map(type, value)}) == 1:
+                last, value = "sorted(%s)" % last, sorted(value)
+            text = repr(value)
+        finally:
+            sys.settrace(None)
+            sys.setprofile(None)
+    except Exception as error:
+        found = {"kind": "raises", "type": type(error).__name__, "text": str(error)[:MAX_TEXT],
+                 "module": type(error).__module__, "last": last}
+        if recorded is not None:
+            found["agrees"] = recorded["raised"] == found["type"]
+    else:
+        found = {"kind": "value", "type": type(value).__name__, "text": text[:MAX_TEXT],
+                 "last": last, "is_plain": is_plain(value), "as_printed": str(value) == text}
+        if recorded is not None:
+            found["agrees"] = not recorded["raised"] and is_recorded(value, recorded)
+        if len(text) > MAX_TEXT or " at 0x" in text or " object>" in text or source in text:
+            found["kind"] = "opaque"
+    return dict(found, direct=ran.direct, ran={path: sorted(lines)
+                                               for path, lines in ran.lines.items()})
+
+
+def is_recorded(value, recorded):
+    """Return whether a value is the recorded one, as far as it could be recorded."""
+    if recorded["result"] is None:
+        return recorded["type"] == type(value).__name__ or type(value) is list
+    names = dict(vars(collections), collections=collections, datetime=datetime)
+    try:
+        before = eval(recorded["result"], names)
+    except Exception:
+        return False
+    return before == value or before != before or (type(value) is list and sorted(before) == value)
+
+
+def is_plain(value, depth=0):
+    """Return whether a value is made of plain ones alone."""
+    if type(value) in (list, tuple, set, frozenset, dict) and depth < 8:
+        parts = [*value, *value.values()] if isinstance(value, dict) else value
+        return all(is_plain(one, depth + 1) for one in parts)
+    return type(value) in (int, float, complex, str, bytes, bool, type(None))
+
+
+class Ran:
+    """The lines of the project that ran, and the functions that a script called itself."""
+
+    def __init__(self, source):
+        self.source, self.lines, self.direct = source.rstrip("/") + "/", {}, []
+
+    def path(self, frame):
+        file = frame.f_code.co_filename
+        is_own = file.startswith(self.source) and "site-packages" not in file
+        return file[len(self.source):] if is_own else ""
+
+    def enter(self, frame, event, _):
+        """Note a function that was not called by the project."""
+        path = self.path(frame) if event == "call" else ""
+        before = frame.f_back
+        while path and before:
+            path, before = ("", None) if self.path(before) else (path, before.f_back)
+        if path and [path, frame.f_code.co_firstlineno] not in self.direct:
+            self.direct.append([path, frame.f_code.co_firstlineno])
+
+    def trace(self, frame, event, _):
+        """Note a line."""
+        path = self.path(frame)
+        if not path:
+            return None
+        self.lines.setdefault(path, set()).add(frame.f_lineno)
+        return self.trace
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "serve":
+        serve(os.environ.pop("FOLDER"))
+    else:
+        main(sys.argv[1])

@@ -1,0 +1,315 @@
+"""Record which calls the tests of a Python project make, and turn them into facts: scripts that
+anybody can run, with what comes of their last expressions.
+
+A fact is never read off a recording. The calls that made an object are put together as a script,
+which has to give the recorded outcome in three processes with other seeds, in other folders, the
+third 400 days later (programs/replay_calls.py). What cannot be shown in this way is no fact.
+"""
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from codedata.bounded import read_bounded
+from codedata.checks.secrets import credential_in
+from codedata.errors import ItemFailed
+from codedata.records import storable
+from codedata.sandbox import Sandbox
+from codedata.sandbox.archives import Bounds
+from codedata.sandbox.process_labels import temporary_folder
+from codedata.suites.contexts import sources_in
+from codedata.suites.leftovers import activation
+from codedata.suites.source import run_tool
+from codedata.suites.suite import PLUGINS, Run, placed_plugin, run_suite
+from codedata.texts import printable
+
+FOLDER = f"{PLUGINS}calls"
+REPLAYS = f"{PLUGINS}replays"
+DATA = Bounds(max_bytes=200_000_000, max_files=1_000, max_depth=2, max_seconds=120)
+ANSWERS = Bounds(max_bytes=100_000_000, max_files=4, max_depth=2, max_seconds=60)
+SCRIPT_S = 5               # of one run of a script
+MAX_LINES = 60             # of a script before it is pruned
+MAX_OF_CALLEE = 40         # scripts of one callee
+RESULT = re.compile(r"\br(\d+)\b")
+READS = ("attribute", "item")   # events that change nothing
+
+
+@dataclass(frozen=True)
+class Event:
+    """Hold a noted expression of a test (programs/pytest_calls.py)."""
+
+    n: int
+    test: str
+    kind: str
+    expr: str | None
+    of: str
+    lines: list[str]
+    uses: list[int]
+    raised: str
+    type: str
+    result: str | None
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Hold scripts for one event, the shorter first: the first with the recorded outcome counts.
+    A script is (lines, last expression)."""
+
+    tries: list[tuple[list[str], str]]
+    recorded: dict | None = None
+    test: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Hold a script that runs alone, and what comes of its last expression."""
+
+    lines: list[str]
+    last: str
+    kind: str                  # value | raises
+    type: str                  # of the value or the exception
+    text: str                  # the value's repr, or the exception's message
+    module: str = ""           # of the exception's class
+    is_plain: bool = True      # made of numbers, texts, None and containers of them alone
+    as_printed: bool = True    # print() shows the same as repr()
+    direct: list = field(default_factory=list)   # [path, line] of the functions it calls itself
+    ran: dict = field(default_factory=dict)      # {path: lines of the project that ran}
+    test: str = ""
+
+    @property
+    def told(self) -> str:
+        """Return the outcome as a reader sees it."""
+        return self.text if self.kind == "value" else f"{self.type}: {self.text}".rstrip(": ")
+
+    @property
+    def program(self) -> str:
+        """Return the script as a text that prints the outcome."""
+        is_shown = self.kind == "value" and not self.as_printed
+        shown = f"print(repr({self.last}))" if is_shown else f"print({self.last})"
+        return "\n".join([*self.lines, shown]) + "\n"
+
+
+@dataclass(frozen=True)
+class Recorder:
+    """Record and replay the calls of Python's tests."""
+
+    def record(self, sandbox: Sandbox, test_script: str, timeout_s: float,
+               only: Collection[str] = ()) -> tuple[Run, list[Event]]:
+        """Return what record() returns."""
+        return record(sandbox, test_script, timeout_s, only)
+
+    def replay(self, sandbox: Sandbox, jobs: Sequence[Job], test_script: str,
+               **options) -> list[Outcome | None]:
+        """Return what replay() returns."""
+        return replay(sandbox, jobs, test_script, **options)
+
+
+# recording ---------------------------------------------------------------------------------------
+
+def record(sandbox: Sandbox, test_script: str, timeout_s: float,
+           only: Collection[str] = ()) -> tuple[Run, list[Event]]:
+    """Run the tests, or `only` those with these names, and return the run with the events that it
+    noted. Events of tests that did not pass are left out. Raise ItemFailed if there is no pytest,
+    or the events cannot be read."""
+    source = sandbox.run("pwd -P").output.strip()
+    tests = [file.path for file in sources_in(sandbox).files if file.is_test]
+    settings = json.dumps({"source": source, "tests": tests, "only": sorted(only)}).encode()
+    with (placed_plugin(sandbox, "calls", {"settings.json": settings}) as variables,
+          temporary_folder() as folder):
+        if not variables:
+            raise ItemFailed("no pytest was found whose calls can be recorded")
+        sandbox.run(f"mkdir -m 777 {FOLDER}/data")
+        run = run_suite(sandbox, test_script, timeout_s, env=variables)
+        sandbox.get(f"{FOLDER}/data", Path(folder), DATA)
+        files = sorted(Path(folder).rglob("*.jsonl"))
+        events = [event for file in files for event in _events_in(file)]
+    return run, events
+
+
+def _events_in(file: Path) -> list[Event]:
+    """Return the events of a process, without those of tests that did not pass. Raise ItemFailed
+    if they cannot be read."""
+    try:
+        rows = [*map(json.loads, read_bounded(file, DATA.max_bytes).splitlines())]
+        failed = {row["failed"] for row in rows if "failed" in row}
+        return [Event(**row) for row in rows if "n" in row and row["test"] not in failed]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as e:
+        raise ItemFailed(f"its recorded calls cannot be read: {printable(str(e), 200)}") from e
+
+
+# scripts -----------------------------------------------------------------------------------------
+
+def jobs_of(events: Sequence[Event]) -> list[Job]:
+    """Return a job for each expression that can be a script. Equal scripts count once, and each
+    callee has at most MAX_OF_CALLEE, of as many tests as possible."""
+    jobs, seen = defaultdict(list), set()
+    by_number = {event.n: event for event in events}
+    for event in events:
+        if event.expr is None or event.kind == "put" or not _is_public(event.expr):
+            continue
+        tries = [one for is_whole in (False, True)
+                 if (one := _script(event, by_number, is_whole)) is not None]
+        tries = tries[:1] if tries[1:] == tries[:1] else tries
+        key = json.dumps(tries[:1])
+        if tries and key not in seen:
+            seen.add(key)
+            recorded = {"raised": event.raised, "result": event.result, "type": event.type}
+            jobs[event.of].append(Job(tries, recorded, event.test))
+    return [job for several in jobs.values() for job in _spread(several)[:MAX_OF_CALLEE]]
+
+
+def _spread(jobs: list[Job]) -> list[Job]:
+    """Return jobs in an order in which each test comes once, then each a second time, and so on."""
+    counts: dict[str, int] = defaultdict(int)
+    ranks = []
+    for job in jobs:
+        counts[job.test] += 1
+        ranks.append(counts[job.test])
+    return [job for _, job in sorted(zip(ranks, jobs, strict=True), key=lambda pair: pair[0])]
+
+
+def _script(event: Event, events: dict[int, Event], is_whole: bool
+            ) -> tuple[list[str], str] | None:
+    """Return the script of an event: the earlier events that touched its objects, or with
+    `is_whole` all of its test, and its expression. Return None if an object has no source."""
+    earlier = [one for one in events.values() if one.n < event.n
+               and one.test in ("", event.test)]
+    objects = {*event.uses}
+    kept: list[Event] = []
+    while True:
+        kept = [one for one in earlier if one.n in objects or (one.kind not in READS
+                and ((is_whole and one.test) or objects.intersection(one.uses)))]
+        more = objects.union(*(one.uses for one in kept))
+        more |= {events[n].n for n in more if n in events}
+        if more == objects:
+            break
+        objects = more
+        earlier = [one for one in events.values() if one.n < event.n
+                   and (one.test in ("", event.test) or one.n in objects)]
+    made = {one.n for one in kept}
+    if not objects <= made or any(one.expr is None and one.n in objects for one in kept):
+        return None
+    kept = [one for one in kept if one.expr is not None]
+    if len(kept) > MAX_LINES:
+        return None
+    before = dict.fromkeys(line for one in [*kept, event] for line in one.lines)
+    lines = sorted(before, key=lambda line: not line.startswith(("import ", "from ")))
+    return [*lines, *(_statement(one, objects) for one in kept)], str(event.expr)
+
+
+def _statement(event: Event, objects: Collection[int]) -> str:
+    """Return the line of an event in a script."""
+    expr = str(event.expr)
+    if event.raised:
+        return f"try:\n    {expr}\nexcept Exception:\n    pass"
+    return f"r{event.n} = {expr}" if event.n in objects else expr
+
+
+def _is_public(source: str) -> bool:
+    """Return whether code uses no private name."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    names = [getattr(node, "attr", None) or getattr(node, "id", None) or getattr(node, "arg", None)
+             for node in ast.walk(tree)]
+    return not any(isinstance(name, str) and name[:1] == "_" and not name.endswith("__")
+                   and name.strip("_") for name in names)
+
+
+# replays -----------------------------------------------------------------------------------------
+
+def replay(sandbox: Sandbox, jobs: Sequence[Job], test_script: str, *,
+           prune: bool = False, total_s: int = 120) -> list[Outcome | None]:
+    """Return for each job the outcome of its script in a sandbox with the source, or None: where
+    runs differ, none gives what was recorded, or the time is up. With `prune`, a script keeps only
+    the lines that its outcome needs. Raise ItemFailed if the answers cannot be read."""
+    if not jobs:
+        return []
+    source = sandbox.run("pwd -P").output.strip()
+    imports = sorted({line for job in jobs for lines, _ in job.tries for line in lines
+                      if line.startswith(("import ", "from "))})
+    given = {"source": source, "seconds": SCRIPT_S, "total_s": total_s, "imports": imports,
+             "jobs": [{"tries": job.tries, "recorded": job.recorded, "prune": prune}
+                      for job in jobs]}
+    sandbox.run(f"rm -rf {REPLAYS}")   # an image may have answers of its own
+    sandbox.put({"jobs.json": json.dumps(given).encode()}, REPLAYS)
+    run_tool(sandbox, "replay_calls.py", REPLAYS, start="python3", before=activation(test_script))
+    with temporary_folder() as folder:
+        try:
+            sandbox.get(REPLAYS, Path(folder), ANSWERS)
+            answers = json.loads(read_bounded(Path(folder, "answers.json"), ANSWERS.max_bytes))
+            return [_outcome(answer, job) for answer, job in zip(answers, jobs, strict=True)]
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as e:
+            raise ItemFailed(f"its scripts did not run: {printable(str(e), 300)}") from e
+
+
+def _outcome(answer: dict | None, job: Job) -> Outcome | None:
+    """Return an answer as an outcome whose names are readable, None for none and for one that has
+    a private name, a path or a secret."""
+    if not answer:
+        return None
+    keys = Outcome.__dataclass_fields__.keys() & answer.keys()
+    outcome = Outcome(**{key: storable(answer[key]) for key in keys} | {"test": job.test})
+    code = [*outcome.lines, outcome.last]
+    texts = [*code, outcome.text]
+    if not all(map(_is_public, code)) or credential_in(texts) or any(
+            "/tmp/" in text or ("0x" in outcome.text and " at 0x" in text) for text in texts):
+        return None
+    return named(outcome)
+
+
+def named(outcome: Outcome) -> Outcome:
+    """Return an outcome whose script names objects by their types, and writes an object that is
+    used once where it is used."""
+    lines, last = [*outcome.lines], outcome.last
+    at = len(lines) - 1
+    while at >= 0:
+        match = re.fullmatch(r"(r\d+) = (.*)", lines[at], re.DOTALL)
+        rest = lines[at + 1:at + 2] or [last]
+        later = "\n".join([*lines[at + 1:], last])
+        if match and len(re.findall(rf"\b{match[1]}\b", later)) == 1 and re.search(
+                rf"\b{match[1]}\b", rest[0]) and len(match[2]) + len(rest[0]) < 90:
+            text = match[2] if _is_atom(match[2]) else f"({match[2]})"
+            new = re.sub(rf"\b{match[1]}\b", lambda _, text=text: text, rest[0])
+            if at + 1 < len(lines):
+                lines[at + 1] = new
+            else:
+                last = new
+            del lines[at]
+        at -= 1
+    names: dict[str, str] = {}
+    for line in lines:
+        if match := re.match(r"(r\d+) = ([\w.]*)", line):
+            names[match[1]] = _new_name(match[2], {*names.values()}, "\n".join([*lines, last]))
+
+    def renamed(text: str) -> str:
+        return RESULT.sub(lambda found: names.get(found[0], found[0]), text)
+
+    return replace(outcome, lines=[*map(renamed, lines)], last=renamed(last))
+
+
+def _is_atom(code: str) -> bool:
+    """Return whether an expression can stand where a name stands."""
+    node = ast.parse(code, mode="eval").body
+    return isinstance(node, ast.Call | ast.Attribute | ast.Subscript | ast.Name | ast.List)
+
+
+def _new_name(callee: str, taken: Collection[str], code: str) -> str:
+    """Return a name for what a callee returns that the code does not use yet."""
+    word = callee.rpartition(".")[2] or "value"
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", word).lower().strip("_") or "value"
+    used = {*taken, *re.findall(r"\w+", code)}
+    return next(one for one in (name, *(f"{name}{n}" for n in range(2, 10_000)))
+                if one not in used)
+
+
+def distinct(outcomes: Iterable[Outcome]) -> list[Outcome]:
+    """Return outcomes without those whose script occurs before."""
+    return [*{one.program: one for one in outcomes}.values()]
