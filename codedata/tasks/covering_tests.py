@@ -37,10 +37,12 @@ class CoveringTests:
             for k in coverage.function_sets[functions]:
                 self._by_function[coverage.functions[k]].add(name)
 
-    def tests_of(self, path: str, edit: Edit) -> tuple[list[str], bool]:
-        """Return (the tests that may notice an edit, whether it changes code that runs at import).
-        Tests that ran the edited lines and little else come first."""
-        around = _lines_of(edit)
+    def tests_of(self, path: str, edit: Edit) -> tuple[list[str], bool, list[str]]:
+        """Return (the tests that may notice an edit, whether it changes code that runs at import,
+        those of the tests that ran the edited lines). Tests that ran these lines and little else
+        come first."""
+        last = edit.line + len(edit.old) - 1
+        around = mask_of([edit.line, last] if edit.old else [max(1, edit.line - 1), edit.line])
         functions = self._functions(path)
         bodies = [body for _, body, _ in functions if body & around]
         inside = reduce(or_, bodies, 0)
@@ -55,12 +57,8 @@ class CoveringTests:
             lines, n_functions = self._ran[name]
             return not lines.get(path, 0) & around, n_functions, name
 
-        return sorted(names, key=rank), at_import
-
-    def running(self, path: str, edit: Edit) -> set[str]:
-        """Return the tests that ran the edited lines."""
-        around = _lines_of(edit)
-        return {name for name, (lines, _) in self._ran.items() if lines.get(path, 0) & around}
+        ranked = sorted(names, key=rank)
+        return ranked, at_import, [name for name in ranked if not rank(name)[0]]
 
     def _users(self, path: str) -> list[str]:
         """Return the tests that ran a line of a file, or of a file that may import it, directly or
@@ -79,9 +77,3 @@ class CoveringTests:
         file = SourceFile(path, "python", self._texts[path].encode(), is_test=False)
         return [(one.id, mask_of(one.body_lines), mask_of([one.line, one.end_line]))
                 for one in entities_of(file, tree_of(file)) if one.kind != "class"]
-
-
-def _lines_of(edit: Edit) -> int:
-    """Return the mask of the lines that an edit replaces, or that an insertion is between."""
-    last = edit.line + len(edit.old) - 1
-    return mask_of([edit.line, last] if edit.old else [max(1, edit.line - 1), edit.line])

@@ -11,7 +11,7 @@ Its stage is in stages.py.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
@@ -60,7 +60,7 @@ class SourceChange:
     edits: dict[str, list[Edit]]
     tests: list[str] | None   # ids of those that may notice it, likeliest files first; None: all
     at_import: bool = False   # whether it changes what runs when a file is imported
-    on_line: frozenset[str] = frozenset()   # ids of the tests that run a changed line
+    on_line: Sequence[str] = ()   # ids of the tests that run a changed line
 
 
 UNCHANGED = SourceChange({}, None)
@@ -190,14 +190,13 @@ class Screener:
             return None
         if not edits or any(map(is_test_file, edits)):
             return None
-        places = [(path, edit) for path in edits for edit in edits[path]]
-        found = [self._covering.tests_of(*place) for place in places]
-        running = {name for place in places for name in self._covering.running(*place)}
-        return SourceChange(edits, self._ids_of([name for names, _ in found for name in names]),
-                            any(at_import for _, at_import in found),
-                            frozenset(self._ids_of(running)))
+        names, at_import, running = zip(
+            *(self._covering.tests_of(path, edit) for path in edits for edit in edits[path]),
+            strict=True)
+        return SourceChange(edits, self._ids_of([*chain(*names)]), any(at_import),
+                            self._ids_of([*chain(*running)]))
 
-    def _ids_of(self, names: Collection[str]) -> list[str]:
+    def _ids_of(self, names: Sequence[str]) -> list[str]:
         """Return the ids of tests: files in the order of `names`, tests of a file in the suite's
         order."""
         ids, wanted = self._unchanged.ids, {*names}

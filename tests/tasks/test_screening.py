@@ -174,8 +174,7 @@ def test_tests_are_chosen_by_function_likeliest_first():
     covering = CoveringTests(coverage, texts)
     [edit] = edits_of(text, texts)["wren.py"]
     tests = named(["doubled", "port"]) + named(["name"])
-    assert covering.tests_of("wren.py", edit) == (tests, False)
-    assert covering.running("wren.py", edit) == {*tests}
+    assert covering.tests_of("wren.py", edit) == (tests, False, tests)
     assert covering.blind == named(["process"])
 
 
@@ -189,7 +188,7 @@ def test_what_runs_at_import_may_be_noticed_by_whoever_uses_the_file(old, new, a
     texts = {"wren.py": WREN, PLACE: "import wren\n"}
     covering = CoveringTests(wren_coverage(), texts)
     [edit] = edits_of(wren_diff(old, new), texts)["wren.py"]
-    tests, is_at_import = covering.tests_of("wren.py", edit)
+    tests, is_at_import, _ = covering.tests_of("wren.py", edit)
     assert is_at_import == at_import
     assert ({*named(["second", "limit"])} <= {*tests}) == at_import
 
