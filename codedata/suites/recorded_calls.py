@@ -156,12 +156,18 @@ def jobs_of(events: Sequence[Event]) -> list[Job]:
         tries = [one for is_whole in (False, True)
                  if (one := _script(event, by_number, is_whole)) is not None]
         tries = tries[:1] if tries[1:] == tries[:1] else tries
-        key = json.dumps(tries[:1])
+        key = _numbered(json.dumps(tries[:1]))
         if tries and key not in seen:
             seen.add(key)
             recorded = {"raised": event.raised, "result": event.result, "type": event.type}
             jobs[event.of].append(Job(tries, recorded, event.test))
     return [job for several in jobs.values() for job in _spread(several)[:MAX_OF_CALLEE]]
+
+
+def _numbered(script: str) -> str:
+    """Return a script whose results are numbered in the order in which they occur."""
+    names: dict[str, str] = {}
+    return RESULT.sub(lambda found: names.setdefault(found[0], f"r{len(names)}"), script)
 
 
 def _spread(jobs: list[Job]) -> list[Job]:
@@ -217,10 +223,11 @@ def _is_public(source: str) -> bool:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
-    names = [getattr(node, "attr", None) or getattr(node, "id", None) or getattr(node, "arg", None)
-             for node in ast.walk(tree)]
-    return not any(isinstance(name, str) and name[:1] == "_" and not name.endswith("__")
-                   and name.strip("_") for name in names)
+    names = (getattr(node, kind, None) for node in ast.walk(tree)
+             for kind in ("attr", "id", "arg", "name", "module"))
+    parts = [part for name in names if isinstance(name, str) for part in name.split(".")]
+    return not any(part[:1] == "_" and not part.endswith("__") and part.strip("_")
+                   for part in parts)
 
 
 # replays -----------------------------------------------------------------------------------------
@@ -267,8 +274,12 @@ def _outcome(answer: dict | None, job: Job) -> Outcome | None:
 
 def named(outcome: Outcome) -> Outcome:
     """Return an outcome whose script names objects by their types, and writes an object that is
-    used once where it is used."""
+    used once where it is used. A script with the name of a result in a text stays as it is."""
     lines, last = [*outcome.lines], outcome.last
+    nodes = (node for line in (*lines, last) for node in ast.walk(ast.parse(line)))
+    if any(isinstance(node, ast.Constant) and isinstance(node.value, str)
+           and RESULT.search(node.value) for node in nodes):
+        return outcome
     at = len(lines) - 1
     while at >= 0:
         match = re.fullmatch(r"(r\d+) = (.*)", lines[at], re.DOTALL)

@@ -19,6 +19,7 @@ import enum
 import fractions
 import importlib.abc
 import importlib.machinery
+import itertools
 import json
 import keyword
 import operator
@@ -37,13 +38,15 @@ from _pytest.junitxml import mangle_test_address
 
 FOLDER = "/tmp/codedata-calls"
 HOOK = "__codedata__"          # a builtin while tests run; a name that classes do not mangle
+OUTERMOST = "CODEDATA_CALLS_PROCESS"   # id of the process of the outermost run
 MAX_EVENTS = 60                # of one callee in one test
 MAX_OF_TEST = 600              # events of one test
 MAX_OF_RUN = 40000
 MAX_CHARS, MAX_ITEMS, MAX_DEPTH = 1500, 60, 8   # of an operand
+MAX_KEY = 60                   # characters of a key, where a part of a result is written
 MAX_DEF = 15                   # lines of a function or class of a test
-BY_REPR = (datetime.date, datetime.time, datetime.timedelta, datetime.timezone, decimal.Decimal,
-           fractions.Fraction, uuid.UUID, range)
+BY_REPR = (datetime.date, datetime.datetime, datetime.time, datetime.timedelta, datetime.timezone,
+           decimal.Decimal, fractions.Fraction, uuid.UUID, range)
 OPERATORS = {"Eq": ("==", operator.eq), "NotEq": ("!=", operator.ne), "Lt": ("<", operator.lt),
              "LtE": ("<=", operator.le), "Gt": (">", operator.gt), "GtE": (">=", operator.ge),
              "In": ("in", lambda a, b: a in b), "NotIn": ("not in", lambda a, b: a not in b),
@@ -54,12 +57,33 @@ OPERATORS = {"Eq": ("==", operator.eq), "NotEq": ("!=", operator.ne), "Lt": ("<"
              "LShift": ("<<", operator.lshift), "RShift": (">>", operator.rshift),
              "MatMult": ("@", operator.matmul)}
 PLAIN = (int, float, complex, str, bytes, bool, type(None), type(...), type(NotImplemented))
+METHODS = (types.MethodType, types.BuiltinMethodType, types.MethodWrapperType)
 RAISING = {"raises", "assertRaises", "assertRaisesRegex"}   # take a callable and its arguments
+open_file = open   # a test may replace the builtin
 recorder = None
 
 
 class Opaque(Exception):
     """Say that an object has no source form."""
+
+
+def owner_of(callee):
+    """Return the object of a bound method, else None. Other objects may answer to any name."""
+    return callee.__self__ if type(callee) in METHODS else None
+
+
+def module_of(value):
+    """Return the name of the module that defines a class or function, or an object's class."""
+    look = type if issubclass(type(value), type) else object
+    try:
+        return look.__getattribute__(value, "__module__")
+    except AttributeError:
+        return type(value).__module__
+
+
+def is_module(value):
+    """Return whether an object is a module, without asking it."""
+    return issubclass(type(value), types.ModuleType)
 
 
 # the change of tests -----------------------------------------------------------------------------
@@ -85,7 +109,8 @@ class Instrument(ast.NodeTransformer):
         callee.keywords = node.keywords
         args = ast.Starred(self.hooked(node, "args"), ast.Load())
         kwargs = ast.keyword(None, self.hooked(node, "kwargs"))
-        return self.hooked(node, "post", ast.copy_location(ast.Call(callee, [args], [kwargs]), node))
+        call = ast.copy_location(ast.Call(callee, [args], [kwargs]), node)
+        return self.hooked(node, "post", call)
 
     def visit_Subscript(self, node):
         self.generic_visit(node)
@@ -125,8 +150,24 @@ class Instrument(ast.NodeTransformer):
         if len(node.targets) > 1 or not isinstance(target, ast.Subscript) or not isinstance(
                 target.slice, ast.expr) or isinstance(target.slice, (ast.Slice, ast.Tuple)):
             return node
-        call = self.hooked(node, "put", target.value, target.slice, node.value)
+        call = self.hooked(node, "put", node.value, target.value, target.slice)
         return ast.copy_location(ast.Expr(call), node)
+
+    def visit_arg(self, node):   # an annotation may never be evaluated, or be read as a text
+        return node
+
+    def visit_AnnAssign(self, node):
+        node.value = node.value and self.visit(node.value)
+        return node
+
+    def visit_FunctionDef(self, node):
+        returns, node.returns = node.returns, None
+        self.generic_visit(node)
+        node.returns = returns
+        return node
+
+    visit_AsyncFunctionDef = visit_FunctionDef
+    visit_MatchValue = visit_MatchMapping = visit_MatchClass = visit_TypeAlias = visit_arg
 
     def visit(self, node):
         """Add to each statement with a call a handler that notes an exception."""
@@ -147,10 +188,13 @@ class Loader(importlib.machinery.SourceFileLoader):
     def get_code(self, fullname):
         """Return the code of the changed file."""
         data = self.get_data(self.path)
-        tree = ast.parse(data, self.path)
-        recorder.keep_source(self.path, data, tree)
-        tree = ast.fix_missing_locations(Instrument().visit(tree))
-        return compile(tree, self.path, "exec", dont_inherit=True)
+        try:
+            tree = ast.parse(data, self.path)
+            recorder.keep_source(self.path, data, tree)
+            tree = ast.fix_missing_locations(Instrument().visit(tree))
+            return compile(tree, self.path, "exec", dont_inherit=True)
+        except (RecursionError, MemoryError):   # too deep with its change
+            return compile(data, self.path, "exec", dont_inherit=True)
 
 
 class Finder(importlib.abc.MetaPathFinder):
@@ -193,10 +237,9 @@ class Names:
 
     def add(self, module, key, value):
         """Add a name of a module, if the project defines its object."""
-        of = getattr(value, "__module__", None) if isinstance(
-            value, (type, types.FunctionType)) or callable(value) else type(value).__module__
+        of = module_of(value)
         is_own = isinstance(of, str) and self.recorder.is_own_module(of)
-        if key[:1] == "_" or isinstance(value, types.ModuleType) or not is_own:
+        if key[:1] == "_" or is_module(value) or not is_own:
             return
         rank = (module.count("."), module != of, len(module), module, key)
         if id(value) not in self.paths or rank < self.paths[id(value)][0]:
@@ -211,81 +254,84 @@ class Writer:
 
     def text(self, value, depth=0):
         """Return an object in source form. Raise Opaque where it has none."""
+        self.left -= 1   # an empty object costs, too: one list may be in many
         if depth > MAX_DEPTH or self.left < 0:
             raise Opaque("too large")
         kind = type(value)
         if kind in PLAIN:
             text = self.plain(value)
+            self.left -= len(text)
         elif kind in (list, tuple, set, frozenset, dict, collections.OrderedDict,
                       collections.deque, collections.Counter, collections.defaultdict):
             text = self.container(kind, value, depth + 1)
         else:
             text = self.other(kind, value, depth + 1)
-        self.left -= len(text) if depth == 0 or not isinstance(value, (list, dict)) else 0
         return text
 
+    def joined(self, values, depth):
+        return ", ".join(self.text(one, depth) for one in values)
+
     def plain(self, value):
-        if isinstance(value, (str, bytes)) and len(value) > MAX_CHARS:
+        n_bits = value.bit_length() if isinstance(value, int) else 0
+        if n_bits > MAX_CHARS or (isinstance(value, (str, bytes)) and len(value) > MAX_CHARS):
             raise Opaque("too large")
         if isinstance(value, str):
             value = self.recorder.relative(value)
         if (isinstance(value, float) and value in (float("inf"), -float("inf"))) or value != value:
-            return "float(%r)" % str(value)
+            return f"float({str(value)!r})"
         return "..." if value is ... else repr(value)
 
     def container(self, kind, value, depth):
         if len(value) > MAX_ITEMS:
             raise Opaque("too large")
         if issubclass(kind, dict):
-            inner = ", ".join("%s: %s" % (self.text(key, depth), self.text(one, depth))
+            inner = ", ".join(f"{self.text(key, depth)}: {self.text(one, depth)}"
                               for key, one in value.items())
             if kind is dict:
-                return "{%s}" % inner
+                return f"{{{inner}}}"
             first = ""
             if kind is collections.defaultdict:
                 first = self.text(value.default_factory, depth) + ", "
-            return "%s(%s{%s})" % (self.imported(kind.__module__, kind.__name__), first, inner)
+            return f"{self.imported(kind.__module__, kind.__name__)}({first}{{{inner}}})"
         items = list(value)
         if kind in (set, frozenset):
             items.sort(key=lambda one: (type(one).__name__, self.text(one, depth)))
-        inner = ", ".join(self.text(one, depth) for one in items)
+        inner = self.joined(items, depth)
         if kind is list:
-            return "[%s]" % inner
+            return f"[{inner}]"
         if kind is tuple:
-            return "(%s,)" % inner if len(items) == 1 else "(%s)" % inner
+            return f"({inner},)" if len(items) == 1 else f"({inner})"
         if kind is set and items:
-            return "{%s}" % inner
+            return f"{{{inner}}}"
         if kind is collections.deque:
-            return "%s([%s])" % (self.imported("collections", "deque"), inner)
-        return "%s([%s])" % (kind.__name__, inner) if items else "%s()" % kind.__name__
+            return f"{self.imported('collections', 'deque')}([{inner}])"
+        return f"{kind.__name__}([{inner}])" if items else f"{kind.__name__}()"
 
     def other(self, kind, value, depth):
         if origin := self.recorder.origin(value):
             self.uses.add(origin[0])
-            return "r%d%s" % origin
+            return f"r{origin[0]}{origin[1]}"
         path = self.recorder.names.path(value)
         if path:
             return self.imported(*path)
         if id(value) in self.recorder.taken:
-            return "\0%d\0" % id(value)   # see end()
+            return f"\0{id(value)}\0"   # see end()
         if kind is types.ModuleType:
             return self.module(value)
-        if isinstance(value, enum.Enum):
-            return "%s.%s" % (self.text(kind, depth), value.name)
-        if isinstance(value, tuple) and hasattr(kind, "_fields"):
-            return "%s(%s)" % (self.text(kind, depth),
-                               ", ".join(self.text(one, depth) for one in value))
-        if kind in BY_REPR or (isinstance(value, datetime.datetime) and kind is datetime.datetime):
+        if issubclass(kind, enum.Enum):
+            return f"{self.text(kind, depth)}.{value._name_}"
+        if issubclass(kind, tuple) and hasattr(kind, "_fields"):
+            return f"{self.text(kind, depth)}({self.joined(value, depth)})"
+        if kind in BY_REPR:
             return self.by_repr(kind, value, depth)
         if kind is slice:
-            return "slice(%s)" % ", ".join(
-                self.text(one, depth) for one in (value.start, value.stop, value.step))
+            return f"slice({self.joined((value.start, value.stop, value.step), depth)})"
         if kind is re.Pattern:
-            return "%s(%s, %d)" % (self.imported("re", "compile", "re."),
-                                   self.text(value.pattern, depth), value.flags)
-        if isinstance(value, pathlib.PurePath):
-            return "%s(%s)" % (self.imported("pathlib", "Path"), self.text(str(value), depth))
-        if isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType)):
+            name = self.imported("re", "compile", "re.")
+            return f"{name}({self.text(value.pattern, depth)}, {value.flags})"
+        if issubclass(kind, pathlib.PurePath) and kind.__module__[:7] == "pathlib":
+            return f"{self.imported('pathlib', 'Path')}({self.text(str(value), depth)})"
+        if issubclass(kind, type) or kind in (types.FunctionType, types.BuiltinFunctionType):
             return self.definition(value, depth)
         raise Opaque(kind.__name__)
 
@@ -294,8 +340,7 @@ class Writer:
         if kind is datetime.timezone or not zone:
             text = repr(value)
         else:
-            text = "%s.replace(tzinfo=%s)" % (repr(value.replace(tzinfo=None)),
-                                              self.text(zone, depth))
+            text = f"{value.replace(tzinfo=None)!r}.replace(tzinfo={self.text(zone, depth)})"
         if kind is range:
             return text
         if kind.__module__ == "datetime":
@@ -309,15 +354,15 @@ class Writer:
         if any(part[:1] == "_" for part in name.split(".")) or self.recorder.is_test(
                 getattr(value, "__file__", None)):
             raise Opaque(name)
-        self.need("import %s" % name)
+        self.need(f"import {name}")
         return name
 
     def imported(self, module, name, start=""):
         """Return an object's name, after a line that imports it."""
         if start or hasattr(builtins, name):
-            self.need("import %s" % module)
-            return "%s.%s" % (module, name)
-        self.need("from %s import %s" % (module, name))
+            self.need(f"import {module}")
+            return f"{module}.{name}"
+        self.need(f"from {module} import {name}")
         return name
 
     def need(self, line):
@@ -331,14 +376,14 @@ class Writer:
         if getattr(builtins, name, None) is value:
             return name
         owner = getattr(value, "__self__", None)
-        if isinstance(value, types.BuiltinFunctionType) and not isinstance(
-                owner, (types.ModuleType, type(None))):
+        is_bound = owner is not None and not is_module(owner)
+        if type(value) is types.BuiltinFunctionType and is_bound:
             raise Opaque("a method of a builtin")
         found = sys.modules.get(module or "")
         file = getattr(found, "__file__", None)
         if found and not self.recorder.is_test(file):
-            if self.recorder.is_own(file) or "_" in (module[:1], name[:1]) or getattr(
-                    found, name, None) is not value:
+            is_private = any(part[:1] == "_" for part in (*module.split("."), name))
+            if self.recorder.is_own(file) or is_private or getattr(found, name, None) is not value:
                 raise Opaque("private")
             return self.imported(module, name)
         return self.of_test(value, depth)
@@ -346,10 +391,13 @@ class Writer:
     def of_test(self, value, depth):
         """Return the name of a function or class that a test defines, or its lambda."""
         source, tree = self.recorder.source_of(value)
+        if any(isinstance(one, (ast.Import, ast.ImportFrom)) for one in ast.walk(tree)):
+            raise Opaque("an import")   # it may name a module of tests
         scope = {}
         if isinstance(value, types.FunctionType):
-            cells = zip(value.__code__.co_freevars, value.__closure__ or ())
-            scope = {**value.__globals__, **{key: cell.cell_contents for key, cell in cells}}
+            cells = dict(zip(value.__code__.co_freevars, value.__closure__ or ()))  # noqa: B905
+            scope = {**value.__globals__,
+                     **{key: cell.cell_contents for key, cell in cells.items()}}
         else:
             scope = vars(sys.modules[value.__module__])
         bound = {one.arg for one in ast.walk(tree) if isinstance(one, ast.arg)}
@@ -361,11 +409,11 @@ class Writer:
             if key in scope and not key.startswith("__") and not hasattr(builtins, key):
                 text = self.text(scope[key], depth)
                 if text != key:
-                    self.need("%s = %s" % (key, text))
+                    self.need(f"{key} = {text}")
             elif not hasattr(builtins, key):
                 raise Opaque(key)
         if not name:
-            return "(%s)" % source
+            return f"({source})"
         self.need(source)
         return name
 
@@ -382,7 +430,8 @@ class Recorder:
         self.tests = {self.source + path for path in settings["tests"]}
         self.only = set(settings["only"])
         self.out = os.path.join(FOLDER, "data", uuid.uuid4().hex + ".jsonl")
-        self.pid, self.n, self.test = os.getpid(), 0, ""
+        self.pid, self.test = os.getpid(), ""
+        self.n = self.first = MAX_OF_RUN * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
         self.thread = threading.local()
         self.names, self.sources = Names(self), {}
         self.origins = {}        # {id: (event, its path in the result, reference)}
@@ -398,8 +447,10 @@ class Recorder:
 
     def is_own(self, file):
         """Return whether a file is the project's, and no test."""
-        return (isinstance(file, str) and file.startswith(self.source) and file not in self.tests
-                and "site-packages" not in file and "/." not in file)
+        if not isinstance(file, str) or not file.startswith(self.source) or file in self.tests:
+            return False
+        parts = file[len(self.source):].split("/")
+        return "site-packages" not in parts and not any(part[:1] == "." for part in parts)
 
     def is_own_module(self, name):
         """Return whether a module is the project's."""
@@ -410,7 +461,7 @@ class Recorder:
         kind = type(value)
         if kind in PLAIN or kind in (list, dict, tuple, set):
             return False
-        if isinstance(value, (type, types.FunctionType)):
+        if issubclass(kind, type) or kind is types.FunctionType:
             return self.is_own_module(value.__module__)
         return any(self.is_own_module(one.__module__) for one in kind.__mro__[:-1]) or (
             id(value) in self.origins)
@@ -437,7 +488,7 @@ class Recorder:
     def source_of(self, value):
         """Return (source, tree) of a function or class of a test. Raise Opaque where it is long,
         decorated, or not the only one of its line."""
-        if isinstance(value, type):
+        if issubclass(type(value), type):
             file = getattr(sys.modules.get(value.__module__), "__file__", None)
             found = [one for (path, _, kind), several in self.sources.items()
                      if path == file and kind == "ClassDef" for one in several
@@ -471,13 +522,13 @@ class Recorder:
     def track(self, value, event, path=""):
         """Remember which event has returned an object, or a container that holds it."""
         kind = type(value)
-        if kind in PLAIN or isinstance(value, (types.ModuleType, type, enum.Enum)):
+        if kind in PLAIN or issubclass(kind, (types.ModuleType, type, enum.Enum)):
             return
         if kind in (list, tuple, dict) and path.count("[") < 2:
             pairs = value.items() if kind is dict else enumerate(value)
-            for key, one in list(pairs)[:MAX_ITEMS]:
-                if type(key) in (str, int):
-                    self.track(one, event, "%s[%r]" % (path, key))
+            for key, one in list(itertools.islice(pairs, MAX_ITEMS)):
+                if type(key) is int or (type(key) is str and len(key) < MAX_KEY):
+                    self.track(one, event, f"{path}[{key!r}]")
             return
         if not (self.origin(value) or kind in (list, tuple, dict, set, frozenset)
                 or kind in BY_REPR):
@@ -495,11 +546,14 @@ class Recorder:
     def pre(self, callee, /, *args, **kwargs):
         """Take a call that is about to be made, and return its callee."""
         local = self.thread
-        if getattr(callee, "__name__", "") in RAISING and len(args) > 1 and callable(args[1]):
+        is_raising = type(callee) in (types.FunctionType, types.MethodType) and (
+            callee.__name__ in RAISING)
+        if is_raising and len(args) > 1 and callable(args[1]):
             args = args[0], self.called(args[1], *args[2:], **kwargs)
             kwargs = {}
         frame = sys._getframe(1)
         if not self.is_busy(frame) and self.is_wanted(callee, args, kwargs):
+            self.taken.clear()
             args = [*map(self.watched, args)]
             local.open = (frame, self.begin("call", callee, args, kwargs))
         local.args, local.kwargs = args, kwargs
@@ -507,13 +561,15 @@ class Recorder:
 
     def watched(self, value):
         """Return a generator expression of a test as one that notes what is taken from it."""
-        if type(value) is not types.GeneratorType or value.gi_code.co_name != "<genexpr>":
+        code = value.gi_code if type(value) is types.GeneratorType else None
+        if code is None or code.co_name != "<genexpr>" or not self.is_test(code.co_filename):
             return value
         taken = []
 
         def watch():
             for one in value:
-                taken.append(one)
+                if len(taken) <= MAX_ITEMS:   # more are too many to show
+                    taken.append(one)
                 yield one
         generator = watch()
         self.taken[id(generator)] = taken
@@ -561,13 +617,13 @@ class Recorder:
         """Read a subscript."""
         return self.of("item", operator.getitem, value, key)
 
-    def put(self, value, key, new):
-        """Set a subscript."""
+    def put(self, new, value, key):
+        """Set a subscript. Python looks at what is assigned first."""
         return self.of("put", operator.setitem, value, key, new)
 
     def attribute(self, value, name):
         """Read an attribute."""
-        if type(value) in PLAIN or isinstance(value, (types.ModuleType, type)):
+        if type(value) in PLAIN or issubclass(type(value), (types.ModuleType, type)):
             return getattr(value, name)
         return self.of("attribute", getattr, value, name)
 
@@ -575,7 +631,7 @@ class Recorder:
         """Look a method up. If an object forwards it to another one, that one is written as the
         object that was asked."""
         found = getattr(value, name)
-        owner, origin = getattr(found, "__self__", None), self.origin(value)
+        owner, origin = owner_of(found), self.origin(value)
         if origin and owner is not None and not self.origin(owner):
             self.remember(owner, *origin)
         return found
@@ -612,7 +668,7 @@ class Recorder:
         """Return whether a noted call still runs in this thread."""
         opened = getattr(self.thread, "open", None)
         if not opened:
-            return self.n >= MAX_OF_RUN or os.getpid() != self.pid
+            return self.n >= self.first + MAX_OF_RUN or os.getpid() != self.pid
         while frame:
             if frame is opened[0]:
                 return True
@@ -623,14 +679,14 @@ class Recorder:
 
     def is_wanted(self, callee, args, kwargs):
         """Return whether a call is one of the project, or looks at one of its objects."""
-        owner = getattr(callee, "__self__", None)
+        owner = owner_of(callee)
         if type(callee) in (types.FunctionType, type) and self.is_own_module(callee.__module__):
             return True
-        if owner is not None and not isinstance(owner, types.ModuleType):
+        if owner is not None and not is_module(owner):
             return self.is_own_object(owner)
         if self.names.path(callee) or self.is_own_object(callee):
             return True
-        if isinstance(callee, type) or isinstance(callee, types.BuiltinFunctionType):
+        if issubclass(type(callee), type) or type(callee) is types.BuiltinFunctionType:
             return callee is not isinstance and any(
                 self.is_own_object(one) for one in (*args, *kwargs.values()))
         return False
@@ -660,40 +716,39 @@ class Recorder:
         """Return an expression in source form."""
         if kind == "call":
             parts = [writer.text(one) for one in args]
-            parts += ["%s=%s" % (key, writer.text(one)) if key.isidentifier()
-                      and not keyword.iskeyword(key) else "**{%r: %s}" % (key, writer.text(one))
+            parts += [f"{key}={writer.text(one)}" if key.isidentifier()
+                      and not keyword.iskeyword(key) else f"**{{{key!r}: {writer.text(one)}}}"
                       for key, one in kwargs.items()]
-            return "%s(%s)" % (self.callee(writer, callee), ", ".join(parts))
+            return f"{self.callee(writer, callee)}({', '.join(parts)})"
         first, *others = args
         texts = [writer.text(first)]
         if kind == "attribute":
-            return "%s.%s" % (texts[0], others[0])
+            return f"{texts[0]}.{others[0]}"
         texts += map(writer.text, others)
         if kind == "item":
             if isinstance(others[0], slice) and others[0].step is None:
-                ends = ("" if one is None else repr(one) for one in (others[0].start, others[0].stop))
-                texts[1] = ":".join(ends)
-            return "%s[%s]" % (texts[0], texts[1])
+                ends = others[0].start, others[0].stop
+                texts[1] = ":".join("" if one is None else writer.text(one) for one in ends)
+            return f"{texts[0]}[{texts[1]}]"
         if kind == "put":
-            return "%s[%s] = %s" % (*texts,)
-        return "%s %s %s" % (texts[0], OPERATORS[kind][0], texts[1])
+            return f"{texts[0]}[{texts[1]}] = {texts[2]}"
+        return f"{texts[0]} {OPERATORS[kind][0]} {texts[1]}"
 
     def callee(self, writer, callee):
         """Return the callee of a call in source form."""
-        owner, name = getattr(callee, "__self__", None), getattr(callee, "__name__", "")
-        is_method = owner is not None and not isinstance(owner, types.ModuleType)
-        if not is_method:
+        owner = owner_of(callee)
+        if owner is None or is_module(owner):
             return writer.text(callee)
-        text = writer.text(owner)
+        name = getattr(callee, "__name__", "_")
         if name[:1] == "_":
             raise Opaque("private")
-        return "%s.%s" % (text, name)
+        return f"{writer.text(owner)}.{name}"
 
     def end(self, event, result=None, error=None):
         """Write an event with its outcome."""
         for number in set(re.findall("\0(\\d+)\0", event["expr"] or "")):
-            text = self.plain_text(self.taken.pop(int(number), None))
-            event["expr"] = text and event["expr"].replace("\0%s\0" % number, "iter(%s)" % text)
+            text = self.plain_text(self.taken.pop(int(number), object()))
+            event["expr"] = text and event["expr"].replace(f"\0{number}\0", f"iter({text})")
         event["raised"] = type(error).__name__ if error is not None else ""
         event["type"] = type(result).__name__
         event["result"] = None
@@ -705,7 +760,7 @@ class Recorder:
     def write(self, words):
         """Append a line to this process's file."""
         try:
-            with open(self.out, "a") as file:
+            with open_file(self.out, "a") as file:
                 file.write(json.dumps(words) + "\n")
         except (OSError, ValueError):
             pass
@@ -726,7 +781,9 @@ class Recorder:
 def pytest_load_initial_conftests():
     """Begin before anything of the project is imported."""
     global recorder
-    if recorder is None and not hasattr(builtins, HOOK):
+    first = int(os.environ.setdefault(OUTERMOST, str(os.getpid())))
+    is_worker = "PYTEST_XDIST_WORKER" in os.environ and first == os.getppid()
+    if not hasattr(builtins, HOOK) and (is_worker or first == os.getpid()):
         recorder = Recorder()
         setattr(builtins, HOOK, recorder)
         sys.meta_path.insert(0, Finder())
@@ -736,10 +793,13 @@ def pytest_load_initial_conftests():
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item):
     """Note which test runs."""
-    if recorder is not None:
-        recorder.test = item.nodeid
-        recorder.thread.open = None
+    if recorder is None:
+        yield
+        return
+    before, recorder.test = recorder.test, item.nodeid
+    recorder.thread.open = None
     yield
+    recorder.test = before
 
 
 def pytest_runtest_logreport(report):

@@ -13,6 +13,7 @@ imports nothing of its package.
 """
 import collections
 import datetime
+import dis
 import gc
 import json
 import os
@@ -35,11 +36,9 @@ def main(folder):
     """Answer the jobs of a folder."""
     with open(folder + "/jobs.json", encoding="utf-8") as file:
         given = json.load(file)
-    workers = [Worker(folder, seed) for seed in SEEDS]
     end = time.monotonic() + given["total_s"]
-    answers = []
-    for job in given["jobs"]:
-        answers.append(answered(job, workers) if time.monotonic() < end else None)
+    workers = [Worker(folder, seed, end) for seed in SEEDS]
+    answers = [answered(job, workers) for job in given["jobs"]]
     for worker in workers:
         worker.close()
     with open(folder + "/answers.json", "w", encoding="utf-8") as file:
@@ -72,25 +71,24 @@ def told(outcome):
 
 
 def pruned(lines, last, outcome, worker):
-    """Return the lines of a script that its outcome needs."""
+    """Return the lines of a script that its outcome needs; those that come last go first."""
     size, trials = len(lines), MAX_TRIALS
     while size:
-        at = 0
-        while at < len(lines) and trials:
-            trials -= 1
-            fewer = lines[:at] + lines[at + size:]
-            if told(worker.run(fewer, last, None)) == told(outcome):
+        for at in range(len(lines) - size, -size, -size):
+            fewer = lines[:max(at, 0)] + lines[at + size:]
+            if trials and told(worker.run(fewer, last, None)) == told(outcome):
                 lines = fewer
-            else:
-                at += size
+            trials = max(0, trials - 1)
         size //= 2
     return lines
 
 
 class Worker:
-    """A process that has imported the project, and forks for each script."""
+    """A process that has imported the project, and forks for each script. After `end` it gives no
+    outcome."""
 
-    def __init__(self, folder, seed):
+    def __init__(self, folder, seed, end):
+        self.end = end
         self.env = dict(os.environ, PYTHONHASHSEED=seed, PYTHONDONTWRITEBYTECODE="1",
                         FOLDER=folder, SHIFT="1" if seed == SEEDS[-1] else "")
         self.start()
@@ -103,14 +101,18 @@ class Worker:
     def run(self, lines, last, recorded, observe=False):
         """Return the outcome of a script."""
         line = json.dumps([lines, last, recorded, observe]) + "\n"
+        if time.monotonic() > self.end:
+            return {"kind": "late"}
         try:
             self.process.stdin.write(line.encode())
             self.process.stdin.flush()
-            return json.loads(self.process.stdout.readline())
+            left = max(0, self.end - time.monotonic())
+            if select.select([self.process.stdout], [], [], left)[0]:
+                return json.loads(self.process.stdout.readline())
         except (OSError, ValueError):
             self.close()
             self.start()
-            return {"kind": "lost"}
+        return {"kind": "lost"}
 
     def close(self):
         """End the process."""
@@ -162,27 +164,19 @@ def serve(folder):
         except BaseException:
             pass
     for line in given_in:
-        answer = forked(json.loads(line), given)
-        os.write(out, (answer.replace("\n", " ") + "\n").encode())
+        answer = forked(json.loads(line), given, (out, given_in.fileno()))
+        os.write(out, (answer + "\n").encode())
 
 
-def forked(script, given):
-    """Return the outcome of a script as JSON, from a process of its own."""
+def forked(script, given, ours):
+    """Return the outcome of a script as JSON, from a process of its own without the files
+    `ours`."""
     ends = os.pipe()
     child = os.fork()
     if not child:
-        os.close(ends[0])
-        os.setsid()
-        resource.setrlimit(resource.RLIMIT_FSIZE, (50000000, 50000000))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        try:
-            os.chdir(tempfile.mkdtemp())
-            text = json.dumps(outcome_of(*script, given["source"]))
-        except BaseException as error:
-            text = json.dumps({"kind": "broken", "text": type(error).__name__})
-        with os.fdopen(ends[1], "wb") as pipe:
-            pipe.write(text.encode("utf-8", "backslashreplace"))
-        os._exit(0)
+        for number in (ends[0], *ours):
+            os.close(number)
+        answer_in_child(script, given, ends[1])
     os.close(ends[1])
     data, end = b"", time.monotonic() + given["seconds"]
     while len(data) < MAX_ANSWER:
@@ -204,43 +198,58 @@ def forked(script, given):
         return json.dumps({"kind": "timeout"})
 
 
+def answer_in_child(script, given, end):
+    """Write the outcome of a script to a pipe, and end this process."""
+    try:
+        os.setsid()
+        for name, limit in (("FSIZE", 50000000), ("CORE", 0), ("CPU", 10 * given["seconds"])):
+            resource.setrlimit(getattr(resource, "RLIMIT_" + name), (limit, limit))
+        try:
+            os.chdir(tempfile.mkdtemp())
+            text = json.dumps(outcome_of(*script, given["source"]))
+        except BaseException as error:
+            text = json.dumps({"kind": "broken", "text": type(error).__name__})
+        with os.fdopen(end, "wb") as pipe:
+            pipe.write(text.encode())
+    finally:
+        os._exit(0)
+
+
 def outcome_of(lines, last, recorded, observe, source):
     """Return the outcome of a script: the kind is value, raises, opaque or fails."""
-    names = {"__name__": "__main__"}
+    names, ran, is_last = {"__name__": "__main__"}, Ran(source), False
+    if observe:
+        sys.setprofile(ran.enter)
+        sys.settrace(ran.trace)
     try:
         for line in lines:
             exec(line, names)
-    except BaseException as error:
-        return {"kind": "fails", "text": type(error).__name__}
-    ran = Ran(source)
-    try:
-        code = compile(last, "<last>", "eval")
-        if observe:
-            sys.setprofile(ran.enter)
-            sys.settrace(ran.trace)
-        try:
-            value = eval(code, names)
-            if hasattr(type(value), "__next__"):
-                last = "list(%s)" % last
-                value = list(value)
-            if type(value) in (set, frozenset) and len({*map(type, value)}) == 1:
-                last, value = "sorted(%s)" % last, sorted(value)
-            text = repr(value)
-        finally:
-            sys.settrace(None)
-            sys.setprofile(None)
+        is_last = True
+        value = eval(compile(last, "<last>", "eval"), names)
+        if hasattr(type(value), "__next__"):
+            last = f"list({last})"
+            value = list(value)
+        if type(value) in (set, frozenset) and len({*map(type, value)}) == 1:
+            last, value = f"sorted({last})", sorted(value)
+        text = repr(value)
     except Exception as error:
-        found = {"kind": "raises", "type": type(error).__name__, "text": str(error)[:MAX_TEXT],
-                 "module": type(error).__module__, "last": last}
+        sys.settrace(None)
+        sys.setprofile(None)
+        found = {"kind": "raises" if is_last else "fails", "type": type(error).__name__,
+                 "text": str(error)[:MAX_TEXT], "module": type(error).__module__, "last": last}
         if recorded is not None:
             found["agrees"] = recorded["raised"] == found["type"]
     else:
+        sys.settrace(None)
+        sys.setprofile(None)
         found = {"kind": "value", "type": type(value).__name__, "text": text[:MAX_TEXT],
                  "last": last, "is_plain": is_plain(value), "as_printed": str(value) == text}
         if recorded is not None:
             found["agrees"] = not recorded["raised"] and is_recorded(value, recorded)
-        if len(text) > MAX_TEXT or " at 0x" in text or " object>" in text or source in text:
+        if len(text) > MAX_TEXT or " object>" in text:
             found["kind"] = "opaque"
+    if " at 0x" in found["text"] or source in found["text"]:
+        found["kind"] = "opaque"
     return dict(found, direct=ran.direct, ran={path: sorted(lines)
                                                for path, lines in ran.lines.items()})
 
@@ -282,8 +291,10 @@ class Ran:
         before = frame.f_back
         while path and before:
             path, before = ("", None) if self.path(before) else (path, before.f_back)
-        if path and [path, frame.f_code.co_firstlineno] not in self.direct:
-            self.direct.append([path, frame.f_code.co_firstlineno])
+        if path:
+            line = max(line for _, line in dis.findlinestarts(frame.f_code) if line)
+            if [path, line] not in self.direct:
+                self.direct.append([path, line])
 
     def trace(self, frame, event, _):
         """Note a line."""
