@@ -2,10 +2,11 @@
 """Write documents from which a model can rebuild a repository, and make patches that strip
 function bodies. Each patch is proven by running the tests, which have to notice it.
 
-Seven steps, one after the other; with --writer template the last three need no model.
+Eight steps, one after the other; with --writer template the last three need no model.
   extract        a copy of the source
   coverage       what each test runs: analyze.py's step
   meta           what the project is
+  facts          calls that the tests make, run again: what a document shows without a model
   relationship   analyze.py's analysis; functions that belong together; strips, screened and proven
   doc_part2      a document for each function of a task
   doc_part1      a document for the project
@@ -14,6 +15,7 @@ Seven steps, one after the other; with --writer template the last three need no 
 reads   env/<repo_name>.json               Environment, from env_setup.py; or the rows of --input
 writes  coverage/, analysis/               as analyze.py
         nl2repo/_sources/<repo_name>/      a copy of the source; _meta/<repo_name>.json   RepoMeta
+        nl2repo/_facts/<repo_name>.json    RepoFacts
         nl2repo/_communities/<repo_name>.json   Communities
         nl2repo/_patches/<id>.json         StripPatch
         task/<id>/                         Task, of patches that are proven
@@ -32,6 +34,7 @@ from codedata import cli, config, records, run_loop
 from codedata.analysis.analyse import Analyser
 from codedata.analysis.measure import Measurer
 from codedata.nl2repo.communities import communities_stage
+from codedata.nl2repo.facts import facts_stage
 from codedata.nl2repo.kind import (
     instructions_stage,
     patches_stage,
@@ -45,13 +48,13 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.environments import chosen_by
 
-HOLDS = (records.SourceCopy, records.Coverage, records.RepoMeta, records.Analysis,
-         records.Communities, records.StripPatch, (records.Task, records.STRIPPED_PATCH),
-         records.Document, records.RepoDocument)
+HOLDS = (records.SourceCopy, records.Coverage, records.RepoMeta, records.RepoFacts,
+         records.Analysis, records.Communities, records.StripPatch,
+         (records.Task, records.STRIPPED_PATCH), records.Document, records.RepoDocument)
 RELATIONSHIP = ("analysis", "communities", "screen", "patches", "proof")
 WRITTEN = ("doc_part2", "doc_part1")
 DOC = ("doc", "instruct")
-STEPS = ("extract", "coverage", "meta", *RELATIONSHIP, *WRITTEN, *DOC)
+STEPS = ("extract", "coverage", "meta", "facts", *RELATIONSHIP, *WRITTEN, *DOC)
 
 
 def main(argv=None) -> int:
@@ -92,6 +95,7 @@ def steps_of(args, settings: Settings) -> dict:
         "coverage": lambda models: step_of(Measurer(settings, host(models), args.num_runs).stage(
             environments()), "meta,relationship"),
         "meta": lambda models: meta_stage(settings.root),
+        "facts": lambda models: facts_stage(settings.root, environments(), host(models)),
         "analysis": lambda models: step_of(Analyser(settings, host(models)).stage(
             environments(), is_static=False), "relationship"),
         "communities": lambda models: communities_stage(settings),

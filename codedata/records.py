@@ -732,6 +732,25 @@ class SourceCopy:
 
 
 @dataclass(frozen=True)
+class RepoFacts:
+    """Hold the facts of a repository, calls that its tests make and that anybody can run:
+    nl2repo/_facts/<repo_name>.json."""
+
+    directory = "nl2repo/_facts"
+    repo: str
+    repo_name: ItemName      # the name of this file
+    base_commit: str
+    facts: list[Object]      # {functions, ran, code, told, is_plain, test, held_out}
+    measured: Object         # {tests, events, scripts, seconds, changed}
+    seconds: Seconds
+
+    @property
+    def instance_id(self) -> str:
+        """Return the name under which ledgers list it."""
+        return self.repo_name
+
+
+@dataclass(frozen=True)
 class RepoMeta:
     """Describe a repository: nl2repo/_meta/<repo_name>.json."""
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from codedata.checks.secrets import credential_in
 from codedata.progress import begin_step
 from codedata.sandbox import Sandbox
 from codedata.store import digest
@@ -105,7 +106,8 @@ class Differences:
         """Return the differences between the two trees that jobs show."""
         right, wrong = self._trees
         outcomes = [one for one in self._recorder.replay(
-            right, jobs, self._script, prune=prune, total_s=REPLAY_S) if one]
+            right, jobs, self._script, prune=prune, total_s=REPLAY_S)
+            if one and not credential_in([one.program, one.text])]
         again = [Job([(one.lines, one.last)]) for one in outcomes]
         return [Difference(one, other, case) for one, other in zip(
             outcomes, self._recorder.replay(wrong, again, self._script, total_s=REPLAY_S),

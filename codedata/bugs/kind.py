@@ -42,7 +42,7 @@ from codedata.states import Reads, Writes
 from codedata.store import Store, digest
 from codedata.tasks.first_run import FirstRun, Screened, ScreeningRules
 from codedata.tasks.folder import PROVEN_FIELDS
-from codedata.tasks.kinds import Candidate, DiffsToScreen
+from codedata.tasks.kinds import Candidate, Case, DiffsToScreen
 from codedata.tasks.suite_outcomes import GOOD, PASSED, known_results
 from codedata.texts import printable
 
@@ -101,6 +101,10 @@ class Bugs:
     def refusal(self, *about) -> str:
         """Return "", since bugs have no reasons for refusal besides those of every proof."""
         return ""
+
+    def cases(self, *about) -> list[Case]:
+        """Return none: the tests alone grade."""
+        return []
 
     def described(self, candidate: Candidate, run: FirstRun, environment: Environment,
                   analysis: Analysis | None, meta: RepoMeta | None) -> tuple[Object, Object]:

@@ -17,6 +17,7 @@ from operator import or_
 from codedata.analysis.analyse import COVERAGE_FIELDS
 from codedata.code.entities import branches_of
 from codedata.errors import Excluded
+from codedata.nl2repo.facts import facts_about, is_describable
 from codedata.nl2repo.sources import sources_of
 from codedata.nl2repo.strip import Strippable
 from codedata.progress import plural
@@ -25,6 +26,7 @@ from codedata.records import (
     Communities,
     Coverage,
     Object,
+    RepoFacts,
     SourceCopy,
     StripCandidate,
 )
@@ -33,6 +35,7 @@ from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Store
 
+NOT_DESCRIBED = "no docstring and too few facts: only a model can describe it (--writer llm)"
 MAX_SHARE = 0.5            # of the counted tests that may reach a function of a community
 MODULE_WEIGHT = 0.5        # of a module, where a call has the weight 1
 FIELDS = ("repo", "repo_name", "base_commit", "eligible", "left_out", "communities", "candidates")
@@ -47,24 +50,31 @@ def communities_stage(settings: Settings) -> Stage:
         finish=lambda: [f"      left out: {plural(n, 'function')}: {rule}"
                         for rule, n in rules.most_common()],
         identity={"seed": nl2repo.seed, "max_functions": nl2repo.max_functions,
-                  "max_candidates": nl2repo.max_candidates},
+                  "max_candidates": nl2repo.max_candidates, "writer": nl2repo.writer},
         reads=Reads(Store(root, SourceCopy), ("base_commit", "files"), made_by="nl2repo.extract"),
         joined=(Reads(Store(root, Coverage), COVERAGE_FIELDS, made_by="analyze.coverage",
                       same="base_commit"),
-                Reads(Store(root, Analysis), ("edges",), same="base_commit", optional=True)),
+                Reads(Store(root, Analysis), ("edges",), same="base_commit", optional=True),
+                Reads(Store(root, RepoFacts), ("facts",), made_by="nl2repo.facts",
+                      same="base_commit", optional=True)),
         writes=Writes(Store(root, Communities), FIELDS),
         after="nl2repo.py --steps extract,coverage",
         then="nl2repo.py --steps doc_part2,doc_part1,doc")
 
 
 def relate(settings: Settings, rules: Counter[str], copy: SourceCopy, coverage: Coverage,
-           analysis: Analysis | None) -> Communities:
+           analysis: Analysis | None, recorded: RepoFacts | None) -> Communities:
     """Return the communities of a repository, and add to `rules` how many functions each rule
-    leaves out. Raise Excluded if nothing can be stripped."""
+    leaves out. If no model writes documents, one rule is that a function cannot be described
+    without one. Raise Excluded if nothing can be stripped."""
     name, nl2repo = copy.repo_name, settings.nl2repo
     if coverage.contexts == "none":
         raise Excluded(f"it is not known which test runs which function: {coverage.reason}.", name)
     strippable = Strippable(sources_of(settings.root, name), coverage)
+    if nl2repo.writer == "template":
+        facts = recorded.facts if recorded else []
+        strippable.leave_out(NOT_DESCRIBED, [id for id in strippable.ids if not is_describable(
+            strippable.entity(id).docstring, facts_about(id, facts))])
     left_out = {rule: sorted(ids) for rule, ids in sorted(strippable.left_out.items())}
     rules.update({rule: len(ids) for rule, ids in left_out.items()})
     if not strippable.ids:

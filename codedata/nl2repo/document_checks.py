@@ -213,16 +213,17 @@ class HiddenParts:
         return {name for name in names | self.project.tests
                 if not name.isalpha() and name not in self.visible}
 
-    def findings(self, text: str) -> list[str]:
+    def findings(self, text: str, facts: str = "") -> list[str]:
         """Return a message for each test that a text names, and for each body or file of tests that
-        it quotes."""
+        it quotes, except by `facts`."""
         names = self._test_names.intersection(PLACE.findall(text))
         findings = [f"It names the test `{name}`." for name in sorted(names)]
         text = squeezed(text)
         runs = {text[i:i + RUN] for i in range(len(text) - RUN + 1)}
+        seen = f"{self.visible} {squeezed(facts)}" if facts else self.visible
         for about, hidden in self._texts.items():
             quotes = (run for i in range(len(hidden) - RUN + 1)
-                      if (run := hidden[i:i + RUN]) in runs and run.strip() not in self.visible)
+                      if (run := hidden[i:i + RUN]) in runs and run.strip() not in seen)
             if quote := next(quotes, ""):
                 findings.append(f"It quotes {RUN} characters in a row of {about}: {quote!r}; say "
                                 "it in other words, or let an example print it if it is a message.")
@@ -292,11 +293,13 @@ def grams(text: str) -> set[tuple[str, ...]]:
 
 @dataclass(frozen=True)
 class Checks:
-    """Check the document of `function`, or of the project if `function` is None."""
+    """Check the document of `function`, or of the project if `function` is None. It may quote
+    `facts` to the letter."""
 
     hidden: HiddenParts
     max_overlap: float
     function: Function | None = None
+    facts: str = ""
 
     @property
     def form(self) -> dict:
@@ -343,7 +346,7 @@ class Checks:
         """Return a message for each way in which content reveals function bodies or tests."""
         share = self.overlap(content)
         text = f"{self._bare(content)}\n{content.get('signature', '')}"   # may have comments
-        return self.hidden.findings(text) + ([
+        return self.hidden.findings(text, self.facts) + ([
             f"It shares {share:.0%} of a body's runs of {GRAM} words and symbols: use your own "
             "words."] if share > self.max_overlap else [])
 

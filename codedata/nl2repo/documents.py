@@ -1,8 +1,8 @@
 """Write the content of documents without a model, and print content as Markdown.
 
-A function is described by its signature, its docstring, its syntax tree and the call graph, never
-by a line of its body. No code of the project is run. Not promised: that the document suffices to
-write the body again.
+A function is described by its signature, its docstring and its facts (facts.py), never by a line
+of its body, and by nothing that reading it would only suggest. Not promised: that the document
+suffices to write the body again.
 """
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from pathlib import Path
 from posixpath import basename, dirname
 
 from codedata.code.calls import LANGUAGE
-from codedata.code.entities import INSTALL, read_sources
-from codedata.errors import Excluded, Trouble
+from codedata.code.entities import read_sources
+from codedata.errors import Excluded
+from codedata.nl2repo.facts import facts_about, outcomes_of, shown_facts
 from codedata.nl2repo.sources import text_in
 from codedata.nl2repo.strip import python_tree
 from codedata.records import Analysis, Object, RepoMeta, storable
@@ -29,14 +30,10 @@ INNER = Definition | ast.ClassDef
 NOTHING = ast.Module([], [])
 BOUND = ("self", "cls")    # parameters that no caller passes
 MAX_DOCSTRING = 20_000     # characters that are parsed
-MAX_PURPOSE = 3_000        # characters that are taken from a docstring
-MAX_EXAMPLES, MAX_EXAMPLE = 6, 2_000   # of a document, and characters of one
+MAX_EXAMPLES = 6           # of a project's document
+MAX_LISTED, MAX_LISTED_CHARS = 12, 60   # texts of a list, and characters of one
 WORD = re.compile(r"\w+")
 FENCE = re.compile(r"^[ \t]*(?:```|~~~).*", re.MULTILINE)
-STATEMENTS = {"loops": {ast.For, ast.AsyncFor, ast.While, ast.comprehension},
-              "yields": {ast.Yield, ast.YieldFrom},
-              "awaits": {ast.Await, ast.AsyncFor, ast.AsyncWith},
-              "defines functions or classes inside": {*INNER.__args__}}
 FORMS = toml_of(__package__, "forms.toml")   # of content, in the order of Markdown
 FUNCTION, PROJECT, PUBLIC = FORMS["function"], FORMS["project"], FORMS["public"]
 
@@ -201,16 +198,13 @@ class Function:
                 for one, default in rows if one and one.arg not in BOUND]
 
     @cached_property
-    def callees(self) -> list[str]:
-        """Return the names of the project's functions that this one calls, in the order in which
-        the body names them."""
-        words = WORD.findall(ast.unparse(self.body))
-        names = {}
-        for id in self.project.callees.get(self.id, ()):
-            name = id.rpartition("::")[2].partition("@")[0]
-            last = name.removesuffix(".__init__").rpartition(".")[2]
-            names[name] = [*words, last].index(last)
-        return sorted(names, key=names.get)
+    def constants(self) -> list[str]:
+        """Return the numbers and texts that its conditions compare with, in source order."""
+        tests = [one.test for one in self.nodes if isinstance(one, ast.If | ast.While | ast.IfExp)]
+        found = [ast.unparse(one) for test in tests for one in ast.walk(test)
+                 if isinstance(one, ast.Constant) and isinstance(one.value, int | float | str)
+                 and not isinstance(one.value, bool)]
+        return [*dict.fromkeys(found)]
 
     @cached_property
     def raised(self) -> dict[str, bool]:
@@ -244,74 +238,42 @@ def unparsed(node: ast.AST | None) -> str | None:
 
 # its content -------------------------------------------------------------------------------------
 
-def function_content(function: Function) -> dict:
-    """Return the content of a function's document. Its examples are those of the docstring and of
-    README; they are not run here."""
-    prose, examples = _split(function.docstring)
-    parsed = _parse_docstring(prose)
-    texts = {one.arg_name.lstrip("*"): one.description for one in parsed.params}
-    when = {(one.type_name or "").rpartition(".")[2]: one.description for one in parsed.raises}
-    module = function.project.module_name(function.path)
-    examples += [one for one in function.project.readme_examples
-                 if function.node.name in WORD.findall(one["code"])]
-    purpose = (parsed.description or "").strip() or (
-        f"A {function.kind} in `{module}`, without a docstring.")
+def function_content(function: Function, facts: Iterable[Object] = ()) -> dict:
+    """Return the content of a function's document: its signature, its whole docstring, what it
+    raises, the constants of its conditions, and facts as examples."""
+    known = facts_about(function.id, facts)
+    shown = shown_facts(function.id, known)
+    others = sorted(outcomes_of(known) - outcomes_of(shown), key=lambda one: (len(one), one))
     return storable({
         "signature": head_of(function.node, function.node.decorator_list),
-        "purpose": re.sub(r"\n\s*\n", "\n\n", purpose)[:MAX_PURPOSE],
-        "parameters": [{**one, "text": first_line(texts.get(one["name"].lstrip("*")))}
-                       for one in function.parameters],
-        "returns": {"annotation": unparsed(function.node.returns),
-                    "text": first_line(parsed.returns and parsed.returns.description)},
-        "raises": [{"exception": one, "when": first_line(when.get(one))}
+        "purpose": function.docstring[:MAX_DOCSTRING],
+        "parameters": [{**one, "text": ""} for one in function.parameters],
+        "returns": {"annotation": unparsed(function.node.returns), "text": ""},
+        "raises": [{"exception": one, "when": ""}
                    for one, leaves in function.raised.items() if one and leaves],
-        "side_effects": _side_effects(function), "algorithm": _algorithm(function),
-        "examples": _self_contained(examples, function)})
+        "side_effects": [], "algorithm": [*_listing("Its conditions have these constants",
+                                                    function.constants),
+                                          *_listing("Other results of it", others)],
+        "examples": [{"code": _session(one["code"]), "output": one["told"]} for one in shown]})
 
 
-def _parse_docstring(prose: str):
-    """Return a docstring as docstring-parser reads it. Raise Trouble if that package
-    is missing."""
-    try:
-        import docstring_parser
-    except ImportError as e:
-        raise Trouble("docstring-parser is not installed", todo=f"Install it: {INSTALL}") from e
-    try:
-        return docstring_parser.parse(prose[:MAX_DOCSTRING])
-    except docstring_parser.ParseError:
-        return docstring_parser.Docstring()
+def _listing(words: str, texts: Iterable[str]) -> list[str]:
+    """Return a sentence that lists short texts, none for no texts."""
+    short = [text for text in texts if len(text) <= MAX_LISTED_CHARS and "\n" not in text]
+    return [f"{words}: {', '.join(map(_code, short[:MAX_LISTED]))}."] if short else []
 
 
-def _algorithm(function: Function) -> list[str]:
-    """Return sentences that name the project's functions that a body calls, and the kinds of its
-    statements."""
-    kinds = {*map(type, function.nodes)}
-    verbs = [verb for verb, nodes in STATEMENTS.items() if kinds & nodes]
-    if function.id in function.project.callees.get(function.id, ()):
-        verbs.append("calls itself")
-    calls = [f"It calls, in this order: {_listed(function.callees)}."] if function.callees else []
-    return calls + ([f"It {', '.join(verbs)}."] if verbs else [])
-
-
-def _side_effects(function: Function) -> list[str]:
-    """Return a list of one sentence, which names the parameters and globals that a body changes;
-    an empty list if it changes none."""
-    outer = {name for one in function.nodes if isinstance(one, ast.Global | ast.Nonlocal)
-             for name in one.names}
-    own = bound_names(function.body) - outer
-    stored = [one for one in function.nodes
-              if isinstance(getattr(one, "ctx", None), ast.Store | ast.Del)]
-    places = [ast.unparse(one.value if isinstance(one, ast.Subscript) else one) for one in stored]
-    changed = [place for place in places if place.partition(".")[0] not in own
-               and place.replace(".", "").isidentifier()]
-    return [f"It changes {_listed(changed)}."] if changed else []
+def _session(code: list[str]) -> str:
+    """Return the lines of a script of which an interactive session shows the last value alone."""
+    *lines, last = code
+    quiet = [f"_ = {line}" if isinstance(python_tree(line).body[0], ast.Expr) else line
+             for line in lines]
+    return "\n".join([*quiet, last])
 
 
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(map(_code, dict.fromkeys(names)))
 
-
-# examples ----------------------------------------------------------------------------------------
 
 def _split(text: str) -> tuple[str, list[dict]]:
     """Return (the prose of a text, its doctest sessions as examples). If doctest cannot parse the
@@ -329,26 +291,6 @@ def _split(text: str) -> tuple[str, list[dict]]:
             examples.append({"code": "", "output": ""})
     return "\n".join(part for part in parts if isinstance(part, str)), [
         {key: value.rstrip() for key, value in one.items()} for one in examples if one["output"]]
-
-
-def _self_contained(examples: list[dict], function: Function) -> list[dict]:
-    """Return up to MAX_EXAMPLES examples that run alone, without those that are too long. An
-    example that uses a name from earlier examples starts with their statements, except bare
-    expressions. Imports of the names that it needs from the function's module come first."""
-    module = function.project.module_name(function.path)
-    bound = bound_names(function.project.modules[function.path])
-    out, before = [], ""
-    for example in examples:
-        code, tree = example["code"], python_tree(example["code"])
-        if bound_names(python_tree(before)) & {*WORD.findall(code)}:
-            code = f"{before}{code}"
-        before += "".join(f"{ast.unparse(one)}\n" for one in tree.body
-                          if not isinstance(one, ast.Expr))
-        if needed := sorted({*WORD.findall(code)} & bound - bound_names(python_tree(code))):
-            code = f"from {module} import {', '.join(needed)}\n{code}"
-        if len(code) + len(example["output"]) <= MAX_EXAMPLE:
-            out.append({**example, "code": code})
-    return out[:MAX_EXAMPLES]
 
 
 # a project ---------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from codedata.records import (
     Environment,
     Object,
     RepoDocument,
+    RepoFacts,
     RepoMeta,
     ScreenedStrip,
     SourceCopy,
@@ -44,7 +45,7 @@ from codedata.suites.contexts import LANGUAGE
 from codedata.suites.test_results import place_of
 from codedata.tasks.first_run import FirstRun, Screened, ScreeningRules
 from codedata.tasks.folder import BEFORE_DOCUMENT, PROVEN_FIELDS, verifier_config
-from codedata.tasks.kinds import Candidate, DiffsToScreen
+from codedata.tasks.kinds import Candidate, Case, DiffsToScreen
 from codedata.tasks.prove import PatchProver
 from codedata.tasks.screen import Screener
 from codedata.tasks.stages import instruct_stage, prove_stage, screen_stage
@@ -55,6 +56,7 @@ ALL = 1.0                  # share of the tests that a stripped patch may break
 SHOWN = ("verdict", "reason", "n_covering", "n_failing", "how", "seconds", "n_survivors")
 FUNCTION = "function"      # kind of the patches that strip a single one
 N_VARIANTS = 8             # wrong bodies of a function that are screened
+MAX_CASES = 100            # facts that a task's verifier runs beside the tests
 MAX_VARIED = 120           # functions of a repository for which that is done
 RELATIONSHIP = "nl2repo.py --steps relationship"
 
@@ -119,7 +121,9 @@ class Strips:
             coverage,
             Reads(Store(root, SourceCopy), ("files", "others"), made_by="nl2repo.extract", **same),
             Reads(Store(root, RepoMeta), ("licence",), made_by="nl2repo.meta", **same),
-            Reads(found, ("ungraded",), optional=True, **same))
+            Reads(found, ("ungraded",), optional=True, **same),
+            Reads(Store(root, RepoFacts), ("facts",), made_by="nl2repo.facts", optional=True,
+                  **same))
         self.texts = Reads(task_documents(root), ("functions", "text"), made_by="nl2repo.doc")
 
     def to_screen(self, item: Communities, environment: Environment,
@@ -136,7 +140,7 @@ class Strips:
                              partial(_with_verdicts, item, strips, wrong))
 
     def counted(self, candidate: Candidate, environment: Environment, coverage: Coverage,
-                copy: SourceCopy, meta: RepoMeta, communities: Communities | None
+                copy: SourceCopy, meta: RepoMeta, communities: Communities | None, *joined
                 ) -> tuple[Environment, tuple[str, ...]]:
         """Return the environment in which doctests, and tests that a stripped body skips, are not
         graded, and the files of the functions, which are taken from an agent's work."""
@@ -174,6 +178,14 @@ class Strips:
             failing -= {*shown.failing}
         names = printable(named(sorted(failing)))
         return f"tests fail that do not need the functions: {names}" if failing else ""
+
+    def cases(self, candidate: Candidate, *joined) -> list[Case]:
+        """Return facts that no document shows, and that run one of the functions."""
+        recorded = joined[-1]
+        wanted = {*candidate.functions}
+        facts = [one for one in recorded.facts if one["held_out"] and wanted & {*one["ran"]}
+                 ] if recorded else []
+        return [(one["code"], one["told"]) for one in facts[:MAX_CASES]]
 
     def described(self, candidate: Candidate, run: FirstRun, environment: Environment,
                   coverage: Coverage, copy: SourceCopy, meta: RepoMeta, *joined

@@ -10,7 +10,7 @@ import ast
 import re
 import warnings
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from codedata.analysis.analyse import tests_by_function
@@ -92,6 +92,12 @@ class Strippable:
     def ids(self) -> list[str]:
         """Return the ids of the functions that can be stripped, in order of their files."""
         return [*self._entities]
+
+    def leave_out(self, rule: str, ids: Iterable[str]) -> None:
+        """Leave out functions by one more rule."""
+        for id in ids:
+            self.left_out[rule].append(id)
+            del self._entities[id], self._nodes[id]
 
     def entity(self, id: str) -> Entity:
         """Return a function that can be stripped. Raise KeyError for another."""

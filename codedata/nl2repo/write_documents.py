@@ -16,7 +16,7 @@ from pathlib import Path
 
 from codedata.agent import Agent, Failed, Stop, ToolBashExecutor, search, view_file
 from codedata.bounded import inside
-from codedata.errors import ItemFailed, Trouble
+from codedata.errors import Excluded, ItemFailed, Trouble
 from codedata.layouts import write_atomic
 from codedata.ledger import FileState
 from codedata.llm import Models
@@ -29,11 +29,13 @@ from codedata.nl2repo.document_checks import (
 )
 from codedata.nl2repo.documents import (
     Codebase,
+    Function,
     document_text,
     function_content,
     project_content,
     public_api,
 )
+from codedata.nl2repo.facts import MIN_OUTCOMES, facts_about, is_describable
 from codedata.nl2repo.kind import strip_candidates
 from codedata.nl2repo.public_names import missing, names_by_patch
 from codedata.nl2repo.sources import folder_of
@@ -46,6 +48,7 @@ from codedata.records import (
     Environment,
     Object,
     RepoDocument,
+    RepoFacts,
     RepoMeta,
     SourceCopy,
     Task,
@@ -217,17 +220,23 @@ class Writer:
             prompts = digest([text_of("codedata.nl2repo", name) for name in PROMPTS])
             identity |= {"agent": self._client.spec.identity(), "prompts": prompts}
             note = f"at most {settings.nl2repo.max_iterations} calls for each document"
+        joined = [Reads(environments, (), made_by="env_setup"),
+                  Reads(Store(settings.root, RepoMeta), (), made_by="nl2repo.meta")]
+        if not self._client and kind == "function":
+            joined.append(Reads(Store(settings.root, RepoFacts), ("facts",), optional=True,
+                                made_by="nl2repo.facts", same="base_commit"))
         return Stage(
             f"nl2repo.{step}", make=self.make, identity=identity, cost_note=note,
             reads=Reads(self._subjects, ("function", "source"), needs=("source",)),
-            joined=(Reads(environments, (), made_by="env_setup"),
-                    Reads(Store(settings.root, RepoMeta), (), made_by="nl2repo.meta")),
+            joined=tuple(joined),
             writes=Writes(Store(settings.root, Document)),
             after="nl2repo.py --steps relationship")
 
-    def make(self, item: Subject, environment: Environment, meta: RepoMeta) -> Document:
+    def make(self, item: Subject, environment: Environment, meta: RepoMeta,
+             recorded: RepoFacts | None = None) -> Document:
         """Return the document of a function or project. Raise Excluded where its source cannot be
-        read, ItemFailed where an agent's document does not pass the checks."""
+        read, or it cannot be described without a model; ItemFailed where an agent's document does
+        not pass the checks."""
         started = time.monotonic()
         with self._lock:
             hidden, names = self._known(item.repo_name)
@@ -243,9 +252,13 @@ class Writer:
                 usage = self._ask(item, environment, label, submission, trajectory)
                 draft = content = submission.content
             else:
-                draft = function_content(function) if function else project_content(
+                draft = self._without_model(function, recorded) if function else project_content(
                     project, meta)
-                content = checks.tidied(draft, run(draft["examples"]))
+                answers = run(draft["examples"])
+                draft["examples"] = [*map(_as_printed, draft["examples"], answers)]
+                if function:
+                    checks = replace(checks, facts=_shown(draft["examples"]))
+                content = checks.tidied(draft, answers)
                 findings = checks.findings(
                     content, [[one["output"]] * 2 for one in content["examples"]])
         if not function:
@@ -257,6 +270,17 @@ class Writer:
             {"findings": findings, "overlap": checks.overlap(content), "printed": digest(text),
              "examples": {"tried": len(draft["examples"]), "run": len(content["examples"])}},
             trajectory, usage, round(time.monotonic() - started, 1))
+
+    @staticmethod
+    def _without_model(function: Function, recorded: RepoFacts | None) -> Object:
+        """Return the content of a function's document. Raise Excluded where it would say too
+        little."""
+        facts = recorded.facts if recorded else []
+        if not is_describable(function.docstring, facts_about(function.id, facts)):
+            raise Excluded(f"it has no docstring, and less than {MIN_OUTCOMES} facts with other "
+                           "outcomes: let a model write its document (--writer llm).",
+                           function.id)
+        return function_content(function, facts)
 
     def _answers(self, environment: Environment, label: str, examples: list[Object]) -> list[list]:
         """Return what each example prints in two runs, in a fresh sandbox."""
@@ -298,6 +322,18 @@ class Writer:
         folder = self._settings.root / TRAJECTORIES
         name = document_name(item.repo_name, item.function)
         return f"{TRAJECTORIES}/{name}.{len([*folder.glob(f'{glob.escape(name)}.*.json')])}.json"
+
+
+def _as_printed(example: Object, answer: list) -> Object:
+    """Return an example of a fact with all that it prints, if it ends in what the fact tells."""
+    first, second = answer
+    is_told = first and first == second and first.rstrip().endswith(example["output"].rstrip())
+    return {**example, "output": first.rstrip("\n")} if is_told else example
+
+
+def _shown(examples: list[Object]) -> str:
+    """Return the texts of examples."""
+    return "\n".join(f"{one['code']}\n{one['output']}" for one in examples)
 
 
 @dataclass

@@ -20,7 +20,7 @@ from codedata.store import Derived, Store, digest
 from codedata.suites.repo_names import repo_name_of
 from codedata.tasks.first_run import FirstRun, ScreeningRules
 from codedata.tasks.folder import PROVEN_FIELDS
-from codedata.tasks.kinds import Candidate
+from codedata.tasks.kinds import Candidate, Case
 
 ALL = 1.0            # share of the tests that may fail before a request
 CATEGORY = "software-engineering"   # one of Harbor's categories of tasks
@@ -88,6 +88,10 @@ class Pulls:
     def refusal(self, *about) -> str:
         """Return "", since the proof has all reasons."""
         return ""
+
+    def cases(self, *about) -> list[Case]:
+        """Return none: the tests alone grade."""
+        return []
 
     def described(self, candidate: PullRequest, run: FirstRun, environment: Environment
                   ) -> tuple[Object, Object]:

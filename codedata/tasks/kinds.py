@@ -14,6 +14,8 @@ from codedata.states import Reads, Writes
 from codedata.store import Store
 from codedata.tasks.first_run import FirstRun, ScreeningRules
 
+Case = tuple[list[str], str]   # the lines of a script, its last expression the last; its outcome
+
 
 @dataclass(frozen=True, slots=True)
 class DiffsToScreen:
@@ -99,6 +101,9 @@ class PatchKind(Kind, Protocol):
     def refusal(self, candidate: Candidate, run: FirstRun, label: str, environment: Environment,
                 *joined) -> str:
         """Return why a candidate breaks a rule of this kind of task, or ""."""
+
+    def cases(self, candidate: Candidate, *joined) -> list[Case]:
+        """Return the cases that a verifier runs beside the tests, and reports apart."""
 
     def described(self, candidate: Candidate, run: FirstRun, environment: Environment, *joined
                   ) -> tuple[Object, Object]:

@@ -26,7 +26,8 @@ from codedata.tasks.folder import (
     config_of,
     from_image,
 )
-from codedata.tasks.tests_folder import TestFiles, seconds_for_tests, suite_tests
+from codedata.tasks.kinds import Case
+from codedata.tasks.tests_folder import TestFiles, case_files, seconds_for_tests, suite_tests
 from codedata.texts import fill, text_of
 
 AGENT_S = 3600.0
@@ -47,6 +48,7 @@ class SuiteVerifier:
     counts: tuple[str, ...] | None = None   # files of an agent's work; None: all but tests
     user: str = USERS[0]
     canary: str = ""            # the folder of a test that has to fail; "": without such a test
+    cases: Sequence[Case] = ()  # scripts that are run beside the tests, and reported apart
 
     def variants(self) -> Iterator[SuiteVerifier]:
         """Yield this verifier for each user, with and without a canary: the safest variant first.
@@ -63,7 +65,8 @@ class SuiteVerifier:
             self.test_script, self.hidden, workdir=WORKDIR, reads=self.reads, user=self.user,
             canary=self.canary, timeout_s=timeout_s, counts=self.counts,
             FAIL_TO_PASS=[*self.fail_to_pass], PASS_TO_PASS=[*self.pass_to_pass])
-        return files | ({TEST_PATCH: self.test_patch} if self.test_patch else {})
+        files |= {TEST_PATCH: self.test_patch} if self.test_patch else {}
+        return files | (case_files(self.cases) if self.cases else {})
 
 
 def task_of(name: str, kind: str, verifier: SuiteVerifier, patches: tuple[str, str], image: str,

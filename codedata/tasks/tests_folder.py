@@ -2,8 +2,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from codedata.sandbox.factory import WORKDIR
 from codedata.suites.leftovers import activation
 from codedata.suites.source import Files
 from codedata.suites.test_results import RUNNERS
@@ -18,6 +19,8 @@ PATTERNS = "patterns.json"   # of printed lines
 READS = ("junit", "reports", "output")   # where results are read; each includes those before it
 TEST_SHARE = 0.9          # of the verifier's time; the rest is for writing a reward of 0
 TestFiles = dict[str, str]   # text by path below tests/
+CASES = "cases"           # the folder of scripts beside the tests
+CASE_S, CASES_S = 5, 100  # seconds of one of them, and of all
 KEPT = "test_still_"      # a test with such a name may pass in the untouched image
 MAX_KEPT = 0.25           # of the reward, for all of them
 
@@ -51,6 +54,21 @@ def suite_tests(test_script: str, hidden: Files | None = None, *, workdir: str =
     return files | {f"{HIDDEN}/{path}": data.decode() for path, data in (hidden or {}).items()}
 
 
+def case_files(cases: Sequence[tuple[list[str], str]]) -> TestFiles:
+    """Return the files of tests/cases/: scripts that the verifier runs beside the tests, and, in a
+    file that they cannot read, what has to come of them."""
+    imports = sorted({line for code, _ in cases for line in code[:-1]
+                      if line.startswith(("import ", "from "))})
+    jobs = [{"tries": [[code[:-1], code[-1]]], "recorded": None, "prune": False}
+            for code, _ in cases]
+    given = {"source": WORKDIR, "seconds": CASE_S, "total_s": CASES_S, "imports": imports,
+             "jobs": jobs}
+    name = "replay_calls.py"
+    return {f"{CASES}/jobs.json": _json(given), f"{CASES}/{name}": text_of(
+        "codedata.suites.programs", name), f"{CASES}/expected.json": _json([
+            told for _, told in cases])}
+
+
 def seconds_for_tests(verifier_timeout_s: float) -> int:
     """Return the seconds of a verifier's time that the tests get."""
     return max(1, int(TEST_SHARE * verifier_timeout_s))
@@ -60,5 +78,5 @@ def _programs(names: tuple[str, ...]) -> TestFiles:
     return {name: text_of("codedata.tasks.verifier", name) for name in names}
 
 
-def _json(value: dict) -> str:
+def _json(value: dict | list) -> str:
     return json.dumps(value, indent=2) + "\n"

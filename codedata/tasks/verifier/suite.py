@@ -26,6 +26,7 @@ from codedata.tasks.verifier.processes import end_of, other_user, run_as
 
 RESULTS = "/tmp/results"      # where test scripts write their reports
 REPORT_BYTES = 100_000_000    # of all reports
+CASES_S = 120                 # for all scripts of tests/cases/
 BROKEN = None                 # no reward where something is wrong that no body can be
 MARKS = (">>>>> Start Test Output", ">>>>> End Test Output")   # of SWE-bench's harness
 NO_RESULTS = 124              # exit code of a run without any
@@ -162,6 +163,7 @@ def reward(config: dict, tests: str, out: str) -> float:
     with tempfile.NamedTemporaryFile() as log:
         try:
             _, found = outcomes(config, tests, work, log.name)
+            report_cases(config, os.path.join(tests, "cases"), out)
         except (TimeoutError, Forged) as e:
             print(e)
             return 0.0
@@ -170,6 +172,53 @@ def reward(config: dict, tests: str, out: str) -> float:
     if not found:
         raise RuntimeError("no test was collected")
     return share(found, config)
+
+
+def report_cases(config: dict, cases: str, out: str) -> None:
+    """Run the scripts of tests/cases/, if there are any, and write how many end as they have to.
+    The reward does not depend on it."""
+    if not os.path.isdir(cases):
+        return
+    with open(os.path.join(cases, "expected.json"), encoding="utf-8") as file:
+        expected = json.load(file)
+    answers = answers_of(config, cases)
+    passed = sum(told_by(answers[i]) == told for i, told in enumerate(expected)
+                 if i < len(answers))
+    print(f"cases beside the tests: {passed} of {len(expected)} passed")
+    with open(os.path.join(out, "cases.json"), "w", encoding="utf-8") as file:
+        json.dump({"passed": passed, "of": len(expected)}, file)
+
+
+def answers_of(config: dict, cases: str) -> list:
+    """Return what the scripts of tests/cases/ give, run as the tests are; [] where that fails."""
+    user = other_user(config["user"])
+    with tempfile.TemporaryDirectory() as place, tempfile.NamedTemporaryFile() as log:
+        os.chmod(place, 0o777)
+        for name in ("jobs.json", "replay_calls.py"):
+            os.chmod(shutil.copyfile(os.path.join(cases, name), os.path.join(place, name)), 0o644)
+        line = f"{config['activation']}exec python3 {place}/replay_calls.py {place}"
+        command = ["bash", "-c", line]
+        if user:
+            command = ["env", *variables(user, os.path.join(place, "home")), *command]
+        answers = os.path.join(place, "answers.json")
+        try:
+            run_as(user, log.name, lambda: os.execvp(command[0], command), CASES_S)
+            if not stat.S_ISREG(os.lstat(answers).st_mode) or (
+                    os.path.getsize(answers) > REPORT_BYTES):
+                return []
+            with open(answers, encoding="utf-8") as file:
+                found = json.load(file)
+        except (OSError, ValueError, RecursionError):   # TimeoutError is an OSError
+            return []
+    return found if isinstance(found, list) else []
+
+
+def told_by(answer) -> str:
+    """Return the outcome of an answer as documents tell it."""
+    if not isinstance(answer, dict):
+        return ""
+    text = str(answer.get("text"))
+    return text if answer.get("kind") == "value" else f"{answer.get('type')}: {text}".rstrip(": ")
 
 
 class Forged(Exception):

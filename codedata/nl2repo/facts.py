@@ -1,0 +1,121 @@
+"""Record the facts of a repository, and choose those that a function's document shows: the step
+`facts` of nl2repo.py. A third of the facts is held out: no document shows them, verifiers run them
+beside the tests.
+"""
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+
+from codedata.code.entities import Entity, all_entities
+from codedata.errors import ItemFailed
+from codedata.nl2repo.sources import sources_of
+from codedata.progress import begin_step
+from codedata.records import Environment, Object, RepoFacts, SourceCopy
+from codedata.run_loop import Stage
+from codedata.sandbox.factory import SandboxFactory
+from codedata.states import Reads, Writes
+from codedata.store import Derived, Store, digest
+from codedata.suites.contexts import mask_of
+from codedata.suites.environments import JUDGED_BY, labelled, open_environment
+from codedata.suites.recorded_calls import Outcome, distinct, jobs_of, record, replay
+from codedata.suites.test_results import counts
+from codedata.tasks.suite_outcomes import PASSED, known_results, time_limit
+
+FACTS = 1                  # raise it with a change of what is recorded
+REPLAY_S = 900             # for all scripts of a repository
+HELD_OUT = 3               # one fact in so many is held out
+MAX_SHOWN, MIN_OUTCOMES = 8, 3
+MAX_CHARS = 700            # of a fact in a document
+
+
+def facts_stage(root: Path, environments: Derived, host: SandboxFactory) -> Stage:
+    """Return the step that records the facts of repositories."""
+    return Stage(
+        "nl2repo.facts", make=partial(record_facts, root, host), identity={"facts": FACTS},
+        reads=Reads(environments, JUDGED_BY, made_by="env_setup"),
+        joined=(Reads(Store(root, SourceCopy), ("files",), made_by="nl2repo.extract",
+                      same="base_commit"),),
+        writes=Writes(Store(root, RepoFacts)),
+        after="nl2repo.py --steps extract", then="nl2repo.py --steps relationship")
+
+
+def record_facts(root: Path, host: SandboxFactory, environment: Environment,
+                 copy: SourceCopy) -> RepoFacts:
+    """Return the facts of a repository. Tests whose outcome changes while calls are recorded give
+    none."""
+    name, started = environment.repo_name, time.monotonic()
+    limit_s = 5 * time_limit(environment, host.run_timeout_s)
+    with (labelled(host, name, "nl2repo") as label,
+          open_environment(environment, host, label) as sandbox):
+        begin_step("tests, with their calls recorded")
+        run, events = record(sandbox, environment.test_script, limit_s)
+        if run.timed_out:
+            raise ItemFailed(f"its tests ran longer than {limit_s:g} s while recorded", name)
+        begin_step("running the calls again")
+        jobs = jobs_of(events)
+        outcomes = replay(sandbox, jobs, environment.test_script, prune=True, total_s=REPLAY_S)
+    found = distinct(one for one in outcomes
+                     if one and not credential_in([one.program, one.text]))
+    entities = all_entities(sources_of(root, name))[0]
+    status = {case.name: case.status for case in run.results}
+    changed = [test for test, before in known_results(environment).items()
+               if before == PASSED and status.get(test) != PASSED]
+    return RepoFacts(
+        environment.repo, name, environment.base_commit,
+        [fact_of(one, entities) for one in found],
+        {"tests": counts(run.results), "events": len(events), "scripts": len(jobs),
+         "suite_seconds": run.seconds, "changed": sorted(changed)},
+        round(time.monotonic() - started, 1))
+
+
+def fact_of(one: Outcome, entities: dict[str, list[Entity]]) -> Object:
+    """Return the fact of an outcome."""
+    around = ([place for place in entities.get(path, ()) if place.kind != "class"
+               and place.line <= line <= place.end_line] for path, line in one.direct)
+    functions = {max(places, key=lambda place: place.line).id for places in around if places}
+    ran = {path: sum(1 << line for line in lines) for path, lines in one.ran.items()}
+    lines = {place.id: (ran[path] & mask_of(place.body_lines)).bit_count()
+             for path in ran for place in entities.get(path, ()) if place.kind != "class"
+             and ran[path] & mask_of(place.body_lines)}
+    return {"functions": sorted(functions), "ran": dict(sorted(lines.items())),
+            "code": [*one.lines, one.last], "told": one.told, "kind": one.kind,
+            "held_out": int(digest(one.program)[:8], 16) % HELD_OUT == 0}
+
+
+# the choice --------------------------------------------------------------------------------------
+
+def facts_about(id: str, facts: Iterable[Object]) -> list[Object]:
+    """Return the facts of a function that a document may show: scripts that call it themselves."""
+    return [one for one in facts if id in one["functions"] and not one["held_out"]
+            and sum(map(len, one["code"])) + len(one["told"]) <= MAX_CHARS]
+
+
+def outcomes_of(facts: Iterable[Object]) -> set[str]:
+    """Return the outcomes of facts that tell something."""
+    return {one["told"] for one in facts} - {"None"}
+
+
+def is_describable(docstring: str, facts: Sequence[Object]) -> bool:
+    """Return whether a function can be described without a model."""
+    return bool(docstring.strip()) or len(outcomes_of(facts)) >= MIN_OUTCOMES
+
+
+def shown_facts(id: str, facts: Sequence[Object]) -> list[Object]:
+    """Return up to MAX_SHOWN facts of a function: one value and one error at first, then those
+    with another outcome that run other numbers of its lines; short ones first."""
+    left = sorted(facts, key=lambda one: (one["told"] == "None", sum(map(len, one["code"]))))
+    shown: list[Object] = []
+    while left and len(shown) < MAX_SHOWN:
+        told, kinds = outcomes_of(shown), {one["kind"] for one in shown}
+        sizes = {one["ran"].get(id, 0) for one in shown}
+        best = min(left, key=lambda one: (
+            one["told"] in told or one["told"] == "None", one["kind"] in kinds,
+            one["ran"].get(id, 0) in sizes))
+        if shown and (best["told"] in told or best["told"] == "None") and len(shown) >= 3:
+            break
+        shown.append(best)
+        left.remove(best)
+    return shown
