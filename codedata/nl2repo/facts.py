@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
+from codedata.checks.secrets import credential_in
 from codedata.code.entities import Entity, all_entities
 from codedata.errors import ItemFailed
 from codedata.nl2repo.sources import sources_of
