@@ -17,6 +17,8 @@ from codedata.progress import begin_step
 from codedata.sandbox import Sandbox
 from codedata.store import digest
 from codedata.suites.recorded_calls import Event, Job, Outcome, Recorder, jobs_of
+from codedata.suites.source import Files
+from codedata.suites.suite import NONE
 from codedata.texts import fill, toml_of
 
 MAX_JOBS = 400             # scripts of a bug
@@ -81,11 +83,12 @@ class Differences:
     def __init__(self, recorder: Recorder, right: Sandbox, wrong: Sandbox, test_script: str):
         self._recorder, self._trees, self._script = recorder, (right, wrong), test_script
 
-    def found(self, tests: Sequence[str]) -> list[Difference]:
+    def found(self, tests: Sequence[str], hidden: Files = NONE) -> list[Difference]:
         """Return the differences that some tests show, those to report first: varied cases before
-        recorded ones."""
+        recorded ones. `hidden` are files of tests that the trees do not have."""
         begin_step("recording the failing tests")
-        _, events = self._recorder.record(self._trees[0], self._script, RECORD_S, tests)
+        _, events = self._recorder.record(
+            self._trees[0], self._script, RECORD_S, tests, hidden)
         begin_step("running what they call")
         jobs = jobs_of(events)[:MAX_JOBS]
         shown = self._differing(jobs, RECORDED)

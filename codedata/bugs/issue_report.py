@@ -57,6 +57,9 @@ REPORT = re.compile(r".*<report>(.*)</report>", re.DOTALL)
 REPEATED = re.compile(r"…(?:\s*…)+")
 PASSED = re.compile(r"^(?:PASSED .*|.* PASSED +\[ *\d+%\] *)\n", re.MULTILINE)   # of pytest
 RECORDERS = {"python": Recorder()}   # languages whose calls can be recorded
+NO_FACT = "no call that its failing tests make shows the bug"
+ONE_CASE = "only the case of its one failing test shows the bug"
+NOT_SHOWN = "what shows the bug is too long, or comes out otherwise in a fresh container"
 MAX_SHOWN_FACTS = 4        # in a request
 TEXTS = 4                  # raise it with a change of the reports that are made without a model
 AGAIN = "issue_again.md"
@@ -209,17 +212,21 @@ class Reporter:
         return BugReport(bug.instance_id, bug.repo, text, made)
 
     def _differences(self, trees: Trees, test_script: str, hidden: Hidden) -> list[Difference]:
-        """Return what the bug changes for a caller, without what a report must not show. A case
-        that is the only failing test's own is left out: who knows it passes."""
+        """Return what the bug changes for a caller, without what a report must not show. A model
+        goes without it where calls cannot be recorded."""
         bug = trees.bug
         recorder = RECORDERS.get(bug.language)
         if recorder is None:
             return []
-        with trees.open(is_fixed=True) as right, trees.open() as wrong:
-            right.put(bug.hidden, right.workdir)
-            found = Differences(recorder, right, wrong, test_script).found(bug.failing)
-        return [one for one in map(narrowed, found) if not hidden.in_script(one.right.program)
-                and (one.case != RECORDED or len(bug.FAIL_TO_PASS) > 1)]
+        try:
+            with trees.open(is_fixed=True) as right, trees.open() as wrong:
+                found = Differences(recorder, right, wrong, test_script).found(
+                    bug.failing, bug.hidden)
+        except ItemFailed:
+            if self._client is None:
+                raise
+            return []
+        return [one for one in map(narrowed, found) if not hidden.in_script(one.right.program)]
 
     def _reproduce(self, trees: Trees, hidden: Hidden, known: Mapping[str, str]) -> Reproduction:
         """Return the model's first reproduction that shows the bug."""
@@ -270,9 +277,14 @@ class Reporter:
 
 def _from_facts(differences: list[Difference], trees: Trees, draw: random.Random) -> BugReport:
     """Return a report of the first difference that comes out in fresh containers, too, word for
-    word. Raise Excluded if there is none."""
-    bug = trees.bug
+    word. Raise Excluded if there is none. The only failing test's own case is none: who knows it
+    passes."""
+    bug, reason = trees.bug, NO_FACT
     for one in differences:
+        if one.case == RECORDED and len(bug.FAIL_TO_PASS) == 1:
+            reason = ONE_CASE
+            continue
+        reason = NOT_SHOWN
         text = report_text(one, bug.language, draw)
         if len([*filter(str.strip, text.split("\n"))]) > MAX_REPORT_LINES:
             continue
@@ -285,8 +297,7 @@ def _from_facts(differences: list[Difference], trees: Trees, draw: random.Random
             made = {"writer": "template", "form": one.form, "case": one.case,
                     **asdict(reproduction)}
             return BugReport(bug.instance_id, bug.repo, text, made)
-    raise Excluded("no report without a model: no call that its tests make shows the bug, or just "
-                   "the one case of its only test. Let a model write it: --steps issue "
+    raise Excluded(f"no report without a model: {reason}. Let a model write it: --steps issue "
                    "--issue-writer llm --refresh", bug.instance_id)
 
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from codedata.bounded import read_bounded
-from codedata.checks.secrets import credential_in
 from codedata.errors import ItemFailed
 from codedata.records import storable
 from codedata.sandbox import Sandbox
@@ -24,8 +23,8 @@ from codedata.sandbox.archives import Bounds
 from codedata.sandbox.process_labels import temporary_folder
 from codedata.suites.contexts import sources_in
 from codedata.suites.leftovers import activation
-from codedata.suites.source import run_tool
-from codedata.suites.suite import PLUGINS, Run, placed_plugin, run_suite
+from codedata.suites.source import Files, run_tool
+from codedata.suites.suite import NONE, PLUGINS, Run, placed_plugin, run_suite
 from codedata.texts import printable
 
 FOLDER = f"{PLUGINS}calls"
@@ -100,9 +99,9 @@ class Recorder:
     """Record and replay the calls of Python's tests."""
 
     def record(self, sandbox: Sandbox, test_script: str, timeout_s: float,
-               only: Collection[str] = ()) -> tuple[Run, list[Event]]:
+               only: Collection[str] = (), hidden: Files = NONE) -> tuple[Run, list[Event]]:
         """Return what record() returns."""
-        return record(sandbox, test_script, timeout_s, only)
+        return record(sandbox, test_script, timeout_s, only, hidden)
 
     def replay(self, sandbox: Sandbox, jobs: Sequence[Job], test_script: str,
                **options) -> list[Outcome | None]:
@@ -113,13 +112,15 @@ class Recorder:
 # recording ---------------------------------------------------------------------------------------
 
 def record(sandbox: Sandbox, test_script: str, timeout_s: float,
-           only: Collection[str] = ()) -> tuple[Run, list[Event]]:
-    """Run the tests, or `only` those with these names, and return the run with the events that it
-    noted. Events of tests that did not pass are left out. Raise ItemFailed if there is no pytest,
-    or the events cannot be read."""
+           only: Collection[str] = (), hidden: Files = NONE) -> tuple[Run, list[Event]]:
+    """Put the `hidden` files of tests in place, run the tests, or `only` those with these names,
+    and return the run with the events that it noted. Events of tests that did not pass are left
+    out. Raise ItemFailed if there is no pytest, or the events cannot be read."""
     source = sandbox.run("pwd -P").output.strip()
-    tests = [file.path for file in sources_in(sandbox).files if file.is_test]
-    settings = json.dumps({"source": source, "tests": tests, "only": sorted(only)}).encode()
+    sandbox.put(hidden, sandbox.workdir)
+    tests = {*hidden, *(file.path for file in sources_in(sandbox).files if file.is_test)}
+    settings = json.dumps({"source": source, "tests": sorted(tests),
+                           "only": sorted(only)}).encode()
     with (placed_plugin(sandbox, "calls", {"settings.json": settings}) as variables,
           temporary_folder() as folder):
         if not variables:
@@ -259,14 +260,14 @@ def replay(sandbox: Sandbox, jobs: Sequence[Job], test_script: str, *,
 
 def _outcome(answer: dict | None, job: Job) -> Outcome | None:
     """Return an answer as an outcome whose names are readable, None for none and for one that has
-    a private name, a path or a secret."""
+    a private name or a path."""
     if not answer:
         return None
     keys = Outcome.__dataclass_fields__.keys() & answer.keys()
     outcome = Outcome(**{key: storable(answer[key]) for key in keys} | {"test": job.test})
     code = [*outcome.lines, outcome.last]
     texts = [*code, outcome.text]
-    if not all(map(_is_public, code)) or credential_in(texts) or any(
+    if not all(map(_is_public, code)) or any(
             "/tmp/" in text or ("0x" in outcome.text and " at 0x" in text) for text in texts):
         return None
     return named(outcome)
