@@ -59,7 +59,7 @@ PASSED = re.compile(r"^(?:PASSED .*|.* PASSED +\[ *\d+%\] *)\n", re.MULTILINE)  
 RECORDERS = {"python": Recorder()}   # languages whose calls can be recorded
 NO_FACT = "no call that its failing tests make shows the bug"
 ONE_CASE = "only the case of its one failing test shows the bug"
-NOT_SHOWN = "what shows the bug is too long, or comes out otherwise in a fresh container"
+NOT_SHOWN = "what shows the bug is too long, or changes from run to run"
 MAX_SHOWN_FACTS = 4        # in a request
 TEXTS = 4                  # raise it with a change of the reports that are made without a model
 AGAIN = "issue_again.md"
@@ -297,8 +297,8 @@ def _from_facts(differences: list[Difference], trees: Trees, draw: random.Random
             made = {"writer": "template", "form": one.form, "case": one.case,
                     **asdict(reproduction)}
             return BugReport(bug.instance_id, bug.repo, text, made)
-    raise Excluded(f"no report without a model: {reason}. Let a model write it: --steps issue "
-                   "--issue-writer llm --refresh", bug.instance_id)
+    raise Excluded(f"no report: {reason}. --steps issue --issue-writer llm --refresh lets a model "
+                   "write it", bug.instance_id)
 
 
 def _ends_in(run: ReproductionRun, outcome: Outcome) -> bool:

@@ -117,7 +117,7 @@ def record(sandbox: Sandbox, test_script: str, timeout_s: float,
     and return the run with the events that it noted. Events of tests that did not pass are left
     out. Raise ItemFailed if there is no pytest, or the events cannot be read."""
     source = sandbox.run("pwd -P").output.strip()
-    sandbox.put(hidden, sandbox.workdir)
+    sandbox.put({**hidden}, sandbox.workdir)
     tests = {*hidden, *(file.path for file in sources_in(sandbox).files if file.is_test)}
     settings = json.dumps({"source": source, "tests": sorted(tests),
                            "only": sorted(only)}).encode()
