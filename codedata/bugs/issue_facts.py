@@ -161,7 +161,8 @@ def variants(base: Outcome, events: Sequence[Event]) -> list[tuple[list[str], st
                     continue
                 new = [_replaced(one, value, other) for one in code] if isinstance(
                     value, str) else [*code[:at], _replaced(line, value, other, node), *code[at+1:]]
-                cases.setdefault(tuple(new), (new[:-1], new[-1]))
+                if not any(map(_repeats_key, new)):
+                    cases.setdefault(tuple(new), (new[:-1], new[-1]))
     found = [*cases.values()]
     return draw.sample(found, min(len(found), MAX_VARIED))
 
@@ -203,6 +204,13 @@ def _literals(code: str) -> list[ast.Constant]:
               for one in ast.walk(node)}
     return [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(
         node.value, int | float | str) and id(node) not in inside]
+
+
+def _repeats_key(code: str) -> bool:
+    """Return whether a dictionary in code has a literal key twice."""
+    keys = ([ast.dump(key) for key in node.keys if isinstance(key, ast.Constant)]
+            for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Dict))
+    return any(len({*one}) < len(one) for one in keys)
 
 
 def _replaced(code: str, old, new, only: ast.Constant | None = None) -> str:
@@ -260,7 +268,8 @@ def report_text(found: Difference, language: str, draw: random.Random) -> str:
              "wrong": wrong, "right": right, "language": language,
              "wrong_type": found.wrong.type, "right_type": found.right.type}
     titles = [fill(one, **parts).split("\n")[0] for one in form["titles"]]
-    title = next((one for one in titles if len(one) <= MAX_TITLE), titles[-1])
+    is_same = found.form == "other_error" and found.wrong.type == found.right.type
+    title = next((one for one in titles[is_same:] if len(one) <= MAX_TITLE), titles[-1])
     text = fill(draw.choice(form["texts"]), **parts)
     for one in (wrong, right):   # inline code has no line breaks, and its own fence
         if "\n" in one or "`" in one:
