@@ -27,6 +27,20 @@ I expected `slowly, in 33 cm`.
 REPORTED = f"<report>\n{TEXT}</report>"
 
 
+FILE = "tests/test_wading.py"
+KNEE = f"{FILE}::TestDeep::test_wades_up_to_the_knee[a%20b]"
+
+
+def hidden(*depths: int) -> dict[str, str]:
+    """Return a file of two tests that call the function with these depths."""
+    body = (f"for depth in {depths}:\n"
+            "            assert heron.wade(depth) == f'slowly, in {depth} cm'\n")
+    return {FILE: "import pytest\nimport heron\n\n\nclass TestDeep:\n"
+                  "    @pytest.mark.parametrize('way', ['a b'])\n"
+                  f"    def test_wades_up_to_the_knee(self, way):\n        {body}"
+                  f"\n\ndef test_knee():\n    if True:\n        {body}"}
+
+
 def fenced(script: str, language: str = "python") -> str:
     return f"Here it is.\n```{language}\n{script}```\n"
 
@@ -131,33 +145,38 @@ def test_a_report_has_to_quote_what_was_printed_and_to_be_whole(tmp_path, fake_l
             "no report" in problems[2], "empty" in problems[3]] == [True] * 4
 
 
-@pytest.mark.parametrize("log, symbol, said", [
-    (LOG := "E   ValueError: too deep: 35", "heron/wading.py::wade", ["`wade`", "too deep: 35"]),
-    (LOG, "heron/wading.py::_pace_of", ["too deep: 35"]),
-    ("E   AssertionError: assert 3 == 4", "heron/wading.py::wade._pace_of", ["`wade`"])])
-def test_the_template_asks_no_model_and_says_less_where_more_would_leak(
-        tmp_path, fake_llm, report, log, symbol, said):
-    bug = a_bug(symbol=symbol, log=log)
-    off = "[issue]\nwriter = 'template'\n"
-    assert report(more=off, bugs=[bug]) == 0
-    text = read_bug(tmp_path)["problem_statement"]
-    assert all(word in text for word in said) and fake_llm.n_requests == 0
-    assert not re.search("_pace_of|LEG_CM|assert|knee", text)
-    assert read_bug(tmp_path)["reproduction"]["writer"] == "template"
+def test_without_a_model_a_case_that_no_test_has_is_told_as_it_is_printed(
+        tmp_path, fake_llm, report):
+    assert report(more="[issue]\nwriter = 'template'\n", bugs=[a_bug(hidden=hidden(31, 37))]) == 0
+    bug = read_bug(tmp_path)
+    text, made = bug["problem_statement"], bug["reproduction"]
+    call = re.fullmatch(r"from heron import wade\nprint\(repr\((.*)\)\)\n", made["script"])[1]
+    depth = call.removeprefix("wade(").removesuffix(")")
+    assert 30 <= int(depth) < 40 and depth not in ("31", "37") and fake_llm.n_requests == 0
+    assert (made["writer"], made["case"], made["form"]) == ("template", "varied", "raises")
+    assert made["fixed"] == {"exit_code": 0, "output": f"'slowly, in {depth} cm'"}
+    assert made["bugged"]["output"].endswith(f"\nValueError: too deep: {depth}")
+    for part in (f"```python\n{made['script']}```", f"`ValueError: too deep: {depth}`",
+                 f"`'slowly, in {depth} cm'`"):
+        assert part in text
+    assert not re.search("_pace_of|LEG_CM|assert|knee|test", text)
 
 
-@pytest.mark.parametrize(("writer", "log"), [
-    ("template", "E   WadingError: LEG_CM is too short"), ("f2p", "E   assert _legs == 3")])
-def test_without_a_fact_there_is_no_text_till_another_writer_is_asked(
-        tmp_path, report, capsys, writer, log):
-    bug = a_bug(log=log)
-    assert report(more=f"[issue]\nwriter = '{writer}'\n", bugs=[bug]) == 0
-    assert "left out 1" in capsys.readouterr().err
+def test_the_one_case_of_an_only_test_is_no_report_till_another_writer_is_asked(
+        tmp_path, report, capsys):
+    bugs = [a_bug(1, hidden=hidden(*range(30, 40))),
+            a_bug(2, hidden=hidden(*range(30, 40)), FAIL_TO_PASS=[KNEE, f"{FILE}::test_knee"])]
+    assert report(more="[issue]\nwriter = 'f2p'\n", bugs=bugs) == 0
+    printed = capsys.readouterr().err
+    assert "wrote 1, left out 1" in printed
+    # what to do has to stand in what a screen has of a reason
+    assert re.search(r"no report.{,100}--issue-writer llm --refresh", printed)
     assert not bug_path(tmp_path).exists()
-    assert report(more=f"[issue]\nwriter = '{writer}'\n") == 0
+    assert read_bug(tmp_path, 2)["reproduction"]["case"] == "recorded"
+    assert report(more="[issue]\nwriter = 'f2p'\n") == 0
     assert "excluded 1" in capsys.readouterr().err
     report(more="[issue]\nwriter = 'llm'\n", flags=["--refresh"])
-    assert "to do 1" in capsys.readouterr().err
+    assert "to do 2" in capsys.readouterr().err
 
 
 def test_a_reproduction_is_asked_for_with_the_failing_tests_and_what_is_around_the_change(
@@ -177,19 +196,6 @@ def test_a_reproduction_is_asked_for_with_the_failing_tests_and_what_is_around_t
                  "E   ValueError: deep", "[a%20b]"):
         assert part in asked
     assert not re.search(r"def test_\d|PASSED", asked)
-
-
-def test_profiles_are_drawn_by_the_seed_and_the_instance(tmp_path, report):
-    bugs = [a_bug(n) for n in range(1, 9)]
-    assert report(more="[issue]\nwriter = 'template'\n", bugs=bugs) == 0
-    first = [read_bug(tmp_path, n)["reproduction"]["profile"] for n in range(1, 9)]
-    assert len({*first}) > 2
-    off = "[issue]\nwriter = 'template'\nseed = "
-    assert report(more=f"{off}0\n", flags=["--force"]) == 0
-    again = [read_bug(tmp_path, n)["reproduction"]["profile"] for n in range(1, 9)]
-    assert report(more=f"{off}1\n", flags=["--force"]) == 0
-    other = [read_bug(tmp_path, n)["reproduction"]["profile"] for n in range(1, 9)]
-    assert first == again != other
 
 
 def test_a_statement_that_a_person_writes_alone_is_kept(tmp_path, report):
