@@ -4,10 +4,11 @@
 
 It reads task/ of a root that `nl2repo.py` has filled: an agent works in the image of each stripped
 patch, with its instruction and without a network; what the task collects goes to a fresh container,
-where its verifier runs the tests. Trajectories lie in ROOT/nl2repo/_rebuilt/. One JSON line on
-stdout.
+where its verifier runs the tests, and the held-out cases beside them. Trajectories lie in
+ROOT/nl2repo/_rebuilt/. One JSON line on stdout.
 """
 import json
+import re
 import sys
 
 from measure import PROJECT, machine
@@ -35,6 +36,7 @@ from codedata.tasks.grade import Grader
 SYSTEM = ("You are a careful engineer. You work in a container without a network, by tools: look, "
           "write, run what you wrote. Hand in by submit when all functions are written.")
 COMMAND_S = 120
+CASES = re.compile(r"^cases beside the tests: (\d+) of (\d+) passed$", re.MULTILINE)
 
 
 def main() -> int:
@@ -73,7 +75,14 @@ def rebuilt(task: Task, client, host: SandboxFactory, settings) -> dict:
         host.forget("rebuild")
     return {"id": name, "functions": len(task.about["functions"]), "status": result.status,
             "reward": grade.reward, "n_tests": len(verifier_config(task)["FAIL_TO_PASS"]),
-            "usage": result.usage, "log": grade.log[-1000:]}
+            "cases": cases_of(grade.log), "usage": result.usage, "log": grade.log[-1000:]}
+
+
+def cases_of(log: str) -> dict | None:
+    """Return how many of the cases beside the tests passed, None of a task without any. What is
+    tested may print such a line, too, but the verifier's is the last."""
+    found = CASES.findall(log)
+    return {"passed": int(found[-1][0]), "of": int(found[-1][1])} if found else None
 
 
 if __name__ == "__main__":

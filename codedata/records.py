@@ -731,6 +731,17 @@ class SourceCopy:
         return self.repo_name
 
 
+class RecordedFact(TypedDict):
+    """Hold a script that calls the project, and what comes of it: an entry of `facts`."""
+
+    functions: list[str]     # ids of those that it calls itself
+    ran: dict[str, int]      # {id of a function that runs: how many of its lines}
+    code: list[str]          # statements, the last one an expression
+    told: str                # the value, or the exception with its message
+    kind: str                # value | raises
+    held_out: bool           # no document shows it
+
+
 @dataclass(frozen=True)
 class RepoFacts:
     """Hold the facts of a repository, calls that its tests make and that anybody can run:
@@ -740,8 +751,8 @@ class RepoFacts:
     repo: str
     repo_name: ItemName      # the name of this file
     base_commit: str
-    facts: list[Object]      # {functions, ran, code, told, is_plain, test, held_out}
-    measured: Object         # {tests, events, scripts, seconds, changed}
+    facts: list[RecordedFact]
+    measured: Object         # {tests, events, scripts, suite_seconds, changed}
     seconds: Seconds
 
     @property
@@ -1375,7 +1386,7 @@ _CHECKS |= {kind.__name__: _has({name: (" is missing" if kind.__total__ else "",
                                  for name, one in kind.__annotations__.items()})
             for kind in (CaseResult, Measurement, CoveredTest, Otherwise, ProposedChange,
                          BugVerdict, StripCandidate, ScreenedStrip, DatapointCheck, AuditCheck,
-                         QueueTask, QueueData, CandidateRun)}
+                         QueueTask, QueueData, CandidateRun, RecordedFact)}
 _CHECKS["QueueLine"] = _has({
     **_texts("event", "detail"), "at": (" is missing", _CHECKS["UnixTime"]),
     "task": (" is missing", _CHECKS["QueueTask"]), "data": ("", _CHECKS["QueueData"])})

@@ -351,12 +351,13 @@ class Checks:
             "words."] if share > self.max_overlap else [])
 
     def tidied(self, content: dict, answers: Sequence[list]) -> dict:
-        """Return content without examples that do not print their output; if content still leaks,
-        also without all optional parts."""
+        """Return content without examples that do not print their output, and without as many
+        optional parts as it takes until nothing leaks."""
         wrong = example_findings(content["examples"], answers)
         content = {**content, "examples": _without(content["examples"], wrong)}
-        if self.leaks(content):
-            content |= {key: [] for key in OPTIONAL if key in content}
+        for key in OPTIONAL:
+            if key in content and self.leaks(content):
+                content[key] = []
         return content
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import doctest
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,9 +20,9 @@ from codedata.code.calls import LANGUAGE
 from codedata.code.entities import read_sources
 from codedata.errors import Excluded
 from codedata.nl2repo.facts import facts_about, outcomes_of, shown_facts
-from codedata.nl2repo.sources import text_in
+from codedata.nl2repo.sources import readme_of
 from codedata.nl2repo.strip import python_tree
-from codedata.records import Analysis, Object, RepoMeta, storable
+from codedata.records import Analysis, Object, RecordedFact, RepoMeta, storable
 from codedata.texts import toml_of
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef
@@ -62,9 +62,8 @@ class Codebase:
             is_call = edge["certainty"] == "resolved" and edge["kind"] != "ref"
             if is_call and edge["callee"].partition("::")[0] not in tests:
                 callees.setdefault(edge["caller"], []).append(edge["callee"])
-        readme = text_in(folder, "README.md") or text_in(folder, "README.rst")
         texts = {file.path: file.text.decode(errors="replace") for file in files}
-        return cls(name, texts, tests, entities, callees, readme)
+        return cls(name, texts, tests, entities, callees, readme_of(folder))
 
     @cached_property
     def modules(self) -> dict[str, ast.Module]:
@@ -238,7 +237,7 @@ def unparsed(node: ast.AST | None) -> str | None:
 
 # its content -------------------------------------------------------------------------------------
 
-def function_content(function: Function, facts: Iterable[Object] = ()) -> dict:
+def function_content(function: Function, facts: Sequence[RecordedFact] = ()) -> dict:
     """Return the content of a function's document: its signature, its whole docstring, what it
     raises, the constants of its conditions, and facts as examples."""
     known = facts_about(function.id, facts)
@@ -265,10 +264,9 @@ def _listing(words: str, texts: Iterable[str]) -> list[str]:
 
 def _session(code: list[str]) -> str:
     """Return the lines of a script of which an interactive session shows the last value alone."""
-    *lines, last = code
-    quiet = [f"_ = {line}" if isinstance(python_tree(line).body[0], ast.Expr) else line
-             for line in lines]
-    return "\n".join([*quiet, last])
+    quiet = [f"_ = {line}" if [*map(type, python_tree(line).body)] == [ast.Expr] else line
+             for line in code[:-1]]
+    return "\n".join([*quiet, *code[-1:]])
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -299,7 +297,7 @@ def project_content(project: Codebase, meta: RepoMeta) -> dict:
     """Return the content of a project's document, without its public names."""
     flow = {(caller.partition("::")[0], id.partition("::")[0])
             for caller, ids in project.callees.items() for id in ids}
-    folders = sorted({f"{dirname(path)}/" for path in project.tests})
+    folders = sorted({f"{dirname(path)}/" for path in project.tests if dirname(path)})
     return storable({
         "summary": meta.summary or f"{project.name} is a project in Python.",
         "layout": [{"path": path, "text": first_line(ast.get_docstring(tree))}

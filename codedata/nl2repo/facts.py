@@ -1,6 +1,6 @@
 """Record the facts of a repository, and choose those that a function's document shows: the step
-`facts` of nl2repo.py. A third of the facts is held out: no document shows them, verifiers run them
-beside the tests.
+`facts` of nl2repo.py. A third of the facts that neither sources nor README have is held out: no
+document shows them, verifiers run them beside the tests.
 """
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 
 from codedata.checks.secrets import credential_in
 from codedata.code.entities import Entity, all_entities
-from codedata.errors import ItemFailed
-from codedata.nl2repo.sources import sources_of
+from codedata.errors import Excluded, ItemFailed
+from codedata.nl2repo.sources import folder_of, readme_of, sources_of
 from codedata.progress import begin_step
-from codedata.records import Environment, Object, RepoFacts, SourceCopy
+from codedata.records import Coverage, Environment, RecordedFact, RepoFacts, SourceCopy
 from codedata.run_loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.states import Reads, Writes
@@ -38,16 +38,19 @@ def facts_stage(root: Path, environments: Derived, host: SandboxFactory) -> Stag
         "nl2repo.facts", make=partial(record_facts, root, host), identity={"facts": FACTS},
         reads=Reads(environments, JUDGED_BY, made_by="env_setup"),
         joined=(Reads(Store(root, SourceCopy), ("files",), made_by="nl2repo.extract",
-                      same="base_commit"),),
+                      same="base_commit"),
+                Reads(Store(root, Coverage), ("contexts",), optional=True, same="base_commit")),
         writes=Writes(Store(root, RepoFacts)),
         after="nl2repo.py --steps extract", then="nl2repo.py --steps relationship")
 
 
-def record_facts(root: Path, host: SandboxFactory, environment: Environment,
-                 copy: SourceCopy) -> RepoFacts:
+def record_facts(root: Path, host: SandboxFactory, environment: Environment, copy: SourceCopy,
+                 coverage: Coverage | None) -> RepoFacts:
     """Return the facts of a repository. Tests whose outcome changes while calls are recorded give
-    none."""
+    none. Raise Excluded where it is known that its tests cannot be watched."""
     name, started = environment.repo_name, time.monotonic()
+    if coverage and coverage.contexts == "none":
+        raise Excluded(f"its calls cannot be recorded: {coverage.reason}.", name)
     limit_s = 5 * time_limit(environment, host.run_timeout_s)
     with (labelled(host, name, "nl2repo") as label,
           open_environment(environment, host, label) as sandbox):
@@ -60,20 +63,23 @@ def record_facts(root: Path, host: SandboxFactory, environment: Environment,
         outcomes = replay(sandbox, jobs, environment.test_script, prune=True, total_s=REPLAY_S)
     found = distinct(one for one in outcomes
                      if one and not credential_in([one.program, one.text]))
-    entities = all_entities(sources_of(root, name))[0]
+    sources, readme = sources_of(root, name), readme_of(folder_of(root, name))
+    entities = all_entities(sources)[0]
+    shown = "\n".join([readme, *(file.text.decode(errors="replace") for file in sources.files
+                                 if not file.is_test)])
     status = {case.name: case.status for case in run.results}
     changed = [test for test, before in known_results(environment).items()
                if before == PASSED and status.get(test) != PASSED]
     return RepoFacts(
         environment.repo, name, environment.base_commit,
-        [fact_of(one, entities) for one in found],
+        with_sides([fact_of(one, entities) for one in found], shown),
         {"tests": counts(run.results), "events": len(events), "scripts": len(jobs),
          "suite_seconds": run.seconds, "changed": sorted(changed)},
         round(time.monotonic() - started, 1))
 
 
-def fact_of(one: Outcome, entities: dict[str, list[Entity]]) -> Object:
-    """Return the fact of an outcome."""
+def fact_of(one: Outcome, entities: dict[str, list[Entity]]) -> RecordedFact:
+    """Return the fact of an outcome, which is not held out yet."""
     around = ([place for place in entities.get(path, ()) if place.kind != "class"
                and place.line <= line <= place.end_line] for path, line in one.direct)
     functions = {max(places, key=lambda place: place.line).id for places in around if places}
@@ -83,32 +89,49 @@ def fact_of(one: Outcome, entities: dict[str, list[Entity]]) -> Object:
              and ran[path] & mask_of(place.body_lines)}
     return {"functions": sorted(functions), "ran": dict(sorted(lines.items())),
             "code": [*one.lines, one.last], "told": one.told, "kind": one.kind,
-            "held_out": int(digest(one.program)[:8], 16) % HELD_OUT == 0}
+            "held_out": False}
+
+
+def with_sides(facts: Iterable[RecordedFact], shown: str) -> list[RecordedFact]:
+    """Return facts of which one in HELD_OUT is held out: none whose last expression is in `shown`,
+    and of each function neither the first value nor the first error. Scripts that differ in their
+    imports alone are on one side."""
+    found: list[RecordedFact] = []
+    sides: dict[str, bool] = {}
+    outcomes: set[tuple[str, str]] = set()   # that documents can show
+    for one in facts:
+        key = digest([line for line in one["code"] if not line.startswith(("import ", "from "))])
+        its_outcomes = {(id, one["kind"]) for id in one["functions"]}
+        may = its_outcomes <= outcomes and one["code"][-1] not in shown
+        is_held_out = sides.setdefault(key, may and int(key[:8], 16) % HELD_OUT == 0)
+        outcomes |= set() if is_held_out else its_outcomes
+        found.append({**one, "held_out": is_held_out})
+    return found
 
 
 # the choice --------------------------------------------------------------------------------------
 
-def facts_about(id: str, facts: Iterable[Object]) -> list[Object]:
+def facts_about(id: str, facts: Iterable[RecordedFact]) -> list[RecordedFact]:
     """Return the facts of a function that a document may show: scripts that call it themselves."""
     return [one for one in facts if id in one["functions"] and not one["held_out"]
             and sum(map(len, one["code"])) + len(one["told"]) <= MAX_CHARS]
 
 
-def outcomes_of(facts: Iterable[Object]) -> set[str]:
+def outcomes_of(facts: Iterable[RecordedFact]) -> set[str]:
     """Return the outcomes of facts that tell something."""
     return {one["told"] for one in facts} - {"None"}
 
 
-def is_describable(docstring: str, facts: Sequence[Object]) -> bool:
+def is_describable(docstring: str, facts: Sequence[RecordedFact]) -> bool:
     """Return whether a function can be described without a model."""
     return bool(docstring.strip()) or len(outcomes_of(facts)) >= MIN_OUTCOMES
 
 
-def shown_facts(id: str, facts: Sequence[Object]) -> list[Object]:
+def shown_facts(id: str, facts: Sequence[RecordedFact]) -> list[RecordedFact]:
     """Return up to MAX_SHOWN facts of a function: one value and one error at first, then those
     with another outcome that run other numbers of its lines; short ones first."""
     left = sorted(facts, key=lambda one: (one["told"] == "None", sum(map(len, one["code"]))))
-    shown: list[Object] = []
+    shown: list[RecordedFact] = []
     while left and len(shown) < MAX_SHOWN:
         told, kinds = outcomes_of(shown), {one["kind"] for one in shown}
         sizes = {one["ran"].get(id, 0) for one in shown}

@@ -42,6 +42,9 @@ from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Derived, Store, all_readable, digest
 from codedata.suites.contexts import LANGUAGE
+from codedata.suites.environments import open_environment
+from codedata.suites.recorded_calls import Job, replay
+from codedata.suites.source import apply_patch
 from codedata.suites.test_results import place_of
 from codedata.tasks.first_run import FirstRun, Screened, ScreeningRules
 from codedata.tasks.folder import BEFORE_DOCUMENT, PROVEN_FIELDS, verifier_config
@@ -179,13 +182,21 @@ class Strips:
         names = printable(named(sorted(failing)))
         return f"tests fail that do not need the functions: {names}" if failing else ""
 
-    def cases(self, candidate: Candidate, *joined) -> list[Case]:
-        """Return facts that no document shows, and that run one of the functions."""
-        recorded = joined[-1]
-        wanted = {*candidate.functions}
-        facts = [one for one in recorded.facts if one["held_out"] and wanted & {*one["ran"]}
-                 ] if recorded else []
-        return [(one["code"], one["told"]) for one in facts[:MAX_CASES]]
+    def cases(self, candidate: Candidate, label: str, environment: Environment, *joined
+              ) -> list[Case]:
+        """Return facts that no document shows and that come out otherwise without the bodies;
+        none whose outcome is None, as that of an empty body is."""
+        recorded, wanted = joined[-1], {*candidate.functions}
+        facts = [one for one in recorded.facts if one["held_out"] and one["told"] != "None"
+                 and wanted & {*one["ran"]}][:MAX_CASES] if recorded else []
+        if not facts:
+            return []
+        jobs = [Job([(one["code"][:-1], one["code"][-1])]) for one in facts]
+        with open_environment(environment, self._host, label) as sandbox:
+            apply_patch(sandbox, candidate.diff)
+            without = replay(sandbox, jobs, environment.test_script)
+        return [(one["code"], one["told"]) for one, outcome in zip(facts, without, strict=True)
+                if not outcome or outcome.told != one["told"]]
 
     def described(self, candidate: Candidate, run: FirstRun, environment: Environment,
                   coverage: Coverage, copy: SourceCopy, meta: RepoMeta, *joined

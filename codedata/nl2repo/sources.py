@@ -102,6 +102,11 @@ def text_in(folder: Path, path: str) -> str:
     return ""
 
 
+def readme_of(folder: Path) -> str:
+    """Return the text of the README in a folder, "" without one."""
+    return text_in(folder, "README.md") or text_in(folder, "README.rst")
+
+
 # the description ---------------------------------------------------------------------------------
 
 def meta_stage(root: Path) -> Stage:

@@ -102,7 +102,8 @@ class PatchKind(Kind, Protocol):
                 *joined) -> str:
         """Return why a candidate breaks a rule of this kind of task, or ""."""
 
-    def cases(self, candidate: Candidate, *joined) -> list[Case]:
+    def cases(self, candidate: Candidate, label: str, environment: Environment, *joined
+              ) -> list[Case]:
         """Return the cases that a verifier runs beside the tests, and reports apart."""
 
     def described(self, candidate: Candidate, run: FirstRun, environment: Environment, *joined

@@ -28,6 +28,7 @@ from codedata.tasks.folder import (
 )
 from codedata.tasks.kinds import Case
 from codedata.tasks.tests_folder import TestFiles, case_files, seconds_for_tests, suite_tests
+from codedata.tasks.verifier.suite import CASES_S
 from codedata.texts import fill, text_of
 
 AGENT_S = 3600.0
@@ -81,7 +82,7 @@ def task_of(name: str, kind: str, verifier: SuiteVerifier, patches: tuple[str, s
                           collect=collect_script(verifier.counts, commit))
     solve = fill(text_of("codedata.tasks", "solve.sh"), workdir=WORKDIR)
     solution = dict(zip((SOLVE, GOLD, REVERSE), (solve, *patches), strict=True))
-    tests = verifier.tests(seconds_for_tests(verifier_s))
+    tests = verifier.tests(seconds_for_tests(verifier_s - (CASES_S if verifier.cases else 0)))
     return Task(name, kind, config_of(name, container, {"kind": kind or None}), from_image(image),
                 *({path: text.encode() for path, text in files.items()}
                   for files in (solution, tests)))

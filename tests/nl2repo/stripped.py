@@ -37,3 +37,9 @@ def a_coverage(sources: Sources, untested: str = "", tests: dict[str, list[str]]
                 "test_script": "s"}
     return Coverage("birds/wren", "wren", "c" * 40, "pytest", "", measured, [], ids, [], sets, rows,
                     [0.1] * len(rows), import_lines or {}, {}, [], 1.0)
+
+
+def a_fact(code: list[str], told: str, of: str, lines: int = 1, **fields) -> dict:
+    """Return a fact of a function, of which so many lines run."""
+    return {"functions": [of], "ran": {of: lines}, "code": code, "told": told, "kind": "value",
+            "held_out": False, **fields}

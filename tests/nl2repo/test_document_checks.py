@@ -186,4 +186,7 @@ def test_a_template_drops_what_does_not_pass_and_keeps_the_rest():
     for shown in (checks.hidden.bodies[checks.subject],
                   "It is what `test_slack_water_is_within_the_tolerance` wants."):
         told = {**draft, "algorithm": [shown]}
-        assert checks.tidied(told, answers) == {**kept, "algorithm": [], "examples": []}
+        assert checks.tidied(told, answers) == {**kept, "algorithm": []}
+        told["examples"] = [{"code": "1", "output": f"1\n{shown}"}]
+        outputs = [[told["examples"][0]["output"]] * 2]
+        assert checks.tidied(told, outputs) == {**kept, "algorithm": [], "examples": []}

@@ -2,10 +2,12 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 
 import pytest
-from stripped_tide import TIDEBOOK, analysed
+from stripped import a_fact
+from stripped_tide import analysed
 
 from codedata.errors import Excluded
 from codedata.nl2repo.documents import (
@@ -15,6 +17,7 @@ from codedata.nl2repo.documents import (
     project_content,
     public_api,
 )
+from codedata.nl2repo.facts import MAX_SHOWN
 from codedata.records import RepoMeta
 
 BROOK = '''"""Brooks, and how they run."""
@@ -62,7 +65,7 @@ class Brook:
         :raises ValueError: if that is upstream
         :returns: litres
         """
-        if to.height > self.height:
+        if to.height > self.height + 0.5 or to.kind == "clear" and True:
             raise ValueError("upstream")
         for other in others:
             other.level += await self.pour(other)
@@ -108,43 +111,49 @@ def brook(tmp_path) -> Codebase:
                                "    Brook('x').pour(1)\n"})
 
 
-def content_of(project: Codebase, name: str) -> dict:
-    return function_content(project.function(f"src/tide/brook.py::{name}"))
+def content_of(project: Codebase, name: str, facts=()) -> dict:
+    return function_content(project.function(f"src/tide/brook.py::{name}"), facts)
 
 
-def test_a_function_is_told_from_its_head_its_docstring_and_its_kinds_of_statements(brook):
+def test_a_function_is_told_by_its_head_its_whole_docstring_and_the_constants_of_conditions(brook):
     content = content_of(brook, "Brook.flow")
-    assert [(*one.values(),) for one in content["parameters"]] == [
-        ("to", None, None, "where it ends"), ("*others", "'list[str]'", None, ""),
+    assert [(*one.values(),) for one in content.pop("parameters")] == [
+        ("to", None, None, ""), ("*others", "'list[str]'", None, ""),
         ("seconds", None, "1", ""), ("**options", None, None, "")]
-    del content["parameters"]
     assert content == {
         "signature": "async def flow(self, to, /, *others: 'list[str]', seconds=1, **options) -> "
                      "int",
-        "purpose": "Let it run.", "returns": {"annotation": "int", "text": "litres"},
-        "raises": [{"exception": "ValueError", "when": "if that is upstream"}],
-        "side_effects": ["It changes `options`, `LAST`."],
-        "algorithm": ["It calls, in this order: `Brook.pour`, `_drain`.", "It loops, awaits."],
-        "examples": []}
+        "purpose": "Let it run.\n\n:param to: where it ends\n:raises ValueError: if that is "
+                   "upstream\n:returns: litres",
+        "returns": {"annotation": "int", "text": ""},
+        "raises": [{"exception": "ValueError", "when": ""}], "side_effects": [], "algorithm": [
+            "Its conditions have these constants: `0.5`, `'clear'`."], "examples": []}
     assert brook.function("src/tide/brook.py::Brook.pour").raised == {"": True}
-    drain = content_of(brook, "_drain")
-    assert drain["purpose"] == "A function in `tide.brook`, without a docstring."
-    assert drain["algorithm"] == ["It yields, defines functions or classes inside."]
+    assert content_of(brook, "_drain")["purpose"] == ""
 
 
-def test_examples_of_docstrings_run_by_themselves_and_errors_show_their_last_line(brook):
-    content = content_of(brook, "Brook.depth")
+def test_facts_are_the_examples_and_those_that_are_left_lend_their_outcomes(brook):
+    depth = "src/tide/brook.py::Brook.depth"
+    some = [a_fact(["from tide import River", f"River({n})", f"River({n}).depth"], str(n), depth, n)
+            for n in range(12)]
+    dry = a_fact(["River('dry').depth"], "DryError: dry", depth, kind="raises")
+    hidden = a_fact(["River('s').depth"], "'secret'", depth, held_out=True)
+    content = content_of(brook, "Brook.depth", [*some, dry, hidden])
     assert content["signature"] == "@property\ndef depth(self)"
     assert content["raises"] == [{"exception": "Dry", "when": ""}]
-    assert content["examples"] == [
-        {"code": "from tide.brook import Brook\nBrook(\"a\").depth",
-         "output": "tide.errors.DryError: a"},
-        {"code": "from tide.brook import Brook, DEPTHS\nbrook = Brook(\"b\")\nDEPTHS[\"b\"] = 2"
-                 "   # doctest: +SKIP\nprint(brook.name)   # doctest: +ELLIPSIS", "output": "b"}]
-    text = document_text("brook", "src/tide/brook.py::Brook.depth", content)
+    assert len(content["examples"]) == MAX_SHOWN
+    assert {"code": "River('dry').depth", "output": "DryError: dry"} in content["examples"][:2]
+    assert {"code": "from tide import River\n_ = River(0)\nRiver(0).depth", "output": "0"
+            } in content["examples"]
+    told, = content["algorithm"]
+    outcomes = {one["output"] for one in content["examples"]} | {*re.findall("`(.*?)`", told)}
+    assert told.startswith("Other results of it: ") and len(outcomes) == 13
+    text = document_text("brook", depth, content)
     assert text.startswith("## `Brook.depth` in `src/tide/brook.py`\n\n```python\n@property\n")
-    assert "**Raises**\n\n- `Dry`\n\n**Algorithm**" in text and ">>>" not in text
-    assert "prints\n\n```text\ntide.errors.DryError: a\n```" in text
+    assert "prints\n\n```text\nDryError: dry\n```" in text and "secret" not in text
+    edited = [{**dry, "code": code} for code in ([], ["("], ["x = (", "1"])]   # by hand
+    assert [one["code"] for one in content_of(brook, "Brook.depth", edited)["examples"]] == [
+        "", "(", "x = (\n1"]
 
 
 def test_a_project_lists_its_public_names_and_private_ones_where_they_are_needed(brook):
@@ -184,8 +193,3 @@ def test_hostile_sources_are_left_out_with_their_reason(tmp_path):
     assert function_content(project.function("crlf.py::A.f"))["purpose"] == "Say."
     many = replace(project, readme="```x\n" * 40_000 + ">>> 1\n1\n")   # takes no quadratic time
     assert len(project_content(many, META)["examples"]) == 1
-
-
-def test_callees_come_in_the_order_of_their_calls():
-    project = Codebase.of("tidebook", TIDEBOOK, analysed(TIDEBOOK))
-    assert project.function("tidebook.py::load").callees == ["Table", "TideError", "Table.add"]

@@ -26,7 +26,7 @@ from codedata.tasks.verifier.processes import end_of, other_user, run_as
 
 RESULTS = "/tmp/results"      # where test scripts write their reports
 REPORT_BYTES = 100_000_000    # of all reports
-CASES_S = 120                 # for all scripts of tests/cases/
+CASES_S, CASES_BYTES = 120, 10_000_000   # for all scripts of tests/cases/; of their answers
 BROKEN = None                 # no reward where something is wrong that no body can be
 MARKS = (">>>>> Start Test Output", ">>>>> End Test Output")   # of SWE-bench's harness
 NO_RESULTS = 124              # exit code of a run without any
@@ -163,7 +163,6 @@ def reward(config: dict, tests: str, out: str) -> float:
     with tempfile.NamedTemporaryFile() as log:
         try:
             _, found = outcomes(config, tests, work, log.name)
-            report_cases(config, os.path.join(tests, "cases"), out)
         except (TimeoutError, Forged) as e:
             print(e)
             return 0.0
@@ -171,26 +170,31 @@ def reward(config: dict, tests: str, out: str) -> float:
             print(end_of(log.name))
     if not found:
         raise RuntimeError("no test was collected")
+    report_cases(config, os.path.join(tests, "cases"), out)   # prints its line behind the log
     return share(found, config)
 
 
 def report_cases(config: dict, cases: str, out: str) -> None:
     """Run the scripts of tests/cases/, if there are any, and write how many end as they have to.
-    The reward does not depend on it."""
+    The reward does not depend on it, whatever they do or leave behind."""
+    report = os.path.join(out, "cases.json")
+    remove(report)   # of an earlier run, or what a test has put there
     if not os.path.isdir(cases):
         return
     with open(os.path.join(cases, "expected.json"), encoding="utf-8") as file:
         expected = json.load(file)
-    answers = answers_of(config, cases)
-    passed = sum(told_by(answers[i]) == told for i, told in enumerate(expected)
-                 if i < len(answers))
+    try:
+        told = [*map(told_by, answers_of(config, cases))]
+    except (OSError, ValueError, RecursionError):   # TimeoutError is an OSError
+        told = []
+    passed = sum(told[i:i + 1] == [one] for i, one in enumerate(expected))
     print(f"cases beside the tests: {passed} of {len(expected)} passed")
-    with open(os.path.join(out, "cases.json"), "w", encoding="utf-8") as file:
+    with open(report, "w", encoding="utf-8") as file:
         json.dump({"passed": passed, "of": len(expected)}, file)
 
 
 def answers_of(config: dict, cases: str) -> list:
-    """Return what the scripts of tests/cases/ give, run as the tests are; [] where that fails."""
+    """Return what the scripts of tests/cases/ give, run as the tests are."""
     user = other_user(config["user"])
     with tempfile.TemporaryDirectory() as place, tempfile.NamedTemporaryFile() as log:
         os.chmod(place, 0o777)
@@ -201,15 +205,12 @@ def answers_of(config: dict, cases: str) -> list:
         if user:
             command = ["env", *variables(user, os.path.join(place, "home")), *command]
         answers = os.path.join(place, "answers.json")
-        try:
-            run_as(user, log.name, lambda: os.execvp(command[0], command), CASES_S)
-            if not stat.S_ISREG(os.lstat(answers).st_mode) or (
-                    os.path.getsize(answers) > REPORT_BYTES):
-                return []
-            with open(answers, encoding="utf-8") as file:
-                found = json.load(file)
-        except (OSError, ValueError, RecursionError):   # TimeoutError is an OSError
-            return []
+        run_as(user, log.name, lambda: os.execvp(command[0], command), CASES_S)
+        about = os.lstat(answers)
+        if not stat.S_ISREG(about.st_mode) or about.st_size > CASES_BYTES:
+            raise ValueError("the answers are no file, or too large")
+        with open(answers, encoding="utf-8") as file:
+            found = json.load(file)
     return found if isinstance(found, list) else []
 
 

@@ -1,0 +1,247 @@
+"""Test what facts a document shows, which are held out, and what a verifier makes of these, by the
+script and in containers."""
+from __future__ import annotations
+
+import json
+import os
+import time
+
+import pytest
+from conftest import eventually, kill, start_script, write_json, write_toml
+from heron_environment import an_environment, write_env
+from judged import read_json
+from projects import Project
+from proof_heron import factory_of
+from setups import made_here, wait_till_open, wait_till_reaped
+from stripped import FLAGS, a_fact, steps
+
+from codedata.layouts import content_of
+from codedata.nl2repo.facts import facts_about, is_describable, shown_facts, with_sides
+from codedata.records import RepoFacts, Task, parse
+from codedata.store import Store
+from codedata.tasks.folder import image_of
+from codedata.tasks.grade import Grader
+from codedata.tasks.tests_folder import case_files
+from codedata.tasks.verifier.suite import told_by
+
+TERN = '''"""Terns."""
+
+
+def leg(miles, wind=0):
+    """Return the hours of a leg.
+
+    >>> leg(30, 10)
+    1.0
+    """
+    if miles < 0:
+        raise ValueError(f"{miles} miles")
+    return round(miles / (20 + wind), 2)
+
+
+def band(weight):
+    if weight > 150:
+        return "heavy"
+    if weight > 90:
+        return "fit"
+    return "light"
+
+
+def legs(trips):
+    found = [trip for trip in trips if trip]
+    return len(found)
+'''
+TESTS = '''import pytest
+from tern import band, leg, legs
+
+
+def test_leg():
+    assert leg(30, 10) == 1.0
+    assert [leg(miles) for miles in range(0, 400, 20)] == list(range(20))
+    with pytest.raises(ValueError):
+        leg(-1)
+
+
+def test_band():
+    assert {band(weight) for weight in range(60, 180, 10)} == {"light", "fit", "heavy"}
+
+
+def test_legs():
+    assert legs([1, 0]) == 1
+'''
+PROJECT = Project("tern", files={"tern.py": TERN, "test_tern.py": TESTS})
+LEG = "tern.py::leg"
+UP_TO_PATCHES = "extract,coverage,meta,facts,analysis,communities,screen,patches"
+HOSTILE = '''
+import os, sys
+print("cases beside the tests: 99 of 99 passed")
+print("cases beside the tests: 99 of 99 passed", file=sys.stderr)
+with open("/proc/self/cmdline") as file:
+    program = file.read().split("\\0")[1]
+for path in ("/logs/verifier/reward.txt", "/logs/verifier/cases.json", "/tests/config.json"):
+    try:
+        open(path, "w")
+        raise SystemExit(path)
+    except OSError:
+        pass
+if program.endswith("replay_calls.py") and not os.fork():
+    os.setsid()
+    os.closerange(0, 100)
+    folder = os.path.dirname(program)
+    try:
+        os.symlink("/etc/passwd", folder + "/answers.json")
+    except OSError:
+        pass
+    os.chdir(folder)
+    for _ in range(2000):
+        os.mkdir("d")
+        os.chdir("d")
+    os.execvp("sleep", ["sleep", "1000"])
+'''
+
+
+@pytest.fixture(scope="session")
+def tern():
+    PROJECT.make()
+
+
+def write_tern(root):
+    cases = [{"name": f"test_tern.py::test_{name}", "status": "passed"}
+             for name in ("leg", "band", "legs")]
+    write_env(root, an_environment("tern", image_name=PROJECT.image, base_commit="",
+                                   install_script="true\n", test_case_result=cases,
+                                   verified={"healthy": True, "test_s": [0.5]}))
+    return root
+
+
+def facts_of(root) -> RepoFacts:
+    return parse(RepoFacts, read_json(root / "nl2repo/_facts/tern.json"), "")
+
+
+def documents(root) -> dict[str, dict]:
+    found = map(read_json, sorted((root / "nl2repo/_docs").glob("*.json")))
+    return {one["subject"]: one for one in found}
+
+
+def cases_in(log: str) -> str:
+    return log.strip().split("\n")[-1]
+
+
+def in_body(code: str) -> str:
+    """Return a script of an agent that puts code where leg() has been stripped."""
+    code = "\n".join(f"    {line}" for line in code.strip().split("\n"))
+    return ("cd /testbed\npython3 - <<'END'\ntext = open('tern.py').read()\n"
+            "stub = '    raise NotImplementedError(\"leg\")'\nassert stub in text\n"
+            f"open('tern.py', 'w').write(text.replace(stub, {code!r}))\nEND\n")
+
+
+def test_a_function_is_describable_by_its_docstring_or_by_three_outcomes_that_tell_something():
+    told = [a_fact([f"f({n})"], n, "m.py::f") for n in ("1", "2", "2", "None")]
+    hidden = a_fact(["f(9)"], "9", "m.py::f", held_out=True)
+    long = a_fact(["f(8)"], "8" * 999, "m.py::f")
+    some = facts_about("m.py::f", [*told, hidden, long, a_fact(["g()"], "7", "m.py::g")])
+    assert some == told and not is_describable("", some) and is_describable("Say.", [])
+    assert is_describable("", [*some, a_fact(["f(3)"], "3", "m.py::f")])
+
+
+def test_facts_are_chosen_for_other_outcomes_then_other_lines_and_at_first_a_value_and_an_error():
+    facts = [a_fact([f"f({n})"], "True", "m.py::f", lines=3) for n in range(9)]
+    facts += [a_fact(["f('')"], "ValueError", "m.py::f", kind="raises"),
+              a_fact(["f('other lines')"], "True", "m.py::f", lines=5),
+              a_fact(["f('none')"], "None", "m.py::f")]
+    shown = shown_facts("m.py::f", facts)
+    assert [one["code"][0] for one in shown] == ["f(0)", "f('')", "f('other lines')"]
+
+
+def test_what_a_source_shows_and_the_first_of_each_kind_are_not_held_out():
+    errors = [a_fact([f"f({n})"], "KeyError", "m.py::f", kind="raises") for n in range(9)]
+    facts = [*(a_fact(["from m import f", f"f({n})"], "1", "m.py::f") for n in range(99)), *errors]
+    sides = [one["held_out"] for one in with_sides(facts, "")]
+    assert 20 < sum(sides) < 50 and not sides[0] and not sides[99]
+    assert not any(one["held_out"] for one in with_sides([*errors[:1], *facts[:1]] * 2, ""))
+    twins = [{**one, "code": ["import m", *one["code"][1:]], "functions": []} for one in facts[:99]]
+    both = with_sides([*facts[:99], *twins], "")
+    assert [one["held_out"] for one in both] == sides[:99] * 2
+    shown = "\n".join(one["code"][-1] for one in facts)
+    assert not any(one["held_out"] for one in with_sides(facts, shown))
+
+
+def test_scripts_of_cases_cannot_read_what_has_to_come_of_them():
+    files = case_files([(["import m", "m.f(1)"], "'told'"), (["m.g()"], "KeyError: 'told'")])
+    assert "told" not in files["cases/jobs.json"]
+    assert json.loads(files["cases/expected.json"]) == ["'told'", "KeyError: 'told'"]
+    assert json.loads(files["cases/jobs.json"])["imports"] == ["import m"]
+    for answer in (None, [], "'told'", {}, {"kind": "value"}, {"kind": [], "text": {}}):
+        assert told_by(answer) != "'told'"
+    assert told_by({"kind": "raises", "type": "KeyError", "text": "'told'"}) == "KeyError: 'told'"
+
+
+@pytest.mark.docker
+def test_a_repository_becomes_documents_with_facts_and_tasks_with_cases_that_harm_no_reward(
+        tern, tmp_path):
+    root = write_tern(tmp_path)
+    write_toml(root, more="[nl2repo]\nmax_candidates = 9\n")
+    done = steps(root, UP_TO_PATCHES)
+    assert done.returncode == 0, done.stderr
+    assert "left out: 1 function: no docstring and too few facts" in done.stderr
+    for path in (root / "nl2repo/_patches").glob("*.json"):
+        if read_json(path)["functions"] != [LEG]:
+            path.unlink()
+    done = steps(root, "proof,doc_part2,doc_part1,doc")
+    assert done.returncode == 0, done.stderr
+
+    facts = [one for one in facts_of(root).facts if LEG in one["ran"]]
+    shown = documents(root)[LEG]
+    assert shown["checks"]["findings"] == []
+    examples = shown["content"]["examples"]
+    assert len({one["output"] for one in examples}) >= 4
+    raised, = [one for one in examples if one["output"].startswith("ValueError")]
+    assert raised["code"].endswith("leg(-1)") and raised["output"].endswith("ValueError: -1 miles")
+    text = (root / "nl2repo/tern.md").read_text()
+    hidden = [one for one in facts if one["held_out"]]
+    assert hidden and not any(one["code"][-1] in text for one in hidden)
+
+    task, = (Store(root, Task).open().read(path.name) for path in (root / "task").glob("tern*"))
+    n_cases = len(json.loads(content_of(task.tests["cases/expected.json"])))
+    assert n_cases == len(hidden)
+    grader = Grader(factory_of(), task, image_of(task), f"tests-facts-{os.getpid()}")
+
+    def graded(code: str):
+        return grader.grade(grader.work(in_body(code))[0])
+
+    whole = TERN[TERN.index("    if miles"):TERN.index("\n\n\ndef band")].replace("\n    ", "\n")
+    assert cases_in(grader.grade(grader.gold()[0]).log) == (
+        f"cases beside the tests: {n_cases} of {n_cases} passed")
+    for empty in (graded("pass"), grader.grade(None)):
+        assert empty.reward == 0 and f"tests: 0 of {n_cases} passed" in cases_in(empty.log)
+    hostile = graded(f"{HOSTILE}\n{whole.strip()}")
+    assert hostile.reward == 1 and f"tests: 0 of {n_cases} passed" in cases_in(hostile.log)
+
+    def edited(change) -> str:
+        record = read_json(root / "nl2repo/_facts/tern.json")
+        for one in record["facts"]:
+            change(one)
+        write_json(root / "nl2repo/_facts/tern.json", record)
+        return steps(root, "doc_part2").stderr
+
+    wrong = edited(lambda one: one["held_out"] or one.update(told="'wrong'"))
+    assert "stale 1" in wrong and "wrote 1" in wrong
+    assert documents(root)[LEG]["content"]["examples"] == []   # no example that does not print it
+    assert "Traceback" not in edited(lambda one: one.update(code=["("]))
+
+
+@pytest.mark.docker
+def test_a_killed_recording_leaves_nothing_half_and_the_next_run_records_it(tern, tmp_path):
+    root = write_tern(tmp_path)
+    assert steps(root, "extract").returncode == 0
+    process = start_script("nl2repo.py", root, "--steps", "facts", *FLAGS)
+    wait_till_open(process)
+    time.sleep(1)
+    kill(process)
+    assert not (root / "nl2repo/_facts/tern.json").exists()
+    assert steps(root, "facts").returncode == 0
+    first = facts_of(root)
+    assert len(first.facts) > 20 and first.measured["changed"] == []
+    wait_till_reaped(root, [process.pid])
+    assert steps(root, "facts", "--force").returncode == 0
+    assert facts_of(root).facts == first.facts
+    eventually(lambda: not made_here("container", "--filter", f"label=codedata.pid={process.pid}"))
