@@ -80,8 +80,9 @@ def main(argv=None) -> int:
     add("--full", action="store_true",
         help="scale judges by the whole suite in fresh containers, also what was judged by "
         "chosen tests before")
-    add("--issue-writer", choices=["llm", "template", "f2p"], help="template: no model; f2p: no "
-        "model, the output of failing tests (default: llm for agent, f2p for scale)")
+    add("--issue-writer", choices=["llm", "template", "f2p"], help="template: no model, "
+        "from calls that the failing tests make; f2p: the same, kept for old commands (default: "
+        "llm for agent, f2p for scale)")
     add("--report-root", metavar="DIR", help="also write DIR/<repo>/<repo>_test_report.json and "
         "<repo>_analysis.json (preprocess)")
     cli.environment_flags(parser)

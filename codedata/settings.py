@@ -204,9 +204,9 @@ class PrTasksSettings:
 class IssueSettings(RoleSettings):
     """[issue]: the model that reports bugs as a user would, and how often it may try."""
 
-    writer: str = one_of("llm", "template", "f2p")   # template, f2p (default of scale): no model
+    writer: str = one_of("llm", "template", "f2p")   # template: calls of failing tests; f2p: same
     max_tries: int = at_least(1, 4)              # of the reproduction, and of the report
-    seed: int = at_least(0, 0)                   # of tone and length
+    seed: int = at_least(0, 0)                   # of tone and length, and of the form of words
 
     @property
     def format_retries(self) -> int:

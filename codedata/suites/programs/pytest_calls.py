@@ -93,10 +93,12 @@ class Instrument(ast.NodeTransformer):
     callee, and hook.post() its result."""
 
     def hooked(self, node, name, *args):
+        """Return a call of one of the recorder's hooks."""
         hook = ast.Attribute(ast.Name(HOOK, ast.Load()), name, ast.Load())
         return ast.copy_location(ast.Call(hook, [*args], []), node)
 
     def visit_Call(self, node):
+        """Note a call; of a method, its object comes first."""
         method, node.func = node.func, ast.Constant(None)
         self.generic_visit(node)
         if not isinstance(method, ast.Attribute):
@@ -113,6 +115,7 @@ class Instrument(ast.NodeTransformer):
         return self.hooked(node, "post", call)
 
     def visit_Subscript(self, node):
+        """Note `x[key]`."""
         self.generic_visit(node)
         key = node.slice
         if isinstance(key, getattr(ast, "Index", ())):   # before Python 3.9
@@ -126,12 +129,14 @@ class Instrument(ast.NodeTransformer):
         return self.hooked(node, "item", node.value, key)
 
     def visit_Attribute(self, node):
+        """Note `x.name`."""
         self.generic_visit(node)
         if not isinstance(node.ctx, ast.Load) or node.attr.startswith("__"):
             return node
         return self.hooked(node, "attribute", node.value, ast.Constant(node.attr))
 
     def visit_Compare(self, node):
+        """Note a comparison of two operands."""
         self.generic_visit(node)
         name = type(node.ops[0]).__name__
         if len(node.ops) > 1 or name not in OPERATORS:
@@ -139,6 +144,7 @@ class Instrument(ast.NodeTransformer):
         return self.hooked(node, "binary", ast.Constant(name), node.left, node.comparators[0])
 
     def visit_BinOp(self, node):
+        """Note an operator."""
         self.generic_visit(node)
         name = ast.Constant(type(node.op).__name__)
         return self.hooked(node, "binary", name, node.left, node.right)
@@ -153,14 +159,17 @@ class Instrument(ast.NodeTransformer):
         call = self.hooked(node, "put", node.value, target.value, target.slice)
         return ast.copy_location(ast.Expr(call), node)
 
-    def visit_arg(self, node):   # an annotation may never be evaluated, or be read as a text
+    def visit_arg(self, node):
+        """Leave it as it is: an annotation may never be evaluated, and a pattern has to be one."""
         return node
 
     def visit_AnnAssign(self, node):
+        """Change the value alone."""
         node.value = node.value and self.visit(node.value)
         return node
 
     def visit_FunctionDef(self, node):
+        """Change all but the annotations."""
         returns, node.returns = node.returns, None
         self.generic_visit(node)
         node.returns = returns
@@ -269,9 +278,11 @@ class Writer:
         return text
 
     def joined(self, values, depth):
+        """Return objects in source form, with commas."""
         return ", ".join(self.text(one, depth) for one in values)
 
     def plain(self, value):
+        """Return a number, a text or a constant in source form."""
         n_bits = value.bit_length() if isinstance(value, int) else 0
         if n_bits > MAX_CHARS or (isinstance(value, (str, bytes)) and len(value) > MAX_CHARS):
             raise Opaque("too large")
@@ -282,6 +293,7 @@ class Writer:
         return "..." if value is ... else repr(value)
 
     def container(self, kind, value, depth):
+        """Return a container of one of the language's classes in source form."""
         if len(value) > MAX_ITEMS:
             raise Opaque("too large")
         if issubclass(kind, dict):
@@ -308,6 +320,7 @@ class Writer:
         return f"{kind.__name__}([{inner}])" if items else f"{kind.__name__}()"
 
     def other(self, kind, value, depth):
+        """Return an object of another class in source form."""
         if origin := self.recorder.origin(value):
             self.uses.add(origin[0])
             return f"r{origin[0]}{origin[1]}"
@@ -336,6 +349,7 @@ class Writer:
         raise Opaque(kind.__name__)
 
     def by_repr(self, kind, value, depth):
+        """Return an object in source form whose repr() is that, but for its module."""
         zone = getattr(value, "tzinfo", None)
         if kind is datetime.timezone or not zone:
             text = repr(value)
@@ -350,6 +364,7 @@ class Writer:
         return text
 
     def module(self, value):
+        """Return the name of a public module, after a line that imports it."""
         name = value.__name__
         if any(part[:1] == "_" for part in name.split(".")) or self.recorder.is_test(
                 getattr(value, "__file__", None)):
@@ -366,6 +381,7 @@ class Writer:
         return name
 
     def need(self, line):
+        """Have a line before the expression."""
         if line not in self.lines:
             self.lines.append(line)
 

@@ -94,6 +94,7 @@ class Worker:
         self.start()
 
     def start(self):
+        """Begin to import the project."""
         self.process = subprocess.Popen(
             [sys.executable, os.path.abspath(__file__), "serve"], env=self.env,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
@@ -281,6 +282,7 @@ class Ran:
         self.source, self.lines, self.direct = source.rstrip("/") + "/", {}, []
 
     def path(self, frame):
+        """Return a frame's path in the project, "" for code of others."""
         file = frame.f_code.co_filename
         is_own = file.startswith(self.source) and "site-packages" not in file
         return file[len(self.source):] if is_own else ""
