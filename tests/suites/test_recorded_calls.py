@@ -65,7 +65,8 @@ def double(n):
 '''
 TESTS = '''
 from __future__ import annotations
-import gc, itertools, weakref
+import dataclasses, gc, itertools, typing, weakref
+from unittest import mock
 import pytest
 import heron
 from heron import Nest
@@ -148,6 +149,17 @@ def test_hostile():
 def test_failing():
     heron.echo("of a failing test")
     assert 0
+
+@dataclasses.dataclass
+class Kept:
+    shared: typing.ClassVar[dict[str, int]]
+    own: int = 0
+
+def test_what_tests_may_ask():
+    assert [one.name for one in dataclasses.fields(Kept)] == ["own"]
+    with mock.patch("builtins.open") as opened:
+        heron.echo(mock.Mock())
+    assert opened.mock_calls == []
 
 def test_of_new_python(kind=("a", 1)):
     with open("/dev/null") as first: heron.echo(first)
