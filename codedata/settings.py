@@ -363,6 +363,7 @@ class ExportSettings:
     min_strength: float = between(0, 1, 0.0)   # of tasks: wrong variants killed / tried; 0: no rule
     audited_only: bool = False          # leave out tasks without an audit, and those that fail it
     secrets_in_tests: bool = False      # keep tasks whose tests have what looks like a credential
+    from_tests: bool = True             # keep bugs whose report shows a case of a hidden test
 
 
 @dataclass(frozen=True)
