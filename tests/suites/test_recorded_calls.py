@@ -66,7 +66,7 @@ def double(n):
 TESTS = '''
 from __future__ import annotations
 import dataclasses, gc, itertools, typing, weakref
-from unittest import mock
+from unittest.mock import Mock, patch
 import pytest
 import heron
 from heron import Nest
@@ -157,8 +157,8 @@ class Kept:
 
 def test_what_tests_may_ask():
     assert [one.name for one in dataclasses.fields(Kept)] == ["own"]
-    with mock.patch("builtins.open") as opened:
-        heron.echo(mock.Mock())
+    with patch("builtins.open") as opened:
+        heron.echo(Mock())
     assert opened.mock_calls == []
 
 def test_of_new_python(kind=("a", 1)):
