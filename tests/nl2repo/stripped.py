@@ -7,7 +7,8 @@ from setups import CA_FLAGS
 from codedata.code.entities import SourceFile, Sources, all_entities
 from codedata.records import Coverage
 
-FLAGS = ["--writer", "template", "--workers", 2, *CA_FLAGS]
+FLAGS = ["--workers", 2, *CA_FLAGS]
+TEMPLATE = ["--writer", "template"]   # only what can be described without a model is stripped
 
 
 def steps(root, words: str, *flags):

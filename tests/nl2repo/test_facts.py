@@ -13,7 +13,7 @@ from judged import read_json
 from projects import Project
 from proof_heron import factory_of
 from setups import made_here, wait_till_open, wait_till_reaped
-from stripped import FLAGS, a_fact, steps
+from stripped import FLAGS, TEMPLATE, a_fact, steps
 
 from codedata.layouts import content_of
 from codedata.nl2repo.facts import facts_about, is_describable, shown_facts, with_sides
@@ -180,13 +180,13 @@ def test_a_repository_becomes_documents_with_facts_and_tasks_with_cases_that_har
         tern, tmp_path):
     root = write_tern(tmp_path)
     write_toml(root, more="[nl2repo]\nmax_candidates = 9\n")
-    done = steps(root, UP_TO_PATCHES)
+    done = steps(root, UP_TO_PATCHES, *TEMPLATE)
     assert done.returncode == 0, done.stderr
     assert "left out: 1 function: no docstring and too few facts" in done.stderr
     for path in (root / "nl2repo/_patches").glob("*.json"):
         if read_json(path)["functions"] != [LEG]:
             path.unlink()
-    done = steps(root, "proof,doc_part2,doc_part1,doc")
+    done = steps(root, "proof,doc_part2,doc_part1,doc", *TEMPLATE)
     assert done.returncode == 0, done.stderr
 
     facts = [one for one in facts_of(root).facts if LEG in one["ran"]]
@@ -221,7 +221,7 @@ def test_a_repository_becomes_documents_with_facts_and_tasks_with_cases_that_har
         for one in record["facts"]:
             change(one)
         write_json(root / "nl2repo/_facts/tern.json", record)
-        return steps(root, "doc_part2").stderr
+        return steps(root, "doc_part2", *TEMPLATE).stderr
 
     wrong = edited(lambda one: one["held_out"] or one.update(told="'wrong'"))
     assert "stale 1" in wrong and "wrote 1" in wrong
