@@ -135,7 +135,7 @@ def _passes_on(base: Difference, varied: Difference) -> bool:
                       for node in _literals(line)} for one in (base, varied))
     old, new = ([value for key, value in one.items() if key not in other]
                 for one, other in ((before, after), (after, before)))
-    if len(old) != 1 or len(new) != 1 or not isinstance(old[0], str):
+    if [*map(type, old + new)] != [str, str]:
         return False
     start = _n_equal(old[0], new[0])
     end = _n_equal(old[0][start:][::-1], new[0][start:][::-1])
@@ -311,8 +311,9 @@ def called(last: str) -> str:
     while isinstance(node, ast.Subscript | ast.Attribute):
         part = part or (node.attr if isinstance(node, ast.Attribute) else "")
         node = node.value
-    if not isinstance(node, ast.Call):
-        return ast.unparse(node)[:40]
+    if not isinstance(node, ast.Call):   # an operator: of what was made for it
+        calls = [one for one in ast.walk(node) if isinstance(one, ast.Call)]
+        return ast.unparse(calls[-1].func) if calls else ast.unparse(node)[:40]
     function = node.func
     if isinstance(function, ast.Attribute):
         owner = function.value

@@ -35,6 +35,7 @@ SCRIPT_S = 5               # of one run of a script
 MAX_LINES = 60             # of a script before it is pruned
 MAX_OF_CALLEE = 40         # scripts of one callee
 RESULT = re.compile(r"\br(\d+)\b")
+UNTOLD = ("hash", "id")    # calls whose values mean nothing
 READS = ("attribute", "item")   # events that change nothing
 
 
@@ -152,7 +153,8 @@ def jobs_of(events: Sequence[Event]) -> list[Job]:
     jobs, seen = defaultdict(list), set()
     by_number = {event.n: event for event in events}
     for event in events:
-        if event.expr is None or event.kind == "put" or not _is_public(event.expr):
+        is_told = event.kind != "put" and event.of not in UNTOLD
+        if event.expr is None or not is_told or not _is_public(event.expr):
             continue
         tries = [one for is_whole in (False, True)
                  if (one := _script(event, by_number, is_whole)) is not None]
