@@ -122,17 +122,18 @@ def is_other_case(varied: Difference, bases: Iterable[Difference], told: set[str
     recorded case has, more than the change of the script passed on, and it is wrong in the way in
     which a recorded case is."""
     kinds = {(base.right.kind, base.wrong.kind) for base in bases}
-    if varied.right.told in told or (varied.right.kind, varied.wrong.kind) not in kinds:
+    is_new = varied.right.told not in told or varied.right.told.lower() in ("true", "false")
+    if not is_new or (varied.right.kind, varied.wrong.kind) not in kinds:
         return False
-    if varied.right.told in ("None", "[]", "''", "{}", "()"):
+    if varied.right.told in ("None", "undefined", "[]", "''", "{}", "()"):
         return False
     return not any(_passes_on(base, varied) for base in bases)
 
 
 def _passes_on(base: Difference, varied: Difference) -> bool:
     """Return whether the changed literal of a script stands in its outcomes as it stood before."""
-    before, after = ({repr(node.value): node.value for line in (*one.right.lines, one.right.last)
-                      for node in _literals(line)} for one in (base, varied))
+    before, after = ({repr(value): value for line in (*one.right.lines, one.right.last)
+                      for *_, value in one.right.literals(line)} for one in (base, varied))
     old, new = ([value for key, value in one.items() if key not in other]
                 for one, other in ((before, after), (after, before)))
     if [*map(type, old + new)] != [str, str]:
@@ -149,32 +150,32 @@ def variants(base: Outcome, events: Sequence[Event]) -> list[tuple[list[str], st
     """Return scripts with another literal in place of one: of those seen with the same calls, or a
     number near it, in texts, too."""
     code = [*base.lines, base.last]
-    seen = {type_: sorted(values, key=repr) for type_, values in _seen(code, events).items()}
+    seen = {type_: sorted(values, key=repr) for type_, values in _seen(base, events).items()}
     draw = random.Random(digest(code))
     cases = {}
     for at, line in enumerate(code):
-        for node in _literals(line):
-            value = node.value
+        for start, _, value in base.literals(line):
             others = seen.get(type(value), [])
             for other in dict.fromkeys([*_near(value, others), *others]):
                 if other == value:
                     continue
-                new = [_replaced(one, value, other) for one in code] if isinstance(
-                    value, str) else [*code[:at], _replaced(line, value, other, node), *code[at+1:]]
+                new = [_replaced(base, one, value, other) for one in code] if isinstance(
+                    value, str) else [*code[:at], _replaced(base, line, value, other, start),
+                    *code[at + 1:]]
                 if not any(map(_repeats_key, new)):
                     cases.setdefault(tuple(new), (new[:-1], new[-1]))
     found = [*cases.values()]
     return draw.sample(found, min(len(found), MAX_VARIED))
 
 
-def _seen(code: list[str], events: Sequence[Event]) -> dict[type, set]:
+def _seen(base: Outcome, events: Sequence[Event]) -> dict[type, set]:
     """Return the literals of all events that call what a script calls, by type."""
-    names = {*re.findall(r"(\w+)\(", "\n".join(code))}
+    names = {*re.findall(r"(\w+)\(", "\n".join([*base.lines, base.last]))}
     seen: dict[type, set] = {}
     for event in events:
         if event.expr and names.intersection(re.findall(r"(\w+)\(", event.expr)):
-            for node in _literals(event.expr):
-                seen.setdefault(type(node.value), set()).add(node.value)
+            for *_, value in base.literals(event.expr):
+                seen.setdefault(type(value), set()).add(value)
     return seen
 
 
@@ -194,38 +195,23 @@ def _near(value, others: Iterable) -> Iterator:
         yield from (value + 1, value - 1, value * 3, -value)
 
 
-def _literals(code: str) -> list[ast.Constant]:
-    """Return the numbers and texts in code."""
-    try:
-        tree = ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError):
-        return []
-    inside = {id(one) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)
-              for one in ast.walk(node)}
-    return [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(
-        node.value, int | float | str) and id(node) not in inside]
-
-
 def _repeats_key(code: str) -> bool:
     """Return whether a dictionary in code has a literal key twice."""
+    try:
+        tree = ast.parse(code)
+    except SyntaxError:   # it is of another language
+        return False
     keys = ([ast.dump(key) for key in node.keys if isinstance(key, ast.Constant)]
-            for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Dict))
+            for node in ast.walk(tree) if isinstance(node, ast.Dict))
     return any(len({*one}) < len(one) for one in keys)
 
 
-def _replaced(code: str, old, new, only: ast.Constant | None = None) -> str:
-    """Return code with a literal in place of another one, or of `only` that one."""
-    lines = code.encode().split(b"\n")
-    starts = [sum(len(line) + 1 for line in lines[:n]) for n in range(len(lines))]
+def _replaced(base: Outcome, code: str, old, new, only: int = -1) -> str:
+    """Return code with a literal in place of another one, or of that at the byte `only`."""
     text = code.encode()
-    for node in sorted(_literals(code), key=lambda one: (one.lineno, one.col_offset),
-                       reverse=True):
-        is_same = type(node.value) is type(old) and node.value == old
-        if is_same and (only is None or (node.lineno, node.col_offset) == (
-                only.lineno, only.col_offset)):
-            start = starts[node.lineno - 1] + node.col_offset
-            end = starts[node.end_lineno - 1] + node.end_col_offset
-            text = text[:start] + repr(new).encode() + text[end:]
+    for start, end, value in sorted(base.literals(code), reverse=True, key=lambda one: one[0]):
+        if type(value) is type(old) and value == old and only in (-1, start):
+            text = text[:start] + base.written(new).encode() + text[end:]
     return text.decode()
 
 

@@ -40,6 +40,7 @@ from codedata.states import Reads, Writes
 from codedata.store import Store, digest
 from codedata.suites.contexts import sources_in
 from codedata.suites.recorded_calls import Outcome, Recorder
+from codedata.suites.recorded_javascript import JavaScriptRecorder
 from codedata.suites.source import apply_patch
 from codedata.suites.suite import run_script
 from codedata.suites.test_results import place_of
@@ -51,12 +52,15 @@ MAX_OUTPUT_BYTES = 10_000  # of a reproduction
 MAX_SHOWN_CHARS = 20_000   # of each text in a request
 MAX_REPORT_LINES = 12      # with words, of a report without a model
 MAX_CALLERS = 3            # callers of changed functions that are shown
-FILES = {"python": "reproduce.py", "bash": "reproduce.sh"}
+FILES = {"python": "reproduce.py", "bash": "reproduce.sh", "javascript": "reproduce.cjs",
+         "module": "reproduce.mjs"}   # of ECMAScript
 FENCED = re.compile(r"^```(python|py|bash|sh)[ \t]*\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE)
 REPORT = re.compile(r".*<report>(.*)</report>", re.DOTALL)
 REPEATED = re.compile(r"…(?:\s*…)+")
 PASSED = re.compile(r"^(?:PASSED .*|.* PASSED +\[ *\d+%\] *)\n", re.MULTILINE)   # of pytest
-RECORDERS = {"python": Recorder()}   # languages whose calls can be recorded
+# of the languages whose calls can be recorded
+RECORDERS = {"python": Recorder(), "javascript": JavaScriptRecorder(),
+             "typescript": JavaScriptRecorder()}
 NO_FACT = "no call that its failing tests make shows the bug"
 ONE_CASE = "only the case of its one failing test shows the bug"
 NOT_SHOWN = "what shows the bug is too long, or changes from run to run"
@@ -285,11 +289,13 @@ def _from_facts(differences: list[Difference], trees: Trees, draw: random.Random
             reason = ONE_CASE
             continue
         reason = NOT_SHOWN
-        text = report_text(one, bug.language, draw)
+        language, script = one.right.language, one.right.program
+        text = report_text(one, language, draw)
         if len([*filter(str.strip, text.split("\n"))]) > MAX_REPORT_LINES:
             continue
         try:
-            reproduction = trees.show(bug.language, one.right.program)
+            is_module = language == "javascript" and "import " in script.split("\n")[0]
+            reproduction = trees.show("module" if is_module else language, script)
         except Rejected:
             continue
         runs = (reproduction.fixed, one.right), (reproduction.bugged, one.wrong)

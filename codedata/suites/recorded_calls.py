@@ -55,6 +55,17 @@ class Event:
     result: str | None
     why: str = ""
 
+    @property
+    def is_public(self) -> bool:
+        """Return whether its expression uses no private name."""
+        return self.expr is not None and _is_public(self.expr)
+
+    def statement(self, objects: Collection[int]) -> str:
+        """Return its line in a script that uses these results."""
+        if self.raised:
+            return f"try:\n    {self.expr}\nexcept Exception:\n    pass"
+        return f"r{self.n} = {self.expr}" if self.n in objects else str(self.expr)
+
 
 @dataclass(frozen=True)
 class Job:
@@ -82,6 +93,8 @@ class Outcome:
     ran: dict = field(default_factory=dict)      # {path: lines of the project that ran}
     test: str = ""
 
+    language = "python"
+
     @property
     def told(self) -> str:
         """Return the outcome as a reader sees it."""
@@ -93,6 +106,37 @@ class Outcome:
         is_shown = self.kind == "value" and not self.as_printed
         shown = f"print(repr({self.last}))" if is_shown else f"print({self.last})"
         return "\n".join([*self.lines, shown]) + "\n"
+
+    @staticmethod
+    def literals(code: str) -> list[tuple[int, int, object]]:
+        """Return the bytes and the value of each number and text in code."""
+        try:
+            tree = ast.parse(code)
+        except (SyntaxError, ValueError, RecursionError):
+            return []
+        inside = {id(one) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)
+                  for one in ast.walk(node)}
+        starts = [0, *(match.end() for match in re.finditer(b"\n", code.encode()))]
+        return [(starts[node.lineno - 1] + node.col_offset,
+                 starts[node.end_lineno - 1] + node.end_col_offset, node.value)
+                for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(
+                    node.value, int | float | str) and id(node) not in inside]
+
+    @staticmethod
+    def written(value) -> str:
+        """Return a literal in source form."""
+        return repr(value)
+
+    @staticmethod
+    def is_public(code: str) -> bool:
+        """Return whether code uses no private name."""
+        return _is_public(code)
+
+    @staticmethod
+    def is_atom(code: str) -> bool:
+        """Return whether an expression can stand where a name stands."""
+        node = ast.parse(code, mode="eval").body
+        return isinstance(node, ast.Call | ast.Attribute | ast.Subscript | ast.Name | ast.List)
 
 
 @dataclass(frozen=True)
@@ -130,17 +174,17 @@ def record(sandbox: Sandbox, test_script: str, timeout_s: float,
         run = run_suite(sandbox, test_script, timeout_s, env=variables)
         sandbox.get(f"{FOLDER}/data", Path(folder), DATA)
         files = sorted(Path(folder).rglob("*.jsonl"))
-        events = [event for file in files for event in _events_in(file)]
+        events = [event for file in files for event in events_in(file)]
     return run, events
 
 
-def _events_in(file: Path) -> list[Event]:
+def events_in(file: Path, kind: type[Event] = Event) -> list[Event]:
     """Return the events of a process, without those of tests that did not pass. Raise ItemFailed
     if they cannot be read."""
     try:
         rows = [*map(json.loads, read_bounded(file, DATA.max_bytes).splitlines())]
         failed = {row["failed"] for row in rows if "failed" in row}
-        return [Event(**row) for row in rows if "n" in row and row["test"] not in failed]
+        return [kind(**row) for row in rows if "n" in row and row["test"] not in failed]
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as e:
         raise ItemFailed(f"its recorded calls cannot be read: {printable(str(e), 200)}") from e
 
@@ -154,7 +198,7 @@ def jobs_of(events: Sequence[Event]) -> list[Job]:
     by_number = {event.n: event for event in events}
     for event in events:
         is_told = event.kind != "put" and event.of not in UNTOLD
-        if event.expr is None or not is_told or not _is_public(event.expr):
+        if event.expr is None or not is_told or not event.is_public:
             continue
         tries = [one for is_whole in (False, True)
                  if (one := _script(event, by_number, is_whole)) is not None]
@@ -209,15 +253,7 @@ def _script(event: Event, events: dict[int, Event], is_whole: bool
         return None
     before = dict.fromkeys(line for one in [*kept, event] for line in one.lines)
     lines = sorted(before, key=lambda line: not line.startswith(("import ", "from ")))
-    return [*lines, *(_statement(one, objects) for one in kept)], str(event.expr)
-
-
-def _statement(event: Event, objects: Collection[int]) -> str:
-    """Return the line of an event in a script."""
-    expr = str(event.expr)
-    if event.raised:
-        return f"try:\n    {expr}\nexcept Exception:\n    pass"
-    return f"r{event.n} = {expr}" if event.n in objects else expr
+    return [*lines, *(one.statement(objects) for one in kept)], str(event.expr)
 
 
 def _is_public(source: str) -> bool:
@@ -235,8 +271,25 @@ def _is_public(source: str) -> bool:
 
 # replays -----------------------------------------------------------------------------------------
 
-def replay(sandbox: Sandbox, jobs: Sequence[Job], test_script: str, *,
-           prune: bool = False, total_s: int = 120) -> list[Outcome | None]:
+@dataclass(frozen=True)
+class Program:
+    """Hold a program that runs scripts, the command that starts it, and what is done before."""
+
+    name: str
+    start: str
+    before: str
+    beside: tuple[str, ...] = ()
+
+
+def replay(sandbox: Sandbox, jobs: Sequence[Job], test_script: str,
+           **options) -> list[Outcome | None]:
+    """Return what run_scripts() returns for scripts in Python."""
+    program = Program("replay_calls.py", "python3", activation(test_script))
+    return run_scripts(sandbox, jobs, program, Outcome, **options)
+
+
+def run_scripts(sandbox: Sandbox, jobs: Sequence[Job], program: Program, kind: type[Outcome], *,
+                prune: bool = False, total_s: int = 120) -> list[Outcome | None]:
     """Return for each job the outcome of its script in a sandbox with the source, or None: where
     runs differ, none gives what was recorded, or the time is up. With `prune`, a script keeps only
     the lines that its outcome needs. Raise ItemFailed if the answers cannot be read."""
@@ -250,26 +303,28 @@ def replay(sandbox: Sandbox, jobs: Sequence[Job], test_script: str, *,
                       for job in jobs]}
     sandbox.run(f"rm -rf {REPLAYS}")   # an image may have answers of its own
     sandbox.put({"jobs.json": json.dumps(given).encode()}, REPLAYS)
-    run_tool(sandbox, "replay_calls.py", REPLAYS, start="python3", before=activation(test_script))
+    run_tool(sandbox, program.name, REPLAYS, start=program.start, before=program.before,
+             beside=program.beside)
     with temporary_folder() as folder:
         try:
             sandbox.get(REPLAYS, Path(folder), ANSWERS)
             answers = json.loads(read_bounded(Path(folder, "answers.json"), ANSWERS.max_bytes))
-            return [_outcome(answer, job) for answer, job in zip(answers, jobs, strict=True)]
+            return [_outcome(*pair, kind) for pair in zip(answers, jobs, strict=True)]
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as e:
             raise ItemFailed(f"its scripts did not run: {printable(str(e), 300)}") from e
 
 
-def _outcome(answer: dict | None, job: Job) -> Outcome | None:
+def _outcome(answer: dict | None, job: Job,
+             kind: type[Outcome] = Outcome) -> Outcome | None:
     """Return an answer as an outcome whose names are readable, None for none and for one that has
     a private name or a path."""
     if not answer:
         return None
     keys = Outcome.__dataclass_fields__.keys() & answer.keys()
-    outcome = Outcome(**{key: storable(answer[key]) for key in keys} | {"test": job.test})
+    outcome = kind(**{key: storable(answer[key]) for key in keys} | {"test": job.test})
     code = [*outcome.lines, outcome.last]
     texts = [*code, outcome.text]
-    if not all(map(_is_public, code)) or any(
+    if not all(map(kind.is_public, code)) or any(
             "/tmp/" in text or ("0x" in outcome.text and " at 0x" in text) for text in texts):
         return None
     return named(outcome)
@@ -279,18 +334,17 @@ def named(outcome: Outcome) -> Outcome:
     """Return an outcome whose script names objects by their types, and writes an object that is
     used once where it is used. A script with the name of a result in a text stays as it is."""
     lines, last = [*outcome.lines], outcome.last
-    nodes = (node for line in (*lines, last) for node in ast.walk(ast.parse(line)))
-    if any(isinstance(node, ast.Constant) and isinstance(node.value, str)
-           and RESULT.search(node.value) for node in nodes):
+    values = [value for line in (*lines, last) for *_, value in outcome.literals(line)]
+    if any(isinstance(value, str) and RESULT.search(value) for value in values):
         return outcome
     at = len(lines) - 1
     while at >= 0:
-        match = re.fullmatch(r"(r\d+) = (.*)", lines[at], re.DOTALL)
+        match = re.fullmatch(r"(?:const )?(r\d+) = (.*)", lines[at], re.DOTALL)
         rest = lines[at + 1:at + 2] or [last]
         later = "\n".join([*lines[at + 1:], last])
         if match and len(re.findall(rf"\b{match[1]}\b", later)) == 1 and re.search(
                 rf"\b{match[1]}\b", rest[0]) and len(match[2]) + len(rest[0]) < 90:
-            text = match[2] if _is_atom(match[2]) else f"({match[2]})"
+            text = match[2] if outcome.is_atom(match[2]) else f"({match[2]})"
             new = re.sub(rf"\b{match[1]}\b", lambda _, text=text: text, rest[0])
             if at + 1 < len(lines):
                 lines[at + 1] = new
@@ -300,19 +354,13 @@ def named(outcome: Outcome) -> Outcome:
         at -= 1
     names: dict[str, str] = {}
     for line in lines:
-        if match := re.match(r"(r\d+) = ([\w.]*)", line):
+        if match := re.match(r"(?:const )?(r\d+) = (?:new |\(await )*([\w.]*)", line):
             names[match[1]] = _new_name(match[2], {*names.values()}, "\n".join([*lines, last]))
 
     def renamed(text: str) -> str:
         return RESULT.sub(lambda found: names.get(found[0], found[0]), text)
 
     return replace(outcome, lines=[*map(renamed, lines)], last=renamed(last))
-
-
-def _is_atom(code: str) -> bool:
-    """Return whether an expression can stand where a name stands."""
-    node = ast.parse(code, mode="eval").body
-    return isinstance(node, ast.Call | ast.Attribute | ast.Subscript | ast.Name | ast.List)
 
 
 def _new_name(callee: str, taken: Collection[str], code: str) -> str:

@@ -199,7 +199,7 @@ def recorded(source: Path, place: Path, *flags: str, tests=("test_heron", "helpe
 
 def events_in(place: Path) -> list[Event]:
     return [one for file in sorted((place / "data").iterdir())
-            for one in recorded_calls._events_in(file)]
+            for one in recorded_calls.events_in(file)]
 
 
 def replayed(source: Path, place: Path, jobs: list[Job], prune=False, seconds=3, total_s=150):
