@@ -31,7 +31,7 @@ NOTHING = ast.Module([], [])
 BOUND = ("self", "cls")    # parameters that no caller passes
 MAX_DOCSTRING = 20_000     # characters that are parsed
 MAX_EXAMPLES = 6           # of a project's document
-MAX_LISTED, MAX_LISTED_CHARS = 12, 60   # texts of a list, and characters of one
+MAX_LISTED, MAX_LISTED_CHARS = 12, 39   # texts of a list; characters of one: 40 are a quote
 WORD = re.compile(r"\w+")
 FENCE = re.compile(r"^[ \t]*(?:```|~~~).*", re.MULTILINE)
 FORMS = toml_of(__package__, "forms.toml")   # of content, in the order of Markdown
@@ -372,4 +372,5 @@ def _code(text: str | None) -> str:
     """Return a text as inline code of Markdown; "" for None or an empty text."""
     if not text:
         return ""
-    return f"`` {text} ``" if "`" in text else f"`{text}`"
+    ticks = max(re.findall("`+", text), default="", key=len) + "`"
+    return f"{ticks} {text} {ticks}" if "`" in text else f"`{text}`"

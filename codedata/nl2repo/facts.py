@@ -24,6 +24,7 @@ from codedata.suites.environments import JUDGED_BY, labelled, open_environment
 from codedata.suites.recorded_calls import Outcome, distinct, jobs_of, record, replay
 from codedata.suites.test_results import counts
 from codedata.tasks.suite_outcomes import PASSED, known_results, time_limit
+from codedata.texts import CONTROL
 
 FACTS = 1                  # raise it with a change of what is recorded
 REPLAY_S = 900             # for all scripts of a repository
@@ -62,7 +63,8 @@ def record_facts(root: Path, host: SandboxFactory, environment: Environment, cop
         jobs = jobs_of(events)
         outcomes = replay(sandbox, jobs, environment.test_script, prune=True, total_s=REPLAY_S)
     found = distinct(one for one in outcomes
-                     if one and not credential_in([one.program, one.text]))
+                     if one and not credential_in([one.program, one.text])
+                     and not CONTROL.search(one.program + one.text))
     sources, readme = sources_of(root, name), readme_of(folder_of(root, name))
     entities = all_entities(sources)[0]
     shown = "\n".join([readme, *(file.text.decode(errors="replace") for file in sources.files

@@ -63,7 +63,7 @@ from codedata.suites.environments import Environments, labelled, open_environmen
 from codedata.suites.leftovers import activation
 from codedata.suites.source import LOOK_S
 from codedata.tasks.folder import verifier_config
-from codedata.texts import printable, terminal_safe, text_of
+from codedata.texts import CONTROL, printable, terminal_safe, text_of
 
 PROJECT = "project"        # kind of a project's document, and the end of its name
 TRAJECTORIES = "nl2repo/_trajectories"
@@ -327,7 +327,8 @@ class Writer:
 def _as_printed(example: Object, answer: list) -> Object:
     """Return an example of a fact with all that it prints, if it ends in what the fact tells."""
     first, second = answer
-    is_told = first and first == second and first.rstrip().endswith(example["output"].rstrip())
+    is_told = (first and first == second and not CONTROL.search(first)
+               and first.rstrip().endswith(example["output"].rstrip()))
     return {**example, "output": first.rstrip("\n")} if is_told else example
 
 
