@@ -18,6 +18,7 @@ from codedata.tasks.folder import (
     HIDDEN,
     REVERSE,
     TEST_PATCH,
+    TEST_SCRIPT,
     image_of,
     text_in,
     verifier_config,
@@ -131,6 +132,7 @@ class ProvenBug:
     image: str = ""
     log: str = ""            # the end of the output of a run with the bug
     symbols: list[str] = field(default_factory=list)   # ids of all functions that the bug changes
+    test_script: str = ""
 
     @classmethod
     def of(cls, task: Task) -> ProvenBug:
@@ -144,7 +146,8 @@ class ProvenBug:
             text_in(task.tests, TEST_PATCH),
             {path.removeprefix(f"{HIDDEN}/"): content_of(file)
              for path, file in task.tests.items() if path.startswith(f"{HIDDEN}/")},
-            image_of(task), str(proof.get("log") or ""), [*map(str, proof.get("symbols") or [])])
+            image_of(task), str(proof.get("log") or ""), [*map(str, proof.get("symbols") or [])],
+            text_in(task.tests, TEST_SCRIPT))
 
     @property
     def failing(self) -> list[str]:

@@ -31,6 +31,7 @@ MAX_TITLE, MAX_TOLD = 90, 160   # characters
 MAX_SHOWN = 1_000          # of an outcome that a model is shown
 BESIDE = 40                # characters that stay beside a difference of long texts
 WRAPPERS = ("list", "sorted", "str", "repr", "len")   # of what a call returns
+EFFECT = "value"           # what recorders call an argument that a call has changed
 FORMS = toml_of(__package__, "issue_forms.toml")
 DIGITS = re.compile(r"\d+")
 WORDS = re.compile(r"[A-Za-z]{3,}")
@@ -250,19 +251,19 @@ def report_text(found: Difference, language: str, draw: random.Random) -> str:
     """Return the report of a difference: a title, the script, and the two outcomes."""
     form = FORMS[found.form]
     wrong, right = _apart(found.wrong.told, found.right.told)
-    parts = {"name": called(found.right.last), "script": found.right.program.rstrip("\n"),
+    code = found.right.lines[-1] if found.right.last == EFFECT else found.right.last
+    parts = {"name": called(code), "script": found.right.program.rstrip("\n"),
              "wrong": wrong, "right": right, "language": language,
              "wrong_type": found.wrong.type, "right_type": found.right.type}
-    titles = [fill(one, **parts).split("\n")[0] for one in form["titles"]]
+    titles = [fill(one, **parts) for one in form["titles"]]
     is_same = found.form == "other_error" and found.wrong.type == found.right.type
-    title = next((one for one in titles[is_same:] if len(one) <= MAX_TITLE), titles[-1])
-    text = fill(draw.choice(form["texts"]), **parts)
-    for one in (wrong, right):   # inline code has no line breaks, and its own fence
-        if "\n" in one or "`" in one:
-            text = text.replace(f"`{one}`.", f"\n\n{indented(one)}").replace(
-                f"`{one}`", f"\n\n{indented(one)}\n")
-    text = re.sub("\n{3,}", "\n\n", text).strip()
-    return f"{title}\n\n{text}\n"
+    title = next((one for one in titles[is_same:] if len(one) <= MAX_TITLE and "\n" not in one),
+                 titles[-1])
+    texts = form["texts"]
+    if any("\n" in one or "`" in one for one in (wrong, right)):   # no inline code holds it
+        texts = FORMS["long"]["texts"]
+        parts |= {"wrong": indented(wrong), "right": indented(right)}
+    return f"{title}\n\n{fill(draw.choice(texts), **parts).strip()}\n"
 
 
 def _apart(wrong: str, right: str) -> tuple[str, str]:

@@ -40,11 +40,10 @@ from codedata.states import Reads, Writes
 from codedata.store import Store, digest
 from codedata.suites.contexts import sources_in
 from codedata.suites.recorded_calls import Outcome, Recorder
-from codedata.suites.recorded_javascript import JavaScriptRecorder
+from codedata.suites.recorded_javascript import PATH_LINE, JavaScriptRecorder
 from codedata.suites.source import apply_patch
 from codedata.suites.suite import run_script
 from codedata.suites.test_results import place_of
-from codedata.tasks.folder import TEST_SCRIPT, text_in
 from codedata.texts import fill, printable, text_of, toml_of
 
 RUN_S = 60                 # seconds that a reproduction may take, [sandbox] run_timeout at most
@@ -153,7 +152,8 @@ class Trees:
         tree, name = "with the fix" if is_fixed else "with the bug", FILES[language]
         with self.open(is_fixed) as sandbox:
             sandbox.put({name: script.encode()}, sandbox.workdir)
-            runner = fill(_packaged("run_reproduction.sh"), name=name)
+            path = PATH_LINE.search(self.bug.test_script)
+            runner = fill(_packaged("run_reproduction.sh"), name=name, path=path[0] if path else "")
             try:
                 done = run_script(sandbox, runner, self.seconds)
             except SandboxDied as e:
@@ -205,7 +205,7 @@ class Reporter:
             readme, documented = _look(sandbox)
             code = _code(sandbox, bug) if self._client else ""
         hidden = Hidden(bug, documented)
-        differences = self._differences(trees, text_in(task.tests, TEST_SCRIPT), hidden)
+        differences = self._differences(trees, hidden)
         if self._client is None:
             return _from_facts(differences, trees, draw)
         shown = "\n\n".join(map(str, differences[:MAX_SHOWN_FACTS])) or "(nothing)"
@@ -215,7 +215,7 @@ class Reporter:
         made = {"writer": "llm", "profile": name, **asdict(reproduction), "noted": noted}
         return BugReport(bug.instance_id, bug.repo, text, made)
 
-    def _differences(self, trees: Trees, test_script: str, hidden: Hidden) -> list[Difference]:
+    def _differences(self, trees: Trees, hidden: Hidden) -> list[Difference]:
         """Return what the bug changes for a caller, without what a report must not show. A model
         goes without it where calls cannot be recorded."""
         bug = trees.bug
@@ -224,7 +224,7 @@ class Reporter:
             return []
         try:
             with trees.open(is_fixed=True) as right, trees.open() as wrong:
-                found = Differences(recorder, right, wrong, test_script).found(
+                found = Differences(recorder, right, wrong, bug.test_script).found(
                     bug.failing, bug.hidden)
         except ItemFailed:
             if self._client is None:

@@ -3,6 +3,7 @@ python=$(find / "$PWD" -xdev -type d -name _pytest -not -path '/usr/lib/*' -prin
 [ -z "$python" ] || export PATH=${python%/lib*/python*}/bin:$PATH
 exec 2>&1   # one stream: two arrive in any order
 export LC_ALL=C.UTF-8 PYTHONUNBUFFERED=1 PYTHONHASHSEED=0 NO_COLOR=1 CI=1
+{path}
 export PATH=$PWD/node_modules/.bin:$PATH
 case {name} in
     *.py) exec python3 -W ignore::ResourceWarning {name} </dev/null ;;

@@ -67,7 +67,7 @@ class JavaScriptOutcome(Outcome):
     def program(self) -> str:
         """Return the script as a text that prints the outcome."""
         shown = f"console.log({self.last})" if self.kind == "raises" or self.as_printed else (
-            f"console.dir({self.last}, {{ depth: null, breakLength: Infinity }})")
+            f"console.dir({self.last}, {{ depth: null, breakLength: Infinity, compact: true }})")
         text = ";\n".join([*self.lines, shown]) + ";\n"
         is_module = any(line.startswith("import ") for line in self.lines)
         return text if is_module or "await " not in text else f"(async () => {{\n{text}}})();\n"

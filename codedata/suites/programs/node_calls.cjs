@@ -241,7 +241,7 @@ class Recorder {
   c (callee, args) {
     return this.made('call', () => Reflect.apply(callee, undefined, args),
       () => this.isKnown(callee) || this.isGlobal(callee, args),
-      text => `${this.isGlobal(callee, args) || text(callee)}(${args.map(text).join(', ')})`)
+      text => `${this.isGlobal(callee, args) || text(callee)}(${args.map(text).join(', ')})`, args)
   }
 
   n (callee, args) {
@@ -256,7 +256,7 @@ class Recorder {
     return this.made('call', () => Reflect.apply(callee, owner, args),
       () => isOwner || this.names.has(callee) || this.isGlobal(callee, args),
       text => `${isOwner ? `${text(owner)}${access(key)}`
-        : this.isGlobal(callee, args) || text(callee)}(${args.map(text).join(', ')})`)
+        : this.isGlobal(callee, args) || text(callee)}(${args.map(text).join(', ')})`, args)
   }
 
   g (owner, key) {
@@ -282,9 +282,10 @@ class Recorder {
   }
 
   // Return what act() returns, and note it where isWanted().
-  made (kind, act, isWanted, write) {
+  made (kind, act, isWanted, write, args = []) {
     if (this.isBusy || this.left <= 0 || !isWanted()) return act()
     const event = this.begin(kind, write)
+    const before = args.filter(isPlain).map(one => [one, plainSource(one)])
     let result
     this.isBusy = true
     try {
@@ -300,8 +301,19 @@ class Recorder {
       result.then(value => this.end(event, value), error => this.end(event, undefined, error, true))
     } else if (kind === 'call' || typeof result !== 'function') {
       this.end(event, result)
+      for (const [value, text] of event.uses.length || !event.expr ? [] : before) {
+        this.effect(event, text, plainSource(value))
+      }
     }
     return result
+  }
+
+  // Note that a call has changed an argument.
+  effect (event, before, after) {
+    if (!before || !after || before === after) return
+    const call = event.expr.replace(before, () => 'value')
+    const lines = [...event.lines, `const value = ${before}`, call]
+    this.write({ ...event, n: ++this.number, kind: 'effect', expr: 'value', lines, result: after })
   }
 
   begin (kind, write) {
@@ -336,6 +348,10 @@ class Recorder {
     event.result = hasFailed ? null : plainSource(result)
     this.tracked = 0
     if (!hasFailed) this.track(result, event.n, '')
+    this.write(event)
+  }
+
+  write (event) {
     try {
       fs.appendFileSync(this.out, JSON.stringify(event) + '\n')
     } catch (fault) { /* the disk is full */ }

@@ -451,6 +451,7 @@ class Recorder:
         self.thread = threading.local()
         self.names, self.sources = Names(self), {}
         self.origins = {}        # {id: (event, its path in the result, reference)}
+        self.plain = {}          # {event: its arguments that it may change, as they were}
         self.taken = {}          # {id of a watched generator: what was taken from it}
         self.counts = collections.Counter()
         self.folders = sorted({tempfile.gettempdir(), os.path.realpath(tempfile.gettempdir())})
@@ -726,6 +727,9 @@ class Recorder:
             event["expr"], event["why"] = None, "too many"
         self.n += 1
         event["n"] = self.n
+        if kind == "call" and event["expr"] and not event["uses"]:
+            self.plain[self.n] = [(one, self.plain_text(one)) for one in args
+                                  if type(one) in (list, dict, set)]
         return event
 
     def expression(self, writer, kind, callee, args, kwargs):
@@ -772,6 +776,18 @@ class Recorder:
             self.track(result, event["n"])
             event["result"] = self.plain_text(result)
         self.write(event)
+        for one, before in self.plain.pop(event["n"], ()):
+            after = self.plain_text(one)
+            if before and after and before != after:
+                self.write_effect(event, before, after)
+
+    def write_effect(self, event, before, after):
+        """Write that a call has changed an argument."""
+        self.n += 1
+        call = event["expr"].replace(before, "value", 1)
+        lines = [*event["lines"], f"value = {before}", call]
+        self.write({**event, "n": self.n, "kind": "effect", "expr": "value", "lines": lines,
+                    "raised": "", "result": after, "type": ""})
 
     def write(self, words):
         """Append a line to this process's file."""

@@ -190,7 +190,7 @@ async function outcome (lines, last, recorded, folder, require) {
       last = `[...${last}]`
       value = [...value]
     }
-    text = inspect(value, { depth: Infinity, breakLength: Infinity })
+    text = inspect(value, { depth: Infinity, breakLength: Infinity, compact: true })
   } catch (error) {
     if (!hasBegun) return { kind: 'fails', text: errorName(error) }
     const type = errorName(error)
