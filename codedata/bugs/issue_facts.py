@@ -137,7 +137,7 @@ def _passes_on(base: Difference, varied: Difference) -> bool:
                       for *_, value in one.right.literals(line)} for one in (base, varied))
     old, new = ([value for key, value in one.items() if key not in other]
                 for one, other in ((before, after), (after, before)))
-    if [*map(type, old + new)] != [str, str]:
+    if ([*map(type, old)], [*map(type, new)]) != ([str], [str]):
         return False
     start = _n_equal(old[0], new[0])
     end = _n_equal(old[0][start:][::-1], new[0][start:][::-1])
