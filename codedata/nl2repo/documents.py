@@ -242,7 +242,8 @@ def function_content(function: Function, facts: Sequence[RecordedFact] = ()) -> 
     raises, the constants of its conditions, and facts as examples."""
     known = facts_about(function.id, facts)
     shown = shown_facts(function.id, known)
-    others = sorted(outcomes_of(known) - outcomes_of(shown), key=lambda one: (len(one), one))
+    results = [one for one in known if _calls_last(one["code"][-1], function.node.name)]
+    others = sorted(outcomes_of(results) - outcomes_of(shown), key=lambda one: (len(one), one))
     return storable({
         "signature": head_of(function.node, function.node.decorator_list),
         "purpose": function.docstring[:MAX_DOCSTRING],
@@ -254,6 +255,17 @@ def function_content(function: Function, facts: Sequence[RecordedFact] = ()) -> 
                                                     function.constants),
                                           *_listing("Other results of it", others)],
         "examples": [{"code": _session(one["code"]), "output": one["told"]} for one in shown]})
+
+
+def _calls_last(code: str, name: str) -> bool:
+    """Return whether an expression is a call of what has a name, a list of its items, or a property
+    of that name."""
+    body = python_tree(code).body
+    node = body[0].value if body and isinstance(body[0], ast.Expr) else None
+    if getattr(getattr(node, "func", None), "id", "") in ("list", "sorted") and node.args:
+        node = node.args[0]
+    called = getattr(node, "func", node)
+    return getattr(called, "attr", getattr(called, "id", "")) == name
 
 
 def _listing(words: str, texts: Iterable[str]) -> list[str]:
