@@ -242,7 +242,7 @@ def function_content(function: Function, facts: Sequence[RecordedFact] = ()) -> 
     raises, the constants of its conditions, and facts as examples."""
     known = facts_about(function.id, facts)
     shown = shown_facts(function.id, known)
-    results = [one for one in known if _calls_last(one["code"][-1], function.node.name)]
+    results = [one for one in known if _calls_last("".join(one["code"][-1:]), function.node.name)]
     others = sorted(outcomes_of(results) - outcomes_of(shown), key=lambda one: (len(one), one))
     return storable({
         "signature": head_of(function.node, function.node.decorator_list),

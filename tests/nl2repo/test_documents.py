@@ -151,7 +151,7 @@ def test_facts_are_the_examples_and_those_that_are_left_lend_their_outcomes(broo
     text = document_text("brook", depth, content)
     assert text.startswith("## `Brook.depth` in `src/tide/brook.py`\n\n```python\n@property\n")
     assert "prints\n\n```text\nDryError: dry\n```" in text and "secret" not in text
-    odd = [a_fact(["River(10 ** 99).depth" * 5], told, depth) for told in ("'``'", 40 * "x")]
+    odd = [a_fact([f"River({10 ** 99}).depth"], told, depth) for told in ("'``'", 40 * "x")]
     assert content_of(brook, "Brook.depth", [*some, *odd])["algorithm"][0].endswith(
         ", ``` '``' ```.")
     edited = [{**dry, "code": code} for code in ([], ["("], ["x = (", "1"])]   # by hand
