@@ -27,7 +27,7 @@ MAX_VARIED = 24            # cases that are tried for one of them
 MAX_LINES = 6              # before the last one of a script: longer ones come later
 RECORD_S, REPLAY_S = 300, 90
 VARIED, RECORDED = "varied", "recorded"
-MAX_TITLE, MAX_TOLD = 90, 160   # characters
+MAX_TITLE, MAX_TOLD, MAX_NAME = 90, 160, 40   # characters
 MAX_SHOWN = 1_000          # of an outcome that a model is shown
 BESIDE = 40                # characters that stay beside a difference of long texts
 WRAPPERS = ("list", "sorted", "str", "repr", "len")   # of what a call returns
@@ -298,9 +298,9 @@ def called(last: str) -> str:
     while isinstance(node, ast.Subscript | ast.Attribute):
         part = part or (node.attr if isinstance(node, ast.Attribute) else "")
         node = node.value
-    if not isinstance(node, ast.Call):   # an operator: of what was made for it
-        calls = [one for one in ast.walk(node) if isinstance(one, ast.Call)]
-        return ast.unparse(calls[-1].func) if calls else ast.unparse(node)[:40]
+    if not isinstance(node, ast.Call):   # an operator, whose operand may be anybody's
+        text = ast.unparse(node)
+        return text if len(text) <= MAX_NAME else "this expression"
     function = node.func
     if isinstance(function, ast.Attribute):
         owner = function.value

@@ -113,6 +113,7 @@ def test_an_outcome_is_a_program_and_has_literals_that_vary():
                             "string", "'x'", as_printed=False)
     assert one.program == (
         "(async () => {\nconst a = require('./a.js');\n"
-        'console.dir((await a("é", 3n, -2)), { depth: null, breakLength: Infinity, compact: true });\n})();\n')
+        'console.dir((await a("é", 3n, -2)), { depth: null, breakLength: Infinity, '
+        "compact: true });\n})();\n")
     assert [(value, one.written(value)) for *_, value in sorted(one.literals(one.last))] == [
         ("é", '"é"'), (2, "2")]
