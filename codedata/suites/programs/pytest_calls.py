@@ -712,21 +712,24 @@ class Recorder:
 
     def begin(self, kind, callee, args, kwargs):
         """Return the event of an expression, with its operands in source form."""
-        writer = Writer(self)
-        event = {"test": self.test, "kind": kind, "expr": None, "why": ""}
+        self.n += 1
+        event = {"n": self.n, "test": self.test, "kind": kind, "expr": None, "why": "too many",
+                 "of": "", "lines": [], "uses": [], "raised": "", "type": "", "result": None}
+        what = callee.__func__ if type(callee) is types.MethodType else callee
+        if kind != "call":
+            what = type(args[0])
+        key = (self.test, kind, id(what), args[1] if kind == "attribute" else "")
+        self.counts[key] += 1
+        self.counts[self.test] += 1
+        if self.counts[key] > MAX_EVENTS or self.counts[self.test] > MAX_OF_TEST:
+            return event
+        writer, event["why"] = Writer(self), ""
         try:
             event["expr"] = self.expression(writer, kind, callee, args, kwargs)
         except (Opaque, RecursionError, RuntimeError, ValueError) as error:
             event["why"] = str(error)[:80]
         event["of"] = re.sub(r"\br\d+", "", (event["expr"] or "").partition("(")[0])[:80]
         event.update(lines=writer.lines, uses=sorted(writer.uses))
-        key = (self.test, event["of"])
-        self.counts[key] += 1
-        self.counts[self.test] += 1
-        if self.counts[key] > MAX_EVENTS or self.counts[self.test] > MAX_OF_TEST:
-            event["expr"], event["why"] = None, "too many"
-        self.n += 1
-        event["n"] = self.n
         if kind == "call" and event["expr"] and not event["uses"]:
             self.plain[self.n] = [(one, self.plain_text(one)) for one in args
                                   if type(one) in (list, dict, set)]
@@ -765,7 +768,10 @@ class Recorder:
         return f"{writer.text(owner)}.{name}"
 
     def end(self, event, result=None, error=None):
-        """Write an event with its outcome."""
+        """Write an event with its outcome, which is not looked at after too many."""
+        if event["why"] == "too many":
+            self.write(event)
+            return
         for number in set(re.findall("\0(\\d+)\0", event["expr"] or "")):
             text = self.plain_text(self.taken.pop(int(number), object()))
             event["expr"] = text and event["expr"].replace(f"\0{number}\0", f"iter({text})")
