@@ -1,7 +1,7 @@
 """Record the calls of a project that its tests make, while pytest runs them.
 
 This plugin of pytest is placed beside it under the name codedata_calls by place_plugin.sh. It runs
-on Python 3.8 and later. The files of tests are changed as they are imported: each call, subscript,
+on Python 3.9 and later. The files of tests are changed as they are imported: each call, subscript,
 attribute, comparison and operator in them also notes its operands and its outcome. The project's
 code is not touched, so calls inside it cost nothing; nothing of the project is called to look at an
 object, and objects are referred to weakly where they allow it.
@@ -118,8 +118,6 @@ class Instrument(ast.NodeTransformer):
         """Note `x[key]`."""
         self.generic_visit(node)
         key = node.slice
-        if isinstance(key, getattr(ast, "Index", ())):   # before Python 3.9
-            key = getattr(key, "value", key)
         if isinstance(key, ast.Slice):
             ends = [one or ast.Constant(None) for one in (key.lower, key.upper, key.step)]
             key = ast.copy_location(ast.Call(ast.Name("slice", ast.Load()), ends, []), node)
@@ -340,7 +338,7 @@ class Writer:
         if kind is slice:
             return f"slice({self.joined((value.start, value.stop, value.step), depth)})"
         if kind is re.Pattern:
-            name = self.imported("re", "compile", "re.")
+            name = self.imported("re", "compile")
             return f"{name}({self.text(value.pattern, depth)}, {value.flags})"
         if issubclass(kind, pathlib.PurePath) and kind.__module__[:7] == "pathlib":
             return f"{self.imported('pathlib', 'Path')}({self.text(str(value), depth)})"
@@ -372,9 +370,9 @@ class Writer:
         self.need(f"import {name}")
         return name
 
-    def imported(self, module, name, start=""):
+    def imported(self, module, name):
         """Return an object's name, after a line that imports it."""
-        if start or hasattr(builtins, name):
+        if hasattr(builtins, name):
             self.need(f"import {module}")
             return f"{module}.{name}"
         self.need(f"from {module} import {name}")

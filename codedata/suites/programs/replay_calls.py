@@ -8,7 +8,7 @@ all; and `jobs`. A job has `tries`, each [lines, last expression]; the outcome t
 or null; and whether its lines are to be pruned. Each of three processes imports the project once
 and forks for each script: with another seed for hashes, in another working directory, the third
 with a clock 400 days later. FOLDER/answers.json gets for each job the first try
-whose outcome is as recorded and the same in all three, or null. It runs on Python 3.8 and later and
+whose outcome is as recorded and the same in all three, or null. It runs on Python 3.9 and later and
 imports nothing of its package.
 """
 import collections
