@@ -13,13 +13,13 @@ python env_setup.py --root "$root" --input "$root/repos.jsonl" --planner recipe 
 python analyze.py --root "$root" --workers 2
 code=0
 python bug_inject.py scale --root "$root" --workers 2 "$@" || code=$?
-task=$(find "$root/task" -mindepth 1 -maxdepth 1 -name '[a-z]*' 2> /dev/null | sort | head -n 1)
+task=$(find "$root/task" -mindepth 2 -maxdepth 2 -name instruction.md -printf '%h\n' 2> /dev/null | sort | head -n 1)
 if [ -n "$task" ]; then
     printf '\n%s bugs stand in %s/task/, each a task of Harbor with an image of its own. One of them, %s:\n\n' \
         "$(find "$root/task" -mindepth 1 -maxdepth 1 -name '[a-z]*' | wc -l)" "$root" "$task"
     cat "$task/solution/reverse.patch"
     echo
-    cat "$task/instruction.md" 2> /dev/null || echo "(no report yet)"
+    cat "$task/instruction.md"
     echo
     echo "What is wrong with it, if anything: python -m codedata.tasks check $task"
     echo "To look into its image: docker run --rm -it $(sed -n 's/^FROM //p' "$task/environment/Dockerfile") bash"

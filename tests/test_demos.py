@@ -82,7 +82,7 @@ def test_each_bug_fails_its_tests_in_its_image_and_the_patch_heals_it(left, tmp_
     root = shutil.copytree(left("demo-bugs"), tmp_path / "root")
     bugs = {bug.instance_id: bug for bug in all_readable(root, Task, BUG)}
     rows = swebench_rows(root)
-    assert len(bugs) >= 3 and bugs.keys() == rows.keys()
+    assert len(bugs) >= 3 and rows and rows.keys() <= bugs.keys()   # some have no report
     for id, bug in rows.items():
         task = bugs[id]
         assert bug["problem_statement"] and task.about["method"] == "procedural", id
