@@ -26,7 +26,7 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.states import Selection
 from codedata.store import Store, known
 from codedata.suites.environments import labelled, open_environment
-from codedata.suites.recorded_calls import jobs_of, record, replay
+from codedata.suites.recorded_calls import RESULT, jobs_of, record, replay
 from codedata.suites.suite import run_suite
 
 LIMIT_S = 900
@@ -60,8 +60,8 @@ def measured(environment: Environment, host: SandboxFactory) -> dict:
           open_environment(environment, host, label) as sandbox):
         plain = [run_suite(sandbox, script, LIMIT_S) for _ in range(RUNS)]
         recorded = [record(sandbox, script, LIMIT_S) for _ in range(RUNS)]
-        first, second = ({(one.test, one.expr, one.result, one.raised) for one in events}
-                         for _, events in recorded)
+        first, second = ({(one.test, RESULT.sub("r", one.expr or ""), one.result, one.raised)
+                          for one in events} for _, events in recorded)
         events = recorded[0][1]
         jobs = jobs_of(events)
         facts = [one for one in replay(sandbox, jobs, script, prune=True, total_s=600) if one]
