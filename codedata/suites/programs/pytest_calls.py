@@ -479,7 +479,7 @@ class Recorder:
         if issubclass(kind, type) or kind is types.FunctionType:
             return self.is_own_module(value.__module__)
         return any(self.is_own_module(one.__module__) for one in kind.__mro__[:-1]) or (
-            id(value) in self.origins)
+            self.origin(value) is not None)
 
     def relative(self, text):
         """Return a text with a path in the temporary folder as a relative one. Raise Opaque for
