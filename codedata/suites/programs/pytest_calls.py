@@ -16,6 +16,7 @@ import collections
 import datetime
 import decimal
 import enum
+import fcntl
 import fractions
 import importlib.abc
 import importlib.machinery
@@ -59,7 +60,7 @@ OPERATORS = {"Eq": ("==", operator.eq), "NotEq": ("!=", operator.ne), "Lt": ("<"
 PLAIN = (int, float, complex, str, bytes, bool, type(None), type(...), type(NotImplemented))
 METHODS = (types.MethodType, types.BuiltinMethodType, types.MethodWrapperType)
 RAISING = {"raises", "assertRaises", "assertRaisesRegex"}   # take a callable and its arguments
-open_file = open   # a test may replace the builtin
+write = os.write   # a test may replace it
 recorder = None
 
 
@@ -443,7 +444,10 @@ class Recorder:
         self.source = settings["source"].rstrip("/") + "/"
         self.tests = {self.source + path for path in settings["tests"]}
         self.only = set(settings["only"])
-        self.out = os.path.join(FOLDER, "data", uuid.uuid4().hex + ".jsonl")
+        out = os.open(os.path.join(FOLDER, "data", uuid.uuid4().hex + ".jsonl"),
+                      os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        self.out = fcntl.fcntl(out, fcntl.F_DUPFD_CLOEXEC, 500)   # a number that no test gets
+        os.close(out)
         self.pid, self.test = os.getpid(), ""
         self.n = self.first = MAX_OF_RUN * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
         self.thread = threading.local()
@@ -796,8 +800,7 @@ class Recorder:
     def write(self, words):
         """Append a line to this process's file."""
         try:
-            with open_file(self.out, "a") as file:
-                file.write(json.dumps(words) + "\n")
+            write(self.out, (json.dumps(words) + "\n").encode())
         except (OSError, ValueError):
             pass
 
