@@ -16,7 +16,7 @@ from codedata.checks.secrets import credential_in
 from codedata.progress import begin_step
 from codedata.sandbox import Sandbox
 from codedata.store import digest
-from codedata.suites.recorded_calls import Event, Job, Outcome, Recorder, jobs_of
+from codedata.suites.recorded_calls import RESULT, Event, Job, Outcome, Recorder, jobs_of
 from codedata.suites.source import Files
 from codedata.suites.suite import NONE
 from codedata.texts import fill, toml_of
@@ -97,9 +97,9 @@ class Differences:
         pruned = self._differing([Job([(one.right.lines, one.right.last)]) for one in bases],
                                  RECORDED, prune=True)
         begin_step("running other cases")
-        known = {re.sub(r"\br\d+\b", "r", event.expr or "") for event in events}
+        known = {RESULT.sub("r", event.expr or "") for event in events}
         tried = [Job([case]) for base in pruned for case in variants(base.right, events)
-                 if re.sub(r"\br\d+\b", "r", case[1]) not in known]
+                 if RESULT.sub("r", case[1]) not in known]
         told = {one.right.told for one in shown}
         varied = [one for one in self._differing(tried, VARIED)
                   if is_other_case(one, pruned, told)]

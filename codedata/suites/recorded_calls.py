@@ -36,7 +36,7 @@ MAX_LINES = 60             # of a script before it is pruned
 MAX_OF_CALLEE = 40         # scripts of one callee
 RESULT = re.compile(r"\br(\d+)\b")
 UNTOLD = ("hash", "id")    # calls whose values mean nothing
-READS = ("attribute", "item")   # events that change nothing
+READS = ("attribute", "item", "effect")   # events that change nothing, beside the calls in them
 
 
 @dataclass(frozen=True)
@@ -239,7 +239,6 @@ def _script(event: Event, events: dict[int, Event], is_whole: bool
         kept = [one for one in earlier if one.n in objects or (one.kind not in READS
                 and ((is_whole and one.test) or objects.intersection(one.uses)))]
         more = objects.union(*(one.uses for one in kept))
-        more |= {events[n].n for n in more if n in events}
         if more == objects:
             break
         objects = more
