@@ -16,7 +16,7 @@ from codedata.checks.secrets import credential_in
 from codedata.progress import begin_step
 from codedata.sandbox import Sandbox
 from codedata.store import digest
-from codedata.suites.recorded_calls import RESULT, Event, Job, Outcome, Recorder, jobs_of
+from codedata.suites.recorded_calls import RESULT, Event, Job, Outcome, PythonRecorder, jobs_of
 from codedata.suites.source import Files
 from codedata.suites.suite import NONE
 from codedata.texts import fill, toml_of
@@ -81,7 +81,7 @@ class Difference:
 class Differences:
     """Find the differences of one bug in two sandboxes, `right` and `wrong`."""
 
-    def __init__(self, recorder: Recorder, right: Sandbox, wrong: Sandbox, test_script: str):
+    def __init__(self, recorder: PythonRecorder, right: Sandbox, wrong: Sandbox, test_script: str):
         self._recorder, self._trees, self._script = recorder, (right, wrong), test_script
 
     def found(self, tests: Sequence[str], hidden: Files = NONE) -> list[Difference]:

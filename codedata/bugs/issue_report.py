@@ -1,9 +1,9 @@
 """Write the issue report of a bug as a user would: the step `issue` of bug_inject.py.
 
-A model is first asked for a reproduction, which is run with the bug and with the fix. A second
-request, which shows neither the fix nor a test, has the report written from the reproduction alone.
-Both are shown facts (issue_facts.py): scripts that the bug changes. Without a model, the best of
-them becomes the report.
+A model is first asked for a reproduction, which is run with the bug and with the fix; it is shown
+facts (issue_facts.py), scripts whose outcome the bug changes. A second request, which shows neither
+the fix nor a test, has the report written from the reproduction alone. Without a model, the best
+fact becomes the report.
 """
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Store, digest
 from codedata.suites.contexts import sources_in
-from codedata.suites.recorded_calls import Outcome, Recorder
+from codedata.suites.recorded_calls import Outcome, PythonRecorder
 from codedata.suites.recorded_javascript import PATH_LINE, JavaScriptRecorder
 from codedata.suites.source import apply_patch
 from codedata.suites.suite import run_script
@@ -58,7 +58,7 @@ REPORT = re.compile(r".*<report>(.*)</report>", re.DOTALL)
 REPEATED = re.compile(r"…(?:\s*…)+")
 PASSED = re.compile(r"^(?:PASSED .*|.* PASSED +\[ *\d+%\] *)\n", re.MULTILINE)   # of pytest
 # of the languages whose calls can be recorded
-RECORDERS = {"python": Recorder(), "javascript": JavaScriptRecorder(),
+RECORDERS = {"python": PythonRecorder(), "javascript": JavaScriptRecorder(),
              "typescript": JavaScriptRecorder()}
 NO_FACT = "no call that its failing tests make shows the bug"
 ONE_CASE = "only the case of its one failing test shows the bug"

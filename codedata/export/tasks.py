@@ -74,7 +74,7 @@ def read_tasks(settings: Settings) -> TasksRead:
     store = Store(settings.root, Task).open()
     read = TasksRead(store, broken=[*store.broken])
     rules, audits = ExportRules(settings.export, settings.exclude.ids), Audits(settings.root)
-    reports = Store(settings.root, BugReport).open()
+    reports = None if settings.export.from_tests else Store(settings.root, BugReport).open()
     for name in store.names():
         try:
             task = store.read(name)
@@ -84,7 +84,7 @@ def read_tasks(settings: Settings) -> TasksRead:
                 audit = audits.of(task)
                 problem = audit_problem(settings.export, audit)
                 read.audits |= {name: figures_of(audit)} if audit else {}
-            if not (problem or settings.export.from_tests) and shows_a_test(known(reports, name)):
+            if not problem and reports and shows_a_test(known(reports, name)):
                 problem = "shows a test's case", "[export] from_tests is off"
         except BrokenRecord as e:
             read.kinds.setdefault(name, Task.kind_in(store.path(name)))

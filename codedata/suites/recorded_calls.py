@@ -86,8 +86,6 @@ class Outcome:
     kind: str                  # value | raises
     type: str                  # of the value or the exception
     text: str                  # the value's repr, or the exception's message
-    module: str = ""           # of the exception's class
-    is_plain: bool = True      # made of numbers, texts, None and containers of them alone
     as_printed: bool = True    # print() shows the same as repr()
     direct: list = field(default_factory=list)   # [path, line] of the functions it calls itself
     ran: dict = field(default_factory=dict)      # {path: lines of the project that ran}
@@ -137,21 +135,6 @@ class Outcome:
         """Return whether an expression can stand where a name stands."""
         node = ast.parse(code, mode="eval").body
         return isinstance(node, ast.Call | ast.Attribute | ast.Subscript | ast.Name | ast.List)
-
-
-@dataclass(frozen=True)
-class Recorder:
-    """Record and replay the calls of Python's tests."""
-
-    def record(self, sandbox: Sandbox, test_script: str, timeout_s: float,
-               only: Collection[str] = (), hidden: Files = NONE) -> tuple[Run, list[Event]]:
-        """Return what record() returns."""
-        return record(sandbox, test_script, timeout_s, only, hidden)
-
-    def replay(self, sandbox: Sandbox, jobs: Sequence[Job], test_script: str,
-               **options) -> list[Outcome | None]:
-        """Return what replay() returns."""
-        return replay(sandbox, jobs, test_script, **options)
 
 
 # recording ---------------------------------------------------------------------------------------
@@ -295,11 +278,7 @@ def run_scripts(sandbox: Sandbox, jobs: Sequence[Job], program: Program, kind: t
     if not jobs:
         return []
     source = sandbox.run("pwd -P").output.strip()
-    imports = sorted({line for job in jobs for lines, _ in job.tries for line in lines
-                      if line.startswith(("import ", "from "))})
-    given = {"source": source, "seconds": SCRIPT_S, "total_s": total_s, "imports": imports,
-             "jobs": [{"tries": job.tries, "recorded": job.recorded, "prune": prune}
-                      for job in jobs]}
+    given = given_to_run(source, jobs, SCRIPT_S, total_s, prune)
     sandbox.run(f"rm -rf {REPLAYS}")   # an image may have answers of its own
     sandbox.put({"jobs.json": json.dumps(given).encode()}, REPLAYS)
     run_tool(sandbox, program.name, REPLAYS, start=program.start, before=program.before,
@@ -311,6 +290,16 @@ def run_scripts(sandbox: Sandbox, jobs: Sequence[Job], program: Program, kind: t
             return [_outcome(*pair, kind) for pair in zip(answers, jobs, strict=True)]
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as e:
             raise ItemFailed(f"its scripts did not run: {printable(str(e), 300)}") from e
+
+
+def given_to_run(source: str, jobs: Sequence[Job], seconds: int, total_s: int,
+                 prune: bool = False) -> dict:
+    """Return the content of jobs.json for programs/replay_calls.py."""
+    imports = sorted({line for job in jobs for lines, _ in job.tries for line in lines
+                      if line.startswith(("import ", "from "))})
+    return {"source": source, "seconds": seconds, "total_s": total_s, "imports": imports,
+            "jobs": [{"tries": job.tries, "recorded": job.recorded, "prune": prune}
+                     for job in jobs]}
 
 
 def _outcome(answer: dict | None, job: Job,
@@ -369,6 +358,13 @@ def _new_name(callee: str, taken: Collection[str], code: str) -> str:
     used = {*taken, *re.findall(r"\w+", code)}
     return next(one for one in (name, *(f"{name}{n}" for n in range(2, 10_000)))
                 if one not in used)
+
+
+class PythonRecorder:
+    """Record and replay the calls of Python's tests."""
+
+    record = staticmethod(record)
+    replay = staticmethod(replay)
 
 
 def distinct(outcomes: Iterable[Outcome]) -> list[Outcome]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from pathlib import Path
 
 import pytest
 from conftest import eventually, kill, start_script, write_json, write_toml
@@ -134,6 +135,21 @@ def in_body(code: str) -> str:
             f"open('tern.py', 'w').write(text.replace(stub, {code!r}))\nEND\n")
 
 
+def check_edited_facts(root: Path) -> None:
+    """Check that documents follow facts that a person edits, and show none that is not so."""
+    def edited(change) -> str:
+        record = read_json(root / "nl2repo/_facts/tern.json")
+        for one in record["facts"]:
+            change(one)
+        write_json(root / "nl2repo/_facts/tern.json", record)
+        return steps(root, "doc_part2", *TEMPLATE).stderr
+
+    wrong = edited(lambda one: one["held_out"] or one.update(told="'wrong'"))
+    assert "stale 1" in wrong and "wrote 1" in wrong
+    assert documents(root)[LEG]["content"]["examples"] == []   # no example that does not print it
+    assert "Traceback" not in edited(lambda one: one.update(code=["("]))
+
+
 def test_a_function_is_describable_by_its_docstring_or_by_three_outcomes_that_tell_something():
     told = [a_fact([f"f({n})"], n, "m.py::f") for n in ("1", "2", "2", "None")]
     hidden = a_fact(["f(9)"], "9", "m.py::f", held_out=True)
@@ -215,18 +231,7 @@ def test_a_repository_becomes_documents_with_facts_and_tasks_with_cases_that_har
         assert empty.reward == 0 and f"tests: 0 of {n_cases} passed" in cases_in(empty.log)
     hostile = graded(f"{HOSTILE}\n{whole.strip()}")
     assert hostile.reward == 1 and f"tests: 0 of {n_cases} passed" in cases_in(hostile.log)
-
-    def edited(change) -> str:
-        record = read_json(root / "nl2repo/_facts/tern.json")
-        for one in record["facts"]:
-            change(one)
-        write_json(root / "nl2repo/_facts/tern.json", record)
-        return steps(root, "doc_part2", *TEMPLATE).stderr
-
-    wrong = edited(lambda one: one["held_out"] or one.update(told="'wrong'"))
-    assert "stale 1" in wrong and "wrote 1" in wrong
-    assert documents(root)[LEG]["content"]["examples"] == []   # no example that does not print it
-    assert "Traceback" not in edited(lambda one: one.update(code=["("]))
+    check_edited_facts(root)
 
 
 @pytest.mark.docker

@@ -203,14 +203,11 @@ async function outcome (lines, last, recorded, folder, require) {
   const isSame = recorded && (recorded.result === null || !isPlain(value) && isObject(value)
     ? recorded.type === typeName(value) || Array.isArray(value) : recorded.result === written)
   return { kind: isOpaque ? 'opaque' : 'value', type: typeName(value), text, last,
-    is_plain: isJson(value), as_printed: format(value) === text,
+    as_printed: format(value) === text,
     agrees: !recorded || (!recorded.raised && isSame) }
 }
 
 const isObject = value => value !== null && ['object', 'function'].includes(typeof value)
-
-const isJson = value => typeof value !== 'function' && (!isObject(value) ||
-  (isPlain(value) && source(value) !== null && Object.values(value).every(isJson)))
 
 if (!isMainThread) {
   work(workerData)

@@ -237,14 +237,14 @@ def outcome_of(lines, last, recorded, observe, source):
         sys.settrace(None)
         sys.setprofile(None)
         found = {"kind": "raises" if is_last else "fails", "type": type(error).__name__,
-                 "text": str(error)[:MAX_TEXT], "module": type(error).__module__, "last": last}
+                 "text": str(error)[:MAX_TEXT], "last": last}
         if recorded is not None:
             found["agrees"] = recorded["raised"] == found["type"]
     else:
         sys.settrace(None)
         sys.setprofile(None)
         found = {"kind": "value", "type": type(value).__name__, "text": text[:MAX_TEXT],
-                 "last": last, "is_plain": is_plain(value), "as_printed": str(value) == text}
+                 "last": last, "as_printed": str(value) == text}
         if recorded is not None:
             found["agrees"] = not recorded["raised"] and is_recorded(value, recorded)
         if len(text) > MAX_TEXT or " object>" in text:
@@ -265,14 +265,6 @@ def is_recorded(value, recorded):
     except Exception:
         return False
     return before == value or before != before or (type(value) is list and sorted(before) == value)
-
-
-def is_plain(value, depth=0):
-    """Return whether a value is made of plain ones alone."""
-    if type(value) in (list, tuple, set, frozenset, dict) and depth < 8:
-        parts = [*value, *value.values()] if isinstance(value, dict) else value
-        return all(is_plain(one, depth + 1) for one in parts)
-    return type(value) in (int, float, complex, str, bytes, bool, type(None))
 
 
 class Ran:
