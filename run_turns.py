@@ -62,8 +62,9 @@ def main(argv=None) -> int:
 def executed(settings: Settings, models: Models, runner: Runner) -> run_loop.Stage:
     """Return the stage that runs the candidates of turns."""
     return run_loop.Stage(
-        "run_turns", make=runner.make, writes=Writes(Store(settings.root, Executed)),
-        identity={"branches": settings.run.branches}, then="ch.py; validate.py", **inputs(settings))
+        "run_turns", make=runner.make, close=runner.close, then="ch.py; validate.py",
+        writes=Writes(Store(settings.root, Executed)),
+        identity={"branches": settings.run.branches}, **inputs(settings))
 
 
 def played_out(settings: Settings, models: Models, runner: Runner) -> run_loop.Stage:
@@ -73,7 +74,7 @@ def played_out(settings: Settings, models: Models, runner: Runner) -> run_loop.S
     rules = settings.run
     game = PlayedOut(settings, runner, ask, policy.spec.identity())
     return run_loop.Stage(
-        "run_turns.played_out", make=game.make,
+        "run_turns.played_out", make=game.make, close=runner.close,
         writes=Writes(Store(settings.root, variant(Answer, PLAYED_OUT)), copies=("assistant",),
                       optional=("tools",), fields=("instance_id", "messages", "assistant", "king",
                                                    "challenger", "tools")),
@@ -87,7 +88,7 @@ def states(settings: Settings, models: Models, runner: Runner) -> run_loop.Stage
     """Return the stage that runs the tests at each turn of trajectories."""
     source = open_source(settings.prompt.source, Hub(models.http), settings.prompt.split)
     return run_loop.Stage(
-        "run_turns.states", make=runner.states,
+        "run_turns.states", make=runner.states, close=runner.close,
         reads=Reads(trajectories(source), ("instance_id", "messages", "tools")),
         joined=inputs(settings)["joined"], writes=Writes(Store(settings.root, TurnStates)),
         then="prompt.py")

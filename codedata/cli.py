@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from codedata.errors import Trouble
 from codedata.progress import plural, say
@@ -23,10 +24,10 @@ from codedata.states import Selection
 from codedata.texts import printable, terminal_safe
 
 # a next command repeats these; its own command repeats all flags but NEVER_REPEATED
-ALWAYS_REPEATED = ("root", "config", "mode", "workers", "llm", "model", "llm_base_url", "proxy",
-                   "budget")
+ALWAYS_REPEATED = ("root", "config", "mode", "workers", "engine", "ray_address", "llm", "model",
+                   "llm_base_url", "proxy", "budget")
 NEVER_REPEATED = ("shard", "llm_auth_token", "status", "dry_run", "show_config", "compact", "prune",
-                  "engine", "log_level", "quiet", "reap", "yes", "skip_existing",
+                  "log_level", "quiet", "reap", "yes", "skip_existing",
                   "continue_on_error")
 
 
@@ -44,6 +45,9 @@ class RunOptions:
     stop_on_error: bool
     budget_usd: float | None
     given: dict[str, tuple[str, ...]]   # the words of each flag that was given
+    engine: str = "threads"
+    ray_address: str = ""      # "": a cluster on this machine
+    host: Any = None           # the SandboxFactory of a script with sandboxes
     before_work: Callable[[], object] = list   # called before the first item is made
 
     @property
@@ -126,7 +130,8 @@ def options(args: argparse.Namespace) -> RunOptions:
     selection = Selection(**{f.name: getattr(args, f.name) or f.default for f in fields(Selection)})
     return RunOptions(
         Path(args.root), selection, args.status, args.dry_run, args.prune, args.compact, args.quiet,
-        getattr(args, "stop_on_error", False), args.budget, args.given)
+        getattr(args, "stop_on_error", False), args.budget, args.given, args.engine,
+        args.ray_address)
 
 
 def parser(doc: str, *sections: str, output: str = "") -> argparse.ArgumentParser:
@@ -158,7 +163,10 @@ def parser(doc: str, *sections: str, output: str = "") -> argparse.ArgumentParse
         help="shorten the ledger to the newest line of each item, and end")
     add("--workers", type=positive, metavar="N", help="items in flight at the same time")
     add("--shard", type=_shard, metavar="I/N", help="only the items of shard I (from 0) of N")
-    add("--engine", choices=["threads"], default="threads", help="where items run")
+    add("--engine", choices=["threads", "ray"], default="threads",
+        help="where items run: in this process, or on a Ray cluster (docs/cluster.md)")
+    add("--ray-address", metavar="HOST:PORT", default="",
+        help="of the cluster (default: one on this machine, which ends with the run)")
     add("--llm", metavar="NAME",
         help="an endpoint of chain.toml, or `embedded`: a small model on this machine")
     add("--model", metavar="NAME",
@@ -264,7 +272,7 @@ def reap_first(args: argparse.Namespace, settings: Settings, options: RunOptions
         sys.exit(1 if left else 0)
     if args.yes:
         raise Trouble("goes with --reap.", "--yes")
-    return replace(options, before_work=cache(host.reap_first))
+    return replace(options, host=host, before_work=cache(host.reap_first))
 
 
 def with_container_workers(settings: Settings, args: argparse.Namespace) -> Settings:

@@ -18,6 +18,9 @@ class Trouble(Exception):
         super().__init__(what, where, todo)
         self.what, self.where, self.todo = what, where, todo
 
+    def __reduce__(self):
+        return _restored, (type(self), self.args, vars(self))
+
     def __str__(self) -> str:
         head = f"{self.where} {self.what}" if self.where else self.what
         return f"{head}\n  {self.todo}" if self.todo else head
@@ -62,6 +65,10 @@ class RunStopped(Trouble):
         self.exit_code = exit_code
 
 
+class MachineStopped(RunStopped):
+    """No further item can be made on this machine; in a cluster, others go on."""
+
+
 class EndpointDown(RunStopped):
     """Nobody answers at an endpoint, or it says nothing but HTTP 429.
 
@@ -77,13 +84,19 @@ class Interrupted(RunStopped):
         super().__init__("interrupted", exit_code=130)
 
 
+def _restored(cls: type, args: tuple, values: dict) -> Trouble:
+    trouble = cls.__new__(cls, *args)
+    vars(trouble).update(values)
+    return trouble
+
+
 def start_thread(target) -> threading.Thread:
-    """Return a thread that has started. RunStopped where the machine gives no more of them."""
+    """Return a thread that has started. MachineStopped where the machine gives no more of them."""
     thread = threading.Thread(target=target, daemon=True)
     try:
         thread.start()
     except RuntimeError as e:
-        raise RunStopped("could not be started: the limit of threads or of memory is reached.",
-                         "A further thread", "Lower --workers, or raise the limit (ulimit -u, "
-                         "--pids-limit of a container).") from e
+        raise MachineStopped("could not be started: the limit of threads or of memory is reached.",
+                             "A further thread", "Lower --workers, or raise the limit (ulimit "
+                             "-u, --pids-limit of a container).") from e
     return thread

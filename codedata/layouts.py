@@ -30,6 +30,7 @@ import orjson
 import tomli_w
 
 from codedata.bounded import inside, making_folders, read_bounded
+from codedata.driver import in_driver
 from codedata.errors import BrokenRecord
 from codedata.ledger import disk_trouble, from_json
 from codedata.records import OMITTED_IF_NULL, Files, safe_name
@@ -68,6 +69,7 @@ def _ordered(data, line_start: bytes):
                    for name, text in texts.items()}
 
 
+@in_driver
 def write_atomic(path: Path, data: bytes) -> os.stat_result:
     """Put `data` at `path` whole or not at all; return its stat. A full disk ends the run."""
     return finish(writing(path, data))
@@ -228,6 +230,21 @@ def load_files(folder: Path, n_left: list[int] | None = None) -> Files:
     return files
 
 
+class Program(bytes):
+    """Hold the content of a file that may be run, whatever its name."""
+
+
+def without_paths(files: Files) -> Files:
+    """Return the same files with their contents in memory."""
+    return {name: (Program if _may_run(file) else bytes)(content_of(file))
+            for name, file in files.items()}
+
+
+def _may_run(file: bytes | Path) -> bool:
+    is_program = isinstance(file, Program)
+    return is_program if isinstance(file, bytes) else os.access(file, os.X_OK)
+
+
 def content_of(file: bytes | Path) -> bytes:
     """Return the content of an entry of Files. Raise BrokenRecord where it is gone."""
     try:
@@ -299,7 +316,8 @@ def _write_file(path: Path, file: bytes | Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(file, bytes):
         path.write_bytes(file)
-        path.chmod(0o755 if path.suffix == ".sh" else 0o644)
+        is_program = path.suffix == ".sh" or isinstance(file, Program)
+        path.chmod(0o755 if is_program else 0o644)
     else:
         shutil.copy(file, path)
 

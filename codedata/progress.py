@@ -16,7 +16,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import starmap
+from types import MappingProxyType
 
+from codedata.driver import in_driver
 from codedata.errors import Trouble
 from codedata.texts import natural, printable, terminal_safe
 
@@ -27,6 +29,7 @@ NAMED = 3   # items of one kind that a line names
 ROWS = 8    # items below a bar
 
 
+@in_driver
 def say(text: str) -> None:
     """Print a line on stderr.
 
@@ -253,6 +256,12 @@ class Step:
     count: str = ""    # how far the step is: "43 of 99"
     began: float = field(default_factory=time.monotonic)
 
+    def follow(self, other: Step) -> None:
+        """Be where another process's step is."""
+        if other.name != self.name:
+            self.began = time.monotonic()
+        self.within, self.name, self.count = other.within, other.name, other.count
+
     def __str__(self) -> str:
         within = f"{self.within}: " if self.within and self.name else self.within
         return within + ", ".join(filter(None, (self.name, self.count)))
@@ -338,15 +347,17 @@ class Bar:
         self._rich.start()
 
     def update(self, totals: RunTotals, n_in_flight: int, steps: Mapping[str, Step] | None = None,
-               n_replies: int = 0) -> None:
+               n_replies: int = 0, where: Mapping[str, int] = MappingProxyType({})) -> None:
         """Show the totals, and the step at which each item is that has such; `n_replies` to items
-        in flight are there."""
+        in flight are there. `where` says how many are on each machine."""
         now = time.monotonic()
         every_s = REDRAW_EVERY_S if self._rich else PLAIN_EVERY_S
         if self.quiet or not self.total or now - self._updated < every_s:
             return
         steps = {name: step for name, step in (steps or {}).items() if str(step)}
-        notes = [*self._notes(totals, n_in_flight, n_replies)]
+        notes = [*self._notes(totals, n_in_flight, n_replies),
+                 ", ".join(f"{machine} {n}" for machine, n in sorted(where.items()))]
+        notes = [*filter(None, notes)]
         facts = totals.finished, notes, {name: str(step) for name, step in steps.items()}
         if not self._rich and facts == self._last and now - self._updated < SILENT_S:
             return

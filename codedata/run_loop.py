@@ -1,7 +1,8 @@
 """The run loop of every stage: plan, workers, ledger lines, signals, summary, exit code.
 
-run() makes the items of a stage one by one, in three steps that an engine can take apart:
-inputs = load(item), output = make(inputs), commit(item, inputs, output). run_whole() is for a stage
+run() makes the items of a stage one by one, in three steps: inputs = load(item), output =
+make(inputs), commit(item, inputs, output). The first and the last are done here, the second by an
+engine: in threads, or on the machines of a cluster. run_whole() is for a stage
 whose output is one thing, such as a report. states.py finds which items are to be made.
 """
 from __future__ import annotations
@@ -17,10 +18,11 @@ import time
 import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain, groupby
 from pathlib import Path
+from typing import Any, Protocol
 
 from codedata.cli import RunOptions
 from codedata.errors import (
@@ -94,7 +96,9 @@ class Stage:
     identity: dict = field(default_factory=dict)   # model, prompts: a change makes nothing stale
     requests: Callable | None = None   # make()'s arguments → (client, messages) of its calls
     cost_note: str = ""   # for --dry-run, of a stage without `requests` that asks a model
+    close: Callable[[], list[str]] = list    # called where items were made, returns lines to print
     finish: Callable[[], list[str]] = list   # called at the end, returns lines to print
+    is_local: bool = False   # make() reads the root: it runs in this process, on any engine
     after: str = ""                    # the script before this one
     then: str = ""                     # the script after this one; of several, divided by "; "
     in_words: Callable | None = None   # record → what a user would say of it, where items are few
@@ -172,9 +176,10 @@ def _run_held(stage: Stage, settings: Settings, models: Models, options: RunOpti
         return 1 if plan.broken else 0
     if plan.asks:
         models.check()
-    if plan.todo:
-        options.before_work()
-    return _Run(stage, states, plan, models, options).run(settings.llm.workers)
+    if not plan.todo:
+        return _Run(stage, states, plan, models, options).run(Threads(stage, 1))
+    with closing(_engine_of(stage, settings, models, options)) as engine:
+        return _Run(stage, states, plan, models, options).run(engine)
 
 
 def _status_of(stage: Stage, plan: Plan) -> StageStatus:
@@ -399,15 +404,6 @@ def load(stage: Stage, states: States, item: Item) -> tuple[list, str]:
     return inputs, read
 
 
-def make(stage: Stage, item: Item, inputs: list):
-    """Return an item's new record. Raise ItemFailed, or Excluded if a rule leaves it out."""
-    writes = stage.writes
-    if item.copies_only and not writes.parts:
-        copies = {name: getattr(inputs[0], name) for name in writes.copies}
-        return replace(writes.store.read(item.name), **copies)
-    return stage.make(*inputs)
-
-
 class Journal:
     """Write records with their ledger lines, and the lines of failures; count what they cost."""
 
@@ -504,6 +500,62 @@ def attempt_line(stage: str, item: str, state: str, calls: ReplyLog, started: fl
             "seconds": round(time.monotonic() - started, 3)}
 
 
+# where items are made ----------------------------------------------------------------------------
+
+class Engine(Protocol):
+    """Make items; nothing of a run is kept in it."""
+
+    n_workers: int             # items at a time
+
+    def make(self, log: ReplyLog, step: Step, inputs: list) -> Any:
+        """Return what the stage's make() returns for these inputs, or raise what it raises; meant
+        for a thread of the item, with `log` as its current reply log. Raise ItemFailed where the
+        engine has tried in vain."""
+
+    def where(self) -> Counter[str]:
+        """Return how many items are in flight on each machine, if there are several."""
+
+    def end(self) -> list[str]:
+        """Do the stage's close() wherever items were made, and return its lines."""
+
+    def close(self) -> None:
+        """Stop what was started."""
+
+
+class Threads:
+    """Make items in this process."""
+
+    def __init__(self, stage: Stage, n_workers: int):
+        self._stage, self.n_workers = stage, n_workers
+
+    def make(self, log: ReplyLog, step: Step, inputs: list) -> Any:
+        """Return what the stage's make() returns."""
+        return self._stage.make(*inputs)
+
+    def where(self) -> Counter[str]:
+        """Return nothing: there is one machine."""
+        return Counter()
+
+    def end(self) -> list[str]:
+        """Do the stage's close()."""
+        return self._stage.close()
+
+    def close(self) -> None:
+        """Do nothing: its threads have ended."""
+
+
+def _engine_of(stage: Stage, settings: Settings, models: Models, options: RunOptions) -> Engine:
+    """Return a new engine for a stage, once what killed runs have left is removed."""
+    if options.engine == "threads":
+        options.before_work()
+    if options.engine == "threads" or stage.is_local:
+        return Threads(stage, settings.llm.workers)
+    from codedata.cluster.engine import ray_engine  # an extra
+    fills_cluster = options.host and options.ray_address and "workers" not in options.given
+    return ray_engine(stage, settings, models.stop, options.host, options.ray_address,
+                      0 if fills_cluster else settings.llm.workers)
+
+
 # all items ---------------------------------------------------------------------------------------
 
 class WorkerPool:
@@ -556,8 +608,9 @@ class _Run:
         self._writers = threading.Semaphore(MAX_WRITERS)
         self.bar: Bar | None = None
 
-    def run(self, n_workers: int) -> int:
+    def run(self, engine: Engine) -> int:
         """Make every item of the plan; return the exit code."""
+        self.engine = engine
         for item in self.plan.adopted:
             self.journal.adopt(item)
         gc.freeze()   # the plan's objects stay to the end: no collection needs to look at them
@@ -567,10 +620,10 @@ class _Run:
         self.bar = Bar(self.stage.label, len(self.plan.todo), self.options.quiet)
         with signals(self.stage.label, self._interrupt, self.bar.say, self._at_once):
             try:
-                self._round(self.plan.todo, n_workers)
+                self._round(self.plan.todo)
                 if not self.is_last_round:
                     self.is_last_round = True
-                    self._round(sorted(self.again, key=lambda item: natural(item.name)), n_workers)
+                    self._round(sorted(self.again, key=lambda item: natural(item.name)))
             finally:
                 self.bar.close()
                 self.states.spares.close()
@@ -589,13 +642,13 @@ class _Run:
 
     def _finish(self) -> list[str]:
         try:
-            return self.stage.finish()
+            return [*self.engine.end(), *self.stage.finish()]
         except Trouble as e:
             self.pool.stop(e)
             return []
 
-    def _round(self, todo: list[Item], n_workers: int) -> None:
-        """Make every item of `todo` once, `n_workers` at a time."""
+    def _round(self, todo: list[Item]) -> None:
+        """Make every item of `todo` once."""
         items = iter(todo)
         next_item = threading.Lock()
 
@@ -607,13 +660,13 @@ class _Run:
                     return
                 self._one(item)
 
-        self.pool.run([work] * min(n_workers, len(todo)), self._show)
+        self.pool.run([work] * min(self.engine.n_workers, len(todo)), self._show)
 
     def _show(self) -> None:
         in_flight = dict(self.in_flight)
         steps = {name: attempt.step for name, attempt in in_flight.items()}
         n_replies = sum(len(attempt.calls.unbilled) for attempt in in_flight.values())
-        self.bar.update(self.totals, len(in_flight), steps, n_replies)
+        self.bar.update(self.totals, len(in_flight), steps, n_replies, self.engine.where())
 
     def _one(self, item: Item) -> None:
         """Make one item, and put on disk what has gathered, unless other threads are at that."""
@@ -679,11 +732,19 @@ class _Run:
         with recording(attempt.calls), showing(attempt.step):
             inputs, attempt.read = load(self.stage, self.states, item)
             try:
-                output = make(self.stage, item, inputs)
+                output = self._output(attempt, inputs)
             except Excluded as e:
                 attempt.steps = self.journal.excluding(attempt, e)
             else:
                 attempt.steps = self._committing(attempt, output)
+
+    def _output(self, attempt: Attempt, inputs: list) -> Any:
+        """Return an item's new record. Raise ItemFailed, or Excluded if a rule leaves it out."""
+        writes = self.stage.writes
+        if attempt.item.copies_only and not writes.parts:
+            copies = {name: getattr(inputs[0], name) for name in writes.copies}
+            return replace(writes.store.read(attempt.item.name), **copies)
+        return self.engine.make(attempt.calls, attempt.step, inputs)
 
     def _committing(self, attempt: Attempt, output) -> Iterator[dict | None]:
         item, writes = attempt.item, self.stage.writes

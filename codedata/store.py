@@ -30,6 +30,7 @@ import orjson
 
 from codedata import layouts
 from codedata.bounded import inside, open_appending, read_bounded
+from codedata.driver import StaysInDriver
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.layouts import to_json, write_atomic
 from codedata.ledger import FileState, Ledger, to_line
@@ -70,7 +71,7 @@ def facts_of(record) -> FileState:
     return FileState(record.instance_id, digests_of(record))
 
 
-class Store:
+class Store(StaysInDriver):
     """Hold a directory of items. New ones go to `into` (a directory's name), old ones stay.
 
     Several makers put tasks into one directory: a store holds those of its `kind`, or all for "".
@@ -324,7 +325,7 @@ class Store:
 
 
 @dataclasses.dataclass(eq=False)
-class Derived:
+class Derived(StaysInDriver):
     """Hold records that are made of those of other stores: of each item of `source` the records
     that make(its name, its record) returns by name. If make() raises BrokenRecord, the item is
     broken, and all names that may be of it are covered; it may return one for a single name.

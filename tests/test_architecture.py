@@ -230,8 +230,9 @@ def catches_everything(tree: ast.AST) -> list[int]:
 
 def test_only_the_run_loop_catches_everything():
     run_loop = REPO / "codedata" / "run_loop.py"
-    others = {path for path in PACKAGE   # they run calls of a project, which may raise anything
-              if path.name not in ("run_loop.py", "pytest_calls.py", "replay_calls.py")}
+    others = {path for path in PACKAGE   # they run what may raise anything
+              if path.name not in ("run_loop.py", "pytest_calls.py", "replay_calls.py")
+              and path.parent.name != "cluster"}
     assert faults_in(others, catches_everything) == [] != catches_everything(TREES[run_loop])
     for line in ("except: pass", "except BaseException: pass",
                  "except (OSError, Exception) as e: pass", "finally: suppress(Exception)"):

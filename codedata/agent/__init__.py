@@ -5,7 +5,8 @@ from codedata.agent.loop import Agent, AgentResult, LLMServer
 from codedata.agent.run_tests import ToolRunTests
 from codedata.agent.submit import stop, submit
 from codedata.agent.tools import Failed, Stop, Tool
+from codedata.agent.trajectories import new_trajectory
 
 __all__ = ["Agent", "AgentResult", "Failed", "LLMServer", "Stop", "Tool",
-           "ToolBashExecutor", "ToolRunTests", "create_file", "edit_file", "search", "stop",
-           "submit", "view_file"]
+           "ToolBashExecutor", "ToolRunTests", "create_file", "edit_file", "new_trajectory",
+           "search", "stop", "submit", "view_file"]

@@ -6,7 +6,6 @@ after the run. Not measured: what other processes execute.
 from __future__ import annotations
 
 import secrets
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from codedata.progress import begin_step, named
 from codedata.records import Coverage, Environment
 from codedata.run_loop import Stage
 from codedata.sandbox import Sandbox
+from codedata.sandbox.copies import new_folder, remove_folder
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Parts, Reads, Writes
@@ -87,7 +87,7 @@ class Measurer:
         if old:
             tally.take(old)
         else:   # the runs of before may have been more
-            shutil.rmtree(self._raw / name, ignore_errors=True)
+            remove_folder(self._raw / name)
         label = f"analyze-{name[:40]}-{secrets.token_hex(4)}"
         suite = _Suite(environment, self._host, label)
         try:
@@ -111,18 +111,9 @@ class _Suite:
 
     def run(self, to: Path) -> Observation:
         """Return a run, whose files go to the folder `to`; a run that fails leaves none."""
-        half = to.with_name("_half")
-        shutil.rmtree(half, ignore_errors=True)
-        half.mkdir(parents=True)
-        try:
-            with self._open() as sandbox:
-                observation = observe(sandbox, self.environment.test_script,
-                                      self.host.run_timeout_s, self.files, half)
-            shutil.rmtree(to, ignore_errors=True)
-            half.rename(to)
-        finally:
-            shutil.rmtree(half, ignore_errors=True)
-        return observation
+        with new_folder(to) as folder, self._open() as sandbox:
+            return observe(sandbox, self.environment.test_script, self.host.run_timeout_s,
+                           self.files, folder)
 
     @contextmanager
     def _open(self) -> Iterator[Sandbox]:

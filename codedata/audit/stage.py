@@ -74,7 +74,7 @@ class Auditor:
                  names: Sequence[str], command: str):
         """Prepare the checks of these names. `command` makes them again for a task, whose id and
         check follow. Raise Trouble where no images can be used, or no model is set for ASKED."""
-        if not host.makes_images:
+        if not host.builds_images:
             raise Trouble("opens no images of tasks.", f"--sandbox {host.name}", "Choose docker.")
         self._settings, self._host, self._command = settings, host, command
         self._checks = {name: CHECKS[name] for name in names if name not in ASKED}

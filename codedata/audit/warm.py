@@ -7,6 +7,7 @@ from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
+from codedata.driver import StaysInDriver
 from codedata.errors import BrokenRecord
 from codedata.records import Coverage, Environment, Task
 from codedata.sandbox.factory import SandboxFactory
@@ -20,7 +21,7 @@ from codedata.tasks.suite_outcomes import time_limit
 ALL = 1.0   # a variant may fail all tests
 
 
-class Sources:
+class Sources(StaysInDriver):
     """Hold what a root knows of the sources of its tasks, listed once for all of them."""
 
     def __init__(self, root: Path):

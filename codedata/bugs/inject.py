@@ -6,7 +6,6 @@ container shows whether the change is a bug.
 """
 from __future__ import annotations
 
-import glob
 import threading
 import time
 from collections import Counter
@@ -23,10 +22,10 @@ from codedata.agent import (
     ToolBashExecutor,
     create_file,
     edit_file,
+    new_trajectory,
     search,
     view_file,
 )
-from codedata.bounded import inside
 from codedata.bugs.effects import symbols_at
 from codedata.bugs.hotspots import CodeMap
 from codedata.code.entities import (
@@ -248,13 +247,12 @@ class Injector:
             raise Excluded("has no test that passes.")
         self._items.wait_for_turn(item, self._stop)
         started = time.monotonic()
-        trajectory = self._trajectory(item.name)
-        submission, result = self._run(item, analysis, coverage,
-                                       inside(self._settings.root, trajectory))
+        trajectory = new_trajectory(self._settings.root, TRAJECTORIES, item.name)
+        submission, result = self._run(item, analysis, coverage, trajectory)
         if submission.candidate is None:
             raise _failure(item.name, submission, result)
         return Candidates(item.repo, item.repo_name, item.base_commit, METHOD,
-                          [submission.candidate], trajectory, result.usage,
+                          [submission.candidate], f"{TRAJECTORIES}/{trajectory.name}", result.usage,
                           round(time.monotonic() - started, 1))
 
     def _run(self, item: AgentItem, analysis: Analysis, coverage: Coverage | None,
@@ -299,12 +297,6 @@ class Injector:
                      clean=CLEAN, n_passing=str(n_passing),
                      max_submits=str(self._settings.bug.max_submits),
                      earlier=_text("inject_earlier.md", bugs=bugs) if bugs else "")
-
-    def _trajectory(self, name: str) -> str:
-        """Return a new path below the root for the trajectory of an agent; earlier ones stay."""
-        folder = self._settings.root / TRAJECTORIES
-        n_before = len([*folder.glob(f"{glob.escape(name)}.*.json")])
-        return f"{TRAJECTORIES}/{name}.{n_before}.json"
 
 
 def _prepare(sandbox: Sandbox, test_script: str) -> list[SourceFile]:

@@ -35,7 +35,7 @@ def register_stage(settings: Settings, host: SandboxFactory, environments: Deriv
             time_limit(environment, host.run_timeout_s), bug.max_candidates, bug.seed)
 
     return Stage(
-        "bug_inject.register", make=make,
+        "bug_inject.register", make=make, is_local=True,
         identity={"seed": bug.seed, "max_candidates": bug.max_candidates,
                   "exclude": digest(patterns())},
         reads=Reads(environments, JUDGED_BY, made_by="env_setup"),

@@ -39,6 +39,7 @@ from codedata.progress import begin_step
 from codedata.records import Object, SolverAttempt, Task, safe_name
 from codedata.run_loop import Stage
 from codedata.sandbox import SandboxDied
+from codedata.sandbox.copies import at_hand
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
@@ -113,14 +114,19 @@ def calibrate_stage(settings: Settings, models: Models, n_attempts: int, ids: It
 def attempted(settings: Settings, client: Client, host: SandboxFactory, trial: Trial
               ) -> SolverAttempt:
     """Make an attempt, and return its record. Raise ItemFailed if the attempt does not count."""
+    with at_hand(Path(trial.folder)) as folder:
+        task = read_datapoint(folder)
+        if content_digest(task) != trial.content:
+            raise ItemFailed("was edited just now.", trial.instance_id)
+        return _attempt_at(task, settings, client, host, trial)
+
+
+def _attempt_at(task: Task, settings: Settings, client: Client, host: SandboxFactory,
+                trial: Trial) -> SolverAttempt:
     started = time.monotonic()
-    task = read_datapoint(Path(trial.folder))
-    if content_digest(task) != trial.content:
-        raise ItemFailed("was edited just now.", trial.instance_id)
     place = (f"{TRAJECTORIES}/{trial.instance_id}.{client.spec.role}."
              f"{digest([trial.content, trial.model])[:8]}.{trial.attempt}.json")
     trajectory = inside(settings.root, place)
-    trajectory.parent.mkdir(exist_ok=True)
     with labelled(host, trial.instance_id, "dp-solver") as label:
         grader = grader_of(task, host, label)
         with host.open(grader.image, label, grader.workdir, is_stateful=True, default_rights=True,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -50,6 +50,7 @@ from codedata.records import (
 )
 from codedata.run_loop import Stage
 from codedata.sandbox import docker_engine
+from codedata.sandbox.copies import at_hand
 from codedata.sandbox.dockerfile import base_of
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
@@ -172,13 +173,14 @@ class Datapoints:
     def prove(self, content: Content, label: str) -> Task:
         """Return a datapoint with its check results as its proof. Raise ItemFailed if the
         datapoint may not be approved."""
-        task = read_datapoint(Path(content.folder))
         run = partial(run_checks, self._settings, self._host, label)
-        checks = checks_of(self._settings.root, task, run, self._anew)
-        if problem := approval_problem(task, checks, content.base_image):
-            raise ItemFailed(problem, content.folder)
-        put_audit(self._settings.root, task, checks)
-        return proven(task, proof_of(checks))
+        with at_hand(Path(content.folder)) as folder:
+            task = read_datapoint(folder)
+            checks = checks_of(self._settings.root, task, run, self._anew)
+            if problem := approval_problem(task, checks, content.base_image):
+                raise ItemFailed(problem, content.folder)
+            put_audit(self._settings.root, task, checks)
+            return proven(task, proof_of(checks))
 
 
 class ProvenTask(Task):
@@ -195,7 +197,7 @@ class ProvenTask(Task):
 
 def check_builds_images(host: SandboxFactory) -> None:
     """Raise Trouble where no images can be built."""
-    if not host.makes_images:
+    if not host.builds_images:
         raise Trouble("builds no images.", f"--sandbox {host.name}", "Choose docker.")
 
 
@@ -210,7 +212,6 @@ def checks_of(root: Path, task: Task, run: Callable[[Content], DatapointChecks],
         getattr(checks, key) == getattr(content, key) for key in KEYS)
     if anew or not is_current:
         checks = run(content)
-        store.into.mkdir(parents=True, exist_ok=True)
         write_atomic(store.path(checks.content), to_json(vars(checks)))
     return checks
 
@@ -219,8 +220,9 @@ def labelled_checks(settings: Settings, host: SandboxFactory, content: Content,
                     report: Callable[[str], None] = lambda line: None) -> DatapointChecks:
     """Return the results of run_checks(). Remove the images that the checks have built."""
     current_step().within = content.instance_id[:30]   # the item's own name is a digest
-    with labelled(host, content.instance_id, Datapoints.label) as label:
-        return run_checks(settings, host, label, content, report)
+    with (labelled(host, content.instance_id, Datapoints.label) as label,
+          at_hand(Path(content.folder)) as folder):
+        return run_checks(settings, host, label, replace(content, folder=str(folder)), report)
 
 
 def run_checks(settings: Settings, host: SandboxFactory, label: str, content: Content,
@@ -274,7 +276,6 @@ def put_audit(root: Path, task: RivalledTask, checks: DatapointChecks) -> None:
     """Write audit/<id>.json of an approved datapoint, as audit.py would."""
     if checks.audit:
         store = Store(root, TaskAudit).open()
-        store.into.mkdir(parents=True, exist_ok=True)
         write_atomic(store.path(task.instance_id), to_json(vars(_audit_of(task, checks))))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from codedata.code.steps import same_step
 from codedata.code.turn import form_of
+from codedata.driver import in_driver
 from codedata.duel.answer import Layout, TurnRecord, ask_turn
 from codedata.duel.executed import Execution
 from codedata.errors import BrokenRecord
@@ -46,6 +47,7 @@ def ask_samples(client: Client, layout: Layout, record: TurnRecord, n: int) -> l
     return samples
 
 
+@in_driver
 def samples_of(path: Path) -> list[Side]:
     """Return the further blind answers of the answer at a path; none where none were asked for.
     Raise BrokenRecord where they cannot be read."""

@@ -56,7 +56,7 @@ def ask_turn(client: Client, layout: Layout, record: TurnRecord,
     text = _ask(client, as_text, Form(), accept, n)
     if client.note_tools_refused():
         say(f"{client.spec.role}  {client.spec.model} takes no tools: it is asked in the text form")
-    current_reply_log().notes["text_form"] = True
+    current_reply_log().note(text_form=True)
     turn = as_call(text, form.tools)
     if not turn and Form().problem(text):   # no turn, but accepted
         return text

@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from codedata.driver import StaysInDriver
 from codedata.records import CandidateRun, Executed, Side
 from codedata.store import Store, digest
 from codedata.texts import without_middle
@@ -56,7 +57,7 @@ class Execution:
         return "\n".join(parts)
 
 
-class Executions:
+class Executions(StaysInDriver):
     """Find what candidates did, for the turns of a root."""
 
     def __init__(self, root: Path):

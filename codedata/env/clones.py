@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from fnmatch import translate
 from pathlib import Path
 
+from codedata.driver import in_driver
 from codedata.env.recipes.package_index import table
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.sandbox.archives import Bounds, OverBounds
@@ -44,6 +45,7 @@ def without_secret(text: str) -> str:
     return SECRET.sub(lambda match: match[1] or match[2], text)
 
 
+@in_driver
 def cloned(origin: str, commit: str, sources: Path) -> tuple[Path, str]:
     """Clone an address or folder into `sources`, unless it is there, and fetch what a missing
     commit needs. Return (the clone, the commit's full id; of the default branch where `commit` is

@@ -6,15 +6,16 @@ found the scripts, a record is a success only if they were verified.
 """
 from __future__ import annotations
 
-import glob
 import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
+from codedata.agent import new_trajectory
 from codedata.env.agents import SCRIPTS, AgentPlanner, AgentRun, FailedTry, end_of
 from codedata.env.bases import base_for, python_to_bring
 from codedata.env.clones import (
@@ -36,6 +37,7 @@ from codedata.progress import begin_step, current_step, usd
 from codedata.records import Environment
 from codedata.run_loop import Stage
 from codedata.sandbox import Sandbox
+from codedata.sandbox.copies import at_hand
 from codedata.sandbox.factory import WORKDIR, KeptImage, SandboxFactory
 from codedata.sandbox.process_labels import temporary_folder
 from codedata.settings import Settings
@@ -87,6 +89,7 @@ class Source:
     place: Path | None       # a folder of this machine; None: it is in the image
     commit: str = ""         # "": HEAD with what is not committed
     committed_at: int = 0    # seconds since 1970; 0: not known
+    near: Path | None = None   # `place`, or a copy on this machine
 
 
 def setup_stage(settings: Settings, models: Models, host: SandboxFactory, repositories: Reads,
@@ -116,7 +119,8 @@ class Setup:
         repository = replace(repository, base_image=row_image
                              or self._settings.sandbox.base_image)
         has_image = self._host.makes_images and not self._settings.env.no_image
-        image_name = f"{TRIES}{token}" if has_image else ""   # not verified yet
+        # not verified yet
+        image_name = self._host.temporary_name(TRIES) if has_image else ""
         is_put = repository.path or repository.origin
         workdir = WORKDIR if is_put else self._host.workdir_of(repository.base_image)
 
@@ -135,7 +139,7 @@ class Setup:
                         self._host.has_image))
                 facts = replace(facts, until=_until(source),
                                 brought=python_to_bring(facts.python, repository.base_image))
-                project = project_of(facts, source.place, source.commit)
+                project = project_of(facts, source.near, source.commit)
                 verifier = Verifier(opener, project, self._limits, image_name)
                 key = _key_of(source, repository.base_image, facts)
                 if neighbour := self._neighbour(repository, source):
@@ -173,7 +177,7 @@ class Setup:
                 if (one.status == SUCCESS and one.verified.get("healthy") and one.base_commit
                         and (one.repo, one.base_image) == (repository.called, repository.base_image)
                         and self._host.has_image(one.image_name)):
-                    found[distance(one.base_commit, source.commit, source.place)] = one
+                    found[distance(one.base_commit, source.commit, source.near)] = one
         found.pop(0, None)   # no ancestors
         return found[min(found)] if found else None
 
@@ -183,7 +187,7 @@ class Setup:
             return KeptImage(trouble="--no-image")
         if self._host.makes_images:
             return KeptImage(trouble="it was not verified")
-        return KeptImage(trouble=f"{self._host.name} makes none: install it where it is opened")
+        return KeptImage(trouble=f"{self._host.no_images}: install it where it is opened")
 
     @contextmanager
     def _source(self, repository: Repository, opener) -> Iterator[tuple[Path, Source]]:
@@ -195,11 +199,11 @@ class Setup:
                 clone, commit = cloned(repository.origin, repository.base_commit, sources)
             except (Trouble, BrokenRecord) as e:
                 raise ItemFailed(f"its source cannot be had: {e}") from e
-            with checked_out(clone, commit) as folder:
-                yield folder, Source(clone, commit, date_of(commit, clone))
+            with at_hand(clone) as near, checked_out(near, commit) as folder:
+                yield folder, Source(clone, commit, date_of(commit, near), near)
         elif repository.path:
-            folder = Path(repository.path)
-            yield folder, Source(folder)
+            with at_hand(Path(repository.path)) as folder:
+                yield folder, Source(Path(repository.path), near=folder)
         else:
             with temporary_folder() as folder:
                 with opener("") as sandbox:
@@ -260,12 +264,8 @@ class Setup:
     def _planner(self, name: str) -> AgentPlanner:
         """Return the agent planner, whose trajectories do not replace those of earlier attempts."""
         settings = self._settings
-        folder = settings.root / Environment.directory / TRAJECTORIES
-
-        def trajectory() -> Path:
-            n_before = len([*folder.glob(f"{glob.escape(name)}.*.json")])
-            return folder / f"{name}.{n_before}.json"
-
+        trajectory = partial(new_trajectory, settings.root,
+                             f"{Environment.directory}/{TRAJECTORIES}", name)
         return AgentPlanner(self._agent, {"max_seconds": settings.agent.max_seconds,
                                           "max_usd": settings.agent.max_usd},
                             (settings.env.max_iterations, settings.env.stage2_max_iterations),
@@ -296,7 +296,7 @@ def _key_of(source: Source, base_image: str, facts: Facts) -> str:
     """Return the digest of what decides the install of a commit; "" where the source is none."""
     if not source.committed_at:
         return ""
-    return install_key(source.place, source.commit, base_image, facts.brought, facts.decisive)
+    return install_key(source.near, source.commit, base_image, facts.brought, facts.decisive)
 
 
 def _until(source: Source) -> str:

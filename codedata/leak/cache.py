@@ -16,6 +16,7 @@ import orjson
 
 from codedata.bounded import read_bounded
 from codedata.code.turn import plain, turn_text
+from codedata.driver import in_driver
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.layouts import to_json, write_atomic
 from codedata.leak.facts import certain_findings
@@ -115,7 +116,7 @@ class LeakCheck:
         """Write the current item's tries beside its record; note the retries in its ledger line."""
         calls = current_reply_log()
         if len(tries) > 1:
-            calls.notes["asked_again"] = len(tries) - 1
+            calls.note(asked_again=len(tries) - 1)
         if self._clients and calls.item:
             path = _path_of_tries()
             write_atomic(path, to_json({"tries": [*tries_in(path), *map(asdict, tries)]}))
@@ -173,7 +174,7 @@ class LeakJudges:
             try:
                 verdicts.append(stored or asdict(judge_turn(self._clients[judge], suspect, side)))
             except ItemFailed as e:
-                current_reply_log().notes["leak_error"] = str(e)[:MAX_FINDINGS_CHARS]
+                current_reply_log().note(leak_error=str(e)[:MAX_FINDINGS_CHARS])
         return verdicts
 
     def requests(self, answer: Answer, name: str, old: list[dict], ran: Mapping[str, str]):
@@ -220,6 +221,7 @@ def _path_of_tries() -> Path:
     return calls.directory / KEPT / f"{calls.item}.json"
 
 
+@in_driver
 def tries_in(path: Path) -> list[dict]:
     """Return the tries in a file; [] if it is missing or not in the expected form."""
     try:

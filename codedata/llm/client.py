@@ -20,6 +20,7 @@ from typing import NoReturn
 import orjson
 
 from codedata.config import PRICE_LINE, load
+from codedata.driver import StaysInDriver, in_worker
 from codedata.errors import HttpTrouble, ItemFailed, Trouble
 from codedata.llm.http import Http, Tries, read_json
 from codedata.llm.reply_log import REPLY_TYPES, Money, ReplyLog, current_reply_log
@@ -72,11 +73,13 @@ class _Request:
     digest: str
 
 
-class Client:
+class Client(StaysInDriver):
     """Send the requests of one role to its model: chat(), ask(), and fit() to cut a request.
 
     All clients of the same Models share the limits of an endpoint.
     """
+
+    copied = ("spec",)
 
     def __init__(self, spec: ModelSpec, models: Models):
         self.spec = spec
@@ -98,6 +101,7 @@ class Client:
             if len(value) >= MIN_SECRET_CHARS:
                 models.http.secrets |= {value, json.dumps(value)[1:-1]}
 
+    @in_worker
     def chat(self, messages: list[dict], accept=None, once_more=None, **options) -> Reply:
         """Return a reply that `accept` approves; accept(reply) returns what is wrong, or None.
 
@@ -122,6 +126,7 @@ class Client:
         n = len(rejected)
         return self.give_up(f"{problem}, {n} tries" if n > 1 else problem, rejected)
 
+    @in_worker
     def give_up(self, problem: str, rejected: list[Reply] | None = None) -> NoReturn:
         """Raise ItemFailed; the next run asks anew for the rejected replies, by default for all."""
         if rejected is None:
@@ -344,7 +349,7 @@ class LLMServerHTTP(Client):
         self.close()
 
 
-class Models:
+class Models(StaysInDriver):
     """Hold what the calls of a run share: connections, limits, spending, the embedded model."""
 
     def __init__(self, settings: Settings):

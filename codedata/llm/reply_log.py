@@ -17,6 +17,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from codedata.config import PRICE_LINE
+from codedata.driver import StaysInDriver
 from codedata.errors import ItemFailed, RunStopped
 from codedata.ledger import (
     LEDGER,
@@ -43,11 +44,13 @@ REPLY_TYPES = {"text": str, "reasoning": str, "finish_reason": str, "model": str
 _current: ContextVar[ReplyLog | None] = ContextVar("reply_log", default=None)
 
 
-class ReplyLog:
+class ReplyLog(StaysInDriver):
     """Keep the replies of one item in one stage; the threads of the item may share it.
 
     Without a directory, as outside an item, nothing is kept and the caller adds up its costs.
     """
+
+    copied = ("directory", "item")
 
     def __init__(self, directory: Path | None = None, stage: str = "", item: str = "",
                  ledger: Ledger | None = None, shards: tuple[Path, ...] = (),
@@ -178,6 +181,21 @@ class ReplyLog:
                 self._file = self._spares.take(self.path)
             self._file.append(to_line(line))
         return line
+
+    def note(self, **fields) -> None:
+        """Add fields to the item's ledger line."""
+        self.notes.update(fields)
+
+    def begin_again(self) -> None:
+        """Let the item be made again from its beginning, with all replies that it has."""
+        with self._lock:
+            self._attempts, self._requested, self._discarded = {}, set(), set()
+            self.cuts, self.notes, kept, self._kept = [], {}, self._kept, {}
+            for key, line in kept.items():
+                if RESULT in line:
+                    self._kept[key] = line
+                else:
+                    self._add(line)
 
     def to_count(self) -> list[dict]:
         """Return the calls that this attempt's ledger line is to name."""

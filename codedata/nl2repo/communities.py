@@ -47,6 +47,7 @@ def communities_stage(settings: Settings) -> Stage:
     rules: Counter[str] = Counter()   # {rule: number of functions that it left out in this run}
     return Stage(
         "nl2repo.relationship", make=partial(relate, settings, rules), title="nl2repo.communities",
+        is_local=True,
         finish=lambda: [f"      left out: {plural(n, 'function')}: {rule}"
                         for rule, n in rules.most_common()],
         identity={"seed": nl2repo.seed, "max_functions": nl2repo.max_functions,

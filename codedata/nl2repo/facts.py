@@ -16,6 +16,7 @@ from codedata.nl2repo.sources import folder_of, readme_of, sources_of
 from codedata.progress import begin_step
 from codedata.records import Coverage, Environment, RecordedFact, RepoFacts, SourceCopy
 from codedata.run_loop import Stage
+from codedata.sandbox.copies import at_hand
 from codedata.sandbox.factory import SandboxFactory
 from codedata.states import Reads, Writes
 from codedata.store import Derived, Store, digest
@@ -65,7 +66,9 @@ def record_facts(root: Path, host: SandboxFactory, environment: Environment, cop
     found = distinct(one for one in outcomes
                      if one and not credential_in([one.program, one.text])
                      and not CONTROL.search(one.program + one.text))
-    sources, readme = sources_of(root, name), readme_of(folder_of(root, name))
+    sources = sources_of(root, name)
+    with at_hand(folder_of(root, name)) as folder:
+        readme = readme_of(folder)
     entities = all_entities(sources)[0]
     shown = "\n".join([readme, *(file.text.decode(errors="replace") for file in sources.files
                                  if not file.is_test)])

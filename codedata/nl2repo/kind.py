@@ -307,7 +307,7 @@ def screened_strips(root: Path, max_functions: int) -> Derived:
 def patches_stage(settings: Settings) -> Stage:
     """Return the stage that writes the patches of screened_strips()."""
     return Stage(
-        "nl2repo.patches", make=lambda patch: patch,
+        "nl2repo.patches", make=lambda patch: patch, is_local=True,
         reads=Reads(screened_strips(settings.root, settings.nl2repo.max_proven_functions),
                     tuple(StripPatch.__dataclass_fields__), made_by="nl2repo.screen"),
         writes=Writes(Store(settings.root, StripPatch)), after=RELATIONSHIP, then=RELATIONSHIP)

@@ -3,7 +3,6 @@ nl2repo.py. Later steps read the copy. A lost copy is made again."""
 from __future__ import annotations
 
 import re
-import shutil
 import sys
 import time
 from collections import Counter
@@ -25,10 +24,12 @@ from codedata.code.entities import (
     read_sources,
     tree_of,
 )
+from codedata.driver import in_driver
 from codedata.errors import Excluded, ItemFailed
 from codedata.layouts import NEW, Folder
 from codedata.records import Coverage, Environment, RepoMeta, SourceCopy, storable
 from codedata.run_loop import Stage
+from codedata.sandbox.copies import new_folder
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
@@ -65,21 +66,23 @@ def extract(root: Path, host: SandboxFactory, environment: Environment) -> Sourc
     name, started = environment.repo_name, time.monotonic()
     place = folder_of(root, name)
     built = inside(place.parent, NEW, name)
-    shutil.rmtree(built, ignore_errors=True)
-    built.mkdir(parents=True)
-    with (labelled(host, name, "nl2repo") as label,
-          open_environment(environment, host, label) as sandbox):
-        copy_source(sandbox, built)
-    sources = read_sources(built)
-    if not any(file.language == LANGUAGE for file in sources.files):
-        raise Excluded("has no Python, the only language whose functions are stripped.", name)
-    read = {file.path: digest(file.text.hex()) for file in sources.files}
-    others = sorted(path.relative_to(built).as_posix() for path in built.rglob("*")
-                    if path.is_file() and not path.is_symlink())
-    Folder.put(place, built)
+    with new_folder(built) as folder:
+        with (labelled(host, name, "nl2repo") as label,
+              open_environment(environment, host, label) as sandbox):
+            copy_source(sandbox, folder)
+        sources = read_sources(folder)
+        if not any(file.language == LANGUAGE for file in sources.files):
+            raise Excluded("has no Python, the only language whose functions are stripped.", name)
+        read = {file.path: digest(file.text.hex()) for file in sources.files}
+        others = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*")
+                        if path.is_file() and not path.is_symlink())
+    _put(place, built)
     return SourceCopy(environment.repo, name, environment.base_commit, read, sources.faults,
                       [path for path in others if path not in read],
                       round(time.monotonic() - started, 1))
+
+
+_put = in_driver(Folder.put)
 
 
 def folder_of(root: Path, repo_name: str) -> Path:
@@ -87,6 +90,7 @@ def folder_of(root: Path, repo_name: str) -> Path:
     return inside(root, SourceCopy.directory, repo_name)
 
 
+@in_driver
 def sources_of(root: Path, repo_name: str) -> Sources:
     """Return the sources in the copy of a repository. Raise ItemFailed where it is gone."""
     folder = folder_of(root, repo_name)
@@ -112,7 +116,7 @@ def readme_of(folder: Path) -> str:
 def meta_stage(root: Path) -> Stage:
     """Return the step that describes repositories."""
     return Stage(
-        "nl2repo.meta", make=partial(describe, root),
+        "nl2repo.meta", make=partial(describe, root), is_local=True,
         reads=Reads(Store(root, SourceCopy), ("base_commit", "files"), made_by="nl2repo.extract"),
         joined=(Reads(Store(root, Coverage), ("tests",), made_by="analyze.coverage",
                       same="base_commit"),),

@@ -5,7 +5,6 @@ document that a person edited is never made again.
 """
 from __future__ import annotations
 
-import glob
 import json
 import threading
 import time
@@ -14,7 +13,15 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
-from codedata.agent import Agent, Failed, Stop, ToolBashExecutor, search, view_file
+from codedata.agent import (
+    Agent,
+    Failed,
+    Stop,
+    ToolBashExecutor,
+    new_trajectory,
+    search,
+    view_file,
+)
 from codedata.bounded import inside
 from codedata.errors import Excluded, ItemFailed, Trouble
 from codedata.layouts import write_atomic
@@ -55,6 +62,7 @@ from codedata.records import (
     storable,
 )
 from codedata.run_loop import Stage
+from codedata.sandbox.copies import at_hand, is_folder
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
@@ -177,10 +185,11 @@ def known_of(root: Path, repo_name: str, patches: Object) -> tuple[HiddenParts, 
     copy, analysis, coverage = (known(Store(root, one).open(), repo_name)
                                 for one in (SourceCopy, Analysis, Coverage))
     folder = folder_of(root, repo_name)
-    if not (copy and analysis and coverage and folder.is_dir()):
+    if not (copy and analysis and coverage and is_folder(folder)):
         raise ItemFailed("its sources, coverage/ or analysis/ are missing.", repo_name,
                          "Run: python nl2repo.py --steps extract,coverage,relationship")
-    project = Codebase.of(repo_name, folder, analysis)
+    with at_hand(folder) as near:
+        project = Codebase.of(repo_name, near, analysis)
     hidden = HiddenParts(
         project, frozenset(id for patch in patches.values() for id in patch["functions"]),
         frozenset(one["name"] for one in analysis.tests),
@@ -247,9 +256,11 @@ class Writer:
         with labelled(self._host, item.repo_name, "nl2repo") as label:
             run = partial(self._answers, environment, label)
             if self._client:
-                trajectory = self._trajectory(item)
+                name = document_name(item.repo_name, item.function)
+                path = new_trajectory(self._settings.root, TRAJECTORIES, name)
+                trajectory = f"{TRAJECTORIES}/{path.name}"
                 submission = HandIn(checks, run)
-                usage = self._ask(item, environment, label, submission, trajectory)
+                usage = self._ask(item, environment, label, submission, path)
                 draft = content = submission.content
             else:
                 draft = self._without_model(function, recorded) if function else project_content(
@@ -290,7 +301,7 @@ class Writer:
             return run_examples(sandbox, examples, environment.test_script)
 
     def _ask(self, item: Subject, environment: Environment, label: str,
-             submission: HandIn, trajectory: str) -> Object:
+             submission: HandIn, trajectory: Path) -> Object:
         """Have an agent write a document; return the usage of its calls. Raise ItemFailed if no
         document passes the checks. The agent's stored replies are then deleted, since they would
         fail again. They are kept only if it ended with an error and no stored reply was used."""
@@ -304,7 +315,7 @@ class Writer:
                 text_of("codedata.nl2repo", prompt),
                 [bash, view_file, search, submission.submit], self._client, sandbox,
                 max_iterations=settings.nl2repo.max_iterations,
-                trajectory=inside(settings.root, trajectory),
+                trajectory=trajectory,
                 max_seconds=settings.agent.max_seconds, max_usd=settings.agent.max_usd,
             ).run(f"Document {what} of {item.repo}, whose source is in {sandbox.workdir}.")
         if submission.content is None:
@@ -316,12 +327,6 @@ class Writer:
             raise ItemFailed(f"its agent's document does not count ({result.status}): "
                              f"{printable(reason)}", item.function or item.repo_name)
         return result.usage
-
-    def _trajectory(self, item: Subject) -> str:
-        """Return the path, below the root, of the next trajectory; earlier ones stay."""
-        folder = self._settings.root / TRAJECTORIES
-        name = document_name(item.repo_name, item.function)
-        return f"{TRAJECTORIES}/{name}.{len([*folder.glob(f'{glob.escape(name)}.*.json')])}.json"
 
 
 def _as_printed(example: Object, answer: list) -> Object:
@@ -385,7 +390,7 @@ def check_model(settings: Settings) -> None:
 def document_stage(root: Path) -> Stage:
     """Return the step that joins the documents of a repository into one."""
     return Stage(
-        "nl2repo.doc", make=partial(make_document, root),
+        "nl2repo.doc", make=partial(make_document, root), is_local=True,
         reads=Reads(Subjects(root, "whole"), ("patches", "documents"), made_by="nl2repo.doc_part2",
                     needs=("documents",)),
         joined=(Reads(Store(root, RepoMeta), (), made_by="nl2repo.meta"),),

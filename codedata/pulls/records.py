@@ -36,7 +36,7 @@ def records_stage(settings: Settings, spec: str, found: Iterable[tuple[str, dict
 
     fields = tuple(Commit.__dataclass_fields__)
     optional = tuple(field for field in fields if field not in NEEDED)
-    return Stage("pr_tasks.records", make=lambda commit: commit,
+    return Stage("pr_tasks.records", make=lambda commit: commit, is_local=True,
                  reads=Reads(Derived(readers, commit_of, place=spec, derived=False), fields,
                              leaves_out=lambda name: reasons.get(name, "")),
                  writes=Writes(Store(settings.root, Commit), fields, optional=optional),

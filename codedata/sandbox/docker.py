@@ -254,7 +254,7 @@ class SandboxDocker:
         api = self._api
         with self._named_end(), ExitStack() as undo:
             if image_name:
-                yield undo.enter_context(docker_engine.files_of(api, image_name))
+                yield undo.enter_context(docker_engine.files_of(image_name))
                 return
             api.pause(self.id)
             undo.callback(api.unpause, self.id)
@@ -344,8 +344,8 @@ class SandboxDocker:
 
     @contextmanager
     def _named_end(self) -> Iterator[None]:
-        """Raise SandboxDied, with the reason, where a request to the engine fails; RunStopped where
-        the engine is gone."""
+        """Raise SandboxDied, with the reason, where a request to the engine fails; MachineStopped
+        where the engine is gone."""
         try:
             yield
         except LOST as e:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import requests
 
-from codedata.errors import RunStopped, Trouble
+from codedata.errors import MachineStopped, Trouble
 from codedata.progress import say
 from codedata.sandbox import process_labels
 from codedata.sandbox.archives import Stream
@@ -39,8 +39,8 @@ _network_lock = threading.RLock()
 
 def connect(exit_code: int = 1):
     """Return the low-level client of the engine that DOCKER_HOST names. Raise Trouble where the SDK
-    is missing, RunStopped where the engine does not answer: no item can be made then, and none has
-    failed. `exit_code` is 2 where nothing has been done yet."""
+    is missing, MachineStopped where the engine does not answer: no item can be made then, and none
+    has failed. `exit_code` is 2 where nothing has been done yet."""
     try:
         import docker
     except ImportError as e:
@@ -48,8 +48,8 @@ def connect(exit_code: int = 1):
     try:
         return docker.from_env(version="auto", timeout=TIMEOUT_S).api
     except docker.errors.DockerException as e:
-        raise RunStopped(f"the Docker engine cannot be reached: {e}", todo=START,
-                         exit_code=exit_code) from e
+        raise MachineStopped(f"the Docker engine cannot be reached: {e}", todo=START,
+                             exit_code=exit_code) from e
 
 
 def create(api, image: str, **options) -> str:
@@ -106,8 +106,9 @@ def drop_network(api, network: str) -> None:
 class Files:
     """Read the files of a container through the engine, without running anything in it."""
 
-    def __init__(self, api, container_id: str):
+    def __init__(self, api, container_id: str, config: dict | None = None):
         self._api, self._id = api, container_id
+        self.config = config or {}   # of the image, where it is one's files
 
     def all(self) -> Stream:
         """Return a tar of all files except those in volumes."""
@@ -129,12 +130,14 @@ class Files:
 
 
 @contextmanager
-def files_of(api, image: str) -> Iterator[Files]:
+def files_of(image: str) -> Iterator[Files]:
     """Yield the files of an image, in a container that never runs."""
+    api = connect()
+    config = api.inspect_image(image)["Config"]
     labels = process_labels.labels("") | {KEEP: ""}
     container = api.create_container(image, ["bash"], **named(labels))["Id"]
     try:
-        yield Files(api, container)
+        yield Files(api, container, config)
     finally:
         remove_container(api, container)
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import posixpath
 import secrets
 import shlex
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from typing import BinaryIO
 
 from codedata.errors import ItemFailed
 from codedata.progress import say
@@ -74,7 +76,7 @@ class SandboxK8s:
                  scripts: Sequence[Script] = (SCRIPT_BASH_FUNC,),
                  proxy: str = "", ca_bundle: str = "", network_policy: bool = False,
                  run_label: str = "", labels: dict[str, str] | None = None, kubeconfig: str = "",
-                 context: str = ""):
+                 context: str = "", template_file: str = "pod.yaml"):
         self.image = image
         self.workdir = workdir
         self.pod = f"{pod_prefix}-{secrets.token_hex(5)}"
@@ -88,7 +90,7 @@ class SandboxK8s:
         if ca_bundle:
             files["ca.pem"] = Path(ca_bundle).read_bytes()
 
-        body = template("pod.yaml")
+        body = template(template_file)
         about = process_labels.labels(run_label)
         run = about[process_labels.RUN]
         body["metadata"] = {
@@ -144,33 +146,44 @@ class SandboxK8s:
         """Copy a file or folder of the host, or {relative path: content}, into the folder `to`,
         which is created if needed."""
         place = self._place(to)
-        errors = Output()
         with pack(source) as archive:
-            size = archive.seek(0, 2)
-            archive.seek(0)
-            text = f"mkdir -p {place} && head -c {size} | tar -C {place} -xof -"
-            with self._exec(text) as exec_:
-                with suppress(Cut):                 # tar may have ended already, and then says why
-                    while piece := archive.read(PIECE):
-                        exec_.send(piece)
-                _read(exec_, errors, COPY_S)
-                code = exec_.exit_code(END_S)
-        if code != 0:
-            raise ItemFailed(f"cannot be written in the pod: {errors.text().strip()}", to)
+            self.feed(f'mkdir -p {place} && head -c "$size" | tar -C {place} -xof -', archive, to)
 
     def get(self, path: str, to: Path, bounds: Bounds = BOUNDS) -> None:
         """Copy a file, or the content of a folder, into the folder `to` of the host. The disk
         limit bounds its size, too."""
         bounds = replace(bounds, max_bytes=min(bounds.max_bytes, self._disk_bytes))
-        errors = Output()
-        with self._exec(GET.format(place=self._place(path))) as exec_:
-            pieces = _stdout(exec_, errors)
+        with self._printed(GET.format(place=self._place(path)), path) as pieces:
             first = next(pieces, None)
             if first is not None:
                 unpack(Stream(chain([first], pieces)), to, bounds)
+
+    def feed(self, script: str, file: BinaryIO, what: str) -> None:
+        """Run a script that reads a file, of $size bytes, from stdin. Raise ItemFailed about `what`
+        where it fails."""
+        errors = Output()
+        size = file.seek(0, 2)
+        file.seek(0)
+        with self._exec(f"size={size}\n{script}") as exec_:
+            with suppress(Cut):                 # it may have ended already, and then says why
+                while piece := file.read(PIECE):
+                    exec_.send(piece)
+            _read(exec_, errors, COPY_S)
             code = exec_.exit_code(END_S)
-        if code > 1:                                # 1: a file was written to while it was read
-            raise ItemFailed(f"cannot be read in the pod: {errors.text().strip()}", path)
+        if code != 0:
+            raise ItemFailed(f"cannot be written in the pod: {errors.text().strip()}", what)
+
+    def fetch(self, script: str, what: str) -> BinaryIO:
+        """Return a temporary file of what a script prints. Raise ItemFailed about `what` where it
+        fails."""
+        count = BOUNDS.meter()
+        file = tempfile.TemporaryFile()
+        with self._printed(script, what) as pieces:
+            for piece in pieces:
+                count(what, len(piece), 0)
+                file.write(piece)
+        file.seek(0)
+        return file
 
     def network(self, is_on: bool) -> None:
         """Switch the network on or off by a policy around the pod that lets nothing through.
@@ -239,6 +252,16 @@ class SandboxK8s:
                 self._stay_alive(STATUS_S)
                 self._cluster.delete_pod(self.pod)
                 raise self._died(self._end) from e
+
+    @contextmanager
+    def _printed(self, script: str, what: str) -> Iterator[Iterator[bytes]]:
+        """Yield the pieces that a script prints. Raise ItemFailed about `what` where it fails."""
+        errors = Output()
+        with self._exec(script) as exec_:
+            yield _stdout(exec_, errors)
+            code = exec_.exit_code(END_S)
+        if code > 1:                                # 1: a file was written to while it was read
+            raise ItemFailed(f"cannot be read in the pod: {errors.text().strip()}", what)
 
     def _end_all(self) -> None:
         """End everything in the pod but its first process, which cannot be killed from inside,

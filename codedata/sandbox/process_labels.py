@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from codedata.bounded import open_appending, read_bounded
+from codedata.driver import in_driver
 from codedata.store import digest
 
 RUN = "codedata.run"
@@ -77,6 +78,7 @@ def is_ours(name: str, id: str, labels: Mapping[str, str]) -> bool:
     return given == labels[NAME].removesuffix(":latest") or _short(id) in _noted()
 
 
+@in_driver
 def note(id: str) -> None:
     """Note in the root that this process has made what has this id."""
     _ids.append(_short(id))
@@ -85,6 +87,7 @@ def note(id: str) -> None:
             file.write(f"{_short(id)}\n")
 
 
+@in_driver
 def _noted() -> list[str]:
     """Return the ids that this process has noted, and others in the root."""
     with suppress(OSError, IndexError):   # there are none, or there is no root

@@ -19,6 +19,7 @@ from codedata.errors import BrokenRecord, Excluded, ItemFailed
 from codedata.progress import current_step
 from codedata.records import CaseResult, Environment, parse, safe_name
 from codedata.sandbox import Sandbox
+from codedata.sandbox.copies import at_hand, is_folder
 from codedata.sandbox.docker import LOST
 from codedata.sandbox.docker_engine import connect, reason
 from codedata.sandbox.factory import WORKDIR, KeptImage, SandboxFactory
@@ -134,7 +135,8 @@ def open_environment(environment: Environment, factory: SandboxFactory, label: s
     project = _project(environment)
     workdir = WORKDIR if project.source else factory.workdir_of(environment.base_image)
     with factory.open(environment.base_image, label, workdir, **options) as sandbox:
-        _install(environment, project, sandbox, factory.run_timeout_s)
+        with at_hand(project.source) as source:
+            _install(environment, replace(project, source=source), sandbox, factory.run_timeout_s)
         yield sandbox
 
 
@@ -143,13 +145,12 @@ def image_of(environment: Environment, factory: SandboxFactory, label: str) -> K
     keep it. Raise Excluded or ItemFailed if that is not possible."""
     if factory.has_image(environment.image_name):
         return KeptImage(environment.image_name)
-    if not factory.makes_images:
-        raise Excluded(f"has no image, and --sandbox {factory.name} makes none.",
-                       environment.repo_name)
+    if factory.no_images:
+        raise Excluded(f"has no image, and {factory.no_images}.", environment.repo_name)
     name = image_name_of(environment.repo_name, environment.base_commit, environment.base_image,
                          environment.install_script)
     with open_environment(environment, factory, label) as sandbox:
-        image_id = sandbox.commit(f"{TRIES}{secrets.token_hex(4)}", keep=False)
+        image_id = sandbox.commit(factory.temporary_name(TRIES), keep=False)
     kept = factory.keep(image_id, name)
     factory.forget(label)
     return kept
@@ -180,7 +181,7 @@ def _project(environment: Environment) -> Project:
     folder = environment.verified.get("source_path") or environment.row.get("reformat_path")
     folder = str(folder or "")   # a person may have written the record
     source = Path(folder) if folder else None
-    if environment.install_script and (source is None or source.is_dir()):
+    if environment.install_script and (source is None or is_folder(source)):
         return Project(source)
     reason = f"its source is not in {folder}"
     if not environment.install_script:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -73,9 +72,10 @@ def lead_from_testbed(factory: SandboxFactory, image: TaskImage, label: str) -> 
 
 
 def check_task_image(image: str, gold: str, hidden: str = "", changed: Iterable[str] | None = None,
-                     known: KnownFiles | None = None, base: KnownFiles | None = None) -> list[str]:
-    """Return a line for each trace of a history or of the solution in an image of the local engine;
-    an empty list if the image is clean.
+                     known: KnownFiles | None = None, base: KnownFiles | None = None,
+                     files_of: Callable = docker_engine.files_of) -> list[str]:
+    """Return a line for each trace of a history or of the solution in an image, whose files
+    files_of() yields; an empty list if the image is clean.
 
     The search is for lines that the patch `gold` adds, and for long runs of the lines that the
     patch `hidden` adds. It ignores text that is also in the image's source, or in the image `base`,
@@ -84,12 +84,10 @@ def check_task_image(image: str, gold: str, hidden: str = "", changed: Iterable[
     those that differ; if both are given, unchanged files are read again only if they may contain a
     match.
     """
-    api = docker_engine.connect()
-    config = api.inspect_image(image)["Config"]
-    source = (config.get("WorkingDir") or WORKDIR).rstrip("/")
     paths = {hunk.path for patch in (gold, hidden) for hunk in hunks_of(patch, "")}
-    search = Search(added_runs(gold), source, paths, added_runs(hidden))
-    with docker_engine.files_of(api, image) as files, temporary_folder() as folder:
+    with files_of(image) as files, temporary_folder() as folder:
+        source = (files.config.get("WorkingDir") or WORKDIR).rstrip("/")
+        search = Search(added_runs(gold), source, paths, added_runs(hidden))
         try:
             traces = _history(files, f"{source}/.git", Path(folder))
             with git_output(folder, "cat-file", "--batch", "--buffer",
@@ -101,7 +99,7 @@ def check_task_image(image: str, gold: str, hidden: str = "", changed: Iterable[
         if base and base.is_whole:
             for windows in (*search.all_windows, *(windows for _, windows in search.project)):
                 windows.remove({window for _, window in base.hits(windows)})
-        search.look("the image's settings", Stream([json.dumps(config).encode()]))
+        search.look("the image's settings", Stream([json.dumps(files.config).encode()]))
         if changed is None or known is None or not known.is_whole:
             search.look_through(files.all())
         else:
@@ -151,7 +149,7 @@ def with_tools(factory: SandboxFactory, image: str, install: Callable[[Sandbox],
     """Make an image with the additional tools that install(sandbox) installs, and return its name.
     It serves only for measuring (with coverage 7, for instance), is never part of a task, and is
     removed with the run's label."""
-    name = f"{image_name(TOOLS_IMAGES, repo_name)}:{secrets.token_hex(6)}"
+    name = factory.temporary_name(f"{image_name(TOOLS_IMAGES, repo_name)}:")
     with factory.open(image, label, factory.workdir_of(image)) as sandbox:
         install(sandbox)
         sandbox.commit(name, keep=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from bisect import bisect
+from collections.abc import Callable
 from mmap import ACCESS_READ, MADV_DONTNEED, mmap
 from typing import BinaryIO
 
@@ -24,7 +25,7 @@ class KnownFiles(Search):
     """Hold those files of an image that are outside of the source. `is_whole` is False if
     some could not be read, or if they have more than MAX_BYTES."""
 
-    def __init__(self, image: str, source: str):
+    def __init__(self, image: str, source: str, files_of: Callable = docker_engine.files_of):
         super().__init__((), source)
         self._file = tempfile.TemporaryFile(prefix="codedata_known.")
         self._starts: list[int] = []    # of each piece in the temporary file
@@ -34,8 +35,7 @@ class KnownFiles(Search):
         self._current = ""              # the file being read, also for files packed in it
         self._size = self._file.write(bytes(STRIDE))   # so that it is never empty
         self.is_whole = True
-        api = docker_engine.connect()
-        with docker_engine.files_of(api, image) as files:
+        with files_of(image) as files:
             self.look_through(files.all())
         self.is_whole = self._size <= MAX_BYTES and not self.traces
         self._file.flush()

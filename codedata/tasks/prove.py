@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import math
-import secrets
 import threading
 from collections import defaultdict
 from collections.abc import Callable
@@ -90,16 +89,16 @@ class PatchProver:
         self._rules = replace(kind.rules, ignores_skipped=False)
         self._baselines: dict[str, Baseline] = {}
         self._locks = defaultdict(threading.Lock)   # one run without a change at a time
-        self._known_files = lru_cache(KNOWN_IMAGES)(KnownFiles)
+        self._known_files = lru_cache(KNOWN_IMAGES)(
+            partial(KnownFiles, files_of=factory.files_of))
 
     def prove(self, candidate: Candidate, label: str, environment: Environment, *joined) -> Task:
         """Return the proven task of a candidate, without an instruction, and keep its image. Raise
         Excluded if a run disproves the task, no image can be made, or graders could not read its
         results; ItemFailed if the environment differs from its record in env/."""
         kind, name = self._kind, candidate.name
-        if not self._factory.makes_images:
-            raise Excluded(f"no image can be made: --sandbox {self._factory.name} makes none.",
-                           name)
+        if reason := self._factory.no_images:
+            raise Excluded(f"no image can be made: {reason}.", name)
         counted, counts = kind.counted(candidate, environment, *joined)
         baseline = self.baseline_of(counted, label, candidate)
         first = self._run_broken(counted, candidate, baseline, label)
@@ -230,7 +229,7 @@ class PatchProver:
         """Make a task's image, with the change and without the hidden files."""
         base = image_of(environment, self._factory, label).name
         patch = diff_of({**first.before, **hidden}, first.after)
-        image = derive(self._factory, base, patch, f"{TRIES}{secrets.token_hex(4)}", label)
+        image = derive(self._factory, base, patch, self._factory.temporary_name(TRIES), label)
         return lead_from_testbed(self._factory, image, label)
 
     def _traces_in(self, image: TaskImage, environment: Environment, gold: str,
@@ -240,7 +239,7 @@ class PatchProver:
         if self._kind.gold_is_long:
             gold, hidden = "", gold + hidden
         find = partial(check_task_image, image.name, gold, hidden, image.changed,
-                       self._files_below(image))
+                       self._files_below(image), files_of=self._factory.files_of)
         traces, base = find(), environment.base_image
         # source from a folder: our base image has nothing of it, so files of the base are no traces
         if (traces and base == self._factory.base_image and environment.row.get("reformat_path")

@@ -34,7 +34,7 @@ def screen_stage(kind: PatchKind, name: str, environments: Derived, host: Sandbo
     """Return the stage that screens the items of a kind and writes its verdicts."""
     screening = Screening(kind, host, is_full)
     return Stage(
-        name, make=screening.make, finish=screening.finish, reads=kind.items,
+        name, make=screening.make, close=screening.close, reads=kind.items,
         joined=(_judged_in(environments), *kind.items_with), writes=kind.verdicts, refresh=is_full,
         identity=(identity or {}) | ({"is_full": True} if is_full else {}), **more)
 
@@ -67,6 +67,7 @@ def instruct_stage(kind: PatchKind, name: str, **more) -> Stage:
     has edited are kept."""
     return Stage(
         name, make=lambda task, text: replace(task, instruction=kind.instruction(task, text)),
+        is_local=True,
         reads=Reads(kind.tasks, kind.instructed), joined=(kind.texts,),
         writes=Writes(kind.tasks, ("instruction",)), **more)
 
@@ -87,8 +88,8 @@ class Screening:
         self._n_kept = 0                            # verdicts kept by an unfinished run
         self._lock = threading.Lock()
 
-    def finish(self) -> list[str]:
-        """Close the sandboxes. Return lines for the terminal."""
+    def close(self) -> list[str]:
+        """Close the sandboxes of this process. Return lines for the terminal."""
         for screener in self._screeners.values():
             screener.close()
         lines = [f"      {name}: {note}" for name, note in sorted(self._notes.items())]

@@ -13,12 +13,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 
 from codedata.code.entities import is_of_tests
 from codedata.code.patches import files_of
 from codedata.code.turn import form_of
+from codedata.driver import StaysInDriver
 from codedata.errors import Excluded, ItemFailed
 from codedata.llm.reply_log import current_reply_log
 from codedata.progress import begin_step
@@ -60,6 +61,21 @@ ONLY = "/tmp/codedata-only"   # holds the plugin that runs the hidden tests' fil
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+class _Environments(StaysInDriver):
+    """Hold the environments of a root, listed when the first is asked for."""
+
+    def __init__(self, root: Path):
+        self._root = root
+
+    @cached_property
+    def _all(self) -> Environments:
+        return Environments(self._root, unhealthy_too=True).open()
+
+    def of(self, name: str) -> Environment | None:
+        """Return an environment by its name, None where there is none."""
+        return self._all.read(name) if name in self._all else None
+
+
 class Runner:
     """Run the candidates of turns; make() is the item function of run_turns.py."""
 
@@ -69,15 +85,16 @@ class Runner:
         self._settings, self._factory, self._samples_of = settings, factory, samples_of
         self._answers = Store(settings.root, Answer)
         root = Path(settings.run.environments or settings.root)
-        self._environments = cache(lambda: Environments(root, unhealthy_too=True).open())
+        self._environments = _Environments(root)
         self._starts: dict[str, str] = {}   # by what they were found with
         self._idle: list[tuple[str, BranchedImage]] = []   # (image, its container), oldest first
         self._lock = threading.Lock()
 
-    def close(self) -> None:
-        """Remove the containers that are kept from item to item."""
+    def close(self) -> list[str]:
+        """Remove the containers that are kept from item to item; return no lines."""
         for _, images in self._idle:
             images.sandbox.close()
+        return []
 
     def make(self, answer: Answer, commit: Commit) -> Executed:
         """Return what the candidates of a turn do. Raise Excluded if its environment is missing."""
@@ -135,10 +152,11 @@ class Runner:
     def environment_of(self, commit: Commit) -> Environment:
         """Return the environment of a pull request's base commit. Raise Excluded without one."""
         name = repo_name_of(commit.repo, commit.base_commit)
-        if name not in self._environments():
+        environment = self._environments.of(name)
+        if not environment:
             raise Excluded(f"there is no environment {name}: without it, turns are judged by "
                            "reading alone. Make it by pr_tasks.py --setup or env_setup.py")
-        return self._environments().read(name)
+        return environment
 
     @contextmanager
     def branches(self, environment: Environment, name: str) -> Iterator[Branches]:

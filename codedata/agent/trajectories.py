@@ -1,0 +1,16 @@
+"""Name the files in which agents' trajectories are kept."""
+from __future__ import annotations
+
+import glob
+from pathlib import Path
+
+from codedata.bounded import inside
+from codedata.driver import in_driver
+
+
+@in_driver
+def new_trajectory(root: Path, folder: str, name: str) -> Path:
+    """Return a new path in a folder below the root for the trajectory of an item; earlier ones
+    stay. Raise BrokenRecord where a link leads out of the root."""
+    n_before = len([*(root / folder).glob(f"{glob.escape(name)}.*.json")])
+    return inside(root, folder, f"{name}.{n_before}.json")

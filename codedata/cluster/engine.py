@@ -1,0 +1,369 @@
+"""Give items to the workers of a Ray cluster, in the process that plans and writes: the driver.
+
+Each item has a thread of the run loop, which waits for its result and meanwhile does what the
+worker asks for: a model's reply is on the driver's disk before the worker has it, and limits,
+back-off and budget are those of one process. An item whose worker dies is given to another one,
+with all replies that it had; each time it has another lease, and calls of an older one are refused.
+"""
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module
+from itertools import count
+from operator import attrgetter
+from typing import Any
+
+import codedata
+from codedata import driver
+from codedata.errors import Interrupted, ItemFailed, RunStopped, Trouble, start_thread
+from codedata.progress import Step, plural, say, say_removed
+from codedata.sandbox.sizes import bytes_of
+from codedata.settings import Settings
+
+try:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+except ImportError as e:
+    raise Trouble("--engine ray needs Ray.", todo="pip install 'codedata[ray]'") from e
+
+from codedata.cluster import parcels
+from codedata.cluster.workers import Job, Mailbox, Outcome, Worker
+
+SLOT = "sandbox"           # the resource of nodes on which containers may run: one a container
+MAX_GIVEN = 3              # workers that an item is given to
+MAX_STARTS = 3             # failures of a slot to start a worker, one behind the other
+SILENT_S = 30.0            # seconds without a sign of life, after which a worker counts as dead
+NO_WORKER_S = 120.0        # seconds without any worker, after which the run stops
+MAX_BYTES = 1 << 30        # of an item's inputs, and of its result
+
+
+class WorkerLost(Exception):
+    """Report that an item's worker died, or that its machine is not well."""
+
+
+@dataclass(eq=False)
+class Slot:
+    """Hold a place in the cluster for one worker after the other."""
+
+    actor: Any = None
+    machine: str = ""
+    number: int = 0            # of its newest worker
+    seen: float = 0.0          # when that gave its last sign of life
+    n_failed: int = 0          # starts without a worker
+    is_well: bool = False
+    leases: set[int] = field(default_factory=set)
+
+
+def ray_engine(stage: Any, settings: Settings, stop: threading.Event, host: Any, address: str,
+               n_workers: int) -> RayEngine:
+    """Return the engine of a stage. `host` is the SandboxFactory of a script with sandboxes, or
+    None. `n_workers` is 0 for as many as the cluster has room for."""
+    sandbox = settings.sandbox
+    needs = {"cores": sandbox.cpu_request, "memory": float(bytes_of(sandbox.memory_request))}
+    job = Job(stage.make, stage.close, settings.root.resolve(), host)
+    return RayEngine(job, address, n_workers, stop, needs if host else {}, bool(sandbox.registry))
+
+
+class RayEngine:
+    """Make a stage's items on workers, each in one process of its own or, without containers, many
+    in a process."""
+
+    def __init__(self, job: Job, address: str, n_workers: int, stop: threading.Event,
+                 needs: dict[str, float], has_registry: bool):
+        """Start the workers. `needs` are the cores and bytes of memory of an item's containers; {}
+        for a stage without. `n_workers` is 0 for as many as the cluster has room for."""
+        _connect(address, max(1, n_workers), needs)
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        self._mailbox = ray.remote(Mailbox).options(
+            num_cpus=0, max_concurrency=100_000, scheduling_strategy=here).remote()
+        self._stop, self._needs = stop, needs
+        self.n_workers = n_workers or _room(needs)
+        self._at_a_time = 1            # items in a worker
+        n_slots = self.n_workers
+        if not needs:
+            n_slots = min(n_slots, sum(node["Alive"] for node in ray.nodes()))
+            self._at_a_time = -(-self.n_workers // n_slots)
+        self._job = ray.put(parcels.pack(job))
+        self._numbers = count(1)       # of workers and leases
+        self._idle: queue.SimpleQueue[tuple[Slot, int]] = queue.SimpleQueue()
+        self._inboxes: dict[int, queue.SimpleQueue] = {}   # by lease
+        self._steps: dict[int, Step] = {}                  # by lease
+        self._refused: dict[str, str] = {}                 # machine: why it gets no items
+        self._slots = [Slot() for _ in range(n_slots)]
+        self._alive: dict[int, Slot] = {}                  # by the number of a worker
+        self._engines: set[str] = set()   # of containers, by their ids
+        self._has_registry = has_registry
+        self._fault: RunStopped | None = None
+        self._has_ended = False
+        self._threads: list[threading.Thread] = []
+        for slot in self._slots:
+            self._in_thread(partial(self._fill, slot))
+        self._in_thread(self._receive)
+        self._in_thread(self._watch)
+
+    # the run loop's side -------------------------------------------------------------------------
+
+    def make(self, log: Any, step: Step, inputs: list) -> Any:
+        """Return what the stage makes of `inputs` on a worker. `log` is the item's reply log. Raise
+        what that raises, and ItemFailed where its workers die."""
+        parcel, reasons = _bounded(parcels.pack(inputs)), []
+        while len(reasons) < MAX_GIVEN:
+            slot, number = self._take()
+            lease = next(self._numbers)
+            self._inboxes[lease] = inbox = queue.SimpleQueue()
+            self._steps[lease] = step
+            slot.leases.add(lease)
+            try:
+                ref = slot.actor.make.remote(lease, parcel, parcels.pack(log))
+                ref.future().add_done_callback(inbox.put)
+                outcome = self._serve(inbox)
+            except WorkerLost as e:
+                reasons.append(f"{slot.machine}: {e}")
+                self._drop(slot, number)
+                log.begin_again()
+                continue
+            finally:
+                slot.leases.discard(lease)
+                del self._inboxes[lease], self._steps[lease]
+                driver.forget([id(log)])
+            self._idle.put((slot, number))
+            return _result(outcome)
+        raise ItemFailed(f"infrastructure: {plural(MAX_GIVEN, 'worker')} died or failed with it: "
+                         f"{'; '.join(dict.fromkeys(reasons))}")
+
+    def _serve(self, inbox: queue.SimpleQueue) -> Outcome:
+        """Return how an item ended, and do meanwhile what its worker asks for. Raise WorkerLost."""
+        while True:
+            message = inbox.get()
+            if isinstance(message, WorkerLost):
+                raise message
+            if isinstance(message, tuple):
+                self._answer(*message)
+                continue
+            if error := message.exception():
+                raise WorkerLost(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+            outcome = parcels.unpack(_bounded(message.result()))
+            if outcome.is_unwell:
+                raise WorkerLost(str(outcome.error))
+            return outcome
+
+    def _take(self) -> tuple[Slot, int]:
+        """Return a slot with a worker that is free. Raise Interrupted when the run ends, RunStopped
+        where no worker comes."""
+        waited_since = time.monotonic()
+        while True:
+            if self._stop.is_set():
+                raise Interrupted()
+            if self._fault:
+                raise self._fault
+            try:
+                slot, number = self._idle.get(timeout=0.2)
+            except queue.Empty:
+                if self._alive:
+                    waited_since = time.monotonic()
+                has_given_up = all(slot.n_failed >= MAX_STARTS for slot in self._slots)
+                if has_given_up or time.monotonic() - waited_since > NO_WORKER_S:
+                    raise RunStopped(self._why_none(), todo=ADVICE) from None
+                continue
+            if number in self._alive:
+                return slot, number
+
+    def _why_none(self) -> str:
+        """Return why there is no worker."""
+        wanted = f"{self._needs or 'no containers'}".strip("{}").replace("'", "")
+        reasons = [f"{machine}: {why}" for machine, why in self._refused.items()]
+        return "; ".join(reasons) or f"no machine of the cluster has room for a worker ({wanted})"
+
+    def where(self) -> Counter[str]:
+        """Return how many items each machine is at."""
+        return Counter({slot.machine: len(slot.leases) for slot in [*self._slots] if slot.leases})
+
+    def end(self) -> list[str]:
+        """Do the stage's close() on all workers; return its lines."""
+        ends = [slot.actor.end.remote() for slot in self._slots if slot.is_well]
+        lines: list[str] = []
+        for ref in ends:
+            try:
+                lines += ray.get(ref, timeout=60)
+            except (ray.exceptions.RayError, Trouble):   # its containers go at the next start
+                continue
+        return sorted({*lines})
+
+    def close(self) -> None:
+        """End the workers."""
+        self._has_ended = True
+        for actor in (*(slot.actor for slot in self._slots if slot.actor), self._mailbox):
+            ray.kill(actor)
+        for thread in self._threads:
+            thread.join(5)   # one that is left would outlive Ray
+
+    # workers -------------------------------------------------------------------------------------
+
+    def _fill(self, slot: Slot) -> None:
+        """Start a worker in a slot, once the cluster has room for it, and let it take items."""
+        while not self._has_ended and slot.n_failed < MAX_STARTS:
+            number = next(self._numbers)
+            try:
+                self._start(slot, number)
+                return
+            except (ray.exceptions.RayError, Trouble, ImportError) as e:
+                slot.n_failed += 1
+                why = " ".join(str(e).split())[-300:]
+                if slot.machine not in self._refused and not self._has_ended:
+                    say(f"a worker does not start on {slot.machine or 'a machine'}: {why}")
+                self._refused[slot.machine] = why
+                time.sleep(1)
+
+    def _start(self, slot: Slot, number: int) -> None:
+        options = {"num_cpus": 0, "scheduling_strategy": "SPREAD",
+                   "max_concurrency": self._at_a_time}
+        if self._needs:
+            options |= {"num_cpus": self._needs["cores"], "memory": int(self._needs["memory"]),
+                        "resources": {SLOT: 1}}
+        slot.actor = ray.remote(Worker).options(**options).remote(self._mailbox, number)
+        about = ray.get(slot.actor.about.remote())
+        slot.machine = about["machine"]
+        if about["version"] != codedata.__version__:
+            slot.n_failed = MAX_STARTS
+            raise Trouble(f"has codedata {about['version']}, the driver {codedata.__version__}.",
+                          slot.machine, "Install the same version on all machines.")
+        engine, removed, left = ray.get(slot.actor.begin.remote(self._job))
+        self._check_engine(engine)
+        say_removed(removed, left)
+        slot.number, slot.seen = number, time.monotonic()
+        slot.n_failed, slot.is_well = 0, True
+        self._alive[number] = slot
+        for _ in range(self._at_a_time):
+            self._idle.put((slot, number))
+
+    def _check_engine(self, engine: str) -> None:
+        """Stop the run where images of one engine would be missing on another."""
+        self._engines.add(engine)
+        if len(self._engines) > 1 and not self._has_registry:
+            self._fault = RunStopped(
+                "is not set, but images that one machine makes are needed on others.",
+                "[sandbox] registry", "Name a registry that all machines may push to and pull "
+                "from, or give one machine alone: docs/cluster.md.", exit_code=2)
+
+    def _drop(self, slot: Slot, number: int) -> None:
+        """Give no further items to a worker, and let another one take its place."""
+        if slot.is_well and slot.number == number:
+            slot.is_well = False
+            self._alive.pop(number, None)
+            ray.kill(slot.actor)
+            self._in_thread(partial(self._fill, slot))
+
+    def _in_thread(self, target: Callable[[], None]) -> None:
+        self._threads.append(start_thread(target))
+
+    def _watch(self) -> None:
+        """Take workers that give no sign of life for dead."""
+        while not self._has_ended:
+            if self._stop.wait(SILENT_S / 10):
+                self._mailbox.end.remote()
+                time.sleep(SILENT_S / 10)
+            for slot in self._slots:
+                if slot.is_well and time.monotonic() - slot.seen > SILENT_S:
+                    self._drop(slot, slot.number)
+                    for lease in [*slot.leases]:
+                        if inbox := self._inboxes.get(lease):
+                            inbox.put(WorkerLost(f"gave no sign of life for {SILENT_S:.0f} s"))
+
+    # messages ------------------------------------------------------------------------------------
+
+    def _receive(self) -> None:
+        """Hand calls of workers to the threads of their items."""
+        while not self._has_ended:
+            try:
+                messages = ray.get(self._mailbox.take.remote())
+            except ray.exceptions.RayError:
+                return   # the run has ended, or the head of the cluster is gone
+            for number, sender, message in messages:
+                if number:
+                    self._forward(number, sender, message)
+                    continue
+                if slot := self._alive.get(sender):
+                    slot.seen = time.monotonic()
+                for lease, at in message.items():
+                    if step := self._steps.get(lease):
+                        step.follow(at)
+
+    def _forward(self, number: int, lease: int, message: bytes) -> None:
+        if inbox := self._inboxes.get(lease):
+            inbox.put((number, message))
+        elif lease:   # of a worker that counts as dead, and is not
+            self._mailbox.answer.remote(number, parcels.pack(Outcome(error=Interrupted())))
+        else:         # of no item
+            self._answer(number, message)
+
+    def _answer(self, number: int, message: bytes) -> None:
+        """Do what a worker asks for, and send it the result, or what was raised."""
+        target, name, arguments, unused = parcels.unpack(message)
+        driver.forget(unused)
+        try:
+            if isinstance(target, str):
+                found = attrgetter(name)(import_module(target))
+            else:
+                found = getattr(target, name)
+            args, kwargs = arguments or ((), {})
+            outcome = Outcome(found if arguments is None else found(*args, **kwargs))
+        except Exception as e:   # to be raised in the worker
+            outcome = Outcome(error=e)
+        self._mailbox.answer.remote(number, parcels.pack(outcome))
+
+
+ADVICE = "Look at `ray status`; docs/cluster.md says how nodes are started."
+
+
+class _Remote(Exception):
+    """Show the traceback of a worker as the cause of its error."""
+
+
+def _result(outcome: Outcome) -> Any:
+    if outcome.error is None:
+        return outcome.result
+    if outcome.traceback:
+        raise outcome.error from _Remote(f"\n{outcome.traceback}")
+    raise outcome.error
+
+
+def _bounded(parcel: bytes) -> bytes:
+    if len(parcel) > MAX_BYTES:
+        raise ItemFailed(f"is larger than {MAX_BYTES:,} bytes, the most that is sent.")
+    return parcel
+
+
+def _connect(address: str, n_workers: int, needs: dict[str, float]) -> None:
+    """Connect to a cluster, or start one on this machine that ends with this process."""
+    if ray.is_initialized():
+        return
+    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    if not address:
+        cores, memory = needs.get("cores", 0), needs.get("memory", 0)
+        quiet |= {"num_cpus": max(os.cpu_count() or 1, -int(-cores * n_workers // 1)),
+                  "resources": {SLOT: n_workers}, "include_dashboard": False,
+                  "_memory": max(1 << 30, memory * n_workers)}
+    try:
+        ray.init(address=address or "local", **quiet)
+    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as e:
+        raise Trouble(f"cannot be reached: {' '.join(str(e).split())[-300:]}",
+                      f"the Ray cluster {address}", ADVICE) from e
+
+
+def _room(needs: dict[str, float]) -> int:
+    """Return how many items the cluster has room for."""
+    wanted = {SLOT: 1, "CPU": needs["cores"], "memory": needs["memory"]} if needs else {"CPU": 1}
+    n = sum(min(int(node["Resources"].get(name, 0) // much) for name, much in wanted.items())
+            for node in ray.nodes() if node["Alive"])
+    if not n:
+        raise Trouble("has no room for an item's containers.", "the Ray cluster",
+                      f"Each takes {wanted}; start nodes with --resources '{{\"{SLOT}\": N}}'.")
+    return n

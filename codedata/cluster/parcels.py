@@ -1,0 +1,81 @@
+"""Pack what a driver and its workers exchange, without keys.
+
+Objects that stay in the driver become Remotes, the event that ends waiting becomes that of the
+process which unpacks it, locks are new ones, caches are empty ones.
+"""
+from __future__ import annotations
+
+import io
+import pickle
+import threading
+from functools import lru_cache
+from pathlib import Path
+
+from ray.cloudpickle import CloudPickler
+
+from codedata.driver import StaysInDriver, hold
+from codedata.layouts import without_paths
+from codedata.settings import ApiKey, Endpoint
+
+LOCKS = {type(make()): make for make in (threading.Lock, threading.RLock)}
+CACHE = type(lru_cache(lambda: None))
+stop = threading.Event()   # of this process, where it is a worker
+
+
+class _Packer(CloudPickler):
+    def reducer_override(self, obj):
+        if isinstance(obj, StaysInDriver):
+            return hold(obj)
+        if type(obj) in LOCKS:
+            return LOCKS[type(obj)], ()
+        if type(obj) is threading.Event:
+            return _stop, ()
+        if isinstance(obj, CACHE) and not _is_global(obj):
+            return _cached, (obj.cache_parameters()["maxsize"], obj.__wrapped__)
+        if isinstance(obj, ApiKey):
+            return ApiKey, ("",)
+        if isinstance(obj, Endpoint):   # a header may hold a key, too
+            return _endpoint, ({**vars(obj), "headers": {}},)
+        if getattr(type(obj), "places", None):   # an item in a folder
+            return _record, (type(obj), {name: _in_memory(value)
+                                         for name, value in vars(obj).items()})
+        return super().reducer_override(obj)
+
+
+def _is_global(cache) -> bool:
+    module = pickle.whichmodule(cache, cache.__qualname__)
+    try:
+        return getattr(__import__(module, fromlist=["_"]), cache.__qualname__) is cache
+    except (ImportError, AttributeError):
+        return False
+
+
+def _in_memory(value):
+    is_files = isinstance(value, dict) and any(isinstance(one, Path) for one in value.values())
+    return without_paths(value) if is_files else value
+
+
+def _record(cls: type, values: dict):
+    return cls(**values)
+
+
+def _cached(maxsize: int | None, function):
+    return lru_cache(maxsize)(function)
+
+
+def _endpoint(values: dict) -> Endpoint:
+    return Endpoint(**values)
+
+
+def _stop() -> threading.Event:
+    return stop
+
+
+def pack(value) -> bytes:
+    """Return a value as bytes."""
+    with io.BytesIO() as file:
+        _Packer(file).dump(value)
+        return file.getvalue()
+
+
+unpack = pickle.loads

@@ -1,0 +1,156 @@
+"""What runs in the cluster: workers, which make items, and the mailbox through which they ask their
+driver. Nothing is kept here: a worker that dies loses only what it was making.
+"""
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import platform
+import threading
+import time
+import traceback
+from contextlib import suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+
+import codedata
+from codedata import driver
+from codedata.cluster import parcels
+from codedata.errors import MachineStopped, Trouble
+from codedata.llm.reply_log import recording
+from codedata.progress import Step, showing
+from codedata.sandbox import process_labels
+
+BEAT_S = 1.0               # seconds between signs of life
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_lease: ContextVar[int] = ContextVar("lease", default=0)   # of the item that this thread makes
+
+
+@dataclass
+class Outcome:
+    """Hold how the making of an item ended: with a result, an error of the item, or an error of the
+    machine (`is_unwell`), on another one of which it can be made."""
+
+    result: Any = None
+    error: Exception | None = None
+    traceback: str = ""        # of an error that is a bug of ours
+    is_unwell: bool = False
+
+
+@dataclass
+class Job:
+    """Hold what a worker needs for the items of a stage."""
+
+    make: Any                  # the stage's make(), and its close()
+    close: Any
+    root: Path
+    host: Any = None           # the SandboxFactory of a stage with containers
+
+
+class Mailbox:
+    """Hand calls of workers to their driver, and its answers back. It runs beside the driver."""
+
+    def __init__(self):
+        self._calls: asyncio.Queue = asyncio.Queue()
+        self._answers: dict[int, asyncio.Future] = {}
+        self._n_calls = 0
+        self._is_ending = False
+
+    async def call(self, lease: int, message: bytes) -> bytes:
+        """Return the driver's answer to a worker's call."""
+        self._n_calls += 1
+        number, answer = self._n_calls, asyncio.get_running_loop().create_future()
+        self._answers[number] = answer
+        self._calls.put_nowait((number, lease, message))
+        return await answer
+
+    async def beat(self, worker: int, steps: dict[int, Step]) -> bool:
+        """Take a worker's sign of life, with the steps at which its items are; return whether the
+        run is ending."""
+        self._calls.put_nowait((0, worker, steps))
+        return self._is_ending
+
+    async def take(self) -> list[tuple]:
+        """Return what has come for the driver, once there is something."""
+        taken = [await self._calls.get()]
+        with suppress(asyncio.QueueEmpty):
+            while True:
+                taken.append(self._calls.get_nowait())
+        return taken
+
+    async def answer(self, number: int, message: bytes) -> None:
+        """Answer a call."""
+        self._answers.pop(number).set_result(message)
+
+    async def end(self) -> None:
+        """Let the workers wait for nothing any more."""
+        self._is_ending = True
+
+
+class Worker:
+    """Make items, in one process of a machine."""
+
+    def __init__(self, mailbox, number: int):
+        self._mailbox, self._number = mailbox, number
+        self._steps: dict[int, Step] = {}   # by lease
+        self._job: Job | None = None
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    def about(self) -> dict:
+        """Return the version of the package here, and the machine's name."""
+        return {"version": codedata.__version__, "machine": platform.node(), "pid": os.getpid()}
+
+    def begin(self, job: bytes) -> tuple[str, list[str], list[str]]:
+        """Prepare for the items of a stage: remove what dead workers of its root have left on this
+        machine. Return (the id of its container engine, if images are made there; the names of
+        what was removed; a line for each thing that cannot be)."""
+        driver.work_for(self._call)
+        self._job = parcels.unpack(job)
+        process_labels.work_in(self._job.root)
+        host = self._job.host
+        return (host.engine_id(), *host.reap()) if host else ("", [], [])
+
+    def make(self, lease: int, inputs: bytes, log: bytes) -> bytes:
+        """Return the Outcome of an item."""
+        step = self._steps[lease] = Step()
+        token = _lease.set(lease)
+        try:
+            with recording(parcels.unpack(log)), showing(step):
+                return parcels.pack(self._outcome(inputs))
+        finally:
+            _lease.reset(token)
+            del self._steps[lease]
+
+    def _outcome(self, inputs: bytes) -> Outcome:
+        try:
+            return Outcome(self._job.make(*parcels.unpack(inputs)))
+        except Trouble as e:
+            return Outcome(error=e, is_unwell=isinstance(e, MachineStopped))
+        except Exception as e:   # a bug of ours; the run loop says so
+            is_full = isinstance(e, OSError) and e.errno in NO_ROOM
+            return Outcome(error=e, traceback=traceback.format_exc(), is_unwell=is_full)
+
+    def end(self) -> list[str]:
+        """Close what the stage has kept open; return lines for the terminal."""
+        return self._job.close() if self._job and self._job.close else []
+
+    def _call(self, target, name: str, arguments):
+        message = parcels.pack((target, name, arguments, driver.unused()))
+        answer: Outcome = parcels.unpack(ray.get(self._mailbox.call.remote(_lease.get(), message)))
+        if answer.error:
+            raise answer.error
+        return answer.result
+
+    def _beat(self) -> None:
+        """Give signs of life for as long as the driver lives."""
+        while True:
+            with suppress(ray.exceptions.GetTimeoutError):
+                steps = dict(self._steps)
+                if ray.get(self._mailbox.beat.remote(self._number, steps), timeout=10 * BEAT_S):
+                    parcels.stop.set()
+            time.sleep(BEAT_S)

@@ -1,0 +1,123 @@
+"""Keep functions and objects in the driver: the process that plans, writes, and asks models.
+
+The workers of a cluster have neither its root nor its keys. A function that is marked `in_driver`
+runs in the driver, whoever calls it, and objects of classes that derive from StaysInDriver live
+there: a worker holds a Remote of each, whose methods run in the driver. Their arguments and results
+are copies. In the driver itself, both marks do nothing.
+"""
+from __future__ import annotations
+
+import inspect
+import weakref
+from collections.abc import Callable
+from functools import partial, wraps
+from types import FunctionType, MethodType
+from typing import Any
+
+_send: list[Callable] = []   # of a worker: sends (target, attribute, arguments) to the driver
+_remotes: weakref.WeakValueDictionary[int, Remote] = weakref.WeakValueDictionary()
+_unused: list[int] = []      # numbers of objects that the driver made for this worker
+
+
+def work_for(send: Callable) -> None:
+    """Make this process a worker: send(target, attribute, arguments) returns what the driver's
+    attribute is, called with (args, kwargs), or read where they are None."""
+    _send[:] = [send]
+
+
+def is_worker() -> bool:
+    """Return whether this process is a worker."""
+    return bool(_send)
+
+
+def in_driver(function: Callable) -> Callable:
+    """Mark a function of a module: it runs in the driver."""
+    @wraps(function)
+    def run(*args, **kwargs):
+        if not _send:
+            return function(*args, **kwargs)
+        return _send[0](function.__module__, function.__qualname__, (args, kwargs))
+    return run
+
+
+def in_worker(method: Callable) -> Callable:
+    """Mark a method of a class that stays in the driver: in a worker it runs there, on the Remote.
+    """
+    method.runs_in_worker = True
+    return method
+
+
+class StaysInDriver:
+    """Mark a class whose objects live in the driver, also those that a worker makes. `copied` names
+    attributes that a Remote has copies of."""
+
+    copied: tuple[str, ...] = ()
+
+    def __new__(cls, *args, **kwargs):
+        """Return an object or, in a worker, the Remote of one that the driver makes."""
+        if not _send:
+            return super().__new__(cls)
+        remote = _send[0](cls.__module__, cls.__qualname__, (args, kwargs))
+        weakref.finalize(remote, _unused.append, remote._number)
+        return remote
+
+
+class Remote:
+    """Stand in a worker for an object of the driver."""
+
+    def __init__(self, cls: type, number: int, copies: dict[str, Any]):
+        vars(self).update(copies, _cls=cls, _number=number)
+
+    def __getattr__(self, name: str):
+        found = inspect.getattr_static(self._cls, name, None)
+        if getattr(found, "runs_in_worker", False):
+            return MethodType(found, self)
+        if isinstance(found, FunctionType):
+            return partial(self._ask, name)
+        return _send[0](self, name, None)
+
+    def _ask(self, name: str, *args, **kwargs):
+        return _send[0](self, name, (args, kwargs))
+
+    def __contains__(self, item) -> bool:
+        return self._ask("__contains__", item)
+
+    def __reduce__(self):
+        return held, (self._number,)
+
+
+def remote_of(cls: type, number: int, copies: dict[str, Any]) -> Remote:
+    """Return the Remote of an object in a worker: always the same one."""
+    remote = _remotes.get(number)
+    if remote is None:
+        remote = _remotes[number] = Remote(cls, number, copies)
+    return remote
+
+
+def unused() -> list[int]:
+    """Return the numbers of objects that this worker does not use any more, each once."""
+    gone = _unused[:]
+    del _unused[:len(gone)]
+    return gone
+
+
+_held: dict[int, StaysInDriver] = {}   # in the driver: what workers have Remotes of
+
+
+def hold(held_object: StaysInDriver) -> tuple[Callable, tuple]:
+    """Hold an object of the driver for workers; return what makes its Remote there."""
+    number = id(held_object)   # unique, since it is held
+    _held[number] = held_object
+    copies = {name: getattr(held_object, name) for name in held_object.copied}
+    return remote_of, (type(held_object), number, copies)
+
+
+def held(number: int) -> StaysInDriver:
+    """Return the object of the driver that a worker means."""
+    return _held[number]
+
+
+def forget(numbers: list[int]) -> None:
+    """Hold objects no longer."""
+    for number in numbers:
+        _held.pop(number, None)

@@ -1,0 +1,74 @@
+"""Use folders of the driver's machine wherever items are made: there, or in a worker's copy."""
+from __future__ import annotations
+
+import io
+import shutil
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from codedata.driver import in_driver, is_worker
+from codedata.sandbox.archives import pack
+from codedata.sandbox.process_labels import temporary_folder
+
+
+@in_driver
+def is_folder(path: Path) -> bool:
+    """Return whether a path is a folder of the driver's machine."""
+    return path.is_dir()
+
+
+@in_driver
+def remove_folder(path: Path) -> None:
+    """Remove a folder of the driver's machine, if it is there."""
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def at_hand(folder: Path | None) -> Iterator[Path | None]:
+    """Yield a folder; in a worker a copy of it, which is removed in the end. None stays None."""
+    if folder is None or not is_worker():
+        yield folder
+        return
+    with temporary_folder() as place:
+        copy = Path(place, folder.name)
+        _extract(_packed(folder), copy)
+        yield copy
+
+
+@contextmanager
+def new_folder(to: Path) -> Iterator[Path]:
+    """Yield an empty folder. If nothing is raised, it takes the place of `to` in the end."""
+    if is_worker():
+        with temporary_folder() as place:
+            yield Path(place)
+            _put(to, _packed.__wrapped__(Path(place)))
+        return
+    half = to.with_name(f"_half.{to.name}")
+    shutil.rmtree(half, ignore_errors=True)
+    half.mkdir(parents=True)
+    try:
+        yield half
+        remove_folder(to)
+        half.rename(to)
+    finally:
+        shutil.rmtree(half, ignore_errors=True)
+
+
+@in_driver
+def _packed(folder: Path) -> bytes:
+    with pack(folder) as archive:
+        return archive.read()
+
+
+@in_driver
+def _put(to: Path, content: bytes) -> None:
+    with new_folder(to) as half:
+        _extract(content, half)
+
+
+def _extract(content: bytes, to: Path) -> None:
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        archive.extraction_filter = staticmethod(tarfile.fully_trusted_filter)   # of pack()
+        archive.extractall(to)
