@@ -184,7 +184,7 @@ class RayEngine:
 
     def where(self) -> Counter[str]:
         """Return how many items each machine is at."""
-        return Counter({slot.machine: len(slot.leases) for slot in [*self._slots] if slot.leases})
+        return Counter(slot.machine for slot in self._slots for _ in [*slot.leases])
 
     def end(self) -> list[str]:
         """Do the stage's close() on all workers; return its lines."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import sys
 import threading
 from functools import lru_cache
 from pathlib import Path
@@ -43,11 +44,8 @@ class _Packer(CloudPickler):
 
 
 def _is_global(cache) -> bool:
-    module = pickle.whichmodule(cache, cache.__qualname__)
-    try:
-        return getattr(__import__(module, fromlist=["_"]), cache.__qualname__) is cache
-    except (ImportError, AttributeError):
-        return False
+    name = getattr(cache, "__qualname__", "")
+    return getattr(sys.modules.get(getattr(cache, "__module__", "")), name, None) is cache
 
 
 def _in_memory(value):
