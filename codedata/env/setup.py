@@ -43,7 +43,7 @@ from codedata.sandbox.process_labels import temporary_folder
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Store
-from codedata.suites.environments import TRIES, image_name_of
+from codedata.suites.environments import TRIES, id_of, image_name_of
 from codedata.suites.source import put_source
 
 TRAJECTORIES = "_trajectories"
@@ -176,7 +176,7 @@ class Setup:
                 one = store.read(name)
                 if (one.status == SUCCESS and one.verified.get("healthy") and one.base_commit
                         and (one.repo, one.base_image) == (repository.called, repository.base_image)
-                        and self._host.has_image(one.image_name)):
+                        and self._host.has_image(one.image_name, id_of(one))):
                     found[distance(one.base_commit, source.commit, source.near)] = one
         found.pop(0, None)   # no ancestors
         return found[min(found)] if found else None

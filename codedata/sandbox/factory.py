@@ -161,11 +161,11 @@ class SandboxFactory:
                              settings.pids_limit, settings.disk_limit, settings.disk_floor, True)
         return build(context, tag, limits, run_label=label, stop=self._stop, text=dockerfile)
 
-    def has_image(self, image: str) -> bool:
+    def has_image(self, image: str, image_id: str = "") -> bool:
         """Return whether sandboxes can be opened from an image: the engine has it, or its name says
-        from which registry it is pulled."""
+        from which registry it is pulled. With `image_id`, one of that id is wanted."""
         if self.builds_images:
-            return bool(image) and registry.is_here(image)
+            return bool(image) and registry.is_here(image, image_id)
         return self.name == "kubernetes" and registry.has_registry(image)
 
     def find_lost(self, prefix: str) -> Callable[[str], str]:

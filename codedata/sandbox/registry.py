@@ -33,14 +33,15 @@ def has_registry(image: str) -> bool:
     return bool(slash) and (host == "localhost" or "." in host or ":" in host)
 
 
-def is_here(image: str) -> bool:
-    """Return whether the engine has an image, after pulling it where it is missing and its name has
-    a registry."""
+def is_here(image: str, image_id: str = "") -> bool:
+    """Return whether the engine has an image, after pulling it where its name has a registry and it
+    is missing, or has another id than `image_id`: another machine may have made it anew."""
     api = docker_engine.connect()
     for may_pull in (has_registry(image), False):
         try:
-            api.inspect_image(image)
-            return True
+            found = api.inspect_image(image)["Id"]
+            if not may_pull or image_id in ("", found):
+                return True
         except requests.HTTPError as e:
             if e.response.status_code != 404 or not may_pull:
                 return False

@@ -128,7 +128,7 @@ def open_environment(environment: Environment, factory: SandboxFactory, label: s
     needed; without it, install the source again in the base image. `options` are passed to
     factory.open(). Raise Excluded if neither is possible, ItemFailed if the install fails."""
     image = environment.image_name
-    if factory.has_image(image):
+    if factory.has_image(image, id_of(environment)):
         with factory.open(image, label, factory.workdir_of(image), **options) as sandbox:
             yield sandbox
         return
@@ -140,10 +140,15 @@ def open_environment(environment: Environment, factory: SandboxFactory, label: s
         yield sandbox
 
 
+def id_of(environment: Environment) -> str:
+    """Return the id of an environment's image, "" where its record has none."""
+    return str(environment.verified.get("image_id") or "")
+
+
 def image_of(environment: Environment, factory: SandboxFactory, label: str) -> KeptImage:
     """Return the environment's image. If it has none, as after a run in pods, make one here and
     keep it. Raise Excluded or ItemFailed if that is not possible."""
-    if factory.has_image(environment.image_name):
+    if factory.has_image(environment.image_name, id_of(environment)):
         return KeptImage(environment.image_name)
     if factory.no_images:
         raise Excluded(f"has no image, and {factory.no_images}.", environment.repo_name)

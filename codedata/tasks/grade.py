@@ -98,6 +98,8 @@ def grader_of(task: Task, host: SandboxFactory, label: str) -> Grader:
         if build.failed:
             raise ItemFailed(f"{NOT_BUILT}: {build.failed}: {build.log[-LOG_CHARS:].strip()}",
                              task.instance_id)
+    else:   # one that another machine has made anew is pulled
+        host.has_image(name, str((task.proof or {}).get("image_id") or ""))
     return Grader(host, task, name, label)
 
 

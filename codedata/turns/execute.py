@@ -38,7 +38,7 @@ from codedata.sandbox.branches import Branch, BranchedImage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.store import Store, digest
-from codedata.suites.environments import Environments, labelled
+from codedata.suites.environments import Environments, id_of, labelled
 from codedata.suites.repo_names import repo_name_of
 from codedata.suites.source import Files, apply_patch
 from codedata.suites.suite import run_suite
@@ -166,7 +166,7 @@ class Runner:
             with labelled(self._factory, name, "turn") as label:
                 yield FreshSandboxes(environment, self._factory, label)
             return
-        if not self._factory.has_image(image):
+        if not self._factory.has_image(image, id_of(environment)):
             raise Excluded(f"its image {image or '(none)'} is not here")
         images = self._take(image, name)
         is_well = True
