@@ -45,6 +45,9 @@ NO_WORKER_S = 120.0        # seconds without any worker, after which the run sto
 MAX_BYTES = 1 << 30        # of an item's inputs, and of its result
 
 
+WAITING = Step(name="waiting for a worker")
+
+
 class WorkerLost(Exception):
     """Report that an item's worker died, or that its machine is not well."""
 
@@ -116,6 +119,7 @@ class RayEngine:
         what that raises, and ItemFailed where its workers die."""
         parcel, reasons = _bounded(parcels.pack(inputs)), []
         while len(reasons) < MAX_GIVEN:
+            step.follow(WAITING)
             slot, number = self._take()
             lease = next(self._numbers)
             self._inboxes[lease] = inbox = queue.SimpleQueue()
