@@ -11,7 +11,7 @@ from pathlib import Path
 
 CONFIG = """version: 0.1
 log: {{level: error}}
-storage: {{filesystem: {{rootdirectory: "{folder}"}}}}
+storage: {{filesystem: {{rootdirectory: "{folder}"}}, delete: {{enabled: true}}}}
 http: {{addr: "{address}"}}
 """
 
