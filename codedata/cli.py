@@ -175,7 +175,7 @@ def parser(doc: str, *sections: str, output: str = "") -> argparse.ArgumentParse
     add("--llm-auth-token", metavar="KEY", help="its key (better in .env: docs/design.md)")
     add("--proxy", metavar="URL", help="a proxy for calls and downloads")
     add("--budget", type=_usd, metavar="USD",
-        help="the most to spend under this root, over all runs")
+        help="the most to spend under this root, over all runs; a shard has its part")
     add("--log-level", default="warning", type=str.lower,
         choices=["debug", "info", "warning", "error"], help="what goes to stderr")
     add("--quiet", action="store_true", help="no plan, bar or summary; errors only")

@@ -36,7 +36,7 @@ ENVIRONMENT = {"llm.base_url": "LLM_BASE_URL", "llm.proxy": "PIPELINE_PROXY",
 FLAGS = {"endpoint": "llm", "base_url": "llm_base_url", "model": "model", "workers": "workers",
          "proxy": "proxy", "ca_bundle": "ca_bundle", "writer": "issue_writer"}
 NO_FLAGS = {"root": ".", "config": None, "sections": (), "defaults": {}, "show_config": False,
-            "budget": None,
+            "budget": None, "shard": None,
             "llm": None, "llm_base_url": None, "llm_auth_token": None, "model": None}
 BUILT_IN_ENDPOINTS = {
     "chutes": {"base_url": "https://llm.chutes.ai/v1", "base_url_env": "CHUTES_BASE_URL",
@@ -67,7 +67,7 @@ def load(args: Namespace) -> Settings:
                       todo="The key of a named endpoint is read from the environment: its "
                       "api_key_env, CHUTES_API_KEY for the default one.")
     settings = Settings(**sections, endpoints=layers.endpoints(base_url), prices=layers.prices(),
-                        root=root, budget_usd=args.budget,
+                        root=root, budget_usd=args.budget, shard=args.shard,
                         hf_token=layers.key("HF_TOKEN") or layers.key("HUGGINGFACE_API_KEY"))
     if args.show_config:
         _show(settings, layers.origin)

@@ -253,15 +253,12 @@ def hold_directories(script: str, holds: Iterable[Held | Path], options: RunOpti
     A directory is named by its path, by the class of its records, or by that and a kind.
 
     The temporary folders of killed processes are removed, and their half-written files if no other
-    shard can be at work. With
-    --budget the whole root is held against other budgets: each process counts its own spending.
+    shard can be at work. With --budget the whole root, or the shard of it, is held against other
+    budgets: each process counts its own spending.
     """
     shard = options.selection.shard
     if options.compact and (options.read_only or shard):
         raise Trouble("--compact goes alone: not with --status, --dry-run or --shard.")
-    if options.budget_usd and shard:
-        raise Trouble("--budget does not go with --shard: n processes would each spend it.",
-                      todo="Run without --shard, or give each part a root of its own.")
     places = [_place_of(options.root, one) for one in holds]
     with ExitStack() as held:
         if not options.read_only:
@@ -269,7 +266,7 @@ def hold_directories(script: str, holds: Iterable[Held | Path], options: RunOpti
                 kind = "" if options.compact else kind
                 held.enter_context(lock(directory, shard, script, kind))
             if options.budget_usd:
-                held.enter_context(lock(options.root / "_budget", None, f"{script} --budget"))
+                held.enter_context(lock(options.root / "_budget", shard, f"{script} --budget"))
             for directory, kind in places if not shard else ():
                 remove_half_written(shards_of(directory), kind)
             say_removed(*local.reap())
@@ -296,6 +293,9 @@ def _print_plan(stage: Stage, plan: Plan, models: Models, options: RunOptions) -
     say(f"{stage.label}  {plan_line(plan, stage.reads.place, f'{into}/')}")
     for client in models.clients() if plan.asks else []:
         say(f"      asks {_model_and_place(client.spec)}")
+    if plan.asks and options.budget_usd and options.selection.shard:
+        models.money.add_up(options.root)
+        say(f"      {models.money.part()}")
     for state in ("edited", "orphan"):
         if names := plan.names[state]:
             say(f"      {state}: {named(names)}")

@@ -449,6 +449,7 @@ class Settings:
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
     root: Path = Path(".")
     budget_usd: float | None = None
+    shard: tuple[int, int] | None = None   # (i, n): this run has the n-th part of the budget
     hf_token: ApiKey = field(default=ApiKey(""), repr=False)
 
     def model_spec(self, role: str) -> ModelSpec:

@@ -18,6 +18,7 @@ from codedata.llm.reply_log import ReplyLog, Spares
 from codedata.records import OMITTED_IF_NULL
 from codedata.settings import Exclude
 from codedata.store import Store, digests_of
+from codedata.texts import in_shard
 
 STATES = ("done", "adopted", "stale", "forced", "edited", "incomplete", "missing", "failed",
           "excluded", "waiting", "orphan", "broken")
@@ -39,7 +40,7 @@ class Selection:
 
     def in_shard(self, name: str) -> bool:
         """Return whether an item is of the shard."""
-        return not self.shard or name_hash(name) % self.shard[1] == self.shard[0]
+        return in_shard(name, self.shard)
 
     def matches(self, *names: str) -> bool:
         """Return whether one of an item's names (its own, its instance id) matches `only`."""
@@ -514,8 +515,3 @@ def read_digest(digests: dict, fields: Iterable[str],
     texts = [values.get(f, "") for values, names in ((digests, fields), *joined) for f in names
              if f in values or f not in OMITTED_IF_NULL]
     return hashlib.blake2b("|".join(texts).encode(), digest_size=8).hexdigest()
-
-
-def name_hash(name: str) -> int:
-    """Return the number that decides an item's shard."""
-    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big")

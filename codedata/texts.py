@@ -1,9 +1,10 @@
 """Texts that lie beside the code (what models are sent, pages), texts of others made fit to be
-shown, and the JSON in what models say.
+shown, the JSON in what models say, and the order and shards of names.
 """
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 import re
 import sys
@@ -146,3 +147,14 @@ def did_you_mean(name: str, known, form: str = "{}") -> str:
 def natural(name: str) -> list:
     """Return a sort key by which prompts_2_10 comes after prompts_2_9."""
     return [int(part) if part.isdecimal() else part for part in _DIGITS.split(name)]
+
+
+def name_hash(name: str) -> int:
+    """Return the number that decides an item's shard."""
+    encoded = name.encode(errors="surrogatepass")   # of a line or file that somebody else wrote
+    return int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest(), "big")
+
+
+def in_shard(name: str, shard: tuple[int, int] | None) -> bool:
+    """Return whether an item is of shard (i, n): its name's hash mod n is i. All are of None."""
+    return not shard or name_hash(name) % shard[1] == shard[0]

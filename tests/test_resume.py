@@ -465,8 +465,7 @@ def test_status_and_dry_run_do_nothing_and_dry_run_tells_the_cost(tmp_path, run,
     assert fake_llm.n_requests == 0 and not (tmp_path / "answer").exists()
 
 
-@pytest.mark.parametrize("flags",
-                         ["--compact --status", "--compact --shard 0/2", "--budget 1 --shard 0/2"])
+@pytest.mark.parametrize("flags", ["--compact --status", "--compact --shard 0/2"])
 def test_flags_that_would_hurt_together_are_refused(tmp_path, run, flags):
     assert run(f"king {flags}").returncode == 2
 

@@ -37,8 +37,8 @@ from codedata.records import (
     variant,
 )
 from codedata.settings import Settings
-from codedata.states import name_hash
 from codedata.store import Store, shards_of
+from codedata.texts import name_hash
 
 KEPT = "_leaks"            # the folder beside the answers
 CHALLENGER, KING = "challenger", "king"

@@ -358,7 +358,7 @@ class Models(StaysInDriver):
         self.stop = self.http.stop
         if settings.hf_token:
             self.http.secrets.add(str(settings.hf_token))
-        self.money = Money(settings.prices, settings.budget_usd)
+        self.money = Money(settings.prices, settings.budget_usd, settings.shard)
         self.without_schema = set()   # (base_url, model) that refused response_format
         self.without_n = set()        # the same of those that refused to give several replies
         self.with_tools = set()       # (base_url, model) that answered a request with tools

@@ -33,12 +33,14 @@ from codedata.ledger import (
 )
 from codedata.progress import usd
 from codedata.records import DIRECTORIES, VARIANTS
+from codedata.texts import in_shard
 
 # matches the suite's directories, but not a user's answer_backup
 DIRECTORY = re.compile(
     rf"[a-z0-9]+(_reference|_\d+|_({'|'.join(VARIANTS)}))?|({'|'.join(DIRECTORIES)})(_\d+)?")
 RESULT = "result"   # in place of an attempt's number: of a piece of work without a call
 WITHOUT_LEDGERS = (PARTIAL, "_replaced", "_tmp")
+NEW = "_tmp.new."   # before the name of a file that takes the place of another
 REPLY_TYPES = {"text": str, "reasoning": str, "finish_reason": str, "model": str,
                "tool_calls": list}
 _current: ContextVar[ReplyLog | None] = ContextVar("reply_log", default=None)
@@ -231,7 +233,7 @@ class ReplyLog(StaysInDriver):
 
     def _rewrite(self, lines: list[dict]) -> None:
         if lines:
-            tmp = self.path.with_name(f"_tmp.new.{self.path.name}")
+            tmp = self.path.with_name(f"{NEW}{self.path.name}")
             tmp.parent.mkdir(parents=True, exist_ok=True)
             tmp.write_bytes(b"".join(map(to_line, lines)))
             os.replace(tmp, self.path)
@@ -327,8 +329,8 @@ def calls_under(root: Path):
     Calls with one id come once (see attempts_under).
     """
     for directory, line, calls in attempts_under(root):
-        stage = line.get("stage") if line else None
-        if line and not isinstance(stage, str):
+        stage = line.get("stage", "")
+        if stage is not None and not isinstance(stage, str):
             stage = ""
         for call in calls:
             yield directory, stage, call
@@ -336,7 +338,7 @@ def calls_under(root: Path):
 
 def attempts_under(root: Path) -> Iterator[tuple[Path, dict, list[dict]]]:
     """Yield (directory, ledger line, its calls) of all attempts under a root; the line of a file of
-    kept replies is {}.
+    kept replies is its item and the stage None.
 
     Calls with one id come once, so that a copied directory, or a kept reply that a ledger lists,
     is not counted twice.
@@ -356,7 +358,8 @@ def attempts_under(root: Path) -> Iterator[tuple[Path, dict, list[dict]]]:
             yield directory, line, [*unseen(calls_of(line))]
         for file in sorted((directory / PARTIAL).glob("*.jsonl")):
             kept = (line["call"] for line in read_lines(file) if isinstance(line.get("call"), dict))
-            yield directory, {}, [*unseen(map(sound_call, kept))]
+            line = {"item": file.stem.removeprefix(NEW), "stage": None}
+            yield directory, line, [*unseen(map(sound_call, kept))]
 
 
 def _with_ledgers(directory: Path) -> Iterator[Path]:
@@ -371,10 +374,16 @@ def _with_ledgers(directory: Path) -> Iterator[Path]:
 
 
 class Money:
-    """Track spending under a root (USD) against a budget. An unknown cost is None, never 0."""
+    """Track spending under a root (USD) against a budget. An unknown cost is None, never 0.
 
-    def __init__(self, prices: dict, budget_usd: float | None = None):
-        self.prices, self.budget_usd = prices, budget_usd
+    Shard (i, n) has the n-th part of the budget, for the calls of its own items.
+    """
+
+    def __init__(self, prices: dict, budget_usd: float | None = None,
+                 shard: tuple[int, int] | None = None):
+        self.prices, self.budget_usd, self.shard = prices, budget_usd, shard
+        if budget_usd is not None and shard:
+            self.budget_usd = budget_usd / shard[1]
         self.spent_usd = 0.0
         self._lock = threading.Lock()
 
@@ -392,7 +401,8 @@ class Money:
         """Raise RunStopped where the budget is used up; called before each call."""
         if self.budget_usd is not None and self.spent_usd >= self.budget_usd:
             raise RunStopped(f"the budget of {usd(self.budget_usd)} is used up "
-                             f"({usd(self.spent_usd)} spent under this root).",
+                             f"({usd(self.spent_usd)} spent "
+                             f"{'by this shard' if self.shard else 'under this root'}).",
                              todo="Give a larger --budget to go on: what is done is kept.")
 
     def add(self, call: dict) -> None:
@@ -405,9 +415,19 @@ class Money:
                              todo="Run without --budget, or use an endpoint that reports usage.")
 
     def add_up(self, root: Path) -> None:
-        """Set spent_usd to the cost of all calls under a root; raise RunStopped on unknown ones."""
-        costs = [self._known(call, directory) for directory, _, call in calls_under(root)]
+        """Set spent_usd to the cost of all calls under a root, or of the shard's; raise RunStopped
+        on unknown ones. What no item is known of, as after --compact, counts for every shard.
+        """
+        costs = (self._known(call, directory) for directory, line, calls in attempts_under(root)
+                 if not line.get("item") or in_shard(str(line["item"]), self.shard)
+                 for call in calls)
         self.spent_usd = sum(costs)
+
+    def part(self) -> str:
+        """Return in words which part of the budget the shard has, and what it spent of it."""
+        whole = usd(self.budget_usd * self.shard[1])
+        return (f"budget of this shard: {usd(self.budget_usd)} of {whole}, "
+                f"{usd(self.spent_usd)} spent")
 
     def _known(self, call: dict, directory: Path) -> float:
         """Return a call's cost in USD; raise RunStopped where it is unknown."""

@@ -26,9 +26,12 @@ from line_tables import rows
 import ch
 import king
 from codedata.errors import RunStopped
+from codedata.ledger import to_line
 from codedata.llm.reply_log import Money
 from codedata.records import DIRECTORIES as RECORDED
 from codedata.settings import Price
+from codedata.store import lock
+from codedata.texts import name_hash
 
 NO_BLOCK = "I would run ls."
 TURN = "THOUGHT: I look.\n\n```bash\nls\n```"
@@ -210,6 +213,34 @@ def test_a_budget_counts_what_other_stages_spent_under_the_same_root(tmp_path, f
     assert priced() == 0
     assert priced("--budget", 6.5 * A_CALL, main=ch.main) == 1
     assert fake_llm.n_requests == 7
+
+
+def test_a_shard_has_its_part_of_the_budget_for_the_calls_of_its_own_items(
+        tmp_path, fake_llm, priced, capsys):
+    write_prompts(tmp_path, 40)
+    parts = [("--budget", 7 * A_CALL, "--shard", f"{i}/2") for i in (0, 1)]
+    with lock(tmp_path / "_budget", (1, 2), "another shard"):
+        assert [priced(*parts[0]) for _ in range(2)] == [1, 1] and fake_llm.n_requests == 4
+    assert "this shard: $0.0350 of $0.0700, $0.0400 spent" in capsys.readouterr().err
+    assert priced("--dry-run", *parts[1]) == 0
+    assert "this shard: $0.0350 of $0.0700, $0.00 spent" in capsys.readouterr().err
+    assert priced(*parts[1]) == 1 and fake_llm.n_requests == 8
+
+
+def test_a_shard_counts_its_items_also_their_kept_replies_and_what_compacting_summed(tmp_path):
+    usd = {"a": 1, "b": 2, "c": 4, "d": 8}
+    partial = tmp_path / "answer/_partial"
+    partial.mkdir(parents=True)
+    lines = [{"item": "", "earlier": [{"cost_usd": 16}]}]
+    lines += [{"item": item, "calls": [{"cost_usd": usd[item]}]} for item in "ab"]
+    (tmp_path / "answer/_ledger.jsonl").write_bytes(b"".join(map(to_line, lines)))
+    for item, name in {"c": "c", "d": "_tmp.new.d"}.items():   # a kill left the second one
+        (partial / f"{name}.jsonl").write_bytes(to_line({"call": {"cost_usd": usd[item]}}))
+    for i in range(3):
+        money = Money({}, 1.0, (i, 3))
+        money.add_up(tmp_path)
+        own = [item for item in usd if name_hash(item) % 3 == i]
+        assert money.spent_usd == 16 + sum(map(usd.get, own))
 
 
 @pytest.mark.parametrize("killed", [True, False])
