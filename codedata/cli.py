@@ -55,6 +55,12 @@ class RunOptions:
         """Return whether the run only prints: nothing is made, and no lock is needed."""
         return self.status or self.dry_run
 
+    def refuse_cluster(self, why: str) -> None:
+        """Raise Trouble if the script is to run on a cluster, and say why it cannot."""
+        if self.engine != "threads":
+            raise Trouble(f"does not go with this script: it {why}.", f"--engine {self.engine}",
+                          "Run it without.")
+
     def with_steps(self, steps: Iterable[str]) -> RunOptions:
         """Return these flags with `steps` as the words of --steps; with none it is left out."""
         given = {name: words for name, words in self.given.items() if name != "steps"}

@@ -327,3 +327,9 @@ def _shown_endpoint(endpoint: Endpoint) -> str:
 
 def _as_table(judge: Judge) -> dict:
     return {key: value for key, value in vars(judge).items() if value is not None}
+
+
+def quieten_ray() -> None:
+    """Let Ray, before it is imported, send no statistics and print no messages of its own."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".*")

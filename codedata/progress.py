@@ -226,7 +226,7 @@ def summary_line(totals: RunTotals, n_todo: int, n_left: int) -> str:
         (n_todo, f"wrote {totals.wrote}"),
         (not n_todo, "nothing to do"),
         (totals.refreshed, f"brought {totals.refreshed} up to date without a call"),
-        (totals.served, f"{plural(totals.served, 'answer')} kept from an earlier run"),
+        (totals.served, f"{plural(totals.served, 'answer')} kept from an earlier attempt"),
         (totals.cut, f"{plural(totals.cut, 'request')} cut to fit"),
         (totals.asked_again, f"asked again {again}"),
         (totals.excluded, f"left out {totals.excluded} by a rule"),

@@ -22,13 +22,14 @@ from typing import Any
 
 import codedata
 from codedata import driver
+from codedata.config import quieten_ray
 from codedata.errors import Interrupted, ItemFailed, RunStopped, Trouble, start_thread
 from codedata.progress import Step, plural, say, say_removed
 from codedata.sandbox.sizes import bytes_of
 from codedata.settings import Settings
 
+quieten_ray()
 try:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 except ImportError as e:
@@ -131,7 +132,7 @@ class RayEngine:
                 outcome = self._serve(inbox)
             except WorkerLost as e:
                 reasons.append(f"{slot.machine}: {e}")
-                self._drop(slot, number)
+                self._drop(slot, number, str(e))
                 log.begin_again()
                 continue
             finally:
@@ -257,9 +258,10 @@ class RayEngine:
                 "[sandbox] registry", "Name a registry that all machines may push to and pull "
                 "from, or give one machine alone: docs/cluster.md.", exit_code=2)
 
-    def _drop(self, slot: Slot, number: int) -> None:
+    def _drop(self, slot: Slot, number: int, why: str) -> None:
         """Give no further items to a worker, and let another one take its place."""
         if slot.is_well and slot.number == number:
+            say(f"a worker on {slot.machine} is lost, its items go to others: {why}")
             slot.is_well = False
             self._alive.pop(number, None)
             ray.kill(slot.actor)
@@ -276,10 +278,11 @@ class RayEngine:
                 time.sleep(SILENT_S / 10)
             for slot in self._slots:
                 if slot.is_well and time.monotonic() - slot.seen > SILENT_S:
-                    self._drop(slot, slot.number)
+                    why = f"it gave no sign of life for {SILENT_S:.0f} s"
+                    self._drop(slot, slot.number, why)
                     for lease in [*slot.leases]:
                         if inbox := self._inboxes.get(lease):
-                            inbox.put(WorkerLost(f"gave no sign of life for {SILENT_S:.0f} s"))
+                            inbox.put(WorkerLost(why))
 
     # messages ------------------------------------------------------------------------------------
 

@@ -100,6 +100,8 @@ def run_agents(settings: Settings, options: RunOptions, n_agents: Mapping[str, i
     `n_agents` is the number of agents by task type; `seeds` are queued first. --limit applies to
     each task type on its own.
     """
+    options.refuse_cluster("takes its tasks from a queue, which several machines may share "
+                           "(docs/datapoints.md)")
     dp = settings.root / DP
     if options.dry_run:
         for line in _to_come(settings, options, n_agents, seeds):
