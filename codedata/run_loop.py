@@ -223,7 +223,7 @@ def run_whole(name: str, directory: Path, options: RunOptions, work: Callable[[]
     if given := [flag for flag in options.given if flag in refuses]:
         flags = ", ".join("--" + flag.replace("_", "-") for flag in given)
         raise Trouble(f"{flags} does not go with {name}.py, which is about all items at once.")
-    options.refuse_cluster("has no items that it makes one by one")
+    options.refuse_cluster("works in this process alone")
     check_directories([directory])
     if options.status and hand_over(lambda: _status_of_whole(name, directory, counts)):
         return 0

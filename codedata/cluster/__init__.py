@@ -3,3 +3,11 @@
 engine.py runs in the driver, workers.py in the cluster. What they exchange are copies, and Remotes
 of what stays in the driver (codedata/driver.py).
 """
+from codedata.config import quieten_ray
+from codedata.errors import Trouble
+
+quieten_ray()
+try:
+    import ray  # noqa: F401
+except ImportError as e:
+    raise Trouble("--engine ray needs Ray.", todo="pip install 'codedata[ray]'") from e

@@ -20,23 +20,17 @@ from itertools import count
 from operator import attrgetter
 from typing import Any
 
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
 import codedata
 from codedata import driver
-from codedata.config import quieten_ray
+from codedata.cluster import parcels
+from codedata.cluster.workers import Job, Mailbox, Outcome, Worker
 from codedata.errors import Interrupted, ItemFailed, RunStopped, Trouble, start_thread
 from codedata.progress import Step, plural, say, say_removed
 from codedata.sandbox.sizes import bytes_of
 from codedata.settings import Settings
-
-quieten_ray()
-try:
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-except ImportError as e:
-    raise Trouble("--engine ray needs Ray.", todo="pip install 'codedata[ray]'") from e
-
-from codedata.cluster import parcels
-from codedata.cluster.workers import Job, Mailbox, Outcome, Worker
 
 SLOT = "sandbox"           # the resource of nodes on which containers may run: one a container
 MAX_GIVEN = 3              # workers that an item is given to
