@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
 import shlex
 import threading
 import weakref
@@ -54,13 +53,9 @@ class PodImages:
         """Return a sandbox of an image, of which images can be made."""
         return PodWithImages(image, self, run_label=run_label, **options)
 
-    def begin(self, container: str, image: str) -> None:
-        """Have a container with an image's files in the builder. Raise ItemFailed for an image
-        whose name has no registry."""
-        if not has_registry(image):
-            raise ItemFailed("is pulled from nowhere: its name has no registry.", image,
-                             "Name an image HOST/PATH that the cluster can pull.")
-        self.ask("begin", container, image)
+    def begin(self, container: str, image: str) -> str:
+        """Have a container with an image's files in the builder. Return their folder."""
+        return self.ask("begin", container, _with_registry(image))
 
     def commit(self, container: str, image: str, workdir: str, label: str) -> str:
         """Push an image of a container's files, to be removed with the label. Return its name by
@@ -86,13 +81,9 @@ class PodImages:
     @contextmanager
     def files(self, image: str) -> Iterator[PodFiles]:
         """Yield the files of an image."""
-        container = f"files-{secrets.token_hex(5)}"
-        self.begin(container, image)
-        try:
-            yield PodFiles(self, container, json.loads(
-                self.ask("skopeo inspect --config", f"docker://{image}"))["config"])
-        finally:
-            self.drop(container)
+        tree = self.ask("view", _with_registry(image))
+        config = json.loads(self.ask("skopeo inspect --config", f"docker://{image}"))["config"]
+        yield PodFiles(self, tree, config)
 
     # the builder
 
@@ -107,11 +98,11 @@ class PodImages:
             if self._pod:
                 self.ask(function, *args)
 
-    def fill(self, container: str, archive: BinaryIO) -> list[str]:
+    def fill(self, tree: str, archive: BinaryIO) -> list[str]:
         """Replace a container's files by those of a tar. Return the paths that are new or other."""
         with self._builder() as pod:
-            pod.feed(f'{_with_script("fill", container)} "$size"', archive, container)
-            changed = self.fetch("cat", f"/tmp/{container}.changed").read()
+            pod.feed(f'{_with_script("fill", tree)} "$size"', archive, tree)
+            changed = self.fetch("cat", "/tmp/changed").read()
         return changed.decode(errors="surrogateescape").split("\0")[:-1]
 
     def fetch(self, function: str, *args: str) -> BinaryIO:
@@ -148,13 +139,13 @@ class PodWithImages(SandboxK8s):
 
     def __init__(self, image: str, images: PodImages, run_label: str, **options):
         self._images, self._label = images, run_label
-        self._in_builder = False
+        self._tree = ""      # in the builder
         super().__init__(image, run_label=run_label, **options)
 
     def commit(self, image_name: str, keep: bool = False) -> str:
         """Make an image of the pod's current files, under a name of the registry. Return its name
         by digest. It is removed with the run's label."""
-        if not self._in_builder:
+        if not self._tree:
             self._read()
         found = self._images.commit(self.pod, image_name, self.workdir, self._label)
         self._drop()
@@ -175,7 +166,7 @@ class PodWithImages(SandboxK8s):
             return
         self._read()
         try:
-            yield PodFiles(self._images, self.pod, {})
+            yield PodFiles(self._images, self._tree, {})
         finally:
             self._drop()
 
@@ -187,22 +178,21 @@ class PodWithImages(SandboxK8s):
     def _read(self) -> list[str]:
         """Have the pod's files in the builder. Return the paths that are other than in its image.
         """
-        self._images.begin(self.pod, self.image)
-        self._in_builder = True
+        self._tree = self._images.begin(self.pod, self.image)
         with self.fetch(READ, self.pod) as archive:
-            return self._images.fill(self.pod, archive)
+            return self._images.fill(self._tree, archive)
 
     def _drop(self) -> None:
-        if self._in_builder:
-            self._in_builder = False
+        if self._tree:
+            self._tree = ""
             self._images.drop(self.pod)
 
 
 class PodFiles:
-    """Read the files of a container of the builder; see docker_engine.Files."""
+    """Read the files in a folder of the builder; see docker_engine.Files."""
 
-    def __init__(self, images: PodImages, container: str, config: dict):
-        self._images, self._container = images, container
+    def __init__(self, images: PodImages, tree: str, config: dict):
+        self._images, self._tree = images, tree
         self.config = config
 
     def all(self) -> Stream:
@@ -215,17 +205,25 @@ class PodFiles:
 
     def one(self, path: str) -> Stream | None:
         """Return a tar of one file; None where a folder is there, or nothing."""
-        file = self._images.fetch("one", self._container, path)
+        file = self._images.fetch("one", self._tree, path)
         return _stream(file) if file.seek(0, 2) else None
 
     def _tar(self, function: str, *args: str) -> Stream:
-        return _stream(self._images.fetch(function, self._container, *args))
+        return _stream(self._images.fetch(function, self._tree, *args))
 
 
 def at_digest(image: str, digest: str) -> str:
     """Return the name of an image by digest, without a tag."""
     folder, slash, last = image.rpartition("/")
     return f"{folder}{slash}{last.partition(':')[0]}@{digest}"
+
+
+def _with_registry(image: str) -> str:
+    """Return an image's name. Raise ItemFailed for one without a registry."""
+    if has_registry(image):
+        return image
+    raise ItemFailed("is pulled from nowhere: its name has no registry.", image,
+                     "Name an image HOST/PATH that the cluster can pull.")
 
 
 def _answer(pod: SandboxK8s, function: str, *args: str) -> str:

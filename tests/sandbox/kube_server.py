@@ -153,7 +153,7 @@ class KubeServer:
         if self._loop.is_closed():
             return
         for pod in list(self.pods.values()):
-            asyncio.run_coroutine_threadsafe(self._remove(pod), self._loop).result(10)
+            asyncio.run_coroutine_threadsafe(self._remove(pod), self._loop).result(60)
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(10)
 
