@@ -321,7 +321,8 @@ class RayEngine:
         self._mailbox.answer.remote(number, parcels.pack(outcome))
 
 
-ADVICE = "Look at `ray status`; docs/cluster.md says how nodes are started."
+ADVICE = ("Look at `ray status`; docs/cluster.md says how nodes are started, and which token they "
+          "share.")
 
 
 class _Remote(Exception):

@@ -36,7 +36,7 @@ class _Packer(CloudPickler):
         if isinstance(obj, ApiKey):
             return ApiKey, ("",)
         if isinstance(obj, Endpoint):   # a header may hold a key, too
-            return _endpoint, ({**vars(obj), "headers": {}},)
+            return _record, (Endpoint, {**vars(obj), "api_key": ApiKey(""), "headers": {}})
         if getattr(type(obj), "places", None):   # an item in a folder
             return _record, (type(obj), {name: _in_memory(value)
                                          for name, value in vars(obj).items()})
@@ -59,10 +59,6 @@ def _record(cls: type, values: dict):
 
 def _cached(maxsize: int | None, function):
     return lru_cache(maxsize)(function)
-
-
-def _endpoint(values: dict) -> Endpoint:
-    return Endpoint(**values)
 
 
 def _stop() -> threading.Event:

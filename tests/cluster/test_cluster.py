@@ -1,0 +1,222 @@
+"""Check runs on a cluster of three nodes, which are processes of this machine and see no root."""
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections import Counter
+from functools import partial
+from pathlib import Path
+
+import pytest
+from conftest import (
+    REPO,
+    answers,
+    eventually,
+    finish,
+    flags_for,
+    ledger_lines,
+    read_answer,
+    start_script,
+    turn_of,
+    write_prompts,
+    write_toml,
+)
+from fake_llm import Say
+from proof_heron import heron as heron  # a fixture
+from proof_heron import write_root
+from ray_nodes import nodes
+
+import codedata
+from codedata.cluster import ray
+from codedata.cluster.engine import RayEngine
+from codedata.cluster.workers import Job
+from codedata.errors import ItemFailed, MachineStopped, RunStopped
+from codedata.llm.reply_log import ReplyLog
+from codedata.progress import Step
+
+pytestmark = [pytest.mark.docker, pytest.mark.pods]
+AUTH = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")
+SLOW = partial(Say, turn_of("ls"), latency_s=2.0)   # a reply that takes time
+NO_TIMES = re.compile(r'"(seconds|at|image_id)": ?"?[^,}\s]+|\d+\.\d+ ?s\b|'
+                      r'20\d\d-\d\d-\d\dT[\d:.]+')
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    hidden = tmp_path_factory.mktemp("roots")
+    with nodes(hidden, tmp_path_factory.mktemp("logs")) as found:
+        yield found
+
+
+@pytest.fixture
+def root(cluster, request):
+    """Return a folder that no node sees."""
+    folder = cluster.hidden / re.sub(r"\W", "_", request.node.name)[:40]
+    folder.mkdir()
+    return folder
+
+
+def start(cluster, script: str, root: Path, *flags):
+    """Start a script that runs on the cluster."""
+    return start_script(script, root, *flags, "--engine", "ray", "--ray-address", cluster.address,
+                        env={name: cluster.env[name] for name in AUTH})
+
+
+def same_but_times(one: Path, other: Path, *directories: str) -> None:
+    """Check that two roots hold the same files, without ledgers."""
+    texts = []
+    for root in (one, other):
+        places = [path for name in directories for path in sorted((root / name).rglob("*"))
+                  if path.is_file() and not path.name.startswith("_")]
+        texts.append({str(path.relative_to(root)): NO_TIMES.sub(
+            "", path.read_text().replace(str(root), "")) for path in places})
+    assert texts[0].keys() == texts[1].keys() != set()
+    assert [name for name in texts[0] if texts[0][name] != texts[1][name]] == []
+
+
+# models ------------------------------------------------------------------------------------------
+
+def test_a_model_stage_gives_what_threads_give(cluster, root, fake_llm):
+    for name, begin in (("threads", start_script), ("ray", partial(start, cluster))):
+        write_prompts(root / name, 12)
+        write_toml(root / name)
+        done = finish(begin("king.py", root / name, *flags_for(fake_llm, "--workers", 6)))
+        assert done.returncode == 0, done.stderr
+    same_but_times(root / "threads", root / "ray", "answer")
+    assert fake_llm.n_requests == 24
+    lines = ledger_lines(root / "ray/answer")
+    assert len(lines) == 12 and all(len(line["calls"]) == 1 for line in lines)
+
+
+def test_killed_workers_and_a_killed_node_cost_no_call_and_no_item(cluster, root, fake_llm):
+    names = write_prompts(root, 24)
+    write_toml(root)
+    fake_llm.always(SLOW())
+    extra = cluster.start("--address", cluster.address, "--num-cpus", "8")
+    process = start(cluster, "king.py", root, *flags_for(fake_llm, "--workers", 8))
+    eventually(lambda: fake_llm.n_requests >= 8 and len(cluster.workers()) >= 3)
+    os.kill(cluster.workers()[0][0], signal.SIGKILL)
+    eventually(lambda: fake_llm.n_requests >= 12)
+    node = next(node for _, node in cluster.workers()
+                if os.getpgid(node) == os.getpgid(extra.pid))
+    cluster.kill_node(node)
+    done = finish(process, 90)
+    assert done.returncode == 0, done.stderr
+    assert answers(root) == sorted(names) and done.stdout == ""
+    assert set(Counter(fake_llm.prompts_seen).values()) == {1}
+    assert "is lost, its items go to others" in done.stderr
+
+
+def test_ctrl_c_lets_what_is_in_flight_finish(cluster, root, fake_llm):
+    write_prompts(root, 12)
+    write_toml(root)
+    fake_llm.always(SLOW())
+    process = start(cluster, "king.py", root, *flags_for(fake_llm, "--workers", 4))
+    eventually(lambda: fake_llm.n_requests >= 4)
+    os.killpg(process.pid, signal.SIGINT)
+    done = finish(process)
+    assert done.returncode == 130 and "wrote 4, left 8" in done.stderr, done.stderr
+    assert "--engine ray --ray-address" in done.stderr   # in the command that goes on
+    assert len(answers(root)) == fake_llm.n_requests == 4
+
+
+def test_two_roots_share_a_cluster(cluster, root, fake_llm):
+    for name in "ab":
+        write_prompts(root / name, 6, stem=name)
+        write_toml(root / name)
+    running = [start(cluster, "king.py", root / name, *flags_for(fake_llm)) for name in "ab"]
+    assert [finish(process).returncode for process in running] == [0, 0]
+    assert [read_answer(root / name, f"{name}_6")["king"] for name in "ab"]
+
+
+# the engine --------------------------------------------------------------------------------------
+
+@pytest.fixture
+def engine(cluster, root):
+    """Return a function that makes an engine for a make() of this file."""
+    made = []
+
+    def make_engine(make, host=None, **needs) -> RayEngine:
+        job = Job(make, None, root, host)
+        made.append(RayEngine(job, cluster.address, 2, threading.Event(), needs, False))
+        return made[-1]
+
+    yield make_engine
+    for one in made:
+        one.close()
+    ray.shutdown()
+
+
+def test_an_item_whose_workers_die_fails_and_the_others_do_not(engine):
+    def make(word: str) -> str:
+        if word == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if word == "unwell":
+            raise MachineStopped("the engine cannot be reached")
+        return word.upper()
+
+    one = engine(make)
+    for word in ("die", "unwell"):
+        with pytest.raises(ItemFailed, match=r"^infrastructure: 3 workers died"):
+            one.make(ReplyLog(), Step(), [word])
+        assert one.make(ReplyLog(), Step(), ["good"]) == "GOOD"
+
+
+def test_a_bug_of_ours_shows_where_in_the_worker_it_is(engine):
+    def make(word: str) -> str:
+        return {}[word]
+
+    with pytest.raises(KeyError) as caught:
+        engine(make).make(ReplyLog(), Step(), ["gone"])
+    assert "return {}[word]" in str(caught.value.__cause__)
+
+
+def test_two_container_engines_need_a_registry(engine):
+    class Host:
+        """Stand for a factory of sandboxes: each worker has an engine of its own."""
+
+        def engine_id(self) -> str:
+            return str(os.getpid())
+
+        def reap(self) -> tuple[list[str], list[str]]:
+            return [], []
+
+    one = engine(time.sleep, Host(), cores=1, memory=1e9)
+    with pytest.raises(RunStopped, match=r"\[sandbox\] registry is not set") as caught:
+        for _ in range(100):
+            one.make(ReplyLog(), Step(), [0.1])
+    assert caught.value.exit_code == 2
+
+
+def test_a_worker_with_another_version_is_refused_by_name(cluster, engine, capfd):
+    codedata.__version__, version = "0.0.1", codedata.__version__   # that of the driver
+    try:
+        with pytest.raises(RunStopped, match=re.escape(f"has codedata {version}, the dri")):
+            engine(str).make(ReplyLog(), Step(), [1])
+    finally:
+        codedata.__version__ = version
+
+
+# containers --------------------------------------------------------------------------------------
+
+def test_bugs_made_on_nodes_without_the_root_are_those_of_threads(cluster, root, heron):
+    settings = "[bug]\nmax_candidates = 4\nmax_instances = 1\nmax_per_failing_set = 2\n"
+    running = []
+    for name, begin in (("threads", start_script), ("ray", partial(start, cluster))):
+        (root / name).mkdir()
+        write_root(root / name)
+        (root / name / "chain.toml").write_text(settings)
+        running.append(begin("bug_inject.py", root / name, "scale", "--workers", "2"))
+        done = finish(running[-1], 300)
+        assert done.returncode == 0, done.stderr
+    tasks = sorted(path.name for path in (root / "ray/task").glob("[a-z]*"))
+    subprocess.run(["docker", "image", "rm", "-f", *(f"codedata-bug/{name}" for name in tasks)],
+                   capture_output=True)
+    same_but_times(root / "threads", root / "ray", "bug", "task")
+    proof = json.loads((root / f"ray/task/{tasks[0]}/proof.json").read_text())
+    assert len(proof["runs"]) == 5 and not Path(REPO, "task", tasks[0]).exists()
