@@ -1,0 +1,111 @@
+"""Test images of pods: kube_server.py runs pods as containers, with the rights of their specs."""
+from __future__ import annotations
+
+import threading
+from functools import partial
+
+import pytest
+from kube_server import KubeServer
+from registry_server import registry_server
+
+from codedata.code.patches import diff_of
+from codedata.errors import ItemFailed
+from codedata.sandbox import docker_engine, registry
+from codedata.sandbox.factory import SandboxFactory
+from codedata.sandbox.image_layers import layers
+from codedata.settings import SandboxSettings, Settings
+from codedata.tasks.images import check_task_image, derive
+from codedata.tasks.known_files import KnownFiles
+
+pytestmark = pytest.mark.docker
+NEW = b"def wade(depth):\n"
+OLD = NEW + b"""    if depth > 3:
+        raise ValueError("deeper than its legs are long, so it turns")
+    return "it goes on to where the other herons have been all morning"
+"""
+BASE = "codedata-base:bookworm"
+RUN = "kube-images"
+CHANGE = """echo changed > /etc/motd; rm -r /etc/issue /usr/share/doc/tar; echo new > "$(pwd)/new"
+chown 1000:1001 new; chmod 4750 new; ln -s new link; ln new hard; touch /etc/debian_version
+sleep 600 & echo $! > /run/codedata/pid"""
+GOES_ON = "grep State.*sleeping /proc/$(cat /run/codedata/pid)/status"
+LOOK = """stat -c '%n %u:%g %a %h %s' new; readlink link; cat /etc/motd
+ls -A /etc/issue /usr/share/doc/tar /run/codedata 2>&1; pwd; echo $PIP_BREAK_SYSTEM_PACKAGES"""
+SEEN = """new 1000:1001 4750 2 4
+new
+changed
+ls: cannot access '/etc/issue': No such file or directory
+ls: cannot access '/usr/share/doc/tar': No such file or directory
+/run/codedata:
+/testbed
+1
+"""
+CONTENT = {"etc", "etc/.wh.issue", "etc/motd", "etc/debian_version", "run", "run/codedata",
+           "testbed", "testbed/new", "testbed/link", "testbed/hard", "usr", "usr/share",
+           "usr/share/doc", "usr/share/doc/.wh.tar",
+           ".dockerenv", "etc/mtab"}   # of the engine that plays the cluster
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """Yield (a factory of pods, the registry's address), with the base image in the registry."""
+    with registry_server() as address, KubeServer(tmp_path_factory.mktemp("kube")) as kube:
+        kube.in_containers = True
+        api, base = docker_engine.connect(), f"{address}/base:1"
+        api.tag(BASE, base)
+        api.push(base)
+        settings = SandboxSettings("kubernetes", base_image=base, registry=f"{address}/data/",
+                                   kubeconfig=str(kube.kubeconfig))
+        yield SandboxFactory(Settings(sandbox=settings), threading.Event()), address
+        api.remove_image(base)
+
+
+def test_an_image_of_a_pod_holds_what_the_pod_has_changed_and_nothing_else(cluster):
+    factory, address = cluster
+    api = docker_engine.connect()
+    with factory.open(factory.base_image, RUN) as pod:
+        assert pod.run(CHANGE).ok
+        image = pod.commit(factory.temporary_name("codedata-env-try/"), keep=False)
+        assert pod.run(GOES_ON).ok
+    kept = factory.keep(image, "codedata-env/heron:1")
+    factory.forget(RUN)
+    assert kept.name == f"{address}/data/codedata-env/heron@{kept.image_id}"
+    with pytest.raises(ItemFailed, match="unknown"):
+        factory.files_of(image).__enter__()
+    assert registry.is_here(kept.name)
+    new = layers(kept.name)[-1]
+    assert {path.rstrip("/") for path in new.paths} == CONTENT and new.n_bytes < 1000
+    api.remove_image(kept.name)
+    with factory.open(kept.name, RUN) as pod:
+        assert pod.run(LOOK).output == SEEN
+
+
+def test_a_task_is_derived_and_searched_in_the_registry(cluster):
+    factory, _ = cluster
+    with factory.open(factory.base_image, RUN) as pod:
+        pod.run("rm -rf /usr/share/doc")
+        pod.put({"heron.py": OLD}, ".")
+        env = pod.commit(factory.temporary_name("codedata-env-try/"))
+    image = derive(factory, env, diff_of({"heron.py": OLD}, {"heron.py": NEW}),
+                   factory.temporary_name("codedata-bug-try/"), RUN)
+    known = KnownFiles(image.made_of, "/testbed", factory.files_of)
+    gold = diff_of({"heron.py": NEW}, {"heron.py": OLD})
+    search = partial(check_task_image, image.name, gold, changed=image.changed, known=known)
+    assert image.made_of == env and "/testbed/heron.py" in image.changed
+    assert not any(path.startswith("/usr/share") for path in image.changed)
+    assert search(files_of=factory.files_of) == []
+    with factory.open(image.name, RUN) as pod:
+        pod.put({"copy.py": OLD}, "/opt")
+        _, changed = pod.changed()
+        shown = pod.commit(factory.temporary_name("codedata-bug-try/"))
+    [trace] = check_task_image(shown, gold, changed=[*image.changed, *changed], known=known,
+                               files_of=factory.files_of)
+    assert trace.startswith("/opt/copy.py")
+    factory.forget(RUN)
+
+
+def test_pods_without_a_registry_say_what_to_set(cluster):
+    with pytest.raises(ItemFailed, match="its name has no registry"):
+        cluster[0].files_of("codedata-base:bookworm").__enter__()
+    without = SandboxFactory(Settings(sandbox=SandboxSettings("kubernetes")), threading.Event())
+    assert without.no_images == "--sandbox kubernetes makes none without [sandbox] registry"
