@@ -81,8 +81,12 @@ class SandboxFactory:
         return names, left
 
     def engine_id(self) -> str:
-        """Return the id of the engine that has this machine's images; "" where none is made."""
-        return docker_engine.connect().info()["ID"] if self.name == "docker" else ""
+        """Return what tells the engine that has this machine's images from others; "" where none
+        is made by an engine. Machines that were cloned have engines of one id."""
+        if self.name != "docker":
+            return ""
+        info = docker_engine.connect().info()
+        return " ".join(info[key] for key in ("ID", "Name", "DockerRootDir"))
 
     def reap_first(self) -> None:
         """Remove what killed runs of this root have left, and print it."""
@@ -191,7 +195,7 @@ class SandboxFactory:
             return KeptImage(image_name, docker_engine.keep_image(image_id, image_name))
         name = self._named(image_name)
         if self._pods:
-            name = self._pods.copy(image_id, name)
+            name = self._pods.ask("copy", image_id, name)
             return KeptImage(name, name.partition("@")[2])
         kept_id = docker_engine.keep_image(image_id, name)
         try:

@@ -8,13 +8,12 @@ nodes? That is the cluster's configuration (docs/kubernetes.md).
 from __future__ import annotations
 
 import json
-import re
 import shlex
 import threading
 import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import BinaryIO
 
@@ -22,14 +21,12 @@ from codedata.errors import ItemFailed, Trouble
 from codedata.sandbox import SandboxDied, Script
 from codedata.sandbox.archives import PIECE, Stream
 from codedata.sandbox.kubernetes import FOLDER, SandboxK8s
-from codedata.sandbox.registry import has_registry
 from codedata.texts import printable, text_of
 
 SCRIPT = Script("pod_builder.sh", text_of("codedata.sandbox", "pod_builder.sh"))
 DEADLINE_S = 86_400        # then the cluster ends a builder, and the next one is opened
 DISK = "60GB"              # that a builder may use
 STEP_S = 1800.0            # seconds for a builder's command
-LOOPBACK = re.compile(r"(127\.[\d.]+|localhost)(:\d+)?")   # a registry without TLS, as for Docker
 # A pod's files; its processes wait until they are read.
 READ = """kill -STOP -1
 tar --one-file-system --xattrs --xattrs-include=security.capability -C / -cf - .
@@ -53,35 +50,22 @@ class PodImages:
         """Return a sandbox of an image, of which images can be made."""
         return PodWithImages(image, self, run_label=run_label, **options)
 
-    def begin(self, container: str, image: str) -> str:
-        """Have a container with an image's files in the builder. Return their folder."""
-        return self.ask("begin", container, _with_registry(image))
-
     def commit(self, container: str, image: str, workdir: str, label: str) -> str:
         """Push an image of a container's files, to be removed with the label. Return its name by
         digest."""
-        found = at_digest(image, self.ask("push", container, image, workdir))
+        found = self.ask("push", container, image, workdir)
         self._made[label].append(found)
         return found
-
-    def copy(self, image: str, name: str) -> str:
-        """Copy an image to another name of the registry. Return that name by digest."""
-        self.ask("skopeo copy -q", f"docker://{image}", f"docker://{name}")
-        return at_digest(name, self.ask("digest", name))
 
     def remove_images(self, label: str) -> None:
         """Delete the images that were made under a label, where the registry allows that."""
         for image in self._made.pop(label, ()):
-            self._try("skopeo delete", f"docker://{image}")
-
-    def drop(self, container: str) -> None:
-        """Remove a container from the builder."""
-        self._try("b rm", container)
+            self.attempt("skopeo delete", f"docker://{image}")
 
     @contextmanager
     def files(self, image: str) -> Iterator[PodFiles]:
         """Yield the files of an image."""
-        tree = self.ask("view", _with_registry(image))
+        tree = self.ask("view", image)
         config = json.loads(self.ask("skopeo inspect --config", f"docker://{image}"))["config"]
         yield PodFiles(self, tree, config)
 
@@ -89,11 +73,18 @@ class PodImages:
 
     def ask(self, function: str, *args: str) -> str:
         """Return what a function of the builder prints. Raise ItemFailed where it fails."""
+        command = f"prepare {shlex.quote(self._registry)} && {function} {shlex.join(args)}"
         with self._builder() as pod:
-            return _answer(pod, function, *args)
+            done = pod.run(f"{{ {command}; }} 2>/tmp/error || {{ cat /tmp/error; exit 1; }}",
+                           timeout_s=STEP_S)
+        if not done.ok:
+            raise ItemFailed(f"the builder pod cannot {function}: "
+                             f"{printable(done.output.strip()[-500:])}", args[-1],
+                             "docs/kubernetes.md says what images of pods need.")
+        return done.output.strip()
 
-    def _try(self, function: str, *args: str) -> None:
-        """Ask the builder, if it is there, for what may fail."""
+    def attempt(self, function: str, *args: str) -> None:
+        """Ask the builder, if there is one, for what may fail."""
         with suppress(ItemFailed):
             if self._pod:
                 self.ask(function, *args)
@@ -114,24 +105,16 @@ class PodImages:
     def _builder(self) -> Iterator[SandboxK8s]:
         """Yield the builder, which is opened where there is none; its end is the item's."""
         with self._one_at_a_time:
-            self._pod = self._pod or self._opened()
+            if self._pod is None:
+                self._pod = self._open_pod(
+                    workdir="/", scripts=[SCRIPT], template_file="pod_builder.yaml",
+                    run_timeout=DEADLINE_S, disk_limit=DISK, run_label="builder")
+                weakref.finalize(self, _close, self._pod)   # also at interpreter exit
             try:
                 yield self._pod
             except SandboxDied:
                 self._pod = None
                 raise
-
-    def _opened(self) -> SandboxK8s:
-        pod = self._open_pod(
-            workdir="/", scripts=[SCRIPT], template_file="pod_builder.yaml",
-            run_timeout=DEADLINE_S, disk_limit=DISK, run_label="builder")
-        weakref.finalize(self, _close, pod)   # also at interpreter exit
-        host = self._registry.partition("/")[0]
-        with ExitStack() as undo:
-            undo.callback(pod.close)
-            _answer(pod, "prepare", host if LOOPBACK.fullmatch(host) else "")
-            undo.pop_all()
-        return pod
 
 
 class PodWithImages(SandboxK8s):
@@ -178,14 +161,14 @@ class PodWithImages(SandboxK8s):
     def _read(self) -> list[str]:
         """Have the pod's files in the builder. Return the paths that are other than in its image.
         """
-        self._tree = self._images.begin(self.pod, self.image)
+        self._tree = self._images.ask("begin", self.pod, self.image)
         with self.fetch(READ, self.pod) as archive:
             return self._images.fill(self._tree, archive)
 
     def _drop(self) -> None:
         if self._tree:
             self._tree = ""
-            self._images.drop(self.pod)
+            self._images.attempt("b rm", self.pod)
 
 
 class PodFiles:
@@ -197,43 +180,16 @@ class PodFiles:
 
     def all(self) -> Stream:
         """Return a tar of all files."""
-        return self._tar("all")
+        return _stream(self._images.fetch("all", self._tree))
 
     def below(self, path: str) -> Stream:
         """Return a tar of one folder or file."""
-        return self._tar("below", path)
+        return _stream(self._images.fetch("below", self._tree, path))
 
     def one(self, path: str) -> Stream | None:
         """Return a tar of one file; None where a folder is there, or nothing."""
         file = self._images.fetch("one", self._tree, path)
         return _stream(file) if file.seek(0, 2) else None
-
-    def _tar(self, function: str, *args: str) -> Stream:
-        return _stream(self._images.fetch(function, self._tree, *args))
-
-
-def at_digest(image: str, digest: str) -> str:
-    """Return the name of an image by digest, without a tag."""
-    folder, slash, last = image.rpartition("/")
-    return f"{folder}{slash}{last.partition(':')[0]}@{digest}"
-
-
-def _with_registry(image: str) -> str:
-    """Return an image's name. Raise ItemFailed for one without a registry."""
-    if has_registry(image):
-        return image
-    raise ItemFailed("is pulled from nowhere: its name has no registry.", image,
-                     "Name an image HOST/PATH that the cluster can pull.")
-
-
-def _answer(pod: SandboxK8s, function: str, *args: str) -> str:
-    done = pod.run(f"{function} {shlex.join(args)} 2>/tmp/error || {{ cat /tmp/error; exit 1; }}",
-                   timeout_s=STEP_S)
-    if done.ok:
-        return done.output.strip()
-    raise ItemFailed(f"the builder pod cannot {function}: "
-                     f"{printable(done.output.strip()[-500:])}", args[-1],
-                     "docs/kubernetes.md says what images of pods need.")
 
 
 def _close(pod: SandboxK8s) -> None:

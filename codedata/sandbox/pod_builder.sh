@@ -8,15 +8,21 @@ own=(proc sys dev etc/hosts etc/hostname etc/resolv.conf)   # what the cluster p
 # not in the next layer. With overlay it would be.
 b() { buildah --storage-driver vfs "$@"; }
 
-prepare() {   # [HOST:PORT of a registry without TLS]
+prepare() {   # REGISTRY: once. One on the loopback has no TLS
+    [ -e /tmp/prepared ] && return
     { buildah --version && skopeo --version; } >/dev/null 2>&1 || {
         export DEBIAN_FRONTEND=noninteractive
         apt-get update -qq && apt-get install -y -qq --no-install-recommends buildah skopeo ca-certificates
-    } || return
-    [ -z "$1" ] || printf '[[registry]]\nlocation = "%s"\ninsecure = true\n' "$1" >/etc/containers/registries.conf.d/codedata.conf
+    } >&2 || return
+    case $1 in
+    127.* | localhost[:/]*)
+        printf '[[registry]]\nlocation = "%s"\ninsecure = true\n' "${1%%/*}" >/etc/containers/registries.conf.d/codedata.conf ;;
+    esac
+    touch /tmp/prepared
 }
 
-pull() {   # IMAGE: prints its id
+pull() {   # IMAGE: prints its id. One without a registry may be anybody's
+    [[ $1 == localhost/* || ($1 == */* && ${1%%/*} == *[.:]*) ]] || { echo "the name of $1 has no registry" >&2; return 1; }
     [ "$(b images -q | wc -l)" -lt $max_images ] || b rmi -a >&2 || true
     b pull -q --policy missing "$1"
 }
@@ -44,24 +50,33 @@ fill() {   # TREE BYTES: gives it the content of a tar on stdin, and notes the p
     look | comm -z -13 /tmp/before - | cut -z -f1 >/tmp/changed
 }
 
-push() {   # CONTAINER IMAGE WORKDIR: prints its digest
+push() {   # CONTAINER IMAGE WORKDIR: prints its name by digest
     b config --workingdir "$3" --cmd bash "$1" &&
-        b commit -q --format docker --identity-label=false --iidfile /tmp/id "$1" "docker://$2" >/dev/null && digest "$2"
+        b commit -q --format docker --identity-label=false "$1" "docker://$2" >&2 && by_digest "$2"
 }
 
-digest() { skopeo inspect --format '{{.Digest}}' "docker://$1"; }
+copy() {   # IMAGE NAME: prints its new name by digest
+    skopeo copy -q "docker://$1" "docker://$2" >&2 && by_digest "$2"
+}
 
+by_digest() {
+    local last=${1##*/} digest
+    digest=$(skopeo inspect --format '{{.Digest}}' "docker://$1") && echo "${1%/*}/${last%%:*}@$digest"
+}
+
+# These three end with 2 where they cannot be answered: 1 would be a file that tar saw change.
 all() {   # TREE: prints a tar of it, as the engine's export does
-    cd "$1" && find . -mindepth 1 -maxdepth 1 -printf '%P\0' | tar -cf - --null -T -
+    cd "$1" && find . -mindepth 1 -maxdepth 1 -printf '%P\0' | tar -cf - --null -T - || return 2
 }
 
-below() {   # TREE PATH: prints a tar of a folder or file; fails where the way there is none, or goes through a link
-    local folder=$(dirname "$2")
-    [ "$(realpath -e "$1$folder")" = "$1${folder%/}" ] && tar -C "$1$folder" -cf - --add-file="$(basename "$2")"
+is_real() { [ "$(realpath -e "$1$2")" = "$1${2%/}" ]; }   # TREE FOLDER: it is there, and not by a link
+
+below() {   # TREE PATH: prints a tar of a folder or file
+    is_real "$1" "$(dirname "$2")" && tar -C "$1$(dirname "$2")" -cf - --add-file="$(basename "$2")" || return 2
 }
 
-one() {   # TREE PATH: the same for what is no folder; prints nothing for a folder
-    [ -d "$1" ] || return
-    [ -L "$1$2" ] || [ -f "$1$2" ] || return 0
+one() {   # TREE PATH: prints a tar of what is no folder; nothing for a folder, or where nothing is
+    [ -d "$1" ] || return 2
+    is_real "$1" "$(dirname "$2")" && { [ -L "$1$2" ] || [ -f "$1$2" ]; } || return 0
     below "$@"
 }

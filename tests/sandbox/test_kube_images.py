@@ -13,6 +13,7 @@ from codedata.errors import ItemFailed
 from codedata.sandbox import docker_engine, registry
 from codedata.sandbox.factory import SandboxFactory
 from codedata.sandbox.image_layers import layers
+from codedata.sandbox.kube_images import PodFiles
 from codedata.settings import SandboxSettings, Settings
 from codedata.tasks.images import check_task_image, derive
 from codedata.tasks.known_files import KnownFiles
@@ -104,8 +105,22 @@ def test_a_task_is_derived_and_searched_in_the_registry(cluster):
     factory.forget(RUN)
 
 
-def test_pods_without_a_registry_say_what_to_set(cluster):
-    with pytest.raises(ItemFailed, match="its name has no registry"):
+def test_what_cannot_be_read_is_no_file_that_is_not_there(cluster):
+    factory, _ = cluster
+    with factory.files_of(factory.base_image) as files:
+        assert files.one("/bin/bash") is files.one("/usr/bin") is files.one("/nowhere/a") is None
+        assert files.one("/usr/bin/bash")
+        for way in ("/bin/bash", "/nowhere/a"):   # the first one is behind a link
+            with pytest.raises(ItemFailed):
+                files.below(way)
+        gone = PodFiles(factory._pods, "/gone", {})
+        for read in (gone.all, partial(gone.below, "/a"), partial(gone.one, "/a")):
+            with pytest.raises(ItemFailed):
+                read()
+
+
+def test_without_a_registry_it_is_said_what_to_set(cluster):
+    with pytest.raises(ItemFailed, match="the name of codedata-base:bookworm has no registry"):
         cluster[0].files_of("codedata-base:bookworm").__enter__()
     without = SandboxFactory(Settings(sandbox=SandboxSettings("kubernetes")), threading.Event())
     assert without.no_images == "--sandbox kubernetes makes none without [sandbox] registry"
