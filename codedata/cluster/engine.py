@@ -26,7 +26,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 import codedata
 from codedata import driver
 from codedata.cluster import parcels
-from codedata.cluster.workers import Job, Mailbox, Outcome, Worker
+from codedata.cluster.workers import Job, Mailbox, Outcome, Worker, engine_of
 from codedata.errors import Interrupted, ItemFailed, RunStopped, Trouble, start_thread
 from codedata.progress import Step, plural, say, say_removed
 from codedata.sandbox.sizes import bytes_of
@@ -90,6 +90,11 @@ class RayEngine:
             n_slots = min(n_slots, sum(node["Alive"] for node in ray.nodes()))
             self._at_a_time = -(-self.n_workers // n_slots)
         self._job = ray.put(parcels.pack(job))
+        self._engines: set[str] = set()   # of containers
+        self._has_registry = has_registry
+        self._fault: RunStopped | None = None
+        if needs and not has_registry:    # one that comes later is seen when its worker starts
+            self._see_engines(_engines(self._job))
         self._numbers = count(1)       # of workers and leases
         self._idle: queue.SimpleQueue[tuple[Slot, int]] = queue.SimpleQueue()
         self._inboxes: dict[int, queue.SimpleQueue] = {}   # by lease
@@ -97,9 +102,6 @@ class RayEngine:
         self._refused: dict[str, str] = {}                 # machine: why it gets no items
         self._slots = [Slot() for _ in range(n_slots)]
         self._alive: dict[int, Slot] = {}                  # by the number of a worker
-        self._engines: set[str] = set()   # of containers, by their ids
-        self._has_registry = has_registry
-        self._fault: RunStopped | None = None
         self._has_ended = False
         self._threads: list[threading.Thread] = []
         for slot in self._slots:
@@ -235,7 +237,7 @@ class RayEngine:
             raise Trouble(f"has codedata {about['version']}, the driver {codedata.__version__}.",
                           slot.machine, "Install the same version on all machines.")
         engine, removed, left = ray.get(slot.actor.begin.remote(self._job))
-        self._check_engine(engine)
+        self._see_engines([engine])
         say_removed(removed, left)
         slot.number, slot.seen = number, time.monotonic()
         slot.n_failed, slot.is_well = 0, True
@@ -243,14 +245,16 @@ class RayEngine:
         for _ in range(self._at_a_time):
             self._idle.put((slot, number))
 
-    def _check_engine(self, engine: str) -> None:
-        """Stop the run where images of one engine would be missing on another."""
-        self._engines.add(engine)
+    def _see_engines(self, engines: list[str]) -> None:
+        """Raise RunStopped, here and for all items, where images of one container engine would be
+        missing on another."""
+        self._engines.update(engines)
         if len(self._engines) > 1 and not self._has_registry:
             self._fault = RunStopped(
                 "is not set, but images that one machine makes are needed on others.",
                 "[sandbox] registry", "Name a registry that all machines may push to and pull "
                 "from, or give one machine alone: docs/cluster.md.", exit_code=2)
+            raise self._fault
 
     def _drop(self, slot: Slot, number: int, why: str) -> None:
         """Give no further items to a worker, and let another one take its place."""
@@ -358,6 +362,15 @@ def _connect(address: str, n_workers: int, needs: dict[str, float]) -> None:
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as e:
         raise Trouble(f"cannot be reached: {' '.join(str(e).split())[-300:]}",
                       f"the Ray cluster {address}", ADVICE) from e
+
+
+def _engines(job: Any) -> list[str]:
+    """Return which container engines the nodes with slots have, if there are several nodes."""
+    places = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+              for node in ray.nodes() if node["Alive"] and SLOT in node["Resources"]]
+    ask = ray.remote(engine_of)
+    return ray.get([ask.options(num_cpus=0, scheduling_strategy=place).remote(job)
+                    for place in places]) if len(places) > 1 else []
 
 
 def _room(needs: dict[str, float]) -> int:

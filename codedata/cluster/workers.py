@@ -52,6 +52,12 @@ class Job:
     host: Any = None           # the SandboxFactory of a stage with containers
 
 
+def engine_of(job: bytes) -> str:
+    """Return which container engine this machine has, if images are made there."""
+    host = parcels.unpack(job).host
+    return host.engine_id() if host else ""
+
+
 class Mailbox:
     """Hand calls of workers to their driver, and its answers back. It runs beside the driver."""
 
