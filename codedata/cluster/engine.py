@@ -35,7 +35,7 @@ from codedata.settings import Settings
 SLOT = "sandbox"           # the resource of nodes on which containers may run: one a container
 MAX_GIVEN = 3              # workers that an item is given to
 MAX_STARTS = 3             # failures of a slot to start a worker, one behind the other
-SILENT_S = 30.0            # seconds without a sign of life, after which a worker counts as dead
+SILENT_S = 60.0            # seconds without a sign of life, after which a worker counts as dead
 NO_WORKER_S = 120.0        # seconds without any worker, after which the run stops
 MAX_BYTES = 1 << 30        # of an item's inputs, and of its result
 
@@ -118,27 +118,31 @@ class RayEngine:
         while len(reasons) < MAX_GIVEN:
             step.follow(WAITING)
             slot, number = self._take()
-            lease = next(self._numbers)
-            self._inboxes[lease] = inbox = queue.SimpleQueue()
-            self._steps[lease] = step
-            slot.leases.add(lease)
             try:
-                ref = slot.actor.make.remote(lease, parcel, parcels.pack(log))
-                ref.future().add_done_callback(inbox.put)
-                outcome = self._serve(inbox)
+                return _result(self._make_in(slot, step, parcel, log))
             except WorkerLost as e:
                 reasons.append(f"{slot.machine}: {e}")
                 self._drop(slot, number, str(e))
                 log.begin_again()
-                continue
             finally:
-                slot.leases.discard(lease)
-                del self._inboxes[lease], self._steps[lease]
-                driver.forget([id(log)])
-            self._idle.put((slot, number))
-            return _result(outcome)
+                self._idle.put((slot, number))   # one that is lost is not taken from there
         raise ItemFailed(f"infrastructure: {plural(MAX_GIVEN, 'worker')} died or failed with it: "
                          f"{'; '.join(dict.fromkeys(reasons))}")
+
+    def _make_in(self, slot: Slot, step: Step, parcel: bytes, log: Any) -> Outcome:
+        """Return how the making of an item by a slot's worker ends. Raise WorkerLost."""
+        lease = next(self._numbers)
+        self._inboxes[lease] = inbox = queue.SimpleQueue()
+        self._steps[lease] = step
+        slot.leases.add(lease)
+        try:
+            ref = slot.actor.make.remote(lease, parcel, parcels.pack(log))
+            ref.future().add_done_callback(inbox.put)
+            return self._serve(inbox)
+        finally:
+            slot.leases.discard(lease)
+            del self._inboxes[lease], self._steps[lease]
+            driver.forget([id(log)])
 
     def _serve(self, inbox: queue.SimpleQueue) -> Outcome:
         """Return how an item ended, and do meanwhile what its worker asks for. Raise WorkerLost."""
@@ -276,11 +280,14 @@ class RayEngine:
                 time.sleep(SILENT_S / 10)
             for slot in self._slots:
                 if slot.is_well and time.monotonic() - slot.seen > SILENT_S:
-                    why = f"it gave no sign of life for {SILENT_S:.0f} s"
-                    self._drop(slot, slot.number, why)
-                    for lease in [*slot.leases]:
-                        if inbox := self._inboxes.get(lease):
-                            inbox.put(WorkerLost(why))
+                    self._lose(slot)
+
+    def _lose(self, slot: Slot) -> None:
+        why = f"it gave no sign of life for {SILENT_S:.0f} s"
+        inboxes = [self._inboxes.get(lease) for lease in [*slot.leases]]
+        self._drop(slot, slot.number, why)
+        for inbox in filter(None, inboxes):
+            inbox.put(WorkerLost(why))
 
     # messages ------------------------------------------------------------------------------------
 
@@ -289,8 +296,10 @@ class RayEngine:
         while not self._has_ended:
             try:
                 messages = ray.get(self._mailbox.take.remote())
-            except ray.exceptions.RayError:
-                return   # the run has ended, or the head of the cluster is gone
+            except ray.exceptions.RayError as e:
+                self._fault = RunStopped(f"cannot be reached: {e}", "The cluster", "Run again: "
+                                         "what is done is kept.")
+                return
             for number, sender, message in messages:
                 if number:
                     self._forward(number, sender, message)

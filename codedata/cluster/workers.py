@@ -147,7 +147,11 @@ class Worker:
 
     def _call(self, target, name: str, arguments):
         message = parcels.pack((target, name, arguments, driver.unused()))
-        answer: Outcome = parcels.unpack(ray.get(self._mailbox.call.remote(_lease.get(), message)))
+        try:
+            reply = ray.get(self._mailbox.call.remote(_lease.get(), message))
+        except ray.exceptions.RayError as e:
+            raise MachineStopped(f"the driver cannot be reached: {e}") from e
+        answer: Outcome = parcels.unpack(reply)
         if answer.error:
             raise answer.error
         return answer.result
