@@ -29,6 +29,11 @@ from fake_llm import Say
 from proof_heron import heron as heron  # a fixture
 from proof_heron import write_root
 from ray_nodes import nodes
+from scenario import Scenario
+from setups import CA_FLAGS, made_here
+from test_inject import DEEP, SUBMIT, act, bash, edit
+from test_inject import marsh_image as marsh_image  # a fixture
+from test_inject import write_root as write_marsh
 
 import codedata
 from codedata.cluster import ray
@@ -37,6 +42,7 @@ from codedata.cluster.workers import Job
 from codedata.errors import ItemFailed, MachineStopped, RunStopped
 from codedata.llm.reply_log import ReplyLog
 from codedata.progress import Step
+from codedata.store import digest
 
 pytestmark = [pytest.mark.docker, pytest.mark.pods]
 AUTH = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")
@@ -200,6 +206,26 @@ def test_a_worker_with_another_version_is_refused_by_name(cluster, engine, capfd
 
 
 # containers --------------------------------------------------------------------------------------
+
+def test_an_agent_whose_worker_dies_goes_on_where_it_was_and_nothing_of_it_is_left(
+        cluster, root, marsh_image):
+    write_marsh(root, "crane")
+    scenes = [{"when": "another kind of bug", "native": [
+        act(["get_hotspots", {}]), act(edit("heron.py", "'away'", "'here'"), SUBMIT,
+                                       after="earlier bug: crane.agent-1"), act(DEEP, SUBMIT)]},
+              {"native": [act(bash("sleep 1")), act(bash("sleep 2")), act(DEEP, SUBMIT)]}]
+    with Scenario({"scenes": scenes}) as model:
+        process = start(cluster, "bug_inject.py", root, "agent", "--steps", "inject", *CA_FLAGS,
+                        "--workers", 2, "--llm-base-url", model.base_url)
+        eventually(lambda: model.n_requests == 2)
+        for worker, _ in cluster.workers():
+            os.kill(worker, signal.SIGKILL)
+        done = finish(process, 200)
+        assert (done.returncode, model.n_requests) == (0, 3 + 3), done.stderr
+    here = f"label=codedata.root={digest(str(root.resolve()))}"
+    assert made_here("container", "--filter", here) == []
+    assert len([*(root / "bug/_trajectories").iterdir()]) >= 2
+
 
 def test_bugs_made_on_nodes_without_the_root_are_those_of_threads(cluster, root, heron):
     settings = "[bug]\nmax_candidates = 4\nmax_instances = 1\nmax_per_failing_set = 2\n"
