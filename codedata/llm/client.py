@@ -200,21 +200,25 @@ class Client(StaysInDriver):
         """Return whether cool_down() is still in effect."""
         return time.monotonic() < self._left_alone_until
 
+    @in_worker
     def fit(self, history: list[dict], fixed: str = "", patches: tuple[str, ...] = ()) -> Fitted:
         """Return the request's parts cut to max_prompt_tokens; note for the ledger what was cut."""
-        limit = self.spec.max_prompt_tokens
-        tokens = estimate_tokens
-        if self._is_embedded:
-            embedded = self._models.embedded
-            room = embedded.CONTEXT - self.spec.max_tokens
-            limit = min(limit or room, room)
-            tokens = embedded.tokens
-        if not limit:
+        if self.spec.endpoint.name == "embedded":
+            fitted = self.fit_embedded(history, fixed, patches)
+        elif not self.spec.max_prompt_tokens:
             return Fitted(history, list(patches))
-        fitted = fit(history, limit, tokens, fixed, patches)
+        else:
+            fitted = fit(history, self.spec.max_prompt_tokens, estimate_tokens, fixed, patches)
         if fitted.cut:
-            current_reply_log().cuts.append(fitted.cut)
+            current_reply_log().note_cut(fitted.cut)
         return fitted
+
+    def fit_embedded(self, history: list[dict], fixed: str, patches: tuple[str, ...]) -> Fitted:
+        """Return the request's parts cut to what the embedded model takes, by its own tokens."""
+        embedded = self._models.embedded
+        room = embedded.CONTEXT - self.spec.max_tokens
+        return fit(history, min(self.spec.max_prompt_tokens or room, room), embedded.tokens, fixed,
+                   patches)
 
     def estimate(self, messages: list[dict]) -> tuple[int, float | None]:
         """Return (estimated tokens of a request, maximum cost in USD or None) without a call."""

@@ -34,7 +34,7 @@ from fake_judges import (
     write_panel,
 )
 
-from codedata.states import name_hash
+from codedata.texts import name_hash
 
 
 def test_a_shard_that_is_slow_to_decide_does_not_take_back_what_another_decided(tmp_path, fake_llm):
