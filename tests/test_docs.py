@@ -15,6 +15,9 @@ FENCED = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 # examples, of scripts that are not here
 PYTHON = re.compile(r"^ *```python.*?^ *```", re.MULTILINE | re.DOTALL)
 SCRIPT = re.compile(r"(?<![\w/.-])((?:\w+/)*\w+\.py)(?=[\s`])")
+COMMAND = re.compile(r"(?<![\w/.-])\w+\.py (?:[^\n#|&`]|\\\n)+")
+FLAG = re.compile(r"(?<!\S)--[a-z][a-z0-9-]+")
+SAMPLE = re.compile(r"(?<![\w/.])((?:samples|images)/[\w./-]+\w)")
 TOOL = re.compile(r"(?<![\w/.])(tools/[\w-]+)")
 MAKE = re.compile(r"(?:^|[`&;]) ?make ([a-z0-9_-]+(?: [a-z0-9_-]+)*)", re.MULTILINE)
 # prompts, and files of sample projects
@@ -73,6 +76,16 @@ def test_every_script_tool_and_target_that_a_page_names_exists():
             assert any(path.endswith(f"/{script}") for path in paths), f"{name}: {script}"
         for target in " ".join(MAKE.findall(text)).split():
             assert target in targets, f"{name}: make {target}"
+
+
+def test_every_sample_and_every_flag_in_a_command_that_a_page_names_exists():
+    known = set(FLAG.findall(read("docs/cli.md")))
+    for name in FOR_USERS:
+        text = read(name)
+        for sample in SAMPLE.findall(text):
+            assert (REPO / sample).exists(), f"{name}: {sample}"
+        for command in COMMAND.findall("\n".join(FENCED.findall(PYTHON.sub("", text)))):
+            assert set(FLAG.findall(command)) <= known, f"{name}: {command}"
 
 
 def test_every_test_that_security_names_exists():
