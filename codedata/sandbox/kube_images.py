@@ -44,6 +44,7 @@ class PodImages:
         self._open_pod = open_pod
         self._pod: SandboxK8s | None = None
         self._one_at_a_time = threading.RLock()
+        self._n_readers = 0
         self._made: dict[str, list[str]] = defaultdict(list)   # {label: images to forget}
 
     def open(self, image: str, run_label: str, **options) -> PodWithImages:
@@ -65,9 +66,17 @@ class PodImages:
     @contextmanager
     def files(self, image: str) -> Iterator[PodFiles]:
         """Yield the files of an image."""
-        tree = self.ask("view", image)
-        config = json.loads(self.ask("skopeo inspect --config", f"docker://{image}"))["config"]
-        yield PodFiles(self, tree, config)
+        with self._one_at_a_time:
+            self._n_readers += 1
+        try:
+            tree = self.ask("view", image)
+            config = json.loads(self.ask("skopeo inspect --config", f"docker://{image}"))["config"]
+            yield PodFiles(self, tree, config)
+        finally:
+            with self._one_at_a_time:
+                self._n_readers -= 1
+                if not self._n_readers:   # else it would take others' files away
+                    self.attempt("prune")
 
     # the builder
 

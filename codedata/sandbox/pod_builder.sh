@@ -1,7 +1,7 @@
 # Functions of the builder pod (kube_images.py). A TREE is the folder that has the files of a container or image.
 export LC_ALL=C BUILDAH_ISOLATION=chroot REGISTRY_AUTH_FILE=/run/login/.dockerconfigjson
 [ -e "$REGISTRY_AUTH_FILE" ] || unset REGISTRY_AUTH_FILE
-storage=/var/lib/containers/storage max_images=30   # a whole tree each; more are removed unless they are used
+storage=/var/lib/containers/storage max_images=30   # a whole tree each
 own=(proc sys dev etc/hosts etc/hostname etc/resolv.conf)   # what the cluster puts in a pod: an image keeps its base's
 
 # vfs has a whole copy of each layer, and compares two by times, owners and sizes: a file that is written anew as it was is
@@ -16,16 +16,18 @@ prepare() {   # REGISTRY: once. One on the loopback has no TLS
     } >&2 || return
     case $1 in
     127.* | localhost[:/]*)
-        printf '[[registry]]\nlocation = "%s"\ninsecure = true\n' "${1%%/*}" >/etc/containers/registries.conf.d/codedata.conf ;;
+        printf '[[registry]]\nlocation = "%s"\ninsecure = true\n' "${1%%/*}" \
+            >/etc/containers/registries.conf.d/codedata.conf ;;
     esac
     touch /tmp/prepared
 }
 
 pull() {   # IMAGE: prints its id. One without a registry may be anybody's
     [[ $1 == localhost/* || ($1 == */* && ${1%%/*} == *[.:]*) ]] || { echo "the name of $1 has no registry" >&2; return 1; }
-    [ "$(b images -q | wc -l)" -lt $max_images ] || b rmi -a >&2 || true
     b pull -q --policy missing "$1"
 }
+
+prune() { [ "$(b images -q | wc -l)" -lt $max_images ] || b rmi -a; }   # those that have no container
 
 begin() {   # CONTAINER IMAGE: prints its tree
     pull "$2" >&2 && b from -q --pull-never --name "$1" "$2" >&2 && b mount "$1"
@@ -38,7 +40,10 @@ view() {   # IMAGE: prints its tree
     echo "$storage/vfs/dir/${layer:?}"
 }
 
-look() { find . -mindepth 1 \( -path ./proc -o -path ./sys -o -path ./dev \) -prune -o ! -type d -printf '/%P\t%y %s %T@ %m %U %G %l\0' | sort -z; }
+look() {   # prints what is in the current tree, but for its folders
+    find . -mindepth 1 \( -path ./proc -o -path ./sys -o -path ./dev \) -prune -o \
+        ! -type d -printf '/%P\t%y %s %T@ %m %U %G %l\0' | sort -z
+}
 
 fill() {   # TREE BYTES: gives it the content of a tar on stdin, and notes the paths that are other than before
     cd "$1" || return

@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from functools import partial
 
+import docker
 import pytest
 from kube_server import KubeServer
 from registry_server import registry_server
@@ -58,12 +60,15 @@ def cluster(tmp_path_factory):
         settings = SandboxSettings("kubernetes", base_image=base, registry=f"{address}/data/",
                                    kubeconfig=str(kube.kubeconfig))
         yield SandboxFactory(Settings(sandbox=settings), threading.Event()), address
-        api.remove_image(base)
+    for image in api.images():   # that pods have pulled, or the test itself
+        for name in (*(image["RepoTags"] or ()), *(image["RepoDigests"] or ())):
+            with suppress(docker.errors.ImageNotFound):   # a digest goes with its tag
+                if name.startswith(address):
+                    api.remove_image(name)
 
 
 def test_an_image_of_a_pod_holds_what_the_pod_has_changed_and_nothing_else(cluster):
     factory, address = cluster
-    api = docker_engine.connect()
     with factory.open(factory.base_image, RUN) as pod:
         assert pod.run(CHANGE).ok
         image = pod.commit(factory.temporary_name("codedata-env-try/"), keep=False)
@@ -76,7 +81,6 @@ def test_an_image_of_a_pod_holds_what_the_pod_has_changed_and_nothing_else(clust
     assert registry.is_here(kept.name)
     new = layers(kept.name)[-1]
     assert {path.rstrip("/") for path in new.paths} == CONTENT and new.n_bytes < 1000
-    api.remove_image(kept.name)
     with factory.open(kept.name, RUN) as pod:
         assert pod.run(LOOK).output == SEEN
 
