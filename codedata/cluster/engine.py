@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
@@ -98,6 +99,7 @@ class RayEngine:
         self._numbers = count(1)       # of workers and leases
         self._idle: queue.SimpleQueue[tuple[Slot, int]] = queue.SimpleQueue()
         self._inboxes: dict[int, queue.SimpleQueue] = {}   # by lease
+        self._answers: queue.SimpleQueue[tuple[int, bytes]] = queue.SimpleQueue()
         self._steps: dict[int, Step] = {}                  # by lease
         self._refused: dict[str, str] = {}                 # machine: why it gets no items
         self._slots = [Slot() for _ in range(n_slots)]
@@ -107,6 +109,7 @@ class RayEngine:
         for slot in self._slots:
             self._in_thread(partial(self._fill, slot))
         self._in_thread(self._receive)
+        self._in_thread(self._send)
         self._in_thread(self._watch)
 
     # the run loop's side -------------------------------------------------------------------------
@@ -205,6 +208,7 @@ class RayEngine:
     def close(self) -> None:
         """End the workers."""
         self._has_ended = True
+        self._answers.put((0, b""))
         for actor in (*(slot.actor for slot in self._slots if slot.actor), self._mailbox):
             ray.kill(actor)
         for thread in self._threads:
@@ -310,11 +314,21 @@ class RayEngine:
                     if step := self._steps.get(lease):
                         step.follow(at)
 
+    def _send(self) -> None:
+        """Send answers to workers, those that gather meanwhile together: many come at once where
+        an endpoint answers in bursts."""
+        while not self._has_ended:
+            answers = [self._answers.get()]
+            with suppress(queue.Empty):
+                while True:
+                    answers.append(self._answers.get_nowait())
+            self._mailbox.answer.remote(answers)
+
     def _forward(self, number: int, lease: int, message: bytes) -> None:
         if inbox := self._inboxes.get(lease):
             inbox.put((number, message))
         elif lease:   # of a worker that counts as dead, and is not
-            self._mailbox.answer.remote(number, parcels.pack(Outcome(error=Interrupted())))
+            self._answers.put((number, parcels.pack(Outcome(error=Interrupted()))))
         else:         # of no item
             self._answer(number, message)
 
@@ -331,7 +345,7 @@ class RayEngine:
             outcome = Outcome(found if arguments is None else found(*args, **kwargs))
         except Exception as e:   # to be raised in the worker
             outcome = Outcome(error=e)
-        self._mailbox.answer.remote(number, parcels.pack(outcome))
+        self._answers.put((number, parcels.pack(outcome)))
 
 
 ADVICE = ("Look at `ray status`; docs/cluster.md says how nodes are started, and which token they "

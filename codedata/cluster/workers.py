@@ -89,9 +89,11 @@ class Mailbox:
                 taken.append(self._calls.get_nowait())
         return taken
 
-    async def answer(self, number: int, message: bytes) -> None:
-        """Answer a call."""
-        self._answers.pop(number).set_result(message)
+    async def answer(self, answers: list[tuple[int, bytes]]) -> None:
+        """Answer calls, by their numbers."""
+        for number, message in answers:
+            if number in self._answers:
+                self._answers.pop(number).set_result(message)
 
     async def end(self) -> None:
         """Let the workers wait for nothing any more."""
