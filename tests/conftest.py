@@ -38,6 +38,7 @@ REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))   # the scripts, and codedata, which is not installed
 sys.path.append(str(REPO / "tests/sandbox"))      # the servers that pods and images need
 sys.path.append(str(REPO / "tests/bugs"))         # agents that make bugs, on a cluster, too
+sys.path.append(str(REPO / "tests/turns"))        # turns, there, too
 sys.path.append(str(REPO / "tests/datapoints"))   # small datapoints, which others audit, too
 
 from browser import chromium, show  # noqa: E402, F401  fixtures

@@ -43,6 +43,8 @@ def children(pid: int) -> list[str]:
 def test_both_answers_are_the_model_s_own_well_formed_words(tmp_path):
     write_prompts(tmp_path, 1)
     write_commits(tmp_path, 1)
+    with open(tmp_path / "chain.toml", "a") as file:   # by chance it names the file of the patch
+        file.write("[challenger]\nleak_retries = -1\n")
     for script, field in (("king.py", "king"), ("ch.py", "challenger")):
         done = run_script(script, tmp_path, *FLAGS, timeout_s=280)
         assert done.returncode == 0 and NOISE in done.stderr, done.stderr
