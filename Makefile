@@ -78,6 +78,7 @@ check-all: setup  ## the benchmarks at full size, one JSON line each, and the lo
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/throughput.py --https
 	$(BIN)/python benchmarks/resume.py
+	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/panel.py
 	$(BIN)/python benchmarks/checks.py
 	$(BIN)/python benchmarks/leak.py

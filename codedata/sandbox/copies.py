@@ -20,6 +20,12 @@ def is_folder(path: Path) -> bool:
 
 
 @in_driver
+def text_at(path: str) -> str:
+    """Return the text of a file of the driver's machine."""
+    return Path(path).read_text()
+
+
+@in_driver
 def remove_folder(path: Path) -> None:
     """Remove a folder of the driver's machine, if it is there."""
     shutil.rmtree(path, ignore_errors=True)
@@ -70,5 +76,6 @@ def _put(to: Path, content: bytes) -> None:
 
 def _extract(content: bytes, to: Path) -> None:
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-        archive.extraction_filter = staticmethod(tarfile.fully_trusted_filter)   # of pack()
+        if hasattr(tarfile, "fully_trusted_filter"):   # an early 3.11 has none; it is of pack()
+            archive.extraction_filter = staticmethod(tarfile.fully_trusted_filter)
         archive.extractall(to)

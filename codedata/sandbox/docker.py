@@ -30,6 +30,7 @@ from codedata.errors import ItemFailed, Trouble
 from codedata.progress import say
 from codedata.sandbox import SCRIPT_BASH_FUNC, Result, SandboxDied, Script, docker_engine
 from codedata.sandbox.archives import BOUNDS, Bounds, Source, Stream, pack, parts_of, unpack
+from codedata.sandbox.copies import text_at
 from codedata.sandbox.disk import DiskWatch, start
 from codedata.sandbox.process_labels import labels
 from codedata.sandbox.shell import PART, Shell, in_parts
@@ -128,7 +129,7 @@ class SandboxDocker:
             undo.callback(self.close)
             files = {script.name: script.text for script in scripts}
             if ca_bundle:
-                files["ca.pem"] = Path(ca_bundle).read_text()
+                files["ca.pem"] = text_at(ca_bundle)
             self._start(files)
             self.network(network)
             undo.pop_all()

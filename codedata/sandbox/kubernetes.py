@@ -31,6 +31,7 @@ from codedata.errors import ItemFailed
 from codedata.progress import say
 from codedata.sandbox import SCRIPT_BASH_FUNC, Result, SandboxDied, Script, process_labels
 from codedata.sandbox.archives import BOUNDS, Bounds, Source, Stream, pack, unpack
+from codedata.sandbox.copies import text_at
 from codedata.sandbox.kube_client import PIECE, STDOUT, Cluster, Cut, Exec, template
 from codedata.sandbox.output import Output
 from codedata.sandbox.shell import Shell
@@ -88,7 +89,7 @@ class SandboxK8s:
         self._cluster = Cluster(namespace, kubeconfig, context)
         files = {script.name: script.text.encode() for script in scripts}
         if ca_bundle:
-            files["ca.pem"] = Path(ca_bundle).read_bytes()
+            files["ca.pem"] = text_at(ca_bundle).encode()
 
         body = template(template_file)
         about = process_labels.labels(run_label)

@@ -83,7 +83,7 @@ def test_the_manifest_starts_nodes_of_the_locked_ray_with_the_room_of_their_engi
     assert room == {"cpu": params["num-cpus"], "memory": f"{int(params['memory']) >> 30}Gi"}
 
 
-@pytest.mark.docker   # with the tests that take long
+@pytest.mark.long
 def test_a_job_of_slurm_runs_a_stage_on_a_node_for_each_machine(tmp_path, fake_llm):
     for name, text in {"srun": SRUN, "scontrol": SCONTROL}.items():
         Path(tmp_path, name).write_text(text)

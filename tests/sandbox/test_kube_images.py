@@ -85,6 +85,7 @@ def test_an_image_of_a_pod_holds_what_the_pod_has_changed_and_nothing_else(clust
         assert pod.run(LOOK).output == SEEN
 
 
+@pytest.mark.long
 def test_a_task_is_derived_and_searched_in_the_registry(cluster):
     factory, _ = cluster
     with factory.open(factory.base_image, RUN) as pod:
