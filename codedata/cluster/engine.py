@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import queue
+import socket
 import threading
 import time
 from collections import Counter
@@ -38,6 +39,7 @@ MAX_GIVEN = 3              # workers that an item is given to
 MAX_STARTS = 3             # failures of a slot to start a worker, one behind the other
 SILENT_S = 60.0            # seconds without a sign of life, after which a worker counts as dead
 NO_WORKER_S = 120.0        # seconds without any worker, after which the run stops
+CONNECT_S = 10.0           # seconds for a cluster to answer
 MAX_BYTES = 1 << 30        # of an item's inputs, and of its result
 
 
@@ -381,8 +383,11 @@ def _connect(address: str, n_workers: int, needs: dict[str, float]) -> None:
                   "resources": {SLOT: n_workers}, "include_dashboard": False,
                   "_memory": max(1 << 30, memory * n_workers)}
     try:
+        if address:   # Ray would try for ten minutes
+            host, _, port = address.rpartition(":")
+            socket.create_connection((host, int(port)), CONNECT_S).close()
         ray.init(address=address or "local", **quiet)
-    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as e:
+    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as e:
         raise Trouble(f"cannot be reached: {' '.join(str(e).split())[-300:]}",
                       f"the Ray cluster {address}", ADVICE) from e
 

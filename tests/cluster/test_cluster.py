@@ -139,6 +139,13 @@ def test_two_roots_share_a_cluster(cluster, root, fake_llm):
     assert [read_answer(root / name, f"{name}_6")["king"] for name in "ab"]
 
 
+def test_an_address_where_no_cluster_is_is_named_at_once(root, fake_llm):
+    write_prompts(root, 1)
+    done = finish(start_script("king.py", root, *flags_for(fake_llm), "--engine", "ray",
+                               "--ray-address", "127.0.0.1:1"))
+    assert done.returncode == 2 and "the Ray cluster 127.0.0.1:1 cannot be reached" in done.stderr
+
+
 # the engine --------------------------------------------------------------------------------------
 
 @pytest.fixture
