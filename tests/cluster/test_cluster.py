@@ -26,8 +26,9 @@ from conftest import (
     write_toml,
 )
 from fake_llm import Say
+from heron_environment import write_env
+from proof_heron import environment_of
 from proof_heron import heron as heron  # a fixture
-from proof_heron import write_root
 from ray_nodes import nodes
 from scenario import Scenario
 from setups import CA_FLAGS, made_here
@@ -239,7 +240,8 @@ def test_bugs_made_on_nodes_without_the_root_are_those_of_threads(cluster, root,
     running = []
     for name, begin in (("threads", start_script), ("ray", partial(start, cluster))):
         (root / name).mkdir()
-        write_root(root / name)
+        # a name of its own: images are named by it, and others make bugs of heron meanwhile
+        write_env(root / name, vars(environment_of(name="ibis")))
         (root / name / "chain.toml").write_text(settings)
         running.append(begin("bug_inject.py", root / name, "scale", "--workers", "2"))
         done = finish(running[-1], 300)
