@@ -57,6 +57,13 @@ class Nodes:
                     found.append((int(folder.name), int(parent.name)))
         return found
 
+    @staticmethod
+    def node_of(process: subprocess.Popen) -> int:
+        """Return the process id of a node that start() has started."""
+        return next(int(folder.name) for folder in Path("/proc").glob("[0-9]*")
+                    if b"raylet/raylet" in _command(folder)
+                    and os.getpgid(int(folder.name)) == process.pid)
+
     def kill_node(self, node: int) -> None:
         """End a node and all that runs there, as if its machine went away."""
         for number in (node, *(worker for worker, its_node in self.workers() if its_node == node)):
@@ -68,6 +75,12 @@ class Nodes:
             process.send_signal(signal.SIGTERM)
         for process in self.processes:
             process.wait(30)
+
+
+def _command(folder: Path) -> bytes:
+    with suppress(OSError):   # it has ended
+        return (folder / "cmdline").read_bytes()
+    return b""
 
 
 @contextmanager

@@ -108,9 +108,7 @@ def test_killed_workers_and_a_killed_node_cost_no_call_and_no_item(cluster, root
     eventually(lambda: fake_llm.n_requests >= 8 and len(cluster.workers()) >= 3)
     os.kill(cluster.workers()[0][0], signal.SIGKILL)
     eventually(lambda: fake_llm.n_requests >= 12)
-    node = next(node for _, node in cluster.workers()
-                if os.getpgid(node) == os.getpgid(extra.pid))
-    cluster.kill_node(node)
+    cluster.kill_node(cluster.node_of(extra))
     done = finish(process, 90)
     assert done.returncode == 0, done.stderr
     assert answers(root) == sorted(names) and done.stdout == ""
