@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 from conftest import REPO, finish
+from setups import CA_FLAGS
 from test_cluster import cluster as cluster  # a fixture
 from test_cluster import root as root  # a fixture
 from test_cluster import start
@@ -26,7 +27,7 @@ LEFT = ("env", "coverage", "coverage/_raw", "analysis", "analysis/_pages", "bug/
 
 
 def goes_well(cluster, root, script: str, *flags) -> None:
-    done = finish(start(cluster, script, root, "--workers", "2", *flags), 900)
+    done = finish(start(cluster, script, root, "--workers", "2", *CA_FLAGS, *flags), 900)
     assert done.returncode == 0, done.stderr
 
 
