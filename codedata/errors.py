@@ -3,9 +3,12 @@ a bug.
 """
 from __future__ import annotations
 
+import errno
 import threading
 
 from codedata.texts import printable
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Trouble(Exception):

@@ -7,7 +7,6 @@ whose output is one thing, such as a report. states.py finds which items are to 
 """
 from __future__ import annotations
 
-import errno
 import gc
 import os
 import signal
@@ -26,6 +25,7 @@ from typing import Any, Protocol
 
 from codedata.cli import RunOptions
 from codedata.errors import (
+    NO_ROOM,
     BrokenRecord,
     Excluded,
     Interrupted,
@@ -69,7 +69,6 @@ from codedata.store import (
 from codedata.texts import natural, printable, terminal_safe
 
 ONCE = ("force", "limit")   # flags that the command for further items leaves out
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 MAX_WRITERS = 8   # threads that write at once, each a group: more would wait for each other
 MAX_REASONS = 5     # of a stage in the summary of a root
 MAX_IN_WORDS = 20   # records of which a run says what they hold

@@ -28,7 +28,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 import codedata
 from codedata import driver
 from codedata.cluster import parcels
-from codedata.cluster.workers import Job, Mailbox, Outcome, Worker, engine_of
+from codedata.cluster.workers import Job, Mailbox, Outcome, Worker, engine_of, packed_outcome
 from codedata.errors import Interrupted, ItemFailed, RunStopped, Trouble, start_thread
 from codedata.progress import Step, plural, say, say_removed
 from codedata.sandbox.sizes import bytes_of
@@ -336,18 +336,17 @@ class RayEngine:
 
     def _answer(self, number: int, message: bytes) -> None:
         """Do what a worker asks for, and send it the result, or what was raised."""
-        target, name, arguments, unused = parcels.unpack(message)
-        driver.forget(unused)
-        try:
-            if isinstance(target, str):
-                found = attrgetter(name)(import_module(target))
-            else:
-                found = getattr(target, name)
-            args, kwargs = arguments or ((), {})
-            outcome = Outcome(found if arguments is None else found(*args, **kwargs))
-        except Exception as e:   # to be raised in the worker
-            outcome = Outcome(error=e)
-        self._answers.put((number, parcels.pack(outcome)))
+        def work() -> Any:
+            target, name, arguments, unused = parcels.unpack(message)
+            driver.forget(unused)
+            place = import_module(target) if isinstance(target, str) else target
+            found = attrgetter(name)(place)
+            if arguments is None:
+                return found
+            args, kwargs = arguments
+            return found(*args, **kwargs)
+
+        self._answers.put((number, packed_outcome(work)))
 
 
 ADVICE = ("Look at `ray status`; docs/cluster.md says how nodes are started, and which token they "

@@ -4,15 +4,15 @@ driver. Nothing is kept here: a worker that dies loses only what it was making.
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import platform
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,12 @@ import ray
 import codedata
 from codedata import driver
 from codedata.cluster import parcels
-from codedata.errors import MachineStopped, Trouble
+from codedata.errors import NO_ROOM, MachineStopped, Trouble
 from codedata.llm.reply_log import recording
 from codedata.progress import Step, showing
 from codedata.sandbox import process_labels
 
 BEAT_S = 1.0               # seconds between signs of life
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _lease: ContextVar[int] = ContextVar("lease", default=0)   # of the item that this thread makes
 
 
@@ -40,6 +39,21 @@ class Outcome:
     error: Exception | None = None
     traceback: str = ""        # of an error that is a bug of ours
     is_unwell: bool = False
+
+
+def packed_outcome(work: Callable[[], Any]) -> bytes:
+    """Return the Outcome of a piece of work, packed. What cannot be packed is a bug of ours, too:
+    nobody may wait for it."""
+    try:
+        return parcels.pack(Outcome(work()))
+    except Exception as e:
+        is_full = isinstance(e, OSError) and e.errno in NO_ROOM
+        text = "" if isinstance(e, Trouble) else traceback.format_exc()
+        outcome = Outcome(None, e, text, isinstance(e, MachineStopped) or is_full)
+    try:
+        return parcels.pack(outcome)
+    except Exception:
+        return parcels.pack(replace(outcome, error=RuntimeError(repr(outcome.error))))
 
 
 @dataclass
@@ -129,19 +143,10 @@ class Worker:
         token = _lease.set(lease)
         try:
             with recording(parcels.unpack(log)), showing(step):
-                return parcels.pack(self._outcome(inputs))
+                return packed_outcome(lambda: self._job.make(*parcels.unpack(inputs)))
         finally:
             _lease.reset(token)
             del self._steps[lease]
-
-    def _outcome(self, inputs: bytes) -> Outcome:
-        try:
-            return Outcome(self._job.make(*parcels.unpack(inputs)))
-        except Trouble as e:
-            return Outcome(error=e, is_unwell=isinstance(e, MachineStopped))
-        except Exception as e:   # a bug of ours; the run loop says so
-            is_full = isinstance(e, OSError) and e.errno in NO_ROOM
-            return Outcome(error=e, traceback=traceback.format_exc(), is_unwell=is_full)
 
     def end(self) -> list[str]:
         """Close what the stage has kept open; return lines for the terminal."""

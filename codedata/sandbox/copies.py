@@ -49,7 +49,7 @@ def new_folder(to: Path) -> Iterator[Path]:
     if is_worker():
         with temporary_folder() as place:
             yield Path(place)
-            _put(to, _packed.__wrapped__(Path(place)))
+            _put(to, _tar_of(Path(place)))
         return
     half = to.with_name(f"_half.{to.name}")
     shutil.rmtree(half, ignore_errors=True)
@@ -62,10 +62,12 @@ def new_folder(to: Path) -> Iterator[Path]:
         shutil.rmtree(half, ignore_errors=True)
 
 
-@in_driver
-def _packed(folder: Path) -> bytes:
+def _tar_of(folder: Path) -> bytes:
     with pack(folder) as archive:
         return archive.read()
+
+
+_packed = in_driver(_tar_of)   # of a folder of the driver's machine
 
 
 @in_driver

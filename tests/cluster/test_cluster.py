@@ -211,6 +211,15 @@ def test_a_worker_with_another_version_is_refused_by_name(cluster, engine, capfd
         codedata.__version__ = version
 
 
+def test_a_result_that_cannot_be_sent_fails_its_item_and_loses_no_worker(engine, capfd):
+    def make(word: str):
+        return (one for one in word)
+
+    with pytest.raises(TypeError, match="generator"):
+        engine(make).make(ReplyLog(), Step(), ["word"])
+    assert "is lost" not in capfd.readouterr().err
+
+
 # containers --------------------------------------------------------------------------------------
 
 def test_an_agent_whose_worker_dies_goes_on_where_it_was_and_nothing_of_it_is_left(
