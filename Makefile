@@ -82,7 +82,6 @@ check-all: setup  ## the benchmarks at full size, one JSON line each, and the lo
 	$(BIN)/python benchmarks/panel.py
 	$(BIN)/python benchmarks/checks.py
 	$(BIN)/python benchmarks/leak.py
-	$(BIN)/python benchmarks/duel_by_hand.py
 	$(BIN)/python -m pytest -q -m long
 
 lint: setup    ## ruff
