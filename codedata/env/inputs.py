@@ -17,6 +17,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from codedata.bounded import numbered_lines, open_regular
+from codedata.code.git import own_repository
 from codedata.env.clones import SOURCES, TREE, clone_of, cloned, git, without_secret
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.records import Environment, parse, safe_name, storable, text_problem
@@ -184,13 +185,11 @@ def _address_of(repo: str) -> str:
 
 
 def base_commit(folder: str) -> str:
-    """Return HEAD where the folder is the top of a git checkout, else an empty string."""
-    head = os.path.join(folder, ".git", "HEAD")
-    if os.path.exists(head):
-        open_regular(head).close()   # git would block on a FIFO
-    top = git("rev-parse", "--show-toplevel", cwd=Path(folder), may_fail=True)
-    is_top = top and Path(top) == Path(folder)
-    return git("rev-parse", "HEAD", cwd=Path(folder), may_fail=True) if is_top else ""
+    """Return HEAD where the folder is a clone, else an empty string."""
+    if not os.path.isdir(os.path.join(folder, ".git")):
+        return ""
+    with own_repository(Path(folder)) as own:
+        return git("rev-parse", "HEAD", cwd=own, may_fail=True)
 
 
 @cache

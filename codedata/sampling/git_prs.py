@@ -17,11 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from codedata.code.entities import is_of_tests
-from codedata.code.git import git_output, run_git
+from codedata.code.git import git_output, own_repository, run_git
 from codedata.code.patches import files_of
 from codedata.errors import Trouble
 from codedata.sandbox.archives import UnsafeArchive
-from codedata.sandbox.process_labels import temporary_folder
 
 MAX_DIFF_BYTES = 20_000_000
 # owner/name at the end of a remote's address; the path of a folder does not match
@@ -64,18 +63,10 @@ def _own_repository(path: Path) -> Iterator[tuple[str, str]]:
     """Yield (folder of a repository with a clone's objects and refs and nothing else, owner/name in
     the clone's address or else the name of its folder).
     """
-    options = [] if (path / ".git").exists() else ["--git-dir=."]
-    # neither of these commands runs a program that a clone's configuration could name
-    url = run_git(path, *options, "config", "--get", "--default", "", "remote.origin.url").strip()
-    common, head = run_git(path, *options, "rev-parse", "--git-common-dir", "HEAD").splitlines()
-    address = ADDRESS.search(url)
-    with temporary_folder() as folder:
-        own = Path(folder, ".git")
-        own.mkdir()
-        for name in ("objects", "refs", "packed-refs", "shallow"):
-            (own / name).symlink_to((path / common / name).resolve())
-        (own / "HEAD").write_text(head)
-        yield folder, address[1] if address else path.resolve().name.removesuffix(".git")
+    with own_repository(path) as own:
+        address = ADDRESS.search(run_git(own, "config", "--file", "config", "--get", "--default",
+                                         "", "remote.origin.url").strip())
+        yield str(own), address[1] if address else path.resolve().name.removesuffix(".git")
 
 
 def _commits(folder: str, revisions: str) -> Iterator[tuple[str, ...]]:
