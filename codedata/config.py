@@ -27,7 +27,7 @@ from codedata.settings import (
     RoleSettings,
     Settings,
 )
-from codedata.texts import did_you_mean, printable, tomllib
+from codedata.texts import did_you_mean, printable, toml_tables
 
 SECTIONS = {key.name: type(key.default) for key in fields(Settings) if is_dataclass(key.default)}
 ENVIRONMENT = {"llm.base_url": "LLM_BASE_URL", "llm.proxy": "PIPELINE_PROXY",
@@ -224,8 +224,8 @@ def _read_toml(args: Namespace, root: Path) -> tuple[Path | None, dict]:
     if path is None:
         return None, {}
     try:
-        return path, tomllib.loads(_read(path))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as e:
+        return path, toml_tables(_read(path))
+    except (ValueError, RecursionError) as e:
         raise Trouble(f"is not valid TOML: {e}", str(path),
                       "Mend that line, or comment it out.") from e
 

@@ -28,7 +28,9 @@ MARKUP = re.compile(r"[\\`*\[\]]")
 TO_LINE_START = re.compile(r"\x1b\[1?G")
 OVERWRITTEN = re.compile(r"^[^\n]*\r(?![\r\n]|$)", re.MULTILINE)   # as progress bars
 
-MAX_PARTS, MAX_DEPTH = 1_000, 50   # of a key, of a value
+MAX_DEPTH = 50          # of a value, and so parts of a key
+MAX_LINE_DOTS = 1_000   # of a line of TOML, in texts too
+MAX_TOML_CHARS = 100_000
 _DIGITS = re.compile(r"(\d+)")
 _OPENING = re.compile(r'\{(?=[ \t\r\n]*")')   # the start of a JSON object with at least one key
 MAX_WORK = 20_000_000   # characters of a reply that are decoded, again and again: 2 s
@@ -47,10 +49,14 @@ def toml_of(package: str, name: str) -> dict:
 
 
 def toml_tables(text: str) -> dict:
-    """Return the tables of somebody's TOML. Raise ValueError for what is none, or could not be
-    digested and written again: keys of very many parts take the reader minutes."""
-    if any(line.partition("=")[0].count(".") > MAX_PARTS for line in text.split("\n")):
-        raise ValueError(f"a key has more than {MAX_PARTS:,} parts")
+    """Return the tables of somebody's TOML. Raise ValueError for what is none, could not be
+    digested and written again, or would take the reader minutes: keys times their parts."""
+    if len(text) > MAX_TOML_CHARS:
+        raise ValueError(f"it has more than {MAX_TOML_CHARS:,} characters")
+    for line in text.split("\n"):
+        head = line if line.lstrip().startswith("[") else line.partition("=")[0]
+        if head.count(".") > MAX_DEPTH or line.count(".") > MAX_LINE_DOTS:
+            raise ValueError(f"a key has more than {MAX_DEPTH} parts")
     tables = tomllib.loads(text)
     check_nesting(tables)
     return tables
