@@ -210,10 +210,6 @@ def iso_utc(value) -> str | None:
 
 # patches -----------------------------------------------------------------------------------------
 
-# one name twice: two different ones cannot be split, and other lines give them
-SAME_NAME = re.compile(r'diff --git ("?)(?:a/)?(.+)\1 \1(?:b/)?\2\1')
-
-
 def touched_files(patch: str) -> set[str]:
     """Return the paths of the files that a diff changes; a renamed file has both its names."""
     return {name for line in head_lines(patch) for name in _files_named(line.removesuffix("\r"))}
@@ -221,8 +217,11 @@ def touched_files(patch: str) -> set[str]:
 
 def _files_named(line: str) -> set[str]:
     """Return the paths that a header line of a diff names."""
-    if match := SAME_NAME.fullmatch(line):
-        return {_unquoted(match[1] + match[2] + match[1])}
+    if line.startswith("diff --git "):
+        # one name twice: two different ones cannot be split, and other lines give them
+        first, second = (_unquoted(name) for name in _halves(line.removeprefix("diff --git ")))
+        names = {first} & {second} or {first.removeprefix("a/")} & {second.removeprefix("b/")}
+        return names - {""}
     if match := re.match(r"(?:rename|copy) (?:from|to) (.+)", line):
         return {_unquoted(match[1])}
     if not line.startswith(("--- ", "+++ ")):
@@ -230,6 +229,12 @@ def _files_named(line: str) -> set[str]:
     name = _unquoted(line[4:].partition("\t")[0])
     side = "a/" if line.startswith("-") else "b/"
     return set() if name == "/dev/null" else {name.removeprefix(side)}
+
+
+def _halves(text: str) -> tuple[str, str]:
+    """Return what stands before and behind the blank in the middle; ("", "") without one."""
+    middle = len(text) // 2
+    return (text[:middle], text[middle + 1:]) if text[middle:middle + 1] == " " else ("", "")
 
 
 def _unquoted(name: str) -> str:
