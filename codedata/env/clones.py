@@ -70,7 +70,7 @@ def cloned(origin: str, commit: str, sources: Path) -> tuple[Path, str]:
 def clone_of(origin: str, sources: Path) -> Path:
     """Return the folder of an address's clone."""
     address = without_secret(origin)
-    name = re.split("[/:]", re.sub(r"\.git/?\Z|/+\Z", "", address))[-1]
+    name = re.split("[/:]", re.sub(r"\.git/?\Z|(?<!/)/+\Z", "", address))[-1]
     return sources / f"{name}-{digest(address)[:8]}"   # two addresses may end in the same name
 
 

@@ -65,7 +65,7 @@ def _own_repository(path: Path) -> Iterator[tuple[str, str]]:
     """
     with own_repository(path) as own:
         address = ADDRESS.search(run_git(own, "config", "--file", "config", "--get", "--default",
-                                         "", "remote.origin.url").strip())
+                                         "", "remote.origin.url").strip()[:1000])
         yield str(own), address[1] if address else path.resolve().name.removesuffix(".git")
 
 
