@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from codedata.code.entities import is_of_tests
@@ -37,7 +36,8 @@ def cut_rows(spec: str, instance_ids: Iterable[str] | None = None) -> Iterator[d
     """
     path, _, revisions = spec.removeprefix("git:").partition("@")
     try:
-        with _own_repository(Path(path)) as (folder, repo):
+        with own_repository(Path(path)) as folder:
+            repo = _repo_of(folder, Path(path))
             spelled = re.sub("[^a-zA-Z0-9_.-]", "-", repo.replace("/", "__"))
             prefix = spelled.casefold()
             wanted = {one.casefold(): one for one in instance_ids or ()}
@@ -58,18 +58,14 @@ def cut_rows(spec: str, instance_ids: Iterable[str] | None = None) -> Iterator[d
                       "or git:PATH@COMMIT,COMMIT.") from e
 
 
-@contextmanager
-def _own_repository(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield (folder of a repository with a clone's objects and refs and nothing else, owner/name in
-    the clone's address or else the name of its folder).
-    """
-    with own_repository(path) as own:
-        address = ADDRESS.search(run_git(own, "config", "--file", "config", "--get", "--default",
-                                         "", "remote.origin.url").strip()[:1000])
-        yield str(own), address[1] if address else path.resolve().name.removesuffix(".git")
+def _repo_of(own: Path, path: Path) -> str:
+    """Return owner/name in a clone's address, or else the name of its folder."""
+    url = run_git(own, "config", "--file", "config", "--get", "--default", "", "remote.origin.url")
+    address = ADDRESS.search(url.strip()[:1000])
+    return address[1] if address else path.resolve().name.removesuffix(".git")
 
 
-def _commits(folder: str, revisions: str) -> Iterator[tuple[str, ...]]:
+def _commits(folder: Path, revisions: str) -> Iterator[tuple[str, ...]]:
     """Return (id, parents, author's time, message) of each commit of a range, a list, or HEAD's
     first-parent line.
     """
@@ -80,7 +76,7 @@ def _commits(folder: str, revisions: str) -> Iterator[tuple[str, ...]]:
     return zip(*[iter(output.split("\0"))] * 4, strict=False)
 
 
-def _patches(folder: str, base: str, commit: str) -> dict[str, str]:
+def _patches(folder: Path, base: str, commit: str) -> dict[str, str]:
     """Return the columns with the changes from one commit to another."""
     try:
         with git_output(folder, "diff-tree", "-p", "-M", "--binary", "--full-index", base,

@@ -219,9 +219,11 @@ def _files_named(line: str) -> set[str]:
     """Return the paths that a header line of a diff names."""
     if line.startswith("diff --git "):
         # one name twice: two different ones cannot be split, and other lines give them
-        first, second = (_unquoted(name) for name in _halves(line.removeprefix("diff --git ")))
-        names = {first} & {second} or {first.removeprefix("a/")} & {second.removeprefix("b/")}
-        return names - {""}
+        names = line.removeprefix("diff --git ")
+        middle = len(names) // 2
+        first, second = _unquoted(names[:middle]), _unquoted(names[middle + 1:])
+        same = {first} & {second} or {first.removeprefix("a/")} & {second.removeprefix("b/")}
+        return same - {""} if names[middle:middle + 1] == " " else set()
     if match := re.match(r"(?:rename|copy) (?:from|to) (.+)", line):
         return {_unquoted(match[1])}
     if not line.startswith(("--- ", "+++ ")):
@@ -229,12 +231,6 @@ def _files_named(line: str) -> set[str]:
     name = _unquoted(line[4:].partition("\t")[0])
     side = "a/" if line.startswith("-") else "b/"
     return set() if name == "/dev/null" else {name.removeprefix(side)}
-
-
-def _halves(text: str) -> tuple[str, str]:
-    """Return what stands before and behind the blank in the middle; ("", "") without one."""
-    middle = len(text) // 2
-    return (text[:middle], text[middle + 1:]) if text[middle:middle + 1] == " " else ("", "")
 
 
 def _unquoted(name: str) -> str:

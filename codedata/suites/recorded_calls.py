@@ -199,8 +199,9 @@ def jobs_of(events: Sequence[Event]) -> list[Job]:
     """Return a job for each expression that can be a script. Equal scripts count once, and each
     callee has at most MAX_OF_CALLEE, of as many tests as possible."""
     jobs, seen = defaultdict(list), set()
-    earlier = _Earlier(events[:MAX_EVENTS])
-    for event in events[:MAX_EVENTS]:
+    events = events[:MAX_EVENTS]
+    earlier = _Earlier(events)
+    for event in events:
         is_told = event.kind != "put" and event.of not in UNTOLD
         if event.expr is None or not is_told or not event.is_public:
             continue
