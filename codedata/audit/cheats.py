@@ -34,7 +34,7 @@ from codedata.texts import printable, text_of, tomllib
 
 CHEATS = tomllib.loads(text_of("codedata.audit", "cheats.toml"))["cheat"]
 SPAN = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
-NAMED_FILE = re.compile(r"[\w./-]*[\w-]\.\w{1,5}\b|/[\w./-]+")
+NAMED_FILE = re.compile(r"(?<![\w./-])[\w./-]*[\w-]\.\w{1,5}\b|/[\w./-]+")
 MIN_LINES, MIN_SHARE, MIN_INK = 3, 0.25, 12   # of the gold's new lines in one file; without blanks
 SMALL_GOLD, SMALL_SHARE = 10, 0.5             # a gold of fewer new lines: a larger share
 READABLE = "a program that the tests start can read their files, or write the reward"

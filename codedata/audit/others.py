@@ -58,9 +58,9 @@ BENCH, RUN_TESTS, COMPOSE, VERIFIER = "task.yaml", "run-tests.sh", "docker-compo
 # of task.yaml: tests in the agent's shell would see what no file holds
 GRADED = {"parser_name": "pytest", "run_tests_in_same_shell": False}
 LABELS = ("difficulty", "category", "tags")
-WORKDIR = re.compile(r"^\s*WORKDIR\s+(\S+)", re.MULTILINE | re.IGNORECASE)
+WORKDIR = re.compile(r"^[ \t]*WORKDIR\s+(\S+)", re.MULTILINE | re.IGNORECASE)
 # terminal-bench's own images, in which agents start in /app
-BENCH_BASE = re.compile(r"^\s*FROM\s.*/t-bench/", re.MULTILINE | re.IGNORECASE)
+BENCH_BASE = re.compile(r"^[ \t]*FROM\s.*/t-bench/", re.MULTILINE | re.IGNORECASE)
 IMAGES = ("image", "image_name", "docker_image")   # columns, the best first
 EVALUATION_S = 180    # so that a verifier gets the half hour of SWE-bench's harness
 PYTEST = re.compile(r"\S+\.py(::.+)?")

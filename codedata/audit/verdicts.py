@@ -35,7 +35,7 @@ LOAD = "for i in 1 2; do (while :; do :; done) & done 2>/dev/null; "   # on both
 VARIANTS, VARIANTS_S, MIN_VARIANTS = 60, 150.0, 30
 NO_TEST = re.compile(r"no tests ran|collected 0 items|(?<![\d.])0 passed|Ran 0 tests")
 SKIPPED = re.compile(r"=+ (?:\d+ skipped)(?:, \d+ \w+)* in |^\d+ skipped in ", re.MULTILINE)
-PASSES = re.compile(r"\d+ passed")
+PASSES = re.compile(r"(?<!\d)\d+ passed")
 
 
 # the gold ----------------------------------------------------------------------------------------

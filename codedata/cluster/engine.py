@@ -29,6 +29,7 @@ import codedata
 from codedata import driver
 from codedata.cluster import parcels
 from codedata.cluster.workers import Job, Mailbox, Outcome, Worker, engine_of, packed_outcome
+from codedata.config import bare_environment
 from codedata.errors import Interrupted, ItemFailed, RunStopped, Trouble, start_thread
 from codedata.progress import Step, plural, say, say_removed
 from codedata.sandbox.sizes import bytes_of
@@ -385,7 +386,8 @@ def _connect(address: str, n_workers: int, needs: dict[str, float]) -> None:
         if address:   # Ray would try for ten minutes
             host, _, port = address.rpartition(":")
             socket.create_connection((host, int(port)), CONNECT_S).close()
-        ray.init(address=address or "local", **quiet)
+        with bare_environment():   # the processes of a cluster on this machine inherit it
+            ray.init(address=address or "local", **quiet)
     except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as e:
         raise Trouble(f"cannot be reached: {' '.join(str(e).split())[-300:]}",
                       f"the Ray cluster {address}", ADVICE) from e

@@ -162,7 +162,7 @@ def reversed_patch(patch: str) -> str:
             out.append(line)
         elif match := HUNK.match(line):
             left = {"-": int(match[2] or 1), "+": int(match[3] or 1)}
-            out.append(re.sub(r"-(\S+) \+(\S+)", r"-\2 +\1", line, count=1))
+            out.append(re.sub(r"(?<!\S)-(\S+) \+(\S+)", r"-\2 +\1", line, count=1))
         else:
             out += _reversed_head(line, out)
     return "\n".join(out)

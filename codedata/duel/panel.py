@@ -354,8 +354,8 @@ class _Turn:
         fields = {"raw": UNSTORABLE.sub("\ufffd", raw), "truncated": reply.truncated,
                   "seconds": reply.call["seconds"],
                   "usage": {key: reply.call[key] for key in USAGE if key in reply.call}}
-        verdict = parse_verdict(reply.text, reply.reasoning, reply.finish_reason,
-                                tuple(self.answers.values()))
+        shown = [*self.answers.values(), *self.ran.values(), *(m["content"] for m in self.history)]
+        verdict = parse_verdict(reply.text, reply.reasoning, reply.finish_reason, shown)
         if verdict:
             sides = sides_shown(entry["order"], self.rival)
             fields["verdict"], fields["scores"] = scores_of(verdict.picks, entry["order"],

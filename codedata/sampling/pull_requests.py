@@ -210,10 +210,6 @@ def iso_utc(value) -> str | None:
 
 # patches -----------------------------------------------------------------------------------------
 
-# one name twice: two different ones cannot be split, and other lines give them
-SAME_NAME = re.compile(r'diff --git ("?)(?:a/)?(.+)\1 \1(?:b/)?\2\1')
-
-
 def touched_files(patch: str) -> set[str]:
     """Return the paths of the files that a diff changes; a renamed file has both its names."""
     return {name for line in head_lines(patch) for name in _files_named(line.removesuffix("\r"))}
@@ -221,8 +217,13 @@ def touched_files(patch: str) -> set[str]:
 
 def _files_named(line: str) -> set[str]:
     """Return the paths that a header line of a diff names."""
-    if match := SAME_NAME.fullmatch(line):
-        return {_unquoted(match[1] + match[2] + match[1])}
+    if line.startswith("diff --git "):
+        # one name twice: two different ones cannot be split, and other lines give them
+        names = line.removeprefix("diff --git ")
+        middle = len(names) // 2
+        first, second = _unquoted(names[:middle]), _unquoted(names[middle + 1:])
+        same = {first} & {second} or {first.removeprefix("a/")} & {second.removeprefix("b/")}
+        return same - {""} if names[middle:middle + 1] == " " else set()
     if match := re.match(r"(?:rename|copy) (?:from|to) (.+)", line):
         return {_unquoted(match[1])}
     if not line.startswith(("--- ", "+++ ")):

@@ -322,7 +322,7 @@ def test_the_next_commit_is_installed_in_the_image_of_the_one_before(heron):
     counting = INSTALL.replace("touch /opt/installed", "echo once >>/opt/installed")
     on_lean(heron)
     for n, replies in ((1, [handed_in(counting)]), (2, []), (3, []), (0, [handed_in(counting)])):
-        write_rows(heron, {"repo": "heron", "base_commit": commits[n]})
+        write_rows(heron, {"repo": "heron", "reformat_path": "heron", "base_commit": commits[n]})
         done, model = by_agent(heron, *replies, flags=())
         assert done.returncode == 0 and model.n_requests == len(replies), done.stderr
     all_four = first, second, third, fourth = [record(heron, name) for name in names]
