@@ -29,6 +29,21 @@ def with_text(message: dict, text: str) -> dict:
     return {**message, "content": f"{message.get('content') or ''}\n\n{text}"}
 
 
+def result_problem(messages: Iterable[dict]) -> str | None:
+    """Return why calls and results do not belong together, as endpoints want them to, or None."""
+    waiting: set[str] = set()
+    for message in messages:
+        if message["role"] == "tool":
+            if message.get("tool_call_id") not in waiting:
+                return "a history with a result of no call"
+            waiting.remove(message["tool_call_id"])
+        elif waiting:
+            return "a history with a call that has no result"
+        else:
+            waiting = {call["id"] for call in message.get("tool_calls") or ()}
+    return "a history with a call that has no result" if waiting else None
+
+
 def to_send(messages: Iterable[dict]) -> list[dict]:
     """Return messages without the keys of REASONING."""
     return [{key: value for key, value in message.items() if key not in REASONING}

@@ -1,8 +1,9 @@
 """Choose the reader of a document by its content, and return its row with the keys of all rows.
 
 A document is a row of a table, or the content of a file: a JSON object, or the list of its lines.
-Its row is {instance_id, repo, messages, tools, agent, first_turn}. The messages before index
-`first_turn` have no turns: they are a demonstration, or copies from other files.
+Its row is {instance_id, repo, messages, tools, agent, no_turns, unseen}. The messages at the indexes
+`no_turns` are none: a demonstration, copies from other files, or written by no model. `unseen` has,
+by the index of a turn, those of earlier messages that its model did not see.
 """
 from __future__ import annotations
 
@@ -38,8 +39,8 @@ def read(document, where: str, name: str = "") -> dict:
                       "docs/data.md has a row of each form.")
     try:
         found = reader.read(document)
-        messages = with_ids([*map(read_message, found["messages"])])
         tools = read_tools(found.get("tools") or ())
+        messages = with_ids([read_message(one, tools) for one in found["messages"]])
     except (KeyError, TypeError, AttributeError, ValueError, IndexError) as e:
         reason = str(e) if type(e) is ValueError else f"not as expected: {e!r}"
         raise Trouble(f"is of the form {reader.FORM}, but {reason}", where) from e
@@ -48,7 +49,7 @@ def read(document, where: str, name: str = "") -> dict:
         raise Trouble("has no `instance_id`", where)
     return {"instance_id": str(instance_id), "repo": str(found.get("repo") or ""),
             "messages": messages, "tools": tools, "agent": found["agent"],
-            "first_turn": found.get("first_turn", 0)}
+            "no_turns": found.get("no_turns", ()), "unseen": found.get("unseen", {})}
 
 
 def missing_columns(row: dict) -> str:
