@@ -30,18 +30,17 @@ def with_text(message: dict, text: str) -> dict:
 
 
 def result_problem(messages: Iterable[dict]) -> str | None:
-    """Return why calls and results do not belong together, as endpoints want them to, or None."""
+    """Return why endpoints would refuse a history: each call wants its result right behind it."""
     waiting: set[str] = set()
-    for message in messages:
-        if message["role"] == "tool":
-            if message.get("tool_call_id") not in waiting:
-                return "a history with a result of no call"
+    for message in [*messages, {"role": "end"}]:
+        is_result = message["role"] == "tool"
+        if is_result and message.get("tool_call_id") in waiting:
             waiting.remove(message["tool_call_id"])
-        elif waiting:
-            return "a history with a call that has no result"
+        elif is_result or waiting:
+            return "a history with a call without result, or a result without call"
         else:
             waiting = {call["id"] for call in message.get("tool_calls") or ()}
-    return "a history with a call that has no result" if waiting else None
+    return None
 
 
 def to_send(messages: Iterable[dict]) -> list[dict]:

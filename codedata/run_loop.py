@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -34,7 +35,7 @@ from codedata.errors import (
     Trouble,
     start_thread,
 )
-from codedata.ledger import LEDGER, NOTHING, FileState, disk_trouble
+from codedata.ledger import LEDGER, NOTHING, PARTIAL, FileState, disk_trouble
 from codedata.ledger_compact import compact
 from codedata.llm.client import Models
 from codedata.llm.embedded import NOISE
@@ -71,6 +72,9 @@ from codedata.texts import natural, printable, terminal_safe
 ONCE = ("force", "limit")   # flags that the command for further items leaves out
 MAX_WRITERS = 8   # threads that write at once, each a group: more would wait for each other
 MAX_REASONS = 5     # of a stage in the summary of a root
+MAX_ALIKE = 3       # first items that fail alike: a setting is to blame, as the model's name
+# the status alone where a body may name the request
+NO_REPLY = re.compile(r"HTTP (?:40[45]|[24].*)", re.DOTALL)
 MAX_IN_WORDS = 20   # records of which a run says what they hold
 MAX_GROUP = 64    # records in a group; where as many wait for a writer, their threads do, too
 Held = type | tuple[type, str]   # a record's class, whose directory is held; with a kind: its items
@@ -184,11 +188,20 @@ def _run_held(stage: Stage, settings: Settings, models: Models, options: RunOpti
 def _status_of(stage: Stage, plan: Plan) -> StageStatus:
     store, n_others = stage.writes.store, plan.n_other_settings
     counts = {state: len(names) for state, names in plan.names.items()}
-    note = f"made with other settings {n_others}" if n_others else ""
+    notes = [f"made with other settings {n_others}"] if n_others else []
+    note = "; ".join([*notes, *_kept_replies(stage, plan)])
     status = StageStatus(stage.label, f"{store.into.relative_to(store.root)}/", counts,
                          len(plan.todo), note, stage.name, tuple(map(str, store.directories)))
     status.words = lambda: [*_words_of(stage, plan)] if any(counts.values()) else []
     return status
+
+
+def _kept_replies(stage: Stage, plan: Plan) -> Iterator[str]:
+    """Yield where the replies of failed items are, refused ones too, if there are any."""
+    store = stage.writes.store
+    paths = [store.directory(name) / PARTIAL / f"{name}.jsonl" for name in plan.names["failed"]]
+    if kept := [str(path.relative_to(store.root)) for path in paths if path.exists()]:
+        yield f"replies of failed items, refused ones too: {named(kept)}"
 
 
 def _words_of(stage: Stage, plan: Plan) -> Iterator[str]:
@@ -299,6 +312,8 @@ def _print_plan(stage: Stage, plan: Plan, models: Models, options: RunOptions) -
     for state in ("edited", "orphan"):
         if names := plan.names[state]:
             say(f"      {state}: {named(names)}")
+    for line in _kept_replies(stage, plan) if options.status else ():
+        say(f"      {line}")
     print_reasons([plan.reasons[name] for name in plan.names["excluded"] + plan.names["waiting"]])
     if not plan.n_read and not plan.broken:
         what = f": run {stage.after} first" if stage.after else ""
@@ -602,6 +617,7 @@ class _Run:
         self.is_last_round = not (stage.writes.parts and stage.writes.parts.worthwhile)
         self.again: list[Item] = []     # of outputs in parts: items for a second round
         self.in_flight: dict[str, Attempt] = {}   # by item
+        self._alike: Counter[str] = Counter()     # items that failed, by how
         self.unfinished: list[str] = []   # items that the end of the run has cut short
         self.in_words: dict[str, str] = {}   # what a user would say of each record, by item
         self._made: deque[Attempt] = deque()      # with a record that is to be put on disk
@@ -776,9 +792,18 @@ class _Run:
                 self.totals.failed[item.name] = error
             else:
                 self.again.append(item)
+        if how := NO_REPLY.search(error.what):
+            self._stop_if_alike(error, how[0])
         if self.options.stop_on_error:
             self.pool.stop(RunStopped(f"{item.name} failed, and --stop-on-error was given.",
                                   todo="Run again to go on."))
+
+    def _stop_if_alike(self, error: Trouble, how: str) -> None:
+        """Stop where no model has answered, and as many items as MAX_ALIKE have failed so."""
+        self._alike[how] += 1
+        if self._alike[how] >= MAX_ALIKE and not self.models.http.has_answered:
+            self.pool.stop(RunStopped(f"the first items all failed alike: {error.what}.",
+                                      todo=error.todo, exit_code=2))
 
     def _interrupt(self) -> None:
         self.interrupted = True

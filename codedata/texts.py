@@ -26,6 +26,10 @@ ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)
 TO_LINE_START = re.compile(r"\x1b\[1?G")
 OVERWRITTEN = re.compile(r"^[^\n]*\r(?![\r\n]|$)", re.MULTILINE)   # as progress bars
 
+# thinking at the start of a text; without a closing tag it goes on to the end
+THINKING = re.compile(r"(?:\s*(?:<(think(?:ing)?)>.*?(?:</\1>|\Z)|◁think▷.*?(?:◁/think▷|\Z)))*\s*",
+                      re.DOTALL)
+
 MAX_PARTS, MAX_DEPTH = 1_000, 50   # of a key, of a value
 _DIGITS = re.compile(r"(\d+)")
 _OPENING = re.compile(r'\{(?=[ \t\r\n]*")')   # the start of a JSON object with at least one key
@@ -115,9 +119,10 @@ def _escape(match: re.Match) -> str:
 def json_objects(text: str, decoder: json.JSONDecoder = _DECODER) -> Iterator[tuple]:
     """Yield (source, its end, value) of the JSON objects in a model's reply, the last first, also
     those that are inside others. These are read again and again, which MAX_WORK bounds: what stands
-    before the objects that take so much is not read."""
-    start, work = len(text), 0
-    while work < MAX_WORK and (start := text.rfind("{", 0, start)) >= 0:
+    before the objects that take so much is not read. Thinking that the reply begins with has only
+    drafts."""
+    start, work, begin = len(text), 0, THINKING.match(text).end()
+    while work < MAX_WORK and (start := text.rfind("{", begin, start)) >= 0:
         if not _OPENING.match(text, start):
             continue
         try:

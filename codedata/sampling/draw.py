@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, deque
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -167,16 +167,10 @@ def prompts_of(row: dict) -> tuple[list[Prompt], str]:
     if fault := check_of("Tools | None")(tools):
         return [], f"tools{fault}"
     return [Prompt(row["instance_id"], row["repo"], language="", turn=turn,
-                   messages=_seen(messages[:place], row["unseen"].get(place)),
+                   messages=[message for i, message in enumerate(messages[:place])
+                             if i not in row["unseen"].get(place, ())],
                    assistant=_side(messages[place]), tools=tools)
             for turn, place in enumerate(places)], ""
-
-
-def _seen(messages: list[dict], unseen: Collection[int] | None) -> list[dict]:
-    """Return messages without those at the indexes `unseen`."""
-    if not unseen:
-        return messages
-    return [message for i, message in enumerate(messages) if i not in unseen]
 
 
 def _side(message: dict) -> Side:

@@ -41,13 +41,14 @@ def read(document: dict) -> dict:
 
 
 def _seen(call_ids: list[str], results: Sequence[dict]) -> Iterator[dict]:
-    """Yield the messages that show the results of a step's calls."""
-    named = [(result["source_call_id"], result.get("content") or "") for result in results
-             if result.get("source_call_id")]
-    shared = [result.get("content") or "" for result in results if not result.get("source_call_id")]
-    waiting = [call_id for call_id in call_ids if call_id not in dict(named)] if shared else []
-    shared = [""] * (len(waiting) - len(shared)) + shared
-    for call_id, text in [*named, *zip(waiting, shared, strict=False)]:
-        yield {"role": "tool", "tool_call_id": call_id, "content": text}
-    for text in filter(None, shared[len(waiting):]):   # of a command that was text
-        yield {"role": "user", "content": text}
+    """Yield the messages that show the results of a step with these calls."""
+    named = [result.get("source_call_id") for result in results]
+    waiting = [call_id for call_id in call_ids if call_id not in named]
+    n_silent = len(waiting) - named.count(None) if None in named else 0
+    for _ in range(n_silent):
+        yield {"role": "tool", "tool_call_id": waiting.pop(0), "content": ""}
+    for result, name in zip(results, named, strict=True):
+        call_id = name or (waiting.pop(0) if waiting else None)   # none: the command was text
+        text = result.get("content") or ""
+        if call_id or text:
+            yield {"role": "tool" if call_id else "user", "tool_call_id": call_id, "content": text}

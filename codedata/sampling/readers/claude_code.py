@@ -7,8 +7,6 @@ calls, as a result may hang beside that chain.
 """
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 FORM = "Claude Code"
 ROLES = ("user", "assistant")
 

@@ -1,9 +1,9 @@
 """Choose the reader of a document by its content, and return its row with the keys of all rows.
 
 A document is a row of a table, or the content of a file: a JSON object, or the list of its lines.
-Its row is {instance_id, repo, messages, tools, agent, no_turns, unseen}. The messages at the indexes
-`no_turns` are none: a demonstration, copies from other files, or written by no model. `unseen` has,
-by the index of a turn, those of earlier messages that its model did not see.
+Its row is {instance_id, repo, messages, tools, agent, no_turns, unseen}. The messages with the
+indexes `no_turns` are no turns: a demonstration, copies from other files, or written by no model.
+`unseen` has, by the index of a turn, those of earlier messages that its model did not see.
 """
 from __future__ import annotations
 
