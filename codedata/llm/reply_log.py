@@ -1,10 +1,10 @@
 """Record the calls of the current item: costs, and each finished reply until its record is written.
 
 A reply is appended to <dir>/_partial/<item>.jsonl before it is used, under its request's digest
-and the number of the attempt; a re-run of the item reads it from there. Those that the last failed
-attempt refused stay as REFUSED, to be looked at: they are not used again. Each reply has an id, and a
-ledger line lists the ids that it accounts for, so that spending adds up exactly over any number of
-crashes. What a piece of an item's work came to without a call is kept in the same way.
+and the number of the attempt; a re-run of the item reads it from there. Replies that the last
+failed attempt refused stay as REFUSED, to be looked at, and are not used again. Each reply has an
+id, and a ledger line lists the ids that it accounts for, so that spending adds up exactly over any
+number of crashes. What a piece of an item's work came to without a call is kept in the same way.
 """
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ def _choices(prompts: list[Prompt], settings: PromptSettings, row_number: int,
         draw_from = random.Random(f"{settings.seed}:{row_number}")
         if settings.turns != "random":
             yield prompts[:1] if settings.turns == "first" else prompts[-1:]
-        elif not (prompts[0].tools or settings.decide) and settings.max_shown_share == ALL:
+        elif not prompts[0].tools and settings.max_shown_share == ALL:
             yield [draw_from.choice(prompts)]
         else:
             yield draw_from.sample(prompts, len(prompts))
