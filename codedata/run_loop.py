@@ -792,7 +792,7 @@ class _Run:
                 self.totals.failed[item.name] = error
             else:
                 self.again.append(item)
-        if how := NO_REPLY.search(error.what):
+        if (how := NO_REPLY.search(error.what)) and self.models.clients():
             self._stop_if_alike(error, how[0])
         if self.options.stop_on_error:
             self.pool.stop(RunStopped(f"{item.name} failed, and --stop-on-error was given.",

@@ -1,8 +1,11 @@
 """Read the session files of Codex (rollout-*.jsonl), which hold the items of its model's API.
 
-A trajectory ends where its history was compacted. The tools are not in these files.
+A trajectory ends where its history was compacted. The tools are not in these files. What the user
+has rolled back, no later turn has seen.
 """
 from __future__ import annotations
+
+from codedata.messages import content_text
 
 FORM = "Codex"
 # keys of a session's first lines: of today, and of early versions, whose other lines are bare items
@@ -19,9 +22,15 @@ def matches(document) -> bool:
 def read(document: list[dict]) -> dict:
     """Return the row. The items of a reply, up to the results of its calls, become one message."""
     messages = []
+    gone: set[int] = set()   # indexes of messages that were rolled back
+    unseen = {}
     for line in document:
         if line.get("type") == "compacted":
             break
+        event = line.get("payload") or {}
+        if event.get("type") == "thread_rolled_back":
+            asked = [i for i, one in enumerate(messages) if i not in gone and _is_asked(one)]
+            gone.update(range(min(asked[-event["num_turns"]:], default=0), len(messages)))
         message = _of_line(line)
         last = messages[-1] if messages else {}
         if message.get("role") == "developer" and messages:   # rules that came later
@@ -31,8 +40,14 @@ def read(document: list[dict]) -> dict:
             last["content"] += message["content"]
             last["tool_calls"] += message["tool_calls"]
         elif message:
+            unseen[len(messages)] = {*gone}
             messages.append(message)
-    return {"messages": messages, "agent": FORM}
+    return {"messages": messages, "agent": FORM, "unseen": unseen}
+
+
+def _is_asked(message: dict) -> bool:
+    """Return whether the user wrote a message, not Codex: its own begin with a tag."""
+    return message["role"] == "user" and not content_text(message).startswith("<")
 
 
 def _of_line(line: dict) -> dict:
