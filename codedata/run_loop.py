@@ -74,7 +74,7 @@ MAX_WRITERS = 8   # threads that write at once, each a group: more would wait fo
 MAX_REASONS = 5     # of a stage in the summary of a root
 MAX_ALIKE = 3       # first items that fail alike: a setting is to blame, as the model's name
 # the status alone where a body may name the request
-NO_REPLY = re.compile(r"HTTP (?:40[45]|[24].*)", re.DOTALL)
+NO_REPLY = re.compile(r"HTTP (?:40[45]|(?:4|200 without).*)", re.DOTALL)
 MAX_IN_WORDS = 20   # records of which a run says what they hold
 MAX_GROUP = 64    # records in a group; where as many wait for a writer, their threads do, too
 Held = type | tuple[type, str]   # a record's class, whose directory is held; with a kind: its items
@@ -578,7 +578,8 @@ class WorkerPool:
 
     def __init__(self, models: Models):
         self.stop_reason: Trouble | None = None
-        self._stopped = models.stop
+        self._models = models
+        self._alike: Counter[str] = Counter()   # failures, by what was said
         self._lock = threading.Lock()
 
     def stop(self, reason: Trouble) -> None:
@@ -586,7 +587,16 @@ class WorkerPool:
         with self._lock:
             if self.stop_reason is None or isinstance(self.stop_reason, Interrupted):
                 self.stop_reason = reason
-        self._stopped.set()
+        self._models.stop.set()
+
+    def note_failure(self, error: Trouble) -> None:
+        """Stop where no model has answered, and the first items have all failed alike."""
+        how = NO_REPLY.search(error.what)
+        if how and self._models.clients() and not self._models.http.has_answered:
+            self._alike[how[0]] += 1
+            if self._alike[how[0]] >= MAX_ALIKE:
+                self.stop(RunStopped(f"the first items all failed alike: {error.what}.",
+                                     todo=error.todo, exit_code=2))
 
     def run(self, workers: Iterable[Callable[[], None]], show: Callable[[], None]) -> None:
         """Run each worker in a thread of its own, and call show() every now and then, till all have
@@ -617,7 +627,6 @@ class _Run:
         self.is_last_round = not (stage.writes.parts and stage.writes.parts.worthwhile)
         self.again: list[Item] = []     # of outputs in parts: items for a second round
         self.in_flight: dict[str, Attempt] = {}   # by item
-        self._alike: Counter[str] = Counter()     # items that failed, by how
         self.unfinished: list[str] = []   # items that the end of the run has cut short
         self.in_words: dict[str, str] = {}   # what a user would say of each record, by item
         self._made: deque[Attempt] = deque()      # with a record that is to be put on disk
@@ -792,18 +801,10 @@ class _Run:
                 self.totals.failed[item.name] = error
             else:
                 self.again.append(item)
-        if (how := NO_REPLY.search(error.what)) and self.models.clients():
-            self._stop_if_alike(error, how[0])
+        self.pool.note_failure(error)
         if self.options.stop_on_error:
             self.pool.stop(RunStopped(f"{item.name} failed, and --stop-on-error was given.",
                                   todo="Run again to go on."))
-
-    def _stop_if_alike(self, error: Trouble, how: str) -> None:
-        """Stop where no model has answered, and as many items as MAX_ALIKE have failed so."""
-        self._alike[how] += 1
-        if self._alike[how] >= MAX_ALIKE and not self.models.http.has_answered:
-            self.pool.stop(RunStopped(f"the first items all failed alike: {error.what}.",
-                                      todo=error.todo, exit_code=2))
 
     def _interrupt(self) -> None:
         self.interrupted = True

@@ -298,7 +298,9 @@ class Client(StaysInDriver):
                     models.money.add(call)
                 if isinstance(e, HttpTrouble):
                     raise
-                raise ValueError("without a chat completion in it") from e
+                is_broken_off = type(e) is ValueError
+                raise ValueError(str(e) if is_broken_off else "without a chat completion in it"
+                                 ) from e
 
         base_url = self.spec.endpoint.base_url
         options = {"data": request.data, "headers": self._headers}
@@ -461,7 +463,7 @@ def _decode(choice: dict, answer: dict) -> Reply:
     if choice.get("finish_reason") == "content_filter":
         raise HttpTrouble("the endpoint's content filter cut the answer", status=200)
     if choice.get("finish_reason") == "error" or choice.get("error"):
-        raise ValueError("an error in mid-answer")
+        raise ValueError("broken off by the endpoint")
     message = choice["message"]
     reasoning = message.get("reasoning_content") or message.get("reasoning")
     return Reply(_content(message.get("content")), _typed(str, reasoning),

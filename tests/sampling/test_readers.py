@@ -299,21 +299,13 @@ def session(*lines: tuple) -> list[dict]:
 
 
 def codex(*items: str | int) -> list[dict]:
-    """Return lines of Codex: texts of the user, calls by their id, a number of turns rolled back.
-    """
-    made = [{"type": "session_meta", "payload": {"id": "s"}}]
+    """Return lines of Codex: texts, of the agent in capitals, and numbers of turns rolled back."""
+    made = [{"type": "session_meta", "payload": {}}]
     for item in items:
-        if isinstance(item, int):
-            line = {"type": "thread_rolled_back", "num_turns": item}
-        elif item.startswith("c"):
-            line = {"type": "function_call", "name": "exec_command", "call_id": item,
-                    "arguments": '{"cmd": "ls"}'}
-            made.append({"type": "response_item", "payload": line})
-            line = {"type": "function_call_output", "call_id": item, "output": f"of {item}"}
-        else:
-            line = {"type": "message", "role": "user", "content": [{"text": item}]}
-        kind = "event_msg" if isinstance(item, int) else "response_item"
-        made.append({"type": kind, "payload": line})
+        line = {"type": "thread_rolled_back", "num_turns": item}
+        if isinstance(item, str):
+            line = {"role": "assistant" if item.isupper() else "user", "content": [{"text": item}]}
+        made.append({"type": "response_item", "payload": line})
     return made
 
 
@@ -342,8 +334,8 @@ HISTORIES = {
                 ("r2", "a1b", "c2"), ("u2", "gone", "two"), ("a2", "u2", "c3")),
         ["one", "", {"c1": "of c1"}, {"c2": "of c2"}, "two"]),
     "turns that were rolled back": (
-        codex("<environment>", "one", "c1", "two", "c2", "<aborted>", "three", "c3", 2, "four",
-              "c4"), ["<environment>", "one", "", {"c1": "of c1"}, "four"]),
+        codex("<environment>", "one", "A", "two", "B", "<aborted>", "three", "C", 2, "four", "D"),
+        ["<environment>", "one", "A", "four"]),
 }
 
 
