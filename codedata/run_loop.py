@@ -595,7 +595,7 @@ class WorkerPool:
         if how and self._models.clients() and not self._models.http.has_answered:
             self._alike[how[0]] += 1
             if self._alike[how[0]] >= MAX_ALIKE:
-                self.stop(RunStopped(f"the first items all failed alike: {error.what}.",
+                self.stop(RunStopped(f"the first items all failed alike: {error.what}",
                                      todo=error.todo, exit_code=2))
 
     def run(self, workers: Iterable[Callable[[], None]], show: Callable[[], None]) -> None:
