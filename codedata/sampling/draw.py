@@ -167,10 +167,14 @@ def prompts_of(row: dict) -> tuple[list[Prompt], str]:
     if fault := check_of("Tools | None")(tools):
         return [], f"tools{fault}"
     return [Prompt(row["instance_id"], row["repo"], language="", turn=turn,
-                   messages=[message for i, message in enumerate(messages[:place])
-                             if i not in row["unseen"].get(place, ())],
-                   assistant=_side(messages[place]), tools=tools)
+                   messages=_history(row, place), assistant=_side(messages[place]), tools=tools)
             for turn, place in enumerate(places)], ""
+
+
+def _history(row: dict, place: int) -> list[dict]:
+    """Return the messages that the model of a turn saw."""
+    unseen = row["unseen"](place) if row["unseen"] else ()
+    return [one for i, one in enumerate(row["messages"][:place]) if i not in unseen]
 
 
 def _side(message: dict) -> Side:

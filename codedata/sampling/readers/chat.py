@@ -2,9 +2,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 
-from codedata.code.tool_calls import function_of
 from codedata.code.turn import TAG, clean
 from codedata.messages import content_text
 
@@ -15,9 +15,9 @@ ROLES = {"system": "system", "developer": "system", "user": "user", "human": "us
 TEXTS = ("content", "value", "text", "system_prompt")
 
 
-def read_message(raw: dict, tools: list[dict] | None = None) -> dict:
+def read_message(raw: dict, required: Mapping[str, list] = MappingProxyType({})) -> dict:
     """Return a message with only the keys of the chat API. What it thinks within its text becomes
-    its reasoning.
+    its reasoning; `required` are the arguments of each tool that may be null.
 
     Raise KeyError for a role that is not in ROLES, ValueError if it has neither a text nor a call.
     """
@@ -48,7 +48,7 @@ def read_message(raw: dict, tools: list[dict] | None = None) -> dict:
     optional = {
         "reasoning_content": _first(raw, "reasoning_content", "reasoning") or "".join(
             block.get("thinking") or "" for block in thoughts) or inline,
-        "tool_calls": [_call(call, tools or ()) for call in calls],
+        "tool_calls": [_call(call, required) for call in calls],
         "tool_call_id": next(filter(None, call_ids), None) if role == "tool" else None}
     if not isinstance(content, (str, list)) and (content or not calls):
         raise ValueError("a message has no text")
@@ -117,15 +117,14 @@ def _check_names(*names) -> None:
         raise TypeError(f"{names!r} should be names")
 
 
-def _call(call: dict, tools: Iterable[dict]) -> dict:
+def _call(call: dict, required: Mapping[str, list]) -> dict:
     """Return a call in the form of the chat API, with its arguments as JSON text."""
     function = call.get("function") or call
     _check_names(function["name"])
     arguments = _first(function, "arguments", "input") or {}
     if not isinstance(arguments, str):
-        required = [key for one in map(function_of, tools) if one["name"] == function["name"]
-                    for key in (one.get("parameters") or {}).get("required") or ()]
-        arguments = json.dumps(_without_nulls(arguments, required), ensure_ascii=False)
+        arguments = _without_nulls(arguments, required.get(function["name"]) or ())
+        arguments = json.dumps(arguments, ensure_ascii=False)
     return {"id": call.get("id") or "", "type": "function",
             "function": {"name": function["name"], "arguments": arguments}}
 

@@ -7,6 +7,8 @@ calls, as a result may hang beside that chain.
 """
 from __future__ import annotations
 
+from collections.abc import Callable
+
 FORM = "Claude Code"
 ROLES = ("user", "assistant")
 
@@ -56,8 +58,8 @@ def read(document: list[dict]) -> dict:
             "unseen": _unseen(messages, uuids, parents)}
 
 
-def _unseen(messages: dict, uuids: dict, parents: dict) -> dict[int, set[int]]:
-    """Return {index of a turn: indexes of the earlier messages that are of other branches}."""
+def _unseen(messages: dict, uuids: dict, parents: dict) -> Callable[[int], set[int]] | None:
+    """Return what finds the earlier messages that are of other branches, if there are such."""
     keys = [*messages]
     # a result belongs to its call: it may hang beside the chain, as where calls were parallel
     owners = {block["id"]: key for key, message in messages.items()
@@ -73,7 +75,4 @@ def _unseen(messages: dict, uuids: dict, parents: dict) -> dict[int, set[int]]:
         return {k for k, key in enumerate(keys[:i])
                 if chain.isdisjoint(uuids[owners.get(key, key)])}
 
-    if not keys or not of_others(len(keys) - 1):
-        return {}
-    return {i: of_others(i) for i, key in enumerate(keys)
-            if messages[key]["role"] == "assistant"}
+    return of_others if keys and of_others(len(keys) - 1) else None

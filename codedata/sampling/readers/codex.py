@@ -23,14 +23,15 @@ def read(document: list[dict]) -> dict:
     """Return the row. The items of a reply, up to the results of its calls, become one message."""
     messages = []
     gone: set[int] = set()   # indexes of messages that were rolled back
-    unseen = {}
+    unseen = []              # by index: `gone` at that time
     for line in document:
         if line.get("type") == "compacted":
             break
         event = line.get("payload") or {}
         if event.get("type") == "thread_rolled_back":
             asked = [i for i, one in enumerate(messages) if i not in gone and _is_asked(one)]
-            gone.update(range(min(asked[-event["num_turns"]:], default=0), len(messages)))
+            first = min(asked[-max(event["num_turns"], 1):], default=len(messages))
+            gone = gone | {*range(first, len(messages))}
         message = _of_line(line)
         last = messages[-1] if messages else {}
         if message.get("role") == "developer" and messages:   # rules that came later
@@ -40,9 +41,9 @@ def read(document: list[dict]) -> dict:
             last["content"] += message["content"]
             last["tool_calls"] += message["tool_calls"]
         elif message:
-            unseen[len(messages)] = {*gone}
+            unseen.append(gone)
             messages.append(message)
-    return {"messages": messages, "agent": FORM, "unseen": unseen}
+    return {"messages": messages, "agent": FORM, "unseen": unseen.__getitem__}
 
 
 def _is_asked(message: dict) -> bool:
