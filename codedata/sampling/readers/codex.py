@@ -22,18 +22,18 @@ def matches(document) -> bool:
 def read(document: list[dict]) -> dict:
     """Return the row. The items of a reply, up to the results of its calls, become one message."""
     messages = []
-    gone: set[int] = set()   # indexes of messages that were rolled back
-    unseen = []              # by index: `gone` at that time
+    parents = []   # by index: that of the message before it
+    at = None      # the index of the last message that was not rolled back
     for line in document:
         if line.get("type") == "compacted":
             break
         event = line.get("payload") or {}
-        if event.get("type") == "thread_rolled_back":
-            asked = [i for i, one in enumerate(messages) if i not in gone and _is_asked(one)]
-            first = min(asked[-max(event["num_turns"], 1):], default=len(messages))
-            gone = gone | {*range(first, len(messages))}
+        n_turns = event["num_turns"] if event.get("type") == "thread_rolled_back" else 0
+        while n_turns > 0 and at is not None:
+            n_turns -= int(_is_asked(messages[at]))
+            at = parents[at]
         message = _of_line(line)
-        last = messages[-1] if messages else {}
+        last = {} if at is None else messages[at]
         if message.get("role") == "developer" and messages:   # rules that came later
             message["role"] = "user"
         is_reply = message.get("role") == last.get("role") == "assistant"
@@ -41,9 +41,16 @@ def read(document: list[dict]) -> dict:
             last["content"] += message["content"]
             last["tool_calls"] += message["tool_calls"]
         elif message:
-            unseen.append(gone)
+            parents.append(at)
+            at = len(messages)
             messages.append(message)
-    return {"messages": messages, "agent": FORM, "unseen": unseen.__getitem__}
+
+    def unseen(i: int) -> set[int]:
+        others = {*range(i)}
+        while (i := parents[i]) is not None:
+            others.remove(i)
+        return others
+    return {"messages": messages, "agent": FORM, "unseen": unseen}
 
 
 def _is_asked(message: dict) -> bool:
