@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -34,7 +35,7 @@ from codedata.errors import (
     Trouble,
     start_thread,
 )
-from codedata.ledger import LEDGER, NOTHING, FileState, disk_trouble
+from codedata.ledger import LEDGER, NOTHING, PARTIAL, FileState, disk_trouble
 from codedata.ledger_compact import compact
 from codedata.llm.client import Models
 from codedata.llm.embedded import NOISE
@@ -71,6 +72,9 @@ from codedata.texts import natural, printable, terminal_safe
 ONCE = ("force", "limit")   # flags that the command for further items leaves out
 MAX_WRITERS = 8   # threads that write at once, each a group: more would wait for each other
 MAX_REASONS = 5     # of a stage in the summary of a root
+MAX_ALIKE = 3       # first items that fail alike: a setting is to blame, as the model's name
+# the status alone where a body may name the request
+NO_REPLY = re.compile(r"HTTP (?:40[45]|(?:4|200 without).*)", re.DOTALL)
 MAX_IN_WORDS = 20   # records of which a run says what they hold
 MAX_GROUP = 64    # records in a group; where as many wait for a writer, their threads do, too
 Held = type | tuple[type, str]   # a record's class, whose directory is held; with a kind: its items
@@ -184,11 +188,20 @@ def _run_held(stage: Stage, settings: Settings, models: Models, options: RunOpti
 def _status_of(stage: Stage, plan: Plan) -> StageStatus:
     store, n_others = stage.writes.store, plan.n_other_settings
     counts = {state: len(names) for state, names in plan.names.items()}
-    note = f"made with other settings {n_others}" if n_others else ""
+    notes = [f"made with other settings {n_others}"] if n_others else []
+    note = "; ".join([*notes, *_kept_replies(stage, plan)])
     status = StageStatus(stage.label, f"{store.into.relative_to(store.root)}/", counts,
                          len(plan.todo), note, stage.name, tuple(map(str, store.directories)))
     status.words = lambda: [*_words_of(stage, plan)] if any(counts.values()) else []
     return status
+
+
+def _kept_replies(stage: Stage, plan: Plan) -> Iterator[str]:
+    """Yield where the replies of failed items are, refused ones too, if there are any."""
+    store = stage.writes.store
+    paths = [store.directory(name) / PARTIAL / f"{name}.jsonl" for name in plan.names["failed"]]
+    if kept := [str(path.relative_to(store.root)) for path in paths if path.exists()]:
+        yield f"replies of failed items, refused ones too: {named(kept)}"
 
 
 def _words_of(stage: Stage, plan: Plan) -> Iterator[str]:
@@ -299,6 +312,8 @@ def _print_plan(stage: Stage, plan: Plan, models: Models, options: RunOptions) -
     for state in ("edited", "orphan"):
         if names := plan.names[state]:
             say(f"      {state}: {named(names)}")
+    for line in _kept_replies(stage, plan) if options.status else ():
+        say(f"      {line}")
     print_reasons([plan.reasons[name] for name in plan.names["excluded"] + plan.names["waiting"]])
     if not plan.n_read and not plan.broken:
         what = f": run {stage.after} first" if stage.after else ""
@@ -563,7 +578,8 @@ class WorkerPool:
 
     def __init__(self, models: Models):
         self.stop_reason: Trouble | None = None
-        self._stopped = models.stop
+        self._models = models
+        self._alike: Counter[str] = Counter()   # failures, by what was said
         self._lock = threading.Lock()
 
     def stop(self, reason: Trouble) -> None:
@@ -571,7 +587,16 @@ class WorkerPool:
         with self._lock:
             if self.stop_reason is None or isinstance(self.stop_reason, Interrupted):
                 self.stop_reason = reason
-        self._stopped.set()
+        self._models.stop.set()
+
+    def note_failure(self, error: Trouble) -> None:
+        """Stop where no model has answered, and the first items have all failed alike."""
+        how = NO_REPLY.search(error.what)
+        if how and self._models.clients() and not self._models.http.has_answered:
+            self._alike[how[0]] += 1
+            if self._alike[how[0]] >= MAX_ALIKE:
+                self.stop(RunStopped(f"the first items all failed alike: {error.what}",
+                                     todo=error.todo, exit_code=2))
 
     def run(self, workers: Iterable[Callable[[], None]], show: Callable[[], None]) -> None:
         """Run each worker in a thread of its own, and call show() every now and then, till all have
@@ -776,6 +801,7 @@ class _Run:
                 self.totals.failed[item.name] = error
             else:
                 self.again.append(item)
+        self.pool.note_failure(error)
         if self.options.stop_on_error:
             self.pool.stop(RunStopped(f"{item.name} failed, and --stop-on-error was given.",
                                   todo="Run again to go on."))

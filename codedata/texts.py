@@ -28,6 +28,10 @@ MARKUP = re.compile(r"[\\`*\[\]]")
 TO_LINE_START = re.compile(r"\x1b\[1?G")
 OVERWRITTEN = re.compile(r"^[^\n]*\r(?![\r\n]|$)", re.MULTILINE)   # as progress bars
 
+# thinking at the start of a text; without a closing tag it goes on to the end
+THINKING = re.compile(r"(?:\s*(?:<(think(?:ing)?)>.*?(?:</\1>|\Z)|◁think▷.*?(?:◁/think▷|\Z)))*\s*",
+                       re.DOTALL)
+
 MAX_DEPTH = 50          # of a value, and so parts of a key
 MAX_LINE_DOTS = 1_000   # of a line of TOML, in texts too
 MAX_TOML_CHARS = 100_000
@@ -130,10 +134,10 @@ def json_objects(text: str, decoder: json.JSONDecoder = _DECODER,
     """Yield (source, its end, value) of the JSON objects in a model's reply, the last first, also
     those that are inside others; none that stands in a text that the model was `shown`, which is a
     quotation. These are read again and again, which MAX_WORK bounds: what stands before the objects
-    that take so much is not read."""
-    start, work = len(text), 0
+    that take so much is not read. Thinking that the reply begins with has only drafts."""
+    start, work, begin = len(text), 0, THINKING.match(text).end()
     search = sum(map(len, shown)) // 100   # of finding one in them, which is so much faster
-    while work < MAX_WORK and (start := text.rfind("{", 0, start)) >= 0:
+    while work < MAX_WORK and (start := text.rfind("{", begin, start)) >= 0:
         if not _OPENING.match(text, start):
             continue
         try:

@@ -4,7 +4,8 @@ r"""Parse a judge's reply: find the last complete verdict that the judge wrote a
      "progress": "model 2", "protocol": 0, "efficiency": "MODEL_1"}
 
 1.  The content is read. The reasoning is read only if the content is blank and the finish reason is
-    "stop". Of a text with very many objects only the end is read (texts.json_objects).
+    "stop". Thinking that either begins with is left out, to the end where it has no closing tag.
+    Of a text with very many objects only the end is read (texts.json_objects).
 2.  Every JSON object in the text (RFC 8259: no NaN, no raw newline in a string, no comment) is a
     candidate, in prose, in a fence or inside another object. A complete verdict has all five
     metrics, each with one of these tokens: 0, -0, draw, tie; 1, model 1, model_1; 2, model 2,

@@ -298,7 +298,7 @@ def test_force_judges_again_and_puts_the_old_score_aside_edited_or_not(root, fak
 def test_force_without_an_answer_leaves_the_old_verdicts_valid(root, fake_llm):
     before, said = everything(root), duel(root)
     fake_llm.always(Status(404, "gone"))
-    validated(root, "--force", code=1)
+    validated(root, "--force", code=2)
     assert everything(root) == before and duel(root) == said
     asks(root, fake_llm)
 

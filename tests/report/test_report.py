@@ -180,16 +180,6 @@ def test_turns_won_below_the_threshold_of_refined_are_named_as_such(tmp_path):
         "defeat (won)", "final", "defeat"]
 
 
-def test_the_states_that_prompt_py_was_told_are_shown_by_their_shares(tmp_path):
-    for i, state in enumerate(("stuck", *["nothing_to_tell"] * 3)):
-        write_json(tmp_path / f"prompt/_decided/x.{i}.json", {"state": state})
-    made(tmp_path, {"t_1": WON})
-    rows = tables(tmp_path)["What was to be decided at the turns that prompt.py looked at"]
-    assert [[*row.values()] for row in rows] == [
-        ["nothing_to_tell", "3", "75.0 %"], ["stuck", "1", "25.0 %"]]
-    assert "No turn was run" in report_text(tmp_path)
-
-
 def test_a_side_without_a_command_has_the_step_none(tmp_path):
     made(tmp_path, {"t_1": WON}, king="I would run ls.")
     assert [row["step"] for row in tables(tmp_path)["Turns"]] == ["none → test"]
