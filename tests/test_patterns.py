@@ -19,7 +19,7 @@ MANY = 200_000
 def facts_of(line: str) -> list:
     """Return the facts in a line, of a patch that adds it."""
     commit = Commit("a", "a/b", "c", "", "", "", ["m.c"], f"{DIFF}{line}\n", "")
-    return find_facts([{"role": "user", "content": line}], line, commit)
+    return find_facts([{"role": "user", "content": line}], f"{line} x", commit)
 
 
 @pytest.mark.parametrize("read, text", [
