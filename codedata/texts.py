@@ -26,7 +26,9 @@ ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)
 TO_LINE_START = re.compile(r"\x1b\[1?G")
 OVERWRITTEN = re.compile(r"^[^\n]*\r(?![\r\n]|$)", re.MULTILINE)   # as progress bars
 
-MAX_PARTS, MAX_DEPTH = 1_000, 50   # of a key, of a value
+MAX_TOML_CHARS, MAX_DEPTH = 200_000, 50
+_PART = r"""[ \t]*(?:[\w-]+|"(?:\\.|[^"\\\n])*"|'[^'\n]*')"""
+_LONG_KEY = re.compile(rf"\.{_PART}(?:[ \t]*\.{_PART}){{{MAX_DEPTH - 1}}}")   # each part is a level
 _DIGITS = re.compile(r"(\d+)")
 _OPENING = re.compile(r'\{(?=[ \t\r\n]*")')   # the start of a JSON object with at least one key
 MAX_WORK = 20_000_000   # characters of a reply that are decoded, again and again: 2 s
@@ -46,9 +48,11 @@ def toml_of(package: str, name: str) -> dict:
 
 def toml_tables(text: str) -> dict:
     """Return the tables of somebody's TOML. Raise ValueError for what is none, or could not be
-    digested and written again: keys of very many parts take the reader minutes."""
-    if any(line.partition("=")[0].count(".") > MAX_PARTS for line in text.split("\n")):
-        raise ValueError(f"a key has more than {MAX_PARTS:,} parts")
+    digested and written again: many keys of many parts take the reader minutes."""
+    if len(text) > MAX_TOML_CHARS:
+        raise ValueError(f"it has more than {MAX_TOML_CHARS:,} characters")
+    if _LONG_KEY.search(text):
+        raise ValueError(f"a key has more than {MAX_DEPTH} parts")
     tables = tomllib.loads(text)
     check_nesting(tables)
     return tables

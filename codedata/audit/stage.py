@@ -44,9 +44,9 @@ class Check:
 
 
 CHECKS = {
-    "gold": Check(verdicts.check_gold), "cheats": Check(cheats.try_cheats),
-    "tests_read": Check(cheats.spy_on_tests, "3"), "answer": Check(cheats.find_answer, "2"),
-    "meters": Check(meters.blind_meters), STRENGTH: Check(verdicts.check_strength, "2"),
+    "gold": Check(verdicts.check_gold, "2"), "cheats": Check(cheats.try_cheats, "2"),
+    "tests_read": Check(cheats.spy_on_tests, "3"), "answer": Check(cheats.find_answer, "3"),
+    "meters": Check(meters.blind_meters), STRENGTH: Check(verdicts.check_strength, "3"),
     "fairness": Check(verdicts.check_fairness, "2"), "rivals": Check(cheats.try_rivals),
     "difficulty": Check(repair.try_repair),
     # behind those that fail tests: it lists the tests that none of them has failed
@@ -57,6 +57,11 @@ CHECKS = {
 # with a model; each with the texts that make its question
 ASKED = {"adversary": (adversary.try_adversary, adversary.TEXTS),
          "reading": (reading.read_survivors, reading.TEXTS)}
+
+
+def is_made(check: AuditCheck) -> bool:
+    """Return whether a check has ended: of one with figures, no more than these can be had."""
+    return check["result"] != UNFINISHED or bool(check["figures"])
 
 
 class RivalledTasks(Store):
@@ -94,7 +99,7 @@ class Auditor:
         parts = Parts(
             wanted={name: check.version for name, check in self._checks.items()},
             of=lambda record: {one["name"]: one["version"] for one in record.checks
-                               if one["result"] != UNFINISHED},
+                               if is_made(one)},
             enough=bool, view="", fits=bool, worthwhile=False, is_of=lambda record, digests:
             record.content == audited_digest(self._tasks.read(record.instance_id)))
         asks = not ASKED.keys().isdisjoint(self._checks)
@@ -127,7 +132,7 @@ class Auditor:
                 begin_step(check, k, len(self._checks))
                 version = self._checks[check].version
                 before = kept.get(check)
-                found = before if before and (before["result"] != UNFINISHED
+                found = before if before and (is_made(before)
                                               and before["version"] == version) else None
                 key = digest([content, rivals, check, version, audited.survivors])
                 found = found or log.result_of(key)

@@ -109,7 +109,7 @@ def _environment(task: Task) -> Iterator[Fault]:
     names = [one.name for one in instructions]
     if not fault and "FROM" not in names:
         yield Fault(place, "has no FROM", "Begin it with a FROM line that names the base image.")
-    if image and names == ["FROM"] and (base := instructions[0].rest.strip()) != image:
+    if image and not fault and names == ["FROM"] and (base := instructions[0].rest.strip()) != image:
         yield Fault(place, f"is FROM {base}, where task.toml has docker_image = {image!r}",
                     "Name one image in both.")
 
