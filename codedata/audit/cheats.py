@@ -40,7 +40,7 @@ IMPORTED = re.compile(r"^\s*(?:from|import)\s+(\w+)", re.MULTILINE)
 MAX_NAMED = 50
 SPAN = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
 NAMED_FILE = re.compile(r"[\w./-]*[\w-]\.\w{1,5}\b|/[\w./-]+")
-MIN_WHOLE = 4                                 # of a whole file, bytes that are no blanks
+MIN_WHOLE = 4                                 # of a whole file, bytes other than blanks
 MIN_LINES, MIN_SHARE, MIN_INK = 3, 0.25, 12   # of the gold's new lines in one file; without blanks
 SMALL_GOLD, SMALL_SHARE = 10, 0.5             # a gold of fewer new lines: a larger share
 READABLE = "a program that the tests start can read their files, or write the reward"
@@ -220,7 +220,7 @@ class AnswerSearch(ImageSearch):
         self.found: Files = {}
         self.same: dict[str, str] = {}
         self._path_of = {data[:PIECE]: path for path, data in files.items()
-                         if len(b"".join(data.split())) >= MIN_WHOLE}
+                         if len(data[:PIECE].translate(None, b"\0 \t\r\n")) >= MIN_WHOLE}
         self._files = files
         self._lines = {line for text in texts for line in _lines_of(text.encode())}
 

@@ -106,10 +106,10 @@ def _environment(task: Task) -> Iterator[Fault]:
     instructions, fault = read_dockerfile(text)
     if fault and task.kind:
         yield Fault(place, fault, "Write it as docs/tasks.md says.")
-    names = [one.name for one in instructions]
+    names = [] if fault else [one.name for one in instructions]
     if not fault and "FROM" not in names:
         yield Fault(place, "has no FROM", "Begin it with a FROM line that names the base image.")
-    if image and not fault and names == ["FROM"] and (base := instructions[0].rest.strip()) != image:
+    if image and names == ["FROM"] and (base := instructions[0].rest.strip()) != image:
         yield Fault(place, f"is FROM {base}, where task.toml has docker_image = {image!r}",
                     "Name one image in both.")
 

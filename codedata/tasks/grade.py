@@ -199,9 +199,9 @@ class Grader:
 
     @property
     def carried(self) -> tuple[str, str]:
-        """Return (a folder, the paths below it that go to the verifier, for a shell). For a task of another
-        maker these are the artifacts that task.toml names, if any; otherwise it is the work
-        directory. One that is missing is work that the agent has not done."""
+        """Return (a folder, the paths below it that go to the verifier, as a shell reads them). For
+        a task of another maker these are the artifacts that task.toml names, if any; otherwise it
+        is the work directory. One that is missing is work that the agent has not done."""
         places = [] if self.task.kind else artifacts_in(self.task.config)
         if not places:
             return self.workdir, "."

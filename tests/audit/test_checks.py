@@ -176,8 +176,8 @@ def layer(**files: bytes) -> bytes:
     return archive_of({f"srv/{name}": (b"0", 0o644, data) for name, data in files.items()})
 
 
-def search(data: bytes, texts=(NEW,), known=()) -> AnswerSearch:
-    found = AnswerSearch([*texts])
+def search(data: bytes, texts=(NEW,), known=(), **files: bytes) -> AnswerSearch:
+    found = AnswerSearch([*texts], files)
     found.look_at("blobs/sha256/0", io.BytesIO(data), {*known})
     return found
 
@@ -195,6 +195,14 @@ def test_a_layer_is_searched_for_files_with_much_of_the_new_text():
         assert [*found] == ["layer/srv/copy", "layer/srv/indented", "layer/srv/packed!"]
         assert found["layer/srv/packed!"] == NEW.encode()
     assert not search(data, known=["sha256:" + hashlib.sha256(data).hexdigest()]).found
+
+
+def test_a_file_that_is_the_same_is_the_answer_whatever_its_size():
+    large = bytes(range(256)) * 9_000
+    for data in (b"42 cm\n", large):
+        found = search(layer(out=data, other=b"x" + data), [], out=data)
+        assert found.same == {"layer/srv/out": "out"} and found.found["layer/srv/out"] == data
+    assert not search(layer(out=b"0\n"), [], out=b"0\n").found   # any image may have such a file
 
 
 def test_a_long_run_of_one_line_is_found_too_and_few_lines_of_many_are_not():
