@@ -21,6 +21,7 @@ from codedata.llm.reply_log import current_reply_log
 from codedata.progress import begin_step
 from codedata.records import NO_CASE, UNFINISHED, AuditCheck, RivalledTask, TaskAudit
 from codedata.run_loop import Stage
+from codedata.sandbox.archives import UnsafeArchive
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Parts, Reads, Writes
@@ -155,7 +156,8 @@ class Auditor:
         except ItemFailed as e:
             if name in ASKED:   # the replies that it has stay for the next run
                 raise
-            found = CheckResult(UNFINISHED, e.what)
+            where = f"{e.where} " if isinstance(e, UnsafeArchive) else ""
+            found = CheckResult(UNFINISHED, where + e.what)
         found = replace(found, why=printable(found.why, MAX_LINE),
                         evidence=[printable(line, MAX_LINE)
                                   for line in found.evidence[:MAX_EVIDENCE]])
