@@ -36,7 +36,8 @@ from codedata.texts import fill, printable, text_of, toml_of
 
 CHEATS, MADE = toml_of(__package__, "cheats.toml").values()   # known, made of the task's files
 NAME = re.compile(r"[\w.-]+")
-IMPORTED = re.compile(r"^\s*(?:from|import)\s+(\w+)", re.MULTILINE)
+IMPORTED = re.compile(r"\b(?:from|import)\s+(\w+)")
+QUOTED = re.compile(r"\"([^\"\n]{1,200})\"|'([^'\n]{1,200})'")
 MAX_NAMED = 50
 SPAN = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
 NAMED_FILE = re.compile(r"[\w./-]*[\w-]\.\w{1,5}\b|/[\w./-]+")
@@ -74,15 +75,20 @@ def made_of(audited: Audited) -> Iterator[tuple[str, str]]:
         pass   # those of the image remain
     tests = "\n".join(text_in(audited.task.tests, path) for path in audited.task.tests)
     named, imported = {*NAME.findall(tests)}, {*IMPORTED.findall(tests)}
+    said = dict.fromkeys(one or other for one, other in QUOTED.findall(tests))
     found = [path for path in sorted(files, key=lambda path: (path.count("/"), path))
              if Path(path).name in named or (path.endswith(".py") and Path(path).stem in imported)]
-    of = {True: [], False: []}
+    programs, data = [], []
     for path in found[:MAX_NAMED]:
-        of[is_program(path, files[path])].append(f"{audited.grader.carried[0]}/{path}")
+        place, text = f"{audited.grader.carried[0]}/{path}", files[path]
+        if is_program(path, text):   # with the texts of the tests that it may print
+            programs += [place, "\n".join(one for one in said if one.encode() in text)]
+        else:
+            data.append(place)
     for one in MADE:
-        scripts = {fill(one["bash"], programs=shlex.join(programs), data=shlex.join(data))
-                   for programs, data in ((of[True], of[False]), (of[True], []), ([], of[False]))
-                   if data or programs}
+        scripts = {fill(one["bash"], programs=shlex.join(some), data=shlex.join(others))
+                   for some, others in ((programs, data), (programs, []), ([], data))
+                   if some or others}
         yield from ((one["name"], script) for script in sorted(scripts))
 
 
