@@ -60,7 +60,7 @@ ASKED = {"adversary": (adversary.try_adversary, adversary.TEXTS),
          "reading": (reading.read_survivors, reading.TEXTS)}
 
 
-def is_made(check: AuditCheck) -> bool:
+def has_ended(check: AuditCheck) -> bool:
     """Return whether a check has ended: of one with figures, no more than these can be had."""
     return check["result"] != UNFINISHED or bool(check["figures"])
 
@@ -100,7 +100,7 @@ class Auditor:
         parts = Parts(
             wanted={name: check.version for name, check in self._checks.items()},
             of=lambda record: {one["name"]: one["version"] for one in record.checks
-                               if is_made(one)},
+                               if has_ended(one)},
             enough=bool, view="", fits=bool, worthwhile=False, is_of=lambda record, digests:
             record.content == audited_digest(self._tasks.read(record.instance_id)))
         asks = not ASKED.keys().isdisjoint(self._checks)
@@ -133,7 +133,7 @@ class Auditor:
                 begin_step(check, k, len(self._checks))
                 version = self._checks[check].version
                 before = kept.get(check)
-                found = before if before and (is_made(before)
+                found = before if before and (has_ended(before)
                                               and before["version"] == version) else None
                 key = digest([content, rivals, check, version, audited.survivors])
                 found = found or log.result_of(key)

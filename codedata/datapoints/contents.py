@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from codedata.audit.audited import GOLD_GETS
-from codedata.audit.stage import Auditor, is_made
+from codedata.audit.stage import Auditor, has_ended
 from codedata.datapoints.approval import (
     approval_problem,
     is_as_proven,
@@ -282,7 +282,7 @@ def row_of_audit(found: AuditCheck) -> DatapointCheck:
     """Return the row of an audit's check: what is left to a reader has not failed. Where the gold
     was refused, though its proof has rewarded it, nothing was checked."""
     status = ("failed" if found["result"] == FAILED else
-              "passed" if is_made(found) else "not checked")
+              "passed" if has_ended(found) else "not checked")
     if found["result"] == NO_CASE and found["why"].startswith(GOLD_GETS):
         status = "not checked"
     is_bad = status != "passed"

@@ -17,7 +17,7 @@ from codedata.audit.audited import Audited
 from codedata.audit.cheats import AnswerSearch, breaks, constant, new_lines, rewarded, rivals_in
 from codedata.audit.meters import _with_texts
 from codedata.audit.repair import _moved, suspicious
-from codedata.audit.stage import is_made
+from codedata.audit.stage import has_ended
 from codedata.audit.verdicts import FLAKE_RUNS, check_flakes, check_strength, check_untouched
 from codedata.checks.intervals import at_most
 from codedata.errors import BrokenRecord, ItemFailed
@@ -140,7 +140,7 @@ def test_few_variants_say_nothing_of_the_strength(n_lines, result):
     n_tried = found.figures["tried"]
     assert found.result == result and found.figures["killed"] == n_tried
     assert found.why == (f"{n_tried} of 30 variants" if n_tried < 30 else "")
-    assert is_made({"result": result, "figures": found.figures})
+    assert has_ended({"result": result, "figures": found.figures})
 
 
 def test_a_cheat_is_named_with_its_reward_and_one_that_cannot_be_packed_is_none():
