@@ -77,7 +77,8 @@ def made_of(audited: Audited) -> Iterator[tuple[str, str]]:
     named, imported = {*NAME.findall(tests)}, {*IMPORTED.findall(tests)}
     said = dict.fromkeys(one or other for one, other in QUOTED.findall(tests))
     found = [path for path in sorted(files, key=lambda path: (path.count("/"), path))
-             if Path(path).name in named or (path.endswith(".py") and Path(path).stem in imported)]
+             if path.isprintable() and (Path(path).name in named or (
+                 path.endswith(".py") and Path(path).stem in imported))]
     programs, data = [], []
     for path in found[:MAX_NAMED]:
         place, text = f"{audited.grader.carried[0]}/{path}", files[path]

@@ -51,7 +51,7 @@ TRIES = "codedata-task-try/"
 LOG_CHARS = 1_000           # shown of the end of a failed build's log
 NOT_BUILT = "its image is not built"
 WORK = Bounds(max_bytes=200_000_000, max_files=2, max_depth=2, max_seconds=120)
-CONTENT = Bounds(max_bytes=200_000_000, max_files=100_000, max_seconds=120)   # of that archive
+CONTENT = Bounds(max_bytes=200_000_000, max_files=400_000, max_seconds=120)   # of that archive
 # runs bash as a user, with the user's home
 AS_USER = ("HOME=$(getent passwd {user} | cut -d: -f6) USER={user} LOGNAME={user} "
            "runuser -u {user} -- bash")
