@@ -46,8 +46,8 @@ def main(argv=None) -> int:
     flags.add_argument("--thorough", action="store_true",
                        help="the gold ten times beside load, and on another day, too")
     flags.add_argument("--tasks", metavar="PATH",
-                       help="tasks of somebody else, which are copied into task/ first: folders of "
-                            "Harbor or terminal-bench, or a file of rows")
+                       help="tasks of somebody else, which are copied into task/ first: folders in "
+                            "Harbor's form")
     cli.sandbox_flags(parser, pod_prefix="code-data-audit")
     args = parser.parse_args(argv)
     settings = cli.with_container_workers(config.load(args), args)

@@ -27,7 +27,7 @@ LEVELS = {part: int(level) for level, parts in re.findall(
 WITHIN_A_LEVEL = {   # above level 3, where folders of one level know nothing of each other
     ("export", "checks"), ("export", "leak"), ("export", "tasks"), ("tasks", "checks"),
     ("analysis", "checks"), ("analysis", "leak"), ("analysis", "tasks"),
-    ("report", "duel"), ("audit", "sampling"), ("datapoints", "audit")}
+    ("report", "duel"), ("datapoints", "audit")}
 VERIFIER = "codedata.tasks.verifier"   # runs in a container: a room of its own
 MAKERS = ("bugs", "nl2repo", "datapoints", "pulls")
 EARLIER_NAME = "codedata.checks.leak"   # of `python -m codedata.leak`

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from codedata.audit.audited import GOLD_GETS
-from codedata.audit.stage import Auditor
+from codedata.audit.stage import Auditor, has_ended
 from codedata.datapoints.approval import (
     approval_problem,
     is_as_proven,
@@ -38,7 +38,6 @@ from codedata.records import (
     FAILED,
     NO_CASE,
     REVIEW,
-    UNFINISHED,
     AuditCheck,
     DatapointCheck,
     DatapointChecks,
@@ -282,7 +281,8 @@ def put_audit(root: Path, task: RivalledTask, checks: DatapointChecks) -> None:
 def row_of_audit(found: AuditCheck) -> DatapointCheck:
     """Return the row of an audit's check: what is left to a reader has not failed. Where the gold
     was refused, though its proof has rewarded it, nothing was checked."""
-    status = {FAILED: "failed", UNFINISHED: "not checked"}.get(found["result"], "passed")
+    status = ("failed" if found["result"] == FAILED else
+              "passed" if has_ended(found) else "not checked")
     if found["result"] == NO_CASE and found["why"].startswith(GOLD_GETS):
         status = "not checked"
     is_bad = status != "passed"

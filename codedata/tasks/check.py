@@ -106,7 +106,7 @@ def _environment(task: Task) -> Iterator[Fault]:
     instructions, fault = read_dockerfile(text)
     if fault and task.kind:
         yield Fault(place, fault, "Write it as docs/tasks.md says.")
-    names = [one.name for one in instructions]
+    names = [] if fault else [one.name for one in instructions]
     if not fault and "FROM" not in names:
         yield Fault(place, "has no FROM", "Begin it with a FROM line that names the base image.")
     if image and names == ["FROM"] and (base := instructions[0].rest.strip()) != image:

@@ -3,7 +3,9 @@ from __future__ import annotations
 
 import subprocess
 
-from codedata.code.patches import diff_of, hunks_of
+import pytest
+
+from codedata.code.patches import diff_of, hunks_of, reversed_patch
 
 
 def test_a_patch_of_any_names_and_line_ends_is_what_git_applies(tmp_path):
@@ -22,3 +24,11 @@ def test_a_patch_of_any_names_and_line_ends_is_what_git_applies(tmp_path):
     assert diff_of(new, new) == ""
     hunk, = hunks_of(diff_of({"f": b"1\n2\n3\n"}, {"f": b"1\n3\n"}, n_context=0), "")
     assert (hunk.path, hunk.start, hunk.old, hunk.added) == ("f", 2, ["2"], [])
+
+
+def test_a_patch_is_reversed_as_git_would_write_it():
+    before = {"a.py": b"-- a\nb\n\n++ c\nd", "gone": b"x\n"}
+    after = {"a.py": b"++ a\nb\n\nd\n", "new": b"y"}
+    assert reversed_patch(diff_of(before, after)) == diff_of(after, before)
+    with pytest.raises(ValueError, match="rename"):
+        reversed_patch("diff --git a/x b/y\nrename from x\nrename to y\n")
