@@ -24,6 +24,7 @@ from pathlib import Path
 import duckdb
 
 from codedata.errors import Trouble
+from codedata.texts import number_text
 
 FORMS = (".parquet", ".jsonl", ".jsonl.gz", ".json")
 FAMILIES = (
@@ -172,7 +173,8 @@ def _swe(raw: dict, benchmark: str) -> BenchmarkRow:
 
 def _multi_swe(raw: dict, benchmark: str) -> BenchmarkRow:
     repo = f"{_text(raw, 'org')}/{_text(raw, 'repo')}"
-    names = [f"{repo.replace('/', '__', 1)}-{raw['number']}", f"{repo}:pr-{raw['number']}"]
+    number = number_text(raw["number"])
+    names = [f"{repo.replace('/', '__', 1)}-{number}", f"{repo}:pr-{number}"]
     if instance_id := _text(raw, "instance_id"):
         names.insert(0, instance_id)
     parts = [raw]

@@ -359,10 +359,11 @@ def test_secrets_are_masked_in_every_text_of_every_format_and_counted(root):
 
 
 @pytest.mark.parametrize("allowed, kept",
-                         [([], "abcd"), (["MIT"], "a"), (["mit", "apache-2.0"], "ab"),
-                          (["unknown"], "cd"), (["GPL-3.0"], "")])
+                         [([], "abcde"), (["MIT"], "a"), (["mit", "apache-2.0"], "abe"),
+                          (["MIT OR Apache-2.0"], "e"), (["unknown"], "cd"), (["GPL-3.0"], "")])
 def test_only_repositories_of_these_licences(root, allowed, kept):
-    licences = {"a_1": "MIT", "b_1": "Apache-2.0", "c_1": None, "d_1": " "}
+    licences = {"a_1": "MIT", "b_1": "Apache-2.0", "c_1": None, "d_1": " ",
+                "e_1": "MIT OR Apache-2.0"}
     for name, licence in licences.items():
         write_turn(root, name, repo=f"owner/{name}", licence=licence)
     setting(root, f"licences = {json.dumps(allowed)}")

@@ -46,6 +46,17 @@ def test_code_tests_and_documents_of_a_request_are_told_apart():
     assert is_document("README.md") and not is_document("changes/code.py")
 
 
+@pytest.mark.parametrize("field", ["patch", "test_patch"])
+@pytest.mark.parametrize("heads", [   # all of them, their prefixes, that of the second file
+    r"^diff .*\n", "(?<=[ ])[ab]/", r"(?<=\+b\n)diff .*\n.*\n"])
+def test_a_patch_without_heads_of_git_is_refused_as_such(field, heads):
+    code = diff_of({"a.py": b"a\n", "b.py": b"a\n"}, {"a.py": b"b\n", "b.py": b"b\n"})
+    patches = {"patch": code, "test_patch": code.replace("b.py", "test_b.py")}
+    patches[field] = re.sub(heads, "", patches[field], flags=re.MULTILINE)
+    request = pull_request(parse(Commit, {**record({}), **patches}, ""), 0, 0)
+    assert request.refused == "a patch lacks heads of git, diff --git a/FILE b/FILE"
+
+
 @pytest.mark.parametrize(("files", "limits", "reason"), [
     ({"a.py": ("a\n", "b\n")}, (0, 0), "it changes no tests"),
     ({"tests/test_a.py": ("a\n", "b\n")}, (0, 0), "it changes no code"),
