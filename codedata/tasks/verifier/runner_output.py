@@ -295,4 +295,5 @@ def _marks(lines, case, stop, total) -> Iterator[Found]:
                 suites[depth] = re.sub("^▶ ", "", line.strip())
 
 
-READERS = {"pytest": _pytest, "unittest": _unittest, "go": _go, "cargo": _cargo, "tap": _tap, "marks": _marks}
+READERS = {"pytest": _pytest, "unittest": _unittest, "go": _go, "cargo": _cargo, "tap": _tap,
+           "marks": _marks}
