@@ -166,6 +166,12 @@ def did_you_mean(name: str, known, form: str = "{}") -> str:
     return f"Known: {listed or 'none'}."
 
 
+def number_text(number) -> str:
+    """Return a number as a text, 3.0 of a column with gaps as "3"."""
+    is_whole = isinstance(number, float) and number.is_integer()
+    return str(int(number) if is_whole else number)
+
+
 def natural(name: str) -> list:
     """Return a sort key by which prompts_2_10 comes after prompts_2_9."""
     return [int(part) if part.isdecimal() else part for part in _DIGITS.split(name)]

@@ -28,6 +28,7 @@ import duckdb
 from codedata.bounded import MAX_RECORD_BYTES
 from codedata.errors import Trouble
 from codedata.sandbox.archives import OverBounds, gunzipped
+from codedata.texts import number_text
 
 MAX_BYTES = 5_000_000_000   # of a file of lines, unpacked
 FORMS = (".parquet", ".jsonl", ".jsonl.gz", ".json")
@@ -177,7 +178,8 @@ def _swe(raw: dict, benchmark: str) -> BenchmarkRow:
 
 def _multi_swe(raw: dict, benchmark: str) -> BenchmarkRow:
     repo = f"{_text(raw, 'org')}/{_text(raw, 'repo')}"
-    names = [f"{repo.replace('/', '__', 1)}-{raw['number']}", f"{repo}:pr-{raw['number']}"]
+    number = number_text(raw["number"])
+    names = [f"{repo.replace('/', '__', 1)}-{number}", f"{repo}:pr-{number}"]
     if instance_id := _text(raw, "instance_id"):
         names.insert(0, instance_id)
     parts = [raw]

@@ -11,7 +11,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 
 import codedata
@@ -47,12 +47,6 @@ class Background:
     costs: list[Cost]
     turns: ExportTurns
 
-    @cached_property
-    def split_of(self) -> dict[str, str]:
-        """Return {repository: split} of the turns that may be exported."""
-        repos = {turn.repo for turn in self.turns.turns}
-        return splits(repos, self.settings.validation, self.settings.seed)
-
     def masked(self) -> Counter:
         """Return the number of masked secrets by kind."""
         return sum((Counter(turn.masked) for turn in self.turns.turns), Counter())
@@ -69,6 +63,9 @@ class Contents:
 
     def __init__(self, form: Format, about: Background):
         self.form, self.about = form, about
+        settings, pieces = about.settings, form.pieces(about.turns.turns)
+        self.split_of = splits((turn.repo for turn, _ in pieces), settings.validation,
+                               settings.seed)
         self.rows = dict.fromkeys(SPLITS, 0)      # by split
         self.n_bytes = dict.fromkeys(SPLITS, 0)   # by split
         self.n_file_bytes = 0
@@ -79,7 +76,7 @@ class Contents:
 
     def count(self, turn: ExportTurn, row: dict) -> None:
         """Add a row of a turn."""
-        self.rows[self.about.split_of[turn.repo]] += 1
+        self.rows[self.split_of[turn.repo]] += 1
         self.rows_of[turn] += 1
         conversations = self.form.conversations(row) or [row["messages"]]
         self.lengths.append(max(sum(map(length, messages)) for messages in conversations))
@@ -187,7 +184,7 @@ def _outcome(duel: Duel | None) -> list[str]:
 def _rows(of: Contents) -> str:
     rows = []
     for split in SPLITS:
-        turns = [turn for turn in of.rows_of if of.about.split_of[turn.repo] == split]
+        turns = [turn for turn in of.rows_of if of.split_of[turn.repo] == split]
         rows.append([split, of.rows[split], len(turns), len({turn.repo for turn in turns}),
                      len({turn.instance_id for turn in turns})])
     return _cells(rows)

@@ -23,6 +23,7 @@ from codedata.sampling.git_prs import cut_rows
 from codedata.sampling.readers.chat import decoded
 from codedata.sampling.row_files import JsonRows, ParquetFiles, find_files
 from codedata.sampling.trajectories import Hub
+from codedata.texts import number_text
 
 # field of a Commit: columns, of which the first with text counts; those with + between are joined
 FIELDS = {
@@ -32,8 +33,8 @@ FIELDS = {
     "issue": "problem_statement resolved_issues", "description": "pr_description title+body",
     "licence": "license licence license_name meta"}
 NEEDED = ("instance_id", "repo", "patch")   # other fields may be empty
-# keys with texts in `base`, in an issue of `resolved_issues`, and in `meta`
-PARTS = ("sha", "title", "body", "license", "licence", "license_name")
+# keys with texts in `base`, in an issue of `resolved_issues`, in `meta`, and in a licence of GitHub
+PARTS = ("sha", "title", "body", "license", "licence", "license_name", "spdx_id")
 COLUMNS = {*re.findall(r"\w+", " ".join(FIELDS.values())), "created_at", "image_name"}
 
 
@@ -94,7 +95,8 @@ def _parquet_rows(files: ParquetFiles, ids: set[str]) -> Iterator[dict]:
     _check_columns(columns, files.spec)
     id_sql = "instance_id" if "instance_id" in columns else "''"
     if columns.issuperset(("org", "repo", "number")):
-        id_sql = f"coalesce(nullif({id_sql}, ''), org || '__' || repo || '-' || number)"
+        number = "coalesce(try_cast(number as bigint)::varchar, number::varchar)"
+        id_sql = f"coalesce(nullif({id_sql}, ''), org || '__' || repo || '-' || {number})"
     row_numbers = defaultdict(list)   # by file
     for name, row_number in files.query(f"""
             select filename, file_row_number
@@ -138,8 +140,9 @@ def _check_columns(columns: set[str], spec: str) -> None:
 
 def id_of(row: dict) -> str:
     """Return a row's `instance_id`, or that of its `org`, `repo` and `number`, or ""."""
-    if not row.get("instance_id") and None not in map(row.get, ("org", "repo", "number")):
-        return "{org}__{repo}-{number}".format_map(row)
+    org, repo, number = map(row.get, ("org", "repo", "number"))
+    if not row.get("instance_id") and None not in (org, repo, number):
+        return f"{org}__{repo}-{number_text(number)}"
     return _text(row.get("instance_id"))
 
 
@@ -157,10 +160,11 @@ def _record(row: dict) -> dict:
     is_upstream_fix = texts["base_commit"] or texts["test_patch"] or not row.get("image_name")
     if texts["repo"].startswith("swesmith/") or not is_upstream_fix:
         texts["patch"] = reversed_patch(texts["patch"])
+    licences = [*dict.fromkeys(filter(None, texts["licence"].split("\n\n")))]
     files = sorted(touched_files(texts["patch"]) | touched_files(texts["test_patch"]))
     languages = [*filter(None, map(language_of, files))] or ["unknown"]
     return {**texts, "language": texts["language"] or mode(languages), "files": files,
-            "created_at": iso_utc(row.get("created_at")), "licence": texts["licence"] or None}
+            "created_at": iso_utc(row.get("created_at")), "licence": " OR ".join(licences) or None}
 
 
 def _first_text(row: dict, names: list[str]) -> str:

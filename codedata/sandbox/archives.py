@@ -22,6 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from codedata.errors import ItemFailed
+from codedata.layouts import Program
 from codedata.sandbox.process_labels import temporary_folder
 from codedata.texts import printable
 
@@ -79,7 +80,7 @@ BOUNDS = Bounds()
 def pack(source: Source, uid: int = 0, gid: int = 0,
          bounds: Bounds = BOUNDS) -> BinaryIO:
     """Return a tar of a file, of a folder's content, or of {relative path: content}, owned by uid
-    and gid.
+    and gid; a Program is executable.
 
     Links are packed as links, never followed; sockets, pipes and devices are left out.
     """
@@ -89,6 +90,8 @@ def pack(source: Source, uid: int = 0, gid: int = 0,
                 place = Path(folder, *parts_of(name))
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.write_bytes(content)
+                if isinstance(content, Program):
+                    place.chmod(0o755)
             return pack(Path(folder), uid, gid, bounds)
     count = bounds.meter()
 

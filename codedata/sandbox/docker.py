@@ -27,6 +27,7 @@ import requests
 import urllib3
 
 from codedata.errors import ItemFailed, Trouble
+from codedata.layouts import Program
 from codedata.progress import say
 from codedata.sandbox import SCRIPT_BASH_FUNC, Result, SandboxDied, Script, docker_engine
 from codedata.sandbox.archives import BOUNDS, Bounds, Source, Stream, pack, parts_of, unpack
@@ -384,7 +385,8 @@ def _short_texts(source: Source) -> list[str]:
     of them does not."""
     if not isinstance(source, dict) or sum(map(len, source.values())) > PART:
         return []
-    if any(parts_of(name) != (name,) or b"\0" in content for name, content in source.items()):
+    if any(parts_of(name) != (name,) or b"\0" in content or isinstance(content, Program)
+           for name, content in source.items()):
         return []
     try:
         return [part for name, content in source.items() for part in (name, content.decode())]
