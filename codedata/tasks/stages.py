@@ -14,7 +14,7 @@ from dataclasses import asdict, replace
 
 from codedata.errors import Excluded
 from codedata.llm.reply_log import current_reply_log
-from codedata.progress import begin_step, current_step
+from codedata.progress import begin_step, current_step, plural, say
 from codedata.records import Environment, Task, parse
 from codedata.run_loop import Stage
 from codedata.sandbox import SandboxDied
@@ -30,12 +30,14 @@ from codedata.tasks.suite_outcomes import GOOD, time_limit
 
 
 def screen_stage(kind: PatchKind, name: str, environments: Derived, host: SandboxFactory,
-                 identity: dict | None = None, is_full: bool = False, **more) -> Stage:
+                 identity: dict | None = None, is_full: bool = False, refresh: bool = False,
+                 **more) -> Stage:
     """Return the stage that screens the items of a kind and writes its verdicts."""
     screening = Screening(kind, host, is_full)
     return Stage(
         name, make=screening.make, close=screening.close, reads=kind.items,
-        joined=(_judged_in(environments), *kind.items_with), writes=kind.verdicts, refresh=is_full,
+        joined=(_judged_in(environments), *kind.items_with), writes=kind.verdicts,
+        refresh=refresh or is_full,
         identity=(identity or {}) | ({"is_full": True} if is_full else {}), **more)
 
 
@@ -123,6 +125,9 @@ class Screening:
             for found, in_doubt in screener.verdicts([batch.diffs[i] for i in warm]):
                 verdicts.add({warm[n]: one for n, one in found.items()})
                 verdicts.drop([warm[n] for n in in_doubt])
+                if in_doubt:
+                    say(f"      {environment.repo_name}: {plural(len(in_doubt), 'verdict')} taken "
+                        "back: tests without a change ended otherwise behind them; judged again")
             note = screener.note
         if note and not self._is_full:
             self._notes[environment.repo_name] = note

@@ -57,6 +57,10 @@ MUTANTS = {
                     "        while True: file.write(bytes(1 << 20))", "", "", None),
     "a daemon": (DOUBLED, "    if os.fork() == 0: os.setsid(); os.execlp('sleep', 'sleep', '99')",
                  "swap", "good", BOTH),
+    "all processes": (DOUBLED, "    import time\n    for _ in range(200):\n        try:\n"
+                      "            os.fork() or time.sleep(9) or os._exit(0)\n"
+                      "        except OSError:\n            time.sleep(0.04)\n    return 2 * n + 1",
+                      "swap", "good", BOTH),
     "a thread": (DOUBLED, "    from threading import Event, Thread\n"
                  "    Thread(target=Event().wait).start()", "swap", "good", BOTH),
     "much output": (DOUBLED, "    print('x' * 100_000_000)", "swap", "good", BOTH),
@@ -155,6 +159,15 @@ def test_what_comes_behind_another_that_leaves_something_is_judged_again_without
     assert [0, 1, 2] in [in_doubt for _, in_doubt in found]
     last = {i: screened.verdict for batch, _ in found for i, (screened, *_) in batch.items()}
     assert last == {0: "good", 1: "good", 2: "survives"}
+
+
+@pytest.mark.docker
+def test_a_sandbox_that_ends_costs_the_change_that_ends_it_and_no_verdict(wren):
+    diffs = [wren_diff(DOUBLED, new) for new in (
+        "    return n", MUTANTS["a full disk"][1], "    return 3 * n")]
+    with screener(wren) as one:
+        found = [*one.verdicts(diffs)]
+    assert [i for judged, in_doubt in found for i in (*judged, *in_doubt)] == [0, 2]
 
 
 @pytest.mark.docker
