@@ -61,7 +61,7 @@ class Reads:
     # item → names that --only takes it by, too: of what later steps derive from it
     leads_to: Callable[[str], Iterable[str]] = lambda name: ()
     same: str = ""                 # of a joined store: a field that has to be as in the item
-    optional: bool = False         # of a joined store: items are made without its record, too
+    optional: bool = False         # of a joined store: made without it, too, if nothing failed
     command: str = ""              # of a joined store: what makes it, if not `made_by`'s script
 
     def parents(self, name: str) -> list[str]:

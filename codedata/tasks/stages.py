@@ -125,9 +125,6 @@ class Screening:
             for found, in_doubt in screener.verdicts([batch.diffs[i] for i in warm]):
                 verdicts.add({warm[n]: one for n, one in found.items()})
                 verdicts.drop([warm[n] for n in in_doubt])
-                if in_doubt:
-                    say(f"      {environment.repo_name}: {plural(len(in_doubt), 'verdict')} taken "
-                        "back: tests without a change ended otherwise behind them; judged again")
             note = screener.note
         if note and not self._is_full:
             self._notes[environment.repo_name] = note
@@ -182,10 +179,13 @@ class KeptVerdicts:
         self._show()
 
     def drop(self, numbers: Sequence[int]) -> None:
-        """Remove the verdicts on the diffs with these indices, also from the log."""
+        """Remove the verdicts on the diffs with these indices, also from the log, with a line."""
         for i in numbers:
             del self.found[i]
             self._log.keep(self._keys[i], None)
+        if numbers:
+            say(f"      {self._log.item}: {plural(len(numbers), 'verdict')} taken back, as "
+                "tests without a change ended otherwise behind them; judged again")
         self._show()
 
     def _show(self) -> None:

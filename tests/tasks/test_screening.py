@@ -206,13 +206,15 @@ def test_what_runs_at_import_may_be_noticed_by_whoever_uses_the_file(old, new, a
     assert ({*named(["second", "limit"])} <= {*tests}) == at_import
 
 
-def test_verdicts_are_shown_and_kept_as_they_come_in_and_those_taken_back_are_missing(tmp_path):
+def test_verdicts_are_shown_and_kept_as_they_come_in_and_those_taken_back_are_missing(
+        tmp_path, capsys):
     step = StepsSeen()
     with recording(ReplyLog(tmp_path, "screen", "wren")), showing(step):
         verdicts = KeptVerdicts(["a", "b", "c"], None)
         for i, word in enumerate(("good", "survives")):
             verdicts.add({i: (Screened(word, ""), {}, {})})
         verdicts.drop([1])
+    assert capsys.readouterr().err.startswith("      wren: 1 verdict taken back")
     assert [text for text in step.seen if text][-3:] == [
         f"{n} of 3 judged, 1 good" for n in (1, 2, 1)]
     with recording(ReplyLog(tmp_path, "screen", "wren")):   # after a kill
