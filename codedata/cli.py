@@ -155,7 +155,8 @@ def parser(doc: str, *sections: str, output: str = "") -> argparse.ArgumentParse
         add("--output", metavar="FILE", help=output)
     add("--config", metavar="FILE", help="settings, instead of chain.toml in --root or here")
     add("--only", metavar="GLOB", help="only items whose name or instance id matches")
-    add("--limit", type=positive, metavar="N", help="at most N items, in order")
+    add("--limit", type=positive, metavar="N",
+        help="at most N items, in order; where a script makes tasks, N tasks")
     add("--force", action="store_true",
         help="make again, edited ones too; the old go to _replaced/")
     add("--refresh", action="store_true", help="also make again what was made with other settings")

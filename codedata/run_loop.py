@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain, groupby
+from math import ceil
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -103,6 +104,7 @@ class Stage:
     finish: Callable[[], list[str]] = list   # called at the end, returns lines to print
     is_local: bool = False   # make() reads the root: it runs in this process, on any engine
     after: str = ""                    # the script before this one
+    per_limit: float = 1.0             # items that --limit 1 lets it make; 0: all
     then: str = ""                     # the script after this one; of several, divided by "; "
     in_words: Callable | None = None   # record → what a user would say of it, where items are few
     sum_up: Callable[[], list[str]] = list   # returns what a user would say of all that is there
@@ -163,6 +165,8 @@ def _run_held(stage: Stage, settings: Settings, models: Models, options: RunOpti
     store, selection = stage.writes.store, options.selection
     if stage.refresh:
         selection = replace(selection, refresh=True)
+    if selection.limit:
+        selection = replace(selection, limit=ceil(stage.per_limit * selection.limit) or None)
     states = States(stage.name, stage.reads, stage.writes, settings.exclude,
                     digest(stage.identity), stage.joined, selection)
     if options.compact:
@@ -582,12 +586,14 @@ class WorkerPool:
         self._alike: Counter[str] = Counter()   # failures, by what was said
         self._lock = threading.Lock()
 
-    def stop(self, reason: Trouble) -> None:
-        """Start no new calls. The first reason is reported; it replaces an interruption."""
+    def stop(self, reason: Trouble, at_once: bool = True) -> None:
+        """Start no further items; `at_once` also no new calls, and end commands in sandboxes. The
+        first reason is reported; it replaces an interruption."""
         with self._lock:
             if self.stop_reason is None or isinstance(self.stop_reason, Interrupted):
                 self.stop_reason = reason
-        self._models.stop.set()
+        if at_once:
+            self._models.stop.set()
 
     def note_failure(self, error: Trouble) -> None:
         """Stop where no model has answered, and the first items have all failed alike."""
@@ -629,6 +635,7 @@ class _Run:
         self.in_flight: dict[str, Attempt] = {}   # by item
         self.unfinished: list[str] = []   # items that the end of the run has cut short
         self.in_words: dict[str, str] = {}   # what a user would say of each record, by item
+        self._waiting: deque[Item] = deque()      # for a worker
         self._made: deque[Attempt] = deque()      # with a record that is to be put on disk
         self._writers = threading.Semaphore(MAX_WRITERS)
         self.bar: Bar | None = None
@@ -674,14 +681,13 @@ class _Run:
 
     def _round(self, todo: list[Item]) -> None:
         """Make every item of `todo` once."""
-        items = iter(todo)
-        next_item = threading.Lock()
+        self._waiting.extend(todo)
 
         def work() -> None:
-            while not self.models.stop.is_set():
-                with next_item:
-                    item = next(items, None)
-                if item is None:
+            while not (self.models.stop.is_set() or self.pool.stop_reason):
+                try:
+                    item = self._waiting.popleft()
+                except IndexError:   # there are no more
                     return
                 self._one(item)
 
@@ -760,8 +766,18 @@ class _Run:
                 output = self._output(attempt, inputs)
             except Excluded as e:
                 attempt.steps = self.journal.excluding(attempt, e)
+                self._take_spare()
             else:
                 attempt.steps = self._committing(attempt, output)
+
+    def _take_spare(self) -> None:
+        """Let an item beyond --limit take the place of one that a rule leaves out."""
+        with self.journal.lock:
+            if self.plan.spare:
+                item = self.plan.spare.popleft()
+                self.plan.todo.append(item)
+                self._waiting.append(item)
+                self.bar.total += 1
 
     def _output(self, attempt: Attempt, inputs: list) -> Any:
         """Return an item's new record. Raise ItemFailed, or Excluded if a rule leaves it out."""
@@ -804,7 +820,7 @@ class _Run:
         self.pool.note_failure(error)
         if self.options.stop_on_error:
             self.pool.stop(RunStopped(f"{item.name} failed, and --stop-on-error was given.",
-                                  todo="Run again to go on."))
+                                      todo="Run again to go on."), at_once=False)
 
     def _interrupt(self) -> None:
         self.interrupted = True
@@ -850,8 +866,8 @@ class _Run:
             if force and self.options.selection.force and self.totals.wrote:
                 yield (f"      --force asks again for the {self.totals.wrote:,} that this run "
                        "has made, too: --only takes the others")
-        elif self.plan.n_beyond_limit:
-            n_more = plural(self.plan.n_beyond_limit, "more item")
+        elif self.plan.spare:
+            n_more = plural(len(self.plan.spare), "more item")
             yield f"      {n_more} to do: {command(script, same=True, without=ONCE)}"
         is_done = self.totals.finished > len(self.totals.failed) and self.pool.stop_reason is None
         if is_done and self.stage.writes.store.names():
@@ -886,7 +902,7 @@ def signals(stage: str, stop: Callable[[], None], print_line: Callable[[str], No
     end the process at once."""
     def wind_down() -> None:
         stop()
-        print_line(f"{stage}  stopping: what is in flight finishes and is kept "
+        print_line(f"{stage}  stopping: calls in flight finish and are kept, commands end "
                    "(again: end at once)")
 
     def first(*_) -> None:

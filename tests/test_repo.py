@@ -45,6 +45,9 @@ def test_a_repository_goes_through_all_scripts_with_the_flags_that_are_given(rep
         "env_setup.py", "analyze.py", "bug_inject.py", "nl2repo.py", "export.py", "status.py"]
     assert "--repo https://host/birds/heron.git --planner recipe --limit 5" in called[0]
     assert all("--limit 5" in line for line in called[:4]) and called[4] == "export.py --root r"
+    assert done.stderr.startswith("repo: at most 5 bugs") and "minutes" in done.stderr
+    done, called = repo("https://host/birds/heron.git", "r", "--workers", "1")
+    assert all("--limit 10" in line for line in called[:4]) and "most 10 bugs" in done.stderr
 
 
 @pytest.mark.parametrize("address", ["https://host/birds/heron.git@v1", "git@host:birds/heron.git",

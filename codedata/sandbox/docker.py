@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 
-from codedata.errors import ItemFailed, Trouble
+from codedata.errors import Interrupted, ItemFailed, Trouble
 from codedata.layouts import Program
 from codedata.progress import say
 from codedata.sandbox import SCRIPT_BASH_FUNC, Result, SandboxDied, Script, docker_engine
@@ -75,6 +75,7 @@ PUT_TEXTS = """mkdir -p -- "$1" && cd -- "$1" && shift && while [ $# -gt 0 ]; do
 CPU_PERIOD_US = 100_000
 END_ALL = "USR1"           # the signal on which the first process kills all others
 OWN_S = 60                 # seconds for a command of this module
+LOOK_S = 0.5               # between two looks whether the run stops
 END_S = 15                 # seconds for killed processes to be gone
 SETTLE_S = 0.3             # seconds for the first process to reap killed ones
 CANNOT_RUN = 126           # the engine's exit code where a process could not start
@@ -92,6 +93,7 @@ class SandboxDocker:
     processes says so in `limit_hit` and its output's last line. With `default_rights` the container
     has the capabilities that Docker gives by default, and privileges can be gained. One that
     `supervises` may mount: nothing of an image that is not ours may run in it (see branches.py).
+    Once `stop` is set, commands end, and Interrupted is raised.
     """
 
     name = "docker"
@@ -100,7 +102,9 @@ class SandboxDocker:
                  scripts: Sequence[Script] = (SCRIPT_BASH_FUNC,), *,
                  cpus: float = 2, memory: str = "5Gi", pids: int = 512, disk_limit: str = "10GB",
                  network: bool = False, run_label: str = "", proxy: str = "", ca_bundle: str = "",
-                 user: str = "", default_rights: bool = False, supervises: bool = False):
+                 user: str = "", default_rights: bool = False, supervises: bool = False,
+                 stop: threading.Event | None = None):
+        self._stop = stop or threading.Event()
         address = urlsplit(proxy)
         if address.hostname in ("localhost", "127.0.0.1", "::1"):
             raise Trouble("is out of a container's reach.",
@@ -305,6 +309,8 @@ class SandboxDocker:
 
     def _exec(self, argv: list[str], timeout_s: float, env: dict[str, str], user: str) -> Result:
         api = self._api
+        if self._stop.is_set():
+            raise Interrupted()
         output = self._shell.output()
         with self._named_end():
             exec_id = api.exec_create(self.id, argv, environment=env, user=user, workdir="/")["Id"]
@@ -322,18 +328,24 @@ class SandboxDocker:
                 while (state := api.exec_inspect(exec_id))["Running"]:   # after its output's end
                     time.sleep(wait_s)
                     wait_s = min(2 * wait_s, 0.25)
+        if is_over.is_set() and self._stop.is_set():
+            raise Interrupted()
         return output.result(None if is_over.is_set() else state["ExitCode"])
 
     @contextmanager
     def _deadline(self, timeout_s: float) -> Iterator[threading.Event]:
-        """End everything in the container when the time is over, and the container itself where
-        that does not help. Yield an event that is set then."""
+        """End everything in the container when the time is over or the run stops, and the container
+        itself where that does not help. Yield an event that is set then."""
         has_ended = threading.Event()
         is_over = threading.Event()
 
         def watch() -> None:
             for wait_s, signal in ((timeout_s, END_ALL), (END_S, "KILL")):
-                if not has_ended.wait(wait_s):
+                end = time.monotonic() + wait_s
+                while (left := end - time.monotonic()) > 0 and not self._stop.is_set():
+                    if has_ended.wait(min(left, LOOK_S)):
+                        return
+                if not has_ended.is_set():
                     is_over.set()
                     self._end_all(signal)
 
@@ -351,6 +363,8 @@ class SandboxDocker:
         try:
             yield
         except LOST as e:
+            if self._stop.is_set():
+                raise Interrupted() from e
             docker_engine.connect()
             raise SandboxDied(self._why(docker_engine.reason(e))) from e
 

@@ -101,9 +101,8 @@ class SandboxFactory:
     def open(self, image: str, label: str, workdir: str = WORKDIR,
              is_stateful: bool = False, default_rights: bool = False, user: str = "",
              supervises: bool = False) -> Sandbox:
-        """Return a fresh sandbox of an image, once there is room for it. Raise Interrupted where
-        the run ends before there is. Else an item that is in flight then gets what it needs to
-        finish.
+        """Return a fresh sandbox of an image, once there is room for it. Where the run stops before
+        there is, or while a command runs in it, Interrupted is raised.
 
         In a stateful one, for agents, a command starts in the directory and environment that the
         last one left. With `default_rights` a container has the capabilities that Docker gives by
@@ -113,6 +112,8 @@ class SandboxFactory:
         settings = self._settings
         options = {"run_label": label, "proxy": self._llm.proxy, "ca_bundle": self._llm.ca_bundle,
                    "scripts": [SCRIPT_BASH_FUNC] if is_stateful else []}
+        if self.name != "kubernetes":
+            options["stop"] = self._stop
         if self.name != "local":
             options |= {"image": image, "workdir": workdir, "disk_limit": settings.disk_limit}
         if self.name == "docker":

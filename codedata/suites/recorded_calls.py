@@ -34,6 +34,7 @@ FOLDER = f"{PLUGINS}calls"
 REPLAYS = f"{PLUGINS}replays"
 DATA = Bounds(max_bytes=200_000_000, max_files=1_000, max_depth=2, max_seconds=120)
 ANSWERS = Bounds(max_bytes=100_000_000, max_files=4, max_depth=2, max_seconds=60)
+END_S = 120                # seconds for a program to end when the time of its scripts is up
 SCRIPT_S = 5               # of one run of a script
 MAX_LINES = 60             # of a script before it is pruned
 MAX_KEPT = 500             # events that are looked at for a script
@@ -331,8 +332,10 @@ def run_scripts(sandbox: Sandbox, jobs: Sequence[Job], program: Program, kind: t
     given = given_to_run(source, jobs, SCRIPT_S, total_s, prune)
     sandbox.run(f"rm -rf {REPLAYS}")   # an image may have answers of its own
     sandbox.put({"jobs.json": json.dumps(given).encode()}, REPLAYS)
-    run_tool(sandbox, program.name, REPLAYS, start=program.start, before=program.before,
-             beside=program.beside)
+    done = run_tool(sandbox, program.name, REPLAYS, start=program.start, before=program.before,
+                    beside=program.beside, timeout_s=total_s + END_S)
+    if done.timed_out:
+        raise ItemFailed(f"its scripts do not end {END_S} s after their time of {total_s} s")
     with temporary_folder() as folder:
         try:
             sandbox.get(REPLAYS, Path(folder), ANSWERS)

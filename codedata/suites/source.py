@@ -35,7 +35,8 @@ class Project:
 
 
 def run_tool(sandbox: Sandbox, name: str, *words: str, start: str = "bash",
-             before: str = "", beside: tuple[str, ...] = (), patch: str | None = None) -> Result:
+             before: str = "", beside: tuple[str, ...] = (), patch: str | None = None,
+             timeout_s: float = LOOK_S) -> Result:
     """Run one of this package's programs in the sandbox and return its result. The programs
     `beside` and a file `patch` are put into TOOLS with it; all are removed afterwards."""
     files = {file: text_of("codedata.suites.programs", file).encode() for file in (name, *beside)}
@@ -44,7 +45,8 @@ def run_tool(sandbox: Sandbox, name: str, *words: str, start: str = "bash",
         files["patch"] = f"{patch}{end}".encode(errors="replace")
     sandbox.put(files, TOOLS)
     command = f"({before}{start} {TOOLS}/{name} {shlex.join(words)})"
-    return sandbox.run(f"{command}; code=$?; rm -rf {TOOLS}; exit $code", timeout_s=LOOK_S)
+    return sandbox.run(f"{command}; code=$?; rm -rf {TOOLS}; exit $code",
+                       timeout_s=timeout_s)
 
 
 def put_source(sandbox: Sandbox, project: Project) -> tuple[str, str]:

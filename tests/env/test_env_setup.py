@@ -17,7 +17,6 @@ from setups import (
     TEST,
     WRONG,
     handed_in,
-    interrupted,
     left_by,
     on_lean,
     record,
@@ -242,20 +241,6 @@ def test_ctrl_c_ends_with_the_step_in_hand(heron):
         done = finish(process)
     assert done.returncode == 130 and not (heron / "env" / "birds__heron.json").exists()
     assert not left_by(process.pid)
-
-
-@pytest.mark.docker
-def test_an_environment_that_is_interrupted_is_finished_and_kept(heron):
-    write_rows(heron, *({"repo": name, "reformat_path": "heron"} for name in ("heron", "stork")))
-    on_lean(heron)
-    flags = ["--planner", "recipe", *CA_FLAGS]
-    done = interrupted(start_script("env_setup.py", heron, "--input", heron / "repos.jsonl",
-                                    "--workers", 1, *flags))
-    assert done.returncode == 130 and "wrote 1, left 1" in done.stderr and "again:" in done.stderr
-    assert record(heron, "heron")["status"] == "success"
-    assert [line["item"] for line in ledger_lines(heron / "env", state="done")] == ["heron"]
-    subprocess.run(["docker", "rmi", "-f", record(heron, "heron")["image_name"]],
-                   capture_output=True, check=True)
 
 
 @pytest.mark.docker

@@ -3,12 +3,13 @@ from __future__ import annotations
 
 import re
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
 from conftest import eventually
 
-from codedata.errors import ItemFailed
+from codedata.errors import Interrupted, ItemFailed
 from codedata.layouts import write_files
 from codedata.sandbox import docker_engine
 from codedata.sandbox.dockerfile import base_of, read_dockerfile, rewritten
@@ -88,6 +89,15 @@ def test_a_build_that_fails_or_takes_too_much_says_why_and_leaves_nothing(api, t
     done = built(tmp_path, step, **limits)
     assert re.search(why, done.failed, re.IGNORECASE) and done.image_id == ""
     assert api.images(TAG) == []
+
+
+@pytest.mark.docker
+def test_a_build_ends_when_the_run_stops(api, tmp_path):
+    stop = threading.Event()
+    threading.Timer(3, stop.set).start()
+    with pytest.raises(Interrupted):
+        build(tmp_path, TAG, LIMITS, run_label=RUN, stop=stop,
+              text="FROM codedata-base:bookworm\nRUN sleep 99\n")
 
 
 @pytest.mark.docker
