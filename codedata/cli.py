@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from codedata import config
 from codedata.errors import Trouble
 from codedata.progress import plural, say
 from codedata.sandbox.process_labels import work_in
@@ -137,7 +138,7 @@ def options(args: argparse.Namespace) -> RunOptions:
     return RunOptions(
         Path(args.root), selection, args.status, args.dry_run, args.prune, args.compact, args.quiet,
         getattr(args, "stop_on_error", False), args.budget, args.given, args.engine,
-        args.ray_address)
+        config.ray_address(args))
 
 
 def parser(doc: str, *sections: str, output: str = "") -> argparse.ArgumentParser:
@@ -172,7 +173,8 @@ def parser(doc: str, *sections: str, output: str = "") -> argparse.ArgumentParse
     add("--engine", choices=["threads", "ray"], default="threads",
         help="where items run: in this process, or on a Ray cluster (docs/cluster.md)")
     add("--ray-address", metavar="HOST:PORT", default="",
-        help="of the cluster (default: one on this machine, which ends with the run)")
+        help="of the cluster (default: RAY_ADDRESS, else one on this machine, which ends with the "
+             "run)")
     add("--llm", metavar="NAME",
         help="an endpoint of chain.toml, or `embedded`: a small model on this machine")
     add("--model", metavar="NAME",

@@ -329,6 +329,16 @@ def _as_table(judge: Judge) -> dict:
     return {key: value for key, value in vars(judge).items() if value is not None}
 
 
+def ray_address(args: Namespace) -> str:
+    """Return the address of the Ray cluster that a script is to run on; "" for one of its own.
+    Raise Trouble where one is named and Ray is not."""
+    if args.engine == "ray":
+        return (args.ray_address or os.environ.get("RAY_ADDRESS", "")).removeprefix("local")
+    if args.ray_address:
+        raise Trouble("goes with --engine ray.", "--ray-address")
+    return ""
+
+
 def quieten_ray() -> None:
     """Let Ray, before it is imported, send no statistics and print no messages of its own."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
