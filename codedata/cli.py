@@ -18,8 +18,8 @@ from typing import Any
 
 from codedata import config
 from codedata.errors import Trouble
-from codedata.progress import plural, say
-from codedata.sandbox.process_labels import work_in
+from codedata.progress import plural, program, say, work_in
+from codedata.sandbox import process_labels
 from codedata.settings import Settings
 from codedata.states import Selection
 from codedata.texts import printable, terminal_safe
@@ -74,8 +74,8 @@ class RunOptions:
 
         `same` repeats the positional word and the flags of this run, all but those of `without`.
         """
-        executable = os.path.relpath(sys.executable) if sys.prefix != sys.base_prefix else "python"
-        words = ["python" if executable.startswith("..") else executable, *script.split()]
+        name, *rest = script.split()
+        words = [*program(name), *rest]
         given = self.given
         names = [name for name in ALWAYS_REPEATED if name in given]
         if same:
@@ -108,6 +108,7 @@ class _Parser(argparse.ArgumentParser):
         parsed = self.parse_intermixed_args(args, namespace)   # words on either side of flags
         parsed.given = {action.dest: words for action in self._actions
                         if (words := _words(action, getattr(parsed, action.dest, None)))}
+        work_in(parsed.root)
         return parsed
 
 
@@ -133,7 +134,7 @@ def options(args: argparse.Namespace) -> RunOptions:
     """Return the flags that were parsed, as the run loop takes them; start the log, and label what
     this process makes as made in the root."""
     _start_log(args.log_level)
-    work_in(Path(args.root))
+    process_labels.work_in(Path(args.root))
     selection = Selection(**{f.name: getattr(args, f.name) or f.default for f in fields(Selection)})
     return RunOptions(
         Path(args.root), selection, args.status, args.dry_run, args.prune, args.compact, args.quiet,

@@ -8,6 +8,8 @@ for ten. Whatever stands in a line, no control character reaches the terminal.
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import sys
 import time
 from collections import Counter
@@ -16,6 +18,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import starmap
+from pathlib import Path
 from types import MappingProxyType
 
 from codedata.driver import in_driver
@@ -27,6 +30,11 @@ PLAIN_EVERY_S = 15.0
 SILENT_S = 300.0   # after which a plain line comes though nothing has changed
 NAMED = 3   # items of one kind that a line names
 ROWS = 8    # items below a bar
+HOME = Path(__file__).parents[1]   # of the scripts
+# how commands stand in messages: without this Python, the scripts' folder, the root
+COMMAND = re.compile(r"(?<![\w./-])(?:python (?=\w+\.py\b)(\S+)|pip install '\.)(?=([^\n]*))")
+
+_root: list[str] = []   # as --root names it; empty where that is the current folder
 
 
 @in_driver
@@ -35,13 +43,46 @@ def say(text: str) -> None:
 
     Where nobody reads it (a closed pipe), go on in silence: the answers are paid for.
     """
-    text = terminal_safe(text)
+    text = terminal_safe(runnable(text))
     try:
         print(text, file=sys.stderr, flush=True)
     except UnicodeEncodeError:
         print(text.encode("ascii", "replace").decode(), file=sys.stderr, flush=True)
     except (OSError, ValueError):
         _go_silent()
+
+
+def work_in(root: str) -> None:
+    """Let the commands in messages name this root."""
+    _root[:] = [root] * (root != ".")
+
+
+def runnable(text: str) -> str:
+    """Return a text whose commands, `python king.py …` and those of pip, run as they stand."""
+    return COMMAND.sub(_completed, text)
+
+
+def _completed(match: re.Match) -> str:
+    if not match[1]:
+        return f"{python()} -m pip install '{HOME}"
+    root = ["--root", *_root] if _root and "--root" not in match[2] else []
+    return shlex.join([*program(match[1]), *root])
+
+
+def python() -> str:
+    """Return the path of this Python, which knows the packages of its environment."""
+    return _from_here(sys.executable)
+
+
+def program(script: str) -> tuple[str, str]:
+    """Return the words that call a script of ours from the current folder."""
+    path = HOME / script
+    return python(), _from_here(str(path)) if path.exists() else script
+
+
+def _from_here(path: str) -> str:
+    short = os.path.relpath(path)
+    return path if short.startswith("..") else short
 
 
 def _go_silent() -> None:

@@ -301,7 +301,7 @@ def _print_plan(stage: Stage, plan: Plan, models: Models, options: RunOptions) -
             say(f"      {state}: {named(names)}")
     print_reasons([plan.reasons[name] for name in plan.names["excluded"] + plan.names["waiting"]])
     if not plan.n_read and not plan.broken:
-        what = f": run {stage.after} first" if stage.after else ""
+        what = f": first run {options.command(stage.after)}" if stage.after else ""
         if options.selection.shard:
             what = " of this shard"
         if options.selection.only:

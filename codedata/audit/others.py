@@ -245,7 +245,7 @@ def _yaml(files: Files, name: str, kind: type = dict):
     try:
         import yaml  # an extra
     except ImportError as e:
-        raise Trouble("YAML needs a package", name, "Run: pip install 'codedata[yaml]'.") from e
+        raise Trouble("YAML needs a package", name, "Run: pip install '.[yaml]'.") from e
     text = read_bounded(files[name], MAX_YAML_BYTES).decode()
     try:
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):

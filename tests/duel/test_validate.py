@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import pytest
@@ -107,7 +108,7 @@ def test_other_numbers_for_the_gate_cost_nothing_and_touch_no_record(root, fake_
 def test_a_root_without_answers_is_said_and_decides_nothing(tmp_path, fake_llm):
     write_panel(tmp_path, fake_llm, "a")
     done = validated(tmp_path)
-    assert "nothing: run ch.py first" in done
+    assert re.search(r"nothing: first run \S+ \S*ch.py", done)
     assert (duel(tmp_path)["accepted"], duel(tmp_path)["turns"]) == (False, 0)
 
 
