@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import shlex
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import starmap
@@ -49,7 +50,7 @@ def say(text: str) -> None:
     except UnicodeEncodeError:
         print(text.encode("ascii", "replace").decode(), file=sys.stderr, flush=True)
     except (OSError, ValueError):
-        _go_silent()
+        _go_silent(2)
 
 
 def work_in(root: str) -> None:
@@ -85,9 +86,21 @@ def _from_here(path: str) -> str:
     return path if short.startswith("..") else short
 
 
-def _go_silent() -> None:
+def nobody_reads() -> bool:
+    """Return whether what reads stdout has ended, as `head` does; go on in silence then."""
+    with suppress(BrokenPipeError):
+        print(end="", flush=True)
+    stdout = select.poll()
+    stdout.register(1, 0)
+    is_gone = any(event & select.POLLERR for _, event in stdout.poll(0))
+    if is_gone:
+        _go_silent(1)
+    return is_gone
+
+
+def _go_silent(stream: int) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)   # the interpreter flushes stderr once more at its end
+    os.dup2(nowhere, stream)   # the interpreter flushes it once more at its end
 
 
 def usd(cost: float) -> str:
@@ -236,7 +249,7 @@ class RunTotals:
     spent: Spending = field(default_factory=Spending)
     served: int = 0                    # replies that an earlier, unfinished run had paid for
     cut: int = 0                       # items with a request that was cut to fit
-    excluded: int = 0                  # by a rule that the item function found
+    excluded: Counter[str] = field(default_factory=Counter)   # by rule of the item function
     asked_again: int = 0               # items whose answer was refused and asked for once more
     again_calls: int = 0               # the number of these further requests
 
@@ -253,7 +266,7 @@ class RunTotals:
     @property
     def finished(self) -> int:
         """Return the number of items that need no more work in this run."""
-        return self.wrote + self.refreshed + self.excluded + len(self.failed) + self.broken
+        return self.wrote + self.refreshed + self.excluded.total() + len(self.failed) + self.broken
 
     def failures(self) -> list[tuple[str, Trouble]]:
         """Return the failed items with their errors, in natural order."""
@@ -270,12 +283,18 @@ def summary_line(totals: RunTotals, n_todo: int, n_left: int) -> str:
         (totals.served, f"{plural(totals.served, 'answer')} kept from an earlier attempt"),
         (totals.cut, f"{plural(totals.cut, 'request')} cut to fit"),
         (totals.asked_again, f"asked again {again}"),
-        (totals.excluded, f"left out {totals.excluded} by a rule"),
+        (totals.excluded, f"left out {totals.excluded.total()} by a rule: "
+                          f"{_rules_text(totals.excluded)}"),
         (n_left, f"left {n_left}"),
         (totals.failed, f"failed {len(totals.failed)}: {_failures_text(totals.failures())}"),
     ]
     line = ", ".join(text for is_shown, text in parts if is_shown)
     return f"{line}   {totals.spent}" if totals.spent.n_calls else line
+
+
+def _rules_text(n_by_rule: Counter[str]) -> str:
+    """Return the most frequent rules, each with its number of items."""
+    return named([f"{n} ({_first_line(rule)})" for rule, n in n_by_rule.most_common()])
 
 
 def _failures_text(failures: list[tuple[str, Trouble]]) -> str:

@@ -468,7 +468,7 @@ class Journal:
         yield from self._noting(attempt, "excluded", instance_id=attempt.item.instance_id,
                                 error=rule.what, read=attempt.read, settings=self.states.settings)
         with self.lock:
-            self.totals.excluded += 1
+            self.totals.excluded[rule.what] += 1
 
     def write(self, lines: Iterable[dict]) -> None:
         """Write ledger lines: those of one directory together."""

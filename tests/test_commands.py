@@ -88,6 +88,14 @@ def test_a_command_is_printed_with_this_python_the_scripts_folder_and_the_root(
     assert runnable("python king.py") == f"{sys.executable} {REPO}/king.py"
 
 
+@pytest.mark.parametrize("words", ["king.py --help", "king.py --show-config", "status.py --json"])
+def test_what_reads_a_script_may_end_before_it(words, tmp_path):
+    done = subprocess.run(f"{sys.executable} {REPO}/{words} --root . | true; "
+                          "echo ${PIPESTATUS[0]}", shell=True, executable="/bin/bash",
+                          cwd=tmp_path, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("0\n", "")
+
+
 def test_the_command_that_a_run_names_runs_from_where_it_was_printed(tmp_path):
     (tmp_path / "runs").mkdir()
     printed = run_process("ch.py", tmp_path / "runs", "--status", cwd=tmp_path).stderr
