@@ -23,23 +23,26 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 
 from codedata.code.turn import form_of, plain, turn_text
 from codedata.duel.executed import Execution, Executions
-from codedata.duel.judge_stats import same_family
+from codedata.duel.judge_stats import doubts, same_family, self_judging
 from codedata.duel.prompt_texts import packaged_text, prompt_digest
 from codedata.duel.scoring import BOTH, CHALLENGER_FIRST, scores_of, sides_shown, turn_score
 from codedata.duel.verdict import UNSTORABLE, parse_verdict
-from codedata.errors import EndpointDown, ItemFailed, Trouble
+from codedata.errors import BrokenRecord, EndpointDown, ItemFailed, Trouble
 from codedata.leak.cache import LeakJudges
 from codedata.ledger import LEDGER, calls_of, read_lines
 from codedata.llm import Client, Models
 from codedata.progress import named
 from codedata.records import (
+    DUEL,
     METRICS,
     Answer,
+    Duel,
     Message,
     Probe,
     ReferenceScore,
@@ -136,10 +139,18 @@ class Panel:
                 models[str(line.get("stage"))].update(call["model"] for call in calls_of(line))
         return same_family(self.models, {"king": models["king"], "challenger": models["ch"]})
 
+    def _doubts(self) -> list[str]:
+        """Return lines on the judges to be asked, and on what the duel before has shown of them."""
+        lines = self_judging(self.find_related())
+        with suppress(FileNotFoundError, BrokenRecord):
+            lines += doubts(Duel.read(self.root / self.cls.directory / DUEL, self.rival, "", False))
+        return [*dict.fromkeys(lines)]
+
     def stage(self, pairs: Derived | None = None, **words) -> Stage:
         """Return the stage that judges the answers, or `pairs`; `words` are its further fields."""
         return Stage("validate", make=self.judge, reads=self.reads(pairs), writes=self.writes(),
-                     requests=self.requests, then="report.py", **words)
+                     requests=self.requests, then="report.py", doubts=self._doubts,
+                     **words)
 
     def reads(self, pairs: Derived | None = None) -> Reads:
         """Return the Answer fields that judging a turn depends on."""
