@@ -65,7 +65,7 @@ def write_duel(settings: Settings, how: str = "") -> list[str]:
                 say(f"validate.py: {e}")
         duel = duel_record(settings.duel, panel, judged, state.turns_left,
                            missing_answers=len(state.plan.lacking),
-                           panel=statistics(judged, panel.names, panel.find_related(),
+                           panel=statistics(judged, panel.names, panel.find_related(panel.models),
                                             panel.order))
         write_atomic(state.scores.into / DUEL, to_json(duel.raw))
     return summary_lines(duel, f"{state.scores.into.name}/{DUEL}")

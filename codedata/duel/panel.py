@@ -111,8 +111,10 @@ class Panel:
         self.may_leak = (how or settings.challenger.how) != "chosen"
         # a duel against the reference yields no training turns, and a decided one asks nobody
         asks_leaks = not decided and self.rival == "king" and self.may_leak
-        leak_judges = [spec.role for spec in settings.leak_judges()] if asks_leaks else []
-        self._leaks = LeakJudges(settings.root, leak_judges, models, king_share)
+        leak_judges = {spec.role: spec.model for spec in settings.leak_judges() if asks_leaks}
+        self._leaks = LeakJudges(settings.root, [*leak_judges], models, king_share)
+        self._asked = self.models | {f"{name} for leaks": model
+                                     for name, model in leak_judges.items()}
         self._not_refreshed: dict[str, str] = {}   # name: why --refresh kept an old verdict
 
     def _exclude_related(self) -> None:
@@ -120,7 +122,7 @@ class Panel:
 
         Raise Trouble if none is left.
         """
-        related = self.find_related()
+        related = self.find_related(self.models)
         if len(related) == len(self.models):
             raise Trouble("leaves no judge: all are of the family of a model that answered.",
                           "[judge] exclude_self",
@@ -128,8 +130,9 @@ class Panel:
         for name in related:
             del self.models[name]
 
-    def find_related(self) -> dict[str, list[str]]:
-        """Return {judge: sides that a model of its family answered for}, from the ledgers.
+    def find_related(self, judges: dict[str, str]) -> dict[str, list[str]]:
+        """Return {judge: sides that a model of its family answered for}, from the ledgers. `judges`
+        maps a judge to its model.
 
         Answers that were written by hand are of no family.
         """
@@ -137,11 +140,11 @@ class Panel:
         for directory in shards_of(self.root / Answer.directory):
             for line in read_lines(directory / LEDGER):
                 models[str(line.get("stage"))].update(call["model"] for call in calls_of(line))
-        return same_family(self.models, {"king": models["king"], "challenger": models["ch"]})
+        return same_family(judges, {"king": models["king"], "challenger": models["ch"]})
 
     def _doubts(self) -> list[str]:
         """Return lines on the judges to be asked, and on what the duel before has shown of them."""
-        lines = self_judging(self.find_related())
+        lines = self_judging(self.find_related(self._asked))
         with suppress(FileNotFoundError, BrokenRecord):
             lines += doubts(Duel.read(self.root / self.cls.directory / DUEL, self.rival, "", False))
         return [*dict.fromkeys(lines)]
