@@ -332,6 +332,16 @@ def _as_table(judge: Judge) -> dict:
     return {key: value for key, value in vars(judge).items() if value is not None}
 
 
+def ray_address(args: Namespace) -> str:
+    """Return the address of the Ray cluster that a script is to run on; "" for one of its own.
+    Raise Trouble where one is named and Ray is not."""
+    if args.engine == "ray":
+        return (args.ray_address or os.environ.get("RAY_ADDRESS", "")).removeprefix("local")
+    if args.ray_address:
+        raise Trouble("goes with --engine ray.", "--ray-address")
+    return ""
+
+
 # variables that programs of a worker need; no other one may have a key in it
 FOR_PROGRAMS = re.compile(
     r"PATH|HOME|USER|LOGNAME|SHELL|LANG|LC_\w+|TZ|TMPDIR|VIRTUAL_ENV|LD_LIBRARY_PATH|PYTHON\w+|"

@@ -309,7 +309,7 @@ class States:
         failed = ledger.failed.get((made_by, facts.instance_id))
         script, _, step = made_by.partition(".")
         command = joined.command or (step and f"{script}.py --steps {step}")
-        why = f"no {joined.place} yet" + (f": {command}" if command else "")
+        why = f"no {joined.place} yet" + (f": python {command}" if command else "")
         if failed:
             why = f"{made_by} failed: {failed.error}"
         return Item(name, facts.instance_id, "waiting", why, lacks_field=True)

@@ -153,7 +153,7 @@ def _only_service(files: Files) -> None:
     try:
         import yaml  # an extra
     except ImportError as e:
-        raise Trouble("YAML needs a package", COMPOSE, "Run: pip install 'codedata[yaml]'.") from e
+        raise Trouble("YAML needs a package", COMPOSE, "Run: pip install '.[yaml]'.") from e
     text = read_bounded(files[COMPOSE], MAX_YAML_BYTES).decode()
     try:
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):

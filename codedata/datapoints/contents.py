@@ -5,6 +5,7 @@ What validate.py finds in order is audited by the checks of audit.py (AUDITED).
 """
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -260,7 +261,7 @@ def _audited(settings: Settings, host: SandboxFactory, task: RivalledTask,
              before: DatapointChecks | None) -> list[AuditCheck]:
     """Return what the checks of audit.py find of a datapoint. Of those in `before` only that of
     rivals is made again."""
-    command = f"python audit.py --root {settings.root}"
+    command = f"python audit.py --root {shlex.quote(str(settings.root))}"
     old = before and _audit_of(task, before)
     made = Auditor(settings, None, host, AUDITED, command).make(task, task.instance_id, old)
     return [one for one in made.checks if one["name"] in AUDITED]

@@ -322,7 +322,7 @@ def _flag(record: Sample) -> Problem | None:
     if leaks := [one for one in record.leaks or () if one.get("kind") != UNJUDGED]:
         return "shows what it cannot know", "; ".join(
             f"{one.get('kind')}: {one.get('text')} ({one.get('why')})" for one in leaks)
-    return ("no leak verdict", "run validate.py") if record.leaks else None
+    return ("no leak verdict", "run python validate.py") if record.leaks else None
 
 
 def winner(score: float, bucket: str, min_margin: float) -> str:

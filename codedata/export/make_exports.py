@@ -313,7 +313,8 @@ def _warnings(about: Background, exports: list[Export]) -> Iterator[str]:
     if turns.edited:
         yield f"edited by hand, exported as they are: {named(turns.edited)}"
     if turns.left_out.counts()["not up to date"]:
-        yield "answers or scores were changed since the buckets were filled: run report.py first"
+        yield ("answers or scores were changed since the buckets were filled: first run "
+               "python report.py")
     if not turns.turns:
         yield "no turn came through: the sets are empty"
     elif about.settings.validation and unsplit:

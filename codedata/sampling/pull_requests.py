@@ -62,7 +62,8 @@ def all_prs(spec: str, hub: Hub) -> Iterator[tuple[str, dict | str]]:
     of a JSON file. Raise Trouble for Parquet, which is asked for ids.
     """
     if spec.startswith("hf:") or not (spec.startswith("git:") or find_files(spec)[0] != "parquet"):
-        raise Trouble("is asked for ids alone.", spec, "Give git:PATH or JSON; or run prompt.py.")
+        raise Trouble("is asked for ids alone.", spec,
+                      "Give git:PATH or JSON; or: python prompt.py")
     seen = set()
     for row in _rows(spec, None, hub):
         instance_id = id_of(row)

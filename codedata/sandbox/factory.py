@@ -43,7 +43,7 @@ class KeptImage:
 
     name: str = ""
     image_id: str = ""
-    trouble: str = ""          # why other engines cannot have it
+    trouble: str = ""          # why there is none
 
 
 class SandboxFactory:
@@ -188,7 +188,7 @@ class SandboxFactory:
 
     def keep(self, image_id: str, image_name: str) -> KeptImage:
         """Keep an image under this name, and push it where [sandbox] names a registry: the name
-        then begins with that. Where it cannot be pushed, it is kept here, and `trouble` says why.
+        then begins with that. Raise ItemFailed where it cannot be pushed: none is kept.
 
         Images that are not kept are removed by forget(), or by reap() after a crash.
         """
@@ -201,8 +201,9 @@ class SandboxFactory:
         kept_id = docker_engine.keep_image(image_id, name)
         try:
             registry.push(name)
-        except ItemFailed as e:
-            return KeptImage(name, kept_id, e.what)
+        except ItemFailed:
+            docker_engine.connect().remove_image(name)
+            raise
         return KeptImage(name, kept_id)
 
     def forget(self, label: str) -> None:

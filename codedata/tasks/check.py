@@ -33,6 +33,7 @@ from codedata.tasks.folder import (
     TOML,
     Fault,
     config_faults,
+    how,
     image_of,
     part_faults,
     secret_faults,
@@ -120,7 +121,7 @@ def _solution(task: Task) -> Iterator[Fault]:
     for name in names if task.kind else ():
         place, text = f"solution/{name}", text_in(task.solution, name)
         if not text.strip():
-            yield Fault(place, "is missing or empty", HOW_TO_PROVE[task.kind])
+            yield Fault(place, "is missing or empty", how(HOW_TO_PROVE, task))
         elif name != SOLVE and (fault := _patch_fault(text)):
             yield Fault(place, fault, "Undo the edit: the proof is about the former patch.")
 
@@ -251,4 +252,4 @@ def _verifier(task: Task, config: Object) -> Iterator[Fault]:
 
 
 def _how_to_prove(task: Task) -> str:
-    return HOW_TO_PROVE.get(task.kind, "Write it: docs/tasks.md has an example.")
+    return how(HOW_TO_PROVE, task, "Write it: docs/tasks.md has an example.")

@@ -742,7 +742,7 @@ def test_copies_that_are_not_up_to_date_are_left_out_till_report_has_run(judged)
     edit(judged / "answer/prompts_4_1_1.json", challenger=turn_of("ls", words("edited")))
     edit(judged / "score/prompts_4_1_2.json", score=85)
     (judged / "answer/prompts_4_1_3.json").unlink()
-    assert "run report.py first" in make(judged)
+    assert "first run " in make(judged)
     assert left_out(judged) == {f"prompts_4_1_{i}": ["not up to date"] for i in (1, 2, 3)}
     assert sources(judged, "dpo") == ["prompts_4_1_4"]
     run_main(report.main, judged)
