@@ -84,8 +84,9 @@ check-all: setup  ## the benchmarks at full size, one JSON line each, and the lo
 	$(BIN)/python benchmarks/leak.py
 	$(BIN)/python -m pytest -q -m long
 
-lint: setup    ## ruff
+lint: setup    ## ruff, and regexploit: no pattern may take time without end
 	$(BIN)/ruff check .
+	$(BIN)/python tools/patterns
 
 figures:       ## tokens, lengths, docstrings, names and cycles of the code, each with its bar
 	@tools/figures $(ARGS)

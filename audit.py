@@ -17,6 +17,7 @@ writes  audit/<id>.json        TaskAudit, and a line an attempt in _ledger.jsonl
   python audit.py try task/heron.agent-1.0123abcd wrong.sh other.sh
 """
 import argparse
+import shlex
 from functools import partial
 from pathlib import Path
 
@@ -46,8 +47,8 @@ def main(argv=None) -> int:
     flags.add_argument("--thorough", action="store_true",
                        help="the gold ten times beside load, and on another day, too")
     flags.add_argument("--tasks", metavar="PATH",
-                       help="tasks of somebody else, which are copied into task/ first: folders of "
-                            "Harbor or terminal-bench, or a file of rows")
+                       help="tasks of somebody else, which are copied into task/ first: folders in "
+                            "Harbor's form")
     cli.sandbox_flags(parser, pod_prefix="code-data-audit")
     args = parser.parse_args(argv)
     settings = cli.with_container_workers(config.load(args), args)
@@ -76,7 +77,7 @@ def checks(text: str) -> list[str]:
 def audit(args, settings: Settings, names: list[str], models: Models) -> Stage:
     """Return the stage that audits tasks."""
     host = SandboxFactory(settings, models.stop, args.keep_images)
-    command = f"python audit.py --root {args.root}"
+    command = f"python audit.py --root {shlex.quote(args.root)}"
     return Auditor(settings, models, host, names, command).stage(then="export.py")
 
 

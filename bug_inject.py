@@ -10,7 +10,7 @@ it as a user would. --steps takes the steps' names.
 
 `scale`: operators break what they match, hundreds of times in a repository, without a model.
   register             write a config, to be edited: where bugs go, how tests are chosen
-  generate             candidates by the seed, 200 a file; --strategy: other ways to make them
+  generate             candidates by the seed, 40 a file; --strategy: other ways to make them
   validate             which tests notice each (screening); --full: the whole suite for each
   report               choose by the caps of [bug], prove, write tasks and a page of the yields
   issue, instruct      the report, and the task's instruction (issue: both)

@@ -99,7 +99,8 @@ def steps_of(args, settings: Settings) -> dict:
         "analysis": lambda models: step_of(Analyser(settings, host(models)).stage(
             environments(), is_static=False), "relationship"),
         "communities": lambda models: communities_stage(settings),
-        "screen": lambda models: screening_stage(settings.root, environments(), host(models)),
+        "screen": lambda models: screening_stage(settings.root, environments(), host(models),
+                                                 args.limit),
         "patches": lambda models: patches_stage(settings),
         "proof": lambda models: proof_stage(settings.root, environments(), host(models)),
         "doc_part2": partial(document, "doc_part2", "function"),

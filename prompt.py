@@ -6,7 +6,6 @@ reads   trajectories (--source): Hub data sets, Parquet, JSONL, JSON, or what ag
         executed/_states/                 at which turns the PR's tests pass, from run_turns.py
 writes  prompt/prompts_<count>_<k>.json   lists of at most 200 Prompt
         commit/<instance_id>.json         Commit, the PR record of every sampled instance
-        prompt/_decided/*.json            the state of the work at turns ([prompt] decide)
         prompt/_ledger.jsonl              a line a file; oversized and unmatched PRs by name
         commit/_ledger.jsonl              a line a record
 

@@ -16,9 +16,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from codedata import config
 from codedata.errors import Trouble
-from codedata.progress import plural, say
-from codedata.sandbox.process_labels import work_in
+from codedata.progress import plural, program, say, work_in, write_out
+from codedata.sandbox import process_labels
 from codedata.settings import Settings
 from codedata.states import Selection
 from codedata.texts import printable, terminal_safe
@@ -73,8 +74,8 @@ class RunOptions:
 
         `same` repeats the positional word and the flags of this run, all but those of `without`.
         """
-        executable = os.path.relpath(sys.executable) if sys.prefix != sys.base_prefix else "python"
-        words = ["python" if executable.startswith("..") else executable, *script.split()]
+        name, *rest = script.split()
+        words = [*program(name), *rest]
         given = self.given
         names = [name for name in ALWAYS_REPEATED if name in given]
         if same:
@@ -107,6 +108,7 @@ class _Parser(argparse.ArgumentParser):
         parsed = self.parse_intermixed_args(args, namespace)   # words on either side of flags
         parsed.given = {action.dest: words for action in self._actions
                         if (words := _words(action, getattr(parsed, action.dest, None)))}
+        work_in(parsed.root)
         return parsed
 
 
@@ -132,12 +134,12 @@ def options(args: argparse.Namespace) -> RunOptions:
     """Return the flags that were parsed, as the run loop takes them; start the log, and label what
     this process makes as made in the root."""
     _start_log(args.log_level)
-    work_in(Path(args.root))
+    process_labels.work_in(Path(args.root))
     selection = Selection(**{f.name: getattr(args, f.name) or f.default for f in fields(Selection)})
     return RunOptions(
         Path(args.root), selection, args.status, args.dry_run, args.prune, args.compact, args.quiet,
         getattr(args, "stop_on_error", False), args.budget, args.given, args.engine,
-        args.ray_address)
+        config.ray_address(args))
 
 
 def parser(doc: str, *sections: str, output: str = "") -> argparse.ArgumentParser:
@@ -155,7 +157,8 @@ def parser(doc: str, *sections: str, output: str = "") -> argparse.ArgumentParse
         add("--output", metavar="FILE", help=output)
     add("--config", metavar="FILE", help="settings, instead of chain.toml in --root or here")
     add("--only", metavar="GLOB", help="only items whose name or instance id matches")
-    add("--limit", type=positive, metavar="N", help="at most N items, in order")
+    add("--limit", type=positive, metavar="N",
+        help="at most N items, in order; where a script makes tasks, N tasks")
     add("--force", action="store_true",
         help="make again, edited ones too; the old go to _replaced/")
     add("--refresh", action="store_true", help="also make again what was made with other settings")
@@ -172,7 +175,8 @@ def parser(doc: str, *sections: str, output: str = "") -> argparse.ArgumentParse
     add("--engine", choices=["threads", "ray"], default="threads",
         help="where items run: in this process, or on a Ray cluster (docs/cluster.md)")
     add("--ray-address", metavar="HOST:PORT", default="",
-        help="of the cluster (default: one on this machine, which ends with the run)")
+        help="of the cluster (default: RAY_ADDRESS, else one on this machine, which ends with the "
+             "run)")
     add("--llm", metavar="NAME",
         help="an endpoint of chain.toml, or `embedded`: a small model on this machine")
     add("--model", metavar="NAME",
@@ -325,11 +329,16 @@ def main(run_script) -> None:
     except Trouble as e:
         say(f"{script}: {e}")
         code = e.exit_code
+    except BrokenPipeError:   # of stdout, as in `… | head`
+        code = 0
     except OSError as e:   # a file of the user's that cannot be opened, wherever that comes up
         say(f"{script}: {printable(str(e.filename or ''))} cannot be used: {e.strerror or e}.")
         code = 2
     except KeyboardInterrupt:
         code = 130
+    except SystemExit as e:
+        code = e.code
+    write_out()
     sys.exit(code)
 
 

@@ -9,8 +9,11 @@ from __future__ import annotations
 import os
 import re
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
 from io import StringIO
+from itertools import filterfalse
 from pathlib import Path
 
 from dotenv import dotenv_values
@@ -27,7 +30,7 @@ from codedata.settings import (
     RoleSettings,
     Settings,
 )
-from codedata.texts import did_you_mean, printable, tomllib
+from codedata.texts import did_you_mean, printable, toml_tables
 
 SECTIONS = {key.name: type(key.default) for key in fields(Settings) if is_dataclass(key.default)}
 ENVIRONMENT = {"llm.base_url": "LLM_BASE_URL", "llm.proxy": "PIPELINE_PROXY",
@@ -224,8 +227,8 @@ def _read_toml(args: Namespace, root: Path) -> tuple[Path | None, dict]:
     if path is None:
         return None, {}
     try:
-        return path, tomllib.loads(_read(path))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as e:
+        return path, toml_tables(_read(path))
+    except (ValueError, RecursionError) as e:
         raise Trouble(f"is not valid TOML: {e}", str(path),
                       "Mend that line, or comment it out.") from e
 
@@ -329,7 +332,37 @@ def _as_table(judge: Judge) -> dict:
     return {key: value for key, value in vars(judge).items() if value is not None}
 
 
+def ray_address(args: Namespace) -> str:
+    """Return the address of the Ray cluster that a script is to run on; "" for one of its own.
+    Raise Trouble where one is named and Ray is not."""
+    if args.engine == "ray":
+        return (args.ray_address or os.environ.get("RAY_ADDRESS", "")).removeprefix("local")
+    if args.ray_address:
+        raise Trouble("goes with --engine ray.", "--ray-address")
+    return ""
+
+
+# variables that programs of a worker need; no other one may have a key in it
+FOR_PROGRAMS = re.compile(
+    r"PATH|HOME|USER|LOGNAME|SHELL|LANG|LC_\w+|TZ|TMPDIR|VIRTUAL_ENV|LD_LIBRARY_PATH|PYTHON\w+|"
+    r"DOCKER_(?:HOST|TLS_VERIFY|CERT_PATH|CONFIG|CONTEXT)|KUBECONFIG|KUBERNETES_\w+|RAY_\w+|"
+    r"SSL_CERT_\w+|\w+_CA_BUNDLE|\w+_proxy", re.IGNORECASE)
+
+
 def quieten_ray() -> None:
     """Let Ray, before it is imported, send no statistics and print no messages of its own."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".*")
+
+
+@contextmanager
+def bare_environment() -> Iterator[None]:
+    """Leave in the environment what programs need to run, and no key, for the processes that are
+    started meanwhile."""
+    full = dict(os.environ)
+    for name in filterfalse(FOR_PROGRAMS.fullmatch, full):
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(full)

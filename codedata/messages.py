@@ -29,6 +29,20 @@ def with_text(message: dict, text: str) -> dict:
     return {**message, "content": f"{message.get('content') or ''}\n\n{text}"}
 
 
+def result_problem(messages: Iterable[dict]) -> str | None:
+    """Return why endpoints would refuse a history: each call wants its result right behind it."""
+    waiting: set[str] = set()
+    for message in [*messages, {"role": "end"}]:
+        is_result = message["role"] == "tool"
+        if is_result and message.get("tool_call_id") in waiting:
+            waiting.remove(message["tool_call_id"])
+        elif is_result or waiting:
+            return "a history with a call without result, or a result without call"
+        else:
+            waiting = {call["id"] for call in message.get("tool_calls") or ()}
+    return None
+
+
 def to_send(messages: Iterable[dict]) -> list[dict]:
     """Return messages without the keys of REASONING."""
     return [{key: value for key, value in message.items() if key not in REASONING}

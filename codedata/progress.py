@@ -8,6 +8,8 @@ for ten. Whatever stands in a line, no control character reaches the terminal.
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import sys
 import time
 from collections import Counter
@@ -16,6 +18,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import starmap
+from pathlib import Path
 from types import MappingProxyType
 
 from codedata.driver import in_driver
@@ -27,6 +30,11 @@ PLAIN_EVERY_S = 15.0
 SILENT_S = 300.0   # after which a plain line comes though nothing has changed
 NAMED = 3   # items of one kind that a line names
 ROWS = 8    # items below a bar
+HOME = Path(__file__).parents[1]   # of the scripts
+# how commands stand in messages: without this Python, the scripts' folder, the root
+COMMAND = re.compile(r"(?<![\w./-])(?:python (\w+\.py)\b|pip install '\.)(?=([^\n]*))")
+
+_root: list[str] = []   # as --root names it; empty where that is the current folder
 
 
 @in_driver
@@ -35,18 +43,59 @@ def say(text: str) -> None:
 
     Where nobody reads it (a closed pipe), go on in silence: the answers are paid for.
     """
-    text = terminal_safe(text)
+    text = terminal_safe(runnable(text))
     try:
         print(text, file=sys.stderr, flush=True)
     except UnicodeEncodeError:
         print(text.encode("ascii", "replace").decode(), file=sys.stderr, flush=True)
     except (OSError, ValueError):
-        _go_silent()
+        _go_silent(2)
 
 
-def _go_silent() -> None:
+def work_in(root: str) -> None:
+    """Let the commands in messages name this root."""
+    _root[:] = [root] * (root != ".")
+
+
+def runnable(text: str) -> str:
+    """Return a text whose commands, `python king.py …` and those of pip, run as they stand."""
+    return COMMAND.sub(_completed, text)
+
+
+def _completed(match: re.Match) -> str:
+    if not match[1]:
+        return f"{python()} -m pip install '{HOME}"
+    root = ["--root", *_root] if _root and "--root" not in match[2] else []
+    return shlex.join([*program(match[1]), *root])
+
+
+def python() -> str:
+    """Return the path of this Python, which knows the packages of its environment."""
+    return _from_here(sys.executable)
+
+
+def program(script: str) -> tuple[str, str]:
+    """Return the words that call a script of ours from the current folder."""
+    path = HOME / script
+    return python(), _from_here(str(path)) if path.exists() else script
+
+
+def _from_here(path: str) -> str:
+    short = os.path.relpath(path)
+    return path if short.startswith("..") else short
+
+
+def write_out() -> None:
+    """Write what is left for stdout, nothing where its reader has ended, as `head` does."""
+    try:
+        print(end="", flush=True)
+    except BrokenPipeError:
+        _go_silent(1)
+
+
+def _go_silent(stream: int) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)   # the interpreter flushes stderr once more at its end
+    os.dup2(nowhere, stream)   # the interpreter flushes it once more at its end
 
 
 def usd(cost: float) -> str:
@@ -195,7 +244,7 @@ class RunTotals:
     spent: Spending = field(default_factory=Spending)
     served: int = 0                    # replies that an earlier, unfinished run had paid for
     cut: int = 0                       # items with a request that was cut to fit
-    excluded: int = 0                  # by a rule that the item function found
+    excluded: Counter[str] = field(default_factory=Counter)   # by rule of the item function
     asked_again: int = 0               # items whose answer was refused and asked for once more
     again_calls: int = 0               # the number of these further requests
 
@@ -212,7 +261,7 @@ class RunTotals:
     @property
     def finished(self) -> int:
         """Return the number of items that need no more work in this run."""
-        return self.wrote + self.refreshed + self.excluded + len(self.failed) + self.broken
+        return self.wrote + self.refreshed + self.excluded.total() + len(self.failed) + self.broken
 
     def failures(self) -> list[tuple[str, Trouble]]:
         """Return the failed items with their errors, in natural order."""
@@ -229,12 +278,18 @@ def summary_line(totals: RunTotals, n_todo: int, n_left: int) -> str:
         (totals.served, f"{plural(totals.served, 'answer')} kept from an earlier attempt"),
         (totals.cut, f"{plural(totals.cut, 'request')} cut to fit"),
         (totals.asked_again, f"asked again {again}"),
-        (totals.excluded, f"left out {totals.excluded} by a rule"),
+        (totals.excluded, f"left out {totals.excluded.total()} by a rule: "
+                          f"{_rules_text(totals.excluded)}"),
         (n_left, f"left {n_left}"),
         (totals.failed, f"failed {len(totals.failed)}: {_failures_text(totals.failures())}"),
     ]
     line = ", ".join(text for is_shown, text in parts if is_shown)
     return f"{line}   {totals.spent}" if totals.spent.n_calls else line
+
+
+def _rules_text(n_by_rule: Counter[str]) -> str:
+    """Return the most frequent rules, each with its number of items."""
+    return named([f"{n} ({_first_line(rule)})" for rule, n in n_by_rule.most_common()])
 
 
 def _failures_text(failures: list[tuple[str, Trouble]]) -> str:

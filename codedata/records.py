@@ -950,7 +950,6 @@ class Proof(TypedDict, total=False):
     parts: dict[str, str]    # of each part of that
     log: str                 # the end of what a run without the solution printed
     image_id: str            # the engine's
-    image_trouble: str       # why it could not be pushed; "" where it was, or had not to be
     seconds: Seconds         # of all runs
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -20,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain, groupby
+from math import ceil
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,7 +36,7 @@ from codedata.errors import (
     Trouble,
     start_thread,
 )
-from codedata.ledger import LEDGER, NOTHING, FileState, disk_trouble
+from codedata.ledger import LEDGER, NOTHING, PARTIAL, FileState, disk_trouble
 from codedata.ledger_compact import compact
 from codedata.llm.client import Models
 from codedata.llm.embedded import NOISE
@@ -71,6 +73,9 @@ from codedata.texts import natural, printable, terminal_safe
 ONCE = ("force", "limit")   # flags that the command for further items leaves out
 MAX_WRITERS = 8   # threads that write at once, each a group: more would wait for each other
 MAX_REASONS = 5     # of a stage in the summary of a root
+MAX_ALIKE = 3       # first items that fail alike: a setting is to blame, as the model's name
+# the status alone where a body may name the request
+NO_REPLY = re.compile(r"HTTP (?:40[45]|(?:4|200 without).*)", re.DOTALL)
 MAX_IN_WORDS = 20   # records of which a run says what they hold
 MAX_GROUP = 64    # records in a group; where as many wait for a writer, their threads do, too
 Held = type | tuple[type, str]   # a record's class, whose directory is held; with a kind: its items
@@ -95,10 +100,12 @@ class Stage:
     identity: dict = field(default_factory=dict)   # model, prompts: a change makes nothing stale
     requests: Callable | None = None   # make()'s arguments → (client, messages) of its calls
     cost_note: str = ""   # for --dry-run, of a stage without `requests` that asks a model
+    doubts: Callable[[], list[str]] = list   # lines for the plan, of a stage that asks a model
     close: Callable[[], list[str]] = list    # called where items were made, returns lines to print
     finish: Callable[[], list[str]] = list   # called at the end, returns lines to print
     is_local: bool = False   # make() reads the root: it runs in this process, on any engine
     after: str = ""                    # the script before this one
+    per_limit: float = 1.0             # items that --limit 1 lets it make; 0: all
     then: str = ""                     # the script after this one; of several, divided by "; "
     in_words: Callable | None = None   # record → what a user would say of it, where items are few
     sum_up: Callable[[], list[str]] = list   # returns what a user would say of all that is there
@@ -159,6 +166,8 @@ def _run_held(stage: Stage, settings: Settings, models: Models, options: RunOpti
     store, selection = stage.writes.store, options.selection
     if stage.refresh:
         selection = replace(selection, refresh=True)
+    if selection.limit:
+        selection = replace(selection, limit=ceil(stage.per_limit * selection.limit) or None)
     states = States(stage.name, stage.reads, stage.writes, settings.exclude,
                     digest(stage.identity), stage.joined, selection)
     if options.compact:
@@ -184,11 +193,20 @@ def _run_held(stage: Stage, settings: Settings, models: Models, options: RunOpti
 def _status_of(stage: Stage, plan: Plan) -> StageStatus:
     store, n_others = stage.writes.store, plan.n_other_settings
     counts = {state: len(names) for state, names in plan.names.items()}
-    note = f"made with other settings {n_others}" if n_others else ""
+    notes = [f"made with other settings {n_others}"] if n_others else []
+    note = "; ".join([*notes, *_kept_replies(stage, plan)])
     status = StageStatus(stage.label, f"{store.into.relative_to(store.root)}/", counts,
                          len(plan.todo), note, stage.name, tuple(map(str, store.directories)))
     status.words = lambda: [*_words_of(stage, plan)] if any(counts.values()) else []
     return status
+
+
+def _kept_replies(stage: Stage, plan: Plan) -> Iterator[str]:
+    """Yield where the replies of failed items are, refused ones too, if there are any."""
+    store = stage.writes.store
+    paths = [store.directory(name) / PARTIAL / f"{name}.jsonl" for name in plan.names["failed"]]
+    if kept := [str(path.relative_to(store.root)) for path in paths if path.exists()]:
+        yield f"replies of failed items, refused ones too: {named(kept)}"
 
 
 def _words_of(stage: Stage, plan: Plan) -> Iterator[str]:
@@ -293,15 +311,19 @@ def _print_plan(stage: Stage, plan: Plan, models: Models, options: RunOptions) -
     say(f"{stage.label}  {plan_line(plan, stage.reads.place, f'{into}/')}")
     for client in models.clients() if plan.asks else []:
         say(f"      asks {_model_and_place(client.spec)}")
+    for doubt in stage.doubts() if plan.asks else ():
+        say(f"      {doubt}")
     if plan.asks and options.budget_usd and options.selection.shard:
         models.money.add_up(options.root)
         say(f"      {models.money.part()}")
     for state in ("edited", "orphan"):
         if names := plan.names[state]:
             say(f"      {state}: {named(names)}")
+    for line in _kept_replies(stage, plan) if options.status else ():
+        say(f"      {line}")
     print_reasons([plan.reasons[name] for name in plan.names["excluded"] + plan.names["waiting"]])
     if not plan.n_read and not plan.broken:
-        what = f": run {stage.after} first" if stage.after else ""
+        what = f": first run {options.command(stage.after)}" if stage.after else ""
         if options.selection.shard:
             what = " of this shard"
         if options.selection.only:
@@ -468,7 +490,7 @@ class Journal:
         yield from self._noting(attempt, "excluded", instance_id=attempt.item.instance_id,
                                 error=rule.what, read=attempt.read, settings=self.states.settings)
         with self.lock:
-            self.totals.excluded += 1
+            self.totals.excluded[rule.what] += 1
 
     def write(self, lines: Iterable[dict]) -> None:
         """Write ledger lines: those of one directory together."""
@@ -563,15 +585,27 @@ class WorkerPool:
 
     def __init__(self, models: Models):
         self.stop_reason: Trouble | None = None
-        self._stopped = models.stop
+        self._models = models
+        self._alike: Counter[str] = Counter()   # failures, by what was said
         self._lock = threading.Lock()
 
-    def stop(self, reason: Trouble) -> None:
-        """Start no new calls. The first reason is reported; it replaces an interruption."""
+    def stop(self, reason: Trouble, at_once: bool = True) -> None:
+        """Start no further items; `at_once` also no new calls, and end commands in sandboxes. The
+        first reason is reported; it replaces an interruption."""
         with self._lock:
             if self.stop_reason is None or isinstance(self.stop_reason, Interrupted):
                 self.stop_reason = reason
-        self._stopped.set()
+        if at_once:
+            self._models.stop.set()
+
+    def note_failure(self, error: Trouble) -> None:
+        """Stop where no model has answered, and the first items have all failed alike."""
+        how = NO_REPLY.search(error.what)
+        if how and self._models.clients() and not self._models.http.has_answered:
+            self._alike[how[0]] += 1
+            if self._alike[how[0]] >= MAX_ALIKE:
+                self.stop(RunStopped(f"the first items all failed alike: {error.what}",
+                                     todo=error.todo, exit_code=2))
 
     def run(self, workers: Iterable[Callable[[], None]], show: Callable[[], None]) -> None:
         """Run each worker in a thread of its own, and call show() every now and then, till all have
@@ -604,6 +638,7 @@ class _Run:
         self.in_flight: dict[str, Attempt] = {}   # by item
         self.unfinished: list[str] = []   # items that the end of the run has cut short
         self.in_words: dict[str, str] = {}   # what a user would say of each record, by item
+        self._waiting: deque[Item] = deque()      # for a worker
         self._made: deque[Attempt] = deque()      # with a record that is to be put on disk
         self._writers = threading.Semaphore(MAX_WRITERS)
         self.bar: Bar | None = None
@@ -649,14 +684,13 @@ class _Run:
 
     def _round(self, todo: list[Item]) -> None:
         """Make every item of `todo` once."""
-        items = iter(todo)
-        next_item = threading.Lock()
+        self._waiting.extend(todo)
 
         def work() -> None:
-            while not self.models.stop.is_set():
-                with next_item:
-                    item = next(items, None)
-                if item is None:
+            while not (self.models.stop.is_set() or self.pool.stop_reason):
+                try:
+                    item = self._waiting.popleft()
+                except IndexError:   # there are no more
                     return
                 self._one(item)
 
@@ -735,8 +769,18 @@ class _Run:
                 output = self._output(attempt, inputs)
             except Excluded as e:
                 attempt.steps = self.journal.excluding(attempt, e)
+                self._take_spare()
             else:
                 attempt.steps = self._committing(attempt, output)
+
+    def _take_spare(self) -> None:
+        """Let an item beyond --limit take the place of one that a rule leaves out."""
+        with self.journal.lock:
+            if self.plan.spare:
+                item = self.plan.spare.popleft()
+                self.plan.todo.append(item)
+                self._waiting.append(item)
+                self.bar.total += 1
 
     def _output(self, attempt: Attempt, inputs: list) -> Any:
         """Return an item's new record. Raise ItemFailed, or Excluded if a rule leaves it out."""
@@ -776,9 +820,10 @@ class _Run:
                 self.totals.failed[item.name] = error
             else:
                 self.again.append(item)
+        self.pool.note_failure(error)
         if self.options.stop_on_error:
             self.pool.stop(RunStopped(f"{item.name} failed, and --stop-on-error was given.",
-                                  todo="Run again to go on."))
+                                      todo="Run again to go on."), at_once=False)
 
     def _interrupt(self) -> None:
         self.interrupted = True
@@ -824,8 +869,8 @@ class _Run:
             if force and self.options.selection.force and self.totals.wrote:
                 yield (f"      --force asks again for the {self.totals.wrote:,} that this run "
                        "has made, too: --only takes the others")
-        elif self.plan.n_beyond_limit:
-            n_more = plural(self.plan.n_beyond_limit, "more item")
+        elif self.plan.spare:
+            n_more = plural(len(self.plan.spare), "more item")
             yield f"      {n_more} to do: {command(script, same=True, without=ONCE)}"
         is_done = self.totals.finished > len(self.totals.failed) and self.pool.stop_reason is None
         if is_done and self.stage.writes.store.names():
@@ -860,7 +905,7 @@ def signals(stage: str, stop: Callable[[], None], print_line: Callable[[str], No
     end the process at once."""
     def wind_down() -> None:
         stop()
-        print_line(f"{stage}  stopping: what is in flight finishes and is kept "
+        print_line(f"{stage}  stopping: calls in flight finish and are kept, commands end "
                    "(again: end at once)")
 
     def first(*_) -> None:

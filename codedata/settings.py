@@ -265,20 +265,11 @@ class PromptSettings:
     max_per_instance: int = at_least(0, 1)  # prompts of one PR; 0, or turns = "all": no limit
     max_chars: int = at_least(1, 200_000)   # a longer history + reference is skipped
     max_shown_share: float = between(0, 1, 0.99)   # of the PR's code that a history may have shown
-    decide: bool = False                    # ask the model of [decide] which turns are worth it
     window_rows: int = at_least(1, 1)       # rows per random offset; more is cheaper from Parquet
     keep_unmatched: bool = False            # keep prompts without a PR record, for king.py alone
     decontaminate: tuple[str, ...] = ()     # benchmark files: overlapping prompts are left out
     rows_url: str = "https://datasets-server.huggingface.co"
     hub_url: str = "https://huggingface.co"
-
-
-@dataclass(frozen=True)
-class DecideSettings(RoleSettings):
-    """[decide]: the model that knows the PR and says at which turns something is to be decided."""
-
-    temperature: float | None = at_least(0, 0.0)
-    format_retries: int = at_least(0, 1)   # further tries if it quotes what was not said
 
 
 @dataclass(frozen=True)
@@ -422,7 +413,6 @@ class Settings:
 
     llm: LLM = LLM()
     prompt: PromptSettings = PromptSettings()
-    decide: DecideSettings = DecideSettings()
     king: KingSettings = KingSettings()
     challenger: ChallengerSettings = ChallengerSettings()
     agent: AgentSettings = AgentSettings()
@@ -453,7 +443,7 @@ class Settings:
     hf_token: ApiKey = field(default=ApiKey(""), repr=False)
 
     def model_spec(self, role: str) -> ModelSpec:
-        """Return the model of "king", "challenger", "decide", "agent", "issue", "audit" or
+        """Return the model of "king", "challenger", "agent", "issue", "audit" or
         "dp_…": its section over [llm]."""
         section = self.agent_role(role) if role.startswith("dp_") else getattr(self, role)
         spec = self._spec(role, section, vars(self.llm),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fnmatch
 import gc
 import hashlib
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -33,7 +34,7 @@ class Selection:
 
     only: str = ""                           # a glob of names or instance ids; "": all
     shard: tuple[int, int] | None = None     # (i, n): the items whose name's hash mod n is i
-    limit: int | None = None                 # items to make at most
+    limit: int | None = None                 # items to make, without those that a rule leaves out
     force: bool = False                      # make again whatever is there
     refresh: bool = False                    # make again what was made with other settings
     no_retry: bool = False                   # leave failed items alone
@@ -60,7 +61,7 @@ class Reads:
     # item → names that --only takes it by, too: of what later steps derive from it
     leads_to: Callable[[str], Iterable[str]] = lambda name: ()
     same: str = ""                 # of a joined store: a field that has to be as in the item
-    optional: bool = False         # of a joined store: items are made without its record, too
+    optional: bool = False         # of a joined store: made without it, too, if nothing failed
     command: str = ""              # of a joined store: what makes it, if not `made_by`'s script
 
     def parents(self, name: str) -> list[str]:
@@ -144,7 +145,7 @@ class Plan:
     reasons: dict[str, str] = field(default_factory=dict)   # of excluded, failed, waiting items
     n_edited_stale: int = 0
     n_other_settings: int = 0
-    n_beyond_limit: int = 0        # items to make that --limit leaves for later
+    spare: deque[Item] = field(default_factory=deque)   # what --limit leaves for later
 
     @property
     def n_read(self) -> int:
@@ -228,9 +229,8 @@ class States:
         for text, e in broken.items():   # an error of two stores, or of an item, counts once
             if text not in plan.broken:
                 plan.add_broken(e, e.where)
-        n = len(plan.todo)
-        plan.todo = plan.todo[:self.selection.limit]
-        plan.n_beyond_limit = n - len(plan.todo)
+        if n := self.selection.limit:
+            plan.todo, plan.spare = plan.todo[:n], deque(plan.todo[n:])
         return plan
 
     def _is_own(self, name: str) -> bool:
@@ -309,7 +309,7 @@ class States:
         failed = ledger.failed.get((made_by, facts.instance_id))
         script, _, step = made_by.partition(".")
         command = joined.command or (step and f"{script}.py --steps {step}")
-        why = f"no {joined.place} yet" + (f": {command}" if command else "")
+        why = f"no {joined.place} yet" + (f": python {command}" if command else "")
         if failed:
             why = f"{made_by} failed: {failed.error}"
         return Item(name, facts.instance_id, "waiting", why, lacks_field=True)
@@ -445,8 +445,7 @@ class States:
             return
         for reads, name in ((self.reads, item.name),
                             *((joined, item.instance_id) for joined in self.joined)):
-            if reads.made_by and not reads.optional and (
-                    before := reads.store.failed(reads.made_by, name)):
+            if reads.made_by and (before := reads.store.failed(reads.made_by, name)):
                 item.state, item.reason = "waiting", f"{reads.made_by} failed: {before.error}"
 
     # digests and replies -------------------------------------------------------------------------

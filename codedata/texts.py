@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import html
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import lru_cache
 from importlib.resources import files
 
@@ -23,10 +24,17 @@ CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202
                      "\u2066-\u2069\ud800-\udfff]")
 # As of colours, links and cursors; the cursor's way to the start of a line counts as a return
 ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)|[ -/]+[0-~])")
+MARKUP = re.compile(r"[\\`*\[\]]")
 TO_LINE_START = re.compile(r"\x1b\[1?G")
 OVERWRITTEN = re.compile(r"^[^\n]*\r(?![\r\n]|$)", re.MULTILINE)   # as progress bars
 
-MAX_PARTS, MAX_DEPTH = 1_000, 50   # of a key, of a value
+# thinking at the start of a text; without a closing tag it goes on to the end
+THINKING = re.compile(r"(?:\s*(?:<(think(?:ing)?)>.*?(?:</\1>|\Z)|◁think▷.*?(?:◁/think▷|\Z)))*\s*",
+                       re.DOTALL)
+
+MAX_DEPTH = 50          # of a value, and so parts of a key
+MAX_LINE_DOTS = 1_000   # of a line of TOML, in texts too
+MAX_TOML_CHARS = 100_000
 _DIGITS = re.compile(r"(\d+)")
 _OPENING = re.compile(r'\{(?=[ \t\r\n]*")')   # the start of a JSON object with at least one key
 MAX_WORK = 20_000_000   # characters of a reply that are decoded, again and again: 2 s
@@ -45,10 +53,14 @@ def toml_of(package: str, name: str) -> dict:
 
 
 def toml_tables(text: str) -> dict:
-    """Return the tables of somebody's TOML. Raise ValueError for what is none, or could not be
-    digested and written again: keys of very many parts take the reader minutes."""
-    if any(line.partition("=")[0].count(".") > MAX_PARTS for line in text.split("\n")):
-        raise ValueError(f"a key has more than {MAX_PARTS:,} parts")
+    """Return the tables of somebody's TOML. Raise ValueError for what is none, could not be
+    digested and written again, or would take the reader minutes: keys times their parts."""
+    if len(text) > MAX_TOML_CHARS:
+        raise ValueError(f"it has more than {MAX_TOML_CHARS:,} characters")
+    for line in text.split("\n"):
+        head = line if line.lstrip().startswith("[") else line.partition("=")[0]
+        if head.count(".") > MAX_DEPTH or line.count(".") > MAX_LINE_DOTS:
+            raise ValueError(f"a key has more than {MAX_DEPTH} parts")
     tables = tomllib.loads(text)
     check_nesting(tables)
     return tables
@@ -94,6 +106,11 @@ def printable(text: str, max_chars: int = 2000) -> str:
     return CONTROL.sub(_escape, " ".join(cut.split("\n")))
 
 
+def as_markdown(text: str, max_chars: int = 200) -> str:
+    """Return somebody's text as one line in which neither Markdown nor HTML reads anything."""
+    return MARKUP.sub(r"\\\g<0>", html.escape(printable(text, max_chars), quote=False))
+
+
 def displayed(text: str) -> str:
     """Return terminal output as it is displayed, without escape sequences and overwritten progress
     bars."""
@@ -112,12 +129,15 @@ def _escape(match: re.Match) -> str:
     return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 
 
-def json_objects(text: str, decoder: json.JSONDecoder = _DECODER) -> Iterator[tuple]:
+def json_objects(text: str, decoder: json.JSONDecoder = _DECODER,
+                 shown: Collection[str] = ()) -> Iterator[tuple]:
     """Yield (source, its end, value) of the JSON objects in a model's reply, the last first, also
-    those that are inside others. These are read again and again, which MAX_WORK bounds: what stands
-    before the objects that take so much is not read."""
-    start, work = len(text), 0
-    while work < MAX_WORK and (start := text.rfind("{", 0, start)) >= 0:
+    those that are inside others; none that stands in a text that the model was `shown`, which is a
+    quotation. These are read again and again, which MAX_WORK bounds: what stands before the objects
+    that take so much is not read. Thinking that the reply begins with has only drafts."""
+    start, work, begin = len(text), 0, THINKING.match(text).end()
+    search = sum(map(len, shown)) // 100   # of finding one in them, which is so much faster
+    while work < MAX_WORK and (start := text.rfind("{", begin, start)) >= 0:
         if not _OPENING.match(text, start):
             continue
         try:
@@ -125,8 +145,10 @@ def json_objects(text: str, decoder: json.JSONDecoder = _DECODER) -> Iterator[tu
         except (ValueError, RecursionError) as e:   # no JSON, or nested too deeply for the decoder
             work += _work(e, start, len(text))
             continue
-        work += end - start
-        yield text[start:end], end, value
+        work += end - start + search
+        source = text[start:end]
+        if not any(source in one for one in shown):
+            yield source, end, value
 
 
 def _work(error: Exception, start: int, length: int) -> int:
@@ -142,6 +164,12 @@ def did_you_mean(name: str, known, form: str = "{}") -> str:
         return f"Did you mean {form.format(near[0])}?"
     listed = ", ".join(form.format(printable(one, 200)) for one in known)
     return f"Known: {listed or 'none'}."
+
+
+def number_text(number) -> str:
+    """Return a number as a text, 3.0 of a column with gaps as "3"."""
+    is_whole = isinstance(number, float) and number.is_integer()
+    return str(int(number) if is_whole else number)
 
 
 def natural(name: str) -> list:

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 from pathlib import Path
 
@@ -68,14 +67,6 @@ def wait_till_open(process: subprocess.Popen) -> None:
     """Wait till a process has a container."""
     eventually(lambda: made_here("container", "--filter", f"label=codedata.pid={process.pid}"),
                timeout_s=100)
-
-
-def interrupted(process: subprocess.Popen) -> subprocess.CompletedProcess:
-    """Send SIGINT to a process and to all that it has started, as a terminal does, when it opens
-    its first container; return the process after its end."""
-    wait_till_open(process)
-    os.killpg(process.pid, signal.SIGINT)
-    return finish(process, timeout_s=200)
 
 
 def without_engine(script: str, root: Path, *flags) -> subprocess.CompletedProcess:

@@ -36,27 +36,31 @@ def root(tmp_path):
 @pytest.fixture
 def run(root, capsys):
     """Return a function: run a stage with flags; it returns (what make() was given, what was
-    printed). `by_releases_before` the stage read no analysis; `by_rule` it leaves all out."""
-    def run(*flags, by_releases_before: bool = False, by_rule: str = "") -> tuple[list, str]:
+    printed). `by_releases_before` the stage read no analysis; `by_rule` it leaves all out but
+    tern."""
+    def run(*flags, by_releases_before: bool = False, by_rule: str = "",
+            **about) -> tuple[list, str]:
         given = []
 
         def make(environment, coverage=None, analysis=None):
             given.append((coverage, analysis))
-            if by_rule:
+            if by_rule and environment.repo_name != "tern":
                 raise Excluded(by_rule)
             return BugConfig("", environment.repo_name, environment.base_commit, "", ["."], [],
                              "none", "", 1.0, len(given), 0)
         joined = (
             Reads(Store(root, Coverage), ("import_lines",), made_by="analyze.coverage",
                   same="base_commit"),
-            Reads(Store(root, Analysis), ("edges",), same="base_commit", optional=True))
+            Reads(Store(root, Analysis), ("edges",), made_by="analyze.analysis",
+                  same="base_commit", optional=True))
 
         def main(argv) -> int:
             settings = config.load(args := cli.parser("toy.py").parse_args(argv))
             stage = run_loop.Stage(
                 "toy", make=make, reads=Reads(Environments(root), ("test_script",)),
                 joined=joined[:1] if by_releases_before else joined,
-                writes=Writes(Store(root, BugConfig), tuple(BugConfig.__dataclass_fields__)))
+                writes=Writes(Store(root, BugConfig), tuple(BugConfig.__dataclass_fields__)),
+                **about)
             with Models(settings) as models:
                 return run_loop.run(stage, settings, models, cli.options(args))
         run_here(main, root, *flags)
@@ -92,6 +96,26 @@ def test_what_is_optional_may_be_missing_and_is_read_when_it_comes(root, run):
     assert analysis is None
 
 
+def test_a_step_that_failed_stops_those_behind_it_also_where_its_record_is_optional(root, run):
+    (root / "analysis/spanset.json").unlink()
+    line = {"stage": "analyze.analysis", "item": "spanset", "state": "failed", "error": "too slow"}
+    (root / "analysis/_ledger.jsonl").write_text(json.dumps(line) + "\n")
+    given, printed = run()
+    assert not given and "left out: 1 (analyze.analysis failed: too slow)" in printed
+
+
+@pytest.mark.parametrize(("rule", "per_limit", "n"), [("", 1, 1), ("", 0.1, 1), ("", 2, 2),
+                                                      ("", 0, 2), ("no", 1, 2)])
+def test_a_limit_counts_what_no_rule_leaves_out_and_a_stage_may_make_more_for_each(
+        root, run, rule, per_limit, n):
+    for part in ("env", "coverage"):
+        record = read_json(root / f"{part}/spanset.json")
+        write_json(root / f"{part}/tern.json", {**record, "repo_name": "tern"})
+    given, printed = run("--limit", 1, "--workers", 1, by_rule=rule, per_limit=per_limit)
+    assert len(given) == n and ("wrote 1, left out 1 by a rule" in printed) == bool(rule)
+    assert ("1 more item to do" in printed) == (n == 1)
+
+
 @pytest.mark.parametrize(("part", "why"), [
     ("coverage", "coverage/ is of another base commit than env/: analyze.py makes it again"),
     ("analysis", "")])
@@ -105,7 +129,7 @@ def test_records_of_different_commits_are_not_put_together(root, run, part, why)
 def test_what_is_needed_is_waited_for(root, run):
     (root / "coverage/spanset.json").unlink()
     given, printed = run()
-    assert not given and "no coverage/ yet: analyze.py --steps coverage" in printed
+    assert not given and "no coverage/ yet: " in printed
 
 
 @pytest.mark.parametrize("rule", ["", "It has no tests."])

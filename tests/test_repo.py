@@ -39,12 +39,33 @@ def repo(tmp_path):
     return run
 
 
+@pytest.mark.parametrize("env, called, says", [
+    ({"DOCKER_HOST": "unix:///nowhere", "CODEDATA_APT": "yes"}, "", "answers at unix:///nowhere"),
+    ({}, "", "Run: sudo apt-get install docker.io iptables"),
+    ({"CODEDATA_APT": "yes"}, "apt-get update -qq\n", "installing docker.io iptables")])
+def test_no_engine_is_started_beside_one_that_is_named_nor_installed_without_consent(
+        tmp_path, env, called, says):
+    notes, env = tmp_path / "notes", {**env, "PATH": str(tmp_path)}   # no dockerd
+    notes.touch()
+    for name, body in {"docker": "exit 1", "id": "echo 0", "dirname": 'exec /usr/bin/dirname "$@"',
+                       "apt-get": f'echo "apt-get $@" >> {notes}; exit 1'}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    done = subprocess.run(["/bin/bash", REPO / "tools/docker-up"], env=env, capture_output=True,
+                          text=True, timeout=30)
+    assert (done.returncode, notes.read_text()) == (1, called)
+    assert says in done.stderr
+
+
 def test_a_repository_goes_through_all_scripts_with_the_flags_that_are_given(repo):
     done, called = repo("https://host/birds/heron.git", "r", "--limit", "5")
     assert done.returncode == 0 and [line.split()[0] for line in called] == [
         "env_setup.py", "analyze.py", "bug_inject.py", "nl2repo.py", "export.py", "status.py"]
     assert "--repo https://host/birds/heron.git --planner recipe --limit 5" in called[0]
     assert all("--limit 5" in line for line in called[:4]) and called[4] == "export.py --root r"
+    assert done.stderr.startswith("repo: at most 5 bugs") and "minutes" in done.stderr
+    done, called = repo("https://host/birds/heron.git", "r", "--workers", "1")
+    assert all("--limit 10" in line for line in called[:4]) and "most 10 bugs" in done.stderr
 
 
 @pytest.mark.parametrize("address", ["https://host/birds/heron.git@v1", "git@host:birds/heron.git",

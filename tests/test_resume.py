@@ -237,7 +237,7 @@ def test_force_on_one_item_keeps_its_challenger_and_puts_the_old_one_aside_edite
 
 def test_a_forced_attempt_that_fails_leaves_the_old_answer_valid(root, run, status, fake_llm):
     fake_llm.always(Status(404, "no such model"))
-    assert run("king --force").returncode == 1
+    assert run("king --force").returncode == 2
     fake_llm.requests.clear()
     assert all_done(status)
     assert run("king").returncode == 0 and fake_llm.n_requests == 0

@@ -151,7 +151,7 @@ def test_markdown_that_is_looked_at_in_a_terminal(tmp_path):
     decide(tmp_path)
     assert_shown(run_script("report.py", tmp_path), "report")
     page = (tmp_path / "report/report.md").read_text()
-    assert not UNSAFE.search(page) and "\\x1b]52" in page
+    assert not UNSAFE.search(page) and r"\\x1b\]52" in page
 
 
 # the net: what every line passes -----------------------------------------------------------------

@@ -105,7 +105,7 @@ def _yaml(text: str):
         import yaml  # an extra
     except ImportError as e:
         raise Trouble("YAML needs a package", "--config",
-                      "Run: pip install 'codedata[yaml]', or write TOML.") from e
+                      "Run: pip install '.[yaml]', or write TOML.") from e
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as e:

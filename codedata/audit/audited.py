@@ -8,16 +8,13 @@ import posixpath
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
 from codedata.audit.warm import WarmSource
 from codedata.errors import ItemFailed
 from codedata.records import DATAPOINT, Files, Object, RivalledTask
-from codedata.sandbox.archives import Bounds
 from codedata.sandbox.factory import SandboxFactory
-from codedata.sandbox.process_labels import temporary_folder
 from codedata.suites.source import is_text
-from codedata.tasks.folder import collect_of, edited_parts
+from codedata.tasks.folder import ARCHIVE, SOLVE, edited_parts
 from codedata.tasks.grade import BESIDE, Grade, Grader, archive_of, grader_of, tree_of
 from codedata.tasks.graded_runs import grade_untouched
 from codedata.tasks.tests_folder import KEPT, MAX_KEPT
@@ -25,7 +22,6 @@ from codedata.texts import text_of
 
 GOLD_GETS = "its gold gets"
 MIN_LIMIT_S, GOLD_TIMES = 15.0, 4   # of a try's verifier, or so many times as long as the gold's
-BEFORE = Bounds(max_bytes=50_000_000, max_files=200, max_depth=30, max_seconds=60)
 
 
 @dataclass
@@ -81,8 +77,8 @@ class Audited:
     def gold(self) -> tuple[bytes, Grade]:
         """Return (the archive of the gold's work, its grade). Raise GoldRefused where it is not
         rewarded, or there is none."""
-        if not self.task.solution:
-            raise GoldRefused("it has no solution/", self.task.instance_id)
+        if SOLVE not in self.task.solution:
+            raise GoldRefused(f"it has no solution/{SOLVE}", self.task.instance_id)
         work, _ = self.grader.gold()
         grade = self.grader.grade(work)
         if grade.reward != 1.0:
@@ -95,29 +91,27 @@ class Audited:
         return runs if self.task.kind and runs and not edited_parts(self.task) else []
 
     @cached_property
+    def outputs(self) -> tuple[Files, Files]:
+        """Return the files {path: content} that the gold changes or adds: (before, after)."""
+        after = files_in(self.gold[0])
+        before = self._files_in_image(after) if self.grader.packs_itself else files_in(self.nothing)
+        after = {path: content for path, content in after.items() if before.get(path) != content}
+        return {path: before[path] for path in after if path in before}, after
+
+    @cached_property
     def changed(self) -> tuple[Files, Files]:
-        """Return the texts {path: content} that the gold changes or adds: (before, after)."""
-        after = {posixpath.normpath(name): content
-                 for name, (_, _, content) in tree_of(self.gold[0]).items()
-                 if isinstance(content, bytes)}
-        if collect_of(self.task):
-            before = self._files_in_image(after)
-        else:
-            before = {posixpath.normpath(name): content for name, (_, _, content)
-                      in tree_of(self.nothing).items()}
-        after = {path: content for path, content in after.items()
-                 if before.get(path) != content and is_text(content)}
+        """Return those of the gold's outputs that are texts."""
+        before, after = self.outputs
+        after = {path: content for path, content in after.items() if is_text(content)}
         return {path: before[path] for path in after if path in before}, after
 
     def _files_in_image(self, paths: Files) -> Files:
         """Return those of some files of the work directory that the image has."""
-        with self.grader.opened() as sandbox, temporary_folder() as folder:
-            sandbox.put({"paths": "\0".join(paths).encode()}, "/tmp")
-            sandbox.run("tar --null --ignore-failed-read -cf - -T /tmp/paths 2>/dev/null | "
-                        "(mkdir -p /tmp/before && tar -C /tmp/before -xf -)")
-            sandbox.get("/tmp/before", Path(folder), BEFORE)
-            return {path: place.read_bytes() for path in paths
-                    if (place := Path(folder, path)).is_file() and not place.is_symlink()}
+        with self.grader.opened() as sandbox:
+            sandbox.put({"paths": "\0".join(paths).encode(errors="surrogateescape")}, "/tmp")
+            return files_in(self.grader.archived(
+                sandbox, "tar --null --no-recursion --ignore-failed-read "
+                         f"-cf {ARCHIVE} -T /tmp/paths; true"))
 
     # tries ---------------------------------------------------------------------------------------
 
@@ -159,3 +153,9 @@ class Audited:
         passed = grade.passed()
         self.failed_once |= {name for name, *_ in grade.phases if name and name not in passed}
         return grade
+
+
+def files_in(archive: bytes) -> Files:
+    """Return {path: content} of the regular files in an archive of an agent's work."""
+    return {posixpath.normpath(name): content for name, (_, _, content) in tree_of(archive).items()
+            if isinstance(content, bytes)}

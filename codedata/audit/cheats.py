@@ -1,15 +1,17 @@
-"""Try to be rewarded without solving a task: known cheats, a spy on the tests, files of the image
-that hold the solution's text, and scripts that somebody has written beside the task."""
+"""Try to be rewarded without solving a task: known cheats and those made of its own files, a spy on
+the tests, files of the image that hold the solution's text, and scripts that somebody has written
+beside the task."""
 from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from codedata.audit.audited import Audited, CheckResult
-from codedata.audit.programs import looks
+from codedata.audit.audited import Audited, CheckResult, files_in
+from codedata.audit.programs import is_program, looks
 from codedata.code.patches import edited, edits_of
 from codedata.errors import ItemFailed
 from codedata.progress import current_step
@@ -24,17 +26,22 @@ from codedata.records import (
     RivalledTask,
 )
 from codedata.sandbox import docker_engine
-from codedata.sandbox.archives import UnsafeArchive
+from codedata.sandbox.archives import PIECE, UnsafeArchive
 from codedata.sandbox.dockerfile import base_of
 from codedata.tasks.check import PATCHED
 from codedata.tasks.folder import DOCKERFILE, agent_of, text_in
 from codedata.tasks.grade import BESIDE, Grader
 from codedata.tasks.image_search import LAYER, ImageSearch
-from codedata.texts import printable, text_of, tomllib
+from codedata.texts import fill, printable, text_of, toml_of
 
-CHEATS = tomllib.loads(text_of("codedata.audit", "cheats.toml"))["cheat"]
+CHEATS, MADE = toml_of(__package__, "cheats.toml").values()   # known, made of the task's files
+NAME = re.compile(r"[\w.-]+")
+IMPORTED = re.compile(r"\b(?:from|import)\s+(\w+)")
+QUOTED = re.compile(r"\"([^\"\n]{1,200})\"|'([^'\n]{1,200})'")
+MAX_NAMED = 50
 SPAN = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
-NAMED_FILE = re.compile(r"[\w./-]*[\w-]\.\w{1,5}\b|/[\w./-]+")
+NAMED_FILE = re.compile(r"(?<![\w./-])[\w./-]*[\w-]\.\w{1,5}\b|/[\w./-]+")
+MIN_WHOLE = 4                                 # of a whole file, bytes other than blanks
 MIN_LINES, MIN_SHARE, MIN_INK = 3, 0.25, 12   # of the gold's new lines in one file; without blanks
 SMALL_GOLD, SMALL_SHARE = 10, 0.5             # a gold of fewer new lines: a larger share
 READABLE = "a program that the tests start can read their files, or write the reward"
@@ -46,12 +53,58 @@ RIVAL = re.compile(r"(right|wrong|cheat)-[^/]*\.(sh|patch)")
 # known cheats ------------------------------------------------------------------------------------
 
 def try_cheats(audited: Audited) -> CheckResult:
-    """Try each known cheat: none may be rewarded."""
-    scripts = [*scripts_of(audited.task.instruction or "")]
-    _ = audited.nothing   # raises ItemFailed where no work can be packed
+    """Try each known cheat, and those made of the task's files: none may be rewarded. Data that the
+    gold has made, without the programs of the gold, are for review."""
+    scripts = [*scripts_of(audited.task.instruction or ""), *made_of(audited)]
     worked = rewarded(audited.grader, scripts, audited.kept)
-    return CheckResult(FAILED if worked else PASSED, "it can be cheated" if worked else "", worked,
+    alone = data_alone(audited)
+    result = FAILED if worked else REVIEW if alone else PASSED
+    why = "it can be cheated" if worked else "its tests want no program" if alone else ""
+    return CheckResult(result, why, [*worked, *alone],
                        {"tried": len(scripts), "rewarded": len(worked)})
+
+
+def made_of(audited: Audited) -> Iterator[tuple[str, str]]:
+    """Yield (name, bash) of cheats that overwrite files which the tests name by what would pass."""
+    files = files_in(audited.nothing)   # raises ItemFailed where no work can be packed
+    if audited.task.kind in PATCHED or audited.grader.packs_itself:
+        return   # their tests run in the process of the code, or take files of the source alone
+    try:
+        files = {**files, **audited.outputs[1]}
+    except ItemFailed:
+        pass   # those of the image remain
+    tests = "\n".join(text_in(audited.task.tests, path) for path in audited.task.tests)
+    named, imported = {*NAME.findall(tests)}, {*IMPORTED.findall(tests)}
+    said = dict.fromkeys(one or other for one, other in QUOTED.findall(tests))
+    found = [path for path in sorted(files, key=lambda path: (path.count("/"), path))
+             if path.isprintable() and (Path(path).name in named or (
+                 path.endswith(".py") and Path(path).stem in imported))]
+    programs, data = [], []
+    for path in found[:MAX_NAMED]:
+        place, text = f"{audited.grader.carried[0]}/{path}", files[path]
+        if is_program(path, text):   # with the texts of the tests that it may print
+            programs += [place, "\n".join(one for one in said if one.encode() in text)]
+        else:
+            data.append(place)
+    for one in MADE:
+        scripts = {fill(one["bash"], programs=shlex.join(some), data=shlex.join(others))
+                   for some, others in ((programs, data), (programs, []), ([], data))
+                   if some or others}
+        yield from ((one["name"], script) for script in sorted(scripts))
+
+
+def data_alone(audited: Audited) -> list[str]:
+    """Return a line where the gold is rewarded without the programs that it has written."""
+    try:
+        before, after = audited.outputs
+    except ItemFailed:
+        return []
+    programs = [path for path in after if is_program(path, after[path])]
+    data = ", ".join(path for path in after if path not in programs)
+    if audited.task.kind in PATCHED or not (programs and data):
+        return []
+    grade = audited.grade_files({path: before.get(path, b"") for path in programs})
+    return [f"{data} rewarded without {', '.join(programs)}"] if grade.reward == 1.0 else []
 
 
 def scripts_of(prompt: str, cheats: Iterable[dict] = CHEATS) -> Iterator[tuple[str, str]]:
@@ -134,9 +187,10 @@ def find_answer(audited: Audited) -> CheckResult:
     task, image = audited.task, audited.grader.image
     if task.kind in PATCHED and audited.proven_runs():
         return CheckResult(PASSED, "", [], {"files": 0})   # its proof has searched
-    before, after = audited.changed
-    texts = {path: "\n".join(new_lines(before.get(path, b""), after[path])) for path in after}
-    search = AnswerSearch([text for text in texts.values() if text])
+    before, after = audited.outputs
+    texts = {path: "\n".join(new_lines(before.get(path, b""), text))
+             for path, text in audited.changed[1].items()}
+    search = AnswerSearch([text for text in texts.values() if text], after)
     api = docker_engine.connect()
     base = base_of(text_in(task.environment, DOCKERFILE))
     try:
@@ -144,7 +198,7 @@ def find_answer(audited: Audited) -> CheckResult:
     except UnsafeArchive as e:
         return CheckResult(UNFINISHED, f"the layers of its image cannot be read: {e}")
     copies = [*search.found.items()][:MAX_COPIES]
-    path_of = {place: _nearest(data, texts) for place, data in copies}
+    path_of = {place: search.same.get(place) or _nearest(data, texts) for place, data in copies}
     # any content is rewarded in place of a file that no test needs
     needed = {path for path in {*path_of.values()}
               if audited.grade_files({path: before.get(path, b"")}).reward != 1.0}
@@ -164,15 +218,23 @@ def new_lines(before: bytes, after: bytes) -> list[str]:
 
 class AnswerSearch(ImageSearch):
     """Look in the layers of an image for files that hold a long run, or a good share of the lines,
-    of some new text. `found` has what each of them holds, by its place."""
+    of some new text, or are the same as one of some files. `found` has what each of them holds, by
+    its place, `same` the path of the same file."""
 
-    def __init__(self, texts: list[str]):
+    def __init__(self, texts: list[str], files: Files):
         super().__init__(texts)
         self.unread = []   # a task may be about a damaged archive
         self.found: Files = {}
+        self.same: dict[str, str] = {}
+        self._path_of = {data[:PIECE]: path for path, data in files.items()
+                         if len(data[:PIECE].translate(None, b"\0 \t\r\n")) >= MIN_WHOLE}
+        self._files = files
         self._lines = {line for text in texts for line in _lines_of(text.encode())}
 
     def _trace_in(self, place: str, data: bytes) -> str:
+        if path := self._path_of.get(data):
+            self.same[place], self.found[place] = path, self._files[path]
+            return f"is the same as {path} of the solution"
         share = len(_lines_of(data) & self._lines)
         least = SMALL_SHARE if len(self._lines) < SMALL_GOLD else MIN_SHARE
         is_long = next(self.all_windows[1].all_in(data), b"")   # of 200 bytes

@@ -22,6 +22,12 @@ ENCODED = {"python": b'exec(compile(__import__("base64").b64decode("%s"), __file
 UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
+def is_program(path: str, text: bytes) -> bool:
+    """Return whether a file may be run, by its name or its first line."""
+    return ("." not in path.rpartition("/")[2]
+            or language_or_family(path, text) not in ("prose", "text"))
+
+
 def ends_before(path: str, text: bytes, line: int) -> bytes | None:
     """Return a program that ends before the statement of a line, counted from 1; None where that
     cannot be written."""

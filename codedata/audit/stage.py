@@ -21,6 +21,7 @@ from codedata.llm.reply_log import current_reply_log
 from codedata.progress import begin_step
 from codedata.records import NO_CASE, UNFINISHED, AuditCheck, RivalledTask, TaskAudit
 from codedata.run_loop import Stage
+from codedata.sandbox.archives import UnsafeArchive
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Parts, Reads, Writes
@@ -44,9 +45,9 @@ class Check:
 
 
 CHECKS = {
-    "gold": Check(verdicts.check_gold), "cheats": Check(cheats.try_cheats),
-    "tests_read": Check(cheats.spy_on_tests, "3"), "answer": Check(cheats.find_answer, "2"),
-    "meters": Check(meters.blind_meters), STRENGTH: Check(verdicts.check_strength, "2"),
+    "gold": Check(verdicts.check_gold, "2"), "cheats": Check(cheats.try_cheats, "2"),
+    "tests_read": Check(cheats.spy_on_tests, "3"), "answer": Check(cheats.find_answer, "3"),
+    "meters": Check(meters.blind_meters), STRENGTH: Check(verdicts.check_strength, "3"),
     "fairness": Check(verdicts.check_fairness, "2"), "rivals": Check(cheats.try_rivals),
     "difficulty": Check(repair.try_repair),
     # behind those that fail tests: it lists the tests that none of them has failed
@@ -57,6 +58,11 @@ CHECKS = {
 # with a model; each with the texts that make its question
 ASKED = {"adversary": (adversary.try_adversary, adversary.TEXTS),
          "reading": (reading.read_survivors, reading.TEXTS)}
+
+
+def has_ended(check: AuditCheck) -> bool:
+    """Return whether a check has ended: of one with figures, no more than these can be had."""
+    return check["result"] != UNFINISHED or bool(check["figures"])
 
 
 class RivalledTasks(Store):
@@ -94,7 +100,7 @@ class Auditor:
         parts = Parts(
             wanted={name: check.version for name, check in self._checks.items()},
             of=lambda record: {one["name"]: one["version"] for one in record.checks
-                               if one["result"] != UNFINISHED},
+                               if has_ended(one)},
             enough=bool, view="", fits=bool, worthwhile=False, is_of=lambda record, digests:
             record.content == audited_digest(self._tasks.read(record.instance_id)))
         asks = not ASKED.keys().isdisjoint(self._checks)
@@ -127,7 +133,7 @@ class Auditor:
                 begin_step(check, k, len(self._checks))
                 version = self._checks[check].version
                 before = kept.get(check)
-                found = before if before and (before["result"] != UNFINISHED
+                found = before if before and (has_ended(before)
                                               and before["version"] == version) else None
                 key = digest([content, rivals, check, version, audited.survivors])
                 found = found or log.result_of(key)
@@ -150,7 +156,8 @@ class Auditor:
         except ItemFailed as e:
             if name in ASKED:   # the replies that it has stay for the next run
                 raise
-            found = CheckResult(UNFINISHED, e.what)
+            where = f"{e.where} " if isinstance(e, UnsafeArchive) else ""
+            found = CheckResult(UNFINISHED, where + e.what)
         found = replace(found, why=printable(found.why, MAX_LINE),
                         evidence=[printable(line, MAX_LINE)
                                   for line in found.evidence[:MAX_EVIDENCE]])

@@ -14,10 +14,10 @@ from codedata.code.patches import diff_of
 from codedata.code.variants import Variant, clusters_of, variants_of
 from codedata.layouts import content_of
 from codedata.progress import current_step
-from codedata.records import FAILED, NO_CASE, PASSED, REVIEW, Files
+from codedata.records import FAILED, NO_CASE, PASSED, REVIEW, UNFINISHED, Files
 from codedata.sandbox import SandboxDied
 from codedata.tasks.check import PATCHED
-from codedata.tasks.folder import verifier_config
+from codedata.tasks.folder import SOLVE, verifier_config
 from codedata.tasks.graded_runs import (
     CONFTEST,
     CONFTEST_FILE,
@@ -35,7 +35,7 @@ LOAD = "for i in 1 2; do (while :; do :; done) & done 2>/dev/null; "   # on both
 VARIANTS, VARIANTS_S, MIN_VARIANTS = 60, 150.0, 30
 NO_TEST = re.compile(r"no tests ran|collected 0 items|(?<![\d.])0 passed|Ran 0 tests")
 SKIPPED = re.compile(r"=+ (?:\d+ skipped)(?:, \d+ \w+)* in |^\d+ skipped in ", re.MULTILINE)
-PASSES = re.compile(r"\d+ passed")
+PASSES = re.compile(r"(?<!\d)\d+ passed")
 
 
 # the gold ----------------------------------------------------------------------------------------
@@ -46,6 +46,8 @@ def check_gold(audited: Audited) -> CheckResult:
     rows = [row for row in audited.proven_runs() if row.get("of") == "gold"]
     if rows and all(row.get("reward") == 1.0 for row in rows):
         return CheckResult(PASSED, "", [], {"runs": len(rows), "rewarded": len(rows)})
+    if SOLVE not in audited.task.solution:
+        return CheckResult(NO_CASE, f"it has no solution/{SOLVE}")
     rows = []
     try:
         work = prove_gold(audited.grader, rows)
@@ -115,7 +117,8 @@ def check_untouched(audited: Audited) -> CheckResult:
 
 def check_strength(audited: Audited) -> CheckResult:
     """Grade variants of the gold's changed lines. Those that are still rewarded are survivors: they
-    are wrong, equal in meaning, or change what nothing promises; a reader has to say which."""
+    are wrong, equal in meaning, or change what nothing promises; a reader has to say which. Where
+    none is, fewer than MIN_VARIANTS say nothing."""
     before, after = audited.changed
     variants = variants_of(before, after, audited.task.instance_id)
     if not variants:
@@ -131,7 +134,10 @@ def check_strength(audited: Audited) -> CheckResult:
                "places": len({one["place"] for one in tries}),
                "unrun": sum(one["unrun"] for one in tries)}
     why = f"{len(survivors)} of {n_tried} variants of the gold are rewarded" if survivors else ""
-    return CheckResult(REVIEW if survivors else PASSED, why, [], figures, tries)
+    result = REVIEW if survivors else PASSED
+    if not survivors and n_tried < MIN_VARIANTS:
+        result, why = UNFINISHED, f"{n_tried} of {MIN_VARIANTS} variants"
+    return CheckResult(result, why, [], figures, tries)
 
 
 def _graded(audited: Audited, variants: Sequence[Variant]) -> tuple[int, list[Variant]]:

@@ -43,7 +43,8 @@ from codedata.suites.environments import labelled, open_environment
 from codedata.suites.source import Files
 
 METHOD = "procedural"
-BATCH = 200                # candidates in a file
+BATCH = 40                 # candidates in a file
+PER_TASK = 4               # of --limit N candidates are made, and screened, for each task
 MAX_BATCHES = 10_000       # of a repository
 MAX_KEPT = 3               # repositories whose programs are kept in memory
 HEAT = 3                   # the hottest function comes up 1 + HEAT times as often as the coldest
@@ -89,7 +90,7 @@ def numbered(n: int) -> Iterable[tuple[str, int]]:
 
 def generate_stage(settings: Settings, strategy: str, stores: tuple[Derived | Store, ...],
                    parts_of: PartsOf, make: Callable[..., tuple[list[ProposedChange], dict]],
-                   identity: dict, cost_note: str = "") -> Stage:
+                   identity: dict, cost_note: str = "", per_limit: float = 1.0) -> Stage:
     """Return the stage that makes files of candidates by a strategy. `parts_of` returns the parts
     of a repository; make() returns the candidates of an item and the usage of its calls. `stores`
     are the environments, the analyses and the coverages; a repository may lack an analysis or a
@@ -104,6 +105,7 @@ def generate_stage(settings: Settings, strategy: str, stores: tuple[Derived | St
     items = batch_items(settings.root, "" if strategy == METHOD else f"{strategy}-", parts_of)
     return Stage(
         "bug_inject.generate", make=candidates, identity=identity, cost_note=cost_note,
+        per_limit=per_limit,
         reads=Reads(items, tuple(BatchItem.__dataclass_fields__), made_by="bug_inject.register"),
         joined=(Reads(environments, SOURCE, made_by="env_setup", same="base_commit"),
                 Reads(analyses, () if cost_note else ("entities", "edges", "hotspots"),
@@ -145,9 +147,13 @@ def operators_stage(settings: Settings, host: SandboxFactory, *stores: Derived |
 
     tables = {name: [*map(repr, operators(name))] for name in TABLES}
     return generate_stage(
-        settings, METHOD, stores,
-        lambda config: numbered(min(MAX_BATCHES, -(-config.max_candidates // BATCH))),
-        make, {"operators": digest(tables)})
+        settings, METHOD, stores, operator_parts, make, {"operators": digest(tables)},
+        per_limit=PER_TASK / BATCH)
+
+
+def operator_parts(config: BugConfig) -> Iterable[tuple[str, int]]:
+    """Return the parts of a repository whose candidates the operators make."""
+    return numbered(min(MAX_BATCHES, -(-config.max_candidates // BATCH)))
 
 
 # the source --------------------------------------------------------------------------------------

@@ -85,16 +85,20 @@ def agents_candidates(root: Path) -> Derived:
     return Derived(store, candidates_in)
 
 
-def scale_candidates(root: Path) -> Derived:
-    """Return the files of candidates that no agent made. A file counts as broken if its name
-    and its record give different repositories."""
+def scale_candidates(root: Path, within: Derived | None = None) -> Derived:
+    """Return the files of candidates that no agent made; of those whose makers are `within`, no
+    orphans. A file counts as broken if its name and its record give different repositories."""
     store = Store(root, Candidates, only=is_of_scale)
 
     def checked(name: str, record: Candidates) -> dict[str, Candidates]:
         _check_repository(record, store, name)
         return {name: record}
 
-    return Derived(store, checked, names_of=lambda name: [name], keeps=store.covers)
+    def names_of(name: str) -> list[str]:
+        return [name] if within is None or within.covers(name) else []
+
+    return Derived(store, checked, joined=[within] if within else (), names_of=names_of,
+                   keeps=store.covers)
 
 
 def _check_repository(record: Candidates, store: Store, name: str) -> None:

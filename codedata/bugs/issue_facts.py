@@ -171,7 +171,7 @@ def variants(base: Outcome, events: Sequence[Event]) -> list[tuple[list[str], st
 
 def _seen(base: Outcome, events: Sequence[Event]) -> dict[type, set]:
     """Return the literals of all events that call what a script calls, by type."""
-    names = {*re.findall(r"(\w+)\(", "\n".join([*base.lines, base.last]))}
+    names = {*re.findall(r"\b(\w+)\(", "\n".join([*base.lines, base.last]))}
     seen: dict[type, set] = {}
     for event in events:
         if event.expr and names.intersection(re.findall(r"(\w+)\(", event.expr)):
@@ -290,7 +290,7 @@ def called(last: str) -> str:
     try:
         node = ast.parse(last, mode="eval").body
     except SyntaxError:   # of another language
-        names = re.findall(r"([\w$.]+)\(", last)
+        names = re.findall(r"(?<![\w$.])([\w$.]+)\(", last)
         return names[0].lstrip(".") if names else last[:40]
     if isinstance(node, ast.Call) and ast.unparse(node.func) in WRAPPERS and node.args:
         node = node.args[0]

@@ -54,7 +54,7 @@ MAX_CALLERS = 3            # callers of changed functions that are shown
 FILES = {"python": "reproduce.py", "bash": "reproduce.sh", "javascript": "reproduce.cjs",
          "module": "reproduce.mjs"}   # of ECMAScript
 FENCED = re.compile(r"^```(python|py|bash|sh)[ \t]*\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE)
-REPORT = re.compile(r".*<report>(.*)</report>", re.DOTALL)
+REPORT = re.compile(r"\A.*<report>(.*)</report>", re.DOTALL)
 REPEATED = re.compile(r"…(?:\s*…)+")
 PASSED = re.compile(r"^(?:PASSED .*|.* PASSED +\[ *\d+%\] *)\n", re.MULTILINE)   # of pytest
 # of the languages whose calls can be recorded

@@ -11,6 +11,7 @@ from functools import partial
 from codedata.analysis.analyse import COVERAGE_FIELDS
 from codedata.bugs.choose import chosen_in
 from codedata.bugs.effects import effects, grade_of, new_messages_of
+from codedata.bugs.generate import batch_items, operator_parts
 from codedata.bugs.instances import (
     AGENT,
     Word,
@@ -65,8 +66,8 @@ class Bugs:
         self._word, self.tasks = word, bug_tasks(root, word.owns)
         self.hides_tests = bug.hide_tests
         self.rules = ScreeningRules(bug.max_broken_share, drops_same_error=True)
-        self.items = Reads(scale_candidates(root), ("base_commit", "candidates"),
-                           made_by="bug_inject.generate")
+        self.items = Reads(scale_candidates(root, batch_items(root, "", operator_parts)),
+                           ("base_commit", "candidates"), made_by="bug_inject.generate")
         self.items_with = (Reads(Store(root, BugConfig), ("selection", "reason", "timeout_s"),
                                  made_by="bug_inject.register", same="base_commit"),
                            Reads(coverages, COVERAGE_FIELDS, **optional))

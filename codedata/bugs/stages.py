@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from codedata.analysis.analyse import Analyser
 from codedata.analysis.measure import Measurer
 from codedata.bugs import combine, model_edits
-from codedata.bugs.generate import METHOD, operators_stage
+from codedata.bugs.generate import BATCH, METHOD, PER_TASK, operators_stage
 from codedata.bugs.inject import Injector
 from codedata.bugs.instances import AGENT, SCALE, Word
 from codedata.bugs.issue_report import Reporter
@@ -67,6 +67,7 @@ class Stages:
             "validate": lambda models: screen_stage(
                 self._kind(SCALE), "bug_inject.validate", self.environments(), host(models),
                 {"max_broken_share": settings.bug.max_broken_share}, self.is_full,
+                per_limit=PER_TASK / BATCH if self.strategy == METHOD else 1.0,
                 after="bug_inject.py scale --steps generate",
                 then="bug_inject.py scale --steps report"),
             "report": lambda models: self._prove(

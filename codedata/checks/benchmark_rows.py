@@ -17,14 +17,20 @@ import glob
 import gzip
 import json
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import duckdb
 
+from codedata.bounded import MAX_RECORD_BYTES
 from codedata.errors import Trouble
+from codedata.sandbox.archives import OverBounds, gunzipped
+from codedata.texts import number_text
 
+MAX_BYTES = 5_000_000_000   # of a file of lines, unpacked
 FORMS = (".parquet", ".jsonl", ".jsonl.gz", ".json")
 FAMILIES = (
     "`instance_id` with `problem_statement` or `patch` (SWE-bench), `org`, `repo`, `number` with "
@@ -116,21 +122,21 @@ def _parquet(path: Path) -> Iterator[dict]:
 
 def _json_rows(path: Path) -> Iterator:
     """Yield the entries of a list, or the value of each line."""
-    open_file = gzip.open if path.suffix == ".gz" else open
     where = str(path)
     try:
-        with open_file(path, "rb") as file:
+        with gunzipped(path, MAX_BYTES) if path.suffix == ".gz" else open(path, "rb") as file:
             if path.suffix == ".json":
                 rows = json.load(file)
                 if not isinstance(rows, list):
                     raise Trouble("is no list of rows.", where, "Save it as a list of objects, or "
                                   "one object a line as .jsonl.")
                 yield from rows
-            for number, line in enumerate(file, 1):   # none is left after a list
+            lines = iter(partial(file.readline, MAX_RECORD_BYTES), b"")   # none after a list
+            for number, line in enumerate(lines, 1):
                 where = f"{path} line {number}"
                 if not line.isspace():
                     yield json.loads(line)
-    except (gzip.BadGzipFile, EOFError) as e:
+    except (gzip.BadGzipFile, EOFError, zlib.error, OverBounds) as e:
         raise Trouble(f"cannot be unpacked: {e}", str(path), "Fetch it again.") from e
     except ValueError as e:
         raise Trouble(f"is broken: {e}", where, "Correct it, or fetch the file again. A file with "
@@ -172,7 +178,8 @@ def _swe(raw: dict, benchmark: str) -> BenchmarkRow:
 
 def _multi_swe(raw: dict, benchmark: str) -> BenchmarkRow:
     repo = f"{_text(raw, 'org')}/{_text(raw, 'repo')}"
-    names = [f"{repo.replace('/', '__', 1)}-{raw['number']}", f"{repo}:pr-{raw['number']}"]
+    number = number_text(raw["number"])
+    names = [f"{repo.replace('/', '__', 1)}-{number}", f"{repo}:pr-{number}"]
     if instance_id := _text(raw, "instance_id"):
         names.insert(0, instance_id)
     parts = [raw]

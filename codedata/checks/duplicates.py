@@ -173,7 +173,7 @@ class Index:
             from rensa import RMinHash, RMinHashLSH
         except ImportError:
             raise Trouble("near-duplicates need the package rensa, which is not installed.",
-                          "", "pip install 'codedata[checks]', or pip install 'rensa>=0.5'"
+                          "", "pip install '.[checks]', or pip install 'rensa>=0.5'"
                           ) from None
         self._threshold = threshold
         self._shingles_of = shingles_of

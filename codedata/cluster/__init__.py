@@ -1,4 +1,4 @@
-"""Run items on the machines of a Ray cluster (pip install 'codedata[ray]').
+"""Run items on the machines of a Ray cluster (pip install '.[ray]').
 
 engine.py runs in the driver, workers.py in the cluster. What they exchange are copies, and Remotes
 of what stays in the driver (codedata/driver.py).
@@ -10,4 +10,4 @@ quieten_ray()
 try:
     import ray  # noqa: F401
 except ImportError as e:
-    raise Trouble("--engine ray needs Ray.", todo="pip install 'codedata[ray]'") from e
+    raise Trouble("--engine ray needs Ray.", todo="pip install '.[ray]'") from e

@@ -25,10 +25,18 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-import codedata
 from codedata import driver
 from codedata.cluster import parcels
-from codedata.cluster.workers import Job, Mailbox, Outcome, Worker, engine_of, packed_outcome
+from codedata.cluster.workers import (
+    Job,
+    Mailbox,
+    Outcome,
+    Worker,
+    engine_of,
+    package_digest,
+    packed_outcome,
+)
+from codedata.config import bare_environment
 from codedata.errors import Interrupted, ItemFailed, RunStopped, Trouble, start_thread
 from codedata.progress import Step, plural, say, say_removed
 from codedata.sandbox.sizes import bytes_of
@@ -40,6 +48,10 @@ MAX_STARTS = 3             # failures of a slot to start a worker, one behind th
 SILENT_S = 60.0            # seconds without a sign of life, after which a worker counts as dead
 NO_WORKER_S = 120.0        # seconds without any worker, after which the run stops
 CONNECT_S = 10.0           # seconds for a cluster to answer
+WATCH_S = 1.0              # seconds between two looks at the workers
+HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"   # of gRPC
+# how answers to that begin: gRPC's, that of one that wants TLS, and none
+GRPC = (b"\0", b"\x15", b"")
 MAX_BYTES = 1 << 30        # of an item's inputs, and of its result
 
 
@@ -93,6 +105,7 @@ class RayEngine:
             n_slots = min(n_slots, sum(node["Alive"] for node in ray.nodes()))
             self._at_a_time = -(-self.n_workers // n_slots)
         self._job = ray.put(parcels.pack(job))
+        self._code = package_digest()
         self._engines: set[str] = set()   # of containers
         self._has_registry = has_registry
         self._fault: RunStopped | None = None
@@ -106,7 +119,7 @@ class RayEngine:
         self._refused: dict[str, str] = {}                 # machine: why it gets no items
         self._slots = [Slot() for _ in range(n_slots)]
         self._alive: dict[int, Slot] = {}                  # by the number of a worker
-        self._has_ended = False
+        self._ended = threading.Event()
         self._threads: list[threading.Thread] = []
         for slot in self._slots:
             self._in_thread(partial(self._fill, slot))
@@ -209,7 +222,7 @@ class RayEngine:
 
     def close(self) -> None:
         """End the workers."""
-        self._has_ended = True
+        self._ended.set()
         self._answers.put((0, b""))
         for actor in (*(slot.actor for slot in self._slots if slot.actor), self._mailbox):
             ray.kill(actor)
@@ -220,7 +233,7 @@ class RayEngine:
 
     def _fill(self, slot: Slot) -> None:
         """Start a worker in a slot, once the cluster has room for it, and let it take items."""
-        while not self._has_ended and slot.n_failed < MAX_STARTS:
+        while not self._ended.is_set() and slot.n_failed < MAX_STARTS:
             number = next(self._numbers)
             try:
                 self._start(slot, number)
@@ -228,10 +241,10 @@ class RayEngine:
             except (ray.exceptions.RayError, Trouble, ImportError) as e:
                 slot.n_failed += 1
                 why = " ".join(str(e).split())[-300:]
-                if slot.machine not in self._refused and not self._has_ended:
+                if slot.machine not in self._refused and not self._ended.is_set():
                     say(f"a worker does not start on {slot.machine or 'a machine'}: {why}")
                 self._refused[slot.machine] = why
-                time.sleep(1)
+                self._ended.wait(1)
 
     def _start(self, slot: Slot, number: int) -> None:
         options = {"num_cpus": 0, "scheduling_strategy": "SPREAD",
@@ -242,10 +255,10 @@ class RayEngine:
         slot.actor = ray.remote(Worker).options(**options).remote(self._mailbox, number)
         about = ray.get(slot.actor.about.remote())
         slot.machine = about["machine"]
-        if about["version"] != codedata.__version__:
+        if about.get("code") != self._code:
             slot.n_failed = MAX_STARTS
-            raise Trouble(f"has codedata {about['version']}, the driver {codedata.__version__}.",
-                          slot.machine, "Install the same version on all machines.")
+            raise Trouble("has other files of codedata than the driver.", slot.machine,
+                          "Bring the same commit, without edits, to all machines.")
         engine, removed, left = ray.get(slot.actor.begin.remote(self._job))
         self._see_engines([engine])
         say_removed(removed, left)
@@ -280,10 +293,9 @@ class RayEngine:
 
     def _watch(self) -> None:
         """Take workers that give no sign of life for dead."""
-        while not self._has_ended:
-            if self._stop.wait(SILENT_S / 10):
+        while not self._ended.wait(WATCH_S):
+            if self._stop.is_set():
                 self._mailbox.end.remote()
-                time.sleep(SILENT_S / 10)
             for slot in self._slots:
                 if slot.is_well and time.monotonic() - slot.seen > SILENT_S:
                     self._lose(slot)
@@ -299,7 +311,7 @@ class RayEngine:
 
     def _receive(self) -> None:
         """Hand calls of workers to the threads of their items."""
-        while not self._has_ended:
+        while not self._ended.is_set():
             try:
                 messages = ray.get(self._mailbox.take.remote())
             except ray.exceptions.RayError as e:
@@ -319,7 +331,7 @@ class RayEngine:
     def _send(self) -> None:
         """Send answers to workers, those that gather meanwhile together: many come at once where
         an endpoint answers in bursts."""
-        while not self._has_ended:
+        while not self._ended.is_set():
             answers = [self._answers.get()]
             with suppress(queue.Empty):
                 while True:
@@ -351,6 +363,8 @@ class RayEngine:
 
 ADVICE = ("Look at `ray status`; docs/cluster.md says how nodes are started, and which token they "
           "share.")
+TOKEN = ("Set RAY_AUTH_MODE=token, and bring the cluster's token to ~/.ray/auth_token or to "
+         "RAY_AUTH_TOKEN: docs/cluster.md.")
 
 
 class _Remote(Exception):
@@ -382,13 +396,29 @@ def _connect(address: str, n_workers: int, needs: dict[str, float]) -> None:
                   "resources": {SLOT: n_workers}, "include_dashboard": False,
                   "_memory": max(1 << 30, memory * n_workers)}
     try:
-        if address:   # Ray would try for ten minutes
-            host, _, port = address.rpartition(":")
-            socket.create_connection((host, int(port)), CONNECT_S).close()
-        ray.init(address=address or "local", **quiet)
+        if address:
+            _check_answers(address)
+        with bare_environment():   # the processes of a cluster on this machine inherit it
+            ray.init(address=address or "local", **quiet)
+    except ray.exceptions.AuthenticationError as e:
+        raise Trouble("does not take this process's token: none was sent, or another one.",
+                      f"the Ray cluster {address}", TOKEN) from e
     except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as e:
         raise Trouble(f"cannot be reached: {' '.join(str(e).split())[-300:]}",
                       f"the Ray cluster {address}", ADVICE) from e
+
+
+def _check_answers(address: str) -> None:
+    """Raise what tells why no Ray answers at HOST:PORT, or not to this process. ray.init() would
+    try for minutes, or for ever."""
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal():
+        raise ValueError("it is no HOST:PORT")
+    with socket.create_connection((host, int(port)), CONNECT_S) as probe:
+        probe.sendall(HELLO)
+        if probe.recv(1) not in GRPC:
+            raise ConnectionError("another service answers there")
+    ray._raylet.GcsClient(address=address)   # asks for the cluster's id, with the token
 
 
 def _engines(job: Any) -> list[str]:

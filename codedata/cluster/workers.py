@@ -4,7 +4,6 @@ driver. Nothing is kept here: a worker that dies loses only what it was making.
 from __future__ import annotations
 
 import asyncio
-import os
 import platform
 import threading
 import time
@@ -22,6 +21,7 @@ import codedata
 from codedata import driver
 from codedata.cluster import parcels
 from codedata.errors import NO_ROOM, MachineStopped, Trouble
+from codedata.layouts import files_digest
 from codedata.llm.reply_log import recording
 from codedata.progress import Step, showing
 from codedata.sandbox import process_labels
@@ -70,6 +70,13 @@ def engine_of(job: bytes) -> str:
     """Return which container engine this machine has, if images are made there."""
     host = parcels.unpack(job).host
     return host.engine_id() if host else ""
+
+
+def package_digest() -> str:
+    """Return the digest of the package's files on this machine, prompts and tables too."""
+    folder = Path(codedata.__file__).parent
+    return files_digest({str(path.relative_to(folder)): path for path in folder.rglob("[!.]*")
+                         if path.is_file() and path.parent.name != "__pycache__"})
 
 
 class Mailbox:
@@ -124,8 +131,8 @@ class Worker:
         threading.Thread(target=self._beat, daemon=True).start()
 
     def about(self) -> dict:
-        """Return the version of the package here, and the machine's name."""
-        return {"version": codedata.__version__, "machine": platform.node(), "pid": os.getpid()}
+        """Return the digest of the package here, and the machine's name."""
+        return {"code": package_digest(), "machine": platform.node()}
 
     def begin(self, job: bytes) -> tuple[str, list[str], list[str]]:
         """Prepare for the items of a stage: remove what dead workers of its root have left on this

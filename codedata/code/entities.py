@@ -39,7 +39,7 @@ from codedata.texts import printable, text_of, toml_of
 if TYPE_CHECKING:
     from tree_sitter import Language, Node, Query, Tree
 
-INSTALL = "pip install 'codedata[code]'"
+INSTALL = "pip install '.[code]'"
 MAX_FILE_BYTES = 1_000_000     # of a source; longer ones are mostly generated
 MAX_PARSE_S = 2                # CPU time: ten times what a file of MAX_FILE_BYTES takes
 MAX_BROKEN = 30_000            # children of an error node

@@ -1,7 +1,8 @@
 """Run this machine's git on untrusted folders and patches, without the settings of the system or
-the user. Not promised: to ignore settings and hooks in the folder's own .git; do not copy those."""
+the user. Of a clone that somebody has handed over it reads own_repository() alone."""
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -9,10 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from codedata.bounded import read_bounded
 from codedata.sandbox.archives import UnsafeArchive
+from codedata.sandbox.process_labels import temporary_folder
+from codedata.texts import printable
 
 PROGRAMS = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 GIT_S = 600                # seconds for one command
+MAX_BYTES = 1_000_000      # of a HEAD or a config
+HISTORY = ("objects", "refs", "packed-refs", "shallow")   # of .git, beside HEAD
 # Replace refs would change what git reads from the objects.
 GIT = {"GIT_DIR": ".git", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null",
        "GIT_ATTR_NOSYSTEM": "1", "GIT_NO_REPLACE_OBJECTS": "1",
@@ -33,11 +39,48 @@ def run_git(folder: str | Path, *words: str, stdin: BinaryIO | None = None) -> s
     return done.stdout
 
 
+@contextmanager
+def own_repository(clone: Path) -> Iterator[Path]:
+    """Yield a repository with a clone's objects, refs and HEAD: no setting, hook or attribute of
+    the clone has an effect there. Beside its .git lies `config`, the clone's own. Raise
+    UnsafeArchive where it is no clone, or one of these is a link or would make git wait."""
+    history = clone / ".git" if os.path.lexists(clone / ".git") else clone
+    with temporary_folder() as folder:
+        own = Path(folder, ".git")
+        own.mkdir()
+        try:
+            _refuse_links(history)
+            for copy in (own / "HEAD", Path(folder, "config")):
+                copy.write_bytes(read_bounded(history / copy.name, MAX_BYTES))
+        except OSError as e:
+            raise UnsafeArchive(f"git cannot read {e.filename}: {e.strerror}") from e
+        for name in HISTORY:
+            (own / name).symlink_to((history / name).resolve())
+        yield Path(folder)
+
+
+def _refuse_links(history: Path) -> None:
+    """Raise UnsafeArchive where git would follow a link, or wait for a FIFO, in a history."""
+    if history.is_symlink():
+        raise UnsafeArchive(f"git would follow {history}")
+    folders = [str(history)]
+    while folders:
+        folder = folders.pop()
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if folder == str(history) and entry.name not in ("HEAD", "config", *HISTORY):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                elif not entry.is_file(follow_symlinks=False):
+                    raise UnsafeArchive(f"git would follow or wait for {printable(entry.path)}")
+
+
 def has_commit(folder: Path, commit: str) -> bool:
     """Return whether a folder is a clone that has a commit."""
-    options = [] if (folder / ".git").exists() else ["--git-dir=."]
     try:
-        run_git(folder, *options, "cat-file", "-e", "--end-of-options", f"{commit}^{{commit}}")
+        with own_repository(folder) as own:
+            run_git(own, "cat-file", "-e", "--end-of-options", f"{commit}^{{commit}}")
     except UnsafeArchive:
         return False
     return True

@@ -11,6 +11,7 @@ from itertools import accumulate, groupby
 from pathlib import Path
 
 from codedata.code.git import git_output
+from codedata.layouts import Program
 from codedata.sandbox.process_labels import temporary_folder
 from codedata.store import digest
 
@@ -162,7 +163,7 @@ def reversed_patch(patch: str) -> str:
             out.append(line)
         elif match := HUNK.match(line):
             left = {"-": int(match[2] or 1), "+": int(match[3] or 1)}
-            out.append(re.sub(r"-(\S+) \+(\S+)", r"-\2 +\1", line, count=1))
+            out.append(re.sub(r"(?<!\S)-(\S+) \+(\S+)", r"-\2 +\1", line, count=1))
         else:
             out += _reversed_head(line, out)
     return "\n".join(out)
@@ -253,7 +254,7 @@ def _lines_of(text: bytes) -> list[bytes]:
 
 def diff_of(old: Mapping[str, bytes], new: Mapping[str, bytes], n_context: int = 3) -> str:
     """Return the patch in git's format that turns the files `old` into the files `new`. Both map
-    paths to UTF-8 texts. Nothing is written to these paths on this machine."""
+    paths to UTF-8 texts; a Program is executable. Nothing is written to these paths here."""
     with temporary_folder() as folder:
         _git(folder, "init", "-q", "--template=")
         _git(folder, "config", "core.quotePath", "false")
@@ -269,7 +270,8 @@ def _tree(folder: str, files: Mapping[str, bytes]) -> str:
         place.write_bytes(content)
     names = "".join(f"{place.name}\n" for place in places)
     ids = _git(folder, "hash-object", "-w", "--no-filters", "--stdin-paths", stdin=names).split()
-    lines = [f"100644 {id}\t{path}\0" for id, path in zip(ids, files, strict=True)]
+    lines = [f"100{755 if isinstance(content, Program) else 644} {id}\t{path}\0"
+             for id, (path, content) in zip(ids, files.items(), strict=True)]
     _git(folder, "read-tree", "--empty")
     _git(folder, "update-index", "-z", "--index-info", stdin="".join(lines))
     return _git(folder, "write-tree").strip()

@@ -49,13 +49,10 @@ from codedata.code.tool_calls import (
 )
 from codedata.messages import content_text
 from codedata.records import Side, text_problem
-from codedata.texts import fill, text_of
+from codedata.texts import THINKING, fill, text_of
 
 TOOL_CALLS = "<|tool_calls_section_begin|>"
 CLOSING_TAGS = ("</think>", "</thinking>", "◁/think▷")
-# thinking at the start of a text; without a closing tag it goes on to the end
-THINKING = re.compile(r"(?:\s*(?:<(think(?:ing)?)>.*?(?:</\1>|\Z)|◁think▷.*?(?:◁/think▷|\Z)))*\s*",
-                      re.DOTALL)
 # this matches thinking tags and special tokens such as <|im_end|>
 TAG = re.compile(r"(?<!`)(?:</?think(?:ing)?>|◁/?think▷|<\|\w+\|>)")
 FENCE = re.compile(r" {0,3}(`{3,})(.*)\Z")   # groups: its ticks, and the text after them

@@ -13,7 +13,7 @@ import json
 import shlex
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -44,6 +44,7 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.sandbox.local import SandboxLocal
 from codedata.settings import Settings
 from codedata.suites.environments import labelled
+from codedata.tasks.grade import NOT_BUILT
 
 LOOKING = ("read_datapoint", "run_in_dp", "try_solution", "validate_datapoint", "patch_dp",
            "patch_additional_files", "patch_rivals")
@@ -70,10 +71,13 @@ def work(task: dict, claim: str, commands: Commands, client: Client, host: Sandb
           host.open(host.base_image, label, WORKDIR, is_stateful=True) as sandbox):
         for place, source in material(task, commands).items():
             sandbox.put(source, f"{WORKDIR}/{place}")
-        return Agent(
+        result = Agent(
             instructions(role, settings, is_inside=True), [bash, *FILE_TOOLS, *held.tools()],
             client, sandbox, trajectory=trajectory, **limits_of(settings, f"dp_{role}")
             ).run(task_text(task))
+    if result.error and held.not_built:
+        result = replace(result, error=f"{held.not_built}; then: {result.error}")
+    return result
 
 
 def limits_of(settings: Settings, role: str) -> dict[str, float]:
@@ -141,6 +145,7 @@ class HeldTask:
     commands: Commands
     max_failed: int       # failed validations after which a draft is rejected
     n_failed: int = 0
+    not_built: str = ""   # why the image was not built, at the last validation
 
     def tools(self) -> list[Tool]:
         """Return the commands of the role as tools, and a `submit` that always fails."""
@@ -182,6 +187,9 @@ class HeldTask:
                 return Failed(str(e).replace(f"{folder}/", ""))   # its name changes each time
 
     def _after(self, name: str, result: Object) -> str | Stop:
+        if name == "validate_datapoint":
+            self.not_built = next((one["why"] for one in result["checks"]
+                                   if one["why"].startswith(NOT_BUILT)), "")
         if name == "validate_datapoint" and self.task["type"] == BUILD and not result["ok"]:
             self.n_failed += 1
             if self.n_failed >= self.max_failed:

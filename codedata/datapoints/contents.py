@@ -5,6 +5,7 @@ What validate.py finds in order is audited by the checks of audit.py (AUDITED).
 """
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -13,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from codedata.audit.audited import GOLD_GETS
-from codedata.audit.stage import Auditor
+from codedata.audit.stage import Auditor, has_ended
 from codedata.datapoints.approval import (
     approval_problem,
     is_as_proven,
@@ -38,7 +39,6 @@ from codedata.records import (
     FAILED,
     NO_CASE,
     REVIEW,
-    UNFINISHED,
     AuditCheck,
     DatapointCheck,
     DatapointChecks,
@@ -261,7 +261,7 @@ def _audited(settings: Settings, host: SandboxFactory, task: RivalledTask,
              before: DatapointChecks | None) -> list[AuditCheck]:
     """Return what the checks of audit.py find of a datapoint. Of those in `before` only that of
     rivals is made again."""
-    command = f"python audit.py --root {settings.root}"
+    command = f"python audit.py --root {shlex.quote(str(settings.root))}"
     old = before and _audit_of(task, before)
     made = Auditor(settings, None, host, AUDITED, command).make(task, task.instance_id, old)
     return [one for one in made.checks if one["name"] in AUDITED]
@@ -282,7 +282,8 @@ def put_audit(root: Path, task: RivalledTask, checks: DatapointChecks) -> None:
 def row_of_audit(found: AuditCheck) -> DatapointCheck:
     """Return the row of an audit's check: what is left to a reader has not failed. Where the gold
     was refused, though its proof has rewarded it, nothing was checked."""
-    status = {FAILED: "failed", UNFINISHED: "not checked"}.get(found["result"], "passed")
+    status = ("failed" if found["result"] == FAILED else
+              "passed" if has_ended(found) else "not checked")
     if found["result"] == NO_CASE and found["why"].startswith(GOLD_GETS):
         status = "not checked"
     is_bad = status != "passed"

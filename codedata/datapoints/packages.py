@@ -26,7 +26,8 @@ UNPACK = ("mkdir /tmp/source && cd /tmp/fetched && for one in *; do case $one in
 BETWEEN = {"pypi": "==", "npm": "@"}   # a name and its version
 TAKEN = Bounds(max_bytes=20_000_000, max_files=2_000, max_depth=20, max_seconds=120)
 FETCH_S = 600
-LICENCE = re.compile(r'^(?:License(?:-Expression)?:|\s*"license":)\s*"?([^"\n]+)', re.MULTILINE)
+LICENCE = re.compile(r'^(?:License(?:-Expression)?:|[ \t]*"license":)[ \t]*"?([^"\n]+)',
+                     re.MULTILINE)
 
 
 def fetch(host: SandboxFactory, registry: str, name: str, version: str, place: Path) -> Object:

@@ -63,9 +63,9 @@ ASSERTIONS = ("AssertionError", "Failed")   # what a test raises if its assertio
 # names at the top of environment/ that an export needs
 TAKEN = {"dockerfile", "docker-compose.yaml", ".dockerignore", "task.yaml", "run-tests.sh",
          "solution.sh", "solution.yaml", "tests", "manifest.toml"}
-IMPORTS = re.compile(r"^\s*(?:from|import) .*", re.MULTILINE)
+IMPORTS = re.compile(r"^[ \t]*(?:from|import) .*", re.MULTILINE)
 # the end of a sentence, or of an item in a list
-SENTENCE = re.compile(r"[.!?](?=\s|$)|(?<![.!?])\n\s*(?=[-*+] )")
+SENTENCE = re.compile(r"[.!?](?=\s|$)|(?<![.!?])\n[ \t]*(?=[-*+] )")
 PLACE = re.compile(r"(?<![\w.])/[\w.-]+(?:/[\w.-]+)*")
 SYSTEM = ("/bin/", "/usr/", "/tmp/", "/proc/", "/dev/", "/sys/")   # every Linux has them
 MARKS = {"skip", "skipif", "xfail", "importorskip", "skipIf", "skipUnless", "SkipTest",

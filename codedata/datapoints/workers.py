@@ -320,6 +320,7 @@ class _Run:
                 totals.wrote += 1
             else:
                 totals.failed[task["id"]] = Trouble(error)
+                self.pool.note_failure(Trouble(error))
 
     # the bars ------------------------------------------------------------------------------------
 

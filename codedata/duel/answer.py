@@ -2,8 +2,8 @@
 
 The king sees only the history and a note on form. A turn is asked for in the form of its
 conversation: where the agent has tools, they are sent, and the reply's call is the turn. A model
-that takes no tools is asked in the text form, in which calls are shell commands; its turn becomes a
-call of the agent's shell.
+that takes no tools, in a well-formed conversation either, is asked in the text form, in which calls
+are shell commands; its turn becomes a call of the agent's shell.
 """
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from codedata.code.tool_calls import new_call
+from codedata.code.tool_calls import function_of, new_call
 from codedata.code.turn import Form, as_call, clean, form_of, plain
 from codedata.duel.prompt_texts import packaged_text
 from codedata.errors import HttpTrouble
@@ -25,6 +25,7 @@ from codedata.records import Answer, Commit, Message, Prompt, Sample, Side
 from codedata.texts import fill
 
 REFUSES_TOOLS = (400, 404, 422)   # HTTP statuses
+TASK = {"role": "user", "content": "Go on."}
 TurnRecord = Prompt | Answer | Sample   # records with `messages` and `tools`
 Layout = Callable[[TurnRecord], list[Message]]   # returns a request
 Accept = Callable[[Reply, Form], str | None]     # returns what is wrong with a reply, or None
@@ -51,7 +52,7 @@ def ask_turn(client: Client, layout: Layout, record: TurnRecord,
             client.note_tools_taken()
             return turn
         except HttpTrouble as e:
-            if e.status not in REFUSES_TOOLS or client.has_taken_tools:
+            if e.status not in REFUSES_TOOLS or client.has_taken_tools or _takes(client, form):
                 raise
     text = _ask(client, as_text, Form(), accept, n)
     if client.note_tools_refused():
@@ -64,6 +65,22 @@ def ask_turn(client: Client, layout: Layout, record: TurnRecord,
     if problem:
         client.give_up(f"takes no tools, and its turn is no call: {problem}")
     return turn
+
+
+def _takes(client: Client, form: Form) -> bool:
+    """Ask for any reply to a well-formed conversation with tools; return whether one comes. If so,
+    something else is wrong with what was refused."""
+    name = function_of(form.tools[0])["name"]
+    calling = {"role": "assistant", "content": "", "tool_calls": [new_call(name, "{}")]}
+    result = {"role": "tool", "tool_call_id": calling["tool_calls"][0]["id"], "content": ""}
+    try:
+        client.ask([TASK, calling, result], tools=form.tools)
+    except HttpTrouble as e:
+        if e.status not in REFUSES_TOOLS:
+            raise
+        return False
+    client.note_tools_taken()
+    return True
 
 
 def as_texts(record: TurnRecord) -> TurnRecord:

@@ -4,7 +4,8 @@ r"""Parse a judge's reply: find the last complete verdict that the judge wrote a
      "progress": "model 2", "protocol": 0, "efficiency": "MODEL_1"}
 
 1.  The content is read. The reasoning is read only if the content is blank and the finish reason is
-    "stop". Of a text with very many objects only the end is read (texts.json_objects).
+    "stop". Thinking that either begins with is left out, to the end where it has no closing tag.
+    Of a text with very many objects only the end is read (texts.json_objects).
 2.  Every JSON object in the text (RFC 8259: no NaN, no raw newline in a string, no comment) is a
     candidate, in prose, in a fence or inside another object. A complete verdict has all five
     metrics, each with one of these tokens: 0, -0, draw, tie; 1, model 1, model_1; 2, model 2,
@@ -12,16 +13,17 @@ r"""Parse a judge's reply: find the last complete verdict that the judge wrote a
     true, null and 3 are rejected. Other keys are ignored; the last of equal keys counts.
 3.  An incomplete verdict is ignored and does no harm. A verdict inside a complete verdict is
     ignored too.
-4.  An object that occurs word for word in one of the two answers is a quotation and not a verdict.
+4.  An object that occurs word for word in what the judge was shown (an answer, what running it
+    printed, the conversation) is a quotation and not a verdict.
 5.  The last of the remaining verdicts counts. Two objects are never combined.
 
-An object that occurs in neither answer may still not be the judge's: the prompt must delimit the
-answers clearly.
+Another object may still not be the judge's: the prompt must delimit the answers clearly.
 """
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from codedata.records import METRICS
@@ -45,32 +47,29 @@ class Verdict:
 
 
 def parse_verdict(content: str, reasoning: str = "", finish_reason: str = "stop",
-                  answers: tuple[str, str] = ("", "")) -> Verdict | None:
-    """Return the verdict of a reply, or None if it holds none.
+                  answers: Collection[str] = ()) -> Verdict | None:
+    """Return the verdict of a reply, or None if it holds none. `answers` and whatever else the
+    judge was shown are quoted, not said.
 
     Never raise, whatever the texts are.
     """
     text = content or ""   # an endpoint may send null for either
     if finish_reason == "stop" and not text.strip():
         text = reasoning or ""
-    for source, _, verdict in _outer_verdicts(text):
-        if not any(source in (answer or "") for answer in answers):
-            return verdict
-    return None
+    return next(iter(_outer_verdicts(text, [*filter(None, answers)])), None)
 
 
-def _outer_verdicts(text: str) -> list[tuple[str, int, Verdict]]:
-    """Return the complete verdicts that are not inside another one, the last first: (its JSON, its
-    end, the verdict)."""
-    verdicts: list[tuple[str, int, Verdict]] = []
-    for source, end, value in json_objects(text, DECODER):
+def _outer_verdicts(text: str, shown: list[str]) -> list[Verdict]:
+    """Return the complete verdicts that are not inside another one, the last first."""
+    verdicts: list[tuple[int, Verdict]] = []   # with their ends
+    for _, end, value in json_objects(text, DECODER, shown):
         picks = {metric: TOKENS.get(_text(value.get(metric)).strip().lower()) for metric in METRICS}
         if None not in picks.values():
-            while verdicts and verdicts[-1][1] <= end:   # it is inside this one
+            while verdicts and verdicts[-1][0] <= end:   # it is inside this one
                 verdicts.pop()
             reason = UNSTORABLE.sub("\ufffd", _text(value.get("reason")))
-            verdicts.append((source, end, Verdict(picks, reason)))
-    return verdicts
+            verdicts.append((end, Verdict(picks, reason)))
+    return [verdict for _, verdict in verdicts]
 
 
 def _text(value: object) -> str:

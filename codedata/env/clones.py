@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from fnmatch import translate
 from pathlib import Path
 
+from codedata.code.git import own_repository
 from codedata.driver import in_driver
 from codedata.env.recipes.package_index import table
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
@@ -52,13 +53,14 @@ def cloned(origin: str, commit: str, sources: Path) -> tuple[Path, str]:
     ""). Raise Trouble where git fails, BrokenRecord where the commit's files exceed TREE."""
     place = clone_of(origin, sources)
     with _locks[place]:
-        if not place.exists():
-            _clone(origin, place)
-        wanted = commit or DEFAULT
-        for refs in (BRANCHES, commit):   # a host may have it on no branch
-            if commit and not _id_of(wanted, place):
-                git("fetch", "--quiet", "--tags", "--", origin, refs, cwd=place, may_fail=True,
-                    timeout_s=FETCH_S)
+        with _served(origin) as address:
+            if not place.exists():
+                _clone(address, origin, place)
+            wanted = commit or DEFAULT
+            for refs in (BRANCHES, commit):   # a host may have it on no branch
+                if commit and not _id_of(wanted, place):
+                    git("fetch", "--quiet", "--tags", "--", address, refs, cwd=place,
+                        may_fail=True, timeout_s=FETCH_S)
     if not (full := _id_of(wanted, place)):
         raise Trouble(f"has no commit {wanted} that git can fetch.", without_secret(origin))
     _refuse_large(place, full)
@@ -68,15 +70,26 @@ def cloned(origin: str, commit: str, sources: Path) -> tuple[Path, str]:
 def clone_of(origin: str, sources: Path) -> Path:
     """Return the folder of an address's clone."""
     address = without_secret(origin)
-    name = re.split("[/:]", re.sub(r"\.git/?\Z|/+\Z", "", address))[-1]
+    name = re.split("[/:]", re.sub(r"\.git/?\Z|(?<!/)/+\Z", "", address))[-1]
     return sources / f"{name}-{digest(address)[:8]}"   # two addresses may end in the same name
 
 
-def _clone(origin: str, to: Path) -> None:
+@contextmanager
+def _served(origin: str) -> Iterator[str]:
+    """Yield the address from which git fetches what is at an address or in a folder."""
+    folder = Path(origin.removeprefix("file://"))
+    if not folder.is_dir():
+        yield origin
+        return
+    with own_repository(folder) as own:
+        yield f"file://{own}"
+
+
+def _clone(address: str, origin: str, to: Path) -> None:
     to.parent.mkdir(parents=True, exist_ok=True)
     half = to.with_name(f"_tmp.{os.getpid()}.{to.name}")   # the next run removes it
     shutil.rmtree(half, ignore_errors=True)
-    git("clone", "--quiet", "--no-checkout", "--template=", "--", origin, str(half),
+    git("clone", "--quiet", "--no-checkout", "--template=", "--", address, str(half),
         timeout_s=FETCH_S)
     git("remote", "set-url", "origin", without_secret(origin), cwd=half)
     try:

@@ -2,9 +2,9 @@
 
 A row is {repo, base_commit, repo_name, image_name, reformat_path} and any other keys, as in
 SWE-bench and its family. The source is `reformat_path`, a folder on this machine, relative to the
-row's file; else it is in the image, in its working directory; else `repo` says where it is: a
-folder, a git address, or owner/name on GitHub. With `base_commit` that commit is set up. It is not
-guaranteed that a folder stays unchanged while it is copied.
+row's file; else it is in the image, in its working directory; else `repo` says where it is: a git
+address, or owner/name on GitHub. --repo alone may name a folder. With `base_commit` that commit is
+set up. It is not guaranteed that a folder stays unchanged while it is copied.
 """
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from codedata.bounded import numbered_lines, open_regular
+from codedata.code.git import own_repository
 from codedata.env.clones import SOURCES, TREE, clone_of, cloned, git, without_secret
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.records import Environment, parse, safe_name, storable, text_problem
@@ -69,9 +70,11 @@ def repositories_of(path: Path) -> Derived:
     return repositories_in(rows, path.parent, path.name)
 
 
-def repositories_in(rows: dict[str, str], folder: Path, place: str, is_all: bool = True) -> Derived:
+def repositories_in(rows: dict[str, str], folder: Path, place: str, is_all: bool = True,
+                    by_user: bool = False) -> Derived:
     """Return the repositories of rows, {location for messages: JSON}, by repo_name. Relative paths
-    start at `folder`. With `is_all`, records of other repositories are orphans."""
+    start at `folder`. With `is_all`, records of other repositories are orphans. `by_user`: `repo`
+    is what the user has named, and may be a folder."""
     # {repo_name: the row that has it first, with what it sets up}
     first: dict[str, tuple] = {}
 
@@ -86,7 +89,8 @@ def repositories_in(rows: dict[str, str], folder: Path, place: str, is_all: bool
         return {name: repository} if place == where else {}   # tasks may have one commit
 
     def read_rows() -> Readers:
-        return {where: partial(_repository, row, where, folder) for where, row in rows.items()}
+        return {where: partial(_repository, row, where, folder, by_user)
+                for where, row in rows.items()}
 
     return Derived(read_rows, named, place=place, keeps=lambda name: not is_all, derived=False)
 
@@ -118,19 +122,19 @@ def one_repository(argument: str, root: Path, may_clone: bool = True) -> Derived
         raise Trouble(f"lies in the source, {place}: what is written there would be part of it.",
                       str(root),
                       "Give another --root.")
-    return repositories_in({argument: json.dumps(row)}, Path(), name, is_all=False)
+    return repositories_in({argument: json.dumps(row)}, Path(), name, is_all=False, by_user=True)
 
 
-def _repository(line: str, where: str, folder: Path) -> Repository:
+def _repository(line: str, where: str, folder: Path, by_user: bool) -> Repository:
     """Return a row as a Repository. Raise BrokenRecord where the row is not valid."""
     try:
-        return _checked(json.loads(line), where, folder)
+        return _checked(json.loads(line), where, folder, by_user)
     # raised for malformed JSON and malformed paths
     except (OSError, ValueError, RuntimeError, ItemFailed) as e:
         raise BrokenRecord(f"cannot be read: {e}"[:500], where, "Mend the row.") from e
 
 
-def _checked(row, where: str, folder: Path) -> Repository:
+def _checked(row, where: str, folder: Path, by_user: bool) -> Repository:
     given = {key: value for key, value in row.items() if value} if isinstance(row, dict) else row
     known = parse(Row, given, where, "A row is {repo, base_commit, repo_name, image_name, "
                   "reformat_path}.")
@@ -140,7 +144,7 @@ def _checked(row, where: str, folder: Path) -> Repository:
     if commit and not COMMIT.fullmatch(commit):
         raise BrokenRecord(f"has a base_commit that is no commit's id: {commit[:80]!r}.", where,
                            "Give 8 to 40 hexadecimal digits.")
-    path = _folder(known, folder, where)
+    path = _folder(known, folder, where, by_user)
     is_local = bool(path) and Path(path) == (folder / repo).resolve()   # `repo` is a path
     name = known.repo_name or repo_name_of(repo, commit, is_local)
     if not safe_name(name):
@@ -151,6 +155,9 @@ def _checked(row, where: str, folder: Path) -> Repository:
         called = f"{LOCAL}/{clean_name(Path(path).name)}" if commit else name
     is_elsewhere = not (path or known.image_name)
     origin = _address_of(known.repo) if is_elsewhere else path if commit else ""
+    if is_elsewhere and not by_user and (not origin or origin.startswith("file:")):
+        raise BrokenRecord(f"has a `repo` that is no address and no owner/name: {repo[:80]!r}.",
+                           where, "Name a folder by --repo.")
     if origin or not path:
         return Repository(repo, name, known.image_name, "", commit, "", {**row, "repo": repo},
                           called, origin)
@@ -158,7 +165,7 @@ def _checked(row, where: str, folder: Path) -> Repository:
                       row, called)
 
 
-def _folder(row: Row, folder: Path, where: str) -> str:
+def _folder(row: Row, folder: Path, where: str, by_user: bool) -> str:
     """Return the path of the folder that a row names; "" where it names none."""
     if row.reformat_path:
         source = folder / row.reformat_path
@@ -167,7 +174,7 @@ def _folder(row: Row, folder: Path, where: str) -> str:
                                "Mend its `reformat_path`.")
         return str(source.resolve())
     source = folder / row.repo
-    return str(source.resolve()) if not row.image_name and source.is_dir() else ""
+    return str(source.resolve()) if by_user and source.is_dir() else ""
 
 
 def _address_of(repo: str) -> str:
@@ -178,13 +185,11 @@ def _address_of(repo: str) -> str:
 
 
 def base_commit(folder: str) -> str:
-    """Return HEAD where the folder is the top of a git checkout, else an empty string."""
-    head = os.path.join(folder, ".git", "HEAD")
-    if os.path.exists(head):
-        open_regular(head).close()   # git would block on a FIFO
-    top = git("rev-parse", "--show-toplevel", cwd=Path(folder), may_fail=True)
-    is_top = top and Path(top) == Path(folder)
-    return git("rev-parse", "HEAD", cwd=Path(folder), may_fail=True) if is_top else ""
+    """Return HEAD where the folder is a clone, else an empty string."""
+    if not os.path.isdir(os.path.join(folder, ".git")):
+        return ""
+    with own_repository(Path(folder)) as own:
+        return git("rev-parse", "HEAD", cwd=own, may_fail=True)
 
 
 @cache

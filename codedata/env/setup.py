@@ -150,10 +150,10 @@ class Setup:
                     outcome = replace(outcome, attempts=[*tried, *outcome.attempts])
                 if self._agent and outcome.status != SUCCESS:
                     outcome = self._by_agent(repository.repo_name, verifier, outcome, facts.is_node)
-        finally:
             if has_image and outcome.status == SUCCESS:
                 kept = self._host.keep(outcome.verified.image_id,
                                        _image_of(repository, outcome))
+        finally:
             self._host.forget(label)
         return _record(repository, outcome, kept, time.monotonic() - started,
                        unreadable=facts.unreadable, network_was_off=self._host.can_cut_off,

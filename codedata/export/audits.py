@@ -88,7 +88,7 @@ def _count(figure) -> int:
 def audit_problem(settings: ExportSettings, audit: TaskAudit | None) -> Problem | None:
     """Return why a task with this audit is not exported, or None. The detail quotes no evidence."""
     if settings.audited_only and not audit:
-        return "not audited", "audit/ has no audit of it as it is now: run audit.py"
+        return "not audited", "audit/ has no audit of it as it is now: run python audit.py"
     failed = [one["name"] for one in (audit.checks if audit else ()) if one["result"] == FAILED]
     if settings.audited_only and failed:
         return "failed its audit", printable(", ".join(failed), 200)

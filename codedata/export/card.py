@@ -5,14 +5,13 @@ card.
 """
 from __future__ import annotations
 
-import html
 import json
 import re
 import statistics
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 
 import codedata
@@ -25,9 +24,8 @@ from codedata.llm.embedded import NOISE
 from codedata.progress import plural, table
 from codedata.records import POINTS, Duel
 from codedata.settings import EMBEDDED_MODEL, ExportSettings, ReportSettings
-from codedata.texts import printable, terminal_safe, text_of
+from codedata.texts import as_markdown, terminal_safe, text_of
 
-MARKUP = re.compile(r"[\\`*\[\]]")
 SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M"}
 CHARS_A_TOKEN = 3         # for code and logs; few tokenizers need more tokens
 TOKENS = 1024             # token counts are rounded up to a multiple of this
@@ -49,12 +47,6 @@ class Background:
     costs: list[Cost]
     turns: ExportTurns
 
-    @cached_property
-    def split_of(self) -> dict[str, str]:
-        """Return {repository: split} of the turns that may be exported."""
-        repos = {turn.repo for turn in self.turns.turns}
-        return splits(repos, self.settings.validation, self.settings.seed)
-
     def masked(self) -> Counter:
         """Return the number of masked secrets by kind."""
         return sum((Counter(turn.masked) for turn in self.turns.turns), Counter())
@@ -71,6 +63,9 @@ class Contents:
 
     def __init__(self, form: Format, about: Background):
         self.form, self.about = form, about
+        settings, pieces = about.settings, form.pieces(about.turns.turns)
+        self.split_of = splits((turn.repo for turn, _ in pieces), settings.validation,
+                               settings.seed)
         self.rows = dict.fromkeys(SPLITS, 0)      # by split
         self.n_bytes = dict.fromkeys(SPLITS, 0)   # by split
         self.n_file_bytes = 0
@@ -81,7 +76,7 @@ class Contents:
 
     def count(self, turn: ExportTurn, row: dict) -> None:
         """Add a row of a turn."""
-        self.rows[self.about.split_of[turn.repo]] += 1
+        self.rows[self.split_of[turn.repo]] += 1
         self.rows_of[turn] += 1
         conversations = self.form.conversations(row) or [row["messages"]]
         self.lengths.append(max(sum(map(length, messages)) for messages in conversations))
@@ -99,8 +94,8 @@ def card(of: Contents) -> str:
     form, about = of.form, of.about
     settings, duel, origins = about.settings, about.duel, about.origins
     turns, n_rows = of.rows_of, sum(of.rows.values())
-    languages = _most_common(shown(turn.language) for turn in turns)
-    licences = _most_common(shown(turn.licence) for turn in turns)
+    languages = _most_common(as_markdown(turn.language) for turn in turns)
+    licences = _most_common(as_markdown(turn.licence) for turn in turns)
     values = {
         "settings": settings, "buckets": about.buckets, "duel": duel, "noise": NOISE,
         "title": _texts()[form.name][0], "version": codedata.__version__, **_lengths(of),
@@ -114,7 +109,7 @@ def card(of: Contents) -> str:
         **{side: listed(origins.models(turns, side)) for side in SIDES},
         "n_turns": plural(duel.turns, "turn") if duel else "",
         "lcb": POINTS * duel.lcb if duel and duel.lcb is not None else None,
-        "reasons": "; ".join(map(shown, duel.reasons)) if duel else "",
+        "reasons": "; ".join(map(as_markdown, duel.reasons)) if duel else "",
         "n_refined": plural(origins.refined(turns), "answer"),
         "n_cut": plural(origins.cut(turns), "turn"),
         "judges": _judges(duel), "in_buckets": _buckets(of), "costs": _costs(about.costs),
@@ -189,7 +184,7 @@ def _outcome(duel: Duel | None) -> list[str]:
 def _rows(of: Contents) -> str:
     rows = []
     for split in SPLITS:
-        turns = [turn for turn in of.rows_of if of.about.split_of[turn.repo] == split]
+        turns = [turn for turn in of.rows_of if of.split_of[turn.repo] == split]
         rows.append([split, of.rows[split], len(turns), len({turn.repo for turn in turns}),
                      len({turn.instance_id for turn in turns})])
     return _cells(rows)
@@ -217,16 +212,11 @@ def _judges(duel: Duel | None) -> str:
     rows = []
     for name, judge in (duel.judges if duel else {}).items():
         shares = statistics_by_judge.get(name, {})
-        rows.append([shown(public(name)), "-" if judge.score is None else f"{judge.score:.1f}",
-                     _percent(judge.parse_rate), *(
-                         _percent((shares.get(key) or {}).get("value"))
-                         for key in ("changes_with_order", "prefers_first"))])
+        score = "-" if judge.score is None else f"{judge.score:.1f}"
+        rows.append([as_markdown(public(name)), score, _percent(judge.parse_rate), *(
+            _percent((shares.get(key) or {}).get("value"))
+            for key in ("changes_with_order", "prefers_first"))])
     return _cells(rows)
-
-
-def shown(text: str) -> str:
-    """Return an external text as one line, with Markdown and HTML escaped."""
-    return MARKUP.sub(r"\\\g<0>", html.escape(printable(text, 200), quote=False))
 
 
 def _percent(share: float | None) -> str:
@@ -246,8 +236,8 @@ def _buckets(of: Contents) -> str:
 
 
 def _costs(costs: list[Cost]) -> str:
-    return _cells([shown(cost.stage), shown(public(cost.model)), cost.calls, cost.tokens_in,
-                   cost.tokens_out, cost.said] for cost in costs)
+    return _cells([as_markdown(cost.stage), as_markdown(public(cost.model)), cost.calls,
+                   cost.tokens_in, cost.tokens_out, cost.said] for cost in costs)
 
 
 def _checks(of: Contents) -> str:
@@ -259,7 +249,7 @@ def _checks(of: Contents) -> str:
         "near-duplicate": "near-duplicates" + (
             f" (Jaccard from {similarity:g})" if similarity else ": not looked for"),
         "in a benchmark": f"benchmarks: {benchmarks or 'not looked for'}",
-        "licence": f"licences: {', '.join(map(shown, settings.licences)) or 'all'}"}
+        "licence": f"licences: {', '.join(map(as_markdown, settings.licences)) or 'all'}"}
     rows = [[check, f"{reasons.pop(reason, 0):,} left out"] for reason, check in checks.items()]
     rows += [[f"turns left out: {reason}", n] for reason, n in sorted(reasons.items())]
     masked = [[f"masked: {kind}", n] for kind, n in sorted(of.about.masked().items())]
@@ -268,7 +258,7 @@ def _checks(of: Contents) -> str:
 
 def listed(names: Iterable[str], noun: str = "turn") -> str:
     """Return "m-1 (3 turns), m-2 (1 turn)", the most frequent first."""
-    return ", ".join(f"{shown(name)} ({plural(n, noun)})"
+    return ", ".join(f"{as_markdown(name)} ({plural(n, noun)})"
                      for name, n in _most_common(names)) or "nobody"
 
 

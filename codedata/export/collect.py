@@ -106,7 +106,9 @@ class ExportRules:
 
     def against(self, licence: str, material: Callable[[], Material]) -> list[Problem]:
         """Return why the first rule that applies leaves it out: a problem, or one a benchmark."""
-        if self._allowed and licence.lower() not in self._allowed:
+        named = licence.lower()
+        is_allowed = named in self._allowed or self._allowed.issuperset(named.split(" or "))
+        if self._allowed and not is_allowed:
             return [("licence", licence)]
         hits = self._benchmarks.hits(material()) if self._benchmarks else []
         return [("in a benchmark", str(hit)) for hit in hits]
@@ -320,7 +322,7 @@ def _flag(record: Sample) -> Problem | None:
     if leaks := [one for one in record.leaks or () if one.get("kind") != UNJUDGED]:
         return "shows what it cannot know", "; ".join(
             f"{one.get('kind')}: {one.get('text')} ({one.get('why')})" for one in leaks)
-    return ("no leak verdict", "run validate.py") if record.leaks else None
+    return ("no leak verdict", "run python validate.py") if record.leaks else None
 
 
 def winner(score: float, bucket: str, min_margin: float) -> str:

@@ -15,7 +15,7 @@ from codedata.export.tasks import Image, TaskExport
 from codedata.layouts import Folder, content_of, load_files, write_atomic, write_files
 from codedata.records import Files, Object, Task, about_in
 from codedata.tasks.folder import Problem, from_line, image_of, text_in
-from codedata.texts import tomllib
+from codedata.texts import toml_tables
 
 CONFIG, INSTRUCTION = Task.places["config"], Task.places["instruction"]
 DOCKERFILE, COMPOSE = "environment/Dockerfile", "environment/docker-compose.yaml"
@@ -135,7 +135,7 @@ def set_image(folder: Path, image: Image) -> None:
 
 
 def _config_of(folder: Path) -> Object:
-    return tomllib.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    return toml_tables((folder / CONFIG).read_text(encoding="utf-8"))
 
 
 def _write_manifest(folder: Path) -> None:

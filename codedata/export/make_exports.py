@@ -25,7 +25,7 @@ from codedata.export.harbor import harbor_problems, write_harbor
 from codedata.export.outcome import duel_refusal, read_duel
 from codedata.export.provenance import Provenance, public
 from codedata.export.similar import Conversation, read_conversations, similar_turns
-from codedata.export.split import SPLITS, TRAIN, VALIDATION
+from codedata.export.split import MIN_ROWS, SPLITS, TRAIN, VALIDATION
 from codedata.export.task_rows import (
     issue_problems,
     strip_problems,
@@ -235,8 +235,8 @@ class Export(Contents):
 
     def _make_rows(self, split: str) -> Iterator[dict]:
         """Yield and count the rows of a split, and log those that are left out."""
-        turns, split_of = self.about.turns, self.about.split_of
-        in_split = [turn for turn in turns.turns if split_of[turn.repo] == split]
+        turns, split_of = self.about.turns, self.split_of
+        in_split = [turn for turn in turns.turns if split_of.get(turn.repo) == split]
         for turn, side in self.form.pieces(in_split):
             row = self.form.make(turn, side, turns.record(turn))
             if problem := self._problem(turn, row):
@@ -272,7 +272,7 @@ class Export(Contents):
                               "margin": duel.margin, "lcb": duel.lcb},
             "turns": [{"name": turn.name, "bucket": turn.bucket, "instance_id": turn.instance_id,
                        "digest": turn.digest, "commit_digest": turn.commit,
-                       "split": about.split_of[turn.repo], "rows": n_rows,
+                       "split": self.split_of[turn.repo], "rows": n_rows,
                        "masked": turn.masked} for turn, n_rows in self.rows_of.items()]}
 
     def card(self) -> str:
@@ -308,16 +308,18 @@ def _print_summary(directory: Path, groups: list[ExportGroup], states: dict[str,
 
 def _warnings(about: Background, exports: list[Export]) -> Iterator[str]:
     """Yield warnings that a person should read before training on the sets."""
-    turns, split_of = about.turns, about.split_of
+    turns = about.turns
+    unsplit = [export.form.name for export in exports if not export.rows[VALIDATION]]
     if turns.edited:
         yield f"edited by hand, exported as they are: {named(turns.edited)}"
     if turns.left_out.counts()["not up to date"]:
-        yield "answers or scores were changed since the buckets were filled: run report.py first"
+        yield ("answers or scores were changed since the buckets were filled: first run "
+               "python report.py")
     if not turns.turns:
         yield "no turn came through: the sets are empty"
-    elif about.settings.validation and VALIDATION not in split_of.values():
-        yield (f"no validation rows: of the repositories ({len(split_of):,}) none is in that "
-               "split")
+    elif about.settings.validation and unsplit:
+        yield (f"no validation rows in {', '.join(unsplit)}: a set of fewer than {MIN_ROWS} rows "
+               "is not split, nor one whose repositories are all in train")
     for export in exports:
         if len(export.labels) == 1:
             [label] = export.labels

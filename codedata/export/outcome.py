@@ -25,12 +25,12 @@ def duel_refusal(settings: Settings) -> Trouble | None:
     duel = read_duel(settings.root)
     if settings.export.rejected_too:
         return None
-    todo = ("To export all the same, with a warning in the cards: export.py --rejected-too, or "
-            "rejected_too in [export].")
+    todo = ("To export all the same, with a warning in the cards: python export.py "
+            "--rejected-too (or rejected_too in [export]).")
     path = str(_path(settings.root))
     if duel is None:
         return Trouble("is not there: nobody has decided the duel.", path,
-                       f"Run validate.py and report.py. {todo}")
+                       f"Run: python validate.py; then: python report.py\n  {todo}")
     if duel.accepted:
         return None
     return RunStopped(f"says that the duel was not accepted: {'; '.join(duel.reasons)}. Its turns "

@@ -158,7 +158,7 @@ class TaskExport:
         for name, problem in refused.items():
             left_out.add(name, *problem, format=form.name)
         self.tasks = [task for task in self.tasks if task.instance_id not in refused]
-        self._split_of = splits({*map(origin_of, self.tasks)}, settings.validation, settings.seed)
+        self._split_of = splits(map(origin_of, self.tasks), settings.validation, settings.seed)
         counts = Counter(map(self.split_of, self.tasks))
         self.rows = {split: counts[split] for split in SPLITS}
 

@@ -44,7 +44,7 @@ KEPT = "_leaks"            # the folder beside the answers
 CHALLENGER, KING = "challenger", "king"
 # takes the place of findings in final/, refined/ and defeat/; exports leave such a turn out
 NO_VERDICT = {"judge": "", "kind": UNJUDGED, "text": "",
-              "why": "no leak judge has seen this turn: run validate.py"}
+              "why": "no leak judge has seen this turn: run python validate.py"}
 MAX_FINDINGS_CHARS = 300       # length limit of the findings in an error message
 
 

@@ -27,10 +27,12 @@ MIN_SHOWN_LINE_CHARS = 4     # shown_share() ignores shorter lines, such as lone
 NEAR_LINES = 3               # a range this close to a hunk matches it
 MAX_RANGE_LINES = 100        # a longer range just views the file
 NAME = re.compile(r"[^\W\d]\w*")
-PATH = re.compile(r"[\w@+~-][\w.@+~/-]*[\w]")
+PATH = re.compile(r"[\w@+~-][\w.@+~/-]{0,300}\w")
 DEFINED = re.compile(r"\b(?:def|class|func|function|fn|struct|interface|trait|enum|type|module|"
                      r"const|let|var|#define)\s+(?:\([^)]{0,200}\)\s*)?([^\W\d]\w*)")
-TYPED = re.compile(r"^(?:[\w*&<>\[\],]+[ \t*&]+){1,5}([^\W\d]\w*)\(", re.MULTILINE)   # C-like
+# C-like; each character has one place in it, so that nothing is tried twice
+TYPED = re.compile(r"^(?:[\w*&<>\[\],]+[ \t]+){0,4}(?:[\w*&<>\[\],]+[ \t]+[*&]*|[\w*&<>\[\],]+[*&])"
+                   r"([^\W\d]\w*)\(", re.MULTILINE)
 ASSIGNED = re.compile(r"^[ \t]*([^\W\d]\w*)[ \t]*(?::[^=\n]{1,60})?(?::=|=(?!=))", re.MULTILINE)
 DEFINITIONS = (DEFINED, TYPED, ASSIGNED)
 LABEL = re.compile(r"""\b(?:it|test|describe|t\.Run)\(\s*["'`]([^"'`\n]{4,200})|"""

@@ -81,7 +81,8 @@ def judge_turn(client: Client, suspect: Suspect, side: str = "challenger") -> Le
     problem, rejected = "", []
     for attempt in range(1, ATTEMPTS + 1):
         reply = client.ask(request(client, suspect, attempt), schema=SCHEMA)
-        answer, problem = read_reply(reply.text or reply.reasoning, suspect.turn)
+        shown = [suspect.ran, *(message["content"] for message in suspect.history)]
+        answer, problem = read_reply(reply.text or reply.reasoning, suspect.turn, shown)
         if answer is not None:
             usage = {key: reply.call.get(key) for key in USAGE}
             return LeakVerdict(client.spec.role, side, suspect.digest, attempt, **answer,
@@ -118,9 +119,11 @@ def findings_text(findings: Sequence[dict]) -> str:
     return "\n".join(f'- "{quote}": {why}' for quote, why in lines)
 
 
-def read_reply(text: str, turn: str) -> tuple[dict | None, str]:
-    """Return ({leak, findings, hedged_claims}, "") for a valid reply, else (None, the problem)."""
-    replies = [value for *_, value in json_objects(text) if {"leak", "findings"} <= value.keys()]
+def read_reply(text: str, turn: str, shown: Sequence[str] = ()) -> tuple[dict | None, str]:
+    """Return ({leak, findings, hedged_claims}, "") for a valid reply, else (None, the problem).
+    What the turn, or a text that the judge was `shown` beside it, holds is a quotation."""
+    replies = [value for *_, value in json_objects(text, shown=[turn, *shown])
+               if {"leak", "findings"} <= value.keys()]
     if not replies:
         return None, "no JSON object with `findings` and `leak`"
     leak, findings = replies[0]["leak"], replies[0]["findings"]

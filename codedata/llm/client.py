@@ -291,12 +291,16 @@ class Client(StaysInDriver):
                 replies = json.dumps([vars(_decode(one, answer)) for one in choices])
                 masked = models.http.masked(replies)   # it may repeat the key, too
                 return [Reply(**one) for one in json.loads(masked)], usage
-            except WRONG_SHAPE as e:
+            except (*WRONG_SHAPE, HttpTrouble) as e:
                 if usage.get("tokens_in") or usage.get("tokens_out"):   # unusable, but billed
                     call = self._call(usage, tries)
                     calls.save(request.digest, f"useless {call['id']}", {}, call)
                     models.money.add(call)
-                raise ValueError("without a chat completion in it") from e
+                if isinstance(e, HttpTrouble):
+                    raise
+                is_broken_off = type(e) is ValueError
+                raise ValueError(str(e) if is_broken_off else "without a chat completion in it"
+                                 ) from e
 
         base_url = self.spec.endpoint.base_url
         options = {"data": request.data, "headers": self._headers}
@@ -308,6 +312,8 @@ class Client(StaysInDriver):
                                     tries=tries, gate=models.money.gate, **options)
         except HttpTrouble as e:
             todo = ADVICE.get(e.status, e.todo)
+            if e.status == 404 and self._endpoint.n_answers:   # address and model were good
+                todo = ""
             raise HttpTrouble(e.what, f"{self.spec.model}:", todo, e.status) from e
 
     def _call(self, usage: dict, tries: Tries) -> dict:
@@ -453,7 +459,11 @@ def _emptiness(reply: Reply) -> str:
 
 def _decode(choice: dict, answer: dict) -> Reply:
     """Return the reply of one choice in a chat completion; raise one of WRONG_SHAPE where there is
-    none."""
+    none, HttpTrouble where a filter cut it."""
+    if choice.get("finish_reason") == "content_filter":
+        raise HttpTrouble("the endpoint's content filter cut the answer", status=200)
+    if choice.get("finish_reason") == "error" or choice.get("error"):
+        raise ValueError("broken off by the endpoint")
     message = choice["message"]
     reasoning = message.get("reasoning_content") or message.get("reasoning")
     return Reply(_content(message.get("content")), _typed(str, reasoning),

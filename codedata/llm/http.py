@@ -76,6 +76,7 @@ class _AttemptFailed(Exception):
     problem: str
     status: int | None = None     # None where no answer came
     headers: Mapping = field(default_factory=dict)
+    flagged: str = ""             # why the endpoint will not answer this prompt
     is_timeout: bool = False      # the call took longer than call_timeout_s
     is_down: bool = False         # the endpoint, not the request, is to blame
 
@@ -214,7 +215,8 @@ class Http:
         if not 200 <= status < 300:
             headers["Location"] = self.masked(headers.get("Location", "no Location"))
             problem = f"HTTP {status}: {self._excerpt(body)}".rstrip(": ")
-            raise _AttemptFailed(problem, status, headers)
+            flagged = printable(self.masked(_flagged(body)), 300)
+            raise _AttemptFailed(problem, status, headers, flagged)
         try:
             return decode(status, headers, body)
         except (ValueError, RecursionError) as e:
@@ -319,6 +321,11 @@ class Http:
         endpoint = self.endpoint("host " + url.split("/")[2], 8)
         return self.send(url, endpoint, decode, max_bytes=max_bytes, **kwargs)
 
+    @property
+    def has_answered(self) -> bool:
+        """Return whether any endpoint has answered."""
+        return any(endpoint.n_answers for endpoint in self._endpoints.values())
+
     def close(self) -> None:
         """Close the connections."""
         self._pools.clear()
@@ -328,6 +335,9 @@ class Http:
 def _stop_if_final(failure: _AttemptFailed, url: str, endpoint: EndpointState) -> None:
     """Raise where another attempt would end in the same way."""
     status = failure.status or 0
+    if failure.flagged:
+        endpoint.answered()   # key, address and model are good
+        raise HttpTrouble(f"the endpoint flagged it: {failure.flagged}", url, status=status)
     if status in FATAL:
         raise RunStopped(f"{FATAL[status]} ({failure.problem}).", url,
                          "Check the key and the account; --show-config tells which are used.",
@@ -503,6 +513,17 @@ def read_json(body: bytes):
     """Return the parsed JSON; integers are cut to MAX_INT_DIGITS: int() refuses longer ones."""
     # not orjson, which refuses lone surrogates
     return json.loads(body, parse_int=lambda digits: int(digits[:MAX_INT_DIGITS]))
+
+
+def _flagged(body: bytes) -> str:
+    """Return why an endpoint refuses what a prompt says, "" where it names no such reason."""
+    try:
+        error = read_json(body)["error"]
+        if error.get("code") == "content_filter":
+            return str(error.get("message"))
+        return ", ".join(map(str, error["metadata"]["reasons"]))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return ""
 
 
 def retry_after_s(headers) -> float:

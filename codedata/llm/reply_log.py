@@ -1,9 +1,10 @@
 """Record the calls of the current item: costs, and each finished reply until its record is written.
 
 A reply is appended to <dir>/_partial/<item>.jsonl before it is used, under its request's digest
-and the number of the attempt; a re-run of the item reads it from there. Each reply has an id, and a
-ledger line lists the ids that it accounts for, so that spending adds up exactly over any number of
-crashes. What a piece of an item's work came to without a call is kept in the same way.
+and the number of the attempt; a re-run of the item reads it from there. Replies that the last
+failed attempt refused stay as REFUSED, to be looked at, and are not used again. Each reply has an
+id, and a ledger line lists the ids that it accounts for, so that spending adds up exactly over any
+number of crashes. What a piece of an item's work came to without a call is kept in the same way.
 """
 from __future__ import annotations
 
@@ -39,6 +40,7 @@ from codedata.texts import in_shard
 DIRECTORY = re.compile(
     rf"[a-z0-9]+(_reference|_\d+|_({'|'.join(VARIANTS)}))?|({'|'.join(DIRECTORIES)})(_\d+)?")
 RESULT = "result"   # in place of an attempt's number: of a piece of work without a call
+REFUSED = "refused"   # in place of a reply
 WITHOUT_LEDGERS = (PARTIAL, "_replaced", "_tmp")
 NEW = "_tmp.new."   # before the name of a file that takes the place of another
 REPLY_TYPES = {"text": str, "reasoning": str, "finish_reason": str, "model": str,
@@ -77,6 +79,7 @@ class ReplyLog(StaysInDriver):
         self._requested = set()   # keys of _kept
         self._discarded = set()   # requests whose replies were all rejected
         self._others = []      # lines of other stages
+        self._refused = []     # lines of replies that an earlier attempt refused
         self._elsewhere = []   # paths of the item's files in other shards
         if directory:
             self.path = Path(directory, PARTIAL, f"{item}.jsonl")
@@ -104,6 +107,9 @@ class ReplyLog(StaysInDriver):
         call = line.get("call")
         if line.get("stage") != self.stage:
             self._others.append(line)
+            return
+        if REFUSED in line:
+            self._refused.append(line)
             return
         if "intent" in line:
             self.intent = line["intent"] if _is_intent(line["intent"]) else self.intent
@@ -166,8 +172,8 @@ class ReplyLog(StaysInDriver):
             return self._kept.get(key, {}).get(RESULT)
 
     def discard(self, request: str | None = None) -> None:
-        """Mark the replies to a request (None: to any, and results) as rejected: a failure drops
-        them."""
+        """Mark the replies to a request (None: to any, and results) as rejected: after a failure
+        they are not used again."""
         with self._lock:
             self._discarded.update([request] if request else self._attempts)
 
@@ -214,15 +220,19 @@ class ReplyLog(StaysInDriver):
     def finish(self, made: bool) -> None:
         """Drop the replies that are no longer needed, once the ledger line is written.
 
-        Success (`made`) drops all of them, or with in_parts those requested; a failure drops the
-        rejected ones.
+        Success (`made`) drops all of them, or with in_parts those requested; after a failure the
+        rejected ones are only there to be looked at.
         """
         with self._lock:
             self.unbilled = []
             dropped = {key for key in self._kept if key[0] in self._discarded}
+            lines = [self._kept[key] for key in dropped]
+            needed = [{"stage": self.stage, REFUSED: line["reply"]} for line in lines
+                      if line.get("reply")] or self._refused
             if made:
+                needed = []
                 dropped = self._requested if self._in_parts else self._kept
-            needed = [line for key, line in self._kept.items() if key not in dropped]
+            needed = needed + [line for key, line in self._kept.items() if key not in dropped]
             try:
                 if self._spares and not needed and self._file:
                     self._spares.give_back(self._file)

@@ -58,6 +58,7 @@ from codedata.texts import fill, printable, text_of
 ALL = 1.0                  # share of the tests that a stripped patch may break
 SHOWN = ("verdict", "reason", "n_covering", "n_failing", "how", "seconds", "n_survivors")
 FUNCTION = "function"      # kind of the patches that strip a single one
+PER_TASK = 2               # of --limit N candidates are screened for each task
 N_VARIANTS = 8             # wrong bodies of a function that are screened
 MAX_CASES = 100            # facts that a task's verifier runs beside the tests
 MAX_VARIED = 120           # functions of a repository for which that is done
@@ -109,9 +110,11 @@ class Strips:
     rules, lint, hides_tests = ScreeningRules(ALL, ignores_skipped=True), None, True
     proven, instructed = PROVEN_FIELDS, ("tests",)
 
-    def __init__(self, root: Path, host: SandboxFactory | None = None):
+    def __init__(self, root: Path, host: SandboxFactory | None = None,
+                 max_screened: int | None = None):
+        """`max_screened` bounds the candidates of a repository that are screened."""
         same = {"same": "base_commit"}
-        self._root, self._host = root, host
+        self._root, self._host, self._max_screened = root, host, max_screened
         found = Store(root, Communities)
         coverage = Reads(Store(root, Coverage), COVERAGE_FIELDS, made_by="analyze.coverage", **same)
         self.items = Reads(found, ("base_commit", "candidates"), made_by="nl2repo.relationship")
@@ -134,7 +137,8 @@ class Strips:
         """Return the diffs that strip the candidates of a repository. Without the bodies, a
         test has to fail, and all tests still have to be collected."""
         strippable = Strippable(sources_of(self._root, item.repo_name), coverage)
-        strips = [_strip(item.repo_name, one, strippable) for one in item.candidates]
+        n = self._max_screened and max(self._max_screened, len(item.screened or ()))
+        strips = [_strip(item.repo_name, one, strippable) for one in item.candidates[:n]]
         diffs = [one["diff"] for one in strips if one["diff"]]
         # the strength of the first single functions, of which some are proven
         single = [one["functions"][0] for one in strips if one["diff"] and one["kind"] == FUNCTION]
@@ -274,9 +278,16 @@ def _strip(repo_name: str, candidate: StripCandidate, strippable: Strippable) ->
 
 # stages ------------------------------------------------------------------------------------------
 
-def screening_stage(root: Path, environments: Derived, host: SandboxFactory) -> Stage:
-    """Return the stage that screens the candidates of nl2repo.relationship."""
-    return screen_stage(Strips(root), "nl2repo.screen", environments, host, after=RELATIONSHIP,
+def screening_stage(root: Path, environments: Derived, host: SandboxFactory,
+                    limit: int | None = None) -> Stage:
+    """Return the stage that screens the candidates of nl2repo.relationship; with a limit of tasks
+    the first PER_TASK for each. Where an earlier run has screened fewer, they are screened again.
+    """
+    n = limit and PER_TASK * limit
+    is_short = any(len(one.screened or ()) < len(one.candidates[:n])
+                   for one in all_readable(root, Communities))
+    return screen_stage(Strips(root, max_screened=n), "nl2repo.screen", environments, host,
+                        {"max_screened": n} if n else {}, refresh=is_short, after=RELATIONSHIP,
                         then=RELATIONSHIP)
 
 
@@ -310,7 +321,8 @@ def patches_stage(settings: Settings) -> Stage:
         "nl2repo.patches", make=lambda patch: patch, is_local=True,
         reads=Reads(screened_strips(settings.root, settings.nl2repo.max_proven_functions),
                     tuple(StripPatch.__dataclass_fields__), made_by="nl2repo.screen"),
-        writes=Writes(Store(settings.root, StripPatch)), after=RELATIONSHIP, then=RELATIONSHIP)
+        writes=Writes(Store(settings.root, StripPatch)), per_limit=0, after=RELATIONSHIP,
+        then=RELATIONSHIP)
 
 
 def proof_stage(root: Path, environments: Derived, host: SandboxFactory) -> Stage:

@@ -36,7 +36,7 @@ from codedata.states import Reads, Writes
 from codedata.store import Derived, Store, digest
 from codedata.suites.contexts import LANGUAGE, copy_source
 from codedata.suites.environments import JUDGED_BY, labelled, open_environment
-from codedata.texts import toml_of, tomllib
+from codedata.texts import toml_of, toml_tables
 
 MAX_TEXT = 200_000         # bytes of a project file, a licence or a README
 REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][\w.-]*)")
@@ -169,7 +169,7 @@ def project_of(folder: Path) -> dict:
 def _pyproject(folder: Path) -> dict:
     """Return [project] of pyproject.toml."""
     with suppress(ValueError, RecursionError):
-        project = tomllib.loads(text_in(folder, "pyproject.toml")).get("project")
+        project = toml_tables(text_in(folder, "pyproject.toml")).get("project")
         return project if isinstance(project, dict) else {}
     return {}
 

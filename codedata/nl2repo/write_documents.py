@@ -239,6 +239,7 @@ class Writer:
             reads=Reads(self._subjects, ("function", "source"), needs=("source",)),
             joined=tuple(joined),
             writes=Writes(Store(settings.root, Document)),
+            per_limit=0,   # of the tasks that there are, each needs all of its documents
             after="nl2repo.py --steps relationship")
 
     def make(self, item: Subject, environment: Environment, meta: RepoMeta,

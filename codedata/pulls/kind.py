@@ -45,7 +45,10 @@ def pull_request(commit: Commit, max_files: int, max_lines: int) -> PullRequest:
             code[path] = text
     hunks = hunks_of("".join(code.values()))
     n_lines = sum(line.startswith(("+", "-")) for hunk in hunks for line in hunk.lines)
-    refusals = {"it changes no tests": not tests, "it changes no code": not code,
+    has_heads = all({hunk.path for hunk in hunks_of(patch)} <= dict(files_of(patch)).keys()
+                    for patch in (commit.patch, commit.test_patch))
+    refusals = {"a patch lacks heads of git, diff --git a/FILE b/FILE": not has_heads,
+                "it changes no tests": not tests, "it changes no code": not code,
                 f"it changes {len(code)} files, more than {max_files}": 0 < max_files < len(code),
                 f"it changes {n_lines} lines, more than {max_lines}": 0 < max_lines < n_lines}
     return PullRequest(

@@ -27,8 +27,8 @@ from codedata.texts import fill, json_objects, printable, text_of
 READ, WRITE, AGAIN, SCHEMA = "read_text.md", "write_text.md", "again.md", "read_text.json"
 FORM = {"unsaid": [{"test": "…", "demand": "what it wants that he cannot know"}],
         "tells": [{"quote": "…", "why": "…"}]}
-ISSUE = re.compile(r".*<issue>(.*)</issue>", re.DOTALL)
-TRAILERS = re.compile(r"(?:\n+[A-Z][\w-]*: .+)+\s*\Z")   # of git: the last lines of a message
+ISSUE = re.compile(r"\A.*<issue>(.*)</issue>", re.DOTALL)
+TRAILERS = re.compile(r"(?:\n{1,9}[A-Z][\w-]{0,60}: .+){1,30}\s*\Z")   # of git, at the end
 MAX_CHARS = 40_000       # of each patch in a request
 MAX_LISTED = 40          # failing tests in a request
 _packaged = partial(text_of, __package__)

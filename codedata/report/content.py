@@ -1,8 +1,6 @@
 """Gather the content that report.md and report.html both show."""
 from __future__ import annotations
 
-from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +8,9 @@ import orjson
 
 from codedata.bounded import read_bounded
 from codedata.duel.judge_stats import share
-from codedata.errors import BrokenRecord
-from codedata.layouts import load
 from codedata.llm.costs import Cost
 from codedata.progress import plural
-from codedata.records import Duel, Prompt, Share
+from codedata.records import Duel, Share
 from codedata.report.turn_rows import DRAW, ReportTurns, TurnRow, mean_of
 from codedata.settings import ReportSettings
 
@@ -77,18 +73,6 @@ def refined(turns: ReportTurns) -> list[str]:
     return [f"{plural(len(details), 'turn')} replaced by a refined one: {gain:.1f} points more on "
             f"the mean, {n_final} of them in final/. The best of several attempts owes a part of "
             "that to chance."]
-
-
-def decided(root: Path) -> list[Section]:
-    """Return the section on the states of the turns that [prompt] decide had looked at, or []."""
-    states: Counter[str] = Counter()
-    for path in (root / Prompt.directory / "_decided").glob("*.json"):
-        with suppress(BrokenRecord):   # prompt.py names it
-            states[str(load(path).get("state"))] += 1
-    rows = [[state, str(n), f"{100 * n / states.total():.1f} %"]
-            for state, n in states.most_common()]
-    return [("What was to be decided at the turns that prompt.py looked at",
-             [(["state", "turns", "share"], rows, "lrr")])] if rows else []
 
 
 def running(rows: list[TurnRow]) -> list[Section]:

@@ -23,7 +23,6 @@ from codedata.report.content import (
     ReportContent,
     Section,
     counts,
-    decided,
     refined,
     running,
     trials,
@@ -69,7 +68,7 @@ def write_report(settings: Settings, turns: ReportTurns, directory: Path, judge_
     root = settings.root
     content = ReportContent(
         turns.duel, turns.rows, costs_of(root), counts(turns, settings.report),
-        [*decided(root), *running(turns.rows), *effect_sections(settings, turns, judge_again)],
+        [*running(turns.rows), *effect_sections(settings, turns, judge_again)],
         trials(root), refined(turns),
         turns.outdated)
     texts = {"report.md": markdown(content, settings.report)}

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from codedata.duel.judge_stats import doubts
 from codedata.llm.costs import Cost
 from codedata.llm.embedded import NOISE
 from codedata.progress import table
@@ -18,22 +19,23 @@ from codedata.report.content import (
 )
 from codedata.report.turn_rows import TurnRow
 from codedata.settings import EMBEDDED_MODEL, ReportSettings
-from codedata.texts import terminal_safe, text_of
+from codedata.texts import as_markdown, terminal_safe, text_of
 
 
 def markdown(content: ReportContent, buckets: ReportSettings) -> str:
     """Return the text of report.md."""
     duel, rival, rows = content.duel, content.duel.mode, content.rows
     is_noise = EMBEDDED_MODEL in duel.models
-    trials = "\n".join(f"- {line}" for line in content.trials)
+    trials = "\n".join(f"- {as_markdown(line, 1000)}" for line in content.trials)
     sections: list[Section] = [
         (f"# Challenger against {rival}", [
             terminal_safe(buckets.note),
             _outcome(duel),
             content.is_outdated and "**The duel was decided on other verdicts than the records "
                                     "hold now: run validate.py.**",
+            *(f"**Doubtful: {doubt}.**" for doubt in doubts(duel)),
             is_noise and f"**Noise: the verdicts are {NOISE}.**",
-            (["", "turns"], content.counts, "lr")]),
+            table(["", "turns"], content.counts, "lr")]),
         ("## Buckets", [_buckets(rows, buckets), *content.refined] if rival == "king" else []),
         ("## Judges", [_judges(duel)]),
         ("## How the judges judge", duel.panel and _panel(duel.panel)),
@@ -49,7 +51,11 @@ def markdown(content: ReportContent, buckets: ReportSettings) -> str:
 
 
 def _block(item: str | Table) -> str:
-    return item if isinstance(item, str) else table(*item)
+    """Return a text as it is, a table with all its cells as texts of others."""
+    if isinstance(item, str):
+        return item
+    columns, rows, align = item
+    return table(columns, [[*map(as_markdown, row)] for row in rows], align)
 
 
 def huge_markdown(prs: list[dict], max_patch_chars: int | None) -> str:
@@ -61,11 +67,12 @@ def huge_markdown(prs: list[dict], max_patch_chars: int | None) -> str:
              f"{pr.get('patch_chars', 0):,}", f"{pr.get('n_files', 0):,}",
              pr.get("created_at") or ""] for pr in prs]
     columns = ["instance", "repository", "language", "characters", "files", "created"]
-    return text + ("\n" + table(columns, rows, "lllrrl") + "\n" if prs else "")
+    return text + ("\n" + _block((columns, rows, "lllrrl")) + "\n" if prs else "")
 
 
 def _outcome(duel: Duel) -> str:
-    accepted = "**Accepted.**" if duel.accepted else f"**Not accepted:** {'; '.join(duel.reasons)}."
+    accepted = "**Accepted.**" if duel.accepted else (
+        f"**Not accepted:** {'; '.join(map(as_markdown, duel.reasons))}.")
     if duel.margin is None:
         return accepted
     low, high = duel.interval

@@ -20,7 +20,7 @@ from codedata.code.tool_calls import default_tools
 from codedata.code.turn import Turn, form_of, turn_text
 from codedata.errors import BrokenRecord
 from codedata.layouts import load
-from codedata.messages import calls_text, content_text
+from codedata.messages import calls_text, content_text, result_problem
 from codedata.records import Prompt, Side, check_of, safe_name, text_problem
 from codedata.settings import Exclude, PromptSettings
 from codedata.store import digest
@@ -140,7 +140,7 @@ def _choices(prompts: list[Prompt], settings: PromptSettings, row_number: int,
         draw_from = random.Random(f"{settings.seed}:{row_number}")
         if settings.turns != "random":
             yield prompts[:1] if settings.turns == "first" else prompts[-1:]
-        elif not (prompts[0].tools or settings.decide) and settings.max_shown_share == ALL:
+        elif not prompts[0].tools and settings.max_shown_share == ALL:
             yield [draw_from.choice(prompts)]
         else:
             yield draw_from.sample(prompts, len(prompts))
@@ -149,7 +149,7 @@ def _choices(prompts: list[Prompt], settings: PromptSettings, row_number: int,
 def prompts_of(row: dict) -> tuple[list[Prompt], str]:
     """Return (a prompt for each assistant turn of a row, ""), or ([], reason) for an unusable row.
 
-    Messages before index `first_turn` have no turns. If the row has calls but no tools, its agent's
+    A turn's history is what its model saw. If the row has calls but no tools, its agent's
     default tools are used. The prompts' `language` is empty.
     """
     if "problem" in row:   # could not be read
@@ -158,17 +158,23 @@ def prompts_of(row: dict) -> tuple[list[Prompt], str]:
         return [], "instance_id that cannot be a file name"
     messages = row["messages"]
     places = [i for i, message in enumerate(messages)
-              if message["role"] == "assistant" and i >= row["first_turn"]]
+              if message["role"] == "assistant" and i not in row["no_turns"]]
     if not places:
-        return [], "no assistant turn"
+        return [], "no model wrote it" if row["no_turns"] else "no assistant turn"
     tools = row["tools"]
     if not tools and any("tool_calls" in message for message in messages):
         tools = default_tools(row["agent"], messages)
     if fault := check_of("Tools | None")(tools):
         return [], f"tools{fault}"
     return [Prompt(row["instance_id"], row["repo"], language="", turn=turn,
-                   messages=messages[:place], assistant=_side(messages[place]), tools=tools)
+                   messages=_history(row, place), assistant=_side(messages[place]), tools=tools)
             for turn, place in enumerate(places)], ""
+
+
+def _history(row: dict, place: int) -> list[dict]:
+    """Return the messages that the model of a turn saw."""
+    unseen = row["unseen"](place) if row["unseen"] else ()
+    return [one for i, one in enumerate(row["messages"][:place]) if i not in unseen]
 
 
 def _side(message: dict) -> Side:
@@ -193,6 +199,8 @@ def prompt_problem(prompt: Prompt, settings: PromptSettings, exclude: Exclude) -
         return "NUL bytes"
     if text_problem(text):
         return "lone surrogates"
+    if problem := result_problem(prompt.messages):
+        return problem
     form = form_of(prompt.messages, prompt.tools)
     if form.tools:
         return form.problem(prompt.assistant)

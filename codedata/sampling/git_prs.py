@@ -13,15 +13,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from codedata.code.entities import is_of_tests
-from codedata.code.git import git_output, run_git
+from codedata.code.git import git_output, own_repository, run_git
 from codedata.code.patches import files_of
 from codedata.errors import Trouble
 from codedata.sandbox.archives import UnsafeArchive
-from codedata.sandbox.process_labels import temporary_folder
 
 MAX_DIFF_BYTES = 20_000_000
 # owner/name at the end of a remote's address; the path of a folder does not match
@@ -38,7 +36,8 @@ def cut_rows(spec: str, instance_ids: Iterable[str] | None = None) -> Iterator[d
     """
     path, _, revisions = spec.removeprefix("git:").partition("@")
     try:
-        with _own_repository(Path(path)) as (folder, repo):
+        with own_repository(Path(path)) as folder:
+            repo = _repo_of(folder, Path(path))
             spelled = re.sub("[^a-zA-Z0-9_.-]", "-", repo.replace("/", "__"))
             prefix = spelled.casefold()
             wanted = {one.casefold(): one for one in instance_ids or ()}
@@ -59,26 +58,14 @@ def cut_rows(spec: str, instance_ids: Iterable[str] | None = None) -> Iterator[d
                       "or git:PATH@COMMIT,COMMIT.") from e
 
 
-@contextmanager
-def _own_repository(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield (folder of a repository with a clone's objects and refs and nothing else, owner/name in
-    the clone's address or else the name of its folder).
-    """
-    options = [] if (path / ".git").exists() else ["--git-dir=."]
-    # neither of these commands runs a program that a clone's configuration could name
-    url = run_git(path, *options, "config", "--get", "--default", "", "remote.origin.url").strip()
-    common, head = run_git(path, *options, "rev-parse", "--git-common-dir", "HEAD").splitlines()
-    address = ADDRESS.search(url)
-    with temporary_folder() as folder:
-        own = Path(folder, ".git")
-        own.mkdir()
-        for name in ("objects", "refs", "packed-refs", "shallow"):
-            (own / name).symlink_to((path / common / name).resolve())
-        (own / "HEAD").write_text(head)
-        yield folder, address[1] if address else path.resolve().name.removesuffix(".git")
+def _repo_of(own: Path, path: Path) -> str:
+    """Return owner/name in a clone's address, or else the name of its folder."""
+    url = run_git(own, "config", "--file", "config", "--get", "--default", "", "remote.origin.url")
+    address = ADDRESS.search(url.strip()[:1000])
+    return address[1] if address else path.resolve().name.removesuffix(".git")
 
 
-def _commits(folder: str, revisions: str) -> Iterator[tuple[str, ...]]:
+def _commits(folder: Path, revisions: str) -> Iterator[tuple[str, ...]]:
     """Return (id, parents, author's time, message) of each commit of a range, a list, or HEAD's
     first-parent line.
     """
@@ -89,7 +76,7 @@ def _commits(folder: str, revisions: str) -> Iterator[tuple[str, ...]]:
     return zip(*[iter(output.split("\0"))] * 4, strict=False)
 
 
-def _patches(folder: str, base: str, commit: str) -> dict[str, str]:
+def _patches(folder: Path, base: str, commit: str) -> dict[str, str]:
     """Return the columns with the changes from one commit to another."""
     try:
         with git_output(folder, "diff-tree", "-p", "-M", "--binary", "--full-index", base,

@@ -23,6 +23,7 @@ from codedata.sampling.git_prs import cut_rows
 from codedata.sampling.readers.chat import decoded
 from codedata.sampling.row_files import JsonRows, ParquetFiles, find_files
 from codedata.sampling.trajectories import Hub
+from codedata.texts import number_text
 
 # field of a Commit: columns, of which the first with text counts; those with + between are joined
 FIELDS = {
@@ -32,8 +33,8 @@ FIELDS = {
     "issue": "problem_statement resolved_issues", "description": "pr_description title+body",
     "licence": "license licence license_name meta"}
 NEEDED = ("instance_id", "repo", "patch")   # other fields may be empty
-# keys with texts in `base`, in an issue of `resolved_issues`, and in `meta`
-PARTS = ("sha", "title", "body", "license", "licence", "license_name")
+# keys with texts in `base`, in an issue of `resolved_issues`, in `meta`, and in a licence of GitHub
+PARTS = ("sha", "title", "body", "license", "licence", "license_name", "spdx_id")
 COLUMNS = {*re.findall(r"\w+", " ".join(FIELDS.values())), "created_at", "image_name"}
 
 
@@ -61,7 +62,8 @@ def all_prs(spec: str, hub: Hub) -> Iterator[tuple[str, dict | str]]:
     of a JSON file. Raise Trouble for Parquet, which is asked for ids.
     """
     if spec.startswith("hf:") or not (spec.startswith("git:") or find_files(spec)[0] != "parquet"):
-        raise Trouble("is asked for ids alone.", spec, "Give git:PATH or JSON; or run prompt.py.")
+        raise Trouble("is asked for ids alone.", spec,
+                      "Give git:PATH or JSON; or: python prompt.py")
     seen = set()
     for row in _rows(spec, None, hub):
         instance_id = id_of(row)
@@ -94,7 +96,8 @@ def _parquet_rows(files: ParquetFiles, ids: set[str]) -> Iterator[dict]:
     _check_columns(columns, files.spec)
     id_sql = "instance_id" if "instance_id" in columns else "''"
     if columns.issuperset(("org", "repo", "number")):
-        id_sql = f"coalesce(nullif({id_sql}, ''), org || '__' || repo || '-' || number)"
+        number = "coalesce(try_cast(number as bigint)::varchar, number::varchar)"
+        id_sql = f"coalesce(nullif({id_sql}, ''), org || '__' || repo || '-' || {number})"
     row_numbers = defaultdict(list)   # by file
     for name, row_number in files.query(f"""
             select filename, file_row_number
@@ -138,8 +141,9 @@ def _check_columns(columns: set[str], spec: str) -> None:
 
 def id_of(row: dict) -> str:
     """Return a row's `instance_id`, or that of its `org`, `repo` and `number`, or ""."""
-    if not row.get("instance_id") and None not in map(row.get, ("org", "repo", "number")):
-        return "{org}__{repo}-{number}".format_map(row)
+    org, repo, number = map(row.get, ("org", "repo", "number"))
+    if not row.get("instance_id") and None not in (org, repo, number):
+        return f"{org}__{repo}-{number_text(number)}"
     return _text(row.get("instance_id"))
 
 
@@ -157,10 +161,11 @@ def _record(row: dict) -> dict:
     is_upstream_fix = texts["base_commit"] or texts["test_patch"] or not row.get("image_name")
     if texts["repo"].startswith("swesmith/") or not is_upstream_fix:
         texts["patch"] = reversed_patch(texts["patch"])
+    licences = [*dict.fromkeys(filter(None, texts["licence"].split("\n\n")))]
     files = sorted(touched_files(texts["patch"]) | touched_files(texts["test_patch"]))
     languages = [*filter(None, map(language_of, files))] or ["unknown"]
     return {**texts, "language": texts["language"] or mode(languages), "files": files,
-            "created_at": iso_utc(row.get("created_at")), "licence": texts["licence"] or None}
+            "created_at": iso_utc(row.get("created_at")), "licence": " OR ".join(licences) or None}
 
 
 def _first_text(row: dict, names: list[str]) -> str:
@@ -210,10 +215,6 @@ def iso_utc(value) -> str | None:
 
 # patches -----------------------------------------------------------------------------------------
 
-# one name twice: two different ones cannot be split, and other lines give them
-SAME_NAME = re.compile(r'diff --git ("?)(?:a/)?(.+)\1 \1(?:b/)?\2\1')
-
-
 def touched_files(patch: str) -> set[str]:
     """Return the paths of the files that a diff changes; a renamed file has both its names."""
     return {name for line in head_lines(patch) for name in _files_named(line.removesuffix("\r"))}
@@ -221,8 +222,13 @@ def touched_files(patch: str) -> set[str]:
 
 def _files_named(line: str) -> set[str]:
     """Return the paths that a header line of a diff names."""
-    if match := SAME_NAME.fullmatch(line):
-        return {_unquoted(match[1] + match[2] + match[1])}
+    if line.startswith("diff --git "):
+        # one name twice: two different ones cannot be split, and other lines give them
+        names = line.removeprefix("diff --git ")
+        middle = len(names) // 2
+        first, second = _unquoted(names[:middle]), _unquoted(names[middle + 1:])
+        same = {first} & {second} or {first.removeprefix("a/")} & {second.removeprefix("b/")}
+        return same - {""} if names[middle:middle + 1] == " " else set()
     if match := re.match(r"(?:rename|copy) (?:from|to) (.+)", line):
         return {_unquoted(match[1])}
     if not line.startswith(("--- ", "+++ ")):

@@ -21,16 +21,20 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from datetime import datetime, timezone
+from functools import partial
 from itertools import accumulate, chain
 from urllib.parse import urlsplit
 
 import duckdb
 import fsspec
 
+from codedata.bounded import MAX_RECORD_BYTES
 from codedata.errors import Trouble
+from codedata.sandbox.archives import OverBounds, gunzipped
 from codedata.sandbox.process_labels import temporary_folder
 
 CHUNK = 8 << 20    # bytes to download per request
+MAX_LINES_BYTES = 20_000_000_000   # of lines, unpacked; what is parsed at once is smaller
 MEMORY = "2GB"     # duckdb's memory limit, which includes its cache of remote files
 FORMATS = {".parquet": "parquet", ".jsonl": "jsonl", ".jsonl.gz": "jsonl", ".json": "json",
            ".json.gz": "json", ".traj": "json", ".traj.gz": "json"}
@@ -270,7 +274,8 @@ class JsonlFile(Sequence):
         self._numbers = array("Q")   # of the same lines, from 1
         start = 0
         with open(self._path, "rb") as lines:
-            for number, line in enumerate(lines, 1):
+            pieces_of_lines = iter(partial(lines.readline, MAX_RECORD_BYTES), b"")
+            for number, line in enumerate(pieces_of_lines, 1):
                 if not line.isspace():
                     self._starts.append(start)
                     self._numbers.append(number)
@@ -284,7 +289,7 @@ class JsonlFile(Sequence):
         with open(self._path, "rb") as file:
             file.seek(start)
             try:
-                return _checked(json.loads(file.readline()), dict)
+                return _checked(json.loads(file.readline(MAX_RECORD_BYTES)), dict)
             except (ValueError, RecursionError) as e:
                 return Trouble(f"is broken: {e}", f"{self._name} line {self._numbers[i]}",
                                "Mend or delete it.")
@@ -328,10 +333,11 @@ def _on_disk(name: str, http, owner) -> str:
     if is_url(name):
         path = _temporary_copy(owner, RangeFile(HttpFiles(http), name))
     if _path(name).endswith(".gz"):
+        is_lines = format_of(name) == "jsonl"
         try:
-            with gzip.open(path) as packed:
+            with gunzipped(path, MAX_LINES_BYTES if is_lines else MAX_RECORD_BYTES) as packed:
                 path = _temporary_copy(owner, packed)
-        except (gzip.BadGzipFile, EOFError, zlib.error) as e:
+        except (gzip.BadGzipFile, EOFError, zlib.error, OverBounds) as e:
             raise Trouble(f"cannot be unpacked: {e}", name, "Fetch it again.") from e
     return path
 

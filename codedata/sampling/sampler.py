@@ -8,11 +8,9 @@ oversized PR gets a ledger line of its own, which report.py lists.
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from itertools import count, filterfalse, islice
 
 from codedata.checks.contamination import Benchmarks, of_turn
@@ -23,7 +21,6 @@ from codedata.llm import Models
 from codedata.progress import named, plural, say
 from codedata.records import Commit, Prompt, parse
 from codedata.run_loop import run_whole, signals
-from codedata.sampling.decide import FOLDER, NOTHING_TO_TELL, UNREADABLE, Decider
 from codedata.sampling.draw import ALL, Choice, Cursor, Drawn, Seen, draw, prompt_problem
 from codedata.sampling.pull_requests import fetch_prs
 from codedata.sampling.trajectories import Hub, Trajectories, open_source
@@ -39,12 +36,9 @@ FILE_NAME = re.compile(r"prompts_\d+_\d+")
 # settings that do not count for `settings` in the ledger, or not with this value
 NO_IDENTITY = ("count", "rows_url", "hub_url")
 SHOWN, BEGUN = "the code that the PR changes was shown", "the agent has begun the fix"
-# by its state, where [prompt] decide asks for it
-NOT_DECISIVE = {NOTHING_TO_TELL: "nothing is to be decided there",
-                UNREADABLE: "the model of [decide] gave no state that can be read"}
 # reasons that hold for the other turns of a trajectory, too
 OF_PR = ("[exclude] ids", "PR sampled already", "oversized PR", "in a benchmark")
-NO_IDENTITY_IF = {"decontaminate": (), "max_shown_share": ALL, "decide": False}
+NO_IDENTITY_IF = {"decontaminate": (), "max_shown_share": ALL}
 
 
 @dataclass(frozen=True)
@@ -113,7 +107,6 @@ class PromptSampler:
     def __init__(self, settings: Settings):
         self.settings = settings.prompt
         self.root = settings.root
-        self.n_workers = settings.llm.workers
         self.exclude = settings.exclude
         self.token = settings.hf_token
         self.lists = Lists(settings.root, Prompt)
@@ -128,7 +121,6 @@ class PromptSampler:
         self.n_records = 0      # PR records that were there for drawn prompts
         self.benchmarks: Benchmarks | None = None   # loaded once there is something to draw
         self.source: Trajectories | None = None     # opened at the same time
-        self.decider: Decider | None = None         # where [prompt] decide is on
 
     # the plan
 
@@ -203,9 +195,6 @@ class PromptSampler:
         """Write the files and PR records of the plan; return the number of prompts written."""
         settings = self.settings
         hub = Hub(models.http, self.token, settings.rows_url, settings.hub_url)
-        if plan.todo and settings.decide:
-            self.decider = Decider(models.client("decide"), self.lists.into)
-            models.check()
         if plan.todo:
             self.source = open_source(settings.source, hub, settings.split, settings.config)
             if settings.decontaminate:
@@ -263,42 +252,17 @@ class PromptSampler:
             records, problems = self._records(
                 {prompts[0].instance_id for prompts, _ in batch if not seen.is_full(prompts[0])},
                 hub)
-            first = partial(self._first, seen=seen, records=records, problems=problems)
-            for prompt, row in self._firsts(batch, first, seen, n_wanted, hub):
+            for prompts, row in batch:
+                hub.http.wait(0)
+                prompt, reasons = self._first(prompts, seen, records, problems)
+                self.skipped.update(reasons)
+                if not prompt:
+                    continue
                 n_wanted -= 1
                 seen.add(prompt)
                 if prompt.instance_id in records:
                     self._put(records[prompt.instance_id])
                 yield prompt, (*row, prompt.turn)
-
-    def _firsts(self, batch: list[Choice], first: Callable, seen: Seen, n_wanted: int,
-                hub: Hub) -> Iterator[tuple[Prompt, tuple[int, int]]]:
-        """Yield (the first turn of a choice that nothing rules out, its row), in order.
-
-        A model is asked about several choices at a time, but never about more than are wanted, nor
-        about one that an earlier one may rule out.
-        """
-        n_at_once = self.n_workers if self.decider else 1
-        ahead: deque[tuple[str, tuple[int, int], Future]] = deque()
-        left = deque(batch)
-        with ThreadPoolExecutor(n_at_once) as pool:
-            while ahead or left:
-                hub.http.wait(0)
-                name = left[0][0][0].instance_id if left else ""
-                waits = seen.limit and name in {one for one, *_ in ahead}
-                if left and len(ahead) < min(n_at_once, n_wanted) and not waits:
-                    prompts, row = left.popleft()
-                    ahead.append((name, row, pool.submit(first, prompts)))
-                    continue
-                _, row, future = ahead.popleft()
-                prompt, reasons = future.result()
-                if prompt and (reason := seen.problem(prompt)):   # was asked about beside its equal
-                    reasons.append(reason)
-                    prompt = None
-                self.skipped.update(reasons)
-                if prompt:
-                    yield prompt, row
-                    n_wanted -= 1
 
     def _records(self, ids: set[str], hub: Hub) -> tuple[dict[str, Commit], dict[str, str]]:
         """Return ({id: PR record}, {id: why it cannot be used}): those that are there, and those of
@@ -357,13 +321,7 @@ class PromptSampler:
             return SHOWN
         if max_share < ALL and has_fix_begun(prompt.messages, record):
             return BEGUN
-        return self._benchmark_problem(prompt, record) or self._undecided(prompt, record)
-
-    def _undecided(self, prompt: Prompt, record: Commit) -> str | None:
-        """Return why the model of [decide] leaves a turn out, or None."""
-        if not self.decider:
-            return None
-        return NOT_DECISIVE.get(self.decider.state(prompt, record))
+        return self._benchmark_problem(prompt, record)
 
     def _benchmark_problem(self, prompt: Prompt, record: Commit | None) -> str | None:
         """Return a reason if prompt or PR overlap with a benchmark; note the hits in the ledger."""
@@ -434,8 +392,7 @@ def run(settings: Settings, options: RunOptions, models) -> int:
     return run_whole(
         STAGE, sampler.lists.into, options, lambda: _sample(sampler, options, models),
         counts=lambda: sampler.counts(options.selection),
-        refuses=("prune", "shard"), ledgers=[sampler.lists.into, sampler.commits.into,
-                                                 sampler.lists.into / FOLDER])
+        refuses=("prune", "shard"), ledgers=[sampler.lists.into, sampler.commits.into])
 
 
 def _sample(sampler: PromptSampler, options: RunOptions, models) -> int:
@@ -446,9 +403,6 @@ def _sample(sampler: PromptSampler, options: RunOptions, models) -> int:
     if not options.quiet or options.read_only:
         say(f"{STAGE}  {sampler.settings.source} → prompt/   {len(sampler.lists.names()):,} of "
             f"{sampler.settings.count:,} prompts   {plan.line()}")
-    if options.dry_run and plan.todo and sampler.settings.decide:
-        say(f"{STAGE}  to come: a call of the model of [decide] for each turn that is looked at, "
-            f"{plan.n_wanted:,} at least")
     if options.read_only:
         return 0
     _refuse_to_mix(sampler, plan, options)
@@ -501,11 +455,6 @@ def _print_summary(sampler: PromptSampler, plan: SamplingPlan, n_written: int,
     for reason, n in sampler.skipped.most_common():
         outcome = "kept" if "kept" in reason else "left out"
         say(f"      {outcome}: {n:,} ({reason})")
-    if sampler.decider:
-        decider = sampler.decider
-        states = ", ".join(f"{n:,} {state}" for state, n in Counter(decider.found).most_common())
-        say(f"      decided: {states or 'nothing'}; so far {decider.ledger.spent} for "
-            f"{plural(decider.ledger.spent.n_calls, 'call')}")
     if sampler.source and sampler.source.unread:
         say(f"      {sampler.source.unread}")
     if n_written:

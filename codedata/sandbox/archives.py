@@ -7,6 +7,8 @@ folder or link is refused. Bounds are checked while the archive is read.
 """
 from __future__ import annotations
 
+import gzip
+import io
 import os
 import tarfile
 import tempfile
@@ -20,11 +22,12 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from codedata.errors import ItemFailed
+from codedata.layouts import Program
 from codedata.sandbox.process_labels import temporary_folder
 from codedata.texts import printable
 
 PIECE = 1 << 20
-MAX_HEADER_BYTES = 1 << 20   # limit of a name, a link's target or attributes, read at once
+MAX_HEADER_BYTES = 1 << 17   # limit of a name, a link's target or attributes, read at once
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 GZIP_OR_ZLIB = 47            # for zlib, which sees for itself which of the two it is
 Source = Path | dict[str, bytes]   # a file or folder of the host, or {relative path: content}
@@ -77,7 +80,7 @@ BOUNDS = Bounds()
 def pack(source: Source, uid: int = 0, gid: int = 0,
          bounds: Bounds = BOUNDS) -> BinaryIO:
     """Return a tar of a file, of a folder's content, or of {relative path: content}, owned by uid
-    and gid.
+    and gid; a Program is executable.
 
     Links are packed as links, never followed; sockets, pipes and devices are left out.
     """
@@ -87,6 +90,8 @@ def pack(source: Source, uid: int = 0, gid: int = 0,
                 place = Path(folder, *parts_of(name))
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.write_bytes(content)
+                if isinstance(content, Program):
+                    place.chmod(0o755)
             return pack(Path(folder), uid, gid, bounds)
     count = bounds.meter()
 
@@ -196,7 +201,7 @@ def read_tar(archive: BinaryIO | Stream) -> Iterator[tarfile.TarFile]:
     try:
         with tarfile.open(fileobj=archive, mode="r|", bufsize=PIECE, tarinfo=_Member) as tar:
             yield tar
-    except (tarfile.TarError, EOFError, ValueError) as e:
+    except (tarfile.TarError, EOFError, ValueError, RecursionError) as e:
         raise UnsafeArchive(f"is no archive that can be read: {e}") from e
 
 
@@ -208,12 +213,19 @@ def members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 
 class _Member(tarfile.TarInfo):
-    """Refuse a member whose name or attributes are larger than a file system could have."""
+    """Refuse a member whose name or attributes are larger than a file system could have, or that
+    holds less than its size."""
 
     def _proc_member(self, tar):
         if not (self.isreg() or self.size <= MAX_HEADER_BYTES):
             raise UnsafeArchive(f"has a header of {self.size:,} bytes")
         return super()._proc_member(tar)
+
+    def _refuse_sparse(self, *_):
+        raise UnsafeArchive("has a sparse file", printable(self.name, 200))
+
+    _proc_sparse = _refuse_sparse
+    _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse_sparse
 
 
 def parts_of(name: str) -> tuple[str, ...]:
@@ -234,6 +246,32 @@ class Stream:
     def read(self, _) -> bytes:
         """Return the next piece, of any size; b"" at the end. tarfile asks again for more."""
         return next(self._pieces, b"")
+
+
+def gunzipped(path: Path | str, max_bytes: int) -> BinaryIO:
+    """Open what is compressed in a file by gzip. Reading raises OverBounds behind `max_bytes`."""
+    return io.BufferedReader(_Counted(gzip.open(path), str(path), Bounds(max_bytes).meter()))
+
+
+class _Counted(io.RawIOBase):
+    """Count what is read of a file."""
+
+    def __init__(self, file: BinaryIO, name: str, count: Callable[..., None]):
+        self._file, self._name, self._count = file, name, count
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        """Read a piece. Raise OverBounds where it is too much."""
+        n_bytes = self._file.readinto(buffer)
+        self._count(self._name, n_bytes, 0)
+        return n_bytes
+
+    def close(self) -> None:
+        """Close the file, too."""
+        self._file.close()
+        super().close()
 
 
 def inflated(file: BinaryIO | Stream) -> Iterator[bytes]:

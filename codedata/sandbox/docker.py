@@ -26,7 +26,8 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 
-from codedata.errors import ItemFailed, Trouble
+from codedata.errors import Interrupted, ItemFailed, Trouble
+from codedata.layouts import Program
 from codedata.progress import say
 from codedata.sandbox import SCRIPT_BASH_FUNC, Result, SandboxDied, Script, docker_engine
 from codedata.sandbox.archives import BOUNDS, Bounds, Source, Stream, pack, parts_of, unpack
@@ -50,12 +51,14 @@ LAYERS = "/run/layers"     # holds what branches change, in memory
 LAYERS_SIZE = "2g"
 # The container's first process takes in orphans, cannot be killed from inside, and at the engine's
 # signal ends all others. `kill` and `read` are bash builtins, so this needs no new process where
-# their limit is reached.
+# their limit is reached. It ends, and all with it, where no sign of life has come for an hour: what
+# made the container is gone, and may never come back to this machine.
 INIT = """
-trap "" HUP INT QUIT ILL TRAP ABRT BUS FPE SEGV SYS PIPE ALRM TERM XCPU XFSZ VTALRM PROF USR2
+trap "" HUP INT QUIT ILL TRAP ABRT BUS FPE SEGV SYS PIPE ALRM TERM XCPU XFSZ VTALRM PROF
 trap "kill -KILL -1" USR1
+trap "n=0" USR2
 exec {idle}<> <(:)
-while :; do read -r -t 0.1 -u "$idle"; done"""
+for ((n = 0; n < 36000; n++)); do read -r -t 0.1 -u "$idle"; done"""
 # Print how often each limit was hit, with cgroups v1 or v2, and with bash builtins only.
 LIMITS = """cd /sys/fs/cgroup
 for file in memory.events pids.events memory/memory.oom_control pids/pids.events; do
@@ -74,6 +77,7 @@ PUT_TEXTS = """mkdir -p -- "$1" && cd -- "$1" && shift && while [ $# -gt 0 ]; do
 CPU_PERIOD_US = 100_000
 END_ALL = "USR1"           # the signal on which the first process kills all others
 OWN_S = 60                 # seconds for a command of this module
+LOOK_S = 0.5               # between two looks whether the run stops
 END_S = 15                 # seconds for killed processes to be gone
 SETTLE_S = 0.3             # seconds for the first process to reap killed ones
 CANNOT_RUN = 126           # the engine's exit code where a process could not start
@@ -91,6 +95,7 @@ class SandboxDocker:
     processes says so in `limit_hit` and its output's last line. With `default_rights` the container
     has the capabilities that Docker gives by default, and privileges can be gained. One that
     `supervises` may mount: nothing of an image that is not ours may run in it (see branches.py).
+    Once `stop` is set, commands end, and Interrupted is raised.
     """
 
     name = "docker"
@@ -99,7 +104,9 @@ class SandboxDocker:
                  scripts: Sequence[Script] = (SCRIPT_BASH_FUNC,), *,
                  cpus: float = 2, memory: str = "5Gi", pids: int = 512, disk_limit: str = "10GB",
                  network: bool = False, run_label: str = "", proxy: str = "", ca_bundle: str = "",
-                 user: str = "", default_rights: bool = False, supervises: bool = False):
+                 user: str = "", default_rights: bool = False, supervises: bool = False,
+                 stop: threading.Event | None = None):
+        self._stop = stop or threading.Event()
         address = urlsplit(proxy)
         if address.hostname in ("localhost", "127.0.0.1", "::1"):
             raise Trouble("is out of a container's reach.",
@@ -304,6 +311,8 @@ class SandboxDocker:
 
     def _exec(self, argv: list[str], timeout_s: float, env: dict[str, str], user: str) -> Result:
         api = self._api
+        if self._stop.is_set():
+            raise Interrupted()
         output = self._shell.output()
         with self._named_end():
             exec_id = api.exec_create(self.id, argv, environment=env, user=user, workdir="/")["Id"]
@@ -321,18 +330,24 @@ class SandboxDocker:
                 while (state := api.exec_inspect(exec_id))["Running"]:   # after its output's end
                     time.sleep(wait_s)
                     wait_s = min(2 * wait_s, 0.25)
+        if is_over.is_set() and self._stop.is_set():
+            raise Interrupted()
         return output.result(None if is_over.is_set() else state["ExitCode"])
 
     @contextmanager
     def _deadline(self, timeout_s: float) -> Iterator[threading.Event]:
-        """End everything in the container when the time is over, and the container itself where
-        that does not help. Yield an event that is set then."""
+        """End everything in the container when the time is over or the run stops, and the container
+        itself where that does not help. Yield an event that is set then."""
         has_ended = threading.Event()
         is_over = threading.Event()
 
         def watch() -> None:
             for wait_s, signal in ((timeout_s, END_ALL), (END_S, "KILL")):
-                if not has_ended.wait(wait_s):
+                end = time.monotonic() + wait_s
+                while (left := end - time.monotonic()) > 0 and not self._stop.is_set():
+                    if has_ended.wait(min(left, LOOK_S)):
+                        return
+                if not has_ended.is_set():
                     is_over.set()
                     self._end_all(signal)
 
@@ -350,6 +365,8 @@ class SandboxDocker:
         try:
             yield
         except LOST as e:
+            if self._stop.is_set():
+                raise Interrupted() from e
             docker_engine.connect()
             raise SandboxDied(self._why(docker_engine.reason(e))) from e
 
@@ -384,7 +401,8 @@ def _short_texts(source: Source) -> list[str]:
     of them does not."""
     if not isinstance(source, dict) or sum(map(len, source.values())) > PART:
         return []
-    if any(parts_of(name) != (name,) or b"\0" in content for name, content in source.items()):
+    if any(parts_of(name) != (name,) or b"\0" in content or isinstance(content, Program)
+           for name, content in source.items()):
         return []
     try:
         return [part for name, content in source.items() for part in (name, content.decode())]

@@ -20,7 +20,7 @@ from codedata.sandbox.disk import remove_tree
 from codedata.texts import printable
 
 OTHERS = "choose another sandbox: --sandbox local, --sandbox kubernetes."
-INSTALL = f"pip install 'codedata[docker]', or {OTHERS}"
+INSTALL = f"pip install '.[docker]', or {OTHERS}"
 START = f"Start it (tools/docker-up does on Debian), or {OTHERS}"
 REMOVE_BY_HAND = ("Stop the engine, remove its folder of the container, start it, and run: "
                   "python env_setup.py --reap --yes")

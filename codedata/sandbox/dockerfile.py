@@ -1,13 +1,15 @@
 """Read a Dockerfile as every builder of the engine does, old or new.
 
 What they read in different ways is refused: directives of the parser, here-documents, options that
-BuildKit alone has, ONBUILD. So is a FROM that names no image in which a step can run.
+BuildKit alone has, ONBUILD. So is a FROM that names no image in which a step can run. In a
+Dockerfile of somebody else, rewritten() replaces those that mean the same without BuildKit.
 """
 from __future__ import annotations
 
+import json
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 ODD = re.compile(r"[^\S \t]|[\x00-\x08\x0e-\x1f\x7f]")   # a blank to some readers alone
@@ -15,8 +17,17 @@ DIRECTIVE = re.compile(r"\s*#\s*(syntax|escape|check)\s*=", re.IGNORECASE)
 PASSED_OVER = re.compile(r"[ \t]*(#|$)")
 CONTINUED = re.compile(r"(?<!\\)\\[ \t]*$")
 FLAGS = re.compile(r"(--\S+\s+)*")
-NOT_CLASSIC = re.compile(r"#.*|ONBUILD\b|RUN\s+--\S*|(?:RUN|COPY|ADD)\s(?:.*\s)?\d*<<(?!<)\S*",
-                         re.IGNORECASE)
+# a character of a word, or what is quoted in it
+QUOTED = r"""(?:[^\s"'\\<]|\\.|"(?:\\.|[^"\\])*"|'[^']*')"""
+WORD = re.compile(rf"(?:{QUOTED}|<)+")
+HERE = rf"(?:RUN|COPY|ADD)\s(?:{QUOTED}|<|\s)*?(?<=\s)\d*<<(?=[^\s<])\S+"
+NOT_CLASSIC = re.compile(rf"#.*|ONBUILD\b|RUN\s+--\S*|{HERE}", re.IGNORECASE)
+# replaced in a Dockerfile of somebody else's: mounts that a step finds empty the first time
+SYNTAX = re.compile(r"\s*#\s*(syntax|check)\s*=", re.IGNORECASE)
+EMPTY_MOUNT = re.compile(r"--mount=(?:\S*,)?type=(?:cache|tmpfs)(?:,\S*)?\s+")
+DOCUMENT = re.compile(r"<<(-?)([\"']?)([A-Za-z_][\w.]*)\2")
+SHELL = ["/bin/sh", "-c"]
+RUNS_FILE = 'f=$(mktemp) && printf %s "$0" >"$f" && chmod 755 "$f" && "$f" && rm "$f"'
 VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)(?::?-([^{}]*))?\})")
 IMAGE = re.compile(r"(?!scratch(\s|$))\w[\w.:/@-]*(\s|$)", re.ASCII)
 
@@ -33,7 +44,7 @@ def read_dockerfile(text: str) -> tuple[list[Instruction], str]:
     """Return (the instructions, "" or why the Dockerfile is refused, with the line)."""
     args: dict[str, str] = {}
     found: list[Instruction] = []
-    for line, joined in _joined(text):
+    for line, joined in _joined(_lines(text)):
         try:
             found.append(_instruction(joined, args))
         except ValueError as e:
@@ -43,14 +54,79 @@ def read_dockerfile(text: str) -> tuple[list[Instruction], str]:
 
 def base_of(text: str) -> str:
     """Return the image that a Dockerfile begins with, "" where it does not say."""
-    return next((one.rest.split()[0] for one in read_dockerfile(text)[0] if one.name == "FROM"), "")
+    instructions, _ = read_dockerfile(rewritten(text)[0])
+    return next((one.rest.split()[0] for one in instructions if one.name == "FROM"), "")
 
 
-def _joined(text: str) -> Iterator[tuple[int, str]]:
+def rewritten(text: str) -> tuple[str, dict[str, bytes]]:
+    """Return (a Dockerfile of somebody else's in which here-documents are arguments or files, and
+    which mounts no caches and names no syntax; the files that its context needs beside its own).
+    What else builders read in different ways stays in it."""
+    lines, shell, files = _lines(text), SHELL, {}
+    found = []
+    for _, joined in _joined(lines):
+        name, rest = [*joined.split(None, 1), "", ""][:2]
+        name = name.upper()
+        if SYNTAX.match(joined):
+            continue
+        if name in ("FROM", "SHELL"):
+            shell = re.findall(r'"([^"]*)"', rest) if name == "SHELL" else SHELL
+        if name == "RUN":
+            flags = FLAGS.match(rest)[0]
+            rest = EMPTY_MOUNT.sub("", flags) + rest[len(flags):]
+            joined = f"RUN {rest}"
+        words = [word for word in WORD.finditer(rest) if DOCUMENT.fullmatch(word[0])]
+        if words and name in ("RUN", "COPY", "ADD"):
+            bodies = [[*_body(word[0], lines)] for word in words]
+            joined = (_run_of(rest, bodies, shell) if name == "RUN" else
+                      _copy_of(joined, [word[0] for word in words], bodies, files))
+        found.append(joined)
+    return "\n".join(found), files
+
+
+def _body(word: str, lines: Iterator[tuple[int, str]]) -> Iterator[str]:
+    """Yield the lines of a here-document, and the one that ends it. Of `<<-`, they lose their tabs.
+    """
+    strips, _, end = DOCUMENT.fullmatch(word).groups()
+    for _, line in lines:
+        line = line.lstrip("\t") if strips else line
+        yield line
+        if line == end:
+            return
+
+
+def _run_of(rest: str, bodies: list[list[str]], shell: list[str]) -> str:
+    """Return RUN with a script as one argument of the shell."""
+    flags = FLAGS.match(rest)[0]
+    script = "\n".join([rest[len(flags):], *(line for body in bodies for line in body)])
+    if DOCUMENT.fullmatch(rest[len(flags):].strip()):   # the document is the script
+        script = "".join(f"{line}\n" for line in bodies[0][:-1])
+    shell = [*SHELL, RUNS_FILE] if script.startswith("#!") else shell
+    return f"RUN {flags}{json.dumps([*shell, script])}"
+
+
+def _copy_of(text: str, words: list[str], bodies: list[list[str]], files: dict[str, bytes]) -> str:
+    """Return COPY or ADD with files in the place of here-documents, and add them to `files`. One
+    with variables, which the builder would have to know, stays as it is."""
+    for word, body in zip(words, bodies, strict=True):
+        content = "".join(f"{line}\n" for line in body[:-1])
+        _, quote, name = DOCUMENT.fullmatch(word).groups()
+        if quote or "$" not in content:
+            path = f".codedata-here/{len(files)}/{name}"
+            files[path] = content.encode()
+            text = text.replace(word, path, 1)
+    return text
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    lines = text.removeprefix("\ufeff").split("\n")
+    return ((number, line.removesuffix("\r")) for number, line in enumerate(lines, 1))
+
+
+def _joined(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
     """Yield (number of its first line, text) of each instruction, and of a directive."""
     first, begun = 0, ""
-    for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
-        line = line.removesuffix("\r")
+    for number, line in lines:
         if PASSED_OVER.match(line) and (first or not DIRECTIVE.match(line)):
             continue
         first = first if begun else number

@@ -43,7 +43,7 @@ class KeptImage:
 
     name: str = ""
     image_id: str = ""
-    trouble: str = ""          # why other engines cannot have it
+    trouble: str = ""          # why there is none
 
 
 class SandboxFactory:
@@ -101,9 +101,8 @@ class SandboxFactory:
     def open(self, image: str, label: str, workdir: str = WORKDIR,
              is_stateful: bool = False, default_rights: bool = False, user: str = "",
              supervises: bool = False) -> Sandbox:
-        """Return a fresh sandbox of an image, once there is room for it. Raise Interrupted where
-        the run ends before there is. Else an item that is in flight then gets what it needs to
-        finish.
+        """Return a fresh sandbox of an image, once there is room for it. Where the run stops before
+        there is, or while a command runs in it, Interrupted is raised.
 
         In a stateful one, for agents, a command starts in the directory and environment that the
         last one left. With `default_rights` a container has the capabilities that Docker gives by
@@ -113,6 +112,8 @@ class SandboxFactory:
         settings = self._settings
         options = {"run_label": label, "proxy": self._llm.proxy, "ca_bundle": self._llm.ca_bundle,
                    "scripts": [SCRIPT_BASH_FUNC] if is_stateful else []}
+        if self.name != "kubernetes":
+            options["stop"] = self._stop
         if self.name != "local":
             options |= {"image": image, "workdir": workdir, "disk_limit": settings.disk_limit}
         if self.name == "docker":
@@ -187,7 +188,7 @@ class SandboxFactory:
 
     def keep(self, image_id: str, image_name: str) -> KeptImage:
         """Keep an image under this name, and push it where [sandbox] names a registry: the name
-        then begins with that. Where it cannot be pushed, it is kept here, and `trouble` says why.
+        then begins with that. Raise ItemFailed where it cannot be pushed: none is kept.
 
         Images that are not kept are removed by forget(), or by reap() after a crash.
         """
@@ -200,8 +201,9 @@ class SandboxFactory:
         kept_id = docker_engine.keep_image(image_id, name)
         try:
             registry.push(name)
-        except ItemFailed as e:
-            return KeptImage(name, kept_id, e.what)
+        except ItemFailed:
+            docker_engine.connect().remove_image(name)
+            raise
         return KeptImage(name, kept_id)
 
     def forget(self, label: str) -> None:

@@ -22,7 +22,7 @@ from typing import BinaryIO
 import requests
 
 from codedata.bounded import read_bounded, resolved_in
-from codedata.errors import ItemFailed
+from codedata.errors import Interrupted, ItemFailed
 from codedata.sandbox import disk, docker_engine, process_labels
 from codedata.sandbox.archives import Bounds, pack
 from codedata.sandbox.docker import CPU_PERIOD_US, LOST
@@ -68,25 +68,26 @@ def build(context: Path, tag: str, limits: BuildLimits, *, run_label: str = "",
           text: str = "") -> Build:
     """Build an image and return the result. It is removed with the run's label, or by reap(). A
     Dockerfile's `text` takes the place of a file of the context. Raise ItemFailed where the context
-    cannot be read, RunStopped where the engine is gone."""
-    api = docker_engine.connect()
+    cannot be read, RunStopped where the engine is gone, Interrupted where `stop` is set."""
+    api, stop = docker_engine.connect(), stop or threading.Event()
     token = secrets.token_hex(8)
     labels = process_labels.labels(run_label)
     labels |= {docker_engine.KEEP: "", BUILD: token, process_labels.NAME: tag}
-    disk.wait_for_room(docker_engine.folder(api), bytes_of(limits.disk_floor),
-                       stop or threading.Event())
+    disk.wait_for_room(docker_engine.folder(api), bytes_of(limits.disk_floor), stop)
     started = time.monotonic()
     output = Output()
     ended: list[str] = []
     with _packed(context, text or _text_of(context, dockerfile), labels, limits) as archive:
         try:
-            with _watched(api, token, limits) as ended:
+            with _watched(api, token, limits, stop) as ended:
                 image_id, failed = _read(_request(api, archive, tag, labels, limits), output)
         except LOST as e:
             docker_engine.connect()
             image_id, failed = "", docker_engine.reason(e)
         finally:
             _remove_steps(api, labels, image_id)
+    if failed and stop.is_set():
+        raise Interrupted()
     if not (image_id or failed):
         failed = "the engine ended it without a word"
     why = "; ".join(dict.fromkeys(ended)) if failed and ended else failed
@@ -178,8 +179,10 @@ def _read(reply, output: Output) -> tuple[str, str]:
 
 
 @contextmanager
-def _watched(api, token: str, limits: BuildLimits) -> Iterator[list[str]]:
-    """Remove the containers of a build that uses more than it may. Yield a list of the reasons."""
+def _watched(api, token: str, limits: BuildLimits,
+             stop: threading.Event) -> Iterator[list[str]]:
+    """Remove the containers of a build that uses more than it may, or whose run stops. Yield a list
+    of the reasons."""
     reasons: list[str] = []
     has_ended = threading.Event()
     ends_at = time.monotonic() + limits.timeout_s
@@ -191,6 +194,7 @@ def _watched(api, token: str, limits: BuildLimits) -> Iterator[list[str]]:
                 steps = api.containers(all=True, size=True, filters={"label": f"{BUILD}={token}"})
                 n_bytes = sum(step.get("SizeRw") or 0 for step in steps)
                 checks = {
+                    "the run stops": stop.is_set(),
                     f"it took more than {limits.timeout_s:g} s": time.monotonic() > ends_at,
                     f"a step started {limits.pids} processes":
                         any(_is_full(api, step["Id"], limits.pids) for step in steps),

@@ -27,7 +27,7 @@ try:
     from websocket import ABNF, WebSocket, WebSocketException, WebSocketTimeoutException
 except ImportError as e:
     raise Trouble(f"the sandbox `kubernetes` needs a package that is not installed: {e.name}.",
-                  todo="pip install 'codedata[kubernetes]'") from None
+                  todo="pip install '.[kubernetes]'") from None
 
 RETRIES = urllib3.Retry(total=5, backoff_factor=0.3, status_forcelist=(429, 500, 502, 503, 504),
                         allowed_methods=None, raise_on_status=False)

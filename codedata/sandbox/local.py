@@ -16,13 +16,14 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 import weakref
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from codedata.errors import ItemFailed, Trouble
+from codedata.errors import Interrupted, ItemFailed, Trouble
 from codedata.progress import say
 from codedata.sandbox import SCRIPT_BASH_FUNC, Result, Script, process_labels
 from codedata.sandbox.archives import BOUNDS, Bounds, Source, pack, unpack
@@ -43,7 +44,7 @@ class SandboxLocal:
 
     `python_bin` is what `python3` and `python` mean in it. Only PATH is taken from the environment,
     and HOME is a new folder. What a command leaves running goes on until close(), or until a
-    command runs out of time.
+    command runs out of time. Once `stop` is set, commands end, and Interrupted is raised.
     """
 
     name = "local"
@@ -51,7 +52,8 @@ class SandboxLocal:
     def __init__(self, python_bin: str = "python3",
                  scripts: Sequence[Script] = (SCRIPT_BASH_FUNC,),
                  source: Path | None = None, *, run_label: str = "", proxy: str = "",
-                 ca_bundle: str = ""):
+                 ca_bundle: str = "", stop: threading.Event | None = None):
+        self._stop = stop or threading.Event()
         for program in (python_bin, "bash"):
             if not shutil.which(program):
                 raise Trouble("is not there.", program, "Install it, or name another python_bin.")
@@ -87,13 +89,15 @@ class SandboxLocal:
         code = None   # also where we are interrupted
         with process.stdout:
             try:
-                code = _read(process, output, end)
+                code = _read(process, output, end, self._stop)
             finally:
                 if code is None:
                     with suppress(ProcessLookupError):
                         os.killpg(process.pid, signal.SIGKILL)
                     _kill_marked(self._root)
                     process.wait()
+        if code is None and self._stop.is_set():
+            raise Interrupted()
         return output.result(128 - code if code and code < 0 else code)   # < 0: ended by a signal
 
     def put(self, source: Source, to: str) -> None:
@@ -151,9 +155,10 @@ def reap(all_roots: bool = False, only_list: bool = False) -> tuple[list[str], l
     return removed, left
 
 
-def _read(process: subprocess.Popen, output: Output, end: float) -> int | None:
+def _read(process: subprocess.Popen, output: Output, end: float,
+          stop: threading.Event) -> int | None:
     """Read what a command prints until it has ended, and return its exit code; None where it had
-    not ended when its time was over.
+    not ended when its time was over or `stop` was set.
 
     A process that it left behind may hold the pipe, or fill it for ever, so the end of the command
     counts.
@@ -161,15 +166,13 @@ def _read(process: subprocess.Popen, output: Output, end: float) -> int | None:
     pipe = process.stdout.fileno()
     with selectors.DefaultSelector() as selector:
         selector.register(pipe, selectors.EVENT_READ)
-        while (left := end - time.monotonic()) > 0:
+        while (left := end - time.monotonic()) > 0 and not stop.is_set():
             code = process.poll()
             is_ready = selector.select(min(left, POLL_S) if code is None else 0)
             data = os.read(pipe, PIPE_BYTES) if is_ready else b""   # all of it if it has ended
             output.add(data)
             if is_ready and not data:   # the command has closed its output, and may go on
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(left)
-                return process.returncode
+                selector.unregister(pipe)
             if code is not None:
                 return code
     return None
@@ -180,10 +183,10 @@ def _kill_marked(root: Path) -> None:
     mark = f"{MARK}={root}\0".encode()
     for _ in range(MAX_ROUNDS):
         n_killed = 0
-        for path in Path("/proc").glob("[0-9]*/environ"):
-            with suppress(OSError):
-                if mark in path.read_bytes() + b"\0":
-                    os.kill(int(path.parent.name), signal.SIGKILL)
+        for pid in filter(str.isdecimal, os.listdir("/proc") if os.path.isdir("/proc") else ()):
+            with suppress(OSError):   # it has ended, or is another user's
+                if mark in Path("/proc", pid, "environ").read_bytes() + b"\0":
+                    os.kill(int(pid), signal.SIGKILL)
                     n_killed += 1
         if not n_killed:
             break

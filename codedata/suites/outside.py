@@ -65,7 +65,7 @@ def _own_history(here: Sandbox, files, source: str, commit: str) -> list[str]:
     program = text_of("codedata.suites.programs", "check_history.sh")
     done = here.run(f"set -- . {commit}\n{program}", timeout_s=LOOK_S, env=GIT)
     settings = (git / "original").read_text(errors="replace")
-    remotes = re.findall(r"^\s*\[\s*remote\b[^\n]*", settings, re.MULTILINE | re.IGNORECASE)
+    remotes = re.findall(r"^[ \t]*\[[ \t]*remote\b[^\n]*", settings, re.MULTILINE | re.IGNORECASE)
     return [*done.output.splitlines(), *(f"a remote: {printable(line, 100)}" for line in remotes),
             *([] if done.ok else [f"the search for history had exit code {done.exit_code}"])]
 

@@ -11,13 +11,16 @@ import ast
 import json
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
+from operator import attrgetter
 from pathlib import Path
 
 from codedata.bounded import read_bounded
-from codedata.errors import ItemFailed
-from codedata.records import storable
+from codedata.errors import BrokenRecord, ItemFailed
+from codedata.progress import plural, say
+from codedata.records import parse, storable
 from codedata.sandbox import Sandbox
 from codedata.sandbox.archives import Bounds
 from codedata.sandbox.process_labels import temporary_folder
@@ -31,8 +34,13 @@ FOLDER = f"{PLUGINS}calls"
 REPLAYS = f"{PLUGINS}replays"
 DATA = Bounds(max_bytes=200_000_000, max_files=1_000, max_depth=2, max_seconds=120)
 ANSWERS = Bounds(max_bytes=100_000_000, max_files=4, max_depth=2, max_seconds=60)
+END_S = 120                # seconds for a program to end when the time of its scripts is up
 SCRIPT_S = 5               # of one run of a script
 MAX_LINES = 60             # of a script before it is pruned
+MAX_KEPT = 500             # events that are looked at for a script
+MAX_ROW_BYTES = 20_000
+MAX_OF_RUN = 40_000        # events of a process, as pytest_calls.py has it
+MAX_EVENTS = 100_000
 MAX_OF_CALLEE = 40         # scripts of one callee
 RESULT = re.compile(r"\br(\d+)\b")
 UNTOLD = ("hash", "id")    # calls whose values mean nothing
@@ -162,14 +170,28 @@ def record(sandbox: Sandbox, test_script: str, timeout_s: float,
 
 
 def events_in(file: Path, kind: type[Event] = Event) -> list[Event]:
-    """Return the events of a process, without those of tests that did not pass. Raise ItemFailed
-    if they cannot be read."""
+    """Return the events of a process, at most MAX_OF_RUN, without those of tests that did not pass.
+    Print how many rows are none: any process of the tests may write them. Raise ItemFailed if the
+    file cannot be read."""
     try:
-        rows = [*map(json.loads, read_bounded(file, DATA.max_bytes).splitlines())]
-        failed = {row["failed"] for row in rows if "failed" in row}
-        return [kind(**row) for row in rows if "n" in row and row["test"] not in failed]
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as e:
+        lines = read_bounded(file, DATA.max_bytes).splitlines()
+    except OSError as e:
         raise ItemFailed(f"its recorded calls cannot be read: {printable(str(e), 200)}") from e
+    events: list[Event] = []
+    failed: set[str] = set()
+    n_odd = 0
+    for line in lines:
+        try:
+            row = json.loads(line) if len(line) <= MAX_ROW_BYTES else None
+            if isinstance(row, dict) and "failed" in row:
+                failed.add(str(row["failed"]))
+            elif len(events) < MAX_OF_RUN:
+                events.append(parse(kind, row, file.name))
+        except (ValueError, RecursionError, BrokenRecord):
+            n_odd += 1
+    if n_odd:
+        say(f"      recorded calls: {plural(n_odd, 'row')} left out, of another form")
+    return [event for event in events if event.test not in failed]
 
 
 # scripts -----------------------------------------------------------------------------------------
@@ -178,13 +200,14 @@ def jobs_of(events: Sequence[Event]) -> list[Job]:
     """Return a job for each expression that can be a script. Equal scripts count once, and each
     callee has at most MAX_OF_CALLEE, of as many tests as possible."""
     jobs, seen = defaultdict(list), set()
-    by_number = {event.n: event for event in events}
+    events = events[:MAX_EVENTS]
+    earlier = _Earlier(events)
     for event in events:
         is_told = event.kind != "put" and event.of not in UNTOLD
         if event.expr is None or not is_told or not event.is_public:
             continue
-        tries = [one for is_whole in (False, True)
-                 if (one := _script(event, by_number, is_whole)) is not None]
+        scripts = (_script(event, earlier, is_whole) for is_whole in (False, True))
+        tries = [*takewhile(lambda one: one is not None, scripts)]
         tries = tries[:1] if tries[1:] == tries[:1] else tries
         key = _numbered(json.dumps(tries[:1]))
         if tries and key not in seen:
@@ -210,32 +233,60 @@ def _spread(jobs: list[Job]) -> list[Job]:
     return [job for _, job in sorted(zip(ranks, jobs, strict=True), key=lambda pair: pair[0])]
 
 
-def _script(event: Event, events: dict[int, Event], is_whole: bool
-            ) -> tuple[list[str], str] | None:
+class _Earlier:
+    """Look up events by their numbers, by what they use, and by their tests."""
+
+    def __init__(self, events: Sequence[Event]):
+        self.by_number = {event.n: event for event in events}
+        self._touching: dict[tuple, list[Event]] = defaultdict(list)
+        self._of_test: dict[str, list[Event]] = defaultdict(list)
+        for one in sorted(self.by_number.values(), key=attrgetter("n")):
+            if one.kind not in READS:
+                for n in {*one.uses}:
+                    self._touching[n, one.test].append(one)
+                if one.expr is not None:
+                    self._of_test[one.test].append(one)
+
+    def of_test(self, event: Event) -> Iterator[Event]:
+        """Yield the events of an event's test before it."""
+        found = self._of_test[event.test] if event.test else []
+        return takewhile(lambda one: one.n < event.n, found)
+
+    def touching(self, n: int, event: Event) -> Iterator[Event]:
+        """Yield the event that made an object, and those of an event's test that touched it before
+        it."""
+        for found in ([self.by_number[n]] if n in self.by_number else [],
+                      *(self._touching[n, test] for test in {"", event.test})):
+            yield from takewhile(lambda one: one.n < event.n, found)
+
+
+def _script(event: Event, earlier: _Earlier, is_whole: bool) -> tuple[list[str], str] | None:
     """Return the script of an event: the earlier events that touched its objects, or with
-    `is_whole` all of its test, and its expression. Return None if an object has no source."""
-    earlier = [one for one in events.values() if one.n < event.n
-               and one.test in ("", event.test)]
+    `is_whole` all of its test, and its expression. Return None if an object has no source, or the
+    script would be long."""
     objects = {*event.uses}
-    kept: list[Event] = []
+    kept: dict[int, Event] = {}
+    lines: dict[int, Event] = {}   # those with a source
+    found = earlier.of_test(event) if is_whole else iter(())
+    left = [*event.uses]
     while True:
-        kept = [one for one in earlier if one.n in objects or (one.kind not in READS
-                and ((is_whole and one.test) or objects.intersection(one.uses)))]
-        more = objects.union(*(one.uses for one in kept))
-        if more == objects:
+        for one in found:
+            kept[one.n] = one
+            if one.expr is not None:
+                lines[one.n] = one
+            left += {*one.uses} - objects
+            objects.update(one.uses)
+            if len(lines) > MAX_LINES or len(kept) > MAX_KEPT:
+                return None
+        if not left:
             break
-        objects = more
-        earlier = [one for one in events.values() if one.n < event.n
-                   and (one.test in ("", event.test) or one.n in objects)]
-    made = {one.n for one in kept}
-    if not objects <= made or any(one.expr is None and one.n in objects for one in kept):
+        found = (one for one in earlier.touching(left.pop(), event) if one.n not in kept)
+    if not objects <= lines.keys():
         return None
-    kept = [one for one in kept if one.expr is not None]
-    if len(kept) > MAX_LINES:
-        return None
-    before = dict.fromkeys(line for one in [*kept, event] for line in one.lines)
-    lines = sorted(before, key=lambda line: not line.startswith(("import ", "from ")))
-    return [*lines, *(one.statement(objects) for one in kept)], str(event.expr)
+    steps = [lines[n] for n in sorted(lines)]
+    before = dict.fromkeys(line for one in [*steps, event] for line in one.lines)
+    first = sorted(before, key=lambda line: not line.startswith(("import ", "from ")))
+    return [*first, *(one.statement(objects) for one in steps)], str(event.expr)
 
 
 def _is_public(source: str) -> bool:
@@ -281,8 +332,10 @@ def run_scripts(sandbox: Sandbox, jobs: Sequence[Job], program: Program, kind: t
     given = given_to_run(source, jobs, SCRIPT_S, total_s, prune)
     sandbox.run(f"rm -rf {REPLAYS}")   # an image may have answers of its own
     sandbox.put({"jobs.json": json.dumps(given).encode()}, REPLAYS)
-    run_tool(sandbox, program.name, REPLAYS, start=program.start, before=program.before,
-             beside=program.beside)
+    done = run_tool(sandbox, program.name, REPLAYS, start=program.start, before=program.before,
+                    beside=program.beside, timeout_s=total_s + END_S)
+    if done.timed_out:
+        raise ItemFailed(f"its scripts do not end {END_S} s after their time of {total_s} s")
     with temporary_folder() as folder:
         try:
             sandbox.get(REPLAYS, Path(folder), ANSWERS)

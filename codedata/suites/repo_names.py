@@ -23,7 +23,7 @@ def repo_name_of(repo: str, commit: str = "", is_local: bool = False) -> str:
 
 def parts_of(address: str) -> list[str]:
     """Return the parts of an address behind its host."""
-    path = re.sub(r"\.git/?\Z|/+\Z", "", address)
+    path = re.sub(r"\.git/?\Z|(?<!/)/+\Z", "", address)
     return [part for part in HOST.sub("", path, count=1).split("/") if part] or [path]
 
 

@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from codedata.code.entities import is_text
+from codedata.layouts import without_paths
 from codedata.sandbox import Result, Sandbox
 from codedata.sandbox.archives import Bounds, UnsafeArchive
 from codedata.sandbox.process_labels import temporary_folder
@@ -34,7 +35,8 @@ class Project:
 
 
 def run_tool(sandbox: Sandbox, name: str, *words: str, start: str = "bash",
-             before: str = "", beside: tuple[str, ...] = (), patch: str | None = None) -> Result:
+             before: str = "", beside: tuple[str, ...] = (), patch: str | None = None,
+             timeout_s: float = LOOK_S) -> Result:
     """Run one of this package's programs in the sandbox and return its result. The programs
     `beside` and a file `patch` are put into TOOLS with it; all are removed afterwards."""
     files = {file: text_of("codedata.suites.programs", file).encode() for file in (name, *beside)}
@@ -43,7 +45,8 @@ def run_tool(sandbox: Sandbox, name: str, *words: str, start: str = "bash",
         files["patch"] = f"{patch}{end}".encode(errors="replace")
     sandbox.put(files, TOOLS)
     command = f"({before}{start} {TOOLS}/{name} {shlex.join(words)})"
-    return sandbox.run(f"{command}; code=$?; rm -rf {TOOLS}; exit $code", timeout_s=LOOK_S)
+    return sandbox.run(f"{command}; code=$?; rm -rf {TOOLS}; exit $code",
+                       timeout_s=timeout_s)
 
 
 def put_source(sandbox: Sandbox, project: Project) -> tuple[str, str]:
@@ -78,15 +81,17 @@ def now(sandbox: Sandbox) -> str:
 
 def apply_patch(sandbox: Sandbox, patch: str) -> tuple[Files, Files, str]:
     """Apply a patch to the source in a sandbox. Return (the changed files before, the same files
-    after, "") or ({}, {}, error message). A file that is not text is an error, too."""
+    after, "") or ({}, {}, error message). A file that is not text is an error, too. Files that may
+    be run are Programs."""
     done = run_tool(sandbox, "apply_patch.sh", ".", f"{TOOLS}/patch", PATCHED, patch=patch)
     if not done.ok:
         return {}, {}, f"the patch does not apply: {done.output.strip()[-500:]}"
     with temporary_folder() as folder:
         sandbox.get(PATCHED, Path(folder), CHANGED)
-        before, after = (_files(Path(folder, side)) for side in ("before", "after"))
+        before, after = (without_paths(_files(Path(folder, side)))
+                         for side in ("before", "after"))
     sandbox.run(f"rm -rf {PATCHED}")
-    if before == after:
+    if before == after and [*map(type, before.values())] == [*map(type, after.values())]:
         return {}, {}, "the patch changes nothing"
     for path, content in (*before.items(), *after.items()):
         if not is_text(content):
@@ -110,11 +115,12 @@ def changed_files(sandbox: Sandbox, clean: str) -> tuple[set[str], Files, str]:
             return set(), {}, e.what
         except OSError as e:   # a root process in the sandbox may have replaced it
             return set(), {}, f"the list of changes cannot be read: {e.strerror}"
-        return {*paths} - {""}, _files(Path(folder, "files")), ""
+        files = {path: place.read_bytes() for path, place in _files(Path(folder, "files")).items()}
+        return {*paths} - {""}, files, ""
 
 
-def _files(folder: Path) -> Files:
-    return {path.relative_to(folder).as_posix(): path.read_bytes()
+def _files(folder: Path) -> dict[str, Path]:
+    return {path.relative_to(folder).as_posix(): path
             for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()}
 
 

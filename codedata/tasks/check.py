@@ -33,6 +33,7 @@ from codedata.tasks.folder import (
     TOML,
     Fault,
     config_faults,
+    how,
     image_of,
     part_faults,
     secret_faults,
@@ -50,7 +51,8 @@ OF_PATCH = re.compile(r"^diff --git a/(.*?) b/", re.MULTILINE)
 # keys of config.json, and those that only the config.json of a suite has
 TYPES = {"user": "str", "timeout_s": "float", "workdir": "str"}
 OF_SUITE = {"FAIL_TO_PASS": "list[str]", "PASS_TO_PASS": "list[str]", "canary": "str",
-            "activation": "str", "archive": "str", "counts": "list[str] | None"}
+            "activation": "str", "archive": "str", "collect": "str", "counts": "list[str] | None",
+            "programs": "list[str]"}
 
 
 def faults_of(folder: Path) -> list[Fault]:
@@ -106,7 +108,7 @@ def _environment(task: Task) -> Iterator[Fault]:
     instructions, fault = read_dockerfile(text)
     if fault and task.kind:
         yield Fault(place, fault, "Write it as docs/tasks.md says.")
-    names = [one.name for one in instructions]
+    names = [] if fault else [one.name for one in instructions]
     if not fault and "FROM" not in names:
         yield Fault(place, "has no FROM", "Begin it with a FROM line that names the base image.")
     if image and names == ["FROM"] and (base := instructions[0].rest.strip()) != image:
@@ -119,7 +121,7 @@ def _solution(task: Task) -> Iterator[Fault]:
     for name in names if task.kind else ():
         place, text = f"solution/{name}", text_in(task.solution, name)
         if not text.strip():
-            yield Fault(place, "is missing or empty", HOW_TO_PROVE[task.kind])
+            yield Fault(place, "is missing or empty", how(HOW_TO_PROVE, task))
         elif name != SOLVE and (fault := _patch_fault(text)):
             yield Fault(place, fault, "Undo the edit: the proof is about the former patch.")
 
@@ -250,4 +252,4 @@ def _verifier(task: Task, config: Object) -> Iterator[Fault]:
 
 
 def _how_to_prove(task: Task) -> str:
-    return HOW_TO_PROVE.get(task.kind, "Write it: docs/tasks.md has an example.")
+    return how(HOW_TO_PROVE, task, "Write it: docs/tasks.md has an example.")

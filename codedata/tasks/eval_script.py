@@ -12,11 +12,11 @@ from pathlib import Path
 
 from codedata.bounded import read_bounded
 from codedata.errors import Excluded
-from codedata.layouts import content_of, load_files
+from codedata.layouts import content_of
 from codedata.progress import named
-from codedata.records import Files, Task
+from codedata.records import Task
 from codedata.sandbox import OUTPUT_BYTES, Sandbox
-from codedata.sandbox.archives import Bounds, UnsafeArchive, unpack
+from codedata.sandbox.archives import UnsafeArchive
 from codedata.sandbox.process_labels import temporary_folder
 from codedata.suites.source import TOOLS
 from codedata.suites.suite import REPORTS, Run, run_suite
@@ -29,8 +29,6 @@ MARK = ">>>>> "            # begins all marks of SWE-bench's harness
 FOLDER = f"{TOOLS}-evaluation"   # holds a script while it runs, and what it prints
 MAX_BYTES = 2_000_000      # of a script
 LINE_CHARS = 76            # of an archive's line
-CARRIED = re.compile(r"^base64 -d <<'END_OF_FILES'.*\n([\w+/=\n]*)\nEND_OF_FILES$", re.MULTILINE)
-BOUNDS = Bounds(max_bytes=200_000_000, max_files=5_000, max_depth=100, max_seconds=60)
 LINE = re.compile(r"(PASSED|FAILED|ERROR|SKIPPED) (\S+)")
 
 
@@ -68,17 +66,6 @@ def _archive(tests: Mapping[str, str]) -> bytes:
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
     return packed.getvalue()
-
-
-def carried_tests(script: str) -> Files:
-    """Return the files that eval_script() has put into a script; none where it is of somebody else.
-    Raise ItemFailed where they cannot be unpacked."""
-    packed = CARRIED.search(script)
-    if not packed:
-        return {}
-    with temporary_folder() as folder, gzip.open(io.BytesIO(base64.b64decode(packed[1]))) as tar:
-        unpack(tar, Path(folder), BOUNDS)
-        return {name: content_of(file) for name, file in load_files(Path(folder)).items()}
 
 
 def printed_results(output: str) -> dict[str, str]:

@@ -20,7 +20,7 @@ from codedata.layouts import content_of, files_digest
 from codedata.records import KINDS, Files, Object, Proof, RivalledTask, Task
 from codedata.store import digest
 from codedata.tasks.task_toml import toml_faults
-from codedata.texts import printable
+from codedata.texts import fill, printable
 
 TOML = Task.places["config"]
 SCHEMA = "1.4"              # of Harbor's task.toml
@@ -198,15 +198,21 @@ def document_in(instruction: str) -> str:
 # why it is not exported --------------------------------------------------------------------------
 
 HOW_TO_INSTRUCT = {
-    "bug": "Run: python bug_inject.py agent|scale --steps issue",
+    "bug": "Run: python bug_inject.py {word} --steps issue",
     "stripped_patch": "Run: python nl2repo.py --steps doc_part2,doc_part1,doc",
     "pull_request": "Run: python pr_tasks.py --steps instruct"}
 HOW_TO_PROVE = {
-    "bug": "Undo the edit, or delete the folder and run: python bug_inject.py agent|scale",
+    "bug": "Undo the edit, or delete the folder and run: python bug_inject.py {word}",
     "stripped_patch": "Undo the edit, or delete the folder and run: python nl2repo.py "
                       "--steps relationship",
     "pull_request": "Undo the edit, or delete the folder and run: python pr_tasks.py",
     "datapoint": "Run: python build_dp.py validate"}
+
+
+def how(todos: dict[str, str], task: Task, otherwise: str = "") -> str:
+    """Return what to do about a task of its kind, as HOW_TO_PROVE has it."""
+    word = "agent" if task.about.get("method") == "agent" else "scale"
+    return fill(todos.get(task.kind, otherwise), word=word)
 
 
 class Fault(NamedTuple):
@@ -274,7 +280,7 @@ def part_faults(task: Task) -> Iterator[Fault]:
     has_steps = bool(task.config.get("steps"))   # each with its own instruction and tests
     if not (task.instruction or "").strip() and not has_steps:
         yield Fault("instruction.md", "is missing or empty",
-                    HOW_TO_INSTRUCT.get(task.kind, "Write what the agent has to do."),
+                    how(HOW_TO_INSTRUCT, task, "Write what the agent has to do."),
                     "no instruction")
     if not task.environment and not image_of(task):
         yield Fault(f"environment/{DOCKERFILE}", "is missing, and task.toml names no docker_image",
@@ -283,11 +289,11 @@ def part_faults(task: Task) -> Iterator[Fault]:
         yield Fault("tests/test.sh", "is missing", "Write it. It has to write the reward to "
                     "/logs/verifier/reward.txt.", "no task of Harbor")
     if task.kind and not task.proof:
-        yield Fault("proof.json", "is missing: no run has proven the task", HOW_TO_PROVE[task.kind],
+        yield Fault("proof.json", "is missing: no run has proven the task", how(HOW_TO_PROVE, task),
                     "not proven")
     elif task.kind and (parts := edited_parts(task)):
         yield Fault(parts[0], f"was edited since its runs: {', '.join(parts)}",
-                    HOW_TO_PROVE[task.kind], "not as proven")
+                    how(HOW_TO_PROVE, task), "not as proven")
 
 
 def secret_faults(task: Task, parts: Iterable[str] = PARTS) -> Iterator[Fault]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import shlex
 import tarfile
 import time
@@ -23,7 +24,8 @@ from codedata.errors import ItemFailed
 from codedata.layouts import content_of, files_digest, write_files
 from codedata.records import Task
 from codedata.sandbox import Sandbox
-from codedata.sandbox.archives import Bounds, OverBounds
+from codedata.sandbox.archives import Bounds, OverBounds, members, parts_of, read_tar
+from codedata.sandbox.dockerfile import rewritten
 from codedata.sandbox.factory import SandboxFactory
 from codedata.sandbox.image_build import Build
 from codedata.sandbox.process_labels import temporary_folder
@@ -41,6 +43,7 @@ from codedata.tasks.folder import (
     workdir_of,
 )
 from codedata.tasks.task_toml import artifacts_in
+from codedata.texts import fill
 
 LIMIT_S = 600.0            # for a build, a solution or a verifier; --run-timeout may set less
 PACK_S = 120.0             # for packing an agent's work
@@ -48,6 +51,7 @@ TRIES = "codedata-task-try/"
 LOG_CHARS = 1_000           # shown of the end of a failed build's log
 NOT_BUILT = "its image is not built"
 WORK = Bounds(max_bytes=200_000_000, max_files=2, max_depth=2, max_seconds=120)
+CONTENT = Bounds(max_bytes=200_000_000, max_files=400_000, max_seconds=120)   # of that archive
 # runs bash as a user, with the user's home
 AS_USER = ("HOME=$(getent passwd {user} | cut -d: -f6) USER={user} LOGNAME={user} "
            "runuser -u {user} -- bash")
@@ -57,7 +61,12 @@ GRADE = ("mkdir -p /logs/verifier; bash /tests/test.sh; echo; "
          "cat /logs/verifier/results.json 2>/dev/null; echo; "
          "cat /logs/verifier/reward.json 2>/dev/null || cat /logs/verifier/reward.txt")
 
-UNREADABLE = (ValueError, LookupError, TypeError, RecursionError)
+# of some folder, the paths that are there; an archive of none is one, too
+PACK = """cd {folder} && set -- && for one in {paths}; do
+    if [ -e "$one" ] || [ -L "$one" ]; then set -- "$@" "$one"; fi
+done && tar -cf {archive} -T /dev/null "$@"
+"""
+UNREADABLE = (ValueError, LookupError, TypeError, RecursionError, ArithmeticError)
 Tree = dict[str, tuple]   # {path: (kind, mode, link or content)}
 
 
@@ -83,9 +92,12 @@ def build_image(task: Task, host: SandboxFactory, label: str) -> tuple[str, Buil
     name = f"{TRIES}{files_digest(task.environment)}:{digest(label)[:12]}"
     context = {path: file for path, file in task.environment.items()
                if path not in (DOCKERFILE, IGNORE)}   # no .dockerignore is read here
+    text, more = text_in(task.environment, DOCKERFILE), {}
+    if not task.kind:
+        text, more = rewritten(text)
     with temporary_folder() as folder:
-        write_files(Path(folder), context)
-        return name, host.build(text_in(task.environment, DOCKERFILE), Path(folder), name, label,
+        write_files(Path(folder), {**context, **more})
+        return name, host.build(text, Path(folder), name, label,
                                 min(LIMIT_S, host.run_timeout_s))
 
 
@@ -159,27 +171,41 @@ class Grader:
     def packed(self, sandbox: Sandbox) -> bytes:
         """Return the archive of the agent's work in a container. Raise ItemFailed if the work
         cannot be packed, or is too large."""
-        folder, names = self._carried
-        script = collect_of(self.task) or f"tar -C {shlex.quote(folder)} -cf {ARCHIVE} {names}"
+        script = collect_of(self.task)
+        if not self.packs_itself:
+            folder, paths = self.carried
+            script += "\n" + fill(PACK, folder=shlex.quote(folder), paths=paths, archive=ARCHIVE)
+        return self.archived(sandbox, script)
+
+    def archived(self, sandbox: Sandbox, script: str) -> bytes:
+        """Return the archive that a script leaves in a container. Raise ItemFailed where it leaves
+        none, or one that is too large."""
         tar = sandbox.run(script, timeout_s=PACK_S)
         if not tar.ok:
             raise ItemFailed(f"its work cannot be packed: {tar.output[-300:]}")
         with temporary_folder() as folder:
             try:
                 sandbox.get(ARCHIVE, Path(folder), WORK)
+                return read_bounded(Path(folder, Path(ARCHIVE).name), WORK.max_bytes)
             except OverBounds as e:
                 raise ItemFailed(f"its work is too large: {e}") from e
-            return read_bounded(Path(folder, Path(ARCHIVE).name), WORK.max_bytes)
+            except OSError as e:
+                raise ItemFailed(f"its work is in no archive: {e.strerror}", ARCHIVE) from e
+
+    @cached_property
+    def packs_itself(self) -> bool:
+        """Return whether the task has a script that writes the archive."""
+        return bool(collect_of(self.task)) and artifacts_in(self.task.config) == [ARCHIVE]
 
     @property
-    def _carried(self) -> tuple[str, str]:
-        """Return (a folder, the paths below it that go to the verifier). For a task of another
-        maker these are the artifacts that task.toml names, if any; otherwise it is the work
-        directory."""
+    def carried(self) -> tuple[str, str]:
+        """Return (a folder, the paths below it that go to the verifier, as a shell reads them). For
+        a task of another maker these are the artifacts that task.toml names, if any; otherwise it
+        is the work directory. One that is missing is work that the agent has not done."""
         places = [] if self.task.kind else artifacts_in(self.task.config)
         if not places:
             return self.workdir, "."
-        return "/", shlex.join(place.lstrip("/") for place in places)
+        return "/", shlex.join(place.lstrip("/") or "." for place in places)
 
     def grade(self, work: bytes | None, more: Mapping[str, bytes] | None = None,
               before: str = "", anew: bool = False, limit_s: float = LIMIT_S) -> Grade:
@@ -217,12 +243,12 @@ class Grader:
 
     def deliver(self, sandbox: Sandbox, work: bytes | None) -> None:
         """Put an agent's work into a fresh container, as Harbor does before it grades."""
-        if collect_of(self.task) and work is None:
+        if self.packs_itself and work is None:
             sandbox.run(collect_of(self.task), timeout_s=PACK_S)   # of an agent that did nothing
         elif work is not None:
             sandbox.put({Path(ARCHIVE).name: work}, str(Path(ARCHIVE).parent))
-            if not collect_of(self.task):
-                folder = shlex.quote(self._carried[0])
+            if not self.packs_itself:
+                folder = shlex.quote(self.carried[0])
                 sandbox.run(f"tar -C {folder} -xpf {ARCHIVE}; rm {ARCHIVE}")
 
 
@@ -233,17 +259,23 @@ def _read(output: str, seconds: float) -> Grade:
     phases, reward = [], 0.0
     with suppress(*UNREADABLE):
         value = json.loads(last[1])
-        reward = float(value["reward"] if isinstance(value, dict) else value)
+        number = float(value["reward"] if isinstance(value, dict) else value)
+        reward = number if math.isfinite(number) else 0.0
     with suppress(*UNREADABLE):   # of a long output the middle is cut out
-        phases = json.loads(last[0] or "[]")
+        phases = [[str(one) for one in (name, phase, outcome, said)]
+                  for name, phase, outcome, said in json.loads(last[0] or "[]")]
     return Grade(reward, phases, log[-2000:], seconds)
 
 
 def tree_of(archive: bytes) -> Tree:
-    """Return {name: (type, mode, content or link target)} of the members of a tar archive."""
-    tree = {}
-    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        for member in tar:
+    """Return {name: (type, mode, content or link target)} of the members of a tar archive that
+    somebody else may have written. Raise UnsafeArchive for one whose members lead out of a folder,
+    or that cannot be read, OverBounds for one of more than CONTENT."""
+    tree, count = {}, CONTENT.meter()
+    with read_tar(io.BytesIO(archive)) as tar:
+        for member in members(tar):
+            parts_of(member.name)
+            count(member.name, member.size)
             content = tar.extractfile(member).read() if member.isreg() else member.linkname
             tree[member.name] = (member.type, member.mode, content)
     return tree

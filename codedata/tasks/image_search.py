@@ -39,6 +39,7 @@ class ImageSearch(Search):
         with Spool() as copy:
             hasher = hashlib.sha256()
             for piece in unpacked(file):
+                self._count(part, len(piece), 0)
                 hasher.update(piece)
                 copy.write(piece)
             if f"sha256:{hasher.hexdigest()}" in known:

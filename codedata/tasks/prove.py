@@ -124,7 +124,7 @@ class PatchProver:
             source_commit=environment.base_commit, task_commit=image.base_commit,
             created_at=baseline.created_at, tests_visible=visible, **about)
         return proven(task, {"runs": [first.row, *rows], "log": first.log,
-                             "image_id": kept.image_id, "image_trouble": kept.trouble, **shown})
+                             "image_id": kept.image_id, **shown})
 
     # without the change --------------------------------------------------------------------------
 

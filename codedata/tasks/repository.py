@@ -60,11 +60,14 @@ class SuiteVerifier:
         for user, folder in itertools.product(USERS, folders):
             yield replace(self, user=user, canary=folder)
 
-    def tests(self, timeout_s: int) -> TestFiles:
-        """Return the files of tests/."""
+    def tests(self, timeout_s: int, commit: str) -> TestFiles:
+        """Return the files of tests/; `commit` is the one in the image."""
         files = suite_tests(
             self.test_script, self.hidden, workdir=WORKDIR, reads=self.reads, user=self.user,
             canary=self.canary, timeout_s=timeout_s, counts=self.counts,
+            collect=fill(text_of("codedata.tasks.verifier", "pack_here.sh"), workdir=WORKDIR,
+                         collect=collect_script(self.counts, commit), archive=ARCHIVE,
+                         commit=commit),
             FAIL_TO_PASS=[*self.fail_to_pass], PASS_TO_PASS=[*self.pass_to_pass])
         files |= {TEST_PATCH: self.test_patch} if self.test_patch else {}
         return files | (case_files(self.cases) if self.cases else {})
@@ -82,7 +85,8 @@ def task_of(name: str, kind: str, verifier: SuiteVerifier, patches: tuple[str, s
                           collect=collect_script(verifier.counts, commit))
     solve = fill(text_of("codedata.tasks", "solve.sh"), workdir=WORKDIR)
     solution = dict(zip((SOLVE, GOLD, REVERSE), (solve, *patches), strict=True))
-    tests = verifier.tests(seconds_for_tests(verifier_s - (CASES_S if verifier.cases else 0)))
+    tests = verifier.tests(seconds_for_tests(verifier_s - (CASES_S if verifier.cases else 0)),
+                           commit)
     return Task(name, kind, config_of(name, container, {"kind": kind or None}), from_image(image),
                 *({path: text.encode() for path, text in files.items()}
                   for files in (solution, tests)))

@@ -22,7 +22,7 @@ from signal import SIGXCPU
 from codedata.bounded import read_bounded
 from codedata.code.entities import is_test_file
 from codedata.code.patches import Edit, edited, edits_of
-from codedata.errors import BrokenRecord, ItemFailed, Trouble
+from codedata.errors import BrokenRecord, ItemFailed
 from codedata.progress import begin_step, named
 from codedata.records import Coverage, Environment, Seconds, parse
 from codedata.sandbox import Sandbox, SandboxDied
@@ -122,6 +122,7 @@ class Screener:
         self._texts: dict[str, str] = {}
         self._covering: CoveringTests | None = None
         self._unchanged: UnchangedRun | None = None
+        self._has_died = False                 # whether the sandbox ended under the driver
 
     def __enter__(self) -> Screener:
         return self
@@ -158,7 +159,7 @@ class Screener:
         results arrive. Diffs in doubt are judged again. Each batch ends with a run without a
         change. If that run differs from the first one, the results of the batch are in doubt, and
         each half of it is judged in a new sandbox. A result is not in doubt if its change was the
-        only one in a fresh sandbox."""
+        only one in a fresh sandbox, or if a later change ended the sandbox."""
         with ExitStack() as failed:
             failed.callback(self.close)
             if not self.is_opened():
@@ -171,7 +172,7 @@ class Screener:
                 begin_step("screening")
                 seen: list[int] = []
                 is_lost = yield from self._judge(left, seen)
-                is_bad = bool(seen) and not is_sure and not self._is_unchanged()
+                is_bad = bool(seen) and not (is_sure or self._has_died or self._is_unchanged())
                 if is_bad or is_lost:
                     self.close()
                 if left:
@@ -213,7 +214,7 @@ class Screener:
             begin_step("tests without a change")
             self._sandbox = self._open.enter_context(
                 open_environment(self.environment, self._host, self._label))
-            self._is_fresh = True
+            self._is_fresh, self._has_died = True, False
             self._variables = place_plugin(self._sandbox, "screen", {})
             if not self._unchanged:
                 self._texts = {file.path: file.text.decode() for file
@@ -315,33 +316,26 @@ class Screener:
                                 for path, edits in change.edits.items()}} for change in changes]}
 
         def drive() -> None:
-            with suppress(SandboxDied):   # its files can still be read
+            try:
                 run_script(sandbox, self.environment.test_script, timeout_s, self._variables)
+            except SandboxDied:
+                self._has_died = True   # its files can still be read
 
         with suppress(SandboxDied):
             sandbox.run(f"rm -rf {FOLDER}/*.jsonl {FOLDER}/tmp")
             sandbox.put({"batch.json": json.dumps(batch).encode()}, FOLDER)
         pool = ThreadPoolExecutor(1)
         try:
-            running = pool.submit(drive)
-            while wait([running], READ_EVERY_S).not_done:
-                with suppress(Trouble):   # of the sandbox: it shows when the run ends
-                    # no shorter limit: a timeout here would end the driver, too
-                    text = sandbox.run(f"tail -n +{n_read + 1} {ANSWERS}; true",
-                                       timeout_s=timeout_s).output
-                    if answers := _parsed(text.encode(), len(changes)):
-                        n_read += len(answers)
-                        yield answers
-            running.result()
+            running, is_over = pool.submit(drive), False
+            while not is_over:
+                is_over = bool(wait([running], READ_EVERY_S).done)
+                if is_over:
+                    running.result()
+                answers = _parsed(_answers_in(sandbox), len(changes))[n_read:]
+                n_read += len(answers)
+                yield answers
         finally:
             pool.shutdown(wait=False)
-        with temporary_folder() as folder:
-            try:
-                sandbox.get(ANSWERS, Path(folder), BOUNDS)
-                text = read_bounded(Path(folder, "answers.jsonl"), BOUNDS.max_bytes)
-            except (ItemFailed, OSError):
-                return
-        yield _parsed(text, len(changes))[n_read:]
 
     def _read(self, answer: DriverAnswer, change: SourceChange) -> Screened:
         """Return the result of screening a change that an answer of the driver describes."""
@@ -363,6 +357,16 @@ def _same_error(answer: DriverAnswer, change: SourceChange) -> str:
         return ""
     return (f"each of the {len(errors)} tests that run a changed line ends in "
             f"{printable(errors[0], 100)}")
+
+
+def _answers_in(sandbox: Sandbox) -> bytes:
+    """Return the driver's answers so far, b"" where they cannot be read now. No process of the
+    sandbox reads them: the driver ends all that it does not know, and a full table of processes
+    would have no room for it."""
+    with temporary_folder() as folder, suppress(ItemFailed, OSError):
+        sandbox.get(ANSWERS, Path(folder), BOUNDS)
+        return read_bounded(Path(folder, "answers.jsonl"), BOUNDS.max_bytes)
+    return b""
 
 
 def _parsed(text: bytes, n: int) -> list[DriverAnswer]:

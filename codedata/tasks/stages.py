@@ -14,7 +14,7 @@ from dataclasses import asdict, replace
 
 from codedata.errors import Excluded
 from codedata.llm.reply_log import current_reply_log
-from codedata.progress import begin_step, current_step
+from codedata.progress import begin_step, current_step, plural, say
 from codedata.records import Environment, Task, parse
 from codedata.run_loop import Stage
 from codedata.sandbox import SandboxDied
@@ -30,12 +30,14 @@ from codedata.tasks.suite_outcomes import GOOD, time_limit
 
 
 def screen_stage(kind: PatchKind, name: str, environments: Derived, host: SandboxFactory,
-                 identity: dict | None = None, is_full: bool = False, **more) -> Stage:
+                 identity: dict | None = None, is_full: bool = False, refresh: bool = False,
+                 **more) -> Stage:
     """Return the stage that screens the items of a kind and writes its verdicts."""
     screening = Screening(kind, host, is_full)
     return Stage(
         name, make=screening.make, close=screening.close, reads=kind.items,
-        joined=(_judged_in(environments), *kind.items_with), writes=kind.verdicts, refresh=is_full,
+        joined=(_judged_in(environments), *kind.items_with), writes=kind.verdicts,
+        refresh=refresh or is_full,
         identity=(identity or {}) | ({"is_full": True} if is_full else {}), **more)
 
 
@@ -177,10 +179,13 @@ class KeptVerdicts:
         self._show()
 
     def drop(self, numbers: Sequence[int]) -> None:
-        """Remove the verdicts on the diffs with these indices, also from the log."""
+        """Remove the verdicts on the diffs with these indices, also from the log, with a line."""
         for i in numbers:
             del self.found[i]
             self._log.keep(self._keys[i], None)
+        if numbers:
+            say(f"      {self._log.item}: {plural(len(numbers), 'verdict')} taken back, as "
+                "tests without a change ended otherwise behind them; judged again")
         self._show()
 
     def _show(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
+from codedata.layouts import Program
 from codedata.sandbox.factory import WORKDIR
 from codedata.suites.leftovers import activation
 from codedata.suites.recorded_calls import Job, given_to_run
@@ -38,17 +39,20 @@ def weighted_tests(weights: Mapping[str, float], user: str, workdir: str,
 def suite_tests(test_script: str, hidden: Files | None = None, *, workdir: str = ".",
                 reads: str = READS[0], **config) -> TestFiles:
     """Return all files of tests/ for a project's test script. The verifier puts the hidden tests,
-    {path: text in UTF-8}, into the work directory. `config` may set: `user` ("": the user of the
-    verifier), `timeout_s` (0: no limit), FAIL_TO_PASS and PASS_TO_PASS (escaped names), `canary`
-    (the folder of a test that has to fail), `counts` (the files of an agent's archive that count;
-    None: all but tests).
+    {path: text in UTF-8}, into the work directory, Programs as executable. `config` may set:
+    `user` ("": the user of the verifier), `timeout_s` (0: no limit), FAIL_TO_PASS and PASS_TO_PASS
+    (escaped names), `canary` (the folder of a test that has to fail), `counts` (the files of an
+    agent's archive that count; None: all but tests), `collect` (the script that makes a missing
+    archive).
 
     `reads` is one of READS: "reports" for reports of all formats, "output" for reports or, without
     them, printed lines, as test_results.parse() reads them. Only with "output" can a tested program
     forge a result by printing it."""
     whole = {"user": "", "timeout_s": 0, "workdir": workdir, "reads": reads, "FAIL_TO_PASS": [],
              "PASS_TO_PASS": [], "canary": "", "activation": activation(test_script),
-             "archive": ARCHIVE, "counts": None, **config}
+             "archive": ARCHIVE, "collect": "", "counts": None, "programs": [
+                 path for path, data in (hidden or {}).items() if isinstance(data, Program)],
+             **config}
     files = {**_programs(OF_SUITE), CONFIG: _json(whole), TEST_SCRIPT: f"{test_script.rstrip()}\n"}
     if reads != READS[0]:
         files |= {**_programs(OF_OTHER_REPORTS), PATTERNS: json.dumps(RUNNERS)}

@@ -43,7 +43,7 @@ PREPARE = {
     ORDER: 'here=$PWD; mv "$here" "$here.old" && mkdir "$here" && cd "$here.old" && '
            'find . -mindepth 1 | LC_ALL=C sort -r | tar -cf - --no-recursion -T - | '
            'tar -xf - -C "$here" && rm -rf "$here.old"'}
-ACTIVATE = re.compile(r"^\s*(?:\.|source) (\S+)/bin/activate\s*$", re.MULTILINE)
+ACTIVATE = re.compile(r"^[ \t]*(?:\.|source) (\S+)/bin/activate\s*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,17 @@ from a_datapoint import CONTEXT, TEXTS, write_approved
 from a_task import write_foreign, write_task
 from conftest import edit, eventually, kill, run_script, start_script, write_json
 from heron_environment import write_env
-from proof_heron import bug_kind
+from proof_heron import bug_kind, factory_of
 from screened_wren import RUN, wren_coverage, wren_diff, wren_environment
 from screened_wren import wren as wren  # a fixture
 from setups import CA_FLAGS
 
+from codedata.audit.audited import Audited
+from codedata.audit.cheats import MADE, data_alone, made_of, rewarded
+from codedata.records import RivalledTask
 from codedata.sandbox import docker_engine
+from codedata.store import Store
+from codedata.suites.environments import labelled
 from codedata.tasks.folder import image_of
 from codedata.tasks.kinds import Candidate
 from codedata.tasks.prove import PatchProver
@@ -256,6 +261,62 @@ def test_a_measure_that_the_program_makes_itself_is_found(tmp_path):
     assert results(last) == {"untouched": "passed"}   # what was found before that does not stay
 
 
+# tasks of somebody else --------------------------------------------------------------------------
+
+def theirs(root: Path, name: str, test: str, solve: str, dockerfile: str = "", more: str = "",
+           **files: str) -> None:
+    """Write a task of somebody else whose test.sh rewards what a condition of bash finds right."""
+    dockerfile = f"FROM codedata-base:bookworm\nWORKDIR /app\n{dockerfile}"
+    write_foreign(root, name, {
+        "task.toml": f'{more}\n[environment]\nworkdir = "/app"\n', "tests/test.sh":
+        f"cd /app; if {test}; then echo 1; else echo 0; fi >/logs/verifier/reward.txt\n",
+        "solution/solve.sh": solve, "environment/Dockerfile": dockerfile,
+        **{f"environment/{path.replace('_', '.')}": text for path, text in files.items()}})
+
+
+def test_what_is_missing_is_work_that_was_not_done_and_no_fault(tmp_path):
+    is_42 = '[ "$(cat out)" = 42 ]'
+    theirs(tmp_path, "one-of-two", is_42, "echo 42 >/app/out",
+           more='artifacts = ["/app/out", "/app/log", "/var/never"]')
+    theirs(tmp_path, "unsolved", is_42, "")
+    shutil.rmtree(tmp_path / "task/unsolved/solution")
+    theirs(tmp_path, "rewritten", "[ -e /made ] && " + is_42, "echo $(($(cat /n) * 5 + 2)) >out",
+           "RUN echo $((1 << 3)) >/n\nRUN <<EOF\ntouch /made\nEOF\n")
+    found = audit(tmp_path, "--checks", "gold,untouched")
+    assert {name: results(checks) for name, checks in found.items()} == {
+        "one-of-two": {"gold": "passed", "untouched": "passed"},
+        "unsolved": {"gold": "no case", "untouched": "no case"},
+        "rewritten": {"gold": "passed", "untouched": "passed"}}, found
+    (tmp_path / "nothing.sh").write_text("true\n")
+    done = run_script("audit.py", tmp_path, *CA_FLAGS, "try", tmp_path / "task/one-of-two",
+                      "nothing.sh", timeout_s=100)
+    assert done.returncode == 0 and "nothing.sh: reward 0," in done.stderr
+
+
+def test_cheats_are_made_of_the_files_that_a_tasks_tests_name(tmp_path):
+    checks = "import sys\nprint('all is well' if open('out').read() == '42' else 'wrong')\n"
+    only, ends = (one["name"] for one in MADE)
+    theirs(tmp_path, "runs", '[ "$(python3 check.py)" = "all is well" ]', "printf 42 >out",
+           "COPY check.py .\n", check_py=checks)
+    theirs(tmp_path, "imports", "python3 -c 'import rule; assert rule.of(3) == 9'",
+           "echo 'of = lambda n: n * n' >rule.py")
+    theirs(tmp_path, "compares", "cmp out.txt expected.txt", "cat expected.txt >out.txt",
+           "COPY expected.txt .\n", expected_txt="1\n2\n")
+    theirs(tmp_path, "sound", "chmod 700 /logs; [ \"$(runuser -u nobody ./add 1 2)\" = 3 ]",
+           "printf '#!/bin/sh\\necho $(($1 + $2))\\n' >add; chmod 755 add; echo done >notes.txt")
+    theirs(tmp_path, "played-back", "[ \"$(cat sum.txt)\" = 3 ]",
+           "echo 'echo $((1 + 2))' >sum.sh; bash sum.sh >sum.txt")
+    worked = {}
+    for name, task in ((path.name, Store(tmp_path, RivalledTask).open().read(path.name))
+                       for path in sorted(tmp_path.glob("task/*"))):
+        with labelled(factory_of(), name, "audit") as label:
+            audited = Audited(task, factory_of(), label, None)
+            cheats = rewarded(audited.grader, made_of(audited))
+            worked[name] = {one.partition(": ")[0] for one in cheats} | {*data_alone(audited)}
+    assert worked == {"runs": {only, ends}, "imports": {only, ends}, "compares": {only},
+                      "sound": set(), "played-back": {"sum.txt rewarded without sum.sh"}}
+
+
 # scripts that somebody tries ---------------------------------------------------------------------
 
 def test_scripts_are_graded_and_what_fails_is_shown(tmp_path):
@@ -295,8 +356,9 @@ def bug(wren, tmp_path):
 def test_a_bug_is_judged_in_a_warm_sandbox_where_coverage_is_known(bug, tmp_path):
     flags = "--checks", "strength,difficulty"
     found = audit(tmp_path, *flags)[bug]
-    assert results(found) == {"strength": "passed", "difficulty": "passed"}, found
-    assert found["strength"]["figures"]["killed"] > 0
+    assert results(found) == {"strength": "not checked", "difficulty": "passed"}, found
+    killed = found["strength"]["figures"]["killed"]   # all that its one line has
+    assert killed > 0 and found["strength"]["why"] == f"{killed} of 30 variants"
     assert found["difficulty"]["figures"]["repaired"] == 1, found
     # by a coverage that is wrong, no test can notice
     coverage = tmp_path / "coverage/wren.json"

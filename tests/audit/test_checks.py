@@ -4,6 +4,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+from types import SimpleNamespace
 
 import pytest
 from a_datapoint import write_approved
@@ -16,13 +17,14 @@ from codedata.audit.audited import Audited
 from codedata.audit.cheats import AnswerSearch, breaks, constant, new_lines, rewarded, rivals_in
 from codedata.audit.meters import _with_texts
 from codedata.audit.repair import _moved, suspicious
-from codedata.audit.verdicts import FLAKE_RUNS, check_flakes, check_untouched
+from codedata.audit.stage import has_ended
+from codedata.audit.verdicts import FLAKE_RUNS, check_flakes, check_strength, check_untouched
 from codedata.checks.intervals import at_most
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.llm.reply_log import ReplyLog
 from codedata.records import RivalledTask
 from codedata.store import Store
-from codedata.tasks.grade import Grade, archive_of
+from codedata.tasks.grade import Grade, _read, archive_of
 
 BLIND = "import os  # blind\nos.sep"
 NEW = "numbers = [int(line) for line in lines]\ntotal = sum(numbers)\nprint('the total', total)\n"
@@ -116,6 +118,31 @@ def test_one_run_of_ten_that_fails_is_a_flake_with_its_bound():
     assert round(at_most(0, 10), 3) == 0.259
 
 
+@pytest.mark.parametrize("printed, reward", [
+    ("1", 1), ('{"reward": 0.5}', 0.5), ("NaN", 0), ("1e999", 0), ("[" * 3000, 0), ("true x", 0),
+    ("1" + "0" * 400, 0), ("1" + "0" * 5000, 0), ('{"reward": [1]}', 0)])
+def test_a_reward_is_a_number_or_0(printed, reward):
+    assert _read(f"log\n\n{printed}\n", 1.0).reward == reward
+
+
+@pytest.mark.parametrize("printed", ["5", "[5]", '[["a"]]', '[[["u"], "call", "passed", ""]]'])
+def test_results_of_any_shape_are_passed_or_none(printed):
+    assert _read(f"log\n{printed}\n1\n", 1.0).passed() <= {"['u']"}
+
+
+@pytest.mark.parametrize("n_lines, result", [(1, "not checked"), (20, "passed")])
+def test_few_variants_say_nothing_of_the_strength(n_lines, result):
+    audited = an_audited(a_grade(1), *[a_grade(0)] * 99)
+    audited.gold = archive_of({}), a_grade(1)
+    lines = "".join(f"SELECT a FROM b WHERE a = {n} ORDER BY c;\n" for n in range(n_lines))
+    audited.changed, audited.warm = ({}, {"a.sql": lines.encode()}), SimpleNamespace(coverage=None)
+    found = check_strength(audited)
+    n_tried = found.figures["tried"]
+    assert found.result == result and found.figures["killed"] == n_tried
+    assert found.why == (f"{n_tried} of 30 variants" if n_tried < 30 else "")
+    assert has_ended({"result": result, "figures": found.figures})
+
+
 def test_a_cheat_is_named_with_its_reward_and_one_that_cannot_be_packed_is_none():
     grader = FakeGrader(a_grade(0), a_grade(0.7))
     scripts = [("none", "true"), ("some", "echo"), ("large", "unpacked")]
@@ -176,8 +203,8 @@ def layer(**files: bytes) -> bytes:
     return archive_of({f"srv/{name}": (b"0", 0o644, data) for name, data in files.items()})
 
 
-def search(data: bytes, texts=(NEW,), known=()) -> AnswerSearch:
-    found = AnswerSearch([*texts])
+def search(data: bytes, texts=(NEW,), known=(), **files: bytes) -> AnswerSearch:
+    found = AnswerSearch([*texts], files)
     found.look_at("blobs/sha256/0", io.BytesIO(data), {*known})
     return found
 
@@ -195,6 +222,14 @@ def test_a_layer_is_searched_for_files_with_much_of_the_new_text():
         assert [*found] == ["layer/srv/copy", "layer/srv/indented", "layer/srv/packed!"]
         assert found["layer/srv/packed!"] == NEW.encode()
     assert not search(data, known=["sha256:" + hashlib.sha256(data).hexdigest()]).found
+
+
+def test_a_file_that_is_the_same_is_the_answer_whatever_its_size():
+    large = bytes(range(256)) * 9_000
+    for data in (b"42 cm\n", large):
+        found = search(layer(out=data, other=b"x" + data), [], out=data)
+        assert found.same == {"layer/srv/out": "out"} and found.found["layer/srv/out"] == data
+    assert not search(layer(out=b"0\n"), [], out=b"0\n").found   # any image may have such a file
 
 
 def test_a_long_run_of_one_line_is_found_too_and_few_lines_of_many_are_not():

@@ -2,11 +2,11 @@
 from __future__ import annotations
 
 import pytest
-from conftest import edit, ledger_lines, run_script, start_script
+from conftest import edit, ledger_lines, run_script
 from proof_heron import BROKEN, BUG, GOLD_LINE, HERON, SOURCES, diff, write_root
 from proof_heron import heron as heron  # a fixture
 from proven import bugs_in, write_candidate
-from setups import CA_FLAGS, interrupted, without_engine
+from setups import CA_FLAGS, without_engine
 
 from codedata.analysis.analyse import analysis_of
 from codedata.bugs.effects import new_messages, symbols_at
@@ -90,16 +90,6 @@ def test_an_engine_that_goes_in_the_middle_leaves_no_task_and_the_next_run_goes_
     assert "not finished: heron.agent-1." in done.stderr
     assert not ledger_lines(root / "task") and not bugs_in(root)
     assert prove(root).returncode == 0 and bugs_in(root)
-
-
-@pytest.mark.docker
-def test_a_proof_that_is_interrupted_is_finished_and_kept(root):
-    for k, patch in enumerate((BUG, FAR), 1):
-        candidate(root, k, patch)
-    done = interrupted(start_script("bug_inject.py", root, *STEP, "--workers", 1))
-    assert done.returncode == 130 and "wrote 1, left 1" in done.stderr
-    assert [one["state"] for one in ledger_lines(root / "task")] == ["done"]
-    assert len(bugs_in(root)) == 1
 
 
 def test_a_change_counts_once_for_each_commit_and_under_its_own_repository(tmp_path):

@@ -2,13 +2,15 @@
 from __future__ import annotations
 
 import json
+import signal
+import time
 
 import pytest
 from conftest import eventually, kill, ledger_lines, run_script, start_script, write_json
 from heron_environment import write_env
 from screened_wren import wren as wren  # a fixture
 from screened_wren import wren_config, wren_coverage, wren_diff, wren_environment
-from setups import CA_FLAGS, interrupted, without_engine
+from setups import CA_FLAGS, left_by, without_engine
 
 STEP = ["scale", "--steps", "validate", "--workers", 1,
         *CA_FLAGS]
@@ -83,16 +85,6 @@ def test_bugs_that_are_combined_have_to_show_each(root):
 
 
 @pytest.mark.docker
-def test_a_screening_batch_that_is_interrupted_is_finished_and_kept(root):
-    for n in (1, 2):
-        write_candidates(root, f"wren.{n}", GOOD, UNNOTICED)
-    done = interrupted(start_script("bug_inject.py", root, *STEP, "--full"))
-    assert done.returncode == 130 and "wrote 1, left 1" in done.stderr
-    assert words(root) == ["good", "survives"]
-    assert [one["state"] for one in ledger_lines(root / "bug/_verdicts")] == ["done"]
-
-
-@pytest.mark.docker
 def test_an_engine_that_goes_is_no_verdict(root):
     write_candidates(root, "wren.1", GOOD)
     done = without_engine("bug_inject.py", root, *STEP, "--full")
@@ -101,7 +93,8 @@ def test_an_engine_that_goes_is_no_verdict(root):
 
 
 @pytest.mark.docker
-def test_a_batch_that_is_cut_short_keeps_its_verdicts_and_judges_none_again(root):
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_batch_that_is_cut_short_keeps_its_verdicts_and_judges_none_again(root, number):
     quick, endless = "    return 2 * n + {}", "    while True: n = {}"   # seconds, each
     diffs = [wren_diff(DOUBLED, line.format(k)) for k, line in enumerate(
         [quick] * 9 + [endless] * 5 + [quick] * 9, 1)]
@@ -109,9 +102,15 @@ def test_a_batch_that_is_cut_short_keeps_its_verdicts_and_judges_none_again(root
     partial = root / "bug/_verdicts/_partial/wren.1.jsonl"
     process = start_script("bug_inject.py", root, *STEP)
     eventually(lambda: partial.exists() and partial.read_text().count("\n") > 5, timeout_s=100)
-    kill(process)
+    began = time.monotonic()
+    done = kill(process, number)
+    assert time.monotonic() - began < 10
     kept = [json.loads(line)["result"] for line in partial.read_text().splitlines()]
     assert 5 < len(kept) < len(diffs)   # in the middle of the only batch
+    if number == signal.SIGTERM:   # what is kept is taken up again as after a kill
+        assert done.returncode == 130 and "not finished: wren.1\n" in done.stderr
+        assert not left_by(process.pid) and not ledger_lines(root / "bug/_verdicts")
+        return
     write_candidates(root, "wren.1", UNNOTICED, *diffs[1:])
     done = validate(root)
     assert done.returncode == 0

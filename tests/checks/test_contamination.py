@@ -304,7 +304,7 @@ def write(path: Path, rows) -> Path:
 @pytest.mark.parametrize("name", ["rows.json", "rows.jsonl", "rows.jsonl.gz", "rows [1].parquet"])
 @pytest.mark.parametrize("family, instance_id, has_repo, has_gold_patch", [
     (ROW, "acme__settings-12", True, True), (MULTI, "acme__settings-12", True, True),
-    (MULTI, "acme/settings:pr-12", True, True),
+    ({**MULTI, "number": 12.0}, "acme/settings:pr-12", True, True),
     (SMITH, SMITH["instance_id"], True, False),   # its patch makes the bug
     (TERMINAL, "keep-marks", False, False)])
 def test_every_family_is_read_from_every_form(tmp_path, name, family, instance_id, has_repo,

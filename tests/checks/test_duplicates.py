@@ -150,4 +150,4 @@ def test_without_rensa_the_extra_is_named(tmp_path):
         "from codedata.checks.duplicates import near_duplicates\nfrom codedata.errors import "
         "Trouble\n"
         "try:\n    near_duplicates([])\nexcept Trouble as e:\n    print(e)")
-    assert "codedata[checks]" in run_python(program, tmp_path)
+    assert ".[checks]" in run_python(program, tmp_path)

@@ -4,12 +4,16 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
+import socket
 import subprocess
 import threading
+import time
 from collections import Counter
 from functools import partial
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from conftest import (
@@ -36,7 +40,6 @@ from test_inject import DEEP, SUBMIT, act, bash, edit
 from test_inject import marsh_image as marsh_image  # a fixture
 from test_inject import write_root as write_marsh
 
-import codedata
 from codedata.cluster import ray
 from codedata.cluster.engine import RayEngine
 from codedata.cluster.workers import Job
@@ -138,11 +141,36 @@ def test_two_roots_share_a_cluster(cluster, root, fake_llm):
     assert [read_answer(root / name, f"{name}_6")["king"] for name in "ab"]
 
 
-def test_an_address_where_no_cluster_is_is_named_at_once(root, fake_llm):
-    write_prompts(root, 1)
-    done = finish(start_script("king.py", root, *flags_for(fake_llm), "--engine", "ray",
-                               "--ray-address", "127.0.0.1:1"))
-    assert done.returncode == 2 and "the Ray cluster 127.0.0.1:1 cannot be reached" in done.stderr
+def test_a_node_with_another_prompt_file_is_refused_by_name(cluster, root, fake_llm):
+    write_prompts(root, 2)
+    shutil.copy(REPO / "king.py", root)   # which no node sees, as the copy of the package
+    shutil.copytree(REPO / "codedata", root / "codedata")
+    with (root / "codedata/duel/form.md").open("a") as prompt:
+        prompt.write("Be brief.\n")
+    # the head sees the copy, and may make what the nodes may not
+    done = finish(start(cluster, root / "king.py", root, *flags_for(fake_llm, "--workers", 3)), 90)
+    assert "has other files of codedata than the driver" in done.stderr
+
+
+@pytest.mark.parametrize("answer, reason", [
+    (None, "the Ray cluster {} cannot be reached: [Errno 111]"),
+    (b"HTTP/1.1 400 Bad Request", "the Ray cluster {} cannot be reached: another service answers"),
+    (b"token", "the Ray cluster {} does not take this process's token")])
+def test_a_cluster_that_cannot_be_had_is_named_with_the_reason(
+        cluster, tmp_path, fake_llm, answer, reason):
+    write_prompts(tmp_path, 1)
+    env = {name: cluster.env[name] for name in AUTH}
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        if answer is None:
+            server.close()
+        elif answer == b"token":
+            address, env["RAY_AUTH_TOKEN"] = cluster.address, "0" * 64
+        else:
+            Thread(target=lambda: server.accept()[0].sendall(answer), daemon=True).start()
+        done = finish(start_script("king.py", tmp_path, *flags_for(fake_llm), "--engine", "ray",
+                                   env={**env, "RAY_ADDRESS": address}), 30)
+    assert done.returncode == 2 and reason.format(address) in done.stderr, done.stderr
 
 
 # the engine --------------------------------------------------------------------------------------
@@ -202,13 +230,12 @@ def test_two_container_engines_need_a_registry(engine):
     assert caught.value.exit_code == 2
 
 
-def test_a_worker_with_another_version_is_refused_by_name(cluster, engine, capfd):
-    codedata.__version__, version = "0.0.1", codedata.__version__   # that of the driver
-    try:
-        with pytest.raises(RunStopped, match=re.escape(f"has codedata {version}, the dri")):
-            engine(str).make(ReplyLog(), Step(), [1])
-    finally:
-        codedata.__version__ = version
+def test_a_run_that_is_complete_ends_at_once(engine):
+    one = engine(str)
+    assert one.make(ReplyLog(), Step(), [1]) == "1"
+    began = time.monotonic()
+    one.close()
+    assert time.monotonic() - began < 2 and not any(map(Thread.is_alive, one._threads))
 
 
 def test_a_result_that_cannot_be_sent_fails_its_item_and_loses_no_worker(engine, capfd):

@@ -1,10 +1,13 @@
 """Check what is sent to the machines of a cluster: no keys, and nothing that stays here."""
+import os
+import subprocess
+import sys
 import threading
 from functools import lru_cache
 from pathlib import Path
 
 from a_task import a_bug
-from conftest import KEY, settings_for
+from conftest import KEY, REPO, settings_for
 from ray_nodes import RAY
 
 from codedata.cluster import parcels
@@ -25,6 +28,21 @@ def test_no_key_is_in_what_is_sent(fake_llm):
     assert settings.endpoints["base_url"].api_key == KEY
     for sent in (settings, client, SandboxFactory(settings, threading.Event())):
         assert KEY.encode() not in pack(sent)
+
+
+WORKER = """import os
+from codedata.cluster import ray
+from codedata.cluster.engine import _connect
+_connect("", 1, {})
+print(*ray.get(ray.remote(lambda: [*os.environ.values()]).remote()), os.environ["SOME_TOKEN"])
+"""
+
+
+def test_workers_on_this_machine_have_no_key_of_the_drivers_environment():
+    env = {**os.environ, "CHUTES_API_KEY": KEY, "SOME_TOKEN": f"{KEY}-2"}
+    done = subprocess.run([sys.executable, "-c", WORKER], env=env, capture_output=True, text=True,
+                          cwd=REPO, timeout=300)
+    assert done.stdout.count(KEY) == 1 and done.stdout.endswith(f"{KEY}-2\n"), done.stderr
 
 
 def test_clients_and_stores_are_sent_as_stand_ins_with_what_they_copy(fake_llm, tmp_path):

@@ -3,7 +3,19 @@ from __future__ import annotations
 
 import subprocess
 
-from codedata.code.patches import diff_of, hunks_of
+import pytest
+
+from codedata.code.patches import diff_of, hunks_of, reversed_patch
+from codedata.layouts import Program
+
+
+def test_a_patch_changes_modes_as_git_applies_them(tmp_path):
+    (tmp_path / "run").write_bytes(b"1\n")
+    (tmp_path / "old").write_bytes(b"1\n")
+    old, new = {"run": b"1\n", "old": b"1\n"}, {"run": Program(b"1\n"), "new": Program(b"2\n")}
+    for patch, there in ((diff_of(old, new), {"run", "new"}), (diff_of(new, old), set())):
+        subprocess.run(["git", "apply", "-"], input=patch.encode(), cwd=tmp_path, check=True)
+        assert {path.name for path in tmp_path.iterdir() if path.stat().st_mode & 0o111} == there
 
 
 def test_a_patch_of_any_names_and_line_ends_is_what_git_applies(tmp_path):
@@ -22,3 +34,11 @@ def test_a_patch_of_any_names_and_line_ends_is_what_git_applies(tmp_path):
     assert diff_of(new, new) == ""
     hunk, = hunks_of(diff_of({"f": b"1\n2\n3\n"}, {"f": b"1\n3\n"}, n_context=0), "")
     assert (hunk.path, hunk.start, hunk.old, hunk.added) == ("f", 2, ["2"], [])
+
+
+def test_a_patch_is_reversed_as_git_would_write_it():
+    before = {"a.py": b"-- a\nb\n\n++ c\nd", "gone": b"x\n"}
+    after = {"a.py": b"++ a\nb\n\nd\n", "new": b"y"}
+    assert reversed_patch(diff_of(before, after)) == diff_of(after, before)
+    with pytest.raises(ValueError, match="rename"):
+        reversed_patch("diff --git a/x b/y\nrename from x\nrename to y\n")

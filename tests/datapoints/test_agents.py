@@ -195,6 +195,15 @@ def test_models_that_do_not_do_their_work_are_bounded_and_named(runs):
 
 
 @pytest.mark.docker
+def test_a_failed_build_is_named_where_the_agent_cannot_go_on_behind_it(runs):
+    runs.seed("unbuilt", builder=builder_turns(dockerfile=f"{TEXTS['dockerfile']}RUN false\n"))
+    runs.serve()
+    assert "Check --model" not in runs.agents("idea=1,builder=1", code=1)
+    [task] = runs.tasks("build_datapoint")
+    assert task["errors"][-1].startswith("its image is not built: ")
+
+
+@pytest.mark.docker
 def test_attempts_are_counted_and_what_is_too_easy_goes_back_twice_at_most(runs):
     def prompt_of(name: str) -> str:
         return f"{TEXTS['prompt'].strip()} It is {name}."

@@ -56,6 +56,10 @@ def test_a_content_is_all_but_the_labels(tmp_path):
      "'environment/big' is too large"),
     (lambda folder: (folder / "beside").open("w").truncate(1 << 40), "'beside' is too large"),
     (lambda folder: (folder / "task.toml").write_text("[["), "is not readable"),
+    (lambda folder: (folder / "task.toml").write_text("\n".join(
+        f"a{i}.{'b.' * 898}c = 1" for i in range(99))), "a key has more than 50 parts"),
+    (lambda folder: (folder / "task.toml").write_text('"\\"".' * 60 + "a = 1"), "50 parts"),
+    (lambda folder: (folder / "task.toml").write_text("a = 1\n" * 40_000), "200,000 characters"),
     (lambda folder: (folder / "task.toml").write_text(""), "no datapoint: task.toml has no"),
     (lambda folder: (folder / "proof.json").write_text("[]"), "`proof` is a list")])
 def test_what_is_no_datapoint_is_named(tmp_path, harm, words):

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import subprocess
-import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from a_datapoint import write_approved, write_datapoint
-from conftest import REPO, queue_line, run_script, with_odd, write_json
+from conftest import queue_line, run_script, with_odd, write_json
+from watched import NAMES, outside, run_watched
 
 from codedata import records
 from codedata.agent.tools import Tool
@@ -28,11 +26,6 @@ from codedata.records import SolverAttempt
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import SandboxSettings, Settings
 
-NAMES = ["../x", "../../../victim", "/", "linked", "round", "a\0b", "x" * 300, "\ud800", ""]
-WATCHED = """open shutil.rmtree shutil.copytree os.remove os.rename os.rmdir os.mkdir os.symlink
-    os.link os.chmod os.utime os.listdir os.scandir os.truncate"""
-OF_PYTHON = (sys.prefix, sys.base_prefix, os.path.realpath(sys.prefix), str(REPO), "/usr/lib/",
-             "/proc/", "/dev/", "/etc/localtime")
 ELSEWHERE = """next release validate_datapoint run_in_dp try_solution"""   # or in containers
 TEXTS = """text agent reason name datapoint command tags category"""       # of arguments
 LINKS = """linked _seeds/linked ../task/linked _tmp/datapoint/linked _staging/linked _tmp/linked
@@ -101,32 +94,12 @@ def work(commands: Commands, task: dict, given: dict) -> None:
                 command(**arguments)
 
 
-def watch(root: Path) -> None:
-    """Print what this process opens or changes outside of a root."""
-    def hook(event: str, args: tuple) -> None:
-        if event not in WATCHED.split() or not isinstance(args[0], (str, bytes, os.PathLike)):
-            return
-        paths = args[:2] if event in ("os.rename", "os.link", "shutil.copytree") else args[:1]
-        for path in map(os.fsdecode, paths):
-            real = os.path.realpath(path)
-            is_read = event in ("os.listdir", "os.scandir") or (
-                event == "open" and not args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
-            is_of_python = is_read and real.startswith(OF_PYTHON)
-            if not (real.startswith(f"{root}/") or real == str(root) or is_of_python):
-                print("OUTSIDE", event, path, flush=True)
-    os.chdir(root)
-    sys.addaudithook(hook)
-
-
 def test_no_name_leads_outside_of_the_root(tmp_path):
     (tmp_path / "victim").mkdir()
     (tmp_path / "victim/secret").write_text("secret")
     root = hostile_root(tmp_path / "root")
-    places = os.pathsep.join(map(str, (Path(__file__).parent, REPO / "tests", REPO)))
-    done = subprocess.run(
-        [sys.executable, __file__, root], capture_output=True, text=True, timeout=100,
-        env={"HOME": str(root), "TMPDIR": str(root), "PYTHONPATH": places})
-    assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr[-999:]
+    done = run_watched(root, __file__)
+    assert (done.returncode, outside(done)) == (0, []), done.stderr[-999:]
     assert f"{JOURNAL} has lines that no queue writes" in done.stderr
     assert "line 1: at" in done.stderr
     said = run_script("export.py", root, "--formats", "harbor,terminal-bench")
@@ -147,5 +120,4 @@ def test_the_name_of_a_repository_or_a_patch_is_none_of_a_place_elsewhere(tmp_pa
 
 
 if __name__ == "__main__":
-    watch(Path(sys.argv[1]))
-    play(Path(sys.argv[1]))
+    play(Path.cwd())

@@ -126,7 +126,8 @@ def test_a_model_that_takes_no_tools_is_asked_in_the_text_form(root, fake_llm):
     fake_llm.always(reply)
     printed = run_main(king.main, root)
     assert printed.count("takes no tools: it is asked in the text form") == 1
-    refused, asked, second = fake_llm.requests[:3]   # it is tried once
+    refused, probe, asked, second = fake_llm.requests[:4]   # it is tried once
+    assert [m["role"] for m in probe.messages] == ["user", "assistant", "tool"]
     assert "tools" in refused.body and "tools" not in second.body
     assert "exactly one block that opens with a line ```bash" in asked.messages[0]["content"]
     assert {m["role"] for m in asked.messages} == {"system", "user", "assistant"}
@@ -134,6 +135,25 @@ def test_a_model_that_takes_no_tools_is_asked_in_the_text_form(root, fake_llm):
     assert read_answer(root, "p_2")["king"]["tool_calls"][0]["function"]["name"] == "Bash"
     line = next(line for line in ledger_lines(root / "answer") if line["item"] == "p_2")
     assert line["text_form"] is True
+
+
+def test_a_refused_history_fails_its_item_and_its_model_still_gets_tools(root, fake_llm):
+    """Ask a strict endpoint first with a history in which a call has no result."""
+    edit(root / "prompt/p.json", lambda prompts: prompts[0]["messages"].pop(3))
+
+    def strict(request):
+        waiting = set()
+        for message in [*request.messages, {"role": "end"}]:
+            if waiting and message["role"] != "tool":
+                return Status(400, "'tool_calls' must be followed by tool messages")
+            waiting -= {message.get("tool_call_id")}
+            waiting |= {call["id"] for call in message.get("tool_calls", ())}
+        return OK
+    fake_llm.always(strict)
+    printed = run_main(king.main, root, code=1)
+    assert "must be followed" in printed and "takes no tools" not in printed
+    assert "tools" in fake_llm.requests[2].body and read_answer(root, "p_2")["king"]["tool_calls"]
+    assert len(ledger_lines(root / "answer", state="failed")) == 1
 
 
 def test_a_refusal_after_an_answer_with_tools_is_no_lack_of_tools(root, fake_llm):
@@ -157,7 +177,7 @@ def test_a_kept_answer_in_the_text_form_is_served_from_there(root, fake_llm):
     run_main(ch.main, root, code=1)
     n_paid = sum(r.body["model"] != "auditor" for r in fake_llm.requests)
     run_main(ch.main, root, code=1)
-    assert n_paid == sum(r.body["model"] != "auditor" for r in fake_llm.requests) == 2
+    assert n_paid == sum(r.body["model"] != "auditor" for r in fake_llm.requests) == 3
 
 
 def test_a_turn_in_the_text_form_has_to_be_a_call_of_the_agent(root, fake_llm):

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import pytest
@@ -27,6 +28,7 @@ from fake_judges import (
     entry,
     everything,
     prefers,
+    report_text,
     run_main,
     score,
     score_path,
@@ -104,10 +106,27 @@ def test_other_numbers_for_the_gate_cost_nothing_and_touch_no_record(root, fake_
     assert {name: score_path(root, name).stat() for name in scores(root)} == before
 
 
+def test_what_makes_verdicts_doubtful_is_said_in_the_plan_the_outcome_and_the_report(
+        tmp_path, fake_llm):
+    set_up(tmp_path, fake_llm, N, verdict("11111"), "a")   # which is the first answer, always
+    call = {"model": "a-large", "cost_usd": None}
+    (tmp_path / "answer/_ledger.jsonl").write_text(json.dumps(
+        {"stage": "king", "item": "x", "state": "failed", "calls": [call]}) + "\n")
+    own = "self-judging, by models of the same family: a (the king's model)"
+    turned = "verdicts that change with the order of the answers: a (100 %)"
+    plan = validated(tmp_path, "--dry-run")
+    assert own in plan and turned not in plan
+    assert own in (outcome := validated(tmp_path)) and turned in outcome.partition("wrote")[2]
+    assert turned in validated(tmp_path, "--dry-run", "--force")
+    report = report_text(tmp_path).partition("## Buckets")[0]
+    assert f"**Doubtful: {own}.**" in report and f"**Doubtful: {turned}.**" in report
+    assert "self-judging, by" in (tmp_path / "report/report.html").read_text()
+
+
 def test_a_root_without_answers_is_said_and_decides_nothing(tmp_path, fake_llm):
     write_panel(tmp_path, fake_llm, "a")
     done = validated(tmp_path)
-    assert "nothing: run ch.py first" in done
+    assert re.search(r"nothing: first run \S+ \S*ch.py", done)
     assert (duel(tmp_path)["accepted"], duel(tmp_path)["turns"]) == (False, 0)
 
 
@@ -298,7 +317,7 @@ def test_force_judges_again_and_puts_the_old_score_aside_edited_or_not(root, fak
 def test_force_without_an_answer_leaves_the_old_verdicts_valid(root, fake_llm):
     before, said = everything(root), duel(root)
     fake_llm.always(Status(404, "gone"))
-    validated(root, "--force", code=1)
+    validated(root, "--force", code=2)
     assert everything(root) == before and duel(root) == said
     asks(root, fake_llm)
 

@@ -17,7 +17,6 @@ from setups import (
     TEST,
     WRONG,
     handed_in,
-    interrupted,
     left_by,
     on_lean,
     record,
@@ -245,20 +244,6 @@ def test_ctrl_c_ends_with_the_step_in_hand(heron):
 
 
 @pytest.mark.docker
-def test_an_environment_that_is_interrupted_is_finished_and_kept(heron):
-    write_rows(heron, *({"repo": name, "reformat_path": "heron"} for name in ("heron", "stork")))
-    on_lean(heron)
-    flags = ["--planner", "recipe", *CA_FLAGS]
-    done = interrupted(start_script("env_setup.py", heron, "--input", heron / "repos.jsonl",
-                                    "--workers", 1, *flags))
-    assert done.returncode == 130 and "wrote 1, left 1" in done.stderr and "again:" in done.stderr
-    assert record(heron, "heron")["status"] == "success"
-    assert [line["item"] for line in ledger_lines(heron / "env", state="done")] == ["heron"]
-    subprocess.run(["docker", "rmi", "-f", record(heron, "heron")["image_name"]],
-                   capture_output=True, check=True)
-
-
-@pytest.mark.docker
 def test_by_recipe_without_a_model_and_one_failure_does_not_cost_the_others(heron):
     """Set up a repository with a file that is not committed, one that lies in an image, and one
     without tests."""
@@ -322,7 +307,7 @@ def test_the_next_commit_is_installed_in_the_image_of_the_one_before(heron):
     counting = INSTALL.replace("touch /opt/installed", "echo once >>/opt/installed")
     on_lean(heron)
     for n, replies in ((1, [handed_in(counting)]), (2, []), (3, []), (0, [handed_in(counting)])):
-        write_rows(heron, {"repo": "heron", "base_commit": commits[n]})
+        write_rows(heron, {"repo": "heron", "reformat_path": "heron", "base_commit": commits[n]})
         done, model = by_agent(heron, *replies, flags=())
         assert done.returncode == 0 and model.n_requests == len(replies), done.stderr
     all_four = first, second, third, fourth = [record(heron, name) for name in names]

@@ -52,7 +52,7 @@ def test_a_row_is_named_by_its_repo_and_keeps_what_else_it_holds(tmp_path, proje
     found = rows_of(
         tmp_path,
         {"repo": "ann/reel", "reformat_path": "served/reel", "stars": 3, "image_name": "deb:x"},
-        {"repo": "bob/x y", "repo_name": "x_y"}, '{"repo": "a/b", "note": "one\u2028two"}')
+        {"repo": "bob/x.y", "repo_name": "x_y"}, '{"repo": "a/b", "note": "one\u2028two"}')
     assert list(found.names()) == ["ann__reel", "x_y", "a__b"] and found.broken == []
     reel, other = found.read("ann__reel"), found.read("x_y")
     assert (reel.repo, reel.base_image, reel.path) == ("ann/reel", "deb:x", str(project.resolve()))
@@ -85,10 +85,12 @@ FULL = "0123456789abcdef0123456789abcdef01234567"
     ({"repo": "https://example.org/deep/ann/reel.git", "base_commit": FULL},
      "ann__reel__01234567", "https://example.org/deep/ann/reel.git"),
     ({"repo": "git@example.org:ann/reel.git"}, "reel", "git@example.org:ann/reel.git"),
-    ({"repo": "served/reel", "base_commit": FULL}, "local__reel__01234567", "{folder}"),
+    ({"repo": "reel", "reformat_path": "served/reel", "base_commit": FULL},
+     "local__reel__01234567", "{folder}"),
     ({"repo": "ann/reel", "reformat_path": "served/reel", "base_commit": FULL},
      "ann__reel__01234567", "{folder}"),
-    ({"repo": "ann/reel"}, "ann__reel", "https://github.com/ann/reel")])
+    ({"repo": "ann/reel"}, "ann__reel", "https://github.com/ann/reel"),
+    ({"repo": "served/reel"}, "served__reel", "https://github.com/served/reel")])
 def test_rows_of_other_data_sets_set_up_their_commit(tmp_path, project, row, name, origin):
     found = rows_of(tmp_path, row).read(name)
     assert found.origin == origin.format(folder=project.resolve()) and found.path == ""
@@ -99,9 +101,10 @@ def test_rows_of_other_data_sets_set_up_their_commit(tmp_path, project, row, nam
 def test_two_commits_of_one_repository_are_two_rows_and_two_tasks_of_one_are_one(tmp_path,
                                                                                   project):
     head, first = git(project, "rev-parse", "HEAD"), git(project, "rev-parse", "HEAD~1")
-    rows = [{"repo": "served/reel", "base_commit": commit, "instance_id": name}
+    source = {"repo": "served/reel", "reformat_path": "served/reel"}
+    rows = [{**source, "base_commit": commit, "instance_id": name}
             for commit, name in ((head, "a"), (first, "b"), (head, "c"))]
-    found = rows_of(tmp_path, *rows, {"repo": "served/reel", "base_commit": "HEAD"})
+    found = rows_of(tmp_path, *rows, {**source, "base_commit": "HEAD"})
     assert "no commit's id" in str(found.broken[0]) and len(found.broken) == 1
     with ThreadPoolExecutor() as pool:
         texts = [*pool.map(lambda name: text_of(found.read(name), tmp_path), found.names())]
@@ -219,6 +222,14 @@ def test_a_folder_by_its_path(tmp_path, project):
 
 
 # repositories and rows that nobody has read ------------------------------------------------------
+
+@pytest.mark.parametrize("repo", [".", "{folder}", "file://{folder}", "/etc", "reel"])
+def test_a_row_names_no_folder_of_this_machine(tmp_path, project, monkeypatch, repo):
+    monkeypatch.chdir(project.parent)
+    repo = repo.replace("{folder}", str(project))
+    found = rows_of(tmp_path, *({"repo": repo, "repo_name": name, "base_commit": commit}
+                                for name, commit in (("a", ""), ("b", FULL))))
+    assert len(found.broken) == 2 and "no address and no owner/name" in str(found.broken[0])
 
 def test_a_row_whose_path_is_no_path_is_broken_and_the_others_go_on(tmp_path):
     deep = json.dumps({"repo": "e/f", "x": 0}).replace("0", "[" * 900 + "]" * 900)

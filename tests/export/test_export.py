@@ -13,6 +13,7 @@ import pytest
 import yaml
 from a_task import a_bug, write_task
 from conftest import (
+    REPO,
     edit,
     eventually,
     everything_under,
@@ -359,10 +360,11 @@ def test_secrets_are_masked_in_every_text_of_every_format_and_counted(root):
 
 
 @pytest.mark.parametrize("allowed, kept",
-                         [([], "abcd"), (["MIT"], "a"), (["mit", "apache-2.0"], "ab"),
-                          (["unknown"], "cd"), (["GPL-3.0"], "")])
+                         [([], "abcde"), (["MIT"], "a"), (["mit", "apache-2.0"], "abe"),
+                          (["MIT OR Apache-2.0"], "e"), (["unknown"], "cd"), (["GPL-3.0"], "")])
 def test_only_repositories_of_these_licences(root, allowed, kept):
-    licences = {"a_1": "MIT", "b_1": "Apache-2.0", "c_1": None, "d_1": " "}
+    licences = {"a_1": "MIT", "b_1": "Apache-2.0", "c_1": None, "d_1": " ",
+                "e_1": "MIT OR Apache-2.0"}
     for name, licence in licences.items():
         write_turn(root, name, repo=f"owner/{name}", licence=licence)
     setting(root, f"licences = {json.dumps(allowed)}")
@@ -397,12 +399,14 @@ def test_a_repository_never_moves_when_others_come():
     assert splits(names, 0.05, 1) != whole and set(splits(names, 0.0, 0).values()) == {"train"}
     assert [*splits(map(str.upper, names), 0.05, 0).values()] == [*whole.values()]
     for share in (0.5, 0.99, 1.0):   # something is left to train on
-        assert all("train" in splits(names[:n], share, 0).values() for n in range(1, 6))
+        assert all("train" in splits(names[:n] * 20, share, 0).values() for n in range(1, 6))
+    assert {*splits(names[:19], 1.0, 0).values()} == {"train"}   # fewer than 20 rows are not split
+    assert "validation" in splits(names[:20], 1.0, 0).values()
     assert splits([], 0.5, 0) == {}
 
 
 def test_no_repository_is_in_both_splits(tmp_path):
-    write_root(tmp_path, 36, n_repos=9)
+    write_root(tmp_path, 72, n_repos=9)
     write_toml(tmp_path, more="[export]\nvalidation = 0.3\n")
     make(tmp_path)
     for form in FORMATS:
@@ -428,7 +432,7 @@ def load(monkeypatch, tmp_path):
 
 
 def test_every_format_opens_as_a_data_set_with_the_rows_of_its_json_lines(tmp_path, load):
-    write_root(tmp_path, 36, n_repos=9)
+    write_root(tmp_path, 72, n_repos=9)
     write_toml(tmp_path, more="[export]\nvalidation = 0.3\nshard_rows = 4\n")
     odd = {"role": "user",
            "content": 'null {"a": 1} \\u0041 \u2028 \U0001f600 "quoted" \r\n\ttab 12e5'}
@@ -443,6 +447,19 @@ def test_every_format_opens_as_a_data_set_with_the_rows_of_its_json_lines(tmp_pa
     first = [row["messages"][0] for split in ("train", "validation")
              for row in rows(tmp_path, "sft_messages", split)]
     assert odd in first
+
+
+def test_a_small_set_is_all_in_train_and_card_and_extra_name_one_version_of_datasets(root, load):
+    for i in range(19):
+        write_turn(root, f"t_{i}", repo=f"owner/repo{i}")
+    write_toml(root, more="[export]\nvalidation = 0.9\n")
+    assert "no validation rows in sft_messages, sft_completion, dpo, jsonl: " in make(root)
+    assert {split: len(of) for split, of in load(root / "export/dpo").items()} == {"train": 19}
+    assert len(rows(root, "kto", "validation")) > 0
+    texts = [card(root), (REPO / "docs/exports.md").read_text(),
+             (REPO / "pyproject.toml").read_text()]
+    assert {found for text in texts for found in re.findall(
+        r"datasets(?:>=|` )(\d+\.\d+)", text)} == {"4.7"}
 
 
 def test_columns_are_of_their_types_where_all_values_are_null(root, load):
@@ -725,7 +742,7 @@ def test_copies_that_are_not_up_to_date_are_left_out_till_report_has_run(judged)
     edit(judged / "answer/prompts_4_1_1.json", challenger=turn_of("ls", words("edited")))
     edit(judged / "score/prompts_4_1_2.json", score=85)
     (judged / "answer/prompts_4_1_3.json").unlink()
-    assert "run report.py first" in make(judged)
+    assert "first run " in make(judged)
     assert left_out(judged) == {f"prompts_4_1_{i}": ["not up to date"] for i in (1, 2, 3)}
     assert sources(judged, "dpo") == ["prompts_4_1_4"]
     run_main(report.main, judged)

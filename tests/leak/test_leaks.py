@@ -429,6 +429,18 @@ def test_leak_judges_see_what_running_a_side_showed_and_none_is_asked_of_what_wa
     assert bucket(duel, 2)["leaks"] == bucket(duel, 3)["leaks"] == []
 
 
+def test_a_reply_of_a_leak_judge_that_a_candidate_has_written_or_printed_is_a_quotation(
+        duel, fake_llm):
+    answer = read_answer(duel, "t_1")
+    write_executed(duel, "t_1", *((answer[side], {"output": said()})
+                                  for side in ("king", "challenger")))
+    edit(duel / "answer/t_2.json", challenger=LEAKY.replace("PITCH_OF_THREAD", said()))
+    panel_and_judges(duel, fake_llm)
+    a_panel(fake_llm, lambda request: f"{said(candidate(request)[:20])} It printed {said()}")
+    validated(duel)
+    assert [leaks_in(duel, i)[0]["leak"] for i in (1, 2, 3)] == [True, True, False]
+
+
 def test_a_king_is_looked_at_beside_the_leaks_that_are_known_at_its_turn(judged_by, fake_llm):
     play(fake_llm, finds(LEAKY), LEAKY, HONEST)
     run_main(ch.main, judged_by)

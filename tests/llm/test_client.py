@@ -29,6 +29,7 @@ import ch
 import king
 from codedata.errors import HttpTrouble, ItemFailed
 from codedata.llm import Models
+from codedata.settings import Price
 
 NO_BLOCK = "I would run ls."
 TURN = "THOUGHT: I look.\n\n```bash\nls\n```"
@@ -211,6 +212,20 @@ def test_a_reply_of_the_wrong_shape_is_a_failed_call_that_stays_in_the_ledger(
     assert spent_usd(tmp_path) == pytest.approx(0.1 * 3 + 0.12)
 
 
+def test_a_choice_that_ends_in_an_error_is_asked_for_again_and_a_filtered_one_fails_its_item(
+        tmp_path, fake_llm):
+    cut = spoilt()
+    cut["choices"][0] |= {"finish_reason": "error", "error": {"code": 502, "message": "upstream"}}
+    fake_llm.script(cut, Say(TURN, finish_reason="error"))
+    reply, calls = chat(fake_llm, tmp_path)
+    assert "THOUGHT" in reply.text and [call["tokens_in"] for call in calls] == [70, 100, 100]
+    fake_llm.script(Say(TURN, finish_reason="content_filter"))
+    with Models(settings_for(fake_llm)) as models, item_calls(tmp_path / "2") as calls:
+        with pytest.raises(HttpTrouble, match="content filter"):
+            models.client("king").chat(ASK)
+    assert fake_llm.n_requests == 4 and len(calls.unbilled) == 1
+
+
 DEEP = '[{"id": {}, "function": {"name": [1], "arguments": ' + "[" * 600 + "]" * 600 + "}}]"
 
 
@@ -318,6 +333,23 @@ def test_kept_replies_of_another_stage_survive(tmp_path, fake_llm):
     assert run_here(ch.main, tmp_path, *flags_for(fake_llm)) == 0
     assert fake_llm.n_requests == n + 2
     assert read_answer(tmp_path, "prompts_1_1_1")["challenger"] == TURN
+
+
+def test_refused_replies_can_be_looked_at_until_the_item_is_done(tmp_path, fake_llm, capsys):
+    def kept() -> list:
+        return [json.loads(line)["refused"]["text"] for line in partial(tmp_path).open()]
+    write_prompts(tmp_path, 1)
+    for text in ("one", "two"):
+        fake_llm.script(*[text] * 3)
+        assert run_king(tmp_path, fake_llm, "--model", "m") == 1 and kept() == [text] * 3
+    fake_llm.script(Status(400))   # what was refused before is still the newest
+    assert run_king(tmp_path, fake_llm) == 1 and kept() == ["two"] * 3
+    assert spent_usd(tmp_path, {"m": Price(1e6, 0)}) == 100 * len(fake_llm.answered)
+    capsys.readouterr()
+    assert run_king(tmp_path, fake_llm, "--status") == 0
+    assert "answer/_partial/prompts_1_1_1.jsonl" in capsys.readouterr().err
+    assert "answer/_partial/prompts_1_1_1.jsonl" in run_script("status.py", tmp_path).stdout
+    assert run_king(tmp_path, fake_llm) == 0 and not partial(tmp_path).exists()
 
 
 # keys --------------------------------------------------------------------------------------------

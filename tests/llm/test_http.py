@@ -367,6 +367,42 @@ def test_a_refused_key_stops_the_run_and_keeps_what_is_done(
     assert run_king(tmp_path, fake_llm) == 0 and answers(tmp_path) == sorted(names)
 
 
+@pytest.mark.parametrize("refusal", [
+    Status(403, {"error": {"message": "requires moderation", "metadata": {
+        "reasons": ["violence"]}}}),
+    Status(400, {"error": {"code": "content_filter", "message": "a policy on violence"}})])
+def test_a_prompt_that_is_flagged_fails_its_item_alone_also_the_first(
+        tmp_path, fake_llm, refusal):
+    names = write_prompts(tmp_path, 6)
+    fake_llm.script(*[refusal] * 4)
+    assert run_king(tmp_path, fake_llm) == 1 and answers(tmp_path) == names[4:]
+    lines = ledger_lines(tmp_path / "answer", state="failed")
+    assert all("flagged it" in line["error"] and "violence" in line["error"] for line in lines)
+
+
+@pytest.mark.parametrize("refusal", [
+    lambda request: Status(404, f"no model, id {request.n}"), Status(400, "no such model"), HTML])
+def test_where_the_first_items_fail_alike_the_run_stops_with_2(tmp_path, fake_llm, capsys, refusal):
+    write_prompts(tmp_path, 9)
+    write_toml(tmp_path, {"retry_max": 0})
+    fake_llm.always(refusal)
+    assert run_king(tmp_path, fake_llm) == 2 and fake_llm.n_requests == 3
+    printed = capsys.readouterr().err
+    assert "the first items all failed alike: " in printed and "left 6" in printed
+    assert ("Check --model" in printed) == ("404" in printed)
+
+
+@pytest.mark.parametrize("replies", [
+    [OK, *[Status(404)] * 4], [*map(Status, [400, 400], ["6 tokens of 5", "7 tokens of 5"])] * 2,
+    [Status(503)] * 4], ids=["after an answer", "not alike", "a passing fault"])
+def test_other_failures_of_the_first_items_stop_nothing(tmp_path, fake_llm, capsys, replies):
+    write_prompts(tmp_path, 6)
+    write_toml(tmp_path, {"retry_max": 0})
+    fake_llm.script(*replies)
+    assert run_king(tmp_path, fake_llm) == 1 and len(failed_items(tmp_path)) == 4
+    assert "Check --model" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("base_url, code, text", [
     ("{}", 1, "429"),
     ("http://127.0.0.1:1/v1", 2, "http://127.0.0.1:1/v1/chat/completions does not answer"),

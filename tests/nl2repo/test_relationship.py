@@ -125,6 +125,16 @@ def test_a_repository_becomes_patches_and_those_that_are_proven_tasks(screened):
 
 
 @pytest.mark.docker
+def test_a_limit_bounds_what_is_screened_and_later_runs_screen_more_but_never_less(root):
+    def n_screened(*flags) -> int:
+        assert steps(root, TO_SCREEN, *flags).returncode == 0
+        found = read_json(root / "nl2repo/_communities/wren.json")
+        return len(found["candidates"]) - len(found["screened"])
+
+    assert (n_screened("--limit", 1), n_screened(), n_screened("--limit", 1)) == (3, 0, 0)
+
+
+@pytest.mark.docker
 def test_a_test_may_need_a_body_that_another_ran_for_it_but_not_suffer_from_another(root):
     write_env(root, vars(wren_environment(test_script=f"export LEAVES=1\n{SCRIPT}")))
     hidden = COUNTED.partition("::test_")[2]   # its lines are another test's, it seems

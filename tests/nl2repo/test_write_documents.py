@@ -142,12 +142,11 @@ def test_steps_wait_for_what_is_missing_and_no_agent_works_where_nothing_is_isol
     (tmp_path / "analysis/tide.json").unlink()
     meta = (tmp_path / "nl2repo/_meta/tide.json").rename(tmp_path / "away.json")
     done = document(tmp_path, "template", "--sandbox", "local")
-    assert "no nl2repo/_meta/ yet: nl2repo.py --steps meta" in done.stderr
+    assert "no nl2repo/_meta/ yet: " in done.stderr
     meta.rename(tmp_path / "nl2repo/_meta/tide.json")
     done = document(tmp_path, "template", "--sandbox", "local")
     assert done.returncode == 1 and "no documents yet" in done.stderr
-    assert "Run: python nl2repo.py --steps extract,coverage,relationship" in " ".join(
-        done.stderr.split())
+    assert "--steps extract,coverage,relationship" in done.stderr
     local = document(tmp_path, "llm", "--sandbox", "local", "--llm-base-url", "http://127.0.0.1:9")
     assert local.returncode == 2 and "isolates nothing" in local.stderr
 
@@ -174,7 +173,7 @@ def test_an_instruction_follows_its_document_until_a_person_edits_it(tmp_path):
     assert "edited 1 (kept, 1 also stale)" in instruct(words="Once more.")
     told.unlink()
     assert "waiting 1" in (done := instruct(words=""))
-    assert "no document of all its functions yet: nl2repo.py --steps doc" in done
+    assert "no document of all its functions yet: " in done
 
 
 def test_a_sample_is_as_the_steps_write_it(tmp_path):

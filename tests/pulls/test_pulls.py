@@ -15,6 +15,7 @@ import pr_tasks
 from codedata.code.entities import is_document
 from codedata.code.patches import diff_of
 from codedata.export.tasks import kinds_in
+from codedata.layouts import Program
 from codedata.pulls.kind import pull_request
 from codedata.records import PULL_REQUEST, Commit, Task, parse
 from codedata.store import Store
@@ -25,10 +26,13 @@ ID = "birds__heron-7"
 BASE = "0" * 40
 
 
-def record(files: dict[str, tuple[str, str]], **fields) -> dict:
-    """Return a PR record that changes {path: (text before, text after)}."""
-    before, after = ({path: texts[i].encode() for path, texts in files.items() if texts[i]}
-                     for i in (0, 1))
+PLUMB = Program(b"#!/bin/sh\necho 3\n")
+
+
+def record(files: dict[str, tuple], **fields) -> dict:
+    """Return a PR record that changes {path: (text or bytes before, the same after)}."""
+    before, after = ({path: texts[i] if isinstance(texts[i], bytes) else texts[i].encode()
+                      for path, texts in files.items() if texts[i]} for i in (0, 1))
     return {"instance_id": ID, "repo": "birds/heron", "language": "python", "base_commit": BASE,
             "issue": "", "description": "Fix wading (#7)\n\nIt sank.", "files": sorted(files),
             "patch": diff_of(before, after), "test_patch": "", "created_at": None, "licence": "MIT",
@@ -44,6 +48,17 @@ def test_code_tests_and_documents_of_a_request_are_told_apart():
         "tests/data/in.json", "tests/test_a.py"]
     assert not request.refused and request.repo_name == "birds__heron__00000000"
     assert is_document("README.md") and not is_document("changes/code.py")
+
+
+@pytest.mark.parametrize("field", ["patch", "test_patch"])
+@pytest.mark.parametrize("heads", [   # all of them, their prefixes, that of the second file
+    r"^diff .*\n", "(?<=[ ])[ab]/", r"(?<=\+b\n)diff .*\n.*\n"])
+def test_a_patch_without_heads_of_git_is_refused_as_such(field, heads):
+    code = diff_of({"a.py": b"a\n", "b.py": b"a\n"}, {"a.py": b"b\n", "b.py": b"b\n"})
+    patches = {"patch": code, "test_patch": code.replace("b.py", "test_b.py")}
+    patches[field] = re.sub(heads, "", patches[field], flags=re.MULTILINE)
+    request = pull_request(parse(Commit, {**record({}), **patches}, ""), 0, 0)
+    assert request.refused == "a patch lacks heads of git, diff --git a/FILE b/FILE"
 
 
 @pytest.mark.parametrize(("files", "limits", "reason"), [
@@ -76,11 +91,15 @@ def test_records_are_made_of_rows_and_wait_for_environments(tmp_path):
 
 @pytest.mark.docker
 def test_a_request_becomes_a_task_whose_image_has_nothing_of_it(tmp_path, heron_image):
-    """Prove one request; refuse one without a test that fails before it."""
-    new = (f"{TESTS}\n\ndef test_plumbline():\n    from heron import plumbline\n"
-           "    assert plumbline() == 3\n")
+    """Prove one request, which adds a program and changes the mode of one, and whose tests start a
+    new one of their own; refuse one without a test that fails before it."""
+    new = (f"{TESTS}\n\ndef test_plumbline():\n    import subprocess\n"
+           "    from heron import plumbline\n    assert plumbline() == 3\n"
+           "    for name in ('bin/plumb', 'tests/data/plumb.sh'):\n"
+           "        assert subprocess.check_output([name]) == b'3\\n'\n")
     code = HERON + "\n\ndef plumbline():\n    return 3\n"
     files = {"heron.py": (HERON, code), "tests/test_heron.py": (TESTS, new),
+             "bin/plumb": ("", PLUMB), "tests/data/plumb.sh": ("", PLUMB),
              "README.md": ("", "Plumbline is new.\n")}
     write_json(tmp_path / f"commit/{ID}.json", record(files))
     vain = {"heron.py": (HERON, HERON + "\n# no change\n"),

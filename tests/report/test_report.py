@@ -9,6 +9,7 @@ import shutil
 import signal
 import time
 from functools import partial
+from html import unescape
 
 import pytest
 from conftest import (
@@ -85,12 +86,13 @@ def run_without_effect(root, *flags, code=2) -> str:
 
 
 def tables(root, file="report/report.md") -> dict[str, list[dict[str, str]]]:
-    r"""Return {heading: rows of the tables below it, as {column: cell}}; `|` is `\|` in a cell."""
+    """Return {heading: rows of the tables below it, as {column: cell}}, without escapes."""
     found, rows, columns = {}, [], None
     for line in (root / file).read_text(encoding="utf-8").split("\n"):
         if line.startswith("#"):
             rows = found.setdefault(line.lstrip("# "), [])
-        cells = [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        cells = [unescape(re.sub(r"\\(.)", r"\1", cell.strip()))
+                 for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
         if not cells:
             columns = None
         elif columns is None:
@@ -118,10 +120,13 @@ def files(root, *directories) -> dict:
 
 # the report --------------------------------------------------------------------------------------
 
+HOSTILE = "go|<script>alert(1)</script>[x](javascript:alert(1))"
+
+
 def test_every_number_of_the_report_is_what_the_records_give(tmp_path):
     a, b = "org/judge|a", "b*_c"
     write_commits(tmp_path, 2)
-    for i, language in ((1, "go"), (2, "go|rust")):
+    for i, language in ((1, "go"), (2, HOSTILE)):
         path = tmp_path / f"commit/proj__t_{i}.json"
         (tmp_path / f"commit/proj__repo-{i}.json").rename(path)
         edit(path, instance_id=f"proj__t_{i}", language=language)
@@ -155,11 +160,12 @@ def test_every_number_of_the_report_is_what_the_records_give(tmp_path):
         "judged": "4", "every judge's verdict could be read": "2 (50.0 %)",
         "no verdict could be read (not exported)": "1"}.items()
     assert [list(row.values()) for row in found["Languages"]] == [
-        ["unknown", "2", "50.0", "0"], ["go", "1", "75.0", "0"], ["go|rust", "1", "90.0", "1"]]
+        ["unknown", "2", "50.0", "0"], ["go", "1", "75.0", "0"], [HOSTILE, "1", "90.0", "1"]]
+    assert "<script>" not in report_text(tmp_path) and "\\[x\\]" in report_text(tmp_path)
 
 
 @pytest.mark.parametrize("values, outcome",
-                         [(WON, "**Accepted.**"), (LOST, "**Not accepted:** margin -100.0000 <"),
+                         [(WON, "**Accepted.**"), (LOST, "**Not accepted:** margin -100.0000 &lt;"),
                           (None, "**Not accepted:** no verdict was parsed in 5 turns")])
 def test_the_verdict_stands_at_the_top(tmp_path, values, outcome):
     made(tmp_path, {f"t_{i}": values for i in range(5)})
@@ -172,16 +178,6 @@ def test_turns_won_below_the_threshold_of_refined_are_named_as_such(tmp_path):
     assert counts(tmp_path)["won, but below the threshold of refined/"] == "1"
     assert [row["bucket"] for row in tables(tmp_path)["Turns"]] == [
         "defeat (won)", "final", "defeat"]
-
-
-def test_the_states_that_prompt_py_was_told_are_shown_by_their_shares(tmp_path):
-    for i, state in enumerate(("stuck", *["nothing_to_tell"] * 3)):
-        write_json(tmp_path / f"prompt/_decided/x.{i}.json", {"state": state})
-    made(tmp_path, {"t_1": WON})
-    rows = tables(tmp_path)["What was to be decided at the turns that prompt.py looked at"]
-    assert [[*row.values()] for row in rows] == [
-        ["nothing_to_tell", "3", "75.0 %"], ["stuck", "1", "25.0 %"]]
-    assert "No turn was run" in report_text(tmp_path)
 
 
 def test_a_side_without_a_command_has_the_step_none(tmp_path):

@@ -1,11 +1,17 @@
 """Check that commits of real clones are cut into PR records, and that a clone runs nothing here."""
 
 import os
+import shutil
 import subprocess
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from codedata.code.git import has_commit
+from codedata.env.clones import cloned
+from codedata.env.inputs import base_commit
 from codedata.errors import Trouble
 from codedata.sampling.git_prs import cut_rows
 from codedata.sampling.pull_requests import fetch_prs
@@ -106,18 +112,39 @@ def test_ids_that_are_asked_for_are_matched_and_kept(clone):
     assert next(cut_rows(f"git:{clone}", ["clone-15"]))["repo"] == "clone"
 
 
-def test_bare_shallow_and_linked_clones_are_read_and_nothing_else_is(clone, tmp_path):
-    whole = ids(f"git:{clone}")
+def test_bare_and_shallow_clones_are_read_and_nothing_else_is(clone, tmp_path):
     git(tmp_path, "clone", "-q", "--bare", str(clone), "repo.git")
     git(clone, "worktree", "add", "-q", "--detach", "../linked", "HEAD~1")
     git(tmp_path, "clone", "-q", "--depth", "2", f"file://{clone}", "shallow")
     assert ids(f"git:{tmp_path}/repo.git", prefix="repo") == ["repo-16", "repo-15", "repo-12"]
-    assert ids(f"git:{tmp_path}/linked") == whole[1:]
     assert ids(f"git:{tmp_path}/shallow", prefix="shallow") == ["shallow-16"]
-    for spec in ("/nowhere", str(tmp_path), f"{clone}/src", f"{clone}@no-such", f"{clone}@--all",
-                 f"{clone}@no..such"):
+    for spec in ("/nowhere", str(tmp_path), f"{tmp_path}/linked", f"{clone}/src",
+                 f"{clone}@no-such", f"{clone}@--all", f"{clone}@no..such"):
         with pytest.raises(Trouble, match=r"cannot be read: git .*\n.*Give git:PATH of a clone"):
             ids(f"git:{spec}")
+
+
+@pytest.mark.parametrize("name", [".git", "HEAD", "config", "objects", "refs/heads/main",
+                                  "packed-refs", "shallow"])
+@pytest.mark.parametrize("kind", ["link", "fifo"])
+def test_a_clone_leads_into_no_other_repository_and_nothing_waits(clone, tmp_path, name, kind):
+    other, handed = tmp_path / "other", tmp_path / "handed"
+    shutil.copytree(clone, other), shutil.copytree(clone, handed)
+    place = handed / name if name == ".git" else handed / ".git" / name
+    shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
+    if kind == "fifo":
+        os.mkfifo(place)
+    else:
+        place.symlink_to(other / place.relative_to(handed))
+    started, head = time.monotonic(), git(clone, "rev-parse", "HEAD")
+    with pytest.raises(Trouble, match="git "):
+        ids(f"git:{handed}")
+    with pytest.raises(Trouble, match="git "):
+        cloned(str(handed), "", tmp_path / "sources")
+    assert not has_commit(handed, head)
+    with suppress(Trouble):
+        assert not base_commit(str(handed))
+    assert time.monotonic() - started < 20
 
 
 def test_a_diff_that_is_too_large_or_no_utf8_costs_its_commit(clone):

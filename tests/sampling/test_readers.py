@@ -8,9 +8,13 @@ import pytest
 from conftest import REPO
 from source_rows import a_pr, sample, write_jsonl, write_sources
 
-from codedata.messages import content_text
+from codedata.messages import content_text, result_problem
+from codedata.records import Prompt
+from codedata.sampling.draw import prompt_problem, prompts_of
 from codedata.sampling.readers import forms
+from codedata.sampling.readers.chat import read_message
 from codedata.sampling.trajectories import Hub, open_source
+from codedata.settings import Exclude, PromptSettings
 
 EXAMPLES = dict(re.findall(r"^```json (\S+)\n(.*?)^```$",
                            (REPO / "docs" / "data.md").read_text(encoding="utf-8"),
@@ -20,6 +24,7 @@ CONVERSATION = [("system", "You fix bugs."), ("user", "Mend it."), ("assistant",
 IN_TEXT = [*CONVERSATION[:2], ("assistant", "I look.\n\n```bash\nls\n```"), ("user", "setup.cfg")]
 CALL = {"id": "c1", "type": "function",
         "function": {"name": "bash", "arguments": '{"command": "ls"}'}}
+BASH = {"function": {"name": "bash", "parameters": {}}}
 PIECES = {"rows/text.json": IN_TEXT, "rows/sharegpt.jsonl": IN_TEXT,
           "claude/own__repo-1.jsonl": CONVERSATION[1:],
           "llm_completions/own__repo-1/some-model-1757015025.972.json": CONVERSATION[:3]}
@@ -110,7 +115,7 @@ def test_demonstrations_of_swe_agent_are_history_and_no_turns(tmp_path):
     demo = [{"role": role, "content": "a demo", "is_demo": True} for role in ("user", "assistant")]
     traj["history"][1:1] = demo
     row = read_value(tmp_path, traj)
-    assert len(row["messages"]) == 6 and row["first_turn"] == 3
+    assert len(row["messages"]) == 6 and row["no_turns"] == range(3)
 
 
 def test_an_early_file_of_swe_agent_needs_only_the_number_of_its_issue(tmp_path):
@@ -127,7 +132,15 @@ def test_copied_steps_of_atif_are_no_turns_and_results_without_a_call_are_of_the
     row = read_value(tmp_path, atif)
     assert [m["role"] for m in row["messages"]] == ["system", "user", "assistant", "user",
                                                     "assistant", "tool"]
-    assert row["first_turn"] == 4
+    assert row["no_turns"] == {*range(4)}
+
+
+def asks(*ids: str) -> dict:
+    return {"role": "assistant", "tool_calls": [{**CALL, "id": one} for one in ids]}
+
+
+def result(call_id: str) -> dict:
+    return {"role": "tool", "tool_call_id": call_id}
 
 
 def lines(name: str) -> list[dict]:
@@ -226,6 +239,16 @@ def test_tools_and_thinking_are_taken_in_their_spellings():
             assert content_text(row["messages"][0]) == "x"
 
 
+def test_calls_in_the_texts_of_harbors_export_are_calls(tmp_path):
+    call = '{"name": "bash", "arguments": {"command": "ls"}}'
+    row = read_value(tmp_path, {"task": "o__r-9", "tool_definitions": [], "conversations": [
+        {"role": "assistant", "content": f"I do.\n<tool_call>\n{call}\n</tool_call>"},
+        {"role": "user", "content": ""}, {"role": "assistant", "content": "No <tool_call> here."}]})
+    done, result, said = row["messages"]
+    assert done["content"] == "I do." and result["role"] == "tool" and "tool_calls" not in said
+    assert json.loads(done["tool_calls"][0]["function"]["arguments"]) == {"command": "ls"}
+
+
 def test_calls_without_ids_get_some_and_their_results_the_same(tmp_path):
     calls = [{"function": {"name": "bash", "arguments": "{}"}}] * 2
     row = read_value(tmp_path, {"instance_id": "own__repo-1", "messages": [
@@ -249,3 +272,136 @@ def test_a_random_turn_of_an_agent_with_tools_is_one_that_can_be_used(tmp_path):
     drawn = [prompt["turn"] for path in (tmp_path / "root/prompt").glob("p*.json")
              for prompt in json.loads(path.read_text())]
     assert drawn == [6] * 4 and "one turn of each trajectory" in printed
+
+
+# what a turn's model saw
+
+def atif(*steps: dict) -> dict:
+    steps = ({"source": "user", "message": "Mend it."}, *steps)
+    return {"agent": {"name": "a"}, "steps": [*steps, step("c9", "ls")]}
+
+
+def step(*ids_and_command: str, **keys) -> dict:
+    *ids, command = ids_and_command
+    calls = [{"tool_call_id": one, "function_name": "bash", "arguments": {"command": command}}
+             for one in ids]
+    return {"source": "agent", "message": "I go on.", "tool_calls": calls, **keys}
+
+
+def saw(*results: dict) -> dict:
+    return {"observation": {"results": [*results]}}
+
+
+def session(*lines: tuple) -> list[dict]:
+    """Return lines of Claude Code, each of (uuid, parent, id of the call or its result or a text).
+    """
+    made = []
+    for uuid, parent, value in lines:
+        block = {"type": "text", "text": value}
+        if uuid[0] == "a":
+            block = {"type": "tool_use", "id": value, "name": "Bash", "input": {"command": value}}
+        if uuid[0] == "r":
+            block = {"type": "tool_result", "tool_use_id": value, "content": f"of {value}"}
+        made.append({"type": "assistant" if uuid[0] == "a" else "user", "uuid": uuid,
+                     "parentUuid": parent, "message": {"content": [block], "id": {
+                         "a": uuid[:2]}.get(uuid[0])}})
+    return made
+
+
+def codex(*items: str | int) -> list[dict]:
+    """Return lines of Codex: texts, of the agent in capitals, and numbers of turns rolled back."""
+    made = [{"type": "session_meta", "payload": {}}]
+    for item in items:
+        line = {"type": "thread_rolled_back", "num_turns": item}
+        if isinstance(item, str):
+            line = {"role": "assistant" if item.isupper() else "user", "content": [{"text": item}]}
+        made.append({"type": "response_item", "payload": line})
+    return made
+
+
+# name: (a document, what its last turn has seen: texts, {the id of a call: its result})
+HISTORIES = {
+    "an empty result": (
+        atif(step("c1", "touch a", **saw({"source_call_id": "c1", "content": ""}))),
+        ["Mend it.", "I go on.", {"c1": ""}]),
+    "one output of two commands": (
+        atif(step("c1", "c2", "ls", **saw({"content": "a"}))),
+        ["Mend it.", "I go on.", {"c1": ""}, {"c2": "a"}]),
+    "two outputs without names": (
+        atif(step("c1", "c2", "ls", **saw({"content": "a"}, {"content": "b"}))),
+        ["Mend it.", "I go on.", {"c1": "a"}, {"c2": "b"}]),
+    "a named and a shared output": (
+        atif(step("c1", "c2", "ls", **saw({"source_call_id": "c1", "content": "a"}, {}))),
+        ["Mend it.", "I go on.", {"c1": "a"}, {"c2": ""}]),
+    "a branch that was left": (
+        session(("u1", None, "one"), ("a1", "u1", "c1"), ("r1", "a1", "c1"), ("u2", None, "two"),
+                ("a2", "u2", "c2")), ["two"]),
+    "a branch that was left further on": (
+        session(("u1", None, "one"), ("a1", "u1", "c1"), ("r1", "a1", "c1"), ("a2", "r1", "c2"),
+                ("u2", "r1", "two"), ("a3", "u2", "c3")), ["one", "", {"c1": "of c1"}, "two"]),
+    "results beside the chain": (
+        session(("u1", None, "one"), ("a1", "u1", "c1"), ("a1b", "a1", "c2"), ("r1", "a1", "c1"),
+                ("r2", "a1b", "c2"), ("u2", "gone", "two"), ("a2", "u2", "c3")),
+        ["one", "", {"c1": "of c1"}, {"c2": "of c2"}, "two"]),
+    "turns that were rolled back": (
+        codex("<environment>", "one", "A", "two", "B", "<aborted>", "three", "C", 2, "four", "D"),
+        ["<environment>", "one", "A", "four"]),
+}
+
+
+@pytest.mark.parametrize("name", HISTORIES)
+def test_a_turn_s_history_is_what_its_model_saw(name):
+    document, expected = HISTORIES[name]
+    prompt = prompts_of(forms.read(document, "here", "own__repo-1"))[0][-1]
+    seen = [{m["tool_call_id"]: m["content"]} if m["role"] == "tool" else content_text(m)
+            for m in prompt.messages]
+    assert seen == expected and result_problem(prompt.messages) is None
+
+
+def test_a_step_that_no_model_wrote_is_history_and_no_turn():
+    document = atif()
+    document["steps"][1] |= {"llm_call_count": 0, **saw({"source_call_id": "c9", "content": "a"})}
+    assert prompts_of(forms.read(document, "here", "a-1")) == ([], "no model wrote it")
+    document["steps"].append(step("c10", "pwd"))
+    (prompt,), _ = prompts_of(forms.read(document, "here", "a-1"))
+    assert [message["role"] for message in prompt.messages] == ["user", "assistant", "tool"]
+
+
+@pytest.mark.parametrize("messages", [[asks("c1")], [asks("c1"), {"role": "user"}],
+                                      [asks("c1", "c2"), result("c1"), asks("c3"), result("c3")],
+                                      [result("c1")], [asks("c1"), result("c1"), result("c1")]])
+def test_a_history_that_an_endpoint_would_refuse_is_left_out(messages):
+    prompt = Prompt("a-1", "", "", 0, [{"role": "user", "content": "Mend it."}, *(
+        {"content": "", **message} for message in messages)], {"content": "", **asks("c9")}, [BASH])
+    assert "without result" in prompt_problem(prompt, PromptSettings(), Exclude())
+
+
+def test_keys_that_a_column_of_structs_adds_are_no_arguments():
+    """Arrow gives each object of a column the keys of all others, as null."""
+    function = {"name": "bash", "parameters": {
+        "type": "object", "required": ["command", "input"],
+        "properties": {"command": {"type": "string", "enum": None}, "path": None}}}
+    arguments = {"command": "ls", "path": None, "input": None, "edits": [{"old": "a", "new": None}]}
+    row = forms.read({
+        "instance_id": "a-1", "tools": [{"function": function}], "messages": [
+            {"role": "assistant", "content": "", "tool_calls": [
+                {"id": "c1", "function": {"name": "bash", "arguments": arguments}}]}]}, "here")
+    call, = row["messages"][0]["tool_calls"]
+    assert json.loads(call["function"]["arguments"]) == {
+        "command": "ls", "input": None, "edits": [{"old": "a"}]}
+    schema = row["tools"][0]["function"]["parameters"]
+    assert schema["properties"] == {"command": {"type": "string"}}
+
+
+@pytest.mark.parametrize("content, text, reasoning", [
+    ("<think>hm, look</think>\nI look.", "I look.", "hm, look"),
+    ("hm, look\n</think>\n\nI look.", "I look.", "hm, look"),
+    ([{"type": "text", "text": "<think>hm</think>"}, {"type": "text", "text": "I look."}],
+     "I look.", "hm"),
+    ("<think>cut in the mid", "", "cut in the mid"), (" I look.\n", " I look.\n", None),
+])
+@pytest.mark.parametrize("calls", [[], [CALL]], ids=["text", "call"])
+def test_thinking_in_a_text_is_reasoning_beside_a_call_and_a_block_alike(
+        content, text, reasoning, calls):
+    message = read_message({"role": "assistant", "content": content, "tool_calls": calls})
+    assert (content_text(message), message.get("reasoning_content")) == (text, reasoning)

@@ -43,7 +43,7 @@ def stored():
 def rows(stored):
     """Return the rows as they are read: further columns are passed over."""
     return [{"instance_id": row["instance_id"], "repo": row["repo"], "messages": row["messages"],
-             "tools": None, "agent": "rows", "first_turn": 0} for row in stored]
+             "tools": None, "agent": "rows", "no_turns": (), "unseen": None} for row in stored]
 
 
 @pytest.fixture(scope="module")
@@ -291,6 +291,7 @@ def test_a_broken_line_is_named_and_costs_only_itself(bad, ending, tmp_path, htt
                           ("a.json", b"5", "keys none"), ("a.json", b"[]", "keys none"),
                           ("a.json", b'{"a": 1}\n{"a": 2}', "Extra data"),
                           ("a.jsonl.gz", b"plain", "unpacked"),
+                          ("a.traj.gz", gzip.compress(bytes(10**6), mtime=0) * 201, "unpacked"),
                           ("a.jsonl.gz", gzip.compress(b"x" * 9999, mtime=0)[:-9], "unpacked")])
 def test_a_file_that_is_not_what_its_name_says_costs_only_itself(name, content, problem, tmp_path,
                                                                  http):

@@ -3,14 +3,16 @@ from __future__ import annotations
 
 import re
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
 from conftest import eventually
 
-from codedata.errors import ItemFailed
+from codedata.errors import Interrupted, ItemFailed
+from codedata.layouts import write_files
 from codedata.sandbox import docker_engine
-from codedata.sandbox.dockerfile import base_of, read_dockerfile
+from codedata.sandbox.dockerfile import base_of, read_dockerfile, rewritten
 from codedata.sandbox.image_build import BUILD, BuildLimits, build, labelled
 from codedata.sandbox.image_layers import layers
 
@@ -90,6 +92,15 @@ def test_a_build_that_fails_or_takes_too_much_says_why_and_leaves_nothing(api, t
 
 
 @pytest.mark.docker
+def test_a_build_ends_when_the_run_stops(api, tmp_path):
+    stop = threading.Event()
+    threading.Timer(3, stop.set).start()
+    with pytest.raises(Interrupted):
+        build(tmp_path, TAG, LIMITS, run_label=RUN, stop=stop,
+              text="FROM codedata-base:bookworm\nRUN sleep 99\n")
+
+
+@pytest.mark.docker
 def test_the_steps_of_a_base_image_are_refused(api, tmp_path):
     subprocess.run(["docker", "build", "-t", TAG, "--label", f"codedata.run={RUN}", "-"],
                    input=b"FROM codedata-base:bookworm\nONBUILD RUN sleep 90\n", check=True)
@@ -124,7 +135,9 @@ def test_labels_stand_behind_each_from_and_label_and_add_takes_no_address():
      "a", 0, ""),
     ("FROM ${B}", "", 1, "a variable without default"), ("ARG B\nFROM $B:1", "", 2, "no image"),
     ("FROM scratch\nCOPY . .", "", 1, "scratch has none"), ("FROM scratchy", "scratchy", 0, ""),
-    ("# x\n # syntax = a/b\nFROM a", "", 2, "directives"), ("#check=error=true", "", 1, "direct"),
+    ("FROM a\nRUN echo $((1 << 3)) \"x <<y\"'\n <<z' && a <<<b", "a", 0, ""),
+    ("FROM a\nRUN echo $((1 <<3))", "a", 2, "here-documents"),
+    ("# x\n # syntax = a/b\nFROM a", "a", 2, "directives"), ("#check=error=true", "", 1, "direct"),
     ("FROM a\nONBUILD RUN x", "a", 2, "ONBUILD"), ("FROM a\nRUN \\\n\x1c# y", "a", 2, "odd"),
     *((f"FROM a\nRUN \\\n # x\n --{name}=x y", "a", 2, f"'RUN  --{name}=x'")
       for name in ("mount", "network", "security")),
@@ -134,6 +147,53 @@ def test_what_builders_read_in_different_ways_is_refused_with_its_line(text, bas
     fault = read_dockerfile(text)[1]
     assert base_of(text) == base and words in fault
     assert fault.startswith(f"line {line} of" if line else "") and bool(fault) == bool(line)
+
+
+THEIRS = """# syntax=docker/dockerfile:1
+FROM codedata-base:bookworm
+RUN --mount=type=cache,target=/root/.cache \\
+    --mount=id=x,type=tmpfs,target=/y cat <<"A" > /a && cat <<-B >/b
+$HOME "q" \\
+A
+	tab
+	B
+RUN <<-E
+	#!/usr/bin/env python3
+	print("ran", file=open("/ran", "w"))
+	E
+USER nobody
+COPY --chown=nobody:nogroup <<'one.txt' <<two /srv/
+1 $x
+one.txt
+2
+two
+SHELL ["/bin/bash", "-c"]
+RUN <<E
+[[ -w /srv/two ]] && echo "$((1 << 3))"
+E
+"""
+
+
+@pytest.mark.docker
+def test_what_only_buildkit_reads_is_rewritten_for_the_builder_that_is_there(api, tmp_path):
+    text, files = rewritten(THEIRS)
+    write_files(tmp_path, files)
+    text += "\nRUN cat /a /b /ran /srv/one.txt /srv/two"
+    done = build(tmp_path, TAG, LIMITS, run_label=RUN, text=text)
+    assert not done.failed and "\n8\n" in done.log, done
+    assert '\n$HOME "q" \\\ntab\nran\n1 $x\n2\n' in done.log
+
+
+@pytest.mark.parametrize("step, named", [
+    ("RUN --mount=type=cache,target=/x --mount=type=secret,id=x true", "type=secret"),
+    ("RUN --mount=type=ssh true", "type=ssh"), ("RUN --mount=target=/x true", "target=/x"),
+    ("RUN --mount=type=bind,from=a,target=/x true", "type=bind"),
+    ("RUN --network=host <<E\ntrue\nE", "--network=host"),
+    ("RUN --security=insecure true", "--security"), ("COPY <<E /x\n$HOME\nE", "<<E"),
+    ("RUN 2<<E cat\nE", "2<<E")])
+def test_what_a_rewrite_would_change_is_refused_by_name(step, named):
+    fault = read_dockerfile(rewritten(f"FROM a\n{step}")[0])[1]
+    assert fault.startswith("line 2") and named in fault
 
 
 @pytest.mark.docker

@@ -170,6 +170,19 @@ def test_what_runs_in_the_background_goes_on_and_ends_with_the_next_time_out(san
     assert beats[0] == beats[1]
 
 
+@pytest.mark.parametrize("name", ["local", pytest.param("docker", marks=pytest.mark.docker)])
+def test_commands_end_when_the_run_stops_and_none_begins(name):
+    stop = threading.Event()
+    with open_sandbox(name, run_label="tests", stop=stop) as box, ThreadPoolExecutor() as pool:
+        running = [pool.submit(box.run, command) for command in (
+            "touch one; sleep 99", "touch two; exec >&- 2>&-; sleep 99")]
+        eventually(lambda: box.run("ls").output.split() == ["one", "two"])
+        stop.set()
+        for one in (*running, pool.submit(box.run, "sleep 99")):
+            with pytest.raises(Interrupted):
+                one.result(5)
+
+
 def test_a_background_process_that_keeps_the_output_open_holds_nothing_up(sandbox):
     result = sandbox.run("sleep 3000 & echo started", timeout_s=60)
     assert result.output == "started\n"

@@ -119,15 +119,17 @@ def test_a_kept_image_is_pushed_removed_and_pulled_again(tmp_path):
 
 
 @pytest.mark.docker
-def test_an_image_that_cannot_be_pushed_is_kept_here_and_says_so():
-    factory = factory_of(registry="127.0.0.1:9")
+def test_an_item_fails_whose_image_cannot_be_pushed_and_none_is_left_of_those_that_were_kept():
+    factory = factory_of()
     other = factory.keep(BASE, "codedata-tests/here")
     former, kept = (factory.keep(BASE, "codedata-tests/here:1") for _ in range(2))
-    assert "refused" in kept.trouble and factory.has_image(kept.name)
     assert factory.has_image(kept.image_id) and not factory.has_image(former.image_id)
     assert factory.has_image(BASE) and factory.has_image(other.name)
     docker_engine.connect().remove_image(other.name)
     docker_engine.connect().remove_image(kept.name)
+    with pytest.raises(ItemFailed, match=r"cannot be pushed: .*refused"):
+        factory_of(registry="127.0.0.1:9").keep(BASE, "codedata-tests/here:2")
+    assert docker_engine.image_names("127.0.0.1:9/*") == set()
 
 
 @pytest.mark.docker

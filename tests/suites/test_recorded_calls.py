@@ -6,6 +6,9 @@ import json
 import os
 import subprocess
 import sys
+import time
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -363,3 +366,20 @@ def test_equal_scripts_count_once_and_tests_take_turns():
 def test_objects_have_readable_names_that_change_no_text(lines, last, expected):
     shown = named(Outcome(lines, last, "value", "int", "1"))
     assert "\n".join([*shown.lines, shown.last]) == expected
+
+
+def test_rows_that_any_process_wrote_are_bounded_and_those_of_another_form_left_out(tmp_path):
+    good = {"n": 0, "test": "t", "kind": "call", "expr": "m.f(0)", "of": "m.f", "lines": [],
+            "uses": [], "raised": "", "type": "int", "result": "1"}
+    odd = [{**good, key: value} for key, value in [
+        ("uses", None), ("uses", [[1]]), ("lines", [5]), ("n", "x"), ("test", ["x"]),
+        ("kind", {"a": 1}), ("expr", "-" * 30_000)]]
+    many = [{**good, "n": n, "expr": f"r{n - 1}.f({n})", "of": f"f{n}", "uses": [n - 1, 0]}
+            for n in range(1, 10_000)]
+    file = tmp_path / "a.jsonl"
+    file.write_text("\n".join([*map(json.dumps, [*odd, good, *many]), "{half", "[" * 9_000]))
+    with redirect_stderr(StringIO()) as printed:
+        events = recorded_calls.events_in(file)
+    assert len(events) == 1 + len(many) and f"{len(odd) + 2} rows left out" in printed.getvalue()
+    started = time.monotonic()
+    assert 1 < len(jobs_of(events)) < 100 and time.monotonic() - started < 30

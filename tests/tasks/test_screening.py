@@ -57,6 +57,10 @@ MUTANTS = {
                     "        while True: file.write(bytes(1 << 20))", "", "", None),
     "a daemon": (DOUBLED, "    if os.fork() == 0: os.setsid(); os.execlp('sleep', 'sleep', '99')",
                  "swap", "good", BOTH),
+    "all processes": (DOUBLED, "    import time\n    for _ in range(200):\n        try:\n"
+                      "            os.fork() or time.sleep(9) or os._exit(0)\n"
+                      "        except OSError:\n            time.sleep(0.04)\n    return 2 * n + 1",
+                      "swap", "good", BOTH),
     "a thread": (DOUBLED, "    from threading import Event, Thread\n"
                  "    Thread(target=Event().wait).start()", "swap", "good", BOTH),
     "much output": (DOUBLED, "    print('x' * 100_000_000)", "swap", "good", BOTH),
@@ -158,6 +162,15 @@ def test_what_comes_behind_another_that_leaves_something_is_judged_again_without
 
 
 @pytest.mark.docker
+def test_a_sandbox_that_ends_costs_the_change_that_ends_it_and_no_verdict(wren):
+    diffs = [wren_diff(DOUBLED, new) for new in (
+        "    return n", MUTANTS["a full disk"][1], "    return 3 * n")]
+    with screener(wren) as one:
+        found = [*one.verdicts(diffs)]
+    assert [i for judged, in_doubt in found for i in (*judged, *in_doubt)] == [0, 2]
+
+
+@pytest.mark.docker
 def test_what_cannot_be_put_in_is_left_to_others(wren):
     good = wren_diff(DOUBLED, "    return n")
     with screener(wren) as one:
@@ -193,13 +206,15 @@ def test_what_runs_at_import_may_be_noticed_by_whoever_uses_the_file(old, new, a
     assert ({*named(["second", "limit"])} <= {*tests}) == at_import
 
 
-def test_verdicts_are_shown_and_kept_as_they_come_in_and_those_taken_back_are_missing(tmp_path):
+def test_verdicts_are_shown_and_kept_as_they_come_in_and_those_taken_back_are_missing(
+        tmp_path, capsys):
     step = StepsSeen()
     with recording(ReplyLog(tmp_path, "screen", "wren")), showing(step):
         verdicts = KeptVerdicts(["a", "b", "c"], None)
         for i, word in enumerate(("good", "survives")):
             verdicts.add({i: (Screened(word, ""), {}, {})})
         verdicts.drop([1])
+    assert capsys.readouterr().err.startswith("      wren: 1 verdict taken back")
     assert [text for text in step.seen if text][-3:] == [
         f"{n} of 3 judged, 1 good" for n in (1, 2, 1)]
     with recording(ReplyLog(tmp_path, "screen", "wren")):   # after a kill

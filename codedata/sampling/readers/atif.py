@@ -1,9 +1,12 @@
 """Read trajectory.json of Harbor: the Agent Trajectory Interchange Format (ATIF) of any agent.
 
 Steps of the system after the first step of another source are remarks of the harness, which the
-agent did not see. They are left out.
+agent did not see. They are left out. An output that names no call answers the calls of its step
+that have none: of several, the last.
 """
 from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
 
 FORM = "ATIF"
 
@@ -14,24 +17,38 @@ def matches(document) -> bool:
 
 
 def read(document: dict) -> dict:
-    """Return the row. Steps that were copied from an earlier file are not turns."""
+    """Return the row. Steps that were copied from an earlier file, and those that no model wrote,
+    are not turns."""
     agent = document["agent"]
     messages = []
-    first_turn = 0
+    no_turns: set[int] = set()
     for step in document["steps"]:
         role = step["source"]
         if role == "system" and any(message["role"] != "system" for message in messages):
             continue
         calls = [{"id": call["tool_call_id"], "name": call["function_name"],
                   "arguments": call["arguments"]} for call in step.get("tool_calls") or ()]
+        if step.get("llm_call_count") == 0:
+            no_turns.add(len(messages))
         messages.append({"role": role, "content": step.get("message") or "", "tool_calls": calls,
                          "reasoning_content": step.get("reasoning_content")})
-        for result in (step.get("observation") or {}).get("results") or ():
-            if result.get("content"):
-                call_id = result.get("source_call_id")   # none: the command was text
-                messages.append({"role": "tool" if call_id else "user", "tool_call_id": call_id,
-                                 "content": result["content"]})
+        results = (step.get("observation") or {}).get("results") or ()
+        messages += _seen([call["id"] for call in calls], results)
         if step.get("is_copied_context"):
-            first_turn = len(messages)
+            no_turns.update(range(len(messages)))
     return {"messages": messages, "tools": agent.get("tool_definitions"),
-            "agent": f"{FORM}: {agent.get('name')}", "first_turn": first_turn}
+            "agent": f"{FORM}: {agent.get('name')}", "no_turns": no_turns}
+
+
+def _seen(call_ids: list[str], results: Sequence[dict]) -> Iterator[dict]:
+    """Yield the messages that show the results of a step with these calls."""
+    named = [result.get("source_call_id") for result in results]
+    waiting = [call_id for call_id in call_ids if call_id not in named]
+    n_silent = len(waiting) - named.count(None) if None in named else 0
+    for _ in range(n_silent):
+        yield {"role": "tool", "tool_call_id": waiting.pop(0), "content": ""}
+    for result, name in zip(results, named, strict=True):
+        call_id = name or (waiting.pop(0) if waiting else None)   # none: the command was text
+        text = result.get("content") or ""
+        if call_id or text:
+            yield {"role": "tool" if call_id else "user", "tool_call_id": call_id, "content": text}

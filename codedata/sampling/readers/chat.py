@@ -2,6 +2,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
+
+from codedata.code.turn import TAG, clean
+from codedata.messages import content_text
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "human": "user",
          "assistant": "assistant", "agent": "assistant", "gpt": "assistant", "ai": "assistant",
@@ -10,8 +15,9 @@ ROLES = {"system": "system", "developer": "system", "user": "user", "human": "us
 TEXTS = ("content", "value", "text", "system_prompt")
 
 
-def read_message(raw: dict) -> dict:
-    """Return a message with only the keys of the chat API.
+def read_message(raw: dict, required: Mapping[str, list] = MappingProxyType({})) -> dict:
+    """Return a message with only the keys of the chat API. What it thinks within its text becomes
+    its reasoning; `required` are the arguments of each tool that may be null.
 
     Raise KeyError for a role that is not in ROLES, ValueError if it has neither a text nor a call.
     """
@@ -32,11 +38,17 @@ def read_message(raw: dict) -> dict:
                 text = f"[{block['type']}]" if text is None else text   # as for an image
                 parts.append({"type": "text", "text": text})
         content = parts or ""
+    inline = ""
+    if ROLES[role] == "assistant" and isinstance(content, (str, list)):
+        text = content_text({"content": content}).strip()
+        if (rest := clean(text)) != text:
+            inline = TAG.sub("", text[:len(text) - len(rest)]).strip()
+            content = rest
     call_ids = [raw.get("tool_call_id"), *(raw.get("tool_call_ids") or ())]
     optional = {
         "reasoning_content": _first(raw, "reasoning_content", "reasoning") or "".join(
-            block.get("thinking") or "" for block in thoughts),
-        "tool_calls": [*map(_call, calls)],
+            block.get("thinking") or "" for block in thoughts) or inline,
+        "tool_calls": [_call(call, required) for call in calls],
         "tool_call_id": next(filter(None, call_ids), None) if role == "tool" else None}
     if not isinstance(content, (str, list)) and (content or not calls):
         raise ValueError("a message has no text")
@@ -67,6 +79,7 @@ def read_tools(tools: list) -> list[dict] | None:
     """
     if not (tools and all("function" in tool for tool in tools)):
         return None
+    tools = _without_nulls(tools)
     for tool in tools:
         schema = tool["function"].get("parameters") or {}
         _check_names(tool["function"]["name"], *schema.get("required") or (),
@@ -104,12 +117,24 @@ def _check_names(*names) -> None:
         raise TypeError(f"{names!r} should be names")
 
 
-def _call(call: dict) -> dict:
+def _call(call: dict, required: Mapping[str, list]) -> dict:
     """Return a call in the form of the chat API, with its arguments as JSON text."""
     function = call.get("function") or call
     _check_names(function["name"])
     arguments = _first(function, "arguments", "input") or {}
     if not isinstance(arguments, str):
+        arguments = _without_nulls(arguments, required.get(function["name"]) or ())
         arguments = json.dumps(arguments, ensure_ascii=False)
     return {"id": call.get("id") or "", "type": "function",
             "function": {"name": function["name"], "arguments": arguments}}
+
+
+def _without_nulls(value, kept: Collection[str] = ()):
+    """Return a value without the keys that are null, but for the outermost `kept`: Arrow gives each
+    object of a column the keys of all others."""
+    if isinstance(value, list):
+        return [*map(_without_nulls, value)]
+    if not isinstance(value, dict):
+        return value
+    return {key: _without_nulls(part) for key, part in value.items()
+            if part is not None or key in kept}

@@ -1,8 +1,11 @@
 """Read the session files of Codex (rollout-*.jsonl), which hold the items of its model's API.
 
-A trajectory ends where its history was compacted. The tools are not in these files.
+A trajectory ends where its history was compacted. The tools are not in these files. What the user
+has rolled back, no later turn has seen.
 """
 from __future__ import annotations
+
+from codedata.messages import content_text
 
 FORM = "Codex"
 # keys of a session's first lines: of today, and of early versions, whose other lines are bare items
@@ -19,11 +22,18 @@ def matches(document) -> bool:
 def read(document: list[dict]) -> dict:
     """Return the row. The items of a reply, up to the results of its calls, become one message."""
     messages = []
+    parents = []   # by index: that of the message before it
+    at = None      # the index of the last message that was not rolled back
     for line in document:
         if line.get("type") == "compacted":
             break
+        event = line.get("payload") or {}
+        n_turns = event["num_turns"] if event.get("type") == "thread_rolled_back" else 0
+        while n_turns > 0 and at is not None:
+            n_turns -= int(_is_asked(messages[at]))
+            at = parents[at]
         message = _of_line(line)
-        last = messages[-1] if messages else {}
+        last = {} if at is None else messages[at]
         if message.get("role") == "developer" and messages:   # rules that came later
             message["role"] = "user"
         is_reply = message.get("role") == last.get("role") == "assistant"
@@ -31,8 +41,21 @@ def read(document: list[dict]) -> dict:
             last["content"] += message["content"]
             last["tool_calls"] += message["tool_calls"]
         elif message:
+            parents.append(at)
+            at = len(messages)
             messages.append(message)
-    return {"messages": messages, "agent": FORM}
+
+    def unseen(i: int) -> set[int]:
+        others = {*range(i)}
+        while (i := parents[i]) is not None:
+            others.remove(i)
+        return others
+    return {"messages": messages, "agent": FORM, "unseen": unseen}
+
+
+def _is_asked(message: dict) -> bool:
+    """Return whether the user wrote a message, not Codex: its own begin with a tag."""
+    return message["role"] == "user" and not content_text(message).startswith("<")
 
 
 def _of_line(line: dict) -> dict:

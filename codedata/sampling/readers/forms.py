@@ -1,8 +1,10 @@
 """Choose the reader of a document by its content, and return its row with the keys of all rows.
 
 A document is a row of a table, or the content of a file: a JSON object, or the list of its lines.
-Its row is {instance_id, repo, messages, tools, agent, first_turn}. The messages before index
-`first_turn` have no turns: they are a demonstration, or copies from other files.
+Its row is {instance_id, repo, messages, tools, agent, no_turns, unseen}. The messages with the
+indexes `no_turns` are no turns: a demonstration, copies from other files, or written by no model.
+`unseen`, where it is not None, returns the indexes of the messages that the model of a turn, given
+by its index, did not see.
 """
 from __future__ import annotations
 
@@ -38,9 +40,13 @@ def read(document, where: str, name: str = "") -> dict:
                       "docs/data.md has a row of each form.")
     try:
         found = reader.read(document)
-        messages = with_ids([*map(read_message, found["messages"])])
         tools = read_tools(found.get("tools") or ())
-    except (KeyError, TypeError, AttributeError, ValueError, IndexError) as e:
+        functions = [one["function"] for one in tools or ()]
+        required = {one["name"]: (one.get("parameters") or {}).get("required")
+                    for one in functions}
+        messages = with_ids([read_message(one, required) for one in found["messages"]])
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError,
+            RecursionError) as e:
         reason = str(e) if type(e) is ValueError else f"not as expected: {e!r}"
         raise Trouble(f"is of the form {reader.FORM}, but {reason}", where) from e
     instance_id = found.get("instance_id") or (name and id_of_file(name, found.get("clone")))
@@ -48,7 +54,7 @@ def read(document, where: str, name: str = "") -> dict:
         raise Trouble("has no `instance_id`", where)
     return {"instance_id": str(instance_id), "repo": str(found.get("repo") or ""),
             "messages": messages, "tools": tools, "agent": found["agent"],
-            "first_turn": found.get("first_turn", 0)}
+            "no_turns": found.get("no_turns", ()), "unseen": found.get("unseen")}
 
 
 def missing_columns(row: dict) -> str:

@@ -41,7 +41,7 @@ def _of_completion(log: dict) -> dict:
     # if the model was sent its tools as text, the log has the messages with calls under other keys
     messages = log.get("fncall_messages") or log.get("raw_messages") or log["messages"]
     reply = (log.get("fncall_response") or log["response"])["choices"][0]["message"]
-    return {"messages": [*messages, reply], "agent": FORM, "first_turn": len(messages),
+    return {"messages": [*messages, reply], "agent": FORM, "no_turns": range(len(messages)),
             "tools": log["kwargs"].get("tools") or log.get("tools")}
 
 

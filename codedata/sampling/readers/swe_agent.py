@@ -28,4 +28,4 @@ def read(document: dict) -> dict:
     clone = next(filter(None, found), None)
     return {"instance_id": next((name for name in ids if "__" in str(name)), None),
             "clone": clone and clone[1], "messages": history, "agent": FORM,
-            "first_turn": max(demonstrated, default=0)}
+            "no_turns": range(max(demonstrated, default=0))}

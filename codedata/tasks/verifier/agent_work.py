@@ -14,6 +14,7 @@ import tarfile
 
 ARCHIVE_BYTES = 32_000_000
 FILE_BYTES = 4_000_000        # of a file that is taken
+Files = dict                  # of work: {path: (mode, content)}
 # Python or pytest run these by themselves
 BARRED = ("conftest.py", "sitecustomize.py", "usercustomize.py")
 COMPILED = (".pyc", ".so", ".pth")
@@ -24,9 +25,9 @@ print(json.dumps([name for name in json.load(sys.stdin) if name and find_spec(na
 """
 
 
-def delivered(config: dict, source: str) -> dict[str, bytes]:
-    """Return {path: content} of what is taken of an agent's archive. Of an archive that is too
-    large, or none at all, nothing is."""
+def delivered(config: dict, source: str) -> Files:
+    """Return what is taken of an agent's archive. Of one that is too large, or none at all,
+    nothing is."""
     if os.path.getsize(config["archive"]) > ARCHIVE_BYTES:
         return {}
     try:
@@ -36,7 +37,8 @@ def delivered(config: dict, source: str) -> dict[str, bytes]:
             taken = {path: found[path] for path in counting([*found], config, source)}
             if sum(member.size for member in taken.values()) > ARCHIVE_BYTES:
                 return {}   # of a sparse file the archive has less
-            return {path: tar.extractfile(member).read() for path, member in taken.items()}
+            return {path: (member.mode, tar.extractfile(member).read())
+                    for path, member in taken.items()}
     except (tarfile.TarError, OSError, ValueError, EOFError):
         return {}
 
@@ -102,14 +104,15 @@ def installed(names: set[str], activation: str, source: str) -> set[str]:
     return {*json.loads(done.stdout)}
 
 
-def put(files: dict[str, bytes], source: str, owner: int) -> None:
+def put(files: Files, source: str, owner: int) -> None:
     """Write files into the source, as a user's."""
-    for path, content in files.items():
+    for path, (mode, content) in files.items():
         place = os.path.join(source, path)
         try:
             os.makedirs(os.path.dirname(place), exist_ok=True)
             with open(place, "wb") as file:
                 file.write(content)
             os.chown(place, owner, -1)
+            os.chmod(place, 0o755 if mode & 0o100 else 0o644)
         except OSError:   # a part of the path is a file, or its name too long
             continue

@@ -24,6 +24,7 @@ Patterns = dict   # of lines: {runner: {argument of its reader: compiled express
 Over = Callable   # (which limit, what is over it) -> an error case
 GO_ACTIONS = {"pass": "passed", "fail": "failed", "skip": "skipped"}
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+JSON = json.JSONDecoder()
 MAX_LINE_CHARS = 2000   # characters of a printed line that are read
 MAX_JSON = 20_000_000   # characters of a JSON value, which takes up to fifty times as much memory
 ENDS = "ends"           # holds patterns of lines that always end an output, not of a runner
@@ -40,8 +41,8 @@ def read_results(files: Iterable[tuple[str, bytes]], text: str, patterns: Patter
     """Return the cases of the report files (path, content), in their order; where those have none,
     the cases in `text`, which the runner printed. Over a limit, what over(kind, what) returns is
     among them."""
-    found = (case for path, data in files for case in _file(path, data, patterns, over))
-    cases = [*islice(found, MAX_CASES + 1)] or _text(text, patterns)
+    found = (case for path, data in files for case in _file(path, decoded(data), patterns, over))
+    cases = [*islice(found, MAX_CASES + 1)] or _file("", text, patterns, over)
     if len(cases) > MAX_CASES:
         cases[MAX_CASES:] = [over("too_many", f"more than {MAX_CASES:,} cases")]
     return cases
@@ -49,35 +50,41 @@ def read_results(files: Iterable[tuple[str, bytes]], text: str, patterns: Patter
 
 # files -------------------------------------------------------------------------------------------
 
-def _file(path: str, data: bytes, patterns: Patterns, over: Over) -> list[Found]:
-    """Return the cases of one file; none where it is not a report."""
-    text = decoded(data)
+def _file(path: str, text: str, patterns: Patterns, over: Over) -> list[Found]:
+    """Return the cases of one file, or of what was printed; none where it is not a report."""
     head = text.lstrip()[:1]
+    if path and (head == "<" or (not head and path.endswith(".xml"))):
+        return read_junit(path, text, over)
+    cases = []
     try:
-        if head == "<" or (not head and path.endswith(".xml")):
-            return read_junit(path, text, over)
-        return _json(text, over) if head == "{" else _text(text, patterns)
+        cases = _json(text, over)
     except RecursionError:
-        return [over("too_deep", f"{path} is nested too deep")]
-    except (ValueError, LookupError, TypeError, AttributeError):   # JSON with another structure
-        return []
+        cases = [over("too_deep", f"{path} is nested too deep")] if path else []
+    except (LookupError, TypeError, AttributeError):   # JSON with another structure
+        pass
+    return cases or _text(text, patterns)
 
 
 def _json(text: str, over: Over) -> list[Found]:
-    """Return the cases of jest's JSON or of `go test -json`."""
-    report = _loaded(text)
-    if "testResults" in report:
-        return [*_jest(report["testResults"])]
-    cases = _go_json(text)
-    if len(text) > MAX_JSON and not cases:
+    """Return the cases of jest's JSON or of `go test -json`, also behind other lines."""
+    begins = re.search(r"^[ \t]*\{", text, re.MULTILINE)
+    if not begins:
+        return []
+    whole = text[begins.start():]
+    for report in map(_loaded, (whole, *whole.splitlines())):
+        if "testResults" in report:
+            return [*_jest(report["testResults"])]
+    cases = _go_json(whole)
+    if len(whole) > MAX_JSON and not cases and not text[:begins.start()].strip():
         return [over("too_large", f"more than {MAX_JSON:,} characters of JSON")]
     return cases
 
 
 def _loaded(text: str) -> dict:
-    """Return the JSON object in a text; an empty one where there is none or it is too large."""
+    """Return the JSON object that a text begins with; an empty one where there is none or the text
+    is too large."""
     try:
-        value = json.loads(text) if len(text) <= MAX_JSON else {}
+        value, _ = JSON.raw_decode(text.lstrip()) if len(text) <= MAX_JSON else ({}, 0)
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
@@ -168,16 +175,36 @@ def _sections(lines: Iterable[str], heading: re.Pattern) -> Iterator[tuple[dict,
     yield groups, below
 
 
-def _unittest(lines, case, heading) -> Iterator[Found]:
-    """Yield the cases of `unittest -v`. The status is printed after the name, after a docstring,
-    or after the output of the test."""
+def _pytest(lines, begun, status, **listed) -> Iterator[Found]:
+    """Yield the cases of pytest."""
+    yield from _listed(lines, **listed)
+    yield from _resumed(lines, begun, status)
+
+
+def _resumed(lines, begun, status) -> Iterator[Found]:
+    """Yield the cases whose status stands in a line of its own, below that with their name."""
     name = ""
     for line in lines:
-        found = heading.match(line)
+        found, ended = begun.match(line), status.match(line)
+        if found or line.startswith("===="):
+            name = found["name"] if found else ""
+        elif name and ended:
+            yield name, _status(ended)
+
+
+def _unittest(lines, case, heading, late) -> Iterator[Found]:
+    """Yield the cases of `unittest -v`. The status is printed after the name, after a docstring,
+    or after the output of the test; that of a subtest may come after all tests."""
+    name = ""
+    for line in lines:
+        found = heading.match(line) or late.match(line)
         if found:
             method = found["method"]
             place = re.sub(rf"\.{re.escape(method)}$", "", found["place"])
             name = f"{place}::{method}"
+            if found.re is late:
+                yield name, _status(found)
+                name = ""
         status = case.match(line)
         if name and status and ("..." in line or not found):
             yield name, _status(status)
@@ -198,12 +225,12 @@ def _go(lines, case, package) -> Iterator[Found]:
             yield from [*cases, (BROKEN_OFF, "error")]
 
 
-def _cargo(lines, case, target, start, stop) -> Iterator[Found]:
+def _cargo(lines, case, begun, status, target, start, stop) -> Iterator[Found]:
     """Yield the cases of `cargo test`, under the file of their target, or under their crate."""
     for groups, below in _sections(lines, target):
         place = "/".join(filter(None, groups.values())).replace("Doc-tests ", "doc ")
-        for name, status in _listed(below, case=case):
-            yield "::".join(filter(None, [place, name])), status
+        for name, outcome in (*_listed(below, case=case), *_resumed(below, begun, status)):
+            yield "::".join(filter(None, [place, name])), outcome
     if len(_matches(start, lines)) > len(_matches(stop, lines)):
         yield BROKEN_OFF, "error"
 
@@ -268,4 +295,5 @@ def _marks(lines, case, stop, total) -> Iterator[Found]:
                 suites[depth] = re.sub("^▶ ", "", line.strip())
 
 
-READERS = {"unittest": _unittest, "go": _go, "cargo": _cargo, "tap": _tap, "marks": _marks}
+READERS = {"pytest": _pytest, "unittest": _unittest, "go": _go, "cargo": _cargo, "tap": _tap,
+           "marks": _marks}

@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 
-from codedata.tasks.verifier.agent_work import delivered, put
+from codedata.tasks.verifier.agent_work import Files, delivered, put
 from codedata.tasks.verifier.junit import decoded, escaped_name, read_junit, worst
 from codedata.tasks.verifier.processes import end_of, other_user, run_as
 
@@ -40,8 +40,9 @@ def remove(*paths: str) -> None:
     subprocess.run(["rm", "-rf", "--", *paths], check=True)
 
 
-def place_hidden(hidden: str, source: str) -> None:
-    """Put the hidden tests in their places, whatever lies there or instead of a folder above."""
+def place_hidden(hidden: str, source: str, programs: list[str]) -> None:
+    """Put the hidden tests in their places, whatever lies there or instead of a folder above; some
+    may be run as programs."""
     for folder, _, names in os.walk(hidden):
         for name in names:
             path = os.path.relpath(os.path.join(folder, name), hidden)
@@ -53,7 +54,8 @@ def place_hidden(hidden: str, source: str) -> None:
                     remove(above)
                     os.mkdir(above)
             remove(os.path.join(source, path))
-            shutil.copyfile(os.path.join(folder, name), os.path.join(source, path))
+            place = shutil.copyfile(os.path.join(folder, name), os.path.join(source, path))
+            os.chmod(place, 0o755 if path in programs else 0o644)
             compiled = os.path.join(above, "__pycache__", os.path.splitext(file)[0])
             remove(*glob.glob(f"{glob.escape(compiled)}.*"))
 
@@ -159,6 +161,10 @@ def reward(config: dict, tests: str, out: str) -> float:
     if os.getuid():
         sys.exit("the verifier has to be root, or nothing keeps tests from writing the reward")
     os.chmod(tests, 0o700)
+    if not os.path.exists(config["archive"]) and subprocess.run(   # in the agent's own container
+            ["bash", "-c", config["collect"]]).returncode:
+        print("there is no archive of the agent's work, and none can be made of its source")
+        return 0.0
     work = delivered(config, os.path.realpath(config["workdir"]))
     with tempfile.NamedTemporaryFile() as log:
         try:
@@ -226,12 +232,12 @@ class Forged(Exception):
     """Say that the reports are not those of the tests."""
 
 
-def outcomes(config: dict, tests: str, work: dict[str, bytes], log: str
+def outcomes(config: dict, tests: str, work: Files, log: str
              ) -> tuple[int, dict[str, str]]:
     """Return (exit code of the test script, {escaped name: status}) of the source with an agent's
     work and the hidden tests. Raise TimeoutError or Forged."""
     source = os.path.realpath(config["workdir"])
-    place_hidden(os.path.join(tests, "hidden"), source)
+    place_hidden(os.path.join(tests, "hidden"), source, config["programs"])
     canary = placed_canary(config["canary"], source) if config["canary"] else ""
     if config["user"]:
         hand_over(config, work, source)
@@ -243,7 +249,7 @@ def outcomes(config: dict, tests: str, work: dict[str, bytes], log: str
     return exit_code, found
 
 
-def hand_over(config: dict, work: dict[str, bytes], source: str) -> None:
+def hand_over(config: dict, work: Files, source: str) -> None:
     """Put an agent's work into the source, which the user of the tests can read from now on."""
     user = pwd.getpwnam(config["user"])
     home = os.path.expanduser("~root")

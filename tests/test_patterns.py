@@ -1,0 +1,40 @@
+"""Check that no text of others takes the patterns that read it more than seconds."""
+import signal
+from contextlib import suppress
+
+import pytest
+
+from codedata.datapoints.validate import IMPORTS
+from codedata.leak.facts import find_facts
+from codedata.pulls.texts import TRAILERS
+from codedata.records import Commit
+from codedata.sampling.pull_requests import touched_files
+from codedata.suites.repo_names import parts_of
+from codedata.texts import toml_tables
+
+DIFF = "--- a/m.c\n+++ b/m.c\n@@ -1 +1 @@\n-x\n+"
+MANY = 200_000
+
+
+def facts_of(line: str) -> list:
+    """Return the facts in a line, of a patch that adds it."""
+    commit = Commit("a", "a/b", "c", "", "", "", ["m.c"], f"{DIFF}{line}\n", "")
+    return find_facts([{"role": "user", "content": line}], f"{line} x", commit)
+
+
+@pytest.mark.parametrize("read, text", [
+    (facts_of, "*" * 60), (facts_of, "*&" * 10_000), (facts_of, "-" * 60_000),
+    (touched_files, "diff --git " * MANY), (TRAILERS.search, "\nA: a" * 30_000 + "\n!"),
+    (parts_of, "/" * MANY + "x"), (IMPORTS.search, "\n" * MANY),
+    (toml_tables, "".join(f"a{i}.{'b.' * 898}c = 1\n" for i in range(3_000))),
+    (toml_tables, f"[{'a.' * 900}a]\n" + "".join(f"{i} = 1\n" for i in range(30_000)))])
+def test_no_text_of_others_takes_more_than_seconds(read, text):
+    def end(*_):
+        raise TimeoutError
+    signal.signal(signal.SIGVTALRM, end)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 10)   # seconds of this process
+    try:
+        with suppress(ValueError):
+            read(text)
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
