@@ -95,6 +95,7 @@ class Stage:
     identity: dict = field(default_factory=dict)   # model, prompts: a change makes nothing stale
     requests: Callable | None = None   # make()'s arguments → (client, messages) of its calls
     cost_note: str = ""   # for --dry-run, of a stage without `requests` that asks a model
+    doubts: Callable[[], list[str]] = list   # lines for the plan, of a stage that asks a model
     close: Callable[[], list[str]] = list    # called where items were made, returns lines to print
     finish: Callable[[], list[str]] = list   # called at the end, returns lines to print
     is_local: bool = False   # make() reads the root: it runs in this process, on any engine
@@ -293,6 +294,8 @@ def _print_plan(stage: Stage, plan: Plan, models: Models, options: RunOptions) -
     say(f"{stage.label}  {plan_line(plan, stage.reads.place, f'{into}/')}")
     for client in models.clients() if plan.asks else []:
         say(f"      asks {_model_and_place(client.spec)}")
+    for doubt in stage.doubts() if plan.asks else ():
+        say(f"      {doubt}")
     if plan.asks and options.budget_usd and options.selection.shard:
         models.money.add_up(options.root)
         say(f"      {models.money.part()}")

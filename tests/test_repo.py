@@ -45,7 +45,7 @@ def repo(tmp_path):
     ({"CODEDATA_APT": "yes"}, "apt-get update -qq\n", "installing docker.io iptables")])
 def test_no_engine_is_started_beside_one_that_is_named_nor_installed_without_consent(
         tmp_path, env, called, says):
-    notes, env = tmp_path / "notes", {**env, "PATH": str(tmp_path)}   # all that is there: no dockerd
+    notes, env = tmp_path / "notes", {**env, "PATH": str(tmp_path)}   # no dockerd
     notes.touch()
     for name, body in {"docker": "exit 1", "id": "echo 0", "dirname": 'exec /usr/bin/dirname "$@"',
                        "apt-get": f'echo "apt-get $@" >> {notes}; exit 1'}.items():

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from codedata.bounded import open_appending
 from codedata.code.turn import turn_text
-from codedata.duel.judge_stats import JudgedTurn, statistics
+from codedata.duel.judge_stats import JudgedTurn, doubts, statistics
 from codedata.duel.panel import SIDES, Panel
 from codedata.duel.scoring import BOTH, KING_FIRST, DuelOutcome, decide, turn_score
 from codedata.errors import BrokenRecord
@@ -65,7 +65,7 @@ def write_duel(settings: Settings, how: str = "") -> list[str]:
                 say(f"validate.py: {e}")
         duel = duel_record(settings.duel, panel, judged, state.turns_left,
                            missing_answers=len(state.plan.lacking),
-                           panel=statistics(judged, panel.names, panel.find_related(),
+                           panel=statistics(judged, panel.names, panel.find_related(panel.models),
                                             panel.order))
         write_atomic(state.scores.into / DUEL, to_json(duel.raw))
     return summary_lines(duel, f"{state.scores.into.name}/{DUEL}")
@@ -129,13 +129,14 @@ def _numbers(outcome: DuelOutcome, rival: str) -> dict:
 
 
 def summary_lines(duel: Duel, where: str) -> list[str]:
-    """Return the outcome as one to three lines for the terminal. `where` is the path to print."""
+    """Return the outcome as some lines for the terminal. `where` is the path to print."""
     numbers = "no scores"
     if duel.margin is not None:
         numbers = (f"challenger {duel.challenger_score:.2f}, {duel.mode} {duel.rival_score:.2f}, "
                    f"margin {duel.margin:.2f}, LCB {POINTS * duel.lcb:.2f}")
     verdict = "accepted" if duel.accepted else "not accepted: " + "; ".join(duel.reasons)
     lines = [f"      {numbers} over {plural(duel.turns, 'turn')}: {verdict}   {where}"]
+    lines += [f"      {doubt}" for doubt in doubts(duel)]
     left_out = []
     if duel.turns_left:
         left_out.append(f"{plural(duel.turns_left, 'turn')} not judged yet")

@@ -22,9 +22,11 @@ from statistics import fmean
 import numpy as np
 
 from codedata.checks.intervals import Z, wilson
-from codedata.duel.scoring import CHALLENGER_FIRST, cluster_sums, is_parsed, turn_score
-from codedata.records import METRICS
+from codedata.duel.scoring import BOTH, CHALLENGER_FIRST, cluster_sums, is_parsed, turn_score
+from codedata.progress import named
+from codedata.records import METRICS, Duel
 
+MAX_TURNED = 1 / 3       # of a judge's verdicts, before a duel is said to turn with the order
 ALMOST_ONE = 1 - 1e-12   # the correlation that stands for 1, whose interval has no width
 
 
@@ -159,6 +161,29 @@ def same_family(judges: dict[str, str], generators: dict[str, set[str]]) -> dict
     sides = {name: [side for side, models in generators.items()
                     if family(model) in map(family, models)] for name, model in judges.items()}
     return {name: of_judge for name, of_judge in sides.items() if of_judge}
+
+
+def self_judging(same_family: dict[str, list[str]]) -> list[str]:
+    """Return a line on the judges that share a family with a model that answered, if any do."""
+    judges = named([f"{judge} (the {' and the '.join(sides)}'s model)"
+                    for judge, sides in same_family.items()])
+    return [f"self-judging, by models of the same family: {judges}"] if judges else []
+
+
+def doubts(duel: Duel) -> list[str]:
+    """Return lines on what makes the verdicts of a duel doubtful."""
+    judges = (duel.panel or {}).get("judges", {})
+    shares = {name: judge.get("changes_with_order") for name, judge in judges.items()}
+    turned = [f"{name} ({100 * share['value']:.0f} %)" for name, share in shares.items()
+              if share and share["value"] > MAX_TURNED]
+    lines = self_judging({name: judge["kin_of"] for name, judge in judges.items()
+                          if judge.get("kin_of")})
+    if turned:
+        lines.append(f"verdicts that change with the order of the answers: {named(turned)}")
+    if duel.order != BOTH:
+        lines.append("each judge was asked in one order alone: nobody knows which verdicts would "
+                     "change with it")
+    return lines
 
 
 def versus_other_judges(instances: list[str], means: np.ndarray,

@@ -23,23 +23,26 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 
 from codedata.code.turn import form_of, plain, turn_text
 from codedata.duel.executed import Execution, Executions
-from codedata.duel.judge_stats import same_family
+from codedata.duel.judge_stats import doubts, same_family, self_judging
 from codedata.duel.prompt_texts import packaged_text, prompt_digest
 from codedata.duel.scoring import BOTH, CHALLENGER_FIRST, scores_of, sides_shown, turn_score
 from codedata.duel.verdict import UNSTORABLE, parse_verdict
-from codedata.errors import EndpointDown, ItemFailed, Trouble
+from codedata.errors import BrokenRecord, EndpointDown, ItemFailed, Trouble
 from codedata.leak.cache import LeakJudges
 from codedata.ledger import LEDGER, calls_of, read_lines
 from codedata.llm import Client, Models
 from codedata.progress import named
 from codedata.records import (
+    DUEL,
     METRICS,
     Answer,
+    Duel,
     Message,
     Probe,
     ReferenceScore,
@@ -108,8 +111,10 @@ class Panel:
         self.may_leak = (how or settings.challenger.how) != "chosen"
         # a duel against the reference yields no training turns, and a decided one asks nobody
         asks_leaks = not decided and self.rival == "king" and self.may_leak
-        leak_judges = [spec.role for spec in settings.leak_judges()] if asks_leaks else []
-        self._leaks = LeakJudges(settings.root, leak_judges, models, king_share)
+        leak_judges = {spec.role: spec.model for spec in settings.leak_judges() if asks_leaks}
+        self._leaks = LeakJudges(settings.root, [*leak_judges], models, king_share)
+        self._asked = self.models | {f"{name} for leaks": model
+                                     for name, model in leak_judges.items()}
         self._not_refreshed: dict[str, str] = {}   # name: why --refresh kept an old verdict
 
     def _exclude_related(self) -> None:
@@ -117,7 +122,7 @@ class Panel:
 
         Raise Trouble if none is left.
         """
-        related = self.find_related()
+        related = self.find_related(self.models)
         if len(related) == len(self.models):
             raise Trouble("leaves no judge: all are of the family of a model that answered.",
                           "[judge] exclude_self",
@@ -125,8 +130,9 @@ class Panel:
         for name in related:
             del self.models[name]
 
-    def find_related(self) -> dict[str, list[str]]:
-        """Return {judge: sides that a model of its family answered for}, from the ledgers.
+    def find_related(self, judges: dict[str, str]) -> dict[str, list[str]]:
+        """Return {judge: sides that a model of its family answered for}, from the ledgers. `judges`
+        maps a judge to its model.
 
         Answers that were written by hand are of no family.
         """
@@ -134,12 +140,20 @@ class Panel:
         for directory in shards_of(self.root / Answer.directory):
             for line in read_lines(directory / LEDGER):
                 models[str(line.get("stage"))].update(call["model"] for call in calls_of(line))
-        return same_family(self.models, {"king": models["king"], "challenger": models["ch"]})
+        return same_family(judges, {"king": models["king"], "challenger": models["ch"]})
+
+    def _doubts(self) -> list[str]:
+        """Return lines on the judges to be asked, and on what the duel before has shown of them."""
+        lines = self_judging(self.find_related(self._asked))
+        with suppress(FileNotFoundError, BrokenRecord):
+            lines += doubts(Duel.read(self.root / self.cls.directory / DUEL, self.rival, "", False))
+        return [*dict.fromkeys(lines)]
 
     def stage(self, pairs: Derived | None = None, **words) -> Stage:
         """Return the stage that judges the answers, or `pairs`; `words` are its further fields."""
         return Stage("validate", make=self.judge, reads=self.reads(pairs), writes=self.writes(),
-                     requests=self.requests, then="report.py", **words)
+                     requests=self.requests, then="report.py", doubts=self._doubts,
+                     **words)
 
     def reads(self, pairs: Derived | None = None) -> Reads:
         """Return the Answer fields that judging a turn depends on."""

@@ -16,6 +16,7 @@ from dataclasses import asdict
 
 from codedata.code.turn import plain, turn_text
 from codedata.duel.executed import Executions
+from codedata.duel.judge_stats import doubts
 from codedata.duel.panel import SIDES
 from codedata.errors import BrokenRecord
 from codedata.llm.embedded import NOISE
@@ -70,6 +71,7 @@ def html(content: ReportContent, settings: ReportSettings,
     data = {
         "rival": duel.mode, "metrics": METRICS, "panel": panel, "duel": duel.raw,
         "note": settings.note, "is_outdated": content.is_outdated,
+        "doubts": doubts(duel),
         "noise": NOISE if EMBEDDED_MODEL in duel.models else "",
         "buckets": buckets if duel.mode == "king" else [], "counts": content.counts,
         "languages": [{**asdict(one), "name": _label(one.name)} for one in by_language(rows)],

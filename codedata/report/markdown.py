@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from codedata.duel.judge_stats import doubts
 from codedata.llm.costs import Cost
 from codedata.llm.embedded import NOISE
 from codedata.progress import table
@@ -32,6 +33,7 @@ def markdown(content: ReportContent, buckets: ReportSettings) -> str:
             _outcome(duel),
             content.is_outdated and "**The duel was decided on other verdicts than the records "
                                     "hold now: run validate.py.**",
+            *(f"**Doubtful: {doubt}.**" for doubt in doubts(duel)),
             is_noise and f"**Noise: the verdicts are {NOISE}.**",
             (["", "turns"], content.counts, "lr")]),
         ("## Buckets", [_buckets(rows, buckets), *content.refined] if rival == "king" else []),

@@ -44,6 +44,7 @@ function overview() {
     `${asked}, not knowing whose is which. A score is the challenger’s: 100, it won everything; 50, a draw. `
     + "Buckets go by score: a turn that the challenger narrowly won is in defeat, too."),
     data.noise && h("p", { class: "notice" }, h("strong", {}, "Noise: "), `the verdicts are ${data.noise}.`),
+    data.doubts.map(doubt => h("p", { class: "notice" }, h("strong", {}, "Doubtful: "), `${doubt}.`)),
     data.is_outdated && h("p", { class: "notice" },
       "The duel was decided on other verdicts than the records hold now: run validate.py."),
     h("div", { class: "cards" }, h("div", { class: "stack" }, verdict(), countsCard()),

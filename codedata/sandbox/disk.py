@@ -14,6 +14,7 @@ from codedata.errors import Interrupted, ItemFailed
 from codedata.progress import say
 
 MAX_BYTES_PER_S = 2_000_000_000   # assumed write speed, which sets the time of the next look
+ALIVE = "USR2"             # the signal by which a container knows that its maker lives
 MIN_WAIT_S = 0.5
 MAX_WAIT_S = 10.0
 LOOK_S = 5.0               # between two looks at the host's free space
@@ -57,6 +58,8 @@ class DiskWatch:
                 if n_bytes > self._limit:
                     self.n_over = n_bytes
                     self._api.kill(self._id)
+                elif listed:
+                    self._api.kill(self._id, ALIVE)
             except requests.RequestException:
                 continue   # the engine is busy or gone, which commands will report
             if self.n_over or not listed:

@@ -50,12 +50,14 @@ LAYERS = "/run/layers"     # holds what branches change, in memory
 LAYERS_SIZE = "2g"
 # The container's first process takes in orphans, cannot be killed from inside, and at the engine's
 # signal ends all others. `kill` and `read` are bash builtins, so this needs no new process where
-# their limit is reached.
+# their limit is reached. It ends, and all with it, where no sign of life has come for an hour: what
+# made the container is gone, and may never come back to this machine.
 INIT = """
-trap "" HUP INT QUIT ILL TRAP ABRT BUS FPE SEGV SYS PIPE ALRM TERM XCPU XFSZ VTALRM PROF USR2
+trap "" HUP INT QUIT ILL TRAP ABRT BUS FPE SEGV SYS PIPE ALRM TERM XCPU XFSZ VTALRM PROF
 trap "kill -KILL -1" USR1
+trap "n=0" USR2
 exec {idle}<> <(:)
-while :; do read -r -t 0.1 -u "$idle"; done"""
+for ((n = 0; n < 36000; n++)); do read -r -t 0.1 -u "$idle"; done"""
 # Print how often each limit was hit, with cgroups v1 or v2, and with bash builtins only.
 LIMITS = """cd /sys/fs/cgroup
 for file in memory.events pids.events memory/memory.oom_control pids/pids.events; do

@@ -28,6 +28,7 @@ from fake_judges import (
     entry,
     everything,
     prefers,
+    report_text,
     run_main,
     score,
     score_path,
@@ -103,6 +104,23 @@ def test_other_numbers_for_the_gate_cost_nothing_and_touch_no_record(root, fake_
         assert duel(root)["accepted"] == accepted
     assert duel(root)["seed"] == 3 and fake_llm.n_requests == 0
     assert {name: score_path(root, name).stat() for name in scores(root)} == before
+
+
+def test_what_makes_verdicts_doubtful_is_said_in_the_plan_the_outcome_and_the_report(
+        tmp_path, fake_llm):
+    set_up(tmp_path, fake_llm, N, verdict("11111"), "a")   # which is the first answer, always
+    call = {"model": "a-large", "cost_usd": None}
+    (tmp_path / "answer/_ledger.jsonl").write_text(json.dumps(
+        {"stage": "king", "item": "x", "state": "failed", "calls": [call]}) + "\n")
+    own = "self-judging, by models of the same family: a (the king's model)"
+    turned = "verdicts that change with the order of the answers: a (100 %)"
+    plan = validated(tmp_path, "--dry-run")
+    assert own in plan and turned not in plan
+    assert own in (outcome := validated(tmp_path)) and turned in outcome.partition("wrote")[2]
+    assert turned in validated(tmp_path, "--dry-run", "--force")
+    report = report_text(tmp_path).partition("## Buckets")[0]
+    assert f"**Doubtful: {own}.**" in report and f"**Doubtful: {turned}.**" in report
+    assert "self-judging, by" in (tmp_path / "report/report.html").read_text()
 
 
 def test_a_root_without_answers_is_said_and_decides_nothing(tmp_path, fake_llm):

@@ -146,8 +146,7 @@ def test_steps_wait_for_what_is_missing_and_no_agent_works_where_nothing_is_isol
     meta.rename(tmp_path / "nl2repo/_meta/tide.json")
     done = document(tmp_path, "template", "--sandbox", "local")
     assert done.returncode == 1 and "no documents yet" in done.stderr
-    assert "Run: python nl2repo.py --steps extract,coverage,relationship" in " ".join(
-        done.stderr.split())
+    assert "--steps extract,coverage,relationship" in done.stderr
     local = document(tmp_path, "llm", "--sandbox", "local", "--llm-base-url", "http://127.0.0.1:9")
     assert local.returncode == 2 and "isolates nothing" in local.stderr
 

@@ -16,9 +16,10 @@ import pytest
 from conftest import REPO, eventually
 from listening import connects, host_address, listening
 
-from codedata.errors import ItemFailed, Trouble
+from codedata.errors import ItemFailed, Trouble, start_thread
 from codedata.sandbox import SandboxDied, docker_engine, process_labels
-from codedata.sandbox.docker import SandboxDocker
+from codedata.sandbox.disk import DiskWatch
+from codedata.sandbox.docker import INIT, SandboxDocker
 
 pytestmark = pytest.mark.docker
 RUN = "tests-docker"
@@ -98,6 +99,22 @@ def test_orphans_are_taken_in(sandbox):
     time.sleep(0.6)
     states = sandbox.run("cat /proc/[0-9]*/stat 2>/dev/null").output
     assert ") Z " not in states and states.count("(sleep)") == 0
+
+
+def test_a_container_ends_some_time_after_what_made_it(api):
+    short = INIT.replace("36000", "30")   # 3 s
+    id = docker_engine.create(api, "codedata-base:bookworm", command=["bash", "-c", short],
+                              **docker_engine.named(process_labels.labels("")))
+    watch = DiskWatch(api, id, 10**9)
+    try:
+        api.start(id)
+        start_thread(watch.run)
+        time.sleep(6)
+        assert api.inspect_container(id)["State"]["Running"]
+        watch.stopped.set()
+        eventually(lambda: not api.inspect_container(id)["State"]["Running"])
+    finally:
+        api.remove_container(id, force=True)
 
 
 def test_an_image_without_bash_or_no_image_at_all_is_said(api):
