@@ -33,7 +33,7 @@ NAMED = 3   # items of one kind that a line names
 ROWS = 8    # items below a bar
 HOME = Path(__file__).parents[1]   # of the scripts
 # how commands stand in messages: without this Python, the scripts' folder, the root
-COMMAND = re.compile(r"(?<![\w./-])(?:python (?=\w+\.py\b)(\S+)|pip install '\.)(?=([^\n]*))")
+COMMAND = re.compile(r"(?<![\w./-])(?:python (\w+\.py)\b|pip install '\.)(?=([^\n]*))")
 
 _root: list[str] = []   # as --root names it; empty where that is the current folder
 

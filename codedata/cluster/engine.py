@@ -48,7 +48,7 @@ SILENT_S = 60.0            # seconds without a sign of life, after which a worke
 NO_WORKER_S = 120.0        # seconds without any worker, after which the run stops
 CONNECT_S = 10.0           # seconds for a cluster to answer
 WATCH_S = 1.0              # seconds between two looks at the workers
-HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))   # of gRPC
+HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"   # of gRPC
 # how answers to that begin: gRPC's, that of one that wants TLS, and none
 GRPC = (b"\0", b"\x15", b"")
 MAX_BYTES = 1 << 30        # of an item's inputs, and of its result

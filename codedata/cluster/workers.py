@@ -4,7 +4,6 @@ driver. Nothing is kept here: a worker that dies loses only what it was making.
 from __future__ import annotations
 
 import asyncio
-import os
 import platform
 import threading
 import time
@@ -133,7 +132,7 @@ class Worker:
 
     def about(self) -> dict:
         """Return the digest of the package here, and the machine's name."""
-        return {"code": package_digest(), "machine": platform.node(), "pid": os.getpid()}
+        return {"code": package_digest(), "machine": platform.node()}
 
     def begin(self, job: bytes) -> tuple[str, list[str], list[str]]:
         """Prepare for the items of a stage: remove what dead workers of its root have left on this

@@ -30,7 +30,7 @@ def duel_refusal(settings: Settings) -> Trouble | None:
     path = str(_path(settings.root))
     if duel is None:
         return Trouble("is not there: nobody has decided the duel.", path,
-                       f"Run: python validate.py; then: python report.py. {todo}")
+                       f"Run: python validate.py; then: python report.py\n  {todo}")
     if duel.accepted:
         return None
     return RunStopped(f"says that the duel was not accepted: {'; '.join(duel.reasons)}. Its turns "

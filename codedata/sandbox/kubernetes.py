@@ -1,5 +1,5 @@
 """Run each sandbox in a pod of a Kubernetes cluster, through the official client (pip install
-'codedata[kubernetes]').
+'.[kubernetes]').
 
 A pod is made from pod.yaml; its image needs bash, GNU tar and coreutils. Commands, file copies and
 the killing of what takes too long go through exec. The user needs these rights in the namespace:
