@@ -18,7 +18,7 @@ from typing import Any
 
 from codedata import config
 from codedata.errors import Trouble
-from codedata.progress import nobody_reads, plural, program, say, work_in
+from codedata.progress import plural, program, say, work_in, write_out
 from codedata.sandbox import process_labels
 from codedata.settings import Settings
 from codedata.states import Selection
@@ -328,15 +328,16 @@ def main(run_script) -> None:
     except Trouble as e:
         say(f"{script}: {e}")
         code = e.exit_code
+    except BrokenPipeError:   # of stdout, as in `… | head`
+        code = 0
     except OSError as e:   # a file of the user's that cannot be opened, wherever that comes up
-        code = 0 if isinstance(e, BrokenPipeError) and nobody_reads() else 2
-        if code:
-            say(f"{script}: {printable(str(e.filename or ''))} cannot be used: {e.strerror or e}.")
+        say(f"{script}: {printable(str(e.filename or ''))} cannot be used: {e.strerror or e}.")
+        code = 2
     except KeyboardInterrupt:
         code = 130
     except SystemExit as e:
         code = e.code
-    nobody_reads()
+    write_out()
     sys.exit(code)
 
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import os
 import re
-import select
 import shlex
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import starmap
@@ -86,16 +85,12 @@ def _from_here(path: str) -> str:
     return path if short.startswith("..") else short
 
 
-def nobody_reads() -> bool:
-    """Return whether what reads stdout has ended, as `head` does; go on in silence then."""
-    with suppress(BrokenPipeError):
+def write_out() -> None:
+    """Write what is left for stdout, nothing where its reader has ended, as `head` does."""
+    try:
         print(end="", flush=True)
-    stdout = select.poll()
-    stdout.register(1, 0)
-    is_gone = any(event & select.POLLERR for _, event in stdout.poll(0))
-    if is_gone:
+    except BrokenPipeError:
         _go_silent(1)
-    return is_gone
 
 
 def _go_silent(stream: int) -> None:

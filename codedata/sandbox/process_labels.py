@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -30,8 +29,6 @@ NAME = "codedata.name"     # what a container, network or image was called when 
 NOTE = "_engine_ids.txt"   # in the root: ids of what has no such name, or may lose it
 FOLDERS = "codedata-"      # how the names of temporary folders begin
 LABELS = "process_labels.json"   # a file in each of them
-# What earlier versions, without NAME, called what was not to be kept.
-FORMER = re.compile(r"codedata-([0-9a-f]{12}|(tools|(env|bug|dp)-try)/.+)")
 
 _root: list[Path] = []     # in which this process works: a script has one, others have none
 _ids: list[str] = []       # that this process has noted
@@ -73,7 +70,7 @@ def is_ours(name: str, id: str, labels: Mapping[str, str]) -> bool:
     """Return whether this package gave something its name, or this root noted its id. `id` is empty
     where a name of somebody else's counts alone, such as an image's tag."""
     if NAME not in labels:
-        return bool(FORMER.fullmatch(name))
+        return False
     given = name.removesuffix(":latest")
     return given == labels[NAME].removesuffix(":latest") or _short(id) in _noted()
 

@@ -146,12 +146,10 @@ def test_alone_on_lines_from_anywhere_it_names_facts_and_broken_lines(tmp_path):
                                             if key not in ("issue", "description", "files")}}}
     path = tmp_path / "in.jsonl"
     path.write_text("\n".join([*map(json.dumps, (row, listed, from_hub)), "{", '{"id": 3}']))
-    for name in ("codedata.leak", "codedata.checks.leak"):
-        done = subprocess.run([sys.executable, "-m", name, path], cwd=REPO, capture_output=True,
-                              text=True)
-        found = [json.loads(line) for line in done.stdout.splitlines()]
-        assert [(one["id"], one["leak"]) for one in found] == [("a", True), ("b", False),
-                                                               ("c", True)]
-        assert found[0]["findings"][0]["quote"] == "brook/ledger.py"
-        assert found[0]["facts"][0]["kind"] == "path"
-        assert done.returncode == 1 and ":4" in done.stderr and ":5" in done.stderr
+    done = subprocess.run([sys.executable, "-m", "codedata.leak", path], cwd=REPO,
+                          capture_output=True, text=True)
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(one["id"], one["leak"]) for one in found] == [("a", True), ("b", False), ("c", True)]
+    assert found[0]["findings"][0]["quote"] == "brook/ledger.py"
+    assert found[0]["facts"][0]["kind"] == "path"
+    assert done.returncode == 1 and ":4" in done.stderr and ":5" in done.stderr

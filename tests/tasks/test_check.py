@@ -46,7 +46,7 @@ def check(capsys):
 @pytest.mark.parametrize("name", WHOLE)
 def test_a_task_as_its_maker_leaves_it_has_no_fault(tmp_path, check, name):
     code, faults, said = check(write_task(tmp_path, WHOLE[name]))
-    assert (code, faults) == (0, []) and "export.py --formats harbor" in said
+    assert (code, faults) == (0, []) and "--formats harbor" in said
 
 
 def test_the_sample_by_hand_has_no_fault():
