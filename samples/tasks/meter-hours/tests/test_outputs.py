@@ -17,7 +17,7 @@ def meterflow(*args):
     """Run the program; it has to end well."""
     command = ["/usr/bin/python3", "-m", "meterflow", "hours", *map(str, args)]
     try:
-        done = subprocess.run(command, cwd="/app", capture_output=True, timeout=60)
+        done = subprocess.run(command, cwd="/app", capture_output=True, timeout=240)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise AssertionError(f"meterflow did not end: {error}") from error
     assert done.returncode == 0, done.stderr.decode(errors="replace")[-2000:]
