@@ -11,6 +11,7 @@ import tarfile
 
 import pytest
 from conftest import REPO, run_script
+from judged import read_json
 from registry_server import registry_server
 
 from codedata.export.harbor import read_image
@@ -75,6 +76,14 @@ def test_images_are_built_pushed_and_named_by_digest_and_can_be_pulled(root, reg
     docker("image", "rm", pushed.ref)
 
 
+def test_the_verdict_on_each_rival_is_right(tmp_path):
+    shutil.copytree(SAMPLE, tmp_path / "task/tally")
+    assert run_script("audit.py", tmp_path, "--checks", "rivals", timeout_s=300).returncode == 0
+    check, = read_json(tmp_path / "audit/tally.json")["checks"]
+    assert (check["result"], check["figures"]) == ("passed", {
+        "right": 1, "right refused": 0, "wrong": 6, "wrong accepted": 0})
+
+
 SOLUTION = (SAMPLE / "solution/solve.sh").read_text()
 FORGERY = """import glob, os
 places = ["/logs/verifier/" + name for name in ("reward.json", "reward.txt", "reward.new")]
@@ -89,7 +98,8 @@ NO_TESTS = "import pytest\\ndef pytest_collection_modifyitems(items):\\n    item
 
 @pytest.mark.parametrize("done, reward", [
     (SOLUTION, 1.0), ("true", 0.0),
-    (r"""printf 'print("ann 13\\nbob 4")' > tally.py""", 0.7),   # one of two tests
+    (SOLUTION.replace("sorted(totals)", "totals"), 0.7),   # two of three tests
+    (r"""printf 'print("ann 13\\nbob 4")' > tally.py""", 0.0),   # by heart
     ("""mkdir -p /logs/verifier; echo '{"reward": 1}' > /logs/verifier/reward.json""", 0.0),
     ("mkdir -p /logs/verifier; echo 1 > /logs/verifier/reward.txt", 0.0),
     (r"printf '#!/bin/sh\necho 1' > /usr/local/bin/python3; chmod +x /usr/local/bin/python3", 0.0),
@@ -100,7 +110,7 @@ NO_TESTS = "import pytest\\ndef pytest_collection_modifyitems(items):\\n    item
     (f"{SOLUTION}sed -i 's/\"timeout_s\": [0-9]*/\"timeout_s\": 1/' /tests/config.json\n"
      "echo 'import time; time.sleep(60)' >> /tests/test_outputs.py", 0.0),
     (f"cat > tally.py <<'END'\n{FORGERY}END", 0.0),
-    (f"{SOLUTION}cat >> tally.py <<'END'\n{FORGERY}END", 1.0)], ids=range(14))
+    (f"{SOLUTION}cat >> tally.py <<'END'\n{FORGERY}END", 1.0)], ids=range(15))
 def test_the_reward_is_that_of_the_tests_and_0_whatever_breaks(root, done, reward):
     tests = io.BytesIO()
     with tarfile.open(fileobj=tests, mode="w") as tar:

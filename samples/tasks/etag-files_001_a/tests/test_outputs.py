@@ -627,9 +627,11 @@ def test_a_database_of_today_is_migrated_with_its_rows(open_backend, empty, tmp_
     two.page()
     b.delete(2, 4)
     b.call("PUT", "/notes/9/tags", 2, {"tags": []}, 200)
+    b.call("PATCH", "/users/1", 1, {"name": "Anna"}, 200)   # old phones are told neither of tags nor of names
+    assert b.notes(2)[9]["updated_at"] == 900 and b.call("GET", "/notes?since=900", 2, None, 200).json == []
     two.sync()
     assert two.sync() == {} and none.sync() == {}
-    assert one.sync() == {4: "remove"}
+    assert one.sync() == {4: "remove", 8: "put"}
     b.join(1, 1, 3)
     assert none.sync() == {8: "put"}
     b.leave(1, 1, 3)

@@ -280,7 +280,8 @@ def test_keys_and_accounts(world):
     payd = start(opening=1000)
 
     first = payd.pay("k1", b'{"to": "ann", "amount": 100, "text": "a"}')
-    assert first.status == 201 and not first.replayed and first.body["status"] == "done"
+    assert first.status == 201 and not first.replayed
+    assert first.body == {"id": first.body["id"], "to": "ann", "amount": 100, "text": "a", "status": "done"}
     again = payd.pay("k1", b'{"text":"\\u0061","amount":1e2,"to":"ann"}')
     assert (again.status, again.replayed, again.body) == (201, True, first.body)
     assert payd.pay("k1", {"to": "ann", "amount": 101, "text": "a"}).status == 422
@@ -293,12 +294,19 @@ def test_keys_and_accounts(world):
 
     # What does not use up a key, and what does.
     assert payd.pay(None, {"to": "bob", "amount": 1}).status == 400
-    for bad in ({"to": "bob", "amount": 0}, {"to": "bob", "amount": "5"}, {"to": "", "amount": 5}, b"{", b"[]"):
+    for bad in ({"to": "bob", "amount": 0}, {"to": "bob", "amount": "5"}, {"to": "", "amount": 5}, b"{", b"[]", b"null",
+                {"to": "bob", "amount": 1.5}, {"to": "bob", "amount": True}, {"to": ["bob"], "amount": 5}, {"amount": 5}, {"to": "bob"},
+                {"to": "bob", "amount": 5, "text": 5}):
         assert payd.pay("k2", bad).status == 400, bad
     assert payd.call("POST", "/payments", {"to": "bob", "amount": 1}, {"Idempotency-Key": "k2"}).status == 401
+    for path in ("/account", f"/payments/{first.body['id']}"):
+        assert payd.call("GET", path).status == payd.call("GET", path, None, {"Authorization": "Bearer tok"}).status == 401, path
+    assert payd.get("/payments/nobody-knows").status == 404
     assert payd.pay("k2", {"to": "bob", "amount": 5}).status == 201
     poor = payd.pay("k3", {"to": "cid", "amount": 5000})
-    assert (poor.status, poor.replayed, poor.body["reason"]) == (402, False, "funds")
+    assert (poor.status, poor.replayed) == (402, False)
+    assert poor.body == {"id": poor.body["id"], "to": "cid", "amount": 5000, "text": "", "status": "declined", "reason": "funds"}
+    assert payd.get(f"/payments/{poor.body['id']}").body == poor.body
     bank.scripts["dan"] = ["declined"]
     no = payd.pay("k4", {"to": "dan", "amount": 10})
     assert (no.status, no.replayed, no.body["reason"]) == (402, False, "bank")

@@ -178,7 +178,8 @@ def test_what_may_go_and_the_choice():
     others = ["2024-1-5", "2024-02-30", "2023-02-29", "2024-13-01", "2024-00-10", "2024-04-00", "20240105", "2024-W01-1",
               "2024-01-05.old", ".2024-01-05", "x2024-01-05", "2024-01-05 ", "2024_01_05", ".removing-2024-02-30",
               ".removing-2024-1-5", ".removing-", ".removing-current", "removing-2024-01-05", "2024-01-5 ",
-              "2024-05-02\n", ".removing-2024-05-02\n"]
+              "2024-05-02\n", ".removing-2024-05-02\n", "\uff12\uff10\uff12\uff14-01-05", "2024-01-0\u0665",
+              ".removing-2024-01-0\u0665"]
     with Place() as place:
         files = {date: place.file(date + "/own", 16) for date in dates}
         for name in others:

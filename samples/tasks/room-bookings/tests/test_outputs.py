@@ -191,6 +191,19 @@ def test_old_bookings_are_sorted_out():
              blocked_by=first)
     plan.add(1, repeated, repeated + timedelta(minutes=75), 9)
     plan.add(1, repeated + timedelta(minutes=75), repeated + timedelta(minutes=150), 10)
+    other_year, wide = datetime(2022, 3, 27), timedelta(minutes=45)     # skipped from 1 to 2, too
+    plan.add(1, other_year + 3 * wide, other_year + 2 * wide, 11)      # 1:15 to 1:30 in UTC
+    for week in range(12):      # created at once, with ids that fall as the hours of the day rise
+        begin = datetime(2022, 5, 2, 8) + timedelta(days=7 * week)
+        later, sooner = sorted(plan.ids.pop() for _ in range(2))
+        plan.add(4, begin, begin + wide, 40, id=sooner)
+        plan.add(4, begin + wide, begin + 2 * wide, 40, id=later)
+        plan.add(4, begin + wide / 2, begin + wide * 3 / 2, 41 + week, reason="overlap",
+                 blocked_by=later)
+        begin += timedelta(days=1)
+        kept, rejected = sorted(plan.ids.pop() for _ in range(2))
+        plan.add(4, begin, begin + wide, 40, id=rejected, reason="overlap", blocked_by=kept)
+        plan.add(4, begin + wide / 2, begin + 2 * wide, 40, id=kept)
     plan.numbers.shuffle(plan.statements)
     plan.statements.sort(key=lambda text: ["rooms", "bookings", "guests"].index(text.split()[2]))
     sql(database, "\n".join(plan.statements))
@@ -315,7 +328,12 @@ def test_a_failing_file_leaves_nothing_behind(tmp_path):
     assert_migrated(database, MIGRATIONS=folder)
     assert sql(database, "SELECT count(*) FROM steps WHERE word = 'twelve'") == "1"
     assert applied(database)[-1] == (12, "12_more.sql")
-    name = "13_it's the  last_of_all.sql"
+    write_files(tmp_path, _5_late=insert.format("five"))    # of a colleague's branch
+    assert_migrated(database, "--to", "2", MIGRATIONS=folder)
+    assert len(applied(database)) == 6
+    assert_migrated(database, MIGRATIONS=folder)
+    assert applied(database)[2] == (5, "5_late.sql")
+    name = "13_it's the  \"last\"_of_all.sql"
     (tmp_path / name).write_text(insert.format("thirteen"))
     assert_migrated(database, MIGRATIONS=folder)
     assert applied(database)[-1] == (13, name)

@@ -48,6 +48,20 @@ sys.argv[0] = "spool"
 runpy.run_module("spool", run_name="__main__", alter_sys=True)
 """
 
+# a worker that is killed right before the file that it would rename, link or remove next after some
+KILLED = """
+import os, runpy, signal, sys
+left, worker = [int(sys.argv.pop(1))], os.getpid()
+def look(event, _):
+    if event in ("os.rename", "os.link", "os.remove") and os.getpid() == worker:
+        if not left[0]:
+            os.kill(worker, signal.SIGKILL)
+        left[0] -= 1
+sys.addaudithook(look)
+sys.argv[0] = "spool"
+runpy.run_module("spool", run_name="__main__", alter_sys=True)
+"""
+
 
 def wait_for(condition):
     for _ in range(PATIENCE_S * 20):
@@ -254,6 +268,32 @@ def test_jobs_of_killed_workers_are_tried_again(make_spool, tmp_path):
     assert spool.waiting() == []
 
 
+def test_what_has_ended_stays_whenever_its_worker_is_killed(make_spool):
+    for step in range(100):
+        spool = make_spool(f"step{step}")
+        for name, status in (("good", 0), ("bad", 3)):
+            script = f"echo {name} >> runs; echo {name}; exit {status}"
+            spool.add(name, ["/bin/sh", "-c", script], max_attempts=2 - status // 3)
+        spool.add_file("none", b"{")
+        status = spool.start(("-c", KILLED, str(step))).wait(timeout=PATIENCE_S)
+        assert status in (0, -signal.SIGKILL), f"a worker exits with {status}"
+        before = [spool.outcomes(kind) for kind in ("done", "failed")]
+        spool.finish(spool.start())
+        after = [spool.outcomes(kind) for kind in ("done", "failed")]
+        for old, new in zip(before, after):
+            assert old.items() <= new.items(), "a job that has ended was run again"
+        runs = words(spool.root / "runs")
+        assert runs.count("good") == 1 or "good" not in before[0], "a job that is done ran again"
+        assert runs.count("bad") < 2, "a job was run after its last attempt"
+        assert after[0].pop("good", None) in [{"attempts": n, "output": "good\n"} for n in (1, 2)]
+        assert after[1].pop("bad", None) in [{"attempts": 1, "errors": [e]}
+                                       for e in ("exit 3", "worker died")]
+        assert after == [{}, {"none": {"attempts": 0, "errors": ["not a job"]}}]
+        assert spool.waiting() == [], "a job that has ended is in new"
+        if status == 0:
+            break
+
+
 def is_unlocked(log):
     """Return whether no command holds the lock beside its log."""
     done = subprocess.run(["/usr/bin/flock", "-n", f"{log}.lock", "true"], timeout=60)
@@ -290,10 +330,11 @@ def test_a_command_outlives_its_worker_alone(make_spool, tmp_path):
 def test_attempts_and_their_outcomes(make_spool):
     spool = make_spool("spool")
     count = "echo x >> {0}; n=$(wc -l < {0}); "
-    spool.add("third", ["/bin/sh", "-c", count.format("t") + "[ $n = 3 ] || exit $((n + 4)); pwd"])
+    spool.add("third", ["/bin/sh", "-c", count.format("t") + "[ $n = 3 ] && pwd || { echo $n; exit $((n + 4)); }"])
     spool.add("never", ["/bin/sh", "-c", count.format("n") + "exit $((n + 7))"], max_attempts=4)
     spool.add("signal", ["/bin/sh", "-c", "kill -15 $$"], max_attempts=1)
     spool.add("other", ["/bin/sh", "-c", count.format("o") + "kill -$((n + 9)) $$"])
+    spool.add("shell", ["/bin/sh", "-c", count.format("s") + "exit $((n + 125))"], max_attempts=2)
     spool.add("plain", ["/etc/passwd"], max_attempts=1)   # no program
     spool.add("mixed", ["/bin/sh", "-c", count.format("m") + "[ $n = 2 ] && kill -9 $$; exit $n"])
     spool.add("missing", ["/no/such/program"], max_attempts=2)
@@ -302,7 +343,8 @@ def test_attempts_and_their_outcomes(make_spool):
     spool.add("large", ["/bin/sh", "-c", "cat; yes 12345678 | head -n 500000; echo oops >&2"])
     no_jobs = [b"{", b"[]", b'{"command": []}', b'{"command": "ls"}', b'{"command": ["ls", 1]}',
                b'{"command": ["ls"], "max_attempts": 0}', b'{"max_attempts": 2}',
-               b'{"command": ["ls"], "max_attempts": true}',
+               b'{"command": ["ls"], "max_attempts": true}', b'"command"', b"",
+               *(b'{"command": ["ls"], "max_attempts": %s}' % n for n in (b"null", b'"2"', b"1.5", b"-1")),
                b'{"command": ["\xff"]}', b"[" * 99999]
     for i, data in enumerate(no_jobs):
         spool.add_file(f"x{i}", data)
@@ -321,6 +363,7 @@ def test_attempts_and_their_outcomes(make_spool):
         "never": {"attempts": 4, "errors": ["exit 8", "exit 9", "exit 10", "exit 11"]},
         "signal": {"attempts": 1, "errors": ["signal 15"]},
         "other": {"attempts": 3, "errors": ["signal 10", "signal 11", "signal 12"]},
+        "shell": {"attempts": 2, "errors": ["exit 126", "exit 127"]},
         "plain": {"attempts": 1, "errors": ["cannot run"]},
         "mixed": {"attempts": 3, "errors": ["exit 1", "signal 9", "exit 3"]},
         "missing": {"attempts": 2, "errors": ["cannot run"] * 2},

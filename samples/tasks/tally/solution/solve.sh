@@ -1,14 +1,15 @@
 #!/bin/bash
 cat > tally.py <<'END'
+import re
 import sys
+
+LINE = re.compile(r"(.+),(-?[0-9]+)")
 
 totals = {}
 for line in sys.stdin:
-    name, _, amount = line.strip().rpartition(",")
-    try:
+    if found := LINE.fullmatch(line.rstrip("\n")):
+        name, amount = found.groups()
         totals[name] = totals.get(name, 0) + int(amount)
-    except ValueError:
-        pass
 for name in sorted(totals):
     print(name, totals[name])
 END

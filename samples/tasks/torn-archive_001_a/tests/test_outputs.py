@@ -174,6 +174,22 @@ class Incident:
         self.lose("app.db", (n - 1) * self.size + a, self.rng.randrange(1, self.size - a + 1))
         self.bad_main.add(n)
 
+    def over(self, n):
+        """From the last bytes of a page of the main file to the first of the next but one."""
+        self.lose("app.db", n * self.size - 3, self.size + 5)
+        self.bad_main |= {n, n + 1, n + 2}
+
+    def up_to(self, n):
+        """The end of a page of the main file, not the next page."""
+        self.lose("app.db", n * self.size - 1, 1)
+        self.bad_main.add(n)
+
+    def over_frames(self, k):
+        """From the last bytes of a frame over the whole header of the next, not into its page."""
+        self.lose("app.db-wal", self.at(k + 1) - 2, 26)
+        self.bad_pages.add(k)
+        self.bad_headers.add(k + 1)
+
     def pages(self, log, first):
         """Whose page each frame from `first` on is, as far as it can be known: (number, at a commit the size, page or LOST), or LOST."""
         for k, (n, count, page) in enumerate(log[first - 1:], first):
@@ -281,6 +297,27 @@ def test_pages_lost_and_written_again():
             return one
 
         fresh(make).check()
+
+
+def test_ranges_that_end_in_another_page():
+    def make(size, ends_at_border):
+        one = Incident(size, size == 512, live=14, rows=40)
+        later = {n for n, _, _ in one.live}
+        count = len(one.db) // size
+        places = [n for n in range(2, count - 2) if not later & {n, n + 1, n + 2}]
+        fit(places)
+        (one.up_to if ends_at_border else one.over)(one.rng.choice(places))
+        ends = [k for k, frame in enumerate(one.live, 1) if frame[1]]
+        k = one.rng.choice(ends[3:9])
+        fit(k + 2 not in ends)
+        one.over_frames(k)
+        report, _ = one.expected()
+        fit(any(c["lost"] for c in report[1:]))
+        return one
+
+    for size in (512, 1024):
+        for ends_at_border in (False, True):
+            fresh(lambda: make(size, ends_at_border)).check()
 
 
 def test_headers_that_cannot_be_read():
