@@ -3,6 +3,7 @@ the user. Of a clone that somebody has handed over it reads own_repository() alo
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -63,17 +64,14 @@ def _refuse_links(history: Path) -> None:
     """Raise UnsafeArchive where git would follow a link, or wait for a FIFO, in a history."""
     if history.is_symlink():
         raise UnsafeArchive(f"git would follow {history}")
-    folders = [str(history)]
-    while folders:
-        folder = folders.pop()
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if folder == str(history) and entry.name not in ("HEAD", "config", *HISTORY):
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(entry.path)
-                elif not entry.is_file(follow_symlinks=False):
-                    raise UnsafeArchive(f"git would follow or wait for {printable(entry.path)}")
+    left = [str(history / name) for name in ("HEAD", "config", *HISTORY)
+            if os.path.lexists(history / name)]
+    while left:
+        mode = os.lstat(place := left.pop()).st_mode
+        if stat.S_ISDIR(mode):
+            left += [f"{place}/{name}" for name in os.listdir(place)]
+        elif not stat.S_ISREG(mode):
+            raise UnsafeArchive(f"git would follow or wait for {printable(place)}")
 
 
 def has_commit(folder: Path, commit: str) -> bool:
