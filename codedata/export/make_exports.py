@@ -317,8 +317,8 @@ def _warnings(about: Background, exports: list[Export]) -> Iterator[str]:
     if not turns.turns:
         yield "no turn came through: the sets are empty"
     elif about.settings.validation and unsplit:
-        yield (f"no validation rows in {', '.join(unsplit)}: a set of fewer than {MIN_ROWS} rows is "
-               "not split, nor one whose repositories are all in train")
+        yield (f"no validation rows in {', '.join(unsplit)}: a set of fewer than {MIN_ROWS} rows "
+               "is not split, nor one whose repositories are all in train")
     for export in exports:
         if len(export.labels) == 1:
             [label] = export.labels

@@ -50,7 +50,8 @@ OF_PATCH = re.compile(r"^diff --git a/(.*?) b/", re.MULTILINE)
 # keys of config.json, and those that only the config.json of a suite has
 TYPES = {"user": "str", "timeout_s": "float", "workdir": "str"}
 OF_SUITE = {"FAIL_TO_PASS": "list[str]", "PASS_TO_PASS": "list[str]", "canary": "str",
-            "activation": "str", "archive": "str", "counts": "list[str] | None"}
+            "activation": "str", "archive": "str", "collect": "str", "counts": "list[str] | None",
+            "programs": "list[str]"}
 
 
 def faults_of(folder: Path) -> list[Fault]:

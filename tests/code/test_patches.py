@@ -4,6 +4,16 @@ from __future__ import annotations
 import subprocess
 
 from codedata.code.patches import diff_of, hunks_of
+from codedata.layouts import Program
+
+
+def test_a_patch_changes_modes_as_git_applies_them(tmp_path):
+    (tmp_path / "run").write_bytes(b"1\n")
+    (tmp_path / "old").write_bytes(b"1\n")
+    old, new = {"run": b"1\n", "old": b"1\n"}, {"run": Program(b"1\n"), "new": Program(b"2\n")}
+    for patch, there in ((diff_of(old, new), {"run", "new"}), (diff_of(new, old), set())):
+        subprocess.run(["git", "apply", "-"], input=patch.encode(), cwd=tmp_path, check=True)
+        assert {path.name for path in tmp_path.iterdir() if path.stat().st_mode & 0o111} == there
 
 
 def test_a_patch_of_any_names_and_line_ends_is_what_git_applies(tmp_path):

@@ -211,7 +211,7 @@ def test_rules_of_all_exports_hold_for_tasks(root):
 
 def test_nothing_of_one_origin_is_in_both_splits(root):
     for name in ("crane", "egret", "ibis"):
-        for n in (1, 2):
+        for n in range(7):
             write_task(root, a_bug(f"{name}.agent-{n}.0123abcd", f"{name} {n}"))
             write_task(root, a_datapoint(f"{name}-{n}", split=name))
     write_toml(root, more="[export]\nvalidation = 0.5\n")

@@ -15,6 +15,7 @@ import pr_tasks
 from codedata.code.entities import is_document
 from codedata.code.patches import diff_of
 from codedata.export.tasks import kinds_in
+from codedata.layouts import Program
 from codedata.pulls.kind import pull_request
 from codedata.records import PULL_REQUEST, Commit, Task, parse
 from codedata.store import Store
@@ -25,10 +26,13 @@ ID = "birds__heron-7"
 BASE = "0" * 40
 
 
-def record(files: dict[str, tuple[str, str]], **fields) -> dict:
-    """Return a PR record that changes {path: (text before, text after)}."""
-    before, after = ({path: texts[i].encode() for path, texts in files.items() if texts[i]}
-                     for i in (0, 1))
+PLUMB = Program(b"#!/bin/sh\necho 3\n")
+
+
+def record(files: dict[str, tuple], **fields) -> dict:
+    """Return a PR record that changes {path: (text or bytes before, the same after)}."""
+    before, after = ({path: texts[i] if isinstance(texts[i], bytes) else texts[i].encode()
+                      for path, texts in files.items() if texts[i]} for i in (0, 1))
     return {"instance_id": ID, "repo": "birds/heron", "language": "python", "base_commit": BASE,
             "issue": "", "description": "Fix wading (#7)\n\nIt sank.", "files": sorted(files),
             "patch": diff_of(before, after), "test_patch": "", "created_at": None, "licence": "MIT",
@@ -87,11 +91,15 @@ def test_records_are_made_of_rows_and_wait_for_environments(tmp_path):
 
 @pytest.mark.docker
 def test_a_request_becomes_a_task_whose_image_has_nothing_of_it(tmp_path, heron_image):
-    """Prove one request; refuse one without a test that fails before it."""
-    new = (f"{TESTS}\n\ndef test_plumbline():\n    from heron import plumbline\n"
-           "    assert plumbline() == 3\n")
+    """Prove one request, which adds a program and changes the mode of one, and whose tests start a
+    new one of their own; refuse one without a test that fails before it."""
+    new = (f"{TESTS}\n\ndef test_plumbline():\n    import subprocess\n"
+           "    from heron import plumbline\n    assert plumbline() == 3\n"
+           "    for name in ('bin/plumb', 'tests/data/plumb.sh'):\n"
+           "        assert subprocess.check_output([name]) == b'3\\n'\n")
     code = HERON + "\n\ndef plumbline():\n    return 3\n"
     files = {"heron.py": (HERON, code), "tests/test_heron.py": (TESTS, new),
+             "bin/plumb": ("", PLUMB), "tests/data/plumb.sh": ("", PLUMB),
              "README.md": ("", "Plumbline is new.\n")}
     write_json(tmp_path / f"commit/{ID}.json", record(files))
     vain = {"heron.py": (HERON, HERON + "\n# no change\n"),

@@ -4,10 +4,23 @@ from __future__ import annotations
 import pytest
 from heron_project import commit_all, git, opener
 
+from codedata.code.patches import diff_of
+from codedata.layouts import Program
 from codedata.suites.leftovers import history_after
-from codedata.suites.source import Project, changed_files, put_source
+from codedata.suites.source import Project, apply_patch, changed_files, put_source
 
 pytestmark = pytest.mark.docker
+
+
+def test_modes_are_part_of_what_a_patch_changes(source):
+    patch = diff_of({"heron.py": b""}, {"heron.py": Program(b"")})
+    with opener("") as sandbox:
+        base, _ = put_source(sandbox, Project(source))
+        before, after, reason = apply_patch(sandbox, patch)
+        assert (reason, [*map(type, before.values())]) == ("", [bytes])
+        sandbox.put(after, "copy")
+        assert sandbox.run("test -x heron.py && test -x copy/heron.py && ! test -x tests/*").ok
+        assert changed_files(sandbox, ".")[1:] == ({}, "")
 
 
 def test_nothing_of_the_history_after_the_base_commit_is_left(repository):

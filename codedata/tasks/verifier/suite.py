@@ -161,10 +161,10 @@ def reward(config: dict, tests: str, out: str) -> float:
     if os.getuid():
         sys.exit("the verifier has to be root, or nothing keeps tests from writing the reward")
     os.chmod(tests, 0o700)
-    if not os.path.exists(config["archive"]):   # this is the agent's own container
-        if subprocess.run(["bash", "-c", config["collect"]]).returncode:
-            print("there is no archive of the agent's work, and none can be made of its source")
-            return 0.0
+    if not os.path.exists(config["archive"]) and subprocess.run(   # in the agent's own container
+            ["bash", "-c", config["collect"]]).returncode:
+        print("there is no archive of the agent's work, and none can be made of its source")
+        return 0.0
     work = delivered(config, os.path.realpath(config["workdir"]))
     with tempfile.NamedTemporaryFile() as log:
         try:
