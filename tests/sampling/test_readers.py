@@ -226,6 +226,16 @@ def test_tools_and_thinking_are_taken_in_their_spellings():
             assert content_text(row["messages"][0]) == "x"
 
 
+def test_calls_in_the_texts_of_harbors_export_are_calls(tmp_path):
+    call = '{"name": "bash", "arguments": {"command": "ls"}}'
+    row = read_value(tmp_path, {"task": "o__r-9", "tool_definitions": [], "conversations": [
+        {"role": "assistant", "content": f"I do.\n<tool_call>\n{call}\n</tool_call>"},
+        {"role": "user", "content": ""}, {"role": "assistant", "content": "No <tool_call> here."}]})
+    done, result, said = row["messages"]
+    assert done["content"] == "I do." and result["role"] == "tool" and "tool_calls" not in said
+    assert json.loads(done["tool_calls"][0]["function"]["arguments"]) == {"command": "ls"}
+
+
 def test_calls_without_ids_get_some_and_their_results_the_same(tmp_path):
     calls = [{"function": {"name": "bash", "arguments": "{}"}}] * 2
     row = read_value(tmp_path, {"instance_id": "own__repo-1", "messages": [

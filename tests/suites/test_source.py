@@ -15,7 +15,7 @@ pytestmark = pytest.mark.docker
 def test_modes_are_part_of_what_a_patch_changes(source):
     patch = diff_of({"heron.py": b""}, {"heron.py": Program(b"")})
     with opener("") as sandbox:
-        base, _ = put_source(sandbox, Project(source))
+        put_source(sandbox, Project(source))
         before, after, reason = apply_patch(sandbox, patch)
         assert (reason, [*map(type, before.values())]) == ("", [bytes])
         sandbox.put(after, "copy")
