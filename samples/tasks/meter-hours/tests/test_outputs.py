@@ -17,7 +17,7 @@ def meterflow(*args):
     """Run the program; it has to end well."""
     command = ["/usr/bin/python3", "-m", "meterflow", "hours", *map(str, args)]
     try:
-        done = subprocess.run(command, cwd="/app", capture_output=True, timeout=60)
+        done = subprocess.run(command, cwd="/app", capture_output=True, timeout=240)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise AssertionError(f"meterflow did not end: {error}") from error
     assert done.returncode == 0, done.stderr.decode(errors="replace")[-2000:]
@@ -209,7 +209,8 @@ def test_bad_rows_are_rejected_alone(tmp_path):
            ("N-7;2024-03-31 05:00;0.5", "value"), ("N-7;2024-03-31 05:00;1;2", "columns"),
            ("N-7;2024-3-31 05:00;0,5", "time"), ("N-7;2024-03-31 5:00;0,5", "time"),
            ("N-7;2024-03-31 05:00;0,1234", "value"), ("N-7;2024-03-31 05:00;", "value"),
-           ("N-7;2024-02-30 05:00;0,5", "time"), ("# zone: Asia/Tokyo", "columns")]
+           ("N-7;2024-02-30 05:00;0,5", "time"), ("# zone: Asia/Tokyo", "columns"),
+           ("N-7;2024-03-31 05:00;1e1", "value"), ("N-7;2024-03-31 05:00;1_0,5", "value")]
     rejected = []
     for place, (row, reason) in zip(sorted(numbers.sample(range(80), len(bad))), bad, strict=True):
         rows.insert(place, row)
@@ -222,11 +223,13 @@ def test_bad_rows_are_rejected_alone(tmp_path):
         "S|2024-03-31T00:20Z|150", "S|2024-03-31T00:30Z|300", "S|2024-03-31T00:15Z|+150",
         "S|2024-03-31T0:15Z|150", "S|2024-03-31T00:15:00Z|150", "S|2024-03-31 00:15|150", "",
         "S|2024-03-31T00:15Z|", "S|2024-02-30T00:15Z|x", "S|2024-03-31T24:00Z|400",
-        "S;2024-03-31T00:15Z;150", "#S|2024-03-31T00:15Z|1.5"])
+        "S;2024-03-31T00:15Z;150", "#S|2024-03-31T00:15Z|1.5",
+        "S|2024-03-31T00:15Z|15²", "S|2024-03-31T00:15Z|1_50", "S|2024-03-31T00:15Z|000150"])
     known |= {("S", utc("2024-03-31T00:00")): 100, ("S", utc("2024-03-31T00:15")): 100}
     rejected += [f"Zähler.txt,{line},{reason}" for line, reason in [
         (6, "value"), (7, "value"), (8, "time"), (10, "value"), (11, "time"), (12, "time"),
-        (13, "time"), (15, "value"), (16, "time"), (17, "time"), (18, "columns"), (19, "value")]]
+        (13, "time"), (15, "value"), (16, "time"), (17, "time"), (18, "columns"),
+        *((line, "value") for line in range(19, 23))]]
     third = south(tmp_path / "none.txt", 5, "2024-04-01T03:00:00Z", [])
     paths = [first, third, second]
     meterflow("--out", tmp_path / "out.csv", "--rejects", tmp_path / "rejects.csv", *paths)
@@ -236,5 +239,9 @@ def test_bad_rows_are_rejected_alone(tmp_path):
     assert lines(tmp_path / "alone.csv") == hours(known)
     clean = north(tmp_path / "clean.csv", zone, "2024-04-01T04:00:00Z", north_rows(zone, {
         ("N-7", begin): 12}))
+    text = clean.read_text(encoding="utf-8")   # with empty lines from the first on
+    clean.write_text("\n" + text.replace("# zone", "\n# zone").replace("meter;", "\nmeter;"),
+                     encoding="utf-8")
     meterflow("--out", tmp_path / "out.csv", "--rejects", tmp_path / "rejects.csv", clean)
+    assert lines(tmp_path / "out.csv") == hours({("N-7", begin): 12})
     assert lines(tmp_path / "rejects.csv") == ["file,line,reason", ""]

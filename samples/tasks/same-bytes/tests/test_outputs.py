@@ -23,7 +23,7 @@ AUTHOR = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b.example", "GIT_COMMIT
           "GIT_COMMITTER_EMAIL": "a@b.example", "GIT_CONFIG_NOSYSTEM": "1"}
 NAMES = ["README", "docs/a file.txt", "docs/  two", "-rf", "back\\slash\\n.txt", "Zebra", "apple",
          "docs.txt", "docs/\u00fcber/\u65e5\u672c", "lib/*.c", "q'uote \"s\"", "end ", "docs/MANIFEST",
-         "tab\tbed", f"{'folder' * 20}/{'file' * 30}"]
+         "tab\tbed", f"{'folder' * 20}/{'file' * 30}", "caf\udce9.txt"]
 
 
 @functools.cache
@@ -37,6 +37,28 @@ def tools():
             if not os.path.lexists(path := os.path.join(folder, name)):
                 os.symlink(os.path.join(place, name), path)
     return folder
+
+
+@functools.cache
+def other_order():
+    """Return the settings of a locale that sorts a, A, b, B, which no image has."""
+    folder = tempfile.mkdtemp()
+    marks = [f"<U{number:04X}>" for number in range(256)]
+    with open(f"{folder}/map", "w", encoding="ascii") as file:
+        file.write("<comment_char> %\n<escape_char> /\n<mb_cur_max> 1\nCHARMAP\n")
+        file.writelines(f"{mark} /x{number:02x} x\n" for number, mark in enumerate(marks))
+        file.write("END CHARMAP\n")
+    with open(f"{folder}/order", "w", encoding="ascii") as file:
+        file.write("comment_char %\nescape_char /\nLC_COLLATE\norder_start forward\n")
+        order = sorted(range(256), key=lambda number: (chr(number).lower(), chr(number).isupper()))
+        file.write("\n".join([*(marks[number] for number in order), "order_end",
+                              "END LC_COLLATE", ""]))
+    subprocess.run(["/usr/bin/localedef", "-c", "--no-archive", "--quiet", "-i", f"{folder}/order",
+                    "-f", f"{folder}/map", f"{folder}/xx_XX"], capture_output=True, timeout=60)
+    env = {"LOCPATH": folder, "LC_COLLATE": "xx_XX"}
+    done = subprocess.run(["/usr/bin/sort"], input=b"B\na\n", capture_output=True, env=env)
+    assert done.stdout == b"a\nB\n", "the locale is not there"
+    return env
 
 
 @functools.cache
@@ -73,10 +95,10 @@ def release(repository, tag, folder, umask=-1, **env):
     return run(["/app/bin/release", repository, tag, folder], umask, **env).returncode
 
 
-def verify(path):
+def verify(path, **env):
     """Return the status of bin/verify, and its lines."""
-    done = run(["/app/bin/verify", path])
-    return done.returncode, done.stdout.decode(errors="replace").splitlines()
+    done = run(["/app/bin/verify", path], **env)
+    return done.returncode, os.fsdecode(done.stdout).splitlines()
 
 
 class Repository:
@@ -133,9 +155,9 @@ class Repository:
 
 def manifest(files):
     """Return the manifest of files."""
-    paths = sorted(files, key=lambda path: path.encode())
+    paths = sorted(files, key=os.fsencode)
     return b"".join(hashlib.sha256(files[path][1]).hexdigest().encode()
-                    + (b" @" if files[path][0] == 0o777 else b"  ") + path.encode() + b"\n"
+                    + (b" @" if files[path][0] == 0o777 else b"  ") + os.fsencode(path) + b"\n"
                     for path in paths)
 
 
@@ -153,7 +175,7 @@ def entries(path):
 def assert_is_release(path, top, files, time):
     found = entries(path)
     expected = {**files, "MANIFEST": (0o644, manifest(files))}
-    names = sorted((f"{top}/{name}" for name in expected), key=lambda name: name.encode())
+    names = sorted((f"{top}/{name}" for name in expected), key=os.fsencode)
     assert [one.name for one, _ in found] == names
     for one, data in found:
         mode, content = expected[one.name.partition("/")[2]]
@@ -190,24 +212,28 @@ def set_up(number, clone, home):
 def test_builders_get_the_same_bytes(repository, tmp_path):
     repository.fill("kit")
     time = 1_650_000_000 + repository.numbers.randrange(10**7)
-    repository.commit("v2.1", time)
+    repository.commit("v2.1-v3", time)
+    order = other_order()
     stamp = tmp_path / "stamp"
     stamp.touch()
     builds = [("one", 0o022, {"TZ": "UTC"}),
               ("two words/a much longer path", 0o077, {"TZ": "Asia/Tokyo", "LC_ALL": "C"}),
               ("three", 0o000, {"TZ": "America/Lima", "HOME": str(tmp_path / "m/home")}),
-              ("four", 0o027, {"LANG": "POSIX"})]
+              ("four", 0o027, order)]
     archives = []
     for number, (place, umask, env) in enumerate(builds):
         machine = tmp_path / "m"
         given = [machine / place / "clone", machine / place / "out"]
-        shutil.copytree(repository.path, given[0], symlinks=True)   # all times but the links' stay
+        if number == 2:
+            repository.git("clone", "-q", "--no-local", ".", given[0])
+        else:   # all times but the links' stay
+            shutil.copytree(repository.path, given[0], symlinks=True)
         set_up(number, given[0], machine / "home")
         if not number:
             given = [os.path.relpath(one, "/tmp") for one in given]
-        assert release(given[0], "v2.1", given[1], umask, **env) == 0, "the release failed"
-        archive = machine / place / "out" / "kit-2.1.tar.gz"
-        assert_is_release(archive, "kit-2.1", repository.files, time)
+        assert release(given[0], "v2.1-v3", given[1], umask, **env) == 0, "the release failed"
+        archive = machine / place / "out" / "kit-2.1-v3.tar.gz"
+        assert_is_release(archive, "kit-2.1-v3", repository.files, time)
         archives.append(archive.read_bytes())
         # the next one has another machine, where nothing is that was kept here
         shutil.rmtree(machine)
@@ -221,10 +247,13 @@ def test_builders_get_the_same_bytes(repository, tmp_path):
 def test_an_archive_has_the_commit_and_its_manifest(repository, tmp_path):
     repository.write("tools/inside", b"left out")
     repository.write("notes.psd", b"left out")
+    repository.write("docs/in/draft", b"left out")
     repository.files.clear()
     repository.fill("tool-box.x")
-    repository.write(".gitattributes", b"/tools export-ignore\n*.psd export-ignore\n"
+    repository.write(".gitattributes", b"/tools export-ignore\n*.psd export-ignore\nkept.psd -export-ignore\n"
                      b"*.bat text eol=crlf\nversion export-subst\n")
+    repository.write("docs/in/.gitattributes", b"draft export-ignore\n")
+    repository.write("kept.psd", b"kept")
     repository.write("bin/set up\tnow.bat", b"@echo off\necho two lines\n")
     repository.write("version", b"$Format:%H$\n", 0o755)
     repository.write(".gitignore", b"*.log\n")
@@ -248,14 +277,14 @@ def test_an_archive_has_the_commit_and_its_manifest(repository, tmp_path):
 
 def write_archive(path, files, top="kit-1.0"):
     """Write an archive, with entries for directories."""
-    with tarfile.open(path, "w:gz") as archive:
+    with tarfile.open(path, "w:gz", format=tarfile.GNU_FORMAT) as archive:
         names = {os.path.dirname(name) for name in files}
         for name in sorted(names):
-            folder = tarfile.TarInfo(f"{top}/{name}".rstrip("/"))
+            folder = tarfile.TarInfo(f"{top}/{name}".strip("/"))
             folder.type, folder.mode = tarfile.DIRTYPE, 0o755
             archive.addfile(folder)
         for name, (mode, data) in files.items():
-            one = tarfile.TarInfo(f"{top}/{name}")
+            one = tarfile.TarInfo(f"{top}/{name}".lstrip("/"))
             one.mode = mode
             if mode == 0o777:
                 one.type, one.linkname = tarfile.SYMTYPE, data.decode()
@@ -282,15 +311,16 @@ def test_verify_names_each_difference(tmp_path):
     missing = numbers.sample(sorted(set(NAMES) - set(changed)), 3)
     for name in missing:
         del bad[name]
-    extra = ["docs/a", "  scratch\\.txt", "lib/MANIFEST", ".hidden", "lib/link"]
+    extra = ["docs/a", "  scratch\\.txt", "lib/MANIFEST", ".hidden", "lib/link", "Extra"]
     bad |= dict.fromkeys(extra, (0o644, b"more")) | {"lib/link": (0o777, b"-rf")}
     bad["twin"] = (0o777, b"docs/twin")
     lines = [f"changed {name}" for name in [*changed, "current", "lib/dangling", "twin"]]
     lines += [f"missing {name}" for name in missing] + [f"extra {name}" for name in extra]
     whole = write_archive(tmp_path / "good.tar.gz", listed)
     assert verify(os.path.relpath(whole, "/tmp")) == (0, [])
-    found = verify(write_archive(tmp_path / "bad one.tar.gz", bad))
-    assert found == (1, sorted(lines, key=lambda line: line.encode()))
+    for env in ({}, other_order()):
+        found = verify(write_archive(tmp_path / "bad one.tar.gz", bad), **env)
+        assert found == (1, sorted(lines, key=os.fsencode))
     del bad["MANIFEST"]
     assert verify(write_archive(tmp_path / "a.tar.gz", bad))[0] == 2, "no MANIFEST"
     elsewhere = {"sub/MANIFEST": (0o644, b"")}
@@ -300,6 +330,10 @@ def test_verify_names_each_difference(tmp_path):
     whole = gzip.decompress(whole.read_bytes())
     (tmp_path / "d.tar.gz").write_bytes(whole)
     assert verify(tmp_path / "d.tar.gz")[0] == 2, "a tar, but not gzipped"
+    (tmp_path / "e.tar.gz").write_bytes((tmp_path / "good.tar.gz").read_bytes()[:-6])
+    assert verify(tmp_path / "e.tar.gz")[0] == 2, "gzipped, but cut short"
+    two = {f"kit-1.0/{name}": one for name, one in listed.items()} | {"other/x": (0o644, b"")}
+    assert verify(write_archive(tmp_path / "f.tar.gz", two, top=""))[0] == 2, "two folders on top"
 
 
 def listing(folder):
@@ -312,12 +346,14 @@ def test_refusals_leave_nothing_behind(repository, tmp_path):
     repository.commit("v0.1", 1_600_000_000)
     repository.write("release.conf", b"# name = kit\nrename = kit\n")
     repository.commit("v0.2", 1_600_000_100)
+    repository.write("release.conf", b"name =\nkit = name\n")
+    repository.commit("v0.3", 1_600_000_200)
     repository.fill("kit")
     repository.commit("v1.0", 1_600_000_500)
     repository.git("branch", "v9.0")
     repository.git("branch", "v1.0", "v0.1")
     for tag in ["v1.1", "v9.0", "main", "HEAD", repository.git("rev-parse", "HEAD"), "v0.1",
-                "v0.2"]:
+                "v0.2", "v0.3"]:
         assert (release(repository.path, tag, out), listing(out)) == (2, {}), tag
     assert release(repository.path, "v1.0", out) == 0, "the release failed"
     first = listing(out)
