@@ -95,7 +95,7 @@ def forget(raw, name=ERASED, before="ulimit -v 65536", mode=0o640):
         used = processor()
         with path.open("rb") as had_open, changes_of(folder) as changes:
             try:
-                done = subprocess.run(["bash", "-c", before + ' && ulimit -t 10 && exec "$@"', "bash", path_to, str(path), name], env=ENV, capture_output=True, timeout=60)
+                done = subprocess.run(["bash", "-c", before + ' && ulimit -t 10 && exec "$@"', "bash", path_to, str(path) if mode == 0o640 else path.name, name], cwd=folder, env=ENV, capture_output=True, timeout=60)
             except subprocess.TimeoutExpired:
                 assert False, "it does not end"
             assert done.returncode not in (-9, -24), "it takes more than 10 seconds"    # of the processor: other load does not count
@@ -436,10 +436,12 @@ def test_failures_leave_the_vault_alone():
         broken.append(raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1:])
     start = [(b"N", b"a"), (b"N", ERASED), (b"F", b"\0\0\0" + b"abcdefgh")]
     for body in (b"\0\0\0\2\3C\0\3", b"\0\0\0\0\3C\0\3", b"\0\0\0\1\4C\6\4", b"\0\0\0\1\4C\0\3", b"\0\0\0\1\3S\0\3", b"\0\0\0\1\3X\0\3", b"\0\2\0\1\3C\0\3",
-                 b"\2\0\0\1\3C\0\3", b"\0\0\0\1\3C\0\x83\0", b"\0\0\0\1\3I\3ab", b"\0\0\0\1\3C\0\3C\0\0"):
+                 b"\2\0\0\1\3C\0\3", b"\0\0\0\1\3C\0\x83\0", b"\0\0\0\1\3I\3ab", b"\0\0\0\1\3C\0\3C\0\0", b"\0\0\0\1\2C\0\3"):
         broken.append(seal(start + [(b"D", body)]))
     broken += [seal(start + [one]) for one in ((b"N", b""), (b"Q", b"a"), (b"T", b"\1a\1\1"), (b"T", b"\1a\2\0\0"), (b"T", b"\1a\1\0\0"),
-                                               (b"F", b"\0\0" + b"\xff" * 9 + b"\2x"), (b"F", b"\0\0" + b"\x80" * 10 + b"\1x"))]
+                                               (b"F", b"\0\0" + b"\xff" * 9 + b"\2x"), (b"F", b"\0\0" + b"\x80" * 10 + b"\1x"),
+                                               (b"F", b"\0\2\0x"), (b"F", b"\2\0\0x"), (b"T", b"\1a\0\0"), (b"T", b"\5a\0"), (b"T", b"\1a\1\0\0"))]
+    broken.append(b"RVAULT1\n" + struct.pack("<QQ", 24, 5))
     for one in broken:
         code, now = forget(one)
         assert (code, now) == (2, one), "a damaged vault"

@@ -139,6 +139,10 @@ def test_still_the_same_for_small_inputs():
     for seed, sizes, p, missing, penalties in cases:
         _, X, y, who = data(seed, sizes, p, missing)
         check(X, y, who, penalties, nested(X, y, who, penalties)[0])
+    # whole numbers, stored as such; and patients that are not
+    _, X, y, who = data(5, [8, 13, 6, 10], 4)
+    X, y, who, penalties = (10 * X).astype(np.int32), y.astype(np.int64), who.astype(float), np.array([1, 30, 4])
+    check(X, y, who, penalties, nested(X, y, who, penalties)[0])
     penalties = np.logspace(-4, 1, 6)
     random, X, y, who = data(11, [12, 9, 15, 7, 1, 11, 10], 11, 0.15)
     gaps(random, X, y, who)

@@ -222,7 +222,7 @@ WIDE_PLAN = [(b"one", b"two"), (b"two", b"e/in"), (b"d", b"e"), (b"d/in", b"d"),
 def test_all_pairs_happen_at_once(tmp_path):
     plans = [[(b"r", b"q"), (b"q", b"r")], [(b"a", b"q"), (b"q", b"r"), (b"r", b"k"), (b"k", b"a")], [(b"a", b"e"), (b"a/b", b"e/bb"), (b"a/b/c/x", b"e/bb/c/xx")],
              [(b"a/b", b"a"), (b"a", b"a/b")], [(b"a", b"a/deep"), (b"q", b"a")], [(b"a/b/c", b"a"), (b"a/b", b"a/b"), (b"a", b"a/b/c")], [(b"a/b", b"b"), (b"a", b"gone")],
-             [(b"r", b"q/z"), (b"q/z", b"r")], [(b"a", b"a"), (b"k", b"k"), (b"r", b"q/r")], [(b"q", b"a/b/c/q"), (b"a/b/c/x", b"q")],
+             [(b"r", b"q/.mvplan"), (b"q/z", b".mvplan2"), (b"k", b"\xc3\xa9" * 127 + b"n")], [(b"r", b"q/z"), (b"q/z", b"r")], [(b"a", b"a"), (b"k", b"k"), (b"r", b"q/r")], [(b"q", b"a/b/c/q"), (b"a/b/c/x", b"q")],
              [(b"r", b"s/y"), (b"a/y", b"q/b/y"), (b"a/b", b"q/b"), (b"a", b"s"), (b"q/z", b"a")], []]
     for number, pairs in enumerate(plans):
         done(make(tmp_path / str(number), NEST), pairs, f"plan {number} {pairs}")
@@ -249,7 +249,7 @@ def test_refused_plans_change_nothing(tmp_path):
     for path in (b"/r", b"./r", b"q/../r", b"..", b".", b"q//z", b"q/z/", b"r/", b".mvplan", b".mvplan/r", b"a/./y", b"/"):
         refused(root, plan_of([(path, b"new")]), f"OLD {path}")
         refused(root, plan_of([(b"r", path)]), f"NEW {path}")
-    for path in (b"n" * 256, b"q/" + b"n" * 256):
+    for path in (b"n" * 256, b"q/" + b"n" * 256, "\u00e9".encode() * 128):
         refused(root, plan_of([(b"r", path)]), "a long name")
     nest = make(tmp_path / "long", [(b"%d" % n, "d") for n in range(20)])
     for last in (201, 200):

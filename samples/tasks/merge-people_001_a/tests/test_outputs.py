@@ -101,7 +101,7 @@ class Service:
                                         cwd="/app", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def ready(self):
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while time.monotonic() < end:
             with contextlib.suppress(OSError):
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
@@ -111,7 +111,7 @@ class Service:
         raise AssertionError("the service does not listen")
 
     def call(self, method, path, body=None, status=None):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=15)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             data = None if body is None else json.dumps(body).encode()
             connection.request(method, path, data, {"Content-Type": "application/json"} if data else {})
@@ -212,6 +212,20 @@ k2|Zoë|Fox|zoe@x.example|||1999-01-01
 k3|||zoe@x.example|||
 k4|_|-|zoe@x.example|222||
 k5|!|-||222||
+l1|Ｎｏａ|Fish||666||
+l2|noa|ﬁsh||666||
+m1|Uma|Sol||12٣||
+m2|Uma|Sol||12||
+n1|Vic|Tan||000||
+n2|Vic|Tan||0||
+o1|Wes|Urs|||Ta|
+o2|Wes|Urs|||tA|
+p1|Xan|Vos||| T6 | 2000-02-02
+p2|Xan|Vos|||T6|2000-02-02
+q1|Yan|Wu|STRASSE@x.example|||
+q2|Yan|Wu|straße@x.example|||
+r1|Jo Ann|Xu||2468||
+r2|Joann|Xu||2468||
 """.strip().splitlines()]
 VERDICTS = {("h1", "h2"): "different", ("g1", "g3"): "same", ("k3", "k5"): "same", ("a3", "g1"): "same", ("a3", "b1"): "same"}
 
