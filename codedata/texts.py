@@ -34,7 +34,7 @@ THINKING = re.compile(r"(?:\s*(?:<(think(?:ing)?)>.*?(?:</\1>|\Z)|◁think▷.*?
 
 MAX_DEPTH = 50          # of a value, and so parts of a key
 MAX_LINE_DOTS = 1_000   # of a line of TOML, in texts too
-MAX_TOML_CHARS = 100_000
+MAX_TOML_CHARS = 200_000
 _DIGITS = re.compile(r"(\d+)")
 _OPENING = re.compile(r'\{(?=[ \t\r\n]*")')   # the start of a JSON object with at least one key
 MAX_WORK = 20_000_000   # characters of a reply that are decoded, again and again: 2 s
