@@ -22,6 +22,7 @@ GIT_S = 600                # seconds for one command
 MAX_BYTES = 1_000_000      # of a HEAD or a config
 MAX_OUTPUT = 200_000_000   # bytes that a command may print
 HISTORY = ("objects", "refs", "packed-refs", "shallow")   # of .git, beside HEAD
+ALTERNATES = ("/objects/info/alternates", "/objects/info/http-alternates")
 # Replace refs would change what git reads from the objects.
 GIT = {"GIT_DIR": ".git", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null",
        "GIT_ATTR_NOSYSTEM": "1", "GIT_NO_REPLACE_OBJECTS": "1",
@@ -69,8 +70,7 @@ def _refuse_links(history: Path) -> None:
         mode = os.lstat(place := left.pop()).st_mode
         if stat.S_ISDIR(mode):
             left += [f"{place}/{name}" for name in os.listdir(place)]
-        elif not stat.S_ISREG(mode) or (
-                place.endswith("alternates") and os.path.getsize(place)):
+        elif not stat.S_ISREG(mode) or (place.endswith(ALTERNATES) and os.path.getsize(place)):
             raise UnsafeArchive(f"git would follow or wait for {printable(place)}")
 
 
