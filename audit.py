@@ -66,12 +66,12 @@ def main(argv=None) -> int:
                               [TaskAudit])
 
 
-def checks(text: str) -> list[str]:
+def checks(text: str) -> tuple[str, ...]:
     """Return the names of checks."""
     names = text.split(",")
     if unknown := {*names} - {*NAMES}:
         raise argparse.ArgumentTypeError(f"no check: {', '.join(sorted(unknown))}")
-    return [name for name in NAMES if name in names]
+    return tuple(name for name in NAMES if name in names)
 
 
 def audit(args, settings: Settings, names: list[str], models: Models) -> Stage:

@@ -30,12 +30,13 @@ OVERWRITTEN = re.compile(r"^[^\n]*\r(?![\r\n]|$)", re.MULTILINE)   # as progress
 
 # thinking at the start of a text; without a closing tag it goes on to the end
 THINKING = re.compile(r"(?:\s*(?:<(think(?:ing)?)>.*?(?:</\1>|\Z)|◁think▷.*?(?:◁/think▷|\Z)))*\s*",
-                       re.DOTALL)
+                       re.DOTALL | re.IGNORECASE)
 
 MAX_DEPTH = 50          # of a value, and so parts of a key
 MAX_LINE_DOTS = 1_000   # of a line of TOML, in texts too
 MAX_TOML_CHARS = 200_000
 _DIGITS = re.compile(r"(\d+)")
+_ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 _OPENING = re.compile(r'\{(?=[ \t\r\n]*")')   # the start of a JSON object with at least one key
 MAX_WORK = 20_000_000   # characters of a reply that are decoded, again and again: 2 s
 _DECODER = json.JSONDecoder()
@@ -88,6 +89,12 @@ def fill(template: str, **parts: str) -> str:
     return re.sub(r"\{(\w+)\}", lambda match: parts.get(match[1], match[0]), template)
 
 
+def between(text: str, tag: str) -> str:
+    """Return what stands between the last <tag> and </tag> of a text, or ""."""
+    _, opening, inner = text.rpartition(f"</{tag}>")[0].rpartition(f"<{tag}>")
+    return inner.strip() if opening else ""
+
+
 def without_middle(text: str, max_chars: int, mark: str = "left out") -> str:
     """Return a text of more than `max_chars` (an even number) without its middle, in whose place a
     line has the mark; {n} in it is the number of characters that are gone."""
@@ -132,10 +139,12 @@ def _escape(match: re.Match) -> str:
 def json_objects(text: str, decoder: json.JSONDecoder = _DECODER,
                  shown: Collection[str] = ()) -> Iterator[tuple]:
     """Yield (source, its end, value) of the JSON objects in a model's reply, the last first, also
-    those that are inside others; none that stands in a text that the model was `shown`, which is a
-    quotation. These are read again and again, which MAX_WORK bounds: what stands before the objects
-    that take so much is not read. Thinking that the reply begins with has only drafts."""
+    those that are inside others; none that stands in a text that the model was `shown`, whatever
+    its blanks and escapes, which is a quotation. These are read again and again, which MAX_WORK
+    bounds: what stands before the objects that take so much is not read. Thinking that the reply
+    begins with has only drafts."""
     start, work, begin = len(text), 0, THINKING.match(text).end()
+    shown = [*map(_bare, shown)]
     search = sum(map(len, shown)) // 100   # of finding one in them, which is so much faster
     while work < MAX_WORK and (start := text.rfind("{", begin, start)) >= 0:
         if not _OPENING.match(text, start):
@@ -147,8 +156,15 @@ def json_objects(text: str, decoder: json.JSONDecoder = _DECODER,
             continue
         work += end - start + search
         source = text[start:end]
-        if not any(source in one for one in shown):
+        bare = _bare(source)
+        if not any(bare in one for one in shown):
             yield source, end, value
+
+
+def _bare(text: str) -> str:
+    """Return a text without blanks, and with what it escapes as it is."""
+    unescaped = _ESCAPED.sub(lambda match: chr(int(match[1], 16)), text)
+    return "".join(unescaped.split()).replace("\\", "")
 
 
 def _work(error: Exception, start: int, length: int) -> int:

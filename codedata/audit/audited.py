@@ -50,10 +50,19 @@ class Audited:
     survivors: list[Object] | None = None   # the tries of `strength`, None before it is made
     failed_once: set[str] = field(default_factory=set)    # tests with weights that a run failed
 
-    @cached_property
+    @property
     def grader(self) -> Grader:
-        """Return the grader of the task."""
-        return grader_of(self.task, self.host, self.label)
+        """Return the grader of the task. Raise ItemFailed where its image cannot be built."""
+        if isinstance(self._grader, ItemFailed):
+            raise self._grader
+        return self._grader
+
+    @cached_property
+    def _grader(self) -> Grader | ItemFailed:
+        try:
+            return grader_of(self.task, self.host, self.label)
+        except ItemFailed as e:   # kept: no check builds it again
+            return e
 
     @cached_property
     def untouched(self) -> Grade:
@@ -95,7 +104,9 @@ class Audited:
         """Return the files {path: content} that the gold changes or adds: (before, after)."""
         after = files_in(self.gold[0])
         before = self._files_in_image(after) if self.grader.packs_itself else files_in(self.nothing)
-        after = {path: content for path, content in after.items() if before.get(path) != content}
+        given = self.task.solution if self.grader.workdir == "/solution" else ()
+        after = {path: content for path, content in after.items()
+                 if before.get(path) != content and path not in given}
         return {path: before[path] for path in after if path in before}, after
 
     @cached_property

@@ -28,8 +28,11 @@ from codedata.tasks.graded_runs import (
     prove_repeatable,
 )
 from codedata.tasks.suite_outcomes import SURVIVES
+from codedata.tasks.task_toml import is_shared
 from codedata.texts import printable
 
+ONLY_IN_PLACE = ("the gold is rewarded only where it ran: what it leaves outside the work "
+                 "directory, or running, is not carried to other containers")
 FLAKE_RUNS = 10
 LOAD = "for i in 1 2; do (while :; do :; done) & done 2>/dev/null; "   # on both cores
 VARIANTS, VARIANTS_S, MIN_VARIANTS = 60, 150.0, 30
@@ -53,6 +56,8 @@ def check_gold(audited: Audited) -> CheckResult:
         work = prove_gold(audited.grader, rows)
         order = audited.grader.grade(work, {CONFTEST_FILE: CONFTEST.format(ORDERS[0]).encode()})
     except NotRewarded as e:
+        if is_shared(audited.task.config) and audited.grader.gold_in_place().reward == 1.0:
+            return CheckResult(UNFINISHED, ONLY_IN_PLACE)
         return CheckResult(FAILED, str(e), [*e.grade.log.splitlines()[-5:]],
                            {"runs": len(rows), "rewarded": len(rows) - 1})
     figures = {"runs": len(rows) + 1, "rewarded": len(rows) + (order.reward == 1.0)}

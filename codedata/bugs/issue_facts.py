@@ -174,7 +174,7 @@ def _seen(base: Outcome, events: Sequence[Event]) -> dict[type, set]:
     names = {*re.findall(r"\b(\w+)\(", "\n".join([*base.lines, base.last]))}
     seen: dict[type, set] = {}
     for event in events:
-        if event.expr and names.intersection(re.findall(r"(\w+)\(", event.expr)):
+        if event.expr and names.intersection(re.findall(r"\b(\w+)\(", event.expr)):
             for *_, value in base.literals(event.expr):
                 seen.setdefault(type(value), set()).add(value)
     return seen

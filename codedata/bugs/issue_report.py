@@ -44,7 +44,7 @@ from codedata.suites.recorded_javascript import PATH_LINE, JavaScriptRecorder
 from codedata.suites.source import apply_patch
 from codedata.suites.suite import run_script
 from codedata.suites.test_results import place_of
-from codedata.texts import fill, printable, text_of, toml_of
+from codedata.texts import between, fill, printable, text_of, toml_of
 
 RUN_S = 60                 # seconds that a reproduction may take, [sandbox] run_timeout at most
 MAX_OUTPUT_BYTES = 10_000  # of a reproduction
@@ -53,8 +53,9 @@ MAX_REPORT_LINES = 12      # with words, of a report without a model
 MAX_CALLERS = 3            # callers of changed functions that are shown
 FILES = {"python": "reproduce.py", "bash": "reproduce.sh", "javascript": "reproduce.cjs",
          "module": "reproduce.mjs"}   # of ECMAScript
-FENCED = re.compile(r"^```(python|py|bash|sh)[ \t]*\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE)
-REPORT = re.compile(r"\A.*<report>(.*)</report>", re.DOTALL)
+# a block ends before another one begins: no part is read twice
+FENCED = re.compile(r"^```(python|py|bash|sh)[ \t]*\n((?:(?!```(?:py|bash|sh)).*\n)*?)```[ \t]*$",
+                    re.MULTILINE)
 REPEATED = re.compile(r"…(?:\s*…)+")
 PASSED = re.compile(r"^(?:PASSED .*|.* PASSED +\[ *\d+%\] *)\n", re.MULTILINE)   # of pytest
 # of the languages whose calls can be recorded
@@ -326,8 +327,7 @@ def script_in(reply: str) -> tuple[str, str]:
 
 def report_in(reply: str) -> str:
     """Return the report in a reply. Raise Rejected where there is none."""
-    match = REPORT.search(reply)
-    text = match[1].strip() if match else ""
+    text = between(reply, "report")
     if not text:
         raise Rejected("it has no report between <report> and </report>")
     return text + "\n"

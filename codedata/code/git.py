@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,25 +20,23 @@ from codedata.texts import printable
 PROGRAMS = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 GIT_S = 600                # seconds for one command
 MAX_BYTES = 1_000_000      # of a HEAD or a config
+MAX_OUTPUT = 200_000_000   # bytes that a command may print
 HISTORY = ("objects", "refs", "packed-refs", "shallow")   # of .git, beside HEAD
+ALTERNATES = ("/objects/info/alternates", "/objects/info/http-alternates")
 # Replace refs would change what git reads from the objects.
 GIT = {"GIT_DIR": ".git", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null",
        "GIT_ATTR_NOSYSTEM": "1", "GIT_NO_REPLACE_OBJECTS": "1",
        "GIT_NO_LAZY_FETCH": "1", "GIT_ALLOC_LIMIT": "1g"}
 
 
-def run_git(folder: str | Path, *words: str, stdin: BinaryIO | None = None) -> str:
-    """Return what this machine's git prints. Raise UnsafeArchive where it fails."""
-    try:
-        done = subprocess.run(["git", *words], cwd=folder, env=PROGRAMS | GIT, timeout=GIT_S,
-                              stdin=subprocess.DEVNULL if stdin is None else stdin,
-                              capture_output=True, text=True, errors="replace",
-                              start_new_session=True)
-    except (OSError, subprocess.TimeoutExpired) as e:
-        raise UnsafeArchive(f"git {words[0]}: {e}") from e
-    if done.returncode:
-        raise UnsafeArchive(f"git {words[0]} failed: {done.stderr.strip()[-300:]}")
-    return done.stdout
+def run_git(folder: str | Path, *words: str, stdin: str | BinaryIO = "") -> str:
+    """Return what this machine's git prints. Raise UnsafeArchive where it fails or prints more than
+    MAX_OUTPUT."""
+    with git_output(folder, *words, stdin=stdin) as output:
+        printed = output.read(MAX_OUTPUT + 1)
+    if len(printed) > MAX_OUTPUT:
+        raise UnsafeArchive(f"git {words[0]} prints more than {MAX_OUTPUT:,} bytes")
+    return printed.decode(errors="replace")
 
 
 @contextmanager
@@ -61,7 +60,8 @@ def own_repository(clone: Path) -> Iterator[Path]:
 
 
 def _refuse_links(history: Path) -> None:
-    """Raise UnsafeArchive where git would follow a link, or wait for a FIFO, in a history."""
+    """Raise UnsafeArchive where git would follow a link or alternates, or wait for a FIFO, in a
+    history."""
     if history.is_symlink():
         raise UnsafeArchive(f"git would follow {history}")
     left = [str(history / name) for name in ("HEAD", "config", *HISTORY)
@@ -70,7 +70,7 @@ def _refuse_links(history: Path) -> None:
         mode = os.lstat(place := left.pop()).st_mode
         if stat.S_ISDIR(mode):
             left += [f"{place}/{name}" for name in os.listdir(place)]
-        elif not stat.S_ISREG(mode):
+        elif not stat.S_ISREG(mode) or (place.endswith(ALTERNATES) and os.path.getsize(place)):
             raise UnsafeArchive(f"git would follow or wait for {printable(place)}")
 
 
@@ -85,19 +85,30 @@ def has_commit(folder: Path, commit: str) -> bool:
 
 
 @contextmanager
-def git_output(folder: str | Path, *words: str, stdin: str = "") -> Iterator[BinaryIO]:
-    """Yield the output of this machine's git as a stream, while it runs; `stdin` is its input.
-    Raise UnsafeArchive if all output was read and git failed."""
-    with tempfile.TemporaryFile() as given:
-        given.write(stdin.encode())
-        given.seek(0)
-        process = subprocess.Popen(["git", *words], cwd=folder, env=PROGRAMS | GIT, stdin=given,
-                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                                   start_new_session=True)
+def git_output(folder: str | Path, *words: str,
+               stdin: str | BinaryIO = "") -> Iterator[BinaryIO]:
+    """Yield the output of this machine's git as a stream, while it runs, at most GIT_S; `stdin` is
+    its input. Raise UnsafeArchive if it cannot start, or all output was read and git failed."""
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as errors:
+        if isinstance(stdin, str):
+            given.write(stdin.encode())
+            given.seek(0)
+            stdin = given
+        try:
+            process = subprocess.Popen(["git", *words], cwd=folder, env=PROGRAMS | GIT,
+                                       stdin=stdin, stdout=subprocess.PIPE,
+                                       stderr=errors, start_new_session=True)
+        except OSError as e:
+            raise UnsafeArchive(f"git {words[0]}: {e}") from e
+        end = threading.Timer(GIT_S, process.kill)
+        end.start()
         with process:
             try:
                 yield process.stdout
                 if not process.stdout.read(1) and process.wait():
-                    raise UnsafeArchive(f"git {words[0]} failed")
+                    errors.seek(0)
+                    reason = errors.read(2000).decode(errors="replace").strip()[-300:]
+                    raise UnsafeArchive(f"git {words[0]} failed: {reason}")
             finally:
+                end.cancel()
                 process.kill()

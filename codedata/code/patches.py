@@ -22,8 +22,7 @@ NO_LINE_FEED = f"\n{NO_END}\n".encode()
 HEADS = ("diff --git a/", "index ", "--- a/", "+++ b/")   # lines before the hunks of a text
 REVERSIBLE = (*HEADS[:2], "--- ", "new file mode ", "deleted file mode ")
 OPPOSITE = {"-": "+", "+": "-", "new": "deleted", "deleted": "new"}
-# in the head of a file's diff: its path, or the new one if it was renamed
-FILE = re.compile(r'^(?=diff --git (?:"?a/(.+?)"? "?b/\1"?|.* "?b/(.+?)"?)$)', re.MULTILINE)
+FILE = re.compile(r'^(?=diff --git (.* "?b/.+))', re.MULTILINE)   # the head of a file's diff
 HUNK = re.compile(r"@@ -(\d{1,9})(?:,(\d{1,9}))? \+\d{1,9}(?:,(\d{1,9}))? @@(.*)")
 
 
@@ -68,8 +67,11 @@ def files_of(patch: str) -> Iterator[tuple[str, str]]:
     """Yield (path, patch) of each file that a patch of git changes; of a renamed one the new path.
     """
     _, *parts = FILE.split(patch)
-    for same, new, text in zip(*[iter(parts)] * 3, strict=True):
-        yield same or new, text
+    for names, text in zip(*[iter(parts)] * 2, strict=True):
+        middle = len(names) // 2
+        old, new = names[:middle].strip('"'), names[middle + 1:].strip('"')
+        is_same = old.startswith("a/") and new == f"b/{old[2:]}"
+        yield new[2:] if is_same else re.sub(r'\A.* "?b/(?=.)', "", names).removesuffix('"'), text
 
 
 def hunks_of(patch: str, source: str = "", max_lines: int | None = None) -> list[Hunk]:

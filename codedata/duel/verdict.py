@@ -13,8 +13,8 @@ r"""Parse a judge's reply: find the last complete verdict that the judge wrote a
     true, null and 3 are rejected. Other keys are ignored; the last of equal keys counts.
 3.  An incomplete verdict is ignored and does no harm. A verdict inside a complete verdict is
     ignored too.
-4.  An object that occurs word for word in what the judge was shown (an answer, what running it
-    printed, the conversation) is a quotation and not a verdict.
+4.  An object that occurs in what the judge was shown (an answer, what running it printed, the
+    conversation), whatever its blanks and escapes, is a quotation and not a verdict.
 5.  The last of the remaining verdicts counts. Two objects are never combined.
 
 Another object may still not be the judge's: the prompt must delimit the answers clearly.

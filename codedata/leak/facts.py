@@ -19,6 +19,8 @@ from codedata.code.turn import plain
 from codedata.records import Commit, Fact, Message
 
 MAX_LINES = 20_000           # lines of a patch that are read
+MAX_FIX_LINES = 2_000        # lines of a fix that are looked for in each message
+MAX_RANGES = 1_000           # line ranges of a turn that are read
 MAX_FACTS = 40               # facts of one kind listed per turn
 MIN_CODE_CHARS = 12          # without whitespace: shorter lines occur in any code
 MIN_NEW_CODE_CHARS = 24      # applies to lines that the pull request adds
@@ -45,7 +47,7 @@ RANGE = re.compile(r"(?<![\w.])(\d{1,6}),(\d{1,6})p\b|"
 WRITES = re.compile(r"""(?:>>?|\btee(?: -a)?|\btouch|\bmkdir -p|\bmv \S+|\bcp \S+|open\()\s*"""
                     r"""["']?([\w./@+~-]+)""")
 SUBSTITUTION = re.compile(r"\bs([|/#,@!])((?:\\.|(?!\1)[^\n\\]){3,400})\1")
-REPLACED = re.compile(r"""(?:\.replace|\.index|\.find|\bold ?=|\bassert)\s*\(?\s*[rf]?"""
+REPLACED = re.compile(r"""(?:\.replace|\.index|\.find|\bold ?=|\bassert)\s*(?:\(\s*)?[rf]?"""
                       r"""("{3}|'{3}|"|')(.{3,2000}?)"""
                       r"""(?<!\\)\1""", re.DOTALL)
 # the lines of an edit by a tool, after the line with its arguments
@@ -86,9 +88,11 @@ def has_fix_begun(history: list[Message], commit: Commit) -> bool:
     the turn had shown. An edit that shares no line with the fix is a wrong one, and begins nothing.
     """
     wanted: dict[str, set[str]] = defaultdict(set)   # by base name
-    for hunk in _code_of(commit):
-        lines = map(_squeezed, hunk.added or hunk.old)
-        wanted[hunk.path.rpartition("/")[2]] |= {one for one in lines if len(one) >= MIN_CODE_CHARS}
+    lines = ((hunk.path.rpartition("/")[2], _squeezed(line)) for hunk in _code_of(commit)
+             for line in hunk.added or hunk.old)
+    long = (pair for pair in lines if len(pair[1]) >= MIN_CODE_CHARS)
+    for name, line in islice(long, MAX_FIX_LINES):
+        wanted[name].add(line)
     before = ""
     for message in plain(history):
         text = _squeezed(message["content"])
@@ -228,15 +232,16 @@ def _literals(turn: str, shown: Shown, hidden: Patch) -> Iterator[tuple]:
 def _lines(turn: str, shown: Shown, hidden: Patch) -> Iterator[tuple]:
     paths = {hidden.by_file.get(name) for name in _base_names(PATH.findall(turn))}
     hunks = [hunk for hunk in hidden.hunks if hunk.length and hunk.path in paths]
-    for match in RANGE.finditer(turn):
+    shows = lru_cache(None)(lambda i: shown.shows(hunks[i]))
+    for match in islice(RANGE.finditer(turn), MAX_RANGES):
         numbers = sorted(int(group) for group in match.groups() if group)
         first, last = numbers[0], numbers[-1]
         if first <= 1 or last - first > MAX_RANGE_LINES:
             continue
-        for hunk in hunks:
+        for i, hunk in enumerate(hunks):
             end = hunk.start + hunk.length + NEAR_LINES
             is_near = first <= end and last >= hunk.start - NEAR_LINES
-            if is_near and not shown.shows(hunk):
+            if is_near and not shows(i):
                 is_new_file = hunk.path.rpartition("/")[2] not in shown.files
                 yield ("line", match[0], match.start(), hunk.source,
                        f"lines of {hunk.path}, which were not shown",

@@ -31,6 +31,8 @@ MAX_TOKENS = 10**12   # larger counts reported for a call are ignored
 MIN_SECRET_CHARS = 8   # a header's value may be a key; to mask shorter ones would garble replies
 PUBLIC_HEADERS = ("accept", "content-type", "user-agent", "referer", "http-referer", "x-title")
 BASE_URL = re.compile(r"https?://([^/@]*@)?[^/:@]+(:\d+)?(/|$)")
+FILTERED = ("content_filter", "safety", "SAFETY")   # finish reasons
+BROKEN_OFF = ("error", "abort", "insufficient_system_resource")
 REFUSES_SCHEMA = (400, 422)   # statuses
 IN_THE_FIRST = {"tokens_in": 0, "tokens_out": 0, "tokens_cached": 0}   # usage of further replies
 WRONG_SHAPE = (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError)
@@ -460,9 +462,9 @@ def _emptiness(reply: Reply) -> str:
 def _decode(choice: dict, answer: dict) -> Reply:
     """Return the reply of one choice in a chat completion; raise one of WRONG_SHAPE where there is
     none, HttpTrouble where a filter cut it."""
-    if choice.get("finish_reason") == "content_filter":
+    if choice.get("finish_reason") in FILTERED:
         raise HttpTrouble("the endpoint's content filter cut the answer", status=200)
-    if choice.get("finish_reason") == "error" or choice.get("error"):
+    if choice.get("finish_reason") in BROKEN_OFF or choice.get("error"):
         raise ValueError("broken off by the endpoint")
     message = choice["message"]
     reasoning = message.get("reasoning_content") or message.get("reasoning")

@@ -22,12 +22,11 @@ from codedata.records import Commit, Task
 from codedata.settings import Settings
 from codedata.store import digest
 from codedata.tasks.folder import GOLD, TEST_PATCH, text_in, verifier_config
-from codedata.texts import fill, json_objects, printable, text_of
+from codedata.texts import between, fill, json_objects, printable, text_of
 
 READ, WRITE, AGAIN, SCHEMA = "read_text.md", "write_text.md", "again.md", "read_text.json"
 FORM = {"unsaid": [{"test": "…", "demand": "what it wants that he cannot know"}],
         "tells": [{"quote": "…", "why": "…"}]}
-ISSUE = re.compile(r"\A.*<issue>(.*)</issue>", re.DOTALL)
 TRAILERS = re.compile(r"(?:\n{1,9}[A-Z][\w-]{0,60}: .+){1,30}\s*\Z")   # of git, at the end
 MAX_CHARS = 40_000       # of each patch in a request
 MAX_LISTED = 40          # failing tests in a request
@@ -89,8 +88,7 @@ class TextWriter:
             return text
 
         def read(reply: Reply) -> str:
-            written = ISSUE.search(reply.text)
-            issue = f"{written[1].strip()}\n" if written else ""
+            issue = f"{between(reply.text, 'issue')}\n"
             if not issue.strip():
                 raise Rejected("it has no issue between <issue> and </issue>")
             begin_step("reading what was written")

@@ -27,8 +27,8 @@ STAGE = "report"
 DRAW = 50.0
 PAIRS = ("styles", "commands", "hedged", "chars", "n_new_files")   # of TurnRow
 # a source file that a text names, without its directory
-SOURCE_FILE = re.compile(r"\b[\w@+-]+\.(?:py|pyx|jsx?|tsx?|mjs|go|rs|c|h|cc|cpp|hpp|java|kt|rb|php"
-                         r"|cs|swift|sh)\b")
+SOURCE_FILE = re.compile(r"\b[\w@+-]{1,100}\.(?:py|pyx|jsx?|tsx?|mjs|go|rs|c|h|cc|cpp|hpp|java|kt"
+                         r"|rb|php|cs|swift|sh)\b")
 MAX_ROUNDING = 1e-9   # a score this near to the one that its verdicts give was not edited
 
 

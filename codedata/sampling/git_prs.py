@@ -22,6 +22,7 @@ from codedata.errors import Trouble
 from codedata.sandbox.archives import UnsafeArchive
 
 MAX_DIFF_BYTES = 20_000_000
+MAX_MESSAGE = 100_000   # characters
 # owner/name at the end of a remote's address; the path of a folder does not match
 ADDRESS = re.compile(r"(?:://[^/]+/|^[^/:]+:(?!//))(?:.*/)?([^/]+/[^/]+?)(?:\.git)?/*\Z")
 NUMBER = re.compile(r"(?:\AMerge pull request |\((?:pull request )?)#(\d+)(?= from |\)\s*\Z)")
@@ -51,7 +52,7 @@ def cut_rows(spec: str, instance_ids: Iterable[str] | None = None) -> Iterator[d
                 key = next(filter(wanted.__contains__, keys), None)
                 if key and parents:
                     yield {"instance_id": wanted.pop(key), "repo": repo, "created_at": time,
-                           "pr_description": message.strip(),
+                           "pr_description": message[:MAX_MESSAGE].strip(),
                            **_patches(folder, parents.partition(" ")[0], commit)}
     except UnsafeArchive as e:
         raise Trouble(f"cannot be read: {e.what}", spec, "Give git:PATH of a clone, git:PATH@A..B "

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import reprlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta, timezone
@@ -23,7 +24,7 @@ from codedata.sampling.git_prs import cut_rows
 from codedata.sampling.readers.chat import decoded
 from codedata.sampling.row_files import JsonRows, ParquetFiles, find_files
 from codedata.sampling.trajectories import Hub
-from codedata.texts import number_text
+from codedata.texts import number_text, printable
 
 # field of a Commit: columns, of which the first with text counts; those with + between are joined
 FIELDS = {
@@ -142,7 +143,8 @@ def _check_columns(columns: set[str], spec: str) -> None:
 def id_of(row: dict) -> str:
     """Return a row's `instance_id`, or that of its `org`, `repo` and `number`, or ""."""
     org, repo, number = map(row.get, ("org", "repo", "number"))
-    if not row.get("instance_id") and None not in (org, repo, number):
+    if not row.get("instance_id") and all(isinstance(part, str | int | float)
+                                          for part in (org, repo, number)):
         return f"{org}__{repo}-{number_text(number)}"
     return _text(row.get("instance_id"))
 
@@ -155,7 +157,7 @@ def _record(row: dict) -> dict:
     texts["instance_id"] = id_of(row)
     if missing := [field for field in NEEDED if not texts[field]]:
         raise ValueError(row.get("no_patch") or f"its row has no text in {', '.join(missing)}")
-    if org := row.get("org"):
+    if org := _text(row.get("org")):
         texts["repo"] = f"{org}/{texts['repo']}"
     # rows of SWE-smith, whose patch makes the bug, have an image in place of commit and tests
     is_upstream_fix = texts["base_commit"] or texts["test_patch"] or not row.get("image_name")
@@ -174,12 +176,13 @@ def _first_text(row: dict, names: list[str]) -> str:
     return next(filter(str.strip, texts), "")
 
 
-def _text(value) -> str:
-    """Return a text, or the texts of a list or an object joined; "" for any other value."""
+def _text(value, levels: int = 10) -> str:
+    """Return a text, or the texts of a list or an object joined; "" for any other value, and for
+    one that is nested deeper than `levels`."""
     if isinstance(value, dict):
         value = [value.get(name) for name in PARTS]
-    if isinstance(value, list):
-        return "\n\n".join(filter(None, map(_text, value)))
+    if isinstance(value, list) and levels:
+        return "\n\n".join(filter(None, (_text(one, levels - 1) for one in value)))
     return value if isinstance(value, str) else ""
 
 
@@ -209,7 +212,7 @@ def iso_utc(value) -> str | None:
                 seconds /= 1000
             moment = datetime.fromtimestamp(int(seconds), timezone.utc)
     except (ValueError, TypeError, OverflowError, OSError):
-        raise ValueError(f"`created_at` is no date: {value!r}") from None
+        raise ValueError(f"`created_at` is no date: {printable(reprlib.repr(value), 80)}") from None
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

@@ -39,6 +39,8 @@ SCRIPT_S = 5               # of one run of a script
 MAX_LINES = 60             # of a script before it is pruned
 MAX_KEPT = 500             # events that are looked at for a script
 MAX_ROW_BYTES = 20_000
+MAX_USES = 50              # of other results, in a row
+MAX_EXPR = 2_000           # characters
 MAX_OF_RUN = 40_000        # events of a process, as pytest_calls.py has it
 MAX_EVENTS = 100_000
 MAX_OF_CALLEE = 40         # scripts of one callee
@@ -186,7 +188,10 @@ def events_in(file: Path, kind: type[Event] = Event) -> list[Event]:
             if isinstance(row, dict) and "failed" in row:
                 failed.add(str(row["failed"]))
             elif len(events) < MAX_OF_RUN:
-                events.append(parse(kind, row, file.name))
+                event = parse(kind, row, file.name)
+                if len(event.uses) > MAX_USES or len(event.expr or "") > MAX_EXPR:
+                    raise ValueError
+                events.append(event)
         except (ValueError, RecursionError, BrokenRecord):
             n_odd += 1
     if n_odd:

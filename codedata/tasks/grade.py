@@ -23,7 +23,7 @@ from codedata.bounded import read_bounded
 from codedata.errors import ItemFailed
 from codedata.layouts import content_of, files_digest, write_files
 from codedata.records import Task
-from codedata.sandbox import Sandbox
+from codedata.sandbox import Result, Sandbox
 from codedata.sandbox.archives import Bounds, OverBounds, members, parts_of, read_tar
 from codedata.sandbox.dockerfile import rewritten
 from codedata.sandbox.factory import SandboxFactory
@@ -57,7 +57,8 @@ AS_USER = ("HOME=$(getent passwd {user} | cut -d: -f6) USER={user} LOGNAME={user
            "runuser -u {user} -- bash")
 BESIDE = "/opt"
 # Harbor makes that folder before it grades
-GRADE = ("mkdir -p /logs/verifier; bash /tests/test.sh; echo; "
+# pip, which has no network here, does not try five times
+GRADE = ("export PIP_RETRIES=0; mkdir -p /logs/verifier; bash /tests/test.sh; echo; "
          "cat /logs/verifier/results.json 2>/dev/null; echo; "
          "cat /logs/verifier/reward.json 2>/dev/null || cat /logs/verifier/reward.txt")
 
@@ -163,10 +164,19 @@ class Grader:
         """Run a script as the agent in a fresh container. Return (the archive of its work, its
         output). Raise ItemFailed as packed() does."""
         with self.opened() as sandbox:
-            files = {name: content_of(file) for name, file in self.task.solution.items()}
-            sandbox.put({**files, SOLVE: script.encode()}, "/solution")
-            done = self.run(sandbox, f"/solution/{SOLVE}", self.limit_s)
+            done = self._attempt(sandbox, script)
             return self.packed(sandbox), done.output
+
+    def gold_in_place(self) -> Grade:
+        """Return the grade of the gold in the container in which it ran."""
+        with self.opened() as sandbox:
+            self._attempt(sandbox, text_in(self.task.solution, SOLVE))
+            return self._graded_in(sandbox, {}, "", self.limit_s)
+
+    def _attempt(self, sandbox: Sandbox, script: str) -> Result:
+        files = {name: content_of(file) for name, file in self.task.solution.items()}
+        sandbox.put({**files, SOLVE: script.encode()}, "/solution")
+        return self.run(sandbox, f"/solution/{SOLVE}", self.limit_s)
 
     def packed(self, sandbox: Sandbox) -> bytes:
         """Return the archive of the agent's work in a container. Raise ItemFailed if the work
@@ -228,18 +238,21 @@ class Grader:
                ) -> Iterator[tuple[Sandbox, Grade]]:
         """Yield the container in which an agent's work was graded, as grade() does, and the grade.
         Files `beside` are put into BESIDE."""
-        tests = {path: content_of(file) for path, file in self.task.tests.items()}
-        limit_s = min(limit_s, self.limit_s)
         with self.opened() as sandbox:
             self.deliver(sandbox, work)
             if beside:
                 sandbox.put(beside, BESIDE)
-            sandbox.put({**tests, **(more or {})}, "/tests")
-            done = sandbox.run(before + GRADE, timeout_s=limit_s)
-            grade = _read(done.output, done.seconds)
-            if done.timed_out:
-                grade = replace(grade, log=f"{grade.log}\n[not finished after {limit_s:g} s]")
-            yield sandbox, grade
+            yield sandbox, self._graded_in(sandbox, more or {}, before, min(limit_s, self.limit_s))
+
+    def _graded_in(self, sandbox: Sandbox, more: Mapping[str, bytes], before: str,
+                   limit_s: float) -> Grade:
+        tests = {path: content_of(file) for path, file in self.task.tests.items()}
+        sandbox.put({**tests, **more}, "/tests")
+        done = sandbox.run(before + GRADE, timeout_s=limit_s)
+        grade = _read(done.output, done.seconds)
+        if done.timed_out:
+            grade = replace(grade, log=f"{grade.log}\n[not finished after {limit_s:g} s]")
+        return grade
 
     def deliver(self, sandbox: Sandbox, work: bytes | None) -> None:
         """Put an agent's work into a fresh container, as Harbor does before it grades."""

@@ -73,13 +73,17 @@ def _is_artifact(one) -> bool:
 
 def grading_of(config: Object) -> str:
     """Return a phrase that says in which container Harbor grades a task."""
-    verifier = config.get("verifier", {})
-    mode = verifier.get("environment_mode") or (
-        "separate" if "environment" in verifier else "shared")
-    if mode == "shared":
+    if is_shared(config):
         return "in the agent's own container, with all that the agent has left there"
     carried = ", ".join(artifacts_in(config)) or "nothing"
     return f"in a fresh container, which gets from the agent's container: {carried}"
+
+
+def is_shared(config: Object) -> bool:
+    """Return whether Harbor grades a task in the agent's own container."""
+    verifier = config.get("verifier", {})
+    return (verifier.get("environment_mode") or (
+        "separate" if "environment" in verifier else "shared")) == "shared"
 
 
 def artifacts_in(config: Object) -> list[str]:

@@ -282,8 +282,10 @@ def test_what_is_missing_is_work_that_was_not_done_and_no_fault(tmp_path):
     shutil.rmtree(tmp_path / "task/unsolved/solution")
     theirs(tmp_path, "rewritten", "[ -e /made ] && " + is_42, "echo $(($(cat /n) * 5 + 2)) >out",
            "RUN echo $((1 << 3)) >/n\nRUN <<EOF\ntouch /made\nEOF\n")
+    theirs(tmp_path, "elsewhere", '[ "$(cat /out)" = 42 ]', "echo 42 >/out")
     found = audit(tmp_path, "--checks", "gold,untouched")
     assert {name: results(checks) for name, checks in found.items()} == {
+        "elsewhere": {"gold": "not checked", "untouched": "no case"},
         "one-of-two": {"gold": "passed", "untouched": "passed"},
         "unsolved": {"gold": "no case", "untouched": "no case"},
         "rewritten": {"gold": "passed", "untouched": "passed"}}, found

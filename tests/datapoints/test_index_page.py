@@ -68,7 +68,7 @@ def test_folders_that_are_given_stand_beside_those_of_dp_each_once(tmp_path, mon
 def test_what_does_not_fit_is_left_out_and_odd_values_end_nothing(tmp_path):
     write_some(tmp_path)
     odd = {"seed": [[[]]], "cost_usd": float("nan"), "x" * 999: "y" * 999}
-    write_datapoint(tmp_path / "dp/e", {"lineage": odd, "tags": ["t" * 999] * 99}, weights="[")
+    write_datapoint(tmp_path / "dp/e", {"lineage": odd, "tags": ["t" * 900] * 99}, weights="[")
     write_datapoint(tmp_path / "dp/f", {"lineage": {"seed": "sums", "cost_usd": 0.25}})
     bad = write_datapoint(tmp_path / "dp/g")
     (tmp_path / "dp/empty").mkdir()

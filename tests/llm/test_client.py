@@ -216,10 +216,10 @@ def test_a_choice_that_ends_in_an_error_is_asked_for_again_and_a_filtered_one_fa
         tmp_path, fake_llm):
     cut = spoilt()
     cut["choices"][0] |= {"finish_reason": "error", "error": {"code": 502, "message": "upstream"}}
-    fake_llm.script(cut, Say(TURN, finish_reason="error"))
+    fake_llm.script(cut, Say(TURN, finish_reason="abort"))
     reply, calls = chat(fake_llm, tmp_path)
     assert "THOUGHT" in reply.text and [call["tokens_in"] for call in calls] == [70, 100, 100]
-    fake_llm.script(Say(TURN, finish_reason="content_filter"))
+    fake_llm.script(Say(TURN, finish_reason="SAFETY"))
     with Models(settings_for(fake_llm)) as models, item_calls(tmp_path / "2") as calls:
         with pytest.raises(HttpTrouble, match="content filter"):
             models.client("king").chat(ASK)

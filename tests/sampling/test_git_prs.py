@@ -125,7 +125,8 @@ def test_bare_and_shallow_clones_are_read_and_nothing_else_is(clone, tmp_path):
 
 
 @pytest.mark.parametrize("name", [".git", "HEAD", "config", "objects", "refs/heads/main",
-                                  "packed-refs", "shallow"])
+                                  "packed-refs", "shallow", "objects/info/alternates",
+                                  "objects/info/http-alternates"])
 @pytest.mark.parametrize("kind", ["link", "fifo"])
 def test_a_clone_leads_into_no_other_repository_and_nothing_waits(clone, tmp_path, name, kind):
     other, handed = tmp_path / "other", tmp_path / "handed"
@@ -134,6 +135,8 @@ def test_a_clone_leads_into_no_other_repository_and_nothing_waits(clone, tmp_pat
     shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
     if kind == "fifo":
         os.mkfifo(place)
+    elif "alternates" in name:
+        place.write_text(f"{other}/.git/objects\n")
     else:
         place.symlink_to(other / place.relative_to(handed))
     started, head = time.monotonic(), git(clone, "rev-parse", "HEAD")

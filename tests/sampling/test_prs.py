@@ -1,5 +1,6 @@
 """Check that one record comes from every form of a pull request, and lacks are named."""
 
+import json
 import random
 from pathlib import Path
 
@@ -135,6 +136,16 @@ def test_a_bug_that_cannot_be_undone_is_a_problem_of_its_row(tmp_path, http):
     records, problems = fetch_prs(write(tmp_path / "prs.jsonl", rows), ["own__repo-1", "prose"],
                                   http)
     assert "not reversed" in problems["own__repo-1"] and records["prose"]["issue"] == ""
+
+
+@pytest.mark.parametrize("name", ["instance_id", "number", "meta", "created_at", "patch"])
+def test_a_row_that_is_nested_deeply_costs_that_row_at_most(name, tmp_path, http):
+    deep = "[" * 900 + "]" * 900
+    row = {**MULTI_SWE, **pr("a"), "number": 1}
+    rows = json.dumps({**row, name: 7}).replace(f'"{name}": 7', f'"{name}": {deep}')
+    spec = tmp_path / "prs.jsonl"
+    spec.write_text(f"{rows}\n{json.dumps(pr('b'))}\n")
+    assert "b" in fetch_prs(str(spec), ["a", "b"], http)[0]
 
 
 def test_a_broken_line_costs_that_row_and_is_named(tmp_path, http, capsys):

@@ -91,7 +91,7 @@ def decoded(value):
     """Return the value of a JSON text, and anything else as it is."""
     try:
         return json.loads(value) if isinstance(value, str) else value
-    except ValueError:
+    except (ValueError, RecursionError):
         return value
 
 
