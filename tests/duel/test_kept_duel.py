@@ -9,12 +9,6 @@ from pathlib import Path
 from conftest import REPO
 from judged import read_json
 
-from codedata import cli, config
-from codedata.datapoints.profiles import instructions
-from codedata.datapoints.queue import ROLES
-
-RECORDED = REPO / "samples/dp_trajectories"
-
 
 def test_the_demo_plays_the_kept_duel_whole_and_makes_sets_of_it(tmp_path):
     """A request that has changed since has no reply (404), and its turn fails: play it anew."""
@@ -29,12 +23,3 @@ def test_the_demo_plays_the_kept_duel_whole_and_makes_sets_of_it(tmp_path):
                       for path in root.glob(f"export/{name}/*.jsonl")) for name in ("sft", "dpo")}
     assert rows["sft"] >= 3 and rows["dpo"] >= 6
     assert done.stdout.count("  challenger:\n") == 3   # pairs to read
-
-
-def test_kept_agents_were_told_what_agents_are_told_today(tmp_path):
-    (tmp_path / "chain.toml").write_text('[dp]\nprofile = "general"\n')
-    settings = config.load(cli.parser("").parse_args(["--root", str(tmp_path)]))
-    for path in sorted(RECORDED.glob("*.json")):
-        task = path.name.split(".")[0]
-        told = read_json(path)["messages"][0]["content"]
-        assert told == instructions(ROLES[task], settings, is_inside=True), path.name
