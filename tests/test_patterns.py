@@ -28,7 +28,7 @@ def facts_of(line: str) -> list:
 
 def listed(names: str) -> list:
     """Return the files of a diff with such a head."""
-    return [*files_of(f"diff --git a/a{names}\n")]
+    return [*files_of(f"diff --git a/{names}\n")]
 
 
 @pytest.mark.parametrize("read, text", [

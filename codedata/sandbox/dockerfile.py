@@ -12,6 +12,7 @@ import shlex
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+MAX_EXPANDED = 10_000   # characters of ARG or FROM with their variables
 ODD = re.compile(r"[^\S \t]|[\x00-\x08\x0e-\x1f\x7f]")   # a blank to some readers alone
 DIRECTIVE = re.compile(r"\s*#\s*(syntax|escape|check)\s*=", re.IGNORECASE)
 PASSED_OVER = re.compile(r"[ \t]*(#|$)")
@@ -149,6 +150,8 @@ def _instruction(text: str, args: dict[str, str]) -> Instruction:
     rest = FLAGS.sub("", rest, count=1)
     if name in ("ARG", "FROM"):
         rest = VARIABLE.sub(lambda one: args.get(one[1] or one[2]) or one[3] or "", rest)
+        if len(rest) > MAX_EXPANDED:   # each of a few lines may double it
+            raise ValueError(f"{text[:80]!r} has more than {MAX_EXPANDED:,} characters")
     if name == "ARG":
         args |= dict(word.partition("=")[::2] for word in shlex.split(rest))
     if name == "FROM" and not IMAGE.match(rest):

@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import math
+import secrets
 import shlex
 import tarfile
 import time
@@ -59,7 +60,7 @@ BESIDE = "/opt"
 # Harbor makes that folder before it grades
 # pip, which has no network here, does not try five times
 GRADE = ("export PIP_RETRIES=0; mkdir -p /logs/verifier; bash /tests/test.sh; echo; "
-         "cat /logs/verifier/results.json 2>/dev/null; echo; "
+         "cat /logs/verifier/results.json 2>/dev/null; echo; printf MARK; "
          "cat /logs/verifier/reward.json 2>/dev/null || cat /logs/verifier/reward.txt")
 
 # of some folder, the paths that are there; an archive of none is one, too
@@ -248,8 +249,9 @@ class Grader:
                    limit_s: float) -> Grade:
         tests = {path: content_of(file) for path, file in self.task.tests.items()}
         sandbox.put({**tests, **more}, "/tests")
-        done = sandbox.run(before + GRADE, timeout_s=limit_s)
-        grade = _read(done.output, done.seconds)
+        mark = secrets.token_hex(8)   # behind it stands the reward, not what an agent printed
+        done = sandbox.run(before + GRADE.replace("MARK", mark), timeout_s=limit_s)
+        grade = _read(done.output, done.seconds, mark)
         if done.timed_out:
             grade = replace(grade, log=f"{grade.log}\n[not finished after {limit_s:g} s]")
         return grade
@@ -265,13 +267,13 @@ class Grader:
                 sandbox.run(f"tar -C {folder} -xpf {ARCHIVE}; rm {ARCHIVE}")
 
 
-def _read(output: str, seconds: float) -> Grade:
-    """Return a grade from the last two lines that a verifier prints; a reward may be a number, or
-    {"reward": number}, as Harbor reads both."""
+def _read(output: str, seconds: float, mark: str) -> Grade:
+    """Return a grade from the last two lines that a verifier prints, the reward behind the mark; it
+    may be a number, or {"reward": number}, as Harbor reads both."""
     log, *last = ["", "", *output.rstrip("\n").rsplit("\n", 2)][-3:]
     phases, reward = [], 0.0
     with suppress(*UNREADABLE):
-        value = json.loads(last[1])
+        value = json.loads(last[1].partition(mark)[2])
         number = float(value["reward"] if isinstance(value, dict) else value)
         reward = number if math.isfinite(number) else 0.0
     with suppress(*UNREADABLE):   # of a long output the middle is cut out

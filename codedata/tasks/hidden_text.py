@@ -313,6 +313,9 @@ def _packed(file: BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
 def _members_of_zip(file: BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
     with suppress(*NO_ARCHIVE), zipfile.ZipFile(file) as archive:
         for member in archive.infolist():
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                # zipfile unpacks a block of these at once, of any size
+                raise UnsafeArchive(f"{member.filename!r} is packed by bzip2 or lzma")
             with suppress(*NO_ARCHIVE), archive.open(member) as content:
                 yield member.filename, content
 

@@ -138,6 +138,7 @@ def test_labels_stand_behind_each_from_and_label_and_add_takes_no_address():
     ("FROM a\nRUN echo $((1 << 3)) \"x <<y\"'\n <<z' && a <<<b", "a", 0, ""),
     ("FROM a\nRUN echo $((1 <<3))", "a", 2, "here-documents"),
     ("# x\n # syntax = a/b\nFROM a", "a", 2, "directives"), ("#check=error=true", "", 1, "direct"),
+    (f"ARG A={'x' * 9000}\nARG B=$A$A\nFROM a", "", 2, "more than 10,000"),
     ("FROM a\nONBUILD RUN x", "a", 2, "ONBUILD"), ("FROM a\nRUN \\\n\x1c# y", "a", 2, "odd"),
     *((f"FROM a\nRUN \\\n # x\n --{name}=x y", "a", 2, f"'RUN  --{name}=x'")
       for name in ("mount", "network", "security")),

@@ -254,15 +254,12 @@ def test_an_archive_that_is_broken_in_part_hides_nothing():
         found([text], layers)
 
 
-def test_a_zip_file_with_a_broken_member_of_lzma_hides_no_other():
-    text = "the text that the solution adds, in a row of it"
+@pytest.mark.parametrize("how", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_a_zip_file_whose_members_may_be_of_any_size_cannot_be_searched(how):
     packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_LZMA) as archive:
+    with zipfile.ZipFile(packed, "w", how) as archive:
         archive.writestr("a", "x" * 5000)
-        archive.writestr("b", text)
-    data = bytearray(packed.getvalue())
-    data[35:44] = b"\xff" * 9   # of the first
-    assert found([text], bytes(data))[0].startswith("file!b ")
+    assert "cannot be searched" in found(["x" * 50], packed.getvalue())[0]
 
 
 def test_the_runs_of_added_lines():
