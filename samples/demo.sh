@@ -25,7 +25,7 @@ models = [
 ]
 [leak]
 models = [{ model = "recorded", name = "leak", endpoint = "leak" }]
-king_share = 1.0
+king_share = 0.0
 [report]
 note = "The replies were written by a strong model, from the requests alone, and kept."
 [prices]
