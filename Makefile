@@ -29,7 +29,7 @@ $(SETUP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	@touch $@
 
-demo: setup    ## a duel with kept replies of a strong model, then four turns with a small one on this machine: no key (3 minutes)
+demo: setup    ## a duel of 25 turns with kept replies of a strong model: no key, no network (half a minute)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh samples/demo.sh runs/demo
 
 demo-model: setup  ## the scripts on eight turns of the samples with the small model (about 5 minutes)
@@ -82,7 +82,6 @@ check-all: setup  ## the benchmarks at full size, one JSON line each, and the lo
 	$(BIN)/python benchmarks/panel.py
 	$(BIN)/python benchmarks/checks.py
 	$(BIN)/python benchmarks/leak.py
-	$(BIN)/python benchmarks/duel_by_hand.py
 	$(BIN)/python -m pytest -q -m long
 
 lint: setup    ## ruff, and regexploit: no pattern may take time without end

@@ -1,19 +1,13 @@
-"""Replay duels whose replies were written by hand; measure their leaks and what knowing is worth.
+"""Replay a duel whose replies were written by hand; say what a reader found of the pairs that it
+keeps.
 
-Reads samples/duel_by_hand/: its turns and replies, which samples/replay.py serves, and reader.json
-(what a reader said who wrote none of the turns). king.py, ch.py (informed, placebo, chosen; and
-once more with a challenger that leaks deliberately), validate.py and report.py run as they are.
-Requests that have changed since the replies were written get that of the same turn, and are
-counted.
+The duel of benchmarks/duel_real/ is played on its turns: kings with samples, and the choice, with
+what running showed. DIR is a folder with `trajectories/` and `prs.jsonl` that is not part of this
+repository. A request that has changed since the replies were written ends the run.
 
-With --data, a folder with `trajectories/` and `prs.jsonl` that is not part of this repository, the
-duel of benchmarks/duel_real/ is played on its turns: kings with samples, and the choice, with what
-running showed. There, a changed request ends the run.
+  python benchmarks/duel_by_hand.py --data DIR [--keep DIR]
 
-  python benchmarks/duel_by_hand.py [--keep DIR] [--data DIR]
-
-One JSON line on stdout, a table on stderr. Who played, and how, stands in
-samples/duel_by_hand/README.md and benchmarks/duel_real/README.md.
+One JSON line on stdout. Who played, and how, stands in benchmarks/duel_real/README.md.
 """
 import argparse
 import gzip
@@ -29,17 +23,13 @@ from pathlib import Path
 REPO = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPO), str(REPO / "samples")]   # codedata is not installed
 
-from duel_input import DUEL, write_input  # noqa: E402
 from replay import Replay  # noqa: E402
 
-from codedata.progress import table  # noqa: E402
-from codedata.report.make_report import effect_sections, read_turns  # noqa: E402
 from codedata.sampling.draw import prompts_of, trajectory_name  # noqa: E402
 from codedata.sampling.pull_requests import fetch_prs  # noqa: E402
 from codedata.sampling.trajectories import Hub, open_source  # noqa: E402
 
 REAL = REPO / "benchmarks/duel_real"
-CHEATED = 8   # turns that the leaking challenger was asked for: the first ones
 TOML = """[llm]
 model = "by-hand"
 endpoint = "challenger"
@@ -52,30 +42,19 @@ endpoint = "{challenger}"
 models = [{{ model = "by-hand", name = "panel", endpoint = "panel" }}]
 [leak]
 models = [{{ model = "by-hand", name = "leak", endpoint = "leak" }}]
-king_share = 1.0
 """
-FOLDERS = ("king", "candidates", "challenger", "leaking", "placebo", "leak", "panel")
 
 
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--keep", type=Path, metavar="DIR",
-                   help="leave the roots here (default: they are removed)")
-    p.add_argument("--data", type=Path, metavar="DIR",
+                   help="leave the root here (default: it is removed)")
+    p.add_argument("--data", type=Path, metavar="DIR", required=True,
                    help="trajectories/ and prs.jsonl: play the duel of duel_real/ on them")
     args = p.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        root = args.keep or Path(scratch)
-        if args.data:
-            print(json.dumps({"benchmark": "duel_by_hand --data", **play_real(root, args.data)}))
-            return
-        server = serving(DUEL)
-        play(root / "duel", server, cheats=False)
-        play(root / "leaking", server, cheats=True)
-        figures = {**measure(root), "requests that have changed since": len(server.kept.changed)}
-    print(table(["", "figure"], [[name, str(value)] for name, value in figures.items()], "lr"),
-          file=sys.stderr)
+        figures = play_real(args.keep or Path(scratch), args.data)
     print(json.dumps({"benchmark": "duel_by_hand", **figures}))
 
 
@@ -84,29 +63,6 @@ def serving(folder: Path) -> Replay:
     server = Replay(folder)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
-
-
-def play(root: Path, server: Replay, cheats: bool) -> None:
-    """Run the scripts on a root; the endpoint of each role is a path of the server."""
-    write_input(root, CHEATED if cheats else None)
-    base = f"http://127.0.0.1:{server.server_address[1]}"
-    endpoints = "".join(f'[endpoints.{name}]\nbase_url = "{base}/{name}/v1"\n' for name in FOLDERS)
-
-    def run(script: str, *flags: str, king: str = "king", challenger: str = "challenger") -> None:
-        (root / "chain.toml").write_text(TOML.format(king=king, challenger=challenger) + endpoints)
-        subprocess.run([sys.executable, REPO / script, "--root", root, "--quiet", *flags],
-                       check=False)
-
-    run("king.py")
-    run("ch.py", challenger="leaking" if cheats else "challenger")
-    if cheats:
-        return
-    run("validate.py")
-    for how in ("placebo", "chosen"):
-        run("ch.py", "--how", how, king="candidates",
-            challenger="placebo" if how == "placebo" else "challenger")
-        run("validate.py", "--how", how)
-    run("report.py")
 
 
 def play_real(root: Path, data: Path) -> dict:
@@ -120,7 +76,7 @@ def play_real(root: Path, data: Path) -> dict:
     endpoints = "".join(f'[endpoints.{name}]\nbase_url = "{base}/{name}/v1"\n'
                         for name in ("king", "choose", "leak", "panel"))
     write_real(place, turns, data)
-    settings = TOML.format(king="king", challenger="choose").replace("king_share = 1.0", "")
+    settings = TOML.format(king="king", challenger="choose")
     (place / "chain.toml").write_text(
         f'{settings}[duel]\nagreement = true\n{endpoints}'
         .replace('endpoint = "king"', 'endpoint = "king"\nsamples = 3')
@@ -167,45 +123,6 @@ def write_real(root: Path, turns: list[dict], data: Path) -> None:
     for line in gzip.open(REAL / "executed.jsonl.gz", "rt"):
         row = json.loads(line)
         (root / f"executed/{row['name']}.json").write_text(json.dumps(row["record"]))
-
-
-def measure(root: Path) -> dict:
-    """Return the figures of the table."""
-    from codedata import cli, config
-    duel, reader = root / "duel", json.loads((DUEL / "reader.json").read_text())
-    settings = config.load(cli.parser("").parse_args(["--root", str(duel)]))
-    turns = read_turns(settings, "validate.py")
-    hidden = [row.name.removeprefix("duel_") for row in turns.rows if row.shown_share < 1]
-    n, read = len(turns.rows), reader["turns"]
-    made = {path.stem.removeprefix("duel_")
-            for path in (root / "leaking" / "answer").glob("[!_]*.json")
-            if json.loads(path.read_text())["challenger"]}
-    through = [turn for turn in made if reader["told_to_leak"][turn]["still_leaks"]]
-    whole = json.loads((duel / "score" / "_duel.json").read_text())
-    better = {how: sum(bool(read[turn][f"{how}_better"]) for turn in hidden)
-              for how in ("informed", "chosen")}
-    figures = {
-        "turns": n, "with less than the whole patch shown": len(hidden),
-        "deliberate leaks": CHEATED,
-        "refused to the end": CHEATED - len(made),
-        "given up for an honest turn": len(made) - len(through),
-        "leaks that got through, by the reader": len(through),
-        "honest challengers barred": sum(one["was_honest"] for one in reader["refused"].values()),
-        "leaking challengers: the report counts": sum(bool(row.leaks) for row in turns.rows),
-        "leaking challengers: the reader finds":
-            sum(one["informed_leaks"] for one in read.values()),
-        "kings in which a leak is found": sum(bool(row.king_leaks) for row in turns.rows),
-        "challengers longer than the king": sum(row.chars[1] > row.chars[0] for row in turns.rows),
-        **{f"better for honest reasons, by the reader: {how}": f"{k} of {len(hidden)}"
-           for how, k in better.items()},
-        "score, both orders": f"challenger {whole['challenger_score']}, king "
-                              f"{whole['king_score']}: "
-                              f"{'accepted' if whole['accepted'] else '; '.join(whole['reasons'])}"}
-    for heading, items in effect_sections(settings, turns, ""):
-        if heading.startswith("What knowing"):
-            figures |= {f"{row[0]}: margin": row[2] for row in items[0][1]}
-            figures |= {f"note {i}": text for i, text in enumerate(items[1:], 1)}
-    return figures
 
 
 if __name__ == "__main__":

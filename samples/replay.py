@@ -7,15 +7,10 @@ FOLDER has trajectories of agents (*.json): a reply is found by the task that th
 begins with, and by the number of replies in it, since what the tools have printed meanwhile may
 differ (times, ids).
 
-Or FOLDER has a duel, replies.jsonl: {role, turn, tries: [{asked, reply}]}, with turns.json. The
-role is the first part of the path, the turn the one whose conversation the request shows. A try is
-found by the digest of the request. A request that has changed since gets the next try of its role
-and turn, and is counted.
+Or FOLDER has replies.jsonl: {role, asked, reply}. A reply is found by the role, which is the first
+part of the path, and the digest of the request's messages.
 
-Or FOLDER has replies.jsonl alone, {role, asked, reply}: a reply is found by role and digest.
-
-What nobody has answered gets 404. GET /stats has the number of calls, of those asked twice, and of
-changed requests.
+What nobody has answered gets 404. GET /stats has the number of calls and of those asked twice.
 """
 import argparse
 import hashlib
@@ -37,7 +32,6 @@ class Conversations:
     """Find the replies of agents in their trajectories."""
 
     def __init__(self, folder: Path):
-        self.changed: list[str] = []   # none: what tools have printed since is not looked at
         self._replies = {}   # by task
         for path in sorted(folder.glob("*.json")):
             messages = json.loads(path.read_text(encoding="utf-8"))["messages"]
@@ -49,35 +43,6 @@ class Conversations:
         n = sum(m["role"] == "assistant" for m in messages)
         replies = self._replies.get(task, [])
         return task, n, replies[n] if n < len(replies) else None
-
-
-class Duel:
-    """Find the replies of a duel's players. `changed` are the requests that were not asked so."""
-
-    def __init__(self, folder: Path):
-        lines = (folder / "replies.jsonl").read_text(encoding="utf-8").splitlines()
-        self._tries = {(row["role"], row["turn"]): row["tries"] for row in map(json.loads, lines)}
-        self._last_shown = [prompt["messages"][-1]["content"] for prompt in prompts_of(folder)]
-        self._asked, self._lock = Counter(), threading.Lock()
-        self.changed: list[str] = []
-
-    def find(self, role: str, messages: list[dict]) -> tuple[str, int, dict | None]:
-        """Return role and turn, the number of the try, and its reply or None."""
-        text = "\n".join(m["content"] for m in messages)
-        turn = next((i for i, shown in enumerate(self._last_shown, 1) if shown in text), 0)
-        tries, asked = self._tries.get((role, turn), []), digest_of(messages)
-        same = [one for one in tries if one["asked"] == asked]
-        key = (role, turn, asked if same else "")
-        with self._lock:
-            n = self._asked[key]
-            self._asked[key] += 1
-            if not same:
-                self.changed.append(f"{role} {turn} {asked}")
-        if not tries:
-            return f"{role} {turn}", n, None
-        left = same or tries
-        content = left[min(n, len(left) - 1)]["reply"]
-        return f"{role} {turn}", n, {"role": "assistant", "content": content}
 
 
 class Kept:
@@ -130,9 +95,7 @@ class Replay(ThreadingHTTPServer):
 
     def __init__(self, folder: Path, port: int = 0, latency_s: float = 0.0):
         super().__init__(("127.0.0.1", port), Handler)
-        kind = Duel if (folder / "turns.json").exists() else Conversations
-        is_kept = kind is Conversations and (folder / "replies.jsonl").exists()
-        self.kept = Kept(folder) if is_kept else kind(folder)
+        self.kept = (Kept if (folder / "replies.jsonl").exists() else Conversations)(folder)
         self.latency_s = latency_s
         self.asked, self.lock = Counter(), threading.Lock()
 
@@ -170,8 +133,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         asked = self.server.asked
         self.reply(200, {"calls": sum(asked.values()),
-                         "again": sum(n - 1 for n in asked.values()),
-                         "changed": len(self.server.kept.changed)})
+                         "again": sum(n - 1 for n in asked.values())})
 
     def reply(self, status: int, body: dict):
         data = json.dumps(body).encode()

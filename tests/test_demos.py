@@ -137,13 +137,6 @@ def test_seeds_became_approved_tasks_that_pass_every_check_and_are_audited(left)
     assert (root / "dp/_index.html").exists()
 
 
-def test_the_duel_left_turns_and_sets_that_say_what_they_are(left):
-    root = left("demo")
-    sets = [*root.glob("export/*/README.md")]
-    assert sets and (root / "report/report.html").exists()
-    assert records(root / "refined") and records(root / "defeat")
-
-
 @pytest.mark.parametrize("name", ["demo", "demo-env", "demo-bugs", "demo-pr", "demo-dp"])
 def test_nothing_failed(left, name):
     seen = json.loads(run_script("status.py", left(name), "--json").stdout)["stages"]
