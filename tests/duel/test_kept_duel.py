@@ -19,7 +19,6 @@ def test_the_demo_plays_the_kept_duel_whole_and_makes_sets_of_it(tmp_path):
     assert done.returncode == 0, done.stderr
     turns = read_json(root / "prompt/duel.json")
     assert len([*root.glob("score/[!_]*.json")]) == len(turns) >= 16
-    rows = {name: sum(len(path.read_text().splitlines())
-                      for path in root.glob(f"export/{name}/*.jsonl")) for name in ("sft_messages", "dpo")}
-    assert rows["sft_messages"] and rows["dpo"] >= 6
+    n_pairs = sum(len(path.read_text().splitlines()) for path in root.glob("export/dpo/*.jsonl"))
+    assert n_pairs >= 6 and [*root.glob("final/[!_]*.json")]
     assert done.stdout.count("  challenger:\n") == 3   # pairs to read
