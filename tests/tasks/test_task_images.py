@@ -254,10 +254,9 @@ def test_an_archive_that_is_broken_in_part_hides_nothing():
         found([text], layers)
 
 
-@pytest.mark.parametrize("how", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
-def test_a_zip_file_whose_members_may_be_of_any_size_cannot_be_searched(how):
+def test_a_zip_file_whose_members_may_be_of_any_size_cannot_be_searched():
     packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", how) as archive:
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_BZIP2) as archive:
         archive.writestr("a", "x" * 5000)
     assert "cannot be searched" in found(["x" * 50], packed.getvalue())[0]
 
