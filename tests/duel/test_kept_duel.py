@@ -20,5 +20,5 @@ def test_the_demo_plays_the_kept_duel_whole_and_makes_sets_of_it(tmp_path):
     turns = read_json(root / "prompt/duel.json")
     assert len([*root.glob("score/[!_]*.json")]) == len(turns) >= 16
     n_pairs = sum(len(path.read_text().splitlines()) for path in root.glob("export/dpo/*.jsonl"))
-    assert n_pairs >= 6 and [*root.glob("final/[!_]*.json")]
+    assert n_pairs >= 6
     assert done.stdout.count("  challenger:\n") == 3   # pairs to read
