@@ -49,20 +49,19 @@ class Audited:
     warm: WarmSource
     survivors: list[Object] | None = None   # the tries of `strength`, None before it is made
     failed_once: set[str] = field(default_factory=set)    # tests with weights that a run failed
-
-    @property
-    def grader(self) -> Grader:
-        """Return the grader of the task. Raise ItemFailed where its image cannot be built."""
-        if isinstance(self._grader, ItemFailed):
-            raise self._grader
-        return self._grader
+    not_built: ItemFailed | None = None
 
     @cached_property
-    def _grader(self) -> Grader | ItemFailed:
+    def grader(self) -> Grader:
+        """Return the grader of the task. Raise ItemFailed where its image cannot be built, which is
+        tried once."""
+        if self.not_built:
+            raise self.not_built
         try:
             return grader_of(self.task, self.host, self.label)
-        except ItemFailed as e:   # kept: no check builds it again
-            return e
+        except ItemFailed as e:
+            self.not_built = e
+            raise
 
     @cached_property
     def untouched(self) -> Grade:
