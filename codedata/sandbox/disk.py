@@ -44,6 +44,7 @@ class DiskWatch:
     def __init__(self, api, container_id: str, limit: int):
         self.n_over = 0                    # bytes that were written when it was ended
         self.stopped = threading.Event()   # the container is no longer to be watched
+        self.paused = threading.Lock()     # held by who pauses it
         self._api = api
         self._id = container_id
         self._limit = limit
@@ -59,7 +60,8 @@ class DiskWatch:
                     self.n_over = n_bytes
                     self._api.kill(self._id)
                 elif listed:
-                    self._api.kill(self._id, ALIVE)
+                    with self.paused:   # a signal would resume it
+                        self._api.kill(self._id, ALIVE)
             except requests.RequestException:
                 continue   # the engine is busy or gone, which commands will report
             if self.n_over or not listed:

@@ -264,6 +264,7 @@ class SandboxDocker:
             if image_name:
                 yield undo.enter_context(docker_engine.files_of(image_name))
                 return
+            undo.enter_context(self._disk.paused)
             api.pause(self.id)
             undo.callback(api.unpause, self.id)
             yield docker_engine.Files(api, self.id)

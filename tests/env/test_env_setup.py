@@ -257,8 +257,8 @@ def test_by_recipe_without_a_model_and_one_failure_does_not_cost_the_others(hero
     (heron / "empty").mkdir()
     (heron / "empty" / "notes.txt").write_text("nothing to test")
     write_rows(heron, {"repo": "birds/heron", "reformat_path": "heron"},
-               {"repo": "stork", "image_name": "codedata-test/heron"},
-               {"repo": "empty", "reformat_path": "empty"})
+               {"repo": "birds/stork", "repo_name": "stork", "image_name": "codedata-test/heron"},
+               {"repo": "birds/empty", "repo_name": "empty", "reformat_path": "empty"})
     done = set_up(heron, "--no-image")
     subprocess.run(["docker", "rmi", "-f", "codedata-test/heron"], capture_output=True)
     assert done.returncode == 1 and "wrote 2, failed 1: empty" in done.stderr

@@ -158,7 +158,7 @@ def test_graders_run_the_hidden_tests_as_they_were_whatever_an_agent_left(task, 
     ("diff --git a/l b/l\nnew file mode 120000\n--- /dev/null\n+++ b/l\n@@ -0,0 +1 @@\n+/etc\n"
      "\\ No newline at end of file\n", "the patch does not apply: l is a link"),
     ("diff --git a/heron.py b/heron.py\nold mode 100644\nnew mode 100755\n",
-     "the patch changes nothing")])
+     "no test that passed")])
 def test_one_run_says_what_is_wrong_with_a_patch(heron, patch, trouble):
     known = first_run(environment_of(), patch, factory_of(run_timeout=5), RUN, RULES)
     assert known.screened.reason.startswith(trouble)
