@@ -54,8 +54,8 @@ MAX_CALLERS = 3            # callers of changed functions that are shown
 FILES = {"python": "reproduce.py", "bash": "reproduce.sh", "javascript": "reproduce.cjs",
          "module": "reproduce.mjs"}   # of ECMAScript
 # a block ends before another one begins: no part is read twice
-FENCED = re.compile(r"^```(python|py|bash|sh)[ \t]*\n((?:(?!```(?:py|bash|sh)).*\n)*?)```[ \t]*$",
-                    re.MULTILINE)
+FENCED = re.compile(
+    r"^```(python|py|bash|sh)[ \t]*\n((?:(?!```(?:py|bash|sh))[^\n]*\n)*?)```[ \t]*$", re.MULTILINE)
 REPEATED = re.compile(r"…(?:\s*…)+")
 PASSED = re.compile(r"^(?:PASSED .*|.* PASSED +\[ *\d+%\] *)\n", re.MULTILINE)   # of pytest
 # of the languages whose calls can be recorded
