@@ -149,7 +149,8 @@ def _instruction(text: str, args: dict[str, str]) -> Instruction:
                          "and odd blanks are refused")
     rest = FLAGS.sub("", rest, count=1)
     if name in ("ARG", "FROM"):
-        rest = VARIABLE.sub(lambda one: args.get(one[1] or one[2]) or one[3] or "", rest)
+        if len(rest) <= MAX_EXPANDED:
+            rest = VARIABLE.sub(lambda one: args.get(one[1] or one[2]) or one[3] or "", rest)
         if len(rest) > MAX_EXPANDED:   # each of a few lines may double it
             raise ValueError(f"{text[:80]!r} has more than {MAX_EXPANDED:,} characters")
     if name == "ARG":

@@ -10,13 +10,12 @@ import hashlib
 import io
 import json
 import math
-import secrets
 import shlex
 import tarfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -57,11 +56,11 @@ CONTENT = Bounds(max_bytes=200_000_000, max_files=400_000, max_seconds=120)   # 
 AS_USER = ("HOME=$(getent passwd {user} | cut -d: -f6) USER={user} LOGNAME={user} "
            "runuser -u {user} -- bash")
 BESIDE = "/opt"
-# Harbor makes that folder before it grades
-# pip, which has no network here, does not try five times
-GRADE = ("export PIP_RETRIES=0; mkdir -p /logs/verifier; bash /tests/test.sh; echo; "
-         "cat /logs/verifier/results.json 2>/dev/null; echo; printf MARK; "
-         "cat /logs/verifier/reward.json 2>/dev/null || cat /logs/verifier/reward.txt")
+# Harbor makes that folder before it grades; pip, which has no network here, does not try five times
+GRADE = "export PIP_RETRIES=0; mkdir -p /logs/verifier; bash /tests/test.sh"
+# the reward on the first line; a command of its own, so that nothing which tests print comes here
+READ = """cd /logs/verifier && { cat reward.json 2>/dev/null || cat reward.txt; } | tr '\\n' ' '
+echo; cat results.json"""
 
 # of some folder, the paths that are there; an archive of none is one, too
 PACK = """cd {folder} && set -- && for one in {paths}; do
@@ -249,12 +248,11 @@ class Grader:
                    limit_s: float) -> Grade:
         tests = {path: content_of(file) for path, file in self.task.tests.items()}
         sandbox.put({**tests, **more}, "/tests")
-        mark = secrets.token_hex(8)   # behind it stands the reward, not what an agent printed
-        done = sandbox.run(before + GRADE.replace("MARK", mark), timeout_s=limit_s)
-        grade = _read(done.output, done.seconds, mark)
+        done = sandbox.run(before + GRADE, timeout_s=limit_s)
+        log = done.output[-2000:]
         if done.timed_out:
-            grade = replace(grade, log=f"{grade.log}\n[not finished after {limit_s:g} s]")
-        return grade
+            return Grade(0.0, [], f"{log}\n[not finished after {limit_s:g} s]", done.seconds)
+        return _read(sandbox.run(READ, timeout_s=PACK_S).output, log, done.seconds)
 
     def deliver(self, sandbox: Sandbox, work: bytes | None) -> None:
         """Put an agent's work into a fresh container, as Harbor does before it grades."""
@@ -267,19 +265,19 @@ class Grader:
                 sandbox.run(f"tar -C {folder} -xpf {ARCHIVE}; rm {ARCHIVE}")
 
 
-def _read(output: str, seconds: float, mark: str) -> Grade:
-    """Return a grade from the last two lines that a verifier prints, the reward behind the mark; it
-    may be a number, or {"reward": number}, as Harbor reads both."""
-    log, *last = ["", "", *output.rstrip("\n").rsplit("\n", 2)][-3:]
+def _read(printed: str, log: str, seconds: float) -> Grade:
+    """Return the grade of what READ has printed; a reward may be a number, or {"reward": number},
+    as Harbor reads both."""
+    reward_text, _, results = printed.partition("\n")
     phases, reward = [], 0.0
     with suppress(*UNREADABLE):
-        value = json.loads(last[1].partition(mark)[2])
+        value = json.loads(reward_text)
         number = float(value["reward"] if isinstance(value, dict) else value)
         reward = number if math.isfinite(number) else 0.0
     with suppress(*UNREADABLE):   # of a long output the middle is cut out
         phases = [[str(one) for one in (name, phase, outcome, said)]
-                  for name, phase, outcome, said in json.loads(last[0] or "[]")]
-    return Grade(reward, phases, log[-2000:], seconds)
+                  for name, phase, outcome, said in json.loads(results)]
+    return Grade(reward, phases, log, seconds)
 
 
 def tree_of(archive: bytes) -> Tree:

@@ -300,22 +300,27 @@ def _packed(file: BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
     file.seek(0)
     head = file.read(PIECE)
     bundle = BUNDLE.match(head)
+    unread: list[str] = []
     if is_zip:   # also after other bytes, as in a cache of pip
-        yield from _members_of_zip(file)
+        yield from _members_of_zip(file, unread)
     if bundle or head.startswith(PACK):
         yield from _objects_of_pack(file, bundle.end() if bundle else 0)
     file.seek(0)
     is_object = head[:1] == b"x" and int.from_bytes(head[:2], "big") % 31 == 0   # a git object
     if is_object or head.startswith(GZIP):
         yield "", Stream(inflated(file))
+    if unread:   # at last: the others are searched
+        raise UnsafeArchive(f"{unread[0]!r} is packed by bzip2 or lzma")
 
 
-def _members_of_zip(file: BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
+def _members_of_zip(file: BinaryIO, unread: list[str]) -> Iterator[tuple[str, BinaryIO]]:
+    """Yield (name, content) of the members; add the names of those to `unread` of which zipfile
+    unpacks a block at once, of any size."""
     with suppress(*NO_ARCHIVE), zipfile.ZipFile(file) as archive:
         for member in archive.infolist():
             if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                # zipfile unpacks a block of these at once, of any size
-                raise UnsafeArchive(f"{member.filename!r} is packed by bzip2 or lzma")
+                unread.append(member.filename)
+                continue
             with suppress(*NO_ARCHIVE), archive.open(member) as content:
                 yield member.filename, content
 

