@@ -84,11 +84,12 @@ check-all: setup  ## the benchmarks at full size, one JSON line each, and the lo
 	$(BIN)/python benchmarks/leak.py
 	$(BIN)/python -m pytest -q -m long
 
-lint: setup    ## ruff, and regexploit: no pattern may take time without end
+lint: setup    ## ruff, patterns that take time without end, and what is larger than its ceiling
 	$(BIN)/ruff check .
 	$(BIN)/python tools/patterns
+	$(BIN)/python tools/figures --check
 
-figures:       ## tokens, lengths, docstrings, names and cycles of the code, each with its bar
+figures:       ## tokens, lengths, docstrings, names and cycles of the code, words and files, each with its ceiling
 	@tools/figures $(ARGS)
 
 # exit 1 (some items failed; the script says which and how to go on) lets the next goal of `make prompt king ch` run
