@@ -26,17 +26,18 @@ from recorded import (
     review_turns,
 )
 
-from codedata.datapoints.agents import material
+from codedata.datapoints.agents import material, task_text
 from codedata.datapoints.calibrate import trials_in
 from codedata.datapoints.commands import Commands
 from codedata.datapoints.folder import content_digest, labels_of, read_datapoint
-from codedata.datapoints.queue import TaskManager
+from codedata.datapoints.profiles import instructions
+from codedata.datapoints.queue import ROLES, TaskManager
 from codedata.datapoints.rates import is_outside, rates_of
 from codedata.datapoints.workers import room
 from codedata.errors import Interrupted
 from codedata.ledger import read_lines
 from codedata.records import SolverAttempt, Task
-from codedata.settings import AgentSettings, DpRoleSettings, Endpoint, Settings
+from codedata.settings import AgentSettings, DpRoleSettings, DpSettings, Endpoint, Settings
 
 CHAIN = """[llm]
 base_url = "{url}"
@@ -320,3 +321,13 @@ def test_a_role_has_a_model_of_its_own_or_that_of_agents():
     assert settings.model_spec("dp_idea").model == "a"
     assert settings.agent_role("dp_review").max_usd == 2.0
     assert settings.agent_role("dp_review").max_seconds == 60.0
+
+
+@pytest.mark.parametrize("type", ROLES)
+def test_the_demo_was_played_with_the_prompts_of_today(type):
+    path, = (REPO / "samples/dp_trajectories").glob(f"{type}.*.json")
+    system, user = json.loads(path.read_text())["messages"][:2]
+    name = path.stem.removeprefix(f"{type}.")
+    prompt = instructions(ROLES[type], Settings(dp=DpSettings(profile="general")), is_inside=True)
+    assert system["content"] == prompt, f"play {path.name} anew: its prompt has changed"
+    assert user["content"] == task_text({"type": type, "seed": name, "datapoint": name})
