@@ -489,6 +489,18 @@ def test_a_header_that_is_read_at_once_is_limited(tmp_path):
     assert sum(1 for _ in pieces) > 90, "no more than its head was read"
 
 
+def test_one_short_global_header_is_read_as_git_archive_writes_it_and_no_more(tmp_path):
+    def header(size):
+        return tarfile.TarInfo.create_pax_global_header({"comment": "c" * size})
+    rest = tar_of(("a", FILE, b"1")).getvalue()
+    unpack(io.BytesIO(header(40) + rest), tmp_path / "one")
+    assert (tmp_path / "one/a").read_bytes() == b"1"
+    for named, headers in (("more than one global header", header(40) * 2),
+                           ("has a header of 2,", header(2_000))):
+        with pytest.raises(UnsafeArchive, match=named):
+            unpack(io.BytesIO(headers + rest), tmp_path / "two")
+
+
 @pytest.mark.parametrize("limit, make", [
     ("too_large", "head -c 400 /dev/zero > d/a; for i in 1 2 3; do ln d/a d/$i; done"),
     ("too_many", "cd d; seq 2000 | xargs touch"),

@@ -7,6 +7,7 @@ import re
 import secrets
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
@@ -24,7 +25,7 @@ from codedata.tasks.verifier import suite
 from codedata.tasks.verifier.agent_work import counting
 from codedata.tasks.verifier.junit import escaped_name, restored_name
 from codedata.tasks.verifier.suite import MARKS
-from codedata.texts import text_of, tomllib
+from codedata.texts import fill, text_of, tomllib
 
 CASES = tomllib.loads(
     (Path(__file__).parents[1] / "suites/runner_reports.toml").read_text(encoding="utf-8"))["case"]
@@ -173,6 +174,35 @@ def test_what_tests_started_is_ended_before_their_reports_are_read(sandbox):
 
 
 # the agent's work --------------------------------------------------------------------------------
+
+def test_in_the_agents_own_container_only_the_labelled_archive_counts_and_no_setting_of_its_git(
+        tmp_path):
+    source, archive = tmp_path / "source", tmp_path / "work.tar"
+    names = {"workdir": str(source), "archive": str(archive), "label": "0123"}
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", source, "-c", "user.name=a", "-c", "user.email=a@b", *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    source.mkdir()
+    (source / "a.py").write_text("1\n")
+    for words in ("init", "add .", "commit -m a"):
+        git(*words.split())
+    names["commit"] = git("rev-parse", "HEAD")
+    for key in ("core.fsmonitor", "filter.x.clean", "filter.x.smudge"):
+        git("config", key, f"touch {tmp_path}/ran; cat")
+    for path, text in (("a.py", "2\n"), (".gitattributes", "* filter=x\n"), ("conftest.py", "")):
+        (source / path).write_text(text)
+    subprocess.run(["tar", "-cf", archive, "-C", source, "a.py"], check=True)
+    assert not suite.is_delivered(names) and suite.is_delivered({"archive": archive})
+    collect = fill(text_of("codedata.tasks", "collect.sh"), **names, counted="", kinds="AMT",
+                   below="")
+    script = fill(text_of("codedata.tasks.verifier", "pack_here.sh"), **names, collect=collect)
+    subprocess.run(["bash", "-c", script], check=True)
+    assert suite.is_delivered(names) and not (tmp_path / "ran").exists()
+    with tarfile.open(archive) as tar:
+        assert {one.name for one in tar if one.isreg()} == {"a.py", ".gitattributes", "conftest.py"}
+    assert (source / "a.py").read_text() == "1\n" and not (source / "conftest.py").exists()
+
 
 def test_without_a_list_every_source_file_counts_but_tests_and_what_steers_them(tmp_path):
     for path in ("heron.py", "data.json", "tests/test_heron.py", "src/wade.test.js"):
