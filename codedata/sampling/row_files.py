@@ -28,14 +28,13 @@ from urllib.parse import urlsplit
 import duckdb
 import fsspec
 
+from codedata.bounded import MAX_ROW_BYTES, row_in
 from codedata.errors import Trouble
 from codedata.sandbox.archives import OverBounds, gunzipped
 from codedata.sandbox.process_labels import temporary_folder
 
 CHUNK = 8 << 20    # bytes to download per request
 MAX_LINES_BYTES = 20_000_000_000   # of lines, unpacked
-# of a line, a row of Parquet or a .json file: parsed, `{},` takes 24 times its length
-MAX_ROW_BYTES = 20_000_000
 MEMORY = "2GB"     # duckdb's memory limit, which includes its cache of remote files
 FORMATS = {".parquet": "parquet", ".jsonl": "jsonl", ".jsonl.gz": "jsonl", ".json": "json",
            ".json.gz": "json", ".traj": "json", ".traj.gz": "json"}
@@ -301,7 +300,7 @@ class JsonlFile(Sequence):
         with open(self._path, "rb") as file:
             file.seek(start)
             try:
-                return _checked(_parsed(file.readline(MAX_ROW_BYTES + 1)), dict)
+                return _checked(row_in(file.readline(MAX_ROW_BYTES + 1)), dict)
             except (ValueError, RecursionError) as e:
                 return Trouble(f"is broken: {e}", f"{self._name} line {self._numbers[i]}",
                                "Mend or delete it.")
@@ -320,14 +319,7 @@ def read_json(name: str, http, only_lists: bool = False):
         if only_lists and not file.read(99).lstrip().startswith(b"["):
             return None
         file.seek(0)
-        return _parsed(file.read(MAX_ROW_BYTES + 1))
-
-
-def _parsed(text: bytes):
-    """Return the value of a JSON text. Raise ValueError if it is broken or too long."""
-    if len(text) > MAX_ROW_BYTES:
-        raise ValueError(f"it is longer than {MAX_ROW_BYTES:,} bytes")
-    return json.loads(text)
+        return row_in(file.read(MAX_ROW_BYTES + 1))
 
 
 def _read_list(name: str, http) -> list[dict]:
