@@ -48,14 +48,11 @@ def test_a_kind_and_a_proof_that_a_folder_brings_are_not_believed(tmp_path):
 
 @pytest.mark.parametrize("path, text, said", [
     ("docker-compose.yaml", "[" * 90_000, "nested too deeply"),
-    ("docker-compose.yaml", f"services: {'{a: ' * 60}", "nested too deeply"),
-    ("docker-compose.yaml", "#" * 100_001, "larger than 100,000 bytes"),
     ("Dockerfile", f"FROM a\nWORKDIR /a\n{'#' * 100_000}", "more than 100,000 characters")])
 def test_a_foreign_file_that_costs_too_much_to_read_is_named(tmp_path, path, text, said):
     folder_of(tmp_path, "theirs", {**HARBOR, f"environment/{path}": text})
-    [failed] = tasks_in(tmp_path)
-    assert isinstance(failed, ItemFailed) and said in str(failed)
-    assert "\n" not in str(failed)
+    [failed] = map(str, tasks_in(tmp_path))
+    assert said in failed and "\n" not in failed
 
 
 def test_folders_made_to_do_harm_are_named_and_the_next_is_read(tmp_path):

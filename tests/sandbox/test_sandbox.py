@@ -490,15 +490,12 @@ def test_a_header_that_is_read_at_once_is_limited(tmp_path):
 
 
 def test_one_short_global_header_is_read_as_git_archive_writes_it_and_no_more(tmp_path):
-    def header(size):
-        return tarfile.TarInfo.create_pax_global_header({"comment": "c" * size})
+    one, long = (tarfile.TarInfo.create_pax_global_header({"comment": n * "c"}) for n in (40, 2000))
     rest = tar_of(("a", FILE, b"1")).getvalue()
-    unpack(io.BytesIO(header(40) + rest), tmp_path / "one")
-    assert (tmp_path / "one/a").read_bytes() == b"1"
-    for named, headers in (("more than one global header", header(40) * 2),
-                           ("has a header of 2,", header(2_000))):
-        with pytest.raises(UnsafeArchive, match=named):
-            unpack(io.BytesIO(headers + rest), tmp_path / "two")
+    unpack(io.BytesIO(one + rest), tmp_path)
+    for headers in (one + one, long):
+        with pytest.raises(UnsafeArchive, match="header"):
+            unpack(io.BytesIO(headers + rest), tmp_path)
 
 
 @pytest.mark.parametrize("limit, make", [

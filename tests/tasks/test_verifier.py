@@ -3,6 +3,7 @@ log parsers, and what of an agent's archive counts."""
 from __future__ import annotations
 
 import ast
+import os
 import re
 import secrets
 import subprocess
@@ -175,33 +176,28 @@ def test_what_tests_started_is_ended_before_their_reports_are_read(sandbox):
 
 # the agent's work --------------------------------------------------------------------------------
 
-def test_in_the_agents_own_container_only_the_labelled_archive_counts_and_no_setting_of_its_git(
-        tmp_path):
-    source, archive = tmp_path / "source", tmp_path / "work.tar"
-    names = {"workdir": str(source), "archive": str(archive), "label": "0123"}
+AGENTS = """git init -q; echo 1 >a.py; git add .
+git -c user.name=a -c user.email=a@b commit -qm a; git rev-parse HEAD
+for key in core.fsmonitor filter.x.clean filter.x.smudge; do
+    git config $key "touch ../ran; cat"; done
+echo 2 >a.py; echo '* filter=x' >.gitattributes; touch conftest.py; tar -cf ../work.tar a.py"""
 
-    def git(*words: str) -> str:
-        command = ["git", "-C", source, "-c", "user.name=a", "-c", "user.email=a@b", *words]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-    source.mkdir()
-    (source / "a.py").write_text("1\n")
-    for words in ("init", "add .", "commit -m a"):
-        git(*words.split())
-    names["commit"] = git("rev-parse", "HEAD")
-    for key in ("core.fsmonitor", "filter.x.clean", "filter.x.smudge"):
-        git("config", key, f"touch {tmp_path}/ran; cat")
-    for path, text in (("a.py", "2\n"), (".gitattributes", "* filter=x\n"), ("conftest.py", "")):
-        (source / path).write_text(text)
-    subprocess.run(["tar", "-cf", archive, "-C", source, "a.py"], check=True)
+
+def test_in_the_agents_own_container_only_a_labelled_archive_counts_and_no_setting_of_its_git(
+        tmp_path):
+    archive = tmp_path / "work.tar"
+    names = {"workdir": f"{tmp_path}/source", "archive": str(archive), "label": "0123"}
+    (tmp_path / "source").mkdir()
+    commit = subprocess.check_output(AGENTS, shell=True, text=True, cwd=names["workdir"]).strip()
     assert not suite.is_delivered(names) and suite.is_delivered({"archive": archive})
-    collect = fill(text_of("codedata.tasks", "collect.sh"), **names, counted="", kinds="AMT",
-                   below="")
-    script = fill(text_of("codedata.tasks.verifier", "pack_here.sh"), **names, collect=collect)
+    script = fill(text_of("codedata.tasks.verifier", "pack_here.sh"),
+                  collect=text_of("codedata.tasks", "collect.sh"))
+    script = fill(script, **names, commit=commit, counted="", kinds="AMT", below="")
     subprocess.run(["bash", "-c", script], check=True)
-    assert suite.is_delivered(names) and not (tmp_path / "ran").exists()
+    assert suite.is_delivered(names) and sorted(os.listdir(tmp_path)) == ["source", "work.tar"]
     with tarfile.open(archive) as tar:
-        assert {one.name for one in tar if one.isreg()} == {"a.py", ".gitattributes", "conftest.py"}
-    assert (source / "a.py").read_text() == "1\n" and not (source / "conftest.py").exists()
+        assert {*tar.getnames()[1:]} == {"a.py", ".gitattributes", "conftest.py"}
+    assert (tmp_path / "source/a.py").read_text() == "1\n"
 
 
 def test_without_a_list_every_source_file_counts_but_tests_and_what_steers_them(tmp_path):
