@@ -8,6 +8,7 @@ that a file stays as it is while it is read.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
 from contextlib import suppress
@@ -18,6 +19,8 @@ from codedata.errors import BrokenRecord, Trouble
 from codedata.texts import printable
 
 MAX_RECORD_BYTES = 200_000_000   # of a record, and of a line of a ledger
+# of somebody else's line, row or .json file: `{},` takes 24 times its length when it is parsed
+MAX_ROW_BYTES = 20_000_000
 MAX_NAME_BYTES = 255
 
 
@@ -66,6 +69,17 @@ def read_bounded(path: Path | str, max_bytes: int = MAX_RECORD_BYTES) -> bytes:
     if len(content) > max_bytes:
         raise OSError(errno.EFBIG, f"larger than {max_bytes:,} bytes", str(path))
     return content
+
+
+def row_in(text: str | bytes):
+    """Return the value of somebody else's JSON text. Raise ValueError if it is broken, nested too
+    deeply, or longer than MAX_ROW_BYTES."""
+    if len(text) > MAX_ROW_BYTES:
+        raise ValueError(f"more than {MAX_ROW_BYTES:,} bytes (a list may be written as .jsonl)")
+    try:
+        return json.loads(text)
+    except RecursionError as e:
+        raise ValueError(str(e)) from e
 
 
 def numbered_lines(path: Path, todo: str) -> dict[str, str]:

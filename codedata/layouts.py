@@ -29,7 +29,7 @@ from typing import NamedTuple
 import orjson
 import tomli_w
 
-from codedata.bounded import inside, making_folders, read_bounded
+from codedata.bounded import MAX_ROW_BYTES, inside, making_folders, read_bounded
 from codedata.driver import in_driver
 from codedata.errors import BrokenRecord
 from codedata.ledger import disk_trouble, from_json
@@ -198,7 +198,7 @@ def _load_part(path: Path):
         raise ValueError("it is a link")
     if not path.exists():
         return None
-    raw = read_bounded(path, MAX_FILE_BYTES)
+    raw = read_bounded(path, MAX_ROW_BYTES)
     if path.suffix == ".json":
         check_nesting(value := from_json(raw))
         return value

@@ -37,8 +37,9 @@ from codedata.texts import fill, printable, text_of, toml_of
 CHEATS, MADE = toml_of(__package__, "cheats.toml").values()   # known, made of the task's files
 NAME = re.compile(r"[\w.-]+")
 IMPORTED = re.compile(r"\b(?:from|import)\s+(\w+)")
-QUOTED = re.compile(r"\"([^\"\n]{1,200})\"|'([^'\n]{1,200})'")
-MAX_NAMED = 50
+# of tests: texts in quotation marks, and what grep looks for
+SAID = re.compile(r"\"([^\"\n]{1,200})\"|'([^'\n]{1,200})'|\bgrep\s+(?:-\w+\s+)*([\w.]{1,200})")
+MAX_NAMED, MAX_SAID = 50, 2_000   # files, and texts that are searched for in each
 SPAN = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
 NAMED_FILE = re.compile(r"(?<![\w./-])[\w./-]*[\w-]\.\w{1,5}\b|/[\w./-]+")
 MIN_WHOLE = 4                                 # of a whole file, bytes other than blanks
@@ -75,7 +76,7 @@ def made_of(audited: Audited) -> Iterator[tuple[str, str]]:
         pass   # those of the image remain
     tests = "\n".join(text_in(audited.task.tests, path) for path in audited.task.tests)
     named, imported = {*NAME.findall(tests)}, {*IMPORTED.findall(tests)}
-    said = dict.fromkeys(one or other for one, other in QUOTED.findall(tests))
+    said = [*dict.fromkeys(map("".join, SAID.findall(tests)))][:MAX_SAID]
     found = [path for path in sorted(files, key=lambda path: (path.count("/"), path))
              if path.isprintable() and (Path(path).name in named or (
                  path.endswith(".py") and Path(path).stem in imported))]

@@ -16,6 +16,7 @@ from codedata.errors import ItemFailed, Trouble
 from codedata.layouts import files_digest, load_files, load_folder
 from codedata.progress import plural
 from codedata.records import Files, Task, parse
+from codedata.sandbox.dockerfile import rewritten
 from codedata.store import Store
 from codedata.tasks.folder import (
     DOCKERFILE,
@@ -29,7 +30,7 @@ from codedata.tasks.folder import (
 from codedata.tasks.task_toml import artifacts_in
 from codedata.texts import printable
 
-MAX_YAML_BYTES = 1_000_000
+MAX_YAML_BYTES, MAX_YAML_DEPTH = 100_000, 50
 COMPOSE = "docker-compose.yaml"
 WORKDIR = re.compile(r"^[ \t]*WORKDIR\s+(\S+)", re.MULTILINE | re.IGNORECASE)
 # terminal-bench's own images, in which agents start in /app
@@ -88,8 +89,6 @@ def _folder_task(folder: Path) -> Task:
     if TOML not in files:
         raise ValueError(f"it has no {TOML}")
     task = _harbor_task(folder, name)
-    if task.kind and task.proof:   # ours
-        return task
     return _made_from(task, folder.parent.name, folder.name, files_digest(files))
 
 
@@ -104,7 +103,8 @@ def task_name(name: str) -> str:
 
 
 def _made_from(task: Task, directory: str, item: str, made_of: str) -> Task:
-    """Return a task of somebody else's that says where it was read."""
+    """Return a task of somebody else's that says where it was read. Neither its kind nor its proof
+    is believed: only the runs of this root are."""
     about = {key: value for key, value in task.about.items() if key != "kind"}   # needs a proof
     about["made_from"] = {"directory": printable(directory), "item": printable(item),
                           "digest": made_of}
@@ -125,22 +125,19 @@ def _gradable(task: Task) -> Task:
 def _harbor_task(folder: Path, name: str) -> Task:
     fields = {**load_folder(folder, Task.places), "instance_id": name}
     task = parse(Task, Task.completed(fields), str(folder))
-    if task.kind and task.proof:
-        return task
     if COMPOSE in task.environment:
         _only_service(task.environment)
     if workdir_of(task) or artifacts_in(task.config):
         return task
-    workdir = _workdir(text_in(task.environment, DOCKERFILE))
+    workdir = _workdir(rewritten(text_in(task.environment, DOCKERFILE))[0])
     environment = {**task.config.get("environment", {}), "workdir": workdir}
     return replace(task, config={**task.config, "environment": environment})
 
 
 def _workdir(dockerfile: str) -> str:
     """Return the folder in which an agent starts."""
-    workdir = PurePosixPath("/app" if BENCH_BASE.search(dockerfile) else "")
-    for place in WORKDIR.findall(dockerfile):
-        workdir /= place.strip("\"'")
+    base = "/app" if BENCH_BASE.search(dockerfile) else ""
+    workdir = PurePosixPath(base, *(one.strip("\"'") for one in WORKDIR.findall(dockerfile)))
     if workdir.root != "/" or len(workdir.parts) == 1 or "$" in str(workdir):
         raise ValueError("neither task.toml nor the Dockerfile names the working directory, whose "
                          "files go to the verifier")
@@ -148,16 +145,22 @@ def _workdir(dockerfile: str) -> str:
 
 
 def _only_service(files: Files) -> None:
-    """Raise ValueError if a task needs several containers. YAML's aliases may stand for any length.
-    """
+    """Raise ValueError if a task needs several containers. YAML's aliases may stand for any length,
+    and its reader takes ever longer the deeper a text is nested."""
     try:
         import yaml  # an extra
     except ImportError as e:
         raise Trouble("YAML needs a package", COMPOSE, "Run: pip install '.[yaml]'.") from e
     text = read_bounded(files[COMPOSE], MAX_YAML_BYTES).decode()
+    depth = 0
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
-            raise ValueError(f"{COMPOSE}: it has aliases")
+        for event in yaml.parse(text):
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+            if isinstance(event, yaml.AliasEvent) or depth > MAX_YAML_DEPTH:
+                raise ValueError(f"{COMPOSE}: it has aliases, or is nested too deeply")
         services = yaml.safe_load(text)["services"]
     except yaml.YAMLError as e:
         raise ValueError(f"{COMPOSE}: {e}") from e

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import duckdb
 
-from codedata.bounded import MAX_RECORD_BYTES
+from codedata.bounded import MAX_ROW_BYTES, read_bounded, row_in
 from codedata.errors import Trouble
 from codedata.sandbox.archives import OverBounds, gunzipped
 from codedata.texts import number_text
@@ -126,16 +126,16 @@ def _json_rows(path: Path) -> Iterator:
     try:
         with gunzipped(path, MAX_BYTES) if path.suffix == ".gz" else open(path, "rb") as file:
             if path.suffix == ".json":
-                rows = json.load(file)
+                rows = row_in(file.read(MAX_ROW_BYTES + 1))
                 if not isinstance(rows, list):
                     raise Trouble("is no list of rows.", where, "Save it as a list of objects, or "
                                   "one object a line as .jsonl.")
                 yield from rows
-            lines = iter(partial(file.readline, MAX_RECORD_BYTES), b"")   # none after a list
+            lines = iter(partial(file.readline, MAX_ROW_BYTES + 1), b"")   # none after a list
             for number, line in enumerate(lines, 1):
                 where = f"{path} line {number}"
                 if not line.isspace():
-                    yield json.loads(line)
+                    yield row_in(line)
     except (gzip.BadGzipFile, EOFError, zlib.error, OverBounds) as e:
         raise Trouble(f"cannot be unpacked: {e}", str(path), "Fetch it again.") from e
     except ValueError as e:
@@ -220,7 +220,7 @@ def _contents(folder: Path, *patterns: str) -> tuple[str, ...]:
 
 
 def _content(file: Path) -> str:
-    return file.read_text(encoding="utf-8", errors="replace")
+    return read_bounded(file, MAX_ROW_BYTES).decode(errors="replace")
 
 
 def _yaml_text(yaml: str, key: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from codedata.bounded import read_bounded
+from codedata.bounded import read_bounded, row_in
 from codedata.errors import Trouble
 
 MARKS = ("task.yaml", "task.toml")     # a folder with one of these is a seed
@@ -60,7 +60,7 @@ def _found(path: Path) -> Iterator[Seed]:
 
 def _of_row(line: str, name: str, where: str) -> Seed:
     try:
-        row = json.loads(line)
+        row = row_in(line)
         name = str(row.get("id") or row.get("task_id") or name)
     except (ValueError, AttributeError, RecursionError) as e:
         raise Trouble(f"is no JSON object: {e}", where) from e

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 
-from codedata.bounded import numbered_lines, open_regular
+from codedata.bounded import numbered_lines, open_regular, row_in
 from codedata.code.git import own_repository
 from codedata.env.clones import SOURCES, TREE, clone_of, cloned, git, without_secret
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
@@ -128,7 +128,7 @@ def one_repository(argument: str, root: Path, may_clone: bool = True) -> Derived
 def _repository(line: str, where: str, folder: Path, by_user: bool) -> Repository:
     """Return a row as a Repository. Raise BrokenRecord where the row is not valid."""
     try:
-        return _checked(json.loads(line), where, folder, by_user)
+        return _checked(row_in(line), where, folder, by_user)
     # raised for malformed JSON and malformed paths
     except (OSError, ValueError, RuntimeError, ItemFailed) as e:
         raise BrokenRecord(f"cannot be read: {e}"[:500], where, "Mend the row.") from e

@@ -21,6 +21,7 @@ import sys
 from dataclasses import asdict, dataclass, replace
 
 from codedata import config
+from codedata.bounded import row_in
 from codedata.errors import BrokenRecord, Trouble
 from codedata.leak.facts import certain_findings, find_facts
 from codedata.leak.judge import Suspect, judge_turn
@@ -82,7 +83,7 @@ def _judge(args) -> Client:
 
 def _verdict(text: str, where: str, judge: Client | None) -> dict:
     try:
-        data = json.loads(text)
+        data = row_in(text)
     except (ValueError, RecursionError) as e:
         raise BrokenRecord(f"is not JSON: {e}.", where) from None
     line = parse(AnswerLine, data, where)

@@ -8,7 +8,6 @@ an SPDX name.
 """
 from __future__ import annotations
 
-import json
 import re
 import reprlib
 from collections import defaultdict
@@ -108,12 +107,10 @@ def _parquet_rows(files: ParquetFiles, ids: set[str]) -> Iterator[dict]:
     selected = ", ".join(f'"{name}"' for name in columns & COLUMNS)
     for name, plain_name in zip(files.names, files.plain_names, strict=True):
         if plain_name in row_numbers:
-            for row, in files.query(f"""
-                    select to_json(r)::varchar from (
-                        select {selected} from read_parquet(?, file_row_number = true)
-                        where file_row_number in (select unnest(?::bigint[]))
-                        order by file_row_number) r""", name, row_numbers[plain_name]):
-                yield json.loads(row)
+            yield from files.query_rows(f"""
+                select {selected} from read_parquet(?, file_row_number = true)
+                where file_row_number in (select unnest(?::bigint[]))
+                order by file_row_number""", name, row_numbers[plain_name])
 
 
 def _json_rows(table: JsonRows, ids: set[str] | None, spec: str) -> list[dict]:

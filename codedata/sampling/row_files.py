@@ -28,13 +28,13 @@ from urllib.parse import urlsplit
 import duckdb
 import fsspec
 
-from codedata.bounded import MAX_RECORD_BYTES
+from codedata.bounded import MAX_ROW_BYTES, row_in
 from codedata.errors import Trouble
 from codedata.sandbox.archives import OverBounds, gunzipped
 from codedata.sandbox.process_labels import temporary_folder
 
 CHUNK = 8 << 20    # bytes to download per request
-MAX_LINES_BYTES = 20_000_000_000   # of lines, unpacked; what is parsed at once is smaller
+MAX_LINES_BYTES = 20_000_000_000   # of lines, unpacked
 MEMORY = "2GB"     # duckdb's memory limit, which includes its cache of remote files
 FORMATS = {".parquet": "parquet", ".jsonl": "jsonl", ".jsonl.gz": "jsonl", ".json": "json",
            ".json.gz": "json", ".traj": "json", ".traj.gz": "json"}
@@ -141,6 +141,16 @@ class ParquetFiles:
                           "Check that each file is whole, is Parquet and has the same columns as "
                           "the others.") from e
 
+    def query_rows(self, sql: str, *parameters) -> list[dict]:
+        """Return the rows of an SQL query as plain values; raise Trouble if one is too long."""
+        texts = self.query(f"""
+            select case when strlen(j) <= {MAX_ROW_BYTES} then j end
+            from (select to_json(r)::varchar as j from ({sql}) r)""", *parameters)
+        if (None,) in texts:
+            raise Trouble(f"has a row of more than {MAX_ROW_BYTES:,} bytes.",
+                          f"{self.spec} {parameters[0]}", "Leave that row out.")
+        return [json.loads(text) for text, in texts]
+
 
 class ParquetRows(ParquetFiles):
     """Read the rows of Parquet files by number."""
@@ -155,13 +165,12 @@ class ParquetRows(ParquetFiles):
 
     def rows(self, offset: int, length: int) -> list[dict]:
         """Return rows offset..offset+length-1, fewer at the end of the last file."""
-        return [json.loads(row) for file, first, end in pieces(self._ends, offset, length)
-                for row, in self.query("""
-                    select to_json(r)::varchar from (
-                        select * exclude (file_row_number)
-                        from read_parquet(?, file_row_number = true)
-                        where file_row_number >= ? and file_row_number < ?
-                        order by file_row_number) r""", self.names[file], first, end)]
+        return [row for file, first, end in pieces(self._ends, offset, length)
+                for row in self.query_rows("""
+                    select * exclude (file_row_number)
+                    from read_parquet(?, file_row_number = true)
+                    where file_row_number >= ? and file_row_number < ?
+                    order by file_row_number""", self.names[file], first, end)]
 
 
 class HttpFiles(fsspec.AbstractFileSystem):
@@ -272,14 +281,16 @@ class JsonlFile(Sequence):
         self._path = _on_disk(name, http, self)
         self._starts = array("Q")    # of the lines that are not blank, in bytes
         self._numbers = array("Q")   # of the same lines, from 1
-        start = 0
+        start, number, is_new = 0, 1, True
         with open(self._path, "rb") as lines:
-            pieces_of_lines = iter(partial(lines.readline, MAX_RECORD_BYTES), b"")
-            for number, line in enumerate(pieces_of_lines, 1):
-                if not line.isspace():
+            for piece in iter(partial(lines.readline, MAX_ROW_BYTES), b""):
+                if is_new and not piece.isspace():
                     self._starts.append(start)
                     self._numbers.append(number)
-                start += len(line)
+                start += len(piece)
+                is_new = piece.endswith(b"\n")
+                if is_new:
+                    number += 1
 
     def __len__(self) -> int:
         return len(self._starts)
@@ -289,7 +300,7 @@ class JsonlFile(Sequence):
         with open(self._path, "rb") as file:
             file.seek(start)
             try:
-                return _checked(json.loads(file.readline(MAX_RECORD_BYTES)), dict)
+                return _checked(row_in(file.readline(MAX_ROW_BYTES + 1)), dict)
             except (ValueError, RecursionError) as e:
                 return Trouble(f"is broken: {e}", f"{self._name} line {self._numbers[i]}",
                                "Mend or delete it.")
@@ -308,7 +319,7 @@ def read_json(name: str, http, only_lists: bool = False):
         if only_lists and not file.read(99).lstrip().startswith(b"["):
             return None
         file.seek(0)
-        return json.load(file)
+        return row_in(file.read(MAX_ROW_BYTES + 1))
 
 
 def _read_list(name: str, http) -> list[dict]:
@@ -335,7 +346,7 @@ def _on_disk(name: str, http, owner) -> str:
     if _path(name).endswith(".gz"):
         is_lines = format_of(name) == "jsonl"
         try:
-            with gunzipped(path, MAX_LINES_BYTES if is_lines else MAX_RECORD_BYTES) as packed:
+            with gunzipped(path, MAX_LINES_BYTES if is_lines else MAX_ROW_BYTES) as packed:
                 path = _temporary_copy(owner, packed)
         except (gzip.BadGzipFile, EOFError, zlib.error, OverBounds) as e:
             raise Trouble(f"cannot be unpacked: {e}", name, "Fetch it again.") from e

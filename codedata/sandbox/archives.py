@@ -28,6 +28,7 @@ from codedata.texts import printable
 
 PIECE = 1 << 20
 MAX_HEADER_BYTES = 1 << 17   # limit of a name, a link's target or attributes, read at once
+MAX_GLOBAL_BYTES = 1 << 10   # of attributes of all members, which each is given: git writes 52
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 GZIP_OR_ZLIB = 47            # for zlib, which sees for itself which of the two it is
 Source = Path | dict[str, bytes]   # a file or folder of the host, or {relative path: content}
@@ -217,8 +218,12 @@ class _Member(tarfile.TarInfo):
     holds less than its size."""
 
     def _proc_member(self, tar):
-        if not (self.isreg() or self.size <= MAX_HEADER_BYTES):
+        is_global = self.type == tarfile.XGLTYPE
+        limit = MAX_GLOBAL_BYTES if is_global else MAX_HEADER_BYTES
+        if not (self.isreg() or self.size <= limit):
             raise UnsafeArchive(f"has a header of {self.size:,} bytes")
+        if is_global and tar.pax_headers:
+            raise UnsafeArchive("has more than one global header")
         return super()._proc_member(tar)
 
     def _refuse_sparse(self, *_):

@@ -12,12 +12,15 @@ import shlex
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from codedata.errors import ItemFailed
+
+MAX_CHARS = 100_000     # of a Dockerfile of somebody else's
 MAX_EXPANDED = 10_000   # characters of ARG or FROM with their variables
 ODD = re.compile(r"[^\S \t]|[\x00-\x08\x0e-\x1f\x7f]")   # a blank to some readers alone
 DIRECTIVE = re.compile(r"\s*#\s*(syntax|escape|check)\s*=", re.IGNORECASE)
 PASSED_OVER = re.compile(r"[ \t]*(#|$)")
 CONTINUED = re.compile(r"(?<!\\)\\[ \t]*$")
-FLAGS = re.compile(r"(--\S+\s+)*")
+FLAG, FLAGS = re.compile(r"\S+\s+"), re.compile(r"(--\S+\s+)*")
 # a character of a word, or what is quoted in it
 QUOTED = r"""(?:[^\s"'\\<]|\\.|"(?:\\.|[^"\\])*"|'[^']*')"""
 WORD = re.compile(rf"(?:{QUOTED}|<)+")
@@ -25,7 +28,7 @@ HERE = rf"(?:RUN|COPY|ADD)\s(?:{QUOTED}|<|\s)*?(?<=\s)\d*<<(?=[^\s<])\S+"
 NOT_CLASSIC = re.compile(rf"#.*|ONBUILD\b|RUN\s+--\S*|{HERE}", re.IGNORECASE)
 # replaced in a Dockerfile of somebody else's: mounts that a step finds empty the first time
 SYNTAX = re.compile(r"\s*#\s*(syntax|check)\s*=", re.IGNORECASE)
-EMPTY_MOUNT = re.compile(r"--mount=(?:\S*,)?type=(?:cache|tmpfs)(?:,\S*)?\s+")
+EMPTY_MOUNT = re.compile(r"--mount=(?:\S*,)?type=(?:cache|tmpfs)[,\s]")
 DOCUMENT = re.compile(r"<<(-?)([\"']?)([A-Za-z_][\w.]*)\2")
 SHELL = ["/bin/sh", "-c"]
 RUNS_FILE = 'f=$(mktemp) && printf %s "$0" >"$f" && chmod 755 "$f" && "$f" && rm "$f"'
@@ -62,7 +65,10 @@ def base_of(text: str) -> str:
 def rewritten(text: str) -> tuple[str, dict[str, bytes]]:
     """Return (a Dockerfile of somebody else's in which here-documents are arguments or files, and
     which mounts no caches and names no syntax; the files that its context needs beside its own).
-    What else builders read in different ways stays in it."""
+    What else builders read in different ways stays in it. Raise ItemFailed where it is too long.
+    """
+    if len(text) > MAX_CHARS:
+        raise ItemFailed(f"its Dockerfile has more than {MAX_CHARS:,} characters")
     lines, shell, files = _lines(text), SHELL, {}
     found = []
     for _, joined in _joined(lines):
@@ -74,13 +80,14 @@ def rewritten(text: str) -> tuple[str, dict[str, bytes]]:
             shell = re.findall(r'"([^"]*)"', rest) if name == "SHELL" else SHELL
         if name == "RUN":
             flags = FLAGS.match(rest)[0]
-            rest = EMPTY_MOUNT.sub("", flags) + rest[len(flags):]
+            kept = [flag for flag in FLAG.findall(flags) if not EMPTY_MOUNT.match(flag)]
+            rest = "".join(kept) + rest[len(flags):]
             joined = f"RUN {rest}"
         words = [word for word in WORD.finditer(rest) if DOCUMENT.fullmatch(word[0])]
         if words and name in ("RUN", "COPY", "ADD"):
             bodies = [[*_body(word[0], lines)] for word in words]
             joined = (_run_of(rest, bodies, shell) if name == "RUN" else
-                      _copy_of(joined, [word[0] for word in words], bodies, files))
+                      _copy_of(joined, iter(bodies), files))
         found.append(joined)
     return "\n".join(found), files
 
@@ -106,17 +113,18 @@ def _run_of(rest: str, bodies: list[list[str]], shell: list[str]) -> str:
     return f"RUN {flags}{json.dumps([*shell, script])}"
 
 
-def _copy_of(text: str, words: list[str], bodies: list[list[str]], files: dict[str, bytes]) -> str:
+def _copy_of(text: str, bodies: Iterator[list[str]], files: dict[str, bytes]) -> str:
     """Return COPY or ADD with files in the place of here-documents, and add them to `files`. One
     with variables, which the builder would have to know, stays as it is."""
-    for word, body in zip(words, bodies, strict=True):
-        content = "".join(f"{line}\n" for line in body[:-1])
-        _, quote, name = DOCUMENT.fullmatch(word).groups()
-        if quote or "$" not in content:
-            path = f".codedata-here/{len(files)}/{name}"
-            files[path] = content.encode()
-            text = text.replace(word, path, 1)
-    return text
+    def path_of(word: re.Match) -> str:
+        document = DOCUMENT.fullmatch(word[0])
+        content = "".join(f"{line}\n" for line in next(bodies)[:-1]) if document else ""
+        if not document or ("$" in content and not document[2]):
+            return word[0]
+        path = f".codedata-here/{len(files)}/{document[3]}"
+        files[path] = content.encode()
+        return path
+    return WORD.sub(path_of, text)
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from codedata.records import Files, Task
 from codedata.sandbox.factory import WORKDIR
+from codedata.store import digest
 from codedata.tasks.folder import (
     ARCHIVE,
     DOCKERFILE,
@@ -60,13 +61,14 @@ class SuiteVerifier:
         for user, folder in itertools.product(USERS, folders):
             yield replace(self, user=user, canary=folder)
 
-    def tests(self, timeout_s: int, commit: str) -> TestFiles:
-        """Return the files of tests/; `commit` is the one in the image."""
+    def tests(self, timeout_s: int, commit: str, label: str) -> TestFiles:
+        """Return the files of tests/; `commit` is the one in the image, `label` that of an agent's
+        archive."""
         files = suite_tests(
             self.test_script, self.hidden, workdir=WORKDIR, reads=self.reads, user=self.user,
-            canary=self.canary, timeout_s=timeout_s, counts=self.counts,
+            canary=self.canary, timeout_s=timeout_s, counts=self.counts, label=label,
             collect=fill(text_of("codedata.tasks.verifier", "pack_here.sh"), workdir=WORKDIR,
-                         collect=collect_script(self.counts, commit), archive=ARCHIVE,
+                         collect=collect_script(self.counts, commit, label), archive=ARCHIVE,
                          commit=commit),
             FAIL_TO_PASS=[*self.fail_to_pass], PASS_TO_PASS=[*self.pass_to_pass])
         files |= {TEST_PATCH: self.test_patch} if self.test_patch else {}
@@ -81,26 +83,27 @@ def task_of(name: str, kind: str, verifier: SuiteVerifier, patches: tuple[str, s
     # in doubling steps, so that a new proof seldom changes the task and its issue report is kept
     doubled = math.ceil(math.log2(max(1, VERIFIER_TIMES * longest_s / MIN_VERIFIER_S)))
     verifier_s = MIN_VERIFIER_S * 2 ** doubled
+    label = digest(patches)   # no agent knows it, and a new proof does not change it
     container = Container(WORKDIR, image, agent_s=AGENT_S, verifier_s=verifier_s,
-                          collect=collect_script(verifier.counts, commit))
+                          collect=collect_script(verifier.counts, commit, label))
     solve = fill(text_of("codedata.tasks", "solve.sh"), workdir=WORKDIR)
     solution = dict(zip((SOLVE, GOLD, REVERSE), (solve, *patches), strict=True))
     tests = verifier.tests(seconds_for_tests(verifier_s - (CASES_S if verifier.cases else 0)),
-                           commit)
+                           commit, label)
     return Task(name, kind, config_of(name, container, {"kind": kind or None}), from_image(image),
                 *({path: text.encode() for path, text in files.items()}
                   for files in (solution, tests)))
 
 
-def collect_script(counts: Sequence[str] | None, commit: str) -> str:
-    """Return the script that writes the archive of an agent's work: the files in `counts`
+def collect_script(counts: Sequence[str] | None, commit: str, label: str) -> str:
+    """Return the script that writes the labelled archive of an agent's work: the files in `counts`
     and new Python modules; where `counts` is None, all files that were changed or added."""
     parts = {"counted": "", "kinds": "AMT", "below": ""}
     if counts is not None:
         parts = {"counted": f"printf '%s\\0' {shlex.join(counts)}\n    ", "kinds": "A",
                  "below": " -- '*.py'"}
     return fill(text_of("codedata.tasks", "collect.sh"), workdir=WORKDIR, archive=ARCHIVE,
-                commit=commit, **parts)
+                commit=commit, label=label, **parts)
 
 
 def with_image(task: Task, image: str) -> Task:

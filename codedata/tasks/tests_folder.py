@@ -43,14 +43,14 @@ def suite_tests(test_script: str, hidden: Files | None = None, *, workdir: str =
     `user` ("": the user of the verifier), `timeout_s` (0: no limit), FAIL_TO_PASS and PASS_TO_PASS
     (escaped names), `canary` (the folder of a test that has to fail), `counts` (the files of an
     agent's archive that count; None: all but tests), `collect` (the script that makes a missing
-    archive).
+    archive), `label` (of one that is not missing: any other is an agent's own).
 
     `reads` is one of READS: "reports" for reports of all formats, "output" for reports or, without
     them, printed lines, as test_results.parse() reads them. Only with "output" can a tested program
     forge a result by printing it."""
     whole = {"user": "", "timeout_s": 0, "workdir": workdir, "reads": reads, "FAIL_TO_PASS": [],
              "PASS_TO_PASS": [], "canary": "", "activation": activation(test_script),
-             "archive": ARCHIVE, "collect": "", "counts": None, "programs": [
+             "archive": ARCHIVE, "collect": "", "label": "", "counts": None, "programs": [
                  path for path, data in (hidden or {}).items() if isinstance(data, Program)],
              **config}
     files = {**_programs(OF_SUITE), CONFIG: _json(whole), TEST_SCRIPT: f"{test_script.rstrip()}\n"}

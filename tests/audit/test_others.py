@@ -40,13 +40,19 @@ def test_a_harbor_folder_is_a_task_as_it_is_and_says_where_it_was_read(tmp_path)
     assert one(tmp_path / "root/task/theirs").config["task"] == {"name": "them/theirs"}
 
 
-def test_of_ours_the_proven_keep_their_kind_and_exported_ones_have_none(tmp_path):
-    bug = a_bug()
-    write_task(tmp_path, bug)
-    assert one(tmp_path / "task").kind == "bug"
-    (tmp_path / "task" / bug.instance_id / "proof.json").unlink()
-    exported = one(tmp_path / "task")
-    assert (exported.kind, "kind" in exported.about) == ("", False)
+def test_a_kind_and_a_proof_that_a_folder_brings_are_not_believed(tmp_path):
+    write_task(tmp_path, a_bug())
+    task = one(tmp_path / "task")
+    assert (task.kind, "kind" in task.about, task.proof) == ("", False, None)
+
+
+@pytest.mark.parametrize("path, text, said", [
+    ("docker-compose.yaml", "[" * 90_000, "nested too deeply"),
+    ("Dockerfile", f"FROM a\nWORKDIR /a\n{'#' * 100_000}", "more than 100,000 characters")])
+def test_a_foreign_file_that_costs_too_much_to_read_is_named(tmp_path, path, text, said):
+    folder_of(tmp_path, "theirs", {**HARBOR, f"environment/{path}": text})
+    [failed] = map(str, tasks_in(tmp_path))
+    assert said in failed and "\n" not in failed
 
 
 def test_folders_made_to_do_harm_are_named_and_the_next_is_read(tmp_path):

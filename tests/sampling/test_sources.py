@@ -272,7 +272,12 @@ def test_files_are_numbered_in_sorted_order_and_brackets_in_names_are_no_glob(tm
     assert [row["instance_id"] for row in open_source(str(odd), http).rows(0, 9)] == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize("bad", [b'{"instance_id": ', b"[1]", b'{"a": "\xff"}'])
+LONG = b"[" + b"{}," * 7_000_000 + b"{}]"   # parsed, it takes 500 MB
+
+
+@pytest.mark.parametrize("bad", [
+    b'{"instance_id": ', b"[1]", b'{"a": "\xff"}',
+    pytest.param(b'{"instance_id": "a", "messages": %b}' % LONG, id="long")])
 @pytest.mark.parametrize("ending", [".jsonl", ".jsonl.gz"])
 def test_a_broken_line_is_named_and_costs_only_itself(bad, ending, tmp_path, http):
     good = b'{"instance_id": "a", "messages": []}'
@@ -290,6 +295,7 @@ def test_a_broken_line_is_named_and_costs_only_itself(bad, ending, tmp_path, htt
                           ("a.json", b"{}", "keys none"),
                           ("a.json", b"5", "keys none"), ("a.json", b"[]", "keys none"),
                           ("a.json", b'{"a": 1}\n{"a": 2}', "Extra data"),
+                          pytest.param("a.json", LONG, "20,000,000 bytes (a list", id="long"),
                           ("a.jsonl.gz", b"plain", "unpacked"),
                           ("a.traj.gz", gzip.compress(bytes(10**6), mtime=0) * 201, "unpacked"),
                           ("a.jsonl.gz", gzip.compress(b"x" * 9999, mtime=0)[:-9], "unpacked")])
@@ -308,6 +314,12 @@ def test_a_broken_parquet_file_is_trouble(tmp_path, http):
     (tmp_path / "a.parquet").write_bytes(b"PAR1 no more")
     with pytest.raises(Trouble, match=r"a\.parquet cannot be read"):
         open_source(str(tmp_path / "a.parquet"), http)
+
+
+def test_a_row_of_parquet_that_is_too_long_is_trouble(tmp_path, http):
+    duckdb.execute(f"copy (select repeat('x', 20000000) as messages) to '{tmp_path}/a.parquet'")
+    with pytest.raises(Trouble, match=r"a\.parquet has a row of more than 20,000,000 bytes"):
+        open_source(f"{tmp_path}/a.parquet", http).rows(0, 1)
 
 
 def test_without_the_datasets_library_its_extra_is_named(http, monkeypatch):

@@ -197,6 +197,12 @@ def test_what_a_rewrite_would_change_is_refused_by_name(step, named):
     assert fault.startswith("line 2") and named in fault
 
 
+def test_of_the_words_of_copy_only_documents_become_files():
+    text, files = rewritten("FROM a\nCOPY x<<a <<a /d/\n1\na\nRUN --mount=type=cache,id=a true")
+    assert text == "FROM a\nCOPY x<<a .codedata-here/0/a /d/\nRUN true"
+    assert files == {".codedata-here/0/a": b"1\n"}
+
+
 @pytest.mark.docker
 def test_a_context_without_dockerfile_or_with_a_link_out_of_it(api, tmp_path):
     with pytest.raises(ItemFailed, match="Dockerfile"):

@@ -489,6 +489,15 @@ def test_a_header_that_is_read_at_once_is_limited(tmp_path):
     assert sum(1 for _ in pieces) > 90, "no more than its head was read"
 
 
+def test_one_short_global_header_is_read_as_git_archive_writes_it_and_no_more(tmp_path):
+    one, long = (tarfile.TarInfo.create_pax_global_header({"comment": n * "c"}) for n in (40, 2000))
+    rest = tar_of(("a", FILE, b"1")).getvalue()
+    unpack(io.BytesIO(one + rest), tmp_path)
+    for headers in (one + one, long):
+        with pytest.raises(UnsafeArchive, match="header"):
+            unpack(io.BytesIO(headers + rest), tmp_path)
+
+
 @pytest.mark.parametrize("limit, make", [
     ("too_large", "head -c 400 /dev/zero > d/a; for i in 1 2 3; do ln d/a d/$i; done"),
     ("too_many", "cd d; seq 2000 | xargs touch"),

@@ -3,10 +3,12 @@ log parsers, and what of an agent's archive counts."""
 from __future__ import annotations
 
 import ast
+import os
 import re
 import secrets
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
@@ -24,7 +26,7 @@ from codedata.tasks.verifier import suite
 from codedata.tasks.verifier.agent_work import counting
 from codedata.tasks.verifier.junit import escaped_name, restored_name
 from codedata.tasks.verifier.suite import MARKS
-from codedata.texts import text_of, tomllib
+from codedata.texts import fill, text_of, tomllib
 
 CASES = tomllib.loads(
     (Path(__file__).parents[1] / "suites/runner_reports.toml").read_text(encoding="utf-8"))["case"]
@@ -173,6 +175,30 @@ def test_what_tests_started_is_ended_before_their_reports_are_read(sandbox):
 
 
 # the agent's work --------------------------------------------------------------------------------
+
+AGENTS = """git init -q; echo 1 >a.py; git add .
+git -c user.name=a -c user.email=a@b commit -qm a; git rev-parse HEAD
+for key in core.fsmonitor filter.x.clean filter.x.smudge; do
+    git config $key "touch ../ran; cat"; done
+echo 2 >a.py; echo '* filter=x' >.gitattributes; touch conftest.py; tar -cf ../work.tar a.py"""
+
+
+def test_in_the_agents_own_container_only_a_labelled_archive_counts_and_no_setting_of_its_git(
+        tmp_path):
+    archive = tmp_path / "work.tar"
+    names = {"workdir": f"{tmp_path}/source", "archive": str(archive), "label": "0123"}
+    (tmp_path / "source").mkdir()
+    commit = subprocess.check_output(AGENTS, shell=True, text=True, cwd=names["workdir"]).strip()
+    assert not suite.is_delivered(names) and suite.is_delivered({"archive": archive})
+    script = fill(text_of("codedata.tasks.verifier", "pack_here.sh"),
+                  collect=text_of("codedata.tasks", "collect.sh"))
+    script = fill(script, **names, commit=commit, counted="", kinds="AMT", below="")
+    subprocess.run(["bash", "-c", script], check=True)
+    assert suite.is_delivered(names) and sorted(os.listdir(tmp_path)) == ["source", "work.tar"]
+    with tarfile.open(archive) as tar:
+        assert {*tar.getnames()[1:]} == {"a.py", ".gitattributes", "conftest.py"}
+    assert (tmp_path / "source/a.py").read_text() == "1\n"
+
 
 def test_without_a_list_every_source_file_counts_but_tests_and_what_steers_them(tmp_path):
     for path in ("heron.py", "data.json", "tests/test_heron.py", "src/wade.test.js"):

@@ -161,7 +161,7 @@ def reward(config: dict, tests: str, out: str) -> float:
     if os.getuid():
         sys.exit("the verifier has to be root, or nothing keeps tests from writing the reward")
     os.chmod(tests, 0o700)
-    if not os.path.exists(config["archive"]) and subprocess.run(   # in the agent's own container
+    if not is_delivered(config) and subprocess.run(   # in the agent's own container
             ["bash", "-c", config["collect"]]).returncode:
         print("there is no archive of the agent's work, and none can be made of its source")
         return 0.0
@@ -178,6 +178,15 @@ def reward(config: dict, tests: str, out: str) -> float:
         raise RuntimeError("no test was collected")
     report_cases(config, os.path.join(tests, "cases"), out)   # prints its line behind the log
     return share(found, config)
+
+
+def is_delivered(config: dict) -> bool:
+    """Return whether the task's own script has written the archive: an agent does not know its
+    label."""
+    if not os.path.isfile(config["archive"]):
+        return False
+    with open(config["archive"], "rb") as file:
+        return file.read(100).startswith(config.get("label", "").encode())
 
 
 def report_cases(config: dict, cases: str, out: str) -> None:
