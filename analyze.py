@@ -37,7 +37,7 @@ def main(argv=None) -> int:
     flags.add_argument("--static", action="store_true",
                        help="the step analysis alone, without coverage: no test is run")
     cli.environment_flags(parser)
-    cli.sandbox_flags(parser, pod_prefix="code-data-analyze")
+    cli.sandbox_flags(parser)
     args = parser.parse_args(argv)
     settings = cli.with_container_workers(config.load(args), args)
     options = cli.reap_first(args, settings, cli.options(args))

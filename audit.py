@@ -49,7 +49,7 @@ def main(argv=None) -> int:
     flags.add_argument("--tasks", metavar="PATH",
                        help="tasks of somebody else, which are copied into task/ first: folders in "
                             "Harbor's form")
-    cli.sandbox_flags(parser, pod_prefix="code-data-audit")
+    cli.sandbox_flags(parser)
     args = parser.parse_args(argv)
     settings = cli.with_container_workers(config.load(args), args)
     options = cli.reap_first(args, settings, cli.options(args))

@@ -86,7 +86,7 @@ def main(argv=None) -> int:
     add("--report-root", metavar="DIR", help="also write DIR/<repo>/<repo>_test_report.json and "
         "<repo>_analysis.json (preprocess)")
     cli.environment_flags(parser)
-    cli.sandbox_flags(parser, pod_prefix="code-data-bug-agent")
+    cli.sandbox_flags(parser)
     args = parser.parse_args(argv)
     check_word(parser, args)
     settings = cli.with_container_workers(config.load(args), args)

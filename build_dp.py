@@ -67,7 +67,7 @@ def main(argv=None) -> int:
     flags.add_argument("--json", action="store_true", help="print the results of validate as JSON")
     flags.add_argument("--watch", action="store_true",
                        help="show --status again every few seconds, till Ctrl-C")
-    cli.sandbox_flags(parser, pod_prefix="code-data-dp")
+    cli.sandbox_flags(parser)
     args = parser.parse_args(argv)
     if args.word == "agents" and (given := [name for name in NOT_OF_AGENTS if name in args.given]):
         parser.error(f"--{given[0]} does not go with agents (--agents sets their number)")

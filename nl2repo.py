@@ -68,7 +68,7 @@ def main(argv=None) -> int:
         "makes 1)")
     add("--parallel", action="store_true", help="how it always runs")
     cli.environment_flags(parser)
-    cli.sandbox_flags(parser, pod_prefix="code-data-nl2repo")
+    cli.sandbox_flags(parser)
     args = parser.parse_args(argv)
     settings = cli.with_container_workers(config.load(args), args)
     options = cli.reap_first(args, settings, cli.options(args))

@@ -51,7 +51,7 @@ def main(argv=None) -> int:
     flags.add_argument("--writer", choices=["own", "llm"], help="of instructions: the request's "
                        "own words, or a model where these will not do (default: own)")
     cli.planner_flag(flags, PLANNER)
-    cli.sandbox_flags(parser, pod_prefix="code-data-pr")
+    cli.sandbox_flags(parser)
     args = parser.parse_args(argv)
     args.defaults = {**args.defaults, "env.planner": PLANNER}
     if args.steps == ("records",) and not args.prs:

@@ -239,11 +239,11 @@ def steps_flag(group, steps: Iterable[str], groups: Mapping[str, Iterable[str]] 
                        help=f"of {listed} (default: all)")
 
 
-def sandbox_flags(p: argparse.ArgumentParser, pod_prefix: str) -> None:
+def sandbox_flags(p: argparse.ArgumentParser, pod_prefix: str = "") -> None:
     """Add the flags of scripts that run commands in sandboxes; they set [sandbox]. `pod_prefix` is
-    the script's default of --pod-prefix.
+    the default of --pod-prefix in a script that runs in pods, too: one that makes no images.
     """
-    p.set_defaults(defaults={"sandbox.pod_prefix": pod_prefix})
+    p.set_defaults(in_pods=bool(pod_prefix), defaults={})
     add = p.add_argument_group("flags of every script with sandboxes").add_argument
     add("--sandbox", choices=["docker", "kubernetes", "local"],
         help="where commands run (default: docker)")
@@ -254,9 +254,11 @@ def sandbox_flags(p: argparse.ArgumentParser, pod_prefix: str) -> None:
     add("--disk-floor", metavar="SIZE", help="new work waits while less is free (default: 10GB)")
     add("--run-timeout", type=positive, metavar="S",
         help="seconds of a script, or of an agent's command (default: 1800)")
-    add("--namespace", metavar="NAME", help="of Kubernetes (default: data-synthesis)")
-    add("--pod-prefix", metavar="NAME", help=f"of the pods' names (default: {pod_prefix})")
-    add("--kubeconfig", metavar="FILE", help="of Kubernetes (default: as kubectl finds it)")
+    if pod_prefix:
+        p.set_defaults(defaults={"sandbox.pod_prefix": pod_prefix})
+        add("--namespace", metavar="NAME", help="of Kubernetes (default: data-synthesis)")
+        add("--pod-prefix", metavar="NAME", help=f"of the pods' names (default: {pod_prefix})")
+        add("--kubeconfig", metavar="FILE", help="of Kubernetes (default: as kubectl finds it)")
     add("--ca-bundle", metavar="FILE",
         help="PEM file of further certificate authorities, for sandboxes too")
     add("--keep-images", action="store_true",
@@ -270,6 +272,9 @@ def reap_first(args: argparse.Namespace, settings: Settings, options: RunOptions
     """Return options that remove what killed runs of the root have left in sandboxes, once, before
     the first item is made. End the script if --reap was given."""
     from codedata.sandbox.factory import SandboxFactory  # most scripts have no sandboxes
+    if settings.sandbox.sandbox == "kubernetes" and not args.in_pods:
+        raise Trouble("makes no images, and this script needs them.", "--sandbox kubernetes",
+                      "Run it by --engine ray on nodes that have Docker: docs/cluster.md.")
     host = SandboxFactory(settings, threading.Event())
     if args.reap:
         names, left = host.reap(all_roots=True, only_list=not args.yes)

@@ -146,7 +146,6 @@ class SandboxSettings:
     kubeconfig: str = ""                         # file; "": as kubectl finds it
     network_policy: bool = False                 # of each pod; the cluster has to enforce them
     registry: str = ""                           # HOST[:PORT][/PATH], where kept images are pushed
-    builder_image: str = ""                      # of the pod that makes images; "": base_image
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,7 @@ class _Suite:
     @contextmanager
     def _open(self) -> Iterator[Sandbox]:
         environment, host, label = self.environment, self.host, self.label
-        if not host.makes_images:
+        if not host.builds_images:
             with open_environment(environment, host, label) as sandbox:
                 self._prepare(sandbox)
                 yield sandbox

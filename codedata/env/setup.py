@@ -118,7 +118,7 @@ class Setup:
         row_image = repository.base_image
         repository = replace(repository, base_image=row_image
                              or self._settings.sandbox.base_image)
-        has_image = self._host.makes_images and not self._settings.env.no_image
+        has_image = self._host.builds_images and not self._settings.env.no_image
         # not verified yet
         image_name = self._host.temporary_name(TRIES) if has_image else ""
         is_put = repository.path or repository.origin
@@ -185,7 +185,7 @@ class Setup:
         """Return why a repository has no image, unless one is made."""
         if self._settings.env.no_image:
             return KeptImage(trouble="--no-image")
-        if self._host.makes_images:
+        if self._host.builds_images:
             return KeptImage(trouble="it was not verified")
         return KeptImage(trouble=f"{self._host.no_images}: install it where it is opened")
 

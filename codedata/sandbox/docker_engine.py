@@ -164,13 +164,15 @@ def reap(all_roots: bool = False, only_list: bool = False) -> tuple[list[str], l
     Return (their names, a line for each that cannot be removed)."""
     api = connect(exit_code=2)
     ours = {"label": process_labels.PID}
-    things = [(thing["Names"][0].lstrip("/"), thing["Id"], thing["Labels"],
+    things = [(thing["Names"][0].lstrip("/"), thing["Labels"],
                partial(remove_container, api, thing["Id"]))
-              for thing in api.containers(all=True, filters=ours)]
-    things += [(thing["Name"], "", thing["Labels"], partial(api.remove_network, thing["Id"]))
+              for thing in api.containers(all=True, filters=ours)
+              if process_labels.BUILD in thing["Labels"]
+              or process_labels.has_our_name(thing["Names"][0].lstrip("/"), thing["Labels"])]
+    things += [(thing["Name"], thing["Labels"], partial(api.remove_network, thing["Id"]))
                for thing in api.networks(filters=ours)]
     things += _images(api, ours)
-    left = [thing for thing in things if process_labels.is_left(thing[2], all_roots)]
+    left = [thing for thing in things if process_labels.is_left(thing[1], all_roots)]
     return _removed(api, left, only_list)
 
 
@@ -193,25 +195,26 @@ def remove_images(run_label: str) -> list[str]:
     return removed
 
 
-def _images(api, filters: dict) -> list[tuple[str, str, dict, Callable]]:
-    """Return (name, id, labels, function that removes the name) of images. One without a tag, for
-    which older engines list a placeholder, has its id as its name; the others have no id."""
+def _images(api, filters: dict) -> list[tuple[str, dict, Callable]]:
+    """Return (name, labels, function that removes the name) of images that have the name which we
+    gave them, or none: the id then. Older engines list a placeholder for that."""
     images = []
     for image in api.images(filters=filters):
         tags = [tag for tag in image["RepoTags"] or [] if tag != "<none>:<none>"]
-        images += [(name, "" if tags else name, image["Labels"], partial(api.remove_image, name))
-                   for name in tags or [image["Id"]]]
+        names = [tag for tag in tags if process_labels.has_our_name(tag, image["Labels"])]
+        images += [(name, image["Labels"], partial(api.remove_image, name))
+                   for name in (names if tags else [image["Id"]])]
     return images
 
 
-def _removed(api, things: list[tuple[str, str, dict, Callable]], only_list: bool = False
+def _removed(api, things: list[tuple[str, dict, Callable]], only_list: bool = False
              ) -> tuple[list[str], list[str]]:
-    """Remove things, each given as by _images(), that this package has named and that were not to
-    be kept. Return (names of what is removed, lines for what is not)."""
+    """Remove things, each given as by _images(), that were not to be kept. Return (names of what is
+    removed, lines for what is not)."""
     names = []
     left = []
-    for name, id, labels, remove in things:
-        if labels.get(KEEP) == KEPT or not process_labels.is_ours(name, id, labels):
+    for name, labels, remove in things:
+        if labels.get(KEEP) == KEPT:
             continue
         try:
             if not only_list:
@@ -300,6 +303,4 @@ def commit(api, container_id: str, image_name: str, changes: list[str]) -> str:
     from docker.utils import parse_repository_tag
     repository, tag = parse_repository_tag(image_name)
     changes = [*changes, f"LABEL {process_labels.NAME}={image_name}"]
-    image_id = api.commit(container_id, repository, tag, changes=changes)["Id"]
-    process_labels.note(image_id)   # a later image may take its name
-    return image_id
+    return api.commit(container_id, repository, tag, changes=changes)["Id"]

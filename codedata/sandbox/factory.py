@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from operator import add
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +31,6 @@ from codedata.settings import Settings
 
 if TYPE_CHECKING:
     from codedata.sandbox.image_build import Build
-    from codedata.sandbox.kube_images import PodImages
 
 WORKDIR = "/testbed"
 SCRIPTS_A_POD = 6   # may take their full time before the cluster ends a pod: install, tests, more
@@ -58,13 +57,9 @@ class SandboxFactory:
         self.name = self._settings.sandbox
         self.base_image = self._settings.base_image
         self.run_timeout_s = self._settings.run_timeout   # of one install or test script
-        self.builds_images = self.name == "docker"   # of Dockerfiles
-        in_registry = self.name == "kubernetes" and self._settings.registry
-        self._pods = self._pod_images() if in_registry else None   # makes images of pods
-        self.makes_images = self.builds_images or self._pods is not None
-        needs = " without [sandbox] registry" if self.name == "kubernetes" else ""
+        self.builds_images = self.name == "docker"   # of containers and of Dockerfiles
         # why no image can be made, or ""
-        self.no_images = "" if self.makes_images else f"--sandbox {self.name} makes none{needs}"
+        self.no_images = "" if self.builds_images else f"--sandbox {self.name} makes none"
         has_policy = self.name == "kubernetes" and self._settings.network_policy
         self.can_cut_off = self.builds_images or has_policy
 
@@ -123,38 +118,19 @@ class SandboxFactory:
                         "pids": settings.pids_limit, "default_rights": default_rights,
                         "user": user, "supervises": supervises}
         if self.name == "kubernetes":
-            options |= self._of_pods() | {"network_policy": settings.network_policy,
-                                          "run_timeout": SCRIPTS_A_POD * settings.run_timeout}
-        if self._pods:
-            return self._pods.open(**options)
+            same = ("namespace", "pod_prefix", "kubeconfig", "memory_request", "network_policy")
+            options |= {name: getattr(settings, name) for name in same}
+            options |= {"cpu_request": f"{settings.cpu_request:g}",
+                        "run_timeout": SCRIPTS_A_POD * settings.run_timeout}
         return open_sandbox(self.name, **options)
-
-    def _of_pods(self) -> dict:
-        """Return the options that all pods have."""
-        settings = self._settings
-        same = ("namespace", "pod_prefix", "kubeconfig", "memory_request")
-        return {name: getattr(settings, name) for name in same} | {
-            "cpu_request": f"{settings.cpu_request:g}"}
-
-    def _pod_images(self) -> PodImages:
-        from codedata.sandbox.kube_images import PodImages  # its client may not be installed
-        settings = self._settings
-        return PodImages(settings.registry, partial(
-            open_sandbox, self.name, image=settings.builder_image or settings.base_image,
-            proxy=self._llm.proxy, ca_bundle=self._llm.ca_bundle, **self._of_pods()))
 
     def files_of(self, image: str) -> AbstractContextManager:
         """Return a context manager that yields the files of an image; see docker_engine.Files."""
-        return self._pods.files(image) if self._pods else docker_engine.files_of(image)
+        return docker_engine.files_of(image)
 
     def temporary_name(self, prefix: str) -> str:
         """Return a new name for an image that forget() removes."""
-        name = f"{prefix}{secrets.token_hex(6)}"
-        return self._named(name) if self._pods else name
-
-    def _named(self, image_name: str) -> str:
-        """Return an image's name in the registry of [sandbox]."""
-        return f"{self._settings.registry.rstrip('/')}/{image_name}"
+        return f"{prefix}{secrets.token_hex(6)}"
 
     def build(self, dockerfile: str, context: Path, tag: str, label: str,
               timeout_s: float) -> Build:
@@ -194,10 +170,7 @@ class SandboxFactory:
         """
         if not self._settings.registry:
             return KeptImage(image_name, docker_engine.keep_image(image_id, image_name))
-        name = self._named(image_name)
-        if self._pods:
-            name = self._pods.ask("copy", image_id, name)
-            return KeptImage(name, name.partition("@")[2])
+        name = f"{self._settings.registry.rstrip('/')}/{image_name}"
         kept_id = docker_engine.keep_image(image_id, name)
         try:
             registry.push(name)
@@ -208,5 +181,5 @@ class SandboxFactory:
 
     def forget(self, label: str) -> None:
         """Remove the images that were made under a label and not kept."""
-        if self.makes_images and not self._keep_images:
-            (self._pods or docker_engine).remove_images(label)
+        if self.builds_images and not self._keep_images:
+            docker_engine.remove_images(label)

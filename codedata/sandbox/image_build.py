@@ -28,14 +28,13 @@ from codedata.sandbox.archives import Bounds, pack
 from codedata.sandbox.docker import CPU_PERIOD_US, LOST
 from codedata.sandbox.dockerfile import read_dockerfile
 from codedata.sandbox.output import Output
+from codedata.sandbox.process_labels import BUILD
 from codedata.sandbox.sizes import bytes_of
 
-BUILD = "codedata.build"   # the label of one build's images and containers
 CONTEXT = Bounds(max_bytes=1_000_000_000, max_files=100_000, max_depth=64, max_seconds=120)
 MAX_DOCKERFILE_BYTES = 1_000_000
 LOOK_S = 1.0               # between two looks at what a build uses
 SILENT_S = 60.0            # seconds that the engine may take to end a build
-MADE = re.compile(r" ---> (?:Running in )?([0-9a-f]{12})$")   # a step's container, or its image
 TRIGGERS = re.compile(r"# Executing \d+ build triggers?\b")   # what the engine prints before these
 ADDRESS = re.compile(r"[:@$\\`]")    # no path has one, as a rule
 
@@ -159,18 +158,13 @@ def _request(api, archive: BinaryIO, tag: str, labels: dict[str, str], limits: B
 # what comes back ---------------------------------------------------------------------------------
 
 def _read(reply, output: Output) -> tuple[str, str]:
-    """Read a build's reply to its end, and note what each step makes. Return (image id or "",
-    error or "")."""
-    image_id = failed = step = ""
+    """Read a build's reply to its end. Return (image id or "", error or "")."""
+    image_id = failed = ""
     with closing(reply):
         for line in reply.iter_lines():
             said = json.loads(line) if line.strip() else {}
             stream = said.get("stream") or ""
             output.add((stream or said.get("error") or "").encode())
-            if stream.startswith("Step "):
-                step = stream.split()[3].upper()
-            elif step != "FROM" and (made := MADE.match(stream)):   # what FROM names is another's
-                process_labels.note(made[1])
             image_id = (said.get("aux") or {}).get("ID", image_id)
             failed = said.get("error", failed)
             if TRIGGERS.match(stream):
@@ -231,5 +225,5 @@ def _remove_steps(api, labels: dict[str, str], image_id: str) -> None:
         images = api.images(filters={"label": f"{BUILD}={labels[BUILD]}"})
     for image in images:
         with suppress(*LOST):
-            if image["Id"] != image_id and process_labels.is_ours("", image["Id"], labels):
+            if image["Id"] != image_id:
                 api.remove_image(image["Id"])

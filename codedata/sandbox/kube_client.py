@@ -61,14 +61,13 @@ class Cut(Exception):
 
 
 class Cluster:
-    """Manage the pods of a namespace. `kubeconfig` and `context` work as in kubectl; without
-    them, a pod of the cluster uses its own account."""
+    """Manage the pods of a namespace. `kubeconfig` works as in kubectl; without it, a pod of the
+    cluster uses its own account."""
 
-    def __init__(self, namespace: str, kubeconfig: str = "", context: str = ""):
+    def __init__(self, namespace: str, kubeconfig: str = ""):
         self.namespace = namespace
         self._settings = client.Configuration()
-        given = {"config_file": kubeconfig, "context": context}
-        given = {key: value for key, value in given.items() if value}
+        given = {"config_file": kubeconfig} if kubeconfig else {}
         try:
             config.load_config(client_configuration=self._settings, **given)
         except (config.ConfigException, OSError, TypeError) as e:

@@ -17,7 +17,6 @@ from __future__ import annotations
 import posixpath
 import secrets
 import shlex
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -61,23 +60,22 @@ class SandboxK8s:
     any case.
 
     What a command leaves running goes on, its output unread, until close() or until a command runs
-    out of time: then everything in the pod is ended. Limits equal the requests unless they are
-    given. With `network_policy` the pod starts without network; else it has the cluster's, and
-    network(False) cannot switch it off. Proxy and CA bundle are passed to each command and are
-    stored in no object of the cluster.
+    out of time: then everything in the pod is ended. Limits equal the requests. With
+    `network_policy` the pod starts without network; else it has the cluster's, and network(False)
+    cannot switch it off. Proxy and CA bundle are passed to each command and are stored in no object
+    of the cluster.
     """
 
     name = "kubernetes"
 
     def __init__(self, image: str, *, namespace: str = "data-synthesis",
                  pod_prefix: str = "code-data-env-agent", cpu_request: str = "2",
-                 memory_request: str = "5Gi", cpu_limit: str = "", memory_limit: str = "",
+                 memory_request: str = "5Gi",
                  disk_limit: str = "10GB", run_timeout: int = 1800, start_timeout: float = 600.0,
                  workdir: str = "/testbed",
                  scripts: Sequence[Script] = (SCRIPT_BASH_FUNC,),
                  proxy: str = "", ca_bundle: str = "", network_policy: bool = False,
-                 run_label: str = "", labels: dict[str, str] | None = None, kubeconfig: str = "",
-                 context: str = "", template_file: str = "pod.yaml"):
+                 run_label: str = "", kubeconfig: str = ""):
         self.image = image
         self.workdir = workdir
         self.pod = f"{pod_prefix}-{secrets.token_hex(5)}"
@@ -86,22 +84,21 @@ class SandboxK8s:
         self._shell = Shell(workdir, FOLDER, scripts, proxy, CA_FILE if ca_bundle else "")
         self._one_at_a_time = threading.RLock()
         self._end = ""       # why the pod runs no more
-        self._cluster = Cluster(namespace, kubeconfig, context)
+        self._cluster = Cluster(namespace, kubeconfig)
         files = {script.name: script.text.encode() for script in scripts}
         if ca_bundle:
             files["ca.pem"] = text_at(ca_bundle).encode()
 
-        body = template(template_file)
+        body = template("pod.yaml")
         about = process_labels.labels(run_label)
         run = about[process_labels.RUN]
         body["metadata"] = {
-            "name": self.pod, "labels": {**(labels or {}), POD: self.pod, process_labels.RUN: run},
+            "name": self.pod, "labels": {POD: self.pod, process_labels.RUN: run},
             "annotations": about}   # a host's name may not be allowed in a label
         body["spec"]["activeDeadlineSeconds"] = run_timeout
-        requests = {"cpu": cpu_request, "memory": memory_request,
-                    "ephemeral-storage": str(min(self._disk_bytes, MAX_DISK_REQUEST))}
-        limits = {"cpu": cpu_limit or cpu_request, "memory": memory_limit or memory_request,
+        limits = {"cpu": cpu_request, "memory": memory_request,
                   "ephemeral-storage": str(self._disk_bytes)}
+        requests = {**limits, "ephemeral-storage": str(min(self._disk_bytes, MAX_DISK_REQUEST))}
         body["spec"]["containers"][0].update(
             image=image, workingDir=workdir, resources={"requests": requests, "limits": limits})
         self._uid = self._cluster.create_pod(body)
@@ -173,18 +170,6 @@ class SandboxK8s:
             code = exec_.exit_code(END_S)
         if code != 0:
             raise ItemFailed(f"cannot be written in the pod: {errors.text().strip()}", what)
-
-    def fetch(self, script: str, what: str) -> BinaryIO:
-        """Return a temporary file of what a script prints. Raise ItemFailed about `what` where it
-        fails."""
-        count = BOUNDS.meter()
-        file = tempfile.TemporaryFile()
-        with self._printed(script, what) as pieces:
-            for piece in pieces:
-                count(what, len(piece), 0)
-                file.write(piece)
-        file.seek(0)
-        return file
 
     def network(self, is_on: bool) -> None:
         """Switch the network on or off by a policy around the pod that lets nothing through.
@@ -276,11 +261,11 @@ class SandboxK8s:
         return shlex.quote(posixpath.join(self.workdir, path))
 
 
-def reap(namespace: str = "data-synthesis", kubeconfig: str = "", context: str = "",
+def reap(namespace: str = "data-synthesis", kubeconfig: str = "", *,
          all_roots: bool = False, only_list: bool = False) -> list[str]:
     """Delete the pods that killed processes of this root have left; with `all_roots` those of any
     root. Return their names."""
-    cluster = Cluster(namespace, kubeconfig, context)
+    cluster = Cluster(namespace, kubeconfig)
     names = []
     for about in (pod["metadata"] for pod in cluster.list_pods(POD)):
         is_ours = about["labels"][POD] == about["name"]   # a copy by hand has the labels, perhaps

@@ -2,8 +2,8 @@
 start in that root can remove what a killed process left.
 
 Labels alone prove nothing: `docker commit`, `docker run` and FROM hand those of an image on. What
-is removed has a name of ours as well, see is_ours(). It is not guaranteed that all goes: the engine
-names the steps of a build itself, and one that a kill hits before its id is noted stays.
+is removed has the name that we gave it as well. An image that has none counts, too: it lost its
+name to a later one, or is a step of a build or a commit that was cut short.
 """
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ import os
 import platform
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-from codedata.bounded import open_appending, read_bounded
-from codedata.driver import in_driver
 from codedata.store import digest
 
 RUN = "codedata.run"
@@ -25,13 +23,12 @@ USER = "codedata.user"
 ROOT = "codedata.root"
 PID = "codedata.pid"
 STARTED = "codedata.started"
+BUILD = "codedata.build"   # of one build's images and containers, which the engine names
 NAME = "codedata.name"     # what a container, network or image was called when it was made
-NOTE = "_engine_ids.txt"   # in the root: ids of what has no such name, or may lose it
 FOLDERS = "codedata-"      # how the names of temporary folders begin
 LABELS = "process_labels.json"   # a file in each of them
 
 _root: list[Path] = []     # in which this process works: a script has one, others have none
-_ids: list[str] = []       # that this process has noted
 
 
 def work_in(root: Path) -> None:
@@ -66,35 +63,9 @@ def is_left(labels: Mapping[str, str], all_roots: bool) -> bool:
     return is_near and labels.get(USER, uid) == uid and is_gone(labels)
 
 
-def is_ours(name: str, id: str, labels: Mapping[str, str]) -> bool:
-    """Return whether this package gave something its name, or this root noted its id. `id` is empty
-    where a name of somebody else's counts alone, such as an image's tag."""
-    if NAME not in labels:
-        return False
-    given = name.removesuffix(":latest")
-    return given == labels[NAME].removesuffix(":latest") or _short(id) in _noted()
-
-
-@in_driver
-def note(id: str) -> None:
-    """Note in the root that this process has made what has this id."""
-    _ids.append(_short(id))
-    for root in _root:
-        with open(open_appending(root / NOTE), "a") as file:
-            file.write(f"{_short(id)}\n")
-
-
-@in_driver
-def _noted() -> list[str]:
-    """Return the ids that this process has noted, and others in the root."""
-    with suppress(OSError, IndexError):   # there are none, or there is no root
-        return [*_ids, *read_bounded(_root[0] / NOTE).decode(errors="replace").split()]
-    return _ids
-
-
-def _short(id: str) -> str:
-    """Return the part of an id that the engine prints while it builds."""
-    return id.removeprefix("sha256:")[:12]
+def has_our_name(name: str, labels: Mapping[str, str]) -> bool:
+    """Return whether this package gave something its name."""
+    return name.removesuffix(":latest") == labels.get(NAME, "").removesuffix(":latest")
 
 
 def label_folder(folder: Path, run: str = "") -> None:

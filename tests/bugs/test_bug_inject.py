@@ -224,8 +224,3 @@ def test_an_engine_that_goes_away_is_named_and_the_next_run_goes_on(analysed, mo
     assert bug_inject(analysed, model, *flags).returncode == 0
     assert (analysed / "bug/_candidates/bittern.agent-1.json").exists()
     assert model.n_requests - before <= N_CALLS + 1
-
-
-def test_pods_are_named_after_the_script(tmp_path):
-    done = run_script("bug_inject.py", tmp_path, "agent", "--show-config")
-    assert "sandbox.pod_prefix = code-data-bug-agent" in done.stdout

@@ -17,10 +17,8 @@ from conftest import (
     start_script,
     write_json,
 )
-from heron_environment import HERON, TEST_SCRIPT, an_environment, write_env
-from heron_project import commit_all, git
+from heron_environment import TEST_SCRIPT, an_environment, write_env
 from judged import read_json
-from kube_server import KubeServer
 from projects import Project
 from scenario import Scenario
 from setups import CA_FLAGS, made_here, wait_till_reaped
@@ -233,33 +231,6 @@ def test_three_kills_pay_again_for_what_was_in_flight_alone_and_leave_nothing(ma
             for call in line.get("calls", ())]
     assert len(paid) == len({*paid}) == len(replies)
     wait_till_reaped(tmp_path, pids)
-
-
-@pytest.mark.pods
-def test_in_pods_an_agent_hands_in_a_bug(tmp_path):
-    files = {"heron.py": HERON.encode(), "wade.sh": b"""
-grep -q 'return 2 \\* depth' heron.py && echo ok 1 - wades || echo not ok 1 - wades
-grep -q away heron.py && echo ok 2 - flies || echo not ok 2 - flies
-echo 1..2
-"""}
-    source = tmp_path / "source"
-    source.mkdir()
-    for path, text in files.items():
-        (source / path).write_bytes(text)
-    commit_all(source)
-    write_root(tmp_path, "heron", files=files, image_name="", base_image="debian:bookworm",
-               base_commit=git(source, "rev-parse", "HEAD"), install_script="true\n",
-               row={"reformat_path": str(source)},
-               test_script="sh wade.sh", verified={"healthy": True}, test_case_result=[
-                   {"name": name, "status": "passed"} for name in ("wades", "flies")])
-    replies = [act(bash("git log; ls -a"), edit("heron.py", "2 * depth", "3 * depth"), SUBMIT)]
-    with Scenario({"scenes": [{"native": replies}]}) as model, \
-            KubeServer(tmp_path / "cluster") as kube:
-        done = inject(tmp_path, model, "--sandbox", "kubernetes", "--kubeconfig", kube.kubeconfig)
-        assert done.returncode == 0, done.stderr
-        assert not kube.pods
-    bug, = read_json(tmp_path / "bug/_candidates/heron.agent-1.json")["candidates"]
-    assert "+    return 3 * depth" in bug["diff"] and bug["symbol"] == "heron.py::wade"
 
 
 @pytest.mark.docker

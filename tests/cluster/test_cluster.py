@@ -147,9 +147,18 @@ def test_a_node_with_another_prompt_file_is_refused_by_name(cluster, root, fake_
     shutil.copytree(REPO / "codedata", root / "codedata")
     with (root / "codedata/duel/form.md").open("a") as prompt:
         prompt.write("Be brief.\n")
-    # the head sees the copy, and may make what the nodes may not
-    done = finish(start(cluster, root / "king.py", root, *flags_for(fake_llm, "--workers", 3)), 90)
-    assert "has other files of codedata than the driver" in done.stderr
+    refused = threading.Event()
+
+    def reply(_) -> str:   # the head sees the copy: it may make all before a node's worker starts
+        refused.wait(90)
+        return turn_of("ls")
+
+    fake_llm.always(reply)
+    process = start(cluster, root / "king.py", root, *flags_for(fake_llm, "--workers", 3))
+    for line in process.stderr:
+        if "has other files of codedata than the driver" in line:
+            refused.set()
+    assert finish(process).returncode == 0 and refused.is_set()
 
 
 @pytest.mark.parametrize("answer, reason", [

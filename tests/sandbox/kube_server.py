@@ -10,9 +10,6 @@ It refuses what a real one refuses: unknown fields (the published schemas, stric
 container's command is process 1 of a pid namespace, in a root folder of its own under `folder`
 (`Pod.root`), and exec runs commands beside it (kube_pod.sh; who is not root needs user namespaces).
 It is no jail: limits, capabilities and policies are kept, and not enforced.
-
-With `in_containers` each pod is a container of the Docker engine, of its own image, with the
-capabilities of its spec and this machine's network.
 """
 from __future__ import annotations
 
@@ -96,7 +93,6 @@ class KubeServer:
         self.folder, self.certificate = folder, certificate   # (certificate, key): HTTPS
         self.namespaces, self.token = ["data-synthesis"], "token-of-tests"
         self.images = {"debian:bookworm"}          # what the registry has
-        self.in_containers = False
         self.pod_limit = 100                       # the namespace's quota
         self.unschedulable = ""                    # the scheduler's message, for pods to come
         self.start_s = 0.02                        # from scheduled to running
@@ -262,8 +258,6 @@ class KubeServer:
             return
         pod.status["conditions"] = [{"type": "PodScheduled", "status": "True"}]
         spec = pod.body["spec"]["containers"][0]
-        if self.in_containers:
-            return await self._start_container(pod, spec)
         if spec["image"] not in self.images:
             for reason in ("ErrImagePull", "ImagePullBackOff"):
                 state = {"reason": reason,
@@ -289,23 +283,6 @@ class KubeServer:
             await asyncio.sleep(0.005)
             pod.init_pid = int((children.read_text().split() or [0])[0])
         (pod.root / pod.folder.lstrip("/")).mkdir(parents=True, exist_ok=True)
-        self._runs(pod, spec)
-
-    async def _start_container(self, pod: Pod, spec: dict) -> None:
-        name = pod.body["metadata"]["name"]
-        mounts = [part for mount in spec["volumeMounts"] for part in (
-            "--tmpfs" if mount["name"] == "codedata" else "--volume", mount["mountPath"])]
-        rights = [f"--cap-add={right}" for right in spec["securityContext"]["capabilities"]["add"]]
-        run = await asyncio.create_subprocess_exec(
-            "docker", "run", "--detach", "--rm", f"--name={name}", "--network=host",
-            "--cap-drop=ALL", *rights, *mounts, f"--workdir={pod.folder}", spec["image"],
-            *spec["command"], stdout=subprocess.DEVNULL)
-        assert await run.wait() == 0, spec["image"]
-        pod.init = subprocess.Popen(["docker", "wait", name], stdout=subprocess.DEVNULL,
-                                    start_new_session=True)
-        self._runs(pod, spec)
-
-    def _runs(self, pod: Pod, spec: dict) -> None:
         running = _container(spec, {"running": {"startedAt": _now()}}, True)
         pod.status.update(phase="Running", containerStatuses=[running])
         self._loop.call_later(pod.body["spec"].get("activeDeadlineSeconds", 10**6), self._deadline,
@@ -387,12 +364,10 @@ class KubeServer:
             return channels
         self.n_execs += 1
         await channels.send_bytes(b"\x01")         # as a real one does: it is open
-        enter = ["docker", "exec", "--interactive", pod.body["metadata"]["name"]]
-        if not self.in_containers:
-            enter = ["nsenter", "--target", str(pod.init_pid),
-                     *(["--user", "--preserve-credentials"] * bool(NAMESPACES)),
-                     "--mount", "--pid", "--root", f"--wd=/proc/{pod.init_pid}/root{pod.folder}"]
-        command = [*enter, *request.query.getall("command")]
+        command = ["nsenter", "--target", str(pod.init_pid),
+                   *(["--user", "--preserve-credentials"] * bool(NAMESPACES)),
+                   "--mount", "--pid", "--root", f"--wd=/proc/{pod.init_pid}/root{pod.folder}",
+                   *request.query.getall("command")]
         process = await asyncio.create_subprocess_exec(
             *command, env=pod.environment, stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
@@ -436,10 +411,6 @@ class KubeServer:
 
 def _kill(pod: Pod) -> None:
     if pod.init is not None and pod.init.poll() is None:
-        if not pod.init_pid:
-            subprocess.run(["docker", "rm", "--force", "--volumes", pod.body["metadata"]["name"]],
-                           stdout=subprocess.DEVNULL, check=True)
-            return
         # unshare; with it goes process 1, and with that all of its namespace
         os.killpg(pod.init.pid, signal.SIGKILL)
         pod.init.wait()

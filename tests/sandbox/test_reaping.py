@@ -60,7 +60,7 @@ def test_what_was_made_by_hand_of_ours_stays_and_so_does_what_another_root_left(
     process = started(tmp_path / "root", TRIES)
     box = process.stdout.readline().strip()
     by_hand = ["codedata-mine/committed", "codedata-mine/tagged", "codedata-mine/built"]
-    untagged, = docker("commit", box)
+    cut_short, = docker("commit", box)   # has no name, as a commit of ours that a kill hits
     try:
         docker("commit", box, by_hand[0])
         docker("tag", "codedata-tests/reaped", by_hand[1])
@@ -72,18 +72,18 @@ def test_what_was_made_by_hand_of_ours_stays_and_so_does_what_another_root_left(
         ours = {*docker("inspect", "-f", "{{slice .Name 1}}", box), "codedata-tests/reaped:latest"}
         assert not ours & reaped_in(tmp_path / "another")
         listed = reaped_in(tmp_path, all_roots=True, only_list=True)
-        assert ours <= listed and not {untagged, *(f"{name}:latest" for name in by_hand)} & listed
-        assert len(reaped_in(tmp_path / "root")) == 3, "container, network, image"
+        assert ours | {cut_short} <= listed and not {f"{name}:latest" for name in by_hand} & listed
+        assert len(reaped_in(tmp_path / "root")) == 4, "container, network, image with and without"
         assert made("container", "-a", "--no-trunc") == [container] and made("network") == []
-        assert docker("inspect", "-f", "{{.Id}}", *by_hand, untagged)[3] == untagged
+        assert len(docker("inspect", "-f", "{{.Id}}", *by_hand)) == 3
     finally:
         docker("rm", "-f", *made("container", "-a"))
-        docker("rmi", *by_hand, untagged)
+        docker("rmi", *by_hand)
     assert made("image") == []
 
 
 @pytest.mark.docker
-def test_the_steps_of_a_killed_build_go_as_the_root_has_noted_them(tmp_path):
+def test_the_steps_of_a_killed_build_go(tmp_path):
     process = started(tmp_path / "root", BUILDS)
     eventually(lambda: "sleep" in str(docker("ps", "--no-trunc", "--filter",
                                              f"label=codedata.run={RUN}")))

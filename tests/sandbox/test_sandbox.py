@@ -12,6 +12,7 @@ import tarfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from importlib import import_module
 from itertools import chain
 from pathlib import Path
 
@@ -586,6 +587,15 @@ def test_a_process_is_gone_when_it_has_ended():
                                     ({**gone, process_labels.USER: "another"}, False, False)]:
         assert process_labels.is_left(changed, False) is here
         assert process_labels.is_left(changed, True) is anywhere
+
+
+@pytest.mark.parametrize("script", ["analyze", "audit", "bug_inject agent", "build_dp validate",
+                                    "nl2repo", "pr_tasks"])
+def test_what_needs_images_refuses_pods_and_names_the_way(tmp_path, script):
+    name, *words = script.split()
+    with pytest.raises(Trouble, match=r"--sandbox kubernetes makes no images.*\n.*--engine ray"):
+        import_module(name).main([*words, "--root", str(tmp_path), "--sandbox", "kubernetes"])
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_work_waits_for_room_with_one_line(tmp_path, capsys):

@@ -6,7 +6,6 @@ import subprocess
 from dataclasses import replace
 
 import pytest
-from kube_server import KubeServer
 from proof_heron import (
     BROKEN,
     BUG,
@@ -267,25 +266,3 @@ def test_hiding_no_test_is_a_setting(proven):
     assert "test_words.py" in in_image(image_of(shown), "ls tests")
     assert shown.about["tests_visible"] == "[bug] hide_tests is off"
     assert TEST_PATCH not in shown.tests
-
-
-@pytest.mark.pods
-def test_pods_make_no_image_but_show_what_a_patch_breaks(tmp_path):
-    folder = tmp_path / "heron"
-    folder.mkdir()
-    (folder / "wade.sh").write_text("echo ok 1 - wades\necho ok 2 - flies\necho 1..2\n")
-    run = "git init -q; git add -A; git -c user.name=a -c user.email=a@b.c commit -qm one"
-    subprocess.run(run, shell=True, check=True, cwd=folder)
-    commit = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=folder, text=True).strip()
-    environment = environment_of(
-        image_name="", base_commit=commit, base_image="debian:bookworm", test_script="sh wade.sh",
-        row={"reformat_path": str(folder)},
-        test_case_result=[{"name": name, "status": "passed"} for name in ("wades", "flies")])
-    patch = ("--- a/wade.sh\n+++ b/wade.sh\n@@ -1,3 +1,3 @@\n-echo ok 1 - wades\n"
-             "+echo not ok 1 - wades\n echo ok 2 - flies\n echo 1..2\n")
-    with KubeServer(tmp_path / "cluster") as kube:
-        pods = factory_of(sandbox="kubernetes", kubeconfig=str(kube.kubeconfig))
-        known = first_run(environment, patch, pods, RUN, RULES)
-        with refused("no image can be made: --sandbox kubernetes makes none"):
-            prove(environment, patch, factory=pods)
-    assert (known.screened.reason, known.fail_to_pass, known.row["passed"]) == ("", ["wades"], 1)
