@@ -61,8 +61,7 @@ class RowsServer(FakeLLM):
             return Status(200, json.dumps([f"{self.url}/files/{name}" for name in self.parquet]))
         if path != "/rows" or query["dataset"] != self.name or int(query["length"]) > 100:
             return Status(404, '{"error": "not there"}')
-        return Status(
-            200, json.dumps({"partial": self.partial, "pending": [], "failed": [], **self._rows(query)}))
+        return Status(200, json.dumps({"partial": self.partial, **self._rows(query)}))
 
     def _rows(self, query: dict) -> dict:
         offset = int(query["offset"])
