@@ -99,7 +99,7 @@ $(SCRIPTS) $(MORE): setup
 duel: setup    ## the stages one after the other on ROOT; what is not finished is named at the end (ARGS=--dry-run: what they would cost)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" tools/chain "$(SCRIPTS)" --root $(ROOT) $(ARGS)
 
-status: setup  ## where every stage of ROOT stands, in one table (ARGS=--watch: again and again)
+status: setup  ## where every stage of ROOT stands, in one table
 	@$(BIN)/python status.py --root $(ROOT) $(ARGS)
 
 lock:          ## resolve the dependencies again (needs uv)

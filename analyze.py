@@ -8,7 +8,6 @@ reads   env/<repo_name>.json         Environment, from env_setup.py; or the rows
 writes  coverage/<repo_name>.json    Coverage (step coverage)
         coverage/_raw/<repo_name>/   data files of coverage.py, and reports, by run
         analysis/<repo_name>.json    Analysis (step analysis)
-        analysis/_pages/             a page for each, to look at
         a _ledger.jsonl in each      a line an attempt
 
   python analyze.py --root runs/mine

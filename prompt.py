@@ -23,7 +23,7 @@ from codedata.sampling.source_check import check_source
 def main(argv=None) -> int:
     parser = cli.parser(__doc__, "prompt")
     add = parser.add_argument_group("flags of prompt.py").add_argument
-    add("--source", help="hf:NAME, datasets:NAME, or a path, folder, glob or URL (docs/data.md)")
+    add("--source", help="hf:NAME, or a path, folder, glob or URL (docs/data.md)")
     add("--prs", help="where the PR records are: hf:NAME[:SPLIT], a path, glob or URL of rows, or "
         "git:PATH[@A..B] of a clone")
     add("--split", help="of a Hub data set (default: train)")

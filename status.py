@@ -6,16 +6,14 @@ Each script finds its states itself, as with --status. The rate is that of a sta
 reads   every directory of a root    records and ledgers, as the scripts read them
 writes  nothing
 
-  python status.py --root runs/mine   # --summary: in words, and what was refused and why
-  python status.py --watch            # again every few seconds; --json: one JSON object
+  python status.py --root runs/mine             # --json: one JSON object
+  python status.py --root runs/mine --summary   # in words, and what was refused and why
 """
 import io
 import json
 import runpy
 import shutil
 import subprocess
-import sys
-import time
 from contextlib import redirect_stderr
 from dataclasses import asdict
 from pathlib import Path
@@ -27,7 +25,6 @@ from codedata.sandbox import docker_engine
 from codedata.stage_status import StageStatus, add_usage, gathering, short, summary, table
 from codedata.texts import terminal_safe
 
-PAUSE_S = 3.0
 NL2REPO = "extract,meta,communities,screen,patches,proof,doc_part2,doc_part1,doc"
 # how a script is called, and what is there if the root has this stage
 STAGES = [("prompt", "prompt"), ("king", "prompt"), ("ch", "answer*"), ("run_turns", "executed"),
@@ -46,32 +43,19 @@ STAGES = [("prompt", "prompt"), ("king", "prompt"), ("ch", "answer*"), ("run_tur
 def main(argv=None) -> int:
     parser = cli.parser(__doc__)
     add = parser.add_argument_group("flags of status.py").add_argument
-    add("--watch", action="store_true", help="show it again every few seconds, till Ctrl-C")
     add("--json", action="store_true", help="print one JSON object")
     add("--summary", action="store_true", help="print what came of it, in words")
     args = parser.parse_args(argv)
     options, root = cli.options(args), config.load(args).root
     run_loop.check_root(root)
     given = [word for name, words in args.given.items() for word in words
-             if name not in ("watch", "json", "summary", "status")]
-    while True:
-        started = time.monotonic()
-        stages = stages_of(root, given)
-        text = json.dumps(as_dict(root, stages)) if args.json else page(root, stages)
-        if args.summary:
-            text = "\n".join(summary(root, stages, options.command))
-        if args.watch and not args.json and sys.stdout.isatty():
-            width = shutil.get_terminal_size().columns   # longer lines are cut, not wrapped
-            print("\x1b[H\x1b[2J", end="")   # clears the screen
-            text = "\n".join(line[:width] for line in text.split("\n"))
-        elif args.watch and not args.json:
-            text = f"{time.strftime('%H:%M:%S')}  " + ", ".join(
-                f"{one.stage} {one.counts.get('done', 0)} (to do {one.n_todo})"
-                for one in stages if one.place)
-        print(terminal_safe(text), flush=True)
-        if not args.watch:
-            return 0
-        time.sleep(max(PAUSE_S, time.monotonic() - started))
+             if name not in ("json", "summary", "status")]
+    stages = stages_of(root, given)
+    text = json.dumps(as_dict(root, stages)) if args.json else page(root, stages)
+    if args.summary:
+        text = "\n".join(summary(root, stages, options.command))
+    print(terminal_safe(text))
+    return 0
 
 
 def stages_of(root: Path, flags: list[str]) -> list[StageStatus]:

@@ -18,11 +18,11 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,42 +72,58 @@ def _ordered(data, line_start: bytes):
 @in_driver
 def write_atomic(path: Path, data: bytes) -> os.stat_result:
     """Put `data` at `path` whole or not at all; return its stat. A full disk ends the run."""
-    return finish(writing(path, data))
-
-
-def finish(steps: Generator):
-    """Return what the last of all steps returns."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as e:
-            return e.value
-
-
-def writing(path: Path | str, data: bytes) -> Generator[None, None, os.stat_result]:
-    """Do write_atomic() in two steps. After the first the disk has begun to write: of many files
-    that are begun before the first is finished, it writes all at once."""
-    tmp = f"{os.path.dirname(path)}/_tmp.{RUN}.{next(_n_files)}"
-    try:
-        fd = making_folders(partial(os.open, mode=0o666), tmp,
-                            os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(fd, view):]
-            if hasattr(os, "posix_fadvise"):   # Linux begins to write what is not to be cached
-                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-            yield
-            os.fsync(fd)   # before the rename: a power cut must not leave a name without its bytes
-            stat = os.fstat(fd)
-        finally:
-            os.close(fd)
-        os.replace(tmp, path)
-    except OSError as e:
-        with suppress(OSError):
-            os.unlink(tmp)
-        raise disk_trouble(e, path) from e
+    draft = Draft(path, data)
+    stat = draft.sync()
+    draft.place()
     return stat
+
+
+def _keeps_disk_clean(method):
+    """Let a method of a draft drop it where the disk takes no more, which ends the run."""
+    @wraps(method)
+    def call(self, *args):
+        try:
+            return method(self, *args)
+        except OSError as e:
+            self.drop()
+            raise disk_trouble(e, self.path) from e
+    return call
+
+
+class Draft:
+    """Hold a file that is to be at `path`, and is written under a temporary name beside it. Of many
+    that are begun before the first is synced, the disk writes all at once."""
+
+    @_keeps_disk_clean
+    def __init__(self, path: Path | str, data: bytes):
+        self.path = path
+        self._tmp = f"{os.path.dirname(path)}/_tmp.{RUN}.{next(_n_files)}"
+        self._fd = making_folders(partial(os.open, mode=0o666), self._tmp,
+                                  os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._fd, view):]
+        if hasattr(os, "posix_fadvise"):   # Linux begins to write what is not to be cached
+            os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
+    @_keeps_disk_clean
+    def sync(self) -> os.stat_result:
+        """Flush the file; return its stat, which it keeps in its place."""
+        try:
+            os.fsync(self._fd)   # before place(): a power cut must not leave a name without bytes
+            return os.fstat(self._fd)
+        finally:
+            os.close(self._fd)
+
+    @_keeps_disk_clean
+    def place(self) -> None:
+        """Put the file in its place, in one step."""
+        os.replace(self._tmp, self.path)
+
+    def drop(self) -> None:
+        """Remove the file."""
+        with suppress(OSError):
+            os.unlink(self._tmp)
 
 
 def list_items(directory: Path, suffix: str, broken: list[BrokenRecord]) -> Iterator[tuple]:
@@ -262,22 +278,30 @@ def files_digest(files: Files) -> str:
     return hasher.hexdigest()
 
 
-def writing_folder(place: Path, values: dict, within: str
-                   ) -> Generator[None, None, os.stat_result | Listing]:
-    """Write values to their places in an item's folder. The first step builds it in _tmp/<within>/,
-    the second puts it in place in one exchange, with all else that is in the folder by then. A
-    place whose value is None is removed."""
-    built = place.parent / NEW / within / place.name
-    try:
-        before = _build(built, place, values)
-        yield
-        if place.exists() and listing(place) != before:   # somebody has edited it meanwhile
-            _build(built, place, values)
-        Folder.put(place, built)
-        return listing(place)
-    except OSError as e:
-        shutil.rmtree(built, ignore_errors=True)
-        raise disk_trouble(e, place) from e
+class FolderDraft:
+    """Hold an item's folder that is built in _tmp/<within>/, with all else that is in the present
+    one. A place whose value is None is removed."""
+
+    @_keeps_disk_clean
+    def __init__(self, path: Path, values: dict, within: str):
+        self.path, self._values = path, values
+        self._built = path.parent / NEW / within / path.name
+        self._before = _build(self._built, path, values)
+
+    def sync(self) -> Listing:
+        """Return the listing, which the folder keeps in its place; place() flushes it."""
+        return listing(self._built)
+
+    @_keeps_disk_clean
+    def place(self) -> None:
+        """Put the folder in its place, in one exchange."""
+        if self.path.exists() and listing(self.path) != self._before:   # edited meanwhile
+            _build(self._built, self.path, self._values)
+        Folder.put(self.path, self._built)
+
+    def drop(self) -> None:
+        """Remove the folder."""
+        shutil.rmtree(self._built, ignore_errors=True)
 
 
 def _build(built: Path, place: Path, values: dict) -> Listing | None:

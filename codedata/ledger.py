@@ -16,9 +16,9 @@ entries, detail                  of prompt.py: a file's entries, its place in th
 leaks        of ch.py: {of, found}, the result of its leak check
 earlier      of a summed line: the calls of the lines that went, by model
 
-A kill can tear the line that is being written. A torn line is skipped and costs the bookkeeping of
-one attempt: its record counts as adopted, its replies are still in _partial/. Several processes may
-append, as each line is one write.
+A line is written before the record is put in place, so a kill between the two leaves the record of
+an earlier line. A kill can also tear the line that is being written: it is skipped, and the replies
+of its item are still in _partial/. Several processes may append, as each line is one write.
 """
 from __future__ import annotations
 
@@ -76,6 +76,7 @@ class LastAttempt:
     error: str
     parts: tuple[tuple[str, str], ...]   # (part, settings digest)
     view: str
+    before: LastAttempt | None = None    # the success before this one
 
 
 class Ledger:
@@ -139,7 +140,9 @@ class Ledger:
 
     def _take_success(self, key: tuple[str, str], line: dict) -> None:
         item = key[1]
-        self.succeeded[key] = self._attempt(line)
+        made = self._attempt(line)
+        made.before = self.succeeded.get(key)
+        self.succeeded[key] = made
         self.failed.pop(key, None)
         if item in self._with_replies:   # killed before they were dropped: not served again
             self.used[key] = set(self.counted.get(key, ()))

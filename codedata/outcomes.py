@@ -42,8 +42,7 @@ def of_coverage(one: Coverage) -> str:
 
 def of_analysis(one: Analysis) -> str:
     """Return how many definitions there are, and how many of them matter to tests."""
-    return (f"{plural(len(one.entities), 'definition')}, {plural(len(one.hotspots), 'hotspot')}: "
-            f"open {one.directory}/_pages/{one.repo_name}.html")
+    return f"{plural(len(one.entities), 'definition')}, {plural(len(one.hotspots), 'hotspot')}"
 
 
 def of_document(one: RepoDocument) -> str:

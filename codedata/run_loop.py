@@ -36,7 +36,7 @@ from codedata.errors import (
     Trouble,
     start_thread,
 )
-from codedata.ledger import LEDGER, NOTHING, PARTIAL, FileState, disk_trouble
+from codedata.ledger import LEDGER, NOTHING, PARTIAL, disk_trouble
 from codedata.ledger_compact import compact
 from codedata.llm.client import Models
 from codedata.llm.embedded import NOISE
@@ -60,6 +60,7 @@ from codedata.settings import ModelSpec, Settings
 from codedata.stage_status import StageStatus, hand_over
 from codedata.states import Item, Plan, Reads, States, Writes
 from codedata.store import (
+    Change,
     check_directories,
     digest,
     digests_of,
@@ -408,8 +409,9 @@ class Attempt:
     step: Step = field(default_factory=Step)   # at which it is
     read: str = ""                 # digest of the fields that it is made from
     started: float = field(default_factory=time.monotonic)
-    steps: Iterator | None = None  # that put its record on disk
-    line: dict | None = None       # what the last step gave: the record's ledger line
+    output: Any = None             # its new record
+    change: Change | None = None   # that puts its record on disk
+    line: dict | None = None       # of the ledger
 
 
 def load(stage: Stage, states: States, item: Item) -> tuple[list, str]:
@@ -434,83 +436,82 @@ class Journal:
         self.store = stage.writes.store
         self.lock = threading.Lock()   # of `totals`
 
-    def committing(self, attempt: Attempt, output) -> Iterator[dict | None]:
-        """Put a record on disk with its ledger line, then drop its kept replies, in three steps.
-
-        The first one ends when the file is on its way (see layouts.writing), the second gives the
-        ledger line, which is to be written before the third. Raise ItemFailed if a person edited
-        the record meanwhile.
-        """
-        item, store, writes = attempt.item, self.store, self.stage.writes
+    def begin(self, attempt: Attempt) -> None:
+        """Begin to write an item's record. Raise ItemFailed if a person edited it meanwhile."""
+        item, store = attempt.item, self.store
         if item.anew and item.name in store:
             store.set_aside(item.name)
-        made = {"read": attempt.read, "settings": self.states.settings}
-        if item.copies_only:
-            made["settings"] = store.ledger.succeeded[self.stage.name, item.name].settings
-        if writes.parts:
-            made |= {"parts": writes.parts.of(output), "view": writes.parts.view}
+        attempt.change = store.begin(item.name, attempt.output, self.stage.writes.fields,
+                                     keep_edits=not item.anew)
 
-        def note_intent(wrote: dict[str, str]) -> None:
-            attempt.calls.about_to_write({**made, "wrote": wrote})
+    def sync(self, attempt: Attempt) -> None:
+        """Flush the record; make its ledger line, which is to be written before place()."""
+        key, parts = (self.stage.name, attempt.item.name), self.stage.writes.parts
+        made = {"read": attempt.read, **attempt.calls.notes}
+        if attempt.item.copies_only:
+            made["settings"] = self.store.ledger.succeeded[key].settings
+        if parts:
+            made |= {"parts": parts.of(attempt.output), "view": parts.view}
+        known = self.store.sync(attempt.change)
+        self._make_line(attempt, "done", **known.line(self.stage.writes.fields), **made,
+                        found=attempt.change.external)
 
-        known, external = yield from store.putting(
-            item.name, output, writes.fields, keep_edits=not item.anew, about_to_write=note_intent)
-        yield from self._noting_success(attempt, "done", known, external, made)
+    def place(self, attempt: Attempt) -> None:
+        """Put the record in its place, once its line is written, then drop its kept replies."""
+        attempt.change.draft.place()
+        self._count(attempt)
 
-    def adopt(self, item: Item) -> None:
+    def adopt(self, attempt: Attempt) -> None:
         """Write the ledger line of a record that is on disk without one."""
-        writes, made, known = self.stage.writes, item.adoption, self.store.facts(item.name)
+        item, writes = attempt.item, self.stage.writes
+        attempt.calls = self.states.replies(item.name)
+        made, known = item.adoption, self.store.facts(item.name)
         if writes.parts and "parts" not in made:   # put there by hand
             record = self.store.read(item.name)
             view = writes.parts.view if writes.parts.fits(record) else ""
             made = {**made, "parts": writes.parts.of(record), "view": view}
         external = self.store.external_edits(item.name, known.digests, writes.fields)
-        attempt = Attempt(item, self.states.replies(item.name))
-        self._write(self._noting_success(attempt, "adopted", known, external, made))
+        self._note(attempt, "adopted", **known.line(writes.fields), **made, found=external)
 
-    def _noting_success(self, attempt: Attempt, state: str, known: FileState,
-                        external: dict[str, str], made: dict) -> Iterator[dict]:
-        return self._noting(attempt, state, **known.line(self.stage.writes.fields), **made,
-                            found=external, **attempt.calls.notes)
+    def exclude(self, attempt: Attempt, rule: Excluded) -> None:
+        """Write the ledger line of an item that its item function leaves out."""
+        self._note(attempt, "excluded", error=rule.what, read=attempt.read)
+        with self.lock:
+            self.totals.excluded[rule.what] += 1
 
     def fail(self, attempt: Attempt, error: Trouble) -> None:
         """Write the ledger line of a failed attempt.
 
         What was made before from the same inputs still counts (`still`).
         """
-        item = attempt.item
-        still = item.forced_from if item.forced_from in ("done", "adopted", "edited") else ""
-        self._write(self._noting(attempt, "failed", still=still, instance_id=item.instance_id,
-                                 settings=self.states.settings,
-                                 error=str(error).replace("\n ", "")))
-
-    def excluding(self, attempt: Attempt, rule: Excluded) -> Iterator[dict | None]:
-        """Give the ledger line of an item that its item function leaves out, as committing()."""
-        yield
-        yield from self._noting(attempt, "excluded", instance_id=attempt.item.instance_id,
-                                error=rule.what, read=attempt.read, settings=self.states.settings)
-        with self.lock:
-            self.totals.excluded[rule.what] += 1
+        state = attempt.item.forced_from
+        still = state if state in ("done", "adopted", "edited") else ""
+        self._note(attempt, "failed", still=still, error=str(error).replace("\n ", ""))
 
     def write(self, lines: Iterable[dict]) -> None:
         """Write ledger lines: those of one directory together."""
         for directory, some in groupby(lines, lambda line: self.store.directory(line["item"])):
             self.store.ledger.append(directory, *some)
 
-    def _write(self, noting: Iterator[dict]) -> None:
-        for line in noting:
-            self.write([line])
+    def _note(self, attempt: Attempt, state: str, **more) -> None:
+        self._make_line(attempt, state, **more)
+        self.write([attempt.line])
+        self._count(attempt)
 
-    def _noting(self, attempt: Attempt, state: str, **line) -> Iterator[dict]:
-        """Give the ledger line with the calls that it pays for; once it is written, count them."""
-        calls = attempt.calls
-        line = {**attempt_line(self.stage.name, attempt.item.name, state, calls, attempt.started),
-                "cut": "; ".join(calls.cuts), **line}
-        yield line
-        if calls.directory:
-            calls.finish(made=state != "failed")
+    def _make_line(self, attempt: Attempt, state: str, **more) -> None:
+        """Make the ledger line, with the calls that it pays for."""
+        item, calls = attempt.item, attempt.calls
+        attempt.line = {
+            **attempt_line(self.stage.name, item.name, state, calls, attempt.started),
+            "instance_id": item.instance_id, "settings": self.states.settings,
+            "cut": "; ".join(calls.cuts), **more}
+
+    def _count(self, attempt: Attempt) -> None:
+        """Drop the replies that are not needed any more, and count the calls of the line."""
+        if attempt.calls.directory:
+            attempt.calls.finish(made=attempt.line["state"] != "failed")
         with self.lock:
-            self.totals.add(line["calls"], calls)
+            self.totals.add(attempt.line["calls"], attempt.calls)
 
 
 def attempt_line(stage: str, item: str, state: str, calls: ReplyLog, started: float) -> dict:
@@ -646,8 +647,6 @@ class _Run:
     def run(self, engine: Engine) -> int:
         """Make every item of the plan; return the exit code."""
         self.engine = engine
-        for item in self.plan.adopted:
-            self.journal.adopt(item)
         gc.freeze()   # the plan's objects stay to the end: no collection needs to look at them
         before = gc.get_threshold(), sys.getswitchinterval()
         gc.set_threshold(20_000, 50, 100)   # what is added stays, too: few cycles come and go
@@ -655,6 +654,8 @@ class _Run:
         self.bar = Bar(self.stage.label, len(self.plan.todo), self.options.quiet)
         with signals(self.stage.label, self._interrupt, self.bar.say, self._at_once):
             try:
+                for item in self.plan.adopted:
+                    self._one(item, self.journal.adopt)
                 self._round(self.plan.todo)
                 if not self.is_last_round:
                     self.is_last_round = True
@@ -692,7 +693,7 @@ class _Run:
                     item = self._waiting.popleft()
                 except IndexError:   # there are no more
                     return
-                self._one(item)
+                self._one(item, self._make)
 
         self.pool.run([work] * min(self.engine.n_workers, len(todo)), self._show)
 
@@ -702,11 +703,12 @@ class _Run:
         n_replies = sum(len(attempt.calls.unbilled) for attempt in in_flight.values())
         self.bar.update(self.totals, len(in_flight), steps, n_replies, self.engine.where())
 
-    def _one(self, item: Item) -> None:
-        """Make one item, and put on disk what has gathered, unless other threads are at that."""
+    def _one(self, item: Item, step: Callable[[Attempt], None]) -> None:
+        """Do the step with an item, and put on disk what has gathered, unless other threads are at
+        that."""
         attempt = self.in_flight[item.name] = Attempt(item)
-        if self._try(attempt, self._make):
-            self._made.append(attempt)
+        if self._try(attempt, step) and attempt.output is None:   # adopted, or a rule leaves it out
+            del self.in_flight[item.name]
         # one that is added while the others write is seen by them, after their release
         while self._made and self._writers.acquire(blocking=len(self._made) >= MAX_GROUP):
             try:
@@ -722,15 +724,15 @@ class _Run:
         with suppress(IndexError):   # there are no more
             while len(group) < MAX_GROUP:
                 group.append(self._made.popleft())
-        for _ in "begun", "in place":
-            group = [attempt for attempt in group if self._try(attempt, _do_step)]
+        for step in self.journal.begin, self.journal.sync:
+            group = [attempt for attempt in group if self._try(attempt, step)]
         try:
             self.journal.write(attempt.line for attempt in group)
         except RunStopped as e:
             self.pool.stop(e)
             return
         for attempt in group:
-            if self._try(attempt, _do_step):
+            if self._try(attempt, self._place):
                 del self.in_flight[attempt.item.name]
 
     def _try(self, attempt: Attempt, function: Callable[[Attempt], None]) -> bool:
@@ -760,18 +762,18 @@ class _Run:
         return False
 
     def _make(self, attempt: Attempt) -> None:
-        """Make an item, and note the steps that put it on disk."""
+        """Make an item."""
         item = attempt.item
         attempt.calls = self.states.replies(item.name, item.state)
         with recording(attempt.calls), showing(attempt.step):
             inputs, attempt.read = load(self.stage, self.states, item)
             try:
-                output = self._output(attempt, inputs)
+                attempt.output = self._output(attempt, inputs)
             except Excluded as e:
-                attempt.steps = self.journal.excluding(attempt, e)
+                self.journal.exclude(attempt, e)
                 self._take_spare()
-            else:
-                attempt.steps = self._committing(attempt, output)
+                return
+        self._made.append(attempt)
 
     def _take_spare(self) -> None:
         """Let an item beyond --limit take the place of one that a rule leaves out."""
@@ -790,9 +792,10 @@ class _Run:
             return replace(writes.store.read(attempt.item.name), **copies)
         return self.engine.make(attempt.calls, attempt.step, inputs)
 
-    def _committing(self, attempt: Attempt, output) -> Iterator[dict | None]:
-        item, writes = attempt.item, self.stage.writes
-        yield from self.journal.committing(attempt, output)
+    def _place(self, attempt: Attempt) -> None:
+        """Put an item's record in its place. Raise ItemFailed where it lacks parts for good."""
+        item, output, writes = attempt.item, attempt.output, self.stage.writes
+        self.journal.place(attempt)
         if self.stage.in_words and len(self.in_words) < MAX_IN_WORDS:
             self.in_words[item.name] = self.stage.in_words(output)
         fault = writes.fault and writes.fault(output)   # it is on disk all the same, for its parts
@@ -877,10 +880,6 @@ class _Run:
             for then in filter(None, self.stage.then.split("; ")):
                 is_own = then.split()[0] == script   # a later step of this script
                 yield f"      next:  {command(then, same=is_own, without=(*ONCE, 'steps'))}"
-
-
-def _do_step(attempt: Attempt) -> None:
-    attempt.line = next(attempt.steps, None)
 
 
 def trouble_of(work: Callable[[], None], print_line: Callable[[str], None]) -> Trouble | None:

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from codedata.errors import BrokenRecord, ItemFailed
+from codedata.errors import BrokenRecord
 from codedata.ledger import NOTHING, FileState, LastAttempt
 from codedata.llm.reply_log import ReplyLog, Spares
 from codedata.records import OMITTED_IF_NULL
@@ -24,7 +24,6 @@ from codedata.texts import in_shard
 STATES = ("done", "adopted", "stale", "forced", "edited", "incomplete", "missing", "failed",
           "excluded", "waiting", "orphan", "broken")
 ORIGIN = "env_setup"   # the stage that decides which commit all others are of
-INTENT = ("read", "settings", "parts", "view")   # fields that a run notes before it writes
 TO_DO = ("missing", "stale", "forced", "incomplete", "failed")
 
 
@@ -164,9 +163,8 @@ class Plan:
             self.counting.append(item.name)
         if item.state in TO_DO and not (no_retry and item.state == "failed"):
             self.todo.append(item)
-        # the kept replies of an incomplete item are still needed: adopting it would drop them,
-        # unless a killed run noted (with its settings) that it had used them
-        if item.adoption and (item.state != "incomplete" or "settings" in item.adoption):
+        # the kept replies of an incomplete item are still needed: adopting it would drop them
+        if item.adoption and item.state != "incomplete":
             self.adopted.append(item)
         if item.reason:
             self.reasons[item.name] = item.reason
@@ -329,9 +327,9 @@ class States:
         """Return an item with the state that the three digests give it."""
         output = self._complete_output(name)
         item = Item(name, facts.instance_id, "missing")
+        made = self._placed(name, output)
         if output is None:
             return item
-        made = self.writes.store.ledger.succeeded.get((self.stage, name))
         self._compare_digests(item, facts, output, made)
         if item.state != "stale" or item.copies_only:
             item.same_inputs = item.counts = True
@@ -339,6 +337,18 @@ class States:
                 self._compare_parts(item, made)
         self._compare_settings(item, made)
         return item
+
+    def _placed(self, name: str, output: FileState | None) -> LastAttempt | None:
+        """Return the attempt whose record is on disk. Where that is not the last one, a kill may
+        have come between its line and its record: its kept replies may be used."""
+        ledger, key = self.writes.store.ledger, (self.stage, name)
+        last = ledger.succeeded.get(key)
+        made = output and self.writes.store.placed(*key, self.writes.fields)
+        if made is not last:
+            ledger.used.pop(key, None)
+        if made:
+            ledger.succeeded[key] = made
+        return made
 
     def _complete_output(self, name: str) -> FileState | None:
         """Return what is known of the output, or None if a field of this stage is missing."""
@@ -351,23 +361,18 @@ class States:
 
     def _compare_digests(self, item: Item, facts: FileState, output: FileState,
                          made: LastAttempt | None) -> None:
-        """Compare what is read and what is on disk with the ledger's last line, if there is one.
-
-        Without one, or where it is of another record, a killed run may have noted what it was about
-        to write: between rename and ledger line that is what is on disk.
-        """
+        """Compare what is read and what is on disk with what the ledger says of it, if it does."""
         read, parts = self.read_of(facts), self.writes.parts
-        if made and all(output.digests.get(f) == made.wrote.get(f) for f in self.writes.fields):
+        last = self.writes.store.ledger.succeeded.get((self.stage, item.name))
+        if made:
             item.state, made_read = "done", made.read
-        elif intent := self._intent(item.name, output):
-            item.state, item.adoption, made_read = "adopted", intent, intent["read"]
-        elif made:
-            item.state, made_read = "edited", made.read
+        elif last:
+            item.state, made_read = "edited", last.read
         elif parts and not parts.is_of(self.writes.store.read(item.name), facts.digests):
             item.state = "stale"
             return
         else:   # put there by hand
-            item.state, item.adoption = "adopted", {"read": read}
+            item.state, item.adoption = "adopted", {"read": read, "settings": ""}
             return
         is_stale = bool(self.reads.fields) and made_read != read and (
             len(self.joined) < 2 or made_read != self.read_before(facts))
@@ -382,9 +387,7 @@ class States:
     def _compare_parts(self, item: Item, made: LastAttempt | None) -> None:
         """Find which parts of an output are missing, or combined in another way than today's."""
         parts = self.writes.parts
-        # otherwise the ledger does not speak of what is on disk
-        is_noted = made is not None and item.state != "adopted"
-        present = dict(made.parts) if is_noted else parts.of(self.writes.store.read(item.name))
+        present = dict(made.parts) if made else parts.of(self.writes.store.read(item.name))
         others = {part for part, settings in parts.wanted.items()
                   if present.get(part, settings) not in ("", settings)}
         item.other_settings = bool(others)
@@ -393,7 +396,7 @@ class States:
         if not parts.wanted.keys() <= present.keys():
             item.state, item.copies_only = "incomplete", False
             item.counts = parts.enough(set(present))
-        elif is_noted and made.view and made.view != parts.view:
+        elif made and made.view and made.view != parts.view:
             item.state, item.copies_only = "stale", True
 
     def _compare_settings(self, item: Item, made: LastAttempt | None) -> None:
@@ -486,16 +489,6 @@ class States:
         store, in_parts = self.writes.store, self.writes.parts is not None and state != "stale"
         return ReplyLog(store.directory(item), self.stage, item, store.ledger,
                         tuple(store.directories), in_parts, self.spares)
-
-    def _intent(self, name: str, output: FileState) -> dict | None:
-        """Return what a killed run was about to write, if that is what is on disk."""
-        try:
-            intent = self.replies(name).intent
-        except ItemFailed as e:
-            raise BrokenRecord(e.what, e.where, e.todo) from e
-        if not intent or any(output.digests.get(f) != d for f, d in intent["wrote"].items()):
-            return None
-        return {"settings": "", **{field: intent[field] for field in INTENT if field in intent}}
 
 
 def _fail(item: Item, why: str) -> None:

@@ -19,7 +19,7 @@ import socket
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import lru_cache, partial
 from operator import attrgetter, itemgetter
@@ -33,7 +33,7 @@ from codedata.bounded import inside, open_appending, read_bounded
 from codedata.driver import StaysInDriver
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.layouts import to_json, write_atomic
-from codedata.ledger import FileState, Ledger, to_line
+from codedata.ledger import FileState, LastAttempt, Ledger, to_line
 from codedata.records import OMITTED_IF_NULL, parse, safe_name
 from codedata.texts import natural, printable
 
@@ -175,12 +175,18 @@ class Store(StaysInDriver):
     def failed(self, stage: str, name: str):
         """Return the stage's last attempt if it failed and nobody has edited the record since."""
         failed = self.ledger.failed.get((stage, name))
-        made = self.ledger.succeeded.get((stage, name))
-        if failed and name in self._at:
-            now = self.facts(name).digests
-            if made is None or any(now.get(f) != d for f, d in made.wrote.items()):
-                return None
-        return failed
+        is_edited = failed and name in self._at and not self.placed(stage, name)
+        return None if is_edited else failed
+
+    def placed(self, stage: str, name: str, fields: Iterable[str] = ()) -> LastAttempt | None:
+        """Return the stage's newest attempt whose `fields` (by default those it wrote) are on disk.
+
+        Not always its last one, whose line is written before the record. None for no attempt, and
+        where its fields were edited."""
+        made, now = self.ledger.succeeded.get((stage, name)), self.facts(name).digests
+        while made and any(now.get(f) != made.wrote.get(f) for f in fields or made.wrote):
+            made = made.before
+        return made
 
     def facts(self, name: str) -> FileState:
         """Return the digests of an item: the ledger's if the file is as a script left it."""
@@ -222,18 +228,19 @@ class Store(StaysInDriver):
             return self.cls.completed(layouts.load_folder(path, self.places))
         return layouts.load(path, self.lines)
 
-    def put(self, name: str, record, owned: tuple[str, ...], keep_edits: bool = True,
-            about_to_write=None) -> tuple[FileState, dict[str, str]]:
-        """Do all steps of putting()."""
-        return layouts.finish(self.putting(name, record, owned, keep_edits, about_to_write))
+    def put(self, name: str, record, owned: tuple[str, ...], keep_edits: bool = True
+            ) -> tuple[FileState, dict[str, str]]:
+        """Do begin(), sync() and place(); return what is on disk then, and the external
+        edits of other fields."""
+        change = self.begin(name, record, owned, keep_edits)
+        state = self.sync(change)
+        change.draft.place()
+        return state, change.external
 
-    def putting(self, name: str, record, owned: tuple[str, ...], keep_edits: bool = True,
-                about_to_write=None) -> Generator:
-        """Write the `owned` fields of `record`; other fields of an existing file stay.
+    def begin(self, name: str, record, owned: tuple[str, ...], keep_edits: bool = True) -> Change:
+        """Begin to write the `owned` fields of `record`; other fields of an existing file stay.
 
-        Return what is on disk then, and the external edits of other fields (see external_edits).
-        Raise ItemFailed if an owned field was edited since open(). The steps are those of
-        layouts.writing(); before the second, about_to_write({field: digest}) is called.
+        Raise ItemFailed if an owned field was edited since open().
         """
         path = self._place(name)
         is_there = os.path.exists(path)
@@ -251,26 +258,27 @@ class Store(StaysInDriver):
             data |= {field: values[field] for field in owned if field in values}
         assert not self.kind or self.cls.completed(data)["kind"] == self.kind, "a maker's slip"
         digests = digests_of(self._parsed(data, path))
-        external = self.external_edits(name, digests, owned)
-        steps = self._writing(path, data, owned if is_there else ())
-        next(steps)
-        yield
-        if about_to_write:
-            about_to_write({f: digests[f] for f in owned if f in digests})
-        stat = layouts.finish(steps)
-        with self._lock:
-            self._at[name] = path.parent, stat.st_size, stat.st_mtime_ns
-            self._facts.pop(name, None)
-            self._kinds.pop(name, None)
-        return FileState(record.instance_id, digests, stat.st_size, stat.st_mtime_ns), external
+        return Change(name, self._draft(path, data, owned if is_there else ()),
+                      FileState(record.instance_id, digests),
+                      self.external_edits(name, digests, owned))
 
-    def _writing(self, path: Path, data: dict, owned) -> Generator:
-        """Return the steps that write an item; of a folder the `owned` fields, or all."""
+    def _draft(self, path: Path, data: dict, owned) -> layouts.Draft | layouts.FolderDraft:
+        """Return the draft of an item; of a folder with the `owned` fields, or all."""
         if not self.places:
-            return layouts.writing(path, self._to_bytes(path, data))
+            return layouts.Draft(path, self._to_bytes(path, data))
         values = {place: data[field] for field, place in self.places.items()
                   if not owned or field in owned}
-        return layouts.writing_folder(path, values, self.kind)
+        return layouts.FolderDraft(path, values, self.kind)
+
+    def sync(self, change: Change) -> FileState:
+        """Flush a draft; return what will be on disk once it is in place."""
+        stat, name, state = change.draft.sync(), change.name, change.state
+        state.size, state.mtime_ns = stat.st_size, stat.st_mtime_ns
+        with self._lock:
+            self._at[name] = change.draft.path.parent, stat.st_size, stat.st_mtime_ns
+            self._facts.pop(name, None)
+            self._kinds.pop(name, None)
+        return state
 
     def _parsed(self, data, path: Path):
         return parse(self.cls, data, str(path), "It was edited while the script ran.")
@@ -322,6 +330,18 @@ class Store(StaysInDriver):
         else:
             path.unlink()
         self._at.pop(name)
+
+
+@dataclasses.dataclass
+class Change:
+    """Hold an item that is being written. Its ledger line comes between Store.sync() and
+    draft.place(): a kill before that leaves the record of an earlier line, and the kept replies.
+    """
+
+    name: str
+    draft: layouts.Draft | layouts.FolderDraft
+    state: FileState              # what will be on disk
+    external: dict[str, str]      # see external_edits()
 
 
 @dataclasses.dataclass(eq=False)

@@ -19,7 +19,7 @@ from pathlib import Path
 from proof_heron import GOLD_LINE, HERON
 
 from codedata.code.patches import diff_of
-from codedata.layouts import content_of, finish, writing_folder
+from codedata.layouts import FolderDraft, content_of
 from codedata.records import (
     BUG,
     DATAPOINT,
@@ -184,7 +184,7 @@ def write_task(root: Path, task: Task) -> Path:
     folder = root / Task.directory / task.instance_id
     values = {place: getattr(task, field) for field, place in Task.places.items()}
     folder.parent.mkdir(parents=True, exist_ok=True)
-    finish(writing_folder(folder, values, task.kind))
+    FolderDraft(folder, values, task.kind).place()
     return folder
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from codedata.layouts import NEW, Folder, finish, writing
+from codedata.layouts import NEW, Draft, Folder
 
 FILES = {"old": {"prompt.md": "old", "files/a.py": "a = 1"},
          "new": {"prompt.md": "new", "tests.py": "def test(): pass", "files/b/c.py": "c = 1"}}
@@ -33,12 +33,12 @@ def content(folder: Path) -> dict[str, str]:
 
 def test_files_that_are_begun_together_come_into_place_each_whole(tmp_path):
     (tmp_path / "a").write_text("old")
-    steps = [writing(tmp_path / name, name.encode()) for name in "ab"]
-    for begun in steps:
-        next(begun)
+    drafts = [Draft(tmp_path / name, name.encode()) for name in "ab"]
     assert [path.name for path in tmp_path.glob("[!_]*")] == ["a"]
     assert (tmp_path / "a").read_text() == "old" and len([*tmp_path.glob("_tmp.*")]) == 2
-    assert [finish(begun).st_size for begun in steps] == [1, 1]
+    assert [draft.sync().st_size for draft in drafts] == [1, 1]
+    for draft in drafts:
+        draft.place()
     assert content(tmp_path) == {"a": "a", "b": "b"}
 
 

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import re
-import signal
 import subprocess
-import sys
 import uuid
 
 import pytest
 from conftest import (
-    REPO,
     edit,
     flags_for,
-    kill,
     ledger_lines,
     run_script,
-    start_script,
     write_json,
     write_prompts,
 )
@@ -109,21 +102,6 @@ def test_it_writes_nothing_and_a_script_that_cannot_say_costs_no_other_one(root)
     assert "_duel.json" in broken["export"]["note"] and broken["king"] == found["king"]
     (root / "score/_duel.json").unlink()   # refused, which is no word on the screen here
     assert stages(root)["export"]["counts"] == {}
-
-
-def test_watching_is_a_line_each_time_and_a_table_on_a_terminal(root):
-    watch = start_script("status.py", root, "--watch")
-    first = watch.stdout.readline()
-    assert watch.stdout.readline() and kill(watch, signal.SIGINT).returncode == 130
-    assert re.match(r"\d\d:\d\d:\d\d  prompt .*, king 4 \(to do 1\), ch 4 \(to do 0\), ", first)
-    ours, theirs = pty.openpty()
-    shown = subprocess.Popen([sys.executable, REPO / "status.py", "--root", root, "--watch"],
-                             stdout=theirs, stderr=theirs)
-    text = ""
-    while text.count("\x1b[2J") < 2:
-        text += os.read(ours, 10_000).decode()
-    shown.kill(), shown.wait()
-    assert re.search(r"king +answer/ +4", text)
 
 
 @pytest.mark.docker

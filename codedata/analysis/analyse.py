@@ -11,10 +11,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
 
-from codedata.analysis.symbol_page import page
 from codedata.code.calls import LANGUAGE, Edge, call_graph, import_closure, static_scores
 from codedata.code.entities import Entity, Sources, all_entities
-from codedata.layouts import write_atomic
 from codedata.outcomes import of_analysis
 from codedata.records import Analysis, Coverage, Environment, Object
 from codedata.run_loop import Stage
@@ -27,7 +25,6 @@ from codedata.suites.environments import READ, Environments, open_environment
 from codedata.suites.test_results import Case, place_of
 
 PASSED = "passed"
-PAGES = "_pages"
 COVERAGE_FIELDS = ("contexts", "reason", "files", "functions", "line_sets", "function_sets",
                    "tests", "import_lines", "runnable")   # not times, which change with each run
 
@@ -50,16 +47,13 @@ class Analyser:
             then="bug_inject.py scale; nl2repo.py --writer template")
 
     def make(self, environment: Environment, coverage: Coverage | None = None) -> Analysis:
-        """Return the analysis of an environment's source, and write its page."""
+        """Return the analysis of an environment's source."""
         name = environment.repo_name
         label = f"analysis-{name[:40]}-{secrets.token_hex(4)}"
         with open_environment(environment, self._host, label) as sandbox:
             sources = sources_in(sandbox)
-        analysis = analysis_of(environment.repo, name, environment.base_commit, sources,
-                               tests_of(environment), coverage)
-        write_atomic(self._root / Analysis.directory / PAGES / f"{name}.html",
-                     page(analysis, coverage, {file.path: file.text for file in sources.files}))
-        return analysis
+        return analysis_of(environment.repo, name, environment.base_commit, sources,
+                           tests_of(environment), coverage)
 
 
 def tests_of(environment: Environment) -> list[Object]:

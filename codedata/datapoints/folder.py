@@ -18,12 +18,11 @@ from codedata.bounded import inside, read_bounded
 from codedata.errors import BrokenRecord
 from codedata.layouts import (
     NEW,
-    finish,
+    FolderDraft,
     list_folders,
     load_files,
     load_folder,
     to_json,
-    writing_folder,
 )
 from codedata.records import DATAPOINT, Files, Object, RivalledTask, Task, parse
 from codedata.sandbox.dockerfile import read_dockerfile
@@ -266,5 +265,5 @@ def put(place: Path, task: Task) -> None:
     """Write a datapoint to a folder. An existing datapoint is replaced in one step; other files in
     the folder stay."""
     inside(place.parent, NEW, DATAPOINT, place.name)
-    finish(writing_folder(place, {path: getattr(task, field)
-                                  for field, path in task.places.items()}, DATAPOINT))
+    values = {path: getattr(task, field) for field, path in task.places.items()}
+    FolderDraft(place, values, DATAPOINT).place()

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from codedata.config import PRICE_LINE
 from codedata.driver import StaysInDriver
-from codedata.errors import ItemFailed, RunStopped
+from codedata.errors import BrokenRecord, RunStopped
 from codedata.ledger import (
     LEDGER,
     PARTIAL,
@@ -27,7 +27,6 @@ from codedata.ledger import (
     Ledger,
     calls_of,
     disk_trouble,
-    is_sound,
     read_lines,
     sound_call,
     to_line,
@@ -59,7 +58,7 @@ class ReplyLog(StaysInDriver):
     def __init__(self, directory: Path | None = None, stage: str = "", item: str = "",
                  ledger: Ledger | None = None, shards: tuple[Path, ...] = (),
                  in_parts: bool = False, spares: Spares | None = None):
-        """Read the kept replies; raise ItemFailed where their file cannot be read.
+        """Read the kept replies; raise BrokenRecord where their file cannot be read.
 
         The ledger (by default the directory's) tells which of them are billed. With `in_parts`,
         replies that this attempt does not request are kept for a later one (a judge not asked now).
@@ -70,7 +69,6 @@ class ReplyLog(StaysInDriver):
         self.unbilled = []     # calls that no ledger line names yet
         self.cuts = []         # texts on what of a request was cut
         self.notes = {}        # further fields of the item's ledger line
-        self.intent = None     # digests that an earlier, killed run was about to write
         self.served = 0        # kept replies that were used
         self._in_parts = in_parts
         self._lock = threading.Lock()
@@ -100,8 +98,8 @@ class ReplyLog(StaysInDriver):
                 for line in read_lines(path):
                     self._take_line(line, billed, used)
         except OSError as e:
-            raise ItemFailed(f"has kept replies that cannot be read: {e.strerror}.", str(path),
-                             "Mend or delete that file.") from e
+            raise BrokenRecord(f"has kept replies that cannot be read: {e.strerror}.", str(path),
+                               "Mend or delete that file.") from e
 
     def _take_line(self, line: dict, billed: set[str], used: set[str]) -> None:
         call = line.get("call")
@@ -110,9 +108,6 @@ class ReplyLog(StaysInDriver):
             return
         if REFUSED in line:
             self._refused.append(line)
-            return
-        if "intent" in line:
-            self.intent = line["intent"] if _is_intent(line["intent"]) else self.intent
             return
         if RESULT in line:
             self._kept[_key(line.get("request"), RESULT)] = line
@@ -176,11 +171,6 @@ class ReplyLog(StaysInDriver):
         they are not used again."""
         with self._lock:
             self._discarded.update([request] if request else self._attempts)
-
-    def about_to_write(self, intent: dict) -> None:
-        """Note what is to be written: after a kill the record is not taken for a hand edit."""
-        with self._lock:
-            self._append(intent=intent)
 
     def _append(self, **fields) -> dict:
         line = {"stage": self.stage, **fields}
@@ -306,12 +296,6 @@ def _is_reply(value) -> bool:
     if not isinstance(value, dict) or (value and "text" not in value):
         return False
     return all(isinstance(part, REPLY_TYPES.get(key, ())) for key, part in value.items())
-
-
-def _is_intent(value) -> bool:
-    if not isinstance(value, dict) or not {"read", "wrote"} <= value.keys():
-        return False
-    return is_sound({**value, "stage": "", "item": ""})
 
 
 @contextmanager

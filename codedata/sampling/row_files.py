@@ -106,13 +106,12 @@ class ParquetFiles:
     single pass.
     """
 
-    def __init__(self, spec: str, names: list[str], http, sizes: dict | None = None,
-                 keep: bool = True):
+    def __init__(self, spec: str, names: list[str], http, keep: bool = True):
         self.spec = spec
         self.plain_names = names
         # duckdb expands globs too
         self.names = [name if is_url(name) else glob.escape(name) for name in names]
-        self._http_files = HttpFiles(http, sizes)
+        self._http_files = HttpFiles(http)
         self._one_query = threading.Lock()   # parallel ones are no faster and need more memory
         self._database = duckdb.connect(
             config={"memory_limit": MEMORY, "autoinstall_known_extensions": False})
@@ -155,8 +154,8 @@ class ParquetFiles:
 class ParquetRows(ParquetFiles):
     """Read the rows of Parquet files by number."""
 
-    def __init__(self, spec: str, names: list[str], http, sizes: dict | None = None):
-        super().__init__(spec, names, http, sizes)
+    def __init__(self, spec: str, names: list[str], http):
+        super().__init__(spec, names, http)
         counts = dict(self.query("""
             select filename, count(*) from read_parquet(?, filename = true) group by filename
             """, self.names))   # which reads the footers only
@@ -179,10 +178,10 @@ class HttpFiles(fsspec.AbstractFileSystem):
     protocol = ("http", "https")
     cachable = False
 
-    def __init__(self, http, sizes: dict | None = None):
+    def __init__(self, http):
         super().__init__()
         self._http = http
-        self._sizes = dict(sizes or {})   # in bytes; None: not known
+        self._sizes: dict[str, int] = {}   # in bytes
         self.trouble: Trouble | None = None   # kept, as duckdb drops all but the text
 
     @classmethod
@@ -199,7 +198,7 @@ class HttpFiles(fsspec.AbstractFileSystem):
 
     def info(self, path, **_):
         """Return the size of a file, which is asked for once."""
-        if not self._sizes.get(path):
+        if path not in self._sizes:
             self._sizes[path] = self._ask(self._http.get_size, path)
         return {"name": path, "size": self._sizes[path], "type": "file"}
 

@@ -1,7 +1,6 @@
 """Read trajectories from a source by row number, numbered over the whole split. A source is one of:
 
 hf:NAME                 the dataset server's rows endpoint or, after it fails, the Parquet files
-datasets:NAME[:SPLIT]   a split that the optional `datasets` library downloads as a whole
 a path, glob or URL     Parquet, JSON or the files of agents: .jsonl, .json, .traj, also as .gz;
                         a directory: its files, with those of all directories in it
 
@@ -14,7 +13,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, partial
 from glob import escape, glob
 from itertools import accumulate, islice
@@ -46,8 +45,6 @@ def open_source(spec: str, hub: Hub, split: str = "train", config: str = "defaul
     kind, _, name = spec.partition(":")
     if kind == "hf":
         return Trajectories(spec, [HubRows(name, config, split, hub)])
-    if kind == "datasets":
-        return Trajectories(spec, [DatasetRows(name, config, split, hub.token)])
     found = files_by_format(spec)
     tables: list = []
     if "parquet" in found:
@@ -226,17 +223,14 @@ class Hub:
         return {}
 
 
-@dataclass
 class HubRows:
-    """Read a split from the rows endpoint and, after its first failure, from Parquet files."""
+    """Read a split from the rows endpoint and, after its first failure, from Parquet files.
 
-    name: str
-    config: str
-    split: str
-    hub: Hub
-    notes: list[str] = field(default_factory=list)
+    A row costs a request there; from Parquet it costs a whole row group, of about 36 MB."""
 
-    def __post_init__(self):
+    def __init__(self, name: str, config: str, split: str, hub: Hub):
+        self.name, self.config, self.split, self.hub = name, config, split, hub
+        self.notes: list[str] = []
         self._total: int | None = None
         self._parquet: ParquetRows | None = None
         self._lock = threading.Lock()
@@ -260,11 +254,7 @@ class HubRows:
     def _from_endpoint(self, offset: int, length: int) -> list[dict]:
         rows: list[dict] = []
         while len(rows) < length and (self._total is None or offset + len(rows) < self._total):
-            first = offset + len(rows)
-            page = self._page(first, min(PAGE, length - len(rows)))
-            if not page and first < self._total:
-                raise HttpTrouble(f"no row {first} of {self._total}")
-            rows += page
+            rows += self._page(offset + len(rows), min(PAGE, length - len(rows)))
         return rows
 
     def _page(self, offset: int, length: int) -> list[dict]:
@@ -273,21 +263,21 @@ class HubRows:
             f"{self.hub.rows_url}/rows", dataset=self.name, config=self.config,
             split=self.split, offset=offset, length=length)
         try:
-            entries = answer["rows"]
-            total = answer["num_rows_total"]
-            rows = [entry["row"] for entry in entries]
-            numbers = [entry["row_idx"] for entry in entries]
-            if type(total) is not int or not all(isinstance(row, dict) for row in rows):
-                raise TypeError("its rows are no objects, or their number is none")
-        except (KeyError, TypeError) as e:
+            total = int(answer["num_rows_total"])
+            rows = [dict(entry["row"]) for entry in answer["rows"]]
+            numbers = [entry["row_idx"] for entry in answer["rows"]]
+            is_cut = any(entry.get("truncated_cells") for entry in answer["rows"])
+        except (KeyError, TypeError, ValueError) as e:
             raise HttpTrouble(f"not a page of rows: {e!r}") from None
-        if numbers != list(range(offset, offset + len(rows))):
-            raise HttpTrouble(f"rows out of order from {offset} on")
-        if any(entry.get("truncated_cells") for entry in entries):
-            raise HttpTrouble(f"rows with cut cells from {offset} on")
+        is_in_order = numbers == [*range(offset, offset + len(rows))]
+        if is_cut or not is_in_order or not (rows or offset >= total):
+            raise HttpTrouble(f"cut cells, or not the rows from {offset} on")
         with self._lock:
             if self._total is None:
-                self._set_total(total, answer.get("partial"))
+                self._total = total
+                if answer.get("partial"):   # Parquet has the same part: row numbers agree
+                    self._note("the Hub converted only a part of this split; rows are drawn from "
+                               f"the first {total}")
         return rows
 
     def _switch(self, why: str) -> None:
@@ -295,67 +285,21 @@ class HubRows:
         with self._lock:
             if self._parquet is not None:
                 return
-            sizes, partial = self._list_files(why)
-            parquet = ParquetRows(f"hf:{self.name}", list(sizes), self.hub, sizes)
+            try:
+                urls = self.hub.list_parquet(self.name, self.config, self.split)
+            except HttpTrouble as e:
+                raise Trouble(f"gives neither rows ({why}) nor Parquet files ({e.what}).",
+                              f"hf:{self.name}",
+                              f"Check the name, config {self.config!r}, split {self.split!r}, and "
+                              "HF_TOKEN if it is not public.") from None
+            parquet = ParquetRows(f"hf:{self.name}", urls, self.hub)
             self._note(f"the rows endpoint was given up ({why}); from here on the rows come from "
-                       "the split's Parquet files, under the same numbers (a window there costs a "
-                       "whole row group)")
-            if self._total is None:
-                self._set_total(parquet.n_rows, partial)
-            elif self._total != parquet.n_rows:
-                self._note(f"these hold {parquet.n_rows} rows, the endpoint had {self._total}: "
-                           "the numbers may differ")
+                       f"the split's Parquet files, which hold {parquet.n_rows}, under the same "
+                       "numbers (a window there costs a whole row group)")
+            self._total = self._total or parquet.n_rows
             self._parquet = parquet
-
-    def _list_files(self, why: str) -> tuple[dict[str, int | None], bool]:
-        """Return ({URL: size or None} in row order, whether they are only a part)."""
-        try:
-            answer = self.hub.get_json(f"{self.hub.rows_url}/parquet", dataset=self.name,
-                                        config=self.config)
-            if sizes := {file["url"]: file.get("size") for file in answer["parquet_files"]
-                         if file["split"] == self.split}:
-                return sizes, answer.get("partial", False)
-        except (HttpTrouble, KeyError, TypeError):
-            pass           # the dataset server may be down: ask the Hub for the list
-        try:
-            urls = self.hub.list_parquet(self.name, self.config, self.split)
-        except HttpTrouble as e:
-            raise Trouble(f"gives neither rows ({why}) nor Parquet files ({e.what}).",
-                          f"hf:{self.name}",
-                          f"Check the name, config {self.config!r}, split {self.split!r}, and "
-                          "HF_TOKEN if it is not public.") from None
-        return dict.fromkeys(urls), False
-
-    def _set_total(self, total: int, partial: bool) -> None:
-        self._total = total
-        if partial:        # both then cover the same files, so row numbers agree
-            self._note("the Hub converted only a part of this split; rows are drawn from the first "
-                       f"{total}, datasets:{self.name} has all")
 
     def _note(self, text: str) -> None:
         """Print a remark on the data and keep it for the ledger."""
         self.notes.append(f"hf:{self.name}: {text}")
         say(f"prompt  {self.notes[-1]}")
-
-
-class DatasetRows:
-    """Read a split with the `datasets` library; `spec` is NAME or NAME:SPLIT."""
-
-    def __init__(self, spec: str, config: str, split: str, token: str | None):
-        try:
-            import datasets
-        except ImportError:
-            raise Trouble("needs the `datasets` library.", f"datasets:{spec}",
-                          "Install it: pip install datasets") from None
-        name, _, its_split = spec.partition(":")
-        try:
-            self._dataset = datasets.load_dataset(name, None if config == "default" else config,
-                                                  split=its_split or split, token=token or None)
-        except (datasets.exceptions.DatasetsError, OSError, ValueError) as e:
-            raise Trouble(f"cannot be loaded: {e}", f"datasets:{spec}",
-                          "Check name, split and HF_TOKEN.") from e
-        self.n_rows = len(self._dataset)
-
-    def rows(self, offset: int, length: int) -> list[dict]:
-        """Return rows offset..offset+length-1, fewer at the end of the split."""
-        return [self._dataset[i] for i in range(offset, min(offset + length, self.n_rows))]

@@ -21,7 +21,7 @@ STAGES = (("env_setup.py", "--input", "repos.jsonl", "--planner", "recipe"),
           ("analyze.py",), ("bug_inject.py", "scale", "--limit", "2"),
           ("nl2repo.py", "--writer", "template", "--limit", "2"),
           ("audit.py", "--limit", "1", "--checks", "gold,untouched,strength"))
-LEFT = ("env", "coverage", "coverage/_raw", "analysis", "analysis/_pages", "bug/_candidates",
+LEFT = ("env", "coverage", "coverage/_raw", "analysis", "bug/_candidates",
         "bug/_verdicts", "task", "nl2repo/_sources", "nl2repo/_facts", "nl2repo/_communities",
         "nl2repo/_patches", "nl2repo/_docs", "nl2repo", "audit")
 

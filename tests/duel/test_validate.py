@@ -8,7 +8,6 @@ import shutil
 import pytest
 from conftest import (
     edit,
-    ledger_lines,
     run_script,
     spent_usd,
     write_commits,
@@ -221,25 +220,6 @@ def test_what_is_known_of_verdicts_survives_the_loss_of_ledger_and_times(
     assert {record["score"] for record in everything(root).values()} == {100}
     write_panel(root, fake_llm, "a", "b", "c")
     asks(root, fake_llm, "c", *range(1, N + 1))
-
-
-def test_a_record_made_again_and_killed_before_its_ledger_line_is_no_hand_edit(root, fake_llm):
-    ledger, partial = root / "score/_ledger.jsonl", root / "score/_partial/t_1.jsonl"
-    before = ledger.read_text()
-    write_panel(root, fake_llm, "a", "b", "c")
-    validated(root, "--only", "t_1")
-    line = ledger_lines(root / "score", item="t_1")[-1]
-    intent = {key: line[key] for key in ("read", "wrote", "settings", "parts", "view")}
-    ledger.write_text(before)
-    partial.parent.mkdir(exist_ok=True)
-    partial.write_text(json.dumps({"stage": "validate", "intent": intent}) + "\n")
-    fake_llm.requests.clear()
-    status = validated(root, "--status")
-    assert "adopted 1" in status and "edited" not in status
-    asks(root, fake_llm, "c", 2, 3, 4, 5)
-    write_panel(root, fake_llm, "a")
-    validated(root)
-    assert score(root, "t_1")["score"] == 100
 
 
 # after a person has been there -------------------------------------------------------------------

@@ -57,13 +57,11 @@ class RowsServer(FakeLLM):
         return answer
 
     def _json(self, path: str, query: dict) -> Status:
-        give = {"/rows": self._rows, "/size": self._size, "/parquet": self._parquet}.get(path)
         if path == f"/api/datasets/{self.name}/parquet/default/train":
             return Status(200, json.dumps([f"{self.url}/files/{name}" for name in self.parquet]))
-        if give is None or query["dataset"] != self.name or int(query.get("length", 0)) > 100:
+        if path != "/rows" or query["dataset"] != self.name or int(query["length"]) > 100:
             return Status(404, '{"error": "not there"}')
-        return Status(
-            200, json.dumps({"partial": self.partial, "pending": [], "failed": [], **give(query)}))
+        return Status(200, json.dumps({"partial": self.partial, **self._rows(query)}))
 
     def _rows(self, query: dict) -> dict:
         offset = int(query["offset"])
@@ -75,16 +73,6 @@ class RowsServer(FakeLLM):
                 entry.update(row={**entry["row"], "messages": "[{"}, truncated_cells=["messages"])
         return {"features": [], "rows": page[::-1] if self.shuffle else page,
                 "num_rows_total": len(self.rows), "num_rows_per_page": 100}
-
-    def _size(self, query: dict) -> dict:
-        return {"size": {"splits": [{"config": "default", "split": "train",
-                                     "num_rows": len(self.rows)}]}}
-
-    def _parquet(self, query: dict) -> dict:
-        return {"parquet_files": [{"dataset": self.name, "config": "default", "split": split,
-                                   "url": f"{self.url}/files/{name}", "filename": name,
-                                   "size": (self.folder / name).stat().st_size}
-                                  for name in self.parquet for split in ("test", "train")]}
 
 
 def write_rows(path: Path, rows: list[dict]) -> Path:

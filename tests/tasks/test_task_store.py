@@ -16,7 +16,7 @@ from test_layouts import is_killed_at
 
 from codedata import cli, config, run_loop
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
-from codedata.layouts import NEW, Folder, finish, writing_folder
+from codedata.layouts import NEW, Folder, FolderDraft
 from codedata.llm import Models
 from codedata.records import BUG, DATAPOINT, BugConfig, Task
 from codedata.states import Reads, Writes
@@ -157,10 +157,9 @@ def test_a_stage_writes_its_own_parts_alone(tmp_path):
     assert found["instruction.md"] == b"Mend it.\n" and found["notes.txt"] == b"mine"
     assert found["tests/cases/1.txt"] == b"1" and edited_parts(store.read("x")) == []
     assert os.access(folder / "tests/test.sh", os.X_OK)
-    steps = writing_folder(folder, {"instruction.md": "Another.\n"}, BUG)
-    next(steps)
+    draft = FolderDraft(folder, {"instruction.md": "Another.\n"}, BUG)
     (folder / "tests/test.sh").write_text("edited")   # between building and exchange
-    finish(steps)
+    draft.place()
     found = content(folder)
     assert (found["tests/test.sh"], found["instruction.md"]) == (b"edited", b"Another.\n")
 

@@ -26,14 +26,13 @@ from codedata.errors import Trouble
 from codedata.layouts import (
     NEW,
     Folder,
-    finish,
+    FolderDraft,
     list_folders,
     load_files,
     set_aside,
     to_json,
     write_atomic,
     write_files,
-    writing_folder,
 )
 from codedata.ledger import LEDGER, PARTIAL, to_line
 from codedata.records import DATAPOINT, DatapointChecks, Files, Object, SolverAttempt, Task, parse
@@ -213,7 +212,7 @@ class Datapoints:
         if not _is_task(old):
             built = folder.parent / NEW / DATAPOINT / folder.name
             values = {place: getattr(task, field) for field, place in Task.places.items()}
-            finish(writing_folder(built, values, DATAPOINT))
+            FolderDraft(built, values, DATAPOINT).place()
             write_files(built, old.others)
             set_aside(folder)
             Folder.put(folder, built)
