@@ -32,7 +32,7 @@ NL2REPO = "extract,meta,communities,screen,patches,proof,doc_part2,doc_part1,doc
 # how a script is called, and what is there if the root has this stage
 STAGES = [("prompt", "prompt"), ("king", "prompt"), ("ch", "answer*"), ("run_turns", "executed"),
           ("validate", "answer*"), ("report", "score"), ("export", "final"),
-          ("refine", "answer/_attempts"), *((f"ch --how {how}", f"variants/{how}") for how in HOW),
+          *((f"ch --how {how}", f"variants/{how}") for how in HOW),
           ("run_turns --how played_out", "variants/played_out"), ("check_judges probe", "probe"),
           ("validate --mode reference", "score_reference"), ("check_judges sanity", "sanity"),
           *((f"validate --how {how}", f"score_{how}") for how in VARIANTS), ("env_setup", "env"),

@@ -262,22 +262,6 @@ class ReferenceScore(Score):
     directory = "score_reference"
 
 
-class AttemptScore(Score):
-    """Hold the score of an attempt of refine.py: score/_attempts/<answer stem>.<n>.json."""
-
-    directory = "score/_attempts"
-
-
-@dataclass(frozen=True)
-class Attempts:
-    """Hold the attempts of refine.py at one turn: answer/_attempts/<answer stem>.jsonl."""
-
-    directory = "answer/_attempts"
-    lines = "attempts"       # the field whose entries are the lines of the file
-    instance_id: str
-    attempts: list[Object]   # {instance_id, challenger, instead_of (digest), score_then}
-
-
 class Probe(Score):
     """Hold the score of an answer with an attack in it: probe/<answer stem>.<family>.json.
 

@@ -27,7 +27,6 @@ from codedata.records import (
     UNJUDGED,
     VARIANTS,
     Answer,
-    Attempts,
     Commit,
     Finding,
     LeakVerdict,
@@ -200,12 +199,10 @@ class LeakJudges:
             yield judge, side, suspect, stored.get((judge, side, suspect.digest))
 
     def _tries(self, name: str) -> list[dict]:
-        """Return the tries of this item's challengers that ch.py and refine.py stored."""
-        folders = [*shards_of(self._root / Answer.directory), self._root / Attempts.directory,
+        """Return the tries of this item's challengers that ch.py stored."""
+        folders = [*shards_of(self._root / Answer.directory),
                    *(self._root / variant(Answer, how).directory for how in VARIANTS)]
-        names = {name, name.rpartition(".")[0] or name}   # the second is the turn of an attempt
-        return [one for folder in folders for stem in names
-                for one in tries_in(folder / KEPT / f"{stem}.json")]
+        return [one for folder in folders for one in tries_in(folder / KEPT / f"{name}.json")]
 
 
 def known_leaks(tries: list[dict], turn: str) -> list[Finding]:

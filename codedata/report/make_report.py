@@ -23,7 +23,6 @@ from codedata.report.content import (
     ReportContent,
     Section,
     counts,
-    refined,
     running,
     trials,
 )
@@ -69,7 +68,7 @@ def write_report(settings: Settings, turns: ReportTurns, directory: Path, judge_
     content = ReportContent(
         turns.duel, turns.rows, costs_of(root), counts(turns, settings.report),
         [*running(turns.rows), *effect_sections(settings, turns, judge_again)],
-        trials(root), refined(turns),
+        trials(root),
         turns.outdated)
     texts = {"report.md": markdown(content, settings.report)}
     if turns.duel.mode == "king":

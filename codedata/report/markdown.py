@@ -36,7 +36,7 @@ def markdown(content: ReportContent, buckets: ReportSettings) -> str:
             *(f"**Doubtful: {doubt}.**" for doubt in doubts(duel)),
             is_noise and f"**Noise: the verdicts are {NOISE}.**",
             table(["", "turns"], content.counts, "lr")]),
-        ("## Buckets", [_buckets(rows, buckets), *content.refined] if rival == "king" else []),
+        ("## Buckets", [_buckets(rows, buckets)] if rival == "king" else []),
         ("## Judges", [_judges(duel)]),
         ("## How the judges judge", duel.panel and _panel(duel.panel)),
         ("### Trials of the judges", trials and [trials]),

@@ -15,18 +15,17 @@ from fake_judges import run_main, verdict
 import ch
 import check_judges
 import king
-import refine
 import report
 import validate
 
 RUNS = {   # name: (script, flags)
     "king": (king, ()), "informed": (ch, ()), "judged": (validate, ()),
-    "reported": (report, ()), "refined": (refine, ("--defeat",)),
+    "reported": (report, ()),
     "hinted": (ch, ("--how", "hinted")), "chosen": (ch, ("--how", "chosen")),
     "placebo": (ch, ("--how", "placebo")), "checked": (check_judges, ())}
 DIGESTS = {   # number of requests, digest
     "king": "6 2ccbd1efac1f9671", "informed": "6 333c6043191d956a", "judged": "9 c9aa0085e161203b",
-    "reported": "0 e3b0c44298fc1c14", "refined": "15 a7288d7c8fa39728",
+    "reported": "0 e3b0c44298fc1c14",
     "hinted": "12 0c14e1c3b287900f", "chosen": "18 c7b80f16bb093ce1",
     "placebo": "6 d538ba0b22a27da7", "checked": "108 2a0491626ab0bb5a"}
 COMMANDS = itertools.cycle(("ls -la", "cat a.py", "make"))

@@ -717,24 +717,15 @@ def test_the_card_tells_models_judges_numbers_and_costs(judged):
     assert sorted(sources(judged, "sft_completion")) == [f"prompts_4_1_{i}" for i in range(1, 5)]
 
 
-def test_the_card_tells_how_many_answers_were_refined_and_how_many_histories_cut(judged):
-    """Write as `validate.py --refine` does: the attempt's answer in place, without a call for it.
-    """
-    call = {"id": "x", "model": "refiner", "tokens_in": 1, "tokens_out": 1, "cost_usd": 0.5}
-    line = {"stage": "ch", "item": "prompts_4_1_1", "state": "done", "at": "2999-01-01T00:00:00Z"}
-    (judged / "answer/_attempts").mkdir()
-    (judged / "answer/_attempts/_ledger.jsonl").write_text(
-        json.dumps({**line, "calls": [call]}) + "\n")
-    cut = {**line, "item": "prompts_4_1_2", "calls": [{**call, "id": "y", "model": "m"}],
-           "cut": "3 of 9 messages"}
+def test_the_card_tells_which_models_answered_and_how_many_histories_were_cut(judged):
+    call = {"id": "y", "model": "other", "tokens_in": 1, "tokens_out": 1, "cost_usd": 0.5}
+    cut = {"stage": "ch", "item": "prompts_4_1_2", "state": "done", "at": "2999-01-01T00:00:00Z",
+           "calls": [call], "cut": "3 of 9 messages"}
     with open(judged / "answer/_ledger.jsonl", "a") as ledger:
-        ledger.write(json.dumps({**line, "detail": {"refined": "prompts_4_1_1.1"}}) + "\n"
-                     + json.dumps(cut) + "\n")
+        ledger.write(json.dumps(cut) + "\n")
     make(judged)
     text = card(judged)
-    assert ("Challenger: m (3 turns), refiner (1 turn). 1 answer of the challenger came about by "
-            "refining") in text
-    assert "| ch | refiner | 1 |" in text
+    assert "Challenger: m (3 turns), other (1 turn)." in text and "| ch | other | 1 |" in text
     assert "- 1 turn of these did not fit a model that answered" in text
 
 

@@ -41,7 +41,6 @@ import ch
 import check_judges
 import export
 import king
-import refine
 import report
 
 PATCH = """diff --git a/src/windlass_reel.py b/src/windlass_reel.py
@@ -220,19 +219,6 @@ def test_without_a_judge_certain_facts_bar(asked, fake_llm, retries, n_calls, co
     fake_llm.always(LEAKY)
     run_main(ch.main, asked, *flags_for(fake_llm), code=code)
     assert fake_llm.n_requests == n_calls and not (asked / "answer/_leaks").exists()
-
-
-def test_attempts_of_refining_are_held_to_the_same_rule(judged_by, fake_llm):
-    play(fake_llm, finds(LEAKY), HONEST)
-    run_main(ch.main, judged_by)
-    answer = read_answer(judged_by, "prompts_1_1_1")
-    reasons = [{"judge": "j", "order": "king_first", "reason": "It guesses."}]
-    write_json(judged_by / "refined/prompts_1_1_1.json", {
-        **answer, "score": 70, "metrics": {}, "reasons": reasons, "injections": [], "leaks": []})
-    play(fake_llm, finds(LEAKY), LEAKY, OTHER_WORDS)
-    run_main(refine.main, judged_by, "--steps", "answer")
-    attempt = read_json(judged_by / "answer/_attempts/prompts_1_1_1.jsonl")
-    assert attempt["challenger"] == OTHER_WORDS and "It guesses." in fake_llm.requests[-2].last
 
 
 def test_a_wrong_form_is_asked_for_again_with_what_was_wrong(asked, fake_llm):

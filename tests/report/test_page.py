@@ -103,7 +103,7 @@ NO_NUMBERS = {"accepted": False, "metrics": {}, **dict.fromkeys(
 
 def a_page(turns: list, duel: dict | None = None, detail_turns: int = 1000, **content) -> bytes:
     records = {row.name: (answer, score) for row, answer, score in turns}
-    given = {"costs": COSTS, "counts": COUNTS, "sections": [], "trials": [], "refined": [],
+    given = {"costs": COSTS, "counts": COUNTS, "sections": [], "trials": [],
              **content}
     return html_page.html(
         ReportContent(Duel.of(duel or a_duel()), [row for row, _, _ in turns], **given),
