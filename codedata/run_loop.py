@@ -110,7 +110,7 @@ class Stage:
     in_words: Callable | None = None   # record → what a user would say of it, where items are few
     sum_up: Callable[[], list[str]] = list   # returns what a user would say of all that is there
     refresh: bool = False              # make again what was made with other settings
-    title: str = ""                    # script and step, "bug_inject.validate": the name, if none is given
+    title: str = ""                    # script and step, "bug_inject.scale": the name, if none
 
     @property
     def script(self) -> str:
@@ -119,7 +119,7 @@ class Stage:
 
     @property
     def label(self) -> str:
-        """Return the stage's name on the screen: "bug_inject.validate"."""
+        """Return the stage's name on the screen: "bug_inject scale"."""
         return (self.title or self.name).replace(".", " ")
 
 

@@ -228,20 +228,6 @@ def test_a_wrong_form_is_asked_for_again_with_what_was_wrong(asked, fake_llm):
     assert fake_llm.requests[1].last.startswith(fake_llm.requests[0].last)
 
 
-def test_the_command_asks_a_judge_too(tmp_path, fake_llm):
-    lines = [{"id": name, "messages": [{"role": "user", "content": "task"}], "answer": text,
-              "pr": pr()} for name, text in (("a", LEAKY), ("b", HONEST))]
-    (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    fake_llm.always(finds(LEAKY))
-    done = subprocess.run([sys.executable, "-m", "codedata.leak", tmp_path / "in.jsonl",
-                           "--llm-base-url", fake_llm.base_url, "--model", "auditor"],
-                          cwd=REPO, capture_output=True, text=True)
-    found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [(one["leak"], len(one["findings"])) for one in found] == [(True, 1), (False, 0)]
-    assert done.returncode == 0
-    assert fake_llm.n_requests == 2 and fake_llm.requests[0].body["model"] == "auditor"
-
-
 def test_what_was_cut_from_the_judge_s_request_may_have_shown_it(judged_by, fake_llm):
     middle = [{"role": role, "content": f"{role} {i} " + "y" * 400} for i in range(8)
               for role in ("assistant", "user")]
