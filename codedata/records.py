@@ -41,9 +41,7 @@ METRICS = ("correctness", "grounding", "progress", "protocol", "efficiency")   #
 AUDIT_RESULTS = FAILED, UNFINISHED, REVIEW, PASSED, NO_CASE = (
     "failed", "not checked", "review", "passed", "no case")
 UNJUDGED = "no verdict"   # the kind of a finding that says that no leak judge has seen a turn
-HOW = ("informed", "hinted", "chosen", "placebo")   # ways to make a challenger: [challenger] how
-PLAYED_OUT = "played_out"   # pairs of run_turns.py, by what follows from them
-VARIANTS = (*HOW, PLAYED_OUT)
+HOW = ("informed", "chosen", "placebo")   # ways to make a challenger: [challenger] how
 ORDERS = ("king_first", "reference_first", "challenger_first")   # whose answer is shown first
 POINTS = 200              # of margin for a mean lead of 1: leads and bounds are kept as leads
 ABSENT = None             # default of a Duel's fields that older files lack

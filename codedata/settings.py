@@ -188,8 +188,6 @@ class RunSettings:
     branches: str = one_of("overlay", "replayed")   # overlay: Docker, and SYS_ADMIN in a container
     timeout_s: float = at_least(1, 60.0)       # of a command
     tests_timeout_s: float = at_least(1, 900.0)   # of a run of the hidden tests
-    horizon: int = at_least(0, 8)              # of played_out: turns after the first one
-    continuations: int = at_least(2, 3)        # of played_out: of each first step
 
 
 @dataclass(frozen=True)

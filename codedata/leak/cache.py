@@ -24,8 +24,8 @@ from codedata.leak.judge import Suspect, judge_settings, judge_turn, request
 from codedata.llm import Models
 from codedata.llm.reply_log import current_reply_log
 from codedata.records import (
+    HOW,
     UNJUDGED,
-    VARIANTS,
     Answer,
     Commit,
     Finding,
@@ -201,7 +201,7 @@ class LeakJudges:
     def _tries(self, name: str) -> list[dict]:
         """Return the tries of this item's challengers that ch.py stored."""
         folders = [*shards_of(self._root / Answer.directory),
-                   *(self._root / variant(Answer, how).directory for how in VARIANTS)]
+                   *(self._root / variant(Answer, how).directory for how in HOW)]
         return [one for folder in folders for one in tries_in(folder / KEPT / f"{name}.json")]
 
 

@@ -80,14 +80,12 @@ def pick(request, number_of) -> str:
     return json.dumps({"why": "It looks at the {place}.", "choice": number_of(shown)})
 
 
-def play(fake, number_of=last_of, hint: str = "Look where the task says.") -> None:
+def play(fake, number_of=last_of) -> None:
     """Play every role; of blind candidates no two are alike."""
 
     def reply(request):
         if "Several agents" in request.text:
             return pick(request, number_of)
-        if "help the agent with one sentence" in request.text:
-            return hint
         if "MODEL 1" in request.text:
             informed_second = "informed" in request.last.partition("MODEL 2")[2]
             return verdict("22222" if informed_second
@@ -103,7 +101,7 @@ def turns(root, how: str) -> dict[str, dict]:
     return {path.stem: read_json(path) for path in folder.glob("[!_]*.json")}
 
 
-@pytest.mark.parametrize("how, n_calls", [("placebo", 1), ("hinted", 2), ("chosen", 4)])
+@pytest.mark.parametrize("how, n_calls", [("placebo", 1), ("chosen", 4)])
 def test_another_way_goes_beside_and_is_resumed_and_judged_beside(root, fake_llm, how, n_calls):
     before = (root / f"answer/{answers(root)[0]}.json").read_bytes()
     run_main(ch.main, root, "--how", how, "--limit", "1")
