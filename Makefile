@@ -108,5 +108,5 @@ samples: setup ## are the samples what their commands print? (needs go, node, gc
 	$(BIN)/python samples/make.py --check
 
 clean:         ## remove .venv and caches; never records
-	rm -rf .venv .venv-trl .venv-harbor .venv-tb .venv-verifiers .venv-swebench .venv-swesmith .pytest_cache .ruff_cache build *.egg-info
+	rm -rf .venv .venv-trl .venv-harbor .venv-verifiers .venv-swebench .venv-swesmith .pytest_cache .ruff_cache build *.egg-info
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

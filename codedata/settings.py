@@ -342,7 +342,6 @@ class ExportSettings:
     tool_calls: str = one_of("native", "text")   # text: calls become the same as shell commands
     max_chars: int = at_least(0, 0)     # a longer history + answer is left out; 0: no limit
     duplicate_similarity: float = between(0, 1, 0.8)   # Jaccard of near-duplicates; 0: no check
-    against: tuple[str, ...] = ()       # earlier training data: duplicates of it are left out
     decontaminate: tuple[str, ...] = ()   # benchmark files: overlapping turns are left out
     licences: tuple[str, ...] = ()      # of repositories ("unknown" is one); empty: all
     validation: float = between(0, 1, 0.05)   # share of the repositories
