@@ -333,7 +333,6 @@ class JudgeStatistics(TypedDict, total=False):
 
     changes_with_order: Share | None
     prefers_first: Share | None
-    prefers_longer: Share | None
     calls: dict[str, int]
     kin_of: list[str]                  # sides that a model of the judge's family answered for
     beside_the_others: Object | None   # {own, others, difference}, against the unrelated judges
@@ -344,7 +343,6 @@ class PanelStatistics(TypedDict, total=False):
 
     judges: dict[str, JudgeStatistics]
     alpha: dict[str, float | None]     # Krippendorff's alpha of each metric
-    effective_votes: float | None
 
 
 @dataclass(frozen=True)
