@@ -108,7 +108,8 @@ def test_the_flags_that_scripts_share(tmp_path):
     cli.row_flags(parser, "rows")
     cli.sandbox_flags(parser, pod_prefix="bug")
     args = parser.parse_args(["--output", "out.jsonl", "--input", "in.jsonl", "--log-level", "INFO",
-                              "--skip-existing", "--continue-on-error", "--cpu-request", "0.25"])
+                              "--skip-existing", "--parallel", "--continue-on-error",
+                              "--cpu-request", "0.25"])
     assert (args.output, args.input, args.root) == ("out.jsonl", "in.jsonl", ".")
     settings = config.load(args)
     assert settings.sandbox.pod_prefix == "bug"
