@@ -5,7 +5,7 @@ ROOT ?= runs/demo
 ARGS ?=
 BIN = .venv/bin
 SCRIPTS = prompt king ch validate report export
-MORE = refine run_turns check_judges env_setup analyze bug_inject nl2repo pr_tasks build_dp audit
+MORE = run_turns check_judges env_setup analyze bug_inject nl2repo pr_tasks build_dp audit
 PYTEST = $(BIN)/python -m pytest -q -n auto --maxprocesses 8
 CONTAINED = docker or pods or chromium
 
@@ -109,5 +109,5 @@ samples: setup ## are the samples what their commands print? (needs go, node, gc
 	$(BIN)/python samples/make.py --check
 
 clean:         ## remove .venv and caches; never records
-	rm -rf .venv .venv-trl .venv-harbor .venv-tb .venv-verifiers .venv-swebench .venv-swesmith .pytest_cache .ruff_cache build *.egg-info
+	rm -rf .venv .venv-trl .venv-harbor .venv-verifiers .venv-swebench .venv-swesmith .pytest_cache .ruff_cache build *.egg-info
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -38,7 +38,7 @@ from codedata.progress import plural, say
 from codedata.records import SolverAttempt
 from codedata.sandbox.factory import SandboxFactory
 
-NEXT = ("build_dp.py calibrate", "export.py --formats harbor,terminal-bench")
+NEXT = ("build_dp.py calibrate", "export.py --formats harbor")
 NOT_OF_AGENTS = ("workers", "only", "force", "refresh", "shard", "prune", "compact")
 
 

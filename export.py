@@ -16,7 +16,6 @@ writes  export/<format>/                data/*.parquet, train.jsonl, validation.
   python export.py
   python export.py --status             # show the outcome, write nothing
   python export.py --formats dpo,kto
-  python export.py --against old/export/dpo --against other/final
 """
 from codedata import cli, config
 from codedata.export.make_exports import run
@@ -27,8 +26,6 @@ def main(argv=None) -> int:
     add = parser.add_argument_group("flags of export.py").add_argument
     add("--formats", type=lambda text: tuple(text.split(",")), metavar="A,B",
         help="only these (default: those of which there are turns or tasks)")
-    add("--against", action="append", metavar="PATH",
-        help="earlier training data: its turns are left out (repeatable)")
     add("--rejected-too", action="store_true", default=None,
         help="also where the duel was not accepted")
     args = parser.parse_args(argv)

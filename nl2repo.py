@@ -66,7 +66,6 @@ def main(argv=None) -> int:
     add("--num-runs", type=cli.positive, default=3, metavar="N",
         help="runs with coverage; those that a record lacks are added (default: 3; analyze.py "
         "makes 1)")
-    add("--parallel", action="store_true", help="how it always runs")
     cli.environment_flags(parser)
     cli.sandbox_flags(parser)
     args = parser.parse_args(argv)

@@ -6,9 +6,6 @@ compared with the recorded one, and king, challenger, samples and the reference 
 their own; after those that change files, the pull request's tests run, too. Judges and choosers
 are shown what was printed and changed. A turn without an environment is judged by reading alone.
 
-With --how played_out, the king's model goes on after each first step, blind and several times; two
-steps that the tests tell apart become a pair.
-
 reads   answer*/<source>_<order>.json     Answer, from king.py and ch.py; _samples/ beside it
         commit/<instance_id>.json         Commit: its tests
         env/<repo_name>.json              Environment of the base commit ([run] environments)
@@ -16,20 +13,16 @@ writes  executed/<source>_<order>.json    Executed
         executed/_ledger.jsonl            a line an attempt
         (--states: executed/_states/<trajectory>.json, TurnStates: which tests pass at each turn of
         the trajectories of --source, for prompt.py)
-        (--how played_out: variants/played_out/<source>_<order>.json, Answer: the better first step
-        as `challenger`, the worse one as `king`; _played/ beside it)
 
   python run_turns.py --limit 3           # a taste
   python run_turns.py                     # what is missing, stale or failed
-  python run_turns.py --how played_out    # needs `[king] samples` or a challenger to compare
 """
 from functools import partial
 
 from codedata import cli, config, run_loop
-from codedata.duel.agreement import sampler_of, samples_of
-from codedata.duel.answer import ask_turn, king_messages
+from codedata.duel.agreement import samples_of
 from codedata.llm import Models
-from codedata.records import PLAYED_OUT, Answer, Commit, Executed, Prompt, TurnStates, variant
+from codedata.records import Answer, Commit, Executed, Prompt, TurnStates
 from codedata.sampling.draw import prompts_of, trajectory_name
 from codedata.sampling.trajectories import Hub, open_source
 from codedata.sandbox.factory import SandboxFactory
@@ -37,13 +30,11 @@ from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Derived, Store
 from codedata.turns.execute import Runner
-from codedata.turns.played_out import PlayedOut
 
 
 def main(argv=None) -> int:
     parser = cli.parser(__doc__, "run", "prompt", "sandbox")
     add = parser.add_argument_group("flags of run_turns.py").add_argument
-    add("--how", choices=[PLAYED_OUT], help="make pairs by what follows (default: run candidates)")
     add("--states", action="store_true", help="run the tests at each turn of trajectories instead")
     add("--source", help="with --states: the trajectories, as in prompt.py")
     cli.sandbox_flags(parser, pod_prefix="code-data-turn")
@@ -52,7 +43,7 @@ def main(argv=None) -> int:
     options = cli.reap_first(args, settings, cli.options(args))
     with Models(settings) as models:
         runner = Runner(settings, SandboxFactory(settings, models.stop), samples_of)
-        make_stage = states if args.states else played_out if args.how else executed
+        make_stage = states if args.states else executed
         try:
             return run_loop.run(make_stage(settings, models, runner), settings, models, options)
         finally:
@@ -65,23 +56,6 @@ def executed(settings: Settings, models: Models, runner: Runner) -> run_loop.Sta
         "run_turns", make=runner.make, close=runner.close, then="ch.py; validate.py",
         writes=Writes(Store(settings.root, Executed)),
         identity={"branches": settings.run.branches}, **inputs(settings))
-
-
-def played_out(settings: Settings, models: Models, runner: Runner) -> run_loop.Stage:
-    """Return the stage that makes pairs by what follows."""
-    policy = sampler_of(models.client("king"), models)
-    ask = partial(ask_turn, policy, partial(king_messages, policy))
-    rules = settings.run
-    game = PlayedOut(settings, runner, ask, policy.spec.identity())
-    return run_loop.Stage(
-        "run_turns.played_out", make=game.make, close=runner.close,
-        writes=Writes(Store(settings.root, variant(Answer, PLAYED_OUT)), copies=("assistant",),
-                      optional=("tools",), fields=("instance_id", "messages", "assistant", "king",
-                                                   "challenger", "tools")),
-        identity={**policy.spec.identity(), "horizon": rules.horizon,
-                  "continuations": rules.continuations},
-        cost_note=f"at most {rules.horizon * rules.continuations} calls for each first step",
-        then=f"validate.py --how {PLAYED_OUT}; export.py", **inputs(settings))
 
 
 def states(settings: Settings, models: Models, runner: Runner) -> run_loop.Stage:
@@ -107,7 +81,7 @@ def trajectories(source) -> Derived:
 
 
 def inputs(settings: Settings) -> dict:
-    """Return what both ways read."""
+    """Return what both stages read."""
     return {"reads": Reads(Store(settings.root, Answer), made_by="king", needs=("king",),
                            fields=("instance_id", "messages", "tools", "king", "challenger",
                                    "assistant")),

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from codedata import cli, config, run_loop
 from codedata.errors import Trouble
-from codedata.records import HOW, VARIANTS
+from codedata.records import HOW
 from codedata.sandbox import docker_engine
 from codedata.stage_status import StageStatus, add_usage, gathering, short, summary, table
 from codedata.texts import terminal_safe
@@ -29,10 +29,10 @@ NL2REPO = "extract,meta,communities,screen,patches,proof,doc_part2,doc_part1,doc
 # how a script is called, and what is there if the root has this stage
 STAGES = [("prompt", "prompt"), ("king", "prompt"), ("ch", "answer*"), ("run_turns", "executed"),
           ("validate", "answer*"), ("report", "score"), ("export", "final"),
-          ("refine", "answer/_attempts"), *((f"ch --how {how}", f"variants/{how}") for how in HOW),
-          ("run_turns --how played_out", "variants/played_out"), ("check_judges probe", "probe"),
+          *((f"ch --how {how}", f"variants/{how}") for how in HOW),
+          ("check_judges probe", "probe"),
           ("validate --mode reference", "score_reference"), ("check_judges sanity", "sanity"),
-          *((f"validate --how {how}", f"score_{how}") for how in VARIANTS), ("env_setup", "env"),
+          *((f"validate --how {how}", f"score_{how}") for how in HOW), ("env_setup", "env"),
           ("analyze", "coverage"), ("analyze", "analysis"), ("export", "task/[!_.]*"),
           ("bug_inject scale", "bug/_config"), ("bug_inject agent --steps bug_issue", "bug"),
           (f"nl2repo --writer template --steps {NL2REPO}", "nl2repo"), ("audit", "audit"),

@@ -19,7 +19,7 @@ from codedata import cli, config, run_loop
 from codedata.duel.duel_state import write_duel
 from codedata.duel.panel import Panel
 from codedata.llm import Models
-from codedata.records import VARIANTS
+from codedata.records import HOW
 
 
 def main(argv=None) -> int:
@@ -27,7 +27,7 @@ def main(argv=None) -> int:
     add = parser.add_argument_group("flags of validate.py").add_argument
     add("--mode", choices=["king", "reference"],
         help="whom the challenger is put against (default: king)")
-    add("--how", choices=VARIANTS,
+    add("--how", choices=HOW,
         help="the way in which the challenger was made (default: [challenger] how)")
     args = parser.parse_args(argv)
     settings = config.load(args)

@@ -1,11 +1,11 @@
 """Measure whether the panel's statistics tell the truth: simulated judges with a known fault each,
 a thousand duels.
 
-Each duel has N turns of some instances, judged in both orders by four judges: one that is fair, one
-that prefers the first place, one that prefers longer answers, and one of the challenger's family
-that prefers it. What is stated of them (codedata/duel/judge_stats.py, scoring.py) is compared with
-the truth, which is computed from a very large duel: how often the 95 % intervals cover it, and how
-wide they are beside the analytic ones.
+Each duel has N turns of some instances, judged in both orders by three judges: one that is
+fair, one that prefers the first place, and one of the challenger's family that prefers it. What is
+stated of them (codedata/duel/judge_stats.py, scoring.py) is compared with the truth, which is
+computed from a very large duel: how often the 95 % intervals cover it, and how wide they are beside
+the analytic ones.
 
   python benchmarks/panel.py                   # 1,000 duels of 120 turns: about two minutes
   python benchmarks/panel.py --duels 100
@@ -25,14 +25,13 @@ from codedata.duel import judge_stats as statistics_of
 from codedata.duel.scoring import BOTH, cluster_means, delta, turn_score
 from codedata.records import METRICS
 
-JUDGES = {"fair": {}, "first": {"place": 0.55}, "long": {"length": 0.6}, "kin": {"own": 0.6}}
+JUDGES = {"fair": {}, "first": {"place": 0.55}, "kin": {"own": 0.6}}
 COVERAGE, WIDTH = (0.93, 0.97), 1.5
 ORDERS = ("king_first", "challenger_first")
 
 
 def verdicts(draw: np.random.Generator, n: int, per_instance: int, place: float | None = None):
-    """Draw scores (judges, orders, turns, metrics), and the turns' length differences and
-    instances.
+    """Draw scores (judges, orders, turns, metrics), and the turns' instances.
 
     A judge takes the challenger where what it sees of the difference is above a third, the king
     below minus a third. Turns of an instance share a part of their quality; the five metrics of a
@@ -42,7 +41,6 @@ def verdicts(draw: np.random.Generator, n: int, per_instance: int, place: float 
     shared = draw.normal(0.25, 0.5, instances[-1] + 1)[instances]
     of_turn, of_metric = draw.normal(0, 0.5, n), draw.normal(0, 0.5, (n, len(METRICS)))
     quality = shared[:, None] + of_turn[:, None] + of_metric
-    longer_by = np.round(draw.normal(0, 300, n))
     scores = np.empty((len(JUDGES), 2, n, len(METRICS)))
     for j, faults in enumerate(JUDGES.values()):
         taste = draw.normal(0, 0.4, (n, len(METRICS)))   # the judge's own, the same in both orders
@@ -50,20 +48,19 @@ def verdicts(draw: np.random.Generator, n: int, per_instance: int, place: float 
             at_first = 1 if ORDERS[o] == "challenger_first" else -1
             seen = (quality + taste + draw.normal(0, 0.3, (n, len(METRICS)))
                     + faults.get("own", 0.0)
-                    + at_first * (faults.get("place", 0.0) if place is None else place)
-                    + faults.get("length", 0.0) * longer_by[:, None] / 300)
+                    + at_first * (faults.get("place", 0.0) if place is None else place))
             scores[j, o] = np.where(seen > 1 / 3, 1.0, np.where(seen < -1 / 3, 0.0, 0.5))
-    return scores, longer_by, instances
+    return scores, instances
 
 
-def as_turns(scores: np.ndarray, longer_by: np.ndarray, instances: np.ndarray) -> list:
+def as_turns(scores: np.ndarray, instances: np.ndarray) -> list:
     """Return the duel as validate.py stores it."""
     turns = []
-    for t, longer in enumerate(longer_by):
+    for t, instance in enumerate(instances):
         entries = [{"judge": name, "order": order, "parse_ok": True, "error": "",
                     "scores": dict(zip(METRICS, scores[j, o, t].tolist(), strict=True))}
                    for j, name in enumerate(JUDGES) for o, order in enumerate(ORDERS)]
-        turns.append(statistics_of.JudgedTurn(f"i{instances[t]}", entries, int(longer)))
+        turns.append(statistics_of.JudgedTurn(f"i{instance}", entries))
     return turns
 
 
@@ -72,10 +69,10 @@ def combined(scores: np.ndarray) -> np.ndarray:
     return np.where(scores[:, 0] == scores[:, 1], scores[:, 0], 0.5)
 
 
-def truths(n: int, per_instance: int) -> dict[str, tuple[float, float]]:
+def truths(per_instance: int) -> dict[str, tuple[float, float]]:
     """Return {statistic: (true value, analytic standard error at one cluster)} of a large duel."""
     big = 400_000 // per_instance * per_instance
-    scores, longer_by, _ = verdicts(np.random.default_rng(99), big, per_instance)
+    scores, _ = verdicts(np.random.default_rng(99), big, per_instance)
     both, found = combined(scores), {}
 
     def share(name: str, hits: np.ndarray, of: np.ndarray) -> None:
@@ -88,11 +85,7 @@ def truths(n: int, per_instance: int) -> dict[str, tuple[float, float]]:
         share(f"{name} prefers_first", wins, (scores[j] != 0.5).sum(axis=(0, 2)))
         share(f"{name} changes_with_order", (scores[j, 0] != scores[j, 1]).sum(axis=1),
               np.full(big, len(METRICS)))
-        means = both[j].mean(axis=1)
-        r = float(np.corrcoef(*(statistics_of._ranks(x) for x in (longer_by, means)))[0, 1])
-        found[f"{name} prefers_longer"] = r, (1 - r * r) * math.sqrt(1 + r * r / 2) * math.sqrt(
-            (n / per_instance) / (n - 3))   # its interval counts turns
-    apart = 100 * (both[3].mean(axis=1) - both[:3].mean(axis=(0, 2)))
+    apart = 100 * (both[-1].mean(axis=1) - both[:-1].mean(axis=(0, 2)))
     found["kin difference"] = apart.mean(), apart.std() * math.sqrt(1 / per_instance)
     lead = 200 * (both.mean(axis=(0, 2)) - 0.5)
     found["margin"] = lead.mean(), lead.reshape(-1, per_instance).mean(axis=1).std()
@@ -103,8 +96,7 @@ def stated(turns: list, seed: int) -> dict[str, tuple[float, float]]:
     """Return {statistic: (low, high)} as the duel states them."""
     judges = statistics_of.statistics(turns, list(JUDGES), {"kin": ["challenger"]}, BOTH)["judges"]
     found = {f"{name} {key}": (judges[name][key]["low"], judges[name][key]["high"])
-             for name in JUDGES
-             for key in ("prefers_first", "changes_with_order", "prefers_longer")}
+             for name in JUDGES for key in ("prefers_first", "changes_with_order")}
     apart = judges["kin"]["beside_the_others"]["difference"]
     found["kin difference"] = apart["low"], apart["high"]
     means = cluster_means([delta(turn_score(turn.judges, list(JUDGES))) for turn in turns],
@@ -118,8 +110,8 @@ def orders(n: int) -> dict:
     place would give.
     """
     draw = np.random.default_rng(7)
-    fair, *_ = verdicts(draw, n, 1, place=0.0)
-    biased, *_ = verdicts(draw, n, 1, place=0.4)
+    fair, _ = verdicts(draw, n, 1, place=0.0)
+    biased, _ = verdicts(draw, n, 1, place=0.4)
     true = combined(fair).mean()
     return {"true_share": round(true, 4), "both_off_by": round(combined(biased).mean() - true, 4),
             "king_first_off_by": round(biased[:, 0].mean() - fair[:, 0].mean(), 4)}
@@ -132,7 +124,7 @@ def main() -> int:
     p.add_argument("--turns", type=int, default=120, help="of a duel (%(default)s)")
     p.add_argument("--per-instance", type=int, default=1, help="turns of an instance (%(default)s)")
     args = p.parse_args()
-    true, clusters = truths(args.turns, args.per_instance), args.turns / args.per_instance
+    true, clusters = truths(args.per_instance), args.turns / args.per_instance
     covered = dict.fromkeys(true, 0)
     widths: dict[str, list[float]] = {name: [] for name in true}
     for seed in range(args.duels):

@@ -29,7 +29,7 @@ ALWAYS_REPEATED = ("root", "config", "mode", "workers", "engine", "ray_address",
                    "llm_base_url", "proxy", "budget")
 NEVER_REPEATED = ("shard", "llm_auth_token", "status", "dry_run", "show_config", "compact", "prune",
                   "log_level", "quiet", "reap", "yes", "skip_existing",
-                  "continue_on_error")
+                  "parallel", "continue_on_error")
 
 
 @dataclass(frozen=True)
@@ -197,8 +197,8 @@ def row_flags(p: argparse.ArgumentParser, rows: str) -> None:
     """
     add = p.add_argument_group("flags of every script with rows").add_argument
     add("--input", metavar="FILE", help=rows)
-    for flag in ("--skip-existing", "--continue-on-error"):
-        add(flag, action="store_true", help="how it always runs")
+    for flag in ("--skip-existing", "--parallel", "--continue-on-error"):   # how it always runs
+        add(flag, action="store_true", help=argparse.SUPPRESS)
     add("--stop-on-error", action="store_true", help="start no further row after one that failed")
 
 

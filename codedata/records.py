@@ -41,9 +41,7 @@ METRICS = ("correctness", "grounding", "progress", "protocol", "efficiency")   #
 AUDIT_RESULTS = FAILED, UNFINISHED, REVIEW, PASSED, NO_CASE = (
     "failed", "not checked", "review", "passed", "no case")
 UNJUDGED = "no verdict"   # the kind of a finding that says that no leak judge has seen a turn
-HOW = ("informed", "hinted", "chosen", "placebo")   # ways to make a challenger: [challenger] how
-PLAYED_OUT = "played_out"   # pairs of run_turns.py, by what follows from them
-VARIANTS = (*HOW, PLAYED_OUT)
+HOW = ("informed", "chosen", "placebo")   # ways to make a challenger: [challenger] how
 ORDERS = ("king_first", "reference_first", "challenger_first")   # whose answer is shown first
 POINTS = 200              # of margin for a mean lead of 1: leads and bounds are kept as leads
 ABSENT = None             # default of a Duel's fields that older files lack
@@ -262,22 +260,6 @@ class ReferenceScore(Score):
     directory = "score_reference"
 
 
-class AttemptScore(Score):
-    """Hold the score of an attempt of refine.py: score/_attempts/<answer stem>.<n>.json."""
-
-    directory = "score/_attempts"
-
-
-@dataclass(frozen=True)
-class Attempts:
-    """Hold the attempts of refine.py at one turn: answer/_attempts/<answer stem>.jsonl."""
-
-    directory = "answer/_attempts"
-    lines = "attempts"       # the field whose entries are the lines of the file
-    instance_id: str
-    attempts: list[Object]   # {instance_id, challenger, instead_of (digest), score_then}
-
-
 class Probe(Score):
     """Hold the score of an answer with an attack in it: probe/<answer stem>.<family>.json.
 
@@ -351,7 +333,6 @@ class JudgeStatistics(TypedDict, total=False):
 
     changes_with_order: Share | None
     prefers_first: Share | None
-    prefers_longer: Share | None
     calls: dict[str, int]
     kin_of: list[str]                  # sides that a model of the judge's family answered for
     beside_the_others: Object | None   # {own, others, difference}, against the unrelated judges
@@ -362,7 +343,6 @@ class PanelStatistics(TypedDict, total=False):
 
     judges: dict[str, JudgeStatistics]
     alpha: dict[str, float | None]     # Krippendorff's alpha of each metric
-    effective_votes: float | None
 
 
 @dataclass(frozen=True)

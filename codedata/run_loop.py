@@ -111,16 +111,16 @@ class Stage:
     in_words: Callable | None = None   # record → what a user would say of it, where items are few
     sum_up: Callable[[], list[str]] = list   # returns what a user would say of all that is there
     refresh: bool = False              # make again what was made with other settings
-    title: str = ""                    # script and step, "refine.judge": the name, if none is given
+    title: str = ""                    # script and step, "bug_inject.scale": the name, if none
 
     @property
     def script(self) -> str:
-        """Return the script that this stage is of: "refine.py"."""
+        """Return the script that this stage is of: "bug_inject.py"."""
         return (self.title or self.name).partition(".")[0] + ".py"
 
     @property
     def label(self) -> str:
-        """Return the stage's name on the screen: "refine judge"."""
+        """Return the stage's name on the screen: "bug_inject scale"."""
         return (self.title or self.name).replace(".", " ")
 
 

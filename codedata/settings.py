@@ -187,8 +187,6 @@ class RunSettings:
     branches: str = one_of("overlay", "replayed")   # overlay: Docker, and SYS_ADMIN in a container
     timeout_s: float = at_least(1, 60.0)       # of a command
     tests_timeout_s: float = at_least(1, 900.0)   # of a run of the hidden tests
-    horizon: int = at_least(0, 8)              # of played_out: turns after the first one
-    continuations: int = at_least(2, 3)        # of played_out: of each first step
 
 
 @dataclass(frozen=True)
@@ -204,7 +202,7 @@ class PrTasksSettings:
 class IssueSettings(RoleSettings):
     """[issue]: the model that reports bugs as a user would, and how often it may try."""
 
-    writer: str = one_of("llm", "template", "f2p")   # template: calls of failing tests; f2p: same
+    writer: str = one_of("llm", "template")   # template: calls of failing tests
     max_tries: int = at_least(1, 4)              # of the reproduction, and of the report
     seed: int = at_least(0, 0)                   # of tone and length, and of the form of words
 
@@ -343,7 +341,6 @@ class ExportSettings:
     tool_calls: str = one_of("native", "text")   # text: calls become the same as shell commands
     max_chars: int = at_least(0, 0)     # a longer history + answer is left out; 0: no limit
     duplicate_similarity: float = between(0, 1, 0.8)   # Jaccard of near-duplicates; 0: no check
-    against: tuple[str, ...] = ()       # earlier training data: duplicates of it are left out
     decontaminate: tuple[str, ...] = ()   # benchmark files: overlapping turns are left out
     licences: tuple[str, ...] = ()      # of repositories ("unknown" is one); empty: all
     validation: float = between(0, 1, 0.05)   # share of the repositories

@@ -41,8 +41,8 @@ _gathered: ContextVar[list | None] = ContextVar("gathered", default=None)
 class StageStatus:
     """Hold the status of one stage in one directory of a root."""
 
-    stage: str                              # "refine judge"
-    place: str                              # the directory that it writes: "score/_attempts/"
+    stage: str                              # "check_judges probe"
+    place: str                              # the directory that it writes: "probe/"
     counts: dict[str, int] = field(default_factory=dict)   # items by state
     n_todo: int = 0
     note: str = ""                          # what else there is to say

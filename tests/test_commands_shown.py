@@ -15,8 +15,7 @@ from codedata.progress import runnable
 
 CALL = r"[a-z_]+\.py(?: [\w.{}*'/=-]+(?:,[\w.{}=]+)*)*"
 NAMED = re.compile(f"{CALL}(?:; {CALL})*")   # by a stage: what comes before it and after it
-WORDS = {"word.name": "agent", "word": "agent", "steps": "agent", "then": "all", "how": "chosen",
-         "PLAYED_OUT": "placebo"}
+WORDS = {"word.name": "agent", "word": "agent", "steps": "agent", "then": "all", "how": "chosen"}
 
 
 def texts_of(path: Path) -> set[str]:

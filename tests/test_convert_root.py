@@ -80,7 +80,8 @@ def test_an_old_bug_is_a_task_and_its_report_is_not_paid_for_again(tmp_path):
     assert (config["user"], config["canary"], config["reads"]) == ("root", "", "junit")
     assert read_json(path) == {name: OLD["bug"][name] for name in (
         "instance_id", "repo", "problem_statement", "reproduction", "note")}
-    said = status("bug_inject.py", tmp_path, "agent", "--steps", "issue", "--issue-writer", "f2p")
+    said = status("bug_inject.py", tmp_path, "agent", "--steps", "issue", "--issue-writer",
+                  "template")
     assert "issue  task/ 1 → bug/   done 1" in said and spent_usd(tmp_path) == 0.5
     before = everything(tmp_path)
     assert "nothing converted" in convert(tmp_path) and everything(tmp_path) == before
@@ -93,7 +94,8 @@ def test_what_was_edited_or_stale_before_is_so_afterwards(tmp_path):
     convert(tmp_path)
     task = task_in(tmp_path, BUG)
     assert task_problem(task)[0] == "not as proven" and task.instruction == "Mine.\n"
-    said = status("bug_inject.py", tmp_path, "agent", "--steps", "issue", "--issue-writer", "f2p")
+    said = status("bug_inject.py", tmp_path, "agent", "--steps", "issue", "--issue-writer",
+                  "template")
     assert "edited 1" in said and "stale" in said
 
 

@@ -21,7 +21,7 @@ from codedata.records import Answer, Prompt, variant
 from codedata.states import Reads, Writes
 from codedata.store import Lists, Store, lock
 
-STEPS = {"draw": "hinted", "mend": "chosen", "keep": "placebo"}
+STEPS = {"draw": "informed", "mend": "chosen", "keep": "placebo"}
 
 
 def steps_main(argv) -> int:
@@ -92,7 +92,7 @@ def test_a_step_that_is_stopped_ends_the_run_and_the_command_goes_on_from_it(fak
 
 
 def test_chosen_steps_hold_what_they_write_and_nothing_else(tmp_path, fake_llm, made):
-    of_others, left = (tmp_path / f"variants/hinted/{place}/_tmp.1" for place in ("_held", "_a"))
+    of_others, left = (tmp_path / f"variants/informed/{place}/_tmp.1" for place in ("_held", "_a"))
     left.parent.mkdir(parents=True)
     left.touch()
     with lock(of_others.parent, None, "x"), lock(tmp_path / "variants/placebo", None, "another"):
@@ -108,7 +108,8 @@ def test_the_flags_that_scripts_share(tmp_path):
     cli.row_flags(parser, "rows")
     cli.sandbox_flags(parser, pod_prefix="bug")
     args = parser.parse_args(["--output", "out.jsonl", "--input", "in.jsonl", "--log-level", "INFO",
-                              "--skip-existing", "--continue-on-error", "--cpu-request", "0.25"])
+                              "--skip-existing", "--parallel", "--continue-on-error",
+                              "--cpu-request", "0.25"])
     assert (args.output, args.input, args.root) == ("out.jsonl", "in.jsonl", ".")
     settings = config.load(args)
     assert settings.sandbox.pod_prefix == "bug"

@@ -9,19 +9,11 @@ A sample is a hit by any of these:
     13-gram                      one of the sample's texts has 13 consecutive words of a problem
                                  statement, of the added lines of a gold patch or a test patch, or
                                  of a terminal task's solution or tests
-    near-duplicate               one of the sample's texts is one of a problem statement
 
-duplicates.py defines words and near-duplicates. A 13-gram is no evidence, and does not count, if it
-
-- occurs in more than three instances,
-- has fewer than seven distinct words (numbers and single letters do not count),
-- was in the repository before the patch (in its removed lines and context), or
-- comes from a licence header, an import, a lock file, the headers of a diff, the frames of a
-  traceback, or the comments and check boxes of an issue template.
-
-A sample has to contain 2 % of the 13-grams of a patch or of tests, because the idioms of a project
-occur in all its patches and match one or two. So a sample may quote other code of a benchmark's
-repository, or the same code at an earlier commit.
+duplicates.py defines words. A 13-gram that occurs in more than three instances is boilerplate, and
+does not count. A sample has to contain 2 % of the 13-grams of a patch or of tests, because the
+idioms of a project occur in all its patches and match one or two. So a sample may quote other code
+of a benchmark's repository, or the same code at an earlier commit.
 
 A sample that quotes the repository with the gold patch applied is a hit, as it shows the solution.
 Two short patches of one project may match each other, for instance where their tests begin with the
@@ -34,39 +26,28 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 
 from codedata.checks.benchmark_rows import BenchmarkRow, read_rows
-from codedata.checks.duplicates import (
-    SHINGLE_WORDS,
-    Index,
-    WordHashes,
-    ngram_hashes,
-    word_spans,
-    words,
-)
-from codedata.code.patches import hunks_of
+from codedata.checks.duplicates import WordHashes, ngram_hashes, word_spans, words
+from codedata.code.patches import added_runs
 from codedata.code.turn import plain, turn_text
 from codedata.errors import Trouble
 
 GRAM_WORDS = 13
-MIN_DISTINCT_WORDS = 7   # of a 13-gram; numbers and single letters do not count
 MAX_INSTANCES = 3        # a 13-gram that more of them share is boilerplate
 MAX_EXCERPT_CHARS = 300  # of the overlap that a hit shows
 # The share of a patch's 13-grams that makes a hit. Measured on Ansible: 171 PRs hit 46 of 600 older
 # samples if a single 13-gram is enough, and 3 of them with this share.
 MIN_SHARE = 0.02
-MIN_SIMILARITY = 0.8     # Jaccard similarity from which two problem statements are near-duplicates
 STATEMENT = "problem statement"
 PARTS = (STATEMENT, "patch", "test patch")
 SAME_ID = "instance_id"
 SAME_COMMIT = "repository and base commit"
 SAME_WORDS = "13-gram"
-NEAR_DUPLICATE = "near-duplicate"
-KINDS = (SAME_ID, SAME_COMMIT, SAME_WORDS, NEAR_DUPLICATE)
+KINDS = (SAME_ID, SAME_COMMIT, SAME_WORDS)
 
 
 @dataclass(frozen=True)
@@ -81,12 +62,9 @@ class Material:
 
 def of_turn(turn, repo: str, base_commit: str, **texts: str) -> Material:
     """Return the Material of a turn, with its issue, patches and answers in `texts`."""
-    messages = plain(turn.messages)
-    history = "\n".join(message["content"] for message in messages)
-    task = next((message["content"] for message in messages if message["role"] == "user"), "")
+    history = "\n".join(message["content"] for message in plain(turn.messages))
     return Material(turn.instance_id, repo, base_commit,
-                    {"history": history, "task": task, "reference": turn_text(turn.assistant),
-                     **texts})
+                    {"history": history, "reference": turn_text(turn.assistant), **texts})
 
 
 @dataclass(frozen=True)
@@ -99,7 +77,7 @@ class Hit:
     overlap: str      # quoted from the sample, at most 300 characters
     part: str = ""    # the part of the row that overlaps, one of PARTS
     where: str = ""   # the name of the sample's text
-    share: float = 1.0   # share of the part's 13-grams in the text, or Jaccard similarity
+    share: float = 1.0   # of the part's 13-grams, in the text
 
     def __str__(self) -> str:
         part = f" ({self.part})" if self.part else ""
@@ -129,8 +107,6 @@ class Benchmarks:
         self._by_name: dict[str, list[int]] = defaultdict(list)
         # a commit's first 7 characters → (row, repo, commit)
         self._by_commit: dict[str, list[tuple[int, str, str]]] = defaultdict(list)
-        self._statements: dict[int, np.ndarray] = {}   # their shingles, where they are long enough
-        self._index = Index(MIN_SIMILARITY, self._statements.__getitem__)
         instances: dict[str, int] = {}   # a row may be in several files
         instance_of_row = []
         grams = []                       # for each row, the 13-grams of each of PARTS
@@ -141,12 +117,10 @@ class Benchmarks:
             if _is_commit(row.base_commit):
                 commit = row.base_commit.lower()
                 self._by_commit[commit[:7]].append((number, row.repo.lower(), commit))
-            statement = _shingles(self._word_hashes.of(words(row.statement)))
-            if len(statement):
-                self._statements[number] = statement
-                self._index.add(number, self._index.sketch(statement))
             instance_of_row.append(instances.setdefault(row.row_id.lower(), len(instances)))
-            grams += self._evidence(row)
+            grams += [self._grams_of([row.statement]),
+                      self._grams_of([*added_runs(row.patch), *row.solution]),
+                      self._grams_of([*added_runs(row.test_patch), *row.tests])]
         self._grams, self._sources = _rare_grams(grams, instance_of_row)
         self._n_grams = np.bincount(self._sources, minlength=len(grams))
 
@@ -175,15 +149,11 @@ class Benchmarks:
         for row in self._same_commit(sample.repo.lower(), sample.base_commit.lower()):
             add(row, SAME_COMMIT, f"{sample.repo} {sample.base_commit}")
         for where, text in sample.texts.items():
-            hashes = self._word_hashes.of(words(text))
-            for overlap in self._overlaps(hashes):
+            for overlap in self._overlaps(self._word_hashes.of(words(text))):
                 enough = overlap.part == STATEMENT or overlap.share >= MIN_SHARE
                 best, _ = longest.get(overlap.row, (None, ""))
                 if enough and (best is None or overlap.n_words > best.n_words):
                     longest[overlap.row] = overlap, where
-            for row, similarity in self._near_duplicates(hashes):
-                excerpt = text.strip()[:MAX_EXCERPT_CHARS]
-                add(row, NEAR_DUPLICATE, excerpt, STATEMENT, where, similarity)
         for row, (overlap, where) in longest.items():
             excerpt = _excerpt(sample.texts[where], overlap)
             add(row, SAME_WORDS, excerpt, overlap.part, where, overlap.share)
@@ -214,32 +184,9 @@ class Benchmarks:
             yield Overlap(row, PARTS[part], int(longest[0]), len(longest) + GRAM_WORDS - 1,
                           len(shared) / int(self._n_grams[source]))
 
-    def _near_duplicates(self, hashes: np.ndarray) -> list[tuple[int, float]]:
-        text_shingles = _shingles(hashes)
-        if not len(text_shingles):
-            return []
-        return self._index.similar(text_shingles, self._index.sketch(text_shingles))
-
-    def _evidence(self, row: BenchmarkRow) -> Iterator[np.ndarray]:
-        """Yield for each of PARTS the 13-grams that are evidence; common ones are removed later."""
-        patch, old = added_and_old(row.patch)
-        test_patch, old_tests = added_and_old(row.test_patch)
-        for text in row.solution:
-            patch += code_runs(text.splitlines())
-        for text in row.tests:
-            test_patch += code_runs(text.splitlines())
-        before = self._grams_of(old + old_tests)
-        for texts in (statement_runs(row.statement), patch, test_patch):
-            grams = self._grams_of(texts, MIN_DISTINCT_WORDS)
-            yield np.setdiff1d(grams, before, assume_unique=True)
-
-    def _grams_of(self, texts: list[str], min_distinct: int = 0) -> np.ndarray:
-        out = [np.empty(0, dtype=np.uint64)]
-        for text_words in map(words, texts):
-            if len(text_words) >= GRAM_WORDS:
-                hashes = ngram_hashes(self._word_hashes.of(text_words), GRAM_WORDS)
-                out.append(hashes[_n_distinct(text_words) >= min_distinct])
-        return np.unique(np.concatenate(out))
+    def _grams_of(self, texts: list[str]) -> np.ndarray:
+        grams = [ngram_hashes(self._word_hashes.of(words(text)), GRAM_WORDS) for text in texts]
+        return np.unique(np.concatenate([np.empty(0, dtype=np.uint64), *grams]))
 
 
 def _every_row(paths: Iterable[str | Path]) -> Iterator[BenchmarkRow]:
@@ -260,21 +207,6 @@ def _is_commit(text: str) -> bool:
 def _excerpt(text: str, overlap: Overlap) -> str:
     run = word_spans(text)[overlap.first_word:][:overlap.n_words]
     return text[run[0][0]:run[-1][1]][:MAX_EXCERPT_CHARS]
-
-
-def _shingles(hashes: np.ndarray) -> np.ndarray:
-    """Return the distinct shingles of a text, none if it has fewer words than a shingle."""
-    return np.unique(ngram_hashes(hashes, SHINGLE_WORDS))
-
-
-def _n_distinct(text_words: list[str]) -> np.ndarray:
-    """Return the number of distinct words in each 13-gram, without numbers and single letters."""
-    ids = {}
-    for number, word in enumerate(dict.fromkeys(text_words), 1):
-        ids[word] = 0 if len(word) == 1 or word.isdigit() else number
-    word_ids = np.array([ids[word] for word in text_words])
-    windows = np.sort(np.lib.stride_tricks.sliding_window_view(word_ids, GRAM_WORDS), axis=1)
-    return np.count_nonzero(np.diff(windows, axis=1, prepend=0), axis=1)
 
 
 def _rare_grams(grams: list[np.ndarray],
@@ -299,59 +231,3 @@ def _rare_grams(grams: list[np.ndarray],
 
 def _differs_from_previous(values: np.ndarray) -> np.ndarray:
     return np.append(True, values[1:] != values[:-1])[:len(values)]
-
-
-# the text of a row that is evidence
-
-LICENCE = re.compile(r"""(?ix) copyright\ (?:\(c\)|©|\d{4})|licensed\ under\ the
-    |spdx-license-identifier|all\ rights\ reserved|permission\ is\ hereby\ granted
-    |redistribution\ and\ use\ in\ source|without\ (?:any\ )?warrant|general\ public\ license
-    |apache\ license""")
-COMMENT = re.compile(r"""(?ix) \s*
-    (?:\#(?!include)|//|/?\*|;|--|<!--|%|\"\"\"|\'\'\'|rem\b|dnl\b|$)""")
-IMPORT = re.compile(r"""(?x) \s*(?:import|from|\#\s*include|using|use|package|require)\b
-    |.*\brequire\(['"]""")
-TEMPLATE = re.compile(r"""(?x) \s*[-*+]\ \[[ xX]\]|\s*Traceback\ \(most\ recent\ call\ last\)
-    |\s*File\ ".*",\ line\ \d|diff\ --git\ |index\ [0-9a-f]{7,}\.\.|@@\ -\d|(?:---|\+\+\+)\ \S""")
-CUT = "\n- [ ]\n"   # a line that matches TEMPLATE, so that the text is cut there
-HTML_COMMENT = re.compile(r"<!--.{0,5000}?-->", re.DOTALL)
-NO_CODE = re.compile(r"""(?ix) (?:.*/)?
-    (?:(?:package-lock|npm-shrinkwrap|composer)\.(?:json|lock)|go\.sum|pnpm-lock\.yaml
-    |(?:yarn|cargo|poetry|uv|pdm|gemfile|pipfile|flake)\.lock|(?:licen[cs]e|copying|notice)\b.*)""")
-
-
-def statement_runs(statement: str) -> list[str]:
-    """Return the pieces of a statement between templates, tracebacks and licences."""
-    lines = HTML_COMMENT.sub(CUT, statement).splitlines()
-    return _runs(groupby(lines, key=lambda line: bool(line.strip())), TEMPLATE)
-
-
-def code_runs(lines: list[str]) -> list[str]:
-    """Return the pieces of code between imports and licence headers."""
-    return _runs(groupby(lines, key=lambda line: bool(COMMENT.match(line))), IMPORT)
-
-
-def added_and_old(patch: str) -> tuple[list[str], list[str]]:
-    """Return (runs of added lines, hunks without them) of a unified diff.
-
-    Lock files and licence files are left out.
-    """
-    hunks = [hunk for hunk in hunks_of(patch) if not NO_CODE.fullmatch(hunk.path)]
-    added = [text for hunk in hunks for run in hunk.added_runs() for text in code_runs(run)]
-    return added, ["\n".join(hunk.old) for hunk in hunks]
-
-
-def _runs(blocks: Iterable[tuple[bool, Iterable[str]]], left_out: re.Pattern) -> list[str]:
-    """Return the text between lines that match `left_out` and blocks with a licence."""
-    out: list[list[str]] = [[]]
-    for _, block in blocks:
-        lines = list(block)
-        if LICENCE.search("\n".join(lines)):
-            out.append([])
-            continue
-        for line in lines:
-            if left_out.match(line):
-                out.append([])
-            else:
-                out[-1].append(line)
-    return [text for run in out if (text := "\n".join(run).strip("\n"))]

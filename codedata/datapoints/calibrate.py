@@ -108,7 +108,7 @@ def calibrate_stage(settings: Settings, models: Models, n_attempts: int, ids: It
         writes=Writes(Store(settings.root, SolverAttempt)),
         cost_note=f"at most {settings.dp_solver.max_iterations} calls for each attempt",
         finish=lambda: report_attempts(settings),
-        then="export.py --formats harbor,terminal-bench")
+        then="export.py --formats harbor")
 
 
 def attempted(settings: Settings, client: Client, host: SandboxFactory, trial: Trial

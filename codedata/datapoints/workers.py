@@ -402,7 +402,7 @@ def _next(options: RunOptions, counts: Mapping[str, Mapping[str, int]], n_left: 
         yield f"      next:  {agents} --agents {others}"
     else:
         yield f"      next:  {options.command(f'{SCRIPT} calibrate')}"
-        yield f"      next:  {options.command('export.py')} --formats harbor,terminal-bench"
+        yield f"      next:  {options.command('export.py')} --formats harbor"
 
 
 def _to_come(settings: Settings, options: RunOptions, n_agents: Mapping[str, int],

@@ -115,11 +115,11 @@ def form_note(record: TurnRecord) -> str:
     return packaged_text("form_call.md" if record.tools else "form.md").strip()
 
 
-def challenger_note(record: TurnRecord, given: str, hint: str = "") -> str:
+def challenger_note(record: TurnRecord, given: str) -> str:
     """Return the challenger's note, in which the file `given` says what it knows beside the
     conversation."""
     return fill(packaged_text("challenger.md"), rule=RULE, form=form_note(record),
-                given=fill(packaged_text(given), hint=hint).strip()).strip()
+                given=packaged_text(given).strip()).strip()
 
 
 def challenger_messages(client: Client, record: TurnRecord, commit: Commit,

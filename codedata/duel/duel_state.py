@@ -12,15 +12,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from codedata.bounded import open_appending
-from codedata.code.turn import turn_text
 from codedata.duel.judge_stats import JudgedTurn, doubts, statistics
-from codedata.duel.panel import SIDES, Panel
+from codedata.duel.panel import Panel
 from codedata.duel.scoring import BOTH, KING_FIRST, DuelOutcome, decide, turn_score
 from codedata.errors import BrokenRecord
 from codedata.layouts import to_json, write_atomic
 from codedata.llm.embedded import NOISE
 from codedata.progress import plural, say
-from codedata.records import DUEL, POINTS, Answer, Duel, Score
+from codedata.records import DUEL, POINTS, Duel, Score
 from codedata.settings import EMBEDDED_MODEL, DuelSettings, Settings
 from codedata.states import Plan, States
 from codedata.store import Store, digest
@@ -60,7 +59,7 @@ def write_duel(settings: Settings, how: str = "") -> list[str]:
         judged = []
         for name in state.plan.counting:
             try:
-                judged.append(judged_turn(panel, state.answers.read(name), state.scores.read(name)))
+                judged.append(judged_turn(state.scores.read(name)))
             except BrokenRecord as e:
                 say(f"validate.py: {e}")
         duel = duel_record(settings.duel, panel, judged, state.turns_left,
@@ -71,12 +70,10 @@ def write_duel(settings: Settings, how: str = "") -> list[str]:
     return summary_lines(duel, f"{state.scores.into.name}/{DUEL}")
 
 
-def judged_turn(panel: Panel, answer: Answer, score: Score) -> JudgedTurn:
-    """Return the data of a turn that decides the duel, without the answers and replies."""
-    rival_chars, chars = (len(turn_text(side, answer.messages))
-                          for side in (getattr(answer, SIDES[panel.rival]), answer.challenger))
+def judged_turn(score: Score) -> JudgedTurn:
+    """Return the data of a turn that decides the duel, without the replies."""
     entries = [{key: entry[key] for key in COUNTED if key in entry} for entry in score.judges]
-    return JudgedTurn(score.instance_id, entries, chars - rival_chars)
+    return JudgedTurn(score.instance_id, entries)
 
 
 @contextmanager

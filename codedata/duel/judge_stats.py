@@ -1,5 +1,5 @@
-"""Measure the judges of a panel from their verdicts: their agreement, and their bias by position,
-length and family.
+"""Measure the judges of a panel from their verdicts: their agreement, and their bias by position
+and family.
 
 The functions compute from the turns of a duel; they read no files and call no models. Every share
 is a dict {value, low, high, n}: the share, its 95 % confidence interval and the number of
@@ -16,7 +16,6 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from statistics import fmean
 
 import numpy as np
@@ -27,7 +26,6 @@ from codedata.progress import named
 from codedata.records import METRICS, Duel
 
 MAX_TURNED = 1 / 3       # of a judge's verdicts, before a duel is said to turn with the order
-ALMOST_ONE = 1 - 1e-12   # the correlation that stands for 1, whose interval has no width
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,6 @@ class JudgedTurn:
 
     instance_id: str
     judges: list[dict]    # as in Score.judges
-    longer_by: int        # length of the challenger's answer minus its rival's, in characters
 
 
 def statistics(turns: list[JudgedTurn], panel: list[str], same_family: dict[str, list[str]],
@@ -59,13 +56,12 @@ def statistics(turns: list[JudgedTurn], panel: list[str], same_family: dict[str,
     for name, row in zip(panel, means, strict=True):
         judges[name] = {
             **_position_bias(turns, name),
-            "prefers_longer": _rank_correlation([turn.longer_by for turn in turns], row),
             "calls": _calls([e for turn in turns for e in turn.judges if e["judge"] == name])}
         if name in same_family:
             judges[name]["kin_of"] = same_family[name]
             judges[name]["beside_the_others"] = versus_other_judges(instances, row, others)
-    return {"judges": judges, "effective_votes": effective_votes(means),
-            "alpha": {metric: _alpha(table[:, :, i]) for i, metric in enumerate(METRICS)}}
+    return {"judges": judges, "alpha": {
+        metric: _alpha(table[:, :, i]) for i, metric in enumerate(METRICS)}}
 
 
 def _position_bias(turns: list[JudgedTurn], judge: str) -> dict:
@@ -131,21 +127,6 @@ def _interval(value: float, low: float, high: float, n: int, digits: int = 4) ->
             "n": n}
 
 
-def effective_votes(values: Sequence[Sequence[float | None]]) -> float | None:
-    """Return the number of independent judges that would carry as much information as the panel,
-    from 1 to k.
-
-    The formula is k / (1 + (k - 1) × mean pairwise correlation). `values` holds, for each judge,
-    its mean score of every turn, or None without one. Return None if no two judges can be compared.
-    """
-    pairs = combinations(np.array(values, dtype=float), 2)
-    correlations = [r for a, b in pairs if (r := _correlation(a, b)) is not None]
-    if not correlations:
-        return None
-    k = len(values)
-    return round(k / max(1.0, 1 + (k - 1) * fmean(correlations)), 2)
-
-
 def family(model: str) -> str:
     """Return the family of a model, guessed from its name: "qwen" for "Qwen/Qwen3-235B-A22B"."""
     word = re.match(r"[a-z]+", model.rpartition("/")[2].lower())
@@ -209,36 +190,6 @@ def versus_other_judges(instances: list[str], means: np.ndarray,
 def _mean_over(rows: np.ndarray) -> np.ndarray:
     """Return the mean of each column without its NaNs; NaN for a column of nothing else."""
     return np.ma.masked_invalid(rows).mean(axis=0).filled(np.nan)
-
-
-def _rank_correlation(lengths: list[int], means: np.ndarray) -> dict | None:
-    """Return Spearman's correlation with Bonett and Wright's interval, or None.
-
-    It is None with fewer than 5 turns with a mean (no NaN) or without variation.
-    """
-    there = ~np.isnan(means)
-    n = int(there.sum())
-    r = _correlation(_ranks(np.array(lengths)[there]), _ranks(means[there])) if n >= 5 else None
-    if r is None:
-        return None
-    middle = math.atanh(np.clip(r, -ALMOST_ONE, ALMOST_ONE))
-    half = Z * math.sqrt((1 + r * r / 2) / (n - 3))
-    return _interval(r, math.tanh(middle - half), math.tanh(middle + half), n)
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """Return the rank of each value; equal values get the mean of their ranks."""
-    _, where, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[where]
-
-
-def _correlation(a: np.ndarray, b: np.ndarray) -> float | None:
-    """Return Pearson's correlation; None under 3 common values or without variation."""
-    both = ~(np.isnan(a) | np.isnan(b))
-    a, b = a[both], b[both]
-    if len(a) < 3 or a.std() < 1e-12 or b.std() < 1e-12:
-        return None
-    return float(np.corrcoef(a, b)[0, 1])
 
 
 def _alpha(table: np.ndarray) -> float | None:

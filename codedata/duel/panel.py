@@ -303,7 +303,7 @@ class _Turn:
                  finds_draws: bool):
         self.rival, self.history = rival, plain(answer.messages, answer.tools)
         sides = {rival: getattr(answer, SIDES[rival]), "challenger": answer.challenger}
-        # of one side alone it would tell which side that is: attempts of refine.py are not run
+        # of one side alone it would tell which side that is
         texts = [run.text() for run in runs] if all(runs) else ["", ""]
         self.ran = dict(zip(sides, texts, strict=True))
         self._ran_digest = digest(texts) if all(runs) else ""

@@ -1,7 +1,6 @@
-"""Make the challenger in one of four variants, and choose the directory of its records.
+"""Make the challenger in one of three variants, and choose the directory of its records.
 
 informed   the prompt contains the pull request; the default
-hinted     the prompt contains one sentence on where to look next, drawn from it by another call
 chosen     the best of several blind answers: of edits by the pull request's tests, else by a model
            that sees the pull request and says the same in two orders
 placebo    the prompt is that of `informed`, but says that there is no pull request to be seen: the
@@ -15,7 +14,6 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -29,7 +27,7 @@ from codedata.duel.agreement import (
     samples_of,
 )
 from codedata.duel.answer import (
-    Layout,
+    Accept,
     TurnRecord,
     ask_turn,
     challenger_messages,
@@ -55,22 +53,17 @@ from codedata.states import Reads, Writes
 from codedata.store import Store, digest
 from codedata.texts import fill, json_objects
 
-MAX_HINT_CHARS = 600
 CHOICE = json.loads(packaged_text("choice.json"))
 PROMPTS = {   # on which a turn depends
     "informed": ("challenger.md", "given_informed.md", "leak.md", "form.md"),
-    "hinted": ("challenger.md", "given_hinted.md", "hint.md", "leak.md", "form.md"),
     "chosen": ("choose.md", "form.md"),
     "placebo": ("challenger.md", "given_placebo.md", "form.md")}
-LayoutWith = Callable[[str], Layout]   # returns the layout with a text added after its note
 COMMIT_FIELDS = ("repo", "language", "issue", "description", "files", "patch", "test_patch")
 DEFENCE = re.compile(r"\W*mine, because\b", re.IGNORECASE)
 
 
 class Challenger:
     """Make the challenger of one variant; make() is the item function of ch.py."""
-
-    prompts: tuple[str, ...] = ()   # in place of those of the variant
 
     def __init__(self, how: str, settings: Settings, models: Models):
         self._how, self._settings = how, settings
@@ -110,7 +103,7 @@ class Challenger:
         if self._blind:
             how |= {"blind": self._blind.spec.identity(), "candidates": self._n_blind}
         return {**self._client.spec.identity(), **how, "leaks": self._leaks.identity(),
-                "prompt": [SHARED, *map(prompt_digest, self.prompts or PROMPTS[self._how])]}
+                "prompt": [SHARED, *map(prompt_digest, PROMPTS[self._how])]}
 
     def make(self, answer: Answer, commit: Commit) -> Answer:
         """Return the record with the challenger's turn.
@@ -127,11 +120,8 @@ class Challenger:
             raise Excluded(f"agreed: {len(samples) + 1} blind answers take the same step")
         if self._how == "chosen":
             turn = self._choose(answer, commit, samples)
-        elif self._how == "hinted":
-            turn = self._ask(self._hinted(answer, commit), answer, commit)
         else:
-            turn = self._ask(lambda more: partial(self.messages, commit=commit, more=more),
-                             answer, commit)
+            turn = self._ask(answer, commit)
         return replace(answer, challenger=turn)
 
     def requests(self, answer: Answer, commit: Commit):
@@ -148,14 +138,6 @@ class Challenger:
         if self._how == "placebo":
             return with_note(self._client, record, challenger_note(record, "given_placebo.md"))
         return challenger_messages(self._client, record, commit, more)
-
-    def _hinted(self, answer: Answer, commit: Commit) -> LayoutWith:
-        """Ask for the hint in the pull request; return the layouts of requests that have it."""
-        messages = with_pull_request(self._client, plain(answer.messages, answer.tools),
-                                     packaged_text("hint.md").strip(), commit)
-        hint = " ".join(self._client.chat(messages).text.split())[:MAX_HINT_CHARS]
-        return lambda more: lambda record: with_note(
-            self._client, record, challenger_note(record, "given_hinted.md", hint) + more)
 
     def _choose(self, answer: Answer, commit: Commit, samples: list[Side]) -> Side:
         """Return the best of the blind answers. Raise Excluded if that is the king's or none."""
@@ -194,7 +176,7 @@ class Challenger:
                                    schema=CHOICE)
         return ["", *texts][_choice(reply.text)]
 
-    def _ask(self, layout_with: LayoutWith, answer: Answer, commit: Commit) -> Side:
+    def _ask(self, answer: Answer, commit: Commit) -> Side:
         """Return the next turn, in which the leak check finds nothing that only the pull request
         shows.
 
@@ -203,7 +185,7 @@ class Challenger:
         instead. Raise ItemFailed if findings remain. If the check is off, the first turn is
         returned unchecked.
         """
-        turn, defence, may_defend = ask_turn(self._client, layout_with(""), answer), "", True
+        turn, defence, may_defend = self._ask_once(answer, commit), "", True
         if self._leaks.retries < 0:
             return turn
         tries: list[Try] = []
@@ -217,7 +199,7 @@ class Challenger:
             if may_defend:
                 note += "\n\n" + packaged_text("defence.md").strip()
                 accept = turn_or_defence_problem
-            reply = ask_turn(self._client, layout_with("\n\n" + note), answer, accept)
+            reply = self._ask_once(answer, commit, "\n\n" + note, accept)
             if isinstance(reply, str) and DEFENCE.match(reply):
                 defence, may_defend = reply, False
             else:
@@ -227,6 +209,13 @@ class Challenger:
             found = "; ".join(f'"{one["quote"]}" ({one["why"]})' for one in tries[-1].findings)
             self._client.give_up(f"shows what it cannot know: {found[:MAX_FINDINGS_CHARS]}")
         return turn
+
+
+    def _ask_once(self, answer: Answer, commit: Commit, more: str = "",
+                  accept: Accept = turn_problem) -> Side:
+        """Return a well-formed turn, or a text that `accept` takes for something else."""
+        layout = partial(self.messages, commit=commit, more=more)
+        return ask_turn(self._client, layout, answer, accept)
 
 
 def turn_or_defence_problem(reply: Reply, form: Form) -> str | None:

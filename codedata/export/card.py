@@ -110,7 +110,6 @@ def card(of: Contents) -> str:
         "n_turns": plural(duel.turns, "turn") if duel else "",
         "lcb": POINTS * duel.lcb if duel and duel.lcb is not None else None,
         "reasons": "; ".join(map(as_markdown, duel.reasons)) if duel else "",
-        "n_refined": plural(origins.refined(turns), "answer"),
         "n_cut": plural(origins.cut(turns), "turn"),
         "judges": _judges(duel), "in_buckets": _buckets(of), "costs": _costs(about.costs),
         "checks": _checks(of), "configs": _configs(of),
@@ -129,7 +128,6 @@ def card(of: Contents) -> str:
         "warnings": "".join(fill(name, "> **{}**\n\n") for name in _warnings(of)),
         "order": fill("order_king_first" if duel and duel.order != "both" else "order_both"),
         "outcome": " ".join(map(fill, _outcome(duel))),
-        "refined": fill("refined" if origins.refined(turns) else "", " {}"),
         "cut": fill("cut" if origins.cut(turns) else "", "{}\n"),
         "set_licence": fill("" if settings.licence == "other" else "one_licence", "{} ")}
     return terminal_safe(text_of("codedata.export", "card.md").format_map(values))

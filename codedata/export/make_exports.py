@@ -23,8 +23,8 @@ from codedata.export.folders import FOLDER
 from codedata.export.formats import FORMATS, Format, row_problem
 from codedata.export.harbor import harbor_problems, write_harbor
 from codedata.export.outcome import duel_refusal, read_duel
-from codedata.export.provenance import Provenance, public
-from codedata.export.similar import Conversation, read_conversations, similar_turns
+from codedata.export.provenance import Provenance
+from codedata.export.similar import Conversation, similar_turns
 from codedata.export.split import MIN_ROWS, SPLITS, TRAIN, VALIDATION
 from codedata.export.task_rows import (
     issue_problems,
@@ -33,8 +33,13 @@ from codedata.export.task_rows import (
     write_swebench,
     write_swesmith,
 )
-from codedata.export.tasks import TaskExport, TaskFormat, kinds_in, read_tasks
-from codedata.export.terminal_bench import bench_problems, write_bench
+from codedata.export.tasks import (
+    TaskExport,
+    TaskFormat,
+    compared_files,
+    kinds_in,
+    read_tasks,
+)
 from codedata.layouts import NEW, list_items, write_atomic
 from codedata.ledger import disk_trouble
 from codedata.llm.costs import costs_of
@@ -43,7 +48,6 @@ from codedata.progress import named, plural, say
 from codedata.records import (
     BUCKETS,
     BUG,
-    DATAPOINT,
     KINDS,
     PULL_REQUEST,
     STRIPPED_PATCH,
@@ -56,8 +60,7 @@ from codedata.store import check_directories, digest
 
 STAGE = "export"
 LEFT_OUT = "left_out.jsonl"
-COMPARED = ("against", "decontaminate")   # settings that name files
-NOT_OF_A_ROW = (*COMPARED, "formats", "rejected_too", "harbor_network", "min_strength",
+NOT_OF_A_ROW = ("decontaminate", "formats", "rejected_too", "harbor_network", "min_strength",
                 "audited_only", "tool_calls")
 REFUSED_FLAGS = ("only", "limit", "shard", "refresh", "prune", "compact", "budget")
 
@@ -68,8 +71,7 @@ ALL_FORMATS: dict[str, Format | TaskFormat] = {**FORMATS, **{form.name: form for
     TaskFormat("harbor", (FOREIGN, *KINDS), harbor_problems, write_harbor, "harbor_card.md"),
     TaskFormat("swebench", ISSUES, issue_problems, write_swebench, "swebench_card.md"),
     TaskFormat("swesmith", ISSUES, issue_problems, write_swesmith, "swesmith_card.md"),
-    TaskFormat("nl2repo", (STRIPPED_PATCH,), strip_problems, write_nl2repo, "nl2repo_card.md"),
-    TaskFormat("terminal-bench", (DATAPOINT,), bench_problems, write_bench, "bench_card.md"))}}
+    TaskFormat("nl2repo", (STRIPPED_PATCH,), strip_problems, write_nl2repo, "nl2repo_card.md"))}}
 
 
 @dataclass(frozen=True)
@@ -196,9 +198,8 @@ def _leave_out_similar(turns: ExportTurns) -> None:
             answer = turn_text(getattr(record, turn.winner or "challenger"), record.messages)
             yield Conversation(turn.name, turn.instance_id, plain(record.messages), answer)
 
-    similar = {one.name: one for one in similar_turns(
-        conversations, lambda: read_conversations(settings.against),
-        settings.duplicate_similarity)}
+    similar = {one.name: one
+               for one in similar_turns(conversations, settings.duplicate_similarity)}
     for name, one in similar.items():
         turns.left_out.add(name, "near-duplicate",
                            f"{one.of} (answers {one.similarity:.2f} alike)")
@@ -259,10 +260,9 @@ class Export(Contents):
     def inputs(self) -> dict:
         """Return the part of the manifest that says which inputs the rows come from."""
         about, duel = self.about, self.about.duel
-        compared = {key: [{"name": public(path), "sha256": FOLDER.sha256(Path(path))}
-                          for path in getattr(about.settings, key)] for key in COMPARED}
         return {
-            "format": self.form.name, **compared, "rows": self.rows,
+            "format": self.form.name, "rows": self.rows,
+            "decontaminate": compared_files(about.settings),
             "made_by": f"codedata {codedata.__version__}, duckdb {duckdb.__version__}",
             "buckets": asdict(about.buckets),
             "settings": {key: value for key, value in asdict(about.settings).items()

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from codedata.export.collect import ExportTurn
 from codedata.ledger import LEDGER, Ledger, calls_of, is_sound, read_lines
-from codedata.records import Answer, Attempts, Prompt
+from codedata.records import Answer, Prompt
 from codedata.store import shards_of
 
 UNKNOWN_SOURCE = "unknown to the ledgers"
@@ -25,22 +25,13 @@ class Provenance:
 
     def __init__(self, root: Path):
         self._prompts = Ledger(root / Prompt.directory).details
-        # model of the newest call; cut: from a shortened history; refined: an attempt of refine.py
+        # model of the newest call; cut: from a shortened history
         self._made: dict[Key, dict] = defaultdict(dict)
-        attempts = {_key(line): calls[-1]["model"] for line in _lines(root / Attempts.directory)
-                    if (calls := calls_of(line))}
         for directory in shards_of(root / Answer.directory):
-            for line in _lines(directory):
-                self._take(line, attempts)
-
-    def _take(self, line: dict, attempts: dict[Key, str]) -> None:
-        """Note the model of a ledger line; of a refined answer that of its attempt."""
-        key = _key(line)
-        if calls := calls_of(line):
-            self._made[key] = {"model": calls[-1]["model"], "cut": line.get("cut")}
-        elif (line.get("detail") or {}).get("refined"):
-            model = attempts.get(key, UNKNOWN_SOURCE)
-            self._made[key] = {**self._made[key], "model": model, "refined": True}
+            for line in filter(is_sound, read_lines(directory / LEDGER)):
+                if calls := calls_of(line):
+                    made = {"model": calls[-1]["model"], "cut": line.get("cut")}
+                    self._made[line["stage"], line["item"]] = made
 
     def sources(self, turns: Iterable[ExportTurn]) -> Iterator[str]:
         """Yield "data set, seed" of each turn."""
@@ -54,23 +45,10 @@ class Provenance:
         for turn in turns:
             yield public(self._made[STAGES[side], turn.name].get("model", UNKNOWN_SOURCE))
 
-    def refined(self, turns: Iterable[ExportTurn]) -> int:
-        """Return how many turns have a challenger's answer from refine.py."""
-        return sum("refined" in self._made["ch", turn.name] for turn in turns)
-
     def cut(self, turns: Iterable[ExportTurn]) -> int:
         """Return how many turns either side answered from a history whose middle was left out."""
         return sum(any(self._made[stage, turn.name].get("cut") for stage in STAGES.values())
                    for turn in turns)
-
-
-def _lines(directory: Path) -> Iterator[dict]:
-    """Return the lines of a ledger that can be read."""
-    return filter(is_sound, read_lines(directory / LEDGER))
-
-
-def _key(line: dict) -> Key:
-    return line["stage"], line["item"]
 
 
 def public(name: str) -> str:

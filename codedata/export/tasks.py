@@ -194,8 +194,7 @@ class TaskExport:
         return {
             "format": self.form.name, "rows": self.rows,
             "made_by": f"codedata {codedata.__version__}",
-            "decontaminate": [{"name": public(path), "sha256": FOLDER.sha256(Path(path))}
-                              for path in self.settings.decontaminate],
+            "decontaminate": compared_files(self.settings),
             "settings": {key: settings[key] for key in SETTINGS},
             IMAGES: {tag_of(task): known for task in self.tasks
                      if (known := self._known_image(task))},
@@ -219,6 +218,12 @@ class TaskExport:
             "audit": audit_section(audits, len(self.tasks)),
             "licences": listed(map(licence_of, self.tasks), "task"),
             "left_out": counted(self.left_out.counts(self.form.name))}))
+
+
+def compared_files(settings: ExportSettings) -> list[Object]:
+    """Return the names and digests of the benchmarks' files, for a manifest."""
+    return [{"name": public(path), "sha256": FOLDER.sha256(Path(path))}
+            for path in settings.decontaminate]
 
 
 def tag_of(task: Task) -> str:

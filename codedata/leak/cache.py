@@ -24,10 +24,9 @@ from codedata.leak.judge import Suspect, judge_settings, judge_turn, request
 from codedata.llm import Models
 from codedata.llm.reply_log import current_reply_log
 from codedata.records import (
+    HOW,
     UNJUDGED,
-    VARIANTS,
     Answer,
-    Attempts,
     Commit,
     Finding,
     LeakVerdict,
@@ -200,12 +199,10 @@ class LeakJudges:
             yield judge, side, suspect, stored.get((judge, side, suspect.digest))
 
     def _tries(self, name: str) -> list[dict]:
-        """Return the tries of this item's challengers that ch.py and refine.py stored."""
-        folders = [*shards_of(self._root / Answer.directory), self._root / Attempts.directory,
-                   *(self._root / variant(Answer, how).directory for how in VARIANTS)]
-        names = {name, name.rpartition(".")[0] or name}   # the second is the turn of an attempt
-        return [one for folder in folders for stem in names
-                for one in tries_in(folder / KEPT / f"{stem}.json")]
+        """Return the tries of this item's challengers that ch.py stored."""
+        folders = [*shards_of(self._root / Answer.directory),
+                   *(self._root / variant(Answer, how).directory for how in HOW)]
+        return [one for folder in folders for one in tries_in(folder / KEPT / f"{name}.json")]
 
 
 def known_leaks(tries: list[dict], turn: str) -> list[Finding]:

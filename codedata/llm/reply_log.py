@@ -32,12 +32,12 @@ from codedata.ledger import (
     to_line,
 )
 from codedata.progress import usd
-from codedata.records import DIRECTORIES, VARIANTS
+from codedata.records import DIRECTORIES, HOW
 from codedata.texts import in_shard
 
 # matches the suite's directories, but not a user's answer_backup
 DIRECTORY = re.compile(
-    rf"[a-z0-9]+(_reference|_\d+|_({'|'.join(VARIANTS)}))?|({'|'.join(DIRECTORIES)})(_\d+)?")
+    rf"[a-z0-9]+(_reference|_\d+|_({'|'.join(HOW)}))?|({'|'.join(DIRECTORIES)})(_\d+)?")
 RESULT = "result"   # in place of an attempt's number: of a piece of work without a call
 REFUSED = "refused"   # in place of a reply
 WITHOUT_LEDGERS = (PARTIAL, "_replaced", "_tmp")
@@ -365,7 +365,7 @@ def _with_ledgers(directory: Path) -> Iterator[Path]:
     yield directory
     with os.scandir(directory) as entries:
         within = sorted(entry.name for entry in entries
-                        if (entry.name[0] == "_" or entry.name in VARIANTS) and entry.is_dir())
+                        if (entry.name[0] == "_" or entry.name in HOW) and entry.is_dir())
     for name in within:
         if name not in WITHOUT_LEDGERS:
             yield from _with_ledgers(directory / name)

@@ -28,7 +28,6 @@ class ReportContent:
     counts: list[tuple[str, str]]   # (kind of turns, their number)
     sections: list[Section]
     trials: list[str]               # lines on the trials of the judges
-    refined: list[str]              # a sentence on refined turns, where there are any
     is_outdated: bool = False       # the duel was decided on other verdicts
 
 
@@ -59,20 +58,6 @@ def counts(turns: ReportTurns, settings: ReportSettings) -> list[tuple[str, str]
            for side in ("challenger", rival)},
         "`score` was edited: it is not what the verdicts give": len(turns.edited)}
     return [(kind, str(n)) for kind, n in numbers.items()]
-
-
-def refined(turns: ReportTurns) -> list[str]:
-    """Return [a sentence on the points gained by --refine], or [] if no turn was replaced."""
-    details = {name: detail for (_, name), detail in turns.state.scores.ledger.details.items()
-               if "refined" in detail}
-    gain = mean_of(detail["score_after"] - (detail["score_before"] or 0.0)
-                   for detail in details.values())
-    if gain is None:
-        return []
-    n_final = sum(row.bucket == "final" for row in turns.rows if row.name in details)
-    return [f"{plural(len(details), 'turn')} replaced by a refined one: {gain:.1f} points more on "
-            f"the mean, {n_final} of them in final/. The best of several attempts owes a part of "
-            "that to chance."]
 
 
 def running(rows: list[TurnRow]) -> list[Section]:

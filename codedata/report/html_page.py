@@ -63,8 +63,7 @@ def html(content: ReportContent, settings: ReportSettings,
     # each command is cut to an equal share
     searched_chars = min(MAX_COMMAND_CHARS, SEARCHED_CHARS // (2 * max(len(rows), 1)))
     details = _details(rows, duel.mode, read, settings.detail_turns, commits, executions)
-    notes = [("Trials of the judges", content.trials), ("Refined turns", content.refined),
-             *content.sections]
+    notes = [("Trials of the judges", content.trials), *content.sections]
     sizes = Counter(row.bucket for row in rows)
     buckets = [{"name": name, "scores": scores, "turns": sizes[name]}
                for name, scores in score_ranges(settings).items()]

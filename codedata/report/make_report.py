@@ -19,14 +19,7 @@ from codedata.llm.costs import cost_of_stage, costs_of
 from codedata.progress import named, plural, say
 from codedata.records import BUCKETS, DUEL, HOW, Answer, Commit, Prompt, Sample, Score, variant
 from codedata.report.buckets import Moves, score_ranges, update_buckets
-from codedata.report.content import (
-    ReportContent,
-    Section,
-    counts,
-    refined,
-    running,
-    trials,
-)
+from codedata.report.content import ReportContent, Section, counts, running, trials
 from codedata.report.html_page import html
 from codedata.report.markdown import huge_markdown, markdown
 from codedata.report.pr_effect import pr_effect
@@ -69,8 +62,7 @@ def write_report(settings: Settings, turns: ReportTurns, directory: Path, judge_
     content = ReportContent(
         turns.duel, turns.rows, costs_of(root), counts(turns, settings.report),
         [*running(turns.rows), *effect_sections(settings, turns, judge_again)],
-        trials(root), refined(turns),
-        turns.outdated)
+        trials(root), turns.outdated)
     texts = {"report.md": markdown(content, settings.report)}
     if turns.duel.mode == "king":
         texts["hugePR.md"] = huge_markdown(oversized(root), settings.exclude.max_patch_chars)
@@ -81,7 +73,7 @@ def write_report(settings: Settings, turns: ReportTurns, directory: Path, judge_
 
 
 def effect_sections(settings: Settings, turns: ReportTurns, judge_again: str) -> list[Section]:
-    """Return the sections on leaks, drift and length, for every variant that was judged."""
+    """Return the sections on leaks and on every variant that was judged."""
     root, main_how = settings.root, settings.challenger.how
     others = {}
     costs = {}

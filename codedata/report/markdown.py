@@ -36,7 +36,7 @@ def markdown(content: ReportContent, buckets: ReportSettings) -> str:
             *(f"**Doubtful: {doubt}.**" for doubt in doubts(duel)),
             is_noise and f"**Noise: the verdicts are {NOISE}.**",
             table(["", "turns"], content.counts, "lr")]),
-        ("## Buckets", [_buckets(rows, buckets), *content.refined] if rival == "king" else []),
+        ("## Buckets", [_buckets(rows, buckets)] if rival == "king" else []),
         ("## Judges", [_judges(duel)]),
         ("## How the judges judge", duel.panel and _panel(duel.panel)),
         ("### Trials of the judges", trials and [trials]),
@@ -112,18 +112,16 @@ def _judges(duel: Duel) -> Table:
 def _panel(panel: PanelStatistics) -> list[str | Table]:
     """Return the section on how the judges judge."""
     rows = [[name, percent_text(judge["changes_with_order"]), percent_text(judge["prefers_first"]),
-             interval_text(judge["prefers_longer"], 1, 2), _same_family(judge),
+             _same_family(judge),
              *(str(sum(judge["calls"][key] for key in keys)) for keys in (
                  ["replies"], ["errors", "unread"], ["retries", "throttled"], ["timeouts"]))]
             for name, judge in panel["judges"].items()]
-    columns = ["judge", "changes with the order", "prefers the first", "prefers the longer",
+    columns = ["judge", "changes with the order", "prefers the first",
                "versus other judges", "replies", "failed or unread", "retries", "time-outs"]
-    items = [text_of("codedata.report", "panel.md").strip(), (columns, rows, "lrrrrrrrr")]
+    items = [text_of("codedata.report", "panel.md").strip(), (columns, rows, "lrrrrrrr")]
     if any(alpha is not None for alpha in panel["alpha"].values()):
         alphas = [["Krippendorff's alpha", *_by_metric(panel["alpha"], 2)]]
         items.append((["agreement of the judges", *METRICS], alphas, "l" + "r" * len(METRICS)))
-    if votes := panel["effective_votes"]:
-        items.append(f"The panel of {len(rows)} is worth {votes:g} independent votes.")
     return items
 
 

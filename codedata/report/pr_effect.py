@@ -1,5 +1,5 @@
-"""Measure the effect of knowing the pull request: leaks, false alarms, drift, length, and a
-comparison of variants.
+"""Measure the effect of knowing the pull request: leaks, false alarms, and a comparison of
+variants.
 
 Everything is computed from the rows of a report. Margins are in points of 100, like the duel's,
 with 95 % intervals from a bootstrap over instances. The content of a section is empty if there is
@@ -12,27 +12,18 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from codedata.code.commands import EXPLORE, INSTALL, UNKNOWN
+from codedata.code.commands import INSTALL, UNKNOWN
 from codedata.duel.judge_stats import share
 from codedata.duel.scoring import cluster_means
 from codedata.progress import money, plural
-from codedata.records import METRICS, Share
+from codedata.records import Share
 from codedata.report.content import Section, interval_text, percent_text
 from codedata.report.turn_rows import TurnRow, mean_of
 from codedata.settings import DuelSettings
 
 MIN_KINGS = 20             # minimum number of judged kings for a rate of false alarms
 MAX_FALSE_ALARMS = 0.05    # a leak judge is not trusted if the interval's lower end is above this
-MAX_DRIFT = 0.2            # relative change of a figure of style, up or down, that is shown in bold
-SAME_LENGTH = 0.2          # maximum difference of equal lengths, as a share of the longer one
-SHOWN = ((0.0, "nothing"), (0.5, "up to half"), (0.999, "more than half"), (1.0, "all of it"))
-MIN_PAIRS = 5              # minimum number of turns for a correlation
 RESAMPLES = 2_000          # number of bootstrap resamples for an interval
-FIGURES = {                # of style: (king's value, challenger's value) of a row, or None
-    "characters": lambda row: row.chars,
-    "source files named that the history has not": lambda row: row.n_new_files,
-    "steps that only look": lambda row: [float(style == EXPLORE) for style in row.styles],
-    "claims made as a guess": lambda row: None if None in row.hedged else row.hedged}
 
 
 def pr_effect(rows: list[TurnRow], others: dict[str, list[TurnRow]], settings: DuelSettings,
@@ -43,15 +34,10 @@ def pr_effect(rows: list[TurnRow], others: dict[str, list[TurnRow]], settings: D
     `costs` a variant to its cost as text.
     """
     variants = {how: rows, **others}
-    seed = settings.seed
     sections = [
         ("Leaks", _leaks(rows)),
-        ("What knowing the pull request was worth", _variants(variants, seed, costs)),
-        ("By how much of the patch the history had shown", _by_shown(rows, seed)),
-        ("Margin at equal length", _length(rows, seed)),
-        *((f"Drift of the {name} challenger against the king", _drift(of_variant))
-          for name, of_variant in variants.items()),
-        ("Metrics", _metrics(rows)), ("Steps", _unknown_steps(rows))]
+        ("What knowing the pull request was worth", _variants(variants, settings.seed, costs)),
+        ("Steps", _unknown_steps(rows))]
     return [section for section in sections if section[1]]
 
 
@@ -141,70 +127,6 @@ def _variants(variants: dict[str, list[TurnRow]], seed: int, costs: dict[str, st
     return items
 
 
-def _by_shown(rows: list[TurnRow], seed: int) -> list:
-    """Return the margin by the share of the patch that the history shows."""
-    groups: dict[str, list[TurnRow]] = {name: [] for _, name in SHOWN}
-    for row in _scored(rows):
-        if row.shown_share is not None:
-            name = next(name for limit, name in SHOWN if row.shown_share <= limit)
-            groups[name].append(row)
-    return _margins(["shown", "turns", "margin"], groups, seed)
-
-
-def _length(rows: list[TurnRow], seed: int) -> list:
-    """Return the margin over all turns and over those whose two sides have equal length."""
-    scored = _scored(rows)
-    equal = [row for row in scored
-             if abs(row.chars[1] - row.chars[0]) <= SAME_LENGTH * max(*row.chars, 1)]
-    groups = {"all": scored, "of equal length (within 20 %)": equal}
-    return _margins(["turns", "number", "margin"], groups, seed)
-
-
-def _margins(columns: list[str], groups: dict[str, list[TurnRow]], seed: int) -> list:
-    """Return [a table of the margin of each group], or [] if all groups are empty."""
-    lines = [[name, str(len(rows)), interval_text(_margin(rows, seed), 1)]
-             for name, rows in groups.items() if rows]
-    return [(columns, lines, "lrr")] if lines else []
-
-
-def _drift(rows: list[TurnRow]) -> list:
-    """Return how the challengers' style differs from the kings'; training teaches that style."""
-    lines = []
-    for name, figure in FIGURES.items():
-        pairs = [(row.instance_id, values) for row in _scored(rows)
-                 if (values := figure(row)) is not None]
-        king = mean_of(values[0] for _, values in pairs)
-        if not king:
-            continue
-        change = _interval([(instance_id, (values[1] - values[0]) / king)
-                            for instance_id, values in pairs])
-        value, low, high = (f"{100 * change[key]:+.0f}" for key in ("value", "low", "high"))
-        text = f"{value} % ({low} to {high})"
-        lines.append([name, str(len(pairs)), f"{king:.2f}",
-                      f"**{text}**" if abs(change["value"]) > MAX_DRIFT else text])
-    return [(["figure", "turns", "king", "challenger"], lines, "lrrr"),
-            "Differences of more than 20 % either way are bold."] if lines else []
-
-
-def _metrics(rows: list[TurnRow]) -> list:
-    """Return the share of draws of each metric and its correlations."""
-    scored = [row for row in _scored(rows) if row.metrics]
-    if len(scored) < MIN_PAIRS:
-        return []
-    longer = [row.chars[1] - row.chars[0] for row in scored]
-    values = {metric: [row.metrics[metric] for row in scored] for metric in METRICS}
-    lines = []
-    for metric, scores in values.items():
-        others = ["" if other == metric else _correlation(scores, values[other])
-                  for other in METRICS]
-        lines.append([metric, f"{100 * scores.count(50) / len(scores):.0f} %",
-                      _correlation(scores, longer),
-                      *others])
-    return [(["metric", "draws", "with length", *METRICS], lines, "lrr" + "r" * len(METRICS)),
-            "The correlations are over turns: with the challenger's additional length, and between "
-            "the metrics."]
-
-
 # figures
 
 def _scored(rows: Iterable[TurnRow]) -> list[TurnRow]:
@@ -217,7 +139,7 @@ def _margin(rows: list[TurnRow], seed: int) -> Share:
     return _interval([(row.instance_id, 2 * row.score - 100) for row in rows], seed)
 
 
-def _interval(values: list[tuple[str, float]], seed: int = 0) -> Share:
+def _interval(values: list[tuple[str, float]], seed: int) -> Share:
     """Return the mean of (instance id, value) and its 95 % interval from a cluster bootstrap."""
     clusters, numbers = zip(*values or [("", 0.0)], strict=True)
     low, high = np.quantile(cluster_means(numbers, clusters, RESAMPLES, seed), [0.025, 0.975])
@@ -228,10 +150,3 @@ def _share(rows: list[TurnRow], field: str, kind: str = "") -> Share | None:
     """Return the share of the rows that have a finding of this kind, or of any, in `field`."""
     return share((row.instance_id, any(kind in ("", one["kind"]) for one in getattr(row, field)), 1)
                  for row in rows)
-
-
-def _correlation(a: list[float], b: list[float]) -> str:
-    """Return Pearson's correlation as text, "-" without variation."""
-    if np.std(a) < 1e-12 or np.std(b) < 1e-12:
-        return "-"
-    return f"{np.corrcoef(a, b)[0, 1]:+.2f}"

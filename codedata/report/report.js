@@ -148,7 +148,7 @@ const noteTable = (heading, [columns, rows, align]) => plainTable(heading,
   columns.map((name, k) => [name, align[k] === "r" ? "number" : ""]), rows.map(row => row.map(strong)));
 
 /** Show what the verdicts tell about the judges themselves. */
-function howTheyJudge({ judges: found, alpha, effective_votes: votes }) {
+function howTheyJudge({ judges: found, alpha }) {
   const quiet = text => h("span", { class: "quiet" }, text);
   const share = (one, factor = 100, digits = 1, unit = " %") => one ? [number(factor * one.value, digits), unit,
     quiet(` ${number(factor * one.low, digits)} to ${number(factor * one.high, digits)}`)] : "–";
@@ -156,18 +156,17 @@ function howTheyJudge({ judges: found, alpha, effective_votes: votes }) {
     quiet(`same family as ${one.kin_of.map(side => `the ${side}’s`).join(" and ")} model`), h("br"),
     share(one.beside_the_others?.difference, 1, 1, "")] : "";
   const columns = [["judge", ""], ["changes with the order", "number"], ["prefers the first", "number"],
-    ["prefers the longer", "number"], ["versus other judges", "words"], ["replies", "number"],
+    ["versus other judges", "words"], ["replies", "number"],
     ["failed or unread", "number"], ["retries", "number"], ["time-outs", "number"]];
   const rows = panel.filter(name => found[name]).map(name => [name, found[name]]).map(([name, one]) => [
-    judgeName(name), share(one.changes_with_order), share(one.prefers_first), share(one.prefers_longer, 1, 2, ""),
+    judgeName(name), share(one.changes_with_order), share(one.prefers_first),
     sameFamily(one), number(one.calls.replies), number(one.calls.errors + one.calls.unread),
     number(one.calls.retries + one.calls.throttled), number(one.calls.timeouts)]);
   const agree = ["Krippendorff’s alpha", ...metrics.map(metric => number(alpha[metric], 2))];
   return [h("h3", {}, "How the judges judge"), plainTable("How the judges judge", columns, rows),
     h("p", { class: "lead" }, data.panel_note),
     agree.some((one, k) => k && one !== "–") && plainTable("Agreement of the judges",
-      [["agreement of the judges", ""], ...metrics.map(metric => [metric, "number"])], [agree]),
-    votes && h("p", {}, `The panel of ${panel.length} is worth ${number(votes, 2)} independent votes.`)];
+      [["agreement of the judges", ""], ...metrics.map(metric => [metric, "number"])], [agree])];
 }
 
 /** Count the findings in the answers by kind. There is no section for what was not checked. */

@@ -1,7 +1,6 @@
 """Read the turns of a duel for report.py, with the findings that a program can make on each."""
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -15,7 +14,6 @@ from codedata.duel.panel import SCORES, SIDES, Panel
 from codedata.duel.scoring import turn_score
 from codedata.errors import BrokenRecord, Trouble
 from codedata.leak.cache import KEPT, KING, challenger_leaks, tries_in, verdicts_of
-from codedata.leak.facts import shown_share
 from codedata.progress import say
 from codedata.records import DUEL, Answer, Commit, Defeat, Duel, Finding, Score, variant
 from codedata.report.buckets import bucket_of, injections
@@ -25,10 +23,7 @@ from codedata.store import Store
 
 STAGE = "report"
 DRAW = 50.0
-PAIRS = ("styles", "commands", "hedged", "chars", "n_new_files")   # of TurnRow
-# a source file that a text names, without its directory
-SOURCE_FILE = re.compile(r"\b[\w@+-]{1,100}\.(?:py|pyx|jsx?|tsx?|mjs|go|rs|c|h|cc|cpp|hpp|java|kt"
-                         r"|rb|php|cs|swift|sh)\b")
+PAIRS = ("styles", "commands", "chars")   # of TurnRow
 MAX_ROUNDING = 1e-9   # a score this near to the one that its verdicts give was not edited
 
 
@@ -53,11 +48,8 @@ class TurnRow:
     leaks: list[Finding] | None = None     # leaks in the challenger; None: no PR record
     lacks_verdict: bool = False            # a leak judge is configured but has not judged this turn
     king_leaks: list[Finding] | None = None   # false alarms; None: not judged
-    hedged: tuple[float | None, float | None] = (None, None)   # mean number of hedged claims
     leak_cost: float | None = None         # cost of its leak verdicts in USD; None: not known
-    shown_share: float | None = None       # share of the patch, 0..1, visible in the history
     chars: tuple[int, int] = (0, 0)        # lengths of the turns
-    n_new_files: tuple[int, int] = (0, 0)  # source files that only the turns name
     asked_again: int = 0                   # number of times the challenger was refused for leaks
     tries_file: Path | None = None         # file of the tries with their findings
     n_passed: tuple[int, int] | None = None   # hidden tests after each side; None: not both run
@@ -146,7 +138,7 @@ def read_turns(settings: Settings, judge_again: str, how: str = "") -> ReportTur
     for name in state.plan.counting:
         try:
             answer, score = turns.read(name)
-            judged.append(judged_turn(panel, answer, score))
+            judged.append(judged_turn(score))
         except BrokenRecord as e:
             turns.report_broken(e)
             continue
@@ -184,7 +176,7 @@ def _row(name: str, answer: Answer, score: Score, turns: ReportTurns,
     leaks, lacks_verdict = [], False
     if panel.may_leak:
         leaks, lacks_verdict = challenger_leaks(settings, answer, score, commit)
-    leak_verdicts = [verdicts_of(score, side) for side in (KING, "challenger")]
+    king_verdicts = verdicts_of(score, KING)
     costs = [verdict["usage"].get("cost_usd") for verdict in score.leaks or ()]
     sides = [getattr(answer, SIDES[panel.rival]) or "", answer.challenger or ""]
     texts = [turn_text(side, answer.messages) for side in sides]
@@ -196,7 +188,6 @@ def _row(name: str, answer: Answer, score: Score, turns: ReportTurns,
     injected = injections(answer)
     is_flagged = bool(injected or leaks or lacks_verdict)
     bucket = "" if score.score is None else bucket_of(score.score, settings.report, is_flagged)
-    known_files = SOURCE_FILE.findall("\n".join(m["content"] for m in history))
     return TurnRow(
         name, commit.language if commit else "unknown", score.score, score.metrics,
         styles=tuple(action_style(command) if command else "none" for command in commands),
@@ -209,15 +200,10 @@ def _row(name: str, answer: Answer, score: Score, turns: ReportTurns,
         files=tuple(str(store.path(name).relative_to(settings.root))
                     for store in (answers, turns.state.scores)),
         leaks=leaks, lacks_verdict=lacks_verdict,
-        king_leaks=[one for verdict in leak_verdicts[0] for one in verdict["findings"]]
-        if leak_verdicts[0] else None,
-        hedged=tuple(mean_of(verdict["hedged_claims"] for verdict in verdicts)
-                     for verdicts in leak_verdicts),
+        king_leaks=[one for verdict in king_verdicts for one in verdict["findings"]]
+        if king_verdicts else None,
         leak_cost=None if None in costs else sum(costs),
-        shown_share=shown_share(answer.messages, commit) if commit else None,
         chars=tuple(map(len, texts)),
-        n_new_files=tuple(len({*SOURCE_FILE.findall(text)}.difference(known_files))
-                          for text in texts),
         n_passed=tuple(len(run.passed) for run in runs) if all(runs) else None,
         by_program=any(entry.get("by_program") for entry in score.judges),
         asked_again=answers.ledger.asked_again.get(("ch", name), 0),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from codedata.sandbox import Result
-from codedata.texts import fill, toml_of, without_middle
+from codedata.texts import toml_of, without_middle
 
 WORDS = re.compile(r"[\w.]+|\W")   # a number, a hash, a temporary name is one word
 CUT_CHARS = 10_000   # of an output that an agent is shown whole
@@ -45,16 +45,11 @@ class Observation:
 
 def observation_of(text: str) -> Observation:
     """Return what is shown in a message, in the first form that it has."""
-    match, _ = _form_of(text)
-    found = match.groupdict()
+    matches = (pattern.fullmatch(text.strip()) for pattern in _forms())
+    found = next(filter(None, matches)).groupdict()
     code = found.get("code")
     return Observation(found.get("output") or found.get("head") or "", found.get("tail") or "",
                        int(found.get("n") or 0), None if code is None else int(code))
-
-
-def shown_like(text: str, result: Result) -> str:
-    """Return a result in the form of another observation."""
-    return fill(_form_of(text)[1], code=str(result.exit_code), output=cut(result.output))
 
 
 def compare(shown: Observation, first: Result, second: Result | None = None) -> str:
@@ -78,13 +73,7 @@ def cut(output: str) -> str:
     return without_middle(output, CUT_CHARS, "{n} characters left out")
 
 
-def _form_of(text: str) -> tuple[re.Match, str]:
-    """Return (the match of the first form that a message has, how the form shows a result)."""
-    found = ((pattern.fullmatch(text.strip()), shows) for pattern, shows in _forms())
-    return next((match, shows) for match, shows in found if match)
-
-
 @cache
-def _forms() -> list[tuple[re.Pattern, str]]:
-    return [(re.compile(form["pattern"], re.DOTALL), form["shows"])
+def _forms() -> list[re.Pattern]:
+    return [re.compile(form["pattern"], re.DOTALL)
             for form in toml_of(__package__, "observations.toml")["forms"]]

@@ -20,7 +20,6 @@ from codedata.checks.contamination import (
     Benchmarks,
     Hit,
     Material,
-    added_and_old,
 )
 from codedata.errors import Trouble
 
@@ -163,64 +162,6 @@ def test_the_repository_without_the_patch_is_no_hit():
     assert hits_of(SWE, quoted * 3, PATCH.split("+        quote")[0]) == []
 
 
-def test_lines_that_a_patch_moves_are_no_evidence():
-    line = ("return sections[name].find('${') if reference in trail or name in sections else "
-            "expand_references(trail)")
-    moved = f"--- a/x.py\n+++ b/x.py\n@@ -1,1 +9,1 @@\n-{line}\n+{line}\n"
-    assert kinds(rows_of("", patch=moved), line) == []
-    assert kinds(rows_of("", patch=added(line)), line) == ["13-gram"]
-
-
-def test_a_removed_line_that_looks_like_a_header_is_one_of_its_hunk():
-    patch = ("--- a/x.sql\n+++ b/x.sql\n@@ -1,2 +1,2 @@\n--- an old comment\n+++ a new comment\n"
-             " same\n")
-    assert added_and_old(patch) == (["++ a new comment"], ["-- an old comment\nsame"])
-
-
-LICENCE = ["# Copyright (c) 2019 Some Body",
-           "# Permission is hereby granted, free of charge, to everybody who has a",
-           "# copy of these files, to use, sell and change them as they like, as long as this "
-           "notice goes with them"]
-IMPORTS = """import argparse
-import json
-import logging
-import os
-import pathlib
-import subprocess
-from collections import Counter
-from dataclasses import dataclass""".splitlines()
-TEMPLATE = """<!-- Thank you for the report! Please search among the open issues of this project \
-before you write a new
-one, it may be known already -->
-- [x] I have searched among the existing issues and did not find a similar one there
-- [ ] I am willing to open a pull request that mends this issue in the next few weeks"""
-TRACEBACK = """Traceback (most recent call last):
-  File "/usr/lib/python3/app/main.py", line 12, in run_the_command_now
-  File "/usr/lib/python3/app/core.py", line 31, in load_all_settings_from_disk"""
-
-
-@pytest.mark.parametrize("statement, patch", [
-    ("", added(*LICENCE, "", "x = 1")),
-    ("", added(*(line[2:] for line in LICENCE), path="LICENSE.txt")),
-    ("", added(*IMPORTS)),
-    ("", added(STATEMENT.replace("\n", " "), path="web/package-lock.json")),
-    (TEMPLATE, ""),
-    (TRACEBACK, ""),
-    (PATCH[:PATCH.index("@@ def")], ""),                    # the headers of a diff
-    (" ".join(map(str, range(1000, 1060))), ""),            # numbers
-    ("one two three four five six " * 9, ""),               # few words
-    (" ".join("abcdefghijklmnopqrstuvwxyz"), ""),           # single letters
-], ids=lambda text: text[:20])
-def test_boilerplate_is_no_evidence(statement, patch):
-    assert "13-gram" not in kinds(rows_of(statement, patch=patch), statement, added_lines(patch),
-                                  patch)
-
-
-def test_a_statement_with_a_template_around_it_still_counts():
-    rows = rows_of(f"{TEMPLATE}\n{STATEMENT}\n{TRACEBACK}")
-    assert kinds(rows, OTHER_TEXT + STATEMENT) == ["13-gram"]
-
-
 @pytest.mark.parametrize("n, hits", [(1, 1), (3, 3), (4, 0)])
 def test_what_more_than_three_instances_share_is_no_evidence(n, hits):
     shared = ("every template of this organisation asks first of all whether the newest release "
@@ -250,25 +191,12 @@ def test_a_habit_of_the_project_is_a_hit_only_where_it_is_much_of_the_patch():
     assert [round(hit.share, 1) for hit in hits_of(benchmarks, "\n".join(lines[:100]))] == [0.5]
 
 
-# ---- near-duplicates
-
-@pytest.mark.parametrize("issue, found", [
-    ("The loader loses values that hold a semicolon.", 1),   # too short for 13 words
-    ("the loader LOSES values,\nthat hold a semicolon", 1), ("The loader loses values.", 0),
-])
-def test_a_short_statement_is_found_as_a_near_duplicate(issue, found):
-    rows = rows_of("The loader loses values that hold a semicolon", "", "loses")
-    hits = [(hit.kind, hit.where, hit.overlap, hit.share)
-            for hit in hits_of(rows, OTHER_TEXT, issue=issue)]
-    assert hits == [("near-duplicate", "issue", issue, 1.0)] * found
-
-
 def test_every_kind_at_once_in_the_order_of_the_rows():
     rows = Benchmarks([SWE_ROW, BenchmarkRow("bench", "x", ("x",), "", test_patch=TEST_PATCH)])
     found = hits_of(rows, STATEMENT, TEST_PATCH, instance_id=SWE_ROW.row_id, repo=SWE_ROW.repo,
                     base_commit=COMMIT)
     assert [(hit.row_id, hit.kind) for hit in found] == [
-        *((SWE_ROW.row_id, kind) for kind in (SAME_ID, SAME_COMMIT, "13-gram", "near-duplicate")),
+        *((SWE_ROW.row_id, kind) for kind in (SAME_ID, SAME_COMMIT, "13-gram")),
         ("x", "13-gram")]
 
 

@@ -23,16 +23,13 @@ from codedata.records import METRICS
 N = 120
 
 
-def model(draw_scores: np.ndarray, longer_by: np.ndarray):
+def model(draw_scores: np.ndarray):
     """Play all roles: each judge says of each turn and order what was drawn for it."""
     def answer(request):
         i = int(re.findall(r"task (\d+)$", request.text, re.MULTILINE)[-1]) - 1
         side, _, _ = request.body["model"].partition("-")
         if side not in JUDGES or "MODEL 1" not in request.text:
-            length = 2000 + (int(longer_by[i]) if "Private note" in request.text else 0)
-            word = "onyx" if "Private note" in request.text else "quartz"
-            bare = len(turn_of(f"ls {word}", ""))
-            return turn_of(f"ls {word}", (f"{word} " * length)[:length - bare].rstrip() + "." * 9)
+            return turn_of("ls onyx" if "Private note" in request.text else "ls quartz")
         order = order_of(request)
         for_challenger = "1" if order == "challenger_first" else "2"
         scores = draw_scores[list(JUDGES).index(side), ORDERS.index(order), i]
@@ -48,10 +45,10 @@ def drawn():
 
 
 def test_one_duel_over_the_server_states_what_the_judges_are_like(tmp_path, fake_llm, drawn):
-    scores, longer_by, instances = drawn
+    scores, instances = drawn
     write_prompts(tmp_path, N)
     write_commits(tmp_path, N)
-    fake_llm.always(model(scores, longer_by))
+    fake_llm.always(model(scores))
     write_panel(tmp_path, fake_llm,
                 *(f'{{ model = "{name}-1", name = "{name}" }}' for name in JUDGES),
                 duel="seed = 3", more='[king]\nmodel = "plain-1"\n[challenger]\nmodel = "kin-9"\n')
@@ -61,9 +58,9 @@ def test_one_duel_over_the_server_states_what_the_judges_are_like(tmp_path, fake
     outcome, judges = duel(tmp_path), duel(tmp_path)["panel"]["judges"]
 
     # the very numbers that the benchmark looks at in 1,000 duels
-    meant = stated(as_turns(scores, longer_by, instances), 3)
+    meant = stated(as_turns(scores, instances), 3)
     for name in JUDGES:
-        for key in ("prefers_first", "changes_with_order", "prefers_longer"):
+        for key in ("prefers_first", "changes_with_order"):
             assert (judges[name][key]["low"], judges[name][key]["high"]) == meant[
                 f"{name} {key}"], (name, key)
     apart = judges["kin"]["beside_the_others"]["difference"]
@@ -71,9 +68,8 @@ def test_one_duel_over_the_server_states_what_the_judges_are_like(tmp_path, fake
     assert judges["kin"]["kin_of"] == ["challenger"]
 
     # and they are so
-    true = truths(N, 1)
+    true = truths(1)
     assert [name for name in JUDGES if judges[name]["prefers_first"]["low"] > 0.55] == ["first"]
-    assert [name for name in JUDGES if judges[name]["prefers_longer"]["low"] > 0.15] == ["long"]
     assert [name for name in JUDGES if "kin_of" in judges[name]] == ["kin"] and apart["low"] > 0
     low, high = outcome["interval"]
     assert low < true["margin"][0] < high

@@ -15,25 +15,23 @@ from fake_judges import run_main, verdict
 import ch
 import check_judges
 import king
-import refine
 import report
 import validate
 
 RUNS = {   # name: (script, flags)
     "king": (king, ()), "informed": (ch, ()), "judged": (validate, ()),
-    "reported": (report, ()), "refined": (refine, ("--defeat",)),
-    "hinted": (ch, ("--how", "hinted")), "chosen": (ch, ("--how", "chosen")),
+    "reported": (report, ()),
+    "chosen": (ch, ("--how", "chosen")),
     "placebo": (ch, ("--how", "placebo")), "checked": (check_judges, ())}
 DIGESTS = {   # number of requests, digest
     "king": "6 2ccbd1efac1f9671", "informed": "6 333c6043191d956a", "judged": "9 c9aa0085e161203b",
-    "reported": "0 e3b0c44298fc1c14", "refined": "15 a7288d7c8fa39728",
-    "hinted": "12 0c14e1c3b287900f", "chosen": "18 c7b80f16bb093ce1",
+    "reported": "0 e3b0c44298fc1c14",
+    "chosen": "18 c7b80f16bb093ce1",
     "placebo": "6 d538ba0b22a27da7", "checked": "108 2a0491626ab0bb5a"}
 COMMANDS = itertools.cycle(("ls -la", "cat a.py", "make"))
 LONG = "seen before and now too long " * 60
 REPLIES = {   # a part of the request: the reply
     "Several agents": json.dumps({"why": "It looks.", "choice": 1}),
-    "help the agent with one sentence": "Look where the task says.",
     "MODEL 1": verdict("00000"), "hedged_claims": json.dumps(
         {"findings": [], "hedged_claims": 0, "leak": False}),
     "the pull request that later solved this task\n":

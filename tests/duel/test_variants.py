@@ -80,14 +80,12 @@ def pick(request, number_of) -> str:
     return json.dumps({"why": "It looks at the {place}.", "choice": number_of(shown)})
 
 
-def play(fake, number_of=last_of, hint: str = "Look where the task says.") -> None:
+def play(fake, number_of=last_of) -> None:
     """Play every role; of blind candidates no two are alike."""
 
     def reply(request):
         if "Several agents" in request.text:
             return pick(request, number_of)
-        if "help the agent with one sentence" in request.text:
-            return hint
         if "MODEL 1" in request.text:
             informed_second = "informed" in request.last.partition("MODEL 2")[2]
             return verdict("22222" if informed_second
@@ -103,7 +101,7 @@ def turns(root, how: str) -> dict[str, dict]:
     return {path.stem: read_json(path) for path in folder.glob("[!_]*.json")}
 
 
-@pytest.mark.parametrize("how, n_calls", [("placebo", 1), ("hinted", 2), ("chosen", 4)])
+@pytest.mark.parametrize("how, n_calls", [("placebo", 1), ("chosen", 4)])
 def test_another_way_goes_beside_and_is_resumed_and_judged_beside(root, fake_llm, how, n_calls):
     before = (root / f"answer/{answers(root)[0]}.json").read_bytes()
     run_main(ch.main, root, "--how", how, "--limit", "1")
@@ -254,15 +252,6 @@ def sections(rows, **others) -> dict[str, str]:
             for heading, items in pr_effect(rows, others, DuelSettings(), {}, "informed")}
 
 
-def test_drift_over_a_fifth_stands_out_and_the_margin_at_equal_length_beside_the_raw_one():
-    rows = [a_row(i, 100.0) for i in range(6)] + [a_row(i, 50.0, chars=(100, 110))
-                                                  for i in range(6, 12)]
-    found = sections(rows)
-    assert "**+55 %" in found["Drift of the informed challenger against the king"]
-    assert "'50.0 (" in found["Margin at equal length"]
-    assert "'0.0 (0.0 to 0.0)'" in found["Margin at equal length"]
-
-
 def test_a_margin_that_the_placebo_has_too_was_won_by_the_prompt():
     rows = [a_row(i, 60.0) for i in range(12)]
     same = sections(rows, placebo=[a_row(i, 60.0 + (-1) ** i) for i in range(12)])
@@ -271,12 +260,10 @@ def test_a_margin_that_the_placebo_has_too_was_won_by_the_prompt():
     assert "worth 20.0 points (20.0 to 20.0)" in less["What knowing the pull request was worth"]
 
 
-def test_turns_are_told_apart_by_what_the_history_had_shown_and_by_who_was_asked_again():
-    rows = [a_row(i, 90.0, shown_share=0.2, asked_again=2, king_leaks=()) for i in range(3)]
-    rows += [a_row(i, 50.0, shown_share=1.0, king_leaks=({"kind": "path"},)) for i in range(3, 30)]
+def test_who_was_asked_again_is_counted_and_a_leak_judge_with_false_alarms_is_not_trusted():
+    rows = [a_row(i, 90.0, asked_again=2, king_leaks=()) for i in range(3)]
+    rows += [a_row(i, 50.0, king_leaks=({"kind": "path"},)) for i in range(3, 30)]
     found = sections(rows)
-    shown = found["By how much of the patch the history had shown"]
-    assert "['up to half', '3', '80.0 (" in shown and "['all of it', '27', '0.0 (" in shown
     assert ("Asked for again because of leaks: 3 turns (6 calls); 3 of the 3 turns that the "
             "challenger wins" in found["Leaks"])
     assert "The leak judge cannot be trusted" in found["Leaks"]

@@ -111,20 +111,14 @@ def test_secrets_and_what_a_side_thought_apart_are_nowhere(root):
     assert read_json(root / "export/dpo/manifest.json")["turns"][0]["masked"] == {"GitHub token": 3}
 
 
-@pytest.mark.parametrize("earlier", ["export/dpo", "export/sft_messages/train.jsonl", "final"])
-def test_near_duplicates_are_found_by_what_is_called(root, earlier):
-    old = root / "old"
+def test_near_duplicates_are_found_by_what_is_called(root):
     history = tool_history("x", words("a long file", 300))
-    for place, name in ((old, "t_1"), (root, "t_2"), (root, "t_3")):
-        write_tool_turn(place, name, messages=history, challenger=edits("x"))
-    write_tool_turn(root, "t_4", messages=history)   # another answer
-    write_duel(old)
-    make(old)
+    for name in ("t_1", "t_2"):
+        write_tool_turn(root, name, messages=history, challenger=edits("x"))
+    write_tool_turn(root, "t_3", messages=history)   # another answer
     (root / "chain.toml").unlink()
     make(root)
-    assert left_out(root) == {"t_3": "near-duplicate"}
-    make(root, "--against", old / earlier)
-    assert left_out(root) == dict.fromkeys(["t_2", "t_3"], "near-duplicate")
+    assert left_out(root) == {"t_2": "near-duplicate"}
 
 
 def test_pairs_are_compared_with_their_calls(root):

@@ -40,7 +40,7 @@ def exported(tmp_path_factory):
     write_task(root, proven_again(
         a_datapoint("forged"), environment={"tool": FORGER.encode()},
         tests={name: text.encode() for name, text in tests.items()}))
-    assert run_script("export.py", root, "--formats", "harbor,terminal-bench").returncode == 0
+    assert run_script("export.py", root, "--formats", "harbor").returncode == 0
     return root / "export"
 
 
@@ -57,14 +57,6 @@ def printed(folder, script: str) -> str:
 
 def as_user(name: str) -> str:
     return f"""sed -i 's/"user": .*/"user": "{name}",/' /tests/config.json;"""
-
-
-def test_what_terminal_bench_reads_has_no_byte_of_what_is_tested(exported):
-    folder = exported / "terminal-bench/forged"
-    lines = printed(folder, "TEST_DIR=/tests bash /given/run-tests.sh").split("\n")
-    assert [*filter(None, lines)] == [
-        "=== short test summary info ===", PASSED.replace("PASSED", "FAILED"),
-        "PASSED test_outputs.py::test_b"]
 
 
 @pytest.mark.parametrize("user", ["agent", ""])   # who is root can write a reward while it runs

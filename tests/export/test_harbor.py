@@ -254,20 +254,6 @@ def test_no_link_of_a_task_is_followed_and_no_file_of_the_export_replaced(root):
         "tally", "README.md", "manifest.json"}
 
 
-def test_folders_of_terminal_bench_with_one_name_are_left_out_by_name(root):
-    for name in ("a_1", "a-1", "b_1"):
-        write_task(root, a_datapoint(name, difficulty="extremely_hard"))
-    make(root)
-    assert left_out(root) == {"a_1": "folders of one name", "a-1": "folders of one name"}
-    bench = root / "export/terminal-bench"
-    assert [path.name for path in bench.glob("*/")] == ["b-1"] and folder(root, "a_1").is_dir()
-    task = read_json(bench / "b-1/task.yaml")
-    assert (task["difficulty"], task["tags"]) == ("hard", ["python", "extremely_hard"])
-    assert (bench / "b-1/amounts.csv").read_text() == "1\n2\n"
-    assert (bench / "b-1/Dockerfile").read_text().endswith("USER agent\n")
-    assert read_json(bench / "b-1/tests/config.json")["weights"]["test_sum"] == 0.7
-
-
 def test_a_folder_names_its_split_which_is_that_of_its_repository(root):
     for i in range(20):
         write_task(root, a_datapoint(f"n-{i}", repo=f"owner/repo{i // 2}", split=None))

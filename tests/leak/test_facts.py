@@ -5,13 +5,10 @@ READ also the code.
 """
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
-from conftest import REPO, turn_of
+from conftest import turn_of
 
 from codedata.leak.facts import find_facts, has_fix_begun, shown_share
 from codedata.records import Commit
@@ -135,21 +132,3 @@ def test_torn_and_endless_texts_come_to_an_end():
         find_facts(BLIND, turn_of(text, text), PR)
         find_facts([{"role": "user", "content": text}], turn_of("ls", "x"),
                    replace(PR, patch=PATCH + text))
-
-
-def test_alone_on_lines_from_anywhere_it_names_facts_and_broken_lines(tmp_path):
-    row = {"id": "a", "messages": BLIND, "answer": turn_of("cat brook/ledger.py", "I open it."),
-           "pr": asdict(PR)}
-    listed = {**row, "id": "b", "messages": LISTED}
-    from_hub = {**row, "id": "c", "pr": {"problem_statement": "p",
-                                         **{key: value for key, value in asdict(PR).items()
-                                            if key not in ("issue", "description", "files")}}}
-    path = tmp_path / "in.jsonl"
-    path.write_text("\n".join([*map(json.dumps, (row, listed, from_hub)), "{", '{"id": 3}']))
-    done = subprocess.run([sys.executable, "-m", "codedata.leak", path], cwd=REPO,
-                          capture_output=True, text=True)
-    found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [(one["id"], one["leak"]) for one in found] == [("a", True), ("b", False), ("c", True)]
-    assert found[0]["findings"][0]["quote"] == "brook/ledger.py"
-    assert found[0]["facts"][0]["kind"] == "path"
-    assert done.returncode == 1 and ":4" in done.stderr and ":5" in done.stderr

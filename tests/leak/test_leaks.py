@@ -41,7 +41,6 @@ import ch
 import check_judges
 import export
 import king
-import refine
 import report
 
 PATCH = """diff --git a/src/windlass_reel.py b/src/windlass_reel.py
@@ -222,38 +221,11 @@ def test_without_a_judge_certain_facts_bar(asked, fake_llm, retries, n_calls, co
     assert fake_llm.n_requests == n_calls and not (asked / "answer/_leaks").exists()
 
 
-def test_attempts_of_refining_are_held_to_the_same_rule(judged_by, fake_llm):
-    play(fake_llm, finds(LEAKY), HONEST)
-    run_main(ch.main, judged_by)
-    answer = read_answer(judged_by, "prompts_1_1_1")
-    reasons = [{"judge": "j", "order": "king_first", "reason": "It guesses."}]
-    write_json(judged_by / "refined/prompts_1_1_1.json", {
-        **answer, "score": 70, "metrics": {}, "reasons": reasons, "injections": [], "leaks": []})
-    play(fake_llm, finds(LEAKY), LEAKY, OTHER_WORDS)
-    run_main(refine.main, judged_by, "--steps", "answer")
-    attempt = read_json(judged_by / "answer/_attempts/prompts_1_1_1.jsonl")
-    assert attempt["challenger"] == OTHER_WORDS and "It guesses." in fake_llm.requests[-2].last
-
-
 def test_a_wrong_form_is_asked_for_again_with_what_was_wrong(asked, fake_llm):
     fake_llm.script("no block here", HONEST)
     run_main(ch.main, asked, *flags_for(fake_llm))
     assert "could not be used: no bash block" in fake_llm.requests[1].last
     assert fake_llm.requests[1].last.startswith(fake_llm.requests[0].last)
-
-
-def test_the_command_asks_a_judge_too(tmp_path, fake_llm):
-    lines = [{"id": name, "messages": [{"role": "user", "content": "task"}], "answer": text,
-              "pr": pr()} for name, text in (("a", LEAKY), ("b", HONEST))]
-    (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    fake_llm.always(finds(LEAKY))
-    done = subprocess.run([sys.executable, "-m", "codedata.leak", tmp_path / "in.jsonl",
-                           "--llm-base-url", fake_llm.base_url, "--model", "auditor"],
-                          cwd=REPO, capture_output=True, text=True)
-    found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [(one["leak"], len(one["findings"])) for one in found] == [(True, 1), (False, 0)]
-    assert done.returncode == 0
-    assert fake_llm.n_requests == 2 and fake_llm.requests[0].body["model"] == "auditor"
 
 
 def test_what_was_cut_from_the_judge_s_request_may_have_shown_it(judged_by, fake_llm):

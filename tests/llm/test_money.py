@@ -318,12 +318,12 @@ def test_a_price_that_is_none_is_refused(tmp_path, fake_llm, price):
     assert run_here(king.main, tmp_path, *flags_for(fake_llm)) == 2
 
 
-PLACES = """prompt commit answer answer_0 answer/_attempts variants/hinted variants/placebo score
-    score/_attempts score_hinted score_reference report final refined defeat export probe sanity
+PLACES = """prompt commit answer answer_0 variants/chosen variants/placebo score
+    score_chosen score_reference report final refined defeat export probe sanity
     env coverage analysis bug bug/_config bug/_candidates bug/_verdicts nl2repo nl2repo/_meta
     nl2repo/_facts nl2repo/_communities nl2repo/_patches nl2repo/_docs dp dp/_seeds
     dp/_ideas dp/_drafts dp/_staging dp/_checks dp/_checks/_deeper task
-    audit executed executed/_states variants/played_out"""
+    audit executed executed/_states"""
 NO_PLACES = ["runs/other/answer", "answer_backup", "answer/_replaced", "dp/_tmp", "dp/a_task"]
 
 

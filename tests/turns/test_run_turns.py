@@ -209,30 +209,6 @@ def test_where_nothing_may_be_mounted_records_are_the_same(tmp_path):
     assert records[0] == records[1] and len(records[0]["runs"][0]["changes"]) == 4
 
 
-# played out --------------------------------------------------------------------------------------
-
-@pytest.mark.docker
-def test_steps_that_are_played_out_blind_become_a_pair_where_the_tests_tell_them_apart(tmp_path,
-                                                                                     fake_llm):
-    write_root(tmp_path)
-    write_toml(tmp_path, more="[run]\nhorizon = 1\ncontinuations = 2\ntimeout_s = 5\n")
-    for name, sample in (("t_1", RIGHT), ("t_2", "ls heron.py"), ("t_3", f"sleep 30; {RIGHT}")):
-        write_answer(tmp_path, name, king="ls" if name != "t_3" else RIGHT)
-        write_json(tmp_path / f"answer/_samples/{name}.json", {"samples": [turn_of(sample)]})
-    fake_llm.always(turn_of("cat heron.py"))
-    where = ("--how", "played_out", "--llm-base-url", fake_llm.base_url)
-    done = run_turns(tmp_path, *where)
-    assert done.returncode == 0 and "left out 2 by a rule" in done.stderr
-    pair = json.loads((tmp_path / "variants/played_out/t_1.json").read_text())
-    assert (pair["challenger"], pair["king"]) == (turn_of(RIGHT), turn_of("ls"))
-    assert fake_llm.n_requests == 3 * 2 * 2   # turns, steps, continuations
-    assert not [r for r in fake_llm.requests if b"SECRET" in r.raw or b"test_swim" in r.raw]
-    last = json.loads(fake_llm.requests[0].raw)["messages"][-1]["content"]
-    assert "heron.py" in last   # what the first step printed
-    played = json.loads((tmp_path / "variants/played_out/_played/t_3.json").read_text())
-    assert all(one["timed_out"] for one in played["sample 1"])   # so it is not the worse one
-    run_turns(tmp_path, *where)
-    assert fake_llm.n_requests == 12
 
 
 # runs cut short, edits, blindness ----------------------------------------------------------------
