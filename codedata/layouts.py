@@ -169,8 +169,7 @@ def listing(folder: Path) -> Listing:
 def list_folders(directory: Path, broken: list[BrokenRecord]) -> Iterator[tuple]:
     """Yield (name, listing) of each item of a directory whose items are folders.
 
-    What has a refused name, is a link, or is a record of releases that had files there, goes to
-    `broken`.
+    What has a refused name, is a link or is a file goes to `broken`.
     """
     for entry in sorted(os.scandir(directory), key=lambda e: e.name):
         is_folder = entry.is_dir(follow_symlinks=False)
@@ -178,8 +177,7 @@ def list_folders(directory: Path, broken: list[BrokenRecord]) -> Iterator[tuple]
                 is_folder or entry.is_symlink() or entry.name.endswith(".json")):
             continue
         if not is_folder:
-            broken.append(BrokenRecord("is no folder.", entry.path, "Items are folders here: "
-                                       "tools/convert-root makes them of what was before."))
+            broken.append(BrokenRecord("is no folder.", entry.path, "Items are folders here."))
         elif not safe_name(entry.name):
             broken.append(BrokenRecord("has a name that is refused.", entry.path, NAMES))
         else:

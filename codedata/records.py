@@ -683,13 +683,6 @@ class BugReport:
     problem_statement: str   # as a user would write it: the task's instruction is made of it
     reproduction: Object | None = None   # how it was made: its script and its two outputs
 
-    @staticmethod
-    def faults_between(data: dict) -> list[str]:
-        """Return that a file holds a bug as earlier releases had it: to report that once more would
-        be paid for again."""
-        is_old = "eval_script" in data
-        return ["it is of an earlier release, run tools/convert-root"] if is_old else []
-
 
 @dataclass(frozen=True)
 class SourceCopy:
@@ -814,8 +807,6 @@ class Communities:
 @dataclass(frozen=True)
 class StripPatch:
     """Hold functions whose bodies are stripped, a candidate for a task: nl2repo/_patches/<id>.json.
-
-    Files of earlier releases have a proof, too, which is not read.
     """
 
     directory = "nl2repo/_patches"
@@ -1010,7 +1001,7 @@ class DatapointChecks:
     review: list[str]        # what a reviewer should look at
     seconds: Seconds
     engine_s: Seconds        # of these, in calls of the engine
-    runs: list[Object] = field(default_factory=list)   # {of, reward, seconds}; earlier releases: []
+    runs: list[Object] = field(default_factory=list)   # {of, reward, seconds}
     rivals: str = ""         # digest of the scripts in rivals/; "" without
     audit: list[AuditCheck] = field(default_factory=list)   # what `checks` say of it in full
 

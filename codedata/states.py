@@ -374,8 +374,7 @@ class States:
         else:   # put there by hand
             item.state, item.adoption = "adopted", {"read": read, "settings": ""}
             return
-        is_stale = bool(self.reads.fields) and made_read != read and (
-            len(self.joined) < 2 or made_read != self.read_before(facts))
+        is_stale = bool(self.reads.fields) and made_read != read
         copies_only = not is_stale and any(
             f in facts.digests and output.digests.get(f) != facts.digests[f]
             for f in self.writes.copies)
@@ -420,8 +419,7 @@ class States:
         is_anew = self.selection.force or (
             self.selection.refresh and excluded and excluded.settings != self.settings)
         if item.state in ("missing", "stale") and excluded and not is_anew and (
-                not item.copies_only
-                and excluded.read in (self.read_of(facts), self.read_before(facts))):
+                not item.copies_only and excluded.read == self.read_of(facts)):
             item.state, item.reason = "excluded", excluded.error   # an older output stays
         elif failed and item.state in ("missing", "stale", "incomplete") and not item.copies_only:
             item.state, item.reason = "failed", failed.error
@@ -458,13 +456,6 @@ class States:
         return self.read_digest(facts.digests, *(
             joined.store.facts(facts.instance_id).digests if self._fits(joined, facts) else NOTHING
             for joined in self.joined))
-
-    def read_before(self, facts: FileState) -> str:
-        """Return read_of() without what older releases did not note: all joined records but the
-        first."""
-        joined = [one.store.facts(facts.instance_id).digests for one in self.joined[:1]
-                  if self._fits(one, facts)]
-        return self.read_digest(facts.digests, *joined)
 
     def read_digest(self, digests: dict, *joined: dict) -> str:
         """Return one digest of the fields that are read, with those of the joined records."""

@@ -36,8 +36,7 @@ FIGURES = {   # what is exported: (check, {name: name of the figure there})
     "gold": ("gold", {"rewarded": "rewarded", "runs": "runs"}),
     "flakes": ("flakes", {"failed": "failed", "runs": "runs"}),
     "rivals": ("rivals", {"right": "right", "right_refused": "right refused",
-                          "wrong": "wrong", "wrong_accepted": "wrong accepted"}),
-    "difficulty": ("difficulty", {"repaired": "repaired", "tries": "tries"})}
+                          "wrong": "wrong", "wrong_accepted": "wrong accepted"})}
 NONE_AUDITED = ("None of these tasks is audited as it is now: `python audit.py --root ROOT` says "
                 "how often the verdict on a solution is wrong.")
 
@@ -111,9 +110,7 @@ def audit_section(figures: Sequence[Object], n_tasks: int) -> str:
     for name, one in ((name, one) for audit in figures for name, one in audit.items()
                       if name in sums):
         sums[name].update(one)
-    strength, rewrites, cheats, gold, flakes, rivals, _ = sums.values()
-    solvers = [one["difficulty"] for one in figures if "difficulty" in one]
-    repaired = sum(bool(one["repaired"]) for one in solvers)
+    strength, rewrites, cheats, gold, flakes, rivals = sums.values()
     rows = {
         "audited as they are now": f"{len(figures):,} of {plural(n_tasks, 'task')}",
         "wrong variants of the gold that are not rewarded":
@@ -125,8 +122,7 @@ def audit_section(figures: Sequence[Object], n_tasks: int) -> str:
             _bounded(max(0, gold["runs"] - gold["rewarded"]), gold["runs"]),
         "the same beside load": _bounded(flakes["failed"], flakes["runs"]),
         "right rivals refused": _share(rivals["right_refused"], rivals["right"]),
-        "wrong rivals accepted": _share(rivals["wrong_accepted"], rivals["wrong"]),
-        "tasks repaired by a search without a model": _share(repaired, len(solvers))}
+        "wrong rivals accepted": _share(rivals["wrong_accepted"], rivals["wrong"])}
     lines = [f"| {title} | {text} |" for title, text in rows.items()]
     return "\n".join(["| | |", "|---|---|", *lines])
 

@@ -58,8 +58,7 @@ OF_SUITE = {"FAIL_TO_PASS": "list[str]", "PASS_TO_PASS": "list[str]", "canary": 
 def faults_of(folder: Path) -> list[Fault]:
     """Return the faults of a task's folder. If task.toml is wrong, return only its faults."""
     if folder.is_symlink() or not folder.is_dir():
-        return [Fault("", "is no folder", "Name a folder of task/. A file there is of an earlier "
-                                          "release: convert it with tools/convert-root.")]
+        return [Fault("", "is no folder", "Name a folder of task/.")]
     fields, faults = _read_parts(folder)
     if faults:
         return faults

@@ -10,13 +10,11 @@ import pytest
 from a_datapoint import write_approved
 from a_task import a_datapoint
 from conftest import run_script
-from screened_wren import PLACE, WREN, wren_coverage
 from setups import CA_FLAGS
 
 from codedata.audit.audited import Audited
 from codedata.audit.cheats import AnswerSearch, breaks, constant, new_lines, rewarded, rivals_in
 from codedata.audit.meters import _with_texts
-from codedata.audit.repair import _moved, suspicious
 from codedata.audit.stage import has_ended
 from codedata.audit.verdicts import FLAKE_RUNS, check_flakes, check_strength, check_untouched
 from codedata.checks.intervals import at_most
@@ -28,7 +26,6 @@ from codedata.tasks.grade import Grade, _read, archive_of
 
 BLIND = "import os  # blind\nos.sep"
 NEW = "numbers = [int(line) for line in lines]\ntotal = sum(numbers)\nprint('the total', total)\n"
-DOUBLED = 1 + WREN[:WREN.index("return 2 * n")].count("\n")
 
 
 class FakeGrader:
@@ -238,21 +235,3 @@ def test_a_long_run_of_one_line_is_found_too_and_few_lines_of_many_are_not():
     many = "".join(f"some_value_{i} = {i}\n" for i in range(20))
     assert not search(layer(a=many[:80].encode()), [many]).found   # 4 of 20 lines
     assert search(layer(a=many[:119].encode()), [many]).found
-
-
-# a repair without a model ------------------------------------------------------------------------
-
-def test_a_line_is_suspicious_as_far_as_failing_tests_alone_run_it():
-    failing = {f"{PLACE}::test_doubled"}
-    shares = suspicious(wren_coverage(), failing)["wren.py"]
-    assert round(shares[DOUBLED], 3) == 0.707   # another test runs it, too
-    assert suspicious(wren_coverage(port=[]), failing)["wren.py"][DOUBLED] == 1.0
-    assert suspicious(wren_coverage(), set()) == {}
-
-
-def test_lines_that_take_others_place_have_the_highest_of_their_shares():
-    after = b"a\nb\nc\nd\n"
-    shares = {1: 0.1, 2: 0.2, 3: 0.3, 4: 0.4}
-    assert _moved(after, after, shares) == shares
-    assert _moved(b"x\na\nb\nc\nd\n", after, shares) == {1: 0.0, 2: 0.1, 3: 0.2, 4: 0.3, 5: 0.4}
-    assert _moved(b"a\nx\nd\n", after, shares) == {1: 0.1, 2: 0.3, 3: 0.4}

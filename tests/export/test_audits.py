@@ -20,14 +20,12 @@ FIGURES = {
     "strength": {"possible": 30, "tried": 20, "killed": 18, "places": 2},
     "fairness": {"rewrites": 3, "accepted": 3, "texts": 1, "unseen": 1},
     "rivals": {"right": 2, "wrong": 1, "wrong accepted": 1},
-    "difficulty": {"tries": 7, "repaired": 1, "exact": 0},
     "flakes": {"runs": 10, "failed": 0, "at_most": "edited"}, "meters": {}}
 EXPORTED = {
     "worst": "review", "gold": {"runs": 4, "rewarded": 4}, "cheats": {"tried": 20, "rewarded": 0},
     "strength": {"tried": 20, "killed": 18}, "rewrites": {"tried": 3, "accepted": 3},
     "rivals": {"right": 2, "right_refused": 0, "wrong": 1, "wrong_accepted": 1},
-    "difficulty": {"tries": 7, "repaired": 1}, "flakes": {"runs": 10, "failed": 0,
-                                                          "at_most": 0.259}}
+    "flakes": {"runs": 10, "failed": 0, "at_most": 0.259}}
 
 
 def write_audit(root, task: Task, results: dict | None = None, **figures: Object) -> None:

@@ -207,7 +207,7 @@ def test_folders_in_folders_without_end_are_named(tmp_path, monkeypatch):
     subprocess.run(["rm", "-rf", tmp_path / "task"], check=True)   # pytest cannot
 
 
-def test_a_record_of_earlier_releases_is_named_with_what_to_do(tmp_path):
+def test_a_file_where_items_are_folders_is_named(tmp_path):
     write_json(tmp_path / "task/tally.json", {})
     broken, = Store(tmp_path, Task).open().broken
-    assert "tally.json" in str(broken) and "tools/convert-root" in str(broken)
+    assert "tally.json" in str(broken) and "Items are folders here" in str(broken)
