@@ -290,6 +290,7 @@ class JsonlFile(Sequence):
                 is_new = piece.endswith(b"\n")
                 if is_new:
                     number += 1
+        self.n_bytes = start
 
     def __len__(self) -> int:
         return len(self._starts)

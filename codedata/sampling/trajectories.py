@@ -19,6 +19,7 @@ from glob import escape, glob
 from itertools import accumulate, islice
 from urllib.parse import quote, urlsplit
 
+from codedata.bounded import MAX_ROW_BYTES
 from codedata.errors import HttpTrouble, Interrupted, RunStopped, Trouble
 from codedata.progress import say
 from codedata.sampling.readers import forms
@@ -165,6 +166,8 @@ class Trajectories:
             if isinstance(document, Trouble):
                 raise document
             if isinstance(document, Sequence):
+                if isinstance(document, JsonlFile) and document.n_bytes > MAX_ROW_BYTES:
+                    raise Trouble(f"is one trajectory of over {MAX_ROW_BYTES:,} bytes", where)
                 lines = [*document]
                 document = [line for line in lines if not isinstance(line, Trouble)]
                 self._unread.update((line.where, line.what) for line in lines

@@ -288,6 +288,8 @@ def test_a_broken_line_is_named_and_costs_only_itself(bad, ending, tmp_path, htt
                           ("a.json", b"5", "keys none"), ("a.json", b"[]", "keys none"),
                           ("a.json", b'{"a": 1}\n{"a": 2}', "Extra data"),
                           pytest.param("a.json", LONG, "20,000,000 bytes (a list", id="long"),
+                          pytest.param("a.jsonl", (b" " * 7_000_000 + b"{}\n") * 3, "one traj",
+                                       id="lines"),
                           ("a.jsonl.gz", b"plain", "unpacked"),
                           ("a.traj.gz", gzip.compress(bytes(10**6), mtime=0) * 201, "unpacked"),
                           ("a.jsonl.gz", gzip.compress(b"x" * 9999, mtime=0)[:-9], "unpacked")])
