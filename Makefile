@@ -29,7 +29,7 @@ $(SETUP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	@touch $@
 
-demo: setup    ## a duel of 25 turns with kept replies of a strong model: no key, no network (half a minute)
+demo: setup    ## a duel of 33 turns with kept replies of a strong model: no key, no network (half a minute)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh samples/demo.sh runs/demo
 
 demo-model: setup  ## the scripts on eight turns of the samples with the small model (about 5 minutes)
