@@ -24,7 +24,7 @@ from codedata.errors import HttpTrouble, Interrupted, RunStopped, Trouble
 from codedata.progress import say
 from codedata.sampling.readers import forms
 from codedata.sampling.row_files import (
-    JsonlFile,
+    JsonLines,
     ParquetRows,
     files_by_format,
     format_of,
@@ -89,7 +89,7 @@ class JsonFile:
                         for file in sorted(glob(f"{escape(self.name)}/*.json"), key=natural)
                         if EVENT_FILE.search(file)]
             if format_of(self.name) == "jsonl":
-                return JsonlFile(self.name, self._hub)
+                return JsonLines(self.name, self._hub)
             return read_json(self.name, self._hub, only_lists)
         except (OSError, ValueError, RecursionError) as e:
             raise Trouble(f"is broken: {e}", self.name, "Mend or delete it.") from e
@@ -166,7 +166,7 @@ class Trajectories:
             if isinstance(document, Trouble):
                 raise document
             if isinstance(document, Sequence):
-                if isinstance(document, JsonlFile) and document.n_bytes > MAX_ROW_BYTES:
+                if isinstance(document, JsonLines) and document.n_bytes > MAX_ROW_BYTES:
                     raise Trouble(f"is one trajectory of over {MAX_ROW_BYTES:,} bytes", where)
                 lines = [*document]
                 document = [line for line in lines if not isinstance(line, Trouble)]
