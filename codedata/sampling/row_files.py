@@ -251,8 +251,8 @@ class RangeFile(threading.local):   # __init__() runs once more in each thread
 class JsonRows:
     """Read the rows of JSON files by number."""
 
-    def __init__(self, format: str, names: list[str], http):
-        self._files = [JsonLines(name, http, format == "json") for name in names]
+    def __init__(self, names: list[str], http):
+        self._files = [JsonLines(name, http) for name in names]
         self._ends = [*accumulate(map(len, self._files))]
         self.n_rows = self._ends[-1]
 
@@ -275,10 +275,10 @@ class JsonLines(Sequence):
     A broken line is returned as a Trouble. The list of a .json file becomes lines first.
     """
 
-    def __init__(self, name: str, http, is_list: bool = False):
+    def __init__(self, name: str, http):
         self._name = name
         self._path = _on_disk(name, http, self, MAX_LINES_BYTES)
-        if is_list:
+        if format_of(name) == "json":
             self._path = _lines_of_list(self._path, name, self)
         self._starts = array("Q")    # of the lines that are not blank, in bytes
         self._numbers = array("Q")   # of the same lines, from 1
@@ -312,21 +312,19 @@ class Copy:
     """Own temporary copies of files, which are deleted together with it."""
 
 
-def read_json(name: str, http, only_lists: bool = False):
-    """Return the value in a .json file. With `only_lists`, return None for a value that is no list,
-    by the file's first bytes. Raise ValueError if the file is broken.
-    """
+def read_json(name: str, http):
+    """Return the value in a .json file. Raise ValueError if the file is broken."""
     copy = Copy()
     with open(_on_disk(name, http, copy), "rb") as file:
-        if only_lists and not file.read(99).lstrip().startswith(b"["):
-            return None
-        file.seek(0)
         return row_in(file.read(MAX_ROW_BYTES + 1))
 
 
 def _lines_of_list(path: str, name: str, owner) -> str:
     """Return the path of a copy with an element of the list a line, deleted together with `owner`.
     """
+    with open(path, "rb") as file:
+        if not file.read(99).lstrip().startswith(b"["):
+            raise Trouble("is no list of objects", name, "One object a line is called .jsonl.")
     copy = _temporary_copy(owner, io.BytesIO())
     try:
         duckdb.connect(config={"memory_limit": MEMORY}).execute(f"""

@@ -66,7 +66,7 @@ class JsonFile:
         self._hub = hub
         self._rows: Sequence = ()
         try:
-            rows = self._parts(only_lists=True) or ()
+            rows = self._parts(only_lists=True)
         except NO_FAULT_OF_FILES:
             raise
         except Trouble:
@@ -88,9 +88,9 @@ class JsonFile:
                 return [read_json(file, self._hub)
                         for file in sorted(glob(f"{escape(self.name)}/*.json"), key=natural)
                         if EVENT_FILE.search(file)]
-            if format_of(self.name) == "jsonl":
+            if only_lists or format_of(self.name) == "jsonl":
                 return JsonLines(self.name, self._hub)
-            return read_json(self.name, self._hub, only_lists)
+            return read_json(self.name, self._hub)
         except (OSError, ValueError, RecursionError) as e:
             raise Trouble(f"is broken: {e}", self.name, "Mend or delete it.") from e
 

@@ -317,6 +317,8 @@ def test_a_row_of_parquet_that_is_too_long_is_trouble(tmp_path, http):
 
 
 def test_a_list_may_be_longer_than_a_row(tmp_path, http):
-    rows = [{"n": n, "messages": "é" * 11_000} for n in range(2_000)]
-    (tmp_path / "a.json").write_text(json.dumps(rows, indent=1))
-    assert open_source(str(tmp_path / "a.json"), http).rows(1_998, 3) == rows[-2:]
+    rows = [{"instance_id": f"a__b-{n}", "messages": [{"role": "user", "content": "é" * 11_000}]}
+            for n in range(1_000)]
+    (tmp_path / "a.json").write_text(json.dumps(rows * 2, indent=1))
+    read = open_source(str(tmp_path / "a.json"), http).rows(1_998, 3)
+    assert [row["instance_id"] for row in read] == ["a__b-998", "a__b-999"]
