@@ -94,8 +94,8 @@ class SandboxFactory:
         return workdir or WORKDIR
 
     def open(self, image: str, label: str, workdir: str = WORKDIR,
-             is_stateful: bool = False, default_rights: bool = False, user: str = "",
-             supervises: bool = False) -> Sandbox:
+             is_stateful: bool = False, default_rights: bool = False, user: str = ""
+             ) -> Sandbox:
         """Return a fresh sandbox of an image, once there is room for it. Where the run stops before
         there is, or while a command runs in it, Interrupted is raised.
 
@@ -116,7 +116,7 @@ class SandboxFactory:
             disk.wait_for_room(folder, bytes_of(settings.disk_floor), self._stop)
             options |= {"cpus": settings.cpu_request, "memory": settings.memory_request,
                         "pids": settings.pids_limit, "default_rights": default_rights,
-                        "user": user, "supervises": supervises}
+                        "user": user}
         if self.name == "kubernetes":
             same = ("namespace", "pod_prefix", "kubeconfig", "memory_request", "network_policy")
             options |= {name: getattr(settings, name) for name in same}
