@@ -182,7 +182,7 @@ def reap(all_roots: bool = False, only_list: bool = False) -> tuple[list[str], l
     networks, images that were not to be kept; with `all_roots` what those of any root have left.
     Return (their names, a line for each that cannot be removed)."""
     api = connect(exit_code=2)
-    ours = {"label": process_labels.PID}
+    ours = {"label": process_labels.LOCK}
     things = [(thing["Names"][0].lstrip("/"), thing["Labels"],
                partial(remove_container, api, thing["Id"]))
               for thing in api.containers(all=True, filters=ours)

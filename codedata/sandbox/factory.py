@@ -24,6 +24,7 @@ from codedata.sandbox import (
     docker_engine,
     local,
     open_sandbox,
+    process_labels,
     registry,
 )
 from codedata.sandbox.sizes import bytes_of
@@ -66,13 +67,15 @@ class SandboxFactory:
     def reap(self, all_roots: bool = False, only_list: bool = False) -> tuple[list[str], list[str]]:
         """Remove what killed runs of this root have left; with `all_roots` those of all roots of
         this user on this host. Return (its names, a line for each thing that cannot be removed)."""
-        names, left = local.reap(all_roots, only_list)   # temporary folders, whatever runs commands
+        names, left = local.reap(only_list)   # temporary folders, whatever runs commands
         if self.name == "kubernetes":
             from codedata.sandbox.kubernetes import reap  # its client may not be installed
             names += reap(self._settings.namespace, self._settings.kubeconfig,
                           all_roots=all_roots, only_list=only_list)
         if self.name == "docker":
             names, left = map(add, (names, left), docker_engine.reap(all_roots, only_list))
+        if not only_list:
+            process_labels.drop_free_locks()
         return names, left
 
     def engine_id(self) -> str:
