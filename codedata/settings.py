@@ -184,7 +184,6 @@ class RunSettings:
     """[run]: the candidates of turns, run at the states of their histories."""
 
     environments: str = ""                     # a root whose env/ is used; "": this root's
-    branches: str = one_of("overlay", "replayed")   # overlay: Docker, and SYS_ADMIN in a container
     timeout_s: float = at_least(1, 60.0)       # of a command
     tests_timeout_s: float = at_least(1, 900.0)   # of a run of the hidden tests
 
