@@ -124,7 +124,7 @@ def test_the_image_has_one_commit_no_hidden_test_and_nothing_of_the_former_text(
     assert sorted(left.split()) == [
         "/testbed/conftest.py", "/testbed/heron.py", "/testbed/tests/test_depths.py"]
     patches = text_in(task.solution, GOLD), text_in(task.tests, TEST_PATCH)
-    assert patches[1] and check_task_image(image, *patches) == []
+    assert patches[1] and check_task_image(image, *patches) == ([], {})
 
 
 @pytest.mark.docker
