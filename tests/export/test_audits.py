@@ -20,7 +20,7 @@ FIGURES = {
     "strength": {"possible": 30, "tried": 20, "killed": 18, "places": 2},
     "fairness": {"rewrites": 3, "accepted": 3, "texts": 1, "unseen": 1},
     "rivals": {"right": 2, "wrong": 1, "wrong accepted": 1},
-    "flakes": {"runs": 10, "failed": 0, "at_most": "edited"}, "meters": {}}
+    "flakes": {"runs": 10, "failed": 0, "at_most": "edited"}, "answer": {}}
 EXPORTED = {
     "worst": "review", "gold": {"runs": 4, "rewarded": 4}, "cheats": {"tried": 20, "rewarded": 0},
     "strength": {"tried": 20, "killed": 18}, "rewrites": {"tried": 3, "accepted": 3},
@@ -30,7 +30,7 @@ EXPORTED = {
 
 def write_audit(root, task: Task, results: dict | None = None, **figures: Object) -> None:
     """Write the audit of a task with FIGURES and others, and with other results of checks."""
-    results = {"strength": "review", "meters": "no case", **(results or {})}
+    results = {"strength": "review", "answer": "no case", **(results or {})}
     checks = [{"name": name, "version": "1", "result": results.get(name, "passed"), "why": SECRET,
                "evidence": [SECRET], "figures": one, "tries": [{"path": "a", "diff": SECRET}],
                "seconds": 1.0, "command": SECRET} for name, one in {**FIGURES, **figures}.items()]
