@@ -247,14 +247,6 @@ class SandboxDocker:
         with self._named_end():
             return docker_engine.commit(self._api, self.id, image_name, changes)
 
-    def changed(self) -> tuple[str, list[str]]:
-        """End all that runs, the container too. Return (the id of its image, the paths that are
-        other than there, without those that are gone)."""
-        with self._named_end():
-            self._api.kill(self.id, "KILL")
-            self._api.wait(self.id)
-            return docker_engine.changed(self._api, self.id)
-
     @contextmanager
     def files(self, image_name: str = "") -> Iterator[docker_engine.Files]:
         """Yield the container's files while nothing in it runs, or those of an image, in a

@@ -26,7 +26,6 @@ REMOVE_BY_HAND = ("Stop the engine, remove its folder of the container, start it
                   "python env_setup.py --reap --yes")
 KEEP = "codedata.keep"     # the label of images that outlive their run, with the value KEPT
 KEPT = "1"
-GONE = 2                   # of a changed path: the kind of one that was deleted
 IS_FOLDER = 1 << 31        # in the engine's file modes
 TIMEOUT_S = 300            # seconds for a request, since a commit writes gigabytes
 ISOLATED = {"com.docker.network.bridge.enable_icc": "false"}   # containers reach no other
@@ -118,16 +117,6 @@ class Files:
         """Return a tar of one folder or file."""
         return Stream(self._api.get_archive(self._id, path)[0])
 
-    def one(self, path: str) -> Stream | None:
-        """Return a tar of one file; None where a folder is there, or nothing."""
-        try:
-            pieces, about = self._api.get_archive(self._id, path)
-        except requests.HTTPError as e:
-            if e.response.status_code == 404:
-                return None
-            raise
-        return None if about["mode"] & IS_FOLDER else Stream(pieces)
-
 
 @contextmanager
 def files_of(image: str) -> Iterator[Files]:
@@ -140,20 +129,6 @@ def files_of(image: str) -> Iterator[Files]:
         yield Files(api, container, config)
     finally:
         remove_container(api, container)
-
-
-def changed(api, container_id: str) -> tuple[str, list[str]]:
-    """Return (the id of a stopped container's image, the paths that are other than there, without
-    those that are gone). The engine compares all files for it, which takes longer than a look at
-    the folder where it keeps what is new."""
-    about = api.inspect_container(container_id)
-    upper = Path(about["GraphDriver"]["Data"].get("UpperDir", ""))
-    if upper.is_absolute() and os.access(upper, os.R_OK | os.X_OK):
-        paths = [f"/{path.relative_to(upper)}" for path in upper.rglob("*") if path.is_file()
-                 or path.is_symlink()]
-    else:
-        paths = [one["Path"] for one in api.diff(container_id) or [] if one["Kind"] != GONE]
-    return about["Image"], paths
 
 
 # leftovers of runs
