@@ -59,7 +59,7 @@ GROUPS = {"preprocess": STEPS["agent"][:2], "instances": ("prove",),
           "issue": STEPS["agent"][4:], "bug_issue": STEPS["agent"][2:]}
 OWN = {"agent": ("per_repo", "rank", "num_runs", "output", "report_root"),
        "scale": ("strategy", "full")}
-WRITERS = {"agent": "llm", "scale": "f2p"}
+WRITERS = {"agent": "llm", "scale": "template"}
 
 
 def main(argv=None) -> int:
@@ -80,9 +80,8 @@ def main(argv=None) -> int:
     add("--full", action="store_true",
         help="scale judges by the whole suite in fresh containers, also what was judged by "
         "chosen tests before")
-    add("--issue-writer", choices=["llm", "template", "f2p"], help="template: no model, "
-        "from calls that the failing tests make; f2p: the same, kept for old commands (default: "
-        "llm for agent, f2p for scale)")
+    add("--issue-writer", choices=["llm", "template"], help="template: no model, "
+        "from calls that the failing tests make (default: llm for agent, template for scale)")
     add("--report-root", metavar="DIR", help="also write DIR/<repo>/<repo>_test_report.json and "
         "<repo>_analysis.json (preprocess)")
     cli.environment_flags(parser)

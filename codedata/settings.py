@@ -205,7 +205,7 @@ class PrTasksSettings:
 class IssueSettings(RoleSettings):
     """[issue]: the model that reports bugs as a user would, and how often it may try."""
 
-    writer: str = one_of("llm", "template", "f2p")   # template: calls of failing tests; f2p: same
+    writer: str = one_of("llm", "template")   # template: calls of failing tests
     max_tries: int = at_least(1, 4)              # of the reproduction, and of the report
     seed: int = at_least(0, 0)                   # of tone and length, and of the form of words
 

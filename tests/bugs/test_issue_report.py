@@ -166,14 +166,14 @@ def test_the_one_case_of_an_only_test_is_no_report_till_another_writer_is_asked(
         tmp_path, report, capsys):
     bugs = [a_bug(1, hidden=hidden(*range(30, 40))),
             a_bug(2, hidden=hidden(*range(30, 40)), FAIL_TO_PASS=[KNEE, f"{FILE}::test_knee"])]
-    assert report(more="[issue]\nwriter = 'f2p'\n", bugs=bugs) == 0
+    assert report(more="[issue]\nwriter = 'template'\n", bugs=bugs) == 0
     printed = capsys.readouterr().err
     assert "wrote 1, left out 1" in printed
     # what to do has to stand in what a screen has of a reason
     assert re.search(r"no report.{,100}--issue-writer llm --refresh", printed)
     assert not bug_path(tmp_path).exists()
     assert read_bug(tmp_path, 2)["reproduction"]["case"] == "recorded"
-    assert report(more="[issue]\nwriter = 'f2p'\n") == 0
+    assert report(more="[issue]\nwriter = 'template'\n") == 0
     assert "excluded 1" in capsys.readouterr().err
     report(more="[issue]\nwriter = 'llm'\n", flags=["--refresh"])
     assert "to do 2" in capsys.readouterr().err
