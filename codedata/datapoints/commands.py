@@ -235,9 +235,7 @@ class Commands:
 
     def _queue_review(self, point: RivalledTask, parent: str = "") -> str:
         name, content = point.instance_id, content_digest(point)
-        key = f"{REVIEW}:{name}:{content}"
-        if point.rivals:   # earlier releases had none
-            key += f":{rivals_digest(point)}"
+        key = f"{REVIEW}:{name}:{content}:{rivals_digest(point)}"
         return self._manager.create_task(REVIEW, {"datapoint": name, "content": content},
                                          parent=parent, key=key)
 

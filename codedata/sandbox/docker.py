@@ -227,15 +227,6 @@ class SandboxDocker:
         with self._named_end():
             return docker_engine.commit(self._api, self.id, image_name, changes)
 
-    def changed(self) -> tuple[str, list[str]]:
-        """End all that runs, the container too. Return (the id of its image, the paths that are
-        other than there, without those that are gone)."""
-        with self._named_end():
-            self._api.kill(self.id, "KILL")
-            self._api.wait(self.id)
-            image_id = self._api.inspect_container(self.id)["Image"]
-            return image_id, [path for path, is_there in self.differences() if is_there]
-
     def differences(self) -> list[tuple[str, bool]]:
         """Return (path, whether it is there) of what is other than in the image, see
         docker_engine.differences()."""

@@ -119,16 +119,6 @@ class Files:
         """Return a tar of one folder or file."""
         return Stream(self._api.get_archive(self._id, os.fsencode(path))[0])
 
-    def one(self, path: str) -> Stream | None:
-        """Return a tar of one file; None where a folder is there, or nothing."""
-        try:
-            pieces, about = self._api.get_archive(self._id, path)
-        except requests.HTTPError as e:
-            if e.response.status_code == 404:
-                return None
-            raise
-        return None if about["mode"] & IS_FOLDER else Stream(pieces)
-
 
 @contextmanager
 def files_of(image: str) -> Iterator[Files]:

@@ -3,7 +3,6 @@ there: nothing of what a person wrote goes, and only what a step has made is its
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 
 import pytest
 from a_task import BUG_PATCH, write_foreign
@@ -68,17 +67,6 @@ def test_a_name_that_somebody_else_has_taken_is_left_alone(tmp_path, run):
     write_foreign(tmp_path, GOOD)
     assert f"no task of the kind {BUG!r}" in run("agent", "prove", code=1)
     assert "theirs" in (tmp_path / f"task/{GOOD}/task.toml").read_text()
-
-
-def test_what_the_release_before_has_proven_is_not_proven_again(tmp_path, run):
-    add_candidate(tmp_path)
-    bug = a_bug(GOOD)
-    write_by_hand(tmp_path, replace(bug, proof={   # which named no version
-        key: value for key, value in bug.proof.items() if key != "proof"}))
-    Store(tmp_path, Task).open().note(GOOD, stage="bug_inject.instances", state="done", read="0")
-    assert "adopted 1" in run("agent", "instances", "--status")
-    assert "nothing to do" in run("agent", "instances")
-    assert "done 1" in run("agent", "prove", "--status")
 
 
 def test_a_proof_of_an_earlier_version_counts_as_made_with_other_settings(tmp_path, run):
