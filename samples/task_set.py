@@ -39,6 +39,7 @@ def unpack(folder: Path, file: Path = FILE) -> Path:
 def pack(folder: Path, file: Path = FILE) -> Path:
     """Write the tasks whose folders lie in `folder` as a Parquet file, and return that."""
     with duckdb.connect(config={"threads": 1}) as db:
+        db.execute("set enable_progress_bar = false")
         columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
         db.execute(f"create table tasks ({columns})")
         for task in sorted(path.parent for path in folder.glob("*/task.toml")):

@@ -24,7 +24,7 @@ from codedata.bounded import read_bounded
 from codedata.errors import ItemFailed, Trouble
 from codedata.layouts import MAX_FILES, MAX_FOLDER_BYTES, files_digest, load_files, load_folder
 from codedata.progress import plural
-from codedata.records import Files, Task, parse
+from codedata.records import Files, RivalledTask, Task, parse
 from codedata.sandbox.archives import GZIP, Bounds, Stream, inflated, unpack
 from codedata.sandbox.process_labels import temporary_folder
 from codedata.states import Selection
@@ -59,7 +59,7 @@ def copy_tasks(source: Path, root: Path, selection: Selection) -> list[str]:
     """Copy the tasks of somebody else that are selected into task/ of a root. Return a line for
     each that cannot be read, graded or put there. A task that was copied before is left as it is.
     Raise Trouble if there is nothing to read."""
-    store, faults, n_new = Store(root, Task).open(), [], 0
+    store, faults, n_new = Store(root, RivalledTask).open(), [], 0
     for task in tasks_in(source, selection):
         if isinstance(task, ItemFailed):
             faults.append(str(task))
@@ -115,6 +115,7 @@ def rows_in(file: Path) -> Iterator[Found]:
     """Yield the rows of a Parquet file: `path` names a task, `task_binary` is a tar of its folder,
     mostly packed by gzip. Raise Trouble if the file cannot be read."""
     with duckdb.connect(config={"autoinstall_known_extensions": False}) as database:
+        database.execute("set enable_progress_bar = false")
         try:
             rows = database.execute(ROWS, [MAX_FOLDER_BYTES, glob.escape(str(file))])
             while row := rows.fetchone():
@@ -178,8 +179,8 @@ def _gradable(task: Task) -> Task:
 
 
 def _harbor_task(folder: Path, name: str) -> Task:
-    fields = {**load_folder(folder, Task.places), "instance_id": name}
-    task = parse(Task, Task.completed(fields), str(folder))
+    fields = {**load_folder(folder, RivalledTask.places), "instance_id": name}
+    task = parse(RivalledTask, RivalledTask.completed(fields), str(folder))
     if COMPOSE in task.environment:
         _only_service(task.environment)
     if workdir_of(task) or artifacts_in(task.config):

@@ -83,11 +83,13 @@ def tar_of(files: dict[str, str], name: str = "", **attributes) -> bytes:
 
 def test_rows_of_a_parquet_file_are_tasks_packed_or_not_and_only_narrows(tmp_path):
     inner = tar_of({f"b/{name}": text for name, text in HARBOR.items()})
+    a = gzip.compress(tar_of(HARBOR | {"rivals/wrong-1.sh": "true\n"}))
     place = rows_of(tmp_path / "set.parquet", {
-        "a": gzip.compress(tar_of(HARBOR)), "deep/b": inner, "c": tar_of({"task.toml": FOREIGN}),
+        "a": a, "deep/b": inner, "c": tar_of({"task.toml": FOREIGN}),
         "d": b"no tar", "e": None, "": inner})
     copy_tasks(place, tmp_path, Selection(only="[ac]"))
     assert Store(tmp_path, Task).open().names() == ["a"]
+    assert (tmp_path / "task/a/rivals/wrong-1.sh").exists()
     *faults, _ = copy_tasks(place, tmp_path, Selection())
     task = Store(tmp_path, Task).open().read("deep-b")
     assert task.about["made_from"]["item"] == "deep/b" and len(faults) == 4
