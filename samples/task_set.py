@@ -1,10 +1,10 @@
 """Unpack and pack samples/task_set/tasks.parquet: one row a task, its folder as tar.gz.
 
-  python samples/task_set.py unpack runs/tasks     # a folder a task; edit them, or add one
-  python samples/task_set.py pack runs/tasks       # write the file again from all folders there
+  python samples/task_set.py unpack runs/set/task    # a folder a task; edit them, or add one
+  python build_dp.py validate --root runs/set        # proves again what was edited
+  python samples/task_set.py pack runs/set/task      # write the file again from all folders there
 
-Equal folders give equal rows: members are sorted, without times and owners. A task that was edited
-is proven again (build_dp.py validate) before it is packed, since its proof.json is packed with it.
+Equal folders give equal rows: members are sorted, without times and owners.
 """
 import argparse
 import gzip
