@@ -11,6 +11,7 @@ from conftest import REPO, edit, run_here, write_json
 from heron_environment import an_environment, write_env
 from proven import a_bug, write_bug, write_candidate
 from scaled import a_candidate, write_judged
+from task_set import unpack
 
 import bug_inject
 from codedata.code.patches import normalised
@@ -111,8 +112,8 @@ def test_the_instruction_follows_the_report_until_a_person_writes_it(tmp_path, r
 
 
 def test_the_sample_bugs_are_tasks_as_they_were_proven_and_as_their_reports_say(tmp_path, run):
-    for place, folder in (("task", "tasks"), ("bug", "bugs")):
-        shutil.copytree(REPO / "samples" / folder, tmp_path / place)
+    unpack(tmp_path / "task")
+    shutil.copytree(REPO / "samples/bugs", tmp_path / "bug")
     assert "6 bugs proven (agent 6), 6 with a text" in run("agent", "instruct", "--force")
     tasks = all_readable(tmp_path, Task, BUG)
     assert len(tasks) == 6 and not [*filter(edited_parts, tasks)]
