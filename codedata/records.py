@@ -380,7 +380,6 @@ class Duel:
     lcb_turn: float | None = ABSENT
     lcb_cluster: float | None = ABSENT
     interval: list[float] | None = ABSENT   # 95 % interval of the margin, in points
-    classic: Object | None = ABSENT          # the numbers that the order king_first would give
     metrics: dict[str, Points | None] = ABSENT
     panel: PanelStatistics = ABSENT
     bootstrap: str = ABSENT

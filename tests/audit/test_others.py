@@ -64,6 +64,8 @@ def test_a_foreign_file_that_costs_too_much_to_read_is_named(tmp_path, path, tex
     folder_of(tmp_path, "theirs", {**HARBOR, f"environment/{path}": text})
     [failed] = map(str, tasks_in(tmp_path))
     assert said in failed and "\n" not in failed
+
+
 def rows_of(place: Path, rows: dict[str, bytes | None]) -> Path:
     with duckdb.connect() as db:
         db.execute("create table t (path varchar, task_binary blob)")
