@@ -21,7 +21,16 @@ from codedata.llm import Models
 from codedata.progress import named, plural, say
 from codedata.records import Commit, Prompt, parse
 from codedata.run_loop import run_whole, signals
-from codedata.sampling.draw import ALL, Choice, Cursor, Drawn, Seen, draw, prompt_problem
+from codedata.sampling.draw import (
+    ALL,
+    WINDOW_ROWS,
+    Choice,
+    Cursor,
+    Drawn,
+    Seen,
+    draw,
+    prompt_problem,
+)
 from codedata.sampling.pull_requests import fetch_prs
 from codedata.sampling.trajectories import Hub, Trajectories, open_source
 from codedata.settings import Settings
@@ -114,7 +123,8 @@ class PromptSampler:
         # of blind answers the best is chosen: they may well know all code that the PR changes
         self.is_blind = settings.challenger.how == "chosen"
         self.identity = digest({
-            key: value for key, value in asdict(self.settings).items()
+            key: value
+            for key, value in {**asdict(self.settings), "window_rows": WINDOW_ROWS}.items()
             if key not in NO_IDENTITY and value != NO_IDENTITY_IF.get(key)}
             | ({"blind": True} if self.is_blind else {}))
         self.skipped: Counter[str] = Counter()

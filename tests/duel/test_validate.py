@@ -143,14 +143,6 @@ def test_answers_without_both_sides_wait_and_are_counted(tmp_path, fake_llm, not
     assert (outcome["missing_answers"], outcome["turns"], outcome["turns_left"]) == (2, 2, 0)
 
 
-def test_shards_of_answer_are_one_duel(tmp_path, fake_llm):
-    write_answers(tmp_path, 2), write_answers(tmp_path, 2, first=3, directory="answer_1")
-    write_panel(tmp_path, fake_llm, "a")
-    fake_llm.always(verdict())
-    asks(tmp_path, fake_llm, "a", 1, 2, 3, 4)
-    assert duel(tmp_path)["turns"] == 4
-
-
 # another panel -----------------------------------------------------------------------------------
 
 def test_a_judge_that_is_added_is_asked_alone_and_one_that_left_may_come_back(root, fake_llm):
@@ -356,16 +348,6 @@ def test_a_dry_run_counts_a_judge_s_calls_though_another_s_request_is_too_long(t
     done = validated(tmp_path, code=1)
     assert "max_prompt_tokens" in done and asked(fake_llm) == calls("a", 1, 2)
     assert "to come: 4 calls" in dry and "will fail" in dry
-
-
-def test_no_retry_leaves_failed_verdicts_alone(tmp_path, fake_llm):
-    set_up(tmp_path, fake_llm, 2, by_model(a=verdict(), b=Status(404, "gone")), "a", "b")
-    done = validated(tmp_path, "--mode", "reference", code=1)
-    again, = [line for line in done.splitlines() if "again:" in line]
-    assert "--mode reference" in again
-    fake_llm.requests.clear()
-    status = validated(tmp_path, "--mode", "reference", "--no-retry")
-    assert "failed 2" in status and fake_llm.n_requests == 0
 
 
 def test_a_run_that_ends_before_its_second_pass_leaves_one_more_try_to_the_next(tmp_path, fake_llm):

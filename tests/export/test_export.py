@@ -471,7 +471,7 @@ def test_the_same_root_gives_the_same_bytes_anywhere(tmp_path):
         write_toml(root, more="[export]\nvalidation = 0.2\n")
     make(a)
     assert run_script("export.py", b).returncode == 0
-    assert tree(a) == tree(b) and len(tree(a)) > 20
+    assert tree(a) == tree(b) and len(tree(a)) >= 20
     before = touched(a)
     make(a)   # a second time nothing is touched
     assert touched(a) == before
