@@ -219,7 +219,8 @@ def _difference(name: str, path: str, *sides: tuple[Files, Entry | None]) -> str
         for place, text in zip(places, texts, strict=True):
             place.write_bytes(text)
         done = subprocess.run(["diff", "-u", "--label", f"a/{name}", "--label", f"b/{name}",
-                               *places], stdin=subprocess.DEVNULL, capture_output=True)
+                               *places], stdin=subprocess.DEVNULL, capture_output=True,
+                              start_new_session=True)
     return done.stdout.decode(errors="replace")
 
 
