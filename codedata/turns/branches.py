@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from tarfile import TarFile, TarInfo
 from typing import BinaryIO
 
 import requests
@@ -175,15 +176,20 @@ def entries_at(files: Files, place: str) -> Iterator[tuple[str, Entry]]:
             count(member.name, member.size)
             if member.isdir():
                 continue
-            entry = Entry("special", str(member.type))
-            if member.issym():
-                entry = Entry("link", member.linkname)
-            elif member.islnk():
-                entry = linked.get(member.linkname, entry)
-            elif member.isreg():
-                linked[member.name] = entry = Entry(
-                    "file", _digest(tar.extractfile(member)), member.mode & 0o100)
+            entry = _entry(tar, member, linked)
             yield posixpath.join(posixpath.dirname(place), member.name), entry
+
+
+def _entry(tar: TarFile, member: TarInfo, linked: dict[str, Entry]) -> Entry:
+    """Return what a member holds; `linked` has files of the tar by name, for hard links to them."""
+    if member.isreg():
+        content = _digest(tar.extractfile(member))
+        linked[member.name] = Entry("file", content, member.mode & 0o100)
+        return linked[member.name]
+    if member.issym():
+        return Entry("link", member.linkname)
+    special = Entry("special", str(member.type))
+    return linked.get(member.linkname, special) if member.islnk() else special
 
 
 def _digest(file: BinaryIO) -> str:

@@ -581,15 +581,6 @@ def test_eight_agents_at_once_have_nothing_to_do_with_each_other(tmp_path):
             for i in range(8)] == [f"task {i}" for i in range(8)]
 
 
-@pytest.mark.docker
-@pytest.mark.parametrize("scenario", ["long", "stubborn", "no_tools"])
-def test_the_same_in_a_container(scenario):
-    with SandboxDocker(image="debian:bookworm", scripts=[SCRIPT_BASH_FUNC],
-                       run_label="test_agent") as box:
-        result = play(scenario, box, max_output_chars=2000, tools=[view_file, create_file])
-    assert result.status == "success", result.error
-
-
 def test_every_scenario_is_played():
     tests = Path(__file__).read_text(encoding="utf-8")
     assert all(f'"{path.stem}"' in tests or f'"{path.name}"' in tests

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import REPO, finish, kill, ledger_lines, run_here, run_script, start_script
+from conftest import REPO, finish, ledger_lines, run_here, run_script, start_script
 from projects import make_lean
 from scenario import Scenario
 from setups import (
@@ -22,7 +22,6 @@ from setups import (
     record,
     scenario,
     set_up,
-    wait_till_reaped,
     write_rows,
 )
 
@@ -221,16 +220,6 @@ def started(root: Path, model: Scenario):
                            "agent", "--llm-base-url", model.base_url, *CA_FLAGS)
     model.wait_for(1)
     return process
-
-
-@pytest.mark.docker
-def test_a_kill_leaves_nothing_after_the_next_start(heron):
-    with Scenario(scenario({"calls": [["bash", {"command": "sleep 60"}]]})) as model:
-        process = started(heron, model)
-        left = left_by(process.pid)
-        kill(process)
-    assert left
-    wait_till_reaped(heron, [process.pid])
 
 
 @pytest.mark.docker

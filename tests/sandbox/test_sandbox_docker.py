@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -23,6 +22,7 @@ from codedata.sandbox.docker import INIT, SandboxDocker
 
 pytestmark = pytest.mark.docker
 RUN = "tests-docker"
+SHARED = "tests-docker-shared"   # of the sandbox of tests that leave nothing in it
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +30,9 @@ def api():
     return docker_engine.connect()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def sandbox():
-    with SandboxDocker(run_label=RUN, pids=100, memory="300Mi") as sandbox:
+    with SandboxDocker(run_label=SHARED, pids=100, memory="300Mi") as sandbox:
         yield sandbox
 
 
@@ -63,7 +63,7 @@ def test_the_container_has_the_limits_and_no_more_rights_than_it_needs(sandbox, 
     status = sandbox.run("cat /proc/self/status").output
     assert "NoNewPrivs:\t1" in status and "CapEff:\t00000000000000fb" in status
     labels = found["Config"]["Labels"]
-    assert labels[process_labels.RUN] == RUN and not process_labels.is_left(labels, True)
+    assert labels[process_labels.RUN] == SHARED and not process_labels.is_left(labels, True)
 
 
 def test_package_managers_can_do_what_they_do_as_root(sandbox):
@@ -146,21 +146,12 @@ def test_a_proxy_on_the_loopback_is_refused():
 
 # commands ----------------------------------------------------------------------------------------
 
-def test_eight_sandboxes_work_at_once():
-    def one(i: int) -> str:
-        with SandboxDocker(run_label=RUN) as sandbox:
-            for _ in range(5):
-                sandbox.run(f"echo {i} >> file; head -c 300000 /dev/zero | tr '\\0' x")
-            return sandbox.run("cat file").output
-    with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(one, range(8))) == [f"{i}\n" * 5 for i in range(8)]
-
-
 def test_a_command_that_goes_on_without_output_is_waited_for(sandbox):
     assert sandbox.run("exec > /dev/null 2>&1; sleep 1.2; exit 5").exit_code == 5
 
 
-def test_a_container_that_is_taken_away_is_a_sandbox_that_died(sandbox, api):
+def test_a_container_that_is_taken_away_is_a_sandbox_that_died(api):
+    sandbox = SandboxDocker(run_label=RUN)
     threading.Timer(0.5, lambda: api.remove_container(sandbox.id, force=True)).start()
     with pytest.raises(SandboxDied):
         sandbox.run("sleep 30")
@@ -189,6 +180,7 @@ def test_the_network_is_off_till_it_is_put_on_and_off_again_after(sandbox):
 
 
 def test_without_network_look_ups_fail_at_once_and_the_own_loopback_works(sandbox):
+    sandbox.network(False)
     sandbox.run("python3 -m http.server 8000 >/dev/null 2>&1 &")
     for _ in range(2):
         # it would take 20 s
@@ -199,7 +191,7 @@ def test_without_network_look_ups_fail_at_once_and_the_own_loopback_works(sandbo
 
 
 def test_sandboxes_do_not_reach_one_another(sandbox):
-    with SandboxDocker(run_label=RUN, network=True) as other:
+    with SandboxDocker(run_label=SHARED, network=True) as other:
         sandbox.network(True)
         other.run("python3 -m http.server 8000 >/dev/null 2>&1 &")
         address = other.run("hostname -i").output.split()[0]
@@ -267,16 +259,6 @@ def test_images_that_are_kept_outlive_their_run_and_those_made_from_them_need_no
         assert api.inspect_image("codedata-tests:kept")
     finally:
         api.remove_image("codedata-tests:kept")
-
-
-def test_an_image_that_lost_its_tag_to_a_later_one_goes_as_well(api):
-    with SandboxDocker(run_label=RUN) as sandbox:
-        made = []
-        for n in range(3):
-            sandbox.run(f"echo {n} > file")
-            made.append(sandbox.commit("codedata-tests:again", keep=False))
-    assert len(docker_engine.remove_images(RUN)) == 3
-    assert not {image["Id"] for image in api.images(all=True)} & set(made)
 
 
 # kills -------------------------------------------------------------------------------------------
