@@ -10,7 +10,7 @@ PYTEST = $(BIN)/python -m pytest -q -n auto --maxprocesses 8
 CONTAINED = docker or pods or chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repo demo demo-model demo-env demo-bugs demo-pr demo-dp images test test-containers test-demos record-runs test-trl test-harbor test-swebench check-all figures lint lock duel status clean samples $(SCRIPTS) $(MORE)
+.PHONY: help setup repo demo demo-model demo-env demo-bugs demo-pr demo-dp images test test-containers test-demos record-runs test-trl test-harbor test-swebench check-all figures lint lock duel status clean $(SCRIPTS) $(MORE)
 
 help:          ## this list
 	@awk -F ':.*## ' '/^[a-z$$()A-Z -]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -104,9 +104,6 @@ status: setup  ## where every stage of ROOT stands, in one table
 
 lock:          ## resolve the dependencies again (needs uv)
 	sh tools/lock
-
-samples: setup ## are the samples what their commands print? (needs go, node, gcc, pytest of Debian)
-	$(BIN)/python samples/make.py --check
 
 clean:         ## remove .venv and caches; never records
 	rm -rf .venv .venv-trl .venv-harbor .venv-verifiers .venv-swebench .venv-swesmith .pytest_cache .ruff_cache build *.egg-info

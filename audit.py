@@ -13,7 +13,7 @@ writes  audit/<id>.json        TaskAudit, and a line an attempt in _ledger.jsonl
   python audit.py --root runs/mine
   python audit.py --root runs/mine --only 'heron.*' --checks strength,fairness
   python audit.py --root runs/mine --thorough       # ten runs of each gold beside load
-  python audit.py --root runs/theirs --tasks some-tasks/   # those of somebody else
+  python audit.py --root runs/theirs --tasks some-tasks/   # of somebody else; or FILE.parquet
   python audit.py try task/heron.agent-1.0123abcd wrong.sh other.sh
 """
 import argparse
@@ -47,8 +47,9 @@ def main(argv=None) -> int:
     flags.add_argument("--thorough", action="store_true",
                        help="the gold ten times beside load, and on another day, too")
     flags.add_argument("--tasks", metavar="PATH",
-                       help="tasks of somebody else, which are copied into task/ first: folders in "
-                            "Harbor's form")
+                       help="tasks of somebody else, which are copied into task/ first (with "
+                            "--only: those that it names): folders in Harbor's form, or a Parquet "
+                            "file of them (columns path and task_binary)")
     cli.sandbox_flags(parser)
     args = parser.parse_args(argv)
     settings = cli.with_container_workers(config.load(args), args)
@@ -56,7 +57,7 @@ def main(argv=None) -> int:
     if args.word:
         return try_scripts(settings, parser, args.paths)
     if args.tasks and not options.read_only:
-        for line in copy_tasks(Path(args.tasks), settings.root):
+        for line in copy_tasks(Path(args.tasks), settings.root, options.selection):
             say(line)
     names = args.checks or [name for name, check in CHECKS.items()
                             if args.thorough or not check.is_thorough]

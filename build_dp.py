@@ -18,7 +18,7 @@ writes  dp/_checks/<content>.json   DatapointChecks, and a line an attempt in _l
         dp/_index.html              a page of all datapoints
 
   python build_dp.py agents --root runs/mine --seeds samples/seed_tasks --agents builder=4,review=2
-  python build_dp.py validate samples/tasks/*_001_a --json
+  python build_dp.py validate samples/tasks/same-bytes --json
   python build_dp.py calibrate --root runs/mine --attempts 8 --model some-model
   python build_dp.py --root runs/mine tool next --agent a --task-type generate_idea
 """

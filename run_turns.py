@@ -44,25 +44,21 @@ def main(argv=None) -> int:
     with Models(settings) as models:
         runner = Runner(settings, SandboxFactory(settings, models.stop), samples_of)
         make_stage = states if args.states else executed
-        try:
-            return run_loop.run(make_stage(settings, models, runner), settings, models, options)
-        finally:
-            runner.close()
+        return run_loop.run(make_stage(settings, models, runner), settings, models, options)
 
 
 def executed(settings: Settings, models: Models, runner: Runner) -> run_loop.Stage:
     """Return the stage that runs the candidates of turns."""
     return run_loop.Stage(
-        "run_turns", make=runner.make, close=runner.close, then="ch.py; validate.py",
-        writes=Writes(Store(settings.root, Executed)),
-        identity={"branches": settings.run.branches}, **inputs(settings))
+        "run_turns", make=runner.make, then="ch.py; validate.py",
+        writes=Writes(Store(settings.root, Executed)), **inputs(settings))
 
 
 def states(settings: Settings, models: Models, runner: Runner) -> run_loop.Stage:
     """Return the stage that runs the tests at each turn of trajectories."""
     source = open_source(settings.prompt.source, Hub(models.http), settings.prompt.split)
     return run_loop.Stage(
-        "run_turns.states", make=runner.states, close=runner.close,
+        "run_turns.states", make=runner.states,
         reads=Reads(trajectories(source), ("instance_id", "messages", "tools")),
         joined=inputs(settings)["joined"], writes=Writes(Store(settings.root, TurnStates)),
         then="prompt.py")

@@ -4,7 +4,7 @@ without either.
 It reads answers.jsonl of a labelled set: lines {id, instance_id, language, kind, leak, why, split,
 messages_from: {trajectory, turn}, answer}, and kings.jsonl: {id, instance_id, messages_from,
 answer}, turns written blind, in which nothing can leak. The history is what stands before that
-assistant turn of that row of trajectories.parquet; the pull request comes from prs.parquet. All lie
+assistant turn of that row of trajectories.json; the pull request comes from prs.json. All lie
 in the set's folder or beside it. A judge's words are replayed from replies.jsonl: {id, judge,
 prompt (digest of the rule), replies}.
 
@@ -23,8 +23,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
-
-import duckdb
 
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))   # codedata is not installed
@@ -91,14 +89,13 @@ def read_set(path: Path) -> list[dict]:
 
 def join(rows: list[dict], folder: Path) -> None:
     """Give each row its `history` and `commit`."""
-    query = "select messages from read_parquet(?, file_row_number = true) order by file_row_number"
-    trajectories = duckdb.execute(query, [str(beside(folder, "trajectories.parquet"))]).fetchall()
-    prs, problems = fetch_prs(str(beside(folder, "prs.parquet")),
+    trajectories = json.loads(beside(folder, "trajectories.json").read_text(encoding="utf-8"))
+    prs, problems = fetch_prs(str(beside(folder, "prs.json")),
                               {row["instance_id"] for row in rows}, None)
     if problems:
-        sys.exit(f"prs.parquet: {problems}")
+        sys.exit(f"prs.json: {problems}")
     for row in rows:
-        messages = trajectories[row["messages_from"]["trajectory"]][0]
+        messages = trajectories[row["messages_from"]["trajectory"]]["messages"]
         places = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
         row["history"] = [dict(message)
                           for message in messages[:places[row["messages_from"]["turn"]]]]

@@ -6,7 +6,6 @@ a bare loop of `requests` (floor.py).
 
   python benchmarks/throughput.py                       # 32, 128, 256 workers, 5,000 calls each
   python benchmarks/throughput.py --https --workers 256
-  python benchmarks/throughput.py --workers 256 --curator --curator-python OTHER_VENV/bin/python
 
 One JSON line on stdout, a table on stderr. What is counted stands in benchmarks/README.md.
 """
@@ -42,15 +41,6 @@ def main() -> None:
             figures["cpu_over_floor"] = round(
                 figures["cpu_ms_a_call"] / figures["floor"]["cpu_ms_a_call"], 2)
             report["runs"].append(figures)
-        if args.curator:
-            workers = max(args.workers)
-            curator = [args.curator_python, HERE / "curator_client.py"]
-            report["curator"] = peer("curator", curator, base, workers, args, https=False)
-            ours = report["runs"][args.workers.index(workers)]
-            report["curator"]["wall_over_king"] = round(
-                report["curator"]["wall_s"] / ours["wall_s"], 2)
-            report["curator"]["cpu_over_king"] = round(
-                report["curator"]["cpu_ms_a_call"] / ours["cpu_ms_a_call"], 2)
     finally:
         if args.keep:
             print(f"kept: {base}", file=sys.stderr)
@@ -74,10 +64,6 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--https", action="store_true", help="the same over TLS")
     p.add_argument("--floor-files", action="store_true",
                    help="also the floor with one synced file an answer")
-    p.add_argument("--curator", action="store_true",
-                   help="also bespokelabs-curator, over http, at the most workers")
-    p.add_argument("--curator-python", default=sys.executable, metavar="PATH",
-                   help="of the environment that has it")
     p.add_argument("--tmp", metavar="DIR",
                    help="where the temporary root goes: its file system is part of the figures")
     p.add_argument("--keep", action="store_true", help="leave the temporary root")
@@ -119,12 +105,11 @@ def king(base: Path, workers: int, args) -> dict:
             "cores_used_by_others": others.cores(cost.cpu_s + mock.stats["cpu_s"])}
 
 
-def peer(name: str, command: list, base: Path, workers: int, args,
-         https: bool | None = None) -> dict:
+def peer(name: str, command: list, base: Path, workers: int, args) -> dict:
     """Return figures of another client on a fresh server with the same prompts, by its own clock.
     """
     root = fresh_root(base, f"{name}_{workers}")
-    with mock_llm("--latency", args.latency, tls=args.https if https is None else https) as mock:
+    with mock_llm("--latency", args.latency, tls=args.https) as mock:
         flags = ["--root", root, "--url", mock.base_url, "--workers", workers]
         flags += ["--ca-bundle", mock.ca_bundle] if mock.ca_bundle else []
         cost = run([*command, *flags], root)
@@ -165,10 +150,6 @@ def table(report: dict) -> None:
             row("  with files", figures["floor_files"])
         say(f"{'':<16}king / floor, CPU: {figures['cpu_over_floor']}; other processes used "
             f"{figures['cores_used_by_others']} of {report['cores']} cores")
-    if curator := report.get("curator"):
-        row("curator", curator)
-        say(f"{'':<16}curator / king: wall {curator['wall_over_king']}, CPU "
-            f"{curator['cpu_over_king']}")
 
 
 if __name__ == "__main__":

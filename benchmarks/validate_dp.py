@@ -1,4 +1,4 @@
-"""Measure `build_dp.py validate` on samples/tasks: what share of its time the engine takes,
+"""Measure `build_dp.py validate` on the tasks of samples/: what share of its time the engine takes,
 and what four at once bring. With --mutants: is each fault found by the check that is for it?
 
   python benchmarks/validate_dp.py                        # one at a time, then four at once
@@ -26,7 +26,10 @@ from pathlib import Path
 
 from measure import PROJECT, Others, machine, run
 
+sys.path.insert(0, str(PROJECT / "samples"))
 sys.path.insert(0, str(PROJECT))
+from task_set import unpack
+
 from codedata import cli
 from codedata.audit.cheats import rewarded, scripts_of
 from codedata.config import load
@@ -38,8 +41,7 @@ from codedata.store import Store
 from codedata.suites.environments import labelled
 from codedata.texts import tomllib
 
-SAMPLES = PROJECT / "samples/tasks"
-DATAPOINTS = sorted(path for path in SAMPLES.iterdir() if Task.kind_in(path) == DATAPOINT)
+SAMPLES = PROJECT / "samples/tasks"   # some of the set, as folders: what mutants are made of
 MUTANTS = PROJECT / "tests/datapoints/mutants.toml"
 CPUS = 0.5                       # of each container where several run at once
 ENGINE_SHARE, RATIO = 0.9, 1.5   # the least
@@ -55,10 +57,9 @@ def main() -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    samples = [path.name for path in DATAPOINTS]
     p = argparse.ArgumentParser(description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--only", action="append", choices=samples, help="of the samples (all)")
+    p.add_argument("--only", action="append", metavar="SAMPLE", help="of the samples (all)")
     p.add_argument("--at-once", type=int, default=4, help="for the rate (%(default)s)")
     p.add_argument("--mutants", action="store_true", help="run the mutants")
     p.add_argument("--check", help="only those of a check")
@@ -68,6 +69,12 @@ def parser() -> argparse.ArgumentParser:
                    help="check the samples, too, where not all mutants run")
     p.add_argument("--root", type=Path, help="where results of the samples are kept")
     return p
+
+
+def datapoints(work: Path) -> list[Path]:
+    """Return the folders of all samples, unpacked below a folder."""
+    folders = unpack(work / "samples").iterdir()
+    return sorted(path for path in folders if Task.kind_in(path) == DATAPOINT)
 
 
 def validated(folders: list[Path], root: Path, *flags) -> dict:
@@ -98,9 +105,9 @@ def failed(found: list[dict]) -> dict[str, list[str]]:
 
 def speed(args, work: Path) -> tuple[dict, bool]:
     """Return the figures of the same datapoints one at a time and several at once."""
-    names = args.only or [path.name for path in DATAPOINTS]
-    copies = -(-args.at_once // len(names))
-    folders = [copy_of(name, work / "datapoints", n) for n in range(copies) for name in names]
+    samples = [path for path in datapoints(work) if path.name in (args.only or [path.name])]
+    copies = -(-args.at_once // len(samples))
+    folders = [copy_of(path, work / "datapoints", n) for n in range(copies) for path in samples]
     others = Others()
     one = validated(folders, work / "one", "--workers", 1)
     several = validated(folders, work / "several", "--workers", args.at_once,
@@ -127,10 +134,10 @@ def speed(args, work: Path) -> tuple[dict, bool]:
                     and not report["failed"])
 
 
-def copy_of(name: str, folder: Path, n: int) -> Path:
+def copy_of(sample: Path, folder: Path, n: int) -> Path:
     """Return a copy of a sample, whose content is another one for each `n`."""
-    place = folder / (f"{name}-{n}" if n else name)
-    shutil.copytree(SAMPLES / name, place)
+    place = folder / (f"{sample.name}-{n}" if n else sample.name)
+    shutil.copytree(sample, place)
     with open(place / "instruction.md", "a", encoding="utf-8") as file:
         file.write("\n" * n)
     return place
@@ -196,7 +203,7 @@ def mutation(args, work: Path) -> tuple[dict, bool]:
               "seconds": round(time.monotonic() - started, 1), "rows": rows}
     print(f"\n  {report['caught']} of {report['mutants']} by the right check", file=sys.stderr)
     if args.good or not (args.check or args.limit):
-        good = validated(DATAPOINTS, args.root or work / "good",
+        good = validated(datapoints(work), args.root or work / "good",
                          "--workers", args.workers)
         report |= {"good": len(good["found"]), "refused": failed(good["found"])}
         print(f"  {len(report['refused'])} of {report['good']} good ones refused: "

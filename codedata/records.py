@@ -231,7 +231,7 @@ class Executed:
     repo_name: ItemName      # the environment
     image_name: str
     start: str               # the state in which the replay began, one of turns/replay.py's
-    how: str                 # overlay | replayed: each candidate in a container of its own
+    how: str                 # commit | replayed: in pods, the history for each candidate again
     replay: str              # equal | tree unchanged | unequal at turn n
     unequal: list[Object]    # {turn, recorded, got, tree_changed} of observations, cut
     n_commands: int          # of the history
@@ -380,7 +380,6 @@ class Duel:
     lcb_turn: float | None = ABSENT
     lcb_cluster: float | None = ABSENT
     interval: list[float] | None = ABSENT   # 95 % interval of the margin, in points
-    classic: Object | None = ABSENT          # the numbers that the order king_first would give
     metrics: dict[str, Points | None] = ABSENT
     panel: PanelStatistics = ABSENT
     bootstrap: str = ABSENT

@@ -14,6 +14,11 @@ from codedata.texts import did_you_mean
 EMBEDDED_MODEL = "smollm2-135m-instruct"
 BY_CODE = {"by_code": True}   # metadata of a field that no table of chain.toml may have
 MODEL_LIMITS = ("temperature", "max_tokens", "max_prompt_tokens")
+RETRIED = ("king", "challenger", "agent", "audit")   # roles whose wrong replies are asked for again
+# models that think before they answer, and their max_tokens where nothing else is set
+THINKING_MODELS = ("Qwen/Qwen3-235B-A22B-Thinking-2507", "moonshotai/Kimi-K2.6-TEE")
+THINKING_MAX_TOKENS = 4096
+LEAK_MAX_TOKENS = 4096   # the least of a leak judge
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ class LLM:
     base_url: str = ""                  # any OpenAI-compatible endpoint; wins over `endpoint`
     model: str = "moonshotai/Kimi-K2.6-TEE"
     temperature: float = at_least(0, 1.0)
-    max_tokens: int = at_least(1, 1024)   # of an answer; thinking models get thinking_max_tokens
+    max_tokens: int = at_least(1, 1024)   # of an answer; left so, models that think get more
     max_prompt_tokens: int = at_least(0, 0)    # of a request; 0: no limit but the model's own
     workers: int = at_least(1, 32)      # items in flight (env_setup.py: cores / cpu_request)
     retry_max: int = at_least(0, 3)     # on connection errors, 5xx, time-outs, unreadable bodies
@@ -72,6 +77,7 @@ class LLM:
     call_timeout_s: float = at_least(0.001, 300.0)   # of one attempt, from start to last byte
     max_429_wait_s: float = at_least(0, 60.0)        # the longest single wait on HTTP 429
     max_429_total_s: float = at_least(0, 1800.0)     # of nothing but 429: the run stops
+    format_retries: int = at_least(0, 2)       # further tries of a reply that is of a wrong form
     max_reply_bytes: int = at_least(1, 20_000_000)   # of an answer, decompressed; else it fails
     proxy: str = ""                     # for calls and downloads; no proxy of the environment
     ca_bundle: str = ""                 # PEM file of extra certificate authorities
@@ -79,31 +85,31 @@ class LLM:
 
 @dataclass(frozen=True)
 class RoleSettings:
-    """The model that is asked, and its limits. A field that is None is taken from [llm]."""
+    """The model that is asked. A field that is None is taken from [llm]; of [dp_…]: from [agent].
+    """
 
     endpoint: str | None = None
     model: str | None = None
+
+
+@dataclass(frozen=True)
+class LimitedRole(RoleSettings):
+    """Hold the limits of a role, too."""
+
     temperature: float | None = at_least(0, None)
     max_tokens: int | None = at_least(1, None)
     max_prompt_tokens: int | None = at_least(0, None)
 
 
 @dataclass(frozen=True)
-class AnswererSettings(RoleSettings):
-    """Hold what king and challenger share."""
-
-    format_retries: int = at_least(0, 2)   # further tries if it is no turn of the agent's form
-
-
-@dataclass(frozen=True)
-class KingSettings(AnswererSettings):
+class KingSettings(LimitedRole):
     """[king]: the model that answers from the history alone."""
 
     samples: int = at_least(1, 1)   # blind answers; at least 3 for `chosen` and agreement
 
 
 @dataclass(frozen=True)
-class ChallengerSettings(AnswererSettings):
+class ChallengerSettings(LimitedRole):
     """[challenger]: the model that answers knowing the pull request."""
 
     leak_retries: int = at_least(-1, 2)   # further tries if it shows the PR; -1: no check
@@ -111,13 +117,12 @@ class ChallengerSettings(AnswererSettings):
 
 
 @dataclass(frozen=True)
-class AgentSettings(RoleSettings):
+class AgentSettings(LimitedRole):
     """[agent]: the model of agents, and what one of them may take."""
 
     max_tokens: int | None = at_least(1, 16384)   # of a reply
     max_seconds: float = at_least(0, 0.0)        # of one agent with its commands; 0: no limit
     max_usd: float = at_least(0, 0.0)            # of one agent; 0: no limit
-    format_retries: int = at_least(0, 2)         # further tries of bug_inject.py scale --strategy
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,6 @@ class AuditSettings(RoleSettings):
     none is asked."""
 
     max_tokens: int | None = at_least(1, 2048)   # of a reply
-    format_retries: int = at_least(0, 2)         # further tries if it cannot be read
 
 
 @dataclass(frozen=True)
@@ -176,7 +180,6 @@ class BugSettings:
     max_per_operator: int = at_least(1, 20)  # of a repository
     max_per_failing_set: int = at_least(1, 1)     # bugs that the same tests notice
     max_trivial_share: float = between(0, 1, 0.2)   # of the instances that may be blunt
-    max_survivors: int = at_least(0, 2)   # in its function, else a bug is chosen behind all others
 
 
 @dataclass(frozen=True)
@@ -184,9 +187,7 @@ class RunSettings:
     """[run]: the candidates of turns, run at the states of their histories."""
 
     environments: str = ""                     # a root whose env/ is used; "": this root's
-    branches: str = one_of("overlay", "replayed")   # overlay: Docker, and SYS_ADMIN in a container
     timeout_s: float = at_least(1, 60.0)       # of a command
-    tests_timeout_s: float = at_least(1, 900.0)   # of a run of the hidden tests
 
 
 @dataclass(frozen=True)
@@ -200,16 +201,10 @@ class PrTasksSettings:
 
 @dataclass(frozen=True)
 class IssueSettings(RoleSettings):
-    """[issue]: the model that reports bugs as a user would, and how often it may try."""
+    """[issue]: the model that reports bugs as a user would."""
 
     writer: str = one_of("llm", "template")   # template: calls of failing tests
-    max_tries: int = at_least(1, 4)              # of the reproduction, and of the report
-    seed: int = at_least(0, 0)                   # of tone and length, and of the form of words
-
-    @property
-    def format_retries(self) -> int:
-        """Return how often it is asked again."""
-        return self.max_tries - 1
+    max_tries: int = at_least(1, 4)           # of the reproduction, and of the report
 
 
 @dataclass(frozen=True)
@@ -217,11 +212,7 @@ class Nl2RepoSettings:
     """[nl2repo]: the documents and stripped patches of nl2repo.py."""
 
     writer: str = one_of("llm", "template")   # template: no model
-    max_functions: int = at_least(2, 40)      # of a community; a larger one is divided again
     max_candidates: int = at_least(1, 400)    # of a repository, that are screened
-    max_proven_functions: int = at_least(0, 40)   # patches of one function that are proven
-    seed: int = at_least(0, 0)                # of communities, and of what is drawn
-    max_overlap: float = between(0, 1, 0.2)   # share of a body's 8-grams that a document may have
     max_iterations: int = at_least(1, 40)     # replies of an agent
 
 
@@ -232,20 +223,8 @@ class DpSettings:
     profile: str = one_of("backend", "general")   # what kind of tasks is wanted: profiles.toml
     base_image: str = ""                # of their dockerfiles; "": that of [sandbox]
     drafts: int = at_least(1, 5)        # of a seed
-    ideas_per_draft: int = at_least(1, 4)   # of which one is chosen
     max_validations: int = at_least(1, 6)   # that may fail before a draft is given up
-    max_similarity: float = between(0, 1, 0.3)   # of a draft and its twin: Jaccard; 1: no check
     lease_s: float = between(1, 100_000, 60.0)   # then a killed agent's task is another one's
-
-
-@dataclass(frozen=True)
-class DpRoleSettings(RoleSettings):
-    """[dp_idea] [dp_builder] [dp_review] [dp_solver]: a model of build_dp.py agents or calibrate. A
-    field that is None is taken from [agent]."""
-
-    max_seconds: float | None = at_least(0, None)
-    max_usd: float | None = at_least(0, None)
-    max_iterations: int = at_least(1, 100)   # replies of an agent
 
 
 @dataclass(frozen=True)
@@ -262,7 +241,6 @@ class PromptSettings:
     max_per_instance: int = at_least(0, 1)  # prompts of one PR; 0, or turns = "all": no limit
     max_chars: int = at_least(1, 200_000)   # a longer history + reference is skipped
     max_shown_share: float = between(0, 1, 0.99)   # of the PR's code that a history may have shown
-    window_rows: int = at_least(1, 1)       # rows per random offset; more is cheaper from Parquet
     keep_unmatched: bool = False            # keep prompts without a PR record, for king.py alone
     decontaminate: tuple[str, ...] = ()     # benchmark files: overlapping prompts are left out
     rows_url: str = "https://datasets-server.huggingface.co"
@@ -270,7 +248,7 @@ class PromptSettings:
 
 
 @dataclass(frozen=True)
-class Judge(RoleSettings):
+class Judge(LimitedRole):
     """A table in [judge] models: a judge with settings of its own. A field that is None is taken
     from [judge] or [llm].
     """
@@ -287,11 +265,7 @@ class JudgeSettings:
         "moonshotai/Kimi-K2.6-TEE")
     order: str = one_of("both", "king_first")   # both: each judge is asked in both orders
     temperature: float = at_least(0, 0.0)
-    score_max_tokens: int = at_least(1, 768)    # of a verdict
-    thinking_models: tuple[str, ...] = (
-        "Qwen/Qwen3-235B-A22B-Thinking-2507", "moonshotai/Kimi-K2.6-TEE")
-    thinking_max_tokens: int = at_least(1, 4096)   # of a verdict of one of these
-    exclude_self: bool = False          # leave out judges of the family of a model that answered
+    score_max_tokens: int = at_least(1, 768)    # of a verdict; models that think get more
 
 
 @dataclass(frozen=True)
@@ -299,7 +273,6 @@ class LeakSettings:
     """[leak]: the judges of whether a challenger shows the PR. Other settings are of [judge]."""
 
     models: tuple[str | Judge, ...] | None = None   # None: the panel's first; []: no leak judge
-    max_tokens: int = at_least(1, 4096)             # of a verdict
     king_share: float = between(0, 1, 0.1)   # of kings judged too (under 20 turns: all)
 
 
@@ -326,7 +299,6 @@ class ReportSettings:
     final_min: float = between(0, 100, 80.0)    # final/ from this score
     defeat_min: float = between(0, 100, 66.0)   # refined/ from this score, defeat/ below
     keep_flagged: bool = False            # keep turns with an injection or a leak in final/
-    detail_turns: int = at_least(0, 1000)   # turns that report.html holds whole
     note: str = ""                        # what report.md and report.html say first
 
 
@@ -337,7 +309,6 @@ class ExportSettings:
     formats: tuple[str, ...] = ()       # empty: those whose directories have records
     rejected_too: bool = False          # export a duel without accepted outcome too
     dpo_min_margin: float = at_least(0, 16.0)   # DPO, KTO: minimum distance from 50 of a score
-    dpo_max_length_ratio: float = at_least(0, 0.0)   # DPO: longer side / shorter one; 0: no limit
     tool_calls: str = one_of("native", "text")   # text: calls become the same as shell commands
     max_chars: int = at_least(0, 0)     # a longer history + answer is left out; 0: no limit
     duplicate_similarity: float = between(0, 1, 0.8)   # Jaccard of near-duplicates; 0: no check
@@ -345,13 +316,11 @@ class ExportSettings:
     licences: tuple[str, ...] = ()      # of repositories ("unknown" is one); empty: all
     validation: float = between(0, 1, 0.05)   # share of the repositories
     seed: int = at_least(0, 0)          # of the split
-    shard_rows: int = at_least(1, 10_000)     # of a Parquet file
     licence: str = "other"              # of the data set, an id of the Hub
     harbor_network: str = one_of("auto", "public", "no-network", "compose")   # docs/exports.md
     min_strength: float = between(0, 1, 0.0)   # of tasks: wrong variants killed / tried; 0: no rule
     audited_only: bool = False          # leave out tasks without an audit, and those that fail it
     secrets_in_tests: bool = False      # keep tasks whose tests have what looks like a credential
-    from_tests: bool = True             # keep bugs whose report shows a case of a hidden test
 
 
 @dataclass(frozen=True)
@@ -424,10 +393,10 @@ class Settings:
     issue: IssueSettings = IssueSettings()
     nl2repo: Nl2RepoSettings = Nl2RepoSettings()
     dp: DpSettings = DpSettings()
-    dp_idea: DpRoleSettings = DpRoleSettings()
-    dp_builder: DpRoleSettings = DpRoleSettings()
-    dp_review: DpRoleSettings = DpRoleSettings()
-    dp_solver: DpRoleSettings = DpRoleSettings()
+    dp_idea: RoleSettings = RoleSettings()   # of build_dp.py agents
+    dp_builder: RoleSettings = RoleSettings()
+    dp_review: RoleSettings = RoleSettings()
+    dp_solver: RoleSettings = RoleSettings()   # of build_dp.py calibrate
     audit: AuditSettings = AuditSettings()
     sandbox: SandboxSettings = SandboxSettings()
     exclude: Exclude = Exclude()
@@ -441,18 +410,17 @@ class Settings:
     def model_spec(self, role: str) -> ModelSpec:
         """Return the model of "king", "challenger", "agent", "issue", "audit" or
         "dp_…": its section over [llm]."""
-        section = self.agent_role(role) if role.startswith("dp_") else getattr(self, role)
-        spec = self._spec(role, section, vars(self.llm),
-                          format_retries=getattr(section, "format_retries", 0))
-        if spec.max_tokens == LLM.max_tokens and spec.model in self.judge.thinking_models:
-            return replace(spec, max_tokens=self.judge.thinking_max_tokens)
+        section = getattr(self, role)
+        if role.startswith("dp_"):
+            own = {key: value for key, value in vars(section).items() if value is not None}
+            section = replace(self.agent, **own)
+        n_again = self.llm.format_retries if role in RETRIED else 0
+        if role == "issue":
+            n_again = self.issue.max_tries - 1
+        spec = self._spec(role, section, vars(self.llm), format_retries=n_again)
+        if spec.max_tokens == LLM.max_tokens and spec.model in THINKING_MODELS:
+            return replace(spec, max_tokens=THINKING_MAX_TOKENS)
         return spec
-
-    def agent_role(self, role: str) -> DpRoleSettings:
-        """Return the section of an agent's role over [agent]."""
-        own = getattr(self, role)
-        return replace(own, **{key: getattr(self.agent, key) for key, value in vars(own).items()
-                               if value is None})
 
     def judges(self) -> list[ModelSpec]:
         """Return the panel in the order of [judge] models; the embedded model is one judge."""
@@ -464,7 +432,7 @@ class Settings:
         The embedded model is too small to be one.
         """
         models = self.judge.models[:1] if self.leak.models is None else self.leak.models
-        return [replace(spec, max_tokens=max(spec.max_tokens, self.leak.max_tokens),
+        return [replace(spec, max_tokens=max(spec.max_tokens, LEAK_MAX_TOKENS),
                         is_leak_judge=True)
                 for spec in self._panel(models, "[leak] models")
                 if spec.endpoint.name != "embedded"]
@@ -482,10 +450,10 @@ class Settings:
     def _judge_spec(self, judge: Judge) -> ModelSpec:
         if self._endpoint(judge.endpoint).name == "embedded":
             judge = replace(judge, model=EMBEDDED_MODEL, max_tokens=None)
-        thinks = judge.model in self.judge.thinking_models
+        thinks = judge.model in THINKING_MODELS
         general = {
             "temperature": self.judge.temperature,
-            "max_tokens": self.judge.thinking_max_tokens if thinks else self.judge.score_max_tokens,
+            "max_tokens": THINKING_MAX_TOKENS if thinks else self.judge.score_max_tokens,
             "max_prompt_tokens": self.llm.max_prompt_tokens}
         return self._spec(judge.name or judge.model, judge, general, is_judge=True)
 
@@ -495,8 +463,9 @@ class Settings:
         model = own.model or self.llm.model
         if endpoint.name == "embedded":
             model = EMBEDDED_MODEL
-        limits = {key: general[key] if getattr(own, key) is None else getattr(own, key)
-                  for key in MODEL_LIMITS}
+        given = {key: value for key in MODEL_LIMITS
+                 if (value := getattr(own, key, None)) is not None}
+        limits = {**{key: general[key] for key in MODEL_LIMITS}, **given}
         return ModelSpec(role, model, endpoint, **limits, **further)
 
     def _endpoint(self, name: str | None) -> Endpoint:

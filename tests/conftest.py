@@ -40,6 +40,7 @@ sys.path.append(str(REPO / "tests/sandbox"))      # the servers that pods and im
 sys.path.append(str(REPO / "tests/bugs"))         # agents that make bugs, on a cluster, too
 sys.path.append(str(REPO / "tests/turns"))        # turns, there, too
 sys.path.append(str(REPO / "tests/datapoints"))   # small datapoints, which others audit, too
+sys.path.append(str(REPO / "samples"))            # task_set, replay
 
 from browser import chromium, show  # noqa: E402, F401  fixtures
 from fake_llm import HANG, FakeLLM  # noqa: E402

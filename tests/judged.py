@@ -88,7 +88,7 @@ def a_duel(accepted: bool = True, judges=("j",), **fields) -> dict:
             "reasons": [] if accepted else ["margin 1.00 is below 2"], "win_margin": 2.0,
             "gate_alpha": 0.05, "seed": 0, "min_valid_turn_frac": 0.5, "min_turns": 5,
             "resamples": 10000, "turns": 60, "turns_parsed": 54, "turns_judged": 60,
-            "metrics": metrics, "classic": None, "judges": judges, "panel": {},
+            "metrics": metrics, "judges": judges, "panel": {},
             "missing_answers": 0, "turns_left": 0, **fields}
 
 

@@ -9,7 +9,6 @@ import re
 import runpy
 import subprocess
 import sys
-from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,8 +28,6 @@ WITHIN_A_LEVEL = {   # above level 3, where folders of one level know nothing of
     ("report", "duel"), ("datapoints", "audit")}
 VERIFIER = "codedata.tasks.verifier"   # runs in a container: a room of its own
 MAKERS = ("bugs", "nl2repo", "datapoints", "pulls")
-MAY_BE_LONGER = ["codedata/agent/run_tests.py"]   # a line that models are shown
-MAY_LACK_A_DOCSTRING = ["*.main"]   # a script's docstring says what its main() does
 # of a repository's task, in the containers of solution and agent
 SOLUTIONS = ("text_of('codedata.tasks', 'solve.sh'", "text_of('codedata.tasks', 'collect.sh'")
 # of a text in code: messages to a person are shorter, prompts are longer
@@ -58,6 +55,7 @@ def room(module: str) -> str:
     return "tasks/verifier" if is_verifier else (module.split(".") + [""])[1]
 
 
+@cache
 def imported(tree: ast.AST) -> set[str]:
     """Return the full names that a file imports, wherever in it; `from codedata import x` counts as
     codedata.x.
@@ -137,24 +135,6 @@ def test_neither_the_package_nor_a_script_imports_a_script():
     assert faults_in(PACKAGE, lambda tree: imported(tree) & names) == []
 
 
-@cache
-def measured() -> dict:
-    return figures.figures({path.relative_to(REPO): text for path, text in PACKAGE.items()})
-
-
-def test_every_module_and_every_public_function_and_class_has_a_docstring():
-    names = measured()["modules without a docstring"] + measured()[
-        "public names without a docstring"]
-    assert [name for name in names
-            if not any(fnmatch(name, pattern) for pattern in MAY_LACK_A_DOCSTRING)] == []
-
-
-def test_lines_are_at_most_100_characters():
-    lines = measured()["files with lines over 100"]
-    assert [line for line in lines
-            if not any(fnmatch(line, f"{pattern}: *") for pattern in MAY_BE_LONGER)] == []
-
-
 def test_a_script_is_about_a_screen_says_what_it_reads_and_writes_and_does_nothing_at_import():
     definitions = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.Assign,
                    ast.AnnAssign)
@@ -180,8 +160,7 @@ def test_importing_everything_prints_nothing_writes_nothing_and_starts_no_thread
 
 def reads_environment(tree: ast.AST) -> list[str]:
     """Return the names that look at the environment."""
-    words = [node.attr if isinstance(node, ast.Attribute) else ast.unparse(node)
-             for node in ast.walk(tree)
+    words = [getattr(node, "attr", None) or ast.unparse(node) for node in ast.walk(tree)
              if isinstance(node, (ast.Attribute, ast.Import, ast.ImportFrom))]
     return [word for word in words if re.search(r"\b(environb?|getenvb?|dotenv)\b", word)]
 
@@ -198,8 +177,9 @@ def catches_everything(tree: ast.AST) -> list[int]:
     """Return the lines that catch Exception or BaseException, by except or suppress()."""
     broad = re.compile(r"except:|(except |suppress)\(?.*\b(Base)?Exception\b")
     return [node.lineno for node in ast.walk(tree)
-            if isinstance(node, (ast.ExceptHandler, ast.Call))
-            and broad.match(ast.unparse(node).split("\n")[0].removeprefix("contextlib."))]
+            if isinstance(node, ast.ExceptHandler)
+            or (isinstance(node, ast.Call) and "suppress" in ast.dump(node.func))
+            if broad.match(ast.unparse(node).split("\n")[0].removeprefix("contextlib."))]
 
 
 def test_only_the_run_loop_catches_everything():
@@ -215,21 +195,22 @@ def long_texts(tree: ast.AST) -> list[str]:
     docs = {id(doc) for node in ast.walk(tree)
             if isinstance(node, (ast.Module, ast.FunctionDef, ast.ClassDef))
             for doc in figures.docstring(node)}
-    inner = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)
-             for part in node.values}
-    texts = [ast.unparse(node) for node in ast.walk(tree) if id(node) not in docs | inner and (
-        isinstance(node, ast.JoinedStr) or isinstance(getattr(node, "value", None), str))]
-    return [text for text in texts
-            if len(text.split()) > MAX_WORDS or re.search(r"\bYou are an? ", text)]
+    texts = [" ".join(part.value for part in getattr(node, "values", [node])
+                      if isinstance(getattr(part, "value", None), str))
+             for node in ast.walk(tree) if id(node) not in docs
+             and isinstance(node, (ast.JoinedStr, ast.Constant))]
+    lines = [text.replace("\n", "|") for text in texts]
+    return [line for line in lines
+            if len(line.split()) > MAX_WORDS or re.search(r"\bYou are an? ", line)]
 
 
 def test_ctrl_c_reaches_no_program_that_was_started():
     def started(tree):
         for call in ast.walk(tree):
-            if isinstance(call, ast.Call) and ast.unparse(call.func) in (
-                    "subprocess.run", "subprocess.Popen") and "start_new_session" not in [
-                    keyword.arg for keyword in call.keywords]:
-                yield call.lineno
+            if isinstance(call, ast.Call) and getattr(call.func, "attr", "") in ("run", "Popen"):
+                is_ours = ast.unparse(call.func).startswith("subprocess.")
+                if is_ours and "start_new_session" not in [one.arg for one in call.keywords]:
+                    yield call.lineno
     outside = [path for path in MODULES   # of containers
                if path.name not in ("shadowed.py", "in_branch.py", "replay_calls.py")
                and room(module_of(path)) != "tasks/verifier"]

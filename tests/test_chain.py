@@ -70,7 +70,7 @@ a = { in = 1, out = 1 }
 b = { in = 1, out = 1 }
 [prompt]
 count = 6
-source = "samples/trajectories.parquet"
+source = "samples/trajectories.json"
 """
 
 

@@ -247,7 +247,7 @@ def test_a_wrong_type_is_refused_with_file_and_key(text):
 [llm] temperature = inf
 [llm] worker = 3
 [llm] ca_bundle = "no_ca_bundle.pem"
-[king] format_retries = -1
+[llm] format_retries = -1
 """))
 def test_a_value_that_no_run_can_use_is_refused(tmp_path, run, fake_llm, text):
     """Otherwise a run ends with nothing done and exit code 0, or with a traceback."""
@@ -420,7 +420,6 @@ def test_each_line_of_chain_toml_can_be_used_by_removing_its_hash():
 def test_the_defaults_are_those_that_were_agreed():
     agreed = {"temperature": 1.0, "max_tokens": 1024, "workers": 32, "retry_max": 3,
               "retry_wait_s": 1.5, "call_timeout_s": 300.0, "max_429_wait_s": 60.0,
-              "max_429_total_s": 1800.0}
+              "max_429_total_s": 1800.0, "format_retries": 2}
     llm = vars(load().llm)
     assert llm == llm | agreed
-    assert load().king.format_retries == 2

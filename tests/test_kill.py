@@ -162,7 +162,7 @@ def one_judge_short(root, fake_llm, run) -> None:
 
 # script: what is done before it runs and is killed
 KILLED = {"first": ("king", lambda *_: None), "again": ("king", lambda root, *_: edit_prompt(root)),
-          "another field": ("ch", lambda *_: None), "in parts": ("validate", one_judge_short)}
+          "in parts": ("validate", one_judge_short)}
 
 
 @pytest.mark.parametrize("case", KILLED)

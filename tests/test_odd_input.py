@@ -59,7 +59,7 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-@often
+@settings(often, max_examples=70)
 @given(st.sampled_from(SCHEMAS), st.data(), odd)
 def test_each_record_is_read_or_named(schema, data, value):
     record = {one.name: usual(one.type) for one in fields(schema) if one.default is MISSING}
@@ -89,7 +89,7 @@ def test_a_line_of_a_ledger_ends_nothing(name, value):
         compact([folder])
 
 
-@often
+@settings(often, max_examples=40)
 @given(st.sampled_from(["category", "tags", "languages", "reason", "lineage", "user", "artifacts",
                         "weights", "proof.json"]), odd)
 @example("weights", '{"a": 1E+999999999, "b": 1E+999999999}')

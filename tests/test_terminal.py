@@ -12,9 +12,11 @@ import subprocess
 import sys
 
 import pytest
-from conftest import REPO, a_prompt, run_script, write_json, write_prompts, write_toml
+from conftest import REPO, a_prompt, run_process, run_script, write_json, write_prompts, write_toml
 from fake_llm import Say, Status
+from scenario import Scenario
 from scored import decide, write_answer, write_panel, write_score
+from setups import handed_in, record, set_up
 
 ATTACK = "\x1b]52;c;ZWNobw==\x07\x1b]0;title\x07\x1b[2J\x9b31m\u202e\x08\r"
 UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -70,6 +72,24 @@ def test_what_a_record_and_a_ledger_say(tmp_path, run):
     assert_shown(run("king --log-level debug --status"))
 
 
+TOML = """
+[llm] ATTACK = 7
+ATTACK = 7
+[prices] ATTACK = 7
+[endpoints] ATTACK = 7
+[llm] endpoint = ATTACK
+[endpoints.x] ATTACK = 7
+"""
+
+
+@pytest.mark.parametrize("toml", TOML.strip().split("\n"))
+def test_what_stands_in_settings(tmp_path, toml):
+    write_prompts(tmp_path, 1)
+    (tmp_path / "chain.toml").write_text(
+        toml.replace("] ", "]\n").replace("ATTACK", json.dumps(ATTACK)))
+    assert_shown(run_script("king.py", tmp_path), "\\x1b]52")
+
+
 SHOWN = """
 [llm]
 model = ATTACK
@@ -88,6 +108,38 @@ def test_show_config_and_the_plan_show_names_of_settings(tmp_path, fake_llm):
         SHOWN.replace("ATTACK", json.dumps(ATTACK)).replace("URL", fake_llm.base_url))
     for flags in ("--show-config", "--status", "--dry-run", "--limit 1"):
         assert_shown(run_script("king.py", tmp_path, *flags.split()))
+
+
+def test_flags_and_what_argparse_says_of_them(tmp_path):
+    for flags in (["--workers", ATTACK], ["--only", ATTACK, "--status"], [ATTACK],
+                  ["--config", ATTACK]):
+        assert_shown(run_script("king.py", tmp_path, *flags), "")
+
+
+ROWS = """
+{"repo": "ATTACK"}
+{"repo": "a/b", "reformat_path": "ATTACK"}
+{"repo": "a/b", "ATTACK": 7}
+{"repo": "file:///nowhere/ATTACK"}
+{"repo": "a/b", "repo_name": "ATTACK"}
+"""
+
+
+def test_a_row_of_input_and_what_git_says_of_it(tmp_path):
+    (tmp_path / "repos.jsonl").write_text(ROWS.replace("ATTACK", json.dumps(ATTACK)[1:-1]) + ATTACK)
+    flags = "--input repos.jsonl --planner recipe --sandbox local"
+    # with what git itself prints
+    assert_shown(run_process("env_setup.py", tmp_path, *flags.split()), "")
+
+
+@pytest.mark.docker
+def test_a_line_of_a_repositorys_log(heron):
+    install = "#!/bin/bash\nprintf 'error: \\033]52;c;ZWNobw==\\007 no such thing\\n'\nexit 1\n"
+    reply = handed_in(install)
+    with Scenario({"scenes": [{"native": [reply, reply, reply]}]}) as model:
+        done = set_up(heron, "--max-iterations", "2", model=model)
+    assert "no such thing" in json.dumps(record(heron))
+    assert_shown(done, "failed 1")
 
 
 def test_markdown_that_is_looked_at_in_a_terminal(tmp_path):

@@ -224,7 +224,6 @@ class AnswerSearch(ImageSearch):
 
     def __init__(self, texts: list[str], files: Files):
         super().__init__(texts)
-        self.unread = []   # a task may be about a damaged archive
         self.found: Files = {}
         self.same: dict[str, str] = {}
         self._path_of = {data[:PIECE]: path for path, data in files.items()

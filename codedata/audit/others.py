@@ -1,22 +1,34 @@
-"""Read tasks that somebody else made: folders of Harbor.
+"""Read tasks that somebody else made: folders of Harbor, or a Parquet file with such a folder as a
+tar in each row.
 
 What is read is bounded, and nothing of it runs. Only runs can show that a gold is rewarded: tests
 may need a network, or something that lies outside the working directory.
 """
 from __future__ import annotations
 
+import glob
+import io
 import re
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import duckdb
 
 from codedata.bounded import read_bounded
 from codedata.errors import ItemFailed, Trouble
-from codedata.layouts import files_digest, load_files, load_folder
+from codedata.layouts import MAX_FILES, MAX_FOLDER_BYTES, files_digest, load_files, load_folder
 from codedata.progress import plural
-from codedata.records import Files, Task, parse
+from codedata.records import Files, RivalledTask, Task, parse
+from codedata.sandbox.archives import GZIP, Bounds, Stream, inflated, unpack
 from codedata.sandbox.dockerfile import rewritten
+from codedata.sandbox.process_labels import temporary_folder
+from codedata.states import Selection
 from codedata.store import Store
 from codedata.tasks.folder import (
     DOCKERFILE,
@@ -37,15 +49,19 @@ WORKDIR = re.compile(r"^[ \t]*WORKDIR\s+(\S+)", re.MULTILINE | re.IGNORECASE)
 BENCH_BASE = re.compile(r"^[ \t]*FROM\s.*/t-bench/", re.MULTILINE | re.IGNORECASE)
 # of what is read where the code expects something else
 REFUSED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError,
-           OSError)
+           OSError, zlib.error)
+BOUNDS = Bounds(MAX_FOLDER_BYTES, MAX_FILES, max_depth=50, max_seconds=60)   # of a row's tar
+ALL = Selection()
+ROWS = """select left(path, 1000), if(octet_length(task_binary) <= ?, task_binary, null)
+    from read_parquet(?)"""
 
 
-def copy_tasks(source: Path, root: Path) -> list[str]:
-    """Copy the tasks of somebody else into task/ of a root. Return a line for each that cannot be
-    read, graded or put there. A task that was copied before is left as it is. Raise Trouble if
-    there is nothing to read."""
-    store, faults, n_new = Store(root, Task).open(), [], 0
-    for task in tasks_in(source):
+def copy_tasks(source: Path, root: Path, selection: Selection) -> list[str]:
+    """Copy the tasks of somebody else that are selected into task/ of a root. Return a line for
+    each that cannot be read, graded or put there. A task that was copied before is left as it is.
+    Raise Trouble if there is nothing to read."""
+    store, faults, n_new = Store(root, RivalledTask).open(), [], 0
+    for task in tasks_in(source, selection):
         if isinstance(task, ItemFailed):
             faults.append(str(task))
         elif task.instance_id not in store:
@@ -57,39 +73,80 @@ def copy_tasks(source: Path, root: Path) -> list[str]:
             *(f"      {line}" for line in faults)]
 
 
-def tasks_in(source: Path) -> Iterator[Task | ItemFailed]:
-    """Yield the tasks of a folder of somebody else's, in Harbor's form. One that cannot be read or
-    graded is yielded as ItemFailed that names it and says why. Raise Trouble if there is nothing to
-    read."""
-    for folder in _folders(source.resolve()):
+class Found(NamedTuple):
+    """Name a task of somebody else's by its folder or file and its name there, and open it."""
+
+    directory: str
+    item: str
+    open_folder: Callable[[], AbstractContextManager[Path]]
+
+
+def tasks_in(source: Path, selection: Selection = ALL) -> Iterator[Task | ItemFailed]:
+    """Yield the selected tasks of somebody else's folder or Parquet file, in Harbor's form; the
+    files of one are there until the next is asked for. One that cannot be read or graded is yielded
+    as ItemFailed that names it and says why. Raise Trouble if there is nothing to read."""
+    source = source.resolve()
+    is_file = source.suffix == ".parquet" and source.is_file()
+    for found in rows_in(source) if is_file else _folders(source):
         try:
-            yield _gradable(_folder_task(folder))
+            name = task_name(found.item)
+            if not selection.matches(name):
+                continue
+            with found.open_folder() as folder:
+                yield _gradable(_folder_task(folder, name, found))
         except Trouble as e:
-            yield ItemFailed(e.what, folder.name, e.todo)
+            yield ItemFailed(e.what, found.item, e.todo)
         except REFUSED as e:
-            yield ItemFailed(f"is left out: {printable(str(e), 500)}", folder.name)
+            yield ItemFailed(f"is left out: {printable(str(e), 500)}", found.item)
 
 
-def _folders(source: Path) -> list[Path]:
+def _folders(source: Path) -> Iterator[Found]:
     if not source.is_dir():
         raise Trouble("is no folder.", str(source), "Name a folder of tasks in Harbor's form.")
-    if (source / TOML).exists():
-        return [source]
-    folders = [one for one in sorted(source.iterdir())
-               if one.name[0] not in "._" and (one.is_symlink() or not one.is_file())]
+    folders = [source] if (source / TOML).exists() else [
+        one for one in sorted(source.iterdir())
+        if one.name[0] not in "._" and (one.is_symlink() or not one.is_file())]
     if not folders:
         raise Trouble("holds no folder of a task.", str(source), "Name tasks to read.")
-    return folders
+    for folder in folders:
+        yield Found(folder.parent.name, folder.name, partial(nullcontext, folder))
 
 
-def _folder_task(folder: Path) -> Task:
+def rows_in(file: Path) -> Iterator[Found]:
+    """Yield the rows of a Parquet file: `path` names a task, `task_binary` is a tar of its folder,
+    mostly packed by gzip. Raise Trouble if the file cannot be read."""
+    with duckdb.connect(config={"autoinstall_known_extensions": False}) as database:
+        database.execute("set enable_progress_bar = false")
+        try:
+            rows = database.execute(ROWS, [MAX_FOLDER_BYTES, glob.escape(str(file))])
+            while row := rows.fetchone():
+                yield Found(file.name, row[0] or "", partial(_unpacked, row[1]))
+        except duckdb.Error as e:
+            raise Trouble(f"cannot be read: {str(e).splitlines()[0]}", str(file),
+                          "Name a Parquet file with the columns path and task_binary.") from e
+
+
+@contextmanager
+def _unpacked(archive: bytes | None) -> Iterator[Path]:
+    """Unpack a task's folder, and remove it in the end."""
+    if archive is None:
+        raise ValueError(f"it has no archive, or one of more than {MAX_FOLDER_BYTES:,} bytes")
+    tar = io.BytesIO(archive)
+    with temporary_folder() as place:
+        folder = Path(place)
+        unpack(Stream(inflated(tar)) if archive.startswith(GZIP) else tar, folder, BOUNDS)
+        inner = [*folder.iterdir()]   # the folder itself may have been packed
+        yield inner[0] if len(inner) == 1 and inner[0].is_dir() else folder
+
+
+def _folder_task(folder: Path, name: str, found: Found) -> Task:
     if folder.is_symlink() or not folder.is_dir():
         raise ValueError("it is a link, or no folder")
-    files, name = load_files(folder), task_name(folder.name)
+    files = load_files(folder)
     if TOML not in files:
         raise ValueError(f"it has no {TOML}")
     task = _harbor_task(folder, name)
-    return _made_from(task, folder.parent.name, folder.name, files_digest(files))
+    return _made_from(task, found.directory, found.item, files_digest(files))
 
 
 def task_name(name: str) -> str:
@@ -123,8 +180,8 @@ def _gradable(task: Task) -> Task:
 
 
 def _harbor_task(folder: Path, name: str) -> Task:
-    fields = {**load_folder(folder, Task.places), "instance_id": name}
-    task = parse(Task, Task.completed(fields), str(folder))
+    fields = {**load_folder(folder, RivalledTask.places), "instance_id": name}
+    task = parse(RivalledTask, RivalledTask.completed(fields), str(folder))
     if COMPOSE in task.environment:
         _only_service(task.environment)
     if workdir_of(task) or artifacts_in(task.config):

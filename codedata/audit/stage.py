@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 
-from codedata.audit import adversary, cheats, meters, reading, verdicts
+from codedata.audit import adversary, cheats, reading, verdicts
 from codedata.audit.audited import Audited, CheckResult, GoldRefused
 from codedata.audit.index_page import write_index
 from codedata.audit.warm import Sources, WarmSource
@@ -47,7 +47,7 @@ class Check:
 CHECKS = {
     "gold": Check(verdicts.check_gold, "2"), "cheats": Check(cheats.try_cheats, "2"),
     "tests_read": Check(cheats.spy_on_tests, "3"), "answer": Check(cheats.find_answer, "3"),
-    "meters": Check(meters.blind_meters), STRENGTH: Check(verdicts.check_strength, "3"),
+    STRENGTH: Check(verdicts.check_strength, "3"),
     "fairness": Check(verdicts.check_fairness, "2"), "rivals": Check(cheats.try_rivals),
     # behind those that fail tests: it lists the tests that none of them has failed
     "untouched": Check(verdicts.check_untouched, "3"),

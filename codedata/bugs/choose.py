@@ -32,6 +32,7 @@ from codedata.store import Derived, Store, digest
 from codedata.tasks.kinds import Candidate
 from codedata.tasks.suite_outcomes import SURVIVES
 
+MAX_SURVIVORS = 2   # in its function, else a bug is chosen behind all others
 STAGE = "bug_inject.report"   # the stage that writes the chosen bugs
 AGAIN = "Delete the file and run: python bug_inject.py scale --steps validate"
 
@@ -157,7 +158,7 @@ def in_order(candidates: Iterable[GoodCandidate], settings: BugSettings) -> list
     """Return candidates in the order in which they are chosen."""
     by_operator, seed = defaultdict(list), settings.seed
     for good in candidates:
-        is_weak = good.n_survivors > settings.max_survivors
+        is_weak = good.n_survivors > MAX_SURVIVORS
         by_operator[is_weak, not good.is_subtle, good.operator].append(good)
     places = []
     for (*kind, operator), several in by_operator.items():

@@ -19,7 +19,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from codedata.analysis.analyse import COVERAGE_FIELDS, is_counted
-from codedata.bugs.effects import symbols_at
 from codedata.code.entities import SourceFile, entities_of, is_text, tree_of
 from codedata.code.operators import TABLES, SpanEdit, operators, unique_edits
 from codedata.code.patches import SpanDiffs, diff_of, hunks_of, normalised
@@ -116,18 +115,14 @@ def generate_stage(settings: Settings, strategy: str, stores: tuple[Derived | St
         after="bug_inject.py scale --steps register", then="bug_inject.py scale --steps validate")
 
 
-def candidate_of(before: Files, after: Files, strategy: str, summary: str, symbol: str = "",
-                 analysis: Analysis | None = None) -> ProposedChange:
+def candidate_of(before: Files, after: Files, strategy: str, summary: str, symbol: str
+                 ) -> ProposedChange:
     """Return the candidate that turns the files `before` into `after`. Its lines are those that
-    change in the first file. With an analysis, its symbol is the first changed function, or "" if
-    the change is in none; the given `symbol` is used only without an analysis."""
+    change in the first file."""
     hunks = hunks_of(diff_of(before, after, n_context=0))
     path = min(before | after)
     lines = [line for hunk in hunks if hunk.path == path
              for line in (hunk.start, hunk.start + max(0, hunk.length - 1))]
-    if analysis:
-        symbols = symbols_at([(hunk.path, hunk.start) for hunk in hunks], analysis)
-        symbol = next(iter(symbols), "")
     return {"diff": diff_of(before, after), "symbol": symbol, "operator": strategy,
             "family": strategy, "path": path, "lines": [min(lines), max(lines)],
             "summary": summary}

@@ -199,7 +199,7 @@ class Reporter:
         bug = ProvenBug.of(task)
         label = f"issue-{bug.instance_id[:40]}-{secrets.token_hex(4)}"
         trees = Trees(bug, self._host, label)
-        draw = random.Random(f"{self._settings.issue.seed} {bug.instance_id}")
+        draw = random.Random(f"0 {bug.instance_id}")
         name, profile = draw.choice(sorted(self._profiles.items()))
         begin_step("reading what a user can know")
         with trees.open() as sandbox:

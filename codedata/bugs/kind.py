@@ -1,7 +1,7 @@
 """Implement bugs as a kind of task: those of bug_inject.py agent, and those of bug_inject.py scale.
 
-Candidates of `scale` are screened in a warm sandbox: the step `validate`. Those that combine bugs,
-and all with --full, are judged by the whole suite in fresh containers.
+Candidates of `scale` are screened in a warm sandbox: the step `validate`. All
+with --full are judged by the whole suite in fresh containers.
 An agent's change is judged when the agent submits it (inject.py).
 """
 from __future__ import annotations
@@ -45,7 +45,6 @@ from codedata.tasks.first_run import FirstRun, Screened, ScreeningRules
 from codedata.tasks.folder import PROVEN_FIELDS
 from codedata.tasks.kinds import Candidate, Case, DiffsToScreen
 from codedata.tasks.suite_outcomes import GOOD, PASSED, known_results
-from codedata.texts import printable
 
 CATEGORY = "debugging"     # one of Harbor's categories of tasks
 SCREENED = ("verdict", "how", "n_run", "seconds")   # fields of the evidence that go to proof.json
@@ -90,8 +89,7 @@ class Bugs:
         return DiffsToScreen(
             [one["diff"] for one in item.candidates], coverage,
             partial(_verdicts, item, environment),
-            why_not_chosen(config, coverage, environment), config.timeout_s,
-            frozenset(i for i, one in enumerate(item.candidates) if one.get("parts")))
+            why_not_chosen(config, coverage, environment), config.timeout_s)
 
     def counted(self, candidate: Candidate, environment: Environment, *joined
                 ) -> tuple[Environment, None]:
@@ -151,16 +149,11 @@ def _verdicts(record: Candidates, environment: Environment, screened: list[Scree
 
 def _verdict(repo_name: str, candidate: ProposedChange, shown: Screened,
              n_passed: int) -> BugVerdict:
-    """Return the verdict on a candidate. If it combines bugs, the tests of each have to fail."""
-    verdict, reason = shown.verdict, shown.reason
-    parts = candidate.get("parts") or []
-    lost = sorted({test for part in parts for test in part}.difference(shown.failing))
-    if verdict == GOOD and lost:
-        verdict, reason = "masked", f"a combined bug is masked: {printable(lost[0])} does not fail"
-    evidence = {"verdict": verdict, "failing": shown.failing, "how": shown.how,
+    """Return the verdict on a candidate."""
+    evidence = {"verdict": shown.verdict, "failing": shown.failing, "how": shown.how,
                 "n_run": shown.n_run, "seconds": round(shown.seconds, 3)}
-    if verdict == GOOD:
+    if shown.verdict == GOOD:
         evidence |= {"grade": grade_of(len(shown.failing), n_passed, shown.new_messages),
                      "new_messages": shown.new_messages}
     return BugVerdict(diff=digest(candidate["diff"]), instance_id=name_of(repo_name, candidate),
-                      good=verdict == GOOD, reason=reason, evidence=evidence)
+                      good=shown.verdict == GOOD, reason=shown.reason, evidence=evidence)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from codedata.analysis.analyse import Analyser
 from codedata.analysis.measure import Measurer
-from codedata.bugs import combine, model_edits
+from codedata.bugs import model_edits
 from codedata.bugs.generate import BATCH, METHOD, PER_TASK, operators_stage
 from codedata.bugs.inject import Injector
 from codedata.bugs.instances import AGENT, SCALE, Word
@@ -26,7 +26,7 @@ from codedata.suites.environments import Environments
 from codedata.tasks.prove import PatchProver
 from codedata.tasks.stages import instruct_stage, prove_stage, screen_stage
 
-STRATEGIES = (METHOD, *model_edits.STRATEGIES, combine.COMBINE)
+STRATEGIES = (METHOD, *model_edits.STRATEGIES)
 Steps = dict[str, Callable[[Models], Stage]]
 
 
@@ -101,8 +101,6 @@ class Stages:
         stores = self.environments(), self._analyses(), self._analyses("tests")
         if strategy in model_edits.STRATEGIES:
             return model_edits.ModelEditor(settings, models, host, strategy).stage(*stores)
-        if strategy == combine.COMBINE:
-            return combine.combine_stage(settings, host, *stores)
         return operators_stage(settings, host, *stores)
 
     def _analyses(self, key: str = "analysis") -> Analyses:

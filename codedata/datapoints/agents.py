@@ -57,6 +57,7 @@ COMMANDS = {
 BOUND = ("task_id", "claim")
 WORKDIR = "/desk"
 FILE_TOOLS = [view_file, search, create_file, edit_file]
+MAX_ITERATIONS = 100   # replies of an agent
 TAKEN = Bounds(max_bytes=200_000_000, max_files=5_000, max_depth=20, max_seconds=120)
 
 
@@ -73,17 +74,16 @@ def work(task: dict, claim: str, commands: Commands, client: Client, host: Sandb
             sandbox.put(source, f"{WORKDIR}/{place}")
         result = Agent(
             instructions(role, settings, is_inside=True), [bash, *FILE_TOOLS, *held.tools()],
-            client, sandbox, trajectory=trajectory, **limits_of(settings, f"dp_{role}")
-            ).run(task_text(task))
+            client, sandbox, trajectory=trajectory, **limits_of(settings)).run(task_text(task))
     if result.error and held.not_built:
         result = replace(result, error=f"{held.not_built}; then: {result.error}")
     return result
 
 
-def limits_of(settings: Settings, role: str) -> dict[str, float]:
-    """Return {max_iterations, max_seconds, max_usd} of a role, as arguments of Agent."""
-    limits = settings.agent_role(role)
-    return {key: getattr(limits, key) for key in ("max_iterations", "max_seconds", "max_usd")}
+def limits_of(settings: Settings) -> dict[str, float]:
+    """Return {max_iterations, max_seconds, max_usd}, as arguments of Agent."""
+    return {"max_iterations": MAX_ITERATIONS, "max_seconds": settings.agent.max_seconds,
+            "max_usd": settings.agent.max_usd}
 
 
 def subject(task: dict) -> str:

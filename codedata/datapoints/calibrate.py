@@ -17,7 +17,7 @@ from pathlib import Path
 from codedata.agent import Agent, ToolBashExecutor
 from codedata.agent.loop import MALFORMED_REPLIES
 from codedata.bounded import inside
-from codedata.datapoints.agents import FILE_TOOLS, limits_of
+from codedata.datapoints.agents import FILE_TOOLS, MAX_ITERATIONS, limits_of
 from codedata.datapoints.approval import PROFILES, is_as_proven
 from codedata.datapoints.contents import check_builds_images
 from codedata.datapoints.folder import (
@@ -106,7 +106,7 @@ def calibrate_stage(settings: Settings, models: Models, n_attempts: int, ids: It
         "build_dp.calibrate", make=partial(attempted, settings, client, host),
         reads=Reads(trials, ("content", "model")), identity=client.spec.identity(),
         writes=Writes(Store(settings.root, SolverAttempt)),
-        cost_note=f"at most {settings.dp_solver.max_iterations} calls for each attempt",
+        cost_note=f"at most {MAX_ITERATIONS} calls for each attempt",
         finish=lambda: report_attempts(settings),
         then="export.py --formats harbor")
 

@@ -107,6 +107,8 @@ SECTIONS = ("Task", "Instructions", "Environment Setup", "Testing", "Difficulty"
 DIFFICULTIES = Literal["easy", "medium", "hard", "extremely_hard"]
 PART = Literal["prompt", "dockerfile", "tests", "weights", "solution"]
 MAX_BYTES = 1_000_000
+IDEAS_PER_DRAFT = 4                 # of which one is chosen
+MAX_SIMILARITY = 0.3                # of a draft and its twin: Jaccard
 MAX_RETURNS = 3                     # of a datapoint to a builder, by its reviewers
 SHOWN_CHARS = 20_000                # of a text in a result
 
@@ -133,7 +135,7 @@ class Commands:
         self._root = settings.root
         self.dp = settings.root / DP
         self._room, self._report = room, report
-        self._twins = Twins(self._root, settings.dp.max_similarity)
+        self._twins = Twins(self._root, MAX_SIMILARITY)
 
     # the queue -----------------------------------------------------------------------------------
 
@@ -235,9 +237,7 @@ class Commands:
 
     def _queue_review(self, point: RivalledTask, parent: str = "") -> str:
         name, content = point.instance_id, content_digest(point)
-        key = f"{REVIEW}:{name}:{content}"
-        if point.rivals:   # earlier releases had none
-            key += f":{rivals_digest(point)}"
+        key = f"{REVIEW}:{name}:{content}:{rivals_digest(point)}"
         return self._manager.create_task(REVIEW, {"datapoint": name, "content": content},
                                          parent=parent, key=key)
 
@@ -275,8 +275,8 @@ class Commands:
         """Show how many ideas and drafts to make of a seed, which sections a draft needs, and which
         categories, languages and stacks no datapoint has."""
         dp = self._settings.dp
-        return {"n": dp.drafts, "multiplier": dp.ideas_per_draft,
-                "ideas": dp.drafts * dp.ideas_per_draft, "sections": SECTIONS,
+        return {"n": dp.drafts, "multiplier": IDEAS_PER_DRAFT,
+                "ideas": dp.drafts * IDEAS_PER_DRAFT, "sections": SECTIONS,
                 "missing": gaps_in(self._root, dp.profile)}
 
     def save_artifact(self, task_id: str, claim: str, text: str) -> Object:

@@ -63,7 +63,7 @@ from codedata.tasks.stages import prove_stage
 from codedata.texts import printable
 
 KEYS = "content", "base_image", "validator", "rivals"
-AUDITED = "cheats", "tests_read", "answer", "meters", "strength", "fairness", "rivals", "untouched"
+AUDITED = "cheats", "tests_read", "answer", "strength", "fairness", "rivals", "untouched"
 HOLDS = {"validate": DatapointChecks, "prove": (Task, DATAPOINT)}   # by step
 
 

@@ -224,7 +224,6 @@ class Validation:
         texts, api = self._texts, docker_engine.connect()
         tests = [IMPORTS.sub("", texts["tests"]), texts["weights"]]
         search, long = ImageSearch([texts["solution"], *tests]), Search([], hidden=tests)
-        search.unread, long.unread = [], []   # for review: a task may be about a damaged archive
         for path, place in context_of(self.task).items():
             with open(place, "rb") as file:
                 search.exempt(file)
@@ -235,7 +234,7 @@ class Validation:
         except (UnsafeArchive, OSError) as e:
             return [f"its layers cannot be read: {e}"]
         # once each: a file is in the layer that makes it, and in the one that gives it to the agent
-        self.review += dict.fromkeys(one.removeprefix(LAYER) for one in search.unread)
+        self.review += dict.fromkeys(one.removeprefix(LAYER) for one in search.unread.values())
         return long.traces + search.traces
 
     def _counted(self, pieces: Iterator[bytes]) -> Iterator[bytes]:

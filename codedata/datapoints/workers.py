@@ -23,7 +23,7 @@ from codedata.agent import AgentResult
 from codedata.audit.index_page import write_index as write_audit_index
 from codedata.bounded import inside, open_appending
 from codedata.cli import RunOptions
-from codedata.datapoints.agents import subject, work
+from codedata.datapoints.agents import MAX_ITERATIONS, subject, work
 from codedata.datapoints.command_line import run_tool
 from codedata.datapoints.commands import IDEAS, Commands
 from codedata.datapoints.folder import (
@@ -421,8 +421,7 @@ def _to_come(settings: Settings, options: RunOptions, n_agents: Mapping[str, int
         n_before = n if type in n_agents else 0
         if type in n_agents:
             cost, n_done = cost_of_stage(dp, f"build_dp.{role}"), states.get("completed", 0)
-            limit = settings.agent_role(f"dp_{role}").max_iterations
-            calls = f"at most {n * limit:,} calls (cost unknown: no task is completed yet)"
+            calls = f"at most {n * MAX_ITERATIONS:,} calls (cost unknown: no task is completed yet)"
             if n_done:
                 share = n / n_done
                 usd = replace(cost, cost_usd=cost.cost_usd * share).said

@@ -14,7 +14,7 @@ from pathlib import Path
 from codedata.bounded import open_appending
 from codedata.duel.judge_stats import JudgedTurn, doubts, statistics
 from codedata.duel.panel import Panel
-from codedata.duel.scoring import BOTH, KING_FIRST, DuelOutcome, decide, turn_score
+from codedata.duel.scoring import DuelOutcome, decide, turn_score
 from codedata.errors import BrokenRecord
 from codedata.layouts import to_json, write_atomic
 from codedata.llm.embedded import NOISE
@@ -95,28 +95,22 @@ def duel_record(rules: DuelSettings | Duel, panel: Panel, judged: list[JudgedTur
               if key in Duel.__dataclass_fields__}
     clusters = [turn.instance_id for turn in judged]
 
-    def by(order: str) -> tuple[DuelOutcome, list]:
-        turns = [turn_score(turn.judges, panel.names, order) for turn in judged]
-        return decide(turns, panel.names, rules, clusters, turns_left), turns
-
-    rival = panel.rival
-    outcome, turns = by(panel.order)
+    turns = [turn_score(turn.judges, panel.names, panel.order) for turn in judged]
+    outcome = decide(turns, panel.names, rules, clusters, turns_left)
     total = outcome.total
-    # this is the outcome if each judge had been asked once, king first
-    classic = _numbers(by(KING_FIRST)[0], rival) if panel.order == BOTH else None
     judges = {name: {**asdict(judge), "model": panel.models[name]}
               for name, judge in total.judges.items()}
     return Duel.of({
-        **values, "order": panel.order, **_numbers(outcome, rival),
+        **values, "order": panel.order, **_numbers(outcome, panel.rival),
         "resamples": values["bootstrap_resamples"], "turns": total.turns,
         "turns_parsed": total.turns_parsed, "turns_judged": total.turns_judged,
         "turns_left": turns_left, "instances": len(set(clusters)), "metrics": total.metrics,
-        "judges": judges, "classic": classic,
+        "judges": judges,
         "verdicts": digest([turn.by_judge for turn in turns]), **further})
 
 
 def _numbers(outcome: DuelOutcome, rival: str) -> dict:
-    """Return the fields of the outcome that depend on the order, as the file has them."""
+    """Return the outcome's numbers, as the file has them."""
     total = outcome.total
     return {"challenger_score": total.challenger_score, f"{rival}_score": total.king_score,
             "margin": total.margin, "interval": outcome.interval,

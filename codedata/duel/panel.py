@@ -33,7 +33,7 @@ from codedata.duel.judge_stats import doubts, same_family, self_judging
 from codedata.duel.prompt_texts import packaged_text, prompt_digest
 from codedata.duel.scoring import BOTH, CHALLENGER_FIRST, scores_of, sides_shown, turn_score
 from codedata.duel.verdict import UNSTORABLE, parse_verdict
-from codedata.errors import BrokenRecord, EndpointDown, ItemFailed, Trouble
+from codedata.errors import BrokenRecord, EndpointDown, ItemFailed
 from codedata.leak.cache import LeakJudges
 from codedata.ledger import LEDGER, calls_of, read_lines
 from codedata.llm import Client, Models
@@ -80,7 +80,7 @@ class Panel:
         `decided` is the content of a _duel.json, whose judges and order replace those of the
         settings. `how` says how the challenger was made; score_<how>/ is used if it differs from
         [challenger] how. `cls` is the class of the scores, whose directory they go to; by default
-        that of [duel] mode. Raise Trouble if [judge] exclude_self leaves no judge.
+        that of [duel] mode.
         """
         self.root, self.rival, self.refresh = settings.root, settings.duel.mode, refresh
         self.order = decided["order"] if decided else settings.judge.order
@@ -88,8 +88,6 @@ class Panel:
         self.models = {spec.role: spec.model for spec in specs}
         if decided:
             self.models = {name: judge["model"] for name, judge in decided["judges"].items()}
-        elif settings.judge.exclude_self:
-            self._exclude_related()
         self.names = list(self.models)
         self.orders = [f"{self.rival}_first", *([CHALLENGER_FIRST] if self.order == BOTH else [])]
         prompts = [*map(prompt_digest, ("judge.md", "judge_turn.md", "judge_ran.md"))]
@@ -116,19 +114,6 @@ class Panel:
         self._asked = self.models | {f"{name} for leaks": model
                                      for name, model in leak_judges.items()}
         self._not_refreshed: dict[str, str] = {}   # name: why --refresh kept an old verdict
-
-    def _exclude_related(self) -> None:
-        """Leave out the judges of the family of a model that answered.
-
-        Raise Trouble if none is left.
-        """
-        related = self.find_related(self.models)
-        if len(related) == len(self.models):
-            raise Trouble("leaves no judge: all are of the family of a model that answered.",
-                          "[judge] exclude_self",
-                          "Add a judge of another family, or take exclude_self away.")
-        for name in related:
-            del self.models[name]
 
     def find_related(self, judges: dict[str, str]) -> dict[str, list[str]]:
         """Return {judge: sides that a model of its family answered for}, from the ledgers. `judges`

@@ -23,6 +23,7 @@ from codedata.progress import named
 
 MANIFEST, CARD = "manifest.json", "README.md"
 OF_TABLES = ("files", "images")   # keys of a manifest: {name: table}
+SHARD_ROWS = 10_000           # of a Parquet file
 MEMORY = "2GB"                # duckdb's limit
 MIN_LINE = 16 << 20           # bytes; the longest line that duckdb reads by default
 GROUP_ROWS = 1000             # of a row group; readers hold one in memory at a time
@@ -49,7 +50,8 @@ def _line(row: dict) -> bytes:
     return line
 
 
-def write_parquet(path: Path, sizes: list[int], columns: dict[str, str], shard_rows: int) -> None:
+def write_parquet(path: Path, sizes: list[int], columns: dict[str, str],
+                  shard_rows: int = SHARD_ROWS) -> None:
     """Write the rows of <split>.jsonl as data/<split>-00000-of-00002.parquet and so on.
 
     `sizes` are the bytes of the rows; a file takes `shard_rows` of them. Without rows there is one

@@ -76,12 +76,8 @@ class Format:
         return [[*row.get("prompt", ()), *row[column]] for column in self.answers]
 
 
-def row_problem(form: Format, row: dict, max_chars: int = 0,
-                max_ratio: float = 0.0) -> Problem | None:
-    """Return why a row has to be refused, or None.
-
-    `max_chars` limits a conversation, and `max_ratio` is how many times as long as the other an
-    answer of a pair may be; 0 means no limit.
+def row_problem(form: Format, row: dict, max_chars: int = 0) -> Problem | None:
+    """Return why a row has to be refused, or None. `max_chars` limits a conversation; 0: no limit.
     """
     if row.keys() != form.columns.keys():
         return "columns", f"{', '.join(row)} instead of {', '.join(form.columns)}"
@@ -106,9 +102,6 @@ def row_problem(form: Format, row: dict, max_chars: int = 0,
             return "no well-formed turn", "thinking that leaked"
     if len({answer["content"].strip() + calls_text(answer) for answer in answers}) < len(answers):
         return "chosen is rejected", "the two answers are equal"
-    lengths = sorted(map(length, answers))
-    if max_ratio and lengths and lengths[-1] > max_ratio * lengths[0]:
-        return "over dpo_max_length_ratio", f"{lengths[-1]:,} characters against {lengths[0]:,}"
     return None
 
 

@@ -232,7 +232,7 @@ class Export(Contents):
             self._write_parquet(self.new / f"{TRAIN}.jsonl", [])
 
     def _write_parquet(self, path: Path, sizes: list[int]) -> None:
-        folders.write_parquet(path, sizes, self.form.columns, self.about.settings.shard_rows)
+        folders.write_parquet(path, sizes, self.form.columns)
 
     def _make_rows(self, split: str) -> Iterator[dict]:
         """Yield and count the rows of a split, and log those that are left out."""
@@ -255,7 +255,7 @@ class Export(Contents):
         settings = self.about.settings
         if turn.flag and self.form.for_trainers and not self.about.buckets.keep_flagged:
             return turn.flag
-        return row_problem(self.form, row, settings.max_chars, settings.dpo_max_length_ratio)
+        return row_problem(self.form, row, settings.max_chars)
 
     def inputs(self) -> dict:
         """Return the part of the manifest that says which inputs the rows come from."""

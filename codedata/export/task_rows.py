@@ -122,7 +122,7 @@ def write_rows(export: TaskExport, columns: Mapping[str, str],
         rows = ({column: row[column] for column in columns} for row in whole)
         if (sizes := folders.write_rows(path, rows)) or not export.tasks:
             # where there is no data file at all, `datasets` loads the manifest as a row
-            folders.write_parquet(path, sizes, columns, export.settings.shard_rows)
+            folders.write_parquet(path, sizes, columns)
 
 
 write_swebench = partial(write_rows, columns=SWEBENCH, row_of=bench_row)

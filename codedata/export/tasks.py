@@ -23,17 +23,17 @@ from codedata.export.provenance import public
 from codedata.export.split import SPLITS, splits
 from codedata.layouts import NEW, files_digest
 from codedata.progress import plural, say
-from codedata.records import BugReport, Object, Task
+from codedata.records import Object, Task
 from codedata.sandbox.registry import image_name
 from codedata.settings import ExportSettings, Settings
-from codedata.store import Store, digest, digests_of, known
+from codedata.store import Store, digest, digests_of
 from codedata.tasks.folder import GOLD, SOLVE, Problem, image_of, task_problem, text_in
 from codedata.texts import terminal_safe, text_of
 
 IMAGES = "images"   # of the manifest: {tag: {made_of, docker_image, image_id}}, by push-images
 OUR_IMAGES = "codedata-task/"   # begins the names of those that a task's environment/ makes
 SETTINGS = ("licences", "validation", "seed", "licence", "harbor_network", "min_strength",
-            "audited_only", "secrets_in_tests", "from_tests")   # of a task
+            "audited_only", "secrets_in_tests")   # of a task
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,6 @@ def read_tasks(settings: Settings) -> TasksRead:
     store = Store(settings.root, Task).open()
     read = TasksRead(store, broken=[*store.broken])
     rules, audits = ExportRules(settings.export, settings.exclude.ids), Audits(settings.root)
-    reports = None if settings.export.from_tests else Store(settings.root, BugReport).open()
     for name in store.names():
         try:
             task = store.read(name)
@@ -84,8 +83,6 @@ def read_tasks(settings: Settings) -> TasksRead:
                 audit = audits.of(task)
                 problem = audit_problem(settings.export, audit)
                 read.audits |= {name: figures_of(audit)} if audit else {}
-            if not problem and reports and shows_a_test(known(reports, name)):
-                problem = "shows a test's case", "[export] from_tests is off"
         except BrokenRecord as e:
             read.kinds.setdefault(name, Task.kind_in(store.path(name)))
             read.broken.append(e)
@@ -111,11 +108,6 @@ def _problem(rules: ExportRules, task: Task, secrets_in_tests: bool) -> Problem 
     reasons = rules.against(licence_of(task), lambda: Material(
         name, about_text(task, "repo"), about_text(task, "source_commit"), texts))
     return reasons[0] if reasons else task_problem(task, secrets_in_tests)
-
-
-def shows_a_test(report: BugReport | None) -> bool:
-    """Return whether a bug's report shows a call that one of its hidden tests makes, too."""
-    return bool(report and (report.reproduction or {}).get("case") == "recorded")
 
 
 def kinds_in(root: Path) -> set[str]:

@@ -37,6 +37,8 @@ from codedata.store import Store
 
 NOT_DESCRIBED = "no docstring and too few facts: only a model can describe it (--writer llm)"
 MAX_SHARE = 0.5            # of the counted tests that may reach a function of a community
+SEED = 0                   # of communities, and of what is drawn
+MAX_FUNCTIONS = 40         # of a community; a larger one is divided again
 MODULE_WEIGHT = 0.5        # of a module, where a call has the weight 1
 FIELDS = ("repo", "repo_name", "base_commit", "eligible", "left_out", "communities", "candidates")
 
@@ -50,7 +52,7 @@ def communities_stage(settings: Settings) -> Stage:
         is_local=True,
         finish=lambda: [f"      left out: {plural(n, 'function')}: {rule}"
                         for rule, n in rules.most_common()],
-        identity={"seed": nl2repo.seed, "max_functions": nl2repo.max_functions,
+        identity={"seed": SEED, "max_functions": MAX_FUNCTIONS,
                   "max_candidates": nl2repo.max_candidates, "writer": nl2repo.writer},
         reads=Reads(Store(root, SourceCopy), ("base_commit", "files"), made_by="nl2repo.extract"),
         joined=(Reads(Store(root, Coverage), COVERAGE_FIELDS, made_by="analyze.coverage",
@@ -81,8 +83,8 @@ def relate(settings: Settings, rules: Counter[str], copy: SourceCopy, coverage: 
     if not strippable.ids:
         raise Excluded(f"has no function that can be stripped: {_counts(left_out)}.", name)
     sets = with_calls(sets_of(strippable, coverage), analysis.edges if analysis else [])
-    groups = communities(sets, nl2repo.max_functions, nl2repo.seed)
-    candidates = draw(strippable, groups, nl2repo.max_candidates, nl2repo.seed)
+    groups = communities(sets, MAX_FUNCTIONS, SEED)
+    candidates = draw(strippable, groups, nl2repo.max_candidates, SEED)
     return Communities(copy.repo, name, copy.base_commit, strippable.ids, left_out, groups,
                        candidates)
 

@@ -42,6 +42,7 @@ from codedata.texts import CONTROL, printable
 
 RUN = 40                   # characters in a row that count as quoted; blanks count as one
 GRAM = 8                   # tokens in a row that count for the overlap
+MAX_OVERLAP = 0.2          # share of a body's 8-grams that a document may have
 EXAMPLE_S, EXAMPLE_BYTES = 10, 10_000   # of one run of an example
 ANSWERS = Bounds(max_bytes=5_000_000, max_files=4, max_depth=2, max_seconds=60)
 FOLDER = f"{PLUGINS}examples"
@@ -297,7 +298,6 @@ class Checks:
     `facts` to the letter."""
 
     hidden: HiddenParts
-    max_overlap: float
     function: Function | None = None
     facts: str = ""
 
@@ -348,7 +348,7 @@ class Checks:
         text = f"{self._bare(content)}\n{content.get('signature', '')}"   # may have comments
         return self.hidden.findings(text, self.facts) + ([
             f"It shares {share:.0%} of a body's runs of {GRAM} words and symbols: use your own "
-            "words."] if share > self.max_overlap else [])
+            "words."] if share > MAX_OVERLAP else [])
 
     def tidied(self, content: dict, answers: Sequence[list]) -> dict:
         """Return content without examples that do not print their output, and without as many

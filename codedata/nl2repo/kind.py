@@ -58,6 +58,7 @@ from codedata.texts import fill, printable, text_of
 ALL = 1.0                  # share of the tests that a stripped patch may break
 SHOWN = ("verdict", "reason", "n_covering", "n_failing", "how", "seconds", "n_survivors")
 FUNCTION = "function"      # kind of the patches that strip a single one
+MAX_PROVEN_FUNCTIONS = 40  # patches of one function that are proven
 PER_TASK = 2               # of --limit N candidates are screened for each task
 N_VARIANTS = 8             # wrong bodies of a function that are screened
 MAX_CASES = 100            # facts that a task's verifier runs beside the tests
@@ -319,7 +320,7 @@ def patches_stage(settings: Settings) -> Stage:
     """Return the stage that writes the patches of screened_strips()."""
     return Stage(
         "nl2repo.patches", make=lambda patch: patch, is_local=True,
-        reads=Reads(screened_strips(settings.root, settings.nl2repo.max_proven_functions),
+        reads=Reads(screened_strips(settings.root, MAX_PROVEN_FUNCTIONS),
                     tuple(StripPatch.__dataclass_fields__), made_by="nl2repo.screen"),
         writes=Writes(Store(settings.root, StripPatch)), per_limit=0, after=RELATIONSHIP,
         then=RELATIONSHIP)

@@ -252,7 +252,7 @@ class Writer:
             hidden, names = self._known(item.repo_name)
         project = hidden.project
         function = project.function(item.function) if item.function else None
-        checks = Checks(hidden, self._settings.nl2repo.max_overlap, function)
+        checks = Checks(hidden, function)
         trajectory, usage, findings = "", {}, []
         with labelled(self._host, item.repo_name, "nl2repo") as label:
             run = partial(self._answers, environment, label)

@@ -3,7 +3,7 @@
 codedata/page/ assembles the HTML file; report.js and report.css beside this file lay it out. A
 section without data is left out.
 
-The table has every turn. Histories, answers and raw replies are included for up to `detail_turns`
+The table has every turn. Histories, answers and raw replies are included for up to `max_details`
 turns, spread evenly over the buckets and within each, up to DETAIL_BYTES in total; for the others
 the page names their files.
 """
@@ -31,6 +31,7 @@ from codedata.settings import EMBEDDED_MODEL, ReportSettings
 from codedata.store import Store
 from codedata.texts import text_of
 
+MAX_DETAILS = 1000           # turns in full
 DETAIL_BYTES = 20_000_000    # size limit of the turns in full
 # limit for all commands in the table; what is cut of them is not searched
 SEARCHED_CHARS = 8_000_000
@@ -52,7 +53,7 @@ COLUMNS = {   # of the table; in pairs the rival is first
 
 def html(content: ReportContent, settings: ReportSettings,
          read: Callable[[str], tuple[Answer, Score]], commits: Store | None = None,
-         executions: Executions | None = None) -> bytes:
+         executions: Executions | None = None, max_details: int = MAX_DETAILS) -> bytes:
     """Return the page as HTML.
 
     `read(name)` returns the records of a turn; it is called only for turns shown in full. `commits`
@@ -62,7 +63,7 @@ def html(content: ReportContent, settings: ReportSettings,
     panel = list(duel.judges)
     # each command is cut to an equal share
     searched_chars = min(MAX_COMMAND_CHARS, SEARCHED_CHARS // (2 * max(len(rows), 1)))
-    details = _details(rows, duel.mode, read, settings.detail_turns, commits, executions)
+    details = _details(rows, duel.mode, read, max_details, commits, executions)
     notes = [("Trials of the judges", content.trials), *content.sections]
     sizes = Counter(row.bucket for row in rows)
     buckets = [{"name": name, "scores": scores, "turns": sizes[name]}

@@ -86,10 +86,6 @@ def _outcome(duel: Duel) -> str:
                     f"the margins of {duel.resamples:,} resamples of the {drawn}, seed "
                     f"{duel.seed}); by turns {POINTS * duel.lcb_turn:.2f}, by instances "
                     f"{POINTS * duel.lcb_cluster:.2f}"]]
-    if duel.classic and duel.classic["margin"] is not None:
-        outcome = "accepted" if duel.classic["accepted"] else "not accepted"
-        rows.append([f"asked once, {duel.mode} first", f"margin {duel.classic['margin']:.2f}, "
-                     f"LCB {POINTS * duel.classic['lcb']:.2f}: {outcome}"])
     return accepted + "\n\n" + table(["", "points"], rows, "ll")
 
 

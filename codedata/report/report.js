@@ -52,7 +52,7 @@ function overview() {
 }
 
 function verdict() {
-  const [low, high] = duel.interval ?? [], { classic } = duel;
+  const [low, high] = duel.interval ?? [];
   const numbers = duel.margin !== null && [
     ["margin", points(duel.margin), "big"], ["challenger", points(duel.challenger_score)],
     [rival, points(duel[`${rival}_score`])],
@@ -73,10 +73,7 @@ function verdict() {
       `LCB ${points(200 * duel.lcb)} points of margin; more than 0 is wanted. `,
       `It is the ${duel.gate_alpha} quantile of the margins of ${number(duel.resamples)} resamples of the `,
       `${drawn}, seed ${duel.seed}; by turns ${points(200 * duel.lcb_turn)}, by instances `,
-      `${points(200 * duel.lcb_cluster)}. A turn without a verdict counts as lost.`),
-    classic && classic.margin !== null && h("p", { class: "quiet small" },
-      `Asked once, ${rival} first: margin ${points(classic.margin)}, LCB ${points(200 * classic.lcb)}, `
-      + `${classic.accepted ? "accepted" : "not accepted"}. The difference is what the order is worth.`));
+      `${points(200 * duel.lcb_cluster)}. A turn without a verdict counts as lost.`));
 }
 
 function buckets() {

@@ -1,7 +1,7 @@
 """Draw turns from trajectories: choose rows and the order of their turns, and count the rows that
 cannot be used by reason.
 
-The split is divided into windows of `window_rows` rows, which are visited in an order derived from
+The split is divided into windows of WINDOW_ROWS rows, which are visited in an order derived from
 the seed; within a row, the seed and the row's number choose the turn. So the prompts of a source
 and a seed form one fixed sequence, and a later run needs only a `Cursor` into it to continue.
 """
@@ -26,6 +26,7 @@ from codedata.settings import Exclude, PromptSettings
 from codedata.store import digest
 
 FETCHES_AHEAD = 8
+WINDOW_ROWS = 1
 SOLVED = "solved: the pull request's tests pass already"
 ALL = 1.0   # max_shown_share with which turns are not chosen by their pull request
 Cursor = tuple[int, int, int]   # (window in visiting order, row in it, turn) of a prompt
@@ -106,7 +107,7 @@ def _windows(source, settings: PromptSettings, start: int) -> Iterator[tuple[int
 
     Threads fetch ahead.
     """
-    size = settings.window_rows
+    size = WINDOW_ROWS
     n_windows = -(-source.n_rows // size)
     # numpy keeps the stream of RandomState frozen
     order = np.random.RandomState(settings.seed).permutation(n_windows).tolist()

@@ -87,7 +87,7 @@ def _rows(spec: str, ids: set[str] | None, hub: Hub) -> Iterable[dict]:
         format, names = find_files(spec)
     if format == "parquet":
         return _parquet_rows(ParquetFiles(spec, names, hub, keep=False), ids)
-    return _json_rows(JsonRows(format, names, hub), ids, spec)
+    return _json_rows(JsonRows(names, hub), ids, spec)
 
 
 def _parquet_rows(files: ParquetFiles, ids: set[str]) -> Iterator[dict]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import glob
 import gzip
+import io
 import json
 import os
 import shutil
@@ -250,9 +251,8 @@ class RangeFile(threading.local):   # __init__() runs once more in each thread
 class JsonRows:
     """Read the rows of JSON files by number."""
 
-    def __init__(self, format: str, names: list[str], http):
-        opened = JsonlFile if format == "jsonl" else _read_list
-        self._files = [opened(name, http) for name in names]
+    def __init__(self, names: list[str], http):
+        self._files = [JsonLines(name, http) for name in names]
         self._ends = [*accumulate(map(len, self._files))]
         self.n_rows = self._ends[-1]
 
@@ -270,14 +270,16 @@ class JsonRows:
         return chain.from_iterable(self._files)
 
 
-class JsonlFile(Sequence):
+class JsonLines(Sequence):
     """Index the lines of a .jsonl file and leave it on disk: a line is parsed when it is asked for.
-    A broken line is returned as a Trouble.
+    A broken line is returned as a Trouble. The list of a .json file becomes lines first.
     """
 
     def __init__(self, name: str, http):
         self._name = name
-        self._path = _on_disk(name, http, self)
+        self._path = _on_disk(name, http, self, MAX_LINES_BYTES)
+        if format_of(name) == "json":
+            self._path = _lines_of_list(self._path, name, self)
         self._starts = array("Q")    # of the lines that are not blank, in bytes
         self._numbers = array("Q")   # of the same lines, from 1
         start, number, is_new = 0, 1, True
@@ -310,25 +312,29 @@ class Copy:
     """Own temporary copies of files, which are deleted together with it."""
 
 
-def read_json(name: str, http, only_lists: bool = False):
-    """Return the value in a .json file. With `only_lists`, return None for a value that is no list,
-    by the file's first bytes. Raise ValueError if the file is broken.
-    """
+def read_json(name: str, http):
+    """Return the value in a .json file. Raise ValueError if the file is broken."""
     copy = Copy()
     with open(_on_disk(name, http, copy), "rb") as file:
-        if only_lists and not file.read(99).lstrip().startswith(b"["):
-            return None
-        file.seek(0)
         return row_in(file.read(MAX_ROW_BYTES + 1))
 
 
-def _read_list(name: str, http) -> list[dict]:
-    """Return the objects of a .json file that holds a list; raise Trouble for anything else."""
+def _lines_of_list(path: str, name: str, owner) -> str:
+    """Return the path of a copy with an element of the list a line, deleted together with `owner`.
+    """
+    with open(path, "rb") as file:
+        if not file.read(99).lstrip().startswith(b"["):
+            raise Trouble("is no list of objects", name, "One object a line is called .jsonl.")
+    copy = _temporary_copy(owner, io.BytesIO())
     try:
-        return [_checked(row, dict) for row in _checked(read_json(name, http), list)]
-    except (ValueError, RecursionError) as e:
+        duckdb.connect(config={"memory_limit": MEMORY}).execute(f"""
+            copy (select translate(json::varchar, chr(10) || chr(13), '  ') from read_json_objects(
+                      ?, format = 'array', maximum_object_size = {MAX_ROW_BYTES}))
+            to '{copy}' (format csv, header false, quote '', escape '', delimiter '')""", [path])
+    except duckdb.Error as e:
         raise Trouble(f"is no list of objects: {e}", name,
                       "Mend it; one object a line is called .jsonl.") from e
+    return copy
 
 
 def _checked(value, kind: type):
@@ -338,15 +344,15 @@ def _checked(value, kind: type):
     return value
 
 
-def _on_disk(name: str, http, owner) -> str:
-    """Return the path of a local, decompressed copy, which is deleted together with `owner`."""
+def _on_disk(name: str, http, owner, max_bytes: int = MAX_ROW_BYTES) -> str:
+    """Return the path of a local copy, deleted together with `owner`, with at most `max_bytes`
+    where it is unpacked."""
     path = name
     if is_url(name):
         path = _temporary_copy(owner, RangeFile(HttpFiles(http), name))
     if _path(name).endswith(".gz"):
-        is_lines = format_of(name) == "jsonl"
         try:
-            with gunzipped(path, MAX_LINES_BYTES if is_lines else MAX_ROW_BYTES) as packed:
+            with gunzipped(path, max_bytes) as packed:
                 path = _temporary_copy(owner, packed)
         except (gzip.BadGzipFile, EOFError, zlib.error, OverBounds) as e:
             raise Trouble(f"cannot be unpacked: {e}", name, "Fetch it again.") from e

@@ -24,7 +24,7 @@ from codedata.errors import HttpTrouble, Interrupted, RunStopped, Trouble
 from codedata.progress import say
 from codedata.sampling.readers import forms
 from codedata.sampling.row_files import (
-    JsonlFile,
+    JsonLines,
     ParquetRows,
     files_by_format,
     format_of,
@@ -66,7 +66,7 @@ class JsonFile:
         self._hub = hub
         self._rows: Sequence = ()
         try:
-            rows = self._parts(only_lists=True) or ()
+            rows = self._parts(only_lists=True)
         except NO_FAULT_OF_FILES:
             raise
         except Trouble:
@@ -88,9 +88,9 @@ class JsonFile:
                 return [read_json(file, self._hub)
                         for file in sorted(glob(f"{escape(self.name)}/*.json"), key=natural)
                         if EVENT_FILE.search(file)]
-            if format_of(self.name) == "jsonl":
-                return JsonlFile(self.name, self._hub)
-            return read_json(self.name, self._hub, only_lists)
+            if only_lists or format_of(self.name) == "jsonl":
+                return JsonLines(self.name, self._hub)
+            return read_json(self.name, self._hub)
         except (OSError, ValueError, RecursionError) as e:
             raise Trouble(f"is broken: {e}", self.name, "Mend or delete it.") from e
 
@@ -166,7 +166,7 @@ class Trajectories:
             if isinstance(document, Trouble):
                 raise document
             if isinstance(document, Sequence):
-                if isinstance(document, JsonlFile) and document.n_bytes > MAX_ROW_BYTES:
+                if isinstance(document, JsonLines) and document.n_bytes > MAX_ROW_BYTES:
                     raise Trouble(f"is one trajectory of over {MAX_ROW_BYTES:,} bytes", where)
                 lines = [*document]
                 document = [line for line in lines if not isinstance(line, Trouble)]

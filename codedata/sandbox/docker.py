@@ -43,12 +43,6 @@ CA_PATH = f"{FOLDER}/ca.pem"
 # can end those.
 CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID"]
 RIGHTS = {"cap_drop": ["ALL"], "cap_add": CAPABILITIES, "security_opt": ["no-new-privileges"]}
-# of a container that mounts: for branches.py, whose commands have none of these
-SUPERVISES = {"cap_drop": ["ALL"],
-              "cap_add": [*CAPABILITIES, "SYS_ADMIN", "SYS_CHROOT", "SETPCAP"],
-              "security_opt": ["no-new-privileges", "apparmor=unconfined"]}
-LAYERS = "/run/layers"     # holds what branches change, in memory
-LAYERS_SIZE = "2g"
 # The container's first process takes in orphans, cannot be killed from inside, and at the engine's
 # signal ends all others. `kill` and `read` are bash builtins, so this needs no new process where
 # their limit is reached. It ends, and all with it, where no sign of life has come for an hour: what
@@ -93,9 +87,8 @@ class SandboxDocker:
     out of time: then everything in the container is ended. If it keeps the command's output open,
     the engine waits for it two seconds. A failed command that ran into the limit of memory or
     processes says so in `limit_hit` and its output's last line. With `default_rights` the container
-    has the capabilities that Docker gives by default, and privileges can be gained. One that
-    `supervises` may mount: nothing of an image that is not ours may run in it (see branches.py).
-    Once `stop` is set, commands end, and Interrupted is raised.
+    has the capabilities that Docker gives by default, and privileges can be gained. Once `stop` is
+    set, commands end, and Interrupted is raised.
     """
 
     name = "docker"
@@ -104,7 +97,7 @@ class SandboxDocker:
                  scripts: Sequence[Script] = (SCRIPT_BASH_FUNC,), *,
                  cpus: float = 2, memory: str = "5Gi", pids: int = 512, disk_limit: str = "10GB",
                  network: bool = False, run_label: str = "", proxy: str = "", ca_bundle: str = "",
-                 user: str = "", default_rights: bool = False, supervises: bool = False,
+                 user: str = "", default_rights: bool = False,
                  stop: threading.Event | None = None):
         self._stop = stop or threading.Event()
         address = urlsplit(proxy)
@@ -124,10 +117,7 @@ class SandboxDocker:
         self._networks: list[str] = []          # it is connected to: one or none
         self._hits = Counter()                  # how often a limit was hit so far
         self._api = docker_engine.connect()
-        rights = SUPERVISES if supervises else {} if default_rights else RIGHTS
-        self._tmpfs = {FOLDER: "mode=1777,size=16m"}
-        if supervises:
-            self._tmpfs[LAYERS] = f"mode=700,size={LAYERS_SIZE},exec"
+        rights = {} if default_rights else RIGHTS
         self.id = self._create(cpus, pids_limit=pids, mem_limit=bytes_of(memory), **rights)
         self._remove = weakref.finalize(   # also at interpreter exit
             self, _remove, self._api, self.id, self._networks)
@@ -146,7 +136,7 @@ class SandboxDocker:
             **more, mem_limit=mem_limit, memswap_limit=mem_limit,
             cpu_period=CPU_PERIOD_US, cpu_quota=int(cpus * CPU_PERIOD_US),
             oom_score_adj=500,                  # sandboxes are killed first if the host is short
-            network_mode="none", tmpfs=self._tmpfs,
+            network_mode="none", tmpfs={FOLDER: "mode=1777,size=16m"},
             ulimits=[{"Name": "core", "Soft": 0, "Hard": 0}],
             log_config={"Type": "none"})        # output to /proc/1/fd/1 would fill the host's disk
         try:
@@ -184,16 +174,6 @@ class SandboxDocker:
         if not hit:
             return result
         return replace(result, limit_hit=hit, output=f"{result.output}\n[{hit}]\n")
-
-    def run_argv(self, argv: list[str], timeout_s: float) -> Result:
-        """Return the result of a program with arguments, run without a shell or scripts."""
-        return self._exec(argv, timeout_s, {}, self.user)
-
-    def put_tar(self, archive: Stream, to: str) -> None:
-        """Unpack a tar into a folder of the container, which is created if needed."""
-        self._bash('mkdir -p -- "$1"', to)
-        with self._named_end():
-            self._api.put_archive(self.id, to, archive)
 
     def put(self, source: Source, to: str) -> None:
         """Copy files of the host into the container; see Sandbox.put."""
@@ -247,13 +227,11 @@ class SandboxDocker:
         with self._named_end():
             return docker_engine.commit(self._api, self.id, image_name, changes)
 
-    def changed(self) -> tuple[str, list[str]]:
-        """End all that runs, the container too. Return (the id of its image, the paths that are
-        other than there, without those that are gone)."""
+    def differences(self) -> list[tuple[str, bool]]:
+        """Return (path, whether it is there) of what is other than in the image, see
+        docker_engine.differences()."""
         with self._named_end():
-            self._api.kill(self.id, "KILL")
-            self._api.wait(self.id)
-            return docker_engine.changed(self._api, self.id)
+            return docker_engine.differences(self._api, self.id)
 
     @contextmanager
     def files(self, image_name: str = "") -> Iterator[docker_engine.Files]:

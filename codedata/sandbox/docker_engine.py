@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -116,17 +117,7 @@ class Files:
 
     def below(self, path: str) -> Stream:
         """Return a tar of one folder or file."""
-        return Stream(self._api.get_archive(self._id, path)[0])
-
-    def one(self, path: str) -> Stream | None:
-        """Return a tar of one file; None where a folder is there, or nothing."""
-        try:
-            pieces, about = self._api.get_archive(self._id, path)
-        except requests.HTTPError as e:
-            if e.response.status_code == 404:
-                return None
-            raise
-        return None if about["mode"] & IS_FOLDER else Stream(pieces)
+        return Stream(self._api.get_archive(self._id, os.fsencode(path))[0])
 
 
 @contextmanager
@@ -142,18 +133,36 @@ def files_of(image: str) -> Iterator[Files]:
         remove_container(api, container)
 
 
-def changed(api, container_id: str) -> tuple[str, list[str]]:
-    """Return (the id of a stopped container's image, the paths that are other than there, without
-    those that are gone). The engine compares all files for it, which takes longer than a look at
-    the folder where it keeps what is new."""
-    about = api.inspect_container(container_id)
-    upper = Path(about["GraphDriver"]["Data"].get("UpperDir", ""))
-    if upper.is_absolute() and os.access(upper, os.R_OK | os.X_OK):
-        paths = [f"/{path.relative_to(upper)}" for path in upper.rglob("*") if path.is_file()
-                 or path.is_symlink()]
-    else:
-        paths = [one["Path"] for one in api.diff(container_id) or [] if one["Kind"] != GONE]
-    return about["Image"], paths
+def differences(api, container_id: str) -> list[tuple[str, bool]]:
+    """Return (path, whether it is there) of what is other in a container than in its image, what is
+    in a folder behind it. The engine compares all files for it and names folders, too: it takes
+    longer than a look at the folder where it keeps what is new. There, a folder is named if it is
+    gone, or was and is a new one."""
+    driver = api.inspect_container(container_id)["GraphDriver"]["Data"]
+    upper = driver.get("UpperDir", "")
+    if not (os.path.isabs(upper) and os.access(upper, os.R_OK | os.X_OK)):
+        return [(one["Path"], one["Kind"] != GONE) for one in api.diff(container_id) or []]
+    found = []
+    folders = [""]
+    for folder in folders:
+        with suppress(OSError):   # its path is too long, or it has just gone
+            for entry in os.scandir(upper + folder):
+                path, about = f"{folder}/{entry.name}", entry.stat(follow_symlinks=False)
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(path)
+                    found += [(path, False)] if _is_new(entry.path) else []
+                else:
+                    is_mark = stat.S_ISCHR(about.st_mode) and about.st_rdev == 0
+                    found.append((path, not is_mark))
+    return found
+
+
+def _is_new(folder: str) -> bool:
+    """Return whether a folder hides what the image has in it."""
+    try:
+        return os.getxattr(folder, "trusted.overlay.opaque", follow_symlinks=False) == b"y"
+    except OSError:
+        return False
 
 
 # leftovers of runs
@@ -163,7 +172,7 @@ def reap(all_roots: bool = False, only_list: bool = False) -> tuple[list[str], l
     networks, images that were not to be kept; with `all_roots` what those of any root have left.
     Return (their names, a line for each that cannot be removed)."""
     api = connect(exit_code=2)
-    ours = {"label": process_labels.PID}
+    ours = {"label": process_labels.LOCK}
     things = [(thing["Names"][0].lstrip("/"), thing["Labels"],
                partial(remove_container, api, thing["Id"]))
               for thing in api.containers(all=True, filters=ours)

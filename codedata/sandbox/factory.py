@@ -24,6 +24,7 @@ from codedata.sandbox import (
     docker_engine,
     local,
     open_sandbox,
+    process_labels,
     registry,
 )
 from codedata.sandbox.sizes import bytes_of
@@ -66,13 +67,15 @@ class SandboxFactory:
     def reap(self, all_roots: bool = False, only_list: bool = False) -> tuple[list[str], list[str]]:
         """Remove what killed runs of this root have left; with `all_roots` those of all roots of
         this user on this host. Return (its names, a line for each thing that cannot be removed)."""
-        names, left = local.reap(all_roots, only_list)   # temporary folders, whatever runs commands
+        names, left = local.reap(only_list)   # temporary folders, whatever runs commands
         if self.name == "kubernetes":
             from codedata.sandbox.kubernetes import reap  # its client may not be installed
             names += reap(self._settings.namespace, self._settings.kubeconfig,
                           all_roots=all_roots, only_list=only_list)
         if self.name == "docker":
             names, left = map(add, (names, left), docker_engine.reap(all_roots, only_list))
+        if not only_list:
+            process_labels.drop_free_locks()
         return names, left
 
     def engine_id(self) -> str:
@@ -94,8 +97,8 @@ class SandboxFactory:
         return workdir or WORKDIR
 
     def open(self, image: str, label: str, workdir: str = WORKDIR,
-             is_stateful: bool = False, default_rights: bool = False, user: str = "",
-             supervises: bool = False) -> Sandbox:
+             is_stateful: bool = False, default_rights: bool = False, user: str = ""
+             ) -> Sandbox:
         """Return a fresh sandbox of an image, once there is room for it. Where the run stops before
         there is, or while a command runs in it, Interrupted is raised.
 
@@ -116,7 +119,7 @@ class SandboxFactory:
             disk.wait_for_room(folder, bytes_of(settings.disk_floor), self._stop)
             options |= {"cpus": settings.cpu_request, "memory": settings.memory_request,
                         "pids": settings.pids_limit, "default_rights": default_rights,
-                        "user": user, "supervises": supervises}
+                        "user": user}
         if self.name == "kubernetes":
             same = ("namespace", "pod_prefix", "kubeconfig", "memory_request", "network_policy")
             options |= {name: getattr(settings, name) for name in same}

@@ -8,7 +8,6 @@ group; without /proc, this holds for any that has left the group.
 """
 from __future__ import annotations
 
-import json
 import os
 import selectors
 import shlex
@@ -25,11 +24,11 @@ from pathlib import Path
 
 from codedata.errors import Interrupted, ItemFailed, Trouble
 from codedata.progress import say
-from codedata.sandbox import SCRIPT_BASH_FUNC, Result, Script, process_labels
+from codedata.sandbox import SCRIPT_BASH_FUNC, Result, Script
 from codedata.sandbox.archives import BOUNDS, Bounds, Source, pack, unpack
 from codedata.sandbox.disk import remove_tree
 from codedata.sandbox.output import Output
-from codedata.sandbox.process_labels import FOLDERS, LABELS
+from codedata.sandbox.process_labels import FILE, FOLDERS, is_free, locked_folder, take
 from codedata.sandbox.shell import Shell
 from codedata.texts import printable
 
@@ -57,11 +56,10 @@ class SandboxLocal:
         for program in (python_bin, "bash"):
             if not shutil.which(program):
                 raise Trouble("is not there.", program, "Install it, or name another python_bin.")
-        root = Path(tempfile.mkdtemp(prefix=FOLDERS)).resolve()
+        root, self._lock = locked_folder()
         self._root = root
         self.workdir = f"{root}/work"
         self._remove = weakref.finalize(self, _close, root)   # also when the interpreter ends
-        process_labels.label_folder(root, run_label)
         for name in ("bin", "home", "run", "work"):
             (root / name).mkdir()
         for name in ("python", "python3"):   # a link would hide a virtual environment from Python
@@ -133,20 +131,18 @@ class SandboxLocal:
         self.close()
 
 
-def reap(all_roots: bool = False, only_list: bool = False) -> tuple[list[str], list[str]]:
-    """Remove the temporary folders that killed processes of this root have left, sandboxes and
-    others, and end what still runs of them; with `all_roots` those of any root. Return (their
-    names, a line for each that cannot be removed)."""
+def reap(only_list: bool = False) -> tuple[list[str], list[str]]:
+    """Remove the temporary folders that killed processes have left, sandboxes and others, and end
+    what still runs of them. Return (their names, a line for each that cannot be removed)."""
     removed = []
     left = []
-    for root in Path(tempfile.gettempdir()).resolve().glob(f"{FOLDERS}*"):
+    for lock in Path(tempfile.gettempdir()).resolve().glob(f"{FOLDERS}*/{FILE}"):
+        root = lock.parent
         try:
-            labels = json.loads((root / LABELS).read_text())
             is_ours = root.lstat().st_uid == os.getuid()
-        except (OSError, ValueError):
+        except FileNotFoundError:   # it has just gone
             continue
-        is_ours = is_ours and isinstance(labels, dict)
-        if not (is_ours and process_labels.is_left(labels, all_roots)):
+        if not (is_ours and (is_free(lock) if only_list else take(lock))):
             continue
         if line := "" if only_list else _remove(root):
             left.append(line)
@@ -196,12 +192,11 @@ def _remove(root: Path) -> str:
     """End what runs in a sandbox's folder and remove it. Return a line where it cannot be
     removed, else an empty string."""
     _kill_marked(root)
-    labels = (root / LABELS).read_bytes() if (root / LABELS).is_file() else b""
     try:
         remove_tree(root)
     except OSError as e:
         with suppress(OSError):
-            (root / LABELS).write_bytes(labels)   # the next start finds the folder by this file
+            (root / FILE).touch()   # the next start finds the folder by it
         done = subprocess.run(["du", "-sk", root], capture_output=True, text=True,
                               start_new_session=True)
         kb = done.stdout.partition("\t")[0] or "?"

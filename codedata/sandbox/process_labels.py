@@ -1,34 +1,42 @@
 """Record which process of which root a sandbox or a temporary folder belongs to, so that the next
 start in that root can remove what a killed process left.
 
-Labels alone prove nothing: `docker commit`, `docker run` and FROM hand those of an image on. What
-is removed has the name that we gave it as well. An image that has none counts, too: it lost its
-name to a later one, or is a step of a build or a commit that was cut short.
+A process holds the lock of a file for as long as it lives, however it ends: what names a lock that
+is free, or gone, is left over. Labels alone prove nothing else: `docker commit`, `docker run` and
+FROM hand those of an image on. What is removed has the name that we gave it as well. An image that
+has none counts, too: it lost its name to a later one, or is a step of a build or a commit that was
+cut short.
 """
 from __future__ import annotations
 
-import json
+import fcntl
 import os
 import platform
+import secrets
+import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
+from codedata.driver import is_worker
 from codedata.store import digest
 
 RUN = "codedata.run"
 HOST = "codedata.host"
 USER = "codedata.user"
 ROOT = "codedata.root"
-PID = "codedata.pid"
-STARTED = "codedata.started"
+LOCK = "codedata.lock"     # the file that its process has locked
+PID = "codedata.pid"       # for people to read
 BUILD = "codedata.build"   # of one build's images and containers, which the engine names
 NAME = "codedata.name"     # what a container, network or image was called when it was made
 FOLDERS = "codedata-"      # how the names of temporary folders begin
-LABELS = "process_labels.json"   # a file in each of them
+FILE = "_lock.process"     # how a process's lock is called; in a temporary folder, exactly so
 
 _root: list[Path] = []     # in which this process works: a script has one, others have none
+_held: dict[Path, TextIO] = {}   # the locks of this process, by the folders that they lie in
 
 
 def work_in(root: Path) -> None:
@@ -38,9 +46,8 @@ def work_in(root: Path) -> None:
 
 def labels(run: str) -> dict[str, str]:
     """Return the labels of what this process makes for a run."""
-    pid = os.getpid()
-    return {RUN: run or f"pid-{pid}", HOST: platform.node(), USER: str(os.getuid()),
-            ROOT: _root_digest(), PID: str(pid), STARTED: _started(pid)}
+    return {RUN: run or f"pid-{os.getpid()}", HOST: platform.node(), USER: str(os.getuid()),
+            ROOT: _root_digest(), LOCK: _process_lock(), PID: str(os.getpid())}
 
 
 def of_root() -> str:
@@ -54,13 +61,64 @@ def _root_digest() -> str:
     return digest(str(_root[0])) if _root else ""
 
 
+def _process_lock() -> str:
+    """Return the path of the file that this process holds: in its root, which all see that work
+    there; in a worker, which may not see it, among the temporary folders."""
+    is_rooted = _root and _root[0].is_dir() and not is_worker()
+    folder = _root[0] if is_rooted else Path(tempfile.gettempdir())
+    while folder not in _held:
+        path = folder / f"{FILE}.{secrets.token_hex(6)}"
+        if file := _locked(path):
+            _held[folder] = file
+            weakref.finalize(file, path.unlink, missing_ok=True)   # at the interpreter's exit, too
+    return _held[folder].name
+
+
+def _locked(path: Path) -> TextIO | None:
+    """Return a new file, locked; None where it was taken for a dead process's meanwhile."""
+    file = open(path, "w")
+    fcntl.flock(file, fcntl.LOCK_EX)
+    return file if path.exists() else file.close()
+
+
 def is_left(labels: Mapping[str, str], all_roots: bool) -> bool:
     """Return whether labels() were written by a process of this user and host that is gone, in this
-    process's root; with `all_roots`, anywhere. Labels of earlier versions name neither root nor
-    user: they count with `all_roots` alone."""
-    uid = str(os.getuid())
+    process's root; with `all_roots`, anywhere."""
     is_near = all_roots or "" != labels.get(ROOT) == _root_digest()
-    return is_near and labels.get(USER, uid) == uid and is_gone(labels)
+    is_ours = (labels.get(HOST), labels.get(USER)) == (platform.node(), str(os.getuid()))
+    return bool(is_near and is_ours and labels.get(LOCK)) and is_free(Path(labels[LOCK]))
+
+
+def is_free(path: Path) -> bool:
+    """Return whether the process that made a lock has ended."""
+    try:
+        with open(path) as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+    except FileNotFoundError:   # a worker may not see the root where it lies
+        return path.parent.is_dir() or not is_worker()
+    except OSError:             # it is held
+        return False
+
+
+def take(path: Path) -> bool:
+    """Return whether the process that made a lock has ended; the lock is gone then. Whoever is
+    about to hold it makes another one."""
+    try:
+        with open(path) as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with suppress(OSError):   # what cannot be removed is named then
+                path.unlink()
+            return True
+    except OSError:
+        return False
+
+
+def drop_free_locks() -> None:
+    """Remove the locks of processes that have ended."""
+    for folder in (*_root, Path(tempfile.gettempdir())):
+        for path in folder.glob(f"{FILE}.*"):
+            take(path)
 
 
 def has_our_name(name: str, labels: Mapping[str, str]) -> bool:
@@ -68,48 +126,22 @@ def has_our_name(name: str, labels: Mapping[str, str]) -> bool:
     return name.removesuffix(":latest") == labels.get(NAME, "").removesuffix(":latest")
 
 
-def label_folder(folder: Path, run: str = "") -> None:
-    """Write the labels of this process into a temporary folder whose name begins with FOLDERS."""
-    (folder / LABELS).write_text(json.dumps(labels(run)))
+def locked_folder() -> tuple[Path, TextIO]:
+    """Return a new temporary folder, and the file in it whose lock this process holds till that is
+    closed: then any start may remove the folder."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=FOLDERS)).resolve()
+        if lock := _locked(folder / FILE):
+            return folder, lock
 
 
 @contextmanager
 def temporary_folder() -> Iterator[str]:
     """Yield an empty temporary folder, which is removed in the end, or after a kill by the next
     start."""
-    with (tempfile.TemporaryDirectory(prefix=FOLDERS) as folder,
-          tempfile.TemporaryDirectory(dir=folder) as place):
-        label_folder(Path(folder))
-        yield place
-
-
-def is_gone(labels: dict[str, str]) -> bool:
-    """Return whether labels() were written on this host by a process that is no longer there.
-    Labels of another host never count as gone."""
-    pid = labels.get(PID, "")
-    if labels.get(HOST) != platform.node() or not pid.isdecimal():
-        return False
-    return not _is_alive(int(pid)) or _started(int(pid)) != labels.get(STARTED)
-
-
-def _is_alive(pid: int) -> bool:
-    """Return whether a process has this id."""
+    folder, lock = locked_folder()
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
-
-
-def _started(pid: int) -> str:
-    """Return the boot and the tick at which a process started, since process ids are used again;
-    an empty string where there is no /proc."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return ""
-    fields = stat.rpartition(")")[2].split()   # the name before it may contain blanks and brackets
-    return f"{boot}.{fields[19]}"
+        with lock, tempfile.TemporaryDirectory(dir=folder) as place:
+            yield place
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator
 from functools import partial
 from typing import BinaryIO
@@ -10,11 +9,9 @@ from typing import BinaryIO
 from codedata.sandbox import docker_engine
 from codedata.sandbox.archives import PIECE, Stream, members, read_tar
 from codedata.sandbox.image_layers import TAR, unpacked
-from codedata.tasks.hidden_text import Search, Spool
+from codedata.tasks.hidden_text import PACKAGES, Search, Spool
 
 LAYER = "layer"   # what its files are below in a trace
-PACKAGES = re.compile(rf"^{LAYER}/usr/(local/)?(lib\w*|share|include)/|"
-                      r"/(node_modules|\w+-packages)/")
 
 
 class ImageSearch(Search):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,10 +25,10 @@ from codedata.sandbox.registry import image_name
 from codedata.suites.outside import take_repository
 from codedata.suites.source import TOOLS, run_tool
 from codedata.tasks.hidden_text import Search
-from codedata.tasks.known_files import KnownFiles
 from codedata.texts import printable
 
 TOOLS_IMAGES = "codedata-tools/"
+CONTENT = "cat-file", "--batch", "--buffer"
 LINK = f"""[ -L {WORKDIR} ] || [ ! -d {WORKDIR} ] || rmdir {WORKDIR}
 [ -e {WORKDIR} ] || ln -s "$(pwd -P)" {WORKDIR}
 [ "$(cd {WORKDIR} && pwd -P)" = "$(pwd -P)" ]"""
@@ -41,8 +41,6 @@ class TaskImage:
     name: str
     image_id: str
     base_commit: str
-    made_of: str = ""        # id of the image that it was made from
-    changed: tuple[str, ...] | None = None   # paths that differ from that image; None: not known
 
 
 def derive(factory: SandboxFactory, image: str, patch: str, name: str, label: str) -> TaskImage:
@@ -54,8 +52,7 @@ def derive(factory: SandboxFactory, image: str, patch: str, name: str, label: st
         commit = done.output.strip().rpartition("\n")[2]
         if not (done.ok and re.fullmatch(r"[0-9a-f]{40}", commit)):
             raise ItemFailed(f"no task can be made of it: {done.output.strip()[-500:]}", image)
-        made_of, changed = sandbox.changed()   # no process is left that could add to them
-        return TaskImage(name, sandbox.commit(name, keep=False), commit, made_of, tuple(changed))
+        return TaskImage(name, sandbox.commit(name, keep=False), commit)
 
 
 def lead_from_testbed(factory: SandboxFactory, image: TaskImage, label: str) -> TaskImage:
@@ -68,53 +65,40 @@ def lead_from_testbed(factory: SandboxFactory, image: TaskImage, label: str) -> 
         if not sandbox.run(LINK).ok:
             raise Excluded(f"its image has something other than the source at {WORKDIR}, where "
                            "graders work.")
-        return replace(image, image_id=sandbox.commit(image.name, keep=False), changed=None)
+        return replace(image, image_id=sandbox.commit(image.name, keep=False))
 
 
-def check_task_image(image: str, gold: str, hidden: str = "", changed: Iterable[str] | None = None,
-                     known: KnownFiles | None = None, base: KnownFiles | None = None,
-                     files_of: Callable = docker_engine.files_of) -> list[str]:
-    """Return a line for each trace of a history or of the solution in an image, whose files
-    files_of() yields; an empty list if the image is clean.
+def check_task_image(image: str, gold: str, hidden: str = "",
+                     files_of: Callable = docker_engine.files_of
+                     ) -> tuple[list[str], dict[str, str]]:
+    """Return (a line for each trace of a history or of the solution in an image, whose files
+    files_of() yields; {place of an archive: a line that it is not read}, but for those of
+    packages and of the commit).
 
     The search is for lines that the patch `gold` adds, and for long runs of the lines that the
-    patch `hidden` adds. It ignores text that is also in the image's source, or in the image `base`,
-    which lacks the project. A line that `gold` adds counts only in a copy of a file that `gold`
-    changes. `known` holds the files of the image from which this one was made, and `changed` names
-    those that differ; if both are given, unchanged files are read again only if they may contain a
-    match.
+    patch `hidden` adds. It ignores text that is also in the image's source. A line that `gold` adds
+    counts only in a copy of a file that `gold` changes.
     """
     paths = {hunk.path for patch in (gold, hidden) for hunk in hunks_of(patch, "")}
     with files_of(image) as files, temporary_folder() as folder:
         source = (files.config.get("WorkingDir") or WORKDIR).rstrip("/")
         search = Search(added_runs(gold), source, paths, added_runs(hidden))
+        objects, own = f"{source}/.git/objects", set()
         try:
             traces = _history(files, f"{source}/.git", Path(folder))
-            with git_output(folder, "cat-file", "--batch", "--buffer",
-                            stdin=_tracked(folder)) as tracked:
+            with git_output(folder, *CONTENT, stdin=_tracked(folder)) as tracked:
                 search.exempt(tracked)
             search.know(_changed(Path(folder), gold))
+            with git_output(folder, *CONTENT, "--batch-all-objects", "--unordered") as found:
+                search.look(objects, found)
+            listed = run_git(folder, "ls-tree", "-rz", "--name-only", "HEAD").split("\0")
+            own.update(f"{source}/{name}" for name in listed)
         except (ItemFailed, OSError) as e:
             traces = [f"the source's repository cannot be read: {printable(str(e), 300)}"]
-        if base and base.is_whole:
-            for windows in (*search.all_windows, *(windows for _, windows in search.project)):
-                windows.remove({window for _, window in base.hits(windows)})
         search.look("the image's settings", Stream([json.dumps(files.config).encode()]))
-        if changed is None or known is None or not known.is_whole:
-            search.look_through(files.all())
-        else:
-            _look_beside(known, files, search, changed, source)
-    return [*traces, *search.traces]
-
-
-def _look_beside(known: KnownFiles, files: docker_engine.Files, search: Search,
-                 changed: Iterable[str], source: str) -> None:
-    """Search the source, the `changed` files outside of it, and the known files that may contain a
-    match, if the image still has them."""
-    search.look_through(files.below(source), source.rpartition("/")[0])
-    for path in sorted(known.found(search).union(changed)):
-        if not f"{path}/".startswith(f"{source}/") and (file := files.one(path)):
-            search.look_through(file, path.rpartition("/")[0])
+        search.look_through(files.all())
+    return [*traces, *search.traces], {place: line for place, line in search.unread.items()
+                                       if place not in own and not place.startswith(objects)}
 
 
 def _history(files: docker_engine.Files, place: str, to: Path) -> list[str]:

@@ -26,7 +26,6 @@ class DiffsToScreen:
     record_of: Callable       # (a verdict for each diff, seconds) → the record to write
     why_whole: str = ""       # why no tests can be chosen for a diff; "" where they can
     limit_s: float = 0.0      # of a run of the whole suite; 0: time_limit()
-    in_fresh: frozenset[int] = frozenset()   # indices of diffs that need a fresh container
 
 
 @dataclass(frozen=True)

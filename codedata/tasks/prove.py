@@ -20,7 +20,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import partial
 
 from codedata.code.patches import diff_of
 from codedata.errors import Excluded, ItemFailed
@@ -43,7 +43,6 @@ from codedata.tasks.grade import Grader
 from codedata.tasks.graded_runs import NotRewarded, prove_gold
 from codedata.tasks.images import TaskImage, check_task_image, derive, lead_from_testbed
 from codedata.tasks.kinds import Candidate, Kind, PatchKind
-from codedata.tasks.known_files import KnownFiles
 from codedata.tasks.repository import SuiteVerifier, task_of, with_image
 from codedata.tasks.suite_outcomes import (
     PASSED,
@@ -60,7 +59,6 @@ from codedata.texts import printable
 TRIES = "codedata-bug-try/"
 STEPS = 6                 # of a proof
 ROW_RUNS = 3              # without a patch, where no verification says which tests are flaky
-KNOWN_IMAGES = 2          # images whose files are kept in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +87,6 @@ class PatchProver:
         self._rules = replace(kind.rules, ignores_skipped=False)
         self._baselines: dict[str, Baseline] = {}
         self._locks = defaultdict(threading.Lock)   # one run without a change at a time
-        self._known_files = lru_cache(KNOWN_IMAGES)(
-            partial(KnownFiles, files_of=factory.files_of))
 
     def prove(self, candidate: Candidate, label: str, environment: Environment, *joined) -> Task:
         """Return the proven task of a candidate, without an instruction, and keep its image. Raise
@@ -234,30 +230,22 @@ class PatchProver:
 
     def _traces_in(self, image: TaskImage, environment: Environment, gold: str,
                    hidden: str) -> list[str]:
-        """Return where an image shows the gold patch or the hidden tests. Raise ItemFailed if the
-        image is gone."""
+        """Return where an image shows the gold patch or the hidden tests, or has an archive that is
+        not read and that its base image lacks. Raise ItemFailed if the image is gone."""
         if self._kind.gold_is_long:
             gold, hidden = "", gold + hidden
-        find = partial(check_task_image, image.name, gold, hidden, image.changed,
-                       self._files_below(image), files_of=self._factory.files_of)
-        traces, base = find(), environment.base_image
-        # source from a folder: our base image has nothing of it, so files of the base are no traces
-        if (traces and base == self._factory.base_image and environment.row.get("reformat_path")
-                and self._factory.has_image(base)):
-            with self._locks["files"]:
-                known = self._known_files(base, WORKDIR)
-            traces = find(known)
+        find = partial(check_task_image, gold=gold, hidden=hidden, files_of=self._factory.files_of)
+        traces, unread = find(image.name)
+        base = environment.base_image or environment.image_name
+        if (traces or unread) and self._factory.has_image(base):
+            in_base = find(base)
+            unread = {place: unread[place] for place in unread.keys() - in_base[1]}
+            # source from a folder: our base image has nothing of it
+            if base == self._factory.base_image and environment.row.get("reformat_path"):
+                traces = [line for line in traces if line not in in_base[0]]
         if traces and not self._factory.has_image(image.name):   # unreadable: counts as a trace
             raise ItemFailed("its image is gone.", image.name)
-        return traces
-
-    def _files_below(self, image: TaskImage) -> KnownFiles | None:
-        """Return the files of the image that a task's image was made from; many tasks share them.
-        Return None if it is unknown which files the task's image changes."""
-        if image.changed is None:
-            return None
-        with self._locks["files"]:
-            return self._known_files(image.made_of, self._factory.workdir_of(image.name))
+        return [*traces, *unread.values()]
 
     # the task ------------------------------------------------------------------------------------
 

@@ -106,8 +106,8 @@ class Screening:
         how = digest([self._is_full, asdict(self._kind.rules), batch.why_whole, batch.limit_s,
                       batch.coverage and vars(batch.coverage),
                       *(getattr(environment, field) for field in JUDGED_BY)])
-        verdicts = KeptVerdicts([digest([how, i in batch.in_fresh, diff])
-                                 for i, diff in enumerate(batch.diffs)], self._kind.lint)
+        verdicts = KeptVerdicts([digest([how, diff]) for diff in batch.diffs],
+                                self._kind.lint)
         with self._lock:
             self._n_kept += len(verdicts.found)
         with labelled(self._host, environment.repo_name, self._kind.label) as label:
@@ -119,7 +119,7 @@ class Screening:
                 label: str) -> None:
         """Screen the diffs that have no verdict yet."""
         note = batch.why_whole and f"{WHOLE_SUITE}, as {batch.why_whole}"
-        warm = [i for i in verdicts.missing() if i not in batch.in_fresh]
+        warm = verdicts.missing()
         if warm and not note and not self._is_full:
             screener = self._screener(batch, environment, label)
             for found, in_doubt in screener.verdicts([batch.diffs[i] for i in warm]):

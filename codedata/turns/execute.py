@@ -7,11 +7,10 @@ their run: nothing that is shown to a judge or a model has seen them.
 from __future__ import annotations
 
 import shlex
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +19,7 @@ from codedata.code.entities import is_of_tests
 from codedata.code.patches import files_of
 from codedata.code.turn import form_of
 from codedata.driver import StaysInDriver
-from codedata.errors import Excluded, ItemFailed
+from codedata.errors import Excluded
 from codedata.llm.reply_log import current_reply_log
 from codedata.progress import begin_step
 from codedata.records import (
@@ -34,7 +33,6 @@ from codedata.records import (
     TurnStates,
 )
 from codedata.sandbox import Sandbox
-from codedata.sandbox.branches import Branch, BranchedImage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.store import Store, digest
@@ -44,6 +42,7 @@ from codedata.suites.source import Files, apply_patch
 from codedata.suites.suite import run_suite
 from codedata.tasks.suite_outcomes import PASSED, ignored_tests
 from codedata.texts import printable, text_of
+from codedata.turns.branches import Branch, BranchedImage
 from codedata.turns.fresh import FreshSandboxes
 from codedata.turns.observations import EQUAL, MASKED, cut
 from codedata.turns.replay import (
@@ -56,7 +55,7 @@ from codedata.turns.replay import (
     variables_of,
 )
 
-MAX_IDLE = 4               # containers that wait for further turns of their image
+TESTS_S = 900.0            # of a run of the hidden tests
 ONLY = "/tmp/codedata-only"   # holds the plugin that runs the hidden tests' files alone
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -87,14 +86,6 @@ class Runner:
         root = Path(settings.run.environments or settings.root)
         self._environments = _Environments(root)
         self._starts: dict[str, str] = {}   # by what they were found with
-        self._idle: list[tuple[str, BranchedImage]] = []   # (image, its container), oldest first
-        self._lock = threading.Lock()
-
-    def close(self) -> list[str]:
-        """Remove the containers that are kept from item to item; return no lines."""
-        for _, images in self._idle:
-            images.sandbox.close()
-        return []
 
     def make(self, answer: Answer, commit: Commit) -> Executed:
         """Return what the candidates of a turn do. Raise Excluded if its environment is missing."""
@@ -143,7 +134,7 @@ class Runner:
         """Yield (replayer, hidden tests, steps, branches) for the history of a record."""
         environment, limits = self.environment_of(commit), self._settings.run
         with self.branches(environment, current_reply_log().item) as branches:
-            hidden = HiddenTests(branches, environment, commit, limits.tests_timeout_s)
+            hidden = HiddenTests(branches, environment, commit, TESTS_S)
             replayer = Replayer(branches, hidden.variables, limits.timeout_s, hidden.put)
             steps = steps_of(record.messages, record.tools)
             begin_step(f"replaying {len(steps)} commands")
@@ -160,49 +151,16 @@ class Runner:
 
     @contextmanager
     def branches(self, environment: Environment, name: str) -> Iterator[Branches]:
-        """Lend a container in which branches of the environment are made."""
+        """Yield what makes branches of the environment; their images go in the end."""
         image = environment.image_name
-        if self._factory.name != "docker" or self._settings.run.branches == "replayed":
-            with labelled(self._factory, name, "turn") as label:
+        with labelled(self._factory, name, "turn") as label:
+            if self._factory.name != "docker":
                 yield FreshSandboxes(environment, self._factory, label)
-            return
-        if not self._factory.has_image(image, id_of(environment)):
-            raise Excluded(f"its image {image or '(none)'} is not here")
-        images = self._take(image, name)
-        is_well = True
-        try:
-            yield images
-        except ItemFailed:   # it may be gone, or full
-            is_well = False
-            raise
-        finally:
-            self._give_back(image, images, is_well)
-
-    def _take(self, image: str, name: str) -> BranchedImage:
-        """Return an idle container of the image, or a new one."""
-        with self._lock:
-            for one in self._idle:
-                if one[0] == image:
-                    self._idle.remove(one)
-                    return one[1]
-        begin_step("copying the image's files")
-        factory = self._factory
-        with ExitStack() as undo:
-            supervisor = undo.enter_context(factory.open(factory.base_image, f"turn-{name}", "/",
-                                                         supervises=True))
-            images = BranchedImage(supervisor, image, factory.workdir_of(image))
-            undo.pop_all()
-        return images
-
-    def _give_back(self, image: str, images: BranchedImage, is_well: bool) -> None:
-        """Keep a container for further turns of its image. Remove the oldest of too many, and one
-        that is not well."""
-        with self._lock:
-            self._idle += [(image, images)] if is_well else []
-            surplus = [one for _, one in self._idle[:-MAX_IDLE]] if is_well else [images]
-            del self._idle[:-MAX_IDLE]
-        for one in surplus:
-            one.sandbox.close()
+            elif not self._factory.has_image(image, id_of(environment)):
+                raise Excluded(f"its image {image or '(none)'} is not here")
+            else:
+                begin_step("reading the image's source")
+                yield BranchedImage(self._factory, image, label)
 
     def candidates(self, answer: Answer, name: str) -> dict[str, Side]:
         """Return the sides of a turn that are there, by name."""

@@ -1,4 +1,4 @@
-"""Branch a history where containers may not mount: each branch is a fresh sandbox in which the
+"""Branch a history in pods, of which no image is made: each branch is a fresh sandbox in which the
 commands of the branches below are run again.
 
 A branch is as good as commands are repeatable, and takes as long as they do.
@@ -15,10 +15,10 @@ from pathlib import Path
 from codedata.records import Environment
 from codedata.sandbox import Result, Sandbox
 from codedata.sandbox.archives import BOUNDS, Bounds, Source
-from codedata.sandbox.branches import DIFF_CHARS
 from codedata.sandbox.factory import SandboxFactory
 from codedata.store import digest
 from codedata.suites.environments import open_environment
+from codedata.turns.branches import DIFF_CHARS
 
 BEFORE = "/tmp/codedata-before"   # a copy of the source as the branch found it
 COPY = f"rm -rf {BEFORE}; cp -a . {BEFORE}"

@@ -1,9 +1,9 @@
 """Replay the history of a turn: run its commands again, from the state in which the recording
 began, and compare what they print with what the agent was shown.
 
-A recording may have begun at the base commit or with the tests of the pull request in place, with
-the modes of umask 022 or others, and on a file system that lists files in another order. The start
-is found by trying: the first one with which most of the first observations are equal.
+A recording may have begun at the base commit or with the tests of the pull request in place, or
+with the modes of umask 022 or others. The start is found by trying: the first one with which most
+of the first observations are equal.
 """
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from codedata.errors import ItemFailed
 from codedata.messages import content_text
 from codedata.records import Message, Object, Tools
 from codedata.sandbox import Result, Sandbox
-from codedata.sandbox.branches import Branch
+from codedata.turns.branches import Branch
 from codedata.turns.observations import (
     EQUAL,
     UNEQUAL,
@@ -34,15 +34,10 @@ N_TRIED = 12               # commands of the history by which starts are compare
 MAX_TRIED_S = 2.0          # seconds of a command that counts there
 MAX_UNEQUAL = 20           # observations that a record shows
 SHOWN_CHARS = 600          # of each
-TESTS, MODES, ORDER = "test patch", "umask 022", "tmpfs"
+TESTS, MODES = "test patch", "umask 022"
 BASE = "base"
-# what makes a start of the base commit; files of a tmpfs are listed in reverse order of creation
-PREPARE = {
-    TESTS: "",
-    MODES: "chmod -R u=rwX,go=rX .",
-    ORDER: 'here=$PWD; mv "$here" "$here.old" && mkdir "$here" && cd "$here.old" && '
-           'find . -mindepth 1 | LC_ALL=C sort -r | tar -cf - --no-recursion -T - | '
-           'tar -xf - -C "$here" && rm -rf "$here.old"'}
+# what makes a start of the base commit
+PREPARE = {TESTS: "", MODES: "chmod -R u=rwX,go=rX ."}
 ACTIVATE = re.compile(r"^[ \t]*(?:\.|source) (\S+)/bin/activate\s*$", re.MULTILINE)
 
 
@@ -115,7 +110,7 @@ Look = Callable[[int, Branch, str], None]
 class Branches(Protocol):
     """Make branches of the files of one image."""
 
-    how: str                   # overlay, or replayed
+    how: str                   # commit, or replayed
 
     def branch(self, *below: object) -> AbstractContextManager[Branch]:
         """Yield a new branch on the layers of others."""

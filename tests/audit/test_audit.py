@@ -61,29 +61,19 @@ def test_none():
     done = run("x\\n")
     assert done.returncode == 1 and not done.stdout
 """
-TIMED = "import time\nstart = time.perf_counter()\ntime.sleep(0.4)\n" \
-        "print(time.perf_counter() - start)\n"
-TRUSTS = RUNS + """def test_it_is_quick():
-    start = time.perf_counter()
-    assert 0 < float(run("").stdout) < 9 + start
-"""
-MEASURES = RUNS + """def test_it_says_how_long_it_takes():
-    assert float(run("").stdout) > 0.3
-"""
 
 
 def solve(program: str) -> str:
     return f"#!/bin/bash\ncat > total.py <<'END'\n{program}END\n"
 
 
-def a_task(root: Path, name: str, tests: str = TESTS, program: str = PROGRAM, about=None,
-           **how) -> Path:
+def a_task(root: Path, name: str, tests: str = TESTS, program: str = PROGRAM, **how) -> Path:
     """Write a datapoint whose tests have equal weights, and return its folder."""
     names = re.findall(r"def (test_\w+)", tests)
     weights = json.dumps({one: round(1 / len(names), 3) for one in names[1:]}
                          | {names[0]: 1 - round(1 / len(names), 3) * (len(names) - 1)})
     how = {"tests": tests, "solution": solve(program), "weights": weights, **how}
-    return write_approved(root / "task" / name, about, **how)
+    return write_approved(root / "task" / name, **how)
 
 
 def audit(root: Path, *flags):
@@ -242,23 +232,6 @@ def test_a_program_that_the_tests_start_looks_for_them(tmp_path):
         "open": "review", "closed": "passed", "none": "no case"}, found
     assert found["open"]["evidence"][0] == "/logs/verifier can be written"
     assert found["open"]["evidence"][-2:] == ["/tests/test.sh", "/tests/test_it.py"]
-
-
-def test_a_measure_that_the_program_makes_itself_is_found(tmp_path):
-    clock = {"meters": ["clock"]}
-    a_task(tmp_path, "trusts", TRUSTS, TIMED, clock)
-    a_task(tmp_path, "measures", MEASURES, TIMED, clock)
-    a_task(tmp_path, "silent", TRUSTS, TIMED)
-    found = {name: checks["meters"] for name, checks in
-             audit(tmp_path, "--checks", "meters").items()}
-    assert {name: one["result"] for name, one in found.items()} == {
-        "trusts": "failed", "measures": "passed", "silent": "review"}
-    assert found["trusts"]["evidence"] == ["the gold with the clock blind is rewarded"]
-    assert "measure by the clock" in found["silent"]["evidence"][0]
-    toml = tmp_path / "task/silent/task.toml"
-    toml.write_text(toml.read_text().replace('kind = "dat', 'meters = ["clock"]\nkind = "dat'))
-    last = audit(tmp_path, "--only", "silent", "--checks", "untouched")["silent"]
-    assert results(last) == {"untouched": "passed"}   # what was found before that does not stay
 
 
 # tasks of somebody else --------------------------------------------------------------------------

@@ -14,7 +14,6 @@ from setups import CA_FLAGS
 
 from codedata.audit.audited import Audited
 from codedata.audit.cheats import AnswerSearch, breaks, constant, new_lines, rewarded, rivals_in
-from codedata.audit.meters import _with_texts
 from codedata.audit.stage import has_ended
 from codedata.audit.verdicts import FLAKE_RUNS, check_flakes, check_strength, check_untouched
 from codedata.checks.intervals import at_most
@@ -24,7 +23,6 @@ from codedata.records import RivalledTask
 from codedata.store import Store
 from codedata.tasks.grade import Grade, _read, archive_of
 
-BLIND = "import os  # blind\nos.sep"
 NEW = "numbers = [int(line) for line in lines]\ntotal = sum(numbers)\nprint('the total', total)\n"
 
 
@@ -175,23 +173,6 @@ def test_rivals_are_scripts_of_either_name_and_links_are_refused(tmp_path):
         tasks.read("sums")
     assert [*found] == ["right-b.sh", "wrong-a.sh"]
     assert breaks(found["wrong-a.sh"]) == "wrong-a.sh breaks it." and breaks("true") == ""
-
-
-# blind meters ------------------------------------------------------------------------------------
-
-@pytest.mark.parametrize("first", [
-    "", "#!/usr/bin/python3\n", "#!/usr/bin/python3\n# -*- coding: utf-8 -*-\n\n",
-    "from __future__ import annotations\n",
-    '"""Some\ntext."""\n\nfrom __future__ import division\n',
-    "#!/bin/x\n'Text.'  # said\n# more\nfrom __future__ import (\n    division,\n    generators)\n"
-])
-def test_a_blinding_text_stands_behind_what_has_to_be_first(first):
-    files = {"a.py": f"{first}x = 'later'\nfrom os import path\n", "b.txt": "x\n"}
-    tree = {path: (b"0", 0o755, text.encode()) for path, text in files.items()}
-    blind = {path: content.decode() for path, (*_, content) in
-             _with_texts(tree, {".py": BLIND}).items()}
-    assert blind == {"a.py": f"{first}{BLIND}\nx = 'later'\nfrom os import path\n", "b.txt": "x\n"}
-    compile(blind["a.py"], "a.py", "exec")
 
 
 # answers in an image -----------------------------------------------------------------------------

@@ -1,15 +1,26 @@
-"""Read tasks of somebody else's: folders of Harbor, those of ours, and folders made to do harm."""
+"""Read tasks of somebody else's: folders of Harbor, those of ours, rows of Parquet, and folders and
+archives made to do harm."""
 from __future__ import annotations
 
+import gzip
+import io
 import os
+import shutil
+import tarfile
 from pathlib import Path
 
+import duckdb
 import pytest
 from a_task import DOCKERFILE, FOREIGN, a_bug, write_task
+from conftest import REPO
+from task_set import pack, unpack
 
-from codedata.audit.others import task_name, tasks_in
+from codedata.audit.others import copy_tasks, task_name, tasks_in
 from codedata.errors import ItemFailed, Trouble
+from codedata.layouts import MAX_FILES, MAX_FOLDER_BYTES, files_digest, load_files
 from codedata.records import Task
+from codedata.states import Selection
+from codedata.store import Store
 from codedata.tasks.folder import text_in, workdir_of
 
 HARBOR = {"task.toml": FOREIGN, "instruction.md": "Do it.\n", "environment/Dockerfile": DOCKERFILE,
@@ -53,6 +64,74 @@ def test_a_foreign_file_that_costs_too_much_to_read_is_named(tmp_path, path, tex
     folder_of(tmp_path, "theirs", {**HARBOR, f"environment/{path}": text})
     [failed] = map(str, tasks_in(tmp_path))
     assert said in failed and "\n" not in failed
+
+
+def rows_of(place: Path, rows: dict[str, bytes | None]) -> Path:
+    with duckdb.connect() as db:
+        db.execute("create table t (path varchar, task_binary blob)")
+        db.executemany("insert into t values (?, ?)", [*rows.items()])
+        db.execute(f"copy t to '{place}' (format parquet)")
+    return place
+
+
+def tar_of(files: dict[str, str], name: str = "", **attributes) -> bytes:
+    """Return a tar with files, and behind them a member with attributes and without content."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for path, text in files.items():
+            member = tarfile.TarInfo(path)
+            member.size = len(text)
+            tar.addfile(member, io.BytesIO(text.encode()))
+        last = tarfile.TarInfo(name)
+        for key, value in attributes.items():
+            setattr(last, key, value)
+        if name:
+            tar.addfile(last)
+    return out.getvalue()
+
+
+def test_rows_of_a_parquet_file_are_tasks_packed_or_not_and_only_narrows(tmp_path):
+    inner = tar_of({f"b/{name}": text for name, text in HARBOR.items()})
+    a = gzip.compress(tar_of(HARBOR | {"rivals/wrong-1.sh": "true\n"}))
+    place = rows_of(tmp_path / "set.parquet", {
+        "a": a, "deep/b": inner, "c": tar_of({"task.toml": FOREIGN}),
+        "d": b"no tar", "e": None, "": inner})
+    copy_tasks(place, tmp_path, Selection(only="[ac]"))
+    assert Store(tmp_path, Task).open().names() == ["a"]
+    assert (tmp_path / "task/a/rivals/wrong-1.sh").exists()
+    *faults, _ = copy_tasks(place, tmp_path, Selection())
+    task = Store(tmp_path, Task).open().read("deep-b")
+    assert task.about["made_from"]["item"] == "deep/b" and len(faults) == 4
+    assert text_in(task.tests, "test.sh") == HARBOR["tests/test.sh"]
+    place.write_bytes(b"PAR1")
+    with pytest.raises(Trouble, match="the columns path and task_binary"):
+        copy_tasks(place, tmp_path, Selection())
+
+
+def test_archives_made_to_do_harm_are_named_and_nothing_is_written_outside(tmp_path):
+    bad = {
+        "absolute": tar_of({**HARBOR, f"{tmp_path}/absolute": "x"}),
+        "up": tar_of({**HARBOR, "../../up": "x"}),
+        "link": tar_of(HARBOR, "tests/out", type=tarfile.SYMTYPE, linkname="../../.."),
+        "pipe": tar_of(HARBOR, "tests/pipe", type=tarfile.FIFOTYPE),
+        "bomb": gzip.compress(tar_of(HARBOR, "tests/zeros", size=MAX_FOLDER_BYTES + 1)),
+        "many": tar_of({**HARBOR, **{f"tests/{n}": "" for n in range(MAX_FILES)}}),
+        "cut": gzip.compress(tar_of(HARBOR))[:-60], "rubbish": b"\x1f\x8brubbish"}
+    place = rows_of(tmp_path / "set.parquet", {**bad, "good": tar_of(HARBOR)})
+    *failed, good = tasks_in(place)
+    assert good.instance_id == "good" and [one.where for one in failed] == [*bad]
+    assert [*tmp_path.iterdir()] == [place]
+
+
+def test_the_set_of_samples_has_the_folders_beside_it_and_packs_as_it_was(tmp_path):
+    folder = unpack(tmp_path / "tasks")
+    for sample in (REPO / "samples/tasks").iterdir():
+        if sample.name != "tally":
+            shutil.rmtree(folder / sample.name / "rivals")
+            assert files_digest(load_files(folder / sample.name)) == files_digest(
+                load_files(sample))
+    again = unpack(tmp_path / "again", pack(unpack(tmp_path / "same"), tmp_path / "set.parquet"))
+    assert files_digest(load_files(again)) == files_digest(load_files(tmp_path / "same"))
 
 
 def test_folders_made_to_do_harm_are_named_and_the_next_is_read(tmp_path):

@@ -1,14 +1,12 @@
 """Check bug_inject.py as a user runs it, on a small repository in containers, with a model that
-plays a script: rows to bugs, again, edited, killed, exported."""
+plays a script: rows to bugs, again, edited, exported."""
 from __future__ import annotations
 
 import json
-import random
 import shlex
 import shutil
 import subprocess
 import sys
-import time
 
 import pytest
 from conftest import (
@@ -17,7 +15,6 @@ from conftest import (
     eventually,
     finish,
     flags_for,
-    kill,
     run_script,
     start_script,
 )
@@ -26,7 +23,7 @@ from heron_environment import PROJECT, an_environment, write_env
 from judged import read_json
 from proven import bug_images
 from scenario import Scenario
-from setups import CA_BUNDLE, CA_FLAGS, wait_till_reaped
+from setups import CA_BUNDLE, CA_FLAGS
 
 from codedata.records import Task
 from codedata.store import Store
@@ -192,23 +189,6 @@ def analysed(finished, tmp_path):
     for name in ("env", "coverage", "analysis"):
         shutil.copytree(finished / name, tmp_path / name)
     return tmp_path
-
-
-@pytest.mark.docker
-def test_two_kills_leave_whole_records_and_cost_no_more_than_what_was_in_flight(analysed, model):
-    before, draw, pids = model.n_requests, random.Random(17), []
-    flags = ("--per-repo", 1)
-    for _ in range(2):
-        process = bug_inject(analysed, model, *flags, script=start_script)
-        pids.append(process.pid)
-        time.sleep(draw.uniform(1, 6))
-        kill(process)
-        for path in analysed.glob("bug/**/[!_]*.json"):
-            read_json(path)
-        bugs(analysed)
-    assert bug_inject(analysed, model, *flags).returncode == 0
-    assert len(bugs(analysed)) == 1 and model.n_requests - before <= N_CALLS + len(pids)
-    wait_till_reaped(analysed, pids)
 
 
 @pytest.mark.docker

@@ -73,7 +73,7 @@ def test_bugs_of_a_function_whose_tests_let_others_pass_come_last(tmp_path):
     write_judged(tmp_path, "heron.1", [weak, other])
     write_judged(tmp_path, "heron.2", survivors, [a_verdict(one, verdict="survives")
                                                   for one in survivors])
-    bug = BugSettings(**{**vars(WIDE), "max_instances": 1, "max_survivors": 2})
+    bug = BugSettings(**{**vars(WIDE), "max_instances": 1})
     assert [*chosen_in(tmp_path, bug).open().names()] == [id_of(other)]
     both = BugSettings(**{**vars(bug), "max_instances": 2})
     assert {*chosen_in(tmp_path, both).open().names()} == {id_of(weak), id_of(other)}

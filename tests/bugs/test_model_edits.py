@@ -217,7 +217,7 @@ def test_a_body_that_is_written_as_it_was_is_not_asked_for_again(tmp_path, fake_
 
 @pytest.mark.docker
 def test_a_run_that_is_killed_asks_for_nothing_twice(tmp_path, fake_llm, heron):
-    write_toml(tmp_path, more="[bug]\nmax_model_candidates = 4\n[agent]\nformat_retries = 0\n")
+    write_toml(tmp_path, {"format_retries": 0}, "[bug]\nmax_model_candidates = 4\n")
     write_env(tmp_path, asdict(environment_of(verified={"healthy": True})))
     told = ("scale", "--steps", "register,generate", "--strategy", "modify", "--workers", 1,
             *flags_for(fake_llm))

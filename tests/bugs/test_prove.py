@@ -6,7 +6,7 @@ from conftest import edit, ledger_lines, run_script
 from proof_heron import BROKEN, BUG, GOLD_LINE, HERON, SOURCES, diff, write_root
 from proof_heron import heron as heron  # a fixture
 from proven import bugs_in, write_candidate
-from setups import CA_FLAGS, without_engine
+from setups import CA_FLAGS
 
 from codedata.analysis.analyse import analysis_of
 from codedata.bugs.effects import new_messages, symbols_at
@@ -79,17 +79,6 @@ def test_good_candidates_become_tasks_and_others_are_left_out_with_the_reason(ro
     assert far.about["grade"] == "blunt"
     assert far.proof["new_messages"] == ["undefined name 'herons'"]
     assert "nothing to do" in prove(root, "--only", "heron.agent-[1-4]*").stderr
-
-
-@pytest.mark.docker
-def test_an_engine_that_goes_in_the_middle_leaves_no_task_and_the_next_run_goes_on(root):
-    candidate(root, 1, BUG)
-    done = without_engine("bug_inject.py", root, *STEP)
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert "engine cannot be reached" in done.stderr
-    assert "not finished: heron.agent-1." in done.stderr
-    assert not ledger_lines(root / "task") and not bugs_in(root)
-    assert prove(root).returncode == 0 and bugs_in(root)
 
 
 def test_a_change_counts_once_for_each_commit_and_under_its_own_repository(tmp_path):

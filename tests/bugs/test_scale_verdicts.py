@@ -73,18 +73,6 @@ def test_candidates_get_verdicts_and_full_makes_them_again(root):
 
 
 @pytest.mark.docker
-def test_bugs_that_are_combined_have_to_show_each(root):
-    tests = [f"tests/test_wren.py::test_{name}" for name in ("doubled", "port", "each")]
-    write_candidates(root, "wren.combine-1", *(
-        {"diff": GOOD, "symbol": "", "summary": "", "operator": "combine", "parts": parts}
-        for parts in ([tests[:1], tests[1:2]], [tests[:1], tests[2:]])))
-    validate(root)
-    assert words(root, "wren.combine-1") == ["good", "masked"]
-    assert verdicts(root, "wren.combine-1")[1]["reason"] == (
-        f"a combined bug is masked: {tests[2]} does not fail")
-
-
-@pytest.mark.docker
 def test_an_engine_that_goes_is_no_verdict(root):
     write_candidates(root, "wren.1", GOOD)
     done = without_engine("bug_inject.py", root, *STEP, "--full")

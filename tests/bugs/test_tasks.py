@@ -3,7 +3,6 @@ there: nothing of what a person wrote goes, and only what a step has made is its
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 
 import pytest
 from a_task import BUG_PATCH, write_foreign
@@ -12,6 +11,7 @@ from conftest import REPO, edit, run_here, write_json
 from heron_environment import an_environment, write_env
 from proven import a_bug, write_bug, write_candidate
 from scaled import a_candidate, write_judged
+from task_set import unpack
 
 import bug_inject
 from codedata.code.patches import normalised
@@ -70,17 +70,6 @@ def test_a_name_that_somebody_else_has_taken_is_left_alone(tmp_path, run):
     assert "theirs" in (tmp_path / f"task/{GOOD}/task.toml").read_text()
 
 
-def test_what_the_release_before_has_proven_is_not_proven_again(tmp_path, run):
-    add_candidate(tmp_path)
-    bug = a_bug(GOOD)
-    write_by_hand(tmp_path, replace(bug, proof={   # which named no version
-        key: value for key, value in bug.proof.items() if key != "proof"}))
-    Store(tmp_path, Task).open().note(GOOD, stage="bug_inject.instances", state="done", read="0")
-    assert "adopted 1" in run("agent", "instances", "--status")
-    assert "nothing to do" in run("agent", "instances")
-    assert "done 1" in run("agent", "prove", "--status")
-
-
 def test_a_proof_of_an_earlier_version_counts_as_made_with_other_settings(tmp_path, run):
     add_candidate(tmp_path)
     write_by_hand(tmp_path, a_bug(GOOD))
@@ -123,8 +112,8 @@ def test_the_instruction_follows_the_report_until_a_person_writes_it(tmp_path, r
 
 
 def test_the_sample_bugs_are_tasks_as_they_were_proven_and_as_their_reports_say(tmp_path, run):
-    for place, folder in (("task", "tasks"), ("bug", "bugs")):
-        shutil.copytree(REPO / "samples" / folder, tmp_path / place)
+    unpack(tmp_path / "task")
+    shutil.copytree(REPO / "samples/bugs", tmp_path / "bug")
     assert "6 bugs proven (agent 6), 6 with a text" in run("agent", "instruct", "--force")
     tasks = all_readable(tmp_path, Task, BUG)
     assert len(tasks) == 6 and not [*filter(edited_parts, tasks)]

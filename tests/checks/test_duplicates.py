@@ -23,11 +23,6 @@ sys.path.append(str(REPO / "benchmarks"))   # behind the scripts: one has a name
 from synthetic_overlap import Draw, edited
 
 
-def similarity(one: str, other: str) -> float:
-    hashes = WordHashes()
-    return jaccard(shingles(one, hashes), shingles(other, hashes))
-
-
 def copies(n: int, length: int) -> list[tuple[str, str]]:
     """Return n texts, each followed by a copy with up to 2 % of its words changed."""
     draw = Draw(length)
@@ -37,31 +32,6 @@ def copies(n: int, length: int) -> list[tuple[str, str]]:
         copy = edited(draw, text, draw.uniform(0, 0.02))
         out += [(f"text {i} of {length}", text), (f"copy {i} of {length}", copy)]
     return out
-
-
-def test_the_first_of_a_group_is_kept_and_every_other_one_names_it():
-    one, other = made_up_words("one", 200), made_up_words("other", 200)
-    texts = [("a", one), ("b", other), ("c", one + " more"), ("d", other), ("e", one)]
-    found = near_duplicates(texts)
-    assert found == [Duplicate("c", "a", 196 / 197), Duplicate("d", "b", 1.0),
-                     Duplicate("e", "a", 1.0)]
-    assert near_duplicates(iter(texts)) == found
-
-
-def test_of_several_kept_ones_the_most_similar_is_named():
-    found = made_up_words("found", 400).split()
-    far, near = found[:340], found[:399] + [f"more{i}" for i in range(60)]
-    texts = [("far", " ".join(far)), ("near", " ".join(near)), ("text", " ".join(found))]
-    # far: 336 / 396, and 336 / 455 with near
-    assert near_duplicates(texts) == [Duplicate("text", "near", 395 / 456)]
-
-
-def test_what_is_left_out_is_not_compared_with():
-    """c is like b and not like a: it stays, or one text after the other would go."""
-    found = made_up_words("found", 300).split()
-    a, b, c = (" ".join(found[first:end]) for first, end in ((0, 240), (0, 282), (20, 300)))
-    assert min(similarity(a, b), similarity(b, c)) >= 0.8 > similarity(a, c)
-    assert [d.name for d in near_duplicates(zip("abc", (a, b, c), strict=True))] == ["b"]
 
 
 @pytest.mark.parametrize("threshold, surely", [(0.5, 0.55), (0.8, 0.85), (0.95, 0.97)])

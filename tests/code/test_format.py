@@ -46,7 +46,7 @@ def test_what_is_no_turn_is_refused_with_the_reason(reason):
     assert problems == dict.fromkeys(BAD[reason], reason)
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(8))
 def test_whatever_passes_has_just_one_command_for_a_harness(seed):
     """Check random arrangements of what replies are made of."""
     rng = random.Random(seed)

@@ -37,7 +37,7 @@ from codedata.datapoints.workers import room
 from codedata.errors import Interrupted
 from codedata.ledger import read_lines
 from codedata.records import SolverAttempt, Task
-from codedata.settings import AgentSettings, DpRoleSettings, DpSettings, Endpoint, Settings
+from codedata.settings import AgentSettings, DpSettings, Endpoint, RoleSettings, Settings
 
 CHAIN = """[llm]
 base_url = "{url}"
@@ -314,13 +314,12 @@ def test_the_command_that_is_printed_runs_as_it_is_printed(runs):
 
 
 def test_a_role_has_a_model_of_its_own_or_that_of_agents():
-    settings = Settings(agent=AgentSettings(model="a", max_usd=2.0),
-                        dp_review=DpRoleSettings(model="r", max_seconds=60.0),
+    settings = Settings(agent=AgentSettings(model="a", max_tokens=9),
+                        dp_review=RoleSettings(model="r"),
                         endpoints={"chutes": Endpoint("chutes")})
     assert settings.model_spec("dp_review").model == "r"
     assert settings.model_spec("dp_idea").model == "a"
-    assert settings.agent_role("dp_review").max_usd == 2.0
-    assert settings.agent_role("dp_review").max_seconds == 60.0
+    assert settings.model_spec("dp_review").max_tokens == 9
 
 
 @pytest.mark.parametrize("type", ROLES)

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 from a_datapoint import a_datapoint, write_approved, write_datapoint
-from conftest import REPO, run_script
+from conftest import run_script
 from judged import read_json
 from recorded import judged
+from task_set import unpack
 
 from codedata.datapoints.approval import approval_problem, is_as_proven, label_faults
 from codedata.datapoints.folder import (
@@ -166,8 +167,8 @@ def test_what_waits_to_be_validated_is_shown_and_nothing_complains_of_it(tmp_pat
     assert done.returncode == 0 and "to do 1" in done.stderr and "sums" not in done.stderr
 
 
-def test_the_samples_are_datapoints_of_known_categories():
-    tasks = [read_datapoint(folder) for folder in sorted(REPO.glob("samples/tasks/*"))
+def test_the_samples_are_datapoints_of_known_categories(tmp_path):
+    tasks = [read_datapoint(folder) for folder in sorted(unpack(tmp_path).iterdir())
              if Task.kind_in(folder) == DATAPOINT]
     labels = {task.instance_id: labels_of(task) for task in tasks}
     assert len(tasks) >= 10 and len({one.category for one in labels.values()}) >= 6

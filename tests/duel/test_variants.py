@@ -213,8 +213,8 @@ def test_knowing_is_set_beside_the_placebo(root, fake_llm):
 
 def test_turns_of_which_too_much_was_shown_are_not_drawn(tmp_path):
     samples = REPO / "samples"
-    write_toml(tmp_path, more=f'[prompt]\nsource = "{samples / "trajectories.parquet"}"\n'
-                              f'prs = "{samples / "prs.parquet"}"\ncount = 500\nturns = "all"\n'
+    write_toml(tmp_path, more=f'[prompt]\nsource = "{samples / "trajectories.json"}"\n'
+                              f'prs = "{samples / "prs.json"}"\ncount = 500\nturns = "all"\n'
                               'max_shown_share = 0.5\n')
     done = run_main(prompt.main, tmp_path)
     assert "the code that the PR changes was shown" in done

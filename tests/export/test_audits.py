@@ -20,7 +20,7 @@ FIGURES = {
     "strength": {"possible": 30, "tried": 20, "killed": 18, "places": 2},
     "fairness": {"rewrites": 3, "accepted": 3, "texts": 1, "unseen": 1},
     "rivals": {"right": 2, "wrong": 1, "wrong accepted": 1},
-    "flakes": {"runs": 10, "failed": 0, "at_most": "edited"}, "meters": {}}
+    "flakes": {"runs": 10, "failed": 0, "at_most": "edited"}, "answer": {}}
 EXPORTED = {
     "worst": "review", "gold": {"runs": 4, "rewarded": 4}, "cheats": {"tried": 20, "rewarded": 0},
     "strength": {"tried": 20, "killed": 18}, "rewrites": {"tried": 3, "accepted": 3},
@@ -30,7 +30,7 @@ EXPORTED = {
 
 def write_audit(root, task: Task, results: dict | None = None, **figures: Object) -> None:
     """Write the audit of a task with FIGURES and others, and with other results of checks."""
-    results = {"strength": "review", "meters": "no case", **(results or {})}
+    results = {"strength": "review", "answer": "no case", **(results or {})}
     checks = [{"name": name, "version": "1", "result": results.get(name, "passed"), "why": SECRET,
                "evidence": [SECRET], "figures": one, "tries": [{"path": "a", "diff": SECRET}],
                "seconds": 1.0, "command": SECRET} for name, one in {**FIGURES, **figures}.items()]
@@ -78,13 +78,13 @@ def test_figures_are_in_task_toml_and_manifests_and_nothing_that_hints_at_the_go
 
 def test_a_card_adds_the_figures_up_or_says_that_there_are_none(root):
     write_audit(root, a_strip(), {"gold": "failed"}, gold={"runs": 2, "rewarded": 1},
-                strength={"tried": 20, "killed": 25}, flakes={}, difficulty={})
+                strength={"tried": 20, "killed": 25}, flakes={})
     make(root)
     for line in ("audited as they are now | 2 of 3 tasks", "rewarded | 40 of 40 (95 %: 91.2% to",
                  "gold that are rewarded | 6 of 6", "cheats rewarded | 0 of 40",
                  "gold that are not rewarded | 1 of 6 (with 95 % at most 58.2%)",
                  "beside load | 0 of 10 (with 95 % at most 25.9%)", "right rivals refused | 0 of 4",
-                 "wrong rivals accepted | 2 of 2", "without a model | 1 of 1 |"):
+                 "wrong rivals accepted | 2 of 2"):
         assert line in card(root)
     assert known(root, STRIP_ID)["audit"]["worst"] == "failed"
     assert "| 1 of 1 task |" in card(root, "swebench")

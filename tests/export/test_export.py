@@ -404,7 +404,7 @@ def load(monkeypatch, tmp_path):
 
 def test_every_format_opens_as_a_data_set_with_the_rows_of_its_json_lines(tmp_path, load):
     write_root(tmp_path, 72, n_repos=9)
-    write_toml(tmp_path, more="[export]\nvalidation = 0.3\nshard_rows = 4\n")
+    write_toml(tmp_path, more="[export]\nvalidation = 0.3\n")
     odd = {"role": "user",
            "content": 'null {"a": 1} \\u0041 \u2028 \U0001f600 "quoted" \r\n\ttab 12e5'}
     write_turn(tmp_path, "odd_1", messages=[odd], king=None, licence=None, metrics={}, reasons=[])
@@ -447,17 +447,15 @@ def test_columns_are_of_their_types_where_all_values_are_null(root, load):
 
 
 def test_parquet_comes_in_shards(root):
-    write_turns(root, range(1, 8))
-    setting(root, "shard_rows = 3")
-    make(root)
-    folder = root / "export/dpo/data"
-    shards = {path.name: duckdb.sql(
-        f"select source from '{path}' order by file_row_number").fetchall()
-              for path in sorted(folder.iterdir())}
+    path = root / "train.jsonl"
+    sizes = folders.write_rows(path, ({"source": i} for i in range(7)))
+    folders.write_parquet(path, sizes, {"source": "bigint"}, shard_rows=3)
+    shards = {shard.name: duckdb.sql(
+        f"select source from '{shard}' order by file_row_number").fetchall()
+              for shard in sorted((root / "data").iterdir())}
     assert {name: len(found) for name, found in shards.items()} == {
         f"train-0000{i}-of-00003.parquet": n for i, n in enumerate((3, 3, 1))}
-    assert [name for found in shards.values() for name, in found] == sources(root, "dpo") == [
-        f"t_{i}" for i in range(1, 8)]
+    assert [i for found in shards.values() for i, in found] == [*range(7)]
 
 
 def touched(root) -> dict:
@@ -470,7 +468,7 @@ def test_the_same_root_gives_the_same_bytes_anywhere(tmp_path):
     a, b = tmp_path / "a", tmp_path / "other/b's [root]*"
     for root in (a, b):
         write_root(root, 40)
-        write_toml(root, more="[export]\nshard_rows = 7\nvalidation = 0.2\n")
+        write_toml(root, more="[export]\nvalidation = 0.2\n")
     make(a)
     assert run_script("export.py", b).returncode == 0
     assert tree(a) == tree(b) and len(tree(a)) > 20
@@ -774,20 +772,6 @@ def test_flags_that_do_not_fit_are_refused(root, flags):
     write_turn(root, "t_1")
     says = "grpo" if "grpo" in flags else flags.split()[0]
     assert says in make(root, *flags.split(), code=2) and not (root / "export").exists()
-
-
-@pytest.mark.parametrize("line", line_tables.rows("""
-validation = 1.5
-validation = -0.1
-duplicate_similarity = 2.0
-shard_rows = 0
-formats = "dpo"
-licences = [1]
-dpo_margin = 3.0
-"""))
-def test_settings_that_cannot_be_are_refused(root, line):
-    write_toml(root, more=f"[export]\n{line}\n")
-    assert line.partition(" ")[0].removeprefix("dpo_") in make(root, code=2)
 
 
 def test_a_file_in_the_place_of_a_folder_and_a_second_run_at_a_time_are_trouble(root):

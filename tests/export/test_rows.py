@@ -103,9 +103,3 @@ def test_too_long_is_told_by_the_longer_of_two_conversations():
     n = len(USER["content"]) + len(OTHER["content"])
     assert problem("dpo", a_row("dpo"), max_chars=n) is None
     assert problem("dpo", a_row("dpo"), max_chars=n - 1) == "over max_chars"
-
-
-def test_a_pair_of_very_unequal_lengths_is_refused_where_that_is_asked_for():
-    row = a_row("dpo", chosen=[said(turn_of("ls", "I look. " * 40))])
-    assert problem("dpo", row) is None and problem("dpo", row, max_ratio=20.0) is None
-    assert problem("dpo", row, max_ratio=2.0) == "over dpo_max_length_ratio"

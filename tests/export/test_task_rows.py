@@ -28,7 +28,7 @@ from a_task import (
     proven_again,
     write_task,
 )
-from conftest import write_json, write_toml
+from conftest import write_toml
 from fake_judges import exported as make
 from judged import json_lines, read_json
 
@@ -128,19 +128,6 @@ LEFT_OUT = {   # name of a task → (the task, reason); tests/tasks/test_check.p
     "report.a.1": (a_bug("report.a.1", instruction=None), "no instruction"),
     "blank.a.1": (a_strip("blank.a.1", " \n"), "no instruction"),
     "functions.a.1": (edited(a_strip("functions.a.1"), {"functions": "words"}), "columns")}
-
-
-@pytest.mark.parametrize("case", ["recorded", "varied"])
-def test_a_report_that_shows_a_case_of_a_hidden_test_can_be_left_out(root, case):
-    write_json(root / f"bug/{BUG_ID}.json", {
-        "instance_id": BUG_ID, "repo": "a/b", "problem_statement": REPORT,
-        "reproduction": {"case": case}})
-    make(root)
-    assert [row["instance_id"] for row in rows(root)] == [BUG_ID]
-    write_toml(root, more="[export]\nvalidation = 0.0\nfrom_tests = false\n")
-    make(root)
-    assert (reasons(root).get(BUG_ID) == "shows a test's case") == (case == "recorded")
-    assert [row["instance_id"] for row in rows(root)] == [BUG_ID] * (case == "varied")
 
 
 def test_what_is_not_as_proven_or_lacks_a_part_is_left_out_by_name(root):

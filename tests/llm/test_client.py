@@ -124,7 +124,7 @@ def test_an_answer_that_stays_wrong_fails_the_item_after_format_retries(
 
 def test_format_retries_is_the_number_of_further_tries(tmp_path, fake_llm):
     write_prompts(tmp_path, 1)
-    write_toml(tmp_path, more="[king]\nformat_retries = 0\n")
+    write_toml(tmp_path, {"format_retries": 0})
     fake_llm.script(NO_BLOCK)
     assert run_king(tmp_path, fake_llm) == 1
     assert fake_llm.n_requests == 1 and answers(tmp_path) == []

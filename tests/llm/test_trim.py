@@ -97,16 +97,6 @@ def test_long_last_messages_lose_their_middle_not_their_ends():
 
 # patches -----------------------------------------------------------------------------------------
 
-def test_patches_are_cut_only_after_the_history():
-    long, patch = turns(20), patch_of("a.py", "b.py", "c.py")
-    whole = size([], patches=[patch])
-    for limit in range(400 + whole, size(long, patches=[patch]), 111):
-        fitted = fit(long, limit, patches=(patch,))
-        assert fitted.patches == [patch] and fitted.messages != long
-    fitted = fit(long, 250 + whole, patches=(patch,))
-    # system, task, marker (2), the last two
-    assert fitted.patches != [patch] and len(fitted.messages) == 6
-
 
 def test_patches_are_cut_at_file_borders_from_the_end_and_say_which():
     files = [patch_of(f) for f in ("a.py", "dir/b.py", "c.py")]
@@ -243,11 +233,6 @@ def test_king_sends_what_fits_and_the_ledger_says_what_was_cut_and_the_record_is
     assert read_answer(tmp_path, "prompts_1_1_1")["messages"] == turns(30)
 
 
-def test_without_a_limit_nothing_is_cut(trimmed, fake_llm):
-    assert "cut" not in trimmed(king.main, 0)
-    assert fake_llm.requests[0].messages[:-1] == turns(30)[:-1]
-
-
 def test_a_prompt_that_cannot_be_made_to_fit_fails_its_item_without_a_call(tmp_path, fake_llm):
     write_prompts(tmp_path, 1, stem="long", messages=history("task " * 900))
     write_prompts(tmp_path, 1, stem="short")
@@ -300,12 +285,6 @@ def test_ch_notes_in_the_ledger_what_was_cut(trimmed, tmp_path):
                   test_patch=patch_of("test_a.py"))
     trimmed(king.main, 0)
     assert trimmed(ch.main, 3000)["cut"] == "28 of 32 messages, 2 files of the patch"
-
-
-def test_ch_fails_the_item_where_issue_and_note_do_not_fit(trimmed, tmp_path, fake_llm):
-    write_commits(tmp_path, 1, issue="issue " * 2000)
-    trimmed(king.main, 0)
-    assert "max_prompt_tokens" in trimmed(ch.main, 2000)["error"] and fake_llm.n_requests == 1
 
 
 @pytest.mark.parametrize("system", ["You are an agent.", ""], ids=["system", "no system"])

@@ -22,7 +22,6 @@ from codedata.nl2repo.document_checks import (
 from codedata.nl2repo.documents import FUNCTION, Codebase, function_content
 from codedata.nl2repo.write_documents import HandIn
 from codedata.sandbox import open_sandbox
-from codedata.settings import Nl2RepoSettings
 
 DOCUMENTS = [json.loads(path.read_text(encoding="utf-8"))
              for path in sorted((REPO / "tests/nl2repo/documents").glob("*.json"))]
@@ -44,7 +43,7 @@ def hidden_of(place: str) -> HiddenParts:
 
 def checks_of(document: dict) -> Checks:
     hidden, subject = hidden_of(document["project"]), document["subject"]
-    return Checks(hidden, Nl2RepoSettings().max_overlap,
+    return Checks(hidden,
                   hidden.project.function(subject) if subject else None)
 
 

@@ -97,7 +97,7 @@ def test_a_full_disk_ends_the_run_by_name_and_the_next_one_goes_on(root):
 
 
 @pytest.mark.docker
-def test_a_repository_becomes_patches_and_those_that_are_proven_tasks(screened):
+def test_a_repository_becomes_patches_and_those_that_are_proven_tasks_also_after_a_kill(screened):
     assert (screened / "nl2repo/_sources/wren/wren.py").read_text() == WREN
     found = read_json(screened / "nl2repo/_communities/wren.json")
     assert sorted(found["eligible"]) == sorted(CANDIDATES)
@@ -108,7 +108,13 @@ def test_a_repository_becomes_patches_and_those_that_are_proven_tasks(screened):
     assert any(one["screened"]["n_survivors"] for one in patches(screened).values())
     assert "wrote" not in steps(screened, TO_SCREEN).stderr
     keep(screened, *one_of_each_kind(screened))
+    process = start_script("nl2repo.py", screened, "--steps", "proof", *FLAGS, "--workers", 1)
+    eventually(lambda: tasks(screened), 120)
+    kill(process)
+    proven = {id: task.proof for id, task in tasks(screened).items()}
     assert steps(screened, "proof").returncode == 0
+    assert {id: tasks(screened)[id].proof for id in proven} == proven
+    assert not made_here("container", "--filter", f"label=codedata.pid={process.pid}")
     for (kind, *functions), patch in patches(screened).items():
         task = tasks(screened)[patch["id"]]
         config, n_broken = verifier_config(task), sum(CANDIDATES[id] for id in functions)
@@ -136,14 +142,19 @@ def test_a_limit_bounds_what_is_screened_and_later_runs_screen_more_but_never_le
 
 @pytest.mark.docker
 def test_a_test_may_need_a_body_that_another_ran_for_it_but_not_suffer_from_another(root):
+    """Take another function, too, whose patch screening rejects: it stays with its reason."""
     write_env(root, vars(wren_environment(test_script=f"export LEAVES=1\n{SCRIPT}")))
     hidden = COUNTED.partition("::test_")[2]   # its lines are another test's, it seems
-    write_json(root / "coverage/wren.json", vars(wren_coverage(**{hidden: []})))
+    write_json(root / "coverage/wren.json", vars(wren_coverage(
+        **{hidden: [], "each": [], "limit": ["each"]})))
     assert steps(root, TO_SCREEN).returncode == 0
-    keep(root, *(("function", f"wren.py::{name}") for name in ("counted", "doubled")))
-    assert steps(root, "proof").returncode == 0
+    keep(root, *(("function", f"wren.py::{name}") for name in ("counted", "doubled", "each")))
+    assert patches(root)["function", "wren.py::each"]["screened"]["verdict"] == "survives"
+    done = steps(root, "proof")
+    assert done.returncode == 0 and "left out 2 by a rule" in done.stderr, done.stderr
     [task] = tasks(root).values()
-    [refused] = ledger_lines(root / "task", state="excluded")
+    doubled = patches(root)["function", "wren.py::doubled"]["id"]
+    [refused] = ledger_lines(root / "task", state="excluded", item=doubled)
     assert task.about["functions"] == ["wren.py::counted"]
     assert refused["error"] == (
         "tests fail that do not need the functions: tests/test_wren.py::test_limit")
@@ -164,31 +175,6 @@ def test_edited_candidates_are_screened_again_and_others_not(screened):
     assert shown[1]["reason"] == "wren.py::following cannot be stripped"
     assert ("community", "wren.py::counted", "wren.py::each") in patches(screened)
     assert "orphan" in done.stderr and "wrote 1" in done.stderr
-
-
-@pytest.mark.docker
-def test_a_patch_that_screening_rejects_stays_with_its_reason_and_is_not_proven(root):
-    write_json(root / "coverage/wren.json", vars(wren_coverage(each=[], limit=["each"])))
-    assert steps(root, TO_SCREEN).returncode == 0
-    keep(root, ("function", "wren.py::each"))
-    done = steps(root, "proof")
-    [rejected] = patches(root).values()
-    assert rejected["screened"]["verdict"] == "survives" and not tasks(root)
-    assert done.returncode == 0 and "left out 1 by a rule" in done.stderr
-
-
-@pytest.mark.docker
-def test_a_killed_proof_leaves_whole_tasks_and_no_container(screened):
-    keep(screened, *one_of_each_kind(screened))
-    process = start_script("nl2repo.py", screened, "--steps", "proof", *FLAGS, "--workers", 1)
-    eventually(lambda: tasks(screened), 120)
-    kill(process)
-    proven = {id: task.proof for id, task in tasks(screened).items()}
-    assert steps(screened, "proof").returncode == 0
-    assert tasks(screened).keys() == {one["id"] for one in patches(screened).values()}
-    assert not any(map(edited_parts, tasks(screened).values()))
-    assert {id: tasks(screened)[id].proof for id in proven} == proven
-    assert not made_here("container", "--filter", f"label=codedata.pid={process.pid}")
 
 
 def test_a_task_whose_patch_is_gone_or_another_one_by_now_is_an_orphan(tmp_path):

@@ -89,69 +89,60 @@ def test_records_are_made_of_rows_and_wait_for_environments(tmp_path):
     assert "no env/ yet" in waiting
 
 
+def with_tests(texts: str, **more: tuple) -> dict[str, tuple]:
+    """Return the files of a request that adds tests to those of heron."""
+    return {"tests/test_heron.py": (TESTS, f"{TESTS}\n\n{texts}"), **more}
+
+
 @pytest.mark.docker
-def test_a_request_becomes_a_task_whose_image_has_nothing_of_it(tmp_path, heron_image):
-    """Prove one request, which adds a program and changes the mode of one, and whose tests start a
-    new one of their own; refuse one without a test that fails before it."""
-    new = (f"{TESTS}\n\ndef test_plumbline():\n    import subprocess\n"
-           "    from heron import plumbline\n    assert plumbline() == 3\n"
-           "    for name in ('bin/plumb', 'tests/data/plumb.sh'):\n"
-           "        assert subprocess.check_output([name]) == b'3\\n'\n")
-    code = HERON + "\n\ndef plumbline():\n    return 3\n"
-    files = {"heron.py": (HERON, code), "tests/test_heron.py": (TESTS, new),
-             "bin/plumb": ("", PLUMB), "tests/data/plumb.sh": ("", PLUMB),
-             "README.md": ("", "Plumbline is new.\n")}
-    write_json(tmp_path / f"commit/{ID}.json", record(files))
-    vain = {"heron.py": (HERON, HERON + "\n# no change\n"),
-            "tests/test_heron.py": (TESTS, TESTS + "\n\ndef test_nothing():\n    pass\n")}
-    write_json(tmp_path / "commit/birds__heron-8.json",
-               record(vain, instance_id="birds__heron-8"))
-    write_env(tmp_path, an_environment("birds__heron__00000000", repo="birds/heron"))
-    done = run_script("pr_tasks.py", tmp_path, "--workers", 1, timeout_s=300)
+def test_requests_become_tasks_whose_images_have_nothing_of_them(tmp_path, heron_image):
+    """Prove one request that adds a program and changes the mode of one, and whose tests start a
+    new one of their own, and one whose tests hang before it. Refuse one without a test that fails
+    before it, and one whose tests come behind a test that hangs."""
+    plumb = ("def test_plumbline():\n    import subprocess\n"
+             "    from heron import plumbline\n    assert plumbline() == 3\n"
+             "    for name in ('bin/plumb', 'tests/data/plumb.sh'):\n"
+             "        assert subprocess.check_output([name]) == b'3\\n'\n")
+    nest = ("def test_nest():\n    import heron\n    assert heron.nest() == 2\n\n\n"
+            "def test_rest():\n    import heron\n    while not hasattr(heron, 'nest'):\n"
+            "        pass\n")
+    plumbed, nesting = ((HERON, f"{HERON}\n\ndef {text}\n") for text in (
+        "plumbline():\n    return 3", "nest():\n    return 2"))
+    requests = {
+        7: with_tests(plumb, **{"heron.py": plumbed, "bin/plumb": ("", PLUMB),
+                                "tests/data/plumb.sh": ("", PLUMB),
+                                "README.md": ("", "Plumbline is new.\n")}),
+        8: with_tests("def test_nothing():\n    pass\n",
+                      **{"heron.py": (HERON, HERON + "\n# no change\n")}),
+        9: with_tests(nest, **{"heron.py": nesting}),
+        10: with_tests(f"{nest}\n\ndef test_behind():\n    pass\n", **{"heron.py": nesting})}
+    for k, files in requests.items():
+        write_json(tmp_path / f"commit/birds__heron-{k}.json",
+                   record(files, instance_id=f"birds__heron-{k}"))
+    write_env(tmp_path, an_environment("birds__heron__00000000", repo="birds/heron",
+                                       test_script=TEST_SCRIPT.replace("-q", "-v")))
+    done = run_script("pr_tasks.py", tmp_path, "--workers", 2, timeout_s=300)
     assert done.returncode == 0, done.stderr
     store = Store(tmp_path, Task, kind=PULL_REQUEST).open()
-    assert [*store.names()] == [ID] and kinds_in(tmp_path) == {PULL_REQUEST}
-    task = store.read(ID)
-    config = verifier_config(task)
-    assert config["FAIL_TO_PASS"] == ["tests/test_heron.py::test_plumbline"]
-    assert len(config["PASS_TO_PASS"]) == len(CASES) + 1
-    assert task.instruction == "Fix wading\n\nIt sank.\n"
-    assert next(run["of"] for run in task.proof["runs"]) == "changed"
+    assert [*store.names()] == [ID, "birds__heron-9"] and kinds_in(tmp_path) == {PULL_REQUEST}
+    for name, failing in ((ID, ["plumbline"]), ("birds__heron-9", ["nest", "rest"])):
+        task = store.read(name)
+        config = verifier_config(task)
+        assert config["FAIL_TO_PASS"] == [f"tests/test_heron.py::test_{one}" for one in failing]
+        assert len(config["PASS_TO_PASS"]) == len(CASES) + 1
+        assert task.instruction == "Fix wading\n\nIt sank.\n"
+        assert next(run["of"] for run in task.proof["runs"]) == "changed"
+        assert all(run["seconds"] < 60 for run in task.proof["runs"])
     ledger = (tmp_path / "task/_ledger.jsonl").read_text()
     assert "no test fails before it and passes after it" in ledger
+    assert "ends before tests that it changes: tests/test_heron.py::test_behind" in ledger
     folder = tmp_path / "task" / ID
     assert faults_of(folder) == []
     patch = folder / "tests/test.patch"
     patch.write_text(patch.read_text().replace("== 3", "== 4"))
     assert "test.patch" in str(faults_of(folder))
-    image = task.config["environment"]["docker_image"]
+    image = store.read(ID).config["environment"]["docker_image"]
     found = subprocess.run(
         ["docker", "run", "--rm", image, "grep", "-rlE", "plumbline|Plumbline", "."],
         capture_output=True, text=True)
     assert (found.returncode, found.stdout) == (1, "")
-
-
-@pytest.mark.docker
-def test_a_request_whose_tests_hang_before_it_is_proven_by_what_they_printed(tmp_path, heron_image):
-    """One test fails, the next hangs. A request is refused if tests of its own come behind."""
-    new = (f"{TESTS}\n\ndef test_nest():\n    import heron\n    assert heron.nest() == 2\n\n\n"
-           "def test_rest():\n    import heron\n    while not hasattr(heron, 'nest'):\n"
-           "        pass\n")
-    files = {"heron.py": (HERON, HERON + "\n\ndef nest():\n    return 2\n"),
-             "tests/test_heron.py": (TESTS, new)}
-    write_json(tmp_path / f"commit/{ID}.json", record(files))
-    behind = f"{new}\n\ndef test_behind():\n    pass\n"
-    write_json(tmp_path / "commit/birds__heron-8.json", record(
-        {**files, "tests/test_heron.py": (TESTS, behind)}, instance_id="birds__heron-8"))
-    write_env(tmp_path, an_environment("birds__heron__00000000", repo="birds/heron",
-                                       test_script=TEST_SCRIPT.replace("-q", "-v")))
-    done = run_script("pr_tasks.py", tmp_path, "--workers", 2, timeout_s=300)
-    assert done.returncode == 0, done.stderr
-    assert "ends before tests that it changes: tests/test_heron.py::test_behind" in (
-        tmp_path / "task/_ledger.jsonl").read_text()
-    task = Store(tmp_path, Task, kind=PULL_REQUEST).open().read(ID)
-    config = verifier_config(task)
-    assert config["FAIL_TO_PASS"] == ["tests/test_heron.py::test_nest",
-                                      "tests/test_heron.py::test_rest"]
-    assert len(config["PASS_TO_PASS"]) == len(CASES) + 1
-    assert all(run["seconds"] < 60 for run in task.proof["runs"])

@@ -107,7 +107,7 @@ def a_page(turns: list, duel: dict | None = None, detail_turns: int = 1000, **co
              **content}
     return html_page.html(
         ReportContent(Duel.of(duel or a_duel()), [row for row, _, _ in turns], **given),
-        ReportSettings(detail_turns=detail_turns), records.__getitem__)
+        ReportSettings(), records.__getitem__, max_details=detail_turns)
 
 
 TURNS = [a_turn(i) for i in range(60)]
@@ -367,7 +367,7 @@ def test_what_is_hostile_runs_nowhere_and_is_shown_everywhere(show, detail_turns
                     bad("reference"),
                     bad("king") + fence, bad("challenger") + fence)
     duel = a_duel(judges=(judge,), order="king_first", accepted=False, reasons=[bad("why")],
-                  panel=statistics([JudgedTurn("i", scores, 5)], [judge], {judge: [bad("kin")]},
+                  panel=statistics([JudgedTurn("i", scores)], [judge], {judge: [bad("kin")]},
                                    "king_first"))
     html = a_page([(row, answer, Score("i", "x", "king", True, 70.0, {}, bad("x"), scores))], duel,
                   counts=[(bad("count"), bad("number"))], detail_turns=detail_turns,

@@ -314,3 +314,11 @@ def test_a_row_of_parquet_that_is_too_long_is_trouble(tmp_path, http):
     duckdb.execute(f"copy (select repeat('x', 20000000) as messages) to '{tmp_path}/a.parquet'")
     with pytest.raises(Trouble, match=r"a\.parquet has a row of more than 20,000,000 bytes"):
         open_source(f"{tmp_path}/a.parquet", http).rows(0, 1)
+
+
+def test_a_list_may_be_longer_than_a_row(tmp_path, http):
+    rows = [{"instance_id": f"a__b-{n}", "messages": [{"role": "user", "content": "é" * 11_000}]}
+            for n in range(1_000)]
+    (tmp_path / "a.json").write_text(json.dumps(rows * 2, indent=1))
+    read = open_source(str(tmp_path / "a.json"), http).rows(1_998, 3)
+    assert [row["instance_id"] for row in read] == ["a__b-998", "a__b-999"]

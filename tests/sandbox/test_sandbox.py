@@ -4,7 +4,6 @@ from __future__ import annotations
 import ast
 import inspect
 import io
-import json
 import os
 import subprocess
 import sys
@@ -337,8 +336,7 @@ def test_what_cannot_be_removed_is_named_and_reap_ends_with_1(tmp_path):
     """Make it immutable for root; for anybody else, put it in a folder that cannot be written."""
     folder = tmp_path / "codedata-stays"
     folder.mkdir()
-    gone = {**process_labels.labels("r"), process_labels.STARTED: "another.1"}
-    (folder / "process_labels.json").write_text(json.dumps(gone))
+    (folder / process_labels.FILE).touch()
     if os.getuid() == 0:
         close, open_ = (["chattr", flag, str(folder)] for flag in ("+i", "-i"))
     else:
@@ -567,26 +565,29 @@ def test_sizes():
             bytes_of(size)
 
 
-def test_a_process_is_gone_when_it_has_ended():
-    ended = subprocess.Popen(["true"])
-    ended.wait()
-    process_labels.work_in(Path("r"))
-    labels = process_labels.labels("r")
-    assert labels[process_labels.RUN] == "r"
-    for change, is_gone in [({}, False), ({process_labels.PID: str(ended.pid)}, True),
-                            # the id was given to another process
-                            ({process_labels.STARTED: "another.1"}, True),
-                            ({process_labels.PID: "1", process_labels.HOST: "another"}, False)]:
-        assert process_labels.is_gone({**labels, **change}) is is_gone, change
-    assert not process_labels.is_gone({})
-    gone = labels | {process_labels.PID: str(ended.pid)}
-    former = {name: value for name, value in gone.items()
-              if name not in (process_labels.ROOT, process_labels.USER)}
-    for changed, here, anywhere in [(gone, True, True), (former, False, True),
-                                    ({**gone, process_labels.ROOT: "another"}, False, True),
-                                    ({**gone, process_labels.USER: "another"}, False, False)]:
-        assert process_labels.is_left(changed, False) is here
-        assert process_labels.is_left(changed, True) is anywhere
+def test_what_is_left_names_a_lock_of_its_root_user_and_host_that_nobody_holds(tmp_path):
+    code = ("import sys\nfrom codedata.sandbox.process_labels import *\n"
+            "work_in(Path(sys.argv[1]))\nprint(labels('r'), flush=True)\ninput()")
+    process = subprocess.Popen([sys.executable, "-c", code, tmp_path], text=True, cwd=REPO,
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    theirs = ast.literal_eval(process.stdout.readline())
+    lock = Path(theirs[process_labels.LOCK])
+
+    def is_left(root: Path = tmp_path, all_roots: bool = False, **changed: str) -> bool:
+        process_labels.work_in(root)
+        return process_labels.is_left({**theirs, **{f"codedata.{name}": value
+                                                    for name, value in changed.items()}}, all_roots)
+
+    assert theirs[process_labels.RUN] == "r" and lock.parent == tmp_path
+    assert not is_left() and not process_labels.take(lock), "it lives"
+    process.kill()
+    process.communicate()
+    for _ in range(2):   # the second time the lock is gone
+        assert is_left() and is_left(tmp_path / "another", True)
+        assert not is_left(tmp_path / "another") and not is_left(lock="")
+        assert not is_left(all_roots=True, user="another") and not is_left(host="another")
+        process_labels.drop_free_locks()
+    assert not lock.exists() and not is_left(lock=process_labels.labels("")[process_labels.LOCK])
 
 
 @pytest.mark.parametrize("script", ["analyze", "audit", "bug_inject agent", "build_dp validate",

@@ -1,7 +1,6 @@
 """Test that a bug is proven by runs, and that its image gives graders what the proof says."""
 from __future__ import annotations
 
-import re
 import subprocess
 from dataclasses import replace
 
@@ -123,7 +122,7 @@ def test_the_image_has_one_commit_no_hidden_test_and_nothing_of_the_former_text(
     assert sorted(left.split()) == [
         "/testbed/conftest.py", "/testbed/heron.py", "/testbed/tests/test_depths.py"]
     patches = text_in(task.solution, GOLD), text_in(task.tests, TEST_PATCH)
-    assert patches[1] and check_task_image(image, *patches) == []
+    assert patches[1] and check_task_image(image, *patches) == ([], {})
 
 
 @pytest.mark.docker
@@ -203,11 +202,15 @@ def test_a_failure_that_comes_and_goes_is_no_bug(heron):
 
 
 @pytest.mark.docker
-def test_what_is_only_printed_is_proven_as_graders_read_it(proven, task):
+def test_what_is_only_printed_is_proven_as_graders_read_it_also_where_no_test_is_hidden(
+        proven, task):
     printing = environment_of(test_script="python3 -m pytest -v -p no:cacheprovider")
-    printed = proven(printing, BUG, "Heron.printed.c0ffee")
+    printed = proven(printing, BUG, "Heron.printed.c0ffee", bug_kind(hide_tests=False))
     assert graded_tests(printed) == graded_tests(task)
     assert {"runner_output.py", "patterns.json"} == printed.tests.keys() - task.tests.keys()
+    assert "test_words.py" in in_image(image_of(printed), "ls tests")
+    assert printed.about["tests_visible"] == "[bug] hide_tests is off"
+    assert TEST_PATCH not in printed.tests
 
 
 @pytest.mark.docker
@@ -237,15 +240,14 @@ def test_graders_work_at_testbed_and_something_else_there_is_in_their_way(heron)
 
 
 @pytest.mark.docker
-@pytest.mark.parametrize(("planted", "place"), [
-    ("cp heron.py /tmp/mine", "/tmp/mine holds"),
-    ("cp tests/test_words.py /opt/t.py", "/opt/t.py holds"),
-    ("cd tests; python3 -m zipfile -c /opt/t.whl test_words.py", "/opt/t.whl!test_words.py holds"),
-    ("cp tests/__pycache__/test_words*.pyc /opt", "/opt/test_words.cpython")])
-def test_what_an_image_gives_away_rejects_the_bug(heron, planted, place):
-    make_image(f"{IMAGE}-planted", f"python3 -m compileall -q /testbed/tests; {planted}")
-    with refused(re.escape(f"its image shows the gold or hidden tests: {place}")):
+def test_what_an_image_gives_away_rejects_the_bug(heron):
+    make_image(f"{IMAGE}-planted", "python3 -m compileall -q /testbed/tests; cp heron.py /tmp/mine;"
+               "cd tests; python3 -m zipfile -c /opt/t.whl test_words.py;"
+               "cp __pycache__/test_words*.pyc /opt")
+    with refused("its image shows the gold or hidden tests: ") as why:
         prove(environment_of(image_name=f"{IMAGE}-planted"), BUG)
+    for place in ("/tmp/mine holds", "/opt/t.whl!test_words.py holds", "/opt/test_words.cpython"):
+        assert place in str(why.value)
 
 
 @pytest.mark.docker
@@ -260,9 +262,3 @@ def test_without_scripts_three_runs_say_what_is_flaky(proven):
         prove(replace(row, test_case_result=lost), BUG)
 
 
-@pytest.mark.docker
-def test_hiding_no_test_is_a_setting(proven):
-    shown = proven(environment_of(), BUG, "heron.agent-4.1", bug_kind(hide_tests=False))
-    assert "test_words.py" in in_image(image_of(shown), "ls tests")
-    assert shown.about["tests_visible"] == "[bug] hide_tests is off"
-    assert TEST_PATCH not in shown.tests

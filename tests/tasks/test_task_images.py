@@ -1,8 +1,10 @@
 """Test that a task's image holds one commit, and that a planted solution is found in it."""
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import os
 import subprocess
 import threading
@@ -13,7 +15,6 @@ from projects import make_lean
 
 from codedata.code.patches import added_runs
 from codedata.errors import ItemFailed
-from codedata.sandbox.archives import OverBounds
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import SandboxSettings, Settings
 from codedata.tasks.hidden_text import Search
@@ -72,10 +73,14 @@ PLANTED = {
         { echo cc=4,; cat w.whl; echo vary; } >~/.cache/pip/http/a/b; rm w.whl
         echo ~/.cache/pip/http/a/b!heron.py""",
     "a pack of its own": """cd /opt; git init -q p; cd p; cp $S f; cat $S $S >g; git add f g
-        git commit -qm p; git repack -adq; cp .git/objects/pack/*.pack ../q; echo /opt/q!objects""",
+        git commit -qm p; git repack -adq; cp .git/objects/pack/*.pack ../q; echo /opt/q""",
     "a bundle": """cd /opt/p; git bundle create -q ../b --all; rm -r /opt/p
-        echo /opt/b!objects""",
-    "a gzip in a gzip": "gzip -c $S | gzip >/opt/g.gz; echo /opt/g.gz!!"}
+        echo /opt/b""",
+    "a dangling blob in a pack": """sed 2d $S >/tmp/cut
+        git hash-object -w /tmp/cut | git pack-objects -q .git/objects/pack/pack >/dev/null
+        git prune-packed; echo /testbed/.git/objects""",
+    "a gzip": "gzip -c $S >/opt/h.gz; echo /opt/h.gz!",
+    "a gzip in a gzip": "gzip -c $S | gzip >/opt/g.gz; echo /opt/g.gz!"}
 PLANT = r"""set -e
 export S=/run/codedata/solved   # in memory: not in the image
 printf %s "$SOLVED" >$S
@@ -116,7 +121,7 @@ def task(factory, base):
 
 @pytest.mark.docker
 def test_a_task_image_has_one_commit_and_nothing_of_the_former_text(task):
-    assert check_task_image(TASK, GOLD) == []
+    assert check_task_image(TASK, GOLD) == ([], {})
     listed = "git log --all --oneline | wc -l; git rev-parse HEAD; git status --short; cat heron.py"
     said = subprocess.run(["docker", "run", "--rm", TASK, "bash", "-c",
                            f"{listed}; find . -not -path './.git*' -type f | sort"],
@@ -136,9 +141,11 @@ def test_a_planted_solution_is_found_wherever_it_lies(factory, task):
             assert done.ok, f"{name}: {done.output}"
             planted[name] = done.output.strip()
         sandbox.commit("codedata-tests/heron:planted", keep=False)
-    traces = check_task_image("codedata-tests/heron:planted", GOLD)
+    traces, unread = check_task_image("codedata-tests/heron:planted", GOLD)
+    lines = [*traces, *unread.values()]
     assert {name for name, place in planted.items()
-            if not any(trace.startswith(f"{place} ") for trace in traces)} == set()
+            if not any(line.startswith(f"{place} ") for line in lines)} == set()
+    assert {*unread} == {"/opt/q", "/opt/b", "/opt/g.gz"}
     assert "git log --all shows 4 commits" in traces   # the task's, the branch's, two of the stash
 
 
@@ -153,7 +160,7 @@ def test_a_source_may_belong_to_another_user(factory, base):
     # as where the tests refuse root
     commit(factory, base, "chown -R 1000:1000 .", "codedata-tests/heron:owned")
     derive(factory, "codedata-tests/heron:owned", PATCH, "codedata-tests/heron:owned-task", RUN)
-    assert check_task_image("codedata-tests/heron:owned-task", GOLD) == []
+    assert check_task_image("codedata-tests/heron:owned-task", GOLD) == ([], {})
 
 
 @pytest.mark.docker
@@ -161,7 +168,7 @@ def test_the_image_s_own_tools_are_not_believed(factory, task):
     commit(factory, TASK, "mv /tmp/solved .; git add -A; git -c user.name=a -c user.email=a commit "
            "-qm more; for tool in git find grep cat; do cp /bin/true $(which $tool); done",
            "codedata-tests/heron:lies", solved=SOLVED)
-    traces = check_task_image("codedata-tests/heron:lies", GOLD)
+    traces, _ = check_task_image("codedata-tests/heron:lies", GOLD)
     assert traces[0] == "git log --all shows 2 commits"
 
 
@@ -182,7 +189,7 @@ def found(texts: list[str], data: bytes, exempt: bytes = b"") -> list[str]:
     search = Search(texts)
     search.exempt(io.BytesIO(exempt))
     search.look("file", io.BytesIO(data))
-    return search.traces
+    return search.traces + [*search.unread.values()]
 
 
 def test_every_40_bytes_in_a_row_are_found_at_every_place():
@@ -244,14 +251,19 @@ def test_an_archive_that_is_broken_in_part_hides_nothing():
     data = whole[:45] + b"\xff" * 4 + whole[49:]   # the first member cannot be read
     assert found([text], data)[0].startswith("file!second ")
     cut = gzip.compress(os.urandom(100_000) + text.encode() * 9 + os.urandom(100_000))[:-60_000]
-    assert found([text], cut) and found([text], gzip.compress(b"") + gzip.compress(whole))
-    assert "cannot be searched" in found([text], b"PACK\0\0\0\2" + cut)[0]
+    assert found([text], cut)[0].startswith("file! holds")
     assert found([text], b"PACKAGES that the project needs\n") == []
-    layers = text.encode()
-    for _ in range(12):
-        layers = gzip.compress(layers)
-    with pytest.raises(OverBounds):
-        found([text], layers)
+
+
+@pytest.mark.parametrize(("name", "data"), [
+    ("file!", gzip.compress(b"") + gzip.compress(gzip.compress(b"x"))),
+    ("file", b"PACK\0\0\0\2"), ("file", b"# v2 git bundle\n"), ("file", bz2.compress(b"x")),
+    ("file", lzma.compress(b"x")), ("file", b"\x28\xb5\x2f\xfd"), ("file", b"7z\xbc\xaf\x27\x1c")])
+def test_an_archive_that_is_not_read_is_named_outside_of_packages(name, data):
+    assert found(["x" * 50], data) == [f"{name} is an archive that is not read"]
+    search = Search([])
+    search.look("/usr/lib/python3/dist-packages/a", io.BytesIO(data))
+    assert not search.unread
 
 
 def test_a_zip_file_whose_members_may_be_of_any_size_cannot_be_searched():
@@ -260,7 +272,7 @@ def test_a_zip_file_whose_members_may_be_of_any_size_cannot_be_searched():
         archive.writestr("a", "x" * 5000)
         archive.writestr("b", "y" * 50, zipfile.ZIP_DEFLATED)
     hidden, unread = found(["y" * 50], packed.getvalue())
-    assert hidden.startswith("file!b ") and "cannot be searched" in unread
+    assert hidden.startswith("file!b ") and unread == "file!a is an archive that is not read"
 
 
 def test_the_runs_of_added_lines():

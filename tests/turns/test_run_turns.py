@@ -192,23 +192,6 @@ def test_candidates_are_told_apart_by_what_they_change_and_by_hidden_tests_that_
         shown + [runs["sample 4"]["output"]]), re.MULTILINE)
 
 
-@pytest.mark.docker
-def test_where_nothing_may_be_mounted_records_are_the_same(tmp_path):
-    write_root(tmp_path)
-    write_answer(tmp_path, "t_1", ("echo x > 'a b'; rm tests/__init__.py; touch conftest.py", ""),
-                 ("grep -c SECRET tests/test_heron.py", "1"), assistant="ls",
-                 king=f"{RIGHT}; echo y > 'a b'; printf '\\0' > 'é'; ls; echo z > new")
-    records = []
-    for how in ("overlay", "replayed"):
-        (tmp_path / "chain.toml").write_text(f'[run]\nbranches = "{how}"\n')
-        assert run_turns(tmp_path, "--force").returncode == 0
-        record = executed(tmp_path, "t_1")
-        assert record.pop("how") == how and record.pop("seconds")
-        assert all(run.pop("seconds") for run in record["runs"])
-        records.append(record)
-    assert records[0] == records[1] and len(records[0]["runs"][0]["changes"]) == 4
-
-
 
 
 # runs cut short, edits, blindness ----------------------------------------------------------------

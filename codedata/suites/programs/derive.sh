@@ -35,8 +35,13 @@ stale='(^|/)(__pycache__|htmlcov|\.(pytest|mypy|ruff)_cache|\.hypothesis)/|\.py[
 built='(^|/)build/|\.egg-info/.*\.(py|so)$'   # of the source itself, not of what is installed among its files
 { grep -zE "$stale" "$work/others" || true
   grep -zE "$built" "$work/others" | grep -zvE '(^|/)(node_modules|site-packages)/' || true; } | xargs -0r rm -f --
-rm -rf /tmp/results /tmp/pytest_cache /tmp/pytest-of-*
-{ echo ~; cut -d: -f6 /etc/passwd; } | while IFS= read -r home; do rm -rf "$home"/.cache/{pip,uv}; done
+rm -rf /var/log/apt/*.xz /tmp/results /tmp/pytest_cache /tmp/pytest-of-*
+{ echo ~; cut -d: -f6 /etc/passwd; } | while IFS= read -r home; do
+    rm -rf "$home"/.cache/{pip,uv,pypoetry,yarn} "$home"/.npm/_cacache
+done
+# what the search of the image does not read: packs outside of the source, archives of packages that are installed
+find / -xdev \( -path /proc -o -path "$(pwd -P)" \) -prune -o -type f \( -path '*/objects/pack/pack-*' -o \
+    -path '*/pkgs/*.conda' -o -path '*/pkgs/*.tar.bz2' \) -exec rm -f {} +
 
 git init -q -b main --template= .
 git config gc.auto 0

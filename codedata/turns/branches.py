@@ -1,0 +1,231 @@
+"""Branch a history of commands: each branch is a container of its own, made of an image of the one
+below it, so that none sees what another has done.
+
+A branch has its container's rights and limits, and no network. What its commands leave running goes
+on in it, and in no branch above it: an image holds files alone, without /dev/shm. What is other in
+the source is listed by the engine and read from outside: no program of the image is believed.
+"""
+from __future__ import annotations
+
+import os
+import posixpath
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import BinaryIO
+
+import requests
+
+from codedata.sandbox import Result
+from codedata.sandbox.archives import BOUNDS, PIECE, Bounds, Source, members, read_tar
+from codedata.sandbox.docker import SandboxDocker
+from codedata.sandbox.docker_engine import Files
+from codedata.sandbox.factory import SandboxFactory
+from codedata.sandbox.process_labels import temporary_folder
+from codedata.store import digest
+
+IMAGES = "codedata-turn-try/"
+DIFF_CHARS = 20_000
+MAX_COMPARED = 2_000_000    # bytes of a file whose lines are compared
+MAX_NAMES = 100_000         # characters of the paths that are listed
+MAX_READ = 20               # changed files that are read one by one, which is quicker than all
+IGNORED = ("/.git/", "/__pycache__/", "/.pytest_cache/", "/node_modules/.cache/")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Hold what a path of the source is; two are the same if they are equal."""
+
+    kind: str                  # file, link or special
+    content: str               # digest of a file, target of a link
+    mode: int = 0              # of a file: whether it can be run
+
+
+Entries = Mapping[str, Entry]   # by absolute path, without folders
+
+
+class BranchedImage:
+    """Make branches of an image."""
+
+    how = "commit"
+
+    def __init__(self, factory: SandboxFactory, image: str, label: str):
+        """Read the image's source. What is made goes when the label is forgotten."""
+        self.factory, self.image, self.label = factory, image, label
+        self.workdir = factory.workdir_of(image)
+        with factory.files_of(image) as files:
+            self.source = {path: entry for path, entry in entries_at(files, self.workdir)
+                           if counts(path)}
+
+    @contextmanager
+    def branch(self, *below: Branch) -> Iterator[Branch]:
+        """Yield a new branch on another one."""
+        image = below[-1].committed() if below else self.image
+        before = below[-1].entries() if below else self.source
+        with self.factory.open(image, self.label, self.workdir) as sandbox:
+            yield Branch(self, sandbox, before)
+
+
+class Branch:
+    """Run commands in a branch: a Sandbox without a network."""
+
+    def __init__(self, image: BranchedImage, sandbox: SandboxDocker, before: Entries):
+        self._image, self._sandbox, self._before = image, sandbox, before
+        self.name, self.workdir, self.layers = sandbox.name, sandbox.workdir, (self,)
+        self._committed = sandbox.image    # "" where something may have changed since
+        self._entries: Entries | None = before
+
+    def run(self, command: str, *, timeout_s: float = 120.0,
+            env: Mapping[str, str] | None = None) -> Result:
+        """Return the result of a bash command; see Sandbox.run."""
+        self._committed, self._entries = "", None
+        return self._sandbox.run(command, timeout_s=timeout_s, env=dict(env or {}))
+
+    def put(self, source: Source, to: str) -> None:
+        """Copy files of the host into the branch; see Sandbox.put."""
+        self._committed, self._entries = "", None
+        self._sandbox.put(source, to)
+
+    def get(self, path: str, to: Path, bounds: Bounds = BOUNDS) -> None:
+        """Copy files of the branch to the host; see Sandbox.get."""
+        self._sandbox.get(path, to, bounds)
+
+    def committed(self) -> str:
+        """Return the name of an image of the branch's files."""
+        if not self._committed:
+            name = self._image.factory.temporary_name(IMAGES)
+            self._sandbox.commit(name, keep=False)
+            self._committed = name
+        return self._committed
+
+    def entries(self) -> Entries:
+        """Return what the source holds now, by path."""
+        if self._entries is None:
+            self._entries = self._read()
+        return self._entries
+
+    def tree(self) -> str:
+        """Return a digest of what is other in the source than in the image."""
+        now, source = self.entries(), self._image.source
+        return digest([(path, repr(now.get(path))) for path in sorted({*now, *source})
+                       if now.get(path) != source.get(path)])
+
+    def changes(self) -> dict[str, str]:
+        """Return {path: diff} of the source's files that are other than when the branch began; ""
+        for what is no text, and beyond DIFF_CHARS of all."""
+        now, found = self.entries(), {}
+        n_left, n_chars = DIFF_CHARS, 0
+        others = [path for path in sorted({*now, *self._before})
+                  if now.get(path) != self._before.get(path)]
+        if not others:
+            return {}
+        with self._sandbox.files(self._sandbox.image) as old, self._sandbox.files() as new:
+            for path in others:
+                name = _shown(path[len(self.workdir) + 1:])
+                n_chars += len(name)
+                if n_chars > MAX_NAMES:
+                    break
+                text = _difference(name, path, (old, self._before.get(path)),
+                                   (new, now.get(path)))
+                found[name] = text if len(text) <= n_left else ""
+                n_left -= len(found[name])
+        return found
+
+    def _read(self) -> Entries:
+        """Return what the source holds, by what the engine says is other than below."""
+        now, source = dict(self._before), f"{self.workdir}/"
+        changed = [(self.workdir if source.startswith(f"{path}/") else path, is_there)
+                   for path, is_there in self._sandbox.differences()]
+        changed = [(path, is_there) for path, is_there in changed
+                   if path == self.workdir or (path.startswith(source) and counts(path))]
+        if len(changed) > MAX_READ or any(path != _shown(path) for path, _ in changed):
+            changed = [(self.workdir, True)]
+        for path, _ in changed:
+            for one in [*now] if path == self.workdir else _below(now, path):
+                del now[one]
+        with self._sandbox.files() as files:
+            for path in dict.fromkeys(path for path, is_there in changed if is_there):
+                now |= {place: entry for place, entry in entries_at(files, path)
+                        if place.startswith(source) and counts(place)}
+        return now
+
+
+def counts(path: str) -> bool:
+    """Return whether a file is of the source, and not of a cache or of git."""
+    return not any(part in f"{path}/" for part in IGNORED) and not path.endswith(".pyc")
+
+
+def entries_at(files: Files, place: str) -> Iterator[tuple[str, Entry]]:
+    """Yield (path, entry) of what is no folder at a place and below it; nothing if it is gone."""
+    try:
+        archive = files.below(place)
+    except requests.HTTPError as e:
+        if e.response.status_code != 404:
+            raise
+        return
+    count = BOUNDS.meter()
+    linked: dict[str, Entry] = {}
+    with read_tar(archive) as tar:
+        for member in members(tar):
+            count(member.name, member.size)
+            if member.isdir():
+                continue
+            entry = Entry("special", str(member.type))
+            if member.issym():
+                entry = Entry("link", member.linkname)
+            elif member.islnk():
+                entry = linked.get(member.linkname, entry)
+            elif member.isreg():
+                linked[member.name] = entry = Entry(
+                    "file", _digest(tar.extractfile(member)), member.mode & 0o100)
+            yield posixpath.join(posixpath.dirname(place), member.name), entry
+
+
+def _digest(file: BinaryIO) -> str:
+    found = blake2b(digest_size=16)
+    while piece := file.read(PIECE):
+        found.update(piece)
+    return found.hexdigest()
+
+
+def _shown(path: str) -> str:
+    """Return a path as text. The engine gives no single file whose name is none."""
+    return os.fsencode(path).decode(errors="replace")
+
+
+def _below(paths: Entries, place: str) -> list[str]:
+    """Return the paths that are a place, or lie below it."""
+    return [path for path in paths if f"{path}/".startswith(f"{place}/")]
+
+
+def _difference(name: str, path: str, *sides: tuple[Files, Entry | None]) -> str:
+    """Return how a path differs between two sides, "" where one of them is no text."""
+    new = sides[1][1]
+    if new and new.kind == "link":
+        return f"{name}: a link to {new.content!a}\n"
+    texts = [_text(files, path) if entry and entry.kind != "link" else b""
+             for files, entry in sides]
+    if any(entry and entry.kind == "special" for _, entry in sides) or None in texts:
+        return ""
+    if texts[0] == texts[1]:
+        return f"{name}: mode {0o644 + 0o111 * bool(new.mode):o}\n" if new else f"{name}: removed\n"
+    with temporary_folder() as folder:
+        places = [Path(folder, side) for side in "ab"]
+        for place, text in zip(places, texts, strict=True):
+            place.write_bytes(text)
+        done = subprocess.run(["diff", "-u", "--label", f"a/{name}", "--label", f"b/{name}",
+                               *places], stdin=subprocess.DEVNULL, capture_output=True)
+    return done.stdout.decode(errors="replace")
+
+
+def _text(files: Files, path: str) -> bytes | None:
+    """Return the content of a file, None where that is no text to compare."""
+    with read_tar(files.below(path)) as tar:
+        member = tar.next()
+        if not member or not member.isreg() or member.size > MAX_COMPARED:
+            return None
+        text = tar.extractfile(member).read()
+    return None if b"\0" in text else text

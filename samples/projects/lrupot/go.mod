@@ -1,3 +1,0 @@
-module example.org/lrupot
-
-go 1.19

@@ -1,3 +1,0 @@
-module example.org/spanfold
-
-go 1.19

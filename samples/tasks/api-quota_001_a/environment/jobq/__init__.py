@@ -1,3 +1,0 @@
-from .queue import Job, Queue
-
-__all__ = ["Job", "Queue"]

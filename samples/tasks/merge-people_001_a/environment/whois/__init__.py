@@ -1,3 +1,0 @@
-"""Which of the records that we get are the same person."""
-
-RELEASE = 1
