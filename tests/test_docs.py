@@ -19,7 +19,7 @@ SCRIPT = re.compile(r"(?<![\w/.-])((?:\w+/)*\w+\.py)(?=[\s`])")
 COMMAND = re.compile(r"(?<![\w/.-])\w+\.py (?:[^\n#|&`]|\\\n)+")
 FLAG = re.compile(r"(?<!\S)--[a-z][a-z0-9-]+")
 SAMPLE = re.compile(r"(?<![\w/.])((?:samples|images)/[\w./-]+\w)")
-TOOL = re.compile(r"(?<![\w/.])(tools/[\w-]+)")
+TOOL = re.compile(r"(?<![\w/.])(tools/[\w-]+(?:\.\w+)?)")
 MAKE = re.compile(r"(?:^|[`&;]) ?make ([a-z0-9_-]+(?: [a-z0-9_-]+)*)", re.MULTILINE)
 # prompts, and files of sample projects
 NOT_OURS = re.compile(r"codedata/|samples/(?:projects|repos)/")
