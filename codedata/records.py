@@ -377,12 +377,9 @@ class Duel:
     win_margin: float            # the least margin to be accepted
     gate_alpha: float            # the quantile that is the bound
     resamples: int
-    lcb_turn: float | None = ABSENT
-    lcb_cluster: float | None = ABSENT
     interval: list[float] | None = ABSENT   # 95 % interval of the margin, in points
     metrics: dict[str, Points | None] = ABSENT
     panel: PanelStatistics = ABSENT
-    bootstrap: str = ABSENT
     verdicts: str = ABSENT                   # digest of the verdicts that it was decided on
     turns_parsed: int = ABSENT               # every judge of the panel has a verdict
     turns_judged: int = ABSENT               # at least one judge has a verdict

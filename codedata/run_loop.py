@@ -461,16 +461,15 @@ class Journal:
         attempt.change.draft.place()
         self._count(attempt)
 
-    def adopt(self, attempt: Attempt) -> None:
+    def adopt(self, item: Item) -> None:
         """Write the ledger line of a record that is on disk without one."""
-        item, writes = attempt.item, self.stage.writes
-        attempt.calls = self.states.replies(item.name)
-        made, known = item.adoption, self.store.facts(item.name)
+        writes, made, known = self.stage.writes, item.adoption, self.store.facts(item.name)
         if writes.parts and "parts" not in made:   # put there by hand
             record = self.store.read(item.name)
             view = writes.parts.view if writes.parts.fits(record) else ""
             made = {**made, "parts": writes.parts.of(record), "view": view}
         external = self.store.external_edits(item.name, known.digests, writes.fields)
+        attempt = Attempt(item, self.states.replies(item.name))
         self._note(attempt, "adopted", **known.line(writes.fields), **made, found=external)
 
     def exclude(self, attempt: Attempt, rule: Excluded) -> None:
@@ -647,6 +646,8 @@ class _Run:
     def run(self, engine: Engine) -> int:
         """Make every item of the plan; return the exit code."""
         self.engine = engine
+        for item in self.plan.adopted:
+            self.journal.adopt(item)
         gc.freeze()   # the plan's objects stay to the end: no collection needs to look at them
         before = gc.get_threshold(), sys.getswitchinterval()
         gc.set_threshold(20_000, 50, 100)   # what is added stays, too: few cycles come and go
@@ -654,8 +655,6 @@ class _Run:
         self.bar = Bar(self.stage.label, len(self.plan.todo), self.options.quiet)
         with signals(self.stage.label, self._interrupt, self.bar.say, self._at_once):
             try:
-                for item in self.plan.adopted:
-                    self._one(item, self.journal.adopt)
                 self._round(self.plan.todo)
                 if not self.is_last_round:
                     self.is_last_round = True
@@ -693,7 +692,7 @@ class _Run:
                     item = self._waiting.popleft()
                 except IndexError:   # there are no more
                     return
-                self._one(item, self._make)
+                self._one(item)
 
         self.pool.run([work] * min(self.engine.n_workers, len(todo)), self._show)
 
@@ -703,11 +702,10 @@ class _Run:
         n_replies = sum(len(attempt.calls.unbilled) for attempt in in_flight.values())
         self.bar.update(self.totals, len(in_flight), steps, n_replies, self.engine.where())
 
-    def _one(self, item: Item, step: Callable[[Attempt], None]) -> None:
-        """Do the step with an item, and put on disk what has gathered, unless other threads are at
-        that."""
+    def _one(self, item: Item) -> None:
+        """Make one item, and put on disk what has gathered, unless other threads are at that."""
         attempt = self.in_flight[item.name] = Attempt(item)
-        if self._try(attempt, step) and attempt.output is None:   # adopted, or a rule leaves it out
+        if self._try(attempt, self._make) and attempt.output is None:   # a rule leaves it out
             del self.in_flight[item.name]
         # one that is added while the others write is seen by them, after their release
         while self._made and self._writers.acquire(blocking=len(self._made) >= MAX_GROUP):

@@ -287,8 +287,7 @@ class DuelSettings:
     min_valid_turn_frac: float = between(0, 1, 0.5, without=(0,))   # turns with all verdicts
     min_turns: int = at_least(1, 5)                      # with a verdict; less is no evidence
     min_instances: int = at_least(1, 5)   # of those turns: turns of one instance count as one
-    seed: int = at_least(0, 0)            # of the bootstrap
-    bootstrap: str = one_of("cluster", "turn")   # cluster: instances are drawn whole
+    seed: int = at_least(0, 0)            # of the bootstrap, which draws instances whole
     agreement: bool = False    # leave out turns whose blind answers all take the same step
 
 

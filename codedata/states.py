@@ -372,6 +372,7 @@ class States:
             item.state = "stale"
             return
         else:   # put there by hand
+            self.replies(item.name)   # raises BrokenRecord where they cannot be read
             item.state, item.adoption = "adopted", {"read": read, "settings": ""}
             return
         is_stale = bool(self.reads.fields) and made_read != read

@@ -82,8 +82,8 @@ def a_duel(accepted: bool = True, judges=("j",), **fields) -> dict:
         judges = {name: {"score": 60.0, "parse_rate": 0.97, "metrics": metrics, "model": name}
                   for name in judges}
     return {"mode": "king", "order": "both", "challenger_score": 60.0, "king_score": 40.0,
-            "margin": 20.0, "lcb": 0.08, "lcb_turn": 0.09, "lcb_cluster": 0.08,
-            "interval": [15.5, 24.25], "bootstrap": "cluster", "instances": 55,
+            "margin": 20.0, "lcb": 0.08,
+            "interval": [15.5, 24.25], "instances": 55,
             "parsed_frac": 0.9, "accepted": accepted,
             "reasons": [] if accepted else ["margin 1.00 is below 2"], "win_margin": 2.0,
             "gate_alpha": 0.05, "seed": 0, "min_valid_turn_frac": 0.5, "min_turns": 5,

@@ -114,7 +114,7 @@ def _numbers(outcome: DuelOutcome, rival: str) -> dict:
     total = outcome.total
     return {"challenger_score": total.challenger_score, f"{rival}_score": total.king_score,
             "margin": total.margin, "interval": outcome.interval,
-            "lcb": outcome.lcb, "lcb_turn": outcome.lcb_turn, "lcb_cluster": outcome.lcb_cluster,
+            "lcb": outcome.lcb,
             "parsed_frac": total.parsed_frac, "accepted": outcome.accepted,
             "reasons": outcome.reasons}
 

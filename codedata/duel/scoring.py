@@ -31,7 +31,6 @@ from codedata.records import METRICS, ORDERS, POINTS
 from codedata.settings import DuelSettings
 
 BOTH, KING_FIRST, CHALLENGER_FIRST = "both", "king_first", "challenger_first"
-CLUSTER, TURN = "cluster", "turn"
 EXACT_TURNS = 20_000      # above this many turns or clusters, resamples are drawn by counts
 BLOCK_CELLS = 1 << 20     # cells drawn at a time: 8 MB for each array of indices or gathered values
 DUST = 1e-12              # an LCB this near to 0 counts as 0: it is rounding error, not evidence
@@ -79,9 +78,7 @@ class DuelOutcome:
     """Hold the outcome of a duel: scores, confidence bounds and the decision."""
 
     total: Aggregate
-    lcb: float | None                       # the one of the next two that decides
-    lcb_turn: float | None
-    lcb_cluster: float | None
+    lcb: float | None                       # of the mean lead, instances drawn whole
     interval: list[float] | None            # 95 % interval of the mean lead in points
     reasons: list[str]                      # why it is not accepted; empty if it is
 
@@ -192,22 +189,18 @@ def decide(turns: list[TurnScore], panel: list[str], rules: DuelSettings,
     """Return the outcome of a duel; scores and bounds are None if too few verdicts were parsed.
 
     `clusters` are the instances of the turns; without them, each turn is a cluster of its own.
-    `rules.bootstrap` ("cluster" or "turn") selects the resampling whose bound decides.
     """
     total = aggregate(turns, panel, rules.min_valid_turn_frac)
     if total.margin is None:
-        return DuelOutcome(total, None, None, None, None, [_unreadable(total, rules)])
+        return DuelOutcome(total, None, None, [_unreadable(total, rules)])
     clusters = clusters or range(len(turns))
-    deltas, draws = [delta(turn) for turn in turns], (rules.bootstrap_resamples, rules.seed)
-    means = dict.fromkeys((TURN, CLUSTER), turn_means(deltas, *draws))
-    if len(set(clusters)) < len(clusters):   # otherwise both are the same numbers
-        means[CLUSTER] = cluster_means(deltas, clusters, *draws)
-    lcbs = {kind: bound(resampled, rules.gate_alpha) for kind, resampled in means.items()}
-    lcb = lcbs[rules.bootstrap]
-    interval = [round(POINTS * bound(means[rules.bootstrap], q), 4) for q in (0.025, 0.975)]
+    means = cluster_means([delta(turn) for turn in turns], clusters, rules.bootstrap_resamples,
+                          rules.seed)
+    lcb = bound(means, rules.gate_alpha)
+    interval = [round(POINTS * bound(means, q), 4) for q in (0.025, 0.975)]
     judged = {cluster for cluster, turn in zip(clusters, turns, strict=True) if turn.by_judge}
     reasons = objections(total, lcb, rules, len(judged), turns_left)
-    return DuelOutcome(total, lcb, lcbs[TURN], lcbs[CLUSTER], interval, reasons)
+    return DuelOutcome(total, lcb, interval, reasons)
 
 
 def _unreadable(total: Aggregate, rules: DuelSettings) -> str:
@@ -248,18 +241,12 @@ def bound(means: np.ndarray, alpha: float) -> float:
     return 0.0 if abs(value) < DUST else value
 
 
-def turn_means(deltas: Sequence[float], resamples: int, seed: int) -> np.ndarray:
-    """Return the means of bootstrap resamples of the turns; an empty array without turns."""
-    return cluster_means(deltas, range(len(deltas)), resamples, seed)
-
-
 def cluster_means(deltas: Sequence[float], clusters: Sequence, resamples: int,
                   seed: int) -> np.ndarray:
     """Return the means of cluster-bootstrap resamples: turns of one instance are not independent.
 
     Each resample draws as many whole clusters as there are, and its mean is over all turns drawn.
-    The clusters are ordered by their first turn. If every cluster has one turn, the result equals
-    that of turn_means().
+    The clusters are ordered by their first turn.
     """
     totals, counts = cluster_sums(clusters, deltas, np.ones(len(deltas)))
     generator = np.random.Generator(np.random.PCG64DXSM(np.random.SeedSequence(seed)))

@@ -76,16 +76,12 @@ def _outcome(duel: Duel) -> str:
     if duel.margin is None:
         return accepted
     low, high = duel.interval
-    drawn = f"{duel.turns:,} turns"
-    if duel.bootstrap == "cluster":
-        drawn = f"{duel.instances:,} instances"
     rows = [["challenger", f"{duel.challenger_score:.2f}"], [duel.mode, f"{duel.rival_score:.2f}"],
             ["margin", f"{duel.margin:.2f}, at least {duel.win_margin:g} wanted "
                        f"(95 %: {low:.2f} to {high:.2f})"],
             ["LCB", f"{POINTS * duel.lcb:.2f}, more than 0 wanted ({duel.gate_alpha:g} quantile of "
-                    f"the margins of {duel.resamples:,} resamples of the {drawn}, seed "
-                    f"{duel.seed}); by turns {POINTS * duel.lcb_turn:.2f}, by instances "
-                    f"{POINTS * duel.lcb_cluster:.2f}"]]
+                    f"the margins of {duel.resamples:,} resamples of the {duel.instances:,} "
+                    f"instances, seed {duel.seed})"]]
     return accepted + "\n\n" + table(["", "points"], rows, "ll")
 
 

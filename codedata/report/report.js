@@ -58,7 +58,6 @@ function verdict() {
     [rival, points(duel[`${rival}_score`])],
     duel.interval && ["95 % interval", `${points(low)} to ${points(high)}`],
   ].filter(Boolean);
-  const drawn = duel.bootstrap === "cluster" ? counted(duel.instances, "instance") : counted(duel.turns, "turn");
   return h("div", { class: "card" },
     h("p", { class: `outcome ${duel.accepted ? "good" : "bad"}` },
       h("span", { "aria-hidden": "true" }, duel.accepted ? "✓" : "✗"), duel.accepted ? "Accepted" : "Not accepted"),
@@ -72,8 +71,7 @@ function verdict() {
     numbers && h("p", { class: "quiet small" },
       `LCB ${points(200 * duel.lcb)} points of margin; more than 0 is wanted. `,
       `It is the ${duel.gate_alpha} quantile of the margins of ${number(duel.resamples)} resamples of the `,
-      `${drawn}, seed ${duel.seed}; by turns ${points(200 * duel.lcb_turn)}, by instances `,
-      `${points(200 * duel.lcb_cluster)}. A turn without a verdict counts as lost.`));
+      `${counted(duel.instances, "instance")}, seed ${duel.seed}. A turn without a verdict counts as lost.`));
 }
 
 function buckets() {

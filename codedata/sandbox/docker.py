@@ -216,16 +216,16 @@ class SandboxDocker:
                 docker_engine.drop_network(self._api, self._networks.pop())
                 self._bash(NAMES_AWAY)
 
-    def commit(self, image_name: str, keep: bool = True) -> str:
+    def commit(self, image_name: str, keep: bool = True, pauses: bool = True) -> str:
         """Make an image of the container's current files and return its id. Without `keep` it is
-        removed with the run.
+        removed with the run. Where it `pauses`, nothing in the container runs meanwhile.
 
         Scripts, state, proxy and CA bundle are not in it.
         """
         changes = [f"WORKDIR {self.workdir}", f"USER {self.user}", 'CMD ["bash"]',
                    f"LABEL {docker_engine.KEEP}={docker_engine.KEPT if keep else ''}"]
         with self._named_end():
-            return docker_engine.commit(self._api, self.id, image_name, changes)
+            return docker_engine.commit(self._api, self.id, image_name, changes, pauses)
 
     def differences(self) -> list[tuple[str, bool]]:
         """Return (path, whether it is there) of what is other than in the image, see
@@ -234,17 +234,18 @@ class SandboxDocker:
             return docker_engine.differences(self._api, self.id)
 
     @contextmanager
-    def files(self, image_name: str = "") -> Iterator[docker_engine.Files]:
-        """Yield the container's files while nothing in it runs, or those of an image, in a
-        container that never ran."""
+    def files(self, image_name: str = "", pauses: bool = True) -> Iterator[docker_engine.Files]:
+        """Yield the container's files, while nothing in it runs if it `pauses`; or those of an
+        image, in a container that never ran."""
         api = self._api
         with self._named_end(), ExitStack() as undo:
             if image_name:
                 yield undo.enter_context(docker_engine.files_of(image_name))
                 return
-            undo.enter_context(self._disk.paused)
-            api.pause(self.id)
-            undo.callback(api.unpause, self.id)
+            if pauses:
+                undo.enter_context(self._disk.paused)
+                api.pause(self.id)
+                undo.callback(api.unpause, self.id)
             yield docker_engine.Files(api, self.id)
 
     def close(self) -> None:

@@ -65,9 +65,8 @@ def create(api, image: str, **options) -> str:
 
 
 def named(labels: dict[str, str]) -> dict:
-    """Return a new name, and labels with it, as the engine's client takes them."""
-    name = f"codedata-{secrets.token_hex(6)}"
-    return {"name": name, "labels": labels | {process_labels.NAME: name}}
+    """Return a new name, and labels, as the engine's client takes them."""
+    return {"name": f"codedata-{secrets.token_hex(6)}", "labels": labels}
 
 
 def folder(api) -> Path:
@@ -175,9 +174,7 @@ def reap(all_roots: bool = False, only_list: bool = False) -> tuple[list[str], l
     ours = {"label": process_labels.LOCK}
     things = [(thing["Names"][0].lstrip("/"), thing["Labels"],
                partial(remove_container, api, thing["Id"]))
-              for thing in api.containers(all=True, filters=ours)
-              if process_labels.BUILD in thing["Labels"]
-              or process_labels.has_our_name(thing["Names"][0].lstrip("/"), thing["Labels"])]
+              for thing in api.containers(all=True, filters=ours)]
     things += [(thing["Name"], thing["Labels"], partial(api.remove_network, thing["Id"]))
                for thing in api.networks(filters=ours)]
     things += _images(api, ours)
@@ -205,14 +202,13 @@ def remove_images(run_label: str) -> list[str]:
 
 
 def _images(api, filters: dict) -> list[tuple[str, dict, Callable]]:
-    """Return (name, labels, function that removes the name) of images that have the name which we
-    gave them, or none: the id then. Older engines list a placeholder for that."""
+    """Return (name, labels, function that removes the name) of images. One without a tag, for which
+    older engines list a placeholder, has its id as its name."""
     images = []
     for image in api.images(filters=filters):
         tags = [tag for tag in image["RepoTags"] or [] if tag != "<none>:<none>"]
-        names = [tag for tag in tags if process_labels.has_our_name(tag, image["Labels"])]
         images += [(name, image["Labels"], partial(api.remove_image, name))
-                   for name in (names if tags else [image["Id"]])]
+                   for name in tags or [image["Id"]]]
     return images
 
 
@@ -307,9 +303,9 @@ def keep_image(image_id: str, image_name: str) -> str:
     return kept
 
 
-def commit(api, container_id: str, image_name: str, changes: list[str]) -> str:
+def commit(api, container_id: str, image_name: str, changes: list[str],
+           pauses: bool = True) -> str:
     """Make an image of a container's files, with changes as in a Dockerfile. Return its id."""
     from docker.utils import parse_repository_tag
     repository, tag = parse_repository_tag(image_name)
-    changes = [*changes, f"LABEL {process_labels.NAME}={image_name}"]
-    return api.commit(container_id, repository, tag, changes=changes)["Id"]
+    return api.commit(container_id, repository, tag, changes=changes, pause=pauses)["Id"]

@@ -24,7 +24,6 @@ from codedata.sandbox import (
     docker_engine,
     local,
     open_sandbox,
-    process_labels,
     registry,
 )
 from codedata.sandbox.sizes import bytes_of
@@ -74,8 +73,6 @@ class SandboxFactory:
                           all_roots=all_roots, only_list=only_list)
         if self.name == "docker":
             names, left = map(add, (names, left), docker_engine.reap(all_roots, only_list))
-        if not only_list:
-            process_labels.drop_free_locks()
         return names, left
 
     def engine_id(self) -> str:

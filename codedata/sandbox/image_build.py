@@ -28,10 +28,10 @@ from codedata.sandbox.archives import Bounds, pack
 from codedata.sandbox.docker import CPU_PERIOD_US, LOST
 from codedata.sandbox.dockerfile import read_dockerfile
 from codedata.sandbox.output import Output
-from codedata.sandbox.process_labels import BUILD
 from codedata.sandbox.sizes import bytes_of
 
 CONTEXT = Bounds(max_bytes=1_000_000_000, max_files=100_000, max_depth=64, max_seconds=120)
+BUILD = "codedata.build"   # the label of one build's images and containers
 MAX_DOCKERFILE_BYTES = 1_000_000
 LOOK_S = 1.0               # between two looks at what a build uses
 SILENT_S = 60.0            # seconds that the engine may take to end a build
@@ -71,7 +71,7 @@ def build(context: Path, tag: str, limits: BuildLimits, *, run_label: str = "",
     api, stop = docker_engine.connect(), stop or threading.Event()
     token = secrets.token_hex(8)
     labels = process_labels.labels(run_label)
-    labels |= {docker_engine.KEEP: "", BUILD: token, process_labels.NAME: tag}
+    labels |= {docker_engine.KEEP: "", BUILD: token}
     disk.wait_for_room(docker_engine.folder(api), bytes_of(limits.disk_floor), stop)
     started = time.monotonic()
     output = Output()

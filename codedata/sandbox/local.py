@@ -28,7 +28,7 @@ from codedata.sandbox import SCRIPT_BASH_FUNC, Result, Script
 from codedata.sandbox.archives import BOUNDS, Bounds, Source, pack, unpack
 from codedata.sandbox.disk import remove_tree
 from codedata.sandbox.output import Output
-from codedata.sandbox.process_labels import FILE, FOLDERS, is_free, locked_folder, take
+from codedata.sandbox.process_labels import FILE, FOLDERS, locked, locked_folder
 from codedata.sandbox.shell import Shell
 from codedata.texts import printable
 
@@ -137,17 +137,10 @@ def reap(only_list: bool = False) -> tuple[list[str], list[str]]:
     removed = []
     left = []
     for lock in Path(tempfile.gettempdir()).resolve().glob(f"{FOLDERS}*/{FILE}"):
-        root = lock.parent
-        try:
-            is_ours = root.lstat().st_uid == os.getuid()
-        except FileNotFoundError:   # it has just gone
-            continue
-        if not (is_ours and (is_free(lock) if only_list else take(lock))):
-            continue
-        if line := "" if only_list else _remove(root):
-            left.append(line)
-        else:
-            removed.append(str(root))
+        with suppress(OSError), locked(lock):   # its process lives, or is another user's
+            if lock.parent.lstat().st_uid == os.getuid():
+                line = "" if only_list else _remove(lock.parent)
+                (left if line else removed).append(line or str(lock.parent))
     return removed, left
 
 

@@ -97,7 +97,8 @@ class Branch:
         """Return the name of an image of the branch's files."""
         if not self._committed:
             name = self._image.factory.temporary_name(IMAGES)
-            self._sandbox.commit(name, keep=False)
+            # a busy engine fails to pause now and then, and no command is running
+            self._sandbox.commit(name, keep=False, pauses=False)
             self._committed = name
         return self._committed
 
@@ -122,7 +123,8 @@ class Branch:
                   if now.get(path) != self._before.get(path)]
         if not others:
             return {}
-        with self._sandbox.files(self._sandbox.image) as old, self._sandbox.files() as new:
+        with (self._sandbox.files(self._sandbox.image) as old,
+              self._sandbox.files(pauses=False) as new):
             for path in others:
                 name = _shown(path[len(self.workdir) + 1:])
                 n_chars += len(name)
@@ -146,7 +148,7 @@ class Branch:
         for path, _ in changed:
             for one in [*now] if path == self.workdir else _below(now, path):
                 del now[one]
-        with self._sandbox.files() as files:
+        with self._sandbox.files(pauses=False) as files:
             for path in dict.fromkeys(path for path, is_there in changed if is_there):
                 now |= {place: entry for place, entry in entries_at(files, path)
                         if place.startswith(source) and counts(place)}
@@ -217,7 +219,8 @@ def _difference(name: str, path: str, *sides: tuple[Files, Entry | None]) -> str
         for place, text in zip(places, texts, strict=True):
             place.write_bytes(text)
         done = subprocess.run(["diff", "-u", "--label", f"a/{name}", "--label", f"b/{name}",
-                               *places], stdin=subprocess.DEVNULL, capture_output=True)
+                               *places], stdin=subprocess.DEVNULL, capture_output=True,
+                              start_new_session=True)
     return done.stdout.decode(errors="replace")
 
 

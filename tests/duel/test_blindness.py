@@ -45,12 +45,6 @@ def asked(root, fake, script, *flags) -> list:
     return fake.requests
 
 
-def test_no_mark_of_the_pull_request_is_in_any_request_of_the_king(tmp_path, fake_llm):
-    answers(tmp_path, fake_llm, 6)
-    assert fake_llm.n_requests == 6
-    assert not [r for r in fake_llm.requests if b"MARK" in r.raw or b"KRAM" in r.raw]
-
-
 def test_no_mark_of_it_is_in_any_request_of_the_placebo_nor_of_the_blind_candidates(
         tmp_path, fake_llm):
     answers(tmp_path, fake_llm, 3)
@@ -64,8 +58,10 @@ def test_no_mark_of_it_is_in_any_request_of_the_placebo_nor_of_the_blind_candida
     assert sum(b"MARK" in r.raw for r in requests) == 6 and len(requests) == 12
 
 
-def test_every_mark_of_its_pull_request_is_in_every_request_of_the_challenger(tmp_path, fake_llm):
+def test_marks_of_a_pull_request_are_in_no_request_of_the_king_and_in_all_of_its_challenger(
+        tmp_path, fake_llm):
     answers(tmp_path, fake_llm, 6)
+    assert [b"MARK" in r.raw or b"KRAM" in r.raw for r in fake_llm.requests] == [False] * 6
     assert len(asked(tmp_path, fake_llm, ch)) == 6
     for request in fake_llm.requests:
         i = int(re.search(r"task (\d)", request.last)[1])

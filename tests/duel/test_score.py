@@ -15,6 +15,7 @@ from codedata.duel.scoring import (
     EXACT_TURNS,
     aggregate,
     bound,
+    cluster_means,
     combine_orders,
     decide,
     delta,
@@ -22,13 +23,12 @@ from codedata.duel.scoring import (
     means_by_position,
     objections,
     scores_of,
-    turn_means,
     turn_score,
 )
 from codedata.records import METRICS
 from codedata.settings import DuelSettings
 
-RULES = DuelSettings(bootstrap="turn", min_instances=0)
+RULES = DuelSettings(min_instances=0)
 WORDS = {"C": ("challenger", 1), "K": ("king", 0), "D": ("draw", 0.5)}
 BY_HAND = (Path(__file__).parent / "score_cases.txt").read_text(encoding="utf-8")
 
@@ -261,7 +261,7 @@ def test_swap_the_sides_and_the_verdict_mirrors(seed, order):
 # ---- the bootstrap
 
 def lcb_of(deltas, alpha: float = 0.05, resamples: int = 500, seed: int = 0) -> float:
-    return bound(turn_means(deltas, resamples, seed), alpha)
+    return bound(cluster_means(deltas, range(len(deltas)), resamples, seed), alpha)
 
 
 def generator(seed: int = 0) -> np.random.Generator:

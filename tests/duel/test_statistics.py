@@ -12,7 +12,7 @@ from codedata.duel.judge_stats import (
     statistics,
     wilson,
 )
-from codedata.duel.scoring import BOTH, cluster_means, decide, turn_means, turn_score
+from codedata.duel.scoring import BOTH, cluster_means, decide, turn_score
 from codedata.records import METRICS
 from codedata.settings import DuelSettings
 
@@ -120,11 +120,6 @@ def test_turns_of_one_instance_do_not_make_an_interval_narrower():
 
 # the bound ---------------------------------------------------------------------------------------
 
-def test_where_every_instance_has_one_turn_both_bounds_are_the_same_numbers():
-    deltas = np.random.default_rng(1).normal(0.1, 0.3, 40).tolist()
-    clusters = [f"i{k}" for k in range(40)]
-    assert (cluster_means(deltas, clusters, 500, 0) == turn_means(deltas, 500, 0)).all()
-
 
 def test_clusters_are_drawn_whole_in_the_order_of_their_first_turn():
     deltas, clusters = [0.5, -0.5, 0.1, 0.3], ["x", "y", "x", "x"]
@@ -144,14 +139,11 @@ def test_with_many_clusters_the_law_is_the_same():
     assert many.mean() == pytest.approx(np.mean(deltas), abs=1e-3)
 
 
-@pytest.mark.parametrize("bootstrap", ["turn", "cluster"])
-def test_the_deciding_bound_is_the_one_that_is_asked_for(bootstrap):
+def test_turns_of_one_instance_decide_as_one_and_the_bound_lies_in_the_interval():
     judged = [turn_score(turn(a="CCCCC" if k % 7 > 2 else "KKKKK").judges, ["a"])
               for k in range(30)]
-    clusters = [f"i{k // 6}" for k in range(30)]
-    outcome = decide(judged, ["a"], DuelSettings(bootstrap_resamples=500, bootstrap=bootstrap),
-                     clusters)
-    assert outcome.lcb == getattr(outcome, f"lcb_{bootstrap}")
-    assert outcome.lcb_turn != outcome.lcb_cluster
-    low, high = outcome.interval
-    assert low < outcome.total.margin < high
+    apart, together = (decide(judged, ["a"], DuelSettings(bootstrap_resamples=500), clusters)
+                       for clusters in (None, [f"i{k // 6}" for k in range(30)]))
+    assert apart.lcb != together.lcb
+    low, high = together.interval
+    assert low < together.total.margin < high

@@ -436,17 +436,12 @@ def test_the_overview_says_what_came_of_it(show):
     assert "Noise" not in shown and "How the judges judge" not in tab.inner_text("#panel")
 
 
-def test_a_rejected_duel_says_why(show):
+def test_a_rejected_duel_says_why_and_one_without_scores_shows_none(show):
     reasons = ["margin 0.5000 < win_margin 2", "LCB -2.0000 is not above 0"]
     tab = show(a_page(TURNS, a_duel(accepted=False, reasons=reasons, margin=0.5, lcb=-0.01)))
     assert spaced(tab, ".outcome") == "✗ Not accepted"
     assert tab.locator("#overview .listed li").all_inner_texts() == reasons
-
-
-def test_a_duel_without_scores_shows_none(show):
-    judges = {name: {"score": None, "metrics": {}, "parse_rate": 0.1, "model": name}
-              for name in PANEL}
-    tab = show(a_page(TURNS, a_duel(**NO_NUMBERS, judges=judges)))
+    tab = show(a_page(TURNS, a_duel(**NO_NUMBERS)))
     assert spaced(tab, ".outcome") == "✗ Not accepted" and tab.locator(".numbers").count() == 0
 
 

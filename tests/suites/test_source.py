@@ -38,7 +38,7 @@ def test_nothing_of_the_history_after_the_base_commit_is_left(repository):
             "grep -rsl 'the fix of 2f8c' / --exclude-dir=proc --exclude-dir=sys").output
 
 
-@pytest.mark.parametrize("leave, sign", [
+LEFT = [   # a command of an install, and how a trace of it begins
     ("git remote add origin https://example.org/x.git", "a remote: origin"),
     ("git commit -q --allow-empty -m later && git tag later && git reset -q --hard HEAD~1",
      "refs/tags/later leads past "),
@@ -56,15 +56,23 @@ def test_nothing_of_the_history_after_the_base_commit_is_left(repository):
     ("git clone -q . /opt/copy", "another repository: /opt/copy/.git"),
     ("git clone -q --bare . /opt/all.git", "another repository: /opt/all.git"),
     ("git clone -q --bare . /opt/.cache/all", "another repository: /opt/.cache/all"),
-    ("git bundle create -q /opt/all.bundle HEAD", "a bundle of a repository: /opt/all.bundle"),
-])
-def test_what_an_install_leaves_of_a_history_is_found(source, leave, sign):
+    ("git bundle create -q /opt/all.bundle HEAD", "a bundle of a repository: /opt/all.bundle")
+]
+
+
+def test_what_an_install_leaves_of_a_history_is_found(source):
     with opener("") as sandbox:
         base, trouble = put_source(sandbox, Project(source))
         assert not trouble
-        sandbox.run("git config user.name t && git config user.email t@example.org")
-        assert sandbox.run(leave).ok
-        assert any(line.startswith(sign) for line in history_after(sandbox, base))
+        sandbox.run("git config user.name t && git config user.email t@example.org; "
+                    "tar -cf /tmp/source.tar .")
+        for leave, sign in LEFT:
+            assert sandbox.run(leave).ok
+            found = history_after(sandbox, base)
+            assert any(line.startswith(sign) for line in found), (leave, found)
+            sandbox.run("find . -mindepth 1 -delete; tar -xf /tmp/source.tar; "
+                        "rm -rf /opt/copy /opt/all.* /opt/.cache")
+        assert history_after(sandbox, base) == []
 
 
 def test_bare_repositories_of_dependencies_are_no_history(source):
