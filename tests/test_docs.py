@@ -4,11 +4,13 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import fields
 
 import pytest
 from conftest import REPO, run_script
 
 from codedata import records
+from codedata.config import SECTIONS
 from codedata.texts import tomllib
 
 LINK = re.compile(r"\[[^\]\n]*\]\(([^)\s]+)\)")
@@ -21,6 +23,8 @@ FLAG = re.compile(r"(?<!\S)--[a-z][a-z0-9-]+")
 SAMPLE = re.compile(r"(?<![\w/.])((?:samples|images)/[\w./-]+\w)")
 TOOL = re.compile(r"(?<![\w/.])(tools/[\w-]+(?:\.\w+)?)")
 MAKE = re.compile(r"(?:^|[`&;]) ?make ([a-z0-9_-]+(?: [a-z0-9_-]+)*)", re.MULTILINE)
+SETTING = re.compile(r"`\[(\w+)\] (\w+)")
+HARBORS = re.compile(r"<!-- made by .*?<!-- end -->", re.DOTALL)   # keys of a task.toml
 # prompts, and files of sample projects
 NOT_OURS = re.compile(r"codedata/|samples/(?:projects|repos)/")
 
@@ -82,6 +86,14 @@ def test_every_sample_and_every_flag_in_a_command_that_a_page_names_exists(tmp_p
             assert (REPO / sample).exists(), f"{name}: {sample}"
         for command in COMMAND.findall("\n".join(FENCED.findall(PYTHON.sub("", text)))):
             assert set(FLAG.findall(command)) <= known, f"{name}: {command}"
+
+
+def test_every_setting_that_a_page_for_users_names_exists():
+    keys = {name: {field.name.rstrip("_") for field in fields(cls)}
+            for name, cls in SECTIONS.items()}
+    for name in FOR_USERS:
+        for section, key in SETTING.findall(HARBORS.sub("", read(name))):
+            assert key in keys.get(section, key), f"{name}: [{section}] {key}"
 
 
 def test_every_test_of_a_promise_exists():
