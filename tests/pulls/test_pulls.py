@@ -121,7 +121,7 @@ def test_requests_become_tasks_whose_images_have_nothing_of_them(tmp_path, heron
                    record(files, instance_id=f"birds__heron-{k}"))
     write_env(tmp_path, an_environment("birds__heron__00000000", repo="birds/heron",
                                        test_script=TEST_SCRIPT.replace("-q", "-v")))
-    done = run_script("pr_tasks.py", tmp_path, "--workers", 2, timeout_s=300)
+    done = run_script("pr_tasks.py", tmp_path, "--workers", 2, timeout_s=600)
     assert done.returncode == 0, done.stderr
     store = Store(tmp_path, Task, kind=PULL_REQUEST).open()
     assert [*store.names()] == [ID, "birds__heron-9"] and kinds_in(tmp_path) == {PULL_REQUEST}
