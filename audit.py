@@ -2,7 +2,7 @@
 """Audit tasks: say how often the verdict on a solution is wrong, with the command that shows it.
 
 Each task is run by its own verifier, in fresh containers: its gold, known cheats, variants of the
-gold that are wrong, rewrites of it that are right, and the scripts in its rivals/. docs/audit.md
+gold that are wrong, rewrites of it that are right, and the scripts in its rivals/. docs/tasks.md
 says what each check tries and what it cannot see. With [audit] model, one reads what the variants
 show, and writes cheats for each task; else no model is asked.
 

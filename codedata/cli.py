@@ -173,7 +173,7 @@ def parser(doc: str, *sections: str, output: str = "") -> argparse.ArgumentParse
     add("--workers", type=positive, metavar="N", help="items in flight at the same time")
     add("--shard", type=_shard, metavar="I/N", help="only the items of shard I (from 0) of N")
     add("--engine", choices=["threads", "ray"], default="threads",
-        help="where items run: in this process, or on a Ray cluster (docs/cluster.md)")
+        help="where items run: in this process, or on a Ray cluster (docs/clusters.md)")
     add("--ray-address", metavar="HOST:PORT", default="",
         help="of the cluster (default: RAY_ADDRESS, else one on this machine, which ends with the "
              "run)")
@@ -274,7 +274,7 @@ def reap_first(args: argparse.Namespace, settings: Settings, options: RunOptions
     from codedata.sandbox.factory import SandboxFactory  # most scripts have no sandboxes
     if settings.sandbox.sandbox == "kubernetes" and not args.in_pods:
         raise Trouble("makes no images, and this script needs them.", "--sandbox kubernetes",
-                      "Run it by --engine ray on nodes that have Docker: docs/cluster.md.")
+                      "Run it by --engine ray on nodes that have Docker: docs/clusters.md.")
     host = SandboxFactory(settings, threading.Event())
     if args.reap:
         names, left = host.reap(all_roots=True, only_list=not args.yes)

@@ -1,4 +1,4 @@
-"""Check the directions of imports and the other lines that CONTRIBUTING draws, on the code itself.
+"""Check the directions of imports and the other lines that docs/contributing.md draws.
 
 Each test looks at all files and reports every fault.
 """
@@ -17,10 +17,10 @@ from conftest import REPO
 
 figures = SimpleNamespace(**runpy.run_path(str(REPO / "tools" / "figures")))
 
-# the parts of codedata by CONTRIBUTING.md: imports run from a higher level to a lower one
+# the parts of codedata by docs/contributing.md: imports run from a higher level to a lower one
 LEVELS = {part: int(level) for level, parts in re.findall(
               r"^\| (\d) \| ((?:`[\w/]+(?:/|\.py)` ?)+)\|",
-              (REPO / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE)
+              (REPO / "docs/contributing.md").read_text(encoding="utf-8"), re.MULTILINE)
           for part in re.findall(r"`([\w/]+?)(?:/?`|\.py`)", parts)}
 WITHIN_A_LEVEL = {   # above level 3, where folders of one level know nothing of each other
     ("export", "checks"), ("export", "leak"), ("export", "tasks"), ("tasks", "checks"),

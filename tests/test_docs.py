@@ -1,14 +1,17 @@
-"""Check the pages: links and anchors, commands, generated pages, a short README."""
+"""Check the pages: links and anchors, commands, promises, the generated page, a short README."""
 from __future__ import annotations
 
 import re
 import subprocess
 import sys
+from dataclasses import fields
 
 import pytest
-from conftest import REPO
+from conftest import REPO, run_script
 
 from codedata import records
+from codedata.config import SECTIONS
+from codedata.texts import tomllib
 
 LINK = re.compile(r"\[[^\]\n]*\]\(([^)\s]+)\)")
 FENCED = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
@@ -18,14 +21,16 @@ SCRIPT = re.compile(r"(?<![\w/.-])((?:\w+/)*\w+\.py)(?=[\s`])")
 COMMAND = re.compile(r"(?<![\w/.-])\w+\.py (?:[^\n#|&`]|\\\n)+")
 FLAG = re.compile(r"(?<!\S)--[a-z][a-z0-9-]+")
 SAMPLE = re.compile(r"(?<![\w/.])((?:samples|images)/[\w./-]+\w)")
-TOOL = re.compile(r"(?<![\w/.])(tools/[\w-]+)")
+TOOL = re.compile(r"(?<![\w/.])(tools/[\w-]+(?:\.\w+)?)")
 MAKE = re.compile(r"(?:^|[`&;]) ?make ([a-z0-9_-]+(?: [a-z0-9_-]+)*)", re.MULTILINE)
+SETTING = re.compile(r"`\[(\w+)\] (\w+)")
+HARBORS = re.compile(r"<!-- made by .*?<!-- end -->", re.DOTALL)   # keys of a task.toml
 # prompts, and files of sample projects
 NOT_OURS = re.compile(r"codedata/|samples/(?:projects|repos)/")
 
 listed = subprocess.check_output(["git", "ls-files", "*.md"], cwd=REPO, text=True).split()
 PAGES = [name for name in listed if not NOT_OURS.match(name)]
-FOR_USERS = [name for name in PAGES if name.startswith(("README", "CONTRIBUTING", "docs/"))]
+FOR_USERS = [name for name in PAGES if name.startswith(("README", "docs/"))]
 
 
 def read(name: str) -> str:
@@ -71,8 +76,10 @@ def test_every_script_tool_and_target_that_a_page_names_exists():
             assert target in targets, f"{name}: make {target}"
 
 
-def test_every_sample_and_every_flag_in_a_command_that_a_page_names_exists():
-    known = set(FLAG.findall(read("docs/cli.md")))
+def test_every_sample_and_every_flag_in_a_command_that_a_page_names_exists(tmp_path):
+    known = {flag for path in REPO.glob("*.py")
+             for flag in re.findall("--[a-z][a-z0-9-]+",
+                                    run_script(path.name, tmp_path, "--help").stdout)}
     for name in FOR_USERS:
         text = read(name)
         for sample in SAMPLE.findall(text):
@@ -81,12 +88,20 @@ def test_every_sample_and_every_flag_in_a_command_that_a_page_names_exists():
             assert set(FLAG.findall(command)) <= known, f"{name}: {command}"
 
 
-def test_every_test_that_security_names_exists():
-    tests = {path: path.read_text(encoding="utf-8") for path in REPO.glob("tests/**/test_*.py")}
-    file = None
-    for name, test in re.findall(r"`([\w/]+\.py)?::(\w+)", read("docs/security.md")):
-        file = REPO / "tests" / name if name else file
-        assert f"def {test}(" in tests[file], f"{file}: {test}"
+def test_every_setting_that_a_page_for_users_names_exists():
+    keys = {name: {field.name.rstrip("_") for field in fields(cls)}
+            for name, cls in SECTIONS.items()}
+    for name in FOR_USERS:
+        for section, key in SETTING.findall(HARBORS.sub("", read(name))):
+            assert key in keys.get(section, key), f"{name}: [{section}] {key}"
+
+
+def test_every_test_of_a_promise_exists():
+    promises = tomllib.loads(read("tests/promises.toml"))["promise"]
+    assert len(promises) > 50
+    for promise in promises:
+        for file, _, test in (name.partition("::") for name in promise["tests"]):
+            assert f"def {test}(" in read(f"tests/{file}"), promise["text"]
 
 
 def test_every_directory_of_a_record_stands_in_the_design():
@@ -101,7 +116,7 @@ def test_every_directory_of_a_record_stands_in_the_design():
 def test_every_script_and_folder_of_modules_stands_in_contributing_and_scripts_in_the_picture():
     scripts = [path.name for path in REPO.glob("*.py")]
     folders = [f"{path.parent.name}/" for path in REPO.glob("codedata/*/__init__.py")]
-    contributing, picture = read("CONTRIBUTING.md"), read("docs/pipeline.svg")
+    contributing, picture = read("docs/contributing.md"), read("docs/pipeline.svg")
     assert len(scripts) > 10 and len(folders) > 10
     assert [name for name in scripts + folders if f"`{name}`" not in contributing] == []
     assert [name for name in scripts if f">{name}<" not in picture] == []
@@ -111,7 +126,7 @@ def test_the_readme_has_at_most_100_lines():
     assert len(read("README.md").splitlines()) <= 100
 
 
-def test_settings_and_flags_stand_in_the_docs_as_in_the_code():
+def test_the_page_of_records_is_as_the_code_says():
     done = subprocess.run([sys.executable, REPO / "tools/reference", "--check"],
                           capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

@@ -276,7 +276,7 @@ class RayEngine:
             self._fault = RunStopped(
                 "is not set, but images that one machine makes are needed on others.",
                 "[sandbox] registry", "Name a registry that all machines may push to and pull "
-                "from, or give one machine alone: docs/cluster.md.", exit_code=2)
+                "from, or give one machine alone: docs/clusters.md.", exit_code=2)
             raise self._fault
 
     def _drop(self, slot: Slot, number: int, why: str) -> None:
@@ -361,10 +361,10 @@ class RayEngine:
         self._answers.put((number, packed_outcome(work)))
 
 
-ADVICE = ("Look at `ray status`; docs/cluster.md says how nodes are started, and which token they "
+ADVICE = ("Look at `ray status`; docs/clusters.md says how nodes are started, and which token they "
           "share.")
 TOKEN = ("Set RAY_AUTH_MODE=token, and bring the cluster's token to ~/.ray/auth_token or to "
-         "RAY_AUTH_TOKEN: docs/cluster.md.")
+         "RAY_AUTH_TOKEN: docs/clusters.md.")
 
 
 class _Remote(Exception):

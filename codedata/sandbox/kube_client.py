@@ -35,7 +35,7 @@ QUOTA_ADVICE = "Fewer --workers, smaller requests, or pods that others left: `ku
 ADVICE = {
     400: "Check the settings of the sandbox.",
     401: "The cluster does not know you: log in again, or check the kubeconfig's user.",
-    403: "Ask for the rights that docs/kubernetes.md lists, or use another --namespace.",
+    403: "Ask for the rights that docs/clusters.md lists, or use another --namespace.",
     422: "Check the settings of the sandbox.",
 }
 HANDSHAKE = re.compile(r"Handshake status (\d+) (.*?) -\+-\+-.*-\+-\+- b?(.*)", re.DOTALL)
