@@ -59,7 +59,6 @@ def test_a_content_is_all_but_the_labels(tmp_path):
     (lambda folder: (folder / "task.toml").write_text("[["), "is not readable"),
     (lambda folder: (folder / "task.toml").write_text("\n".join(
         f"a{i}.{'b.' * 898}c = 1" for i in range(99))), "a key has more than 50 parts"),
-    (lambda folder: (folder / "task.toml").write_text('"\\"".' * 60 + "a = 1"), "50 parts"),
     (lambda folder: (folder / "task.toml").write_text("a = 1\n" * 40_000), "200,000 characters"),
     (lambda folder: (folder / "task.toml").write_text(""), "no datapoint: task.toml has no"),
     (lambda folder: (folder / "proof.json").write_text("[]"), "`proof` is a list")])
@@ -85,10 +84,9 @@ def test_another_text_changes_what_follows_from_it_and_the_lines_for_the_agent_s
 
 
 @pytest.mark.parametrize(("text", "words"), [
-    ('{"a": 0.1, "b": 0.2, "c": 0.7}', ""), ('{"a": 1}', ""), ('{"a": NaN}', "NaN is no number"),
+    ('{"a": 0.1, "b": 0.2, "c": 0.7}', ""), ('{"a": NaN}', "NaN is no number"),
     ('{"a": 0.3, "b": 0.69999}', "their sum is 0.99999"), ('{"a": 2, "b": -1}', "'a' has"),
-    ('{"a": 0.5, "a": 0.5}', "twice"), ('{"a": true}', "'a' has True"), ("[1]", "not an object"),
-    ("{}", "not an object"), ('{"a": "1"}', "'a' has '1'"), ("{", "Expecting"),
+    ('{"a": 0.5, "a": 0.5}', "twice"), ('{"a": true}', "'a' has True"), ("{}", "not an object"),
     ("[" * 100_000, "not readable")])
 def test_weights_are_exact(text, words):
     try:
