@@ -69,7 +69,10 @@ def page_of(root) -> bytes:
 
 
 def test_the_worst_come_first_and_edited_and_missing_folders_are_marked(tmp_path):
+    assert write_index(tmp_path) == [] and not (tmp_path / "audit").exists()
     write_some(tmp_path)
+    html = page_of(tmp_path)
+    assert page_of(tmp_path) == html and str(tmp_path).encode() not in html
     (tmp_path / "audit/f.json").write_text("{}")
     rows, details, broken = read_audits(tmp_path)
     assert [(row["id"], row["worst"], row["folder"]) for row in rows] == [
@@ -79,14 +82,6 @@ def test_the_worst_come_first_and_edited_and_missing_folders_are_marked(tmp_path
     (tmp_path / "task/a/rivals").mkdir()
     (tmp_path / "task/a/rivals/wrong-1.sh").write_text("true\n")   # is an edit, too
     assert read_audits(tmp_path)[0][3]["folder"] == "was edited since its audit"
-
-
-def test_equal_files_give_equal_bytes_and_no_audit_no_page(tmp_path):
-    assert write_index(tmp_path) == [] and not (tmp_path / "audit").exists()
-    write_some(tmp_path)
-    assert write_index(tmp_path) == ["      audits as a page: audit/index.html"]
-    html = (tmp_path / "audit/index.html").read_bytes()
-    assert page_of(tmp_path) == html and str(tmp_path).encode() not in html
 
 
 def test_shares_have_intervals_and_figures_that_are_no_counts_are_passed_over(tmp_path, show):
