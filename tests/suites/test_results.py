@@ -75,15 +75,11 @@ def run_pytest(folder, *flags) -> str:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True).stdout
 
 
-def test_names_from_pytests_report_are_its_node_ids(suite):
-    run_pytest(suite, "--junitxml=out.xml", "-o", "junit_family=xunit1")
+def test_names_from_pytests_report_are_its_node_ids_and_stand_in_what_it_prints(suite):
+    printed = run_pytest(suite, "-v", "--junitxml=out.xml", "-o", "junit_family=xunit1")
     found = {"out.xml": (suite / "out.xml").read_bytes()}
     assert statuses(found) == OUTCOMES | {"tests.test_broken": "error"}
     assert not_collected(parse(found)) == ["tests.test_broken"]
-
-
-def test_the_same_names_stand_in_what_pytest_prints(suite):
-    printed = run_pytest(suite, "-v")
     assert of_text(printed) == OUTCOMES | {"tests/test_broken.py": "error"}
     assert not_collected(parse({}, printed)) == ["tests/test_broken.py"]
 
