@@ -285,20 +285,6 @@ def test_wrong_usage_ends_with_2_and_a_dry_run_writes_nothing(tmp_path, capfd):
     assert not (tmp_path / "dp").exists()
 
 
-def test_the_command_that_is_printed_runs_as_it_is_printed(runs):
-    runs.seeds.mkdir()
-    (runs.seeds / "it's one.md").write_text("Add up.")
-    runs.serve()
-    done = run_script("build_dp.py", runs.root, "agents", "--agents", "review=2,idea=1", "--seeds",
-                      runs.seeds, "--sandbox", "local", cwd=REPO)
-    again = done.stderr.partition("to do: ")[2].partition("\n")[0]
-    assert "--agents idea=1,review=2" in again, done.stderr
-    next_one = subprocess.run(again, shell=True, cwd=REPO, capture_output=True, text=True,
-                              env={"PATH": os.environ["PATH"], "HOME": str(runs.root)})
-    assert (next_one.returncode, again in next_one.stderr) == (done.returncode, True), (
-        next_one.stderr)
-
-
 def test_a_role_has_a_model_of_its_own_or_that_of_agents():
     settings = Settings(agent=AgentSettings(model="a", max_tokens=9),
                         dp_review=RoleSettings(model="r"),

@@ -54,14 +54,10 @@ def test_the_highest_priority_goes_first_then_the_oldest_of_the_wanted_types(tm)
     urgent, other = tm.create_task(IDEA, {}, priority=2), tm.create_task(BUILD, {}, priority=1)
     assert [tm.get_next_task("a", [IDEA])["id"] for _ in range(3)] == [urgent, first, second]
     assert tm.get_next_task("a", [IDEA]) is None and tm.get_next_task("a")["id"] == other
-
-
-def test_a_key_gives_the_same_task_and_children_are_found(tm):
-    parent = tm.create_task(IDEA, {"a": 1}, key="seed 1")
-    assert tm.create_task(IDEA, {"a": 2}, key="seed 1") == parent != tm.create_task(IDEA, {})
-    child = tm.create_task(BUILD, {}, parent=parent)
-    assert [task["id"] for task in tm.children(parent)] == [child] and tm.children(child) == []
-    assert tm.get_task(parent)["a"] == 1 and len(tm.tasks(type=IDEA, state="pending")) == 2
+    child = tm.create_task(BUILD, {}, parent=first, key="one")
+    assert tm.create_task(BUILD, {"a": 2}, key="one") == child
+    assert [task["id"] for task in tm.children(first)] == [child] and tm.children(child) == []
+    assert [task["id"] for task in tm.tasks(type=BUILD, state="pending")] == [child]
 
 
 def test_a_killed_agents_task_returns_after_its_lease_and_not_before(tm, tmp_path):
