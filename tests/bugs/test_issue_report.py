@@ -87,13 +87,12 @@ def test_a_reproduction_that_shows_nothing_is_asked_for_again(tmp_path, fake_llm
         fenced("cat /dev/zero > filled\n", "bash"): "disk of its sandbox with the bug",
         fenced("from tests.test_wading import x\n"): "test_wading",
         fenced("from heron.wading import _pace_of\nprint(_pace_of(33))\n"): "'_pace_of'",
-        fenced("cat heron/wading.py\n", "bash"): "'heron/wading.py'",
         fenced("kill -9 1; kill -9 -1\n", "bash"): "is the same"}
     settings = "[issue]\nmax_tries = 10\n[sandbox]\ndisk_limit = '100MB'\n"
     assert report(*refused, fenced(SCRIPT), REPORTED, more=settings) == 0
     found = problems_in(fake_llm.requests[1:])
     assert [one for one, why in zip(found, refused.values(), strict=False) if why not in one] == []
-    assert fake_llm.n_requests == 11 and read_bug(tmp_path)["problem_statement"] == TEXT
+    assert fake_llm.n_requests == 10 and read_bug(tmp_path)["problem_statement"] == TEXT
 
 
 def test_an_endless_reproduction_is_ended_and_the_item_fails_after_the_last_try(

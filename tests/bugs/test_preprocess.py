@@ -104,6 +104,11 @@ def test_wrong_flags_are_named_before_anything_is_done(tmp_path):
     for flags, message in {
             (): "the following arguments are required: agent",
             ("heron",): "choose from",
+            ("scale", "--per-repo", "3"): "does not go with scale",
+            ("scale", "--steps", "inject"): "does not go with scale",
+            ("scale", "--report-root", "x"): "does not go with scale",
+            ("agent", "--full"): "does not go with agent",
+            ("agent", "--steps", "generate"): "does not go with agent",
             ("agent", "--steps", "prepare"): "prepare is not one of coverage, analysis, ",
             ("agent", *given, tmp_path / "rows.jsonl"): "is the --input, too",
             ("agent", *given, tmp_path / "rows.jsonl/b/c"): "a file where a directory should be",

@@ -82,11 +82,3 @@ def test_a_bug_whose_image_is_gone_is_proven_again_and_no_other(root):
         root / f"task/{name}/proof.json")["image_id"]
     assert (root / f"task/{name}/tests/config.json").read_bytes() == tests
     assert (root / f"task/{other}/proof.json").stat().st_mtime_ns == there
-
-
-@pytest.mark.parametrize(("word", "flags"), [
-    ("scale", ["--per-repo", "3"]), ("agent", ["--full"]), ("agent", ["--steps", "generate"]),
-    ("scale", ["--steps", "inject"]), ("scale", ["--report-root", "x"])])
-def test_flags_and_steps_of_the_other_word_are_refused(tmp_path, word, flags):
-    done = run_script("bug_inject.py", tmp_path, word, *flags)
-    assert done.returncode == 2 and f"does not go with {word}" in done.stderr
