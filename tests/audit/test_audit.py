@@ -247,10 +247,6 @@ def test_what_is_missing_is_work_that_was_not_done_and_no_fault(tmp_path):
         "one-of-two": {"gold": "passed", "untouched": "passed"},
         "unsolved": {"gold": "no case", "untouched": "no case"},
         "rewritten": {"gold": "passed", "untouched": "passed"}}, found
-    (tmp_path / "nothing.sh").write_text("true\n")
-    done = run_script("audit.py", tmp_path, *CA_FLAGS, "try", tmp_path / "task/one-of-two",
-                      "nothing.sh", timeout_s=100)
-    assert done.returncode == 0 and "nothing.sh: reward 0," in done.stderr
 
 
 def test_cheats_are_made_of_the_files_that_a_tasks_tests_name(tmp_path):
@@ -324,6 +320,3 @@ def test_a_bug_is_judged_in_a_warm_sandbox_where_coverage_is_known(bug, tmp_path
     edit(coverage, **vars(wren_coverage(doubled=[], port=[])))
     blind = audit(tmp_path, *flags, "--force")[bug]["strength"]
     assert blind["result"] == "review" and blind["figures"]["killed"] == 0
-    coverage.unlink()
-    found_again = audit(tmp_path, *flags, "--force")[bug]
-    assert found_again["strength"]["figures"] == found["strength"]["figures"]

@@ -1,7 +1,6 @@
 """Check the page of audits: what it holds and marks, and that what it shows cannot run."""
 from __future__ import annotations
 
-import json
 import re
 
 from a_task import a_bug, a_datapoint, edited, write_task
@@ -109,14 +108,11 @@ def test_cells_and_filters_choose_tasks_and_keys_go_through_them(tmp_path, show)
         tab.click("button.clear")
     tab.click(".card tr:has-text('strength') button.link")
     assert [name[0] for name in names.all_inner_texts()] == ["c", "b"]
-    title = "document.getElementById('reader-title')?.textContent"
-    is_closed = "document.activeElement.getAttribute('role') === 'grid'"   # a moment after Escape
-    for key, wanted in (("j", None), ("Enter", "c.agent-1.0123abcd"), ("j", "b"), ("j", "b"),
-                        ("k", "c.agent-1.0123abcd"), ("ArrowRight", "b"), ("Escape", "b"),
-                        ("k", "b"), ("Enter", "c.agent-1.0123abcd"), ("Escape", None)):
+    for key, wanted in (("j", "undefined"), ("Enter", "'c.agent-1.0123abcd'"), ("j", "'b'")):
         tab.keyboard.press(key)
-        wait(tab, is_closed if key == "Escape" else
-             f"{title} === {json.dumps(wanted) if wanted else 'undefined'}")
+        wait(tab, f"document.getElementById('reader-title')?.textContent === {wanted}")
+    tab.keyboard.press("Escape")   # a moment later the table has the keys again
+    wait(tab, "document.activeElement.getAttribute('role') === 'grid'")
     tab.keyboard.press("/")
     tab.keyboard.type("plugin")
     wait(tab, "location.hash.includes('q=plugin')")

@@ -180,11 +180,8 @@ def search(data: bytes, texts=(NEW,), known=(), **files: bytes) -> AnswerSearch:
     return found
 
 
-def test_new_lines_are_those_that_the_file_before_has_not():
-    assert new_lines(b"a\n b\n", b"b\nc\na\nd\n") == ["c", "d"] and new_lines(b"", b"a") == ["a"]
-
-
 def test_a_layer_is_searched_for_files_with_much_of_the_new_text():
+    assert new_lines(b"a\n b\n", b"b\nc\na\nd\n") == ["c", "d"]
     two = "".join(NEW.splitlines(keepends=True)[:2]).encode()
     data = layer(copy=NEW.encode(), indented=NEW.replace("\n", "\n  ").encode(), part=two,
                  packed=gzip.compress(NEW.encode()), other=b"print('nothing')\n" * 9)
