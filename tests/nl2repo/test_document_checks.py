@@ -105,7 +105,6 @@ def test_examples_run_as_in_a_session_each_by_itself_and_within_limits():
 
 @pytest.mark.parametrize(("wrong", "finding"), [
     ([], "`content` is not an object."), ({}, "`content` lacks `signature`."),
-    ({"raises": {}}, "`content.raises` is not a list."),
     ({"algorithm": [1]}, "`content.algorithm[0]` is not a text."),
     ({"returns": {"annotation": 3, "text": ""}},
      "`content.returns.annotation` is not a text or null.")])

@@ -54,10 +54,6 @@ def test_a_template_documents_all_that_is_stripped_and_only_what_changed_is_made
     docs = read_docs(tmp_path)
     assert {name: one.checks["findings"] for name, one in docs.items()} == {
         PHASE: [], ADD: [], "tide.project": []}
-    assert docs[ADD].content["parameters"][2] == {
-        "name": "replace", "annotation": "bool", "default": "False", "text": ""}
-    assert "replace: whether an earlier height may go" in docs[ADD].content["purpose"]
-    assert [one["exception"] for one in docs[ADD].content["raises"]] == ["ValueError", "KeyError"]
     whole = parse(RepoDocument, read_json(tmp_path / "nl2repo/tide.json"), "")
     assert [one["subject"] for one in whole.sections] == ["", f"{TIDE}Table.add", f"{TIDE}phase"]
     names = {one["functions"][0]: one["names"] for one in whole.index.values()}

@@ -122,7 +122,9 @@ def test_a_task_whose_kind_cannot_be_read_is_named_by_every_maker(tmp_path, make
         code, made, printed = maker(kind)
         assert (code, made) == (1, []) and "bug-1/task.toml is not readable" in printed
         assert "no task of the kind" not in printed
-    assert "→ task/   broken 1 " in maker(BUG, "--status")[2]
+    write_json(tmp_path / "task/tally.json", {})
+    assert "→ task/   broken 2 " in (printed := maker(BUG, "--status")[2])
+    assert "tally.json" in printed and "Items are folders here" in printed
 
 
 def test_an_untouched_folder_is_not_read_and_an_edited_one_is_kept(tmp_path, maker):
@@ -172,9 +174,3 @@ def test_folders_in_folders_without_end_are_named(tmp_path, monkeypatch):
     with pytest.raises(BrokenRecord, match="/x"):
         raise store.broken[0] if store.broken else store.read("x")
     subprocess.run(["rm", "-rf", tmp_path / "task"], check=True)   # pytest cannot
-
-
-def test_a_file_where_items_are_folders_is_named(tmp_path):
-    write_json(tmp_path / "task/tally.json", {})
-    broken, = Store(tmp_path, Task).open().broken
-    assert "tally.json" in str(broken) and "Items are folders here" in str(broken)
