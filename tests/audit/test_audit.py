@@ -117,10 +117,6 @@ def test_a_good_task_passes_and_only_what_is_missing_is_made(tmp_path):
     with_rivals = audit(tmp_path, "--checks", every)["good"]
     assert with_rivals["rivals"]["figures"] == {"wrong": 1, "wrong accepted": 0}
     assert {name: with_rivals[name] for name in first} == first
-    shutil.copy(rival, rival.with_name("wrong-too.sh"))
-    again = audit(tmp_path, "--checks", every)["good"]
-    assert again.pop("rivals")["figures"] == {"wrong": 2, "wrong accepted": 0}
-    assert again == {name: one for name, one in with_rivals.items() if name != "rivals"}
 
     (task / "solution/solve.sh").write_text(solve("print(19)\n"))
     last = audit(tmp_path, "--checks", every)["good"]
@@ -190,17 +186,6 @@ def test_a_verifier_that_takes_a_crash_for_success_or_reads_the_source_is_found(
     assert found["reads"]["fairness"]["why"].endswith("its source encoded")
 
 
-def test_a_solved_image_and_a_test_that_nothing_fails_are_named(tmp_path):
-    a_task(tmp_path, "solved", context={"total.py": PROGRAM})
-    tests = TESTS + "\n\ndef test_true():\n    assert True\n"
-    a_task(tmp_path, "partly", tests)
-    found = audit(tmp_path, "--checks", "untouched")
-    assert found["solved"]["untouched"]["result"] == "failed"
-    assert found["solved"]["untouched"]["why"] == "an agent that does nothing gets 1"
-    partly = found["partly"]["untouched"]
-    assert partly["result"] == "failed" and partly["evidence"][0] == "passes: test_true"
-
-
 def test_tests_that_want_more_than_the_instruction_says_are_found(tmp_path):
     tests = TESTS.replace("not done.stdout", "done.stderr == 'no numbers here\\n'")
     task = a_task(tmp_path, "strict", tests)
@@ -262,10 +247,6 @@ def test_what_is_missing_is_work_that_was_not_done_and_no_fault(tmp_path):
         "one-of-two": {"gold": "passed", "untouched": "passed"},
         "unsolved": {"gold": "no case", "untouched": "no case"},
         "rewritten": {"gold": "passed", "untouched": "passed"}}, found
-    (tmp_path / "nothing.sh").write_text("true\n")
-    done = run_script("audit.py", tmp_path, *CA_FLAGS, "try", tmp_path / "task/one-of-two",
-                      "nothing.sh", timeout_s=100)
-    assert done.returncode == 0 and "nothing.sh: reward 0," in done.stderr
 
 
 def test_cheats_are_made_of_the_files_that_a_tasks_tests_name(tmp_path):
@@ -339,6 +320,3 @@ def test_a_bug_is_judged_in_a_warm_sandbox_where_coverage_is_known(bug, tmp_path
     edit(coverage, **vars(wren_coverage(doubled=[], port=[])))
     blind = audit(tmp_path, *flags, "--force")[bug]["strength"]
     assert blind["result"] == "review" and blind["figures"]["killed"] == 0
-    coverage.unlink()
-    found_again = audit(tmp_path, *flags, "--force")[bug]
-    assert found_again["strength"]["figures"] == found["strength"]["figures"]

@@ -58,19 +58,16 @@ def an_audited(gold: Grade, *grades: Grade) -> Audited:
 
 # the script --------------------------------------------------------------------------------------
 
-def test_a_check_that_is_none_is_refused_and_nothing_is_audited_without_an_engine(tmp_path):
-    done = run_script("audit.py", tmp_path, "--checks", "gold,fast")
-    assert done.returncode == 2 and "no check: fast" in done.stderr
-    done = run_script("audit.py", tmp_path, "--sandbox", "local")
-    assert done.returncode == 2 and "opens no images of tasks" in done.stderr
-
-
-def test_a_folder_that_is_no_task_is_named_before_a_container_starts(tmp_path):
+@pytest.mark.parametrize("flags, said", [
+    (["--checks", "gold,fast"], "no check: fast"),
+    (["--sandbox", "local"], "opens no images of tasks"),
+    (["--sandbox", "local", "try", "none", "a.sh"], "task.toml: is missing"),
+    (["try", "none"], "try takes the folder")])
+def test_wrong_usage_is_named_before_a_container_starts(tmp_path, flags, said):
     (tmp_path / "none/tests").mkdir(parents=True)
     (tmp_path / "a.sh").write_text("true\n")
-    done = run_script("audit.py", tmp_path, *CA_FLAGS, "--sandbox", "local", "try", "none", "a.sh")
-    assert done.returncode == 2 and "task.toml: is missing" in done.stderr
-    assert "try takes the folder" in run_script("audit.py", tmp_path, "try", "none").stderr
+    done = run_script("audit.py", tmp_path, *CA_FLAGS, *flags)
+    assert done.returncode == 2 and said in done.stderr
 
 
 def test_results_that_are_written_are_not_served_again(tmp_path):
@@ -114,15 +111,11 @@ def test_one_run_of_ten_that_fails_is_a_flake_with_its_bound():
 
 
 @pytest.mark.parametrize("printed, reward", [
-    ("1", 1), ('{"reward": 0.5}', 0.5), ("NaN", 0), ("[" * 3000, 0),
-    ("1" + "0" * 5000, 0)])
-def test_a_reward_is_a_number_or_0(printed, reward):
-    assert _read(f"{printed} \n", "", 1.0).reward == reward
-
-
-@pytest.mark.parametrize("printed", ["5", "[5]", '[["a"]]', '[[["u"], "call", "passed", ""]]'])
-def test_results_of_any_shape_are_passed_or_none(printed):
-    assert _read(f"1\n{printed}", "", 1.0).passed() <= {"['u']"}
+    ("1", 1), ('{"reward": 0.5}', 0.5), ("NaN", 0), ("[" * 3000, 0), ("1" + "0" * 5000, 0),
+    ("1\n5", 1), ('1\n[["a"]]', 1), ('1\n[[["u"], "call", "passed", ""]]', 1)])
+def test_a_reward_is_a_number_or_0_and_results_of_any_shape_are_passed_or_none(printed, reward):
+    grade = _read(f"{printed} \n", "", 1.0)
+    assert grade.reward == reward and grade.passed() <= {"['u']"}
 
 
 @pytest.mark.parametrize("n_lines, result", [(1, "not checked"), (20, "passed")])
@@ -187,11 +180,8 @@ def search(data: bytes, texts=(NEW,), known=(), **files: bytes) -> AnswerSearch:
     return found
 
 
-def test_new_lines_are_those_that_the_file_before_has_not():
-    assert new_lines(b"a\n b\n", b"b\nc\na\nd\n") == ["c", "d"] and new_lines(b"", b"a") == ["a"]
-
-
 def test_a_layer_is_searched_for_files_with_much_of_the_new_text():
+    assert new_lines(b"a\n b\n", b"b\nc\na\nd\n") == ["c", "d"]
     two = "".join(NEW.splitlines(keepends=True)[:2]).encode()
     data = layer(copy=NEW.encode(), indented=NEW.replace("\n", "\n  ").encode(), part=two,
                  packed=gzip.compress(NEW.encode()), other=b"print('nothing')\n" * 9)

@@ -5,6 +5,7 @@ import re
 import subprocess
 from collections import Counter
 from functools import cache
+from pathlib import Path
 
 import pytest
 from conftest import REPO
@@ -20,8 +21,9 @@ from codedata.code.variants import (
     clusters_of,
     variants_of,
 )
-from codedata.texts import toml_of
+from codedata.texts import toml_of, tomllib
 
+LINES = tomllib.loads(Path(__file__).with_name("line_edits.toml").read_text())
 SOURCE = (REPO / "codedata/texts.py").read_bytes()
 
 
@@ -39,42 +41,14 @@ def changed_lines(family: str, line: str) -> dict[str, set[str]]:
     return lines
 
 
-@pytest.mark.parametrize("family, line, operator, made", [
-    ("shell", "[ $n -lt 3 ] && exit 0", "boundary", {"[ $n -le 3 ] && exit 0"}),
-    ("shell", "[ $n -lt 3 ]", "off-by-one", {"[ $n -lt 4 ]", "[ $n -lt 2 ]"}),
-    ("shell", "a && b", "and-or", {"a || b"}),
-    ("shell", 'rm -f "$x"', "quotes-dropped", {"rm -f $x"}),
-    ("shell", 'rm -f "$x"', "flag-dropped", {'rm "$x"'}),
-    ("shell", 'rm -f "$x"', "statement-dropped", {":"}),
-    ("shell", "set -euo pipefail", "errexit-dropped", {"set -uo pipefail"}),
-    ("shell", "set -e", "errexit-dropped", {":"}),
-    ("shell", "if ! f; then", "not-dropped", {"if f; then"}),
-    ("shell", "exit 3", "exit-code", {"exit 0"}),
-    ("sql", "SELECT a FROM b ORDER BY c DESC;", "order-reversed",
-     {"SELECT a FROM b ORDER BY c ASC;"}),
-    ("sql", "FROM a LEFT JOIN b", "join-kind", {"FROM a JOIN b"}),
-    ("sql", "FROM a JOIN b", "join-kind", {"FROM a LEFT JOIN b"}),
-    ("sql", "WHERE a = 1 AND b <> 2", "and-or", {"WHERE a = 1 OR b <> 2"}),
-    ("sql", "WHERE a = 1 AND b <> 2", "equality-negated",
-     {"WHERE a <> 1 AND b <> 2", "WHERE a = 1 AND b = 2"}),
-    ("sql", "SELECT coalesce(a, 0)", "default-dropped", {"SELECT a"}),
-    ("code", "if (a < b && !c) {", "condition-negated", {"if (!(a < b && !c)) {"}),
-    ("code", "if (a < b && !c) {", "not-dropped", {"if (a < b && c) {"}),
-    ("code", "\tfree(p);", "statement-dropped", {"\t;"}),
-    ("text", "retries: 3", "off-by-one", {"retries: 4", "retries: 2"}),
-    ("text", "offset = 0", "off-by-one", {"offset = 1"})])
-def test_a_pattern_changes_a_line(family, line, operator, made):
-    assert changed_lines(family, line)[operator] == made
+@pytest.mark.parametrize("case", LINES["changes"], ids=lambda case: case["line"])
+def test_a_pattern_changes_a_line(case):
+    assert changed_lines(case["family"], case["line"])[case["operator"]] == {*case["made"]}
 
 
-@pytest.mark.parametrize("family, line, operators", [
-    ("shell", "# if [ $n -lt 3 ] && true", set()), ("shell", "local n=3 is_new=true", set()),
-    ("shell", "done", set()), ("shell", "return 3", {"exit-code", "statement-dropped"}),
-    ("shell", "grep -- 'a'", {"statement-dropped"}), ("shell", 'die 2 "x"', {"statement-dropped"}),
-    ("sql", "-- a < b", set()), ("sql", "  name text NOT NULL,", set()),
-    ("code", "// a < b", set()), ("code", "int n = x;", set()), ("prose", "retries: 3", set())])
-def test_what_means_the_same_or_was_not_asked_for_is_left_alone(family, line, operators):
-    assert changed_lines(family, line).keys() == operators
+@pytest.mark.parametrize("case", LINES["leaves"], ids=lambda case: case["line"])
+def test_what_means_the_same_or_was_not_asked_for_is_left_alone(case):
+    assert changed_lines(case["family"], case["line"]).keys() == {*case["operators"]}
 
 
 def test_each_pattern_belongs_to_a_family_and_has_what_replaces_a_match():
@@ -107,16 +81,12 @@ def test_only_lines_that_the_gold_changes_have_variants():
     assert variants_of({"m.py": new}, {"m.py": new}, "s") == []
 
 
-def test_a_removed_statement_is_in_its_own_line():
+def test_a_removed_statement_is_in_its_own_line_and_the_file_before_the_gold_is_no_variant():
     before, after = b"def f():\n    g()\n", b"def f():\n    g()\n    h()\n    i()\n"
     variants = variants_of({"m.py": before}, {"m.py": after}, "s")
-    assert [one.line for one in variants if one.text == after.replace(b"    h()\n", b"")] == [3]
-
-
-def test_the_file_before_the_gold_is_no_variant():
-    before, after = b"def f():\n    g()\n", b"def f():\n    g()\n    h()\n"
-    assert before not in [one.text for one in variants_of({"m.py": before}, {"m.py": after}, "s")]
-    assert before in [one.text for one in variants_of({}, {"m.py": after}, "s")]
+    one = after.replace(b"    h()\n", b"")
+    assert [found.line for found in variants if found.text == one] == [3]
+    assert one not in [found.text for found in variants_of({"m.py": one}, {"m.py": after}, "s")]
 
 
 def test_variants_compile_and_no_two_are_equal():

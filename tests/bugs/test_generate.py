@@ -143,8 +143,11 @@ def candidates_in(root) -> dict[str, bytes]:
 @pytest.mark.docker
 def test_the_steps_resume_and_an_edited_config_is_kept_and_honoured(heron_image, tmp_path):
     write_env(tmp_path, an_environment("heron"), an_environment("egret"))
-    done = run_script("bug_inject.py", tmp_path, *STEPS, timeout_s=300)
-    assert done.returncode == 0, done.stderr
+
+    def run():
+        return run_script("bug_inject.py", tmp_path, *STEPS, timeout_s=300)
+
+    assert run().returncode == 0
     config = tmp_path / "bug/_config/heron.json"
     written = json.loads(config.read_text())
     assert (written["selection"], written["roots"], written["seed"]) == ("none", ["."], 0)
@@ -154,19 +157,15 @@ def test_the_steps_resume_and_an_edited_config_is_kept_and_honoured(heron_image,
     assert record["method"] == "procedural" and {one["symbol"] for one in record["candidates"]} == {
         "heron.py::wade", "heron.py::fly"} - {"heron.py::fly"}
     assert "has no more" in (tmp_path / "bug/_candidates/_ledger.jsonl").read_text()
-    again = run_script("bug_inject.py", tmp_path, *STEPS, timeout_s=300)
-    assert again.stderr.count("nothing to do") == 2
-    run_script("bug_inject.py", tmp_path, *STEPS, "--force", timeout_s=300)
-    assert candidates_in(tmp_path) == first
+    assert run().stderr.count("nothing to do") == 2
     edit(config, lambda data: data.update(roots=["nowhere"]))
-    failed = run_script("bug_inject.py", tmp_path, *STEPS, timeout_s=300)
+    failed = run()
     assert failed.returncode == 1 and "has no source in 'nowhere'" in failed.stderr
     assert candidates_in(tmp_path) == first
     edit(config, lambda data: data.update(roots=["."], max_candidates=1, selection="some"))
-    broken = run_script("bug_inject.py", tmp_path, *STEPS, timeout_s=300)
-    assert "`selection` is neither plugin nor none" in broken.stderr
+    assert "`selection` is neither plugin nor none" in run().stderr
     edit(config, lambda data: data.update(selection="none"))
-    assert run_script("bug_inject.py", tmp_path, *STEPS, timeout_s=300).returncode == 0
+    assert run().returncode == 0
     assert len(json.loads(candidates_in(tmp_path)["heron.1"])["candidates"]) == 1
     assert json.loads(config.read_text())["max_candidates"] == 1
     for name in ("heron.2", "heron.by-hand"):   # the first is an orphan: it is not screened

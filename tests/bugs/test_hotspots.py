@@ -31,8 +31,7 @@ def test_hotspots_and_symbols_are_shown_in_pages_and_bounds():
     assert callers[0] == "  spanset/spans.py::SpanSet.__init__  call, resolved, 10 tests ran both"
     assert "6 tests reach it by calls; what they ran was not measured:" in shown
     assert shown[-1].endswith("  2 calls away, certain")
-    assert code.inspect_symbol("SpanSet.add") == "\n".join(shown)
-    assert code.inspect_symbol(add) == "\n".join(shown)
+    assert code.inspect_symbol("SpanSet.add") == code.inspect_symbol(add) == "\n".join(shown)
     assert code.inspect_symbol("nothing") == "0 symbols have this name:\n  (none)"
     many = replace(analysis, entities=[
         {**analysis.entities[0], "id": f"a.py::C{i}.f", "name": f"C{i}.f"} for i in range(30)])

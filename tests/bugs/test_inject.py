@@ -3,14 +3,12 @@ and what is left of runs that are killed.
 """
 from __future__ import annotations
 
-import subprocess
 import threading
 from pathlib import Path
 
 import pytest
 from conftest import (
     eventually,
-    finish,
     kill,
     ledger_lines,
     run_script,
@@ -108,8 +106,6 @@ WRONG = {   # a command of an agent, and what it is told when it hands in then
     "chmod 000 heron.py; touch -d @0 latin.py": "the source is as it was",
     "printf '\\0' >>heron.py; ln -sf /etc/passwd 'long beak.py'; echo >>latin.py":
     f"{FOREIGN}heron.py, latin.py, long beak.py.",
-    "echo '# bug here' >>heron.py": "this is new or changed: '# bug here'",
-    "for i in {1..4000}; do echo X = $i; done >>heron.py": "4000 lines are added or removed in 39,",
     "sed -i 's/2 [*] depth/depth * 2/' heron.py":
     "It does not count: no test that passed before fails.\n22 tests pass, 0 fail",
     "sed -i 's/def wade/def soar/' heron.py": "these are not collected: tests.test_heron",
@@ -233,34 +229,6 @@ def test_three_kills_pay_again_for_what_was_in_flight_alone_and_leave_nothing(ma
     wait_till_reaped(tmp_path, pids)
 
 
-@pytest.mark.docker
-def test_what_the_engine_broke_off_goes_on(marsh_image, tmp_path):
-    write_root(tmp_path, "crane")
-    scenes = [{"native": [act(bash("sleep 1")), act(bash("true")), act(DEEP, SUBMIT)]}]
-    with Scenario({"scenes": scenes}) as model:
-        model.latency_s = 0.3
-        process = start_script("bug_inject.py", tmp_path, *SCRIPT, "--llm-base-url",
-                               model.base_url)
-        eventually(lambda: model.n_requests == 2)
-        here = made_here("container", "--filter", f"label=codedata.pid={process.pid}")
-        subprocess.run(["docker", "kill", *here], check=True, capture_output=True)
-        done = finish(process)
-        assert done.returncode == 1 and "its agent made no bug (error)" in done.stderr
-        done = inject(tmp_path, model)
-        assert done.returncode == 0 and model.n_requests == 3, done.stderr
-
-
-@pytest.mark.docker
-def test_an_agent_that_spoilt_its_task_begins_anew(marsh_image, tmp_path):
-    write_root(tmp_path, "egret")
-    prose = ["I would rather not."]
-    with Scenario({"scenes": [{"native": prose, "text": prose}]}) as model:
-        for n in (8, 8, 16):   # its replies are kept, found to fail again, and asked for anew
-            said = inject(tmp_path, model).stderr
-            assert "8 malformed replies in a row" in said and model.n_requests == n
-    assert len([*(tmp_path / "bug/_trajectories").glob("egret.agent-1.*.json")]) == 3
-
-
 # without a sandbox -------------------------------------------------------------------------------
 
 def test_agents_of_one_repository_wait_for_the_earlier_ones(tmp_path):
@@ -302,8 +270,7 @@ def test_agents_of_one_repository_wait_for_the_earlier_ones(tmp_path):
     ("a.py", b"# one\nx = 1\n", b"x = 1\n", ""),
     ("a.py", b"x = '# one'\n", b"x = '# two'\n", ""),
     ("a.js", b"let x = 1\n", b"let x = 2 /* no */\n", "'/* no */'"),
-    ("a.py", b"", b"x = 1\n" * 41, "41 lines are added or removed"),
-    ("a.py", b"x = 1\n", b"x = 1\n", "the source is as it was")])
+    ("a.py", b"", b"x = 1\n" * 41, "41 lines are added or removed")])
 def test_what_people_read_and_the_size_of_a_change_are_facts(path, before, after, told):
     said = ""
     try:

@@ -75,17 +75,12 @@ heron.DeepError: at 0x7f0011223344, in /tmp/tmpab12/x and /testbed/heron/wading.
 heron.DeepError: at 0x7f3a5c0e9d30, in /tmp/tmp4x1z and …"""
     node = "TypeError: x\n    at parse (/testbed/src/index.js:3:5)\n    at node:internal/main:1:2\n"
     assert shown_output(node, "/testbed", SCRIPT) == "TypeError: x\n    at node:internal/main:1:2"
-
-
-def test_an_output_is_quoted_with_the_blanks_that_it_begins_with():
+    group = ('  | Traceback (most recent call last):\n'
+             '  |   File "/testbed/heron/a.py", line 3, in f\n  |     g()\n'
+             "  | ValueError: deep\n  +----")
+    assert shown_output(group, "/testbed/", SCRIPT) == (
+        "  | Traceback (most recent call last):\n  | ValueError: deep\n  +----")
+    # the blanks that an output begins with stay
     assert str(ReproductionRun(1, shown_output("\n  0 min\n 10 min \n", "/testbed", SCRIPT))) == (
         "  0 min\n 10 min\n[exit code 1]")
     assert str(ReproductionRun(0, "")) == "(nothing)"
-
-
-def test_exceptions_in_groups_lose_their_frames_too():
-    output = ('  | Traceback (most recent call last):\n'
-              '  |   File "/testbed/heron/a.py", line 3, in f\n  |     g()\n'
-              "  | ValueError: deep\n  +----")
-    assert shown_output(output, "/testbed/", SCRIPT) == (
-        "  | Traceback (most recent call last):\n  | ValueError: deep\n  +----")

@@ -87,13 +87,12 @@ def test_a_reproduction_that_shows_nothing_is_asked_for_again(tmp_path, fake_llm
         fenced("cat /dev/zero > filled\n", "bash"): "disk of its sandbox with the bug",
         fenced("from tests.test_wading import x\n"): "test_wading",
         fenced("from heron.wading import _pace_of\nprint(_pace_of(33))\n"): "'_pace_of'",
-        fenced("cat heron/wading.py\n", "bash"): "'heron/wading.py'",
         fenced("kill -9 1; kill -9 -1\n", "bash"): "is the same"}
     settings = "[issue]\nmax_tries = 10\n[sandbox]\ndisk_limit = '100MB'\n"
     assert report(*refused, fenced(SCRIPT), REPORTED, more=settings) == 0
     found = problems_in(fake_llm.requests[1:])
     assert [one for one, why in zip(found, refused.values(), strict=False) if why not in one] == []
-    assert fake_llm.n_requests == 11 and read_bug(tmp_path)["problem_statement"] == TEXT
+    assert fake_llm.n_requests == 10 and read_bug(tmp_path)["problem_statement"] == TEXT
 
 
 def test_an_endless_reproduction_is_ended_and_the_item_fails_after_the_last_try(
@@ -106,18 +105,19 @@ def test_an_endless_reproduction_is_ended_and_the_item_fails_after_the_last_try(
     assert not bug_path(tmp_path).exists()
 
 
-def test_a_report_that_shows_more_than_a_user_knows_is_asked_for_again(
+def test_a_report_that_shows_more_than_a_user_knows_or_quotes_nothing_is_asked_for_again(
         tmp_path, fake_llm, report):
-    leaks = {
-        "It is in heron/wading.py.": "'wading.py'", "Look at line 11 of it.": "line 11",
-        "`LEG_CM` is too small.": "'LEG_CM'", "Is _pace_of to blame?": "'_pace_of'",
-        "heron.wading does it.": "'heron.wading'", "See wading.py.": "'wading.py'",
-        "See test_wades_up_to_the_knee.": "'test_wades_up_to_the_knee'"}
-    replies = [f"<report>{TEXT}\n{more}</report>" for more in leaks]
-    settings = "[issue]\nmax_tries = 8\n"
-    assert report(fenced(SCRIPT), *replies, REPORTED, more=settings) == 0
+    refused = [(f"<report>{TEXT}\n{more}</report>", why) for more, why in (
+        ("It is in heron/wading.py.", "'wading.py'"), ("Look at line 11 of it.", "line 11"),
+        ("Is _pace_of to blame?", "'_pace_of'"),
+        ("See test_wades_up_to_the_knee.", "'test_wades_up_to_the_knee'"))]
+    refused += [("<report>Wrong\n\nIt says: IndexError</report>", "quotes no line"),
+                (Say("<report>Wrong", finish_reason="length"), "no report"),
+                ("<report> </report>", "no report"), ("", "empty")]
+    replies, reasons = zip(*refused, strict=True)
+    assert report(fenced(SCRIPT), *replies, REPORTED, more="[issue]\nmax_tries = 9\n") == 0
     found = problems_in(fake_llm.requests[2:])
-    assert [one for one, why in zip(found, leaks.values(), strict=True) if why not in one] == []
+    assert [one for one, why in zip(found, reasons, strict=True) if why not in one] == []
     assert read_bug(tmp_path)["problem_statement"] == TEXT
     assert read_bug(tmp_path)["reproduction"]["noted"] == []
 
@@ -132,17 +132,6 @@ def test_a_doubt_of_the_facts_asks_for_one_rewrite_and_is_noted(tmp_path, fake_l
     assert "knee deep" in read_bug(tmp_path)["problem_statement"]
     noted, = read_bug(tmp_path)["reproduction"]["noted"]
     assert noted.startswith("the literal 'knee deep'")
-
-
-def test_a_report_has_to_quote_what_was_printed_and_to_be_whole(tmp_path, fake_llm, report):
-    invented = "<report>Wrong\n\nIt says: IndexError</report>"
-    cut = Say("<report>Wrong", finish_reason="length")
-    settings = "[issue]\nmax_tries = 5\n"
-    assert report(fenced(SCRIPT), invented, cut, "<report> </report>", "", REPORTED,
-                  more=settings) == 0
-    problems = problems_in(fake_llm.requests[2:])
-    assert ["quotes no line" in problems[0], "no report" in problems[1],
-            "no report" in problems[2], "empty" in problems[3]] == [True] * 4
 
 
 def test_without_a_model_a_case_that_no_test_has_is_told_as_it_is_printed(
@@ -198,17 +187,12 @@ def test_a_reproduction_is_asked_for_with_the_failing_tests_and_what_is_around_t
     assert not re.search(r"def test_\d|PASSED", asked)
 
 
-def test_a_statement_that_a_person_writes_alone_is_kept(tmp_path, report):
-    settings = "[issue]\nwriter = 'template'\n"
-    assert report(bugs=[a_bug(1, image="codedata-tests/gone:1")], more=settings) == 1
-    write_json(bug_path(tmp_path), {"instance_id": bug_path(tmp_path).stem, "repo": "birds/heron",
-                                    "problem_statement": "It is too deep."})
-    assert report(more=settings) == 0
-    assert read_bug(tmp_path, 1)["problem_statement"] == "It is too deep."
-
-
 def test_an_image_that_is_gone_fails_its_item_alone(tmp_path, fake_llm, report, capsys):
     bugs = [a_bug(1, image="codedata-tests/gone:1"), a_bug(2)]
     assert report(fenced(SCRIPT), REPORTED, bugs=bugs) == 1
     assert read_bug(tmp_path, 2)["problem_statement"] == TEXT
     assert "codedata-tests/gone:1" in capsys.readouterr().err
+    write_json(bug_path(tmp_path), {"instance_id": bug_path(tmp_path).stem, "repo": "birds/heron",
+                                    "problem_statement": "It is too deep."})   # by hand
+    assert report() == 0
+    assert read_bug(tmp_path, 1)["problem_statement"] == "It is too deep."

@@ -64,16 +64,14 @@ def test_rows_come_out_as_they_went_in_with_the_paths_of_what_is_known(heron_ima
 @pytest.mark.docker
 def test_rows_of_env_are_such_that_they_can_be_an_input(heron_image, tmp_path):
     write_env(tmp_path, an_environment("egret", row={"reformat_path": "egret"}))
-    assert bug_inject(tmp_path, *AGENT, "--output", tmp_path / "a/rows.jsonl").returncode == 0
+    done = bug_inject(tmp_path, *AGENT, "--output", tmp_path / "a/rows.jsonl")
+    assert done.returncode == 0 and "--steps bug_issue" in done.stderr.partition("next:")[2]
     [row] = read_rows(tmp_path / "a/rows.jsonl")
     assert row["reformat_path"] == "egret" and row["analysis"] == "../analysis/egret.json"
     analyses = Analyses(tmp_path / "other", tmp_path / "a/rows.jsonl").open()
     assert analyses.names() == ["egret"] and analyses.read("egret").hotspots
     coverages = Analyses(tmp_path / "other", tmp_path / "a/rows.jsonl", key="tests").open()
     assert "heron.py::wade" in coverages.read("egret").functions
-    done = bug_inject(tmp_path / "other", *AGENT, "--input", tmp_path / "a/rows.jsonl")
-    assert done.returncode == 0   # at another root it is measured once more
-    assert "--steps bug_issue" in done.stderr.partition("next:")[2]
 
 
 def an_analysis(name: str, **more) -> dict:
@@ -106,6 +104,11 @@ def test_wrong_flags_are_named_before_anything_is_done(tmp_path):
     for flags, message in {
             (): "the following arguments are required: agent",
             ("heron",): "choose from",
+            ("scale", "--per-repo", "3"): "does not go with scale",
+            ("scale", "--steps", "inject"): "does not go with scale",
+            ("scale", "--report-root", "x"): "does not go with scale",
+            ("agent", "--full"): "does not go with agent",
+            ("agent", "--steps", "generate"): "does not go with agent",
             ("agent", "--steps", "prepare"): "prepare is not one of coverage, analysis, ",
             ("agent", *given, tmp_path / "rows.jsonl"): "is the --input, too",
             ("agent", *given, tmp_path / "rows.jsonl/b/c"): "a file where a directory should be",

@@ -110,17 +110,12 @@ def test_a_batch_that_is_cut_short_keeps_its_verdicts_and_judges_none_again(root
 
 
 @pytest.mark.docker
-def test_candidates_of_another_commit_are_named_and_of_another_repository_left_alone(root):
+def test_candidates_of_another_commit_and_a_config_that_does_not_parse_are_named(root):
     write_candidates(root, "wren.1", GOOD, base_commit="c" * 40)
     write_candidates(root, "crane.1", GOOD)
     done = validate(root)
     assert done.returncode == 0   # of crane there is no configuration: nothing is screened
     assert "is of another base commit than env/: bug_inject.py makes it again" in done.stderr
-
-
-@pytest.mark.docker
-def test_a_config_that_does_not_parse_is_named(root):
-    write_candidates(root, "wren.1", GOOD)
     (root / "bug/_config/wren.json").write_text("{")
     done = validate(root)
     assert done.returncode == 1 and "bug/_config/wren.json is not readable JSON" in done.stderr

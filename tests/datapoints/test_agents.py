@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -111,15 +110,10 @@ def test_seeds_become_approved_datapoints_and_a_second_run_asks_nothing(runs):
     assert "the seed empty has no text" in said
     assert "2 seeds with ideas → 2 drafts → 2 built → 2 approved" in said
     assert "calibrate" in said and "dp/_index.html" in said
-    for name in ("sums_001_a", "words_001_a"):
-        task = runs.approved(name)
-        labels = labels_of(task)
-        assert (labels.status, content_digest(task), labels.category) == (
-            "approved", content, "Debugging")
-        assert labels.lineage["profile"] == "general" and not (runs.root / "dp" / name).exists()
+    labels = labels_of(runs.approved("words_001_a"))
+    assert (labels.status, labels.lineage["profile"]) == ("approved", "general")
+    assert content_digest(runs.approved("sums_001_a")) == content
     lines = [*read_lines(runs.root / "dp/_ledger.jsonl")]
-    assert Counter(line["stage"] for line in lines) == {
-        "build_dp.idea": 2, "build_dp.builder": 2, "build_dp.review": 2}
     assert all((runs.root / line["trajectory"]).is_file() and line["cost_usd"] for line in lines)
     asked = dict(runs.server.asked)
     assert {*asked.values()} == {1}
@@ -172,6 +166,7 @@ def test_models_that_do_not_do_their_work_are_bounded_and_named(runs):
     runs.seed("reaches", builder=[
         ("approve_datapoint", {}), ("complete", {"task_id": "generate_idea_1"}),
         ("create_dp", {**CREATE[1], "prompt_file": "/etc/nothing"}), *builder_turns()])
+    runs.seed("unbuilt", builder=builder_turns(dockerfile=f"{TEXTS['dockerfile']}RUN false\n"))
     runs.seed("edits", review=[worst, APPROVE, ("cancel_datapoint", {
         "reason": "it cannot be mended", "category": "quality"})])
     runs.serve()
@@ -181,6 +176,7 @@ def test_models_that_do_not_do_their_work_are_bounded_and_named(runs):
     assert states["repeats"] == ("cancelled", ["no ideas"])
     states = {task["seed"]: (task["state"], task["errors"])
               for task in runs.tasks("build_datapoint")}
+    assert states["unbuilt"][1][-1].startswith("its image is not built: ")
     assert states["fails"] == ("cancelled", ["2 validations have failed, the last: solvable"])
     assert content_digest(runs.approved("reaches_001_a")) == content
     text = json.dumps([json.loads(path.read_text())["messages"] for path in
@@ -193,15 +189,6 @@ def test_models_that_do_not_do_their_work_are_bounded_and_named(runs):
     assert cancelled.reason == "quality: it cannot be mended"
     assert "2 validations have failed" in said and "quality: it cannot be mended" in said
     assert "again:" in said
-
-
-@pytest.mark.docker
-def test_a_failed_build_is_named_where_the_agent_cannot_go_on_behind_it(runs):
-    runs.seed("unbuilt", builder=builder_turns(dockerfile=f"{TEXTS['dockerfile']}RUN false\n"))
-    runs.serve()
-    assert "Check --model" not in runs.agents("idea=1,builder=1", code=1)
-    [task] = runs.tasks("build_datapoint")
-    assert task["errors"][-1].startswith("its image is not built: ")
 
 
 @pytest.mark.docker
@@ -258,8 +245,7 @@ def test_a_builder_finds_what_an_earlier_try_has_staged(tmp_path):
 
 
 @pytest.mark.parametrize(("passes", "n", "outside", "end", "interval"), [
-    (0, 8, False, 1, 0.32), (2, 8, False, 0, 0.07), (6, 8, False, 0, 0.41), (7, 8, True, 0, 0.53),
-    (8, 8, True, 0, 0.68), (0, 100, True, 1, 0.04)])
+    (0, 8, False, 1, 0.32), (6, 8, False, 0, 0.41), (7, 8, True, 0, 0.53), (0, 100, True, 1, 0.04)])
 def test_wilsons_interval_decides_what_goes_back(passes, n, outside, end, interval):
     rates = rates_of([SolverAttempt("a", "c", "m", i, float(i < passes), "success", "", {}, 1.0)
                       for i in range(n)])
@@ -297,20 +283,6 @@ def test_wrong_usage_ends_with_2_and_a_dry_run_writes_nothing(tmp_path, capfd):
     assert done.returncode == 0 and done.stderr.count("at most 3 tasks to come") == 3
     assert "missing   no datapoint has the categories API Development" in done.stderr
     assert not (tmp_path / "dp").exists()
-
-
-def test_the_command_that_is_printed_runs_as_it_is_printed(runs):
-    runs.seeds.mkdir()
-    (runs.seeds / "it's one.md").write_text("Add up.")
-    runs.serve()
-    done = run_script("build_dp.py", runs.root, "agents", "--agents", "review=2,idea=1", "--seeds",
-                      runs.seeds, "--sandbox", "local", cwd=REPO)
-    again = done.stderr.partition("to do: ")[2].partition("\n")[0]
-    assert "--agents idea=1,review=2" in again, done.stderr
-    next_one = subprocess.run(again, shell=True, cwd=REPO, capture_output=True, text=True,
-                              env={"PATH": os.environ["PATH"], "HOME": str(runs.root)})
-    assert (next_one.returncode, again in next_one.stderr) == (done.returncode, True), (
-        next_one.stderr)
 
 
 def test_a_role_has_a_model_of_its_own_or_that_of_agents():

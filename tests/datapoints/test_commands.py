@@ -20,7 +20,7 @@ from a_datapoint import (
     write_texts,
 )
 from conftest import REPO, run_script
-from recorded import judged
+from recorded import SPEC, judged
 
 from codedata.datapoints.approval import is_as_proven
 from codedata.datapoints.commands import Commands
@@ -29,11 +29,6 @@ from codedata.datapoints.queue import TaskManager
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.tasks.folder import task_problem
-
-SPEC = "\n".join(f"## {title}\n\nWords.\n" for title in (
-    "Task", "Instructions", "Environment Setup", "Testing", "Difficulty", "Core Skills Tested",
-    "Key Technologies"))
-
 
 # audit events right before or after a change of what is where
 STEPS = {"os.rename", "os.mkdir", "os.rmdir", "shutil.rmtree", "shutil.copytree"}
@@ -149,13 +144,13 @@ def test_a_datapoint_is_staged_and_patched_and_not_reviewed_before_it_is_validat
 
 @pytest.mark.docker
 def test_what_is_approved_moves_to_task_and_an_edit_is_proven_again(seeded):
+    """See make demo-dp for the checks themselves."""
     task, said = built(seeded)
-    assert judged(seeded) == said["content"]   # test_validation.py has the checks themselves
+    assert judged(seeded) == said["content"]
     assert "2 right-*, 6 wrong-*" in tool(seeded, "add_dp_to_review", *task, code=1)["error"]
     rivals = ["--rivals-dir", write_texts(seeded / "rivals", RIVALS)]
     tool(seeded, "patch_rivals", *task, *rivals)
-    found = tool(seeded, "validate_datapoint", *task[:2], timeout_s=400)
-    assert found["ok"], [one for one in found["checks"] if one["status"] != "passed"]
+    judged(seeded, rivals=RIVALS)
     (seeded / "more.txt").write_text("more")
     look = ("--command", "id -un; cat total.py /run/command/more.txt")
     assert tool(seeded, "run_in_dp", *task[:2], *look, "--input-file", seeded / "more.txt")[
@@ -169,9 +164,7 @@ def test_what_is_approved_moves_to_task_and_an_edit_is_proven_again(seeded):
     approve = ["approve_datapoint", *review, "--category", "Data Processing", "--tags"]
     rivals = ["--rivals-dir", write_texts(seeded / "of_review", OF_REVIEW)]
     tool(seeded, "patch_rivals", *review, *rivals)
-    found = tool(seeded, "validate_datapoint", *review[:2], timeout_s=400)
-    assert found["checks"][-2]["why"] == (
-        "cheat 3, cheat accepted 0, right 3, right refused 0, wrong 9, wrong accepted 0")
+    judged(seeded, rivals=ALL_RIVALS)
     for tags in ("cooking", "", "python|cli|data|api"):
         tool(seeded, *approve, tags, code=1)
     assert tool(seeded, *approve, "python|cli")["status"] == "approved"
@@ -263,7 +256,7 @@ def test_a_task_of_another_maker_is_not_replaced(tmp_path):
 
 def test_a_reviewer_sees_the_tests_once_he_has_written_rivals_and_may_give_it_back(tmp_path):
     write_datapoint(tmp_path / "dp/sums", rivals=RIVALS)
-    content = judged(tmp_path, rivals=RIVALS)
+    judged(tmp_path, rivals=RIVALS)
     review = claimed(tmp_path, "review_datapoint")
     shown = tool(tmp_path, "read_datapoint", *review[:2])
     assert {"prompt", "dockerfile"} <= shown.keys() and not {"tests", "solution"} & shown.keys()
@@ -284,6 +277,11 @@ def test_a_reviewer_sees_the_tests_once_he_has_written_rivals_and_may_give_it_ba
     approve = ["approve_datapoint", *review, "--category", "Debugging", "--tags", "python"]
     (tmp_path / "dp/sums/rivals/cheat-review-1.sh").unlink()
     assert "rivals are not tried" in tool(tmp_path, *approve, code=1)["error"]
+    new = write_texts(tmp_path / "new", {"prompt": "Another prompt."}) / "prompt"
+    tool(tmp_path, "patch_dp", *review, "--part", "prompt", "--file", new)
+    tool(tmp_path, "release", *review)   # what he edits is not reviewed once more
+    review = claimed(tmp_path, "review_datapoint", "b")
+    content = tool(tmp_path, "read_datapoint", *review[:2])["content"]
     tool(tmp_path, "return_datapoint", *review, "--reason", "Words are not tested.")
     assert tool(tmp_path, "next", "--agent", "b", "--task-type", "review_datapoint") == {"id": None}
     task = claimed(tmp_path, "build_datapoint")
@@ -300,7 +298,7 @@ def test_a_draft_that_is_nearly_another_one_or_the_seed_is_refused(seeded):
     words = [f"word{n}" for n in range(400)]
 
     def draft(part: list[str]) -> str:
-        return SPEC.replace("Words.", " ".join(part), 1)
+        return SPEC.replace("Words on {name}, part 0.", " ".join(part))
 
     task = claimed(seeded, "generate_idea")
     first = tool(seeded, "add_artifact", *task, "--text", draft(words))
@@ -314,15 +312,3 @@ def test_a_draft_that_is_nearly_another_one_or_the_seed_is_refused(seeded):
     refused = tool(seeded, "add_artifact", *task, "--text",
                    draft([f"seed{n}" for n in range(190)]), code=1)["error"]
     assert "nearly copies seed (" in refused
-
-
-def test_what_a_reviewer_edits_is_not_reviewed_once_more(tmp_path):
-    folder = write_datapoint(tmp_path / "dp/sums")
-    task = claimed(tmp_path, "review_datapoint")
-    (tmp_path / "new.md").write_text("Another prompt.")
-    tool(tmp_path, "patch_dp", *task, "--part", "prompt", "--file", tmp_path / "new.md")
-    assert (folder / "instruction.md").read_text() == "Another prompt."
-    assert tool(tmp_path, "status")["tasks"]["review_datapoint"]["pending"] == 0
-    tool(tmp_path, "release", *task)
-    assert tool(tmp_path, "next", "--agent", "b")["datapoint"] == "sums"
-    assert tool(tmp_path, "next", "--agent", "c") == {"id": None}

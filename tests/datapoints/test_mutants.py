@@ -2,9 +2,7 @@
 a fault."""
 from __future__ import annotations
 
-import ast
 import sys
-from collections import Counter
 from itertools import takewhile
 
 import pytest
@@ -13,10 +11,10 @@ from conftest import REPO
 
 sys.path.append(str(REPO / "benchmarks"))   # behind the scripts: one has a name of theirs
 from task_set import unpack
-from validate_dp import SAMPLES, mutants, mutated, open_host
+from validate_dp import mutants, mutated, open_host
 
 from codedata.audit.cheats import CHEATS, rewarded, scripts_of
-from codedata.datapoints.folder import content_digest, read_datapoint, texts_of
+from codedata.datapoints.folder import read_datapoint
 from codedata.datapoints.validate import CheckFailed, Validation
 from codedata.records import DATAPOINT, Task
 from codedata.suites.environments import labelled
@@ -30,23 +28,6 @@ CHECKS = (*WITHOUT_CONTAINER, "docker_build", "test_discovery", "dependency_chec
 
 def named(chosen: list[dict]):
     return pytest.mark.parametrize("mutant", chosen, ids=[one["name"] for one in chosen])
-
-
-def test_each_check_has_four_mutants_and_a_quick_one():
-    of_checks = Counter(one["check"] for one in MUTANTS)
-    assert {*of_checks} == {*CHECKS} and min(of_checks.values()) >= 4, of_checks
-    assert {one["check"] for one in MUTANTS if one.get("quick")} == {*of_checks}
-    assert len({one["name"] for one in MUTANTS}) == len(MUTANTS)
-    assert len({one["base"] for one in MUTANTS}) == 5
-
-
-@named(MUTANTS)
-def test_a_mutant_is_another_datapoint_with_tests_that_can_be_read(tmp_path, mutant):
-    task, base = map(read_datapoint, (mutated(mutant, tmp_path),
-                                      SAMPLES / mutant["base"]))
-    is_beside = mutant["name"] == "notes-beside-the-parts"   # which is no part of its content
-    assert (content_digest(task) == content_digest(base)) == is_beside
-    assert ast.parse(texts_of(task)["tests"]) and mutant["what"].endswith(".")
 
 
 @named([one for one in MUTANTS if one["check"] in WITHOUT_CONTAINER])

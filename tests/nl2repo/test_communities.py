@@ -78,6 +78,8 @@ def test_drawn_are_all_groups_and_single_functions_of_all_ranks_each_set_once():
     assert len({tuple(one["functions"]) for one in drawn}) == len(drawn)
     few = draw(strippable, found, 10, seed=0)
     assert few == drawn[:10]
+    one_module = draw(found_with()[0], found, 5, seed=0)   # which is the package
+    assert [one["kind"] for one in one_module] == ["package", *["community"] * 4]
     assert draw(strippable, found, 10, seed=1) != few
 
 
@@ -88,9 +90,3 @@ def test_functions_with_many_branches_are_drawn_first_most_of_the_time():
                 if one["kind"] == "function"] for seed in range(20)]
     assert sum(ids[0] == "n.py::twisty" for ids in singles) > 10
     assert all(len(ids) == 25 for ids in singles)   # without hub, which no test runs here
-
-
-def test_one_module_is_the_package():
-    strippable, sets = found_with()
-    kinds = [one["kind"] for one in draw(strippable, communities(sets, 40, 0), 5, seed=0)]
-    assert kinds == ["package", *["community"] * 4]

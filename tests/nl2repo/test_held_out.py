@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from pathlib import Path
 
 import pytest
-from conftest import eventually, kill, start_script, write_json, write_toml
+from conftest import write_json, write_toml
 from heron_environment import an_environment, write_env
 from judged import read_json
 from projects import Project
 from proof_heron import factory_of
-from setups import made_here, wait_till_open, wait_till_reaped
-from stripped import FLAGS, TEMPLATE, a_fact, steps
+from stripped import TEMPLATE, a_fact, steps
 
 from codedata.layouts import content_of
 from codedata.nl2repo.facts import facts_about, is_describable, shown_facts, with_sides
@@ -199,6 +197,10 @@ def test_a_repository_becomes_documents_with_facts_and_tasks_with_cases_that_har
     done = steps(root, UP_TO_PATCHES, *TEMPLATE)
     assert done.returncode == 0, done.stderr
     assert "left out: 1 function: no docstring and too few facts" in done.stderr
+    first = facts_of(root)
+    assert len(first.facts) > 20 and first.measured["changed"] == []
+    assert steps(root, "facts", "--force").returncode == 0
+    assert facts_of(root).facts == first.facts
     for path in (root / "nl2repo/_patches").glob("*.json"):
         if read_json(path)["functions"] != [LEG]:
             path.unlink()
@@ -232,21 +234,3 @@ def test_a_repository_becomes_documents_with_facts_and_tasks_with_cases_that_har
     hostile = graded(f"{HOSTILE}\n{whole.strip()}")
     assert hostile.reward == 1 and f"tests: 0 of {n_cases} passed" in cases_in(hostile.log)
     check_edited_facts(root)
-
-
-@pytest.mark.docker
-def test_a_killed_recording_leaves_nothing_half_and_the_next_run_records_it(tern, tmp_path):
-    root = write_tern(tmp_path)
-    assert steps(root, "extract").returncode == 0
-    process = start_script("nl2repo.py", root, "--steps", "facts", *FLAGS)
-    wait_till_open(process)
-    time.sleep(1)
-    kill(process)
-    assert not (root / "nl2repo/_facts/tern.json").exists()
-    assert steps(root, "facts").returncode == 0
-    first = facts_of(root)
-    assert len(first.facts) > 20 and first.measured["changed"] == []
-    wait_till_reaped(root, [process.pid])
-    assert steps(root, "facts", "--force").returncode == 0
-    assert facts_of(root).facts == first.facts
-    eventually(lambda: not made_here("container", "--filter", f"label=codedata.pid={process.pid}"))

@@ -8,7 +8,6 @@ from judged import read_json
 from projects import Project
 from stripped import a_coverage, sources_with, steps
 
-from codedata.code.entities import Sources, read_sources
 from codedata.nl2repo.communities import communities, draw, sets_of
 from codedata.nl2repo.strip import Strippable
 
@@ -58,21 +57,12 @@ def test_a_hostile_source_and_a_suite_that_hangs_are_named_and_the_rest_goes_on(
                 for one in found["screened"] if one["kind"] == "function"}
     assert verdicts == {"sing": "good", "tune": "good", "rest": "timeout"}
     assert found["ungraded"] == ["test_warbler.py::test_maybe"]
-
-
-@pytest.mark.docker
-def test_without_python_or_a_test_that_reaches_it_a_repository_is_left_out_by_name(
-        warbler, tmp_path):
-    write_env(tmp_path, environment())
-    write_json(tmp_path / "coverage/warbler.json", coverage({name: [] for name in RUNS}))
-    assert steps(tmp_path, "extract,communities").returncode == 0
-    assert "has no function that can be stripped: no counted test runs it (4)" in steps(
-        tmp_path, "communities", "--status").stderr
-    write_json(tmp_path / "coverage/warbler.json", coverage(
-        contexts="none", reason="it has no Python"))
-    assert steps(tmp_path, "communities").returncode == 0
-    assert "it is not known which test runs which function: it has no Python" in steps(
-        tmp_path, "communities", "--status").stderr
+    for measured, why in (
+            (coverage({name: [] for name in RUNS}), "no counted test runs it (4)"),
+            (coverage(contexts="none", reason="it has no Python"), "function: it has no Python")):
+        write_json(tmp_path / "coverage/warbler.json", measured)
+        assert steps(tmp_path, "communities").returncode == 0
+        assert why in steps(tmp_path, "communities", "--status").stderr
 
 
 def test_thousands_of_functions_give_no_more_candidates_than_are_wanted():
@@ -84,8 +74,3 @@ def test_thousands_of_functions_give_no_more_candidates_than_are_wanted():
     groups = communities(sets_of(strippable, found), 40, seed=0)
     assert len(strippable.ids) == 4995 and max(map(len, groups)) <= 40
     assert len(draw(strippable, groups, 400, seed=0)) == 400
-
-
-def test_a_folder_with_nothing_to_read_has_no_functions(tmp_path):
-    sources = read_sources(tmp_path)
-    assert sources == Sources([]) and Strippable(sources, a_coverage(sources)).ids == []

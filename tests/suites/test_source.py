@@ -12,17 +12,6 @@ from codedata.suites.source import Project, apply_patch, changed_files, put_sour
 pytestmark = pytest.mark.docker
 
 
-def test_modes_are_part_of_what_a_patch_changes(source):
-    patch = diff_of({"heron.py": b""}, {"heron.py": Program(b"")})
-    with opener("") as sandbox:
-        put_source(sandbox, Project(source))
-        before, after, reason = apply_patch(sandbox, patch)
-        assert (reason, [*map(type, before.values())]) == ("", [bytes])
-        sandbox.put(after, "copy")
-        assert sandbox.run("test -x heron.py && test -x copy/heron.py && ! test -x tests/*").ok
-        assert changed_files(sandbox, ".")[1:] == ({}, "")
-
-
 def test_nothing_of_the_history_after_the_base_commit_is_left(repository):
     source, base = repository
     with opener("") as sandbox:
@@ -72,12 +61,7 @@ def test_what_an_install_leaves_of_a_history_is_found(source):
             assert any(line.startswith(sign) for line in found), (leave, found)
             sandbox.run("find . -mindepth 1 -delete; tar -xf /tmp/source.tar; "
                         "rm -rf /opt/copy /opt/all.* /opt/.cache")
-        assert history_after(sandbox, base) == []
-
-
-def test_bare_repositories_of_dependencies_are_no_history(source):
-    with opener("") as sandbox:
-        base, _ = put_source(sandbox, Project(source))
+        # bare repositories of dependencies and of tests
         sandbox.run("git init -q --bare ~/.cargo/git/db/other && git init -q --bare tests/fixture")
         assert history_after(sandbox, base) == []
 
@@ -104,18 +88,13 @@ def test_a_submodules_files_are_part_of_the_source(source, tmp_path):
         assert put_source(sandbox, Project(source)) == (git(source, "rev-parse", "HEAD"), "")
 
 
-def test_what_a_worktree_ignores_is_no_part_of_the_source(source, tmp_path):
-    (source / ".gitignore").write_text(".env\n")
-    commit_all(source)
-    git(source, "worktree", "add", "-q", str(tmp_path / "tree"))
-    (tmp_path / "tree" / ".env").write_text("KEY=1\n")
-    with opener("") as sandbox:
-        assert put_source(sandbox, Project(tmp_path / "tree"))[1] == ""
-        assert not sandbox.run("test -e .env").ok and sandbox.run("test -e heron.py").ok
-
-
-def test_changes_that_were_not_committed_are_part_of_the_source(repository):
-    source, _ = repository
+def test_changes_that_were_not_committed_are_part_of_the_source_and_nothing_ignored(
+        repository, tmp_path):
+    (repository[0] / ".gitignore").write_text(".env\n")
+    commit_all(repository[0])
+    source = tmp_path / "tree"
+    git(repository[0], "worktree", "add", "-q", str(source))
+    (source / ".env").write_text("KEY=1\n")
     (source / "heron.py").write_text("changed = True\n")
     (source / "new.py").write_text("new = True\n")
     git(source, "rm", "-q", "--cached", "tests/test_heron.py")
@@ -126,7 +105,7 @@ def test_changes_that_were_not_committed_are_part_of_the_source(repository):
         assert not trouble and base != head
         assert sandbox.run("cat heron.py new.py; ls tests").output.startswith(
             "changed = True\nnew = True\n")
-        assert not sandbox.run("test -e tests/test_heron.py").ok
+        assert not sandbox.run("test -e tests/test_heron.py || test -e .env").ok
         assert history_after(sandbox, base) == []
 
 
@@ -140,6 +119,12 @@ def test_a_folder_without_a_history_gives_the_same_commit_every_time(source):
         with opener("") as sandbox:
             found.add(put_source(sandbox, Project(source)))
             assert sandbox.run("git ls-files kept.log").output.strip() == "kept.log"
+            before, after, reason = apply_patch(sandbox, diff_of(
+                {"heron.py": b""}, {"heron.py": Program(b"")}))   # its mode alone
+            assert (reason, [*map(type, before.values())]) == ("", [bytes])
+            sandbox.put(after, "copy")
+            assert sandbox.run("test -x heron.py && test -x copy/heron.py && ! test -x tests/*").ok
+            assert changed_files(sandbox, ".")[1:] == ({}, "")
             assert not sandbox.run("test -e sub/.git").ok
     assert len(found) == 1 and found.pop()[1] == ""
 

@@ -29,6 +29,7 @@ from codedata.tasks.folder import HOW_TO_PROVE, task_problem
 KEY = "T = 'ghp_" + "a8Kx93LmQz71TbVw4RpYs6NcJe2HdF05Gu1o'\n"
 BUG, DATAPOINT = a_bug(), a_datapoint()
 WHOLE = {"bug": BUG, "strip": a_strip(), "datapoint": DATAPOINT,
+         "with an edited instruction": edited(BUG, instruction="Mail eve.miller@wetlands.org."),
          "whose image is named": edited(DATAPOINT, config={
              "environment": {**DATAPOINT.config["environment"], "docker_image": "a/b:1"}})}
 
@@ -47,6 +48,7 @@ def check(capsys):
 def test_a_task_as_its_maker_leaves_it_has_no_fault(tmp_path, check, name):
     code, faults, said = check(write_task(tmp_path, WHOLE[name]))
     assert (code, faults) == (0, []) and "--formats harbor" in said
+    assert ("exports mask: e-mail address" in said) == (name == "with an edited instruction")
 
 
 def test_the_sample_by_hand_has_no_fault():
@@ -156,9 +158,3 @@ def test_what_is_no_folder_of_a_task_is_named(tmp_path, check):
         assert code == 1 and ": is no folder. " in line
     odd = write_foreign(tmp_path, "an odd\nname")
     assert "is not a name that Harbor accepts" in check(odd)[1][0] and "check '" in check(odd)[2]
-
-
-def test_an_edited_instruction_is_no_fault(tmp_path, check):
-    told = edited(BUG, instruction="Mail to eve.miller@wetlands.org.")
-    code, faults, said = check(write_task(tmp_path, told))
-    assert (code, faults) == (0, []) and "exports mask: e-mail address" in said

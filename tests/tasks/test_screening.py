@@ -2,9 +2,10 @@
 to that."""
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from screened_wren import (
-    COUNTED,
     PLACE,
     RUN,
     SCRIPT,
@@ -24,47 +25,15 @@ from codedata.tasks.first_run import Screened, ScreeningRules
 from codedata.tasks.screen import Screener
 from codedata.tasks.stages import KeptVerdicts
 from codedata.tasks.suite_outcomes import time_limit
+from codedata.texts import tomllib
 
 DOUBLED = "    return 2 * n"
-# (what is replaced, by what, how it is judged, verdict, failing tests)
-BOTH = ["doubled", "port"]
-MUTANTS = {
-    "swapped": (DOUBLED, "    return 2 * n + 1", "swap", "good", BOTH),
-    "one error": (DOUBLED, "    return n + None", "swap", "same_error", BOTH),
-    "an error and a failed check": (DOUBLED, "    return 1 // n", "swap", "good", BOTH),
-    "one test's error": ('return "bird"', "return None", "swap", "good", ["name"]),
-    "unnoticed": ("    return 1", "    return 3", "swap", "survives", []),
-    "at import": ("    return n + 1", "    return n + 2", "import", "good", ["second"]),
-    "a constant": ("LIMIT = 3", "LIMIT = 4", "import", "good", ["limit"]),
-    "free variables": ('"wren, a " + super().name()', '"wren"', "import", "good", ["name"]),
-    "a default": ("step=1", "step=2", "import", "good", [COUNTED]),
-    "a dropped yield": ("        yield i", "        print(i)", "swap", "good", ["each"]),
-    "more lines above": (DOUBLED, "    n = n\n    return n", "swap", "good", ["doubled"]),
-    "in a process": ('return "tweet"', 'return "twit"', "swap", "good", ["process"]),
-    "no syntax": ("def doubled(n):", "def doubled(n:", "import", "uncollected", None),
-    "no import": ("import os", "import oss", "import", "uncollected", None),
-    "a loop": (DOUBLED, "    while True: pass", "swap", "timeout", None),
-    "all memory": (DOUBLED, "    return [bytearray(1 << 26) for _ in range(99)]", "swap", "crash",
-                   None),
-    "an end": (DOUBLED, "    os._exit(0)", "swap", "gone", None),
-    "pytest's end": (DOUBLED, "    import pytest; pytest.exit('no')", "swap", "stopped", None),
-    "a deleted tree": (DOUBLED, "    __import__('shutil').rmtree(os.getcwd(), True)", "", "", None),
-    "a new module": (DOUBLED, "    open('socket.py', 'w').close()", "", "", None),
-    "a killed parent": (DOUBLED, "    os.kill(os.getppid(), 9)", "", "", None),
-    "a forged answer": (DOUBLED, "    with open('/tmp/codedata-screen/answers.jsonl', 'a') as at:\n"
-                        "        at.write('{\"i\": -1, \"how\": \"swap\"}\\n')", "", "", None),
-    "a full disk": (DOUBLED, "    with open('/tmp/full', 'wb') as file:\n"
-                    "        while True: file.write(bytes(1 << 20))", "", "", None),
-    "a daemon": (DOUBLED, "    if os.fork() == 0: os.setsid(); os.execlp('sleep', 'sleep', '99')",
-                 "swap", "good", BOTH),
-    "all processes": (DOUBLED, "    import time\n    for _ in range(200):\n        try:\n"
-                      "            os.fork() or time.sleep(9) or os._exit(0)\n"
-                      "        except OSError:\n            time.sleep(0.04)\n    return 2 * n + 1",
-                      "swap", "good", BOTH),
-    "a thread": (DOUBLED, "    from threading import Event, Thread\n"
-                 "    Thread(target=Event().wait).start()", "swap", "good", BOTH),
-    "much output": (DOUBLED, "    print('x' * 100_000_000)", "swap", "good", BOTH),
-}
+MUTANTS = tomllib.loads(Path(__file__).with_name("screened.toml").read_text())
+
+
+def mutated(name: str) -> str:
+    """Return the diff of a change in MUTANTS."""
+    return wren_diff(MUTANTS[name].get("old", DOUBLED), MUTANTS[name]["new"])
 
 
 def screener(factory, max_broken_share=0.5, **fields) -> Screener:
@@ -81,7 +50,7 @@ def named(names: list[str]) -> list[str]:
 def shown(wren):
     """Screen all mutants in one batch, and return (what each shows, what runs in the end)."""
     with screener(wren) as one:
-        found = one.screen([wren_diff(*mutant[:2]) for mutant in MUTANTS.values()])
+        found = one.screen([*map(mutated, MUTANTS)])
         left = one._sandbox.run("cat /proc/[0-9]*/comm; git status --short; "
                                "ls /tmp/codedata-screen").output
     return dict(zip(MUTANTS, found, strict=True)), left
@@ -90,24 +59,21 @@ def shown(wren):
 @pytest.mark.docker
 @pytest.mark.parametrize("name", MUTANTS)
 def test_each_change_is_judged_by_itself(shown, name):
-    _, _, how, word, failing = MUTANTS[name]
-    found = shown[0][name]
-    if not how:   # a fresh container judges it
+    case, found = MUTANTS[name], shown[0][name]
+    if "how" not in case:   # a fresh container judges it
         assert found is None
         return
-    assert (found.verdict, found.how) == (word, how)
-    assert failing is None or found.failing == named(failing)
+    assert (found.verdict, found.how) == (case["verdict"], case["how"])
+    assert "failing" not in case or found.failing == named(case["failing"])
 
 
 @pytest.mark.docker
-def test_an_error_of_all_tests_that_run_the_line_is_named(shown):
-    assert shown[0]["one error"].reason == (
-        "each of the 2 tests that run a changed line ends in TypeError")
-
-
-@pytest.mark.docker
-def test_nothing_is_left_of_a_batch(shown):
-    assert "sleep" not in shown[1] and "wren.py" not in shown[1] and "tmp" not in shown[1]
+def test_only_tests_that_may_notice_are_run_and_nothing_is_left_of_a_batch(shown):
+    found, left = shown
+    assert found["swapped"].n_run == 2
+    assert found["unnoticed"].n_run == 1   # of which is seen what no test runs
+    assert found["one error"].reason.endswith("2 tests that run a changed line ends in TypeError")
+    assert "sleep" not in left and "wren.py" not in left and "tmp" not in left
 
 
 @pytest.mark.docker
@@ -115,22 +81,19 @@ def test_a_sandbox_in_which_the_last_change_left_something_is_not_used_again(wre
     with screener(wren) as one:
         assert one.is_opened()
         before = one._sandbox
-        assert one.screen([wren_diff(*MUTANTS["a new module"][:2])]) == [None]
+        assert one.screen([mutated("a new module")]) == [None]
         assert one.is_opened() and one._sandbox is not before
 
 
 @pytest.mark.docker
 def test_what_breaks_too_much_is_not_judged_to_the_end_and_names_what_failed(wren):
     with screener(wren, max_broken_share=0.05) as one:
-        found, = one.screen([wren_diff(DOUBLED, "    return 3")])
+        good = wren_diff(DOUBLED, "    return 3")
+        none = "", good.replace("2 * n", "4 * n"), good.replace("wren", "new")   # cannot be put in
+        found, *others = one.screen([good, *none])
+    assert others == [None] * 3
     assert (found.verdict, found.n_run, len(found.failing)) == ("too_broad", 1, 1)
     assert "breaks 1 of 11 tests" in found.reason
-
-
-@pytest.mark.docker
-def test_only_tests_that_may_notice_are_run(shown):
-    n_run = {name: found.n_run for name, found in shown[0].items() if found}
-    assert n_run["swapped"] == 2 and n_run["unnoticed"] == 1   # of which is seen what no test runs
 
 
 @pytest.mark.docker
@@ -143,7 +106,7 @@ def test_only_tests_that_may_notice_are_run(shown):
     ({"test_script": f"export WRITES=1\n{SCRIPT}"}, "its tests change its source: wren.py")])
 def test_where_no_driver_can_judge_it_is_said_why(wren, fields, why):
     with screener(wren, **fields) as one:
-        assert one.screen([wren_diff(*MUTANTS["swapped"][:2])]) == [None]
+        assert one.screen([mutated("swapped")]) == [None]
         assert one.note == f"the whole suite runs for each candidate, as {why}"
 
 
@@ -163,19 +126,11 @@ def test_what_comes_behind_another_that_leaves_something_is_judged_again_without
 
 @pytest.mark.docker
 def test_a_sandbox_that_ends_costs_the_change_that_ends_it_and_no_verdict(wren):
-    diffs = [wren_diff(DOUBLED, new) for new in (
-        "    return n", MUTANTS["a full disk"][1], "    return 3 * n")]
+    diffs = [wren_diff(DOUBLED, "    return n"), mutated("a full disk"),
+             wren_diff(DOUBLED, "    return 3 * n")]
     with screener(wren) as one:
         found = [*one.verdicts(diffs)]
     assert [i for judged, in_doubt in found for i in (*judged, *in_doubt)] == [0, 2]
-
-
-@pytest.mark.docker
-def test_what_cannot_be_put_in_is_left_to_others(wren):
-    good = wren_diff(DOUBLED, "    return n")
-    with screener(wren) as one:
-        found = one.screen(["", good.replace("2 * n", "3 * n"), good, good.replace("wren", "new")])
-    assert [bool(shown) for shown in found] == [False, False, True, False]
 
 
 # without a sandbox -------------------------------------------------------------------------------

@@ -7,16 +7,14 @@ import shutil
 import subprocess
 import threading
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
 from conftest import edit, run_here, write_json
-from test_layouts import is_killed_at
 
 from codedata import cli, config, run_loop
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
-from codedata.layouts import NEW, Folder, FolderDraft
+from codedata.layouts import FolderDraft
 from codedata.llm import Models
 from codedata.records import BUG, DATAPOINT, BugConfig, Task
 from codedata.states import Reads, Writes
@@ -124,7 +122,9 @@ def test_a_task_whose_kind_cannot_be_read_is_named_by_every_maker(tmp_path, make
         code, made, printed = maker(kind)
         assert (code, made) == (1, []) and "bug-1/task.toml is not readable" in printed
         assert "no task of the kind" not in printed
-    assert "→ task/   broken 1 " in maker(BUG, "--status")[2]
+    write_json(tmp_path / "task/tally.json", {})
+    assert "→ task/   broken 2 " in (printed := maker(BUG, "--status")[2])
+    assert "tally.json" in printed and "Items are folders here" in printed
 
 
 def test_an_untouched_folder_is_not_read_and_an_edited_one_is_kept(tmp_path, maker):
@@ -164,37 +164,6 @@ def test_a_stage_writes_its_own_parts_alone(tmp_path):
     assert (found["tests/test.sh"], found["instruction.md"]) == (b"edited", b"Another.\n")
 
 
-def put_new(root: Path) -> None:
-    Store(root, Task, kind=BUG).open().put("x", a_task("x", BUG, "new"), MADE, keep_edits=False)
-
-
-def test_a_task_is_the_old_or_the_new_one_wherever_its_maker_is_killed(tmp_path):
-    seen = []
-    for step in range(0, 400, 3):
-        root = tmp_path / str(step)
-        Store(root, Task, kind=BUG).open().put("x", a_task("x", BUG, "old"), MADE)
-        killed = is_killed_at(step, partial(put_new, root))
-        task = Store(root, Task).open().read("x")
-        assert edited_parts(task) == []   # whole: what was proven is what lies there
-        seen.append(Path(task.solution["solve.sh"]).read_text())
-        (root / f"task/{NEW}/datapoint").mkdir(parents=True, exist_ok=True)
-        Folder.clear_up(root / "task", BUG)
-        assert [*(root / "task" / NEW).iterdir()] == [root / f"task/{NEW}/datapoint"]
-        if not killed:
-            break
-    assert not killed and seen == sorted(seen, reverse=True) and {*seen} == {"old", "new"}
-
-
-@pytest.mark.parametrize("name, content", [   # None: the file is gone
-    ("task.toml", b"["), ("instruction.md", b"\xff"), ("proof.json", b"{"), ("task.toml", None)])
-def test_a_broken_folder_is_named(tmp_path, name, content):
-    place = tmp_path / "task/x" / name
-    Store(tmp_path, Task, kind=BUG).open().put("x", a_task("x", BUG), MADE)
-    place.write_bytes(content) if content else place.unlink(missing_ok=True)
-    with pytest.raises(BrokenRecord, match=name if content else "config"):
-        Store(tmp_path, Task).open().read("x")
-
-
 def test_folders_in_folders_without_end_are_named(tmp_path, monkeypatch):
     (tmp_path / "task/x").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "task/x")
@@ -205,9 +174,3 @@ def test_folders_in_folders_without_end_are_named(tmp_path, monkeypatch):
     with pytest.raises(BrokenRecord, match="/x"):
         raise store.broken[0] if store.broken else store.read("x")
     subprocess.run(["rm", "-rf", tmp_path / "task"], check=True)   # pytest cannot
-
-
-def test_a_file_where_items_are_folders_is_named(tmp_path):
-    write_json(tmp_path / "task/tally.json", {})
-    broken, = Store(tmp_path, Task).open().broken
-    assert "tally.json" in str(broken) and "Items are folders here" in str(broken)
