@@ -73,26 +73,27 @@ def text_of(repository, root) -> str:
 FULL = "0123456789abcdef0123456789abcdef01234567"
 
 
-@pytest.mark.parametrize("row, name, origin", [
-    ({"repo": "ann/reel", "base_commit": FULL, "instance_id": "ann__reel-7", "version": "3.1",
-      "environment_setup_commit": "f" * 40, "FAIL_TO_PASS": '["t"]'},   # SWE-bench, SWE-Gym
-     "ann__reel__01234567", "https://github.com/ann/reel"),
-    ({"repo": "swesmith/ann__reel.01234567", "image_name": "x/swesmith.ann_1776_reel.01234567",
-      "instance_id": "ann__reel.01234567.lm_1", "PASS_TO_PASS": ["t"]},   # SWE-smith
-     "swesmith__ann__reel.01234567", ""),
-    ({"repo": "ann/reel", "base_commit": FULL, "image_name": "x/ann_1776_reel-7",
-      "install_config": {"python": "3.9"}, "meta": {"lite": True}},   # SWE-rebench
-     "ann__reel__01234567", ""),
-    ({"repo": "https://example.org/deep/ann/reel.git", "base_commit": FULL},
-     "ann__reel__01234567", "https://example.org/deep/ann/reel.git"),
-    ({"repo": "git@example.org:ann/reel.git"}, "reel", "git@example.org:ann/reel.git"),
-    ({"repo": "reel", "reformat_path": "served/reel", "base_commit": FULL},
-     "local__reel__01234567", "{folder}"),
-    ({"repo": "ann/reel", "reformat_path": "served/reel", "base_commit": FULL},
-     "ann__reel__01234567", "{folder}"),
-    ({"repo": "ann/reel"}, "ann__reel", "https://github.com/ann/reel"),
-    ({"repo": "served/reel"}, "served__reel", "https://github.com/served/reel")])
+# a row, with FULL for a commit | its name | its origin; of SWE-bench, of SWE-smith, of SWE-rebench, …
+@pytest.mark.parametrize("row, name, origin", rows("""
+{"repo": "ann/reel", "base_commit": "FULL", "instance_id": "ann__reel-7", "version": "3.1",\
+ "environment_setup_commit": "FULL", "FAIL_TO_PASS": "[]"} | ann__reel__01234567\
+ | https://github.com/ann/reel
+{"repo": "swesmith/ann__reel.01234567", "image_name": "x/swesmith.ann_1776_reel.01234567",\
+ "instance_id": "ann__reel.01234567.lm_1", "PASS_TO_PASS": ["t"]} | swesmith__ann__reel.01234567 |
+{"repo": "ann/reel", "base_commit": "FULL", "image_name": "x/ann_1776_reel-7",\
+ "install_config": {"python": "3.9"}, "meta": {"lite": true}} | ann__reel__01234567 |
+{"repo": "https://example.org/deep/ann/reel.git", "base_commit": "FULL"} | ann__reel__01234567\
+ | https://example.org/deep/ann/reel.git
+{"repo": "git@example.org:ann/reel.git"} | reel | git@example.org:ann/reel.git
+{"repo": "reel", "reformat_path": "served/reel", "base_commit": "FULL"} | local__reel__01234567\
+ | {folder}
+{"repo": "ann/reel", "reformat_path": "served/reel", "base_commit": "FULL"} | ann__reel__01234567\
+ | {folder}
+{"repo": "ann/reel"} | ann__reel | https://github.com/ann/reel
+{"repo": "served/reel"} | served__reel | https://github.com/served/reel
+"""))
 def test_rows_of_other_data_sets_set_up_their_commit(tmp_path, project, row, name, origin):
+    row = json.loads(row.replace("FULL", FULL))
     found = rows_of(tmp_path, row).read(name)
     assert found.origin == origin.format(folder=project.resolve()) and found.path == ""
     assert found.base_commit == row.get("base_commit", "") and found.row == row
