@@ -73,7 +73,7 @@ def text_of(repository, root) -> str:
 FULL = "0123456789abcdef0123456789abcdef01234567"
 
 
-# a row, with FULL for a commit | its name | its origin; of SWE-bench, of SWE-smith, of SWE-rebench, …
+# a row, with FULL for a commit | its name | its origin; of SWE-bench, SWE-smith, SWE-rebench, …
 @pytest.mark.parametrize("row, name, origin", rows("""
 {"repo": "ann/reel", "base_commit": "FULL", "instance_id": "ann__reel-7", "version": "3.1",\
  "environment_setup_commit": "FULL", "FAIL_TO_PASS": "[]"} | ann__reel__01234567\
