@@ -60,7 +60,7 @@ def as_user(name: str) -> str:
 
 
 @pytest.mark.parametrize(("user", "is_hidden"), [("agent", True), ("", False)])
-def test_a_tested_program_reads_no_test_and_leaves_no_reward_that_harbor_reads(
+def test_a_tested_program_reads_no_test_and_leaves_no_reward(
         exported, user, is_hidden):
     """Who is root reads the tests, and can write a reward while it runs."""
     seen = printed(exported / "harbor/forged", (

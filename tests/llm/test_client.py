@@ -269,7 +269,7 @@ def test_a_good_reply_without_its_record_makes_the_record_without_a_call(interru
     assert fake_llm.n_requests == 2 and answered_turn(interrupted) == TURN
 
 
-def test_after_a_kill_rejected_replies_count_as_tries_and_spoilt_ones_are_paid_for(
+def test_after_a_kill_rejected_replies_are_tries_and_spoilt_ones_are_paid(
         tmp_path, fake_llm):
     write_prompts(tmp_path, 1)
     kill_king_after(tmp_path, fake_llm, NO_BLOCK, NO_BLOCK, spoilt(content=7))
