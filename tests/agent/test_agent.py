@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -95,28 +94,24 @@ def observations(result) -> list[str]:
 
 # what comes of it --------------------------------------------------------------------------------
 
-def test_the_example_of_the_docs_runs_as_it_stands(capsys):
+def test_the_example_of_the_docs_runs_as_it_stands_and_has_all_that_was_said(capsys):
     with Scenario("list_files.json") as model:
         assert EXAMPLE.strip() in PAGE
         exec(EXAMPLE.replace("https://api.example.com/v2", model.base_url), said := {})
         assert [tool["function"]["name"] for tool in model.requests[0].body["tools"]] == ["bash",
                                                                                           "submit"]
-    check(said["result"], status="success", answer="These are the Python files.")
-    assert eval(capsys.readouterr().out) == said["result"].to_dict()
-    assert not Path(said["sandbox"].workdir).exists()
-
-
-def test_success_is_a_submitted_answer_with_all_that_was_said(sandbox):
-    result = play("list_files", sandbox)
+    result = said["result"]
     check(result, status="success", answer="These are the Python files.", error="", iterations=2,
-          malformed=0, protocol="native")
-    assert result.to_dict()["handed_in"] is True
+          malformed=0, protocol="native", handed_in=True)
+    assert eval(capsys.readouterr().out) == result.to_dict()
+    assert not Path(said["sandbox"].workdir).exists()
     assert [m["role"] for m in result.messages] == ["system", "user", "assistant", "tool",
                                                     "assistant"]
-    assert result.messages[:2] == [{"role": "system", "content": "You act."},
-                                   {"role": "user", "content": "do it"}]
+    assert result.messages[1]["content"] == "List all Python files under /tmp"
     call, answer = result.messages[2]["tool_calls"][0], result.messages[3]
     assert call["function"]["name"] == "bash" and answer["tool_call_id"] == call["id"]
+    assert result.usage.pop("seconds") > 0   # an unknown price is not 0
+    assert result.usage == {"calls": 2, "tokens_in": 200, "tokens_out": 40, "cost_usd": None}
 
 
 def test_every_tool_in_one_repair(sandbox):
@@ -164,37 +159,18 @@ def test_a_limit_is_a_tool_stop_that_names_it(tmp_path, sandbox, limit, error):
     result = play("endless", sandbox, **limit)
     assert result.status == "tool_stop" and error in result.error
     assert result.iterations == 3 or "max_seconds" in limit
+    assert result.usage["cost_usd"] == pytest.approx(0.002 * result.iterations)
 
 
-def test_a_limit_that_cannot_be_kept_is_an_error(sandbox):
+def test_a_limit_in_usd_cannot_be_kept_without_a_price(sandbox):
     result = play("endless", sandbox, max_usd=1.0)
-    check(result, status="error", iterations=1)
-    assert "m has no known price" in result.error
-
-
-def test_usage_adds_up_and_an_unknown_price_is_not_0(tmp_path, sandbox):
-    result = play("list_files", sandbox)
-    assert result.usage.pop("seconds") > 0
-    assert result.usage == {"calls": 2, "tokens_in": 200, "tokens_out": 40, "cost_usd": None}
-    write_toml(tmp_path, more=PRICE)
-    assert play("list_files", sandbox).usage["cost_usd"] == pytest.approx(0.004)
+    assert (result.status, result.iterations) == ("error", 1) and "price" in result.error
 
 
 def test_an_endpoint_that_gives_up_on_a_request_is_an_error_that_names_it(sandbox):
     result = play(scene(bash("true"), {"status": 418, "body": "teapot"}), sandbox)
     check(result, status="error", iterations=1)
     assert "HTTP 418: teapot" in result.error
-
-
-@pytest.mark.docker
-def test_a_sandbox_that_died_is_an_error_that_names_it():
-    with SandboxDocker(image="debian:bookworm", scripts=[SCRIPT_BASH_FUNC],
-                       run_label="test_agent") as box:
-        subprocess.run(["docker", "kill", box.id], check=True, capture_output=True)
-        result = play("endless", box)
-    check(result, status="error", iterations=1)
-    assert "the container ended" in result.error
-    assert result.messages[-1]["role"] == "assistant"
 
 
 @pytest.mark.parametrize("reply", [Status(401, "no"), CUT], ids=["refused key", "nobody there"])
@@ -328,12 +304,6 @@ def test_a_slip_is_answered_and_the_run_goes_on(tmp_path, call, told):
     assert told in answer and "on\n" in after and len(json.dumps(first.messages)) < 5_000
 
 
-def test_a_command_that_is_too_long_is_answered_in_text_too(sandbox):
-    result = play(scene(f"T\n\n```bash\n#{'x' * 9_000_000}\n```", printed("7")), sandbox,
-                  protocol="text")
-    check(result, status="success", malformed=1)
-
-
 def test_what_stops_more_than_a_tool_is_no_answer(sandbox):
     with pytest.raises(RunStopped):
         play(scene({"calls": [["odd", {"error": "stop"}]]}), sandbox, tools=[odd])
@@ -377,13 +347,10 @@ def test_refusals_as_servers_put_them(sandbox, fake_llm, refusal):
     turn = "THOUGHT: done\n\n```bash\necho COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT\n```"
     fake_llm.always(lambda request: refusal if "tools" in request.body else turn)
     assert run(fake_llm, sandbox).status == "success"
-
-
-def test_a_refusal_of_something_else_is_an_error(sandbox, fake_llm):
-    fake_llm.always(Status(400, "model `m` does not exist"))
-    result = run(fake_llm, sandbox)
+    fake_llm.always(Status(refusal.code, "model `m` does not exist"))   # of something else
+    n_before, result = fake_llm.n_requests, run(fake_llm, sandbox)
     check(result, status="error", protocol="native")
-    assert fake_llm.n_requests == 1
+    assert refusal.code == 500 or fake_llm.n_requests == n_before + 1
 
 
 @pytest.mark.parametrize("first, iterations, malformed", [("prose", 3, 0), ("empty", 4, 2)])
@@ -418,18 +385,15 @@ def test_native_stays_native_when_it_is_asked_for(sandbox):
     assert "tool" in play("no_tools", sandbox, protocol="native").error
 
 
-def test_a_command_that_only_shows_the_word_hands_in_nothing(sandbox):
+def test_what_is_shown_hands_in_nothing_and_what_is_too_long_or_thought_is_no_turn(sandbox):
     sandbox.put({"notes": b"COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT\nnot an answer\n"},
                 sandbox.workdir)
-    check(play(scene("T\n\n```bash\ncat notes\n```"), sandbox, protocol="text", max_iterations=2),
-          status="max_iteration")
-
-
-def test_leaked_thinking_is_no_part_of_a_turn(sandbox):
-    result = play(scene("<think>so</think>T\n\n```bash\necho '</think>'\n```"), sandbox,
-                  protocol="text", max_iterations=1)
-    assert result.messages[2]["content"] == "T\n\n```bash\necho '</think>'\n```"
-    assert "</think>" in result.messages[3]["content"] and result.malformed == 0
+    result = play(scene("<think>so</think>T\n\n```bash\ncat notes; echo '</think>'\n```",
+                        f"T\n\n```bash\n#{'x' * 9_000_000}\n```"), sandbox, protocol="text",
+                  max_iterations=2)
+    check(result, status="max_iteration", malformed=1)
+    assert result.messages[2]["content"].startswith("T\n\n") and (
+        "</think>" in result.messages[3]["content"])
 
 
 def test_the_text_protocol_needs_bash(sandbox):
@@ -443,23 +407,18 @@ def test_the_text_protocol_needs_bash(sandbox):
 
 # context -----------------------------------------------------------------------------------------
 
-def test_a_long_output_loses_its_middle_and_lies_whole_in_the_sandbox(sandbox):
+def test_a_long_output_loses_its_middle_and_lies_whole_in_the_sandbox_or_says_so(sandbox):
     result = play("long", sandbox, max_output_chars=2000)
     # read from the file that was named
     check(result, status="success", answer="1499")
     first = observations(result)[0]
-    assert len(first) < 2200
-    assert "1001" in first
-    assert "1998" in first
-    assert "1499" not in first
-    assert "left out" in first
-
-
-def test_an_output_that_could_not_be_saved_says_so_and_the_run_goes_on(sandbox):
-    sandbox.run("touch ~/agent_output")
+    assert len(first) < 2200 and "1499" not in first
+    for part in ("1001", "1998", "left out"):
+        assert part in first
+    sandbox.run("rm -r ~/agent_output; touch ~/agent_output")
     result = play(scene(bash("seq 9999"), SUBMIT), sandbox)
-    assert ("whole text is in ~/agent_output/output_3.txt (it is not: "
-            "~/agent_output/output_3.txt cannot be written") in observations(result)[0]
+    assert ("output_3.txt (it is not: ~/agent_output/output_3.txt cannot be written"
+            ) in observations(result)[0]
     assert result.status == "success"
 
 
@@ -547,7 +506,7 @@ with recording(log), SandboxLocal(scripts=[SCRIPT_BASH_FUNC]) as box:
 """
 
 
-@pytest.mark.parametrize("n_answered", [1, 3, 5])
+@pytest.mark.parametrize("n_answered", [1, 4])
 def test_a_killed_run_pays_again_for_no_more_than_the_call_in_flight(tmp_path, n_answered):
     def start(model):
         return subprocess.Popen([sys.executable, "-c", KILLED, model.base_url], cwd=tmp_path,
@@ -569,16 +528,18 @@ def test_a_killed_run_pays_again_for_no_more_than_the_call_in_flight(tmp_path, n
         assert model.n_requests <= 6 + 1 and len({*paid}) == len(paid)
 
 
-def test_eight_agents_at_once_have_nothing_to_do_with_each_other(tmp_path):
-    def one(i):
-        with SandboxLocal(scripts=[SCRIPT_BASH_FUNC]) as box:
-            return run(model, box, f"task {i}", trajectory=tmp_path / f"{i}.json")
-    with Scenario("stubborn.json") as model, ThreadPoolExecutor(8) as pool:
-        results = list(pool.map(one, range(8)))
-        assert model.n_requests == 8 * 6
-    assert {result.status for result in results} == {"success"}
-    assert [read_json(tmp_path / f"{i}.json")["messages"][1]["content"]
-            for i in range(8)] == [f"task {i}" for i in range(8)]
+@pytest.mark.docker
+def test_the_same_in_a_container_and_one_that_died_is_an_error_that_names_it():
+    with SandboxDocker(image="debian:bookworm", scripts=[SCRIPT_BASH_FUNC],
+                       run_label="test_agent") as box:
+        for scenario in ("long", "stubborn", "no_tools"):
+            result = play(scenario, box, max_output_chars=2000, tools=[view_file, create_file])
+            assert result.status == "success", (scenario, result.error)
+        subprocess.run(["docker", "kill", box.id], check=True, capture_output=True)
+        result = play("endless", box)
+    check(result, status="error", iterations=1)
+    assert "the container ended" in result.error
+    assert result.messages[-1]["role"] == "assistant"
 
 
 def test_every_scenario_is_played():

@@ -296,31 +296,34 @@ def test_a_folder_of_files_is_read_whole(tmp_path):
     assert len(Benchmarks.load([tmp_path])) == 2
 
 
-@pytest.mark.parametrize("name, content, reported", [
-    pytest.param("a.jsonl", b"[" + b"{}," * 7_000_000 + b"{}]", "line 1 is broken", id="long"),
-    # another kind of row
-    ("a.json", [{"prompt": "x", "answer": "y"}], "row 1 .*answer, prompt.*instance_id"),
-    ("a.jsonl", [ROW, {"id": 1}], "a.jsonl row 2 .*`task_id` with `instruction`"),
-    ("a.json", ["x"], 'row 1 is "x", not an object'),
-    ("a.json", {"rows": []}, "is no list of rows"),
-    ("a.json", [{**ROW, "patch": 3}], "has 3 as `patch`"),
-    ("a.json", [{**ROW, "instance_id": ""}], "row 1"),
-    ("a.jsonl", [], "holds no rows"),
-    ("a.jsonl", b'{"instance_id": "x"\n', "a.jsonl line 1 is broken"),
-    ("a.jsonl.gz", b"no gzip", "cannot be unpacked"),
-    ("a.parquet", b"PAR1 no parquet", "cannot be read"),
-    ("a.parquet", [{"prompt": "x"}], "has the columns prompt.*instance_id"),
-    ("a.csv", b"instance_id,patch\n", "is none of .parquet"),
-    ("task.yaml", b"author_name: x\n", "has no instruction"),
-])
+# name | content, with ROW for the fields of a good row | what the message says
+@pytest.mark.parametrize("name, content, reported", rows("""
+a.json        | [{"prompt": "x", "answer": "y"}]  | row 1 .*answer, prompt.*instance_id
+a.jsonl       | {ROW}\\n{"id": 1}                 | a.jsonl row 2 .*`task_id` with `instruction`
+a.json        | ["x"]                             | row 1 is "x", not an object
+a.json        | {"rows": []}                      | is no list of rows
+a.json        | [{ROW, "patch": 3}]               | has 3 as `patch`
+a.json        | [{ROW, "instance_id": ""}]        | row 1
+a.jsonl       |                                   | holds no rows
+a.jsonl       | {"instance_id": "x"               | a.jsonl line 1 is broken
+a.jsonl       | [LONG{}]                          | line 1 is broken
+a.jsonl.gz    | no gzip                           | cannot be unpacked
+a.parquet     | PAR1 no parquet                   | cannot be read
+a.csv         | instance_id,patch                 | is none of .parquet
+task.yaml     | author_name: x                    | has no instruction
+"""))
 def test_what_is_no_benchmark_is_refused_with_its_name(tmp_path, name, content, reported):
     path = tmp_path / name
-    if isinstance(content, bytes):
-        path.write_bytes(content)
-    else:
-        write(path, content)
+    content = content.replace("ROW", json.dumps(ROW)[1:-1]).replace("LONG", "{}," * 7_000_000)
+    path.write_text(content.replace(r"\n{", "\n{"))
     with pytest.raises(Trouble, match=f"^{tmp_path}.*{reported}"):
         Benchmarks.load([tmp_path if name == "task.yaml" else path])
+
+
+def test_a_parquet_file_of_other_columns_is_refused(tmp_path):
+    path = write(tmp_path / "a.parquet", [{"prompt": "x"}])
+    with pytest.raises(Trouble, match=r"has the columns prompt.*instance_id"):
+        Benchmarks.load([path])
 
 
 def test_every_file_that_is_no_use_is_named_at_once(tmp_path):

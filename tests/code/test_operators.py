@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from conftest import REPO
@@ -14,6 +15,9 @@ from conftest import REPO
 from codedata.code.entities import SourceFile, tree_of
 from codedata.code.operators import TABLES, SpanEdit, functions, operators, unique_edits
 from codedata.code.patches import SpanDiffs
+from codedata.texts import tomllib
+
+CASES = tomllib.loads((Path(__file__).parent / "operator_cases.toml").read_text("utf-8"))["case"]
 
 FAMILIES = {"control flow", "conditions", "arithmetic", "calls", "data", "exceptions", "state",
             "classes", "types"}
@@ -132,49 +136,9 @@ def test_annotations_docstrings_and_long_pieces_are_left_as_they_are():
     assert edits_of(long, "branches-swapped") == []
 
 
-@pytest.mark.parametrize(("name", "text"), [
-    ("raise-to-return", "raise E()\n"),
-    ("while-to-if", "def f(a):\n    while a:\n        if a(): break\n"),
-    ("wrong-argument", "def f(self, a): return g(a)\n"),
-    ("wrong-argument", "def f(a: int, b: str, c=None): return g(a)\n"),
-    ("plus-minus", "n = a + 'b' + c\n"),
-    ("wrong-variable", "def f(a, b): return c - 1\n"),
-    ("division", "n = 'a %s' % b\n"),
-    ("multiplication", "n = [None] * b\n"),
-    ("parentheses-dropped", "n = ('-' * b) + c\n"),
-    ("operands-swapped", "n = '%s' % b\n"),
-    ("sibling-called", "def f(a): return h(a)\n\n\ndef g(a, b): pass\n\n\ndef h(a): pass\n"),
-    ("statements-swapped", "def f(x):\n    a = x.pop()\n    b = x.pop()\n"),
-    ("mutable-default", "def f(a=None): return a\n"),
-    ("with-dropped", 'def f():\n    with a:\n        b("""\n""")\n'),
-    ("rebinding-dropped", "def f(a):\n    a = b\n"),
-    ("return-in-loop", "def f(x):\n    for i in x: g(i)\n    return x\n")])
-def test_an_operator_leaves_alone_what_it_has_no_place_in(name, text):
-    assert edits_of(text, name) == []
-
-
-@pytest.mark.parametrize(("name", "text", "made"), [
-    ("call-dropped", "if a:\n    # why\n    f()\n", ["if a:\n    # why\n    pass\n"]),
-    ("call-dropped", "a = 1; f()\n", ["a = 1; \n"]),
-    ("branch-dropped", "if a:\n\tb()\nelif c:\n\td()\nelse:\n\te()\n",
-     ["if a:\n\tb()\nelse:\n\te()\n", "if a:\n\tb()\nelif c:\n\td()\n"]),
-    ("call-dropped", "for i in a: f(i); g(i)\n", ["for i in a: g(i)\n", "for i in a: f(i); \n"]),
-    ("default-changed", "class A:\n    @b\n    def f(self, a=True): pass\n",
-     ["class A:\n    @b\n    def f(self, a=False): pass\n"]),
-    ("wrong-argument", "def f(*, a, b): return g(a)\n", ["def f(*, a, b): return g(b)\n"]),
-    ("await-dropped", "async def f():\n    async with a: return await g(1)\n",
-     ["async def f():\n    async with a: return g(1)\n"]),
-    ("special-method-dropped", "class A:\n    a = 1\n\n    def __eq__(s, o): 1\n\n    b = 2\n",
-     ["class A:\n    a = 1\n\n    b = 2\n"]),
-    ("ternary-dropped", "a = a if b else c\n", ["a = c\n"]),
-    ("condition-negated", "while f(): g()\n", ["while not f(): g()\n"]),
-    ("wrong-attribute", "class A:\n    def f(self):\n        return self.rows + self.row()\n", []),
-    ("wrong-key", "def f(a):\n    return a['one'] + a.get('ones')\n",
-     ["def f(a):\n    return a['ones'] + a.get('ones')\n",
-      "def f(a):\n    return a['one'] + a.get('one')\n"]),
-    ("off-by-one", "n = f'{a[1]}'\n", ["n = f'{a[0]}'\n", "n = f'{a[2]}'\n"])])
-def test_operators_make_what_the_place_asks_for(name, text, made):
-    assert edits_of(text, name) == made
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["operator"])
+def test_operators_make_what_the_place_asks_for_and_nothing_elsewhere(case):
+    assert edits_of(case["text"], case["operator"]) == case["made"]
 
 
 def test_a_statement_or_its_head_or_what_is_named_has_to_run():

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -16,43 +17,12 @@ from codedata.code.tool_calls import (
     text_effect,
 )
 from codedata.code.turn import Form, as_call, form_of, plain
+from codedata.texts import tomllib
 
-FILE = "def one():\n    return 1\n\ndef two():\n    return 'it\\'s {2}'\n"
+CASES = tomllib.loads((Path(__file__).parent / "tool_cases.toml").read_text("utf-8"))
 WINDOW = {"role": "tool", "content":
           "[File: a.py (5 lines total)]\r\n1:def one():\n2:    return 1\n"
           "(Open file: PATH)\n(Current directory: /x)\nbash-$"}
-EDITS = {   # the tool: (arguments, the file behind it)
-    "str_replace_editor": ({"command": "str_replace", "path": "a.py", "old_str": "return 1\n",
-                            "new_str": "return 'END {x}'\n"},
-                           FILE.replace("return 1\n", "return 'END {x}'\n")),
-    "file_editor": ({"command": "insert", "path": "a.py", "insert_line": 2, "new_str": "# \\n"},
-                    FILE.replace("1\n", "1\n# \\n\n", 1)),
-    "insert": ({"text": "last"}, FILE + "last\n"),
-    "edit": ({"start_line": 1, "end_line": "2", "replacement_text": "x = 1\ny = '$HOME'"},
-             "x = 1\ny = '$HOME'\n" + FILE[FILE.index("\ndef two"):]),
-    "Edit": ({"file_path": "a.py", "old_string": "it\\'s", "new_string": ""},
-             FILE.replace("it\\'s", "")),
-    "MultiEdit": ({"file_path": "a.py", "edits": [
-        {"old_string": "one", "new_string": "eins"}, {"old_string": "two", "new_string": "zwei"}]},
-                  FILE.replace("one", "eins").replace("two", "zwei")),
-    "Write": ({"file_path": "new/-a b.py", "content": "END\n`$x`\n"}, "END\n`$x`\n"),
-    "write_file": ({"file_path": "a.py", "content": "no 'end'"}, "no 'end'"),
-    "replace": ({"file_path": "new.py", "old_string": "", "new_string": "x\n"}, "x\n"),
-    "create": ({"filename": "a.py"}, "")}
-SHOWS = {   # the tool: (arguments, what its command prints, or a part of it)
-    "Read": ({"file_path": "a.py", "offset": 4, "limit": 1}, "def two"),
-    "read_file": ({"absolute_path": "a.py", "offset": 3}, "{2}"),
-    "open": ({"path": "a.py"}, "return 1"),
-    "str_replace_editor": ({"command": "view", "path": "a.py", "view_range": [5, -1]}, "it\\'s"),
-    "search_dir": ({"search_term": "it's'"}, ""),
-    "Grep": ({"pattern": r"^def (t|u)\w+\(", "glob": "*.py"}, "a.py:4:def two"),
-    "Glob": ({"pattern": "**/*.py"}, "a.py"),
-    "find_file": ({"file_name": "*.py"}, "./a.py"), "LS": ({"path": "."}, "a.py"),
-    "shell": ({"command": ["bash", "-lc", "cat a.py | head -1"]}, "def one"),
-    "execute_ipython_cell": ({"code": "print(6 * 7)"}, "42"),
-    "exec_command": ({"cmd": "wc -l < a.py"}, "5")}
-
-
 def call(name: str, arguments) -> dict:
     arguments = arguments if isinstance(arguments, str) else json.dumps(arguments)
     return {"id": "c1", "type": "function", "function": {"name": name, "arguments": arguments}}
@@ -63,17 +33,16 @@ def turn(*calls, text: str = "I look.") -> dict:
 
 
 def run(tmp_path, command: str) -> str:
-    (tmp_path / "a.py").write_text(FILE)
+    (tmp_path / "a.py").write_text(CASES["file"])
     return subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True,
                           check=True).stdout
 
 
-@pytest.mark.parametrize("name", EDITS)
-def test_an_edit_and_its_shell_command_leave_the_same_file(tmp_path, name):
-    arguments, expected = EDITS[name]
+@pytest.mark.parametrize("case", CASES["edit"], ids=lambda case: case["tool"])
+def test_an_edit_and_its_shell_command_leave_the_same_file(tmp_path, case):
     shown = {**WINDOW, "content": WINDOW["content"].replace("PATH", str(tmp_path / "a.py"))}
-    run(tmp_path, shell_command(effect_of(name, arguments, [shown])))
-    assert (tmp_path / arguments.get("file_path", "a.py")).read_text() == expected
+    run(tmp_path, shell_command(effect_of(case["tool"], case["arguments"], [shown])))
+    assert (tmp_path / case["arguments"].get("file_path", "a.py")).read_text() == case["file"]
 
 
 def test_an_edit_keeps_line_ends_and_bytes_and_replaces_as_often_as_its_tool(tmp_path):
@@ -111,13 +80,15 @@ def test_judges_see_every_argument_and_every_line_of_an_edit():
         assert parts_of(call("Bash", odd))[1] is None, odd
 
 
-@pytest.mark.parametrize("name", SHOWS)
-def test_a_look_and_its_shell_command_show_the_same(tmp_path, name):
-    arguments, expected = SHOWS[name]
-    if expected:
-        assert expected in run(tmp_path, shell_command(effect_of(name, arguments)))
-    else:
-        assert shell_command(effect_of(name, arguments)) == "grep -rn -e 'it'\"'\"'s'\"'\"'' ."
+@pytest.mark.parametrize("case", CASES["look"], ids=lambda case: case["tool"])
+def test_a_look_and_its_shell_command_show_the_same(tmp_path, case):
+    command = shell_command(effect_of(case["tool"], case["arguments"]))
+    assert case["prints"] in run(tmp_path, command)
+
+
+def test_what_is_searched_for_is_quoted():
+    command = shell_command(effect_of("search_dir", {"search_term": "it's'"}))
+    assert command == "grep -rn -e 'it'\"'\"'s'\"'\"'' ."
 
 
 def test_the_text_commands_of_swe_agent_are_its_tools():

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import pytest
+from line_tables import rows
 
 from codedata.env.health import part_of_suite, unreported_files, why_hollow, why_not_healthy
 from codedata.sandbox import Result
@@ -33,17 +34,17 @@ def of(*names: str) -> list[Case]:
     return [Case(name, "passed") for name in names]
 
 
-@pytest.mark.parametrize("name, path", [
-    ("tests/test_wade.py::TestDepth::test_it", "tests/test_wade.py"),                # pytest
-    # unittest's reports
-    ("tests.test_wade.TestDepth::test_it", "tests/test_wade.py"),
-    # a module that was skipped
-    ("tests.test_wade", "tests/test_wade.py"),
-    # unittest's text
-    ("test_it (heron.tests.wade_test.TestDepth)", "heron/tests/wade_test.py"),
-    ("src/wade.test.ts::depth > is measured", "packages/heron/src/wade.test.ts"),    # jest, vitest
-    ("org.heron.WadeTest::isMeasured", "src/test/java/org/heron/WadeTest.java"),     # Maven, Gradle
-])
+@pytest.mark.parametrize("name, path", rows("""
+# pytest; the reports of unittest, a module that was skipped, the text of unittest
+tests/test_wade.py::TestDepth::test_it            | tests/test_wade.py
+tests.test_wade.TestDepth::test_it                | tests/test_wade.py
+tests.test_wade                                   | tests/test_wade.py
+tests/test_wade.py::test_reeds                    | tests/test_wade.py
+test_it (heron.tests.wade_test.TestDepth)         | heron/tests/wade_test.py
+# jest, vitest; Maven, Gradle
+src/wade.test.ts::depth > is measured             | packages/heron/src/wade.test.ts
+org.heron.WadeTest::isMeasured                    | src/test/java/org/heron/WadeTest.java
+"""))
 def test_a_test_file_that_no_case_name_refers_to_is_unreported(name, path):
     other = path.replace("wade", "reeds").replace("Wade", "Reeds")
     assert unreported_files([path, other, "README.md", "heron/wade.py"], of(name)) == ([other], 2)
@@ -53,12 +54,6 @@ def test_where_names_refer_to_no_file_nothing_is_unreported():
     paths = ["test/wade.test.js", "test/reeds.test.js", "wade_test.go", "tests/test_wade.py"]
     assert unreported_files(paths, of("wading > is slow", "wading > is deep",
                                       "example.com/heron::TestWade")) == ([], 0)
-
-
-def test_a_case_of_the_same_name_does_not_speak_for_a_file():
-    paths = ["tests/test_wade.py", "tests/test_reeds.py"]
-    assert unreported_files(paths, of("tests/test_wade.py::test_reeds")) == (
-        ["tests/test_reeds.py"], 2)
 
 
 def test_most_of_a_suite_has_to_report_results():

@@ -13,6 +13,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from conftest import eventually, run_here
+from line_tables import rows
 
 from codedata.env.clones import checked_out, cloned, install_key
 from codedata.env.inputs import one_repository, repositories_of, tree_digest
@@ -72,26 +73,27 @@ def text_of(repository, root) -> str:
 FULL = "0123456789abcdef0123456789abcdef01234567"
 
 
-@pytest.mark.parametrize("row, name, origin", [
-    ({"repo": "ann/reel", "base_commit": FULL, "instance_id": "ann__reel-7", "version": "3.1",
-      "environment_setup_commit": "f" * 40, "FAIL_TO_PASS": '["t"]'},   # SWE-bench, SWE-Gym
-     "ann__reel__01234567", "https://github.com/ann/reel"),
-    ({"repo": "swesmith/ann__reel.01234567", "image_name": "x/swesmith.ann_1776_reel.01234567",
-      "instance_id": "ann__reel.01234567.lm_1", "PASS_TO_PASS": ["t"]},   # SWE-smith
-     "swesmith__ann__reel.01234567", ""),
-    ({"repo": "ann/reel", "base_commit": FULL, "image_name": "x/ann_1776_reel-7",
-      "install_config": {"python": "3.9"}, "meta": {"lite": True}},   # SWE-rebench
-     "ann__reel__01234567", ""),
-    ({"repo": "https://example.org/deep/ann/reel.git", "base_commit": FULL},
-     "ann__reel__01234567", "https://example.org/deep/ann/reel.git"),
-    ({"repo": "git@example.org:ann/reel.git"}, "reel", "git@example.org:ann/reel.git"),
-    ({"repo": "reel", "reformat_path": "served/reel", "base_commit": FULL},
-     "local__reel__01234567", "{folder}"),
-    ({"repo": "ann/reel", "reformat_path": "served/reel", "base_commit": FULL},
-     "ann__reel__01234567", "{folder}"),
-    ({"repo": "ann/reel"}, "ann__reel", "https://github.com/ann/reel"),
-    ({"repo": "served/reel"}, "served__reel", "https://github.com/served/reel")])
+# a row, with FULL for a commit | its name | its origin; of SWE-bench, SWE-smith, SWE-rebench, …
+@pytest.mark.parametrize("row, name, origin", rows("""
+{"repo": "ann/reel", "base_commit": "FULL", "instance_id": "ann__reel-7", "version": "3.1",\
+ "environment_setup_commit": "FULL", "FAIL_TO_PASS": "[]"} | ann__reel__01234567\
+ | https://github.com/ann/reel
+{"repo": "swesmith/ann__reel.01234567", "image_name": "x/swesmith.ann_1776_reel.01234567",\
+ "instance_id": "ann__reel.01234567.lm_1", "PASS_TO_PASS": ["t"]} | swesmith__ann__reel.01234567 |
+{"repo": "ann/reel", "base_commit": "FULL", "image_name": "x/ann_1776_reel-7",\
+ "install_config": {"python": "3.9"}, "meta": {"lite": true}} | ann__reel__01234567 |
+{"repo": "https://example.org/deep/ann/reel.git", "base_commit": "FULL"} | ann__reel__01234567\
+ | https://example.org/deep/ann/reel.git
+{"repo": "git@example.org:ann/reel.git"} | reel | git@example.org:ann/reel.git
+{"repo": "reel", "reformat_path": "served/reel", "base_commit": "FULL"} | local__reel__01234567\
+ | {folder}
+{"repo": "ann/reel", "reformat_path": "served/reel", "base_commit": "FULL"} | ann__reel__01234567\
+ | {folder}
+{"repo": "ann/reel"} | ann__reel | https://github.com/ann/reel
+{"repo": "served/reel"} | served__reel | https://github.com/served/reel
+"""))
 def test_rows_of_other_data_sets_set_up_their_commit(tmp_path, project, row, name, origin):
+    row = json.loads(row.replace("FULL", FULL))
     found = rows_of(tmp_path, row).read(name)
     assert found.origin == origin.format(folder=project.resolve()) and found.path == ""
     assert found.base_commit == row.get("base_commit", "") and found.row == row
@@ -102,9 +104,9 @@ def test_two_commits_of_one_repository_are_two_rows_and_two_tasks_of_one_are_one
                                                                                   project):
     head, first = git(project, "rev-parse", "HEAD"), git(project, "rev-parse", "HEAD~1")
     source = {"repo": "served/reel", "reformat_path": "served/reel"}
-    rows = [{**source, "base_commit": commit, "instance_id": name}
+    tasks = [{**source, "base_commit": commit, "instance_id": name}
             for commit, name in ((head, "a"), (first, "b"), (head, "c"))]
-    found = rows_of(tmp_path, *rows, {**source, "base_commit": "HEAD"})
+    found = rows_of(tmp_path, *tasks, {**source, "base_commit": "HEAD"})
     assert "no commit's id" in str(found.broken[0]) and len(found.broken) == 1
     with ThreadPoolExecutor() as pool:
         texts = [*pool.map(lambda name: text_of(found.read(name), tmp_path), found.names())]
@@ -137,11 +139,16 @@ def test_half_a_clone_of_a_killed_run_is_removed_by_the_next(tmp_path, project):
 
 
 def test_every_line_that_is_no_row_is_named_and_the_others_go_on(tmp_path):
-    found = rows_of(tmp_path, {"repo": "a/b"}, "{half", {"name": "x"}, "[1]", {"repo": "../c"},
-                    {"repo": "a/b"}, "", {"repo": "d/e", "reformat_path": "gone"},
-                    {"repo": "f/g", "repo_name": 7}, {"repo": "z/z"})
-    assert list(found.names()) == ["a__b", "z__z"]
-    assert [e.where.rpartition(":")[2] for e in found.broken] == ["2", "3", "4", "5", "6", "8", "9"]
+    (tmp_path / "loop").symlink_to("loop")
+    no_rows = ["{half", {"name": "x"}, "[1]", {"repo": "../c"}, {"repo": "a/b"},
+               {"repo": "f/g", "repo_name": 7}, {"repo": "i/j", "repo_name": {"a": 1}},
+               *({"repo": "d/e", "reformat_path": path}
+                 for path in ("gone", "x" * 5000, "a\0b", "loop"))]
+    deep = json.dumps({"repo": "e/f", "x": 0}).replace("0", "[" * 900 + "]" * 900)
+    found = rows_of(tmp_path, {"repo": "a/b"}, "", *no_rows, {"repo": "z/z"}, deep)
+    assert {"a__b", "z__z"} <= {*found.names()} <= {"a__b", "z__z", "e__f"}
+    places = [int(e.where.rpartition(":")[2]) for e in found.broken]
+    assert places[:len(no_rows)] == [*range(3, 3 + len(no_rows))]
     with pytest.raises(Trouble, match="cannot be read"):
         repositories_of(tmp_path / "gone.jsonl")
 
@@ -174,32 +181,37 @@ def address(project):
         daemon.wait()
 
 
-@pytest.mark.parametrize("served", [True, False])
-def test_an_address_is_cloned_once_at_the_commit_that_is_asked_for(tmp_path, project, address,
-                                                                   served):
-    url, root = address if served else f"file://{project}", tmp_path / "root"
+def test_an_address_is_cloned_once_at_the_commit_that_is_asked_for(tmp_path, project, address):
+    root = tmp_path / "root"
     first = git(project, "rev-parse", "HEAD~1")
-    newest = one_repository(url, root).open().read("reel")
-    assert newest.base_commit == git(project, "rev-parse", "HEAD") and newest.repo == url
-    older = one_repository(f"{url}@{first[:9]}", root).open().read(f"local__reel__{first[:8]}")
+    newest = one_repository(address, root).open().read("reel")
+    assert newest.base_commit == git(project, "rev-parse", "HEAD") and newest.repo == address
+    older = one_repository(f"{address}@{first[:9]}", root).open().read(f"local__reel__{first[:8]}")
     assert older.base_commit == first and text_of(older, root) == "one"
     (project / "a.txt").write_text("three")
     git(project, "commit", "-qam", "three")
     latest = git(project, "rev-parse", "HEAD")
     # it is fetched
-    newest = one_repository(f"{url}@{latest}", root).open().read(f"local__reel__{latest[:8]}")
+    newest = one_repository(f"{address}@{latest}", root).open().read(f"local__reel__{latest[:8]}")
     assert text_of(newest, root) == "three" and len([*(root / "env/_sources").iterdir()]) == 1
 
 
-@pytest.mark.parametrize("named, says", [
-    ("no/such/folder", "no folder"), ("file:///no/such/place.git", "git clone"),
-    ("file://{project}@0123456789abcdef", "git"),
-    # the user in an address is no commit
-    ("ssh://git@127.0.0.1/o/r.git", "git clone"), ("git@127.0.0.1:o/r.git", "git clone"),
-    ("https://token@127.0.0.1/o/r", "git clone")])
-def test_what_cannot_be_fetched_is_trouble(tmp_path, project, named, says):
-    with pytest.raises(Trouble, match=says):
+@pytest.mark.parametrize("named, says", rows("""
+no/such/folder                             | no folder
+file:///no/such/place.git                  | git clone
+file://{project}@0123456789abcdef          | git
+# the user in an address is no commit
+ssh://git@127.0.0.1/o/r.git                | git clone
+git@127.0.0.1:o/r.git                      | git clone
+https://p4ssw0rd@127.0.0.1/o/r             | git clone
+git://ann:p4ssw0rd@127.0.0.1:9/o/r@abc     | git clone
+ssh://ann:p4ssw0rd@127.0.0.1:9/o/r@abc     | git clone
+http://ann:p4ssw0rd@127.0.0.1:9/o/r@abc    | git clone
+"""))
+def test_what_cannot_be_fetched_is_trouble_that_shows_no_password(tmp_path, project, named, says):
+    with pytest.raises(Trouble, match=says) as caught:
         one_repository(named.replace("{project}", str(project)), tmp_path)
+    assert "p4ssw0rd" not in str(caught.value)
 
 
 def test_two_addresses_that_end_alike_have_a_clone_each(tmp_path, project):
@@ -212,11 +224,18 @@ def test_two_addresses_that_end_alike_have_a_clone_each(tmp_path, project):
             for one in (project, other)} == {"two", "others"}
 
 
-def test_a_folder_by_its_path(tmp_path, project):
-    found = one_repository(str(project), tmp_path / "root").open()
-    assert list(found.names()) == ["reel"] and found.read("reel").path == str(project.resolve())
+def test_a_folder_by_its_path_is_called_by_its_name_and_may_have_a_commit(tmp_path, project,
+                                                                          monkeypatch):
+    monkeypatch.chdir(project.parent)
+    root, head = tmp_path / "root", git(project, "rev-parse", "HEAD")
+    named = one_repository("./reel", root).open()
+    found = named.read("reel")
+    assert [*named.names()] == ["reel"] and found.path == str(project.resolve())
+    assert (found.called, found.base_commit) == ("reel", head)
+    found = one_repository(f"./reel@{head}", root).open().read(f"local__reel__{head[:8]}")
+    assert (found.called, found.base_commit) == ("local/reel", head)
     # no orphans
-    assert found.covers("another") and not rows_of(tmp_path, {"repo": "a/b"}).covers("another")
+    assert named.covers("another") and not rows_of(tmp_path, {"repo": "a/b"}).covers("another")
     with pytest.raises(Trouble, match="lies in the source"):
         one_repository(str(project), project / "runs")
 
@@ -230,18 +249,6 @@ def test_a_row_names_no_folder_of_this_machine(tmp_path, project, monkeypatch, r
     found = rows_of(tmp_path, *({"repo": repo, "repo_name": name, "base_commit": commit}
                                 for name, commit in (("a", ""), ("b", FULL))))
     assert len(found.broken) == 2 and "no address and no owner/name" in str(found.broken[0])
-
-def test_a_row_whose_path_is_no_path_is_broken_and_the_others_go_on(tmp_path):
-    deep = json.dumps({"repo": "e/f", "x": 0}).replace("0", "[" * 900 + "]" * 900)
-    (tmp_path / "loop").symlink_to("loop")
-    found = rows_of(tmp_path, {"repo": "a/b", "reformat_path": "x" * 5000},
-                    {"repo": "c/d", "reformat_path": "a\0b"},
-                    deep, {"repo": "g/h", "reformat_path": "loop"},
-                    {"repo": "i/j", "repo_name": {"a": 1}},
-                    {"repo": "z/z"})
-    assert "z__z" in found.names() and {"a__b", "c__d", "g__h", "i__j"}.isdisjoint(found.names())
-    assert len(found.broken) + len(found.names()) == 6
-
 
 @pytest.mark.parametrize("kind", ["fifo", "bytes", "depth"])
 def test_a_folder_that_cannot_be_looked_through_is_a_broken_row(tmp_path, project, kind):
@@ -301,15 +308,6 @@ def test_git_runs_nothing_that_a_repository_names(tmp_path, project):
     assert not ran.exists()
 
 
-def test_a_folder_is_called_by_its_name_and_may_have_a_commit(tmp_path, project, monkeypatch):
-    monkeypatch.chdir(project.parent)
-    head = git(project, "rev-parse", "HEAD")
-    for named, name, called in (("./reel", "reel", "reel"),
-                                (f"./reel@{head}", f"local__reel__{head[:8]}", "local/reel")):
-        found = one_repository(named, tmp_path / "root").open().read(name)
-        assert (found.called, found.base_commit) == (called, head)
-
-
 @pytest.mark.parametrize(
     "named", ["--upload-pack=touch x", "-x@host:y", "file:///x@--detach", "ext::sh -c id"])
 def test_an_address_or_a_commit_is_no_option(tmp_path, named):
@@ -340,10 +338,3 @@ def test_a_clone_keeps_no_password(tmp_path, project):
     assert "p4ssw0rd" not in repr(found) + (clone / ".git/config").read_text()
     row = rows_of(tmp_path, {"repo": url, "base_commit": FULL}).read("local__reel__01234567")
     assert "p4ssw0rd" not in repr(row) + json.dumps(row.row) and row.origin == url
-
-
-@pytest.mark.parametrize("scheme", ["git", "ssh", "http"])
-def test_an_error_of_git_shows_no_password(tmp_path, scheme):
-    with pytest.raises(Trouble) as caught:
-        one_repository(f"{scheme}://ann:p4ssw0rd@127.0.0.1:9/o/r@abc", tmp_path)
-    assert "git clone" in str(caught.value) and "p4ssw0rd" not in str(caught.value)

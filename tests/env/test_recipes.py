@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 from conftest import REPO
+from line_tables import rows
 from setups import CA_BUNDLE
 
 from codedata.env import causes
 from codedata.env.bases import base_for, python_to_bring
 from codedata.env.recipes import generic, node, python_recipe, python_repair
 from codedata.env.recipes.ci import read_workflows
-from codedata.env.recipes.node_project import read_node
 from codedata.env.recipes.node_scripts import chain
 from codedata.env.recipes.package_index import (
     COMPILER,
@@ -161,14 +161,20 @@ jobs:
                      ("3.9", "3.11"))
 
 
-@pytest.mark.parametrize("requires, runs, committed, image", [
-    (">=3.8", [], "", "bookworm"), (">=3.12", [], "", "trixie"), ("<3.11", [], "", "bullseye"),
-    ("^3.7", [], "2019-08-13", "bullseye"), (">=3.7,<4", [], "2023-05-01", "bookworm"),
-    ("", ["3.8", "3.9", "3.13"], "", "trixie"), ("rubbish", [], "2021-03-01", "bullseye"),
-    (">=3.11", [], "2021-03-01", "bookworm")])
+# Python of the project | those of its CI | date of the commit | release of Debian
+@pytest.mark.parametrize("requires, runs, committed, image", rows("""
+>=3.8    |              |            | bookworm
+>=3.12   |              |            | trixie
+<3.11    |              |            | bullseye
+^3.7     |              | 2019-08-13 | bullseye
+>=3.7,<4 |              | 2023-05-01 | bookworm
+         | 3.8 3.9 3.13 |            | trixie
+rubbish  |              | 2021-03-01 | bullseye
+>=3.11   |              | 2021-03-01 | bookworm
+"""))
 def test_the_base_image_has_the_python_of_the_project_and_its_day(requires, runs, committed, image):
     date = int(datetime.fromisoformat(committed).timestamp()) if committed else 0
-    project = PythonProject("heron", python=requires, ci_versions=tuple(runs))
+    project = PythonProject("heron", python=requires, ci_versions=tuple(runs.split()))
     default = "codedata-base:bookworm"
     assert base_for(project, date, default, lambda name: True) == f"codedata-base:{image}"
     assert base_for(project, date, default, lambda name: False) == default
@@ -178,11 +184,15 @@ def test_the_base_image_has_the_python_of_the_project_and_its_day(requires, runs
                         lambda name: True) == f"{default}-build"
 
 
-@pytest.mark.parametrize("requires, runs, brought", [
-    (">=3.8", [], ""), (">=3.12", [], "3.14"), (">=3.12", ["3.12"], "3.12"), ("<3.11", [], "3.10"),
-    ("==2.7.*", [], "")])
-def test_a_python_that_no_image_has_is_brought(tmp_path, requires, runs, brought):
-    project = PythonProject("heron", python=requires, ci_versions=tuple(runs))
+@pytest.mark.parametrize("requires, runs, brought", rows("""
+>=3.8   |      |
+>=3.12  |      | 3.14
+>=3.12  | 3.12 | 3.12
+<3.11   |      | 3.10
+==2.7.* |      |
+"""))
+def test_a_python_that_no_image_has_is_brought(requires, runs, brought):
+    project = PythonProject("heron", python=requires, ci_versions=tuple(runs.split()))
     assert python_to_bring(project, "codedata-base:bookworm") == brought
     assert python_to_bring(project, "own:1") == ""
 
@@ -226,9 +236,9 @@ def test_the_image_with_a_compiler_has_what_scripts_would_install():
 def test_versions_of_a_lock_file_are_kept_but_the_projects_own_and_those_of_two(tmp_path):
     (tmp_path / "pyproject.toml").write_text('[project]\nname = "He_ron"\nversion = "2"\n')
     package = '[[package]]\nname = "{}"\nversion = "{}"\nsource = {{ registry = "x" }}\n\n'
-    rows = [("attrs", "23.1"), ("he-ron", "2"), ("numpy", "1.26"), ("numpy", "2.1"), ("pip", "24")]
+    locks = "attrs 23.1, he-ron 2, numpy 1.26, numpy 2.1, pip 24"
     (tmp_path / "uv.lock").write_text('version = 1\nrevision = 2\n\n' + "".join(
-        package.format(*row) for row in rows))
+        package.format(*lock.split()) for lock in locks.split(", ")))
     (tmp_path / "test_it.py").touch()
     locked, today = recipes(read_facts(tmp_path))
     script = locked.install_script()
@@ -305,15 +315,6 @@ def test_an_old_commit_gets_the_packages_of_its_day_first(tmp_path):
                                                         ).returncode == 0
 
 
-def test_a_broken_file_counts_as_not_there(tmp_path):
-    write(tmp_path, pyproject__toml="[project\n", setup__cfg="no section\n", tox__ini="[testenv\n",
-          setup__py="def (:\n", package__json="{", noxfile__py="(",
-          **{"__github___workflows___x__yml": "a: [", "requirements-test__txt": "\x00"})
-    read_python(RepositoryFiles(tmp_path))
-    assert read_node(RepositoryFiles(tmp_path)).scripts == {}
-    assert read_workflows(RepositoryFiles(tmp_path)) == ((), (), ())
-
-
 @pytest.mark.parametrize("folder", SAMPLES, ids=lambda path: path.name)
 def test_every_sample_has_a_recipe_whose_scripts_are_bash(folder):
     found = list(recipes(read_facts(folder)))
@@ -340,10 +341,18 @@ def test_a_debian_package_is_named_by(recipe, row):
         assert row["brought"] in learn(recipe, row["log"], phase).system
 
 
-def test_the_projects_own_module_is_never_installed_from_elsewhere(recipe):
-    log = ("ModuleNotFoundError: No module named 'heron.fast'\n"
-           "E   ImportError: No module named 'test_heron'")
+@pytest.mark.parametrize("log", [
+    "E   assert 1 == 2", "ModuleNotFoundError: No module named 'heron.fast'\n"
+    "E   ImportError: No module named 'test_heron'",
+    "E   Exception: must ``pip install egret[art]`` to draw"],
+    ids=["nothing", "its own module", "an extra of another project"])
+def test_a_log_that_shows_nothing_new_teaches_nothing(package, log):
+    write(package, pyproject__toml='[project]\nname = "heron"\n[project.optional-dependencies]\n'
+                                   'art = ["pillow>=9"]\n')
+    recipe = recipe_of(package)
     assert learn(recipe, log) is None
+    better = learn(recipe, "ModuleNotFoundError: No module named 'yaml'")
+    assert learn(better, "ModuleNotFoundError: No module named 'yaml'") is None
 
 
 @pytest.mark.parametrize("file, text", [
@@ -362,25 +371,16 @@ def test_a_source_that_pip_does_not_install_gets_what_the_project_requires(tmp_p
     assert "PYTHONPATH=.:src" in better.test_script()
 
 
-def test_an_extra_of_another_project_that_a_message_names_is_not_taken(package):
-    write(package, pyproject__toml='[project]\nname = "he-ron"\n[project.optional-dependencies]\n'
-                                   'art = ["pillow>=9"]\n')
-    assert learn(recipe_of(package),
-                 "E   Exception: must ``pip install egret[art]`` to draw") is None
-
-
-def test_a_suite_for_an_older_pytest_gets_one(recipe):
-    better = learn(recipe,
-                   "E   pytest.PytestRemovedIn9Warning: The (path: py.path.local) argument …")
-    assert "pytest<9" in better.tests and "pytest" not in better.tests
-
-
-def test_a_pytest_too_old_for_this_python_makes_room_for_a_newer_one(package):
-    asked = "pytest>=5.4,<6; os_name == 'posix'"
+@pytest.mark.parametrize("asked, log, brought", [
+    ("", "E   pytest.PytestRemovedIn9Warning: The (path: py.path.local) argument …", "pytest<9"),
+    ("pytest>=5.4,<6; os_name == 'posix'",
+     'TypeError: required field "lineno" missing from alias', "pytest>=7,<8")],
+    ids=["older", "newer"])
+def test_a_suite_gets_a_pytest_that_it_and_this_python_can_run(package, asked, log, brought):
     write(package,
           pyproject__toml=f'[project]\nname = "h"\n[dependency-groups]\ntest = ["{asked}"]\n')
-    better = learn(recipe_of(package), 'TypeError: required field "lineno" missing from alias')
-    assert [r for r in better.tests if "pytest" in r and "timeout" not in r] == ["pytest>=7,<8"]
+    better = learn(recipe_of(package), log)
+    assert [r for r in better.tests if "pytest" in r and "timeout" not in r] == [brought]
 
 
 def test_commands_of_a_chain_run_in_turn_and_one_that_fails_is_the_code_of_the_script(tmp_path):
@@ -434,12 +434,6 @@ def test_a_server_is_started_for_clients_that_miss_it_and_its_database_made(reci
 def test_a_sign_in_a_log_changes_the_scripts(recipe, row):
     better = learn(recipe, row["log"], row["phase"])
     assert row["sign"] in better.install_script() + better.test_script()
-
-
-def test_a_log_that_shows_nothing_new_teaches_nothing(recipe):
-    assert learn(recipe, "E   assert 1 == 2") is None
-    better = learn(recipe, "ModuleNotFoundError: No module named 'yaml'")
-    assert learn(better, "ModuleNotFoundError: No module named 'yaml'") is None
 
 
 def test_runners_follow_one_another_where_nothing_was_collected(package):
@@ -541,12 +535,6 @@ def test_the_program_that_node_names_gets_its_signals_and_a_file_that_dies_is_na
         "test/kill.js > a signal": "passed", "test/sub/die.js": "failed"}, found.text
 
 
-def test_what_tests_need_built_is_built():
-    steps = list(chain({"pretest": "npm run build", "build": "tsc -p .", "test": "mocha dist"},
-                       "test"))
-    assert [step.words for step in steps] == [("tsc", "-p", "."), ("mocha", "dist")]
-
-
 def test_unit_tests_are_preferred_and_an_unknown_chain_runs_as_it_stands(tmp_path):
     whole = {"test": "nyc npm run tests-only", "tests-only": "tape test"}
     assert node_recipe(tmp_path, scripts=whole).label == "tests-only"
@@ -569,23 +557,35 @@ def test_commands_of_a_chain_that_nobody_knows_are_left_out_and_named(tmp_path):
     assert node_recipe(tmp_path, scripts={"test": "eslint . && mocha"}).excluded_tests == ()
 
 
-@pytest.mark.parametrize("engines, in_ci, major", [
-    ("", [], 22), (">=18", [], 22), (">= 0.4", [8, 16, 18], 18), ("^20.1.0 || >=22", [20, 22], 22),
-    (">=24", [20], 24), ("^18.0.0", [], 18), ("20.x", [], 20), (">=14 <19", [], 18),
-    ("*", ["lts/*", "20.x", 18.1], 20)])
+@pytest.mark.parametrize("engines, in_ci, major", rows("""
+                 | []                    | 22
+>=18             | []                    | 22
+>= 0.4           | [8, 16, 18]           | 18
+^20.1.0 or >=22  | [20, 22]              | 22
+>=24             | [20]                  | 24
+^18.0.0          | []                    | 18
+20.x             | []                    | 20
+>=14 <19         | []                    | 18
+*                | [lts/*, "20.x", 18.1] | 20
+"""))
 def test_node_is_of_the_version_that_engines_allow_and_ci_runs(tmp_path, engines, in_ci, major):
-    write(tmp_path, __travis__yml=json.dumps({"node_js": in_ci}))
-    assert node_recipe(tmp_path, scripts={"test": "tape"},
-                       engines={"node": engines}).project.engine == major
+    write(tmp_path, __travis__yml=f"node_js: {in_ci}\n")
+    recipe = node_recipe(tmp_path, scripts={"test": "tape"},
+                         engines={"node": engines.replace("or", "||")})
+    assert recipe.project.engine == int(major)
 
 
 def test_ranges_that_nothing_meets_are_relaxed_and_not_deleted(tmp_path):
-    recipe = node_recipe(tmp_path, scripts={"test": "tape"}, devDependencies={"tape": "^99"})
+    wanted = dict.fromkeys(("eslint", "@x/eslint-config", "nyc"), "1")   # linters are left out
+    recipe = node_recipe(tmp_path, scripts={"test": "nyc tape"},
+                         devDependencies={**wanted, "tape": "^99"})
     better = node.repair(
         recipe, Log("install", "npm error notarget No matching version found for tape@^99."))
     text = better.install_script()
-    assert text.index("npm pkg set 'devDependencies[tape]=*'") < text.index(
-        "git checkout -q -- package.json")
+    order = ["npm pkg delete 'devDependencies[@x/eslint-config]' 'devDependencies[eslint]' "
+             "'devDependencies[nyc]'", "npm install", "git checkout -q -- package.json"]
+    assert [*map(text.index, order)] == sorted(map(text.index, order))
+    assert text.index("npm pkg set 'devDependencies[tape]=*'") < text.index(order[2])
     for log in ("npm error code ERESOLVE",
                 "npm error Cannot read properties of null (reading 'edgesOut')"):
         better = node.repair(recipe, Log("install", log))
@@ -593,16 +593,6 @@ def test_ranges_that_nothing_meets_are_relaxed_and_not_deleted(tmp_path):
     better = node.repair(
         recipe, Log("test", "Error: Cannot find module '@scope/x/y'\nsh: 1: nyc: not found"))
     assert better.added == ("@scope/x", "nyc")
-
-
-def test_linters_are_left_out_and_package_json_stays_as_it_is(tmp_path):
-    wanted = dict.fromkeys(("eslint", "@x/eslint-config", "nyc", "tape"), "1")
-    text = node_recipe(tmp_path, scripts={"test": "nyc tape"},
-                       devDependencies=wanted).install_script()
-    assert ("npm pkg delete 'devDependencies[@x/eslint-config]' 'devDependencies[eslint]' "
-            "'devDependencies[nyc]'") in text
-    assert text.index("npm pkg delete") < text.index("npm install") < text.index(
-        "git checkout -q -- package.json")
 
 
 def test_only_the_dependency_that_brings_a_copy_of_the_project_keeps_it(tmp_path):
@@ -720,14 +710,11 @@ def test_the_tables_say_only_what_a_package_manager_takes():
             assert re.fullmatch(r"(?:[A-Za-z0-9][\w.-]*(?:\[\w+\])?(?:<\d+)?)?", brought), name
 
 
-def test_the_longest_beginning_of_a_header_decides():
-    assert provider("headers", "openssl/ssl.h") == "libssl-dev"
+def test_headers_modules_and_groups_are_recognized_by_their_names():
+    assert provider("headers", "openssl/ssl.h") == "libssl-dev"   # the longest beginning
     assert provider("headers", "brinepan/pan.h") == ""
     modules = ("google.protobuf.message", "some_thing.sub", "imp")
     assert tuple(map(distribution_of, modules)) == ("protobuf", "some-thing", "")
-
-
-def test_groups_are_recognized_by_their_names():
     names = ("test", "tests", "testing", "unit-test", "requirements-tests", "test_extra")
     assert {use_of(name) for name in names} == {"tests"}
     others = ("latest", "contest", "lint", "test-docs", "typing")

@@ -19,6 +19,9 @@ pytestmark = pytest.mark.docker
 NOTHING = "#!/usr/bin/env bash\n"
 TESTS = (f"mkdir -p {RESULTS} && python3 -m pytest -p no:cacheprovider -o junit_family=xunit1 "
          f"--junitxml={RESULTS}/r.xml")
+# what tests commit is no history that the environment has
+COMMITS = (f"{TESTS}; code=$?; git -c user.name=a -c user.email=a@b.c commit -q --allow-empty "
+           "-m more; exit $code")
 LIMITS = Limits(install_s=60, test_s=60)
 
 
@@ -42,17 +45,19 @@ def test_what_works_is_verified_case_by_case(source):
     assert (found.cause.name, found.cause.evidence) == ("tests_fail",
                                                         "tests/test_heron.py::test_it_fails")
     assert len(found.test_s) == 4
+    found = check(source, only_healthy=True)
+    assert found.failed == "tests" and len(found.test_s) == 1 and found.n_passed == 1
 
 
-def test_nothing_of_a_script_is_left_in_the_shell_for_the_next(source):
+def test_nothing_of_a_script_is_left_in_the_shell_for_the_next_nor_what_tests_commit(source):
     """Run it also in a sandbox that keeps directory and environment between commands."""
     def keeping(image: str):
         return open_sandbox("docker", image=image or make_lean(), workdir="/testbed",
                             run_label=RUN)
     project = Project(source, distribution="heron", modules=("heron",))
     found = Verifier(keeping, project, LIMITS).verify(
-        "cd /; export PYTEST_ADDOPTS=--nonsense; set -eu\n", TESTS)
-    assert found.ok and found.healthy
+        "cd /; export PYTEST_ADDOPTS=--nonsense; set -eu\n", COMMITS)
+    assert found.ok and found.healthy, found.cause
 
 
 def test_an_install_that_fails_is_named_with_its_line(source):
@@ -71,7 +76,8 @@ def test_time_is_limited_and_the_cause_says_so(source):
 def test_the_image_holds_the_install_and_passes_offline(source, image_name):
     add_test(source,
              "def test_installed():\n    assert open('/opt/made').read() == 'by install\\n'")
-    found = check(source, install="echo 'by install' > /opt/made", image_name=image_name)
+    found = check(source, install="echo 'by install' > /opt/made", test=COMMITS,
+                  image_name=image_name)
     assert found.ok and found.healthy and found.image_id.startswith("sha256:")
     with opener(image_name) as sandbox:
         assert sandbox.run("cat /opt/made").output == "by install\n"
@@ -79,37 +85,16 @@ def test_the_image_holds_the_install_and_passes_offline(source, image_name):
         assert sandbox.run("git rev-parse HEAD").output.strip() == found.base_commit
 
 
-def test_only_a_promising_first_run_is_followed_by_others_where_that_is_asked(source):
-    add_test(source, "def test_it_fails():\n    assert False")
-    found = check(source, only_healthy=True)
-    assert found.failed == "tests" and len(found.test_s) == 1 and found.n_passed == 1
-
-
-@pytest.mark.parametrize("with_image", [True, False], ids=["with an image", "without"])
-def test_what_tests_commit_is_no_history_that_the_environment_has(source, image_name, with_image):
-    commits = (f"{TESTS}; code=$?; git -c user.name=a -c user.email=a@b.c commit -q "
-               "--allow-empty -m more; exit $code")
-    found = check(source, test=commits, image_name=image_name if with_image else "")
-    assert found.ok and found.healthy, found.cause
-
-
-def test_an_installed_copy_that_shadows_the_source_is_found(source):
-    found = check(source, install="cp heron.py /usr/lib/python3/dist-packages/")
-    assert (found.failed, found.cause.name) == ("shadow", "shadowed")
-    assert "/usr/lib/python3/dist-packages/heron.py" in found.cause.evidence
-
-
 WEAKER = "sed -i 's/slowly/fast/' tests/test_heron.py"
 
 
 def test_what_an_install_changes_of_the_source_is_put_back_before_the_tests(source, image_name):
+    """Name also a change that the test script takes back."""
     (source / "heron.py").write_text("def wade():\n    return 'fast'\n")
     (source / "run.sh").write_text("exit 0\n")
-    found = check(source,
-                  install=f"{WEAKER}\ngit update-index --assume-unchanged tests/test_heron.py\n")
-    assert found.failed == "tests" and found.restored == ["tests/test_heron.py"]
-    found = check(source, test=f"{WEAKER}; {TESTS}", image_name=image_name,
-                  install="rm heron.py\ntouch made.py\ngit add made.py\nchmod +x run.sh\n")
+    found = check(source, test=f"{WEAKER}; {TESTS}; code=$?; git checkout -q tests; exit $code",
+                  install="rm heron.py\ntouch made.py\ngit add made.py\nchmod +x run.sh\n",
+                  image_name=image_name)
     assert found.ok
     assert found.restored == ["heron.py"]
     assert found.changed_by_tests == ["tests/test_heron.py"]
@@ -119,24 +104,21 @@ def test_what_an_install_changes_of_the_source_is_put_back_before_the_tests(sour
         assert sandbox.run("[ -x run.sh ]").ok
 
 
-@pytest.mark.parametrize("hide", [
-    "mkdir /opt/p && cp -r heron.py tests /opt/p && git config core.worktree /opt/p",
-    "echo '*.py filter=k' > .git/info/attributes && git config filter.k.clean 'git show "
-    "HEAD:tests/test_heron.py'",
-    "git update-index --skip-worktree tests/test_heron.py",
-    "git config --global core.ignoreStat true; echo 'tests/*' >> .git/info/exclude"])
-def test_settings_of_git_hide_no_change(source, hide):
+HIDE = """git update-index --assume-unchanged tests/test_heron.py
+git update-index --skip-worktree tests/test_heron.py
+git config --global core.ignoreStat true
+echo 'tests/*' >> .git/info/exclude
+echo '*.py filter=k' > .git/info/attributes
+git config filter.k.clean 'git show HEAD:tests/test_heron.py'
+mkdir /opt/p && cp -r heron.py tests /opt/p && git config core.worktree /opt/p
+"""
+
+
+def test_settings_of_git_hide_no_change(source):
+    """Set all of them: each alone would hide it."""
     (source / "heron.py").write_text("def wade():\n    return 'fast'\n")
-    found = check(source, install=f"{hide}\n{WEAKER}\n")
+    found = check(source, install=f"{HIDE}{WEAKER}\n")
     assert found.failed == "tests" and found.restored == ["tests/test_heron.py"]
-
-
-def test_a_change_that_the_test_script_takes_back_is_named(source):
-    found = check(source, test=f"{WEAKER}; {TESTS}; code=$?; git checkout -q tests; exit $code")
-    assert not found.ok
-    (source / "heron.py").write_text("def wade():\n    return 'fast'\n")
-    found = check(source, test=f"{WEAKER}; {TESTS}; code=$?; git checkout -q tests; exit $code")
-    assert found.ok and found.changed_by_tests == ["tests/test_heron.py"]
 
 
 def test_what_runs_only_where_it_was_installed_is_not_verified(source, image_name):

@@ -26,11 +26,11 @@ from conftest import (
     write_prompts,
     write_toml,
 )
+from exports import card, left_out, left_out_lines, manifest, rows
 from fake_judges import exported as make
 from fake_judges import run_main, verdict
 from judged import (
     history,
-    json_lines,
     read_json,
     turn_of,
     words,
@@ -72,32 +72,8 @@ def write_turns(root, numbers, bucket: str = "final", **fields) -> list[dict]:
     return [write_turn(root, f"t_{i}", bucket, **fields) for i in numbers]
 
 
-def rows(root, form: str, split: str = "train") -> list[dict]:
-    return json_lines(root / "export" / form / f"{split}.jsonl")
-
-
 def sources(root, form: str) -> list[str]:
     return [row["source"] for split in ("train", "validation") for row in rows(root, form, split)]
-
-
-def left_out_lines(root) -> list[dict]:
-    return json_lines(root / "export/left_out.jsonl")
-
-
-def left_out(root) -> dict[str, list[str]]:
-    """Return {name: its reasons}."""
-    reasons: dict[str, list[str]] = {}
-    for line in left_out_lines(root):
-        reasons.setdefault(line["name"], []).append(line["reason"])
-    return reasons
-
-
-def card(root, form: str = "dpo") -> str:
-    return (root / "export" / form / "README.md").read_text(encoding="utf-8")
-
-
-def manifest(root, form: str = "dpo") -> dict:
-    return read_json(root / "export" / form / "manifest.json")
 
 
 def tree(root) -> dict[str, str]:
@@ -214,7 +190,7 @@ def test_a_turn_that_speaks_to_its_judge_is_for_no_trainer(root, side):
     assert all(set(sources(root, form)) <= {"t_2"} for form in TRAINERS)
     assert sources(root, "dpo") == ["t_2"]
     assert [row["injections"] for row in rows(root, "jsonl")] == [[found], []]
-    assert left_out(root) == {"t_1": ["speaks to its judge"]}
+    assert left_out(root) == {"t_1": "speaks to its judge"}
     assert "| turns left out: speaks to its judge | 1 |" in card(root)
     setting(root, "", "[report]\nkeep_flagged = true\n")
     make(root)
@@ -238,8 +214,8 @@ def test_of_copies_one_is_kept_and_the_others_are_listed_unless_nobody_looks_for
     write_turn(root, "t_3", "final", repo="bob/fork", messages=fork, challenger=reworded(answer))
     write_turn(root, "t_4", "final")
     make(root)
-    assert left_out(root) == {"t_1": ["near-duplicate"],
-                              "t_3": ["near-duplicate"]}   # final/ is better than refined/
+    assert left_out(root) == {"t_1": "near-duplicate",
+                              "t_3": "near-duplicate"}   # final/ is better than refined/
     assert sources(root, "jsonl") == ["t_2", "t_4"]
     assert left_out_lines(root)[0]["detail"] == "t_2 (answers 1.00 alike)"
     assert "| near-duplicates (Jaccard from 0.8) | 2 left out |" in card(root)
@@ -273,12 +249,6 @@ def test_what_the_harness_tells_every_task_makes_no_two_tasks_alike(root):
     assert left_out(root) == {}
 
 
-def test_a_benchmark_that_cannot_be_read_ends_the_run(root):
-    write_turn(root, "t_1")
-    setting(root, 'decontaminate = ["gone.jsonl"]')
-    assert "gone.jsonl" in make(root, code=2) and not (root / "export/dpo").exists()
-
-
 # benchmarks, secrets, licences -------------------------------------------------------------------
 
 def test_what_a_benchmark_holds_is_left_out_and_shown(root):
@@ -295,11 +265,12 @@ def test_what_a_benchmark_holds_is_left_out_and_shown(root):
     write_turn(root, "t_4", instance_id="django__django-11099")
     write_turn(root, "t_5")
     write_pr(root, "ann__one-5", "django/django", base_commit=task["base_commit"])
+    setting(root, 'decontaminate = ["gone.jsonl"]')
+    assert "gone.jsonl" in make(root, code=2) and not (root / "export/dpo").exists()
     setting(root, 'decontaminate = ["verified.jsonl"]')
     make(root)
     assert sources(root, "jsonl") == ["t_1"]
-    assert {name: set(reasons) for name, reasons in left_out(root).items()} == {
-        f"t_{i}": {"in a benchmark"} for i in range(2, 6)}
+    assert left_out(root) == {f"t_{i}": "in a benchmark" for i in range(2, 6)}
     details = {line["name"]: line["detail"] for line in left_out_lines(root)}
     assert words("gold", 40)[:100] in details[
         "t_3"] and "verified.jsonl django__django-11099" in details["t_3"]
@@ -343,7 +314,7 @@ def test_only_repositories_of_these_licences(root, allowed, kept):
     assert {row["source"]: row["licence"] for row in rows(root, "jsonl")} == {
         name: (licence or "").strip() or "unknown" for name, licence in licences.items()
         if name[0] in kept}
-    assert left_out(root) == {name: ["licence"] for name in licences if name[0] not in kept}
+    assert left_out(root) == {name: "licence" for name in licences if name[0] not in kept}
 
 
 def test_a_turn_without_a_pr_record_is_of_an_unknown_licence_and_of_the_repository_in_its_id(root):
@@ -376,19 +347,6 @@ def test_a_repository_never_moves_when_others_come():
     assert splits([], 0.5, 0) == {}
 
 
-def test_no_repository_is_in_both_splits(tmp_path):
-    write_root(tmp_path, 72, n_repos=9)
-    write_toml(tmp_path, more="[export]\nvalidation = 0.3\n")
-    make(tmp_path)
-    for form in FORMATS:
-        train, validation = ({row["repo"] for row in rows(tmp_path, form, split)}
-                             for split in ("train", "validation"))
-        assert train and validation and not train & validation
-    told = {turn["name"]: turn["split"] for turn in manifest(tmp_path, "jsonl")["turns"]}
-    assert told == {row["source"]: split for split in ("train", "validation")
-                    for row in rows(tmp_path, "jsonl", split)}
-
-
 # files -------------------------------------------------------------------------------------------
 
 @pytest.fixture
@@ -402,22 +360,29 @@ def load(monkeypatch, tmp_path):
         *map(str, args), cache_dir=str(tmp_path / "cache"), **flags)
 
 
-def test_every_format_opens_as_a_data_set_with_the_rows_of_its_json_lines(tmp_path, load):
+def test_every_format_opens_as_a_data_set_with_the_rows_of_its_json_lines_and_no_repository_twice(
+        tmp_path, load):
     write_root(tmp_path, 72, n_repos=9)
     write_toml(tmp_path, more="[export]\nvalidation = 0.3\n")
     odd = {"role": "user",
            "content": 'null {"a": 1} \\u0041 \u2028 \U0001f600 "quoted" \r\n\ttab 12e5'}
     write_turn(tmp_path, "odd_1", messages=[odd], king=None, licence=None, metrics={}, reasons=[])
     make(tmp_path)
+    splits = ("train", "validation")
     for form in FORMATS:
+        train, validation = ({row["repo"] for row in rows(tmp_path, form, split)}
+                             for split in splits)
+        assert train and validation and not train & validation
         for args in ((), (form,)):
             found = load(tmp_path / "export" / form, *args)
-            for split in ("train", "validation"):
+            for split in splits:
                 assert [dict(row) for row in found[split]] == rows(tmp_path, form, split)
         assert list(found["train"].features) == list(FORMATS[form].columns)
-    first = [row["messages"][0] for split in ("train", "validation")
-             for row in rows(tmp_path, "sft_messages", split)]
-    assert odd in first
+    told = {turn["name"]: turn["split"] for turn in manifest(tmp_path, "jsonl")["turns"]}
+    assert told == {row["source"]: split for split in splits
+                    for row in rows(tmp_path, "jsonl", split)}
+    assert odd in [row["messages"][0] for split in splits
+                   for row in rows(tmp_path, "sft_messages", split)]
 
 
 def test_a_small_set_is_all_in_train_and_card_and_extra_name_one_version_of_datasets(root, load):
@@ -436,14 +401,11 @@ def test_a_small_set_is_all_in_train_and_card_and_extra_name_one_version_of_data
 def test_columns_are_of_their_types_where_all_values_are_null(root, load):
     write_turn(root, "t_1", metrics={}, reasons=[], king=None, licence=None)
     make(root)
-    described = duckdb.sql(f"describe select * from '{root}/export/sft_messages/data/*.parquet'")
-    schema = dict(described.project("column_name, column_type").fetchall())
-    assert schema["messages"] == 'STRUCT("role" VARCHAR, "content" VARCHAR)[]' and schema[
-        "score"] == "DOUBLE"
     features = load(root / "export/jsonl")["train"].features
-    assert str(features["king"]) == "Value('string')" and str(
-        features["metrics"]["progress"]) == "Value('float64')"
-    assert "judge" in str(features["reasons"])
+    assert [str(features[name]) for name in ("king", "score")] == ["Value('string')",
+                                                                  "Value('float64')"]
+    assert str(features["metrics"]["progress"]) == "Value('float64')"
+    assert "judge" in str(features["reasons"]) and "role" in str(features["messages"])
 
 
 def test_parquet_comes_in_shards(root):
@@ -535,8 +497,8 @@ def test_a_set_can_be_traced_to_its_records(root):
 
 
 def test_a_kill_leaves_the_old_export_or_the_new_one(tmp_path):
-    """Kill it while it writes, then as soon as the first, the third and the last of the five
-    folders is the new one.
+    """Kill it while it writes, then as soon as the first and the third of the five folders is the
+    new one.
     """
     write_root(tmp_path, 60, n_repos=30)
     write_toml(tmp_path, more="[export]\nduplicate_similarity = 0.0\n")
@@ -549,7 +511,7 @@ def test_a_kill_leaves_the_old_export_or_the_new_one(tmp_path):
         return sum(manifest(tmp_path, form) != old[form] for form in FORMATS)
 
     found = []
-    for n in (0, 1, 3, 5):
+    for n in (0, 1, 3):
         process = start_script("export.py", tmp_path)
         eventually(lambda n=n, process=process: process.poll() is not None or (
             n_new() >= n if n else list((tmp_path / "export/_tmp").glob("*/*"))), 30)
@@ -697,19 +659,15 @@ def test_copies_that_are_not_up_to_date_are_left_out_till_report_has_run(judged)
     edit(judged / "score/prompts_4_1_2.json", score=85)
     (judged / "answer/prompts_4_1_3.json").unlink()
     assert "first run " in make(judged)
-    assert left_out(judged) == {f"prompts_4_1_{i}": ["not up to date"] for i in (1, 2, 3)}
+    assert left_out(judged) == {f"prompts_4_1_{i}": "not up to date" for i in (1, 2, 3)}
     assert sources(judged, "dpo") == ["prompts_4_1_4"]
     run_main(report.main, judged)
-    make(judged)
+    edit(judged / "final/prompts_4_1_2.json",
+         challenger=turn_of("make lint", words("by hand")))
+    assert "edited by hand, exported as they are: prompts_4_1_2" in make(judged)
+    assert "make lint" in str(rows(judged, "sft_completion"))
     assert "prompts_4_1_2" in sources(judged, "dpo")
     assert "not up to date" not in str(left_out(judged))
-
-
-def test_a_copy_edited_by_hand_is_exported_as_it_is_and_named(judged):
-    edit(judged / "final/prompts_4_1_1.json",
-         challenger=turn_of("make lint", words("by hand")))
-    assert "edited by hand, exported as they are: prompts_4_1_1" in make(judged)
-    assert "make lint" in str(rows(judged, "sft_completion"))
 
 
 def test_an_edited_card_is_kept_till_the_rows_change_and_not_lost_then(root):
@@ -742,17 +700,8 @@ def test_broken_excluded_and_twofold_records_are_named_and_the_others_exported(r
     assert all(name in printed for name in ("t_2.json", "t_3.json", "bob__two-4.json"))
     assert "Traceback" not in printed
     assert [(row["source"], row["bucket"]) for row in rows(root, "jsonl")] == [("t_1", "final")]
-    assert left_out(root) == {**{f"t_{i}": ["broken record"] for i in (2, 3, 4)},
-                              "t_1": ["in two buckets"], "t_5": ["[exclude] ids"]}
-
-
-def test_some_formats_alone(root):
-    write_turn(root, "t_1")
-    make(root, "--formats", "dpo,kto")
-    assert sorted(p.name for p in (root / "export").iterdir() if p.is_dir()) == ["dpo", "kto"]
-    make(root)
-    assert not folders.changed_by_hand(root / "export/dpo") and (
-        root / "export/jsonl").is_dir()
+    assert left_out(root) == {**{f"t_{i}": "broken record" for i in (2, 3, 4)},
+                              "t_1": "in two buckets", "t_5": "[exclude] ids"}
 
 
 @pytest.mark.parametrize("flags", line_tables.rows("""
@@ -771,7 +720,8 @@ def test_flags_that_do_not_fit_are_refused(root, flags):
 
 def test_a_file_in_the_place_of_a_folder_and_a_second_run_at_a_time_are_trouble(root):
     write_turn(root, "t_1")
-    (root / "export").mkdir()
+    make(root, "--formats", "kto")
+    assert not (root / "export/dpo").exists()
     (root / "export/dpo").write_text("mine")
     assert "is a file where a directory should be" in make(root, code=2)
     (root / "export/dpo").unlink()

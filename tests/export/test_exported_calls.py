@@ -4,8 +4,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from exports import card, left_out, manifest, rows
 from fake_judges import exported as make
-from judged import json_lines, read_json, turn_of, words, write_duel, write_turn
+from judged import turn_of, words, write_duel, write_turn
 from line_tables import rows as table
 from tool_turns import TOOLS, calls, edits, tool_history, write_tool_turn
 
@@ -25,14 +26,6 @@ def root(tmp_path):
 def setting(root, line: str = "") -> None:
     text = f"[export]\nvalidation = 0.0\nduplicate_similarity = 0.0\n{line}\n"
     (root / "chain.toml").write_text(text, encoding="utf-8")
-
-
-def rows(root, form: str = "dpo") -> list[dict]:
-    return json_lines(root / "export" / form / "train.jsonl")
-
-
-def left_out(root) -> dict[str, str]:
-    return {line["name"]: line["reason"] for line in json_lines(root / "export/left_out.jsonl")}
 
 
 def as_objects(messages: list[dict]) -> list[dict]:
@@ -62,7 +55,7 @@ def test_a_turn_keeps_the_form_of_its_agent_in_every_format(root):
     assert (whole["messages"], whole["king"], whole["challenger"]) == (history, lost, won)
     assert whole["assistant"]["reasoning_content"] == "It builds."
     assert all(row["tools"] == TOOLS for form in FORMATS for row in rows(root, form))
-    assert "| `tools` | list of JSON schemas |" in (root / "export/dpo/README.md").read_text()
+    assert "| `tools` | list of JSON schemas |" in card(root)
 
 
 def test_a_set_of_text_turns_has_the_columns_that_it_had(root):
@@ -70,7 +63,7 @@ def test_a_set_of_text_turns_has_the_columns_that_it_had(root):
     write_turn(root, "t_2")
     make(root)
     assert "tools" not in rows(root, "sft_messages")[0]
-    assert "tool_calls" not in read_json(root / "export/sft_messages/manifest.json")
+    assert "tool_calls" not in manifest(root, "sft_messages")
     assert [row["tools"] for row in rows(root)] == [TOOLS, None]
     assert {key for message in rows(root)[1]["prompt"] for key in message} == {"role", "content"}
 
@@ -108,7 +101,7 @@ def test_secrets_and_what_a_side_thought_apart_are_nowhere(root):
     assert SECRET not in text and "I know the patch" not in text
     command = rows(root)[0]["rejected"][0]["tool_calls"][0]["function"]["arguments"]["command"]
     assert command.startswith('a="') and command.endswith('"\ncurl')
-    assert read_json(root / "export/dpo/manifest.json")["turns"][0]["masked"] == {"GitHub token": 3}
+    assert manifest(root)["turns"][0]["masked"] == {"GitHub token": 3}
 
 
 def test_near_duplicates_are_found_by_what_is_called(root):

@@ -59,20 +59,14 @@ def as_user(name: str) -> str:
     return f"""sed -i 's/"user": .*/"user": "{name}",/' /tests/config.json;"""
 
 
-@pytest.mark.parametrize("user", ["agent", ""])   # who is root can write a reward while it runs
-def test_the_reward_that_a_tested_program_leaves_is_not_the_one_that_harbor_reads(exported, user):
-    script = (f"{as_user(user)} bash /tests/test.sh >/log 2>&1"
-              "; ls /logs/verifier; cat /logs/verifier/reward.*")
-    *names, reward = printed(exported / "harbor/forged", script).split()
-    assert reward == "0.3" and "reward.json" not in names
-
-
 @pytest.mark.parametrize(("user", "is_hidden"), [("agent", True), ("", False)])
-def test_a_tested_program_reads_no_test(exported, user, is_hidden):
-    script = (f"{as_user(user)} bash /tests/test.sh >/log 2>&1"
-              "; sort -u /tmp/spied")
-    seen = printed(exported / "harbor/forged", script).split("\n")
-    read = {line.strip() for line in seen if line.startswith("read /tests/")}
-    assert "looked" in {line.strip() for line in seen}
-    assert read == (set() if is_hidden else {"read /tests/test_outputs.py",
-                                              "read /tests/config.json"})
+def test_a_tested_program_reads_no_test_and_leaves_no_reward(
+        exported, user, is_hidden):
+    """Who is root reads the tests, and can write a reward while it runs."""
+    seen = printed(exported / "harbor/forged", (
+        f"{as_user(user)} bash /tests/test.sh >/log 2>&1; sort -u /tmp/spied\n"
+        "ls /logs/verifier; cat /logs/verifier/reward.*"))
+    *lines, reward = map(str.strip, seen.strip().split("\n"))
+    assert reward == "0.3" and "reward.json" not in lines and "looked" in lines
+    assert {line for line in lines if line.startswith("read /tests/")} == (
+        set() if is_hidden else {"read /tests/test_outputs.py", "read /tests/config.json"})

@@ -20,8 +20,9 @@ from a_task import (
     write_task,
 )
 from conftest import REPO, edit, write_toml
+from exports import card, config, left_out, manifest
 from fake_judges import exported as make
-from judged import json_lines, read_json, write_duel, write_turn
+from judged import write_duel, write_turn
 
 from codedata.export.harbor import set_image
 from codedata.export.tasks import Image
@@ -40,14 +41,6 @@ def root(tmp_path):
 
 def folder(root, name: str = "tally"):
     return root / "export/harbor" / name
-
-
-def config(root, name: str = "tally") -> dict:
-    return tomllib.loads((folder(root, name) / "task.toml").read_text(encoding="utf-8"))
-
-
-def left_out(root) -> dict[str, str]:
-    return {line["name"]: line["reason"] for line in json_lines(root / "export/left_out.jsonl")}
 
 
 def exported(root) -> set[str]:
@@ -138,7 +131,7 @@ def test_a_manifest_has_the_digest_of_every_file(root):
              for path in folder(root).rglob("*") if path.is_file()}
     listed = tomllib.loads((folder(root) / "manifest.toml").read_text())["sha256"]
     assert there.keys() - listed.keys() == {"manifest.toml"} and listed.items() <= there.items()
-    whole = read_json(root / "export/harbor/manifest.json")
+    whole = manifest(root, "harbor")
     assert whole["tasks"][0]["kind"] == "" and "tally/manifest.toml" in whole["files"]
 
 
@@ -196,15 +189,15 @@ def test_an_image_by_digest_is_named_everywhere_and_by_later_exports(root, how):
     write_toml(root, more='[export]\nharbor_network = "compose"\n')
     make(root)
     pushed = Image("127.0.0.1:5000/tally@sha256:" + "a" * 64, "sha256:" + "b" * 64)
-    manifest = read_json(root / "export/harbor/manifest.json")
-    tag, = (one["docker_image"] for one in manifest["tasks"])
+    told, = manifest(root, "harbor")["tasks"]
+    tag = told["docker_image"]
     set_image(folder(root, name), pushed)
     after = {path: path.read_bytes() for path in folder(root, name).rglob("*") if path.is_file()}
     assert config(root, name)["metadata"]["image_id"] == pushed.id
     assert not [path for path, data in after.items() if tag.encode() in data]
     edit(root / "export/harbor/manifest.json", images={tag: {
         "docker_image": pushed.ref, "image_id": pushed.id,
-        "made_of": manifest["tasks"][0]["made_of"]}})
+        "made_of": told["made_of"]}})
     make(root, "--force")
     assert {path: path.read_bytes() for path in after} == after
     write_task(root, other)
@@ -236,8 +229,7 @@ def test_what_a_reader_would_trip_over_is_left_out_and_named(root, files, reason
     write_toml(root, more='[export]\nharbor_network = "compose"\n')
     make(root, code=1 if reason == "broken record" else 0)
     assert left_out(root) == {"odd": reason} and not folder(root, "odd").exists()
-    card = (root / "export/harbor/README.md").read_text()
-    assert folder(root).is_dir() and f"| left out | {reason} 1 |" in card
+    assert folder(root).is_dir() and f"| left out | {reason} 1 |" in card(root, "harbor")
 
 
 def test_no_link_of_a_task_is_followed_and_no_file_of_the_export_replaced(root):
@@ -252,15 +244,6 @@ def test_no_link_of_a_task_is_followed_and_no_file_of_the_export_replaced(root):
                               "manifest.json": "name"}
     assert {path.name for path in folder(root).parent.iterdir()} == {
         "tally", "README.md", "manifest.json"}
-
-
-def test_a_folder_names_its_split_which_is_that_of_its_repository(root):
-    for i in range(20):
-        write_task(root, a_datapoint(f"n-{i}", repo=f"owner/repo{i // 2}", split=None))
-    write_toml(root, more="[export]\nvalidation = 0.4\n")
-    make(root)
-    split = [config(root, f"n-{i}")["metadata"]["split"] for i in range(20)]
-    assert split[::2] == split[1::2] and set(split) == {"train", "validation"}
 
 
 # the reward --------------------------------------------------------------------------------------

@@ -76,10 +76,9 @@ def test_images_are_built_pushed_and_named_by_digest_and_can_be_pulled(root, reg
     docker("image", "rm", pushed.ref)
 
 
-def test_the_verdict_on_each_rival_is_right(tmp_path):
-    shutil.copytree(SAMPLE, tmp_path / "task/tally")
-    assert run_script("audit.py", tmp_path, "--checks", "rivals", timeout_s=300).returncode == 0
-    check, = read_json(tmp_path / "audit/tally.json")["checks"]
+def test_the_verdict_on_each_rival_is_right(root):
+    assert run_script("audit.py", root, "--checks", "rivals", timeout_s=300).returncode == 0
+    check, = read_json(root / "audit/tally.json")["checks"]
     assert (check["result"], check["figures"]) == ("passed", {
         "right": 1, "right refused": 0, "wrong": 6, "wrong accepted": 0})
 

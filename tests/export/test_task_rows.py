@@ -29,8 +29,8 @@ from a_task import (
     write_task,
 )
 from conftest import write_toml
+from exports import card, config, left_out, left_out_lines, manifest, rows
 from fake_judges import exported as make
-from judged import json_lines, read_json
 
 from codedata.code.patches import diff_of
 from codedata.export.task_rows import NL2REPO, SWEBENCH, SWESMITH
@@ -45,19 +45,6 @@ def root(tmp_path):
     write_task(tmp_path, a_bug())
     write_task(tmp_path, a_strip())
     return tmp_path
-
-
-def rows(root, name: str = "swebench", split: str = "train") -> list[dict]:
-    return json_lines(root / f"export/{name}/{split}.jsonl")
-
-
-def left_out(root) -> list[dict]:
-    """Return the lines on what is not exported."""
-    return json_lines(root / "export/left_out.jsonl")
-
-
-def reasons(root) -> dict[str, str]:
-    return {line["name"]: line["reason"] for line in left_out(root)}
 
 
 TESTS = {"FAIL_TO_PASS": ["tests/test_words.py::test_none"],
@@ -99,14 +86,14 @@ def test_each_column_of_a_row_is_what_the_folder_says(root, name):
                        for column in (*row, "test_patch", "eval_script")}
     [file] = (root / f"export/{name}/data").iterdir()
     assert parquet.read_table(file).to_pylist() == rows(root, name)
-    assert "1 task, a row each" in (root / f"export/{name}/README.md").read_text()
+    assert "1 task, a row each" in card(root, name)
     assert make(root).count("unchanged") == 4
 
 
 def test_where_no_test_is_hidden_there_is_no_patch_of_tests(root):
     write_task(root, proven_again(a_bug(hidden={}), {"tests_visible": "it is off"}))
     make(root)
-    assert [row["test_patch"] for row in rows(root)] == [""]
+    assert [row["test_patch"] for row in rows(root, "swebench")] == [""]
     assert "registry" in (root / "export/swesmith/profiles.py").read_text()
 
 
@@ -134,11 +121,11 @@ def test_what_is_not_as_proven_or_lacks_a_part_is_left_out_by_name(root):
     for task, _ in LEFT_OUT.values():
         write_task(root, task)
     make(root)
-    assert reasons(root) == {name: reason for name, (_, reason) in LEFT_OUT.items()}
+    assert left_out(root) == {name: reason for name, (_, reason) in LEFT_OUT.items()}
     details = (root / "export/left_out.jsonl").read_text()
     for part in ("environment/", "bug_inject.py agent --steps issue", "nl2repo.py --steps"):
         assert part in details
-    assert [row["instance_id"] for row in rows(root)] == [BUG_ID]
+    assert [row["instance_id"] for row in rows(root, "swebench")] == [BUG_ID]
 
 
 def test_a_folder_that_cannot_be_read_and_a_file_of_an_earlier_release_are_named(root):
@@ -150,8 +137,8 @@ def test_a_folder_that_cannot_be_read_and_a_file_of_an_earlier_release_are_named
     for name in ("old.json is no folder", "crane.a.1/task.toml is not readable",
                  "egret.a.1/proof.json is not readable", "ibis.a.1/tests is not readable"):
         assert name in printed
-    assert [row["instance_id"] for row in rows(root)] == [BUG_ID]
-    assert {line["name"]: line["formats"] for line in left_out(root)} == {
+    assert [row["instance_id"] for row in rows(root, "swebench")] == [BUG_ID]
+    assert {line["name"]: line["formats"] for line in left_out_lines(root)} == {
         "crane.a.1": ["harbor"], "egret.a.1": ["harbor", *OF_BUGS],
         "ibis.a.1": ["harbor", *OF_BUGS]}
 
@@ -162,7 +149,7 @@ def test_two_tasks_of_a_repository_never_share_a_report(root):
     write_task(root, a_bug("heron.agent-3.0123abcd", "Wrong. So wrong.\n"))
     write_task(root, a_bug("crane.agent-1.0123abcd"))
     make(root)
-    assert [(line["name"], line["reason"], line["formats"]) for line in left_out(root)] == [
+    assert [(line["name"], line["reason"], line["formats"]) for line in left_out_lines(root)] == [
         (name, "report of another task", [*OF_BUGS])
         for name in ("heron.agent-3.0123abcd", PULL_ID)]
 
@@ -189,10 +176,10 @@ def test_rules_of_all_exports_hold_for_tasks(root):
     write_toml(root, more=f'[export]\ndecontaminate = ["{benchmark}"]\nvalidation = 0.0\n'
                f'[exclude]\nids = ["{BUG_ID}"]\n')
     make(root, "--formats", "swebench,swesmith,nl2repo")
-    assert reasons(root) == {BUG_ID: "[exclude] ids", "crane.agent-1.0123abcd": "in a benchmark"}
+    assert left_out(root) == {BUG_ID: "[exclude] ids", "crane.agent-1.0123abcd": "in a benchmark"}
     write_toml(root, more='[export]\nlicences = ["MIT"]\n')
     make(root)
-    assert {*reasons(root).values()} == {"licence"} and rows(root) == []
+    assert {*left_out(root).values()} == {"licence"} and rows(root, "swebench") == []
     assert [row["licence"] for row in rows(root, "nl2repo")] == ["MIT"]
 
 
@@ -203,9 +190,11 @@ def test_nothing_of_one_origin_is_in_both_splits(root):
             write_task(root, a_datapoint(f"{name}-{n}", split=name))
     write_toml(root, more="[export]\nvalidation = 0.5\n")
     make(root)
-    train, validation = ({row["repo"] for row in rows(root, split=split)}
+    train, validation = ({row["repo"] for row in rows(root, "swebench", split)}
                          for split in ("train", "validation"))
     assert train and validation and not train & validation
-    tasks = read_json(root / "export/harbor/manifest.json")["tasks"]
+    tasks = manifest(root, "harbor")["tasks"]
+    for task in tasks:
+        assert config(root, task["name"])["metadata"]["split"] == task["split"]
     splits = {(task["repo"], task["split"]) for task in tasks if task["kind"] == "datapoint"}
     assert len(splits) == len({repo for repo, _ in splits}) == 3

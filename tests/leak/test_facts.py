@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 from conftest import turn_of
+from line_tables import rows
 
 from codedata.leak.facts import find_facts, has_fix_begun, shown_share
 from codedata.records import Commit
@@ -63,17 +64,17 @@ def certain(history, thought: str, command: str = "ls") -> list[tuple[str, str]]
     return [(one.kind, one.text) for one in found if one.certain]
 
 
-@pytest.mark.parametrize("thought, command, kind, text", [
-    ("I open it.", "cat brook/ledger.py", "path", "brook/ledger.py"),
-    ("I look at settle_account next.", "git grep -n settle", "name", "settle_account"),
-    ("I run one test.", "pytest -k test_settle_revives_dormant_account", "name",
-     "test_settle_revives_dormant_account"),
-    ("These lines matter.", "sed -n 131,139p brook/ledger.py", "line", "131,139p"),
-    ("I search for it.", "grep -rn 'entry = self.open_entry(name)' .", "code",
-     "entry = self.open_entry(name)"),
-    ("I mend it.", "sed -i 's/if entry is None:/if not entry:/' brook/*.py", "anchor",
-     "if entry is None:"),
-])
+@pytest.mark.parametrize("thought, command, kind, text", rows("""
+I open it.           | cat brook/ledger.py   | path | brook/ledger.py
+I look at settle_account next. | git grep -n settle | name | settle_account
+I run one test.      | pytest -k test_settle_revives_dormant_account\
+ | name | test_settle_revives_dormant_account
+These lines matter.  | sed -n 131,139p brook/ledger.py | line | 131,139p
+I search for it.     | grep -rn 'entry = self.open_entry(name)' .\
+ | code | entry = self.open_entry(name)
+I mend it.           | sed -i 's/if entry is None:/if not entry:/' brook/*.py\
+ | anchor | if entry is None:
+"""))
 def test_what_only_the_pull_request_has_is_certain_before_it_was_shown(
         thought, command, kind, text):
     assert (kind, text) in certain(BLIND, thought, command)

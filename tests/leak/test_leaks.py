@@ -34,7 +34,7 @@ from fake_judges import (
     write_executed,
 )
 from fake_llm import Say
-from judged import json_lines, read_json, write_duel, write_turn
+from judged import json_lines, read_json
 from scored import decide, write_answer, write_panel, write_score
 
 import ch
@@ -213,7 +213,7 @@ def test_a_kill_between_turn_and_verdict_pays_for_neither_again(judged_by, fake_
     assert len(line["calls"]) == 4
 
 
-@pytest.mark.parametrize("retries, n_calls, code", [(0, 1, 1), (1, 2, 1), (2, 3, 1), (-1, 1, 0)])
+@pytest.mark.parametrize("retries, n_calls, code", [(0, 1, 1), (2, 3, 1), (-1, 1, 0)])
 def test_without_a_judge_certain_facts_bar(asked, fake_llm, retries, n_calls, code):
     write_toml(asked, more=f"[challenger]\nleak_retries = {retries}\n")
     fake_llm.always(LEAKY)
@@ -459,7 +459,7 @@ def bucket(root, i: int) -> dict:
     return read_json(next(root.glob(f"[dfr]*/t_{i}.json")))
 
 
-def test_a_leaky_turn_is_not_final_and_what_nobody_could_look_at_is(reported):
+def test_a_leaky_turn_is_not_final_nor_for_trainers_and_what_nobody_could_look_at_is(reported):
     assert sorted(path.name for path in reported.glob("final/t*")) == ["t_2.json", "t_3.json"]
     assert {"judge": "facts", "kind": "path", "text": "src/windlass_reel.py",
             "why": "a file that was not shown"} in (bucket(reported, 1)["leaks"])
@@ -467,6 +467,17 @@ def test_a_leaky_turn_is_not_final_and_what_nobody_could_look_at_is(reported):
     text = (reported / "report/report.md").read_text()
     assert "| the challenger shows what it cannot know (kept out of final/) | 1 |" in text
     assert "| without a PR record, so nobody can tell what it cannot know | 1 |" in text
+    write_toml(reported, more="[export]\nvalidation = 0.0\nrejected_too = true\n"
+                              "duplicate_similarity = 0\n")
+    run_main(export.main, reported)
+    left, = json_lines(reported / "export/left_out.jsonl")
+    assert (left["name"], left["reason"]) == ("t_1", "shows what it cannot know")
+    assert "windlass" in left["detail"]
+    found = {form: json_lines(reported / f"export/{form}/train.jsonl")
+             for form in ("jsonl", "sft_messages", "dpo", "kto")}
+    assert [row["source"] for row in found.pop("jsonl") if row["leaks"]] == ["t_1"]
+    for rows in found.values():
+        assert {row["source"] for row in rows} == {"t_2", "t_3"}
     write_panel(reported, "a", more="[report]\nkeep_flagged = true\n")
     run_main(report.main, reported)
     assert (reported / "final/t_1.json").is_file()
@@ -481,23 +492,6 @@ def test_where_a_leak_judge_is_set_a_turn_without_its_verdict_is_for_no_trainer(
     run_main(export.main, reported)
     left = {line["name"]: line["reason"] for line in json_lines(reported / "export/left_out.jsonl")}
     assert left["t_2"] == "no leak verdict"
-
-
-def test_a_leaky_turn_is_for_no_trainer(tmp_path):
-    found = [{"judge": "auditor", "kind": "cause", "text": "the windlass",
-              "why": "nothing has shown it"}]
-    write_duel(tmp_path)
-    write_toml(tmp_path, more="[export]\nvalidation = 0.0\nduplicate_similarity = 0\n")
-    write_turn(tmp_path, "t_1", leaks=found, challenger=LEAKY)
-    write_turn(tmp_path, "t_2", leaks=[])
-    run_main(export.main, tmp_path)
-    left, = json_lines(tmp_path / "export/left_out.jsonl")
-    assert (left["name"], left["reason"]) == ("t_1", "shows what it cannot know")
-    assert "windlass" in left["detail"]
-    rows = json_lines(tmp_path / "export/jsonl/train.jsonl")
-    assert [row["source"] for row in rows if row["leaks"]] == ["t_1"]
-    for name in ("sft_messages", "dpo", "kto"):
-        assert "windlass" not in (tmp_path / "export" / name / "train.jsonl").read_text()
 
 
 def test_false_alarms_are_reported_and_a_judge_that_finds_them_everywhere_is_not_trusted(

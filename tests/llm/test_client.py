@@ -111,23 +111,15 @@ def test_an_empty_or_rejected_answer_is_asked_again(tmp_path, fake_llm, wrong):
     assert fake_llm.n_requests == 3
 
 
-@pytest.mark.parametrize("text, accept, problem", [
-    ("", None, "empty answer"), ("no", lambda reply: "not yes", "not yes"),
+@pytest.mark.parametrize("text, accept, retries, problem", [
+    ("", None, 2, "empty answer"), ("no", lambda reply: "not yes", 0, "not yes"),
 ], ids=["empty", "rejected"])
 def test_an_answer_that_stays_wrong_fails_the_item_after_format_retries(
-        tmp_path, fake_llm, text, accept, problem):
+        tmp_path, fake_llm, text, accept, retries, problem):
     fake_llm.always(Say(text))
-    with pytest.raises(ItemFailed, match=f"{problem}, 3 tries"):
-        chat(fake_llm, tmp_path, accept)
-    assert fake_llm.n_requests == 3
-
-
-def test_format_retries_is_the_number_of_further_tries(tmp_path, fake_llm):
-    write_prompts(tmp_path, 1)
-    write_toml(tmp_path, {"format_retries": 0})
-    fake_llm.script(NO_BLOCK)
-    assert run_king(tmp_path, fake_llm) == 1
-    assert fake_llm.n_requests == 1 and answers(tmp_path) == []
+    with pytest.raises(ItemFailed, match=problem):
+        chat(fake_llm, tmp_path, accept, format_retries=retries)
+    assert fake_llm.n_requests == retries + 1
 
 
 def test_a_truncated_answer_is_recorded_and_no_turn(tmp_path, fake_llm):
@@ -160,24 +152,19 @@ def usage_of(tokens_in, tokens_out, details=ABSENT) -> dict:
     *((usage, (None, None, 0)) for usage in (None, ABSENT, {}, [], "x")),
 ])
 def test_usage_in_every_shape(tmp_path, fake_llm, usage, tokens):
-    fake_llm.script(Say(TURN, usage=usage))
+    """It is booked under the model that was asked for: the served name may add a date."""
+    fake_llm.script(Say(TURN, usage=usage, model="m-2024-05-01"))
     reply, [call] = chat(fake_llm, tmp_path)
-    assert reply.text == TURN
+    assert (reply.text, call["model"]) == (TURN, "m")
     assert (call["tokens_in"], call["tokens_out"], call["tokens_cached"]) == tokens
-
-
-@pytest.mark.parametrize("served", ["m-2024-05-01", 7, "", False])
-def test_a_call_is_booked_under_the_model_that_was_asked_for(tmp_path, fake_llm, served):
-    """The served name may add a date, and prices are for the one that was asked."""
-    fake_llm.script(Say(TURN, model=served))
-    _, [call] = chat(fake_llm, tmp_path, model="m")
-    assert call["model"] == "m"
 
 
 @pytest.mark.parametrize("body", [
     {"error": {"message": "overloaded"}},
     *({"choices": choices}
-      for choices in [[], None, [None], ["x"], [{"message": None}], [{"message": "x"}], [{}]]),
+      for choices in [[], None, {}, [None], ["x"], [[]], [{"message": None}], [{"message": "x"}],
+                      [{}], *([{"message": {"content": content}}]
+                              for content in ([{"text": 7}], [["x"]], ["x"], {}))]),
     *(Status(200, body) for body in ["[]", "null", "", HTML.body, b"\xff\xfe{", "[" * 100_000]),
 ], ids=short)
 def test_a_body_that_is_no_completion_is_asked_again_then_fails_the_item(tmp_path, fake_llm, body):
@@ -195,16 +182,11 @@ def spoilt(**message) -> dict:
             "usage": usage_of(70, 30)}
 
 
-@pytest.mark.parametrize("body", [
-    *(spoilt(content=content) for content in ([{"text": 7}], [["x"]], ["x"], 7, {})),
-    {**spoilt(), "choices": {}}, {**spoilt(), "choices": [[]]},
-])
-def test_a_reply_of_the_wrong_shape_is_a_failed_call_that_stays_in_the_ledger(
-        tmp_path, fake_llm, body):
+def test_a_reply_of_the_wrong_shape_is_a_failed_call_that_stays_in_the_ledger(tmp_path, fake_llm):
     write_prompts(tmp_path, 2)
     write_toml(tmp_path, {"retry_max": 1, "model": "m"},
                '[prices]\n"m" = { in = 1000.0, out = 1000.0 }\n')
-    fake_llm.script(body, body, body)   # item 1 fails; item 2 is answered at its second try
+    fake_llm.script(*[spoilt(content=7)] * 3)   # item 1 fails; item 2 is answered at its second try
     assert run_king(tmp_path, fake_llm) == 1 and "without a chat completion" in failure(tmp_path)
     lines = ledger_lines(tmp_path / "answer")
     paid = [[call["tokens_in"] for call in line["calls"]] for line in lines]
@@ -287,21 +269,14 @@ def test_a_good_reply_without_its_record_makes_the_record_without_a_call(interru
     assert fake_llm.n_requests == 2 and answered_turn(interrupted) == TURN
 
 
-def test_after_a_kill_rejected_replies_count_as_tries(tmp_path, fake_llm):
+def test_after_a_kill_rejected_replies_are_tries_and_spoilt_ones_are_paid(
+        tmp_path, fake_llm):
     write_prompts(tmp_path, 1)
-    kill_king_after(tmp_path, fake_llm, NO_BLOCK, NO_BLOCK)
+    kill_king_after(tmp_path, fake_llm, NO_BLOCK, NO_BLOCK, spoilt(content=7))
     fake_llm.script(NO_BLOCK)   # the third and last try
     assert run_king(tmp_path, fake_llm) == 1 and "3 tries" in failure(tmp_path)
-    assert fake_llm.n_requests == 4
-
-
-def test_a_spoilt_reply_of_a_killed_run_is_paid_for_by_the_next(tmp_path, fake_llm):
-    write_prompts(tmp_path, 1)
-    kill_king_after(tmp_path, fake_llm, spoilt(content=7))
-    assert run_king(tmp_path, fake_llm) == 0
     [line] = ledger_lines(tmp_path / "answer")
-    assert [call["tokens_in"] for call in line["calls"]] == [70, 100]
-    assert not partial(tmp_path).exists()
+    assert [call["tokens_in"] for call in line["calls"]] == [100, 100, 70, 100]
 
 
 def test_a_line_torn_by_a_kill_costs_no_other_reply(interrupted, fake_llm):
@@ -364,12 +339,11 @@ def echo(code):
     return lambda request: Status(code, request.headers["authorization"])
 
 
-@pytest.mark.parametrize("reply", [*map(echo, [200, 400, 401, 404, 500]),
-                                   lambda request: Status(400, request.headers),
+@pytest.mark.parametrize("reply", [*map(echo, [200, 400, 401, 500]),
                                    lambda request: Status(302, "", {
                                        "Location": request.headers["authorization"]}),
                                    lambda request: {"error": request.headers["authorization"]}],
-                         ids=["200", "400", "401", "404", "500", "400 headers", "302", "200 json"])
+                         ids=["200", "400", "401", "500", "302", "200 json"])
 def test_a_key_that_the_endpoint_says_back_is_nowhere(tmp_path, fake_llm, reply):
     write_prompts(tmp_path, 2)
     write_toml(tmp_path, {"retry_max": 1})
@@ -383,10 +357,9 @@ def test_a_key_that_the_endpoint_says_back_is_nowhere(tmp_path, fake_llm, reply)
 
 
 @pytest.mark.parametrize("flags, env", [
-    (["--llm-auth-token", KEY], {}), ([], {"QIANFAN_BEARER_TOKEN": KEY}),
-    (["--llm", "mine"], {"MY_KEY": KEY}),
-    ([], {"QIANFAN_BEARER_TOKEN": KEY, "CHUTES_API_KEY": KEY, "HF_TOKEN": KEY}),
-], ids=["flag", "environment", "endpoint", "all"])
+    (["--llm-auth-token", KEY], {}), (["--llm", "mine"], {"MY_KEY": KEY}),
+    ([], dict.fromkeys(("QIANFAN_BEARER_TOKEN", "CHUTES_API_KEY", "HF_TOKEN"), KEY)),
+], ids=["flag", "endpoint", "environment"])
 def test_a_key_is_in_no_output_of_a_whole_run(tmp_path, fake_llm, flags, env):
     root = tmp_path / "root"
     write_prompts(root, 3), write_commits(root, 3)

@@ -28,6 +28,7 @@ from conftest import (
     write_toml,
 )
 from fake_llm import CUT, DROP, HANG, HANG_IN_BODY, HTML, OK, Drip, FakeLLM, Flood, Status
+from line_tables import rows
 
 import king
 from codedata.errors import HttpTrouble, Interrupted, RunStopped, Trouble
@@ -64,18 +65,20 @@ def failed_items(root) -> list[str]:
 # what is tried again -----------------------------------------------------------------------------
 
 @pytest.mark.parametrize("fault", [
-    Status(500), Status(503, "busy"), Status(502), Status(408), DROP, CUT, HTML,
+    Status(500), Status(503, "busy"), Status(502), Status(408), DROP, CUT, HANG, HTML,
     Status(200, "{half"),
     Status(200, "x", {"Content-Encoding": "gzip"}), Status(200, "x", {"X": "y" * 100_000}),
     Status(200, "[" * 100_000),
 ], ids=lambda fault: repr(fault)[:40])
 def test_a_passing_fault_is_tried_again_and_a_lasting_one_given_up(fake_llm, fault):
     fake_llm.script(fault, fault)
-    assert "THOUGHT" in ask(http(), fake_llm.base_url)
+    client, tries = http(retry_max=2, call_timeout_s=0.2 if fault is HANG else 10.0), Tries()
+    assert "THOUGHT" in ask(client, fake_llm.base_url, tries=tries)
+    assert (tries.n, tries.timeouts) == (3, 2 if fault is HANG else 0)
     assert [r.body for r in fake_llm.requests] == [PROMPT] * 3   # it goes out the same each time
     fake_llm.always(fault)
     with pytest.raises(HttpTrouble, match="3 tries"):
-        ask(http(retry_max=2), fake_llm.base_url)
+        ask(client, fake_llm.base_url)
     assert fake_llm.n_requests == 6
 
 
@@ -114,13 +117,6 @@ def test_a_header_that_cannot_be_sent_is_trouble_not_a_bug(fake_llm, headers):
                     headers=headers)
 
 
-def test_connections_are_used_again(fake_llm):
-    client = http()
-    for _ in range(20):
-        ask(client, fake_llm.base_url)
-    assert fake_llm.n_requests == 20 and fake_llm.n_connections == 1
-
-
 def test_256_calls_can_be_in_flight_at_once():
     all_have_come = threading.Barrier(256)
 
@@ -134,10 +130,11 @@ def test_256_calls_can_be_in_flight_at_once():
     assert fake.max_in_flight == 256
 
 
-def test_never_more_calls_in_flight_than_the_endpoint_allows(fake_llm):
+def test_never_more_calls_in_flight_than_the_endpoint_allows_and_connections_are_used_again(
+        fake_llm):
     fake_llm.latency_s = 0.02
     ask_many(http(), fake_llm.base_url, 3, n_threads=16, n_calls=30)
-    assert fake_llm.max_in_flight == 3
+    assert fake_llm.max_in_flight == 3 >= fake_llm.n_connections
 
 
 # how much is read --------------------------------------------------------------------------------
@@ -190,24 +187,31 @@ def test_a_body_too_large_is_named_and_not_asked_for_again(tmp_path, fake_llm, c
 
 # HTTP 429 ----------------------------------------------------------------------------------------
 
-def http_date(seconds: float) -> str:
-    return format_datetime(datetime.now(timezone.utc) + timedelta(seconds=seconds), usegmt=True)
-
-
-@pytest.mark.parametrize("headers, seconds", [
-    ({"Retry-After": "1"}, 1.0), ({"Retry-After": "0.2"}, 0.2), ({"retry-after-ms": "300"}, 0.3),
-    ({"retry-after-ms": "300", "Retry-After": "30"}, 0.3),
-    ({"retry-after-ms": "soon", "Retry-After": "0.4"}, 0.4),
-    ({"Retry-After": http_date(20_000)}, pytest.approx(20_000, rel=0.1)),
-    *(({name: value}, 0.0) for name, value in [
-        ("X", ""), ("Retry-After", "soon"), ("Retry-After", ""), ("Retry-After", "nan"),
-        ("Retry-After", "-5"),
-        ("Retry-After", "0"), ("retry-after-ms", "-1"),
-        ("Retry-After", "Sat, 01 Jan 2000 00:00:00 GMT"),
-        ("Retry-After", "Sat, 01 Jan 2050 00:00:00 +99999999999999999999")]),
-])
+@pytest.mark.parametrize("headers, seconds", rows("""
+Retry-After: 1                            | 1
+Retry-After: 0.2                          | 0.2
+retry-after-ms: 300                       | 0.3
+retry-after-ms: 300; Retry-After: 30      | 0.3
+retry-after-ms: soon; Retry-After: 0.4    | 0.4
+X:                                        | 0
+Retry-After: soon                         | 0
+Retry-After:                              | 0
+Retry-After: nan                          | 0
+Retry-After: -5                           | 0
+Retry-After: 0                            | 0
+retry-after-ms: -1                        | 0
+Retry-After: Sat, 01 Jan 2000 00:00:00 GMT                    | 0
+Retry-After: Sat, 01 Jan 2050 00:00:00 +99999999999999999999  | 0
+"""))
 def test_retry_after_in_every_shape(headers, seconds):
-    assert retry_after_s(headers) == seconds
+    found = dict(header.split(":", 1) for header in headers.split("; "))
+    assert retry_after_s({name: value.strip() for name, value in found.items()}) == float(seconds)
+
+
+def test_retry_after_may_be_a_date():
+    then = datetime.now(timezone.utc) + timedelta(seconds=20_000)
+    date = format_datetime(then, usegmt=True)
+    assert retry_after_s({"Retry-After": date}) == pytest.approx(20_000, rel=0.1)
 
 
 @pytest.mark.parametrize("headers", [{"Retry-After": "1e9"}, {"Retry-After": "inf"},
@@ -329,13 +333,6 @@ def test_it_bounds_what_comes_before_the_answer_too(start, url, proxy):
 def test_an_answer_may_take_longer_than_a_connection(fake_llm):
     fake_llm.latency_s = 10.5
     assert "THOUGHT" in ask(http(call_timeout_s=60.0, retry_max=0), fake_llm.base_url)
-
-
-def test_a_timeout_is_tried_again(fake_llm):
-    fake_llm.script(HANG, HANG)
-    tries = Tries()
-    assert "THOUGHT" in ask(http(call_timeout_s=0.2), fake_llm.base_url, tries=tries)
-    assert (tries.n, tries.timeouts) == (3, 2)
 
 
 def test_hanging_answers_fail_their_items_but_do_not_stop_the_run(tmp_path, fake_llm):
@@ -497,11 +494,6 @@ def test_many_connections_share_one_ssl_context(certificate):
         before = n_contexts()
         ask_many(client, fake.base_url, 24, n_threads=24, n_calls=24)
         assert fake.n_connections == 24 and n_contexts() == before > 0
-
-
-def test_a_proxy_set_by_setting_is_used(fake_llm):
-    ask(http(proxy=fake_llm.url), "http://model.invalid/v1")
-    assert fake_llm.requests[0].path == "http://model.invalid/v1/chat/completions"
 
 
 def test_proxies_and_netrc_of_the_environment_are_not_used(fake_llm, tmp_path, monkeypatch):

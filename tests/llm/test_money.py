@@ -84,10 +84,11 @@ def test_a_cost_that_is_not_known_is_none_never_0(model, tokens):
     assert Money({"m": Price(1.0, 1.0)}).cost(model, *tokens) is None
 
 
-def test_usage_seconds_and_cost_of_each_call_stand_in_the_ledger(tmp_path, fake_llm, priced):
+def test_usage_seconds_and_cost_of_each_call_stand_in_the_ledger_and_on_screen(
+        tmp_path, fake_llm, priced, capsys):
     write_prompts(tmp_path, 1)
     fake_llm.script(Say(NO_BLOCK, latency_s=0.2))
-    assert priced() == 0
+    assert priced() == 0 and "$0.0200" in capsys.readouterr().err
     [line] = ledger_lines(tmp_path / "answer")
     first, second = line["calls"]
     assert (first["tokens_in"], first["tokens_out"], first["model"]) == (100, 20, "m")
@@ -112,11 +113,6 @@ def test_an_unknown_price_is_null_in_the_ledger_and_unknown_on_screen(tmp_path, 
     assert "unknown" in printed and "$" not in printed and costs(tmp_path) == [None, None]
     calls = [call for line in ledger_lines(tmp_path / "answer") for call in line["calls"]]
     assert [call["cost_usd"] for call in calls] == [None, None]
-
-
-def test_the_cost_of_a_run_is_shown(tmp_path, priced, capsys):
-    write_prompts(tmp_path, 3)
-    assert priced() == 0 and "$0.0300" in capsys.readouterr().err
 
 
 # each call counts once ---------------------------------------------------------------------------
@@ -306,16 +302,21 @@ def test_a_budget_where_no_usage_is_reported_ends_the_run(tmp_path, fake_llm, pr
     assert fake_llm.n_requests == 8
 
 
-@pytest.mark.parametrize("usd", ["0", "-1", "nan", "much"])
-def test_a_budget_that_is_none_is_refused(tmp_path, usd):
-    assert run_here(king.main, tmp_path, "--budget", usd) == 2
-
-
-@pytest.mark.parametrize("price", ["nan", "inf", "-1.0", "true", '"1"'])
-def test_a_price_that_is_none_is_refused(tmp_path, fake_llm, price):
+@pytest.mark.parametrize("price, budget", rows("""
+nan  | 1
+inf  | 1
+-1.0 | 1
+true | 1
+"1"  | 1
+1.0  | 0
+1.0  | -1
+1.0  | nan
+1.0  | much
+"""))
+def test_a_price_or_a_budget_that_is_none_is_refused(tmp_path, fake_llm, price, budget):
     """With nan as a price no budget would ever be used up."""
     set_price(tmp_path, f"in = {price}, out = 1.0")
-    assert run_here(king.main, tmp_path, *flags_for(fake_llm)) == 2
+    assert run_here(king.main, tmp_path, *flags_for(fake_llm, "--budget", budget)) == 2
 
 
 PLACES = """prompt commit answer answer_0 variants/chosen variants/placebo score
