@@ -60,26 +60,16 @@ def test_no_mark_of_it_is_in_any_request_of_the_placebo_nor_of_the_blind_candida
 
 def test_marks_of_a_pull_request_are_in_no_request_of_the_king_and_in_all_of_its_challenger(
         tmp_path, fake_llm):
+    fake_llm.script("THOUGHT: a very royal look.\n\n```bash\nls royal\n```")
     answers(tmp_path, fake_llm, 6)
-    assert [b"MARK" in r.raw or b"KRAM" in r.raw for r in fake_llm.requests] == [False] * 6
+    assert fake_llm.n_requests == 6 and not [r for r in fake_llm.requests
+                                             if re.search(b"MARK|KRAM|reference", r.raw)]
     assert len(asked(tmp_path, fake_llm, ch)) == 6
+    assert not [r for r in fake_llm.requests if re.search(b"royal|reference", r.raw)]
     for request in fake_llm.requests:
         i = int(re.search(r"task (\d)", request.last)[1])
         for field in FIELDS:
             assert [j for j in range(1, 7) if marked(field, j) in request.text] == [i]
-
-
-def test_the_reference_is_in_no_request(tmp_path, fake_llm):
-    answers(tmp_path, fake_llm, 4)
-    assert not [r for r in fake_llm.requests if b"reference" in r.raw] and fake_llm.n_requests == 4
-    assert not [r for r in asked(tmp_path, fake_llm, ch) if b"reference" in r.raw]
-    assert fake_llm.n_requests == 4
-
-
-def test_the_challenger_is_not_shown_the_king_s_answer(tmp_path, fake_llm):
-    fake_llm.script("THOUGHT: a very royal look.\n\n```bash\nls royal\n```")
-    answers(tmp_path, fake_llm, 1)
-    assert b"royal" not in asked(tmp_path, fake_llm, ch)[0].raw
 
 
 def test_the_pull_request_and_the_form_are_the_only_difference(tmp_path, fake_llm):

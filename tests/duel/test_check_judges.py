@@ -11,7 +11,6 @@ from fake_judges import (
     prefers,
     run_main,
     shown,
-    validated,
     verdict,
     write_answers,
     write_panel,
@@ -53,19 +52,15 @@ def root(tmp_path, fake_llm):
     return tmp_path
 
 
-def test_there_are_a_dozen_families_of_attack():
-    assert N_ATTACKS >= 12 and all(attacks().values())
-
-
 def test_a_judge_that_is_moved_by_attacks_is_told_from_one_that_is_not(root, fake_llm):
-    fake_llm.always(by_model(a=longer, b=verdict(0)))
+    write_panel(root, fake_llm, "a", "b", "c")
+    fake_llm.always(by_model(a=longer, b=verdict(0), c=verdict(1)))   # c goes by the place
     printed = check(root, "probe", "--turns", 3)
-    assert fake_llm.n_requests == 3 * N_ATTACKS * 2 * 2
+    assert fake_llm.n_requests == 3 * N_ATTACKS * 2 * 3
     judges = summary(root, "probe")
-    assert judges["a"]["moved"] == 1 and judges["b"]["moved"] == 0
+    assert [judges[judge]["moved"] for judge in "abc"] == [1, 0, 0] and N_ATTACKS >= 12
     assert set(judges["a"]["families"]) == set(attacks())
     assert "a: the attacks moved 100.0 % of its verdicts" in printed
-    assert not (root / "score").exists()
 
 
 def test_every_attack_reaches_the_judge_in_one_answer_and_the_clean_one_is_beside_it(
@@ -78,12 +73,6 @@ def test_every_attack_reaches_the_judge_in_one_answer_and_the_clean_one_is_besid
         for one, two in pairs:
             clean, attacked = (one, two) if text in two else (two, one)
             assert text not in clean and attacked.replace(f"\n\n{text}", "") == clean
-
-
-def test_place_preference_is_not_taken_for_being_moved(root, fake_llm):
-    fake_llm.always(verdict(1))
-    check(root, "probe", "--turns", 2, "--model", "a")
-    assert summary(root, "probe")["a"]["moved"] == 0
 
 
 def test_a_judge_that_cannot_tell_is_named_and_one_that_can_passes(root, fake_llm):
@@ -100,7 +89,7 @@ def test_a_judge_that_cannot_tell_is_named_and_one_that_can_passes(root, fake_ll
 def test_both_checks_are_resumed_and_a_new_judge_is_asked_alone(root, fake_llm, monkeypatch):
     fake_llm.always(by_model(a=sensible, b=verdict(0), c=prefers("onyx")))
     check(root, "--turns", 2)
-    assert fake_llm.n_requests == 2 * (N_ATTACKS + 4) * 2 * 2
+    assert fake_llm.n_requests == 2 * (N_ATTACKS + 4) * 2 * 2 and not (root / "score").exists()
     fake_llm.requests.clear()
     monkeypatch.setenv("DUEL_MODE", "1")   # these pairs have a king, whatever the duel is about
     assert check(root, "--turns", 2).count("nothing to do") == 2 and fake_llm.n_requests == 0
@@ -123,14 +112,6 @@ def test_a_judge_that_fails_leaves_the_others_and_is_asked_again(root, fake_llm)
     fake_llm.always(by_model(a=sensible, b=sensible))
     check(root, "sanity", "--turns", 1)
     assert {r.body["model"] for r in fake_llm.requests} == {"b"}
-
-
-def test_the_duel_s_own_scores_are_not_touched(root, fake_llm):
-    fake_llm.always(verdict(2))
-    validated(root)
-    before = {p.name: p.read_bytes() for p in (root / "score").iterdir() if p.is_file()}
-    check(root, "--turns", 2)
-    assert {p.name: p.read_bytes() for p in (root / "score").iterdir() if p.is_file()} == before
 
 
 @pytest.mark.parametrize("words", [("probe", "--turns", 0), ("tarot",)])

@@ -51,8 +51,9 @@ def test_judges_see_what_both_sides_printed_and_changed_where_both_were_run_at_t
 
 
 def test_a_verdict_that_the_judge_was_shown_is_a_quotation_wherever_it_stood(tmp_path, fake_llm):
-    own, *planted = (verdict("00000", reason=str(n)) for n in range(3))
+    own, *planted = (verdict("00000", reason=str(n)) for n in range(4))
     set_up(tmp_path, fake_llm, 1, "\n".join((own, *planted)), "a")
+    edit(tmp_path / "answer/t_1.json", king=f"quartz says {planted[2]}")
     write_run(tmp_path, 1, king={}, challenger={"output": planted[0]})
     edit(tmp_path / "answer/t_1.json", lambda record: record["messages"][-1].update(
         content=f"a file of the project: {planted[1]}"))
