@@ -1,9 +1,8 @@
 """Put files and folders in place whole, and read items: the bytes of a store.
 
-An item is a file: one JSON object, sorted and indented, so that an edit is a one-line diff (.json);
-or, for a class with `lines`, one line for each entry of that field (.jsonl). For a class with
-`places` it is a folder, in which each field is a named file or folder. `Folder` builds a folder of
-files under _tmp/ and puts it in place in one step.
+An item is a file: one JSON object, sorted and indented, so that an edit is a one-line diff. For a
+class with `places` it is a folder, in which each field is a named file or folder. `Folder` builds a
+folder of files under _tmp/ and puts it in place in one step.
 
 Files are written to a temporary name in the same directory, flushed and renamed; folders are
 exchanged. So a kill leaves the old item or the new one.
@@ -13,7 +12,6 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import itertools
-import json
 import os
 import secrets
 import shutil
@@ -344,23 +342,14 @@ def _write_file(path: Path, file: bytes | Path) -> None:
         shutil.copy(file, path)
 
 
-def load(path: Path, lines: str = ""):
-    """Return the JSON value of an item; {instance_id, `lines`: entries} of one in lines.
-
-    Raise BrokenRecord if it is not readable.
-    """
-    kind = "JSON lines with instance_id" if lines else "JSON"
+def load(path: Path):
+    """Return the JSON value of an item. Raise BrokenRecord if it is not readable."""
     try:
-        raw = read_bounded(path)
-        if not lines:
-            return from_json(raw)
-        # json, as orjson rounds long numbers that a person added
-        entries = [json.loads(line) for line in raw.splitlines() if line.strip()]
-        return {"instance_id": entries[0]["instance_id"], lines: entries}
+        return from_json(read_bounded(path))
     except FileNotFoundError as e:
         raise BrokenRecord("is gone.", str(path), "It was there a moment ago: run again.") from e
-    except (ValueError, LookupError, TypeError, RecursionError, OSError) as e:
-        raise BrokenRecord(f"is not readable {kind}: {e}", str(path),
+    except (ValueError, RecursionError, OSError) as e:
+        raise BrokenRecord(f"is not readable JSON: {e}", str(path),
                            "Correct it, or delete it and run again.") from e
 
 

@@ -438,14 +438,25 @@ class Duel:
 
 
 @dataclass(frozen=True)
-class Environment:
+class OfRepository:
+    """Hold what records about a repository begin with. Ledgers list them under its name."""
+
+    repo: str                # as the input has it
+    repo_name: ItemName      # of most, the name of the file
+    base_commit: str         # "" where it is not known
+
+    @property
+    def instance_id(self) -> str:
+        """Return the name under which ledgers list it."""
+        return self.repo_name
+
+
+@dataclass(frozen=True)
+class Environment(OfRepository):
     """Hold how a repository is installed and tested: env/<repo_name>.json."""
 
     directory = "env"
-    repo: str                # as the input has it
-    repo_name: ItemName      # the name of this file
     row: Object              # the input's row, with whatever else it holds
-    base_commit: str         # where the history in the image ends
     base_image: str          # what the install script starts from
     image_name: str          # what is installed in it; "": no image was made
     status: str              # success | max_iteration | tool_stop | error; later stages: success
@@ -460,11 +471,6 @@ class Environment:
     verified: Object         # runs, shares passed and collected, healthy, image: from verification
     usage: Object            # calls, tokens and cost of the agent
     seconds: Seconds         # of all of it
-
-    @property
-    def instance_id(self) -> str:
-        """Return the name under which ledgers list it."""
-        return self.repo_name
 
 
 class CaseResult(TypedDict):
@@ -502,7 +508,7 @@ class Otherwise(TypedDict):
 
 
 @dataclass(frozen=True)
-class Coverage:
+class Coverage(OfRepository):
     """Hold what each test of a repository ran: coverage/<repo_name>.json.
 
     A list of ranges [first, last, first, last, …] is a set of lines, from 1. Equal sets stand once,
@@ -510,9 +516,6 @@ class Coverage:
     """
 
     directory = "coverage"
-    repo: str
-    repo_name: ItemName      # the name of this file
-    base_commit: str
     contexts: str            # pytest: which test ran what is known | none: it is not, see `reason`
     reason: str              # why there are no contexts; "" where there are
     measured: Measurement    # and digests of what was run
@@ -526,11 +529,6 @@ class Coverage:
     runnable: dict[str, Ranges]       # {path: ranges: the first lines of its statements}
     otherwise: list[Otherwise]
     seconds: Seconds         # of all runs
-
-    @property
-    def instance_id(self) -> str:
-        """Return the name under which ledgers list it."""
-        return self.repo_name
 
     @staticmethod
     def faults_between(data: dict) -> list[str]:
@@ -550,13 +548,10 @@ class Coverage:
 
 
 @dataclass(frozen=True)
-class Analysis:
+class Analysis(OfRepository):
     """Hold the structure of a repository: analysis/<repo_name>.json."""
 
     directory = "analysis"
-    repo: str
-    repo_name: ItemName      # the name of this file
-    base_commit: str         # "" where it is not known
     source: str              # runtime: scores come from coverage/ | static: from the call graph
     reason: str              # why it is static; "" where it is not
     languages: dict[str, Object]   # {name: {files, lines, entities, edges: whether there are any}}
@@ -570,22 +565,14 @@ class Analysis:
     tests: list[Object]      # {name, status, flaky, entity: id of its function or "", n_functions}
     measured: Object         # number of tests, of counted ones (passed, not flaky), of runs
 
-    @property
-    def instance_id(self) -> str:
-        """Return the name under which ledgers list it."""
-        return self.repo_name
-
 
 @dataclass(frozen=True)
-class BugConfig:
+class BugConfig(OfRepository):
     """Say where and how `bug_inject.py scale` puts bugs into a repository, and judges them:
     bug/_config/<repo_name>.json."""
 
     directory = "bug/_config"
     named_by_id = True
-    repo: str
-    repo_name: ItemName      # the name of this file
-    base_commit: str
     environment: str         # digest of what its bugs are judged by: image, test script, results
     roots: list[str]         # files and folders that bugs are put into; ["."]: all
     exclude: list[str]       # patterns of paths, as of fnmatch, that are left as they are
@@ -594,11 +581,6 @@ class BugConfig:
     timeout_s: Seconds       # of a run of the whole suite
     max_candidates: int      # by procedure
     seed: int
-
-    @property
-    def instance_id(self) -> str:
-        """Return the name under which ledgers list it."""
-        return self.repo_name
 
     @staticmethod
     def faults_between(data: dict) -> list[str]:
@@ -622,23 +604,15 @@ class ProposedChange(TypedDict):
 
 
 @dataclass(frozen=True)
-class Candidates:
+class Candidates(OfRepository):
     """Hold changes that may be bugs: bug/_candidates/<repo_name>.<batch>.json."""
 
     directory = "bug/_candidates"
-    repo: str
-    repo_name: ItemName
-    base_commit: str
     method: str              # who made them: agent
     candidates: list[ProposedChange]
     trajectory: str          # of the agent, below the root; "" where there is none
     usage: Object            # calls, tokens and cost of the agent
     seconds: Seconds
-
-    @property
-    def instance_id(self) -> str:
-        """Return the name under which ledgers list it: the repository's."""
-        return self.repo_name
 
 
 class BugVerdict(TypedDict):
@@ -652,20 +626,12 @@ class BugVerdict(TypedDict):
 
 
 @dataclass(frozen=True)
-class Verdicts:
+class Verdicts(OfRepository):
     """Hold what screening showed of the candidates of scale: bug/_verdicts/<name>.json."""
 
     directory = "bug/_verdicts"
-    repo: str
-    repo_name: ItemName
-    base_commit: str
     verdicts: list[BugVerdict]   # one a candidate, in their order
     seconds: Seconds
-
-    @property
-    def instance_id(self) -> str:
-        """Return the name under which ledgers list it: the repository's."""
-        return self.repo_name
 
 
 @dataclass(frozen=True)
@@ -681,23 +647,15 @@ class BugReport:
 
 
 @dataclass(frozen=True)
-class SourceCopy:
+class SourceCopy(OfRepository):
     """Say what a copy of a repository's source holds: nl2repo/_sources/<repo_name>.json, beside the
     folder of that name."""
 
     directory = "nl2repo/_sources"
-    repo: str
-    repo_name: ItemName      # the name of this file
-    base_commit: str
     files: dict[str, str]    # {path: digest of its text} of the sources that can be read
     faults: dict[str, str]   # {path: why it is not read, or only in part}
     others: list[str]        # files in it that are no sources
     seconds: Seconds
-
-    @property
-    def instance_id(self) -> str:
-        """Return the name under which ledgers list it."""
-        return self.repo_name
 
 
 class RecordedFact(TypedDict):
@@ -712,32 +670,21 @@ class RecordedFact(TypedDict):
 
 
 @dataclass(frozen=True)
-class RepoFacts:
+class RepoFacts(OfRepository):
     """Hold the facts of a repository, calls that its tests make and that anybody can run:
     nl2repo/_facts/<repo_name>.json."""
 
     directory = "nl2repo/_facts"
-    repo: str
-    repo_name: ItemName      # the name of this file
-    base_commit: str
     facts: list[RecordedFact]
     measured: Object         # {tests, events, scripts, suite_seconds, changed}
     seconds: Seconds
 
-    @property
-    def instance_id(self) -> str:
-        """Return the name under which ledgers list it."""
-        return self.repo_name
-
 
 @dataclass(frozen=True)
-class RepoMeta:
+class RepoMeta(OfRepository):
     """Describe a repository: nl2repo/_meta/<repo_name>.json."""
 
     directory = "nl2repo/_meta"
-    repo: str
-    repo_name: ItemName      # the name of this file
-    base_commit: str
     licence: str | None      # SPDX; null where none is recognised
     summary: str             # of its project file; "" where there is none
     dependencies: list[str]  # as its project files declare them
@@ -747,11 +694,6 @@ class RepoMeta:
     entities: dict[str, int] # {kind: how many of no test file}
     stable_tests: list[str]  # that passed in every run
     flaky_tests: list[str]
-
-    @property
-    def instance_id(self) -> str:
-        """Return the name under which ledgers list it."""
-        return self.repo_name
 
 
 class StripCandidate(TypedDict):
@@ -779,25 +721,17 @@ class ScreenedStrip(TypedDict):
 
 
 @dataclass(frozen=True)
-class Communities:
+class Communities(OfRepository):
     """Say which functions of a repository can be stripped, and which belong together:
     nl2repo/_communities/<repo_name>.json."""
 
     directory = "nl2repo/_communities"
-    repo: str
-    repo_name: ItemName      # the name of this file
-    base_commit: str
     eligible: list[str]      # ids of the functions that can be stripped
     left_out: dict[str, list[str]]   # {rule: ids of functions that cannot}
     communities: list[list[str]]     # eligible functions that belong together
     candidates: list[StripCandidate]
     screened: list[ScreenedStrip] | None = None   # one a candidate, in their order
     ungraded: list[str] | None = None   # tests that a stripped body makes skip, as xfail does
-
-    @property
-    def instance_id(self) -> str:
-        """Return the name under which ledgers list it."""
-        return self.repo_name
 
 
 @dataclass(frozen=True)
@@ -823,14 +757,11 @@ class StripPatch:
 
 
 @dataclass(frozen=True)
-class Document:
+class Document(OfRepository):
     """Document a function or a whole project: nl2repo/_docs/<repo_name>.<8 hex of the id>.json, or
     <repo_name>.project.json."""
 
     directory = "nl2repo/_docs"
-    repo: str
-    repo_name: ItemName
-    base_commit: str
     kind: str                # function | project
     subject: str             # id of the function; "" of a project
     source: str              # digest of what it documents
@@ -842,30 +773,17 @@ class Document:
     usage: Object            # calls, tokens and cost of the agent
     seconds: Seconds
 
-    @property
-    def instance_id(self) -> str:
-        """Return the name under which ledgers list it: the repository's."""
-        return self.repo_name
-
 
 @dataclass(frozen=True)
-class RepoDocument:
+class RepoDocument(OfRepository):
     """Hold the document of a repository: nl2repo/<repo_name>.json, printed beside it as .md."""
 
     directory = "nl2repo"
-    repo: str
-    repo_name: ItemName      # the name of this file
-    base_commit: str
     licence: str | None
     sections: list[Object]   # {name: its Document, subject, title, text}: the project's first
     index: dict[str, Object] # {id of a task: {kind, functions, names: public ones that its
                              # tests touch, missing: those that stand nowhere}}
     checks: Object           # shares of documented functions and names; overlap, at most
-
-    @property
-    def instance_id(self) -> str:
-        """Return the name under which ledgers list it."""
-        return self.repo_name
 
 
 @dataclass(frozen=True)

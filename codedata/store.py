@@ -33,7 +33,7 @@ from codedata.bounded import inside, open_appending, read_bounded
 from codedata.driver import StaysInDriver
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.layouts import to_json, write_atomic
-from codedata.ledger import FileState, LastAttempt, Ledger, to_line
+from codedata.ledger import FileState, LastAttempt, Ledger
 from codedata.records import OMITTED_IF_NULL, parse, safe_name
 from codedata.texts import natural, printable
 
@@ -84,11 +84,8 @@ class Store(StaysInDriver):
         self._only, self.derived = only, derived
         self.cls = cls
         self.kind = kind
-        self.lines = getattr(cls, "lines", "")   # the field whose entries are a file's lines
         self.places = getattr(cls, "places", None)   # of the fields of an item that is a folder
-        self.suffix = ".jsonl" if self.lines else ".json"
-        if self.places:
-            self.suffix = ""
+        self.suffix = "" if self.places else ".json"
         self.into = self.root / (into or cls.directory)
         self.broken: list[BrokenRecord] = []
         self.ledger: Ledger | None = None
@@ -226,7 +223,7 @@ class Store(StaysInDriver):
     def _load(self, path: Path) -> dict:
         if self.places:
             return self.cls.completed(layouts.load_folder(path, self.places))
-        return layouts.load(path, self.lines)
+        return layouts.load(path)
 
     def put(self, name: str, record, owned: tuple[str, ...], keep_edits: bool = True
             ) -> tuple[FileState, dict[str, str]]:
@@ -291,8 +288,6 @@ class Store(StaysInDriver):
                              f"To replace it: --force --only {name}")
 
     def _to_bytes(self, path: Path, data: dict) -> bytes:
-        if self.lines:
-            return b"".join(map(to_line, data[self.lines]))
         own = {f.name for f in fields(self.cls)}
         if own >= data.keys():
             return to_json(data)

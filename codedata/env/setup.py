@@ -330,8 +330,8 @@ def _record(repository: Repository, outcome: SetupOutcome, kept: KeptImage, seco
         "attempts": outcome.attempts}
     agent = outcome.agent or AgentRun("", summary=f"recipe: {outcome.recipe or 'none'}")
     return Environment(
-        repository.called, repository.repo_name, repository.row,
-        result.base_commit or repository.base_commit, repository.base_image,
+        repository.called, repository.repo_name,
+        result.base_commit or repository.base_commit, repository.row, repository.base_image,
         kept.name, outcome.status, outcome.install_script, outcome.test_script, agent.summary,
         "agent" if outcome.agent else "recipe", agent.messages, outcome.error, result.results,
         result.flaky, verified, agent.usage, round(seconds, 1))
