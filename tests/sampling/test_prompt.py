@@ -125,25 +125,13 @@ def test_an_edited_file_is_kept_and_its_entries_are_not_sampled_again(a, name, p
     assert prompts(a)[name] == edited and len({gone, *ids(a)}) == 1 + len(ids(a)) == 400
 
 
-@pytest.mark.parametrize("lost", [[2], [1, 2]])
-def test_lost_files_are_made_again_each_as_it_was(a, lost):
+def test_lost_files_are_made_again_each_as_it_was(a):
     sample(a, "--count 430")
     was = on_disk(a)
-    for k in lost:
+    for k in (1, 2):
         (a / f"prompt/prompts_430_{k}.json").unlink()
     sample(a, "--count 430")
     assert on_disk(a) == was
-    (a / "prompt/prompts_430_2.json").unlink()   # opens no door to another seed
-    assert "drawn with other settings" in sample(a, "--count 430 --seed 1", code=2)
-    sample(a, "--count 430 --force")
-    assert on_disk(a) == was
-
-
-def test_a_hand_made_file_is_left_alone_and_counts_for_nothing(a):
-    (a / "prompt").mkdir(parents=True)
-    (a / "prompt/mine.json").write_text("[]")
-    sample(a, "--count 20")
-    assert prompts(a)["mine"] == [] and len(prompts(a)["prompts_20_1"]) == 20
 
 
 REASONS = """
@@ -153,6 +141,7 @@ REASONS = """
 1 (over max_chars)
 1 (empty history)
 1 (no assistant turn)
+1 (exact duplicate)
 but a message has no text)
 1 (no PR record)
 1 (unusable PR record)
@@ -171,35 +160,19 @@ def test_what_is_left_out_is_counted_by_reason(tmp_path):
         rows[i]["messages"][2]["content"] = text
     for i, messages in ((6, rows[6]["messages"][2:3]), (7, []), (8, [{"role": "user"}])):
         rows[i]["messages"] = messages
-    rows.append(a_row(0, instance_id="../up"))
+    rows += [a_row(0, instance_id="../up"), rows[0]]
     prs = [a_pr(i) for i in range(14) if i != 9]
     prs[9]["patch"] += "+" * 60_000   # of row 10
     prs[11]["patch"] = None           # of row 12
     write_sources(tmp_path, rows, prs, 'max_chars = 2000\n[exclude]\nids = ["own__repo-11"]\n')
-    printed = sample(tmp_path / "a", "--count 50")
+    printed = sample(tmp_path / "a", "--count 50 --max-per-instance 0")
     assert ids(tmp_path / "a") == ["own__repo-0"]
     assert [reason for reason in REASONS.strip().split("\n")
             if reason not in printed] == [], printed
     notes = {line["item"]: line["detail"]
              for line in ledger_lines(tmp_path / "a/prompt", state="excluded")}
-    assert notes["own__repo-10"]["rule"] == "oversized PR"
     assert notes["own__repo-10"]["patch_chars"] > 60_000
-    assert "no PR record" in notes["own__repo-9"]["rule"]
     assert "patch" in notes["own__repo-12"]["rule"]
-
-
-def test_exact_duplicates_are_left_out(tmp_path):
-    write_sources(tmp_path, [a_row(1, n_turns=1)] * 3 + [a_row(2)])
-    printed = sample(tmp_path / "a", "--count 10 --max-per-instance 0")
-    assert sorted(ids(tmp_path / "a")) == ["own__repo-1", "own__repo-2"]
-    assert "2 (exact duplicate)" in printed
-
-
-def test_keep_unmatched_keeps_prompts_whose_pr_has_no_record(tmp_path):
-    write_sources(tmp_path, [a_row(1), a_row(2)], [a_pr(1)])
-    assert "no PR record" in sample(tmp_path / "a", "--count 10 --keep-unmatched")
-    assert {e["instance_id"]: e["language"] for e in prompts(tmp_path / "a")["prompts_10_1"]} == {
-        "own__repo-1": "python", "own__repo-2": "unknown"}
 
 
 def test_without_a_pr_record_for_any_row_it_stops_what_follows_and_names_keep_unmatched(tmp_path):
@@ -207,47 +180,21 @@ def test_without_a_pr_record_for_any_row_it_stops_what_follows_and_names_keep_un
     for _ in range(2):   # the second run has as much to do
         printed = sample(tmp_path / "a", "--count 10", code=2)
         assert "--keep-unmatched" in printed and "next:" not in printed
+    (tmp_path / "prs.json").write_text(json.dumps([a_pr(1)]))
     assert "next:" in sample(tmp_path / "a", "--count 10 --keep-unmatched")
+    assert {e["instance_id"]: e["language"] for e in prompts(tmp_path / "a")["prompts_10_1"]} == {
+        "own__repo-1": "python", "own__repo-2": "unknown"}
+    write_sources(tmp_path, [a_row(1, messages=[{"role": "user", "content": [{}]}])], [a_pr(1)])
+    assert "has no row that can be used" in sample(tmp_path / "b", "--count 10", code=2)
 
 
-def test_a_source_of_which_no_row_can_be_used_stops_what_follows(tmp_path):
-    row = a_row(1) | {"messages": [{"role": "user", "content": [{}]}]}
-    write_sources(tmp_path, [row], [a_pr(1)])
-    printed = sample(tmp_path / "a", "--count 10", code=2)
-    assert "has no row that can be used" in printed and "not as expected" in printed
-
-
-def test_next_is_recommended_only_by_a_run_that_wrote_prompts(a):
-    assert "next:" in sample(a, "--count 5")
-    next((a / "commit").glob("[!_]*.json")).unlink()
-    for _ in range(2):   # fetches a PR record, then does nothing
-        assert "next:" not in sample(a, "--count 5")
-
-
-def test_a_pr_record_that_is_there_is_used_and_not_asked_for(tmp_path):
-    """pr_tasks.py, or a person, has put it there."""
-    write_sources(tmp_path, [a_row(1)], [a_pr(1)])
-    sample(tmp_path / "a", "--count 1")
-    shutil.rmtree(tmp_path / "a/prompt")
-    edit(tmp_path / "a/commit/own__repo-1.json", lambda record: record.update(language="go"))
-    sample(tmp_path / "a", "--count 1 --prs /nowhere.jsonl")
-    assert [one["language"] for one in prompts(tmp_path / "a")["prompts_1_1"]] == ["go"]
-
-
-def test_a_hand_edited_pr_record_is_not_overwritten(a):
-    sample(a, "--count 50")
-    path = a / f"commit/{ids(a)[0]}.json"
-    edit(path, lambda record: record.update(issue="mine"))
-    sample(a, "--count 100")
-    sample(a, "--count 100 --force")
-    assert read_json(path)["issue"] == "mine"
-
-
-def test_force_samples_again_and_keeps_the_old_files_aside(a):
+def test_a_pr_record_that_is_there_is_used_and_kept_and_force_puts_prompts_aside(a):
     sample(a, "--count 50")
     was = on_disk(a)["prompts_50_1.json"]
-    sample(a, "--count 50 --force --seed 5")
-    assert on_disk(a)["prompts_50_1.json"] != was
+    path = a / f"commit/{ids(a)[0]}.json"
+    edit(path, issue="mine", language="go")
+    sample(a, "--count 50 --force")
+    assert read_json(path)["issue"] == "mine" and prompts(a)["prompts_50_1"][0]["language"] == "go"
     assert (a / "prompt/_replaced/prompts_50_1.1.json").read_bytes() == was
 
 
@@ -293,7 +240,7 @@ def test_a_deleted_pr_record_is_fetched_again_and_one_of_a_hand_made_prompt_too(
     printed = sample(a, "--count 20")
     assert was.items() <= on_disk(a, "commit").items()
     assert "own__repo-444.json" in on_disk(a, "commit")
-    assert "nobody__x-1 has no PR record" in printed
+    assert "nobody__x-1 has no PR record" in printed and prompts(a)["mine"] == mine
     assert "nothing to do" in sample(a, "--count 20 --status")
 
 
@@ -306,7 +253,9 @@ def test_limit_is_a_number_of_prompts(a, whole):
 
 def test_another_source_or_seed_is_not_mixed_in_by_accident(a):
     sample(a, "--count 10")
+    edit(a / "prompt/prompts_10_1.json", lambda entries: entries.pop())   # opens no door
     assert "drawn with other settings" in sample(a, "--count 20 --seed 3", code=2)
+    sample(a, "--count 10 --force")
     assert len(ids(a)) == 10
     sample(a, "--count 20 --seed 3 --source", a.with_name("rows.jsonl"))   # named: on purpose
     assert len(set(ids(a))) == 20
@@ -352,6 +301,8 @@ def test_what_a_benchmark_holds_is_not_drawn(tmp_path):
                   "problem_statement": "a third"},
                  {"instance_id": "x__y-3", "problem_statement": statement}])
     a = tmp_path / "a"
+    assert "gone.jsonl" in sample(a, "--count 5 --decontaminate", a / "gone.jsonl", code=2)
+    assert ids(a) == []
     assert "left out: 4 (in a benchmark)" in sample(a, "--count 20 --decontaminate",
                                                     tmp_path / "verified.jsonl")
     assert sorted(ids(a)) == sorted(f"own__repo-{i}" for i in (0, *range(5, 20)))
@@ -362,8 +313,3 @@ def test_what_a_benchmark_holds_is_not_drawn(tmp_path):
     assert notes["own__repo-3"]["hits"][0].startswith(
         "verified.jsonl x__y-3, 13-gram (problem statement): broken0 ")
     assert "own__repo-4.json" not in on_disk(a, "commit")
-
-
-def test_a_benchmark_that_cannot_be_read_ends_it_before_anything_is_drawn(a):
-    assert "gone.jsonl" in sample(a, "--count 5 --decontaminate", a / "gone.jsonl", code=2)
-    assert ids(a) == []

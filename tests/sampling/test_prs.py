@@ -1,7 +1,6 @@
 """Check that one record comes from every form of a pull request, and lacks are named."""
 
 import json
-import random
 from pathlib import Path
 
 import duckdb
@@ -59,15 +58,20 @@ def test_a_record_is_the_same_from_every_form(route, tmp_path, http):
 @pytest.mark.parametrize("ending", ["parquet", "jsonl"])
 def test_texts_may_be_empty_but_a_record_without_patch_or_repo_is_a_problem(ending, tmp_path, http):
     spec = write(tmp_path / f"prs.{ending}", [
-        pr("texts", problem_statement=None, pr_description=None, test_patch=None),
-        pr("dates", created_at=None, meta=None), pr("patch", patch=None),
-        pr("repo", repo=None, language=" "), pr("fine"), pr("never-asked-for", patch=None)])
-    records, problems = fetch_prs(spec, ["texts", "dates", "patch", "repo", "fine"], http)
-    assert list(records) == ["texts", "dates", "fine"]
-    assert {records["texts"][name] for name in ("issue", "description", "test_patch")} == {""}
-    assert records["dates"]["created_at"] is records["dates"]["licence"] is None
+        pr("texts", problem_statement=None, pr_description=None, test_patch=None, created_at=None,
+           meta=None), pr("patch", patch=None), pr("repo", repo=None, language=" "),
+        pr("never-asked-for", patch=None), pr("date", created_at="yesterday")])
+    records, problems = fetch_prs(spec, ["texts", "patch", "repo", "date"], http)
+    record = records.pop("texts")
+    assert {record[name] for name in ("issue", "description", "test_patch")} == {""}
+    assert record["created_at"] is record["licence"] is None and records == {}
+    assert problems.pop("date") == "`created_at` is no date: 'yesterday'"
     assert problems == {"patch": "its row has no text in patch",
                         "repo": "its row has no text in repo"}
+    row = pr("a")
+    del row["patch"]
+    with pytest.raises(Trouble, match=r"none\.\w+ has no column patch or fix_patch, only"):
+        fetch_prs(write(tmp_path / f"none.{ending}", [row]), ["a"], http)
 
 
 @pytest.mark.parametrize("ending", ["parquet", "jsonl", "json"])
@@ -79,15 +83,6 @@ def test_of_two_rows_of_one_id_the_first_counts_over_all_files(ending, tmp_path,
     for _ in range(3):
         records, problems = fetch_prs(f"{tmp_path}/*.{ending}", ["twice", "broken"], http)
         assert records["twice"]["base_commit"] == "0a" and list(problems) == ["broken"]
-
-
-@pytest.mark.parametrize("ending", ["parquet", "json"])
-def test_missing_columns_are_named(ending, tmp_path, http):
-    row = pr("a")
-    del row["patch"], row["pr_description"]
-    with pytest.raises(
-            Trouble, match=r"prs\.\w+ has no column patch or fix_patch, only base_commit, "):
-        fetch_prs(write(tmp_path / f"prs.{ending}", [row]), ["a"], http)
 
 
 SWE_BENCH = {"instance_id": "own__repo-1", "repo": "own/repo", "base_commit": "c0ffee",
@@ -107,20 +102,15 @@ SWE_SMITH = {"instance_id": "own__repo-1", "repo": "swesmith/own__repo.c0ffee00"
 @pytest.mark.parametrize("row, fields", [
     (SWE_BENCH, {"issue": "It fails.", "created_at": "2024-05-01T12:00:00Z"}),
     (MULTI_SWE, {"issue": "Fails\n\nAlways.\n\nBreaks", "description": "Mend it"}),
-    ({**MULTI_SWE, "instance_id": "own__repo-1", "resolved_issues": []},
-     {"description": "Mend it"}),
-    ({**MULTI_SWE, "number": 1.0, "license": ["MIT", {"spdx_id": "0BSD"}, "MIT"]},
-     {"issue": "Fails\n\nAlways.\n\nBreaks", "description": "Mend it",
-      "licence": "MIT OR 0BSD"}),
-    ({**SWE_BENCH, "license": {"key": "mit", "spdx_id": "MIT"}},
-     {"issue": "It fails.", "created_at": "2024-05-01T12:00:00Z", "licence": "MIT"}),
+    ({**MULTI_SWE, "number": 1.0, "license": ["MIT", {"spdx_id": "0BSD"}, "MIT"],
+      "resolved_issues": []}, {"description": "Mend it", "licence": "MIT OR 0BSD"}),
     (SWE_SMITH, {"repo": "swesmith/own__repo.c0ffee00", "base_commit": "",
                  "patch": PATCH.replace("-a\n+b", "-b\n+a")}),
     ({**SWE_BENCH, "image_name": "swerebench/x", "license_name": "MIT", "language": "Python"},
      {"issue": "It fails.", "created_at": "2024-05-01T12:00:00Z", "licence": "MIT",
       "language": "Python"}),
-    ({**SWE_BENCH, "repo_language": "js", "created_at": None, "problem_statement": " "},
-     {"language": "js"})])
+    ({**SWE_BENCH, "repo_language": "js", "created_at": None, "problem_statement": " ",
+      "meta": '{"licence": "BSD-3-Clause"}'}, {"language": "js", "licence": "BSD-3-Clause"})])
 def test_columns_of_known_data_sets_are_read_as_they_are(row, fields, ending, tmp_path, http):
     records, problems = fetch_prs(write(tmp_path / f"prs.{ending}", [row]), ["own__repo-1"], http)
     assert problems == {} and records == {"own__repo-1": {
@@ -129,13 +119,22 @@ def test_columns_of_known_data_sets_are_read_as_they_are(row, fields, ending, tm
         "patch": PATCH, "test_patch": "", "created_at": None, "licence": None, **fields}}
 
 
-def test_a_bug_that_cannot_be_undone_is_a_problem_of_its_row(tmp_path, http):
-    rows = [{**SWE_SMITH, "patch": "diff --git a/x b/y\nrename from x\nrename to y\n"},
-            {**SWE_SMITH, "instance_id": "prose", "patch": "diff --git a/x b/x\n" + PATCH,
-             "problem_statement": float("nan")}]
-    records, problems = fetch_prs(write(tmp_path / "prs.jsonl", rows), ["own__repo-1", "prose"],
+def test_without_a_language_that_of_most_files_counts_and_what_cannot_be_undone_is_a_problem(
+        tmp_path, http):
+    patch = "".join(PATCH.replace("src/x.py", name) for name in ("a.py", "b.go", "c.go", "d.md"))
+    rows = [{**SWE_BENCH, "patch": patch},
+            {**SWE_SMITH, "instance_id": "renamed", "patch": "diff --git a/x b/y\nrename from x\n"
+                                                             "rename to y\n"}]
+    records, problems = fetch_prs(write(tmp_path / "prs.jsonl", rows), ["own__repo-1", "renamed"],
                                   http)
-    assert "not reversed" in problems["own__repo-1"] and records["prose"]["issue"] == ""
+    assert records["own__repo-1"]["language"] == "go" and "not reversed" in problems["renamed"]
+
+
+@pytest.mark.parametrize("value", ["2024-13-01", "nan", "inf", 10**30, [2024],
+                                   "2024-05-01T25:00:00"])
+def test_what_is_no_date_is_named(value):
+    with pytest.raises(ValueError, match="no date"):
+        iso_utc(value)
 
 
 @pytest.mark.parametrize("name", ["instance_id", "number", "meta", "created_at", "patch"])
@@ -148,34 +147,6 @@ def test_a_row_that_is_nested_deeply_costs_that_row_at_most(name, tmp_path, http
     assert "b" in fetch_prs(str(spec), ["a", "b"], http)[0]
 
 
-def test_a_broken_line_costs_that_row_and_is_named(tmp_path, http, capsys):
-    rows = write(tmp_path / "prs.jsonl", [pr("a"), pr("b"), pr("c")])
-    first, second, third = Path(rows).read_text().splitlines()
-    Path(rows).write_text(f"{first}\n[]\n{second[:99]}\n\n{third}\n")
-    assert [*fetch_prs(rows, ["a", "b", "c"], http)[0]] == ["a", "c"]
-    said = capsys.readouterr()
-    assert "line 2 is broken" in said.out + said.err and "line 3" in said.out + said.err
-
-
-def test_without_a_language_that_of_most_files_counts(tmp_path, http):
-    patch = "".join(PATCH.replace("src/x.py", name) for name in ("a.py", "b.go", "c.go", "d.md"))
-    rows = [{**SWE_BENCH, "patch": patch},
-            {**SWE_BENCH, "instance_id": "docs", "patch": PATCH.replace("x.py", "x.md")}]
-    records, _ = fetch_prs(write(tmp_path / "prs.json", rows), ["own__repo-1", "docs"], http)
-    assert [record["language"] for record in records.values()] == ["go", "unknown"]
-
-
-@pytest.mark.parametrize("fields, licence", [
-    ({"meta": {"license_name": "Apache-2.0"}}, "Apache-2.0"),
-    ({"meta": '{"licence": "BSD-3-Clause"}'}, "BSD-3-Clause"),
-    ({"license": "GPL-3.0"}, "GPL-3.0"), ({"license": None}, "MIT"), ({"license_name": ""}, "MIT"),
-    ({"meta": "no json"}, None), ({"meta": {"license": {"spdx": "MIT"}}}, None)])
-def test_the_licence_is_looked_for_in_the_row_and_in_meta(fields, licence, tmp_path, http):
-    for ending in ("parquet", "json"):
-        records, _ = fetch_prs(write(tmp_path / f"prs.{ending}", [pr("a", **fields)]), ["a"], http)
-        assert records["a"]["licence"] == licence
-
-
 @pytest.mark.parametrize("value, date", [*((noon, "2024-05-01T12:00:00Z") for noon in (
     1714564800, "1714564800", 1714564800.5, 1714564800000, "1714564800123", 1714564800123456789,
     "2024-05-01T12:00:00Z", "2024-05-01T12:00:00", "2024-05-01 12:00:00 UTC",
@@ -185,14 +156,6 @@ def test_the_licence_is_looked_for_in_the_row_and_in_meta(fields, licence, tmp_p
                                          (None, None), ("", None)])
 def test_dates_become_iso_utc(value, date):
     assert iso_utc(value) == date
-
-
-@pytest.mark.parametrize("value", ["yesterday", "2024-13-01", "nan", "inf", 10**30, [2024],
-                                   "2024-05-01T25:00:00"])
-def test_what_is_no_date_is_a_problem_of_its_row(value, tmp_path, http):
-    records, problems = fetch_prs(write(tmp_path / "a.json", [pr("a", created_at=value), pr("b")]),
-                                  ["a", "b"], http)
-    assert list(records) == ["b"] and "`created_at` is no date" in problems["a"]
 
 
 @pytest.mark.parametrize("sql", [
@@ -220,20 +183,6 @@ def test_ids_and_paths_are_values_never_sql(tmp_path, http):
     (tmp_path / "p.parquet").rename(folder / "[p].parquet")
     assert list(fetch_prs(f"{folder}/[[]p].parquet", [odd, "'"], http)[0]) == [odd]
     assert fetch_prs(f"{folder}/[[]p].parquet", [], http) == ({}, {})
-
-
-def test_only_row_groups_with_a_hit_and_only_needed_columns_are_fetched(tmp_path, http):
-    rng = random.Random(0)
-    write(tmp_path / "prs.parquet", [pr(f"a__b-{i}", patch=PATCH + rng.randbytes(400).hex(),
-                                        interface=rng.randbytes(1200).hex())
-                                     for i in range(3 * 2048)])
-    size = (tmp_path / "prs.parquet").stat().st_size
-    with RowsServer(folder=tmp_path) as server:
-        ids = [f"a__b-{i}" for i in range(2100, 2200)]
-        records, _ = fetch_prs(f"{server.url}/files/prs.parquet", ids, http)
-        assert list(records) == ids
-        # a third of the rows, about half of the bytes of each
-        assert server.bytes_sent < size / 4
 
 
 def test_a_hub_that_fails_is_http_trouble(http):
