@@ -11,7 +11,6 @@ from codedata.datapoints.validate import IMPORTS
 from codedata.leak.facts import REPLACED, find_facts
 from codedata.pulls.texts import TRAILERS
 from codedata.records import Commit
-from codedata.report.turn_rows import SOURCE_FILE
 from codedata.sampling.pull_requests import touched_files
 from codedata.suites.repo_names import parts_of
 from codedata.texts import between, toml_tables
@@ -36,7 +35,7 @@ def listed(names: str) -> list:
     (touched_files, "diff --git " * MANY), (TRAILERS.search, "\nA: a" * 30_000 + "\n!"),
     (REPLACED.search, "assert" + " " * MANY), (partial(between, tag="report"), "<report>" * MANY),
     (FENCED.findall, "```sh\n" * MANY), (listed, " b/" * MANY), (listed, " b/" + "a" * MANY),
-    (SOURCE_FILE.findall, "-a" * MANY), (parts_of, "/" * MANY + "x"), (IMPORTS.search, "\n" * MANY),
+    (parts_of, "/" * MANY + "x"), (IMPORTS.search, "\n" * MANY),
     (toml_tables, "".join(f"a{i}.{'b.' * 898}c = 1\n" for i in range(3_000))),
     (toml_tables, f"[{'a.' * 900}a]\n" + "".join(f"{i} = 1\n" for i in range(30_000)))])
 def test_no_text_of_others_takes_more_than_seconds(read, text):

@@ -69,7 +69,7 @@ def test_an_image_is_built_of_its_context_alone(api, tmp_path):
      "RUN head -c 200M /dev/zero >/big; sleep 60", {"disk_limit": "50MB"},
      "a step wrote more than 50MB"),
     ("RUN python3 -c 'print(len(bytearray(10**9)))'", {}, "returned a non-zero code: 137"),
-    ("RUN for i in $(seq 60); do sleep 60 & done; wait", {"pids": 40},
+    ("RUN bash -c 'for i in $(seq 60); do sleep 60 & done; wait'", {"pids": 40},
      "a step started 40 processes"),
     ("RUN bomb() { bomb | bomb & }; bomb; sleep 60", {"pids": 40},   # or memory ends it first
      "a step started 40 processes|code: 137"),
