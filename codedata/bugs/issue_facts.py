@@ -16,16 +16,7 @@ from codedata.checks.secrets import credential_in
 from codedata.progress import begin_step
 from codedata.sandbox import Sandbox
 from codedata.store import digest
-from codedata.suites.recorded_calls import (
-    RESULT,
-    Event,
-    Job,
-    Outcome,
-    jobs_of,
-    literals,
-    record,
-    replay,
-)
+from codedata.suites.recorded_calls import RESULT, Event, Job, Outcome, PythonRecorder, jobs_of
 from codedata.suites.source import Files
 from codedata.suites.suite import NONE
 from codedata.texts import fill, toml_of
@@ -40,7 +31,7 @@ MAX_TITLE, MAX_TOLD, MAX_NAME = 90, 160, 40   # characters
 MAX_SHOWN = 1_000          # of an outcome that a model is shown
 BESIDE = 40                # characters that stay beside a difference of long texts
 WRAPPERS = ("list", "sorted", "str", "repr", "len")   # of what a call returns
-EFFECT = "value"           # what the recorder calls an argument that a call has changed
+EFFECT = "value"           # what recorders call an argument that a call has changed
 FORMS = toml_of(__package__, "issue_forms.toml")
 DIGITS = re.compile(r"\d+")
 WORDS = re.compile(r"[A-Za-z]{3,}")
@@ -90,14 +81,15 @@ class Difference:
 class Differences:
     """Find the differences of one bug in two sandboxes, `right` and `wrong`."""
 
-    def __init__(self, right: Sandbox, wrong: Sandbox, test_script: str):
-        self._trees, self._script = (right, wrong), test_script
+    def __init__(self, recorder: PythonRecorder, right: Sandbox, wrong: Sandbox, test_script: str):
+        self._recorder, self._trees, self._script = recorder, (right, wrong), test_script
 
     def found(self, tests: Sequence[str], hidden: Files = NONE) -> list[Difference]:
         """Return the differences that some tests show, those to report first: varied cases before
         recorded ones. `hidden` are files of tests that the trees do not have."""
         begin_step("recording the failing tests")
-        _, events = record(self._trees[0], self._script, RECORD_S, tests, hidden)
+        _, events = self._recorder.record(
+            self._trees[0], self._script, RECORD_S, tests, hidden)
         begin_step("running what they call")
         jobs = jobs_of(events)[:MAX_JOBS]
         shown = self._differing(jobs, RECORDED)
@@ -117,12 +109,12 @@ class Differences:
     def _differing(self, jobs: Sequence[Job], case: str, prune: bool = False) -> list[Difference]:
         """Return the differences between the two trees that jobs show."""
         right, wrong = self._trees
-        outcomes = [one for one in replay(
+        outcomes = [one for one in self._recorder.replay(
             right, jobs, self._script, prune=prune, total_s=REPLAY_S)
             if one and not credential_in([one.program, one.text])]
         again = [Job([(one.lines, one.last)]) for one in outcomes]
         return [Difference(one, other, case) for one, other in zip(
-            outcomes, replay(wrong, again, self._script, total_s=REPLAY_S),
+            outcomes, self._recorder.replay(wrong, again, self._script, total_s=REPLAY_S),
             strict=True) if other and other.told != one.told]
 
 
@@ -134,7 +126,7 @@ def is_other_case(varied: Difference, bases: Iterable[Difference], told: set[str
     is_new = varied.right.told not in told or varied.right.told.lower() in ("true", "false")
     if not is_new or (varied.right.kind, varied.wrong.kind) not in kinds:
         return False
-    if varied.right.told in ("None", "[]", "''", "{}", "()"):
+    if varied.right.told in ("None", "undefined", "[]", "''", "{}", "()"):
         return False
     return not any(_passes_on(base, varied) for base in bases)
 
@@ -142,7 +134,7 @@ def is_other_case(varied: Difference, bases: Iterable[Difference], told: set[str
 def _passes_on(base: Difference, varied: Difference) -> bool:
     """Return whether the changed literal of a script stands in its outcomes as it stood before."""
     before, after = ({repr(value): value for line in (*one.right.lines, one.right.last)
-                      for *_, value in literals(line)} for one in (base, varied))
+                      for *_, value in one.right.literals(line)} for one in (base, varied))
     old, new = ([value for key, value in one.items() if key not in other]
                 for one, other in ((before, after), (after, before)))
     if ([*map(type, old)], [*map(type, new)]) != ([str], [str]):
@@ -163,13 +155,13 @@ def variants(base: Outcome, events: Sequence[Event]) -> list[tuple[list[str], st
     draw = random.Random(digest(code))
     cases = {}
     for at, line in enumerate(code):
-        for start, _, value in literals(line):
+        for start, _, value in base.literals(line):
             others = seen.get(type(value), [])
             for other in dict.fromkeys([*_near(value, others), *others]):
                 if other == value:
                     continue
-                new = [_replaced(one, value, other) for one in code] if isinstance(
-                    value, str) else [*code[:at], _replaced(line, value, other, start),
+                new = [_replaced(base, one, value, other) for one in code] if isinstance(
+                    value, str) else [*code[:at], _replaced(base, line, value, other, start),
                     *code[at + 1:]]
                 if not any(map(_repeats_key, new)):
                     cases.setdefault(tuple(new), (new[:-1], new[-1]))
@@ -183,7 +175,7 @@ def _seen(base: Outcome, events: Sequence[Event]) -> dict[type, set]:
     seen: dict[type, set] = {}
     for event in events:
         if event.expr and names.intersection(re.findall(r"\b(\w+)\(", event.expr)):
-            for *_, value in literals(event.expr):
+            for *_, value in base.literals(event.expr):
                 seen.setdefault(type(value), set()).add(value)
     return seen
 
@@ -208,19 +200,19 @@ def _repeats_key(code: str) -> bool:
     """Return whether a dictionary in code has a literal key twice."""
     try:
         tree = ast.parse(code)
-    except SyntaxError:
+    except SyntaxError:   # it is of another language
         return False
     keys = ([ast.dump(key) for key in node.keys if isinstance(key, ast.Constant)]
             for node in ast.walk(tree) if isinstance(node, ast.Dict))
     return any(len({*one}) < len(one) for one in keys)
 
 
-def _replaced(code: str, old, new, only: int = -1) -> str:
+def _replaced(base: Outcome, code: str, old, new, only: int = -1) -> str:
     """Return code with a literal in place of another one, or of that at the byte `only`."""
     text = code.encode()
-    for start, end, value in sorted(literals(code), reverse=True, key=lambda one: one[0]):
+    for start, end, value in sorted(base.literals(code), reverse=True, key=lambda one: one[0]):
         if type(value) is type(old) and value == old and only in (-1, start):
-            text = text[:start] + repr(new).encode() + text[end:]
+            text = text[:start] + base.written(new).encode() + text[end:]
     return text.decode()
 
 
@@ -255,13 +247,13 @@ def _value(outcome: Outcome):
         return None
 
 
-def report_text(found: Difference, draw: random.Random) -> str:
+def report_text(found: Difference, language: str, draw: random.Random) -> str:
     """Return the report of a difference: a title, the script, and the two outcomes."""
     form = FORMS[found.form]
     wrong, right = _apart(found.wrong.told, found.right.told)
     code = found.right.lines[-1] if found.right.last == EFFECT else found.right.last
     parts = {"name": called(code), "script": found.right.program.rstrip("\n"),
-             "wrong": wrong, "right": right,
+             "wrong": wrong, "right": right, "language": language,
              "wrong_type": found.wrong.type, "right_type": found.right.type}
     titles = [fill(one, **parts) for one in form["titles"]]
     is_same = found.form == "other_error" and found.wrong.type == found.right.type
@@ -297,8 +289,9 @@ def called(last: str) -> str:
     method of a new object."""
     try:
         node = ast.parse(last, mode="eval").body
-    except SyntaxError:
-        return last[:MAX_NAME]
+    except SyntaxError:   # of another language
+        names = re.findall(r"(?<![\w$.])([\w$.]+)\(", last)
+        return names[0].lstrip(".") if names else last[:40]
     if isinstance(node, ast.Call) and ast.unparse(node.func) in WRAPPERS and node.args:
         node = node.args[0]
     part = ""

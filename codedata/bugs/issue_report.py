@@ -24,7 +24,7 @@ from codedata.bugs.issue_facts import (
     narrowed,
     report_text,
 )
-from codedata.code.calls import LANGUAGE, call_graph
+from codedata.code.calls import call_graph
 from codedata.code.entities import Entity, SourceFile, Sources, all_entities, language_of
 from codedata.errors import Excluded, ItemFailed
 from codedata.leak.facts import NAME, find_facts
@@ -39,7 +39,8 @@ from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Store, digest
 from codedata.suites.contexts import sources_in
-from codedata.suites.recorded_calls import Outcome
+from codedata.suites.recorded_calls import Outcome, PythonRecorder
+from codedata.suites.recorded_javascript import PATH_LINE, JavaScriptRecorder
 from codedata.suites.source import apply_patch
 from codedata.suites.suite import run_script
 from codedata.suites.test_results import place_of
@@ -50,13 +51,16 @@ MAX_OUTPUT_BYTES = 10_000  # of a reproduction
 MAX_SHOWN_CHARS = 20_000   # of each text in a request
 MAX_REPORT_LINES = 12      # with words, of a report without a model
 MAX_CALLERS = 3            # callers of changed functions that are shown
-FILES = {"python": "reproduce.py", "bash": "reproduce.sh"}
+FILES = {"python": "reproduce.py", "bash": "reproduce.sh", "javascript": "reproduce.cjs",
+         "module": "reproduce.mjs"}   # of ECMAScript
 # a block ends before another one begins: no part is read twice
 FENCED = re.compile(
     r"^```(python|py|bash|sh)[ \t]*\n((?:(?!```(?:py|bash|sh))[^\n]*\n)*?)```[ \t]*$", re.MULTILINE)
 REPEATED = re.compile(r"…(?:\s*…)+")
 PASSED = re.compile(r"^(?:PASSED .*|.* PASSED +\[ *\d+%\] *)\n", re.MULTILINE)   # of pytest
-PATH_LINE = re.compile(r"^export PATH=.*$", re.MULTILINE)   # of a test script
+# of the languages whose calls can be recorded
+RECORDERS = {"python": PythonRecorder(), "javascript": JavaScriptRecorder(),
+             "typescript": JavaScriptRecorder()}
 NO_FACT = "no call that its failing tests make shows the bug"
 ONE_CASE = "only the case of its one failing test shows the bug"
 NOT_SHOWN = "what shows the bug is too long, or changes from run to run"
@@ -216,11 +220,12 @@ class Reporter:
         """Return what the bug changes for a caller, without what a report must not show. A model
         goes without it where calls cannot be recorded."""
         bug = trees.bug
-        if bug.language != LANGUAGE:
+        recorder = RECORDERS.get(bug.language)
+        if recorder is None:
             return []
         try:
             with trees.open(is_fixed=True) as right, trees.open() as wrong:
-                found = Differences(right, wrong, bug.test_script).found(
+                found = Differences(recorder, right, wrong, bug.test_script).found(
                     bug.failing, bug.hidden)
         except ItemFailed:
             if self._client is None:
@@ -285,11 +290,13 @@ def _from_facts(differences: list[Difference], trees: Trees, draw: random.Random
             reason = ONE_CASE
             continue
         reason = NOT_SHOWN
-        text = report_text(one, draw)
+        language, script = one.right.language, one.right.program
+        text = report_text(one, language, draw)
         if len([*filter(str.strip, text.split("\n"))]) > MAX_REPORT_LINES:
             continue
         try:
-            reproduction = trees.show(LANGUAGE, one.right.program)
+            is_module = language == "javascript" and "import " in script.split("\n")[0]
+            reproduction = trees.show("module" if is_module else language, script)
         except Rejected:
             continue
         runs = (reproduction.fixed, one.right), (reproduction.bugged, one.wrong)

@@ -101,6 +101,8 @@ class Outcome:
     ran: dict = field(default_factory=dict)      # {path: lines of the project that ran}
     test: str = ""
 
+    language = "python"
+
     @property
     def told(self) -> str:
         """Return the outcome as a reader sees it."""
@@ -112,6 +114,37 @@ class Outcome:
         is_shown = self.kind == "value" and not self.as_printed
         shown = f"print(repr({self.last}))" if is_shown else f"print({self.last})"
         return "\n".join([*self.lines, shown]) + "\n"
+
+    @staticmethod
+    def literals(code: str) -> list[tuple[int, int, object]]:
+        """Return the bytes and the value of each number and text in code."""
+        try:
+            tree = ast.parse(code)
+        except (SyntaxError, ValueError, RecursionError):
+            return []
+        inside = {id(one) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)
+                  for one in ast.walk(node)}
+        starts = [0, *(match.end() for match in re.finditer(b"\n", code.encode()))]
+        return [(starts[node.lineno - 1] + node.col_offset,
+                 starts[node.end_lineno - 1] + node.end_col_offset, node.value)
+                for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(
+                    node.value, int | float | str) and id(node) not in inside]
+
+    @staticmethod
+    def written(value) -> str:
+        """Return a literal in source form."""
+        return repr(value)
+
+    @staticmethod
+    def is_public(code: str) -> bool:
+        """Return whether code uses no private name."""
+        return _is_public(code)
+
+    @staticmethod
+    def is_atom(code: str) -> bool:
+        """Return whether an expression can stand where a name stands."""
+        node = ast.parse(code, mode="eval").body
+        return isinstance(node, ast.Call | ast.Attribute | ast.Subscript | ast.Name | ast.List)
 
 
 # recording ---------------------------------------------------------------------------------------
@@ -138,7 +171,7 @@ def record(sandbox: Sandbox, test_script: str, timeout_s: float,
     return run, events
 
 
-def events_in(file: Path) -> list[Event]:
+def events_in(file: Path, kind: type[Event] = Event) -> list[Event]:
     """Return the events of a process, at most MAX_OF_RUN, without those of tests that did not pass.
     Print how many rows are none: any process of the tests may write them. Raise ItemFailed if the
     file cannot be read."""
@@ -155,7 +188,7 @@ def events_in(file: Path) -> list[Event]:
             if isinstance(row, dict) and "failed" in row:
                 failed.add(str(row["failed"]))
             elif len(events) < MAX_OF_RUN:
-                event = parse(Event, row, file.name)
+                event = parse(kind, row, file.name)
                 if len(event.uses) > MAX_USES or len(event.expr or "") > MAX_EXPR:
                     raise ValueError
                 events.append(event)
@@ -276,8 +309,25 @@ def _is_public(source: str) -> bool:
 
 # replays -----------------------------------------------------------------------------------------
 
-def replay(sandbox: Sandbox, jobs: Sequence[Job], test_script: str, *, prune: bool = False,
-           total_s: int = 120) -> list[Outcome | None]:
+@dataclass(frozen=True)
+class Program:
+    """Hold a program that runs scripts, the command that starts it, and what is done before."""
+
+    name: str
+    start: str
+    before: str
+    beside: tuple[str, ...] = ()
+
+
+def replay(sandbox: Sandbox, jobs: Sequence[Job], test_script: str,
+           **options) -> list[Outcome | None]:
+    """Return what run_scripts() returns for scripts in Python."""
+    program = Program("replay_calls.py", "python3", activation(test_script))
+    return run_scripts(sandbox, jobs, program, Outcome, **options)
+
+
+def run_scripts(sandbox: Sandbox, jobs: Sequence[Job], program: Program, kind: type[Outcome], *,
+                prune: bool = False, total_s: int = 120) -> list[Outcome | None]:
     """Return for each job the outcome of its script in a sandbox with the source, or None: where
     runs differ, none gives what was recorded, or the time is up. With `prune`, a script keeps only
     the lines that its outcome needs. Raise ItemFailed if the answers cannot be read."""
@@ -287,15 +337,15 @@ def replay(sandbox: Sandbox, jobs: Sequence[Job], test_script: str, *, prune: bo
     given = given_to_run(source, jobs, SCRIPT_S, total_s, prune)
     sandbox.run(f"rm -rf {REPLAYS}")   # an image may have answers of its own
     sandbox.put({"jobs.json": json.dumps(given).encode()}, REPLAYS)
-    done = run_tool(sandbox, "replay_calls.py", REPLAYS, start="python3",
-                    before=activation(test_script), timeout_s=total_s + END_S)
+    done = run_tool(sandbox, program.name, REPLAYS, start=program.start, before=program.before,
+                    beside=program.beside, timeout_s=total_s + END_S)
     if done.timed_out:
         raise ItemFailed(f"its scripts do not end {END_S} s after their time of {total_s} s")
     with temporary_folder() as folder:
         try:
             sandbox.get(REPLAYS, Path(folder), ANSWERS)
             answers = json.loads(read_bounded(Path(folder, "answers.json"), ANSWERS.max_bytes))
-            return [_outcome(*pair) for pair in zip(answers, jobs, strict=True)]
+            return [_outcome(*pair, kind) for pair in zip(answers, jobs, strict=True)]
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as e:
             raise ItemFailed(f"its scripts did not run: {printable(str(e), 300)}") from e
 
@@ -310,57 +360,37 @@ def given_to_run(source: str, jobs: Sequence[Job], seconds: int, total_s: int,
                      for job in jobs]}
 
 
-def _outcome(answer: dict | None, job: Job) -> Outcome | None:
+def _outcome(answer: dict | None, job: Job,
+             kind: type[Outcome] = Outcome) -> Outcome | None:
     """Return an answer as an outcome whose names are readable, None for none and for one that has
     a private name or a path."""
     if not answer:
         return None
     keys = Outcome.__dataclass_fields__.keys() & answer.keys()
-    outcome = Outcome(**{key: storable(answer[key]) for key in keys} | {"test": job.test})
+    outcome = kind(**{key: storable(answer[key]) for key in keys} | {"test": job.test})
     code = [*outcome.lines, outcome.last]
     texts = [*code, outcome.text]
-    if not all(map(_is_public, code)) or any(
+    if not all(map(kind.is_public, code)) or any(
             "/tmp/" in text or ("0x" in outcome.text and " at 0x" in text) for text in texts):
         return None
     return named(outcome)
-
-
-def literals(code: str) -> list[tuple[int, int, object]]:
-    """Return the bytes and the value of each number and text in code."""
-    try:
-        tree = ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError):
-        return []
-    inside = {id(one) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)
-              for one in ast.walk(node)}
-    starts = [0, *(match.end() for match in re.finditer(b"\n", code.encode()))]
-    return [(starts[node.lineno - 1] + node.col_offset,
-             starts[node.end_lineno - 1] + node.end_col_offset, node.value)
-            for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(
-                node.value, int | float | str) and id(node) not in inside]
-
-
-def _is_atom(code: str) -> bool:
-    """Return whether an expression can stand where a name stands."""
-    node = ast.parse(code, mode="eval").body
-    return isinstance(node, ast.Call | ast.Attribute | ast.Subscript | ast.Name | ast.List)
 
 
 def named(outcome: Outcome) -> Outcome:
     """Return an outcome whose script names objects by their types, and writes an object that is
     used once where it is used. A script with the name of a result in a text stays as it is."""
     lines, last = [*outcome.lines], outcome.last
-    values = [value for line in (*lines, last) for *_, value in literals(line)]
+    values = [value for line in (*lines, last) for *_, value in outcome.literals(line)]
     if any(isinstance(value, str) and RESULT.search(value) for value in values):
         return outcome
     at = len(lines) - 1
     while at >= 0:
-        match = re.fullmatch(r"(r\d+) = (.*)", lines[at], re.DOTALL)
+        match = re.fullmatch(r"(?:const )?(r\d+) = (.*)", lines[at], re.DOTALL)
         rest = lines[at + 1:at + 2] or [last]
         later = "\n".join([*lines[at + 1:], last])
         if match and len(re.findall(rf"\b{match[1]}\b", later)) == 1 and re.search(
                 rf"\b{match[1]}\b", rest[0]) and len(match[2]) + len(rest[0]) < 90:
-            text = match[2] if _is_atom(match[2]) else f"({match[2]})"
+            text = match[2] if outcome.is_atom(match[2]) else f"({match[2]})"
             new = re.sub(rf"\b{match[1]}\b", lambda _, text=text: text, rest[0])
             if at + 1 < len(lines):
                 lines[at + 1] = new
@@ -370,7 +400,7 @@ def named(outcome: Outcome) -> Outcome:
         at -= 1
     names: dict[str, str] = {}
     for line in lines:
-        if match := re.match(r"(r\d+) = ([\w.]*)", line):
+        if match := re.match(r"(?:const )?(r\d+) = (?:new |\(await )*([\w.]*)", line):
             names[match[1]] = _new_name(match[2], {*names.values()}, "\n".join([*lines, last]))
 
     def renamed(text: str) -> str:
@@ -386,6 +416,13 @@ def _new_name(callee: str, taken: Collection[str], code: str) -> str:
     used = {*taken, *re.findall(r"\w+", code)}
     return next(one for one in (name, *(f"{name}{n}" for n in range(2, 10_000)))
                 if one not in used)
+
+
+class PythonRecorder:
+    """Record and replay the calls of Python's tests."""
+
+    record = staticmethod(record)
+    replay = staticmethod(replay)
 
 
 def distinct(outcomes: Iterable[Outcome]) -> list[Outcome]:

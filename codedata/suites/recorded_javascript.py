@@ -1,0 +1,213 @@
+"""Record which calls the tests of a JavaScript or TypeScript project make, and run them again.
+
+The text of each test file is changed while its tests run: tree-sitter finds calls, reads of
+properties and assignments, and each of them goes through a hook (programs/node_calls.cjs) that
+notes those that concern what the project exports. So any runner can be used. Files with JSX stay
+as they are. Which test makes a call is known from the titles in its file.
+"""
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from codedata.code.entities import SourceFile, language_of, query_of, tree_of
+from codedata.sandbox import Sandbox
+from codedata.sandbox.process_labels import temporary_folder
+from codedata.suites.contexts import sources_in
+from codedata.suites.recorded_calls import (
+    DATA,
+    FOLDER,
+    Event,
+    Job,
+    Outcome,
+    Program,
+    events_in,
+    run_scripts,
+)
+from codedata.suites.source import Files
+from codedata.suites.suite import NONE, Run, run_suite
+from codedata.texts import text_of
+
+if TYPE_CHECKING:
+    from tree_sitter import Node
+
+HOOK, QUERIES = "node_calls.cjs", "javascript_calls.scm"
+PATH_LINE = re.compile(r"^export PATH=.*$", re.MULTILINE)
+BEFORE = re.compile(rb"//|/\*|#!|['\"]use strict")   # begins what stays before the change
+NUMBER = attrgetter("n")
+MODULE = ("import_statement", "export_statement")
+LOAD = "/* eslint-disable */ var __cd = "
+IMPORT = f"import {{ createRequire as __load }} from 'node:module'; {LOAD}__load('{FOLDER}/')"
+
+
+class JavaScriptEvent(Event):
+    """Hold a noted expression of a test."""
+
+    is_public = True   # the hook leaves out private names
+
+    def statement(self, objects: Collection[int]) -> str:
+        """Return its line in a script."""
+        if self.raised:
+            return f"try {{ {self.expr}; }} catch {{}}"
+        return f"const r{self.n} = {self.expr}" if self.n in objects else str(self.expr)
+
+
+class JavaScriptOutcome(Outcome):
+    """Hold a script for node, and what comes of its last expression."""
+
+    language = "javascript"
+
+    @property
+    def program(self) -> str:
+        """Return the script as a text that prints the outcome."""
+        shown = f"console.log({self.last})" if self.kind == "raises" or self.as_printed else (
+            f"console.dir({self.last}, {{ depth: null, breakLength: Infinity, compact: true }})")
+        text = ";\n".join([*self.lines, shown]) + ";\n"
+        is_module = any(line.startswith("import ") for line in self.lines)
+        return text if is_module or "await " not in text else f"(async () => {{\n{text}}})();\n"
+
+    @staticmethod
+    def literals(code: str) -> list[tuple[int, int, object]]:
+        """Return the bytes and the value of each number, text and truth value in code."""
+        from tree_sitter import QueryCursor
+        root = tree_of(SourceFile("", "javascript", code.encode(), False)).root_node
+        found = QueryCursor(query_of("javascript", QUERIES)).captures(root)
+        return [(node.start_byte, node.end_byte, json.loads(node.text))
+                for node in found.get("literal", [])]
+
+    @staticmethod
+    def written(value) -> str:
+        """Return a literal in source form."""
+        return json.dumps(value, ensure_ascii=False)
+
+    @staticmethod
+    def is_atom(code: str) -> bool:
+        """Return True: the hook notes calls and properties alone."""
+        return True
+
+    @staticmethod
+    def is_public(code: str) -> bool:
+        """Return True: the hook leaves out private names."""
+        return True
+
+
+@dataclass(frozen=True)
+class JavaScriptRecorder:
+    """Record and replay calls in node."""
+
+    def record(self, sandbox: Sandbox, test_script: str, timeout_s: float,
+               only: Collection[str] = (), hidden: Files = NONE) -> tuple[Run, list[Event]]:
+        """Put the `hidden` files of tests in place, run all tests, and return the run with the
+        events of those that passed; of those that `only` names where titles tell. Raise ItemFailed
+        if the events cannot be read."""
+        source = sandbox.run("pwd -P").output.strip()
+        sandbox.put({**hidden}, source)
+        found = [SourceFile(path, language_of(path), text, True) for path, text in hidden.items()]
+        found += [file for file in sources_in(sandbox).files if file.path not in hidden]
+        files = [file for file in found if file.language in ("javascript", "typescript")]
+        changed = [(file, text.encode()) for file in files
+                   if file.is_test and (text := changed_test(file))]
+        settings = {"source": source, "files": [file.path for file in files if not file.is_test]}
+        hook = text_of("codedata.suites.programs", HOOK).encode()
+        sandbox.put({"settings.json": json.dumps(settings).encode(), HOOK: hook}, FOLDER)
+        sandbox.run(f"mkdir -m 777 {FOLDER}/data")
+        sandbox.put({file.path: text for file, text in changed}, source)
+        try:
+            run = run_suite(sandbox, test_script, timeout_s)
+            with temporary_folder() as folder:
+                sandbox.get(f"{FOLDER}/data", Path(folder), DATA)
+                events = [event for one in sorted(Path(folder).rglob("*.jsonl"))
+                          for event in sorted(events_in(one, JavaScriptEvent), key=NUMBER)]
+        finally:
+            sandbox.put({file.path: file.text for file, _ in changed}, source)
+            sandbox.run(f"rm -rf {FOLDER}")
+        failed = [case.name for case in run.results if case.status in ("failed", "error")]
+        events = [event for event in events if not _is_of(event, failed)]
+        wanted = [event for event in events if not event.test or _is_of(event, only)]
+        return run, wanted if any(event.test for event in wanted) else events
+
+    def replay(self, sandbox: Sandbox, jobs: Sequence[Job], test_script: str,
+               **options) -> list[Outcome | None]:
+        """Return what run_scripts() returns for scripts of node."""
+        path = PATH_LINE.search(test_script)
+        program = Program("replay_calls.cjs", "node", f"{path[0]}; " if path else "", (HOOK,))
+        return run_scripts(sandbox, jobs, program, JavaScriptOutcome, **options)
+
+
+def _is_of(event: Event, names: Collection[str]) -> bool:
+    """Return whether a test with one of these names made an event."""
+    return bool(event.test) and any(
+        event.test in re.split(" > |::", name) or name.endswith(f" {event.test}") for name in names)
+
+
+# the change of tests -----------------------------------------------------------------------------
+
+def changed_test(file: SourceFile) -> str | None:
+    """Return the text of a test file whose expressions note what they do, None for one that cannot
+    be changed."""
+    root = tree_of(file).root_node
+    first = next((one for one in root.children if not BEFORE.match(one.text)), None)
+    if first is None or root.has_error or file.path.endswith("x"):
+        return None
+    try:
+        change = _Change(file, root)
+        start = IMPORT if any(one.type in MODULE for one in root.children) else f"{LOAD}require"
+        before = file.text[root.start_byte:first.start_byte].decode()
+        rest = change.text(root)[len(before):]
+        check = "// @ts-nocheck\n" if file.language == "typescript" else ""
+        return f"{before}{check}{start}('{FOLDER}/{HOOK}')(globalThis); {change.start}{rest}"
+    except (RecursionError, UnicodeDecodeError):
+        return None
+
+
+class _Change:
+    """Write the nodes of a test file as javascript_calls.scm says."""
+
+    def __init__(self, file: SourceFile, root: Node):
+        from tree_sitter import QueryCursor
+        self._text, self._forms = file.text, defaultdict(list)
+        self._words = {"file": json.dumps(file.path)}
+        self.start = ""
+        query = query_of(file.language, QUERIES)
+        found = [(index, {name: nodes[0] for name, nodes in captures.items()})
+                 for index, captures in QueryCursor(query).matches(root)]
+        self._kept, self._raw = ({one[name].id for _, one in found if name in one}
+                                 for name in ("kept", "raw"))
+        for index, captures in sorted(found, key=lambda one: one[0]):
+            settings = query.pattern_settings(index)
+            if "start" in settings:
+                self.start += self._filled(settings["start"], captures)
+            elif "form" in settings:
+                self._forms[captures["node"].id].append((settings["form"], captures))
+
+    def text(self, node: Node) -> str:
+        """Return the changed text of a node."""
+        if node.id in self._raw:
+            return node.text.decode()
+        text = ""
+        for form, captures in self._forms[node.id] if node.id not in self._kept else ():
+            text = self._filled(form, captures, node, text)
+        return text or self._joined(node)
+
+    def _filled(self, form: str, captures: dict[str, Node], node: Node | None = None,
+                text: str = "") -> str:
+        """Return a form with the texts of captures, of which `text` is that of the node so far."""
+        words = {"raw": json.dumps(node.text.decode()) if node else "", **self._words}
+        for name, one in captures.items():
+            if f"{{{name}}}" in form:
+                changed = (text or self._joined(one)) if one == node else self.text(one)
+                words[name] = changed[1:-1] if name == "inside" else changed
+        return form.format(**words)
+
+    def _joined(self, node: Node) -> str:
+        parts, at = [], node.start_byte
+        for child in node.children:
+            parts += [self._text[at:child.start_byte].decode(), self.text(child)]
+            at = child.end_byte
+        return "".join([*parts, self._text[at:node.end_byte].decode()])
