@@ -22,7 +22,6 @@ import builtins
 import os
 import sys
 from collections.abc import Iterable
-from fnmatch import fnmatchcase
 
 from codedata.code.call_facts import Expr, Scope, Value, tables
 
@@ -49,8 +48,8 @@ CALLABLE = ("function", "method", "override", "static", "classmethod", "guess")
 class Resolver:
     """Find the values of all scopes, round by round."""
 
-    def __init__(self, scopes: list[Scope], without: frozenset[str]) -> None:
-        self.scopes, self.without = scopes, without
+    def __init__(self, scopes: list[Scope]) -> None:
+        self.scopes = scopes
         self.modules = {_place(scope.path): scope for scope in scopes if scope.kind == "module"}
         self.edges: dict[tuple[str, str, str], str] = {}
         self.round = self.depth = 0
@@ -86,20 +85,19 @@ class Resolver:
     def emit(self, expr: Expr, callee: Scope, kind: str, certainty: str = "resolved") -> None:
         """Record an edge from the function that an expression is in to a callee."""
         key = expr.scope.owner, callee.id, kind
-        if callee.id and kind not in self.without and self.edges.get(key) != "resolved":
+        if callee.id and self.edges.get(key) != "resolved":
             self.edges[key] = certainty
 
     def values(self, expr: Expr) -> Values:
         """Return the possible values of an expression."""
         if expr.round != self.round and self.depth < MAX_DEPTH:
             expr.round = self.round
-            if expr.op not in self.without:
-                self.depth += 1
-                found = list(dict.fromkeys(OPERATIONS[expr.op](self, expr)))
-                self.depth -= 1
-                if len(found) > MAX_VALUES:
-                    found.sort(key=lambda one: one[0] in FOREIGN)
-                expr.values = tuple(found[:MAX_VALUES])
+            self.depth += 1
+            found = list(dict.fromkeys(OPERATIONS[expr.op](self, expr)))
+            self.depth -= 1
+            if len(found) > MAX_VALUES:
+                found.sort(key=lambda one: one[0] in FOREIGN)
+            expr.values = tuple(found[:MAX_VALUES])
         return expr.values
 
     def union(self, exprs: Iterable[Expr]) -> Values:
@@ -243,13 +241,11 @@ class Resolver:
         """Return the results of calling a value, and record the call."""
         kind, at = callee
         _, args, keywords = expr.parts
-        if kind in self.without:
-            return ()
         if kind in CALLABLE:
             self.emit(expr, at, kind if kind == "override" else expr.op,
                       "guessed" if kind == "guess" else "resolved")
             params = at.params if kind in ("function", "static") else at.params[1:]
-            given = dict(zip(params, args, strict=False)) if "argument" not in self.without else {}
+            given = dict(zip(params, args, strict=False))
             for name, arg in (*given.items(), *keywords):
                 if name in at.params and arg.op not in ("const", "iter"):
                     at.bind(name, arg)
@@ -285,8 +281,6 @@ class Resolver:
             for kind, at in self.union([*args, *(arg for _, arg in keywords)]):
                 if kind in CALLABLE:
                     self.emit(expr, at, "ref")
-        if name == "getattr" and len(args) > 1:
-            return self.named_by(args[1], values, expr) + self.union(args[2:])
         asked = tables()["builtins"].get(name)
         found = tuple(one for value in values if asked for one in self.ask(value, [asked], expr))
         if name in ("next", "min", "max"):
@@ -295,15 +289,6 @@ class Resolver:
             return (("external", f"{name}()"),)
         return (("list", self.contents.setdefault(expr, Expr("elem", (
             Expr("iter", args[:1], expr.scope),), expr.scope))),)
-
-    def named_by(self, text: Expr, values: Values, expr: Expr) -> Values:
-        """Return the attributes that a string names. A * at the end of the string matches any
-        ending."""
-        words = [word for kind, word in self.values(text) if kind == "text"][:MAX_GUESSES]
-        return tuple(one for value in values if value[0] == "instance"
-                     for scope in (*self.order(value[1]), *self.subclasses.get(value[1], ()))
-                     for name in sorted(scope.names) for word in words if fnmatchcase(name, word)
-                     for one in self.member(value, name, expr))
 
     def of_list(self, name: str, made: Expr, args: tuple[Expr, ...]) -> Values:
         """Return the list whose method `name` is called, as for `d.values()`. For append() and
