@@ -10,7 +10,6 @@ A value is a kind and an object of that kind:
     super                           a class; its attributes are looked up in its bases only
     list                            the expression of its items; dictionaries, generators, too
     of list                         the name of a list's method, and the expression of its items
-    text                            a string; * at its end: what follows is unknown
     external                        the dotted name of something the repository does not define
 
 An expression without values is unknown. Each expression is evaluated once a round; in a cycle, the
@@ -38,7 +37,6 @@ BUILT_IN = frozenset(dir(builtins))
 # methods of Python's own types: a call on an unknown object does not show whose method it is
 COMMON_METHODS = frozenset(name for kind in (str, bytes, list, dict, set, int, type(sys.stdout))
                            for name in dir(kind))
-FOREIGN = ("external", "text")
 # Python's own functions that take functions without calling them
 KEEPS = BUILT_IN - {"map", "filter", "sorted", "min", "max"} | {
     "functools.wraps", "functools.update_wrapper"}
@@ -96,7 +94,7 @@ class Resolver:
             found = list(dict.fromkeys(OPERATIONS[expr.op](self, expr)))
             self.depth -= 1
             if len(found) > MAX_VALUES:
-                found.sort(key=lambda one: one[0] in FOREIGN)
+                found.sort(key=lambda one: one[0] == "external")
             expr.values = tuple(found[:MAX_VALUES])
         return expr.values
 
@@ -200,8 +198,8 @@ class Resolver:
         kind, at = value
         if kind == "module":
             return self.in_module(at, name, set())
-        if kind in ("list", "text"):
-            return (("of list", (name, at)),) if kind == "list" else (value,)
+        if kind == "list":
+            return (("of list", (name, at)),)
         if kind not in ("instance", "super", "class"):
             return (("external", f"{at}.{name}"[-MAX_DOTTED:]),) if kind == "external" else ()
         if kind == "instance":
@@ -233,7 +231,7 @@ class Resolver:
             if len(methods) <= MAX_GUESSES and name not in COMMON_METHODS:
                 callees = tuple(("guess", method) for method in methods)
         found = tuple(one for callee in callees for one in self.invoke(callee, expr))
-        if expr.op == "decorator" and not [one for one in found if one[0] not in FOREIGN]:
+        if expr.op == "decorator" and not [one for one in found if one[0] != "external"]:
             return self.union(args)
         return found
 
@@ -267,7 +265,7 @@ class Resolver:
             return self.of_list(*at, args)
         if kind == "external":
             return self.external(at, expr)
-        return (callee,) if kind == "text" else ()
+        return ()
 
     # what Python ships
 
@@ -310,8 +308,6 @@ class Resolver:
         kind, at = value
         if kind == "list" and names[0] not in ("__iter__", "__setitem__"):
             return self.values(at)
-        if kind == "text":
-            return ((kind, f"{at.rstrip('*')}*"),)
         methods = [method for name in names if kind == "instance"
                    for _, method in self.special(at, name)]
         for method in methods:
@@ -350,8 +346,8 @@ class Resolver:
         return ()
 
     def do_const(self, expr: Expr) -> Values:
-        """Return a string, or an object of one of Python's own types."""
-        return (("text", expr.parts[0]),) if expr.parts else (("external", ""),)
+        """Return an object of one of Python's own types."""
+        return (("external", ""),)
 
     def do_any(self, expr: Expr) -> Values:
         """Return the values of all parts."""
