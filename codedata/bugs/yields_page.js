@@ -1,7 +1,5 @@
 // Show the page of yields. yields_page.py makes `data`, and says what it holds.
 
-const COLOURS = [["good", "good"], ["survived", "survived"], ["same", "same error in each test"], ["timed", "timed out"],
-  ["other", "other reasons"], ["unjudged", "not judged"]];
 const COLUMNS = [["", ""], ...["candidates", "judged", "good", "of judged", "survived", "same error", "timed out", "other", "chosen",
   "refused", "written", "subtle", "screening, s", "proofs, s"].map(title => [title, "number"])];
 
@@ -34,7 +32,7 @@ const reasons = (title, rows) => rows.length > 0 && h("div", { class: "card" }, 
 
 function group([name, rows]) {
   const title = `By ${name}`;
-  return section(name, title, figure(name, "Candidates by outcome", COLOURS),
+  return section(name, title,
     plainTable(title, COLUMNS, rows.map(one => cells(one, isolated(one.name || "(none)", { class: "mono" }))),
       rows.length > 1 ? cells(data.total, "all") : null));
 }

@@ -18,7 +18,6 @@ from codedata.bugs.instances import bug_tasks, is_of_scale, operator_of
 from codedata.code.entities import language_of
 from codedata.errors import BrokenRecord
 from codedata.layouts import write_atomic
-from codedata.page import charts
 from codedata.page.builder import build, shortened
 from codedata.progress import plural
 from codedata.records import BugReport, Candidates, Object, Task, Verdicts
@@ -27,12 +26,10 @@ from codedata.store import Store, digest, known
 from codedata.texts import text_of
 
 PAGE = "_report.html"
-MAX_BARS = 40        # in a chart: those with the most candidates
 NAME_CHARS = 120
 GROUPS = ("operator", "family", "language", "repository", "method")
-# what becomes of a candidate: the verdict of screening, and its colour
-OUTCOMES = {"good": "good", "survives": "survived", "same_error": "same", "timeout": "timed",
-            "other": "other", "not judged": "unjudged"}
+# what becomes of a candidate: the verdict of screening
+OUTCOMES = ("good", "survives", "same_error", "timeout", "other", "not judged")
 # Counts of candidates. `refused`: good by screening, but refused by the proof. `subtle` and
 # `other_tests` count written bugs: subtle ones, and those whose failing tests were others in
 # screening than in the proof.
@@ -159,16 +156,7 @@ def page(total: Counter, groups: Groups, refused: Counter, others: Counter) -> b
         "groups": [[group, [_row(name, counts) for name, counts in named]]
                    for group, named in ordered.items()]}
     return build("Bug yields", data, script=text_of(__package__, "yields_page.js"),
-                 style=text_of(__package__, "yields_page.css"), charts={
-                     group: _bars(group, ordered[group]) for group in ("operator", "repository")})
-
-
-def _bars(group: str, named: list[tuple[str, Counter]]) -> str:
-    shown = named[:MAX_BARS]
-    return charts.bars(
-        f"Candidates by {group}", [name or "(none)" for name, _ in shown],
-        [charts.Series(outcome, colour, [counts[outcome] or None for _, counts in shown])
-         for outcome, colour in OUTCOMES.items()])
+                 style=text_of(__package__, "yields_page.css"))
 
 
 def _row(name: str, counts: Counter) -> Object:

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
 MAX_DEPTH = 60        # of nested nodes
 MAX_BOUND = 60        # expressions that are kept for one variable
-# a string that begins with a name; formatted parts may follow
-STRING = re.compile(r"""\w*["']+([A-Za-z_]\w*)(["']+|[{%].*)""", re.DOTALL)
+STRING = re.compile(r"""\w*["']+([A-Za-z_]\w*)["']+""")   # that is a name
 
 Value = tuple[str, object]   # a kind (see call_values.py), and an object of that kind
 
@@ -155,13 +154,10 @@ class _Reader:
         return self.make("attr", self.read_field(node, "object"), self.word(name))
 
     def string(self, node: Node) -> Expr:
-        """Return a constant. Its text is kept if the string is a name; a * at the end stands for
-        formatted parts that follow."""
+        """Return a constant. Its text is kept if the string is a name, as in __all__."""
         self.read_in(node)
         match = STRING.fullmatch(self.word(node))
-        if not match:
-            return self.make("const")
-        return self.make("const", match[1] if match[2][0] in "'\"" else f"{match[1]}*")
+        return self.make("const", match[1]) if match else self.make("const")
 
     def operation(self, node: Node) -> Expr:
         """Return the result of an operator between two operands."""

@@ -10,7 +10,6 @@ A value is a kind and an object of that kind:
     super                           a class; its attributes are looked up in its bases only
     list                            the expression of its items; dictionaries, generators, too
     of list                         the name of a list's method, and the expression of its items
-    text                            a string; * at its end: what follows is unknown
     external                        the dotted name of something the repository does not define
 
 An expression without values is unknown. Each expression is evaluated once a round; in a cycle, the
@@ -22,7 +21,6 @@ import builtins
 import os
 import sys
 from collections.abc import Iterable
-from fnmatch import fnmatchcase
 
 from codedata.code.call_facts import Expr, Scope, Value, tables
 
@@ -39,7 +37,6 @@ BUILT_IN = frozenset(dir(builtins))
 # methods of Python's own types: a call on an unknown object does not show whose method it is
 COMMON_METHODS = frozenset(name for kind in (str, bytes, list, dict, set, int, type(sys.stdout))
                            for name in dir(kind))
-FOREIGN = ("external", "text")
 # Python's own functions that take functions without calling them
 KEEPS = BUILT_IN - {"map", "filter", "sorted", "min", "max"} | {
     "functools.wraps", "functools.update_wrapper"}
@@ -49,8 +46,8 @@ CALLABLE = ("function", "method", "override", "static", "classmethod", "guess")
 class Resolver:
     """Find the values of all scopes, round by round."""
 
-    def __init__(self, scopes: list[Scope], without: frozenset[str]) -> None:
-        self.scopes, self.without = scopes, without
+    def __init__(self, scopes: list[Scope]) -> None:
+        self.scopes = scopes
         self.modules = {_place(scope.path): scope for scope in scopes if scope.kind == "module"}
         self.edges: dict[tuple[str, str, str], str] = {}
         self.round = self.depth = 0
@@ -86,20 +83,19 @@ class Resolver:
     def emit(self, expr: Expr, callee: Scope, kind: str, certainty: str = "resolved") -> None:
         """Record an edge from the function that an expression is in to a callee."""
         key = expr.scope.owner, callee.id, kind
-        if callee.id and kind not in self.without and self.edges.get(key) != "resolved":
+        if callee.id and self.edges.get(key) != "resolved":
             self.edges[key] = certainty
 
     def values(self, expr: Expr) -> Values:
         """Return the possible values of an expression."""
         if expr.round != self.round and self.depth < MAX_DEPTH:
             expr.round = self.round
-            if expr.op not in self.without:
-                self.depth += 1
-                found = list(dict.fromkeys(OPERATIONS[expr.op](self, expr)))
-                self.depth -= 1
-                if len(found) > MAX_VALUES:
-                    found.sort(key=lambda one: one[0] in FOREIGN)
-                expr.values = tuple(found[:MAX_VALUES])
+            self.depth += 1
+            found = list(dict.fromkeys(OPERATIONS[expr.op](self, expr)))
+            self.depth -= 1
+            if len(found) > MAX_VALUES:
+                found.sort(key=lambda one: one[0] == "external")
+            expr.values = tuple(found[:MAX_VALUES])
         return expr.values
 
     def union(self, exprs: Iterable[Expr]) -> Values:
@@ -202,8 +198,8 @@ class Resolver:
         kind, at = value
         if kind == "module":
             return self.in_module(at, name, set())
-        if kind in ("list", "text"):
-            return (("of list", (name, at)),) if kind == "list" else (value,)
+        if kind == "list":
+            return (("of list", (name, at)),)
         if kind not in ("instance", "super", "class"):
             return (("external", f"{at}.{name}"[-MAX_DOTTED:]),) if kind == "external" else ()
         if kind == "instance":
@@ -235,7 +231,7 @@ class Resolver:
             if len(methods) <= MAX_GUESSES and name not in COMMON_METHODS:
                 callees = tuple(("guess", method) for method in methods)
         found = tuple(one for callee in callees for one in self.invoke(callee, expr))
-        if expr.op == "decorator" and not [one for one in found if one[0] not in FOREIGN]:
+        if expr.op == "decorator" and not [one for one in found if one[0] != "external"]:
             return self.union(args)
         return found
 
@@ -243,13 +239,11 @@ class Resolver:
         """Return the results of calling a value, and record the call."""
         kind, at = callee
         _, args, keywords = expr.parts
-        if kind in self.without:
-            return ()
         if kind in CALLABLE:
             self.emit(expr, at, kind if kind == "override" else expr.op,
                       "guessed" if kind == "guess" else "resolved")
             params = at.params if kind in ("function", "static") else at.params[1:]
-            given = dict(zip(params, args, strict=False)) if "argument" not in self.without else {}
+            given = dict(zip(params, args, strict=False))
             for name, arg in (*given.items(), *keywords):
                 if name in at.params and arg.op not in ("const", "iter"):
                     at.bind(name, arg)
@@ -271,7 +265,7 @@ class Resolver:
             return self.of_list(*at, args)
         if kind == "external":
             return self.external(at, expr)
-        return (callee,) if kind == "text" else ()
+        return ()
 
     # what Python ships
 
@@ -285,8 +279,6 @@ class Resolver:
             for kind, at in self.union([*args, *(arg for _, arg in keywords)]):
                 if kind in CALLABLE:
                     self.emit(expr, at, "ref")
-        if name == "getattr" and len(args) > 1:
-            return self.named_by(args[1], values, expr) + self.union(args[2:])
         asked = tables()["builtins"].get(name)
         found = tuple(one for value in values if asked for one in self.ask(value, [asked], expr))
         if name in ("next", "min", "max"):
@@ -295,15 +287,6 @@ class Resolver:
             return (("external", f"{name}()"),)
         return (("list", self.contents.setdefault(expr, Expr("elem", (
             Expr("iter", args[:1], expr.scope),), expr.scope))),)
-
-    def named_by(self, text: Expr, values: Values, expr: Expr) -> Values:
-        """Return the attributes that a string names. A * at the end of the string matches any
-        ending."""
-        words = [word for kind, word in self.values(text) if kind == "text"][:MAX_GUESSES]
-        return tuple(one for value in values if value[0] == "instance"
-                     for scope in (*self.order(value[1]), *self.subclasses.get(value[1], ()))
-                     for name in sorted(scope.names) for word in words if fnmatchcase(name, word)
-                     for one in self.member(value, name, expr))
 
     def of_list(self, name: str, made: Expr, args: tuple[Expr, ...]) -> Values:
         """Return the list whose method `name` is called, as for `d.values()`. For append() and
@@ -325,8 +308,6 @@ class Resolver:
         kind, at = value
         if kind == "list" and names[0] not in ("__iter__", "__setitem__"):
             return self.values(at)
-        if kind == "text":
-            return ((kind, f"{at.rstrip('*')}*"),)
         methods = [method for name in names if kind == "instance"
                    for _, method in self.special(at, name)]
         for method in methods:
@@ -365,8 +346,8 @@ class Resolver:
         return ()
 
     def do_const(self, expr: Expr) -> Values:
-        """Return a string, or an object of one of Python's own types."""
-        return (("text", expr.parts[0]),) if expr.parts else (("external", ""),)
+        """Return an object of one of Python's own types."""
+        return (("external", ""),)
 
     def do_any(self, expr: Expr) -> Values:
         """Return the values of all parts."""

@@ -19,10 +19,6 @@ from codedata.code.entities import Entity, SourceFile
 
 LANGUAGE = "python"   # calls are found in this language only
 DAMPING = 0.8     # multiplies a test's weight for each function on the way from it to another
-# rules that can be switched off to measure their worth: arguments flow into parameters, values into
-# attributes (store) and containers (item, elem), types come from annotations (some), …
-RULES = ("argument", "decorator", "elem", "fixture", "guess", "item", "operator", "override",
-         "property", "ref", "some", "store", "super")
 FIXTURE = re.compile(r"([\w.]+\.)?fixture\b")
 
 
@@ -37,15 +33,14 @@ class Edge:
     certainty: str   # resolved | guessed
 
 
-def call_graph(files: list[SourceFile], entities: dict[str, list[Entity]],
-               without: frozenset[str] = frozenset()) -> list[Edge]:
-    """Return the edges between the Python files' functions, sorted. `entities` are keyed by path;
-    `without` names the RULES that are switched off."""
+def call_graph(files: list[SourceFile], entities: dict[str, list[Entity]]) -> list[Edge]:
+    """Return the edges between the Python files' functions, sorted. `entities` are keyed by path.
+    """
     with _no_collector():
         scopes = [scope for file in files if file.language == LANGUAGE
                   for scope in facts_of(file, entities.get(file.path, []))]
         _prepare_tests(scopes, [entity for several in entities.values() for entity in several])
-        found = Resolver(scopes, without).run()
+        found = Resolver(scopes).run()
     return sorted(Edge(*key, certainty) for key, certainty in found.items())
 
 
