@@ -32,13 +32,11 @@ FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+\.py::.+?)(?: - .*)?$", re.MULTILINE
 
 
 def tests_of(fault: dict, copy: Path) -> list[str]:
-    """Return the `tests` of a fault, or `tests_before`: the first of which a tree has all."""
-    for names in filter(None, (fault["tests"], fault.get("tests_before"))):
-        parts = [name.partition("::") for name in names]
-        if all((copy / path).is_file() and test in (copy / path).read_text()
-               for path, _, test in parts):
-            return names
-    raise ValueError("its tests are not in this tree")
+    """Return the `tests` of a fault, of which a tree has all."""
+    for path, _, test in (name.partition("::") for name in fault["tests"]):
+        if not (copy / path).is_file() or test not in (copy / path).read_text():
+            raise ValueError("its tests are not in this tree")
+    return fault["tests"]
 
 
 def failure(copy: Path, arguments: list[str], limit_s: float) -> str:

@@ -34,23 +34,16 @@ def test_what_narrows_goes_to_no_stage_that_is_of_all(chain):
     assert done.returncode == 0 and called == [
         ["king.py", "--root", "a b", "--limit", "3", "--only=x*", "--only", "y z", "--quiet"],
         ["report.py", "--root", "a b", "--quiet"], ["export.py", "--root", "a b", "--quiet"]]
+    assert [one[1:] for one in chain("prompt king ch", "--dry-run")[1][3:]] == [
+        ["prompt king ch", "--dry-run"]]   # all of a duel is priced at once
 
 
-def test_failed_items_are_named_at_the_end_and_the_next_stage_runs(chain):
-    done, called = chain("king ch", "--root", "r", fails="king.py", code=1)
-    assert done.returncode == 1 and "king" in done.stderr and len(called) == 2
-
-
-@pytest.mark.parametrize("code", [2, 130])
-def test_anything_else_stops_the_chain(chain, code):
+@pytest.mark.parametrize("code, n_run, says", [(1, 2, "king"), (2, 1, "exit 2"),
+                                               (130, 1, "exit 130")])
+def test_failed_items_are_named_at_the_end_and_anything_else_stops_the_chain(
+        chain, code, n_run, says):
     done, called = chain("king ch", "--root", "r", fails="king.py", code=code)
-    assert done.returncode == code and f"exit {code}" in done.stderr and len(called) == 1
-
-
-def test_a_dry_run_of_a_duel_prices_all_of_it_at_once(chain):
-    done, called = chain("prompt king ch", "--root", "r", "--dry-run")
-    assert done.returncode == 0 and [one[1:] for one in called] == [
-        ["prompt king ch", "--root", "r", "--dry-run"]]
+    assert done.returncode == code and says in done.stderr and len(called) == n_run
 
 
 def price(root) -> tuple[list[int], str]:

@@ -36,10 +36,8 @@ def root(tmp_path):
 @pytest.fixture
 def run(root, capsys):
     """Return a function: run a stage with flags; it returns (what make() was given, what was
-    printed). `by_releases_before` the stage read no analysis; `by_rule` it leaves all out but
-    tern."""
-    def run(*flags, by_releases_before: bool = False, by_rule: str = "",
-            **about) -> tuple[list, str]:
+    printed). `by_rule` it leaves all out but tern."""
+    def run(*flags, by_rule: str = "", **about) -> tuple[list, str]:
         given = []
 
         def make(environment, coverage=None, analysis=None):
@@ -58,7 +56,7 @@ def run(root, capsys):
             settings = config.load(args := cli.parser("toy.py").parse_args(argv))
             stage = run_loop.Stage(
                 "toy", make=make, reads=Reads(Environments(root), ("test_script",)),
-                joined=joined[:1] if by_releases_before else joined,
+                joined=joined,
                 writes=Writes(Store(root, BugConfig), tuple(BugConfig.__dataclass_fields__)),
                 **about)
             with Models(settings) as models:
@@ -116,31 +114,15 @@ def test_a_limit_counts_what_no_rule_leaves_out_and_a_stage_may_make_more_for_ea
     assert ("1 more item to do" in printed) == (n == 1)
 
 
-@pytest.mark.parametrize(("part", "why"), [
-    ("coverage", "coverage/ is of another base commit than env/: analyze.py makes it again"),
-    ("analysis", "")])
-def test_records_of_different_commits_are_not_put_together(root, run, part, why):
-    edit(root / part / "spanset.json", base_commit="0" * 40)
+def test_records_of_different_commits_are_not_put_together_and_what_is_needed_is_waited_for(
+        root, run):
+    edit(root / "coverage/spanset.json", base_commit="0" * 40)
     given, printed = run()
-    assert len(given) == (not why) and why in printed
-    assert ("waiting 1" in printed) == bool(why)
-
-
-def test_what_is_needed_is_waited_for(root, run):
+    assert not given and "waiting 1" in printed
+    assert "coverage/ is of another base commit than env/: analyze.py makes it again" in printed
     (root / "coverage/spanset.json").unlink()
     given, printed = run()
     assert not given and "no coverage/ yet: " in printed
-
-
-@pytest.mark.parametrize("rule", ["", "It has no tests."])
-def test_what_releases_made_or_left_out_that_read_fewer_stores_is_not_made_again(root, run, rule):
-    assert len(run(by_releases_before=True, by_rule=rule)[0]) == 1
-    given, printed = run()
-    assert not given and ("excluded 1" in printed) == bool(rule)
-    edit(root / "coverage/spanset.json", import_lines={})
-    assert len(run(by_rule=rule)[0]) == 1
-    edit(root / "analysis/spanset.json", edges=[])
-    assert len(run()[0]) == 1
 
 
 def test_an_analysis_that_a_row_names_has_a_commit_too(root):

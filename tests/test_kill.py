@@ -1,5 +1,4 @@
 """Check that a killed run loses nothing, and pays twice for no more than what was in flight."""
-import itertools
 import json
 import os
 import random
@@ -28,6 +27,7 @@ from conftest import (
 )
 from fake_judges import verdict
 from fake_llm import HANG
+from killed import is_killed_at
 
 from codedata.ledger import Ledger
 from codedata.llm.reply_log import ReplyLog, Spares
@@ -125,24 +125,15 @@ def test_a_kill_between_record_and_ledger_line_is_adopted_and_its_cost_counted(
 CALLS = ("write", "fsync", "replace", "rename", "ftruncate", "unlink")
 
 
-def is_killed_at(step: int, act) -> bool:
-    """Act in a child that is killed before its call number `step`; return whether it was."""
-    child = os.fork()
-    if child == 0:
-        left = itertools.count(step, -1)
-
-        def counted(call):
-            def before(*args, **kwargs):
-                if next(left) <= 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return call(*args, **kwargs)
-            return before
-        for name in CALLS:
-            setattr(os, name, counted(getattr(os, name)))
-        os._exit(act().returncode)
-    status = os.waitpid(child, 0)[1]
-    assert status in (0, signal.SIGKILL)
-    return status != 0
+def plant(count) -> None:
+    """Have count() called before each of CALLS."""
+    def counted(call):
+        def before(*args, **kwargs):
+            count()
+            return call(*args, **kwargs)
+        return before
+    for name in CALLS:
+        setattr(os, name, counted(getattr(os, name)))
 
 
 def edit_prompt(root) -> None:
@@ -185,7 +176,7 @@ def test_a_kill_between_any_two_system_calls_costs_no_reply_that_was_kept(
         root = tmp_path / str(step)
         shutil.copytree(before, root)
         n_before = len(fake_llm.answered)
-        killed = is_killed_at(step, partial(run_in, root, script))
+        killed = is_killed_at(step, partial(run_in, root, script), plant)
         is_kept = any('"reply":{' in path.read_text() and path.read_text().endswith("\n")
                       for path in root.glob("*/_partial/*.jsonl")) or not killed
         is_kept |= len(fake_llm.answered) == n_before

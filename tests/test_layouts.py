@@ -1,13 +1,11 @@
 """Test that files and folders are put in place whole, a folder wherever its writer is killed."""
 import ctypes
-import os
-import signal
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
+from killed import is_killed_at
 
 from codedata.layouts import NEW, Draft, Folder
 
@@ -42,22 +40,9 @@ def test_files_that_are_begun_together_come_into_place_each_whole(tmp_path):
     assert content(tmp_path) == {"a": "a", "b": "b"}
 
 
-def is_killed_at(step: int, act: Callable[[], object]) -> bool:
-    """Act in a child that is killed before its call number `step`; return whether it was."""
-    child = os.fork()
-    if child == 0:
-        left = iter(range(step))
-
-        def count(event: str, _) -> None:
-            if event in STEPS and next(left, None) is None:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        sys.addaudithook(count)
-        act()
-        os._exit(0)
-    status = os.waitpid(child, 0)[1]
-    assert status in (0, signal.SIGKILL)
-    return status != 0
+def plant(count) -> None:
+    """Have count() called at each of STEPS."""
+    sys.addaudithook(lambda event, _: event in STEPS and count())
 
 
 def replace_item(directory: Path, exchanges: bool) -> None:
@@ -75,7 +60,7 @@ def test_an_item_folder_is_the_old_or_the_new_one_wherever_its_writer_is_killed(
     for step in range(MAX_STEPS):
         directory = tmp_path / str(step)
         write(directory / "item", FILES["old"])
-        killed = is_killed_at(step, partial(replace_item, directory, exchanges))
+        killed = is_killed_at(step, partial(replace_item, directory, exchanges), plant)
         if not exchanges:   # the next run restores what was taken away between two renames
             Folder.clear_up(directory)
         found = content(directory / "item")

@@ -66,12 +66,9 @@ def test_a_repository_goes_through_all_scripts_with_the_flags_that_are_given(rep
     assert done.stderr.startswith("repo: at most 5 bugs") and "minutes" in done.stderr
     done, called = repo("https://host/birds/heron.git", "r", "--workers", "1")
     assert all("--limit 10" in line for line in called[:4]) and "most 10 bugs" in done.stderr
-
-
-@pytest.mark.parametrize("address", ["https://host/birds/heron.git@v1", "git@host:birds/heron.git",
-                                     "git@host:heron@0123abc"])
-def test_the_root_has_the_name_of_the_repository(repo, address):
-    assert "--root runs/heron " in repo(address)[1][0]
+    for address in ("https://host/birds/heron.git@v1", "git@host:birds/heron.git",
+                    "git@host:heron@0123abc"):
+        assert "--root runs/heron " in repo(address)[1][0]
 
 
 def test_what_was_not_set_up_is_summed_up_alone_and_other_failures_are_named(repo, tmp_path):

@@ -371,6 +371,9 @@ def test_only_and_limit_narrow_the_run(tmp_path, run, fake_llm):
     assert asked(fake_llm) == [f"task {i}" for i in range(10, 20)]
     run("king --only proj__repo-20")
     assert asked(fake_llm) == ["task 20"]
+    write_toml(tmp_path, more='[exclude]\nids = ["proj__repo-5"]\n')
+    king = run("king --only *_[4-6]")
+    assert asked(fake_llm) == ["task 4", "task 6"] and "[exclude] ids" in king.stderr
     for flags in ("--compact --status", "--compact --shard 0/2"):
         assert run(f"king {flags}").returncode == 2
 

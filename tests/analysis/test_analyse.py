@@ -4,14 +4,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from conftest import REPO
 from line_tables import rows
 
-from codedata.analysis.analyse import analysis_of, entity_of_test, is_counted
+from codedata.analysis.__main__ import main
+from codedata.analysis.analyse import analysis_of, entity_of_test
 from codedata.code.entities import read_sources
 from codedata.records import Coverage, parse
 
@@ -65,42 +66,28 @@ def project(tmp_path):
     return folder
 
 
-def coverage(statuses=(["passed"], ["passed"]), flaky=(False, False), names=NAMES) -> Coverage:
-    """Return what the two tests ran: area and _square; these and volume."""
-    tests = [{"name": name, "status": status, "flaky": is_flaky, "lines": {"0": i}, "functions": i,
-              "starts": []}
-             for i, (name, status, is_flaky) in enumerate(zip(names, statuses, flaky, strict=True))]
-    return Coverage(
-        "own/shapes", "shapes", "c0ffee", contexts="pytest", reason="", measured={},
-        files=["shapes.py"], functions=IDS, line_sets=[[6, 6, 10, 10], [6, 6, 10, 10, 14, 14]],
-        function_sets=[[0, 1], [0, 1, 2]], tests=tests, test_seconds=[0.1, 0.1],
-        import_lines={"shapes.py": [1, 4, 9, 9, 13, 13, 17, 18, 21, 22]},
-        runnable={"shapes.py": [1, 1, 4, 6, 9, 10, 13, 14, 17, 18, 21, 23]},
-        otherwise=[], seconds=1.0)
+def measured_in_sample() -> dict:
+    return json.loads((REPO / "samples/coverage/spanset.json").read_text())
 
 
 def analysed(project, measured=None, tests=()):
     return analysis_of("own/shapes", "shapes", "", read_sources(project), list(tests), measured)
 
 
-def test_scores_are_the_tests_that_ran_a_function(project):
-    found = analysed(project, coverage())
-    assert found.source == "runtime" and found.reason == ""
-    assert found.hotspots == [{"id": IDS[1], "score": 2}, {"id": IDS[0], "score": 2},
-                              {"id": IDS[2], "score": 1}]
-    together = {(edge["caller"], edge["callee"]): edge["n_tests"] for edge in found.edges}
-    assert together[IDS[2], IDS[0]] == 1 and together[IDS[0], IDS[1]] == 2
-    assert [(test["entity"], test["n_functions"]) for test in found.tests] == [
-        ("tests/test_shapes.py::test_area", 2), ("tests/test_shapes.py::TestVolume.test_volume", 3)]
-    assert found.measured == {"tests": 2, "counted": 2, "runs": 1}
+def scores_of_sample(measured: dict) -> list[dict]:
+    sources = read_sources(REPO / "samples/repos/spanset")
+    return analysis_of("o/s", "spanset", "", sources, [], parse(Coverage, measured, "s")).hotspots
 
 
-@pytest.mark.parametrize("measured", [
-    coverage(flaky=(False, True)), coverage((["passed"], ["passed", "failed"])),
-    coverage((["passed"], ["skipped"]))])
-def test_flaky_and_failing_tests_do_not_count(project, measured):
-    assert {row["id"]: row["score"] for row in analysed(project, measured).hotspots} == {
-        IDS[0]: 1, IDS[1]: 1}
+def test_flaky_and_failing_tests_do_not_count():
+    without = measured_in_sample()
+    del without["tests"][0], without["test_seconds"][0]
+    expected = scores_of_sample(without)
+    assert expected != scores_of_sample(measured_in_sample())
+    for status in ({"flaky": True}, {"status": ["passed", "failed"]}, {"status": ["skipped"] * 2}):
+        measured = measured_in_sample()
+        measured["tests"][0] |= status
+        assert scores_of_sample(measured) == expected
 
 
 def test_without_coverage_scores_come_from_the_calls_and_say_so(project):
@@ -111,6 +98,8 @@ def test_without_coverage_scores_come_from_the_calls_and_say_so(project):
         assert (found.source, found.reason) == ("static", "not measured")
         assert scores[IDS[2]] == 1 and scores[IDS[0]] == pytest.approx(1 + 0.8)
         assert all(edge["n_tests"] is None for edge in found.edges)
+        assert [file["covered"] for file in found.files] == [None, None]
+        assert [entity["id"] for entity in found.entities if entity["at_import"]] == [IDS[3]]
     cases = [{**tests[0], "name": f"{NAMES[0]}[{i}]"} for i in range(3)]
     scores = {row["id"]: row["score"] for row in analysed(project, tests=cases).hotspots}
     assert scores[IDS[0]] == 3
@@ -118,32 +107,17 @@ def test_without_coverage_scores_come_from_the_calls_and_say_so(project):
     assert IDS[2] not in {row["id"] for row in analysed(project, tests=no_volume).hotspots}
 
 
-def test_what_runs_at_import_is_known_with_and_without_coverage(project):
-    for measured in (coverage(), None):
-        entities = {entity["id"]: entity for entity in analysed(project, measured).entities}
-        assert [id for id in entities if entities[id]["at_import"]] == [IDS[3]]
-
-
 def test_a_function_on_one_line_does_not_run_by_its_definition(project):
     (project / "shapes.py").write_text("def side(x): return x\n")
-    measured = replace(coverage(), import_lines={"shapes.py": [1, 1]})
+    measured = parse(Coverage, measured_in_sample() | {"import_lines": {"shapes.py": [1, 1]}}, "s")
     assert not any(one["at_import"] for one in analysed(project, measured).entities)
 
 
-def test_files_have_the_share_of_their_lines_that_ran(project):
-    shapes, tests = analysed(project, coverage()).files
-    assert shapes == {"path": "shapes.py", "language": "python", "lines": 23, "is_test": False,
-                      "covered": 0.8462}
-    assert tests["covered"] is None and tests["is_test"]
-    assert [file["covered"] for file in analysed(project).files] == [None, None]
-
-
 def test_the_sample_is_what_the_samples_of_source_and_coverage_give():
-    measured, sample = (json.loads((REPO / "samples" / place / "spanset.json").read_text())
-                        for place in ("coverage", "analysis"))
+    sample = json.loads((REPO / "samples/analysis/spanset.json").read_text())
     sources = read_sources(REPO / "samples/repos/spanset")
     subject = [sample[key] for key in ("repo", "repo_name", "base_commit")]
-    found = analysis_of(*subject, sources, [], parse(Coverage, measured, "sample"))
+    found = analysis_of(*subject, sources, [], parse(Coverage, measured_in_sample(), "s"))
     assert json.loads(json.dumps(asdict(found))) == sample
 
 
@@ -160,17 +134,16 @@ def test_the_function_of_a_test_is_found_by_its_name(name, entity):
     assert entity_of_test(name, {"a/test_x.py", "a/other.py"}) == entity
 
 
-def test_a_status_is_one_or_a_list():
-    assert is_counted({"status": "passed"}) and is_counted({"status": ["passed", "passed"]})
-    assert not is_counted({"status": []}) and not is_counted({"status": "passed", "flaky": True})
-
-
 # alone -------------------------------------------------------------------------------------------
 
-def alone(project: Path, *words: str, name: str = "shapes"):
-    return subprocess.run(
-        [sys.executable, "-m", "codedata.analysis", "--repo-path", project, "--repo-name", name,
-         "--output-dir", project.parent / "out", *words], cwd=REPO, capture_output=True, text=True)
+def flags(project: Path, *words, name: str = "shapes") -> list[str]:
+    return [*map(str, ("--repo-path", project, "--repo-name", name, "--output-dir",
+                       project.parent / "out", *words))]
+
+
+def alone(*args, **kwargs):
+    return subprocess.run([sys.executable, "-m", "codedata.analysis", *flags(*args, **kwargs)],
+                          cwd=REPO, capture_output=True, text=True)
 
 
 def test_a_folder_is_analysed_alone_and_twice_to_the_same_bytes(project, tmp_path):
@@ -184,6 +157,8 @@ def test_a_folder_is_analysed_alone_and_twice_to_the_same_bytes(project, tmp_pat
     first = path.read_bytes()
     assert (done.returncode, "broken.py: has syntax errors" in done.stderr) == (0, True)
     assert alone(project, *words).returncode == 0 and path.read_bytes() == first
+    assert alone(project, name="../x").returncode == 2
+    assert "is no folder" in alone(project / "nothing").stderr
     found = json.loads(first)
     assert [row["id"] for row in found["hotspots"]] == IDS[:2]
     assert found["source"] == "static"
@@ -201,13 +176,9 @@ r.json | {}                    | --test-report | no list
 r.json | [{}]                  | --test-report | no list
 r.json | [                     | --test-report | cannot
 """))
-def test_wrong_files_are_refused_by_name(project, tmp_path, file, text, flag, why):
+def test_wrong_files_are_refused_by_name(project, tmp_path, capsys, file, text, flag, why):
     (tmp_path / file).write_text(text)
-    done = alone(project, flag, tmp_path / file)
-    assert done.returncode == 2 and why in done.stderr and "Traceback" not in done.stderr
+    with pytest.raises(SystemExit) as end:
+        main(flags(project, flag, tmp_path / file))
+    assert end.value.code == 2 and why in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-
-
-def test_a_name_that_is_no_file_name_and_a_missing_folder_are_refused(project):
-    assert alone(project, name="../x").returncode == 2
-    assert "is no folder" in alone(project / "nothing").stderr

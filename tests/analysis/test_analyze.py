@@ -33,8 +33,13 @@ def test_steps_are_done_once_and_analysis_again_where_coverage_is_edited(heron_i
     write_env(tmp_path, an_environment("egret"))
     assert "waiting 1" in analyze(tmp_path, "--steps", "analysis").stderr   # nothing is measured
     assert not (tmp_path / "analysis/egret.json").exists()
+    assert analyze(tmp_path, "--static").returncode == 0
+    found = analysis_of(tmp_path)
+    assert (found["source"], found["hotspots"]) == ("static", HOT)
+    assert not (tmp_path / "coverage/egret.json").exists()
     assert analyze(tmp_path).returncode == 0
-    assert analysis_of(tmp_path)["hotspots"] == HOT and len(written(tmp_path)) == 1
+    found = analysis_of(tmp_path)
+    assert (found["source"], found["hotspots"]) == ("runtime", HOT) and len(written(tmp_path)) == 1
     started = time.time()
     assert analyze(tmp_path).stderr.count("nothing to do") == 2
     events = ["docker", "events", f"--since={started:.6f}", f"--until={time.time():.6f}"]
@@ -49,16 +54,6 @@ def test_steps_are_done_once_and_analysis_again_where_coverage_is_edited(heron_i
     edit(tmp_path / "coverage/egret.json", mark)
     assert "stale 1" in analyze(tmp_path).stderr
     assert analysis_of(tmp_path)["hotspots"] == HOT[:1]
-
-
-@pytest.mark.docker
-def test_a_static_analysis_runs_no_test_and_says_so(heron_image, tmp_path):
-    write_env(tmp_path, an_environment("egret"))
-    assert analyze(tmp_path, "--static").returncode == 0
-    found = analysis_of(tmp_path)
-    assert (found["source"], found["reason"]) == ("static", "not measured")
-    assert found["hotspots"] == HOT and not (tmp_path / "coverage/egret.json").exists()
-    assert analyze(tmp_path).returncode == 0 and analysis_of(tmp_path)["source"] == "runtime"
 
 
 # flags of a step → for how long at least and at most it runs before a kill
