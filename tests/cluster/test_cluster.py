@@ -215,13 +215,17 @@ def test_an_item_whose_workers_die_fails_and_the_others_do_not(engine):
         assert one.make(ReplyLog(), Step(), ["good"]) == "GOOD"
 
 
-def test_a_bug_of_ours_shows_where_in_the_worker_it_is(engine):
-    def make(word: str) -> str:
-        return {}[word]
+def test_errors_show_where_in_the_worker_they_are_and_lose_no_worker(engine, capfd):
+    def make(word: str):
+        return {}[word] if word == "gone" else (one for one in word)   # which cannot be sent
 
+    one = engine(make)
+    with pytest.raises(TypeError, match="generator"):
+        one.make(ReplyLog(), Step(), ["word"])
     with pytest.raises(KeyError) as caught:
-        engine(make).make(ReplyLog(), Step(), ["gone"])
+        one.make(ReplyLog(), Step(), ["gone"])
     assert "return {}[word]" in str(caught.value.__cause__)
+    assert "is lost" not in capfd.readouterr().err
 
 
 def test_two_container_engines_need_a_registry(engine):
@@ -245,15 +249,6 @@ def test_a_run_that_is_complete_ends_at_once(engine):
     began = time.monotonic()
     one.close()
     assert time.monotonic() - began < 2 and not any(map(Thread.is_alive, one._threads))
-
-
-def test_a_result_that_cannot_be_sent_fails_its_item_and_loses_no_worker(engine, capfd):
-    def make(word: str):
-        return (one for one in word)
-
-    with pytest.raises(TypeError, match="generator"):
-        engine(make).make(ReplyLog(), Step(), ["word"])
-    assert "is lost" not in capfd.readouterr().err
 
 
 # containers --------------------------------------------------------------------------------------

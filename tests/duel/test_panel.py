@@ -19,11 +19,9 @@ from fake_judges import (
     order_of,
     prefers,
     score,
-    scores,
     set_up,
     shown,
     turn,
-    turns_in,
     validated,
     verdict,
     write_answers,
@@ -90,18 +88,6 @@ def test_each_judge_is_asked_with_the_limits_of_its_kind(fake_llm, judge_turns):
     assert {(r.body["model"], r.body["temperature"], r.body["max_tokens"])
             for r in fake_llm.requests} == {
                 ("plain", 0, 768), (THINKING_MODELS[0], 0, 4096), (THINKING_MODELS[1], 0.5, 99)}
-
-
-def test_a_judge_may_have_a_name_and_an_endpoint_of_its_own(tmp_path, fake_llm):
-    write_answers(tmp_path, 1)
-    with FakeLLM() as other:
-        write_panel(tmp_path, fake_llm, "a", '{ model = "a", name = "a2", endpoint = "mine" }',
-                    more=f'[endpoints.mine]\nbase_url = "{other.base_url}"')
-        fake_llm.always(verdict(1)), other.always(verdict(2))
-        validated(tmp_path)
-        assert [r.body["model"] for r in other.requests] == ["a", "a"] and fake_llm.n_requests == 2
-    assert {e["judge"]: e["verdict"]["progress"] for e in score(tmp_path, "t_1")["judges"]
-            if e["order"] == "king_first"} == {"a": "king", "a2": "challenger"}
 
 
 def test_markers_differ_by_judge_order_answer_and_attempt_and_not_by_run(
@@ -317,18 +303,6 @@ def test_a_turn_is_written_with_the_judges_that_answered_and_the_others_are_aske
     assert record["score"] == 50 and duel(tmp_path)["turns_parsed"] == 2
 
 
-def test_without_any_judge_s_answer_there_is_a_ledger_line_and_no_record(
-        tmp_path, fake_llm, judge_turns):
-    done = judge_turns(2, lambda r: Status(400, "long") if "task 1\n" in r.last else verdict(),
-                       "a", "b", code=1)
-    assert scores(tmp_path) == ["t_2"] and "no judge answered" in done
-    assert {line["item"] for line in ledger_lines(tmp_path / "score", state="failed")} == {"t_1"}
-    assert turns_in(tmp_path) == (1, 1)
-    fake_llm.requests.clear()
-    fake_llm.always(verdict())
-    asks(tmp_path, fake_llm, "ab", 1)
-
-
 def test_a_judge_whose_endpoint_is_down_stops_no_other_and_the_next_run_asks_it_alone(
         tmp_path, fake_llm):
     write_answers(tmp_path, 3)
@@ -347,16 +321,6 @@ def test_a_judge_whose_endpoint_is_down_stops_no_other_and_the_next_run_asks_it_
         validated(tmp_path)
         assert asked(other) == calls("b", 1, 2, 3)
     assert duel(tmp_path)["turns_parsed"] == 3 and fake_llm.n_requests == 0
-
-
-def test_a_refused_key_ends_the_run_and_what_was_answered_is_kept(tmp_path, fake_llm, judge_turns):
-    done = judge_turns(2, by_model(a=verdict(), b=Status(401, "who are you?")), "a", "b",
-                       llm={"workers": 1}, code=1)
-    assert "refused the key" in done and not scores(tmp_path)
-    assert asked(fake_llm)[:2] == calls("a", 1) and duel(tmp_path)["turns_left"] == 2
-    fake_llm.always(verdict())
-    validated(tmp_path)
-    assert asked(fake_llm) == sorted(calls("b", 1) + calls("ab", 2))
 
 
 def test_a_failed_judge_that_left_the_panel_is_not_waited_for(tmp_path, fake_llm, judge_turns):

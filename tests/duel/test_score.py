@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scored
 from line_tables import rows
 
 from codedata.duel.scoring import (
@@ -53,11 +54,11 @@ def values(letters: str) -> dict[str, float]:
 
 
 def entry(judge: str, order: str, letters: str) -> dict:
-    """Return a stored entry."""
+    """Return a stored entry; - could not be read, ! was not answered."""
     is_read = letters not in ("-", "!")
-    scores = values(letters) if is_read else {}
-    return {"judge": judge, "order": order, "parse_ok": is_read,
-            "error": "HTTP 500" if letters == "!" else "", "scores": scores, "raw": "{…}"}
+    return scored.entry(judge, order, [*values(letters).values()] if is_read else None,
+                        error="HTTP 500" if letters == "!" else "",
+                        usage={} if is_read else {"tries": 3, "timeouts": 1})
 
 
 def asked(judges: str) -> list[dict]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from test_score import asked, generator
 
 from codedata.duel.judge_stats import (
     JudgedTurn,
@@ -16,23 +17,12 @@ from codedata.duel.scoring import BOTH, cluster_means, decide, turn_score
 from codedata.records import METRICS
 from codedata.settings import DuelSettings
 
-VALUES = {"C": 1, "D": 0.5, "K": 0}
-
 
 def turn(instance_id: str = "i", **judges) -> JudgedTurn:
     """Return a turn: turn(a="CCCCC/KKKKK") has a's verdicts king first / challenger first; "-"
     could not be read.
     """
-    entries = []
-    for name, both in judges.items():
-        for order, letters in zip(("king_first", "challenger_first"), (both.split("/") * 2)[:2],
-                                  strict=True):
-            scores = {} if letters == "-" else {m: VALUES[c]
-                                                for m, c in zip(METRICS, letters, strict=True)}
-            entries.append({"judge": name, "order": order, "parse_ok": bool(scores),
-                            "scores": scores, "error": "",
-                            "usage": {"tries": 3, "timeouts": 1} if letters == "-" else {}})
-    return JudgedTurn(instance_id, entries)
+    return JudgedTurn(instance_id, asked(" ".join(map("=".join, judges.items()))))
 
 
 def turns(n: int, **judges) -> list[JudgedTurn]:
@@ -123,9 +113,8 @@ def test_turns_of_one_instance_do_not_make_an_interval_narrower():
 
 def test_clusters_are_drawn_whole_in_the_order_of_their_first_turn():
     deltas, clusters = [0.5, -0.5, 0.1, 0.3], ["x", "y", "x", "x"]
-    generator = np.random.Generator(np.random.PCG64DXSM(np.random.SeedSequence(7)))
     sums, counts = np.array([0.9, -0.5]), np.array([3, 1])
-    drawn = generator.integers(0, 2, (300, 2))
+    drawn = generator(7).integers(0, 2, (300, 2))
     expected = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
     assert cluster_means(deltas, clusters, 300, 7) == pytest.approx(expected)
 

@@ -247,35 +247,6 @@ def test_an_edited_score_is_kept_and_named_and_the_duel_goes_by_the_verdicts(roo
     asks(root, fake_llm, "c", 1, 3, 4, 5)   # it stays as it is
 
 
-def test_a_score_edited_while_a_judge_is_asked_is_kept(root, fake_llm):
-    def meanwhile(request):
-        edit(score_path(root, "t_1"), score=1.0)
-        return verdict()
-    fake_llm.script(meanwhile)
-    write_panel(root, fake_llm, "a", "b", "c")
-    done = validated(root, "--only", "t_1", code=1)
-    assert "the edit is kept" in done and score(root, "t_1")["score"] == 1
-
-
-def test_force_judges_again_and_puts_the_old_score_aside_edited_or_not(root, fake_llm):
-    edit(score_path(root, "t_2"), score=12.5)
-    old = everything(root)
-    fake_llm.always(prefers("quartz"))
-    validated(root, "--force", "--only", "*_2")
-    assert asked(fake_llm) == calls("ab", 2)
-    assert score(root, "t_2")["score"] == 0 and {**everything(root), "t_2": 0} == {**old, "t_2": 0}
-    aside, = (root / "score/_replaced").glob("t_2.*")
-    assert json.loads(aside.read_text()) == old["t_2"]
-
-
-def test_force_without_an_answer_leaves_the_old_verdicts_valid(root, fake_llm):
-    before, said = everything(root), duel(root)
-    fake_llm.always(Status(404, "gone"))
-    validated(root, "--force", code=2)
-    assert everything(root) == before and duel(root) == said
-    asks(root, fake_llm)
-
-
 def test_a_deleted_score_is_made_again_and_a_deleted_answer_leaves_an_orphan(root, fake_llm):
     score_path(root, "t_5").unlink()
     (root / "answer/t_4.json").unlink()

@@ -79,14 +79,6 @@ def test_an_entry_that_a_person_wrote_wrongly_costs_its_own_turn_at_most(
     assert {i for _, i, _ in asked(fake_llm)} - {2} == ({1, 3, 4, 5} if panel == "abc" else set())
 
 
-def test_a_broken_answer_is_named_and_its_score_is_no_orphan(root, fake_llm):
-    path = root / "answer/t_2.json"
-    path.write_text(path.read_text().replace("quartz", "\\u0000quartz"))
-    done = validated(root, code=1)
-    assert "`king` has a NUL byte" in done and "orphan" not in done
-    assert duel(root)["turns"] == 4 and fake_llm.n_requests == 0
-
-
 # a section and a line of it | what is named
 @pytest.mark.parametrize("setting, place", rows("""
 [judge] models = [] | [judge] models

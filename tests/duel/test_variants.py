@@ -9,7 +9,6 @@ from itertools import count
 
 import pytest
 from conftest import (
-    REPO,
     answers,
     edit,
     kill,
@@ -36,9 +35,7 @@ from judged import read_json
 
 import ch
 import king
-import prompt
-from codedata.leak.facts import shown_share
-from codedata.records import METRICS, Commit
+from codedata.records import METRICS
 from codedata.report.pr_effect import pr_effect
 from codedata.report.turn_rows import TurnRow
 

@@ -126,10 +126,6 @@ def data_of(html: bytes) -> dict:
 
 # the builder -------------------------------------------------------------------------------------
 
-def test_the_same_page_twice_byte_for_byte():
-    assert a_page(TURNS) == a_page(TURNS)
-
-
 def test_the_policy_lets_one_script_run_and_nothing_be_fetched():
     html = a_page(TURNS[:2]).decode()
     policy = htmllib.unescape(re.search(r'Security-Policy" content="(.*?)"', html)[1])
@@ -179,10 +175,7 @@ def test_data_comes_back_as_it_went_in_and_ends_no_script():
     assert data_of(html) == value == block_of(html, "b")
     assert b"<title>&lt;title&gt;&amp;</title>" in html
     assert html.count(b"</script") == 3 and html.count(b"<script") == 3 and b"<!--" not in html
-
-
-def test_a_block_says_its_size_before_it_is_built_in():
-    packed = pack(["x" * 100_000])
+    packed = pack(["x" * 100_000])   # its size is known before it is built in
     assert len(packed) < 1000 and packed in build("t", {}, script="", blocks={"b": packed})
 
 
@@ -207,9 +200,6 @@ def test_a_chart_names_each_of_its_values():
     assert svg.count("<rect") == 2 and "colour defeat" in svg and "colour final" in svg
     svg = charts.interval("t", 5.0, 3.25, 9.0, [0, 2], "challenger")
     assert re.findall("<title>(.*?)</title>", svg) == ["3.25", "9.00", "5.00"]
-
-
-def test_charts_without_anything_to_draw():
     assert "<svg" in charts.columns("t", [], [])
     assert "<svg" in charts.bars("t", ["a"], [charts.Series("s", "draw", [None])])
 
@@ -230,16 +220,6 @@ def test_letters_of_a_judge(first, second, order, expected):
     assert verdict_codes(judges, ["a", "b"], order) == (expected, "-----")
 
 
-def test_letters_say_what_the_score_says():
-    values = {"c": 1, "r": 0, "d": 0.5, "t": 0.5}
-    for row, _, score in TURNS:
-        said = {name: [values[letter] for letter in said] for name,
-                said in zip(PANEL, row.verdicts, strict=True)
-                if "-" not in said}
-        meant = turn_score(score.judges, PANEL).by_judge
-        assert said == {name: list(scores.values()) for name, scores in meant.items()}
-
-
 @pytest.mark.parametrize("kinds, n, expected", [
     ("a" * 10, 3, {"a": 3}), ("a" * 10 + "b" * 2, 6, {"a": 4, "b": 2}),
     ("aaabbbccc", 3, {"a": 1, "b": 1, "c": 1}),
@@ -250,10 +230,7 @@ def test_letters_say_what_the_score_says():
 def test_turns_in_full_are_spread_evenly(kinds, n, expected):
     chosen = html_page.spread(list(kinds), n)
     assert Counter(kinds[i] for i in chosen) == expected and chosen == sorted(set(chosen))
-
-
-def test_within_a_bucket_they_are_spread_too():
-    assert html_page.spread(["a"] * 100, 4) == [0, 25, 50, 75]
+    assert html_page.spread(["a"] * 100, 4) == [0, 25, 50, 75]   # within a bucket, too
 
 
 def test_as_many_turns_in_full_as_asked_for():
@@ -436,42 +413,28 @@ def test_the_overview_says_what_came_of_it(show):
     assert "Noise" not in shown and "How the judges judge" not in tab.inner_text("#panel")
 
 
-def test_a_rejected_duel_says_why_and_one_without_scores_shows_none(show):
-    reasons = ["margin 0.5000 < win_margin 2", "LCB -2.0000 is not above 0"]
-    tab = show(a_page(TURNS, a_duel(accepted=False, reasons=reasons, margin=0.5, lcb=-0.01)))
-    assert spaced(tab, ".outcome") == "✗ Not accepted"
-    assert tab.locator("#overview .listed li").all_inner_texts() == reasons
-    tab = show(a_page(TURNS, a_duel(**NO_NUMBERS)))
-    assert spaced(tab, ".outcome") == "✗ Not accepted" and tab.locator(".numbers").count() == 0
+NO_DUEL = {**NO_NUMBERS, "judges": (), "turns": 0}
+REASONS = ["margin 0.5000 < win_margin 2", "LCB -2.0000 is not above 0"]
+NOISE = {"judge-c": {**a_duel()["judges"]["judge-c"], "model": EMBEDDED_MODEL}}
+REFERENCE = {"mode": "reference", "reference_score": 40.0}
 
 
-@pytest.mark.parametrize("n_unpriced, shown", [(3, "unknown"), (0, "$0")])
-def test_costs_that_are_not_known_are_said_to_be_so(show, n_unpriced, shown):
-    tab = show(a_page(TURNS, a_duel(), costs=[Cost("ch", "m", 3, 10, 10, 1.0, 0.0, n_unpriced)]))
-    assert tab.inner_text("#costs tfoot").split()[-1] == shown
-
-
-def test_a_duel_without_turns(show):
-    duel = a_duel(**NO_NUMBERS, judges=(), turns=0)
-    tab = show(a_page([], duel, counts=[], costs=[]), "#turn=x&q=y")
-    assert spaced(tab, ".outcome") == "✗ Not accepted"
-    assert "No turn is judged yet." in tab.inner_text("#turns")
-
-
-def test_the_embedded_model_is_called_noise(show):
-    row, answer, score = a_turn(1)
-    duel = a_duel()
-    duel["judges"]["judge-c"]["model"] = EMBEDDED_MODEL
-    assert "Noise: " in show(a_page([(row, answer, score)], duel)).inner_text("#overview .notice")
-
-
-def test_against_the_reference_there_are_no_buckets(show):
-    duel = a_duel(mode="reference", reference_score=40.0)
-    tab = show(a_page(TURNS, duel), "#turn=prompts_60_1_3")
-    assert tab.title() == "Challenger against reference" and tab.locator(
-        "#filter-bucket").count() == 0
-    assert tab.inner_text(".side.rival").split("\n")[0] == "reference"
-    assert "THOUGHT: reference 3" in tab.inner_text(".side.rival")
+@pytest.mark.parametrize("duel, n_unpriced, selector, shown", [
+    ({"accepted": False, "reasons": REASONS, "margin": 0.5, "lcb": -0.01}, 0,
+     "#overview .listed", " ".join(REASONS)),
+    (NO_NUMBERS, 0, ".outcome", "✗ Not accepted"), (NO_DUEL, 0, ".outcome", "✗ Not accepted"),
+    (NO_DUEL, 0, "#turns", "No turn is judged yet."),
+    ({}, 3, "#costs tfoot", "unknown"), ({}, 0, "#costs tfoot", "$0"),
+    ({"judges": NOISE}, 0, "#overview .notice", "Noise: "),
+    (REFERENCE, 0, ".side.rival", "THOUGHT: reference 3")])
+def test_what_is_odd_is_said(show, duel, n_unpriced, selector, shown):
+    costs = [Cost("ch", "m", 3, 10, 10, 1.0, 0.0, n_unpriced)]
+    tab = show(a_page([] if duel is NO_DUEL else TURNS, a_duel(**duel), costs=costs),
+               "#turn=prompts_60_1_3")
+    assert shown in spaced(tab, selector)
+    assert tab.locator("#overview .numbers").count() == ("margin" not in duel or duel["margin"]
+                                                         is not None)
+    assert tab.locator("#filter-bucket").count() == (duel not in (NO_DUEL, REFERENCE))
 
 
 def test_what_was_looked_for_and_found(show):
@@ -563,20 +526,19 @@ def test_the_numbers_behind_the_options_are_what_a_choice_would_give(show):
         f"{name} ({n})" for name, n in sorted(Counter(row.language for row in ROWS).items())]
 
 
-@pytest.mark.parametrize("words, holds", [
-    ("prompts_60_1_17", lambda row: row.name.endswith("_17")),
-    ("ORG/REPO-2", lambda row: row.repo == "org/repo-2"),
-    ("king_5 grep", lambda row: "king_5" in row.commands[0]),
-    ("test_31.py", lambda row: row.name.endswith("_31")),
-    ("org__repo-44", lambda row: row.instance_id == "org__repo-44"), ("nowhere", lambda row: False),
-])
-def test_search_finds_names_repositories_and_commands(show, words, holds):
+def test_search_finds_names_repositories_and_commands(show):
     tab = show(the_page())
-    tab.fill("#search", words)
-    wanted = [row.name for row in ROWS if holds(row)]
-    wait(tab, f"document.querySelector('output').textContent === '{len(wanted)} of 60 turns'")
-    assert names_shown(tab) == wanted
-    assert tab.is_visible(".nothing") == (not wanted)
+    for words, holds in {
+            "prompts_60_1_17": lambda row: row.name.endswith("_17"),
+            "ORG/REPO-2": lambda row: row.repo == "org/repo-2",
+            "king_5 grep": lambda row: "king_5" in row.commands[0],
+            "test_31.py": lambda row: row.name.endswith("_31"),
+            "nowhere": lambda row: False,   # no two in turn find as many
+            "org__repo-44": lambda row: row.instance_id == "org__repo-44"}.items():
+        tab.fill("#search", words)
+        wanted = [row.name for row in ROWS if holds(row)]
+        wait(tab, f"document.querySelector('output').textContent === '{len(wanted)} of 60 turns'")
+        assert names_shown(tab) == wanted and tab.is_visible(".nothing") == (not wanted)
 
 
 @pytest.mark.parametrize("title, value", [

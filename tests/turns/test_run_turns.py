@@ -122,8 +122,16 @@ def test_a_history_is_equal_masked_of_the_same_tree_or_unequal_from_a_turn_on(tm
     write_answer(tmp_path, "t_3", look, ("hostname", "elsewhere\n"), ("echo y | tee made", "y"))
     write_answer(tmp_path, "t_4", look, ("ls", "elsewhere"), ("echo x >> made; cat made", "x\nx"),
                  look, king="cat made")
+    write_answer(tmp_path, "t_5", ("grep -c SECRET tests/*.py", "tests/__init__.py:0\n"
+                                   "tests/test_heron.py:1\n"), ("true", ""))
+    write_answer(tmp_path, "t_6", ("stat -c %a heron.py .", "644\n755"))
+    write_answer(tmp_path, "t_7", ("stat -c %a heron.py .", "644\n755"), ("ls", "other"),
+                 ("grep -c SECRET tests/test_heron.py", "1"))
     done = run_turns(tmp_path)
     assert done.returncode == 0, done.stderr
+    assert [(one["start"], one["n_equal"]) for one in (   # found by itself
+        executed(tmp_path, f"t_{i}") for i in (5, 6, 7))] == [
+        ("base, test patch", 2), ("base, umask 022", 1), ("base, test patch, umask 022", 2)]
     found = [executed(tmp_path, f"t_{i}") for i in (1, 2, 3, 4)]
     assert [(one["replay"], one["n_commands"], one["n_equal"], one["n_masked"]) for one in found
             ] == [("equal", 2, 2, 0), ("equal", 3, 1, 2), ("tree unchanged", 3, 2, 0),
@@ -134,22 +142,6 @@ def test_a_history_is_equal_masked_of_the_same_tree_or_unequal_from_a_turn_on(tm
                                                              } == {"base"}
     assert Executions(tmp_path).of("t_4", turn_of("cat made")) is None
     assert Executions(tmp_path).of("t_1", turn_of("true")).text().startswith("(exit code 0)")
-
-
-@pytest.mark.docker
-def test_the_start_of_a_recording_is_found_by_itself(tmp_path):
-    write_root(tmp_path)
-    write_answer(tmp_path, "t_1", ("ls -d heron.py", "heron.py"))
-    write_answer(tmp_path, "t_2", ("grep -c SECRET tests/*.py", "tests/__init__.py:0\n"
-                                   "tests/test_heron.py:1\n"), ("true", ""))
-    write_answer(tmp_path, "t_3", ("stat -c %a heron.py .", "644\n755"))
-    write_answer(tmp_path, "t_4", ("stat -c %a heron.py .", "644\n755"), ("ls", "other"),
-                 ("grep -c SECRET tests/test_heron.py", "1"))
-    assert run_turns(tmp_path).returncode == 0
-    assert [(one["start"], one["n_equal"]) for one in (
-        executed(tmp_path, f"t_{i}") for i in (1, 2, 3, 4))] == [
-        ("base", 1), ("base, test patch", 2), ("base, umask 022", 1),
-        ("base, test patch, umask 022", 2)]
 
 
 # candidates --------------------------------------------------------------------------------------
