@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from conftest import write_files
 from proof_heron import GOLD_LINE, HERON
 
 from codedata.code.patches import diff_of
@@ -197,11 +198,8 @@ def write_foreign(root: Path, instance_id: str = "theirs",
              "environment/run": "#!/bin/sh\n", "solution/solve.sh": "echo hello\n",
              "tests/test.sh": "echo 1 >/logs/verifier/reward.txt\n", "README.md": "Theirs.\n"}
     folder = root / Task.directory / instance_id
-    for name, text in {**usual, **(files or {})}.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        path.chmod(0o755 if name == "environment/run" else 0o644)
+    write_files(folder, {**usual, **(files or {})})
+    (folder / "environment/run").chmod(0o755)
     return folder
 
 

@@ -343,8 +343,15 @@ def turn_of(command: str, thought: str = "I go on.") -> str:
 
 
 def write_json(path: Path, record) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record), encoding="utf-8")
+    write_files(path.parent, {path.name: json.dumps(record)})
+
+
+def write_files(folder: Path, files: dict[str, str]) -> None:
+    """Write the texts of files by their paths in a folder."""
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 def with_odd(record: dict, name: str, value: str) -> str:

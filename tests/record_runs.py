@@ -8,6 +8,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from conftest import write_files
 from frozen_decisions import CHANGING, DECISIONS, FOLDER, VERDICTS, data_of, shown
 from heron_environment import TEST_SCRIPT
 from heron_project import add_test, opener, write_source
@@ -97,9 +98,7 @@ class Noting(Verifier):
 
 def hollow(scene: dict, folder: Path) -> tuple[dict, dict]:
     """Verify a script; return what had passed, and the run of it with a broken source."""
-    for path, text in (SCENARIOS["heron"] | scene.get("files", {})).items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(text)
+    write_files(folder, SCENARIOS["heron"] | scene.get("files", {}))
     project = Project(folder, distribution="heron", modules=("heron",))
     verifier = Noting(opener, project, Limits(LIMIT_S, scene.get("test_s", LIMIT_S)))
     found = verifier.verify("true", scene["script"])

@@ -185,10 +185,8 @@ def long_texts(tree: ast.AST) -> list[str]:
     docs = {id(doc) for node in ast.walk(tree)
             if isinstance(node, (ast.Module, ast.FunctionDef, ast.ClassDef))
             for doc in figures.docstring(node)}
-    texts = [" ".join(part.value for part in getattr(node, "values", [node])
-                      if isinstance(getattr(part, "value", None), str))
-             for node in ast.walk(tree) if id(node) not in docs
-             and isinstance(node, (ast.JoinedStr, ast.Constant))]
+    texts = [node.value for node in ast.walk(tree) if id(node) not in docs
+             and isinstance(node, ast.Constant) and isinstance(node.value, str)]
     lines = [text.replace("\n", "|") for text in texts]
     return [line for line in lines
             if len(line.split()) > MAX_WORDS or re.search(r"\bYou are an? ", line)]

@@ -65,19 +65,16 @@ def test_a_scripts_own_flag_is_over_its_section():
     assert (settings.count, settings.turns) == (40, "last")
 
 
-def test_model_flag_over_the_roles_section_over_llm_over_default():
-    assert load().model_spec("king").model == "moonshotai/Kimi-K2.6-TEE"
-    toml('[llm]\nmodel = "all"\n[king]\nmodel = "own"\n')
-    assert load().model_spec("king").model == "own"
-    assert load().model_spec("challenger").model == "all"
+def test_the_model_flag_is_over_the_roles_sections():
+    toml('[king]\nmodel = "own"\n')
     settings = load("--model", "flag")
     assert settings.model_spec("king").model == settings.model_spec("challenger").model == "flag"
 
 
 @pytest.mark.parametrize("key, value, in_llm", [("temperature", 0.0, 0.7), ("max_tokens", 11, 22),
-                                                ("max_prompt_tokens", 0, 99)])
+                                                ("max_prompt_tokens", 0, 99), ("model", "m", "n")])
 def test_a_role_has_its_own_settings_also_where_they_are_zero(key, value, in_llm):
-    toml(f"[llm]\n{key} = {in_llm}\n[king]\n{key} = {value}\n")
+    toml(f"[llm]\n{key} = {in_llm!r}\n[king]\n{key} = {value!r}\n")
     assert getattr(load().model_spec("king"), key) == value
     assert getattr(load().model_spec("challenger"), key) == in_llm
 

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from conftest import write_files
 from killed import is_killed_at
 
 from codedata.layouts import NEW, Draft, Folder
@@ -15,13 +16,6 @@ FILES = {"old": {"prompt.md": "old", "files/a.py": "a = 1"},
 STEPS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.scandir", "os.chmod",
          "ctypes.dlsym")
 MAX_STEPS = 200
-
-
-def write(folder: Path, files: dict[str, str]) -> None:
-    for name, text in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
 
 
 def content(folder: Path) -> dict[str, str]:
@@ -49,7 +43,7 @@ def replace_item(directory: Path, exchanges: bool) -> None:
     if not exchanges:   # as on a system that cannot
         ctypes.CDLL = lambda *_, **__: None
     built = directory / NEW / "item"
-    write(built, FILES["new"])
+    write_files(built, FILES["new"])
     Folder.put(directory / "item", built)
 
 
@@ -59,7 +53,7 @@ def test_an_item_folder_is_the_old_or_the_new_one_wherever_its_writer_is_killed(
     seen = []
     for step in range(MAX_STEPS):
         directory = tmp_path / str(step)
-        write(directory / "item", FILES["old"])
+        write_files(directory / "item", FILES["old"])
         killed = is_killed_at(step, partial(replace_item, directory, exchanges), plant)
         if not exchanges:   # the next run restores what was taken away between two renames
             Folder.clear_up(directory)

@@ -8,7 +8,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from conftest import REPO, queue_line, with_odd
+from conftest import REPO, queue_line, with_odd, write_files
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -54,8 +54,7 @@ def usual(kind: str):
 
 
 def write(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, errors="surrogateescape")
+    write_files(path.parent, {path.name: text})
     return path
 
 

@@ -13,7 +13,18 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 import duckdb
+import pytest
 from fake_llm import FakeLLM, Request, Status, part_of
+
+from codedata.llm.http import Http
+from codedata.settings import LLM
+
+
+@pytest.fixture
+def http():
+    http = Http(LLM(retry_max=2, retry_wait_s=0.01, max_429_total_s=5))
+    yield http
+    http.close()
 
 
 class RowsServer(FakeLLM):

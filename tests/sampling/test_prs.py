@@ -6,12 +6,11 @@ from pathlib import Path
 import duckdb
 import pytest
 from rows_server import RowsServer, write_rows
+from rows_server import http as http  # a fixture
 
 from codedata.errors import HttpTrouble, Trouble
-from codedata.llm.http import Http
 from codedata.sampling.pull_requests import fetch_prs, iso_utc, touched_files
 from codedata.sampling.trajectories import Hub
-from codedata.settings import LLM
 from codedata.texts import tomllib
 
 PATCHES = tomllib.loads(
@@ -30,13 +29,6 @@ def pr(instance_id: str, **fields) -> dict:
 
 def write(path: Path, rows: list[dict]) -> str:
     return str(write_rows(path, rows))
-
-
-@pytest.fixture
-def http():
-    http = Http(LLM(retry_max=1, retry_wait_s=0.01))
-    yield http
-    http.close()
 
 
 @pytest.mark.parametrize("route", ["parquet", "json", "jsonl", "url", "hub"])

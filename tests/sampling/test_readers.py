@@ -5,7 +5,7 @@ import json
 import re
 
 import pytest
-from conftest import REPO
+from conftest import REPO, write_files
 from source_rows import a_pr, sample, write_jsonl, write_sources
 
 from codedata.messages import content_text, result_problem
@@ -34,10 +34,8 @@ AGENTS = {"rows": "rows", "mini": "mini-swe-agent 2", "swe_agent": "SWE-agent", 
 
 
 def write(folder, name: str, text: str):
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    return path
+    write_files(folder, {name: text})
+    return folder / name
 
 
 def read(path) -> list[dict]:
@@ -68,11 +66,9 @@ def test_each_form_gives_the_conversation_with_its_call_and_nothing_else(name, t
 @pytest.fixture
 def folder(tmp_path):
     """Return a folder with all examples, one file that is none, and one with a broken line."""
-    for name, text in EXAMPLES.items():
-        write(tmp_path / "left", name, text)
-    write(tmp_path / "left", "config.json", '{"model": "m"}')
-    write(tmp_path / "left", "claude/own__repo-1.jsonl",
-          "{broken\n" + EXAMPLES["claude/own__repo-1.jsonl"])
+    name = "claude/own__repo-1.jsonl"
+    write_files(tmp_path / "left", EXAMPLES | {"config.json": '{"model": "m"}',
+                                               name: "{broken\n" + EXAMPLES[name]})
     return tmp_path / "left"
 
 

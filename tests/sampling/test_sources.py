@@ -12,12 +12,11 @@ import duckdb
 import pytest
 from conftest import REPO
 from rows_server import RowsServer, write_rows
+from rows_server import http as http  # a fixture
 
 from codedata.errors import Trouble
-from codedata.llm.http import Http
 from codedata.sampling.row_files import find_files
 from codedata.sampling.trajectories import Hub, open_source
-from codedata.settings import LLM
 
 # two files of several row groups: duckdb's smallest has 2048 rows
 N_ROWS, N_FIRST = 5000, 3000
@@ -63,13 +62,6 @@ def folder(tmp_path_factory, stored):
 def server(folder, stored):
     with RowsServer(rows=stored, folder=folder, parquet=["0000.parquet", "0001.parquet"]) as server:
         yield server
-
-
-@pytest.fixture
-def http():
-    http = Http(LLM(retry_max=2, retry_wait_s=0.01, max_429_total_s=5))
-    yield http
-    http.close()
 
 
 def open_hub(server, http, **kwargs):
