@@ -11,4 +11,4 @@ python analyze.py --root "$root"
 echo
 image=$(python -c 'import json, sys; print(json.load(open(sys.argv[1]))["image_name"])' "$root/env/spanset.json")
 echo "Scripts, results and images stand in $root/env/*.json. To look into one: docker run --rm -it $image bash"
-echo "What their tests execute is in $root/coverage/, their structure in $root/analysis/: open $root/analysis/_pages/spanset.html"
+echo "What their tests execute is in $root/coverage/, their structure in $root/analysis/: read $root/analysis/spanset.json"
