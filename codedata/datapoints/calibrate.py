@@ -134,7 +134,7 @@ def _attempt_at(task: Task, settings: Settings, client: Client, host: SandboxFac
             bash = ToolBashExecutor(max_timeout_s=host.run_timeout_s)
             result = Agent(
                 text_of(__package__, "roles/solver/system.md"), [bash, *FILE_TOOLS], client,
-                sandbox, trajectory=trajectory, **limits_of(settings, "dp_solver")
+                sandbox, trajectory=trajectory, **limits_of(settings)
                 ).run(task.instruction)
             is_of_model = result.error.startswith(f"{MALFORMED_REPLIES} malformed")
             if result.status == "error" and not is_of_model:
