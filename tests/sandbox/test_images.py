@@ -146,7 +146,7 @@ def test_what_builders_read_in_different_ways_is_refused_with_its_line(text, bas
 
 THEIRS = """# syntax=docker/dockerfile:1
 FROM codedata-base:bookworm
-RUN --mount=type=cache,target=/root/.cache \\
+RUN --mount=type=cache,target=/var/cache/x \\
     --mount=id=x,type=tmpfs,target=/y cat <<"A" > /a && cat <<-B >/b
 $HOME "q" \\
 A
