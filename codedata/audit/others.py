@@ -52,8 +52,10 @@ REFUSED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, 
            OSError, zlib.error)
 BOUNDS = Bounds(MAX_FOLDER_BYTES, MAX_FILES, max_depth=50, max_seconds=60)   # of a row's tar
 ALL = Selection()
+LENGTHS = "select coalesce(octet_length(task_binary), 0) from read_parquet(?)"
 ROWS = """select left(path, 1000), if(octet_length(task_binary) <= ?, task_binary, null)
-    from read_parquet(?)"""
+    from read_parquet(?, file_row_number = true) where file_row_number between ? and ?"""
+READ = {"autoinstall_known_extensions": False, "memory_limit": "4GB", "threads": 1}
 
 
 def copy_tasks(source: Path, root: Path, selection: Selection) -> list[str]:
@@ -115,12 +117,19 @@ def _folders(source: Path) -> Iterator[Found]:
 def rows_in(file: Path) -> Iterator[Found]:
     """Yield the rows of a Parquet file: `path` names a task, `task_binary` is a tar of its folder,
     mostly packed by gzip. Raise Trouble if the file cannot be read."""
-    with duckdb.connect(config={"autoinstall_known_extensions": False}) as database:
+    name, first, n_bytes = glob.escape(str(file)), 0, 0
+    with duckdb.connect(config=READ) as database:
         database.execute("set enable_progress_bar = false")
         try:
-            rows = database.execute(ROWS, [MAX_FOLDER_BYTES, glob.escape(str(file))])
-            while row := rows.fetchone():
-                yield Found(file.name, row[0] or "", partial(_unpacked, row[1]))
+            lengths = [size for size, in database.execute(LENGTHS, [name]).fetchall()]
+            for i, size in enumerate(lengths):   # the database holds all rows that it is asked for
+                n_bytes += size
+                if i + 1 < len(lengths) and n_bytes + lengths[i + 1] <= MAX_FOLDER_BYTES:
+                    continue
+                for path, archive in database.execute(
+                        ROWS, [MAX_FOLDER_BYTES, name, first, i]).fetchall():
+                    yield Found(file.name, path or "", partial(_unpacked, archive))
+                first, n_bytes = i + 1, 0
         except duckdb.Error as e:
             raise Trouble(f"cannot be read: {str(e).splitlines()[0]}", str(file),
                           "Name a Parquet file with the columns path and task_binary.") from e

@@ -327,7 +327,8 @@ def _lines_of_list(path: str, name: str, owner) -> str:
             raise Trouble("is no list of objects", name, "One object a line is called .jsonl.")
     copy = _temporary_copy(owner, io.BytesIO())
     try:
-        duckdb.connect(config={"memory_limit": MEMORY}).execute(f"""
+        # one thread, or each holds many elements
+        duckdb.connect(config={"memory_limit": MEMORY, "threads": 1}).execute(f"""
             copy (select translate(json::varchar, chr(10) || chr(13), '  ') from read_json_objects(
                       ?, format = 'array', maximum_object_size = {MAX_ROW_BYTES}))
             to '{copy}' (format csv, header false, quote '', escape '', delimiter '')""", [path])

@@ -137,9 +137,10 @@ def reap(only_list: bool = False) -> tuple[list[str], list[str]]:
     removed = []
     left = []
     for lock in Path(tempfile.gettempdir()).resolve().glob(f"{FOLDERS}*/{FILE}"):
-        with suppress(OSError), locked(lock):   # its process lives, or is another user's
-            if lock.parent.lstat().st_uid == os.getuid():
-                line = "" if only_list else _remove(lock.parent)
+        with suppress(OSError):   # its process lives
+            if lock.parent.lstat().st_uid == os.getuid():   # nothing of another user's is opened
+                with locked(lock):
+                    line = "" if only_list else _remove(lock.parent)
                 (left if line else removed).append(line or str(lock.parent))
     return removed, left
 

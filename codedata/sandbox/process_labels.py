@@ -20,6 +20,7 @@ from itertools import count
 from pathlib import Path
 from typing import TextIO
 
+from codedata.bounded import open_appending, open_regular
 from codedata.driver import is_worker
 from codedata.store import digest
 
@@ -67,15 +68,15 @@ def _process_lock() -> str:
     folder = _root[0] if is_rooted else Path(tempfile.gettempdir())
     numbers = count()
     while folder not in _held:
-        with suppress(OSError):   # another process has it
+        with suppress(BlockingIOError):   # another process has it
             _held[folder] = locked(folder / f"{FILE}.{next(numbers)}")
     return _held[folder].name
 
 
 def locked(path: Path, how: int = fcntl.LOCK_EX | fcntl.LOCK_NB) -> TextIO:
-    """Return a file that this process has locked till it is closed. Raise OSError where another
-    process has."""
-    file = open(path, "a")
+    """Return a file that this process has locked till it is closed. Raise BlockingIOError where
+    another process has, OSError for a link and for what is no file."""
+    file = open(path, "a", opener=lambda name, _: open_appending(name))
     try:
         fcntl.flock(file, how)
     except OSError:
@@ -98,7 +99,7 @@ def is_left(labels: Mapping[str, str], all_roots: bool) -> bool:
 def _is_free(path: Path) -> bool:
     """Return whether no process has locked a file."""
     try:
-        with open(path) as file:
+        with open_regular(path) as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
     except FileNotFoundError:   # a worker may not see the root where it lies

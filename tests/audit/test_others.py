@@ -6,6 +6,8 @@ import gzip
 import io
 import os
 import shutil
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -106,6 +108,18 @@ def test_rows_of_a_parquet_file_are_tasks_packed_or_not_and_only_narrows(tmp_pat
     place.write_bytes(b"PAR1")
     with pytest.raises(Trouble, match="the columns path and task_binary"):
         copy_tasks(place, tmp_path, Selection())
+
+
+def test_a_small_parquet_file_of_large_rows_does_not_fill_the_memory(tmp_path):
+    with duckdb.connect() as db:
+        db.execute(f"""copy (select 'a' as path, repeat('a', 50000000)::blob as task_binary
+                             from range(100)) to '{tmp_path}/a.parquet' (format parquet)""")
+    read = f"""import resource
+from pathlib import Path
+from codedata.audit.others import rows_in
+resource.setrlimit(resource.RLIMIT_AS, (4_000_000_000,) * 2)
+print(sum(1 for _ in rows_in(Path("{tmp_path}/a.parquet"))))"""
+    assert subprocess.check_output([sys.executable, "-c", read], cwd=REPO) == b"100\n"
 
 
 def test_archives_made_to_do_harm_are_named_and_nothing_is_written_outside(tmp_path):

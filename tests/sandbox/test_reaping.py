@@ -1,14 +1,17 @@
 """Test that clean-up takes what killed runs of its own root have left, and nothing made by hand."""
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 from conftest import REPO, eventually, run_script
 
-from codedata.sandbox import docker_engine, process_labels
+from codedata.sandbox import docker_engine, local, process_labels
 
 RUN = "tests-reaping"
 IN_ROOT = """import sys, time
@@ -127,3 +130,11 @@ def test_folders_whose_process_is_gone_are_listed_and_go_at_any_start(tmp_path):
         processes[2].communicate("\n")   # ends as usual, without close()
     eventually(lambda: not any(map(Path.exists, folders[2])))
     assert run_script("env_setup.py", roots[0], "--yes").returncode == 2
+
+
+def test_a_lock_that_is_no_file_is_not_waited_for_and_a_link_makes_none(tmp_path):
+    for make in os.mkfifo, lambda lock: os.symlink(tmp_path / "made", lock):
+        folder = Path(tempfile.mkdtemp(prefix=process_labels.FOLDERS))
+        make(folder / process_labels.FILE)
+        assert str(folder) not in local.reap()[0] and not (tmp_path / "made").exists()
+        shutil.rmtree(folder)
