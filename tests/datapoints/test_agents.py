@@ -76,7 +76,8 @@ class Runs:
 
     def run(self, *flags, code: int = 0) -> str:
         """Return what build_dp.py prints."""
-        done = run_script("build_dp.py", self.root, *flags, timeout_s=600)   # two minutes where nothing else runs
+        # two minutes where nothing else runs
+        done = run_script("build_dp.py", self.root, *flags, timeout_s=600)
         assert done.returncode == code, done.stderr
         return done.stderr
 
