@@ -1,10 +1,12 @@
 """Test the state table: what a re-run makes, keeps, names or leaves, after a person's changes."""
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+from threading import Thread
 
 import pytest
 from conftest import (
@@ -282,6 +284,19 @@ def test_a_line_behind_a_torn_one_is_not_lost(tmp_path):
         with open(tmp_path / "_ledger.jsonl", "a") as file:
             file.write(torn)
     assert set(ledger.Ledger(tmp_path).succeeded) == {("s", "a"), ("s", "c")}
+
+
+def test_a_line_is_not_lost_where_another_process_is_killed_within_its_own(tmp_path):
+    book = ledger.Ledger(tmp_path)
+    book.append(tmp_path, {"stage": "s", "item": "a", "state": "done"})
+    late = Thread(target=lambda: book.append(tmp_path, {"stage": "s", "item": "c", "cost_usd": 1}))
+    with open(tmp_path / "_ledger.jsonl", "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)   # as each writer does, till it ends
+        late.start()
+        late.join(0.2)
+        file.write('{"stage": "s", "item": "b", "st')
+    late.join()
+    assert [line["item"] for line in ledger.read_lines(tmp_path / "_ledger.jsonl")] == ["a", "c"]
 
 
 # failures ----------------------------------------------------------------------------------------
