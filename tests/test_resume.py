@@ -292,9 +292,11 @@ def test_a_line_is_not_lost_where_another_process_is_killed_within_its_own(tmp_p
     late = Thread(target=lambda: book.append(tmp_path, {"stage": "s", "item": "c", "cost_usd": 1}))
     with open(tmp_path / "_ledger.jsonl", "a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)   # as each writer does, till it ends
+        file.write('{"stage": "s", "item": "b", "st')
+        file.flush()
         late.start()
         late.join(0.2)
-        file.write('{"stage": "s", "item": "b", "st')
+        assert late.is_alive()
     late.join()
     assert [line["item"] for line in ledger.read_lines(tmp_path / "_ledger.jsonl")] == ["a", "c"]
 
