@@ -458,7 +458,7 @@ class Journal:
 
     def place(self, attempt: Attempt) -> None:
         """Put the record in its place, once its line is written, then drop its kept replies."""
-        attempt.change.draft.place()
+        attempt.change.place()
         self._count(attempt)
 
     def adopt(self, item: Item) -> None:

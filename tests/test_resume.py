@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from threading import Thread
 
 import pytest
@@ -28,7 +29,9 @@ from fake_llm import Status
 from judged import read_json
 
 from codedata import ledger
+from codedata.records import Answer
 from codedata.settings import Price
+from codedata.store import Store
 
 NAME = "prompts_5_1"          # of the prompt file of answered_root; its items are NAME_1 to NAME_5
 MINE = turn_of("pwd", "mine.")
@@ -140,6 +143,17 @@ def test_an_edit_made_while_the_answer_is_under_way_is_kept(root, run, fake_llm)
     king = run("king")
     assert king.returncode == 1 and "the edit is kept" in king.stderr
     assert read_answer(root, f"{NAME}_1")["king"] == MINE
+
+
+def test_an_edit_made_while_the_disk_is_waited_for_is_set_aside(root, capfd):
+    store, name = Store(root, Answer).open(), f"{NAME}_1"
+    change = store.begin(name, replace(store.read(name), challenger=BETTER), ("challenger",))
+    store.sync(change)
+    edit_answer(root, 1)
+    change.place()
+    aside = root / f"answer/_replaced/{name}.1.json"
+    assert read_answer(root, name)["challenger"] == BETTER and read_json(aside)["king"] == MINE
+    assert f"that version is now {aside}" in capfd.readouterr().err
 
 
 def test_keys_that_a_person_adds_to_a_record_survive_to_the_letter(root, run, fake_llm):
