@@ -106,9 +106,9 @@ class RayEngine:
             self._slots = [Slot() for _ in range(self.n_workers)]
         else:   # one on each machine, on this one first: Ray alone may put them all on another
             nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
-            places = sorted(nodes, key=own_node.__ne__)[:self.n_workers]
-            self._slots = [Slot(NodeAffinitySchedulingStrategy(node, soft=True)) for node in places]
-            self._at_a_time = -(-self.n_workers // len(places))
+            self._slots = [Slot(NodeAffinitySchedulingStrategy(node, soft=False))   # soft: any node
+                           for node in sorted(nodes, key=own_node.__ne__)[:self.n_workers]]
+            self._at_a_time = -(-self.n_workers // len(self._slots))
         self._job = ray.put(parcels.pack(job))
         self._code = package_digest()
         self._engines: set[str] = set()   # of containers

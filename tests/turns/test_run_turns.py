@@ -216,12 +216,19 @@ def test_a_killed_run_goes_on_and_an_edited_king_is_run_again(tmp_path, fake_llm
 
 
 @pytest.mark.docker
-def test_turns_without_an_environment_are_left_out_by_name_and_cost_nothing(tmp_path):
-    write_root(tmp_path)
-    (tmp_path / f"env/{NAME}.json").unlink()
+def test_turns_wait_for_their_environment_and_fail_while_its_image_is_not_here(tmp_path):
+    write_root(tmp_path, image_name="codedata-env/gone:0")
     write_answer(tmp_path, "t_1")
+    environment = tmp_path / f"env/{NAME}.json"
+    environment.rename(tmp_path / "later.json")
     done = run_turns(tmp_path)
-    assert done.returncode == 0 and "left out 1 by a rule" in done.stderr
-    line, = ledger_lines(tmp_path / "executed")
-    assert NAME in line["error"] and line["seconds"] < 0.5   # no container is made
-    assert not [*tmp_path.glob("executed/*.json")]
+    assert done.returncode == 0 and "waiting 1" in done.stderr
+    assert "no env/ yet: " in done.stderr and "pr_tasks.py" in done.stderr
+    (tmp_path / "later.json").rename(environment)
+    assert "codedata-env/gone:0 is not here" in run_turns(tmp_path).stderr
+    edit(environment, image_name=PROJECT.make())
+    done = run_turns(tmp_path)
+    assert done.returncode == 0 and "failed 1" in done.stderr and "wrote 1" in done.stderr
+    edit(environment, verified={"healthy": True, "image_id": "another"})
+    assert "stale 1" in run_turns(tmp_path, "--status").stderr
+    assert len(ledger_lines(tmp_path / "executed")) == 2
