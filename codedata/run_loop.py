@@ -27,13 +27,13 @@ from typing import Any, Protocol
 
 from codedata.cli import RunOptions
 from codedata.errors import (
-    NO_ROOM,
     BrokenRecord,
     Excluded,
     Interrupted,
     ItemFailed,
     RunStopped,
     Trouble,
+    is_full_disk,
     start_thread,
 )
 from codedata.ledger import LEDGER, NOTHING, PARTIAL, disk_trouble
@@ -749,7 +749,7 @@ class _Run:
             self.unfinished.append(attempt.item.name)
             self.pool.stop(e)
         except Exception as e:
-            if isinstance(e, OSError) and e.errno in NO_ROOM:
+            if is_full_disk(e):
                 self.unfinished.append(attempt.item.name)
                 place = f"{self.journal.store.into} or {tempfile.gettempdir()}"
                 self.pool.stop(disk_trouble(e, e.filename or place))

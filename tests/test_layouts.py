@@ -1,5 +1,6 @@
 """Test that files and folders are put in place whole, a folder wherever its writer is killed."""
 import ctypes
+import shutil
 import sys
 from functools import partial
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from conftest import write_files
 from killed import is_killed_at
 
+from codedata.errors import is_full_disk
 from codedata.layouts import NEW, Draft, Folder
 
 FILES = {"old": {"prompt.md": "old", "files/a.py": "a = 1"},
@@ -32,6 +34,15 @@ def test_files_that_are_begun_together_come_into_place_each_whole(tmp_path):
     for draft in drafts:
         draft.place()
     assert content(tmp_path) == {"a": "a", "b": "b"}
+
+
+def test_a_full_disk_is_seen_in_what_copying_a_folder_raises(tmp_path):
+    write_files(tmp_path / "one", {"file": "text"})
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "copy/file").symlink_to("/dev/full")
+    with pytest.raises(shutil.Error) as caught:
+        shutil.copytree(tmp_path / "one", tmp_path / "copy", dirs_exist_ok=True)
+    assert is_full_disk(caught.value) and not is_full_disk(shutil.Error(["else"]))
 
 
 def plant(count) -> None:

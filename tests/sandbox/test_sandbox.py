@@ -510,6 +510,7 @@ def test_what_is_left_names_a_lock_of_its_root_user_and_host_that_nobody_holds(t
                                                     for name, value in changed.items()}}, all_roots)
 
     assert theirs[process_labels.RUN] == "r" and lock.parent == tmp_path
+    assert lock.name == f"_lock.process.{os.getuid()}.0", "each user has files of its own"
     assert not is_left(), "it lives"
     process.kill()
     process.communicate()
