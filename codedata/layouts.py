@@ -193,7 +193,8 @@ def list_folders(directory: Path, broken: list[BrokenRecord]) -> Iterator[tuple]
                 broken.append(BrokenRecord("has folders in folders without end.", entry.path,
                                            "Take them out."))
                 continue
-            yield sys.intern(entry.name), listed
+            if listed:   # else it was removed meanwhile
+                yield sys.intern(entry.name), listed
 
 
 def load_folder(folder: Path, places: dict[str, str]) -> dict:
