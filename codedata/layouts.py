@@ -28,7 +28,7 @@ from typing import NamedTuple
 import orjson
 import tomli_w
 
-from codedata.bounded import MAX_ROW_BYTES, inside, making_folders, read_bounded
+from codedata.bounded import MAX_ROW_BYTES, inside, making_folders, own_folder, read_bounded
 from codedata.driver import in_driver
 from codedata.errors import BrokenRecord
 from codedata.ledger import disk_trouble, from_json
@@ -290,7 +290,7 @@ class FolderDraft:
     @_keeps_disk_clean
     def __init__(self, path: Path, values: dict, within: str):
         self.path = path
-        self._built = path.parent / NEW / within / path.name
+        self._built = own_folder(path.parent, NEW, within, path.name)
         _build(self._built, path, values)
 
     @_keeps_disk_clean
@@ -363,7 +363,7 @@ def set_aside(path: Path, keep: bool = True) -> Path:
     """Copy a file or folder to _replaced/ beside it: NAME.1.json, NAME.2.json, …; return the copy.
     Without `keep` it is moved there."""
     suffix = "" if path.is_dir() else path.suffix
-    aside = path.parent / "_replaced"
+    aside = own_folder(path.parent, "_replaced")
     aside.mkdir(exist_ok=True)
     copies = (aside / f"{path.name.removesuffix(suffix)}.{n}{suffix}" for n in itertools.count(1))
     copy = next(copy for copy in copies if not copy.exists())
@@ -428,7 +428,7 @@ class Folder:
 
         The caller holds the directory.
         """
-        left = directory / NEW / within
+        left = own_folder(directory, NEW, within)
         for old in left.glob(f"{OLD}*"):
             place = directory / old.name.removeprefix(OLD)
             if not place.exists():   # a run was killed between two renames

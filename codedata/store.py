@@ -636,7 +636,7 @@ def remove_half_written(directories: list[Path], kind: str = "") -> None:
             layouts.Folder.clear_up(directory, kind)
             continue
         within = (path for path in directory.glob("_*/_tmp.*")
-                  if not path.with_name("_lock").exists())
+                  if not (path.parent.is_symlink() or path.with_name("_lock").exists()))
         for left in (*directory.glob("_tmp.*"), *within):
             if left.is_dir() and not left.is_symlink():   # half a clone
                 shutil.rmtree(left)

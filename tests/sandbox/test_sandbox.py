@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import ast
+import gzip
 import io
 import os
 import subprocess
@@ -25,7 +26,15 @@ from codedata.sandbox import (
     open_sandbox,
     process_labels,
 )
-from codedata.sandbox.archives import Bounds, OverBounds, Stream, UnsafeArchive, pack, unpack
+from codedata.sandbox.archives import (
+    Bounds,
+    OverBounds,
+    Stream,
+    UnsafeArchive,
+    inflated,
+    pack,
+    unpack,
+)
 from codedata.sandbox.disk import wait_for_room
 from codedata.sandbox.local import SandboxLocal
 from codedata.sandbox.output import Output
@@ -444,6 +453,12 @@ def test_no_sandbox_hands_over_more_than_was_asked_for(sandbox, tmp_path, limit,
 def test_what_is_no_archive_is_said(tmp_path, data):
     with pytest.raises(UnsafeArchive, match="no archive"):
         unpack(Stream([data]), tmp_path, Bounds(10_000))
+
+
+def test_gzip_without_end_that_unpacks_to_nothing_is_refused():
+    assert b"".join(inflated(io.BytesIO(gzip.compress(b"x") * 11_000))) == b"x" * 11_000
+    with pytest.raises(UnsafeArchive, match="empty members"):
+        list(inflated(io.BytesIO(gzip.compress(b"") * 11_000)))
 
 
 def test_packing_follows_no_link_and_takes_no_pipe(tmp_path):
