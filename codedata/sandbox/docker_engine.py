@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from tarfile import BLOCKSIZE
 
 import requests
 
@@ -116,13 +117,13 @@ class Files:
         return self._stream(self._api.export(self._id))
 
     def below(self, path: str) -> Stream:
-        """Return a tar of one folder or file. Raise FileNotFoundError where nothing is there."""
+        """Return a tar of one folder or file, an empty one where nothing is there."""
         try:
             return self._stream(self._api.get_archive(self._id, os.fsencode(path))[0])
         except requests.HTTPError as e:
             if e.response.status_code != 404:
                 raise
-            raise FileNotFoundError(path) from e
+            return Stream([bytes(2 * BLOCKSIZE)])
 
     def _stream(self, pieces: Iterable[bytes]) -> Stream:
         def checked() -> Iterator[bytes]:
@@ -153,7 +154,7 @@ def differences(api, container_id: str, stop: threading.Event) -> Iterator[tuple
     for more than BOUNDS."""
     driver = api.inspect_container(container_id)["GraphDriver"]["Data"]
     upper = driver.get("UpperDir", "")
-    if os.geteuid() == 0 and os.path.isabs(upper) and os.path.isdir(upper):
+    if os.geteuid() == 0 and os.path.isdir(upper):
         yield from _differences_in(upper, None, "", BOUNDS.meter(), stop)
     else:
         yield from ((one["Path"], one["Kind"] != GONE) for one in api.diff(container_id) or [])
