@@ -190,12 +190,11 @@ def test_a_candidate_that_breaks_its_container_passes_no_test_and_others_do(tmp_
     write_answer(tmp_path, "t_1", king=f"{RIGHT}; touch /tmp/codedata-only",
                  challenger=f"{RIGHT}; rm /bin/bash",
                  assistant=f"{RIGHT}; mkdir -p $(printf 'd/%.0s' {{1..300}}); echo done")
-    done = run_turns(tmp_path)
-    assert done.returncode == 0, done.stderr
+    assert run_turns(tmp_path).returncode == 0
     runs = runs_of(executed(tmp_path, "t_1"))
     assert runs["king"]["tests"][SWIM] == "passed"
     assert [*runs["challenger"]["changes"]] == ["heron.py"] and not runs["challenger"]["tests"]
-    assert runs["reference"]["changes"] == {".": ""} and not runs["reference"]["tests"]
+    assert runs["reference"]["changes"] == {".": ""}
     assert runs["reference"]["output"] == "done\n\n[more than 200 folders deep]\n"
     shown = Executions(tmp_path).of("t_1", turn_of(runs["reference"]["command"]))
     assert shown.passed == set() and "(changed: .)" in shown.text()
