@@ -6,12 +6,13 @@ their run: nothing that is shown to a judge or a model has seen them.
 """
 from __future__ import annotations
 
+import secrets
 import shlex
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from codedata.code.entities import is_of_tests
@@ -30,7 +31,7 @@ from codedata.records import (
     Side,
     TurnStates,
 )
-from codedata.sandbox import Sandbox
+from codedata.sandbox import Result, Sandbox
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.store import Derived, Store, digest, known
@@ -54,7 +55,9 @@ from codedata.turns.replay import (
 )
 
 TESTS_S = 900.0            # of a run of the hidden tests
-ONLY = "/tmp/codedata-only"   # holds the plugin that runs the hidden tests' files alone
+ONLY = "/tmp/codedata-only"   # begins the folder of the plugin that runs the hidden tests alone
+KILLED = 137               # exit code of a command whose container is gone
+UNKNOWN = {".": ""}        # changes that cannot be read
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -171,25 +174,33 @@ def sides_by_command(sides: Mapping[str, Side], answer: Answer) -> dict[str, lis
 def run_sides(sides: Mapping[str, Side], answer: Answer, state: State
               ) -> tuple[list[CandidateRun], dict[str, str]]:
     """Return (a run for each command of the sides, the hidden tests at the state or, where no
-    command changes files, {}). Equal commands are run once, malformed turns not at all."""
+    command changes files, {}). Equal commands are run once, malformed turns not at all. One that
+    ends its container, or whose changes cannot be read, passes no test."""
     by_command = sides_by_command(sides, answer)
     runs = []
-    before: dict[str, str] = {}
+    before: dict[str, str] | None = None
     for i, (command, names) in enumerate(by_command.items(), 1):
         begin_step("running the candidates", i, len(by_command))
+        done, changes, tests = Result(KILLED, "", 0.0), {}, {}
         with state.branches.branch(*state.branch.layers) as branch:
-            done = state.replayer.run(branch, command)
-            changes = branch.changes()
-            tests = {}
-            if changes:
-                before = before or state.hidden.run(state.branch)
-                tests = state.hidden.run(branch, before)
+            try:
+                done = state.replayer.run(branch, command)
+                changes = branch.changes()
+                if changes:
+                    before = state.hidden.run(state.branch) if before is None else before
+                    tests = state.hidden.run(branch, before)
+            except ItemFailed as e:
+                if changes and before is None:   # the tests cannot be run at the state itself
+                    raise
+                if not changes:   # else it is about hidden tests, which no output shows
+                    done = replace(done, output=f"{done.output}\n[{printable(e.what, 200)}]\n")
+                changes = changes or UNKNOWN
         turns = list(dict.fromkeys(digest(sides[name]) for name in names))
         runs.append({"sides": names, "turns": turns, "command": command,
                      "exit_code": done.exit_code, "timed_out": done.timed_out,
                      "seconds": round(done.seconds, 3), "output": cut(done.output),
                      "changes": changes, "tests": tests})
-    return runs, before
+    return runs, before or {}
 
 
 @dataclass(frozen=True)
@@ -245,11 +256,12 @@ class HiddenTests:
             return {}
         plugin = text_of("codedata.suites.programs", "pytest_only.py")
         places = [f"{below.workdir}/{path}" for path in self._files]
+        folder = f"{ONLY}-{secrets.token_hex(8)}"   # what commands have left is in the way of none
         listed = {"codedata_only.txt": "\n".join(places).encode(),
                   "codedata_only.py": plugin.encode()}
         with self._branches.branch(*below.layers) as branch:
             self.put(branch)
-            branch.put(listed, ONLY)
-            env = {**self.variables, "PYTHONPATH": ONLY, "PYTEST_ADDOPTS": "-p codedata_only"}
+            branch.put(listed, folder)
+            env = {**self.variables, "PYTHONPATH": folder, "PYTEST_ADDOPTS": "-p codedata_only"}
             run = run_suite(branch, self._environment.test_script, self._timeout_s, env=env)
         return {case.name: case.status for case in run.results if case.name not in self._ignored}

@@ -88,8 +88,10 @@ def rewarded_beside(folder, done: str) -> tuple[str, str]:
     """Return what rewarded() does where the agent's own container grades, without the hook."""
     image = tomllib.loads((folder / "task.toml").read_text())["environment"]["docker_image"]
     graded = docker(image, f"tar -x -C / && mv /{folder.name}/solution /\n"
+                    "mkdir -p -m 777 /logs/verifier\n"
                     f"({done}\n) >/dev/null 2>&1\nmv /{folder.name}/tests /\n"
-                    "bash /tests/test.sh >&2; cat /logs/verifier/reward.*", tar_of(folder))
+                    "bash /tests/test.sh >&2; sleep .1; cat /logs/verifier/reward.*",
+                    tar_of(folder))
     return graded.stdout.decode().strip(), graded.stderr.decode()
 
 
@@ -159,6 +161,8 @@ PASSES = """
         return report
     reports.TestReport.from_item_and_call = classmethod(forged)
 """
+REPLACE = ("runuser -u daemon -- bash -c 'cd /var/tmp; while :; do echo 1 >$$; "
+           "mv -f $$ /logs/verifier/reward.txt; done' &")
 OTHER_TAR = "chmod +x /usr/local/bin/tar </dev/null >/usr/local/bin/tar; echo >>/usr/local/bin/tar "
 CASES = {
     "nothing": ("true", "0.0"),
@@ -197,7 +201,8 @@ CASES = {
 
 @pytest.mark.parametrize(("grade", "cases"), [
     (rewarded, CASES),
-    (rewarded_beside, dict([*CASES.items()][:7]) | {"no repository": ("rm -rf .git", "0.0")})])
+    (rewarded_beside, dict([*CASES.items()][:7]) | {
+        "no repository": ("rm -rf .git", "0.0"), "another's daemon": (REPLACE, "0.0")})])
 def test_bodies_are_rewarded_and_nothing_else(task, tmp_path, grade, cases):
     quick = shutil.copytree(task, tmp_path / "task")   # what has no end ends soon
     edit(quick / "tests/config.json", timeout_s=8)

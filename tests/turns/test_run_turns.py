@@ -183,6 +183,20 @@ def test_candidates_are_told_apart_by_what_they_change_and_by_hidden_tests_that_
         shown + [runs["sample 4"]["output"]]), re.MULTILINE)
 
 
+@pytest.mark.docker
+def test_a_candidate_that_breaks_its_container_passes_no_test_and_others_do(tmp_path):
+    write_root(tmp_path)
+    write_answer(tmp_path, "t_1", king=f"{RIGHT}; touch /tmp/codedata-only",
+                 challenger=f"{RIGHT}; rm /bin/bash",
+                 assistant=f"{RIGHT}; mkdir -p $(printf 'd/%.0s' {{1..300}}); echo done")
+    assert run_turns(tmp_path).returncode == 0
+    runs = runs_of(executed(tmp_path, "t_1"))
+    assert runs["king"]["tests"][SWIM] == "passed"
+    assert [*runs["challenger"]["changes"]] == ["heron.py"] and not runs["challenger"]["tests"]
+    assert runs["reference"]["changes"] == {".": ""}
+    assert runs["reference"]["output"] == "done\n\n[more than 200 folders deep]\n"
+    shown = Executions(tmp_path).of("t_1", turn_of(runs["reference"]["command"]))
+    assert shown.passed == set() and "(changed: .)" in shown.text()
 
 
 # runs cut short, edits, blindness ----------------------------------------------------------------
