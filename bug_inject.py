@@ -12,7 +12,7 @@ it as a user would. --steps takes the steps' names.
   register             write a config, to be edited: where bugs go, how tests are chosen
   generate             candidates by the seed, 40 a file; --strategy: other ways to make them
   validate             which tests notice each (screening); --full: the whole suite for each
-  report               choose by the caps of [bug], prove, write tasks and a page of the yields
+  report               choose by the caps of [bug], prove, write tasks
   issue, instruct      the report, and the task's instruction (issue: both)
 
 reads   env/<repo_name>.json           Environment, from env_setup.py; or the rows of --input
@@ -24,7 +24,6 @@ writes  coverage/, analysis/           as analyze.py (agent)
         bug/_verdicts/<name>.json      Verdicts (validate)
         task/<instance_id>/            Task, as Harbor takes it (prove, report; instruct)
         bug/<instance_id>.json         BugReport (issue)
-        bug/_report.html               the yields of candidates (report)
         a _ledger.jsonl in each        a line an attempt
 
   python bug_inject.py agent --root runs/mine
