@@ -317,7 +317,6 @@ class ExportSettings:
     seed: int = at_least(0, 0)          # of the split
     licence: str = "other"              # of the data set, an id of the Hub
     harbor_network: str = one_of("auto", "public", "no-network", "compose")   # docs/exports.md
-    min_strength: float = between(0, 1, 0.0)   # of tasks: wrong variants killed / tried; 0: no rule
     audited_only: bool = False          # leave out tasks without an audit, and those that fail it
     secrets_in_tests: bool = False      # keep tasks whose tests have what looks like a credential
 

@@ -60,8 +60,8 @@ from codedata.store import check_directories, digest
 
 STAGE = "export"
 LEFT_OUT = "left_out.jsonl"
-NOT_OF_A_ROW = ("decontaminate", "formats", "rejected_too", "harbor_network", "min_strength",
-                "audited_only", "tool_calls")
+NOT_OF_A_ROW = ("decontaminate", "formats", "rejected_too", "harbor_network", "audited_only",
+                "tool_calls")
 REFUSED_FLAGS = ("only", "limit", "shard", "refresh", "prune", "compact", "budget")
 
 
