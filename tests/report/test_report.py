@@ -34,6 +34,7 @@ from scored import (
 from source_rows import a_pr, a_row, sample, write_sources
 
 import report
+from codedata.report.markdown import huge_markdown
 from codedata.settings import EMBEDDED_MODEL as EMBEDDED
 from codedata.store import lock
 
