@@ -56,7 +56,7 @@ WRITTEN = {"agent": {"coverage": Coverage, "analysis": Analysis, "inject": Candi
 STEPS = {word: tuple(written) for word, written in WRITTEN.items()}
 GROUPS = {"preprocess": STEPS["agent"][:2], "instances": ("prove",),
           "issue": STEPS["agent"][4:], "bug_issue": STEPS["agent"][2:]}
-OWN = {"agent": ("per_repo", "rank", "num_runs", "output", "report_root"),
+OWN = {"agent": ("per_repo", "num_runs", "output", "report_root"),
        "scale": ("strategy", "full")}
 WRITERS = {"agent": "llm", "scale": "template"}
 
@@ -70,8 +70,6 @@ def main(argv=None) -> int:
     add = flags.add_argument
     add("--per-repo", type=cli.positive, metavar="N",
         help="agents for each repository, each for one candidate (default: 2)")
-    add("--rank", choices=["branches", "tests"], help="order of the functions that an agent is "
-        "shown: tests × branches, or tests (default: branches)")
     add("--num-runs", type=cli.positive, default=1, metavar="N",
         help="runs with coverage in preprocess (default: 1)")
     add("--strategy", choices=STRATEGIES, default="procedural",

@@ -169,7 +169,6 @@ class BugSettings:
     per_repo: int = at_least(1, 2)           # agents for each repository, a candidate each
     max_iterations: int = at_least(1, 60)    # replies of an agent
     max_submits: int = at_least(1, 5)        # times that an agent may hand in
-    rank: str = one_of("branches", "tests")  # of what agents see; branches: tests × branches
     hide_tests: bool = True                  # the image lacks the test files that the bug fails
     max_broken_share: float = between(0, 1, 0.5)   # of the suite that a bug may break
     seed: int = at_least(0, 0)               # of what scale draws

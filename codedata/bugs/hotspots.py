@@ -43,7 +43,7 @@ class CodeMap:
                      max_share: float = 1.0) -> str:
         """List the functions that tests reach, 25 a page: rank, number of tests, their share of the
         suite, id, number of lines, and the earlier bug in it. Those come first that have most tests
-        times branches, or most tests.
+        times branches.
 
         page: from 1
         file: only functions of this file, or of files whose path begins with this
