@@ -12,7 +12,7 @@ it as a user would. --steps takes the steps' names.
   register             write a config, to be edited: where bugs go, how tests are chosen
   generate             candidates by the seed, 40 a file; --strategy: other ways to make them
   validate             which tests notice each (screening); --full: the whole suite for each
-  report               choose by the caps of [bug], prove, write tasks and a page of the yields
+  report               choose by the caps of [bug], prove, write tasks
   issue, instruct      the report, and the task's instruction (issue: both)
 
 reads   env/<repo_name>.json           Environment, from env_setup.py; or the rows of --input
@@ -24,7 +24,6 @@ writes  coverage/, analysis/           as analyze.py (agent)
         bug/_verdicts/<name>.json      Verdicts (validate)
         task/<instance_id>/            Task, as Harbor takes it (prove, report; instruct)
         bug/<instance_id>.json         BugReport (issue)
-        bug/_report.html               the yields of candidates (report)
         a _ledger.jsonl in each        a line an attempt
 
   python bug_inject.py agent --root runs/mine
@@ -57,7 +56,7 @@ WRITTEN = {"agent": {"coverage": Coverage, "analysis": Analysis, "inject": Candi
 STEPS = {word: tuple(written) for word, written in WRITTEN.items()}
 GROUPS = {"preprocess": STEPS["agent"][:2], "instances": ("prove",),
           "issue": STEPS["agent"][4:], "bug_issue": STEPS["agent"][2:]}
-OWN = {"agent": ("per_repo", "rank", "num_runs", "output", "report_root"),
+OWN = {"agent": ("per_repo", "num_runs", "output", "report_root"),
        "scale": ("strategy", "full")}
 WRITERS = {"agent": "llm", "scale": "template"}
 
@@ -71,8 +70,6 @@ def main(argv=None) -> int:
     add = flags.add_argument
     add("--per-repo", type=cli.positive, metavar="N",
         help="agents for each repository, each for one candidate (default: 2)")
-    add("--rank", choices=["branches", "tests"], help="order of the functions that an agent is "
-        "shown: tests × branches, or tests (default: branches)")
     add("--num-runs", type=cli.positive, default=1, metavar="N",
         help="runs with coverage in preprocess (default: 1)")
     add("--strategy", choices=STRATEGIES, default="procedural",

@@ -65,8 +65,6 @@ def main(argv=None) -> int:
                        help="the kind of tasks (default: backend; for validate: the profile that "
                        "each was built for)")
     flags.add_argument("--json", action="store_true", help="print the results of validate as JSON")
-    flags.add_argument("--watch", action="store_true",
-                       help="show --status again every few seconds, till Ctrl-C")
     cli.sandbox_flags(parser)
     args = parser.parse_args(argv)
     if args.word == "agents" and (given := [name for name in NOT_OF_AGENTS if name in args.given]):
@@ -74,7 +72,7 @@ def main(argv=None) -> int:
     settings = cli.with_container_workers(config.load(args), args)
     options = cli.reap_first(args, settings, cli.options(args))
     if args.status and args.word in (None, "agents"):
-        return show_status(settings, args.word, args.watch)
+        return show_status(settings, args.word)
     if not args.word:
         parser.error("name the work (agents, validate, calibrate or tool), or give --status")
     if args.word == "agents":

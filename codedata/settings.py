@@ -169,7 +169,6 @@ class BugSettings:
     per_repo: int = at_least(1, 2)           # agents for each repository, a candidate each
     max_iterations: int = at_least(1, 60)    # replies of an agent
     max_submits: int = at_least(1, 5)        # times that an agent may hand in
-    rank: str = one_of("branches", "tests")  # of what agents see; branches: tests × branches
     hide_tests: bool = True                  # the image lacks the test files that the bug fails
     max_broken_share: float = between(0, 1, 0.5)   # of the suite that a bug may break
     seed: int = at_least(0, 0)               # of what scale draws
@@ -317,7 +316,6 @@ class ExportSettings:
     seed: int = at_least(0, 0)          # of the split
     licence: str = "other"              # of the data set, an id of the Hub
     harbor_network: str = one_of("auto", "public", "no-network", "compose")   # docs/exports.md
-    min_strength: float = between(0, 1, 0.0)   # of tasks: wrong variants killed / tried; 0: no rule
     audited_only: bool = False          # leave out tasks without an audit, and those that fail it
     secrets_in_tests: bool = False      # keep tasks whose tests have what looks like a credential
 

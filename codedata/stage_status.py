@@ -23,7 +23,6 @@ MADE = ("done", "failed", "excluded")   # in the ledger: an item that a run has 
 NEWEST = 2000     # attempts of a stage from which its rate is taken
 PAUSE_S = 60.0    # with nothing in flight: an earlier run has ended there
 PAGES = {"report/report.html": "the report of the duel",
-         "bug/_report.html": "what the candidates for bugs came to",
          "nl2repo/*.md": "the document of a repository",
          "export/harbor/README.md": "tasks as folders, and how they are run",
          "export/swebench/README.md": "bugs and pull requests as rows, and how they are loaded"}

@@ -28,12 +28,6 @@ FRAME_READERS = {"locals", "vars", "eval", "exec", "dir", "_getframe", "currentf
 # {node: its field with the name of a variable}
 VARIABLES = {ast.Name: "id", ast.ExceptHandler: "name", ast.MatchAs: "name", ast.MatchStar: "name",
              ast.MatchMapping: "rest"}
-# expressions that run no other code, and those that run what an operator means
-PASSIVE = (ast.Constant, ast.Name, ast.Tuple, ast.List, ast.expr_context)
-CALL_FREE = (*PASSIVE, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.Subscript, ast.Slice,
-             ast.operator, ast.unaryop, ast.boolop, ast.cmpop)
-# a class keeps the order of its attributes; what catches an exception sees how far the code came
-ORDERED = (ast.ClassDef, ast.Try, getattr(ast, "TryStar", ast.Try), ast.With, ast.AsyncWith)
 # a word of a text, but not a key as in "%(key)s" and "{key}"
 WORD = re.compile(r"(?<![A-Za-z{])(?<!%\()[A-Za-z]{3,}")
 
@@ -158,38 +152,6 @@ def _rename(node: ast.stmt, words: set[str]) -> bool:
     return bool(names)
 
 
-def _swap(node: ast.stmt, words: set[str]) -> bool:
-    """Swap neighbouring assignments of which neither notices the order."""
-    ordered = {id(part) for outer in ast.walk(node) if isinstance(outer, ORDERED)
-               for part in ast.walk(outer)}
-    declared = {name for part in ast.walk(node) if isinstance(part, (ast.Global, ast.Nonlocal))
-                for name in part.names}
-    swapped = False
-    for block in _blocks(node):
-        i = 0
-        while i < len(block) - 1:
-            if id(block[i]) not in ordered and _are_independent(block[i:i + 2], declared):
-                block[i:i + 2] = block[i + 1], block[i]
-                swapped = True
-                i += 1
-            i += 1
-    return swapped
-
-
-def _are_independent(pair: list[ast.stmt], declared: set[str]) -> bool:
-    """Return whether both assign to a local and call nothing, neither reads what the other assigns,
-    and at most one has operators, which may raise or be defined by a class."""
-    for one, other in (pair, pair[::-1]):
-        if not (isinstance(one, ast.Assign) and len(one.targets) == 1
-                and isinstance(one.targets[0], ast.Name)
-                and all(isinstance(part, CALL_FREE) for part in ast.walk(one.value))):
-            return False
-        name = one.targets[0].id
-        if name in declared or name in {_variable(part) for part in ast.walk(other)}:
-            return False
-    return any(all(isinstance(part, PASSIVE) for part in ast.walk(one.value)) for one in pair)
-
-
 def _invert(node: ast.stmt, words: set[str]) -> bool:
     """Invert the conditions of a function."""
     branches = [part for part in ast.walk(node) if isinstance(part, ast.If)]
@@ -216,7 +178,7 @@ def _reformat(node: ast.stmt, words: set[str]) -> bool:
     return True   # the layout is that of ast.unparse anyway
 
 
-REWRITES = {"renamed": _rename, "swapped": _swap, "inverted": _invert, "extracted": _extract,
+REWRITES = {"renamed": _rename, "inverted": _invert, "extracted": _extract,
             "reformatted": _reformat}
 
 

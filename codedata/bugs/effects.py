@@ -1,4 +1,4 @@
-"""Measure a bug: the tests that fail, their distance from the change, a linter's new messages."""
+"""Measure a bug: the tests that fail, the functions that change, a linter's new messages."""
 from __future__ import annotations
 
 import hashlib
@@ -7,7 +7,6 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from codedata.analysis.analyse import entity_of_test
 from codedata.code.entities import language_of
 from codedata.code.patches import diff_of, hunks_of
 from codedata.records import Analysis, Object
@@ -29,21 +28,18 @@ def grade_of(n_broken: int, n_before: int, new_messages: Sequence[str]) -> str:
 
 
 def effects(run: FirstRun, analysis: Analysis | None) -> Object:
-    """Return the number of tests, files and lines that a bug affects, the changed functions, their
-    distances from the failing tests in the call graph (None without an analysis), and the linter's
-    new messages."""
+    """Return the number of tests, files and lines that a bug affects, the changed functions (none
+    without an analysis), and the linter's new messages."""
     n_broken = len(run.fail_to_pass)
     n_before = n_broken + len(run.pass_to_pass)
     hunks = [*hunks_of(diff_of(run.before, run.after, n_context=0), "")]
     lines = {(hunk.path, line) for hunk in hunks
              for line in range(hunk.start, hunk.start + max(hunk.length, 2))}
-    symbols = symbols_at(lines, analysis) if analysis else []
     return {"tests": n_before, "broken": n_broken, "share_broken": round(n_broken / n_before, 4),
             "files": len(run.before | run.after),
             "lines_removed": sum(len(hunk.old) for hunk in hunks),
             "lines_added": sum(len(hunk.added) for hunk in hunks),
-            "symbols": symbols,
-            "distance": distances(run.fail_to_pass, symbols, analysis) if analysis else None,
+            "symbols": symbols_at(lines, analysis) if analysis else [],
             "new_messages": new_messages(run.before, run.after)}
 
 
@@ -56,33 +52,6 @@ def symbols_at(lines: Iterable[tuple[str, int]], analysis: Analysis) -> list[str
         if around:
             symbols[max(around, key=lambda one: one["line"])["id"]] = True
     return [*symbols]
-
-
-def distances(tests: Iterable[str], symbols: Iterable[str], analysis: Analysis) -> Object:
-    """Return the smallest and the largest number of calls between the tests and the functions, over
-    all edges, and the number of tests without a path to any of the functions."""
-    steps = steps_to(symbols, analysis.edges)
-    paths = {file["path"] for file in analysis.files}
-    reached = [steps.get(entity_of_test(test, paths)) for test in tests]
-    known = [n for n in reached if n is not None]
-    return {"nearest": min(known, default=None), "farthest": max(known, default=None),
-            "unreached": len(reached) - len(known)}
-
-
-def steps_to(symbols: Iterable[str], edges: Iterable[Object]) -> dict[str, int]:
-    """Return {id: number of calls from this function to the nearest of `symbols`}, the nearest
-    first. It is 0 for the symbols themselves."""
-    callers: dict[str, list[str]] = {}
-    for edge in edges:
-        callers.setdefault(edge["callee"], []).append(edge["caller"])
-    steps = dict.fromkeys(symbols, 0)
-    queue = [*steps]
-    for id in queue:   # the queue grows meanwhile
-        for caller in callers.get(id, []):
-            if caller not in steps:
-                steps[caller] = steps[id] + 1
-                queue.append(caller)
-    return steps
 
 
 def new_messages(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> list[str]:

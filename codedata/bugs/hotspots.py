@@ -12,7 +12,6 @@ from operator import or_
 
 from codedata.agent import Failed
 from codedata.analysis.analyse import tests_by_function
-from codedata.bugs.effects import steps_to
 from codedata.records import Analysis, Coverage, Object
 
 PAGE = 25         # hotspots on a page
@@ -38,14 +37,13 @@ class CodeMap:
         self._scores = {one["id"]: one["score"] for one in analysis.hotspots}
         ranked = sorted(self._scores, key=lambda id: -self._scores[id] * weights.get(id, 1))
         self._ranks = {id: rank for rank, id in enumerate(ranked, 1)}
-        self._tests = {test["entity"] for test in analysis.tests}
         self._n_tests = max(1, analysis.measured.get("counted", 0))
 
     def get_hotspots(self, page: int = 1, file: str = "", min_tests: int = 0,
                      max_share: float = 1.0) -> str:
         """List the functions that tests reach, 25 a page: rank, number of tests, their share of the
         suite, id, number of lines, and the earlier bug in it. Those come first that have most tests
-        times branches, or most tests.
+        times branches.
 
         page: from 1
         file: only functions of this file, or of files whose path begins with this
@@ -61,8 +59,8 @@ class CodeMap:
 
     def inspect_symbol(self, name: str) -> str:
         """Show a function, method or class: its source, its callers, what it calls, and the tests
-        that ran it; tests that run the fewest functions come first. If that was not measured, show
-        the tests that reach it by calls. Certain (resolved) calls come before guessed ones.
+        that ran it, if that was measured; tests that run the fewest functions come first. Certain
+        (resolved) calls come before guessed ones.
 
         name: its id as get_hotspots lists it, or its name, with the class or without
         """
@@ -93,8 +91,7 @@ class CodeMap:
         return [f"{n:6}\t{line}" for n, line in enumerate(lines[first:], first + 1)]
 
     def _tests_of(self, id: str) -> list[str]:
-        """Return the number of tests that reach a symbol, and a line for each of the first
-        tests."""
+        """Return the number of tests that ran a symbol, and a line for each of the first tests."""
         if self._masks:
             masks = (mask for one, mask in self._masks.items() if f"{one}.".startswith(f"{id}."))
             which = reduce(or_, masks, 0)
@@ -103,14 +100,7 @@ class CodeMap:
                          for i, test in enumerate(self._coverage.tests) if which >> i & 1)
             rows = [f"{name}  runs {n} functions" for n, name in ran]
             return [f"{len(rows)} tests ran it:", *_listed(rows)]
-        resolved = [edge for edge in self._edges if edge["certainty"] == "resolved"]
-        rows_of: dict[str, str] = {}
-        for how, edges in (("certain", resolved), ("guessed", self._edges)):
-            for test, n in steps_to([id], edges).items():
-                if test in self._tests:
-                    rows_of.setdefault(test, f"{test}  {n} calls away, {how}")
-        return [f"{len(rows_of)} tests reach it by calls; what they ran was not measured:",
-                *_listed([*rows_of.values()])]
+        return ["what tests run it was not measured"]
 
 
 def _edge(edge: Object, side: str) -> str:

@@ -271,7 +271,7 @@ class Injector:
                 settings.bug.max_submits)
             code = CodeMap(analysis, {file.path: file.text for file in files},
                            {bug["symbol"]: name for name, bug in earlier}, coverage,
-                           branches_of(files) if settings.bug.rank == "branches" else None)
+                           branches_of(files))
             agent = Agent(
                 _text("inject.md", max_lines=str(MAX_LINES)),
                 [bash, view_file, search, edit_file, create_file, code.get_hotspots,

@@ -52,7 +52,8 @@ SCREENED = ("verdict", "how", "n_run", "seconds")   # fields of the evidence tha
 
 class Bugs:
     """Implement the bugs of one subcommand of bug_inject.py (`word`) as a kind of task. Without
-    `analyses`, distances are not known; without `coverages`, the whole suite screens candidates."""
+    `analyses`, changed functions are not known; without `coverages`, the whole suite screens
+    candidates."""
 
     name, label, gold_is_long = BUG, "bug", False
     proven, instructed = PROVEN_FIELDS, ("kind",)   # kind never changes: no instruction gets stale

@@ -14,7 +14,7 @@ from codedata.bugs.issue_report import Reporter
 from codedata.bugs.kind import Bugs
 from codedata.bugs.preprocess import Analyses, Preprocessed
 from codedata.bugs.register import register_stage
-from codedata.bugs.yields_page import write_yields, yields_in_words
+from codedata.bugs.yields import yields_in_words
 from codedata.llm import Models
 from codedata.outcomes import of_bugs
 from codedata.records import BUG, Task
@@ -72,7 +72,6 @@ class Stages:
                 then="bug_inject.py scale --steps report"),
             "report": lambda models: self._prove(
                 SCALE, models, after="bug_inject.py scale --steps validate",
-                finish=lambda: write_yields(settings.root, settings.bug),
                 sum_up=lambda: yields_in_words(settings.root, settings.bug)),
             **self._reported(SCALE)}
 

@@ -4,8 +4,8 @@
                        Multilingual, Pro, SWE-rebench, SWE-smith (its patch introduces the bug, so
                        it is not read as a gold patch)
     Multi-SWE-bench    rows with `org`, `repo`, `number` and `resolved_issues` or `fix_patch`
-    Terminal-Bench     rows with `task_id` and `instruction` or `problem_statement`; folders with
-                       task.yaml, or with instruction.md beside task.toml
+    Terminal-Bench     rows with `task_id` and `instruction` or `problem_statement`
+    tasks of Harbor    folders with instruction.md
 
 Rows are read from .json (a list), .jsonl, .jsonl.gz and .parquet files, and from all of these in a
 folder. A row of any other kind raises Trouble, since nobody would notice that a skipped row was not
@@ -16,7 +16,6 @@ from __future__ import annotations
 import glob
 import gzip
 import json
-import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -81,7 +80,7 @@ def read_rows(path: str | Path) -> Iterator[BenchmarkRow]:
 
 def _folder_rows(folder: Path) -> Iterator[BenchmarkRow]:
     found = files_below(folder)
-    instructions = [file for file in found if file.name in ("task.yaml", "instruction.md")]
+    instructions = [file for file in found if file.name == "instruction.md"]
     files = [file for file in found if file.name.endswith(FORMS)]
     if instructions:   # then the files belong to the tasks
         yield from map(_task, sorted({file.parent for file in instructions}))
@@ -89,9 +88,9 @@ def _folder_rows(folder: Path) -> Iterator[BenchmarkRow]:
         for file in files:
             yield from read_rows(file)
     else:
-        raise Trouble(f"holds no task (task.yaml, or instruction.md) and no {', '.join(FORMS)}.",
-                      str(folder), "Give a folder of Terminal-Bench tasks, or of files with "
-                      "benchmark rows. Links that lead out of it are not followed.")
+        raise Trouble(f"holds no task (instruction.md) and no {', '.join(FORMS)}.", str(folder),
+                      "Give a folder of Harbor's tasks, or of files with benchmark rows. Links "
+                      "that lead out of it are not followed.")
 
 
 # files
@@ -200,16 +199,12 @@ def _text(raw: dict, name: str) -> str:
     return value or ""
 
 
-# folders of terminal tasks
+# folders of tasks
 
 def _task(folder: Path) -> BenchmarkRow:
-    if (folder / "instruction.md").is_file():
-        instruction = _content(folder / "instruction.md")
-    else:
-        instruction = _yaml_text(_content(folder / "task.yaml"), "instruction")
+    instruction = _content(folder / "instruction.md")
     if not instruction.strip():
-        raise Trouble("has no instruction.", str(folder),
-                      "A task has instruction.md, or `instruction:` in task.yaml.")
+        raise Trouble("has no instruction.", str(folder), "Write its instruction.md.")
     return BenchmarkRow(str(folder), folder.name, (folder.name,), instruction,
                         solution=_contents(folder, "solution.*", "solution/*"),
                         tests=_contents(folder, "tests/*.py"))
@@ -225,12 +220,3 @@ def _contents(folder: Path, *patterns: str) -> tuple[str, ...]:
 
 def _content(file: Path) -> str:
     return read_bounded(file, MAX_ROW_BYTES).decode(errors="replace")
-
-
-def _yaml_text(yaml: str, key: str) -> str:
-    """Return the words of a top-level text of a YAML file, or "". The layout is lost, but no YAML
-    parser is needed."""
-    pattern = rf"^{key}:[ \t]*(?:[|>][-+\d]*[ \t]*$)?(.*(?:\n(?:[ \t].*)?$)*)"
-    match = re.search(pattern, yaml, re.MULTILINE)
-    text = match[1].strip() if match else ""
-    return re.sub(r"\\[nrt]|\\\n\s*", " ", text) if text.startswith('"') else text

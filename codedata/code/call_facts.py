@@ -142,8 +142,6 @@ class _Reader:
         """Return the expression of a node whose operation is listed in the table `operations`."""
         inner = self.read_in(node)
         op = self.operations.get(node.type)
-        if op == "list":     # each is a list of its own, even with the same items
-            return self.make(op, Expr("any", tuple(inner), self.scope))
         return self.make(op, *inner) if op else self.unknown
 
     def name(self, node: Node) -> Expr:
@@ -158,14 +156,6 @@ class _Reader:
         self.read_in(node)
         match = STRING.fullmatch(self.word(node))
         return self.make("const", match[1]) if match else self.make("const")
-
-    def operation(self, node: Node) -> Expr:
-        """Return the result of an operator between two operands."""
-        left, *_, right = [*self.read_in(node), self.unknown, self.unknown][:2]
-        sign = node.children[1].type
-        if sign.endswith("in"):
-            left, right = right, left
-        return self.make("op", tables()["operators"].get(sign, ""), left, right)
 
     def call(self, node: Node) -> Expr:
         function = self.read_field(node, "function")
@@ -191,8 +181,7 @@ class _Reader:
         if node.parent.type == "except_clause":
             op = "some"
         left = node.child_by_field_name(target)
-        bound = self.make(op, value)
-        self.bind(left, self.make("elem", bound) if op == "iter" else bound)
+        self.bind(left, self.make(op, value))
         if kind := node.child_by_field_name("type"):
             self.bind(left, self.make("some", self.read(kind)))
         for name in ("body", "alternative"):
@@ -200,7 +189,7 @@ class _Reader:
         return value
 
     def bind(self, target: Node | None, value: Expr) -> None:
-        """Bind a value to a name, attribute or item. Names in an unpacking get unknown values."""
+        """Bind a value to a name or attribute. Names in an unpacking get unknown values."""
         left = [(target, value)] if target else []
         while left:
             target, value = left.pop()
@@ -209,7 +198,7 @@ class _Reader:
             elif target.type == "attribute":
                 self.make("store", *self.attribute(target).parts, value)
             elif target.type == "subscript":
-                self.make("put", self.read_field(target, "value"), value)
+                self.read_in(target)
             else:
                 is_one = target.type in ("as_pattern_target", "parenthesized_expression")
                 left += [(child, value if is_one else self.unknown)
@@ -235,11 +224,8 @@ class _Reader:
         return self.unknown
 
     def result(self, node: Node) -> Expr:
-        """Read a return or a yield. A generator returns a list of the values that it yields."""
-        values = self.read_in(node)
-        if node.type == "yield":
-            values = [self.make("list", Expr("any", tuple(values), self.scope))]
-        self.scope.returns += values
+        """Read a return or a yield. A generator returns the values that it yields."""
+        self.scope.returns += self.read_in(node)
         return self.unknown
 
     def imports(self, node: Node) -> Expr:

@@ -8,8 +8,6 @@ A value is a kind and an object of that kind:
                                     it; a method that has the right name, of an unknown class
     property · static · classmethod   a function in a class, by its decorator
     super                           a class; its attributes are looked up in its bases only
-    list                            the expression of its items; dictionaries, generators, too
-    of list                         the name of a list's method, and the expression of its items
     external                        the dotted name of something the repository does not define
 
 An expression without values is unknown. Each expression is evaluated once a round; in a cycle, the
@@ -40,6 +38,8 @@ COMMON_METHODS = frozenset(name for kind in (str, bytes, list, dict, set, int, t
 # Python's own functions that take functions without calling them
 KEEPS = BUILT_IN - {"map", "filter", "sorted", "min", "max"} | {
     "functools.wraps", "functools.update_wrapper"}
+# Python's own functions whose results hold what their first argument holds
+HANDS_ON = {"iter", "list", "max", "min", "next", "reversed", "set", "sorted", "tuple"}
 CALLABLE = ("function", "method", "override", "static", "classmethod", "guess")
 
 
@@ -53,7 +53,6 @@ class Resolver:
         self.round = self.depth = 0
         self.orders: dict[Scope, list[Scope]] = {}
         self.subclasses: dict[Scope, list[Scope]] = {}
-        self.contents: dict[Expr, Expr] = {}
         self.by_end: dict[str, Scope] = {}     # modules, by the last parts of their paths
         for place, module in sorted(self.modules.items()):
             parts = place.split("/")
@@ -139,8 +138,8 @@ class Resolver:
         seen.add(module)
         for kind, other in self.union(module.names.get("*", ())):
             if kind == "module":
-                listed = [one.parts for is_a, at in self.union(other.names.get("__all__", ()))
-                          for one in (at.parts if is_a == "list" else ())]
+                listed = [one.parts for bound in other.names.get("__all__", ())
+                          for items in bound.parts if items.op == "any" for one in items.parts]
                 if (name,) in listed or (not listed and name[0] != "_"):
                     found += self.in_module(other, name, seen)
         return found
@@ -184,10 +183,6 @@ class Resolver:
         return [*[("method", one) for one in own],
                 *[("override", one) for one in below if len(below) <= MAX_OVERRIDES]]
 
-    def special(self, scope: Scope, name: str) -> list[Value]:
-        """Return the functions that define a special method of an instance."""
-        return [(how, at) for how, (kind, at) in self.found_in(scope, name) if kind == "function"]
-
     def do_attr(self, expr: Expr) -> Values:
         """Return the values of an attribute."""
         base, name = expr.parts
@@ -198,8 +193,6 @@ class Resolver:
         kind, at = value
         if kind == "module":
             return self.in_module(at, name, set())
-        if kind == "list":
-            return (("of list", (name, at)),)
         if kind not in ("instance", "super", "class"):
             return (("external", f"{at}.{name}"[-MAX_DOTTED:]),) if kind == "external" else ()
         if kind == "instance":
@@ -245,7 +238,7 @@ class Resolver:
             params = at.params if kind in ("function", "static") else at.params[1:]
             given = dict(zip(params, args, strict=False))
             for name, arg in (*given.items(), *keywords):
-                if name in at.params and arg.op not in ("const", "iter"):
+                if name in at.params and arg.op != "const":
                     at.bind(name, arg)
             return self.union([     # a returned parameter has the value of this call's argument
                 given.get(one.parts[0], one) if one.op == "name" and one.scope is at else one
@@ -259,10 +252,8 @@ class Resolver:
                 self.emit(expr, at, expr.op)
             return (("instance", at),)
         if kind == "instance":
-            return tuple(one for method in self.special(at, "__call__")
-                         for one in self.invoke(method, expr))
-        if kind == "of list":
-            return self.of_list(*at, args)
+            return tuple(one for how, (what, method) in self.found_in(at, "__call__")
+                         if what == "function" for one in self.invoke((how, method), expr))
         if kind == "external":
             return self.external(at, expr)
         return ()
@@ -279,59 +270,9 @@ class Resolver:
             for kind, at in self.union([*args, *(arg for _, arg in keywords)]):
                 if kind in CALLABLE:
                     self.emit(expr, at, "ref")
-        asked = tables()["builtins"].get(name)
-        found = tuple(one for value in values if asked for one in self.ask(value, [asked], expr))
-        if name in ("next", "min", "max"):
-            return found
-        if asked != "__iter__":
-            return (("external", f"{name}()"),)
-        return (("list", self.contents.setdefault(expr, Expr("elem", (
-            Expr("iter", args[:1], expr.scope),), expr.scope))),)
-
-    def of_list(self, name: str, made: Expr, args: tuple[Expr, ...]) -> Values:
-        """Return the list whose method `name` is called, as for `d.values()`. For append() and
-        similar methods, add the last argument to its items."""
-        if name in ("append", "add", "insert", "setdefault"):
-            self.put(made, args[-1:])
-        return (("list", made),)
-
-    def put(self, made: Expr, more: tuple[Expr, ...]) -> None:
-        """Add expressions to the items of a list."""
-        if len(made.parts) < MAX_VALUES and not set(more) & set(made.parts):
-            made.parts += more
+        return values if name in HANDS_ON else (("external", f"{name}()"),)
 
     # other operations
-
-    def ask(self, value: Value, names: list[str], expr: Expr) -> Values:
-        """Return the results of a value's special methods, or the items of a list. Record the
-        calls."""
-        kind, at = value
-        if kind == "list" and names[0] not in ("__iter__", "__setitem__"):
-            return self.values(at)
-        methods = [method for name in names if kind == "instance"
-                   for _, method in self.special(at, name)]
-        for method in methods:
-            self.emit(expr, method, "operator")
-        return self.union(one for method in methods for one in method.returns) or (
-            (value,) if kind in ("class", "external", "list") else ())
-
-    def do_item(self, expr: Expr) -> Values:
-        """Return the results of x[y], `with x` or an iteration over x, by their special methods."""
-        return tuple(one for value in self.union(expr.parts[:1])
-                     for one in self.ask(value, tables()["special"][expr.op], expr))
-
-    def do_put(self, expr: Expr) -> Values:
-        """Add the value that is assigned to x[y] to the items of x."""
-        for kind, at in self.do_item(expr):
-            if kind == "list":
-                self.put(at, expr.parts[1:])
-        return ()
-
-    def do_op(self, expr: Expr) -> Values:
-        """Return the results of an operator. For a class, as in `C | None`, return the class
-        itself."""
-        name, left, _ = expr.parts
-        return tuple(one for value in self.values(left) for one in self.ask(value, [name], expr))
 
     def do_some(self, expr: Expr) -> Values:
         """Return instances of a class."""
@@ -353,10 +294,6 @@ class Resolver:
         """Return the values of all parts."""
         return self.union(expr.parts)
 
-    def do_list(self, expr: Expr) -> Values:
-        """Return a list. One expression stands for its items."""
-        return (("list", expr.parts[0]),)
-
     def do_super(self, expr: Expr) -> Values:
         """Return the value (kind, *parts) of an expression that is a value itself. Its kind is the
         name of the operation: function, class, instance or super."""
@@ -364,7 +301,6 @@ class Resolver:
 
     do_function = do_instance = do_class = do_super
     do_decorator = do_fixture = do_call
-    do_elem = do_enter = do_iter = do_item
 
 
 def _place(path: str) -> str:

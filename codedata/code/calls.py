@@ -29,7 +29,7 @@ class Edge:
 
     caller: str      # entity id, or path::<module>
     callee: str      # id of a function or method, or of a class without its own __init__
-    kind: str        # call | override | decorator | property | operator | fixture | ref
+    kind: str        # call | override | decorator | property | fixture | ref
     certainty: str   # resolved | guessed
 
 
@@ -107,9 +107,7 @@ def _prepare_tests(scopes: list[Scope], entities: list[Entity]) -> None:
             near = [one for one in fixtures[param]
                     if one is not scope and scope.id.startswith(_reach(one))]
             for fixture in sorted(near, key=lambda one: len(_reach(one)))[-1:]:
-                made = _call(scope, Expr("function", (fixture,), scope))
-                is_yielded = any(one.op == "list" for one in fixture.returns)
-                scope.bind(param, Expr("elem", (made,), scope) if is_yielded else made)
+                scope.bind(param, _call(scope, Expr("function", (fixture,), scope)))
         for name in tables()["tests"]["set_up"] if scope.parent.kind == "class" else ():
             _call(scope, Expr("attr", (Expr("instance", (scope.parent,), scope), name), scope))
 

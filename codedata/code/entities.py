@@ -66,15 +66,6 @@ SUBJECTS = ("class", "function", "method", "scope", "decorated", "documented", "
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
-    """Select the files to read, and the tests among them. Patterns are globs of whole paths."""
-
-    roots: tuple[str, ...] = (".",)
-    exclude: tuple[str, ...] = ()
-    test_files: tuple[str, ...] = ()   # (): those of the language
-
-
-@dataclass(frozen=True, slots=True)
 class SourceFile:
     """Hold a source file as it is on disk."""
 
@@ -117,7 +108,7 @@ class Entity:
 
 # the files ---------------------------------------------------------------------------------------
 
-def read_sources(folder: Path, rules: Rules = Rules(), max_files: int = 50_000,
+def read_sources(folder: Path, max_files: int = 50_000,
                  max_bytes: int = 500_000_000) -> Sources:
     """Return the sources in a folder, and why other files in it are not read, or only in part.
     `max_bytes` limits all files together."""
@@ -125,9 +116,9 @@ def read_sources(folder: Path, rules: Rules = Rules(), max_files: int = 50_000,
     files = []
     faults: dict[str, str] = {}
     room = max_bytes
-    for path in sorted({path for root in rules.roots for path in _paths(folder, root)}):
+    for path in sorted(_paths(folder)):
         language = language_of(path)
-        if not (language or (folder / path).is_dir()) or _fits(path, rules.exclude):
+        if not (language or (folder / path).is_dir()):
             continue
         if len(files) == max_files or room <= 0:
             faults[path] = "is not read, nor are later files: the limit of an analysis is reached"
@@ -137,8 +128,7 @@ def read_sources(folder: Path, rules: Rules = Rules(), max_files: int = 50_000,
             faults[printable(path)] = fault
         if text is not None:
             room -= len(text)
-            is_test = _fits(path, rules.test_files) if rules.test_files else is_test_file(path)
-            files.append(SourceFile(path, language, text, is_test))
+            files.append(SourceFile(path, language, text, is_test_file(path)))
     return Sources(files, dict(sorted(faults.items())))
 
 
@@ -169,9 +159,9 @@ def is_document(path: str) -> bool:
                for text in (path, PurePosixPath(path).name))
 
 
-def _paths(folder: Path, root: str) -> Iterator[str]:
-    """Yield the paths of the files under a root of the repository, and of links to folders."""
-    for here, folders, names in os.walk(resolved_in(folder, folder / root)):
+def _paths(folder: Path) -> Iterator[str]:
+    """Yield the paths of the files in a folder, and of links to folders."""
+    for here, folders, names in os.walk(folder):
         place = Path(here)
         if place != folder and FOREIGN_MARKS.intersection([*names, *folders]):
             folders.clear()

@@ -10,8 +10,6 @@ const FAILED = "failed checks", PASSED = "all checks passed", UNKNOWN = "not val
 const checksOf = task => task.found?.checks ?? [];
 const having = (task, status) => checksOf(task).filter(one => one.status === status).length;
 const total = (all, value) => all.reduce((sum, one) => sum + (value(one) ?? 0), 0);
-const hasCosts = tasks.some(task => task.cost_usd !== null);
-const usd = value => value === null ? "–" : `$${number(value, value >= 1 ? 2 : 4)}`;
 const badge = status => h("span", { class: `badge ${data.statuses[status] ?? ""}` },
   isolated(status || NONE));
 
@@ -41,8 +39,7 @@ function overview() {
       [status, number(tasks.filter(task => task.status === status).length)])),
     [PASSED]: count(PASSED), [FAILED]: count(FAILED), [UNKNOWN]: count(UNKNOWN),
     validation: duration(seconds),
-    "of that in the engine": seconds ? `${number(100 * engine / seconds)} %` : "–",
-    ...hasCosts && { "cost of the tasks": usd(total(tasks, task => task.cost_usd)) } };
+    "of that in the engine": seconds ? `${number(100 * engine / seconds)} %` : "–" };
   return section("overview", "Overview",
     data.n_broken > 0 && h("div", { class: "notice", role: "note" },
       h("strong", {}, `${counted(data.n_broken, "folder")} cannot be read:`),
@@ -142,10 +139,9 @@ const list = listing({
     column("checks", task => task.found && having(task, "passed"), {
       hint: "Checks that passed", falls: true, cell: i => checksCell(tasks[i]) }),
     numbers("seconds", task => task.found?.seconds, value => number(value, 1)),
-    hasCosts && numbers("cost", task => task.cost_usd, usd),
     column("review", task => task.found?.review.length, { title: "for review", falls: true,
       cell: i => reviewCell(tasks[i].found?.review ?? []) }),
-  ].filter(Boolean),
+  ],
   filters,
   text: i => [tasks[i].id, tasks[i].prompt, tasks[i].category, ...tasks[i].tags,
     ...tasks[i].languages, tasks[i].seed].join("\n"),

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -34,7 +33,6 @@ from codedata.datapoints.profiles import gaps_in, say_gaps
 from codedata.datapoints.rates import Attempts, attempts_in, rates_by_model
 from codedata.errors import BrokenRecord
 from codedata.layouts import write_atomic
-from codedata.ledger import LEDGER, calls_of, read_lines
 from codedata.llm.costs import costs_of
 from codedata.page.builder import Packed, build, pack, shortened
 from codedata.records import DatapointChecks, Object, Task
@@ -69,7 +67,7 @@ def read_tasks(root: Path, folders: Iterable[Path] = (), room: int = DETAIL_BYTE
     about folders that cannot be read)."""
     broken: list[BrokenRecord] = []
     names = _names_of(folders_in(root, broken), folders)
-    checks, costs, attempts = Store(root, DatapointChecks).open(), _costs(root), attempts_in(root)
+    checks, attempts = Store(root, DatapointChecks).open(), attempts_in(root)
     tasks, details = [], {}
     for task in read_all(names, broken):
         name = names[folder_of(task)]
@@ -81,7 +79,7 @@ def read_tasks(root: Path, folders: Iterable[Path] = (), room: int = DETAIL_BYTE
         draft = f"_drafts/{name}.md"   # beside the page
         has_draft = "/" not in name and Path(root, DP, draft).is_file()
         tasks.append({"id": name, "draft": draft if has_draft else "",
-                      **_row(task, known_checks(task, checks), costs.get(name))})
+                      **_row(task, known_checks(task, checks))})
     return tasks, details, [printable(str(one)) for one in broken]
 
 
@@ -94,31 +92,17 @@ def _names_of(own: list[Path], folders: Iterable[Path]) -> dict[Path, str]:
         for real, folder in others.items() if real not in seen}}
 
 
-def _costs(root: Path) -> dict[str, float]:
-    """Return {datapoint: cost of its agents in USD}, without those with a call of unknown cost."""
-    costs, unknown = defaultdict(float), set()
-    for line in read_lines(Path(root, DP, LEDGER)):
-        name = str(line.get("instance_id"))
-        for call in calls_of(line):
-            costs[name] += call["cost_usd"] or 0.0
-            unknown |= {name} if call["cost_usd"] is None else set()
-    return {name: cost for name, cost in costs.items() if name not in unknown}
-
-
-def _row(task: Task, found: DatapointChecks | None, cost: float | None) -> Object:
+def _row(task: Task, found: DatapointChecks | None) -> Object:
     """Return the row of a datapoint in the table."""
     labels = labels_of(task)
-    lineage = labels.lineage
-    cost = lineage.get("cost_usd") if cost is None else cost
     texts = {key: [*map(_label, value[:MAX_LABELS])] if isinstance(value, list) else _label(value)
              for key, value in vars(labels).items() if key != "lineage"}
     is_edited = labels.status == APPROVED and not is_as_proven(task)
     return {
         **texts, "status": EDITED if is_edited else texts["status"].replace("_", " "),
-        "seed": _label(lineage.get("seed") or ""), "content": content_digest(task),
+        "seed": _label(labels.lineage.get("seed") or ""), "content": content_digest(task),
         "prompt": (task.instruction or "")[:SEARCHED_CHARS],
-        "found": found and {**vars(found), "audit": []},   # audit/index.html has that
-        "cost_usd": cost if type(cost) in (int, float) and 0 <= cost < 1e9 else None}
+        "found": found and {**vars(found), "audit": []}}   # audit/index.html has that
 
 
 def _in_full(task: Task, attempts: Attempts) -> Object:

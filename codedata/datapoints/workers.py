@@ -69,7 +69,6 @@ from codedata.stage_status import StageStatus, hand_over
 from codedata.texts import printable
 
 PAUSE_S = 0.5    # of an agent that waits for work
-WATCH_S = 3.0    # between two prints of the status
 SCRIPT = "build_dp.py"
 
 
@@ -118,10 +117,9 @@ def run_agents(settings: Settings, options: RunOptions, n_agents: Mapping[str, i
         return _Run(settings, options, n_agents, models).run(seeds)
 
 
-def show_status(settings: Settings, word: str | None, watch: bool) -> int:
-    """Print the state of the queue, dp/ and task/, and with `watch` print it again every few
-    seconds. Return the exit code. If `word` is "agents" and a caller gathers statuses, hand over
-    the status of each role instead."""
+def show_status(settings: Settings, word: str | None) -> int:
+    """Print the state of the queue, dp/ and task/. Return the exit code. If `word` is "agents" and
+    a caller gathers statuses, hand over the status of each role instead."""
     dp = settings.root / DP
     if word:
         tasks = TaskManager(dp).status()["tasks"] if (dp / JOURNAL).exists() else {}
@@ -129,8 +127,7 @@ def show_status(settings: Settings, word: str | None, watch: bool) -> int:
                     for type, role in ROLES.items()]
         if all([*map(hand_over, statuses)]):
             return 0
-    while not run_tool(settings, ["status"]) and watch:
-        time.sleep(WATCH_S)
+    run_tool(settings, ["status"])
     return 0
 
 

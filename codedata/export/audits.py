@@ -27,7 +27,6 @@ from codedata.store import Store
 from codedata.tasks.folder import Problem, audited_digest, rivals_digest
 from codedata.texts import printable
 
-MIN_TRIED = 5               # variants: of fewer the strength is unknown
 MAX_COUNT = 1_000_000_000   # a person may have edited an audit
 FIGURES = {   # what is exported: (check, {name: name of the figure there})
     "strength": ("strength", {"killed": "killed", "tried": "tried"}),
@@ -91,12 +90,6 @@ def audit_problem(settings: ExportSettings, audit: TaskAudit | None) -> Problem 
     failed = [one["name"] for one in (audit.checks if audit else ()) if one["result"] == FAILED]
     if settings.audited_only and failed:
         return "failed its audit", printable(", ".join(failed), 200)
-    strength = figures_of(audit).get("strength") if audit else None
-    if strength and strength["tried"] >= MIN_TRIED:
-        share = strength["killed"] / strength["tried"]
-        if share < settings.min_strength:
-            return "weak tests", (f"{strength['killed']} of {strength['tried']} wrong variants "
-                                  f"killed, min_strength is {settings.min_strength:g}")
     return None
 
 

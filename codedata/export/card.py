@@ -19,7 +19,6 @@ from codedata.export.collect import SIDES, ExportTurn, ExportTurns
 from codedata.export.formats import BOOLEAN, JSON, JSON_LIST, NUMBER, TEXT, Format, length
 from codedata.export.provenance import Provenance, public
 from codedata.export.split import SPLITS, TRAIN, splits
-from codedata.llm.costs import Cost
 from codedata.llm.embedded import NOISE
 from codedata.progress import plural, table
 from codedata.records import POINTS, Duel
@@ -44,7 +43,6 @@ class Background:
     buckets: ReportSettings
     duel: Duel | None
     origins: Provenance
-    costs: list[Cost]
     turns: ExportTurns
 
     def masked(self) -> Counter:
@@ -111,8 +109,7 @@ def card(of: Contents) -> str:
         "lcb": POINTS * duel.lcb if duel and duel.lcb is not None else None,
         "reasons": "; ".join(map(as_markdown, duel.reasons)) if duel else "",
         "n_cut": plural(origins.cut(turns), "turn"),
-        "judges": _judges(duel), "in_buckets": _buckets(of), "costs": _costs(about.costs),
-        "checks": _checks(of), "configs": _configs(of),
+        "judges": _judges(duel), "checks": _checks(of), "configs": _configs(of),
         "tags": f"\n- trl\n- {form.name.partition('_')[0]}" if form.for_trainers else "",
         "licence_name": "license_name: by-row\n" if settings.licence == "other" else "",
         "size": next((size for limit, size in SIZES.items() if n_rows < limit), "1M<n<10M"),
@@ -219,23 +216,6 @@ def _judges(duel: Duel | None) -> str:
 
 def _percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.1f} %"
-
-
-def _buckets(of: Contents) -> str:
-    """Count the turns of each bucket by outcome."""
-    rows = []
-    for bucket, n in of.about.turns.in_bucket.items():
-        turns = [turn for turn in of.about.turns.turns if turn.bucket == bucket]
-        won = Counter(turn.winner for turn in turns)
-        n_rows = sum(k for turn, k in of.rows_of.items() if turn.bucket == bucket)
-        rows.append([f"{bucket}/", n, n - len(turns), won["challenger"], won["king"], won[""],
-                     n_rows])
-    return _cells(rows)
-
-
-def _costs(costs: list[Cost]) -> str:
-    return _cells([as_markdown(cost.stage), as_markdown(public(cost.model)), cost.calls,
-                   cost.tokens_in, cost.tokens_out, cost.said] for cost in costs)
 
 
 def _checks(of: Contents) -> str:

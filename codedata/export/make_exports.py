@@ -42,7 +42,6 @@ from codedata.export.tasks import (
 )
 from codedata.layouts import NEW, list_items, write_atomic
 from codedata.ledger import disk_trouble
-from codedata.llm.costs import costs_of
 from codedata.llm.embedded import NOISE
 from codedata.progress import named, plural, say
 from codedata.records import (
@@ -60,8 +59,8 @@ from codedata.store import check_directories, digest
 
 STAGE = "export"
 LEFT_OUT = "left_out.jsonl"
-NOT_OF_A_ROW = ("decontaminate", "formats", "rejected_too", "harbor_network", "min_strength",
-                "audited_only", "tool_calls")
+NOT_OF_A_ROW = ("decontaminate", "formats", "rejected_too", "harbor_network", "audited_only",
+                "tool_calls")
 REFUSED_FLAGS = ("only", "limit", "shard", "refresh", "prune", "compact", "budget")
 
 
@@ -164,7 +163,7 @@ def _export_turns(settings: Settings, options: RunOptions, forms: list[Format],
     turns.collect(options.quiet)
     _leave_out_similar(turns)
     about = Background(root / STAGE, settings.export, settings.report, read_duel(root),
-                       Provenance(root), costs_of(root), turns)
+                       Provenance(root), turns)
     exports = [Export(form, about) for form in forms]
     n_in = ", ".join(f"{bucket}/ {n:,}" for bucket, n in turns.in_bucket.items())
     return ExportGroup(exports, f"{n_in} → {STAGE}/   {plural(len(turns.turns), 'turn')}",

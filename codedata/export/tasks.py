@@ -32,8 +32,8 @@ from codedata.texts import terminal_safe, text_of
 
 IMAGES = "images"   # of the manifest: {tag: {made_of, docker_image, image_id}}, by push-images
 OUR_IMAGES = "codedata-task/"   # begins the names of those that a task's environment/ makes
-SETTINGS = ("licences", "validation", "seed", "licence", "harbor_network", "min_strength",
-            "audited_only", "secrets_in_tests")   # of a task
+SETTINGS = ("licences", "validation", "seed", "licence", "harbor_network", "audited_only",
+            "secrets_in_tests")   # of a task
 
 
 @dataclass(frozen=True)

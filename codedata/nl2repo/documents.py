@@ -19,7 +19,7 @@ from posixpath import basename, dirname
 from codedata.code.calls import LANGUAGE
 from codedata.code.entities import read_sources
 from codedata.errors import Excluded
-from codedata.nl2repo.facts import facts_about, outcomes_of, shown_facts
+from codedata.nl2repo.facts import facts_about, shown_facts
 from codedata.nl2repo.sources import readme_of
 from codedata.nl2repo.strip import python_tree
 from codedata.records import Analysis, Object, RecordedFact, RepoMeta, storable
@@ -31,7 +31,6 @@ NOTHING = ast.Module([], [])
 BOUND = ("self", "cls")    # parameters that no caller passes
 MAX_DOCSTRING = 20_000     # characters that are parsed
 MAX_EXAMPLES = 6           # of a project's document
-MAX_LISTED, MAX_LISTED_CHARS = 12, 39   # texts of a list; characters of one: 40 are a quote
 WORD = re.compile(r"\w+")
 FENCE = re.compile(r"^[ \t]*(?:```|~~~).*", re.MULTILINE)
 FORMS = toml_of(__package__, "forms.toml")   # of content, in the order of Markdown
@@ -197,15 +196,6 @@ class Function:
                 for one, default in rows if one and one.arg not in BOUND]
 
     @cached_property
-    def constants(self) -> list[str]:
-        """Return the numbers and texts that its conditions compare with, in source order."""
-        tests = [one.test for one in self.nodes if isinstance(one, ast.If | ast.While | ast.IfExp)]
-        found = [ast.unparse(one) for test in tests for one in ast.walk(test)
-                 if isinstance(one, ast.Constant) and isinstance(one.value, int | float | str)
-                 and not isinstance(one.value, bool)]
-        return [*dict.fromkeys(found)]
-
-    @cached_property
     def raised(self) -> dict[str, bool]:
         """Return {exception: whether at least one of its raise statements is in no `try` block with
         handlers, so that the function cannot catch it}; "" stands for unknown classes."""
@@ -239,11 +229,8 @@ def unparsed(node: ast.AST | None) -> str | None:
 
 def function_content(function: Function, facts: Sequence[RecordedFact] = ()) -> dict:
     """Return the content of a function's document: its signature, its whole docstring, what it
-    raises, the constants of its conditions, and facts as examples."""
-    known = facts_about(function.id, facts)
-    shown = shown_facts(function.id, known)
-    results = [one for one in known if _calls_last("".join(one["code"][-1:]), function.node.name)]
-    others = sorted(outcomes_of(results) - outcomes_of(shown), key=lambda one: (len(one), one))
+    raises, and facts as examples."""
+    shown = shown_facts(function.id, facts_about(function.id, facts))
     return storable({
         "signature": head_of(function.node, function.node.decorator_list),
         "purpose": function.docstring[:MAX_DOCSTRING],
@@ -251,27 +238,8 @@ def function_content(function: Function, facts: Sequence[RecordedFact] = ()) -> 
         "returns": {"annotation": unparsed(function.node.returns), "text": ""},
         "raises": [{"exception": one, "when": ""}
                    for one, leaves in function.raised.items() if one and leaves],
-        "side_effects": [], "algorithm": [*_listing("Its conditions have these constants",
-                                                    function.constants),
-                                          *_listing("Other results of it", others)],
+        "side_effects": [], "algorithm": [],
         "examples": [{"code": _session(one["code"]), "output": one["told"]} for one in shown]})
-
-
-def _calls_last(code: str, name: str) -> bool:
-    """Return whether an expression is a call of what has a name, a list of its items, or a property
-    of that name."""
-    body = python_tree(code).body
-    node = body[0].value if body and isinstance(body[0], ast.Expr) else None
-    if getattr(getattr(node, "func", None), "id", "") in ("list", "sorted") and node.args:
-        node = node.args[0]
-    called = getattr(node, "func", node)
-    return getattr(called, "attr", getattr(called, "id", "")) == name
-
-
-def _listing(words: str, texts: Iterable[str]) -> list[str]:
-    """Return a sentence that lists short texts, none for no texts."""
-    short = [text for text in texts if len(text) <= MAX_LISTED_CHARS and "\n" not in text]
-    return [f"{words}: {', '.join(map(_code, short[:MAX_LISTED]))}."] if short else []
 
 
 def _session(code: list[str]) -> str:

@@ -11,7 +11,7 @@ from codedata.duel.judge_stats import share
 from codedata.llm.costs import Cost
 from codedata.progress import plural
 from codedata.records import Duel, Share
-from codedata.report.turn_rows import DRAW, ReportTurns, TurnRow, mean_of
+from codedata.report.turn_rows import DRAW, ReportTurns, TurnRow
 from codedata.settings import ReportSettings
 
 Table = tuple[list[str], list[list[str]], str]   # columns, rows, alignment: "l" or "r" each
@@ -86,27 +86,6 @@ def trials(root: Path) -> list[str]:
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return lines
-
-
-@dataclass(frozen=True)
-class LanguageRow:
-    """Hold the figures of the turns in one language."""
-
-    name: str
-    turns: int
-    score: float | None   # the mean of those that have one
-    final: int            # turns in final/
-
-
-def by_language(rows: list[TurnRow]) -> list[LanguageRow]:
-    """Return the figures of each language, the most frequent first."""
-    groups: dict[str, list[TurnRow]] = {}
-    for row in rows:
-        groups.setdefault(row.language, []).append(row)
-    return [LanguageRow(name, len(group),
-                        mean_of(row.score for row in group if row.score is not None),
-                        sum(row.bucket == "final" for row in group))
-            for name, group in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))]
 
 
 def interval_text(share: Share | None, factor: float = 100, digits: int = 1,

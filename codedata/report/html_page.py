@@ -24,7 +24,7 @@ from codedata.page import charts
 from codedata.page.builder import build, pack, shortened
 from codedata.records import METRICS, Answer, Duel, JudgeVerdict, Score
 from codedata.report.buckets import score_ranges
-from codedata.report.content import ReportContent, by_language
+from codedata.report.content import ReportContent
 from codedata.report.turn_rows import TurnRow
 from codedata.report.verdict_codes import CODES, OF_VALUE
 from codedata.settings import EMBEDDED_MODEL, ReportSettings
@@ -74,7 +74,6 @@ def html(content: ReportContent, settings: ReportSettings,
         "doubts": doubts(duel),
         "noise": NOISE if EMBEDDED_MODEL in duel.models else "",
         "buckets": buckets if duel.mode == "king" else [], "counts": content.counts,
-        "languages": [{**asdict(one), "name": _label(one.name)} for one in by_language(rows)],
         "notes": [note for note in notes if note[1]],
         "costs": [{**asdict(cost), "text": cost.said} for cost in content.costs],
         "panel_note": text_of("codedata.report", "panel.md").replace("*", "").strip(),

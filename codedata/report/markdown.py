@@ -13,7 +13,6 @@ from codedata.report.content import (
     ReportContent,
     Section,
     Table,
-    by_language,
     interval_text,
     percent_text,
 )
@@ -41,7 +40,6 @@ def markdown(content: ReportContent, buckets: ReportSettings) -> str:
         ("## How the judges judge", duel.panel and _panel(duel.panel)),
         ("### Trials of the judges", trials and [trials]),
         *((f"## {heading}", items) for heading, items in content.sections),
-        ("## Languages", [_languages(rows)]),
         ("## Costs", [_costs(content.costs)]),
         ("## Turns", ["Scores are the challenger's, from 0 to 100. The step is what "
                       f"{rival} does → what the challenger does.", _turns(rows)])]
@@ -124,12 +122,6 @@ def _same_family(judge: JudgeStatistics) -> str:
     text = f"same family as {sides} model"
     compared = judge["beside_the_others"]
     return f"{text}: {interval_text(compared['difference'], 1)}" if compared else text
-
-
-def _languages(rows: list[TurnRow]) -> Table:
-    lines = [[language.name, str(language.turns), _number(language.score), str(language.final)]
-             for language in by_language(rows)]
-    return ["language", "turns", "mean score", "final"], lines, "lrrr"
 
 
 def _costs(costs: list[Cost]) -> Table:

@@ -48,7 +48,7 @@ function overview() {
     data.is_outdated && h("p", { class: "notice" },
       "The duel was decided on other verdicts than the records hold now: run validate.py."),
     h("div", { class: "cards" }, h("div", { class: "stack" }, verdict(), countsCard()),
-      h("div", { class: "stack" }, buckets(), languages())));
+      h("div", { class: "stack" }, buckets())));
 }
 
 function verdict() {
@@ -93,15 +93,6 @@ function countsCard() {
   return data.counts.length > 0 && h("div", { class: "card later" }, h("h3", {}, "Which turns count"),
     plainTable("Which turns count", [["", ""], ["turns", "number"]],
       data.counts.map(([kind, count]) => [isolated(kind.replaceAll("`", "")), count])));
-}
-
-function languages() {
-  const isBucketed = data.buckets.length > 0;
-  const columns = [["language", ""], ["turns", "number"], ["mean score", "number"], ["final", "number"]];
-  const rows = data.languages.map(one => [shower(one.name, { language: one.name }), number(one.turns),
-    tinted(one.score), number(one.final)]);
-  return rows.length > 0 && h("div", { class: "card later" }, h("h3", {}, "Languages"), plainTable("Languages",
-    isBucketed ? columns : columns.slice(0, 3), isBucketed ? rows : rows.map(row => row.slice(0, 3))));
 }
 
 /** Make a button that shows the turns that it names. */

@@ -72,7 +72,6 @@ def test_good_candidates_become_tasks_and_others_are_left_out_with_the_reason(ro
     assert {key: bug.about[key] for key in wanted} == wanted and "licence" not in bug.about
     assert bug.config["metadata"]["tags"] == ["python", "bug", "agent"]
     evidence = bug.proof
-    assert evidence["distance"] == {"nearest": 1, "farthest": 1, "unreached": 0}
     sizes = ("tests", "broken", "files", "lines_added", "lines_removed", "new_messages")
     assert [evidence[key] for key in sizes] == [11, 3, 1, 1, 1, []]
     far = read_task(root, second)

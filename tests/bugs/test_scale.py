@@ -69,7 +69,6 @@ def test_a_bug_whose_image_is_gone_is_proven_again_and_no_other(root):
     status = scale(root, "--status").stderr
     assert [line.split()[1] for line in status.splitlines() if line.startswith("bug_inject")] == [
         "register", "generate", "validate", "report", "scale_issue", "scale_instruct"]
-    assert b"Bug yields" in (root / "bug/_report.html").read_bytes()
     name, other = bugs_in(root)
     tests, there = ((root / f"task/{name}/tests/config.json").read_bytes(),
                     (root / f"task/{other}/proof.json").stat().st_mtime_ns)

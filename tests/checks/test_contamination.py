@@ -246,21 +246,9 @@ def test_every_family_is_read_from_every_form(tmp_path, name, family, instance_i
     assert kinds(benchmarks, added_lines(PATCH)) == ["13-gram"] * has_gold_patch
 
 
-YAML = [   # literal, folded, double and single quotes, plain
-    "instruction: |-\n" + "".join(f"  {line}\n" if line else "\n"
-                                  for line in STATEMENT.split("\n")),
-    "instruction: >2\n" + "".join(f"  {line}\n" for line in STATEMENT.split("\n")),
-    f"instruction: {json.dumps(STATEMENT)}\n",
-    "instruction: '" + STATEMENT.replace("\n", "\n\n  ") + "'\n",
-    "instruction: " + STATEMENT.replace(": ", " ").replace("\n", "\n  ") + "\n",
-]
-
-
-@pytest.mark.parametrize("yaml", YAML)
-def test_a_folder_of_terminal_tasks(tmp_path, yaml):
+def test_a_folder_of_tasks(tmp_path):
     write_files(tmp_path, {
-        "keep-marks/task.yaml": f"# a comment\nauthor_name: x\n{yaml}difficulty: easy\ntags:\n"
-                                "  - files\n",
+        "keep-marks/instruction.md": STATEMENT,
         "keep-marks/tests/data.json": "[]",   # a task's own file, no rows
         "other/instruction.md": "Write a haiku about semicolons into /app/haiku.txt",
         "other/task.toml": 'schema_version = "1.4"\n'})
@@ -317,14 +305,14 @@ a.jsonl       | [LONG{}]                          | line 1 is broken
 a.jsonl.gz    | no gzip                           | cannot be unpacked
 a.parquet     | PAR1 no parquet                   | cannot be read
 a.csv         | instance_id,patch                 | is none of .parquet
-task.yaml     | author_name: x                    | has no instruction
+instruction.md |                                  | has no instruction
 """))
 def test_what_is_no_benchmark_is_refused_with_its_name(tmp_path, name, content, reported):
     path = tmp_path / name
     content = content.replace("ROW", json.dumps(ROW)[1:-1]).replace("LONG", "{}," * 7_000_000)
     path.write_text(content.replace(r"\n{", "\n{"))
     with pytest.raises(Trouble, match=f"^{tmp_path}.*{reported}"):
-        Benchmarks.load([tmp_path if name == "task.yaml" else path])
+        Benchmarks.load([tmp_path if name == "instruction.md" else path])
 
 
 def test_a_parquet_file_of_other_columns_is_refused(tmp_path):

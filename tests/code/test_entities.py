@@ -14,7 +14,6 @@ from conftest import REPO
 from codedata.code import entities
 from codedata.code.entities import (
     Entity,
-    Rules,
     SourceFile,
     Sources,
     all_entities,
@@ -32,12 +31,12 @@ def entities_in(text: str | bytes, path="a.py", language="python") -> list[Entit
     return found[path]
 
 
-def sources_in(folder: Path, rules: Rules, **files: str | bytes) -> Sources:
+def sources_in(folder: Path, **files: str | bytes) -> Sources:
     for path, text in files.items():
         where = folder / path.replace("__", "/").replace("_dot_", ".")
         where.parent.mkdir(parents=True, exist_ok=True)
         where.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return read_sources(folder, rules)
+    return read_sources(folder)
 
 
 def lines_of(ranges: list[int]) -> set[int]:
@@ -165,18 +164,15 @@ def test_tests_are_functions_with_such_names_that_a_runner_can_reach():
 
 # the files ---------------------------------------------------------------------------------------
 
-def test_sources_are_found_by_suffix_root_and_pattern(tmp_path):
-    files = {"src__a_dot_py": "", "src__b_dot_txt": "", "tests__test_a_dot_py": "", "gen__c_dot_py":
-             "", "env__pyvenv_dot_cfg": "", "env__d_dot_py": "", "node_modules__e_dot_js": "",
+def test_sources_are_found_by_suffix(tmp_path):
+    files = {"src__a_dot_py": "", "src__b_dot_txt": "", "tests__test_a_dot_py": "",
+             "env__pyvenv_dot_cfg": "", "env__d_dot_py": "", "node_modules__e_dot_js": "",
              "src__b_test_dot_go": "package b"}
-    sources = sources_in(tmp_path, Rules(exclude=("gen/*",)), **files)
+    sources = sources_in(tmp_path, **files)
     assert {one.path: (one.language, one.is_test) for one in sources.files} == {
         "src/a.py": ("python", False), "src/b_test.go": ("go", True),
         "tests/test_a.py": ("python", True)}
-    alone = read_sources(tmp_path, Rules(roots=("gen", "src"), test_files=("src/*",)))
-    assert [(one.path, one.is_test) for one in alone.files] == [
-        ("gen/c.py", False), ("src/a.py", True), ("src/b_test.go", True)]
-    assert sources.faults == alone.faults == {}
+    assert sources.faults == {}
 
 
 def test_what_cannot_be_read_is_named_and_the_rest_goes_on(tmp_path):
@@ -189,7 +185,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_goes_on(tmp_path):
         (repo / name).symlink_to(target)
     (repo / os.fsdecode(b"\xff.py")).write_text("")
     (repo / "folder.py").mkdir()
-    sources = sources_in(repo, Rules(), good_dot_py="def f(): pass", binary_dot_py=b"\0\1",
+    sources = sources_in(repo, good_dot_py="def f(): pass", binary_dot_py=b"\0\1",
                          big_dot_py=b"x = 1\n" * 2_000_000,
                          latin_dot_py="# coding: latin-1\ndef f(): 'é'\n".encode("latin-1"),
                          broken_dot_py="def f(): pass\nclass (:\n  oops\n\ndef g(): pass\n")
@@ -206,7 +202,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_goes_on(tmp_path):
 
 
 def test_all_sources_together_are_bounded(tmp_path):
-    sources_in(tmp_path, Rules(), **{f"m{i}_dot_py": "x = 1\n" for i in range(5)})
+    sources_in(tmp_path, **{f"m{i}_dot_py": "x = 1\n" for i in range(5)})
     assert len(read_sources(tmp_path, max_files=3).files) == 3
     sources = read_sources(tmp_path, max_bytes=12)
     assert len(sources.files) == 2 and "limit" in sources.faults["m2.py"]

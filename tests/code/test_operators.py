@@ -5,8 +5,6 @@ import ast
 import inspect
 import re
 import subprocess
-import sys
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -158,14 +156,3 @@ def test_a_diff_has_the_lines_that_change():
     assert diffs.diff(1, 3, b"")[0].endswith("@@ -1,5 +1,4 @@\n a\n-b\n c\n d\n e\n"
                                              "\\ No newline at end of file\n")
     assert diffs.diff(2, 2, b"new\n")[1] == (1, 1)
-
-
-def test_the_list_has_all_operators_in_columns():
-    done = subprocess.run([sys.executable, "-m", "codedata.code.operators", "--list"], cwd=REPO,
-                          capture_output=True, text=True, check=True)
-    head, *rows = done.stdout.splitlines()
-    assert head.split() == ["name", "family", "before", "after", "languages"]
-    assert len(rows) == sum(len(operators(one)) for one in ("python", "javascript", "go"))
-    at = head.index("family")
-    assert Counter(row[at - 1] for row in rows) == {" ": len(rows)}
-    assert rows[0].endswith("  python") and max(map(len, rows)) < 250

@@ -62,15 +62,15 @@ def test_folders_that_are_given_stand_beside_those_of_dp_each_once(tmp_path, mon
 
 def test_what_does_not_fit_is_left_out_and_odd_values_end_nothing(tmp_path):
     write_some(tmp_path)
-    odd = {"seed": [[[]]], "cost_usd": float("nan"), "x" * 999: "y" * 999}
+    odd = {"seed": [[[]]], "x" * 999: "y" * 999}
     write_datapoint(tmp_path / "dp/e", {"lineage": odd, "tags": ["t" * 900] * 99}, weights="[")
-    write_datapoint(tmp_path / "dp/f", {"lineage": {"seed": "sums", "cost_usd": 0.25}})
+    write_datapoint(tmp_path / "dp/f", {"lineage": {"seed": "sums"}})
     bad = write_datapoint(tmp_path / "dp/g")
     (tmp_path / "dp/empty").mkdir()
     with open(os.fsencode(bad / "environment") + b"/\xff", "w"):
         pass   # a name that is no UTF-8
     tasks, details, broken = read_tasks(tmp_path, room=4000)
-    assert [one["cost_usd"] for one in tasks[2:4]] == [None, 0.25] and 0 < len(details) < 6
+    assert 0 < len(details) < 6
     assert HEAD in page(tmp_path, tasks, details, broken)
     assert len(tasks[2]["tags"]) == 30 and tasks[2]["seed"] == "[[[]]]"
     assert sorted(re.findall(r"dp/(\w+) is no datapoint", " ".join(broken))) == ["empty", "g"]

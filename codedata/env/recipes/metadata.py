@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import configparser
 import re
-from contextlib import suppress
 from dataclasses import dataclass
 from email.parser import HeaderParser
 
@@ -22,8 +21,7 @@ INI_FILES = ("setup.cfg", "tox.ini", "pytest.ini", ".pytest.ini")
 @dataclass(frozen=True)
 class Manifests:
     """Hold the parsed files in which a Python project declares metadata: of setup.py the arguments
-    of setup(…), of PKG-INFO its name, version and extras, of an INI file its sections. The text
-    `legacy_tox_ini` in pyproject.toml is the file of that name."""
+    of setup(…), of PKG-INFO its name, version and extras, of an INI file its sections."""
 
     source: RepositoryFiles
     files: dict[str, dict]
@@ -43,17 +41,13 @@ def read_manifests(source: RepositoryFiles) -> Manifests:
     """Return the parsed files; each is empty if it is missing or unreadable, except for INI files,
     which hold what was read before a syntax error."""
     parsers = {"pyproject.toml": tomllib.loads, "setup.py": _arguments, "PKG-INFO": _metadata,
-               "tox.toml": tomllib.loads, "Pipfile": tomllib.loads}
+               "tox.toml": tomllib.loads}
     files = {name: source.parsed(name, parse, {}) for name, parse in parsers.items()}
     for name in INI_FILES:
         ini = _ini()
         source.parsed(name, ini.read_string, None)
         files[name] = _sections(ini)
-    legacy, tox = _ini(), table_of(files, "pyproject.toml", "tool", "tox")
-    source.announce("pyproject.toml")   # which is blamed for an endless text in it
-    with suppress(configparser.Error):
-        legacy.read_string(str(tox.get("legacy_tox_ini", "")))
-    return Manifests(source, files | {"legacy_tox_ini": _sections(legacy)})
+    return Manifests(source, files)
 
 
 def table_of(tree, *keys: str) -> dict:

@@ -1,8 +1,8 @@
 """Read the facts about a Python project from its files, without running any of its code.
 
 The files are pyproject.toml (PEP 621, PEP 735, poetry, pdm, uv, hatch, tox in it), setup.cfg,
-setup.py (its literals), PKG-INFO, requirements files, Pipfile, tox.ini, noxfile.py, pytest's
-configuration, and the CI workflows.
+setup.py (its literals), PKG-INFO, requirements files, tox.ini, pytest's configuration, and the CI
+workflows.
 """
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class PythonProject:
     lock: str = ""                       # its lock file
     build_requires: Strings = ()
     requires: Strings = ()       # of the project itself, for when it is not installed
-    listed: Strings = ()         # in its requirements.txt or Pipfile
+    listed: Strings = ()         # in its requirements.txt
     declares: bool = True        # in its metadata what it requires
     local: Strings = ()          # other packages of the repository: ./libs/core
     tests: Strings = ()          # requirements from groups and files for tests

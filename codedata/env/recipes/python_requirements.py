@@ -1,10 +1,7 @@
 """Collect the requirements of a Python project's tests from groups, extras and tool settings."""
 from __future__ import annotations
 
-import ast
 import re
-from collections.abc import Iterator
-from itertools import islice, product
 from pathlib import PurePosixPath
 
 from codedata.env.recipes.metadata import Manifests, strings_in, table_of
@@ -25,9 +22,7 @@ TOX_ENVS = ("pyproject.toml/tool/tox/env_run_base", "tox.toml/env_run_base")
 # Requirements, extras and groups, as hatch and tox call them
 SETTINGS = (("dependencies", "features", "dependency-groups"), ("extra-dependencies",),
             ("deps", "extras", "dependency_groups"))
-OURS = re.compile(r"py(?:3|311)?|3\.11|.*test.*")   # tox's factors
-OTHER_PYTHON = re.compile(r"(?!(?:py)?3(?:\.?11)?$)(?:[a-z]*py)?\d[\d.]*t?|pypy|jython")
-MAX_ALTERNATIVES = 100     # of one condition
+CONDITION = re.compile(r"[\w!{}, .-]+:\s")   # before a line of tox
 INCLUDED = "include-group"   # a key of PEP 735, here with its value like an extra's name
 Lists = dict[str, list[str]]
 
@@ -50,7 +45,6 @@ def requirements_by_use(files: Manifests, name: str) -> tuple[Lists, Lists]:
         for_tests = folder in TEST_FOLDERS or "tests" in (use_of(path.stem), use_of(folder))
         found["tests" if for_tests else "developers"] += [
             *listing.requirements, *(r for extra in listing.extras for r in extras.get(extra, []))]
-    found["developers"] += listed(files, "Pipfile/dev-packages")
     files.source.announce("pyproject.toml")   # endless extras are blamed on pyproject.toml
     return tuple({key: expanded(held, extras, name) for key, held in lists.items()}
                  for lists in (found, extras))
@@ -92,68 +86,28 @@ def _groups(files: Manifests) -> Lists:
 
 
 def _of_tools(files: Manifests) -> Collector:
-    """Return the extras, groups and requirements that hatch, tox and nox install for the tests."""
+    """Return the extras, groups and requirements that hatch and tox install for the tests."""
     wanted = Collector(files.source)
     envs = [env for name, env in files.table("pyproject.toml/tool/hatch/envs").items()
             if isinstance(env, dict) and (name == "default" or use_of(name) == "tests")]
     for env in (*envs, *map(files.table, TOX_ENVS)):
         for keys in SETTINGS:
             wanted.add(*map(env.get, keys))
-    for name in ("tox.ini", "legacy_tox_ini"):
-        for section, values in files.table(name).items():
-            if re.match(r"testenv(?:\Z|:(?:py|test|unit))", section):
-                wanted.add((), *([name.strip() for line in _tox_lines(values.get(key))
-                                  for name in line.split(",")]
-                                 for key in ("extras", "dependency_groups")))
-                for line in _tox_lines(values.get("deps")):
-                    wanted.add_line(line)
-    for line in files.source.parsed("noxfile.py", _nox_installs, []):
-        wanted.add_line(line)
+    for section, values in files.table("tox.ini").items():
+        if re.match(r"testenv(?:\Z|:(?:py|test|unit))", section):
+            wanted.add((), *([name.strip() for line in _tox_lines(values.get(key))
+                              for name in line.split(",")]
+                             for key in ("extras", "dependency_groups")))
+            for line in _tox_lines(values.get("deps")):
+                wanted.add_line(line)
     return wanted
 
 
 def _tox_lines(text: str | None) -> list[str]:
-    """Return the lines of a tox value without their condition (`py311: x`), except those of which
-    it does not hold."""
-    entries = []
-    for line in map(str.strip, (text or "").splitlines()):
-        condition = re.match(r"([\w!{}, .-]+):\s+(.*)", line)
-        if condition and not any(map(_is_ours, _alternatives(condition[1]))):
-            continue
-        line = condition[2] if condition else line
-        if line and not line.startswith("#") and "{[" not in line:
-            entries.append(line.replace("{toxinidir}/", "").replace("{tox_root}/", ""))
-    return entries
-
-
-def _alternatives(condition: str) -> Iterator[str]:
-    """Yield what tox makes of a condition: `py{310,311}-x,y` is py310-x, py311-x or y."""
-    for one in re.split(r",(?![^{}]*\})", condition.replace(" ", "")[:1000]):
-        parts = [part.split(",") for part in re.split(r"\{([^{}]*)\}", one)]
-        yield from islice(map("".join, product(*parts)), MAX_ALTERNATIVES)
-
-
-def _is_ours(alternative: str) -> bool:
-    """Return whether factors that are joined by "-" are of an environment that runs tests with this
-    Python: one of them says so, and none of another Python."""
-    factors = alternative.split("-")
-    if any(OURS.fullmatch(one[1:]) if one[:1] == "!" else OTHER_PYTHON.fullmatch(one)
-           for one in factors):
-        return False
-    return any(one[:1] == "!" or OURS.fullmatch(one) for one in factors)
-
-
-def _nox_installs(text: str) -> list[str]:
-    """Return the constant arguments of session.install(…) in the sessions that run tests, an option
-    and its value as one line."""
-    found = []
-    for function in ast.walk(ast.parse(text)):
-        if isinstance(function, ast.FunctionDef) and use_of(function.name) != "others":
-            for node in ast.walk(function):
-                match node:
-                    case ast.Call(func=ast.Attribute(attr="install"), args=args):
-                        found += [str(arg.value) for arg in args if isinstance(arg, ast.Constant)]
-    return re.sub(r"(?m)^(-r|--requirement|--group)\n", r"\1 ", "\n".join(found)).splitlines()
+    """Return the lines of a tox value that have no condition, such as `py311: x`: what those bring
+    is found where tests miss it."""
+    return [line.replace("{toxinidir}/", "").replace("{tox_root}/", "")
+            for line in strings_in(text) if "{[" not in line and not CONDITION.match(line)]
 
 
 def _requirement_files(source: RepositoryFiles) -> list[PurePosixPath]:
@@ -171,14 +125,13 @@ def _requirement_files(source: RepositoryFiles) -> list[PurePosixPath]:
 
 
 def runtime_requirements(files: Manifests) -> tuple[Strings, Strings]:
-    """Return what the project itself needs: (as it declares, as requirements.txt or Pipfile list
-    it)."""
+    """Return what the project itself needs: (as it declares, as requirements.txt lists it)."""
     declared = tuple(filter(usable, listed(files, *table("packages")["declared"]["requires"])))
     listing = Collector(files.source)
     for name in ("requirements.txt", "requirements.in"):
         if not listing.requirements:
             listing.add_file(name)
-    return declared, merged(listing.requirements, listed(files, "Pipfile/packages"))
+    return declared, merged(listing.requirements)
 
 
 def local_packages(files: Manifests, is_installable: bool) -> Strings:

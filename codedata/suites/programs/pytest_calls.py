@@ -326,8 +326,6 @@ class Writer:
         path = self.recorder.names.path(value)
         if path:
             return self.imported(*path)
-        if id(value) in self.recorder.taken:
-            return f"\0{id(value)}\0"   # see end()
         if kind is types.ModuleType:
             return self.module(value)
         if issubclass(kind, enum.Enum):
@@ -454,7 +452,6 @@ class Recorder:
         self.names, self.sources = Names(self), {}
         self.origins = {}        # {id: (event, its path in the result, reference)}
         self.plain = {}          # {event: its arguments that it may change, as they were}
-        self.taken = {}          # {id of a watched generator: what was taken from it}
         self.counts = collections.Counter()
         self.folders = sorted({tempfile.gettempdir(), os.path.realpath(tempfile.gettempdir())})
 
@@ -572,27 +569,9 @@ class Recorder:
             kwargs = {}
         frame = sys._getframe(1)
         if not self.is_busy(frame) and self.is_wanted(callee, args, kwargs):
-            self.taken.clear()
-            args = [*map(self.watched, args)]
             local.open = (frame, self.begin("call", callee, args, kwargs))
         local.args, local.kwargs = args, kwargs
         return callee
-
-    def watched(self, value):
-        """Return a generator expression of a test as one that notes what is taken from it."""
-        code = value.gi_code if type(value) is types.GeneratorType else None
-        if code is None or code.co_name != "<genexpr>" or not self.is_test(code.co_filename):
-            return value
-        taken = []
-
-        def watch():
-            for one in value:
-                if len(taken) <= MAX_ITEMS:   # more are too many to show
-                    taken.append(one)
-                yield one
-        generator = watch()
-        self.taken[id(generator)] = taken
-        return generator
 
     def called(self, callee, /, *args, **kwargs):
         """Return a function that makes a call of a test."""
@@ -774,9 +753,6 @@ class Recorder:
         if event["why"] == "too many":
             self.write(event)
             return
-        for number in set(re.findall("\0(\\d+)\0", event["expr"] or "")):
-            text = self.plain_text(self.taken.pop(int(number), object()))
-            event["expr"] = text and event["expr"].replace(f"\0{number}\0", f"iter({text})")
         event["raised"] = type(error).__name__ if error is not None else ""
         event["type"] = type(result).__name__
         event["result"] = None
