@@ -164,7 +164,7 @@ def test_the_one_case_of_an_only_test_is_no_report_till_another_writer_is_asked(
     assert read_bug(tmp_path, 2)["reproduction"]["case"] == "recorded"
     assert report(more="[issue]\nwriter = 'template'\n") == 0
     assert "excluded 1" in capsys.readouterr().err
-    report(more="[issue]\nwriter = 'llm'\n", flags=["--refresh"])
+    report(more="[issue]\nwriter = 'llm'\n", flags=["--refresh", "--dry-run"])
     assert "to do 2" in capsys.readouterr().err
 
 
