@@ -47,18 +47,9 @@ def test_a_content_is_all_but_the_labels(tmp_path):
 
 @pytest.mark.parametrize(("harm", "words"), [
     (lambda folder: (folder / PARTS["tests"]).unlink(), "tests/test_outputs.py is missing"),
-    (lambda folder: (folder / "instruction.md").write_bytes(b"\xff"), "codec can't decode"),
-    (lambda folder: (folder / "environment/out").symlink_to("/etc/passwd"),
-     "'environment/out' is a link"),
-    (lambda folder: (folder / "environment/big").open("w").truncate(1 << 30),
-     "'environment/big' is too large"),
     (lambda folder: (folder / "beside").open("w").truncate(1 << 40), "'beside' is too large"),
-    (lambda folder: (folder / "task.toml").write_text("[["), "is not readable"),
-    (lambda folder: (folder / "task.toml").write_text("\n".join(
-        f"a{i}.{'b.' * 898}c = 1" for i in range(99))), "a key has more than 50 parts"),
     (lambda folder: (folder / "task.toml").write_text("a = 1\n" * 40_000), "200,000 characters"),
-    (lambda folder: (folder / "task.toml").write_text(""), "no datapoint: task.toml has no"),
-    (lambda folder: (folder / "proof.json").write_text("[]"), "`proof` is a list")])
+    (lambda folder: (folder / "task.toml").write_text(""), "no datapoint: task.toml has no")])
 def test_what_is_no_datapoint_is_named(tmp_path, harm, words):
     harm(write_datapoint(tmp_path / "dp/sums"))
     folder, = folders_in(tmp_path, [])
