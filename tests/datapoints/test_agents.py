@@ -147,9 +147,8 @@ def test_models_that_do_not_do_their_work_are_bounded_and_named(runs):
                      ("patch_dp", {"part": "prompt", "file": "x.md"})]
                     for text in ("Worse.", "Worst."))
     runs.seed("talks", idea=["I would rather talk."] * 30)
-    runs.seed("repeats", idea=[("get_task_parameters", {}), ("save_artifact", {"text": json.dumps(
-        [{"title": "One"}] * 20)}), ("get_idea_refinement_details", {}),
-        ("complete", {"status": "rejected", "reason": "no ideas"})])
+    runs.seed("repeats", idea=[("get_idea_refinement_details", {}),
+                               ("complete", {"status": "rejected", "reason": "no ideas"})])
     runs.seed("fails", builder=[*builder_turns(prompt="Bad.")[:3], ("validate_datapoint", {}),
                                 worse, ("validate_datapoint", {}), ("add_dp_to_review", {})])
     runs.seed("reaches", builder=[
