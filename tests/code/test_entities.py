@@ -125,6 +125,14 @@ def test_the_lines_of_a_body_are_those_that_run_with_it_and_no_others():
     assert by_id["a.py::size@24"] == {24} and by_id["a.py::wait.Local"] == {39, 40, 41}
 
 
+def test_the_lines_of_a_body_are_those_that_run_with_it():
+    lines = {one.id.removeprefix("a.py::"): lines_of(one.body_lines)
+             for one in entities_in((SAMPLES / "sample.py").read_bytes())}
+    assert lines["wait"] == {32, 34, 35, 36, 37, 43} and lines["wait.inner"] == {33}
+    assert lines["Outer.value@59"] == set() and lines["ends"] == {71}
+    assert lines["size@24"] == {24} and lines["wait.Local"] == {39, 40, 41}
+
+
 @pytest.mark.parametrize("change", [
     lambda text: text, lambda text: text.replace(b"\n", b"\r\n"),
     lambda text: b"\xef\xbb\xbf" + text, lambda text: text.replace(b"    ", b"\t"),

@@ -156,7 +156,7 @@ def test_an_agent_s_scripts_are_verified_and_make_an_image_also_after_a_kill(her
 
 
 @pytest.mark.docker
-def test_what_does_not_verify_is_mended_once_and_then_is_a_record_that_failed(heron):
+def test_what_does_not_verify_is_mended_once(heron):
     done, model = by_agent(heron, handed_in(test=WRONG),
                            again=("that failed: not verified: tests", [handed_in()]))
     assert done.returncode == 0 and "/opt/other" in model.requests[1].text and model.n_requests == 2
@@ -165,11 +165,6 @@ def test_what_does_not_verify_is_mended_once_and_then_is_a_record_that_failed(he
     assert found["image_name"] == ""
     assert found["verified"]["network_was_off"]
     assert [attempt["failed"] for attempt in found["verified"]["attempts"]] == ["tests", ""]
-    done, _ = by_agent(heron, handed_in(test=WRONG), flags=["--no-image", "--force"])
-    assert done.returncode == 1 and "not verified: tests" in done.stderr
-    assert "next:" not in done.stderr   # it made nothing
-    assert record(heron)["status"] == "error" and record(heron)["test_script"] == WRONG
-    assert "failed 1" in set_up(heron, "--status").stderr
 
 
 @pytest.mark.docker
@@ -308,6 +303,5 @@ def test_the_next_commit_is_installed_in_the_image_of_the_one_before(heron):
     cases = {case["name"].rpartition("::")[2] for case in third["test_case_result"]}
     assert not any("test_at" in name for name in cases) and len(third["flaky"]) == 4
     assert {"test_1", "test_2", "test_3"} <= cases and third["base_image"] == second["base_image"]
-    assert [len(one["verified"]["attempts"]) for one in all_four] == [1, 1, 1, 1]
     for one in all_four:
         subprocess.run(["docker", "rmi", "-f", one["image_name"]], capture_output=True, check=True)
