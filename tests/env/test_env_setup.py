@@ -156,29 +156,23 @@ def test_an_agent_s_scripts_are_verified_and_make_an_image_also_after_a_kill(her
 
 
 @pytest.mark.docker
-def test_what_does_not_verify_is_mended_once(heron):
+def test_what_does_not_verify_is_mended_once_and_picked_tests_make_no_healthy_environment(heron):
+    """A package.json beside Python makes no second stage."""
+    (heron / "heron/package.json").write_text('{"devDependencies": {"prettier": "*"}}')
+    for name in ("reeds", "tide"):
+        (heron / f"heron/test_{name}.py").write_text("def test_it():\n    pass\n")
+    picked = handed_in(test=TEST.replace("pytest -q", "pytest -q test_heron.py"))
     done, model = by_agent(heron, handed_in(test=WRONG),
-                           again=("that failed: not verified: tests", [handed_in()]))
+                           again=("that failed: not verified: tests", [picked]))
     assert done.returncode == 0 and "/opt/other" in model.requests[1].text and model.n_requests == 2
     found = record(heron)
     assert found["status"] == "success"
     assert found["image_name"] == ""
     assert found["verified"]["network_was_off"]
     assert [attempt["failed"] for attempt in found["verified"]["attempts"]] == ["tests", ""]
-
-
-@pytest.mark.docker
-def test_an_agent_that_picks_tests_gets_no_healthy_environment(heron):
-    """It is asked once: a package.json beside Python makes no second stage."""
-    (heron / "heron" / "package.json").write_text('{"devDependencies": {"prettier": "*"}}')
-    for name in ("reeds", "tide"):
-        (heron / "heron" / f"test_{name}.py").write_text("def test_it():\n    pass\n")
-    done, model = by_agent(
-        heron, handed_in(test=TEST.replace("pytest -q", "pytest -q test_heron.py")))
-    assert done.returncode == 0 and model.n_requests == 1, done.stderr
-    seen = record(heron)["verified"]
-    assert not seen["healthy"] and seen["silent"] == ["test_reeds.py", "test_tide.py"]
-    assert seen["cause"]["name"] == "part_of_suite"
+    assert not found["verified"]["healthy"]
+    assert found["verified"]["silent"] == ["test_reeds.py", "test_tide.py"]
+    assert found["verified"]["cause"]["name"] == "part_of_suite"
 
 
 SLOW = ["bash", {"command": "sleep 60", "timeout_s": 7200}]   # ended by --run-timeout
