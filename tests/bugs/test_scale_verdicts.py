@@ -4,11 +4,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from conftest import eventually, kill, ledger_lines, run_script, start_script, write_json
+from conftest import eventually, kill, run_script, start_script, write_json
 from heron_environment import write_env
 from screened_wren import wren as wren  # a fixture
 from screened_wren import wren_config, wren_coverage, wren_diff, wren_environment
-from setups import CA_FLAGS, without_engine
+from setups import CA_FLAGS
 
 STEP = ["scale", "--steps", "validate", "--workers", 1,
         *CA_FLAGS]
@@ -68,14 +68,6 @@ def test_candidates_get_verdicts_and_full_makes_them_again(root):
     undefined = verdicts(root)[2]["evidence"]   # the whole suite shows no types of errors
     assert undefined["grade"] == "blunt"
     assert undefined["new_messages"] == ["undefined name 'two'"]
-
-
-@pytest.mark.docker
-def test_an_engine_that_goes_is_no_verdict(root):
-    write_candidates(root, "wren.1", GOOD)
-    done = without_engine("bug_inject.py", root, *STEP, "--full")
-    assert done.returncode == 1 and "not finished: wren.1\n" in done.stderr
-    assert not ledger_lines(root / "bug/_verdicts") and "cannot be removed" not in done.stderr
 
 
 @pytest.mark.docker

@@ -25,11 +25,6 @@ def planned(name: str):
     return plan(Verifier(opener, project_of(facts, FOLDER / name), Limits(600, 300)), facts)
 
 
-def test_every_sample_is_looked_at():
-    assert {path.name for path in FOLDER.iterdir() if path.is_dir()} == {*HEALTHY, "dicehedge",
-                                                                         "saltpan"}
-
-
 @pytest.mark.long   # those of the demos are in test_demos.py
 @pytest.mark.parametrize("name", [name for name in HEALTHY if name not in IN_DEMOS])
 def test_a_repository_becomes_a_healthy_environment_with_the_first_recipe(name):
