@@ -229,7 +229,7 @@ def theirs(root: Path, name: str, test: str, solve: str, dockerfile: str = "", m
 def test_what_is_missing_is_work_that_was_not_done_and_no_fault(tmp_path):
     is_42 = '[ "$(cat out)" = 42 ]'
     theirs(tmp_path, "one-of-two", is_42, "echo 42 >/app/out",
-           more='artifacts = ["/app/out", "/app/log", "/var/never"]')
+           more='artifacts = [{source = "/app/out"}, "/app/log", "/var/never"]')
     theirs(tmp_path, "unsolved", is_42, "")
     shutil.rmtree(tmp_path / "task/unsolved/solution")
     theirs(tmp_path, "rewritten", "[ -e /made ] && " + is_42, "echo $(($(cat /n) * 5 + 2)) >out",

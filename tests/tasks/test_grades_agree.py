@@ -19,7 +19,7 @@ from proof_heron import (  # noqa: F401  fixture
 )
 
 from codedata.records import BUG as BUG_KIND
-from codedata.records import STRIPPED_PATCH, Task
+from codedata.records import STRIPPED_PATCH
 from codedata.sandbox import docker_engine
 from codedata.tasks.eval_script import printed_results, run_evaluation, script_of
 from codedata.tasks.folder import image_of, verifier_config
@@ -78,12 +78,3 @@ def test_wrong_patches_are_refused_everywhere(graded):
     found = {done: graded(done) for done in WRONG}
     assert {done: resolved for done, (_, resolved) in found.items()} == dict.fromkeys(WRONG, False)
     assert not [done for done, (reward, _) in found.items() if reward == 1.0], json.dumps(found)
-
-
-def test_a_task_of_somebody_else_is_graded_by_its_own_script_with_what_it_carries(tmp_path):
-    toml = {"artifacts": ["/srv/a", {"source": "/opt/b"}], "environment": {"workdir": "/srv"}}
-    script = b'echo "{\\"reward\\": $(cat /srv/a /opt/b)}" > /logs/verifier/reward.json'
-    task = Task("theirs", "", toml, {}, {}, {"test.sh": b"mkdir -p /logs/verifier\n" + script})
-    grader = Grader(factory_of(), task, "codedata-base:bookworm", RUN)
-    work, _ = grader.work("printf 0. >/srv/a; printf 5 >/opt/b; echo 9 >/srv/not-carried")
-    assert grader.grade(work).reward == 0.5 and grader.grade(None).reward == 0.0
