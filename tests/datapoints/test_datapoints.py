@@ -33,8 +33,6 @@ from codedata.records import DatapointChecks
 from codedata.sandbox.archives import GZIP, ZSTD, UnsafeArchive, pack
 from codedata.tasks.folder import proven, task_problem, workdir_of
 
-REGULAR = b"0"
-
 
 def test_a_content_is_all_but_the_labels(tmp_path):
     first = read_datapoint(write_datapoint(tmp_path / "sums"))

@@ -32,12 +32,6 @@ def scripts_of(facts: Facts) -> list[str]:
             for text in (recipe.install_script(), recipe.test_script())]
 
 
-def written(folder: Path, **files: str) -> Path:
-    for name, text in files.items():
-        (folder / name.replace("__", ".")).write_text(text)
-    return folder
-
-
 # every reader, every kind of harm ----------------------------------------------------------------
 
 @pytest.fixture(scope="module")
@@ -99,29 +93,6 @@ def test_one_reader_without_end_costs_its_file_and_the_others_serve(planned):
 
 def test_literals_that_double_are_stopped_by_the_memory_of_the_child_alone(planned):
     assert planned["text-0"].unreadable["setup.py"].startswith("MemoryError")
-
-
-@pytest.mark.parametrize("file, text", [
-    ("requirements-test.txt", "--requirement=../outside.txt"),
-    ("requirements-test.txt", "-r link/outside.txt"),
-    ("tox.ini", "[testenv]\ndeps = -rsub/../../outside.txt"),
-    ("requirements-test.txt", "-r .git/config"),
-    ("noxfile.py", "def test(s): s.install('-r', '{outside}')"),
-    ("requirements-test.txt", "-r a.txt"),
-])
-def test_requirements_are_followed_inside_the_folder_only(tmp_path, file, text):
-    outside, folder = tmp_path / "outside.txt", tmp_path / "repository"
-    (folder / ".git").mkdir(parents=True)
-    (folder / "sub").mkdir()
-    for place in (outside, folder / ".git" / "config"):
-        place.write_text(f"{hostile.SECRET}\n")
-    (folder / "link").symlink_to(tmp_path), (folder / "a.txt").symlink_to(outside)
-    (folder / file).write_text(text.replace("{outside}", str(outside)))
-    (folder / "test_a.py").write_text("")
-    facts = read_facts(folder)
-    assert hostile.SECRET not in "".join(scripts_of(facts)) + repr(facts)
-    assert {*facts.unreadable.values()} <= {"leads out of the folder", "lies in .git"}
-    assert facts.unreadable
 
 
 def test_links_within_a_repository_are_followed(tmp_path):
