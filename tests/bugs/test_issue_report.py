@@ -108,8 +108,7 @@ def test_an_endless_reproduction_is_ended_and_the_item_fails_after_the_last_try(
 def test_a_report_that_shows_more_than_a_user_knows_or_quotes_nothing_is_asked_for_again(
         tmp_path, fake_llm, report):
     refused = [(f"<report>{TEXT}\n{more}</report>", why) for more, why in (
-        ("It is in heron/wading.py.", "'wading.py'"), ("Look at line 11 of it.", "line 11"),
-        ("Is _pace_of to blame?", "'_pace_of'"),
+        ("Look at line 11 of it.", "line 11"),
         ("See test_wades_up_to_the_knee.", "'test_wades_up_to_the_knee'"))]
     refused += [("<report>Wrong\n\nIt says: IndexError</report>", "quotes no line"),
                 (Say("<report>Wrong", finish_reason="length"), "no report"),
