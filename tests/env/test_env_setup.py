@@ -227,6 +227,8 @@ def test_by_recipe_without_a_model_and_one_failure_does_not_cost_the_others(hero
     for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "one"]):
         subprocess.run([*git, *words], check=True)
     (heron / "heron" / "test_more.py").write_text("def test_more():\n    pass\n")
+    (heron / "outside.txt").write_text("hostilesecret\n")
+    (heron / "heron/requirements-test.txt").symlink_to(heron / "outside.txt")
     (heron / "empty").mkdir()
     (heron / "empty" / "Makefile").symlink_to("/etc/hostname")
     write_rows(heron, {"repo": "birds/heron", "reformat_path": "heron"},
@@ -236,9 +238,11 @@ def test_by_recipe_without_a_model_and_one_failure_does_not_cost_the_others(hero
     assert "tests pass, image (none), " in done.stderr and "analyze.py --root" in done.stderr
     assert record(heron)["status"] == "success" and record(heron)["planner"] == "recipe"
     assert names_of(heron).keys() == {"test_wade", "test_name", "test_more"}
+    assert [*record(heron)["verified"]["unreadable"]] == ["requirements-test.txt"]
     assert record(heron, "empty")["status"] == "error"
     assert "manifest_unreadable" in record(heron, "empty")["error"]
-    assert [*record(heron, "empty")["verified"]["unreadable"]] == ["Makefile"]
+    texts = [path.read_text() for path in (heron / "env").rglob("*.json*")]
+    assert "hostilesecret" not in "".join([done.stderr, *texts])
 
 
 NAMED_BY_TIME = """import time
