@@ -2,14 +2,13 @@
 from __future__ import annotations
 
 import json
-import random
 import subprocess
 import time
 
 import pytest
-from conftest import edit, kill, run_script, start_script
+from conftest import edit, run_script
 from heron_environment import FLY, an_environment, write_env
-from setups import CA_FLAGS, wait_till_reaped
+from setups import CA_FLAGS
 
 HOT = [{"id": "heron.py::wade", "score": 20}, {"id": "heron.py::fly", "score": 1}]
 
@@ -20,12 +19,6 @@ def analyze(root, *flags):
 
 def analysis_of(root, name: str = "egret") -> dict:
     return json.loads((root / "analysis" / f"{name}.json").read_text())
-
-
-def written(root) -> dict[str, bytes]:
-    """Return what the step analysis has written, by name."""
-    place = root / "analysis"
-    return {path.name: path.read_bytes() for path in place.glob("[!_]*.json")}
 
 
 @pytest.mark.docker
@@ -39,14 +32,11 @@ def test_steps_are_done_once_and_analysis_again_where_coverage_is_edited(heron_i
     assert not (tmp_path / "coverage/egret.json").exists()
     assert analyze(tmp_path).returncode == 0
     found = analysis_of(tmp_path)
-    assert (found["source"], found["hotspots"]) == ("runtime", HOT) and len(written(tmp_path)) == 1
+    assert (found["source"], found["hotspots"]) == ("runtime", HOT)
     started = time.time()
     assert analyze(tmp_path).stderr.count("nothing to do") == 2
     events = ["docker", "events", f"--since={started:.6f}", f"--until={time.time():.6f}"]
     assert "egret" not in subprocess.run(events, capture_output=True, text=True).stdout
-    first = written(tmp_path)
-    assert analyze(tmp_path, "--steps", "analysis", "--force").returncode == 0
-    assert written(tmp_path) == first
 
     def mark(record: dict) -> None:
         next(test for test in record["tests"] if test["name"] == FLY)["flaky"] = True
@@ -54,29 +44,3 @@ def test_steps_are_done_once_and_analysis_again_where_coverage_is_edited(heron_i
     edit(tmp_path / "coverage/egret.json", mark)
     assert "stale 1" in analyze(tmp_path).stderr
     assert analysis_of(tmp_path)["hotspots"] == HOT[:1]
-
-
-# flags of a step → for how long at least and at most it runs before a kill
-KILLS = {("--static",): (0.5, 2), ("--steps", "coverage"): (1, 6)}
-
-
-@pytest.mark.docker
-@pytest.mark.parametrize("flags", KILLS)
-def test_kills_of_a_step_leave_whole_records_and_nothing_behind(heron_image, tmp_path, flags):
-    write_env(tmp_path, *(an_environment(name) for name in ("crane", "stork", "ibis")))
-    draw, pids = random.Random(4), []
-
-    def read_records() -> list[dict]:
-        paths = [*tmp_path.glob("analysis/[!_]*.json"), *tmp_path.glob("coverage/[!_]*.json")]
-        return [json.loads(path.read_text()) for path in paths]
-
-    for _ in range(2):
-        process = start_script("analyze.py", tmp_path, *CA_FLAGS, *flags, "--workers", 2)
-        pids.append(process.pid)
-        time.sleep(draw.uniform(*KILLS[flags]))
-        kill(process)
-        assert all(one["hotspots"] == HOT if "hotspots" in one else one["measured"]["runs"] == 1
-                   for one in read_records())
-    assert analyze(tmp_path, *flags).returncode == 0
-    assert len(read_records()) == 3 and len(written(tmp_path)) in (0, 3)
-    wait_till_reaped(tmp_path, pids)

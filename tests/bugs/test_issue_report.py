@@ -4,7 +4,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from conftest import flags_for, run_here, write_json, write_toml
+from conftest import flags_for, run_here, write_toml
 from fake_llm import Say
 from proven import write_task
 from reported_heron import a_bug, bug_path, read_bug
@@ -108,8 +108,7 @@ def test_an_endless_reproduction_is_ended_and_the_item_fails_after_the_last_try(
 def test_a_report_that_shows_more_than_a_user_knows_or_quotes_nothing_is_asked_for_again(
         tmp_path, fake_llm, report):
     refused = [(f"<report>{TEXT}\n{more}</report>", why) for more, why in (
-        ("It is in heron/wading.py.", "'wading.py'"), ("Look at line 11 of it.", "line 11"),
-        ("Is _pace_of to blame?", "'_pace_of'"),
+        ("Look at line 11 of it.", "line 11"),
         ("See test_wades_up_to_the_knee.", "'test_wades_up_to_the_knee'"))]
     refused += [("<report>Wrong\n\nIt says: IndexError</report>", "quotes no line"),
                 (Say("<report>Wrong", finish_reason="length"), "no report"),
@@ -164,7 +163,7 @@ def test_the_one_case_of_an_only_test_is_no_report_till_another_writer_is_asked(
     assert read_bug(tmp_path, 2)["reproduction"]["case"] == "recorded"
     assert report(more="[issue]\nwriter = 'template'\n") == 0
     assert "excluded 1" in capsys.readouterr().err
-    report(more="[issue]\nwriter = 'llm'\n", flags=["--refresh"])
+    report(more="[issue]\nwriter = 'llm'\n", flags=["--refresh", "--dry-run"])
     assert "to do 2" in capsys.readouterr().err
 
 
@@ -192,7 +191,3 @@ def test_an_image_that_is_gone_fails_its_item_alone(tmp_path, fake_llm, report, 
     assert report(fenced(SCRIPT), REPORTED, bugs=bugs) == 1
     assert read_bug(tmp_path, 2)["problem_statement"] == TEXT
     assert "codedata-tests/gone:1" in capsys.readouterr().err
-    write_json(bug_path(tmp_path), {"instance_id": bug_path(tmp_path).stem, "repo": "birds/heron",
-                                    "problem_statement": "It is too deep."})   # by hand
-    assert report() == 0
-    assert read_bug(tmp_path, 1)["problem_statement"] == "It is too deep."

@@ -8,7 +8,6 @@ from dataclasses import asdict, replace
 
 import pytest
 from conftest import flags_for, run_here, settings_for, write_toml
-from fake_llm import Status
 from heron_environment import write_env
 from proof_heron import BUG_LINE, environment_of, factory_of
 from proof_heron import heron as heron  # a fixture
@@ -213,19 +212,16 @@ def test_a_body_that_is_written_as_it_was_is_not_asked_for_again(tmp_path, fake_
 
 
 @pytest.mark.docker
-def test_a_run_that_is_killed_asks_for_nothing_twice(tmp_path, fake_llm, heron):
-    write_toml(tmp_path, {"format_retries": 0}, "[bug]\nmax_model_candidates = 4\n")
+def test_what_failed_is_asked_for_again_and_nothing_else(tmp_path, fake_llm, heron):
+    write_toml(tmp_path, {"format_retries": 0}, "[bug]\nmax_model_candidates = 2\n")
     write_env(tmp_path, asdict(environment_of(verified={"healthy": True})))
     told = ("scale", "--steps", "register,generate", "--strategy", "modify", "--workers", 1,
             *flags_for(fake_llm))
-    codes = {"depths": "def depths(n):\n    return [2 * i for i in range(n + 1)]",
-             "words": "def words(said):\n" + BUG_LINE, "fly": "def fly():\n    return 'far'"}
-    fake_llm.script(reply(codes["depths"]), "No.", reply(codes["words"]), Status(400, "no"))
-    assert run_here(bug_inject.main, tmp_path, *told, "--no-retry") == 1
+    fake_llm.script("No.", reply("def fly():\n    return 'far'"),
+                    reply("def depths(n):\n    return [2 * i for i in range(n + 1)]"))
     made = tmp_path / "bug/_candidates"
-    assert sorted(path.stem for path in made.glob("*.json")) == ["heron.modify-1", "heron.modify-3"]
-    n_before = fake_llm.n_requests
-    fake_llm.script(reply(codes["fly"]), reply(codes["depths"].replace("2 *", "3 *")))
-    assert run_here(bug_inject.main, tmp_path, *told) == 0
-    assert len([*made.glob("*.json")]) == 4 and fake_llm.n_requests == n_before + 2
-    assert run_here(bug_inject.main, tmp_path, *told) == 0 and fake_llm.n_requests == n_before + 2
+    for code, names, n_requests in ((1, ["2"], 2), (0, ["1", "2"], 3), (0, ["1", "2"], 3)):
+        assert run_here(bug_inject.main, tmp_path, *told) == code
+        assert sorted(path.stem for path in made.glob("*.json")) == [
+            f"heron.modify-{name}" for name in names]
+        assert fake_llm.n_requests == n_requests

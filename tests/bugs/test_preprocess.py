@@ -68,10 +68,6 @@ def test_rows_of_env_are_such_that_they_can_be_an_input(heron_image, tmp_path):
     assert done.returncode == 0 and "--steps bug_issue" in done.stderr.partition("next:")[2]
     [row] = read_rows(tmp_path / "a/rows.jsonl")
     assert row["reformat_path"] == "egret" and row["analysis"] == "../analysis/egret.json"
-    analyses = Analyses(tmp_path / "other", tmp_path / "a/rows.jsonl").open()
-    assert analyses.names() == ["egret"] and analyses.read("egret").hotspots
-    coverages = Analyses(tmp_path / "other", tmp_path / "a/rows.jsonl", key="tests").open()
-    assert "heron.py::wade" in coverages.read("egret").functions
 
 
 def an_analysis(name: str, **more) -> dict:

@@ -15,7 +15,7 @@ from codedata.code.patches import normalised
 from codedata.records import Task
 from codedata.sandbox import docker_engine
 from codedata.store import Store, digest
-from codedata.tasks.folder import edited_parts, verifier_config
+from codedata.tasks.folder import edited_parts, image_of, verifier_config
 from codedata.tasks.verifier.junit import escaped_name
 
 STEP = ["agent", "--steps", "prove", *CA_FLAGS]
@@ -51,7 +51,7 @@ def candidate(root, k: int, patch: str) -> None:
 
 
 @pytest.mark.docker
-def test_good_candidates_become_tasks_and_others_are_left_out_with_the_reason(root):
+def test_good_candidates_become_tasks_and_again_without_their_image_and_others_say_why_not(root):
     for k, patch in enumerate((BUG, FAR, f"# the same\n{BUG}", diff("import random", "")), 1):
         candidate(root, k, patch)
     candidate(root, 5, BUG)
@@ -78,6 +78,13 @@ def test_good_candidates_become_tasks_and_others_are_left_out_with_the_reason(ro
     assert far.about["grade"] == "blunt"
     assert far.proof["new_messages"] == ["undefined name 'herons'"]
     assert "nothing to do" in prove(root, "--only", "heron.agent-[1-4]*").stderr
+    image, other = image_of(bug), root / f"task/{second}/proof.json"
+    written_at = other.stat().st_mtime_ns
+    docker_engine.connect().remove_image(image, force=True)
+    assert "failed 1" in prove(root, "--status").stderr and prove(root).returncode == 0
+    again = read_task(root, first)
+    assert docker_engine.image_id(image) == again.proof["image_id"] and again.tests == bug.tests
+    assert other.stat().st_mtime_ns == written_at
 
 
 def test_a_change_counts_once_for_each_commit_and_under_its_own_repository(tmp_path):

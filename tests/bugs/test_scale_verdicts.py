@@ -2,15 +2,13 @@
 from __future__ import annotations
 
 import json
-import signal
-import time
 
 import pytest
-from conftest import eventually, kill, ledger_lines, run_script, start_script, write_json
+from conftest import eventually, kill, run_script, start_script, write_json
 from heron_environment import write_env
 from screened_wren import wren as wren  # a fixture
 from screened_wren import wren_config, wren_coverage, wren_diff, wren_environment
-from setups import CA_FLAGS, left_by, without_engine
+from setups import CA_FLAGS
 
 STEP = ["scale", "--steps", "validate", "--workers", 1,
         *CA_FLAGS]
@@ -73,16 +71,7 @@ def test_candidates_get_verdicts_and_full_makes_them_again(root):
 
 
 @pytest.mark.docker
-def test_an_engine_that_goes_is_no_verdict(root):
-    write_candidates(root, "wren.1", GOOD)
-    done = without_engine("bug_inject.py", root, *STEP, "--full")
-    assert done.returncode == 1 and "not finished: wren.1\n" in done.stderr
-    assert not ledger_lines(root / "bug/_verdicts") and "cannot be removed" not in done.stderr
-
-
-@pytest.mark.docker
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_batch_that_is_cut_short_keeps_its_verdicts_and_judges_none_again(root, number):
+def test_a_batch_that_is_cut_short_keeps_its_verdicts_and_judges_none_again(root):
     quick, endless = "    return 2 * n + {}", "    while True: n = {}"   # seconds, each
     diffs = [wren_diff(DOUBLED, line.format(k)) for k, line in enumerate(
         [quick] * 9 + [endless] * 5 + [quick] * 9, 1)]
@@ -90,15 +79,9 @@ def test_a_batch_that_is_cut_short_keeps_its_verdicts_and_judges_none_again(root
     partial = root / "bug/_verdicts/_partial/wren.1.jsonl"
     process = start_script("bug_inject.py", root, *STEP)
     eventually(lambda: partial.exists() and partial.read_text().count("\n") > 5, timeout_s=100)
-    began = time.monotonic()
-    done = kill(process, number)
-    assert time.monotonic() - began < 10
+    kill(process)
     kept = [json.loads(line)["result"] for line in partial.read_text().splitlines()]
     assert 5 < len(kept) < len(diffs)   # in the middle of the only batch
-    if number == signal.SIGTERM:   # what is kept is taken up again as after a kill
-        assert done.returncode == 130 and "not finished: wren.1\n" in done.stderr
-        assert not left_by(process.pid) and not ledger_lines(root / "bug/_verdicts")
-        return
     write_candidates(root, "wren.1", UNNOTICED, *diffs[1:])
     done = validate(root)
     assert done.returncode == 0
@@ -107,15 +90,3 @@ def test_a_batch_that_is_cut_short_keeps_its_verdicts_and_judges_none_again(root
         "survives", *["good"] * 8, *["timeout"] * 5, *["good"] * 9] and not partial.exists()
     assert [one["evidence"]["seconds"] for one in verdicts(root)[1:len(kept)]] == [
         round(one["seconds"], 3) for one in kept[1:]]
-
-
-@pytest.mark.docker
-def test_candidates_of_another_commit_and_a_config_that_does_not_parse_are_named(root):
-    write_candidates(root, "wren.1", GOOD, base_commit="c" * 40)
-    write_candidates(root, "crane.1", GOOD)
-    done = validate(root)
-    assert done.returncode == 0   # of crane there is no configuration: nothing is screened
-    assert "is of another base commit than env/: bug_inject.py makes it again" in done.stderr
-    (root / "bug/_config/wren.json").write_text("{")
-    done = validate(root)
-    assert done.returncode == 1 and "bug/_config/wren.json is not readable JSON" in done.stderr

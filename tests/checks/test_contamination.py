@@ -4,13 +4,11 @@ from __future__ import annotations
 import gzip
 import json
 import random
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import duckdb
 import pytest
-from conftest import REPO
 from line_tables import rows
 
 from codedata.checks.benchmark_rows import BenchmarkRow
@@ -329,37 +327,3 @@ def test_every_file_that_is_no_use_is_named_at_once(tmp_path):
             match=r"(?s)missing.json is no file.*bad.json row 1.*empty holds no task") as trouble:
         Benchmarks.load([tmp_path / "missing.json", good, bad, str(tmp_path / "empty")])
     assert "good.json" not in str(trouble.value)
-
-
-# ---- the samples: half of the PRs is a benchmark, the other half and its trajectories are not
-
-def sample_rows(name: str) -> list[dict]:
-    return json.loads((REPO / f"samples/{name}.json").read_text(encoding="utf-8"))
-
-
-def all_samples() -> Iterator[tuple[str, Material]]:
-    """Yield (instance id, sample) of each PR and trajectory."""
-    for row in sample_rows("prs"):
-        names = ("problem_statement", "pr_description", "patch", "test_patch")
-        yield row["instance_id"], a_sample(*(row[name] for name in names))
-    for row in sample_rows("trajectories"):
-        texts = [message["content"] for message in row["messages"]]
-        yield row["instance_id"], a_sample(issue=texts[1], history="\n".join(texts))
-
-
-@pytest.mark.parametrize("half", [0, 1])
-def test_of_the_samples_the_benchmark_is_found_without_ids_and_the_others_are_clean(tmp_path, half):
-    """Allow a hit between two PRs of one project alone, whose tests begin with the same lines."""
-    rows = sample_rows("prs")[half::2]
-    known = {row["instance_id"] for row in rows}
-    benchmarks = Benchmarks.load([write(tmp_path / "known.parquet", rows)])
-    others, false_hits = set(), set()
-    for instance_id, sample in all_samples():
-        hits = benchmarks.hits(sample)
-        if instance_id in known:
-            assert (instance_id, "13-gram") in [(hit.row_id, hit.kind) for hit in hits]
-        else:
-            others.add(instance_id)
-            false_hits |= {(*sorted((instance_id, hit.row_id)), hit.part) for hit in hits}
-    assert len(others) >= 12
-    assert false_hits == {("stonecrop__lrupot-3", "stonecrop__lrupot-7", "test patch")}

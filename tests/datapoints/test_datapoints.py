@@ -12,9 +12,8 @@ from a_datapoint import a_datapoint, write_approved, write_datapoint
 from judged import read_json
 from line_tables import rows
 from recorded import judged
-from task_set import unpack
 
-from codedata.datapoints.approval import approval_problem, is_as_proven, label_faults
+from codedata.datapoints.approval import approval_problem, is_as_proven
 from codedata.datapoints.folder import (
     PARTS,
     content_digest,
@@ -25,17 +24,14 @@ from codedata.datapoints.folder import (
     last_workdir,
     read_datapoint,
     texts_of,
-    weights_in,
     weights_of,
     with_texts,
 )
 from codedata.datapoints.validate import ImageSearch
 from codedata.errors import BrokenRecord
-from codedata.records import DATAPOINT, DatapointChecks, Task
+from codedata.records import DatapointChecks
 from codedata.sandbox.archives import GZIP, ZSTD, UnsafeArchive, pack
 from codedata.tasks.folder import proven, task_problem, workdir_of
-
-REGULAR = b"0"
 
 
 def test_a_content_is_all_but_the_labels(tmp_path):
@@ -49,18 +45,9 @@ def test_a_content_is_all_but_the_labels(tmp_path):
 
 @pytest.mark.parametrize(("harm", "words"), [
     (lambda folder: (folder / PARTS["tests"]).unlink(), "tests/test_outputs.py is missing"),
-    (lambda folder: (folder / "instruction.md").write_bytes(b"\xff"), "codec can't decode"),
-    (lambda folder: (folder / "environment/out").symlink_to("/etc/passwd"),
-     "'environment/out' is a link"),
-    (lambda folder: (folder / "environment/big").open("w").truncate(1 << 30),
-     "'environment/big' is too large"),
     (lambda folder: (folder / "beside").open("w").truncate(1 << 40), "'beside' is too large"),
-    (lambda folder: (folder / "task.toml").write_text("[["), "is not readable"),
-    (lambda folder: (folder / "task.toml").write_text("\n".join(
-        f"a{i}.{'b.' * 898}c = 1" for i in range(99))), "a key has more than 50 parts"),
     (lambda folder: (folder / "task.toml").write_text("a = 1\n" * 40_000), "200,000 characters"),
-    (lambda folder: (folder / "task.toml").write_text(""), "no datapoint: task.toml has no"),
-    (lambda folder: (folder / "proof.json").write_text("[]"), "`proof` is a list")])
+    (lambda folder: (folder / "task.toml").write_text(""), "no datapoint: task.toml has no")])
 def test_what_is_no_datapoint_is_named(tmp_path, harm, words):
     harm(write_datapoint(tmp_path / "dp/sums"))
     folder, = folders_in(tmp_path, [])
@@ -158,14 +145,3 @@ def test_another_base_image_than_the_validated_one_is_named(tmp_path):
     assert approval_problem(task, found, "sha256:1") == ""
     assert "sha256:2" in approval_problem(task, found, "sha256:2")
     assert "not validated" in approval_problem(task, replace(found, validator=0), "")
-
-
-def test_the_samples_are_datapoints_of_known_categories(tmp_path):
-    tasks = [read_datapoint(folder) for folder in sorted(unpack(tmp_path).iterdir())
-             if Task.kind_in(folder) == DATAPOINT]
-    labels = [*map(labels_of, tasks)]
-    assert len(tasks) >= 10 and len({one.category for one in labels}) >= 6
-    for task in tasks:
-        assert not label_faults(task) and weights_in(task) and is_as_proven(task), task.instance_id
-        assert task_problem(task) is None, task.instance_id
-    assert {one.lineage.get("profile") for one in labels} == {None, "backend", "general"}

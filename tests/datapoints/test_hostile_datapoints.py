@@ -21,12 +21,8 @@ IMAGE = "FROM codedata-base:bookworm\nWORKDIR /app\n"
     ({"dockerfile": f"{IMAGE}RUN {BOMB}\n"}, "docker_build", "a step started 200 processes"),
     ({"dockerfile": f"{IMAGE}RUN head -c 2G /dev/zero > /big; sleep 60\n"}, "docker_build",
      "a step wrote more than 1GB"),
-    ({"dockerfile": "FROM ${B}\nWORKDIR /app\n"}, "structure", "a variable without default"),
-    ({"dockerfile": "FROM scratch\nWORKDIR /app\n"}, "structure", "scratch has none"),
-    ({"dockerfile": f"{IMAGE}RUN cat <<E\nE\n"}, "structure", "line 3 of the Dockerfile"),
     ({"solution": BOMB}, "solvable", "[too many processes: 200 allowed]"),
-    ({"solution": "head -c 2G /dev/zero > big; sleep 60"}, "solvable", "over the disk limit"),
-    ({"solution": "true\0"}, "structure", "has NUL: solution/solve.sh")])
+    ({"solution": "head -c 2G /dev/zero > big; sleep 60"}, "solvable", "over the disk limit")])
 def test_what_is_hostile_ends_and_is_named(tmp_path, parts, check, words):
     (tmp_path / "chain.toml").write_text(LIMITS)
     folder = write_datapoint(tmp_path / "sums", **parts)
@@ -39,17 +35,16 @@ def test_what_is_hostile_ends_and_is_named(tmp_path, parts, check, words):
 
 @pytest.mark.docker
 def test_a_killed_validation_leaves_no_container_and_is_made_again(tmp_path):
-    folder, pids = write_datapoint(tmp_path / "sums", solution="sleep 3"), []
-    for seen in (0, 4):   # in the build, and when tests run
-        process = start_script("build_dp.py", tmp_path, "validate", folder, *FLAGS)
-        pids.append(process.pid)
-        ids: set[str] = set()
-        eventually(lambda ids=ids, seen=seen: ids.update(
-            made_here("container", "--filter", f"label=codedata.pid={pids[-1]}"))
-            or len(ids) > seen, timeout_s=120)
-        kill(process)
-        assert not [*tmp_path.glob("dp/_checks/*.json")]
+    folder = write_datapoint(tmp_path / "sums", solution="sleep 3")
+    process = start_script("build_dp.py", tmp_path, "validate", folder, *FLAGS)
+    ids: set[str] = set()   # the fifth is one in which tests run
+    eventually(lambda: ids.update(made_here(
+        "container", "--filter", f"label=codedata.pid={process.pid}")) or len(ids) > 4,
+        timeout_s=120)
+    kill(process)
+    assert not [*tmp_path.glob("dp/_checks/*.json")]
     done = run_script("build_dp.py", tmp_path, "validate", folder, *FLAGS, timeout_s=400)
     states = {one["name"]: one["status"] for one in json.loads(done.stdout)[0]["checks"]}
-    assert (states["fail_first"], states["solvable"]) == ("passed", "failed"), done.stderr
-    wait_till_reaped(tmp_path, pids)
+    assert [states[name] for name in ("fail_first", "solvable", "repeatable")] == [
+        "passed", "failed", "not checked"], done.stderr
+    wait_till_reaped(tmp_path, [process.pid])

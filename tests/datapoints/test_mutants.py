@@ -37,6 +37,18 @@ def test_what_needs_no_container_is_found_without_one(tmp_path, mutant):
     assert [one["name"] for one in results if one["status"] == "failed"] == [mutant["check"]]
 
 
+def test_faults_are_named_together_and_no_container_is_opened_for_what_has_one(tmp_path):
+    point = read_datapoint(write_datapoint(
+        tmp_path / "names", {"category": "Cooking"}, weights='{"test_x": 1}',
+        prompt="One. Two. Three. See test_x. Four.", solution="true\0"))
+    results = {one["name"]: one["status"] for one in Validation(point, None, "").run()}
+    assert {name for name, status in results.items() if status == "failed"} == {*WITHOUT_CONTAINER}
+    assert {*results.values()} == {"failed", "not checked"}
+    point = read_datapoint(write_datapoint(tmp_path / "a", dockerfile="FROM scratch\n"))
+    with pytest.raises(CheckFailed, match="scratch has none"):
+        Validation(point, None, "").structure()
+
+
 def test_no_good_sample_is_refused_without_a_container(tmp_path):
     folders = [path for path in unpack(tmp_path).iterdir() if Task.kind_in(path) == DATAPOINT]
     assert len(folders) == 23

@@ -4,32 +4,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from a_datapoint import SOLUTION, TEXTS, write_datapoint
+from a_datapoint import TEXTS, write_datapoint
 from conftest import run_script
 from recorded import judged
 from setups import CA_FLAGS, without_engine
 
 FLAGS = ["--json", "--cpu-request", 1, *CA_FLAGS]
-IMPORTS = """import importlib.util
-import sys
-
-
-def total(text):
-    spec = importlib.util.spec_from_file_location("agents", "/app/total.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.total(text)
-
-
-def test_numbers_are_added_up():
-    assert total("7 12") == 19
-
-
-def test_words_are_passed_over():
-    assert missing == 12
-"""
-
-
 def validate(root, *folders):
     done = run_script("build_dp.py", root, "validate", *folders, *FLAGS, timeout_s=400)
     return done, json.loads(done.stdout or "[]")
@@ -37,6 +17,17 @@ def validate(root, *folders):
 
 def found(row) -> dict[str, str]:
     return {check["name"]: check["status"] for check in row["checks"]}
+
+
+@pytest.mark.docker
+def test_what_cannot_be_built_is_tried_anew(tmp_path):
+    unbuilt = write_datapoint(tmp_path / "unbuilt", dockerfile=TEXTS["dockerfile"] + "RUN false\n")
+    done, (gone, row) = validate(tmp_path, tmp_path / "gone", unbuilt)
+    assert done.returncode == 1 and found(row)["docker_build"] == "failed"
+    assert not gone["ok"] and "no datapoint" in gone["trouble"]
+    done, (row,) = validate(tmp_path, unbuilt)   # once more: it may have been the network
+    assert done.returncode == 1 and "failed 1   to do 1" in done.stderr
+    assert "returned a non-zero" in row["checks"][2]["why"]
 
 
 @pytest.mark.docker
@@ -67,32 +58,3 @@ def test_what_was_checked_is_not_checked_again_and_what_is_read_anew_is_named(tm
     assert done.returncode == 1 and "is no category of backend" in done.stderr
     done = run_script("build_dp.py", tmp_path, "validate", folder, "--sandbox", "local")
     assert done.returncode == 2 and "builds no images" in done.stderr
-
-
-@pytest.mark.docker
-def test_what_is_wrong_is_named_by_the_right_check(tmp_path):
-    part = SOLUTION[SOLUTION.index("for line"):SOLUTION.index("print(")].replace("\n", "\\n")
-    leaky = write_datapoint(tmp_path / "leaky", solution=f"{SOLUTION}rm total.py\n",
-                            dockerfile="FROM codedata-base:bookworm\n"
-                            f"WORKDIR /app\nRUN printf '{part}' | gzip > /srv/notes\n"
-                            "RUN rm /srv/notes\n")
-    imports = write_datapoint(tmp_path / "imports", tests=IMPORTS)
-    names = write_datapoint(tmp_path / "names", {"category": "Cooking"}, weights='{"test_x": 1}',
-                            prompt="One. Two. Three. See test_x. Four.")
-    unbuilt = write_datapoint(tmp_path / "unbuilt", dockerfile=TEXTS["dockerfile"] + "RUN false\n")
-    done, rows = validate(tmp_path, leaky, imports, names, unbuilt, tmp_path / "gone")
-    assert done.returncode == 1
-    by_id = {row["id"]: row for row in rows}
-    assert not by_id["gone"]["ok"] and "no datapoint" in by_id["gone"]["trouble"]
-    assert found(by_id["leaky"])["docker_build"] == "failed"
-    assert found(by_id["imports"])["fail_first"] == "failed"
-    assert found(by_id["imports"])["solvable"] == "failed"
-    assert found(by_id["imports"])["repeatable"] == "not checked"
-    for name in ("structure", "weight_validation", "prompt"):
-        assert found(by_id["names"])[name] == "failed", name
-    evidence = next(check for check in by_id["imports"]["checks"] if check["name"] == "fail_first")
-    assert evidence["evidence"] == ["test_numbers_are_added_up: call: AttributeError",
-                                    "test_words_are_passed_over: call: NameError"]
-    done, (row,) = validate(tmp_path, unbuilt)   # once more: it may have been the network
-    assert done.returncode == 1 and "failed 1   to do 1" in done.stderr
-    assert "returned a non-zero" in row["checks"][2]["why"]

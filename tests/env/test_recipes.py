@@ -39,9 +39,6 @@ from codedata.texts import tomllib
 
 LOGS, PROJECTS = (tomllib.loads((Path(__file__).parent / name).read_text(encoding="utf-8"))
                   for name in ("logs.toml", "projects.toml"))
-SAMPLES = sorted(path for path in (REPO / "samples/repos").iterdir() if path.is_dir())
-
-
 def write(folder: Path, **files: str) -> Path:
     """Write files by their names, in which __ stands for a dot and ___ for a slash."""
     for name, text in files.items():
@@ -313,17 +310,6 @@ def test_an_old_commit_gets_the_packages_of_its_day_first(tmp_path):
     assert "--exclude-newer 2019-08-13" in script and "exclude-newer" not in today.install_script()
     assert "setuptools<81" in script and subprocess.run(["bash", "-n"], input=script.encode()
                                                         ).returncode == 0
-
-
-@pytest.mark.parametrize("folder", SAMPLES, ids=lambda path: path.name)
-def test_every_sample_has_a_recipe_whose_scripts_are_bash(folder):
-    found = list(recipes(read_facts(folder)))
-    assert found
-    for recipe in found:
-        for text in (recipe.install_script(), recipe.test_script()):
-            assert text.startswith("#!/usr/bin/env bash\n# ")
-            assert subprocess.run(["bash", "-n"], input=text, text=True,
-                                  capture_output=True).stderr == ""
 
 
 # what logs teach ---------------------------------------------------------------------------------
@@ -694,21 +680,6 @@ def test_a_rust_that_is_too_old_makes_room_for_the_newest_of_debian(tmp_path, li
 
 
 # tables ------------------------------------------------------------------------------------------
-
-def test_the_tables_say_only_what_a_package_manager_takes():
-    packages = table("packages")
-    names = [name for kind in ("headers", "libraries", "shared", "binaries")
-             for brought in packages[kind].values() for name in brought.split()]
-    names += [name for rule in table("repairs")["rule"]
-              for name in rule.get("add", {}).get("system", ())]
-    names += [name for rule in table("repairs")["rule"]
-              for brought in rule.get("instead", {}).values() for name in brought.split()]
-    for name in names:
-        assert re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", name), name
-    for kind in ("modules", "options", "settings", "fixtures", "marks"):
-        for name, brought in packages[kind].items():
-            assert re.fullmatch(r"(?:[A-Za-z0-9][\w.-]*(?:\[\w+\])?(?:<\d+)?)?", brought), name
-
 
 def test_headers_modules_and_groups_are_recognized_by_their_names():
     assert provider("headers", "openssl/ssl.h") == "libssl-dev"   # the longest beginning

@@ -15,8 +15,6 @@ from codedata.sandbox import open_sandbox
 pytestmark = pytest.mark.docker
 FOLDER = REPO / "samples" / "repos"
 CA_BUNDLE = os.environ.get("REQUESTS_CA_BUNDLE", "")
-# of the others those that install a gigabyte are for make check-all; the rest is in test_demos.py
-AT_ONCE = ("bitloom",)
 
 
 def planned(name: str):
@@ -27,14 +25,8 @@ def planned(name: str):
     return plan(Verifier(opener, project_of(facts, FOLDER / name), Limits(600, 300)), facts)
 
 
-def test_every_sample_is_looked_at():
-    assert {path.name for path in FOLDER.iterdir() if path.is_dir()} == {*HEALTHY, "dicehedge",
-                                                                         "saltpan"}
-
-
-@pytest.mark.parametrize("name", [
-    name if name in AT_ONCE else pytest.param(name, marks=pytest.mark.long)
-    for name in HEALTHY if name not in IN_DEMOS])
+@pytest.mark.long   # those of the demos are in test_demos.py
+@pytest.mark.parametrize("name", [name for name in HEALTHY if name not in IN_DEMOS])
 def test_a_repository_becomes_a_healthy_environment_with_the_first_recipe(name):
     found = planned(name)
     verified = found.verified

@@ -60,13 +60,6 @@ def test_nothing_of_a_script_is_left_in_the_shell_for_the_next_nor_what_tests_co
     assert found.ok and found.healthy, found.cause
 
 
-def test_an_install_that_fails_is_named_with_its_line(source):
-    missing = "echo 'x.c:1:10: fatal error: pan.h: No such file' >&2"
-    found = check(source, install=f"echo start\n{missing}\nexit 1\n")
-    assert (found.failed, found.cause.name, found.phase) == ("install", "missing_header", "install")
-    assert "pan.h" in found.cause.evidence
-
-
 def test_time_is_limited_and_the_cause_says_so(source):
     assert check(source, install="sleep 60", limits=Limits(2, 2)).cause.name == "time_limit"
     found = check(source, test=f"{TESTS}; sleep 60", limits=Limits(60, 4), only_healthy=True)

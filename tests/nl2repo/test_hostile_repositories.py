@@ -8,9 +8,6 @@ from judged import read_json
 from projects import Project
 from stripped import a_coverage, sources_with, steps
 
-from codedata.nl2repo.communities import communities, draw, sets_of
-from codedata.nl2repo.strip import Strippable
-
 SETUP = ("head -c 10000000 /dev/zero | tr '\\0' '#' >huge.py; ln -s /etc/passwd linked.py; "
          "git init -q; git add -A; git commit -qm one")
 PROJECT = Project("warbler", SETUP)
@@ -63,14 +60,3 @@ def test_a_hostile_source_and_a_suite_that_hangs_are_named_and_the_rest_goes_on(
         write_json(tmp_path / "coverage/warbler.json", measured)
         assert steps(tmp_path, "communities").returncode == 0
         assert why in steps(tmp_path, "communities", "--status").stderr
-
-
-def test_thousands_of_functions_give_no_more_candidates_than_are_wanted():
-    text = "".join(f"def f{i}(x):\n    return [x] * {i}\n" for i in range(5000)).encode()
-    sources = sources_with(text)
-    tests = {str(k): [f"f{i}" for i in range(k * 10, k * 10 + 15)] for k in range(499)}
-    found = a_coverage(sources, tests=tests)
-    strippable = Strippable(sources, found)
-    groups = communities(sets_of(strippable, found), 40, seed=0)
-    assert len(strippable.ids) == 4995 and max(map(len, groups)) <= 40
-    assert len(draw(strippable, groups, 400, seed=0)) == 400

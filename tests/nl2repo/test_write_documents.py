@@ -12,7 +12,6 @@ from proven_strip import DOCUMENT, write_patch, write_strip
 from scenario import Scenario
 from stripped_tide import TESTS, TIDE, a_patch, tide_image, write_root  # noqa: F401  fixture
 
-from codedata.nl2repo.kind import Strips, task_documents
 from codedata.nl2repo.write_documents import document_name
 from codedata.records import Document, RepoDocument, StripPatch, Task, parse
 from codedata.store import Store
@@ -152,9 +151,6 @@ def test_a_sample_is_as_the_steps_write_it(tmp_path):
     assert "\n".join(one["text"] for one in whole.sections) == (folder / "humanize.md").read_text()
     patch = parse(StripPatch, read_json(next((folder / "_patches").glob("*.json"))), "")
     assert whole.index[patch.id]["functions"] == patch.functions
-    shutil.copytree(folder, tmp_path / "nl2repo", ignore=shutil.ignore_patterns("_*", "task"))
     shutil.copytree(folder / "task", tmp_path / "task")
     task = Store(tmp_path, Task).open().read(patch.id)
     assert edited_parts(task) == [] and task.about["functions"] == patch.functions
-    document = task_documents(tmp_path).open().read(patch.id)
-    assert Strips(tmp_path).instruction(task, document) == task.instruction

@@ -14,12 +14,10 @@ from heron_environment import heron_image as heron_image  # a fixture
 import pr_tasks
 from codedata.code.entities import is_document
 from codedata.code.patches import diff_of
-from codedata.export.tasks import kinds_in
 from codedata.layouts import Program
 from codedata.pulls.kind import pull_request
 from codedata.records import PULL_REQUEST, Commit, Task, parse
 from codedata.store import Store
-from codedata.tasks.check import faults_of
 from codedata.tasks.folder import verifier_config
 
 ID = "birds__heron-7"
@@ -83,8 +81,6 @@ def test_records_are_made_of_rows_and_wait_for_environments(tmp_path):
     done = script_here(pr_tasks.main, tmp_path, "--prs", rows, "--steps", "records")
     assert "left out: 1 (its row has no text in patch)" in done.stderr and done.returncode == 0
     assert json.loads((tmp_path / f"commit/{ID}.json").read_text())["issue"] == "It sinks."
-    again = script_here(pr_tasks.main, tmp_path, "--prs", rows, "--steps", "records").stderr
-    assert "done 1, excluded 1   to do 0" in again
     waiting = script_here(pr_tasks.main, tmp_path, "--steps", "prove").stderr
     assert "no env/ yet" in waiting
 
@@ -124,22 +120,16 @@ def test_requests_become_tasks_whose_images_have_nothing_of_them(tmp_path, heron
     done = run_script("pr_tasks.py", tmp_path, "--workers", 2, timeout_s=600)
     assert done.returncode == 0, done.stderr
     store = Store(tmp_path, Task, kind=PULL_REQUEST).open()
-    assert [*store.names()] == [ID, "birds__heron-9"] and kinds_in(tmp_path) == {PULL_REQUEST}
+    assert [*store.names()] == [ID, "birds__heron-9"]
     for name, failing in ((ID, ["plumbline"]), ("birds__heron-9", ["nest", "rest"])):
         task = store.read(name)
         config = verifier_config(task)
         assert config["FAIL_TO_PASS"] == [f"tests/test_heron.py::test_{one}" for one in failing]
         assert len(config["PASS_TO_PASS"]) == len(CASES) + 1
-        assert task.instruction == "Fix wading\n\nIt sank.\n"
         assert all(run["seconds"] < 60 for run in task.proof["runs"])
     ledger = (tmp_path / "task/_ledger.jsonl").read_text()
     assert "no test fails before it and passes after it" in ledger
     assert "ends before tests that it changes: tests/test_heron.py::test_behind" in ledger
-    folder = tmp_path / "task" / ID
-    assert faults_of(folder) == []
-    patch = folder / "tests/test.patch"
-    patch.write_text(patch.read_text().replace("== 3", "== 4"))
-    assert "test.patch" in str(faults_of(folder))
     image = store.read(ID).config["environment"]["docker_image"]
     found = subprocess.run(
         ["docker", "run", "--rm", image, "grep", "-rlE", "plumbline|Plumbline", "."],

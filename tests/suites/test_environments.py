@@ -10,7 +10,6 @@ import heron_environment
 import pytest
 from conftest import write_json
 from heron_project import commit_all, git
-from kube_server import KubeServer
 from registry_server import registry_server
 
 from codedata.errors import Excluded, ItemFailed, Trouble
@@ -168,19 +167,3 @@ def test_an_environment_that_can_be_had_nowhere_is_excluded_by_name():
     with pytest.raises(Excluded, match="kubernetes makes none"):
         image_of(environment, pods, RUN)
     assert pods.has_image("registry.example.org/d/heron:1") and not pods.has_image("heron/a:1")
-
-
-@pytest.mark.pods
-def test_a_pod_pulls_an_image_that_names_its_registry_and_else_installs_again(heron, tmp_path):
-    with KubeServer(tmp_path / "cluster") as kube:
-        pods = factory_of(sandbox="kubernetes", kubeconfig=str(kube.kubeconfig))
-        kube.images.add("registry.example.org/heron:1")
-        pulled = Environment(**an_environment(image_name="registry.example.org/heron:1"))
-        with open_environment(pulled, pods, RUN) as sandbox:
-            assert sandbox.image == pulled.image_name
-        fields = {"base_image": "debian:bookworm", "install_script": "touch installed\n",
-                  "base_commit": committed(heron / "heron"),
-                  "row": {"reformat_path": str(heron / "heron")}, "image_name": "codedata-env/h"}
-        with open_environment(Environment(**an_environment(**fields)), pods, RUN) as sandbox:
-            done = sandbox.run("ls installed heron.py; git log --oneline | wc -l")
-        assert done.output.split() == ["heron.py", "installed", "1"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 
 import pytest
 from a_task import STRIP
@@ -25,7 +24,6 @@ from codedata.sandbox import docker_engine
 from codedata.tasks.eval_script import printed_results, run_evaluation, script_of
 from codedata.tasks.folder import ARCHIVE, image_of, verifier_config
 from codedata.tasks.grade import Grader, tree_of
-from codedata.tasks.graded_runs import NotRewarded, prove_gold
 from codedata.tasks.verifier.junit import restored_name
 
 pytestmark = pytest.mark.docker
@@ -97,16 +95,3 @@ def test_a_task_of_somebody_else_is_graded_by_its_own_script_with_what_it_carrie
     assert grader.grade(work).reward == 0.5 and grader.grade(None).reward == 0.0
     forged, _ = grader.work(OWN_TAR)
     assert len(tree_of(forged)) == 3 and grader.grade(forged).reward == 0.0
-
-
-def test_a_gold_that_is_rewarded_once_is_not_proven():
-    end = int(time.time()) + 30   # of the time in which it is rewarded: in the first run
-    script = ("mkdir -p /logs/verifier; cd /logs/verifier\n"
-              f"echo $(( $(date +%s) < {end} )) >reward.txt\n"
-              f"while [ $(date +%s) -lt {end} ]; do sleep 1; done")
-    task = Task("theirs", "", {"environment": {"workdir": "/srv"}}, {}, {"solve.sh": b"true"},
-                {"test.sh": script.encode()})
-    rows = []
-    with pytest.raises(NotRewarded, match="run 2, the solution gets 0"):
-        prove_gold(Grader(factory_of(), task, "codedata-base:bookworm", RUN), rows)
-    assert [row["reward"] for row in rows] == [1.0, 0.0]

@@ -41,6 +41,8 @@ from codedata.tasks.folder import (
     text_in,
     verifier_config,
 )
+from codedata.tasks.grade import Grade
+from codedata.tasks.graded_runs import NotRewarded, prove_gold, prove_repeatable
 from codedata.tasks.images import check_task_image
 from codedata.tasks.verifier.junit import restored_name
 from codedata.texts import fill
@@ -95,6 +97,35 @@ def refused(match: str):
 def in_image(image: str, command: str) -> str:
     return subprocess.run(["docker", "run", "--rm", image, "bash", "-c", command],
                           capture_output=True, text=True, check=True).stdout
+
+
+class Rewards:
+    """Reward what is graded in turn, in place of a grader."""
+
+    def __init__(self, *rewards: float):
+        self._left = iter(rewards)
+
+    def gold(self) -> tuple[bytes, str]:
+        return b"work", ""
+
+    def grade(self, *_, **how) -> Grade:
+        return Grade(next(self._left), [], "", 1.0)
+
+
+def test_a_gold_that_is_rewarded_once_is_not_proven():
+    rows = []
+    with pytest.raises(NotRewarded, match="run 2, the solution gets 0"):
+        prove_gold(Rewards(1.0, 0.0), rows)
+    assert [row["reward"] for row in rows] == [1.0, 0.0]
+
+
+def test_a_gold_is_rewarded_in_any_order_on_any_day():
+    for rewards, why in (([0, 1], "400 days later"), ([0, 0, 0], "in another order")):
+        with pytest.raises(NotRewarded, match=why):
+            prove_repeatable(Rewards(*rewards), b"", b"", [])
+    assert prove_repeatable(Rewards(1, 1), b"", b"", []) == []
+    # where the clock cannot be shifted it is for the review
+    assert len(prove_repeatable(Rewards(0, 0, 1, 1), b"", b"", [])) == 1
 
 
 @pytest.mark.docker

@@ -6,7 +6,6 @@ import gzip
 import io
 import lzma
 import os
-import subprocess
 import threading
 import zipfile
 from functools import partial
@@ -30,7 +29,6 @@ SOLVED = """def wade(depth):
         raise ValueError("deeper than its legs are long, so it turns back")
     return f"slowly, in {depth} cm"
 """
-NAIVE = SOLVED.replace(SOLVED[SOLVED.index("    if"):SOLVED.index("    return")], "")
 GOLD = """--- a/heron.py
 +++ b/heron.py
 @@ -1,2 +1,4 @@
@@ -119,19 +117,6 @@ def base(factory):
 @pytest.fixture(scope="module")
 def task(factory, base):
     return derive(factory, base, PATCH, TASK, RUN)
-
-
-@pytest.mark.docker
-def test_a_task_image_has_one_commit_and_nothing_of_the_former_text(task):
-    assert check_task_image(TASK, GOLD) == ([], {})
-    listed = "git log --all --oneline | wc -l; git rev-parse HEAD; git status --short; cat heron.py"
-    said = subprocess.run(["docker", "run", "--rm", TASK, "bash", "-c",
-                           f"{listed}; find . -not -path './.git*' -type f | sort"],
-                          capture_output=True, text=True, check=True).stdout
-    assert said == f"1\n{task.base_commit}\n?? x.egg-info/\n{NAIVE}" + "".join(
-        f"./{name}\n" for name in ("README", "heron.py",
-                                   "venv/lib/python3/site-packages/build/__init__.py",
-                                   "x.egg-info/PKG-INFO"))
 
 
 @pytest.mark.docker
