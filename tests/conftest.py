@@ -20,7 +20,6 @@ import io
 import json
 import logging
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -262,19 +261,6 @@ def run_process(name: str, root: Path, *flags, **kwargs) -> subprocess.Completed
     return finish(start_script(name, root, *flags, **kwargs))
 
 
-def run_on_full_disk(name: str, root: Path, max_bytes: int, *flags) -> None:
-    """Run a script till it cannot write more, and check that it says so.
-
-    A limit on the size of a file stands for the disk: a mount needs rights that a test may lack.
-    """
-    done = subprocess.run(
-        [sys.executable, REPO / name, "--root", root, *flags], cwd=root, capture_output=True,
-        text=True, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (max_bytes,) * 2))
-    assert done.returncode == 1
-    assert "could not be written" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
 def kill(process: subprocess.Popen, number: int = signal.SIGKILL) -> subprocess.CompletedProcess:
     """Send a signal and wait for the end."""
     process.send_signal(number)
@@ -457,4 +443,3 @@ def eventually(condition, timeout_s: float = 60.0) -> None:
     while not condition():
         assert time.monotonic() < end, f"not so after {timeout_s} s"
         time.sleep(0.01)
-

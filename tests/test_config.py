@@ -223,23 +223,6 @@ def test_a_value_that_no_run_can_use_is_refused(tmp_path, run, fake_llm, text):
     assert text.split()[1] in done.stderr
 
 
-@pytest.mark.parametrize("flags", rows("""
---workers 0
---workers x
---limit 0
---shard 4/4
---shard 1
---engine dask
---budget -1
---nonsense
---config nowhere.toml
---llm nobody
-"""))
-def test_a_flag_that_is_none_is_wrong_usage(tmp_path, flags):
-    write_prompts(tmp_path, 1)
-    assert run_script("king.py", tmp_path, *flags.split()).returncode == 2
-
-
 # --show-config -----------------------------------------------------------------------------------
 
 def shown(capsys, *flags) -> dict[str, tuple[str, str]]:

@@ -112,9 +112,3 @@ def test_a_judge_that_fails_leaves_the_others_and_is_asked_again(root, fake_llm)
     fake_llm.always(by_model(a=sensible, b=sensible))
     check(root, "sanity", "--turns", 1)
     assert {r.body["model"] for r in fake_llm.requests} == {"b"}
-
-
-@pytest.mark.parametrize("words", [("probe", "--turns", 0), ("tarot",)])
-def test_a_check_of_no_turns_or_of_no_name_is_refused(root, fake_llm, words):
-    check(root, *words, code=2)
-    assert fake_llm.n_requests == 0

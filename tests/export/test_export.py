@@ -15,13 +15,9 @@ from a_task import a_bug, write_task
 from conftest import (
     REPO,
     edit,
-    eventually,
     everything_under,
     flags_for,
-    kill,
-    run_on_full_disk,
     run_script,
-    start_script,
     write_commits,
     write_prompts,
     write_toml,
@@ -50,7 +46,7 @@ from codedata.export.folders import FOLDER
 from codedata.export.formats import FORMATS
 from codedata.export.split import splits
 from codedata.settings import EMBEDDED_MODEL
-from codedata.store import digest, lock
+from codedata.store import digest
 
 TRAINERS = ("sft_messages", "sft_completion", "dpo", "kto")
 
@@ -468,15 +464,6 @@ def test_nothing_of_this_machine_is_published(root):
     assert [name for name in named if name not in card(root, "jsonl")] == []
 
 
-def test_a_full_disk_leaves_the_old_export(root):
-    write_root(root, 30)
-    make(root)
-    before = tree(root)
-    write_turn(root, "more_1", challenger=turn_of("cat", words("long", 20_000)))
-    run_on_full_disk("export.py", root, 100_000)
-    assert tree(root) == before
-
-
 def test_a_set_can_be_traced_to_its_records(root):
     write_root(root, 15)
     make(root)
@@ -494,37 +481,6 @@ def test_a_set_can_be_traced_to_its_records(root):
         assert set(told["files"]) == there - {"manifest.json"}
         assert not folders.changed_by_hand(root / "export" / form)
         assert told["settings"]["dpo_min_margin"] == 16.0 and told["duel"]
-
-
-def test_a_kill_leaves_the_old_export_or_the_new_one(tmp_path):
-    """Kill it while it writes, then as soon as the first and the third of the five folders is the
-    new one.
-    """
-    write_root(tmp_path, 60, n_repos=30)
-    write_toml(tmp_path, more="[export]\nduplicate_similarity = 0.0\n")
-    make(tmp_path)
-    old = {form: manifest(tmp_path, form) for form in FORMATS}
-    for i in range(1, 60):   # every folder comes out otherwise now
-        write_turn(tmp_path, f"more_{i}", ("final", "defeat")[i % 2], repo=f"new/{i % 40}")
-
-    def n_new() -> int:
-        return sum(manifest(tmp_path, form) != old[form] for form in FORMATS)
-
-    found = []
-    for n in (0, 1, 3):
-        process = start_script("export.py", tmp_path)
-        eventually(lambda n=n, process=process: process.poll() is not None or (
-            n_new() >= n if n else list((tmp_path / "export/_tmp").glob("*/*"))), 30)
-        kill(process)
-        # each folder is as its manifest says
-        assert all(folders.changed_by_hand(tmp_path / "export" / form) == [] for form in FORMATS)
-        found.append(n_new())
-    assert set(found) - {0, 5}, found   # some died between two folders
-    make(tmp_path)
-    elsewhere = tmp_path / "clean"
-    shutil.copytree(tmp_path, elsewhere, ignore=shutil.ignore_patterns("export", "clean"))
-    make(elsewhere)
-    assert tree(tmp_path) == tree(elsewhere) and not (tmp_path / "export/_tmp").exists()
 
 
 # the gate ----------------------------------------------------------------------------------------
@@ -702,31 +658,6 @@ def test_broken_excluded_and_twofold_records_are_named_and_the_others_exported(r
     assert [(row["source"], row["bucket"]) for row in rows(root, "jsonl")] == [("t_1", "final")]
     assert left_out(root) == {**{f"t_{i}": "broken record" for i in (2, 3, 4)},
                               "t_1": "in two buckets", "t_5": "[exclude] ids"}
-
-
-@pytest.mark.parametrize("flags", line_tables.rows("""
---limit 3
---only t_*
---shard 0/2
---prune
---compact
---formats dpo,grpo
-"""))
-def test_flags_that_do_not_fit_are_refused(root, flags):
-    write_turn(root, "t_1")
-    says = "grpo" if "grpo" in flags else flags.split()[0]
-    assert says in make(root, *flags.split(), code=2) and not (root / "export").exists()
-
-
-def test_a_file_in_the_place_of_a_folder_and_a_second_run_at_a_time_are_trouble(root):
-    write_turn(root, "t_1")
-    make(root, "--formats", "kto")
-    assert not (root / "export/dpo").exists()
-    (root / "export/dpo").write_text("mine")
-    assert "is a file where a directory should be" in make(root, code=2)
-    (root / "export/dpo").unlink()
-    with lock(root / "export", None, "export.py"):
-        assert "in use by export.py" in make(root, code=2)
 
 
 def test_a_text_of_others_is_one_harmless_line_of_the_card(root):

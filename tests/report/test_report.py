@@ -3,19 +3,14 @@ from __future__ import annotations
 
 import itertools
 import json
-import random
 import re
 import shutil
-import signal
-import time
 from functools import partial
 from html import unescape
 
 import pytest
 from conftest import (
     edit,
-    kill,
-    start_script,
     write_commits,
 )
 from fake_judges import run_main, script_here
@@ -35,7 +30,6 @@ from source_rows import a_pr, a_row, sample, write_sources
 
 import report
 from codedata.settings import EMBEDDED_MODEL as EMBEDDED
-from codedata.store import lock
 
 WON, LOST, EVEN, EIGHTY = [1] * 5, [0] * 5, [0.5] * 5, [1, 1, 1, 1, 0]
 rerun = partial(run_main, report.main)   # its result is what report.py prints
@@ -339,51 +333,7 @@ def test_a_copy_without_its_ledger_line_is_adopted_and_not_called_an_edit_when_i
     assert in_buckets(root)["t_1"] == ["refined"]
 
 
-def test_killed_at_any_moment_no_turn_is_in_two_buckets_and_the_next_run_mends(tmp_path):
-    n, draw = 400, random.Random()
-    names = [f"t_{i}" for i in range(n)]
-    write_panel(tmp_path, "a")
-    for i, name in enumerate(names):
-        write_answer(tmp_path, name)
-        write_score(tmp_path, name, {"a": None if i % 10 == 9 else EVEN})
-    decide(tmp_path)
-    cycle = {"final": 90, "refined": 70, "defeat": 10}
-    in_between = 0
-
-    def changed() -> list[int]:
-        folders = [tmp_path / bucket for bucket in BUCKETS]
-        return [folder.stat().st_mtime_ns if folder.exists() else 0 for folder in folders]
-
-    for k in range(4):   # each time all of them have to move
-        wanted = {name: [BUCKETS[(i + k) % 3]] for i, name in enumerate(names) if i % 10 != 9}
-        for name, [bucket] in wanted.items():
-            edit(score_path(tmp_path, name), score=cycle[bucket])
-        before = changed()
-        process = start_script("report.py", tmp_path)
-        while process.poll() is None and before == changed():
-            time.sleep(0.001)
-        time.sleep(draw.uniform(0, 0.12))
-        done = kill(process, signal.SIGTERM if k == 3 else signal.SIGKILL)
-        assert done.returncode in (0, -signal.SIGKILL, 130) and "Traceback" not in done.stderr
-        found = in_buckets(tmp_path)   # reads every copy
-        assert all(len(buckets) == 1 for buckets in found.values())
-        in_between += found != wanted
-    assert in_between   # else nothing was seen of a run in the middle
-    rerun(tmp_path)
-    assert in_buckets(tmp_path) == wanted
-    assert not [p for b in BUCKETS for p in (tmp_path / b).glob("_tmp*")]
-    for name, [bucket] in wanted.items():
-        assert read_json(tmp_path / bucket / f"{name}.json")["score"] == cycle[bucket]
-    assert f"wrote 0, unchanged {len(wanted)}" in rerun(tmp_path)
-
-
 # what is wrong -----------------------------------------------------------------------------------
-
-@pytest.mark.parametrize("flags", [("--only", "*_1"), ("--limit", "2"), ("--shard", "0/2")])
-def test_a_report_of_a_part_is_refused(root, flags):
-    edit(score_path(root, "t_1"), score=1)
-    assert flags[0] in run_without_effect(root, *flags)
-
 
 @pytest.mark.parametrize("mode", ["king", "reference"])
 def test_without_a_duel_nothing_is_done_and_the_command_to_run_is_named(root, mode):
@@ -441,18 +391,6 @@ def test_broken_records_are_named_the_others_go_on_and_the_exit_code_is_1(root):
     assert str(root / "commit/proj__t_1.json") in rerun(root, code=1)
     assert in_buckets(root) == {"t_1": ["final"], "t_2": ["final"], "t_3": ["defeat"]}
     assert "decided on" not in report_text(root)
-
-
-def test_a_file_where_a_bucket_should_be_stops_it_before_anything_is_done(root):
-    shutil.rmtree(root / "defeat")
-    (root / "defeat").write_text("mine")
-    edit(score_path(root, "t_1"), score=66)
-    assert "defeat" in run_without_effect(root)
-
-
-def test_a_second_report_at_the_same_time_is_refused(root):
-    with lock(root / "report", None, "another"):
-        assert "in use by another" in rerun(root, code=2)
 
 
 @pytest.mark.parametrize("flag", ["--status", "--dry-run"])
