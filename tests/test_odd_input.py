@@ -21,9 +21,6 @@ from codedata.datapoints.queue import JOURNAL, TaskManager
 from codedata.duel.verdict import parse_verdict
 from codedata.errors import Trouble
 from codedata.layouts import to_json
-from codedata.ledger import AMOUNTS, DIGESTS, LEDGER, TEXTS, Ledger
-from codedata.ledger_compact import compact
-from codedata.llm.costs import costs_of
 from codedata.store import Lists, Store, digests_of
 from codedata.tasks.folder import task_problem
 
@@ -42,11 +39,6 @@ SCHEMAS = [one for one in vars(records).values()
            if hasattr(one, "__dataclass_fields__") and hasattr(one, "directory")]
 USUAL = {"int": 1, "bool": True, "float": 1, "Seconds": 1, "Points": 1, "Object": {},
          "Trajectory": ""}
-CALL = {**dict.fromkeys(AMOUNTS, 1), "model": "m", "id": "a", "n": 1}
-LINE = {**dict.fromkeys(TEXTS, "1"), **{name: {"a": "b"} for name in DIGESTS}, "detail": {},
-        "size": 1, "mtime_ns": 1, "entries": [], "earlier": [], "state": "done", "asked_again": 1}
-
-
 def usual(kind: str):
     """Return a value of a type."""
     empty = [] if kind.startswith("list") else {} if kind.startswith("dict") else "x"
@@ -72,20 +64,6 @@ def test_each_record_is_read_or_named(schema, data, value):
                 assert digests_of(store.read(name)) and store.facts(name)
             except Trouble as e:
                 assert str(path) in str(e)
-
-
-@often
-@given(st.sampled_from([*LINE, *CALL]), odd)
-def test_a_line_of_a_ledger_ends_nothing(name, value):
-    call = with_odd(CALL, name, value) if name in CALL else json.dumps(CALL)
-    line = with_odd({**LINE, "calls": []}, "calls", f"[{call}]") if name in CALL else with_odd(
-        {**LINE, "calls": [CALL]}, name, value)
-    with TemporaryDirectory() as root:
-        folder = write(Path(root, "answer", LEDGER), f"{line}\n{line}\n").parent
-        ledger = Ledger(folder)
-        ledger.append(folder, {"stage": "king", "item": "x", "state": "failed", "error": "e"})
-        assert str(ledger.spent) and all(cost.said for cost in costs_of(Path(root)))
-        compact([folder])
 
 
 @settings(often, max_examples=40)

@@ -19,6 +19,7 @@ from conftest import (
     flags_for,
     ledger_lines,
     run_script,
+    spent_usd,
     write_toml,
 )
 from fake_judges import verdict
@@ -35,7 +36,8 @@ FOLDERS = {"prompt": "prompt", "king": "answer", "ch": "answer", "validate": "sc
            "report": "report", "export": "export"}   # of each stage, in their order
 TOML = ('[prompt]\ncount = 2\nsource = "rows.jsonl"\nprs = "prs.jsonl"\n[judge]\nmodels = ["a"]\n'
         'order = "king_first"\n[duel]\nmin_turns = 1\nmin_instances = 1\n'
-        "bootstrap_resamples = 50\n[export]\nvalidation = 0.0\n")
+        "bootstrap_resamples = 50\n[export]\nvalidation = 0.0\n[prices]\n"
+        'm = { in = 1.0, out = 1.0 }\na = { in = 1.0, out = 1.0 }\nb = { in = 1.0, out = 1.0 }\n')
 LARGE = "x" * 100_000
 
 
@@ -165,6 +167,7 @@ def test_a_kill_between_any_two_system_calls_costs_no_record_and_no_reply_that_w
         assert stage == "prompt" or not re.search("(edited|adopted) [1-9]", done.stderr)
         assert len(fake_llm.answered) == n_calls + max(0, n_lost) <= n_calls + 1
         assert records(root) == records(whole)
+        assert spent_usd(root) == pytest.approx(spent_usd(whole))
         n_steps += 4 if stage == "export" else 1   # which syncs many files
     assert n_steps > 5 and not list(root.rglob("_tmp.*"))
 

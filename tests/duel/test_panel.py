@@ -269,18 +269,6 @@ def test_a_second_try_that_gets_no_reply_is_made_again_by_the_next_run(tmp_path,
     assert fake_llm.n_requests == 4
 
 
-def test_where_nothing_can_be_read_there_is_a_record_without_a_score(
-        tmp_path, fake_llm, judge_turns):
-    judge_turns(2, "I like both.", "a")
-    record = score(tmp_path, "t_1")
-    assert record == record | {"score": None, "metrics": {}, "parse_ok": False}
-    assert len(record["judges"]) == 2
-    outcome = duel(tmp_path)
-    assert outcome == outcome | {"accepted": False, "challenger_score": None, "turns": 2,
-                                 "turns_judged": 0}
-    asks(tmp_path, fake_llm)
-
-
 def test_a_turn_is_written_with_the_judges_that_answered_and_the_others_are_asked_again_alone(
         tmp_path, fake_llm, judge_turns):
     gone = by_order(king_first=Status(404, "no such model"), challenger_first=prefers("onyx"))

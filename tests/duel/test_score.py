@@ -236,12 +236,13 @@ def test_small_samples(deltas, expected):
     assert lcb_of(deltas, resamples=1000) == pytest.approx(expected, abs=1e-15)
 
 
-@pytest.mark.parametrize("n", [1, 2, 7, 64, 1000, 15_000])
-def test_the_bound_is_that_of_one_draw(n):
+@pytest.mark.parametrize("n, alpha, seed", [(1, 0.05, 5), (2, 0.05, 5), (7, 0.5, 1), (64, 0.01, 0),
+                                            (1000, 0.95, 5), (15_000, 0.05, 2)])
+def test_the_bound_is_that_of_one_draw(n, alpha, seed):
     """Compare with a bootstrap in one piece. 15,000 turns are more than one block."""
     deltas = some_deltas(n)
-    means = deltas[generator(5).integers(0, n, (300, n))].mean(axis=1)
-    assert lcb_of(list(deltas), 0.05, 300, 5) == np.quantile(means, 0.05)
+    means = deltas[generator(seed).integers(0, n, (300, n))].mean(axis=1)
+    assert lcb_of(list(deltas), alpha, 300, seed) == np.quantile(means, alpha)
 
 
 @pytest.mark.parametrize("means", [means_by_position, means_by_count])
@@ -252,15 +253,6 @@ def test_blocks_of_any_size_give_the_same_numbers(means, n):
     assert len(whole) == 101
     for cells in (1, 5, n, 3 * n, 31 * 7, 10 * n + 1):
         assert np.array_equal(means(generator(), deltas, counts, 101, cells), whole)
-
-
-def test_seed_order_and_alpha_matter():
-    deltas = some_deltas(40)
-    assert lcb_of(deltas, seed=1) == lcb_of(deltas, seed=1) != lcb_of(deltas[::-1], seed=1)
-    assert len({lcb_of(deltas, seed=seed) for seed in range(5)}) > 1
-    bounds = [lcb_of(deltas, alpha, 2000) for alpha in (0.001, 0.05, 0.5, 0.95)]
-    assert bounds == sorted(bounds) and bounds[0] < bounds[-1]
-    assert bounds[2] == pytest.approx(deltas.mean(), abs=0.02)
 
 
 @pytest.mark.parametrize(

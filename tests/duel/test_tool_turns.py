@@ -212,16 +212,6 @@ def test_a_bad_request_that_tools_do_not_explain_is_reported_as_it_came(root, fa
     assert "tools" in fake_llm.requests[-1].body
 
 
-def test_a_call_is_edited_by_hand_like_any_side(root, fake_llm):
-    run_main(king.main, root)
-    run_main(ch.main, root)
-    edit(root / "answer/p_1.json", king=asks(call("Bash", command="make test"), text="By hand."))
-    run_main(king.main, root)
-    assert read_answer(root, "p_1")["king"]["content"] == "By hand."
-    edit(root / "answer/p_2.json", king={"content": 3})
-    assert "`king`" in run_main(king.main, root, code=1)
-
-
 def test_an_edit_of_text_that_nobody_has_seen_is_a_fact(root):
     commit = parse(Commit, {**read_json(root / "commit/proj__repo-1.json"), "patch": PATCH}, "")
     turn = "I mend it.\n\n```tool\nEdit {\"file_path\": \"src/a.py\"}\n" \

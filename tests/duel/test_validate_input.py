@@ -116,5 +116,4 @@ def test_a_mode_that_is_none_ends_with_2_and_names_the_variable(tmp_path, fake_l
     monkeypatch.setenv("DUEL_MODE", "3")
     done = validated(tmp_path, code=2)
     assert "DUEL_MODE" in done and "king, reference" in done
-    validated(tmp_path, "--mode", "queen", code=2)
     assert fake_llm.n_requests == 0

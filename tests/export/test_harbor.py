@@ -164,16 +164,6 @@ def test_the_address_of_an_author_in_a_project_s_files_is_no_secret(root):
     assert "wetlands" not in (folder(root, "author") / "instruction.md").read_text()
 
 
-def test_a_second_run_changes_nothing_and_an_edited_folder_is_kept(root):
-    make(root)
-    assert "unchanged" in make(root)
-    (folder(root) / "instruction.md").write_text("mine")
-    assert "edited: tally/instruction.md (kept)" in make(root)
-    (root / "task/tally/instruction.md").write_text("Another one.\n")
-    assert "wrote; the edited one is in export/_replaced/harbor.1/" in make(root)
-    assert (folder(root) / "instruction.md").read_text() == "Another one.\n"
-
-
 IMAGES = {   # a task, and one whose image is another
     "by tag": (a_bug(), edited(a_bug(), environment={"Dockerfile": b"FROM b\nRUN true\n"})),
     "by id": (a_bug(), edited(a_bug(), proof={"image_id": "sha256:c"})),

@@ -261,14 +261,6 @@ def test_a_reply_of_an_unfinished_item_is_not_asked_for_again(interrupted, fake_
     assert fake_llm.n_requests == 4 and answered_turn(interrupted) == TURN
 
 
-def test_a_good_reply_without_its_record_makes_the_record_without_a_call(interrupted, fake_llm):
-    """Leave what a kill between the reply and the record leaves."""
-    path = partial(interrupted)
-    path.write_text(path.read_text().replace(json.dumps(NO_BLOCK), json.dumps(TURN)))
-    assert run_king(interrupted, fake_llm) == 0
-    assert fake_llm.n_requests == 2 and answered_turn(interrupted) == TURN
-
-
 def test_after_a_kill_rejected_replies_are_tries_and_spoilt_ones_are_paid(
         tmp_path, fake_llm):
     write_prompts(tmp_path, 1)

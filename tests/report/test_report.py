@@ -1,7 +1,6 @@
 """Check that report.py's numbers follow from the directories, and turns go by their scores."""
 from __future__ import annotations
 
-import itertools
 import json
 import re
 import shutil
@@ -203,16 +202,6 @@ def test_a_bucket_s_copy_is_the_answer_with_score_metrics_and_the_judges_reasons
         "metrics": {**dict.fromkeys(METRICS, 100), "efficiency": 50}, "injections": []}
 
 
-def test_the_thresholds_belong_to_the_bucket_above(tmp_path):
-    scores = {"final": (80, 100), "refined": (66, 79.999), "defeat": (0, 65.999)}
-    made(tmp_path, {f"t_{score}": EVEN for pair in scores.values() for score in pair})
-    for score in itertools.chain(*scores.values()):
-        edit(score_path(tmp_path, f"t_{score}"), score=score)
-    rerun(tmp_path)
-    assert in_buckets(tmp_path) == {
-        f"t_{score}": [bucket] for bucket, pair in scores.items() for score in pair}
-
-
 def test_other_thresholds_move_the_turns_where_their_order_is_right(root):
     write_panel(root, "a", more="[report]\nfinal_min = 60\n")
     assert "defeat_min" in run_without_effect(root)
@@ -236,15 +225,6 @@ def test_the_field_score_decides_also_edited_by_hand_and_the_report_counts_such(
     edit(score_path(root, "t_1"), score=None)
     rerun(root)
     assert "t_1" not in in_buckets(root)
-
-
-def test_answers_are_looked_up_over_all_answer_directories(root):
-    for i, directory in (2, "answer_0"), (3, "answer_12"):
-        (root / directory).mkdir()
-        shutil.move(root / f"answer/t_{i}.json", root / directory / f"t_{i}.json")
-    before = files(root, *BUCKETS)
-    rerun(root)
-    assert files(root, *BUCKETS) == before
 
 
 def test_a_second_run_touches_no_copy_and_a_changed_score_moves_just_that_one(root, capsys):
