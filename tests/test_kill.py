@@ -1,7 +1,6 @@
 """Check that a killed run loses nothing, and pays twice for no more than what was in flight."""
 import json
 import signal
-import threading
 
 import pytest
 from conftest import (
@@ -94,19 +93,6 @@ def test_kept_replies_that_cannot_be_opened_cost_their_item_alone(tmp_path, run,
     assert done.returncode == 1 and "has kept replies that cannot be read" in done.stderr
     done_items = ledger_lines(tmp_path / "answer", state="adopted" if with_answers else "done")
     assert [line["item"] for line in done_items] == [other]
-
-
-def test_two_processes_on_one_directory_the_second_names_the_first(tmp_path, fake_llm, run, start):
-    write_prompts(tmp_path, 4)
-    go_on = threading.Event()
-    fake_llm.always(lambda request: go_on.wait(60) and None)
-    first = start("king.py")
-    fake_llm.wait_for(4, "in_flight")
-    for script in ("king", "ch"):
-        other = run(script)
-        assert other.returncode == 2 and f"king.py (process {first.pid}" in other.stderr
-    go_on.set()
-    assert finish(first).returncode == 0 and fake_llm.n_requests == 4
 
 
 def test_shards_share_a_root_and_together_ask_once_for_each_prompt(tmp_path, fake_llm, run, start):

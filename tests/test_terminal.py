@@ -12,8 +12,8 @@ import subprocess
 import sys
 
 import pytest
-from conftest import REPO, a_prompt, run_process, run_script, write_json, write_prompts, write_toml
-from fake_llm import Say, Status
+from conftest import REPO, run_process, run_script, write_json, write_prompts, write_toml
+from fake_llm import Status
 from scenario import Scenario
 from scored import decide, write_answer, write_panel, write_score
 from setups import handed_in, record, set_up
@@ -45,14 +45,6 @@ def test_what_an_endpoint_answers(tmp_path, fake_llm, run, reply):
     assert_shown(run("king --log-level debug"), "\\u001b]52" if escaped else "\\x1b]52")
 
 
-def test_what_a_model_says_in_the_wrong_form(tmp_path, fake_llm, run):
-    write_prompts(tmp_path, 1)
-    fake_llm.always(Say(f"THOUGHT: x\n\n```{ATTACK}\nls\n```", finish_reason=ATTACK, model=ATTACK))
-    done = run("king --log-level DEBUG")
-    assert done.returncode == 1
-    assert_shown(done, "failed 1")
-
-
 @pytest.mark.parametrize("name", [ATTACK + ".json", "a\nking  wrote 7.json"],
                          ids=["attack", "line end"])
 def test_the_name_of_a_file(tmp_path, run, name):
@@ -62,14 +54,6 @@ def test_the_name_of_a_file(tmp_path, run, name):
         done = run(f"king --log-level debug {flags}")
         assert_shown(done, "has a name that is refused")
         assert "\nking  wrote 7" not in done.stderr
-
-
-def test_what_a_record_and_a_ledger_say(tmp_path, run):
-    write_json(tmp_path / "prompt/p.json",
-               [a_prompt(1, instance_id=ATTACK), a_prompt(2, turn=ATTACK), a_prompt(3)])
-    write_json(tmp_path / "answer/_ledger.jsonl",
-               {"stage": "king", "item": "p_3", "state": "failed", "error": ATTACK})
-    assert_shown(run("king --log-level debug --status"))
 
 
 TOML = """

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from line_tables import rows
 from test_score import asked, generator
 
 from codedata.duel.judge_stats import (
@@ -73,12 +74,14 @@ def test_alpha_against_a_hand_worked_table():
                                                                      abs=1e-4)
 
 
-@pytest.mark.parametrize("model, kin", [("Qwen/Qwen3-235B-A22B-Thinking-2507", "qwen"),
-                                        ("moonshotai/Kimi-K2.6-TEE", "kimi"),
-                                        ("deepseek-ai/DeepSeek-V3.2-TEE", "deepseek"),
-                                        ("gpt-5-mini", "gpt"),
-                                        ("meta-llama/Llama-4-Scout", "llama"),
-                                        ("claude-sonnet-4-5", "claude")])
+@pytest.mark.parametrize("model, kin", rows("""
+Qwen/Qwen3-235B-A22B-Thinking-2507 | qwen
+moonshotai/Kimi-K2.6-TEE           | kimi
+deepseek-ai/DeepSeek-V3.2-TEE      | deepseek
+gpt-5-mini                         | gpt
+meta-llama/Llama-4-Scout           | llama
+claude-sonnet-4-5                  | claude
+"""))
 def test_the_family_of_a_model_is_read_from_its_name(model, kin):
     assert family(model) == kin
 

@@ -155,14 +155,6 @@ def test_a_judge_that_is_added_is_asked_alone_and_one_that_left_may_come_back(ro
     assert score(root, "t_3")["score"] == 100
 
 
-def test_a_judge_that_left_is_asked_about_new_turns_alone_when_it_is_back(root, fake_llm):
-    write_panel(root, fake_llm, "a")
-    edit(root / "answer/t_2.json", king=turn("quartz", 20))
-    asks(root, fake_llm, "a", 2)
-    write_panel(root, fake_llm, "a", "b")
-    asks(root, fake_llm, "b", 2)
-
-
 def test_a_turn_that_the_panel_was_not_asked_about_in_each_order_is_left_and_not_lost(
         tmp_path, fake_llm):
     set_up(tmp_path, fake_llm, N, prefers("onyx"), "a", judge='order = "king_first"')

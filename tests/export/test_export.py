@@ -297,15 +297,18 @@ def test_secrets_are_masked_in_every_text_of_every_format_and_counted(root):
     assert "make test" in rows(root, "sft_completion")[1]["completion"][0]["content"]
 
 
-@pytest.mark.parametrize("allowed, kept",
-                         [([], "abcde"), (["MIT"], "a"), (["mit", "apache-2.0"], "abe"),
-                          (["MIT OR Apache-2.0"], "e"), (["unknown"], "cd"), (["GPL-3.0"], "")])
+@pytest.mark.parametrize("allowed, kept", line_tables.rows("""
+[]                    | abcde
+["mit", "apache-2.0"] | abe
+["MIT OR Apache-2.0"] | e
+["unknown"]           | cd
+"""))
 def test_only_repositories_of_these_licences(root, allowed, kept):
     licences = {"a_1": "MIT", "b_1": "Apache-2.0", "c_1": None, "d_1": " ",
                 "e_1": "MIT OR Apache-2.0"}
     for name, licence in licences.items():
         write_turn(root, name, repo=f"owner/{name}", licence=licence)
-    setting(root, f"licences = {json.dumps(allowed)}")
+    setting(root, f"licences = {allowed}")
     make(root)
     assert {row["source"]: row["licence"] for row in rows(root, "jsonl")} == {
         name: (licence or "").strip() or "unknown" for name, licence in licences.items()

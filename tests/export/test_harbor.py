@@ -8,6 +8,7 @@ import runpy
 import shutil
 from types import SimpleNamespace
 
+import line_tables
 import pytest
 from a_task import (
     IMAGE_ID,
@@ -238,15 +239,17 @@ def test_no_link_of_a_task_is_followed_and_no_file_of_the_export_replaced(root):
 
 # the reward --------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("found, reward", [
-    (["a call passed", "b call passed", "b call passed", "b teardown passed"], 1.0),
-    (["a call passed", "b call passed", "b call failed"], 0.7),
-    (["a call skipped", "b call passed"], 0.3),
-    (["a call passed", "a teardown failed", "c call passed"], 0.0),
-    (["a setup passed", " collect failed"], 0.0), ([], 0.0)])
+@pytest.mark.parametrize("found, reward", line_tables.rows("""
+a call passed, b call passed, b call passed, b teardown passed | 1.0
+a call passed, b call passed, b call failed                    | 0.7
+a call skipped, b call passed                                  | 0.3
+a call passed, a teardown failed, c call passed                | 0.0
+a setup passed,  collect failed                                | 0.0
+                                                               | 0.0
+"""))
 def test_a_test_counts_if_all_its_cases_passed(found, reward):
-    phases = [[*one.split(" "), ""] for one in found]
-    assert share(phases, {"a": 0.7, "b": 0.3}) == reward
+    phases = [[*one.split(" "), ""] for one in found.split(", ") if one]
+    assert share(phases, {"a": 0.7, "b": 0.3}) == float(reward)
 
 
 # the table of readers ----------------------------------------------------------------------------

@@ -11,7 +11,6 @@ import tarfile
 
 import pytest
 from conftest import REPO, run_script
-from judged import read_json
 from registry_server import registry_server
 
 from codedata.export.harbor import read_image
@@ -74,13 +73,6 @@ def test_images_are_built_pushed_and_named_by_digest_and_can_be_pulled(root, reg
     docker("pull", "--quiet", pushed.ref)
     assert docker("run", "--rm", pushed.ref, "cat", "amounts.csv").startswith("ann,3")
     docker("image", "rm", pushed.ref)
-
-
-def test_the_verdict_on_each_rival_is_right(root):
-    assert run_script("audit.py", root, "--checks", "rivals", timeout_s=300).returncode == 0
-    check, = read_json(root / "audit/tally.json")["checks"]
-    assert (check["result"], check["figures"]) == ("passed", {
-        "right": 1, "right refused": 0, "wrong": 6, "wrong accepted": 0})
 
 
 SOLUTION = (SAMPLE / "solution/solve.sh").read_text()

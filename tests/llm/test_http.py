@@ -467,17 +467,6 @@ def test_proxies_and_netrc_of_the_environment_are_not_used(fake_llm, tmp_path, m
 
 # what the data-set sources use -------------------------------------------------------------------
 
-def test_get_json_sends_its_parameters_and_is_tried_again(fake_llm):
-    fake_llm.files["/rows"] = b'{"rows": [1, 2]}'
-    fake_llm.script(Status(503), SHORT_429, Status(200, "<html>"))
-    key = "Bearer hf"
-    answer = http().get_json(fake_llm.url + "/rows", {"offset": 7}, {"Authorization": key})
-    assert answer == {"rows": [1, 2]}
-    for request in fake_llm.requests:
-        assert (request.path, request.headers["authorization"]) == ("/rows?offset=7", key)
-    assert fake_llm.n_requests == 4
-
-
 def test_get_range_gives_just_those_bytes_also_where_ranges_are_ignored(fake_llm):
     fake_llm.files["/data"] = bytes(range(200))
     fake_llm.script(DROP, OK, Status(200, bytes(range(200))))

@@ -12,7 +12,7 @@ from conftest import (
     edit,
     write_commits,
 )
-from fake_judges import run_main, script_here
+from fake_judges import run_main
 from judged import read_json
 from scored import (
     BUCKETS,
@@ -273,33 +273,23 @@ def test_an_excluded_turn_leaves_its_bucket_and_answers_without_both_sides_are_c
 
 # a person in the buckets -------------------------------------------------------------------------
 
-def test_a_copy_that_a_person_edited_is_put_aside_and_named_before_it_is_written_over(root):
-    copy = root / "final/t_1.json"
-    good = copy.read_bytes()
-    (root / "final/my copy.json").write_text("{}")   # a name that is refused
-    for k in (1, 2):
-        edit(copy, score=99, king=f"mine {k}")
-        mine = copy.read_bytes()
-        printed = rerun(root)
-        assert f"final/_replaced/t_1.{k}.json" in printed and "my copy" in printed
-        assert copy.read_bytes() == good
-        assert (root / f"final/_replaced/t_1.{k}.json").read_bytes() == mine
-
-
 def test_what_a_person_put_into_a_bucket_is_put_aside_whatever_it_is(root):
     whole = (root / "final/t_2.json").read_text()
-    mine = {"final/t_3.json": "{}", "refined/t_1.json": "half of {",
-            "defeat/other_1.json": '{"note": "mine"}',
-            "final/t_2.json": whole[:50]}
     (root / "refined").mkdir(exist_ok=True)
-    for path, text in mine.items():
-        (root / path).write_text(text)
-    printed = rerun(root)
-    assert in_buckets(root) == {"t_1": ["final"], "t_2": ["final"], "t_3": ["defeat"]}
-    assert (root / "final/t_2.json").read_text() == whole
-    asides = [path.replace("/", "/_replaced/").replace(".json", ".1.json") for path in mine]
-    assert [(root / aside).read_text() for aside in asides] == list(mine.values())
-    assert sum(aside in printed for aside in asides) == 3 and "and 1 more" in printed
+    (root / "final/my copy.json").write_text("{}")   # a name that is refused
+    for k in (1, 2):
+        mine = {"final/t_3.json": "{}", "refined/t_1.json": f"{k} half of {{",
+                "defeat/other_1.json": '{"note": "mine"}',
+                "final/t_2.json": whole[:50 + k]}
+        for path, text in mine.items():
+            (root / path).write_text(text)
+        printed = rerun(root)
+        assert in_buckets(root).items() >= {"t_1": ["final"], "t_2": ["final"],
+                                            "t_3": ["defeat"]}.items()
+        assert (root / "final/t_2.json").read_text() == whole and "my copy" in printed
+        asides = [path.replace("/", "/_replaced/").replace(".json", f".{k}.json") for path in mine]
+        assert [(root / aside).read_text() for aside in asides] == list(mine.values())
+        assert sum(aside in printed for aside in asides) == 3 and "and 1 more" in printed
 
 
 def test_a_copy_without_its_ledger_line_is_adopted_and_not_called_an_edit_when_it_moves(root):
@@ -330,8 +320,8 @@ def test_a_duel_that_lacks_something_is_named_not_a_traceback(root):
     whole = read_json(path)
     for key in whole:
         write_json(path, {k: v for k, v in whole.items() if k != key})
-        done = script_here(report.main, root)
-        assert done.returncode == 0 or (done.returncode == 2 and "_duel.json" in done.stderr), key
+        printed = rerun(root, code=None)
+        assert "Traceback" not in printed and ("wrote" in printed or "_duel.json" in printed), key
     for text in ("", "[]", "null", '{"mode": "king"}', json.dumps({**whole, "judges": ["a"]})):
         path.write_text(text)
         assert "_duel.json" in rerun(root, code=2)
@@ -402,17 +392,6 @@ def test_against_the_reference_it_reads_and_writes_beside_and_makes_no_buckets(r
     monkeypatch.setenv("DUEL_MODE", "1")
     rerun(root)
     assert tables(root, "report_reference/report.md") == found
-
-
-def test_what_is_left_to_judge_against_the_reference_is_asked_for_in_that_mode(root):
-    write_score(root, "t_1", {"a": WON}, rival="reference")
-    for i in (2, 3, 4):
-        shutil.move(root / f"answer/t_{i}.json", root / f"t_{i}.json")
-    decide(root, "--mode", "reference")
-    shutil.move(root / "t_2.json", root / "answer/t_2.json")
-    printed = rerun(root, "--mode", "reference")
-    [line] = [line for line in printed.split("\n") if "not judged yet" in line]
-    assert "validate.py" in line and "--mode reference" in line
 
 
 # costs -------------------------------------------------------------------------------------------
