@@ -8,7 +8,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from conftest import REPO, queue_line, with_odd, write_files
+from conftest import REPO, with_odd, write_files
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +17,6 @@ from codedata.datapoints.approval import is_as_proven
 from codedata.datapoints.contents import row_of
 from codedata.datapoints.folder import PARTS, read_datapoint
 from codedata.datapoints.index_page import write_index
-from codedata.datapoints.queue import JOURNAL, TaskManager
 from codedata.duel.verdict import parse_verdict
 from codedata.errors import Trouble
 from codedata.layouts import to_json
@@ -90,20 +89,6 @@ def test_a_datapoint_is_read_or_named_and_the_page_has_the_others(name, value):
             assert row_of(task, None) and (task_problem(task) or is_as_proven(task))
         except Trouble as e:
             assert str(folder) in str(e)
-
-
-@settings(often, max_examples=60)
-@given(st.sampled_from([*queue_line(), *queue_line()["task"], *queue_line()["data"], "x"]), odd)
-@example("at", "9223372036854775808")
-def test_a_line_of_a_queue_holds_nobody_up(name, value):
-    with TemporaryDirectory() as root:
-        write(Path(root, JOURNAL), f"{with_odd(queue_line(), name, value)}\n")
-        tm = TaskManager(root)
-        wanted = tm.create_task("build_datapoint", {})
-        tm.fail_task(tm.get_next_task("a", ["build_datapoint"])["id"], "a", "e")
-        while task := tm.get_next_task("a"):
-            tm.complete_task(task["id"], "a")
-        assert tm.get_task(wanted)["state"] == "completed" and tm.status()
 
 
 @often
