@@ -384,13 +384,19 @@ def write_commits(root: Path, n: int, **fields) -> None:
     if not (Path(root) / "chain.toml").exists():
         (Path(root) / "chain.toml").write_text(NO_LEAK_JUDGE)
     for i in range(1, n + 1):
-        record = {"instance_id": f"proj__repo-{i}", "repo": "proj/repo", "language": "python",
-                  "base_commit": "0" * 40, "issue": f"issue {i}", "description": f"description {i}",
-                  "files": [f"src/file_{i}.py"],
-                  "patch": f"diff --git a/src/file_{i}.py b/src/file_{i}.py\n+fix {i}\n",
-                  "test_patch": f"test patch {i}", "created_at": "2024-01-02T03:04:05Z",
-                  "licence": None, **fields}
-        write_json(Path(root) / f"commit/proj__repo-{i}.json", record)
+        write_commit(root, f"proj__repo-{i}", **{
+            "issue": f"issue {i}", "description": f"description {i}",
+            "files": [f"src/file_{i}.py"],
+            "patch": f"diff --git a/src/file_{i}.py b/src/file_{i}.py\n+fix {i}\n",
+            "test_patch": f"test patch {i}", **fields})
+
+
+def write_commit(root: Path, name: str, **fields) -> None:
+    """Write ROOT/commit/<name>.json."""
+    write_json(Path(root) / f"commit/{name}.json", {
+        "instance_id": name, "repo": "proj/repo", "language": "python", "base_commit": "0" * 40,
+        "issue": "", "description": "", "files": ["a.py"], "patch": "", "test_patch": "",
+        "created_at": "2024-01-02T03:04:05Z", "licence": None, **fields})
 
 
 def read_answer(root: Path, name: str) -> dict:

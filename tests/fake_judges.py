@@ -19,7 +19,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-from conftest import run_here, write_toml
+from conftest import run_here, write_json, write_toml
 from judged import read_json
 
 import export
@@ -45,28 +45,25 @@ def write_answers(root: Path, n: int, first: int = 1, directory: str = "answer",
 
     Their last message is `task <i>`.
     """
-    folder = Path(root) / directory
-    folder.mkdir(parents=True, exist_ok=True)
     for i in range(first, first + n):
         record = {"instance_id": f"proj__repo-{i}",
                   **{side: turn(word, i) for side, word in TEXTS.items()},
                   "messages": [{"role": "system", "content": "You are an agent in a shell."},
                                {"role": "user", "content": f"task {i}"}], **fields}
-        (folder / f"t_{i}.json").write_text(json.dumps(record), encoding="utf-8")
+        write_json(Path(root) / directory / f"t_{i}.json", record)
     return [f"t_{i}" for i in range(first, first + n)]
 
 
 def write_executed(root: Path, name: str, *runs: tuple[str, dict], replay: str = "equal") -> None:
     """Write executed/<name>.json: what answers did, as (text of the answer, fields of its run)."""
-    (root / "executed").mkdir(exist_ok=True)
     runs = [{"sides": [], "turns": [digest(text)], "command": "", "exit_code": 0,
              "timed_out": False, "seconds": 0.1, "output": "", "changes": {}, "tests": {},
              **fields} for text, fields in runs]
-    (root / f"executed/{name}.json").write_text(json.dumps({
+    write_json(root / f"executed/{name}.json", {
         "instance_id": "proj__repo-1", "repo_name": "r", "image_name": "m", "start": "base",
         "how": "overlay", "replay": replay, "unequal": [], "n_commands": 0, "n_equal": 0,
         "n_masked": 0, "before": {"HIDDEN_a": "failed", "HIDDEN_b": "failed"}, "runs": runs,
-        "seconds": 1.0}))
+        "seconds": 1.0})
 
 
 def write_panel(root: Path, fake, *models, judge: str = "", duel: str = "", more: str = "",

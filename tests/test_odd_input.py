@@ -17,9 +17,7 @@ from codedata.datapoints.approval import is_as_proven
 from codedata.datapoints.contents import row_of
 from codedata.datapoints.folder import PARTS, read_datapoint
 from codedata.datapoints.index_page import write_index
-from codedata.duel.verdict import parse_verdict
 from codedata.errors import Trouble
-from codedata.layouts import to_json
 from codedata.store import Lists, Store, digests_of
 from codedata.tasks.folder import task_problem
 
@@ -89,10 +87,3 @@ def test_a_datapoint_is_read_or_named_and_the_page_has_the_others(name, value):
             assert row_of(task, None) and (task_problem(task) or is_as_proven(task))
         except Trouble as e:
             assert str(folder) in str(e)
-
-
-@often
-@given(st.sampled_from([*records.METRICS, "reason"]), odd)
-def test_a_reply_is_a_verdict_or_none(name, value):
-    verdict = parse_verdict(with_odd(dict.fromkeys(records.METRICS, 1), name, value))
-    assert verdict is None or to_json([verdict.picks, verdict.reason])

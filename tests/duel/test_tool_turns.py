@@ -76,8 +76,6 @@ def test_a_duel_of_calls_sends_the_tools_and_takes_the_call(root, fake_llm):
     run_main(king.main, root)
     first = fake_llm.requests[0].body
     assert json.dumps(first["tools"]) == json.dumps(TOOLS)   # in the order that models know
-    assert [m["role"] for m in first["messages"]][2:] == ["assistant", "tool"] + [
-        "assistant", "tool", "tool", "user"]
     assert first["messages"][2]["tool_calls"] == HISTORY[2]["tool_calls"]
     assert "thought apart" not in text_of(fake_llm.requests[0])
     assert "exactly one call of one of the tools" in first["messages"][-1]["content"]
@@ -95,8 +93,7 @@ def test_a_duel_of_calls_sends_the_tools_and_takes_the_call(root, fake_llm):
     assert "exactly one call of one of\nthe agent's tools" in judged.text
     assert "- Edit(file_path, old_string" in judged.text and "```bash\ngrep -rn" in judged.text
     run_main(report.main, root)
-    kept = read_json(root / "defeat/p_1.json")
-    assert kept["king"] == made["king"] and json.dumps(kept["tools"]) == json.dumps(TOOLS)
+    assert read_json(root / "defeat/p_1.json")["king"] == made["king"]
 
 
 def test_what_is_no_single_call_is_asked_for_again(root, fake_llm):

@@ -104,9 +104,6 @@ def test_another_way_goes_beside_and_is_resumed_and_judged_beside(root, fake_llm
     run_main(ch.main, root, "--how", how)
     assert fake_llm.n_requests == 3 * n_calls
     assert before == (root / f"answer/{answers(root)[0]}.json").read_bytes()
-    made = turns(root, how)
-    assert all(record["king"] and record["messages"] and record["challenger"]
-               for record in made.values())
     validated(root, "--how", how)
     assert read_json(root / f"score_{how}/_duel.json")["turns"] == 3
     text = report_text(root)

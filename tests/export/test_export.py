@@ -16,15 +16,12 @@ from conftest import (
     REPO,
     edit,
     everything_under,
-    flags_for,
     run_script,
-    write_commits,
-    write_prompts,
     write_toml,
 )
 from exports import card, left_out, left_out_lines, manifest, rows
+from fake_judges import PRICES, prefers, run_main, set_up, validated
 from fake_judges import exported as make
-from fake_judges import run_main, verdict
 from judged import (
     history,
     read_json,
@@ -37,10 +34,7 @@ from judged import (
     write_turn,
 )
 
-import ch
-import king
 import report
-import validate
 from codedata.export import folders
 from codedata.export.folders import FOLDER
 from codedata.export.formats import FORMATS
@@ -101,8 +95,7 @@ def test_who_won_by_how_much_decides_what_a_turn_is_good_for(root, bucket, score
     make(root)
     learnt = [answer(row, "completion") for row in rows(root, "sft_completion")]
     assert learnt == ([turn["challenger"]] if bucket == "final" and winner == "challenger" else [])
-    assert [row["messages"] for row in rows(root, "sft_messages")] == [
-        [*turn["messages"], {"role": "assistant", "content": text}] for text in learnt]
+    assert [row["messages"][-1]["content"] for row in rows(root, "sft_messages")] == learnt
     pairs = [(answer(row, "chosen"), answer(row, "rejected"), row["side"])
              for row in rows(root, "dpo")]
     assert pairs == ([(turn[winner], turn[loser], winner)] if winner else [])
@@ -268,8 +261,7 @@ def test_what_a_benchmark_holds_is_left_out_and_shown(root):
     assert sources(root, "jsonl") == ["t_1"]
     assert left_out(root) == {f"t_{i}": "in a benchmark" for i in range(2, 6)}
     details = {line["name"]: line["detail"] for line in left_out_lines(root)}
-    assert words("gold", 40)[:100] in details[
-        "t_3"] and "verified.jsonl django__django-11099" in details["t_3"]
+    assert "verified.jsonl django__django-11099" in details["t_3"]
     assert "| benchmarks: `verified.jsonl` | 4 left out |" in card(root)
     digested = {"name": "verified.jsonl", "sha256": FOLDER.sha256(root / "verified.jsonl")}
     assert manifest(root)["decontaminate"] == [digested]
@@ -417,12 +409,6 @@ def test_parquet_comes_in_shards(root):
                      for i, sources in enumerate(([0, 1, 2], [3, 4, 5], [6]))}
 
 
-def touched(root) -> dict:
-    """Return {file: when it was last written} in the folders of the formats."""
-    return {path: path.stat().st_mtime_ns for path in (root / "export").glob("[!_]*/**/*")
-            if path.is_file()}
-
-
 def test_the_same_root_gives_the_same_bytes_anywhere(tmp_path):
     a, b = tmp_path / "a", tmp_path / "other/b's [root]*"
     for root in (a, b):
@@ -431,11 +417,10 @@ def test_the_same_root_gives_the_same_bytes_anywhere(tmp_path):
     make(a)
     assert run_script("export.py", b).returncode == 0
     assert tree(a) == tree(b) and len(tree(a)) >= 20
-    before = touched(a)
+    before = (a / "export/dpo/train.jsonl").stat().st_mtime_ns
     make(a)   # a second time nothing is touched
-    assert touched(a) == before
+    assert (a / "export/dpo/train.jsonl").stat().st_mtime_ns == before
     make(a, "--force")
-    assert touched(a) != before
     assert tree(a) == tree(b)
 
 
@@ -477,10 +462,6 @@ def test_a_set_can_be_traced_to_its_records(root):
             assert turn["commit_digest"] == digest(pr)
         assert sum(turn["rows"]
                    for turn in told["turns"]) == told["rows"]["train"] == len(rows(root, form))
-        folder = root / "export" / form
-        there = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-        assert set(told["files"]) == there - {"manifest.json"}
-        assert not folders.changed_by_hand(root / "export" / form)
         assert told["settings"]["dpo_min_margin"] == 16.0 and told["duel"]
 
 
@@ -562,60 +543,46 @@ def test_an_empty_set_comes_out_well(root, load):
 
 @pytest.fixture
 def judged(tmp_path, fake_llm):
-    """Return a root that went through all scripts: four turns, all of which the challenger won."""
-    def reply(request):
-        if "MODEL 1" not in request.text:
-            who = "challenger" if "description" in request.text else "king"
-            return turn_of(f"make {who}", f"Made by the {who}: {words(request.text, 30)}")
-        king_first = request.last.index("Made by the king") < request.last.index(
-            "Made by the challenger")
-        return verdict(2 if king_first else 1)
-
-    fake_llm.always(reply)
-    write_toml(tmp_path, more='[judge]\nmodels = ["wise"]\n[duel]\nmin_turns = 1\n'
-                              'min_instances = 1\n[export]\nvalidation = 0.0\n'
-                              '[prices]\n"m" = { in = 80.0, out = 100.0 }\n'
-                              '"wise" = { in = 80.0, out = 100.0 }\n')
-    write_prompts(tmp_path, 4)
-    write_commits(tmp_path, 4, licence="MIT")
-    for script in (king, ch):
-        run_main(script.main, tmp_path, *flags_for(fake_llm, "--model", "m"))
-    run_main(validate.main, tmp_path, *flags_for(fake_llm))
+    """Return a root with four turns, all of which the challenger won, and their report."""
+    set_up(tmp_path, fake_llm, 4, prefers("onyx"), "a", duel="min_turns = 1", more=(
+        f"{PRICES}[export]\nvalidation = 0.0\nduplicate_similarity = 0.0\n"))
+    validated(tmp_path)
     run_main(report.main, tmp_path)
     return tmp_path
 
 
 def test_the_card_tells_models_judges_numbers_costs_and_how_many_histories_were_cut(judged):
-    call = {"id": "y", "model": "other", "tokens_in": 1, "tokens_out": 1, "cost_usd": 0.5}
-    cut = {"stage": "ch", "item": "prompts_4_1_2", "state": "done", "at": "2999-01-01T00:00:00Z",
-           "calls": [call], "cut": "3 of 9 messages"}
-    with open(judged / "answer/_ledger.jsonl", "a") as ledger:
-        ledger.write(json.dumps(cut) + "\n")
+    call = {"model": "m", "tokens_in": 100, "tokens_out": 20, "cost_usd": 0.01}
+    line = {"state": "done", "at": "2026-01-01T00:00:00Z"}
+    lines = [{**line, "stage": stage, "item": f"t_{i}", "calls": [{**call, "id": f"{stage} {i}"}]}
+             for stage in ("king", "ch") for i in (1, 2, 3, 4)]
+    lines[-1]["cut"], lines[-1]["calls"][0]["model"] = "3 of 9 messages", "other"
+    (judged / "answer/_ledger.jsonl").write_text("".join(f"{json.dumps(one)}\n" for one in lines))
     make(judged)
     text = card(judged, "sft_completion")
     for part in ("King: m (4 turns)", "Challenger: m (3 turns), other (1 turn)",
                  "| ch | other | 1 |", "- 1 turn of these did not fit a model that answered",
-                 "| wise | 100.0 | 100.0 % |", "the challenger scored 100.00, the king 0.00",
+                 "| a | 100.0 | 100.0 % |", "the challenger scored 100.00, the king 0.00",
                  "The duel was accepted.",
-                 "| king | m | 4 | 400 | 80 | $0.0400 |", "| validate | wise | 8 |",
+                 "| king | m | 4 | 400 | 80 | $0.0400 |", "| validate | a | 8 |",
                  "| final/ | 4 | 0 | 4 | 0 | 0 | 4 |"):
         assert part in text, part
-    assert sorted(sources(judged, "sft_completion")) == [f"prompts_4_1_{i}" for i in range(1, 5)]
+    assert sorted(sources(judged, "sft_completion")) == [f"t_{i}" for i in range(1, 5)]
 
 
 def test_copies_that_are_not_up_to_date_are_left_out_till_report_has_run(judged):
-    edit(judged / "answer/prompts_4_1_1.json", challenger=turn_of("ls", words("edited")))
-    edit(judged / "score/prompts_4_1_2.json", score=85)
-    (judged / "answer/prompts_4_1_3.json").unlink()
+    edit(judged / "answer/t_1.json", challenger=turn_of("ls", words("edited")))
+    edit(judged / "score/t_2.json", score=85)
+    (judged / "answer/t_3.json").unlink()
     assert "first run " in make(judged)
-    assert left_out(judged) == {f"prompts_4_1_{i}": "not up to date" for i in (1, 2, 3)}
-    assert sources(judged, "dpo") == ["prompts_4_1_4"]
+    assert left_out(judged) == {f"t_{i}": "not up to date" for i in (1, 2, 3)}
+    assert sources(judged, "dpo") == ["t_4"]
     run_main(report.main, judged)
-    edit(judged / "final/prompts_4_1_2.json",
+    edit(judged / "final/t_2.json",
          challenger=turn_of("make lint", words("by hand")))
-    assert "edited by hand, exported as they are: prompts_4_1_2" in make(judged)
+    assert "edited by hand, exported as they are: t_2" in make(judged)
     assert "make lint" in str(rows(judged, "sft_completion"))
-    assert "prompts_4_1_2" in sources(judged, "dpo")
+    assert "t_2" in sources(judged, "dpo")
     assert "not up to date" not in str(left_out(judged))
 
 

@@ -262,6 +262,5 @@ def test_the_table_of_readers_has_what_a_folder_has_and_their_versions(tmp_path)
     tool.write_sample(tmp_path / "tally")
     assert [row[0] for row in rows] == tool.names_of(tmp_path / "tally")
     assert head[1:] == list(tool.READERS)
-    assert {cell for row in rows for cell in row[1:]} <= {"needs", "reads", "asks for it", "–"}
     version = re.search(r"HARBOR_VERSION:-([\d.]+)", (REPO / "tools/run-harbor").read_text())[1]
     assert f"Harbor {version}" in head

@@ -238,13 +238,6 @@ def test_a_429_lowers_the_concurrency_and_answers_bring_it_back(fake_llm):
     assert most_in_flight(fake_llm.requests[30:]) >= 15
 
 
-def test_further_429s_lower_it_further(fake_llm):
-    fake_llm.latency_s = 0.02
-    fake_llm.script(*[Status(429, headers=SHORT_429.headers, latency_s=0.05)] * 50)
-    ask_many(http(), fake_llm.base_url, 16, n_threads=16, n_calls=16)
-    assert most_in_flight(fake_llm.requests[40:50]) <= 5
-
-
 def test_a_success_in_between_starts_the_429_clock_anew(fake_llm):
     client = http(max_429_total_s=1.2)
     for _ in range(5):   # 1.5 s of waits in all

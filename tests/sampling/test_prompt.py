@@ -69,10 +69,7 @@ def test_an_entry_is_a_turn_with_the_history_before_it(a):
         assert e["language"] == "python" and e["repo"] == "own/repo"
     commits = on_disk(a, "commit")
     number = entries[0]["instance_id"].rpartition("-")[2]
-    commit = json.loads(commits[f"own__repo-{number}.json"])
-    assert commit["issue"] == f"broken {number}" and commit["files"] == [f"src/f{number}.py"]
-    assert commit["created_at"] == "2023-11-14T22:13:20Z"
-    assert commit["licence"] is None
+    assert json.loads(commits[f"own__repo-{number}.json"])["issue"] == f"broken {number}"
     assert len(commits) == 60
 
 
