@@ -82,19 +82,6 @@ def test_a_kill_between_record_and_ledger_line_is_adopted_and_its_cost_counted(
     assert "done 1" in status("king")
 
 
-@pytest.mark.parametrize("with_answers", [True, False])
-def test_kept_replies_that_cannot_be_opened_cost_their_item_alone(tmp_path, run, with_answers):
-    name, other = write_prompts(tmp_path, 2)
-    if with_answers:
-        run("king")
-        (tmp_path / "answer/_ledger.jsonl").unlink()
-    (tmp_path / f"answer/_partial/{name}.jsonl").mkdir(parents=True)
-    done = run("king")
-    assert done.returncode == 1 and "has kept replies that cannot be read" in done.stderr
-    done_items = ledger_lines(tmp_path / "answer", state="adopted" if with_answers else "done")
-    assert [line["item"] for line in done_items] == [other]
-
-
 def test_shards_share_a_root_and_together_ask_once_for_each_prompt(tmp_path, fake_llm, run, start):
     names = write_prompts(tmp_path, 60)
     fake_llm.latency_s = 0.1

@@ -8,7 +8,7 @@ import pytest
 from conftest import write_files
 from killed import is_killed_at
 
-from codedata.layouts import NEW, Draft, Folder
+from codedata.layouts import NEW, Folder
 
 FILES = {"old": {"prompt.md": "old", "files/a.py": "a = 1"},
          "new": {"prompt.md": "new", "tests.py": "def test(): pass", "files/b/c.py": "c = 1"}}
@@ -21,17 +21,6 @@ MAX_STEPS = 200
 def content(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): path.read_text()
             for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-def test_files_that_are_begun_together_come_into_place_each_whole(tmp_path):
-    (tmp_path / "a").write_text("old")
-    drafts = [Draft(tmp_path / name, name.encode()) for name in "ab"]
-    assert [path.name for path in tmp_path.glob("[!_]*")] == ["a"]
-    assert (tmp_path / "a").read_text() == "old" and len([*tmp_path.glob("_tmp.*")]) == 2
-    assert [draft.sync().st_size for draft in drafts] == [1, 1]
-    for draft in drafts:
-        draft.place()
-    assert content(tmp_path) == {"a": "a", "b": "b"}
 
 
 def plant(count) -> None:

@@ -56,9 +56,9 @@ def test_draws_say_nothing_of_the_place_and_one_order_nothing_of_changes():
 
 
 def test_alpha_is_nothing_where_nobody_differs_and_for_one_judge():
-    for panel in ("ab", "a"):
-        same = of(turns(10, a="CCCCC", b="CCCCC"), panel)["alpha"]
-        assert same == dict.fromkeys(METRICS)
+    differ = [turn("i", a="CCCCC"), turn("j", a="KKKKK")]
+    for judged, panel in ((turns(10, a="CCCCC", b="CCCCC"), "ab"), (differ, "a")):
+        assert of(judged, panel)["alpha"] == dict.fromkeys(METRICS)
 
 
 def test_alpha_against_a_hand_worked_table():

@@ -201,14 +201,6 @@ def test_ids_of_calls_say_nothing(root, fake_llm):
     assert "the_fix" not in (root / "answer/p_1.json").read_text()
 
 
-def test_a_bad_request_that_tools_do_not_explain_is_reported_as_it_came(root, fake_llm):
-    fake_llm.always(Status(400, {"error": {"message": "too long"}}))
-    assert "too long" in run_main(king.main, root, "--only", "p_1", code=1)
-    fake_llm.always(OK)
-    run_main(king.main, root, "--only", "p_1")
-    assert "tools" in fake_llm.requests[-1].body
-
-
 def test_an_edit_of_text_that_nobody_has_seen_is_a_fact(root):
     commit = parse(Commit, {**read_json(root / "commit/proj__repo-1.json"), "patch": PATCH}, "")
     turn = "I mend it.\n\n```tool\nEdit {\"file_path\": \"src/a.py\"}\n" \

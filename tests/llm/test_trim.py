@@ -9,7 +9,6 @@ import re
 
 import pytest
 from conftest import (
-    answers,
     flags_for,
     ledger_lines,
     read_answer,
@@ -226,16 +225,6 @@ def test_king_sends_what_fits_and_the_ledger_says_what_was_cut_and_the_record_is
     [request] = fake_llm.requests
     assert size(request.messages) <= 900 and "left out here" in request.text
     assert read_answer(tmp_path, "prompts_1_1_1")["messages"] == turns(30)
-
-
-def test_a_prompt_that_cannot_be_made_to_fit_fails_its_item_without_a_call(tmp_path, fake_llm):
-    write_prompts(tmp_path, 1, stem="long", messages=history("task " * 900))
-    write_prompts(tmp_path, 1, stem="short")
-    write_toml(tmp_path, {"max_prompt_tokens": 600})
-    assert run_here(king.main, tmp_path, *flags_for(fake_llm)) == 1
-    [line] = ledger_lines(tmp_path / "answer", state="failed")
-    assert line["item"] == "long_1" and "max_prompt_tokens" in line["error"]
-    assert answers(tmp_path) == ["short_1"] and fake_llm.n_requests == 1
 
 
 def test_ch_cuts_history_then_patch_and_never_issue_description_or_files_and_the_ledger_says_so(
