@@ -4,7 +4,8 @@
 The history is replayed in the environment of the pull request's base commit, each observation is
 compared with the recorded one, and king, challenger, samples and the reference run in branches of
 their own; after those that change files, the pull request's tests run, too. Judges and choosers
-are shown what was printed and changed. A turn without an environment is judged by reading alone.
+are shown what was printed and changed. A turn without an environment waits for it, and is judged by
+reading alone.
 
 reads   answer*/<source>_<order>.json     Answer, from king.py and ch.py; _samples/ beside it
         commit/<instance_id>.json         Commit: its tests
@@ -29,7 +30,7 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Derived, Store
-from codedata.turns.execute import Runner
+from codedata.turns.execute import READ, Runner, environments_of
 
 
 def main(argv=None) -> int:
@@ -82,7 +83,9 @@ def inputs(settings: Settings) -> dict:
                            fields=("instance_id", "messages", "tools", "king", "challenger",
                                    "assistant")),
             "joined": (Reads(Store(settings.root, Commit), ("repo", "base_commit", "patch",
-                                                            "test_patch"), command="prompt.py"),),
+                                                            "test_patch"), command="prompt.py"),
+                       Reads(environments_of(settings), READ, made_by="env_setup",
+                             command="pr_tasks.py --setup")),
             "after": "king.py"}
 
 

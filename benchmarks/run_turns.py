@@ -40,7 +40,7 @@ from codedata.sampling.trajectories import Hub, open_source
 from codedata.sandbox.factory import SandboxFactory
 from codedata.store import Store
 from codedata.tasks.folder import verifier_config
-from codedata.turns.execute import Runner, State, run_sides
+from codedata.turns.execute import Runner, State, environments_of, run_sides
 from codedata.turns.observations import UNEQUAL
 
 MAX_BRANCH_S = 2.0
@@ -118,9 +118,10 @@ def cut(messages: list, n_turns: int) -> list:
 @contextmanager
 def at_state(runner: Runner, answer: Answer, commit: Commit) -> Iterator[State]:
     """Yield a runner's state, with a log of calls as the run loop gives it."""
+    environment = environments_of(runner.settings).open().read(answer.instance_id)
     with (TemporaryDirectory() as folder,
           recording(ReplyLog(Path(folder), "run_turns", "benchmark")),
-          runner.state(answer, commit) as state):
+          runner.state(answer, commit, environment) as state):
         yield state
 
 

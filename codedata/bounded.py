@@ -112,6 +112,25 @@ def inside(root: Path | str, *parts: str) -> Path:
     return Path(path)
 
 
+def own_folder(directory: Path, *names: str) -> Path:
+    """Return directory/name/…, in which only codedata makes and removes files. Raise Trouble where
+    a name is a link, since others' files may be behind it. The directory may be one."""
+    for name in names:
+        directory = directory / name
+        if directory.is_symlink():
+            raise Trouble("is a link, where codedata has files of its own.", str(directory),
+                          "Delete the link.")
+    return directory
+
+
+def files_below(folder: Path, pattern: str = "**/*") -> list[Path]:
+    """Return the files in a folder that match a pattern, sorted. Links are not followed to folders,
+    nor out of this one."""
+    root = folder.resolve()
+    return [path for path in sorted(folder.glob(pattern))
+            if path.is_file() and path.resolve().is_relative_to(root)]
+
+
 def _names_in(part: str) -> list[str]:
     """Return the names that a relative path is made of. ValueError where it is none."""
     names = [name for name in part.split("/") if name not in ("", ".")]

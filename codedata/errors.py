@@ -4,11 +4,18 @@ a bug.
 from __future__ import annotations
 
 import errno
+import os
 import threading
 
 from codedata.texts import printable
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
+def is_full_disk(error: Exception) -> bool:
+    """Return whether an error says that a disk has no room; shutil.Error is a list of errors."""
+    return isinstance(error, OSError) and (
+        error.errno in NO_ROOM or any(os.strerror(number) in str(error) for number in NO_ROOM))
 
 
 class Trouble(Exception):

@@ -22,12 +22,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial, wraps
 from pathlib import Path
+from stat import S_ISDIR
 from typing import NamedTuple
 
 import orjson
 import tomli_w
 
-from codedata.bounded import MAX_ROW_BYTES, inside, making_folders, read_bounded
+from codedata.bounded import MAX_ROW_BYTES, inside, making_folders, own_folder, read_bounded
 from codedata.driver import in_driver
 from codedata.errors import BrokenRecord
 from codedata.ledger import disk_trouble, from_json
@@ -150,16 +151,23 @@ class Listing(NamedTuple):
     st_mtime_ns: int   # a digest of their sorted paths, sizes and times
 
 
-def listing(folder: Path) -> Listing:
-    """Return the listing of all files below a folder, links not followed."""
+def listing(item: Path) -> Listing | None:
+    """Return the listing of all files below a folder, links not followed; of a file its size and
+    time of change; None where there is nothing."""
+    try:
+        stat = os.stat(item)
+    except OSError:
+        return None
+    if not S_ISDIR(stat.st_mode):
+        return Listing(stat.st_size, stat.st_mtime_ns)
     files: list[tuple] = []
     n_bytes = 0
-    for at, _, names in os.walk(folder):
+    for at, _, names in os.walk(item):
         for name in names:
             path = os.path.join(at, name)
             stat = os.lstat(path)
             n_bytes += stat.st_size
-            files.append((os.path.relpath(path, folder), stat.st_size, stat.st_mtime_ns))
+            files.append((os.path.relpath(path, item), stat.st_size, stat.st_mtime_ns))
     hasher = hashlib.blake2b(repr(sorted(files)).encode(errors="replace"), digest_size=7)
     return Listing(n_bytes, int.from_bytes(hasher.digest(), "big"))
 
@@ -185,7 +193,8 @@ def list_folders(directory: Path, broken: list[BrokenRecord]) -> Iterator[tuple]
                 broken.append(BrokenRecord("has folders in folders without end.", entry.path,
                                            "Take them out."))
                 continue
-            yield sys.intern(entry.name), listed
+            if listed:   # else it was removed meanwhile
+                yield sys.intern(entry.name), listed
 
 
 def load_folder(folder: Path, places: dict[str, str]) -> dict:
@@ -280,32 +289,30 @@ class FolderDraft:
 
     @_keeps_disk_clean
     def __init__(self, path: Path, values: dict, within: str):
-        self.path, self._values = path, values
-        self._built = path.parent / NEW / within / path.name
-        self._before = _build(self._built, path, values)
+        self.path = path
+        self._built = own_folder(path.parent, NEW, within, path.name)
+        _build(self._built, path, values)
 
+    @_keeps_disk_clean
     def sync(self) -> Listing:
-        """Return the listing, which the folder keeps in its place; place() flushes it."""
+        """Flush the folder; return its listing, which it keeps in its place."""
+        _sync(self._built)
         return listing(self._built)
 
     @_keeps_disk_clean
     def place(self) -> None:
         """Put the folder in its place, in one exchange."""
-        if self.path.exists() and listing(self.path) != self._before:   # edited meanwhile
-            _build(self._built, self.path, self._values)
-        Folder.put(self.path, self._built)
+        Folder.exchange(self.path, self._built)
 
     def drop(self) -> None:
         """Remove the folder."""
         shutil.rmtree(self._built, ignore_errors=True)
 
 
-def _build(built: Path, place: Path, values: dict) -> Listing | None:
-    """Build an item's folder; return the listing of the present one, None where there is none."""
+def _build(built: Path, place: Path, values: dict) -> None:
+    """Build an item's folder of the present one, if there is one."""
     shutil.rmtree(built, ignore_errors=True)
-    before = None
     if place.exists():
-        before = listing(place)
         shutil.copytree(place, built, symlinks=True)
     built.mkdir(parents=True, exist_ok=True)
     for name, value in values.items():
@@ -317,7 +324,6 @@ def _build(built: Path, place: Path, values: dict) -> Listing | None:
             path.unlink(missing_ok=True)
         else:
             _write_file(path, _part_bytes(path.suffix, value))
-    return before
 
 
 def _part_bytes(suffix: str, value) -> bytes:
@@ -357,7 +363,7 @@ def set_aside(path: Path, keep: bool = True) -> Path:
     """Copy a file or folder to _replaced/ beside it: NAME.1.json, NAME.2.json, …; return the copy.
     Without `keep` it is moved there."""
     suffix = "" if path.is_dir() else path.suffix
-    aside = path.parent / "_replaced"
+    aside = own_folder(path.parent, "_replaced")
     aside.mkdir(exist_ok=True)
     copies = (aside / f"{path.name.removesuffix(suffix)}.{n}{suffix}" for n in itertools.count(1))
     copy = next(copy for copy in copies if not copy.exists())
@@ -395,12 +401,17 @@ class Folder:
 
     @staticmethod
     def put(path: Path, built: Path) -> None:
+        """Flush the folder `built`, and do exchange()."""
+        _sync(built)
+        Folder.exchange(path, built)
+
+    @staticmethod
+    def exchange(path: Path, built: Path) -> None:
         """Move the folder `built` to `path`, in one exchange with what is there.
 
         On a file system that cannot exchange folders, a kill between two renames leaves none;
         clear_up() then restores the old one.
         """
-        _sync(built)
         if not path.exists():
             built.rename(path)
             return
@@ -417,7 +428,7 @@ class Folder:
 
         The caller holds the directory.
         """
-        left = directory / NEW / within
+        left = own_folder(directory, NEW, within)
         for old in left.glob(f"{OLD}*"):
             place = directory / old.name.removeprefix(OLD)
             if not place.exists():   # a run was killed between two renames

@@ -18,10 +18,12 @@ earlier      of a summed line: the calls of the lines that went, by model
 
 A line is written before the record is put in place, so a kill between the two leaves the record of
 an earlier line. A kill can also tear the line that is being written: it is skipped, and the replies
-of its item are still in _partial/. Several processes may append, as each line is one write.
+of its item are still in _partial/. Several processes may append: each ends a torn line of another
+before it writes.
 """
 from __future__ import annotations
 
+import fcntl
 import heapq
 import json
 import os
@@ -190,22 +192,19 @@ class Appender:
     def __init__(self, path: Path | str):
         self.path = path
         self._fd: int | None = None
-        self._torn = False   # the last line on disk was not written whole
 
     def append(self, data: bytes) -> None:
         """Write whole lines. Raise RunStopped if the disk takes no more."""
         try:
             if self._fd is None:
                 self._fd = open_appending(self.path)
-                self._torn = _is_torn(self._fd)
-            if self._torn:
-                data = b"\n" + data   # else this line would be lost with the torn one
-            self._torn = os.write(self._fd, data) < len(data)
+            fcntl.flock(self._fd, fcntl.LOCK_EX)   # no other process is killed within its line now
+            try:
+                append_lines(self._fd, data, self.path)
+            finally:
+                fcntl.flock(self._fd, fcntl.LOCK_UN)
         except OSError as e:
             raise disk_trouble(e, self.path) from e
-        if self._torn:
-            raise RunStopped("was not written whole: the disk is full.", str(self.path),
-                             "Make room and run again.")
 
     def moved(self, path: Path | str) -> Appender:
         """Return this file, renamed."""
@@ -216,7 +215,6 @@ class Appender:
     def empty(self) -> None:
         """Drop all lines. A byte of a torn one stays: ext4 flushes a file that is emptied."""
         os.ftruncate(self._fd, 1)
-        self._torn = True
 
     def close(self) -> None:
         """Close the file."""
@@ -319,9 +317,15 @@ def to_line(line: dict) -> bytes:
         return (json.dumps(line) + "\n").encode()
 
 
-def _is_torn(descriptor: int) -> bool:
+def append_lines(descriptor: int, data: bytes, path) -> None:
+    """Write whole lines to a file that the caller has locked; end a torn one first, with which
+    they would be lost. Raise RunStopped where the disk does not take all of them."""
     size = os.fstat(descriptor).st_size
-    return size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+    if size and os.pread(descriptor, 1, size - 1) != b"\n":
+        data = b"\n" + data
+    if os.write(descriptor, data) < len(data):
+        raise RunStopped("was not written whole: the disk is full.", str(path),
+                         "Make room and run again.")
 
 
 def disk_trouble(error: OSError, path) -> RunStopped:

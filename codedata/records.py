@@ -215,8 +215,8 @@ class CandidateRun(TypedDict):
     timed_out: bool
     seconds: Seconds
     output: AnyText          # as the agent would have seen it
-    changes: dict[str, str]  # {path: diff} of the source's files; "" for what is no text
-    tests: dict[str, str]    # {hidden test: status} after it; {} where it changes nothing
+    changes: dict[str, str]  # {path: diff} of the source's files; "" for what is not shown
+    tests: dict[str, str]    # {hidden test: status} after it; {} where none is run, or can be
 
 
 @dataclass(frozen=True)

@@ -27,13 +27,13 @@ from typing import Any, Protocol
 
 from codedata.cli import RunOptions
 from codedata.errors import (
-    NO_ROOM,
     BrokenRecord,
     Excluded,
     Interrupted,
     ItemFailed,
     RunStopped,
     Trouble,
+    is_full_disk,
     start_thread,
 )
 from codedata.ledger import LEDGER, NOTHING, PARTIAL, disk_trouble
@@ -458,7 +458,7 @@ class Journal:
 
     def place(self, attempt: Attempt) -> None:
         """Put the record in its place, once its line is written, then drop its kept replies."""
-        attempt.change.draft.place()
+        attempt.change.place()
         self._count(attempt)
 
     def adopt(self, item: Item) -> None:
@@ -749,7 +749,7 @@ class _Run:
             self.unfinished.append(attempt.item.name)
             self.pool.stop(e)
         except Exception as e:
-            if isinstance(e, OSError) and e.errno in NO_ROOM:
+            if is_full_disk(e):
                 self.unfinished.append(attempt.item.name)
                 place = f"{self.journal.store.into} or {tempfile.gettempdir()}"
                 self.pool.stop(disk_trouble(e, e.filename or place))

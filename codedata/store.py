@@ -34,6 +34,7 @@ from codedata.driver import StaysInDriver
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.layouts import to_json, write_atomic
 from codedata.ledger import FileState, LastAttempt, Ledger
+from codedata.progress import say
 from codedata.records import OMITTED_IF_NULL, parse, safe_name
 from codedata.texts import natural, printable
 
@@ -231,7 +232,7 @@ class Store(StaysInDriver):
         edits of other fields."""
         change = self.begin(name, record, owned, keep_edits)
         state = self.sync(change)
-        change.draft.place()
+        change.place()
         return state, change.external
 
     def begin(self, name: str, record, owned: tuple[str, ...], keep_edits: bool = True) -> Change:
@@ -240,24 +241,23 @@ class Store(StaysInDriver):
         Raise ItemFailed if an owned field was edited since open().
         """
         path = self._place(name)
-        is_there = os.path.exists(path)
+        seen = layouts.listing(path)
         data = values_of(record)
-        if is_there:
+        if seen:
             data = self._load(path)
             now = self._parsed(data, path)
-            stat = layouts.listing(path) if self.places else path.stat()
             if self.kind and now.kind != self.kind:
                 raise ItemFailed(f"is no task of the kind {self.kind!r}.", str(path),
                                  "Somebody else has made one of that name: rename it.")
-            if keep_edits and self._at.get(name, ())[1:] != (stat.st_size, stat.st_mtime_ns):
+            if keep_edits and self._at.get(name, ())[1:] != seen:
                 self._refuse_edited(name, path, digests_of(now), owned)
             values = values_of(record)
             data |= {field: values[field] for field in owned if field in values}
         assert not self.kind or self.cls.completed(data)["kind"] == self.kind, "a maker's slip"
         digests = digests_of(self._parsed(data, path))
-        return Change(name, self._draft(path, data, owned if is_there else ()),
+        return Change(name, self._draft(path, data, owned if seen else ()),
                       FileState(record.instance_id, digests),
-                      self.external_edits(name, digests, owned))
+                      self.external_edits(name, digests, owned), seen)
 
     def _draft(self, path: Path, data: dict, owned) -> layouts.Draft | layouts.FolderDraft:
         """Return the draft of an item; of a folder with the `owned` fields, or all."""
@@ -329,14 +329,23 @@ class Store(StaysInDriver):
 
 @dataclasses.dataclass
 class Change:
-    """Hold an item that is being written. Its ledger line comes between Store.sync() and
-    draft.place(): a kill before that leaves the record of an earlier line, and the kept replies.
+    """Hold an item that is being written. Its ledger line comes between Store.sync() and place():
+    a kill before that leaves the record of an earlier line, and the kept replies.
     """
 
     name: str
     draft: layouts.Draft | layouts.FolderDraft
     state: FileState              # what will be on disk
     external: dict[str, str]      # see external_edits()
+    seen: layouts.Listing | None  # what was on disk before
+
+    def place(self) -> None:
+        """Put the item in its place. What was edited there since begin() goes to _replaced/."""
+        path = self.draft.path
+        if layouts.listing(path) not in (None, self.seen):
+            say(f"{path} was edited while it was made anew: that version is now "
+                f"{layouts.set_aside(path)}")
+        self.draft.place()
 
 
 @dataclasses.dataclass(eq=False)
@@ -627,7 +636,7 @@ def remove_half_written(directories: list[Path], kind: str = "") -> None:
             layouts.Folder.clear_up(directory, kind)
             continue
         within = (path for path in directory.glob("_*/_tmp.*")
-                  if not path.with_name("_lock").exists())
+                  if not (path.parent.is_symlink() or path.with_name("_lock").exists()))
         for left in (*directory.glob("_tmp.*"), *within):
             if left.is_dir() and not left.is_symlink():   # half a clone
                 shutil.rmtree(left)

@@ -1,5 +1,6 @@
 """Test that files and folders are put in place whole, a folder wherever its writer is killed."""
 import ctypes
+import shutil
 import sys
 from functools import partial
 from pathlib import Path
@@ -8,7 +9,9 @@ import pytest
 from conftest import write_files
 from killed import is_killed_at
 
-from codedata.layouts import NEW, Folder
+from codedata.errors import Trouble, is_full_disk
+from codedata.layouts import NEW, Folder, FolderDraft, set_aside
+from codedata.store import remove_half_written
 
 FILES = {"old": {"prompt.md": "old", "files/a.py": "a = 1"},
          "new": {"prompt.md": "new", "tests.py": "def test(): pass", "files/b/c.py": "c = 1"}}
@@ -21,6 +24,15 @@ MAX_STEPS = 200
 def content(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): path.read_text()
             for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_a_full_disk_is_seen_in_what_copying_a_folder_raises(tmp_path):
+    write_files(tmp_path / "one", {"file": "text"})
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "copy/file").symlink_to("/dev/full")
+    with pytest.raises(shutil.Error) as caught:
+        shutil.copytree(tmp_path / "one", tmp_path / "copy", dirs_exist_ok=True)
+    assert is_full_disk(caught.value)
 
 
 def plant(count) -> None:
@@ -53,3 +65,27 @@ def test_an_item_folder_is_the_old_or_the_new_one_wherever_its_writer_is_killed(
         if not killed:
             break
     assert not killed and seen == sorted(seen, reverse=True) and set(seen) == {"old", "new"}
+
+
+@pytest.mark.parametrize("name, change", [
+    (NEW, lambda item: Folder.clear_up(item.parent, "kind")),
+    (f"{NEW}/kind", lambda item: Folder.clear_up(item.parent, "kind")),
+    (f"{NEW}/kind", lambda item: FolderDraft(item, {"a": "a"}, "kind")),
+    (f"{NEW}/kind/item", lambda item: FolderDraft(item, {"a": "a"}, "kind")),
+    ("_replaced", lambda item: set_aside(item.parent / "old"))])
+def test_a_link_where_only_codedata_has_files_is_refused_and_a_linked_directory_is_not(
+        tmp_path, name, change):
+    strangers = {"_tmp.1": "x", "kind/a": "x", "old.b/a": "x"}
+    write_files(tmp_path / "out", strangers)
+    link = tmp_path / "disk" / name
+    write_files(tmp_path / "disk/old", {"a": "a"})
+    link.parent.mkdir(parents=True, exist_ok=True)
+    for one in (link, tmp_path / "disk/_left"):
+        one.symlink_to(tmp_path / "out")
+    (tmp_path / "root").symlink_to("disk")
+    remove_half_written([tmp_path / "root"])
+    with pytest.raises(Trouble, match="is a link"):
+        change(tmp_path / "root/item")
+    assert content(tmp_path / "out") == strangers
+    link.unlink()
+    change(tmp_path / "root/item")

@@ -15,6 +15,10 @@ from setups import CA_FLAGS
 from source_rows import a_pr, a_row
 from watched import NAMES, outside, run_watched
 
+from codedata.checks.benchmark_rows import read_rows
+from codedata.datapoints.seeds import seeds_in
+from codedata.sampling.row_files import files_by_format
+
 RUNS = """prompt --source rows.jsonl --prs prs.jsonl --count 50
     prompt --source rows.jsonl --check
     pr_tasks --prs prs.jsonl --steps records
@@ -94,6 +98,18 @@ def test_a_script_opens_nothing_outside_of_its_root(hostile, tmp_path, words):
     shutil.copytree(hostile, root, symlinks=True)
     done = run_watched(root, REPO / f"{words[0]}.py", *words[1:], "--root", root)
     assert outside(done) == [] and "Traceback" not in done.stderr, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("read", [
+    seeds_in, read_rows, lambda folder: files_by_format(str(folder))["jsonl"]],
+    ids=["seeds", "benchmark", "source"])
+def test_links_out_of_a_folder_or_in_a_circle_are_not_followed(tmp_path, read):
+    row = {"instance_id": "a", "patch": "a"}
+    write_json(tmp_path / "in/a.jsonl", row)
+    write_json(tmp_path / "out/b.jsonl", row)
+    for name, to in (("b.jsonl", "../out/b.jsonl"), ("out", "../out"), ("here", ".")):
+        (tmp_path / "in" / name).symlink_to(to)
+    assert len([*read(tmp_path / "in")]) == 1
 
 
 @pytest.mark.docker

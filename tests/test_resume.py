@@ -1,10 +1,13 @@
 """Test the state table: what a re-run makes, keeps, names or leaves, after a person's changes."""
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
+from threading import Thread
 
 import pytest
 from conftest import (
@@ -26,7 +29,9 @@ from fake_llm import Status
 from judged import read_json
 
 from codedata import ledger
+from codedata.records import Answer
 from codedata.settings import Price
+from codedata.store import Store
 
 NAME = "prompts_5_1"          # of the prompt file of answered_root; its items are NAME_1 to NAME_5
 MINE = turn_of("pwd", "mine.")
@@ -138,6 +143,17 @@ def test_an_edit_made_while_the_answer_is_under_way_is_kept(root, run, fake_llm)
     king = run("king")
     assert king.returncode == 1 and "the edit is kept" in king.stderr
     assert read_answer(root, f"{NAME}_1")["king"] == MINE
+
+
+def test_an_edit_made_while_the_disk_is_waited_for_is_set_aside(root, capfd):
+    store, name = Store(root, Answer).open(), f"{NAME}_1"
+    change = store.begin(name, replace(store.read(name), challenger=BETTER), ("challenger",))
+    store.sync(change)
+    edit_answer(root, 1)
+    change.place()
+    aside = root / f"answer/_replaced/{name}.1.json"
+    assert read_answer(root, name)["challenger"] == BETTER and read_json(aside)["king"] == MINE
+    assert f"that version is now {aside}" in capfd.readouterr().err
 
 
 def test_keys_that_a_person_adds_to_a_record_survive_to_the_letter(root, run, fake_llm):
@@ -282,6 +298,21 @@ def test_a_line_behind_a_torn_one_is_not_lost(tmp_path):
         with open(tmp_path / "_ledger.jsonl", "a") as file:
             file.write(torn)
     assert set(ledger.Ledger(tmp_path).succeeded) == {("s", "a"), ("s", "c")}
+
+
+def test_a_line_is_not_lost_where_another_process_is_killed_within_its_own(tmp_path):
+    book = ledger.Ledger(tmp_path)
+    book.append(tmp_path, {"stage": "s", "item": "a", "state": "done"})
+    late = Thread(target=lambda: book.append(tmp_path, {"stage": "s", "item": "c", "cost_usd": 1}))
+    with open(tmp_path / "_ledger.jsonl", "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)   # as each writer does, till it ends
+        file.write('{"stage": "s", "item": "b", "st')
+        file.flush()
+        late.start()
+        late.join(0.2)
+        assert late.is_alive()
+    late.join()
+    assert [line["item"] for line in ledger.read_lines(tmp_path / "_ledger.jsonl")] == ["a", "c"]
 
 
 # failures ----------------------------------------------------------------------------------------

@@ -48,6 +48,7 @@ SMALL_GOLD, SMALL_SHARE = 10, 0.5             # a gold of fewer new lines: a lar
 READABLE = "a program that the tests start can read their files, or write the reward"
 MAX_COPIES = 20                               # files that are tried as the answer
 HEADER = re.compile(r"\A(?:(?:diff|index) .*\n)*--- (?:a/)?([^\t\n]+).*\n\+\+\+ .*\n")   # of a diff
+OF_REVIEW = "-review-"                       # in the name of a reviewer's rival
 RIVAL = re.compile(r"(right|wrong|cheat)-[^/]*\.(sh|patch)")
 
 
@@ -279,11 +280,14 @@ def try_rivals(audited: Audited) -> CheckResult:
 
 def rivals_in(task: RivalledTask) -> dict[str, str]:
     """Return the scripts of a task's rivals/ by name. One may be a patch of another, a .patch
-    file. Raise ItemFailed where that does not fit."""
+    file; a reviewer's names a script of his as he did. Raise ItemFailed where that does not fit."""
     rivals = task.rivals or {}
     texts = {name: text_in(rivals, name) for name in sorted(rivals) if RIVAL.fullmatch(name)}
     scripts = {name: text for name, text in texts.items() if name.endswith(".sh")}
-    return {name: text if name in scripts else patched(name, text, scripts)
+    of_review = scripts | {name.replace(OF_REVIEW, "-"): text for name, text in scripts.items()
+                           if OF_REVIEW in name}
+    return {name: text if name in scripts
+            else patched(name, text, of_review if OF_REVIEW in name else scripts)
             for name, text in texts.items()}
 
 

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import duckdb
 
-from codedata.bounded import MAX_ROW_BYTES, read_bounded, row_in
+from codedata.bounded import MAX_ROW_BYTES, files_below, read_bounded, row_in
 from codedata.errors import Trouble
 from codedata.sandbox.archives import OverBounds, gunzipped
 from codedata.texts import number_text
@@ -80,17 +80,18 @@ def read_rows(path: str | Path) -> Iterator[BenchmarkRow]:
 
 
 def _folder_rows(folder: Path) -> Iterator[BenchmarkRow]:
-    instructions = [*folder.rglob("task.yaml"), *folder.rglob("instruction.md")]
-    files = [file for file in folder.rglob("*") if file.name.endswith(FORMS) and file.is_file()]
+    found = files_below(folder)
+    instructions = [file for file in found if file.name in ("task.yaml", "instruction.md")]
+    files = [file for file in found if file.name.endswith(FORMS)]
     if instructions:   # then the files belong to the tasks
         yield from map(_task, sorted({file.parent for file in instructions}))
     elif files:
-        for file in sorted(files):
+        for file in files:
             yield from read_rows(file)
     else:
         raise Trouble(f"holds no task (task.yaml, or instruction.md) and no {', '.join(FORMS)}.",
-                      str(folder),
-                      "Give a folder of Terminal-Bench tasks, or of files with benchmark rows.")
+                      str(folder), "Give a folder of Terminal-Bench tasks, or of files with "
+                      "benchmark rows. Links that lead out of it are not followed.")
 
 
 # files
@@ -215,8 +216,11 @@ def _task(folder: Path) -> BenchmarkRow:
 
 
 def _contents(folder: Path, *patterns: str) -> tuple[str, ...]:
-    files = [file for pattern in patterns for file in sorted(folder.glob(pattern))]
-    return tuple(_content(file) for file in files if file.is_file())
+    files = [file for pattern in patterns for file in files_below(folder, pattern)]
+    if sum(file.stat().st_size for file in files) > MAX_ROW_BYTES:
+        raise Trouble(f"has more than {MAX_ROW_BYTES:,} bytes in {' and '.join(patterns)}.",
+                      str(folder), "Leave that task out.")
+    return tuple(map(_content, files))
 
 
 def _content(file: Path) -> str:

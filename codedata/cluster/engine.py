@@ -66,6 +66,7 @@ class WorkerLost(Exception):
 class Slot:
     """Hold a place in the cluster for one worker after the other."""
 
+    strategy: Any = "SPREAD"   # by which Ray chooses the node of its next worker
     actor: Any = None
     machine: str = ""
     number: int = 0            # of its newest worker
@@ -94,16 +95,20 @@ class RayEngine:
         """Start the workers. `needs` are the cores and bytes of memory of an item's containers; {}
         for a stage without. `n_workers` is 0 for as many as the cluster has room for."""
         _connect(address, max(1, n_workers), needs)
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        own_node = ray.get_runtime_context().get_node_id()
         self._mailbox = ray.remote(Mailbox).options(
-            num_cpus=0, max_concurrency=100_000, scheduling_strategy=here).remote()
+            num_cpus=0, max_concurrency=100_000,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(own_node, soft=False)).remote()
         self._stop, self._needs = stop, needs
         self.n_workers = n_workers or _room(needs)
         self._at_a_time = 1            # items in a worker
-        n_slots = self.n_workers
-        if not needs:
-            n_slots = min(n_slots, sum(node["Alive"] for node in ray.nodes()))
-            self._at_a_time = -(-self.n_workers // n_slots)
+        if needs:
+            self._slots = [Slot() for _ in range(self.n_workers)]
+        else:   # one on each machine, on this one first: Ray alone may put them all on another
+            nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
+            self._slots = [Slot(NodeAffinitySchedulingStrategy(node, soft=False))   # soft: any node
+                           for node in sorted(nodes, key=own_node.__ne__)[:self.n_workers]]
+            self._at_a_time = -(-self.n_workers // len(self._slots))
         self._job = ray.put(parcels.pack(job))
         self._code = package_digest()
         self._engines: set[str] = set()   # of containers
@@ -117,7 +122,6 @@ class RayEngine:
         self._answers: queue.SimpleQueue[tuple[int, bytes]] = queue.SimpleQueue()
         self._steps: dict[int, Step] = {}                  # by lease
         self._refused: dict[str, str] = {}                 # machine: why it gets no items
-        self._slots = [Slot() for _ in range(n_slots)]
         self._alive: dict[int, Slot] = {}                  # by the number of a worker
         self._ended = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -247,8 +251,9 @@ class RayEngine:
                 self._ended.wait(1)
 
     def _start(self, slot: Slot, number: int) -> None:
-        options = {"num_cpus": 0, "scheduling_strategy": "SPREAD",
+        options = {"num_cpus": 0, "scheduling_strategy": slot.strategy,
                    "max_concurrency": self._at_a_time}
+        slot.strategy = "SPREAD"
         if self._needs:
             options |= {"num_cpus": self._needs["cores"], "memory": int(self._needs["memory"]),
                         "resources": {SLOT: 1}}

@@ -20,7 +20,7 @@ import ray
 import codedata
 from codedata import driver
 from codedata.cluster import parcels
-from codedata.errors import NO_ROOM, MachineStopped, Trouble
+from codedata.errors import MachineStopped, Trouble, is_full_disk
 from codedata.layouts import files_digest
 from codedata.llm.reply_log import recording
 from codedata.progress import Step, showing
@@ -47,9 +47,9 @@ def packed_outcome(work: Callable[[], Any]) -> bytes:
     try:
         return parcels.pack(Outcome(work()))
     except Exception as e:
-        is_full = isinstance(e, OSError) and e.errno in NO_ROOM
+        is_unwell = isinstance(e, MachineStopped) or is_full_disk(e)
         text = "" if isinstance(e, Trouble) else traceback.format_exc()
-        outcome = Outcome(None, e, text, isinstance(e, MachineStopped) or is_full)
+        outcome = Outcome(None, e, text, is_unwell)
     try:
         return parcels.pack(outcome)
     except Exception:

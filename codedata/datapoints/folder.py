@@ -265,4 +265,6 @@ def put(place: Path, task: Task) -> None:
     the folder stay."""
     inside(place.parent, NEW, DATAPOINT, place.name)
     values = {path: getattr(task, field) for field, path in task.places.items()}
-    FolderDraft(place, values, DATAPOINT).place()
+    draft = FolderDraft(place, values, DATAPOINT)
+    draft.sync()
+    draft.place()

@@ -20,14 +20,14 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import orjson
 
 from codedata.bounded import MAX_RECORD_BYTES, open_appending
-from codedata.ledger import Appender, disk_trouble
+from codedata.ledger import append_lines, disk_trouble
 from codedata.progress import named, say
 from codedata.records import check_of
 from codedata.texts import printable
@@ -210,8 +210,7 @@ class TaskManager:
         if "data" in changes:
             line["data"] = task["data"]
         raw = _to_line(line)
-        with closing(Appender(self._path)) as appender:
-            appender.append(raw)
+        append_lines(self._journal.fileno(), raw, self._path)
         self._read_new_lines()   # so memory shares no objects with the arguments
         return self._tasks[task["id"]]
 
@@ -251,8 +250,7 @@ class TaskManager:
             say(f"{self._path} has lines that no queue writes. They are skipped: "
                 f"{named(faults, MAX_NAMED)}")
         if not raw.endswith(b"\n"):   # the last line is torn: end it
-            with closing(Appender(self._path)) as appender:
-                appender.append(b"")
+            append_lines(self._journal.fileno(), b"", self._path)
             self._end += 1
 
     def _take_in(self, line: dict) -> None:

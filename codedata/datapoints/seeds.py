@@ -47,7 +47,7 @@ def _found(path: Path) -> Iterator[Seed]:
             yield Seed(_id(path.name), dict(_texts(path)))
             return
         for entry in sorted(path.iterdir()):
-            if entry.is_dir() or entry.suffix in (".md", ".jsonl"):
+            if not entry.is_symlink() and (entry.is_dir() or entry.suffix in (".md", ".jsonl")):
                 yield from _found(entry)
     elif path.suffix == ".jsonl":
         lines = read_bounded(path).decode(errors="replace").splitlines()

@@ -33,9 +33,10 @@ FETCH_S, CHECKOUT_S, LOOK_S = 3600.0, 600.0, 30.0
 # of a repository
 TREE = Bounds(max_bytes=5_000_000_000, max_files=200_000, max_depth=100, max_seconds=FETCH_S)
 GIT_LINE = """
-    env GIT_TERMINAL_PROMPT=0 GIT_LFS_SKIP_SMUDGE=1 git -c core.hooksPath=/dev/null
-    -c core.fsmonitor=false -c protocol.ext.allow=never -c submodule.recurse=false
-    -c filter.lfs.smudge= -c filter.lfs.process= -c filter.lfs.required=false"""
+    env GIT_TERMINAL_PROMPT=0 GIT_LFS_SKIP_SMUDGE=1 GIT_ALLOC_LIMIT=1g git
+    -c core.hooksPath=/dev/null -c core.fsmonitor=false -c protocol.ext.allow=never
+    -c submodule.recurse=false -c filter.lfs.smudge= -c filter.lfs.process=
+    -c filter.lfs.required=false"""
 GIT = GIT_LINE.split()
 DEFAULT, BRANCHES = "origin/HEAD", "+refs/heads/*:refs/remotes/origin/*"
 _locks: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)   # by clone

@@ -24,12 +24,13 @@ from contextlib import ExitStack
 from datetime import datetime, timezone
 from functools import partial
 from itertools import accumulate, chain
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import duckdb
 import fsspec
 
-from codedata.bounded import MAX_ROW_BYTES, row_in
+from codedata.bounded import MAX_ROW_BYTES, files_below, row_in
 from codedata.errors import Trouble
 from codedata.sandbox.archives import OverBounds, gunzipped
 from codedata.sandbox.process_labels import temporary_folder
@@ -52,22 +53,25 @@ def find_files(spec: str) -> tuple[str, list[str]]:
     return found.popitem()
 
 
-def files_by_format(spec: str, below: str = "**") -> dict[str, list[str]]:
+def files_by_format(spec: str, below: str = "**/*") -> dict[str, list[str]]:
     """Return {format: names of files, in row order} of a path, glob, folder or URL. `below` is the
-    glob for the files of a folder. Raise Trouble if there is no file.
+    glob for the files of a folder, of which hidden ones and links that lead out are left out. Raise
+    Trouble if there is no file.
     """
     if is_url(spec) or os.path.isfile(spec):
         names = [spec]
+    elif os.path.isdir(spec):
+        found_below = (path.relative_to(spec) for path in files_below(Path(spec), below))
+        names = sorted(f"{spec}/{path}" for path in found_below if "/." not in f"/{path}")
     else:
-        pattern = f"{glob.escape(spec)}/{below}" if os.path.isdir(spec) else spec
-        names = filter(os.path.isfile, sorted(glob.glob(pattern, recursive=True)))
+        names = filter(os.path.isfile, sorted(glob.glob(spec, recursive=True)))
     found = defaultdict(list)
     for name in names:
         if format := format_of(name):
             found[format].append(name)
     if not found:
         raise Trouble("names no file of a form that is read.", spec, "Give hf:NAME, or a path, "
-                      f"glob, folder or URL of {', '.join(FORMATS)}.")
+                      f"glob, folder (without links out of it) or URL of {', '.join(FORMATS)}.")
     return found
 
 

@@ -29,6 +29,7 @@ from codedata.texts import printable
 PIECE = 1 << 20
 MAX_HEADER_BYTES = 1 << 17   # limit of a name, a link's target or attributes, read at once
 MAX_GLOBAL_BYTES = 1 << 10   # of attributes of all members, which each is given: git writes 52
+MAX_EMPTY = 10_000           # members of gzip in a row that are empty, which no meter counts
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 GZIP_OR_ZLIB = 47            # for zlib, which sees for itself which of the two it is
 Source = Path | dict[str, bytes]   # a file or folder of the host, or {relative path: content}
@@ -280,11 +281,17 @@ class _Counted(io.RawIOBase):
 
 
 def inflated(file: BinaryIO | Stream) -> Iterator[bytes]:
-    """Yield what is compressed in a file by gzip, also several times in a row, or by zlib."""
+    """Yield what is compressed in a file by gzip, also several times in a row, or by zlib. Raise
+    UnsafeArchive for more than MAX_EMPTY empty ones in a row."""
     engine = zlib.decompressobj(GZIP_OR_ZLIB)
     rest = b""
+    n_empty = 0
     while data := rest or file.read(PIECE):
-        yield engine.decompress(data, PIECE)
+        piece = engine.decompress(data, PIECE)
+        yield piece
+        n_empty = 0 if piece else n_empty + 1
+        if n_empty > MAX_EMPTY:
+            raise UnsafeArchive(f"has more than {MAX_EMPTY:,} empty members of gzip in a row")
         rest = engine.unconsumed_tail
         if engine.eof:   # another may follow
             rest = engine.unused_data

@@ -227,11 +227,11 @@ class SandboxDocker:
         with self._named_end():
             return docker_engine.commit(self._api, self.id, image_name, changes, pauses)
 
-    def differences(self) -> list[tuple[str, bool]]:
-        """Return (path, whether it is there) of what is other than in the image, see
+    def differences(self) -> Iterator[tuple[str, bool]]:
+        """Yield (path, whether it is there) of what is other than in the image, see
         docker_engine.differences()."""
         with self._named_end():
-            return docker_engine.differences(self._api, self.id)
+            yield from docker_engine.differences(self._api, self.id, self._stop)
 
     @contextmanager
     def files(self, image_name: str = "", pauses: bool = True) -> Iterator[docker_engine.Files]:
@@ -240,13 +240,13 @@ class SandboxDocker:
         api = self._api
         with self._named_end(), ExitStack() as undo:
             if image_name:
-                yield undo.enter_context(docker_engine.files_of(image_name))
+                yield undo.enter_context(docker_engine.files_of(image_name, self._stop))
                 return
             if pauses:
                 undo.enter_context(self._disk.paused)
                 api.pause(self.id)
                 undo.callback(api.unpause, self.id)
-            yield docker_engine.Files(api, self.id)
+            yield docker_engine.Files(api, self.id, self._stop)
 
     def close(self) -> None:
         """Remove the container, and its network if nobody is on it."""

@@ -6,17 +6,18 @@ import os
 import secrets
 import stat
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from tarfile import BLOCKSIZE
 
 import requests
 
-from codedata.errors import MachineStopped, Trouble
+from codedata.errors import Interrupted, MachineStopped, Trouble
 from codedata.progress import say
 from codedata.sandbox import process_labels
-from codedata.sandbox.archives import Stream
+from codedata.sandbox.archives import BOUNDS, Stream
 from codedata.sandbox.disk import remove_tree
 from codedata.texts import printable
 
@@ -104,62 +105,95 @@ def drop_network(api, network: str) -> None:
 # files
 
 class Files:
-    """Read the files of a container through the engine, without running anything in it."""
+    """Read the files of a container through the engine, without running anything in it. Raise
+    Interrupted as soon as `stop` is set."""
 
-    def __init__(self, api, container_id: str, config: dict | None = None):
-        self._api, self._id = api, container_id
+    def __init__(self, api, container_id: str, stop: threading.Event, config: dict | None = None):
+        self._api, self._id, self._stop = api, container_id, stop
         self.config = config or {}   # of the image, where it is one's files
 
     def all(self) -> Stream:
         """Return a tar of all files except those in volumes."""
-        return Stream(self._api.export(self._id))
+        return self._stream(self._api.export(self._id))
 
     def below(self, path: str) -> Stream:
-        """Return a tar of one folder or file."""
-        return Stream(self._api.get_archive(self._id, os.fsencode(path))[0])
+        """Return a tar of one folder or file, an empty one where nothing is there."""
+        try:
+            return self._stream(self._api.get_archive(self._id, os.fsencode(path))[0])
+        except requests.HTTPError as e:
+            if e.response.status_code != 404:
+                raise
+            return Stream([bytes(2 * BLOCKSIZE)])
+
+    def _stream(self, pieces: Iterable[bytes]) -> Stream:
+        def checked() -> Iterator[bytes]:
+            for piece in pieces:
+                _check(self._stop)
+                yield piece
+        return Stream(checked())
 
 
 @contextmanager
-def files_of(image: str) -> Iterator[Files]:
-    """Yield the files of an image, in a container that never runs."""
+def files_of(image: str, stop: threading.Event | None = None) -> Iterator[Files]:
+    """Yield the files of an image, in a container that never runs; see Files."""
     api = connect()
     config = api.inspect_image(image)["Config"]
     labels = process_labels.labels("") | {KEEP: ""}
     container = api.create_container(image, ["bash"], **named(labels))["Id"]
     try:
-        yield Files(api, container, config)
+        yield Files(api, container, stop or threading.Event(), config)
     finally:
         remove_container(api, container)
 
 
-def differences(api, container_id: str) -> list[tuple[str, bool]]:
-    """Return (path, whether it is there) of what is other in a container than in its image, what is
+def differences(api, container_id: str, stop: threading.Event) -> Iterator[tuple[str, bool]]:
+    """Yield (path, whether it is there) of what is other in a container than in its image, what is
     in a folder behind it. The engine compares all files for it and names folders, too: it takes
-    longer than a look at the folder where it keeps what is new. There, a folder is named if it is
-    gone, or was and is a new one."""
+    longer than a look at the folder where it keeps what is new, which only root can read. There, a
+    folder is named if it is gone, or was and is a new one, or changes meanwhile. Raise OverBounds
+    for more than BOUNDS."""
     driver = api.inspect_container(container_id)["GraphDriver"]["Data"]
     upper = driver.get("UpperDir", "")
-    if not (os.path.isabs(upper) and os.access(upper, os.R_OK | os.X_OK)):
-        return [(one["Path"], one["Kind"] != GONE) for one in api.diff(container_id) or []]
-    found = []
-    folders = [""]
-    for folder in folders:
-        with suppress(OSError):   # its path is too long, or it has just gone
-            for entry in os.scandir(upper + folder):
-                path, about = f"{folder}/{entry.name}", entry.stat(follow_symlinks=False)
+    if os.geteuid() == 0 and os.path.isdir(upper):
+        yield from _differences_in(upper, None, "", BOUNDS.meter(), stop)
+    else:
+        yield from ((one["Path"], one["Kind"] != GONE) for one in api.diff(container_id) or [])
+
+
+def _differences_in(name: str, parent: int | None, path: str, count: Callable,
+                    stop: threading.Event) -> Iterator[tuple[str, bool]]:
+    """Yield the differences in a folder, given by its name in an open one. What runs in the
+    container may replace anything meanwhile, so no link is followed."""
+    with ExitStack() as held:
+        folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+        held.callback(os.close, folder)
+        if _is_new(folder):
+            yield path, False
+        for entry in held.enter_context(os.scandir(folder)):
+            place = f"{path}/{entry.name}"
+            count(place, 0)
+            _check(stop)
+            try:
                 if entry.is_dir(follow_symlinks=False):
-                    folders.append(path)
-                    found += [(path, False)] if _is_new(entry.path) else []
+                    yield from _differences_in(entry.name, folder, place, count, stop)
                 else:
+                    about = entry.stat(follow_symlinks=False)
                     is_mark = stat.S_ISCHR(about.st_mode) and about.st_rdev == 0
-                    found.append((path, not is_mark))
-    return found
+                    yield place, not is_mark
+            except OSError:   # it has just gone, or become something else
+                yield place, True
 
 
-def _is_new(folder: str) -> bool:
+def _check(stop: threading.Event) -> None:
+    """Raise Interrupted if the run stops."""
+    if stop.is_set():
+        raise Interrupted()
+
+
+def _is_new(folder: int) -> bool:
     """Return whether a folder hides what the image has in it."""
     try:
-        return os.getxattr(folder, "trusted.overlay.opaque", follow_symlinks=False) == b"y"
+        return os.getxattr(folder, "trusted.overlay.opaque") == b"y"
     except OSError:
         return False
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from codedata.errors import ItemFailed
 
 MAX_CHARS = 100_000     # of a Dockerfile of somebody else's
+MAX_REWRITTEN = 1_000_000   # characters, when each here-document has its shell
 MAX_EXPANDED = 10_000   # characters of ARG or FROM with their variables
 ODD = re.compile(r"[^\S \t]|[\x00-\x08\x0e-\x1f\x7f]")   # a blank to some readers alone
 DIRECTIVE = re.compile(r"\s*#\s*(syntax|escape|check)\s*=", re.IGNORECASE)
@@ -71,6 +72,7 @@ def rewritten(text: str) -> tuple[str, dict[str, bytes]]:
         raise ItemFailed(f"its Dockerfile has more than {MAX_CHARS:,} characters")
     lines, shell, files = _lines(text), SHELL, {}
     found = []
+    n_chars = 0
     for _, joined in _joined(lines):
         name, rest = [*joined.split(None, 1), "", ""][:2]
         name = name.upper()
@@ -89,6 +91,10 @@ def rewritten(text: str) -> tuple[str, dict[str, bytes]]:
             joined = (_run_of(rest, bodies, shell) if name == "RUN" else
                       _copy_of(joined, iter(bodies), files))
         found.append(joined)
+        n_chars += len(joined)
+        if n_chars > MAX_REWRITTEN:
+            raise ItemFailed(f"its Dockerfile has more than {MAX_REWRITTEN:,} characters, with a "
+                             "shell for each here-document")
     return "\n".join(found), files
 
 

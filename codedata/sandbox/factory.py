@@ -126,7 +126,7 @@ class SandboxFactory:
 
     def files_of(self, image: str) -> AbstractContextManager:
         """Return a context manager that yields the files of an image; see docker_engine.Files."""
-        return docker_engine.files_of(image)
+        return docker_engine.files_of(image, self._stop)
 
     def temporary_name(self, prefix: str) -> str:
         """Return a new name for an image that forget() removes."""

@@ -32,7 +32,7 @@ LOCK = "codedata.lock"     # the file that its process has locked
 PROCESS = "codedata.process"   # tells processes that had the same lock one after the other
 PID = "codedata.pid"       # for people to read
 FOLDERS = "codedata-"      # how the names of temporary folders begin
-FILE = "_lock.process"     # the lock of a temporary folder; a process's has a number behind it
+FILE = "_lock.process"     # the lock of a temporary folder; a process's has user and number behind
 
 _root: list[Path] = []     # in which this process works: a script has one, others have none
 _held: dict[Path, TextIO] = {}   # the locks of this process, by the folders that they lie in
@@ -69,7 +69,8 @@ def _process_lock() -> str:
     numbers = count()
     while folder not in _held:
         with suppress(BlockingIOError):   # another process has it
-            _held[folder] = locked(folder / f"{FILE}.{next(numbers)}")
+            # another user's file in /tmp cannot be opened
+            _held[folder] = locked(folder / f"{FILE}.{os.getuid()}.{next(numbers)}")
     return _held[folder].name
 
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from codedata.bounded import read_bounded
 from codedata.errors import ItemFailed
@@ -62,10 +62,11 @@ GRADE = "export PIP_RETRIES=0; mkdir -p /logs/verifier; bash /tests/test.sh"
 READ = """cd /logs/verifier && { cat reward.json 2>/dev/null || cat reward.txt; } | tr '\\n' ' '
 echo; cat results.json"""
 
-# of some folder, the paths that are there; an archive of none is one, too
+# of some folder, the paths that are there; an archive of none is one, too, and one of files that
+# change meanwhile, for which tar exits with 1
 PACK = """cd {folder} && set -- && for one in {paths}; do
     if [ -e "$one" ] || [ -L "$one" ]; then set -- "$@" "$one"; fi
-done && tar -cf {archive} -T /dev/null "$@"
+done && { tar -cf {archive} -T /dev/null "$@" || [ $? = 1 ]; }
 """
 UNREADABLE = (ValueError, LookupError, TypeError, RecursionError, ArithmeticError)
 Tree = dict[str, tuple]   # {path: (kind, mode, link or content)}
@@ -259,10 +260,12 @@ class Grader:
         if self.packs_itself and work is None:
             sandbox.run(collect_of(self.task), timeout_s=PACK_S)   # of an agent that did nothing
         elif work is not None:
+            folder, paths = self.carried
+            if paths != "." and not self.packs_itself:
+                work = only_below(work, shlex.split(paths))
             sandbox.put({Path(ARCHIVE).name: work}, str(Path(ARCHIVE).parent))
             if not self.packs_itself:
-                folder = shlex.quote(self.carried[0])
-                sandbox.run(f"tar -C {folder} -xpf {ARCHIVE}; rm {ARCHIVE}")
+                sandbox.run(f"tar -C {shlex.quote(folder)} -xpf {ARCHIVE}; rm {ARCHIVE}")
 
 
 def _read(printed: str, log: str, seconds: float) -> Grade:
@@ -308,6 +311,17 @@ def archive_of(tree: Tree) -> bytes:
                 member.linkname = content
                 tar.addfile(member)
     return out.getvalue()
+
+
+def only_below(archive: bytes, places: list[str]) -> bytes:
+    """Return an archive of the members at some places or below them, without those behind a link:
+    the tar of an agent's container may be the agent's own."""
+    tree = tree_of(archive)
+    no_folders = {PurePosixPath(name) for name, (kind, *_) in tree.items()
+                  if kind != tarfile.DIRTYPE}
+    return archive_of({name: one for name, one in tree.items()
+                       if any(map(PurePosixPath(name).is_relative_to, places))
+                       and no_folders.isdisjoint(PurePosixPath(name).parents)})
 
 
 def digest_of(archive: bytes) -> str:

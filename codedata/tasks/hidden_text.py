@@ -202,6 +202,7 @@ class Search:
         with suppress(*NO_ARCHIVE), zipfile.ZipFile(file) as archive:
             for member in archive.infolist():
                 inner = f"{place}!{member.filename}"
+                self._count(inner, 0)
                 if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                     self._name_unread(inner, place)
                     continue

@@ -18,8 +18,6 @@ from pathlib import Path
 from tarfile import TarFile, TarInfo
 from typing import BinaryIO
 
-import requests
-
 from codedata.sandbox import Result
 from codedata.sandbox.archives import BOUNDS, PIECE, Bounds, Source, members, read_tar
 from codedata.sandbox.docker import SandboxDocker
@@ -33,6 +31,8 @@ DIFF_CHARS = 20_000
 MAX_COMPARED = 2_000_000    # bytes of a file whose lines are compared
 MAX_NAMES = 100_000         # characters of the paths that are listed
 MAX_READ = 20               # changed files that are read one by one, which is quicker than all
+MAX_DIFFS = 200             # files whose lines are compared
+DIFF_S = 10.0               # seconds for one of them
 IGNORED = ("/.git/", "/__pycache__/", "/.pytest_cache/", "/node_modules/.cache/")
 
 
@@ -117,7 +117,7 @@ class Branch:
 
     def changes(self) -> dict[str, str]:
         """Return {path: diff} of the source's files that are other than when the branch began; ""
-        for what is no text, and beyond DIFF_CHARS of all."""
+        for what is no text, and beyond DIFF_CHARS of all and MAX_DIFFS."""
         now, found = self.entries(), {}
         n_left, n_chars = DIFF_CHARS, 0
         others = [path for path in sorted({*now, *self._before})
@@ -126,13 +126,15 @@ class Branch:
             return {}
         with (self._sandbox.files(self._sandbox.image) as old,
               self._sandbox.files(pauses=False) as new):
-            for path in others:
+            for i, path in enumerate(others):
                 name = _shown(path[len(self.workdir) + 1:])
                 n_chars += len(name)
                 if n_chars > MAX_NAMES:
                     break
-                text = _difference(name, path, (old, self._before.get(path)),
-                                   (new, now.get(path)))
+                text = ""
+                if n_left > 0 and i < MAX_DIFFS:
+                    text = _difference(name, path, (old, self._before.get(path)),
+                                       (new, now.get(path)))
                 found[name] = text if len(text) <= n_left else ""
                 n_left -= len(found[name])
         return found
@@ -140,12 +142,15 @@ class Branch:
     def _read(self) -> Entries:
         """Return what the source holds, by what the engine says is other than below."""
         now, source = dict(self._before), f"{self.workdir}/"
-        changed = [(self.workdir if source.startswith(f"{path}/") else path, is_there)
-                   for path, is_there in self._sandbox.differences()]
-        changed = [(path, is_there) for path, is_there in changed
-                   if path == self.workdir or (path.startswith(source) and counts(path))]
-        if len(changed) > MAX_READ or any(path != _shown(path) for path, _ in changed):
-            changed = [(self.workdir, True)]
+        changed: list[tuple[str, bool]] = []
+        for path, is_there in self._sandbox.differences():
+            place = self.workdir if source.startswith(f"{path}/") else path
+            if place != self.workdir and not (path.startswith(source) and counts(path)):
+                continue
+            changed.append((place, is_there))
+            if len(changed) > MAX_READ or place != _shown(place):
+                changed = [(self.workdir, True)]
+                break
         for path, _ in changed:
             for one in [*now] if path == self.workdir else _below(now, path):
                 del now[one]
@@ -163,15 +168,9 @@ def counts(path: str) -> bool:
 
 def entries_at(files: Files, place: str) -> Iterator[tuple[str, Entry]]:
     """Yield (path, entry) of what is no folder at a place and below it; nothing if it is gone."""
-    try:
-        archive = files.below(place)
-    except requests.HTTPError as e:
-        if e.response.status_code != 404:
-            raise
-        return
     count = BOUNDS.meter()
     linked: dict[str, Entry] = {}
-    with read_tar(archive) as tar:
+    with read_tar(files.below(place)) as tar:
         for member in members(tar):
             count(member.name, member.size)
             if member.isdir():
@@ -201,7 +200,7 @@ def _digest(file: BinaryIO) -> str:
 
 def _shown(path: str) -> str:
     """Return a path as text. The engine gives no single file whose name is none."""
-    return os.fsencode(path).decode(errors="replace")
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def _below(paths: Entries, place: str) -> list[str]:
@@ -224,14 +223,17 @@ def _difference(name: str, path: str, *sides: tuple[Files, Entry | None]) -> str
         places = [Path(folder, side) for side in "ab"]
         for place, text in zip(places, texts, strict=True):
             place.write_bytes(text)
-        done = subprocess.run(["diff", "-u", "--label", f"a/{name}", "--label", f"b/{name}",
-                               *places], stdin=subprocess.DEVNULL, capture_output=True,
-                              start_new_session=True)
+        try:
+            done = subprocess.run(["diff", "-u", "--label", f"a/{name}", "--label", f"b/{name}",
+                                   *places], stdin=subprocess.DEVNULL, capture_output=True,
+                                  start_new_session=True, timeout=DIFF_S)
+        except subprocess.TimeoutExpired:
+            return ""
     return done.stdout.decode(errors="replace")
 
 
 def _text(files: Files, path: str) -> bytes | None:
-    """Return the content of a file, None where that is no text to compare."""
+    """Return the content of a file, None where that is no text to compare, or gone."""
     with read_tar(files.below(path)) as tar:
         member = tar.next()
         if not member or not member.isreg() or member.size > MAX_COMPARED:

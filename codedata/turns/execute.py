@@ -6,20 +6,19 @@ their run: nothing that is shown to a judge or a model has seen them.
 """
 from __future__ import annotations
 
+import secrets
 import shlex
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from codedata.code.entities import is_of_tests
 from codedata.code.patches import files_of
 from codedata.code.turn import form_of
-from codedata.driver import StaysInDriver
-from codedata.errors import Excluded
+from codedata.errors import Excluded, ItemFailed
 from codedata.llm.reply_log import current_reply_log
 from codedata.progress import begin_step
 from codedata.records import (
@@ -32,10 +31,10 @@ from codedata.records import (
     Side,
     TurnStates,
 )
-from codedata.sandbox import Sandbox
+from codedata.sandbox import Result, Sandbox
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
-from codedata.store import Store, digest
+from codedata.store import Derived, Store, digest, known
 from codedata.suites.environments import Environments, id_of, labelled
 from codedata.suites.repo_names import repo_name_of
 from codedata.suites.source import Files, apply_patch
@@ -56,23 +55,25 @@ from codedata.turns.replay import (
 )
 
 TESTS_S = 900.0            # of a run of the hidden tests
-ONLY = "/tmp/codedata-only"   # holds the plugin that runs the hidden tests' files alone
+ONLY = "/tmp/codedata-only"   # begins the folder of the plugin that runs the hidden tests alone
+KILLED = 137               # exit code of a command whose container is gone
+UNKNOWN = {".": ""}        # changes that cannot be read
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-class _Environments(StaysInDriver):
-    """Hold the environments of a root, listed when the first is asked for."""
+# of an environment: what a run depends on, its image's id too (`verified`)
+READ = ("base_image", "image_name", "install_script", "test_script", "flaky", "verified")
 
-    def __init__(self, root: Path):
-        self._root = root
 
-    @cached_property
-    def _all(self) -> Environments:
-        return Environments(self._root, unhealthy_too=True).open()
+def environments_of(settings: Settings) -> Derived:
+    """Return the environments of the base commits of a root's pull requests, by instance id."""
+    found = Environments(Path(settings.run.environments or settings.root), unhealthy_too=True)
 
-    def of(self, name: str) -> Environment | None:
-        """Return an environment by its name, None where there is none."""
-        return self._all.read(name) if name in self._all else None
+    def of(name: str, commit: Commit) -> dict[str, Environment]:
+        environment = known(found, repo_name_of(commit.repo, commit.base_commit))
+        return {name: environment} if environment else {}
+
+    return Derived(Store(settings.root, Commit), of, place="env/", joined=(found,), derived=False)
 
 
 class Runner:
@@ -81,27 +82,25 @@ class Runner:
     def __init__(self, settings: Settings, factory: SandboxFactory,
                  samples_of: Callable[[Path], list[Side]]):
         """samples_of() returns the further blind answers beside the answer at a path."""
-        self._settings, self._factory, self._samples_of = settings, factory, samples_of
+        self.settings, self._factory, self._samples_of = settings, factory, samples_of
         self._answers = Store(settings.root, Answer)
-        root = Path(settings.run.environments or settings.root)
-        self._environments = _Environments(root)
         self._starts: dict[str, str] = {}   # by what they were found with
 
-    def make(self, answer: Answer, commit: Commit) -> Executed:
-        """Return what the candidates of a turn do. Raise Excluded if its environment is missing."""
+    def make(self, answer: Answer, commit: Commit, environment: Environment) -> Executed:
+        """Return what the candidates of a turn do."""
         began = time.monotonic()
         sides = self.candidates(answer, current_reply_log().item)
-        with self.state(answer, commit) as state:
+        with self.state(answer, commit, environment) as state:
             runs, before = run_sides(sides, answer, state)
-        found, environment = state.found, state.environment
+        found = state.found
         return Executed(
             answer.instance_id, environment.repo_name, environment.image_name, found.start,
             state.branches.how, found.state, found.unequal, len(found.results), found.n(EQUAL),
             found.n(MASKED), before, runs, round(time.monotonic() - began, 2))
 
-    def states(self, trajectory: Prompt, commit: Commit) -> TurnStates:
+    def states(self, trajectory: Prompt, commit: Commit, environment: Environment) -> TurnStates:
         """Return which of the pull request's tests pass before each turn. Raise Excluded if the
-        environment is missing, or the history cannot be replayed."""
+        history cannot be replayed."""
         known: dict[str, dict[str, str]] = {}   # by digest of the files
         turns = {}
 
@@ -112,42 +111,32 @@ class Runner:
             passed = sorted(name for name in tests if tests[name] == PASSED)
             turns[str(turn)] = {"passed": passed, "failed": sorted(tests.keys() - passed)}
 
-        with self._opened_for(trajectory, commit) as (replayer, hidden, steps, _), \
+        with self._opened_for(trajectory, commit, environment) as (replayer, hidden, steps, _), \
                 replayer.replay(steps, look=look) as (_, found):
             if found.diverged is not None:
                 turns = {turn: turns[turn] for turn in turns if int(turn) <= found.diverged}
         return TurnStates(trajectory.instance_id, found.start, turns)
 
     @contextmanager
-    def state(self, answer: Answer, commit: Commit) -> Iterator[State]:
-        """Yield the state that a turn's history leads to. Raise Excluded if its environment is
-        missing."""
-        with self._opened_for(answer, commit) as (replayer, hidden, steps, branches):
+    def state(self, answer: Answer, commit: Commit, environment: Environment) -> Iterator[State]:
+        """Yield the state that a turn's history leads to."""
+        with self._opened_for(answer, commit, environment) as (replayer, hidden, steps, branches):
             tried = digest([answer.instance_id, [step.command for step in steps[:N_TRIED]]])
             with replayer.replay(steps, self._starts.get(tried, "")) as (branch, found):
                 self._starts[tried] = found.start
-                environment = self.environment_of(commit)
-                yield State(environment, branches, branch, found, replayer, hidden)
+                yield State(branches, branch, found, replayer, hidden)
 
     @contextmanager
-    def _opened_for(self, record: Answer | Prompt, commit: Commit) -> Iterator[tuple]:
+    def _opened_for(self, record: Answer | Prompt, commit: Commit, environment: Environment
+                    ) -> Iterator[tuple]:
         """Yield (replayer, hidden tests, steps, branches) for the history of a record."""
-        environment, limits = self.environment_of(commit), self._settings.run
+        limits = self.settings.run
         with self.branches(environment, current_reply_log().item) as branches:
             hidden = HiddenTests(branches, environment, commit, TESTS_S)
             replayer = Replayer(branches, hidden.variables, limits.timeout_s, hidden.put)
             steps = steps_of(record.messages, record.tools)
             begin_step(f"replaying {len(steps)} commands")
             yield replayer, hidden, steps, branches
-
-    def environment_of(self, commit: Commit) -> Environment:
-        """Return the environment of a pull request's base commit. Raise Excluded without one."""
-        name = repo_name_of(commit.repo, commit.base_commit)
-        environment = self._environments.of(name)
-        if not environment:
-            raise Excluded(f"there is no environment {name}: without it, turns are judged by "
-                           "reading alone. Make it by pr_tasks.py --setup or env_setup.py")
-        return environment
 
     @contextmanager
     def branches(self, environment: Environment, name: str) -> Iterator[Branches]:
@@ -157,7 +146,8 @@ class Runner:
             if self._factory.name != "docker":
                 yield FreshSandboxes(environment, self._factory, label)
             elif not self._factory.has_image(image, id_of(environment)):
-                raise Excluded(f"its image {image or '(none)'} is not here")
+                raise ItemFailed(f"its image {image or '(none)'} is not here.", name,
+                                 "pr_tasks.py --setup makes it again.")
             else:
                 begin_step("reading the image's source")
                 yield BranchedImage(self._factory, image, label)
@@ -184,32 +174,39 @@ def sides_by_command(sides: Mapping[str, Side], answer: Answer) -> dict[str, lis
 def run_sides(sides: Mapping[str, Side], answer: Answer, state: State
               ) -> tuple[list[CandidateRun], dict[str, str]]:
     """Return (a run for each command of the sides, the hidden tests at the state or, where no
-    command changes files, {}). Equal commands are run once, malformed turns not at all."""
+    command changes files, {}). Equal commands are run once, malformed turns not at all. One that
+    ends its container, or whose changes cannot be read, passes no test."""
     by_command = sides_by_command(sides, answer)
     runs = []
-    before: dict[str, str] = {}
+    before: dict[str, str] | None = None
     for i, (command, names) in enumerate(by_command.items(), 1):
         begin_step("running the candidates", i, len(by_command))
+        done, changes, tests = Result(KILLED, "", 0.0), {}, {}
         with state.branches.branch(*state.branch.layers) as branch:
-            done = state.replayer.run(branch, command)
-            changes = branch.changes()
-            tests = {}
-            if changes:
-                before = before or state.hidden.run(state.branch)
-                tests = state.hidden.run(branch, before)
+            try:
+                done = state.replayer.run(branch, command)
+                changes = branch.changes()
+                if changes:
+                    before = state.hidden.run(state.branch) if before is None else before
+                    tests = state.hidden.run(branch, before)
+            except ItemFailed as e:
+                if changes and before is None:   # the tests cannot be run at the state itself
+                    raise
+                if not changes:   # else it is about hidden tests, which no output shows
+                    done = replace(done, output=f"{done.output}\n[{printable(e.what, 200)}]\n")
+                changes = changes or UNKNOWN
         turns = list(dict.fromkeys(digest(sides[name]) for name in names))
         runs.append({"sides": names, "turns": turns, "command": command,
                      "exit_code": done.exit_code, "timed_out": done.timed_out,
                      "seconds": round(done.seconds, 3), "output": cut(done.output),
                      "changes": changes, "tests": tests})
-    return runs, before
+    return runs, before or {}
 
 
 @dataclass(frozen=True)
 class State:
     """Hold the state that the history of a turn leads to."""
 
-    environment: Environment
     branches: Branches
     branch: Branch
     found: Replayed
@@ -259,11 +256,12 @@ class HiddenTests:
             return {}
         plugin = text_of("codedata.suites.programs", "pytest_only.py")
         places = [f"{below.workdir}/{path}" for path in self._files]
+        folder = f"{ONLY}-{secrets.token_hex(8)}"   # what commands have left is in the way of none
         listed = {"codedata_only.txt": "\n".join(places).encode(),
                   "codedata_only.py": plugin.encode()}
         with self._branches.branch(*below.layers) as branch:
             self.put(branch)
-            branch.put(listed, ONLY)
-            env = {**self.variables, "PYTHONPATH": ONLY, "PYTEST_ADDOPTS": "-p codedata_only"}
+            branch.put(listed, folder)
+            env = {**self.variables, "PYTHONPATH": folder, "PYTEST_ADDOPTS": "-p codedata_only"}
             run = run_suite(branch, self._environment.test_script, self._timeout_s, env=env)
         return {case.name: case.status for case in run.results if case.name not in self._ignored}

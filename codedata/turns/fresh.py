@@ -97,4 +97,5 @@ class FreshBranch:
 
 def _name(match: re.Match) -> str:
     """Return a path as it is, where diff prints it in quotes as well."""
-    return literal_eval(f'b"{match[2]}"').decode(errors="replace") if match[1] else match[2]
+    name = match[2]
+    return literal_eval(f'b"{name}"').decode(errors="backslashreplace") if match[1] else name

@@ -243,6 +243,13 @@ def test_two_container_engines_need_a_registry(engine):
     assert caught.value.exit_code == 2
 
 
+def test_workers_without_containers_start_on_a_machine_each_the_driver_s_first(engine):
+    one = engine(lambda _: ray.get_runtime_context().get_node_id())
+    eventually(lambda: len(one._alive) == 2)
+    nodes = {one.make(ReplyLog(), Step(), [i]) for i in range(2)}
+    assert len(nodes) == 2 and ray.get_runtime_context().get_node_id() in nodes
+
+
 def test_a_run_that_is_complete_ends_at_once(engine):
     one = engine(str)
     assert one.make(ReplyLog(), Step(), [1]) == "1"

@@ -269,10 +269,11 @@ def test_a_reviewer_sees_the_tests_once_he_has_written_rivals_and_may_give_it_ba
     flags = ["patch_rivals", *review, "--rivals-dir", rivals]
     write_texts(rivals, {"wrong-1.sh": "true", "cheat-1.sh": "true"})
     assert "1 right-review-*, 3 wrong-review-*" in tool(tmp_path, *flags, code=1)["error"]
-    write_texts(rivals, {**OF_REVIEW, "odd.sh": "true"})
+    write_texts(rivals, {**OF_REVIEW, "odd.sh": "true", "cheat-4.patch":
+                         "--- cheat-2.sh\n+++ x\n@@ -1 +1 @@\n-#!/bin/bash\n+#!/bin/sh\n"})
     assert "odd.sh: the names are" in tool(tmp_path, *flags, code=1)["error"]
     (rivals / "odd.sh").unlink()
-    assert len(tool(tmp_path, *flags)["rivals"]) == 15
+    assert len(tool(tmp_path, *flags)["rivals"]) == 16
     assert "tests" in tool(tmp_path, "read_datapoint", *review[:2])
     approve = ["approve_datapoint", *review, "--category", "Debugging", "--tags", "python"]
     (tmp_path / "dp/sums/rivals/cheat-review-1.sh").unlink()
@@ -291,7 +292,7 @@ def test_a_reviewer_sees_the_tests_once_he_has_written_rivals_and_may_give_it_ba
     assert "rivals/wrong-review-1.sh" in shown["files"]
     tool(tmp_path, "patch_rivals", *task, "--rivals-dir", write_texts(tmp_path / "own", RIVALS))
     staged = tmp_path / "dp/_staging/sums/rivals"
-    assert len([*staged.glob("*-review-*")]) == 6 and len([*staged.iterdir()]) == 14
+    assert len([*staged.glob("*-review-*")]) == 7 and len([*staged.iterdir()]) == 15
 
 
 def test_a_draft_that_is_nearly_another_one_or_the_seed_is_refused(seeded):

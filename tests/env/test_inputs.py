@@ -16,6 +16,7 @@ from conftest import eventually, run_here
 from line_tables import rows
 
 from codedata.env.clones import checked_out, cloned, install_key
+from codedata.env.clones import git as git_of_strangers
 from codedata.env.inputs import one_repository, repositories_of, tree_digest
 from codedata.errors import BrokenRecord, Trouble
 from codedata.store import Derived
@@ -286,6 +287,11 @@ def test_a_clone_that_would_write_without_end_is_refused_before_it_does(
     with pytest.raises(BrokenRecord, match=says):
         one_repository(f"file://{project}", tmp_path / "root")
     assert sum(len(files) for _, _, files in os.walk(tmp_path / "root")) < 100
+
+
+def test_git_takes_no_more_memory_than_an_object_needs():
+    """A delta of 16 KB may stand for an object of gigabytes."""
+    assert git_of_strangers("-c", "alias.a=!echo $GIT_ALLOC_LIMIT", "a") == "1g"
 
 
 def test_git_runs_nothing_that_a_repository_names(tmp_path, project):

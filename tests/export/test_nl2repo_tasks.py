@@ -84,6 +84,17 @@ def rewarded(folder, done: str) -> tuple[str, str]:
     return graded.stdout.decode().strip(), graded.stderr.decode()
 
 
+def rewarded_beside(folder, done: str) -> tuple[str, str]:
+    """Return what rewarded() does where the agent's own container grades, without the hook."""
+    image = tomllib.loads((folder / "task.toml").read_text())["environment"]["docker_image"]
+    graded = docker(image, f"tar -x -C / && mv /{folder.name}/solution /\n"
+                    "mkdir -p -m 777 /logs/verifier\n"
+                    f"({done}\n) >/dev/null 2>&1\nmv /{folder.name}/tests /\n"
+                    "bash /tests/test.sh >&2; sleep .1; cat /logs/verifier/reward.*",
+                    tar_of(folder))
+    return graded.stdout.decode().strip(), graded.stderr.decode()
+
+
 def write(path: str, text: str) -> str:
     """Return the script that writes a file."""
     return f"mkdir -p $(dirname {path}); cat >{path} <<'END'\n{dedent(text)}\nEND\n"
@@ -150,6 +161,8 @@ PASSES = """
         return report
     reports.TestReport.from_item_and_call = classmethod(forged)
 """
+REPLACE = ("runuser -u daemon -- bash -c 'cd /var/tmp; while :; do echo 1 >$$; "
+           "mv -f $$ /logs/verifier/reward.txt; done' &")
 OTHER_TAR = "chmod +x /usr/local/bin/tar </dev/null >/usr/local/bin/tar; echo >>/usr/local/bin/tar "
 CASES = {
     "nothing": ("true", "0.0"),
@@ -186,12 +199,16 @@ CASES = {
 }
 
 
-def test_bodies_are_rewarded_and_nothing_else(task, tmp_path):
+@pytest.mark.parametrize(("grade", "cases"), [
+    (rewarded, CASES),
+    (rewarded_beside, dict([*CASES.items()][:7]) | {
+        "no repository": ("rm -rf .git", "0.0"), "another's daemon": (REPLACE, "0.0")})])
+def test_bodies_are_rewarded_and_nothing_else(task, tmp_path, grade, cases):
     quick = shutil.copytree(task, tmp_path / "task")   # what has no end ends soon
     edit(quick / "tests/config.json", timeout_s=8)
-    cases = {"solution": ("bash /solution/solve.sh", "1.0"), **CASES}
+    cases = {"solution": ("bash /solution/solve.sh", "1.0"), **cases}
     with ThreadPoolExecutor(4) as pool:
-        all_rewards = pool.map(lambda case: rewarded(quick, case[0]), cases.values())
+        all_rewards = pool.map(lambda case: grade(quick, case[0]), cases.values())
         rewards = dict(zip(cases, all_rewards, strict=True))
     odd = {name: rewards[name] for name, (_, wanted) in cases.items() if rewards[name][0] != wanted}
     assert odd == {}

@@ -19,7 +19,7 @@ from listening import connects, gateway, host_address, listening
 
 from codedata.errors import ItemFailed
 from codedata.sandbox import OUTPUT_BYTES, SandboxDied, docker_engine
-from codedata.sandbox.archives import UnsafeArchive
+from codedata.sandbox.archives import OverBounds, UnsafeArchive
 from codedata.sandbox.docker import SandboxDocker
 
 pytestmark = pytest.mark.docker
@@ -276,6 +276,21 @@ def test_a_copy_in_a_race_with_links_stays_inside(sandbox, tmp_path):
             with suppress(ItemFailed):   # whether it comes to pass is not the point
                 move()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_list_of_differences_in_a_race_with_links_stays_inside_and_is_bounded(sandbox, tmp_path):
+    (tmp_path / "of-the-host").touch()
+    sandbox.run("mkdir /w && cd /w && mkdir {1..40} && touch gone-{1..40} kept-{1..40}")
+    found = sandbox.differences()
+    next(path for path, _ in found if path.startswith("/w/"))   # the folder's entries are known now
+    sandbox.run(f"cd /w && rm -r gone-* [0-9]*; for i in {{1..40}}; do ln -s {tmp_path} $i; done")
+    rest = {path for path, _ in found}
+    assert sum(path.startswith("/w/kept-") for path in rest) > 38
+    assert not rest & {f"/w/{i}/of-the-host" for i in range(1, 41)}
+    assert rest & {f"/w/{i}" for i in range(1, 41)}
+    sandbox.run("mkdir -p /w/$(printf 'd/%.0s' {1..300})")
+    with pytest.raises(OverBounds, match="folders deep"):
+        [*sandbox.differences()]
 
 
 def test_several_hostile_sandboxes_at_once_leave_the_host_well():

@@ -1,6 +1,7 @@
 """Test how images are built within limits, and what is left of a build."""
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import threading
@@ -195,6 +196,12 @@ def test_of_the_words_of_copy_only_documents_become_files():
     text, files = rewritten("FROM a\nCOPY x<<a <<a /d/\n1\na\nRUN --mount=type=cache,id=a true")
     assert text == "FROM a\nCOPY x<<a .codedata-here/0/a /d/\nRUN true"
     assert files == {".codedata-here/0/a": b"1\n"}
+
+
+def test_a_dockerfile_that_a_rewrite_would_make_huge_is_refused():
+    with pytest.raises(ItemFailed, match="1,000,000 characters"):
+        rewritten("FROM a\nSHELL " + json.dumps(["é" * 20_000], ensure_ascii=False)
+                  + "\nRUN <<A\nA" * 10)
 
 
 @pytest.mark.docker

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import ast
+import gzip
 import io
 import os
 import subprocess
@@ -25,7 +26,15 @@ from codedata.sandbox import (
     open_sandbox,
     process_labels,
 )
-from codedata.sandbox.archives import Bounds, OverBounds, Stream, UnsafeArchive, pack, unpack
+from codedata.sandbox.archives import (
+    Bounds,
+    OverBounds,
+    Stream,
+    UnsafeArchive,
+    inflated,
+    pack,
+    unpack,
+)
 from codedata.sandbox.disk import wait_for_room
 from codedata.sandbox.local import SandboxLocal
 from codedata.sandbox.output import Output
@@ -446,6 +455,12 @@ def test_what_is_no_archive_is_said(tmp_path, data):
         unpack(Stream([data]), tmp_path, Bounds(10_000))
 
 
+def test_gzip_without_end_that_unpacks_to_nothing_is_refused():
+    assert b"".join(inflated(io.BytesIO(gzip.compress(b"x") * 11_000))) == b"x" * 11_000
+    with pytest.raises(UnsafeArchive, match="empty members"):
+        list(inflated(io.BytesIO(gzip.compress(b"") * 11_000)))
+
+
 def test_packing_follows_no_link_and_takes_no_pipe(tmp_path):
     (tmp_path / "secret").write_text("secret")
     source = tmp_path / "source"
@@ -510,6 +525,7 @@ def test_what_is_left_names_a_lock_of_its_root_user_and_host_that_nobody_holds(t
                                                     for name, value in changed.items()}}, all_roots)
 
     assert theirs[process_labels.RUN] == "r" and lock.parent == tmp_path
+    assert lock.name == f"_lock.process.{os.getuid()}.0", "each user has files of its own"
     assert not is_left(), "it lives"
     process.kill()
     process.communicate()

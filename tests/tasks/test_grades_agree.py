@@ -23,8 +23,8 @@ from codedata.records import BUG as BUG_KIND
 from codedata.records import STRIPPED_PATCH, Task
 from codedata.sandbox import docker_engine
 from codedata.tasks.eval_script import printed_results, run_evaluation, script_of
-from codedata.tasks.folder import image_of, verifier_config
-from codedata.tasks.grade import Grader
+from codedata.tasks.folder import ARCHIVE, image_of, verifier_config
+from codedata.tasks.grade import Grader, tree_of
 from codedata.tasks.graded_runs import NotRewarded, prove_gold
 from codedata.tasks.verifier.junit import restored_name
 
@@ -35,6 +35,11 @@ KINDS = {BUG_KIND: (BUG, bug_kind(max_broken_share=1.0)), STRIPPED_PATCH: (STRIP
 WORDS = """import re
 s = open('heron.py').read()
 open('heron.py', 'w').write(re.sub(r'(def words.*\\n)(.*\\n)', r'\\1    return {}\\n', s))"""
+# an agent's own tar packs a program for the verifier, also behind a link
+OWN_TAR = f"""mkdir -p /e/usr/local/bin; cd /e; ln -s usr out; p=usr/local/bin/cat
+printf '#!/bin/sh\necho 0.9' >$p; chmod 755 $p
+tar -cf a out $p; tar -rf a --transform s,usr,out, $p
+printf '#!/bin/sh\ncp /e/a {ARCHIVE}' >/usr/local/bin/tar; chmod 755 /usr/local/bin/tar"""
 SAYS = "s = open('heron.py').read(); open('heron.py', 'w').write(s.replace({}))"
 WRONG = [   # what agents do to the source: none is right
     "open('heron.py', 'a').write('# nothing')", WORDS.format("said.split()"),
@@ -83,12 +88,15 @@ def test_wrong_patches_are_refused_everywhere(graded):
 
 
 def test_a_task_of_somebody_else_is_graded_by_its_own_script_with_what_it_carries(tmp_path):
-    toml = {"artifacts": ["/srv/a", {"source": "/opt/b"}], "environment": {"workdir": "/srv"}}
+    toml = {"artifacts": ["/srv/a", {"source": "/opt/b"}, "/out"],
+            "environment": {"workdir": "/srv"}}
     script = b'echo "{\\"reward\\": $(cat /srv/a /opt/b)}" > /logs/verifier/reward.json'
     task = Task("theirs", "", toml, {}, {}, {"test.sh": b"mkdir -p /logs/verifier\n" + script})
     grader = Grader(factory_of(), task, "codedata-base:bookworm", RUN)
     work, _ = grader.work("printf 0. >/srv/a; printf 5 >/opt/b; echo 9 >/srv/not-carried")
     assert grader.grade(work).reward == 0.5 and grader.grade(None).reward == 0.0
+    forged, _ = grader.work(OWN_TAR)
+    assert len(tree_of(forged)) == 3 and grader.grade(forged).reward == 0.0
 
 
 def test_a_gold_that_is_rewarded_once_is_not_proven():

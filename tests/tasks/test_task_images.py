@@ -16,6 +16,7 @@ from projects import make_lean
 
 from codedata.code.patches import added_runs
 from codedata.errors import ItemFailed
+from codedata.sandbox.archives import Bounds, OverBounds
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import SandboxSettings, Settings
 from codedata.tasks.hidden_text import Search
@@ -264,6 +265,17 @@ def test_an_archive_that_is_not_read_is_named_outside_of_packages(name, data):
     search = Search([])
     search.look("/usr/lib/python3/dist-packages/a", io.BytesIO(data))
     assert not search.unread
+
+
+def test_the_members_of_a_zip_file_count_as_files():
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for n in range(3):
+            archive.writestr(f"{n}/", "")
+    search = Search([])
+    search._count = Bounds(max_files=2).meter()
+    with pytest.raises(OverBounds):
+        search.look("file", io.BytesIO(packed.getvalue()))
 
 
 def test_a_zip_file_whose_members_may_be_of_any_size_cannot_be_searched():

@@ -14,7 +14,6 @@ from conftest import edit, run_here, write_json
 
 from codedata import cli, config, run_loop
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
-from codedata.layouts import FolderDraft
 from codedata.llm import Models
 from codedata.records import BUG, DATAPOINT, BugConfig, Task
 from codedata.states import Reads, Writes
@@ -157,11 +156,11 @@ def test_a_stage_writes_its_own_parts_alone(tmp_path):
     assert found["instruction.md"] == b"Mend it.\n" and found["notes.txt"] == b"mine"
     assert found["tests/cases/1.txt"] == b"1" and edited_parts(store.read("x")) == []
     assert os.access(folder / "tests/test.sh", os.X_OK)
-    draft = FolderDraft(folder, {"instruction.md": "Another.\n"}, BUG)
-    (folder / "tests/test.sh").write_text("edited")   # between building and exchange
-    draft.place()
-    found = content(folder)
-    assert (found["tests/test.sh"], found["instruction.md"]) == (b"edited", b"Another.\n")
+    change = store.begin("x", replace(task, instruction="New.\n"), ("instruction",))
+    (folder / "instruction.md").write_text("Mine.\n")   # while the new version is flushed
+    change.place()
+    aside = content(tmp_path / "task/_replaced/x.1")
+    assert [one["instruction.md"] for one in (content(folder), aside)] == [b"New.\n", b"Mine.\n"]
 
 
 def test_folders_in_folders_without_end_are_named(tmp_path, monkeypatch):

@@ -20,6 +20,7 @@ from codedata.sandbox import Result
 from codedata.suites.suite import RESULTS, Run, run_suite
 from codedata.suites.test_results import Case, parse
 from codedata.tasks.eval_script import MAX_BYTES, eval_script, misread, printed_results
+from codedata.tasks.grade import PACK
 from codedata.tasks.tests_folder import READS, suite_tests
 from codedata.tasks.verifier import suite
 from codedata.tasks.verifier.agent_work import counting
@@ -188,6 +189,9 @@ def test_in_the_agents_own_container_only_a_labelled_archive_counts_and_no_setti
     names = {"workdir": f"{tmp_path}/source", "archive": str(archive), "label": "0123"}
     (tmp_path / "source").mkdir()
     commit = subprocess.check_output(AGENTS, shell=True, text=True, cwd=names["workdir"]).strip()
+    victim, odd = tmp_path / "victim", Path(f"{names['workdir']}/n\n{tmp_path}/victim")
+    odd.parent.mkdir(parents=True)
+    victim.touch(), odd.touch()
     assert not suite.is_delivered(names)
     script = fill(text_of("codedata.tasks.verifier", "pack_here.sh"),
                   collect=text_of("codedata.tasks", "collect.sh"))
@@ -195,8 +199,16 @@ def test_in_the_agents_own_container_only_a_labelled_archive_counts_and_no_setti
     subprocess.run(["bash", "-c", script], check=True)
     assert suite.is_delivered(names) and not (tmp_path / "ran").exists()
     with tarfile.open(archive) as tar:
-        assert {*tar.getnames()[1:]} == {"a.py", ".gitattributes", "conftest.py"}
+        assert {*tar.getnames()[1:]} == {"a.py", ".gitattributes", "conftest.py",
+                                            f"n\n{victim}"}
+    assert victim.exists() and not odd.exists()
     assert (tmp_path / "source/a.py").read_text() == "1\n"
+
+
+def test_work_that_changes_while_it_is_packed_is_packed(tmp_path):
+    pack = fill(PACK, folder=".", paths="a", archive="x.tar")
+    subprocess.run(f"head -c 50M /dev/zero >a; while :; do echo >>a; done & {pack}\n"
+                   "code=$?; kill $!; exit $code", shell=True, check=True, cwd=tmp_path)
 
 
 def test_without_a_list_every_source_file_counts_but_tests_and_what_steers_them(tmp_path):

@@ -4,14 +4,16 @@ from __future__ import annotations
 import threading
 
 import pytest
+from conftest import eventually
 from heron_environment import an_environment
 from projects import COMMIT, Project
 
+from codedata.errors import Interrupted
 from codedata.records import Environment
 from codedata.sandbox.docker_engine import connect
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
-from codedata.turns.branches import BranchedImage
+from codedata.turns.branches import MAX_DIFFS, BranchedImage
 from codedata.turns.fresh import FreshSandboxes
 
 pytestmark = pytest.mark.docker
@@ -65,7 +67,7 @@ def test_branches_see_what_is_below_them_and_nothing_of_each_other(images):
       "empty": "empty: mode 644\n", "old/b": "", "pipe": ""}),
     ("seq 9000 > long; echo 1 > short; yes | head -c 9000000 > vast; echo x > $'\\xff'",
      {"long": "", "short": "--- a/short\n+++ b/short\n@@ -0,0 +1 @@\n+1\n", "vast": "",
-      "�": ""})])
+      "\\xff": ""})])
 def test_changes_are_the_files_that_are_other_than_below(images, command, changes):
     with images.branch() as below:
         same, _ = below.tree(), below.run("touch heron.py")
@@ -73,6 +75,21 @@ def test_changes_are_the_files_that_are_other_than_below(images, command, change
         with images.branch(*below.layers) as branch:
             assert branch.run(command).ok
             assert branch.changes() == changes and (branch.tree() == same) is not bool(changes)
+
+
+def test_changes_that_go_or_are_many_are_listed_without_a_diff_and_a_stop_ends_it(images):
+    stop = threading.Event()
+    factory = SandboxFactory(Settings(), stop)
+    with BranchedImage(factory, IMAGE.make(), RUN).branch() as branch:
+        branch.run("touch {100..350}; echo x > 0; (sleep 2; rm 0; touch done) &> /dev/null &")
+        assert "/testbed/0" in branch.entries()
+        eventually(lambda: "/testbed/done" in dict(branch._sandbox.differences()))
+        found = branch.changes()
+        assert len(found) == 252 and sum(map(bool, found.values())) == MAX_DIFFS - 1
+        branch.run("rm {100..350}; echo y > heron.py")
+        stop.set()
+        with pytest.raises(Interrupted):
+            branch.changes()
 
 
 @pytest.mark.parametrize("command", ["rm -rf /testbed", "mv /testbed /gone; ln -s /etc /testbed"])

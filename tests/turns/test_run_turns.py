@@ -9,7 +9,6 @@ from conftest import (
     edit,
     eventually,
     kill,
-    ledger_lines,
     run_script,
     start_script,
     turn_of,
@@ -184,6 +183,20 @@ def test_candidates_are_told_apart_by_what_they_change_and_by_hidden_tests_that_
         shown + [runs["sample 4"]["output"]]), re.MULTILINE)
 
 
+@pytest.mark.docker
+def test_a_candidate_that_breaks_its_container_passes_no_test_and_others_do(tmp_path):
+    write_root(tmp_path)
+    write_answer(tmp_path, "t_1", king=f"{RIGHT}; touch /tmp/codedata-only",
+                 challenger=f"{RIGHT}; rm /bin/bash",
+                 assistant=f"{RIGHT}; mkdir -p $(printf 'd/%.0s' {{1..300}}); echo done")
+    assert run_turns(tmp_path).returncode == 0
+    runs = runs_of(executed(tmp_path, "t_1"))
+    assert runs["king"]["tests"][SWIM] == "passed"
+    assert [*runs["challenger"]["changes"]] == ["heron.py"] and not runs["challenger"]["tests"]
+    assert runs["reference"]["changes"] == {".": ""}
+    assert runs["reference"]["output"] == "done\n\n[more than 200 folders deep]\n"
+    shown = Executions(tmp_path).of("t_1", turn_of(runs["reference"]["command"]))
+    assert shown.passed == set() and "(changed: .)" in shown.text()
 
 
 # runs cut short, edits, blindness ----------------------------------------------------------------
@@ -216,12 +229,16 @@ def test_a_killed_run_goes_on_and_an_edited_king_is_run_again(tmp_path, fake_llm
 
 
 @pytest.mark.docker
-def test_turns_without_an_environment_are_left_out_by_name_and_cost_nothing(tmp_path):
-    write_root(tmp_path)
-    (tmp_path / f"env/{NAME}.json").unlink()
+def test_turns_wait_for_their_environment_and_fail_while_its_image_is_not_here(tmp_path):
+    write_root(tmp_path, image_name="codedata-env/gone:0")
     write_answer(tmp_path, "t_1")
+    environment = tmp_path / f"env/{NAME}.json"
+    environment.rename(tmp_path / "later.json")
     done = run_turns(tmp_path)
-    assert done.returncode == 0 and "left out 1 by a rule" in done.stderr
-    line, = ledger_lines(tmp_path / "executed")
-    assert NAME in line["error"] and line["seconds"] < 0.5   # no container is made
-    assert not [*tmp_path.glob("executed/*.json")]
+    assert done.returncode == 0 and "waiting 1" in done.stderr and "no env/ yet: " in done.stderr
+    (tmp_path / "later.json").rename(environment)
+    assert "codedata-env/gone:0 is not here" in run_turns(tmp_path).stderr
+    edit(environment, image_name=PROJECT.make())
+    assert run_turns(tmp_path).returncode == 0
+    edit(environment, verified={"healthy": True, "image_id": "another"})
+    assert "stale 1" in run_turns(tmp_path, "--status").stderr
