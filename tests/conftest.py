@@ -20,7 +20,6 @@ import io
 import json
 import logging
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -262,19 +261,6 @@ def run_process(name: str, root: Path, *flags, **kwargs) -> subprocess.Completed
     return finish(start_script(name, root, *flags, **kwargs))
 
 
-def run_on_full_disk(name: str, root: Path, max_bytes: int, *flags) -> None:
-    """Run a script till it cannot write more, and check that it says so.
-
-    A limit on the size of a file stands for the disk: a mount needs rights that a test may lack.
-    """
-    done = subprocess.run(
-        [sys.executable, REPO / name, "--root", root, *flags], cwd=root, capture_output=True,
-        text=True, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (max_bytes,) * 2))
-    assert done.returncode == 1
-    assert "could not be written" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
 def kill(process: subprocess.Popen, number: int = signal.SIGKILL) -> subprocess.CompletedProcess:
     """Send a signal and wait for the end."""
     process.send_signal(number)
@@ -398,13 +384,19 @@ def write_commits(root: Path, n: int, **fields) -> None:
     if not (Path(root) / "chain.toml").exists():
         (Path(root) / "chain.toml").write_text(NO_LEAK_JUDGE)
     for i in range(1, n + 1):
-        record = {"instance_id": f"proj__repo-{i}", "repo": "proj/repo", "language": "python",
-                  "base_commit": "0" * 40, "issue": f"issue {i}", "description": f"description {i}",
-                  "files": [f"src/file_{i}.py"],
-                  "patch": f"diff --git a/src/file_{i}.py b/src/file_{i}.py\n+fix {i}\n",
-                  "test_patch": f"test patch {i}", "created_at": "2024-01-02T03:04:05Z",
-                  "licence": None, **fields}
-        write_json(Path(root) / f"commit/proj__repo-{i}.json", record)
+        write_commit(root, f"proj__repo-{i}", **{
+            "issue": f"issue {i}", "description": f"description {i}",
+            "files": [f"src/file_{i}.py"],
+            "patch": f"diff --git a/src/file_{i}.py b/src/file_{i}.py\n+fix {i}\n",
+            "test_patch": f"test patch {i}", **fields})
+
+
+def write_commit(root: Path, name: str, **fields) -> None:
+    """Write ROOT/commit/<name>.json."""
+    write_json(Path(root) / f"commit/{name}.json", {
+        "instance_id": name, "repo": "proj/repo", "language": "python", "base_commit": "0" * 40,
+        "issue": "", "description": "", "files": ["a.py"], "patch": "", "test_patch": "",
+        "created_at": "2024-01-02T03:04:05Z", "licence": None, **fields})
 
 
 def read_answer(root: Path, name: str) -> dict:
@@ -457,4 +449,3 @@ def eventually(condition, timeout_s: float = 60.0) -> None:
     while not condition():
         assert time.monotonic() < end, f"not so after {timeout_s} s"
         time.sleep(0.01)
-

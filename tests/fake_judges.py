@@ -3,8 +3,7 @@
     names = write_answers(tmp_path, 3)
     write_panel(tmp_path, fake_llm, "a", "b")
     fake_llm.always(by_model(a=prefers("onyx"), b=verdict("12021")))
-    done = validate_here(tmp_path)
-    assert done.returncode == 0 and asked(fake_llm) == calls("ab", 1, 2, 3)
+    assert "accepted" in validated(tmp_path) and asked(fake_llm) == calls("ab", 1, 2, 3)
     assert duel(tmp_path)["turns"] == 3
 
 The sides' texts do not tell whose they are: quartz is the king, onyx the challenger, amber the
@@ -18,10 +17,9 @@ from contextlib import redirect_stderr
 from functools import partial
 from io import StringIO
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-from conftest import run_here, write_toml
+from conftest import run_here, write_json, write_toml
 from judged import read_json
 
 import export
@@ -47,28 +45,25 @@ def write_answers(root: Path, n: int, first: int = 1, directory: str = "answer",
 
     Their last message is `task <i>`.
     """
-    folder = Path(root) / directory
-    folder.mkdir(parents=True, exist_ok=True)
     for i in range(first, first + n):
         record = {"instance_id": f"proj__repo-{i}",
                   **{side: turn(word, i) for side, word in TEXTS.items()},
                   "messages": [{"role": "system", "content": "You are an agent in a shell."},
                                {"role": "user", "content": f"task {i}"}], **fields}
-        (folder / f"t_{i}.json").write_text(json.dumps(record), encoding="utf-8")
+        write_json(Path(root) / directory / f"t_{i}.json", record)
     return [f"t_{i}" for i in range(first, first + n)]
 
 
 def write_executed(root: Path, name: str, *runs: tuple[str, dict], replay: str = "equal") -> None:
     """Write executed/<name>.json: what answers did, as (text of the answer, fields of its run)."""
-    (root / "executed").mkdir(exist_ok=True)
     runs = [{"sides": [], "turns": [digest(text)], "command": "", "exit_code": 0,
              "timed_out": False, "seconds": 0.1, "output": "", "changes": {}, "tests": {},
              **fields} for text, fields in runs]
-    (root / f"executed/{name}.json").write_text(json.dumps({
+    write_json(root / f"executed/{name}.json", {
         "instance_id": "proj__repo-1", "repo_name": "r", "image_name": "m", "start": "base",
         "how": "overlay", "replay": replay, "unequal": [], "n_commands": 0, "n_equal": 0,
         "n_masked": 0, "before": {"HIDDEN_a": "failed", "HIDDEN_b": "failed"}, "runs": runs,
-        "seconds": 1.0}))
+        "seconds": 1.0})
 
 
 def write_panel(root: Path, fake, *models, judge: str = "", duel: str = "", more: str = "",
@@ -107,23 +102,15 @@ def root(tmp_path, fake_llm):
     return judged(tmp_path, fake_llm, N)
 
 
-def script_here(main, root: Path, *flags):
-    """Run a script in this process; return its result, with .returncode and .stderr."""
+def run_main(main, root: Path, *flags, code: int | None = 0) -> str:
+    """Run a script in this process and return its stderr. Its exit code has to be `code`, if that
+    is no None.
+    """
     stderr = StringIO()
     with redirect_stderr(stderr):
-        code = run_here(main, root, *flags)
-    return SimpleNamespace(returncode=code, stderr=stderr.getvalue())
-
-
-def validate_here(root: Path, *flags):
-    return script_here(validate.main, root, *flags)
-
-
-def run_main(main, root: Path, *flags, code: int = 0) -> str:
-    """Run a script in this process and return its stderr. Its exit code has to be `code`."""
-    done = script_here(main, root, *flags)
-    assert done.returncode == code, done.stderr
-    return done.stderr
+        found = run_here(main, root, *flags)
+    assert code in (found, None), stderr.getvalue()
+    return stderr.getvalue()
 
 
 validated = partial(run_main, validate.main)

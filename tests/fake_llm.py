@@ -54,7 +54,7 @@ class Say:
 
     text: object = ""              # content: a text, None, or a list of parts
     reasoning: str | None = None   # reasoning_content
-    calls: tuple = ()              # tool calls: (name, arguments)
+    calls: tuple = ()              # tool calls: (name, arguments: an object or its text)
     finish_reason: str | None = "stop"
     usage: object = field(default_factory=lambda: USAGE)
     model: object = None           # None: the one that was asked for
@@ -425,7 +425,8 @@ def _response(request: Request, reply) -> tuple[int, dict, bytes, float]:
     if reply.calls:
         message["tool_calls"] = [
             {"id": f"call_{request.n}_{i}", "type": "function",
-             "function": {"name": name, "arguments": json.dumps(arguments)}}
+             "function": {"name": name, "arguments": arguments if isinstance(arguments, str)
+                          else json.dumps(arguments)}}
             for i, (name, arguments) in enumerate(reply.calls)]
     answer = {"id": f"chatcmpl-{request.n}", "object": "chat.completion",
               "model": request.body.get("model") if reply.model is None else reply.model,

@@ -13,7 +13,7 @@ import json
 import random
 from pathlib import Path
 
-from conftest import turn_of, write_json
+from conftest import turn_of, write_commit, write_json
 
 from codedata.records import METRICS
 
@@ -68,11 +68,9 @@ def write_turn(root: Path, name: str, bucket: str = "final", score: float | None
 
 def write_pr(root: Path, instance_id: str, repo: str, licence: str | None = "MIT",
              **fields) -> None:
-    write_json(root / f"commit/{instance_id}.json",
-               {"instance_id": instance_id, "repo": repo, "language": "python",
-                "base_commit": words(repo, 1) * 10, "issue": words(f"{instance_id} issue"),
-                "description": "", "files": ["a.py"], "patch": "", "test_patch": "",
-                "created_at": None, "licence": licence, **fields})
+    write_commit(root, instance_id, **{
+        "repo": repo, "base_commit": words(repo, 1) * 10, "issue": words(f"{instance_id} issue"),
+        "licence": licence, **fields})
 
 
 def a_duel(accepted: bool = True, judges=("j",), **fields) -> dict:

@@ -26,7 +26,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from fake_llm import USAGE, FakeLLM, Request, Status
+from fake_llm import USAGE, FakeLLM, Request, Say, Status
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 
@@ -60,20 +60,11 @@ class Scenario(FakeLLM):
         if reply.get("after", "") not in (messages[-1]["content"] or ""):
             return _error(
                 f"reply {n} comes after {reply['after']!r}, not after {messages[-1]['content']!r}")
-        return _completion(reply, n)
-
-
-def _completion(reply: dict, n: int) -> Status | dict:
-    if "status" in reply:
-        return Status(reply["status"], reply.get("body", ""))
-    message = {"role": "assistant", "content": reply.get("text")}
-    if calls := reply.get("calls"):
-        message["tool_calls"] = [{"id": f"call_{n}_{i}", "type": "function", "function": {
-            "name": name, "arguments": said if isinstance(said, str) else json.dumps(said)}}
-                                 for i, (name, said) in enumerate(calls)]
-    reason = reply.get("finish_reason") or ("tool_calls" if calls else "stop")
-    return {"object": "chat.completion", "model": "m", "usage": reply.get("usage", USAGE),
-            "choices": [{"index": 0, "message": message, "finish_reason": reason}]}
+        if "status" in reply:
+            return Status(reply["status"], reply.get("body", ""))
+        calls = reply.get("calls", ())
+        reason = reply.get("finish_reason") or ("tool_calls" if calls else "stop")
+        return Say(reply.get("text"), None, calls, reason, reply.get("usage", USAGE), "m")
 
 
 def _error(said: str) -> Status:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import fake_judges
 from conftest import turn_of, write_json, write_toml
+from fake_judges import score_path
 
 from codedata.duel.scoring import turn_score
 from codedata.records import METRICS
@@ -68,12 +69,8 @@ def write_score(root: Path, name: str, verdicts: dict, rival: str = "king", **fi
               "score": meant.score, "parse_ok": meant.score is not None,
               "metrics": meant.metrics, "reason": "",
               "judges": judges, **fields}
-    write_json(score_path(root, name, rival), record)
+    write_json(score_path(root, name, "score" if rival == "king" else "score_reference"), record)
     return record
-
-
-def score_path(root: Path, name: str, rival: str = "king") -> Path:
-    return root / ("score" if rival == "king" else "score_reference") / f"{name}.json"
 
 
 def in_buckets(root: Path) -> dict[str, list[str]]:

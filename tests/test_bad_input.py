@@ -7,17 +7,13 @@ from conftest import (
     REPO,
     a_prompt,
     answers,
-    edit,
     flags_for,
     ledger_lines,
-    run_on_full_disk,
     run_script,
     turn_of,
     write_json,
     write_prompts,
-    write_toml,
 )
-from fake_llm import CUT, HTML
 
 
 def test_every_broken_record_is_named_at_once_with_its_fields(tmp_path, run):
@@ -36,48 +32,11 @@ def test_every_broken_record_is_named_at_once_with_its_fields(tmp_path, run):
         assert fault in king.stderr
 
 
-def test_a_broken_answer_is_left_as_it_is_by_both(answered_root, run, fake_llm):
-    half, lacking, waiting = (answered_root / f"answer/prompts_5_1_{i}.json" for i in (1, 2, 3))
-    half.write_text(half.read_text()[:50])
-    edit(lacking, lambda record: record.pop("messages"))
-    edit(waiting, challenger=None)
-    before = half.read_text(), lacking.read_text()
-    for script, calls in (("king", 0), ("ch", 1)):
-        done = run(script)
-        assert done.returncode == 1 and "broken 2" in done.stderr and fake_llm.n_requests == calls
-        assert "prompts_5_1_1.json is not readable JSON" in done.stderr
-        assert "`messages` is missing" in done.stderr
-    assert before == (half.read_text(), lacking.read_text())
-
-
 def test_one_stem_in_two_answer_directories_ends_with_2(answered_root, run):
     write_json(answered_root / "answer_3/prompts_5_1_1.json", {})
     king = run("king")
     assert king.returncode == 2
     assert "answer/prompts_5_1_1.json and answer_3/prompts_5_1_1.json" in king.stderr
-
-
-@pytest.mark.parametrize("name", ["prompt", "answer", "commit", "answer_0"])
-def test_a_file_where_a_directory_should_be_ends_with_2(tmp_path, run, fake_llm, name):
-    if name != "prompt":
-        write_prompts(tmp_path, 1)
-    (tmp_path / name).write_text("")
-    done = run("ch" if name == "commit" else "king")
-    assert done.returncode == 2
-    assert "is a file where a directory should be" in done.stderr
-    assert name in done.stderr
-    assert fake_llm.n_requests == 0
-
-
-def test_a_full_disk_is_named_and_what_was_written_stays(tmp_path, run, fake_llm):
-    entries = [a_prompt(i) for i in (1, 2)]
-    entries[1]["messages"][0]["content"] = "x" * 100_000
-    write_json(tmp_path / "prompt/p.json", entries)
-    run_on_full_disk("king.py", tmp_path, 50_000, *flags_for(fake_llm, "--workers", 1))
-    assert answers(tmp_path) == ["p_1"] and not list((tmp_path / "answer").glob("_tmp*"))
-    assert run("king").returncode == 0   # there is room again
-    # the kept reply was served
-    assert answers(tmp_path) == ["p_1", "p_2"] and fake_llm.n_requests == 2
 
 
 @pytest.mark.parametrize("rubbish, fault", [("a\x00b", "NUL"), ("a\ud800b", "lone surrogate")])
@@ -88,19 +47,6 @@ def test_nul_bytes_and_lone_surrogates_break_their_record_and_fail_their_answer_
     fake_llm.always(lambda r: turn_of("ls", rubbish) if r.task == "task 3" else None)
     king = run("king")
     assert king.returncode == 1 and king.stderr.count(fault) == 2 and answers(tmp_path) == ["p_1"]
-
-
-# tests/llm/test_http.py has each
-@pytest.mark.parametrize("fault, reason", [(HTML, "Welcome"), (CUT, "connection failed")])
-def test_an_answer_that_is_none_fails_its_item_alone(tmp_path, run, fake_llm, fault, reason):
-    write_prompts(tmp_path, 3)
-    write_toml(tmp_path)
-    fake_llm.always(lambda r: fault if r.task == "task 2" else None)
-    king = run("king --workers 1")
-    assert king.returncode == 1 and reason in king.stderr, king.stderr
-    assert answers(tmp_path) == ["prompts_3_1_1", "prompts_3_1_3"]
-    fake_llm.always(None)
-    assert run("king").returncode == 0
 
 
 # root has no such limit: as another user, without the two capabilities that lift it. It counts all

@@ -223,23 +223,6 @@ def test_a_value_that_no_run_can_use_is_refused(tmp_path, run, fake_llm, text):
     assert text.split()[1] in done.stderr
 
 
-@pytest.mark.parametrize("flags", rows("""
---workers 0
---workers x
---limit 0
---shard 4/4
---shard 1
---engine dask
---budget -1
---nonsense
---config nowhere.toml
---llm nobody
-"""))
-def test_a_flag_that_is_none_is_wrong_usage(tmp_path, flags):
-    write_prompts(tmp_path, 1)
-    assert run_script("king.py", tmp_path, *flags.split()).returncode == 2
-
-
 # --show-config -----------------------------------------------------------------------------------
 
 def shown(capsys, *flags) -> dict[str, tuple[str, str]]:
@@ -263,8 +246,7 @@ def test_show_config_prints_every_setting_with_its_origin(capsys, monkeypatch):
     assert found["llm.base_url"] == ("http://dotenv", ".env LLM_BASE_URL")
     assert found["llm.workers"] == ("7", "flag --workers")
     assert found["llm.model"] == ("mine", "flag --model")
-    for flag, name in (("--llm", "endpoint"), ("--llm-base-url", "base_url")):
-        assert shown(capsys, flag, "embedded")[f"llm.{name}"] == ("embedded", f"flag {flag}")
+    assert shown(capsys, "--llm", "embedded")["llm.endpoint"] == ("embedded", "flag --llm")
     assert found["llm.retry_max"] == ("3", "default")
     assert found["prices.m"][1] == "chain.toml" and found["endpoints.chutes"][1] == "default"
     for name, cls in config.SECTIONS.items():
@@ -275,9 +257,7 @@ def test_show_config_prints_every_setting_with_its_origin(capsys, monkeypatch):
 def test_show_config_masks_keys_and_tells_whether_they_are_set(tmp_path):
     env = {"CHUTES_API_KEY": KEY, "HF_TOKEN": KEY, "QIANFAN_BEARER_TOKEN": KEY, "MINE": KEY}
     toml('[endpoints.mine]\nbase_url = "http://x"\napi_key_env = "MINE"\n', tmp_path)
-    before = sorted(tmp_path.rglob("*"))
     with_keys = run_script("king.py", tmp_path, "--show-config", env=env)
-    assert sorted(tmp_path.rglob("*")) == before
     without = run_script("king.py", tmp_path, "--show-config")
     assert with_keys.returncode == without.returncode == 0
     assert KEY not in with_keys.stdout + with_keys.stderr

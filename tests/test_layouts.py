@@ -10,7 +10,7 @@ from conftest import write_files
 from killed import is_killed_at
 
 from codedata.errors import Trouble, is_full_disk
-from codedata.layouts import NEW, Draft, Folder, FolderDraft, set_aside
+from codedata.layouts import NEW, Folder, FolderDraft, set_aside
 from codedata.store import remove_half_written
 
 FILES = {"old": {"prompt.md": "old", "files/a.py": "a = 1"},
@@ -24,17 +24,6 @@ MAX_STEPS = 200
 def content(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): path.read_text()
             for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-def test_files_that_are_begun_together_come_into_place_each_whole(tmp_path):
-    (tmp_path / "a").write_text("old")
-    drafts = [Draft(tmp_path / name, name.encode()) for name in "ab"]
-    assert [path.name for path in tmp_path.glob("[!_]*")] == ["a"]
-    assert (tmp_path / "a").read_text() == "old" and len([*tmp_path.glob("_tmp.*")]) == 2
-    assert [draft.sync().st_size for draft in drafts] == [1, 1]
-    for draft in drafts:
-        draft.place()
-    assert content(tmp_path) == {"a": "a", "b": "b"}
 
 
 def test_a_full_disk_is_seen_in_what_copying_a_folder_raises(tmp_path):

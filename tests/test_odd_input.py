@@ -8,7 +8,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from conftest import REPO, queue_line, with_odd, write_files
+from conftest import REPO, with_odd, write_files
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -17,13 +17,7 @@ from codedata.datapoints.approval import is_as_proven
 from codedata.datapoints.contents import row_of
 from codedata.datapoints.folder import PARTS, read_datapoint
 from codedata.datapoints.index_page import write_index
-from codedata.datapoints.queue import JOURNAL, TaskManager
-from codedata.duel.verdict import parse_verdict
 from codedata.errors import Trouble
-from codedata.layouts import to_json
-from codedata.ledger import AMOUNTS, DIGESTS, LEDGER, TEXTS, Ledger
-from codedata.ledger_compact import compact
-from codedata.llm.costs import costs_of
 from codedata.store import Lists, Store, digests_of
 from codedata.tasks.folder import task_problem
 
@@ -42,11 +36,6 @@ SCHEMAS = [one for one in vars(records).values()
            if hasattr(one, "__dataclass_fields__") and hasattr(one, "directory")]
 USUAL = {"int": 1, "bool": True, "float": 1, "Seconds": 1, "Points": 1, "Object": {},
          "Trajectory": ""}
-CALL = {**dict.fromkeys(AMOUNTS, 1), "model": "m", "id": "a", "n": 1}
-LINE = {**dict.fromkeys(TEXTS, "1"), **{name: {"a": "b"} for name in DIGESTS}, "detail": {},
-        "size": 1, "mtime_ns": 1, "entries": [], "earlier": [], "state": "done", "asked_again": 1}
-
-
 def usual(kind: str):
     """Return a value of a type."""
     empty = [] if kind.startswith("list") else {} if kind.startswith("dict") else "x"
@@ -74,20 +63,6 @@ def test_each_record_is_read_or_named(schema, data, value):
                 assert str(path) in str(e)
 
 
-@often
-@given(st.sampled_from([*LINE, *CALL]), odd)
-def test_a_line_of_a_ledger_ends_nothing(name, value):
-    call = with_odd(CALL, name, value) if name in CALL else json.dumps(CALL)
-    line = with_odd({**LINE, "calls": []}, "calls", f"[{call}]") if name in CALL else with_odd(
-        {**LINE, "calls": [CALL]}, name, value)
-    with TemporaryDirectory() as root:
-        folder = write(Path(root, "answer", LEDGER), f"{line}\n{line}\n").parent
-        ledger = Ledger(folder)
-        ledger.append(folder, {"stage": "king", "item": "x", "state": "failed", "error": "e"})
-        assert str(ledger.spent) and all(cost.said for cost in costs_of(Path(root)))
-        compact([folder])
-
-
 @settings(often, max_examples=40)
 @given(st.sampled_from(["category", "tags", "languages", "reason", "lineage", "user", "artifacts",
                         "weights", "proof.json"]), odd)
@@ -112,24 +87,3 @@ def test_a_datapoint_is_read_or_named_and_the_page_has_the_others(name, value):
             assert row_of(task, None) and (task_problem(task) or is_as_proven(task))
         except Trouble as e:
             assert str(folder) in str(e)
-
-
-@settings(often, max_examples=60)
-@given(st.sampled_from([*queue_line(), *queue_line()["task"], *queue_line()["data"], "x"]), odd)
-@example("at", "9223372036854775808")
-def test_a_line_of_a_queue_holds_nobody_up(name, value):
-    with TemporaryDirectory() as root:
-        write(Path(root, JOURNAL), f"{with_odd(queue_line(), name, value)}\n")
-        tm = TaskManager(root)
-        wanted = tm.create_task("build_datapoint", {})
-        tm.fail_task(tm.get_next_task("a", ["build_datapoint"])["id"], "a", "e")
-        while task := tm.get_next_task("a"):
-            tm.complete_task(task["id"], "a")
-        assert tm.get_task(wanted)["state"] == "completed" and tm.status()
-
-
-@often
-@given(st.sampled_from([*records.METRICS, "reason"]), odd)
-def test_a_reply_is_a_verdict_or_none(name, value):
-    verdict = parse_verdict(with_odd(dict.fromkeys(records.METRICS, 1), name, value))
-    assert verdict is None or to_json([verdict.picks, verdict.reason])

@@ -11,7 +11,6 @@ import pytest
 from conftest import (
     edit,
     flags_for,
-    ledger_lines,
     run_script,
     write_json,
     write_prompts,
@@ -57,18 +56,14 @@ def test_every_script_s_own_counts_in_one_table(root):
         printed = run_script(f"{script}.py", root, "--status").stderr
         assert all(f"{state} {n}" in printed for state, n in one["counts"].items()
                    if script not in ("prompt", "env_setup"))
-    text = run_script("status.py", root).stdout
-    assert re.search(r"^king +answer/ +4 +· +1 +1 +· ", text, re.MULTILINE)
+    assert re.search(r"\nking +answer/ +4 +· +1 +1 +· ", run_script("status.py", root).stdout)
     assert stages(root, "--only", "more*")["king"]["counts"] == {"failed": 1}
 
 
 def test_costs_add_up_and_what_no_row_has_is_named(root):
-    lines = ledger_lines(root / "answer")
     found = stages(root)
-    for stage in ("king", "ch"):
-        calls = [call for line in lines if line["stage"] == stage for call in line.get("calls", [])]
-        assert found[stage]["tokens_in"] == sum(call["tokens_in"] for call in calls)
-        assert found[stage]["n_calls"] == len(calls) == 5
+    for stage in ("king", "ch"):   # of which the fake says 100 tokens
+        assert (found[stage]["n_calls"], found[stage]["tokens_in"]) == (5, 500)
     write_json(root / "bug/_ledger.jsonl", {
         "stage": "bug_inject.verify", "item": "x", "state": "done",
         "calls": [{"id": "1", "model": "m", "cost_usd": 2.5}]})

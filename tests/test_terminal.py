@@ -12,11 +12,9 @@ import subprocess
 import sys
 
 import pytest
-from conftest import REPO, a_prompt, run_process, run_script, write_json, write_prompts, write_toml
-from fake_llm import Say, Status
-from scenario import Scenario
+from conftest import REPO, run_process, run_script, write_json, write_prompts, write_toml
+from fake_llm import Status
 from scored import decide, write_answer, write_panel, write_score
-from setups import handed_in, record, set_up
 
 ATTACK = "\x1b]52;c;ZWNobw==\x07\x1b]0;title\x07\x1b[2J\x9b31m\u202e\x08\r"
 UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -31,26 +29,15 @@ def assert_shown(done: subprocess.CompletedProcess, shown: str = "\\x1b]52;c;ZWN
 
 
 @pytest.mark.parametrize("reply",
-                         [Status(400, {"error": ATTACK}), Status(400, ATTACK), Status(200, ATTACK),
-                          Status(307, "", {"Location": "\x1b]52;c;ZWNobw=="}), Status(401, ATTACK),
-                          {"choices": [{"message": {"content": 7}}], "x": ATTACK}],
-                         ids=["error", "plain error", "no JSON", "redirect", "key", "shape"])
+                         [Status(400, {"error": ATTACK}), Status(200, ATTACK), Status(401, ATTACK),
+                          Status(307, "", {"Location": "\x1b]52;c;ZWNobw=="}), ],
+                         ids=["error", "no JSON", "key", "redirect"])
 def test_what_an_endpoint_answers(tmp_path, fake_llm, run, reply):
     write_prompts(tmp_path, 1)
     write_toml(tmp_path, {"retry_max": 0})
     fake_llm.always(reply)
-    # by JSON
-    escaped = isinstance(reply, dict) or (isinstance(reply, Status)
-                                          and isinstance(reply.body, dict))
+    escaped = isinstance(reply.body, dict)   # by JSON
     assert_shown(run("king --log-level debug"), "\\u001b]52" if escaped else "\\x1b]52")
-
-
-def test_what_a_model_says_in_the_wrong_form(tmp_path, fake_llm, run):
-    write_prompts(tmp_path, 1)
-    fake_llm.always(Say(f"THOUGHT: x\n\n```{ATTACK}\nls\n```", finish_reason=ATTACK, model=ATTACK))
-    done = run("king --log-level DEBUG")
-    assert done.returncode == 1
-    assert_shown(done, "failed 1")
 
 
 @pytest.mark.parametrize("name", [ATTACK + ".json", "a\nking  wrote 7.json"],
@@ -62,14 +49,6 @@ def test_the_name_of_a_file(tmp_path, run, name):
         done = run(f"king --log-level debug {flags}")
         assert_shown(done, "has a name that is refused")
         assert "\nking  wrote 7" not in done.stderr
-
-
-def test_what_a_record_and_a_ledger_say(tmp_path, run):
-    write_json(tmp_path / "prompt/p.json",
-               [a_prompt(1, instance_id=ATTACK), a_prompt(2, turn=ATTACK), a_prompt(3)])
-    write_json(tmp_path / "answer/_ledger.jsonl",
-               {"stage": "king", "item": "p_3", "state": "failed", "error": ATTACK})
-    assert_shown(run("king --log-level debug --status"))
 
 
 TOML = """
@@ -130,16 +109,6 @@ def test_a_row_of_input_and_what_git_says_of_it(tmp_path):
     flags = "--input repos.jsonl --planner recipe --sandbox local"
     # with what git itself prints
     assert_shown(run_process("env_setup.py", tmp_path, *flags.split()), "")
-
-
-@pytest.mark.docker
-def test_a_line_of_a_repositorys_log(heron):
-    install = "#!/bin/bash\nprintf 'error: \\033]52;c;ZWNobw==\\007 no such thing\\n'\nexit 1\n"
-    reply = handed_in(install)
-    with Scenario({"scenes": [{"native": [reply, reply, reply]}]}) as model:
-        done = set_up(heron, "--max-iterations", "2", model=model)
-    assert "no such thing" in json.dumps(record(heron))
-    assert_shown(done, "failed 1")
 
 
 def test_markdown_that_is_looked_at_in_a_terminal(tmp_path):

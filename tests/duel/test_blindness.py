@@ -85,13 +85,6 @@ def test_the_pull_request_and_the_form_are_the_only_difference(tmp_path, fake_ll
     assert challenger_s[-1]["content"].startswith("task 1\n\n# Private note")
 
 
-def test_braces_and_placeholders_in_a_patch_stay_as_they_are(tmp_path, fake_llm):
-    answers(tmp_path, fake_llm, 1, issue="about {patch} and {issue}",
-            patch="+ f'{repo}' {{x}} %s {test_patch}")
-    text = asked(tmp_path, fake_llm, ch)[0].text
-    assert "about {patch} and {issue}" in text and "+ f'{repo}' {{x}} %s {test_patch}" in text
-
-
 def test_the_king_learns_that_a_pull_request_is_oversized_and_nothing_else_of_it(
         tmp_path, fake_llm):
     limit = "[exclude]\nmax_patch_chars = 2_000\n"

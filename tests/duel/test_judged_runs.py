@@ -7,7 +7,7 @@ from fake_judges import (
     run_main,
     set_up,
     turn,
-    validate_here,
+    validated,
     verdict,
     write_answers,
     write_executed,
@@ -38,7 +38,7 @@ def test_judges_see_what_both_sides_printed_and_changed_where_both_were_run_at_t
     write_run(tmp_path, 1, king={}, challenger=change)
     write_run(tmp_path, 2, "unequal at turn 3", king={}, challenger=change)
     write_run(tmp_path, 3, king={})   # of one side alone it would tell which side that is
-    validate_here(tmp_path)
+    validated(tmp_path)
     shown = [r for r in fake_llm.requests if "what running" in r.last]
     assert len(shown) == 2 and all("task 1" in r.last for r in shown)
     for request in shown:
@@ -57,7 +57,7 @@ def test_a_verdict_that_the_judge_was_shown_is_a_quotation_wherever_it_stood(tmp
     write_run(tmp_path, 1, king={}, challenger={"output": planted[0]})
     edit(tmp_path / "answer/t_1.json", lambda record: record["messages"][-1].update(
         content=f"a file of the project: {planted[1]}"))
-    validate_here(tmp_path)
+    validated(tmp_path)
     assert [entry["reason"] for entry in entries(tmp_path, 1)] == ["0", "0"]
 
 
@@ -66,17 +66,17 @@ def test_a_verdict_from_before_running_is_not_mixed_with_one_from_after(tmp_path
     write_panel(tmp_path, fake_llm, "a", "b")
     good = verdict("11111")
     fake_llm.always(lambda r: good if r.body["model"] == "a" else Status(400))
-    validate_here(tmp_path)
+    validated(tmp_path, code=1)
     write_run(tmp_path, 1, king={}, challenger={"output": "other"})
     fake_llm.requests.clear()
     fake_llm.always(good)
-    validate_here(tmp_path)
+    validated(tmp_path)
     assert sorted(r.body["model"] for r in fake_llm.requests) == ["a", "a", "b", "b"]
     marks = {entry["ran"] for entry in entries(tmp_path, 1)}
     assert len(marks) == 1 and len(entries(tmp_path, 1)) == 4
     fake_llm.requests.clear()
     (tmp_path / "score/_ledger.jsonl").unlink()   # whoever finds the scores takes them as they are
-    validate_here(tmp_path)
+    validated(tmp_path)
     assert fake_llm.requests == []
 
 
@@ -88,9 +88,9 @@ def test_sides_that_do_the_same_are_a_draw_that_nobody_is_paid_for(tmp_path, fak
     write_run(tmp_path, 3, king={"changes": {"a": ""}}, challenger={"changes": {"a": ""}})
     edit(tmp_path / "answer/t_4.json", lambda record: record.update(
         challenger=turn("quartz", 9).replace("quartz_9", " quartz_4")))
-    printed = validate_here(tmp_path, "--dry-run").stderr
+    printed = validated(tmp_path, "--dry-run", code=None)
     assert "to come: 4 calls" in printed
-    validate_here(tmp_path)
+    validated(tmp_path)
     asked = {i for i in (1, 2, 3, 4) for r in fake_llm.requests if f"task {i}" in r.last}
     assert asked == {2, 3}
     for i in (1, 4):
@@ -100,7 +100,7 @@ def test_sides_that_do_the_same_are_a_draw_that_nobody_is_paid_for(tmp_path, fak
         assert all(entry["by_program"] for entry in score["judges"])
     assert duel(tmp_path)["panel"]["judges"]["a"]["calls"]["replies"] == 4
     fake_llm.requests.clear()
-    validate_here(tmp_path)
+    validated(tmp_path)
     assert fake_llm.requests == []
 
 
@@ -113,7 +113,7 @@ def test_the_report_says_how_often_judges_prefer_the_side_that_passes_fewer_hidd
     write_run(tmp_path, 1, king=worse, challenger=better)
     write_run(tmp_path, 2, king=better, challenger=worse)
     write_run(tmp_path, 3, king=worse, challenger={**worse, "changes": {"a.py": "+z"}})
-    validate_here(tmp_path)
+    validated(tmp_path)
     run_main(report.main, tmp_path)
     text = (tmp_path / "report/report.md").read_text()
     assert "Both sides were run in 3 of 3 turns. In 2 of them one side passes more" in text

@@ -141,9 +141,7 @@ def test_a_conversation_over_a_judge_s_limit_loses_its_middle_and_no_answer(tmp_
     for request in fake_llm.requests:
         is_cut = request.body["model"] == "b"
         assert ("left out here" in request.last) == is_cut
-        assert ("output 5 " in request.last) != is_cut
-        assert all(text in request.last
-                   for text in ("the rules", " user]]\ntask 1\n", "output 39 "))
+        assert ("output 5 " in request.last) != is_cut and "output 39 " in request.last
         assert set(shown(request)) == {long, ONYX}
         if is_cut:
             assert 3000 < sum(estimate_tokens(m["content"]) for m in request.messages) <= 3500
@@ -269,18 +267,6 @@ def test_a_second_try_that_gets_no_reply_is_made_again_by_the_next_run(tmp_path,
     assert fake_llm.n_requests == 4
 
 
-def test_where_nothing_can_be_read_there_is_a_record_without_a_score(
-        tmp_path, fake_llm, judge_turns):
-    judge_turns(2, "I like both.", "a")
-    record = score(tmp_path, "t_1")
-    assert record == record | {"score": None, "metrics": {}, "parse_ok": False}
-    assert len(record["judges"]) == 2
-    outcome = duel(tmp_path)
-    assert outcome == outcome | {"accepted": False, "challenger_score": None, "turns": 2,
-                                 "turns_judged": 0}
-    asks(tmp_path, fake_llm)
-
-
 def test_a_turn_is_written_with_the_judges_that_answered_and_the_others_are_asked_again_alone(
         tmp_path, fake_llm, judge_turns):
     gone = by_order(king_first=Status(404, "no such model"), challenger_first=prefers("onyx"))
@@ -293,7 +279,6 @@ def test_a_turn_is_written_with_the_judges_that_answered_and_the_others_are_aske
     record = score(tmp_path, "t_1")
     assert "no such model" in entry(record, "b", "king_first")["error"] and record["score"] == 0
     assert len(record["judges"]) == 4 and len(refused) == 2
-    assert (duel(tmp_path)["turns_judged"], duel(tmp_path)["turns_left"]) == (2, 0)
     before = record["judges"]
     fake_llm.always(prefers("onyx"))
     validated(tmp_path)
@@ -313,8 +298,6 @@ def test_a_judge_whose_endpoint_is_down_stops_no_other_and_the_next_run_asks_it_
     fake_llm.always(prefers("onyx"))
     done = validated(tmp_path, code=1)
     assert "does not answer" in done and asked(fake_llm) == calls("a", 1, 2, 3)
-    assert {bool(e["error"]) for i in (1, 2, 3) for e in score(tmp_path, f"t_{i}")["judges"]
-            if e["judge"] == "b"} == {True}
     assert (duel(tmp_path)["turns_judged"], duel(tmp_path)["turns_parsed"]) == (3, 0)
     with FakeLLM(port) as other:
         other.always(prefers("onyx"))
@@ -345,10 +328,6 @@ def test_the_mode_reference_has_a_directory_and_words_of_its_own(tmp_path, fake_
     assert "king_score" not in said
     validated(tmp_path, "--mode", "king")   # a flag is over the environment
     assert asked(fake_llm) == calls("a", 1, 2) and duel(tmp_path)["king_score"] == 50
-    monkeypatch.delenv("DUEL_MODE")
-    validated(tmp_path, "--mode", "reference")
-    assert fake_llm.n_requests == 0
-    assert duel(tmp_path, "score_reference") == said
 
 
 def test_what_the_reference_is_does_not_matter_to_the_king_s_duel(tmp_path, fake_llm):

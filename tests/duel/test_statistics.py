@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from line_tables import rows
 from test_score import asked, generator
 
 from codedata.duel.judge_stats import (
@@ -54,14 +55,10 @@ def test_draws_say_nothing_of_the_place_and_one_order_nothing_of_changes():
                               "timeouts": 3, "throttled": 0}
 
 
-def test_alpha_is_one_where_all_agree_and_nothing_where_nobody_differs():
-    agree = [turn(f"i{k}", a="CKCKD" if k % 2 else "KCKCK", b="CKCKD" if k % 2 else "KCKCK")
-             for k in range(10)]
-    alpha = of(agree, "ab")["alpha"]
-    assert alpha["correctness"] == pytest.approx(1) and set(alpha) == set(METRICS)
-    same = of(turns(10, a="CCCCC", b="CCCCC"), "ab")["alpha"]
-    assert same == dict.fromkeys(METRICS)
-    assert of(agree, "a")["alpha"] == dict.fromkeys(METRICS)   # one judge agrees with nobody
+def test_alpha_is_nothing_where_nobody_differs_and_for_one_judge():
+    differ = [turn("i", a="CCCCC"), turn("j", a="KKKKK")]
+    for judged, panel in ((turns(10, a="CCCCC", b="CCCCC"), "ab"), (differ, "a")):
+        assert of(judged, panel)["alpha"] == dict.fromkeys(METRICS)
 
 
 def test_alpha_against_a_hand_worked_table():
@@ -73,12 +70,14 @@ def test_alpha_against_a_hand_worked_table():
                                                                      abs=1e-4)
 
 
-@pytest.mark.parametrize("model, kin", [("Qwen/Qwen3-235B-A22B-Thinking-2507", "qwen"),
-                                        ("moonshotai/Kimi-K2.6-TEE", "kimi"),
-                                        ("deepseek-ai/DeepSeek-V3.2-TEE", "deepseek"),
-                                        ("gpt-5-mini", "gpt"),
-                                        ("meta-llama/Llama-4-Scout", "llama"),
-                                        ("claude-sonnet-4-5", "claude")])
+@pytest.mark.parametrize("model, kin", rows("""
+Qwen/Qwen3-235B-A22B-Thinking-2507 | qwen
+moonshotai/Kimi-K2.6-TEE           | kimi
+deepseek-ai/DeepSeek-V3.2-TEE      | deepseek
+gpt-5-mini                         | gpt
+meta-llama/Llama-4-Scout           | llama
+claude-sonnet-4-5                  | claude
+"""))
 def test_the_family_of_a_model_is_read_from_its_name(model, kin):
     assert family(model) == kin
 

@@ -76,8 +76,6 @@ def test_a_duel_of_calls_sends_the_tools_and_takes_the_call(root, fake_llm):
     run_main(king.main, root)
     first = fake_llm.requests[0].body
     assert json.dumps(first["tools"]) == json.dumps(TOOLS)   # in the order that models know
-    assert [m["role"] for m in first["messages"]][2:] == ["assistant", "tool"] + [
-        "assistant", "tool", "tool", "user"]
     assert first["messages"][2]["tool_calls"] == HISTORY[2]["tool_calls"]
     assert "thought apart" not in text_of(fake_llm.requests[0])
     assert "exactly one call of one of the tools" in first["messages"][-1]["content"]
@@ -95,8 +93,7 @@ def test_a_duel_of_calls_sends_the_tools_and_takes_the_call(root, fake_llm):
     assert "exactly one call of one of\nthe agent's tools" in judged.text
     assert "- Edit(file_path, old_string" in judged.text and "```bash\ngrep -rn" in judged.text
     run_main(report.main, root)
-    kept = read_json(root / "defeat/p_1.json")
-    assert kept["king"] == made["king"] and json.dumps(kept["tools"]) == json.dumps(TOOLS)
+    assert read_json(root / "defeat/p_1.json")["king"] == made["king"]
 
 
 def test_what_is_no_single_call_is_asked_for_again(root, fake_llm):
@@ -202,24 +199,6 @@ def test_ids_of_calls_say_nothing(root, fake_llm):
     fake_llm.always(said)
     run_main(king.main, root, "--only", "p_1")
     assert "the_fix" not in (root / "answer/p_1.json").read_text()
-
-
-def test_a_bad_request_that_tools_do_not_explain_is_reported_as_it_came(root, fake_llm):
-    fake_llm.always(Status(400, {"error": {"message": "too long"}}))
-    assert "too long" in run_main(king.main, root, "--only", "p_1", code=1)
-    fake_llm.always(OK)
-    run_main(king.main, root, "--only", "p_1")
-    assert "tools" in fake_llm.requests[-1].body
-
-
-def test_a_call_is_edited_by_hand_like_any_side(root, fake_llm):
-    run_main(king.main, root)
-    run_main(ch.main, root)
-    edit(root / "answer/p_1.json", king=asks(call("Bash", command="make test"), text="By hand."))
-    run_main(king.main, root)
-    assert read_answer(root, "p_1")["king"]["content"] == "By hand."
-    edit(root / "answer/p_2.json", king={"content": 3})
-    assert "`king`" in run_main(king.main, root, code=1)
 
 
 def test_an_edit_of_text_that_nobody_has_seen_is_a_fact(root):

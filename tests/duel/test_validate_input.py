@@ -10,7 +10,6 @@ from fake_judges import (
     calls,
     duel,
     score_path,
-    validate_here,
     validated,
     write_answers,
     write_panel,
@@ -74,7 +73,7 @@ def test_an_entry_that_a_person_wrote_wrongly_costs_its_own_turn_at_most(
     path.write_text(changed(unread, f"judges.0.{field}", value))
     (root / "score/_ledger.jsonl").unlink()
     write_panel(root, fake_llm, *panel)
-    done = validate_here(root).stderr
+    done = validated(root, code=None)
     assert "Traceback" not in done, done
     assert {i for _, i, _ in asked(fake_llm)} - {2} == ({1, 3, 4, 5} if panel == "abc" else set())
 
@@ -116,5 +115,4 @@ def test_a_mode_that_is_none_ends_with_2_and_names_the_variable(tmp_path, fake_l
     monkeypatch.setenv("DUEL_MODE", "3")
     done = validated(tmp_path, code=2)
     assert "DUEL_MODE" in done and "king, reference" in done
-    validated(tmp_path, "--mode", "queen", code=2)
     assert fake_llm.n_requests == 0

@@ -8,7 +8,16 @@ import signal
 import time
 
 import pytest
-from conftest import edit, eventually, kill, ledger_lines, run_here, run_script, start_script
+from conftest import (
+    edit,
+    eventually,
+    finish,
+    kill,
+    ledger_lines,
+    run_here,
+    run_script,
+    start_script,
+)
 from fake_judges import (
     N,
     by_model,
@@ -21,8 +30,10 @@ from fake_judges import (
     score_path,
     scores,
     set_up,
+    turns_in,
     validated,
     verdict,
+    write_answers,
     write_panel,
 )
 from fake_judges import asked as asked_for
@@ -30,6 +41,7 @@ from fake_judges import root as root  # a fixture
 from fake_llm import HANG, Status
 
 import report
+from codedata.texts import name_hash
 
 UNREADABLE = "I would rather not say."
 
@@ -120,6 +132,28 @@ def test_a_judge_that_is_down_and_alone_to_be_asked_ends_the_run_and_writes_noth
     assert "does not answer" in validated(root, code=2)
     assert not ledger_lines(root / "score", state="failed")
     assert {p.name: p.stat().st_mtime_ns for p in (root / "score").glob("t_*.json")} == before
+
+
+def test_a_shard_that_is_slow_to_decide_does_not_take_back_what_another_decided(tmp_path, fake_llm):
+    names = write_answers(tmp_path, 120)
+    n_slow = sum(name_hash(name) % 2 == 0 for name in names)
+    write_panel(tmp_path, fake_llm, "a")
+    quick_toml = (tmp_path / "chain.toml").read_text()
+    (tmp_path / "slow.toml").write_text(quick_toml.replace("resamples = 500",
+                                                           "resamples = 1_000_000"))
+    fake_llm.always(verdict())
+    slow = start_script("validate.py", tmp_path, "--shard", "0/2", "--config",
+                        tmp_path / "slow.toml")
+    eventually(lambda: len(ledger_lines(tmp_path / "score")) == n_slow)
+    time.sleep(0.2)
+    slow.send_signal(signal.SIGSTOP)   # it has read the scores, and draws its resamples
+    assert not (tmp_path / "score/_duel.json").exists()
+    quick = start_script("validate.py", tmp_path, "--shard", "1/2")
+    eventually(lambda: len(ledger_lines(tmp_path / "score")) == len(names))
+    time.sleep(0.5)                    # it has decided, or waits for the other one
+    slow.send_signal(signal.SIGCONT)
+    assert [finish(shard).returncode for shard in (slow, quick)] == [0, 0]
+    assert turns_in(tmp_path) == (len(names), 0) and fake_llm.n_requests == 2 * len(names)
 
 
 # report.py ---------------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ def test_a_turn_keeps_the_form_of_its_agent_in_every_format(root):
     assert [(row["completion"], row["label"]) for row in rows(root, "kto")] == [
         ([won], True), ([lost], False)]
     whole, = rows(root, "jsonl")
-    assert (whole["messages"], whole["king"], whole["challenger"]) == (history, lost, won)
+    assert (whole["messages"], whole["king"]) == (history, lost)
     assert whole["assistant"]["reasoning_content"] == "It builds."
     assert all(row["tools"] == TOOLS for form in FORMATS for row in rows(root, form))
     assert "| `tools` | list of JSON schemas |" in card(root)

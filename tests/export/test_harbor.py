@@ -8,6 +8,7 @@ import runpy
 import shutil
 from types import SimpleNamespace
 
+import line_tables
 import pytest
 from a_task import (
     IMAGE_ID,
@@ -164,16 +165,6 @@ def test_the_address_of_an_author_in_a_project_s_files_is_no_secret(root):
     assert "wetlands" not in (folder(root, "author") / "instruction.md").read_text()
 
 
-def test_a_second_run_changes_nothing_and_an_edited_folder_is_kept(root):
-    make(root)
-    assert "unchanged" in make(root)
-    (folder(root) / "instruction.md").write_text("mine")
-    assert "edited: tally/instruction.md (kept)" in make(root)
-    (root / "task/tally/instruction.md").write_text("Another one.\n")
-    assert "wrote; the edited one is in export/_replaced/harbor.1/" in make(root)
-    assert (folder(root) / "instruction.md").read_text() == "Another one.\n"
-
-
 IMAGES = {   # a task, and one whose image is another
     "by tag": (a_bug(), edited(a_bug(), environment={"Dockerfile": b"FROM b\nRUN true\n"})),
     "by id": (a_bug(), edited(a_bug(), proof={"image_id": "sha256:c"})),
@@ -248,15 +239,17 @@ def test_no_link_of_a_task_is_followed_and_no_file_of_the_export_replaced(root):
 
 # the reward --------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("found, reward", [
-    (["a call passed", "b call passed", "b call passed", "b teardown passed"], 1.0),
-    (["a call passed", "b call passed", "b call failed"], 0.7),
-    (["a call skipped", "b call passed"], 0.3),
-    (["a call passed", "a teardown failed", "c call passed"], 0.0),
-    (["a setup passed", " collect failed"], 0.0), ([], 0.0)])
+@pytest.mark.parametrize("found, reward", line_tables.rows("""
+a call passed, b call passed, b call passed, b teardown passed | 1.0
+a call passed, b call passed, b call failed                    | 0.7
+a call skipped, b call passed                                  | 0.3
+a call passed, a teardown failed, c call passed                | 0.0
+a setup passed,  collect failed                                | 0.0
+                                                               | 0.0
+"""))
 def test_a_test_counts_if_all_its_cases_passed(found, reward):
-    phases = [[*one.split(" "), ""] for one in found]
-    assert share(phases, {"a": 0.7, "b": 0.3}) == reward
+    phases = [[*one.split(" "), ""] for one in found.split(", ") if one]
+    assert share(phases, {"a": 0.7, "b": 0.3}) == float(reward)
 
 
 # the table of readers ----------------------------------------------------------------------------
@@ -269,6 +262,5 @@ def test_the_table_of_readers_has_what_a_folder_has_and_their_versions(tmp_path)
     tool.write_sample(tmp_path / "tally")
     assert [row[0] for row in rows] == tool.names_of(tmp_path / "tally")
     assert head[1:] == list(tool.READERS)
-    assert {cell for row in rows for cell in row[1:]} <= {"needs", "reads", "asks for it", "–"}
     version = re.search(r"HARBOR_VERSION:-([\d.]+)", (REPO / "tools/run-harbor").read_text())[1]
     assert f"Harbor {version}" in head

@@ -11,7 +11,6 @@ import tarfile
 
 import pytest
 from conftest import REPO, run_script
-from judged import read_json
 from registry_server import registry_server
 
 from codedata.export.harbor import read_image
@@ -76,13 +75,6 @@ def test_images_are_built_pushed_and_named_by_digest_and_can_be_pulled(root, reg
     docker("image", "rm", pushed.ref)
 
 
-def test_the_verdict_on_each_rival_is_right(root):
-    assert run_script("audit.py", root, "--checks", "rivals", timeout_s=300).returncode == 0
-    check, = read_json(root / "audit/tally.json")["checks"]
-    assert (check["result"], check["figures"]) == ("passed", {
-        "right": 1, "right refused": 0, "wrong": 6, "wrong accepted": 0})
-
-
 SOLUTION = (SAMPLE / "solution/solve.sh").read_text()
 FORGERY = """import glob, os
 places = ["/logs/verifier/" + name for name in ("reward.json", "reward.txt", "reward.new")]
@@ -91,6 +83,16 @@ for place in [*glob.glob(f"/proc/{os.getppid()}/fd/*"), *places, "/tests/config.
         open(place, "w").write("1")
     except OSError:
         pass
+"""
+SPY = """import glob, os
+def read(place):
+    try:
+        return open(place, errors="replace").read(99_999)
+    except OSError:
+        return ""
+places = ("/tests/*", f"/proc/{os.getppid()}/fd/*", f"/proc/{os.getppid()}/environ", "/dev/fd/777")
+if not any("names_are_whole" in read(path) for place in places for path in glob.glob(place)):
+    raise SystemExit("there is nothing to see")
 """
 NO_TESTS = "import pytest\\ndef pytest_collection_modifyitems(items):\\n    items.clear()\\n"
 
@@ -108,8 +110,9 @@ NO_TESTS = "import pytest\\ndef pytest_collection_modifyitems(items):\\n    item
     (f"{SOLUTION}echo 'x(' >> /tests/verify.py", 0.0),
     (f"{SOLUTION}sed -i 's/\"timeout_s\": [0-9]*/\"timeout_s\": 1/' /tests/config.json\n"
      "echo 'import time; time.sleep(60)' >> /tests/test_outputs.py", 0.0),
+    (f"{SOLUTION}cat - tally.py >both <<'END'\n{SPY}END\nmv both tally.py", 0.0),   # else it works
     (f"cat > tally.py <<'END'\n{FORGERY}END", 0.0),
-    (f"{SOLUTION}cat >> tally.py <<'END'\n{FORGERY}END", 1.0)], ids=range(15))
+    (f"{SOLUTION}cat >> tally.py <<'END'\n{FORGERY}END", 1.0)], ids=range(16))
 def test_the_reward_is_that_of_the_tests_and_0_whatever_breaks(root, done, reward):
     tests = io.BytesIO()
     with tarfile.open(fileobj=tests, mode="w") as tar:

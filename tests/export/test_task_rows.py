@@ -128,21 +128,6 @@ def test_what_is_not_as_proven_or_lacks_a_part_is_left_out_by_name(root):
     assert [row["instance_id"] for row in rows(root, "swebench")] == [BUG_ID]
 
 
-def test_a_folder_that_cannot_be_read_and_a_file_of_an_earlier_release_are_named(root):
-    (root / "task/old.json").write_text("{}")
-    (write_task(root, a_bug("crane.a.1")) / "task.toml").write_text("[")
-    (write_task(root, a_bug("egret.a.1")) / "proof.json").write_text("[")
-    (write_task(root, a_bug("ibis.a.1")) / "tests/link").symlink_to("/etc/passwd")
-    printed = make(root, code=1)
-    for name in ("old.json is no folder", "crane.a.1/task.toml is not readable",
-                 "egret.a.1/proof.json is not readable", "ibis.a.1/tests is not readable"):
-        assert name in printed
-    assert [row["instance_id"] for row in rows(root, "swebench")] == [BUG_ID]
-    assert {line["name"]: line["formats"] for line in left_out_lines(root)} == {
-        "crane.a.1": ["harbor"], "egret.a.1": ["harbor", *OF_BUGS],
-        "ibis.a.1": ["harbor", *OF_BUGS]}
-
-
 def test_two_tasks_of_a_repository_never_share_a_report(root):
     write_task(root, a_pull(instruction=REPORT))
     write_task(root, a_bug("heron.agent-2.0123abcd", "Wrong.\nSo wrong."))

@@ -58,10 +58,6 @@ def ask_many(client: Http, url: str, limit: int, n_threads: int, n_calls: int) -
         assert all(pool.map(lambda _: ask(client, url, limit), range(n_calls)))
 
 
-def failed_items(root) -> list[str]:
-    return [line["item"] for line in ledger_lines(root / "answer", state="failed")]
-
-
 # what is tried again -----------------------------------------------------------------------------
 
 @pytest.mark.parametrize("fault", [
@@ -176,15 +172,6 @@ def test_bodies_larger_than_max_reply_bytes_fail_their_calls_in_little_memory(fa
     assert int(child.stdout) < 120 and fake_llm.n_requests == len(TOO_LARGE)
 
 
-def test_a_body_too_large_is_named_and_not_asked_for_again(tmp_path, fake_llm, capsys):
-    write_prompts(tmp_path, 2)
-    write_toml(tmp_path, {"max_reply_bytes": 4_000})
-    fake_llm.script(Status(200, "x" * 4_001))
-    assert run_king(tmp_path, fake_llm) == 1
-    assert "answered with more than 4,000 bytes" in capsys.readouterr().err
-    assert len(answers(tmp_path)) == 1 and fake_llm.n_requests == 2
-
-
 # HTTP 429 ----------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("headers, seconds", rows("""
@@ -249,13 +236,6 @@ def test_a_429_lowers_the_concurrency_and_answers_bring_it_back(fake_llm):
     assert most_in_flight(fake_llm.requests[:16]) == 16
     assert most_in_flight(fake_llm.requests[16:30]) <= 12
     assert most_in_flight(fake_llm.requests[30:]) >= 15
-
-
-def test_further_429s_lower_it_further(fake_llm):
-    fake_llm.latency_s = 0.02
-    fake_llm.script(*[Status(429, headers=SHORT_429.headers, latency_s=0.05)] * 50)
-    ask_many(http(), fake_llm.base_url, 16, n_threads=16, n_calls=16)
-    assert most_in_flight(fake_llm.requests[40:50]) <= 5
 
 
 def test_a_success_in_between_starts_the_429_clock_anew(fake_llm):
@@ -335,86 +315,65 @@ def test_an_answer_may_take_longer_than_a_connection(fake_llm):
     assert "THOUGHT" in ask(http(call_timeout_s=60.0, retry_max=0), fake_llm.base_url)
 
 
-def test_hanging_answers_fail_their_items_but_do_not_stop_the_run(tmp_path, fake_llm):
-    """An endpoint that is there but slow is not a dead one, however it hangs."""
-    write_prompts(tmp_path, 26)
-    write_toml(tmp_path, {"call_timeout_s": 0.3, "retry_max": 0})
-    fake_llm.script(*[HANG_IN_BODY] * 25)
-    assert run_king(tmp_path, fake_llm, "--workers", 26) == 1 and len(answers(tmp_path)) == 1
-    failed = ledger_lines(tmp_path / "answer", state="failed")
-    assert len(failed) == 25 and all("timeout" in line["error"] for line in failed)
-
-
 # when a run stops --------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("code", [401, 402, 403])
-@pytest.mark.parametrize("n_good", [0, 2], ids=["at the first call", "in mid-run"])
-def test_a_refused_key_stops_the_run_and_keeps_what_is_done(
-        tmp_path, fake_llm, capsys, code, n_good):
-    names = write_prompts(tmp_path, 12)
-    fake_llm.script(*[OK] * n_good)
-    fake_llm.always(Status(code, "no"))
-    assert run_king(tmp_path, fake_llm) == (1 if n_good else 2)
-    printed = capsys.readouterr().err
-    assert f"HTTP {code}" in printed and f"left {12 - n_good}" in printed
-    assert fake_llm.n_requests == n_good + 1
-    # left missing, not failed one by one
-    assert answers(tmp_path) == names[:n_good] and failed_items(tmp_path) == []
+FLAGGED = Status(403, {"error": {"message": "requires moderation", "metadata": {
+    "reasons": ["violence"]}}})
+FILTERED = Status(400, {"error": {"code": "content_filter", "message": "a policy on violence"}})
+ALIKE = "the first items all failed alike: "
+# (number of prompts, [llm], the first replies, those behind them, exit code, numbers of requests,
+# answers and failed items, what is printed or in the errors; behind ! what is not)
+RUNS = {
+    "key": (12, {}, [], Status(401), 2, 1, 0, 0, "HTTP 401;left 12"),
+    "key in mid-run": (12, {}, [OK, OK], Status(402), 1, 3, 2, 0, "HTTP 402;left 10"),
+    "other key": (12, {}, [OK, OK], Status(403), 1, 3, 2, 0, "HTTP 403;left 10"),
+    "flagged": (6, {}, [FLAGGED] * 4, OK, 1, 6, 2, 4, f"flagged it;violence;!{ALIKE}"),
+    "filtered": (6, {}, [FILTERED] * 4, OK, 1, 6, 2, 4, f"flagged it;violence;!{ALIKE}"),
+    "no model": (9, {}, [], lambda request: Status(404, f"no model, id {request.n}"), 2, 3, 0, 3,
+                 f"{ALIKE};left 6;Check --model"),
+    "bad": (9, {}, [], Status(400, "no such model"), 2, 3, 0, 3, f"{ALIKE};left 6;!Check --model"),
+    "HTML": (9, {}, [], HTML, 2, 3, 0, 3, f"{ALIKE};left 6;!Check --model"),
+    "after an answer": (6, {}, [OK, *[Status(404)] * 4], OK, 1, 6, 2, 4, f"!{ALIKE}"),
+    "not alike": (6, {}, [Status(400, f"{n} tokens of 5") for n in (6, 7)] * 2, OK, 1, 6, 2, 4,
+                  f"!{ALIKE}"),
+    "a passing fault": (6, {}, [Status(503)] * 4, OK, 1, 6, 2, 4, f"!{ALIKE}"),
+    "a slow one is not dead": (26, {"call_timeout_s": 0.3}, [HANG_IN_BODY] * 25, OK, 1, 26, 1, 25,
+                               f"timeout;!{ALIKE}"),
+    "too large": (2, {"max_reply_bytes": 4_000}, [Status(200, "x" * 4_001)], OK, 1, 2, 1, 1,
+                  "answered with more than 4,000 bytes"),
+    "429": (3, {"max_429_total_s": 0.2}, [], Status(429, headers={"Retry-After": "0.3"}), 1, 2, 0,
+            0, "429;left 3"),
+    "cut": (40, {}, [], CUT, 2, 20, 0, 19, "does not answer"),
+}
+
+
+@pytest.mark.parametrize("case", RUNS)
+def test_a_run_fails_items_or_stops_and_goes_on_where_the_endpoint_is_well(
+        tmp_path, fake_llm, capsys, case):
+    n, llm, first, then, code, n_requests, n_answers, n_failed, said = RUNS[case]
+    names = write_prompts(tmp_path, n)
+    write_toml(tmp_path, {"retry_max": 0, **llm})
+    fake_llm.script(*first)
+    fake_llm.always(then)
+    workers = ("--workers", n) if HANG_IN_BODY in first else ()
+    assert run_king(tmp_path, fake_llm, *workers) == code
+    failed = ledger_lines(tmp_path / "answer", state="failed")
+    printed = capsys.readouterr().err + "".join(line["error"] for line in failed)
+    assert (fake_llm.n_requests, len(answers(tmp_path)), len(failed)) == (
+        n_requests, n_answers, n_failed)
+    assert all((part.strip("!") in printed) == (part[0] != "!") for part in said.split(";"))
     fake_llm.always(OK)
     assert run_king(tmp_path, fake_llm) == 0 and answers(tmp_path) == sorted(names)
 
 
-@pytest.mark.parametrize("refusal", [
-    Status(403, {"error": {"message": "requires moderation", "metadata": {
-        "reasons": ["violence"]}}}),
-    Status(400, {"error": {"code": "content_filter", "message": "a policy on violence"}})])
-def test_a_prompt_that_is_flagged_fails_its_item_alone_also_the_first(
-        tmp_path, fake_llm, refusal):
-    names = write_prompts(tmp_path, 6)
-    fake_llm.script(*[refusal] * 4)
-    assert run_king(tmp_path, fake_llm) == 1 and answers(tmp_path) == names[4:]
-    lines = ledger_lines(tmp_path / "answer", state="failed")
-    assert all("flagged it" in line["error"] and "violence" in line["error"] for line in lines)
-
-
-@pytest.mark.parametrize("refusal", [
-    lambda request: Status(404, f"no model, id {request.n}"), Status(400, "no such model"), HTML])
-def test_where_the_first_items_fail_alike_the_run_stops_with_2(tmp_path, fake_llm, capsys, refusal):
-    write_prompts(tmp_path, 9)
-    write_toml(tmp_path, {"retry_max": 0})
-    fake_llm.always(refusal)
-    assert run_king(tmp_path, fake_llm) == 2 and fake_llm.n_requests == 3
-    printed = capsys.readouterr().err
-    assert "the first items all failed alike: " in printed and "left 6" in printed
-    assert ("Check --model" in printed) == ("404" in printed)
-
-
-@pytest.mark.parametrize("replies", [
-    [OK, *[Status(404)] * 4], [*map(Status, [400, 400], ["6 tokens of 5", "7 tokens of 5"])] * 2,
-    [Status(503)] * 4], ids=["after an answer", "not alike", "a passing fault"])
-def test_other_failures_of_the_first_items_stop_nothing(tmp_path, fake_llm, capsys, replies):
-    write_prompts(tmp_path, 6)
-    write_toml(tmp_path, {"retry_max": 0})
-    fake_llm.script(*replies)
-    assert run_king(tmp_path, fake_llm) == 1 and len(failed_items(tmp_path)) == 4
-    assert "Check --model" not in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("base_url, code, text", [
-    ("{}", 1, "429"),
-    ("http://127.0.0.1:1/v1", 2, "http://127.0.0.1:1/v1/chat/completions does not answer"),
-    ("localhost:80/v1", 2, "base URL"),
-], ids=["nothing but 429", "unreachable", "no base URL"])
-def test_a_run_that_cannot_go_on_says_why_and_leaves_its_items_missing(
-        tmp_path, fake_llm, capsys, base_url, code, text):
-    write_prompts(tmp_path, 40)
-    write_toml(tmp_path, {"max_429_total_s": 0.3})
-    fake_llm.always(Status(429, headers={"Retry-After": "0.05"}))
-    flags = ["--workers", 4, "--llm-base-url", base_url.format(fake_llm.base_url)]
-    assert run_here(king.main, tmp_path, *flags) == code and text in capsys.readouterr().err
-    assert answers(tmp_path) == failed_items(tmp_path) == []
-    run_here(king.main, tmp_path, *flags, "--status")
-    assert "missing 40" in capsys.readouterr().err
+@pytest.mark.parametrize("base_url, says", [
+    ("http://127.0.0.1:1/v1", "http://127.0.0.1:1/v1/chat/completions does not answer"),
+    ("localhost:80/v1", "base URL")])
+def test_an_address_that_nobody_has_stops_the_run_with_2(tmp_path, capsys, base_url, says):
+    write_prompts(tmp_path, 4)
+    write_toml(tmp_path)
+    assert run_here(king.main, tmp_path, "--llm-base-url", base_url) == 2
+    assert says in capsys.readouterr().err and not ledger_lines(tmp_path / "answer", state="failed")
 
 
 def test_an_endpoint_that_dies_in_mid_run_stops_it_with_1():
@@ -424,14 +383,6 @@ def test_an_endpoint_that_dies_in_mid_run_stops_it_with_1():
     with pytest.raises(RunStopped, match="does not answer") as stopped:
         ask(client, fake.base_url)
     assert stopped.value.exit_code == 1
-
-
-def test_an_endpoint_that_cuts_every_connection_stops_the_run(tmp_path, fake_llm, capsys):
-    write_prompts(tmp_path, 80)
-    write_toml(tmp_path, {"retry_max": 1})
-    fake_llm.always(CUT)
-    assert run_king(tmp_path, fake_llm) == 2 and "does not answer" in capsys.readouterr().err
-    assert fake_llm.n_requests < 60
 
 
 @pytest.mark.parametrize("reply, retry",
@@ -508,17 +459,6 @@ def test_proxies_and_netrc_of_the_environment_are_not_used(fake_llm, tmp_path, m
 
 
 # what the data-set sources use -------------------------------------------------------------------
-
-def test_get_json_sends_its_parameters_and_is_tried_again(fake_llm):
-    fake_llm.files["/rows"] = b'{"rows": [1, 2]}'
-    fake_llm.script(Status(503), SHORT_429, Status(200, "<html>"))
-    key = "Bearer hf"
-    answer = http().get_json(fake_llm.url + "/rows", {"offset": 7}, {"Authorization": key})
-    assert answer == {"rows": [1, 2]}
-    for request in fake_llm.requests:
-        assert (request.path, request.headers["authorization"]) == ("/rows?offset=7", key)
-    assert fake_llm.n_requests == 4
-
 
 def test_get_range_gives_just_those_bytes_also_where_ranges_are_ignored(fake_llm):
     fake_llm.files["/data"] = bytes(range(200))

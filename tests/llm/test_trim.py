@@ -6,16 +6,13 @@ import itertools
 import json
 import random
 import re
-from dataclasses import replace
 
 import pytest
 from conftest import (
-    answers,
     flags_for,
     ledger_lines,
     read_answer,
     run_here,
-    settings_for,
     write_commits,
     write_prompts,
     write_toml,
@@ -23,11 +20,8 @@ from conftest import (
 
 import ch
 import king
-from codedata.duel.answer import challenger_messages
 from codedata.errors import ItemFailed
-from codedata.llm import Client, Models
 from codedata.llm.trim import MESSAGE_TOKENS, MIN_BODY_CHARS, estimate_tokens, fit
-from codedata.records import Answer, Commit
 
 MARKER = re.compile(r"\[… ([\d,]+) messages left out here: ([\d,]+) characters …\]")
 BODY_MARKER = re.compile(r"\n\[… [\d,]+ characters left out here …\]\n")
@@ -215,11 +209,11 @@ def trimmed(tmp_path, fake_llm):
     """Return a function that runs a script on a prompt with a long history and returns its ledger
     line.
     """
-    def run(main, limit: int, **prompt) -> dict:
+    def run(main, limit: int) -> dict:
         if main is king.main:
-            write_prompts(tmp_path, 1, **{"messages": turns(30), **prompt})
+            write_prompts(tmp_path, 1, messages=turns(30))
         write_toml(tmp_path, {"max_prompt_tokens": limit})
-        run_here(main, tmp_path, *flags_for(fake_llm))
+        run_here(main, tmp_path, *flags_for(fake_llm, "--force"))
         return ledger_lines(tmp_path / "answer")[-1]
     return run
 
@@ -233,56 +227,18 @@ def test_king_sends_what_fits_and_the_ledger_says_what_was_cut_and_the_record_is
     assert read_answer(tmp_path, "prompts_1_1_1")["messages"] == turns(30)
 
 
-def test_a_prompt_that_cannot_be_made_to_fit_fails_its_item_without_a_call(tmp_path, fake_llm):
-    write_prompts(tmp_path, 1, stem="long", messages=history("task " * 900))
-    write_prompts(tmp_path, 1, stem="short")
-    write_toml(tmp_path, {"max_prompt_tokens": 600})
-    assert run_here(king.main, tmp_path, *flags_for(fake_llm)) == 1
-    [line] = ledger_lines(tmp_path / "answer", state="failed")
-    assert line["item"] == "long_1" and "max_prompt_tokens" in line["error"]
-    assert answers(tmp_path) == ["short_1"] and fake_llm.n_requests == 1
-
-
-@pytest.fixture
-def challenger_request(fake_llm):
-    """Return a function that returns ch.py's request within `limit` tokens, [] if there is none."""
-    with Models(settings_for(fake_llm)) as models:
-        spec = models.settings.model_spec("challenger")
-
-        def request(limit: int, messages: list[dict], commit: Commit) -> list[dict]:
-            client = Client(replace(spec, max_prompt_tokens=limit), models)
-            try:
-                return challenger_messages(client, Answer("i", messages, "a", "k"), commit)
-            except ItemFailed:
-                return []
-        yield request
-
-
-def test_ch_cuts_history_then_patch_and_never_issue_description_or_files(challenger_request):
-    messages, files = turns(30), ["a.py", "b.py", "test_a.py"]
-    commit = Commit("i", "r", "python", "0", "ISSUE " * 100, "DESCRIPTION " * 50, files,
-                    patch_of("a.py", "b.py"),
-                    patch_of("test_a.py"))
-    whole_patches = []
-    for limit in range(4000, 0, -11):
-        request = challenger_request(limit, messages, commit)
-        if not request:
-            break
-        assert size(request) <= limit
-        text = "\n".join(m["content"] for m in request)
-        assert request[-1]["content"].startswith(messages[-1]["content"]) and "the task" in text
-        assert "ISSUE " * 100 in text and "DESCRIPTION " * 50 in text
-        assert "\na.py\nb.py\ntest_a.py\n" in text
-        left = [name for name in files if f"+line of {name}\n" in text]
-        if left != files:
-            assert len(request) == 6   # of the history there is no more to cut
-        if left not in whole_patches:
-            whole_patches.append(left)
-    assert whole_patches == [["a.py", "b.py", "test_a.py"], ["a.py", "b.py"], ["a.py"], []]
-
-
-def test_ch_notes_in_the_ledger_what_was_cut(trimmed, tmp_path):
+def test_ch_cuts_history_then_patch_and_never_issue_description_or_files_and_the_ledger_says_so(
+        trimmed, tmp_path, fake_llm):
+    kept = {"issue": "ISSUE " * 100, "description": "DESCRIPTION " * 50,
+            "files": ["a.py", "b.py", "test_a.py"]}
     write_commits(tmp_path, 1, patch=patch_of("a.py", "b.py", lines=200),
-                  test_patch=patch_of("test_a.py"))
+                  test_patch=patch_of("test_a.py", lines=200), **kept)
     trimmed(king.main, 0)
-    assert trimmed(ch.main, 3000)["cut"] == "28 of 32 messages, 2 files of the patch"
+    for limit, cut, left in ((4500, "28 of 32 messages, 1 files of the patch", ["a.py", "b.py"]),
+                             (2250, "28 of 32 messages, 3 files of the patch", [])):
+        assert trimmed(ch.main, limit)["cut"] == cut
+        request = fake_llm.requests[-1]
+        assert size(request.messages) <= limit and "the task" in request.text
+        assert [name for name in kept["files"] if f"+line of {name}\n" in request.text] == left
+        assert kept["issue"] in request.text and kept["description"] in request.text
+        assert "\na.py\nb.py\ntest_a.py\n" in request.text

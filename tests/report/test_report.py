@@ -1,24 +1,18 @@
 """Check that report.py's numbers follow from the directories, and turns go by their scores."""
 from __future__ import annotations
 
-import itertools
 import json
-import random
 import re
 import shutil
-import signal
-import time
 from functools import partial
 from html import unescape
 
 import pytest
 from conftest import (
     edit,
-    kill,
-    start_script,
     write_commits,
 )
-from fake_judges import run_main, script_here
+from fake_judges import run_main
 from judged import read_json
 from scored import (
     BUCKETS,
@@ -36,7 +30,6 @@ from source_rows import a_pr, a_row, sample, write_sources
 import report
 from codedata.report.markdown import huge_markdown
 from codedata.settings import EMBEDDED_MODEL as EMBEDDED
-from codedata.store import lock
 
 WON, LOST, EVEN, EIGHTY = [1] * 5, [0] * 5, [0.5] * 5, [1, 1, 1, 1, 0]
 rerun = partial(run_main, report.main)   # its result is what report.py prints
@@ -75,10 +68,10 @@ def report_text(root) -> str:
     return (root / "report/report.md").read_text(encoding="utf-8")
 
 
-def run_without_effect(root, *flags, code=2) -> str:
-    """Return what a run prints that changes neither the buckets nor the report."""
+def run_without_effect(root, *flags) -> str:
+    """Return what a refused run prints, which changes neither the buckets nor the report."""
     before = files(root, *BUCKETS, "report")
-    printed = rerun(root, *flags, code=code)
+    printed = rerun(root, *flags, code=2)
     assert files(root, *BUCKETS, "report") == before
     return printed
 
@@ -209,16 +202,6 @@ def test_a_bucket_s_copy_is_the_answer_with_score_metrics_and_the_judges_reasons
         "metrics": {**dict.fromkeys(METRICS, 100), "efficiency": 50}, "injections": []}
 
 
-def test_the_thresholds_belong_to_the_bucket_above(tmp_path):
-    scores = {"final": (80, 100), "refined": (66, 79.999), "defeat": (0, 65.999)}
-    made(tmp_path, {f"t_{score}": EVEN for pair in scores.values() for score in pair})
-    for score in itertools.chain(*scores.values()):
-        edit(score_path(tmp_path, f"t_{score}"), score=score)
-    rerun(tmp_path)
-    assert in_buckets(tmp_path) == {
-        f"t_{score}": [bucket] for bucket, pair in scores.items() for score in pair}
-
-
 def test_other_thresholds_move_the_turns_where_their_order_is_right(root):
     write_panel(root, "a", more="[report]\nfinal_min = 60\n")
     assert "defeat_min" in run_without_effect(root)
@@ -242,15 +225,6 @@ def test_the_field_score_decides_also_edited_by_hand_and_the_report_counts_such(
     edit(score_path(root, "t_1"), score=None)
     rerun(root)
     assert "t_1" not in in_buckets(root)
-
-
-def test_answers_are_looked_up_over_all_answer_directories(root):
-    for i, directory in (2, "answer_0"), (3, "answer_12"):
-        (root / directory).mkdir()
-        shutil.move(root / f"answer/t_{i}.json", root / directory / f"t_{i}.json")
-    before = files(root, *BUCKETS)
-    rerun(root)
-    assert files(root, *BUCKETS) == before
 
 
 def test_a_second_run_touches_no_copy_and_a_changed_score_moves_just_that_one(root, capsys):
@@ -299,33 +273,23 @@ def test_an_excluded_turn_leaves_its_bucket_and_answers_without_both_sides_are_c
 
 # a person in the buckets -------------------------------------------------------------------------
 
-def test_a_copy_that_a_person_edited_is_put_aside_and_named_before_it_is_written_over(root):
-    copy = root / "final/t_1.json"
-    good = copy.read_bytes()
-    (root / "final/my copy.json").write_text("{}")   # a name that is refused
-    for k in (1, 2):
-        edit(copy, score=99, king=f"mine {k}")
-        mine = copy.read_bytes()
-        printed = rerun(root)
-        assert f"final/_replaced/t_1.{k}.json" in printed and "my copy" in printed
-        assert copy.read_bytes() == good
-        assert (root / f"final/_replaced/t_1.{k}.json").read_bytes() == mine
-
-
 def test_what_a_person_put_into_a_bucket_is_put_aside_whatever_it_is(root):
     whole = (root / "final/t_2.json").read_text()
-    mine = {"final/t_3.json": "{}", "refined/t_1.json": "half of {",
-            "defeat/other_1.json": '{"note": "mine"}',
-            "final/t_2.json": whole[:50]}
     (root / "refined").mkdir(exist_ok=True)
-    for path, text in mine.items():
-        (root / path).write_text(text)
-    printed = rerun(root)
-    assert in_buckets(root) == {"t_1": ["final"], "t_2": ["final"], "t_3": ["defeat"]}
-    assert (root / "final/t_2.json").read_text() == whole
-    asides = [path.replace("/", "/_replaced/").replace(".json", ".1.json") for path in mine]
-    assert [(root / aside).read_text() for aside in asides] == list(mine.values())
-    assert sum(aside in printed for aside in asides) == 3 and "and 1 more" in printed
+    (root / "final/my copy.json").write_text("{}")   # a name that is refused
+    for k in (1, 2):
+        mine = {"final/t_3.json": "{}", "refined/t_1.json": f"{k} half of {{",
+                "defeat/other_1.json": '{"note": "mine"}',
+                "final/t_2.json": whole[:50 + k]}
+        for path, text in mine.items():
+            (root / path).write_text(text)
+        printed = rerun(root)
+        assert in_buckets(root).items() >= {"t_1": ["final"], "t_2": ["final"],
+                                            "t_3": ["defeat"]}.items()
+        assert (root / "final/t_2.json").read_text() == whole and "my copy" in printed
+        asides = [path.replace("/", "/_replaced/").replace(".json", f".{k}.json") for path in mine]
+        assert [(root / aside).read_text() for aside in asides] == list(mine.values())
+        assert sum(aside in printed for aside in asides) == 3 and "and 1 more" in printed
 
 
 def test_a_copy_without_its_ledger_line_is_adopted_and_not_called_an_edit_when_it_moves(root):
@@ -339,51 +303,7 @@ def test_a_copy_without_its_ledger_line_is_adopted_and_not_called_an_edit_when_i
     assert in_buckets(root)["t_1"] == ["refined"]
 
 
-def test_killed_at_any_moment_no_turn_is_in_two_buckets_and_the_next_run_mends(tmp_path):
-    n, draw = 400, random.Random()
-    names = [f"t_{i}" for i in range(n)]
-    write_panel(tmp_path, "a")
-    for i, name in enumerate(names):
-        write_answer(tmp_path, name)
-        write_score(tmp_path, name, {"a": None if i % 10 == 9 else EVEN})
-    decide(tmp_path)
-    cycle = {"final": 90, "refined": 70, "defeat": 10}
-    in_between = 0
-
-    def changed() -> list[int]:
-        folders = [tmp_path / bucket for bucket in BUCKETS]
-        return [folder.stat().st_mtime_ns if folder.exists() else 0 for folder in folders]
-
-    for k in range(4):   # each time all of them have to move
-        wanted = {name: [BUCKETS[(i + k) % 3]] for i, name in enumerate(names) if i % 10 != 9}
-        for name, [bucket] in wanted.items():
-            edit(score_path(tmp_path, name), score=cycle[bucket])
-        before = changed()
-        process = start_script("report.py", tmp_path)
-        while process.poll() is None and before == changed():
-            time.sleep(0.001)
-        time.sleep(draw.uniform(0, 0.12))
-        done = kill(process, signal.SIGTERM if k == 3 else signal.SIGKILL)
-        assert done.returncode in (0, -signal.SIGKILL, 130) and "Traceback" not in done.stderr
-        found = in_buckets(tmp_path)   # reads every copy
-        assert all(len(buckets) == 1 for buckets in found.values())
-        in_between += found != wanted
-    assert in_between   # else nothing was seen of a run in the middle
-    rerun(tmp_path)
-    assert in_buckets(tmp_path) == wanted
-    assert not [p for b in BUCKETS for p in (tmp_path / b).glob("_tmp*")]
-    for name, [bucket] in wanted.items():
-        assert read_json(tmp_path / bucket / f"{name}.json")["score"] == cycle[bucket]
-    assert f"wrote 0, unchanged {len(wanted)}" in rerun(tmp_path)
-
-
 # what is wrong -----------------------------------------------------------------------------------
-
-@pytest.mark.parametrize("flags", [("--only", "*_1"), ("--limit", "2"), ("--shard", "0/2")])
-def test_a_report_of_a_part_is_refused(root, flags):
-    edit(score_path(root, "t_1"), score=1)
-    assert flags[0] in run_without_effect(root, *flags)
-
 
 @pytest.mark.parametrize("mode", ["king", "reference"])
 def test_without_a_duel_nothing_is_done_and_the_command_to_run_is_named(root, mode):
@@ -400,8 +320,8 @@ def test_a_duel_that_lacks_something_is_named_not_a_traceback(root):
     whole = read_json(path)
     for key in whole:
         write_json(path, {k: v for k, v in whole.items() if k != key})
-        done = script_here(report.main, root)
-        assert done.returncode == 0 or (done.returncode == 2 and "_duel.json" in done.stderr), key
+        printed = rerun(root, code=None)
+        assert "Traceback" not in printed and ("wrote" in printed or "_duel.json" in printed), key
     for text in ("", "[]", "null", '{"mode": "king"}', json.dumps({**whole, "judges": ["a"]})):
         path.write_text(text)
         assert "_duel.json" in rerun(root, code=2)
@@ -443,27 +363,14 @@ def test_broken_records_are_named_the_others_go_on_and_the_exit_code_is_1(root):
     assert "decided on" not in report_text(root)
 
 
-def test_a_file_where_a_bucket_should_be_stops_it_before_anything_is_done(root):
-    shutil.rmtree(root / "defeat")
-    (root / "defeat").write_text("mine")
+def test_looking_on_says_what_would_be(root):
     edit(score_path(root, "t_1"), score=66)
-    assert "defeat" in run_without_effect(root)
-
-
-def test_a_second_report_at_the_same_time_is_refused(root):
-    with lock(root / "report", None, "another"):
-        assert "in use by another" in rerun(root, code=2)
-
-
-@pytest.mark.parametrize("flag", ["--status", "--dry-run"])
-def test_looking_on_changes_nothing_and_says_what_would_be(root, flag):
-    edit(score_path(root, "t_1"), score=66)
-    assert "final/ 1, refined/ 1, defeat/ 1" in run_without_effect(root, flag, code=0)
+    assert "final/ 1, refined/ 1, defeat/ 1" in rerun(root, "--status")
 
 
 # against the reference ---------------------------------------------------------------------------
 
-def test_against_the_reference_it_reads_and_writes_beside_and_makes_no_buckets(root, monkeypatch):
+def test_against_the_reference_it_reads_and_writes_beside_and_makes_no_buckets(root):
     before = files(root, *BUCKETS, "report", "score")
     for name, values in {"t_1": LOST, "t_2": WON, "t_3": None, "t_4": EVEN}.items():
         write_score(root, name, {"a": values}, rival="reference")
@@ -480,21 +387,6 @@ def test_against_the_reference_it_reads_and_writes_beside_and_makes_no_buckets(r
     assert "Buckets" not in found and "Challenger against reference" in found
     assert counts(root, "report_reference/report.md")[
         "no verdict could be read (not exported)"] == "1"
-    shutil.rmtree(root / "report_reference")
-    monkeypatch.setenv("DUEL_MODE", "1")
-    rerun(root)
-    assert tables(root, "report_reference/report.md") == found
-
-
-def test_what_is_left_to_judge_against_the_reference_is_asked_for_in_that_mode(root):
-    write_score(root, "t_1", {"a": WON}, rival="reference")
-    for i in (2, 3, 4):
-        shutil.move(root / f"answer/t_{i}.json", root / f"t_{i}.json")
-    decide(root, "--mode", "reference")
-    shutil.move(root / "t_2.json", root / "answer/t_2.json")
-    printed = rerun(root, "--mode", "reference")
-    [line] = [line for line in printed.split("\n") if "not judged yet" in line]
-    assert "validate.py" in line and "--mode reference" in line
 
 
 # costs -------------------------------------------------------------------------------------------
@@ -528,10 +420,7 @@ def test_costs_are_by_stage_and_model_from_all_ledgers_each_call_once(root):
     write_ledger(root, "answer_1", "king", a_call(2), a_call(5))
     write_ledger(root, "score", "validate", a_call(6, "a", None), a_call(7, "a", None))
     write_ledger(root, "score", "validate", a_call(8, "b", None), a_call(9, "b", 0.5), item="t_2")
-    unfinished = root / "answer/_partial/t_3.jsonl"
-    unfinished.parent.mkdir()
-    unfinished.write_text("".join(json.dumps({"stage": "king", "call": call}) + "\n"
-                               for call in (a_call(3), a_call(10))))
+    write_json(root / "answer/_partial/t_3.jsonl", {"stage": "king", "call": a_call(10)})
     rerun(root)
     expected = {
         ("king", "m"): (3, 300, 60, "$0.0300"), ("ch", "m"): (1, 100, 20, "$0.0100"),
@@ -539,12 +428,6 @@ def test_costs_are_by_stage_and_model_from_all_ledgers_each_call_once(root):
         ("unfinished in answer/", "m"): (1, 100, 20, "$0.0100"),
         ("validate", "a"): (2, 200, 40, "cost unknown (no price)"),
         ("validate", "b"): (2, 200, 40, "$0.5000 + 1 call without a price")}
-    assert costs(root) == expected
-    shutil.copytree(root / "score", root / "before")
-    shutil.copytree(root / "answer", root / "answer_backup")
-    with open(root / "answer/_ledger.jsonl", "a") as file:
-        file.write('{"stage": "king", "calls": [{"id": "c11", "mod')   # torn
-    rerun(root)
     assert costs(root) == expected
 
 
@@ -572,7 +455,7 @@ def test_pull_requests_that_are_left_out_for_their_size_are_listed_till_they_are
                     for i, size in sorted(sizes.items(), reverse=True)]
     # a larger limit lets them in
     write_sources(tmp_path, source, prs, "[exclude]\nmax_patch_chars = 100_000\n")
-    sample(root, "--count 30 --force")   # the files that there are, then what is left
-    sample(root, "--count 30")
+    for flag in ("--force", ""):   # the files that there are, then what is left
+        sample(root, "--count 30", flag)
     rerun(root)
     assert tables(root, "report/hugePR.md")["Oversized pull requests"] == []

@@ -2,10 +2,9 @@
 import json
 import re
 import shutil
-import signal
 
 import pytest
-from conftest import edit, kill, ledger_lines, start_script
+from conftest import edit, ledger_lines
 from judged import read_json
 from source_rows import a_pr, a_row, sample, write_jsonl, write_sources
 
@@ -70,10 +69,7 @@ def test_an_entry_is_a_turn_with_the_history_before_it(a):
         assert e["language"] == "python" and e["repo"] == "own/repo"
     commits = on_disk(a, "commit")
     number = entries[0]["instance_id"].rpartition("-")[2]
-    commit = json.loads(commits[f"own__repo-{number}.json"])
-    assert commit["issue"] == f"broken {number}" and commit["files"] == [f"src/f{number}.py"]
-    assert commit["created_at"] == "2023-11-14T22:13:20Z"
-    assert commit["licence"] is None
+    assert json.loads(commits[f"own__repo-{number}.json"])["issue"] == f"broken {number}"
     assert len(commits) == 60
 
 
@@ -196,20 +192,6 @@ def test_a_pr_record_that_is_there_is_used_and_kept_and_force_puts_prompts_aside
     sample(a, "--count 50 --force")
     assert read_json(path)["issue"] == "mine" and prompts(a)["prompts_50_1"][0]["language"] == "go"
     assert (a / "prompt/_replaced/prompts_50_1.1.json").read_bytes() == was
-
-
-@pytest.mark.parametrize("number, code, n_times",
-                         [(signal.SIGKILL, -9, 3), (signal.SIGINT, 130, 1)])
-def test_ended_in_the_middle_it_comes_to_the_same_files(a, whole, number, code, n_times):
-    for _ in range(n_times):
-        process = start_script("prompt.py", a, "--config", a.parent / "chain.toml", "--count", 440,
-                               cwd=a.parent)
-        while process.poll() is None and not list(a.glob("commit/*.json")):
-            pass
-        assert kill(process, number).returncode in (code, 0)
-    sample(a, "--count 440")
-    at_once = whole(440)
-    assert prompts(a) == prompts(at_once) and on_disk(a, "commit") == on_disk(at_once, "commit")
 
 
 def test_status_reads_no_source(a):
