@@ -69,7 +69,7 @@ def trajectories(source) -> Derived:
     """Return the rows of a source, each as its last turn, by the names of their trajectories."""
     def last_turn(_, rows: list[dict]) -> dict[str, Prompt]:
         prompts, _ = prompts_of(rows[0])
-        return {trajectory_name(rows[0]): prompts[-1]} if prompts else {}
+        return {trajectory_name(rows[0]): prompts[len(prompts) - 1]} if prompts else {}
 
     def readers() -> dict:
         return {f"row {i}": partial(source.rows, i, 1) for i in range(source.n_rows)}

@@ -50,8 +50,11 @@ BENCH_BASE = re.compile(r"^[ \t]*FROM\s.*/t-bench/", re.MULTILINE | re.IGNORECAS
 # of what is read where the code expects something else
 REFUSED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError,
            OSError, zlib.error)
+MAX_ROWS = 100_000   # of a Parquet file
+MAX_FAULTS = 20      # to print
 BOUNDS = Bounds(MAX_FOLDER_BYTES, MAX_FILES, max_depth=50, max_seconds=60)   # of a row's tar
 ALL = Selection()
+COUNT = "select count(*) from read_parquet(?)"
 LENGTHS = "select coalesce(octet_length(task_binary), 0) from read_parquet(?)"
 ROWS = """select left(path, 1000), if(octet_length(task_binary) <= ?, task_binary, null)
     from read_parquet(?, file_row_number = true) where file_row_number between ? and ?"""
@@ -59,9 +62,9 @@ READ = {"autoinstall_known_extensions": False, "memory_limit": "4GB", "threads":
 
 
 def copy_tasks(source: Path, root: Path, selection: Selection) -> list[str]:
-    """Copy the tasks of somebody else that are selected into task/ of a root. Return a line for
-    each that cannot be read, graded or put there. A task that was copied before is left as it is.
-    Raise Trouble if there is nothing to read."""
+    """Copy the tasks of somebody else that are selected into task/ of a root. Return how many
+    there are, and lines on those that cannot be read, graded or put there, MAX_FAULTS at most. A
+    task that was copied before is left as it is. Raise Trouble if there is nothing to read."""
     store, faults, n_new = Store(root, RivalledTask).open(), [], 0
     for task in tasks_in(source, selection):
         if isinstance(task, ItemFailed):
@@ -71,6 +74,8 @@ def copy_tasks(source: Path, root: Path, selection: Selection) -> list[str]:
             n_new += 1
         elif store.read(task.instance_id).about.get("made_from") != task.about.get("made_from"):
             faults.append(f"{task.instance_id}: task/ has another task of that name: rename one")
+    if rest := faults[MAX_FAULTS:]:
+        faults[MAX_FAULTS:] = [f"and {len(rest):,} more"]
     return [f"      {plural(n_new, 'task')} copied from {source}",
             *(f"      {line}" for line in faults)]
 
@@ -121,6 +126,8 @@ def rows_in(file: Path) -> Iterator[Found]:
     with duckdb.connect(config=READ) as database:
         database.execute("set enable_progress_bar = false")
         try:
+            if database.execute(COUNT, [name]).fetchone()[0] > MAX_ROWS:
+                raise Trouble(f"has more than {MAX_ROWS:,} rows.", str(file), "Split it.")
             lengths = [size for size, in database.execute(LENGTHS, [name]).fetchall()]
             for i, size in enumerate(lengths):   # the database holds all rows that it is asked for
                 n_bytes += size

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import random
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from codedata.code.turn import Turn, form_of, turn_text
 from codedata.errors import BrokenRecord
 from codedata.layouts import load
 from codedata.messages import calls_text, content_text, result_problem
-from codedata.records import Prompt, Side, check_of, safe_name, text_problem
+from codedata.records import Prompt, check_of, safe_name, text_problem
 from codedata.settings import Exclude, PromptSettings
 from codedata.store import digest
 
@@ -31,9 +32,9 @@ SOLVED = "solved: the pull request's tests pass already"
 ALL = 1.0   # max_shown_share with which turns are not chosen by their pull request
 Cursor = tuple[int, int, int]   # (window in visiting order, row in it, turn) of a prompt
 Drawn = tuple[Prompt, Cursor]
-# turns of one trajectory in the order in which they are tried, one of which becomes a prompt, and
-# (window, row)
-Choice = tuple[list[Prompt], tuple[int, int]]
+# prompts of one trajectory; its turns in the order in which they are tried, one of which becomes a
+# prompt; and (window, row)
+Choice = tuple[Sequence[Prompt], Sequence[int], tuple[int, int]]
 
 
 class Seen:
@@ -76,10 +77,10 @@ def draw(source, settings: PromptSettings, skipped: Counter, after: Cursor,
             behind = after[2] if (window, i) == after[:2] else -1
             solved = solved_turns(row, states) if prompts else set()
             for turns in _choices(prompts, settings, first_row + i, behind):
-                left = [one for one in turns if one.turn not in solved]
+                left = [turn for turn in turns if turn not in solved]
                 skipped.update([SOLVED] * (len(turns) - len(left)))
                 if left:
-                    yield left, (window, i)
+                    yield prompts, left, (window, i)
 
 
 def trajectory_name(row: dict) -> str:
@@ -110,10 +111,10 @@ def _windows(source, settings: PromptSettings, start: int) -> Iterator[tuple[int
     size = WINDOW_ROWS
     n_windows = -(-source.n_rows // size)
     # numpy keeps the stream of RandomState frozen
-    order = np.random.RandomState(settings.seed).permutation(n_windows).tolist()
+    order = np.random.RandomState(settings.seed).permutation(n_windows)
 
     def fetch(window: int) -> tuple[int, int, list[dict]]:
-        first_row = order[window] * size
+        first_row = int(order[window]) * size
         return window, first_row, source.rows(first_row, size)
 
     with ThreadPoolExecutor(FETCHES_AHEAD) as pool:
@@ -128,26 +129,50 @@ def _windows(source, settings: PromptSettings, start: int) -> Iterator[tuple[int
                 future.cancel()
 
 
-def _choices(prompts: list[Prompt], settings: PromptSettings, row_number: int,
-             behind: int) -> Iterator[list[Prompt]]:
-    """Yield the choices of a row; `behind` is the turn up to which it has been drawn from, or -1.
+def _choices(prompts: Sequence[Prompt], settings: PromptSettings, row_number: int,
+             behind: int) -> Iterator[Sequence[int]]:
+    """Yield the choices of a row, by turn; `behind` is the turn up to which it has been drawn from,
+    or -1.
 
     A random turn may be any that can be used, in the order of the seed. Where all turns count that
     have a usable form, rows of texts give one alone: existing roots go on in their order.
     """
+    turns = range(len(prompts))
     if settings.turns == "all":
-        yield from ([one] for one in prompts if one.turn > behind)
-    elif prompts and behind < 0:
+        yield from ([turn] for turn in turns[behind + 1:])
+    elif turns and behind < 0:
         draw_from = random.Random(f"{settings.seed}:{row_number}")
         if settings.turns != "random":
-            yield prompts[:1] if settings.turns == "first" else prompts[-1:]
+            yield turns[:1] if settings.turns == "first" else turns[-1:]
         elif not prompts[0].tools and settings.max_shown_share == ALL:
-            yield [draw_from.choice(prompts)]
+            yield [draw_from.choice(turns)]
         else:
-            yield draw_from.sample(prompts, len(prompts))
+            yield draw_from.sample(turns, len(turns))
 
 
-def prompts_of(row: dict) -> tuple[list[Prompt], str]:
+@dataclass
+class Prompts(Sequence):
+    """Make the prompt of an assistant turn of a row when it is asked for: the histories of all
+    turns are many times the length of their row."""
+
+    row: dict
+    places: list[int]   # of the turns, among the messages
+    tools: list | None
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, turn: int) -> Prompt:
+        row, place = self.row, self.places[turn]
+        reply = row["messages"][place]
+        unseen = row["unseen"](place) if row["unseen"] else ()
+        return Prompt(row["instance_id"], row["repo"], language="", turn=turn, tools=self.tools,
+                      messages=[one for i, one in enumerate(row["messages"][:place])
+                                if i not in unseen],
+                      assistant=reply if "tool_calls" in reply else content_text(reply))
+
+
+def prompts_of(row: dict) -> tuple[Sequence[Prompt], str]:
     """Return (a prompt for each assistant turn of a row, ""), or ([], reason) for an unusable row.
 
     A turn's history is what its model saw. If the row has calls but no tools, its agent's
@@ -167,20 +192,7 @@ def prompts_of(row: dict) -> tuple[list[Prompt], str]:
         tools = default_tools(row["agent"], messages)
     if fault := check_of("Tools | None")(tools):
         return [], f"tools{fault}"
-    return [Prompt(row["instance_id"], row["repo"], language="", turn=turn,
-                   messages=_history(row, place), assistant=_side(messages[place]), tools=tools)
-            for turn, place in enumerate(places)], ""
-
-
-def _history(row: dict, place: int) -> list[dict]:
-    """Return the messages that the model of a turn saw."""
-    unseen = row["unseen"](place) if row["unseen"] else ()
-    return [one for i, one in enumerate(row["messages"][:place]) if i not in unseen]
-
-
-def _side(message: dict) -> Side:
-    """Return a turn as it is stored: a text, or the message where it calls tools."""
-    return message if "tool_calls" in message else content_text(message)
+    return Prompts(row, places, tools), ""
 
 
 def prompt_problem(prompt: Prompt, settings: PromptSettings, exclude: Exclude) -> str | None:

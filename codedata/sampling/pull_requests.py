@@ -91,7 +91,8 @@ def _rows(spec: str, ids: set[str] | None, hub: Hub) -> Iterable[dict]:
 
 
 def _parquet_rows(files: ParquetFiles, ids: set[str]) -> Iterator[dict]:
-    """Yield the rows of these ids in order, with the columns that a record needs."""
+    """Yield the first row of each of these ids in each file, with the columns that a record needs.
+    """
     columns = {name for name, *_ in files.query("describe from read_parquet(?)", files.names)}
     _check_columns(columns, files.spec)
     id_sql = "instance_id" if "instance_id" in columns else "''"
@@ -100,9 +101,10 @@ def _parquet_rows(files: ParquetFiles, ids: set[str]) -> Iterator[dict]:
         id_sql = f"coalesce(nullif({id_sql}, ''), org || '__' || repo || '-' || {number})"
     row_numbers = defaultdict(list)   # by file
     for name, row_number in files.query(f"""
-            select filename, file_row_number
+            select filename, min(file_row_number)
             from read_parquet(?, filename = true, file_row_number = true)
-            where {id_sql} in (select unnest(?::varchar[]))""", files.names, list(ids)):
+            where {id_sql} in (select unnest(?::varchar[]))
+            group by filename, {id_sql}""", files.names, list(ids)):
         row_numbers[name].append(row_number)
     selected = ", ".join(f'"{name}"' for name in columns & COLUMNS)
     for name, plain_name in zip(files.names, files.plain_names, strict=True):
@@ -113,19 +115,18 @@ def _parquet_rows(files: ParquetFiles, ids: set[str]) -> Iterator[dict]:
                 order by file_row_number""", name, row_numbers[plain_name])
 
 
-def _json_rows(table: JsonRows, ids: set[str] | None, spec: str) -> list[dict]:
-    """Return the rows of these ids in order. Print the place of each broken row."""
+def _json_rows(table: JsonRows, ids: set[str] | None, spec: str) -> Iterator[dict]:
+    """Yield the rows of these ids in order, one at a time: a parsed row may be large. Print the
+    place of each broken row. Raise Trouble in the end if a column is missing."""
     columns = set()
-    matches = []
     for row in table.each():
         if isinstance(row, Trouble):
             say(f"{row.where} {row.what}; left out")
             continue
         columns.update(row)
         if ids is None or id_of(row) in ids:
-            matches.append(row)
+            yield row
     _check_columns(columns, spec)
-    return matches
 
 
 def _check_columns(columns: set[str], spec: str) -> None:

@@ -37,6 +37,8 @@ from codedata.sandbox.process_labels import temporary_folder
 
 CHUNK = 8 << 20    # bytes to download per request
 MAX_LINES_BYTES = 20_000_000_000   # of lines, unpacked
+MAX_ROWS = 10_000_000   # of a source of Parquet files, or of a file of lines
+TOO_MANY = f"has more than {MAX_ROWS:,} rows."
 MEMORY = "2GB"     # duckdb's memory limit, which includes its cache of remote files
 FORMATS = {".parquet": "parquet", ".jsonl": "jsonl", ".jsonl.gz": "jsonl", ".json": "json",
            ".json.gz": "json", ".traj": "json", ".traj.gz": "json"}
@@ -166,6 +168,8 @@ class ParquetRows(ParquetFiles):
             """, self.names))   # which reads the footers only
         self._ends = [*accumulate(counts.get(name, 0) for name in names)]
         self.n_rows = self._ends[-1]
+        if self.n_rows > MAX_ROWS:
+            raise Trouble(TOO_MANY, spec)
 
     def rows(self, offset: int, length: int) -> list[dict]:
         """Return rows offset..offset+length-1, fewer at the end of the last file."""
@@ -292,6 +296,8 @@ class JsonLines(Sequence):
                 if is_new and not piece.isspace():
                     self._starts.append(start)
                     self._numbers.append(number)
+                    if len(self._starts) > MAX_ROWS:
+                        raise Trouble(TOO_MANY, name)
                 start += len(piece)
                 is_new = piece.endswith(b"\n")
                 if is_new:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import count, filterfalse, islice
 
@@ -260,11 +260,12 @@ class PromptSampler:
             if not batch:
                 return
             records, problems = self._records(
-                {prompts[0].instance_id for prompts, _ in batch if not seen.is_full(prompts[0])},
+                {prompts[0].instance_id for prompts, *_ in batch if not seen.is_full(prompts[0])},
                 hub)
-            for prompts, row in batch:
+            for prompts, turns, row in batch:
                 hub.http.wait(0)
-                prompt, reasons = self._first(prompts, seen, records, problems)
+                prompt, reasons = self._first(map(prompts.__getitem__, turns), seen, records,
+                                              problems)
                 self.skipped.update(reasons)
                 if not prompt:
                     continue
@@ -285,7 +286,7 @@ class PromptSampler:
         self.n_records += len(records) + len(problems)
         return records, problems
 
-    def _first(self, prompts: list[Prompt], seen: Seen, records: dict[str, Commit],
+    def _first(self, prompts: Iterable[Prompt], seen: Seen, records: dict[str, Commit],
                problems: dict[str, str]) -> tuple[Prompt | None, list[str]]:
         """Return (the first of these turns that nothing rules out, with its PR's language, or None
         if all are ruled out, the reasons against the others)."""

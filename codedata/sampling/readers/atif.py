@@ -6,6 +6,7 @@ that have none: of several, the last.
 """
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 
 FORM = "ATIF"
@@ -22,9 +23,10 @@ def read(document: dict) -> dict:
     agent = document["agent"]
     messages = []
     no_turns: set[int] = set()
+    n_copied = 0
     for step in document["steps"]:
         role = step["source"]
-        if role == "system" and any(message["role"] != "system" for message in messages):
+        if role == "system" and messages and messages[-1]["role"] != "system":
             continue
         calls = [{"id": call["tool_call_id"], "name": call["function_name"],
                   "arguments": call["arguments"]} for call in step.get("tool_calls") or ()]
@@ -35,7 +37,8 @@ def read(document: dict) -> dict:
         results = (step.get("observation") or {}).get("results") or ()
         messages += _seen([call["id"] for call in calls], results)
         if step.get("is_copied_context"):
-            no_turns.update(range(len(messages)))
+            n_copied = len(messages)
+    no_turns.update(range(n_copied))
     return {"messages": messages, "tools": agent.get("tool_definitions"),
             "agent": f"{FORM}: {agent.get('name')}", "no_turns": no_turns}
 
@@ -43,12 +46,13 @@ def read(document: dict) -> dict:
 def _seen(call_ids: list[str], results: Sequence[dict]) -> Iterator[dict]:
     """Yield the messages that show the results of a step with these calls."""
     named = [result.get("source_call_id") for result in results]
-    waiting = [call_id for call_id in call_ids if call_id not in named]
-    n_silent = len(waiting) - named.count(None) if None in named else 0
+    all_named = set(named)
+    waiting = deque(call_id for call_id in call_ids if call_id not in all_named)
+    n_silent = len(waiting) - named.count(None) if None in all_named else 0
     for _ in range(n_silent):
-        yield {"role": "tool", "tool_call_id": waiting.pop(0), "content": ""}
+        yield {"role": "tool", "tool_call_id": waiting.popleft(), "content": ""}
     for result, name in zip(results, named, strict=True):
-        call_id = name or (waiting.pop(0) if waiting else None)   # none: the command was text
+        call_id = name or (waiting.popleft() if waiting else None)   # none: the command was text
         text = result.get("content") or ""
         if call_id or text:
             yield {"role": "tool" if call_id else "user", "tool_call_id": call_id, "content": text}

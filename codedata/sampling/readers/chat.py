@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
 
@@ -60,17 +61,20 @@ def with_ids(messages: list[dict]) -> list[dict]:
     """Return messages in which each call has an id, and each result the id of its call. Results
     without an id belong to the calls before them, in the same order.
     """
-    waiting: list[str] = []
+    waiting = OrderedDict()   # ids of calls without a result
     for i, message in enumerate(messages):
         for k, call in enumerate(message.get("tool_calls", ())):
             call["id"] = call["id"] or f"call_{i}_{k}"
         if message["role"] == "assistant":
-            waiting = [call["id"] for call in message.get("tool_calls", ())]
+            waiting = OrderedDict.fromkeys(call["id"] for call in message.get("tool_calls", ()))
         elif message["role"] == "tool" and waiting:
-            message.setdefault("tool_call_id", waiting[0])
-            if message["tool_call_id"] in waiting:
-                waiting.remove(message["tool_call_id"])
+            waiting.pop(message.setdefault("tool_call_id", next(iter(waiting))), None)
     return messages
+
+
+def distinct(values: list) -> list:
+    """Return JSON values in order, without those that come again."""
+    return [*{json.dumps(value, sort_keys=True): value for value in values}.values()]
 
 
 def read_tools(tools: list) -> list[dict] | None:

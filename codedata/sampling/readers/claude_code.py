@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from codedata.sampling.readers.chat import distinct
+
 FORM = "Claude Code"
 ROLES = ("user", "assistant")
 
@@ -51,9 +53,10 @@ def read(document: list[dict]) -> dict:
                                      "content": block.get("content") or ""}
                 continue
             uuids.setdefault(key, []).append(uuid)
-            message = messages.setdefault(key, {"role": role, "content": []})
-            if block not in message["content"]:
-                message["content"].append(block)
+            messages.setdefault(key, {"role": role, "content": []})["content"].append(block)
+    for message in messages.values():
+        if message["role"] != "tool":
+            message["content"] = distinct(message["content"])
     return {"messages": [*messages.values()], "agent": FORM,
             "unseen": _unseen(messages, uuids, parents)}
 

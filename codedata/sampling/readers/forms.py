@@ -42,7 +42,7 @@ def read(document, where: str, name: str = "") -> dict:
         found = reader.read(document)
         tools = read_tools(found.get("tools") or ())
         functions = [one["function"] for one in tools or ()]
-        required = {one["name"]: (one.get("parameters") or {}).get("required")
+        required = {one["name"]: set((one.get("parameters") or {}).get("required") or ())
                     for one in functions}
         messages = with_ids([read_message(one, required) for one in found["messages"]])
     except (KeyError, TypeError, AttributeError, ValueError, IndexError,

@@ -7,7 +7,7 @@ a message of the user, which old events lack.
 from __future__ import annotations
 
 from codedata.messages import content_text
-from codedata.sampling.readers.chat import begins_with
+from codedata.sampling.readers.chat import begins_with, distinct
 
 FORM = "OpenHands"
 OF_EVENTS = ("kind", "action", "observation")
@@ -48,6 +48,7 @@ def _of_completion(log: dict) -> dict:
 def _of_events(events: list[dict]) -> dict:
     """Return the row of a list of events."""
     messages: dict = {}   # by number or, as each call is an event, by the id of their response
+    joined = {}   # those of several events
     tools = None
     for event in events:
         kind = event.get("kind") or event.get("action")
@@ -59,10 +60,13 @@ def _of_events(events: list[dict]) -> dict:
         message = read_event(event, kind)
         if not message:
             continue
-        known = messages.setdefault(message.get("id", len(messages)), message)
+        key = message.get("id", len(messages))
+        known = messages.setdefault(key, message)
         if known is not message:
-            known["tool_calls"] += [call for call in message["tool_calls"]
-                                    if call not in known["tool_calls"]]
+            known["tool_calls"] += message["tool_calls"]
+            joined[key] = known
+    for message in joined.values():   # each event may have all calls of its response
+        message["tool_calls"] = distinct(message["tool_calls"])
     return {"messages": [*messages.values()], "tools": tools, "agent": FORM}
 
 
