@@ -28,7 +28,7 @@ from codedata.store import digest
 
 FETCHES_AHEAD = 8
 WINDOW_ROWS = 1
-MAX_MESSAGES = 5_000   # of a row: the history of each turn is read, and later ones are too long
+MAX_MESSAGES = 2_000   # of a row: the history of each turn is read, and later ones are too long
 SOLVED = "solved: the pull request's tests pass already"
 ALL = 1.0   # max_shown_share with which turns are not chosen by their pull request
 Cursor = tuple[int, int, int]   # (window in visiting order, row in it, turn) of a prompt

@@ -17,7 +17,6 @@ from a_task import DOCKERFILE, FOREIGN, a_bug, write_task
 from conftest import REPO
 from task_set import unpack
 
-from codedata.audit import others
 from codedata.audit.others import copy_tasks, task_name, tasks_in
 from codedata.errors import ItemFailed, Trouble
 from codedata.layouts import MAX_FILES, MAX_FOLDER_BYTES, files_digest, load_files
@@ -123,11 +122,12 @@ print(sum(1 for _ in rows_in(Path("{tmp_path}/a.parquet"))))"""
     assert subprocess.check_output([sys.executable, "-c", read], cwd=REPO) == b"100\n"
 
 
-def test_of_many_faults_the_first_are_named_and_many_rows_are_refused(tmp_path, monkeypatch):
+def test_of_many_faults_the_first_are_named_and_many_rows_are_refused(tmp_path):
     place = rows_of(tmp_path / "set.parquet", {f"{n}": None for n in range(30)})
     assert copy_tasks(place, tmp_path, Selection())[21:] == ["      and 10 more"]
-    monkeypatch.setattr(others, "MAX_ROWS", 29)
-    with pytest.raises(Trouble, match="has more than 29 rows"):
+    duckdb.execute(f"""copy (select null::varchar as path, null::blob as task_binary
+                             from range(100001)) to '{place}'""")
+    with pytest.raises(Trouble, match="has more than 100,000 rows"):
         copy_tasks(place, tmp_path, Selection())
 
 

@@ -305,7 +305,7 @@ def test_a_long_document_is_read_in_time(document):
 
 
 def test_a_long_row_has_no_list_for_each_turn():
-    row = forms.read([{"role": "ai", "value": "a"}] * 6_000, "here", "a-1")
+    row = forms.read([{"role": "ai", "value": "a"}] * 3_000, "here", "a-1")
     tracemalloc.start()
     assert len(prompts_of(row)[0]) == MAX_MESSAGES
     assert tracemalloc.get_traced_memory()[1] < 10_000_000

@@ -16,7 +16,6 @@ from rows_server import RowsServer, write_rows
 from rows_server import http as http  # a fixture
 
 from codedata.errors import Trouble
-from codedata.sampling import row_files
 from codedata.sampling.row_files import JsonRows, ParquetRows, find_files
 from codedata.sampling.trajectories import Hub, open_source
 
@@ -261,12 +260,12 @@ def test_a_row_of_parquet_that_is_too_long_is_trouble(tmp_path, http):
         open_source(f"{tmp_path}/a.parquet", http).rows(0, 1)
 
 
-def test_a_source_of_too_many_rows_is_named(tmp_path, http, monkeypatch):
-    monkeypatch.setattr(row_files, "MAX_ROWS", 2)
+def test_a_source_of_too_many_rows_is_named(tmp_path, http):
+    duckdb.execute(f"copy (select null as messages from range(10000001)) to '{tmp_path}/a.parquet'")
+    (tmp_path / "a.jsonl").write_bytes(b"1\n" * 10_000_001)
     for name, read in (("a.jsonl", JsonRows), ("a.parquet", partial(ParquetRows, ""))):
-        path = write_rows(tmp_path / name, [{"a": 1}] * 3)
         with pytest.raises(Trouble, match="has more than"):
-            read([str(path)], http)
+            read([f"{tmp_path}/{name}"], http)
 
 
 def test_a_list_may_be_longer_than_a_row(tmp_path, http):
