@@ -28,6 +28,7 @@ from codedata.store import digest
 
 FETCHES_AHEAD = 8
 WINDOW_ROWS = 1
+MAX_MESSAGES = 2_000   # of a row: the history of each turn is read, and later ones are too long
 SOLVED = "solved: the pull request's tests pass already"
 ALL = 1.0   # max_shown_share with which turns are not chosen by their pull request
 Cursor = tuple[int, int, int]   # (window in visiting order, row in it, turn) of a prompt
@@ -182,7 +183,7 @@ def prompts_of(row: dict) -> tuple[Sequence[Prompt], str]:
         return [], row["problem"]
     if not safe_name(row["instance_id"]):
         return [], "instance_id that cannot be a file name"
-    messages = row["messages"]
+    messages = row["messages"][:MAX_MESSAGES]
     places = [i for i, message in enumerate(messages)
               if message["role"] == "assistant" and i not in row["no_turns"]]
     if not places:

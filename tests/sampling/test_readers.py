@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import json
 import re
+import tracemalloc
+from time import process_time
 
 import pytest
 from conftest import REPO, write_files
@@ -10,7 +12,7 @@ from source_rows import a_pr, sample, write_jsonl, write_sources
 
 from codedata.messages import content_text, result_problem
 from codedata.records import Prompt
-from codedata.sampling.draw import prompt_problem, prompts_of
+from codedata.sampling.draw import MAX_MESSAGES, prompt_problem, prompts_of
 from codedata.sampling.readers import forms
 from codedata.sampling.readers.chat import read_message
 from codedata.sampling.trajectories import Hub, open_source
@@ -285,6 +287,31 @@ def codex(*items: str | int) -> list[dict]:
     return made
 
 
+CALLS = [{"id": f"c{n}", "name": "f", "arguments": {}} for n in range(40_000)]
+
+
+@pytest.mark.parametrize("document", [
+    [{"type": "assistant", "message": {"content": [{"type": one["id"]} for one in CALLS]}}],
+    [{"role": "ai", "tool_calls": CALLS},
+     *[{"role": "tool", "content": "", "tool_call_id": "c"}] * 40_000],
+    atif({"source": "agent", **saw(*[{}] * 200_000), "tool_calls": [
+        {"tool_call_id": n, "function_name": "f", "arguments": 0} for n in range(20_000)]}),
+    [{"kind": "ActionEvent", "llm_response_id": "r", "thought": "", "tool_call": one}
+     for one in CALLS]], ids=["claude", "ids", "atif", "openhands"])
+def test_a_long_document_is_read_in_time(document):
+    start = process_time()
+    forms.read(document, "here", "a-1")
+    assert process_time() - start < 3
+
+
+def test_a_long_row_has_no_list_for_each_turn():
+    row = forms.read([{"role": "ai", "value": "a"}] * 3_000, "here", "a-1")
+    tracemalloc.start()
+    assert len(prompts_of(row)[0]) == MAX_MESSAGES
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
+
+
 # name: (a document, what its last turn has seen: texts, {the id of a call: its result})
 HISTORIES = {
     "one output of two commands": (
@@ -312,7 +339,7 @@ HISTORIES = {
 @pytest.mark.parametrize("name", HISTORIES)
 def test_a_turn_s_history_is_what_its_model_saw(name):
     document, expected = HISTORIES[name]
-    prompt = prompts_of(forms.read(document, "here", "own__repo-1"))[0][-1]
+    *_, prompt = prompts_of(forms.read(document, "here", "own__repo-1"))[0]
     seen = [{m["tool_call_id"]: m["content"]} if m["role"] == "tool" else content_text(m)
             for m in prompt.messages]
     assert seen == expected and result_problem(prompt.messages) is None

@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import duckdb
 import pytest
@@ -15,7 +16,7 @@ from rows_server import RowsServer, write_rows
 from rows_server import http as http  # a fixture
 
 from codedata.errors import Trouble
-from codedata.sampling.row_files import find_files
+from codedata.sampling.row_files import JsonRows, ParquetRows, find_files
 from codedata.sampling.trajectories import Hub, open_source
 
 # two files of several row groups: duckdb's smallest has 2048 rows
@@ -257,6 +258,14 @@ def test_a_row_of_parquet_that_is_too_long_is_trouble(tmp_path, http):
     duckdb.execute(f"copy (select repeat('x', 20000000) as messages) to '{tmp_path}/a.parquet'")
     with pytest.raises(Trouble, match=r"a\.parquet has a row of more than 20,000,000 bytes"):
         open_source(f"{tmp_path}/a.parquet", http).rows(0, 1)
+
+
+def test_a_source_of_too_many_rows_is_named(tmp_path, http):
+    duckdb.execute(f"copy (select null as messages from range(10000001)) to '{tmp_path}/a.parquet'")
+    (tmp_path / "a.jsonl").write_bytes(b"1\n" * 10_000_001)
+    for name, read in (("a.jsonl", JsonRows), ("a.parquet", partial(ParquetRows, ""))):
+        with pytest.raises(Trouble, match="has more than"):
+            read([f"{tmp_path}/{name}"], http)
 
 
 def test_a_list_may_be_longer_than_a_row(tmp_path, http):

@@ -22,7 +22,7 @@ def read(document: dict) -> dict:
     are not turns."""
     agent = document["agent"]
     messages = []
-    no_turns: set[int] = set()
+    no_turns = set()
     n_copied = 0
     for step in document["steps"]:
         role = step["source"]
