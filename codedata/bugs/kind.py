@@ -43,14 +43,14 @@ from codedata.states import Reads, Writes
 from codedata.store import Store, digest
 from codedata.tasks.first_run import FirstRun, Screened, ScreeningRules
 from codedata.tasks.folder import PROVEN_FIELDS
-from codedata.tasks.kinds import Candidate, Case, DiffsToScreen
+from codedata.tasks.kinds import Candidate, DiffsToScreen, PatchKind
 from codedata.tasks.suite_outcomes import GOOD, PASSED, known_results
 
 CATEGORY = "debugging"     # one of Harbor's categories of tasks
 SCREENED = ("verdict", "how", "n_run", "seconds")   # fields of the evidence that go to proof.json
 
 
-class Bugs:
+class Bugs(PatchKind):
     """Implement the bugs of one subcommand of bug_inject.py (`word`) as a kind of task. Without
     `analyses`, changed functions are not known; without `coverages`, the whole suite screens
     candidates."""
@@ -91,20 +91,6 @@ class Bugs:
             [one["diff"] for one in item.candidates], coverage,
             partial(_verdicts, item, environment),
             why_not_chosen(config, coverage, environment), config.timeout_s)
-
-    def counted(self, candidate: Candidate, environment: Environment, *joined
-                ) -> tuple[Environment, None]:
-        """Return the environment unchanged, since all known tests count, and None, since all files
-        of an agent's work except tests count."""
-        return environment, None
-
-    def refusal(self, *about) -> str:
-        """Return "", since bugs have no reasons for refusal besides those of every proof."""
-        return ""
-
-    def cases(self, *about) -> list[Case]:
-        """Return none: the tests alone grade."""
-        return []
 
     def described(self, candidate: Candidate, run: FirstRun, environment: Environment,
                   analysis: Analysis | None, meta: RepoMeta | None) -> tuple[Object, Object]:

@@ -20,7 +20,7 @@ from codedata.store import Derived, Store, digest
 from codedata.suites.repo_names import repo_name_of
 from codedata.tasks.first_run import FirstRun, ScreeningRules
 from codedata.tasks.folder import PROVEN_FIELDS
-from codedata.tasks.kinds import Candidate, Case
+from codedata.tasks.kinds import Candidate, PatchKind
 
 ALL = 1.0            # share of the tests that may fail before a request
 CATEGORY = "software-engineering"   # one of Harbor's categories of tasks
@@ -58,7 +58,7 @@ def pull_request(commit: Commit, max_files: int, max_lines: int) -> PullRequest:
         tests="".join(tests.values()))
 
 
-class Pulls:
+class Pulls(PatchKind):
     """Implement pull requests as a kind of task."""
 
     # a dependency may have single lines of a request, or a later version of the project all of it
@@ -81,20 +81,6 @@ class Pulls:
                                 command="prompt.py")
         self.candidates_with = ()
         self.texts = Reads(self._commits, ("issue", "description"))
-
-    def counted(self, candidate: PullRequest, environment: Environment
-                ) -> tuple[Environment, None]:
-        """Return the environment unchanged, and None: all files of an agent's work but tests
-        count."""
-        return environment, None
-
-    def refusal(self, *about) -> str:
-        """Return "", since the proof has all reasons."""
-        return ""
-
-    def cases(self, *about) -> list[Case]:
-        """Return none: the tests alone grade."""
-        return []
 
     def described(self, candidate: PullRequest, run: FirstRun, environment: Environment
                   ) -> tuple[Object, Object]:

@@ -74,7 +74,8 @@ class Prover(Protocol):
 
 class PatchKind(Kind, Protocol):
     """Describe one kind of task whose solution is a patch of a repository: the reverse of its
-    Candidate."""
+    Candidate. A kind that derives from it has no rule of its own, grades all files except tests,
+    and by all known tests alone, unless it says otherwise."""
 
     rules: ScreeningRules    # a proof does not use ignores_skipped
     # for screening
@@ -96,14 +97,17 @@ class PatchKind(Kind, Protocol):
                 ) -> tuple[Environment, tuple[str, ...] | None]:
         """Return (the environment, with tests that do not count listed as flaky; the files of an
         agent's work that are graded, None for all files except tests)."""
+        return environment, None
 
     def refusal(self, candidate: Candidate, run: FirstRun, label: str, environment: Environment,
                 *joined) -> str:
         """Return why a candidate breaks a rule of this kind of task, or ""."""
+        return ""
 
     def cases(self, candidate: Candidate, label: str, environment: Environment, *joined
               ) -> list[Case]:
         """Return the cases that a verifier runs beside the tests, and reports apart."""
+        return []
 
     def described(self, candidate: Candidate, run: FirstRun, environment: Environment, *joined
                   ) -> tuple[Object, Object]:
