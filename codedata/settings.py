@@ -296,7 +296,6 @@ class ReportSettings:
 
     final_min: float = between(0, 100, 80.0)    # final/ from this score
     defeat_min: float = between(0, 100, 66.0)   # refined/ from this score, defeat/ below
-    keep_flagged: bool = False            # keep turns with an injection or a leak in final/
     note: str = ""                        # what report.md and report.html say first
 
 

@@ -226,11 +226,10 @@ class Store(StaysInDriver):
             return self.cls.completed(layouts.load_folder(path, self.places))
         return layouts.load(path)
 
-    def put(self, name: str, record, owned: tuple[str, ...], keep_edits: bool = True
-            ) -> tuple[FileState, dict[str, str]]:
+    def put(self, name: str, record, owned: tuple[str, ...]) -> tuple[FileState, dict[str, str]]:
         """Do begin(), sync() and place(); return what is on disk then, and the external
         edits of other fields."""
-        change = self.begin(name, record, owned, keep_edits)
+        change = self.begin(name, record, owned)
         state = self.sync(change)
         change.place()
         return state, change.external

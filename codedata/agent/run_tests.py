@@ -11,6 +11,7 @@ from codedata.suites.suite import run_suite
 from codedata.suites.test_results import Case
 
 MAX_NAMED = 50            # failed tests that are listed
+RUN_S = 1800.0            # seconds for a run
 GOOD = ("passed", "skipped")
 
 
@@ -20,18 +21,16 @@ class ToolRunTests:
 
     name = "run_tests"
 
-    def __init__(self, command: str, parse: Callable[[str], list[dict]] | None = None,
-                 timeout_s: float = 1800.0):
+    def __init__(self, command: str, parse: Callable[[str], list[dict]] | None = None):
         self.command = command
         self.parse = parse
-        self.timeout_s = timeout_s
 
     def __call__(self, sandbox: Sandbox, selection: str = "") -> str:
         """Run the project's tests: how many passed, which did not, and what was printed.
 
         selection: what to add to the command, for example a file or the name of a test; empty: run all
         """  # noqa: E501
-        run = run_suite(sandbox, f"{self.command} {selection}".strip(), self.timeout_s)
+        run = run_suite(sandbox, f"{self.command} {selection}".strip(), RUN_S)
         cases = [Case.of(row) for row in self.parse(run.text)] if self.parse else run.results
         counts = Counter(case.status for case in cases)
         bad = [f"{case.status}: {case.name}" for case in cases if case.status not in GOOD]
@@ -39,5 +38,5 @@ class ToolRunTests:
         lines = [summary or "no test result could be read", *bad[:MAX_NAMED]]
         if len(bad) > MAX_NAMED:
             lines.append(f"… and {len(bad) - MAX_NAMED} more")
-        text = "\n".join([*lines, shown(run.done, self.timeout_s)])
+        text = "\n".join([*lines, shown(run.done, RUN_S)])
         return text if run.done.ok and counts["passed"] and not bad else Failed(text)

@@ -4,18 +4,19 @@ from __future__ import annotations
 import math
 
 Z = 1.959963984540054   # the 97.5 % quantile of the standard normal distribution
+CONFIDENCE = 0.95
 
 
-def at_most(k: int, n: int, confidence: float = 0.95) -> float:
+def at_most(k: int, n: int) -> float:
     """Return the highest rate at which k or fewer of n trials still happen by chance in 1 -
-    `confidence` of all cases: the one-sided bound of Clopper and Pearson."""
+    CONFIDENCE of all cases: the one-sided bound of Clopper and Pearson."""
     low, high = k / n, 1.0
     ways = [math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) for i in range(k + 1)]
     while k < n and high - low > 1e-12:
         rate = (low + high) / 2
         chance = sum(math.exp(way + i * math.log(rate) + (n - i) * math.log1p(-rate))
                      for i, way in enumerate(ways))   # logarithms: comb(n, i) exceeds a float
-        low, high = (rate, high) if chance > 1 - confidence else (low, rate)
+        low, high = (rate, high) if chance > 1 - CONFIDENCE else (low, rate)
     return high
 
 

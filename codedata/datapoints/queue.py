@@ -43,6 +43,7 @@ FIELDS = (*SHOWN, "key", "claim")   # the idempotency key, and the digest of the
 JOURNAL = "_queue.jsonl"
 MAX_LEASE_S = 100_000   # the most that [dp] lease_s allows; a lease that ends later has expired
 MAX_NAMED = 20   # invalid lines in one message
+MAX_ATTEMPTS = 3   # claims of a task, after which it has failed
 
 
 class Refusal(Exception):
@@ -56,10 +57,9 @@ class TaskManager:
     pass their tokens. With a token, the agent's name is not needed.
     """
 
-    def __init__(self, folder: Path | str, lease_s: float = 1800.0, max_attempts: int = 3):
+    def __init__(self, folder: Path | str, lease_s: float = 1800.0):
         self._path = Path(folder) / JOURNAL
         self._lease_s = lease_s
-        self._max_attempts = max_attempts
         self._tokens = {}   # by task and agent
         self._file_id = 0   # of the file that was read
         with self._locked():
@@ -195,7 +195,7 @@ class TaskManager:
             yield self._tasks
 
     def _fail(self, task: dict, event: str, error: str, state: str = "") -> None:
-        is_last = task["attempts"] >= self._max_attempts
+        is_last = task["attempts"] >= MAX_ATTEMPTS
         error = printable(str(error))
         self._put(task, event, error, state=state or ("failed" if is_last else "pending"),
                   errors=[*task["errors"], error])

@@ -252,7 +252,7 @@ class Export(Contents):
         either side, so trainers must not see it.
         """
         settings = self.about.settings
-        if turn.flag and self.form.for_trainers and not self.about.buckets.keep_flagged:
+        if turn.flag and self.form.for_trainers:
             return turn.flag
         return row_problem(self.form, row, settings.max_chars)
 

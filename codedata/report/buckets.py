@@ -27,14 +27,10 @@ MAX_PENDING = 400         # copies that are held in memory
 
 
 def bucket_of(score: float, settings: ReportSettings, is_flagged: bool) -> str:
-    """Return the directory of the bucket.
-
-    A flagged turn goes to refined/ instead of final/, unless [report] keep_flagged is set.
-    """
+    """Return the directory of the bucket. A flagged turn goes to refined/ instead of final/."""
     if score < settings.defeat_min:
         return Defeat.directory
-    may_be_final = settings.keep_flagged or not is_flagged
-    cls = Final if score >= settings.final_min and may_be_final else Refined
+    cls = Final if score >= settings.final_min and not is_flagged else Refined
     return cls.directory
 
 

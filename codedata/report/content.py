@@ -12,7 +12,6 @@ from codedata.llm.costs import Cost
 from codedata.progress import plural
 from codedata.records import Duel, Share
 from codedata.report.turn_rows import DRAW, ReportTurns, TurnRow
-from codedata.settings import ReportSettings
 
 Table = tuple[list[str], list[list[str]], str]   # columns, rows, alignment: "l" or "r" each
 Section = tuple[str, list[str | Table]]          # heading, sentences and tables
@@ -31,13 +30,12 @@ class ReportContent:
     is_outdated: bool = False       # the duel was decided on other verdicts
 
 
-def counts(turns: ReportTurns, settings: ReportSettings) -> list[tuple[str, str]]:
+def counts(turns: ReportTurns) -> list[tuple[str, str]]:
     """Return (kind, number) for each kind of turn that the duel counts or leaves out."""
     duel, rows, plan = turns.duel, turns.rows, turns.state.plan
     rival = duel.mode
     unread = [row for row in rows if row.score is None or (rival == "king" and not row.bucket)]
     parsed = f" ({100 * duel.parsed_frac:.1f} %)" if duel.turns else ""
-    barred = "" if settings.keep_flagged else " (kept out of final/)"
     numbers = {
         "judged": len(rows), "every judge's verdict could be read": f"{duel.turns_parsed}{parsed}",
         "no verdict could be read (not exported)": len(unread),
@@ -48,11 +46,13 @@ def counts(turns: ReportTurns, settings: ReportSettings) -> list[tuple[str, str]
         "left out by a rule": len(plan.names["excluded"]),
         "broken records": turns.broken + len(plan.broken),
         "scores whose answer is gone": len(plan.names["orphan"]),
-        f"an answer speaks to its judge{barred}": sum(bool(row.injections) for row in rows),
-        f"the challenger shows what it cannot know{barred}": sum(bool(row.leaks) for row in rows),
+        "an answer speaks to its judge (kept out of final/)":
+            sum(bool(row.injections) for row in rows),
+        "the challenger shows what it cannot know (kept out of final/)":
+            sum(bool(row.leaks) for row in rows),
         "without a PR record, so nobody can tell what it cannot know":
             sum(row.leaks is None for row in rows),
-        f"without a leak judge's verdict{barred}: run validate.py":
+        "without a leak judge's verdict (kept out of final/): run validate.py":
             sum(row.lacks_verdict for row in rows),
         **{f"the {side} repeats a step or stalls": sum(side in row.repeats for row in rows)
            for side in ("challenger", rival)},
@@ -88,12 +88,11 @@ def trials(root: Path) -> list[str]:
     return lines
 
 
-def interval_text(share: Share | None, factor: float = 100, digits: int = 1,
-                  unit: str = "") -> str:
+def interval_text(share: Share | None, factor: float = 100, unit: str = "") -> str:
     """Return a figure with its interval as text, "-" where there is none."""
     if share is None:
         return "-"
-    value, low, high = (f"{factor * share[key]:.{digits}f}" for key in ("value", "low", "high"))
+    value, low, high = (f"{factor * share[key]:.1f}" for key in ("value", "low", "high"))
     return f"{value}{unit} ({low} to {high})"
 
 

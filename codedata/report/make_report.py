@@ -60,7 +60,7 @@ def write_report(settings: Settings, turns: ReportTurns, directory: Path, judge_
     """Write report.md and report.html and, against the king, hugePR.md."""
     root = settings.root
     content = ReportContent(
-        turns.duel, turns.rows, costs_of(root), counts(turns, settings.report),
+        turns.duel, turns.rows, costs_of(root), counts(turns),
         [*running(turns.rows), *effect_sections(settings, turns, judge_again)],
         trials(root), turns.outdated)
     texts = {"report.md": markdown(content, settings.report)}

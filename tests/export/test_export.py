@@ -181,9 +181,6 @@ def test_a_turn_that_speaks_to_its_judge_is_for_no_trainer(root, side):
     assert [row["injections"] for row in rows(root, "jsonl")] == [[found], []]
     assert left_out(root) == {"t_1": "speaks to its judge"}
     assert "| turns left out: speaks to its judge | 1 |" in card(root)
-    setting(root, "", "[report]\nkeep_flagged = true\n")
-    make(root)
-    assert sources(root, "dpo") == ["t_1", "t_2"] and left_out(root) == {}
 
 
 # near-duplicates ---------------------------------------------------------------------------------

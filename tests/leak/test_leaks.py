@@ -478,9 +478,6 @@ def test_a_leaky_turn_is_not_final_nor_for_trainers_and_what_nobody_could_look_a
     assert [row["source"] for row in found.pop("jsonl") if row["leaks"]] == ["t_1"]
     for rows in found.values():
         assert {row["source"] for row in rows} == {"t_2", "t_3"}
-    write_panel(reported, "a", more="[report]\nkeep_flagged = true\n")
-    run_main(report.main, reported)
-    assert (reported / "final/t_1.json").is_file()
 
 
 def test_where_a_leak_judge_is_set_a_turn_without_its_verdict_is_for_no_trainer(reported):
