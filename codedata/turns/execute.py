@@ -147,7 +147,7 @@ class Runner:
                 yield FreshSandboxes(environment, self._factory, label)
             elif not self._factory.has_image(image, id_of(environment)):
                 raise ItemFailed(f"its image {image or '(none)'} is not here.", name,
-                                 "pr_tasks.py --setup makes it again.")
+                                 "Make it again: pr_tasks.py --setup")
             else:
                 begin_step("reading the image's source")
                 yield BranchedImage(self._factory, image, label)
