@@ -127,9 +127,10 @@ def test_ctrl_c_lets_what_is_in_flight_finish(cluster, root, fake_llm):
     eventually(lambda: fake_llm.n_requests >= 4)
     os.killpg(process.pid, signal.SIGINT)
     done = finish(process)
-    assert done.returncode == 130 and "wrote 4, left 8" in done.stderr, done.stderr
+    n = fake_llm.n_requests   # 4, or more where a node that has just died kept one back
+    assert done.returncode == 130 and f"wrote {n}, left {12 - n}" in done.stderr, done.stderr
     assert "--engine ray --ray-address" in done.stderr   # in the command that goes on
-    assert len(answers(root)) == fake_llm.n_requests == 4
+    assert len(answers(root)) == n < 8
 
 
 def test_two_roots_share_a_cluster(cluster, root, fake_llm):
