@@ -30,7 +30,8 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.states import Reads, Writes
 from codedata.store import Derived, Store
-from codedata.turns.execute import READ, Runner, environments_of
+from codedata.suites.environments import JUDGED_BY
+from codedata.turns.execute import Runner, environments_of
 
 
 def main(argv=None) -> int:
@@ -69,7 +70,7 @@ def trajectories(source) -> Derived:
     """Return the rows of a source, each as its last turn, by the names of their trajectories."""
     def last_turn(_, rows: list[dict]) -> dict[str, Prompt]:
         prompts, _ = prompts_of(rows[0])
-        return {trajectory_name(rows[0]): prompts[len(prompts) - 1]} if prompts else {}
+        return {trajectory_name(rows[0]): prompts[-1]} if prompts else {}
 
     def readers() -> dict:
         return {f"row {i}": partial(source.rows, i, 1) for i in range(source.n_rows)}
@@ -84,7 +85,9 @@ def inputs(settings: Settings) -> dict:
                                    "assistant")),
             "joined": (Reads(Store(settings.root, Commit), ("repo", "base_commit", "patch",
                                                             "test_patch"), command="prompt.py"),
-                       Reads(environments_of(settings), READ, made_by="env_setup",
+                       # the id of its image is in `verified`
+                       Reads(environments_of(settings), (*JUDGED_BY, "verified"),
+                             made_by="env_setup",
                              command="pr_tasks.py --setup")),
             "after": "king.py"}
 

@@ -104,8 +104,8 @@ class _Parser(argparse.ArgumentParser):
     def _print_message(self, message, file=None):
         super()._print_message(terminal_safe(message), file)
 
-    def parse_args(self, args=None, namespace=None):
-        parsed = self.parse_intermixed_args(args, namespace)   # words on either side of flags
+    def parse_args(self, args=None):
+        parsed = self.parse_intermixed_args(args)   # words on either side of flags
         parsed.given = {action.dest: words for action in self._actions
                         if (words := _words(action, getattr(parsed, action.dest, None)))}
         work_in(parsed.root)

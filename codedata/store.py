@@ -452,12 +452,10 @@ def all_readable(root: Path, cls: type, kind: str = "") -> list:
     return [record for name in store.names() if (record := known(store, name))]
 
 
-def known(view: Derived | Store, name: str, commit: str = "") -> Any:
-    """Return a record of an open view; None where there is none that can be read, or it is not of
-    a commit that is given."""
+def known(view: Derived | Store, name: str) -> Any:
+    """Return a record of an open view; None where there is none that can be read."""
     with suppress(BrokenRecord):
-        record = view.read(name) if name in view else None
-        return None if record and commit and commit != record.base_commit else record
+        return view.read(name) if name in view else None
     return None
 
 

@@ -127,7 +127,8 @@ def rows_in(file: Path) -> Iterator[Found]:
         database.execute("set enable_progress_bar = false")
         try:
             if database.execute(COUNT, [name]).fetchone()[0] > MAX_ROWS:
-                raise Trouble(f"has more than {MAX_ROWS:,} rows.", str(file))
+                raise Trouble(f"has more than {MAX_ROWS:,} rows.", str(file),
+                              "Split it into files of fewer rows.")
             lengths = [size for size, in database.execute(LENGTHS, [name]).fetchall()]
             for i, size in enumerate(lengths):   # the database holds all rows that it is asked for
                 n_bytes += size

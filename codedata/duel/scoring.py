@@ -272,7 +272,7 @@ def means_by_position(generator: np.random.Generator, totals: np.ndarray, counts
 
 
 def means_by_count(generator: np.random.Generator, totals: np.ndarray, counts: np.ndarray,
-                   resamples: int, block_cells: int = BLOCK_CELLS) -> np.ndarray:
+                   resamples: int) -> np.ndarray:
     """Return equally distributed means, in time that grows with the distinct clusters.
 
     How often each kind of cluster is in a resample is drawn from a multinomial distribution.
@@ -280,7 +280,7 @@ def means_by_count(generator: np.random.Generator, totals: np.ndarray, counts: n
     kinds, times = np.unique(np.stack([totals, counts]), axis=1, return_counts=True)
     n = len(totals)
     draws = (generator.multinomial(n, times / n, rows)
-             for rows in _blocks(resamples, len(times), block_cells))
+             for rows in _blocks(resamples, len(times), BLOCK_CELLS))
     # not @: it rounds by rows
     return np.concatenate([np.divide(*((drawn * kind).sum(axis=1) for kind in kinds))
                            for drawn in draws])

@@ -29,6 +29,7 @@ from codedata.store import digest
 FETCHES_AHEAD = 8
 WINDOW_ROWS = 1
 MAX_MESSAGES = 2_000   # of a row: the history of each turn is read, and later ones are too long
+LATE = f"after message {MAX_MESSAGES:,} of its row"
 SOLVED = "solved: the pull request's tests pass already"
 ALL = 1.0   # max_shown_share with which turns are not chosen by their pull request
 Cursor = tuple[int, int, int]   # (window in visiting order, row in it, turn) of a prompt
@@ -65,8 +66,8 @@ class Seen:
 def draw(source, settings: PromptSettings, skipped: Counter, after: Cursor,
          states: Path) -> Iterator[Choice]:
     """Yield the choices that come after the cursor `after`, in the order of the seed. Rows that
-    cannot be used are counted by reason in `skipped`, as are turns at which `states`, the directory
-    of what run_turns.py has found, says that the task is solved.
+    cannot be used are counted by reason in `skipped`, as are late turns, and those at which
+    `states`, the directory of what run_turns.py has found, says that the task is solved.
     """
     for window, first_row, rows in _windows(source, settings, after[0]):
         for i, row in enumerate(rows):
@@ -75,6 +76,8 @@ def draw(source, settings: PromptSettings, skipped: Counter, after: Cursor,
             prompts, problem = prompts_of(row)
             if problem:
                 skipped[problem] += 1
+            skipped.update(LATE for one in row.get("messages", ())[MAX_MESSAGES:]
+                           if one["role"] == "assistant")
             behind = after[2] if (window, i) == after[:2] else -1
             solved = solved_turns(row, states) if prompts else set()
             for turns in _choices(prompts, settings, first_row + i, behind):
@@ -164,6 +167,7 @@ class Prompts(Sequence):
         return len(self.places)
 
     def __getitem__(self, turn: int) -> Prompt:
+        turn = range(len(self))[turn]   # of -1 the last
         row, place = self.row, self.places[turn]
         reply = row["messages"][place]
         unseen = row["unseen"](place) if row["unseen"] else ()

@@ -39,6 +39,7 @@ CHUNK = 8 << 20    # bytes to download per request
 MAX_LINES_BYTES = 20_000_000_000   # of lines, unpacked
 MAX_ROWS = 10_000_000   # of a source of Parquet files, or of a file of lines
 TOO_MANY = f"has more than {MAX_ROWS:,} rows."
+SPLIT = "Give it in parts: another file or glob for each run."
 MEMORY = "2GB"     # duckdb's memory limit, which includes its cache of remote files
 FORMATS = {".parquet": "parquet", ".jsonl": "jsonl", ".jsonl.gz": "jsonl", ".json": "json",
            ".json.gz": "json", ".traj": "json", ".traj.gz": "json"}
@@ -169,7 +170,7 @@ class ParquetRows(ParquetFiles):
         self._ends = [*accumulate(counts.get(name, 0) for name in names)]
         self.n_rows = self._ends[-1]
         if self.n_rows > MAX_ROWS:
-            raise Trouble(TOO_MANY, spec)
+            raise Trouble(TOO_MANY, spec, SPLIT)
 
     def rows(self, offset: int, length: int) -> list[dict]:
         """Return rows offset..offset+length-1, fewer at the end of the last file."""
@@ -297,7 +298,7 @@ class JsonLines(Sequence):
                     self._starts.append(start)
                     self._numbers.append(number)
                     if len(self._starts) > MAX_ROWS:
-                        raise Trouble(TOO_MANY, name)
+                        raise Trouble(TOO_MANY, name, SPLIT)
                 start += len(piece)
                 is_new = piece.endswith(b"\n")
                 if is_new:

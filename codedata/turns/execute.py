@@ -61,10 +61,6 @@ UNKNOWN = {".": ""}        # changes that cannot be read
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-# of an environment: what a run depends on, its image's id too (`verified`)
-READ = ("base_image", "image_name", "install_script", "test_script", "flaky", "verified")
-
-
 def environments_of(settings: Settings) -> Derived:
     """Return the environments of the base commits of a root's pull requests, by instance id."""
     found = Environments(Path(settings.run.environments or settings.root), unhealthy_too=True)

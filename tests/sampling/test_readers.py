@@ -4,7 +4,10 @@ from __future__ import annotations
 import json
 import re
 import tracemalloc
+from collections import Counter
+from pathlib import Path
 from time import process_time
+from types import SimpleNamespace
 
 import pytest
 from conftest import REPO, write_files
@@ -12,7 +15,7 @@ from source_rows import a_pr, sample, write_jsonl, write_sources
 
 from codedata.messages import content_text, result_problem
 from codedata.records import Prompt
-from codedata.sampling.draw import MAX_MESSAGES, prompt_problem, prompts_of
+from codedata.sampling.draw import LATE, MAX_MESSAGES, draw, prompt_problem, prompts_of
 from codedata.sampling.readers import forms
 from codedata.sampling.readers.chat import read_message
 from codedata.sampling.trajectories import Hub, open_source
@@ -307,9 +310,12 @@ def test_a_long_document_is_read_in_time(document):
 def test_a_long_row_has_no_list_for_each_turn():
     row = forms.read([{"role": "ai", "value": "a"}] * 3_000, "here", "a-1")
     tracemalloc.start()
-    assert len(prompts_of(row)[0]) == MAX_MESSAGES
+    prompts, _ = prompts_of(row)
+    assert len(prompts) == MAX_MESSAGES == prompts[-1].turn + 1
     assert tracemalloc.get_traced_memory()[1] < 10_000_000
     tracemalloc.stop()
+    skipped, source = Counter(), SimpleNamespace(n_rows=1, rows=lambda *_: [row])
+    assert [*draw(source, PromptSettings(), skipped, (0, 0, -1), Path())] and skipped[LATE] == 1_000
 
 
 # name: (a document, what its last turn has seen: texts, {the id of a call: its result})
