@@ -1,6 +1,4 @@
 """Compute how far an observed share may be from the true one."""
-from __future__ import annotations
-
 import math
 
 Z = 1.959963984540054   # the 97.5 % quantile of the standard normal distribution

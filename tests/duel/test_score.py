@@ -11,7 +11,6 @@ import pytest
 import scored
 from line_tables import rows
 
-from codedata.duel import scoring
 from codedata.duel.scoring import (
     EXACT_TURNS,
     aggregate,
@@ -248,14 +247,12 @@ def test_the_bound_is_that_of_one_draw(n, alpha, seed):
 
 @pytest.mark.parametrize("means", [means_by_position, means_by_count])
 @pytest.mark.parametrize("n", [1, 3, 17, 200, 1001])
-def test_blocks_of_any_size_give_the_same_numbers(means, n, monkeypatch):
+def test_blocks_of_any_size_give_the_same_numbers(means, n):
     deltas, counts = some_deltas(n), np.ones(n)
-    monkeypatch.setattr(scoring, "BLOCK_CELLS", 10**9)
-    whole = means(generator(), deltas, counts, 101)
+    whole = means(generator(), deltas, counts, 101, 10**9)
     assert len(whole) == 101
     for cells in (1, 5, n, 3 * n, 31 * 7, 10 * n + 1):
-        monkeypatch.setattr(scoring, "BLOCK_CELLS", cells)
-        assert np.array_equal(means(generator(), deltas, counts, 101), whole)
+        assert np.array_equal(means(generator(), deltas, counts, 101, cells), whole)
 
 
 def test_counts_of_a_kind_are_drawn_by_how_often_it_is_there():
